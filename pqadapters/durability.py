@@ -1,0 +1,42 @@
+"""What survives when a call returns, named by the failure that it survives."""
+
+from __future__ import annotations
+
+import enum
+from typing import NamedTuple
+
+
+class Survives(enum.Enum):
+    """The worst failure after which nothing acknowledged is missing."""
+
+    PROCESS = "process"  #: SIGKILL, a crash of the program. A power cut may take the last `max_lag` seconds.
+    POWER = "power"  #: a power cut, a crash of the kernel: synced to disk before the call returns.
+
+
+class Durability(NamedTuple):
+    """`survives`, and for `Survives.PROCESS` the longest time in seconds until a background sync."""
+
+    survives: Survives = Survives.POWER
+    max_lag: float = 1.0
+
+    @classmethod
+    def of(cls, value: str | Survives | Durability, max_lag: float | None = None) -> Durability:
+        """From what users write: "power", "process", a `Survives` or a `Durability`.
+
+        Raises ValueError for another word or a `max_lag` that isn't positive.
+        """
+        if isinstance(value, Durability):
+            survives, lag = value
+        else:
+            survives, lag = _survives(value), 1.0
+        lag = lag if max_lag is None else max_lag
+        if not lag > 0:
+            raise ValueError(f"max_lag is the longest time in seconds until a background sync; {lag!r} isn't positive")
+        return cls(survives, lag)
+
+
+def _survives(value: str | Survives) -> Survives:
+    try:
+        return Survives(value)
+    except ValueError:
+        raise ValueError(f"durability is 'power' or 'process', not {value!r}") from None

@@ -1,0 +1,1 @@
+"""The stores: implementations of `pqadapters.store.Store`. Only `pqadapters.opening` imports them."""

@@ -1,0 +1,341 @@
+"""The reference model: the store contract in plain lists and dicts, nothing kept beyond the process.
+
+It is written to be read, not to be fast: the other stores are compared with it, operation by operation.
+Several handles may share one `MemoryData`, as handles of one process share a segment store.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from bisect import insort
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass, field
+from types import TracebackType
+
+from ..clock import SYSTEM, Clock
+from ..durability import Durability
+from ..errors import ConditionFailed, LeaseLost, LimitReached, Stopped, StoreClosed
+from ..store import (
+    Ack,
+    Capabilities,
+    Claim,
+    Damage,
+    Delete,
+    Depth,
+    Expect,
+    Extend,
+    Nack,
+    Op,
+    Order,
+    Put,
+    Record,
+    Set,
+    State,
+    Stop,
+    Update,
+    dead_queue,
+    meets,
+)
+from ._gate import Gate
+
+
+@dataclass
+class _Row:
+    queue: str
+    id: int
+    payload: bytes
+    rank: bytes
+    put_at: float
+    not_before: float = 0.0
+    attempts: int = 0
+    note: str = ""
+    owner: object = None  # the token of the handle that has it claimed
+
+
+@dataclass
+class _Queue:
+    takers: Gate
+    watchers: Gate
+    ids: list[int] = field(default_factory=list)  # all records, ascending
+
+
+class MemoryData:
+    """What handles share."""
+
+    def __init__(self, clock: Clock = SYSTEM) -> None:
+        self.clock = clock
+        self.lock = threading.RLock()
+        self.rows: dict[int, _Row] = {}
+        self.queues: dict[str, _Queue] = {}
+        self.tables: dict[str, dict[bytes, bytes]] = {}
+        self.last_id = 0
+
+    def queue(self, name: str) -> _Queue:
+        if name not in self.queues:
+            self.queues[name] = _Queue(Gate(self.lock), Gate(self.lock))
+        return self.queues[name]
+
+    def state(self, row: _Row) -> State:
+        if row.owner is not None:
+            return State.CLAIMED
+        return State.DELAYED if row.not_before > self.clock.wall() else State.READY
+
+    def in_state(self, name: str, state: State) -> list[_Row]:
+        rows = (self.rows[id] for id in self.queue(name).ids)
+        return [row for row in rows if self.state(row) is state]
+
+    def depth(self, name: str) -> Depth:
+        ready, delayed, claimed = (self.in_state(name, state) for state in State)
+        oldest = min((row.put_at for row in ready), default=None)
+        return Depth(
+            len(ready),
+            len(delayed),
+            len(claimed),
+            len(self.queue(dead_queue(name)).ids) if dead_queue(name) != name else 0,
+            sum(len(row.payload) for row in (*ready, *delayed, *claimed)),
+            None if oldest is None else max(0.0, self.clock.wall() - oldest),
+        )
+
+    def release(self, token: object) -> None:
+        """A handle is gone: what it had claimed is ready again."""
+        with self.lock:
+            for row in self.rows.values():
+                if row.owner is token:
+                    row.owner = None
+            for name in list(self.queues):
+                self.changed(name)
+
+    def changed(self, name: str) -> None:
+        queue = self.queue(name)
+        queue.takers.wake_all()
+        queue.watchers.wake_all()
+        if not name.endswith(dead_queue("")) and dead_queue(name) in self.queues:
+            self.queue(dead_queue(name)).watchers.wake_all()
+
+
+class MemoryStore:
+    """A store that lives as long as its process. See `pqadapters.store.Store` for each method's promise."""
+
+    capabilities = Capabilities(persistent=False)
+    durability = Durability()
+    damage: Sequence[Damage] = ()
+    place = "memory:"
+
+    def __init__(self, data: MemoryData | None = None, *, clock: Clock = SYSTEM) -> None:
+        self._data = MemoryData(clock) if data is None else data
+        self._closed = False
+        self._token = object()
+        self._release = weakref.finalize(self, self._data.release, self._token)
+
+    def another(self) -> MemoryStore:
+        """A second handle on the same data."""
+        return MemoryStore(self._data)
+
+    def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
+        with self._data.lock:
+            self._check_open()
+            if stop is not None and stop():
+                raise Stopped("the commit was stopped by its own predicate")
+            undo: list[Callable[[], object]] = []
+            touched: set[str] = set()
+            try:
+                ids = tuple(self._apply(op, undo, touched) for op in ops)
+            except BaseException:
+                for step in reversed(undo):
+                    step()
+                raise
+            for name in touched:
+                self._data.changed(name)
+            return ids
+
+    def _apply(self, op: Op, undo: list[Callable[[], object]], touched: set[str]) -> int:
+        if isinstance(op, Put):
+            touched.add(op.queue)
+            return self._put(op, undo)
+        if isinstance(op, (Set, Delete)):
+            self._table(op, undo)
+            return 0
+        row = self._held(op.claim)
+        touched.add(row.queue)
+        if isinstance(op, Ack):
+            self._remove(row, undo)
+        elif isinstance(op, Nack):
+            self._nack(row, op, touched, undo)
+        elif isinstance(op, Update):
+            undo.append(_setter(row, payload=row.payload))
+            row.payload = op.payload
+        else:
+            assert isinstance(op, Extend)
+        return 0
+
+    def _put(self, op: Put, undo: list[Callable[[], object]]) -> int:
+        data = self._data
+        depth = data.depth(op.queue)
+        if op.limit is not None and depth.ready >= op.limit:
+            raise LimitReached(f"queue {op.queue!r} has {depth.ready} ready records; its limit is {op.limit}")
+        if op.limit_bytes is not None and depth.unfinished and depth.bytes + len(op.payload) > op.limit_bytes:
+            raise LimitReached(f"queue {op.queue!r} has {depth.bytes} bytes; its limit is {op.limit_bytes}")
+        data.last_id += 1
+        row = _Row(op.queue, data.last_id, op.payload, op.rank, data.clock.wall(), op.not_before)
+        undo.append(lambda: self._remove(row, []))
+        self._insert(row)
+        return row.id
+
+    def _insert(self, row: _Row) -> None:
+        self._data.rows[row.id] = row
+        insort(self._data.queue(row.queue).ids, row.id)
+
+    def _remove(self, row: _Row, undo: list[Callable[[], object]]) -> None:
+        undo.append(lambda: self._insert(row))
+        del self._data.rows[row.id]
+        self._data.queue(row.queue).ids.remove(row.id)
+
+    def _held(self, claim: Claim) -> _Row:
+        row = self._data.rows.get(claim.id)
+        if row is None or row.owner is not self._token or row.attempts != claim.attempt:
+            raise LeaseLost(f"record {claim.id} of queue {claim.queue!r} is no longer held by attempt {claim.attempt}")
+        return row
+
+    def _nack(self, row: _Row, op: Nack, touched: set[str], undo: list[Callable[[], object]]) -> None:
+        undo.append(_setter(row, owner=row.owner, not_before=row.not_before, note=row.note))
+        row.owner, row.not_before = None, op.not_before
+        if op.dead is not None:
+            old, new = row.queue, dead_queue(row.queue)
+            self._move(row, new)
+            undo.append(lambda: self._move(row, old))
+            row.note = op.dead
+            touched.add(new)
+
+    def _move(self, row: _Row, name: str) -> None:
+        self._remove(row, [])
+        row.queue = name
+        self._insert(row)
+
+    def _table(self, op: Set | Delete, undo: list[Callable[[], object]]) -> None:
+        table = self._data.tables.setdefault(op.table, {})
+        value = table.get(op.key)
+        if not meets(op.expect, value):
+            raise ConditionFailed(f"key {op.key!r} of table {op.table!r} is not as expected ({op.expect})")
+        before = dict(table)
+        undo.append(lambda: self._data.tables.__setitem__(op.table, before))
+        if isinstance(op, Set):
+            table[op.key] = op.value
+        else:
+            table.pop(op.key, None)
+
+    def claim(
+        self,
+        queue: str,
+        *,
+        order: Order = Order.OLDEST,
+        ids: Sequence[int] | None = None,
+        limit: int = 1,
+        timeout: float | None = 0.0,
+        stop: Stop | None = None,
+        counted: bool = False,
+        lease: float = 30.0,
+    ) -> list[Claim]:
+        def attempt() -> list[Claim] | None:
+            self._check_open()
+            if stop is not None and stop():
+                return []
+            return self._take(queue, order, ids, limit) or None
+
+        with self._data.lock:
+            return self._data.queue(queue).takers.wait_locked(attempt, timeout, lambda: self._due(queue)) or []
+
+    def _take(self, queue: str, order: Order, ids: Sequence[int] | None, limit: int) -> list[Claim]:
+        rows = _sorted(self._data.in_state(queue, State.READY), order)
+        if ids is not None:
+            rows = [row for row in rows if row.id in ids]
+        for row in rows[:limit]:
+            row.owner = self._token
+            row.attempts += 1
+        if rows:
+            self._data.queue(queue).watchers.wake_all()
+        return [Claim(r.queue, r.id, r.attempts, r.payload, r.rank, r.put_at, r.note) for r in rows[:limit]]
+
+    def _due(self, queue: str) -> float | None:
+        delayed = [row.not_before for row in self._data.in_state(queue, State.DELAYED)]
+        return min(delayed) - self._data.clock.wall() if delayed else None
+
+    def browse(
+        self, queue: str, *, order: Order = Order.OLDEST, state: State | None = State.READY, after: int = 0
+    ) -> Iterator[Record]:
+        with self._data.lock:
+            self._check_open()
+            rows = [self._data.rows[id] for id in self._data.queue(queue).ids if id > after]
+            found = [
+                Record(r.queue, r.id, self._data.state(r), r.payload, r.rank, r.attempts, r.put_at, r.not_before, r.note)
+                for r in _sorted(rows, order)
+            ]
+        return iter([record for record in found if state is None or record.state is state])
+
+    def depth(self, queue: str) -> Depth:
+        with self._data.lock:
+            self._check_open()
+            return self._data.depth(queue)
+
+    def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
+        def attempt() -> bool | None:
+            self._check_open()
+            return until(self._data.depth(queue)._replace(oldest_age=None)) or None
+
+        with self._data.lock:
+            return bool(self._data.queue(queue).watchers.wait_locked(attempt, timeout, lambda: self._due(queue)))
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        with self._data.lock:
+            self._check_open()
+            return self._data.tables.get(table, {}).get(key)
+
+    def scan(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        with self._data.lock:
+            self._check_open()
+            items = list(self._data.tables.get(table, {}).items())
+        if reverse:
+            items.reverse()
+        keys = [key for key, _ in items]
+        start = keys.index(after) + 1 if after in keys else 0
+        return iter(items[start:])
+
+    def count(self, table: str) -> int:
+        with self._data.lock:
+            self._check_open()
+            return len(self._data.tables.get(table, {}))
+
+    def wake(self, queue: str) -> None:
+        with self._data.lock:
+            self._data.changed(queue)
+
+    def checkpoint(self) -> None:
+        self._check_open()
+
+    def close(self) -> None:
+        with self._data.lock:
+            self._closed = True
+            self._release()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise StoreClosed("this handle on a memory store was closed")
+
+    def __enter__(self) -> MemoryStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _sorted(rows: list[_Row], order: Order) -> list[_Row]:
+    """Rows in id order, put in the order of a claim (I4)."""
+    if order is Order.RANK:
+        return sorted(rows, key=lambda row: (row.rank, row.id))
+    return rows[::-1] if order is Order.NEWEST else rows
+
+
+def _setter(row: _Row, **values: object) -> Callable[[], object]:
+    return lambda: row.__dict__.update(values)
