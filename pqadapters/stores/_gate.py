@@ -18,7 +18,7 @@ T = TypeVar("T")
 class Gate:
     """Threads that wait for a change in what `lock` protects. All methods need the lock."""
 
-    def __init__(self, lock: threading.RLock) -> None:  # type: ignore[valid-type]  # a factory before 3.13
+    def __init__(self, lock: threading.RLock) -> None:
         self._condition = threading.Condition(lock)  # looked up here: gevent replaces it
         self.waiting = 0  #: how many threads wait, so that a change nobody waits for costs one comparison
 

@@ -216,7 +216,7 @@ class MemoryStore:
         table = self._data.tables.setdefault(op.table, {})
         value = table.get(op.key)
         if not meets(op.expect, value):
-            raise ConditionFailed(f"key {op.key!r} of table {op.table!r} is not as expected ({op.expect})")
+            raise ConditionFailed(f"key {op.key!r} of table {op.table!r} is not as expected ({op.expect!r})")
         before = dict(table)
         undo.append(lambda: self._data.tables.__setitem__(op.table, before))
         if isinstance(op, Set):

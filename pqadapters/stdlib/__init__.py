@@ -1,0 +1,1 @@
+"""Durable mirrors of standard-library modules: same names, signatures, exceptions and results."""
