@@ -9,14 +9,18 @@ from __future__ import annotations
 import threading
 import weakref
 from bisect import insort
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from types import TracebackType
+from typing import TypeVar
 
 from ..clock import SYSTEM, Clock
 from ..durability import Durability
-from ..errors import ConditionFailed, LeaseLost, LimitReached, Stopped, StoreClosed
+from ..errors import ConditionFailed, LeaseLost, LimitReached, PqadaptersError, Stopped, StoreClosed
 from ..store import (
+    DEAD,
     Ack,
     Capabilities,
     Claim,
@@ -38,6 +42,8 @@ from ..store import (
     meets,
 )
 from ._gate import Gate
+
+T = TypeVar("T")
 
 
 @dataclass
@@ -70,23 +76,56 @@ class MemoryData:
         self.queues: dict[str, _Queue] = {}
         self.tables: dict[str, dict[bytes, bytes]] = {}
         self.last_id = 0
+        self._busy = False
+        self._later: deque[Callable[[], object]] = deque()
+        self._caught_up = 0
+
+    @contextmanager
+    def whole(self) -> Iterator[None]:
+        """Under the lock, and undisturbed by finalizers and signal handlers of this thread: see `in_turn`."""
+        with self.lock:
+            outermost, self._busy = not self._busy, True
+            try:
+                yield
+            finally:
+                if outermost:
+                    self._busy = False
+                    self._catch_up()
+
+    def in_turn(self, change: Callable[[], object]) -> bool:
+        """Keep a change for later and return True, where it comes in the middle of something this thread does."""
+        with self.lock:
+            if self._busy:
+                self._later.append(change)
+            return self._busy
+
+    def _catch_up(self) -> None:
+        while self._later:
+            self._caught_up += 1
+            with suppress(PqadaptersError):  # whose commit it was has gone on long since
+                self._later.popleft()()
+
+    def look(self, attempt: Callable[[], T | None]) -> T | None:
+        """`attempt()` undisturbed, and again where a finalizer changed something right behind it (I7)."""
+        while True:
+            before = self._caught_up
+            with self.whole():
+                result = attempt()
+            if result is not None or self._caught_up == before:
+                return result
 
     def queue(self, name: str) -> _Queue:
         if name not in self.queues:
             self.queues[name] = _Queue(Gate(self.lock), Gate(self.lock))
         return self.queues[name]
 
-    def state(self, row: _Row) -> State:
-        if row.owner is not None:
-            return State.CLAIMED
-        return State.DELAYED if row.not_before > self.clock.wall() else State.READY
-
-    def in_state(self, name: str, state: State) -> list[_Row]:
+    def in_state(self, name: str, state: State, now: float) -> list[_Row]:
         rows = (self.rows[id] for id in self.queue(name).ids)
-        return [row for row in rows if self.state(row) is state]
+        return [row for row in rows if _state(row, now) is state]
 
     def depth(self, name: str) -> Depth:
-        ready, delayed, claimed = (self.in_state(name, state) for state in State)
+        now = self.clock.wall()  # read once: a record whose delay runs out meanwhile must not be in neither state (I3)
+        ready, delayed, claimed = (self.in_state(name, state, now) for state in State)
         oldest = min((row.put_at for row in ready), default=None)
         return Depth(
             len(ready),
@@ -94,12 +133,14 @@ class MemoryData:
             len(claimed),
             len(self.queue(dead_queue(name)).ids) if dead_queue(name) != name else 0,
             sum(len(row.payload) for row in (*ready, *delayed, *claimed)),
-            None if oldest is None else max(0.0, self.clock.wall() - oldest),
+            None if oldest is None else max(0.0, now - oldest),
         )
 
     def release(self, token: object) -> None:
         """A handle is gone: what it had claimed is ready again."""
-        with self.lock:
+        if self.in_turn(lambda: self.release(token)):
+            return
+        with self.whole():
             for row in self.rows.values():
                 if row.owner is token:
                     row.owner = None
@@ -110,8 +151,9 @@ class MemoryData:
         queue = self.queue(name)
         queue.takers.wake_all()
         queue.watchers.wake_all()
-        if not name.endswith(dead_queue("")) and dead_queue(name) in self.queues:
-            self.queue(dead_queue(name)).watchers.wake_all()
+        living = name[: -len(DEAD)] if name.endswith(DEAD) else name
+        if living in self.queues:
+            self.queue(living).watchers.wake_all()  # its depth counts the dead, too
 
 
 class MemoryStore:
@@ -133,7 +175,9 @@ class MemoryStore:
         return MemoryStore(self._data)
 
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
-        with self._data.lock:
+        if self._data.in_turn(lambda: self.commit(*ops, stop=stop)):
+            return (0,) * len(ops)
+        with self._data.whole():
             self._check_open()
             if stop is not None and stop():
                 raise Stopped("the commit was stopped by its own predicate")
@@ -236,17 +280,22 @@ class MemoryStore:
         counted: bool = False,
         lease: float = 30.0,
     ) -> list[Claim]:
+        due: float | None = None
+
         def attempt() -> list[Claim] | None:
+            nonlocal due
             self._check_open()
             if stop is not None and stop():
                 return []
+            due = self._due(queue)  # before the look: a delay that runs out after it must not be slept over
             return self._take(queue, order, ids, limit) or None
 
-        with self._data.lock:
-            return self._data.queue(queue).takers.wait_locked(attempt, timeout, lambda: self._due(queue)) or []
+        data = self._data
+        with data.lock:
+            return data.queue(queue).takers.wait_locked(lambda: data.look(attempt), timeout, lambda: due) or []
 
     def _take(self, queue: str, order: Order, ids: Sequence[int] | None, limit: int) -> list[Claim]:
-        rows = _sorted(self._data.in_state(queue, State.READY), order)
+        rows = _sorted(self._data.in_state(queue, State.READY, self._data.clock.wall()), order)
         if ids is not None:
             rows = [row for row in rows if row.id in ids]
         for row in rows[:limit]:
@@ -257,41 +306,48 @@ class MemoryStore:
         return [Claim(r.queue, r.id, r.attempts, r.payload, r.rank, r.put_at, r.note) for r in rows[:limit]]
 
     def _due(self, queue: str) -> float | None:
-        delayed = [row.not_before for row in self._data.in_state(queue, State.DELAYED)]
-        return min(delayed) - self._data.clock.wall() if delayed else None
+        now = self._data.clock.wall()
+        delayed = [row.not_before for row in self._data.in_state(queue, State.DELAYED, now)]
+        return min(delayed) - now if delayed else None
 
     def browse(
         self, queue: str, *, order: Order = Order.OLDEST, state: State | None = State.READY, after: int = 0
     ) -> Iterator[Record]:
-        with self._data.lock:
+        with self._data.whole():
             self._check_open()
+            now = self._data.clock.wall()
             rows = [self._data.rows[id] for id in self._data.queue(queue).ids if id > after]
             found = [
-                Record(r.queue, r.id, self._data.state(r), r.payload, r.rank, r.attempts, r.put_at, r.not_before, r.note)
+                Record(r.queue, r.id, _state(r, now), r.payload, r.rank, r.attempts, r.put_at, r.not_before, r.note)
                 for r in _sorted(rows, order)
             ]
         return iter([record for record in found if state is None or record.state is state])
 
     def depth(self, queue: str) -> Depth:
-        with self._data.lock:
+        with self._data.whole():
             self._check_open()
             return self._data.depth(queue)
 
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
-        def attempt() -> bool | None:
-            self._check_open()
-            return until(self._data.depth(queue)._replace(oldest_age=None)) or None
+        due: float | None = None
 
-        with self._data.lock:
-            return bool(self._data.queue(queue).watchers.wait_locked(attempt, timeout, lambda: self._due(queue)))
+        def attempt() -> bool | None:
+            nonlocal due
+            self._check_open()
+            due = self._due(queue)
+            return until(data.depth(queue)._replace(oldest_age=None)) or None
+
+        data = self._data
+        with data.lock:
+            return bool(data.queue(queue).watchers.wait_locked(lambda: data.look(attempt), timeout, lambda: due))
 
     def get(self, table: str, key: bytes) -> bytes | None:
-        with self._data.lock:
+        with self._data.whole():
             self._check_open()
             return self._data.tables.get(table, {}).get(key)
 
     def scan(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        with self._data.lock:
+        with self._data.whole():
             self._check_open()
             items = list(self._data.tables.get(table, {}).items())
         if reverse:
@@ -301,12 +357,12 @@ class MemoryStore:
         return iter(items[start:])
 
     def count(self, table: str) -> int:
-        with self._data.lock:
+        with self._data.whole():
             self._check_open()
             return len(self._data.tables.get(table, {}))
 
     def wake(self, queue: str) -> None:
-        with self._data.lock:
+        with self._data.whole():
             self._data.changed(queue)
 
     def checkpoint(self) -> None:
@@ -328,6 +384,12 @@ class MemoryStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _state(row: _Row, now: float) -> State:
+    if row.owner is not None:
+        return State.CLAIMED
+    return State.DELAYED if row.not_before > now else State.READY
 
 
 def _sorted(rows: list[_Row], order: Order) -> list[_Row]:

@@ -1,0 +1,98 @@
+"""The door: from a path or a URL to a store. The only module that names the stores, and it imports them when asked.
+
+    file:///abs/dir?durability=process&segment_bytes=65536
+    memory:
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from typing import Any
+from urllib.parse import parse_qsl, unquote, urlsplit
+
+from .durability import Durability, Survives
+from .store import Store
+
+_LATER = {"sqlite": "the SQLite store", "mysql": "the MySQL store"}
+
+
+def open_path(
+    directory: str | os.PathLike[str],
+    *,
+    durability: str | Survives | Durability | None = None,
+    max_lag: float | None = None,
+    trust_directory: bool = False,
+    segment_bytes: int | None = None,
+) -> Store:
+    """A segment store in the directory; None stands for the store's own default.
+
+    Raises what `pqadapters.stores.segment.SegmentStore` raises: StoreRefused, StoreLocked, FormatError, DiskError
+    (an OSError), ValueError.
+    """
+    from .stores.segment import SegmentStore
+
+    options: dict[str, Any] = {"durability": durability, "max_lag": max_lag, "segment_bytes": segment_bytes}
+    given = {name: value for name, value in options.items() if value is not None}
+    return SegmentStore(directory, trust_directory=trust_directory, **given)
+
+
+def open_store(url: str, **options: Any) -> Store:
+    """The store that a URL names. Options of the store are its query; keyword arguments win over it.
+
+    Raises ValueError for a URL that names no store or an option that the store doesn't have, and what the store raises.
+    """
+    parts = urlsplit(url)
+    opener = _OPENERS.get(parts.scheme)
+    if opener is None:
+        raise ValueError(_unknown(url, parts.scheme))
+    given = _query(url, parts.query) | {name: value for name, value in options.items() if value is not None}
+    return opener(url, parts.netloc, unquote(parts.path), given)
+
+
+def _unknown(url: str, scheme: str) -> str:
+    if scheme in _LATER:
+        return f"{url.split('?')[0]!r}: {_LATER[scheme]} is not there yet; use file:///abs/dir"
+    return f"{url!r} names no store: use file:///abs/dir or memory:"
+
+
+def _query(url: str, query: str) -> dict[str, Any]:
+    readers: dict[str, Callable[[str], Any]] = {
+        "durability": str,
+        "max_lag": float,
+        "segment_bytes": int,
+        "trust_directory": _flag,
+    }
+    options = {}
+    for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in readers:
+            raise ValueError(f"{url!r}: {name!r} is no option of this store; there are {', '.join(readers)}")
+        try:
+            options[name] = readers[name](value)
+        except ValueError:
+            raise ValueError(f"{url!r}: {value!r} is no value for {name}") from None
+    return options
+
+
+def _flag(text: str) -> bool:
+    try:
+        return {"1": True, "true": True, "yes": True, "0": False, "false": False, "no": False}[text.lower()]
+    except KeyError:
+        raise ValueError(text) from None
+
+
+def _open_file(url: str, host: str, path: str, options: dict[str, Any]) -> Store:
+    if host not in ("", "localhost") or not path.startswith("/") or path == "/":
+        raise ValueError(f"{url!r}: write file:/// and an absolute path, three slashes in all, as in file:///var/lib/app/jobs")
+    return open_path(path, **options)
+
+
+def _open_memory(url: str, host: str, path: str, options: dict[str, Any]) -> Store:
+    from .stores.memory import MemoryStore
+
+    if host or path or options:
+        raise ValueError(f"{url!r}: memory: takes no path and no options")
+    return MemoryStore()
+
+
+_OPENERS: dict[str, Callable[[str, str, str, dict[str, Any]], Store]] = {"file": _open_file, "memory": _open_memory}

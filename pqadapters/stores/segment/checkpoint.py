@@ -1,0 +1,197 @@
+"""The checkpoint: what is in memory, written down, so that opening needn't read the whole log.
+
+It is a shortcut and nothing more: a missing, stale or damaged one costs time only. The file::
+
+      0   8  magic        b"PQACKPT\\n"
+      8   2  version
+     10   4  h, the length of the head
+     14   h  head         JSON: everything small, and the lengths of the arrays in the body
+   14+h   b  body         arrays, in the head's order
+    ...   4  CRC-32       of all before it
+
+The log is synced up to `segment` and `offset` before a checkpoint that names them is written, and the frames behind
+that place are replayed on top of it. Ready records of the largest queue aren't listed: they are the live ones that
+nothing else lists. Claims aren't kept: they end with the process, and their records are ready.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import struct
+from array import array
+from collections import deque
+from itertools import compress
+from typing import Any
+from zlib import crc32
+
+from . import format
+from .directory import CHECKPOINT
+from .log import Log, Segment
+from .queues import Catalog, Extra, Key, Queue
+
+_MAGIC = b"PQACKPT\n"
+_VERSION = 1
+_HEAD = struct.Struct("<8sHI")
+
+
+def write(log: Log, catalog: Catalog, keep: list[Segment]) -> int:
+    """Write the checkpoint of a log that is synced; `keep` are the segments that stay. Its size in bytes.
+
+    Raises OSError; the old checkpoint is as it was then.
+    """
+    data = _encode(log, catalog, keep)
+    path = os.path.join(log.directory, CHECKPOINT)
+    fd = log.disk.open(path + ".tmp", create=True)
+    try:
+        log.disk.truncate(fd, 0)
+        log.disk.write(fd, data, 0)
+        log.disk.sync(fd)
+    except BaseException:
+        with contextlib.suppress(OSError):
+            log.disk.unlink(path + ".tmp")
+        raise
+    finally:
+        log.disk.close(fd)
+    log.disk.rename(path + ".tmp", path)
+    log.disk.sync_directory(log.directory)
+    return len(data)
+
+
+def remove(log: Log) -> None:
+    """Remove the checkpoint, where there is no space for a new one."""
+    with contextlib.suppress(FileNotFoundError):
+        log.disk.unlink(os.path.join(log.directory, CHECKPOINT))
+        log.disk.sync_directory(log.directory)
+
+
+def _encode(log: Log, catalog: Catalog, keep: list[Segment]) -> bytes:
+    largest = max(
+        (queue for queue in catalog.queues.values() if queue.heap is None), key=lambda queue: queue.total, default=None
+    )
+    head: dict[str, Any] = {
+        "store": log.store.hex(),
+        "segment": log.tail.number,
+        "offset": log.tail.end,
+        "next": log.next,
+        "segments": [[s.number, s.base, s.end, len(s.index), sorted(s.names)] for s in keep],
+        "largest": largest.number if largest is not None else 0,
+        "queues": [_queue_head(queue, queue is largest) for queue in catalog.queues.values()],
+        "tables": [[table.number, table.name, table.named, len(table.keys)] for table in catalog.tables.values()],
+        "extra": [[id, *extra] for id, extra in catalog.extra.items()],
+        "moved": [[id, segment.number, segment.guests[id]] for id, segment in log.moved.items()],
+        "live_bytes": log.live_bytes,
+    }
+    text = json.dumps(head, separators=(",", ":")).encode()
+    parts = [_HEAD.pack(_MAGIC, _VERSION, len(text)), text]
+    parts += [segment.index.tobytes() for segment in keep]
+    parts += [array("Q", _plain(queue)).tobytes() for queue in catalog.queues.values() if queue is not largest]
+    for table in catalog.tables.values():
+        parts += [struct.pack("<QQII", *key, len(name)) + name for name, key in table.keys.items()]
+    data = b"".join(parts)
+    return data + format.CRC.pack(crc32(data))
+
+
+def _plain(queue: Queue) -> list[int]:
+    """Ready records without a rank, and claimed ones: they will be ready."""
+    if queue.heap is not None:
+        return []
+    return sorted([*(id for id in (*queue.ready, *queue.back) if id not in queue.gone), *_unranked(queue)])
+
+
+def _unranked(queue: Queue) -> list[int]:
+    return [id for id, held in queue.claimed.items() if not held.rank]
+
+
+def _queue_head(queue: Queue, largest: bool) -> list[Any]:
+    ranked = [(rank, id) for rank, id in queue.heap or () if id not in queue.gone]
+    ranked += [(held.rank, id) for id, held in queue.claimed.items() if held.rank or queue.heap is not None]
+    return [
+        queue.number,
+        queue.name,
+        queue.named,
+        queue.bytes,
+        0 if largest else len(_plain(queue)),
+        queue.heap is not None,
+        [[rank.hex(), id] for rank, id in ranked],
+        [[at, id, rank.hex()] for at, id, rank in queue.delayed],
+    ]
+
+
+def read(directory: str) -> tuple[dict[str, Any], memoryview] | None:
+    """The head and body of the checkpoint, or None where none is whole."""
+    try:
+        with open(os.path.join(directory, CHECKPOINT), "rb") as file:
+            data = file.read()
+        magic, version, length = _HEAD.unpack_from(data)
+        if magic != _MAGIC or version != _VERSION or crc32(memoryview(data)[:-4]) != format.CRC.unpack(data[-4:])[0]:
+            return None
+        start = _HEAD.size + length
+        return json.loads(data[_HEAD.size : start]), memoryview(data)[start:-4]
+    except (OSError, struct.error, ValueError):
+        return None
+
+
+def load(head: dict[str, Any], body: memoryview, log: Log, catalog: Catalog, segments: list[Segment]) -> None:
+    """Fill an empty log and catalog; `segments` are those of the head, in its order, as found in the directory."""
+    at = 0
+    for segment, (_, _, end, count, names) in zip(segments, head["segments"], strict=True):
+        segment.end = end
+        segment.index.frombytes(body[at : at + 4 * count])
+        segment.names.update(names)
+        at += 4 * count
+        log.add_segment(segment)
+    by_number = {segment.number: segment for segment in segments}
+    for id, number, offset in head["moved"]:
+        log.moved[id] = by_number[number]
+        by_number[number].guests[id] = offset
+    for segment in segments:
+        segment.live = len(segment.index) - segment.index.count(0) + len(segment.guests)
+        log.live += segment.live
+    catalog.extra.update((id, Extra(*values)) for id, *values in head["extra"])
+    listed: set[int] = set()
+    at = _load_queues(head, body, at, catalog, listed)
+    _load_tables(head, body, at, catalog, listed)
+    if head["largest"]:
+        _load_largest(catalog, head["largest"], log, listed)
+    log.next = head["next"]
+    log.synced = log.next - 1
+    log.live_bytes = head["live_bytes"]
+
+
+def _load_queues(head: dict[str, Any], body: memoryview, at: int, catalog: Catalog, listed: set[int]) -> int:
+    for number, name, named, size, count, is_ranked, ranked, delayed in head["queues"]:
+        queue = catalog.add_queue(name, number, named)
+        queue.bytes = size
+        ids = array("Q")
+        ids.frombytes(body[at : at + 8 * count])
+        at += 8 * count
+        queue.ready = deque(ids)
+        if is_ranked or ranked:
+            queue.heap = sorted((bytes.fromhex(rank), id) for rank, id in ranked)
+        queue.delayed = sorted((float(due), id, bytes.fromhex(rank)) for due, id, rank in delayed)
+        listed.update(ids, (id for _, id in queue.heap or ()), (entry[1] for entry in queue.delayed))
+    return at
+
+
+def _load_tables(head: dict[str, Any], body: memoryview, at: int, catalog: Catalog, listed: set[int]) -> None:
+    fields = struct.Struct("<QQII")
+    for number, name, named, count in head["tables"]:
+        table = catalog.add_table(name, number, named)
+        for _ in range(count):
+            id, place, size, length = fields.unpack_from(body, at)
+            at += fields.size + length
+            table.keys[bytes(body[at - length : at])] = Key(id, place, size)
+            listed.add(id)
+
+
+def _load_largest(catalog: Catalog, number: int, log: Log, listed: set[int]) -> None:
+    """Its ready records are the live ones that nothing else lists."""
+    queue = catalog.by_number[number]
+    assert isinstance(queue, Queue)
+    for segment in log.segments:
+        queue.ready.extend(compress(range(segment.base, segment.next), segment.index))
+    if listed:
+        queue.ready = deque(id for id in queue.ready if id not in listed)
+    queue.back = sorted(id for id in log.moved if id not in listed)

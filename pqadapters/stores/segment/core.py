@@ -1,0 +1,323 @@
+"""What the handles of one process on one directory share: the log, what is in memory of it, the lock.
+
+The lock is reentrant because a finalizer or a signal handler may call the store in the middle of one of its methods,
+in the same thread. `inside` tells: such a call is put off (`deferred`) until the interrupted method is done.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator
+
+from ...clock import Clock
+from ...errors import DiskError, StoreClosed, StoreForked
+from ...store import Damage
+from . import directory as directories
+from . import space
+from .disk import Disk
+from .heal import heal
+from .log import Log
+from .queues import Catalog, Extra, Queue
+from .reader import Reader, Unreadable
+from .recover import recover
+from .syncer import Syncer
+
+logger = logging.getLogger("pqadapters.stores.segment")
+
+_RECENT_RECORDS, _RECENT_BYTES = 1024, 1 << 20
+_CHECKPOINT_BYTES = 8 << 20
+_REWRITES_PER_ROUND = 4
+
+
+class Core:
+    """An open directory. All attributes need `lock`; methods named `_locked` are called with it held."""
+
+    def __init__(self, directory: str, disk: Disk, segment_bytes: int, clock: Clock) -> None:
+        self.directory = directory
+        self.disk = disk
+        self.clock = clock
+        self.lock = threading.RLock()
+        self.synced = threading.Condition(self.lock)
+        self.inside = False
+        self.deferred: list[Callable[[], object]] = []
+        self.handles = 0
+        self.max_lag = 1.0
+        self.syncer: Syncer | None = None
+        self._lock_fd = directories.lock(directory, disk)
+        try:
+            self.catalog = Catalog(self.lock)
+            self.log, self.damage = recover(directory, disk, segment_bytes, clock, self.catalog)
+        except BaseException:
+            disk.close(self._lock_fd)
+            raise
+        self.reader = Reader(self.log)
+        self.recent: dict[int, tuple[bytes, float]] = {}  # payloads of the last puts, for those who get at once
+        self._recent_bytes = 0
+        if self.damage or self.log.size > _CHECKPOINT_BYTES:
+            self._save_locked()
+
+    # Entering
+
+    @contextlib.contextmanager
+    def section(self) -> Iterator[bool]:
+        """The lock, and whether this call may go ahead: False in the middle of another call of this thread."""
+        with self.lock:
+            if self.inside:
+                yield False
+                return
+            self.inside = True
+            try:
+                self.check_locked()
+                yield True
+            finally:
+                self.leave_locked()
+
+    def check_locked(self) -> None:
+        """Raises StorePoisoned, StoreForked or StoreClosed when nothing goes any more."""
+        if self.log.trouble is not None:
+            raise self.log.trouble
+
+    def leave_locked(self) -> None:
+        """The end of a call: carry out what was put off meanwhile."""
+        self.inside = False
+        while self.deferred and not self.inside:
+            call = self.deferred.pop(0)
+            try:
+                call()
+            except Exception:
+                logger.exception("%s: a call that interrupted another one of its thread failed", self.directory)
+
+    # Reading
+
+    def remember_locked(self, id: int, payload: bytes, put_at: float) -> None:
+        """Keep a payload for whoever gets it soon."""
+        if len(self.recent) < _RECENT_RECORDS and self._recent_bytes + len(payload) <= _RECENT_BYTES:
+            self.recent[id] = (payload, put_at)
+            self._recent_bytes += len(payload)
+
+    def recall_locked(self, id: int) -> tuple[bytes, float] | None:
+        found = self.recent.pop(id, None)
+        if found is not None:
+            self._recent_bytes -= len(found[0])
+        return found
+
+    def heal_locked(self, error: Unreadable) -> None:
+        """A live record is damaged: put its bytes aside and drop it, with the others that the same damage took."""
+        try:
+            damage, ids = heal(self.log, error.segment, error.offset)
+        except OSError as refusal:
+            raise self.log.refused(refusal, "put damaged bytes aside in") from refusal
+        self.reader.forget()
+        for id in ids:
+            self._drop_damaged_locked(id)
+        self.damage.append(damage)
+        self.deferred.append(lambda: _report(damage, len(ids)))
+
+    def _drop_damaged_locked(self, id: int) -> None:
+        self.log.displace(id)
+        self.catalog.extra.pop(id, None)
+        self.recall_locked(id)
+        for table in self.catalog.tables.values():
+            for name in [name for name, key in table.keys.items() if key.id == id]:
+                del table.keys[name]
+        for queue in self.catalog.queues.values():
+            self._drop_from_locked(queue, id)
+
+    @staticmethod
+    def _drop_from_locked(queue: Queue, id: int) -> None:
+        before = queue.total
+        held = queue.claimed.pop(id, None)
+        queue.delayed[:] = sorted(entry for entry in queue.delayed if entry[1] != id)
+        entries = (*queue.ready, *queue.back, *(entry[1] for entry in queue.heap or ()))
+        if held is None and id in entries and id not in queue.gone:
+            queue.take(id)
+        if queue.total != before:
+            queue.bytes = queue.bytes - (held.size if held is not None else 0) if queue.total else 0
+            queue.watchers.wake_all()
+
+    # Syncing
+
+    def sync_locked(self, sequence: int) -> None:
+        """Wait until the log is on the disk up to `sequence`; the lock is free meanwhile."""
+        self.log.sync(sequence, self.lock, self.synced)
+
+    def written_locked(self) -> None:
+        """Something was written that nobody waits for: see that it is synced in time."""
+        if self.syncer is not None:
+            return
+        syncer = Syncer(self, self.max_lag)
+        try:
+            syncer.start()
+            self.syncer = syncer
+        except RuntimeError:  # the interpreter is shutting down
+            self.log.sync_here()
+
+    def sync_written(self) -> bool:
+        """Sync what was written; False when there was nothing. For the background thread."""
+        with self.lock:
+            if self.inside or self.log.trouble is not None or self.log.synced >= self.log.next - 1:
+                return False
+            with contextlib.suppress(Exception):  # it poisons the store, and the next caller is told
+                self.sync_locked(self.log.next - 1)
+            return True
+
+    def retire_syncer(self, syncer: Syncer) -> bool:
+        with self.lock:
+            if self.log.synced < self.log.next - 1 and self.log.trouble is None:
+                return False
+            if self.syncer is syncer:
+                self.syncer = None
+            return True
+
+    # Space
+
+    def tidy_locked(self) -> None:
+        """Give back space and write a checkpoint where it is time; what fails is tried again later."""
+        log = self.log
+        try:
+            for _ in range(_REWRITES_PER_ROUND):
+                if not space.wasteful(log) or log.dead:
+                    break
+                self._rewrite_locked()
+            if space.worth_dropping(log) or (log.dead and not log.live):
+                space.drop_dead(log, self.catalog)
+            elif log.since_checkpoint >= max(_CHECKPOINT_BYTES, log.size // 4):
+                self._save_locked()
+        except DiskError as error:
+            logger.warning("%s: space can't be given back yet: %s", self.directory, error)
+
+    def _rewrite_locked(self) -> None:
+        try:
+            space.rewrite_front(self.log, self.catalog, self.reader)
+        except Unreadable as error:
+            self.heal_locked(error)
+        except OSError as error:
+            raise self.log.refused(error, "read") from error
+
+    def _save_locked(self) -> None:
+        self.log.sync_here()
+        space.save(self.log, self.catalog, self.log.segments)
+
+    def checkpoint_locked(self) -> None:
+        """Sync everything, give back all the space there is to give, write a checkpoint."""
+        space.drop_dead(self.log, self.catalog)
+        self._save_locked()
+
+    # Claims
+
+    def release(self, owner: object) -> None:
+        """A handle is gone: what it had claimed is ready again, and with the last handle the directory is let go of."""
+        if isinstance(self.log.trouble, (StoreForked, StoreClosed)):
+            return
+        with self.lock:
+            if self.inside:
+                self.deferred.append(lambda: self.release(owner))
+                return
+            for queue in list(self.catalog.queues.values()):
+                for id in sorted(id for id, held in queue.claimed.items() if held.owner is owner):
+                    self.return_locked(queue, id)
+            self.handles -= 1
+            if not self.handles:
+                self._close_locked()
+
+    def return_locked(self, queue: Queue, id: int) -> None:
+        """A claim has ended without a word."""
+        held = queue.claimed.pop(id)
+        self.catalog.extra[id] = self.catalog.extra.get(id, Extra())._replace(attempts=held.attempt)
+        queue.give_back(id, held.rank)
+        queue.takers.wake_one()
+        queue.watchers.wake_all()
+
+    def wake_everybody_locked(self) -> None:
+        for queue in self.catalog.queues.values():
+            queue.takers.wake_all()
+            queue.watchers.wake_all()
+
+    # Closing
+
+    def _close_locked(self) -> None:
+        forget(self)
+        if self.syncer is not None:
+            self.syncer.stop()
+        try:
+            if self.log.trouble is None:
+                self.checkpoint_locked()
+        except Exception as error:
+            logger.warning("%s: closed without a checkpoint (%s); nothing acknowledged is lost", self.directory, error)
+        finally:
+            self.log.close()
+            self.log.trouble = StoreClosed(f"the store in {self.directory} was closed; open it again")
+            self.wake_everybody_locked()
+            self.disk.close(self._lock_fd)
+
+    def abandon(self) -> None:
+        """In a forked child: let go of the lock's descriptor, which would hold the lock beyond the parent's death."""
+        self.lock = threading.RLock()  # another thread of the parent may have held the old one
+        self.inside = False
+        self.deferred = []
+        self.log.trouble = StoreForked(
+            f"the store in {self.directory} belongs to process {os.getppid()}, and this is a forked child of it: a store "
+            "in a directory is for one process. Open another directory here, or make the queue after the fork"
+        )
+        with contextlib.suppress(OSError):
+            os.close(self._lock_fd)
+
+
+def _report(damage: Damage, records: int) -> None:
+    logger.error(
+        "%s: %d bytes at %d are damaged: %s. %d record(s) are lost; the bytes were copied to %s",
+        damage.path,
+        damage.length,
+        damage.offset,
+        damage.reason,
+        records,
+        damage.quarantine,
+    )
+
+
+# One core for each directory of this process
+
+_cores: weakref.WeakValueDictionary[tuple[int, int], Core] = weakref.WeakValueDictionary()
+_opening = threading.RLock()
+
+
+def share(directory: str, disk: Disk, segment_bytes: int, trust: bool, clock: Clock) -> Core:
+    """The core of the directory, opened if this process has none; with one more handle on it."""
+    with _opening:
+        directories.prepare(directory, disk, trust)
+        core = _cores.get(_key(directory))
+        if core is None:
+            directories.warn_unsafe_filesystem(directory)
+            core = Core(directory, disk, segment_bytes, clock)
+            _cores[_key(directory)] = core
+        with core.lock:
+            core.handles += 1
+        return core
+
+
+def forget(core: Core) -> None:
+    """A closed core serves no new handles."""
+    for key, known in list(_cores.items()):
+        if known is core:
+            del _cores[key]
+
+
+def _key(directory: str) -> tuple[int, int]:
+    info = os.stat(directory)
+    return info.st_dev, info.st_ino
+
+
+def _abandon_all() -> None:
+    global _opening
+    _opening = threading.RLock()
+    for core in list(_cores.values()):
+        core.abandon()
+    _cores.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_abandon_all)

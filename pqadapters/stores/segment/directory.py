@@ -1,0 +1,171 @@
+"""The directory of a store: made private, checked for what doesn't belong, and locked for one process.
+
+    LOCK                       the lock, with the holder's pid
+    0000000000000001.seg ...   segments (format.py)
+    checkpoint                 a shortcut for the next opening (checkpoint.py)
+    damaged-*.bin              bytes that could not be read, kept for a person to look at
+    *.tmp                      a file that was being written; removed at the next opening
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import re
+import stat
+import warnings
+
+from ...errors import DiskError, StoreLocked, StoreRefused, UnsafeFilesystemWarning
+from .disk import Disk
+
+LOCK = "LOCK"
+CHECKPOINT = "checkpoint"
+_SEGMENT = re.compile(r"\d{16}\.seg")
+_OURS = re.compile(r"\d{16}\.seg(\.tmp)?|LOCK|checkpoint(\.tmp)?|damaged-.*\.bin")
+_HARMLESS = re.compile(r"\..*|lost\+found")  # what filesystems, editors and volumes leave
+_UNSAFE_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "fuse.s3fs"})
+
+
+def prepare(path: str, disk: Disk, trust: bool) -> None:
+    """Make the directory, or see that the one that is there may hold a store; raises StoreRefused or DiskError.
+
+    One that others own is refused unless `trust`; our own is made private (0700).
+    """
+    try:
+        info = os.stat(path)
+    except FileNotFoundError:
+        _make(path, disk)
+        return
+    except OSError as error:
+        raise refused(path, error, "open") from error
+    if not stat.S_ISDIR(info.st_mode):
+        raise StoreRefused(f"{path} is a file; a store is a directory: give the path of a new or empty directory")
+    _check_content(path)
+    if not trust:
+        _make_private(path, info)
+    with contextlib.suppress(OSError):  # a parent that we may not open was synced by whoever made the directory
+        disk.sync_directory(os.path.dirname(path))
+
+
+def _make(path: str, disk: Disk) -> None:
+    """Make a directory and those above it that are missing, each synced into its parent."""
+    parent = os.path.dirname(path)
+    try:
+        if not os.path.isdir(parent):
+            _make(parent, disk)
+        with contextlib.suppress(FileExistsError):  # another process makes the same one
+            disk.mkdir(path)
+        disk.sync_directory(parent)
+    except OSError as error:
+        raise refused(path, error, "make") from error
+
+
+def refused(path: str, error: OSError, what: str) -> DiskError:
+    """The error for a directory that the system doesn't let us use."""
+    return DiskError(
+        error.errno,
+        f"can't {what} the directory of the store: {os.strerror(error.errno or 0)}; "
+        "give a directory that this user may create and write",
+        path,
+    )
+
+
+def _check_content(path: str) -> None:
+    try:
+        names = os.listdir(path)
+    except OSError as error:
+        raise refused(path, error, "list") from error
+    foreign = sorted(name for name in names if not _OURS.fullmatch(name) and not _HARMLESS.fullmatch(name))
+    if foreign:
+        raise StoreRefused(
+            f"{path} holds {foreign[0]!r}, which is no part of a store"
+            f"{f' (and {len(foreign) - 1} more)' if len(foreign) > 1 else ''}: "
+            "give a directory of its own to the store, or move the file away"
+        )
+
+
+def _make_private(path: str, info: os.stat_result) -> None:
+    if not hasattr(os, "geteuid"):
+        return  # Windows: the directory's access list is inherited from the user's own
+    if info.st_uid != os.geteuid():
+        raise StoreRefused(
+            f"{path} belongs to user {info.st_uid}, and this process runs as user {os.geteuid()}: whoever owns it can "
+            "read and change what is stored. Give a directory of your own, or pass trust_directory=True"
+        )
+    if info.st_mode & stat.S_ISVTX:
+        raise StoreRefused(f"{path} is shared by all users (its sticky bit is set): give a directory below it")
+    if info.st_mode & 0o077:
+        try:
+            os.chmod(path, 0o700)
+        except OSError as error:
+            raise refused(path, error, "make private") from error
+
+
+def lock(path: str, disk: Disk) -> int:
+    """The descriptor that holds the lock. Raises StoreLocked with the holder's pid, or DiskError."""
+    try:
+        fd = disk.open(os.path.join(path, LOCK), create=True)
+    except OSError as error:
+        raise refused(path, error, "write to") from error
+    try:
+        taken = disk.lock(fd)
+    except OSError as error:
+        disk.close(fd)
+        raise refused(path, error, "lock") from error
+    if not taken:
+        pid = _holder(fd)
+        disk.close(fd)
+        raise StoreLocked(
+            f"{path} is held by {f'process {pid}' if pid else 'another process'}: one process at a time may use a "
+            "store in a directory. End that process, or give each its own directory",
+            pid,
+        )
+    with contextlib.suppress(OSError):  # a full disk must not keep a store shut
+        disk.truncate(fd, 0)
+        disk.write(fd, b"%d\n" % os.getpid(), 0)
+    return fd
+
+
+def _holder(fd: int) -> int | None:
+    try:
+        return int(os.read(fd, 32))
+    except (OSError, ValueError):
+        return None
+
+
+def segment_files(path: str) -> dict[int, str]:
+    """The segments in the directory: path by number, in order."""
+    names = sorted(name for name in os.listdir(path) if _SEGMENT.fullmatch(name))
+    return {int(name[:16]): os.path.join(path, name) for name in names}
+
+
+def remove_leftovers(path: str, disk: Disk) -> None:
+    """Remove what was being written when the last process died."""
+    for name in os.listdir(path):
+        if name.endswith(".tmp") and _OURS.fullmatch(name):
+            with contextlib.suppress(OSError):
+                disk.unlink(os.path.join(path, name))
+
+
+def warn_unsafe_filesystem(path: str) -> None:
+    """Say so where locks and fsync are not to be relied on."""
+    kind = _filesystem(path)
+    if kind in _UNSAFE_FILESYSTEMS:
+        warnings.warn(
+            f"{path} lies on {kind}, a network filesystem: its locks and syncs are not to be relied on, and what is "
+            "promised for a store does not hold there. Put the store on a local disk",
+            UnsafeFilesystemWarning,
+            stacklevel=2,
+        )
+
+
+def _filesystem(path: str) -> str:
+    """The type of the filesystem, from the kernel's table of mounts (Linux; elsewhere unknown)."""
+    device = os.stat(path).st_dev
+    wanted = f"{os.major(device)}:{os.minor(device)}" if hasattr(os, "major") else ""
+    with contextlib.suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as table:
+        for line in table:
+            fields = line.split()
+            if fields[2] == wanted:
+                return fields[fields.index("-") + 1]
+    return ""

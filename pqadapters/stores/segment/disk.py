@@ -1,0 +1,128 @@
+"""The only module that writes, syncs, renames and locks files.
+
+`Disk` is an object so that tests can put one in its place that cuts, tears, drops and fails. Every method raises the
+operating system's OSError as it is; the callers decide what it means.
+
+Linux is what is tested. On macOS a sync is F_FULLFSYNC (fsync leaves the data in the drive's cache); on Windows
+there is no directory to sync, and a rename is tried again while a scanner has the file open.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None  # type: ignore[assignment]
+
+_BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_SHARING_VIOLATION_TRIES = 20
+
+
+class Disk:
+    """System calls on files, by descriptor and offset."""
+
+    def open(self, path: str, *, create: bool = False, write: bool = True) -> int:
+        """A descriptor; a file that is created is readable and writable by its owner alone."""
+        flags = os.O_RDWR if write else os.O_RDONLY
+        return os.open(path, flags | _BINARY | (os.O_CREAT if create else 0), 0o600)
+
+    def close(self, fd: int) -> None:
+        os.close(fd)
+
+    def write(self, fd: int, data: bytes, offset: int) -> None:
+        """Write all of `data` at `offset`, however often the system takes only a part."""
+        done = os.pwrite(fd, data, offset)
+        while done < len(data):
+            step = os.pwrite(fd, memoryview(data)[done:], offset + done)  # a copy of 1 GiB would hurt
+            if not step:
+                raise OSError(errno.EIO, "the system wrote nothing and gave no reason")
+            done += step
+
+    def read(self, fd: int, length: int, offset: int) -> bytes:
+        """Up to `length` bytes from `offset`; fewer only at the end of the file."""
+        data = os.pread(fd, length, offset)
+        if len(data) == length or not data:
+            return data
+        parts = [data]
+        have = len(data)
+        while have < length:
+            part = os.pread(fd, length - have, offset + have)
+            if not part:
+                break
+            parts.append(part)
+            have += len(part)
+        return b"".join(parts)
+
+    def size(self, fd: int) -> int:
+        return os.fstat(fd).st_size
+
+    def allocate(self, fd: int, size: int) -> None:
+        """Make the file `size` bytes long with blocks behind all of them, so that later writes can't lack space."""
+        if hasattr(os, "posix_fallocate"):
+            try:
+                os.posix_fallocate(fd, 0, size)
+                return
+            except OSError as error:
+                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                    raise
+        have = self.size(fd)
+        self.write(fd, bytes(max(0, size - have)), have)
+
+    def truncate(self, fd: int, size: int) -> None:
+        os.ftruncate(fd, size)
+
+    def sync(self, fd: int) -> None:
+        """The file's data, and its length, are on the disk when this returns."""
+        if sys.platform == "darwin":
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+        elif hasattr(os, "fdatasync"):
+            os.fdatasync(fd)
+        else:
+            os.fsync(fd)
+
+    def sync_directory(self, path: str) -> None:
+        """What was created, renamed or removed in the directory is on the disk when this returns."""
+        if os.name == "nt":
+            return
+        fd = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _BINARY)
+        try:
+            os.fsync(fd)
+        finally:
+            os.close(fd)
+
+    def rename(self, source: str, target: str) -> None:
+        """`target` is replaced at once; it needs `sync_directory` to last."""
+        for left in reversed(range(_SHARING_VIOLATION_TRIES)):
+            try:
+                os.replace(source, target)
+                return
+            except PermissionError:
+                if os.name != "nt" or not left:
+                    raise
+                time.sleep(0.01)  # another program has the file open; Windows offers nothing to wait on
+
+    def unlink(self, path: str) -> None:
+        os.unlink(path)
+
+    def mkdir(self, path: str) -> None:
+        os.mkdir(path, 0o700)
+
+    def lock(self, fd: int) -> bool:
+        """Take the exclusive lock that the kernel drops with the process; False where another process has it."""
+        try:
+            if fcntl is not None:
+                fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            else:
+                import msvcrt
+
+                msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
+            return True
+        except OSError as error:
+            if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK):
+                return False
+            raise

@@ -1,0 +1,261 @@
+"""Commits of several operations, or with conditions: planned first, then written, then applied.
+
+Each operation sees what those before it in the same commit will do; nothing is changed until all have been looked at.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Callable
+
+from ...errors import ConditionFailed, LeaseLost, LimitReached
+from ...store import Ack, Claim, Delete, Extend, Nack, Op, Put, Set, Update, dead_queue, meets
+from . import format
+from .log import Log
+from .queues import Catalog, Extra, Held, Key, Queue, Table
+from .reader import Reader
+
+#: Applied with the sequence number and the offset of the operation's frame.
+Step = Callable[[int, int], object]
+
+MAX_PAYLOAD = 1 << 30
+
+
+class Draft:
+    """A commit that is being planned. Needs the lock from the first operation to the last step."""
+
+    def __init__(self, log: Log, catalog: Catalog, reader: Reader, owner: object, now: float) -> None:
+        self._log = log
+        self._catalog = catalog
+        self._reader = reader
+        self._owner = owner
+        self._now = now
+        self.frames: list[tuple[int, bytes, Step]] = []
+        self.results: list[int] = []  #: for each operation the index of the frame that is its result, or -1
+        self.steps: list[Callable[[], object]] = []  #: for operations that need no frame
+        self.numbers: set[int] = set()  #: queues and tables that the frames name
+        self.touched: set[Queue] = set()
+        self.shrinks = True  #: no operation adds bytes that stay
+        self.lazy = True  #: nothing here needs a sync
+        self._ready: Counter[Queue] = Counter()
+        self._total: Counter[Queue] = Counter()
+        self._bytes: Counter[Queue] = Counter()
+        self._ended: set[int] = set()
+        self._sizes: dict[int, int] = {}
+        self._keys: dict[tuple[str, bytes], bytes | None] = {}
+        self._acked: list[int] = []
+
+    @property
+    def size(self) -> int:
+        return sum(format.FRAME_COST + len(body) for _, body, _ in self.frames)
+
+    def add(self, op: Op) -> None:
+        """Plan one operation. Raises what `Store.commit` raises for it."""
+        self.results.append(-1)
+        if isinstance(op, Put):
+            self._put(op)
+        elif isinstance(op, Ack):
+            self._ack(op)
+        elif isinstance(op, Nack):
+            self._nack(op)
+        elif isinstance(op, Update):
+            self._update(op)
+        elif isinstance(op, Set):
+            self._set(op)
+        elif isinstance(op, Delete):
+            self._delete(op)
+        elif isinstance(op, Extend):
+            self._held(op.claim)
+        else:
+            raise TypeError(f"{op!r} is no operation of a store")
+
+    def finish(self) -> None:
+        """All acknowledgements share one frame."""
+        if self._acked:
+            body = b"".join(map(format.ID.pack, self._acked))
+            self.frames.append((format.ACK, body, lambda sequence, offset: None))
+
+    def _frame(self, kind: int, body: bytes, step: Step, number: int = 0) -> None:
+        self.frames.append((kind, body, step))
+        if number:
+            self.numbers.add(number)
+
+    def _put(self, op: Put) -> None:
+        check_size(op.payload)
+        queue = self._catalog.queue(op.queue)
+        if queue.delayed:
+            queue.mature(self._now)
+        ready, size = len(queue) + self._ready[queue], len(op.payload)
+        if op.limit is not None and ready >= op.limit:
+            raise LimitReached(f"queue {op.queue!r} has {ready} ready records; its limit is {op.limit}")
+        held = queue.bytes + self._bytes[queue]
+        if op.limit_bytes is not None and queue.total + self._total[queue] and held + size > op.limit_bytes:
+            raise LimitReached(f"queue {op.queue!r} has {held} bytes; its limit is {op.limit_bytes}")
+        due = op.not_before if op.not_before > self._now else 0.0
+        if op.rank or due:
+            fields = format.Fields(queue.number, self._now, op.payload, 0, due, 0, op.rank)
+            kind, body = format.RECORD, format.encode_record(fields)
+        else:
+            kind, body = format.PUT, format.PUT_FIELDS.pack(queue.number, self._now) + op.payload
+
+        def step(id: int, offset: int) -> None:
+            self._log.place(id, self._log.tail, offset)
+            self._log.live_bytes += size + format.PUT_COST
+            queue.bytes += size
+            queue.add(id, op.rank, due)
+
+        self.results[-1] = len(self.frames)
+        self._frame(kind, body, step, queue.number)
+        self._count(queue, ready=not due, total=1, size=size)
+        self.shrinks = self.lazy = False
+
+    def _count(self, queue: Queue, ready: int, total: int, size: int) -> None:
+        self.touched.add(queue)
+        self._ready[queue] += ready
+        self._total[queue] += total
+        self._bytes[queue] += size
+
+    def _held(self, claim: Claim) -> tuple[Queue, Held]:
+        queue = self._catalog.queue(claim.queue)
+        held = queue.claimed.get(claim.id)
+        if held is None or held.attempt != claim.attempt or held.owner is not self._owner or claim.id in self._ended:
+            raise lease_lost(claim)
+        return queue, held
+
+    def _ack(self, op: Ack) -> None:
+        queue, held = self._held(op.claim)
+        id, size = op.claim.id, self._sizes.get(op.claim.id, held.size)
+
+        def step() -> None:
+            del queue.claimed[id]
+            queue.bytes -= size
+            self._log.live_bytes -= size + format.PUT_COST
+            self._catalog.extra.pop(id, None)
+            self._log.displace(id)
+
+        self._acked.append(id)
+        self.steps.append(step)
+        self._ended.add(id)
+        self._count(queue, ready=0, total=-1, size=-size)
+        self.lazy = self.lazy and op.lazy
+
+    def _nack(self, op: Nack) -> None:
+        queue, held = self._held(op.claim)
+        id, size = op.claim.id, self._sizes.get(op.claim.id, held.size)
+        target = queue if op.dead is None else self._catalog.queue(dead_queue(queue.name))
+        due = op.not_before if op.not_before > self._now else 0.0
+        old = self._catalog.extra.get(id, Extra())
+        note = old.note if op.dead is None else op.dead
+        number = target.number if target is not queue or old.queue else 0
+        extra = Extra(held.attempt, due, number, note)
+
+        def step() -> None:
+            del queue.claimed[id]
+            self._catalog.extra[id] = extra
+            queue.bytes -= size
+            target.bytes += size
+            if due:
+                target.add(id, held.rank, due)
+            elif target is queue:
+                target.give_back(id, held.rank)
+            else:
+                target.insert(id, held.rank)
+
+        if op.dead is not None or due or old.not_before:
+            text = note.encode("utf-8", "surrogatepass")
+            fields = format.STATE_FIELDS.pack(id, target.number, due, held.attempt) + text
+            self._frame(format.STATE, fields, lambda sequence, offset: None, target.number)
+            self.lazy = False
+        self.steps.append(step)
+        self._ended.add(id)
+        self._count(queue, ready=0, total=-1, size=-size)
+        self._count(target, ready=not due, total=1, size=size)
+
+    def _update(self, op: Update) -> None:
+        check_size(op.payload)
+        queue, held = self._held(op.claim)
+        id, before, after = op.claim.id, self._sizes.get(op.claim.id, held.size), len(op.payload)
+        extra = self._catalog.extra.get(id, Extra())
+        fields = format.Fields(
+            queue.number, op.claim.put_at, op.payload, id, 0.0, held.attempt, op.claim.rank, extra.note
+        )
+
+        def step(sequence: int, offset: int) -> None:
+            self._log.place(id, self._log.tail, offset)
+            self._log.live_bytes += after - before
+            queue.bytes += after - before
+            queue.claimed[id] = held._replace(size=after)
+            if id in self._catalog.extra:
+                self._catalog.extra[id] = Extra(held.attempt, 0.0, queue.number, extra.note)
+
+        self._sizes[id] = after
+        self._frame(format.RECORD, format.encode_record(fields), step, queue.number)
+        self._count(queue, ready=0, total=0, size=after - before)
+        self.shrinks = self.lazy = False
+
+    def _value(self, table: Table, key: bytes) -> bytes | None:
+        if (table.name, key) in self._keys:
+            return self._keys[table.name, key]
+        known = table.keys.get(key)
+        return None if known is None else self._reader.value(known.id)
+
+    def _expect(self, op: Set | Delete, table: Table) -> bool:
+        """Check the condition; whether the key is there. The value is read only where it matters."""
+        if isinstance(op.expect, bytes):
+            value = self._value(table, op.key)
+        else:
+            known = table.keys.get(op.key)
+            value = self._keys.get((table.name, op.key), None if known is None else b"")
+        if not meets(op.expect, value):
+            raise ConditionFailed(f"key {op.key!r} of table {op.table!r} is not as expected ({op.expect!r})")
+        return value is not None
+
+    def _set(self, op: Set) -> None:
+        check_size(op.value)
+        table = self._catalog.table(op.table)
+        self._expect(op, table)
+        size = len(op.key) + len(op.value)
+        known = table.keys.get(op.key)
+        if known is None or self._keys.get((op.table, op.key), b"") is None:
+            place = 0  # new, or deleted by this commit: it stands at the end
+        else:
+            place = known.place
+
+        def step(id: int, offset: int) -> None:
+            old = table.keys.get(op.key)
+            self._forget(old)
+            table.keys[op.key] = Key(id, old.place if old is not None else id, size)
+            self._log.place(id, self._log.tail, offset)
+            self._log.live_bytes += size + format.PUT_COST
+
+        body = format.encode_entry(format.Entry(table.number, place, op.key, op.value))
+        self._frame(format.SET, body, step, table.number)
+        self._keys[op.table, op.key] = op.value
+        self.shrinks = self.lazy = False
+
+    def _forget(self, key: Key | None) -> None:
+        if key is not None:
+            self._log.displace(key.id)
+            self._log.live_bytes -= key.size + format.PUT_COST
+
+    def _delete(self, op: Delete) -> None:
+        table = self._catalog.table(op.table)
+        if self._expect(op, table):
+            body = format.DELETE_FIELDS.pack(table.number) + op.key
+            self._frame(
+                format.DELETE, body, lambda sequence, offset: self._forget(table.keys.pop(op.key, None)), table.number
+            )
+            self._keys[op.table, op.key] = None
+            self.lazy = False
+
+
+def check_size(payload: bytes) -> None:
+    if len(payload) > MAX_PAYLOAD:
+        raise ValueError(f"a payload of {len(payload)} bytes is too large: a record holds at most 1 GiB. Store a path to it")
+
+
+def lease_lost(claim: Claim) -> LeaseLost:
+    return LeaseLost(
+        f"record {claim.id} of queue {claim.queue!r} is no longer held by attempt {claim.attempt}: it was "
+        "acknowledged or given back, or the handle that had claimed it was closed"
+    )

@@ -1,0 +1,415 @@
+"""The log: the segment files of one directory, where each live record stands, and the end where frames are added.
+
+All methods need the store's lock. Order of work, always: make room, write, then change memory; a write that fails is
+undone on disk and leaves memory as it was, so that both agree.
+
+Room: the tail is allocated ahead, so that an fdatasync writes no metadata, and further ahead than puts may use: the
+rest is the reserve, enough to acknowledge what one segment holds, so that a full disk can be drained.
+
+Space comes back from the front: the first segment goes when none of its records is live. Acknowledgements stand
+behind what they acknowledge, so nothing that is still needed goes with it (`space.py`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import threading
+from array import array
+from bisect import bisect_right
+from collections.abc import Iterable
+
+from ...clock import Clock
+from ...errors import DiskError, StoreError, StorePoisoned
+from . import format
+from .disk import Disk
+
+FIRST_ALLOCATION = 64 * 1024
+MIN_RESERVE = 4096
+_OPEN_FILES = 8
+_MIN_PUT = format.PUT_COST
+
+
+class Segment:
+    """A segment file and the places of its frames."""
+
+    __slots__ = ("base", "created", "end", "fd", "guests", "index", "live", "names", "number", "path", "seed")
+
+    def __init__(self, path: str, header: format.Header) -> None:
+        self.path = path
+        self.number = header.number
+        self.base = header.base
+        self.seed = header.seed
+        self.created = header.created
+        self.end = format.DATA  #: where the next frame goes
+        self.index = array("I")  #: offset of frame base+i where it brought a record that is live, else 0
+        self.guests: dict[int, int] = {}  #: offsets of live records whose ids are from elsewhere
+        self.live = 0  #: how many live records stand here
+        self.names: set[int] = set()  #: the queue and table numbers that it names
+        self.fd = -1
+
+    @property
+    def next(self) -> int:
+        """The sequence number behind its last frame."""
+        return self.base + len(self.index)
+
+
+class Log:
+    """Segments from `segments[0]`, the front, to `tail`."""
+
+    def __init__(self, directory: str, disk: Disk, store: bytes, segment_bytes: int, clock: Clock) -> None:
+        self.directory = directory
+        self.disk = disk
+        self.store = store
+        self.segment_bytes = segment_bytes
+        self.clock = clock
+        self.segments: list[Segment] = []
+        self._bases: list[int] = []
+        self.moved: dict[int, Segment] = {}  #: where records stand that were written again
+        self.next = 1  #: the next sequence number
+        self.live = 0  #: records that are live, in queues and tables
+        self.live_bytes = 0
+        self.synced = 0  #: all frames up to this number are on the disk
+        self._syncing_by = 0  #: the thread that runs an fdatasync, or 0
+        self._reading: list[Segment] = []  # segments opened for reading, oldest first
+        self._retired: list[int] = []  #: descriptors to close when no fdatasync runs
+        self.put_room = 0  #: a put may end here at most
+        self._allocated = 0
+        self.since_checkpoint = 0  #: bytes written since
+        self.trouble: StoreError | None = None  #: why the store can't be used any more
+
+    # Places
+
+    @property
+    def tail(self) -> Segment:
+        return self.segments[-1]
+
+    @property
+    def size(self) -> int:
+        """What all frames take, live or not."""
+        return sum(segment.end - format.DATA for segment in self.segments)
+
+    def add_segment(self, segment: Segment) -> None:
+        self.segments.append(segment)
+        self._bases.append(segment.base)
+
+    def locate(self, id: int) -> tuple[Segment, int] | None:
+        """Where a live record stands."""
+        segment = self.moved.get(id) if self.moved else None
+        if segment is not None:
+            return segment, segment.guests[id]
+        segment = self._home(id)
+        if segment is None:
+            return None
+        offset = segment.index[id - segment.base]
+        return (segment, offset) if offset else None
+
+    def _home(self, id: int) -> Segment | None:
+        at = bisect_right(self._bases, id) - 1
+        if at < 0:
+            return None
+        segment = self.segments[at]
+        return segment if id - segment.base < len(segment.index) else None
+
+    def place(self, id: int, segment: Segment, offset: int) -> None:
+        """A record's frame stands in `segment` at `offset` from now on, wherever it stood before."""
+        self.displace(id)
+        if segment.base <= id < segment.next:
+            segment.index[id - segment.base] = offset
+        else:
+            segment.guests[id] = offset
+            self.moved[id] = segment
+        segment.live += 1
+        self.live += 1
+
+    def displace(self, id: int) -> Segment | None:
+        """A record is no longer live; the segment it stood in."""
+        segment = self.moved.pop(id, None) if self.moved else None
+        if segment is not None:
+            del segment.guests[id]
+        else:
+            segment = self._home(id)
+            if segment is None or not segment.index[id - segment.base]:
+                return None
+            segment.index[id - segment.base] = 0
+        segment.live -= 1
+        self.live -= 1
+        return segment
+
+    def reopened(self) -> None:
+        """The segments were read from files, and synced: go on behind the last frame."""
+        self._allocated = self.put_room = self.tail.end
+        self.synced = self.next - 1
+
+    # Writing
+
+    def append(self, kind: int, body: bytes) -> tuple[int, int]:
+        """A commit of one frame that brings no record; its sequence number and offset."""
+        frame = format.encode_frame(kind, format.WHOLE, self.next, body, self.tail.seed)
+        offset = self.tail.end
+        self.write(frame, offset)
+        return self.advance((0,), len(frame)), offset
+
+    def advance(self, offsets: Iterable[int], size: int) -> int:
+        """`size` bytes of frames were written at the end: one frame for each of `offsets`. The first one's number."""
+        tail = self.tail
+        first = self.next
+        tail.index.extend(offsets)
+        tail.end += size
+        self.since_checkpoint += size
+        self.next = tail.next
+        return first
+
+    def write(self, data: bytes, offset: int) -> None:
+        """Write at the tail; what could not be written whole is wiped out.
+
+        Raises DiskError, which names the directory.
+        """
+        try:
+            self.disk.write(self.tail.fd, data, offset)
+        except BaseException as error:
+            self._undo(offset, len(data))
+            if isinstance(error, OSError):
+                raise self.refused(error, "write to") from error
+            raise
+
+    def _undo(self, offset: int, length: int) -> None:
+        try:
+            end = min(offset + length, self.disk.size(self.tail.fd))
+            if end > offset:
+                self.disk.write(self.tail.fd, bytes(end - offset), offset)
+        except OSError:
+            try:
+                self.disk.truncate(self.tail.fd, offset)
+                self._allocated = self.put_room = offset
+            except OSError as error:
+                self.poison(error, "an incomplete record can't be taken back")
+
+    def refused(self, error: OSError, what: str) -> DiskError:
+        """The error for a system call that failed: what it was about, and what to do."""
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            advice = "free some space there, or drain the queue: acknowledging works on a full disk, and gives space back"
+        else:
+            advice = "see the system's log; nothing of this call was stored"
+        return DiskError(error.errno, f"can't {what} the store: {os.strerror(error.errno or 0)}; {advice}", self.directory)
+
+    def poison(self, error: BaseException, why: str) -> StorePoisoned:
+        """From now on nothing goes: what is on the disk is known to nobody until the store is opened again."""
+        trouble = StorePoisoned(
+            f"{self.directory}: {why} ({error}). What was acknowledged before is kept. "
+            "Close the store and open it again once the disk is in order"
+        )
+        trouble.__cause__ = error
+        self.trouble = trouble
+        return trouble
+
+    def read(self, segment: Segment, offset: int, length: int) -> bytes:
+        """Bytes of a segment; fewer at the end of its file. Raises OSError."""
+        if segment.fd < 0:
+            segment.fd = self.disk.open(segment.path, write=False)
+            self._reading.append(segment)
+            if len(self._reading) > _OPEN_FILES:
+                old = self._reading.pop(0)
+                if old is not segment and old is not self.tail:
+                    self._retire(old)
+        return self.disk.read(segment.fd, length, offset)
+
+    # Room
+
+    def make_room(self, size: int, shrinks: bool = False) -> None:
+        """See that `size` more bytes fit at the tail: allocate further, or begin another segment.
+
+        `shrinks`: for acknowledgements and the like, which may use the reserve when the disk is full.
+        Raises DiskError where the disk is full.
+        """
+        tail = self.tail
+        try:
+            if tail.end > format.DATA and tail.end + size > self.segment_bytes:
+                self.roll(size)
+            else:
+                self._allocate(tail, size)
+        except OSError as error:
+            if shrinks and tail is self.tail and tail.end + size <= self._allocated:
+                return
+            if self.live or tail is not self.tail or tail.end == format.DATA:
+                raise self.refused(error, "make room in") from error
+            self._start_over(size)
+
+    def _start_over(self, size: int) -> None:
+        """The disk is full and nothing here is live: what the tail has allocated makes room for a new one."""
+        tail = self.tail
+        try:
+            self.disk.truncate(tail.fd, tail.end)
+            self._allocated = self.put_room = tail.end
+            self.roll(size)
+        except OSError as error:
+            raise self.refused(error, "make room in") from error
+
+    def _allocate(self, segment: Segment, size: int) -> None:
+        """Allocate `segment` for `size` more bytes: well ahead, or on a full disk just that."""
+        need = segment.end + size
+        ahead = min(max(FIRST_ALLOCATION, 2 * segment.end), self.segment_bytes)
+        for room in (max(need, ahead), need):
+            total = room + self._reserve(room - segment.end)
+            try:
+                if total > self._allocated:
+                    self.disk.allocate(segment.fd, total)
+                    self._allocated = total
+            except OSError:
+                if room == need:
+                    raise
+            else:
+                self.put_room = room
+                return
+
+    def _reserve(self, more: int) -> int:
+        """Bytes for acknowledging what is live and what may come, up to what one segment can hold."""
+        records = min(self.live + more // _MIN_PUT, self.segment_bytes // _MIN_PUT)
+        return MIN_RESERVE + records * format.ACK_FRAME
+
+    def roll(self, size: int = 0) -> None:
+        """End the tail and begin another segment with room for `size` bytes.
+
+        The old one is synced before the new one exists: a segment that isn't the last is whole.
+        """
+        if not self.segments:
+            self.add_segment(self._create(1, size))
+            return
+        old = self.tail
+        self.sync_here()
+        self.add_segment(self._create(old.number + 1, size))
+        with contextlib.suppress(OSError):
+            self.disk.truncate(old.fd, old.end)
+        self._retire(old)
+
+    def _create(self, number: int, size: int) -> Segment:
+        header = format.Header(self.store, number, self.next, self.clock.wall())
+        path = os.path.join(self.directory, f"{number:016d}.seg")
+        segment = Segment(path, header)
+        before = self._allocated, self.put_room
+        segment.fd = self.disk.open(path + ".tmp", create=True)
+        try:
+            self._allocated = 0
+            self._allocate(segment, size)
+            data = format.encode_header(header)
+            self.disk.write(segment.fd, data, 0)
+            self.disk.write(segment.fd, data, format.HEADER_COPY)
+            self.disk.sync(segment.fd)
+            self.disk.rename(path + ".tmp", path)
+            self.disk.sync_directory(self.directory)
+        except BaseException:
+            self._allocated, self.put_room = before
+            self.disk.close(segment.fd)
+            for leftover in (path + ".tmp", path):
+                with contextlib.suppress(OSError):
+                    self.disk.unlink(leftover)
+            raise
+        return segment
+
+    def _retire(self, segment: Segment) -> None:
+        """Close the descriptor; one that an fdatasync may be using is closed behind it."""
+        fd, segment.fd = segment.fd, -1
+        if fd >= 0:
+            self._retired.append(fd)
+        self._close_retired()
+
+    def _close_retired(self) -> None:
+        while self._retired and not self._syncing_by:
+            self.disk.close(self._retired.pop())
+
+    # Syncing
+
+    def sync(self, sequence: int, lock: threading.RLock, done: threading.Condition) -> None:
+        """Return when all frames up to `sequence` are on the disk. The lock is free while the disk works.
+
+        Whoever finds no fdatasync running runs one for all that was written so far; the others wait for the next.
+        Raises StorePoisoned when it fails; it is never tried again.
+        """
+        me = threading.get_ident()
+        while self.synced < sequence:
+            if self.trouble is not None:
+                raise self.trouble
+            if self._syncing_by and self._syncing_by != me:
+                done.wait()
+                continue
+            # else: nobody, or this thread, when a signal handler put something in the middle of a sync
+            target, end, tail, outer = self.next - 1, self.tail.end, self.tail, self._syncing_by
+            self._syncing_by = me
+            try:
+                self._sync_unlocked(tail.fd, lock)
+            except OSError as error:
+                raise self.poison(error, "a sync to disk failed") from error
+            finally:
+                self._syncing_by = outer
+                done.notify_all()
+            self.synced = max(self.synced, target)
+            self._mark_synced(tail, end)
+            self._close_retired()
+
+    def _sync_unlocked(self, fd: int, lock: threading.RLock) -> None:
+        lock.release()
+        try:
+            self.disk.sync(fd)
+        finally:
+            lock.acquire()
+
+    def _mark_synced(self, tail: Segment, end: int) -> None:
+        """Say behind the last frame how far the log is known to be whole; the next frame is written over it.
+
+        With the mark in place, damage to the last record is told from a record that was never finished.
+        """
+        size = format.FRAME_COST + format.SYNC_FIELDS.size
+        if tail is self.tail and self.trouble is None and tail.end + size <= self.put_room:
+            mark = format.encode_frame(format.SYNC, format.WHOLE, self.next, format.SYNC_FIELDS.pack(end), tail.seed)
+            with contextlib.suppress(OSError):
+                self.disk.write(tail.fd, mark, tail.end)
+
+    # Space
+
+    @property
+    def dead(self) -> list[Segment]:
+        """The first segments in which nothing is live; never the tail."""
+        found = []
+        for segment in self.segments[:-1]:
+            if segment.live:
+                break
+            found.append(segment)
+        return found
+
+    def drop(self, segments: list[Segment]) -> None:
+        """Remove these first segments, which no checkpoint on the disk needs.
+
+        What replaced their records is synced first, and each removal before the next: a directory never holds
+        a record without the acknowledgement that a later segment has for it.
+        """
+        self.sync_here()
+        for segment in segments:
+            self._retire(segment)
+            self.segments.remove(segment)
+            self._bases.remove(segment.base)
+            with contextlib.suppress(FileNotFoundError):
+                self.disk.unlink(segment.path)
+            self.disk.sync_directory(self.directory)
+
+    def sync_here(self) -> None:
+        """Sync the tail with the lock held; for the rare moments when files are about to go."""
+        if self.synced >= self.next - 1:
+            return
+        if self.trouble is not None:
+            raise self.trouble
+        try:
+            self.disk.sync(self.tail.fd)
+        except OSError as error:
+            raise self.poison(error, "a sync to disk failed") from error
+        self.synced = self.next - 1
+
+    def close(self) -> None:
+        """Give back the tail's room beyond its end, and close all files."""
+        tail = self.tail
+        if self.trouble is None:
+            with contextlib.suppress(OSError):
+                self.disk.truncate(tail.fd, tail.end)
+                self.disk.sync(tail.fd)
+        for segment in self.segments:
+            self._retire(segment)

@@ -1,0 +1,258 @@
+"""What a segment store knows of its queues and tables in memory. Nothing here touches a disk; all needs the lock.
+
+Ready records are kept by id alone, eight bytes and an int each: payloads stay on disk. Order by id costs nothing
+to keep, so a queue is a deque (`ready`) with a short sorted list of those that came back (`back`); the first
+record with a rank turns it into a heap of (rank, id).
+
+Claims by id take a record out of the middle. Its entry stays behind and is skipped later: `gone` has its id.
+"""
+
+from __future__ import annotations
+
+import threading
+from bisect import bisect_left, insort
+from collections import deque
+from heapq import heapify, heappop, heappush
+from typing import NamedTuple
+from zlib import crc32
+
+from ...store import DEAD, Depth, Order, dead_queue
+from .._gate import Gate
+
+
+class Held(NamedTuple):
+    """A claim as the store remembers it."""
+
+    attempt: int
+    owner: object  #: the handle's token
+    size: int  #: payload bytes
+    rank: bytes
+
+
+class Extra(NamedTuple):
+    """What has changed in a record since its frame was written."""
+
+    attempts: int = 0
+    not_before: float = 0.0
+    queue: int = 0  #: 0: the one in its frame
+    note: str = ""
+
+
+class Queue:
+    """The records of one queue. Each id is in exactly one of ready, back, heap, delayed, claimed (I3)."""
+
+    def __init__(self, name: str, number: int, takers: Gate, watchers: Gate) -> None:
+        self.name = name
+        self.named = True  #: False where damage took the name
+        self.number = number
+        self.takers = takers
+        self.watchers = watchers
+        self.ready: deque[int] = deque()
+        self.back: list[int] = []
+        self.heap: list[tuple[bytes, int]] | None = None
+        self.gone: set[int] = set()
+        self.delayed: list[tuple[float, int, bytes]] = []  # a heap
+        self.claimed: dict[int, Held] = {}
+        self.bytes = 0
+
+    def __len__(self) -> int:
+        """How many are ready."""
+        return len(self.ready) + len(self.back) + len(self.heap or ()) - len(self.gone)
+
+    @property
+    def total(self) -> int:
+        return len(self) + len(self.delayed) + len(self.claimed)
+
+    def add(self, id: int, rank: bytes = b"", not_before: float = 0.0) -> None:
+        """A new record, its id above all others; `not_before` only where it lies ahead."""
+        if not_before:
+            heappush(self.delayed, (not_before, id, rank))
+        elif rank or self.heap is not None:
+            heappush(self._ranked(), (rank, id))
+        else:
+            self.ready.append(id)
+
+    def give_back(self, id: int, rank: bytes = b"") -> None:
+        """A record that was claimed or delayed is ready again, in its place (I4)."""
+        if id in self.gone:
+            self.gone.discard(id)
+        elif rank or self.heap is not None:
+            heappush(self._ranked(), (rank, id))
+        elif self.ready and self.ready[0] > id and not self.back:
+            self.ready.appendleft(id)
+        else:
+            insort(self.back, id)
+
+    def _ranked(self) -> list[tuple[bytes, int]]:
+        if self.heap is None:
+            self.heap = [(b"", id) for id in (*self.ready, *self.back)]
+            heapify(self.heap)
+            self.ready.clear()
+            self.back.clear()
+        return self.heap
+
+    def first(self, order: Order) -> int | None:
+        """The id that a claim in this order takes next; it stays where it is."""
+        while True:
+            id = self._first(order)
+            if id is None or id not in self.gone:
+                return id
+            if self._drop(id):
+                self.gone.discard(id)
+            else:
+                self.sweep()
+
+    def _first(self, order: Order) -> int | None:
+        if self.heap is not None:
+            if not self.heap:
+                return None
+            if order is Order.RANK:
+                return self.heap[0][1]
+            ids = (id for _, id in self.heap)  # ranked queues are read by rank; this is the rare other way
+            return max(ids) if order is Order.NEWEST else min(ids)
+        ready, back = self.ready, self.back
+        if order is Order.NEWEST:
+            return max(ready[-1] if ready else 0, back[-1] if back else 0) or None
+        if back and not (ready and ready[0] < back[0]):
+            return back[0]
+        return ready[0] if ready else None
+
+    def take(self, id: int) -> None:
+        """Take out an id that `first` gave, or one that is known to be ready."""
+        if not self._drop(id):
+            self.gone.add(id)
+            if len(self.gone) > 1000 + len(self) // 2:
+                self.sweep()
+
+    def _drop(self, id: int) -> bool:
+        """Remove the entry if it stands at an end."""
+        if self.heap is not None:
+            if self.heap and self.heap[0][1] == id:
+                heappop(self.heap)
+                return True
+        elif self.ready and self.ready[0] == id:
+            self.ready.popleft()
+            return True
+        elif self.ready and self.ready[-1] == id:
+            self.ready.pop()
+            return True
+        elif self.back and (at := bisect_left(self.back, id)) < len(self.back) and self.back[at] == id:
+            del self.back[at]
+            return True
+        return False
+
+    def sweep(self) -> None:
+        """Drop the entries of all that are gone."""
+        if self.heap is not None:
+            self.heap = [entry for entry in self.heap if entry[1] not in self.gone]
+            heapify(self.heap)
+        self.ready = deque(id for id in self.ready if id not in self.gone)
+        self.back = [id for id in self.back if id not in self.gone]
+        self.gone.clear()
+
+    def mature(self, now: float) -> int:
+        """Delayed records whose time has come are ready; how many there were."""
+        count = 0
+        while self.delayed and self.delayed[0][0] <= now:
+            _, id, rank = heappop(self.delayed)
+            self.give_back(id, rank)
+            count += 1
+        return count
+
+    def insert(self, id: int, rank: bytes = b"") -> None:
+        """A record from elsewhere is ready here, in the place of its id."""
+        if rank or self.heap is not None or (self.ready and self.ready[-1] > id):
+            self.give_back(id, rank)
+        else:
+            self.ready.append(id)
+
+    def ids(self, order: Order) -> list[int]:
+        """The ids of all that are ready, in this order."""
+        if self.heap is not None and order is Order.RANK:
+            return [id for _, id in sorted(self.heap) if id not in self.gone]
+        entries = [id for _, id in self.heap] if self.heap is not None else [*self.ready, *self.back]
+        if self.heap is not None or self.back:
+            entries.sort()
+        found = [id for id in entries if id not in self.gone] if self.gone else entries
+        return found[::-1] if order is Order.NEWEST else found
+
+
+class Key(NamedTuple):
+    """Where a table's key stands."""
+
+    id: int  #: the record with its value
+    place: int  #: the id of its first value, which orders the table
+    size: int  #: bytes of key and value
+
+
+class Table:
+    """The keys of one table, in the order in which they were first set."""
+
+    def __init__(self, name: str, number: int) -> None:
+        self.name = name
+        self.named = True
+        self.number = number
+        self.keys: dict[bytes, Key] = {}
+
+    def sort(self) -> None:
+        """Put the keys in their places; after a replay of a log whose segments were rewritten."""
+        places = [key.place for key in self.keys.values()]
+        if any(a > b for a, b in zip(places, places[1:], strict=False)):
+            self.keys = dict(sorted(self.keys.items(), key=lambda item: item[1].place))
+
+
+class Catalog:
+    """All queues and tables of a store, by name and by the number that stands for the name in frames."""
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self._lock = lock
+        self.queues: dict[str, Queue] = {}
+        self.tables: dict[str, Table] = {}
+        self.by_number: dict[int, Queue | Table] = {}
+        self.extra: dict[int, Extra] = {}  #: by record id
+
+    def queue(self, name: str) -> Queue:
+        """The queue of that name; it is made at the first mention."""
+        found = self.queues.get(name)
+        return found if found is not None else self.add_queue(name, self._number(name, Queue))
+
+    def table(self, name: str) -> Table:
+        found = self.tables.get(name)
+        return found if found is not None else self.add_table(name, self._number(name, Table))
+
+    def _number(self, name: str, kind: type[Queue] | type[Table]) -> int:
+        """The number that stands for the name in frames: a hash of it, or the next free one."""
+        number = crc32(name.encode("utf-8", "surrogatepass"), int(kind is Table))
+        while (other := self.by_number.get(number)) is not None and (other.named or not isinstance(other, kind)):
+            number = (number + 1) & 0xFFFFFFFF
+        return number
+
+    def add_queue(self, name: str, number: int, named: bool = True) -> Queue:
+        """The queue of that number; one whose name was lost has it again."""
+        queue = self.by_number.get(number)
+        if queue is None:
+            queue = Queue(name, number, Gate(self._lock), Gate(self._lock))
+        assert isinstance(queue, Queue)
+        self.queues.pop(queue.name, None)
+        queue.name, queue.named = name, named
+        self.queues[name] = self.by_number[number] = queue
+        return queue
+
+    def add_table(self, name: str, number: int, named: bool = True) -> Table:
+        table = self.by_number.get(number)
+        if table is None:
+            table = Table(name, number)
+        assert isinstance(table, Table)
+        self.tables.pop(table.name, None)
+        table.name, table.named = name, named
+        self.tables[name] = self.by_number[number] = table
+        return table
+
+    def depth(self, queue: Queue, now: float) -> Depth:
+        """Without the age of the oldest, which only its frame tells."""
+        if queue.delayed:
+            queue.mature(now)
+        dead = None if queue.name.endswith(DEAD) else self.queues.get(dead_queue(queue.name))
+        return Depth(
+            len(queue), len(queue.delayed), len(queue.claimed), dead.total if dead is not None else 0, queue.bytes
+        )

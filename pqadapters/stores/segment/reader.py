@@ -1,0 +1,92 @@
+"""Reading records back: their frames, checked, with a look ahead for those who read in order."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+from . import format
+from .log import Log, Segment
+
+_SHORT, _LONG = 4096, 128 * 1024
+
+
+class Unreadable(Exception):
+    """The bytes of a live record are damaged."""
+
+    def __init__(self, segment: Segment, offset: int) -> None:
+        super().__init__(segment, offset)
+        self.segment = segment
+        self.offset = offset
+
+
+class _Window(NamedTuple):
+    segment: Segment
+    start: int
+    data: bytes
+
+    def holds(self, segment: Segment, offset: int) -> bool:
+        return self.segment is segment and self.start <= offset < self.start + len(self.data)
+
+
+class Reader:
+    """Frames of one log by record id. Needs the store's lock."""
+
+    def __init__(self, log: Log) -> None:
+        self._log = log
+        self._window: _Window | None = None
+        self._ahead = _SHORT
+
+    def forget(self) -> None:
+        """The bytes of a segment were changed in place."""
+        self._window = None
+
+    def body(self, id: int) -> tuple[int, bytes]:
+        """The kind and body of the frame that brought a live record.
+
+        Raises Unreadable where it is damaged, OSError where the system can't read it.
+        """
+        place = self._log.locate(id)
+        assert place is not None, f"record {id} is not live"
+        segment, offset = place
+        window = self._window
+        if window is not None and window.holds(segment, offset):
+            found = self._decode(window, offset)
+            if found is not None:
+                return found
+        return self._load(segment, offset)
+
+    def _load(self, segment: Segment, offset: int) -> tuple[int, bytes]:
+        last = self._window
+        onward = last is not None and last.segment is segment and 0 <= offset - last.start <= 2 * len(last.data)
+        self._ahead = min(2 * self._ahead, _LONG) if onward else _SHORT
+        window = self._read(segment, offset, self._ahead)
+        found = self._decode(window, offset)
+        if found is None and len(window.data) >= format.FRAME_HEAD:
+            length = format.FRAME.unpack_from(window.data)[3] + format.FRAME_COST
+            if len(window.data) < length <= segment.end - offset:
+                found = self._decode(self._read(segment, offset, length), offset)
+        if found is None:
+            raise Unreadable(segment, offset)
+        self._window = window
+        return found
+
+    def _read(self, segment: Segment, offset: int, length: int) -> _Window:
+        return _Window(segment, offset, self._log.read(segment, offset, min(length, segment.end - offset)))
+
+    @staticmethod
+    def _decode(window: _Window, offset: int) -> tuple[int, bytes] | None:
+        at = offset - window.start
+        frame = format.frame_at(window.data, at, window.segment.seed)
+        if frame is None:
+            return None
+        start = at + format.FRAME_HEAD
+        return frame[0], window.data[start : start + frame[3]]
+
+    def record(self, id: int) -> format.Fields:
+        """A live record of a queue as its frame tells it."""
+        kind, body = self.body(id)
+        return format.decode_record(kind, memoryview(body))
+
+    def value(self, id: int) -> bytes:
+        """A live value of a table."""
+        return format.decode_entry(memoryview(self.body(id)[1])).value

@@ -1,0 +1,107 @@
+"""Giving space back: dead segments at the front go, and a front that a few old records pin is written again.
+
+The log is cleaned in a circle. When what is dead outweighs what is live, the live records of the first segment are
+written at the tail and the segment goes; whatever else stood in it is not needed any more, for nothing older is left
+that it could acknowledge. Each byte is rewritten at most about once for each byte that was put.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from itertools import compress
+
+from . import checkpoint, format
+from .log import Log, Segment
+from .queues import Catalog, Key, Table
+from .reader import Reader
+
+_PER_CHECKPOINT_ID = 4  #: bytes of a checkpoint for each frame of a segment, about
+
+
+def wasteful(log: Log) -> bool:
+    """Whether the front is worth writing again."""
+    return len(log.segments) > 1 and log.size - log.live_bytes > log.live_bytes + log.segment_bytes
+
+
+def worth_dropping(log: Log) -> bool:
+    """Whether the dead segments at the front outweigh the checkpoint that must be written before they go."""
+    dead = log.dead
+    return bool(dead) and sum(segment.end for segment in dead) >= _PER_CHECKPOINT_ID * (log.next - log.segments[0].base)
+
+
+def rewrite_front(log: Log, catalog: Catalog, reader: Reader) -> None:
+    """Write the live records of the first segment at the tail. Raises Unreadable, DiskError."""
+    front = log.segments[0]
+    for id in [*compress(range(front.base, front.next), front.index), *front.guests]:
+        kind, body = reader.body(id)
+        if kind == format.SET:
+            _move_entry(log, catalog, id, body)
+        else:
+            _move_record(log, catalog, id, format.decode_record(kind, memoryview(body)))
+
+
+def _move_record(log: Log, catalog: Catalog, id: int, fields: format.Fields) -> None:
+    extra = catalog.extra.get(id)
+    if extra is not None:
+        fields = fields._replace(
+            queue=extra.queue or fields.queue, not_before=extra.not_before, attempts=extra.attempts, note=extra.note
+        )
+    body = format.encode_record(fields._replace(id=id))
+    offset = _append(log, catalog, format.RECORD, body, fields.queue)[1]
+    log.place(id, log.tail, offset)
+
+
+def _move_entry(log: Log, catalog: Catalog, id: int, body: bytes) -> None:
+    entry = format.decode_entry(memoryview(body))
+    table = catalog.by_number[entry.table]
+    assert isinstance(table, Table)
+    place = table.keys[entry.key].place
+    new, offset = _append(log, catalog, format.SET, format.encode_entry(entry._replace(place=place)), entry.table)
+    log.displace(id)
+    log.place(new, log.tail, offset)
+    table.keys[entry.key] = Key(new, place, len(entry.key) + len(entry.value))
+
+
+def _append(log: Log, catalog: Catalog, kind: int, body: bytes, number: int) -> tuple[int, int]:
+    make_room(log, catalog, format.FRAME_COST + len(body), (number,))
+    return log.append(kind, body)
+
+
+def make_room(log: Log, catalog: Catalog, size: int, numbers: tuple[int, ...], shrinks: bool = False) -> None:
+    """Room for `size` bytes at the tail, in a segment that names these queues and tables. Raises DiskError."""
+    while True:
+        missing = [number for number in numbers if number not in log.tail.names]
+        names = [_name(catalog, number) for number in missing]
+        total = size + sum(format.FRAME_COST + len(name) for name in names)
+        tail = log.tail
+        if tail.end + total > log.put_room:
+            log.make_room(total, shrinks)
+        if tail is log.tail:
+            break
+    for number, name in zip(missing, names, strict=True):
+        log.append(format.NAME, name)
+        log.tail.names.add(number)
+
+
+def _name(catalog: Catalog, number: int) -> bytes:
+    owner = catalog.by_number[number]
+    return format.NAME_FIELDS.pack(number, isinstance(owner, Table)) + owner.name.encode("utf-8", "surrogatepass")
+
+
+def drop_dead(log: Log, catalog: Catalog) -> None:
+    """Remove the dead segments at the front, once a checkpoint that doesn't need them is on the disk."""
+    dead = log.dead
+    if dead:
+        log.sync_here()
+        save(log, catalog, log.segments[len(dead) :])
+        log.drop(dead)
+
+
+def save(log: Log, catalog: Catalog, keep: list[Segment]) -> None:
+    """Write a checkpoint of a synced log; on a full disk go without one."""
+    log.since_checkpoint = 0
+    try:
+        checkpoint.write(log, catalog, keep)
+    except OSError:
+        with contextlib.suppress(OSError):
+            checkpoint.remove(log)

@@ -1,0 +1,42 @@
+"""The background sync of "process" durability: what was written is on the disk at most `max_lag` seconds later."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from .core import Core
+
+_IDLE_ROUNDS = 10
+
+
+class Syncer:
+    """A daemon thread that runs while there is something to sync, and keeps no store alive."""
+
+    def __init__(self, core: Core, lag: float) -> None:
+        self._stopped = threading.Event()
+        self.lag = lag
+        self._thread = threading.Thread(
+            target=_run, args=(weakref.ref(core), self, self._stopped), name="pqadapters-sync", daemon=True
+        )
+
+    def start(self) -> None:
+        """Raises RuntimeError when the interpreter is shutting down."""
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopped.set()
+
+
+def _run(ref: weakref.ref[Core], syncer: Syncer, stopped: threading.Event) -> None:
+    idle = 0
+    while not stopped.wait(syncer.lag):
+        core = ref()
+        if core is None:
+            return
+        idle = 0 if core.sync_written() else idle + 1
+        if idle >= _IDLE_ROUNDS and core.retire_syncer(syncer):
+            return
+        del core  # between rounds the store may go
