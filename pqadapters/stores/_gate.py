@@ -36,7 +36,11 @@ class Gate:
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             self._wait_once(_shorter(None if deadline is None else deadline - time.monotonic(), due and due()))
-            result = attempt()
+            try:
+                result = attempt()
+            except BaseException:
+                self.wake_one()  # the wake-up that came here is somebody else's now (I7)
+                raise
             if result is not None or (deadline is not None and time.monotonic() >= deadline):
                 return result
 

@@ -79,6 +79,7 @@ class MemoryData:
         self._busy = False
         self._later: deque[Callable[[], object]] = deque()
         self._caught_up = 0
+        self._catching_up = False
 
     @contextmanager
     def whole(self) -> Iterator[None]:
@@ -100,10 +101,16 @@ class MemoryData:
             return self._busy
 
     def _catch_up(self) -> None:
-        while self._later:
-            self._caught_up += 1
-            with suppress(PqadaptersError):  # whose commit it was has gone on long since
-                self._later.popleft()()
+        if self._catching_up:  # by the loop below, further out: a level for each change would be too deep
+            return
+        self._catching_up = True
+        try:
+            while self._later:
+                self._caught_up += 1
+                with suppress(PqadaptersError):  # whose commit it was has gone on long since
+                    self._later.popleft()()
+        finally:
+            self._catching_up = False
 
     def look(self, attempt: Callable[[], T | None]) -> T | None:
         """`attempt()` undisturbed, and again where a finalizer changed something right behind it (I7)."""

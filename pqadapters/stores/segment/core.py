@@ -84,8 +84,11 @@ class Core:
     def leave_locked(self) -> None:
         """The end of a call: carry out what was put off meanwhile."""
         self.inside = False
-        while self.deferred and not self.inside:
-            call = self.deferred.pop(0)
+        while not self.inside:
+            try:
+                call = self.deferred.pop(0)
+            except IndexError:  # asking first would not do: a call that interrupts this loop empties the list, too
+                return
             try:
                 call()
             except Exception:
@@ -137,7 +140,7 @@ class Core:
             queue.take(id)
         if queue.total != before:
             queue.bytes = queue.bytes - (held.size if held is not None else 0) if queue.total else 0
-            queue.watchers.wake_all()
+            queue.changed()
 
     # Syncing
 
@@ -229,8 +232,8 @@ class Core:
         held = queue.claimed.pop(id)
         self.catalog.extra[id] = self.catalog.extra.get(id, Extra())._replace(attempts=held.attempt)
         queue.give_back(id, held.rank)
-        queue.takers.wake_one()
-        queue.watchers.wake_all()
+        queue.wake_taker()
+        queue.changed()
 
     def wake_everybody_locked(self) -> None:
         for queue in self.catalog.queues.values():

@@ -47,6 +47,8 @@ class Queue:
         self.number = number
         self.takers = takers
         self.watchers = watchers
+        self.parent: Queue | None = None  #: of a dead-letter queue: whose dead letters these are
+        self.choosy = 0  #: how many takers wait for certain ids
         self.ready: deque[int] = deque()
         self.back: list[int] = []
         self.heap: list[tuple[bytes, int]] | None = None
@@ -58,6 +60,19 @@ class Queue:
     def __len__(self) -> int:
         """How many are ready."""
         return len(self.ready) + len(self.back) + len(self.heap or ()) - len(self.gone)
+
+    def changed(self) -> None:
+        """Whoever watches the queue, or whose dead letters are here, looks again."""
+        self.watchers.wake_all()
+        if self.parent is not None:
+            self.parent.watchers.wake_all()
+
+    def wake_taker(self) -> None:
+        """A record is ready: somebody who waits for one looks, or all do where some wait for certain ones (I7)."""
+        if self.choosy:
+            self.takers.wake_all()
+        else:
+            self.takers.wake_one()
 
     @property
     def total(self) -> int:
@@ -222,9 +237,9 @@ class Catalog:
 
     def _number(self, name: str, kind: type[Queue] | type[Table]) -> int:
         """The number that stands for the name in frames: a hash of it, or the next free one."""
-        number = crc32(name.encode("utf-8", "surrogatepass"), int(kind is Table))
+        number = crc32(name.encode("utf-8", "surrogatepass"), int(kind is Table)) or 1
         while (other := self.by_number.get(number)) is not None and (other.named or not isinstance(other, kind)):
-            number = (number + 1) & 0xFFFFFFFF
+            number = (number + 1) & 0xFFFFFFFF or 1  # 0 means none
         return number
 
     def add_queue(self, name: str, number: int, named: bool = True) -> Queue:
@@ -236,6 +251,8 @@ class Catalog:
         self.queues.pop(queue.name, None)
         queue.name, queue.named = name, named
         self.queues[name] = self.by_number[number] = queue
+        if name.endswith(DEAD) and name != DEAD:
+            queue.parent = self.queue(name[: -len(DEAD)])
         return queue
 
     def add_table(self, name: str, number: int, named: bool = True) -> Table:

@@ -158,9 +158,9 @@ class SegmentStore:
         if len(core.recent) < 1024:
             core.remember_locked(id, payload, now)
         if queue.takers.waiting:
-            queue.takers.wake_one()
-        if queue.watchers.waiting:
-            queue.watchers.wake_all()
+            queue.wake_taker()
+        if queue.watchers.waiting or queue.parent is not None:
+            queue.changed()
         return id
 
     def _ack_locked(self, core: Core, op: Ack) -> tuple[int, ...]:
@@ -189,18 +189,9 @@ class SegmentStore:
         segment = log.displace(claim.id)
         if segment is not None and not segment.live and segment is log.segments[0] and segment is not log.tail:
             core.tidy_locked()
-        if queue.watchers.waiting:
-            queue.watchers.wake_all()
-        self._wake_dead(core, queue)
+        if queue.watchers.waiting or queue.parent is not None:
+            queue.changed()
         return (0,)
-
-    @staticmethod
-    def _wake_dead(core: Core, queue: Queue) -> None:
-        """Whoever watches a queue also sees how many of its dead letters there are."""
-        if queue.name.endswith(".dead"):
-            parent = core.catalog.queues.get(queue.name[: -len(".dead")])
-            if parent is not None:
-                parent.watchers.wake_all()
 
     def _draft_locked(self, core: Core, ops: tuple[Op, ...]) -> tuple[tuple[int, ...], bool]:
         """Several operations, or one with conditions: their results, and whether no sync is needed."""
@@ -219,8 +210,7 @@ class SegmentStore:
             last()
         for queue in draft.touched:
             queue.takers.wake_all()
-            queue.watchers.wake_all()
-            self._wake_dead(core, queue)
+            queue.changed()
         if log.dead:
             core.tidy_locked()
         return tuple(results), draft.lazy
@@ -275,7 +265,7 @@ class SegmentStore:
                 if self._closed or core.log.trouble is not None:
                     self._refuse()
                 if stop is not None and stop():
-                    found.takers.wake_one()  # a wake-up that came here is somebody else's (I7)
+                    found.wake_taker()  # a wake-up that came here is somebody else's (I7)
                     return []
                 return self._take_locked(core, found, order, ids, limit, counted) or None
             finally:
@@ -287,7 +277,11 @@ class SegmentStore:
             found = core.catalog.queues.get(queue) or core.catalog.queue(queue)
             claims = attempt()
             if claims is None and (timeout is None or timeout > 0):
-                claims = found.takers.wait_locked(attempt, timeout, lambda: _due(core, found))
+                found.choosy += ids is not None
+                try:
+                    claims = found.takers.wait_locked(attempt, timeout, lambda: _due(core, found))
+                finally:
+                    found.choosy -= ids is not None
             if claims and counted and self._power:
                 core.sync_locked(core.log.next - 1)
         return claims or []
@@ -318,10 +312,10 @@ class SegmentStore:
                 self._untake_locked(core, queue, id)
             raise
         if claims:
-            if queue.watchers.waiting:
-                queue.watchers.wake_all()
+            if queue.watchers.waiting or queue.parent is not None:
+                queue.changed()
             if queue.takers.waiting and len(queue):
-                queue.takers.wake_one()
+                queue.wake_taker()
         return claims
 
     @staticmethod
