@@ -27,7 +27,6 @@ from ..store import (
     Damage,
     Delete,
     Depth,
-    Expect,
     Extend,
     Nack,
     Op,

@@ -17,10 +17,9 @@ from ...clock import Clock
 from ...errors import DiskError, StoreClosed, StoreForked
 from ...store import Damage
 from . import directory as directories
-from . import space
+from . import format, space
 from .disk import Disk
 from .heal import heal
-from .log import Log
 from .queues import Catalog, Extra, Queue
 from .reader import Reader, Unreadable
 from .recover import recover
@@ -28,7 +27,7 @@ from .syncer import Syncer
 
 logger = logging.getLogger("pqadapters.stores.segment")
 
-_RECENT_RECORDS, _RECENT_BYTES = 1024, 1 << 20
+RECENT_RECORDS, _RECENT_BYTES = 1024, 1 << 20
 _CHECKPOINT_BYTES = 8 << 20
 _REWRITES_PER_ROUND = 4
 
@@ -56,7 +55,7 @@ class Core:
             raise
         self.reader = Reader(self.log)
         self.recent: dict[int, tuple[bytes, float]] = {}  # payloads of the last puts, for those who get at once
-        self._recent_bytes = 0
+        self.recent_bytes = 0
         if self.damage or self.log.size > _CHECKPOINT_BYTES:
             self._save_locked()
 
@@ -98,15 +97,26 @@ class Core:
 
     def remember_locked(self, id: int, payload: bytes, put_at: float) -> None:
         """Keep a payload for whoever gets it soon."""
-        if len(self.recent) < _RECENT_RECORDS and self._recent_bytes + len(payload) <= _RECENT_BYTES:
+        if self.recent_bytes + len(payload) <= _RECENT_BYTES:
             self.recent[id] = (payload, put_at)
-            self._recent_bytes += len(payload)
+            self.recent_bytes += len(payload)
 
-    def recall_locked(self, id: int) -> tuple[bytes, float] | None:
-        found = self.recent.pop(id, None)
-        if found is not None:
-            self._recent_bytes -= len(found[0])
-        return found
+    def read_locked(self, id: int) -> format.Fields:
+        """A live record of a queue. Raises Unreadable where it is damaged, DiskError."""
+        try:
+            return self.reader.record(id)
+        except OSError as error:
+            raise self.log.refused(error, "read") from error
+
+    def value_locked(self, id: int) -> bytes | None:
+        """A live value of a table; None where it turned out to be damaged. Raises DiskError."""
+        try:
+            return self.reader.value(id)
+        except Unreadable as error:
+            self.heal_locked(error)
+            return None
+        except OSError as error:
+            raise self.log.refused(error, "read") from error
 
     def heal_locked(self, error: Unreadable) -> None:
         """A live record is damaged: put its bytes aside and drop it, with the others that the same damage took."""
@@ -123,7 +133,7 @@ class Core:
     def _drop_damaged_locked(self, id: int) -> None:
         self.log.displace(id)
         self.catalog.extra.pop(id, None)
-        self.recall_locked(id)
+        self.recent.pop(id, None)
         for table in self.catalog.tables.values():
             for name in [name for name, key in table.keys.items() if key.id == id]:
                 del table.keys[name]
@@ -263,8 +273,8 @@ class Core:
         self.inside = False
         self.deferred = []
         self.log.trouble = StoreForked(
-            f"the store in {self.directory} belongs to process {os.getppid()}, and this is a forked child of it: a store "
-            "in a directory is for one process. Open another directory here, or make the queue after the fork"
+            f"the store in {self.directory} belongs to process {os.getppid()}, and this is a forked child of it: a "
+            "store in a directory is for one process. Open another directory here, or make the queue after the fork"
         )
         with contextlib.suppress(OSError):
             os.close(self._lock_fd)

@@ -216,10 +216,8 @@ class Draft:
         self._expect(op, table)
         size = len(op.key) + len(op.value)
         known = table.keys.get(op.key)
-        if known is None or self._keys.get((op.table, op.key), b"") is None:
-            place = 0  # new, or deleted by this commit: it stands at the end
-        else:
-            place = known.place
+        gone = known is None or self._keys.get((op.table, op.key), b"") is None  # by this very commit
+        place = known.place if known is not None and not gone else 0
 
         def step(id: int, offset: int) -> None:
             old = table.keys.get(op.key)
@@ -251,7 +249,9 @@ class Draft:
 
 def check_size(payload: bytes) -> None:
     if len(payload) > MAX_PAYLOAD:
-        raise ValueError(f"a payload of {len(payload)} bytes is too large: a record holds at most 1 GiB. Store a path to it")
+        raise ValueError(
+            f"a payload of {len(payload)} bytes is too large: a record holds at most 1 GiB. Store a path to it"
+        )
 
 
 def lease_lost(claim: Claim) -> LeaseLost:

@@ -65,6 +65,7 @@ class Log:
         self.segment_bytes = segment_bytes
         self.clock = clock
         self.segments: list[Segment] = []
+        self.tail: Segment  #: the last one
         self._bases: list[int] = []
         self.moved: dict[int, Segment] = {}  #: where records stand that were written again
         self.next = 1  #: the next sequence number
@@ -82,10 +83,6 @@ class Log:
     # Places
 
     @property
-    def tail(self) -> Segment:
-        return self.segments[-1]
-
-    @property
     def size(self) -> int:
         """What all frames take, live or not."""
         return sum(segment.end - format.DATA for segment in self.segments)
@@ -93,6 +90,7 @@ class Log:
     def add_segment(self, segment: Segment) -> None:
         self.segments.append(segment)
         self._bases.append(segment.base)
+        self.tail = segment
 
     def locate(self, id: int) -> tuple[Segment, int] | None:
         """Where a live record stands."""

@@ -13,6 +13,7 @@ import threading
 from bisect import bisect_left, insort
 from collections import deque
 from heapq import heapify, heappop, heappush
+from itertools import pairwise
 from typing import NamedTuple
 from zlib import crc32
 
@@ -212,7 +213,7 @@ class Table:
     def sort(self) -> None:
         """Put the keys in their places; after a replay of a log whose segments were rewritten."""
         places = [key.place for key in self.keys.values()]
-        if any(a > b for a, b in zip(places, places[1:], strict=False)):
+        if any(a > b for a, b in pairwise(places)):
             self.keys = dict(sorted(self.keys.items(), key=lambda item: item[1].place))
 
 

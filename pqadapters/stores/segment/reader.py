@@ -83,8 +83,10 @@ class Reader:
         return frame[0], window.data[start : start + frame[3]]
 
     def record(self, id: int) -> format.Fields:
-        """A live record of a queue as its frame tells it."""
+        """A live record of a queue as its frame tells it; for a table's, fields of no queue."""
         kind, body = self.body(id)
+        if kind == format.SET:
+            return format.Fields(0, 0.0, b"")
         return format.decode_record(kind, memoryview(body))
 
     def value(self, id: int) -> bytes:

@@ -1,0 +1,64 @@
+# `make demo` and `make test` set everything up by themselves; see CONTRIBUTING.md.
+
+PYTHON ?= python3
+JOBS ?= 2
+
+# The segment store's part of the suite: what runs on every interpreter.
+SEGMENT_PART := tests/contract tests/segment tests/queue tests/crash
+
+MAIN := .venv/main/bin/python
+PYTEST := -m pytest -n $(JOBS)
+
+.PHONY: help demo test checks python environment lint floors types suite clean
+
+help:
+	@echo "make demo   index the standard library, SIGKILL it half-way, see what was lost"
+	@echo "make test   everything: lint, types, floors, all tests, the other interpreters"
+	@echo "make lint | floors | types | suite | segment-3.10 | clean"
+
+demo: python
+	@$(PYTHON) -m tools.environment demo demo
+	@.venv/demo/bin/python examples/demo.py
+
+# All checks run, whatever fails; then it fails.
+test: environment
+	@$(MAKE) --no-print-directory --keep-going checks; status=$$?; $(PYTHON) -m tools.interpreters report; exit $$status
+
+ifneq ($(filter checks,$(MAKECMDGOALS)),)
+OTHERS := $(shell $(PYTHON) -m tools.interpreters others)
+endif
+
+checks: lint floors types suite $(addprefix segment-,$(OTHERS))
+
+lint: environment
+	@echo "== ruff"
+	@$(MAIN) -m ruff check .
+
+floors: environment
+	@echo "== import-linter"
+	@.venv/main/bin/lint-imports --no-logo
+
+types: types-3.10 types-3.13
+
+types-%: environment
+	@echo "== mypy, as Python $*"
+	@$(MAIN) -m mypy --python-version $*
+
+suite: environment
+	@echo "== all tests, $$($(MAIN) --version)"
+	@$(MAIN) $(PYTEST)
+
+segment-%: python
+	@$(PYTHON) -m tools.environment $* test $*
+	@echo "== the segment store's part, $$(.venv/$*/bin/python --version)"
+	@.venv/$*/bin/python $(PYTEST) $(SEGMENT_PART)
+
+environment: python
+	@$(PYTHON) -m tools.environment main test
+
+python:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \
+	{ echo "$(PYTHON) must be there and be Python 3.10 or newer: apt-get install python3, or make PYTHON=/path/to/python3" >&2; exit 1; }
+
+clean:
+	rm -rf .venv build dist pqadapters.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache

@@ -1,0 +1,46 @@
+"""CBOR (RFC 8949); in files, each value behind its length (4 bytes, little-endian).
+
+Tuples come back as lists, bytearrays as bytes. Any thread may call these functions. They need the library cbor2,
+which is imported at the first use.
+"""
+
+from __future__ import annotations
+
+import importlib
+from functools import cache
+from typing import Any, BinaryIO
+
+from ._framing import read_frame, write_frame
+from ._sorting import with_sorted_keys
+
+
+def dump(value: object, fp: BinaryIO, sort_keys: bool = False) -> None:
+    """Write the value behind its length; several in one file are read back by as many `load`s."""
+    write_frame(fp, dumps(value, sort_keys))
+
+
+def load(fp: BinaryIO) -> object:
+    """The next value in the file. Raises EOFError at its end or where the value is cut short."""
+    return loads(read_frame(fp))
+
+
+def dumps(value: object, sort_keys: bool = False) -> bytes:
+    """The value as CBOR. Raises cbor2.CBOREncodeError for what it doesn't know (a naive datetime among others)."""
+    packed: bytes = _library().dumps(with_sorted_keys(value) if sort_keys else value)
+    return packed
+
+
+def loads(data: bytes) -> object:
+    """The value. Raises cbor2.CBORDecodeError for what isn't CBOR."""
+    value: object = _library().loads(data)
+    return value
+
+
+@cache
+def _library() -> Any:
+    try:
+        return importlib.import_module("cbor2")
+    except ImportError as error:
+        raise ImportError(
+            "the serializer cbor2 needs the library cbor2: pip install 'pqadapters[cbor2]'", name="cbor2"
+        ) from error

@@ -1,0 +1,113 @@
+"""Claiming: which records a claim takes, and what becomes of them when it fails half-way. The lock is held."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from ...store import Claim, Order
+from . import format, space
+from .core import Core
+from .queues import Extra, Held, Queue
+from .reader import Unreadable
+
+
+def take(
+    core: Core, queue: Queue, order: Order, ids: Sequence[int] | None, limit: int, counted: bool, owner: object
+) -> list[Claim]:
+    """Claim up to `limit` ready records. Raises DiskError where one can't be read or counted: none is claimed then."""
+    if queue.delayed:
+        queue.mature(core.clock.wall())
+    claims: list[Claim] = []
+    wanted = iter(_ready_ids(core, queue, ids, order)) if ids is not None else None
+    taken: list[int] = []
+    try:
+        while len(claims) < limit:
+            claim = _next(core, queue, order, wanted, owner, taken)
+            if claim is None:
+                break
+            claims.append(claim)
+        if counted and claims:
+            _count(core, queue, claims)
+    except BaseException:
+        for id in taken:  # an interrupt, or a disk that refuses
+            _untake(queue, id)
+        raise
+    if claims:
+        if queue.watchers.waiting or queue.parent is not None:
+            queue.changed()
+        if queue.takers.waiting and len(queue):
+            queue.wake_taker()
+    return claims
+
+
+def _next(
+    core: Core, queue: Queue, order: Order, wanted: Iterator[int] | None, owner: object, taken: list[int]
+) -> Claim | None:
+    """The next record that is whole; damaged ones are put aside on the way."""
+    while True:
+        id = queue.first(order) if wanted is None else next(wanted, None)
+        if id is None:
+            return None
+        try:
+            return _claim(core, queue, id, owner, taken)
+        except Unreadable as error:
+            core.heal_locked(error)
+
+
+def _claim(core: Core, queue: Queue, id: int, owner: object, taken: list[int]) -> Claim:
+    recent = core.recent.pop(id, None)
+    extra = core.catalog.extra.get(id) if core.catalog.extra else None
+    rank, note, attempts = b"", "", 0
+    if recent is not None:
+        payload, put_at = recent
+        core.recent_bytes -= len(payload)
+    else:
+        fields = core.read_locked(id)
+        payload, put_at, rank, note, attempts = fields[2], fields[1], fields.rank, fields.note, fields.attempts
+    if extra is not None:
+        note, attempts = extra.note, extra.attempts
+    taken.append(id)
+    queue.claimed[id] = Held(attempts + 1, owner, len(payload), rank)
+    queue.take(id)
+    return Claim(queue.name, id, attempts + 1, payload, rank, put_at, note)
+
+
+def _untake(queue: Queue, id: int) -> None:
+    held = queue.claimed.pop(id, None)
+    if held is not None and queue.first(Order.OLDEST) != id:
+        queue.give_back(id, held.rank)
+
+
+def _count(core: Core, queue: Queue, claims: list[Claim]) -> None:
+    """Write the attempts down, so that they are known after a crash."""
+    bodies = [
+        format.STATE_FIELDS.pack(c.id, queue.number, 0.0, c.attempt) + c.note.encode("utf-8", "surrogatepass")
+        for c in claims
+    ]
+    size = sum(format.FRAME_COST + len(body) for body in bodies)
+    space.make_room(core.log, core.catalog, size, (queue.number,), shrinks=True)
+    for claim, body in zip(claims, bodies, strict=True):
+        core.log.append(format.STATE, body)
+        core.catalog.extra[claim.id] = Extra(claim.attempt, 0.0, queue.number, claim.note)
+
+
+def _ready_ids(core: Core, queue: Queue, ids: Sequence[int], order: Order) -> list[int]:
+    """Those of `ids` that are ready in this queue, in order."""
+    delayed = {entry[1] for entry in queue.delayed}
+    ranks = {id: _rank(core, queue, id) for id in ids if id not in queue.claimed and id not in delayed}
+    found = [(rank if order is Order.RANK else b"", id) for id, rank in ranks.items() if rank is not None]
+    return [id for _, id in sorted(found, reverse=order is Order.NEWEST)]
+
+
+def _rank(core: Core, queue: Queue, id: int) -> bytes | None:
+    """The rank of a live record of this queue; None where there is none of that id."""
+    if core.log.locate(id) is None:
+        return None
+    try:
+        fields = core.read_locked(id)
+    except Unreadable as error:
+        core.heal_locked(error)
+        return None
+    extra = core.catalog.extra.get(id)
+    number = extra.queue if extra is not None and extra.queue else fields.queue  # 0 for a table's key
+    return fields.rank if number == queue.number else None

@@ -1,0 +1,168 @@
+"""Carrying out a commit: make room, write, then change memory. All of it with the lock held.
+
+The two plain cases, a put and an acknowledgement, go without a plan. In each the write comes first, and then the
+numbers change in one run without a call, in which no signal handler can raise.
+"""
+
+from __future__ import annotations
+
+from typing import TypeGuard
+
+from ...store import Ack, Op, Order, Put
+from . import format, space
+from .core import RECENT_RECORDS, Core
+from .draft import Draft, check_size, lease_lost
+from .reader import Unreadable
+
+
+def is_plain(op: Op) -> TypeGuard[Put]:
+    """Whether a put comes without conditions, rank and delay."""
+    return type(op) is Put and op.limit is None and op.limit_bytes is None and not op.rank and not op.not_before
+
+
+def put(core: Core, op: Put) -> int:
+    """A plain put as a commit of its own; the record's id."""
+    payload = op.payload
+    size = len(payload)
+    if size > 65536:
+        check_size(payload)
+    catalog, log = core.catalog, core.log
+    queue = catalog.queues.get(op.queue) or catalog.queue(op.queue)
+    tail = log.tail
+    if tail.end + size + format.PUT_COST > log.put_room or queue.number not in tail.names:
+        core.tidy_locked()
+        space.make_room(log, catalog, size + format.PUT_COST, (queue.number,))
+        tail = log.tail
+    id, offset, now = log.next, tail.end, core.clock.wall()
+    frame = format.encode_put(id, queue.number, now, payload, tail.seed)
+    length = len(frame)
+    log.write(frame, offset)
+    tail.end = offset + length
+    log.next = id + 1
+    tail.live += 1
+    log.live += 1
+    log.live_bytes += length
+    log.since_checkpoint += length
+    queue.bytes += size
+    try:
+        tail.index.append(offset)
+        if queue.heap is None:
+            queue.ready.append(id)
+        else:
+            queue.add(id)
+    except BaseException:  # an interrupt between the two
+        if len(tail.index) == id - tail.base:
+            tail.index.append(offset)
+        if id not in queue.ids(Order.NEWEST)[:1]:
+            queue.add(id)
+        raise
+    if len(core.recent) < RECENT_RECORDS:
+        core.remember_locked(id, payload, now)
+    if queue.takers.waiting:
+        queue.wake_taker()
+    if queue.watchers.waiting or queue.parent is not None:
+        queue.changed()
+    return id
+
+
+def ack(core: Core, op: Ack, owner: object) -> None:
+    """An acknowledgement as a commit of its own."""
+    claim = op.claim
+    catalog, log = core.catalog, core.log
+    queue = catalog.queues.get(claim.queue)
+    held = queue.claimed.get(claim.id) if queue is not None else None
+    if queue is None or held is None or held.attempt != claim.attempt or held.owner is not owner:
+        raise lease_lost(claim)
+    if log.tail.end + format.ACK_FRAME > log.put_room:
+        core.tidy_locked()
+        space.make_room(log, catalog, format.ACK_FRAME, (), shrinks=True)
+    tail = log.tail
+    frame = format.encode_ack(log.next, claim.id, tail.seed)
+    log.write(frame, tail.end)
+    tail.end += format.ACK_FRAME
+    log.next += 1
+    log.since_checkpoint += format.ACK_FRAME
+    queue.bytes -= held.size
+    log.live_bytes -= held.size + format.PUT_COST
+    del queue.claimed[claim.id]
+    try:
+        tail.index.append(0)
+        segment = log.displace(claim.id)
+        if catalog.extra:
+            catalog.extra.pop(claim.id, None)
+    except BaseException:
+        if tail.next < log.next:
+            tail.index.append(0)
+        log.displace(claim.id)
+        raise
+    if segment is not None and not segment.live and segment is log.segments[0] and segment is not tail:
+        core.tidy_locked()
+    if queue.watchers.waiting or queue.parent is not None:
+        queue.changed()
+
+
+def carry_out(core: Core, ops: tuple[Op, ...], owner: object) -> tuple[tuple[int, ...], bool]:
+    """Several operations, or one with conditions: their results, and whether no sync is needed."""
+    draft = _plan(core, ops, owner)
+    log = core.log
+    results = [0] * len(ops)
+    first, offsets = 0, [0] * len(draft.frames)
+    if draft.frames:
+        if log.tail.end + draft.size > log.put_room:
+            core.tidy_locked()
+        space.make_room(log, core.catalog, draft.size, tuple(draft.numbers), draft.shrinks)
+        first, offsets = _write(core, draft)
+        results = [first + at if at >= 0 else 0 for at in draft.results]
+    _apply(draft, first, offsets)
+    for queue in draft.touched:
+        queue.takers.wake_all()
+        queue.changed()
+    if log.dead:
+        core.tidy_locked()
+    return tuple(results), draft.lazy
+
+
+def _plan(core: Core, ops: tuple[Op, ...], owner: object) -> Draft:
+    while True:
+        draft = Draft(core.log, core.catalog, core.reader, owner, core.clock.wall())
+        try:
+            for op in ops:
+                draft.add(op)
+        except Unreadable as error:
+            core.heal_locked(error)
+            continue
+        draft.finish()
+        return draft
+
+
+def _write(core: Core, draft: Draft) -> tuple[int, list[int]]:
+    """Write the frames of a commit in one go: the first one's number, and where each stands."""
+    log = core.log
+    start, last = log.tail.end, len(draft.frames) - 1
+    parts: list[bytes] = []
+    offsets: list[int] = []
+    end = start
+    for at, (kind, body, _) in enumerate(draft.frames):
+        flags = format.FIRST * (at == 0) | format.LAST * (at == last)
+        parts.append(format.encode_frame(kind, flags, log.next + at, body, log.tail.seed))
+        offsets.append(end)
+        end += len(parts[-1])
+    log.write(b"".join(parts), start)
+    return log.advance([0] * len(parts), end - start), offsets
+
+
+def _apply(draft: Draft, first: int, offsets: list[int]) -> None:
+    """Change memory: what is on the disk has happened, and an interrupt is raised when all of it has."""
+    interrupt: BaseException | None = None
+    for at, (_, _, step) in enumerate(draft.frames):
+        try:
+            step(first + at, offsets[at])
+        except BaseException as error:
+            interrupt = error
+    for change in draft.steps:
+        try:
+            change()
+        except BaseException as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt

@@ -1,0 +1,68 @@
+"""Looking at records without claiming them. The lock is held."""
+
+from __future__ import annotations
+
+from ...store import Depth, Order, Record, State
+from .core import Core
+from .queues import Extra, Queue
+from .reader import Unreadable
+
+
+def states(queue: Queue, order: Order, state: State | None) -> dict[int, State]:
+    """Ids of the queue's records in this state (None: all), in order."""
+    if state is State.READY:
+        return dict.fromkeys(queue.ids(order), State.READY)
+    found = dict.fromkeys(queue.ids(Order.OLDEST), State.READY) if state is None else {}
+    if state in (None, State.DELAYED):
+        found.update((entry[1], State.DELAYED) for entry in queue.delayed)
+    if state in (None, State.CLAIMED):
+        found.update(dict.fromkeys(queue.claimed, State.CLAIMED))
+    ranks = _ranks(queue) if order is Order.RANK else {}
+    ids = sorted(found, key=lambda id: (ranks.get(id, b""), id), reverse=order is Order.NEWEST)
+    return {id: found[id] for id in ids}
+
+
+def _ranks(queue: Queue) -> dict[int, bytes]:
+    ranks = {id: held.rank for id, held in queue.claimed.items()}
+    ranks.update((id, rank) for _, id, rank in queue.delayed)
+    ranks.update((id, rank) for rank, id in queue.heap or ())
+    return ranks
+
+
+def record(core: Core, queue: Queue, id: int, state: State) -> Record | None:
+    """A record as it is; None where it has left."""
+    if core.log.locate(id) is None:
+        return None
+    try:
+        fields = core.read_locked(id)
+    except Unreadable as error:
+        core.heal_locked(error)
+        return None
+    extra = core.catalog.extra.get(id) or Extra(fields.attempts, fields.not_before, 0, fields.note)
+    held = queue.claimed.get(id)
+    return Record(
+        queue.name,
+        id,
+        state,
+        fields.payload,
+        fields.rank,
+        held.attempt if held is not None else extra.attempts,
+        fields.put_at,
+        extra.not_before,
+        extra.note,
+    )
+
+
+def depth(core: Core, queue: Queue) -> Depth:
+    """How much is in the queue, with the age of the oldest where it can be read."""
+    now = core.clock.wall()
+    found = core.catalog.depth(queue, now)
+    oldest = queue.first(Order.OLDEST)
+    if oldest is None:
+        return found
+    recent = core.recent.get(oldest)
+    try:
+        put_at = recent[1] if recent is not None else core.read_locked(oldest).put_at
+    except (Unreadable, OSError):
+        return found  # whoever claims it is told
+    return found._replace(oldest_age=max(0.0, now - put_at))

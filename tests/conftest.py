@@ -1,0 +1,31 @@
+"""What every test stands on: no environment variable of the developer's steers it, and nothing is judged by time."""
+
+from __future__ import annotations
+
+import importlib.util
+import os
+import sys
+
+import pytest
+from hypothesis import HealthCheck, settings
+
+settings.register_profile("pqadapters", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("pqadapters")
+
+
+def pytest_configure() -> None:
+    """CI never skips CPython's own tests for want of them: Debian keeps them in a package apart."""
+    if os.environ.get("CI") == "true" and not _has_cpythons_tests():
+        version = f"{sys.version_info.major}.{sys.version_info.minor}"
+        raise pytest.UsageError(
+            f"{sys.executable} lacks CPython's test package; on Debian: apt-get install libpython{version}-testsuite"
+        )
+    for name in [name for name in os.environ if name.startswith("PQADAPTERS_")]:
+        del os.environ[name]
+
+
+def _has_cpythons_tests() -> bool:
+    try:
+        return importlib.util.find_spec("test.test_queue") is not None
+    except ImportError:
+        return False

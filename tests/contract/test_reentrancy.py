@@ -1,0 +1,242 @@
+"""A finalizer or a signal handler may commit in the middle of a method of its own thread: no deadlock, no damage.
+
+Every line of the store is a place where that can happen, so these tests interrupt it at each of them.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from types import CodeType, FrameType
+from typing import Any
+
+import pytest
+
+import pqadapters.stores
+from pqadapters.errors import ConditionFailed
+from pqadapters.store import Ack, Delete, Expect, Nack, Order, Put, Set, Store, Update
+
+from .maker import Maker
+from .snapshot import payloads
+from .threads import Task, waiting
+
+_STORES = tuple(pqadapters.stores.__path__)
+
+
+class _Late:
+    """An object whose finalizer puts."""
+
+    def __init__(self, store: Store, results: list[tuple[int, ...]]) -> None:
+        self._store, self._results = store, results
+
+    def __del__(self) -> None:
+        self._results.append(self._store.commit(Put("late", b"from a finalizer")))
+
+
+def test_a_finalizer_commits_in_the_middle_of_a_commit(make_store: Maker) -> None:
+    store, results = make_store(), list[tuple[int, ...]]()
+    late = [_Late(store, results)]
+    task = Task(lambda: store.commit(Put("q", b"a"), stop=lambda: bool(late.clear())), patience=make_store.patience)
+    (id,) = task.result()
+    assert results == [(0,)]  # carried out later: no id yet
+    assert (payloads(store), payloads(store, "late")) == ([b"a"], [b"from a finalizer"])
+    assert next(store.browse("late")).id != id
+
+
+def test_a_finalizer_commits_in_the_middle_of_a_claim(make_store: Maker) -> None:
+    store, results = make_store.filled(b"a"), list[tuple[int, ...]]()
+    late = [_Late(store, results)]
+    task = Task(lambda: store.claim("q", stop=lambda: bool(late.clear())), patience=make_store.patience)
+    assert [claim.payload for claim in task.result()] == [b"a"]
+    assert results == [(0,)]
+    assert payloads(store, "late") == [b"from a finalizer"]
+
+
+def test_a_finalizer_commits_in_the_middle_of_a_wait(make_store: Maker) -> None:
+    store, results = make_store.filled(b"a"), list[tuple[int, ...]]()
+    late = [_Late(store, results)]
+    task = Task(lambda: store.wait("q", lambda depth: late.clear() is None), patience=make_store.patience)
+    assert task.result()
+    assert payloads(store, "late") == [b"from a finalizer"]
+
+
+def test_a_late_commit_of_several_ops_returns_a_zero_for_each(make_store: Maker) -> None:
+    store, results = make_store(), list[tuple[int, ...]]()
+
+    def stop() -> bool:
+        if not results:
+            results.append(store.commit(Put("q", b"a"), Set("t", b"k", b"v"), Put("q", b"b")))
+        return False
+
+    Task(lambda: store.commit(Put("q", b"first"), stop=stop), patience=make_store.patience).result()
+    assert results == [(0, 0, 0)]
+    assert payloads(store) == [b"first", b"a", b"b"]
+    assert store.get("t", b"k") == b"v"
+
+
+def test_i2_a_late_commit_is_not_undone_with_the_one_it_interrupted(make_store: Maker) -> None:
+    store, results = make_store(), list[tuple[int, ...]]()
+    late = [_Late(store, results)]
+
+    def stop() -> bool:
+        late.clear()
+        raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        Task(lambda: store.commit(Put("q", b"a"), stop=stop), patience=make_store.patience).result()
+    assert (payloads(store), payloads(store, "late")) == ([], [b"from a finalizer"])
+
+
+def test_i7_a_claim_takes_what_its_own_threads_finalizer_put(make_store: Maker) -> None:
+    store = make_store()
+    pending = [lambda: store.commit(Put("q", b"late"))]
+
+    def stop() -> bool:
+        if pending:
+            pending.pop()()
+        return False
+
+    task = Task(lambda: store.claim("q", timeout=None, stop=stop), patience=make_store.patience)
+    assert [claim.payload for claim in task.result()] == [b"late"]
+
+
+def test_i7_a_late_commit_wakes_other_waiters(make_store: Maker) -> None:
+    store, results = make_store(), list[tuple[int, ...]]()
+    late = [_Late(store, results)]
+    taker = waiting(store, lambda look: store.claim("late", timeout=None, stop=look), patience=make_store.patience)
+    Task(lambda: store.commit(Put("q", b"a"), stop=lambda: bool(late.clear())), patience=make_store.patience).result()
+    assert taker.result()
+
+
+#: How many interruptions one run gets; a run for each of a store's lines would take long.
+AT_ONCE = 6
+
+
+class _Interruptions:
+    """Calls `action` before lines of a store that this thread comes to and that are not in `seen`: the first few."""
+
+    def __init__(self, seen: set[tuple[CodeType, int]], action: Callable[[], object]) -> None:
+        self.count = 0
+        self._seen, self._action = seen, action
+
+    def __enter__(self) -> _Interruptions:
+        self._before = sys.gettrace()
+        sys.settrace(self._call)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        sys.settrace(self._before)
+
+    def _call(self, frame: FrameType, event: str, arg: Any) -> Any:
+        return self._line if frame.f_code.co_filename.startswith(_STORES) else None
+
+    def _line(self, frame: FrameType, event: str, arg: Any) -> Any:
+        place = (frame.f_code, frame.f_lineno)
+        if event == "line" and self.count < AT_ONCE and place not in self._seen:
+            self._seen.add(place)
+            self.count += 1
+            self._action()  # not traced itself
+        return self._line
+
+
+def _everywhere(make_store: Maker, store: Store, use: Callable[[], object]) -> None:
+    """Runs `use` again and again, each time with puts at others of its lines; each of these puts must be there once."""
+    seen: set[tuple[CodeType, int]] = set()
+    done = 0
+
+    def late() -> None:
+        nonlocal done
+        done += 1
+        store.commit(Put("late", b"%04d" % done))
+
+    def run() -> int:
+        with _Interruptions(seen, late) as interruptions:
+            use()
+        return interruptions.count
+
+    while count := Task(run, patience=make_store.patience).result():
+        expected = [b"%04d" % (n + 1) for n in range(done - count, done)]
+        assert sorted(payloads(store, "late")) == expected, "a late put is not there, or not once"
+        store.commit(*map(Ack, store.claim("late", limit=AT_ONCE)))
+    assert done > 5, "the store was not interrupted"
+
+
+def test_i6_a_put_is_interrupted_anywhere(make_store: Maker) -> None:
+    store = make_store()
+
+    def put() -> None:
+        ids = store.commit(Put("q", b"a"), Put("q", b"b"))
+        assert [record.id for record in store.browse("q")] == list(ids)
+        assert store.depth("q")[:5] == (2, 0, 0, 0, 2)
+        store.commit(*map(Ack, store.claim("q", limit=3)))
+
+    _everywhere(make_store, store, put)
+
+
+def test_i5_a_consumer_is_interrupted_anywhere(make_store: Maker) -> None:
+    store = make_store()
+
+    def consume() -> None:
+        store.commit(Put("q", b"a"), Put("q", b"b"), Put("q", b"c"))
+        first, second = store.claim("q", limit=2, counted=True)
+        store.commit(Ack(first), Update(second, b"B"), Nack(second))
+        assert payloads(store) == [b"B", b"c"]
+        second, third = store.claim("q", limit=2)
+        store.commit(Nack(second, dead="no"), Ack(third, lazy=True))
+        assert payloads(store, "q.dead") == [b"B"]
+        store.commit(*map(Ack, store.claim("q.dead", limit=9)))
+
+    _everywhere(make_store, store, consume)
+    assert store.depth("q").unfinished == store.depth("q").dead == 0
+
+
+def test_i3_readers_are_interrupted_anywhere(make_store: Maker) -> None:
+    store = make_store.filled(b"a", b"b")
+    store.commit(Set("t", b"k", b"v"))
+
+    def read() -> None:
+        assert [record.payload for record in store.browse("q", order=Order.NEWEST)] == [b"b", b"a"]
+        assert store.depth("q")[:5] == (2, 0, 0, 0, 2)
+        assert store.wait("q", lambda depth: depth.ready == 2, timeout=0)
+        assert (store.get("t", b"k"), store.count("t"), list(store.scan("t"))) == (b"v", 1, [(b"k", b"v")])
+        assert store.claim("empty") == []
+
+    _everywhere(make_store, store, read)
+
+
+def test_i2_a_table_is_changed_with_interruptions_anywhere(make_store: Maker) -> None:
+    store = make_store()
+    store.commit(Set("t", b"stays", b"v"))
+
+    def change() -> None:
+        store.commit(Set("t", b"k", b"v"), Delete("t", b"k"), Set("t", b"l", b"w"), Put("q", b"a"))
+        (claim,) = store.claim("q")
+        with pytest.raises(ConditionFailed):
+            store.commit(Ack(claim), Delete("t", b"l"), Set("t", b"m", b"v"), Delete("t", b"k", expect=Expect.PRESENT))
+        store.commit(Ack(claim))
+
+    _everywhere(make_store, store, change)
+    assert list(store.scan("t")) == [(b"stays", b"v"), (b"l", b"w")]
+
+
+def test_a_checkpoint_is_interrupted_anywhere(make_store: Maker) -> None:
+    store = make_store.filled(*[bytes(100)] * 50)
+
+    def checkpoint() -> None:
+        store.commit(*map(Ack, store.claim("q", limit=5)), *(Put("q", bytes(100)) for _ in range(5)))
+        store.checkpoint()
+
+    _everywhere(make_store, store, checkpoint)
+    assert store.depth("q")[:5] == (50, 0, 0, 0, 5000)
+
+
+def test_another_handle_comes_and_goes_with_interruptions_anywhere(make_store: Maker) -> None:
+    store = make_store.filled(b"a")
+
+    def visit() -> None:
+        with make_store() as handle:
+            (claim,) = handle.claim("q")
+            assert claim.payload == b"a"
+
+    _everywhere(make_store, store, visit)
+    assert payloads(store) == [b"a"]
