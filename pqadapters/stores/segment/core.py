@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Iterator
 
 from ...clock import Clock
-from ...errors import DiskError, StoreClosed, StoreForked
+from ...errors import StoreClosed, StoreForked
 from ...store import Damage
 from . import directory as directories
 from . import format, space
@@ -200,7 +200,7 @@ class Core:
                 space.drop_dead(log, self.catalog)
             elif log.since_checkpoint >= max(_CHECKPOINT_BYTES, log.size // 4):
                 self._save_locked()
-        except DiskError as error:
+        except OSError as error:
             logger.warning("%s: space can't be given back yet: %s", self.directory, error)
 
     def _rewrite_locked(self) -> None:
@@ -220,7 +220,15 @@ class Core:
         space.drop_dead(self.log, self.catalog)
         self._save_locked()
 
-    # Claims
+    # Handles
+
+    def join(self) -> bool:
+        """One more handle; False where the last one has just closed the store."""
+        with self.lock:
+            if isinstance(self.log.trouble, StoreClosed):
+                return False
+            self.handles += 1
+            return True
 
     def release(self, owner: object) -> None:
         """A handle is gone: what it had claimed is ready again, and with the last handle the directory is let go of."""
@@ -253,7 +261,6 @@ class Core:
     # Closing
 
     def _close_locked(self) -> None:
-        forget(self)
         if self.syncer is not None:
             self.syncer.stop()
         try:
@@ -266,6 +273,7 @@ class Core:
             self.log.trouble = StoreClosed(f"the store in {self.directory} was closed; open it again")
             self.wake_everybody_locked()
             self.disk.close(self._lock_fd)
+            forget(self)  # last: whoever opens the directory meanwhile waits for this core's lock
 
     def abandon(self) -> None:
         """In a forked child: let go of the lock's descriptor, which would hold the lock beyond the parent's death."""
@@ -303,12 +311,11 @@ def share(directory: str, disk: Disk, segment_bytes: int, trust: bool, clock: Cl
     with _opening:
         directories.prepare(directory, disk, trust)
         core = _cores.get(_key(directory))
-        if core is None:
+        if core is None or not core.join():
             directories.warn_unsafe_filesystem(directory)
             core = Core(directory, disk, segment_bytes, clock)
             _cores[_key(directory)] = core
-        with core.lock:
-            core.handles += 1
+            core.join()
         return core
 
 

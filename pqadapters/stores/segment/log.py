@@ -383,12 +383,12 @@ class Log:
         """
         self.sync_here()
         for segment in segments:
-            self._retire(segment)
-            self.segments.remove(segment)
-            self._bases.remove(segment.base)
             with contextlib.suppress(FileNotFoundError):
                 self.disk.unlink(segment.path)
             self.disk.sync_directory(self.directory)
+            self._retire(segment)
+            self.segments.remove(segment)
+            self._bases.remove(segment.base)
 
     def sync_here(self) -> None:
         """Sync the tail with the lock held; for the rare moments when files are about to go."""
