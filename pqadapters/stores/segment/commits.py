@@ -10,14 +10,16 @@ from typing import TypeGuard
 
 from ...store import Ack, Op, Order, Put
 from . import format, space
-from .core import RECENT_RECORDS, Core
+from .core import RECENT_BYTES, RECENT_RECORDS, Core
 from .draft import Draft, check_size, lease_lost
 from .reader import Unreadable
+
+_PLAIN = Put("", b"")[2:]
 
 
 def is_plain(op: Op) -> TypeGuard[Put]:
     """Whether a put comes without conditions, rank and delay."""
-    return type(op) is Put and op.limit is None and op.limit_bytes is None and not op.rank and not op.not_before
+    return type(op) is Put and op[2:] == _PLAIN
 
 
 def put(core: Core, op: Put) -> int:
@@ -27,7 +29,9 @@ def put(core: Core, op: Put) -> int:
     if size > 65536:
         check_size(payload)
     catalog, log = core.catalog, core.log
-    queue = catalog.queues.get(op.queue) or catalog.queue(op.queue)
+    queue = catalog.queues.get(op.queue)
+    if queue is None:
+        queue = catalog.queue(op.queue)
     tail = log.tail
     if tail.end + size + format.PUT_COST > log.put_room or queue.number not in tail.names:
         core.tidy_locked()
@@ -36,7 +40,10 @@ def put(core: Core, op: Put) -> int:
     id, offset, now = log.next, tail.end, core.clock.wall()
     frame = format.encode_put(id, queue.number, now, payload, tail.seed)
     length = len(frame)
-    log.write(frame, offset)
+    try:
+        log.disk.write(tail.fd, frame, offset)
+    except BaseException as error:
+        raise log.undone(error, offset, length)  # noqa: B904  # it has its cause
     tail.end = offset + length
     log.next = id + 1
     tail.live += 1
@@ -56,8 +63,9 @@ def put(core: Core, op: Put) -> int:
         if id not in queue.ids(Order.NEWEST)[:1]:
             queue.add(id)
         raise
-    if len(core.recent) < RECENT_RECORDS:
-        core.remember_locked(id, payload, now)
+    if len(core.recent) < RECENT_RECORDS and core.recent_bytes + size <= RECENT_BYTES:
+        core.recent[id] = (payload, now)  # for whoever gets it soon
+        core.recent_bytes += size
     if queue.takers.waiting:
         queue.wake_taker()
     if queue.watchers.waiting or queue.parent is not None:
@@ -78,7 +86,10 @@ def ack(core: Core, op: Ack, owner: object) -> None:
         space.make_room(log, catalog, format.ACK_FRAME, (), shrinks=True)
     tail = log.tail
     frame = format.encode_ack(log.next, claim.id, tail.seed)
-    log.write(frame, tail.end)
+    try:
+        log.disk.write(tail.fd, frame, tail.end)
+    except BaseException as error:
+        raise log.undone(error, tail.end, format.ACK_FRAME)  # noqa: B904
     tail.end += format.ACK_FRAME
     log.next += 1
     log.since_checkpoint += format.ACK_FRAME

@@ -27,7 +27,7 @@ from .syncer import Syncer
 
 logger = logging.getLogger("pqadapters.stores.segment")
 
-RECENT_RECORDS, _RECENT_BYTES = 1024, 1 << 20
+RECENT_RECORDS, RECENT_BYTES = 1024, 1 << 20
 _CHECKPOINT_BYTES = 8 << 20
 _REWRITES_PER_ROUND = 4
 
@@ -94,12 +94,6 @@ class Core:
                 logger.exception("%s: a call that interrupted another one of its thread failed", self.directory)
 
     # Reading
-
-    def remember_locked(self, id: int, payload: bytes, put_at: float) -> None:
-        """Keep a payload for whoever gets it soon."""
-        if self.recent_bytes + len(payload) <= _RECENT_BYTES:
-            self.recent[id] = (payload, put_at)
-            self.recent_bytes += len(payload)
 
     def read_locked(self, id: int) -> format.Fields:
         """A live record of a queue. Raises Unreadable where it is damaged, DiskError."""

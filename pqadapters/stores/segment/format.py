@@ -162,6 +162,14 @@ def encode_ack(sequence: int, id: int, start: int) -> bytes:
 _ACK_ONE = struct.Struct("<2sBBIQQ")
 
 
+def is_whole(data: bytes, at: int, end: int, start: int) -> bool:
+    """Whether the CRC at `end` is that of the frame from `at`; `start` is the segment's seed."""
+    if end + 4 > len(data):
+        return False
+    frame = data[at:end] if end - at < 4096 else memoryview(data)[at:end]  # a short copy is cheaper than a view
+    return crc32(frame, start) == int.from_bytes(data[end : end + 4], "little")
+
+
 def frame_at(data: bytes, at: int, start: int) -> tuple[int, int, int, int] | None:
     """Kind, flags, sequence number and body length of the frame at `data[at]`; None where none is whole and healthy.
 
@@ -170,10 +178,7 @@ def frame_at(data: bytes, at: int, start: int) -> tuple[int, int, int, int] | No
     if at + FRAME_COST > len(data):
         return None
     magic, kind, flags, length, sequence = FRAME.unpack_from(data, at)
-    end = at + FRAME_HEAD + length
-    if magic != MAGIC or end + 4 > len(data):
-        return None
-    if crc32(memoryview(data)[at:end], start) != CRC.unpack_from(data, end)[0]:
+    if magic != MAGIC or not is_whole(data, at, at + FRAME_HEAD + length, start):
         return None
     return kind, flags, sequence, length
 

@@ -167,10 +167,16 @@ class Log:
         try:
             self.disk.write(self.tail.fd, data, offset)
         except BaseException as error:
-            self._undo(offset, len(data))
-            if isinstance(error, OSError):
-                raise self.refused(error, "write to") from error
-            raise
+            raise self.undone(error, offset, len(data))  # noqa: B904  # it has its cause
+
+    def undone(self, error: BaseException, offset: int, length: int) -> BaseException:
+        """Wipe out what a write that failed has left; the error to raise for it."""
+        self._undo(offset, length)
+        if not isinstance(error, OSError):
+            return error
+        refusal = self.refused(error, "write to")
+        refusal.__cause__ = error
+        return refusal
 
     def _undo(self, offset: int, length: int) -> None:
         try:

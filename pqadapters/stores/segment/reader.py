@@ -40,6 +40,24 @@ class Reader:
         """The bytes of a segment were changed in place."""
         self._window = None
 
+    def plain(self, id: int) -> tuple[bytes, float] | None:
+        """Payload and time of a record that came by a plain PUT, if its frame is at hand; the short way of `record`."""
+        window = self._window
+        if window is None:
+            return None
+        segment, data = window.segment, window.data
+        nth = id - segment.base
+        if not 0 <= nth < len(segment.index):
+            return None
+        at = segment.index[nth] - window.start
+        if not 0 <= at <= len(data) - format.PUT_COST:
+            return None
+        _, kind, _, length, sequence, _, put_at = format.PUT_FRAME.unpack_from(data, at)
+        end = at + format.FRAME_HEAD + length
+        if kind != format.PUT or sequence != id or not format.is_whole(data, at, end, segment.seed):
+            return None
+        return data[at + format.PUT_FRAME.size : end], put_at
+
     def body(self, id: int) -> tuple[int, bytes]:
         """The kind and body of the frame that brought a live record.
 

@@ -29,7 +29,7 @@ from ...store import (
     Stop,
 )
 from . import commits, looks
-from .claims import take
+from .claims import take, take_one
 from .core import Core, share
 from .disk import Disk
 from .queues import Queue
@@ -43,7 +43,8 @@ class SegmentStore:
     """Queues and tables in the files of a directory.
 
     `directory` is made if it is missing, private to its owner. `durability` is "power" or "process", with a sync at
-    most `max_lag` seconds after a write; it is this handle's own. `segment_bytes` is when a file is ended and another begun.
+    most `max_lag` seconds after a write; it is this handle's own. `segment_bytes` is the size at which a file is ended
+    and another begun.
     Raises StoreRefused (not a directory, foreign content, somebody else's), StoreLocked (another process has it),
     FormatError (a newer format), DiskError (an OSError that names the directory), ValueError for bad options.
     """
@@ -140,6 +141,43 @@ class SegmentStore:
         counted: bool = False,
         lease: float = 30.0,
     ) -> list[Claim]:
+        if limit == 1 and ids is None and not counted:
+            claim = self._claim_one(queue, order, stop)
+            if claim is not None:
+                return [claim]
+            if timeout is not None and timeout <= 0:
+                return []
+        return self._claim_or_wait(queue, order, ids, limit, timeout, stop, counted)
+
+    def _claim_one(self, queue: str, order: Order, stop: Stop | None) -> Claim | None:
+        """The plain case: one record that is there already, by order."""
+        core = self._core
+        with core.lock:
+            if core.inside:
+                return None
+            core.inside = True
+            try:
+                if self._closed or core.log.trouble is not None:
+                    self._refuse()
+                if stop is not None and stop():
+                    return None
+                found = core.catalog.queues.get(queue)
+                return take_one(core, core.catalog.queue(queue) if found is None else found, order, self._owner)
+            finally:
+                core.inside = False
+                if core.deferred:
+                    core.leave_locked()
+
+    def _claim_or_wait(
+        self,
+        queue: str,
+        order: Order,
+        ids: Sequence[int] | None,
+        limit: int,
+        timeout: float | None,
+        stop: Stop | None,
+        counted: bool,
+    ) -> list[Claim]:
         core = self._core
 
         def attempt() -> list[Claim] | None:
@@ -159,7 +197,7 @@ class SegmentStore:
                     core.leave_locked()
 
         with core.lock:
-            found = core.catalog.queues.get(queue) or core.catalog.queue(queue)
+            found = core.catalog.queue(queue)
             claims = attempt()
             if claims is None and (timeout is None or timeout > 0):
                 found.choosy += ids is not None
