@@ -23,7 +23,7 @@ import struct
 from array import array
 from collections import deque
 from itertools import compress
-from typing import Any
+from typing import Any, NamedTuple
 from zlib import crc32
 
 from . import format
@@ -39,7 +39,7 @@ _HEAD = struct.Struct("<8sHI")
 def write(log: Log, catalog: Catalog, keep: list[Segment]) -> int:
     """Write the checkpoint of a log that is synced; `keep` are the segments that stay. Its size in bytes.
 
-    Raises OSError; the old checkpoint is as it was then.
+    Raises OSError, and the old checkpoint is as it was then; StorePoisoned.
     """
     data = _encode(log, catalog, keep)
     path = os.path.join(log.directory, CHECKPOINT)
@@ -55,15 +55,17 @@ def write(log: Log, catalog: Catalog, keep: list[Segment]) -> int:
     finally:
         log.disk.close(fd)
     log.disk.rename(path + ".tmp", path)
-    log.disk.sync_directory(log.directory)
+    log.sync_directory()
     return len(data)
 
 
 def remove(log: Log) -> None:
-    """Remove the checkpoint, where there is no space for a new one."""
-    with contextlib.suppress(FileNotFoundError):
+    """Remove the checkpoint: there is no space for a new one, or it isn't true any more. Raises OSError, StorePoisoned."""
+    try:
         log.disk.unlink(os.path.join(log.directory, CHECKPOINT))
-        log.disk.sync_directory(log.directory)
+    except FileNotFoundError:
+        return
+    log.sync_directory()
 
 
 def _encode(log: Log, catalog: Catalog, keep: list[Segment]) -> bytes:
@@ -119,8 +121,24 @@ def _queue_head(queue: Queue, largest: bool) -> list[Any]:
     ]
 
 
-def read(directory: str) -> tuple[dict[str, Any], memoryview] | None:
-    """The head and body of the checkpoint, or None where none is whole."""
+class Saved(NamedTuple):
+    """A checkpoint as it was read. What it tells may be nonsense, `load` says."""
+
+    head: dict[str, Any]
+    body: memoryview
+    store: bytes
+    segment: int
+    offset: int
+    next: int
+
+    @property
+    def numbers(self) -> list[int]:
+        """The segments that it needs."""
+        return [entry[0] for entry in self.head["segments"]]
+
+
+def read(directory: str) -> Saved | None:
+    """The checkpoint, or None where none is whole."""
     try:
         with open(os.path.join(directory, CHECKPOINT), "rb") as file:
             data = file.read()
@@ -128,15 +146,24 @@ def read(directory: str) -> tuple[dict[str, Any], memoryview] | None:
         if magic != _MAGIC or version != _VERSION or crc32(memoryview(data)[:-4]) != format.CRC.unpack(data[-4:])[0]:
             return None
         start = _HEAD.size + length
-        return json.loads(data[_HEAD.size : start]), memoryview(data)[start:-4]
-    except (OSError, struct.error, ValueError):
+        head = json.loads(data[_HEAD.size : start])
+        small = [head[name] for name in ("segment", "offset", "next")]
+        if not all(type(number) is int and 0 < number < 1 << 63 for number in (*small, *(s[0] for s in head["segments"]))):
+            return None
+        return Saved(head, memoryview(data)[start:-4], bytes.fromhex(head["store"]), *small)
+    except Exception:  # whatever it holds: it is a shortcut, and there is the long way
         return None
 
 
-def load(head: dict[str, Any], body: memoryview, log: Log, catalog: Catalog, segments: list[Segment]) -> None:
-    """Fill an empty log and catalog; `segments` are those of the head, in its order, as found in the directory."""
-    at = 0
-    for segment, (_, _, end, count, names) in zip(segments, head["segments"], strict=True):
+def load(saved: Saved, log: Log, catalog: Catalog, segments: list[Segment]) -> None:
+    """Fill an empty log and catalog; `segments` are those of the head, in its order, as found in the directory.
+
+    Raises all sorts of exceptions where the checkpoint is nonsense.
+    """
+    head, body, at = saved.head, saved.body, 0
+    for segment, (_, base, end, count, names) in zip(segments, head["segments"], strict=True):
+        if base != segment.base or end < format.DATA or end > os.path.getsize(segment.path):
+            raise ValueError(f"it is not about the {segment.path} that is there")
         segment.end = end
         segment.index.frombytes(body[at : at + 4 * count])
         segment.names.update(names)
@@ -146,6 +173,8 @@ def load(head: dict[str, Any], body: memoryview, log: Log, catalog: Catalog, seg
     for id, number, offset in head["moved"]:
         log.moved[id] = by_number[number]
         by_number[number].guests[id] = offset
+    if saved.segment != log.tail.number or saved.offset != log.tail.end or saved.next != log.tail.next:
+        raise ValueError("it contradicts itself")
     for segment in segments:
         segment.live = len(segment.index) - segment.index.count(0) + len(segment.guests)
         log.live += segment.live
@@ -155,7 +184,7 @@ def load(head: dict[str, Any], body: memoryview, log: Log, catalog: Catalog, seg
     _load_tables(head, body, at, catalog, listed)
     if head["largest"]:
         _load_largest(catalog, head["largest"], log, listed)
-    log.next = head["next"]
+    log.next = saved.next
     log.synced = log.next - 1
     log.live_bytes = head["live_bytes"]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from ...store import Claim, Order
 from . import format, space
@@ -38,9 +39,13 @@ def take(
 
 
 def take_one(core: Core, queue: Queue, order: Order, owner: object) -> Claim | None:
-    """`take` for one record that isn't counted, the short way; None where none is ready."""
+    """`take` for one record that isn't counted; None where none is ready."""
     if queue.delayed:
         queue.mature(core.clock.wall())
+    if order is Order.OLDEST and queue.is_plain and not core.catalog.extra:
+        claim = _take_plain(core, queue, owner)
+        if claim is not None:
+            return claim
     taken: list[int] = []
     try:
         claim = _next(core, queue, order, None, owner, taken)
@@ -51,6 +56,32 @@ def take_one(core: Core, queue: Queue, order: Order, owner: object) -> Claim | N
     if claim is not None:
         _taken(queue)
     return claim
+
+
+def _take_plain(core: Core, queue: Queue, owner: object) -> Claim | None:
+    """The first record of a queue in order of arrival, if its payload is at hand; None means the long way."""
+    ready = queue.ready
+    id = ready[0]
+    found = core.recent.pop(id, None)
+    if found is not None:
+        core.recent_bytes -= len(found[0])
+    else:
+        found = core.reader.plain(id)
+        if found is None:
+            return None
+    payload, put_at = found
+    claim: Claim = _new(Claim, (queue.name, id, 1, payload, b"", put_at, ""))
+    queue.claimed[id] = _new(Held, (1, owner, len(payload), b""))
+    try:
+        ready.popleft()
+        _taken(queue)
+    except BaseException:
+        _untake(queue, id)
+        raise
+    return claim
+
+
+_new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
 
 
 def _taken(queue: Queue) -> None:

@@ -6,20 +6,13 @@ numbers change in one run without a call, in which no signal handler can raise.
 
 from __future__ import annotations
 
-from typing import TypeGuard
-
 from ...store import Ack, Op, Order, Put
 from . import format, space
 from .core import RECENT_BYTES, RECENT_RECORDS, Core
 from .draft import Draft, check_size, lease_lost
 from .reader import Unreadable
 
-_PLAIN = Put("", b"")[2:]
-
-
-def is_plain(op: Op) -> TypeGuard[Put]:
-    """Whether a put comes without conditions, rank and delay."""
-    return type(op) is Put and op[2:] == _PLAIN
+PLAIN = Put("", b"")[2:]  #: what follows queue and payload in a put without rank, delay and conditions
 
 
 def put(core: Core, op: Put) -> int:

@@ -21,7 +21,7 @@ from .disk import Disk
 LOCK = "LOCK"
 CHECKPOINT = "checkpoint"
 _SEGMENT = re.compile(r"\d{16}\.seg")
-_OURS = re.compile(r"\d{16}\.seg(\.tmp)?|LOCK|checkpoint(\.tmp)?|damaged-.*\.bin")
+_OURS = re.compile(r"(\d{16}\.seg|checkpoint|damaged-.*\.bin)(\.tmp)?|LOCK")
 _HARMLESS = re.compile(r"\..*|lost\+found")  # what filesystems, editors and volumes leave
 _UNSAFE_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "fuse.s3fs"})
 

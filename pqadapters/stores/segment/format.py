@@ -47,7 +47,9 @@ A record's id is the sequence number of the frame that brought it. Bodies::
            take the NAME, whoever opens the queue by its name still finds its records
    SYNC    offset u64      what stands before that offset was synced before this frame was written. It is the
            last frame of the log, if it is there at all: the next one is written over it, with its number
-   PAD     what stood here was not readable, was copied elsewhere and overwritten by this frame
+   PAD     zeros. What stood here was not readable and was overwritten by this frame. With flags FIRST and LAST it was
+           never written whole; with 0 it was damaged, was copied elsewhere, and what stands on either side of it
+           may be parts of one commit
 """
 
 from __future__ import annotations

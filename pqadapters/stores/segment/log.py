@@ -104,11 +104,15 @@ class Log:
         return (segment, offset) if offset else None
 
     def _home(self, id: int) -> Segment | None:
-        at = bisect_right(self._bases, id) - 1
-        if at < 0:
-            return None
-        segment = self.segments[at]
-        return segment if id - segment.base < len(segment.index) else None
+        segment = self.tail
+        if id < segment.base:
+            segment = self.segments[0]  # most acknowledgements are for the last segment or the first
+            if not segment.base <= id < segment.next:
+                at = bisect_right(self._bases, id) - 1
+                if at < 0:
+                    return None
+                segment = self.segments[at]
+        return segment if id < segment.next else None
 
     def place(self, id: int, segment: Segment, offset: int) -> None:
         """A record's frame stands in `segment` at `offset` from now on, wherever it stood before."""
@@ -139,6 +143,14 @@ class Log:
         """The segments were read from files, and synced: go on behind the last frame."""
         self._allocated = self.put_room = self.tail.end
         self.synced = self.next - 1
+
+    def open_tail(self) -> None:
+        """Open the last segment for writing; a reader may have opened it for reading. Raises OSError."""
+        tail = self.tail
+        if tail in self._reading:
+            self._reading.remove(tail)
+        self._retire(tail)
+        tail.fd = self.disk.open(tail.path)
 
     # Writing
 
@@ -272,17 +284,17 @@ class Log:
         records = min(self.live + more // _MIN_PUT, self.segment_bytes // _MIN_PUT)
         return MIN_RESERVE + records * format.ACK_FRAME
 
-    def roll(self, size: int = 0) -> None:
-        """End the tail and begin another segment with room for `size` bytes.
+    def roll(self, size: int = 0, number: int = 0) -> None:
+        """End the tail and begin another segment, by default the next one, with room for `size` bytes.
 
         The old one is synced before the new one exists: a segment that isn't the last is whole.
         """
         if not self.segments:
-            self.add_segment(self._create(1, size))
+            self.add_segment(self._create(number or 1, size))
             return
         old = self.tail
         self.sync_here()
-        self.add_segment(self._create(old.number + 1, size))
+        self.add_segment(self._create(number or old.number + 1, size))
         with contextlib.suppress(OSError):
             self.disk.truncate(old.fd, old.end)
         self._retire(old)
@@ -301,7 +313,7 @@ class Log:
             self.disk.write(segment.fd, data, format.HEADER_COPY)
             self.disk.sync(segment.fd)
             self.disk.rename(path + ".tmp", path)
-            self.disk.sync_directory(self.directory)
+            self.sync_directory()
         except BaseException:
             self._allocated, self.put_room = before
             self.disk.close(segment.fd)
@@ -317,6 +329,11 @@ class Log:
         if fd >= 0:
             self._retired.append(fd)
         self._close_retired()
+
+    def close_files(self) -> None:
+        """Let go of all descriptors, without a word to the disk."""
+        for segment in self.segments:
+            self._retire(segment)
 
     def _close_retired(self) -> None:
         while self._retired and not self._syncing_by:
@@ -339,10 +356,11 @@ class Log:
                 continue
             # else: nobody, or this thread, when a signal handler put something in the middle of a sync
             target, end, tail, outer = self.next - 1, self.tail.end, self.tail, self._syncing_by
-            self._syncing_by = me
+            self._syncing_by, before = me, self.synced
             try:
                 self._sync_unlocked(tail.fd, lock)
             except OSError as error:
+                self.synced = before  # the system tells of a failure once: a sync by others meanwhile means nothing
                 raise self.poison(error, "a sync to disk failed") from error
             finally:
                 self._syncing_by = outer
@@ -385,16 +403,26 @@ class Log:
         """Remove these first segments, which no checkpoint on the disk needs.
 
         What replaced their records is synced first, and each removal before the next: a directory never holds
-        a record without the acknowledgement that a later segment has for it.
+        a record without the acknowledgement that a later segment has for it. Raises DiskError, StorePoisoned.
         """
         self.sync_here()
         for segment in segments:
-            with contextlib.suppress(FileNotFoundError):
-                self.disk.unlink(segment.path)
-            self.disk.sync_directory(self.directory)
+            try:
+                with contextlib.suppress(FileNotFoundError):
+                    self.disk.unlink(segment.path)
+            except OSError as error:
+                raise self.refused(error, "give back space in") from error
             self._retire(segment)
             self.segments.remove(segment)
             self._bases.remove(segment.base)
+            self.sync_directory()
+
+    def sync_directory(self) -> None:
+        """Sync what was made, renamed or removed. One that fails is as bad as any: raises StorePoisoned."""
+        try:
+            self.disk.sync_directory(self.directory)
+        except OSError as error:
+            raise self.poison(error, "a sync of the directory failed") from error
 
     def sync_here(self) -> None:
         """Sync the tail with the lock held; for the rare moments when files are about to go."""
@@ -415,5 +443,4 @@ class Log:
             with contextlib.suppress(OSError):
                 self.disk.truncate(tail.fd, tail.end)
                 self.disk.sync(tail.fd)
-        for segment in self.segments:
-            self._retire(segment)
+        self.close_files()

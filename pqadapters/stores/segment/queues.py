@@ -62,6 +62,11 @@ class Queue:
         """How many are ready."""
         return len(self.ready) + len(self.back) + len(self.heap or ()) - len(self.gone)
 
+    @property
+    def is_plain(self) -> bool:
+        """Whether the first of `ready` is what a claim by age takes next."""
+        return bool(self.ready) and not self.back and not self.gone and self.heap is None
+
     def changed(self) -> None:
         """Whoever watches the queue, or whose dead letters are here, looks again."""
         self.watchers.wake_all()
@@ -226,6 +231,11 @@ class Catalog:
         self.tables: dict[str, Table] = {}
         self.by_number: dict[int, Queue | Table] = {}
         self.extra: dict[int, Extra] = {}  #: by record id
+
+    def clear(self) -> None:
+        """Forget everything, before anybody has seen it."""
+        for part in (self.queues, self.tables, self.by_number, self.extra):
+            part.clear()
 
     def queue(self, name: str) -> Queue:
         """The queue of that name; it is made at the first mention."""

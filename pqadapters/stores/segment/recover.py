@@ -12,7 +12,7 @@ from __future__ import annotations
 
 import logging
 import os
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 from ...clock import Clock
 from ...errors import StoreRefused
@@ -29,11 +29,14 @@ from .scan import Region, Scan, never_written, scan
 logger = logging.getLogger("pqadapters.stores.segment")
 
 
-class _Found(NamedTuple):
-    """A segment file."""
+class _Fix(NamedTuple):
+    """A PAD frame that is to be written."""
 
     segment: Segment
-    header_damage: str
+    start: int
+    end: int
+    number: int
+    damaged: bool
 
 
 def recover(directory: str, disk: Disk, segment_bytes: int, clock: Clock, catalog: Catalog) -> tuple[Log, list[Damage]]:
@@ -50,30 +53,64 @@ def recover(directory: str, disk: Disk, segment_bytes: int, clock: Clock, catalo
 class _Recovery:
     def __init__(self, directory: str, disk: Disk, segment_bytes: int, clock: Clock, catalog: Catalog) -> None:
         self._disk = disk
+        self._directory = directory
+        self._segment_bytes = segment_bytes
+        self._clock = clock
+        self._catalog = catalog
         self._saved = checkpoint.read(directory)
         self._files = segment_files(directory)
         self._damage: list[Damage] = []
-        headers = self._headers()
-        self._log = Log(directory, disk, self._store_id(headers), segment_bytes, clock)
-        self._headers_by_number = headers
-        self._catalog = catalog
-        self._fixes: list[tuple[Segment, int, int, int]] = []  # PAD frames to write: segment, start, end, number
+        self._fixes: list[_Fix] = []
+        self._superseded: list[int] = []
+        self._headers_by_number = self._headers()
+        self._store = self._store_id(self._headers_by_number)
+        if self._saved is not None and self._saved.store != self._store:
+            self._saved = None
+        self._log = self._new_log()
+
+    def _new_log(self) -> Log:
+        return Log(self._directory, self._disk, self._store, self._segment_bytes, self._clock)
 
     def run(self) -> tuple[Log, list[Damage]]:
-        log = self._log
-        remove_leftovers(log.directory, self._disk)
-        start = self._load_checkpoint()
-        replay = Replay(log, self._catalog)
-        numbers = [number for number in self._files if not log.segments or number >= log.tail.number]
-        for number in numbers:
-            self._read(number, replay, start if log.segments and number == log.tail.number else 0, number == numbers[-1])
-        replay.finish(log.clock.wall())
-        if not log.segments:
-            log.next = self._saved[0]["next"] if self._saved else 1
-            log.roll()
+        remove_leftovers(self._directory, self._disk)
+        if not self._go_on():
+            self._notice_lost()
+            self._replay(0)
         self._put_right()
-        self._disk.sync_directory(log.directory)
-        return log, self._damage
+        return self._log, self._damage
+
+    def _go_on(self) -> bool:
+        """From where the checkpoint ends; False where there is none that can be relied on, and nothing has been changed."""
+        saved = self._saved
+        if saved is None or not saved.numbers or any(self._headers_by_number.get(n) is None for n in saved.numbers):
+            return False
+        damage = list(self._damage)
+        try:
+            checkpoint.load(saved, self._log, self._catalog, [self._open(number) for number in saved.numbers])
+            self._replay(saved.offset)
+        except OSError:
+            raise
+        except Exception as error:  # it may hold anything; or a record that it tells of is damaged
+            logger.info("%s: its checkpoint is of no use (%r): all segments are read", self._directory, error)
+            self._start_afresh(damage)
+            return False
+        self._superseded = [number for number in self._files if number < saved.numbers[0]]
+        return True
+
+    def _start_afresh(self, damage: list[Damage]) -> None:
+        self._log.close_files()
+        self._log = self._new_log()
+        self._catalog.clear()
+        self._damage, self._fixes = damage, []
+
+    def _replay(self, start: int) -> None:
+        """Read the segments: all, or from `start` in the last one that the checkpoint tells of."""
+        log = self._log
+        replay = Replay(log, self._catalog)
+        numbers = [number for number in self._files if not start or number >= log.tail.number]
+        for number in numbers:
+            self._read(number, replay, start if number == numbers[0] else 0, number == numbers[-1])
+        replay.finish(log.clock.wall())
 
     # What is there
 
@@ -84,7 +121,8 @@ class _Recovery:
                 data = file.read(format.DATA)
             found[number] = format.decode_header(data, path)
             if found[number] is None and self._is_blank(path):
-                del found[number], self._files[number]  # a file without a byte in it: nothing to lose
+                del found[number], self._files[number]
+                self._report(path, 0, 0, "there is nothing in it")  # its header was synced before it had its name
                 self._disk.unlink(path)
         return found
 
@@ -95,7 +133,7 @@ class _Recovery:
 
     def _store_id(self, headers: dict[int, format.Header | None]) -> bytes:
         ids = [header.store for header in headers.values() if header is not None]
-        saved = [bytes.fromhex(self._saved[0]["store"])] if self._saved is not None else []
+        saved = [self._saved.store] if self._saved is not None else []
         if not ids and not saved and headers:
             path = next(iter(self._files.values()))
             raise StoreRefused(
@@ -114,30 +152,16 @@ class _Recovery:
         """The segment of that number, empty yet."""
         path, header = self._files[number], self._headers_by_number[number]
         if header is None:
-            base = self._log.next
-            header = format.Header(self._log.store, number, base, 0.0)
+            header = format.Header(self._store, number, self._guess_base(path, number), 0.0)
             self._report(path, 0, format.DATA, "both copies of the segment's header")
         return Segment(path, header)
 
-    def _load_checkpoint(self) -> int:
-        """Take over what the checkpoint tells, if it fits what is there. The offset in the last segment to go on from."""
-        if self._saved is None:
-            return 0
-        head, body = self._saved
-        numbers = [entry[0] for entry in head["segments"]]
-        fits = head["store"] == self._log.store.hex() and all(
-            number in self._files and self._headers_by_number[number] is not None for number in numbers
-        )
-        if not fits or not self._reaches(head):
-            return 0
-        for number in [number for number in self._files if number < numbers[0]]:
-            self._disk.unlink(self._files.pop(number))  # they were dead when the checkpoint was written
-        segments = [self._open(number) for number in numbers]
-        checkpoint.load(head, body, self._log, self._catalog, segments)
-        return int(head["offset"])
-
-    def _reaches(self, head: dict[str, Any]) -> bool:
-        return all(os.path.getsize(self._files[entry[0]]) >= entry[2] for entry in head["segments"])
+    def _guess_base(self, path: str, number: int) -> int:
+        """Where a segment without a header begins: behind the one before it, or with its own first frame."""
+        if self._log.segments:
+            return self._log.next
+        found = scan(self._content(path), format.DATA, format.seed(self._store, number), 1)
+        return found.frames[0][2] if found.frames else 1
 
     # Reading
 
@@ -149,7 +173,7 @@ class _Recovery:
             self._notice_missing(number)
             segment = self._open(number)
             log.add_segment(segment)
-        data = self._content(segment)
+        data = self._content(segment.path)
         found = scan(data, start or format.DATA, segment.seed, segment.next)
         marked = max(start, self._marked(number, data, found))
         if last:
@@ -161,8 +185,8 @@ class _Recovery:
         log.next = max(log.next, segment.next)
         self._finish_segment(segment, data, found, replay, last, marked)
 
-    def _content(self, segment: Segment) -> bytes:
-        fd = self._disk.open(segment.path, write=False)
+    def _content(self, path: str) -> bytes:
+        fd = self._disk.open(path, write=False)
         try:
             return self._disk.read(fd, self._disk.size(fd), 0)
         finally:
@@ -171,8 +195,16 @@ class _Recovery:
     def _notice_missing(self, number: int) -> None:
         if self._log.segments and number != self._log.tail.number + 1:
             for gone in range(self._log.tail.number + 1, number):
-                path = os.path.join(self._log.directory, f"{gone:016d}.seg")
-                self._report(path, 0, 0, "the segment is missing")
+                self._report_missing(gone)
+
+    def _notice_lost(self) -> None:
+        """Segments that a checkpoint tells of, and that are gone from the front or the end, where no gap shows."""
+        for number in self._saved.numbers if self._saved is not None else []:
+            if number < min(self._files, default=number + 1) or number > max(self._files):
+                self._report_missing(number)
+
+    def _report_missing(self, number: int) -> None:
+        self._report(os.path.join(self._directory, f"{number:016d}.seg"), 0, 0, "the segment is missing")
 
     def _marked(self, number: int, data: bytes, found: Scan) -> int:
         """Up to where the segment is known to have been synced: a mark says so, or a checkpoint, even a stale one."""
@@ -181,8 +213,8 @@ class _Recovery:
             for kind, _, _, offset, _ in found.frames
             if kind == format.SYNC
         ]
-        if self._saved is not None and self._saved[0]["segment"] == number:
-            marks.append(int(self._saved[0]["offset"]))
+        if self._saved is not None and self._saved.segment == number:
+            marks.append(self._saved.offset)
         return max(marks, default=0)
 
     @staticmethod
@@ -199,7 +231,8 @@ class _Recovery:
         else:
             self._report(segment.path, region.start, region.end - region.start, "no record can be read there")
         if follower is not None:
-            self._fixes.append((segment, region.start, region.end, follower[2] - 1))
+            damaged = region.start not in torn
+            self._fixes.append(_Fix(segment, region.start, region.end, follower[2] - 1, damaged))
         else:
             self._pad_end(segment, region.start, region.end)
 
@@ -207,7 +240,7 @@ class _Recovery:
         """Damage at the end of the frames: its records' numbers stay used, however many there were."""
         segment.index.extend([0] * (lost or max(1, (end - start) // format.FRAME_COST)))
         segment.end = max(end, start + format.FRAME_COST)
-        self._fixes.append((segment, start, segment.end, segment.next - 1))
+        self._fixes.append(_Fix(segment, start, segment.end, segment.next - 1, True))
         self._log.next = max(self._log.next, segment.next)
 
     def _finish_segment(self, segment: Segment, data: bytes, found: Scan, replay: Replay, last: bool, marked: int) -> None:
@@ -215,6 +248,8 @@ class _Recovery:
         following = None if last else self._base_after(segment.number)
         missing = max(0, following - segment.next) if following is not None else 0
         damaged = segment.end < marked if last else missing > 0
+        if self._headers_by_number[segment.number] is None and not found.frames:
+            damaged = True  # all that is in it is unreadable
         first = replay.open_commit()
         if first is not None and (damaged or segment.end > found.end):
             replay.keep_open_commit(segment, data)
@@ -244,18 +279,35 @@ class _Recovery:
     def _put_right(self) -> None:
         log = self._log
         self._damage = [self._log_damage(quarantine(log, damage)) for damage in self._damage]
-        for segment, start, end, number in self._fixes:
-            pad(log, segment, start, end, number)
+        for fix in self._fixes:
+            pad(log, fix.segment, fix.start, fix.end, fix.number, damaged=fix.damaged)
         for segment in log.segments:
-            if self._headers_by_number.get(segment.number) is None and segment.number in self._headers_by_number:
+            if self._headers_by_number[segment.number] is None:
                 self._write_header(segment)
-        tail = log.tail
-        if tail.fd < 0:
-            tail.fd = self._disk.open(tail.path)
-        if self._disk.size(tail.fd) != tail.end:
-            self._disk.truncate(tail.fd, max(tail.end, format.DATA))
-        self._disk.sync(tail.fd)
+        for number in self._superseded:  # they were dead when the checkpoint was written
+            self._disk.unlink(self._files[number])
+            log.sync_directory()  # each before the next, as in Log.drop
+        if log.segments:
+            self._put_tail_right()
+        self._skip_lost_numbers()
+        log.sync_directory()
+
+    def _put_tail_right(self) -> None:
+        log = self._log
+        log.open_tail()
+        if self._disk.size(log.tail.fd) != log.tail.end:
+            self._disk.truncate(log.tail.fd, log.tail.end)
+        self._disk.sync(log.tail.fd)
         log.reopened()
+
+    def _skip_lost_numbers(self) -> None:
+        """Begin a segment where there is none, or behind those that are lost: their numbers stay used (I6)."""
+        log, saved = self._log, self._saved
+        if saved is not None and saved.next > log.next:
+            log.next, log.synced = saved.next, saved.next - 1
+            log.roll(number=max(saved.segment, *self._files, 0) + 1)
+        elif not log.segments:
+            log.roll(number=saved.segment + 1 if saved is not None else 1)
 
     def _write_header(self, segment: Segment) -> None:
         header = format.Header(self._log.store, segment.number, segment.base, self._log.clock.wall())

@@ -7,7 +7,7 @@ from typing import NamedTuple
 from . import format
 from .log import Log, Segment
 from .queues import Catalog, Extra, Key, Queue, Table
-from .reader import Reader, Unreadable
+from .reader import Reader
 from .scan import Scan
 
 _RECENT = 200_000
@@ -27,6 +27,8 @@ class Replay:
 
     A commit counts when all its frames from FIRST to LAST are there. Of one that damage has torn apart, what adds
     counts and what removes does not: damage may redeliver, it never loses more than it hit.
+
+    Methods raise Unreadable where a record that only a checkpoint tells of is damaged, and OSError.
     """
 
     def __init__(self, log: Log, catalog: Catalog) -> None:
@@ -44,8 +46,12 @@ class Replay:
         for at, frame in enumerate(found.frames):
             region = regions.get(at)
             gap = frame[2] - segment.next
-            if region is not None or gap:
-                self._interrupt(segment, data, lost=region is None or region.start not in torn)
+            if region is not None:
+                self._interrupt(segment, data, lost=region.start not in torn)
+            elif frame[0] == format.PAD:
+                self._interrupt(segment, data, lost=frame[1] != format.WHOLE)
+            elif gap:
+                self._interrupt(segment, data, lost=True)
             if gap:
                 segment.index.extend([0] * gap)
             self._step(segment, data, frame)
@@ -149,14 +155,11 @@ class Replay:
         if fields.not_before:
             self._due[id] = fields.not_before, fields.rank
 
-    def _known(self, id: int) -> _Known | None:
+    def _known(self, id: int) -> _Known:
         known = self._recent.pop(id, None)
         if known is not None:
             return known
-        try:
-            fields = self._reader.record(id)
-        except (Unreadable, OSError):
-            return None
+        fields = self._reader.record(id)
         extra = self._catalog.extra.get(id)
         return _Known(self._queue(extra.queue if extra is not None and extra.queue else fields.queue), len(fields.payload))
 
@@ -168,9 +171,8 @@ class Replay:
         self._due.pop(id, None)
         self._log.displace(id)
         self._catalog.extra.pop(id, None)
-        if known is not None:
-            self._leave(known, id)
-            self._log.live_bytes -= known.size + format.PUT_COST
+        self._leave(known, id)
+        self._log.live_bytes -= known.size + format.PUT_COST
 
     def _leave(self, known: _Known, id: int) -> None:
         queue = known.queue
@@ -188,12 +190,7 @@ class Replay:
         if self._log.locate(id) is None:
             return
         known = self._known(id)
-        if known is None:
-            return
-        try:
-            rank = self._reader.record(id).rank
-        except (Unreadable, OSError):
-            rank = b""
+        rank = self._reader.record(id).rank
         self._due.pop(id, None)
         self._leave(known, id)
         queue = self._queue(number)
@@ -245,9 +242,8 @@ class Replay:
         for id, (not_before, rank) in self._due.items():
             if not_before > now and self._log.locate(id) is not None:
                 known = self._known(id)
-                if known is not None:
-                    known.queue.take(id)
-                    known.queue.add(id, rank, not_before)
+                known.queue.take(id)
+                known.queue.add(id, rank, not_before)
         for queue in self._catalog.queues.values():
             queue.sweep()
         for table in self._catalog.tables.values():

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from zlib import crc32
 
-from .format import CRC, FRAME, FRAME_COST, FRAME_HEAD, MAGIC, frame_at
+from .format import CRC, FRAME, FRAME_COST, FRAME_HEAD, MAGIC, PAD, SYNC, frame_at
 
 
 class Region(NamedTuple):
@@ -66,5 +66,11 @@ def _content_end(data: bytes, at: int) -> int:
 
 
 def never_written(data: bytes) -> bool:
-    """Whether bytes look like what a crash leaves of an unsynced write: with zeros where blocks are missing."""
-    return not data or data[0] == 0 or data[-1] == 0 or bytes(64) in data
+    """Whether bytes look like what a crash leaves of an unsynced write: with something older where blocks are missing.
+
+    That is zeros, or the SYNC mark that the frame was written over, or a PAD that was being written itself.
+    """
+    return not data or data[0] == 0 or data[-1] == 0 or data[:3] in _WRITTEN_OVER or bytes(64) in data
+
+
+_WRITTEN_OVER = (MAGIC + bytes([SYNC]), MAGIC + bytes([PAD]))

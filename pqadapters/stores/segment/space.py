@@ -7,7 +7,6 @@ that it could acknowledge. Each byte is rewritten at most about once for each by
 
 from __future__ import annotations
 
-import contextlib
 from itertools import compress
 
 from . import checkpoint, format
@@ -98,10 +97,12 @@ def drop_dead(log: Log, catalog: Catalog) -> None:
 
 
 def save(log: Log, catalog: Catalog, keep: list[Segment]) -> None:
-    """Write a checkpoint of a synced log; on a full disk go without one."""
+    """Write a checkpoint of a synced log; on a full disk go without one. Raises DiskError, StorePoisoned."""
     log.since_checkpoint = 0
     try:
         checkpoint.write(log, catalog, keep)
     except OSError:
-        with contextlib.suppress(OSError):
-            checkpoint.remove(log)
+        try:
+            checkpoint.remove(log)  # it names segments that are about to go
+        except OSError as error:
+            raise log.refused(error, "give back space in") from error

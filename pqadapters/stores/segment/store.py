@@ -24,6 +24,7 @@ from ...store import (
     Depth,
     Op,
     Order,
+    Put,
     Record,
     State,
     Stop,
@@ -101,7 +102,7 @@ class SegmentStore:
                 if stop is not None and stop():
                     raise Stopped("the commit was stopped by its own predicate")
                 op = ops[0] if len(ops) == 1 else None
-                if op is not None and commits.is_plain(op):
+                if type(op) is Put and op[2:] == commits.PLAIN:
                     results, lazy = (commits.put(core, op),), False
                 elif type(op) is Ack:
                     commits.ack(core, op, self._owner)
