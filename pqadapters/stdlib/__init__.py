@@ -1,1 +1,5 @@
 """Durable mirrors of standard-library modules: same names, signatures, exceptions and results."""
+
+from .queue import Empty, Full, LifoQueue, PriorityQueue, Queue, SimpleQueue
+
+__all__ = ["Empty", "Full", "LifoQueue", "PriorityQueue", "Queue", "SimpleQueue"]

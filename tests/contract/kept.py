@@ -1,4 +1,4 @@
-"""A memory store whose data can be opened again: it keeps the contract of a persistent store, as far as a process can."""
+"""A memory store whose data can be opened again: a persistent store's contract, as far as a process can keep it."""
 
 from __future__ import annotations
 

@@ -5,6 +5,7 @@ Every line of the store is a place where that can happen, so these tests interru
 
 from __future__ import annotations
 
+import itertools
 import sys
 from collections.abc import Callable
 from types import CodeType, FrameType
@@ -108,21 +109,22 @@ def test_i7_a_late_commit_wakes_other_waiters(make_store: Maker) -> None:
     assert taker.result()
 
 
+#: A line of a store.
+Place = tuple[CodeType, int]
+
 #: How many interruptions one run gets; a run for each of a store's lines would take long.
 AT_ONCE = 6
 
 
-class _Interruptions:
-    """Calls `action` before lines of a store that this thread comes to and that are not in `seen`: the first few."""
+class _Lines:
+    """Calls `on_line` before each line of a store that this thread comes to."""
 
-    def __init__(self, seen: set[tuple[CodeType, int]], action: Callable[[], object]) -> None:
-        self.count = 0
-        self._seen, self._action = seen, action
+    def __init__(self, on_line: Callable[[Place], object]) -> None:
+        self._on_line = on_line
 
-    def __enter__(self) -> _Interruptions:
+    def __enter__(self) -> None:
         self._before = sys.gettrace()
         sys.settrace(self._call)
-        return self
 
     def __exit__(self, *_: object) -> None:
         sys.settrace(self._before)
@@ -131,34 +133,33 @@ class _Interruptions:
         return self._line if frame.f_code.co_filename.startswith(_STORES) else None
 
     def _line(self, frame: FrameType, event: str, arg: Any) -> Any:
-        place = (frame.f_code, frame.f_lineno)
-        if event == "line" and self.count < AT_ONCE and place not in self._seen:
-            self._seen.add(place)
-            self.count += 1
-            self._action()  # not traced itself
+        if event == "line":
+            self._on_line((frame.f_code, frame.f_lineno))  # what it does is not traced
         return self._line
 
 
 def _everywhere(make_store: Maker, store: Store, use: Callable[[], object]) -> None:
     """Runs `use` again and again, each time with puts at others of its lines; each of these puts must be there once."""
-    seen: set[tuple[CodeType, int]] = set()
-    done = 0
+    seen: set[Place] = set()
+    names = (b"%04d" % n for n in itertools.count())
 
-    def late() -> None:
-        nonlocal done
-        done += 1
-        store.commit(Put("late", b"%04d" % done))
+    def run() -> list[bytes]:
+        done: list[bytes] = []
 
-    def run() -> int:
-        with _Interruptions(seen, late) as interruptions:
+        def interrupt(place: Place) -> None:
+            if place not in seen and len(done) < AT_ONCE:
+                seen.add(place)
+                done.append(next(names))
+                store.commit(Put("late", done[-1]))
+
+        with _Lines(interrupt):
             use()
-        return interruptions.count
+        return done
 
-    while count := Task(run, patience=make_store.patience).result():
-        expected = [b"%04d" % (n + 1) for n in range(done - count, done)]
-        assert sorted(payloads(store, "late")) == expected, "a late put is not there, or not once"
+    while done := Task(run, patience=make_store.patience).result():
+        assert sorted(payloads(store, "late")) == done, "a late put is not there, or not once"
         store.commit(*map(Ack, store.claim("late", limit=AT_ONCE)))
-    assert done > 5, "the store was not interrupted"
+    assert len(seen) > 5, "the store was not interrupted"
 
 
 def test_i6_a_put_is_interrupted_anywhere(make_store: Maker) -> None:

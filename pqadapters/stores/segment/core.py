@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Iterator
 
 from ...clock import Clock
-from ...errors import StoreClosed, StoreForked
+from ...errors import StoreClosed, StoreForked, StorePoisoned
 from ...store import Damage
 from . import directory as directories
 from . import format, space
@@ -57,7 +57,19 @@ class Core:
         self.recent: dict[int, tuple[bytes, float]] = {}  # payloads of the last puts, for those who get at once
         self.recent_bytes = 0
         if self.damage or self.log.size > _CHECKPOINT_BYTES:
+            self._save_first()
+
+    def _save_first(self) -> None:
+        """A checkpoint for the next opening. Raises DiskError."""
+        try:
             self._save_locked()
+        except BaseException as error:
+            self.log.close_files()
+            self.disk.close(self._lock_fd)
+            cause = error.__cause__ if isinstance(error, StorePoisoned) else None
+            if isinstance(cause, OSError):  # nothing is open that could be poisoned
+                raise directories.refused(self.directory, cause, "put right") from cause
+            raise
 
     # Entering
 

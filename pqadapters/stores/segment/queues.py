@@ -231,6 +231,7 @@ class Catalog:
         self.tables: dict[str, Table] = {}
         self.by_number: dict[int, Queue | Table] = {}
         self.extra: dict[int, Extra] = {}  #: by record id
+        self.nameless = False  #: whether damage took a name
 
     def clear(self) -> None:
         """Forget everything, before anybody has seen it."""
@@ -241,6 +242,20 @@ class Catalog:
         """The queue of that name; it is made at the first mention."""
         found = self.queues.get(name)
         return found if found is not None else self.add_queue(name, self._number(name, Queue))
+
+    def known_queue(self, name: str) -> Queue | None:
+        """The queue of that name, if it was ever mentioned; also one whose name damage took."""
+        found = self.queues.get(name)
+        if found is None and self.nameless and self._number(name, Queue) in self.by_number:
+            return self.queue(name)
+        return found
+
+    def known_table(self, name: str) -> Table | None:
+        """The table of that name, if there ever was one; also one whose name damage took."""
+        found = self.tables.get(name)
+        if found is None and self.nameless and self._number(name, Table) in self.by_number:
+            return self.table(name)
+        return found
 
     def table(self, name: str) -> Table:
         found = self.tables.get(name)
@@ -260,6 +275,7 @@ class Catalog:
             queue = Queue(name, number, Gate(self._lock), Gate(self._lock))
         assert isinstance(queue, Queue)
         self.queues.pop(queue.name, None)
+        self.nameless |= not named
         queue.name, queue.named = name, named
         self.queues[name] = self.by_number[number] = queue
         if name.endswith(DEAD) and name != DEAD:
@@ -272,6 +288,7 @@ class Catalog:
             table = Table(name, number)
         assert isinstance(table, Table)
         self.tables.pop(table.name, None)
+        self.nameless |= not named
         table.name, table.named = name, named
         self.tables[name] = self.by_number[number] = table
         return table
@@ -280,7 +297,7 @@ class Catalog:
         """Without the age of the oldest, which only its frame tells."""
         if queue.delayed:
             queue.mature(now)
-        dead = None if queue.name.endswith(DEAD) else self.queues.get(dead_queue(queue.name))
+        dead = None if queue.name.endswith(DEAD) else self.known_queue(dead_queue(queue.name))
         return Depth(
             len(queue), len(queue.delayed), len(queue.claimed), dead.total if dead is not None else 0, queue.bytes
         )

@@ -15,7 +15,7 @@ import os
 from typing import NamedTuple
 
 from ...clock import Clock
-from ...errors import StoreRefused
+from ...errors import DiskError, StorePoisoned, StoreRefused
 from ...store import Damage
 from . import checkpoint, format
 from .directory import refused, remove_leftovers, segment_files
@@ -44,10 +44,17 @@ def recover(directory: str, disk: Disk, segment_bytes: int, clock: Clock, catalo
 
     Raises FormatError for a newer format, StoreRefused for segments of another store, DiskError.
     """
+    recovery = None
     try:
-        return _Recovery(directory, disk, segment_bytes, clock, catalog).run()
-    except OSError as error:
-        raise refused(directory, error, "read") from error
+        recovery = _Recovery(directory, disk, segment_bytes, clock, catalog)
+        return recovery.run()
+    except BaseException as error:
+        if recovery is not None:
+            recovery.close_files()
+        cause = error.__cause__ if isinstance(error, StorePoisoned) else error  # nothing is open that could be poisoned
+        if isinstance(cause, OSError) and not isinstance(cause, DiskError):
+            raise refused(directory, cause, "put right") from cause
+        raise
 
 
 class _Recovery:
@@ -67,6 +74,9 @@ class _Recovery:
         if self._saved is not None and self._saved.store != self._store:
             self._saved = None
         self._log = self._new_log()
+
+    def close_files(self) -> None:
+        self._log.close_files()
 
     def _new_log(self) -> Log:
         return Log(self._directory, self._disk, self._store, self._segment_bytes, self._clock)

@@ -261,7 +261,7 @@ class SegmentStore:
         core = self._core
         with core.section():
             self._refuse()
-            found = core.catalog.tables.get(table)
+            found = core.catalog.known_table(table)
             known = found.keys.get(key) if found is not None else None
             return None if known is None else core.value_locked(known.id)
 
@@ -269,7 +269,7 @@ class SegmentStore:
         core = self._core
         with core.section():
             self._refuse()
-            found = core.catalog.tables.get(table)
+            found = core.catalog.known_table(table)
             keys = list(found.keys) if found is not None else []
         if reverse:
             keys.reverse()
@@ -282,7 +282,7 @@ class SegmentStore:
         core = self._core
         with core.section():
             self._refuse()
-            found = core.catalog.tables.get(table)
+            found = core.catalog.known_table(table)
             return len(found.keys) if found is not None else 0
 
     # The whole

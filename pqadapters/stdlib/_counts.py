@@ -1,0 +1,84 @@
+"""What a queue handle counts beside its store: unfinished tasks that no record stands for, and the shutdown flags.
+
+The store knows the records; a handle adds what only this process knows. After a crash only the records count.
+Readers take no lock. An update that belongs to a commit comes before it and is undone when the commit fails, and a
+reader looks at the store first: so a reader may for a moment see one task too many, never one too few.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from ..store import Depth
+
+
+class Flags:
+    """Whether a handle was shut down or closed. Its methods are the `stop` predicates that travel with commits."""
+
+    def __init__(self) -> None:
+        self.shut = False  #: no more puts; gets drain what is there
+        self.cut = False  #: shut down immediately: gets nothing either
+        self.closed = False
+
+    def stopped(self) -> bool:
+        """No put may succeed, no get may wait."""
+        return self.shut or self.closed
+
+    def ended(self) -> bool:
+        """No get may succeed."""
+        return self.cut or self.closed
+
+
+class Counts:
+    """The terms of `unfinished_tasks` besides the store's own records."""
+
+    def __init__(self, flags: Flags) -> None:
+        self._lock = threading.RLock()  # reentrant: a finalizer may count in the middle of a count
+        self._flags = flags
+        self.handed = 0  #: acknowledged when handed out, task_done() still to come
+        self.uncovered = 0  #: task_done() calls by callers that held nothing, for items that others hold
+        self.adjustment = 0  #: what programs set `unfinished_tasks` to, and task_done() ahead of its get()
+        self.buried = 0  #: records that this handle moved to the dead letters
+        self.joining = 0  #: threads in join()
+
+    def add(
+        self, *, handed: int = 0, uncovered: int = 0, adjustment: int = 0, buried: int = 0, joining: int = 0
+    ) -> None:
+        with self._lock:
+            self.handed += handed
+            self.uncovered += uncovered
+            self.adjustment += adjustment
+            self.buried += buried
+            self.joining += joining
+
+    def take_handed(self) -> bool:
+        """One task less of those that were acknowledged when handed out; False if there is none."""
+        with self._lock:
+            if self.handed <= 0:
+                return False
+            self.handed -= 1
+            return True
+
+    def cover(self, outstanding: int) -> bool:
+        """Count a task_done() of a caller that holds nothing. Only what is outstanding can be covered by it."""
+        with self._lock:
+            if self.uncovered < outstanding:
+                self.uncovered += 1
+                return True
+            self.adjustment -= 1
+            return False
+
+    def raw(self, depth: Depth) -> int:
+        records = depth.claimed if self._flags.cut else depth.unfinished
+        return records + self.handed - self.uncovered + self.adjustment
+
+    def level(self, depth: Depth) -> bool:
+        """Forget a debt: the count starts again at zero. For `Store.wait`, under whose lock the depth is exact."""
+        raw = self.raw(depth)
+        if raw < 0:
+            self.adjustment -= raw
+        return True
+
+    def finished(self, depth: Depth) -> bool:
+        """Nothing is unfinished, or the handle was closed: join() ends."""
+        return self.raw(depth) <= 0 or self._flags.closed

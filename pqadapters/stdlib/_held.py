@@ -1,0 +1,116 @@
+"""Which consumer holds which claims of one queue handle.
+
+A consumer is the calling thread *object*: idents are reused at once, and an ended thread's items must not pass to
+the next one that gets its ident. Any thread may call anything here; no lock is taken, since every step is one atomic
+operation of a dict. Nothing here survives the handle: claims end with it.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any
+
+from ..store import Claim
+
+#: What one consumer holds, oldest first: record id -> (claim, item). Popping an id decides who may acknowledge it.
+Own = OrderedDict[int, tuple[Claim, Any]]
+
+_NOTHING: Own = OrderedDict()
+
+
+def consumer() -> object:
+    """Whoever is calling: the thread object."""
+    return threading.current_thread()
+
+
+def is_gone(holder: object) -> bool:
+    """Whether a consumer has ended. The main thread counts as alive until the interpreter exits."""
+    return isinstance(holder, threading.Thread) and not holder.is_alive()
+
+
+class Held:
+    """The outstanding claims by consumer."""
+
+    def __init__(self) -> None:
+        self.by: dict[object, Own] = {}
+        self._sweep_at = 64
+
+    def own(self) -> Own:
+        """What the caller holds, to be read and changed in place."""
+        who = consumer()
+        own = self.by.get(who)
+        return self._admit(who) if own is None else own
+
+    def _admit(self, who: object) -> Own:
+        if len(self.by) >= self._sweep_at:
+            self._sweep()
+        return self.by.setdefault(who, OrderedDict())
+
+    def _sweep(self) -> None:
+        """Forget ended threads that hold nothing, so that a thread for each request doesn't grow the table."""
+        for who, own in list(self.by.items()):
+            if not own and is_gone(who):
+                self.by.pop(who, None)
+        self._sweep_at = 2 * len(self.by) + 64
+
+    def __len__(self) -> int:
+        return sum(len(own) for own in list(self.by.values()))
+
+    def pop_oldest(self) -> tuple[object, Claim, Any] | None:
+        """Take the caller's oldest claim out of the table, with its holder and item."""
+        me = consumer()
+        own = self.by.get(me)
+        try:
+            return (me, *own.popitem(last=False)[1]) if own else None
+        except KeyError:  # another thread covered or finished it just now
+            return None
+
+    def pop_item(self, item: object) -> tuple[object, Claim, Any] | None:
+        """Take out the claim of exactly this item: the very object before an equal one, the caller's before others'."""
+        me = consumer()
+        mine = [(me, self.by[me])] if me in self.by else []
+        others = [each for each in list(self.by.items()) if each[0] is not me]
+        for holders in (mine, others):
+            for same in (_identical, _equal):
+                for who, own, claim, value in _entries(holders):
+                    if same(value, item) and own.pop(claim.id, None) is not None:
+                        return who, claim, value
+        return None
+
+    def snapshot(self, *, but: frozenset[object] = frozenset()) -> list[tuple[object, int]]:
+        """Consumer and record id of all that is outstanding now, except what these consumers hold."""
+        return [(who, id) for who, own in list(self.by.items()) if who not in but for id in list(own)]
+
+    def pop(self, outstanding: list[tuple[object, int]]) -> list[tuple[object, Claim, Any]]:
+        """Take those of a snapshot out that nobody else took since."""
+        found = ((who, self.by.get(who, _NOTHING).pop(id, None)) for who, id in outstanding)
+        return [(who, *entry) for who, entry in found if entry is not None]
+
+    def restore(self, who: object, claim: Claim, item: object) -> None:
+        """Put a claim back that could not be acknowledged, at its old place: first."""
+        own = self._admit(who)
+        own[claim.id] = claim, item
+        own.move_to_end(claim.id, last=False)
+
+    def still_working(self) -> frozenset[object]:
+        """The consumers that live and aren't the caller."""
+        return frozenset(who for who in list(self.by) if who is not consumer() and not is_gone(who))
+
+
+def _entries(holders: list[tuple[object, Own]]) -> Iterator[tuple[object, Own, Claim, Any]]:
+    for who, own in holders:
+        for claim, value in list(own.values()):
+            yield who, own, claim, value
+
+
+def _identical(a: object, b: object) -> bool:
+    return a is b
+
+
+def _equal(a: object, b: object) -> bool:
+    try:
+        return bool(a == b)
+    except Exception:  # an array's == has no truth value
+        return False

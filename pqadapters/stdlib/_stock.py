@@ -1,0 +1,148 @@
+"""The records of one queue of a store, as a handle sees them: items in, a look at what is ready, who may still come.
+
+Any thread may call anything; no lock is held here. A put survives what the store's durability names when it returns.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from queue import Full
+from typing import Any, Protocol
+
+from ..errors import LeaseLost, LimitReached, NotSerializable, ShutDown, Stopped, StoreClosed, StoreError
+from ..store import Claim, Depth, Nack, Order, Put, Record, Store
+from ._counts import Flags
+from ._policy import AckPolicy
+
+
+class Serializer(Protocol):
+    """What turns items into bytes and back."""
+
+    @property
+    def dumps(self) -> Callable[[Any], bytes]: ...
+    @property
+    def loads(self) -> Callable[[bytes], Any]: ...
+
+
+class Stock:
+    """What there is in a queue, and the way in."""
+
+    ranked = False  #: whether the place of an item follows from its value
+
+    def __init__(
+        self,
+        store: Store,
+        name: str,
+        *,
+        owned: bool,
+        order: Order,
+        serializer: Serializer,
+        policy: AckPolicy,
+        max_attempts: int | None = None,
+        keep_items: bool = True,
+    ) -> None:
+        self.store, self.name, self.owned, self.order = store, name, owned, order
+        self.commit, self.claim = store.commit, store.claim
+        self.dumps, self.loads = serializer.dumps, serializer.loads
+        self.policy, self.keep_items = policy, keep_items
+        self.max_attempts = max_attempts
+        self.counted = max_attempts is not None
+        self.flags = Flags()
+        self.stopped = self.flags.stopped
+
+    @property
+    def label(self) -> str:
+        """How messages name it."""
+        return f"queue {self.name!r} in {self.store.place}"
+
+    def encode(self, item: object) -> bytes:
+        try:
+            payload = self.dumps(item)
+        except MemoryError:
+            raise
+        except Exception as error:
+            raise self._refusal(item, f"{type(error).__name__}: {error}") from error
+        if type(item) is object:
+            raise self._refusal(item, "it would come back as another object(), so that no 'is' finds it; use None")
+        return payload
+
+    def _refusal(self, item: object, reason: str) -> NotSerializable:
+        return NotSerializable(
+            f"{self.label} can't keep an item of type {type(item).__module__}.{type(item).__qualname__}: {reason}. "
+            "Nothing was stored. Put what can be serialised (an id, a path, plain data), or choose serializer="
+        )
+
+    def make(self, item: object) -> Put:
+        """The record of an item. Raises NotSerializable, and RankError where the order needs a rank."""
+        return Put(self.name, self.encode(item))
+
+    def stow(self, item: object, put: Put) -> None:
+        """Store what `make` made of the item. Raises ShutDown, LimitReached, and what the store raises."""
+        try:
+            self.commit(put, stop=self.stopped)
+        except Stopped:
+            raise self.ending() from None
+
+    def put_within(self, maxsize: Callable[[], int], items: Sequence[object], timeout: float | None) -> None:
+        """Store all items in one commit, waiting up to `timeout` seconds for room. Raises queue.Full."""
+        puts = [self.make(item) for item in items]
+        deadline = deadline_of(timeout)
+        while True:
+            limit = maxsize() if maxsize() > 0 else None
+            try:
+                return self.stow_all(items, [put._replace(limit=limit) for put in puts])
+            except LimitReached:
+                if not self._wait_for_room(maxsize, len(puts), left_of(deadline)):
+                    raise Full from None
+
+    def _wait_for_room(self, maxsize: Callable[[], int], room: int, timeout: float | None) -> bool:
+        def until(depth: Depth) -> bool:
+            return self.stopped() or not 0 < maxsize() < depth.ready + room
+
+        return (timeout is None or timeout > 0) and self.store.wait(self.name, until, timeout)
+
+    def stow_all(self, items: Sequence[object], puts: Sequence[Put]) -> None:
+        """Store what `make` made of the items, in one commit."""
+        try:
+            self.commit(*puts, stop=self.stopped)
+        except Stopped:
+            raise self.ending() from None
+
+    def ready(self) -> int:
+        return 0 if self.flags.cut else self.store.depth(self.name).ready
+
+    def records(self, order: Order | None = None) -> Iterator[Record]:
+        """The ready records in the order in which they will leave, or in another one."""
+        if self.flags.cut:
+            return iter(())
+        return self.store.browse(self.name, order=order or self.order)
+
+    def items(self, order: Order | None = None) -> Iterator[Any]:
+        """Their items; those that can't be decoded are passed over, as get() would."""
+        for record in self.records(order):
+            try:
+                yield self.loads(record.payload)
+            except Exception:
+                continue
+
+    def release(self, claims: Sequence[Claim]) -> None:
+        """Make claimed records ready again as far as they are still ours; never raises for the store's sake."""
+        for claim in claims:
+            with suppress(LeaseLost, StoreError):  # done, buried, or the store ends the claim itself
+                self.commit(Nack(claim))
+
+    def ending(self) -> Exception:
+        """Why nothing more comes."""
+        if self.flags.closed:
+            return StoreClosed(f"{self.label} was closed by this program; open it again")
+        return ShutDown(f"{self.label} was shut down")
+
+
+def deadline_of(timeout: float | None) -> float | None:
+    return None if timeout is None else time.monotonic() + timeout
+
+
+def left_of(deadline: float | None) -> float | None:
+    return None if deadline is None else max(0.0, deadline - time.monotonic())

@@ -1,0 +1,329 @@
+"""Durable `queue`: the standard library's classes, whose items survive the process.
+
+A put is on disk when it returns, as far as the store's durability says ("power": a power cut; "process": SIGKILL). An
+item that was handed out and not acknowledged comes again after a crash, in its old place; `ack=` says what acknowledges
+it. Items come back as copies. Exactly-once isn't promised: an item may come again after a crash.
+
+Any thread may call anything. `mutex`, `not_empty`, `not_full` and `all_tasks_done` are there for programs that use
+them, and are notified of what this handle does; the queue itself waits in its store, which other handles share. `mutex`
+is never held across a call of the store, except around hooks that a subclass overrides, where the standard library
+promises it. A put from a finalizer or signal handler is carried out as soon as what it interrupted is done, and
+notifies nobody who waits on `not_empty` by hand.
+"""
+
+from __future__ import annotations
+
+import os
+import queue as stdlib
+import threading
+import warnings
+from queue import Empty, Full
+from typing import Any, TypeVar
+
+from ..durability import Durability, Survives
+from ..errors import NotDurableWarning, ShutDown, Stopped
+from ..store import Order, Put, Store
+from ._beyond import ABSENT, Beyond, check_timeout
+from ._exit import finish_at_exit
+from ._letters import DeadLetter
+from ._place import open_line
+from ._policy import AckPolicy
+from ._seam import HOOKS, Noticed, Seam, get_through, put_through
+from ._simple import SimpleQueue
+from ._view import NothingReady, View
+
+__all__ = [
+    "DeadLetter",
+    "Empty",
+    "Full",
+    "LifoQueue",
+    "PriorityQueue",
+    "Queue",
+    "ShutDown",
+    "SimpleQueue",
+]
+
+T = TypeVar("T")
+_MANY_UNCOVERED = 1000
+
+
+class Name:
+    """Read-only, and given way to a subclass's own attribute of that name: those set theirs before our __init__."""
+
+    def __get__(self, q: Any, owner: type | None = None) -> Any:
+        return self if q is None else q._line.name
+
+
+class Queue(Beyond[T]):
+    """A FIFO queue in a store. `maxsize` counts ready items; 0 or less means no limit.
+
+    Where it lives: `path=` a directory that this process holds alone, or `store=` a store or its URL; `name=` one of
+    the queues in it ("default"). `durability=` ("power", "process") and `max_lag=` (seconds) are the store's;
+    `trust_directory=True` takes a directory that somebody else owns. A store given as an object isn't closed with the
+    queue.
+
+    `ack=` is what acknowledges an item: "task_done" (after a crash, what isn't done comes again), "get" (gone when
+    handed out) or "next" (done when the same consumer asks for its next item, at close(), at a normal exit).
+    `max_attempts=`: a record handed out that often and never done goes to the dead letters.
+    `serializer=`: "pickle", "json", "msgpack", "cbor2", or an object with their functions.
+
+    Raises TypeError and ValueError for arguments, StoreError where the store can't be opened (`StoreLocked`: another
+    process holds it), RankError and NotSerializable in put() for an item, and nothing is stored then.
+    """
+
+    _order = Order.OLDEST
+    name = Name()
+    def __init__(
+        self,
+        maxsize: int = 0,
+        *,
+        path: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None = None,
+        store: Store | str | None = None,
+        name: str | None = None,
+        durability: str | Survives | Durability | None = None,
+        max_lag: float | None = None,
+        ack: str | AckPolicy = AckPolicy.TASK_DONE,
+        serializer: Any = "pickle",
+        max_attempts: int | None = None,
+        trust_directory: bool = False,
+    ) -> None:
+        self.maxsize = maxsize
+        self._line = open_line(
+            order=self._order,
+            path=path,
+            store=store,
+            name=name,
+            ack=ack,
+            serializer=serializer,
+            max_attempts=max_attempts,
+            options={"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None},
+        )
+        self.mutex = threading.Lock()
+        self.not_empty = Noticed(self.mutex)
+        self.not_full = Noticed(self.mutex)
+        self.all_tasks_done = Noticed(self.mutex)
+        self._seam = Seam({hook for hook in HOOKS if getattr(type(self), hook) is not getattr(Queue, hook)})
+        self._set_up(maxsize)
+
+    def _set_up(self, maxsize: int) -> None:
+        seam = self._seam
+        try:
+            self._init(maxsize)
+            if "queue" in self.__dict__ or seam.replaced():
+                self._keep_in_memory()
+        except BaseException:
+            self._line.close()
+            raise
+        seam.settled = True
+        seam.plain = not seam.hooked and not self._line.ranked
+        if self._line.policy is AckPolicy.NEXT:
+            finish_at_exit(self._line)
+
+    def _keep_in_memory(self) -> None:
+        line, seam = self._line, self._seam
+        where = line.label
+        seam.volatile = seam.hooked = True
+        if line.owned:
+            line.store.close()
+        warnings.warn(
+            f"{type(self).__qualname__} keeps its items in a container of its own, so they are in memory alone and not "
+            f"in {where}. Let _put and _get call super(), or use self.queue as it is",
+            NotDurableWarning,
+            stacklevel=4,
+        )
+
+    # What the standard library's queue has
+
+    def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
+        """Store an item; when this returns, it survives what the store's durability names.
+
+        With a `maxsize`, waits for room: for ever, `timeout` seconds, or not at all. Raises Full, ShutDown,
+        ValueError for a negative timeout, NotSerializable, and the store's DiskError; nothing was stored then.
+        """
+        line = self._line
+        if self._seam.plain and self.maxsize <= 0:
+            payload = line.encode(item)
+            try:
+                line.commit(Put(line.name, payload), stop=line.stopped)
+            except Stopped:
+                raise line.ending() from None
+        elif self._seam.hooked:
+            return put_through(self, item, block, timeout)
+        else:
+            self._put_all((item,), block, timeout)
+        if self.not_empty.waiting or self.mutex.locked():
+            self._notify(self.not_empty)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> T:
+        """Take the next item; the caller holds it until it is acknowledged.
+
+        Waits for one: for ever, `timeout` seconds, or not at all. A record that can't be decoded goes to the dead
+        letters on the way, and the one behind it is served. Raises Empty, ShutDown, ValueError for a negative timeout.
+        """
+        if self._seam.hooked:
+            return get_through(self, block, timeout)  # type: ignore[no-any-return]
+        if not block:
+            timeout = 0.0
+        elif timeout is not None and timeout < 0:
+            self._refuse_timeout()
+        item: T = self._line.take(timeout)
+        if self.not_full.waiting or self.mutex.locked():
+            self._notify(self.not_full)
+        return item
+
+    def _refuse_timeout(self) -> None:
+        if self._line.stopped() and not self._line.ready():
+            raise self._line.ending()
+        check_timeout(-1.0)
+
+    def task_done(self, item: Any = ABSENT) -> None:
+        """Acknowledge the caller's oldest item, or exactly the item given: the caller's own, else anybody's.
+
+        A caller that holds none has the call counted; once all outstanding items are covered by such calls, all are
+        acknowledged. Raises ValueError if there is nothing unfinished, or nobody holds the item; LeaseLost if it came
+        back to the queue meanwhile.
+        """
+        line = self._line
+        if self._seam.volatile:
+            return super().task_done()
+        if item is not ABSENT:
+            line.done_exactly(item)
+        elif not line.done():
+            self._done_for_another()
+        line.settle_later()
+        if self.all_tasks_done.waiting or self.mutex.locked():
+            self._notify_done()
+
+    def _done_for_another(self) -> None:
+        line = self._line
+        if line.done_for_another() == _MANY_UNCOVERED:
+            warnings.warn(
+                f"task_done() was called {_MANY_UNCOVERED} times on {line.label} by threads that hold no item of it: "
+                "those that others hold stay outstanding and would come again after a crash. Call task_done(item), "
+                "or call it in the thread that got the item",
+                RuntimeWarning,
+                stacklevel=3,
+            )
+
+    def join(self) -> None:
+        """Wait until nothing is unfinished: no item ready or handed out, dead letters aside."""
+        if self._seam.volatile:
+            return super().join()
+        self._line.join()
+
+    def qsize(self) -> int:
+        """How many items are ready."""
+        if self._seam.hooked:
+            return super().qsize()
+        return self._line.ready()
+
+    def empty(self) -> bool:
+        """Whether no item is ready."""
+        return not self.qsize()
+
+    def full(self) -> bool:
+        """Whether a put would wait."""
+        return 0 < self.maxsize <= self.qsize()
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """No more puts; gets serve what is there, and then raise ShutDown. When this returned, no put succeeds.
+
+        `immediate`: gets raise at once and join() ends. What is in the queue stays in its store: the next handle on it
+        finds it. It is this handle that is shut down, not the queue.
+        """
+        line = self._line
+        line.flags.shut = True
+        line.flags.cut = line.flags.cut or immediate
+        if self._seam.volatile:
+            self._empty_volatile(immediate)
+        else:
+            line.store.wake(line.name)
+        with self.mutex:
+            for condition in (self.not_empty, self.not_full, self.all_tasks_done):
+                condition.notify_all()
+
+    def _empty_volatile(self, immediate: bool) -> None:
+        with self.mutex:
+            while immediate and self._qsize():
+                self._get()
+                self._seam.unfinished = max(0, self._seam.unfinished - 1)
+
+    @property
+    def is_shutdown(self) -> bool:
+        """Whether this handle was shut down."""
+        return self._line.flags.shut
+
+    @is_shutdown.setter
+    def is_shutdown(self, value: bool) -> None:
+        self._line.flags.shut = value
+
+    @property
+    def unfinished_tasks(self) -> int:
+        """How many items are ready, delayed, or handed out and not done. May be set, as programs do."""
+        return self._seam.unfinished if self._seam.volatile else self._line.unfinished()
+
+    @unfinished_tasks.setter
+    def unfinished_tasks(self, value: int) -> None:
+        if self._seam.volatile:
+            self._seam.unfinished = value
+        else:
+            self._line.counts.add(adjustment=value - self._line.unfinished())
+            self._line.wake_joiners()
+
+    @property
+    def queue(self) -> Any:
+        """The live view of what is ready: len, iteration, `in`, [0], [-1], clear, append, popleft, pop, remove."""
+        own = self.__dict__.get("queue", ABSENT)
+        return View(self._line) if own is ABSENT else own
+
+    @queue.setter
+    def queue(self, container: Any) -> None:
+        seam: Seam | None = self.__dict__.get("_seam")
+        if seam and seam.settled and not seam.hooked:
+            return View(self._line).replace(list(container))
+        self.__dict__["queue"] = container
+        if seam and seam.settled and not seam.volatile:
+            self._keep_in_memory()
+
+    # The seam: called with `mutex` held where a subclass overrides some of it
+
+    def _init(self, maxsize: int) -> None:
+        self._seam.based = True
+
+    def _qsize(self) -> int:
+        return super()._qsize() if self._seam.volatile else self._line.ready()
+
+    def _put(self, item: T) -> None:
+        if self._seam.volatile:
+            super()._put(item)
+        else:
+            View(self._line).append(item)
+
+    def _get(self) -> T:
+        if self._seam.volatile:
+            return super()._get()
+        try:
+            return self._line.take(0.0)  # type: ignore[no-any-return]
+        except (Empty, ShutDown):
+            raise NothingReady(f"{self._line.label} is empty") from None
+
+    def __repr__(self) -> str:
+        kind = type(self)
+        place = "memory, not durable" if self._seam.volatile else self._line.store.place
+        return f"<{kind.__module__}.{kind.__qualname__} {self._line.name!r} in {place}>"
+
+
+class LifoQueue(Queue[T], stdlib.LifoQueue[T]):
+    """A stack: the item put last leaves first. Else as `Queue`."""
+
+    _order = Order.NEWEST
+
+
+class PriorityQueue(Queue[T], stdlib.PriorityQueue[T]):  # type: ignore[type-var]  # ours takes any item
+    """The least item leaves first, in Python's order; among equals the one put first. Else as `Queue`.
+
+    NaN is refused (RankError). Items whose order bytes can't express are ordered in memory, and are refused where
+    other processes share the store.
+    """
+
+    _order = Order.RANK

@@ -1,0 +1,70 @@
+"""A crash behind each action that a workload makes on the disk, in each state that it may leave there (I1 to I8)."""
+
+from __future__ import annotations
+
+import random
+from pathlib import Path
+
+import pytest
+
+from pqadapters.durability import Durability
+
+from .faulty import FaultyDisk
+from .promises import POWER, PROCESS, Ruins, check, look, record
+from .states import Snapshot, State, cut_writes, distinct
+from .workloads import WORKLOADS
+
+workloads = pytest.mark.parametrize("workload", WORKLOADS)
+durabilities = pytest.mark.parametrize("durability", [POWER, PROCESS], ids=["power", "process"])
+
+#: How many crashes of a workload are looked at, and how many random mixtures at each.
+CRASHES, SAMPLES = 24, 3
+
+
+def _crashes(disk: FaultyDisk, rng: random.Random) -> list[int]:
+    """After how many actions it crashes: everywhere, or in a sample."""
+    all_of_them = range(1, len(disk.actions) + 1)
+    return list(all_of_them) if len(all_of_them) <= CRASHES else sorted(rng.sample(all_of_them, CRASHES))
+
+
+@workloads
+@durabilities
+def test_i1_sigkill(workload: str, durability: Durability, tmp_path: Path) -> None:
+    player, ruins = record(tmp_path / "store", workload, durability), Ruins(tmp_path / "ruins")
+    rng = random.Random(workload)
+    for crash in _crashes(player.disk, rng):
+        fates = player.fates(crash, power_cut=False)
+        for state in distinct([Snapshot(player.disk, crash).killed(), *cut_writes(player.disk, crash, rng)]):
+            check(player, fates, state, ruins)
+
+
+@workloads
+@durabilities
+def test_i1_power_cut(workload: str, durability: Durability, tmp_path: Path) -> None:
+    player, ruins = record(tmp_path / "store", workload, durability), Ruins(tmp_path / "ruins")
+    rng = random.Random(workload)
+    for crash in _crashes(player.disk, rng):
+        fates = player.fates(crash, power_cut=True)
+        for state in distinct(Snapshot(player.disk, crash).power_cut(rng, SAMPLES)):
+            check(player, fates, state, ruins)
+
+
+@workloads
+def test_a_crash_in_the_middle_of_recovery(workload: str, tmp_path: Path) -> None:
+    """Whatever recovery had done, the next one finds the same."""
+    player, ruins = record(tmp_path / "store", workload, PROCESS), Ruins(tmp_path / "ruins")
+    rng = random.Random(workload)
+    crashes = rng.sample(range(1, len(player.disk.actions) + 1), 12)
+    for crash in crashes:
+        for state in rng.sample(list(distinct(Snapshot(player.disk, crash).power_cut(rng, SAMPLES))), 1):
+            _crash_again(state, ruins, rng)
+
+
+def _crash_again(state: State, ruins: Ruins, rng: random.Random) -> None:
+    with ruins.build(state) as directory:
+        disk = FaultyDisk(str(directory))
+        view = look(directory, disk)
+    for crash in range(1, len(disk.actions) + 1):
+        for again in distinct(Snapshot(disk, crash).power_cut(rng, SAMPLES)):
+            with ruins.build(again) as directory:
+                assert look(directory) == view, f"a crash in the middle of recovery changed what is there: {disk.actions}"

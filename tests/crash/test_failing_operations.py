@@ -1,0 +1,207 @@
+"""Each call on the disk that a program causes fails once: the error says so, memory and disk agree, and work goes on."""
+
+from __future__ import annotations
+
+import errno
+import itertools
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+import pytest
+
+from pqadapters.errors import DiskError, StorePoisoned
+from pqadapters.store import Ack, Delete, Nack, Op, Put, Set, Update
+from pqadapters.stores.segment import SegmentStore
+
+from .faulty import SYNCS, FaultyDisk
+from .history import FAR, NOBODY_KNOWS, Fate, Player, View
+from .promises import POWER, QUEUES, TABLES, Ruins, contents, die, look
+
+KINDS = ("create", "write", "truncate", "allocate", "rename", "unlink", *SYNCS)
+
+#: How many places are tried for each kind of call.
+PLACES = 25
+
+
+def _turns(player: Player) -> Iterator[Callable[[], object]]:
+    """What a program does, call by call."""
+    yield lambda: player.commit(Put("r", player.payload()), Set("t", b"old", player.payload()))
+    for turn in itertools.count():
+        yield lambda: player.put(1)
+        yield lambda: player.commit(*(Put("q", player.payload(300)) for _ in range(4)))
+        yield lambda: player.commit(Set("t", b"k", player.payload()), Delete("t", b"l"), Put("s", b"x", rank=b"y"))
+        yield lambda: player.commit(*(_done(player, claim.queue) for claim in player.store.claim("q", counted=True)))
+        yield lambda: player.commit(*_worked(player))
+        yield lambda: player.ack(2, lazy=True)
+        if turn == 3:
+            yield player.checkpoint
+        if turn == 5:
+            yield lambda: _open_again(player)
+        if turn == 7:
+            return
+
+
+def _open_again(player: Player) -> None:
+    try:
+        player.reopen()
+    except DiskError:
+        player.store = player.reopened()
+        raise
+
+
+def _done(player: Player, queue: str) -> Op:
+    (claim, *_) = player.store.claim(queue) or player.store.claim("s")
+    return Ack(claim)
+
+
+def _worked(player: Player) -> list[Op]:
+    claims = player.claim(3)
+    if len(claims) < 3:
+        return [Put("q", player.payload())]
+    dead, slow, done = claims
+    return [Nack(dead, dead="no"), Update(slow, player.payload(200)), Nack(slow, not_before=FAR), Ack(done)]
+
+
+def _start(directory: Path) -> Player:
+    directory.mkdir()
+    disk = FaultyDisk(str(directory))
+    return Player(
+        disk, lambda: SegmentStore(directory, durability=POWER, segment_bytes=4096, disk=disk), power=True
+    )
+
+
+def _places(kind: str, tmp_path: Path) -> list[int]:
+    """Which calls of this kind fail, by their number after the opening."""
+    player = _start(tmp_path / "undisturbed")
+    before = player.disk.count(kind)
+    for turn in _turns(player):
+        turn()
+    count = player.disk.count(kind) - before
+    die_quietly(player)
+    assert count, f"the program causes no {kind}"
+    return list(range(count)) if count <= PLACES else sorted(random.Random(kind).sample(range(count), PLACES))
+
+
+def die_quietly(player: Player) -> None:
+    assert isinstance(player.store, SegmentStore)
+    die(player.store)
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=["ENOSPC", "EIO"])
+def test_i2_a_call_that_fails(kind: str, code: int, tmp_path: Path) -> None:
+    ruins = Ruins(tmp_path / "ruins")
+    for place in _places(kind, tmp_path):
+        directory = tmp_path / f"store-{place}"
+        player = _start(directory)
+        player.disk.fail(kind, place, code)
+        poisoned = _play(player, directory, code, ruins)
+        assert not poisoned or kind in SYNCS or kind == "truncate"
+        if poisoned:
+            _reopen(player, directory)
+        else:
+            _agree(player, directory, ruins)
+            die_quietly(player)
+
+
+def _play(player: Player, directory: Path, code: int, ruins: Ruins) -> bool:
+    """All turns; whether the store was poisoned by one of them."""
+    for turn in _turns(player):
+        try:
+            turn()
+        except DiskError as error:
+            assert isinstance(error, OSError)
+            assert (error.errno, error.filename) == (code, str(directory))
+            assert str(directory) in str(error)
+            _agree(player, directory, ruins)
+        except StorePoisoned as error:
+            assert str(directory) in str(error)
+            return True
+    return False
+
+
+def _agree(player: Player, directory: Path, ruins: Ruins) -> None:
+    """What the store shows is what another process would find, and all of it was promised."""
+    view = View(player.store, QUEUES, TABLES)
+    assert not player.problems(view, [Fate.MUST] * len(player.commits))
+    with ruins.build(contents(directory)) as copy:
+        found = look(copy)
+        assert (found.things, found.tables) == (view.things, view.tables)
+
+
+def _reopen(player: Player, directory: Path) -> None:
+    """A poisoned store refuses everything and syncs nothing more; opened again it serves what was acknowledged."""
+    syncs = [player.disk.count(kind) for kind in SYNCS]
+    for call in (lambda: player.put(1), lambda: player.claim(), lambda: player.store.depth("q"), player.store.checkpoint):
+        with pytest.raises(StorePoisoned):
+            call()
+    player.store.close()
+    assert [player.disk.count(kind) for kind in SYNCS] == syncs, "a sync was tried again after one had failed"
+    player.disk.refuse = None
+    view = look(directory)
+    fates = [Fate.MAY if commit.end == NOBODY_KNOWS else Fate.MUST for commit in player.commits]
+    problems = player.problems(view, fates)
+    assert not [problem for problem in problems if "never put" not in problem], problems
+
+
+@pytest.mark.parametrize("kind", [*KINDS])
+def test_an_opening_that_fails_can_be_tried_again(kind: str, tmp_path: Path) -> None:
+    """Whatever fails while a store is opened: the lock is let go, and the next opening finds everything."""
+    player = _start(tmp_path / "store")
+    for turn in itertools.islice(_turns(player), 40):
+        turn()
+    die_quietly(player)
+    player.disk.actions.clear()
+    state = contents(tmp_path / "store")
+    last = max(name for name in state if name.endswith(".seg"))
+    state[last] = state[last].rstrip(b"\0") + b"\xabq torn"
+    ruins = Ruins(tmp_path / "ruins")
+    with ruins.build(state) as directory:
+        expected = look(directory)
+    for place in range(6):
+        with ruins.build(state) as directory:
+            disk = FaultyDisk(str(directory))
+            disk.fail(kind, place, errno.EIO)
+            try:
+                look(directory, disk)
+            except DiskError as error:
+                assert (error.errno, error.filename) == (errno.EIO, str(directory))
+            assert look(directory) == expected
+
+
+def test_a_write_that_fails_leaves_no_trace_behind_later_ones(tmp_path: Path) -> None:
+    """Half a record is wiped out, and where it can't be, cut off, before the next one is written."""
+    player = _start(tmp_path / "store")
+    player.put(1)
+    for code, times in ((errno.ENOSPC, 1), (errno.EIO, 2)):
+        player.disk.fail("write", 0, code, times)
+        with pytest.raises(DiskError):
+            player.put(1, size=3000)
+        player.disk.refuse = None
+        player.put(1, size=30)
+        _agree(player, tmp_path / "store", Ruins(tmp_path / f"ruins-{times}"))
+    die_quietly(player)
+
+
+def test_i1_a_sync_that_fails_while_others_wait(tmp_path: Path) -> None:
+    """One thread's sync fails while another's roll has synced the same file: neither is told that all is well."""
+    player = _start(tmp_path / "store")
+    store, disk = player.store, player.disk
+    assert isinstance(store, SegmentStore)
+    log = store._core.log
+    player.put(1)
+
+    def refuse(action: object, before: int) -> Exception | None:
+        if getattr(action, "kind", "") != "sync":
+            return None
+        disk.refuse = None
+        with store._core.lock:  # meanwhile another thread syncs the file: the system has told the failure already
+            log.sync_here()
+        return OSError(errno.EIO, "Input/output error")
+
+    disk.refuse = refuse
+    with pytest.raises(StorePoisoned):
+        player.put(1)
+    assert log.synced < log.next - 1, "what was written counts as synced"
+    store.close()

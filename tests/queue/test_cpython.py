@@ -1,0 +1,134 @@
+"""CPython's own tests of `queue`, bound at run time to our classes; only the class is swapped.
+
+They come from the running interpreter, so each of the four brings its own. Where its `test` package is missing, CI
+fails (tests/conftest.py), and elsewhere these tests are skipped.
+"""
+
+from __future__ import annotations
+
+import gc
+import shutil
+import sys
+import tempfile
+import unittest
+from collections.abc import Callable
+from types import SimpleNamespace
+from typing import Any
+
+import pytest
+
+from pqadapters.stdlib import queue as durable
+from pqadapters.stores.memory import MemoryStore
+
+theirs = pytest.importorskip("test.test_queue", reason="this interpreter lacks CPython's test package")
+
+#: Our deviations from the standard library, each with its reason. They must fail: a repair must be noticed.
+DEVIATIONS = {
+    "test_references": "items are copies: an instance of a class inside a function can't be serialised at all",
+}
+#: The reference model looks at every record in each call: these tests' thousands of records would take it an hour.
+TOO_MANY_FOR_THE_MODEL = {
+    "test_reentrancy",
+    "test_shutdown_all_methods_in_many_threads",
+    "test_shutdown_immediate_all_methods_in_many_threads",
+}
+
+
+def _on_disk(case: Any) -> dict[str, Any]:
+    directory = tempfile.mkdtemp(prefix="pq-")
+    case.addCleanup(shutil.rmtree, directory)
+    return {"path": directory, "durability": "process"}
+
+
+def _in_memory(case: Any) -> dict[str, Any]:
+    return {"store": MemoryStore()}
+
+
+PLACES: dict[str, Callable[[Any], dict[str, Any]]] = {"Segment": _on_disk, "Memory": _in_memory}
+
+
+def _bound(kind: Any, case: Any, place: Callable[[Any], dict[str, Any]]) -> Any:
+    """The class under its own name, with a fresh place for each queue."""
+
+    def construct(self: Any, *args: Any) -> None:
+        kind.__init__(self, *args, **place(case))
+        case.addCleanup(self.close)
+
+    return type(kind.__name__, (kind,), {"__init__": construct, "__module__": kind.__module__})
+
+
+def _namespace(case: Any, place: Callable[[Any], dict[str, Any]]) -> SimpleNamespace:
+    kinds = ("Queue", "LifoQueue", "PriorityQueue", "SimpleQueue")
+    bound = {name: _bound(getattr(durable, name), case, place) for name in kinds}
+    return SimpleNamespace(Empty=durable.Empty, Full=durable.Full, ShutDown=durable.ShutDown, **bound)
+
+
+def _simple_setup(self: Any) -> None:
+    self.type2test = self.queue.SimpleQueue
+    theirs.BaseSimpleQueueTest.setUp(self)
+    self.addCleanup(gc.collect)  # objects whose finalizers put into the queue go before the queue is closed
+
+
+def _case(name: str, mixin: Any, place: str) -> Any:
+    body: dict[str, Any] = {"queue": property(lambda self: self.__dict__.setdefault("_ours", _ours(self)))}
+
+    def _ours(self: Any) -> SimpleNamespace:
+        return _namespace(self, PLACES[place])
+
+    if mixin is theirs.BaseSimpleQueueTest:
+        body["setUp"] = _simple_setup
+        body["test_reentrancy"] = theirs.CSimpleQueueTest.test_reentrancy
+    case = type(f"{place}{name}", (mixin, unittest.TestCase), body)
+    for test in [each for each in dir(case) if each.startswith("test")]:
+        if place == "Memory" and test in TOO_MANY_FOR_THE_MODEL:
+            setattr(case, test, _marked(getattr(case, test), pytest.mark.skip("too many items for the model")))
+        elif test in DEVIATIONS:
+            setattr(case, test, _marked(getattr(case, test), pytest.mark.xfail(reason=DEVIATIONS[test], strict=True)))
+    return case
+
+
+def _marked(test: Any, mark: Any) -> Any:
+    """The test with a mark of its own: CPython's function isn't to be changed for others."""
+
+    def run(self: Any) -> None:
+        test(self)
+
+    return mark(run)
+
+
+MIXINS = {
+    "QueueTest": theirs.QueueTest,
+    "LifoQueueTest": theirs.LifoQueueTest,
+    "PriorityQueueTest": theirs.PriorityQueueTest,
+    "FailingQueueTest": theirs.FailingQueueTest,
+    "SimpleQueueTest": theirs.BaseSimpleQueueTest,
+}
+for _place in PLACES:
+    for _name, _mixin in MIXINS.items():
+        globals()[f"Test{_place}{_name}"] = _case(_name, _mixin, _place)
+
+
+def test_nothing_of_cpythons_is_left_out() -> None:
+    """Each test method of the interpreter's own queue tests runs here, over our classes."""
+    ours = {name for case in _cases() for name in dir(case) if name.startswith("test")}
+    cpythons = {
+        name
+        for case in vars(theirs).values()
+        if isinstance(case, type) and issubclass(case, unittest.TestCase)
+        for name in dir(case)
+        if name.startswith("test")
+    }
+    assert cpythons - ours == {"test_is_default"}  # whether `SimpleQueue` is the C one
+
+
+def _cases() -> list[Any]:
+    return [each for name, each in globals().items() if name.startswith("Test") and isinstance(each, type)]
+
+
+def test_the_exceptions_are_the_standard_librarys() -> None:
+    import queue
+
+    assert durable.Empty is queue.Empty
+    assert durable.Full is queue.Full
+    if sys.version_info >= (3, 13):
+        assert durable.ShutDown is queue.ShutDown

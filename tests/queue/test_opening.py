@@ -1,0 +1,147 @@
+"""Constructors: where a queue lives, what they refuse, and who closes the store."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.errors import StoreClosed, StoreRefused
+from pqadapters.opening import open_path
+from pqadapters.stdlib import queue as durable
+from pqadapters.stdlib.queue import Queue, SimpleQueue
+from pqadapters.stores.memory import MemoryStore
+
+KINDS: list[Any] = [durable.Queue, durable.LifoQueue, durable.PriorityQueue, durable.SimpleQueue]
+every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
+
+
+@every_kind
+@pytest.mark.parametrize(
+    ("options", "error", "words"),
+    [
+        ({}, ValueError, "path=DIRECTORY"),
+        ({"path": None}, ValueError, "path=DIRECTORY"),
+        ({"name": "jobs"}, ValueError, "'jobs' alone.*SQLite.*path=DIRECTORY"),
+        ({"path": "/x", "store": "memory:"}, ValueError, "one of them"),
+        ({"path": 5}, TypeError, "not int"),
+        ({"path": True}, TypeError, "not bool"),
+        ({"path": ["a"]}, TypeError, "not list"),
+        ({"path": ""}, ValueError, "names none"),
+        ({"path": b""}, ValueError, "names none"),
+        ({"store": 7}, TypeError, "not int"),
+        ({"store": "sqlite:///x.db"}, ValueError, "not there yet"),
+        ({"store": "ftp://x"}, ValueError, "names no store"),
+        ({"store": MemoryStore(), "durability": "power"}, ValueError, "durability"),
+        ({"store": MemoryStore(), "trust_directory": True}, ValueError, "trust_directory"),
+        ({"store": "memory:", "name": ""}, ValueError, "empty"),
+        ({"store": "memory:", "name": 3}, TypeError, "not int"),
+        ({"store": "memory:", "serializer": "yaml"}, ValueError, "yaml"),
+        ({"store": "memory:", "serializer": 3}, TypeError, "dumps"),
+        ({"store": "memory:", "max_attempts": 0}, ValueError, "too few"),
+        ({"store": "memory:", "max_attempts": "3"}, TypeError, "not str"),
+        ({"store": "memory:", "max_attempts": True}, TypeError, "not bool"),
+    ],
+)
+def test_what_is_refused_is_refused_in_plain_words(
+    kind: Any, options: dict[str, Any], error: type[Exception], words: str
+) -> None:
+    with pytest.raises(error, match=words):
+        kind(**options)
+
+
+def test_bad_words_for_durability_open_nothing(tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="'power' or 'process'"):
+        Queue(path=tmp_path / "q", durability="fast")
+    with pytest.raises(ValueError, match="max_lag"):
+        Queue(path=tmp_path / "q", durability="process", max_lag=0)
+    with pytest.raises(ValueError, match="ack"):
+        Queue(path=tmp_path / "q", ack="later")
+    with pytest.raises(TypeError):
+        Queue(0, "path")  # type: ignore[call-arg]
+    assert not (tmp_path / "q").exists()
+
+
+def test_a_file_where_the_directory_should_be(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("mine")
+    with pytest.raises((StoreRefused, OSError), match="file"):
+        Queue(path=tmp_path / "file")
+    assert (tmp_path / "file").read_text() == "mine"
+
+
+@every_kind
+@pytest.mark.parametrize("form", [os.fspath, os.fsencode, Path], ids=["str", "bytes", "Path"])
+def test_a_path_in_any_form_is_kept_and_let_go_of_at_close(kind: Any, form: Any, tmp_path: Path) -> None:
+    path = form(tmp_path / "q")
+    with kind(path=path, durability="process") as q:
+        q.put(1)
+        assert str(tmp_path / "q") in repr(q)
+        assert repr(q).startswith(f"<pqadapters.stdlib.queue.{kind.__name__} 'default' in ")
+    with kind(path=path, name="other") as other, kind(path=path) as again:
+        assert other.empty()
+        assert again.get() == 1
+
+
+def test_a_url_opens_a_store_of_the_queues_own(tmp_path: Path) -> None:
+    with Queue[int](store=f"file://{tmp_path}/q?durability=process") as q:
+        q.put(1)
+        store = q._line.store
+    with pytest.raises(StoreClosed):
+        store.depth("default")
+    with Queue[int](store=f"file://{tmp_path}/q", durability="process") as q:
+        assert q._line.store.durability.survives.value == "process"
+        assert q.get() == 1
+    with Queue[int](store="memory:") as q:
+        q.put(1)
+
+
+@every_kind
+def test_a_store_that_was_given_stays_open(kind: Any) -> None:
+    store = MemoryStore()
+    with kind(store=store) as q:
+        q.put(1)
+        assert q.get() == 1
+        q.put(2)
+    assert store.depth("default").claimed == 0
+    assert store.depth("default").ready == (1 if kind is SimpleQueue else 2)
+
+
+def test_two_queues_on_one_path_in_one_process_share_it(tmp_path: Path) -> None:
+    a: Queue[int] = Queue(path=tmp_path)
+    b: Queue[int] = Queue(path=tmp_path)
+    a.put(1)
+    assert b.get() == 1
+    assert a.empty()
+    a.close()
+    b.put(2)
+    b.close()
+
+
+def test_a_hook_that_fails_in_the_constructor_lets_go_of_the_store(tmp_path: Path) -> None:
+    class Fails(Queue[int]):
+        def _init(self, maxsize: int) -> None:
+            raise LookupError("no")
+
+    with pytest.raises(LookupError):
+        Fails(path=tmp_path)
+    before = open_path(tmp_path)
+    before.close()
+
+
+def test_a_users_own_serializer(tmp_path: Path) -> None:
+    class Reprs:
+        def dumps(self, value: object, sort_keys: bool = False) -> bytes:
+            return repr(value).encode()
+
+        def loads(self, data: bytes) -> object:
+            return data.decode()
+
+        def dump(self, value: object, fp: Any, sort_keys: bool = False) -> None: ...
+
+        def load(self, fp: Any) -> object: ...
+
+    with Queue[Any](path=tmp_path, serializer=Reprs()) as q:
+        q.put({1: 2})
+        assert q.get() == "{1: 2}"

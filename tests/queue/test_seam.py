@@ -1,0 +1,332 @@
+"""Subclasses: hooks that call ours, hooks that replace ours, attributes of their own."""
+
+from __future__ import annotations
+
+import queue
+import threading
+import warnings
+from typing import Any
+
+import pytest
+
+from pqadapters.errors import NotDurableWarning, ShutDown
+from pqadapters.stdlib.queue import Empty, Full, LifoQueue, PriorityQueue, Queue
+from pqadapters.store import Store
+
+from .background import Background, Watched
+from .conftest import Place
+
+
+class Uppercase(Queue[str]):
+    """Hooks around ours."""
+
+    def _put(self, item: str) -> None:
+        assert self.mutex.locked()
+        super()._put(item.upper())
+
+    def _get(self) -> str:
+        assert self.mutex.locked()
+        return super()._get() + "!"
+
+
+class Unique(Queue[Any]):
+    """The well-known recipe: what is in the queue already is dropped, and isn't counted."""
+
+    def _put(self, item: Any) -> None:
+        if item in self.queue:
+            self.unfinished_tasks -= 1
+        else:
+            self.queue.append(item)
+
+
+class SetQueue(Queue[Any]):
+    """The other well-known recipe, with a container of its own."""
+
+    def _init(self, maxsize: int) -> None:
+        self.queue = set()
+
+    def _put(self, item: Any) -> None:
+        self.queue.add(item)
+
+    def _get(self) -> Any:
+        return self.queue.pop()
+
+
+class AllItsOwn(Queue[Any]):
+    """Nothing of ours is left."""
+
+    def _init(self, maxsize: int) -> None:
+        self.things: list[Any] = []
+
+    def _qsize(self) -> int:
+        return len(self.things)
+
+    def _put(self, item: Any) -> None:
+        self.things.append(item)
+
+    def _get(self) -> Any:
+        return self.things.pop()
+
+
+class Weighed(Queue[str]):
+    """maxsize counts characters."""
+
+    def _qsize(self) -> int:
+        return sum(len(item) for item in self.queue)
+
+
+def test_hooks_around_ours_are_durable(place: Place) -> None:
+    q = Uppercase(store=place.open())
+    q.put("a")
+    q.put("b")
+    assert q.get() == "A!"
+    q.task_done()
+    q = Uppercase(store=place.restart())
+    assert list(q.queue) == ["B"]
+    assert (q.unfinished_tasks, q.get(timeout=5)) == (1, "B!")
+
+
+def test_hooks_block_time_out_and_wake_as_ever(store: Store) -> None:
+    watched = Watched(store)
+    q = Uppercase(1, store=watched)
+    with pytest.raises(Empty):
+        q.get(timeout=0.01)
+    getter = Background(q.get)
+    watched.settled()
+    q.put("a")
+    assert getter.result() == "A!"
+    q.put("b")
+    with pytest.raises(Full):
+        q.put("c", timeout=0.01)
+    with pytest.raises(ValueError, match="non-negative"):
+        q.get(timeout=-1)
+    putter = Background(lambda: q.put("c"))
+    assert q.get() == "B!"
+    putter.result()
+    assert q.get_many(5) == ["C!"]
+
+
+def test_a_hooked_get_waits_for_what_another_handle_puts(place: Place) -> None:
+    watched = Watched(place.open())
+    q = Uppercase(store=watched)
+    getter = Background(q.get)
+    watched.settled()
+    Queue[str](store=place.open()).put("x")
+    assert getter.result() == "x!"
+
+
+def test_a_put_hook_that_raises_leaves_the_queue_intact(store: Store) -> None:
+    class Fails(Queue[int]):
+        def _put(self, item: int) -> None:
+            raise LookupError("no")
+
+    q = Fails(store=store)
+    with pytest.raises(LookupError):
+        q.put(1)
+    assert (q.qsize(), q.unfinished_tasks, q.mutex.locked()) == (0, 0, False)
+
+
+def test_a_get_hook_that_raises_behind_our_get_gives_the_item_back(store: Store) -> None:
+    class Fails(Queue[int]):
+        def _get(self) -> int:
+            super()._get()
+            raise LookupError("no")
+
+    q = Fails(store=store)
+    q.put(1)
+    q.put(2)
+    with pytest.raises(LookupError):
+        q.get()
+    assert list(q.queue) == [1, 2]
+    assert (q.unfinished_tasks, q._line.held.own(), q.mutex.locked()) == (2, {}, False)
+
+
+def test_a_recipe_that_drops_duplicates_counts_as_by_the_standard_library(store: Store) -> None:
+    q = Unique(store=store)
+    for item in (1, 2, 1, 1):
+        q.put(item)
+    assert (q.qsize(), q.unfinished_tasks) == (2, 2)
+    for _ in range(2):
+        q.get()
+        q.task_done()
+    q.join()
+
+
+def test_a_hook_that_drops_without_saying_so_leaves_a_task_as_by_the_standard_library(store: Store) -> None:
+    class Drops(Queue[int]):
+        def _put(self, item: int) -> None:
+            if item:
+                super()._put(item)
+
+    q = Drops(store=store)
+    q.put(0)
+    q.put(1)
+    assert (q.qsize(), q.unfinished_tasks) == (1, 2)
+    q.get()
+    q.task_done()
+    q.task_done()
+    q.join()
+
+
+def test_a_size_of_its_own_bounds_the_queue(store: Store) -> None:
+    q = Weighed(4, store=store)
+    q.put("abc")
+    q.put("d")
+    with pytest.raises(Full):
+        q.put_nowait("e")
+    putter = Background(lambda: q.put("e"))
+    assert q.get() == "abc"
+    putter.result()
+    assert q.qsize() == 2
+
+
+@pytest.mark.parametrize("kind", [SetQueue, AllItsOwn])
+def test_a_container_of_its_own_is_served_from_memory_with_a_warning(place: Place, kind: Any) -> None:
+    store = place.open()
+    with pytest.warns(NotDurableWarning, match=kind.__name__):
+        q = kind(2, store=store)
+    q.put(1)
+    q.put(2)
+    with pytest.raises(Full):
+        q.put_nowait(3)
+    assert (q.qsize(), q.unfinished_tasks, store.depth("default").ready) == (2, 2, 0)
+    assert {q.get(), q.get()} == {1, 2}
+    with pytest.raises(Empty):
+        q.get(timeout=0.01)
+    q.task_done()
+    q.task_done()
+    q.join()
+    with pytest.raises(ValueError, match="too many times"):
+        q.task_done()
+    with pytest.raises(TypeError, match="container of its own"):
+        q.dead_letters()
+    assert "not durable" in repr(q)
+    q.close()
+
+
+def test_a_queue_in_memory_holds_the_very_objects(store: Store) -> None:
+    with pytest.warns(NotDurableWarning):
+        q = SetQueue(store=store)
+    item = object()
+    q.put(item)
+    assert q.get() is item
+
+
+def test_a_queue_in_memory_wakes_and_shuts_down(store: Store) -> None:
+    with pytest.warns(NotDurableWarning):
+        q = SetQueue(store=store)
+    getter = Background(q.get)
+    q.put(1)
+    assert getter.result() == 1
+    q.put(2)
+    getter = Background(lambda: (q.get(), q.get()))
+    q.shutdown()
+    with pytest.raises(ShutDown):
+        getter.result()
+    with pytest.raises(ShutDown):
+        q.put(1)
+
+
+def test_a_queue_in_memory_is_emptied_by_an_immediate_shutdown(store: Store) -> None:
+    with pytest.warns(NotDurableWarning):
+        q = SetQueue(store=store)
+    q.put(1)
+    q.shutdown(immediate=True)
+    assert (q.qsize(), q.unfinished_tasks) == (0, 0)
+    with pytest.raises(ShutDown):
+        q.get()
+
+
+def test_an_own_container_with_the_hooks_left_alone_is_a_warning_too(store: Store) -> None:
+    from collections import deque
+
+    class Bounded(Queue[int]):
+        def _init(self, maxsize: int) -> None:
+            self.queue = deque(maxlen=2)
+
+    with pytest.warns(NotDurableWarning):
+        q = Bounded(store=store)
+    for i in range(3):
+        q.put(i)
+    assert [q.get(), q.get()] == [1, 2]
+
+
+def test_a_container_that_is_exchanged_later_with_hooks_is_a_warning_too(store: Store) -> None:
+    q = Uppercase(store=store)
+    with pytest.warns(NotDurableWarning):
+        q.queue = set()
+
+
+def test_no_warning_where_nothing_is_lost(store: Store) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for kind in (Queue, LifoQueue, PriorityQueue, Uppercase, Unique, Weighed):
+            kind(store=store)
+
+
+def test_attributes_that_are_set_before_our_constructor_stay(store: Store) -> None:
+    class Named(Queue[int]):
+        def __init__(self) -> None:
+            self.name = "mine"
+            self.close = "mine, too"  # type: ignore[assignment, method-assign]
+            super().__init__(store=store, name="jobs")
+
+    q = Named()
+    q.put(1)
+    assert (q.name, vars(q)["close"], q.get()) == ("mine", "mine, too", 1)
+
+
+def test_subclasses_of_put_and_get_work(store: Store) -> None:
+    class Tagged(PriorityQueue[Any]):
+        def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+            super().put((-item, item), block, timeout)
+
+        def get(self, block: bool = True, timeout: float | None = None) -> Any:
+            return super().get(block, timeout)[1]
+
+    q = Tagged(store=store)
+    for i in (1, 3, 2):
+        q.put_nowait(i)
+    assert [q.get_nowait() for _ in range(3)] == [3, 2, 1]
+
+
+def test_what_would_go_past_a_hook_is_refused(store: Store) -> None:
+    q = Uppercase(store=store)
+    q.put("a")
+    with pytest.raises(TypeError, match="_get"):
+        q.peek()
+    with pytest.raises(TypeError, match="_get"), q.lease():
+        pass
+    assert q.get_nowait() == "A!"
+
+
+def test_many_go_through_the_hooks_one_by_one(store: Store) -> None:
+    q = Uppercase(store=store)
+    q.put_many("abc")
+    assert q.get_many(2) == ["A!", "B!"]
+    assert q.get_many(2) == ["C!"]
+
+
+def test_the_classes_are_the_standard_librarys_subclasses_with_its_names() -> None:
+    import pqadapters.stdlib.queue as ours
+
+    for name in ("Queue", "LifoQueue", "PriorityQueue", "SimpleQueue"):
+        kind = getattr(ours, name)
+        assert issubclass(kind, getattr(queue, name))
+        assert (kind.__name__, kind.__module__.partition(".")[0]) == (name, "pqadapters")
+    assert issubclass(ours.LifoQueue, ours.Queue)
+    assert repr(ours.Queue[int]).endswith("Queue[int]")
+
+
+def test_a_shutdown_reaches_a_hooked_put_and_get(store: Store) -> None:
+    q = Uppercase(1, store=store)
+    q.put("a")
+    start = threading.Barrier(2)
+    putter = Background(lambda: (start.wait(), q.put("b")))
+    start.wait()
+    q.shutdown()
+    with pytest.raises(ShutDown):
+        putter.result()
+    assert q.get() == "A!"
+    with pytest.raises(ShutDown):
+        q.get()

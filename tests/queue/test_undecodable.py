@@ -1,0 +1,254 @@
+"""Records that can't be decoded, or were tried too often: out of the way, with the reason, and back again."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+import sys
+import types
+from typing import Any
+
+import pytest
+
+from pqadapters.stdlib import _aside
+from pqadapters.stdlib.queue import Empty, Queue
+from pqadapters.store import Capabilities, Put, Store
+from pqadapters.stores.memory import MemoryData, MemoryStore
+
+from .background import Background, Watched
+from .conftest import Place
+
+
+class Explodes:
+    """An item whose bytes can't become an item again."""
+
+    def __reduce__(self) -> Any:
+        return (int, ("not a number",))
+
+
+def newer(name: str = "newer_version") -> bytes:
+    """What a newer version of this program put: its module isn't here."""
+    module = types.ModuleType(name)
+    kind = type("Job", (), {"__module__": name})
+    module.Job = kind  # type: ignore[attr-defined]
+    sys.modules[name] = module
+    try:
+        return pickle.dumps(kind())
+    finally:
+        del sys.modules[name]
+
+
+@pytest.fixture
+def shared() -> MemoryStore:
+    """A store that other processes share, as far as its word goes."""
+
+    class Shared(MemoryStore):
+        capabilities = Capabilities(processes=True)
+
+    return Shared(MemoryData())
+
+
+def test_a_poison_item_goes_to_the_dead_letters_and_the_next_one_is_served(
+    store: Store, caplog: pytest.LogCaptureFixture
+) -> None:
+    q: Queue[Any] = Queue(store=store)
+    q.put_many([Explodes(), 1, Explodes(), 2])
+    with caplog.at_level(logging.ERROR, "pqadapters.queue"):
+        assert q.get_nowait() == 1
+    assert q.get_many(5) == [2]
+    assert [record.levelno for record in caplog.records] == [logging.ERROR] * 2
+    assert "ValueError" in caplog.text
+    (first, _) = q.dead_letters()
+    assert isinstance(first.item, bytes)
+    assert "invalid literal for int()" in first.reason
+    assert first.attempts == 1
+    assert (q.stats()["dead"], q.stats()["buried"], q.unfinished_tasks) == (2, 2, 2)
+
+
+def test_a_queue_of_poison_is_empty(store: Store) -> None:
+    q: Queue[Any] = Queue(store=store)
+    q.put_many([Explodes(), Explodes()])
+    with pytest.raises(Empty):
+        q.get_nowait()
+    q.put(Explodes())
+    with pytest.raises(Empty):
+        q.get(timeout=0.01)
+    assert len(q.dead_letters()) == 3
+    q.join()
+
+
+def test_a_missing_class_is_set_aside_and_the_next_version_finds_it_at_once_in_its_place(place: Place) -> None:
+    store = place.open()
+    store.commit(Put("default", newer()), Put("default", pickle.dumps("ours")))
+    q: Queue[Any] = Queue(store=store)
+    assert q.get() == "ours"
+    with pytest.raises(Empty):
+        q.get_nowait()
+    assert (q.dead_letters(), q.stats()["set_aside"], q.unfinished_tasks) == ([], 1, 2)
+    again: Queue[Any] = Queue(store=place.restart())
+    module = types.ModuleType("newer_version")
+    module.Job = type("Job", (), {"__module__": "newer_version"})  # type: ignore[attr-defined]
+    sys.modules["newer_version"] = module
+    try:
+        assert type(again.get_nowait()).__name__ == "Job"
+    finally:
+        del sys.modules["newer_version"]
+
+
+def test_what_is_set_aside_is_given_back_when_the_queue_is_closed_and_its_store_is_not(store: Store) -> None:
+    store.commit(Put("default", newer()))
+    with Queue[Any](store=store) as q, pytest.raises(Empty):
+        q.get_nowait()
+    assert store.depth("default").ready == 1
+
+
+def test_after_an_hour_a_missing_class_is_a_dead_letter(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.commit(Put("default", newer()))
+    q: Queue[Any] = Queue(store=store)
+    monkeypatch.setattr(_aside, "PATIENCE", 0.0)
+    with pytest.raises(Empty):
+        q.get_nowait()
+    with pytest.raises(Empty):
+        q.get_nowait()
+    (letter,) = q.dead_letters()
+    assert "No module named 'newer_version'" in letter.reason
+    q.join()
+
+
+def test_a_burial_that_fails_is_tried_again(store: Store) -> None:
+    class Fails(Watched):
+        broken = False
+
+        def commit(self, *ops: Any, **options: Any) -> Any:
+            if self.broken:
+                raise OSError(28, "disk full")
+            return super().commit(*ops, **options)
+
+    store.commit(Put("default", newer()))
+    failing = Fails(store)
+    q: Queue[Any] = Queue(store=failing)
+    with pytest.raises(Empty):
+        q.get_nowait()
+    ((id, waiting),) = q._line.aside.claims.items()
+    q._line.aside.claims[id] = waiting._replace(due=0.0)
+    failing.broken = True
+    with pytest.raises(OSError, match="disk full"):
+        q.get_nowait()
+    failing.broken = False
+    with pytest.raises(Empty):
+        q.get_nowait()
+    assert (len(q.dead_letters()), q.stats()["set_aside"], q.stats()["buried"]) == (1, 0, 1)
+
+
+def test_a_waiting_get_looks_after_what_is_set_aside(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    store.commit(Put("default", newer()))
+    monkeypatch.setattr(_aside, "PATIENCE", 0.01)
+    q: Queue[Any] = Queue(store=store)
+    getter = Background(q.get)
+    q.join()
+    q.put(1)
+    assert getter.result() == 1
+    assert len(q.dead_letters()) == 1
+
+
+def test_on_a_shared_store_a_missing_class_is_left_to_others_for_an_hour(shared: MemoryStore) -> None:
+    shared.commit(Put("default", newer()))
+    q: Queue[Any] = Queue(store=shared)
+    with pytest.raises(Empty):
+        q.get_nowait()
+    (record,) = shared.browse("default", state=None)
+    assert record.not_before - record.put_at > 3590
+    assert shared.depth("default").claimed == 0
+    assert q.dead_letters() == []
+
+
+def test_on_a_shared_store_the_second_meeting_is_the_last(shared: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_aside, "PATIENCE", -1.0)
+    shared.commit(Put("default", newer()))
+    q: Queue[Any] = Queue(store=shared)
+    with pytest.raises(Empty):
+        q.get_nowait()
+    (letter,) = q.dead_letters()
+    assert letter.attempts == 2
+
+
+def test_too_many_attempts_make_a_dead_letter(place: Place) -> None:
+    for _ in range(2):
+        q: Queue[str] = Queue(store=place.restart(), max_attempts=2)
+        if q.empty():
+            q.put("kills")
+        assert q.get_nowait() == "kills"
+    q = Queue(store=place.restart(), max_attempts=2)
+    with pytest.raises(Empty):
+        q.get_nowait()
+    (letter,) = q.dead_letters()
+    assert letter.item == "kills"
+    assert "max_attempts=2" in letter.reason
+
+
+def test_attempts_are_counted_in_the_store_only_where_they_are_limited(store: Store) -> None:
+    seen: list[bool] = []
+
+    class Counting(Watched):
+        def claim(self, queue: str, **options: Any) -> Any:
+            seen.append(options["counted"])
+            return super().claim(queue, **options)
+
+    for attempts in (None, 3):
+        q: Queue[int] = Queue(store=Counting(store), max_attempts=attempts)
+        q.put(1)
+        q.get()
+    assert seen == [False, True]
+
+
+def test_requeued_letters_are_items_again_in_one_commit(store: Store) -> None:
+    watched = Watched(store)
+    q: Queue[int] = Queue(store=watched, max_attempts=1)
+    q.put_many(range(3))
+    q.get_many(3)
+    for _ in range(3):
+        q.nack()
+    with pytest.raises(Empty):
+        q.get_nowait()
+    letters = q.dead_letters()
+    assert [each.item for each in letters] == [0, 1, 2]
+    watched.calls.clear()
+    assert q.requeue([letters[1].id]) == 1
+    assert q.requeue() == 2
+    assert q.requeue() == 0
+    assert watched.calls[:2] == ["Ack,Put", "Ack,Put,Ack,Put"]
+    assert q.get_many(5) == [1, 0, 2]
+    assert q.dead_letters() == []
+
+
+def test_a_requeue_that_fails_leaves_the_letters(store: Store) -> None:
+    class Fails(Watched):
+        def commit(self, *ops: Any, **options: Any) -> Any:
+            if any(isinstance(op, Put) for op in ops) and len(ops) > 1:
+                raise OSError(28, "disk full")
+            return super().commit(*ops, **options)
+
+    q: Queue[Any] = Queue(store=Fails(store))
+    q.put(Explodes())
+    with pytest.raises(Empty):
+        q.get_nowait()
+    with pytest.raises(OSError, match="disk full"):
+        q.requeue()
+    assert len(q.dead_letters()) == 1
+    assert store.depth("default.dead").ready == 1
+
+
+def test_memory_running_out_is_no_poison(store: Store) -> None:
+    q: Queue[int] = Queue(store=store)
+    q.put(1)
+    loads = q._line.loads
+
+    def full(_: bytes) -> Any:
+        raise MemoryError
+
+    q._line.loads = full
+    with pytest.raises(MemoryError):
+        q.get()
+    q._line.loads = loads
+    assert q.get() == 1
+    assert q.dead_letters() == []

@@ -1,0 +1,222 @@
+"""`unfinished_tasks`, join(), and the idioms that programs build on the queue's lock and conditions."""
+
+from __future__ import annotations
+
+import threading
+from typing import Any
+
+import pytest
+
+from pqadapters.stdlib.queue import Empty, Queue
+from pqadapters.store import Store
+
+from .background import PATIENCE, Background, Watched, in_thread
+from .conftest import Place
+
+
+def test_what_a_restart_finds_is_unfinished(place: Place) -> None:
+    q: Queue[int] = Queue(store=place.open())
+    q.put_many(range(3))
+    q.get()
+    q.get()
+    q.task_done()
+    again: Queue[int] = Queue(store=place.restart())
+    assert again.unfinished_tasks == 2
+    for _ in range(2):
+        again.get()
+        again.task_done()
+    again.join()
+
+
+def test_join_waits_for_what_is_handed_out(store: Store) -> None:
+    watched = Watched(store)
+    q: Queue[int] = Queue(store=watched)
+    q.put(1)
+    q.get()
+    joiner = Background(q.join)
+    watched.settled()
+    assert joiner.thread.is_alive()
+    q.task_done()
+    joiner.result()
+
+
+def test_join_ends_when_another_handle_finishes(place: Place) -> None:
+    watched = Watched(place.open())
+    q: Queue[int] = Queue(store=watched)
+    q.put(1)
+    other: Queue[int] = Queue(store=place.open())
+    other.get()
+    joiner = Background(q.join)
+    watched.settled()
+    other.task_done()
+    joiner.result()
+
+
+def test_join_ends_on_calls_of_a_thread_that_holds_nothing(store: Store) -> None:
+    watched = Watched(store)
+    q: Queue[int] = Queue(store=watched)
+    q.put_many(range(2))
+    q.get()
+    joiner = Background(q.join)
+    watched.settled()
+    in_thread(q.task_done)
+    in_thread(q.task_done)
+    joiner.result()
+
+
+def test_a_dead_letter_ends_join(store: Store) -> None:
+    watched = Watched(store)
+    q: Queue[int] = Queue(store=watched, max_attempts=1)
+    q.put(1)
+    q.get()
+    q.nack()
+    joiner = Background(q.join)
+    watched.settled()
+    with pytest.raises(Empty):
+        q.get_nowait()
+    joiner.result()
+
+
+def test_the_idiom_of_waiting_on_all_tasks_done(store: Store) -> None:
+    q: Queue[int] = Queue(store=store)
+    q.put(1)
+    q.get()
+    ready = threading.Event()
+
+    def join_with_timeout() -> int:
+        with q.all_tasks_done:
+            ready.set()
+            while q.unfinished_tasks:
+                assert q.all_tasks_done.wait(PATIENCE)
+        return q.unfinished_tasks
+
+    joiner = Background(join_with_timeout)
+    ready.wait()
+    q.task_done()
+    assert joiner.result() == 0
+
+
+def test_a_single_wait_on_all_tasks_done_wakes_for_the_last_one_only(store: Store) -> None:
+    q: Queue[int] = Queue(store=store)
+    q.put_many(range(2))
+    q.get_many(2)
+    ready = threading.Event()
+
+    def join_with_timeout() -> int:
+        with q.all_tasks_done:
+            ready.set()
+            assert q.all_tasks_done.wait(PATIENCE)
+        return q.unfinished_tasks
+
+    joiner = Background(join_with_timeout)
+    ready.wait()
+    q.task_done()
+    assert joiner.thread.is_alive()
+    q.task_done()
+    assert joiner.result() == 0
+
+
+@pytest.mark.parametrize("put", [lambda q: q.put(1), lambda q: q.put_many([1, 2])], ids=["put", "put_many"])
+def test_the_idiom_of_waiting_on_not_empty(store: Store, put: Any) -> None:
+    q: Queue[int] = Queue(store=store)
+    ready = threading.Event()
+
+    def wait() -> int:
+        with q.not_empty:
+            ready.set()
+            while not q._qsize():
+                assert q.not_empty.wait(PATIENCE)
+        return q.get()
+
+    waiter = Background(wait)
+    ready.wait()
+    put(q)
+    assert waiter.result() == 1
+
+
+def test_the_idiom_of_waiting_on_not_full(store: Store) -> None:
+    q: Queue[int] = Queue(1, store=store)
+    q.put(1)
+    ready = threading.Event()
+
+    def wait() -> bool:
+        with q.not_full:
+            ready.set()
+            while q._qsize() >= q.maxsize:
+                assert q.not_full.wait(PATIENCE)
+        return True
+
+    waiter = Background(wait)
+    ready.wait()
+    q.get()
+    assert waiter.result()
+
+
+def test_the_idiom_of_emptying_a_queue(store: Store) -> None:
+    q: Queue[int] = Queue(store=store)
+    q.put_many(range(3))
+    joiner = Background(q.join)
+    with q.mutex:
+        q.queue.clear()
+        q.all_tasks_done.notify_all()
+        q.unfinished_tasks = 0
+    joiner.result()
+    q.put(1)
+    assert q.unfinished_tasks == 1
+
+
+def test_setting_the_count_before_clearing_leaves_no_debt(store: Store) -> None:
+    q: Queue[int] = Queue(store=store)
+    q.put_many(range(3))
+    q.unfinished_tasks = 0
+    q.queue.clear()
+    assert q.unfinished_tasks == 0
+    q.put(1)
+    assert q.unfinished_tasks == 1
+
+
+def test_setting_the_count_to_zero_ends_join(store: Store) -> None:
+    watched = Watched(store)
+    q: Queue[int] = Queue(store=watched)
+    q.put_many(range(3))
+    q.get()
+    joiner = Background(q.join)
+    watched.settled()
+    q.unfinished_tasks = 0
+    joiner.result()
+    q.task_done()  # the debt of the outstanding one
+    q.queue.clear()
+    assert q.unfinished_tasks == 0
+    q.put(1)
+    assert q.unfinished_tasks == 1
+
+
+def test_a_finalizer_may_put_while_its_thread_holds_the_mutex(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pqadapters.stdlib._beyond.LOCK_TIMEOUT", 0.01)
+    q: Queue[int] = Queue(store=store)
+
+    class Puts:
+        def __del__(self) -> None:
+            q.put(1)
+
+    def hold() -> None:
+        puts = Puts()
+        with q.mutex:
+            del puts
+
+    in_thread(hold)
+    assert q.qsize() == 1
+
+
+def test_the_idiom_of_putting_by_hand(store: Store) -> None:
+    q: Queue[int] = Queue(store=store)
+    with q.mutex:
+        q.queue.append(1)
+        q.unfinished_tasks += 1
+        q.not_empty.notify()
+    assert q.unfinished_tasks == 1
+    q.get()
+    q.task_done()
+    q.join()
+    q.put(2)
+    assert q.unfinished_tasks == 1
