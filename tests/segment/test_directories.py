@@ -1,0 +1,341 @@
+"""Where a store may live, and what is said where it may not. Nothing is lost in any of these cases."""
+
+from __future__ import annotations
+
+import errno
+import os
+import signal
+import stat
+import struct
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pqadapters.errors import (
+    DiskError,
+    FormatError,
+    StoreError,
+    StoreForked,
+    StoreLocked,
+    StoreRefused,
+    UnsafeFilesystemWarning,
+)
+from pqadapters.store import Ack, Put
+from pqadapters.stores.segment import SegmentStore, directory, format
+
+from .programs import run, running, said
+
+as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's directory")
+
+HOLD = """
+import sys
+from pqadapters.store import Put
+from pqadapters.stores.segment import SegmentStore
+store = SegmentStore(sys.argv[1])
+store.commit(Put("q", b"theirs"))
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+def payloads(path: Path) -> list[bytes]:
+    with SegmentStore(path) as store:
+        return [record.payload for record in store.browse("q")]
+
+
+def filled(path: Path, *items: bytes) -> Path:
+    with SegmentStore(path) as store:
+        store.commit(*(Put("q", item) for item in items))
+    return path
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_missing_directories_are_made_and_are_private(tmp_path: Path) -> None:
+    before = os.umask(0)
+    try:
+        path = filled(tmp_path / "a" / "b", b"1")
+    finally:
+        os.umask(before)
+    assert [mode(path), mode(path.parent)] == [0o700, 0o700]
+    assert {mode(file) for file in path.iterdir()} == {0o600}
+
+
+def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "q").write_text("mine")
+    with pytest.raises(StoreRefused, match=r"q is a file; a store is a directory: give the path of"):
+        SegmentStore(tmp_path / "q")
+    assert (tmp_path / "q").read_text() == "mine"
+
+
+def test_a_file_above_the_directory_is_an_error_that_names_it(tmp_path: Path) -> None:
+    (tmp_path / "q").write_text("mine")
+    with pytest.raises(DiskError, match="give a directory that this user may create and write") as caught:
+        SegmentStore(tmp_path / "q" / "below")
+    assert caught.value.errno == errno.ENOTDIR
+    assert str(tmp_path / "q") in str(caught.value)
+
+
+@as_root
+@pytest.mark.parametrize("made", [False, True], ids=["missing", "there"])
+def test_a_directory_that_may_not_be_written_is_an_error(tmp_path: Path, made: bool) -> None:
+    _open_to_all(tmp_path)
+    home = tmp_path / "home"
+    home.mkdir(0o755)
+    path = home / "q"
+    if made:
+        path.mkdir()
+        os.chown(path, 12345, 12345)
+        path.chmod(0o500)
+    with (
+        _as_user(12345),
+        pytest.raises(DiskError, match="give a directory that this user may create and write") as caught,
+    ):
+        SegmentStore(path)
+    assert caught.value.errno == errno.EACCES
+    assert caught.value.filename == str(path)
+    assert made or not path.exists()
+
+
+@contextmanager
+def _as_user(uid: int) -> Iterator[None]:
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+
+
+def _open_to_all(path: Path) -> None:
+    """pytest's directories are for their owner alone."""
+    for place in (path, *path.parents):
+        if mode(place) & 0o055 != 0o055 and place.stat().st_uid == os.geteuid():
+            place.chmod(mode(place) | 0o055)
+
+
+@as_root
+def test_somebody_elses_directory_is_refused_unless_trusted(tmp_path: Path) -> None:
+    path = filled(tmp_path / "q", b"1")
+    os.chown(path, 12345, 12345)
+    with pytest.raises(
+        StoreRefused, match=r"belongs to user 12345, and this process runs as user 0.*trust_directory=True"
+    ):
+        SegmentStore(path)
+    with SegmentStore(path, trust_directory=True) as store:
+        assert [record.payload for record in store.browse("q")] == [b"1"]
+    assert path.stat().st_uid == 12345
+
+
+@pytest.mark.parametrize("loose", [0o2775, 0o777, 0o755])
+def test_our_own_directory_is_put_right(tmp_path: Path, loose: int) -> None:
+    path = filled(tmp_path / "q", b"1")
+    path.chmod(loose)
+    assert payloads(path) == [b"1"]
+    assert mode(path) & 0o777 == 0o700
+
+
+def test_a_directory_for_everybody_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o1777)
+    with pytest.raises(StoreRefused, match="shared by all users"):
+        SegmentStore(tmp_path)
+    assert mode(tmp_path) == 0o1777
+
+
+def test_foreign_content_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
+    tmp_path.chmod(0o755)
+    (tmp_path / "info").write_bytes(b"somebody's")
+    (tmp_path / "q00000").write_bytes(b"data")
+    with pytest.raises(StoreRefused, match=r"holds 'info', which is no part of a store \(and 1 more\)"):
+        SegmentStore(tmp_path)
+    assert sorted(os.listdir(tmp_path)) == ["info", "q00000"]
+    assert mode(tmp_path) == 0o755
+
+
+def test_a_foreign_file_in_a_store_is_refused_and_nothing_is_lost(tmp_path: Path) -> None:
+    path = filled(tmp_path / "q", b"1")
+    (path / "notes.txt").write_text("mine")
+    with pytest.raises(StoreRefused, match=r"'notes.txt'.*move the file away"):
+        SegmentStore(path)
+    (path / "notes.txt").unlink()
+    assert payloads(path) == [b"1"]
+
+
+def test_what_filesystems_and_volumes_leave_is_no_foreign_content(tmp_path: Path) -> None:
+    (tmp_path / "lost+found").mkdir()
+    (tmp_path / ".gitkeep").touch()
+    assert payloads(filled(tmp_path, b"1")) == [b"1"]
+
+
+def test_a_segment_of_another_store_is_refused(tmp_path: Path) -> None:
+    one, other = filled(tmp_path / "one", b"1"), filled(tmp_path / "other", b"2")
+    (other / "0000000000000001.seg").rename(one / "0000000000000002.seg")
+    with pytest.raises(StoreRefused, match="0000000000000002.seg belongs to another store"):
+        SegmentStore(one)
+    (one / "0000000000000002.seg").unlink()
+    assert payloads(one) == [b"1"]
+
+
+def test_a_newer_format_is_refused_with_what_to_do(tmp_path: Path) -> None:
+    path = filled(tmp_path / "q", b"1")
+    segment = path / "0000000000000001.seg"
+    data = bytearray(segment.read_bytes())
+    for at in (0, format.HEADER_COPY):
+        struct.pack_into("<H", data, at + 8, format.VERSION + 1)
+    segment.write_bytes(data)
+    with pytest.raises(FormatError, match=rf"format version {format.VERSION + 1}.*upgrade pqadapters"):
+        SegmentStore(path)
+    assert segment.read_bytes() == data, "what can't be read must not be touched"
+
+
+def test_another_process_is_told_who_holds_the_store(tmp_path: Path) -> None:
+    with running(HOLD, tmp_path / "q") as child:
+        assert said(child) == "held"
+        with pytest.raises(StoreLocked, match=rf"q is held by process {child.pid}: one process at a time") as caught:
+            SegmentStore(tmp_path / "q")
+        assert caught.value.pid == child.pid
+        child.kill()
+        child.wait()
+        assert payloads(tmp_path / "q") == [b"theirs"]
+
+
+FORKED_HOLDER = """
+import os, sys
+from pqadapters.store import Put
+from pqadapters.stores.segment import SegmentStore
+store = SegmentStore(sys.argv[1])
+store.commit(Put("q", b"theirs"))
+here, there = os.pipe()
+if os.fork() == 0:
+    os.write(there, b"x")    # the child is itself now, and lives on beyond its parent's end
+    os.read(0, 1)
+    os._exit(0)
+os.read(here, 1)
+print("held", flush=True)
+os.read(0, 1)
+"""
+
+
+def test_a_lock_goes_with_its_holder_even_if_a_forked_child_lives_on(tmp_path: Path) -> None:
+    with running(FORKED_HOLDER, tmp_path / "q") as child:
+        assert said(child) == "held"
+        with pytest.raises(StoreLocked):
+            SegmentStore(tmp_path / "q")
+        os.kill(child.pid, signal.SIGKILL)
+        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
+        assert payloads(tmp_path / "q") == [b"theirs"]
+
+
+def test_a_forked_child_gets_a_clear_error_and_may_use_another_directory(tmp_path: Path) -> None:
+    store = SegmentStore(tmp_path / "q")
+    store.commit(Put("q", b"1"))
+    answer = _in_child(store, tmp_path)
+    assert answer.startswith("StoreForked")
+    assert f"belongs to process {os.getpid()}" in answer
+    assert answer.endswith("StoreLocked own 1")
+    (claim,) = store.claim("q")
+    store.commit(Ack(claim), Put("q", b"2"))
+    store.close()
+    assert payloads(tmp_path / "q") == [b"2"]
+
+
+def _in_child(store: SegmentStore, tmp_path: Path, work: str = "commit") -> str:
+    end, other = os.pipe()
+    pid = os.fork()
+    if pid == 0:
+        try:
+            os.write(other, _use_in_child(store, tmp_path).encode())
+        finally:
+            os._exit(0)
+    os.close(other)
+    with open(end) as answer:
+        text = answer.read()
+    os.waitpid(pid, 0)
+    return text
+
+
+def _use_in_child(store: SegmentStore, tmp_path: Path) -> str:
+    words = []
+    for use in (lambda: store.commit(Put("q", b"x")), lambda: SegmentStore(tmp_path / "q")):
+        try:
+            use()
+        except StoreError as error:
+            words.append(type(error).__name__ + (f" {error}" if isinstance(error, StoreForked) else ""))
+    store.close()
+    with SegmentStore(tmp_path / "own") as own:
+        own.commit(Put("q", b"y"))
+        words.append(f"own {own.depth('q').ready}")
+    return " ".join(words)
+
+
+FORK_UNDER_LOCK = """
+import os, sys, threading
+from pqadapters.errors import StoreForked
+from pqadapters.store import Put
+from pqadapters.stores.segment import SegmentStore
+store = SegmentStore(sys.argv[1])
+entered, go = threading.Event(), threading.Event()
+def stop():
+    entered.set()
+    go.wait(60)
+    return False
+thread = threading.Thread(target=lambda: store.commit(Put("q", b"1"), stop=stop))
+thread.start()
+entered.wait(60)             # the thread is in the middle of a commit, with the store's lock
+pid = os.fork()
+if pid == 0:
+    try:
+        store.commit(Put("q", b"2"))
+    except StoreForked:
+        os._exit(7)
+    os._exit(1)
+status = os.waitpid(pid, 0)[1]
+go.set()
+thread.join()
+print(os.waitstatus_to_exitcode(status), store.depth("q").ready)
+"""
+
+
+def test_a_fork_while_a_thread_holds_the_stores_lock_is_no_deadlock(tmp_path: Path) -> None:
+    assert run(FORK_UNDER_LOCK, tmp_path / "q") == "7 1"
+
+
+def test_two_handles_of_one_process_share_a_store(tmp_path: Path) -> None:
+    first = SegmentStore(tmp_path / "q")
+    first.commit(Put("q", b"1"))
+    second = SegmentStore(str(tmp_path / "." / "q"))
+    first.close()
+    assert [claim.payload for claim in second.claim("q")] == [b"1"]
+    second.close()
+    assert payloads(tmp_path / "q") == [b"1"]
+
+
+def test_a_network_filesystem_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(directory, "_filesystem", lambda path: "nfs4")
+    with pytest.warns(UnsafeFilesystemWarning, match=r"lies on nfs4.*Put the store on a local disk"):
+        SegmentStore(tmp_path / "q").close()
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's table of mounts")
+def test_the_type_of_a_filesystem_is_found() -> None:
+    assert directory._filesystem("/proc") == "proc"
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"durability": "fsync"}, "durability is 'power' or 'process', not 'fsync'"),
+        ({"max_lag": 0}, "max_lag"),
+        ({"segment_bytes": 12}, "segment_bytes is from 4096"),
+    ],
+)
+def test_options_that_mean_nothing_are_refused_before_anything_is_made(
+    tmp_path: Path, options: dict[str, object], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        SegmentStore(tmp_path / "q", **options)  # type: ignore[arg-type]
+    assert not (tmp_path / "q").exists()
