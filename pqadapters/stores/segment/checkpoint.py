@@ -181,7 +181,9 @@ def load(saved: Saved, log: Log, catalog: Catalog, segments: list[Segment]) -> N
     catalog.extra.update((id, Extra(*values)) for id, *values in head["extra"])
     listed: set[int] = set()
     at = _load_queues(head, body, at, catalog, listed)
-    _load_tables(head, body, at, catalog, listed)
+    at = _load_tables(head, body, at, catalog, listed)
+    if at != len(body):
+        raise ValueError("its lengths are wrong")
     if head["largest"]:
         _load_largest(catalog, head["largest"], log, listed)
     log.next = saved.next
@@ -204,7 +206,7 @@ def _load_queues(head: dict[str, Any], body: memoryview, at: int, catalog: Catal
     return at
 
 
-def _load_tables(head: dict[str, Any], body: memoryview, at: int, catalog: Catalog, listed: set[int]) -> None:
+def _load_tables(head: dict[str, Any], body: memoryview, at: int, catalog: Catalog, listed: set[int]) -> int:
     fields = struct.Struct("<QQII")
     for number, name, named, count in head["tables"]:
         table = catalog.add_table(name, number, named)
@@ -213,6 +215,7 @@ def _load_tables(head: dict[str, Any], body: memoryview, at: int, catalog: Catal
             at += fields.size + length
             table.keys[bytes(body[at - length : at])] = Key(id, place, size)
             listed.add(id)
+    return at
 
 
 def _load_largest(catalog: Catalog, number: int, log: Log, listed: set[int]) -> None:

@@ -74,7 +74,7 @@ def ack(core: Core, op: Ack, owner: object) -> None:
     held = queue.claimed.get(claim.id) if queue is not None else None
     if queue is None or held is None or held.attempt != claim.attempt or held.owner is not owner:
         raise lease_lost(claim)
-    if log.tail.end + format.ACK_FRAME > log.put_room:
+    if log.tail.end + format.ACK_FRAME > log.ack_room:
         core.tidy_locked()
         space.make_room(log, catalog, format.ACK_FRAME, (), shrinks=True)
     tail = log.tail

@@ -14,7 +14,7 @@ import weakref
 from collections.abc import Callable, Iterator
 
 from ...clock import Clock
-from ...errors import StoreClosed, StoreForked, StorePoisoned
+from ...errors import DiskError, StoreClosed, StoreForked, StorePoisoned
 from ...store import Damage
 from . import directory as directories
 from . import format, space
@@ -30,6 +30,7 @@ logger = logging.getLogger("pqadapters.stores.segment")
 RECENT_RECORDS, RECENT_BYTES = 1024, 1 << 20
 _CHECKPOINT_BYTES = 8 << 20
 _REWRITES_PER_ROUND = 4
+_TIDY_AGAIN = 10_000  #: frames until space is looked for again where there was none to move records to
 
 
 class Core:
@@ -56,6 +57,7 @@ class Core:
         self.reader = Reader(self.log)
         self.recent: dict[int, tuple[bytes, float]] = {}  # payloads of the last puts, for those who get at once
         self.recent_bytes = 0
+        self._tidy_from = 0
         if self.damage or self.log.size > _CHECKPOINT_BYTES:
             self._save_first()
 
@@ -134,6 +136,9 @@ class Core:
         for id in ids:
             self._drop_damaged_locked(id)
         self.damage.append(damage)
+        if damage.length:  # else the checkpoint was wrong, and the next opening finds the records without it
+            with contextlib.suppress(DiskError):  # it costs redeliveries at most
+                self._save_locked()
         self.deferred.append(lambda: _report(damage, len(ids)))
 
     def _drop_damaged_locked(self, id: int) -> None:
@@ -197,6 +202,8 @@ class Core:
     def tidy_locked(self) -> None:
         """Give back space and write a checkpoint where it is time; what fails is tried again later."""
         log = self.log
+        if log.next < self._tidy_from and not log.dead:
+            return
         try:
             for _ in range(_REWRITES_PER_ROUND):
                 if not space.wasteful(log) or log.dead:
@@ -207,13 +214,17 @@ class Core:
             elif log.since_checkpoint >= max(_CHECKPOINT_BYTES, log.size // 4):
                 self._save_locked()
         except OSError as error:
-            logger.warning("%s: space can't be given back yet: %s", self.directory, error)
+            if log.next >= self._tidy_from:
+                logger.warning("%s: space can't be given back yet: %s", self.directory, error)
+            self._tidy_from = log.next + _TIDY_AGAIN
 
     def _rewrite_locked(self) -> None:
         try:
             space.rewrite_front(self.log, self.catalog, self.reader)
         except Unreadable as error:
             self.heal_locked(error)
+        except DiskError:
+            raise
         except OSError as error:
             raise self.log.refused(error, "read") from error
 
@@ -296,13 +307,14 @@ class Core:
 
 def _report(damage: Damage, records: int) -> None:
     logger.error(
-        "%s: %d bytes at %d are damaged: %s. %d record(s) are lost; the bytes were copied to %s",
+        "%s: %d bytes at %d are damaged: %s. %s",
         damage.path,
         damage.length,
         damage.offset,
         damage.reason,
-        records,
-        damage.quarantine,
+        f"{records} record(s) are lost; the bytes were copied to {damage.quarantine}"
+        if damage.length
+        else f"{records} record(s) are looked for at the next opening",
     )
 
 

@@ -10,9 +10,6 @@ from . import checkpoint, format
 from .log import Log, Segment
 from .scan import scan
 
-_SOON = 1 << 40  #: added to what was written since the last checkpoint: the next one is due
-
-
 def quarantine(log: Log, damage: Damage) -> Damage:
     """Copy the damaged bytes to a file of their own beside the segments, where there are any. Raises OSError.
 
@@ -73,21 +70,29 @@ def pad(log: Log, segment: Segment, start: int, end: int, number: int, *, damage
 
 
 def heal(log: Log, segment: Segment, offset: int) -> tuple[Damage, list[int]]:
-    """Put aside a damaged frame, and those behind it up to the next healthy one: what was there, and whose it was.
+    """Put aside the bytes without a frame that `offset` is in: what was there, and which records it had.
 
-    The ids are still live in memory when this returns. The checkpoint on the disk, which lists them, is gone.
-    Raises OSError, StorePoisoned.
+    The ids are still live in memory when this returns. The checkpoint on the disk, which lists them, is gone:
+    write a new one, for the damage may have hit acknowledgements that only the old one knew of. Where no byte is
+    damaged (length 0) it was the checkpoint that was wrong; then write none. Raises OSError, StorePoisoned.
     """
-    data = log.read(segment, 0, segment.end)
-    before = scan(data[:offset], format.DATA, segment.seed, segment.base)
-    last = before.frames[-1][2] if before.frames else segment.base - 1
-    found = scan(data, offset, segment.seed, last + 2)  # what is damaged has a number, too
-    first = found.frames[0] if found.frames else None
-    end, number = (first[3], first[2] - 1) if first is not None else (segment.end, segment.next - 1)
-    damage = quarantine(log, Damage(segment.path, offset, end - offset, "its checksum is wrong"))
-    ids = [segment.base + at for at, place in enumerate(segment.index) if offset <= place < end]
-    ids += [id for id, place in segment.guests.items() if offset <= place < end]
+    start, end, number = _region(segment, log.read(segment, 0, segment.end), offset)
+    reason = "its checksum is wrong" if end > start else "no record begins there"
+    damage = quarantine(log, Damage(segment.path, start, end - start, reason))
+    ids = [segment.base + at for at, place in enumerate(segment.index) if start <= place < end or place == offset]
+    ids += [id for id, place in segment.guests.items() if start <= place < end or place == offset]
     checkpoint.remove(log)
-    log.since_checkpoint += _SOON
-    pad(log, segment, offset, end, number, damaged=True)
+    if end > start:
+        pad(log, segment, start, end, number, damaged=True)
     return damage, ids
+
+
+def _region(segment: Segment, data: bytes, offset: int) -> tuple[int, int, int]:
+    """Start and end of the bytes around `offset` that are no frame, and the number for a PAD; empty where all is healthy."""
+    found = scan(data, format.DATA, segment.seed, segment.base)
+    for region in found.regions:
+        if region.start <= offset < region.end:
+            return region.start, region.end, found.frames[region.before][2] - 1
+    if offset >= found.end:
+        return found.end, segment.end, segment.next - 1
+    return offset, offset, 0

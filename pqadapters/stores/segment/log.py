@@ -25,8 +25,10 @@ from ...errors import DiskError, StoreError, StorePoisoned
 from . import format
 from .disk import Disk
 
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 FIRST_ALLOCATION = 64 * 1024
 MIN_RESERVE = 4096
+_RESERVE_STEP = 4096  # on a full disk space is looked for once for so many bytes of acknowledgements
 _OPEN_FILES = 8
 _MIN_PUT = format.PUT_COST
 
@@ -76,6 +78,7 @@ class Log:
         self._reading: list[Segment] = []  # segments opened for reading, oldest first
         self._retired: list[int] = []  #: descriptors to close when no fdatasync runs
         self.put_room = 0  #: a put may end here at most
+        self.ack_room = 0  #: and an acknowledgement here; further than a put when the disk is full
         self._allocated = 0
         self.since_checkpoint = 0  #: bytes written since
         self.trouble: StoreError | None = None  #: why the store can't be used any more
@@ -141,8 +144,11 @@ class Log:
 
     def reopened(self) -> None:
         """The segments were read from files, and synced: go on behind the last frame."""
-        self._allocated = self.put_room = self.tail.end
+        self._allocated = self.put_room = self.ack_room = self.tail.end
         self.synced = self.next - 1
+        if self.live:
+            with contextlib.suppress(OSError):
+                self._allocate(self.tail, 0)  # the reserve, while what was cut off is still free
 
     def open_tail(self) -> None:
         """Open the last segment for writing; a reader may have opened it for reading. Raises OSError."""
@@ -198,13 +204,13 @@ class Log:
         except OSError:
             try:
                 self.disk.truncate(self.tail.fd, offset)
-                self._allocated = self.put_room = offset
+                self._allocated = self.put_room = self.ack_room = offset
             except OSError as error:
                 self.poison(error, "an incomplete record can't be taken back")
 
     def refused(self, error: OSError, what: str) -> DiskError:
         """The error for a system call that failed: what it was about, and what to do."""
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        if error.errno in NO_SPACE:
             advice = "free some space there, or drain the queue: acknowledging works on a full disk, and gives space back"
         else:
             advice = "see the system's log; nothing of this call was stored"
@@ -233,11 +239,10 @@ class Log:
 
     # Room
 
-    def make_room(self, size: int, shrinks: bool = False) -> None:
+    def make_room(self, size: int) -> None:
         """See that `size` more bytes fit at the tail: allocate further, or begin another segment.
 
-        `shrinks`: for acknowledgements and the like, which may use the reserve when the disk is full.
-        Raises DiskError where the disk is full.
+        Raises DiskError where the disk is full; acknowledgements may then `use_reserve`.
         """
         tail = self.tail
         try:
@@ -246,18 +251,23 @@ class Log:
             else:
                 self._allocate(tail, size)
         except OSError as error:
-            if shrinks and tail is self.tail and tail.end + size <= self._allocated:
-                return
             if self.live or tail is not self.tail or tail.end == format.DATA:
                 raise self.refused(error, "make room in") from error
             self._start_over(size)
+
+    def use_reserve(self, size: int) -> bool:
+        """Let acknowledgements of `size` bytes go beyond `put_room`, a little further each time; False at the end."""
+        if self.tail.end + size > self._allocated:
+            return False
+        self.ack_room = min(self.tail.end + max(size, _RESERVE_STEP), self._allocated)
+        return True
 
     def _start_over(self, size: int) -> None:
         """The disk is full and nothing here is live: what the tail has allocated makes room for a new one."""
         tail = self.tail
         try:
             self.disk.truncate(tail.fd, tail.end)
-            self._allocated = self.put_room = tail.end
+            self._allocated = self.put_room = self.ack_room = tail.end
             self.roll(size)
         except OSError as error:
             raise self.refused(error, "make room in") from error
@@ -266,7 +276,7 @@ class Log:
         """Allocate `segment` for `size` more bytes: well ahead, or on a full disk just that."""
         need = segment.end + size
         ahead = min(max(FIRST_ALLOCATION, 2 * segment.end), self.segment_bytes)
-        for room in (max(need, ahead), need):
+        for room in (max(need, ahead), need + FIRST_ALLOCATION, need + MIN_RESERVE, need):
             total = room + self._reserve(room - segment.end)
             try:
                 if total > self._allocated:
@@ -276,7 +286,7 @@ class Log:
                 if room == need:
                     raise
             else:
-                self.put_room = room
+                self.put_room = self.ack_room = room
                 return
 
     def _reserve(self, more: int) -> int:
@@ -303,7 +313,7 @@ class Log:
         header = format.Header(self.store, number, self.next, self.clock.wall())
         path = os.path.join(self.directory, f"{number:016d}.seg")
         segment = Segment(path, header)
-        before = self._allocated, self.put_room
+        before = self._allocated, self.put_room, self.ack_room
         segment.fd = self.disk.open(path + ".tmp", create=True)
         try:
             self._allocated = 0
@@ -315,7 +325,7 @@ class Log:
             self.disk.rename(path + ".tmp", path)
             self.sync_directory()
         except BaseException:
-            self._allocated, self.put_room = before
+            self._allocated, self.put_room, self.ack_room = before
             self.disk.close(segment.fd)
             for leftover in (path + ".tmp", path):
                 with contextlib.suppress(OSError):
@@ -437,10 +447,10 @@ class Log:
         self.synced = self.next - 1
 
     def close(self) -> None:
-        """Give back the tail's room beyond its end, and close all files."""
+        """Give back the tail's room beyond its end, the reserve aside, and close all files."""
         tail = self.tail
         if self.trouble is None:
             with contextlib.suppress(OSError):
-                self.disk.truncate(tail.fd, tail.end)
+                self.disk.truncate(tail.fd, min(self._allocated, tail.end + (self._reserve(0) if self.live else 0)))
                 self.disk.sync(tail.fd)
         self.close_files()

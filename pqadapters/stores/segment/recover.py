@@ -24,7 +24,7 @@ from .heal import pad, quarantine
 from .log import Log, Segment
 from .queues import Catalog
 from .replay import Replay
-from .scan import Region, Scan, never_written, scan
+from .scan import Region, Scan, first_number, never_written, scan
 
 logger = logging.getLogger("pqadapters.stores.segment")
 
@@ -168,10 +168,9 @@ class _Recovery:
 
     def _guess_base(self, path: str, number: int) -> int:
         """Where a segment without a header begins: behind the one before it, or with its own first frame."""
-        if self._log.segments:
+        if self._log.segments and self._log.tail.number == number - 1:
             return self._log.next
-        found = scan(self._content(path), format.DATA, format.seed(self._store, number), 1)
-        return found.frames[0][2] if found.frames else 1
+        return first_number(self._content(path), format.seed(self._store, number), self._log.next)
 
     # Reading
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import NamedTuple
 from zlib import crc32
 
-from .format import CRC, FRAME, FRAME_COST, FRAME_HEAD, MAGIC, PAD, SYNC, frame_at
+from .format import CRC, DATA, FRAME, FRAME_COST, FRAME_HEAD, MAGIC, PAD, SYNC, frame_at
 
 
 class Region(NamedTuple):
@@ -26,7 +26,11 @@ class Scan(NamedTuple):
 
 
 def scan(data: bytes, at: int, seed: int, expected: int) -> Scan:
-    """All frames from `data[at]` on; sequence numbers below `expected` are none (they are part of a payload)."""
+    """All frames from `data[at]` on, the first of which has the number `expected`, or a later one where bytes are damaged.
+
+    Frames with lower numbers are part of a payload; those with numbers too high for what may have stood before them are
+    from another place. A PAD is neither: it may stand for more than it has room for.
+    """
     view, size = memoryview(data), len(data)
     unpack, check = FRAME.unpack_from, CRC.unpack_from
     frames: list[tuple[int, int, int, int, int]] = []
@@ -38,27 +42,39 @@ def scan(data: bytes, at: int, seed: int, expected: int) -> Scan:
             if (
                 magic == MAGIC
                 and end + 4 <= size
-                and sequence >= expected
+                and (sequence == expected or (sequence > expected and kind == PAD))
                 and crc32(view[at:end], seed) == check(data, end)[0]
             ):
                 frames.append((kind, flags, sequence, at, length))
                 at, expected = end + 4, sequence + 1
                 continue
-        found = _next(data, at + 1, seed, expected)
-        if found < 0:
+        found = _next(data, at, seed, expected)
+        if found is None:
             return Scan(frames, regions, at, max(at, _content_end(data, at)))
-        regions.append(Region(len(frames), at, found))
-        at = found
+        regions.append(Region(len(frames), at, found[0]))
+        at, expected = found
 
 
-def _next(data: bytes, at: int, seed: int, expected: int) -> int:
-    """Where the next whole frame begins, or -1."""
-    while (at := data.find(MAGIC, at)) >= 0:
+def first_number(data: bytes, seed: int, expected: int) -> int:
+    """The number of the first whole frame from `expected` on, in a segment whose header is lost; or `expected`."""
+    at = DATA - 1
+    while (at := data.find(MAGIC, at + 1)) >= 0:
         frame = frame_at(data, at, seed)
         if frame is not None and frame[2] >= expected:
-            return at
-        at += 1
-    return -1
+            return frame[2]
+    return expected
+
+
+def _next(data: bytes, start: int, seed: int, expected: int) -> tuple[int, int] | None:
+    """Where the next whole frame behind `start` begins, and its number."""
+    at = start
+    while (at := data.find(MAGIC, at + 1)) >= 0:
+        frame = frame_at(data, at, seed)
+        if frame is not None:
+            skipped = frame[2] - expected
+            if 0 <= skipped <= (at - start) // FRAME_COST or (skipped > 0 and frame[0] == PAD):
+                return at, frame[2]
+    return None
 
 
 def _content_end(data: bytes, at: int) -> int:

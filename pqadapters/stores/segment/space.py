@@ -9,8 +9,9 @@ from __future__ import annotations
 
 from itertools import compress
 
+from ...errors import DiskError
 from . import checkpoint, format
-from .log import Log, Segment
+from .log import NO_SPACE, Log, Segment
 from .queues import Catalog, Key, Table
 from .reader import Reader
 
@@ -73,13 +74,27 @@ def make_room(log: Log, catalog: Catalog, size: int, numbers: tuple[int, ...], s
         names = [_name(catalog, number) for number in missing]
         total = size + sum(format.FRAME_COST + len(name) for name in names)
         tail = log.tail
-        if tail.end + total > log.put_room:
-            log.make_room(total, shrinks)
+        if tail.end + total > (log.ack_room if shrinks else log.put_room):
+            _find_room(log, catalog, total, shrinks)
         if tail is log.tail:
             break
     for number, name in zip(missing, names, strict=True):
         log.append(format.NAME, name)
         log.tail.names.add(number)
+
+
+def _find_room(log: Log, catalog: Catalog, size: int, shrinks: bool) -> None:
+    """As `Log.make_room`; a full disk gives back what is dead, and acknowledgements may use the reserve."""
+    try:
+        log.make_room(size)
+    except DiskError as error:
+        if error.errno not in NO_SPACE:
+            raise
+        if log.dead:
+            drop_dead(log, catalog)
+            _find_room(log, catalog, size, shrinks)
+        elif not (shrinks and log.use_reserve(size)):
+            raise
 
 
 def _name(catalog: Catalog, number: int) -> bytes:

@@ -1,0 +1,155 @@
+"""A disk that is really full: puts fail and say so, acknowledgements go on, and draining gives space back.
+
+Where tests may mount (root), the disk is a small tmpfs filled by another file. Elsewhere `FullDisk` refuses what goes
+beyond a number of bytes; that test runs everywhere.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pqadapters.errors import DiskError
+from pqadapters.store import Ack, Put, Set
+from pqadapters.stores.segment import SegmentStore
+from pqadapters.stores.segment.disk import Disk
+
+CAPACITY = 5 << 20
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of its own."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={CAPACITY}", "tmpfs", str(mount)], capture_output=True, text=True
+    )
+    if made.returncode:
+        pytest.skip(f"can't mount a small filesystem here: {made.stderr.strip()}")
+    try:
+        yield mount
+    finally:
+        subprocess.run(["umount", "--lazy", str(mount)], check=True)
+
+
+def fill(mount: Path) -> Path:
+    """Another program's file takes what is left."""
+    ballast = mount / "ballast"
+    with open(ballast, "ab", buffering=0) as file:
+        for size in (1 << 16, 1 << 12, 1):
+            try:
+                while True:
+                    file.write(bytes(size))
+            except OSError as error:
+                assert error.errno == errno.ENOSPC
+    return ballast
+
+
+def put_until_full(store: SegmentStore, size: int, first: int = 0) -> int:
+    """How many items there are when the disk is full."""
+    for number in range(first, 1_000_000):
+        try:
+            store.commit(Put("q", b"%08d" % number + bytes(size)))
+        except DiskError as error:
+            assert error.errno == errno.ENOSPC
+            assert error.filename == store.place
+            assert "free some space there, or drain the queue" in str(error)
+            return number
+    raise AssertionError("the disk is never full")
+
+
+def drain(store: SegmentStore, count: int, first: int = 0, lazy: bool = True) -> None:
+    """Each of them, in order, claimed and acknowledged one by one."""
+    for number in range(first, first + count):
+        (claim,) = store.claim("q")
+        assert claim.payload[:8] == b"%08d" % number
+        store.commit(Ack(claim, lazy=lazy))
+
+
+@pytest.mark.parametrize("segment_bytes", [1 << 16, 2 << 20])
+@pytest.mark.parametrize("size", [0, 40, 3000])
+def test_a_backlog_on_a_full_disk_is_drained(small: Path, size: int, segment_bytes: int) -> None:
+    with SegmentStore(small / "q", durability="process", segment_bytes=segment_bytes) as store:
+        store.commit(Put("q", b"%08d" % 0 + bytes(size)))
+        count = put_until_full(store, size, first=1)
+        fill(small)
+        drain(store, count)
+        assert store.depth("q")[:3] == (0, 0, 0)
+        put_until_full(store, size, first=count)
+        assert store.depth("q").ready > count // 10, "draining gave too little space back"
+
+
+def test_a_few_items_on_a_disk_that_others_filled(small: Path) -> None:
+    with SegmentStore(small / "q", durability="process") as store:
+        store.commit(*(Put("q", b"%08d" % n) for n in range(1000)))
+        ballast = fill(small)
+        count = put_until_full(store, 100, first=1000)
+        drain(store, count)
+        ballast.unlink()
+        store.commit(Put("q", bytes(100_000)), Set("t", b"k", b"v"))
+        assert store.depth("q").ready == 1
+
+
+def test_a_store_that_was_closed_on_a_full_disk_opens_and_drains(small: Path) -> None:
+    with SegmentStore(small / "q", durability="process", segment_bytes=1 << 16) as store:
+        count = put_until_full(store, 40)
+    ballast = fill(small)
+    with SegmentStore(small / "q", durability="process", segment_bytes=1 << 16) as store:
+        assert store.depth("q").ready == count
+        ballast.unlink()
+        drain(store, count)
+
+
+def test_nothing_of_a_refused_commit_is_there_after_a_restart(small: Path) -> None:
+    with SegmentStore(small / "q", segment_bytes=1 << 16) as store:
+        count = put_until_full(store, 500)
+        with pytest.raises(DiskError):
+            store.commit(Put("q", bytes(1000)), Put("q", bytes(3 << 20)), Set("t", b"k", b"v"))
+        assert store.count("t") == 0
+        seen = [record.payload[:8] for record in store.browse("q")]
+    assert seen == [b"%08d" % n for n in range(count)]
+    with SegmentStore(small / "q") as store:
+        assert [record.payload[:8] for record in store.browse("q")] == seen
+        assert store.damage == ()
+
+
+class FullDisk(Disk):
+    """Holds so many bytes below one directory, written or allocated; the write that goes beyond is cut short."""
+
+    def __init__(self, directory: Path, capacity: int) -> None:
+        self._directory = directory
+        self.capacity = capacity
+
+    def _left(self) -> int:
+        return self.capacity - sum(os.stat(file).st_size for file in self._directory.glob("*/*"))
+
+    def write(self, fd: int, data: bytes, offset: int) -> None:
+        grows = offset + len(data) - self.size(fd)
+        if grows > max(0, self._left()):
+            super().write(fd, data[: len(data) - grows + max(0, self._left())], offset)
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().write(fd, data, offset)
+
+    def allocate(self, fd: int, size: int) -> None:
+        if size - self.size(fd) > self._left():
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().allocate(fd, size)
+
+
+def test_a_disk_with_a_limit_anywhere(tmp_path: Path) -> None:
+    disk = FullDisk(tmp_path, 1 << 20)
+    with SegmentStore(tmp_path / "q", durability="process", segment_bytes=1 << 16, disk=disk) as store:
+        count = put_until_full(store, 40)
+        assert count > 1000
+        disk.capacity = 0  # and others take what is left
+        drain(store, count // 2)
+        assert [record.payload[:8] for record in store.browse("q")] == [b"%08d" % n for n in range(count // 2, count)]
+        disk.capacity = 1 << 20
+        store.commit(Put("q", b"%08d" % count))
+        drain(store, count - count // 2 + 1, first=count // 2)
