@@ -27,7 +27,7 @@ _log = logging.getLogger("pqadapters.queue")
 
 
 class _Entry:
-    """An item's place among others: its own `<`, then the order of arrival."""
+    """An item's place among others: its own `<`. They come in order of arrival, and equal ones go behind each other."""
 
     __slots__ = ("id", "item", "record")
 
@@ -35,9 +35,7 @@ class _Entry:
         self.item, self.id, self.record = item, id, record
 
     def __lt__(self, other: _Entry) -> bool:
-        if self.item < other.item:
-            return True
-        return self.id < other.id and not other.item < self.item
+        return bool(self.item < other.item)
 
 
 class RankedLine(Line):

@@ -18,7 +18,6 @@ from .broken import (
     Broken,
     CountsNoAttempts,
     ForgetsCountedAttempts,
-    ForgetsOwners,
     IgnoresWhatASetExpects,
     KeepsTheTablesOfAFailedCommit,
     KnowsOneOrder,
@@ -26,8 +25,8 @@ from .broken import (
     LosesDeadLetters,
     MovesKeysThatAreSetAgain,
     PutsNackedRecordsLast,
-    ReusesIds,
 )
+from .broken_details import ScansByKey
 from .kept import KeptKind, KeptStore
 from .machine import QUICK, SETTINGS, machine
 from .maker import Maker
@@ -84,7 +83,6 @@ def test_the_machine_is_green_on_a_store_that_keeps_the_contract() -> None:
     [
         CountsNoAttempts,
         ForgetsCountedAttempts,
-        ForgetsOwners,
         IgnoresWhatASetExpects,
         KeepsTheTablesOfAFailedCommit,
         KnowsOneOrder,
@@ -92,7 +90,7 @@ def test_the_machine_is_green_on_a_store_that_keeps_the_contract() -> None:
         LosesDeadLetters,
         MovesKeysThatAreSetAgain,
         PutsNackedRecordsLast,
-        ReusesIds,
+        ScansByKey,
     ],
 )
 def test_the_machine_is_red_on_a_broken_store(store: type[KeptStore]) -> None:

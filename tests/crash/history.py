@@ -64,10 +64,10 @@ def _steps(op: Op, id: int) -> tuple[Step, ...]:
     if isinstance(op, Update):
         return (Step(claim.id, lambda old: _shape(old, claim)._replace(payload=op.payload)),)
     if isinstance(op, Nack) and op.dead is not None:
-        letter = {"queue": dead_queue(claim.queue), "note": op.dead}
-        return (Step(claim.id, lambda old: None if old is None else _shape(old, claim)._replace(**letter)),)
+        name, note = dead_queue(claim.queue), op.dead
+        return (Step(claim.id, lambda old: old and _shape(old, claim)._replace(queue=name, note=note)),)
     if isinstance(op, Nack) and op.not_before:
-        return (Step(claim.id, lambda old: None if old is None else _shape(old, claim)._replace(delayed=True)),)
+        return (Step(claim.id, lambda old: old and _shape(old, claim)._replace(delayed=True)),)
     return ()
 
 
@@ -98,7 +98,7 @@ class Player:
             raise
         end = len(self.disk.actions)
         steps = tuple(step for op, id in zip(ops, ids, strict=True) for step in _steps(op, id))
-        lazy = all(isinstance(op, Ack) and op.lazy or isinstance(op, Nack) and not _steps(op, 0) for op in ops)
+        lazy = all(op.lazy if isinstance(op, Ack) else isinstance(op, Nack) and not _steps(op, 0) for op in ops)
         self.commits.append(Commit(begin, end, steps, lazy))
         if self.power and not lazy:
             self.syncs.append((begin, end))
@@ -154,11 +154,11 @@ class Player:
             for step in commit.steps:
                 if fate is not Fate.NEVER:
                     known.setdefault(step.subject, []).append((step, fate))
-        found = [f"{subject} was never put" for subject in view.things if subject not in known]
+        found = [f"{subject!r} was never put" for subject in view.things if subject not in known]
         for subject, steps in known.items():
             allowed = _outcomes(steps)
             if view.things.get(subject) not in allowed:
-                found.append(f"{subject} is {view.things.get(subject)}; it may be {allowed}")
+                found.append(f"{subject!r} is {view.things.get(subject)!r}; it may be {allowed!r}")
         return found + self._torn_commits(view, fates, known)
 
     def _torn_commits(

@@ -90,6 +90,7 @@ def check(player: Player, fates: list[Fate], state: State, ruins: Ruins) -> None
         view = look(directory)
         problems = player.problems(view, fates)
         assert not problems, problems
+        assert not list(directory.glob("*.tmp")), "what was being written is still there"
         _check_order(view)
         assert look(directory) == view, "a second recovery sees something else"
         if (directory / "checkpoint").exists():

@@ -1,9 +1,9 @@
 """What could be on the disk after a crash, worked out from what a `FaultyDisk` remembers.
 
-The model of a power cut is that of a drive with sectors of 512 bytes under a filesystem that promises what fsync says and
-nothing else: each sector of a file has the content of any moment since its last sync, each change of a file's size
-and each change of the directory since its sync happened or did not, all of that in any combination. A state is
-the names of a directory with their contents.
+The model of a power cut is that of a drive with sectors of 512 bytes under a filesystem that promises what fsync says
+and nothing else: each sector of a file has the content of any moment since its last sync, each change of a file's
+size and each change of the directory since its sync happened or did not, all of that in any combination. A state
+is the names of a directory with their contents.
 """
 
 from __future__ import annotations

@@ -60,11 +60,21 @@ def test_a_crash_in_the_middle_of_recovery(workload: str, tmp_path: Path) -> Non
             _crash_again(state, ruins, rng)
 
 
+def test_a_crash_while_segments_that_are_done_with_are_removed(tmp_path: Path) -> None:
+    """The checkpoint is there, and several segments that it has no need of: they go one by one."""
+    player, ruins = record(tmp_path / "store", "unpinning", PROCESS), Ruins(tmp_path / "ruins")
+    removals = [at for at, action in enumerate(player.disk.actions) if action.kind == "unlink"]
+    assert len(removals) > 1
+    _crash_again(Snapshot(player.disk, removals[0]).killed(), ruins, random.Random(5))
+
+
 def _crash_again(state: State, ruins: Ruins, rng: random.Random) -> None:
     with ruins.build(state) as directory:
         disk = FaultyDisk(str(directory))
         view = look(directory, disk)
     for crash in range(1, len(disk.actions) + 1):
         for again in distinct(Snapshot(disk, crash).power_cut(rng, SAMPLES)):
+            with ruins.build({name: data for name, data in again.items() if name != "checkpoint"}) as directory:
+                assert look(directory) == view, f"without a checkpoint it is something else: {disk.actions}"
             with ruins.build(again) as directory:
-                assert look(directory) == view, f"a crash in the middle of recovery changed what is there: {disk.actions}"
+                assert look(directory) == view, f"a crash in the middle of recovery changed it: {disk.actions}"

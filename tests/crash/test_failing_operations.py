@@ -1,4 +1,4 @@
-"""Each call on the disk that a program causes fails once: the error says so, memory and disk agree, and work goes on."""
+"""Each call on the disk that a program causes fails once: it is told, memory and disk agree, and work goes on."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ from pqadapters.stores.segment import SegmentStore
 
 from .faulty import SYNCS, FaultyDisk
 from .history import FAR, NOBODY_KNOWS, Fate, Player, View
-from .promises import POWER, QUEUES, TABLES, Ruins, contents, die, look
+from .promises import POWER, Ruins, contents, die, look
+from .workloads import QUEUES, TABLES
 
 KINDS = ("create", "write", "truncate", "allocate", "rename", "unlink", *SYNCS)
 
@@ -91,18 +92,20 @@ def die_quietly(player: Player) -> None:
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("code", [errno.ENOSPC, errno.EIO], ids=["ENOSPC", "EIO"])
 def test_i2_a_call_that_fails(kind: str, code: int, tmp_path: Path) -> None:
-    ruins = Ruins(tmp_path / "ruins")
+    ruins, poisonings = Ruins(tmp_path / "ruins"), 0
     for place in _places(kind, tmp_path):
         directory = tmp_path / f"store-{place}"
         player = _start(directory)
         player.disk.fail(kind, place, code)
         poisoned = _play(player, directory, code, ruins)
         assert not poisoned or kind in SYNCS or kind == "truncate"
+        poisonings += poisoned
         if poisoned:
             _reopen(player, directory)
         else:
             _agree(player, directory, ruins)
             die_quietly(player)
+    assert poisonings or kind not in SYNCS, "a sync failed, and work went on"
 
 
 def _play(player: Player, directory: Path, code: int, ruins: Ruins) -> bool:
@@ -111,14 +114,22 @@ def _play(player: Player, directory: Path, code: int, ruins: Ruins) -> bool:
         try:
             turn()
         except DiskError as error:
-            assert isinstance(error, OSError)
-            assert (error.errno, error.filename) == (code, str(directory))
-            assert str(directory) in str(error)
+            _check_error(error, code, directory)
             _agree(player, directory, ruins)
         except StorePoisoned as error:
-            assert str(directory) in str(error)
+            _check_message(error, directory)
             return True
     return False
+
+
+def _check_error(error: DiskError, code: int, directory: Path) -> None:
+    assert isinstance(error, OSError)
+    assert (error.errno, error.filename) == (code, str(directory))
+    _check_message(error, directory)
+
+
+def _check_message(error: Exception, directory: Path) -> None:
+    assert str(directory) in str(error)
 
 
 def _agree(player: Player, directory: Path, ruins: Ruins) -> None:
@@ -133,7 +144,8 @@ def _agree(player: Player, directory: Path, ruins: Ruins) -> None:
 def _reopen(player: Player, directory: Path) -> None:
     """A poisoned store refuses everything and syncs nothing more; opened again it serves what was acknowledged."""
     syncs = [player.disk.count(kind) for kind in SYNCS]
-    for call in (lambda: player.put(1), lambda: player.claim(), lambda: player.store.depth("q"), player.store.checkpoint):
+    store = player.store
+    for call in (lambda: player.put(1), lambda: player.claim(), lambda: store.depth("q"), store.checkpoint):
         with pytest.raises(StorePoisoned):
             call()
     player.store.close()
@@ -166,7 +178,7 @@ def test_an_opening_that_fails_can_be_tried_again(kind: str, tmp_path: Path) -> 
             try:
                 look(directory, disk)
             except DiskError as error:
-                assert (error.errno, error.filename) == (errno.EIO, str(directory))
+                _check_error(error, errno.EIO, directory)
             assert look(directory) == expected
 
 
@@ -181,6 +193,27 @@ def test_a_write_that_fails_leaves_no_trace_behind_later_ones(tmp_path: Path) ->
         player.disk.refuse = None
         player.put(1, size=30)
         _agree(player, tmp_path / "store", Ruins(tmp_path / f"ruins-{times}"))
+    die_quietly(player)
+
+
+def test_i2_a_write_that_fails_although_all_was_written(tmp_path: Path) -> None:
+    """Or a signal handler that raises behind it: whoever got the error finds nothing of it, after SIGKILL either."""
+    player = _start(tmp_path / "store")
+    player.put(1)
+
+    class Interrupted(FaultyDisk):
+        def write(self, fd: int, data: bytes, offset: int) -> None:
+            super().write(fd, data, offset)
+            if b"interrupted" in data:
+                raise KeyboardInterrupt
+
+    player.disk.__class__ = Interrupted
+    for ops in ([Put("q", b"interrupted")], [Put("q", b"interrupted"), Set("t", b"k", b"v")]):
+        with pytest.raises(KeyboardInterrupt):
+            player.store.commit(*ops)
+        _agree(player, tmp_path / "store", Ruins(tmp_path / f"ruins-{len(ops)}"))
+    player.put(1)
+    _agree(player, tmp_path / "store", Ruins(tmp_path / "ruins"))
     die_quietly(player)
 
 

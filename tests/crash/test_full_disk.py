@@ -126,8 +126,11 @@ class FullDisk(Disk):
         self._directory = directory
         self.capacity = capacity
 
+    def used(self) -> int:
+        return sum(os.stat(file).st_size for file in self._directory.glob("*/*"))
+
     def _left(self) -> int:
-        return self.capacity - sum(os.stat(file).st_size for file in self._directory.glob("*/*"))
+        return self.capacity - self.used()
 
     def write(self, fd: int, data: bytes, offset: int) -> None:
         grows = offset + len(data) - self.size(fd)
@@ -147,7 +150,7 @@ def test_a_disk_with_a_limit_anywhere(tmp_path: Path) -> None:
     with SegmentStore(tmp_path / "q", durability="process", segment_bytes=1 << 16, disk=disk) as store:
         count = put_until_full(store, 40)
         assert count > 1000
-        disk.capacity = 0  # and others take what is left
+        disk.capacity = disk.used()  # and others take what is left
         drain(store, count // 2)
         assert [record.payload[:8] for record in store.browse("q")] == [b"%08d" % n for n in range(count // 2, count)]
         disk.capacity = 1 << 20

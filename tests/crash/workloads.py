@@ -90,7 +90,21 @@ def emptying(player: Player) -> None:
     player.put(1)
 
 
+def unpinning(player: Player) -> None:
+    """Several segments die at once, and one has the acknowledgements for the one before it."""
+    player.put(1)
+    player.put(3, size=900)
+    pin, *others = player.claim(4)
+    player.put(1, size=900, queue="r")
+    player.checkpoint()
+    for claim in others:
+        player.commit(Ack(claim))
+    player.put(6, size=900, queue="r")
+    player.commit(Ack(pin), *(Ack(claim) for claim in player.claim(9, "r")))
+    player.put(1)
+
+
 WORKLOADS: dict[str, Callable[[Player], None]] = {
     function.__name__: function
-    for function in (puts_and_acks, batches, tables, letters, closing, rolling, emptying)
+    for function in (puts_and_acks, batches, tables, letters, closing, rolling, emptying, unpinning)
 }

@@ -15,7 +15,7 @@ MakeFiles = Callable[[int], list[str]]
 
 @pytest.fixture
 def make_files(tmp_path: Path) -> MakeFiles:
-    """Files with a few identifiers each, one of them not Python and one not text."""
+    """Files with a few identifiers each; but the first is not Python, and the end of the second is not text."""
     directory = tmp_path / "sources"
     directory.mkdir()
 
@@ -25,7 +25,7 @@ def make_files(tmp_path: Path) -> MakeFiles:
         for number, path in enumerate(paths):
             path.write_text(f"import os\n\ndef function{number % 7}(x):\n    return os.path.join(x, {number!r})\n")
         paths[0].write_text("x = (\n")
-        paths[1].write_bytes(b"\xff\xfe\n")
+        paths[1].write_bytes(b"\n" * 3 + b"\xff\n")
         return [str(path) for path in paths]
 
     return make

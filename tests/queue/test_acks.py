@@ -12,7 +12,7 @@ import pytest
 from pqadapters.errors import LeaseLost
 from pqadapters.stdlib import _held
 from pqadapters.stdlib.queue import Empty, Queue
-from pqadapters.store import Ack, Store
+from pqadapters.store import Ack, State, Store
 from pqadapters.stores.memory import MemoryStore
 
 from .background import Background, Watched, in_thread
@@ -182,8 +182,9 @@ def test_task_done_of_an_equal_item_finds_the_callers_own_first(place: Place) ->
     in_thread(q.get)
     q.get()
     q.get()
+    first, _, third = (record.id for record in q._line.store.browse("default", state=State.CLAIMED))
     q.task_done("a")
-    assert [value for _, _, value in q._line.held.pop(q._line.held.snapshot())] == ["a", "b"]
+    assert [id for _, id in q._line.held.snapshot()] == [first, third]
     with pytest.raises(ValueError, match="nobody holds 'x'"):
         q.task_done("x")
 
@@ -278,6 +279,7 @@ def test_under_get_a_record_whose_lease_ran_out_is_somebody_elses(place: Place, 
     first = next(iter(store.browse("default"))).id
     assert (q.get_many(2) if many else [q.get()]) == [1]
     assert robbed
+    assert q.unfinished_tasks == 3
 
 
 def test_task_done_after_the_lease_ran_out_says_so(place: Place) -> None:
@@ -384,6 +386,24 @@ def test_a_failed_ack_leaves_the_item_with_its_holder(place: Place) -> None:
     assert q.unfinished_tasks == 1
     q.task_done()
     assert q.unfinished_tasks == 0
+    assert left(place) == []
+
+
+def test_after_a_failed_ack_the_oldest_is_still_the_oldest(place: Place) -> None:
+    q: Queue[int] = Queue(store=place.open())
+    q.put_many(range(2))
+    q.get_many(2)
+    commit = q._line.commit
+
+    def broken(*ops: Any, **options: Any) -> Any:
+        raise OSError(5, "EIO")
+
+    q._line.commit = broken
+    with pytest.raises(OSError, match="EIO"):
+        q.task_done()
+    q._line.commit = commit
+    q.task_done()
+    assert left(place) == [1]
 
 
 def test_an_interruption_behind_the_claim_gives_it_back(place: Place) -> None:

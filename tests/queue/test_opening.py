@@ -9,7 +9,6 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import StoreClosed, StoreRefused
-from pqadapters.opening import open_path
 from pqadapters.stdlib import queue as durable
 from pqadapters.stdlib.queue import Queue, SimpleQueue
 from pqadapters.stores.memory import MemoryStore
@@ -120,14 +119,17 @@ def test_two_queues_on_one_path_in_one_process_share_it(tmp_path: Path) -> None:
 
 
 def test_a_hook_that_fails_in_the_constructor_lets_go_of_the_store(tmp_path: Path) -> None:
+    stores = []
+
     class Fails(Queue[int]):
         def _init(self, maxsize: int) -> None:
+            stores.append(self._line.store)
             raise LookupError("no")
 
     with pytest.raises(LookupError):
         Fails(path=tmp_path)
-    before = open_path(tmp_path)
-    before.close()
+    with pytest.raises(StoreClosed):
+        stores[0].depth("default")
 
 
 def test_a_users_own_serializer(tmp_path: Path) -> None:

@@ -10,7 +10,7 @@ import pytest
 
 from pqadapters.errors import NotSerializable, RankError
 from pqadapters.stdlib.queue import Empty, Full, PriorityQueue
-from pqadapters.store import Capabilities, Store
+from pqadapters.store import Capabilities, Put, Store
 from pqadapters.stores.memory import MemoryStore
 
 from .background import Background, Watched
@@ -185,3 +185,21 @@ def test_unserialisable_items_with_a_rank_are_refused(store: Store) -> None:
     with pytest.raises(NotSerializable):
         q.put((1, lambda: None))
     assert q.empty()
+
+
+def test_what_is_put_through_the_view_must_be_comparable_too(store: Store) -> None:
+    q: PriorityQueue[Any] = PriorityQueue(store=store)
+    q.put(Job(1))
+    with pytest.raises(TypeError, match="'<' not supported"):
+        q.queue.append("text")
+    assert list(q.queue) == [Job(1)]
+
+
+def test_poison_among_what_is_ordered_in_memory_is_a_dead_letter(store: Store) -> None:
+    q: PriorityQueue[Any] = PriorityQueue(store=store)
+    store.commit(Put("default", b"no pickle"))
+    q.put(Job(1))
+    assert q.get_nowait() == Job(1)
+    (letter,) = q.dead_letters()
+    assert letter.item == b"no pickle"
+    assert store.depth("default").claimed == 1

@@ -169,15 +169,26 @@ def test_a_hook_that_drops_without_saying_so_leaves_a_task_as_by_the_standard_li
 
 
 def test_a_size_of_its_own_bounds_the_queue(store: Store) -> None:
-    q = Weighed(4, store=store)
+    watched = Watched(store)
+    q = Weighed(4, store=watched)
     q.put("abc")
     q.put("d")
     with pytest.raises(Full):
         q.put_nowait("e")
     putter = Background(lambda: q.put("e"))
+    while not q.not_full.waiting:
+        assert putter.thread.is_alive()
     assert q.get() == "abc"
     putter.result()
     assert q.qsize() == 2
+    assert not watched.waiting.is_set(), "the store can't know when there is room"
+
+
+def test_a_hooked_queue_that_holds_more_than_maxsize_takes_no_more(place: Place) -> None:
+    Uppercase(store=place.open()).put_many("abc")
+    q = Uppercase(2, store=place.restart())
+    with pytest.raises(Full):
+        q.put_nowait("d")
 
 
 @pytest.mark.parametrize("kind", [SetQueue, AllItsOwn])

@@ -96,7 +96,9 @@ def test_the_idiom_of_waiting_on_all_tasks_done(store: Store) -> None:
     assert joiner.result() == 0
 
 
-def test_a_single_wait_on_all_tasks_done_wakes_for_the_last_one_only(store: Store) -> None:
+def test_a_single_wait_on_all_tasks_done_wakes_for_the_last_one_only(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
     q: Queue[int] = Queue(store=store)
     q.put_many(range(2))
     q.get_many(2)
@@ -108,12 +110,17 @@ def test_a_single_wait_on_all_tasks_done_wakes_for_the_last_one_only(store: Stor
             assert q.all_tasks_done.wait(PATIENCE)
         return q.unfinished_tasks
 
+    woken = []
+    notify = q.all_tasks_done.notify
+    monkeypatch.setattr(q.all_tasks_done, "notify", lambda n: (woken.append(q._line.unfinished()), notify(n)))
     joiner = Background(join_with_timeout)
     ready.wait()
+    with q.mutex:
+        assert q.all_tasks_done.waiting == 1
     q.task_done()
-    assert joiner.thread.is_alive()
     q.task_done()
     assert joiner.result() == 0
+    assert woken == [0]
 
 
 @pytest.mark.parametrize("put", [lambda q: q.put(1), lambda q: q.put_many([1, 2])], ids=["put", "put_many"])
@@ -220,3 +227,29 @@ def test_the_idiom_of_putting_by_hand(store: Store) -> None:
     q.join()
     q.put(2)
     assert q.unfinished_tasks == 1
+
+
+def test_a_put_between_a_look_and_the_wait_is_not_missed(store: Store) -> None:
+    """Who holds the mutex may be about to wait: the put that comes then notifies as soon as it can have the mutex."""
+    stored = threading.Event()
+
+    class Tells(Watched):
+        def commit(self, *ops: Any, **options: Any) -> Any:
+            result = super().commit(*ops, **options)
+            stored.set()
+            return result
+
+    q: Queue[int] = Queue(store=Tells(store))
+    looked = threading.Event()
+
+    def wait() -> bool:
+        with q.not_empty:
+            assert not q._qsize()
+            looked.set()
+            stored.wait()
+            return q.not_empty.wait(PATIENCE)
+
+    waiter = Background(wait)
+    looked.wait()
+    q.put(1)
+    assert waiter.result()

@@ -60,7 +60,7 @@ def write(log: Log, catalog: Catalog, keep: list[Segment]) -> int:
 
 
 def remove(log: Log) -> None:
-    """Remove the checkpoint: there is no space for a new one, or it isn't true any more. Raises OSError, StorePoisoned."""
+    """Remove the checkpoint: no space for a new one, or it isn't true any more. Raises OSError, StorePoisoned."""
     try:
         log.disk.unlink(os.path.join(log.directory, CHECKPOINT))
     except FileNotFoundError:
@@ -148,7 +148,8 @@ def read(directory: str) -> Saved | None:
         start = _HEAD.size + length
         head = json.loads(data[_HEAD.size : start])
         small = [head[name] for name in ("segment", "offset", "next")]
-        if not all(type(number) is int and 0 < number < 1 << 63 for number in (*small, *(s[0] for s in head["segments"]))):
+        numbers = [*small, *(entry[0] for entry in head["segments"])]
+        if not all(type(number) is int and 0 < number < 1 << 63 for number in numbers):
             return None
         return Saved(head, memoryview(data)[start:-4], bytes.fromhex(head["store"]), *small)
     except Exception:  # whatever it holds: it is a shortcut, and there is the long way
@@ -188,13 +189,19 @@ def load(saved: Saved, log: Log, catalog: Catalog, segments: list[Segment]) -> N
         _load_largest(catalog, head["largest"], log, listed)
     log.next = saved.next
     log.synced = log.next - 1
-    log.live_bytes = head["live_bytes"]
+    log.live_bytes = _number(head["live_bytes"])
+
+
+def _number(value: object) -> int:
+    if not isinstance(value, int) or value < 0:
+        raise ValueError(f"{value!r} is no number of bytes")
+    return value
 
 
 def _load_queues(head: dict[str, Any], body: memoryview, at: int, catalog: Catalog, listed: set[int]) -> int:
     for number, name, named, size, count, is_ranked, ranked, delayed in head["queues"]:
         queue = catalog.add_queue(name, number, named)
-        queue.bytes = size
+        queue.bytes = _number(size)
         ids = array("Q")
         ids.frombytes(body[at : at + 8 * count])
         at += 8 * count

@@ -76,6 +76,8 @@ def ack(core: Core, op: Ack, owner: object) -> None:
         raise lease_lost(claim)
     if log.tail.end + format.ACK_FRAME > log.ack_room:
         core.tidy_locked()
+        if claim.id not in queue.claimed:  # it was found damaged while space was given back
+            raise lease_lost(claim)
         space.make_room(log, catalog, format.ACK_FRAME, (), shrinks=True)
     tail = log.tail
     frame = format.encode_ack(log.next, claim.id, tail.seed)
@@ -113,7 +115,10 @@ def carry_out(core: Core, ops: tuple[Op, ...], owner: object) -> tuple[tuple[int
     first, offsets = 0, [0] * len(draft.frames)
     if draft.frames:
         if log.tail.end + draft.size > log.put_room:
+            healed = len(core.damage)
             core.tidy_locked()
+            if len(core.damage) != healed:  # what was planned may be gone
+                return carry_out(core, ops, owner)
         space.make_room(log, core.catalog, draft.size, tuple(draft.numbers), draft.shrinks)
         first, offsets = _write(core, draft)
         results = [first + at if at >= 0 else 0 for at in draft.results]

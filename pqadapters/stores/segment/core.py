@@ -295,6 +295,7 @@ class Core:
     def abandon(self) -> None:
         """In a forked child: let go of the lock's descriptor, which would hold the lock beyond the parent's death."""
         self.lock = threading.RLock()  # another thread of the parent may have held the old one
+        self.catalog.relock(self.lock)
         self.inside = False
         self.deferred = []
         self.log.trouble = StoreForked(

@@ -10,6 +10,7 @@ from . import checkpoint, format
 from .log import Log, Segment
 from .scan import scan
 
+
 def quarantine(log: Log, damage: Damage) -> Damage:
     """Copy the damaged bytes to a file of their own beside the segments, where there are any. Raises OSError.
 
@@ -53,18 +54,14 @@ def _write_copy(log: Log, target: str, data: bytes) -> None:
 
 
 def pad(log: Log, segment: Segment, start: int, end: int, number: int, *, damaged: bool) -> None:
-    """Overwrite bytes that are no frame by a PAD frame; they have been copied if they are `damaged`. Raises OSError.
-
-    Zeros come first, so that a crash in between leaves what looks like a crash (`scan.never_written`).
-    """
+    """Overwrite bytes that are no frame by a PAD frame; they have been copied if they are `damaged`. Raises OSError."""
     flags = 0 if damaged else format.WHOLE
     size = max(end - start, format.FRAME_COST)
     frame = format.encode_frame(format.PAD, flags, number, bytes(size - format.FRAME_COST), segment.seed)
     fd = log.disk.open(segment.path)
     try:
-        for data in (bytes(size), frame):
-            log.disk.write(fd, data, start)
-            log.disk.sync(fd)
+        log.disk.write(fd, frame, start)
+        log.disk.sync(fd)
     finally:
         log.disk.close(fd)
 
@@ -81,6 +78,8 @@ def heal(log: Log, segment: Segment, offset: int) -> tuple[Damage, list[int]]:
     damage = quarantine(log, Damage(segment.path, start, end - start, reason))
     ids = [segment.base + at for at, place in enumerate(segment.index) if start <= place < end or place == offset]
     ids += [id for id, place in segment.guests.items() if start <= place < end or place == offset]
+    if segment is log.tail:
+        log.mark_here()
     checkpoint.remove(log)
     if end > start:
         pad(log, segment, start, end, number, damaged=True)
@@ -88,7 +87,7 @@ def heal(log: Log, segment: Segment, offset: int) -> tuple[Damage, list[int]]:
 
 
 def _region(segment: Segment, data: bytes, offset: int) -> tuple[int, int, int]:
-    """Start and end of the bytes around `offset` that are no frame, and the number for a PAD; empty where all is healthy."""
+    """Start and end of the bytes around `offset` that are no frame (empty if all is healthy), and a PAD's number."""
     found = scan(data, format.DATA, segment.seed, segment.base)
     for region in found.regions:
         if region.start <= offset < region.end:

@@ -211,10 +211,13 @@ class Log:
     def refused(self, error: OSError, what: str) -> DiskError:
         """The error for a system call that failed: what it was about, and what to do."""
         if error.errno in NO_SPACE:
-            advice = "free some space there, or drain the queue: acknowledging works on a full disk, and gives space back"
+            advice = (
+                "free some space there, or drain the queue: acknowledging works on a full disk, and gives space back"
+            )
         else:
             advice = "see the system's log; nothing of this call was stored"
-        return DiskError(error.errno, f"can't {what} the store: {os.strerror(error.errno or 0)}; {advice}", self.directory)
+        message = f"can't {what} the store: {os.strerror(error.errno or 0)}; {advice}"
+        return DiskError(error.errno, message, self.directory)
 
     def poison(self, error: BaseException, why: str) -> StorePoisoned:
         """From now on nothing goes: what is on the disk is known to nobody until the store is opened again."""
@@ -386,16 +389,26 @@ class Log:
         finally:
             lock.acquire()
 
-    def _mark_synced(self, tail: Segment, end: int) -> None:
+    def _mark_synced(self, tail: Segment, end: int) -> int:
         """Say behind the last frame how far the log is known to be whole; the next frame is written over it.
 
         With the mark in place, damage to the last record is told from a record that was never finished.
+        Its size; 0 where there is no room for it.
         """
         size = format.FRAME_COST + format.SYNC_FIELDS.size
         if tail is self.tail and self.trouble is None and tail.end + size <= self.put_room:
             mark = format.encode_frame(format.SYNC, format.WHOLE, self.next, format.SYNC_FIELDS.pack(end), tail.seed)
             with contextlib.suppress(OSError):
                 self.disk.write(tail.fd, mark, tail.end)
+                return size
+        return 0
+
+    def mark_here(self) -> None:
+        """Sync the tail, with the mark: for who is about to remove the checkpoint, which says the same."""
+        self.sync_here()
+        if self._mark_synced(self.tail, self.tail.end):
+            self.synced -= 1  # the mark isn't yet
+            self.sync_here()
 
     # Space
 
@@ -451,6 +464,8 @@ class Log:
         tail = self.tail
         if self.trouble is None:
             with contextlib.suppress(OSError):
-                self.disk.truncate(tail.fd, min(self._allocated, tail.end + (self._reserve(0) if self.live else 0)))
+                mark = self._mark_synced(tail, tail.end) if self.synced >= self.next - 1 else 0
+                reserve = self._reserve(0) if self.live else 0
+                self.disk.truncate(tail.fd, min(self._allocated, tail.end + max(mark, reserve)))
                 self.disk.sync(tail.fd)
         self.close_files()

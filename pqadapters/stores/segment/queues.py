@@ -243,6 +243,12 @@ class Catalog:
         found = self.queues.get(name)
         return found if found is not None else self.add_queue(name, self._number(name, Queue))
 
+    def relock(self, lock: threading.RLock) -> None:
+        """In a forked child: another lock, and nobody waits."""
+        self._lock = lock
+        for queue in list(self.queues.values()):
+            queue.takers, queue.watchers = Gate(lock), Gate(lock)
+
     def known_queue(self, name: str) -> Queue | None:
         """The queue of that name, if it was ever mentioned; also one whose name damage took."""
         found = self.queues.get(name)

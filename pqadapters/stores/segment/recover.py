@@ -69,6 +69,7 @@ class _Recovery:
         self._damage: list[Damage] = []
         self._fixes: list[_Fix] = []
         self._superseded: list[int] = []
+        self._blank: list[str] = []
         self._headers_by_number = self._headers()
         self._store = self._store_id(self._headers_by_number)
         if self._saved is not None and self._saved.store != self._store:
@@ -90,7 +91,7 @@ class _Recovery:
         return self._log, self._damage
 
     def _go_on(self) -> bool:
-        """From where the checkpoint ends; False where there is none that can be relied on, and nothing has been changed."""
+        """From where the checkpoint ends; False where there is none to rely on, and nothing has been changed."""
         saved = self._saved
         if saved is None or not saved.numbers or any(self._headers_by_number.get(n) is None for n in saved.numbers):
             return False
@@ -133,7 +134,7 @@ class _Recovery:
             if found[number] is None and self._is_blank(path):
                 del found[number], self._files[number]
                 self._report(path, 0, 0, "there is nothing in it")  # its header was synced before it had its name
-                self._disk.unlink(path)
+                self._blank.append(path)
         return found
 
     @staticmethod
@@ -147,8 +148,8 @@ class _Recovery:
         if not ids and not saved and headers:
             path = next(iter(self._files.values()))
             raise StoreRefused(
-                f"{path} is no segment that can be read: both copies of its header are damaged, and no other file tells "
-                "which store it is from. Nothing was changed; move the file elsewhere to begin with an empty store"
+                f"{path} is no segment that can be read: both copies of its header are damaged, and no other "
+                "file tells which store it is from. Nothing was changed; move it elsewhere to begin with an empty store"
             )
         own = next(iter([id for id in saved if id in ids] or ids or saved), os.urandom(16))
         for number, header in headers.items():
@@ -252,7 +253,9 @@ class _Recovery:
         self._fixes.append(_Fix(segment, start, segment.end, segment.next - 1, True))
         self._log.next = max(self._log.next, segment.next)
 
-    def _finish_segment(self, segment: Segment, data: bytes, found: Scan, replay: Replay, last: bool, marked: int) -> None:
+    def _finish_segment(
+        self, segment: Segment, data: bytes, found: Scan, replay: Replay, last: bool, marked: int
+    ) -> None:
         """See to what follows the last frame: a commit without its end, a torn tail, damage."""
         following = None if last else self._base_after(segment.number)
         missing = max(0, following - segment.next) if following is not None else 0
@@ -266,7 +269,8 @@ class _Recovery:
             self._cut(segment, first)
         if damaged:
             length = max(0, found.rest - segment.end)
-            self._report(segment.path, segment.end, length, "no record can be read there" if length else "it is cut short")
+            reason = "no record can be read there" if length else "it is cut short"
+            self._report(segment.path, segment.end, length, reason)
             self._pad_end(segment, segment.end, max(found.rest, marked if last else 0), missing)
 
     def _base_after(self, number: int) -> int | None:
@@ -293,6 +297,8 @@ class _Recovery:
         for segment in log.segments:
             if self._headers_by_number[segment.number] is None:
                 self._write_header(segment)
+        for path in self._blank:
+            self._disk.unlink(path)
         for number in self._superseded:  # they were dead when the checkpoint was written
             self._disk.unlink(self._files[number])
             log.sync_directory()  # each before the next, as in Log.drop

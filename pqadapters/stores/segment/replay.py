@@ -58,7 +58,7 @@ class Replay:
             segment.end = frame[3] + frame[4] + format.FRAME_COST
 
     def _interrupt(self, segment: Segment, data: bytes, lost: bool) -> None:
-        """Frames are missing here. What stood before them in an unfinished commit counts only if damage took the rest."""
+        """Frames are missing here. What stood before them in an open commit counts only if damage took the rest."""
         group, self._group = self._group, []
         self._maimed = lost
         if lost:
@@ -161,7 +161,8 @@ class Replay:
             return known
         fields = self._reader.record(id)
         extra = self._catalog.extra.get(id)
-        return _Known(self._queue(extra.queue if extra is not None and extra.queue else fields.queue), len(fields.payload))
+        number = extra.queue if extra is not None and extra.queue else fields.queue
+        return _Known(self._queue(number), len(fields.payload))
 
     def _gone(self, id: int) -> None:
         """The record is acknowledged, or stands elsewhere from now on."""

@@ -26,7 +26,7 @@ class Scan(NamedTuple):
 
 
 def scan(data: bytes, at: int, seed: int, expected: int) -> Scan:
-    """All frames from `data[at]` on, the first of which has the number `expected`, or a later one where bytes are damaged.
+    """All frames from `data[at]` on. The first has the number `expected`, or a later one where bytes are damaged.
 
     Frames with lower numbers are part of a payload; those with numbers too high for what may have stood before them are
     from another place. A PAD is neither: it may stand for more than it has room for.

@@ -1,0 +1,414 @@
+"""Damaged files: everything undamaged is served, what isn't is counted, told once and kept aside (I8)."""
+
+from __future__ import annotations
+
+import logging
+import random
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+
+import pytest
+
+from pqadapters.durability import Durability
+from pqadapters.errors import LeaseLost, StoreRefused
+from pqadapters.store import Ack, Damage, Put, Set
+from pqadapters.stores.segment import SegmentStore, format, space
+
+from .faulty import FaultyDisk
+from .promises import POWER, PROCESS, Ruins, contents, die
+from .states import Snapshot, State, distinct
+
+LOGGER = "pqadapters.stores.segment"
+
+
+class Original(NamedTuple):
+    """A healthy store: its files, what is in it, and where each live record stands."""
+
+    files: State
+    records: dict[int, bytes]
+    keys: dict[bytes, bytes]
+    places: dict[int | bytes, tuple[str, int, int]]  #: of an id or a key: file, start and end of its frame
+
+
+def _original(directory: Path, durability: Durability, *, closed: bool, size: int = 60) -> Original:
+    directory.mkdir()
+    disk = FaultyDisk(str(directory))
+    store = SegmentStore(directory, durability=durability, segment_bytes=4096, disk=disk)
+    for n in range(120):
+        store.commit(Put("q", b"%d " % n + bytes(i * n % 255 + 1 for i in range(size))))
+        if n % 3 == 0:
+            store.commit(*map(Ack, store.claim("q", ids=[store.commit(Put("q", b"done %d" % n))[0]])))
+        if n % 10 == 0:
+            store.commit(Set("t", b"%d" % n, b"value %d" % n * 5))
+    records = {record.id: record.payload for record in store.browse("q")}
+    keys = dict(store.scan("t"))
+    log, table = store._core.log, store._core.catalog.tables["t"]
+    ids: dict[int | bytes, int] = {**{id: id for id in records}, **{key: table.keys[key].id for key in keys}}
+    places = {}
+    for subject, id in ids.items():
+        segment, offset = log.locate(id) or (log.tail, 0)
+        length = format.FRAME.unpack(log.read(segment, offset, 16))[3] + format.FRAME_COST
+        places[subject] = (Path(segment.path).name, offset, offset + length)
+    if closed:
+        store.close()
+    else:
+        die(store)
+    return Original(contents(directory), records, keys, places)
+
+
+class Wound(NamedTuple):
+    """Bytes of a file that were changed; `data` is the file as it is now."""
+
+    name: str
+    start: int
+    end: int
+    data: bytes
+
+
+def _flip(name: str, data: bytes, rng: random.Random) -> Wound:
+    at = rng.randrange(len(data))
+    return Wound(name, at, at + 1, data[:at] + bytes([data[at] ^ rng.randrange(1, 256)]) + data[at + 1 :])
+
+
+def _overwrite(name: str, data: bytes, rng: random.Random) -> Wound:
+    start = rng.randrange(len(data))
+    end = min(len(data), start + rng.choice([1, 20, 200, 2000]))
+    fill = rng.choice([bytes(end - start), rng.randbytes(end - start), (format.MAGIC * end)[: end - start]])
+    return Wound(name, start, end, data[:start] + fill + data[end:])
+
+
+def _repeat(name: str, data: bytes, rng: random.Random) -> Wound:
+    """An older part of the file stands in a later place: healthy frames, where none belong."""
+    source, start = sorted((rng.randrange(format.DATA, len(data)), rng.randrange(format.DATA, len(data))))
+    part = data[source : source + rng.choice([100, 700])][: min(start - source, len(data) - start)]
+    return Wound(name, start, start + len(part), data[:start] + part + data[start + len(part) :])
+
+
+def _cut(name: str, data: bytes, rng: random.Random) -> Wound:
+    at = rng.randrange(len(data))
+    return Wound(name, at, len(data), data[:at])
+
+
+def _header(name: str, data: bytes, rng: random.Random) -> Wound:
+    """The first copy of the header, or both."""
+    end = rng.choice([format.HEADER_COPY, format.DATA])
+    return Wound(name, 0, end, rng.randbytes(end) + data[end:])
+
+
+WOUNDS = (_flip, _overwrite, _repeat, _cut, _header)
+
+
+def _segments(files: State) -> list[str]:
+    return sorted(name for name in files if name.endswith(".seg"))
+
+
+@pytest.mark.parametrize("wound", WOUNDS)
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "killed"])
+@pytest.mark.parametrize("durability", [POWER, PROCESS], ids=["power", "process"])
+def test_i8_damage_anywhere(
+    wound: Callable[[str, bytes, random.Random], Wound],
+    closed: bool,
+    durability: Durability,
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+) -> None:
+    original, ruins = _original(tmp_path / "store", durability, closed=closed), Ruins(tmp_path / "ruins")
+    rng = random.Random(f"{wound.__name__}{closed}")
+    names = _segments(original.files)
+    assert len(names) > 2
+    for _ in range(40):
+        name = rng.choice([*names, names[-1]])
+        hit = wound(name, original.files[name], rng)
+        if hit.data != original.files[name]:
+            unsynced = name == names[-1] and durability is PROCESS and not closed
+            files = {**original.files, name: hit.data}
+            if rng.random() < 0.3:
+                files.pop("checkpoint", None)
+            _examine(original, files, hit, ruins, caplog, told=not unsynced)
+
+
+def _examine(
+    original: Original, files: State, hit: Wound, ruins: Ruins, caplog: pytest.LogCaptureFixture, *, told: bool
+) -> None:
+    """Open damaged files and look for what must be there and what can't be."""
+    before = original.files[hit.name]
+    lost = {
+        subject
+        for subject, (name, start, end) in original.places.items()
+        if name == hit.name and hit.data[start:end] != before[start:end]
+    }
+    mark = before.rfind(format.MAGIC + bytes([format.SYNC]))  # without it nobody knows that there was more
+    told = told and ("checkpoint" in files or mark < 0 or hit.data[mark : mark + 28] == before[mark : mark + 28])
+    with ruins.build(files) as directory:
+        caplog.clear()
+        with caplog.at_level(logging.INFO, LOGGER):
+            records, keys, damage = _served(directory)
+        for id, payload in original.records.items():
+            assert id in lost or records.get(id) == payload, f"record {id} was not damaged, and is lost ({hit[:3]})"
+        for key, value in original.keys.items():
+            assert key in lost or keys.get(key) == value, f"key {key!r} was not damaged, and is lost ({hit[:3]})"
+        for id in records.keys() - original.records.keys():  # its acknowledgement was damaged
+            assert records[id].startswith(b"done"), f"{records[id]!r} was never put"
+        assert all(records.get(id, original.records.get(id)) == original.records.get(id) for id in original.records)
+        assert not lost & (records.keys() | keys.keys()), "a damaged record was served"
+        assert damage or not lost or not told, "damage that nobody tells of"
+        _check_kept(damage, files, caplog)
+        again = _served(directory)
+        assert again == (records, keys, ()), "the next opening finds something else"
+
+
+def _served(directory: Path) -> tuple[dict[int, bytes], dict[bytes, bytes], tuple[Damage, ...]]:
+    store = SegmentStore(directory, segment_bytes=4096, disk=FaultyDisk(str(directory)))
+    records = {record.id: record.payload for record in store.browse("q")}
+    keys = dict(store.scan("t"))
+    assert store.depth("q").ready == len(records), "the depth counts what isn't served"
+    damage = tuple(store.damage)
+    die(store)
+    return records, keys, damage
+
+
+def _check_kept(damage: tuple[Damage, ...], files: State, caplog: pytest.LogCaptureFixture) -> None:
+    """Each damage is in the log once, and its bytes are in a file."""
+    told = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert len(told) == len(damage)
+    for item in damage:
+        data = files[Path(item.path).name][item.offset : item.offset + item.length]
+        assert not item.length or Path(item.quarantine).read_bytes() == data
+
+
+@pytest.mark.parametrize("gone", ["first", "middle", "last", "all"])
+def test_i8_segments_that_are_gone(gone: str, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    original, ruins = _original(tmp_path / "store", POWER, closed=True), Ruins(tmp_path / "ruins")
+    names = _segments(original.files)
+    removed = {"first": names[:1], "middle": names[1:2], "last": names[-1:], "all": names}[gone]
+    files = {name: data for name, data in original.files.items() if name not in removed}
+    with ruins.build(files) as directory:
+        with caplog.at_level(logging.ERROR, LOGGER):
+            records, _, damage = _served(directory)
+        assert [(Path(item.path).name, item.reason) for item in damage] == [
+            (name, "the segment is missing") for name in removed
+        ]
+        assert len(caplog.records) == len(damage)
+        for id, payload in original.records.items():
+            assert original.places[id][0] in removed or records.get(id) == payload
+        assert _served(directory)[2] == ()
+        with SegmentStore(directory, segment_bytes=4096) as store:
+            (new,) = store.commit(Put("q", b"new"))
+            assert new > max(original.records), "an id was used again (I6)"
+        assert new in _served(directory)[0]
+
+
+@pytest.mark.parametrize("blank", [b"", bytes(5000)], ids=["empty", "zeros"])
+def test_i8_a_segment_without_a_byte(blank: bytes, tmp_path: Path) -> None:
+    original, ruins = _original(tmp_path / "store", POWER, closed=False), Ruins(tmp_path / "ruins")
+    for name in _segments(original.files):
+        with ruins.build({**original.files, name: blank}) as directory:
+            records, _, damage = _served(directory)
+            assert damage
+            assert all(records.get(id) == p for id, p in original.records.items() if original.places[id][0] != name)
+            assert _served(directory)[0] == records
+
+
+def test_a_damaged_checkpoint_costs_time_only(tmp_path: Path) -> None:
+    original, ruins = _original(tmp_path / "store", POWER, closed=True), Ruins(tmp_path / "ruins")
+    data, rng = original.files["checkpoint"], random.Random(0)
+    for make in (_flip, _overwrite, _cut, _repeat):
+        for _ in range(15):
+            files = {**original.files, "checkpoint": make("checkpoint", data + bytes(1024), rng).data}
+            with ruins.build(files) as directory:
+                records, keys, damage = _served(directory)
+                assert (records, keys, damage) == (original.records, original.keys, ())
+
+
+def test_i8_the_name_of_a_queue_is_damaged(tmp_path: Path) -> None:
+    """The number that stands for the name is made from it, so the records are found by the name all the same."""
+    original, ruins = _original(tmp_path / "store", POWER, closed=False), Ruins(tmp_path / "ruins")
+    files = dict(original.files)
+    files.pop("checkpoint", None)
+    for name in _segments(files):
+        for frame in (b"\x00q", b"\x01t"):
+            at = files[name].find(frame, format.DATA)
+            files[name] = files[name][: at + 1] + b"!" + files[name][at + 2 :]
+    with ruins.build(files) as directory:
+        records, keys, damage = _served(directory)
+        assert damage
+        assert (records, keys) == (original.records, original.keys)
+        assert _served(directory) == (records, keys, ())
+        (directory / "checkpoint").unlink()
+        assert _served(directory) == (records, keys, ())
+
+
+def _neighbours(directory: Path, inner: bytes) -> Iterator[tuple[State, int, bytes]]:
+    """A store with `inner` in the middle of a payload, with damage in each part of that record's frame."""
+    directory.mkdir()
+    store = SegmentStore(directory, segment_bytes=65536, disk=FaultyDisk(str(directory)))
+    store.commit(Put("q", b"before"))
+    (id,) = store.commit(Put("q", b"around " + inner + b" around"))
+    store.commit(Put("q", b"behind"))
+    store.commit(Put("q", b"last"))
+    segment, offset = store._core.log.locate(id) or (store._core.log.tail, 0)
+    die(store)
+    files = contents(directory)
+    name = Path(segment.path).name
+    for at in (offset, offset + 5, offset + 9, offset + 20, offset + 30):
+        data = files[name]
+        yield {**files, name: data[:at] + bytes([data[at] ^ 0x55]) + data[at + 1 :]}, id, inner
+
+
+@pytest.mark.parametrize("whose", ["another store's", "its own"])
+def test_frames_in_a_payload_are_never_taken_for_records(whose: str, tmp_path: Path) -> None:
+    """A backup of a segment is stored in a queue, and the record with it is damaged."""
+    ruins = Ruins(tmp_path / "ruins")
+    own = _original(tmp_path / "store", POWER, closed=False)
+    inner = own.files[_segments(own.files)[0]]
+    if whose == "its own":
+        _check_own_bytes(ruins)
+        return
+    for files, id, _ in _neighbours(tmp_path / "outer", inner):
+        with ruins.build(files) as directory:
+            records, _, damage = _served(directory)
+            assert sorted(records.values()) == [b"before", b"behind", b"last"]
+            assert len(damage) == 1
+            assert id not in records
+
+
+def _check_own_bytes(ruins: Ruins) -> None:
+    """The segment's own bytes are put into the very same segment; found when opened, or when read."""
+    for at_opening in (True, False):
+        with ruins.build({}) as directory:
+            store = SegmentStore(directory, segment_bytes=65536, disk=FaultyDisk(str(directory)))
+            store.commit(Put("q", b"before"))
+            log = store._core.log
+            for _ in range(3):
+                store.commit(Put("q", b"copy " + log.read(log.tail, format.DATA, log.tail.end - format.DATA)))
+            (id,) = store.commit(Put("q", b"copy " + log.read(log.tail, format.DATA, log.tail.end - format.DATA)))
+            store.commit(Put("q", b"behind"))
+            store.checkpoint()
+            offset = (log.locate(id) or (log.tail, 0))[1]
+            path = Path(log.tail.path)
+            die(store)
+            data = path.read_bytes()
+            path.write_bytes(data[: offset + 20] + b"!" + data[offset + 21 :])
+            if at_opening:
+                (directory / "checkpoint").unlink()
+            records, _, damage = _served(directory)
+            assert len(damage) == 1
+            assert id not in records
+            assert [payload[:6] for payload in records.values()] == [b"before", *[b"copy \xab"] * 3, b"behind"]
+            assert _served(directory) == (records, {}, ())
+
+
+def test_i8_a_record_damaged_after_it_was_acknowledged_behind_a_checkpoint(tmp_path: Path) -> None:
+    """The checkpoint lists it, its acknowledgement follows: the way of the checkpoint is left for the long one."""
+    directory = tmp_path / "store"
+    directory.mkdir()
+    store = SegmentStore(directory, disk=FaultyDisk(str(directory)))
+    first, *_ = [store.commit(Put("q", b"%d" % n * 50))[0] for n in range(3)]
+    store.checkpoint()
+    store.commit(Ack(store.claim("q")[0]))
+    segment, offset = store._core.log.tail, format.DATA + format.FRAME_COST + 6
+    die(store)
+    path = Path(segment.path)
+    data = path.read_bytes()
+    path.write_bytes(data[: offset + 40] + b"!" + data[offset + 41 :])
+    records, _, damage = _served(directory)
+    assert len(damage) == 1
+    assert first not in records
+    assert len(records) == 2
+
+
+def test_i8_a_record_found_damaged_at_work_stays_gone(tmp_path: Path) -> None:
+    """The checkpoint on the disk lists it; after SIGKILL it must not be served from the bytes that replaced it."""
+    directory = tmp_path / "store"
+    directory.mkdir()
+    store = SegmentStore(directory, disk=FaultyDisk(str(directory)))
+    store.commit(*(Put("q", b"%d" % n * 50) for n in range(3)))
+    store.close()
+    path = next(directory.glob("*.seg"))
+    data = path.read_bytes()
+    at = data.index(b"1" * 50)
+    path.write_bytes(data[:at] + b"!" + data[at + 1 :])
+    store = SegmentStore(directory, disk=FaultyDisk(str(directory)))
+    assert [claim.payload[:1] for claim in store.claim("q", limit=3)] == [b"0", b"2"]
+    assert len(store.damage) == 1
+    die(store)
+    records, _, damage = _served(directory)
+    assert ([payload[:1] for payload in records.values()], damage) == ([b"0", b"2"], ())
+
+
+def test_i8_bytes_that_were_kept_are_never_replaced(tmp_path: Path) -> None:
+    """The same place is damaged again: the copies stand side by side."""
+    place = b"%08d" % 1
+    for turn in range(3):
+        with SegmentStore(tmp_path / "store") as store:
+            store.commit(Put("q", place + b"%d" % turn))
+        path = tmp_path / "store" / "0000000000000001.seg"
+        (copy,) = [path.read_bytes()]
+        (tmp_path / "store" / "checkpoint").unlink()
+        at = format.DATA + 5
+        path.write_bytes(copy[:at] + bytes([copy[at] ^ (turn + 1)]) + copy[at + 1 :])
+        with SegmentStore(tmp_path / "store") as store:
+            (damage,) = store.damage
+            assert Path(damage.quarantine).read_bytes()[5] == copy[at] ^ (turn + 1)
+        names = {path.name for path in (tmp_path / "store").glob("damaged-*.bin")}
+        assert len(names) == turn + 1, names
+
+
+def test_i8_a_crash_while_damaged_bytes_are_put_aside(tmp_path: Path) -> None:
+    """Whatever was done of it: the record isn't served, the others are, and its bytes are kept."""
+    with SegmentStore(tmp_path / "store") as store:
+        store.commit(*(Put("q", b"%d" % n * 700) for n in range(4)))
+    path = tmp_path / "store" / "0000000000000001.seg"
+    path.write_bytes(path.read_bytes().replace(b"2" * 700, b"2" * 300 + b"!" + b"2" * 399))
+    disk, ruins, rng = FaultyDisk(str(tmp_path / "store")), Ruins(tmp_path / "ruins"), random.Random(3)
+    store = SegmentStore(tmp_path / "store", disk=disk)
+    before = len(disk.actions)
+    assert [claim.payload[:1] for claim in store.claim("q", limit=4)] == [b"0", b"1", b"3"]
+    die(store)
+    for crash in range(before, len(disk.actions) + 1):
+        for state in distinct(Snapshot(disk, crash).power_cut(rng, 4)):
+            with ruins.build(state) as directory:
+                records, _, damage = _served(directory)
+                assert list(records.values()) == [b"%d" % n * 700 for n in (0, 1, 3)]
+                kept = b"".join(copy.read_bytes() for copy in directory.glob("damaged-*.bin"))
+                assert b"2" * 300 + b"!" + b"2" * 399 in kept, damage
+                assert _served(directory) == (records, {}, ())
+
+
+def test_a_store_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "0000000000000001.seg"
+    path.write_bytes(random.Random(0).randbytes(5000))
+    (tmp_path / "0000000000000002.seg").touch()
+    with pytest.raises(StoreRefused, match=r"both copies of its header.*move it elsewhere"):
+        SegmentStore(tmp_path)
+    assert path.read_bytes() == random.Random(0).randbytes(5000)
+    assert len(list(tmp_path.glob("*.seg"))) == 2
+
+
+@pytest.mark.parametrize("alone", [True, False])
+def test_i6_a_record_found_damaged_by_its_own_acknowledgement(alone: bool, tmp_path: Path) -> None:
+    """The commit that ends a claim may be the one that makes room, and finds the record unreadable: it is lost then."""
+    directory = tmp_path / "store"
+    directory.mkdir()
+    store = SegmentStore(directory, durability=PROCESS, segment_bytes=4096, disk=FaultyDisk(str(directory)))
+    log = store._core.log
+    store.commit(Put("old", b"precious"))
+    (claim,) = store.claim("old")
+    path = directory / "0000000000000001.seg"
+    path.write_bytes(path.read_bytes().replace(b"precious", b"prexious"))
+    for _ in range(600):
+        store.commit(Put("q", b""))
+    for other in store.claim("q", limit=600):
+        if space.wasteful(log) and log.tail.end + format.ACK_FRAME > log.put_room:
+            break
+        assert store.damage == ()
+        store.commit(Ack(other))
+    with pytest.raises(LeaseLost):
+        store.commit(*[Ack(claim)] if alone else [Put("r", b"result"), Ack(claim)])
+    assert len(store.damage) == 1
+    assert store.depth("r").ready == store.depth("old").unfinished == 0
+    store.commit(Put("r", b"and on"), Ack(other))
+    die(store)
+    with SegmentStore(directory) as again:
+        assert (again.damage, again.depth("r").ready) == ((), 1)

@@ -1,0 +1,119 @@
+"""The checkpoint is a shortcut: with it, with an old one and without one the same store is opened."""
+
+from __future__ import annotations
+
+import random
+import shutil
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.store import Ack, Delete, Nack, Op, Put, Set, Update
+from pqadapters.stores.segment import SegmentStore
+from tests.crash.faulty import FaultyDisk
+from tests.crash.promises import die
+
+QUEUES = ("a", "b", "a.dead", "b.dead")
+
+
+def _live(store: SegmentStore, rng: random.Random, turns: int) -> None:
+    """So many random commits."""
+    for turn in range(turns):
+        sizes = [rng.randrange(300) for _ in range(rng.randrange(3))]
+        ops: list[Op] = [Put(rng.choice("ab"), b"%d " % turn + bytes(size)) for size in sizes]
+        if rng.random() < 0.2:
+            ops.append(Put("b", b"ranked", rank=rng.choice([b"x", b"y", b"z"])))
+        if rng.random() < 0.2:
+            ops.append(Put("a", b"late", not_before=4e9 + rng.randrange(99)))
+        for claim in store.claim(rng.choice(QUEUES), limit=rng.randrange(4), counted=rng.random() < 0.3):
+            kind = rng.randrange(6)
+            if kind == 0:
+                ops.append(Nack(claim, not_before=4e9 + turn))
+            elif kind == 1:
+                ops.append(Nack(claim, dead=f"broken {turn}"))
+            elif kind == 2:
+                ops += [Update(claim, bytes(rng.randrange(500))), Nack(claim)]
+            else:
+                ops.append(Ack(claim, lazy=kind == 3))
+        key = b"%d" % rng.randrange(20)
+        ops.append(Set("t", key, bytes(rng.randrange(100))) if rng.random() < 0.6 else Delete("t", key))
+        store.commit(*ops)
+
+
+def _inside(directory: Path) -> dict[str, Any]:
+    """All that a store knows, after an opening as it is."""
+    store = SegmentStore(directory, segment_bytes=4096, disk=FaultyDisk(str(directory)))
+    assert store.damage == ()
+    core = store._core
+    inside: dict[str, Any] = {
+        "records": [record for queue in QUEUES for record in store.browse(queue, state=None)],
+        "depths": [store.depth(queue)._replace(oldest_age=None) for queue in QUEUES],
+        "tables": list(store.scan("t")),
+        "next": core.log.next,
+        "live": core.log.live,
+        "live bytes": core.log.live_bytes,
+        "live by segment": {s.number: s.live for s in core.log.segments if s.live},
+        "end": core.log.tail.end,
+    }
+    die(store)
+    return inside
+
+
+def _without_checkpoint(directory: Path) -> dict[str, Any]:
+    copy = directory.with_name(directory.name + "-copy")
+    shutil.copytree(directory, copy)
+    (copy / "checkpoint").unlink(missing_ok=True)
+    try:
+        return _inside(copy)
+    finally:
+        shutil.rmtree(copy)
+
+
+@pytest.mark.parametrize("seed", range(10))
+def test_with_and_without_it_the_same_is_there(seed: int, tmp_path: Path) -> None:
+    rng, directory = random.Random(seed), tmp_path / "store"
+    directory.mkdir()
+    for _ in range(4):
+        store = SegmentStore(
+            directory, segment_bytes=4096, durability="process", max_lag=1000.0, disk=FaultyDisk(str(directory))
+        )
+        _live(store, rng, 40)
+        if rng.random() < 0.7:
+            store.checkpoint()
+        _live(store, rng, rng.randrange(30))
+        if rng.random() < 0.5:
+            store.close()
+        else:
+            die(store)
+        expected = _without_checkpoint(directory)
+        assert _inside(directory) == expected
+
+
+def test_it_is_used(tmp_path: Path) -> None:
+    """After a clean close the segments' frames aren't read: damage to one isn't seen before somebody reads it."""
+    with SegmentStore(tmp_path) as store:
+        store.commit(*(Put("q", b"%d" % n * 40) for n in range(9)))
+    path = tmp_path / "0000000000000001.seg"
+    data = path.read_bytes()
+    path.write_bytes(data.replace(b"5" * 40, b"5" * 39 + b"!"))
+    with SegmentStore(tmp_path) as store:
+        assert store.damage == ()
+        assert store.depth("q").ready == 9
+        assert [claim.payload[:1] for claim in store.claim("q", limit=9)] == [b"%d" % n for n in range(9) if n != 5]
+        assert len(store.damage) == 1
+
+
+def test_one_that_is_older_than_the_segments_is_used_as_far_as_it_goes(tmp_path: Path) -> None:
+    directory = tmp_path / "store"
+    store = SegmentStore(directory, segment_bytes=4096)
+    store.commit(*(Put("q", b"%d" % n * 100) for n in range(50)))
+    store.checkpoint()
+    old = (directory / "checkpoint").read_bytes()
+    for claim in store.claim("q", limit=30):
+        store.commit(Ack(claim))
+        store.commit(Put("r", claim.payload))
+    store.close()
+    expected = _without_checkpoint(directory)
+    (directory / "checkpoint").write_bytes(old)
+    assert _inside(directory) == expected

@@ -1,0 +1,106 @@
+"""Space comes back by itself: what is on the disk follows what is live, not what once was."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pqadapters.store import Ack, Nack, Put, Set
+from pqadapters.stores.segment import SegmentStore
+
+SEGMENT = 16384
+
+
+def _open(directory: Path) -> SegmentStore:
+    return SegmentStore(directory, segment_bytes=SEGMENT, durability="process", max_lag=1000.0)
+
+
+def _bytes(directory: Path) -> int:
+    return sum(path.stat().st_size for path in directory.iterdir())
+
+
+def _names(directory: Path) -> list[str]:
+    return sorted(path.name for path in directory.iterdir() if path.suffix == ".seg" or path.name == "checkpoint")
+
+
+def _pass_through(store: SegmentStore, count: int, *, lazy: bool = True) -> None:
+    """So many records come and go."""
+    for n in range(count):
+        store.commit(Put("q", b"%d" % n * 20))
+        store.commit(Ack(store.claim("q")[0], lazy))
+
+
+def test_an_empty_queue_is_one_segment(tmp_path: Path) -> None:
+    store = _open(tmp_path)
+    for _ in range(300):
+        store.commit(Put("q", bytes(1000)))
+    assert len(_names(tmp_path)) > 15
+    for claim in store.claim("q", limit=300):
+        store.commit(Ack(claim))
+    assert len([name for name in _names(tmp_path) if name.endswith(".seg")]) == 1
+    store.checkpoint()
+    assert len(_names(tmp_path)) == 2
+    store.close()
+    assert _bytes(tmp_path) < 2 * SEGMENT
+
+
+@pytest.mark.parametrize("lazy", [True, False])
+def test_a_queue_that_is_emptied_all_the_time_stays_small(tmp_path: Path, lazy: bool) -> None:
+    with _open(tmp_path) as store:
+        largest = 0
+        for _ in range(10):
+            _pass_through(store, 300, lazy=lazy)
+            largest = max(largest, _bytes(tmp_path))
+        assert largest < 8 * SEGMENT
+
+
+@pytest.mark.parametrize("pin", ["record", "key", "dead letter", "claimed", "moved"])
+def test_an_old_record_doesnt_pin_what_came_behind_it(pin: str, tmp_path: Path) -> None:
+    with _open(tmp_path) as store:
+        store.commit(Put("old", b"precious"), Set("t", b"k", b"v"))
+        if pin == "dead letter":
+            store.commit(Nack(store.claim("old")[0], dead="why"))
+        elif pin == "claimed":
+            store.claim("old")
+        elif pin == "key":
+            store.commit(Ack(store.claim("old")[0]))
+        for turn in range(12 if pin == "moved" else 5):
+            _pass_through(store, 400)
+            assert _bytes(tmp_path) < 10 * SEGMENT, f"round {turn}"
+        assert store.get("t", b"k") == b"v"
+    with _open(tmp_path) as store:
+        assert store.get("t", b"k") == b"v"
+        found = [record.payload for name in ("old", "old.dead") for record in store.browse(name)]
+        assert found == ([] if pin == "key" else [b"precious"])
+
+
+def test_a_table_that_is_overwritten_stays_small(tmp_path: Path) -> None:
+    with _open(tmp_path) as store:
+        for n in range(5000):
+            store.commit(Set("t", b"%d" % (n % 30), b"%d" % n * 20))
+        assert _bytes(tmp_path) < 12 * SEGMENT
+        assert store.count("t") == 30
+    with _open(tmp_path) as store:
+        assert sorted(store.scan("t")) == sorted((b"%d" % (n % 30), b"%d" % n * 20) for n in range(4970, 5000))
+
+
+def test_a_backlog_takes_its_own_size(tmp_path: Path) -> None:
+    """Many live records: no more than twice what they are, while they are worked off, too."""
+    with _open(tmp_path) as store:
+        for n in range(600):
+            store.commit(Put("q", b"%04d" % n * 100))
+        while claims := store.claim("q", limit=20):
+            store.commit(*map(Ack, claims))
+            live = store.depth("q").bytes
+            assert _bytes(tmp_path) < 2 * live + 8 * SEGMENT
+
+
+def test_files_that_are_open_stay_few(tmp_path: Path) -> None:
+    with _open(tmp_path) as store:
+        for _ in range(400):
+            store.commit(Put("q", bytes(2000)))
+        assert sum(1 for _ in store.browse("q")) == 400
+        held = sum(segment.fd >= 0 for segment in store._core.log.segments)
+        assert len(store._core.log.segments) > 40
+        assert held <= 10
