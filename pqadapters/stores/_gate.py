@@ -7,19 +7,26 @@ a change made under the lock can't be missed (I7).
 
 from __future__ import annotations
 
+import contextlib
 import threading
 import time
+from collections import deque
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
 class Gate:
-    """Threads that wait for a change in what `lock` protects. All methods need the lock."""
+    """Threads that wait for a change in what `lock` protects. All methods need the lock.
+
+    A waiter enters before it looks: a wake-up sent between the look and the sleep, by a signal handler of the same
+    thread, is kept for it (I7). `threading.Condition` doesn't do that: its waiters enter when they sleep.
+    """
 
     def __init__(self, lock: threading.RLock) -> None:
-        self._condition = threading.Condition(lock)  # looked up here: gevent replaces it
+        self._lock: Any = lock  # its _release_save and _acquire_restore, which Condition uses too, are in no stub
+        self._sleepers: deque[threading.Lock] = deque()  # each is held until its waiter is woken
         self.waiting = 0  #: how many threads wait, so that a change nobody waits for costs one comparison
 
     def wait_locked(
@@ -34,33 +41,52 @@ class Gate:
         if result is not None or (timeout is not None and timeout <= 0):
             return result
         deadline = None if timeout is None else time.monotonic() + timeout
-        while True:
-            self._wait_once(_shorter(None if deadline is None else deadline - time.monotonic(), due and due()))
-            try:
-                result = attempt()
-            except BaseException:
-                self.wake_one()  # the wake-up that came here is somebody else's now (I7)
-                raise
-            if result is not None or (deadline is not None and time.monotonic() >= deadline):
-                return result
-
-    def _wait_once(self, seconds: float | None) -> None:
-        self.waiting += 1
         try:
-            self._condition.wait(None if seconds is None else min(max(seconds, 0.0), threading.TIMEOUT_MAX))
+            while True:
+                sleeper = self._enter()
+                try:
+                    result = attempt()
+                    left = None if deadline is None else deadline - time.monotonic()
+                    if result is not None or (left is not None and left <= 0):
+                        break
+                    self._sleep(sleeper, _shorter(left, due and due()))
+                finally:
+                    self._leave(sleeper)
         except BaseException:
-            self.wake_one()  # a wake-up may have been on its way to this thread: pass it on (I7)
+            self.wake_one()  # a wake-up may have come to this thread: it is somebody else's now (I7)
             raise
+        if result is None:
+            self.wake_one()  # likewise
+        return result
+
+    def _enter(self) -> threading.Lock:
+        sleeper = threading.Lock()  # looked up here: gevent replaces it
+        sleeper.acquire()
+        self._sleepers.append(sleeper)
+        self.waiting = len(self._sleepers)
+        return sleeper
+
+    def _leave(self, sleeper: threading.Lock) -> None:
+        with contextlib.suppress(ValueError):  # whoever woke it has taken it out
+            self._sleepers.remove(sleeper)
+        self.waiting = len(self._sleepers)
+
+    def _sleep(self, sleeper: threading.Lock, seconds: float | None) -> None:
+        """Until `sleeper` is released or `seconds` are over; the lock is free meanwhile."""
+        depth = self._lock._release_save()
+        try:
+            sleeper.acquire(timeout=-1 if seconds is None else min(max(seconds, 0.0), threading.TIMEOUT_MAX))
         finally:
-            self.waiting -= 1
+            self._lock._acquire_restore(depth)
 
     def wake_one(self) -> None:
-        if self.waiting:
-            self._condition.notify()
+        with contextlib.suppress(IndexError):  # nobody waits
+            self._sleepers.popleft().release()
+        self.waiting = len(self._sleepers)
 
     def wake_all(self) -> None:
-        if self.waiting:
-            self._condition.notify_all()
+        while self._sleepers:
+            self.wake_one()
 
 
 def _shorter(a: float | None, b: float | None) -> float | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import sys
 from collections.abc import Callable
+from functools import partial
 from types import CodeType, FrameType
 from typing import Any
 
@@ -15,7 +16,7 @@ import pytest
 
 import pqadapters.stores
 from pqadapters.errors import ConditionFailed
-from pqadapters.store import Ack, Delete, Expect, Nack, Order, Put, Set, Store, Update
+from pqadapters.store import Ack, Claim, Delete, Expect, Nack, Order, Put, Set, Stop, Store, Update
 
 from .maker import Maker
 from .snapshot import payloads
@@ -241,3 +242,33 @@ def test_another_handle_comes_and_goes_with_interruptions_anywhere(make_store: M
 
     _everywhere(make_store, store, visit)
     assert payloads(store) == [b"a"]
+
+
+def test_i7_a_claim_is_interrupted_anywhere_before_it_waits(make_store: Maker) -> None:
+    """What a signal handler puts, wherever it comes: the claim that it interrupted takes it."""
+    store, passed = make_store(), set[Place]()
+
+    def claim(stop: Stop, on_line: Callable[[Place], object]) -> list[Claim]:
+        with _Lines(on_line):
+            return store.claim("q", timeout=None, stop=stop)
+
+    def interrupted_at(place: Place) -> list[bytes]:
+        done = set[Place]()
+
+        def put(here: Place) -> None:
+            if here == place and not done:
+                done.add(here)
+                store.commit(Put("q", b"late"))
+
+        claims = claim(lambda: False, put)
+        store.commit(*map(Ack, claims))
+        return [claim.payload for claim in claims]
+
+    store.claim("q", timeout=0.001)  # what happens once has happened
+    task = waiting(store, lambda look: claim(look, passed.add), patience=make_store.patience)
+    before_it_waited = set(passed)
+    store.commit(Put("q", b"a"))
+    store.commit(*map(Ack, task.result()))
+    for place in before_it_waited:
+        late = Task(partial(interrupted_at, place), patience=make_store.patience)
+        assert late.result() == [b"late"], f"lost at {place}"

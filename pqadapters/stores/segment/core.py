@@ -43,6 +43,7 @@ class Core:
         self.lock = threading.RLock()
         self.synced = threading.Condition(self.lock)
         self.inside = False
+        self._catching_up = False
         self.deferred: list[Callable[[], object]] = []
         self.handles = 0
         self.max_lag = 1.0
@@ -97,15 +98,18 @@ class Core:
     def leave_locked(self) -> None:
         """The end of a call: carry out what was put off meanwhile."""
         self.inside = False
-        while not self.inside:
-            try:
+        if self._catching_up:  # the loop below goes on with what this call has put off
+            return
+        self._catching_up = True
+        try:
+            while self.deferred:
                 call = self.deferred.pop(0)
-            except IndexError:  # asking first would not do: a call that interrupts this loop empties the list, too
-                return
-            try:
-                call()
-            except Exception:
-                logger.exception("%s: a call that interrupted another one of its thread failed", self.directory)
+                try:
+                    call()
+                except Exception:
+                    logger.exception("%s: a call that interrupted another one of its thread failed", self.directory)
+        finally:
+            self._catching_up = False
 
     # Reading
 
@@ -296,7 +300,7 @@ class Core:
         """In a forked child: let go of the lock's descriptor, which would hold the lock beyond the parent's death."""
         self.lock = threading.RLock()  # another thread of the parent may have held the old one
         self.catalog.relock(self.lock)
-        self.inside = False
+        self.inside = self._catching_up = False
         self.deferred = []
         self.log.trouble = StoreForked(
             f"the store in {self.directory} belongs to process {os.getppid()}, and this is a forked child of it: a "
