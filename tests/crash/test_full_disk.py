@@ -43,25 +43,21 @@ def fill(mount: Path) -> Path:
     ballast = mount / "ballast"
     with open(ballast, "ab", buffering=0) as file:
         for size in (1 << 16, 1 << 12, 1):
-            try:
+            with pytest.raises(OSError, match=r"No space left"):
                 while True:
                     file.write(bytes(size))
-            except OSError as error:
-                assert error.errno == errno.ENOSPC
     return ballast
 
 
 def put_until_full(store: SegmentStore, size: int, first: int = 0) -> int:
     """How many items there are when the disk is full."""
-    for number in range(first, 1_000_000):
-        try:
+    number = first
+    with pytest.raises(DiskError, match=r"free some space there, or drain the queue") as caught:
+        while True:
             store.commit(Put("q", b"%08d" % number + bytes(size)))
-        except DiskError as error:
-            assert error.errno == errno.ENOSPC
-            assert error.filename == store.place
-            assert "free some space there, or drain the queue" in str(error)
-            return number
-    raise AssertionError("the disk is never full")
+            number += 1
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, store.place)
+    return number
 
 
 def drain(store: SegmentStore, count: int, first: int = 0, lazy: bool = True) -> None:

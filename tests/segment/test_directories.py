@@ -174,7 +174,7 @@ def test_what_filesystems_and_volumes_leave_is_no_foreign_content(tmp_path: Path
 def test_a_segment_of_another_store_is_refused(tmp_path: Path) -> None:
     one, other = filled(tmp_path / "one", b"1"), filled(tmp_path / "other", b"2")
     (other / "0000000000000001.seg").rename(one / "0000000000000002.seg")
-    with pytest.raises(StoreRefused, match="0000000000000002.seg belongs to another store"):
+    with pytest.raises(StoreRefused, match=r"0000000000000002.seg belongs to another store"):
         SegmentStore(one)
     (one / "0000000000000002.seg").unlink()
     assert payloads(one) == [b"1"]
