@@ -19,6 +19,7 @@ from .reader import Reader
 Step = Callable[[int, int], object]
 
 MAX_PAYLOAD = 1 << 30
+MAX_COMMIT = 3 << 30  #: a commit stands in one segment, whose offsets are 32 bits wide
 
 
 class Draft:
@@ -70,10 +71,12 @@ class Draft:
             raise TypeError(f"{op!r} is no operation of a store")
 
     def finish(self) -> None:
-        """All acknowledgements share one frame."""
+        """The plan is complete: all acknowledgements share one frame. Raises ValueError for a giant commit."""
         if self._acked:
             body = b"".join(map(format.ID.pack, self._acked))
             self.frames.append((format.ACK, body, lambda sequence, offset: None))
+        if self.size > MAX_COMMIT:
+            raise ValueError(f"a commit of {self.size} bytes is too large: at most {MAX_COMMIT}. Commit in parts")
 
     def _frame(self, kind: int, body: bytes, step: Step, number: int = 0) -> None:
         self.frames.append((kind, body, step))
