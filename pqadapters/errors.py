@@ -7,16 +7,10 @@ for a negative timeout), the adapters raise that one and nothing here.
 
 from __future__ import annotations
 
-import queue
-from typing import TYPE_CHECKING
+import sys
 
-if TYPE_CHECKING:
-
-    class ShutDown(Exception):
-        """Raised when put or get is used with a queue that was shut down."""
-
-elif hasattr(queue, "ShutDown"):
-    ShutDown = queue.ShutDown
+if sys.version_info >= (3, 13):
+    from queue import ShutDown as ShutDown
 else:
 
     class ShutDown(Exception):
