@@ -73,11 +73,13 @@ class Gate:
 
     def _sleep(self, sleeper: threading.Lock, seconds: float | None) -> None:
         """Until `sleeper` is released or `seconds` are over; the lock is free meanwhile."""
-        depth = self._lock._release_save()
+        held = None
         try:
+            held = self._lock._release_save()
             sleeper.acquire(timeout=-1 if seconds is None else min(max(seconds, 0.0), threading.TIMEOUT_MAX))
         finally:
-            self._lock._acquire_restore(depth)
+            if not self._lock._is_owned():  # else an interrupt came before the release
+                self._lock._acquire_restore(held or (1, threading.get_ident()))
 
     def wake_one(self) -> None:
         with contextlib.suppress(IndexError):  # nobody waits

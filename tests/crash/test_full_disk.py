@@ -81,6 +81,22 @@ def test_a_backlog_on_a_full_disk_is_drained(small: Path, size: int, segment_byt
         assert store.depth("q").ready > count // 10, "draining gave too little space back"
 
 
+@pytest.mark.parametrize("closed", [False, True], ids=["open", "reopened"])
+def test_one_segment_that_fills_the_disk_gives_it_back_again_and_again(small: Path, closed: bool) -> None:
+    with open(small / "ballast", "wb") as ballast:
+        ballast.write(bytes(CAPACITY - (3 << 19)))
+    counts = []
+    store = SegmentStore(small / "q", durability="process")
+    for _ in range(3):
+        counts.append(put_until_full(store, 100))
+        drain(store, counts[-1])
+        if closed:
+            store.close()
+            store = SegmentStore(small / "q", durability="process")
+    store.close()
+    assert min(counts) > counts[0] // 2 > 1000
+
+
 def test_a_few_items_on_a_disk_that_others_filled(small: Path) -> None:
     with SegmentStore(small / "q", durability="process") as store:
         store.commit(*(Put("q", b"%08d" % n) for n in range(1000)))

@@ -236,8 +236,15 @@ class Core:
         self.log.sync_here()
         space.save(self.log, self.catalog, self.log.segments)
 
+    def _collapse_locked(self) -> None:
+        """A store that is empty is as small as a new one."""
+        with contextlib.suppress(DiskError):
+            if self.log.start_over():
+                space.drop_dead(self.log, self.catalog)
+
     def checkpoint_locked(self) -> None:
         """Sync everything, give back all the space there is to give, write a checkpoint."""
+        self._collapse_locked()
         space.drop_dead(self.log, self.catalog)
         self._save_locked()
 

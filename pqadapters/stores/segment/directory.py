@@ -10,6 +10,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import re
 import stat
@@ -62,11 +63,10 @@ def _make(path: str, disk: Disk) -> None:
 
 def refused(path: str, error: OSError, what: str) -> DiskError:
     """The error for a directory that the system doesn't let us use."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
+    advice = "free some space there" if full else "give a directory that this user may create and write"
     return DiskError(
-        error.errno,
-        f"can't {what} the directory of the store: {os.strerror(error.errno or 0)}; "
-        "give a directory that this user may create and write",
-        path,
+        error.errno, f"can't {what} the directory of the store: {os.strerror(error.errno or 0)}; {advice}", path
     )
 
 

@@ -19,6 +19,7 @@ import threading
 from array import array
 from bisect import bisect_right
 from collections.abc import Iterable
+from typing import Any
 
 from ...clock import Clock
 from ...errors import DiskError, StoreError, StorePoisoned
@@ -27,7 +28,8 @@ from .disk import Disk
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 FIRST_ALLOCATION = 64 * 1024
-MIN_RESERVE = 4096
+SPARE = 16 * 1024  #: enough for an empty segment and its place in the directory
+MIN_RESERVE = SPARE + 4096
 _RESERVE_STEP = 4096  # on a full disk space is looked for once for so many bytes of acknowledgements
 _OPEN_FILES = 8
 _MIN_PUT = format.PUT_COST
@@ -247,39 +249,54 @@ class Log:
 
         Raises DiskError where the disk is full; acknowledgements may then `use_reserve`.
         """
-        tail = self.tail
         try:
-            if tail.end > format.DATA and tail.end + size > self.segment_bytes:
+            if self.tail.end > format.DATA and self.tail.end + size > self.segment_bytes:
                 self.roll(size)
             else:
-                self._allocate(tail, size)
+                self._allocate(self.tail, size)
         except OSError as error:
-            if self.live or tail is not self.tail or tail.end == format.DATA:
-                raise self.refused(error, "make room in") from error
-            self._start_over(size)
+            raise self.refused(error, "make room in") from error
 
     def use_reserve(self, size: int) -> bool:
-        """Let acknowledgements of `size` bytes go beyond `put_room`, a little further each time; False at the end."""
-        if self.tail.end + size > self._allocated:
+        """Let acknowledgements of `size` bytes go beyond `put_room`, a little further each time; False at the end.
+
+        The last of the reserve isn't for them: it makes room for an empty segment (`start_over`).
+        """
+        need = self.tail.end + max(size, _RESERVE_STEP)
+        if need + SPARE > self._allocated:
+            try:  # segments that went may have left a little
+                self.disk.allocate(self.tail.fd, need + SPARE)
+                self._allocated = need + SPARE
+            except OSError:
+                need = self._allocated - SPARE
+        if self.tail.end + size > need:
             return False
-        self.ack_room = min(self.tail.end + max(size, _RESERVE_STEP), self._allocated)
+        self.ack_room = need
         return True
 
-    def _start_over(self, size: int) -> None:
-        """The disk is full and nothing here is live: what the tail has allocated makes room for a new one."""
+    def start_over(self) -> bool:
+        """Where nothing is live, begin an empty segment; on a full disk in the room that the tail gives up.
+
+        The old one is dead then, and can go. False where something is live or the tail is as good as new.
+        """
         tail = self.tail
+        if self.live or tail.end <= format.DATA + SPARE:
+            return False
         try:
             self.disk.truncate(tail.fd, tail.end)
             self._allocated = self.put_room = self.ack_room = tail.end
-            self.roll(size)
+            self.sync_here()
+            self.add_segment(self._create(tail.number + 1, None))
         except OSError as error:
             raise self.refused(error, "make room in") from error
+        self._retire(tail)
+        return True
 
     def _allocate(self, segment: Segment, size: int) -> None:
         """Allocate `segment` for `size` more bytes: well ahead, or on a full disk just that."""
         need = segment.end + size
         ahead = min(max(FIRST_ALLOCATION, 2 * segment.end), self.segment_bytes)
-        for room in (max(need, ahead), need + FIRST_ALLOCATION, need + MIN_RESERVE, need):
+        for room in (max(need, ahead), need + FIRST_ALLOCATION, need + _RESERVE_STEP, need):
             total = room + self._reserve(room - segment.end)
             try:
                 if total > self._allocated:
@@ -312,7 +329,8 @@ class Log:
             self.disk.truncate(old.fd, old.end)
         self._retire(old)
 
-    def _create(self, number: int, size: int) -> Segment:
+    def _create(self, number: int, size: int | None) -> Segment:
+        """A new segment with room for `size` bytes; None: with room for nothing but its header."""
         header = format.Header(self.store, number, self.next, self.clock.wall())
         path = os.path.join(self.directory, f"{number:016d}.seg")
         segment = Segment(path, header)
@@ -320,13 +338,16 @@ class Log:
         segment.fd = self.disk.open(path + ".tmp", create=True)
         try:
             self._allocated = 0
-            self._allocate(segment, size)
+            if size is not None:
+                self._allocate(segment, size)
             data = format.encode_header(header)
             self.disk.write(segment.fd, data, 0)
             self.disk.write(segment.fd, data, format.HEADER_COPY)
             self.disk.sync(segment.fd)
             self.disk.rename(path + ".tmp", path)
             self.sync_directory()
+            if size is None:
+                self._allocated = self.put_room = self.ack_room = format.DATA
         except BaseException:
             self._allocated, self.put_room, self.ack_room = before
             self.disk.close(segment.fd)
@@ -382,12 +403,15 @@ class Log:
             self._mark_synced(tail, end)
             self._close_retired()
 
-    def _sync_unlocked(self, fd: int, lock: threading.RLock) -> None:
-        lock.release()
+    def _sync_unlocked(self, fd: int, lock: Any) -> None:
+        """Sync with the lock free, however often this thread holds it: as a Condition does, but for interrupts."""
+        held = None
         try:
+            held = lock._release_save()
             self.disk.sync(fd)
         finally:
-            lock.acquire()
+            if not lock._is_owned():  # else an interrupt came before the release
+                lock._acquire_restore(held or (1, threading.get_ident()))
 
     def _mark_synced(self, tail: Segment, end: int) -> int:
         """Say behind the last frame how far the log is known to be whole; the next frame is written over it.

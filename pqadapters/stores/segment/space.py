@@ -90,7 +90,7 @@ def _find_room(log: Log, catalog: Catalog, size: int, shrinks: bool) -> None:
     except DiskError as error:
         if error.errno not in NO_SPACE:
             raise
-        if log.dead:
+        if log.dead or log.start_over():
             drop_dead(log, catalog)
             _find_room(log, catalog, size, shrinks)
         elif not (shrinks and log.use_reserve(size)):
