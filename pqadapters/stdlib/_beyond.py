@@ -156,7 +156,7 @@ class Beyond(stdlib.Queue[T]):
         """Wake who waits by hand. A mutex that its own thread holds (a finalizer) is no deadlock."""
         if (condition.waiting or self.mutex.locked()) and self.mutex.acquire(timeout=LOCK_TIMEOUT):
             try:
-                condition.notify(n)
+                condition.tell(n)
             finally:
                 self.mutex.release()
 

@@ -11,16 +11,17 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from queue import Empty
 from typing import Any
 
-from ..errors import LeaseLost, StoreError
-from ..store import Ack, Claim, Nack, Order, Stop, Store
+from ..errors import LeaseLost, PqadaptersError, StoreError
+from ..store import Ack, Claim, Nack, Op, Order, Stop, Store
 from ._aside import MISSING, Aside
 from ._counts import Counts
 from ._held import Held, Own, consumer
 from ._policy import AckPolicy
-from ._stock import Stock, deadline_of, left_of
+from ._stock import Stock, deadline_of, left_of, works
 
 _log = logging.getLogger("pqadapters.queue")
 _SKIPPED = object()
@@ -36,7 +37,8 @@ class Line(Stock):
     def take(self, timeout: float | None, *, lent: Own | None = None, order: Order | None = None) -> Any:
         """The next item, within `timeout` seconds (None: for ever). Raises queue.Empty, ShutDown.
 
-        The caller holds it from here on, or `lent` does. Whatever interrupts this gives the claim back.
+        The caller holds it from here on, or `lent` does. What interrupts this gives the claim back; an interrupt on the
+        very way out leaves the item with its thread.
         """
         own = self.held.own()
         if own and self.policy is AckPolicy.NEXT:
@@ -107,9 +109,7 @@ class Line(Stock):
 
     def fetch(self, limit: int, timeout: float | None, stop: Stop) -> list[Claim]:
         """Claim up to `limit` records in the queue's order."""
-        return self.claim(
-            self.name, order=self.order, limit=limit, timeout=timeout, stop=stop, counted=self.counted
-        )
+        return self.claim(self.name, order=self.order, limit=limit, timeout=timeout, stop=stop, counted=self.counted)
 
     def _decode(self, claim: Claim) -> Any:
         """The claimed record's item, or _SKIPPED after the record was put out of the way."""
@@ -123,6 +123,8 @@ class Line(Stock):
         except MISSING as error:
             self._set_aside(claim, error)
         except Exception as error:
+            if works(self.loads, claim.payload):
+                raise  # a signal handler's exception, and no fault of the record: the claim goes back
             self.bury(claim, f"can't be decoded: {type(error).__name__}: {error}")
         return _SKIPPED
 
@@ -179,7 +181,7 @@ class Line(Stock):
         entries = self.held.pop([(me, id) for id in list(self.held.own())])
         try:
             self._ack_handed([Ack(claim, lazy=True) for _, claim, _ in entries])
-        except BaseException:
+        except PqadaptersError:
             self._restore(entries)
             raise
 
@@ -218,18 +220,29 @@ class Line(Stock):
 
     def _acknowledge(self, who: object, claim: Claim, item: object) -> None:
         try:
-            self.commit(Ack(claim, lazy=True))
+            self._surely(Ack(claim, lazy=True))
         except LeaseLost:
             raise
-        except BaseException:
+        except PqadaptersError:
             self.held.restore(who, claim, item)
+            raise
+
+    def _surely(self, *ops: Op) -> None:
+        """Commit. An interrupt doesn't leave open whether that has happened: it has, and then the interrupt goes on."""
+        try:
+            self.commit(*ops)
+        except PqadaptersError:
+            raise
+        except BaseException:
+            with suppress(LeaseLost):  # it had happened already
+                self.commit(*ops)
             raise
 
     def settle_lease(self, claim: Claim) -> None:
         """The end of a lease that went well."""
         try:
-            self.commit(Ack(claim, lazy=True))
-        except BaseException:
+            self._surely(Ack(claim, lazy=True))
+        except PqadaptersError:
             self.release([claim])
             raise
 
@@ -270,7 +283,7 @@ class Line(Stock):
         self.counts.add(uncovered=-len(entries))
         try:
             self._commit_acks([Ack(claim, lazy=True) for _, claim, _ in entries])
-        except BaseException:
+        except PqadaptersError:
             self.counts.add(uncovered=len(entries))
             self._restore(entries)
             raise
@@ -302,10 +315,10 @@ class Line(Stock):
             raise ValueError(f"nobody holds {repr(item[0]) if item else 'an item'} of {self.label}")
         who, claim, value = entry
         try:
-            self.commit(Nack(claim, not_before=time.time() + delay if delay else 0.0))
+            self._surely(Nack(claim, not_before=time.time() + delay if delay else 0.0))
         except LeaseLost:
             raise
-        except BaseException:
+        except PqadaptersError:
             self.held.restore(who, claim, value)
             raise
 

@@ -19,6 +19,8 @@ from ._view import NothingReady
 
 if TYPE_CHECKING:
     from ._beyond import Beyond
+    from ._line import Line
+
 
 class Seam:
     """Which hooks a subclass overrides, and what follows from it."""
@@ -45,6 +47,19 @@ class Noticed(threading.Condition):
 
     waiting = 0  #: changed with the lock held
 
+    def __init__(self, lock: threading.Lock, line: Line) -> None:
+        super().__init__(lock)
+        self._line = line
+
+    def notify(self, n: int = 1) -> None:
+        """As programs call it: whoever waits in the store looks again, too (at another `maxsize`, say)."""
+        self.tell(n)
+        self._line.store.wake(self._line.name)
+
+    def tell(self, n: int = 1) -> None:
+        """Wake those who wait here."""
+        super().notify(n)
+
     def wait(self, timeout: float | None = None) -> bool:
         self.waiting += 1
         try:
@@ -63,7 +78,7 @@ def put_through(q: Beyond[Any], item: Any, block: bool, timeout: float | None) -
         except BaseException:
             _count(q, -1)
             raise
-        q.not_empty.notify()
+        q.not_empty.tell()
 
 
 def _count(q: Beyond[Any], tasks: int) -> None:
@@ -101,7 +116,7 @@ def get_through(q: Beyond[Any], block: bool, timeout: float | None) -> Any:
                 if "_qsize" in q._seam.overridden:
                     raise
                 continue  # another handle was faster
-            q.not_full.notify()
+            q.not_full.tell()
             return item
 
 

@@ -63,6 +63,8 @@ class Stock:
         except MemoryError:
             raise
         except Exception as error:
+            if works(self.dumps, item):
+                raise  # a signal handler's exception, and no fault of the item
             raise self._refusal(item, f"{type(error).__name__}: {error}") from error
         if type(item) is object:
             raise self._refusal(item, "it would come back as another object(), so that no 'is' finds it; use None")
@@ -138,6 +140,15 @@ class Stock:
         if self.flags.closed:
             return StoreClosed(f"{self.label} was closed by this program; open it again")
         return ShutDown(f"{self.label} was shut down")
+
+
+def works(codec: Callable[[Any], object], value: object) -> bool:
+    """Whether it goes well the second time."""
+    try:
+        codec(value)
+    except Exception:
+        return False
+    return True
 
 
 def deadline_of(timeout: float | None) -> float | None:

@@ -73,6 +73,7 @@ class Queue(Beyond[T]):
 
     _order = Order.OLDEST
     name = Name()
+
     def __init__(
         self,
         maxsize: int = 0,
@@ -99,9 +100,9 @@ class Queue(Beyond[T]):
             options={"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None},
         )
         self.mutex = threading.Lock()
-        self.not_empty = Noticed(self.mutex)
-        self.not_full = Noticed(self.mutex)
-        self.all_tasks_done = Noticed(self.mutex)
+        self.not_empty = Noticed(self.mutex, self._line)
+        self.not_full = Noticed(self.mutex, self._line)
+        self.all_tasks_done = Noticed(self.mutex, self._line)
         self._seam = Seam({hook for hook in HOOKS if getattr(type(self), hook) is not getattr(Queue, hook)})
         self._set_up(maxsize)
 
@@ -228,8 +229,8 @@ class Queue(Beyond[T]):
     def shutdown(self, immediate: bool = False) -> None:
         """No more puts; gets serve what is there, and then raise ShutDown. When this returned, no put succeeds.
 
-        `immediate`: gets raise at once and join() ends. What is in the queue stays in its store: the next handle on it
-        finds it. It is this handle that is shut down, not the queue.
+        `immediate`: gets raise at once, and join() waits only for what was handed out. What is in the queue stays in
+        its store: the next handle on it finds it. It is this handle that is shut down, not the queue.
         """
         line = self._line
         line.flags.shut = True
@@ -321,6 +322,8 @@ class LifoQueue(Queue[T], stdlib.LifoQueue[T]):
 
 class PriorityQueue(Queue[T], stdlib.PriorityQueue[T]):  # type: ignore[type-var]  # ours takes any item
     """The least item leaves first, in Python's order; among equals the one put first. Else as `Queue`.
+
+    Items that Python can't compare with each other (1 and "a") are taken all the same, in a fixed order of their types.
 
     NaN is refused (RankError). Items whose order bytes can't express are ordered in memory, and are refused where
     other processes share the store.

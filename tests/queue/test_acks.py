@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import LeaseLost
+from pqadapters.errors import DiskError, LeaseLost
 from pqadapters.stdlib import _held
 from pqadapters.stdlib.queue import Empty, Queue
 from pqadapters.store import Ack, State, Store
@@ -229,7 +229,7 @@ def test_under_get_the_ack_is_synced_and_comes_before_the_item() -> None:
         def commit(self, *ops: Any, **options: Any) -> Any:
             if any(isinstance(op, Ack) for op in ops):
                 assert not ops[0].lazy
-                raise OSError(28, "disk full")
+                raise DiskError(28, "disk full")
             return super().commit(*ops, **options)
 
     q: Queue[int] = Queue(store=Full(), ack="get")
@@ -245,7 +245,7 @@ def test_under_get_many_are_acknowledged_together_or_given_back_together(place: 
 
         def commit(self, *ops: Any, **options: Any) -> Any:
             if self.broken and any(isinstance(op, Ack) and op.claim.id == last for op in ops):
-                raise OSError(28, "disk full")
+                raise DiskError(28, "disk full")
             return super().commit(*ops, **options)
 
     store = Fails(place.open())
@@ -370,7 +370,7 @@ def test_a_failed_ack_leaves_the_item_with_its_holder(place: Place) -> None:
 
         def commit(self, *ops: Any, **options: Any) -> Any:
             if self.broken:
-                raise OSError(5, "EIO")
+                raise DiskError(5, "EIO")
             return super().commit(*ops, **options)
 
     store = Fails(place.open())
@@ -396,7 +396,7 @@ def test_after_a_failed_ack_the_oldest_is_still_the_oldest(place: Place) -> None
     commit = q._line.commit
 
     def broken(*ops: Any, **options: Any) -> Any:
-        raise OSError(5, "EIO")
+        raise DiskError(5, "EIO")
 
     q._line.commit = broken
     with pytest.raises(OSError, match="EIO"):

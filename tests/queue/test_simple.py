@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import NotSerializable, StoreClosed
+from pqadapters.errors import DiskError, NotSerializable, StoreClosed
 from pqadapters.stdlib.queue import SimpleQueue
 from pqadapters.store import Store
 
@@ -79,7 +79,7 @@ def test_a_failed_ack_is_made_up_for(place: Place) -> None:
     commit = q._line.commit
 
     def broken(*ops: Any, **options: Any) -> Any:
-        raise OSError(28, "disk full")
+        raise DiskError(28, "disk full")
 
     q._line.commit = broken
     with pytest.raises(OSError, match="disk full"):

@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters.errors import DiskError
 from pqadapters.stdlib import _aside
 from pqadapters.stdlib.queue import Empty, Queue
 from pqadapters.store import Capabilities, Put, Store
@@ -121,7 +122,7 @@ def test_a_burial_that_fails_is_tried_again(store: Store) -> None:
 
         def commit(self, *ops: Any, **options: Any) -> Any:
             if self.broken:
-                raise OSError(28, "disk full")
+                raise DiskError(28, "disk full")
             return super().commit(*ops, **options)
 
     store.commit(Put("default", newer()))
@@ -225,7 +226,7 @@ def test_a_requeue_that_fails_leaves_the_letters(store: Store) -> None:
     class Fails(Watched):
         def commit(self, *ops: Any, **options: Any) -> Any:
             if any(isinstance(op, Put) for op in ops) and len(ops) > 1:
-                raise OSError(28, "disk full")
+                raise DiskError(28, "disk full")
             return super().commit(*ops, **options)
 
     q: Queue[Any] = Queue(store=Fails(store))

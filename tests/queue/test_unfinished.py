@@ -111,8 +111,8 @@ def test_a_single_wait_on_all_tasks_done_wakes_for_the_last_one_only(
         return q.unfinished_tasks
 
     woken = []
-    notify = q.all_tasks_done.notify
-    monkeypatch.setattr(q.all_tasks_done, "notify", lambda n: (woken.append(q._line.unfinished()), notify(n)))
+    tell = q.all_tasks_done.tell
+    monkeypatch.setattr(q.all_tasks_done, "tell", lambda n: (woken.append(q._line.unfinished()), tell(n)))
     joiner = Background(join_with_timeout)
     ready.wait()
     with q.mutex:

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters.errors import DiskError
 from pqadapters.stdlib.queue import LifoQueue, PriorityQueue, Queue
 from pqadapters.store import Put, Store
 
@@ -107,7 +108,7 @@ def test_a_clear_that_fails_gives_everything_back(store: Store, monkeypatch: pyt
 
     def full(*ops: Any, **options: Any) -> Any:
         if len(ops) > 1:
-            raise OSError(28, "disk full")
+            raise DiskError(28, "disk full")
         return commit(*ops, **options)
 
     q._line.commit = full

@@ -1,0 +1,103 @@
+"""Interrupts, which come between any two steps, and what they leave behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pqadapters.stdlib.queue import PriorityQueue, Queue
+
+from .conftest import Place
+
+
+class Interrupt(Exception):
+    """What a signal handler raises; an ordinary exception on purpose."""
+
+
+def interrupting(call: Callable[..., Any]) -> Callable[..., Any]:
+    """The call does its work, and the interrupt comes as it returns."""
+
+    def interrupted(*args: Any, **options: Any) -> Any:
+        call(*args, **options)
+        raise Interrupt
+
+    return interrupted
+
+
+@pytest.mark.parametrize("finish", [lambda q: q.task_done(), lambda q: q.nack()], ids=["task_done", "nack"])
+def test_an_interrupt_as_a_commit_returns_leaves_no_stale_holder(
+    place: Place, monkeypatch: pytest.MonkeyPatch, finish: Callable[[Queue[str]], None]
+) -> None:
+    q = Queue[str](store=place.open())
+    q.put("a")
+    q.get()
+    with monkeypatch.context() as patch:
+        patch.setattr(q._line, "commit", interrupting(q._line.commit))
+        with pytest.raises(Interrupt):
+            finish(q)
+    assert q.stats()["held"] == 0
+    q.put("b")
+    q.get()
+    q.task_done()
+
+
+class Slow:
+    """Its first decoding and its first encoding are interrupted."""
+
+    calls = 0
+
+    def __getstate__(self) -> dict[str, int]:
+        return _interrupted_once("encode")
+
+    def __setstate__(self, state: dict[str, int]) -> None:
+        _interrupted_once("decode")
+
+
+_seen: set[str] = set()
+
+
+def _interrupted_once(what: str) -> dict[str, int]:
+    if what not in _seen:
+        _seen.add(what)
+        raise Interrupt
+    return {"a": 1}
+
+
+def test_an_interrupt_in_the_middle_of_a_codec_is_no_fault_of_the_item(place: Place) -> None:
+    _seen.clear()
+    q = Queue[Slow](store=place.open())
+    with pytest.raises(Interrupt):
+        q.put(Slow())
+    assert q.qsize() == 0
+    q.put(Slow())
+    with pytest.raises(Interrupt):
+        q.get()
+    assert (q.dead_letters(), q.qsize()) == ([], 1)
+    assert isinstance(q.get(), Slow)
+
+
+@pytest.mark.parametrize("kind", [Queue, PriorityQueue])
+def test_a_put_that_waits_sees_another_maxsize_when_it_is_notified(place: Place, kind: type[Queue[int]]) -> None:
+    store = place.open()
+    q = kind(1, store=store)
+    q.put(1)
+    waiting = threading.Event()
+    original = store.wait
+
+    def wait(*args: Any, **options: Any) -> bool:
+        waiting.set()
+        return original(*args, **options)
+
+    store.wait = wait  # type: ignore[method-assign]
+    thread = threading.Thread(target=q.put, args=(2,), daemon=True)
+    thread.start()
+    assert waiting.wait(30)
+    with q.mutex:
+        q.maxsize = 2
+        q.not_full.notify()
+    thread.join(30)
+    assert not thread.is_alive()
+    assert q.qsize() == 2
