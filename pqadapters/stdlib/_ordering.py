@@ -16,6 +16,7 @@ import threading
 import time
 from bisect import insort
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 from ..errors import RankError
@@ -95,7 +96,7 @@ class RankedLine(Line):
             return found
         first = next(found, None)
         if first is None or first.rank:
-            return iter([first, *found] if first else [])
+            return chain([first] if first else [], found)
         return self._sort_in_memory().records()
 
 

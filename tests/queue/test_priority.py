@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import total_ordering
 from typing import Any
@@ -10,7 +11,7 @@ import pytest
 
 from pqadapters.errors import NotSerializable, RankError
 from pqadapters.stdlib.queue import Empty, Full, PriorityQueue
-from pqadapters.store import Capabilities, Put, Store
+from pqadapters.store import Capabilities, Put, Record, Store
 from pqadapters.stores.memory import MemoryStore
 
 from .background import Background, Watched
@@ -203,3 +204,19 @@ def test_poison_among_what_is_ordered_in_memory_is_a_dead_letter(store: Store) -
     (letter,) = q.dead_letters()
     assert letter.item == b"no pickle"
     assert store.depth("default").claimed == 1
+
+
+def test_a_look_at_the_first_reads_no_others(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    q: PriorityQueue[int] = PriorityQueue(store=store)
+    q.put_many(range(100))
+    read: list[int] = []
+    browse = store.browse
+
+    def counting(*args: Any, **options: Any) -> Iterator[Record]:
+        for record in browse(*args, **options):
+            read.append(record.id)
+            yield record
+
+    monkeypatch.setattr(store, "browse", counting)
+    assert (q.peek(), q.queue[0]) == (0, 0)
+    assert len(read) == 2
