@@ -89,7 +89,7 @@ def ack(core: Core, op: Ack, owner: object) -> None:
     log.next += 1
     log.since_checkpoint += format.ACK_FRAME
     queue.bytes -= held.size
-    log.live_bytes -= held.size + format.PUT_COST
+    log.live_bytes -= held.size + len(held.rank) + format.PUT_COST
     del queue.claimed[claim.id]
     try:
         tail.index.append(0)

@@ -103,7 +103,7 @@ class Draft:
 
         def step(id: int, offset: int) -> None:
             self._log.place(id, self._log.tail, offset)
-            self._log.live_bytes += size + format.PUT_COST
+            self._log.live_bytes += size + len(op.rank) + format.PUT_COST
             queue.bytes += size
             queue.add(id, op.rank, due)
 
@@ -132,7 +132,7 @@ class Draft:
         def step() -> None:
             del queue.claimed[id]
             queue.bytes -= size
-            self._log.live_bytes -= size + format.PUT_COST
+            self._log.live_bytes -= size + len(held.rank) + format.PUT_COST
             self._catalog.extra.pop(id, None)
             self._log.displace(id)
 

@@ -90,7 +90,6 @@ ID = struct.Struct("<Q")
 PUT_COST = FRAME_COST + PUT_FIELDS.size  #: bytes of a PUT beside its payload
 ACK_FRAME = FRAME_COST + ID.size  #: bytes of the acknowledgement of one record
 
-MAX_BODY = (1 << 30) + (1 << 20)  #: a payload of 1 GiB with its fields
 
 
 class Header(NamedTuple):

@@ -74,7 +74,7 @@ class Log:
         self.moved: dict[int, Segment] = {}  #: where records stand that were written again
         self.next = 1  #: the next sequence number
         self.live = 0  #: records that are live, in queues and tables
-        self.live_bytes = 0
+        self.live_bytes = 0  #: about what these take: payloads with ranks, keys with values, and PUT_COST for each
         self.synced = 0  #: all frames up to this number are on the disk
         self._syncing_by = 0  #: the thread that runs an fdatasync, or 0
         self._reading: list[Segment] = []  # segments opened for reading, oldest first

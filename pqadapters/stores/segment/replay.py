@@ -19,7 +19,8 @@ class _Known(NamedTuple):
     """A live record of a queue, as a removal needs it."""
 
     queue: Queue
-    size: int
+    size: int  #: payload bytes
+    rank: bytes = b""
 
 
 class Replay:
@@ -110,12 +111,12 @@ class Replay:
         queue.bytes += size
         self._log.live_bytes += size + format.PUT_COST
         queue.insert(id)
-        self._remember(id, queue, size)
+        self._remember(id, _Known(queue, size))
 
-    def _remember(self, id: int, queue: Queue, size: int) -> None:
+    def _remember(self, id: int, known: _Known) -> None:
         if len(self._recent) >= _RECENT:
             self._recent.clear()
-        self._recent[id] = _Known(queue, size)
+        self._recent[id] = known
 
     def _apply(self, segment: Segment, data: bytes, frame: _Frame) -> None:
         kind, _, sequence, offset, length = frame
@@ -148,10 +149,10 @@ class Replay:
             self._gone(id)  # it was written again: an update, or a move to another segment
         queue = self._queue(fields.queue)
         self._log.place(id, segment, offset)
-        self._log.live_bytes += len(fields.payload) + format.PUT_COST
+        self._log.live_bytes += len(fields.payload) + len(fields.rank) + format.PUT_COST
         queue.bytes += len(fields.payload)
         queue.insert(id, fields.rank)
-        self._remember(id, queue, len(fields.payload))
+        self._remember(id, _Known(queue, len(fields.payload), fields.rank))
         if fields.not_before:
             self._due[id] = fields.not_before, fields.rank
 
@@ -162,7 +163,7 @@ class Replay:
         fields = self._reader.record(id)
         extra = self._catalog.extra.get(id)
         number = extra.queue if extra is not None and extra.queue else fields.queue
-        return _Known(self._queue(number), len(fields.payload))
+        return _Known(self._queue(number), len(fields.payload), fields.rank)
 
     def _gone(self, id: int) -> None:
         """The record is acknowledged, or stands elsewhere from now on."""
@@ -173,7 +174,7 @@ class Replay:
         self._log.displace(id)
         self._catalog.extra.pop(id, None)
         self._leave(known, id)
-        self._log.live_bytes -= known.size + format.PUT_COST
+        self._log.live_bytes -= known.size + len(known.rank) + format.PUT_COST
 
     def _leave(self, known: _Known, id: int) -> None:
         queue = known.queue
@@ -191,17 +192,16 @@ class Replay:
         if self._log.locate(id) is None:
             return
         known = self._known(id)
-        rank = self._reader.record(id).rank
         self._due.pop(id, None)
         self._leave(known, id)
         queue = self._queue(number)
         queue.bytes += known.size
-        queue.insert(id, rank)
-        self._remember(id, queue, known.size)
+        queue.insert(id, known.rank)
+        self._remember(id, known._replace(queue=queue))
         note = str(body[format.STATE_FIELDS.size :], "utf-8", "surrogatepass")
         self._catalog.extra[id] = Extra(attempts, not_before, number, note)
         if not_before:
-            self._due[id] = not_before, rank
+            self._due[id] = not_before, known.rank
 
     def _set(self, segment: Segment, offset: int, sequence: int, entry: format.Entry) -> None:
         table = self._table(entry.table)

@@ -1,0 +1,61 @@
+"""How much is written for what is put: cleaning must not write the same records again and again."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pqadapters.rank import rank
+from pqadapters.store import Ack, Delete, Nack, Order, Put, Set, Update
+from pqadapters.stores.segment import SegmentStore
+from pqadapters.stores.segment.disk import Disk
+
+
+class Counting(Disk):
+    """Counts what is written to segments at their ends, headers and checkpoints included."""
+
+    written = 0
+
+    def write(self, fd: int, data: bytes, offset: int) -> None:
+        self.written += len(data)
+        super().write(fd, data, offset)
+
+
+@pytest.mark.parametrize("value", ["\0" * 500, 7], ids=["long-rank", "short"])
+def test_a_backlog_with_ranks_is_not_written_again(tmp_path: Path, value: object) -> None:
+    disk = Counting()
+    with SegmentStore(tmp_path / "q", durability="process", segment_bytes=1 << 16, disk=disk) as store:
+        place = rank(value)[0]
+        for _ in range(1000):
+            store.commit(Put("q", bytes(20), place))
+        assert disk.written < 2 * 1000 * (len(place) + 20 + 80)
+
+
+def live_bytes(store: SegmentStore) -> int:
+    return store._core.log.live_bytes
+
+
+@pytest.mark.parametrize("with_checkpoint", [False, True])
+def test_what_is_live_is_counted_the_same_at_work_and_after_a_replay(tmp_path: Path, with_checkpoint: bool) -> None:
+    """Cleaning rests on this count: too low a one would never let it rest."""
+    with SegmentStore(tmp_path / "q", durability="process", segment_bytes=4096) as store:
+        for n in range(200):
+            store.commit(Put("ranked", bytes(n), b"r" * 60 + b"%d" % (n % 7)), Put("plain", bytes(n)))
+            store.commit(Set("t", b"%d" % (n % 5), bytes(n)))
+        for queue, order in (("ranked", Order.RANK), ("plain", Order.OLDEST)):
+            first, second, third, *others = store.claim(queue, order=order, limit=50)
+            store.commit(Ack(first), Nack(second), Nack(third, dead="no"), Update(others[0], b"new"))
+            for claim in others:
+                store.commit(Ack(claim))
+        store.commit(Delete("t", b"0"))
+        before = live_bytes(store)
+    if not with_checkpoint:
+        (tmp_path / "q" / "checkpoint").unlink()
+    with SegmentStore(tmp_path / "q", segment_bytes=4096) as store:
+        assert live_bytes(store) == before
+        for queue in ("ranked", "plain", "ranked.dead", "plain.dead"):
+            for claim in store.claim(queue, limit=1000):
+                store.commit(Ack(claim))
+        store.commit(*(Delete("t", b"%d" % n) for n in range(5)))
+        assert live_bytes(store) == 0
