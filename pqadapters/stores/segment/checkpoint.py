@@ -28,7 +28,8 @@ from zlib import crc32
 
 from . import format
 from .directory import CHECKPOINT
-from .log import Log, Segment
+from .log import Log
+from .places import Segment
 from .queues import Catalog, Extra, Key, Queue
 
 _MAGIC = b"PQACKPT\n"

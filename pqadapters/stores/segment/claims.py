@@ -156,10 +156,8 @@ def _rank(core: Core, queue: Queue, id: int) -> bytes | None:
     """The rank of a live record of this queue; None where there is none of that id."""
     if core.log.locate(id) is None:
         return None
-    try:
-        fields = core.read_locked(id)
-    except Unreadable as error:
-        core.heal_locked(error)
+    fields = core.whole_locked(id)
+    if fields is None:
         return None
     extra = core.catalog.extra.get(id)
     number = extra.queue if extra is not None and extra.queue else fields.queue  # 0 for a table's key

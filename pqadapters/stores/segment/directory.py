@@ -1,10 +1,10 @@
 """The directory of a store: made private, checked for what doesn't belong, and locked for one process.
 
-    LOCK                       the lock, with the holder's pid
-    0000000000000001.seg ...   segments (format.py)
-    checkpoint                 a shortcut for the next opening (checkpoint.py)
-    damaged-*.bin              bytes that could not be read, kept for a person to look at
-    *.tmp                      a file that was being written; removed at the next opening
+LOCK                       the lock, with the holder's pid
+0000000000000001.seg ...   segments (format.py)
+checkpoint                 a shortcut for the next opening (checkpoint.py)
+damaged-*.bin              bytes that could not be read, kept for a person to look at
+*.tmp                      a file that was being written; removed at the next opening
 """
 
 from __future__ import annotations

@@ -91,7 +91,6 @@ PUT_COST = FRAME_COST + PUT_FIELDS.size  #: bytes of a PUT beside its payload
 ACK_FRAME = FRAME_COST + ID.size  #: bytes of the acknowledgement of one record
 
 
-
 class Header(NamedTuple):
     """What a segment says about itself."""
 

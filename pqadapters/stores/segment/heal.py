@@ -7,7 +7,8 @@ import os
 
 from ...store import Damage
 from . import checkpoint, format
-from .log import Log, Segment
+from .log import Log
+from .places import Segment
 from .scan import scan
 
 

@@ -16,8 +16,6 @@ import contextlib
 import errno
 import os
 import threading
-from array import array
-from bisect import bisect_right
 from collections.abc import Iterable
 from typing import Any
 
@@ -25,6 +23,7 @@ from ...clock import Clock
 from ...errors import DiskError, StoreError, StorePoisoned
 from . import format
 from .disk import Disk
+from .places import Places, Segment
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 FIRST_ALLOCATION = 64 * 1024
@@ -35,46 +34,17 @@ _OPEN_FILES = 8
 _MIN_PUT = format.PUT_COST
 
 
-class Segment:
-    """A segment file and the places of its frames."""
-
-    __slots__ = ("base", "created", "end", "fd", "guests", "index", "live", "names", "number", "path", "seed")
-
-    def __init__(self, path: str, header: format.Header) -> None:
-        self.path = path
-        self.number = header.number
-        self.base = header.base
-        self.seed = header.seed
-        self.created = header.created
-        self.end = format.DATA  #: where the next frame goes
-        self.index = array("I")  #: offset of frame base+i where it brought a record that is live, else 0
-        self.guests: dict[int, int] = {}  #: offsets of live records whose ids are from elsewhere
-        self.live = 0  #: how many live records stand here
-        self.names: set[int] = set()  #: the queue and table numbers that it names
-        self.fd = -1
-
-    @property
-    def next(self) -> int:
-        """The sequence number behind its last frame."""
-        return self.base + len(self.index)
-
-
-class Log:
-    """Segments from `segments[0]`, the front, to `tail`."""
+class Log(Places):
+    """The segments as files, and what may be written to them."""
 
     def __init__(self, directory: str, disk: Disk, store: bytes, segment_bytes: int, clock: Clock) -> None:
+        super().__init__()
         self.directory = directory
         self.disk = disk
         self.store = store
         self.segment_bytes = segment_bytes
         self.clock = clock
-        self.segments: list[Segment] = []
-        self.tail: Segment  #: the last one
-        self._bases: list[int] = []
-        self.moved: dict[int, Segment] = {}  #: where records stand that were written again
         self.next = 1  #: the next sequence number
-        self.live = 0  #: records that are live, in queues and tables
-        self.live_bytes = 0  #: about what these take: payloads with ranks, keys with values, and PUT_COST for each
         self.synced = 0  #: all frames up to this number are on the disk
         self._syncing_by = 0  #: the thread that runs an fdatasync, or 0
         self._reading: list[Segment] = []  # segments opened for reading, oldest first
@@ -84,65 +54,6 @@ class Log:
         self._allocated = 0
         self.since_checkpoint = 0  #: bytes written since
         self.trouble: StoreError | None = None  #: why the store can't be used any more
-
-    # Places
-
-    @property
-    def size(self) -> int:
-        """What all frames take, live or not."""
-        return sum(segment.end - format.DATA for segment in self.segments)
-
-    def add_segment(self, segment: Segment) -> None:
-        self.segments.append(segment)
-        self._bases.append(segment.base)
-        self.tail = segment
-
-    def locate(self, id: int) -> tuple[Segment, int] | None:
-        """Where a live record stands."""
-        segment = self.moved.get(id) if self.moved else None
-        if segment is not None:
-            return segment, segment.guests[id]
-        segment = self._home(id)
-        if segment is None:
-            return None
-        offset = segment.index[id - segment.base]
-        return (segment, offset) if offset else None
-
-    def _home(self, id: int) -> Segment | None:
-        segment = self.tail
-        if id < segment.base:
-            segment = self.segments[0]  # most acknowledgements are for the last segment or the first
-            if not segment.base <= id < segment.next:
-                at = bisect_right(self._bases, id) - 1
-                if at < 0:
-                    return None
-                segment = self.segments[at]
-        return segment if id < segment.next else None
-
-    def place(self, id: int, segment: Segment, offset: int) -> None:
-        """A record's frame stands in `segment` at `offset` from now on, wherever it stood before."""
-        self.displace(id)
-        if segment.base <= id < segment.next:
-            segment.index[id - segment.base] = offset
-        else:
-            segment.guests[id] = offset
-            self.moved[id] = segment
-        segment.live += 1
-        self.live += 1
-
-    def displace(self, id: int) -> Segment | None:
-        """A record is no longer live; the segment it stood in."""
-        segment = self.moved.pop(id, None) if self.moved else None
-        if segment is not None:
-            del segment.guests[id]
-        else:
-            segment = self._home(id)
-            if segment is None or not segment.index[id - segment.base]:
-                return None
-            segment.index[id - segment.base] = 0
-        segment.live -= 1
-        self.live -= 1
-        return segment
 
     def reopened(self) -> None:
         """The segments were read from files, and synced: go on behind the last frame."""
@@ -436,16 +347,6 @@ class Log:
 
     # Space
 
-    @property
-    def dead(self) -> list[Segment]:
-        """The first segments in which nothing is live; never the tail."""
-        found = []
-        for segment in self.segments[:-1]:
-            if segment.live:
-                break
-            found.append(segment)
-        return found
-
     def drop(self, segments: list[Segment]) -> None:
         """Remove these first segments, which no checkpoint on the disk needs.
 
@@ -460,8 +361,7 @@ class Log:
             except OSError as error:
                 raise self.refused(error, "give back space in") from error
             self._retire(segment)
-            self.segments.remove(segment)
-            self._bases.remove(segment.base)
+            self.remove_segment(segment)
             self.sync_directory()
 
     def sync_directory(self) -> None:

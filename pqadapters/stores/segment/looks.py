@@ -33,10 +33,8 @@ def record(core: Core, queue: Queue, id: int, state: State) -> Record | None:
     """A record as it is; None where it has left."""
     if core.log.locate(id) is None:
         return None
-    try:
-        fields = core.read_locked(id)
-    except Unreadable as error:
-        core.heal_locked(error)
+    fields = core.whole_locked(id)
+    if fields is None:
         return None
     extra = core.catalog.extra.get(id) or Extra(fields.attempts, fields.not_before, 0, fields.note)
     held = queue.claimed.get(id)

@@ -5,7 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from . import format
-from .log import Log, Segment
+from .log import Log
+from .places import Segment
 
 _SHORT, _LONG = 4096, 128 * 1024
 

@@ -21,7 +21,8 @@ from . import checkpoint, format
 from .directory import refused, remove_leftovers, segment_files
 from .disk import Disk
 from .heal import pad, quarantine
-from .log import Log, Segment
+from .log import Log
+from .places import Segment
 from .queues import Catalog
 from .replay import Replay
 from .scan import Region, Scan, first_number, never_written, scan

@@ -11,7 +11,8 @@ from itertools import compress
 
 from ...errors import DiskError
 from . import checkpoint, format
-from .log import NO_SPACE, Log, Segment
+from .log import NO_SPACE, Log
+from .places import Segment
 from .queues import Catalog, Key, Table
 from .reader import Reader
 

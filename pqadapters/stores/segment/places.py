@@ -1,0 +1,119 @@
+"""Where each live record stands: segments and the offsets in them. In memory alone; all methods need the store's lock.
+
+A record's id is the sequence number of the frame that brought it, so a segment keeps one offset for each of its
+frames, by id minus base. A record that was written again is a guest in another segment.
+"""
+
+from __future__ import annotations
+
+from array import array
+from bisect import bisect_right
+
+from . import format
+
+
+class Segment:
+    """A segment file and the places of its frames."""
+
+    __slots__ = ("base", "end", "fd", "guests", "index", "live", "names", "number", "path", "seed")
+
+    def __init__(self, path: str, header: format.Header) -> None:
+        self.path = path
+        self.number = header.number
+        self.base = header.base
+        self.seed = header.seed
+        self.end = format.DATA  #: where the next frame goes
+        self.index = array("I")  #: offset of frame base+i where it brought a record that is live, else 0
+        self.guests: dict[int, int] = {}  #: offsets of live records whose ids are from elsewhere
+        self.live = 0  #: how many live records stand here
+        self.names: set[int] = set()  #: the queue and table numbers that it names
+        self.fd = -1
+
+    @property
+    def next(self) -> int:
+        """The sequence number behind its last frame."""
+        return self.base + len(self.index)
+
+
+class Places:
+    """Segments from `segments[0]`, the front, to `tail`."""
+
+    def __init__(self) -> None:
+        self.segments: list[Segment] = []
+        self.tail: Segment  #: the last one
+        self._bases: list[int] = []
+        self.moved: dict[int, Segment] = {}  #: where records stand that were written again
+        self.live = 0  #: records that are live, in queues and tables
+        self.live_bytes = 0  #: about what these take: payloads with ranks, keys with values, and PUT_COST for each
+
+    @property
+    def size(self) -> int:
+        """What all frames take, live or not."""
+        return sum(segment.end - format.DATA for segment in self.segments)
+
+    def add_segment(self, segment: Segment) -> None:
+        self.segments.append(segment)
+        self._bases.append(segment.base)
+        self.tail = segment
+
+    def locate(self, id: int) -> tuple[Segment, int] | None:
+        """Where a live record stands."""
+        segment = self.moved.get(id) if self.moved else None
+        if segment is not None:
+            return segment, segment.guests[id]
+        segment = self._home(id)
+        if segment is None:
+            return None
+        offset = segment.index[id - segment.base]
+        return (segment, offset) if offset else None
+
+    def _home(self, id: int) -> Segment | None:
+        segment = self.tail
+        if id < segment.base:
+            segment = self.segments[0]  # most acknowledgements are for the last segment or the first
+            if not segment.base <= id < segment.next:
+                at = bisect_right(self._bases, id) - 1
+                if at < 0:
+                    return None
+                segment = self.segments[at]
+        return segment if id < segment.next else None
+
+    def place(self, id: int, segment: Segment, offset: int) -> None:
+        """A record's frame stands in `segment` at `offset` from now on, wherever it stood before."""
+        self.displace(id)
+        if segment.base <= id < segment.next:
+            segment.index[id - segment.base] = offset
+        else:
+            segment.guests[id] = offset
+            self.moved[id] = segment
+        segment.live += 1
+        self.live += 1
+
+    def displace(self, id: int) -> Segment | None:
+        """A record is no longer live; the segment it stood in."""
+        segment = self.moved.pop(id, None) if self.moved else None
+        if segment is not None:
+            del segment.guests[id]
+        else:
+            segment = self._home(id)
+            if segment is None or not segment.index[id - segment.base]:
+                return None
+            segment.index[id - segment.base] = 0
+        segment.live -= 1
+        self.live -= 1
+        return segment
+
+    @property
+    def dead(self) -> list[Segment]:
+        """The first segments in which nothing is live; never the tail."""
+        found = []
+        for segment in self.segments[:-1]:
+            if segment.live:
+                break
+            found.append(segment)
+        return found
+
+    def remove_segment(self, segment: Segment) -> None:
+        """A dead segment is gone."""
+        self.segments.remove(segment)
+        self._bases.remove(segment.base)
