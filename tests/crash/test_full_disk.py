@@ -11,10 +11,12 @@ import os
 import subprocess
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pqadapters.errors import DiskError
+from pqadapters.stdlib.queue import LifoQueue, PriorityQueue, Queue, SimpleQueue
 from pqadapters.store import Ack, Put, Set
 from pqadapters.stores.segment import SegmentStore
 from pqadapters.stores.segment.disk import Disk
@@ -95,6 +97,28 @@ def test_one_segment_that_fills_the_disk_gives_it_back_again_and_again(small: Pa
             store = SegmentStore(small / "q", durability="process")
     store.close()
     assert min(counts) > counts[0] // 2 > 1000
+
+
+@pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue, SimpleQueue])
+def test_queues_on_a_full_disk_refuse_puts_and_are_drained(small: Path, kind: type[Any]) -> None:
+    with kind(path=small / "q", durability="process") as q:
+        q.put(0)
+        fill(small)
+        count = 1
+        with pytest.raises(DiskError, match=r"No space left"):
+            while True:
+                q.put(count)
+                count += 1
+        assert q.qsize() == count
+        taken = []
+        for _ in range(count):
+            taken.append(q.get())
+            if kind is not SimpleQueue:
+                q.task_done()
+        assert sorted(taken) == list(range(count))
+        (small / "ballast").unlink()
+        q.put(-1)
+        assert q.get() == -1
 
 
 def test_a_few_items_on_a_disk_that_others_filled(small: Path) -> None:
