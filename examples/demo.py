@@ -3,7 +3,7 @@ library's queue, once with ours.
 
 The program is index_source.py, beside this file. It is fed the standard library of the interpreter that runs this, and
 gets SIGKILL at a random moment after all its input was accepted; the next start gets no input at all. The durable
-variant is made here from the same text by the changes in `DURABLE`, which are shown.
+variant is made here from the same text by the one change in `DURABLE`, which is shown.
 
 Everything is kept in a temporary directory that is gone at the end. Children are ended by their process id. The exit
 status is 0 if the durable variant lost nothing and its totals are those of an undisturbed run, else 1.
@@ -34,7 +34,6 @@ PROGRAM = HERE / "index_source.py"
 #: What is changed in the program to make its queue durable.
 DURABLE = {
     "from queue import Queue": "from pqadapters.stdlib.queue import Queue",
-    "= Queue()": '= Queue(path="jobs")',
 }
 
 TITLE = len("pqadapters.stdlib.queue")
@@ -118,7 +117,11 @@ class Trial:
         return subprocess.Popen(
             command,
             cwd=self.directory,
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(paths)},
+            env={
+                **os.environ,
+                "PYTHONPATH": os.pathsep.join(paths),
+                "PQADAPTERS_HOME": str(self.directory / "home"),  # else the user's own
+            },
             stdin=source,
             stdout=result,
             stderr=subprocess.PIPE,
@@ -136,7 +139,7 @@ class Trial:
             if name not in self.done:
                 self.on_done()
             self.done.add(name)
-        else:
+        elif not line.startswith(("the queue made in ", "queue ")):  # the durable queue's own log
             tqdm.write(f"{PROGRAM.name}: {line}", file=sys.stderr)
 
     def finished(self) -> set[str]:

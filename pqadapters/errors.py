@@ -73,6 +73,10 @@ class StoreRefused(StoreError):
     """A directory or file isn't fit to be a store: foreign content, somebody else's, not a directory."""
 
 
+class NoHome(StoreError):
+    """There is no directory for queues without a name or path: set PQADAPTERS_HOME to one."""
+
+
 class FormatError(StoreRefused):
     """A file was written in a format that this version doesn't read."""
 

@@ -8,11 +8,15 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .durability import Durability, Survives
 from .store import Store
+
+if TYPE_CHECKING:
+    from .stores.segment import SegmentStore
+    from .stores.segment.slots import Estate, Slots
 
 _LATER = {"sqlite": "the SQLite store", "mysql": "the MySQL store"}
 
@@ -35,6 +39,25 @@ def open_path(
     options: dict[str, Any] = {"durability": durability, "max_lag": max_lag, "segment_bytes": segment_bytes}
     given = {name: value for name, value in options.items() if value is not None}
     return SegmentStore(directory, trust_directory=trust_directory, **given)
+
+
+def open_slots(
+    directory: str, *, durability: Durability, scratch: bool = False, trust_directory: bool = False
+) -> Slots:
+    """The slots in a directory, each a segment store for one process. Nothing is touched yet.
+
+    `scratch`: nothing in it need survive a power cut.
+    """
+    from .stores.segment.slots import Slots
+
+    return Slots(directory, scratch=scratch, trust_directory=trust_directory, durability=durability)
+
+
+def open_estate(estate: Estate) -> SegmentStore:
+    """A slot that was left behind and adopted, for reading. Close it by its `discard()`. Raises StoreError."""
+    from .stores.segment.slots import open_estate
+
+    return open_estate(estate)
 
 
 def open_store(url: str, **options: Any) -> Store:

@@ -142,7 +142,8 @@ class Put(NamedTuple):
 
     `not_before` is wall time in seconds since the epoch. With `limit`, the commit raises `LimitReached` when the
     queue has that many ready records; with `limit_bytes`, when its payload bytes would exceed the limit (an empty
-    queue takes one record of any size).
+    queue takes one record of any size). The last three are for a record that moves here from another store: how often
+    it was claimed there, when it was put (seconds since the epoch; 0.0 for now), and why it is a dead letter.
     """
 
     queue: str
@@ -151,6 +152,9 @@ class Put(NamedTuple):
     not_before: float = 0.0
     limit: int | None = None
     limit_bytes: int | None = None
+    attempts: int = 0
+    put_at: float = 0.0
+    note: str = ""
 
 
 class Ack(NamedTuple):

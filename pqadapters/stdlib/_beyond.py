@@ -7,7 +7,6 @@ the store.
 from __future__ import annotations
 
 import queue as stdlib
-from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from queue import Empty
@@ -86,7 +85,7 @@ class Beyond(stdlib.Queue[T]):
         line = self._direct("lease()")
         if block:
             check_timeout(timeout)
-        lent: Own = OrderedDict()
+        lent = Own()
         item: T = line.take(timeout if block else 0.0, lent=lent)
         (claim,) = [claim for claim, _ in lent.values()]
         self._notify(self.not_full)
@@ -133,7 +132,10 @@ class Beyond(stdlib.Queue[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        if kind is None:
+            self.close()
+        elif not self._seam.volatile:
+            self._line.close(normal=False)  # what was in hand when it failed isn't done
 
     def _put_all(self, items: Iterable[T], block: bool, timeout: float | None) -> None:
         if self._line.stopped():

@@ -7,6 +7,7 @@ reader looks at the store first: so a reader may for a moment see one task too m
 
 from __future__ import annotations
 
+import os
 import threading
 
 from ..store import Depth
@@ -19,6 +20,16 @@ class Flags:
         self.shut = False  #: no more puts; gets drain what is there
         self.cut = False  #: shut down immediately: gets nothing either
         self.closed = False
+        self._pid = os.getpid()
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is a child of the process that made the handle."""
+        return self._pid != os.getpid()
+
+    def renew(self) -> None:
+        """The handle is this process's own now."""
+        self._pid = os.getpid()
 
     def stopped(self) -> bool:
         """No put may succeed, no get may wait."""

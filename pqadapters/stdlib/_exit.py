@@ -1,35 +1,71 @@
-"""A normal exit of the interpreter: what was handed out under ack="next" is done.
+"""The end of a process: what was handed out under ack="next" is done, and queues without a name let go of their slots.
 
-An exit by an uncaught exception is no normal one: there, what was handed out is redelivered, and nothing is done here.
+An exit by an uncaught exception is no normal one: there, what was handed out is redelivered. A child of
+`multiprocessing` ends without the interpreter's own exit; it is seen off as well. While other threads run (daemons), slots
+stay open: they must not be told that their queue is closed just because the program ends.
 """
 
 from __future__ import annotations
 
 import atexit
 import logging
+import os
 import sys
 import weakref
+from typing import TYPE_CHECKING, Any
 
-from ._line import Line
+from ..ending import others_run
+from ..home.idling import leave_all
+
+if TYPE_CHECKING:
+    from ._line import Line
 
 _log = logging.getLogger("pqadapters.queue")
 _lines: weakref.WeakSet[Line] = weakref.WeakSet()
+_children: set[int] = set()  # processes of multiprocessing that are seen off
 
 
 def finish_at_exit(line: Line) -> None:
-    """Remember the line, without keeping it. Call it once the store is open: handlers run in reverse order, so that
-    this one comes before the store's own."""
+    """Remember the line, without keeping it."""
     _lines.add(line)
+    arm()
+
+
+def arm() -> None:
+    """To be called whenever a store was opened: handlers run in reverse order, so that this one comes before its own."""
     atexit.unregister(_finish_all)
     atexit.register(_finish_all)
+    multiprocessing: Any = sys.modules.get("multiprocessing.process")
+    if multiprocessing is not None and multiprocessing.parent_process() is not None and os.getpid() not in _children:
+        _children.add(os.getpid())
+        from multiprocessing.util import Finalize
+
+        Finalize(None, _finish_all, exitpriority=-100)
 
 
 def _finish_all() -> None:
-    if getattr(sys, "last_value", None) is not None:
-        return
+    failed = getattr(sys, "last_value", None) is not None or not _is_exit(sys.exc_info()[0])
+    alone = not others_run()
     for line in list(_lines):
         try:
-            if not line.flags.closed:
+            if line.flags.closed or line.flags.forked:
+                continue
+            if not failed:
                 line.finish()
+            if line.private is not None and alone:
+                line.close(normal=False)  # what is to be done is done
         except Exception as error:
             _log.warning("%s could not finish: what was handed out last comes again: %s", line.label, error)
+    leave_all()
+
+
+def _is_exit(kind: type[BaseException] | None) -> bool:
+    return kind is None or issubclass(kind, SystemExit)
+
+
+def dropped(line: Line) -> None:
+    """The program has let go of a queue that nobody else can reach: as close(), and never in its way."""
+    try:
+        line.close()
+    except Exception as error:
+        _log.warning("%s could not be closed: %s", line.label, error)

@@ -1,33 +1,55 @@
 """Which consumer holds which claims of one queue handle.
 
-A consumer is the calling thread *object*: idents are reused at once, and an ended thread's items must not pass to
-the next one that gets its ident. Any thread may call anything here; no lock is taken, since every step is one atomic
-operation of a dict. Nothing here survives the handle: claims end with it.
+A consumer is the asyncio task, the greenlet or the thread that calls, as an *object*: idents are reused at once, and an
+ended thread's items must not pass to the next one that gets its ident. Any thread may call anything here; no lock is
+taken, since every step is one atomic operation of a dict. Nothing here survives the handle: claims end with it.
 """
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 from ..store import Claim
 
-#: What one consumer holds, oldest first: record id -> (claim, item). Popping an id decides who may acknowledge it.
-Own = OrderedDict[int, tuple[Claim, Any]]
 
-_NOTHING: Own = OrderedDict()
+class Own(OrderedDict[int, tuple[Claim, Any]]):
+    """What one consumer holds, oldest first: record id -> (claim, item). Popping an id decides who may acknowledge it."""
+
+    asked = 0  #: under ack="auto": the last one that it held when it last asked for more
+
+
+_NOTHING = Own()
 
 
 def consumer() -> object:
-    """Whoever is calling: the thread object."""
+    """Whoever is calling: the asyncio task, the greenlet, or the thread object."""
+    modules = sys.modules
+    if "asyncio" in modules and (task := _task(modules["asyncio"])) is not None:
+        return task
+    if "greenlet" in modules:
+        greenlet = modules["greenlet"].getcurrent()
+        if greenlet.parent is not None:  # else it is the thread's own
+            return greenlet
     return threading.current_thread()
+
+
+def _task(asyncio: Any) -> object:
+    try:
+        return None if asyncio._get_running_loop() is None else asyncio.current_task()
+    except (AttributeError, RuntimeError):  # half imported
+        return None
 
 
 def is_gone(holder: object) -> bool:
     """Whether a consumer has ended. The main thread counts as alive until the interpreter exits."""
-    return isinstance(holder, threading.Thread) and not holder.is_alive()
+    if isinstance(holder, threading.Thread):
+        return not holder.is_alive()
+    done = getattr(holder, "done", None)  # an asyncio task has the method, a greenlet the attribute `dead`
+    return bool(done() if callable(done) else getattr(holder, "dead", False))
 
 
 class Held:
@@ -46,7 +68,7 @@ class Held:
     def _admit(self, who: object) -> Own:
         if len(self.by) >= self._sweep_at:
             self._sweep()
-        return self.by.setdefault(who, OrderedDict())
+        return self.by.setdefault(who, Own())
 
     def _sweep(self) -> None:
         """Forget ended threads that hold nothing, so that a thread for each request doesn't grow the table."""
@@ -82,6 +104,16 @@ class Held:
     def snapshot(self, *, but: frozenset[object] = frozenset()) -> list[tuple[object, int]]:
         """Consumer and record id of all that is outstanding now, except what these consumers hold."""
         return [(who, id) for who, own in list(self.by.items()) if who not in but for id in list(own)]
+
+    def passed(self, consumers: Iterable[object] | None = None) -> list[tuple[object, int]]:
+        """What these consumers (None: all) held already when they last asked for more, under ack="auto"."""
+        found: list[tuple[object, int]] = []
+        for who in list(self.by) if consumers is None else consumers:
+            own = self.by.get(who, _NOTHING)
+            ids = list(own)
+            if own.asked in ids:  # else it was done or given back since: nothing is certain, and they come again
+                found += [(who, id) for id in ids[: ids.index(own.asked) + 1]]
+        return found
 
     def pop(self, outstanding: list[tuple[object, int]]) -> list[tuple[object, Claim, Any]]:
         """Take those of a snapshot out that nobody else took since."""

@@ -1,4 +1,4 @@
-"""The items of one queue that one handle gives out, and what becomes of them: done, given back, dead.
+"""The items of one queue that one handle gives out, and the records that are put out of the way.
 
 A line knows nothing of `queue.Queue`'s lock and conditions; the adapters in queue.py add those. Any thread may call
 anything; a line takes no lock of its own across a call of the store. What survives is the store's promise for each
@@ -9,30 +9,76 @@ never: it ends with the handle.
 from __future__ import annotations
 
 import logging
-import time
-from collections.abc import Sequence
-from contextlib import suppress
+import weakref
+from collections.abc import Callable, Sequence
 from queue import Empty
 from typing import Any
 
-from ..errors import LeaseLost, PqadaptersError, StoreError
-from ..store import Ack, Claim, Nack, Op, Order, Stop, Store
+from .. import live
+from ..errors import StoreError
+from ..home.adoption import drop_left_behind
+from ..home.ground import Ground
+from ..home.private import PrivateStore
+from ..store import Ack, Claim, Nack, Order, Set, Stop, Store
+from ._acks import Acks
 from ._aside import MISSING, Aside
-from ._counts import Counts
-from ._held import Held, Own, consumer
+from ._exit import arm
+from ._held import Own
+from ._objects import Gone
 from ._policy import AckPolicy
-from ._stock import Stock, deadline_of, left_of, works
+from ._stock import deadline_of, left_of, works
 
 _log = logging.getLogger("pqadapters.queue")
+_LEARNT = "pqadapters.learnt"  #: table: queue -> which acknowledgement was learnt
 _SKIPPED = object()
 
 
-class Line(Stock):
-    """A queue's records, the claims that this handle has on them, and its counts."""
+class Line(Acks):
+    """A queue's records as they are handed out."""
+
 
     def __init__(self, store: Store, name: str, **options: Any) -> None:
         super().__init__(store, name, **options)
-        self.held, self.counts, self.aside = Held(), Counts(self.flags), Aside(store)
+        self.aside = Aside(store)
+        self.renewed: Callable[[], object] = lambda: None  #: called in a forked child of a private store
+        self.private = store if isinstance(store, PrivateStore) else None
+        if self.private is None:
+            self._open()
+        else:
+            self.private.taken = weak(self._taken)
+            self.private.settled = weak(self._bind)
+            self.private.renewed = weak(self._begin_again)
+
+    def _open(self) -> None:
+        """The store is open: what was learnt, and what ended with the process that put it."""
+        if self.auto:
+            self.recall((self.store.get(_LEARNT, self.name.encode()) or b"").decode("ascii", "replace"))
+        if self.objects is not None and (flag := self.store.get(live.TABLE, self.name.encode())) is not None:
+            self.dropped += drop_left_behind(self.store, self.name, live.is_left_behind, int.from_bytes(flag, "big") - 1)
+
+    def keep_learnt(self, word: str) -> None:
+        if self.private is not None:
+            return self.private.learn(ack=word)
+        try:
+            self.commit(Set(_LEARNT, self.name.encode(), word.encode()))
+        except StoreError as error:
+            _log.warning("what was learnt of %s can't be kept: %s", self.label, error)
+
+    def _taken(self, ground: Ground) -> None:
+        """The private store has its slot now."""
+        self.recall(ground.note.get("ack"))
+        ground.tell(self.store.place, self.policy.meaning)
+        arm()
+
+    def _begin_again(self) -> None:
+        """In a forked child: what the parent holds is the parent's, and the queue is empty here."""
+        self._bind(self.store)
+        self.flags.renew()
+        self.begin_counting()
+        self.aside = Aside(self.store)
+        if self.objects is not None:
+            self.objects.clear()
+        self.renewed()
 
     def take(self, timeout: float | None, *, lent: Own | None = None, order: Order | None = None) -> Any:
         """The next item, within `timeout` seconds (None: for ever). Raises queue.Empty, ShutDown.
@@ -41,8 +87,8 @@ class Line(Stock):
         very way out leaves the item with its thread.
         """
         own = self.held.own()
-        if own and self.policy is AckPolicy.NEXT:
-            self._ack_asked()
+        if self.policy is not AckPolicy.TASK_DONE:
+            self.ask(own)
         deadline = deadline_of(timeout) if timeout else None
         while True:
             claims: list[Claim] = []
@@ -59,8 +105,8 @@ class Line(Stock):
     def take_many(self, most: int, timeout: float | None) -> list[Any]:
         """At least one item and at most `most`; else as `take`."""
         own = self.held.own()
-        if own and self.policy is AckPolicy.NEXT:
-            self._ack_asked()
+        if self.policy is not AckPolicy.TASK_DONE:
+            self.ask(own)
         deadline = deadline_of(timeout)
         while True:
             claims: list[Claim] = []
@@ -120,13 +166,23 @@ class Line(Stock):
             return self.loads(claim.payload)
         except MemoryError:
             raise
+        except Gone:
+            self._drop(claim)
         except MISSING as error:
             self._set_aside(claim, error)
         except Exception as error:
+            if live.is_live(claim.payload):
+                self._drop(claim)
+                return _SKIPPED
             if works(self.loads, claim.payload):
                 raise  # a signal handler's exception, and no fault of the record: the claim goes back
             self.bury(claim, f"can't be decoded: {type(error).__name__}: {error}")
         return _SKIPPED
+
+    def _drop(self, claim: Claim) -> None:
+        """What the record stood for ended with the process that put it."""
+        self._commit_if_held(Ack(claim))
+        self.dropped += 1
 
     def _set_aside(self, claim: Claim, error: Exception) -> None:
         reason = f"can't be decoded: {type(error).__name__}: {error}"
@@ -148,46 +204,9 @@ class Line(Stock):
             return [each for each in taken if each[0].id not in lost]
         for claim, item in taken:
             own[claim.id] = claim, item if self.keep_items else None
+        if self.policy is AckPolicy.AUTO and lent is None:
+            self.fetched += len(taken)
         return taken
-
-    def _ack_handed(self, acks: Sequence[Ack]) -> set[int]:
-        self.counts.add(handed=len(acks))  # before the commit: a joiner must never see one task too few
-        try:
-            lost = self._commit_acks(acks)
-        except BaseException:
-            self.counts.add(handed=-len(acks))
-            raise
-        self.counts.add(handed=-len(lost))
-        return lost
-
-    def _commit_acks(self, acks: Sequence[Ack]) -> set[int]:
-        """In one commit, or one by one where a lease ran out meanwhile. Returns the ids that were somebody else's."""
-        try:
-            self.commit(*acks)
-        except LeaseLost:
-            return {ack.claim.id for ack in acks if not self._commit_if_held(ack)}
-        return set()
-
-    def _commit_if_held(self, op: Ack | Nack) -> bool:
-        try:
-            self.commit(op)
-        except LeaseLost:
-            return False
-        return True
-
-    def _ack_asked(self) -> None:
-        """The consumer asks for its next item: what it had is done."""
-        me = consumer()
-        entries = self.held.pop([(me, id) for id in list(self.held.own())])
-        try:
-            self._ack_handed([Ack(claim, lazy=True) for _, claim, _ in entries])
-        except PqadaptersError:
-            self._restore(entries)
-            raise
-
-    def _restore(self, entries: list[tuple[object, Claim, Any]]) -> None:
-        for who, claim, item in reversed(entries):
-            self.held.restore(who, claim, item)
 
     def _give_back(self, claims: Sequence[Claim], own: Own) -> None:
         for claim in claims:
@@ -195,162 +214,35 @@ class Line(Stock):
             self.aside.claims.pop(claim.id, None)
         self.release(claims)
 
-    # Done
-
-    def done(self) -> bool:
-        """Acknowledge the caller's oldest item, or count one off that was when it was handed out; False if none."""
-        if self.counts.handed and self.counts.take_handed():
-            self.wake_joiners()
-            return True
-        entry = self.held.pop_oldest()
-        if entry is None:
-            return False
-        self._acknowledge(*entry)
-        return True
-
-    def done_exactly(self, item: object) -> None:
-        """Acknowledge exactly this item. Raises ValueError if nobody holds it."""
-        entry = self.held.pop_item(item)
-        if entry is not None:
-            self._acknowledge(*entry)
-        elif self.counts.take_handed():
-            self.wake_joiners()
-        else:
-            raise ValueError(f"nobody holds {item!r} of {self.label}")
-
-    def _acknowledge(self, who: object, claim: Claim, item: object) -> None:
-        try:
-            self._surely(Ack(claim, lazy=True))
-        except LeaseLost:
-            raise
-        except PqadaptersError:
-            self.held.restore(who, claim, item)
-            raise
-
-    def _surely(self, *ops: Op) -> None:
-        """Commit. An interrupt doesn't leave open whether that has happened: it has, and then the interrupt goes on."""
-        try:
-            self.commit(*ops)
-        except PqadaptersError:
-            raise
-        except BaseException:
-            with suppress(LeaseLost):  # it had happened already
-                self.commit(*ops)
-            raise
-
-    def settle_lease(self, claim: Claim) -> None:
-        """The end of a lease that went well."""
-        try:
-            self._surely(Ack(claim, lazy=True))
-        except PqadaptersError:
-            self.release([claim])
-            raise
-
-    def done_for_another(self) -> int:
-        """Count a task_done() of a caller that holds nothing. Returns how many such calls waited for more of them.
-
-        Raises ValueError if nothing is unfinished; where covered items can't be acknowledged, the call isn't counted.
-        """
-        if self.unfinished() <= 0:
-            raise ValueError("task_done() called too many times")
-        term = "uncovered" if (covered := self.counts.cover(len(self.held))) else "adjustment"
-        waited = self.counts.uncovered
-        try:
-            self.settle()
-        except BaseException:
-            self.counts.add(**{term: -1 if covered else 1})
-            raise
-        return waited
-
-    def settle_later(self) -> None:
-        """`settle`, behind an acknowledgement that went well: a refusal of the disk is left to the next call."""
-        if self.counts.uncovered or self.counts.adjustment:
-            try:
-                self.settle()
-            except StoreError as error:
-                _log.warning("items of %s that others reported done can't be acknowledged yet: %s", self.label, error)
-
-    def settle(self) -> None:
-        """After a task_done(): acknowledge everything if all of it is covered by calls, and forget a debt."""
-        outstanding = self.held.snapshot()
-        if outstanding and self.counts.uncovered >= len(outstanding):
-            self._ack_covered(self.held.pop(outstanding))
-        if self.counts.adjustment:
-            self.store.wait(self.name, self.counts.level, 0.0)
-        self.wake_joiners()
-
-    def _ack_covered(self, entries: list[tuple[object, Claim, Any]]) -> None:
-        self.counts.add(uncovered=-len(entries))
-        try:
-            self._commit_acks([Ack(claim, lazy=True) for _, claim, _ in entries])
-        except PqadaptersError:
-            self.counts.add(uncovered=len(entries))
-            self._restore(entries)
-            raise
-
-    def wake_joiners(self) -> None:
-        if self.counts.joining:
-            self.store.wake(self.name)
-
-    def unfinished(self) -> int:
-        depth = self.store.depth(self.name)  # before the counts are read, see _counts.py
-        raw = self.counts.raw(depth)
-        if raw < 0:
-            self.store.wait(self.name, self.counts.level, 0.0)
-        return max(raw, 0)
-
-    def join(self) -> None:
-        self.counts.add(joining=1)
-        try:
-            self.store.wait(self.name, self.counts.finished)
-        finally:
-            self.counts.add(joining=-1)
-        if self.flags.closed:
-            raise self.ending()
-
-    def nack(self, *item: object, delay: float) -> None:
-        """Give the caller's oldest item back, or this one; ready again in `delay` seconds. ValueError if not held."""
-        entry = self.held.pop_item(item[0]) if item else self.held.pop_oldest()
-        if entry is None:
-            raise ValueError(f"nobody holds {repr(item[0]) if item else 'an item'} of {self.label}")
-        who, claim, value = entry
-        try:
-            self._surely(Nack(claim, not_before=time.time() + delay if delay else 0.0))
-        except LeaseLost:
-            raise
-        except PqadaptersError:
-            self.held.restore(who, claim, value)
-            raise
-
     def stats(self) -> dict[str, Any]:
         """For people and gauges."""
         depth, counts = self.store.depth(self.name), self.counts
         return {
             "name": self.name,
             "place": self.store.place,
+            **(self.private.facts() if self.private is not None else {}),
+            "ack": AckPolicy.AUTO.value if self.auto else self.policy.value,
+            "learnt": self.policy.value if self.auto and self.policy is not AckPolicy.AUTO else None,
             **depth._asdict(),
             "unfinished": max(0, counts.raw(depth)),
             "held": len(self.held),
             "uncovered": counts.uncovered,
             "buried": counts.buried,
             "set_aside": len(self.aside.claims),
+            "dropped": self.dropped + (self.private.moved.dropped if self.private is not None else 0),
         }
 
     # The end
 
-    def finish(self) -> None:
-        """A normal end: under "next" what was handed out is done, save what another live thread still works on."""
-        if self.policy is AckPolicy.NEXT:
-            entries = self.held.pop(self.held.snapshot(but=self.held.still_working()))
-            self._commit_acks([Ack(claim, lazy=True) for _, claim, _ in entries])
-
-    def close(self) -> None:
-        """Finish, give the rest back, and let go of the store. A second call does nothing."""
+    def close(self, *, normal: bool = True) -> None:
+        """Finish, give the rest back, and let go of the store. A second call does nothing. Not `normal`: nothing is
+        taken for done."""
         if self.flags.closed:
             return
         self.flags.closed = True
         try:
-            self.finish()
+            if normal and not self.flags.forked:
+                self.finish()
         finally:
             if self.owned:
                 self.store.close()
@@ -358,3 +250,15 @@ class Line(Stock):
                 self.release([claim for _, claim, _ in self.held.pop(self.held.snapshot())])
                 self.release(self.aside.pop_all())
                 self.store.wake(self.name)
+
+
+def weak(method: Callable[..., object]) -> Callable[..., None]:
+    """The bound method, called while its object lives: whoever keeps it keeps nothing else."""
+    ref = weakref.WeakMethod(method)
+
+    def call(*args: Any) -> None:
+        found = ref()
+        if found is not None:
+            found(*args)
+
+    return call

@@ -45,6 +45,10 @@ class RankedLine(Line):
     ranked = True
     _sorted: Sorted | None = None
 
+    def _begin_again(self) -> None:
+        super()._begin_again()
+        self._sorted = None
+
     def make(self, item: object) -> Put:
         place, whole = rank(item)
         if not place and not whole and not self.store.capabilities.exclusive:

@@ -8,32 +8,43 @@ from __future__ import annotations
 import os
 from typing import Any
 
+from ..durability import Durability, Survives
+from ..home.places import made_in, occupy
+from ..home.private import PrivateStore
 from ..opening import open_path, open_store
 from ..serializers import serializer as choose_serializer
 from ..store import Order, Store
 from ._line import Line
 from ._ordering import RankedLine
-from ._policy import AckPolicy
+from ._policy import AckPolicy, Markers, Volatile, choice
 
 
 def open_line(
+    queue: object,
     *,
     order: Order,
     path: Any,
     store: Any,
     name: str | None,
-    ack: str | AckPolicy,
+    ack: str | AckPolicy | None,
     serializer: Any,
     max_attempts: int | None,
+    markers: str | Markers | None,
+    volatile: str | Volatile | None,
     options: dict[str, Any],
     keep_items: bool = True,
 ) -> Line:
     """The queue that the arguments mean. Raises TypeError and ValueError for arguments, StoreError for the place."""
     _check_name(name)
     _check_attempts(max_attempts)
-    policy, codec = AckPolicy.of(ack), choose_serializer(serializer)
+    policy, codec = _policy(ack), choose_serializer(serializer)
+    unnamed = path is None and store is None and name is None
+    what = choice(Markers, markers, "markers") if markers is not None else Markers.DROP if unnamed else Markers.KEEP
+    kept = choice(Volatile, "raise" if volatile is None else volatile, "volatile")
     given = {option: value for option, value in options.items() if value is not None}
-    opened, owned = _open(path, store, name, given)
+    opened, owned = (_private(queue, given), True) if unnamed else _open(path, store, name, given)
+    if not opened.capabilities.exclusive and (what is Markers.DROP or kept is Volatile.WARN):
+        raise ValueError("markers='drop' and volatile='warn' need a store that this process holds alone")
     kind = RankedLine if order is Order.RANK else Line
     return kind(
         opened,
@@ -44,6 +55,35 @@ def open_line(
         policy=policy,
         max_attempts=max_attempts,
         keep_items=keep_items,
+        markers=what,
+        volatile=kept,
+    )
+
+
+def _policy(ack: str | AckPolicy | None) -> AckPolicy:
+    """The argument, else the environment's word, else "auto"."""
+    if ack is not None:
+        return choice(AckPolicy, ack, "ack")
+    return choice(AckPolicy, os.environ.get("PQADAPTERS_ACK") or AckPolicy.AUTO.value, "PQADAPTERS_ACK")
+
+
+def _durability(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with the environment's word where the durability isn't given."""
+    word = os.environ.get("PQADAPTERS_DURABILITY")
+    if not word or "durability" in options:
+        return options
+    try:
+        return {**options, "durability": Durability.of(word, options.get("max_lag"))}
+    except ValueError as error:
+        raise ValueError(f"PQADAPTERS_DURABILITY: {error}") from None
+
+
+def _private(queue: object, options: dict[str, Any]) -> Store:
+    """A slot of its own in the application's home, at the place where the queue is made; nothing is touched yet."""
+    given = _durability(options)
+    durability = Durability.of(given.get("durability", Survives.POWER), given.get("max_lag"))
+    return PrivateStore(
+        occupy(made_in(queue)), durability=durability, trust_directory=bool(given.get("trust_directory"))
     )
 
 
@@ -52,17 +92,24 @@ def _open(path: Any, store: Any, name: str | None, options: dict[str, Any]) -> t
     if path is not None and store is not None:
         raise ValueError("path= and store= both say where the queue lives: give one of them")
     if path is not None:
-        return open_path(_directory(path), **options), True
+        return open_path(_directory(path), **_durability(options)), True
     if isinstance(store, str):
-        return open_store(store, **options), True
+        return _open_url(store, options), True
     if store is not None:
         return _as_given(store, options), False
-    if name is not None:
-        raise ValueError(
-            f"name={name!r} alone means a queue shared by all processes of the application, which needs the SQLite "
-            "store, and that isn't there yet: give path=DIRECTORY or store= as well"
-        )
-    raise ValueError("queues without a place aren't there yet: give path=DIRECTORY or store=")
+    url = os.environ.get("PQADAPTERS_URL")
+    if url:
+        return _open_url(url, options), True
+    raise ValueError(
+        f"name={name!r} alone means a queue shared by all processes of the application, which needs the SQLite "
+        "store, and that isn't there yet: give path=DIRECTORY or store= as well, or set PQADAPTERS_URL"
+    )
+
+
+def _open_url(url: str, options: dict[str, Any]) -> Store:
+    """An option in the URL wins over the environment, an argument over both."""
+    in_url = "durability=" in url.partition("?")[2] or url.startswith("memory:")
+    return open_store(url, **(options if in_url else _durability(options)))
 
 
 def _directory(path: Any) -> str:

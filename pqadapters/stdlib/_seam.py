@@ -60,6 +60,11 @@ class Noticed(threading.Condition):
         """Wake those who wait here."""
         super().notify(n)
 
+    def forget(self) -> None:
+        """In a forked child: nobody waits."""
+        self.waiting = 0
+        vars(self)["_waiters"].clear()
+
     def wait(self, timeout: float | None = None) -> bool:
         self.waiting += 1
         try:

@@ -10,14 +10,15 @@ from __future__ import annotations
 import os
 import queue as stdlib
 import threading
+import weakref
 from types import TracebackType
 from typing import Any, TypeVar
 
 from ..durability import Durability, Survives
 from ..store import Order, Put, Store
-from ._exit import finish_at_exit
+from ._exit import dropped, finish_at_exit
 from ._place import open_line
-from ._policy import AckPolicy
+from ._policy import AckPolicy, Markers, Volatile
 
 T = TypeVar("T")
 
@@ -40,9 +41,12 @@ class SimpleQueue(stdlib.SimpleQueue[T]):
         max_lag: float | None = None,
         serializer: Any = "pickle",
         max_attempts: int | None = None,
+        markers: str | Markers | None = None,
+        volatile: str | Volatile | None = None,
         trust_directory: bool = False,
     ) -> None:
         self._line = open_line(
+            self,
             order=Order.OLDEST,
             path=path,
             store=store,
@@ -50,12 +54,16 @@ class SimpleQueue(stdlib.SimpleQueue[T]):
             ack=AckPolicy.NEXT,
             serializer=serializer,
             max_attempts=max_attempts,
+            markers=markers,
+            volatile=volatile,
             options={"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None},
             keep_items=False,
         )
         self._putting: set[int] = set()  # idents of the threads in put()
         self._nested: dict[int, list[Put]] = {}  # what came in the middle of theirs
         finish_at_exit(self._line)
+        if self._line.private is not None:
+            weakref.finalize(self, dropped, self._line).atexit = False
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Store an item. `block` and `timeout` are ignored: this never waits for room. Raises NotSerializable."""
@@ -124,7 +132,7 @@ class SimpleQueue(stdlib.SimpleQueue[T]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self.close()
+        self._line.close(normal=kind is None)
 
     def __repr__(self) -> str:
         kind = type(self)

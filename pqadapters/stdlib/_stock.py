@@ -6,15 +6,30 @@ Any thread may call anything; no lock is held here. A put survives what the stor
 from __future__ import annotations
 
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from queue import Full
 from typing import Any, Protocol
 
-from ..errors import LeaseLost, LimitReached, NotSerializable, ShutDown, Stopped, StoreClosed, StoreError
-from ..store import Claim, Depth, Nack, Order, Put, Record, Store
+from .. import live
+from ..errors import (
+    ConditionFailed,
+    LeaseLost,
+    LimitReached,
+    NotDurableWarning,
+    NotSerializable,
+    ShutDown,
+    Stopped,
+    StoreClosed,
+    StoreError,
+)
+from ..store import Ack, Claim, Depth, Expect, Nack, Op, Order, Put, Record, Set, Stop, Store
 from ._counts import Flags
-from ._policy import AckPolicy
+from ._objects import Objects
+from ._policy import AckPolicy, Markers, Volatile
+
+_BARE = "it would come back as another object(), so that no 'is' finds it; use None, or markers=\"drop\""
 
 
 class Serializer(Protocol):
@@ -42,15 +57,29 @@ class Stock:
         policy: AckPolicy,
         max_attempts: int | None = None,
         keep_items: bool = True,
+        markers: Markers = Markers.KEEP,
+        volatile: Volatile = Volatile.RAISE,
     ) -> None:
         self.store, self.name, self.owned, self.order = store, name, owned, order
-        self.commit, self.claim = store.commit, store.claim
         self.dumps, self.loads = serializer.dumps, serializer.loads
         self.policy, self.keep_items = policy, keep_items
+        self.markers, self.volatile = markers, volatile
+        self.dropped = 0  #: records whose objects ended with their process
+        self.objects: Objects | None = None
+        self._flagged = self._forgetting = False
+        if markers is Markers.DROP or volatile is Volatile.WARN:
+            self.objects = Objects(serializer.loads)
+            self.loads = self.objects.loads
+        self._bind(store)
         self.max_attempts = max_attempts
         self.counted = max_attempts is not None
         self.flags = Flags()
         self.stopped = self.flags.stopped
+
+    def _bind(self, store: Store) -> None:
+        """From now on commits and claims go to this store."""
+        self._commit_to, self.claim = store.commit, store.claim
+        self.commit = self._commit_and_forget if self._forgetting else store.commit
 
     @property
     def label(self) -> str:
@@ -58,6 +87,9 @@ class Stock:
         return f"queue {self.name!r} in {self.store.place}"
 
     def encode(self, item: object) -> bytes:
+        """The payload of an item. Raises NotSerializable."""
+        if (item is None or type(item) is object) and self.markers is Markers.DROP:
+            return self._keep(item)
         try:
             payload = self.dumps(item)
         except MemoryError:
@@ -65,15 +97,55 @@ class Stock:
         except Exception as error:
             if works(self.dumps, item):
                 raise  # a signal handler's exception, and no fault of the item
-            raise self._refusal(item, f"{type(error).__name__}: {error}") from error
+            return self._keep_volatile(item, error)
         if type(item) is object:
-            raise self._refusal(item, "it would come back as another object(), so that no 'is' finds it; use None")
-        return payload
+            raise self._refusal(item, _BARE)
+        return payload if self.objects is None else live.escape(payload)
+
+    # Objects that are kept as they are
+
+    def _keep(self, item: object) -> bytes:
+        assert self.objects is not None
+        if not self._flagged:
+            self._flag()
+        if item is not None and not self._forgetting:
+            self._forgetting, self.commit = True, self._commit_and_forget
+        return self.objects.keep(item)
+
+    def _keep_volatile(self, item: object, error: Exception) -> bytes:
+        reason = f"{type(error).__name__}: {error}"
+        if self.volatile is Volatile.RAISE:
+            raise self._refusal(item, reason) from error
+        warnings.warn(
+            f"{self.label} keeps items of type {type(item).__module__}.{type(item).__qualname__} in memory alone: they "
+            f"can't be serialised ({reason}), and are lost in a crash",
+            NotDurableWarning,
+            stacklevel=2,
+        )
+        return self._keep(item)
+
+    def _flag(self) -> None:
+        """Say in the store from which id on there are such records, so that whoever opens it next finds them quickly."""
+        self._flagged = True
+        (first,) = self.store.commit(Put(live.TABLE, b""))  # nothing else tells what ids are next
+        flag = Set(live.TABLE, self.name.encode(), first.to_bytes(8, "big"), Expect.ABSENT)
+        claims = self.store.claim(live.TABLE, ids=[first])
+        with suppress(ConditionFailed):
+            self.store.commit(flag)
+        self.store.commit(*map(Ack, claims))
+
+    def _commit_and_forget(self, *ops: Op, stop: Stop | None = None) -> tuple[int, ...]:
+        results = self._commit_to(*ops, stop=stop)
+        for op in ops:
+            if type(op) is Ack and self.objects is not None and op.claim.payload[:1] == b"\0":
+                self.objects.forget(op.claim.payload)
+        return results
 
     def _refusal(self, item: object, reason: str) -> NotSerializable:
         return NotSerializable(
             f"{self.label} can't keep an item of type {type(item).__module__}.{type(item).__qualname__}: {reason}. "
-            "Nothing was stored. Put what can be serialised (an id, a path, plain data), or choose serializer="
+            "Nothing was stored. Put what can be serialised (an id, a path, plain data), choose serializer=, or keep such "
+            'items in memory alone with volatile="warn"'
         )
 
     def make(self, item: object) -> Put:

@@ -17,17 +17,21 @@ import os
 import queue as stdlib
 import threading
 import warnings
+import weakref
 from queue import Empty, Full
 from typing import Any, TypeVar
 
+from ..callers import stacklevel
 from ..durability import Durability, Survives
 from ..errors import NotDurableWarning, ShutDown, Stopped
+from ..home.listing import Home, homes
 from ..store import Order, Put, Store
 from ._beyond import ABSENT, Beyond, check_timeout
-from ._exit import finish_at_exit
+from ._exit import dropped, finish_at_exit
 from ._letters import DeadLetter
+from ._line import weak
 from ._place import open_line
-from ._policy import AckPolicy
+from ._policy import AckPolicy, Markers, Volatile
 from ._seam import HOOKS, Noticed, Seam, get_through, put_through
 from ._simple import SimpleQueue
 from ._view import NothingReady, View
@@ -36,11 +40,13 @@ __all__ = [
     "DeadLetter",
     "Empty",
     "Full",
+    "Home",
     "LifoQueue",
     "PriorityQueue",
     "Queue",
     "ShutDown",
     "SimpleQueue",
+    "homes",
 ]
 
 T = TypeVar("T")
@@ -57,18 +63,25 @@ class Name:
 class Queue(Beyond[T]):
     """A FIFO queue in a store. `maxsize` counts ready items; 0 or less means no limit.
 
-    Where it lives: `path=` a directory that this process holds alone, or `store=` a store or its URL; `name=` one of
-    the queues in it ("default"). `durability=` ("power", "process") and `max_lag=` (seconds) are the store's;
-    `trust_directory=True` takes a directory that somebody else owns. A store given as an object isn't closed with the
-    queue.
+    Where it lives: without any of `path`, `store` and `name` in the home of the application (`homes()` lists what is
+    there): private to this process, and found again by the next one that makes a queue in the same place of the source.
+    The constructor touches no disk then. `path=` a directory that this process holds alone, or `store=` a store or its
+    URL; `name=` one of the queues in it ("default"). `durability=` ("power", "process") and `max_lag=` (seconds) are the
+    store's; `trust_directory=True` takes a directory that somebody else owns. A store given as an object isn't closed
+    with the queue.
 
     `ack=` is what acknowledges an item: "task_done" (after a crash, what isn't done comes again), "get" (gone when
-    handed out) or "next" (done when the same consumer asks for its next item, at close(), at a normal exit).
+    handed out), "next" (done when the same consumer asks for its next item, at close(), at a normal exit), or "auto",
+    the default: the one of the first and the last that the program turns out to mean. PQADAPTERS_ACK and
+    PQADAPTERS_DURABILITY stand for arguments that aren't given.
+    `markers="drop"`, the default without a place, gives `None` and a bare `object()` back as they are and drops those
+    that a dead process left; "keep" takes `None` for an item like any other and refuses a bare `object()`.
+    `volatile="warn"` keeps items that can't be serialised in memory alone; "raise" refuses them.
     `max_attempts=`: a record handed out that often and never done goes to the dead letters.
     `serializer=`: "pickle", "json", "msgpack", "cbor2", or an object with their functions.
 
     Raises TypeError and ValueError for arguments, StoreError where the store can't be opened (`StoreLocked`: another
-    process holds it), RankError and NotSerializable in put() for an item, and nothing is stored then.
+    process holds it), NoHome at the first use where there is no home, RankError and NotSerializable in put() for an item, and nothing is stored then.
     """
 
     _order = Order.OLDEST
@@ -83,13 +96,16 @@ class Queue(Beyond[T]):
         name: str | None = None,
         durability: str | Survives | Durability | None = None,
         max_lag: float | None = None,
-        ack: str | AckPolicy = AckPolicy.TASK_DONE,
+        ack: str | AckPolicy | None = None,
         serializer: Any = "pickle",
         max_attempts: int | None = None,
+        markers: str | Markers | None = None,
+        volatile: str | Volatile | None = None,
         trust_directory: bool = False,
     ) -> None:
         self.maxsize = maxsize
         self._line = open_line(
+            self,
             order=self._order,
             path=path,
             store=store,
@@ -97,6 +113,8 @@ class Queue(Beyond[T]):
             ack=ack,
             serializer=serializer,
             max_attempts=max_attempts,
+            markers=markers,
+            volatile=volatile,
             options={"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None},
         )
         self.mutex = threading.Lock()
@@ -117,8 +135,17 @@ class Queue(Beyond[T]):
             raise
         seam.settled = True
         seam.plain = not seam.hooked and not self._line.ranked
-        if self._line.policy is AckPolicy.NEXT:
-            finish_at_exit(self._line)
+        finish_at_exit(self._line)
+        if self._line.private is not None:
+            weakref.finalize(self, dropped, self._line).atexit = False
+            self._line.renewed = weak(self._renew_locks)
+
+    def _renew_locks(self) -> None:
+        """In a forked child: other threads, which may have held them, are the parent's."""
+        reset: Any = self.mutex
+        reset._at_fork_reinit()
+        for condition in (self.not_empty, self.not_full, self.all_tasks_done):
+            condition.forget()
 
     def _keep_in_memory(self) -> None:
         line, seam = self._line, self._seam
@@ -130,7 +157,7 @@ class Queue(Beyond[T]):
             f"{type(self).__qualname__} keeps its items in a container of its own, so they are in memory alone and not "
             f"in {where}. Let _put and _get call super(), or use self.queue as it is",
             NotDurableWarning,
-            stacklevel=4,
+            stacklevel=stacklevel(),
         )
 
     # What the standard library's queue has
@@ -203,7 +230,7 @@ class Queue(Beyond[T]):
                 "those that others hold stay outstanding and would come again after a crash. Call task_done(item), "
                 "or call it in the thread that got the item",
                 RuntimeWarning,
-                stacklevel=3,
+                stacklevel=stacklevel(),
             )
 
     def join(self) -> None:

@@ -106,7 +106,7 @@ class MemoryData:
         try:
             while self._later:
                 self._caught_up += 1
-                with suppress(PqadaptersError):  # whose commit it was has gone on long since
+                with suppress(PqadaptersError, ValueError):  # whose commit it was has gone on long since
                     self._later.popleft()()
         finally:
             self._catching_up = False
@@ -132,7 +132,7 @@ class MemoryData:
     def depth(self, name: str) -> Depth:
         now = self.clock.wall()  # read once: a record whose delay runs out meanwhile must not be in neither state (I3)
         ready, delayed, claimed = (self.in_state(name, state, now) for state in State)
-        oldest = min((row.put_at for row in ready), default=None)
+        oldest = ready[0].put_at if ready else None  # the first by id: one that moved here later may be older
         return Depth(
             len(ready),
             len(delayed),
@@ -220,6 +220,8 @@ class MemoryStore:
         return 0
 
     def _put(self, op: Put, undo: list[Callable[[], object]]) -> int:
+        if op.attempts < 0:
+            raise ValueError(f"a record was claimed 0 times or more, not {op.attempts}")
         data = self._data
         depth = data.depth(op.queue)
         if op.limit is not None and depth.ready >= op.limit:
@@ -227,7 +229,8 @@ class MemoryStore:
         if op.limit_bytes is not None and depth.unfinished and depth.bytes + len(op.payload) > op.limit_bytes:
             raise LimitReached(f"queue {op.queue!r} has {depth.bytes} bytes; its limit is {op.limit_bytes}")
         data.last_id += 1
-        row = _Row(op.queue, data.last_id, op.payload, op.rank, data.clock.wall(), op.not_before)
+        put_at = op.put_at or data.clock.wall()
+        row = _Row(op.queue, data.last_id, op.payload, op.rank, put_at, op.not_before, op.attempts, op.note)
         undo.append(lambda: self._remove(row, []))
         self._insert(row)
         return row.id

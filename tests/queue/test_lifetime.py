@@ -102,7 +102,8 @@ q.get()
         ("SimpleQueue", "", "", [1, 2]),
         ("Queue", ", ack='next'", "", [1, 2]),
         ("Queue", ", ack='next'", "raise SystemExit(0)", [1, 2]),
-        ("Queue", "", "", [0, 1, 2]),
+        ("Queue", "", "", [1, 2]),
+        ("Queue", ", ack='task_done'", "", [0, 1, 2]),
         ("Queue", ", ack='get'", "", [1, 2]),
     ],
 )

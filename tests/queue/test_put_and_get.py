@@ -215,7 +215,7 @@ def test_closing_wakes_who_waits(store: Store) -> None:
 
 def test_the_plain_put_is_one_commit_and_takes_no_mutex(store: Store) -> None:
     watched = Watched(store)
-    q: Queue[int] = Queue(store=watched)
+    q: Queue[int] = Queue(store=watched, ack="task_done")
     q.put(1)
     q.get()
     q.task_done()

@@ -71,7 +71,7 @@ def _take_plain(core: Core, queue: Queue, owner: object) -> Claim | None:
             return None
     payload, put_at = found
     claim: Claim = _new(Claim, (queue.name, id, 1, payload, b"", put_at, ""))
-    queue.claimed[id] = _new(Held, (1, owner, len(payload), b""))
+    queue.claimed[id] = _new(Held, (1, owner, len(payload), b"", ""))
     try:
         ready.popleft()
         _taken(queue)
@@ -120,7 +120,7 @@ def _claim(core: Core, queue: Queue, id: int, owner: object, taken: list[int]) -
     if extra is not None:
         note, attempts = extra.note, extra.attempts
     taken.append(id)
-    queue.claimed[id] = Held(attempts + 1, owner, len(payload), rank)
+    queue.claimed[id] = Held(attempts + 1, owner, len(payload), rank, note)
     queue.take(id)
     return Claim(queue.name, id, attempts + 1, payload, rank, put_at, note)
 
@@ -133,10 +133,7 @@ def _untake(queue: Queue, id: int) -> None:
 
 def _count(core: Core, queue: Queue, claims: list[Claim]) -> None:
     """Write the attempts down, so that they are known after a crash."""
-    bodies = [
-        format.STATE_FIELDS.pack(c.id, queue.number, 0.0, c.attempt) + c.note.encode("utf-8", "surrogatepass")
-        for c in claims
-    ]
+    bodies = [format.STATE_FIELDS.pack(c.id, queue.number, 0.0, c.attempt) + format.encode_note(c.note) for c in claims]
     size = sum(format.FRAME_COST + len(body) for body in bodies)
     space.make_room(core.log, core.catalog, size, (queue.number,), shrinks=True)
     for claim, body in zip(claims, bodies, strict=True):

@@ -79,7 +79,7 @@ def ack(core: Core, op: Ack, owner: object) -> None:
         if claim.id not in queue.claimed:  # it was found damaged while space was given back
             raise lease_lost(claim)
         space.make_room(log, catalog, format.ACK_FRAME, (), shrinks=True)
-    tail = log.tail
+    tail, cost = log.tail, format.live_cost(held.size, held.rank, held.note)
     frame = format.encode_ack(log.next, claim.id, tail.seed)
     try:
         log.disk.write(tail.fd, frame, tail.end)
@@ -89,7 +89,7 @@ def ack(core: Core, op: Ack, owner: object) -> None:
     log.next += 1
     log.since_checkpoint += format.ACK_FRAME
     queue.bytes -= held.size
-    log.live_bytes -= held.size + len(held.rank) + format.PUT_COST
+    log.live_bytes -= cost
     del queue.claimed[claim.id]
     try:
         tail.index.append(0)

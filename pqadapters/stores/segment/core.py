@@ -6,6 +6,7 @@ in the same thread. `inside` tells: such a call is put off (`deferred`) until th
 
 from __future__ import annotations
 
+import atexit
 import contextlib
 import logging
 import os
@@ -14,7 +15,8 @@ import weakref
 from collections.abc import Callable, Iterator
 
 from ...clock import Clock
-from ...errors import DiskError, StoreClosed, StoreForked, StorePoisoned
+from ...ending import others_run
+from ...errors import DiskError, StoreClosed, StoreError, StoreForked, StorePoisoned
 from ...store import Damage
 from . import directory as directories
 from . import format, space
@@ -281,10 +283,20 @@ class Core:
             if not self.handles:
                 self._close_locked()
 
+    def end(self) -> None:
+        """The interpreter exits. While other threads run (daemons) it stays open: they may use it to the very end, and
+        must not be told that it is closed just because the program ends. The kernel drops the lock with the process."""
+        with contextlib.suppress(StoreError), self.lock:
+            if self.log.trouble is None and not self.inside:
+                if others_run():
+                    self.checkpoint_locked()
+                else:
+                    self._close_locked()
+
     def return_locked(self, queue: Queue, id: int) -> None:
         """A claim has ended without a word."""
         held = queue.claimed.pop(id)
-        self.catalog.extra[id] = self.catalog.extra.get(id, Extra())._replace(attempts=held.attempt)
+        self.catalog.extra[id] = self.catalog.extra.get(id, Extra())._replace(attempts=held.attempt, note=held.note)
         queue.give_back(id, held.rank)
         queue.wake_taker()
         queue.changed()
@@ -306,10 +318,27 @@ class Core:
             logger.warning("%s: closed without a checkpoint (%s); nothing acknowledged is lost", self.directory, error)
         finally:
             self.log.close()
-            self.log.trouble = StoreClosed(f"the store in {self.directory} was closed; open it again")
-            self.wake_everybody_locked()
-            self.disk.close(self._lock_fd)
-            forget(self)  # last: whoever opens the directory meanwhile waits for this core's lock
+            self._end_locked("was closed; open it again")
+
+    def _end_locked(self, how: str) -> None:
+        self.log.trouble = StoreClosed(f"the store in {self.directory} {how}")
+        self.wake_everybody_locked()
+        self.disk.close(self._lock_fd)
+        forget(self)  # last: whoever opens the directory meanwhile waits for this core's lock
+
+    def discard(self, *, remove: bool = False) -> None:
+        """Close it for all its handles without a word to the disk; with `remove`, take its directory away."""
+        with self.lock:
+            if self.log.trouble is not None:
+                return
+            if self.syncer is not None:
+                self.syncer.stop()
+            self.log.close_files()
+            try:
+                if remove:
+                    directories.remove(self.directory, self.disk)
+            finally:
+                self._end_locked("was removed" if remove else "was closed; open it again")
 
     def abandon(self) -> None:
         """In a forked child: let go of the lock's descriptor, which would hold the lock beyond the parent's death."""
@@ -321,8 +350,6 @@ class Core:
             f"the store in {self.directory} belongs to process {os.getppid()}, and this is a forked child of it: a "
             "store in a directory is for one process. Open another directory here, or make the queue after the fork"
         )
-        with contextlib.suppress(OSError):
-            os.close(self._lock_fd)
 
 
 def _report(damage: Damage, records: int) -> None:
@@ -348,11 +375,12 @@ def share(directory: str, disk: Disk, segment_bytes: int, trust: bool, clock: Cl
     """The core of the directory, opened if this process has none; with one more handle on it."""
     with _opening:
         directories.prepare(directory, disk, trust)
-        core = _cores.get(_key(directory))
+        core = None if disk.pretends else _cores.get(_key(directory))
         if core is None or not core.join():
             directories.warn_unsafe_filesystem(directory)
             core = Core(directory, disk, segment_bytes, clock)
-            _cores[_key(directory)] = core
+            if not disk.pretends:
+                _cores[_key(directory)] = core
             core.join()
         return core
 
@@ -367,6 +395,14 @@ def forget(core: Core) -> None:
 def _key(directory: str) -> tuple[int, int]:
     info = os.stat(directory)
     return info.st_dev, info.st_ino
+
+
+def _end_all() -> None:
+    for core in list(_cores.values()):
+        core.end()
+
+
+atexit.register(_end_all)
 
 
 def _abandon_all() -> None:

@@ -4,6 +4,7 @@ LOCK                       the lock, with the holder's pid
 0000000000000001.seg ...   segments (format.py)
 checkpoint                 a shortcut for the next opening (checkpoint.py)
 damaged-*.bin              bytes that could not be read, kept for a person to look at
+adopted-*                  another store, whose records are being moved here (slots.py)
 *.tmp                      a file that was being written; removed at the next opening
 """
 
@@ -11,18 +12,21 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import functools
 import os
 import re
 import stat
 import warnings
 
+from ...callers import stacklevel
 from ...errors import DiskError, StoreLocked, StoreRefused, UnsafeFilesystemWarning
-from .disk import Disk
+from .disk import Disk, no_fork
 
 LOCK = "LOCK"
+ADOPTED = r"adopted-\d+-[0-9a-f]{8}"
 CHECKPOINT = "checkpoint"
 _SEGMENT = re.compile(r"\d{16}\.seg")
-_OURS = re.compile(r"(\d{16}\.seg|checkpoint|damaged-.*\.bin)(\.tmp)?|LOCK")
+_OURS = re.compile(r"(\d{16}\.seg|checkpoint|damaged-.*\.bin)(\.tmp)?|LOCK|" + ADOPTED)
 _HARMLESS = re.compile(r"\..*|lost\+found")  # what filesystems, editors and volumes leave
 _UNSAFE_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "fuse.s3fs"})
 
@@ -46,6 +50,20 @@ def prepare(path: str, disk: Disk, trust: bool) -> None:
         _make_private(path, info)
     with contextlib.suppress(OSError):  # a parent that we may not open was synced by whoever made the directory
         disk.sync_directory(os.path.dirname(path))
+
+
+def prepare_parent(path: str, disk: Disk, trust: bool) -> None:
+    """As `prepare`, for a directory of stores: whatever else is in it doesn't matter."""
+    try:
+        info = os.stat(path)
+    except FileNotFoundError:
+        return _make(path, disk)
+    except OSError as error:
+        raise refused(path, error, "open") from error
+    if not stat.S_ISDIR(info.st_mode):
+        raise StoreRefused(f"{path} is a file, where a directory of stores is to be: move it away")
+    if not trust:
+        _make_private(path, info)
 
 
 def _make(path: str, disk: Disk) -> None:
@@ -102,33 +120,45 @@ def _make_private(path: str, info: os.stat_result) -> None:
 
 
 def lock(path: str, disk: Disk) -> int:
-    """The descriptor that holds the lock. Raises StoreLocked with the holder's pid, or DiskError."""
+    """The descriptor that holds the directory's lock. Raises StoreLocked with the holder's pid, or DiskError."""
+    file = os.path.join(path, LOCK)
     try:
-        fd = disk.open(os.path.join(path, LOCK), create=True)
+        fd = try_lock(file, disk)
     except OSError as error:
-        raise refused(path, error, "write to") from error
-    try:
-        taken = disk.lock(fd)
-    except OSError as error:
-        disk.close(fd)
         raise refused(path, error, "lock") from error
-    if not taken:
-        pid = _holder(fd)
-        disk.close(fd)
+    if fd is None:
+        pid = holder(file)
         raise StoreLocked(
             f"{path} is held by {f'process {pid}' if pid else 'another process'}: one process at a time may use a "
             "store in a directory. End that process, or give each its own directory",
             pid,
         )
+    return fd
+
+
+def try_lock(file: str, disk: Disk) -> int | None:
+    """The descriptor that holds the lock, with our pid in the file; None where another process has it. OSError."""
+    with no_fork():
+        fd = disk.open(file, create=True)
+        try:
+            taken = disk.lock(fd)
+        except OSError:
+            disk.close(fd)
+            raise
+    if not taken:
+        disk.close(fd)
+        return None
     with contextlib.suppress(OSError):  # a full disk must not keep a store shut
         disk.truncate(fd, 0)
         disk.write(fd, b"%d\n" % os.getpid(), 0)
     return fd
 
 
-def _holder(fd: int) -> int | None:
+def holder(file: str) -> int | None:
+    """The pid that a lock's file names: of its holder, or of the last one."""
     try:
-        return int(os.read(fd, 32))
+        with open(file, "rb") as text:
+            return int(text.read(32))
     except (OSError, ValueError):
         return None
 
@@ -147,6 +177,13 @@ def remove_leftovers(path: str, disk: Disk) -> None:
                 disk.unlink(os.path.join(path, name))
 
 
+def remove(path: str, disk: Disk) -> None:
+    """Take the directory of a store away: the lock's file last, which others may wait for. Raises OSError."""
+    for name in sorted(os.listdir(path), key=lambda name: name == LOCK):
+        disk.unlink(os.path.join(path, name))
+    disk.rmdir(path)
+
+
 def warn_unsafe_filesystem(path: str) -> None:
     """Say so where locks and fsync are not to be relied on."""
     kind = _filesystem(path)
@@ -155,13 +192,17 @@ def warn_unsafe_filesystem(path: str) -> None:
             f"{path} lies on {kind}, a network filesystem: its locks and syncs are not to be relied on, and what is "
             "promised for a store does not hold there. Put the store on a local disk",
             UnsafeFilesystemWarning,
-            stacklevel=2,
+            stacklevel=stacklevel(),
         )
 
 
 def _filesystem(path: str) -> str:
     """The type of the filesystem, from the kernel's table of mounts (Linux; elsewhere unknown)."""
-    device = os.stat(path).st_dev
+    return _filesystem_of(os.stat(path).st_dev)
+
+
+@functools.lru_cache(maxsize=16)
+def _filesystem_of(device: int) -> str:
     wanted = f"{os.major(device)}:{os.minor(device)}" if hasattr(os, "major") else ""
     with contextlib.suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as table:
         for line in table:

@@ -3,6 +3,9 @@
 `Disk` is an object so that tests can put one in its place that cuts, tears, drops and fails. Every method raises the
 operating system's OSError as it is; the callers decide what it means.
 
+A forked child inherits descriptors, and a lock lives as long as any of them: the child closes those that hold one, and
+nothing forks between the opening of a file and its lock (`no_fork`).
+
 Linux is what is tested. On macOS a sync is F_FULLFSYNC (fsync leaves the data in the drive's cache); on Windows
 there is no directory to sync, and a rename is tried again while a scanner has the file open.
 """
@@ -12,7 +15,9 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import threading
 import time
+from contextlib import suppress
 
 try:
     import fcntl
@@ -22,9 +27,19 @@ except ImportError:  # Windows
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _SHARING_VIOLATION_TRIES = 20
 
+_forking = threading.RLock()
+_locked: set[int] = set()  # descriptors that hold a lock
+
+
+def no_fork() -> threading.RLock:
+    """A lock: while it is held, no other thread forks. For a moment only."""
+    return _forking
+
 
 class Disk:
     """System calls on files, by descriptor and offset."""
+
+    pretends = False  #: nothing is written
 
     def open(self, path: str, *, create: bool = False, write: bool = True) -> int:
         """A descriptor; a file that is created is readable and writable by its owner alone."""
@@ -32,6 +47,7 @@ class Disk:
         return os.open(path, flags | _BINARY | (os.O_CREAT if create else 0), 0o600)
 
     def close(self, fd: int) -> None:
+        _locked.discard(fd)
         os.close(fd)
 
     def write(self, fd: int, data: bytes, offset: int) -> None:
@@ -112,9 +128,16 @@ class Disk:
     def mkdir(self, path: str) -> None:
         os.mkdir(path, 0o700)
 
+    def rmdir(self, path: str) -> None:
+        os.rmdir(path)
+
     def lock(self, fd: int) -> bool:
-        """Take the exclusive lock that the kernel drops with the process; False where another process has it."""
+        """Take the exclusive lock that the kernel drops with the process; False where another process has it.
+
+        To be called with `no_fork` held since before the file was opened.
+        """
         try:
+            _locked.add(fd)
             if fcntl is not None:
                 fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
             else:
@@ -123,6 +146,71 @@ class Disk:
                 msvcrt.locking(fd, msvcrt.LK_NBLCK, 1)
             return True
         except OSError as error:
+            _locked.discard(fd)
             if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES, errno.EDEADLK):
                 return False
             raise
+
+
+class ReadingDisk(Disk):
+    """Reads, and pretends that it writes: for looking at a directory that nobody else changes, as it is."""
+
+    pretends = True
+
+    def open(self, path: str, *, create: bool = False, write: bool = True) -> int:
+        return super().open(os.devnull if create else path, write=create)
+
+    def write(self, fd: int, data: bytes, offset: int) -> None:
+        pass
+
+    def allocate(self, fd: int, size: int) -> None:
+        pass
+
+    def truncate(self, fd: int, size: int) -> None:
+        pass
+
+    def sync(self, fd: int) -> None:
+        pass
+
+    def sync_directory(self, path: str) -> None:
+        pass
+
+    def rename(self, source: str, target: str) -> None:
+        pass
+
+    def unlink(self, path: str) -> None:
+        pass
+
+    def mkdir(self, path: str) -> None:
+        pass
+
+    def rmdir(self, path: str) -> None:
+        pass
+
+    def lock(self, fd: int) -> bool:
+        return True
+
+
+class ScratchDisk(Disk):
+    """Syncs nothing: for what needn't survive a power cut."""
+
+    def sync(self, fd: int) -> None:
+        pass
+
+    def sync_directory(self, path: str) -> None:
+        pass
+
+
+def _let_go() -> None:
+    """In a forked child: the locks are the parent's."""
+    global _forking
+    _forking = threading.RLock()
+    while _locked:
+        with suppress(OSError):
+            os.close(_locked.pop())
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(
+        before=lambda: _forking.acquire(), after_in_parent=lambda: _forking.release(), after_in_child=_let_go
+    )

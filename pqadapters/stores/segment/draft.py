@@ -85,6 +85,7 @@ class Draft:
 
     def _put(self, op: Put) -> None:
         check_size(op.payload)
+        check_attempts(op.attempts)
         queue = self._catalog.queue(op.queue)
         if queue.delayed:
             queue.mature(self._now)
@@ -95,15 +96,16 @@ class Draft:
         if op.limit_bytes is not None and queue.total + self._total[queue] and held + size > op.limit_bytes:
             raise LimitReached(f"queue {op.queue!r} has {held} bytes; its limit is {op.limit_bytes}")
         due = op.not_before if op.not_before > self._now else 0.0
-        if op.rank or due:
-            fields = format.Fields(queue.number, self._now, op.payload, 0, due, 0, op.rank)
+        put_at = op.put_at or self._now
+        if op.rank or due or op.attempts or op.note:
+            fields = format.Fields(queue.number, put_at, op.payload, 0, due, op.attempts, op.rank, op.note)
             kind, body = format.RECORD, format.encode_record(fields)
         else:
-            kind, body = format.PUT, format.PUT_FIELDS.pack(queue.number, self._now) + op.payload
+            kind, body = format.PUT, format.PUT_FIELDS.pack(queue.number, put_at) + op.payload
 
         def step(id: int, offset: int) -> None:
             self._log.place(id, self._log.tail, offset)
-            self._log.live_bytes += size + len(op.rank) + format.PUT_COST
+            self._log.live_bytes += format.live_cost(size, op.rank, op.note)
             queue.bytes += size
             queue.add(id, op.rank, due)
 
@@ -132,7 +134,7 @@ class Draft:
         def step() -> None:
             del queue.claimed[id]
             queue.bytes -= size
-            self._log.live_bytes -= size + len(held.rank) + format.PUT_COST
+            self._log.live_bytes -= format.live_cost(size, held.rank, held.note)
             self._catalog.extra.pop(id, None)
             self._log.displace(id)
 
@@ -148,7 +150,8 @@ class Draft:
         target = queue if op.dead is None else self._catalog.queue(dead_queue(queue.name))
         due = op.not_before if op.not_before > self._now else 0.0
         old = self._catalog.extra.get(id, Extra())
-        note = old.note if op.dead is None else op.dead
+        note = held.note if op.dead is None else op.dead
+        text = format.encode_note(note)
         number = target.number if target is not queue or old.queue else 0
         extra = Extra(held.attempt, due, number, note)
 
@@ -157,6 +160,7 @@ class Draft:
             self._catalog.extra[id] = extra
             queue.bytes -= size
             target.bytes += size
+            self._log.live_bytes += len(text) - len(format.encode_note(held.note))
             if due:
                 target.add(id, held.rank, due)
             elif target is queue:
@@ -165,7 +169,6 @@ class Draft:
                 target.insert(id, held.rank)
 
         if op.dead is not None or due or old.not_before:
-            text = note.encode("utf-8", "surrogatepass")
             fields = format.STATE_FIELDS.pack(id, target.number, due, held.attempt) + text
             self._frame(format.STATE, fields, lambda sequence, offset: None, target.number)
             self.lazy = False
@@ -178,9 +181,8 @@ class Draft:
         check_size(op.payload)
         queue, held = self._held(op.claim)
         id, before, after = op.claim.id, self._sizes.get(op.claim.id, held.size), len(op.payload)
-        extra = self._catalog.extra.get(id, Extra())
         fields = format.Fields(
-            queue.number, op.claim.put_at, op.payload, id, 0.0, held.attempt, op.claim.rank, extra.note
+            queue.number, op.claim.put_at, op.payload, id, 0.0, held.attempt, op.claim.rank, held.note
         )
 
         def step(sequence: int, offset: int) -> None:
@@ -189,7 +191,7 @@ class Draft:
             queue.bytes += after - before
             queue.claimed[id] = held._replace(size=after)
             if id in self._catalog.extra:
-                self._catalog.extra[id] = Extra(held.attempt, 0.0, queue.number, extra.note)
+                self._catalog.extra[id] = Extra(held.attempt, 0.0, queue.number, held.note)
 
         self._sizes[id] = after
         self._frame(format.RECORD, format.encode_record(fields), step, queue.number)
@@ -255,6 +257,11 @@ def check_size(payload: bytes) -> None:
         raise ValueError(
             f"a payload of {len(payload)} bytes is too large: a record holds at most 1 GiB. Store a path to it"
         )
+
+
+def check_attempts(attempts: int) -> None:
+    if not 0 <= attempts < format.MAX_ATTEMPTS:
+        raise ValueError(f"a record was claimed from 0 to {format.MAX_ATTEMPTS - 1} times, not {attempts}")
 
 
 def lease_lost(claim: Claim) -> LeaseLost:

@@ -89,6 +89,7 @@ ID = struct.Struct("<Q")
 
 PUT_COST = FRAME_COST + PUT_FIELDS.size  #: bytes of a PUT beside its payload
 ACK_FRAME = FRAME_COST + ID.size  #: bytes of the acknowledgement of one record
+MAX_ATTEMPTS = 1 << 31  #: that a record may bring along; claims count on from there
 
 
 class Header(NamedTuple):
@@ -196,9 +197,18 @@ class Fields(NamedTuple):
     note: str = ""
 
 
+def encode_note(note: str) -> bytes:
+    return note.encode("utf-8", "surrogatepass")
+
+
+def live_cost(size: int, rank: bytes, note: str) -> int:
+    """About what a record with `size` bytes of payload takes in the log while it is live."""
+    return PUT_COST + size + len(rank) + (len(encode_note(note)) if note else 0)
+
+
 def encode_record(fields: Fields) -> bytes:
     """The body of a RECORD."""
-    note = fields.note.encode("utf-8", "surrogatepass")
+    note = encode_note(fields.note)
     head = RECORD_FIELDS.pack(
         fields.queue, fields.put_at, fields.id, fields.not_before, fields.attempts, len(fields.rank), len(note)
     )

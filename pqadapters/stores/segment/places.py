@@ -44,7 +44,7 @@ class Places:
         self._bases: list[int] = []
         self.moved: dict[int, Segment] = {}  #: where records stand that were written again
         self.live = 0  #: records that are live, in queues and tables
-        self.live_bytes = 0  #: about what these take: payloads with ranks, keys with values, and PUT_COST for each
+        self.live_bytes = 0  #: about what these take: `format.live_cost`; keys, values and PUT_COST of tables
 
     @property
     def size(self) -> int:

@@ -28,6 +28,7 @@ class Held(NamedTuple):
     owner: object  #: the handle's token
     size: int  #: payload bytes
     rank: bytes
+    note: str
 
 
 class Extra(NamedTuple):

@@ -22,6 +22,7 @@ class _Known(NamedTuple):
     queue: Queue
     size: int  #: payload bytes
     rank: bytes = b""
+    note: int = 0  #: bytes of its note
 
 
 class Replay:
@@ -150,10 +151,10 @@ class Replay:
             self._gone(id)  # it was written again: an update, or a move to another segment
         queue = self._queue(fields.queue)
         self._log.place(id, segment, offset)
-        self._log.live_bytes += len(fields.payload) + len(fields.rank) + format.PUT_COST
+        self._log.live_bytes += format.live_cost(len(fields.payload), fields.rank, fields.note)
         queue.bytes += len(fields.payload)
         queue.insert(id, fields.rank)
-        self._remember(id, _Known(queue, len(fields.payload), fields.rank))
+        self._remember(id, _Known(queue, len(fields.payload), fields.rank, len(format.encode_note(fields.note))))
         if fields.not_before:
             self._due[id] = fields.not_before, fields.rank
 
@@ -164,7 +165,8 @@ class Replay:
         fields = self._reader.record(id)
         extra = self._catalog.extra.get(id)
         number = extra.queue if extra is not None and extra.queue else fields.queue
-        return _Known(self._queue(number), len(fields.payload), fields.rank)
+        note = format.encode_note(extra.note if extra is not None else fields.note)
+        return _Known(self._queue(number), len(fields.payload), fields.rank, len(note))
 
     def _gone(self, id: int) -> None:
         """The record is acknowledged, or stands elsewhere from now on."""
@@ -175,7 +177,7 @@ class Replay:
         self._log.displace(id)
         self._catalog.extra.pop(id, None)
         self._leave(known, id)
-        self._log.live_bytes -= known.size + len(known.rank) + format.PUT_COST
+        self._log.live_bytes -= known.size + len(known.rank) + known.note + format.PUT_COST
 
     def _leave(self, known: _Known, id: int) -> None:
         queue = known.queue
@@ -198,8 +200,10 @@ class Replay:
         queue = self._queue(number)
         queue.bytes += known.size
         queue.insert(id, known.rank)
-        self._remember(id, known._replace(queue=queue))
-        note = str(body[format.STATE_FIELDS.size :], "utf-8", "surrogatepass")
+        text = body[format.STATE_FIELDS.size :]
+        self._log.live_bytes += len(text) - known.note
+        self._remember(id, known._replace(queue=queue, note=len(text)))
+        note = str(text, "utf-8", "surrogatepass")
         self._catalog.extra[id] = Extra(attempts, not_before, number, note)
         if not_before:
             self._due[id] = not_before, known.rank

@@ -7,6 +7,8 @@ from zlib import crc32
 
 from .format import CRC, DATA, FRAME, FRAME_COST, FRAME_HEAD, MAGIC, PAD, SYNC, frame_at
 
+_ZEROS = bytes(4096)
+
 
 class Region(NamedTuple):
     """Bytes between frames that are no frame."""
@@ -48,9 +50,10 @@ def scan(data: bytes, at: int, seed: int, expected: int) -> Scan:
                 frames.append((kind, flags, sequence, at, length))
                 at, expected = end + 4, sequence + 1
                 continue
-        found = _next(data, at, seed, expected)
+        rest = _content_end(data, at)
+        found = _next(data, at, seed, expected) if rest > at else None
         if found is None:
-            return Scan(frames, regions, at, max(at, _content_end(data, at)))
+            return Scan(frames, regions, at, rest)
         regions.append(Region(len(frames), at, found[0]))
         at, expected = found
 
@@ -78,7 +81,11 @@ def _next(data: bytes, start: int, seed: int, expected: int) -> tuple[int, int] 
 
 
 def _content_end(data: bytes, at: int) -> int:
-    return at + len(data[at:].rstrip(b"\0"))
+    """Behind the last byte from `at` on that isn't zero; what was allocated ahead is passed over block by block."""
+    end = len(data)
+    while end - len(_ZEROS) >= at and data[end - len(_ZEROS) : end] == _ZEROS:
+        end -= len(_ZEROS)
+    return at + len(data[at:end].rstrip(b"\0"))
 
 
 def never_written(data: bytes) -> bool:

@@ -73,6 +73,7 @@ class SegmentStore:
         self._core = core = share(path, disk or Disk(), segment_bytes, trust_directory, clock)
         core.max_lag = min(core.max_lag, self._durability.max_lag)
         self._release = weakref.finalize(self, core.release, self._owner)
+        self._release.atexit = False  # see Core.end
 
     @property
     def durability(self) -> Durability:
@@ -299,6 +300,11 @@ class SegmentStore:
         with self._core.lock:
             self._core.wake_everybody_locked()
         self._release()
+
+    def discard(self, *, remove: bool = False) -> None:
+        """Close it for all handles of this process, without a checkpoint; with `remove`, its files go, all of them."""
+        self._closed = True
+        self._core.discard(remove=remove)
 
     def __enter__(self) -> SegmentStore:
         return self

@@ -1,0 +1,176 @@
+"""From a place in the source to a directory of slots: the application's home, what is noted there, who else is there.
+
+    <home>/<application>/<place>-<index>/          home: PQADAPTERS_HOME, or the user's state directory
+                                        note       what the processes of the application have learnt
+                                        0, 1, ...  slots
+
+Temporary applications (a REPL, a notebook, tests) have a home that goes with the process. Any thread may use it; what
+is noted survives a power cut.
+"""
+
+from __future__ import annotations
+
+import atexit
+import errno
+import logging
+import os
+import shutil
+import tempfile
+import threading
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from ..callers import stacklevel
+from ..durability import Durability
+from ..errors import DiskError, NoHome, NotDurableWarning, StoreError, StoreRefused
+from ..opening import open_slots
+from .adoption import Moved
+from .application import Application, application, home_directory
+from .places import Spot, directory_name, mark_transient
+
+if TYPE_CHECKING:
+    from ..stores.segment.slots import Slot
+
+_log = logging.getLogger("pqadapters.home")
+_lock = threading.RLock()
+_temporary: dict[int, str] = {}  # pid -> the home that goes with that process
+_told: set[tuple[str, int]] = set()
+_UNUSABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT, errno.ELOOP})
+
+
+class Ground:
+    """Where the queues of one place and index live."""
+
+    def __init__(self, spot: Spot, application: Application, home: str, durability: Durability, trust: bool) -> None:
+        self.spot, self.application, self.home, self.durability = spot, application, home, durability
+        self.directory = os.path.join(home, application.name, directory_name(spot.name, spot.index))
+        self.slots = open_slots(
+            self.directory, durability=durability, scratch=bool(application.temporary), trust_directory=trust
+        )
+        self.note: dict[str, Any] = {}
+
+    @property
+    def transient(self) -> bool:
+        """Whether this place makes a queue for each call."""
+        return self.spot.transient
+
+    def take(self) -> Slot:
+        """A slot for this process. Raises NoHome, StoreError."""
+        try:
+            self.slots.prepare()
+            slot = self.slots.take()
+        except (DiskError, StoreRefused) as error:
+            if isinstance(error, DiskError) and error.errno not in _UNUSABLE:
+                raise
+            raise NoHome(
+                f"queues without a name or path are to live in {self.home}, and that can't be used: {error}. "
+                "Set PQADAPTERS_HOME to a directory that this user may write, or give the queue a path"
+            ) from error
+        self.note = self.slots.note()
+        if self.note.get("transient"):
+            mark_transient(self.spot.name)
+            self.spot.transient = True
+        self._warn_of_namesake(slot)
+        self._note_down()
+        return slot
+
+    def _note_down(self) -> None:
+        known = {
+            "place": self.spot.name,
+            "index": self.spot.index,
+            "program": self.application.title,
+            "origin": self.application.origin,
+            "transient": self.transient,
+        }
+        self.learn(**known, **({"named": False} if self.note.get("named") else {}))
+
+    def learn(self, **facts: Any) -> None:
+        """Note facts for all processes and later runs; one that can't be noted is learnt again next time."""
+        if self.note | facts == self.note:
+            return
+        self.note |= facts
+        try:
+            self.slots.add_to_note(**facts)
+        except StoreError as error:
+            _log.warning("what was learnt of the queue made in %s can't be kept: %s", self.spot.name, error)
+
+    def _warn_of_namesake(self, slot: Slot) -> None:
+        """Two programs started by `-m` under one name share a home, and would adopt each other's items."""
+        other = self.note.get("origin")
+        if other in (None, self.application.origin):
+            return
+        pids = self.slots.holders(slot)
+        if pids:
+            _log.warning(
+                "%s (%s) shares its home %s with another live program of the same name, %s (process %s): after a crash "
+                "one would be given the other's items. Set a PQADAPTERS_HOME of its own for each",
+                self.application.title,
+                self.application.origin,
+                os.path.dirname(self.directory),
+                other,
+                ", ".join(map(str, pids)),
+            )
+
+    # The log
+
+    def tell(self, directory: str, done: str) -> None:
+        """At the first use: where it lives, and when an item is `done`. Once for each place and process."""
+        key = self.spot.name, self.spot.index
+        if key not in _told:
+            _told.add(key)
+            _log.info(
+                "the queue made in %s keeps its items in %s; an item is done %s%s",
+                self.spot.name,
+                directory,
+                done,
+                "; what is left in it goes to the dead letters, since this place makes a queue for each call"
+                if self.transient
+                else "",
+            )
+
+    def tell_of(self, moved: Moved) -> None:
+        """After the first look: what earlier runs had left."""
+        if any(moved):
+            _log.info(
+                "the queue made in %s goes on with %d items that earlier runs left; %d more are dead letters; %d stop "
+                "markers and unserialisable items ended with their process",
+                self.spot.name,
+                *moved,
+            )
+
+
+def ground_of(spot: Spot, durability: Durability, trust: bool) -> Ground:
+    """The ground of a place. Raises NoHome."""
+    program = application()
+    home = _temporary_home(program) if program.temporary else home_directory()
+    return Ground(spot, program, home, durability, trust)
+
+
+def _temporary_home(program: Application) -> str:
+    with _lock:
+        home = _temporary.get(os.getpid())
+        if home is None:
+            home = _temporary[os.getpid()] = tempfile.mkdtemp(prefix="pqadapters-")
+            atexit.register(_remove, home, os.getpid())
+            if len(_temporary) == 1:  # a forked child needn't be told again
+                warnings.warn(
+                    f"this is {program.temporary}: queues without a name or path are temporary here, and gone when it "
+                    "ends. To keep them set PQADAPTERS_HOME, or give the queue a path",
+                    NotDurableWarning,
+                    stacklevel=stacklevel(),
+                )
+        return home
+
+
+def _remove(home: str, pid: int) -> None:
+    if os.getpid() == pid:
+        shutil.rmtree(home, ignore_errors=True)
+
+
+def _renew() -> None:
+    global _lock
+    _lock = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew)

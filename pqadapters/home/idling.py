@@ -1,0 +1,52 @@
+"""Slots of places that make a queue for each call, kept open for the next one: so it costs no files.
+
+There is nothing in them but dead letters, if anything. Any thread may call anything. A forked child has none; at the end
+of the process they are left like any slot.
+"""
+
+from __future__ import annotations
+
+import os
+from typing import TYPE_CHECKING
+
+from ..durability import Durability
+from .adoption import QUEUE
+
+if TYPE_CHECKING:
+    from ..stores.segment.slots import Slot
+    from .ground import Ground
+
+Key = tuple[str, int, Durability, bool]  #: place, index, durability, whether other owners are trusted
+Idle = tuple["Ground", "Slot"]
+
+_MOST = 16  #: for each key
+_idle: dict[Key, list[Idle]] = {}
+
+
+def again(key: Key) -> Idle | None:
+    """A slot that is ready for another queue."""
+    try:
+        return _idle[key].pop()
+    except LookupError:
+        return None
+
+
+def keep(key: Key, idle: Idle) -> bool:
+    """Keep a slot for later; False where there are enough."""
+    kept = _idle.setdefault(key, [])
+    if len(kept) >= _MOST:
+        return False
+    kept.append(idle)
+    return True
+
+
+def leave_all() -> None:
+    """The end of the process."""
+    for key in list(_idle):
+        while (idle := again(key)) is not None:
+            ground, slot = idle
+            ground.slots.leave(slot, empty=not slot.store.depth(QUEUE).dead)
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)

@@ -1,0 +1,300 @@
+"""The store of a queue without a name or path: a slot of this process, taken when it is first needed.
+
+The first put takes a slot; the first look (get, qsize, ...) also adopts what dead processes of the application left in
+this place. Until then what an earlier run left in the slot isn't counted against a put's limit: nobody has asked for
+it yet, and a program that fills its queue before it starts its workers must not wait for ever.
+
+Any thread may use it. A forked child goes on with an empty slot of its own. What was put survives as the durability
+says; closing takes away a slot that is empty.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import TYPE_CHECKING, Any
+
+from .. import live
+from ..durability import Durability
+from ..errors import StoreClosed
+from ..store import Capabilities, Claim, Damage, Delete, Depth, Op, Order, Put, Record, State, Stop, Store
+from . import idling
+from .adoption import DEAD, QUEUE, Moved, adopt, bury_all, drop_left_behind, thin_out
+from .ground import Ground, ground_of
+from .places import Spot
+from .waiting import name_waiting_places
+
+if TYPE_CHECKING:
+    from ..stores.segment.slots import Slot
+
+_log = logging.getLogger("pqadapters.home")
+_all: weakref.WeakSet[PrivateStore] = weakref.WeakSet()
+
+
+class PrivateStore:
+    """A `Store` in a slot of the place `spot`.
+
+    `ends` tells payloads that are worth nothing without the process that put them. Who uses this may set `taken`, which
+    is called when the slot is taken, `settled`, called with the slot's own store once nothing stands between it and its
+    users, and `renewed`, called in a forked child.
+    Raises NoHome, StoreError, when the slot is taken.
+    """
+
+    capabilities = Capabilities()
+
+    def __init__(
+        self,
+        spot: Spot,
+        *,
+        durability: Durability,
+        trust_directory: bool = False,
+        ends: Callable[[bytes], bool] = live.is_left_behind,
+    ) -> None:
+        self._spot, self._durability, self._trust, self._ends = spot, durability, trust_directory, ends
+        self.taken: Callable[[Ground], object] = lambda ground: None
+        self.settled: Callable[[Store], object] = lambda store: None
+        self.renewed: Callable[[], object] = lambda: None
+        self._closed = False
+        self._begin()
+        _all.add(self)
+
+    def _begin(self) -> None:
+        self._lock = threading.Condition(threading.RLock())
+        self._committing: list[int] = []  #: threads in a commit that doesn't hold the lock
+        self._ground: Ground | None = None
+        self._slot: Slot | None = None
+        self._adopted = False
+        self._waiting = 0  #: records in our slot that nobody has asked for yet
+        self.moved = Moved()
+
+    # The slot
+
+    @property
+    def durability(self) -> Durability:
+        return self._durability
+
+    @property
+    def damage(self) -> Sequence[Damage]:
+        return self._slot.store.damage if self._slot is not None else ()
+
+    @property
+    def place(self) -> str:
+        """The slot's directory, or what is known of it before there is one."""
+        if self._slot is not None:
+            return self._slot.directory
+        return f"the home of this application (of {self._spot.name}; nothing was put yet)"
+
+    def _own(self) -> Store:
+        """Our slot, taken now if it isn't yet. The lock is held."""
+        if self._closed:
+            raise StoreClosed(f"the queue made in {self._spot.name} was closed; make a new one")
+        return self._take() if self._slot is None else self._slot.store
+
+    def _take(self) -> Store:
+        idle = idling.again(self._key)
+        if idle is not None:
+            return self._go_on(idle)
+        ground = ground_of(self._spot, self._durability, self._trust)
+        slot = ground.take()
+        try:
+            self._clear_up(slot, ground)
+        except BaseException:
+            ground.slots.leave(slot, empty=False)
+            raise
+        self._ground, self._slot = ground, slot
+        self.taken(ground)
+        name_waiting_places(ground)
+        return slot.store
+
+    @property
+    def _key(self) -> idling.Key:
+        return self._spot.name, self._spot.index, self._durability, self._trust
+
+    def _go_on(self, idle: idling.Idle) -> Store:
+        """With the slot of an earlier queue of this place."""
+        ground, slot = idle
+        ground.spot = self._spot
+        ground.learn(transient=True)
+        self._ground, self._slot, self._adopted = ground, slot, True
+        self.taken(ground)
+        self.settled(slot.store)
+        return slot.store
+
+    def _clear_up(self, slot: Slot, ground: Ground) -> None:
+        """Make a slot that a dead process left ready for us."""
+        store = slot.store
+        flag = store.get(live.TABLE, QUEUE.encode())
+        dropped = 0
+        if flag is not None:
+            dropped = drop_left_behind(store, QUEUE, self._ends, int.from_bytes(flag, "big") - 1)
+            store.commit(Delete(live.TABLE, QUEUE.encode()))
+        letters = bury_all(store) if ground.transient else 0
+        self._waiting = store.depth(QUEUE).ready
+        self.moved = Moved(self._waiting, letters, dropped)
+
+    def _whole(self) -> Store:
+        """Our slot, with everything in it that is to be in it."""
+        with self._lock:
+            store = self._own()
+            if not self._adopted:
+                me = threading.get_ident()
+                self._lock.wait_for(lambda: not any(ident != me for ident in self._committing))
+                if not self._adopted:
+                    self._adopt()
+            return store
+
+    def _for(self, name: str) -> Store:
+        """Our slot, for a look at that queue or table."""
+        if name in (QUEUE, DEAD):
+            return self._whole()
+        with self._lock:
+            return self._own()
+
+    def _adopt(self) -> None:
+        ground, slot = self._ground, self._slot
+        assert ground is not None
+        assert slot is not None
+        more = adopt(ground.slots, slot, ends=self._ends, transient=ground.transient)
+        self.moved = self.moved.plus(more)
+        if ground.transient:
+            thin_out(slot.store, slot.directory)
+        self._adopted, self._waiting = True, 0
+        self.settled(slot.store)
+        slot.store.wake(QUEUE)  # whoever waits for room or for the end sees what was waiting
+        ground.tell_of(self.moved)
+
+    # The contract
+
+    def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
+        with self._lock:
+            store = self._own()
+            if self._waiting:
+                ops = tuple(self._with_room(op) for op in ops)
+            self._committing.append(threading.get_ident())
+        try:
+            return store.commit(*ops, stop=stop, timeout=timeout)
+        finally:
+            with self._lock:
+                self._committing.remove(threading.get_ident())
+                self._lock.notify_all()
+
+    def _with_room(self, op: Op) -> Op:
+        if type(op) is Put and op.limit is not None:
+            return op._replace(limit=op.limit + self._waiting)
+        return op
+
+    def claim(
+        self,
+        queue: str,
+        *,
+        order: Order = Order.OLDEST,
+        ids: Sequence[int] | None = None,
+        limit: int = 1,
+        timeout: float | None = 0.0,
+        stop: Stop | None = None,
+        counted: bool = False,
+        lease: float = 30.0,
+    ) -> list[Claim]:
+        return self._for(queue).claim(
+            queue, order=order, ids=ids, limit=limit, timeout=timeout, stop=stop, counted=counted, lease=lease
+        )
+
+    def browse(
+        self, queue: str, *, order: Order = Order.OLDEST, state: State | None = State.READY, after: int = 0
+    ) -> Iterator[Record]:
+        return self._for(queue).browse(queue, order=order, state=state, after=after)
+
+    def depth(self, queue: str) -> Depth:
+        return self._for(queue).depth(queue)
+
+    def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
+        with self._lock:
+            store = self._own()
+        return store.wait(queue, lambda depth: until(depth._replace(ready=max(0, depth.ready - self._waiting))), timeout)
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        return self._for(table).get(table, key)
+
+    def scan(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        return self._for(table).scan(table, after=after, reverse=reverse)
+
+    def count(self, table: str) -> int:
+        return self._for(table).count(table)
+
+    def wake(self, queue: str) -> None:
+        slot = self._slot
+        if slot is not None:
+            slot.store.wake(queue)
+
+    def checkpoint(self) -> None:
+        with self._lock:
+            self._own().checkpoint()
+
+    # The end
+
+    def facts(self) -> dict[str, Any]:
+        """Where it lives, for people."""
+        self._whole()
+        ground = self._ground
+        assert ground is not None
+        return {
+            "application": ground.application.title,
+            "made_in": self._spot.name,
+            "index": self._spot.index,
+            "transient": ground.transient,
+            "temporary": bool(ground.application.temporary),
+            "adopted": self.moved.items,
+        }
+
+    def learn(self, **facts: Any) -> None:
+        """Keep what all queues of this place are to know. Raises StoreError."""
+        with self._lock:
+            self._own()
+            if self._ground is not None:
+                self._ground.learn(**facts)
+
+    def close(self) -> None:
+        """Let go of the slot; one that is empty is taken away."""
+        with self._lock:
+            if self._closed:
+                return
+            self._closed = True
+            self._spot.leave()
+            slot, ground = self._slot, self._ground
+            if slot is None or ground is None:
+                return
+            if ground.transient:
+                bury_all(slot.store)
+            self._leave(slot, ground)
+
+    def _leave(self, slot: Slot, ground: Ground) -> None:
+        left = slot.store.depth(QUEUE)
+        if ground.transient and self._adopted and not left.unfinished and idling.keep(self._key, (ground, slot)):
+            return
+        ground.slots.leave(slot, empty=not (left.unfinished or left.dead))
+
+    def __enter__(self) -> PrivateStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def begin_again(self) -> None:
+        """In a forked child: the slot is the parent's."""
+        self._begin()
+        self.renewed()
+
+
+def _begin_again() -> None:
+    for store in list(_all):
+        store.begin_again()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)

@@ -1,0 +1,260 @@
+"""What becomes of the items that one handle has given out: done, given back, or nobody's yet.
+
+`ack="auto"` learns here what the program means: see `_policy.py`. Any thread may call anything; no lock is held across a
+call of the store. An acknowledgement survives the process when it returns; a power cut may undo it: a redelivery.
+"""
+
+from __future__ import annotations
+
+import logging
+import time
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from ..errors import LeaseLost, PqadaptersError, StoreError
+from ..store import Ack, Claim, Nack, Op, Store
+from ._counts import Counts
+from ._held import Held, Own, consumer
+from ._policy import FETCHES, AckPolicy
+from ._stock import Stock
+
+_log = logging.getLogger("pqadapters.queue")
+
+
+class Acks(Stock):
+    """The claims that a handle has on its queue's records, and its counts."""
+
+    def __init__(self, store: Store, name: str, **options: Any) -> None:
+        super().__init__(store, name, **options)
+        self.auto = self.policy is AckPolicy.AUTO
+        self.begin_counting()
+
+    def begin_counting(self) -> None:
+        """Nothing is held by anybody yet."""
+        self.held, self.counts = Held(), Counts(self.flags)
+        self.fetched = 0  #: items handed out while nothing was learnt
+        self.unkept = False  #: what was learnt isn't stored yet
+
+    # What is learnt
+
+    def recall(self, word: object) -> None:
+        """What an earlier run has learnt holds for this one."""
+        if self.auto and word in (AckPolicy.TASK_DONE.value, AckPolicy.NEXT.value):
+            self.policy = AckPolicy(word)
+
+    def learn(self, policy: AckPolicy) -> None:
+        """Settle what acknowledges an item here, for this run and later ones."""
+        self.policy, self.unkept = policy, True
+        _log.info("%s: an item is done %s", self.label, policy.meaning)
+
+    def keep(self) -> None:
+        """Store what was learnt with the queue; never in the way of what taught it."""
+        self.keep_learnt(self.policy.value)
+        self.unkept = False
+
+    def keep_learnt(self, word: str) -> None:
+        """Store the word."""
+        raise NotImplementedError
+
+    def ask(self, own: Own) -> None:
+        """A consumer asks for its next item: under "next" what it had is done, under "auto" it may turn out to be."""
+        if self.policy is AckPolicy.NEXT:
+            if own:
+                self._ack_asked()
+        elif self.policy is AckPolicy.AUTO:
+            own.asked = next(reversed(own), 0)
+            if self.fetched >= FETCHES:
+                self.learn(AckPolicy.NEXT)
+                self._ack_entries(self.held.pop(self.held.passed()))
+                self.keep()
+
+    def _ack_handed(self, acks: Sequence[Ack]) -> set[int]:
+        self.counts.add(handed=len(acks))  # before the commit: a joiner must never see one task too few
+        try:
+            lost = self._commit_acks(acks)
+        except BaseException:
+            self.counts.add(handed=-len(acks))
+            raise
+        self.counts.add(handed=-len(lost))
+        return lost
+
+    def _commit_acks(self, acks: Sequence[Ack]) -> set[int]:
+        """In one commit, or one by one where a lease ran out meanwhile. Returns the ids that were somebody else's."""
+        try:
+            self.commit(*acks)
+        except LeaseLost:
+            return {ack.claim.id for ack in acks if not self._commit_if_held(ack)}
+        return set()
+
+    def _commit_if_held(self, op: Ack | Nack) -> bool:
+        try:
+            self.commit(op)
+        except LeaseLost:
+            return False
+        return True
+
+    def _ack_asked(self) -> None:
+        """The consumer asks for its next item: what it had is done."""
+        me = consumer()
+        self._ack_entries(self.held.pop([(me, id) for id in list(self.held.own())]))
+
+    def _ack_entries(self, entries: list[tuple[object, Claim, Any]]) -> None:
+        try:
+            self._ack_handed([Ack(claim, lazy=True) for _, claim, _ in entries])
+        except PqadaptersError:
+            self._restore(entries)
+            raise
+
+    def _restore(self, entries: list[tuple[object, Claim, Any]]) -> None:
+        for who, claim, item in reversed(entries):
+            self.held.restore(who, claim, item)
+
+    # Done
+
+    def done(self) -> bool:
+        """Acknowledge the caller's oldest item, or count one off that was when it was handed out; False if none."""
+        if self.auto and self.policy is not AckPolicy.TASK_DONE:
+            self.learn(AckPolicy.TASK_DONE)
+        if self.counts.handed and self.counts.take_handed():
+            self.wake_joiners()
+            return True
+        entry = self.held.pop_oldest()
+        if entry is None:
+            return False
+        self._acknowledge(*entry)
+        return True
+
+    def done_exactly(self, item: object) -> None:
+        """Acknowledge exactly this item. Raises ValueError if nobody holds it."""
+        if self.auto and self.policy is not AckPolicy.TASK_DONE:
+            self.learn(AckPolicy.TASK_DONE)
+        entry = self.held.pop_item(item)
+        if entry is not None:
+            self._acknowledge(*entry)
+        elif self.counts.take_handed():
+            self.wake_joiners()
+        else:
+            raise ValueError(f"nobody holds {item!r} of {self.label}")
+
+    def _acknowledge(self, who: object, claim: Claim, item: object) -> None:
+        try:
+            self._surely(Ack(claim, lazy=True))
+        except LeaseLost:
+            raise
+        except PqadaptersError:
+            self.held.restore(who, claim, item)
+            raise
+
+    def _surely(self, *ops: Op) -> None:
+        """Commit. An interrupt doesn't leave open whether that has happened: it has, and then the interrupt goes on."""
+        try:
+            self.commit(*ops)
+        except PqadaptersError:
+            raise
+        except BaseException:
+            with suppress(LeaseLost):  # it had happened already
+                self.commit(*ops)
+            raise
+
+    def settle_lease(self, claim: Claim) -> None:
+        """The end of a lease that went well."""
+        try:
+            self._surely(Ack(claim, lazy=True))
+        except PqadaptersError:
+            self.release([claim])
+            raise
+
+    def done_for_another(self) -> int:
+        """Count a task_done() of a caller that holds nothing. Returns how many such calls waited for more of them.
+
+        Raises ValueError if nothing is unfinished; where covered items can't be acknowledged, the call isn't counted.
+        """
+        if self.unfinished() <= 0:
+            raise ValueError("task_done() called too many times")
+        term = "uncovered" if (covered := self.counts.cover(len(self.held))) else "adjustment"
+        waited = self.counts.uncovered
+        try:
+            self.settle()
+        except BaseException:
+            self.counts.add(**{term: -1 if covered else 1})
+            raise
+        return waited
+
+    def settle_later(self) -> None:
+        """`settle`, behind an acknowledgement that went well: a refusal of the disk is left to the next call."""
+        if self.unkept:
+            self.keep()
+        if self.counts.uncovered or self.counts.adjustment:
+            try:
+                self.settle()
+            except StoreError as error:
+                _log.warning("items of %s that others reported done can't be acknowledged yet: %s", self.label, error)
+
+    def settle(self) -> None:
+        """After a task_done(): acknowledge everything if all of it is covered by calls, and forget a debt."""
+        outstanding = self.held.snapshot()
+        if outstanding and self.counts.uncovered >= len(outstanding):
+            self._ack_covered(self.held.pop(outstanding))
+        if self.counts.adjustment:
+            self.store.wait(self.name, self.counts.level, 0.0)
+        self.wake_joiners()
+
+    def _ack_covered(self, entries: list[tuple[object, Claim, Any]]) -> None:
+        self.counts.add(uncovered=-len(entries))
+        try:
+            self._commit_acks([Ack(claim, lazy=True) for _, claim, _ in entries])
+        except PqadaptersError:
+            self.counts.add(uncovered=len(entries))
+            self._restore(entries)
+            raise
+
+    def wake_joiners(self) -> None:
+        if self.counts.joining:
+            self.store.wake(self.name)
+
+    def unfinished(self) -> int:
+        depth = self.store.depth(self.name)  # before the counts are read, see _counts.py
+        raw = self.counts.raw(depth)
+        if raw < 0:
+            self.store.wait(self.name, self.counts.level, 0.0)
+        return max(raw, 0)
+
+    def join(self) -> None:
+        self.store.depth(self.name)  # what earlier runs left is to be done, too
+        self.counts.add(joining=1)
+        try:
+            self.store.wait(self.name, self.counts.finished)
+        finally:
+            self.counts.add(joining=-1)
+        if self.flags.closed:
+            raise self.ending()
+
+    def nack(self, *item: object, delay: float) -> None:
+        """Give the caller's oldest item back, or this one; ready again in `delay` seconds. ValueError if not held."""
+        entry = self.held.pop_item(item[0]) if item else self.held.pop_oldest()
+        if entry is None:
+            raise ValueError(f"nobody holds {repr(item[0]) if item else 'an item'} of {self.label}")
+        who, claim, value = entry
+        try:
+            self._surely(Nack(claim, not_before=time.time() + delay if delay else 0.0))
+        except LeaseLost:
+            raise
+        except PqadaptersError:
+            self.held.restore(who, claim, value)
+            raise
+
+    # The end
+
+    def finish(self) -> None:
+        """A normal end: under "next" what was handed out is done, save what another live thread still works on; under
+        "auto" this is what the program turns out to mean, if it took anything and never called task_done()."""
+        if self.policy is AckPolicy.AUTO and self.fetched:
+            self.learn(AckPolicy.NEXT)
+        if self.policy is AckPolicy.NEXT:
+            working = self.held.still_working()
+            entries = self.held.pop(self.held.snapshot(but=working) + self.held.passed(working))
+            if entries:
+                self._commit_acks([Ack(claim, lazy=True) for _, claim, _ in entries])
+        if self.unkept:
+            self.keep()

@@ -1,0 +1,338 @@
+"""Slots: a directory of stores, of which each process holds one of its own.
+
+    LOCK          held for a moment by whoever takes, moves or removes a slot
+    note          JSON: what all processes are to know
+    0, 1, ...     the slots, each the directory of a store
+    0/adopted-3-91c0aa41    what was slot 3: the holder of slot 0 found it without one, and moves its records over
+
+A slot belongs to the process that holds its store's lock; the kernel drops that with the process, so a pid that was
+used again deceives nobody. Slots change hands by a rename: whoever holds a slot owns the adopted ones inside, and so
+does whoever takes it later; what is moved over is noted in the same commit as the records themselves, and nothing is
+lost or doubled whenever the process dies.
+
+Any thread and process may use it. What a slot keeps survives as in any store.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import logging
+import os
+import re
+import shutil
+import time
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from ...errors import StoreError, StoreLocked
+from ...store import LOCK_TIMEOUT, Delete, Set
+from . import directory as directories
+from .disk import Disk, ReadingDisk, ScratchDisk
+from .store import SegmentStore
+
+logger = logging.getLogger("pqadapters.home")
+
+NOTE = "note"
+_SLOT = re.compile(r"\d+")
+_ADOPTED = re.compile(directories.ADOPTED)
+_MOVED = "pqadapters.moved"  #: table of a slot: adopted slot -> how far its records have been moved over
+_PAUSE = 0.005
+
+
+class Slot(NamedTuple):
+    """A slot that this process holds."""
+
+    directory: str
+    store: SegmentStore
+
+
+class Estate(NamedTuple):
+    """An adopted slot whose records are to be moved over."""
+
+    path: str  #: relative to the slot that adopted it
+    directory: str
+    moved: dict[str, int]  #: queue -> the id up to which that has happened
+
+
+class Found(NamedTuple):
+    """A slot as it is found."""
+
+    directory: str
+    pid: int | None  #: the process that holds it; None for nobody, 0 for one that can't be told
+    store: SegmentStore | None  #: open for reading where nobody holds it and it can be read
+
+
+class Slots:
+    """The slots in one directory, of an application's place. `options` are those of `SegmentStore`; `scratch`: nothing
+    need survive a power cut."""
+
+    def __init__(self, directory: str, *, scratch: bool = False, trust_directory: bool = False, **options: Any) -> None:
+        self.directory = directory
+        self._disk = ScratchDisk() if scratch else Disk()
+        self._trust = trust_directory
+        self._options = options
+
+    # Taking and leaving
+
+    def take(self) -> Slot:
+        """A slot of our own: the fullest that nobody holds, or a new one. Raises StoreError."""
+        with self._locked():
+            for number in self._by_size():
+                slot = self._try(number)
+                if slot is not None:
+                    return slot
+            number = next(number for number in range(1 << 30) if not os.path.lexists(self._path(number)))
+            return Slot(self._path(number), self._open(self._path(number)))
+
+    def _try(self, number: int) -> Slot | None:
+        directory = self._path(number)
+        fd = self._lock_slot(directory)
+        if fd is None:
+            return None
+        self._disk.close(fd)  # under the lock of the whole directory nobody else takes it before the next line
+        try:
+            return Slot(directory, self._open(directory))
+        except StoreError as error:
+            logger.error("a slot is passed over, and what is in it stays there: %s", error)
+            return None
+
+    def _open(self, directory: str) -> SegmentStore:
+        return SegmentStore(directory, disk=self._disk, trust_directory=self._trust, **self._options)
+
+    def leave(self, slot: Slot, *, empty: bool) -> None:
+        """Close a slot; if it is `empty`, take it away. Bytes that were put aside as damaged stay."""
+        try:
+            if not empty or any(name.startswith(("damaged-", "adopted-")) for name in os.listdir(slot.directory)):
+                return slot.store.close()
+            with self._locked():
+                slot.store.discard(remove=True)
+        except (StoreError, OSError) as error:
+            slot.store.close()
+            logger.warning("%s can't be removed: %s", slot.directory, error)
+
+    def holders(self, slot: Slot) -> list[int]:
+        """The other processes that hold a slot here."""
+        found = self.look(read=False)
+        return [each.pid for each in found if each.pid and each.directory != slot.directory]
+
+    # Adopting
+
+    def adopt(self, slot: Slot) -> list[Estate]:
+        """Make the slots that nobody holds our own, and list all whose records haven't been moved over wholly."""
+        with self._locked():
+            mine = int(os.path.basename(slot.directory))
+            adopted = [number for number in self._numbers() if number != mine and self._rename(number, slot.directory)]
+            if adopted:
+                self._disk.sync_directory(self.directory)
+                self._disk.sync_directory(slot.directory)
+        return list(_estates(slot.directory, slot.store, ""))
+
+    def _rename(self, number: int, target: str) -> bool:
+        directory = self._path(number)
+        fd = self._lock_slot(directory)
+        if fd is None:
+            return False
+        try:
+            # a name that never was: what is noted of another adopted slot must not be taken for this one's
+            self._disk.rename(directory, os.path.join(target, f"adopted-{number}-{os.urandom(4).hex()}"))
+            return True
+        except OSError as error:
+            logger.warning("%s can't be adopted yet: %s", directory, error)
+            return False
+        finally:
+            self._disk.close(fd)
+
+    def _lock_slot(self, directory: str) -> int | None:
+        """The descriptor of the slot's lock; None where somebody holds it, or it isn't ours to take."""
+        try:
+            if not self._trust and os.stat(directory).st_uid != _me():
+                raise PermissionError("it belongs to another user")
+            return directories.try_lock(os.path.join(directory, directories.LOCK), self._disk)
+        except OSError as error:
+            logger.warning("%s is passed over: %s", directory, error)
+            return None
+
+    @staticmethod
+    def moved(estate: Estate) -> Set:
+        """The operation that keeps in the slot's store how far an estate has been moved over."""
+        return Set(_MOVED, estate.path.encode(), json.dumps(estate.moved).encode())
+
+    def bury(self, slot: Slot, estates: list[Estate]) -> None:
+        """Take away adopted slots, all of whose records are in the slot now. What was damaged is kept there."""
+        for estate in sorted(estates, key=lambda estate: -len(estate.path)):
+            try:
+                self._keep_damaged(estate, slot)
+                shutil.rmtree(estate.directory)
+            except OSError as error:
+                logger.warning("%s can't be removed yet: %s", estate.directory, error)
+        marks = [key for key, _ in slot.store.scan(_MOVED)]
+        gone = [key for key in marks if not os.path.lexists(os.path.join(slot.directory, os.fsdecode(key)))]
+        if gone:
+            slot.store.commit(*[Delete(_MOVED, key) for key in gone])
+
+    def _keep_damaged(self, estate: Estate, slot: Slot) -> None:
+        for name in os.listdir(estate.directory):
+            if name.startswith("damaged-"):
+                label = estate.path.replace("adopted-", "").replace("/", "-")
+                target = os.path.join(slot.directory, f"damaged-of-{label}-{name[8:]}")
+                self._disk.rename(os.path.join(estate.directory, name), target)
+
+    # The note
+
+    def note(self) -> dict[str, Any]:
+        """What was noted; {} where nothing was, or it can't be read."""
+        try:
+            with open(os.path.join(self.directory, NOTE), encoding="utf-8") as file:
+                found = json.load(file)
+            return found if isinstance(found, dict) else {}
+        except (OSError, ValueError):
+            return {}
+
+    def add_to_note(self, **facts: Any) -> None:
+        """Note facts beside those that are there. Raises StoreError (a DiskError is an OSError, too)."""
+        with self._locked():
+            before = self.note()
+            if before | facts != before:
+                self._write_note(before | facts)
+
+    def _write_note(self, facts: dict[str, Any]) -> None:
+        path = os.path.join(self.directory, NOTE)
+        try:
+            fd = self._disk.open(path + ".tmp", create=True)
+            try:
+                data = json.dumps(facts, indent=1, ensure_ascii=False).encode("utf-8", "surrogatepass") + b"\n"
+                self._disk.truncate(fd, 0)
+                self._disk.write(fd, data, 0)
+                self._disk.sync(fd)
+            finally:
+                self._disk.close(fd)
+            self._disk.rename(path + ".tmp", path)
+            self._disk.sync_directory(self.directory)
+        except OSError as error:
+            raise directories.refused(self.directory, error, "note something in") from error
+
+    # Looking
+
+    def look(self, *, read: bool = True) -> Iterator[Found]:
+        """All slots. What nobody holds is read, and nothing is changed; the store is closed before the next one."""
+        for number in self._numbers():
+            yield from self._look(self._path(number), read)
+
+    def _look(self, directory: str, read: bool) -> Iterator[Found]:
+        with self._locked():
+            if not os.path.isdir(directory):
+                return
+            fd = self._lock_slot(directory)
+            if fd is None:
+                yield Found(directory, directories.holder(os.path.join(directory, directories.LOCK)) or 0, None)
+                return
+            try:
+                with contextlib.closing(_Reading(directory if read else None)) as reading:
+                    yield Found(directory, None, reading.store)
+            finally:
+                self._disk.close(fd)
+        yield from (found for each in _adopted(directory) for found in self._look(os.path.join(directory, each), read))
+
+    # The directory
+
+    def prepare(self) -> None:
+        """Make the directory and the one above it, private to their owner.
+
+        Raises StoreRefused (it is somebody else's, or a file), DiskError.
+        """
+        for path in (os.path.dirname(self.directory), self.directory):
+            directories.prepare_parent(path, self._disk, self._trust)
+
+    def _path(self, number: int) -> str:
+        return os.path.join(self.directory, str(number))
+
+    def _numbers(self) -> list[int]:
+        try:
+            return sorted(int(name) for name in os.listdir(self.directory) if _SLOT.fullmatch(name))
+        except FileNotFoundError:
+            return []
+
+    def _by_size(self) -> list[int]:
+        """The numbers of the slots, the fullest first: what is in it needn't be moved over."""
+        return sorted(self._numbers(), key=lambda number: (-_bytes(self._path(number)), number))
+
+    @contextlib.contextmanager
+    def _locked(self) -> Iterator[None]:
+        """The lock of the whole directory. Raises StoreLocked after five seconds, DiskError."""
+        deadline = time.monotonic() + LOCK_TIMEOUT
+        file = os.path.join(self.directory, directories.LOCK)
+        try:
+            while (fd := directories.try_lock(file, self._disk)) is None:
+                if time.monotonic() > deadline:
+                    pid = directories.holder(file)
+                    raise StoreLocked(f"{self.directory} is in use by process {pid}; see whether it hangs", pid)
+                time.sleep(_PAUSE)  # a file's lock can't be waited for with a limit
+        except OSError as error:
+            if isinstance(error, StoreError):
+                raise
+            raise directories.refused(self.directory, error, "lock") from error
+        try:
+            yield
+        finally:
+            self._disk.close(fd)
+
+
+class _Reading:
+    """A store that nobody else opens, read as it is."""
+
+    def __init__(self, directory: str | None) -> None:
+        self.store: SegmentStore | None = None
+        if directory is None:
+            return
+        with contextlib.suppress(StoreError, OSError):
+            self.store = SegmentStore(directory, disk=ReadingDisk(), trust_directory=True)
+
+    def close(self) -> None:
+        if self.store is not None:
+            self.store.discard()
+
+
+def open_estate(estate: Estate) -> SegmentStore:
+    """An adopted slot, for reading; a damaged one is put right first. Close it by `discard()`. Raises StoreError."""
+    store = SegmentStore(estate.directory, disk=ReadingDisk(), trust_directory=True)
+    if store.damage:
+        store.discard()
+        store = SegmentStore(estate.directory, disk=ScratchDisk(), trust_directory=True)
+    return store
+
+
+def _estates(directory: str, store: SegmentStore, prefix: str) -> Iterator[Estate]:
+    """The adopted slots in a slot, and those in them: their holder may have died in the middle of it."""
+    for name in _adopted(directory):
+        path = prefix + name
+        moved = store.get(_MOVED, path.encode()) or b"{}"
+        estate = Estate(path, os.path.join(directory, name), json.loads(moved))
+        yield estate
+        if _adopted(estate.directory):
+            yield from _nested(estate, store)
+
+
+def _nested(estate: Estate, store: SegmentStore) -> Iterator[Estate]:
+    with contextlib.closing(_Reading(estate.directory)) as reading:
+        for nested in _estates(estate.directory, reading.store, "") if reading.store is not None else ():
+            path = f"{estate.path}/{nested.path}"
+            ours = json.loads(store.get(_MOVED, path.encode()) or b"{}")
+            moved = {queue: max(ours.get(queue, 0), nested.moved.get(queue, 0)) for queue in ours | nested.moved}
+            yield Estate(path, nested.directory, moved)
+
+
+def _adopted(directory: str) -> list[str]:
+    return sorted(name for name in os.listdir(directory) if _ADOPTED.fullmatch(name))
+
+
+def _bytes(directory: str) -> int:
+    try:
+        with os.scandir(directory) as entries:
+            return sum(entry.stat().st_size for entry in entries if entry.name.endswith(".seg"))
+    except OSError:
+        return 0
+
+
+def _me() -> int | None:
+    return os.geteuid() if hasattr(os, "geteuid") else None

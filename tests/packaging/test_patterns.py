@@ -1,0 +1,71 @@
+"""The page "What happens to my queue": each of its examples is a whole program, and runs, and runs again."""
+
+from __future__ import annotations
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[2]
+PAGE = (ROOT / "docs" / "what-happens-to-my-queue.md").read_text()
+SECTIONS = re.split(r"^##+ ", PAGE, flags=re.MULTILINE)[1:]
+EXAMPLES = [
+    (section.partition("\n")[0], example)
+    for section in SECTIONS
+    for example in re.findall(r"```python\n(.*?)```", section, re.DOTALL)
+]
+PATIENCE = 60
+
+#: What the first run of an example prints; a set where the order of lines is open.
+PRINTED = {
+    "Where it lives": [],
+    "Workers that call task_done()": [*(f"Working on {n}" for n in range(30)), "All work completed"],
+    "Workers that never call task_done()": [str(n) for n in range(30)],
+    "Stop markers": {str(n) for n in range(30)},
+    "Batches": ["4950", "14950", "24950"],
+    "get() in one thread, task_done() in another": {str(n) for n in range(30)},
+    "A queue for each request": ["[2, 4]", "[6, 8]"],
+    "An object pool": ["{'connection': 0}"],
+    "Pre-forked workers": {f"worker {n}" for n in range(4)},
+    "A daemon that is killed and restarted": [str(n) for n in range(5)],
+    "A rolling deploy": ["Order(number=1)"],
+    "No home, or one that can't be written": [],
+    "Items that can't be serialised": ["('job', 7)", "True"],
+    "A notebook, a REPL, -c, pytest": ["1"],
+}
+
+
+def run(example: str, directory: Path) -> list[str]:
+    (directory / "program.py").write_text(example)
+    home = str(directory / "home")
+    done = subprocess.run(
+        [sys.executable, "program.py"],
+        cwd=directory,
+        env={"PATH": os.environ["PATH"], "PYTHONPATH": str(ROOT), "PQADAPTERS_HOME": home},
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert (done.returncode, done.stderr) == (0, "")
+    return done.stdout.splitlines()
+
+
+@pytest.mark.parametrize(("title", "example"), EXAMPLES, ids=[title for title, _ in EXAMPLES])
+def test_the_example_runs_and_runs_again(tmp_path: Path, title: str, example: str) -> None:
+    for _ in range(2):  # what the first run left mustn't be in the second one's way
+        printed = run(example, tmp_path)
+        if title in PRINTED:
+            expected = PRINTED[title]
+            assert expected == (set(printed) if isinstance(expected, set) else printed)
+            assert len(printed) == len(expected)
+
+
+def test_every_pattern_has_an_example() -> None:
+    patterns = re.findall(r"^### (.*)$", PAGE, re.MULTILINE)
+    assert [title for title in patterns if title not in dict(EXAMPLES)] == []
+    assert len(patterns) > 12
