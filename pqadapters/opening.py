@@ -1,13 +1,14 @@
 """The door: from a path or a URL to a store. The only module that names the stores, and it imports them when asked.
 
-    file:///abs/dir?durability=process&segment_bytes=65536
-    memory:
+file:///abs/dir?durability=process&segment_bytes=65536
+memory:
 """
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 from urllib.parse import parse_qsl, unquote, urlsplit
 
@@ -16,7 +17,8 @@ from .store import Store
 
 if TYPE_CHECKING:
     from .stores.segment import SegmentStore
-    from .stores.segment.slots import Estate, Slots
+    from .stores.segment.estates import Estate
+    from .stores.segment.slots import Slots
 
 _LATER = {"sqlite": "the SQLite store", "mysql": "the MySQL store"}
 
@@ -41,6 +43,12 @@ def open_path(
     return SegmentStore(directory, trust_directory=trust_directory, **given)
 
 
+def load_slots() -> None:
+    """Import what slots need, so that no thread's first use of one does: were the process forked in the middle of that,
+    the module would stay locked in the child for ever."""
+    import_module(f"{__package__}.stores.segment.slots")
+
+
 def open_slots(
     directory: str, *, durability: Durability, scratch: bool = False, trust_directory: bool = False
 ) -> Slots:
@@ -53,11 +61,12 @@ def open_slots(
     return Slots(directory, scratch=scratch, trust_directory=trust_directory, durability=durability)
 
 
-def open_estate(estate: Estate) -> SegmentStore:
-    """A slot that was left behind and adopted, for reading. Close it by its `discard()`. Raises StoreError."""
-    from .stores.segment.slots import open_estate
+def open_estate(estate: Estate, *, repair: bool) -> SegmentStore:
+    """A slot that was left behind and adopted, to be closed by `discard()`. It is only read; with `repair`, what is
+    damaged in it is put aside. Raises StoreError."""
+    from .stores.segment.estates import open_estate
 
-    return open_estate(estate)
+    return open_estate(estate, repair=repair)
 
 
 def open_store(url: str, **options: Any) -> Store:
@@ -106,7 +115,9 @@ def _flag(text: str) -> bool:
 
 def _open_file(url: str, host: str, path: str, options: dict[str, Any]) -> Store:
     if host not in ("", "localhost") or not path.startswith("/") or path == "/":
-        raise ValueError(f"{url!r}: write file:/// and an absolute path, three slashes in all, as in file:///var/lib/app/jobs")
+        raise ValueError(
+            f"{url!r}: write file:/// and an absolute path, three slashes in all, as in file:///var/lib/app/jobs"
+        )
     return open_path(path, **options)
 
 

@@ -119,7 +119,7 @@ class Depth(NamedTuple):
     claimed: int = 0
     dead: int = 0  #: records in "<name>.dead", in any state
     bytes: int = 0  #: payload bytes of all but the dead
-    oldest_age: float | None = None  #: seconds since the oldest ready record was put; None in `wait`'s predicate
+    oldest_age: float | None = None  #: seconds since the first ready record (by id) was put; None in `wait`'s predicate
 
     @property
     def unfinished(self) -> int:
@@ -143,7 +143,8 @@ class Put(NamedTuple):
     `not_before` is wall time in seconds since the epoch. With `limit`, the commit raises `LimitReached` when the
     queue has that many ready records; with `limit_bytes`, when its payload bytes would exceed the limit (an empty
     queue takes one record of any size). The last three are for a record that moves here from another store: how often
-    it was claimed there, when it was put (seconds since the epoch; 0.0 for now), and why it is a dead letter.
+    it was claimed there (ValueError if negative), when it was put (seconds since the epoch; 0.0 for now), and why it
+    is a dead letter.
     """
 
     queue: str

@@ -1,8 +1,12 @@
 """Moving what dead processes left in their slots into our own, in the order in which it was put.
 
 The order within a slot is that of its ids; between slots the wall clock decides, and one that jumped back never
-reorders a slot. Records are moved in commits of some hundred, each together with how far it got, so that a crash in the
-middle neither loses nor doubles any. An adopted slot goes when all that was in it is synced in ours.
+reorders a slot. What this process has put stands behind all of it. Records are moved in commits of some hundred, each
+together with how far it got, so that a crash in the middle neither loses nor doubles any. (Where the slot in which it
+was broken off isn't taken but adopted, records of different slots may change places.) An adopted slot goes when all
+that was in it is synced in ours.
+
+However many slots there are, few are open at a time, and few of their records are in memory.
 
 For one thread at a time; nobody else may use the slot's store meanwhile.
 """
@@ -12,16 +16,20 @@ from __future__ import annotations
 import heapq
 import logging
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from itertools import chain, islice
+from contextlib import closing, suppress
+from itertools import chain
+from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from ..errors import StoreError
+from .. import live
+from ..errors import PqadaptersError, StoreError
 from ..opening import open_estate
-from ..store import Ack, Nack, Op, Order, Put, Record, Store, dead_queue
+from ..store import Ack, Claim, Nack, Op, Order, Put, Record, Store, dead_queue
 
 if TYPE_CHECKING:
-    from ..stores.segment.slots import Estate, Slot, Slots
+    from ..stores.segment.estates import Estate, Spans
+    from ..stores.segment.slots import Slot, Slots
+    from ..stores.segment.store import SegmentStore
 
 _log = logging.getLogger("pqadapters.home")
 
@@ -29,7 +37,9 @@ QUEUE = "default"  #: the one queue of a slot
 DEAD = dead_queue(QUEUE)
 LEFT_BEHIND = "left behind: the queue that it was put into was made for one call, and that call is over"
 
-_RECORDS, _BYTES = 500, 1 << 20  #: of one commit
+_RECORDS, _BYTES = 500, 1 << 20  #: of one commit, and read from a slot at a time
+_AHEAD_RECORDS, _AHEAD_BYTES = 50_000, 32 << 20  #: read from all slots together
+_OPEN = 32  #: slots that are open at a time, for more of their records
 _KEPT = 10_000  #: dead letters of a place that makes a queue for each call
 
 
@@ -46,12 +56,10 @@ class Moved(NamedTuple):
 
 class _Entry(NamedTuple):
     time: float  #: when it was put, never before what stands before it
-    estate: Estate | None  #: None: it is in our slot already
-    record: Record
-
-    @property
-    def size(self) -> int:
-        return len(self.record.payload)
+    id: int
+    size: int
+    estate: Estate | None = None  #: None: it is in our slot already
+    record: Record | None = None
 
 
 def adopt(slots: Slots, slot: Slot, *, ends: Callable[[bytes], bool], transient: bool) -> Moved:
@@ -60,7 +68,7 @@ def adopt(slots: Slots, slot: Slot, *, ends: Callable[[bytes], bool], transient:
     estates = slots.adopt(slot)
     if not estates:
         return Moved()
-    mover = _Mover(slots, slot.store, ends, transient)
+    mover = _Mover(slots, slot, ends, transient)
     done = mover.run(estates)
     slot.store.checkpoint()  # whatever the durability: what is taken away next is synced here
     slots.bury(slot, done)
@@ -68,123 +76,194 @@ def adopt(slots: Slots, slot: Slot, *, ends: Callable[[bytes], bool], transient:
 
 
 class _Mover:
-    def __init__(self, slots: Slots, store: Store, ends: Callable[[bytes], bool], transient: bool) -> None:
-        self._slots, self._store, self._ends, self._transient = slots, store, ends, transient
+    def __init__(self, slots: Slots, slot: Slot, ends: Callable[[bytes], bool], transient: bool) -> None:
+        self._slots, self._slot, self._store = slots, slot, slot.store
+        self._ends, self._transient = ends, transient
+        self._unread: set[str] = set()
         self.moved = Moved()
 
     def run(self, estates: list[Estate]) -> list[Estate]:
         """Move what is in them; those that were read to their end."""
-        unread: list[Estate] = []
-        entries = heapq.merge(*(self._entries(estate, unread) for estate in estates), key=lambda entry: entry.time)
-        first = next(entries, None)
-        if first is not None:
-            own = [] if self._transient else list(_behind(self._store, first.time))
-            self._move(heapq.merge([first], entries, own, key=lambda entry: entry.time))
-        return [estate for estate in estates if estate not in unread]
+        with closing(_Reader(len(estates))) as reader:
+            sources = [self._entries(estate, reader) for estate in estates if not estate.ended]
+            entries = heapq.merge(*sources, key=lambda entry: entry.time)
+            first = next(entries, None)
+            if first is not None:
+                own = [] if self._transient else self._own(first.time)
+                self._move(heapq.merge([first], entries, own, key=lambda entry: entry.time))
+        done = [estate for estate in estates if estate.name not in self._unread]
+        self._store.commit(*self._slots.ended(done))
+        return done
 
-    def _entries(self, estate: Estate, unread: list[Estate]) -> Iterator[_Entry]:
+    def _own(self, time: float) -> list[_Entry]:
+        """What is in our own slot and has to stand behind what is adopted, which is noted there."""
+        aside = self._slots.standing_aside(self._slot)
+        entries = _behind(self._slot, time, aside)
+        new = [entry.id for entry in entries if not _within(entry.id, aside)]
+        if new:
+            self._store.commit(self._slots.stand_aside([*aside, (new[0], self._slot.store.next_id)]))
+        return entries
+
+    def _entries(self, estate: Estate, reader: _Reader) -> Iterator[_Entry]:
         time = 0.0
         try:
-            for record in _records(estate):
+            for record in reader.records(estate):
                 time = max(time, record.put_at)
-                yield _Entry(time, estate, record)
+                yield _Entry(time, record.id, len(record.payload), estate, record)
         except (StoreError, OSError) as error:
-            unread.append(estate)
+            self._unread.add(estate.name)
             _log.error("%s can't be read, and stays where it is: %s", estate.directory, error)
 
     def _move(self, entries: Iterator[_Entry]) -> None:
-        while batch := list(_batch(entries)):
-            ops: list[Op] = []
-            for entry in batch:
-                ops += self._ops(entry)
-            estates = {entry.estate.path: entry.estate for entry in batch if entry.estate is not None}
-            ops += [self._slots.moved(estate) for estate in estates.values()]
-            self._store.commit(*ops)
+        while batch := _batch(entries):
+            own = [entry.id for entry in batch if entry.estate is None]
+            claims: list[Claim] = []
+            try:
+                claims = self._store.claim(QUEUE, ids=own, limit=len(own)) if own else []
+                self._store.commit(*self._ops(batch, {claim.id: claim for claim in claims}))
+            except BaseException:
+                self._slot.begun = self._slot.store.next_id  # what is put from now on stands behind what came so far
+                with suppress(PqadaptersError):  # the commit had been carried out, or nothing goes any more
+                    self._store.commit(*map(Nack, claims))
+                raise
 
-    def _ops(self, entry: _Entry) -> Iterable[Op]:
-        record = entry.record
-        if entry.estate is None:
-            claims = self._store.claim(QUEUE, ids=[record.id])
-            return [op for claim in claims for op in (self._copy(record, claim.payload), Ack(claim))]
-        entry.estate.moved[record.queue] = record.id
+    def _ops(self, batch: list[_Entry], claims: dict[int, Claim]) -> list[Op]:
+        ops: list[Op] = []
+        for entry in batch:
+            if entry.estate is not None and entry.record is not None:
+                entry.estate.moved[entry.record.queue] = entry.id
+                ops += self._taken_over(entry.record)
+            elif entry.id in claims:
+                ops += _put_again(claims[entry.id])
+        estates = {entry.estate.name: entry.estate for entry in batch if entry.estate is not None}
+        return [*ops, *map(self._slots.moved, estates.values())]
+
+    def _taken_over(self, record: Record) -> Iterable[Op]:
+        items, letters, dropped = self.moved
         if record.queue == QUEUE and self._ends(record.payload):
-            self.moved = self.moved._replace(dropped=self.moved.dropped + 1)
+            self.moved = Moved(items, letters, dropped + 1)
             return []
+        put = _copy(record)
         if record.queue == DEAD or self._transient:
-            self.moved = self.moved._replace(letters=self.moved.letters + 1)
-            return [self._copy(record, record.payload)._replace(queue=DEAD, note=record.note or LEFT_BEHIND)]
-        self.moved = self.moved._replace(items=self.moved.items + 1)
-        return [self._copy(record, record.payload)]
-
-    @staticmethod
-    def _copy(record: Record, payload: bytes) -> Put:
-        return Put(
-            record.queue,
-            payload,
-            record.rank,
-            record.not_before,
-            attempts=record.attempts,
-            put_at=record.put_at,
-            note=record.note,
-        )
+            self.moved = Moved(items, letters + 1, dropped)
+            return [put._replace(queue=DEAD, note=record.note or LEFT_BEHIND)]
+        self.moved = Moved(items + 1, letters, dropped)
+        return [put]
 
 
-def _batch(entries: Iterator[_Entry]) -> Iterator[_Entry]:
+def _copy(record: Record) -> Put:
+    return Put(
+        record.queue,
+        record.payload,
+        record.rank,
+        record.not_before,
+        attempts=record.attempts,
+        put_at=record.put_at,
+        note=record.note,
+    )
+
+
+def _put_again(claim: Claim) -> tuple[Op, Op]:
+    """At the end of the queue; our claim of it is no attempt."""
+    put = Put(claim.queue, claim.payload, claim.rank, attempts=claim.attempt - 1, put_at=claim.put_at, note=claim.note)
+    return put, Ack(claim)
+
+
+def _batch(entries: Iterator[_Entry]) -> list[_Entry]:
+    batch: list[_Entry] = []
     size = 0
-    for entry in islice(entries, _RECORDS):
-        yield entry
+    for entry in entries:
+        batch.append(entry)
         size += entry.size
-        if size >= _BYTES:
-            return
-
-
-def _records(estate: Estate) -> Iterator[Record]:
-    """The records that are still to be moved. A store with few of them is closed before the first is served."""
-    store = open_estate(estate)
-    try:
-        records = chain.from_iterable(
-            store.browse(queue, state=None, after=estate.moved.get(queue, 0)) for queue in (QUEUE, DEAD)
-        )
-        head = list(_few(records))
-        more = next(records, None)
-        if more is None:
-            store.discard()
-        yield from head
-        if more is not None:
-            yield more
-            yield from records
-    finally:
-        store.discard()
-
-
-def _few(records: Iterator[Record]) -> Iterator[Record]:
-    size = 0
-    for record in islice(records, _RECORDS):
-        yield record
-        size += len(record.payload)
-        if size >= _BYTES:
-            return
-
-
-def _behind(store: Store, time: float) -> Iterator[_Entry]:
-    """What is in our own slot and was put later, in order: it has to stand behind what is adopted."""
-    later: list[_Entry] = []
-    for record in store.browse(QUEUE, order=Order.NEWEST):
-        if record.put_at <= time:
+        if len(batch) >= _RECORDS or size >= _BYTES:
             break
-        later.append(_Entry(record.put_at, None, record._replace(payload=b"")))
+    return batch
+
+
+class _Reader:
+    """The records of adopted slots in order, a part at a time."""
+
+    def __init__(self, slots: int) -> None:
+        self._most = max(1, min(_RECORDS, _AHEAD_RECORDS // slots))
+        self._bytes = min(_BYTES, _AHEAD_BYTES // slots)
+        self._open: dict[str, tuple[SegmentStore, Iterator[Record]]] = {}
+        self._damaged: set[str] = set()
+
+    def records(self, estate: Estate) -> Iterator[Record]:
+        """What is still to be moved. Raises StoreError, OSError."""
+        after, more = dict(estate.moved), True
+        while more:
+            part, more = self._next(estate, after)
+            after.update((record.queue, record.id) for record in part)
+            yield from part
+
+    def _next(self, estate: Estate, after: dict[str, int]) -> tuple[list[Record], bool]:
+        """The records behind `after`, and whether there may be more."""
+        store, records = self._open.pop(estate.name) if estate.name in self._open else self._begin(estate, after)
+        keep = False
+        try:
+            part, more = self._part(records)
+            if store.damage and estate.name not in self._damaged:
+                store.discard()
+                self._damaged.add(estate.name)
+                return self._next(estate, after)
+            keep = more and len(self._open) < _OPEN
+            if keep:
+                self._open[estate.name] = store, records
+        finally:
+            if not keep:
+                store.discard()
+        return part, more
+
+    def _begin(self, estate: Estate, after: dict[str, int]) -> tuple[SegmentStore, Iterator[Record]]:
+        store = open_estate(estate, repair=estate.name in self._damaged)
+        queues = (store.browse(queue, state=None, after=after.get(queue, 0)) for queue in (QUEUE, DEAD))
+        return store, chain.from_iterable(queues)
+
+    def _part(self, records: Iterator[Record]) -> tuple[list[Record], bool]:
+        part: list[Record] = []
+        size = 0
+        for record in records:
+            part.append(record)
+            size += len(record.payload)
+            if len(part) >= self._most or size >= self._bytes:
+                return part, True
+        return part, False
+
+    def close(self) -> None:
+        while self._open:
+            self._open.popitem()[1][0].discard()
+
+
+def _behind(slot: Slot, time: float, aside: Spans) -> list[_Entry]:
+    """Of what is in our own slot, what has to stand behind what is adopted, in order: what this process has put,
+    whatever the clock says, and what was put later than `time`. After an adoption that was broken off it is known what
+    stands `aside`, and the rest is where it belongs."""
+    later: list[_Entry] = []
+    for record in slot.store.browse(QUEUE, order=Order.NEWEST):
+        id, ours = record.id, record.id >= slot.begun
+        if ours or (_within(id, aside) if aside else record.put_at > time):
+            later.append(_Entry(inf if ours else record.put_at, id, len(record.payload)))
+        elif not aside or id < aside[0][0]:
+            break
     time = 0.0
-    for entry in reversed(later):
+    for at, entry in enumerate(reversed(later)):
         time = max(time, entry.time)
-        yield entry._replace(time=time)
+        later[-1 - at] = entry._replace(time=time)
+    return later[::-1]
+
+
+def _within(id: int, spans: Spans) -> bool:
+    return any(first <= id < behind for first, behind in spans)
 
 
 def bury_all(store: Store) -> int:
-    """What is ready or delayed becomes a dead letter; how many. The oldest dead letters go when they are too many."""
+    """What is ready becomes a dead letter, but for stop markers and the like, which go; how many."""
     count = 0
     while claims := store.claim(QUEUE, limit=_RECORDS):
-        store.commit(*[Nack(claim, dead=LEFT_BEHIND) for claim in claims])
-        count += len(claims)
+        ops = [Ack(claim) if live.is_live(claim.payload) else Nack(claim, dead=LEFT_BEHIND) for claim in claims]
+        store.commit(*ops)
+        count += sum(type(op) is Nack for op in ops)
     return count
 
 
@@ -200,8 +279,18 @@ def thin_out(store: Store, place: str) -> None:
 
 def drop_left_behind(store: Store, queue: str, ends: Callable[[bytes], bool], after: int) -> int:
     """Drop what ended with the process that put it, from an id on; how many."""
-    ids = [record.id for record in store.browse(queue, state=None, after=after) if ends(record.payload)]
-    for id in ids:
-        with suppress(StoreError):
-            store.commit(*map(Ack, store.claim(queue, ids=[id])))
-    return len(ids)
+    return drop(store, queue, [r.id for r in store.browse(queue, state=None, after=after) if ends(r.payload)])
+
+
+def drop(store: Store, queue: str, ids: list[int]) -> int:
+    """Drop these records as far as they are ready, some hundred in a commit. Returns how many."""
+    dropped = 0
+    while ids:
+        claims, ids = store.claim(queue, ids=ids[:_RECORDS], limit=_RECORDS), ids[_RECORDS:]
+        try:
+            store.commit(*map(Ack, claims))
+            dropped += len(claims)
+        except StoreError:  # whoever is handed one drops it
+            with suppress(StoreError):
+                store.commit(*map(Nack, claims))
+    return dropped

@@ -24,7 +24,7 @@ from typing import Any, NamedTuple
 from ..errors import NoHome
 
 _RUN_OTHERS = """
-    accelerate adev airflow apache2 arq bokeh celery chainlit chalice chaussette cherryd circusd coverage dagster
+    accelerate adev airflow apache arq bokeh celery chainlit chalice chaussette cherryd circusd coverage dagster
     dagster-daemon daphne dask-scheduler dask-worker debugpy deepspeed django django-admin dramatiq fab fabric fastapi
     faust flask functions-framework gearbox gevent gradio granian gunicorn honcho httpd huey huey-consumer hupper
     hypercorn invoke jupyter jupyter-lab jupyter-notebook jupyterlab kernprof kopf line-profiler litestar locust luigi
@@ -372,5 +372,4 @@ def _stem(path: str) -> str:
 
 
 def _is_among(name: str, launchers: frozenset[str]) -> bool:
-    name = name.lower()
-    return not launchers.isdisjoint({name.replace("_", "-"), _VERSION.sub("", name).replace("_", "-")})
+    return _VERSION.sub("", name.lower()).replace("_", "-") in launchers

@@ -10,7 +10,6 @@ is noted survives a power cut.
 
 from __future__ import annotations
 
-import atexit
 import errno
 import logging
 import os
@@ -22,6 +21,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..callers import stacklevel
 from ..durability import Durability
+from ..ending import at_end
 from ..errors import DiskError, NoHome, NotDurableWarning, StoreError, StoreRefused
 from ..opening import open_slots
 from .adoption import Moved
@@ -35,6 +35,7 @@ _log = logging.getLogger("pqadapters.home")
 _lock = threading.RLock()
 _temporary: dict[int, str] = {}  # pid -> the home that goes with that process
 _told: set[tuple[str, int]] = set()
+_FINAL = {"ack": "task_done", "transient": True}  #: what is learnt for good
 _UNUSABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT, errno.ELOOP})
 
 
@@ -90,14 +91,19 @@ class Ground:
             return
         self.note |= facts
         try:
-            self.slots.add_to_note(**facts)
+            self.slots.add_to_note(facts, final=_FINAL)
         except StoreError as error:
             _log.warning("what was learnt of the queue made in %s can't be kept: %s", self.spot.name, error)
+
+    def learnt(self, fact: str) -> Any:
+        """What any process has noted of it by now; None for nothing."""
+        self.note |= self.slots.note()
+        return self.note.get(fact)
 
     def _warn_of_namesake(self, slot: Slot) -> None:
         """Two programs started by `-m` under one name share a home, and would adopt each other's items."""
         other = self.note.get("origin")
-        if other in (None, self.application.origin):
+        if not other or self.application.origin in ("", other):  # "": not known
             return
         pids = self.slots.holders(slot)
         if pids:
@@ -151,7 +157,7 @@ def _temporary_home(program: Application) -> str:
         home = _temporary.get(os.getpid())
         if home is None:
             home = _temporary[os.getpid()] = tempfile.mkdtemp(prefix="pqadapters-")
-            atexit.register(_remove, home, os.getpid())
+            at_end(_remove)
             if len(_temporary) == 1:  # a forked child needn't be told again
                 warnings.warn(
                     f"this is {program.temporary}: queues without a name or path are temporary here, and gone when it "
@@ -162,8 +168,10 @@ def _temporary_home(program: Application) -> str:
         return home
 
 
-def _remove(home: str, pid: int) -> None:
-    if os.getpid() == pid:
+def _remove() -> None:
+    """The temporary home of this process; a child's is its own."""
+    home = _temporary.pop(os.getpid(), None)
+    if home is not None:
         shutil.rmtree(home, ignore_errors=True)
 
 

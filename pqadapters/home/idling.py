@@ -1,7 +1,7 @@
 """Slots of places that make a queue for each call, kept open for the next one: so it costs no files.
 
-There is nothing in them but dead letters, if anything. Any thread may call anything. A forked child has none; at the end
-of the process they are left like any slot.
+There is nothing in them but dead letters, if anything. Any thread may call anything. A forked child has none; at the
+end of the process they are left like any slot.
 """
 
 from __future__ import annotations

@@ -13,14 +13,17 @@ from __future__ import annotations
 import logging
 import os
 import threading
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .. import live
 from ..durability import Durability
-from ..errors import StoreClosed
+from ..errors import DiskError, StoreClosed
+from ..opening import open_store
 from ..store import Capabilities, Claim, Damage, Delete, Depth, Op, Order, Put, Record, State, Stop, Store
 from . import idling
 from .adoption import DEAD, QUEUE, Moved, adopt, bury_all, drop_left_behind, thin_out
@@ -32,6 +35,7 @@ if TYPE_CHECKING:
     from ..stores.segment.slots import Slot
 
 _log = logging.getLogger("pqadapters.home")
+_PATIENCE = 1.0  #: seconds until an adoption that failed is tried again
 _all: weakref.WeakSet[PrivateStore] = weakref.WeakSet()
 
 
@@ -65,9 +69,12 @@ class PrivateStore:
     def _begin(self) -> None:
         self._lock = threading.Condition(threading.RLock())
         self._committing: list[int] = []  #: threads in a commit that doesn't hold the lock
+        self._busy = False  #: the thread that holds the lock is taking the slot, or adopting
+        self._put_off: list[Callable[[], object]] = []  #: commits that interrupted it, to be carried out behind it
         self._ground: Ground | None = None
         self._slot: Slot | None = None
         self._adopted = False
+        self._adopt_at = 0.0  #: not before, in monotonic seconds
         self._waiting = 0  #: records in our slot that nobody has asked for yet
         self.moved = Moved()
 
@@ -92,9 +99,30 @@ class PrivateStore:
         """Our slot, taken now if it isn't yet. The lock is held."""
         if self._closed:
             raise StoreClosed(f"the queue made in {self._spot.name} was closed; make a new one")
-        return self._take() if self._slot is None else self._slot.store
+        if self._slot is None and self._busy:
+            return open_store("memory:")  # to whoever interrupts us in the middle of it, nothing is there yet
+        if self._slot is None:
+            with self._alone():
+                self._take()
+        assert self._slot is not None
+        return self._slot.store
 
-    def _take(self) -> Store:
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """A finalizer or a signal handler may use the queue in the middle of this, in the same thread: its commits are
+        put off, and its looks begin nothing of their own. The lock is held."""
+        self._busy = True
+        try:
+            yield
+        finally:
+            self._busy = False
+            while self._put_off:
+                try:
+                    self._put_off.pop(0)()
+                except Exception:
+                    _log.exception("a call that interrupted another one of its thread failed")
+
+    def _take(self) -> None:
         idle = idling.again(self._key)
         if idle is not None:
             return self._go_on(idle)
@@ -108,13 +136,12 @@ class PrivateStore:
         self._ground, self._slot = ground, slot
         self.taken(ground)
         name_waiting_places(ground)
-        return slot.store
 
     @property
     def _key(self) -> idling.Key:
         return self._spot.name, self._spot.index, self._durability, self._trust
 
-    def _go_on(self, idle: idling.Idle) -> Store:
+    def _go_on(self, idle: idling.Idle) -> None:
         """With the slot of an earlier queue of this place."""
         ground, slot = idle
         ground.spot = self._spot
@@ -122,7 +149,6 @@ class PrivateStore:
         self._ground, self._slot, self._adopted = ground, slot, True
         self.taken(ground)
         self.settled(slot.store)
-        return slot.store
 
     def _clear_up(self, slot: Slot, ground: Ground) -> None:
         """Make a slot that a dead process left ready for us."""
@@ -140,11 +166,12 @@ class PrivateStore:
         """Our slot, with everything in it that is to be in it."""
         with self._lock:
             store = self._own()
-            if not self._adopted:
-                me = threading.get_ident()
-                self._lock.wait_for(lambda: not any(ident != me for ident in self._committing))
+            interrupting = self._busy or threading.get_ident() in self._committing
+            if not self._adopted and not interrupting and time.monotonic() >= self._adopt_at:
+                self._lock.wait_for(lambda: not self._committing)
                 if not self._adopted:
-                    self._adopt()
+                    with self._alone():
+                        self._adopt()
             return store
 
     def _for(self, name: str) -> Store:
@@ -158,7 +185,12 @@ class PrivateStore:
         ground, slot = self._ground, self._slot
         assert ground is not None
         assert slot is not None
-        more = adopt(ground.slots, slot, ends=self._ends, transient=ground.transient)
+        try:
+            more = adopt(ground.slots, slot, ends=self._ends, transient=ground.transient)
+        except DiskError as error:  # a full disk: what is in our slot is served, which gives space back
+            _log.warning("%s: what dead processes left can't be taken over yet: %s", slot.directory, error)
+            self._adopt_at, self._waiting = time.monotonic() + _PATIENCE, 0
+            return
         self.moved = self.moved.plus(more)
         if ground.transient:
             thin_out(slot.store, slot.directory)
@@ -171,6 +203,9 @@ class PrivateStore:
 
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
         with self._lock:
+            if self._busy:
+                self._put_off.append(lambda: self.commit(*ops, stop=stop, timeout=timeout))
+                return (0,) * len(ops)
             store = self._own()
             if self._waiting:
                 ops = tuple(self._with_room(op) for op in ops)
@@ -199,7 +234,9 @@ class PrivateStore:
         counted: bool = False,
         lease: float = 30.0,
     ) -> list[Claim]:
-        return self._for(queue).claim(
+        store = self._for(queue)
+        counted = counted or self.moved.items > 0  # the first one may be what ended the last run
+        return store.claim(
             queue, order=order, ids=ids, limit=limit, timeout=timeout, stop=stop, counted=counted, lease=lease
         )
 
@@ -214,7 +251,11 @@ class PrivateStore:
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
         with self._lock:
             store = self._own()
-        return store.wait(queue, lambda depth: until(depth._replace(ready=max(0, depth.ready - self._waiting))), timeout)
+
+        def until_then(depth: Depth) -> bool:
+            return until(depth._replace(ready=max(0, depth.ready - self._waiting)))
+
+        return store.wait(queue, until_then, timeout)
 
     def get(self, table: str, key: bytes) -> bytes | None:
         return self._for(table).get(table, key)
@@ -256,6 +297,12 @@ class PrivateStore:
             self._own()
             if self._ground is not None:
                 self._ground.learn(**facts)
+
+    def learnt(self, fact: str) -> Any:
+        """What the queues of this place know by now, in whatever process; None for nothing."""
+        with self._lock:
+            self._own()
+            return None if self._ground is None else self._ground.learnt(fact)
 
     def close(self) -> None:
         """Let go of the slot; one that is empty is taken away."""

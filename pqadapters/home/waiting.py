@@ -1,6 +1,6 @@
 """Places where items of earlier runs wait, and no queue of this run has been made: named in the log once.
 
-That is what a queue looks like whose place moved in the source. Nothing is changed there but the note that it was named.
+That is what a queue looks like whose place moved in the source. Nothing is changed but the note that it was named.
 """
 
 from __future__ import annotations
@@ -39,8 +39,10 @@ def _look(ground: Ground) -> None:
     for name in sorted(set(os.listdir(above)) - ours):
         slots = open_slots(os.path.join(above, name), durability=ground.durability)
         note = slots.note()
-        if note and not note.get("named") and (waiting := _waiting(slots)):
-            slots.add_to_note(named=True)
+        if not note or note.get("named"):
+            continue
+        waiting = _waiting(slots)
+        if waiting and slots.add_to_note({"named": True}):  # else another process was faster
             _log.warning(
                 "%d items of an earlier run wait for the queue made in %s (the %d. there), and no queue has been made "
                 "there so far. If that place moved in the source, open what is in %s: Queue(path=that directory)",

@@ -1,7 +1,7 @@
 """What becomes of the items that one handle has given out: done, given back, or nobody's yet.
 
-`ack="auto"` learns here what the program means: see `_policy.py`. Any thread may call anything; no lock is held across a
-call of the store. An acknowledgement survives the process when it returns; a power cut may undo it: a redelivery.
+`ack="auto"` learns here what the program means: see `_policy.py`. Any thread may call anything; no lock is held across
+a call of the store. An acknowledgement survives the process when it returns; a power cut may undo it: a redelivery.
 """
 
 from __future__ import annotations
@@ -39,8 +39,8 @@ class Acks(Stock):
     # What is learnt
 
     def recall(self, word: object) -> None:
-        """What an earlier run has learnt holds for this one."""
-        if self.auto and word in (AckPolicy.TASK_DONE.value, AckPolicy.NEXT.value):
+        """What an earlier run or another handle has learnt holds here, too. "task_done" is for good."""
+        if self.auto and self.policy is not AckPolicy.TASK_DONE and word in ("task_done", "next"):
             self.policy = AckPolicy(word)
 
     def learn(self, policy: AckPolicy) -> None:
@@ -48,13 +48,23 @@ class Acks(Stock):
         self.policy, self.unkept = policy, True
         _log.info("%s: an item is done %s", self.label, policy.meaning)
 
+    def _settle_on_next(self) -> None:
+        """There was no task_done() here. Another handle or process may have learnt meanwhile that there are."""
+        self.recall(self.learnt())
+        if self.policy is AckPolicy.AUTO:
+            self.learn(AckPolicy.NEXT)
+
     def keep(self) -> None:
         """Store what was learnt with the queue; never in the way of what taught it."""
         self.keep_learnt(self.policy.value)
         self.unkept = False
 
     def keep_learnt(self, word: str) -> None:
-        """Store the word."""
+        """Store the word; "next" never in place of "task_done"."""
+        raise NotImplementedError
+
+    def learnt(self) -> object:
+        """The word that is stored, if any."""
         raise NotImplementedError
 
     def ask(self, own: Own) -> None:
@@ -65,9 +75,17 @@ class Acks(Stock):
         elif self.policy is AckPolicy.AUTO:
             own.asked = next(reversed(own), 0)
             if self.fetched >= FETCHES:
-                self.learn(AckPolicy.NEXT)
-                self._ack_entries(self.held.pop(self.held.passed()))
-                self.keep()
+                self._ask_once_more()
+
+    def _ask_once_more(self) -> None:
+        self.fetched = len(self.held)  # what was given back teaches nothing
+        if self.fetched < FETCHES:
+            return
+        self._settle_on_next()
+        if self.policy is AckPolicy.NEXT:
+            self._ack_entries(self.held.pop(self.held.passed()))
+        if self.unkept:
+            self.keep()
 
     def _ack_handed(self, acks: Sequence[Ack]) -> set[int]:
         self.counts.add(handed=len(acks))  # before the commit: a joiner must never see one task too few
@@ -249,8 +267,8 @@ class Acks(Stock):
     def finish(self) -> None:
         """A normal end: under "next" what was handed out is done, save what another live thread still works on; under
         "auto" this is what the program turns out to mean, if it took anything and never called task_done()."""
-        if self.policy is AckPolicy.AUTO and self.fetched:
-            self.learn(AckPolicy.NEXT)
+        if self.policy is AckPolicy.AUTO and len(self.held):
+            self._settle_on_next()
         if self.policy is AckPolicy.NEXT:
             working = self.held.still_working()
             entries = self.held.pop(self.held.snapshot(but=working) + self.held.passed(working))

@@ -85,18 +85,20 @@ class Beyond(stdlib.Queue[T]):
         line = self._direct("lease()")
         if block:
             check_timeout(timeout)
-        lent = Own()
+        lent, held = Own(), line.held
         item: T = line.take(timeout if block else 0.0, lent=lent)
         (claim,) = [claim for claim, _ in lent.values()]
         self._notify(self.not_full)
         try:
             yield item
         except BaseException:
-            line.release([claim])
-            self._notify(self.not_empty)
+            if line.held is held:
+                line.release([claim])
+                self._notify(self.not_empty)
             raise
-        line.settle_lease(claim)
-        self._notify_done()
+        if line.held is held:  # else this is a forked child, and the lease is the parent's
+            line.settle_lease(claim)
+            self._notify_done()
 
     def nack(self, item: Any = ABSENT, delay: float = 0.0) -> None:
         """Give an item back: the caller's oldest, or the one given. It is ready again, in its old place, after `delay`
@@ -142,7 +144,7 @@ class Beyond(stdlib.Queue[T]):
             raise self._line.ending()
         if self.maxsize > 0 and block:
             check_timeout(timeout)
-        self._line.put_within(lambda: self.maxsize, tuple(items), timeout if block else 0.0)
+        self._line.put_within(lambda: self._line.bound(self.maxsize), tuple(items), timeout if block else 0.0)
 
     def _durable(self, what: str) -> Line:
         if self._seam.volatile:

@@ -1,20 +1,17 @@
 """The end of a process: what was handed out under ack="next" is done, and queues without a name let go of their slots.
 
-An exit by an uncaught exception is no normal one: there, what was handed out is redelivered. A child of
-`multiprocessing` ends without the interpreter's own exit; it is seen off as well. While other threads run (daemons), slots
-stay open: they must not be told that their queue is closed just because the program ends.
+An exit by an uncaught exception is no normal one: there, what was handed out is redelivered. While other threads run
+(daemons), slots stay open: they must not be told that their queue is closed just because the program ends.
 """
 
 from __future__ import annotations
 
-import atexit
 import logging
-import os
 import sys
 import weakref
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
-from ..ending import others_run
+from ..ending import at_end, others_run
 from ..home.idling import leave_all
 
 if TYPE_CHECKING:
@@ -22,7 +19,6 @@ if TYPE_CHECKING:
 
 _log = logging.getLogger("pqadapters.queue")
 _lines: weakref.WeakSet[Line] = weakref.WeakSet()
-_children: set[int] = set()  # processes of multiprocessing that are seen off
 
 
 def finish_at_exit(line: Line) -> None:
@@ -32,15 +28,8 @@ def finish_at_exit(line: Line) -> None:
 
 
 def arm() -> None:
-    """To be called whenever a store was opened: handlers run in reverse order, so that this one comes before its own."""
-    atexit.unregister(_finish_all)
-    atexit.register(_finish_all)
-    multiprocessing: Any = sys.modules.get("multiprocessing.process")
-    if multiprocessing is not None and multiprocessing.parent_process() is not None and os.getpid() not in _children:
-        _children.add(os.getpid())
-        from multiprocessing.util import Finalize
-
-        Finalize(None, _finish_all, exitpriority=-100)
+    """To be called whenever a store was opened: this comes before its own end."""
+    at_end(_finish_all)
 
 
 def _finish_all() -> None:

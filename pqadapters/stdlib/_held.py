@@ -10,14 +10,14 @@ from __future__ import annotations
 import sys
 import threading
 from collections import OrderedDict
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ..store import Claim
 
 
 class Own(OrderedDict[int, tuple[Claim, Any]]):
-    """What one consumer holds, oldest first: record id -> (claim, item). Popping an id decides who may acknowledge it."""
+    """What one consumer holds, oldest first: record id -> (claim, item). Whoever pops an id may acknowledge it."""
 
     asked = 0  #: under ack="auto": the last one that it held when it last asked for more
 
@@ -25,31 +25,44 @@ class Own(OrderedDict[int, tuple[Claim, Any]]):
 _NOTHING = Own()
 
 
+# Set once the program has imported the frameworks, which it may never do: we don't, and a get() shouldn't search.
+_running_loop: Callable[[], object] | None = None
+_current_task: Callable[[Any], object]
+_current_greenlet: Callable[[], Any] | None = None
+
+
 def consumer() -> object:
     """Whoever is calling: the asyncio task, the greenlet, or the thread object."""
-    modules = sys.modules
-    if "asyncio" in modules and (task := _task(modules["asyncio"])) is not None:
+    loop = _running_loop or ("asyncio" in sys.modules and _find_asyncio())
+    if loop and (running := loop()) is not None and (task := _current_task(running)) is not None:
         return task
-    if "greenlet" in modules:
-        greenlet = modules["greenlet"].getcurrent()
-        if greenlet.parent is not None:  # else it is the thread's own
-            return greenlet
+    current = _current_greenlet or ("greenlet" in sys.modules and _find_greenlet())
+    if current and (greenlet := current()).parent is not None:  # else it is the thread's own
+        return greenlet
     return threading.current_thread()
 
 
-def _task(asyncio: Any) -> object:
-    try:
-        return None if asyncio._get_running_loop() is None else asyncio.current_task()
-    except (AttributeError, RuntimeError):  # half imported
-        return None
+def _find_asyncio() -> Callable[[], object] | None:
+    global _running_loop, _current_task
+    asyncio = sys.modules["asyncio"]
+    if callable(found := getattr(asyncio, "current_task", None)):  # else it is half imported
+        _current_task = found
+        _running_loop = getattr(asyncio, "_get_running_loop", None)
+    return _running_loop
+
+
+def _find_greenlet() -> Callable[[], Any] | None:
+    global _current_greenlet
+    _current_greenlet = getattr(sys.modules["greenlet"], "getcurrent", None)
+    return _current_greenlet
 
 
 def is_gone(holder: object) -> bool:
     """Whether a consumer has ended. The main thread counts as alive until the interpreter exits."""
     if isinstance(holder, threading.Thread):
         return not holder.is_alive()
-    done = getattr(holder, "done", None)  # an asyncio task has the method, a greenlet the attribute `dead`
-    return bool(done() if callable(done) else getattr(holder, "dead", False))
+    dead = getattr(holder, "dead", None)  # a greenlet has this attribute, an asyncio task the method `done`
+    return bool(holder.done() if dead is None else dead)  # type: ignore[attr-defined]
 
 
 class Held:
@@ -76,6 +89,10 @@ class Held:
             if not own and is_gone(who):
                 self.by.pop(who, None)
         self._sweep_at = 2 * len(self.by) + 64
+
+    def knows(self, who: object) -> bool:
+        """Whether this consumer has asked for items."""
+        return who in self.by
 
     def __len__(self) -> int:
         return sum(len(own) for own in list(self.by.values()))

@@ -14,22 +14,22 @@ from collections.abc import Callable, Sequence
 from queue import Empty
 from typing import Any
 
-from .. import live
-from ..errors import StoreError
-from ..home.adoption import drop_left_behind
+from ..errors import ConditionFailed, StoreError
 from ..home.ground import Ground
 from ..home.private import PrivateStore
-from ..store import Ack, Claim, Nack, Order, Set, Stop, Store
+from ..store import Ack, Claim, Expect, Nack, Order, Set, Stop, Store
 from ._acks import Acks
 from ._aside import MISSING, Aside
 from ._exit import arm
-from ._held import Own
-from ._objects import Gone
+from ._held import Own, consumer
+from ._objects import Gone, drop_ended
 from ._policy import AckPolicy
 from ._stock import deadline_of, left_of, works
 
 _log = logging.getLogger("pqadapters.queue")
 _LEARNT = "pqadapters.learnt"  #: table: queue -> which acknowledgement was learnt
+_SUSPECTS = 32
+_CONSPICUOUS = 3
 _SKIPPED = object()
 
 
@@ -40,29 +40,66 @@ class Line(Acks):
     def __init__(self, store: Store, name: str, **options: Any) -> None:
         super().__init__(store, name, **options)
         self.aside = Aside(store)
+        self.suspects = 0  #: how many more claims of what an earlier run left are counted on disk
         self.renewed: Callable[[], object] = lambda: None  #: called in a forked child of a private store
         self.private = store if isinstance(store, PrivateStore) else None
         if self.private is None:
             self._open()
         else:
             self.private.taken = weak(self._taken)
-            self.private.settled = weak(self._bind)
+            self.private.settled = weak(self._settled)
             self.private.renewed = weak(self._begin_again)
 
     def _open(self) -> None:
         """The store is open: what was learnt, and what ended with the process that put it."""
         if self.auto:
-            self.recall((self.store.get(_LEARNT, self.name.encode()) or b"").decode("ascii", "replace"))
-        if self.objects is not None and (flag := self.store.get(live.TABLE, self.name.encode())) is not None:
-            self.dropped += drop_left_behind(self.store, self.name, live.is_left_behind, int.from_bytes(flag, "big") - 1)
+            self.recall(self.learnt())
+        self.dropped += drop_ended(self.store, self.name)
+        if self.store.capabilities.exclusive and self.store.capabilities.persistent:
+            self._suspect(self.store.depth(self.name).unfinished)
+
+    def _suspect(self, left: int) -> None:
+        """One of the items that an earlier run left may be what ended it. Claims aren't on disk unless they are
+        counted: those of the first of them are, so that an item that ends one run after the other is found out."""
+        if self.max_attempts is None:
+            self.suspects = min(_SUSPECTS, left)
+            self.counted = self.suspects > 0
+
+    def _watch(self, taken: list[tuple[Claim, Any]]) -> None:
+        self.suspects -= len(taken)
+        self.counted = self.suspects > 0
+        for claim, item in taken:
+            if claim.attempt >= _CONSPICUOUS:  # and once before, when nobody counted
+                _log.warning(
+                    "record %d of %s was in hand when the program ended, %d times in a row: %.200r. If it is what ends "
+                    "it, max_attempts= moves it to the dead letters",
+                    claim.id,
+                    self.label,
+                    claim.attempt,
+                    item,
+                )
+
+    def bound(self, maxsize: int) -> int:
+        """`maxsize` as it holds for the caller. Who has taken items may give them back, as to a pool of objects: what
+        earlier runs left in a queue without a name must not be in the way, or all would wait for ever."""
+        left = self.private.moved.items if self.private is not None and maxsize > 0 else 0
+        return maxsize + left if left and self.held.knows(consumer()) else maxsize
 
     def keep_learnt(self, word: str) -> None:
         if self.private is not None:
             return self.private.learn(ack=word)
+        expect = Expect.ABSENT if word == AckPolicy.NEXT.value else Expect.ANY
         try:
-            self.commit(Set(_LEARNT, self.name.encode(), word.encode()))
+            self.commit(Set(_LEARNT, self.name.encode(), word.encode(), expect))
+        except ConditionFailed:
+            pass  # another handle has learnt something meanwhile
         except StoreError as error:
             _log.warning("what was learnt of %s can't be kept: %s", self.label, error)
+
+    def learnt(self) -> object:
+        if self.private is not None:
+            return self.private.learnt("ack")
+        return (self.store.get(_LEARNT, self.name.encode()) or b"").decode("ascii", "replace")
 
     def _taken(self, ground: Ground) -> None:
         """The private store has its slot now."""
@@ -70,14 +107,20 @@ class Line(Acks):
         ground.tell(self.store.place, self.policy.meaning)
         arm()
 
+    def _settled(self, store: Store) -> None:
+        """The slot has in it what earlier runs left, and nothing stands between it and us any more."""
+        self._bind(store)
+        assert self.private is not None
+        self._suspect(self.private.moved.items)
+
     def _begin_again(self) -> None:
         """In a forked child: what the parent holds is the parent's, and the queue is empty here."""
         self._bind(self.store)
         self.flags.renew()
+        self._suspect(0)
         self.begin_counting()
         self.aside = Aside(self.store)
-        if self.objects is not None:
-            self.objects.clear()
+        self.objects.begin_again()
         self.renewed()
 
     def take(self, timeout: float | None, *, lent: Own | None = None, order: Order | None = None) -> Any:
@@ -171,9 +214,6 @@ class Line(Acks):
         except MISSING as error:
             self._set_aside(claim, error)
         except Exception as error:
-            if live.is_live(claim.payload):
-                self._drop(claim)
-                return _SKIPPED
             if works(self.loads, claim.payload):
                 raise  # a signal handler's exception, and no fault of the record: the claim goes back
             self.bury(claim, f"can't be decoded: {type(error).__name__}: {error}")
@@ -206,6 +246,8 @@ class Line(Acks):
             own[claim.id] = claim, item if self.keep_items else None
         if self.policy is AckPolicy.AUTO and lent is None:
             self.fetched += len(taken)
+        if self.suspects > 0:
+            self._watch(taken)
         return taken
 
     def _give_back(self, claims: Sequence[Claim], own: Own) -> None:

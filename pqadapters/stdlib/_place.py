@@ -11,7 +11,7 @@ from typing import Any
 from ..durability import Durability, Survives
 from ..home.places import made_in, occupy
 from ..home.private import PrivateStore
-from ..opening import open_path, open_store
+from ..opening import load_slots, open_path, open_store
 from ..serializers import serializer as choose_serializer
 from ..store import Order, Store
 from ._line import Line
@@ -80,6 +80,7 @@ def _durability(options: dict[str, Any]) -> dict[str, Any]:
 
 def _private(queue: object, options: dict[str, Any]) -> Store:
     """A slot of its own in the application's home, at the place where the queue is made; nothing is touched yet."""
+    load_slots()
     given = _durability(options)
     durability = Durability.of(given.get("durability", Survives.POWER), given.get("max_lag"))
     return PrivateStore(

@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from ..durability import Durability, Survives
 from ..store import Order, Put, Store
 from ._exit import dropped, finish_at_exit
+from ._line import weak
 from ._place import open_line
 from ._policy import AckPolicy, Markers, Volatile
 
@@ -64,6 +65,7 @@ class SimpleQueue(stdlib.SimpleQueue[T]):
         finish_at_exit(self._line)
         if self._line.private is not None:
             weakref.finalize(self, dropped, self._line).atexit = False
+            self._line.renewed = weak(self._begin_again)
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Store an item. `block` and `timeout` are ignored: this never waits for room. Raises NotSerializable."""
@@ -76,6 +78,11 @@ class SimpleQueue(stdlib.SimpleQueue[T]):
             self._line.stow(item, self._line.make(item))
         finally:
             self._leave(me)
+
+    def _begin_again(self) -> None:
+        """In a forked child: the threads that were in put() are the parent's, and their idents are used again."""
+        self._putting.clear()
+        self._nested.clear()
 
     def _leave(self, me: int) -> None:
         """The end of this thread's put: those that came in its middle follow it, in their order."""

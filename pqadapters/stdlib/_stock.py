@@ -5,16 +5,18 @@ Any thread may call anything; no lock is held here. A put survives what the stor
 
 from __future__ import annotations
 
+import re
 import time
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from queue import Full
 from typing import Any, Protocol
 
 from .. import live
+from ..callers import stacklevel
 from ..errors import (
-    ConditionFailed,
     LeaseLost,
     LimitReached,
     NotDurableWarning,
@@ -24,11 +26,12 @@ from ..errors import (
     StoreClosed,
     StoreError,
 )
-from ..store import Ack, Claim, Depth, Expect, Nack, Op, Order, Put, Record, Set, Stop, Store
+from ..store import Claim, Depth, Nack, Order, Put, Record, Store
 from ._counts import Flags
-from ._objects import Objects
+from ._objects import Forgetting, Objects, flag
 from ._policy import AckPolicy, Markers, Volatile
 
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _BARE = "it would come back as another object(), so that no 'is' finds it; use None, or markers=\"drop\""
 
 
@@ -61,15 +64,12 @@ class Stock:
         volatile: Volatile = Volatile.RAISE,
     ) -> None:
         self.store, self.name, self.owned, self.order = store, name, owned, order
-        self.dumps, self.loads = serializer.dumps, serializer.loads
         self.policy, self.keep_items = policy, keep_items
         self.markers, self.volatile = markers, volatile
         self.dropped = 0  #: records whose objects ended with their process
-        self.objects: Objects | None = None
-        self._flagged = self._forgetting = False
-        if markers is Markers.DROP or volatile is Volatile.WARN:
-            self.objects = Objects(serializer.loads)
-            self.loads = self.objects.loads
+        self.objects = Objects(serializer.loads, weakref.WeakMethod(self._meet))
+        self.dumps = serializer.dumps
+        self.loads: Callable[[bytes], Any] = self.objects.loads
         self._bind(store)
         self.max_attempts = max_attempts
         self.counted = max_attempts is not None
@@ -78,8 +78,15 @@ class Stock:
 
     def _bind(self, store: Store) -> None:
         """From now on commits and claims go to this store."""
-        self._commit_to, self.claim = store.commit, store.claim
-        self.commit = self._commit_and_forget if self._forgetting else store.commit
+        self.commit: Callable[..., tuple[int, ...]] = store.commit
+        self.claim = store.claim
+        if self.objects.meeting:
+            self._meet()
+
+    def _meet(self) -> None:
+        """There is an item that is kept as it is: whatever leaves the queue may be one."""
+        if not isinstance(self.commit, Forgetting):
+            self.commit = Forgetting(self.commit)
 
     @property
     def label(self) -> str:
@@ -97,55 +104,35 @@ class Stock:
         except Exception as error:
             if works(self.dumps, item):
                 raise  # a signal handler's exception, and no fault of the item
-            return self._keep_volatile(item, error)
+            return self._keep_volatile(item, f"{type(error).__name__}: {error}", error)
         if type(item) is object:
-            raise self._refusal(item, _BARE)
-        return payload if self.objects is None else live.escape(payload)
+            return self._keep_volatile(item, _BARE)
+        return live.escape(payload)
 
     # Objects that are kept as they are
 
     def _keep(self, item: object) -> bytes:
-        assert self.objects is not None
-        if not self._flagged:
-            self._flag()
-        if item is not None and not self._forgetting:
-            self._forgetting, self.commit = True, self._commit_and_forget
+        if not self.objects.flagged:
+            flag(self.store, self.name)
+            self.objects.flagged = True  # not before: another thread's record would stand in front of the flag
         return self.objects.keep(item)
 
-    def _keep_volatile(self, item: object, error: Exception) -> bytes:
-        reason = f"{type(error).__name__}: {error}"
+    def _keep_volatile(self, item: object, reason: str, error: Exception | None = None) -> bytes:
         if self.volatile is Volatile.RAISE:
             raise self._refusal(item, reason) from error
-        warnings.warn(
+        warnings.warn(  # without addresses: the same warning from the same line is shown once
             f"{self.label} keeps items of type {type(item).__module__}.{type(item).__qualname__} in memory alone: they "
-            f"can't be serialised ({reason}), and are lost in a crash",
+            f"can't be serialised ({_ADDRESS.sub('', reason)}), and are lost in a crash",
             NotDurableWarning,
-            stacklevel=2,
+            stacklevel=stacklevel(),
         )
         return self._keep(item)
-
-    def _flag(self) -> None:
-        """Say in the store from which id on there are such records, so that whoever opens it next finds them quickly."""
-        self._flagged = True
-        (first,) = self.store.commit(Put(live.TABLE, b""))  # nothing else tells what ids are next
-        flag = Set(live.TABLE, self.name.encode(), first.to_bytes(8, "big"), Expect.ABSENT)
-        claims = self.store.claim(live.TABLE, ids=[first])
-        with suppress(ConditionFailed):
-            self.store.commit(flag)
-        self.store.commit(*map(Ack, claims))
-
-    def _commit_and_forget(self, *ops: Op, stop: Stop | None = None) -> tuple[int, ...]:
-        results = self._commit_to(*ops, stop=stop)
-        for op in ops:
-            if type(op) is Ack and self.objects is not None and op.claim.payload[:1] == b"\0":
-                self.objects.forget(op.claim.payload)
-        return results
 
     def _refusal(self, item: object, reason: str) -> NotSerializable:
         return NotSerializable(
             f"{self.label} can't keep an item of type {type(item).__module__}.{type(item).__qualname__}: {reason}. "
-            "Nothing was stored. Put what can be serialised (an id, a path, plain data), choose serializer=, or keep such "
-            'items in memory alone with volatile="warn"'
+            "Nothing was stored. Put what can be serialised (an id, a path, plain data), choose serializer=, or keep "
+            'such items in memory alone with volatile="warn"'
         )
 
     def make(self, item: object) -> Put:
@@ -161,8 +148,19 @@ class Stock:
 
     def put_within(self, maxsize: Callable[[], int], items: Sequence[object], timeout: float | None) -> None:
         """Store all items in one commit, waiting up to `timeout` seconds for room. Raises queue.Full."""
-        puts = [self.make(item) for item in items]
+        puts: list[Put] = []
         deadline = deadline_of(timeout)
+        try:
+            for item in items:
+                puts.append(self.make(item))
+            self._stow_within(maxsize, items, puts, deadline)
+        except Exception:  # an interrupt leaves open whether they are stored
+            self.objects.forget(put.payload for put in puts)
+            raise
+
+    def _stow_within(
+        self, maxsize: Callable[[], int], items: Sequence[object], puts: list[Put], deadline: float | None
+    ) -> None:
         while True:
             limit = maxsize() if maxsize() > 0 else None
             try:

@@ -66,9 +66,9 @@ class Queue(Beyond[T]):
     Where it lives: without any of `path`, `store` and `name` in the home of the application (`homes()` lists what is
     there): private to this process, and found again by the next one that makes a queue in the same place of the source.
     The constructor touches no disk then. `path=` a directory that this process holds alone, or `store=` a store or its
-    URL; `name=` one of the queues in it ("default"). `durability=` ("power", "process") and `max_lag=` (seconds) are the
-    store's; `trust_directory=True` takes a directory that somebody else owns. A store given as an object isn't closed
-    with the queue.
+    URL; `name=` one of the queues in it ("default"). `durability=` ("power", "process") and `max_lag=` (seconds) are
+    the store's; `trust_directory=True` takes a directory that somebody else owns. A store given as an object isn't
+    closed with the queue.
 
     `ack=` is what acknowledges an item: "task_done" (after a crash, what isn't done comes again), "get" (gone when
     handed out), "next" (done when the same consumer asks for its next item, at close(), at a normal exit), or "auto",
@@ -81,7 +81,8 @@ class Queue(Beyond[T]):
     `serializer=`: "pickle", "json", "msgpack", "cbor2", or an object with their functions.
 
     Raises TypeError and ValueError for arguments, StoreError where the store can't be opened (`StoreLocked`: another
-    process holds it), NoHome at the first use where there is no home, RankError and NotSerializable in put() for an item, and nothing is stored then.
+    process holds it), NoHome at the first use where there is no home, RankError and NotSerializable in put() for an
+    item, and nothing is stored then.
     """
 
     _order = Order.OLDEST

@@ -11,7 +11,7 @@ import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
-from typing import NamedTuple, Union
+from typing import Any, NamedTuple, Union
 
 import hypothesis.strategies as st
 from hypothesis import HealthCheck, Phase, settings
@@ -78,6 +78,9 @@ _puts = st.builds(
     not_before=_moments,
     limit=st.sampled_from([None] * 12 + [0, 3, 8, 12]),
     limit_bytes=st.sampled_from([None] * 12 + [0, 20, 1000, 4000]),
+    attempts=st.sampled_from([0, 0, 0, 1, 7]),
+    put_at=st.sampled_from([0.0, 0.0, 0.0, START - 1000.5, START + 20]),
+    note=st.sampled_from(["", "", "", "moved", "n\xf6 " * 300]),
 )
 _makes: st.SearchStrategy[Callable[[Claim], Op]] = st.one_of(
     st.builds(lambda lazy: lambda claim: Ack(claim, lazy), st.booleans()),
@@ -111,14 +114,15 @@ class StoreMachine(RuleBasedStateMachine):
         self.handles = [Pair(real, model)]
         self.claims: list[Held] = []
         self.ids: dict[int, int] = {}  # the model's to the store's
-        self.counted: dict[int, int] = {}  # the model's id: the last attempt that was counted
+        self.counted: dict[int, int] = {}  # the model's id: the last attempt that was counted, or came along
 
     def handle(self, which: int) -> Pair:
         return self.handles[which % len(self.handles)]
 
     @initialize(ranks=st.lists(st.sampled_from([b"", b"", b"a", b"b"]), min_size=2, max_size=8))
     def begin(self, ranks: list[bytes]) -> None:
-        self._commit(0, [Put("q", b"%d" % n, rank) for n, rank in enumerate(ranks)])
+        moved: list[Any] = [{}, {"attempts": 2, "note": "moved"}, {"put_at": START - 7, "note": "old"}]
+        self._commit(0, [Put("q", b"%d" % n, rank, **moved[n % 3]) for n, rank in enumerate(ranks)])
         self._commit(0, [Set("t", b"a", b"1"), Set("t", b"b", b"2")])
 
     @rule(which=_which, ops=st.lists(_puts, min_size=1, max_size=4))
@@ -145,6 +149,8 @@ class StoreMachine(RuleBasedStateMachine):
         if isinstance(model, tuple) and isinstance(real, tuple):
             assert [bool(id) for id in real] == [bool(id) for id in model]
             self._learn([id for id in model if id], [id for id in real if id])
+            puts = ((op, id) for (_, op), id in zip(ops, model, strict=True) if isinstance(op, Put))
+            self.counted.update({id: op.attempts for op, id in puts})
         else:
             assert real == model, f"the store: {real!r}, the model: {model!r}"
 

@@ -49,9 +49,22 @@ class SegmentKind:
         return self._open(clock=clock)
 
 
+class ReplayedKind(SegmentKind):
+    """The checkpoint is taken away before each opening: what is there is what the log tells."""
+
+    def __init__(self, directory: Path) -> None:
+        super().__init__(directory, durability="process", segment_bytes=4096)
+        self._checkpoint = directory / "checkpoint"
+
+    def open(self, clock: Clock) -> Store:
+        self._checkpoint.unlink(missing_ok=True)
+        return super().open(clock)
+
+
 KINDS: dict[str, Callable[[Path], Kind]] = {
     "memory": MemoryKind,
     "segment-power": partial(SegmentKind, durability="power"),
     "segment-process": partial(SegmentKind, durability="process"),
     "segment-tiny": partial(SegmentKind, durability="process", segment_bytes=4096),  # rolls and compacts all the time
+    "segment-replayed": ReplayedKind,
 }

@@ -27,6 +27,7 @@ from .broken import (
     PutsNackedRecordsLast,
 )
 from .broken_details import ScansByKey
+from .broken_moved import CountsFromZeroAgain, DropsNotesOverANack, DropsNotesWithTheHandle, TakesEveryRecordForNew
 from .kept import KeptKind, KeptStore
 from .machine import QUICK, SETTINGS, machine
 from .maker import Maker
@@ -81,7 +82,10 @@ def test_the_machine_is_green_on_a_store_that_keeps_the_contract() -> None:
 @pytest.mark.parametrize(
     "store",
     [
+        CountsFromZeroAgain,
         CountsNoAttempts,
+        DropsNotesOverANack,
+        DropsNotesWithTheHandle,
         ForgetsCountedAttempts,
         IgnoresWhatASetExpects,
         KeepsTheTablesOfAFailedCommit,
@@ -91,6 +95,7 @@ def test_the_machine_is_green_on_a_store_that_keeps_the_contract() -> None:
         MovesKeysThatAreSetAgain,
         PutsNackedRecordsLast,
         ScansByKey,
+        TakesEveryRecordForNew,
     ],
 )
 def test_the_machine_is_red_on_a_broken_store(store: type[KeptStore]) -> None:

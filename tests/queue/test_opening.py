@@ -10,7 +10,7 @@ import pytest
 
 from pqadapters.errors import StoreClosed, StoreRefused
 from pqadapters.stdlib import queue as durable
-from pqadapters.stdlib.queue import Queue, SimpleQueue
+from pqadapters.stdlib.queue import Queue
 from pqadapters.stores.memory import MemoryStore
 
 KINDS: list[Any] = [durable.Queue, durable.LifoQueue, durable.PriorityQueue, durable.SimpleQueue]

@@ -42,6 +42,7 @@ class Core:
         self.directory = directory
         self.disk = disk
         self.clock = clock
+        self.process = os.getpid()
         self.lock = threading.RLock()
         self.synced = threading.Condition(self.lock)
         self.inside = False
@@ -271,6 +272,8 @@ class Core:
     def release(self, owner: object) -> None:
         """A handle is gone: what it had claimed is ready again, and with the last handle the directory is let go of."""
         if isinstance(self.log.trouble, (StoreForked, StoreClosed)):
+            return
+        if self.process != os.getpid():  # a forked child drops its parent's handles, maybe before it has abandoned them
             return
         with self.lock:
             if self.inside:

@@ -136,8 +136,11 @@ def lock(path: str, disk: Disk) -> int:
     return fd
 
 
-def try_lock(file: str, disk: Disk) -> int | None:
-    """The descriptor that holds the lock, with our pid in the file; None where another process has it. OSError."""
+def try_lock(file: str, disk: Disk, *, name: bool = True) -> int | None:
+    """The descriptor that holds the lock; None where another process has it. OSError.
+
+    `name`: our pid is written to the file, for people.
+    """
     with no_fork():
         fd = disk.open(file, create=True)
         try:
@@ -148,9 +151,10 @@ def try_lock(file: str, disk: Disk) -> int | None:
     if not taken:
         disk.close(fd)
         return None
-    with contextlib.suppress(OSError):  # a full disk must not keep a store shut
-        disk.truncate(fd, 0)
-        disk.write(fd, b"%d\n" % os.getpid(), 0)
+    if name:
+        with contextlib.suppress(OSError):  # a full disk must not keep a store shut
+            disk.truncate(fd, 0)
+            disk.write(fd, b"%d\n" % os.getpid(), 0)
     return fd
 
 
@@ -178,8 +182,9 @@ def remove_leftovers(path: str, disk: Disk) -> None:
 
 
 def remove(path: str, disk: Disk) -> None:
-    """Take the directory of a store away: the lock's file last, which others may wait for. Raises OSError."""
-    for name in sorted(os.listdir(path), key=lambda name: name == LOCK):
+    """Take the directory of a store away: the checkpoint first, which would tell that segments are missing, and the
+    lock's file last, which others may wait for. Raises OSError."""
+    for name in sorted(os.listdir(path), key=lambda name: (name == LOCK, name != CHECKPOINT, name)):
         disk.unlink(os.path.join(path, name))
     disk.rmdir(path)
 

@@ -6,9 +6,8 @@
     0/adopted-3-91c0aa41    what was slot 3: the holder of slot 0 found it without one, and moves its records over
 
 A slot belongs to the process that holds its store's lock; the kernel drops that with the process, so a pid that was
-used again deceives nobody. Slots change hands by a rename: whoever holds a slot owns the adopted ones inside, and so
-does whoever takes it later; what is moved over is noted in the same commit as the records themselves, and nothing is
-lost or doubled whenever the process dies.
+used again deceives nobody. Slots change hands by a rename: whoever holds a slot owns the adopted ones inside
+(`estates.py`), and so does whoever takes it later.
 
 Any thread and process may use it. What a slot keeps survives as in any store.
 """
@@ -20,39 +19,34 @@ import json
 import logging
 import os
 import re
-import shutil
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from ...errors import StoreError, StoreLocked
-from ...store import LOCK_TIMEOUT, Delete, Set
+from ...store import LOCK_TIMEOUT, Op, Set
 from . import directory as directories
-from .disk import Disk, ReadingDisk, ScratchDisk
+from . import estates
+from .disk import Disk, ScratchDisk
+from .estates import Estate, Reading, Spans
 from .store import SegmentStore
 
 logger = logging.getLogger("pqadapters.home")
 
 NOTE = "note"
-_SLOT = re.compile(r"\d+")
-_ADOPTED = re.compile(directories.ADOPTED)
-_MOVED = "pqadapters.moved"  #: table of a slot: adopted slot -> how far its records have been moved over
+_SLOT = re.compile(r"0|[1-9][0-9]{0,9}")
 _PAUSE = 0.005
 
 
-class Slot(NamedTuple):
+@dataclass
+class Slot:
     """A slot that this process holds."""
 
     directory: str
     store: SegmentStore
-
-
-class Estate(NamedTuple):
-    """An adopted slot whose records are to be moved over."""
-
-    path: str  #: relative to the slot that adopted it
-    directory: str
-    moved: dict[str, int]  #: queue -> the id up to which that has happened
+    begun: int  #: what has a lower id was there when it was taken, or was moved here since
 
 
 class Found(NamedTuple):
@@ -83,7 +77,7 @@ class Slots:
                 if slot is not None:
                     return slot
             number = next(number for number in range(1 << 30) if not os.path.lexists(self._path(number)))
-            return Slot(self._path(number), self._open(self._path(number)))
+            return self._open(self._path(number))
 
     def _try(self, number: int) -> Slot | None:
         directory = self._path(number)
@@ -92,13 +86,14 @@ class Slots:
             return None
         self._disk.close(fd)  # under the lock of the whole directory nobody else takes it before the next line
         try:
-            return Slot(directory, self._open(directory))
+            return self._open(directory)
         except StoreError as error:
             logger.error("a slot is passed over, and what is in it stays there: %s", error)
             return None
 
-    def _open(self, directory: str) -> SegmentStore:
-        return SegmentStore(directory, disk=self._disk, trust_directory=self._trust, **self._options)
+    def _open(self, directory: str) -> Slot:
+        store = SegmentStore(directory, disk=self._disk, trust_directory=self._trust, **self._options)
+        return Slot(directory, store, store.next_id)
 
     def leave(self, slot: Slot, *, empty: bool) -> None:
         """Close a slot; if it is `empty`, take it away. Bytes that were put aside as damaged stay."""
@@ -114,19 +109,25 @@ class Slots:
     def holders(self, slot: Slot) -> list[int]:
         """The other processes that hold a slot here."""
         found = self.look(read=False)
-        return [each.pid for each in found if each.pid and each.directory != slot.directory]
+        return [each.pid for each in found if each.pid and each.pid != os.getpid()]
 
     # Adopting
 
     def adopt(self, slot: Slot) -> list[Estate]:
-        """Make the slots that nobody holds our own, and list all whose records haven't been moved over wholly."""
+        """Make the slots that nobody holds our own, and list all that haven't been taken away. Raises StoreError."""
         with self._locked():
             mine = int(os.path.basename(slot.directory))
             adopted = [number for number in self._numbers() if number != mine and self._rename(number, slot.directory)]
             if adopted:
-                self._disk.sync_directory(self.directory)
-                self._disk.sync_directory(slot.directory)
-        return list(_estates(slot.directory, slot.store, ""))
+                try:
+                    estates.sync_move(self.directory, slot.directory, self._disk)
+                except OSError as error:
+                    raise directories.refused(self.directory, error, "sync") from error
+        estates.lift(slot.directory, slot.store, self._disk)
+        found = estates.estates(slot.directory, slot.store)
+        if not found:
+            self.bury(slot, [])  # who died behind the last removal has left notes of what is gone
+        return found
 
     def _rename(self, number: int, target: str) -> bool:
         directory = self._path(number)
@@ -148,7 +149,7 @@ class Slots:
         try:
             if not self._trust and os.stat(directory).st_uid != _me():
                 raise PermissionError("it belongs to another user")
-            return directories.try_lock(os.path.join(directory, directories.LOCK), self._disk)
+            return directories.try_lock(os.path.join(directory, directories.LOCK), self._disk, name=False)
         except OSError as error:
             logger.warning("%s is passed over: %s", directory, error)
             return None
@@ -156,45 +157,54 @@ class Slots:
     @staticmethod
     def moved(estate: Estate) -> Set:
         """The operation that keeps in the slot's store how far an estate has been moved over."""
-        return Set(_MOVED, estate.path.encode(), json.dumps(estate.moved).encode())
+        return estates.moved(estate)
 
-    def bury(self, slot: Slot, estates: list[Estate]) -> None:
-        """Take away adopted slots, all of whose records are in the slot now. What was damaged is kept there."""
-        for estate in sorted(estates, key=lambda estate: -len(estate.path)):
-            try:
-                self._keep_damaged(estate, slot)
-                shutil.rmtree(estate.directory)
-            except OSError as error:
-                logger.warning("%s can't be removed yet: %s", estate.directory, error)
-        marks = [key for key, _ in slot.store.scan(_MOVED)]
-        gone = [key for key in marks if not os.path.lexists(os.path.join(slot.directory, os.fsdecode(key)))]
-        if gone:
-            slot.store.commit(*[Delete(_MOVED, key) for key in gone])
+    @staticmethod
+    def ended(found: list[Estate]) -> list[Op]:
+        """The operations that keep in the slot's store that these have been moved over, all of them."""
+        return estates.ended(found)
 
-    def _keep_damaged(self, estate: Estate, slot: Slot) -> None:
-        for name in os.listdir(estate.directory):
-            if name.startswith("damaged-"):
-                label = estate.path.replace("adopted-", "").replace("/", "-")
-                target = os.path.join(slot.directory, f"damaged-of-{label}-{name[8:]}")
-                self._disk.rename(os.path.join(estate.directory, name), target)
+    @staticmethod
+    def standing_aside(slot: Slot) -> Spans:
+        """The ids of records in the slot that adoptions, that were broken off, hadn't put behind the others yet."""
+        return estates.standing_aside(slot.store)
+
+    @staticmethod
+    def stand_aside(spans: Spans) -> Set:
+        """The operation that keeps these in the slot's store."""
+        return estates.stand_aside(spans)
+
+    def bury(self, slot: Slot, found: list[Estate]) -> None:
+        """Take away estates that have ended, once that is synced in the slot's store. Raises StoreError."""
+        try:
+            estates.bury(slot.directory, slot.store, found, self._disk)
+        except OSError as error:
+            if isinstance(error, StoreError):
+                raise
+            raise directories.refused(slot.directory, error, "tidy") from error
 
     # The note
 
     def note(self) -> dict[str, Any]:
         """What was noted; {} where nothing was, or it can't be read."""
         try:
-            with open(os.path.join(self.directory, NOTE), encoding="utf-8") as file:
+            with open(os.path.join(self.directory, NOTE), encoding="utf-8", errors="surrogatepass") as file:
                 found = json.load(file)
             return found if isinstance(found, dict) else {}
-        except (OSError, ValueError):
+        except (OSError, ValueError, RecursionError):
             return {}
 
-    def add_to_note(self, **facts: Any) -> None:
-        """Note facts beside those that are there. Raises StoreError (a DiskError is an OSError, too)."""
+    def add_to_note(self, facts: Mapping[str, Any], *, final: Mapping[str, Any] = MappingProxyType({})) -> bool:
+        """Note facts beside those that are there; one that is noted already as in `final` stays.
+
+        Returns whether that changed anything. Raises StoreError (a DiskError is an OSError, too).
+        """
         with self._locked():
             before = self.note()
-            if before | facts != before:
-                self._write_note(before | facts)
+            after = before | {k: v for k, v in facts.items() if k not in final or before.get(k) != final[k]}
+            if after != before:
+                self._write_note(after)
+            return after != before
 
     def _write_note(self, facts: dict[str, Any]) -> None:
         path = os.path.join(self.directory, NOTE)
@@ -228,11 +238,12 @@ class Slots:
                 yield Found(directory, directories.holder(os.path.join(directory, directories.LOCK)) or 0, None)
                 return
             try:
-                with contextlib.closing(_Reading(directory if read else None)) as reading:
-                    yield Found(directory, None, reading.store)
+                nested = estates.adopted(directory)
+                with contextlib.closing(Reading(directory)) if read else contextlib.nullcontext() as reading:
+                    yield Found(directory, None, reading.store if reading is not None else None)
             finally:
                 self._disk.close(fd)
-        yield from (found for each in _adopted(directory) for found in self._look(os.path.join(directory, each), read))
+        yield from (found for each in nested for found in self._look(os.path.join(directory, each), read))
 
     # The directory
 
@@ -276,54 +287,6 @@ class Slots:
             yield
         finally:
             self._disk.close(fd)
-
-
-class _Reading:
-    """A store that nobody else opens, read as it is."""
-
-    def __init__(self, directory: str | None) -> None:
-        self.store: SegmentStore | None = None
-        if directory is None:
-            return
-        with contextlib.suppress(StoreError, OSError):
-            self.store = SegmentStore(directory, disk=ReadingDisk(), trust_directory=True)
-
-    def close(self) -> None:
-        if self.store is not None:
-            self.store.discard()
-
-
-def open_estate(estate: Estate) -> SegmentStore:
-    """An adopted slot, for reading; a damaged one is put right first. Close it by `discard()`. Raises StoreError."""
-    store = SegmentStore(estate.directory, disk=ReadingDisk(), trust_directory=True)
-    if store.damage:
-        store.discard()
-        store = SegmentStore(estate.directory, disk=ScratchDisk(), trust_directory=True)
-    return store
-
-
-def _estates(directory: str, store: SegmentStore, prefix: str) -> Iterator[Estate]:
-    """The adopted slots in a slot, and those in them: their holder may have died in the middle of it."""
-    for name in _adopted(directory):
-        path = prefix + name
-        moved = store.get(_MOVED, path.encode()) or b"{}"
-        estate = Estate(path, os.path.join(directory, name), json.loads(moved))
-        yield estate
-        if _adopted(estate.directory):
-            yield from _nested(estate, store)
-
-
-def _nested(estate: Estate, store: SegmentStore) -> Iterator[Estate]:
-    with contextlib.closing(_Reading(estate.directory)) as reading:
-        for nested in _estates(estate.directory, reading.store, "") if reading.store is not None else ():
-            path = f"{estate.path}/{nested.path}"
-            ours = json.loads(store.get(_MOVED, path.encode()) or b"{}")
-            moved = {queue: max(ours.get(queue, 0), nested.moved.get(queue, 0)) for queue in ours | nested.moved}
-            yield Estate(path, nested.directory, moved)
-
-
-def _adopted(directory: str) -> list[str]:
-    return sorted(name for name in os.listdir(directory) if _ADOPTED.fullmatch(name))
 
 
 def _bytes(directory: str) -> int:

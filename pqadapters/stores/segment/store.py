@@ -87,6 +87,12 @@ class SegmentStore:
     def place(self) -> str:
         return self._core.directory
 
+    @property
+    def next_id(self) -> int:
+        """What is put from now on has this id or a higher one."""
+        with self._core.lock:
+            return self._core.log.next
+
     # Commits
 
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:

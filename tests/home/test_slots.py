@@ -1,0 +1,446 @@
+"""Slots on disk: no two processes share one, whoever lives keeps his, and what can't be used stays as it is."""
+
+from __future__ import annotations
+
+import itertools
+import logging
+import os
+import shutil
+import signal
+import stat
+import threading
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.errors import DiskError, StoreLocked, StoreRefused
+from pqadapters.store import Ack
+from pqadapters.stores.segment import SegmentStore, format
+from pqadapters.stores.segment import slots as module
+from pqadapters.stores.segment.disk import Disk, ScratchDisk
+from pqadapters.stores.segment.slots import Slot, Slots
+
+from .world import PATIENCE, Child, child, everything, holding, items, leave, open_slots, put, take_and_adopt, tree
+
+PROCESSES, ROUNDS = 8, 12
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "home" / "app" / "place-0"
+
+
+# Whose is it
+
+
+def _take_and_leave(place: Path, me: Child) -> None:
+    slots = open_slots(place)
+    while me.hear() == "take":
+        slot = slots.take()
+        me.say(slot.directory)
+        assert me.hear() in ("leave", "leave it empty")
+        slot.store.commit(put(me.pid))
+        if slot.begun % 3:
+            take_all(slot)
+        slots.leave(slot, empty=not slot.store.depth("default").unfinished)
+        me.say("left")
+
+
+def take_all(slot: Slot) -> None:
+    slot.store.commit(*map(Ack, slot.store.claim("default", limit=1000)))
+
+
+def test_processes_that_race_never_share_a_slot(place: Path) -> None:
+    with ExitStack() as stack:
+        racers = [stack.enter_context(child(lambda me: _take_and_leave(place, me))) for _ in range(PROCESSES)]
+        for _ in range(ROUNDS):
+            for racer in racers:
+                racer.say("take")
+            taken = [racer.hear() for racer in racers]
+            assert len(set(taken)) == PROCESSES, taken
+            assert all(os.path.isdir(directory) for directory in taken)
+            for racer in racers:
+                racer.say("leave")
+            assert [racer.hear() for racer in racers] == ["left"] * PROCESSES
+        for racer in racers:
+            racer.say("end")
+            assert racer.wait() == 0
+
+
+def test_processes_that_race_for_what_dead_ones_left(place: Path) -> None:
+    """Each adopts what is free at that moment; in the end everything is there once."""
+
+    def race(me: Child) -> None:
+        slots = open_slots(place)
+        me.hear()
+        slot, _ = take_and_adopt(slots)
+        me.say(" ".join(items(slot.store)))
+        me.hear()
+
+    for _ in range(4):
+        left = {str(n) for n in range(12)}
+        for n in sorted(left):
+            leave(place, put(n))
+        with ExitStack() as stack:
+            racers = [stack.enter_context(child(race)) for _ in range(PROCESSES)]
+            for racer in racers:
+                racer.say("go")
+            found = [racer.hear().split() for racer in racers]
+        assert sorted(itertools.chain.from_iterable(found)) == sorted(left)
+        assert sorted(everything(place)) == sorted(left)
+        shutil.rmtree(place)
+
+
+@pytest.mark.parametrize("stopped", [False, True], ids=["live", "stopped"])
+def test_a_slot_of_a_process_that_lives_is_never_taken(place: Path, stopped: bool) -> None:
+    with child(holding(place, put("theirs"))) as holder:
+        theirs = holder.hear()
+        if stopped:
+            holder.kill(signal.SIGSTOP)
+            os.waitpid(holder.pid, os.WUNTRACED)
+        slot, moved = take_and_adopt(open_slots(place))
+        assert slot.directory != theirs
+        assert not any(moved)
+        assert items(slot.store) == []
+        slot.store.discard()
+        if stopped:
+            holder.kill(signal.SIGCONT)
+        holder.say("end")
+        assert holder.wait() == 0
+    assert everything(place) == ["theirs"]
+
+
+@pytest.mark.parametrize("who", ["a live process", "this one", "init", "nobody", "nonsense"])
+def test_a_pid_that_was_used_again_deceives_nobody(place: Path, who: str) -> None:
+    directories = [leave(place, put("first", 1)), leave(place, put("second", 2))]
+    with child(lambda me: me.hear()) as live:
+        pid = {"a live process": live.pid, "this one": os.getpid(), "init": 1, "nobody": 2**22 + 1}.get(who, "\0?")
+        for directory in directories:
+            (directory / "LOCK").write_text(f"{pid}\n")
+        assert everything(place) == ["first", "second"]
+
+
+def test_a_lock_that_names_a_dead_process_is_held_all_the_same(place: Path) -> None:
+    with child(lambda me: None) as dead:
+        dead.wait()
+    with child(holding(place, put("theirs"))) as holder:
+        theirs = Path(holder.hear())
+        (theirs / "LOCK").write_text(f"{dead.pid}\n")
+        slot, moved = take_and_adopt(open_slots(place))
+        assert slot.directory != str(theirs)
+        assert not any(moved)
+        slot.store.discard()
+
+
+def test_the_fullest_slot_is_taken(place: Path) -> None:
+    leave(place, put("a little"), closed=True)
+    full = leave(place, put("x" * 5000), closed=True)
+    leave(place, closed=True)
+    assert open_slots(place).take().directory == str(full)
+
+
+def test_names_that_are_no_numbers_of_ours_are_no_slots(place: Path) -> None:
+    open_slots(place)
+    for name in ("007", "-1", "1.5", "٣", "1e3", "99999999999"):
+        (place / name).mkdir()
+    before = tree(place)
+    slot, _ = take_and_adopt(open_slots(place))
+    assert os.path.basename(slot.directory) == "0"
+    slot.store.discard(remove=True)
+    assert tree(place) == before
+
+
+# Leaving
+
+
+def test_an_empty_slot_is_taken_away(place: Path) -> None:
+    slots = open_slots(place)
+    slots.leave(slots.take(), empty=True)
+    assert [path.name for path in place.iterdir()] == ["LOCK"]
+
+
+@pytest.mark.parametrize("name", ["damaged-0000000000000001-64.bin", "adopted-3-0123abcd"])
+def test_what_was_put_aside_or_not_moved_yet_keeps_an_empty_slot(place: Path, name: str) -> None:
+    slots = open_slots(place)
+    slot = slots.take()
+    kept = Path(slot.directory, name)
+    kept.mkdir() if name.startswith("adopted") else kept.write_bytes(b"?")
+    slots.leave(slot, empty=True)
+    assert kept.exists()
+    assert slots.take().directory == slot.directory
+
+
+class Dying(ScratchDisk):
+    """Ends its process at the nth removal."""
+
+    left = 0
+
+    def unlink(self, path: str) -> None:
+        self._live()
+        super().unlink(path)
+
+    def rmdir(self, path: str) -> None:
+        self._live()
+        super().rmdir(path)
+
+    def _live(self) -> None:
+        if not self.left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        self.left -= 1
+
+
+def test_a_process_that_is_killed_while_it_takes_its_slot_away(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Nothing comes back that was done, and nothing looks like damage."""
+    store = SegmentStore(place / "0", disk=ScratchDisk(), segment_bytes=4096, durability="process")
+    for n in range(300):
+        store.commit(put(n))
+    take_all(Slot("", store, 0))
+    store.checkpoint()
+    store.commit(put("one more"))
+    take_all(Slot("", store, 0))
+    store.close()
+    original = tree(place)
+    for place_of_death in range(len(original) + 2):
+        disk = Dying()
+        disk.left = place_of_death
+
+        def end(me: Child, disk: Disk = disk) -> None:
+            slots = open_slots(place, disk)
+            slots.leave(slots.take(), empty=True)
+
+        with child(end) as process:
+            killed = process.wait() == -signal.SIGKILL
+        assert killed == (place_of_death <= len(original)), "the test has missed the end, or has gone beyond it"
+        assert everything(place) == []
+        assert not caplog.records
+        shutil.rmtree(place)
+        _build(original, place)
+
+
+def _build(content: dict[str, tuple[int, bytes | None]], directory: Path) -> None:
+    directory.mkdir(parents=True)
+    for name, (mode, data) in content.items():
+        if data is None:
+            (directory / name).mkdir()
+        else:
+            (directory / name).write_bytes(data)
+        os.chmod(directory / name, stat.S_IMODE(mode))
+
+
+# Slots that can't be used
+
+
+def _both_headers_gone(slot: Path) -> None:
+    (segment,) = slot.glob("*.seg")
+    data = segment.read_bytes()
+    segment.write_bytes(b"\xff" * format.DATA + data[format.DATA :])
+
+
+def _newer_format(slot: Path) -> None:
+    (segment,) = slot.glob("*.seg")
+    data = bytearray(segment.read_bytes())
+    version = data[:64].index(bytes([format.VERSION]), 4)
+    for copy in (0, format.HEADER_COPY):
+        data[copy + version] = format.VERSION + 1
+    segment.write_bytes(data)
+
+
+def _foreign_file(slot: Path) -> None:
+    (slot / "thesis.odt").write_text("42")
+
+
+def _somebody_elses(slot: Path) -> None:
+    os.chown(slot, 12345, -1)
+
+
+UNUSABLE = {
+    "both headers gone": _both_headers_gone,
+    "a newer format": _newer_format,
+    "a foreign file": _foreign_file,
+    "another user's": _somebody_elses,
+}
+
+
+@pytest.mark.parametrize("what", UNUSABLE)
+def test_a_slot_that_cant_be_used_is_passed_over(place: Path, what: str, caplog: pytest.LogCaptureFixture) -> None:
+    if what == "another user's" and os.geteuid():
+        pytest.skip("only root can give a directory away")
+    bad = leave(place, put("x" * 9000))
+    good = leave(place, put("good"))
+    UNUSABLE[what](bad)
+    before = tree(bad)
+    slots = open_slots(place)
+    assert slots.take().directory == str(good)
+    assert tree(bad) == before
+    assert [record.levelno >= logging.WARNING and str(bad) in record.getMessage() for record in caplog.records] == [
+        True
+    ]
+
+
+def test_a_file_in_place_of_a_slot_is_passed_over(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    open_slots(place)
+    (place / "0").write_text("not mine")
+    slot, _ = take_and_adopt(open_slots(place))
+    assert os.path.basename(slot.directory) == "1"
+    assert (place / "0").read_text() == "not mine"
+    assert str(place / "0") in caplog.text
+
+
+def test_another_users_slot_is_taken_where_the_directory_is_trusted(place: Path) -> None:
+    theirs = leave(place, put("x"))
+    if not os.geteuid():
+        os.chown(theirs, 12345, -1)
+    slots = Slots(str(place), trust_directory=True)
+    slot = slots.take()
+    assert items(slot.store) == ["x"]
+    slot.store.close()
+
+
+# The directory
+
+
+def test_directories_are_their_owners_alone(tmp_path: Path) -> None:
+    home = tmp_path / "volume"
+    home.mkdir()
+    os.chmod(home, 0o2775)
+    application = home / "app"
+    application.mkdir()
+    os.chmod(application, 0o2775)
+    slots = open_slots(application / "place-0")
+    slot = slots.take()
+    slots.add_to_note({"place": "here"})
+    assert stat.S_IMODE(home.stat().st_mode) == 0o2775
+    for path in (application, application / "place-0", Path(slot.directory)):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o777 == 0o700, path
+    for file in (application / "place-0").rglob("*"):
+        assert file.is_dir() or stat.S_IMODE(file.stat().st_mode) == 0o600, file
+
+
+@pytest.mark.parametrize("level", ["app", "place-0"])
+def test_a_directory_of_somebody_else_is_refused_unless_trusted(
+    tmp_path: Path, level: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place = tmp_path / "app" / "place-0"
+    place.mkdir(parents=True, mode=0o700)
+    real = os.stat
+
+    def theirs(path: Any, *rest: Any, **options: Any) -> os.stat_result:
+        info = real(path, *rest, **options)
+        return os.stat_result((*info[:4], 12345, *info[5:])) if str(path).endswith(level) else info
+
+    monkeypatch.setattr("pqadapters.stores.segment.directory.os.stat", theirs)
+    with pytest.raises(StoreRefused, match=r"user 12345.*trust_directory"):
+        Slots(str(place)).prepare()
+    Slots(str(place), trust_directory=True).prepare()
+
+
+def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
+    (tmp_path / "app").write_text("")
+    with pytest.raises((StoreRefused, DiskError), match="app"):
+        Slots(str(tmp_path / "app" / "place-0")).prepare()
+
+
+def test_a_lock_of_the_directory_that_is_held_for_too_long(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The error names the process that holds it."""
+
+    def hold(me: Child) -> None:
+        with open_slots(place)._locked():
+            me.say("held")
+            me.hear()
+
+    with child(hold) as holder:
+        assert holder.hear() == "held"
+        monkeypatch.setattr(module, "LOCK_TIMEOUT", 0.0)
+        with pytest.raises(StoreLocked, match=str(holder.pid)) as caught:
+            open_slots(place).take()
+        assert caught.value.pid == holder.pid
+        holder.say("end")
+        holder.wait()
+    open_slots(place).take()
+
+
+# Fork
+
+
+def test_no_lock_outlives_its_process_in_a_child(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Forked while one thread has the directory's lock and another a slot: the child lives on, and holds neither."""
+    monkeypatch.setattr(module, "LOCK_TIMEOUT", 0.5)
+    slots = open_slots(place)
+    slot = slots.take()
+    held, go_on = threading.Event(), threading.Event()
+
+    def hold() -> None:
+        with slots._locked():
+            held.set()
+            go_on.wait(PATIENCE)
+
+    thread = threading.Thread(target=hold)
+    thread.start()
+    assert held.wait(PATIENCE)
+
+    def live_on(me: Child) -> None:
+        me.say("here")
+        me.hear()
+        me.say(open_slots(place).take().directory)
+        me.hear()
+
+    with child(live_on) as process:
+        assert process.hear() == "here"
+        go_on.set()
+        thread.join()
+        slots.leave(slot, empty=False)
+        again = slots.take()
+        assert again.directory == slot.directory
+        process.say("take one")
+        assert process.hear() == str(place / "1")
+        again.store.discard()
+
+
+# The note
+
+
+def test_facts_are_noted_beside_those_that_are_there(place: Path) -> None:
+    slots = open_slots(place)
+    assert slots.note() == {}
+    slots.add_to_note({"place": "__main__.main", "index": 0, "title": "größer \udce4"})
+    slots.add_to_note({"ack": "next", "index": 1})
+    assert open_slots(place).note() == {"place": "__main__.main", "index": 1, "title": "größer \udce4", "ack": "next"}
+
+
+def test_processes_that_note_at_once_all_have_their_say(place: Path) -> None:
+    def note(me: Child) -> None:
+        slots = open_slots(place)
+        while (number := me.hear()) != "end":
+            slots.add_to_note({f"{me.pid}-{number}": True})
+            me.say("noted")
+
+    with ExitStack() as stack:
+        writers = [stack.enter_context(child(note)) for _ in range(4)]
+        for number in range(20):
+            for writer in writers:
+                writer.say(number)
+            assert [writer.hear() for writer in writers] == ["noted"] * 4
+    assert set(open_slots(place).note()) == {f"{writer.pid}-{n}" for writer in writers for n in range(20)}
+
+
+BAD_NOTES = [b"", b"{", b"[1, 2]", b"\xff\xfe", b"null", b"3", b"[" * 100_000, b'{"a": 1}trailing', b"\0" * 50]
+
+
+@pytest.mark.parametrize("content", BAD_NOTES, ids=lambda content: repr(content[:10]))
+def test_a_note_that_cant_be_read_is_ignored_and_written_anew(place: Path, content: bytes) -> None:
+    slots = open_slots(place)
+    (place / "note").write_bytes(content)
+    assert slots.note() == {}
+    slots.add_to_note({"ack": "next"})
+    assert slots.note() == {"ack": "next"}
+
+
+def test_a_note_that_cant_be_written_is_an_error_with_a_name(place: Path) -> None:
+    slots = open_slots(place)
+    (place / "note").mkdir()
+    assert slots.note() == {}
+    with pytest.raises(DiskError, match="note something") as caught:
+        slots.add_to_note({"ack": "next"})
+    assert caught.value.filename == str(place)
