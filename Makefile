@@ -3,8 +3,8 @@
 PYTHON ?= python3
 JOBS ?= 2
 
-# The segment store's part of the suite: what runs on every interpreter.
-SEGMENT_PART := tests/contract tests/segment tests/queue tests/crash
+# The segment store's part of the suite, and what stands on it: what runs on every interpreter.
+SEGMENT_PART := tests/contract tests/segment tests/queue tests/crash tests/home tests/unchanged
 
 MAIN := .venv/main/bin/python
 PYTEST := -m pytest -n $(JOBS)

@@ -32,7 +32,8 @@ class Done(NamedTuple):
 def run(program: str, home: Path, *, status: int = 0, **variables: str) -> Done:
     """Run the program; queues that two programs make at their top are made in the same place."""
     done = subprocess.run(
-        [sys.executable, "-c", _HEAD + textwrap.dedent(program)],
+        # 3.12 warns of every fork beside threads, which is what is tested here.
+        [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", _HEAD + textwrap.dedent(program)],
         env={**os.environ, "PYTHONPATH": str(ROOT), "PQADAPTERS_HOME": str(home), **variables},
         capture_output=True,
         text=True,
