@@ -158,6 +158,10 @@ class Put(NamedTuple):
     note: str = ""
 
 
+#: What follows queue and payload in a put without rank, delay and conditions.
+PLAIN = Put("", b"")[2:]
+
+
 class Ack(NamedTuple):
     """The claimed record is done and gone. `lazy`: no sync for this op (I1)."""
 

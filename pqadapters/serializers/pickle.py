@@ -7,11 +7,15 @@ from __future__ import annotations
 
 import io
 import pickle
+from collections.abc import Callable
 from typing import BinaryIO
 
 from ._sorting import with_sorted_keys
 
 PROTOCOL = 5
+
+#: The value. Raises what pickle raises: UnpicklingError, EOFError, AttributeError, ModuleNotFoundError ...
+loads: Callable[[bytes], object] = pickle.loads
 
 
 def dump(value: object, fp: BinaryIO, sort_keys: bool = False) -> None:
@@ -32,12 +36,6 @@ def dumps(value: object, sort_keys: bool = False) -> bytes:
     bytes. (A plain pickle also tells which of its parts are one object, and so do two equal values differ.)
     """
     return _canonical(with_sorted_keys(value)) if sort_keys else pickle.dumps(value, PROTOCOL)
-
-
-def loads(data: bytes) -> object:
-    """The value. Raises what pickle raises: UnpicklingError, EOFError, AttributeError, ModuleNotFoundError ..."""
-    value: object = pickle.loads(data)
-    return value
 
 
 def _canonical(value: object) -> bytes:

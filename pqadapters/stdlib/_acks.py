@@ -19,6 +19,8 @@ from ._held import Held, Own, consumer
 from ._policy import FETCHES, AckPolicy
 from ._stock import Stock
 
+_TASK_DONE = AckPolicy.TASK_DONE  # an enum's attribute takes a search
+_new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
 _log = logging.getLogger("pqadapters.queue")
 
 
@@ -132,15 +134,24 @@ class Acks(Stock):
 
     def done(self) -> bool:
         """Acknowledge the caller's oldest item, or count one off that was when it was handed out; False if none."""
-        if self.auto and self.policy is not AckPolicy.TASK_DONE:
-            self.learn(AckPolicy.TASK_DONE)
+        if self.auto and self.policy is not _TASK_DONE:
+            self.learn(_TASK_DONE)
         if self.counts.handed and self.counts.take_handed():
             self.wake_joiners()
             return True
-        entry = self.held.pop_oldest()
-        if entry is None:
+        own = self.held.by.get(me := consumer())
+        if not own:
             return False
-        self._acknowledge(*entry)
+        try:
+            claim, item = own.popitem(False)[1]
+        except KeyError:  # another thread covered or finished it just now
+            return False
+        ack = _new(Ack, (claim, True))
+        try:
+            self.commit(ack)
+        except BaseException as error:
+            self._after(error, ack, me, item)
+            raise
         return True
 
     def done_exactly(self, item: object) -> None:
@@ -163,6 +174,18 @@ class Acks(Stock):
         except PqadaptersError:
             self.held.restore(who, claim, item)
             raise
+
+    def _after(self, error: BaseException, ack: Ack, who: object, item: object) -> None:
+        """An acknowledgement was refused, and the item is held as before; or interrupted, and is made up for."""
+        try:
+            if not isinstance(error, PqadaptersError):
+                self.commit(ack)
+            elif not isinstance(error, LeaseLost):
+                self.held.restore(who, ack.claim, item)
+        except LeaseLost:  # it had happened already
+            pass
+        except PqadaptersError:
+            self.held.restore(who, ack.claim, item)
 
     def _surely(self, *ops: Op) -> None:
         """Commit. An interrupt doesn't leave open whether that has happened: it has, and then the interrupt goes on."""

@@ -33,12 +33,15 @@ _current_greenlet: Callable[[], Any] | None = None
 
 def consumer() -> object:
     """Whoever is calling: the asyncio task, the greenlet, or the thread object."""
-    loop = _running_loop or ("asyncio" in sys.modules and _find_asyncio())
-    if loop and (running := loop()) is not None and (task := _current_task(running)) is not None:
-        return task
-    current = _current_greenlet or ("greenlet" in sys.modules and _find_greenlet())
-    if current and (greenlet := current()).parent is not None:  # else it is the thread's own
-        return greenlet
+    modules = sys.modules
+    if "asyncio" in modules:
+        loop = _running_loop or _find_asyncio()
+        if loop and (running := loop()) is not None and (task := _current_task(running)) is not None:
+            return task
+    if "greenlet" in modules:
+        current = _current_greenlet or _find_greenlet()
+        if current and (greenlet := current()).parent is not None:  # else it is the thread's own
+            return greenlet
     return threading.current_thread()
 
 
@@ -76,9 +79,9 @@ class Held:
         """What the caller holds, to be read and changed in place."""
         who = consumer()
         own = self.by.get(who)
-        return self._admit(who) if own is None else own
+        return self.admit(who) if own is None else own
 
-    def _admit(self, who: object) -> Own:
+    def admit(self, who: object) -> Own:
         if len(self.by) >= self._sweep_at:
             self._sweep()
         return self.by.setdefault(who, Own())
@@ -139,7 +142,7 @@ class Held:
 
     def restore(self, who: object, claim: Claim, item: object) -> None:
         """Put a claim back that could not be acknowledged, at its old place: first."""
-        own = self._admit(who)
+        own = self.admit(who)
         own[claim.id] = claim, item
         own.move_to_end(claim.id, last=False)
 

@@ -33,7 +33,7 @@ def dead_letters(line: Line) -> list[DeadLetter]:
 
 def _item(line: Line, payload: bytes) -> Any:
     try:
-        return line.loads(payload)
+        return line.decode(payload)
     except Exception:
         return payload
 

@@ -31,6 +31,7 @@ _LEARNT = "pqadapters.learnt"  #: table: queue -> which acknowledgement was lear
 _SUSPECTS = 32
 _CONSPICUOUS = 3
 _SKIPPED = object()
+_AUTO, _GET, _TASK_DONE = AckPolicy.AUTO, AckPolicy.GET, AckPolicy.TASK_DONE  # an enum's attribute takes a search
 
 
 class Line(Acks):
@@ -129,17 +130,30 @@ class Line(Acks):
         The caller holds it from here on, or `lent` does. What interrupts this gives the claim back; an interrupt on the
         very way out leaves the item with its thread.
         """
-        own = self.held.own()
-        if self.policy is not AckPolicy.TASK_DONE:
+        own = self.held.by.get(who := consumer())
+        if own is None:
+            own = self.held.admit(who)
+        if self.policy is not _TASK_DONE:
             self.ask(own)
         deadline = deadline_of(timeout) if timeout else None
         while True:
             claims: list[Claim] = []
             try:
-                claims = self._next_claims(1, timeout) if order is None else self._first(order)
-                item = self._decode(claims[0])
-                if item is not _SKIPPED and self._hand_out([(claims[0], item)], own if lent is None else lent, lent):
-                    return item
+                if order is None and not self.aside.claims:
+                    claims = self.fetch(1, timeout, self.stopped) or self._last_claims(1)
+                else:
+                    claims = self._next_claims(1, timeout) if order is None else self._first(order)
+                claim = claims[0]
+                item = self._decode(claim)
+                if item is not _SKIPPED:
+                    if lent is not None or self.policy is _GET or self.suspects > 0:
+                        if self._hand_out([(claim, item)], own if lent is None else lent, lent):
+                            return item
+                    else:
+                        own[claim[1]] = claim, item if self.keep_items else None
+                        if self.policy is _AUTO:
+                            self.fetched += 1
+                        return item
             except BaseException:
                 self._give_back(claims, own)
                 raise
@@ -171,11 +185,13 @@ class Line(Acks):
 
     def _next_claims(self, limit: int, timeout: float | None) -> list[Claim]:
         claims = self._await(limit, timeout) if self.aside.claims else self.fetch(limit, timeout, self.stopped)
-        if claims:
-            return claims
+        return claims or self._last_claims(limit)
+
+    def _last_claims(self, limit: int) -> list[Claim]:
+        """None came in time, or the handle was shut down: what is there is still served."""
         if not self.stopped():
             raise Empty
-        claims = self.fetch(limit, 0.0, self.flags.ended)  # shut down, but what is there is still served
+        claims = self.fetch(limit, 0.0, self.flags.ended)
         if not claims:
             raise self.ending()
         return claims
@@ -206,7 +222,8 @@ class Line(Acks):
             self.bury(claim, f"claimed {claim.attempt - 1} times and never done (max_attempts={self.max_attempts})")
             return _SKIPPED
         try:
-            return self.loads(claim.payload)
+            payload = claim.payload
+            return self.decode(payload) if payload[:1] == b"\0" else self.loads(payload)
         except MemoryError:
             raise
         except Gone:
@@ -214,7 +231,7 @@ class Line(Acks):
         except MISSING as error:
             self._set_aside(claim, error)
         except Exception as error:
-            if works(self.loads, claim.payload):
+            if works(self.decode, claim.payload):
                 raise  # a signal handler's exception, and no fault of the record: the claim goes back
             self.bury(claim, f"can't be decoded: {type(error).__name__}: {error}")
         return _SKIPPED

@@ -109,7 +109,7 @@ class Sorted:
 
     def __init__(self, line: Line) -> None:
         self.lock = threading.RLock()
-        self._store, self._name, self._loads = line.store, line.name, line.loads
+        self._store, self._name, self._loads = line.store, line.name, line.decode
         self._counted = line.max_attempts is not None
         self._entries: list[_Entry] = []
         self._blind: list[int] = []  # records that can't be decoded: served first, so that get() deals with them

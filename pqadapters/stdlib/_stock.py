@@ -69,7 +69,8 @@ class Stock:
         self.dropped = 0  #: records whose objects ended with their process
         self.objects = Objects(serializer.loads, weakref.WeakMethod(self._meet))
         self.dumps = serializer.dumps
-        self.loads: Callable[[bytes], Any] = self.objects.loads
+        self.decode: Callable[[bytes], Any] = self.objects.loads
+        self.loads = serializer.loads  #: the same for payloads that don't begin with a zero, which nearly none does
         self._bind(store)
         self.max_attempts = max_attempts
         self.counted = max_attempts is not None
@@ -95,8 +96,8 @@ class Stock:
 
     def encode(self, item: object) -> bytes:
         """The payload of an item. Raises NotSerializable."""
-        if (item is None or type(item) is object) and self.markers is Markers.DROP:
-            return self._keep(item)
+        if item is None or type(item) is object:
+            return self._encode_marker(item)
         try:
             payload = self.dumps(item)
         except MemoryError:
@@ -105,9 +106,14 @@ class Stock:
             if works(self.dumps, item):
                 raise  # a signal handler's exception, and no fault of the item
             return self._keep_volatile(item, f"{type(error).__name__}: {error}", error)
-        if type(item) is object:
+        return live.escape(payload) if payload[:1] == b"\0" else payload
+
+    def _encode_marker(self, item: object) -> bytes:
+        if self.markers is Markers.DROP:
+            return self._keep(item)
+        if item is not None:
             return self._keep_volatile(item, _BARE)
-        return live.escape(payload)
+        return live.escape(self.dumps(item))
 
     # Objects that are kept as they are
 
@@ -195,7 +201,7 @@ class Stock:
         """Their items; those that can't be decoded are passed over, as get() would."""
         for record in self.records(order):
             try:
-                yield self.loads(record.payload)
+                yield self.decode(record.payload)
             except Exception:
                 continue
 

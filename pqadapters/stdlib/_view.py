@@ -69,7 +69,7 @@ class View:
         """Drop the first item that is equal. Raises ValueError if there is none."""
         line = self._line
         for record in line.records(self._order):
-            if line.loads(record.payload) == item:
+            if line.decode(record.payload) == item:
                 claims = line.claim(line.name, ids=[record.id])
                 if claims:
                     return self._drop(claims)

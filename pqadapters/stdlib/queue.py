@@ -25,7 +25,7 @@ from ..callers import stacklevel
 from ..durability import Durability, Survives
 from ..errors import NotDurableWarning, ShutDown, Stopped
 from ..home.listing import Home, homes
-from ..store import Order, Put, Store
+from ..store import PLAIN, Order, Put, Store
 from ._beyond import ABSENT, Beyond, check_timeout
 from ._exit import dropped, finish_at_exit
 from ._letters import DeadLetter
@@ -51,6 +51,7 @@ __all__ = [
 
 T = TypeVar("T")
 _MANY_UNCOVERED = 1000
+_new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
 
 
 class Name:
@@ -173,7 +174,7 @@ class Queue(Beyond[T]):
         if self._seam.plain and self.maxsize <= 0:
             payload = line.encode(item)
             try:
-                line.commit(Put(line.name, payload), stop=line.stopped)
+                line.commit(_new(Put, (line.name, payload) + PLAIN), stop=line.stopped)  # noqa: RUF005  # faster
             except Stopped:
                 raise line.ending() from None
         elif self._seam.hooked:
@@ -219,7 +220,8 @@ class Queue(Beyond[T]):
             line.done_exactly(item)
         elif not line.done():
             self._done_for_another()
-        line.settle_later()
+        if line.unkept or line.counts.uncovered or line.counts.adjustment:
+            line.settle_later()
         if self.all_tasks_done.waiting or self.mutex.locked():
             self._notify_done()
 

@@ -104,12 +104,12 @@ def _plain(queue: Queue) -> list[int]:
 
 
 def _unranked(queue: Queue) -> list[int]:
-    return [id for id, held in queue.claimed.items() if not held.rank]
+    return [id for id, (claim, _) in queue.claimed.items() if not claim.rank]
 
 
 def _queue_head(queue: Queue, largest: bool) -> list[Any]:
     ranked = [(rank, id) for rank, id in queue.heap or () if id not in queue.gone]
-    ranked += [(held.rank, id) for id, held in queue.claimed.items() if held.rank or queue.heap is not None]
+    ranked += [(claim.rank, id) for id, (claim, _) in queue.claimed.items() if claim.rank or queue.heap is not None]
     return [
         queue.number,
         queue.name,
@@ -179,7 +179,6 @@ def load(saved: Saved, log: Log, catalog: Catalog, segments: list[Segment]) -> N
         raise ValueError("it contradicts itself")
     for segment in segments:
         segment.live = len(segment.index) - segment.index.count(0) + len(segment.guests)
-        log.live += segment.live
     catalog.extra.update((id, Extra(*values)) for id, *values in head["extra"])
     listed: set[int] = set()
     at = _load_queues(head, body, at, catalog, listed)

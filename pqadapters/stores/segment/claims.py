@@ -8,7 +8,7 @@ from typing import Any
 from ...store import Claim, Order
 from . import format, space
 from .core import Core
-from .queues import Extra, Held, Queue
+from .queues import Extra, Queue
 from .reader import Unreadable
 
 
@@ -42,10 +42,11 @@ def take_one(core: Core, queue: Queue, order: Order, owner: object) -> Claim | N
     """`take` for one record that isn't counted; None where none is ready."""
     if queue.delayed:
         queue.mature(core.clock.wall())
-    if order is Order.OLDEST and queue.is_plain and not core.catalog.extra:
-        claim = _take_plain(core, queue, owner)
-        if claim is not None:
-            return claim
+    if order is _OLDEST and queue.ready and not (queue.back or queue.gone or core.catalog.extra) and queue.heap is None:
+        id = queue.ready[0]
+        found = core.recent.pop(id, None) or _at_hand(core, queue, id)
+        if found is not None:
+            return _take_plain(queue, id, found, owner)
     taken: list[int] = []
     try:
         claim = _next(core, queue, order, None, owner, taken)
@@ -58,29 +59,30 @@ def take_one(core: Core, queue: Queue, order: Order, owner: object) -> Claim | N
     return claim
 
 
-def _take_plain(core: Core, queue: Queue, owner: object) -> Claim | None:
-    """The first record of a queue in order of arrival, if its payload is at hand; None means the long way."""
-    ready = queue.ready
-    id = ready[0]
-    found = core.recent.pop(id, None)
-    if found is not None:
-        core.recent_bytes -= len(found[0])
-    else:
-        found = core.reader.plain(id)
-        if found is None:
-            return None
+def _take_plain(queue: Queue, id: int, found: tuple[bytes, float], owner: object) -> Claim:
+    """The first record of a queue in order of arrival, whose payload is at hand, with when it was put."""
     payload, put_at = found
     claim: Claim = _new(Claim, (queue.name, id, 1, payload, b"", put_at, ""))
-    queue.claimed[id] = _new(Held, (1, owner, len(payload), b"", ""))
+    queue.claimed[id] = claim, owner
     try:
-        ready.popleft()
-        _taken(queue)
+        queue.ready.popleft()
+        if queue.watchers.waiting or queue.takers.waiting or queue.parent is not None:
+            _taken(queue)
     except BaseException:
         _untake(queue, id)
         raise
     return claim
 
 
+def _at_hand(core: Core, queue: Queue, id: int) -> tuple[bytes, float] | None:
+    """Payload and time of a record that came by a plain put, if they needn't be read from disk."""
+    recent = core.recent
+    if id not in recent and not core.reader.ahead(id, queue, recent):
+        return None
+    return recent.pop(id)
+
+
+_OLDEST = Order.OLDEST  # an enum's attribute takes a search
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
 
 
@@ -106,13 +108,10 @@ def _next(
 
 
 def _claim(core: Core, queue: Queue, id: int, owner: object, taken: list[int]) -> Claim:
-    recent = core.recent.pop(id, None)
+    found = _at_hand(core, queue, id)
     rank, note, attempts = b"", "", 0
-    if recent is not None:
-        payload, put_at = recent
-        core.recent_bytes -= len(payload)
-    elif (plain := core.reader.plain(id)) is not None:
-        payload, put_at = plain
+    if found is not None:
+        payload, put_at = found
     else:
         fields = core.read_locked(id)
         payload, put_at, rank, note, attempts = fields[2], fields[1], fields.rank, fields.note, fields.attempts
@@ -120,15 +119,16 @@ def _claim(core: Core, queue: Queue, id: int, owner: object, taken: list[int]) -
     if extra is not None:
         note, attempts = extra.note, extra.attempts
     taken.append(id)
-    queue.claimed[id] = Held(attempts + 1, owner, len(payload), rank, note)
+    claim = Claim(queue.name, id, attempts + 1, payload, rank, put_at, note)
+    queue.claimed[id] = claim, owner
     queue.take(id)
-    return Claim(queue.name, id, attempts + 1, payload, rank, put_at, note)
+    return claim
 
 
 def _untake(queue: Queue, id: int) -> None:
     held = queue.claimed.pop(id, None)
     if held is not None and queue.first(Order.OLDEST) != id:
-        queue.give_back(id, held.rank)
+        queue.give_back(id, held[0].rank)
 
 
 def _count(core: Core, queue: Queue, claims: list[Claim]) -> None:

@@ -10,39 +10,42 @@ from ...store import Ack, Op, Order, Put
 from . import format, space
 from .core import RECENT_BYTES, RECENT_RECORDS, Core
 from .draft import Draft, check_size, lease_lost
+from .format import encode_ack, encode_put
 from .reader import Unreadable
 
-PLAIN = Put("", b"")[2:]  #: what follows queue and payload in a put without rank, delay and conditions
+_PUT_COST, _ACK_FRAME = format.PUT_COST, format.ACK_FRAME
+_LONG = 65536
 
 
 def put(core: Core, op: Put) -> int:
     """A plain put as a commit of its own; the record's id."""
-    payload = op.payload
+    name, payload = op[:2]
     size = len(payload)
-    if size > 65536:
+    if size > _LONG:
         check_size(payload)
-    catalog, log = core.catalog, core.log
-    queue = catalog.queues.get(op.queue)
+    log = core.log
+    queue = core.catalog.queues.get(name)
     if queue is None:
-        queue = catalog.queue(op.queue)
+        queue = core.catalog.queue(name)
     tail = log.tail
-    if tail.end + size + format.PUT_COST > log.put_room or queue.number not in tail.names:
+    offset = tail.end
+    end = offset + size + _PUT_COST
+    if end > log.put_room or queue.number not in tail.names:
         core.tidy_locked()
-        space.make_room(log, catalog, size + format.PUT_COST, (queue.number,))
+        space.make_room(log, core.catalog, size + _PUT_COST, (queue.number,))
         tail = log.tail
-    id, offset, now = log.next, tail.end, core.clock.wall()
-    frame = format.encode_put(id, queue.number, now, payload, tail.seed)
-    length = len(frame)
+        offset = tail.end
+        end = offset + size + _PUT_COST
+    id, now = log.next, core.clock.wall()
+    frame = encode_put(id, queue.number, now, payload, tail.seed)
     try:
         log.disk.write(tail.fd, frame, offset)
     except BaseException as error:
-        raise log.undone(error, offset, length)  # noqa: B904  # it has its cause
-    tail.end = offset + length
+        raise log.undone(error, offset, size + _PUT_COST)  # noqa: B904  # it has its cause
+    tail.end = end
     log.next = id + 1
     tail.live += 1
-    log.live += 1
-    log.live_bytes += length
-    log.since_checkpoint += length
+    log.live_bytes += size + _PUT_COST
     queue.bytes += size
     try:
         tail.index.append(offset)
@@ -56,9 +59,8 @@ def put(core: Core, op: Put) -> int:
         if id not in queue.ids(Order.NEWEST)[:1]:
             queue.add(id)
         raise
-    if len(core.recent) < RECENT_RECORDS and core.recent_bytes + size <= RECENT_BYTES:
+    if size <= RECENT_BYTES and len(core.recent) < RECENT_RECORDS:
         core.recent[id] = (payload, now)  # for whoever gets it soon
-        core.recent_bytes += size
     if queue.takers.waiting:
         queue.wake_taker()
     if queue.watchers.waiting or queue.parent is not None:
@@ -70,38 +72,44 @@ def ack(core: Core, op: Ack, owner: object) -> None:
     """An acknowledgement as a commit of its own."""
     claim = op.claim
     catalog, log = core.catalog, core.log
-    queue = catalog.queues.get(claim.queue)
-    held = queue.claimed.get(claim.id) if queue is not None else None
-    if queue is None or held is None or held.attempt != claim.attempt or held.owner is not owner:
-        raise lease_lost(claim)
-    if log.tail.end + format.ACK_FRAME > log.ack_room:
-        core.tidy_locked()
-        if claim.id not in queue.claimed:  # it was found damaged while space was given back
-            raise lease_lost(claim)
-        space.make_room(log, catalog, format.ACK_FRAME, (), shrinks=True)
-    tail, cost = log.tail, format.live_cost(held.size, held.rank, held.note)
-    frame = format.encode_ack(log.next, claim.id, tail.seed)
+    name, id, attempt, payload, rank, _, note = claim
     try:
-        log.disk.write(tail.fd, frame, tail.end)
+        queue = catalog.queues[name]
+        held, holder = queue.claimed[id]
+    except KeyError:
+        raise lease_lost(claim) from None
+    if holder is not owner or (held is not claim and held.attempt != attempt):
+        raise lease_lost(claim)
+    size = len(payload if held is claim else held.payload)  # it may have been updated
+    tail = log.tail
+    if tail.end + _ACK_FRAME > log.ack_room:
+        core.tidy_locked()
+        if id not in queue.claimed:  # it was found damaged while space was given back
+            raise lease_lost(claim)
+        space.make_room(log, catalog, _ACK_FRAME, (), shrinks=True)
+        tail = log.tail
+    frame = encode_ack(log.next, id, tail.seed)
+    offset = tail.end
+    try:
+        log.disk.write(tail.fd, frame, offset)
     except BaseException as error:
-        raise log.undone(error, tail.end, format.ACK_FRAME)  # noqa: B904
-    tail.end += format.ACK_FRAME
+        raise log.undone(error, offset, _ACK_FRAME)  # noqa: B904
+    tail.end = offset + _ACK_FRAME
     log.next += 1
-    log.since_checkpoint += format.ACK_FRAME
-    queue.bytes -= held.size
-    log.live_bytes -= cost
-    del queue.claimed[claim.id]
+    queue.bytes -= size
+    log.live_bytes -= _PUT_COST + size if not (rank or note) else format.live_cost(size, rank, note)
+    del queue.claimed[id]
     try:
         tail.index.append(0)
-        segment = log.displace(claim.id)
+        segment = log.displace(id)
         if catalog.extra:
-            catalog.extra.pop(claim.id, None)
+            catalog.extra.pop(id, None)
     except BaseException:
         if tail.next < log.next:
             tail.index.append(0)
-        log.displace(claim.id)
+        log.displace(id)
         raise
-    if segment is not None and not segment.live and segment is log.segments[0] and segment is not tail:
+    if segment is not None and not segment.live and segment is not tail and segment is log.segments[0]:
         core.tidy_locked()
     if queue.watchers.waiting or queue.parent is not None:
         queue.changed()

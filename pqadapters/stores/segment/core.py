@@ -29,7 +29,7 @@ from .syncer import Syncer
 
 logger = logging.getLogger("pqadapters.stores.segment")
 
-RECENT_RECORDS, RECENT_BYTES = 1024, 1 << 20
+RECENT_RECORDS, RECENT_BYTES = 1024, 1024  #: how many payloads are kept in memory, of what size at most
 _CHECKPOINT_BYTES = 8 << 20
 _REWRITES_PER_ROUND = 4
 _TIDY_AGAIN = 10_000  #: frames until space is looked for again where there was none to move records to
@@ -60,7 +60,6 @@ class Core:
             raise
         self.reader = Reader(self.log)
         self.recent: dict[int, tuple[bytes, float]] = {}  # payloads of the last puts, for those who get at once
-        self.recent_bytes = 0
         self._tidy_from = 0
         if self.damage or self.log.size > _CHECKPOINT_BYTES:
             self._save_first()
@@ -175,7 +174,7 @@ class Core:
         if held is None and id in entries and id not in queue.gone:
             queue.take(id)
         if queue.total != before:
-            queue.bytes = queue.bytes - (held.size if held is not None else 0) if queue.total else 0
+            queue.bytes = queue.bytes - (len(held[0].payload) if held is not None else 0) if queue.total else 0
             queue.changed()
 
     # Syncing
@@ -280,7 +279,7 @@ class Core:
                 self.deferred.append(lambda: self.release(owner))
                 return
             for queue in list(self.catalog.queues.values()):
-                for id in sorted(id for id, held in queue.claimed.items() if held.owner is owner):
+                for id in sorted(id for id, (_, holder) in queue.claimed.items() if holder is owner):
                     self.return_locked(queue, id)
             self.handles -= 1
             if not self.handles:
@@ -298,9 +297,9 @@ class Core:
 
     def return_locked(self, queue: Queue, id: int) -> None:
         """A claim has ended without a word."""
-        held = queue.claimed.pop(id)
-        self.catalog.extra[id] = self.catalog.extra.get(id, Extra())._replace(attempts=held.attempt, note=held.note)
-        queue.give_back(id, held.rank)
+        claim, _ = queue.claimed.pop(id)
+        self.catalog.extra[id] = self.catalog.extra.get(id, Extra())._replace(attempts=claim.attempt, note=claim.note)
+        queue.give_back(id, claim.rank)
         queue.wake_taker()
         queue.changed()
 

@@ -12,7 +12,7 @@ from ...errors import ConditionFailed, LeaseLost, LimitReached
 from ...store import Ack, Claim, Delete, Extend, Nack, Op, Put, Set, Update, dead_queue, meets
 from . import format
 from .log import Log
-from .queues import Catalog, Extra, Held, Key, Queue, Table
+from .queues import Catalog, Extra, Key, Queue, Table
 from .reader import Reader
 
 #: Applied with the sequence number and the offset of the operation's frame.
@@ -120,16 +120,17 @@ class Draft:
         self._total[queue] += total
         self._bytes[queue] += size
 
-    def _held(self, claim: Claim) -> tuple[Queue, Held]:
+    def _held(self, claim: Claim) -> tuple[Queue, Claim]:
+        """The claim as the store knows it."""
         queue = self._catalog.queue(claim.queue)
-        held = queue.claimed.get(claim.id)
-        if held is None or held.attempt != claim.attempt or held.owner is not self._owner or claim.id in self._ended:
+        held, owner = queue.claimed.get(claim.id, (None, None))
+        if held is None or held.attempt != claim.attempt or owner is not self._owner or claim.id in self._ended:
             raise lease_lost(claim)
         return queue, held
 
     def _ack(self, op: Ack) -> None:
         queue, held = self._held(op.claim)
-        id, size = op.claim.id, self._sizes.get(op.claim.id, held.size)
+        id, size = op.claim.id, self._sizes.get(op.claim.id, len(held.payload))
 
         def step() -> None:
             del queue.claimed[id]
@@ -146,7 +147,7 @@ class Draft:
 
     def _nack(self, op: Nack) -> None:
         queue, held = self._held(op.claim)
-        id, size = op.claim.id, self._sizes.get(op.claim.id, held.size)
+        id, size = op.claim.id, self._sizes.get(op.claim.id, len(held.payload))
         target = queue if op.dead is None else self._catalog.queue(dead_queue(queue.name))
         due = op.not_before if op.not_before > self._now else 0.0
         old = self._catalog.extra.get(id, Extra())
@@ -180,7 +181,7 @@ class Draft:
     def _update(self, op: Update) -> None:
         check_size(op.payload)
         queue, held = self._held(op.claim)
-        id, before, after = op.claim.id, self._sizes.get(op.claim.id, held.size), len(op.payload)
+        id, before, after = op.claim.id, self._sizes.get(op.claim.id, len(held.payload)), len(op.payload)
         fields = format.Fields(
             queue.number, op.claim.put_at, op.payload, id, 0.0, held.attempt, op.claim.rank, held.note
         )
@@ -189,7 +190,7 @@ class Draft:
             self._log.place(id, self._log.tail, offset)
             self._log.live_bytes += after - before
             queue.bytes += after - before
-            queue.claimed[id] = held._replace(size=after)
+            queue.claimed[id] = held._replace(payload=op.payload), self._owner
             if id in self._catalog.extra:
                 self._catalog.extra[id] = Extra(held.attempt, 0.0, queue.number, held.note)
 

@@ -77,7 +77,7 @@ WHOLE = FIRST | LAST
 
 PUT, RECORD, ACK, STATE, SET, DELETE, NAME, SYNC, PAD = range(1, 10)
 
-PUT_FRAME = struct.Struct("<2sBBIQId")  # a frame's head and a PUT's fields in one go
+PUT_FRAME = struct.Struct("<IIQId")  # a frame's head and a PUT's fields in one go; the first four bytes as a number
 PUT_FIELDS = struct.Struct("<Id")
 RECORD_FIELDS = struct.Struct("<IdQdIII")
 STATE_FIELDS = struct.Struct("<QIdI")
@@ -148,19 +148,44 @@ def encode_frame(kind: int, flags: int, sequence: int, body: bytes, start: int) 
     return head + CRC.pack(crc32(head, start))
 
 
+# The short ways for the two frames that nearly all logs consist of, and back.
+
+
+def _lead(kind: int) -> int:
+    """The first four bytes of a frame that is a commit of its own, as a number."""
+    return int.from_bytes(MAGIC + bytes((kind, WHOLE)), "little")
+
+
+_PUT_LEAD, _ACK_LEAD = _lead(PUT), _lead(ACK)
+_ACK_FRAME = struct.Struct("<IIQQ")
+_PUT_FIELDS, _PUT_HEAD, _COST = PUT_FIELDS.size, PUT_FRAME.size, FRAME_COST
+_unpack_put = PUT_FRAME.unpack_from
+#: The CRC-32 of anything with its own CRC-32 behind it, wherever that started.
+_RESIDUE = 0x2144DF1C
+
+
 def encode_put(sequence: int, queue: int, put_at: float, payload: bytes, start: int) -> bytes:
     """The frame of a plain PUT that is a commit of its own."""
-    head = PUT_FRAME.pack(MAGIC, PUT, WHOLE, PUT_FIELDS.size + len(payload), sequence, queue, put_at) + payload
+    head = PUT_FRAME.pack(_PUT_LEAD, len(payload) + _PUT_FIELDS, sequence, queue, put_at) + payload
     return head + crc32(head, start).to_bytes(4, "little")
 
 
 def encode_ack(sequence: int, id: int, start: int) -> bytes:
     """The frame of the acknowledgement of one record that is a commit of its own."""
-    head = _ACK_ONE.pack(MAGIC, ACK, WHOLE, 8, sequence, id)
+    head = _ACK_FRAME.pack(_ACK_LEAD, 8, sequence, id)
     return head + crc32(head, start).to_bytes(4, "little")
 
 
-_ACK_ONE = struct.Struct("<2sBBIQQ")
+def decode_put(data: bytes, at: int, sequence: int, queue: int, start: int) -> tuple[bytes, float] | None:
+    """Payload and time of the plain PUT with that number into that queue at `data[at]`; None where none is whole there.
+
+    `data` has at least PUT_COST bytes from there on.
+    """
+    lead, length, found, number, put_at = _unpack_put(data, at)
+    end = at + length + _COST
+    if lead != _PUT_LEAD or found != sequence or number != queue or crc32(data[at:end], start) != _RESIDUE:
+        return None
+    return data[at + _PUT_HEAD : end - 4], put_at
 
 
 def is_whole(data: bytes, at: int, end: int, start: int) -> bool:

@@ -52,16 +52,26 @@ class Log(Places):
         self.put_room = 0  #: a put may end here at most
         self.ack_room = 0  #: and an acknowledgement here; further than a put when the disk is full
         self._allocated = 0
-        self.since_checkpoint = 0  #: bytes written since
+        self._checkpointed = 0  #: where in the log the last checkpoint was written
         self.trouble: StoreError | None = None  #: why the store can't be used any more
 
     def reopened(self) -> None:
         """The segments were read from files, and synced: go on behind the last frame."""
         self._allocated = self.put_room = self.ack_room = self.tail.end
         self.synced = self.next - 1
+        self.checkpointed()
         if self.live:
             with contextlib.suppress(OSError):
                 self._allocate(self.tail, 0)  # the reserve, while what was cut off is still free
+
+    @property
+    def since_checkpoint(self) -> int:
+        """How many bytes were written since the last checkpoint."""
+        return self.ended + self.tail.end - self._checkpointed
+
+    def checkpointed(self) -> None:
+        """A checkpoint is being written: count from here."""
+        self._checkpointed = self.ended + self.tail.end
 
     def open_tail(self) -> None:
         """Open the last segment for writing; a reader may have opened it for reading. Raises OSError."""
@@ -86,7 +96,6 @@ class Log(Places):
         first = self.next
         tail.index.extend(offsets)
         tail.end += size
-        self.since_checkpoint += size
         self.next = tail.next
         return first
 

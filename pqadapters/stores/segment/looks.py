@@ -23,7 +23,7 @@ def states(queue: Queue, order: Order, state: State | None) -> dict[int, State]:
 
 
 def _ranks(queue: Queue) -> dict[int, bytes]:
-    ranks = {id: held.rank for id, held in queue.claimed.items()}
+    ranks = {id: claim.rank for id, (claim, _) in queue.claimed.items()}
     ranks.update((id, rank) for _, id, rank in queue.delayed)
     ranks.update((id, rank) for rank, id in queue.heap or ())
     return ranks
@@ -44,7 +44,7 @@ def record(core: Core, queue: Queue, id: int, state: State) -> Record | None:
         state,
         fields.payload,
         fields.rank,
-        held.attempt if held is not None else extra.attempts,
+        held[0].attempt if held is not None else extra.attempts,
         fields.put_at,
         extra.not_before,
         extra.note,

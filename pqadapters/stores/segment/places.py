@@ -42,9 +42,14 @@ class Places:
         self.segments: list[Segment] = []
         self.tail: Segment  #: the last one
         self._bases: list[int] = []
+        self.ended = 0  #: bytes of all segments that another one was added to, those that are gone included
         self.moved: dict[int, Segment] = {}  #: where records stand that were written again
-        self.live = 0  #: records that are live, in queues and tables
         self.live_bytes = 0  #: about what these take: `format.live_cost`; keys, values and PUT_COST of tables
+
+    @property
+    def live(self) -> int:
+        """How many records are live, in queues and tables."""
+        return sum(segment.live for segment in self.segments)
 
     @property
     def size(self) -> int:
@@ -52,6 +57,8 @@ class Places:
         return sum(segment.end - format.DATA for segment in self.segments)
 
     def add_segment(self, segment: Segment) -> None:
+        if self.segments:
+            self.ended += self.tail.end
         self.segments.append(segment)
         self._bases.append(segment.base)
         self.tail = segment
@@ -70,7 +77,7 @@ class Places:
     def _home(self, id: int) -> Segment | None:
         segment = self.tail
         if id < segment.base:
-            segment = self.segments[0]  # most acknowledgements are for the last segment or the first
+            segment = self.segments[0]
             if not segment.base <= id < segment.next:
                 at = bisect_right(self._bases, id) - 1
                 if at < 0:
@@ -87,7 +94,6 @@ class Places:
             segment.guests[id] = offset
             self.moved[id] = segment
         segment.live += 1
-        self.live += 1
 
     def displace(self, id: int) -> Segment | None:
         """A record is no longer live; the segment it stood in."""
@@ -95,12 +101,20 @@ class Places:
         if segment is not None:
             del segment.guests[id]
         else:
-            segment = self._home(id)
-            if segment is None or not segment.index[id - segment.base]:
+            segment = self.tail  # most acknowledgements are for the last segment or the first
+            if id < segment.base:
+                segment = self.segments[0]
+            at = id - segment.base
+            index = segment.index
+            if not 0 <= at < len(index):
+                segment = self._home(id)
+                if segment is None:
+                    return None
+                at, index = id - segment.base, segment.index
+            if not index[at]:
                 return None
-            segment.index[id - segment.base] = 0
+            index[at] = 0
         segment.live -= 1
-        self.live -= 1
         return segment
 
     @property

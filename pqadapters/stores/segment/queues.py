@@ -17,18 +17,11 @@ from itertools import pairwise
 from typing import NamedTuple
 from zlib import crc32
 
-from ...store import DEAD, Depth, Order, dead_queue
+from ...store import DEAD, Claim, Depth, Order, dead_queue
 from .._gate import Gate
 
-
-class Held(NamedTuple):
-    """A claim as the store remembers it."""
-
-    attempt: int
-    owner: object  #: the handle's token
-    size: int  #: payload bytes
-    rank: bytes
-    note: str
+#: A claim as it was handed out, with the payload that the record has now; and the token of the handle that has it.
+Held = tuple[Claim, object]
 
 
 class Extra(NamedTuple):

@@ -5,10 +5,13 @@ from __future__ import annotations
 from typing import NamedTuple
 
 from . import format
+from .format import PUT_COST, decode_put
 from .log import Log
 from .places import Segment
+from .queues import Queue
 
 _SHORT, _LONG = 4096, 128 * 1024
+_AT_ONCE = 32  #: records that are decoded in one go, where they are read in order
 
 
 class Unreadable(Exception):
@@ -41,23 +44,29 @@ class Reader:
         """The bytes of a segment were changed in place."""
         self._window = None
 
-    def plain(self, id: int) -> tuple[bytes, float] | None:
-        """Payload and time of a record that came by a plain PUT, if its frame is at hand; the short way of `record`."""
+    def ahead(self, id: int, queue: Queue, into: dict[int, tuple[bytes, float]]) -> bool:
+        """Payload and time of the record `id`, and of some behind it, where they are plain PUTs of the queue and their
+        frames are at hand; False, and nothing, where the first of them isn't. The short way of `record`.
+        """
         window = self._window
         if window is None:
-            return None
-        segment, data = window.segment, window.data
-        nth = id - segment.base
+            return False
+        segment, start, data = window
+        nth, number, claimed, seed, most = id - segment.base, queue.number, queue.claimed, segment.seed, len(data)
         if not 0 <= nth < len(segment.index):
-            return None
-        at = segment.index[nth] - window.start
-        if not 0 <= at <= len(data) - format.PUT_COST:
-            return None
-        _, kind, _, length, sequence, _, put_at = format.PUT_FRAME.unpack_from(data, at)
-        end = at + format.FRAME_HEAD + length
-        if kind != format.PUT or sequence != id or not format.is_whole(data, at, end, segment.seed):
-            return None
-        return data[at + format.PUT_FRAME.size : end], put_at
+            return False
+        for offset in segment.index[nth : nth + _AT_ONCE]:
+            at = offset - start
+            if at >= 0:
+                if at + PUT_COST > most:
+                    break
+                found = decode_put(data, at, id, number, seed)
+                if found is None:
+                    break
+                if id not in claimed:
+                    into[id] = found
+            id += 1
+        return nth + segment.base in into
 
     def body(self, id: int) -> tuple[int, bytes]:
         """The kind and body of the frame that brought a live record.

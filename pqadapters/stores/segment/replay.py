@@ -108,7 +108,6 @@ class Replay:
         queue = self._queue(number)
         segment.index.append(offset)
         segment.live += 1
-        self._log.live += 1
         size = length - format.PUT_FIELDS.size
         queue.bytes += size
         self._log.live_bytes += size + format.PUT_COST

@@ -114,7 +114,7 @@ def drop_dead(log: Log, catalog: Catalog) -> None:
 
 def save(log: Log, catalog: Catalog, keep: list[Segment]) -> None:
     """Write a checkpoint of a synced log; on a full disk go without one. Raises DiskError, StorePoisoned."""
-    log.since_checkpoint = 0
+    log.checkpointed()
     try:
         checkpoint.write(log, catalog, keep)
     except OSError:

@@ -10,13 +10,16 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from itertools import dropwhile
 from types import TracebackType
+from typing import Any
 
 from ...clock import SYSTEM, Clock
 from ...durability import Durability, Survives
 from ...errors import Stopped, StoreClosed
 from ...store import (
+    PLAIN,
     Ack,
     Capabilities,
     Claim,
@@ -29,8 +32,9 @@ from ...store import (
     State,
     Stop,
 )
-from . import commits, looks
+from . import looks
 from .claims import take, take_one
+from .commits import ack, carry_out, put
 from .core import Core, share
 from .disk import Disk
 from .queues import Queue
@@ -38,6 +42,7 @@ from .queues import Queue
 SEGMENT_BYTES = 2 << 20
 MIN_SEGMENT_BYTES = 4096
 MAX_SEGMENT_BYTES = 1 << 30
+_NOTHING = (0,)  #: the results of an acknowledgement
 
 
 class SegmentStore:
@@ -99,33 +104,31 @@ class SegmentStore:
         core = self._core
         with core.lock:
             if core.inside:
-                core.deferred.append(lambda: self.commit(*ops, stop=stop))
+                core.deferred.append(partial(self.commit, *ops, stop=stop))
                 return (0,) * len(ops)
             core.inside = True
+            lazy = False
             results: tuple[int, ...]
             try:
                 if self._closed or core.log.trouble is not None:
                     self._refuse()
                 if stop is not None and stop():
                     raise Stopped("the commit was stopped by its own predicate")
-                op = ops[0] if len(ops) == 1 else None
-                if type(op) is Put and op[2:] == commits.PLAIN:
-                    results, lazy = (commits.put(core, op),), False
-                elif type(op) is Ack:
-                    commits.ack(core, op, self._owner)
-                    results, lazy = (0,), op.lazy
+                op: Any = ops[0] if len(ops) == 1 else None
+                kind = type(op)
+                if kind is Put and op[2:] == PLAIN:
+                    results = (put(core, op),)
+                elif kind is Ack:
+                    ack(core, op, self._owner)
+                    results, lazy = _NOTHING, op.lazy
                 else:
-                    results, lazy = commits.carry_out(core, ops, self._owner)
-                sequence = core.log.next - 1
+                    results, lazy = carry_out(core, ops, self._owner)
             finally:
                 core.inside = False
                 if core.deferred:
                     core.leave_locked()
-            if not self._power:
-                if core.syncer is None:
-                    core.written_locked()
-            elif not lazy:
-                core.sync_locked(sequence)
+            if self._power and not lazy:
+                core.sync_locked(core.log.next - 1)
             elif core.syncer is None:
                 core.written_locked()
         return results
@@ -149,17 +152,17 @@ class SegmentStore:
         counted: bool = False,
         lease: float = 30.0,
     ) -> list[Claim]:
+        core = self._core
         if limit == 1 and ids is None and not counted:
-            claim = self._claim_one(queue, order, stop)
+            claim = self._claim_one(core, queue, order, stop)
             if claim is not None:
                 return [claim]
             if timeout is not None and timeout <= 0:
                 return []
         return self._claim_or_wait(queue, order, ids, limit, timeout, stop, counted)
 
-    def _claim_one(self, queue: str, order: Order, stop: Stop | None) -> Claim | None:
+    def _claim_one(self, core: Core, queue: str, order: Order, stop: Stop | None) -> Claim | None:
         """The plain case: one record that is there already, by order."""
-        core = self._core
         with core.lock:
             if core.inside:
                 return None
