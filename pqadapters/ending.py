@@ -7,9 +7,12 @@ import os
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
-_seen_off: dict[tuple[int, Callable[[], object]], Any] = {}  # children of multiprocessing: what is called there
+_first: dict[Callable[[], object], None] = {}
+_last: dict[Callable[[], object], None] = {}
+_seen_off: set[int] = set()  # children of multiprocessing that end with our handler, too
 
 
 def others_run() -> bool:
@@ -19,16 +22,23 @@ def others_run() -> bool:
     return any(each is not me and not each.name.startswith("pqadapters-") for each in threading.enumerate())
 
 
-def at_end(function: Callable[[], object]) -> None:
-    """Call it at the end of this process: before what was registered so far, once. A child of `multiprocessing` ends
-    without the interpreter's own exit, and is seen off as well."""
-    atexit.unregister(function)
-    atexit.register(function)
+def at_end(function: Callable[[], object], *, last: bool = False) -> None:
+    """Call it once at the end of this process, behind the handlers that the program registers with `atexit` (but for
+    those from before it imported us). A child of `multiprocessing` ends without the interpreter's own exit, and is
+    seen off as well. Exceptions are passed over. `last`: behind those that aren't, in the order of these calls."""
+    (_last if last else _first)[function] = None
     process: Any = sys.modules.get("multiprocessing.process")
-    if process is not None and process.parent_process() is not None:
+    if process is not None and process.parent_process() is not None and os.getpid() not in _seen_off:
         from multiprocessing.util import Finalize
 
-        earlier = _seen_off.pop((os.getpid(), function), None)
-        if earlier is not None:
-            earlier.cancel()
-        _seen_off[os.getpid(), function] = Finalize(None, function, exitpriority=-100)
+        _seen_off.add(os.getpid())
+        Finalize(None, _end, exitpriority=-100)
+
+
+def _end() -> None:
+    for function in (*_first, *_last):
+        with suppress(Exception):
+            function()
+
+
+atexit.register(_end)

@@ -14,14 +14,13 @@ For one thread at a time; nobody else may use the slot's store meanwhile.
 from __future__ import annotations
 
 import heapq
-import logging
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import closing, suppress
 from itertools import chain
 from math import inf
 from typing import TYPE_CHECKING, NamedTuple
 
-from .. import live
+from .. import live, telling
 from ..errors import PqadaptersError, StoreError
 from ..opening import open_estate
 from ..store import Ack, Claim, Nack, Op, Order, Put, Record, Store, dead_queue
@@ -31,7 +30,7 @@ if TYPE_CHECKING:
     from ..stores.segment.slots import Slot, Slots
     from ..stores.segment.store import SegmentStore
 
-_log = logging.getLogger("pqadapters.home")
+_log = telling.logger("pqadapters.home")
 
 QUEUE = "default"  #: the one queue of a slot
 DEAD = dead_queue(QUEUE)

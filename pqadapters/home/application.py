@@ -36,7 +36,7 @@ _RUN_OTHERS = """
 #: Programs that run other people's programs, by their scripts, with "-" for "_", without endings and versions.
 LAUNCHERS = frozenset(_RUN_OTHERS.split())
 #: The same with -m. A script of one of these names is somebody's own.
-_MODULE_LAUNCHERS = LAUNCHERS | {"cprofile", "notebook", "pdb", "profile", "runpy", "trace", "unittest"}
+_MODULE_LAUNCHERS = LAUNCHERS | {"cprofile", "notebook", "pdb", "profile", "runpy", "trace"}
 
 #: Why queues are temporary, by the name that the application has where PQADAPTERS_HOME is set and they are kept.
 _SESSIONS = {
@@ -44,10 +44,14 @@ _SESSIONS = {
     "command": "a -c command",
     "notebook": "a notebook",
     "pytest": "pytest",
+    "tests": "a run of tests",
 }
 _SHELL_SCRIPTS = frozenset({"ipython", "bpython", "ptpython", "ptipython"})
 _SHELL_MODULES = _SHELL_SCRIPTS | {"asyncio", "code", "idlelib", "_pyrepl"}
 _KERNELS = frozenset({"ipykernel", "ipykernel_launcher", "colab_kernel_launcher", "spyder_kernels"})
+
+_TEST_RUNNERS = frozenset({"unittest", "nose", "nose2", "nosetests", "testify", "ward", "zope-testrunner"})
+_TEST_COMMANDS = frozenset({"manage", "django-admin", "django"})  #: with the argument "test"
 
 _ENDING = re.compile(r"(?<=.)\.(?:pyw?|pyc|pyz|pex|zip|exe)$", re.IGNORECASE)
 _VERSION = re.compile(r"(?:[-_.]python)?[-_.]?[\d.]+$|-script$")
@@ -296,22 +300,24 @@ def _dotted(package: str, process: Process) -> str:
 def _session(process: Process, program: _Program) -> str:
     """The kind of session that this is, or ""."""
     if program.module:
-        return _session_of_name(program.module.partition(".")[0], program.module == "py.test", _SHELL_MODULES)
+        return _session_of_name(process, program.module.partition(".")[0], program.module == "py.test", _SHELL_MODULES)
     if program.path and not process.frozen:
         if program.path.startswith(("/proc/", "/dev/fd/", "/dev/stdin")):  # python <(a shell command)
             return "command"
         stem = _stem(program.path)
-        return _session_of_name(stem, "pytest" in stem or stem == "py.test", _SHELL_SCRIPTS)
+        return _session_of_name(process, stem, "pytest" in stem or stem == "py.test", _SHELL_SCRIPTS)
     if program.path:
         return ""
     return _session_of_nothing(process)
 
 
-def _session_of_name(name: str, tests: bool, shells: frozenset[str]) -> str:
+def _session_of_name(process: Process, name: str, tests: bool, shells: frozenset[str]) -> str:
     if tests or name == "pytest":
         return "pytest"
     if name in _KERNELS:
         return "notebook"
+    if _is_among(name, _TEST_RUNNERS) or (_is_among(name, _TEST_COMMANDS) and process.argv[1:2] == ["test"]):
+        return "tests"
     return "interactive" if _VERSION.sub("", name.lower()) in shells else ""
 
 
@@ -325,7 +331,7 @@ def _session_of_nothing(process: Process) -> str:
 def _of_session(process: Process, session: str, program: _Program) -> Application:
     directory = _real(process, "")
     reason = _SESSIONS[session]
-    title = reason if session == "pytest" else f"{reason} in {directory}"
+    title = reason if session in ("pytest", "tests") else f"{reason} in {directory}"
     return Application(
         file_name(session, directory or "?"), title, program.path or directory, "" if process.kept else reason
     )

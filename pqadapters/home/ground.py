@@ -11,15 +11,13 @@ is noted survives a power cut.
 from __future__ import annotations
 
 import errno
-import logging
 import os
 import shutil
 import tempfile
 import threading
-import warnings
 from typing import TYPE_CHECKING, Any
 
-from ..callers import stacklevel
+from .. import telling
 from ..durability import Durability
 from ..ending import at_end
 from ..errors import DiskError, NoHome, NotDurableWarning, StoreError, StoreRefused
@@ -29,12 +27,13 @@ from .application import Application, application, home_directory
 from .places import Spot, directory_name, mark_transient
 
 if TYPE_CHECKING:
-    from ..stores.segment.slots import Slot
+    from ..stores.segment.slots import Slot, Slots
 
-_log = logging.getLogger("pqadapters.home")
+_log = telling.logger("pqadapters.home")
 _lock = threading.RLock()
 _temporary: dict[int, str] = {}  # pid -> the home that goes with that process
 _told: set[tuple[str, int]] = set()
+MANY = 16  #: queues of one place
 _FINAL = {"ack": "task_done", "transient": True}  #: what is learnt for good
 _UNUSABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT, errno.ELOOP})
 
@@ -44,11 +43,22 @@ class Ground:
 
     def __init__(self, spot: Spot, application: Application, home: str, durability: Durability, trust: bool) -> None:
         self.spot, self.application, self.home, self.durability = spot, application, home, durability
-        self.directory = os.path.join(home, application.name, directory_name(spot.name, spot.index))
-        self.slots = open_slots(
-            self.directory, durability=durability, scratch=bool(application.temporary), trust_directory=trust
-        )
+        self._trust = trust
+        self.directory = self._directory(spot.index)
+        self.slots = self._slots(self.directory)
         self.note: dict[str, Any] = {}
+
+    def _directory(self, index: int) -> str:
+        return os.path.join(self.home, self.application.name, directory_name(self.spot.name, index))
+
+    def _slots(self, directory: str) -> Slots:
+        scratch = bool(self.application.temporary)
+        return open_slots(directory, durability=self.durability, scratch=scratch, trust_directory=self._trust)
+
+    @property
+    def _place(self) -> Slots:
+        """Those of the place's first queue: what goes for all of them is noted there."""
+        return self._slots(self._directory(0))
 
     @property
     def transient(self) -> bool:
@@ -67,13 +77,20 @@ class Ground:
                 f"queues without a name or path are to live in {self.home}, and that can't be used: {error}. "
                 "Set PQADAPTERS_HOME to a directory that this user may write, or give the queue a path"
             ) from error
-        self.note = self.slots.note()
+        self.note = self._noted()
         if self.note.get("transient"):
             mark_transient(self.spot.name)
             self.spot.transient = True
         self._warn_of_namesake(slot)
         self._note_down()
         return slot
+
+    def _noted(self) -> dict[str, Any]:
+        """What is noted of this queue, and of its place."""
+        note = self.slots.note()
+        if self.spot.index and not note.get("transient"):
+            note["transient"] = self._place.note().get("transient", False)
+        return note
 
     def _note_down(self) -> None:
         known = {
@@ -83,7 +100,8 @@ class Ground:
             "origin": self.application.origin,
             "transient": self.transient,
         }
-        self.learn(**known, **({"named": False} if self.note.get("named") else {}))
+        again = {"named": False, "passed": 0}  # what waiting.py notes of places where no queue is made
+        self.learn(**known, **{fact: word for fact, word in again.items() if self.note.get(fact)})
 
     def learn(self, **facts: Any) -> None:
         """Note facts for all processes and later runs; one that can't be noted is learnt again next time."""
@@ -92,13 +110,25 @@ class Ground:
         self.note |= facts
         try:
             self.slots.add_to_note(facts, final=_FINAL)
+            if self.spot.index and facts.get("transient"):
+                self._place.add_to_note({"transient": True})
         except StoreError as error:
             _log.warning("what was learnt of the queue made in %s can't be kept: %s", self.spot.name, error)
 
     def learnt(self, fact: str) -> Any:
         """What any process has noted of it by now; None for nothing."""
-        self.note |= self.slots.note()
+        self.note |= self._noted()
         return self.note.get(fact)
+
+    def leave(self, slot: Slot, *, empty: bool) -> None:
+        """Let go of a slot; one that is empty is taken away. Where a place has many queues at a time, only the first
+        ones keep what was learnt of them."""
+        self.slots.leave(slot, empty=empty)
+        if empty and self.spot.index >= MANY:
+            try:
+                self.slots.remove()
+            except StoreError as error:
+                _log.debug("%s can't be removed: %s", self.directory, error)
 
     def _warn_of_namesake(self, slot: Slot) -> None:
         """Two programs started by `-m` under one name share a home, and would adopt each other's items."""
@@ -157,13 +187,12 @@ def _temporary_home(program: Application) -> str:
         home = _temporary.get(os.getpid())
         if home is None:
             home = _temporary[os.getpid()] = tempfile.mkdtemp(prefix="pqadapters-")
-            at_end(_remove)
+            at_end(_remove, last=True)
             if len(_temporary) == 1:  # a forked child needn't be told again
-                warnings.warn(
+                telling.warn(
                     f"this is {program.temporary}: queues without a name or path are temporary here, and gone when it "
                     "ends. To keep them set PQADAPTERS_HOME, or give the queue a path",
                     NotDurableWarning,
-                    stacklevel=stacklevel(),
                 )
         return home
 

@@ -45,7 +45,7 @@ def leave_all() -> None:
     for key in list(_idle):
         while (idle := again(key)) is not None:
             ground, slot = idle
-            ground.slots.leave(slot, empty=not slot.store.depth(QUEUE).dead)
+            ground.leave(slot, empty=not slot.store.depth(QUEUE).dead)
 
 
 if hasattr(os, "register_at_fork"):

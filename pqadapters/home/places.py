@@ -181,6 +181,7 @@ _lock = threading.RLock()
 #: Per place, the spots of its queues that are alive, by index. Entries of places stay: somebody may be adding to one.
 _alive: dict[str, dict[int, Spot]] = {}
 _transient: set[str] = set()
+_made: set[tuple[str, int]] = set()  #: place and index of every queue that there ever was
 
 
 class Spot:
@@ -212,6 +213,7 @@ def occupy(name: str) -> Spot:
         while spots.setdefault(spot.index, spot) is not spot:
             spot.index += 1
         spot.transient = name in _transient
+        _made.add((name, spot.index))
     return spot
 
 
@@ -221,11 +223,9 @@ def mark_transient(name: str) -> None:
         _transient.add(name)
 
 
-def occupied() -> set[tuple[str, int]]:
-    """Place and index of every queue that is alive."""
-    with _lock:
-        # Copies are made in one step each; going through the tables themselves, a finalizer could change them.
-        return {(name, index) for name, spots in _alive.copy().items() for index in spots.copy()}
+def made() -> set[tuple[str, int]]:
+    """Place and index of every queue that this process has made."""
+    return _made.copy()  # in one step: a finalizer may make one
 
 
 def directory_name(name: str, index: int) -> str:

@@ -1,8 +1,8 @@
 """The store of a queue without a name or path: a slot of this process, taken when it is first needed.
 
 The first put takes a slot; the first look (get, qsize, ...) also adopts what dead processes of the application left in
-this place. Until then what an earlier run left in the slot isn't counted against a put's limit: nobody has asked for
-it yet, and a program that fills its queue before it starts its workers must not wait for ever.
+this place. What earlier runs left is never counted against a put's limit: the program fills its queue, or gives back
+what it took from it, as if it had begun empty, and must not wait where the standard library's queue wouldn't.
 
 Any thread may use it. A forked child goes on with an empty slot of its own. What was put survives as the durability
 says; closing takes away a slot that is empty.
@@ -10,7 +10,6 @@ says; closing takes away a slot that is empty.
 
 from __future__ import annotations
 
-import logging
 import os
 import threading
 import time
@@ -20,11 +19,12 @@ from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
-from .. import live
+from .. import live, telling
 from ..durability import Durability
 from ..errors import DiskError, StoreClosed
 from ..opening import open_store
-from ..store import Capabilities, Claim, Damage, Delete, Depth, Op, Order, Put, Record, State, Stop, Store
+from ..store import Capabilities, Claim, Damage, Delete, Depth, Op, Order, Record, State, Stop, Store
+from ..telling import silence
 from . import idling
 from .adoption import DEAD, QUEUE, Moved, adopt, bury_all, drop_left_behind, thin_out
 from .ground import Ground, ground_of
@@ -34,7 +34,7 @@ from .waiting import name_waiting_places
 if TYPE_CHECKING:
     from ..stores.segment.slots import Slot
 
-_log = logging.getLogger("pqadapters.home")
+_log = telling.logger("pqadapters.home")
 _PATIENCE = 1.0  #: seconds until an adoption that failed is tried again
 _all: weakref.WeakSet[PrivateStore] = weakref.WeakSet()
 
@@ -44,7 +44,7 @@ class PrivateStore:
 
     `ends` tells payloads that are worth nothing without the process that put them. Who uses this may set `taken`, which
     is called when the slot is taken, `settled`, called with the slot's own store once nothing stands between it and its
-    users, and `renewed`, called in a forked child.
+    users, and `renewed`, called where the queue begins again without a slot: in a forked child, at the process's end.
     Raises NoHome, StoreError, when the slot is taken.
     """
 
@@ -75,7 +75,7 @@ class PrivateStore:
         self._slot: Slot | None = None
         self._adopted = False
         self._adopt_at = 0.0  #: not before, in monotonic seconds
-        self._waiting = 0  #: records in our slot that nobody has asked for yet
+        self._left = 0  #: records that earlier runs left, until all was done once
         self.moved = Moved()
 
     # The slot
@@ -87,6 +87,14 @@ class PrivateStore:
     @property
     def damage(self) -> Sequence[Damage]:
         return self._slot.store.damage if self._slot is not None else ()
+
+    @property
+    def left(self) -> int:
+        """How many items earlier runs left here, that a put's limit isn't about; 0 once everything was done."""
+        slot = self._slot
+        if self._left and self._adopted and slot is not None and not slot.store.depth(QUEUE).unfinished:
+            self._left = 0
+        return self._left
 
     @property
     def place(self) -> str:
@@ -131,7 +139,7 @@ class PrivateStore:
         try:
             self._clear_up(slot, ground)
         except BaseException:
-            ground.slots.leave(slot, empty=False)
+            ground.leave(slot, empty=False)
             raise
         self._ground, self._slot = ground, slot
         self.taken(ground)
@@ -159,12 +167,17 @@ class PrivateStore:
             dropped = drop_left_behind(store, QUEUE, self._ends, int.from_bytes(flag, "big") - 1)
             store.commit(Delete(live.TABLE, QUEUE.encode()))
         letters = bury_all(store) if ground.transient else 0
-        self._waiting = store.depth(QUEUE).ready
-        self.moved = Moved(self._waiting, letters, dropped)
+        self._left = store.depth(QUEUE).ready
+        self.moved = Moved(self._left, letters, dropped)
+
+    def _taken_now(self) -> Store:
+        """Our slot, whatever is in it by now."""
+        with silence(), self._lock:
+            return self._own()
 
     def _whole(self) -> Store:
         """Our slot, with everything in it that is to be in it."""
-        with self._lock:
+        with silence(), self._lock:
             store = self._own()
             interrupting = self._busy or threading.get_ident() in self._committing
             if not self._adopted and not interrupting and time.monotonic() >= self._adopt_at:
@@ -178,8 +191,7 @@ class PrivateStore:
         """Our slot, for a look at that queue or table."""
         if name in (QUEUE, DEAD):
             return self._whole()
-        with self._lock:
-            return self._own()
+        return self._taken_now()
 
     def _adopt(self) -> None:
         ground, slot = self._ground, self._slot
@@ -189,12 +201,13 @@ class PrivateStore:
             more = adopt(ground.slots, slot, ends=self._ends, transient=ground.transient)
         except DiskError as error:  # a full disk: what is in our slot is served, which gives space back
             _log.warning("%s: what dead processes left can't be taken over yet: %s", slot.directory, error)
-            self._adopt_at, self._waiting = time.monotonic() + _PATIENCE, 0
+            self._adopt_at = time.monotonic() + _PATIENCE
             return
         self.moved = self.moved.plus(more)
         if ground.transient:
             thin_out(slot.store, slot.directory)
-        self._adopted, self._waiting = True, 0
+        self._adopted = True
+        self._left += more.items
         self.settled(slot.store)
         slot.store.wake(QUEUE)  # whoever waits for room or for the end sees what was waiting
         ground.tell_of(self.moved)
@@ -202,13 +215,13 @@ class PrivateStore:
     # The contract
 
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
+        if self._slot is None:
+            self._taken_now()
         with self._lock:
             if self._busy:
                 self._put_off.append(lambda: self.commit(*ops, stop=stop, timeout=timeout))
                 return (0,) * len(ops)
             store = self._own()
-            if self._waiting:
-                ops = tuple(self._with_room(op) for op in ops)
             self._committing.append(threading.get_ident())
         try:
             return store.commit(*ops, stop=stop, timeout=timeout)
@@ -216,11 +229,6 @@ class PrivateStore:
             with self._lock:
                 self._committing.remove(threading.get_ident())
                 self._lock.notify_all()
-
-    def _with_room(self, op: Op) -> Op:
-        if type(op) is Put and op.limit is not None:
-            return op._replace(limit=op.limit + self._waiting)
-        return op
 
     def claim(
         self,
@@ -249,13 +257,7 @@ class PrivateStore:
         return self._for(queue).depth(queue)
 
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
-        with self._lock:
-            store = self._own()
-
-        def until_then(depth: Depth) -> bool:
-            return until(depth._replace(ready=max(0, depth.ready - self._waiting)))
-
-        return store.wait(queue, until_then, timeout)
+        return self._taken_now().wait(queue, until, timeout)
 
     def get(self, table: str, key: bytes) -> bytes | None:
         return self._for(table).get(table, key)
@@ -272,8 +274,7 @@ class PrivateStore:
             slot.store.wake(queue)
 
     def checkpoint(self) -> None:
-        with self._lock:
-            self._own().checkpoint()
+        self._taken_now().checkpoint()
 
     # The end
 
@@ -293,20 +294,20 @@ class PrivateStore:
 
     def learn(self, **facts: Any) -> None:
         """Keep what all queues of this place are to know. Raises StoreError."""
-        with self._lock:
+        with silence(), self._lock:
             self._own()
             if self._ground is not None:
                 self._ground.learn(**facts)
 
     def learnt(self, fact: str) -> Any:
         """What the queues of this place know by now, in whatever process; None for nothing."""
-        with self._lock:
+        with silence(), self._lock:
             self._own()
             return None if self._ground is None else self._ground.learnt(fact)
 
     def close(self) -> None:
         """Let go of the slot; one that is empty is taken away."""
-        with self._lock:
+        with silence(), self._lock:
             if self._closed:
                 return
             self._closed = True
@@ -322,7 +323,19 @@ class PrivateStore:
         left = slot.store.depth(QUEUE)
         if ground.transient and self._adopted and not left.unfinished and idling.keep(self._key, (ground, slot)):
             return
-        ground.slots.leave(slot, empty=not (left.unfinished or left.dead))
+        ground.leave(slot, empty=not (left.unfinished or left.dead))
+
+    def put_down(self) -> None:
+        """The process ends: an empty slot goes, and whoever uses the queue after all, in a handler behind ours, gets
+        another one. A slot that isn't empty stays as it is: the kernel lets go of it."""
+        with silence(), self._lock:
+            slot, ground = self._slot, self._ground
+            if self._closed or self._busy or slot is None or ground is None:
+                return
+            left = slot.store.depth(QUEUE)
+            if not (left.unfinished or left.dead):
+                ground.leave(slot, empty=True)
+                self.begin_again()
 
     def __enter__(self) -> PrivateStore:
         return self
@@ -333,7 +346,7 @@ class PrivateStore:
         self.close()
 
     def begin_again(self) -> None:
-        """In a forked child: the slot is the parent's."""
+        """The slot is the parent's (in a forked child), or gone: the next use takes one."""
         self._begin()
         self.renewed()
 

@@ -1,25 +1,43 @@
 """Places where items of earlier runs wait, and no queue of this run has been made: named in the log once.
 
-That is what a queue looks like whose place moved in the source. Nothing is changed but the note that it was named.
+That is what a queue looks like whose place moved in the source; or one that is made later, so a warning comes only at
+the end of a run, or when a second run begins so. Slots in which nothing is left go on the way. Any thread may call it.
 """
 
 from __future__ import annotations
 
-import logging
 import os
-from typing import TYPE_CHECKING
+import time
+from functools import partial
+from typing import TYPE_CHECKING, NamedTuple
 
+from .. import telling
+from ..ending import at_end
 from ..errors import StoreError
 from ..opening import open_slots
 from .adoption import QUEUE
-from .ground import Ground
-from .places import directory_name, occupied
+from .ground import MANY, Ground
+from .places import directory_name, made
 
 if TYPE_CHECKING:
     from ..stores.segment.slots import Slots
+    from ..stores.segment.store import SegmentStore
 
-_log = logging.getLogger("pqadapters.home")
+_log = telling.logger("pqadapters.home")
+_BUDGET = 0.1  #: seconds for looking around; the next run goes on
+_ENDS = 2  #: so many runs begin without a queue there, until that is worth a warning
 _looked: set[int] = set()  # processes
+_ADVICE = "If that place moved in the source, open what is in %s: Queue(path=that directory)"
+
+
+class _Place(NamedTuple):
+    """A place where items wait."""
+
+    slots: Slots
+    name: str  #: of its directory
+    made_in: str
+    nth: int  #: of the queues made there, from 1 on
+    items: int
 
 
 def name_waiting_places(ground: Ground) -> None:
@@ -28,30 +46,74 @@ def name_waiting_places(ground: Ground) -> None:
         return
     _looked.add(os.getpid())
     try:
-        _look(ground)
+        places = _look(ground)
     except (StoreError, OSError) as error:
         _log.debug("can't look for waiting queues: %s", error)
+        return
+    if places:
+        at_end(partial(_name_at_the_end, os.getpid(), places))
 
 
-def _look(ground: Ground) -> None:
+def _look(ground: Ground) -> list[_Place]:
     above = os.path.dirname(ground.directory)
-    ours = {directory_name(name, index) for name, index in occupied()}
+    ours, deadline = _ours(), time.monotonic() + _BUDGET
+    found = []
     for name in sorted(set(os.listdir(above)) - ours):
+        if time.monotonic() > deadline:
+            break
         slots = open_slots(os.path.join(above, name), durability=ground.durability)
         note = slots.note()
-        if not note or note.get("named"):
-            continue
-        waiting = _waiting(slots)
-        if waiting and slots.add_to_note({"named": True}):  # else another process was faster
-            _log.warning(
-                "%d items of an earlier run wait for the queue made in %s (the %d. there), and no queue has been made "
-                "there so far. If that place moved in the source, open what is in %s: Queue(path=that directory)",
-                waiting,
-                note.get("place"),
-                note.get("index", 0) + 1,
-                slots.directory,
-            )
+        if note and not note.get("named"):
+            place = _Place(slots, name, str(note.get("place")), int(note.get("index", 0)) + 1, _waiting(slots))
+            if place.items:
+                found.append(place)
+                _pass(place, int(note.get("passed", 0)) + 1)
+            elif place.nth > MANY:
+                slots.remove()
+    return found
+
+
+def _ours() -> set[str]:
+    return {directory_name(name, index) for name, index in made()}
 
 
 def _waiting(slots: Slots) -> int:
-    return sum(found.store.depth(QUEUE).unfinished for found in slots.look() if found.store is not None)
+    """How many items wait there for anybody; slots without any are taken away."""
+    count, empty = 0, []
+    for found in slots.look():
+        if found.store is not None:
+            count += found.store.depth(QUEUE).unfinished
+            if _is_empty(found.store):
+                empty.append(found.directory)
+    for directory in empty:
+        slots.take_away(directory, _is_empty)
+    return count
+
+
+def _is_empty(store: SegmentStore) -> bool:
+    depth = store.depth(QUEUE)
+    return not (depth.unfinished or depth.dead)
+
+
+def _pass(place: _Place, times: int) -> None:
+    """Another run begins without a queue there."""
+    if times >= _ENDS:
+        return _name(place)
+    place.slots.add_to_note({"passed": times})
+    text = "%d items of an earlier run wait for the queue made in %s (the %d. there), which isn't made yet. " + _ADVICE
+    _log.info(text, place.items, place.made_in, place.nth, place.slots.directory)
+
+
+def _name(place: _Place) -> None:
+    if place.slots.add_to_note({"named": True}):  # else another process was faster
+        text = "%d items of an earlier run wait for the queue made in %s (the %d. there), and none is made there. "
+        _log.warning(text + _ADVICE, place.items, place.made_in, place.nth, place.slots.directory)
+
+
+def _name_at_the_end(process: int, places: list[_Place]) -> None:
+    """The run is over, and no queue was made there, nor has another process been given the items."""
+    if process == os.getpid():
+        ours = _ours()
+        for place in places:
+            if place.name not in ours and (items := _waiting(place.slots)):
+                _name(place._replace(items=items))

@@ -6,12 +6,12 @@ a call of the store. An acknowledgement survives the process when it returns; a 
 
 from __future__ import annotations
 
-import logging
 import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
+from .. import telling
 from ..errors import LeaseLost, PqadaptersError, StoreError
 from ..store import Ack, Claim, Nack, Op, Store
 from ._counts import Counts
@@ -21,7 +21,7 @@ from ._stock import Stock
 
 _TASK_DONE = AckPolicy.TASK_DONE  # an enum's attribute takes a search
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
-_log = logging.getLogger("pqadapters.queue")
+_log = telling.logger("pqadapters.queue")
 
 
 class Acks(Stock):
@@ -287,13 +287,14 @@ class Acks(Stock):
 
     # The end
 
-    def finish(self) -> None:
-        """A normal end: under "next" what was handed out is done, save what another live thread still works on; under
-        "auto" this is what the program turns out to mean, if it took anything and never called task_done()."""
+    def finish(self, *, dropped: bool = False) -> None:
+        """A normal end: under "next" what was handed out is done, save what another live thread (the main one aside)
+        still works on; under "auto" this is what the program turns out to mean, if it took anything and never called
+        task_done(). `dropped`: nobody can ask for the next item any more, so none is spared."""
         if self.policy is AckPolicy.AUTO and len(self.held):
             self._settle_on_next()
         if self.policy is AckPolicy.NEXT:
-            working = self.held.still_working()
+            working = frozenset[object]() if dropped else self.held.still_working()
             entries = self.held.pop(self.held.snapshot(but=working) + self.held.passed(working))
             if entries:
                 self._commit_acks([Ack(claim, lazy=True) for _, claim, _ in entries])

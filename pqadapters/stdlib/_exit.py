@@ -1,34 +1,29 @@
 """The end of a process: what was handed out under ack="next" is done, and queues without a name let go of their slots.
 
-An exit by an uncaught exception is no normal one: there, what was handed out is redelivered. While other threads run
-(daemons), slots stay open: they must not be told that their queue is closed just because the program ends.
+An exit by an uncaught exception is no normal one: there, what was handed out is redelivered. Nothing is closed: the
+program's own handlers and its daemon threads may use their queues to the very end.
 """
 
 from __future__ import annotations
 
-import logging
 import sys
 import weakref
 from typing import TYPE_CHECKING
 
+from .. import telling
 from ..ending import at_end, others_run
 from ..home.idling import leave_all
 
 if TYPE_CHECKING:
     from ._line import Line
 
-_log = logging.getLogger("pqadapters.queue")
+_log = telling.logger("pqadapters.queue")
 _lines: weakref.WeakSet[Line] = weakref.WeakSet()
 
 
 def finish_at_exit(line: Line) -> None:
     """Remember the line, without keeping it."""
     _lines.add(line)
-    arm()
-
-
-def arm() -> None:
-    """To be called whenever a store was opened: this comes before its own end."""
     at_end(_finish_all)
 
 
@@ -42,7 +37,7 @@ def _finish_all() -> None:
             if not failed:
                 line.finish()
             if line.private is not None and alone:
-                line.close(normal=False)  # what is to be done is done
+                line.private.put_down()
         except Exception as error:
             _log.warning("%s could not finish: what was handed out last comes again: %s", line.label, error)
     leave_all()
@@ -55,6 +50,6 @@ def _is_exit(kind: type[BaseException] | None) -> bool:
 def dropped(line: Line) -> None:
     """The program has let go of a queue that nobody else can reach: as close(), and never in its way."""
     try:
-        line.close()
+        line.close(dropped=True)
     except Exception as error:
         _log.warning("%s could not be closed: %s", line.label, error)

@@ -93,10 +93,6 @@ class Held:
                 self.by.pop(who, None)
         self._sweep_at = 2 * len(self.by) + 64
 
-    def knows(self, who: object) -> bool:
-        """Whether this consumer has asked for items."""
-        return who in self.by
-
     def __len__(self) -> int:
         return sum(len(own) for own in list(self.by.values()))
 
@@ -147,8 +143,9 @@ class Held:
         own.move_to_end(claim.id, last=False)
 
     def still_working(self) -> frozenset[object]:
-        """The consumers that live and aren't the caller."""
-        return frozenset(who for who in list(self.by) if who is not consumer() and not is_gone(who))
+        """The consumers that live, but for the caller and the main thread: that one lives as long as the program."""
+        spared = (consumer(), threading.main_thread())
+        return frozenset(who for who in list(self.by) if who not in spared and not is_gone(who))
 
 
 def _entries(holders: list[tuple[object, Own]]) -> Iterator[tuple[object, Own, Claim, Any]]:

@@ -8,25 +8,25 @@ never: it ends with the handle.
 
 from __future__ import annotations
 
-import logging
 import weakref
 from collections.abc import Callable, Sequence
 from queue import Empty
 from typing import Any
 
+from .. import telling
 from ..errors import ConditionFailed, StoreError
 from ..home.ground import Ground
 from ..home.private import PrivateStore
 from ..store import Ack, Claim, Expect, Nack, Order, Set, Stop, Store
 from ._acks import Acks
 from ._aside import MISSING, Aside
-from ._exit import arm
+from ._exit import finish_at_exit
 from ._held import Own, consumer
 from ._objects import Gone, drop_ended
 from ._policy import AckPolicy
 from ._stock import deadline_of, left_of, works
 
-_log = logging.getLogger("pqadapters.queue")
+_log = telling.logger("pqadapters.queue")
 _LEARNT = "pqadapters.learnt"  #: table: queue -> which acknowledgement was learnt
 _SUSPECTS = 32
 _CONSPICUOUS = 3
@@ -81,10 +81,10 @@ class Line(Acks):
                 )
 
     def bound(self, maxsize: int) -> int:
-        """`maxsize` as it holds for the caller. Who has taken items may give them back, as to a pool of objects: what
-        earlier runs left in a queue without a name must not be in the way, or all would wait for ever."""
-        left = self.private.moved.items if self.private is not None and maxsize > 0 else 0
-        return maxsize + left if left and self.held.knows(consumer()) else maxsize
+        """`maxsize` beside what earlier runs left in a queue without a name: where the program wouldn't wait if that
+        weren't there, it mustn't wait now. It may fill the queue before it starts its workers, or give back objects of
+        a pool that it has made anew."""
+        return maxsize + self.private.left if self.private is not None and maxsize > 0 else maxsize
 
     def keep_learnt(self, word: str) -> None:
         if self.private is not None:
@@ -106,7 +106,7 @@ class Line(Acks):
         """The private store has its slot now."""
         self.recall(ground.note.get("ack"))
         ground.tell(self.store.place, self.policy.meaning)
-        arm()
+        finish_at_exit(self)  # once more: this may be a child of multiprocessing, which has an end of its own
 
     def _settled(self, store: Store) -> None:
         """The slot has in it what earlier runs left, and nothing stands between it and us any more."""
@@ -115,7 +115,7 @@ class Line(Acks):
         self._suspect(self.private.moved.items)
 
     def _begin_again(self) -> None:
-        """In a forked child: what the parent holds is the parent's, and the queue is empty here."""
+        """In a forked child what the parent holds is the parent's, and the queue is empty here."""
         self._bind(self.store)
         self.flags.renew()
         self._suspect(0)
@@ -293,15 +293,15 @@ class Line(Acks):
 
     # The end
 
-    def close(self, *, normal: bool = True) -> None:
+    def close(self, *, normal: bool = True, dropped: bool = False) -> None:
         """Finish, give the rest back, and let go of the store. A second call does nothing. Not `normal`: nothing is
-        taken for done."""
+        taken for done. `dropped`: nobody can use the queue any more."""
         if self.flags.closed:
             return
         self.flags.closed = True
         try:
             if normal and not self.flags.forked:
-                self.finish()
+                self.finish(dropped=dropped)
         finally:
             if self.owned:
                 self.store.close()

@@ -11,7 +11,6 @@ TypeError, and nothing is stored. Any thread may call anything.
 
 from __future__ import annotations
 
-import logging
 import threading
 import time
 from bisect import insort
@@ -19,12 +18,13 @@ from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
+from .. import telling
 from ..errors import RankError
 from ..rank import rank
 from ..store import Claim, Nack, Order, Put, Record, Stop
 from ._line import Line
 
-_log = logging.getLogger("pqadapters.queue")
+_log = telling.logger("pqadapters.queue")
 
 
 class _Entry:

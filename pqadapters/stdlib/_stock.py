@@ -7,15 +7,13 @@ from __future__ import annotations
 
 import re
 import time
-import warnings
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from queue import Full
 from typing import Any, Protocol
 
-from .. import live
-from ..callers import stacklevel
+from .. import live, telling
 from ..errors import (
     LeaseLost,
     LimitReached,
@@ -126,11 +124,10 @@ class Stock:
     def _keep_volatile(self, item: object, reason: str, error: Exception | None = None) -> bytes:
         if self.volatile is Volatile.RAISE:
             raise self._refusal(item, reason) from error
-        warnings.warn(  # without addresses: the same warning from the same line is shown once
+        telling.warn(  # without addresses: the same warning from the same line is shown once
             f"{self.label} keeps items of type {type(item).__module__}.{type(item).__qualname__} in memory alone: they "
             f"can't be serialised ({_ADDRESS.sub('', reason)}), and are lost in a crash",
             NotDurableWarning,
-            stacklevel=stacklevel(),
         )
         return self._keep(item)
 
@@ -168,11 +165,11 @@ class Stock:
         self, maxsize: Callable[[], int], items: Sequence[object], puts: list[Put], deadline: float | None
     ) -> None:
         while True:
-            limit = maxsize() if maxsize() > 0 else None
+            limit = max(0, maxsize()) or None
             try:
                 return self.stow_all(items, [put._replace(limit=limit) for put in puts])
             except LimitReached:
-                if not self._wait_for_room(maxsize, len(puts), left_of(deadline)):
+                if maxsize() == limit and not self._wait_for_room(maxsize, len(puts), left_of(deadline)):
                     raise Full from None
 
     def _wait_for_room(self, maxsize: Callable[[], int], room: int, timeout: float | None) -> bool:

@@ -16,12 +16,11 @@ from __future__ import annotations
 import os
 import queue as stdlib
 import threading
-import warnings
 import weakref
 from queue import Empty, Full
 from typing import Any, TypeVar
 
-from ..callers import stacklevel
+from .. import telling
 from ..durability import Durability, Survives
 from ..errors import NotDurableWarning, ShutDown, Stopped
 from ..home.listing import Home, homes
@@ -155,11 +154,10 @@ class Queue(Beyond[T]):
         seam.volatile = seam.hooked = True
         if line.owned:
             line.store.close()
-        warnings.warn(
+        telling.warn(
             f"{type(self).__qualname__} keeps its items in a container of its own, so they are in memory alone and not "
             f"in {where}. Let _put and _get call super(), or use self.queue as it is",
             NotDurableWarning,
-            stacklevel=stacklevel(),
         )
 
     # What the standard library's queue has
@@ -228,13 +226,12 @@ class Queue(Beyond[T]):
     def _done_for_another(self) -> None:
         line = self._line
         if line.done_for_another() == _MANY_UNCOVERED:
-            warnings.warn(
+            telling.warn(
                 f"task_done() was called {_MANY_UNCOVERED} times on {line.label} by threads that hold no item of it: "
                 "those that others hold stay outstanding and would come again after a crash. Call task_done(item), "
                 "or call it in the thread that got the item",
                 RuntimeWarning,
-                stacklevel=stacklevel(),
-            )
+                )
 
     def join(self) -> None:
         """Wait until nothing is unfinished: no item ready or handed out, dead letters aside."""
@@ -254,7 +251,7 @@ class Queue(Beyond[T]):
 
     def full(self) -> bool:
         """Whether a put would wait."""
-        return 0 < self.maxsize <= self.qsize()
+        return 0 < self._line.bound(self.maxsize) <= self.qsize()
 
     def shutdown(self, immediate: bool = False) -> None:
         """No more puts; gets serve what is there, and then raise ShutDown. When this returned, no put succeeds.

@@ -73,13 +73,8 @@ class Gate:
 
     def _sleep(self, sleeper: threading.Lock, seconds: float | None) -> None:
         """Until `sleeper` is released or `seconds` are over; the lock is free meanwhile."""
-        held = None
-        try:
-            held = self._lock._release_save()
-            sleeper.acquire(timeout=-1 if seconds is None else min(max(seconds, 0.0), threading.TIMEOUT_MAX))
-        finally:
-            if not self._lock._is_owned():  # else an interrupt came before the release
-                self._lock._acquire_restore(held or (1, threading.get_ident()))
+        timeout = -1 if seconds is None else min(max(seconds, 0.0), threading.TIMEOUT_MAX)
+        unlocked(self._lock, lambda: sleeper.acquire(timeout=timeout))
 
     def wake_one(self) -> None:
         with contextlib.suppress(IndexError):  # nobody waits
@@ -89,6 +84,17 @@ class Gate:
     def wake_all(self) -> None:
         while self._sleepers:
             self.wake_one()
+
+
+def unlocked(lock: Any, call: Callable[[], object]) -> None:
+    """Make the call with the lock free, however often this thread holds it; an interrupt leaves the lock as it was."""
+    held = None
+    try:
+        held = lock._release_save()
+        call()
+    finally:
+        if not lock._is_owned():  # else an interrupt came before the release
+            lock._acquire_restore(held or (1, threading.get_ident()))
 
 
 def _shorter(a: float | None, b: float | None) -> float | None:

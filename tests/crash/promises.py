@@ -80,7 +80,7 @@ def die(store: SegmentStore) -> None:
         if segment.fd >= 0:
             core.disk.close(segment.fd)
     core.log.trouble = StoreClosed("killed")
-    core.disk.close(core._lock_fd)
+    core._hold.close()
     cores.forget(core)
 
 

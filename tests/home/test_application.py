@@ -29,6 +29,10 @@ def nameless(*argv: str, **more: Any) -> Application:
     return identify(Process(argv, "/srv", {}, **more))
 
 
+def django(*arguments: str) -> Application:
+    return identify(Process(["manage.py", *arguments], "/srv", {"__file__": "manage.py", "__spec__": None}))
+
+
 # Scripts and modules
 
 
@@ -121,7 +125,7 @@ def test_a_launcher_is_told_apart_by_its_directory(path: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["gunicorn.__main__", "celery", "flask.__main__", "unittest.__main__", "runpy", "cProfile"]
+    "name", ["gunicorn.__main__", "celery", "flask.__main__", "trace.__main__", "runpy", "cProfile"]
 )
 def test_a_launching_module_too(name: str) -> None:
     here, there = dash_m(name, cwd="/srv/a"), dash_m(name, cwd="/srv/b")
@@ -175,6 +179,9 @@ def test_a_program_with_python_in_it_is_a_launcher(argv: str) -> None:
         (script("/ide/_jb_pytest_runner.py"), "pytest"),
         (dash_m("__main__", "/C/Scripts/pytest.exe/__main__.py"), "pytest"),
         (dash_m("pytest.__main__"), "pytest"),
+        (dash_m("unittest.__main__"), "a run of tests"),
+        (script("/venv/bin/nose2"), "a run of tests"),
+        (django("test", "shop.tests"), "a run of tests"),
     ],
 )
 def test_sessions_are_temporary(found: Application, reason: str) -> None:
@@ -187,6 +194,8 @@ def test_sessions_are_temporary(found: Application, reason: str) -> None:
     [
         script("/opt/worker.py", ipython=True),  # that calls IPython.embed()
         script("/opt/code.py"),
+        django("runserver", "test"),
+        script("/opt/test.py"),
         script("/opt/asyncio.py"),
         dash_m("my_pytest_plugin"),
         script("/dev/shm/worker.py"),

@@ -9,11 +9,12 @@ import stat
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import Full
 from typing import Any
 
 import pytest
 
-from pqadapters.errors import LimitReached, NoHome, StoreClosed
+from pqadapters.errors import NoHome, StoreClosed
 from pqadapters.home import private as module
 from pqadapters.home.adoption import QUEUE
 from pqadapters.home.private import PrivateStore
@@ -155,19 +156,20 @@ def test_a_home_that_is_a_file(home: Path) -> None:
 # Limits
 
 
-def test_what_waits_doesnt_count_against_a_limit_before_the_first_look(place: Path) -> None:
-    """A program that fills its queue before it starts its workers, and is killed and started again, doesn't hang."""
-    leave(place, *(put(f"old {n}", n) for n in range(5)))
+def test_what_earlier_runs_left_is_told_apart_until_all_is_done(place: Path) -> None:
+    """A put's limit isn't about that: its program acts as if it had begun with an empty queue."""
+    two_slots(place)
     store = private()
-    for n in range(5):
-        store.commit(put(f"new {n}", limit=5))
-    with pytest.raises(LimitReached):
-        store.commit(put("one too many", limit=5))
-    assert store.wait(QUEUE, lambda depth: depth.ready == 5, 0.0)
-    assert ready(store) == [f"{age} {n}" for age in ("old", "new") for n in range(5)]
-    with pytest.raises(LimitReached):
-        store.commit(put("now it counts", limit=10))
-    assert not store.wait(QUEUE, lambda depth: depth.ready == 5, 0.0)
+    assert store.left == 0
+    store.commit(put("new"))
+    taken = store.left
+    assert 0 < taken < len(ready(store)) - 1 == store.left
+    claims = store.claim(QUEUE, limit=99)
+    assert store.left == len(claims) - 1
+    store.commit(*map(Ack, claims))
+    assert store.left == 0
+    store.commit(put("newer"))
+    assert store.left == 0
     store.close()
 
 
@@ -185,25 +187,56 @@ def test_a_queue_that_is_filled_before_its_workers_start_and_is_killed(home: Pat
     assert q.empty()
 
 
-def test_whoever_waits_for_room_hears_of_the_first_look(place: Path) -> None:
-    """A put that waits sees the queue as it is then: fuller."""
-    leave(place, *(put(n) for n in range(3)))
-    store = private()
-    store.commit(put("new", limit=1))
-    depths: list[int] = []
-    looked = threading.Event()
+def bounded() -> Queue[int]:
+    """All queues are made here: in one place."""
+    return Queue(maxsize=3)
 
-    def until(depth: Any) -> bool:
-        depths.append(depth.ready)
-        looked.set()
-        return bool(depth.ready == 4)
 
-    waiter = Background(lambda: store.wait(QUEUE, until, PATIENCE))
-    assert looked.wait(PATIENCE)
-    assert ready(store) == ["0", "1", "2", "new"]
-    assert waiter.result()
-    assert (depths[0], depths[-1]) == (1, 4)
-    store.close()
+def test_a_look_before_the_workers_start_is_in_no_puts_way(home: Path) -> None:
+    """The standard library's queue takes three items here, and so does this one, whatever an earlier run left."""
+
+    def fill(first: int) -> Queue[int]:
+        q = bounded()
+        for n in range(first, first + 3):
+            q.put_nowait(n)
+            assert q.qsize() > n - first
+        assert q.full()
+        with pytest.raises(Full):
+            q.put_nowait(99)
+        return q
+
+    kill_a_process_that(lambda: fill(0))
+    kill_a_process_that(lambda: fill(10))
+    q = fill(20)
+    assert [q.get() for _ in range(9)] == [0, 1, 2, 10, 11, 12, 20, 21, 22]
+    for n in range(3):  # what was taken may be given back, by whomever
+        Background(lambda n=n: q.put_nowait(n)).result()  # type: ignore[misc]
+    for _ in range(12 - 3):
+        q.task_done()
+    assert [q.get(), q.get(), q.get()] == [0, 1, 2]
+    for _ in range(3):
+        q.task_done()
+    for n in range(3):  # all was done: the limit is as it says
+        q.put_nowait(n)
+    with pytest.raises(Full):
+        q.put_nowait(99)
+    q.close()
+
+
+def test_a_bounded_put_that_waits_goes_on_when_there_is_room(home: Path) -> None:
+    def fill() -> Queue[int]:
+        q = bounded()
+        for n in range(3):
+            q.put(n, timeout=PATIENCE)
+        return q
+
+    kill_a_process_that(fill)
+    q = fill()
+    waiter = Background(lambda: q.put(3, timeout=PATIENCE))
+    assert q.get() == 0
+    waiter.result()
+    assert q.qsize() == 6
+    q.close()
 
 
 # Others, meanwhile

@@ -11,7 +11,13 @@ from typing import Any
 import pytest
 
 from pqadapters.home import places
-from pqadapters.home.places import Spot, directory_name, mark_transient, occupied, occupy
+from pqadapters.home.places import Spot, directory_name, mark_transient, occupy
+
+
+def occupied() -> set[tuple[str, int]]:
+    """Place and index of every queue that is alive."""
+    return {(name, index) for name, spots in places._alive.copy().items() for index in spots.copy()}
+
 
 
 @pytest.fixture

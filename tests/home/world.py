@@ -186,6 +186,7 @@ def begin_anew(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     monkeypatch.setattr(waiting, "_looked", set())
     monkeypatch.setattr(places, "_alive", {})
     monkeypatch.setattr(places, "_transient", set())
+    monkeypatch.setattr(places, "_made", set())
     idling._idle.clear()
 
 

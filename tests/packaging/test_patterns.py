@@ -35,7 +35,9 @@ PRINTED = {
     "A rolling deploy": ["Order(number=1)"],
     "No home, or one that can't be written": [],
     "Items that can't be serialised": ["('job', 7)", "True"],
-    "A notebook, a REPL, -c, pytest": ["1"],
+    "A notebook, a REPL, -c, tests": ["1"],
+    "Questions and answers": ["2 4"],
+    "Many queues at a time": ["780"],
 }
 
 

@@ -88,3 +88,25 @@ def test_daemon_threads_at_the_end_of_the_program(more: list[str], tmp_path: Pat
     assert app.run(*more).items("begin") == [2, 3, 10]
     assert app.run(*more).items("begin") == []
     assert app.left() == NOTHING
+
+
+def test_handlers_at_the_end_use_their_queues(tmp_path: Path) -> None:
+    """They were registered before the queue was first used, and after we were imported."""
+    app = undisturbed(tmp_path, "flushed", 0, 3)
+    assert app.run(10, 3).items("sent") == [10, 11, 12, -1]
+    assert app.run(20, 3, "early").items("sent") == [20, 21, 22, -1]
+    assert (app.left(), app.slots()) == (NOTHING, [])
+
+
+def test_handlers_at_the_end_find_what_an_earlier_run_left(tmp_path: Path) -> None:
+    app = App(tmp_path, "flushed")
+    app.killed(0, 3, at=["all put"])
+    assert app.run(10, 1).items("sent") == [0, 1, 2, 10, -1]
+    assert (app.left(), app.slots()) == (NOTHING, [])
+
+
+def test_what_was_fetched_from_a_queue_that_is_gone_is_done_whoever_let_go_of_it(tmp_path: Path) -> None:
+    app = undisturbed(tmp_path, "fetched", 0)
+    for number in (1, 2):
+        assert app.run(number).lines == [f"answer {number}"]
+    assert (app.left(), app.slots()) == (NOTHING, [])

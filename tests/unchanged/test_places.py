@@ -42,6 +42,33 @@ def test_run_with_m_from_two_directories(tmp_path: Path) -> None:
     assert app.slots() == []
 
 
+def test_two_live_programs_of_one_name_are_told_so(tmp_path: Path) -> None:
+    """Started with -m they have one home; both work, and nothing is lost."""
+    app = App(tmp_path, "daemon")
+    for version in ("one", "other"):
+        app.install("daemon", version)
+    command = ["-m", "daemon"]
+    with app.start(0, 1, hold=["begin 0"], command=command, cwd=app.code / "one") as first:
+        first.until("begin 0")
+        told = ".*shares its home .* with another live program of the same name.*Set a PQADAPTERS_HOME of its own.*"
+        assert app.run(10, 1, command=command, cwd=app.code / "other", errors=told).items("begin") == [10]
+        first.release("begin 0")
+        assert first.end().items("begin") == [0]
+    assert app.slots() == []
+
+
+def test_a_place_that_moved_is_named_when_the_run_ends(tmp_path: Path) -> None:
+    app = App(tmp_path, "daemon")
+    app.killed(0, 3, **KILLED)
+    script = app.script.read_text()
+    assert script.count(" = Queue()") == 1
+    app.script.write_text(script.replace(" = Queue()", " = (lambda: Queue())()"))
+    told = r"3 items .* wait for the queue made in __main__ [(].*Queue[(]path=that directory[)]\n"
+    assert app.run(10, 1, errors=told).items("begin") == [10]
+    assert app.left() == Left([0, 1, 2], [])
+    assert app.run(20, 1).items("begin") == [20]
+
+
 def test_two_programs_do_not_meet(tmp_path: Path) -> None:
     app = App(tmp_path, "daemon")
     other = app.install("daemon", "other")

@@ -6,18 +6,20 @@ in the same thread. `inside` tells: such a call is put off (`deferred`) until th
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import logging
 import os
 import threading
 import weakref
 from collections.abc import Callable, Iterator
+from functools import partial
 
+from ... import telling
 from ...clock import Clock
-from ...ending import others_run
+from ...ending import at_end
 from ...errors import DiskError, StoreClosed, StoreError, StoreForked, StorePoisoned
 from ...store import Damage
+from .._gate import unlocked
 from . import directory as directories
 from . import format, space
 from .disk import Disk
@@ -27,7 +29,7 @@ from .reader import Reader, Unreadable
 from .recover import recover
 from .syncer import Syncer
 
-logger = logging.getLogger("pqadapters.stores.segment")
+logger = telling.logger("pqadapters.stores.segment")
 
 RECENT_RECORDS, RECENT_BYTES = 1024, 1024  #: how many payloads are kept in memory, of what size at most
 _CHECKPOINT_BYTES = 8 << 20
@@ -51,12 +53,12 @@ class Core:
         self.handles = 0
         self.max_lag = 1.0
         self.syncer: Syncer | None = None
-        self._lock_fd = directories.lock(directory, disk)
+        self._hold = directories.lock(directory, disk)
         try:
             self.catalog = Catalog(self.lock)
             self.log, self.damage = recover(directory, disk, segment_bytes, clock, self.catalog)
         except BaseException:
-            disk.close(self._lock_fd)
+            self._hold.close()
             raise
         self.reader = Reader(self.log)
         self.recent: dict[int, tuple[bytes, float]] = {}  # payloads of the last puts, for those who get at once
@@ -70,7 +72,7 @@ class Core:
             self._save_locked()
         except BaseException as error:
             self.log.close_files()
-            self.disk.close(self._lock_fd)
+            self._hold.close()
             cause = error.__cause__ if isinstance(error, StorePoisoned) else None
             if isinstance(cause, OSError):  # nothing is open that could be poisoned
                 raise directories.refused(self.directory, cause, "put right") from cause
@@ -108,10 +110,18 @@ class Core:
                 call = self.deferred.pop(0)
                 try:
                     call()
-                except Exception:
-                    logger.exception("%s: a call that interrupted another one of its thread failed", self.directory)
+                except Exception as error:
+                    self.say_locked("%s: a call that interrupted another one of its thread failed", error=error)
         finally:
             self._catching_up = False
+
+    def say_locked(self, text: str, *facts: object, error: Exception | None = None) -> None:
+        """Log it (`text` begins with the directory) at the end of the call, with the lock free: see telling.py."""
+        level = logging.WARNING if error is None else logging.ERROR
+        self.tell_locked(partial(logger.log, level, text, self.directory, *facts, exc_info=error))
+
+    def tell_locked(self, call: Callable[[], object]) -> None:
+        self.deferred.append(partial(unlocked, self.lock, call))
 
     # Reading
 
@@ -153,7 +163,7 @@ class Core:
         if damage.length:  # else the checkpoint was wrong, and the next opening finds the records without it
             with contextlib.suppress(DiskError):  # it costs redeliveries at most
                 self._save_locked()
-        self.deferred.append(lambda: _report(damage, len(ids)))
+        self.tell_locked(partial(_report, damage, len(ids)))
 
     def _drop_damaged_locked(self, id: int) -> None:
         self.log.displace(id)
@@ -229,7 +239,7 @@ class Core:
                 self._save_locked()
         except OSError as error:
             if log.next >= self._tidy_from:
-                logger.warning("%s: space can't be given back yet: %s", self.directory, error)
+                self.say_locked("%s: space can't be given back yet: %s", error)
             self._tidy_from = log.next + _TIDY_AGAIN
 
     def _rewrite_locked(self) -> None:
@@ -274,7 +284,7 @@ class Core:
             return
         if self.process != os.getpid():  # a forked child drops its parent's handles, maybe before it has abandoned them
             return
-        with self.lock:
+        with telling.silence(), self.lock:
             if self.inside:
                 self.deferred.append(lambda: self.release(owner))
                 return
@@ -286,14 +296,12 @@ class Core:
                 self._close_locked()
 
     def end(self) -> None:
-        """The interpreter exits. While other threads run (daemons) it stays open: they may use it to the very end, and
-        must not be told that it is closed just because the program ends. The kernel drops the lock with the process."""
-        with contextlib.suppress(StoreError), self.lock:
+        """The interpreter exits. All is put in order, and stays open: daemon threads and handlers of the program's own
+        may use it to the very end. The kernel drops the lock with the process."""
+        with telling.silence(), contextlib.suppress(StoreError), self.lock:
             if self.log.trouble is None and not self.inside:
-                if others_run():
-                    self.checkpoint_locked()
-                else:
-                    self._close_locked()
+                self.checkpoint_locked()
+                self.log.trim()
 
     def return_locked(self, queue: Queue, id: int) -> None:
         """A claim has ended without a word."""
@@ -325,7 +333,7 @@ class Core:
     def _end_locked(self, how: str) -> None:
         self.log.trouble = StoreClosed(f"the store in {self.directory} {how}")
         self.wake_everybody_locked()
-        self.disk.close(self._lock_fd)
+        self._hold.close()
         forget(self)  # last: whoever opens the directory meanwhile waits for this core's lock
 
     def discard(self, *, remove: bool = False) -> None:
@@ -375,7 +383,7 @@ _opening = threading.RLock()
 
 def share(directory: str, disk: Disk, segment_bytes: int, trust: bool, clock: Clock) -> Core:
     """The core of the directory, opened if this process has none; with one more handle on it."""
-    with _opening:
+    with telling.silence(), _opening:
         directories.prepare(directory, disk, trust)
         core = None if disk.pretends else _cores.get(_key(directory))
         if core is None or not core.join():
@@ -404,7 +412,7 @@ def _end_all() -> None:
         core.end()
 
 
-atexit.register(_end_all)
+at_end(_end_all, last=True)
 
 
 def _abandon_all() -> None:

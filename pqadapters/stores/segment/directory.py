@@ -16,9 +16,9 @@ import functools
 import os
 import re
 import stat
-import warnings
+import weakref
 
-from ...callers import stacklevel
+from ... import telling
 from ...errors import DiskError, StoreLocked, StoreRefused, UnsafeFilesystemWarning
 from .disk import Disk, no_fork
 
@@ -81,11 +81,18 @@ def _make(path: str, disk: Disk) -> None:
 
 def refused(path: str, error: OSError, what: str) -> DiskError:
     """The error for a directory that the system doesn't let us use."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
-    advice = "free some space there" if full else "give a directory that this user may create and write"
+    advice = _ADVICE.get(error.errno or 0, "give a directory that this user may create and write")
     return DiskError(
         error.errno, f"can't {what} the directory of the store: {os.strerror(error.errno or 0)}; {advice}", path
     )
+
+
+_ADVICE = {
+    errno.ENOSPC: "free some space there",
+    errno.EDQUOT: "free some space there",
+    errno.EMFILE: "a store that is open takes two files: raise this process's limit (ulimit -n), or close some",
+    errno.ENFILE: "the whole system's limit of open files is reached",
+}
 
 
 def _check_content(path: str) -> None:
@@ -119,43 +126,66 @@ def _make_private(path: str, info: os.stat_result) -> None:
             raise refused(path, error, "make private") from error
 
 
-def lock(path: str, disk: Disk) -> int:
-    """The descriptor that holds the directory's lock. Raises StoreLocked with the holder's pid, or DiskError."""
+class Hold:
+    """The lock on a file, for as long as this object lives: whatever interrupts its holder lets go of it."""
+
+    def __init__(self, file: str, disk: Disk) -> None:
+        self.fd = disk.open(file, create=True)
+        self._dropped = weakref.finalize(self, _let_go, disk, self.fd, os.getpid())
+        self._dropped.atexit = False
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        end = self._dropped.detach()  # to call it would do nothing at the interpreter's end
+        if end is not None:
+            end[1](*end[2])
+
+    def is_of(self, file: str) -> bool:
+        """Whether that is the file that is locked, and not another one that has taken its place."""
+        try:
+            return os.path.samestat(os.fstat(self.fd), os.stat(file))
+        except FileNotFoundError:
+            return False
+
+
+def _let_go(disk: Disk, fd: int, process: int) -> None:
+    if process == os.getpid():  # a forked child has closed it already
+        disk.close(fd)
+
+
+def lock(path: str, disk: Disk) -> Hold:
+    """The directory's lock. Raises StoreLocked with the holder's pid, or DiskError."""
     file = os.path.join(path, LOCK)
     try:
-        fd = try_lock(file, disk)
+        hold = try_lock(file, disk)
     except OSError as error:
         raise refused(path, error, "lock") from error
-    if fd is None:
+    if hold is None:
         pid = holder(file)
         raise StoreLocked(
             f"{path} is held by {f'process {pid}' if pid else 'another process'}: one process at a time may use a "
             "store in a directory. End that process, or give each its own directory",
             pid,
         )
-    return fd
+    return hold
 
 
-def try_lock(file: str, disk: Disk, *, name: bool = True) -> int | None:
-    """The descriptor that holds the lock; None where another process has it. OSError.
+def try_lock(file: str, disk: Disk, *, name: bool = True) -> Hold | None:
+    """The lock; None where somebody has it. OSError.
 
     `name`: our pid is written to the file, for people.
     """
     with no_fork():
-        fd = disk.open(file, create=True)
-        try:
-            taken = disk.lock(fd)
-        except OSError:
-            disk.close(fd)
-            raise
+        hold = Hold(file, disk)
+        taken = disk.lock(hold.fd)
     if not taken:
-        disk.close(fd)
+        hold.close()
         return None
     if name:
         with contextlib.suppress(OSError):  # a full disk must not keep a store shut
-            disk.truncate(fd, 0)
-            disk.write(fd, b"%d\n" % os.getpid(), 0)
-    return fd
+            disk.truncate(hold.fd, 0)
+            disk.write(hold.fd, b"%d\n" % os.getpid(), 0)
+    return hold
 
 
 def holder(file: str) -> int | None:
@@ -193,11 +223,10 @@ def warn_unsafe_filesystem(path: str) -> None:
     """Say so where locks and fsync are not to be relied on."""
     kind = _filesystem(path)
     if kind in _UNSAFE_FILESYSTEMS:
-        warnings.warn(
+        telling.warn(
             f"{path} lies on {kind}, a network filesystem: its locks and syncs are not to be relied on, and what is "
             "promised for a store does not hold there. Put the store on a local disk",
             UnsafeFilesystemWarning,
-            stacklevel=stacklevel(),
         )
 
 

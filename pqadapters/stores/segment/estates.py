@@ -16,19 +16,19 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import re
 import shutil
 from typing import NamedTuple
 
+from ... import telling
 from ...errors import StoreError
 from ...store import Delete, Op, Set
 from . import directory as directories
 from .disk import Disk, ReadingDisk
 from .store import SegmentStore
 
-logger = logging.getLogger("pqadapters.home")
+logger = telling.logger("pqadapters.home")
 
 _ADOPTED = re.compile(directories.ADOPTED)
 _MOVED = "pqadapters.moved"  #: table: adopted slot -> JSON: {queue: id up to which it has been moved over}, or _ENDED

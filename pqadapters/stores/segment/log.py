@@ -17,10 +17,11 @@ import errno
 import os
 import threading
 from collections.abc import Iterable
-from typing import Any
+from functools import partial
 
 from ...clock import Clock
 from ...errors import DiskError, StoreError, StorePoisoned
+from .._gate import unlocked
 from . import format
 from .disk import Disk
 from .places import Places, Segment
@@ -312,7 +313,7 @@ class Log(Places):
             target, end, tail, outer = self.next - 1, self.tail.end, self.tail, self._syncing_by
             self._syncing_by, before = me, self.synced
             try:
-                self._sync_unlocked(tail.fd, lock)
+                unlocked(lock, partial(self.disk.sync, tail.fd))
             except OSError as error:
                 self.synced = before  # the system tells of a failure once: a sync by others meanwhile means nothing
                 raise self.poison(error, "a sync to disk failed") from error
@@ -322,16 +323,6 @@ class Log(Places):
             self.synced = max(self.synced, target)
             self._mark_synced(tail, end)
             self._close_retired()
-
-    def _sync_unlocked(self, fd: int, lock: Any) -> None:
-        """Sync with the lock free, however often this thread holds it: as a Condition does, but for interrupts."""
-        held = None
-        try:
-            held = lock._release_save()
-            self.disk.sync(fd)
-        finally:
-            if not lock._is_owned():  # else an interrupt came before the release
-                lock._acquire_restore(held or (1, threading.get_ident()))
 
     def _mark_synced(self, tail: Segment, end: int) -> int:
         """Say behind the last frame how far the log is known to be whole; the next frame is written over it.
@@ -392,13 +383,19 @@ class Log(Places):
             raise self.poison(error, "a sync to disk failed") from error
         self.synced = self.next - 1
 
-    def close(self) -> None:
-        """Give back the tail's room beyond its end, the reserve aside, and close all files."""
+    def trim(self) -> None:
+        """Give back the tail's room beyond its end, the reserve aside. The next put makes room again."""
         tail = self.tail
         if self.trouble is None:
             with contextlib.suppress(OSError):
                 mark = self._mark_synced(tail, tail.end) if self.synced >= self.next - 1 else 0
                 reserve = self._reserve(0) if self.live else 0
-                self.disk.truncate(tail.fd, min(self._allocated, tail.end + max(mark, reserve)))
+                self._allocated = min(self._allocated, tail.end + max(mark, reserve))
+                self.put_room = self.ack_room = tail.end
+                self.disk.truncate(tail.fd, self._allocated)
                 self.disk.sync(tail.fd)
+
+    def close(self) -> None:
+        """Give back the tail's room beyond its end, the reserve aside, and close all files."""
+        self.trim()
         self.close_files()

@@ -10,10 +10,10 @@ missing in it.
 
 from __future__ import annotations
 
-import logging
 import os
 from typing import NamedTuple
 
+from ... import telling
 from ...clock import Clock
 from ...errors import DiskError, StorePoisoned, StoreRefused
 from ...store import Damage
@@ -27,7 +27,7 @@ from .queues import Catalog
 from .replay import Replay
 from .scan import Region, Scan, first_number, never_written, scan
 
-logger = logging.getLogger("pqadapters.stores.segment")
+logger = telling.logger("pqadapters.stores.segment")
 
 
 class _Fix(NamedTuple):

@@ -16,24 +16,27 @@ from __future__ import annotations
 
 import contextlib
 import json
-import logging
 import os
 import re
+import threading
 import time
-from collections.abc import Iterator, Mapping
+import weakref
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
+from ... import telling
 from ...errors import StoreError, StoreLocked
 from ...store import LOCK_TIMEOUT, Op, Set
 from . import directory as directories
 from . import estates
+from .directory import Hold
 from .disk import Disk, ScratchDisk
 from .estates import Estate, Reading, Spans
 from .store import SegmentStore
 
-logger = logging.getLogger("pqadapters.home")
+logger = telling.logger("pqadapters.home")
 
 NOTE = "note"
 _SLOT = re.compile(r"0|[1-9][0-9]{0,9}")
@@ -81,10 +84,10 @@ class Slots:
 
     def _try(self, number: int) -> Slot | None:
         directory = self._path(number)
-        fd = self._lock_slot(directory)
-        if fd is None:
+        hold = self._lock_slot(directory)
+        if hold is None:
             return None
-        self._disk.close(fd)  # under the lock of the whole directory nobody else takes it before the next line
+        hold.close()  # under the lock of the whole directory nobody else takes it before the next line
         try:
             return self._open(directory)
         except StoreError as error:
@@ -98,13 +101,34 @@ class Slots:
     def leave(self, slot: Slot, *, empty: bool) -> None:
         """Close a slot; if it is `empty`, take it away. Bytes that were put aside as damaged stay."""
         try:
-            if not empty or any(name.startswith(("damaged-", "adopted-")) for name in os.listdir(slot.directory)):
+            if not empty or _holds_more(slot.directory):
                 return slot.store.close()
             with self._locked():
                 slot.store.discard(remove=True)
         except (StoreError, OSError) as error:
             slot.store.close()
             logger.warning("%s can't be removed: %s", slot.directory, error)
+
+    def take_away(self, directory: str, is_empty: Callable[[SegmentStore], bool]) -> None:
+        """Remove a slot that nobody holds, if it is empty and can be read. Raises StoreError."""
+        with self._locked():
+            hold = self._lock_slot(directory) if os.path.isdir(directory) else None
+            if hold is None:
+                return
+            with contextlib.closing(Reading(directory)) as reading:
+                empty = reading.store is not None and not reading.store.damage and is_empty(reading.store)
+            if empty and not _holds_more(directory):
+                with contextlib.suppress(OSError):
+                    directories.remove(directory, self._disk)
+            hold.close()
+
+    def remove(self) -> None:
+        """Take the directory itself away, with the note, if there is no slot in it any more."""
+        if self._numbers() or not os.path.isdir(self.directory):
+            return
+        with self._locked(), contextlib.suppress(OSError):
+            if set(os.listdir(self.directory)) <= {NOTE, NOTE + ".tmp", directories.LOCK}:
+                directories.remove(self.directory, self._disk)
 
     def holders(self, slot: Slot) -> list[int]:
         """The other processes that hold a slot here."""
@@ -131,8 +155,8 @@ class Slots:
 
     def _rename(self, number: int, target: str) -> bool:
         directory = self._path(number)
-        fd = self._lock_slot(directory)
-        if fd is None:
+        hold = self._lock_slot(directory)
+        if hold is None:
             return False
         try:
             # a name that never was: what is noted of another adopted slot must not be taken for this one's
@@ -142,10 +166,10 @@ class Slots:
             logger.warning("%s can't be adopted yet: %s", directory, error)
             return False
         finally:
-            self._disk.close(fd)
+            hold.close()
 
-    def _lock_slot(self, directory: str) -> int | None:
-        """The descriptor of the slot's lock; None where somebody holds it, or it isn't ours to take."""
+    def _lock_slot(self, directory: str) -> Hold | None:
+        """The slot's lock; None where somebody holds it, or it isn't ours to take."""
         try:
             if not self._trust and os.stat(directory).st_uid != _me():
                 raise PermissionError("it belongs to another user")
@@ -233,8 +257,8 @@ class Slots:
         with self._locked():
             if not os.path.isdir(directory):
                 return
-            fd = self._lock_slot(directory)
-            if fd is None:
+            hold = self._lock_slot(directory)
+            if hold is None:
                 yield Found(directory, directories.holder(os.path.join(directory, directories.LOCK)) or 0, None)
                 return
             try:
@@ -242,7 +266,7 @@ class Slots:
                 with contextlib.closing(Reading(directory)) if read else contextlib.nullcontext() as reading:
                     yield Found(directory, None, reading.store if reading is not None else None)
             finally:
-                self._disk.close(fd)
+                hold.close()
         yield from (found for each in nested for found in self._look(os.path.join(directory, each), read))
 
     # The directory
@@ -270,23 +294,67 @@ class Slots:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """The lock of the whole directory. Raises StoreLocked after five seconds, DiskError."""
+        """The lock of the whole directory. Raises StoreLocked after five seconds, DiskError.
+
+        In the middle of it a finalizer of the same thread may come here again.
+        """
+        door = _doors.setdefault(self.directory, _Door())
+        with door.lock:
+            if door.hold() is not None:
+                yield
+                return
+            try:
+                hold = self._wait_for_lock()
+            except OSError as error:
+                if isinstance(error, StoreError):
+                    raise
+                raise directories.refused(self.directory, error, "lock") from error
+            door.hold = weakref.ref(hold)
+            try:
+                yield
+            finally:
+                door.hold = _nobody
+                hold.close()
+
+    def _wait_for_lock(self) -> Hold:
         deadline = time.monotonic() + LOCK_TIMEOUT
         file = os.path.join(self.directory, directories.LOCK)
-        try:
-            while (fd := directories.try_lock(file, self._disk)) is None:
-                if time.monotonic() > deadline:
-                    pid = directories.holder(file)
-                    raise StoreLocked(f"{self.directory} is in use by process {pid}; see whether it hangs", pid)
-                time.sleep(_PAUSE)  # a file's lock can't be waited for with a limit
-        except OSError as error:
-            if isinstance(error, StoreError):
-                raise
-            raise directories.refused(self.directory, error, "lock") from error
-        try:
-            yield
-        finally:
-            self._disk.close(fd)
+        while True:
+            try:
+                hold = directories.try_lock(file, self._disk)
+            except FileNotFoundError:  # the directory was empty, and somebody has taken it away
+                self.prepare()
+                hold = None
+            else:
+                if hold is not None and (self._disk.pretends or hold.is_of(file)):
+                    return hold
+            if time.monotonic() > deadline:
+                pid = directories.holder(file)
+                raise StoreLocked(f"{self.directory} is in use by process {pid}; see whether it hangs", pid)
+            time.sleep(_PAUSE)  # a file's lock can't be waited for with a limit
+
+
+class _Door:
+    """A directory of slots, as the threads of this process share it."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self.hold: Callable[[], Hold | None] = _nobody  #: whose lock it is, while it lives
+
+
+def _nobody() -> None:
+    return None
+
+
+_doors: dict[str, _Door] = {}
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_doors.clear)
+
+
+def _holds_more(directory: str) -> bool:
+    """Whether there is more in a slot than its own store: adopted slots, bytes that were put aside as damaged."""
+    return any(name.startswith(("damaged-", "adopted-")) for name in os.listdir(directory))
 
 
 def _bytes(directory: str) -> int:

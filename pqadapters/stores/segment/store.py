@@ -308,7 +308,8 @@ class SegmentStore:
         self._closed = True
         with self._core.lock:
             self._core.wake_everybody_locked()
-        self._release()
+        if self._release.detach():  # to call it would do nothing at the interpreter's end
+            self._core.release(self._owner)
 
     def discard(self, *, remove: bool = False) -> None:
         """Close it for all handles of this process, without a checkpoint; with `remove`, its files go, all of them."""

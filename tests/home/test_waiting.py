@@ -1,0 +1,145 @@
+"""Places where items wait and no queue is made: named in the log, when it is certain, and once; what is empty goes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pqadapters.home import waiting
+from pqadapters.home.ground import MANY
+from pqadapters.home.private import PrivateStore
+from pqadapters.store import Ack
+
+from .world import begin_anew, kill_a_process_that, place_directory, private, put
+
+MOVED = "shop.moved"
+
+
+@pytest.fixture
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    begin_anew(monkeypatch, tmp_path / "home")
+    return tmp_path / "home"
+
+
+class Runs:
+    """Runs of a program; its log is caplog's, and its end comes when it is called."""
+
+    def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
+        self._home, self._patch, self._caplog = home, monkeypatch, caplog
+        self._ends: list[Callable[[], object]] = []
+        monkeypatch.setattr(waiting, "at_end", self._ends.append)
+        caplog.set_level(logging.INFO)
+
+    def begin(self) -> PrivateStore:
+        """Another run, with a queue in another place than where items wait."""
+        begin_anew(self._patch, self._home)
+        self._ends.clear()
+        self._caplog.clear()
+        store = private("shop.other")
+        store.commit(put("x"))
+        return store
+
+    def end(self) -> None:
+        for function in self._ends:
+            function()
+
+    def said(self, level: int) -> list[str]:
+        return [
+            record.getMessage()
+            for record in self._caplog.records
+            if record.levelno == level and "wait for" in record.getMessage()
+        ]
+
+
+@pytest.fixture
+def runs(home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> Runs:
+    return Runs(home, monkeypatch, caplog)
+
+
+def leave_two() -> None:
+    private(MOVED).commit(put(1), put(2))
+
+
+def test_at_the_end_of_a_run_that_makes_no_queue_there_and_never_again(home: Path, runs: Runs) -> None:
+    kill_a_process_that(leave_two)
+    runs.begin()
+    (hint,) = runs.said(logging.INFO)
+    assert "2 items" in hint
+    assert runs.said(logging.WARNING) == []
+    runs.end()
+    (warning,) = runs.said(logging.WARNING)
+    for word in ("2 items", MOVED, str(place_directory(home, MOVED)), "Queue(path="):
+        assert word in warning
+    runs.begin()
+    runs.end()
+    assert runs.said(logging.INFO) + runs.said(logging.WARNING) == []
+
+
+def test_when_a_second_run_begins_so(home: Path, runs: Runs) -> None:
+    """The first one didn't come to its end."""
+    kill_a_process_that(leave_two)
+    runs.begin()
+    runs.begin()
+    assert len(runs.said(logging.WARNING)) == 1
+    runs.end()
+    assert len(runs.said(logging.WARNING)) == 1
+
+
+def test_a_queue_that_is_made_later_is_no_reason(home: Path, runs: Runs) -> None:
+    """Run after run, also where none of them comes to its end."""
+    for number in range(4):
+        kill_a_process_that(leave_two)
+        runs.begin()
+        store = private(MOVED)
+        store.commit(put(3))
+        if number % 2:
+            runs.end()
+        assert runs.said(logging.WARNING) == []
+        store.close()
+
+
+def test_a_place_that_was_named_and_is_used_again_may_be_named_again(home: Path, runs: Runs) -> None:
+    kill_a_process_that(leave_two)
+    runs.begin()
+    runs.end()
+    assert len(runs.said(logging.WARNING)) == 1
+    runs.begin()
+    with private(MOVED) as store:
+        store.commit(put(3))
+    kill_a_process_that(leave_two)
+    runs.begin()
+    runs.end()
+    assert len(runs.said(logging.WARNING)) == 1
+
+
+def test_what_is_empty_goes_on_the_way(home: Path, runs: Runs) -> None:
+    kept: list[PrivateStore] = []
+
+    def leave_nothing() -> None:
+        for _ in range(MANY + 3):
+            store = private(MOVED)
+            store.commit(put(1))
+            (claim,) = store.claim("default")
+            store.commit(Ack(claim))
+            kept.append(store)
+
+    kept: list[PrivateStore] = []
+    kill_a_process_that(leave_nothing)
+    runs.begin()
+    runs.end()
+    assert runs.said(logging.INFO) + runs.said(logging.WARNING) == []
+    above = place_directory(home, MOVED).parent
+    assert [slot for slot in above.glob(f"{MOVED}-*/0")] == []
+    assert len(list(above.glob(f"{MOVED}-*"))) == MANY, "what was learnt of the first ones is kept"
+
+
+def test_looking_around_takes_only_so_long(home: Path, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What wasn't looked at today is looked at tomorrow."""
+    kill_a_process_that(leave_two)
+    monkeypatch.setattr(waiting, "_BUDGET", -1.0)
+    runs.begin()
+    runs.end()
+    assert runs.said(logging.INFO) + runs.said(logging.WARNING) == []
