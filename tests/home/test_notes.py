@@ -117,7 +117,7 @@ def test_homes_lists_what_is_stored_where(home: Path) -> None:
         "", "", "tests.home.test_notes.make", 0, directory, None, 4, 0, 0, "task_done", False
     )
     assert (left.application, left.program.partition(" ")[0]) == (Path(directory).parts[-3], "pytest")
-    assert left.bytes is not None and left.bytes > 0
+    assert left.bytes
     assert (found[PLACE].items, found[PLACE].pid is not None) == (None, True)
     assert homes() == homes(home)
     with Queue[int](path=directory) as q:

@@ -126,13 +126,12 @@ def test_what_is_empty_goes_on_the_way(home: Path, runs: Runs) -> None:
             store.commit(Ack(claim))
             kept.append(store)
 
-    kept: list[PrivateStore] = []
     kill_a_process_that(leave_nothing)
     runs.begin()
     runs.end()
     assert runs.said(logging.INFO) + runs.said(logging.WARNING) == []
     above = place_directory(home, MOVED).parent
-    assert [slot for slot in above.glob(f"{MOVED}-*/0")] == []
+    assert list(above.glob(f"{MOVED}-*/0")) == []
     assert len(list(above.glob(f"{MOVED}-*"))) == MANY, "what was learnt of the first ones is kept"
 
 
