@@ -30,12 +30,12 @@ class Runs:
     def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
         self._home, self._patch, self._caplog = home, monkeypatch, caplog
         self._ends: list[Callable[[], object]] = []
-        monkeypatch.setattr(waiting, "at_end", self._ends.append)
         caplog.set_level(logging.INFO)
 
     def begin(self) -> PrivateStore:
         """Another run, with a queue in another place than where items wait."""
         begin_anew(self._patch, self._home)
+        self._patch.setattr(waiting, "at_end", self._ends.append)
         self._ends.clear()
         self._caplog.clear()
         store = private("shop.other")

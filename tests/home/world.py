@@ -184,6 +184,7 @@ def begin_anew(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     monkeypatch.setattr(application, "_known", None)
     monkeypatch.setattr(ground, "_told", set())
     monkeypatch.setattr(waiting, "_looked", set())
+    monkeypatch.setattr(waiting, "at_end", lambda function: None)  # a process that has an end is another one
     monkeypatch.setattr(places, "_alive", {})
     monkeypatch.setattr(places, "_transient", set())
     monkeypatch.setattr(places, "_made", set())

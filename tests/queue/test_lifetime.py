@@ -173,13 +173,19 @@ def test_ctrl_c_while_get_waits_claims_nothing(tmp_path: Path) -> None:
     import os, signal, threading
     q = Queue(path=here)
     claim = q._line.claim
+    heard = threading.Event()
+    def interrupt():  # once more where the first one came right before the sleep: Python doesn't wake up for that
+        os.kill(os.getpid(), signal.SIGINT)
+        while not heard.wait(5):
+            os.kill(os.getpid(), signal.SIGINT)
     def waiting(*args, **options):  # the signal comes when get() is on its way into the store, or in it
-        threading.Thread(target=os.kill, args=(os.getpid(), signal.SIGINT)).start()
+        threading.Thread(target=interrupt).start()
         return claim(*args, **options)
     q._line.claim = waiting
     try:
         q.get()
     except KeyboardInterrupt:
+        heard.set()
         q._line.claim = claim
         q.put(1)
         assert q.stats()["claimed"] == 0
