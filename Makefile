@@ -9,16 +9,23 @@ SEGMENT_PART := tests/contract tests/segment tests/queue tests/crash tests/home 
 MAIN := .venv/main/bin/python
 PYTEST := -m pytest -n $(JOBS)
 
-.PHONY: help demo test checks python environment lint floors types suite clean
+.PHONY: help bench demo test checks python environment lint floors types suite clean
 
 help:
 	@echo "make demo   index the standard library, SIGKILL it half-way, see what was lost"
+	@echo "make bench  side by side with other queues: a minute and a half (BENCH=\"--rounds 5\" for a whole run)"
 	@echo "make test   everything: lint, types, floors, all tests, the other interpreters"
 	@echo "make lint | floors | types | suite | segment-3.10 | clean"
 
 demo: python
 	@$(PYTHON) -m tools.environment demo demo
 	@.venv/demo/bin/python examples/demo.py
+
+BENCH ?= --quick
+
+bench: python
+	@$(PYTHON) -m tools.environment bench bench
+	@.venv/bench/bin/python -m bench $(BENCH)
 
 # All checks run, whatever fails; then it fails.
 test: environment

@@ -1,0 +1,138 @@
+"""The command: `python -m bench --help`."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from . import figures, machine, rounds, table
+from .contender import Contender, Level
+from .contenders import contenders
+from .observed import observe
+from .result import Absence, Measurement, Result, save
+from .rounds import Settings
+from .scenario import Scenario
+from .scenarios import scenarios
+
+_PATIENCE = 300.0  #: seconds for a process of a whole run
+_QUICK_PATIENCE = 20.0
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run what is asked for; 1 where a figure was asked for and missed."""
+    options = _parser().parse_args(arguments)
+    chosen = _chosen(scenarios(), options.scenario, "scenario")
+    if options.quick and not options.scenario:
+        chosen = {name: each for name, each in chosen.items() if each.quick}
+    contending = _chosen(contenders(), options.contender, "contender")
+    if options.list:
+        _list(chosen, contending)
+        return 0
+    with tempfile.TemporaryDirectory(prefix="pqadapters-bench-", dir=options.directory) as directory:
+        result = _measured(chosen, contending, options, Path(directory))
+    verdicts = figures.evaluate(result)
+    text = table.report(result, verdicts)
+    print(text)
+    _write(result, text, options.output)
+    return int(options.check and any(each.reached is False for each in verdicts))
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Queues side by side, in interleaved rounds.")
+    add = parser.add_argument
+    add("--quick", action="store_true", help="few short rounds of the quick scenarios: two minutes")
+    add("--scenario", action="append", metavar="NAME", help="only this one; may be repeated")
+    add("--contender", action="append", metavar="NAME", help="only this one; may be repeated")
+    add("--rounds", type=int, metavar="N", help="rounds (5; 2 when quick)")
+    add("--seconds", type=float, metavar="S", help="of one measurement, about (1.0; 0.15 when quick)")
+    add("--budget", type=float, metavar="S", help="no measurement begins later (3600; 75 when quick)")
+    add("--directory", type=Path, help="where queues are made: on a disk that matters (that of temporary files)")
+    add("--output", type=Path, default=Path("build/bench"), help="directory of the results (build/bench)")
+    add("--no-observing", action="store_true", help="don't look at syncs and SIGKILL")
+    add("--check", action="store_true", help="exit with 1 where a figure is missed")
+    add("--list", action="store_true", help="list scenarios and contenders, and measure nothing")
+    return parser
+
+
+def _chosen(every: dict[str, Any], names: Sequence[str] | None, what: str) -> dict[str, Any]:
+    unknown = [name for name in names or () if name not in every]
+    if unknown:
+        raise SystemExit(f"there is no {what} {unknown[0]!r}: choose from {', '.join(every)}")
+    return {name: every[name] for name in every if not names or name in names}
+
+
+def _list(chosen: dict[str, Scenario], contending: dict[str, Contender]) -> None:
+    print("\n".join(table.columns([("scenario", "what"), *((each.name, each.about) for each in chosen.values())])))
+    rows = [(each.name, each.missing() or each.version() or "-", each.about) for each in contending.values()]
+    print("\n".join(["", *table.columns([("contender", "version", "what"), *rows])]))
+
+
+def _measured(
+    chosen: dict[str, Scenario], contending: dict[str, Contender], options: argparse.Namespace, directory: Path
+) -> Result:
+    settings = _settings(options, directory)
+    facts = machine.facts(directory)
+    if warning := machine.warning(directory):
+        _say(warning)
+    who = {name: _who(each) for name, each in contending.items()}
+    part, absent = rounds.entries(chosen, contending, settings.seconds)
+    measurements: list[Measurement] = []
+    for made in rounds.run(part, settings, _say):
+        if isinstance(made, Absence):
+            absent.append(made)
+        else:
+            measurements.append(made)
+    if not options.no_observing:
+        _observe(contending, who, settings)
+    shown = {"rounds": settings.rounds, "seconds": settings.seconds, "quick": options.quick}
+    return Result(facts, shown, who, measurements, absent)
+
+
+def _settings(options: argparse.Namespace, directory: Path) -> Settings:
+    quick = options.quick
+    return Settings(
+        directory,
+        options.rounds or (2 if quick else 5),
+        options.seconds or (0.15 if quick else 1.0),
+        options.budget or (75.0 if quick else 3600.0),
+        _QUICK_PATIENCE if quick else _PATIENCE,
+    )
+
+
+def _who(contender: Contender) -> dict[str, Any]:
+    return {"about": contender.about, "version": contender.version(), "missing": contender.missing(), "observed": {}}
+
+
+def _observe(contending: dict[str, Contender], who: dict[str, dict[str, Any]], settings: Settings) -> None:
+    for contender in contending.values():
+        if contender.gets and not contender.missing():
+            _say(f"observing {contender.name}")
+            for level in contender.speed:
+                if level is not Level.MEMORY:
+                    seen = observe(contender, level, settings.directory, settings.patience)
+                    who[contender.name]["observed"][level.value] = seen
+
+
+def _write(result: Result, text: str, output: Path) -> None:
+    output.mkdir(parents=True, exist_ok=True)
+    save(result, output / "results.json")
+    (output / "results.md").write_text(text, encoding="utf-8")
+    try:
+        from .plot import draw
+
+        draw(result, output / "results.svg")
+    except ImportError:
+        _say("no plot: matplotlib isn't installed")
+    _say(f"written to {output}: results.json, results.md, results.svg")
+
+
+def _say(text: str) -> None:
+    print(text, file=sys.stderr, flush=True)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,93 @@
+"""What takes part in a measurement: a contender, and the queue that it opens.
+
+A contender is described without importing its library; `open` imports it. Libraries that take bytes alone are given
+pickles, since a program's items are objects: serialising is part of what is measured, for all of them.
+"""
+
+from __future__ import annotations
+
+import enum
+import importlib.util
+from collections.abc import Callable, Mapping, Sequence
+from importlib import metadata
+from typing import Any, NamedTuple
+
+
+class Level(enum.Enum):
+    """What an item that was put survives, by what the contender says of itself; bench/observed.py looks for itself."""
+
+    MEMORY = "memory"  #: nothing
+    CLOSE = "close"  #: an orderly close, not SIGKILL
+    PROCESS = "process"  #: SIGKILL
+    POWER = "power"  #: a power cut
+
+
+class Threads(enum.Enum):
+    """How threads may use a contender."""
+
+    SHARED = "one handle for all"
+    EACH = "a handle each"
+    ONE = "one thread"
+
+
+class Speed(NamedTuple):
+    """Operations a second on small items, very roughly: how many of them make a measurement."""
+
+    put: float
+    get: float  #: get and acknowledge
+
+
+class Handle(NamedTuple):
+    """An open queue. What `get` returns is for `done` to acknowledge and for `item` to look into."""
+
+    put: Callable[[str], object]
+    get: Callable[[], Any]  #: waits for an item if the contender can; else as `get_now`
+    get_now: Callable[[], Any]  #: raises queue.Empty where there is none
+    done: Callable[[Any], object]
+    item: Callable[[Any], str]
+    close: Callable[[], object]
+
+
+class Contender(NamedTuple):
+    """A queue that is measured."""
+
+    name: str
+    about: str  #: which class or loop, in a few words
+    open: Callable[[str, Level], Handle]  #: a queue in a directory of its own, which exists
+    speed: Mapping[Level, Speed]  #: by what it can be asked for
+    package: str = ""  #: the distribution that it comes with
+    modules: Sequence[str] = ()  #: what must be importable
+    threads: Threads = Threads.SHARED
+    gets: bool = True
+    floor: bool = False  #: a bare loop that does what no queue can do without
+
+    def level(self, asked: Level) -> Level | None:
+        """How it is opened where `asked` is compared; None where it can't be. At less than POWER a contender that
+        can't choose takes part as it is."""
+        if asked in self.speed:
+            return asked
+        return None if asked is Level.POWER or self.floor else next(iter(self.speed))
+
+    def missing(self) -> str:
+        """Why it can't be opened here; "" where it can."""
+        absent = [name for name in self.modules if importlib.util.find_spec(name) is None]
+        return f"not installed: {self.package}" if absent else ""
+
+    def version(self) -> str:
+        try:
+            return metadata.version(self.package) if self.package else ""
+        except metadata.PackageNotFoundError:
+            return ""
+
+
+def nothing(got: object) -> None:
+    """The `done` of a queue without acknowledgements."""
+
+
+def itself(got: Any) -> str:
+    """The `item` of a queue that hands out items as they are."""
+    return str(got)
+
+
+def refuse_get() -> Any:
+    raise NotImplementedError("a loop of puts has no get")

@@ -1,0 +1,34 @@
+"""The contenders, one module each. A new one needs a module with a `CONTENDER`, and its name in `MODULES`."""
+
+from __future__ import annotations
+
+from functools import cache
+from importlib import import_module
+
+from ..contender import Contender
+
+OURS = "pqadapters"
+MODULES = (
+    "ours",
+    "bare_write",
+    "bare_fdatasync",
+    "stdlib",
+    "persistqueue_file",
+    "persistqueue_sqlite",
+    "persistqueue_ack",
+    "queuelib",
+    "diskcache",
+    "huey",
+    "litequeue",
+    "localqueue",
+    "leanqueue",
+    "rocksq",
+    "lmdb",
+)
+
+
+@cache
+def contenders() -> dict[str, Contender]:
+    """All of them by name, ours and the bare loops first."""
+    found: list[Contender] = [import_module(f"{__name__}.{module}").CONTENDER for module in MODULES]
+    return {each.name: each for each in found}

@@ -1,0 +1,145 @@
+"""The figures that the segment store is to reach, and whether a result shows them.
+
+A figure is a ratio of two series of one run, or one series below a limit. What a run didn't measure is said so, and
+neither reached nor missed.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+from .contenders import OURS
+from .result import Result, Series, Spread
+
+
+class Ratio(NamedTuple):
+    """One series is at least so many times another."""
+
+    about: str
+    of: Series
+    to: Series
+    least: float
+
+    def spread(self, result: Result) -> Spread | None:
+        return result.ratios(self.of, self.to)
+
+    def holds(self, number: float) -> bool:
+        return number >= self.least
+
+    @property
+    def wanted(self) -> str:
+        return f"at least {self.least:g} times"
+
+    @property
+    def parts(self) -> Sequence[Series]:
+        return self.of, self.to
+
+
+class Limit(NamedTuple):
+    """One series is at most so much."""
+
+    about: str
+    of: Series
+    most: float
+    unit: str
+
+    def spread(self, result: Result) -> Spread | None:
+        return result.spread(self.of)
+
+    def holds(self, number: float) -> bool:
+        return number <= self.most
+
+    @property
+    def wanted(self) -> str:
+        return f"at most {self.most:g} {self.unit}"
+
+    @property
+    def parts(self) -> Sequence[Series]:
+        return (self.of,)
+
+
+class Verdict(NamedTuple):
+    """What a result says of a figure."""
+
+    about: str
+    wanted: str
+    reached: bool | None  #: None: not measured
+    found: Spread | None
+    reason: str  #: why it wasn't measured
+
+
+_SMALL, _MANY, _FEW = "items-40", "backlog-1m", "backlog-10k"
+_FLAT = 0.8  # "flat" within what a busy machine does to two measurements
+
+
+def _ours(scenario: str, metric: str) -> Series:
+    return Series(scenario, OURS, metric)
+
+
+def _put(contender: str, scenario: str = _SMALL) -> Series:
+    return Series(scenario, contender, "put")
+
+
+def _faster(metric: str) -> list[Ratio]:
+    ours = _ours(_SMALL, metric)
+    return [
+        Ratio(f'"process", 40 characters: {metric}, by {name}\'s', ours, Series(_SMALL, name, metric), 1)
+        for name in ("leanqueue", "rocksq")
+    ]
+
+
+FIGURES: Sequence[Ratio | Limit] = (
+    Ratio('"process", 40 characters: put, by the bare loop of os.write', _ours(_SMALL, "put"), _put("bare-write"), 0.5),
+    Ratio("the same, by persist-queue's file queue", _ours(_SMALL, "put"), _put("persist-queue-file"), 50),
+    *_faster("put"),
+    Ratio("get+done, by the bare loop's puts", _ours(_SMALL, "get+done"), _put("bare-write"), 0.3),
+    *_faster("get+done"),
+    Ratio(
+        '4 producers and 4 consumers at "process", by queue.Queue',
+        _ours("threads-4-4", "items"),
+        Series("threads-4-4", "stdlib", "items"),
+        0.6,
+    ),
+    Ratio(
+        'put at "power", one thread, by the bare loop of fdatasync',
+        _ours("power", "put"),
+        _put("bare-fdatasync", "power"),
+        0.85,
+    ),
+    Ratio(
+        'put at "power", 16 threads, by the bare loop of one',
+        _ours("producers-16", "put"),
+        _put("bare-fdatasync", "producers-16"),
+        2,
+    ),
+    Ratio(
+        'get+done at "power", by one fdatasync each',
+        _ours("power", "get+done"),
+        _put("bare-fdatasync", "power"),
+        20,
+    ),
+    Ratio("put with 1,000,000 waiting, by 10,000", _ours(_MANY, "put"), _ours(_FEW, "put"), _FLAT),
+    Ratio("get+done with 1,000,000 waiting, by 10,000", _ours(_MANY, "get+done"), _ours(_FEW, "get+done"), _FLAT),
+    Limit("memory at 1,000,000, above an empty queue", _ours(_MANY, "memory"), 60, "MB"),
+    Limit("the same after an opening", _ours(_MANY, "memory after open"), 60, "MB"),
+    Limit("open at 1,000,000 after a close", _ours(_MANY, "open after close"), 0.5, "s"),
+    Limit("open at 1,000,000 after SIGKILL", _ours(_MANY, "open after SIGKILL"), 3, "s"),
+    Limit("disk beyond the payload at 1,000,000", _ours(_MANY, "disk beyond the payload"), 40, "bytes/item"),
+    Limit("drained: LOCK, one segment, the checkpoint", _ours(_SMALL, "files when drained"), 3, "files"),
+    Limit("the same when closed", _ours(_SMALL, "files when closed empty"), 3, "files"),
+)
+
+
+def evaluate(result: Result, figures: Sequence[Ratio | Limit] = FIGURES) -> list[Verdict]:
+    """Whether the medians reach the figures."""
+    return [_verdict(result, each) for each in figures]
+
+
+def _verdict(result: Result, figure: Ratio | Limit) -> Verdict:
+    found = figure.spread(result)
+    if found is None:
+        missing = next((each for each in figure.parts if not result.rounds(each)), figure.parts[0])
+        reason = f"{missing.contender} in {missing.scenario}: {result.reason(missing.scenario, missing.contender)}"
+        return Verdict(figure.about, figure.wanted, None, None, reason)
+    return Verdict(figure.about, figure.wanted, figure.holds(found.median), found, "")

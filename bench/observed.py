@@ -1,0 +1,145 @@
+"""What a contender's items survive, as observed: which syncs come before a put returns, and what SIGKILL leaves.
+
+The first by strace(1), where it is installed: a put whose return no sync comes before is lost in a power cut. The
+second by killing a process behind its puts and one get, and looking from another process. Nothing is left on the disk.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import shutil
+import subprocess
+import sys
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from .contender import Contender, Level
+from .measurement import Failed, environment, run
+from .subject import MARK, Subject
+
+_TRACED, _KILLED = 20, 200  #: items
+_SYNCS = ("fsync", "fdatasync", "msync", "sync_file_range", "syncfs", "sync")
+_MARKED = re.compile(rf'write\(1, "{MARK} (put|get)-(begins|ends) ')
+_SYNCED = re.compile(rf"(?:^|\s)(?:<\.\.\. )?(?:{'|'.join(_SYNCS)})(?:\(| resumed>).*=\s*0$")
+
+
+def observe(contender: Contender, level: Level, directory: Path, patience: float) -> dict[str, Any]:
+    """Both, as plain values; "none" says why there is no answer."""
+    return {each.__name__.lstrip("_"): each(contender, level, directory, patience) for each in (_trace, _kill)}
+
+
+# Syncs
+
+
+def _trace(contender: Contender, level: Level, directory: Path, patience: float) -> dict[str, Any]:
+    if not contender.gets:
+        return {"none": "no queue"}
+    if shutil.which("strace") is None:
+        return {"none": "strace isn't installed"}
+    with TemporaryDirectory(prefix="pqadapters-bench-", dir=directory) as scratch:
+        place, log = os.path.join(scratch, "queue"), os.path.join(scratch, "trace")
+        os.mkdir(place, 0o700)
+        tracer = ["strace", "-f", "-qq", "-s", "64", "-e", f"trace=write,{','.join(_SYNCS)}", "-o", log]
+        try:
+            done = subprocess.run(
+                [*tracer, *_command("trace", contender, level, place, _TRACED)],
+                cwd=scratch,
+                env=environment(),
+                stdin=subprocess.DEVNULL,
+                capture_output=True,
+                text=True,
+                timeout=patience,
+            )
+        except subprocess.TimeoutExpired:
+            return {"none": f"took longer than {patience:.0f} seconds"}
+        if done.returncode:
+            return {"none": (done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"])[-1]}
+        return count_syncs(Path(log).read_text(errors="replace").splitlines())
+
+
+def count_syncs(lines: Iterable[str]) -> dict[str, Any]:
+    """What a trace tells: how many syncs came back between the marks of each step."""
+    syncs: dict[str, list[int]] = {"put": [], "get": []}
+    inside = ""
+    for line in lines:
+        if mark := _MARKED.search(line):
+            word, side = mark.group(1), mark.group(2)
+            inside = word if side == "begins" else ""
+            if inside:
+                syncs[inside].append(0)
+        elif inside and _SYNCED.search(line):
+            syncs[inside][-1] += 1
+    puts, gets = syncs["put"], syncs["get"]
+    if not puts or not gets:
+        return {"none": "the trace has no marks"}
+    return {
+        "puts": len(puts),
+        "synced_puts": sum(map(bool, puts)),
+        "syncs_per_put": sum(puts) / len(puts),
+        "syncs_per_done": sum(gets) / len(gets),
+    }
+
+
+# SIGKILL
+
+
+def _kill(contender: Contender, level: Level, directory: Path, patience: float) -> dict[str, Any]:
+    if not contender.gets:
+        return {"none": "no queue"}
+    with TemporaryDirectory(prefix="pqadapters-bench-", dir=directory) as scratch:
+        place = os.path.join(scratch, "queue")
+        os.mkdir(place, 0o700)
+        try:
+            filled = _kill_when_it_holds(_command("fill", contender, level, place, _KILLED), scratch)
+            job = _command("drain", contender, level, place, _KILLED)[-1]
+            drained = run("bench.subject", job, cwd=scratch, patience=patience)
+        except (Failed, OSError) as error:
+            return {"none": str(error)}
+    announced, held = _said(filled, "put"), _said(filled, "held")
+    if not held:
+        return {"none": "it ended before it held an item"}
+    found = set(_said(drained, "found"))
+    expected = [item for item in announced if item != held[0]]
+    return {
+        "announced": len(expected),
+        "found": sum(item in found for item in expected),
+        "held_again": held[0] in found,
+    }
+
+
+def _kill_when_it_holds(command: Sequence[str], scratch: str) -> list[str]:
+    """What it said, up to holding an item. Its end is SIGKILL then."""
+    lines: list[str] = []
+    with subprocess.Popen(
+        command,
+        cwd=scratch,
+        env=environment(),
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.DEVNULL,
+        text=True,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            for line in process.stdout:
+                lines.append(line)
+                if line.startswith(f"{MARK} held "):
+                    break
+        finally:
+            process.kill()
+    return lines
+
+
+def _said(lines: str | Sequence[str], word: str) -> list[str]:
+    lead = f"{MARK} {word} "
+    found = lines.splitlines() if isinstance(lines, str) else lines
+    return [line.rstrip("\n")[len(lead) :] for line in found if line.startswith(lead)]
+
+
+def _command(mode: str, contender: Contender, level: Level, place: str, count: int) -> list[str]:
+    job = Subject(mode, contender.name, level.value, place, count)
+    return [sys.executable, "-m", "bench.subject", json.dumps(job._asdict())]

@@ -1,0 +1,124 @@
+"""What is measured: a scenario, its metrics, and the job that a process of its own is given.
+
+A scenario is one or several steps. Each runs in a process of its own, on what the one before it left in the directory.
+"""
+
+from __future__ import annotations
+
+import base64
+import itertools
+import random
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from time import perf_counter
+from typing import NamedTuple
+
+from .contender import Contender, Level, Speed, Threads
+
+Values = Mapping[str, float]
+
+_BYTES_A_SECOND = 400e6  # for how many large items make a measurement; roughly, as Speed is
+_FEWEST = 20
+_DIFFERENT = 64  # items of a measurement that aren't equal
+
+
+class Metric(NamedTuple):
+    """One number of a measurement."""
+
+    name: str
+    unit: str
+    more: bool = True  #: more is better
+
+
+class Job(NamedTuple):
+    """One step of a measurement: plain values, for it travels to another process."""
+
+    scenario: str
+    contender: str
+    level: str
+    directory: str
+    operations: int  #: operations to time
+    step: int = 0
+
+
+Report = Callable[[Values], None]
+Step = Callable[["Scenario", Contender, Job, Report], None]
+
+
+class Scenario(NamedTuple):
+    """What is done with a queue, and timed."""
+
+    name: str
+    about: str
+    level: Level  #: what is compared: contenders at this level, and below POWER those that can't choose
+    floor: str  #: the contender whose `floor_metric` ratios are to
+    metrics: Sequence[Metric]
+    steps: Sequence[Step]
+    size: int = 40  #: characters of an item
+    threads: int = 1
+    backlog: int = 0  #: items that wait in the queue meanwhile
+    puts_only: bool = False
+    floor_metric: str = "put"
+    quick: bool = True  #: part of a quick run
+    rounds: int = 99  #: at most
+
+    def steps_of(self, contender: Contender) -> Sequence[Step]:
+        """What it does here: a bare loop puts, whatever the others do."""
+        return self.steps if contender.gets or self.puts_only else (put_alone,)
+
+    def refusal(self, contender: Contender) -> str:
+        """Why the contender can't take part; "" where it can."""
+        if contender.level(self.level) is None:
+            return f'offers nothing like "{self.level.value}"'
+        if not contender.gets and not self.puts_only and contender.name != self.floor:
+            return "a bare loop of puts"
+        if self.threads > 1 and contender.threads is Threads.ONE:
+            return "isn't for several threads"
+        filling = self.backlog / self._rate(contender).put
+        if filling > _LONGEST_FILLING:
+            return f"{self.backlog:,} puts would take it about {filling:.0f} seconds"
+        return ""
+
+    def operations(self, contender: Contender, seconds: float) -> int:
+        """How many operations take about so long: a multiple of the number of threads."""
+        rate = self._rate(contender)
+        slowest = rate.put if self.puts_only or not contender.gets else min(rate.put, rate.get)
+        each = 1 / slowest + self.size / _BYTES_A_SECOND
+        return max(_FEWEST, int(seconds / each / self.threads)) * self.threads
+
+    def _rate(self, contender: Contender) -> Speed:
+        level = contender.level(self.level)
+        assert level is not None, "refusal() comes first"
+        return contender.speed[level]
+
+
+_LONGEST_FILLING = 60.0
+
+
+def put_alone(scenario: Scenario, contender: Contender, job: Job, report: Report) -> None:
+    """One thread's puts: what the floor of a scenario does."""
+    put = contender.open(job.directory, Level(job.level)).put
+    report({"put": job.operations / timed_put(put, items(job.operations, scenario.size))})
+
+
+def items(count: int, size: int) -> Iterator[str]:
+    """`count` items of `size` characters, some dozens of them different and none compressible."""
+    chance = random.Random(size)
+    different = [base64.b64encode(chance.randbytes(size)).decode()[:size] for _ in range(min(count, _DIFFERENT))]
+    return itertools.islice(itertools.cycle(different), count)
+
+
+def timed_put(put: Callable[[str], object], given: Iterator[str]) -> float:
+    """Seconds to put them all."""
+    start = perf_counter()
+    for item in given:
+        put(item)
+    return perf_counter() - start
+
+
+def timed_get(get: Callable[[], object], done: Callable[[object], object], count: int) -> float:
+    """Seconds to get and acknowledge so many."""
+    rounds = range(count)
+    start = perf_counter()
+    for _ in rounds:
+        done(get())
+    return perf_counter() - start

@@ -1,0 +1,45 @@
+"""Durability as observed: what a trace tells of syncs, and that our own queue is seen as what it is."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from bench.contender import Level
+from bench.contenders import OURS, contenders
+from bench.observed import count_syncs, observe
+
+TRACE = """\
+7 write(1, "pqbench put-begins 0\\n", 21) = 21
+7 fdatasync(5) = 0
+7 write(1, "pqbench put-ends 0\\n", 19) = 19
+8 fsync(6) = 0
+7 write(1, "pqbench put-begins 1\\n", 21) = 21
+8 msync(0x7f0000, 4096, MS_SYNC <unfinished ...>
+7 write(1, "pqbench put-ends 1\\n", 19) = 19
+8 <... msync resumed>) = 0
+7 write(1, "pqbench get-begins 0\\n", 21) = 21
+8 fsync(6 <unfinished ...>
+8 <... fsync resumed>) = 0
+7 fdatasync(5) = -1 EIO (Input/output error)
+7 write(1, "pqbench get-ends 0\\n", 19) = 19
+"""
+
+
+def test_a_sync_counts_if_it_came_back_before_the_call_did() -> None:
+    assert count_syncs(TRACE.splitlines()) == {"puts": 2, "synced_puts": 1, "syncs_per_put": 0.5, "syncs_per_done": 1.0}
+
+
+def test_a_trace_without_marks_is_none() -> None:
+    assert count_syncs(["7 fsync(6) = 0"]) == {"none": "the trace has no marks"}
+
+
+@pytest.mark.parametrize("level", [Level.POWER, Level.PROCESS])
+def test_our_own_queue(level: Level, tmp_path: Path) -> None:
+    seen = observe(contenders()[OURS], level, tmp_path, 60.0)
+    assert seen["kill"] == {"announced": 199, "found": 199, "held_again": True}
+    if "none" not in seen["trace"]:  # strace may be missing, or forbidden
+        synced = 20 if level is Level.POWER else 0
+        assert (seen["trace"]["synced_puts"], seen["trace"]["syncs_per_done"]) == (synced, 0.0)
+    assert list(tmp_path.iterdir()) == []
