@@ -31,6 +31,15 @@ _current_task: Callable[[Any], object]
 _current_greenlet: Callable[[], Any] | None = None
 
 
+class _Mine(threading.local):
+    """What is the thread's own."""
+
+    thread: threading.Thread  #: itself, to be found without a search; not set before it was looked for
+
+
+_mine = _Mine()
+
+
 def consumer() -> object:
     """Whoever is calling: the asyncio task, the greenlet, or the thread object."""
     modules = sys.modules
@@ -42,7 +51,11 @@ def consumer() -> object:
         current = _current_greenlet or _find_greenlet()
         if current and (greenlet := current()).parent is not None:  # else it is the thread's own
             return greenlet
-    return threading.current_thread()
+    try:
+        return _mine.thread
+    except AttributeError:
+        _mine.thread = thread = threading.current_thread()
+        return thread
 
 
 def _find_asyncio() -> Callable[[], object] | None:

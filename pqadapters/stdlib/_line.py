@@ -139,10 +139,14 @@ class Line(Acks):
         while True:
             claims: list[Claim] = []
             try:
-                if order is None and not self.aside.claims:
-                    claims = self.fetch(1, timeout, self.stopped) or self._last_claims(1)
-                else:
-                    claims = self._next_claims(1, timeout) if order is None else self._first(order)
+                if order is not None:
+                    claims = self._first(order)
+                elif self.ranked or self.aside.claims:
+                    claims = self._next_claims(1, timeout)
+                else:  # as `fetch` does
+                    claims = self.claim(
+                        self.name, order=self.order, timeout=timeout, stop=self.stopped, counted=self.counted
+                    ) or self._last_claims(1)
                 claim = claims[0]
                 item = self._decode(claim)
                 if item is not _SKIPPED:

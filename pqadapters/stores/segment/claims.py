@@ -42,11 +42,22 @@ def take_one(core: Core, queue: Queue, order: Order, owner: object) -> Claim | N
     """`take` for one record that isn't counted; None where none is ready."""
     if queue.delayed:
         queue.mature(core.clock.wall())
-    if order is _OLDEST and queue.ready and not (queue.back or queue.gone or core.catalog.extra) and queue.heap is None:
-        id = queue.ready[0]
+    ready = queue.ready
+    if order is _OLDEST and ready and not (queue.back or queue.gone or core.catalog.extra) and queue.heap is None:
+        id = ready[0]
         found = core.recent.pop(id, None) or _at_hand(core, queue, id)
         if found is not None:
-            return _take_plain(queue, id, found, owner)
+            payload, put_at = found
+            plain: Claim = _new(Claim, (queue.name, id, 1, payload, b"", put_at, ""))
+            queue.claimed[id] = plain, owner
+            try:
+                ready.popleft()
+                if queue.watchers.waiting or queue.takers.waiting or queue.parent is not None:
+                    _taken(queue)
+            except BaseException:
+                _untake(queue, id)
+                raise
+            return plain
     taken: list[int] = []
     try:
         claim = _next(core, queue, order, None, owner, taken)
@@ -56,21 +67,6 @@ def take_one(core: Core, queue: Queue, order: Order, owner: object) -> Claim | N
         raise
     if claim is not None:
         _taken(queue)
-    return claim
-
-
-def _take_plain(queue: Queue, id: int, found: tuple[bytes, float], owner: object) -> Claim:
-    """The first record of a queue in order of arrival, whose payload is at hand, with when it was put."""
-    payload, put_at = found
-    claim: Claim = _new(Claim, (queue.name, id, 1, payload, b"", put_at, ""))
-    queue.claimed[id] = claim, owner
-    try:
-        queue.ready.popleft()
-        if queue.watchers.waiting or queue.takers.waiting or queue.parent is not None:
-            _taken(queue)
-    except BaseException:
-        _untake(queue, id)
-        raise
     return claim
 
 
