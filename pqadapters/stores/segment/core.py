@@ -191,7 +191,16 @@ class Core:
 
     def sync_locked(self, sequence: int) -> None:
         """Wait until the log is on the disk up to `sequence`; the lock is free meanwhile."""
-        self.log.sync(sequence, self.lock, self.synced)
+        log = self.log
+        log.sync(sequence, self.lock, self.synced)
+        if log.unmarked is not None and not self.inside:
+            self.inside = True  # nobody's record must come to where the mark is being written
+            try:
+                log.mark()
+            finally:
+                self.inside = False
+                if self.deferred:
+                    self.leave_locked()
 
     def written_locked(self) -> None:
         """Something was written that nobody waits for: see that it is synced in time."""
@@ -300,8 +309,12 @@ class Core:
         may use it to the very end. The kernel drops the lock with the process."""
         with telling.silence(), contextlib.suppress(StoreError), self.lock:
             if self.log.trouble is None and not self.inside:
-                self.checkpoint_locked()
-                self.log.trim()
+                self.inside = True
+                try:
+                    self.checkpoint_locked()
+                    self.log.trim()
+                finally:
+                    self.leave_locked()
 
     def return_locked(self, queue: Queue, id: int) -> None:
         """A claim has ended without a word."""

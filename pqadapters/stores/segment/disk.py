@@ -26,6 +26,7 @@ except ImportError:  # Windows
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _SHARING_VIOLATION_TRIES = 20
+_PLAIN_SYNC = sys.platform != "darwin" and hasattr(os, "fdatasync")
 
 _forking = threading.RLock()
 _locked: set[int] = set()  # descriptors that hold a lock
@@ -94,10 +95,10 @@ class Disk:
 
     def sync(self, fd: int) -> None:
         """The file's data, and its length, are on the disk when this returns."""
-        if sys.platform == "darwin":
-            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
-        elif hasattr(os, "fdatasync"):
+        if _PLAIN_SYNC:
             os.fdatasync(fd)
+        elif sys.platform == "darwin":
+            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
         else:
             os.fsync(fd)
 

@@ -89,6 +89,7 @@ ID = struct.Struct("<Q")
 
 PUT_COST = FRAME_COST + PUT_FIELDS.size  #: bytes of a PUT beside its payload
 ACK_FRAME = FRAME_COST + ID.size  #: bytes of the acknowledgement of one record
+SYNC_FRAME = FRAME_COST + SYNC_FIELDS.size
 MAX_ATTEMPTS = 1 << 31  #: that a record may bring along; claims count on from there
 
 
@@ -156,8 +157,8 @@ def _lead(kind: int) -> int:
     return int.from_bytes(MAGIC + bytes((kind, WHOLE)), "little")
 
 
-_PUT_LEAD, _ACK_LEAD = _lead(PUT), _lead(ACK)
-_ACK_FRAME = struct.Struct("<IIQQ")
+_PUT_LEAD, _ACK_LEAD, _SYNC_LEAD = _lead(PUT), _lead(ACK), _lead(SYNC)
+_ONE_NUMBER = struct.Struct("<IIQQ")
 _PUT_FIELDS, _PUT_HEAD, _COST = PUT_FIELDS.size, PUT_FRAME.size, FRAME_COST
 _unpack_put = PUT_FRAME.unpack_from
 #: The CRC-32 of anything with its own CRC-32 behind it, wherever that started.
@@ -172,7 +173,13 @@ def encode_put(sequence: int, queue: int, put_at: float, payload: bytes, start: 
 
 def encode_ack(sequence: int, id: int, start: int) -> bytes:
     """The frame of the acknowledgement of one record that is a commit of its own."""
-    head = _ACK_FRAME.pack(_ACK_LEAD, 8, sequence, id)
+    head = _ONE_NUMBER.pack(_ACK_LEAD, 8, sequence, id)
+    return head + crc32(head, start).to_bytes(4, "little")
+
+
+def encode_sync(sequence: int, offset: int, start: int) -> bytes:
+    """A SYNC frame: what stands before `offset` was synced."""
+    head = _ONE_NUMBER.pack(_SYNC_LEAD, 8, sequence, offset)
     return head + crc32(head, start).to_bytes(4, "little")
 
 

@@ -17,11 +17,10 @@ import errno
 import os
 import threading
 from collections.abc import Iterable
-from functools import partial
+from typing import Any
 
 from ...clock import Clock
 from ...errors import DiskError, StoreError, StorePoisoned
-from .._gate import unlocked
 from . import format
 from .disk import Disk
 from .places import Places, Segment
@@ -48,6 +47,8 @@ class Log(Places):
         self.next = 1  #: the next sequence number
         self.synced = 0  #: all frames up to this number are on the disk
         self._syncing_by = 0  #: the thread that runs an fdatasync, or 0
+        self._waiting = 0  #: threads that wait for it
+        self.unmarked: tuple[Segment, int] | None = None  #: the tail, and up to where it was synced without a mark
         self._reading: list[Segment] = []  # segments opened for reading, oldest first
         self._retired: list[int] = []  #: descriptors to close when no fdatasync runs
         self.put_room = 0  #: a put may end here at most
@@ -307,22 +308,45 @@ class Log(Places):
             if self.trouble is not None:
                 raise self.trouble
             if self._syncing_by and self._syncing_by != me:
-                done.wait()
-                continue
-            # else: nobody, or this thread, when a signal handler put something in the middle of a sync
-            target, end, tail, outer = self.next - 1, self.tail.end, self.tail, self._syncing_by
-            self._syncing_by, before = me, self.synced
-            try:
-                unlocked(lock, partial(self.disk.sync, tail.fd))
-            except OSError as error:
-                self.synced = before  # the system tells of a failure once: a sync by others meanwhile means nothing
-                raise self.poison(error, "a sync to disk failed") from error
-            finally:
-                self._syncing_by = outer
+                self._waiting += 1
+                try:
+                    done.wait()
+                finally:
+                    self._waiting -= 1
+            else:  # nobody, or this thread, when a signal handler put something in the middle of a sync
+                self._sync_all(me, lock, done)
+
+    def _sync_all(self, me: int, lock: Any, done: threading.Condition) -> None:
+        """Sync what was written so far, with the lock free, however often this thread holds it."""
+        target, tail, outer, before = self.next - 1, self.tail, self._syncing_by, self.synced
+        end = tail.end
+        held = None
+        try:
+            self._syncing_by = me
+            held = lock._release_save()
+            self.disk.sync(tail.fd)
+        except OSError as error:
+            if not lock._is_owned():
+                lock._acquire_restore(held)
+            self.synced = before  # the system tells of a failure once: a sync by others meanwhile means nothing
+            raise self.poison(error, "a sync to disk failed") from error
+        finally:
+            if not lock._is_owned():  # else an interrupt came before the release
+                lock._acquire_restore(held or (1, me))
+            self._syncing_by = outer
+            if self._waiting:
                 done.notify_all()
-            self.synced = max(self.synced, target)
-            self._mark_synced(tail, end)
+        if target > self.synced:
+            self.synced = target
+            self.unmarked = tail, end
+        if self._retired:
             self._close_retired()
+
+    def mark(self) -> None:
+        """Behind a sync: leave the mark. Where more was written meanwhile, whoever syncs that will."""
+        (tail, end), self.unmarked = self.unmarked or (None, 0), None
+        if tail is self.tail and self.synced == self.next - 1:
+            self._mark_synced(tail, end)
 
     def _mark_synced(self, tail: Segment, end: int) -> int:
         """Say behind the last frame how far the log is known to be whole; the next frame is written over it.
@@ -330,12 +354,11 @@ class Log(Places):
         With the mark in place, damage to the last record is told from a record that was never finished.
         Its size; 0 where there is no room for it.
         """
-        size = format.FRAME_COST + format.SYNC_FIELDS.size
-        if tail is self.tail and self.trouble is None and tail.end + size <= self.put_room:
-            mark = format.encode_frame(format.SYNC, format.WHOLE, self.next, format.SYNC_FIELDS.pack(end), tail.seed)
+        offset = tail.end
+        if self.trouble is None and offset + format.SYNC_FRAME <= self.put_room:
             with contextlib.suppress(OSError):
-                self.disk.write(tail.fd, mark, tail.end)
-                return size
+                self.disk.write(tail.fd, format.encode_sync(self.next, end, tail.seed), offset)
+                return format.SYNC_FRAME
         return 0
 
     def mark_here(self) -> None:
