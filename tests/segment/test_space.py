@@ -8,6 +8,7 @@ import pytest
 
 from pqadapters.store import Ack, Nack, Put, Set
 from pqadapters.stores.segment import SegmentStore
+from pqadapters.stores.segment.disk import ScratchDisk
 
 SEGMENT = 16384
 
@@ -104,3 +105,39 @@ def test_files_that_are_open_stay_few(tmp_path: Path) -> None:
         held = sum(segment.fd >= 0 for segment in store._core.log.segments)
         assert len(store._core.log.segments) > 40
         assert held <= 10
+
+
+def test_what_was_learnt_of_a_queue_keeps_no_segment_behind(tmp_path: Path) -> None:
+    """One record of a table in the middle of the log pinned all that came behind it."""
+    with SegmentStore(tmp_path, segment_bytes=SEGMENT, disk=ScratchDisk()) as store:
+        for number in range(3000):
+            if number == 1000:
+                store.commit(Set("learnt", b"q", b"next"))
+            store.commit(Put("q", b"x" * 40))
+        while claims := store.claim("q", limit=1):
+            store.commit(Ack(claims[0], lazy=True))
+        assert len(list(tmp_path.glob("*.seg"))) <= 2
+    assert len(list(tmp_path.glob("*.seg"))) == 1
+    with SegmentStore(tmp_path, segment_bytes=SEGMENT, disk=ScratchDisk()) as store:
+        assert store.get("learnt", b"q") == b"next"
+
+
+class CountingDisk(ScratchDisk):
+    """Counts bytes."""
+
+    written = 0
+
+    def write(self, fd: int, data: bytes, offset: int) -> None:
+        self.written += len(data)
+        super().write(fd, data, offset)
+
+
+def test_a_few_large_records_are_not_written_again_and_again(tmp_path: Path) -> None:
+    """As few as they are: each fills a segment."""
+    with SegmentStore(tmp_path, segment_bytes=SEGMENT, disk=(disk := CountingDisk())) as store:
+        for _ in range(8):
+            store.commit(Put("q", b"x" * (SEGMENT - 2000)))
+        written = disk.written
+        for _ in range(20):
+            store.checkpoint()
+        assert disk.written - written < 8 * SEGMENT

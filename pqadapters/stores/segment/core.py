@@ -242,7 +242,7 @@ class Core:
                 if not space.wasteful(log) or log.dead:
                     break
                 self._rewrite_locked()
-            if space.worth_dropping(log) or (log.dead and not log.live):
+            if space.worth_dropping(log):
                 space.drop_dead(log, self.catalog)
             elif log.since_checkpoint >= max(_CHECKPOINT_BYTES, log.size // 4):
                 self._save_locked()
@@ -266,10 +266,16 @@ class Core:
         space.save(self.log, self.catalog, self.log.segments)
 
     def _collapse_locked(self) -> None:
-        """A store that is empty is as small as a new one."""
+        """A store that is empty, or as good as that, is as small as a new one."""
+        log = self.log
         with contextlib.suppress(DiskError):
-            if self.log.start_over():
-                space.drop_dead(self.log, self.catalog)
+            if log.start_over():
+                space.drop_dead(log, self.catalog)
+            for _ in log.segments[1:]:
+                if log.dead or not space.as_good_as_empty(log):
+                    break
+                self._rewrite_locked()
+                space.drop_dead(log, self.catalog)
 
     def checkpoint_locked(self) -> None:
         """Sync everything, give back all the space there is to give, write a checkpoint."""

@@ -11,11 +11,13 @@ from bisect import bisect_right
 
 from . import format
 
+_OF_WHICH_FEW = 1000
+
 
 class Segment:
     """A segment file and the places of its frames."""
 
-    __slots__ = ("base", "end", "fd", "guests", "index", "live", "names", "number", "path", "seed")
+    __slots__ = ("base", "end", "fd", "few", "guests", "index", "live", "names", "number", "path", "seed")
 
     def __init__(self, path: str, header: format.Header) -> None:
         self.path = path
@@ -26,6 +28,7 @@ class Segment:
         self.index = array("I")  #: offset of frame base+i where it brought a record that is live, else 0
         self.guests: dict[int, int] = {}  #: offsets of live records whose ids are from elsewhere
         self.live = 0  #: how many live records stand here
+        self.few = 0  #: so many are too few to keep the file for; known once another segment follows
         self.names: set[int] = set()  #: the queue and table numbers that it names
         self.fd = -1
 
@@ -59,6 +62,7 @@ class Places:
     def add_segment(self, segment: Segment) -> None:
         if self.segments:
             self.ended += self.tail.end
+            self.tail.few = len(self.tail.index) // _OF_WHICH_FEW
         self.segments.append(segment)
         self._bases.append(segment.base)
         self.tail = segment

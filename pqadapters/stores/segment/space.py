@@ -16,18 +16,28 @@ from .places import Segment
 from .queues import Catalog, Key, Table
 from .reader import Reader
 
+_LITTLE = 64  #: live records
 _PER_CHECKPOINT_ID = 4  #: bytes of a checkpoint for each frame of a segment, about
 
 
 def wasteful(log: Log) -> bool:
     """Whether the front is worth writing again."""
-    return len(log.segments) > 1 and log.size - log.live_bytes > log.live_bytes + log.segment_bytes
+    if len(log.segments) < 2:
+        return False
+    front = log.segments[0]
+    return front.live <= front.few or log.size - log.live_bytes > log.live_bytes + log.segment_bytes
 
 
 def worth_dropping(log: Log) -> bool:
     """Whether the dead segments at the front outweigh the checkpoint that must be written before they go."""
     dead = log.dead
-    return bool(dead) and sum(segment.end for segment in dead) >= _PER_CHECKPOINT_ID * (log.next - log.segments[0].base)
+    cost = _PER_CHECKPOINT_ID * (log.next - log.segments[0].base)
+    return bool(dead) and (as_good_as_empty(log) or sum(segment.end for segment in dead) >= cost)
+
+
+def as_good_as_empty(log: Log) -> bool:
+    """Whether next to nothing is live: what was learnt of the store's queues, say."""
+    return log.live <= _LITTLE and log.live_bytes * 4 <= log.segment_bytes
 
 
 def rewrite_front(log: Log, catalog: Catalog, reader: Reader) -> None:
