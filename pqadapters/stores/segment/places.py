@@ -11,8 +11,6 @@ from bisect import bisect_right
 
 from . import format
 
-_OF_WHICH_FEW = 1000
-
 
 class Segment:
     """A segment file and the places of its frames."""
@@ -62,7 +60,8 @@ class Places:
     def add_segment(self, segment: Segment) -> None:
         if self.segments:
             self.ended += self.tail.end
-            self.tail.few = len(self.tail.index) // _OF_WHICH_FEW
+            frames = len(self.tail.index)
+            self.tail.few = max(frames // 1000, frames >= 100)
         self.segments.append(segment)
         self._bases.append(segment.base)
         self.tail = segment
