@@ -109,7 +109,7 @@ def ack(core: Core, op: Ack, owner: object) -> None:
             tail.index.append(0)
         log.displace(id)
         raise
-    if segment is not None and segment.live <= segment.few and segment is not tail and segment is log.segments[0]:
+    if segment is not None and segment.live <= segment.few and segment is not tail:
         core.tidy_locked()
     if queue.watchers.waiting or queue.parent is not None:
         queue.changed()

@@ -61,7 +61,7 @@ class Places:
         if self.segments:
             self.ended += self.tail.end
             frames = len(self.tail.index)
-            self.tail.few = max(frames // 1000, frames >= 100)
+            self.tail.few = max(frames // 1000, int(frames >= 100))
         self.segments.append(segment)
         self._bases.append(segment.base)
         self.tail = segment
