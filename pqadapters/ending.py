@@ -13,6 +13,7 @@ from typing import Any
 _first: dict[Callable[[], object], None] = {}
 _last: dict[Callable[[], object], None] = {}
 _seen_off: set[int] = set()  # children of multiprocessing that end with our handler, too
+_ended: set[int] = set()  # processes that have called it
 
 
 def others_run() -> bool:
@@ -36,6 +37,10 @@ def at_end(function: Callable[[], object], *, last: bool = False) -> None:
 
 
 def _end() -> None:
+    """Once: a child of multiprocessing may come here a second time, and knows no more how it ended."""
+    if os.getpid() in _ended:
+        return
+    _ended.add(os.getpid())
     for function in (*_first, *_last):
         with suppress(Exception):
             function()

@@ -8,8 +8,11 @@ outermost silence of the thread ends. Any thread may call anything.
 from __future__ import annotations
 
 import logging
+import sys
 import threading
+import traceback
 import warnings
+import weakref
 from collections.abc import Callable
 from functools import partial
 from types import TracebackType
@@ -21,8 +24,14 @@ class _Unheard(threading.local):
     """What this thread has said in silence."""
 
     def __init__(self) -> None:
-        self.depth = 0
+        self.silences: list[weakref.ref[silence]] = []
         self.said: list[Callable[[], object]] = []
+
+    def silent(self) -> bool:
+        """Whether a silence lasts. One that an exception has broken off, in the middle of its end, doesn't."""
+        while self.silences and self.silences[-1]() is None:
+            self.silences.pop()
+        return bool(self.silences)
 
 
 _unheard = _Unheard()
@@ -32,9 +41,10 @@ class _Later(logging.Filter):
     """Keeps records back while there is silence."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not _unheard.depth:
+        if not _unheard.silent():
+            _speak()
             return True
-        _unheard.said.append(partial(logging.getLogger(record.name).handle, record))
+        _unheard.said.append(partial(aloud, partial(logging.getLogger(record.name).handle, record)))
         return False
 
 
@@ -50,7 +60,7 @@ def logger(name: str) -> logging.Logger:
 
 def warn(message: str, category: type[Warning]) -> None:
     """Warn of the program's own line that has led here."""
-    if _unheard.depth:
+    if _unheard.silent():
         _unheard.said.append(partial(_warn, message, category))
     else:
         _warn(message, category)
@@ -60,25 +70,37 @@ def _warn(message: str, category: type[Warning]) -> None:
     warnings.warn(message, category, stacklevel=stacklevel())
 
 
+def aloud(call: Callable[[], object]) -> None:
+    """Log something. A handler that fails is told of on stderr, as `logging` does, and is in nobody's way."""
+    try:
+        call()
+    except Exception:
+        if logging.raiseExceptions and sys.stderr is not None:
+            traceback.print_exc()
+
+
 class silence:  # used like a function
     """`with silence(), lock:` keeps back what is said, until the lock is free again."""
 
     def __enter__(self) -> None:
-        _unheard.depth += 1
+        _unheard.silences.append(weakref.ref(self))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _unheard.depth -= 1
-        if _unheard.said and not _unheard.depth:
+        _unheard.silences[:] = [each for each in _unheard.silences if each() is not self]
+        if _unheard.said and not _unheard.silent():
             _speak()
 
 
 def _speak() -> None:
-    """One after the other, whatever becomes of them: a warning may be made an error."""
-    while _unheard.said:
+    """One after the other. A warning may have been made an error, which is raised when all was said."""
+    said, _unheard.said = _unheard.said, []
+    failure: Exception | None = None
+    for call in said:
         try:
-            _unheard.said.pop(0)()
-        finally:
-            if _unheard.said:
-                _speak()
+            call()
+        except Exception as error:
+            failure = failure or error
+    if failure is not None:
+        raise failure

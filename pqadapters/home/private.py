@@ -67,7 +67,8 @@ class PrivateStore:
         _all.add(self)
 
     def _begin(self) -> None:
-        self._lock = threading.Condition(threading.RLock())
+        self._lock = threading.RLock()
+        self._changed = threading.Condition(self._lock)
         self._committing: list[int] = []  #: threads in a commit that doesn't hold the lock
         self._busy = False  #: the thread that holds the lock is taking the slot, or adopting
         self._put_off: list[Callable[[], object]] = []  #: commits that interrupted it, to be carried out behind it
@@ -90,10 +91,10 @@ class PrivateStore:
 
     @property
     def left(self) -> int:
-        """How many items earlier runs left here, that a put's limit isn't about; 0 once everything was done."""
+        """How many items earlier runs left here at most, that a put's limit isn't about; never more than there are."""
         slot = self._slot
-        if self._left and self._adopted and slot is not None and not slot.store.depth(QUEUE).unfinished:
-            self._left = 0
+        if self._left and self._adopted and slot is not None:
+            self._left = min(self._left, slot.store.depth(QUEUE).unfinished)
         return self._left
 
     @property
@@ -181,7 +182,7 @@ class PrivateStore:
             store = self._own()
             interrupting = self._busy or threading.get_ident() in self._committing
             if not self._adopted and not interrupting and time.monotonic() >= self._adopt_at:
-                self._lock.wait_for(lambda: not self._committing)
+                self._changed.wait_for(lambda: not self._committing)
                 if not self._adopted:
                     with self._alone():
                         self._adopt()
@@ -217,18 +218,20 @@ class PrivateStore:
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
         if self._slot is None:
             self._taken_now()
-        with self._lock:
-            if self._busy:
-                self._put_off.append(lambda: self.commit(*ops, stop=stop, timeout=timeout))
-                return (0,) * len(ops)
-            store = self._own()
-            self._committing.append(threading.get_ident())
+        me = threading.get_ident()
         try:
+            with self._lock:
+                if self._busy:
+                    self._put_off.append(lambda: self.commit(*ops, stop=stop, timeout=timeout))
+                    return (0,) * len(ops)
+                store = self._own()
+                self._committing.append(me)
             return store.commit(*ops, stop=stop, timeout=timeout)
         finally:
             with self._lock:
-                self._committing.remove(threading.get_ident())
-                self._lock.notify_all()
+                if me in self._committing:
+                    self._committing.remove(me)
+                    self._changed.notify_all()
 
     def claim(
         self,

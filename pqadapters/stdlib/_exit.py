@@ -6,6 +6,7 @@ program's own handlers and its daemon threads may use their queues to the very e
 
 from __future__ import annotations
 
+import os
 import sys
 import weakref
 from typing import TYPE_CHECKING
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 
 _log = telling.logger("pqadapters.queue")
 _lines: weakref.WeakSet[Line] = weakref.WeakSet()
+_failed: set[int] = set()  #: processes that an exception has ended
 
 
 def finish_at_exit(line: Line) -> None:
@@ -29,6 +31,8 @@ def finish_at_exit(line: Line) -> None:
 
 def _finish_all() -> None:
     failed = getattr(sys, "last_value", None) is not None or not _is_exit(sys.exc_info()[0])
+    if failed:
+        _failed.add(os.getpid())
     alone = not others_run()
     for line in list(_lines):
         try:
@@ -50,6 +54,6 @@ def _is_exit(kind: type[BaseException] | None) -> bool:
 def dropped(line: Line) -> None:
     """The program has let go of a queue that nobody else can reach: as close(), and never in its way."""
     try:
-        line.close(dropped=True)
+        line.close(normal=os.getpid() not in _failed, dropped=True)
     except Exception as error:
         _log.warning("%s could not be closed: %s", line.label, error)

@@ -308,6 +308,7 @@ class Line(Acks):
                 self.finish(dropped=dropped)
         finally:
             if self.owned:
+                self._bind(self.store)  # whoever comes late must not come to a slot that is another queue's by then
                 self.store.close()
             else:
                 self.release([claim for _, claim, _ in self.held.pop(self.held.snapshot())])

@@ -64,7 +64,7 @@ class RankedLine(Line):
             self._sort_in_memory()
         if self._sorted is None:
             return super().stow(item, put)
-        with self._sorted.lock:
+        with telling.silence(), self._sorted.lock:
             self._sorted.check(item)
             super().stow(item, put)
 
@@ -73,7 +73,7 @@ class RankedLine(Line):
             self._sort_in_memory()
         if self._sorted is None:
             return super().stow_all(items, puts)
-        with self._sorted.lock:
+        with telling.silence(), self._sorted.lock:
             self._sorted.check(*items)
             super().stow_all(items, puts)
 
@@ -117,7 +117,7 @@ class Sorted:
 
     def check(self, *items: object) -> None:
         """Raise Python's TypeError if the items can't be compared with those in the queue, or with each other."""
-        with self.lock:
+        with telling.silence(), self.lock:
             self._refresh()
             placed = list(self._entries)
             for item in items:
@@ -126,7 +126,7 @@ class Sorted:
     def fetch(self, limit: int, timeout: float | None, stop: Stop) -> list[Claim]:
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
-            with self.lock:
+            with telling.silence(), self.lock:
                 claims = self._claim_locked(limit, stop)
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
             if claims or left == 0.0 or stop():
@@ -134,7 +134,7 @@ class Sorted:
             self._store.wait(self._name, lambda depth: depth.ready > 0 or stop(), left)
 
     def records(self) -> Iterator[Record]:
-        with self.lock:
+        with telling.silence(), self.lock:
             self._refresh()
             return iter([entry.record for entry in self._entries if entry.record])
 

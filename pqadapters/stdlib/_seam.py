@@ -15,6 +15,7 @@ from queue import Empty, Full
 from typing import TYPE_CHECKING, Any
 
 from ..store import Depth
+from ..telling import silence
 from ._view import NothingReady
 
 if TYPE_CHECKING:
@@ -75,7 +76,7 @@ class Noticed(threading.Condition):
 
 def put_through(q: Beyond[Any], item: Any, block: bool, timeout: float | None) -> None:
     """`put` by way of the subclass's hooks."""
-    with q.mutex:
+    with silence(), q.mutex:
         _await_room(q, block, timeout)
         _count(q, 1)  # whatever the hook makes of the item: it counts as one task, as ever
         try:
@@ -109,7 +110,7 @@ def _await_room(q: Beyond[Any], block: bool, timeout: float | None) -> None:
 
 def get_through(q: Beyond[Any], block: bool, timeout: float | None) -> Any:
     """`get` by way of the subclass's hooks."""
-    with q.mutex:
+    with silence(), q.mutex:
         if q._line.stopped() and not q._qsize():
             raise q._line.ending()
         deadline = _deadline(block, timeout)

@@ -602,3 +602,25 @@ def test_queues_of_each_kind_find_what_was_left_in_their_order(home: Path, kind:
     q = fill(5)
     assert [q.get() for _ in range(7)] == expected
     assert q.empty()
+
+
+def test_whoever_comes_late_to_a_closed_queue_does_not_come_to_the_next_one(home: Path) -> None:
+    """Its slot may be another queue's by then."""
+
+    def used() -> Any:
+        q = bounded()
+        q.put(1)
+        q.get()
+        q.task_done()
+        view = q.queue
+        q.close()
+        return view
+
+    used()
+    view = used()
+    q = bounded()
+    q.put(2)
+    with pytest.raises(StoreClosed):
+        view.clear()
+    assert q.qsize() == 1
+    q.close()

@@ -30,6 +30,7 @@ class Runs:
     def __init__(self, home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture) -> None:
         self._home, self._patch, self._caplog = home, monkeypatch, caplog
         self._ends: list[Callable[[], object]] = []
+        monkeypatch.setattr(waiting, "_BUDGET", 60.0)
         caplog.set_level(logging.INFO)
 
     def begin(self) -> PrivateStore:

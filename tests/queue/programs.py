@@ -31,9 +31,18 @@ class Done(NamedTuple):
 
 def run(program: str, home: Path, *, status: int = 0, **variables: str) -> Done:
     """Run the program; queues that two programs make at their top are made in the same place."""
+    return _run("-c", _HEAD + textwrap.dedent(program), home, status, variables)
+
+
+def run_script(script: Path, home: Path, *, status: int = 0, **variables: str) -> Done:
+    """Run a program that is a file, as multiprocessing needs it."""
+    return _run(str(script), "", home, status, variables)
+
+
+def _run(what: str, argument: str, home: Path, status: int, variables: dict[str, str]) -> Done:
     done = subprocess.run(
         # 3.12 warns of every fork beside threads, which is what is tested here.
-        [sys.executable, "-W", "ignore:This process:DeprecationWarning", "-c", _HEAD + textwrap.dedent(program)],
+        [sys.executable, "-W", "ignore:This process:DeprecationWarning", what, argument],
         env={**os.environ, "PYTHONPATH": str(ROOT), "PQADAPTERS_HOME": str(home), **variables},
         capture_output=True,
         text=True,

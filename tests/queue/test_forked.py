@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 
-from .programs import run
+from .programs import run, run_script
 
 KILLED = -signal.SIGKILL
 
@@ -364,3 +364,27 @@ print(list(Queue(path=sys.argv[1]).queue))
 ''', here])
     """
     assert run(HEAD + ON_PATH + program, tmp_path, HERE=str(tmp_path / "q")).out == "[1]"
+
+
+@pytest.mark.parametrize("where", ["q", "Queue()"], ids=["of the module", "of the function"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_child_of_multiprocessing_that_fails_has_done_nothing(tmp_path: Path, method: str, where: str) -> None:
+    """Its end is seen twice, and the second time it looks like a normal one."""
+    script = tmp_path / "script.py"
+    script.write_text(
+        "import multiprocessing, sys\n"
+        "from pqadapters.stdlib.queue import Queue, homes\n"
+        "q = Queue()\n"
+        "def work():\n"
+        f"    mine = {where}\n"
+        "    for n in range(3): mine.put(n)\n"
+        "    mine.get()\n"
+        "    sys.stderr.close()\n"
+        "    raise LookupError\n"
+        "if __name__ == '__main__':\n"
+        f"    child = multiprocessing.get_context({method!r}).Process(target=work)\n"
+        "    child.start()\n"
+        "    child.join()\n"
+        "    print([(home.items, home.ack) for home in homes()])\n"
+    )
+    assert run_script(script, tmp_path / "home").out == "[(3, None)]"

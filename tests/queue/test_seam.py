@@ -5,6 +5,7 @@ from __future__ import annotations
 import queue
 import threading
 import warnings
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -15,6 +16,7 @@ from pqadapters.store import Store
 
 from .background import Background, Watched
 from .conftest import Place
+from .programs import run
 
 
 class Uppercase(Queue[str]):
@@ -341,3 +343,20 @@ def test_a_shutdown_reaches_a_hooked_put_and_get(store: Store) -> None:
     assert q.get() == "A!"
     with pytest.raises(ShutDown):
         q.get()
+
+
+def test_a_hooked_queue_may_be_what_the_log_goes_to(tmp_path: Path) -> None:
+    """What the queue itself says is put into it, behind the put that it is about."""
+    program = """
+    import logging, logging.handlers
+    class Lines(Queue):
+        def _put(self, item): super()._put(item)
+        def _get(self): return super()._get()
+    lines = Lines()
+    logging.getLogger().setLevel(logging.INFO)
+    logging.getLogger().addHandler(logging.handlers.QueueHandler(lines))
+    logging.info("mine")
+    found = [lines.get().getMessage() for _ in range(lines.qsize())]
+    print(found[0], len(found) > 1)
+    """
+    assert run(program, tmp_path) == ("mine True", "")

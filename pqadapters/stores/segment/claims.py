@@ -73,7 +73,7 @@ def take_one(core: Core, queue: Queue, order: Order, owner: object) -> Claim | N
 def _at_hand(core: Core, queue: Queue, id: int) -> tuple[bytes, float] | None:
     """Payload and time of a record that came by a plain put, if they needn't be read from disk."""
     recent = core.recent
-    if id not in recent and not core.reader.ahead(id, queue, recent):
+    if id not in recent and not core.reader.ahead(id, queue, core.catalog.extra, recent):
         return None
     return recent.pop(id)
 
@@ -123,7 +123,7 @@ def _claim(core: Core, queue: Queue, id: int, owner: object, taken: list[int]) -
 
 def _untake(queue: Queue, id: int) -> None:
     held = queue.claimed.pop(id, None)
-    if held is not None and queue.first(Order.OLDEST) != id:
+    if held is not None and not queue.has(id):  # else it wasn't taken out yet
         queue.give_back(id, held[0].rank)
 
 

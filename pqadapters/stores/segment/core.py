@@ -11,7 +11,7 @@ import logging
 import os
 import threading
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 
 from ... import telling
@@ -80,20 +80,6 @@ class Core:
 
     # Entering
 
-    @contextlib.contextmanager
-    def section(self) -> Iterator[bool]:
-        """The lock, and whether this call may go ahead: False in the middle of another call of this thread."""
-        with self.lock:
-            if self.inside:
-                yield False
-                return
-            self.inside = True
-            try:
-                self.check_locked()
-                yield True
-            finally:
-                self.leave_locked()
-
     def check_locked(self) -> None:
         """Raises StorePoisoned, StoreForked or StoreClosed when nothing goes any more."""
         if self.log.trouble is not None:
@@ -121,7 +107,7 @@ class Core:
         self.tell_locked(partial(logger.log, level, text, self.directory, *facts, exc_info=error))
 
     def tell_locked(self, call: Callable[[], object]) -> None:
-        self.deferred.append(partial(unlocked, self.lock, call))
+        self.deferred.append(partial(unlocked, self.lock, partial(telling.aloud, call)))
 
     # Reading
 

@@ -87,6 +87,11 @@ class Queue:
         else:
             self.ready.append(id)
 
+    def has(self, id: int) -> bool:
+        """Whether it is ready here; all are looked at."""
+        entries = (*self.ready, *self.back, *(entry[1] for entry in self.heap or ()))
+        return id in entries and id not in self.gone
+
     def give_back(self, id: int, rank: bytes = b"") -> None:
         """A record that was claimed or delayed is ready again, in its place (I4)."""
         if id in self.gone:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Container
 from typing import NamedTuple
 
 from . import format
@@ -44,9 +45,12 @@ class Reader:
         """The bytes of a segment were changed in place."""
         self._window = None
 
-    def ahead(self, id: int, queue: Queue, into: dict[int, tuple[bytes, float]]) -> bool:
+    def ahead(
+        self, id: int, queue: Queue, changed: Container[int], into: dict[int, tuple[bytes, float]]
+    ) -> bool:
         """Payload and time of the record `id`, and of some behind it, where they are plain PUTs of the queue and their
-        frames are at hand; False, and nothing, where the first of them isn't. The short way of `record`.
+        frames are at hand; False, and nothing, where the first of them isn't. The short way of `record`. Those that
+        have `changed` since, or are in somebody's hands, are passed over.
         """
         window = self._window
         if window is None:
@@ -63,7 +67,7 @@ class Reader:
                 found = decode_put(data, at, id, number, seed)
                 if found is None:
                     break
-                if id not in claimed:
+                if id not in claimed and id not in changed:
                     into[id] = found
             id += 1
         return nth + segment.base in into

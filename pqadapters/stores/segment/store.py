@@ -13,7 +13,7 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from itertools import dropwhile
 from types import TracebackType
-from typing import Any
+from typing import Any, TypeVar
 
 from ...clock import SYSTEM, Clock
 from ...durability import Durability, Survives
@@ -39,6 +39,7 @@ from .core import Core, share
 from .disk import Disk
 from .queues import Queue
 
+T = TypeVar("T")
 SEGMENT_BYTES = 2 << 20
 MIN_SEGMENT_BYTES = 4096
 MAX_SEGMENT_BYTES = 1 << 30
@@ -226,24 +227,32 @@ class SegmentStore:
         self, queue: str, *, order: Order = Order.OLDEST, state: State | None = State.READY, after: int = 0
     ) -> Iterator[Record]:
         core = self._core
-        with core.section():
-            self._refuse()
-            found = core.catalog.queue(queue)
-            found.mature(core.clock.wall())
-            states = looks.states(found, order, state)
-        ids = [id for id in states if id > after]
-        return filter(None, (self._look(found, id, states[id]) for id in ids))
 
-    def _look(self, queue: Queue, id: int, state: State) -> Record | None:
-        with self._core.section():
-            self._refuse()
-            return looks.record(self._core, queue, id, state)
+        def look() -> dict[int, State]:
+            found.mature(core.clock.wall())
+            return looks.states(found, order, state)
+
+        found = self._within(lambda: core.catalog.queue(queue))
+        states = self._within(look)
+        ids = [id for id in states if id > after]
+        return filter(None, (self._within(partial(looks.record, core, found, id, states[id])) for id in ids))
+
+    def _within(self, call: Callable[[], T]) -> T:
+        """Make the call under the lock. What interrupts it, in the same thread, is put off until it is done."""
+        core = self._core
+        with core.lock:
+            nested, core.inside = core.inside, True
+            try:
+                self._refuse()
+                return call()
+            finally:
+                core.inside = nested
+                if core.deferred and not nested:
+                    core.leave_locked()
 
     def depth(self, queue: str) -> Depth:
         core = self._core
-        with core.section():
-            self._refuse()
-            return looks.depth(core, core.catalog.queue(queue))
+        return self._within(lambda: looks.depth(core, core.catalog.queue(queue)))
 
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
         core = self._core
@@ -269,40 +278,37 @@ class SegmentStore:
 
     def get(self, table: str, key: bytes) -> bytes | None:
         core = self._core
-        with core.section():
-            self._refuse()
+
+        def find() -> bytes | None:
             found = core.catalog.known_table(table)
             known = found.keys.get(key) if found is not None else None
             return None if known is None else core.value_locked(known.id)
 
+        return self._within(find)
+
     def scan(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        core = self._core
-        with core.section():
-            self._refuse()
-            found = core.catalog.known_table(table)
-            keys = list(found.keys) if found is not None else []
+        keys = self._within(lambda: self._keys(table))
+        known = after in keys if after is not None else False
         if reverse:
             keys.reverse()
-        if after is not None and found is not None and after in found.keys:
+        if known:
             keys = list(dropwhile(lambda key: key != after, keys))[1:]
         pairs = ((key, self.get(table, key)) for key in keys)
         return ((key, value) for key, value in pairs if value is not None)
 
     def count(self, table: str) -> int:
-        core = self._core
-        with core.section():
-            self._refuse()
-            found = core.catalog.known_table(table)
-            return len(found.keys) if found is not None else 0
+        return self._within(lambda: len(self._keys(table)))
+
+    def _keys(self, table: str) -> list[bytes]:
+        found = self._core.catalog.known_table(table)
+        return list(found.keys) if found is not None else []
 
     # The whole
 
     def checkpoint(self) -> None:
         core = self._core
-        with core.section() as entered:
-            self._refuse()
-            if entered:
-                core.checkpoint_locked()
+        with core.lock:
+            self._within(core.checkpoint_locked if not core.inside else lambda: None)
 
     def close(self) -> None:
         self._closed = True

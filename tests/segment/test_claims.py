@@ -1,0 +1,128 @@
+"""Claims of the segment store: records that are decoded ahead, and calls that an exception breaks off anywhere."""
+
+from __future__ import annotations
+
+import logging
+import random
+import signal
+from contextlib import suppress
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.store import Ack, Nack, Order, Put, Update
+from pqadapters.stores.segment import SegmentStore, queues
+from pqadapters.stores.segment.disk import ScratchDisk
+
+
+def open_store(directory: Path, **options: Any) -> SegmentStore:
+    return SegmentStore(directory, durability="process", max_lag=1000.0, disk=ScratchDisk(), **options)
+
+
+def test_a_record_that_moved_is_not_decoded_ahead(tmp_path: Path) -> None:
+    """It was, with what it held before its update."""
+    with open_store(tmp_path) as store:
+        store.commit(Put("q", b"B"), Put("q", b"A"))
+    with open_store(tmp_path) as store:
+        (a,) = store.claim("q", order=Order.NEWEST)
+        store.commit(Nack(a, dead="why"))
+        (a,) = store.claim("q.dead")
+        (b,) = store.claim("q")
+        assert b.payload == b"B"
+        store.commit(Update(a, b"A2"))
+        store.commit(Nack(a))
+        assert [claim.payload for claim in store.claim("q.dead")] == [b"A2"]
+
+
+def test_nothing_is_kept_of_records_that_left(tmp_path: Path) -> None:
+    with open_store(tmp_path, segment_bytes=4096) as store:
+        for number in range(300):
+            store.commit(Put("q", b"%d" % number))
+    with open_store(tmp_path, segment_bytes=4096) as store:
+        for order in (Order.OLDEST, Order.NEWEST) * 150:
+            (claim,) = store.claim("q", order=order)
+            store.commit(Ack(claim))
+        assert store._core.recent == {}
+
+
+@pytest.mark.parametrize("order", [Order.NEWEST, Order.RANK])
+def test_a_claim_that_is_interrupted_before_the_record_was_taken_out(
+    tmp_path: Path, order: Order, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was put back beside itself, and served twice."""
+    take = queues.Queue.take
+
+    def interrupted(self: queues.Queue, id: int) -> None:
+        monkeypatch.setattr(queues.Queue, "take", take)
+        raise KeyboardInterrupt
+
+    with open_store(tmp_path) as store:
+        for number in range(3):
+            store.commit(Put("q", b"%d" % number, bytes([number]) if order is Order.RANK else b""))
+        monkeypatch.setattr(queues.Queue, "take", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.claim("q", order=order)
+        assert store.depth("q")[:3] == (3, 0, 0)
+        assert len(store.claim("q", order=order, limit=9)) == 3
+        assert store.depth("q")[:3] == (0, 0, 3)
+
+
+class Interrupt(BaseException):
+    """What the signal's handler raises."""
+
+
+def test_interrupts_while_somebody_looks_are_in_nobodys_way(tmp_path: Path) -> None:
+    """After one, puts returned and had stored nothing."""
+
+    def handler(number: int, frame: object) -> None:
+        raise Interrupt
+
+    before = signal.signal(signal.SIGALRM, handler)
+    rng, interrupts = random.Random(5), 0
+    store = open_store(tmp_path)
+    try:
+        for _ in range(1500):
+            try:
+                signal.setitimer(signal.ITIMER_REAL, rng.uniform(2e-5, 2e-4))
+                while True:
+                    store.depth("q")
+            except Interrupt:
+                interrupts += 1
+            finally:
+                with suppress(Interrupt):
+                    signal.setitimer(signal.ITIMER_REAL, 0)
+            assert not store._core.inside
+    finally:
+        signal.signal(signal.SIGALRM, before)
+    assert interrupts == 1500
+    store.commit(Put("q", b"here"))
+    assert store.depth("q").ready == 1
+    store.close()
+
+
+class Failing(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        raise ValueError("the sink is down")
+
+
+def test_a_log_handler_that_fails_holds_nobody_up(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    """What was to be said of damage was said again and again, for ever."""
+    with open_store(tmp_path) as store:
+        for number in range(3):
+            store.commit(Put("q", b"%d" % number * 2000))
+    store = open_store(tmp_path)
+    (segment,) = tmp_path.glob("*.seg")
+    data = bytearray(segment.read_bytes())
+    at = data.index(b"1" * 100)
+    data[at : at + 10] = b"x" * 10
+    segment.write_bytes(data)
+    handler = Failing()
+    logging.getLogger("pqadapters.stores.segment").addHandler(handler)
+    try:
+        claims = store.claim("q", limit=9)
+    finally:
+        logging.getLogger("pqadapters.stores.segment").removeHandler(handler)
+    assert [claim.payload[:1] for claim in claims] == [b"0", b"2"]
+    assert "the sink is down" in capsys.readouterr().err
+    store.close()
