@@ -624,3 +624,23 @@ def test_whoever_comes_late_to_a_closed_queue_does_not_come_to_the_next_one(home
         view.clear()
     assert q.qsize() == 1
     q.close()
+
+
+def test_a_queue_that_was_put_down_at_the_end_of_the_process_may_be_used_again(home: Path) -> None:
+    """By a handler of the program's own that comes behind ours."""
+    q = bounded()
+    q.put(1)
+    q.get()
+    q.task_done()
+    place = q.stats()["place"]
+    private_store = q._line.private
+    assert private_store is not None
+    private_store.put_down()
+    assert not os.path.exists(place)
+    q.put(2)
+    assert q.qsize() == 1
+    private_store.put_down()
+    assert os.path.exists(q.stats()["place"]), "there is something in it"
+    assert q.get() == 2
+    q.task_done()
+    q.close()

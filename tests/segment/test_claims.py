@@ -23,7 +23,8 @@ def open_store(directory: Path, **options: Any) -> SegmentStore:
 def test_a_record_that_moved_is_not_decoded_ahead(tmp_path: Path) -> None:
     """It was, with what it held before its update."""
     with open_store(tmp_path) as store:
-        store.commit(Put("q", b"B"), Put("q", b"A"))
+        store.commit(Put("q", b"B"))
+        store.commit(Put("q", b"A"))
     with open_store(tmp_path) as store:
         (a,) = store.claim("q", order=Order.NEWEST)
         store.commit(Nack(a, dead="why"))

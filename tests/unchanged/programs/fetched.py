@@ -23,7 +23,13 @@ def fetch(number: int) -> tuple[int, threading.Thread]:
     return answers.get(), thread
 
 
-answer, thread = fetch(int(sys.argv[1]))
-report("answer", answer)
-fetched.set()
-thread.join()
+def serve() -> None:
+    answer, thread = fetch(int(sys.argv[1]))
+    report("answer", answer)
+    fetched.set()
+    thread.join()
+
+
+server = threading.Thread(target=serve)
+server.start()
+server.join()
