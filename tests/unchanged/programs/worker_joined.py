@@ -9,6 +9,7 @@ from queue import Queue
 from tests.unchanged.progress import report
 
 q: Queue[int] = Queue()
+said = threading.Semaphore(0)
 
 
 def worker() -> None:
@@ -18,6 +19,7 @@ def worker() -> None:
         report("end", item)
         q.task_done()
         report("done", item)
+        said.release()
 
 
 first, count = map(int, sys.argv[1:])
@@ -26,4 +28,6 @@ for item in range(first, first + count):
     q.put(item)
     report("put", item)
 q.join()
+for _ in range(count):  # the worker may be a word behind, and ends with us
+    said.acquire()
 report("all work completed")
