@@ -12,10 +12,9 @@ import sys
 import threading
 import traceback
 import warnings
-import weakref
 from collections.abc import Callable
 from functools import partial
-from types import TracebackType
+from types import FrameType, TracebackType
 
 from .callers import stacklevel
 
@@ -24,13 +23,19 @@ class _Unheard(threading.local):
     """What this thread has said in silence."""
 
     def __init__(self) -> None:
-        self.silences: list[weakref.ref[silence]] = []
+        self.silences: list[FrameType] = []  #: whose blocks they are
         self.said: list[Callable[[], object]] = []
 
     def silent(self) -> bool:
-        """Whether a silence lasts. One that an exception has broken off, in the middle of its end, doesn't."""
-        while self.silences and self.silences[-1]() is None:
-            self.silences.pop()
+        """Whether a silence lasts. One that an exception has broken off, in the middle of its end, doesn't: what it
+        belongs to isn't running any more."""
+        if self.silences:
+            running: list[FrameType] = []
+            frame: FrameType | None = sys._getframe(1)
+            while frame is not None:
+                running.append(frame)
+                frame = frame.f_back
+            self.silences[:] = [each for each in self.silences if each in running]
         return bool(self.silences)
 
 
@@ -83,12 +88,14 @@ class silence:  # used like a function
     """`with silence(), lock:` keeps back what is said, until the lock is free again."""
 
     def __enter__(self) -> None:
-        _unheard.silences.append(weakref.ref(self))
+        _unheard.silences.append(sys._getframe(1))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        _unheard.silences[:] = [each for each in _unheard.silences if each() is not self]
+        ours = sys._getframe(1)
+        while _unheard.silences and _unheard.silences.pop() is not ours:
+            pass  # one that was broken off
         if _unheard.said and not _unheard.silent():
             _speak()
 

@@ -55,9 +55,20 @@ def test_an_exception_that_ends_it_is_no_reason_to_forget(heard: Heard) -> None:
 
 def test_a_silence_that_was_broken_off_is_over(heard: Heard) -> None:
     """As by a signal handler that raises right when it ends."""
-    silence().__enter__()
+
+    def broken_off() -> None:
+        silence().__enter__()
+        raise KeyError
+
+    with pytest.raises(KeyError) as kept:  # and its frames with it
+        broken_off()
     log.warning("heard")
     assert heard.lines == ["heard"]
+    with silence():
+        log.warning("later")
+        assert heard.lines == ["heard"]
+    assert heard.lines == ["heard", "later"]
+    assert kept.type is KeyError
 
 
 def test_a_handler_that_fails_is_in_nobodys_way(heard: Heard, capsys: pytest.CaptureFixture[str]) -> None:

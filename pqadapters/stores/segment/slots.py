@@ -41,6 +41,7 @@ logger = telling.logger("pqadapters.home")
 NOTE = "note"
 _SLOT = re.compile(r"0|[1-9][0-9]{0,9}")
 _PAUSE = 0.005
+_NESTED = 500
 
 
 @dataclass
@@ -213,7 +214,10 @@ class Slots:
         """What was noted; {} where nothing was, or it can't be read."""
         try:
             with open(os.path.join(self.directory, NOTE), encoding="utf-8", errors="surrogatepass") as file:
-                found = json.load(file)
+                text = file.read()
+            if text.count("[") + text.count("{") > _NESTED:  # ours are flat; what is deep would exhaust the stack
+                return {}
+            found = json.loads(text)
             return found if isinstance(found, dict) else {}
         except (OSError, ValueError, RecursionError):
             return {}
