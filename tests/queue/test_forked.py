@@ -367,7 +367,7 @@ print(list(Queue(path=sys.argv[1]).queue))
     assert run(HEAD + ON_PATH + program, tmp_path, HERE=str(tmp_path / "q")).out == "[1]"
 
 
-@pytest.mark.xfail(sys.version_info >= (3, 13), reason="from 3.13 on the failure is over when the child ends", strict=True)
+@pytest.mark.xfail(sys.version_info >= (3, 13), reason="on 3.13 the failure is over when it ends", strict=True)
 @pytest.mark.parametrize("where", ["q", "Queue()"], ids=["of the module", "of the function"])
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_child_of_multiprocessing_that_fails_has_done_nothing(tmp_path: Path, method: str, where: str) -> None:
