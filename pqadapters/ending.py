@@ -8,12 +8,14 @@ import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from types import FrameType
 from typing import Any
 
 _first: dict[Callable[[], object], None] = {}
 _last: dict[Callable[[], object], None] = {}
 _seen_off: set[int] = set()  # children of multiprocessing that end with our handler, too
 _ended: set[int] = set()  # processes that have called it
+_failed: set[int] = set()  # processes that an exception has ended
 
 
 def others_run() -> bool:
@@ -28,12 +30,36 @@ def at_end(function: Callable[[], object], *, last: bool = False) -> None:
     those from before it imported us). A child of `multiprocessing` ends without the interpreter's own exit, and is
     seen off as well. Exceptions are passed over. `last`: behind those that aren't, in the order of these calls."""
     (_last if last else _first)[function] = None
-    process: Any = sys.modules.get("multiprocessing.process")
-    if process is not None and process.parent_process() is not None and os.getpid() not in _seen_off:
+    if _is_child() and os.getpid() not in _seen_off:
         from multiprocessing.util import Finalize
 
         _seen_off.add(os.getpid())
         Finalize(None, _end, exitpriority=-100)
+        with suppress(RuntimeError):  # the child is ending already
+            threading._register_atexit(fails)  # type: ignore[attr-defined]
+
+
+def fails() -> bool:
+    """Whether an uncaught exception ends this process: known from its handlers at the end on, and for what a failing
+    function lets go of in a child of `multiprocessing`. Status 1 of such a child may be its own sys.exit(1)."""
+    if os.getpid() not in _failed and _is_child() and _status() == 1:
+        _failed.add(os.getpid())
+    return os.getpid() in _failed
+
+
+def _is_child() -> bool:
+    process: Any = sys.modules.get("multiprocessing.process")
+    return process is not None and process.parent_process() is not None
+
+
+def _status() -> object:
+    """What `multiprocessing` will end this child with, once it knows. From Python 3.13 on it has dealt with the
+    exception when it lets go of the function's variables, when it shuts down the threads, and when handlers run; its
+    own variable is all that is left to read, and is gone when they do."""
+    frame: FrameType | None = sys._getframe()
+    while frame is not None and frame.f_code.co_name != "_bootstrap":
+        frame = frame.f_back
+    return None if frame is None else frame.f_locals.get("exitcode")
 
 
 def _end() -> None:
@@ -41,9 +67,15 @@ def _end() -> None:
     if os.getpid() in _ended:
         return
     _ended.add(os.getpid())
+    if getattr(sys, "last_value", None) is not None or not _is_exit(sys.exc_info()[0]):
+        _failed.add(os.getpid())
     for function in (*_first, *_last):
         with suppress(Exception):
             function()
+
+
+def _is_exit(kind: type[BaseException] | None) -> bool:
+    return kind is None or issubclass(kind, SystemExit)
 
 
 atexit.register(_end)

@@ -6,13 +6,11 @@ program's own handlers and its daemon threads may use their queues to the very e
 
 from __future__ import annotations
 
-import os
-import sys
 import weakref
 from typing import TYPE_CHECKING
 
 from .. import telling
-from ..ending import at_end, others_run
+from ..ending import at_end, fails, others_run
 from ..home.idling import leave_all
 
 if TYPE_CHECKING:
@@ -20,7 +18,6 @@ if TYPE_CHECKING:
 
 _log = telling.logger("pqadapters.queue")
 _lines: weakref.WeakSet[Line] = weakref.WeakSet()
-_failed: set[int] = set()  #: processes that an exception has ended
 
 
 def finish_at_exit(line: Line) -> None:
@@ -30,15 +27,12 @@ def finish_at_exit(line: Line) -> None:
 
 
 def _finish_all() -> None:
-    failed = getattr(sys, "last_value", None) is not None or not _is_exit(sys.exc_info()[0])
-    if failed:
-        _failed.add(os.getpid())
     alone = not others_run()
     for line in list(_lines):
         try:
             if line.flags.closed or line.flags.forked:
                 continue
-            if not failed:
+            if not fails():
                 line.finish()
             if line.private is not None and alone:
                 line.private.put_down()
@@ -47,13 +41,9 @@ def _finish_all() -> None:
     leave_all()
 
 
-def _is_exit(kind: type[BaseException] | None) -> bool:
-    return kind is None or issubclass(kind, SystemExit)
-
-
 def dropped(line: Line) -> None:
     """The program has let go of a queue that nobody else can reach: as close(), and never in its way."""
     try:
-        line.close(normal=os.getpid() not in _failed, dropped=True)
+        line.close(normal=not fails(), dropped=True)
     except Exception as error:
         _log.warning("%s could not be closed: %s", line.label, error)

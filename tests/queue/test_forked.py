@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import signal
-import sys
 from pathlib import Path
 
 import pytest
@@ -367,11 +366,21 @@ print(list(Queue(path=sys.argv[1]).queue))
     assert run(HEAD + ON_PATH + program, tmp_path, HERE=str(tmp_path / "q")).out == "[1]"
 
 
-@pytest.mark.xfail(sys.version_info >= (3, 13), reason="on 3.13 the failure is over when it ends", strict=True)
 @pytest.mark.parametrize("where", ["q", "Queue()"], ids=["of the module", "of the function"])
 @pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
 def test_a_child_of_multiprocessing_that_fails_has_done_nothing(tmp_path: Path, method: str, where: str) -> None:
-    """Its end is seen twice, and the second time it looks like a normal one."""
+    """Its end is seen twice, and the second time it looks like a normal one; from 3.13 on the first time as well."""
+    assert _left_by_a_child(tmp_path, method, where, "raise LookupError") == "[(3, None)]"
+
+
+@pytest.mark.parametrize("where", ["q", "Queue()"], ids=["of the module", "of the function"])
+@pytest.mark.parametrize("method", ["fork", "spawn", "forkserver"])
+def test_a_child_of_multiprocessing_that_exits_has_done_it(tmp_path: Path, method: str, where: str) -> None:
+    """With a status of its own, too."""
+    assert _left_by_a_child(tmp_path, method, where, "sys.exit(3)") == "[(2, 'next')]"
+
+
+def _left_by_a_child(tmp_path: Path, method: str, where: str, end: str) -> str:
     script = tmp_path / "script.py"
     script.write_text(
         "import multiprocessing, os, sys\n"
@@ -382,11 +391,11 @@ def test_a_child_of_multiprocessing_that_fails_has_done_nothing(tmp_path: Path, 
         "    for n in range(3): mine.put(n)\n"
         "    mine.get()\n"
         "    sys.stderr = open(os.devnull, 'w')\n"
-        "    raise LookupError\n"
+        f"    {end}\n"
         "if __name__ == '__main__':\n"
         f"    child = multiprocessing.get_context({method!r}).Process(target=work)\n"
         "    child.start()\n"
         "    child.join()\n"
         "    print([(home.items, home.ack) for home in homes()])\n"
     )
-    assert run_script(script, tmp_path / "home").out == "[(3, None)]"
+    return run_script(script, tmp_path / "home").out
