@@ -227,7 +227,7 @@ class Line(Acks):
             return _SKIPPED
         try:
             payload = claim.payload
-            return self.decode(payload) if payload[:1] == b"\0" else self.loads(payload)
+            return self.decode(payload) if payload < b"\1" else self.loads(payload)
         except MemoryError:
             raise
         except Gone:

@@ -42,7 +42,6 @@ class _Entry:
 class RankedLine(Line):
     """A line whose records leave in the order of their items' values."""
 
-    ranked = True
     _sorted: Sorted | None = None
 
     def _begin_again(self) -> None:

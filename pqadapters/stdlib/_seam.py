@@ -46,10 +46,9 @@ HOOKS = ("_init", "_qsize", "_put", "_get")
 class Noticed(threading.Condition):
     """A condition that knows how many threads wait on it, so that a change nobody waits for costs one comparison."""
 
-    waiting = 0  #: changed with the lock held
-
     def __init__(self, lock: threading.Lock, line: Line) -> None:
         super().__init__(lock)
+        self.waiting = 0  #: changed with the lock held
         self._line = line
 
     def notify(self, n: int = 1) -> None:

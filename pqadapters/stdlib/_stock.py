@@ -45,8 +45,6 @@ class Serializer(Protocol):
 class Stock:
     """What there is in a queue, and the way in."""
 
-    ranked = False  #: whether the place of an item follows from its value
-
     def __init__(
         self,
         store: Store,
@@ -62,6 +60,7 @@ class Stock:
         volatile: Volatile = Volatile.RAISE,
     ) -> None:
         self.store, self.name, self.owned, self.order = store, name, owned, order
+        self.ranked = order is Order.RANK  #: whether the place of an item follows from its value
         self.policy, self.keep_items = policy, keep_items
         self.markers, self.volatile = markers, volatile
         self.dropped = 0  #: records whose objects ended with their process

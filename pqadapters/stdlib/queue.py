@@ -129,7 +129,7 @@ class Queue(Beyond[T]):
         seam = self._seam
         try:
             self._init(maxsize)
-            if "queue" in self.__dict__ or seam.replaced():
+            if getattr(self, "_container", ABSENT) is not ABSENT or seam.replaced():
                 self._keep_in_memory()
         except BaseException:
             self._line.close()
@@ -301,15 +301,15 @@ class Queue(Beyond[T]):
     @property
     def queue(self) -> Any:
         """The live view of what is ready: len, iteration, `in`, [0], [-1], clear, append, popleft, pop, remove."""
-        own = self.__dict__.get("queue", ABSENT)
+        own = getattr(self, "_container", ABSENT)  # to look into __dict__ would make all attributes slow for good
         return View(self._line) if own is ABSENT else own
 
     @queue.setter
     def queue(self, container: Any) -> None:
-        seam: Seam | None = self.__dict__.get("_seam")
+        seam: Seam | None = getattr(self, "_seam", None)
         if seam and seam.settled and not seam.hooked:
             return View(self._line).replace(list(container))
-        self.__dict__["queue"] = container
+        self._container = container
         if seam and seam.settled and not seam.volatile:
             self._keep_in_memory()
 

@@ -17,6 +17,15 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 
+class Crowd:
+    """How many threads wait at several gates, to be asked in one comparison; `size` begins with `others`."""
+
+    __slots__ = ("size",)
+
+    def __init__(self, others: int = 0) -> None:
+        self.size = others
+
+
 class Gate:
     """Threads that wait for a change in what `lock` protects. All methods need the lock.
 
@@ -24,10 +33,11 @@ class Gate:
     thread, is kept for it (I7). `threading.Condition` doesn't do that: its waiters enter when they sleep.
     """
 
-    def __init__(self, lock: threading.RLock) -> None:
+    def __init__(self, lock: threading.RLock, crowd: Crowd | None = None) -> None:
         self._lock: Any = lock  # its _release_save and _acquire_restore, which Condition uses too, are in no stub
         self._sleepers: deque[threading.Lock] = deque()  # each is held until its waiter is woken
-        self.waiting = 0  #: how many threads wait, so that a change nobody waits for costs one comparison
+        self._crowd = crowd or Crowd()
+        self.waiting = 0  #: how many threads wait
 
     def wait_locked(
         self, attempt: Callable[[], T | None], timeout: float | None, due: Callable[[], float | None] | None = None
@@ -63,13 +73,18 @@ class Gate:
         sleeper = threading.Lock()  # looked up here: gevent replaces it
         sleeper.acquire()
         self._sleepers.append(sleeper)
-        self.waiting = len(self._sleepers)
+        self._count()
         return sleeper
 
     def _leave(self, sleeper: threading.Lock) -> None:
         with contextlib.suppress(ValueError):  # whoever woke it has taken it out
             self._sleepers.remove(sleeper)
-        self.waiting = len(self._sleepers)
+        self._count()
+
+    def _count(self) -> None:
+        waiting = len(self._sleepers)
+        self._crowd.size += waiting - self.waiting  # no call from here on, in which a signal handler might count
+        self.waiting = waiting
 
     def _sleep(self, sleeper: threading.Lock, seconds: float | None) -> None:
         """Until `sleeper` is released or `seconds` are over; the lock is free meanwhile."""
@@ -79,7 +94,7 @@ class Gate:
     def wake_one(self) -> None:
         with contextlib.suppress(IndexError):  # nobody waits
             self._sleepers.popleft().release()
-        self.waiting = len(self._sleepers)
+        self._count()
 
     def wake_all(self) -> None:
         while self._sleepers:

@@ -404,7 +404,7 @@ def test_i6_a_record_found_damaged_by_its_own_acknowledgement(
     with monkeypatch.context() as patch:
         patch.setattr(store._core, "tidy_locked", lambda: None)  # else an earlier one finds it
         for other in store.claim("q", limit=600):
-            if space.wasteful(log) and log.tail.end + format.ACK_FRAME > log.put_room:
+            if space.wasteful(log, store._core.catalog) and log.tail.end + format.ACK_FRAME > log.put_room:
                 break
             assert store.damage == ()
             store.commit(Ack(other))

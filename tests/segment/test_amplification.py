@@ -33,7 +33,7 @@ def test_a_backlog_with_ranks_is_not_written_again(tmp_path: Path, value: object
 
 
 def live_bytes(store: SegmentStore) -> int:
-    return store._core.log.live_bytes
+    return store._core.catalog.live_bytes(store._core.log)
 
 
 @pytest.mark.parametrize("with_checkpoint", [False, True])

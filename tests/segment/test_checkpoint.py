@@ -52,7 +52,7 @@ def _inside(directory: Path) -> dict[str, Any]:
         "tables": list(store.scan("t")),
         "next": core.log.next,
         "live": core.log.live,
-        "live bytes": core.log.live_bytes,
+        "live bytes": core.catalog.live_bytes(core.log),
         "live by segment": {s.number: s.live for s in core.log.segments if s.live},
         "end": core.log.tail.end,
     }

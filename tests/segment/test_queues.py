@@ -8,13 +8,11 @@ import threading
 import pytest
 
 from pqadapters.store import Order
-from pqadapters.stores._gate import Gate
 from pqadapters.stores.segment.queues import Catalog, Key, Queue, Table
 
 
 def _queue() -> Queue:
-    lock = threading.RLock()
-    return Queue("q", 1, Gate(lock), Gate(lock))
+    return Queue("q", 1, threading.RLock())
 
 
 class _Life:

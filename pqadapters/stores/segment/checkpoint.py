@@ -84,7 +84,7 @@ def _encode(log: Log, catalog: Catalog, keep: list[Segment]) -> bytes:
         "tables": [[table.number, table.name, table.named, len(table.keys)] for table in catalog.tables.values()],
         "extra": [[id, *extra] for id, extra in catalog.extra.items()],
         "moved": [[id, segment.number, segment.guests[id]] for id, segment in log.moved.items()],
-        "live_bytes": log.live_bytes,
+        "live_bytes": catalog.live_bytes(log),
     }
     text = json.dumps(head, separators=(",", ":")).encode()
     parts = [_HEAD.pack(_MAGIC, _VERSION, len(text)), text]
@@ -189,7 +189,7 @@ def load(saved: Saved, log: Log, catalog: Catalog, segments: list[Segment]) -> N
         _load_largest(catalog, head["largest"], log, listed)
     log.next = saved.next
     log.synced = log.next - 1
-    log.live_bytes = _number(head["live_bytes"])
+    log.more_bytes = _number(_number(head["live_bytes"]) - catalog.live_bytes(log))
 
 
 def _number(value: object) -> int:

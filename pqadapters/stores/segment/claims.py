@@ -52,7 +52,7 @@ def take_one(core: Core, queue: Queue, order: Order, owner: object) -> Claim | N
             queue.claimed[id] = plain, owner
             try:
                 ready.popleft()
-                if queue.watchers.waiting or queue.takers.waiting or queue.parent is not None:
+                if queue.crowd.size:
                     _taken(queue)
             except BaseException:
                 _untake(queue, id)
@@ -83,10 +83,10 @@ _new: Any = tuple.__new__  # a named tuple without the detour through its own __
 
 
 def _taken(queue: Queue) -> None:
-    if queue.watchers.waiting or queue.parent is not None:
+    if queue.crowd.size:
         queue.changed()
-    if queue.takers.waiting and len(queue):
-        queue.wake_taker()
+        if len(queue):
+            queue.wake_taker()
 
 
 def _next(

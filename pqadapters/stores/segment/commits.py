@@ -45,7 +45,6 @@ def put(core: Core, op: Put) -> int:
     tail.end = end
     log.next = id + 1
     tail.live += 1
-    log.live_bytes += size + _PUT_COST
     queue.bytes += size
     try:
         tail.index.append(offset)
@@ -61,10 +60,9 @@ def put(core: Core, op: Put) -> int:
         raise
     if size <= RECENT_BYTES and len(core.recent) < RECENT_RECORDS:
         core.recent[id] = (payload, now)  # for whoever gets it soon
-    if queue.takers.waiting:
-        queue.wake_taker()
-    if queue.watchers.waiting or queue.parent is not None:
+    if queue.crowd.size:
         queue.changed()
+        queue.wake_taker()
     return id
 
 
@@ -97,7 +95,8 @@ def ack(core: Core, op: Ack, owner: object) -> None:
     tail.end = offset + _ACK_FRAME
     log.next += 1
     queue.bytes -= size
-    log.live_bytes -= _PUT_COST + size if not (rank or note) else format.live_cost(size, rank, note)
+    if rank or note:
+        log.more_bytes -= format.more_cost(rank, note)
     del queue.claimed[id]
     try:
         tail.index.append(0)
@@ -111,7 +110,7 @@ def ack(core: Core, op: Ack, owner: object) -> None:
         raise
     if segment is not None and segment.live <= segment.few and segment is not tail:
         core.tidy_locked()
-    if queue.watchers.waiting or queue.parent is not None:
+    if queue.crowd.size:
         queue.changed()
 
 

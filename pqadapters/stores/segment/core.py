@@ -225,10 +225,10 @@ class Core:
             return
         try:
             for _ in range(_REWRITES_PER_ROUND):
-                if not space.wasteful(log) or log.dead:
+                if not space.wasteful(log, self.catalog) or log.dead:
                     break
                 self._rewrite_locked()
-            if space.worth_dropping(log):
+            if space.worth_dropping(log, self.catalog):
                 space.drop_dead(log, self.catalog)
             elif log.since_checkpoint >= max(_CHECKPOINT_BYTES, log.size // 4):
                 self._save_locked()
@@ -258,7 +258,7 @@ class Core:
             if log.start_over():
                 space.drop_dead(log, self.catalog)
             for _ in log.segments[1:]:
-                if log.dead or not space.as_good_as_empty(log):
+                if log.dead or not space.as_good_as_empty(log, self.catalog):
                     break
                 self._rewrite_locked()
                 space.drop_dead(log, self.catalog)

@@ -105,7 +105,7 @@ class Draft:
 
         def step(id: int, offset: int) -> None:
             self._log.place(id, self._log.tail, offset)
-            self._log.live_bytes += format.live_cost(size, op.rank, op.note)
+            self._log.more_bytes += format.more_cost(op.rank, op.note)
             queue.bytes += size
             queue.add(id, op.rank, due)
 
@@ -135,7 +135,7 @@ class Draft:
         def step() -> None:
             del queue.claimed[id]
             queue.bytes -= size
-            self._log.live_bytes -= format.live_cost(size, held.rank, held.note)
+            self._log.more_bytes -= format.more_cost(held.rank, held.note)
             self._catalog.extra.pop(id, None)
             self._log.displace(id)
 
@@ -161,7 +161,7 @@ class Draft:
             self._catalog.extra[id] = extra
             queue.bytes -= size
             target.bytes += size
-            self._log.live_bytes += len(text) - len(format.encode_note(held.note))
+            self._log.more_bytes += len(text) - len(format.encode_note(held.note))
             if due:
                 target.add(id, held.rank, due)
             elif target is queue:
@@ -188,7 +188,6 @@ class Draft:
 
         def step(sequence: int, offset: int) -> None:
             self._log.place(id, self._log.tail, offset)
-            self._log.live_bytes += after - before
             queue.bytes += after - before
             queue.claimed[id] = held._replace(payload=op.payload), self._owner
             if id in self._catalog.extra:
@@ -230,7 +229,7 @@ class Draft:
             self._forget(old)
             table.keys[op.key] = Key(id, old.place if old is not None else id, size)
             self._log.place(id, self._log.tail, offset)
-            self._log.live_bytes += size + format.PUT_COST
+            self._log.more_bytes += size
 
         body = format.encode_entry(format.Entry(table.number, place, op.key, op.value))
         self._frame(format.SET, body, step, table.number)
@@ -240,7 +239,7 @@ class Draft:
     def _forget(self, key: Key | None) -> None:
         if key is not None:
             self._log.displace(key.id)
-            self._log.live_bytes -= key.size + format.PUT_COST
+            self._log.more_bytes -= key.size
 
     def _delete(self, op: Delete) -> None:
         table = self._catalog.table(op.table)

@@ -233,9 +233,9 @@ def encode_note(note: str) -> bytes:
     return note.encode("utf-8", "surrogatepass")
 
 
-def live_cost(size: int, rank: bytes, note: str) -> int:
-    """About what a record with `size` bytes of payload takes in the log while it is live."""
-    return PUT_COST + size + len(rank) + (len(encode_note(note)) if note else 0)
+def more_cost(rank: bytes, note: str) -> int:
+    """What a record takes in the log beside its payload and PUT_COST, about."""
+    return len(rank) + (len(encode_note(note)) if note else 0)
 
 
 def encode_record(fields: Fields) -> bytes:

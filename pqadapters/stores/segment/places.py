@@ -45,7 +45,7 @@ class Places:
         self._bases: list[int] = []
         self.ended = 0  #: bytes of all segments that another one was added to, those that are gone included
         self.moved: dict[int, Segment] = {}  #: where records stand that were written again
-        self.live_bytes = 0  #: about what these take: `format.live_cost`; keys, values and PUT_COST of tables
+        self.more_bytes = 0  #: what live records take beside payload and PUT_COST: ranks, notes, keys, values
 
     @property
     def live(self) -> int:

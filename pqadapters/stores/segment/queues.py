@@ -18,7 +18,9 @@ from typing import NamedTuple
 from zlib import crc32
 
 from ...store import DEAD, Claim, Depth, Order, dead_queue
-from .._gate import Gate
+from .._gate import Crowd, Gate
+from .format import PUT_COST
+from .places import Places
 
 #: A claim as it was handed out, with the payload that the record has now; and the token of the handle that has it.
 Held = tuple[Claim, object]
@@ -36,13 +38,12 @@ class Extra(NamedTuple):
 class Queue:
     """The records of one queue. Each id is in exactly one of ready, back, heap, delayed, claimed (I3)."""
 
-    def __init__(self, name: str, number: int, takers: Gate, watchers: Gate) -> None:
+    def __init__(self, name: str, number: int, lock: threading.RLock) -> None:
         self.name = name
         self.named = True  #: False where damage took the name
         self.number = number
-        self.takers = takers
-        self.watchers = watchers
         self.parent: Queue | None = None  #: of a dead-letter queue: whose dead letters these are
+        self.relock(lock)
         self.choosy = 0  #: how many takers wait for certain ids
         self.ready: deque[int] = deque()
         self.back: list[int] = []
@@ -51,6 +52,17 @@ class Queue:
         self.delayed: list[tuple[float, int, bytes]] = []  # a heap
         self.claimed: dict[int, Held] = {}
         self.bytes = 0
+
+    def relock(self, lock: threading.RLock) -> None:
+        """Nobody waits, and the queue is under this lock from now on."""
+        self.crowd = Crowd(int(self.parent is not None))  #: who wants to hear of a change: takers, watchers, a parent
+        self.takers, self.watchers = Gate(lock, self.crowd), Gate(lock, self.crowd)
+
+    def adopt(self, parent: Queue) -> None:
+        """These are dead letters of that queue, whose depth tells of them."""
+        if self.parent is None:
+            self.crowd.size += 1
+        self.parent = parent
 
     def __len__(self) -> int:
         """How many are ready."""
@@ -246,7 +258,7 @@ class Catalog:
         """In a forked child: another lock, and nobody waits."""
         self._lock = lock
         for queue in list(self.queues.values()):
-            queue.takers, queue.watchers = Gate(lock), Gate(lock)
+            queue.relock(lock)
 
     def known_queue(self, name: str) -> Queue | None:
         """The queue of that name, if it was ever mentioned; also one whose name damage took."""
@@ -277,14 +289,14 @@ class Catalog:
         """The queue of that number; one whose name was lost has it again."""
         queue = self.by_number.get(number)
         if queue is None:
-            queue = Queue(name, number, Gate(self._lock), Gate(self._lock))
+            queue = Queue(name, number, self._lock)
         assert isinstance(queue, Queue)
         self.queues.pop(queue.name, None)
         self.nameless |= not named
         queue.name, queue.named = name, named
         self.queues[name] = self.by_number[number] = queue
         if name.endswith(DEAD) and name != DEAD:
-            queue.parent = self.queue(name[: -len(DEAD)])
+            queue.adopt(self.queue(name[: -len(DEAD)]))
         return queue
 
     def add_table(self, name: str, number: int, named: bool = True) -> Table:
@@ -297,6 +309,10 @@ class Catalog:
         table.name, table.named = name, named
         self.tables[name] = self.by_number[number] = table
         return table
+
+    def live_bytes(self, log: Places) -> int:
+        """About what live records take in the log."""
+        return sum(queue.bytes for queue in self.queues.values()) + log.live * PUT_COST + log.more_bytes
 
     def depth(self, queue: Queue, now: float) -> Depth:
         """Without the age of the oldest, which only its frame tells."""

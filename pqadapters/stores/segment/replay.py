@@ -110,7 +110,6 @@ class Replay:
         segment.live += 1
         size = length - format.PUT_FIELDS.size
         queue.bytes += size
-        self._log.live_bytes += size + format.PUT_COST
         queue.insert(id)
         self._remember(id, _Known(queue, size))
 
@@ -150,7 +149,7 @@ class Replay:
             self._gone(id)  # it was written again: an update, or a move to another segment
         queue = self._queue(fields.queue)
         self._log.place(id, segment, offset)
-        self._log.live_bytes += format.live_cost(len(fields.payload), fields.rank, fields.note)
+        self._log.more_bytes += format.more_cost(fields.rank, fields.note)
         queue.bytes += len(fields.payload)
         queue.insert(id, fields.rank)
         self._remember(id, _Known(queue, len(fields.payload), fields.rank, len(format.encode_note(fields.note))))
@@ -176,7 +175,7 @@ class Replay:
         self._log.displace(id)
         self._catalog.extra.pop(id, None)
         self._leave(known, id)
-        self._log.live_bytes -= known.size + len(known.rank) + known.note + format.PUT_COST
+        self._log.more_bytes -= len(known.rank) + known.note
 
     def _leave(self, known: _Known, id: int) -> None:
         queue = known.queue
@@ -200,7 +199,7 @@ class Replay:
         queue.bytes += known.size
         queue.insert(id, known.rank)
         text = body[format.STATE_FIELDS.size :]
-        self._log.live_bytes += len(text) - known.note
+        self._log.more_bytes += len(text) - known.note
         self._remember(id, known._replace(queue=queue, note=len(text)))
         note = str(text, "utf-8", "surrogatepass")
         self._catalog.extra[id] = Extra(attempts, not_before, number, note)
@@ -212,12 +211,12 @@ class Replay:
         old = table.keys.get(entry.key)
         if old is not None:
             self._log.displace(old.id)
-            self._log.live_bytes -= old.size + format.PUT_COST
+            self._log.more_bytes -= old.size
         size = len(entry.key) + len(entry.value)
         place = entry.place or (old.place if old is not None else sequence)
         table.keys[entry.key] = Key(sequence, place, size)
         self._log.place(sequence, segment, offset)
-        self._log.live_bytes += size + format.PUT_COST
+        self._log.more_bytes += size
 
     def _table(self, number: int) -> Table:
         found = self._catalog.by_number.get(number)
@@ -231,7 +230,7 @@ class Replay:
         old = self._table(number).keys.pop(bytes(body[format.DELETE_FIELDS.size :]), None)
         if old is not None:
             self._log.displace(old.id)
-            self._log.live_bytes -= old.size + format.PUT_COST
+            self._log.more_bytes -= old.size
 
     def _name(self, segment: Segment, body: memoryview) -> None:
         number, is_table = format.NAME_FIELDS.unpack_from(body)

@@ -20,24 +20,24 @@ _LITTLE = 64  #: live records
 _PER_CHECKPOINT_ID = 4  #: bytes of a checkpoint for each frame of a segment, about
 
 
-def wasteful(log: Log) -> bool:
+def wasteful(log: Log, catalog: Catalog) -> bool:
     """Whether the front is worth writing again."""
     if len(log.segments) < 2:
         return False
     front = log.segments[0]
-    return front.live <= front.few or log.size - log.live_bytes > log.live_bytes + log.segment_bytes
+    return front.live <= front.few or log.size - log.segment_bytes > 2 * catalog.live_bytes(log)
 
 
-def worth_dropping(log: Log) -> bool:
+def worth_dropping(log: Log, catalog: Catalog) -> bool:
     """Whether the dead segments at the front outweigh the checkpoint that must be written before they go."""
     dead = log.dead
     cost = _PER_CHECKPOINT_ID * (log.next - log.segments[0].base)
-    return bool(dead) and (as_good_as_empty(log) or sum(segment.end for segment in dead) >= cost)
+    return bool(dead) and (as_good_as_empty(log, catalog) or sum(segment.end for segment in dead) >= cost)
 
 
-def as_good_as_empty(log: Log) -> bool:
+def as_good_as_empty(log: Log, catalog: Catalog) -> bool:
     """Whether next to nothing is live: what was learnt of the store's queues, say."""
-    return log.live <= _LITTLE and log.live_bytes * 4 <= log.segment_bytes
+    return log.live <= _LITTLE and catalog.live_bytes(log) * 4 <= log.segment_bytes
 
 
 def rewrite_front(log: Log, catalog: Catalog, reader: Reader) -> None:
