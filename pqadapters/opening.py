@@ -1,6 +1,8 @@
 """The door: from a path or a URL to a store. The only module that names the stores, and it imports them when asked.
 
 file:///abs/dir?durability=process&segment_bytes=65536
+sqlite:///relative.db
+sqlite:////abs/file.db?durability=process&prefetch=32
 memory:
 """
 
@@ -20,7 +22,7 @@ if TYPE_CHECKING:
     from .stores.segment.estates import Estate
     from .stores.segment.slots import Slots
 
-_LATER = {"sqlite": "the SQLite store", "mysql": "the MySQL store"}
+_LATER = {"mysql": "the MySQL store"}
 
 
 def open_path(
@@ -41,6 +43,26 @@ def open_path(
     options: dict[str, Any] = {"durability": durability, "max_lag": max_lag, "segment_bytes": segment_bytes}
     given = {name: value for name, value in options.items() if value is not None}
     return SegmentStore(directory, trust_directory=trust_directory, **given)
+
+
+def open_database(
+    path: str | os.PathLike[str],
+    *,
+    durability: str | Survives | Durability | None = None,
+    max_lag: float | None = None,
+    prefetch: int | None = None,
+    trust_directory: bool = False,
+) -> Store:
+    """A SQLite store in the file; None stands for the store's own default.
+
+    Raises what `pqadapters.stores.sqlite.SqliteStore` raises: StoreRefused, StoreLocked, FormatError, DiskError
+    (an OSError), ValueError.
+    """
+    from .stores.sqlite import SqliteStore
+
+    options: dict[str, Any] = {"durability": durability, "max_lag": max_lag, "prefetch": prefetch}
+    given = {name: value for name, value in options.items() if value is not None}
+    return SqliteStore(path, trust_directory=trust_directory, **given)
 
 
 def load_slots() -> None:
@@ -78,21 +100,21 @@ def open_store(url: str, **options: Any) -> Store:
     opener = _OPENERS.get(parts.scheme)
     if opener is None:
         raise ValueError(_unknown(url, parts.scheme))
-    given = _query(url, parts.query) | {name: value for name, value in options.items() if value is not None}
-    return opener(url, parts.netloc, unquote(parts.path), given)
+    named = {name: value for name, value in options.items() if value is not None}
+    return opener(url, parts.netloc, unquote(parts.path), _query(url, parts.scheme, parts.query) | named)
 
 
 def _unknown(url: str, scheme: str) -> str:
     if scheme in _LATER:
-        return f"{url.split('?')[0]!r}: {_LATER[scheme]} is not there yet; use file:///abs/dir"
-    return f"{url!r} names no store: use file:///abs/dir or memory:"
+        return f"{url.split('?')[0]!r}: {_LATER[scheme]} is not there yet; use sqlite:////abs/file.db"
+    return f"{url!r} names no store: use sqlite:////abs/file.db, file:///abs/dir or memory:"
 
 
-def _query(url: str, query: str) -> dict[str, Any]:
+def _query(url: str, scheme: str, query: str) -> dict[str, Any]:
     readers: dict[str, Callable[[str], Any]] = {
         "durability": str,
         "max_lag": float,
-        "segment_bytes": int,
+        **({"prefetch": int} if scheme == "sqlite" else {"segment_bytes": int}),
         "trust_directory": _flag,
     }
     options = {}
@@ -121,6 +143,15 @@ def _open_file(url: str, host: str, path: str, options: dict[str, Any]) -> Store
     return open_path(path, **options)
 
 
+def _open_sqlite(url: str, host: str, path: str, options: dict[str, Any]) -> Store:
+    if host or path in ("", "/", "//"):
+        raise ValueError(
+            f"{url!r}: write sqlite:/// and the path of a file: sqlite:///jobs.db for one in the working directory, "
+            "sqlite:////var/lib/app/jobs.db, with four slashes, for an absolute one"
+        )
+    return open_database(path[1:], **options)
+
+
 def _open_memory(url: str, host: str, path: str, options: dict[str, Any]) -> Store:
     from .stores.memory import MemoryStore
 
@@ -129,4 +160,8 @@ def _open_memory(url: str, host: str, path: str, options: dict[str, Any]) -> Sto
     return MemoryStore()
 
 
-_OPENERS: dict[str, Callable[[str, str, str, dict[str, Any]], Store]] = {"file": _open_file, "memory": _open_memory}
+_OPENERS: dict[str, Callable[[str, str, str, dict[str, Any]], Store]] = {
+    "file": _open_file,
+    "memory": _open_memory,
+    "sqlite": _open_sqlite,
+}

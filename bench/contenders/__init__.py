@@ -12,6 +12,7 @@ MODULES = (
     "ours",
     "bare_write",
     "bare_fdatasync",
+    "bare_queue",
     "stdlib",
     "persistqueue_file",
     "persistqueue_sqlite",

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 from .. import telling
 from ..durability import Durability
 from ..ending import at_end
-from ..errors import DiskError, NoHome, NotDurableWarning, StoreError, StoreRefused
+from ..errors import DiskError, FormatError, NoHome, NotDurableWarning, StoreError, StoreRefused
 from ..opening import open_slots
 from .adoption import Moved
 from .application import Application, application, home_directory
@@ -70,13 +70,11 @@ class Ground:
         try:
             self.slots.prepare()
             slot = self.slots.take()
-        except (DiskError, StoreRefused) as error:
-            if isinstance(error, DiskError) and error.errno not in _UNUSABLE:
+        except StoreError as error:
+            problem = unusable(error, self.home)
+            if problem is error:
                 raise
-            raise NoHome(
-                f"queues without a name or path are to live in {self.home}, and that can't be used: {error}. "
-                "Set PQADAPTERS_HOME to a directory that this user may write, or give the queue a path"
-            ) from error
+            raise problem from error
         self.note = self._noted()
         if self.note.get("transient"):
             mark_transient(self.spot.name)
@@ -178,8 +176,24 @@ class Ground:
 def ground_of(spot: Spot, durability: Durability, trust: bool) -> Ground:
     """The ground of a place. Raises NoHome."""
     program = application()
-    home = _temporary_home(program) if program.temporary else home_directory()
-    return Ground(spot, program, home, durability, trust)
+    return Ground(spot, program, home_of(program), durability, trust)
+
+
+def home_of(program: Application) -> str:
+    """The directory that the application's own is in. Raises NoHome."""
+    return _temporary_home(program) if program.temporary else home_directory()
+
+
+def unusable(error: StoreError, home: str) -> Exception:
+    """What to say where a store in the home can't be opened: that there is no home, if that is why."""
+    if not isinstance(error, (DiskError, StoreRefused)) or isinstance(error, FormatError):
+        return error
+    if isinstance(error, DiskError) and error.errno not in _UNUSABLE:
+        return error
+    return NoHome(
+        f"queues without a path are to live in {home}, and that can't be used: {error}. "
+        "Set PQADAPTERS_HOME to a directory that this user may write, or give the queue a path"
+    )
 
 
 def _temporary_home(program: Application) -> str:

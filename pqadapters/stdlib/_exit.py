@@ -6,6 +6,7 @@ program's own handlers and its daemon threads may use their queues to the very e
 
 from __future__ import annotations
 
+import os
 import weakref
 from typing import TYPE_CHECKING
 
@@ -24,6 +25,17 @@ def finish_at_exit(line: Line) -> None:
     """Remember the line, without keeping it."""
     _lines.add(line)
     at_end(_finish_all)
+
+
+def _begin_again() -> None:
+    """In a forked child: it goes on with stores that several processes share; what the parent holds is the parent's."""
+    for line in list(_lines):
+        if line.store.capabilities.processes:
+            line.begin_again()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)
 
 
 def _finish_all() -> None:

@@ -42,14 +42,14 @@ class Line(Acks):
         super().__init__(store, name, **options)
         self.aside = Aside(store)
         self.suspects = 0  #: how many more claims of what an earlier run left are counted on disk
-        self.renewed: Callable[[], object] = lambda: None  #: called in a forked child of a private store
+        self.renewed: Callable[[], object] = lambda: None  #: called in a forked child that goes on with the queue
         self.private = store if isinstance(store, PrivateStore) else None
         if self.private is None:
             self._open()
         else:
             self.private.taken = weak(self._taken)
             self.private.settled = weak(self._settled)
-            self.private.renewed = weak(self._begin_again)
+            self.private.renewed = weak(self.begin_again)
 
     def _open(self) -> None:
         """The store is open: what was learnt, and what ended with the process that put it."""
@@ -114,8 +114,8 @@ class Line(Acks):
         assert self.private is not None
         self._suspect(self.private.moved.items)
 
-    def _begin_again(self) -> None:
-        """In a forked child what the parent holds is the parent's, and the queue is empty here."""
+    def begin_again(self) -> None:
+        """In a forked child what the parent holds is the parent's. The queue is empty here, unless both share it."""
         self._bind(self.store)
         self.flags.renew()
         self._suspect(0)

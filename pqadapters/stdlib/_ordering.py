@@ -44,8 +44,8 @@ class RankedLine(Line):
 
     _sorted: Sorted | None = None
 
-    def _begin_again(self) -> None:
-        super()._begin_again()
+    def begin_again(self) -> None:
+        super().begin_again()
         self._sorted = None
 
     def make(self, item: object) -> Put:

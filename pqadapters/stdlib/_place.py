@@ -11,6 +11,7 @@ from typing import Any
 from ..durability import Durability, Survives
 from ..home.places import made_in, occupy
 from ..home.private import PrivateStore
+from ..home.shared import open_shared
 from ..opening import load_slots, open_path, open_store
 from ..serializers import serializer as choose_serializer
 from ..store import Order, Store
@@ -101,10 +102,7 @@ def _open(path: Any, store: Any, name: str | None, options: dict[str, Any]) -> t
     url = os.environ.get("PQADAPTERS_URL")
     if url:
         return _open_url(url, options), True
-    raise ValueError(
-        f"name={name!r} alone means a queue shared by all processes of the application, which needs the SQLite "
-        "store, and that isn't there yet: give path=DIRECTORY or store= as well, or set PQADAPTERS_URL"
-    )
+    return open_shared(**_durability(options)), True
 
 
 def _open_url(url: str, options: dict[str, Any]) -> Store:

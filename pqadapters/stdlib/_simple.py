@@ -65,7 +65,7 @@ class SimpleQueue(stdlib.SimpleQueue[T]):
         finish_at_exit(self._line)
         if self._line.private is not None:
             weakref.finalize(self, dropped, self._line).atexit = False
-            self._line.renewed = weak(self._begin_again)
+        self._line.renewed = weak(self._begin_again)
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Store an item. `block` and `timeout` are ignored: this never waits for room. Raises NotSerializable."""

@@ -139,7 +139,7 @@ class Queue(Beyond[T]):
         finish_at_exit(self._line)
         if self._line.private is not None:
             weakref.finalize(self, dropped, self._line).atexit = False
-            self._line.renewed = weak(self._renew_locks)
+        self._line.renewed = weak(self._renew_locks)
 
     def _renew_locks(self) -> None:
         """In a forked child: other threads, which may have held them, are the parent's."""

@@ -14,6 +14,7 @@ from pqadapters.clock import Clock
 from pqadapters.store import Store
 from pqadapters.stores.memory import MemoryStore
 from pqadapters.stores.segment import SegmentStore
+from pqadapters.stores.sqlite import SqliteStore
 
 
 class Kind(Protocol):
@@ -61,10 +62,23 @@ class ReplayedKind(SegmentKind):
         return super().open(clock)
 
 
+class SqliteKind:
+    def __init__(self, directory: Path, *, durability: str) -> None:
+        self._open = partial(SqliteStore, directory / "store.db", durability=durability)
+
+    def open(self, clock: Clock) -> Store:
+        return self._open(clock=clock)
+
+    def another(self, store: Store, clock: Clock) -> Store:
+        return self._open(clock=clock)
+
+
 KINDS: dict[str, Callable[[Path], Kind]] = {
     "memory": MemoryKind,
     "segment-power": partial(SegmentKind, durability="power"),
     "segment-process": partial(SegmentKind, durability="process"),
     "segment-tiny": partial(SegmentKind, durability="process", segment_bytes=4096),  # rolls and compacts all the time
     "segment-replayed": ReplayedKind,
+    "sqlite-power": partial(SqliteKind, durability="power"),
+    "sqlite-process": partial(SqliteKind, durability="process"),
 }

@@ -264,6 +264,8 @@ def test_i7_a_claim_is_interrupted_anywhere_before_it_waits(make_store: Maker) -
         store.commit(*map(Ack, claims))
         return [claim.payload for claim in claims]
 
+    store.commit(Put("q", b""))
+    store.commit(*map(Ack, store.claim("q")))
     store.claim("q", timeout=0.001)  # what happens once has happened
     task = waiting(store, lambda look: claim(look, passed.add), patience=make_store.patience)
     before_it_waited = set(passed)

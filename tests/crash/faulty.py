@@ -14,7 +14,7 @@ from collections import Counter
 from collections.abc import Callable
 from typing import NamedTuple
 
-from pqadapters.stores.segment.disk import Disk
+from pqadapters.stores._disk import Disk
 
 #: What a disk does that outlives a call.
 CHANGES = ("create", "write", "truncate", "allocate", "rename", "unlink", "mkdir")

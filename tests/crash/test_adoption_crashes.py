@@ -21,8 +21,8 @@ from pqadapters.errors import StoreError
 from pqadapters.home import adoption
 from pqadapters.home.adoption import DEAD, QUEUE
 from pqadapters.store import Ack, Order, Set, State
+from pqadapters.stores._disk import ScratchDisk
 from pqadapters.stores.segment import SegmentStore
-from pqadapters.stores.segment.disk import ScratchDisk
 from pqadapters.stores.segment.slots import Slot, Slots
 from tests.home.world import Child, child, everything, items, leave, put, take_and_adopt
 

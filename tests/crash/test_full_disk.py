@@ -18,8 +18,8 @@ import pytest
 from pqadapters.errors import DiskError
 from pqadapters.stdlib.queue import LifoQueue, PriorityQueue, Queue, SimpleQueue
 from pqadapters.store import Ack, Put, Set
+from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore
-from pqadapters.stores.segment.disk import Disk
 
 CAPACITY = 5 << 20
 

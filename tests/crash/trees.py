@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
 
-from pqadapters.stores.segment.disk import Disk
+from pqadapters.stores._disk import Disk
 
 Entries = dict[int, dict[str, int]]  #: directory -> name -> file or directory
 Keep = Callable[[int], bool]

@@ -17,8 +17,8 @@ from pqadapters.home import adoption
 from pqadapters.home.adoption import DEAD, LEFT_BEHIND, QUEUE, Moved, adopt, bury_all, thin_out
 from pqadapters.live import is_left_behind, payload
 from pqadapters.store import Nack, Op, Order, Put, Record, Set, State
+from pqadapters.stores._disk import ScratchDisk
 from pqadapters.stores.segment import SegmentStore
-from pqadapters.stores.segment.disk import ScratchDisk
 
 from .test_slots import UNUSABLE
 from .world import THEN, child, everything, items, leave, litter, open_slots, put, take_and_adopt, tree

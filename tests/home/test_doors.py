@@ -11,8 +11,8 @@ from typing import Any
 
 import pytest
 
+from pqadapters.stores._disk import Disk, ScratchDisk
 from pqadapters.stores.segment import directory as directories
-from pqadapters.stores.segment.disk import Disk, ScratchDisk
 from pqadapters.stores.segment.slots import Slots
 
 from .world import Child, child, open_slots, put

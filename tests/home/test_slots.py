@@ -17,9 +17,9 @@ import pytest
 
 from pqadapters.errors import DiskError, StoreLocked, StoreRefused
 from pqadapters.store import Ack
+from pqadapters.stores._disk import Disk, ScratchDisk
 from pqadapters.stores.segment import SegmentStore, format
 from pqadapters.stores.segment import slots as module
-from pqadapters.stores.segment.disk import Disk, ScratchDisk
 from pqadapters.stores.segment.slots import Slot, Slots
 
 from .world import PATIENCE, Child, child, everything, holding, items, leave, open_slots, put, take_and_adopt, tree

@@ -19,8 +19,8 @@ from pqadapters.home.places import occupy
 from pqadapters.home.private import PrivateStore
 from pqadapters.live import is_left_behind
 from pqadapters.store import Op, Order, Put
+from pqadapters.stores._disk import Disk, ScratchDisk
 from pqadapters.stores.segment import SegmentStore
-from pqadapters.stores.segment.disk import Disk, ScratchDisk
 from pqadapters.stores.segment.slots import Slot, Slots
 
 PATIENCE = 60.0

@@ -8,8 +8,8 @@ import pytest
 
 from pqadapters.rank import rank
 from pqadapters.store import Ack, Delete, Nack, Order, Put, Set, Update
+from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore
-from pqadapters.stores.segment.disk import Disk
 
 
 class Counting(Disk):

@@ -12,8 +12,8 @@ from typing import Any
 import pytest
 
 from pqadapters.store import Ack, Nack, Order, Put, Update
+from pqadapters.stores._disk import ScratchDisk
 from pqadapters.stores.segment import SegmentStore, queues
-from pqadapters.stores.segment.disk import ScratchDisk
 
 
 def open_store(directory: Path, **options: Any) -> SegmentStore:

@@ -24,7 +24,8 @@ from pqadapters.errors import (
     UnsafeFilesystemWarning,
 )
 from pqadapters.store import Ack, Put
-from pqadapters.stores.segment import SegmentStore, directory, format
+from pqadapters.stores import _directory
+from pqadapters.stores.segment import SegmentStore, format
 
 from .programs import run, running, said
 
@@ -315,14 +316,14 @@ def test_two_handles_of_one_process_share_a_store(tmp_path: Path) -> None:
 
 
 def test_a_network_filesystem_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(directory, "_filesystem", lambda path: "nfs4")
+    monkeypatch.setattr(_directory, "_filesystem", lambda path: "nfs4")
     with pytest.warns(UnsafeFilesystemWarning, match=r"lies on nfs4.*Put the store on a local disk"):
         SegmentStore(tmp_path / "q").close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's table of mounts")
 def test_the_type_of_a_filesystem_is_found() -> None:
-    assert directory._filesystem("/proc") == "proc"
+    assert _directory._filesystem("/proc") == "proc"
 
 
 @pytest.mark.parametrize(

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pqadapters.store import Ack, Nack, Put, Record, Update
+from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore
-from pqadapters.stores.segment.disk import Disk
 from tests.crash.faulty import FaultyDisk
 from tests.crash.promises import die
 

@@ -7,8 +7,8 @@ from pathlib import Path
 import pytest
 
 from pqadapters.store import Ack, Nack, Put, Set
+from pqadapters.stores._disk import ScratchDisk
 from pqadapters.stores.segment import SegmentStore
-from pqadapters.stores.segment.disk import ScratchDisk
 
 SEGMENT = 16384
 

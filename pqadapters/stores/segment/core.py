@@ -19,10 +19,11 @@ from ...clock import Clock
 from ...ending import at_end
 from ...errors import DiskError, StoreClosed, StoreError, StoreForked, StorePoisoned
 from ...store import Damage
+from .._directory import refused
+from .._disk import Disk
 from .._gate import unlocked
 from . import directory as directories
 from . import format, space
-from .disk import Disk
 from .heal import heal
 from .queues import Catalog, Extra, Queue
 from .reader import Reader, Unreadable
@@ -75,7 +76,7 @@ class Core:
             self._hold.close()
             cause = error.__cause__ if isinstance(error, StorePoisoned) else None
             if isinstance(cause, OSError):  # nothing is open that could be poisoned
-                raise directories.refused(self.directory, cause, "put right") from cause
+                raise refused(self.directory, cause, "put right") from cause
             raise
 
     # Entering

@@ -24,8 +24,8 @@ from typing import NamedTuple
 from ... import telling
 from ...errors import StoreError
 from ...store import Delete, Op, Set
+from .._disk import Disk, ReadingDisk
 from . import directory as directories
-from .disk import Disk, ReadingDisk
 from .store import SegmentStore
 
 logger = telling.logger("pqadapters.home")

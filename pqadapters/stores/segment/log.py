@@ -21,8 +21,8 @@ from typing import Any
 
 from ...clock import Clock
 from ...errors import DiskError, StoreError, StorePoisoned
+from .._disk import Disk
 from . import format
-from .disk import Disk
 from .places import Places, Segment
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})

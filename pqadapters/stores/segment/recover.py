@@ -17,9 +17,10 @@ from ... import telling
 from ...clock import Clock
 from ...errors import DiskError, StorePoisoned, StoreRefused
 from ...store import Damage
+from .._directory import refused
+from .._disk import Disk
 from . import checkpoint, format
-from .directory import refused, remove_leftovers, segment_files
-from .disk import Disk
+from .directory import remove_leftovers, segment_files
 from .heal import pad, quarantine
 from .log import Log
 from .places import Segment

@@ -29,10 +29,10 @@ from typing import Any, NamedTuple
 from ... import telling
 from ...errors import StoreError, StoreLocked
 from ...store import LOCK_TIMEOUT, Op, Set
+from .._directory import Hold, holder, prepare_parent, refused, try_lock
+from .._disk import Disk, ScratchDisk
 from . import directory as directories
 from . import estates
-from .directory import Hold
-from .disk import Disk, ScratchDisk
 from .estates import Estate, Reading, Spans
 from .store import SegmentStore
 
@@ -147,7 +147,7 @@ class Slots:
                 try:
                     estates.sync_move(self.directory, slot.directory, self._disk)
                 except OSError as error:
-                    raise directories.refused(self.directory, error, "sync") from error
+                    raise refused(self.directory, error, "sync") from error
         estates.lift(slot.directory, slot.store, self._disk)
         found = estates.estates(slot.directory, slot.store)
         if not found:
@@ -174,7 +174,7 @@ class Slots:
         try:
             if not self._trust and os.stat(directory).st_uid != _me():
                 raise PermissionError("it belongs to another user")
-            return directories.try_lock(os.path.join(directory, directories.LOCK), self._disk, name=False)
+            return try_lock(os.path.join(directory, directories.LOCK), self._disk, name=False)
         except OSError as error:
             logger.warning("%s is passed over: %s", directory, error)
             return None
@@ -206,7 +206,7 @@ class Slots:
         except OSError as error:
             if isinstance(error, StoreError):
                 raise
-            raise directories.refused(slot.directory, error, "tidy") from error
+            raise refused(slot.directory, error, "tidy") from error
 
     # The note
 
@@ -248,7 +248,7 @@ class Slots:
             self._disk.rename(path + ".tmp", path)
             self._disk.sync_directory(self.directory)
         except OSError as error:
-            raise directories.refused(self.directory, error, "note something in") from error
+            raise refused(self.directory, error, "note something in") from error
 
     # Looking
 
@@ -263,7 +263,7 @@ class Slots:
                 return
             hold = self._lock_slot(directory)
             if hold is None:
-                yield Found(directory, directories.holder(os.path.join(directory, directories.LOCK)) or 0, None)
+                yield Found(directory, holder(os.path.join(directory, directories.LOCK)) or 0, None)
                 return
             try:
                 nested = estates.adopted(directory)
@@ -281,7 +281,7 @@ class Slots:
         Raises StoreRefused (it is somebody else's, or a file), DiskError.
         """
         for path in (os.path.dirname(self.directory), self.directory):
-            directories.prepare_parent(path, self._disk, self._trust)
+            prepare_parent(path, self._disk, self._trust)
 
     def _path(self, number: int) -> str:
         return os.path.join(self.directory, str(number))
@@ -312,7 +312,7 @@ class Slots:
             except OSError as error:
                 if isinstance(error, StoreError):
                     raise
-                raise directories.refused(self.directory, error, "lock") from error
+                raise refused(self.directory, error, "lock") from error
             door.hold = weakref.ref(hold)
             try:
                 yield
@@ -325,7 +325,7 @@ class Slots:
         file = os.path.join(self.directory, directories.LOCK)
         while True:
             try:
-                hold = directories.try_lock(file, self._disk)
+                hold = try_lock(file, self._disk)
             except FileNotFoundError:  # the directory was empty, and somebody has taken it away
                 self.prepare()
                 hold = None
@@ -333,7 +333,7 @@ class Slots:
                 if hold is not None and (self._disk.pretends or hold.is_of(file)):
                     return hold
             if time.monotonic() > deadline:
-                pid = directories.holder(file)
+                pid = holder(file)
                 raise StoreLocked(f"{self.directory} is in use by process {pid}; see whether it hangs", pid)
             time.sleep(_PAUSE)  # a file's lock can't be waited for with a limit
 

@@ -32,11 +32,11 @@ from ...store import (
     State,
     Stop,
 )
+from .._disk import Disk
 from . import looks
 from .claims import take, take_one
 from .commits import ack, carry_out, put
 from .core import Core, share
-from .disk import Disk
 from .queues import Queue
 
 T = TypeVar("T")

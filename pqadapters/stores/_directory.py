@@ -1,0 +1,151 @@
+"""Directories of stores: made, made private, locked; and the filesystems on which locks are not to be relied on."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import functools
+import os
+import stat
+import weakref
+
+from ..errors import DiskError, StoreRefused
+from ._disk import Disk, no_fork
+
+_UNSAFE_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "fuse.s3fs"})
+
+
+def prepare_parent(path: str, disk: Disk, trust: bool) -> None:
+    """As `prepare`, for a directory of stores: whatever else is in it doesn't matter."""
+    try:
+        info = os.stat(path)
+    except FileNotFoundError:
+        return make(path, disk)
+    except OSError as error:
+        raise refused(path, error, "open") from error
+    if not stat.S_ISDIR(info.st_mode):
+        raise StoreRefused(f"{path} is a file, where a directory of stores is to be: move it away")
+    if not trust:
+        make_private(path, info)
+
+
+def make(path: str, disk: Disk) -> None:
+    """Make a directory and those above it that are missing, each synced into its parent."""
+    parent = os.path.dirname(path)
+    try:
+        if not os.path.isdir(parent):
+            make(parent, disk)
+        with contextlib.suppress(FileExistsError):  # another process makes the same one
+            disk.mkdir(path)
+        disk.sync_directory(parent)
+    except OSError as error:
+        raise refused(path, error, "make") from error
+
+
+def refused(path: str, error: OSError, what: str) -> DiskError:
+    """The error for a directory that the system doesn't let us use."""
+    advice = _ADVICE.get(error.errno or 0, "give a directory that this user may create and write")
+    return DiskError(
+        error.errno, f"can't {what} the directory of the store: {os.strerror(error.errno or 0)}; {advice}", path
+    )
+
+
+_ADVICE = {
+    errno.ENOSPC: "free some space there",
+    errno.EDQUOT: "free some space there",
+    errno.EMFILE: "a store that is open takes two files: raise this process's limit (ulimit -n), or close some",
+    errno.ENFILE: "the whole system's limit of open files is reached",
+}
+
+
+def make_private(path: str, info: os.stat_result) -> None:
+    if not hasattr(os, "geteuid"):
+        return  # Windows: the directory's access list is inherited from the user's own
+    if info.st_uid != os.geteuid():
+        raise StoreRefused(
+            f"{path} belongs to user {info.st_uid}, and this process runs as user {os.geteuid()}: whoever owns it can "
+            "read and change what is stored. Give a directory of your own, or pass trust_directory=True"
+        )
+    if info.st_mode & stat.S_ISVTX:
+        raise StoreRefused(f"{path} is shared by all users (its sticky bit is set): give a directory below it")
+    if info.st_mode & 0o077:
+        try:
+            os.chmod(path, 0o700)
+        except OSError as error:
+            raise refused(path, error, "make private") from error
+
+
+class Hold:
+    """The lock on a file, for as long as this object lives: whatever interrupts its holder lets go of it."""
+
+    def __init__(self, file: str, disk: Disk) -> None:
+        self.fd = disk.open(file, create=True)
+        self._dropped = weakref.finalize(self, _let_go, disk, self.fd, os.getpid())
+        self._dropped.atexit = False
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        end = self._dropped.detach()  # to call it would do nothing at the interpreter's end
+        if end is not None:
+            end[1](*end[2])
+
+    def is_of(self, file: str) -> bool:
+        """Whether that is the file that is locked, and not another one that has taken its place."""
+        try:
+            return os.path.samestat(os.fstat(self.fd), os.stat(file))
+        except FileNotFoundError:
+            return False
+
+
+def _let_go(disk: Disk, fd: int, process: int) -> None:
+    if process == os.getpid():  # a forked child has closed it already
+        disk.close(fd)
+
+
+def try_lock(file: str, disk: Disk, *, name: bool = True) -> Hold | None:
+    """The lock; None where somebody has it. OSError.
+
+    `name`: our pid is written to the file, for people.
+    """
+    with no_fork():
+        hold = Hold(file, disk)
+        taken = disk.lock(hold.fd)
+    if not taken:
+        hold.close()
+        return None
+    if name:
+        with contextlib.suppress(OSError):  # a full disk must not keep a store shut
+            disk.truncate(hold.fd, 0)
+            disk.write(hold.fd, b"%d\n" % os.getpid(), 0)
+    return hold
+
+
+def holder(file: str) -> int | None:
+    """The pid that a lock's file names: of its holder, or of the last one."""
+    try:
+        with open(file, "rb") as text:
+            return int(text.read(32))
+    except (OSError, ValueError):
+        return None
+
+
+def unsafe_filesystem(path: str) -> str:
+    """The type of the filesystem that `path` lies on, where locks and syncs there aren't to be relied on; else ""."""
+    kind = _filesystem(path)
+    return kind if kind in _UNSAFE_FILESYSTEMS else ""
+
+
+def _filesystem(path: str) -> str:
+    """The type of the filesystem, from the kernel's table of mounts (Linux; elsewhere unknown)."""
+    return _filesystem_of(os.stat(path).st_dev)
+
+
+@functools.lru_cache(maxsize=16)
+def _filesystem_of(device: int) -> str:
+    wanted = f"{os.major(device)}:{os.minor(device)}" if hasattr(os, "major") else ""
+    with contextlib.suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as table:
+        for line in table:
+            fields = line.split()
+            if fields[2] == wanted:
+                return fields[fields.index("-") + 1]
+    return ""

@@ -1,0 +1,5 @@
+"""The SQLite store: one database file for any number of threads and processes of one host. schema.py draws its rows."""
+
+from .store import SqliteStore
+
+__all__ = ["SqliteStore"]

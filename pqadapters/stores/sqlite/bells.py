@@ -1,0 +1,77 @@
+"""Who waits for what: a bell for each queue, rung by every change of it that this process makes or hears of.
+
+Nobody looks at the database with the lock of the bells held: a waiter notes the number of rings, looks, and then waits
+until there were more (I7). `_gate.py` has the waiting itself.
+"""
+
+from __future__ import annotations
+
+import threading
+
+from ...store import DEAD
+from .._gate import Gate
+
+
+class Bell:
+    """One queue's."""
+
+    def __init__(self, lock: threading.RLock) -> None:
+        self.rings = 0
+        self.takers = Gate(lock)  #: those who wait for a record
+        self.watchers = Gate(lock)  #: those who wait for anything else
+
+
+class Bells:
+    """All of a process for one database. Any thread may call any method, with no lock of ours but this one's."""
+
+    def __init__(self) -> None:
+        self.lock = threading.RLock()
+        self._bells: dict[str, Bell] = {}
+        self.waiting = 0  #: how many threads wait at any bell
+
+    def of(self, queue: str) -> Bell:
+        bell = self._bells.get(queue)
+        if bell is None:
+            with self.lock:
+                bell = self._bells.setdefault(queue, Bell(self.lock))
+        return bell
+
+    def ring(self, queue: str, ready: int = 0) -> None:
+        """Something has changed; `ready`: all that has is that so many records more are ready."""
+        bell = self._bells.get(queue)
+        if bell is not None:
+            self._ring(bell, ready)
+        if queue.endswith(DEAD):
+            parent = self._bells.get(queue[: -len(DEAD)])
+            if parent is not None:  # whose depth counts these
+                self._ring(parent, 0)
+
+    def _ring(self, bell: Bell, ready: int) -> None:
+        bell.rings += 1
+        if not self.waiting:
+            return
+        with self.lock:
+            bell.watchers.wake_all()
+            if not ready:
+                bell.takers.wake_all()
+            for _ in range(ready):
+                bell.takers.wake_one()
+
+    def ring_all(self) -> None:
+        for bell in list(self._bells.values()):
+            self._ring(bell, 0)
+
+    def wait(self, bell: Bell, gate: Gate, seen: int, timeout: float | None) -> None:
+        """Until it has rung more often than `seen` times, or `timeout` seconds are over."""
+        with self.lock:
+            self.waiting += 1
+            try:
+                gate.wait_locked(lambda: bell.rings != seen or None, timeout)
+            finally:
+                self.waiting -= 1
+
+    def begin_again(self) -> None:
+        """In a forked child: nobody waits."""
+        self.lock = threading.RLock()
+        self.waiting = 0
+        self._bells = {}

@@ -1,0 +1,218 @@
+"""Carrying out the operations of a commit, each in a transaction that is open; the condition is decided there (I9)."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable
+from typing import Any, NamedTuple
+
+from ...errors import ConditionFailed, LeaseLost, LimitReached, StoreError
+from ...store import PLAIN, Ack, Claim, Delete, Extend, Nack, Op, Put, Set, Update, dead_queue, meets
+from . import schema
+from .names import Names
+from .schema import DELAYED, ID_BITS, IDS, LONG, checksum
+
+
+class Who(NamedTuple):
+    """A handle, as rows name it."""
+
+    owner: int | None
+    handle: int
+
+
+def place_of(number: int, id: int) -> int:
+    """Where a record stands when it is ready."""
+    return number << ID_BITS | id
+
+
+def lease_lost(claim: Claim) -> LeaseLost:
+    return LeaseLost(f"record {claim.id} of queue {claim.queue!r} is no longer held by attempt {claim.attempt}")
+
+
+class Changes:
+    """The operations of one transaction. `touched` gets the queues that it changes, and how many records more are
+    ready there; 0 for another change."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, names: Names, who: Who, now: float, touched: dict[str, int]
+    ) -> None:
+        self._connection = connection
+        self._names = names
+        self._who = who
+        self._now = now
+        self._touched = touched
+
+    def apply(self, op: Op) -> int:
+        """The op's number: the id for a Put, else 0. Raises ConditionFailed, LeaseLost, ValueError."""
+        return _CARRIERS[type(op)](self, op)
+
+    def _one(self, question: str, *values: Any) -> Any:
+        return self._connection.execute(question, values).fetchone()
+
+    # Records
+
+    def _put(self, op: Put) -> int:
+        if op.attempts < 0:
+            raise ValueError(f"a record was claimed 0 times or more, not {op.attempts}")
+        number = self._names.make_queue(self._connection, op.queue)
+        if op.limit is not None or op.limit_bytes is not None:
+            self._check_room(number, op)
+        self._touch(op.queue, 1)
+        if op[2:4] == PLAIN[:2] and op[6:] == PLAIN[4:] and len(op.payload) <= LONG:
+            return put_plain(self._connection, number, op.payload, self._now)
+        return self._put_with_all(number, op)
+
+    def _check_room(self, number: int, op: Put) -> None:
+        ready, delayed, claimed, size, _ = self._one(schema.COUNTS, number)
+        filled = ready or delayed or claimed
+        if delayed:
+            ready += self._one(schema.DUE, number, self._now)[0]
+        if op.limit is not None and ready >= op.limit:
+            raise LimitReached(f"queue {op.queue!r} has {ready} ready records; its limit is {op.limit}")
+        if op.limit_bytes is not None and filled and size + len(op.payload) > op.limit_bytes:
+            raise LimitReached(f"queue {op.queue!r} has {size} bytes; its limit is {op.limit_bytes}")
+
+    def _put_with_all(self, number: int, op: Put) -> int:
+        connection = self._connection
+        id = self._one(schema.LAST)[0] + 1
+        if id >= IDS:
+            raise StoreError(f"queue {op.queue!r} can't take more: all {IDS - 1} ids of its database are used up")
+        rank = self._rank(number, op.rank)
+        note = schema.name_blob(op.note) if op.note else None
+        put_at = op.put_at or self._now
+        place = place_of(number, id) + DELAYED * (op.not_before > self._now)
+        short = len(op.payload) <= LONG
+        crc = checksum(number, put_at, rank, note, op.payload)
+        values = (crc, len(op.payload), put_at, op.attempts, op.not_before, rank, note)
+        connection.execute(schema.PUT_WITH_ALL, (number, place, *values, op.payload if short else None))
+        if not short:
+            connection.execute(schema.PUT_BODY, (id, op.payload))
+        return int(id)
+
+    def _rank(self, number: int, rank: bytes | None) -> bytes | None:
+        """What a record's rank is in a queue, which is ranked from its first one on."""
+        if number in self._names.ranked or self._one(schema.COUNTS, number)[4]:
+            return rank or b""
+        if not rank:
+            return None
+        self._connection.execute(schema.MARK_RANKED, (number,))
+        self._connection.execute(schema.GIVE_RANKS, (number,))
+        return rank
+
+    def _held(self, claim: Claim) -> tuple[int, ...]:
+        """The values that `schema._HELD` asks for."""
+        number = self._names.queue(claim.queue)
+        if number is None or self._who.owner is None:
+            raise lease_lost(claim)
+        return (-place_of(number, claim.id), self._who.owner, self._who.handle, claim.attempt)
+
+    def _change(self, statement: str, claim: Claim, *values: Any) -> int:
+        """Change the claimed record: its queue's number. Raises LeaseLost."""
+        held = self._held(claim)
+        if self._connection.execute(statement, (*held, *values)).rowcount != 1:
+            raise lease_lost(claim)
+        self._touch(claim.queue)
+        return -held[0] >> ID_BITS
+
+    def _touch(self, queue: str, ready: int = 0) -> None:
+        before = self._touched.get(queue)
+        self._touched[queue] = ready if before is None else before + ready if before and ready else 0
+
+    def _ack(self, op: Ack) -> int:
+        self._change(schema.ACK, op.claim)
+        return 0
+
+    def _nack(self, op: Nack) -> int:
+        claim = op.claim
+        if op.dead is not None:
+            return self._bury(op, op.dead)
+        number = self._names.queue(claim.queue) or 0
+        place = place_of(number, claim.id) + DELAYED * (op.not_before > self._now)
+        self._change(schema.NACK, claim, place, op.not_before)
+        return 0
+
+    def _bury(self, op: Nack, reason: str) -> int:
+        claim, target = op.claim, dead_queue(op.claim.queue)
+        held = self._held(claim)
+        row = self._one(schema.ONE, held[0])
+        if row is None:
+            raise lease_lost(claim)
+        number = self._names.make_queue(self._connection, target)
+        rank, note = self._rank(number, row[6]), schema.name_blob(reason) if reason else None
+        crc = checksum(number, row[3], rank, note, payload_of(self._connection, row))
+        place = place_of(number, claim.id) + DELAYED * (op.not_before > self._now)
+        self._change(schema.BURY, claim, place, op.not_before, number, note, rank, crc)
+        self._touch(target)
+        return 0
+
+    def _extend(self, op: Extend) -> int:
+        if self._one(schema.IS_HELD, *self._held(op.claim)) is None:
+            raise lease_lost(op.claim)
+        return 0
+
+    def _update(self, op: Update) -> int:
+        claim = op.claim
+        held = self._held(claim)
+        row = self._one(schema.IS_HELD, *held)
+        if row is None:
+            raise lease_lost(claim)
+        rank, note, put_at = row
+        short = len(op.payload) <= LONG
+        crc = checksum(-held[0] >> ID_BITS, put_at, rank, note, op.payload)
+        self._change(schema.UPDATE, claim, crc, len(op.payload), op.payload if short else None)
+        if short:
+            self._connection.execute(schema.DROP_BODY, (claim.id,))
+        else:
+            self._connection.execute(schema.PUT_BODY, (claim.id, op.payload))
+        return 0
+
+    # Tables
+
+    def _entry(self, op: Set | Delete) -> tuple[int, Any]:
+        """The table's number and the key's row, which is as the op expects. Raises ConditionFailed."""
+        number = self._names.make_table(self._connection, op.table)
+        row = self._one(schema.VALUE, number, op.key)
+        if not meets(op.expect, None if row is None else row[1]):
+            raise ConditionFailed(f"key {op.key!r} of table {op.table!r} is not as expected ({op.expect!r})")
+        return number, row
+
+    def _set(self, op: Set) -> int:
+        number, row = self._entry(op)
+        crc = schema.entry_checksum(number, op.key, op.value)
+        if row is None:
+            self._connection.execute(schema.ADD_ENTRY, (number, op.key, crc, op.value))
+        else:
+            self._connection.execute(schema.SET_ENTRY, (crc, op.value, row[0]))
+        return 0
+
+    def _delete(self, op: Delete) -> int:
+        _, row = self._entry(op)
+        if row is not None:
+            self._connection.execute(schema.DROP_ENTRY, (row[0],))
+        return 0
+
+
+_CARRIERS: dict[type, Callable[[Changes, Any], int]] = {
+    Put: Changes._put,
+    Ack: Changes._ack,
+    Nack: Changes._nack,
+    Extend: Changes._extend,
+    Update: Changes._update,
+    Set: Changes._set,
+    Delete: Changes._delete,
+}
+
+
+def put_plain(connection: sqlite3.Connection, number: int, payload: bytes, now: float) -> int:
+    """A short record without rank, delay and past: its id."""
+    crc = checksum(number, now, None, None, payload)
+    place = connection.execute(schema.PUT, (number, crc, len(payload), now, payload)).lastrowid
+    return (place or 0) & (IDS - 1)
+
+
+def payload_of(connection: sqlite3.Connection, row: Any) -> bytes:
+    """The payload of a row of `schema._FIELDS`; b"" where its body is missing, which its checksum tells."""
+    if row[8] is not None:
+        return bytes(row[8])
+    body = connection.execute(schema.BODY, (abs(row[0]) & (IDS - 1),)).fetchone()
+    return body[0] if body is not None else b""

@@ -1,0 +1,89 @@
+"""Claiming, in a transaction that is open: which records a claim takes. Damaged ones are put aside on the way."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Sequence
+from typing import Any
+
+from ...store import Claim, Order
+from . import schema
+from .changes import Who, payload_of, place_of
+from .names import Names
+from .schema import IDS, checksum, name_text
+
+_STATEMENTS = {Order.OLDEST: schema.FIRST, Order.NEWEST: schema.LAST_READY, Order.RANK: schema.FIRST}
+_new: Any = tuple.__new__
+
+
+class Take:
+    """One claim's way through a transaction. `damaged` is called with the row of a record that isn't whole."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, names: Names, now: float, damaged: Callable[[Any, str], object]
+    ) -> None:
+        self._connection = connection
+        self._names = names
+        self._now = now
+        self._damaged = damaged
+
+    def claim(
+        self, queue: str, number: int, order: Order, ids: Sequence[int] | None, limit: int, who: Who
+    ) -> list[Claim]:
+        """Claim up to `limit` ready records of the queue."""
+        while True:
+            rows = self._first(number, order, limit) if ids is None else self._of_ids(number, order, ids, limit)
+            claims = [self._whole(queue, row) for row in rows]
+            if None not in claims:
+                break
+        owner, handle = who
+        if len(rows) == 1:
+            self._connection.execute(schema.CLAIM, (rows[0][0], owner, handle))
+        elif rows:
+            self._connection.executemany(schema.CLAIM, [(row[0], owner, handle) for row in rows])
+        return claims  # type: ignore[return-value]
+
+    def _first(self, number: int, order: Order, limit: int) -> list[Any]:
+        ask = self._connection.execute
+        statement = _STATEMENTS[order]
+        if order is Order.RANK and number in self._names.ranked:
+            statement = schema.FIRST_BY_RANK
+        rows = ask(statement, (number, limit)).fetchall()
+        if rows:
+            delayed, ranked = divmod(rows[0][-1], 2)
+        else:
+            _, delayed, _, _, ranked = ask(schema.COUNTS, (number,)).fetchone()
+        matured = delayed and ask(schema.MATURE, (number, self._now)).rowcount > 0
+        by_rank = order is Order.RANK and ranked
+        if matured or (by_rank and statement is not schema.FIRST_BY_RANK):
+            rows = ask(schema.FIRST_BY_RANK if by_rank else statement, (number, limit)).fetchall()
+        return rows
+
+    def _of_ids(self, number: int, order: Order, ids: Sequence[int], limit: int) -> list[Any]:
+        self._connection.execute(schema.MATURE, (number, self._now))
+        places = (place_of(number, id) for id in {id for id in ids if 0 < id < IDS})
+        found = (self._connection.execute(schema.ONE, (place,)).fetchone() for place in places)
+        rows = [row for row in found if row is not None]
+        if order is Order.RANK:
+            rows.sort(key=lambda row: (row[6] or b"", row[0]))
+        else:
+            rows.sort(key=lambda row: row[0], reverse=order is Order.NEWEST)
+        return rows[:limit]
+
+    def _whole(self, queue: str, row: Any) -> Claim | None:
+        """The claim of a row; None where it was damaged, and put aside."""
+        place, number, crc, put_at, attempts, _, rank, note, payload = row[:9]
+        if payload is None:
+            payload = payload_of(self._connection, row)
+        if checksum(number, put_at, rank, note, payload) != crc:
+            self._put_aside(row)
+            return None
+        fields = (queue, place & (IDS - 1), attempts + 1, payload, rank or b"", put_at, name_text(note))
+        claim: Claim = _new(Claim, fields)
+        return claim
+
+    def _put_aside(self, row: Any) -> None:
+        reason = "its checksum doesn't hold"
+        self._connection.execute(schema.PUT_ASIDE, (row[0], reason))
+        self._connection.execute(schema.DROP, (row[0],))
+        self._damaged(row, reason)

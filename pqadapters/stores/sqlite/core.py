@@ -1,0 +1,305 @@
+"""What the handles of one process on one database share: the connections, who waits, the process's own number."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+import time
+import weakref
+from contextlib import suppress
+from itertools import count
+from typing import Any
+
+from ... import telling
+from ...clock import Clock
+from ...ending import at_end
+from ...errors import DiskError, StoreClosed, StoreError
+from ...store import Damage
+from .._directory import refused
+from .._disk import Disk
+from . import schema
+from .bells import Bells
+from .database import open_database, patiently, prepare, rest
+from .errors import translated
+from .keeper import Keeper, shorten
+from .lookout import Lookout
+from .names import Names
+from .owners import Owners
+from .reader import Reader
+from .writer import LATE, Work, Writer
+
+logger = telling.logger("pqadapters.stores.sqlite")
+_OPENING, _CHECKPOINT = "opening", "checkpoint"  #: names of locks
+_BURY_EVERY = 0.1  #: seconds between two looks for dead processes by those who find a queue empty
+_SPARE = 512  #: pages that may stay free
+
+
+class Core:
+    """An open database. Any thread may call any method."""
+
+    def __init__(self, path: str, disk: Disk, trust: bool, clock: Clock) -> None:
+        self.path = path
+        self.clock = clock
+        self.disk = disk
+        self.process = os.getpid()
+        self.owners = Owners(path, disk, trust)
+        self.damage: list[Damage] = []
+        self.handles = 0
+        self.numbers = count(1)  #: of handles, in this process
+        self._guard = threading.RLock()
+        self._entered = False
+        self._buried = 0.0
+        self.writer = Writer(path)
+        self.reader = Reader(path)
+        self.names = Names(self.reader)
+        self.bells = Bells()
+        self.lookout, self.keeper = Lookout(self), Keeper(self)
+        self._open(path)
+
+    def _open(self, path: str) -> None:
+        """One process at a time: to make a database in WAL mode takes it for oneself, and SQLite wouldn't wait."""
+        pause = 0.0
+        while (hold := self._lock(_OPENING)) is None:
+            pause = rest(pause or 0.001)
+        try:
+            self.writer.connection = open_database(path)
+        finally:
+            hold.close()
+        try:
+            self.bury_dead()
+        except BaseException:
+            self.writer.connection.close()
+            raise
+
+    def _lock(self, name: str) -> Any:
+        try:
+            return self.owners.lock(name)
+        except OSError as error:
+            raise refused(self.owners.directory, error, "lock") from error
+
+    # Owners
+
+    def owner(self) -> int | None:
+        """This process's number, which claims need; None in the middle of another call of this thread."""
+        if not self._entered:
+            with self._guard:
+                if not self._entered and self.writer.do(Work(self._enter, synced=False)) is not LATE:
+                    self._entered = True
+        return self.owners.number if self._entered else None
+
+    def _enter(self, connection: sqlite3.Connection) -> None:
+        try:
+            self.owners.enter(connection)
+        except OSError as error:
+            raise refused(self.owners.directory, error, "lock") from error
+
+    def bury_dead(self, *, often: bool = True) -> None:
+        """Make ready what processes had claimed that have died. Not `often`: unless that was done just now."""
+        now = time.monotonic()
+        if not often and now - self._buried < _BURY_EVERY:
+            return
+        self._buried = now
+        if not self._any_dead():
+            return
+        if self.writer.do(Work(self.owners.bury, synced=False)) is not LATE:
+            self.bells.ring_all()
+
+    def _any_dead(self) -> bool:
+        numbers = [number for (number,) in self.reader.rows(schema.OWNERS)]
+        return any(number != self.owners.number and self.owners.is_dead(number) for number in numbers)
+
+    # Damage
+
+    def damaged(self, row: Any, reason: str) -> None:
+        """A record isn't whole, and was put aside."""
+        what = f"record {row[0] & (schema.IDS - 1)}: {reason}"
+        self._report(Damage(self.path, 0, len(row[8] or b""), what, "table 'damaged' of the database"))
+
+    def damaged_value(self, table: str, key: bytes) -> None:
+        """The value of a key isn't what was set."""
+        self._report(Damage(self.path, 0, 0, f"key {key!r} of table {table!r}: its checksum doesn't hold"))
+
+    def _report(self, found: Damage) -> None:
+        if found not in self.damage:
+            self.damage.append(found)
+            with telling.silence():
+                logger.error("%s: %s. It is passed over", self.path, found.reason)
+
+    # Space and syncs
+
+    def sync_wal(self) -> None:
+        """What was committed is on the disk when this returns. Raises DiskError."""
+        try:
+            fd = self.disk.open(f"{self.path}-wal", write=False)
+        except FileNotFoundError:
+            return
+        try:
+            self.disk.sync(fd)
+        except OSError as error:
+            raise DiskError(error.errno, f"can't be synced: {error.strerror}", self.path) from error
+        finally:
+            self.disk.close(fd)
+
+    def shorten(self) -> None:
+        """Copy the WAL into the database, unless another process is about that. sqlite3.Error."""
+        hold = self._lock(_CHECKPOINT)
+        if hold is not None:
+            try:
+                shorten(self.path)
+            finally:
+                hold.close()
+
+    def give_back(self, *, all: bool = False) -> bool:
+        """Take some free pages from the database if there are many; whether there may be more."""
+
+        def run(connection: sqlite3.Connection) -> bool:
+            free, pages = connection.execute(schema.FREE_PAGES).fetchone()
+            if not free or not (all or (free > _SPARE and free > pages // 4)):
+                return False
+            connection.execute(schema.GIVE_BACK).fetchall()
+            return True
+
+        return self.writer.do(Work(run, synced=False)) is True
+
+    def checkpoint(self) -> None:
+        while self.give_back(all=True):
+            pass
+        pause = 0.0
+        while (hold := self._lock(_CHECKPOINT)) is None:
+            pause = rest(pause or 0.001)
+        try:
+            self.sync_wal()
+            patiently(lambda: shorten(self.path, whole=True), self.path)
+        finally:
+            hold.close()
+
+    # Handles
+
+    def join(self) -> bool:
+        """One more handle; False where the last one has just closed the store."""
+        with self._guard:
+            if self.writer.trouble is not None and isinstance(self.writer.trouble, StoreClosed):
+                return False
+            self.handles += 1
+            return True
+
+    def release(self, handle: int) -> None:
+        """A handle is gone: what it had claimed is ready again, and with the last one the database is closed."""
+        if self.process != os.getpid() or isinstance(self.writer.trouble, StoreClosed):
+            return
+        with telling.silence():
+            with suppress(StoreError):
+                self._give_up(handle)
+            with self._guard:
+                self.handles -= 1
+                if not self.handles:
+                    self._close()
+
+    def _give_up(self, handle: int) -> None:
+        if self._entered:
+            values = (self.owners.number, handle)
+            work = Work(lambda connection: connection.execute(schema.RELEASE_HANDLE, values).rowcount, synced=False)
+            if self.writer.do(work):
+                self.bells.ring_all()
+
+    def _close(self) -> None:
+        self.keeper.stop()
+        self.lookout.stop()
+        writer = self.writer
+        with writer.lock:
+            if writer.inside:
+                writer.put_off(Work(lambda _: self._close_locked(), synced=False))
+            else:
+                self._close_locked()
+
+    def _close_locked(self) -> None:
+        writer = self.writer
+        if writer.trouble is None and self.owners.number is not None and writer.connection is not None:
+            with suppress(sqlite3.Error):
+                writer.connection.execute(schema.DROP_OWNER, (self.owners.number,))
+        writer.trouble = StoreClosed(f"the store in {self.path} was closed; open it again")
+        forget(self)
+        self.reader.close()
+        if writer.connection is not None:
+            try:
+                writer.connection.close()
+            except sqlite3.Error as error:
+                logger.warning("%s: %s", self.path, translated(error, self.path))
+            writer.connection = None
+        self.owners.leave()
+        self.bells.ring_all()
+
+    def end(self) -> None:
+        """The interpreter exits. All stays open: daemon threads and handlers of the program may use it still."""
+        with suppress(StoreError):
+            if self.keeper.unsynced:
+                self.keeper.sync(self)
+
+    def begin_again(self) -> None:
+        """In a forked child: connections of its own, when it needs them. Those of the parent are left as they are."""
+        self.process = os.getpid()
+        self._guard = threading.RLock()
+        self._entered = False
+        self.owners.begin_again()
+        _inherited.extend(each for each in (self.writer.begin_again(), self.reader.begin_again()) if each is not None)
+        self.bells.begin_again()
+        self.lookout, self.keeper = Lookout(self), self.keeper.begin_again(self)
+
+
+_inherited: list[sqlite3.Connection] = []  # never closed: that would be at the cost of the process that has them
+_cores: weakref.WeakValueDictionary[tuple[int, int], Core] = weakref.WeakValueDictionary()
+_opening = threading.RLock()
+
+
+def share(path: str, disk: Disk, trust: bool, clock: Clock) -> Core:
+    """The core of the database, opened if this process has none; with one more handle on it."""
+    with telling.silence(), _opening:
+        prepare(path, disk, trust)
+        core = _cores.get(_key(path))
+        if core is None or not core.join():
+            core = Core(path, disk, trust, clock)
+            _cores[_key(path)] = core
+            core.join()
+        return core
+
+
+def forget(core: Core) -> None:
+    """A closed core serves no new handles."""
+    for key, known in list(_cores.items()):
+        if known is core:
+            del _cores[key]
+
+
+def _key(path: str) -> tuple[int, int]:
+    info = os.stat(path)
+    return info.st_dev, info.st_ino
+
+
+def _end_all() -> None:
+    for core in list(_cores.values()):
+        core.end()
+
+
+at_end(_end_all, last=True)
+
+
+def _begin_again() -> None:
+    global _opening
+    _opening = threading.RLock()
+    for core in list(_cores.values()):
+        core.begin_again()
+    _keep_for_ever(_inherited)
+
+
+def _keep_for_ever(connections: list[sqlite3.Connection]) -> None:
+    """One reference more, which nobody gives back: not even the end of the interpreter closes them."""
+    with suppress(ImportError):
+        import ctypes
+
+        for connection in connections:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)

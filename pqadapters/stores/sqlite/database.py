@@ -1,0 +1,177 @@
+"""Opening the database: made, checked, in WAL mode; and the connections to it.
+
+SQLite locks the file by POSIX locks, which a process loses when it closes *any* descriptor of that file: nothing here
+opens an existing database but SQLite. A forked child must neither use nor close a connection of its parent.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import stat
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from typing import TypeVar
+
+from ...errors import DiskError, StoreRefused
+from .._directory import make, refused, unsafe_filesystem
+from .._disk import Disk
+from . import schema
+from .errors import foreign, is_busy, locked, newer, translated
+
+T = TypeVar("T")
+MIN_SQLITE = (3, 24, 0)
+_OPENING = 60.0  #: seconds that an opening waits for others, who may be recovering a large WAL
+_CACHED = 256  #: statements
+
+
+def prepare(path: str, disk: Disk, trust: bool) -> None:
+    """Make the file, private to its owner, or see that the one that is there may be used.
+
+    Raises StoreRefused for somebody else's file, a directory, or a filesystem without locks that work; DiskError.
+    """
+    directory = os.path.dirname(path)
+    if sqlite3.sqlite_version_info < MIN_SQLITE:
+        wanted = ".".join(map(str, MIN_SQLITE))
+        raise StoreRefused(f"this Python has SQLite {sqlite3.sqlite_version}; the store needs {wanted} or newer")
+    if not os.path.isdir(directory):
+        make(directory, disk)
+    kind = unsafe_filesystem(directory)
+    if kind:
+        raise StoreRefused(
+            f"{path} lies on {kind}, a network filesystem, where locks don't keep processes apart: the database would "
+            "be damaged. Put it on a local disk, or use a database server"
+        )
+    try:
+        disk.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
+    except FileExistsError:
+        _check_file(path, trust)
+    except OSError as error:
+        raise refused(directory, error, "make a database in") from error
+    with suppress(OSError):  # a directory that we may not open was synced by whoever made it
+        disk.sync_directory(directory)
+
+
+def _check_file(path: str, trust: bool) -> None:
+    try:
+        info = os.stat(path)
+    except OSError as error:
+        raise DiskError(error.errno, f"can't be opened: {os.strerror(error.errno or 0)}", path) from error
+    if not stat.S_ISREG(info.st_mode):
+        raise foreign(path, "is no regular file")
+    if trust or not hasattr(os, "geteuid"):
+        return
+    if info.st_uid != os.geteuid():
+        raise StoreRefused(
+            f"{path} belongs to user {info.st_uid}, and this process runs as user {os.geteuid()}: whoever owns it can "
+            "read and change what is stored. Give a file of your own, or pass trust_directory=True"
+        )
+    if info.st_mode & 0o077:
+        os.chmod(path, 0o600)
+
+
+def patiently(call: Callable[[], T], path: str, seconds: float = _OPENING) -> T:
+    """The call's result, with another try while somebody else has a lock. Raises StoreLocked after `seconds`."""
+    deadline = time.monotonic() + seconds
+    pause = 0.0002
+    while True:
+        try:
+            return call()
+        except sqlite3.Error as error:
+            if not is_busy(error):
+                raise translated(error, path) from error
+            if time.monotonic() >= deadline:
+                raise locked(path) from error
+        pause = rest(pause)
+
+
+def rest(pause: float) -> float:
+    """Sleep about so long in seconds; the next pause. Short ones: a commit of others takes less than a millisecond."""
+    time.sleep(pause * (0.5 + random.random()))
+    return min(pause * 1.5, 0.003)
+
+
+def connect(path: str) -> sqlite3.Connection:
+    """A connection for any thread, one at a time, without transactions of Python's own. Raises sqlite3.Error."""
+    connection = sqlite3.connect(
+        path, timeout=0.0, isolation_level=None, check_same_thread=False, cached_statements=_CACHED
+    )
+    try:
+        connection.execute("PRAGMA wal_autocheckpoint = 0")  # keeper.py does it, under a lock of our own
+        connection.execute("PRAGMA cache_size = -8192")
+        connection.execute(schema.UNSYNCED)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def open_database(path: str) -> sqlite3.Connection:
+    """A first connection, to a database that is made or checked. The caller holds the lock of openings.
+
+    Raises FormatError, StoreRefused, StoreLocked, DiskError.
+    """
+    connection = patiently(lambda: connect(path), path)
+    try:
+        patiently(lambda: _settle(connection, path), path)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
+
+
+def _settle(connection: sqlite3.Connection, path: str) -> None:
+    if not _number(connection, "PRAGMA schema_version"):
+        _make(connection)
+        return
+    application, version = _number(connection, "PRAGMA application_id"), _number(connection, "PRAGMA user_version")
+    if application != schema.APPLICATION:
+        raise foreign(path, "is a database of another program")
+    if version != schema.VERSION:
+        raise newer(path, version, schema.VERSION)
+    if _mode(connection) != "wal":
+        raise foreign(path, "isn't in WAL mode any more, which the store needs")
+
+
+def _make(connection: sqlite3.Connection) -> None:
+    connection.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
+    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+    if _mode(connection) != "wal":
+        raise sqlite3.OperationalError("database is locked")  # by another program that has just made it
+    connection.execute(schema.SYNCED)
+    connection.execute(schema.BEGIN)
+    try:
+        for statement in _statements(schema.SCHEMA):
+            connection.execute(statement)
+        connection.execute(f"PRAGMA application_id = {schema.APPLICATION}")
+        connection.execute(f"PRAGMA user_version = {schema.VERSION}")
+        connection.execute(schema.COMMIT)
+    except BaseException:
+        if connection.in_transaction:
+            connection.rollback()
+        raise
+    connection.execute(schema.UNSYNCED)
+
+
+def _mode(connection: sqlite3.Connection) -> str:
+    (mode,) = connection.execute("PRAGMA journal_mode = WAL").fetchone()
+    return str(mode)
+
+
+def _number(connection: sqlite3.Connection, pragma: str) -> int:
+    (number,) = connection.execute(pragma).fetchone()
+    return int(number)
+
+
+def _statements(script: str) -> list[str]:
+    """The statements of a script; those of a trigger belong together."""
+    found: list[str] = []
+    text = ""
+    for line in script.splitlines(keepends=True):
+        text += line
+        if sqlite3.complete_statement(text):
+            found.append(text)
+            text = ""
+    return found

@@ -1,0 +1,74 @@
+"""What SQLite's errors mean: words for people, and which of them are worth another try."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sqlite3
+from collections.abc import Callable
+
+from ...errors import DiskError, FormatError, StoreError, StoreLocked, StoreRefused
+
+# By the words of sqlite3_errstr(): before Python 3.11 an exception has no code.
+_BUSY = ("database is locked", "database table is locked", "database schema is locked")
+_FULL = "database or disk is full"
+_IO = "disk I/O error"
+_DAMAGED = ("database disk image is malformed", "file is not a database", "malformed database schema")
+_NUMBERS = {_FULL: errno.ENOSPC, _IO: errno.EIO, "attempt to write a readonly database": errno.EROFS}
+_ADVICE = {
+    errno.ENOSPC: "free some space there",
+    errno.EIO: "look at the disk and at the system's log; close the store before it is tried again",
+    errno.EROFS: "the user that this process runs as must be allowed to write the file and its directory",
+}
+
+
+def is_busy(error: sqlite3.Error) -> bool:
+    """Somebody else has a lock: it is a matter of time."""
+    return isinstance(error, sqlite3.OperationalError) and str(error).startswith(_BUSY)
+
+
+def is_io(error: sqlite3.Error) -> bool:
+    """The system refused a read, a write or a sync."""
+    return str(error).startswith(_IO)
+
+
+def translated(error: sqlite3.Error, path: str) -> StoreError:
+    """The error that a user sees in place of SQLite's own."""
+    text = str(error)
+    if is_busy(error):
+        return locked(path)
+    if text.startswith(_DAMAGED):
+        return FormatError(
+            f"{path} is damaged, or no database: {text}. Keep a copy of it and of the files beside it, bring out "
+            "what is whole with pqadapters.stores.sqlite.salvage(path, to=...), and go on with that"
+        )
+    number = next((number for words, number in _NUMBERS.items() if text.startswith(words)), None)
+    if number is not None:
+        return DiskError(number, f"{text} ({os.strerror(number)}); {_ADVICE[number]}", path)
+    if text.startswith("unable to open database file"):
+        return DiskError(errno.ENOENT, f"{text}: give a file in a directory that this user may write", path)
+    if text.startswith("string or blob too big"):
+        return StoreError(f"{path}: {text}; nothing was stored. Put a smaller item, or the path of a file")
+    return StoreError(f"{path}: {type(error).__name__}: {text}")
+
+
+def locked(path: str) -> StoreLocked:
+    return StoreLocked(
+        f"{path}: another process has had the database locked all the time; nothing was stored. "
+        "Look for a process that is stopped in the middle of a commit, or a transaction that another program left open"
+    )
+
+
+def newer(path: str, found: int, known: int) -> FormatError:
+    return FormatError(
+        f"{path} is written in format version {found}, and this pqadapters reads version {known}: upgrade pqadapters, "
+        "or open the store with the version that wrote it"
+    )
+
+
+def foreign(path: str, what: str) -> StoreRefused:
+    return StoreRefused(f"{path} {what}: give the store a database of its own, or move the file away")
+
+
+#: What a call of SQLite goes through where others may have a lock: it is tried until it goes or `deadline` is over.
+Patience = Callable[[], bool]

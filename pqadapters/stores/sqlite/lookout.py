@@ -1,0 +1,112 @@
+"""Hearing of other processes: while somebody waits here, a thread looks every few milliseconds whether they committed.
+
+SQLite counts commits (PRAGMA data_version), so that a look costs some microseconds. Now and then it also looks whether
+a process has died that had records claimed. The thread ends when nobody waits any more, and keeps no store alive.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+import time
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ...errors import StoreError
+from .database import connect
+
+if TYPE_CHECKING:
+    from .core import Core
+
+EAGER, CALM = 0.002, 0.008  #: seconds between two looks, when others have just committed and when they haven't
+_EAGER_LOOKS = 25
+_PER_BURIAL = 0.2  #: seconds between two looks for the dead
+_LINGER = 2.0  #: seconds that it stays when nobody waits
+
+
+class Lookout:
+    """The thread, if there is one."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = weakref.ref(core)
+        self._path = core.path
+        self._guard = threading.Lock()
+        self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
+
+    def ensure(self) -> None:
+        """Somebody is about to wait. Without a thread, at the end of the interpreter, nothing of others is heard."""
+        if self._thread is not None:
+            return
+        with self._guard:
+            if self._thread is None and not self._ended.is_set():
+                thread = threading.Thread(target=_run, args=(weakref.ref(self), self._ended), daemon=True)
+                thread.name = "pqadapters-lookout"
+                with suppress(RuntimeError):
+                    thread.start()
+                    self._thread = thread
+
+    def core_to_serve(self, since: float) -> Core | None:
+        """The core, if there is still somebody to look out for; else the thread is let go."""
+        core = self._core()
+        if core is None or self._ended.is_set():
+            return None
+        with self._guard:
+            if core.bells.waiting or time.monotonic() - since < _LINGER:
+                return core
+            self._thread = None
+            return None
+
+    @property
+    def path(self) -> str:
+        return self._path
+
+    def stop(self) -> None:
+        self._ended.set()
+
+
+def _run(ref: weakref.ref[Lookout], ended: threading.Event) -> None:
+    lookout = ref()
+    if lookout is None:
+        return
+    try:
+        connection = connect(lookout.path)
+    except sqlite3.Error:  # the next one who waits tries again
+        lookout._thread = None
+        return
+    del lookout
+    try:
+        _look(ref, ended, connection)
+    finally:
+        connection.close()
+
+
+def _look(ref: weakref.ref[Lookout], ended: threading.Event, connection: sqlite3.Connection) -> None:
+    version, quiet = -1, 0
+    waited = buried = time.monotonic()
+    while not ended.wait(EAGER if quiet < _EAGER_LOOKS else CALM):
+        lookout = ref()
+        core = lookout.core_to_serve(waited) if lookout is not None else None
+        if core is None:
+            return
+        now = time.monotonic()
+        if core.bells.waiting:
+            waited = now
+            before, version = version, _version(connection, version)
+            quiet = quiet + 1 if version == before else 0
+            if version != before:
+                core.bells.ring_all()
+            if now - buried > _PER_BURIAL:
+                buried = now
+                with suppress(StoreError, OSError):  # those who call are told
+                    core.bury_dead()
+        del lookout, core  # between looks the store may go
+
+
+def _version(connection: sqlite3.Connection, known: int) -> int:
+    try:
+        (version,) = connection.execute("PRAGMA data_version").fetchone()
+    except sqlite3.Error:  # it is locked for a moment
+        return known
+    return int(version)

@@ -1,0 +1,170 @@
+"""Looking without claiming: records page by page, depths, tables. Each look sees what is committed at its moment."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+from ...store import Depth, Order, Record, State, dead_queue
+from . import schema
+from .names import Names
+from .reader import Reader
+from .schema import DELAYED, ID_BITS, IDS, checksum, name_text
+
+_PAGE = 256  #: records that are fetched at a time
+_FAR = 1 << 63
+_STATES = {"ready": State.READY, "delayed": State.DELAYED, "claimed": State.CLAIMED}
+
+
+class Looks:
+    """What there is to see of one database."""
+
+    def __init__(
+        self, reader: Reader, names: Names, wall: Callable[[], float], damaged: Callable[[str, bytes], object]
+    ) -> None:
+        self._ask = reader.rows
+        self._names = names
+        self._wall = wall
+        self._damaged = damaged  #: called with table and key
+
+    def depth(self, queue: str) -> Depth:
+        """How much is in the queue, now."""
+        number, dead = self._names.queue(queue), self._names.queue(dead_queue(queue))
+        buried = sum(self._ask(schema.DEPTH, (dead,))[0][:3]) if dead is not None and dead != number else 0
+        if number is None:
+            return Depth(dead=buried)
+        now = self._wall()
+        ready, delayed, claimed, size = self._ask(schema.DEPTH, (number,))[0]
+        due = self._ask(schema.DUE, (number, now))[0][0] if delayed else 0
+        oldest = self._oldest(number, now, due) if ready or due else None
+        age = None if oldest is None else max(0.0, now - oldest)
+        return Depth(ready + due, delayed - due, claimed, buried, size, age)
+
+    def _oldest(self, number: int, now: float, due: int) -> float | None:
+        """When the first ready record was put."""
+        rows = self._ask(schema.OLDEST, (number,))
+        if due:
+            rows += self._ask(schema.OLDEST_DUE, (number, now))
+        return min(rows, key=lambda row: row[1] & (IDS - 1))[0] if rows else None
+
+    def next_due(self, queue: str) -> float | None:
+        """The moment at which the first delayed record is ready, in seconds since the epoch."""
+        number = self._names.queue(queue)
+        if number is None:
+            return None
+        due: float | None = self._ask(schema.NEXT_DUE, (number,))[0][0]
+        return due
+
+    # Records
+
+    def browse(self, queue: str, order: Order, state: State | None, after: int) -> Iterator[Record]:
+        number = self._names.queue(queue)
+        if number is None:
+            return iter(())
+        if order is Order.RANK:
+            return self._by_rank(queue, number, state, after)
+        return self._by_id(queue, number, state, after, order)
+
+    def _by_id(self, queue: str, number: int, state: State | None, after: int, order: Order) -> Iterator[Record]:
+        """Page by page: the next ids of each state's range, of which the first ones are the page."""
+        back = order is Order.NEWEST
+        least, most = after, IDS
+        while True:
+            rows = [row for band in _STATES for row in self._page(number, band, least, most, back)]
+            rows.sort(key=_id, reverse=back)
+            now = self._wall()
+            for row in rows[:_PAGE]:
+                record = self._record(queue, row, now)
+                if record is not None and (state is None or record.state is state):
+                    yield record
+            if len(rows) < _PAGE:
+                return
+            edge = _id(rows[_PAGE - 1])
+            least, most = (least, edge) if back else (edge, most)
+
+    def _page(self, number: int, band: str, least: int, most: int, back: bool) -> list[Any]:
+        """Up to a page of the records of one state with ids between the two, in order of ids."""
+        start = number << ID_BITS
+        if band == "claimed":
+            return self._ask(
+                schema.BANDS[band, "ASC" if back else "DESC"], (number, -(start + most), -(start + least), _PAGE)
+            )
+        shift = start + DELAYED * (band == "delayed")
+        return self._ask(schema.BANDS[band, "DESC" if back else "ASC"], (number, shift + least, shift + most, _PAGE))
+
+    def _by_rank(self, queue: str, number: int, state: State | None, after: int) -> Iterator[Record]:
+        """All ids and ranks first, since a rank has no page of its own."""
+        found = [
+            (record.rank, record.id) for record in self._by_id(queue, number, state, after, Order.OLDEST)
+        ]
+        for _, id in sorted(found):
+            record = self._find(queue, number, id)
+            if record is not None and (state is None or record.state is state):
+                yield record
+
+    def _find(self, queue: str, number: int, id: int) -> Record | None:
+        place = number << ID_BITS | id
+        for each in (place, place + DELAYED, -place):
+            rows = self._ask(schema.ONE, (each,))
+            if rows:
+                return self._record(queue, rows[0], self._wall())
+        return None
+
+    def _record(self, queue: str, row: Any, now: float) -> Record | None:
+        """None for one that has left since, or isn't whole, which a claim finds out."""
+        place, number, crc, put_at, attempts, not_before, rank, note, payload = row[:9]
+        if payload is None:
+            bodies = self._ask(schema.BODY, (_id(row),))
+            if not bodies:
+                return None
+            payload = bodies[0][0]
+        if checksum(number, put_at, rank, note, payload) != crc:
+            return None
+        if place < 0:
+            state = State.CLAIMED
+        else:
+            state = State.DELAYED if place > DELAYED and (not_before or 0.0) > now else State.READY
+        return Record(
+            queue, _id(row), state, payload, rank or b"", attempts, put_at, not_before or 0.0, name_text(note)
+        )
+
+    # Tables
+
+    def value(self, table: str, key: bytes) -> bytes | None:
+        number = self._names.table(table)
+        rows = self._ask(schema.VALUE, (number, key)) if number is not None else []
+        if not rows:
+            return None
+        _, value, crc = rows[0]
+        if schema.entry_checksum(number or 0, key, value) != crc:
+            self._damaged(table, key)
+            return None
+        return bytes(value)
+
+    def count(self, table: str) -> int:
+        rows = self._ask(schema.KEYS, (schema.name_blob(table),))
+        return int(rows[0][0]) if rows else 0
+
+    def scan(self, table: str, after: bytes | None, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+        number = self._names.table(table)
+        if number is None:
+            return
+        place = _FAR - 1 if reverse else -1
+        if after is not None:
+            rows = self._ask(schema.VALUE, (number, after))
+            place = rows[0][0] if rows else place
+        statement = schema.SCAN_BACK if reverse else schema.SCAN
+        while True:
+            rows = self._ask(statement, (number, place, _PAGE))
+            for _, key, value, crc in rows:
+                if schema.entry_checksum(number, key, value) == crc:
+                    yield key, value
+                else:
+                    self._damaged(table, key)
+            if len(rows) < _PAGE:
+                return
+            place = rows[-1][0]
+
+
+def _id(row: Any) -> int:
+    return int(abs(row[0]) & (IDS - 1))

@@ -1,0 +1,55 @@
+"""Numbers of queues and tables. A name that was given one keeps it for ever, so what is known needn't be looked up."""
+
+from __future__ import annotations
+
+import sqlite3
+
+from ...errors import StoreError
+from . import schema
+from .reader import Reader
+
+
+class Names:
+    """What this process knows of them: numbers that are committed, and no others."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader = reader
+        self.queues: dict[str, int] = {}
+        self._tables: dict[str, int] = {}
+        self.ranked: set[int] = set()  #: queues that are known to be
+
+    def queue(self, name: str) -> int | None:
+        """The number of a queue that has one."""
+        return self._known(self.queues, schema.QUEUE_NUMBER, name)
+
+    def table(self, name: str) -> int | None:
+        """The number of a table that has one."""
+        return self._known(self._tables, schema.TABLE_NUMBER, name)
+
+    def _known(self, numbers: dict[str, int], select: str, name: str) -> int | None:
+        number = numbers.get(name)
+        if number is None:
+            rows = self._reader.rows(select, (schema.name_blob(name),))
+            if not rows:
+                return None
+            number = numbers[name] = rows[0][0]
+        return number
+
+    def make_queue(self, connection: sqlite3.Connection, name: str) -> int:
+        """The number of a queue, in a transaction, which may be the one that gives it."""
+        return self.queues.get(name) or _made(connection, schema.QUEUE_NUMBER, schema.ADD_QUEUE, name)
+
+    def make_table(self, connection: sqlite3.Connection, name: str) -> int:
+        """The number of a table, in a transaction, which may be the one that gives it."""
+        return self._tables.get(name) or _made(connection, schema.TABLE_NUMBER, schema.ADD_TABLE, name)
+
+
+def _made(connection: sqlite3.Connection, select: str, add: str, name: str) -> int:
+    blob = schema.name_blob(name)
+    row = connection.execute(select, (blob,)).fetchone()
+    if row is None:
+        connection.execute(add, (blob,))
+        row = connection.execute(select, (blob,)).fetchone()
+        if row[0] > schema.MAX_QUEUES:
+            raise StoreError(f"a database takes {schema.MAX_QUEUES} names of queues; {name!r} is one too many")
+    return int(row[0])

@@ -1,0 +1,84 @@
+"""Which processes live: each that claims has a number, and a file of that number whose lock ends with the process.
+
+Numbers are given by the database and never again, so neither a pid that is used anew nor a reboot makes a dead process
+look alive; a process that is slow, stopped or in a debugger has its lock and is never robbed. The files stand in
+"<database>-owners", beside the locks for opening and checkpoints.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+from contextlib import suppress
+
+from .._directory import Hold, prepare_parent, try_lock
+from .._disk import Disk
+from . import schema
+
+
+class Owners:
+    """This process among those that use one database."""
+
+    def __init__(self, path: str, disk: Disk, trust: bool) -> None:
+        self.directory = f"{path}-owners"
+        self.number: int | None = None  #: ours, once it is needed
+        self._disk = disk
+        self._hold: Hold | None = None
+        prepare_parent(self.directory, disk, trust)
+
+    def lock(self, name: str) -> Hold | None:
+        """The lock of that name, for as long as the result lives; None where another process has it. OSError."""
+        return try_lock(os.path.join(self.directory, name), self._disk)
+
+    def enter(self, connection: sqlite3.Connection) -> int:
+        """Take a number, in a transaction: nobody sees it before our lock is there. OSError."""
+        self.leave()  # a number whose transaction was broken off
+        number = connection.execute(schema.ADD_OWNER, (os.getpid(),)).lastrowid
+        assert number is not None
+        hold = try_lock(self._file(number), self._disk)
+        if hold is None:
+            raise BlockingIOError(f"{self.directory}: the lock of the new owner {number} is taken")
+        self.number, self._hold = number, hold
+        return number
+
+    def dead(self, connection: sqlite3.Connection) -> list[int]:
+        """The numbers of processes that have ended and left theirs. OSError."""
+        numbers = [number for (number,) in connection.execute(schema.OWNERS)]
+        return [number for number in numbers if number != self.number and self.is_dead(number)]
+
+    def is_dead(self, number: int) -> bool:
+        """Whether the process of that number has ended. OSError."""
+        if not os.path.exists(self._file(number)):
+            return True
+        hold = try_lock(self._file(number), self._disk, name=False)
+        if hold is None:
+            return False
+        hold.close()
+        return True
+
+    def bury(self, connection: sqlite3.Connection) -> int:
+        """Make ready what dead processes had claimed, in a transaction; how many records."""
+        released = 0
+        for number in self.dead(connection):
+            released += connection.execute(schema.RELEASE_OWNER, (number,)).rowcount
+            connection.execute(schema.DROP_OWNER, (number,))
+            with suppress(OSError):
+                self._disk.unlink(self._file(number))
+        for (number,) in connection.execute(schema.ORPHANS).fetchall():
+            released += connection.execute(schema.RELEASE_OWNER, (number,)).rowcount
+        return released
+
+    def _file(self, number: int) -> str:
+        return os.path.join(self.directory, f"process-{number}")
+
+    def leave(self) -> None:
+        """Let go of our number."""
+        if self._hold is not None:
+            with suppress(OSError):
+                self._disk.unlink(self._file(self.number or 0))
+            self._hold.close()
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """In a forked child: the number is the parent's. Its descriptor was closed at the fork."""
+        self.number = self._hold = None

@@ -1,0 +1,48 @@
+"""The connection that looks. In WAL mode it sees what is committed and never waits for who writes.
+
+Each question is answered at once and whole, so that no open cursor keeps the WAL from being used again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Sequence
+from typing import Any
+
+from .database import connect, patiently
+
+
+class Reader:
+    """Any thread may ask."""
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+        self._lock = threading.RLock()  # reentrant: a finalizer may ask in the middle of a question
+        self.connection: sqlite3.Connection | None = None  #: made when it is needed
+
+    def rows(self, question: str, values: Sequence[Any] = ()) -> list[Any]:
+        """The answer. Raises FormatError for a damaged database, DiskError, StoreLocked."""
+        with self._lock:
+            try:
+                if self.connection is None:
+                    self.connection = patiently(lambda: connect(self._path), self._path)
+                return self.connection.execute(question, values).fetchall()
+            except sqlite3.Error:
+                return patiently(lambda: self._again(question, values), self._path)
+
+    def _again(self, question: str, values: Sequence[Any]) -> list[Any]:
+        assert self.connection is not None
+        return self.connection.execute(question, values).fetchall()
+
+    def close(self) -> None:
+        with self._lock:
+            if self.connection is not None:
+                self.connection.close()
+                self.connection = None
+
+    def begin_again(self) -> sqlite3.Connection | None:
+        """In a forked child: the parent's connection, which is neither to be used nor to be closed here."""
+        self._lock = threading.RLock()
+        inherited, self.connection = self.connection, None
+        return inherited

@@ -1,0 +1,239 @@
+"""What stands in the database, and every statement that is ever run on it.
+
+A record is one row of `record`, and where it stands says what state it is in (I3): its `place`, the row's key, is
+
+    ready      queue << 42 | id            so that the first of a queue is the first row of a range, at any backlog
+    claimed    the same, negative
+    delayed    the same + 1 << 62
+
+with the queue's number below 2**20 and the id below 2**42 (which 50,000 puts a second use up in three years). Ids are
+the numbers of one sequence, `last` in the row of queue 0, which only grows. The triggers keep each queue's counts and
+the sequence, whatever statement moves a row.
+
+A payload of more than LONG bytes stands in `body`, so that a claim, which moves the row, doesn't write it again; the
+row's own is NULL then. `crc` is that of `checksum()`: SQLite has none for its pages. A queue that ever had a record
+with a rank is `ranked`: all its records have a `rank` from then on, x'' where none was given, and `by_rank` orders
+those that are ready. Names and notes are blobs of UTF-8 with surrogates passed, so that any str comes back.
+
+`owner` is the number of the process that has a record claimed (owners.py), `handle` which of its handles. `entry` holds
+the tables of the contract: `place` is that of the key's first Set, which orders a table.
+"""
+
+from __future__ import annotations
+
+import struct
+from zlib import crc32
+
+APPLICATION = 0x50514131  #: PRAGMA application_id: "PQA1"
+VERSION = 1  #: PRAGMA user_version
+PAGE_SIZE = 2048  #: a commit writes whole pages, and most of ours change some bytes in two
+
+LONG = 1500  #: bytes
+ID_BITS = 42
+IDS = 1 << ID_BITS
+DELAYED = 1 << 62
+MAX_QUEUES = (1 << 20) - 1
+
+SCHEMA = f"""
+CREATE TABLE queue(
+    number INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, ready INTEGER NOT NULL DEFAULT 0,
+    delayed INTEGER NOT NULL DEFAULT 0, claimed INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
+    ranked INTEGER NOT NULL DEFAULT 0, last INTEGER NOT NULL DEFAULT 0
+);
+INSERT INTO queue(number, name) VALUES (0, x'');
+CREATE TABLE record(
+    place INTEGER PRIMARY KEY, queue INTEGER NOT NULL, crc INTEGER NOT NULL, size INTEGER NOT NULL,
+    put_at REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, owner INTEGER, handle INTEGER, not_before REAL,
+    rank BLOB, note BLOB, payload BLOB
+);
+CREATE INDEX by_rank ON record(queue, rank, place) WHERE rank IS NOT NULL AND place BETWEEN 0 AND {DELAYED};
+CREATE INDEX due ON record(queue, not_before) WHERE place > {DELAYED};
+CREATE TABLE body(id INTEGER PRIMARY KEY, payload BLOB NOT NULL);
+CREATE TABLE damaged(
+    id INTEGER, queue INTEGER, reason TEXT, put_at REAL, crc INTEGER, rank BLOB, note BLOB, payload BLOB
+);
+CREATE TABLE owner(number INTEGER PRIMARY KEY AUTOINCREMENT, pid INTEGER NOT NULL);
+CREATE TABLE kind(number INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, keys INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE entry(
+    place INTEGER PRIMARY KEY, kind INTEGER NOT NULL, key BLOB NOT NULL, crc INTEGER NOT NULL, value BLOB NOT NULL
+);
+CREATE UNIQUE INDEX by_key ON entry(kind, key);
+CREATE INDEX by_place ON entry(kind, place);
+CREATE TRIGGER record_put AFTER INSERT ON record BEGIN
+    UPDATE queue SET last = max(last, abs(NEW.place) & {IDS - 1}) WHERE number = 0;
+    UPDATE queue SET ready = ready + (NEW.place BETWEEN 0 AND {DELAYED}), claimed = claimed + (NEW.place < 0),
+        delayed = delayed + (NEW.place > {DELAYED}), bytes = bytes + NEW.size WHERE number = NEW.queue;
+END;
+CREATE TRIGGER record_gone AFTER DELETE ON record BEGIN
+    UPDATE queue SET ready = ready - (OLD.place BETWEEN 0 AND {DELAYED}), claimed = claimed - (OLD.place < 0),
+        delayed = delayed - (OLD.place > {DELAYED}), bytes = bytes - OLD.size WHERE number = OLD.queue;
+END;
+CREATE TRIGGER record_moved AFTER UPDATE OF place ON record WHEN OLD.queue = NEW.queue BEGIN
+    UPDATE queue SET
+        ready = ready - (OLD.place BETWEEN 0 AND {DELAYED}) + (NEW.place BETWEEN 0 AND {DELAYED}),
+        claimed = claimed - (OLD.place < 0) + (NEW.place < 0),
+        delayed = delayed - (OLD.place > {DELAYED}) + (NEW.place > {DELAYED}) WHERE number = NEW.queue;
+END;
+CREATE TRIGGER record_buried AFTER UPDATE OF place ON record WHEN OLD.queue <> NEW.queue BEGIN
+    UPDATE queue SET ready = ready - (OLD.place BETWEEN 0 AND {DELAYED}), claimed = claimed - (OLD.place < 0),
+        delayed = delayed - (OLD.place > {DELAYED}), bytes = bytes - OLD.size WHERE number = OLD.queue;
+    UPDATE queue SET ready = ready + (NEW.place BETWEEN 0 AND {DELAYED}), claimed = claimed + (NEW.place < 0),
+        delayed = delayed + (NEW.place > {DELAYED}), bytes = bytes + NEW.size WHERE number = NEW.queue;
+END;
+CREATE TRIGGER record_changed AFTER UPDATE OF size ON record BEGIN
+    UPDATE queue SET bytes = bytes - OLD.size + NEW.size WHERE number = NEW.queue;
+END;
+CREATE TRIGGER body_gone AFTER DELETE ON record WHEN OLD.payload IS NULL BEGIN
+    DELETE FROM body WHERE id = abs(OLD.place) & {IDS - 1};
+END;
+CREATE TRIGGER entry_set AFTER INSERT ON entry BEGIN
+    UPDATE kind SET keys = keys + 1 WHERE number = NEW.kind;
+END;
+CREATE TRIGGER entry_gone AFTER DELETE ON entry BEGIN
+    UPDATE kind SET keys = keys - 1 WHERE number = OLD.kind;
+END;
+"""
+
+# Transactions
+
+BEGIN = "BEGIN IMMEDIATE"
+COMMIT = "COMMIT"
+ROLLBACK = "ROLLBACK"
+SAVE = "SAVEPOINT work"
+UNDO = "ROLLBACK TO work"
+RELEASE = "RELEASE work"
+SYNCED = "PRAGMA synchronous = FULL"
+UNSYNCED = "PRAGMA synchronous = NORMAL"
+
+# Space
+
+FREE_PAGES = "SELECT freelist_count, page_count FROM pragma_freelist_count, pragma_page_count"
+GIVE_BACK = "PRAGMA incremental_vacuum(256)"
+
+# Names
+
+QUEUE_NUMBER = "SELECT number FROM queue WHERE name = ?"
+ADD_QUEUE = "INSERT INTO queue(number, name) SELECT max(number) + 1, ? FROM queue"
+TABLE_NUMBER = "SELECT number FROM kind WHERE name = ?"
+ADD_TABLE = "INSERT INTO kind(name) VALUES (?)"
+
+# Records. ?1 is the queue's number wherever a queue is meant.
+
+#: ?2 crc, ?3 size, ?4 put_at, ?5 payload. A plain put is this statement alone.
+PUT = f"""
+INSERT INTO record(place, queue, crc, size, put_at, rank, payload)
+SELECT (?1 << {ID_BITS}) | (whole.last + 1), ?1, ?2, ?3, ?4, CASE q.ranked WHEN 1 THEN x'' END, ?5
+FROM queue whole, queue q WHERE whole.number = 0 AND q.number = ?1"""
+#: ?2 place, ?3 crc, ?4 size, ?5 put_at, ?6 attempts, ?7 not_before, ?8 rank, ?9 note, ?10 payload
+PUT_WITH_ALL = """
+INSERT INTO record(queue, place, crc, size, put_at, attempts, not_before, rank, note, payload)
+VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"""
+LAST = "SELECT last FROM queue WHERE number = 0"
+PUT_BODY = "INSERT OR REPLACE INTO body(id, payload) VALUES (?, ?)"
+DROP_BODY = "DELETE FROM body WHERE id = ?"
+BODY = "SELECT payload FROM body WHERE id = ?"
+
+COUNTS = "SELECT ready, delayed, claimed, bytes, ranked FROM queue WHERE number = ?1"
+MARK_RANKED = "UPDATE queue SET ranked = 1 WHERE number = ?1"
+GIVE_RANKS = "UPDATE record SET rank = x'' WHERE queue = ?1 AND rank IS NULL"
+DUE = f"SELECT count(*) FROM record WHERE queue = ?1 AND place > {DELAYED} AND not_before <= ?2"
+NEXT_DUE = f"SELECT min(not_before) FROM record WHERE queue = ?1 AND place > {DELAYED}"
+MATURE = f"""
+UPDATE record SET place = place - {DELAYED} WHERE queue = ?1 AND place > {DELAYED} AND not_before <= ?2"""
+
+_FIELDS = "place, queue, crc, put_at, attempts, not_before, rank, note, payload"
+_READY = f"place >= ?1 << {ID_BITS} AND place < (?1 + 1) << {ID_BITS}"
+_BY_RANK = f"queue = ?1 AND rank IS NOT NULL AND place BETWEEN 0 AND {DELAYED}"
+_COUNTS = "(SELECT delayed * 2 + ranked FROM queue WHERE number = ?1)"
+#: ?2 how many. Behind the fields: twice how many are delayed, plus 1 where the queue is ranked.
+FIRST = f"SELECT {_FIELDS}, {_COUNTS} FROM record WHERE {_READY} ORDER BY place LIMIT ?2"
+LAST_READY = f"SELECT {_FIELDS}, {_COUNTS} FROM record WHERE {_READY} ORDER BY place DESC LIMIT ?2"
+FIRST_BY_RANK = f"SELECT {_FIELDS}, {_COUNTS} FROM record WHERE {_BY_RANK} ORDER BY rank, place LIMIT ?2"
+ONE = f"SELECT {_FIELDS} FROM record WHERE place = ?"
+#: ?2 owner, ?3 handle, ?1 place
+CLAIM = "UPDATE record SET place = -place, attempts = attempts + 1, owner = ?2, handle = ?3 WHERE place = ?1"
+_HELD = "place = ?1 AND owner = ?2 AND handle = ?3 AND attempts = ?4"
+IS_HELD = f"SELECT rank, note, put_at FROM record WHERE {_HELD}"
+ACK = f"DELETE FROM record WHERE {_HELD}"
+#: ?5 the new place, ?6 not_before
+NACK = f"UPDATE record SET place = ?5, not_before = ?6, owner = NULL, handle = NULL WHERE {_HELD}"
+#: ?5 the new place, ?6 not_before, ?7 queue, ?8 note, ?9 rank, ?10 crc
+BURY = f"""
+UPDATE record SET place = ?5, not_before = ?6, queue = ?7, note = ?8, rank = ?9, crc = ?10, owner = NULL, handle = NULL
+WHERE {_HELD}"""
+#: ?5 crc, ?6 size, ?7 payload
+UPDATE = f"UPDATE record SET crc = ?5, size = ?6, payload = ?7 WHERE {_HELD}"
+RELEASE_HANDLE = """
+UPDATE record SET place = -place, owner = NULL, handle = NULL WHERE place < 0 AND owner = ? AND handle = ?"""
+UNTOUCHED = """
+UPDATE record SET place = -place, attempts = attempts - 1, owner = NULL, handle = NULL
+WHERE place = ?1 AND owner = ?2 AND handle = ?3"""
+RELEASE_OWNER = "UPDATE record SET place = -place, owner = NULL, handle = NULL WHERE place < 0 AND owner = ?"
+ORPHANS = "SELECT DISTINCT owner FROM record WHERE place < 0 AND owner NOT IN (SELECT number FROM owner)"
+PUT_ASIDE = f"""
+INSERT INTO damaged(id, queue, reason, put_at, crc, rank, note, payload)
+SELECT abs(place) & {IDS - 1}, queue, ?2, put_at, crc, rank, note,
+    coalesce(payload, (SELECT payload FROM body WHERE id = abs(place) & {IDS - 1}))
+FROM record WHERE place = ?1"""
+DROP = "DELETE FROM record WHERE place = ?"
+
+# Looking. ?2 and ?3 are places that are left out, ?4 how many.
+
+_BAND = "SELECT {fields} FROM record WHERE place {band} AND place > ?2 AND place < ?3 ORDER BY place {way} LIMIT ?4"
+_BANDS = {
+    "ready": f"BETWEEN ?1 << {ID_BITS} AND ((?1 + 1) << {ID_BITS}) - 1",
+    "delayed": f"BETWEEN ({DELAYED} + (?1 << {ID_BITS})) AND ({DELAYED} + ((?1 + 1) << {ID_BITS}) - 1)",
+    "claimed": f"BETWEEN 1 - ((?1 + 1) << {ID_BITS}) AND -(?1 << {ID_BITS})",
+}
+BANDS = {
+    (band, way): _BAND.format(fields=_FIELDS, band=between, way=way)
+    for band, between in _BANDS.items()
+    for way in ("ASC", "DESC")
+}
+RANKS = f"SELECT place, rank FROM record WHERE {_BY_RANK} ORDER BY rank, place"
+DEPTH = "SELECT ready, delayed, claimed, bytes FROM queue WHERE number = ?1"
+OLDEST = f"SELECT put_at, place FROM record WHERE {_READY} ORDER BY place LIMIT 1"
+OLDEST_DUE = f"""
+SELECT put_at, place FROM record WHERE queue = ?1 AND place > {DELAYED} AND not_before <= ?2 ORDER BY place LIMIT 1"""
+
+# Owners
+
+ADD_OWNER = "INSERT INTO owner(pid) VALUES (?)"
+OWNERS = "SELECT number FROM owner"
+DROP_OWNER = "DELETE FROM owner WHERE number = ?"
+
+# Tables
+
+VALUE = "SELECT place, value, crc FROM entry WHERE kind = ? AND key = ?"
+ADD_ENTRY = "INSERT INTO entry(kind, key, crc, value) VALUES (?, ?, ?, ?)"
+SET_ENTRY = "UPDATE entry SET crc = ?, value = ? WHERE place = ?"
+DROP_ENTRY = "DELETE FROM entry WHERE place = ?"
+KEYS = "SELECT keys FROM kind WHERE name = ?"
+SCAN = "SELECT place, key, value, crc FROM entry WHERE kind = ? AND place > ? ORDER BY place LIMIT ?"
+SCAN_BACK = "SELECT place, key, value, crc FROM entry WHERE kind = ? AND place < ? ORDER BY place DESC LIMIT ?"
+
+_head = struct.Struct("<Id").pack
+
+
+def checksum(queue: int, put_at: float, rank: bytes | None, note: bytes | None, payload: bytes) -> int:
+    """The CRC-32 of a record: queue's number (u32) and time (f64, both little-endian), rank, note, payload.
+
+    What else is in its row either says what became of it, or is found out by the database itself.
+    """
+    start = crc32(_head(queue, put_at))
+    if rank or note:
+        start = crc32(note or b"", crc32(rank or b"", start))
+    return crc32(payload, start)
+
+
+def entry_checksum(kind: int, key: bytes, value: bytes) -> int:
+    """The CRC-32 of a key and value of a table: the table's number (u32) and the length of the key (u32), both."""
+    return crc32(value, crc32(key, crc32(struct.pack("<II", kind, len(key)))))
+
+
+def name_blob(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def name_text(blob: bytes | None) -> str:
+    return blob.decode("utf-8", "surrogatepass") if blob else ""

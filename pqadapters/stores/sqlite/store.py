@@ -1,0 +1,297 @@
+"""A handle on a SQLite store: the contract of `pqadapters.store.Store` for all processes of a host.
+
+Any number of threads and processes use one database, a handle each or several. With durability "power" a commit is
+synced before it returns, together with those of other threads; with "process" it is written, and synced in the
+background. Claims are rows that name their handle and process: they end with either, and the process may be killed.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from types import TracebackType
+from typing import Any
+
+from ...clock import SYSTEM, Clock
+from ...durability import Durability, Survives
+from ...errors import Stopped, StoreClosed
+from ...store import (
+    PLAIN,
+    Ack,
+    Capabilities,
+    Claim,
+    Damage,
+    Depth,
+    Nack,
+    Op,
+    Order,
+    Put,
+    Record,
+    State,
+    Stop,
+)
+from .._disk import Disk
+from .bells import Bell
+from .changes import Changes, Who, put_plain
+from .claims import Take
+from .core import share
+from .looks import Looks
+from .schema import LONG
+from .writer import LATE, Work
+
+_CAPABILITIES = Capabilities(processes=True)
+_WITHOUT_LOOKOUT = 0.25  #: seconds between two looks of a waiter, should nobody tell it of others
+
+
+class SqliteStore:
+    """Queues and tables in a database.
+
+    `path` is its file, made if it is missing, private to its owner; "-wal", "-shm" and "-owners" stand behind that name
+    beside it. `durability` is "power" or "process", with a sync at most `max_lag` seconds after a write; it is this
+    handle's own. `prefetch`: a claim of one record takes so many, and the next ones of this handle are served from
+    those; other handles see them as claimed, and what wasn't handed out is ready again when the handle ends.
+    Raises StoreRefused (somebody else's file, another program's database, a network filesystem), FormatError (a newer
+    format, a damaged database), StoreLocked, DiskError (an OSError that names the file), ValueError for bad options.
+    """
+
+    capabilities = _CAPABILITIES
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: str | Survives | Durability = Survives.POWER,
+        max_lag: float | None = None,
+        prefetch: int = 1,
+        trust_directory: bool = False,
+        clock: Clock = SYSTEM,
+        disk: Disk | None = None,
+    ) -> None:
+        self._durability = Durability.of(durability, max_lag)
+        if not 1 <= prefetch <= 10_000:
+            raise ValueError(f"prefetch is how many records a claim takes, from 1 to 10,000, not {prefetch}")
+        self._power = self._durability.survives is Survives.POWER
+        self._closed = False
+        self._prefetch = prefetch
+        self._core = core = share(os.path.realpath(path), disk or Disk(), trust_directory, clock)
+        self._handle = next(core.numbers)
+        if not self._power:
+            core.keeper.lag = min(core.keeper.lag or self._durability.max_lag, self._durability.max_lag)
+        self._looks = Looks(core.reader, core.names, core.clock.wall, core.damaged_value)
+        self._release = weakref.finalize(self, core.release, self._handle)
+        self._release.atexit = False  # see Core.end
+
+    @property
+    def durability(self) -> Durability:
+        return self._durability
+
+    @property
+    def damage(self) -> Sequence[Damage]:
+        return tuple(self._core.damage)
+
+    @property
+    def place(self) -> str:
+        return self._core.path
+
+    def _check(self) -> None:
+        """Raises StoreClosed, and what the writer ran into."""
+        if self._closed:
+            raise StoreClosed(f"this handle on the store in {self.place} was closed; open it again")
+        if self._core.writer.trouble is not None:
+            raise self._core.writer.trouble
+
+    # Commits
+
+    def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
+        core = self._core
+        touched: dict[str, int] = {}
+        work = self._plain_put(ops, stop, timeout, touched) or self._work(ops, stop, timeout, touched)
+        result = core.writer.do(work)
+        if result is LATE:
+            return (0,) * len(ops)
+        core.keeper.written(core.writer.commits)
+        for queue, ready in touched.items():
+            core.bells.ring(queue, ready)
+        results: tuple[int, ...] = result
+        return results
+
+    def _plain_put(
+        self, ops: tuple[Op, ...], stop: Stop | None, timeout: float | None, touched: dict[str, int]
+    ) -> Work | None:
+        """One short record without rank, delay and conditions, which is one statement; None for anything else."""
+        op: Any = ops[0] if len(ops) == 1 else None
+        if type(op) is not Put or op[2:] != PLAIN or len(op.payload) > LONG:
+            return None
+        core = self._core
+        number = core.names.queue(op.queue)
+        if number is None:
+            return None
+        touched[op.queue] = 1
+
+        def run(connection: sqlite3.Connection) -> tuple[int, ...]:
+            self._may_go_on(stop)
+            return (put_plain(connection, number, op.payload, core.clock.wall()),)
+
+        return Work(run, synced=self._power, timeout=timeout, alone=True)
+
+    def _work(
+        self, ops: tuple[Op, ...], stop: Stop | None, timeout: float | None, touched: dict[str, int]
+    ) -> Work:
+        core = self._core
+
+        def run(connection: sqlite3.Connection) -> tuple[int, ...]:
+            self._may_go_on(stop)
+            touched.clear()
+            who = Who(core.owners.number, self._handle)
+            changes = Changes(connection, core.names, who, core.clock.wall(), touched)
+            return tuple([changes.apply(op) for op in ops])
+
+        synced = self._power and not all(_is_lazy(op) for op in ops)
+        alone = len(ops) == 1 and type(ops[0]) is Ack
+        return Work(run, synced=synced, timeout=timeout, alone=alone)
+
+    def _may_go_on(self, stop: Stop | None) -> None:
+        if self._closed:
+            self._check()
+        if stop is not None and stop():
+            raise Stopped("the commit was stopped by its own predicate")
+
+    # Claims
+
+    def claim(
+        self,
+        queue: str,
+        *,
+        order: Order = Order.OLDEST,
+        ids: Sequence[int] | None = None,
+        limit: int = 1,
+        timeout: float | None = 0.0,
+        stop: Stop | None = None,
+        counted: bool = False,
+        lease: float = 30.0,
+    ) -> list[Claim]:
+        self._check()
+        bell = self._core.bells.of(queue)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            rings = bell.rings
+            claims = self._attempt(queue, order, ids, limit, stop, counted)
+            if claims is not None:
+                return claims
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return []
+            self._wait(queue, bell, bell.takers, rings, left)
+
+    def _attempt(
+        self, queue: str, order: Order, ids: Sequence[int] | None, limit: int, stop: Stop | None, counted: bool
+    ) -> list[Claim] | None:
+        """What can be claimed now; None where that is nothing; [] where `stop` says so, or it can't be known."""
+        core = self._core
+        if core.writer.inside and core.writer.lock._is_owned():  # type: ignore[attr-defined]
+            return []  # in the middle of another call of this thread: there is no waiting for it
+
+        def run(connection: sqlite3.Connection) -> list[Claim] | None:
+            self._may_go_on(None)
+            if stop is not None and stop():
+                return []
+            number = core.names.queue(queue)
+            if number is None:
+                return None
+            take = Take(connection, core.names, core.clock.wall(), core.damaged)
+            return take.claim(queue, number, order, ids, limit, Who(owner, self._handle)) or None
+
+        owner = core.owner()
+        work = Work(run, synced=counted and self._power)
+        result = core.writer.do(work)
+        if result is LATE:
+            return []
+        claims: list[Claim] | None = result
+        if claims:
+            core.keeper.written(core.writer.commits)
+            core.bells.ring(queue)
+        elif claims is None:
+            core.bury_dead(often=False)
+        return claims
+
+    def _wait(self, queue: str, bell: Bell, gate: Any, rings: int, left: float | None) -> None:
+        """Until there was a change, a delayed record is ready, or `left` seconds are over; seldom for nothing."""
+        core = self._core
+        core.lookout.ensure()
+        pause = _WITHOUT_LOOKOUT if left is None else min(left, _WITHOUT_LOOKOUT)
+        due = self._looks.next_due(queue)
+        if due is not None:
+            pause = min(pause, max(0.0, due - core.clock.wall()))
+        core.bells.wait(bell, gate, rings, pause)
+        self._check()
+
+    # Looking
+
+    def browse(
+        self, queue: str, *, order: Order = Order.OLDEST, state: State | None = State.READY, after: int = 0
+    ) -> Iterator[Record]:
+        self._check()
+        return self._looks.browse(queue, order, state, after)
+
+    def depth(self, queue: str) -> Depth:
+        self._check()
+        return self._looks.depth(queue)
+
+    def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
+        bell = self._core.bells.of(queue)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            rings = bell.rings
+            if until(self.depth(queue)._replace(oldest_age=None)):
+                return True
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            self._wait(queue, bell, bell.watchers, rings, left)
+
+    def wake(self, queue: str) -> None:
+        self._core.bells.ring(queue)
+
+    # Tables
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        self._check()
+        return self._looks.value(table, key)
+
+    def scan(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        self._check()
+        return self._looks.scan(table, after, reverse)
+
+    def count(self, table: str) -> int:
+        self._check()
+        return self._looks.count(table)
+
+    # The whole
+
+    def checkpoint(self) -> None:
+        self._check()
+        self._core.checkpoint()
+
+    def close(self) -> None:
+        self._closed = True
+        self._core.bells.ring_all()
+        if self._release.detach():  # to call it would do nothing at the interpreter's end
+            self._core.release(self._handle)
+
+    def __enter__(self) -> SqliteStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+def _is_lazy(op: Op) -> bool:
+    """Whether it may be lost in a power cut (I1)."""
+    if type(op) is Ack:
+        return op.lazy
+    return type(op) is Nack and op.dead is None and not op.not_before
