@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.opening import open_path
+from pqadapters.opening import open_database, open_path
 from pqadapters.store import Store
 from pqadapters.stores.memory import MemoryData, MemoryStore
 
@@ -43,10 +43,24 @@ def _segment(directory: Path) -> Callable[[], Store]:
     return lambda: open_path(directory / "q", durability="process")
 
 
-STORES: dict[str, Callable[[Path], Callable[[], Store]]] = {"memory": _memory, "segment": _segment}
+def _sqlite(directory: Path) -> Callable[[], Store]:
+    return lambda: open_database(directory / "q.db", durability="process")
 
 
-@pytest.fixture(params=list(STORES))
+STORES: dict[str, Callable[[Path], Callable[[], Store]]] = {"memory": _memory, "segment": _segment, "sqlite": _sqlite}
+
+
+SHARED = {"sqlite"}  #: with other processes
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """A test that is marked `exclusive` is of what only a store can do that one process holds."""
+    if "place" in metafunc.fixturenames:
+        alone = metafunc.definition.get_closest_marker("exclusive") is not None
+        metafunc.parametrize("place", [name for name in STORES if not (alone and name in SHARED)], indirect=True)
+
+
+@pytest.fixture
 def place(request: Any, tmp_path: Path) -> Iterator[Place]:
     found = Place(STORES[request.param](tmp_path))
     yield found

@@ -40,11 +40,20 @@ def _on_disk(case: Any) -> dict[str, Any]:
     return {"path": directory, "durability": "process"}
 
 
+def _in_a_database(case: Any) -> dict[str, Any]:
+    directory = _on_disk(case)["path"]
+    return {"store": f"sqlite:///{directory}/queue.db?durability=process"}
+
+
 def _in_memory(case: Any) -> dict[str, Any]:
     return {"store": MemoryStore()}
 
 
-PLACES: dict[str, Callable[[Any], dict[str, Any]]] = {"Segment": _on_disk, "Memory": _in_memory}
+PLACES: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "Segment": _on_disk,
+    "Sqlite": _in_a_database,
+    "Memory": _in_memory,
+}
 
 
 def _bound(kind: Any, case: Any, place: Callable[[Any], dict[str, Any]]) -> Any:

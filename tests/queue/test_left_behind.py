@@ -21,6 +21,8 @@ from .conftest import Place
 from .programs import run
 from .test_markers import STOP, crash, dropping
 
+pytestmark = pytest.mark.exclusive
+
 __all__ = ["crash"]  # a fixture
 KILLED = -signal.SIGKILL
 

@@ -33,7 +33,7 @@ def test_a_dropped_queue_is_gone_at_once(store: Store, kind: Any, options: dict[
     gc.disable()
     try:
         q = kind(store=store, **options)
-        q.put({})
+        q.put((1, {}))
         item = q.get()
         if kind is not SimpleQueue:
             q.task_done(item)

@@ -20,6 +20,8 @@ from pqadapters.store import State, Store
 from .background import Background, Watched, in_thread
 from .conftest import Place
 
+pytestmark = pytest.mark.exclusive
+
 STOP = object()
 
 

@@ -74,6 +74,7 @@ def test_nan_is_refused(store: Store) -> None:
     assert q.empty()
 
 
+@pytest.mark.exclusive
 def test_comparable_objects_are_ordered_in_memory(place: Place) -> None:
     q: PriorityQueue[Job] = PriorityQueue(store=place.open())
     jobs = [Job(3), Job(1, "first"), Job(2), Job(1, "second"), Job(0)]
@@ -89,12 +90,14 @@ def test_comparable_objects_are_ordered_in_memory(place: Place) -> None:
         q.get_nowait()
 
 
+@pytest.mark.exclusive
 def test_recovered_ones_are_loaded_at_the_first_get(place: Place) -> None:
     PriorityQueue[Job](store=place.open()).put_many([Job(2), Job(1)])
     q: PriorityQueue[Job] = PriorityQueue(store=place.restart())
     assert [q.get().urgency, q.get().urgency] == [1, 2]
 
 
+@pytest.mark.exclusive
 def test_items_are_ordered_as_they_were_when_put(store: Store) -> None:
     q: PriorityQueue[Job] = PriorityQueue(store=store)
     job = Job(1)
@@ -104,6 +107,7 @@ def test_items_are_ordered_as_they_were_when_put(store: Store) -> None:
     assert [each.urgency for each in drain(q)] == [1, 2]
 
 
+@pytest.mark.exclusive
 def test_an_item_given_back_leaves_in_its_place(store: Store) -> None:
     q: PriorityQueue[Job] = PriorityQueue(store=store)
     q.put_many([Job(1, "a"), Job(1, "b"), Job(2)])
@@ -112,6 +116,7 @@ def test_an_item_given_back_leaves_in_its_place(store: Store) -> None:
     assert [each.name for each in drain(q)] == ["a", "b", ""]
 
 
+@pytest.mark.exclusive
 @pytest.mark.parametrize("many", [False, True])
 def test_what_cannot_be_compared_raises_pythons_error_and_leaves_the_queue_intact(store: Store, many: bool) -> None:
     q: PriorityQueue[Any] = PriorityQueue(store=store)
@@ -122,6 +127,7 @@ def test_what_cannot_be_compared_raises_pythons_error_and_leaves_the_queue_intac
     assert drain(q) == [Job(1)]
 
 
+@pytest.mark.exclusive
 def test_maxsize_holds_for_what_is_ordered_in_memory(store: Store) -> None:
     watched = Watched(store)
     q: PriorityQueue[Job] = PriorityQueue(1, store=watched)
@@ -135,6 +141,7 @@ def test_maxsize_holds_for_what_is_ordered_in_memory(store: Store) -> None:
     assert q.get() == Job(0)
 
 
+@pytest.mark.exclusive
 def test_a_get_waits_for_what_is_ordered_in_memory(store: Store) -> None:
     watched = Watched(store)
     q: PriorityQueue[Job] = PriorityQueue(store=watched)
@@ -149,6 +156,7 @@ def test_a_get_waits_for_what_is_ordered_in_memory(store: Store) -> None:
     assert getter.result() == Job(2)
 
 
+@pytest.mark.exclusive
 def test_two_handles_share_what_is_ordered_in_memory(place: Place) -> None:
     a: PriorityQueue[Job] = PriorityQueue(store=place.open())
     b: PriorityQueue[Job] = PriorityQueue(store=place.open())
@@ -160,6 +168,7 @@ def test_two_handles_share_what_is_ordered_in_memory(place: Place) -> None:
     assert (b.get().urgency, a.get().urgency) == (3, 4)
 
 
+@pytest.mark.exclusive
 def test_records_that_cannot_be_compared_with_the_others_are_dead_letters(store: Store) -> None:
     q: PriorityQueue[Any] = PriorityQueue(store=store)
     q.put("text")  # ranked
@@ -188,6 +197,7 @@ def test_unserialisable_items_with_a_rank_are_refused(store: Store) -> None:
     assert q.empty()
 
 
+@pytest.mark.exclusive
 def test_what_is_put_through_the_view_must_be_comparable_too(store: Store) -> None:
     q: PriorityQueue[Any] = PriorityQueue(store=store)
     q.put(Job(1))
@@ -196,6 +206,7 @@ def test_what_is_put_through_the_view_must_be_comparable_too(store: Store) -> No
     assert list(q.queue) == [Job(1)]
 
 
+@pytest.mark.exclusive
 def test_poison_among_what_is_ordered_in_memory_is_a_dead_letter(store: Store) -> None:
     q: PriorityQueue[Any] = PriorityQueue(store=store)
     store.commit(Put("default", b"no pickle"))

@@ -78,6 +78,7 @@ def test_who_waits_in_join_wakes(store: Store) -> None:
     joiner.result()
 
 
+@pytest.mark.exclusive
 def test_who_waits_in_a_priority_queue_ordered_in_memory_wakes(store: Store) -> None:
     watched = Watched(store)
     q: PriorityQueue[Any] = PriorityQueue(store=watched)

@@ -78,6 +78,7 @@ def test_a_queue_of_poison_is_empty(store: Store) -> None:
     q.join()
 
 
+@pytest.mark.exclusive
 def test_a_missing_class_is_set_aside_and_the_next_version_finds_it_at_once_in_its_place(place: Place) -> None:
     store = place.open()
     store.commit(Put("default", newer()), Put("default", pickle.dumps("ours")))
@@ -96,6 +97,7 @@ def test_a_missing_class_is_set_aside_and_the_next_version_finds_it_at_once_in_i
         del sys.modules["newer_version"]
 
 
+@pytest.mark.exclusive
 def test_what_is_set_aside_is_given_back_when_the_queue_is_closed_and_its_store_is_not(store: Store) -> None:
     store.commit(Put("default", newer()))
     with Queue[Any](store=store) as q, pytest.raises(Empty):
@@ -116,6 +118,7 @@ def test_after_an_hour_a_missing_class_is_a_dead_letter(store: Store, monkeypatc
     q.join()
 
 
+@pytest.mark.exclusive
 def test_a_burial_that_fails_is_tried_again(store: Store) -> None:
     class Fails(Watched):
         broken = False

@@ -24,7 +24,10 @@ from .programs import run
 KILLED = -signal.SIGKILL
 STOP = object()
 #: The tests' warnings are of no interest, but where they are the test.
-pytestmark = pytest.mark.filterwarnings("ignore::pqadapters.errors.NotDurableWarning")
+pytestmark = [
+    pytest.mark.exclusive,
+    pytest.mark.filterwarnings("ignore::pqadapters.errors.NotDurableWarning"),
+]
 
 
 class Unpicklable:

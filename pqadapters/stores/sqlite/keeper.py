@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 CHECKPOINT = 4 << 20  #: bytes of WAL from which on it is copied into the database
 TOO_LONG = 16 << 20  #: bytes of WAL from which on it begins anew, whoever reads
 _PER_LOOK = 64  #: commits between two looks at the WAL's length
+_PATIENCE = 5.0  #: seconds that its end is waited for
 _IDLE_ROUNDS = 5
 
 
@@ -97,7 +98,12 @@ class Keeper:
         return keeper
 
     def stop(self) -> None:
+        """No more from here on: it has let go of the database when this returns, unless it is what is asking."""
         self._ended.set()
+        with self._guard:
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_PATIENCE)
 
 
 def _run(ref: weakref.ref[Keeper], ended: threading.Event) -> None:

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
 EAGER, CALM = 0.002, 0.008  #: seconds between two looks, when others have just committed and when they haven't
 _EAGER_LOOKS = 25
 _PER_BURIAL = 0.2  #: seconds between two looks for the dead
+_PATIENCE = 5.0  #: seconds that its end is waited for
 _LINGER = 2.0  #: seconds that it stays when nobody waits
 
 
@@ -63,7 +64,12 @@ class Lookout:
         return self._path
 
     def stop(self) -> None:
+        """No more from here on: it has let go of the database when this returns, unless it is what is asking."""
         self._ended.set()
+        with self._guard:
+            thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            thread.join(_PATIENCE)
 
 
 def _run(ref: weakref.ref[Lookout], ended: threading.Event) -> None:

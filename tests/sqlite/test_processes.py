@@ -1,0 +1,214 @@
+"""Several processes on one database: claims of the dead come back, those of the living stay, and everybody hears."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+
+import pytest
+
+from pqadapters.errors import LeaseLost
+from pqadapters.store import Ack, Nack, Put, Set
+from pqadapters.stores.sqlite import SqliteStore
+from tests.contract.threads import Task
+from tests.segment.programs import PATIENCE, run, running, said
+
+_OPEN = """
+import os, sys, threading
+from pqadapters.store import Ack, Nack, Put, Set
+from pqadapters.stores.sqlite import SqliteStore
+store = SqliteStore(sys.argv[1], durability="process")
+"""
+_CLAIM = _OPEN + """
+(claim,) = store.claim("q", timeout=None)
+print(claim.payload.decode(), claim.attempt, flush=True)
+sys.stdin.readline()
+store.commit(Ack(claim))
+print("acked", flush=True)
+sys.stdin.readline()
+"""
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "jobs.db"
+
+
+def test_i5_what_a_killed_process_had_claimed_is_ready_again(database: Path) -> None:
+    store = SqliteStore(database)
+    store.commit(Put("q", b"a"), Put("q", b"b"))
+    with running(_CLAIM, database) as child:
+        assert said(child) == "a 1"
+        assert [claim.payload for claim in store.claim("q", limit=5)] == [b"b"]
+        child.kill()
+        child.wait(PATIENCE)
+        (claim,) = Task(lambda: store.claim("q", timeout=None), patience=PATIENCE).result()
+    assert (claim.payload, claim.attempt) == (b"a", 2)
+    store.commit(Ack(claim))
+    store.close()
+
+
+def test_i5_a_stopped_process_is_not_robbed(database: Path) -> None:
+    store = SqliteStore(database)
+    store.commit(Put("q", b"a"))
+    with running(_CLAIM, database) as child:
+        assert said(child) == "a 1"
+        os.kill(child.pid, signal.SIGSTOP)
+        assert store.claim("q", timeout=1.0) == []
+        os.kill(child.pid, signal.SIGCONT)
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+        assert said(child) == "acked"
+        assert store.depth("q").unfinished == 0
+    store.close()
+
+
+def test_i5_a_process_that_ends_without_a_word_leaves_its_claims(database: Path) -> None:
+    store = SqliteStore(database)
+    store.commit(Put("q", b"a"))
+    run(_OPEN + 'store.claim("q"); os._exit(0)', database)
+    assert [claim.attempt for claim in store.claim("q", timeout=10)] == [2]
+    store.close()
+
+
+def test_i7_a_put_wakes_a_getter_in_another_process(database: Path) -> None:
+    store = SqliteStore(database, durability="process")
+    with running(_OPEN + """
+print("waiting", flush=True)
+(claim,) = store.claim("q", timeout=None)
+print(claim.payload.decode(), flush=True)
+""", database) as child:
+        assert said(child) == "waiting"
+        store.commit(Put("q", b"hello"))
+        assert said(child) == "hello"
+    store.close()
+
+
+def test_join_goes_on_when_another_process_has_done_the_last_task(database: Path) -> None:
+    store = SqliteStore(database)
+    store.commit(Put("q", b"a"))
+    with running(_CLAIM, database) as child:
+        assert said(child) == "a 1"
+        joined = Task(lambda: store.wait("q", lambda depth: not depth.unfinished), patience=PATIENCE)
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+        assert joined.result()
+    store.close()
+
+
+def test_ten_processes_open_a_database_at_once(database: Path) -> None:
+    code = """
+import sys
+sys.stdin.readline()
+""" + _OPEN + """
+store.commit(Put("q", sys.argv[2].encode()))
+print(store.depth("q").ready > 0, flush=True)
+store.close()
+"""
+    with ExitStack() as stack:
+        children = [stack.enter_context(running(code, database, n)) for n in range(10)]
+        for child in children:
+            assert child.stdin is not None
+            child.stdin.write("\n")
+            child.stdin.flush()
+        assert [said(child) for child in children] == ["True"] * 10
+        assert [child.wait(PATIENCE) for child in children] == [0] * 10
+    with SqliteStore(database) as store:
+        assert sorted(record.payload for record in store.browse("q")) == [b"%d" % n for n in range(10)]
+        assert [record.id for record in store.browse("q")] == list(range(1, 11))
+
+
+def test_counts_are_true_in_every_process(database: Path) -> None:
+    store = SqliteStore(database)
+    store.commit(*[Put("q", b"12345")] * 6, Set("t", b"k", b"v"))
+    held = store.claim("q", limit=3)
+    store.commit(Ack(held[0]), Nack(held[1], dead="no"))
+    told = run(_OPEN + 'print(store.depth("q")[:5], store.count("t"), store.get("t", b"k"))', database)
+    assert told == "(3, 0, 1, 1, 20) 1 b'v'"
+    store.close()
+
+
+def _forked(child: Callable[[], object]) -> int:
+    """The exit status of a forked child that makes the call: 0 if it returns something true."""
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            status = 0 if child() else 2
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_forked_child_goes_on_with_a_connection_of_its_own(database: Path) -> None:
+    store = SqliteStore(database, durability="process")
+    store.commit(Put("q", b"parent's"), Put("q", b"child's"))
+    (claim,) = store.claim("q")
+
+    def child() -> bool:
+        with pytest.raises(LeaseLost):
+            store.commit(Ack(claim))
+        (mine,) = store.claim("q")
+        store.commit(Ack(mine), Put("r", mine.payload))
+        return mine.payload == b"child's"
+
+    assert _forked(child) == 0
+    assert [record.payload for record in store.browse("r")] == [b"child's"]
+    store.commit(Ack(claim))
+    assert store.depth("q").unfinished == 0
+    store.close()
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_child_that_ends_takes_nothing_from_its_parent(database: Path) -> None:
+    """It closes neither connections nor locks, and what the parent has claimed stays so."""
+    store = SqliteStore(database, durability="process")
+    store.commit(Put("q", b"a"))
+    with running(_OPEN + """
+import gc
+(claim,) = store.claim("q")
+pid = os.fork()
+if not pid:
+    store.depth("q")
+    del store
+    gc.collect()
+    sys.exit(0)
+print(os.waitpid(pid, 0)[1], flush=True)
+sys.stdin.readline()
+store.commit(Ack(claim), Put("r", b"b"))
+print("acked", flush=True)
+""", database) as child:
+        assert said(child) == "0"
+        assert store.claim("q") == []
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+        assert said(child) == "acked"
+        assert [store.depth(queue).ready for queue in "qr"] == [0, 1]
+    store.close()
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_child_outlives_its_parent_and_holds_none_of_its_locks(database: Path) -> None:
+    store = SqliteStore(database, durability="process")
+    store.commit(Put("q", b"a"))
+    with running(_OPEN + """
+(claim,) = store.claim("q")
+if not os.fork():
+    print("forked", flush=True)
+    sys.stdin.read()
+    os._exit(0)
+os.read(0, 1)
+""", database) as child:
+        assert said(child) == "forked"
+        child.kill()
+        child.wait(PATIENCE)
+        (claim,) = Task(lambda: store.claim("q", timeout=None), patience=PATIENCE).result()
+        assert claim.attempt == 2
+    store.close()
