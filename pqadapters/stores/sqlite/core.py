@@ -15,10 +15,11 @@ from ... import telling
 from ...clock import Clock
 from ...ending import at_end
 from ...errors import DiskError, StoreClosed, StoreError
-from ...store import Damage
+from ...store import Claim, Damage
 from .._directory import refused
 from .._disk import Disk
 from . import schema
+from .ahead import Ahead, give_back
 from .bells import Bells
 from .database import open_database, patiently, prepare, rest
 from .errors import translated
@@ -184,17 +185,26 @@ class Core:
             self.handles += 1
             return True
 
-    def release(self, handle: int) -> None:
+    def release(self, handle: int, ahead: Ahead) -> None:
         """A handle is gone: what it had claimed is ready again, and with the last one the database is closed."""
         if self.process != os.getpid() or isinstance(self.writer.trouble, StoreClosed):
             return
         with telling.silence():
             with suppress(StoreError):
+                self.give_back_claims(ahead.pop_all(self.process), handle)
                 self._give_up(handle)
             with self._guard:
                 self.handles -= 1
                 if not self.handles:
                     self._close()
+
+    def give_back_claims(self, claims: list[Claim], handle: int) -> None:
+        """Make records ready that were claimed ahead by a handle of this process, and not handed out."""
+        if claims:
+            number = self.owners.number
+            self.writer.do(Work(lambda each: give_back(each, self.names, claims, number, handle), synced=False))
+            for queue in {claim.queue for claim in claims}:
+                self.bells.ring(queue)
 
     def _give_up(self, handle: int) -> None:
         if self._entered:

@@ -34,6 +34,7 @@ from ...store import (
     Stop,
 )
 from .._disk import Disk
+from .ahead import Ahead
 from .bells import Bell
 from .changes import Changes, Who, put_plain
 from .claims import Take
@@ -81,7 +82,8 @@ class SqliteStore:
         if not self._power:
             core.keeper.lag = min(core.keeper.lag or self._durability.max_lag, self._durability.max_lag)
         self._looks = Looks(core.reader, core.names, core.clock.wall, core.damaged_value)
-        self._release = weakref.finalize(self, core.release, self._handle)
+        self._ahead = Ahead()
+        self._release = weakref.finalize(self, core.release, self._handle, self._ahead)
         self._release.atexit = False  # see Core.end
 
     @property
@@ -190,8 +192,37 @@ class SqliteStore:
         self, queue: str, order: Order, ids: Sequence[int] | None, limit: int, stop: Stop | None, counted: bool
     ) -> list[Claim] | None:
         """What can be claimed now; None where that is nothing; [] where `stop` says so, or it can't be known."""
+        if self._prefetch > 1:
+            if order is Order.OLDEST and limit == 1 and ids is None and not counted:
+                return self._attempt_ahead(queue, stop)
+            self._give_back_ahead()
+        return self._attempt_now(queue, order, ids, limit, stop, counted)
+
+    def _attempt_ahead(self, queue: str, stop: Stop | None) -> list[Claim] | None:
+        """As `_attempt`, for the oldest record, of which more are claimed than one."""
+        core, ahead = self._core, self._ahead
+        if stop is not None and stop():
+            return []
+        claim = ahead.pop(queue, core.process)
+        if claim is not None:
+            return [claim]
+        claims = self._attempt_now(queue, Order.OLDEST, None, self._prefetch, stop, counted=False)
+        if not claims:
+            return claims
+        ahead.keep(queue, claims[1:])
+        if len(claims) > 1:
+            core.bells.ring(queue, len(claims) - 1)  # for other threads that wait
+        return claims[:1]
+
+    def _give_back_ahead(self) -> None:
         core = self._core
-        if core.writer.inside and core.writer.lock._is_owned():  # type: ignore[attr-defined]
+        core.give_back_claims(self._ahead.pop_all(core.process), self._handle)
+
+    def _attempt_now(
+        self, queue: str, order: Order, ids: Sequence[int] | None, limit: int, stop: Stop | None, counted: bool
+    ) -> list[Claim] | None:
+        core = self._core
+        if core.writer.inside and core.writer.is_ours():
             return []  # in the middle of another call of this thread: there is no waiting for it
 
         def run(connection: sqlite3.Connection) -> list[Claim] | None:
@@ -234,11 +265,14 @@ class SqliteStore:
         self, queue: str, *, order: Order = Order.OLDEST, state: State | None = State.READY, after: int = 0
     ) -> Iterator[Record]:
         self._check()
+        self._give_back_ahead()
         return self._looks.browse(queue, order, state, after)
 
     def depth(self, queue: str) -> Depth:
         self._check()
-        return self._looks.depth(queue)
+        found = self._looks.depth(queue)
+        ahead = self._ahead.of(queue, self._core.process) if self._prefetch > 1 else 0
+        return found._replace(ready=found.ready + ahead, claimed=found.claimed - ahead) if ahead else found
 
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
         bell = self._core.bells.of(queue)
@@ -279,7 +313,7 @@ class SqliteStore:
         self._closed = True
         self._core.bells.ring_all()
         if self._release.detach():  # to call it would do nothing at the interpreter's end
-            self._core.release(self._handle)
+            self._core.release(self._handle, self._ahead)
 
     def __enter__(self) -> SqliteStore:
         return self

@@ -1,12 +1,14 @@
 """The one connection of this process that writes, and group commit: what threads ask for meanwhile goes in together.
 
-Whoever wants a transaction adds its work to the line and then takes the lock. The first one to have it carries out all
-that is in the line, in one transaction with one sync; the others find theirs done. A commit is durable when `do`
-returns. What a finalizer or signal handler asks for in the middle of a transaction of its own thread is put off to the
-end of that, and `do` returns LATE.
+Whoever wants a transaction adds its work to the line. The first one to come takes the lock and carries out all that is
+in the line, in one transaction with one sync, while those who come meanwhile sleep; then it wakes those whose work is
+done, and the first of the others, which is the next to lead. A commit is durable when `do` returns. What a finalizer
+or signal handler asks for in the middle of a transaction of its own thread is put off to the end of that, and `do`
+returns LATE.
 
-SQLite reports a lock at once (its own waiting would be up to 100 ms at a time and ignores who else waits); we try again
-after a fraction of a millisecond, until the caller's time is over, and for as long as others get on if it set none.
+SQLite reports a lock at once (its own waiting would be up to 100 ms at a time, and gives up though others get on); we
+try again after a fraction of a millisecond, until the caller's time is over, and for as long as others get on if it
+set none.
 """
 
 from __future__ import annotations
@@ -28,12 +30,13 @@ from .errors import is_busy, is_io, locked, translated
 
 logger = telling.logger("pqadapters.stores.sqlite")
 LATE = object()  #: the result of what was put off
+_OVERSLEPT = 1.0  #: seconds until a sleeper looks for itself: an interrupt may have kept its waker from waking it
 
 
 class Work:
     """One caller's part of a transaction. `run` changes the database and nothing else: it may be called again."""
 
-    __slots__ = ("alone", "deadline", "done", "error", "patient", "result", "run", "synced")
+    __slots__ = ("alone", "deadline", "done", "error", "patient", "result", "run", "sleeper", "synced")
 
     def __init__(
         self,
@@ -51,6 +54,7 @@ class Work:
         self.done = False
         self.result: Any = None
         self.error: Exception | None = None
+        self.sleeper: threading.Lock | None = None  #: held; whoever releases it wakes its caller
 
 
 class Writer:
@@ -58,16 +62,22 @@ class Writer:
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.lock = threading.RLock()
-        self.inside = False  #: this thread is in the middle of a transaction
+        self._relock()
+        self.inside = False  #: the thread that has the lock is in the middle of a transaction
         self.trouble: StoreError | None = None  #: why nothing goes any more
         self.connection: sqlite3.Connection | None = None  #: made when it is needed
         self.commits = 0
         self._full = False  #: what PRAGMA synchronous is
         self._pending: deque[Work] = deque()
         self._late: list[Work] = []
+        self._sleepers: list[threading.Lock] = []  #: of those whose work is done
         self._untold: list[Exception] = []
         self._seen = -1  #: PRAGMA data_version when we last waited for others
+
+    def _relock(self) -> None:
+        lock: Any = threading.RLock()
+        self.lock: threading.RLock = lock
+        self.is_ours: Callable[[], bool] = lock._is_owned  #: whether this thread has it (Condition uses it, too)
 
     def do(self, work: Work) -> Any:
         """Carry it out; its result, or LATE. Raises what it raises, StoreLocked, DiskError, StorePoisoned.
@@ -76,22 +86,45 @@ class Writer:
         """
         self._pending.append(work)
         try:
-            with self.lock:
-                if self.inside:
-                    self._late.append(work)
-                    self._pending.remove(work)
-                    return LATE
-                if not work.done:
-                    self._lead_locked()
+            while not work.done:
+                if self.inside and not self.is_ours():
+                    self._sleep(work)
+                    continue
+                with self.lock:
+                    if self.inside:
+                        self._late.append(work)
+                        self._pending.remove(work)
+                        return LATE
+                    if not work.done:
+                        self._lead_locked()
         finally:
             if not work.done:
                 with suppress(ValueError):
                     self._pending.remove(work)
+            if self._sleepers or self._pending:
+                self._wake()
         if self._untold:
             self._tell()
         if work.error is not None:
             raise work.error
         return work.result
+
+    def _sleep(self, work: Work) -> None:
+        """Until the work is done or somebody must lead."""
+        if work.sleeper is None:
+            sleeper = threading.Lock()  # looked up here: gevent replaces it
+            sleeper.acquire()
+            work.sleeper = sleeper
+        if not work.done and self.inside:  # whoever leads looks for sleepers behind this
+            work.sleeper.acquire(timeout=_OVERSLEPT)
+
+    def _wake(self) -> None:
+        """With the lock free: those whose work is done, and who leads next."""
+        while self._sleepers:
+            _release(self._sleepers.pop(0))
+        if not self.inside:
+            with suppress(IndexError):  # another thread has led meanwhile
+                _release(self._pending[0].sleeper)
 
     def put_off(self, work: Work) -> None:
         """In the middle of a transaction of this thread: at its end."""
@@ -100,7 +133,7 @@ class Writer:
     def begin_again(self) -> sqlite3.Connection | None:
         """In a forked child: the parent's connection, which is neither to be used nor to be closed here."""
         inherited, self.connection = self.connection, None
-        self.lock = threading.RLock()
+        self._relock()
         self.inside = False
         self._pending, self._late = deque(), []
         return inherited
@@ -265,5 +298,13 @@ class Writer:
             if error is not None:
                 work.error = error
             work.done = True
+            if work.sleeper is not None:
+                self._sleepers.append(work.sleeper)
         while self._pending and self._pending[0].done:
             self._pending.popleft()
+
+
+def _release(sleeper: threading.Lock | None) -> None:
+    if sleeper is not None:
+        with suppress(RuntimeError):  # it is awake already
+            sleeper.release()

@@ -1,0 +1,95 @@
+"""Claiming several at once for one handle: nobody loses an item by it, nor its place."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pqadapters.store import Ack, Order, Put, State
+from pqadapters.stores.sqlite import SqliteStore
+from tests.contract.threads import Task
+from tests.segment.programs import PATIENCE, running, said
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    path = tmp_path / "jobs.db"
+    with SqliteStore(path) as store:
+        store.commit(*[Put("q", b"%d" % n) for n in range(10)])
+    return path
+
+
+def _got(store: SqliteStore, limit: int = 1) -> list[bytes]:
+    return [claim.payload for claim in store.claim("q", limit=limit)]
+
+
+def test_the_handles_own_view_is_that_of_one_at_a_time(database: Path) -> None:
+    with SqliteStore(database, prefetch=4) as store:
+        assert [_got(store) for _ in range(3)] == [[b"0"], [b"1"], [b"2"]]
+        assert store.depth("q")[:3] == (7, 0, 3)
+        assert [record.payload for record in store.browse("q")] == [b"%d" % n for n in range(3, 10)]
+        assert len(list(store.browse("q", state=State.CLAIMED))) == 3
+
+
+def test_others_see_those_ahead_as_claimed_until_the_handle_ends(database: Path) -> None:
+    store, other = SqliteStore(database, prefetch=4), SqliteStore(database)
+    (first,) = store.claim("q")
+    assert other.depth("q")[:3] == (6, 0, 4)
+    store.commit(Ack(first))
+    store.close()
+    assert [(claim.payload, claim.attempt) for claim in other.claim("q", limit=3)] == [(b"1", 1), (b"2", 1), (b"3", 1)]
+    other.close()
+
+
+def test_a_dropped_handle_gives_back_what_it_had_ahead(database: Path) -> None:
+    store, other = SqliteStore(database, prefetch=4), SqliteStore(database)
+    store.commit(*[Ack(claim) for claim in store.claim("q")])
+    del store
+    assert _got(other, 3) == [b"1", b"2", b"3"]
+    other.close()
+
+
+@pytest.mark.parametrize("order", [Order.NEWEST, Order.RANK])
+def test_another_order_gives_back_first(database: Path, order: Order) -> None:
+    with SqliteStore(database, prefetch=20) as store:
+        assert _got(store) == [b"0"]
+        (claim,) = store.claim("q", order=order)
+        assert (claim.payload, claim.attempt) == (b"9" if order is Order.NEWEST else b"1", 1)
+
+
+def test_ids_and_counted_claims_are_exact(database: Path) -> None:
+    with SqliteStore(database, prefetch=20) as store:
+        (first,) = store.claim("q")
+        assert [claim.payload for claim in store.claim("q", ids=[first.id + 4])] == [b"4"]
+        assert [claim.attempt for claim in store.claim("q", counted=True)] == [1]
+
+
+def test_i7_a_thread_that_waits_is_given_what_another_has_ahead(database: Path) -> None:
+    with SqliteStore(database, prefetch=4) as store:
+        taken = [store.claim("q") for _ in range(10)]
+        waiting = [Task(lambda: store.claim("q", timeout=None), patience=PATIENCE) for _ in range(2)]
+        store.commit(Put("q", b"x"), Put("q", b"y"))
+        assert sorted(task.result()[0].payload for task in waiting) == [b"x", b"y"]
+        assert len(taken) == 10
+
+
+def test_what_a_killed_process_had_ahead_comes_in_its_old_place(database: Path) -> None:
+    with running("""
+import sys
+from pqadapters.stores.sqlite import SqliteStore
+store = SqliteStore(sys.argv[1], prefetch=5)
+print(store.claim("q")[0].payload.decode(), flush=True)
+sys.stdin.read()
+""", database) as child:
+        assert said(child) == "0"
+        child.kill()
+        child.wait(PATIENCE)
+    with SqliteStore(database) as store:
+        assert _got(store, 10) == [b"%d" % n for n in range(10)]
+
+
+@pytest.mark.parametrize("prefetch", [0, -1, 10_001])
+def test_a_senseless_number_is_refused(tmp_path: Path, prefetch: int) -> None:
+    with pytest.raises(ValueError, match="prefetch is how many records a claim takes"):
+        SqliteStore(tmp_path / "x.db", prefetch=prefetch)
