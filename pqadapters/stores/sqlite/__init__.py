@@ -1,5 +1,6 @@
 """The SQLite store: one database file for any number of threads and processes of one host. schema.py draws its rows."""
 
+from .salvage import Salvaged, salvage
 from .store import SqliteStore
 
-__all__ = ["SqliteStore"]
+__all__ = ["Salvaged", "SqliteStore", "salvage"]

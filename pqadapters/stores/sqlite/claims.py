@@ -9,11 +9,19 @@ from typing import Any
 from ...store import Claim, Order
 from . import schema
 from .changes import Who, payload_of, place_of
+from .errors import malformed
 from .names import Names
-from .schema import IDS, checksum, name_text
+from .schema import IDS, is_whole, name_text
 
 _STATEMENTS = {Order.OLDEST: schema.FIRST, Order.NEWEST: schema.LAST_READY, Order.RANK: schema.FIRST}
 _new: Any = tuple.__new__
+
+
+def _counts(both: Any) -> tuple[int, int]:
+    """How many are delayed, and whether the queue is ranked."""
+    if not isinstance(both, int):
+        raise malformed()
+    return divmod(both, 2)
 
 
 class Take:
@@ -50,9 +58,9 @@ class Take:
             statement = schema.FIRST_BY_RANK
         rows = ask(statement, (number, limit)).fetchall()
         if rows:
-            delayed, ranked = divmod(rows[0][-1], 2)
+            delayed, ranked = _counts(rows[0][-1])
         else:
-            _, delayed, _, _, ranked = ask(schema.COUNTS, (number,)).fetchone()
+            _, delayed, _, _, ranked = ask(schema.COUNTS, (number,)).fetchone() or (0,) * 5
         matured = delayed and ask(schema.MATURE, (number, self._now)).rowcount > 0
         by_rank = order is Order.RANK and ranked
         if matured or (by_rank and statement is not schema.FIRST_BY_RANK):
@@ -72,10 +80,10 @@ class Take:
 
     def _whole(self, queue: str, row: Any) -> Claim | None:
         """The claim of a row; None where it was damaged, and put aside."""
-        place, number, crc, put_at, attempts, _, rank, note, payload = row[:9]
+        place, _, _, put_at, attempts, _, rank, note, payload = row[:9]
         if payload is None:
             payload = payload_of(self._connection, row)
-        if checksum(number, put_at, rank, note, payload) != crc:
+        if not is_whole(row, payload):
             self._put_aside(row)
             return None
         fields = (queue, place & (IDS - 1), attempts + 1, payload, rank or b"", put_at, name_text(note))
@@ -85,5 +93,6 @@ class Take:
     def _put_aside(self, row: Any) -> None:
         reason = "its checksum doesn't hold"
         self._connection.execute(schema.PUT_ASIDE, (row[0], reason))
-        self._connection.execute(schema.DROP, (row[0],))
+        if self._connection.execute(schema.DROP, (row[0],)).rowcount != 1:
+            raise malformed()  # it would be met again and again
         self._damaged(row, reason)

@@ -19,7 +19,7 @@ from ...errors import DiskError, StoreRefused
 from .._directory import make, refused, unsafe_filesystem
 from .._disk import Disk
 from . import schema
-from .errors import foreign, is_busy, locked, newer, translated
+from .errors import ERRORS, foreign, is_busy, locked, newer, translated
 
 T = TypeVar("T")
 MIN_SQLITE = (3, 24, 0)
@@ -79,7 +79,7 @@ def patiently(call: Callable[[], T], path: str, seconds: float = _OPENING) -> T:
     while True:
         try:
             return call()
-        except sqlite3.Error as error:
+        except ERRORS as error:
             if not is_busy(error):
                 raise translated(error, path) from error
             if time.monotonic() >= deadline:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-from collections.abc import Callable
 
 from ...errors import DiskError, FormatError, StoreError, StoreLocked, StoreRefused
 
@@ -22,22 +21,31 @@ _ADVICE = {
 }
 
 
-def is_busy(error: sqlite3.Error) -> bool:
+#: What Python's sqlite3 raises; the second where not even an error's text, which names what is damaged, is one.
+ERRORS = (sqlite3.Error, UnicodeDecodeError)
+
+
+def malformed() -> sqlite3.DatabaseError:
+    """What SQLite says of a damaged database, for a value that it hasn't noticed itself."""
+    return sqlite3.DatabaseError(_DAMAGED[0])
+
+
+def is_busy(error: Exception) -> bool:
     """Somebody else has a lock: it is a matter of time."""
     return isinstance(error, sqlite3.OperationalError) and str(error).startswith(_BUSY)
 
 
-def is_io(error: sqlite3.Error) -> bool:
+def is_io(error: Exception) -> bool:
     """The system refused a read, a write or a sync."""
     return str(error).startswith(_IO)
 
 
-def translated(error: sqlite3.Error, path: str) -> StoreError:
+def translated(error: Exception, path: str) -> StoreError:
     """The error that a user sees in place of SQLite's own."""
     text = str(error)
     if is_busy(error):
         return locked(path)
-    if text.startswith(_DAMAGED):
+    if text.startswith(_DAMAGED) or isinstance(error, UnicodeDecodeError):
         return FormatError(
             f"{path} is damaged, or no database: {text}. Keep a copy of it and of the files beside it, bring out "
             "what is whole with pqadapters.stores.sqlite.salvage(path, to=...), and go on with that"
@@ -68,7 +76,3 @@ def newer(path: str, found: int, known: int) -> FormatError:
 
 def foreign(path: str, what: str) -> StoreRefused:
     return StoreRefused(f"{path} {what}: give the store a database of its own, or move the file away")
-
-
-#: What a call of SQLite goes through where others may have a lock: it is tried until it goes or `deadline` is over.
-Patience = Callable[[], bool]

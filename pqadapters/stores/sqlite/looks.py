@@ -9,7 +9,7 @@ from ...store import Depth, Order, Record, State, dead_queue
 from . import schema
 from .names import Names
 from .reader import Reader
-from .schema import DELAYED, ID_BITS, IDS, checksum, name_text
+from .schema import DELAYED, ID_BITS, IDS, is_whole, name_text
 
 _PAGE = 256  #: records that are fetched at a time
 _FAR = 1 << 63
@@ -22,13 +22,19 @@ class Looks:
     def __init__(
         self, reader: Reader, names: Names, wall: Callable[[], float], damaged: Callable[[str, bytes], object]
     ) -> None:
-        self._ask = reader.rows
+        self._reader, self._ask = reader, reader.rows
         self._names = names
         self._wall = wall
         self._damaged = damaged  #: called with table and key
 
     def depth(self, queue: str) -> Depth:
         """How much is in the queue, now."""
+        try:
+            return self._depth(queue)
+        except (TypeError, IndexError):
+            raise self._reader.damaged() from None
+
+    def _depth(self, queue: str) -> Depth:
         number, dead = self._names.queue(queue), self._names.queue(dead_queue(queue))
         buried = sum(self._ask(schema.DEPTH, (dead,))[0][:3]) if dead is not None and dead != number else 0
         if number is None:
@@ -112,13 +118,13 @@ class Looks:
 
     def _record(self, queue: str, row: Any, now: float) -> Record | None:
         """None for one that has left since, or isn't whole, which a claim finds out."""
-        place, number, crc, put_at, attempts, not_before, rank, note, payload = row[:9]
+        place, _, _, put_at, attempts, not_before, rank, note, payload = row[:9]
         if payload is None:
             bodies = self._ask(schema.BODY, (_id(row),))
             if not bodies:
                 return None
             payload = bodies[0][0]
-        if checksum(number, put_at, rank, note, payload) != crc:
+        if not is_whole(row, payload):
             return None
         if place < 0:
             state = State.CLAIMED

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from zlib import crc32
 
 from ...errors import StoreError
 from . import schema
@@ -48,7 +49,7 @@ def _made(connection: sqlite3.Connection, select: str, add: str, name: str) -> i
     blob = schema.name_blob(name)
     row = connection.execute(select, (blob,)).fetchone()
     if row is None:
-        connection.execute(add, (blob,))
+        connection.execute(add, (blob, crc32(blob)))
         row = connection.execute(select, (blob,)).fetchone()
         if row[0] > schema.MAX_QUEUES:
             raise StoreError(f"a database takes {schema.MAX_QUEUES} names of queues; {name!r} is one too many")

@@ -10,7 +10,9 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+from ...errors import StoreError
 from .database import connect, patiently
+from .errors import ERRORS, malformed, translated
 
 
 class Reader:
@@ -28,12 +30,16 @@ class Reader:
                 if self.connection is None:
                     self.connection = patiently(lambda: connect(self._path), self._path)
                 return self.connection.execute(question, values).fetchall()
-            except sqlite3.Error:
+            except ERRORS:
                 return patiently(lambda: self._again(question, values), self._path)
 
     def _again(self, question: str, values: Sequence[Any]) -> list[Any]:
         assert self.connection is not None
         return self.connection.execute(question, values).fetchall()
+
+    def damaged(self) -> StoreError:
+        """What to raise for an answer that can't be right."""
+        return translated(malformed(), self._path)
 
     def close(self) -> None:
         with self._lock:

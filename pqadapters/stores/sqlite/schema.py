@@ -22,6 +22,8 @@ the tables of the contract: `place` is that of the key's first Set, which orders
 from __future__ import annotations
 
 import struct
+from collections.abc import Sequence
+from typing import Any
 from zlib import crc32
 
 APPLICATION = 0x50514131  #: PRAGMA application_id: "PQA1"
@@ -36,11 +38,11 @@ MAX_QUEUES = (1 << 20) - 1
 
 SCHEMA = f"""
 CREATE TABLE queue(
-    number INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, ready INTEGER NOT NULL DEFAULT 0,
+    number INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, crc INTEGER NOT NULL, ready INTEGER NOT NULL DEFAULT 0,
     delayed INTEGER NOT NULL DEFAULT 0, claimed INTEGER NOT NULL DEFAULT 0, bytes INTEGER NOT NULL DEFAULT 0,
     ranked INTEGER NOT NULL DEFAULT 0, last INTEGER NOT NULL DEFAULT 0
 );
-INSERT INTO queue(number, name) VALUES (0, x'');
+INSERT INTO queue(number, name, crc) VALUES (0, x'', 0);
 CREATE TABLE record(
     place INTEGER PRIMARY KEY, queue INTEGER NOT NULL, crc INTEGER NOT NULL, size INTEGER NOT NULL,
     put_at REAL NOT NULL, attempts INTEGER NOT NULL DEFAULT 0, owner INTEGER, handle INTEGER, not_before REAL,
@@ -53,7 +55,9 @@ CREATE TABLE damaged(
     id INTEGER, queue INTEGER, reason TEXT, put_at REAL, crc INTEGER, rank BLOB, note BLOB, payload BLOB
 );
 CREATE TABLE owner(number INTEGER PRIMARY KEY AUTOINCREMENT, pid INTEGER NOT NULL);
-CREATE TABLE kind(number INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, keys INTEGER NOT NULL DEFAULT 0);
+CREATE TABLE kind(
+    number INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, crc INTEGER NOT NULL, keys INTEGER NOT NULL DEFAULT 0
+);
 CREATE TABLE entry(
     place INTEGER PRIMARY KEY, kind INTEGER NOT NULL, key BLOB NOT NULL, crc INTEGER NOT NULL, value BLOB NOT NULL
 );
@@ -113,9 +117,9 @@ GIVE_BACK = "PRAGMA incremental_vacuum(256)"
 # Names
 
 QUEUE_NUMBER = "SELECT number FROM queue WHERE name = ?"
-ADD_QUEUE = "INSERT INTO queue(number, name) SELECT max(number) + 1, ? FROM queue"
+ADD_QUEUE = "INSERT INTO queue(number, name, crc) SELECT max(number) + 1, ?, ? FROM queue"
 TABLE_NUMBER = "SELECT number FROM kind WHERE name = ?"
-ADD_TABLE = "INSERT INTO kind(name) VALUES (?)"
+ADD_TABLE = "INSERT INTO kind(name, crc) VALUES (?, ?)"
 
 # Records. ?1 is the queue's number wherever a queue is meant.
 
@@ -224,6 +228,16 @@ def checksum(queue: int, put_at: float, rank: bytes | None, note: bytes | None, 
     if rank or note:
         start = crc32(note or b"", crc32(rank or b"", start))
     return crc32(payload, start)
+
+
+def is_whole(row: Sequence[Any], payload: Any) -> bool:
+    """Whether the checksum of a row of `_FIELDS` holds. In a damaged one anything may stand anywhere."""
+    _, queue, crc, put_at, attempts, not_before, rank, note = row[:8]
+    try:
+        kinds = isinstance(attempts, int) and isinstance(not_before, (float, int, type(None)))
+        return kinds and checksum(queue, put_at, rank, note, payload) == crc
+    except (TypeError, ValueError, struct.error):
+        return False
 
 
 def entry_checksum(kind: int, key: bytes, value: bytes) -> int:

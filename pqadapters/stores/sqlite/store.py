@@ -17,7 +17,7 @@ from typing import Any
 
 from ...clock import SYSTEM, Clock
 from ...durability import Durability, Survives
-from ...errors import Stopped, StoreClosed
+from ...errors import FormatError, Stopped, StoreClosed
 from ...store import (
     PLAIN,
     Ack,
@@ -35,11 +35,13 @@ from ...store import (
 )
 from .._disk import Disk
 from .ahead import Ahead
+from .backup import back_up
 from .bells import Bell
 from .changes import Changes, Who, put_plain
 from .claims import Take
 from .core import share
 from .looks import Looks
+from .salvage import Salvaged, salvage_apart
 from .schema import LONG
 from .writer import LATE, Work
 
@@ -308,6 +310,28 @@ class SqliteStore:
     def checkpoint(self) -> None:
         self._check()
         self._core.checkpoint()
+
+    def backup(self, *, to: str | os.PathLike[str]) -> None:
+        """Copy the store, as it is at one moment, to a new file, while others use it. What is claimed is ready there.
+
+        On the disk when this returns. Raises StoreRefused where the file exists already, DiskError.
+        """
+        self._check()
+        self._give_back_ahead()
+        back_up(self._core.path, os.path.abspath(to), self._core.disk)
+
+    def salvage(self, *, to: str | os.PathLike[str]) -> Salvaged:
+        """Put every record and key that is whole into a new store, whatever SQLite says of this one: see salvage.py.
+
+        Nobody commits meanwhile. Raises StoreRefused where the file exists already, or nothing can be read.
+        """
+        self._check()
+        core = self._core
+        try:
+            found: Salvaged = core.writer.do(Work(lambda _: salvage_apart(core.path, to), synced=False))
+        except FormatError:  # not even a transaction can be begun
+            found = salvage_apart(core.path, to)
+        return found
 
     def close(self) -> None:
         self._closed = True

@@ -26,7 +26,7 @@ from ...errors import StoreError, StorePoisoned
 from ...store import LOCK_TIMEOUT
 from . import schema
 from .database import connect, patiently, rest
-from .errors import is_busy, is_io, locked, translated
+from .errors import ERRORS, is_busy, is_io, locked, translated
 
 logger = telling.logger("pqadapters.stores.sqlite")
 LATE = object()  #: the result of what was put off
@@ -179,7 +179,7 @@ class Writer:
             committing = True
             if connection.in_transaction:
                 connection.execute(schema.COMMIT)
-        except sqlite3.Error as error:
+        except ERRORS as error:
             self._undo_locked()
             if len(batch) > 1:  # it may be the fault of one of them
                 for work in batch:
@@ -215,7 +215,7 @@ class Writer:
             try:
                 connection.execute(schema.BEGIN)
                 return batch
-            except sqlite3.Error as error:
+            except ERRORS as error:
                 if not is_busy(error):
                     raise
                 batch = self._still_patient_locked(batch, error)
@@ -229,7 +229,7 @@ class Writer:
             try:
                 work.result = work.run(connection)
                 return self._finish_locked([work])
-            except sqlite3.Error as error:
+            except ERRORS as error:
                 if not is_busy(error):
                     return self._fail_locked([work], error, committing=True)
                 if not self._still_patient_locked([work], error):
@@ -238,7 +238,7 @@ class Writer:
                 return self._finish_locked([work], error)
             pause = rest(pause or 0.0001)
 
-    def _still_patient_locked(self, batch: list[Work], error: sqlite3.Error) -> list[Work]:
+    def _still_patient_locked(self, batch: list[Work], error: Exception) -> list[Work]:
         now = time.monotonic()
         late = [work for work in batch if now >= work.deadline]
         if not late:
@@ -266,7 +266,7 @@ class Writer:
             connection.execute(schema.SAVE)
         try:
             work.result = work.run(connection)
-        except sqlite3.Error:
+        except ERRORS:
             raise
         except Exception as error:
             work.error = error
@@ -282,7 +282,7 @@ class Writer:
             if self.connection is not None and self.connection.in_transaction:
                 self.connection.rollback()
 
-    def _fail_locked(self, batch: list[Work], error: sqlite3.Error, committing: bool) -> None:
+    def _fail_locked(self, batch: list[Work], error: Exception, committing: bool) -> None:
         problem = translated(error, self.path)
         if committing and self._full and is_io(error):
             problem = self.trouble = StorePoisoned(

@@ -1,0 +1,27 @@
+"""`python -m pqadapters.stores.sqlite DAMAGED NEW`: what is whole in a damaged database, in a new one."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+
+from ...errors import StoreError
+from .salvage import salvage
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(prog=f"python -m {__package__}", description=__doc__)
+    parser.add_argument("damaged", help="the database's file; no process may use it meanwhile. It is only read")
+    parser.add_argument("new", help="the file of the new one, which must not be there")
+    given = parser.parse_args()
+    try:
+        found = salvage(given.damaged, to=given.new)
+    except StoreError as error:
+        sys.stderr.write(f"{error}\n")
+        return 1
+    sys.stdout.write(f"{found.records} records and {found.keys} keys are whole, {found.lost} are lost\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,224 @@
+"""Rows out of the raw pages of a database, damaged or not: what SQLite itself refuses to read.
+
+The file format is that of https://www.sqlite.org/fileformat2.html. Only leaf pages of tables are looked at, wherever
+they stand: the pages above them, which say where to look, may be damaged. Newer versions of pages are taken from the
+WAL. Free pages are left out, since what stands there was deleted.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+
+from .schema import PAGE_SIZE
+
+_LEAF = 0x0D
+_MAGIC = b"SQLite format 3\0"
+_WAL_MAGIC = 0x377F0682  #: and with the lowest bit set where checksums are big-endian
+_INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}  #: serial type -> bytes
+
+
+class Row(NamedTuple):
+    """A row of some table: its key, and its columns, of which an INTEGER PRIMARY KEY is None."""
+
+    key: int
+    columns: tuple[Any, ...]
+
+
+class Cell(NamedTuple):
+    """Where a row stands."""
+
+    page: int
+    offset: int
+    behind: bool  #: in what stands in the WAL behind damage
+
+
+class Pages:
+    """The pages of a database that nobody changes meanwhile. Raises OSError where the system can't read it.
+
+    `trusting`: their size is what the file's head says, which may be damaged; else it is that of a database of ours.
+    """
+
+    def __init__(self, path: str, *, trusting: bool = True) -> None:
+        self._file = open(path, "rb")  # noqa: SIM115  # closed by close()
+        self._wal = open(f"{path}-wal", "rb") if os.path.exists(f"{path}-wal") else None  # noqa: SIM115
+        head = self._file.read(100)
+        size = int.from_bytes(head[16:18], "big") if trusting and head.startswith(_MAGIC) else 0
+        self._size = 65536 if size == 1 else size if size in {1 << n for n in range(9, 16)} else PAGE_SIZE
+        self._usable = self._size - (head[20] if size and head[20] < 32 else 0)
+        self._count = os.fstat(self._file.fileno()).st_size // self._size
+        self._newer: dict[int, int] = {}  # page -> offset in the WAL
+        self._behind: dict[int, int] = {}  # the same for those behind damage
+        if self._wal is not None:
+            self._read_wal()
+
+    def close(self) -> None:
+        self._file.close()
+        if self._wal is not None:
+            self._wal.close()
+
+    def _read_wal(self) -> None:
+        assert self._wal is not None
+        head = self._wal.read(32)
+        if len(head) < 32:
+            return
+        magic, _, size, _ = struct.unpack(">IIII", head[:16])
+        if magic & ~1 != _WAL_MAGIC or size != self._size:
+            return
+        order = ">" if magic & 1 else "<"
+        total = _wal_checksum(head[:24], (0, 0), order)
+        whole, pending, at = True, dict[int, int](), 32
+        while len(frame := self._wal.read(24 + size)) == 24 + size:
+            page, commit = struct.unpack(">II", frame[:8])
+            if frame[8:16] != head[16:24]:
+                break  # left from before the WAL was begun anew
+            if whole:
+                total = _wal_checksum(frame[24:], _wal_checksum(frame[:8], total, order), order)
+                whole = total == struct.unpack(">II", frame[16:24])
+            if whole:
+                pending[page] = at + 24
+                if commit:
+                    self._newer.update(pending)
+                    self._count = max(self._count, commit)
+                    pending = {}
+            else:
+                self._behind[page] = at + 24
+            at += len(frame)
+
+    def _page(self, number: int) -> bytes:
+        at = self._newer.get(number)
+        if at is not None and self._wal is not None:
+            self._wal.seek(at)
+            return self._wal.read(self._size)
+        self._file.seek((number - 1) * self._size)
+        return self._file.read(self._size)
+
+    def _page_behind(self, number: int) -> bytes:
+        assert self._wal is not None
+        self._wal.seek(self._behind[number])
+        return self._wal.read(self._size)
+
+    def _free(self) -> set[int]:
+        """The pages that hold nothing, as far as their list can be read."""
+        found: set[int] = set()
+        trunk = int.from_bytes(self._page(1)[32:36], "big")
+        while 0 < trunk <= self._count and trunk not in found:
+            found.add(trunk)
+            page = self._page(trunk)
+            count = min(int.from_bytes(page[4:8], "big"), self._usable // 4 - 2)
+            found.update(struct.unpack(f">{count}I", page[8 : 8 + 4 * count]))
+            trunk = int.from_bytes(page[:4], "big")
+        return found
+
+    def cells(self) -> Iterator[Cell]:
+        """Where rows may stand."""
+        free = self._free()
+        for number in range(1, self._count + 1):
+            if number not in free:
+                yield from (Cell(number, offset, False) for offset in self._offsets(self._page(number), number))
+        for number in self._behind:
+            yield from (Cell(number, offset, True) for offset in self._offsets(self._page_behind(number), number))
+
+    def _offsets(self, page: bytes, number: int) -> list[int]:
+        start = 100 if number == 1 else 0
+        if len(page) < self._size or page[start] != _LEAF:
+            return []
+        count = int.from_bytes(page[start + 3 : start + 5], "big")
+        pointers = page[start + 8 : start + 8 + 2 * min(count, self._usable // 4)]
+        offsets = struct.unpack(f">{len(pointers) // 2}H", pointers)
+        return [offset for offset in offsets if start + 8 <= offset < self._usable - 3]
+
+    def row(self, cell: Cell) -> Row | None:
+        """The row that stands there; None where it can't be read."""
+        page = self._page_behind(cell.page) if cell.behind else self._page(cell.page)
+        try:
+            size, at = _varint(page, cell.offset)
+            key, at = _varint(page, at)
+            return Row(key - (1 << 64) if key >> 63 else key, _columns(self._payload(page, at, size)))
+        except (ValueError, IndexError, struct.error):
+            return None
+
+    def _payload(self, page: bytes, at: int, size: int) -> bytes:
+        """The record of a cell, with what of it stands in overflow pages. Raises ValueError."""
+        local = self._local(size)
+        if size > self._count * self._size + len(self._behind) * self._size:
+            raise ValueError("it says that it is longer than the file")
+        parts, left = [page[at : at + local]], size - local
+        following = int.from_bytes(page[at + local : at + local + 4], "big") if left else 0
+        while left > 0:
+            if not 0 < following <= max(self._count, following * (following in self._behind)):
+                raise ValueError("a part of it is missing")
+            more = self._page_behind(following) if following in self._behind else self._page(following)
+            parts.append(more[4 : 4 + min(left, self._usable - 4)])
+            left -= self._usable - 4
+            following = int.from_bytes(more[:4], "big")
+        return b"".join(parts)
+
+    def _local(self, size: int) -> int:
+        """How many bytes of a record stand in the cell itself."""
+        most = self._usable - 35
+        if size <= most:
+            return size
+        least = (self._usable - 12) * 32 // 255 - 23
+        local = least + (size - least) % (self._usable - 4)
+        return local if local <= most else least
+
+
+def _wal_checksum(data: bytes, before: tuple[int, int], order: str) -> tuple[int, int]:
+    """The sums of the file format, 8 bytes at a time."""
+    first, second = before
+    words = struct.unpack(f"{order}{len(data) // 4}I", data)
+    for at in range(0, len(words), 2):
+        first = (first + words[at] + second) & 0xFFFFFFFF
+        second = (second + words[at + 1] + first) & 0xFFFFFFFF
+    return first, second
+
+
+def _varint(data: bytes, at: int) -> tuple[int, int]:
+    value = 0
+    for n in range(9):
+        byte = data[at + n]
+        if n == 8:
+            return value << 8 | byte, at + 9
+        value = value << 7 | byte & 0x7F
+        if byte < 0x80:
+            return value, at + n + 1
+    raise AssertionError("unreachable")
+
+
+def _columns(record: bytes) -> tuple[Any, ...]:
+    """The columns of a record. Raises ValueError, IndexError, struct.error where that is none."""
+    end, at = _varint(record, 0)
+    if not 0 < end <= len(record):
+        raise ValueError("its header is longer than it is")
+    types = []
+    while at < end:
+        kind, at = _varint(record, at)
+        types.append(kind)
+    found: list[Any] = []
+    for kind in types:
+        value, at = _column(record, at, kind)
+        found.append(value)
+    if at != len(record):
+        raise ValueError("it is longer than its columns")
+    return tuple(found)
+
+
+def _column(record: bytes, at: int, kind: int) -> tuple[Any, int]:
+    if kind == 0:
+        return None, at
+    if kind in _INTEGERS:
+        end = at + _INTEGERS[kind]
+        return int.from_bytes(record[at:end], "big", signed=True), end
+    if kind == 7:
+        return struct.unpack(">d", record[at : at + 8])[0], at + 8
+    if kind in (8, 9):
+        return kind - 8, at
+    if kind < 12:
+        raise ValueError("there is no such type")
+    end = at + (kind - 12) // 2
+    if end > len(record):
+        raise ValueError("it is cut off")
+    return (record[at:end] if kind % 2 == 0 else record[at:end].decode("utf-8", "replace")), end

@@ -1,0 +1,165 @@
+"""What is whole in a damaged database: every row whose checksum holds, put into a new one.
+
+    python -m pqadapters.stores.sqlite damaged.db new.db
+
+No process may use the damaged one meanwhile. It is only read. Records keep their order, ranks, notes and attempts; what
+was claimed is ready. A record that was acknowledged right before the damage may be there again.
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+import subprocess
+import sys
+from collections.abc import Iterator
+from typing import Any, NamedTuple
+from zlib import crc32
+
+from ...durability import Survives
+from ...errors import DiskError, StoreRefused
+from ...store import Op, Put, Set
+from .pages import Cell, Pages, Row
+from .schema import DELAYED, IDS, entry_checksum, is_whole, name_text
+
+_AT_ONCE = 500
+_QUEUE, _KIND, _RECORD, _ENTRY, _BODY = 9, 4, 12, 5, 2  #: how many columns
+
+
+class Salvaged(NamedTuple):
+    """What was brought out."""
+
+    records: int
+    keys: int
+    lost: int  #: rows of records and keys whose checksum doesn't hold
+
+
+class _Found:
+    """Where the rows of a database stand, by what they are. Later versions of a row take the place of earlier ones."""
+
+    def __init__(self, pages: Pages) -> None:
+        self._pages = pages
+        self.queues: dict[int, str] = {}
+        self.kinds: dict[int, str] = {}
+        self.records: dict[int, Cell] = {}  # by id
+        self.entries: dict[int, Cell] = {}  # by place
+        self.bodies: dict[int, Cell] = {}  # by id
+        self.lost: set[tuple[str, int]] = set()
+        for cell in pages.cells():
+            row = pages.row(cell)
+            if row is not None and row.columns and row.columns[0] is None:
+                self._sort_in(cell, row)
+        for id in list(self.records):  # bodies may stand behind the records that they belong to
+            if self.put(id) is None:
+                del self.records[id]
+                self.lost.add(("record", id))
+
+    def _sort_in(self, cell: Cell, row: Row) -> None:
+        columns = row.columns
+        if len(columns) == _RECORD:
+            self._add(self.records, abs(row.key) & (IDS - 1), cell)
+        elif len(columns) == _BODY and isinstance(columns[1], bytes):
+            self._add(self.bodies, row.key, cell)
+        elif len(columns) == _ENTRY:
+            if _entry(row) is not None:
+                self._add(self.entries, row.key, cell)
+            elif isinstance(columns[2], bytes):
+                self.lost.add(("key", row.key))
+        elif len(columns) in (_QUEUE, _KIND) and isinstance(columns[1], bytes) and crc32(columns[1]) == columns[2]:
+            names = self.queues if len(columns) == _QUEUE else self.kinds
+            names[row.key] = name_text(columns[1])
+
+    @staticmethod
+    def _add(cells: dict[int, Cell], key: int, cell: Cell) -> None:
+        if key not in cells or not cell.behind:
+            cells[key] = cell
+
+    def put(self, id: int) -> Put | None:
+        """What puts the record of that id again; None where it isn't whole."""
+        row = self._pages.row(self.records[id])
+        assert row is not None
+        _, queue, crc, _, put_at, attempts, _, _, not_before, rank, note, payload = row.columns
+        fields = (row.key, queue, crc, put_at, attempts, not_before, rank, note)
+        if payload is None and id in self.bodies:
+            body = self._pages.row(self.bodies[id])
+            payload = body.columns[1] if body is not None else None
+        if not is_whole(fields, payload):
+            return None
+        name = self.queues.get(queue, f"queue-{queue}")
+        due, tries = float(not_before or 0.0) if row.key > DELAYED else 0.0, max(0, attempts)
+        return Put(name, payload, rank or b"", due, attempts=tries, put_at=float(put_at), note=name_text(note))
+
+    def ops(self) -> Iterator[Op]:
+        """All that is whole, in its order."""
+        for id in sorted(self.records):
+            put = self.put(id)
+            if put is not None:
+                yield put
+        for place in sorted(self.entries):
+            row = self._pages.row(self.entries[place])
+            found = _entry(row) if row is not None else None
+            if found is not None:
+                number, key, value = found
+                yield Set(self.kinds.get(number, f"table-{number}"), key, value)
+
+
+def _entry(row: Row) -> tuple[int, bytes, bytes] | None:
+    """Table, key and value; None where they aren't whole."""
+    _, number, key, crc, value = row.columns
+    try:
+        return (number, key, value) if entry_checksum(number, key, value) == crc else None
+    except (TypeError, ValueError, struct.error):
+        return None
+
+
+def salvage(path: str | os.PathLike[str], *, to: str | os.PathLike[str]) -> Salvaged:
+    """Put what is whole in the database `path` into a new one, `to`. It is on the disk when this returns.
+
+    Raises StoreRefused where `to` exists already, DiskError where one of them can't be read or written.
+    """
+    from .store import SqliteStore
+
+    source = os.path.realpath(path)
+    if os.path.exists(to):
+        raise StoreRefused(f"{os.fspath(to)} exists already: give the name of a new file")
+    try:
+        pages = _fitting(source)
+    except OSError as error:
+        raise DiskError(error.errno, f"can't be read: {os.strerror(error.errno or 0)}", source) from error
+    try:
+        found = _Found(pages)
+        with SqliteStore(to, durability=Survives.PROCESS) as store:
+            batch: list[Any] = []
+            for op in found.ops():
+                batch.append(op)
+                if len(batch) == _AT_ONCE:
+                    store.commit(*batch)
+                    batch = []
+            store.commit(*batch)
+            store.checkpoint()
+        return Salvaged(len(found.records), len(found.entries), len(found.lost))
+    finally:
+        pages.close()
+
+
+def _fitting(path: str) -> Pages:
+    """The pages as the file's head says that they are, or as ours are, whichever has more to show."""
+    counts = {}
+    for trusting in (True, False):
+        pages = Pages(path, trusting=trusting)
+        try:
+            counts[trusting] = sum(pages.row(cell) is not None for cell in pages.cells())
+        finally:
+            pages.close()
+    return Pages(path, trusting=counts[True] >= counts[False])
+
+
+def salvage_apart(path: str, to: str | os.PathLike[str]) -> Salvaged:
+    """The same in a process of its own. Whoever has the database open would lose its locks by closing the file here."""
+    place = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
+    command = [sys.executable, "-m", __package__ or "", path, os.path.abspath(to)]
+    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=place)
+    numbers = [int(word) for word in done.stdout.split() if word.isdigit()]
+    if done.returncode or len(numbers) != len(Salvaged._fields):
+        raise StoreRefused(f"{path} could not be salvaged: {done.stderr.strip() or done.stdout.strip()}")
+    return Salvaged(*numbers)

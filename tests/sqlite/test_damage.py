@@ -1,0 +1,255 @@
+"""Damaged, foreign and newer files: a clear word, nothing that is whole is lost, nothing damaged is handed out."""
+
+from __future__ import annotations
+
+import os
+import random
+import sqlite3
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pqadapters.errors import DiskError, FormatError, StoreError, StoreRefused
+from pqadapters.store import Ack, Nack, Order, Put, Set
+from pqadapters.stores import _directory
+from pqadapters.stores.sqlite import SqliteStore, salvage
+from pqadapters.stores.sqlite.salvage import Salvaged
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "jobs.db"
+
+
+_TAKE_FOR_ITSELF = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('PRAGMA journal_mode = DELETE')"
+
+
+def _fill(database: Path, records: int = 400) -> set[bytes]:
+    """Records of all sizes in two queues, keys in a table, some of it acknowledged: the payloads that are left."""
+    payloads = [b"payload %04d " % n + bytes([65 + n % 26]) * (n % 9 * 300) for n in range(records)]
+    with SqliteStore(database) as store:
+        for n, payload in enumerate(payloads):
+            store.commit(Put("qr"[n % 2], payload, rank=b"%d" % (n % 5) if n % 4 == 0 else b""))
+        store.commit(*[Set("t", b"key %d" % n, b"value" * n) for n in range(40)])
+        done = store.claim("q", limit=30)
+        store.commit(*map(Ack, done[:-1]), Nack(done[-1], dead="no use"))
+        gone = {claim.payload for claim in done[:-1]}
+    return set(payloads) - gone
+
+
+def _left(store: SqliteStore) -> set[bytes]:
+    return {record.payload for queue in ("q", "r", "q.dead") for record in store.browse(queue, state=None)}
+
+
+def test_a_flipped_bit_in_a_payload_is_found_by_its_checksum(database: Path) -> None:
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"first"), Put("q", b"damaged one"), Put("q", b"third"))
+    database.write_bytes(database.read_bytes().replace(b"damaged one", b"damaged 0ne"))
+    with SqliteStore(database) as store:
+        assert [claim.payload for claim in store.claim("q", limit=5)] == [b"first", b"third"]
+        (damage,) = store.damage
+        assert "checksum" in damage.reason
+        assert damage.path == str(database)
+        assert store.depth("q")[:3] == (0, 0, 2)
+    with sqlite3.connect(database) as raw:
+        assert raw.execute("SELECT payload FROM damaged").fetchall() == [(b"damaged 0ne",)]
+    raw.close()
+
+
+def test_a_flipped_bit_in_a_long_payload(database: Path) -> None:
+    long = b"x" * 5000 + b"damaged one"
+    with SqliteStore(database) as store:
+        store.commit(Put("q", long), Put("q", b"whole"))
+    database.write_bytes(database.read_bytes().replace(b"damaged one", b"damaged 0ne"))
+    with SqliteStore(database) as store:
+        assert [claim.payload for claim in store.claim("q", limit=5)] == [b"whole"]
+        assert len(store.damage) == 1
+
+
+def test_a_damaged_value_is_missing_and_reported(database: Path) -> None:
+    with SqliteStore(database) as store:
+        store.commit(Set("t", b"a", b"whole"), Set("t", b"b", b"damaged one"))
+    database.write_bytes(database.read_bytes().replace(b"damaged one", b"damaged 0ne"))
+    with SqliteStore(database) as store:
+        assert (store.get("t", b"a"), store.get("t", b"b")) == (b"whole", None)
+        assert list(store.scan("t")) == [(b"a", b"whole")]
+        assert len(store.damage) == 1
+
+
+def test_i8_random_damage_hands_out_nothing_that_was_not_put(database: Path) -> None:
+    whole = _fill(database)
+    data = database.read_bytes()
+    for seed in range(25):
+        rng = random.Random(seed)
+        damaged = bytearray(data)
+        for _ in range(rng.choice([1, 3, 20])):
+            at = rng.randrange(len(damaged))
+            length = min(rng.choice([1, 1, 64, 2048]), len(damaged) - at)
+            damaged[at : at + length] = rng.randbytes(length)
+        database.write_bytes(damaged)
+        for side in ("-wal", "-shm"):
+            Path(f"{database}{side}").unlink(missing_ok=True)
+        try:
+            with SqliteStore(database) as store:
+                found = {claim.payload for queue in "qr" for claim in store.claim(queue, limit=1000)}
+                assert found <= whole
+        except StoreError as error:
+            assert str(database) in str(error)  # noqa: PT017
+        target = database.with_name(f"new-{seed}.db")
+        brought = salvage(database, to=target)
+        with SqliteStore(target) as store:
+            names = [record.payload for queue in _queues(target) for record in store.browse(queue, state=None)]
+        assert set(names) <= whole
+        assert brought.records == len(names)
+        assert brought.records > 0
+
+
+def _queues(database: Path) -> list[str]:
+    raw = sqlite3.connect(database)
+    names = [name.decode() for (name,) in raw.execute("SELECT name FROM queue WHERE number > 0")]
+    raw.close()
+    return names
+
+
+def test_a_page_that_is_gone_costs_its_own_rows_and_no_others(database: Path) -> None:
+    whole = _fill(database)
+    data = bytearray(database.read_bytes())
+    at = data.index(b"payload 0200") // 2048 * 2048
+    data[at : at + 2048] = bytes(2048)
+    database.write_bytes(data)
+    brought = salvage(database, to=database.with_name("new.db"))
+    assert len(whole) - 30 < brought.records < len(whole)
+    with SqliteStore(database.with_name("new.db")) as store:
+        assert _left(store) < whole
+        assert store.count("t") == 40
+
+
+def test_salvage_brings_out_all_of_a_healthy_database_in_its_order(database: Path) -> None:
+    whole = _fill(database)
+    assert salvage(database, to=database.with_name("new.db")) == Salvaged(len(whole), 40, 0)
+    with SqliteStore(database) as old, SqliteStore(database.with_name("new.db")) as new:
+        for queue in ("q", "r", "q.dead"):
+            for order in Order:
+                pairs = zip(old.browse(queue, order=order), new.browse(queue, order=order), strict=True)
+                assert all(a[3:] == b[3:] for a, b in pairs)
+        assert list(old.scan("t")) == list(new.scan("t"))
+
+
+def test_salvage_of_a_store_that_is_open_keeps_its_locks(database: Path) -> None:
+    _fill(database)
+    with SqliteStore(database) as store:
+        (claim,) = store.claim("q")
+        brought = store.salvage(to=database.with_name("new.db"))
+        assert brought.records == sum(store.depth(queue).unfinished for queue in ("q", "r", "q.dead"))
+        told = subprocess.run(
+            [sys.executable, "-c", _TAKE_FOR_ITSELF, str(database)],
+            capture_output=True,
+            text=True,
+        )
+        assert "locked" in told.stderr
+        store.commit(Ack(claim))
+
+
+def test_salvage_reads_what_stands_in_the_wal(database: Path) -> None:
+    store = SqliteStore(database)
+    store.commit(*[Put("q", b"%d" % n) for n in range(200)])
+    copy = database.with_name("copy.db")
+    copy.write_bytes(database.read_bytes())
+    wal = bytearray(Path(f"{database}-wal").read_bytes())
+    Path(f"{copy}-wal").write_bytes(wal)
+    assert salvage(copy, to=database.with_name("new.db")).records == 200
+    store.close()
+
+
+def test_salvage_names_what_it_cannot_do(database: Path) -> None:
+    _fill(database, 2)
+    with pytest.raises(StoreRefused, match="exists already"):
+        salvage(database, to=database)
+    with pytest.raises(DiskError, match="can't be read"):
+        salvage(database.with_name("none.db"), to=database.with_name("new.db"))
+
+
+def test_salvage_as_a_command(database: Path) -> None:
+    _fill(database, 20)
+    command = [sys.executable, "-m", "pqadapters.stores.sqlite", str(database)]
+    done = subprocess.run([*command, f"{database}.new"], capture_output=True, text=True, check=True)
+    assert done.stdout == "11 records and 40 keys are whole, 0 are lost\n"
+    again = subprocess.run([*command, f"{database}.new"], capture_output=True, text=True)
+    assert (again.returncode, "exists already" in again.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"\xff" * 3000])
+def test_a_file_that_is_no_database_is_refused_and_left_alone(database: Path, content: bytes) -> None:
+    database.write_bytes(content)
+    database.chmod(0o600)
+    with pytest.raises(FormatError, match=rf"{database}.*salvage"):
+        SqliteStore(database)
+    assert database.read_bytes() == content
+
+
+def test_another_programs_database_is_refused_and_left_alone(database: Path) -> None:
+    with sqlite3.connect(database) as raw:
+        raw.execute("CREATE TABLE users(name)")
+    raw.close()
+    before = database.read_bytes()
+    with pytest.raises(StoreRefused, match=r"another program.*a database of its own"):
+        SqliteStore(database)
+    assert database.read_bytes() == before
+
+
+def test_a_newer_version_is_refused(database: Path) -> None:
+    _fill(database, 2)
+    with sqlite3.connect(database) as raw:
+        raw.execute("PRAGMA user_version = 99")
+    raw.close()
+    with pytest.raises(FormatError, match=r"version 99.*upgrade pqadapters"):
+        SqliteStore(database)
+
+
+def test_a_network_filesystem_is_refused(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_directory, "_filesystem", lambda path: "nfs4")
+    with pytest.raises(StoreRefused, match=r"lies on nfs4.*local disk"):
+        SqliteStore(database)
+    assert not database.exists()
+
+
+def test_a_directory_in_the_files_place_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(StoreRefused, match="no regular file"):
+        SqliteStore(tmp_path)
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+def test_a_directory_that_may_not_be_written(tmp_path: Path) -> None:
+    tmp_path.chmod(0o500)
+    with pytest.raises(DiskError, match="make a database in"):
+        SqliteStore(tmp_path / "x.db")
+
+
+def test_the_files_are_their_owners_alone(database: Path) -> None:
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"secret"))
+        store.claim("q")
+        for name in os.listdir(database.parent):
+            assert not os.stat(database.parent / name).st_mode & 0o077
+
+
+def test_a_backup_is_a_store_and_what_was_claimed_is_ready_in_it(database: Path) -> None:
+    copy = database.with_name("copy.db")
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"a"), Put("q", b"b"), Set("t", b"k", b"v"))
+        (claim,) = store.claim("q")
+        store.backup(to=copy)
+        with pytest.raises(StoreRefused, match="exists already"):
+            store.backup(to=copy)
+        store.commit(Ack(claim), Put("q", b"c"))
+    with SqliteStore(copy) as store:
+        assert [claim.payload for claim in store.claim("q", limit=5)] == [b"a", b"b"]
+        assert store.get("t", b"k") == b"v"
+    assert sorted(os.listdir(database.parent)) == ["copy.db", "copy.db-owners", "jobs.db", "jobs.db-owners"]
+
+
+def test_a_backup_that_fails_leaves_nothing(database: Path) -> None:
+    with SqliteStore(database) as store, pytest.raises(DiskError, match="back up to"):
+        store.backup(to=database.parent / "none" / "copy.db")
