@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
+from itertools import chain
 from typing import Any, NamedTuple
 
 from .schema import PAGE_SIZE
@@ -48,7 +49,7 @@ class Pages:
         size = int.from_bytes(head[16:18], "big") if trusting and head.startswith(_MAGIC) else 0
         self._size = 65536 if size == 1 else size if size in {1 << n for n in range(9, 16)} else PAGE_SIZE
         self._usable = self._size - (head[20] if size and head[20] < 32 else 0)
-        self._count = os.fstat(self._file.fileno()).st_size // self._size
+        self._count = self._in_file = os.fstat(self._file.fileno()).st_size // self._size
         self._newer: dict[int, int] = {}  # page -> offset in the WAL
         self._behind: dict[int, int] = {}  # the same for those behind damage
         if self._wal is not None:
@@ -81,7 +82,7 @@ class Pages:
                 pending[page] = at + 24
                 if commit:
                     self._newer.update(pending)
-                    self._count = max(self._count, commit)
+                    self._count = max(self._count, *pending)
                     pending = {}
             else:
                 self._behind[page] = at + 24
@@ -115,7 +116,8 @@ class Pages:
     def cells(self) -> Iterator[Cell]:
         """Where rows may stand."""
         free = self._free()
-        for number in range(1, self._count + 1):
+        beyond = (number for number in sorted(self._newer) if number > self._in_file)
+        for number in chain(range(1, self._in_file + 1), beyond):
             if number not in free:
                 yield from (Cell(number, offset, False) for offset in self._offsets(self._page(number), number))
         for number in self._behind:
