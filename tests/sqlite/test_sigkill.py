@@ -18,7 +18,7 @@ import pytest
 from pqadapters.stores.sqlite import SqliteStore
 from tests.segment.programs import PATIENCE, running
 
-KILLS = 5  #: of each of the eight
+KILLS = 5  #: of each producer
 
 _PRODUCER = """
 import os, sys
@@ -97,30 +97,50 @@ def _listen(child: subprocess.Popen[str], told: _Told, words: int) -> None:
             told.held.update(last[1:])
 
 
-def _one_after_another(code: str, name: str, database: Path, durability: str, told: _Told, rng: random.Random) -> None:
-    for life in range(KILLS):
-        with running(code, database, f"{name}-{life}", durability) as child:
-            _listen(child, told, rng.randrange(5, 250))
+class _Lives:
+    """One process after another of a program: `lives` of them, or until it is told that it is enough."""
+
+    def __init__(self, code: str, name: str, lives: int | None, rng: random.Random) -> None:
+        self.code, self.name, self.lives, self.rng = code, name, lives, rng
+        self._enough = threading.Event()
+        self._child: subprocess.Popen[str] | None = None
+        self.thread: threading.Thread
+
+    def start(self, database: Path, durability: str, told: _Told) -> None:
+        self.thread = threading.Thread(target=self._run, args=(database, durability, told))
+        self.thread.start()
+
+    def _run(self, database: Path, durability: str, told: _Told) -> None:
+        life = 0
+        while life != self.lives and not self._enough.is_set():
+            life += 1
+            with running(self.code, database, f"{self.name}-{life}", durability) as self._child:
+                _listen(self._child, told, self.rng.randrange(5, 250))
+
+    def end(self) -> None:
+        self._enough.set()
+        while self.thread.is_alive():
+            if self._child is not None:
+                self._child.kill()
+            self.thread.join(0.1)
 
 
 @pytest.mark.parametrize("durability", ["power", "process"])
 def test_four_producers_and_four_consumers_are_killed_at_random(tmp_path: Path, durability: str) -> None:
     database, told = tmp_path / "jobs.db", _Told()
     keeper = SqliteStore(database)  # so that the database is never closed: closing would put it in order
-    programs = [(code, f"{letter}{n}") for code, letter in ((_PRODUCER, "p"), (_CONSUMER, "c")) for n in range(4)]
-    threads = [
-        threading.Thread(
-            target=_one_after_another, args=(code, name, database, durability, told, random.Random(name + durability))
-        )
-        for code, name in programs
-    ]
+    producers = [_Lives(_PRODUCER, f"p{n}", KILLS, random.Random(f"p{n}{durability}")) for n in range(4)]
+    consumers = [_Lives(_CONSUMER, f"c{n}", None, random.Random(f"c{n}{durability}")) for n in range(4)]
     with ExitStack() as stack:
         stack.callback(keeper.close)
-        for thread in threads:
-            thread.start()
-        for thread in threads:
-            thread.join(2 * PATIENCE)
-            assert not thread.is_alive()
+        for lives in (*consumers, *producers):
+            stack.callback(lives.end)
+            lives.start(database, durability, told)
+        for lives in producers:
+            lives.thread.join(PATIENCE)
+            assert not lives.thread.is_alive()
+        for lives in consumers:
+            lives.end()
         assert told.again == []
         left = Counter[str]()
         while claims := keeper.claim("q", limit=1000, timeout=0.5):

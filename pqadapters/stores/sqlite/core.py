@@ -64,7 +64,7 @@ class Core:
         while (hold := self._lock(_OPENING)) is None:
             pause = rest(pause or 0.001)
         try:
-            self.writer.connection = open_database(path)
+            self.writer.connection = open_database(path, self.disk)
         finally:
             hold.close()
         try:
@@ -266,7 +266,7 @@ def share(path: str, disk: Disk, trust: bool, clock: Clock) -> Core:
     """The core of the database, opened if this process has none; with one more handle on it."""
     with telling.silence(), _opening:
         prepare(path, disk, trust)
-        core = _cores.get(_key(path))
+        core = _cores.get(_key(path)) if os.path.exists(path) else None
         if core is None or not core.join():
             core = Core(path, disk, trust, clock)
             _cores[_key(path)] = core

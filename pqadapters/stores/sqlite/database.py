@@ -28,7 +28,7 @@ _CACHED = 256  #: statements
 
 
 def prepare(path: str, disk: Disk, trust: bool) -> None:
-    """Make the file, private to its owner, or see that the one that is there may be used.
+    """Make the file's directory, and see that a file that is there may be used; it is made private to its owner.
 
     Raises StoreRefused for somebody else's file, a directory, or a filesystem without locks that work; DiskError.
     """
@@ -44,12 +44,7 @@ def prepare(path: str, disk: Disk, trust: bool) -> None:
             f"{path} lies on {kind}, a network filesystem, where locks don't keep processes apart: the database would "
             "be damaged. Put it on a local disk, or use a database server"
         )
-    try:
-        disk.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_EXCL | getattr(os, "O_CLOEXEC", 0), 0o600))
-    except FileExistsError:
-        _check_file(path, trust)
-    except OSError as error:
-        raise refused(directory, error, "make a database in") from error
+    _check_file(path, trust)
     with suppress(OSError):  # a directory that we may not open was synced by whoever made it
         disk.sync_directory(directory)
 
@@ -57,6 +52,8 @@ def prepare(path: str, disk: Disk, trust: bool) -> None:
 def _check_file(path: str, trust: bool) -> None:
     try:
         info = os.stat(path)
+    except FileNotFoundError:
+        return
     except OSError as error:
         raise DiskError(error.errno, f"can't be opened: {os.strerror(error.errno or 0)}", path) from error
     if not stat.S_ISREG(info.st_mode):
@@ -108,24 +105,23 @@ def connect(path: str) -> sqlite3.Connection:
     return connection
 
 
-def open_database(path: str) -> sqlite3.Connection:
+def open_database(path: str, disk: Disk) -> sqlite3.Connection:
     """A first connection, to a database that is made or checked. The caller holds the lock of openings.
 
     Raises FormatError, StoreRefused, StoreLocked, DiskError.
     """
+    if not os.path.exists(path) or not os.path.getsize(path):
+        make_database(path, disk)
     connection = patiently(lambda: connect(path), path)
     try:
-        patiently(lambda: _settle(connection, path), path)
+        patiently(lambda: _check(connection, path), path)
     except BaseException:
         connection.close()
         raise
     return connection
 
 
-def _settle(connection: sqlite3.Connection, path: str) -> None:
-    if not _number(connection, "PRAGMA schema_version"):
-        _make(connection)
-        return
+def _check(connection: sqlite3.Connection, path: str) -> None:
     application, version = _number(connection, "PRAGMA application_id"), _number(connection, "PRAGMA user_version")
     if application != schema.APPLICATION:
         raise foreign(path, "is a database of another program")
@@ -135,24 +131,40 @@ def _settle(connection: sqlite3.Connection, path: str) -> None:
         raise foreign(path, "isn't in WAL mode any more, which the store needs")
 
 
-def _make(connection: sqlite3.Connection) -> None:
-    connection.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
-    connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-    if _mode(connection) != "wal":
-        raise sqlite3.OperationalError("database is locked")  # by another program that has just made it
-    connection.execute(schema.SYNCED)
-    connection.execute(schema.BEGIN)
+def make_database(path: str, disk: Disk) -> None:
+    """Make an empty one under another name first: it is there, whole and on the disk, or not at all."""
+    new, directory = f"{path}.new", os.path.dirname(path)
     try:
+        for name in (new, f"{new}-journal", f"{new}-wal", f"{new}-shm"):  # left by who died in the middle of this
+            with suppress(FileNotFoundError):
+                disk.unlink(name)
+        disk.close(disk.open(new, create=True))
+        patiently(lambda: _fill(new), path)
+        fd = disk.open(new)
+        try:
+            disk.sync(fd)
+        finally:
+            disk.close(fd)
+        disk.rename(new, path)
+        disk.sync_directory(directory)
+    except OSError as error:
+        raise refused(directory, error, "make a database in") from error
+
+
+def _fill(path: str) -> None:
+    connection = sqlite3.connect(path, isolation_level=None)
+    try:
+        connection.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
+        connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
+        connection.execute("PRAGMA journal_mode = WAL")
+        connection.execute(schema.BEGIN)
         for statement in _statements(schema.SCHEMA):
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {schema.APPLICATION}")
         connection.execute(f"PRAGMA user_version = {schema.VERSION}")
         connection.execute(schema.COMMIT)
-    except BaseException:
-        if connection.in_transaction:
-            connection.rollback()
-        raise
-    connection.execute(schema.UNSYNCED)
+    finally:
+        connection.close()
 
 
 def _mode(connection: sqlite3.Connection) -> str:
