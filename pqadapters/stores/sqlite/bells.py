@@ -17,6 +17,7 @@ class Bell:
 
     def __init__(self, lock: threading.RLock) -> None:
         self.rings = 0
+        self.dry = True  #: whoever looked last found no record that is ready, or nobody has looked
         self.takers = Gate(lock)  #: those who wait for a record
         self.watchers = Gate(lock)  #: those who wait for anything else
 

@@ -226,6 +226,10 @@ class SqliteStore:
         core = self._core
         if core.writer.inside and core.writer.is_ours():
             return []  # in the middle of another call of this thread: there is no waiting for it
+        bell = core.bells.of(queue)
+        if bell.dry and not self._looks.any_ready(queue):
+            core.bury_dead(often=False)
+            return [] if stop is not None and stop() else None
 
         def run(connection: sqlite3.Connection) -> list[Claim] | None:
             self._may_go_on(None)
@@ -243,11 +247,10 @@ class SqliteStore:
         if result is LATE:
             return []
         claims: list[Claim] | None = result
+        bell.dry = not claims
         if claims:
             core.keeper.written(core.writer.commits)
             core.bells.ring(queue)
-        elif claims is None:
-            core.bury_dead(often=False)
         return claims
 
     def _wait(self, queue: str, bell: Bell, gate: Any, rings: int, left: float | None) -> None:

@@ -1,0 +1,213 @@
+"""Locks of others, readers that don't wait, and space that comes back while everybody goes on."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pqadapters.errors import StoreLocked
+from pqadapters.store import Ack, Put, Set
+from pqadapters.stores.sqlite import SqliteStore, keeper
+from tests.contract.threads import Task
+from tests.segment.programs import PATIENCE, run, running, said
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "jobs.db"
+
+
+@contextmanager
+def _locked(database: Path) -> Iterator[None]:
+    """Another program has begun a transaction and is in no hurry to end it."""
+    with running("""
+import sqlite3, sys
+raw = sqlite3.connect(sys.argv[1], isolation_level=None)
+raw.execute("BEGIN IMMEDIATE")
+print("locked", flush=True)
+sys.stdin.readline()
+""", database) as child:
+        assert said(child) == "locked"
+        yield
+
+
+def test_readers_dont_wait_for_who_writes(database: Path) -> None:
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"a"), Set("t", b"k", b"v"))
+        with _locked(database):
+            task = Task(
+                lambda: (
+                    store.depth("q").ready,
+                    [record.payload for record in store.browse("q")],
+                    store.get("t", b"k"),
+                    list(store.scan("t")),
+                    store.count("t"),
+                    store.wait("q", lambda depth: depth.ready == 1),
+                    store.claim("empty"),
+                ),
+                patience=PATIENCE,
+            )
+            assert task.result() == (1, [b"a"], b"v", [(b"k", b"v")], 1, True, [])
+
+
+def test_a_lock_that_is_never_let_go_of_is_named_and_nothing_is_stored(database: Path) -> None:
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"a"))
+        with _locked(database):
+            for ops in ([Put("q", b"b")], [Put("q", b"b"), Put("q", b"c")]):
+                with pytest.raises(StoreLocked, match=rf"{database}.*nothing was stored"):
+                    store.commit(*ops, timeout=0.05)
+        assert [record.payload for record in store.browse("q")] == [b"a"]
+        store.commit(Put("q", b"b"))
+
+
+def test_a_commit_waits_for_a_lock_that_is_let_go_of(database: Path) -> None:
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"a"))
+        with _locked(database):
+            task = Task(lambda: store.commit(Put("q", b"b"), timeout=PATIENCE), patience=PATIENCE)
+        assert task.result() == (2,)
+
+
+def test_many_processes_commit_at_once_and_none_hears_of_a_lock(database: Path) -> None:
+    code = """
+import sys
+from pqadapters.store import Ack, Put
+from pqadapters.stores.sqlite import SqliteStore
+store = SqliteStore(sys.argv[1], durability="process")
+sys.stdin.readline()
+for n in range(300):
+    store.commit(Put("q", b"x"))
+    store.commit(*map(Ack, store.claim("q")))
+print("done", flush=True)
+"""
+    children = [running(code, database) for _ in range(6)]
+    entered = [child.__enter__() for child in children]
+    try:
+        for child in entered:
+            assert child.stdin is not None
+            child.stdin.write("\n")
+            child.stdin.flush()
+        assert [said(child) for child in entered] == ["done"] * 6
+    finally:
+        for manager in children:
+            manager.__exit__(None, None, None)
+    with SqliteStore(database) as store:
+        assert store.depth("q").unfinished == 0
+
+
+def test_the_wal_stays_small_under_a_steady_reader(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "CHECKPOINT", 64 << 10)
+    monkeypatch.setattr(keeper, "TOO_LONG", 256 << 10)
+    stop = threading.Event()
+    with SqliteStore(database, durability="process", max_lag=0.02) as store, running("""
+import sqlite3, sys
+raw = sqlite3.connect(sys.argv[1], isolation_level=None)
+print("reading", flush=True)
+while True:
+    raw.execute("BEGIN")
+    raw.execute("SELECT count(*) FROM record").fetchone()
+    raw.execute("COMMIT")
+""", database) as child:
+        assert said(child) == "reading"
+
+        def write() -> int:
+            largest = 0
+            for _ in range(4000):
+                store.commit(Put("q", bytes(1000)))
+                store.commit(*map(Ack, store.claim("q")))
+                largest = max(largest, os.path.getsize(f"{database}-wal"))
+            return largest
+
+        largest = Task(write, patience=PATIENCE).result()
+        stop.set()
+    written = 4000 * 3 * 2 * 2048
+    assert largest < written / 4
+
+
+def test_an_open_browse_keeps_nothing_from_being_given_back(database: Path) -> None:
+    with SqliteStore(database, durability="process") as store:
+        store.commit(*[Put("q", bytes(100)) for _ in range(1000)])
+        looking = store.browse("q")
+        next(looking)
+        store.commit(*[Put("q", bytes(100)) for _ in range(1000)])
+        store.checkpoint()
+        assert os.path.getsize(f"{database}-wal") == 0
+        assert len(list(looking)) >= 999
+
+
+def test_space_comes_back_when_a_backlog_is_done(database: Path) -> None:
+    with SqliteStore(database, durability="process") as store:
+        for _ in range(20):
+            store.commit(*[Put("q", bytes(1000)) for _ in range(500)])
+        store.checkpoint()
+        full = os.path.getsize(database)
+        assert full > 10_000_000
+        while claims := store.claim("q", limit=500):
+            store.commit(*map(Ack, claims))
+        store.checkpoint()
+        assert os.path.getsize(database) < full / 50
+
+
+def test_space_comes_back_by_itself(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(keeper, "CHECKPOINT", 256 << 10)
+    with SqliteStore(database, durability="process", max_lag=0.02) as store:
+        for _ in range(10):
+            store.commit(*[Put("q", bytes(1000)) for _ in range(500)])
+        done = threading.Event()
+
+        def drain() -> None:
+            while claims := store.claim("q", limit=100):
+                store.commit(*map(Ack, claims))
+            while not done.wait(0.02):
+                store.commit(Put("other", b"x"))
+                store.commit(*map(Ack, store.claim("other")))
+
+        task = Task(drain, patience=PATIENCE)
+        try:
+            shrunk = threading.Event()
+            for _ in range(3000):
+                if os.path.getsize(database) < 3_000_000 and store.depth("q").unfinished == 0:
+                    shrunk.set()
+                    break
+                done.wait(0.01)
+            assert shrunk.is_set()
+        finally:
+            done.set()
+            task.result()
+
+
+def test_what_a_process_wrote_is_synced_soon_and_seen_by_the_next(database: Path) -> None:
+    told = run("""
+import sys, time, os
+from pqadapters.store import Put
+from pqadapters.stores.sqlite import SqliteStore
+store = SqliteStore(sys.argv[1], durability="process", max_lag=0.05)
+store.commit(Put("q", b"a"))
+while store._core.keeper.unsynced:
+    os.sched_yield()
+os._exit(0)
+""", database)
+    assert told == ""
+    with SqliteStore(database) as store:
+        assert store.depth("q").ready == 1
+
+
+def test_ids_are_never_used_again(database: Path) -> None:
+    with SqliteStore(database) as store:
+        (first,) = store.commit(Put("q", b"a"))
+        store.commit(*map(Ack, store.claim("q")))
+        (second,) = store.commit(Put("q", b"b"))
+        store.commit(*map(Ack, store.claim("q")))
+    with SqliteStore(database) as store:
+        (third,) = store.commit(Put("r", b"c"))
+    raw = sqlite3.connect(database)
+    assert raw.execute("SELECT last FROM queue WHERE number = 0").fetchone() == (third,)
+    raw.close()
+    assert first < second < third
