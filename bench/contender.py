@@ -59,6 +59,7 @@ class Contender(NamedTuple):
     modules: Sequence[str] = ()  #: what must be importable
     threads: Threads = Threads.SHARED
     gets: bool = True
+    processes: bool = False  #: several processes may use it at a time
     floor: bool = False  #: a bare loop that does what no queue can do without
 
     def level(self, asked: Level) -> Level | None:

@@ -1,4 +1,4 @@
-"""The figures that the segment store is to reach, and whether a result shows them.
+"""The figures that the segment store and the SQLite store are to reach, and whether a result shows them.
 
 A figure is a ratio of two series of one run, or one series below a limit. What a run didn't measure is said so, and
 neither reached nor missed.
@@ -69,6 +69,7 @@ class Verdict(NamedTuple):
     reason: str  #: why it wasn't measured
 
 
+_SQLITE, _AHEAD = "pqadapters-sqlite", "pqadapters-sqlite-32"
 _SMALL, _MANY, _FEW = "items-40", "backlog-1m", "backlog-10k"
 _FLAT = 0.8  # "flat" within what a busy machine does to two measurements
 
@@ -87,6 +88,14 @@ def _faster(metric: str) -> list[Ratio]:
         Ratio(f'"process", 40 characters: {metric}, by {name}\'s', ours, Series(_SMALL, name, metric), 1)
         for name in ("leanqueue", "rocksq")
     ]
+
+
+def _done(contender: str) -> Series:
+    return Series(_SMALL, contender, "get+done")
+
+
+def _ahead(metric: str, name: str) -> Ratio:
+    return Ratio(f"SQLite: {metric}, by {name}'s", Series(_SMALL, _SQLITE, metric), Series(_SMALL, name, metric), 1)
 
 
 FIGURES: Sequence[Ratio | Limit] = (
@@ -128,6 +137,48 @@ FIGURES: Sequence[Ratio | Limit] = (
     Limit("disk beyond the payload at 1,000,000", _ours(_MANY, "disk beyond the payload"), 40, "bytes/item"),
     Limit("drained: LOCK, one segment, the checkpoint", _ours(_SMALL, "files when drained"), 3, "files"),
     Limit("the same when closed", _ours(_SMALL, "files when closed empty"), 3, "files"),
+    Ratio('SQLite, "process": put, by the bare loop of INSERTs', _put(_SQLITE), _put("bare-insert"), 0.5),
+    *(_ahead("put", name) for name in ("litequeue", "diskcache", "localqueue", "honker")),
+    Ratio("SQLite: get+done, by the bare loop's INSERTs", _done(_SQLITE), _put("bare-insert"), 0.2),
+    Ratio("the same with prefetch=32", _done(_AHEAD), _put("bare-insert"), 0.4),
+    *(_ahead("get+done", name) for name in ("litequeue", "localqueue", "honker", "persist-queue-ack")),
+    Ratio(
+        'SQLite: put at "power", 16 threads, by one',
+        _put(_SQLITE, "producers-16"),
+        _put(_SQLITE, "power"),
+        2,
+    ),
+    *(
+        Ratio(f"the same, by {name}'s 16", _put(_SQLITE, "producers-16"), _put(name, "producers-16"), 1)
+        for name in ("localqueue", "persist-queue-sqlite", "persist-queue-ack", "lmdb")
+    ),
+    *(
+        Ratio(
+            f"SQLite: two processes, by {name}'s",
+            Series("processes-1-1", _SQLITE, "items"),
+            Series("processes-1-1", name, "items"),
+            1,
+        )
+        for name in ("huey", "diskcache")
+    ),
+    Ratio(
+        "SQLite: get+done with 1,000,000 waiting, by 10,000",
+        Series(_MANY, _SQLITE, "get+done"),
+        Series(_FEW, _SQLITE, "get+done"),
+        0.77,
+    ),
+    Ratio(
+        'SQLite: put, get, done at "power", by persist-queue\'s SQLiteAckQueue',
+        Series("ping-pong-power", _SQLITE, "pairs"),
+        Series("ping-pong-power", "persist-queue-ack", "pairs"),
+        1.2,
+    ),
+    Ratio(
+        'the same at "process"',
+        Series("ping-pong", _SQLITE, "pairs"),
+        Series("ping-pong", "persist-queue-ack", "pairs"),
+        10,
+    ),
 )
 
 

@@ -55,6 +55,8 @@ class Scenario(NamedTuple):
     steps: Sequence[Step]
     size: int = 40  #: characters of an item
     threads: int = 1
+    processes: int = 1
+    also: Sequence[str] = ()  #: further bare loops that take part
     backlog: int = 0  #: items that wait in the queue meanwhile
     puts_only: bool = False
     floor_metric: str = "put"
@@ -69,8 +71,10 @@ class Scenario(NamedTuple):
         """Why the contender can't take part; "" where it can."""
         if contender.level(self.level) is None:
             return f'offers nothing like "{self.level.value}"'
-        if not contender.gets and not self.puts_only and contender.name != self.floor:
+        if not contender.gets and not self.puts_only and contender.name not in (self.floor, *self.also):
             return "a bare loop of puts"
+        if self.processes > 1 and not contender.processes and contender.name != self.floor:
+            return "isn't for several processes"
         if self.threads > 1 and contender.threads is Threads.ONE:
             return "isn't for several threads"
         filling = self.backlog / self._rate(contender).put

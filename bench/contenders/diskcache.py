@@ -32,4 +32,5 @@ CONTENDER = Contender(
     speed={Level.PROCESS: Speed(10_000, 8_000), Level.POWER: Speed(3_000, 3_000)},
     package="diskcache",
     modules=("diskcache",),
+    processes=True,
 )

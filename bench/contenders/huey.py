@@ -33,4 +33,5 @@ CONTENDER = Contender(
     speed={Level.PROCESS: Speed(25_000, 18_000), Level.POWER: Speed(4_000, 4_000)},
     package="huey",
     modules=("huey",),
+    processes=True,
 )

@@ -40,4 +40,5 @@ CONTENDER = Contender(
     package="litequeue",
     modules=("litequeue",),
     threads=Threads.EACH,
+    processes=True,
 )

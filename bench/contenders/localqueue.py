@@ -32,4 +32,5 @@ CONTENDER = Contender(
     speed={Level.PROCESS: Speed(30_000, 15_000), Level.POWER: Speed(4_000, 2_000)},
     package="localqueue",
     modules=("localqueue",),
+    processes=True,
 )

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from ..scenario import Scenario
-from . import backlog, latency, single, threads
+from . import backlog, latency, processes, single, threads
 
 
 def scenarios() -> dict[str, Scenario]:
-    every = (*single.SCENARIOS, *threads.SCENARIOS, *latency.SCENARIOS, *backlog.SCENARIOS)
+    every = (*single.SCENARIOS, *threads.SCENARIOS, *processes.SCENARIOS, *latency.SCENARIOS, *backlog.SCENARIOS)
     return {each.name: each for each in every}

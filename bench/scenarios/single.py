@@ -55,6 +55,7 @@ def _put_get(name: str, about: str, level: Level, size: int) -> Scenario:
         metrics=(_PUT, _GET, _DISK, _DRAINED, _CLOSED, _LEFT),
         steps=(put_then_get,),
         size=size,
+        also=("bare-insert",),
     )
 
 
@@ -68,6 +69,14 @@ SCENARIOS = (
         about="one item in, out and acknowledged, then the next one",
         level=Level.PROCESS,
         floor="bare-write",
+        metrics=(Metric("pairs", "pairs/s"), Metric("put", "items/s")),
+        steps=(ping_pong,),
+    ),
+    Scenario(
+        name="ping-pong-power",
+        about='the same at "power"',
+        level=Level.POWER,
+        floor="bare-fdatasync",
         metrics=(Metric("pairs", "pairs/s"), Metric("put", "items/s")),
         steps=(ping_pong,),
     ),

@@ -204,7 +204,7 @@ def _temporary_home(program: Application) -> str:
             at_end(_remove, last=True)
             if len(_temporary) == 1:  # a forked child needn't be told again
                 telling.warn(
-                    f"this is {program.temporary}: queues without a name or path are temporary here, and gone when it "
+                    f"this is {program.temporary}: queues without a path or URL are temporary here, and gone when it "
                     "ends. To keep them set PQADAPTERS_HOME, or give the queue a path",
                     NotDurableWarning,
                 )

@@ -21,7 +21,7 @@ while not jobs.empty():
     job = jobs.get()
     report("begin", job)
 """
-TEMPORARY = r"[^\n]*NotDurableWarning: this is {}: queues without a name or path are temporary here[^\n]*\n[^\n]*\n?"
+TEMPORARY = r"[^\n]*NotDurableWarning: this is {}: queues without a path or URL are temporary here[^\n]*\n[^\n]*\n?"
 
 
 class Notebook:

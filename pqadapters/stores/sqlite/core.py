@@ -62,7 +62,7 @@ class Core:
         """One process at a time: to make a database in WAL mode takes it for oneself, and SQLite wouldn't wait."""
         pause = 0.0
         while (hold := self._lock(_OPENING)) is None:
-            pause = rest(pause or 0.001)
+            pause = rest(pause)
         try:
             self.writer.connection = open_database(path, self.disk)
         finally:
@@ -168,7 +168,7 @@ class Core:
             pass
         pause = 0.0
         while (hold := self._lock(_CHECKPOINT)) is None:
-            pause = rest(pause or 0.001)
+            pause = rest(pause)
         try:
             self.sync_wal()
             patiently(lambda: shorten(self.path, whole=True), self.path)

@@ -25,6 +25,10 @@ T = TypeVar("T")
 MIN_SQLITE = (3, 24, 0)
 _OPENING = 60.0  #: seconds that an opening waits for others, who may be recovering a large WAL
 _CACHED = 256  #: statements
+_SHORTEST, _LONGEST = 0.0002, 0.003  #: seconds between two tries
+_AT_ONCE = 5  #: tries without a pause
+_SHORTEST, _LONGEST = 0.0002, 0.003  #: seconds between two tries
+_AT_ONCE = 5  #: tries without a pause
 
 
 def prepare(path: str, disk: Disk, trust: bool) -> None:
@@ -72,7 +76,7 @@ def _check_file(path: str, trust: bool) -> None:
 def patiently(call: Callable[[], T], path: str, seconds: float = _OPENING) -> T:
     """The call's result, with another try while somebody else has a lock. Raises StoreLocked after `seconds`."""
     deadline = time.monotonic() + seconds
-    pause = 0.0002
+    pause = 0.0
     while True:
         try:
             return call()
@@ -85,9 +89,13 @@ def patiently(call: Callable[[], T], path: str, seconds: float = _OPENING) -> T:
 
 
 def rest(pause: float) -> float:
-    """Sleep about so long in seconds; the next pause. Short ones: a commit of others takes less than a millisecond."""
+    """Sleep about so long in seconds; the next pause. At first none, then short ones: a commit of others takes some
+    dozens of microseconds, and a sleep takes more than that."""
+    if pause < _SHORTEST:
+        time.sleep(0)
+        return pause + _SHORTEST / _AT_ONCE
     time.sleep(pause * (0.5 + random.random()))
-    return min(pause * 1.5, 0.003)
+    return min(pause * 1.5, _LONGEST)
 
 
 def connect(path: str) -> sqlite3.Connection:

@@ -14,15 +14,18 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ...errors import StoreError
+from . import schema
 from .database import connect
 from .errors import is_busy
+from .schema import PAGE_SIZE
 
 if TYPE_CHECKING:
     from .core import Core
 
-CHECKPOINT = 4 << 20  #: bytes of WAL from which on it is copied into the database
-TOO_LONG = 16 << 20  #: bytes of WAL from which on it begins anew, whoever reads
-_PER_LOOK = 64  #: commits between two looks at the WAL's length
+CHECKPOINT = 4 << 20  #: bytes, about, that are committed between two copies of the WAL into the database
+TOO_LONG = 16 << 20  #: bytes of WAL from which on its file is cut as well
+_PER_COMMIT = 3 * PAGE_SIZE  #: bytes, about, that a commit takes in the WAL beside payloads
+_READERS = 250  #: milliseconds that readers are waited for who still use the WAL
 _PATIENCE = 5.0  #: seconds that its end is waited for
 _IDLE_ROUNDS = 5
 
@@ -35,27 +38,28 @@ class Keeper:
         self._guard = threading.Lock()
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
-        self._looked = 0
+        self._called = threading.Event()  #: there is something to do before the next round
+        self._volume = 0  #: bytes that were committed since the last copy
         self.lag: float | None = None
         self.unsynced = False
 
-    def written(self, commits: int) -> None:
-        """There was a commit, which is the store's so manieth, and nobody waits for its sync."""
+    def written(self, size: int) -> None:
+        """There was a commit of so many bytes of payloads, and nobody waits for its sync."""
         if self.lag is not None:
             self.unsynced = True
             if self._thread is None:
                 self._start()
-        if commits - self._looked >= _PER_LOOK:
-            self._looked = commits
-            core = self._core()
-            if core is not None and self._thread is None and _length(core.path) > CHECKPOINT:
+        self._volume += size + _PER_COMMIT
+        if self._volume > CHECKPOINT and not self._called.is_set():
+            self._called.set()
+            if self._thread is None:
                 self._start()
 
     def _start(self) -> None:
         with self._guard:
             if self._thread is not None or self._ended.is_set():
                 return
-            thread = threading.Thread(target=_run, args=(weakref.ref(self), self._ended), daemon=True)
+            thread = threading.Thread(target=_run, args=(weakref.ref(self), self._ended, self._called), daemon=True)
             thread.name = "pqadapters-keeper"
             try:
                 thread.start()
@@ -76,6 +80,7 @@ class Keeper:
 
     def round(self) -> bool:
         """Do what there is to do; whether there was anything."""
+        self._called.clear()
         core = self._core()
         if core is None:
             return False
@@ -83,8 +88,8 @@ class Keeper:
         if busy:
             with suppress(StoreError):
                 self.sync(core)
-        if _length(core.path) > CHECKPOINT:
-            busy = True
+        if self._volume > CHECKPOINT:
+            self._volume, busy = 0, True
             with suppress(StoreError, sqlite3.Error, OSError):
                 core.shorten()
                 while core.give_back():
@@ -100,15 +105,16 @@ class Keeper:
     def stop(self) -> None:
         """No more from here on: it has let go of the database when this returns, unless it is what is asking."""
         self._ended.set()
+        self._called.set()
         with self._guard:
             thread = self._thread
         if thread is not None and thread is not threading.current_thread():
             thread.join(_PATIENCE)
 
 
-def _run(ref: weakref.ref[Keeper], ended: threading.Event) -> None:
+def _run(ref: weakref.ref[Keeper], ended: threading.Event, called: threading.Event) -> None:
     idle = 0
-    while True:
+    while not ended.is_set():
         keeper = ref()
         if keeper is None:
             return
@@ -118,8 +124,7 @@ def _run(ref: weakref.ref[Keeper], ended: threading.Event) -> None:
             return
         pause = keeper.lag or 1.0
         del keeper  # between rounds the store may go
-        if ended.wait(pause):
-            return
+        called.wait(pause)
 
 
 def _length(path: str) -> int:
@@ -134,12 +139,12 @@ def shorten(path: str, *, whole: bool = False) -> None:
     raises that it is locked. Raises sqlite3.Error."""
     connection = connect(path)
     try:
-        connection.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
-        if whole or _length(path) > TOO_LONG:
-            connection.execute("PRAGMA busy_timeout = 1000")
-            (busy, _, _) = connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchone()
-            if busy and whole:
-                raise sqlite3.OperationalError("database is locked")
+        connection.execute(schema.SOME_OF_WAL).fetchone()  # most of it, in nobody's way
+        connection.execute(f"PRAGMA busy_timeout = {_READERS}")
+        cut = whole or _length(path) > TOO_LONG
+        (busy, _, _) = connection.execute(schema.CUT_WAL if cut else schema.RESTART_WAL).fetchone()
+        if busy and whole:
+            raise sqlite3.OperationalError("database is locked")
     except sqlite3.Error as error:
         if whole or not is_busy(error):
             raise

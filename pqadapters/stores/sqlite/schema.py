@@ -113,6 +113,9 @@ UNSYNCED = "PRAGMA synchronous = NORMAL"
 
 FREE_PAGES = "SELECT freelist_count, page_count FROM pragma_freelist_count, pragma_page_count"
 GIVE_BACK = "PRAGMA incremental_vacuum(256)"
+SOME_OF_WAL = "PRAGMA wal_checkpoint(PASSIVE)"
+RESTART_WAL = "PRAGMA wal_checkpoint(RESTART)"
+CUT_WAL = "PRAGMA wal_checkpoint(TRUNCATE)"
 
 # Names
 

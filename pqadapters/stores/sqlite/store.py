@@ -116,7 +116,7 @@ class SqliteStore:
         result = core.writer.do(work)
         if result is LATE:
             return (0,) * len(ops)
-        core.keeper.written(core.writer.commits)
+        core.keeper.written(sum(len(op.payload) for op in ops if type(op) is Put))
         for queue, ready in touched.items():
             core.bells.ring(queue, ready)
         results: tuple[int, ...] = result
@@ -249,7 +249,7 @@ class SqliteStore:
         claims: list[Claim] | None = result
         bell.dry = not claims
         if claims:
-            core.keeper.written(core.writer.commits)
+            core.keeper.written(sum(min(len(claim.payload), LONG) for claim in claims))
             core.bells.ring(queue)
         return claims
 

@@ -66,7 +66,6 @@ class Writer:
         self.inside = False  #: the thread that has the lock is in the middle of a transaction
         self.trouble: StoreError | None = None  #: why nothing goes any more
         self.connection: sqlite3.Connection | None = None  #: made when it is needed
-        self.commits = 0
         self._full = False  #: what PRAGMA synchronous is
         self._pending: deque[Work] = deque()
         self._late: list[Work] = []
@@ -221,7 +220,7 @@ class Writer:
                 batch = self._still_patient_locked(batch, error)
                 if not batch:
                     return batch
-            pause = rest(pause or 0.0001)
+            pause = rest(pause)
 
     def _statement_locked(self, connection: sqlite3.Connection, work: Work) -> None:
         pause = 0.0
@@ -236,7 +235,7 @@ class Writer:
                     return
             except Exception as error:
                 return self._finish_locked([work], error)
-            pause = rest(pause or 0.0001)
+            pause = rest(pause)
 
     def _still_patient_locked(self, batch: list[Work], error: Exception) -> list[Work]:
         now = time.monotonic()
@@ -293,7 +292,6 @@ class Writer:
         self._finish_locked(batch, problem)
 
     def _finish_locked(self, batch: list[Work], error: Exception | None = None) -> None:
-        self.commits += 1
         for work in batch:
             if error is not None:
                 work.error = error

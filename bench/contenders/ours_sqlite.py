@@ -1,0 +1,28 @@
+"""pqadapters' `Queue` in a SQLite database."""
+
+from __future__ import annotations
+
+import os
+from typing import Any
+
+from ..contender import Contender, Handle, Level, Speed, itself
+
+
+def open_queue(directory: str, level: Level, prefetch: int = 1) -> Handle:
+    from pqadapters.stdlib.queue import Queue
+
+    path = os.path.join(os.path.abspath(directory), "queue.db")
+    queue: Queue[Any] = Queue(store=f"sqlite:///{path}?durability={level.value}&prefetch={prefetch}")
+    task_done = queue.task_done
+    return Handle(queue.put, queue.get, queue.get_nowait, lambda got: task_done(), itself, queue.close)
+
+
+CONTENDER = Contender(
+    name="pqadapters-sqlite",
+    about="stdlib.queue.Queue(store='sqlite:...')",
+    open=open_queue,
+    speed={Level.PROCESS: Speed(45_000, 20_000), Level.POWER: Speed(4_000, 15_000)},
+    package="pqadapters",
+    modules=("pqadapters",),
+    processes=True,
+)

@@ -1,0 +1,68 @@
+"""Two processes on one queue: one puts, the other gets and acknowledges, each with a handle of its own."""
+
+from __future__ import annotations
+
+import os
+import time
+from queue import Empty
+from time import perf_counter
+from typing import Any
+
+from ..contender import Contender, Handle, Level
+from ..scenario import Job, Metric, Report, Scenario, items
+
+_POLL = 0.0005  # seconds until a consumer looks again, where the contender's get doesn't wait
+
+
+def _waited(handle: Handle) -> Any:
+    while True:
+        try:
+            return handle.get()
+        except Empty:
+            time.sleep(_POLL)
+
+
+def put_and_get_apart(scenario: Scenario, contender: Contender, job: Job, report: Report) -> None:
+    """From the first put to the last acknowledgement. The database is there before the two processes open it."""
+    contender.open(job.directory, Level(job.level)).close()
+    ready, go, done = os.pipe(), os.pipe(), os.pipe()
+    if not os.fork():
+        _consume(contender, job, ready[1], go[0], done[1])
+    handle = contender.open(job.directory, Level(job.level))
+    os.read(ready[0], 1)
+    given = list(items(job.operations, scenario.size))
+    start = perf_counter()
+    os.write(go[1], b"x")
+    for item in given:
+        handle.put(item)
+    os.close(done[1])
+    if os.read(done[0], 1) != b"x":
+        raise RuntimeError("the consumer has failed")
+    report({"items": job.operations / (perf_counter() - start)})
+
+
+def _consume(contender: Contender, job: Job, ready: int, go: int, done: int) -> None:
+    status = 1
+    try:
+        handle = contender.open(job.directory, Level(job.level))
+        os.write(ready, b"x")
+        os.read(go, 1)
+        for _ in range(job.operations):
+            handle.done(_waited(handle))
+        os.write(done, b"x")
+        status = 0
+    finally:
+        os._exit(status)
+
+
+SCENARIOS = (
+    Scenario(
+        name="processes-1-1",
+        about="two processes, one putting, one getting and acknowledging",
+        level=Level.PROCESS,
+        floor="bare-insert",
+        metrics=(Metric("items", "items/s"), Metric("put", "items/s")),
+        steps=(put_and_get_apart,),
+        processes=2,
+    ),
+)
