@@ -3,8 +3,8 @@
 PYTHON ?= python3
 JOBS ?= 2
 
-# The segment store's part of the suite, and what stands on it: what runs on every interpreter.
-SEGMENT_PART := tests/contract tests/segment tests/queue tests/crash tests/home tests/unchanged
+# The stores' part of the suite, and what stands on it: what runs on every interpreter.
+SEGMENT_PART := tests/contract tests/segment tests/sqlite tests/queue tests/crash tests/home tests/unchanged
 
 MAIN := .venv/main/bin/python
 PYTEST := -m pytest -n $(JOBS)
@@ -57,7 +57,7 @@ suite: environment
 
 segment-%: python
 	@$(PYTHON) -m tools.environment $* test $*
-	@echo "== the segment store's part, $$(.venv/$*/bin/python --version)"
+	@echo "== the stores' part, $$(.venv/$*/bin/python --version)"
 	@.venv/$*/bin/python $(PYTEST) $(SEGMENT_PART)
 
 environment: python

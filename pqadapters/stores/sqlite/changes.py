@@ -91,7 +91,7 @@ class Changes:
 
     def _rank(self, number: int, rank: bytes | None) -> bytes | None:
         """What a record's rank is in a queue, which is ranked from its first one on."""
-        if number in self._names.ranked or self._one(schema.COUNTS, number)[4]:
+        if self._one(schema.COUNTS, number)[4]:
             return rank or b""
         if not rank:
             return None
@@ -109,7 +109,7 @@ class Changes:
     def _change(self, statement: str, claim: Claim, *values: Any) -> int:
         """Change the claimed record: its queue's number. Raises LeaseLost."""
         held = self._held(claim)
-        if self._connection.execute(statement, (*held, *values)).rowcount != 1:
+        if self._connection.execute(statement, (*values, *held)).rowcount != 1:
             raise lease_lost(claim)
         self._touch(claim.queue)
         return -held[0] >> ID_BITS
@@ -206,7 +206,7 @@ _CARRIERS: dict[type, Callable[[Changes, Any], int]] = {
 def put_plain(connection: sqlite3.Connection, number: int, payload: bytes, now: float) -> int:
     """A short record without rank, delay and past: its id."""
     crc = checksum(number, now, None, None, payload)
-    place = connection.execute(schema.PUT, (number, crc, len(payload), now, payload)).lastrowid
+    place = connection.execute(schema.PUT, (number, number, crc, len(payload), now, payload, number)).lastrowid
     return (place or 0) & (IDS - 1)
 
 

@@ -11,9 +11,8 @@ from . import schema
 from .changes import Who, payload_of, place_of
 from .errors import malformed
 from .names import Names
-from .schema import IDS, is_whole, name_text
+from .schema import IDS, is_whole, name_text, places
 
-_STATEMENTS = {Order.OLDEST: schema.FIRST, Order.NEWEST: schema.LAST_READY, Order.RANK: schema.FIRST}
 _new: Any = tuple.__new__
 
 
@@ -46,31 +45,38 @@ class Take:
                 break
         owner, handle = who
         if len(rows) == 1:
-            self._connection.execute(schema.CLAIM, (rows[0][0], owner, handle))
+            self._connection.execute(schema.CLAIM, (owner, handle, rows[0][0]))
         elif rows:
-            self._connection.executemany(schema.CLAIM, [(row[0], owner, handle) for row in rows])
+            self._connection.executemany(schema.CLAIM, [(owner, handle, row[0]) for row in rows])
         return claims  # type: ignore[return-value]
 
     def _first(self, number: int, order: Order, limit: int) -> list[Any]:
         ask = self._connection.execute
-        statement = _STATEMENTS[order]
-        if order is Order.RANK and number in self._names.ranked:
-            statement = schema.FIRST_BY_RANK
-        rows = ask(statement, (number, limit)).fetchall()
+        known = order is Order.RANK and number in self._names.ranked
+        rows = self._by_rank(number, limit) if known else self._by_place(number, order, limit)
         if rows:
             delayed, ranked = _counts(rows[0][-1])
         else:
             _, delayed, _, _, ranked = ask(schema.COUNTS, (number,)).fetchone() or (0,) * 5
         matured = delayed and ask(schema.MATURE, (number, self._now)).rowcount > 0
-        by_rank = order is Order.RANK and ranked
-        if matured or (by_rank and statement is not schema.FIRST_BY_RANK):
-            rows = ask(schema.FIRST_BY_RANK if by_rank else statement, (number, limit)).fetchall()
+        by_rank = order is Order.RANK and bool(ranked)
+        if by_rank:
+            self._names.ranked.add(number)
+        if matured or by_rank != known:
+            rows = self._by_rank(number, limit) if by_rank else self._by_place(number, order, limit)
         return rows
+
+    def _by_place(self, number: int, order: Order, limit: int) -> list[Any]:
+        statement = schema.LAST_READY if order is Order.NEWEST else schema.FIRST
+        return self._connection.execute(statement, (number, *places(number), limit)).fetchall()
+
+    def _by_rank(self, number: int, limit: int) -> list[Any]:
+        return self._connection.execute(schema.FIRST_BY_RANK, (number, number, limit)).fetchall()
 
     def _of_ids(self, number: int, order: Order, ids: Sequence[int], limit: int) -> list[Any]:
         self._connection.execute(schema.MATURE, (number, self._now))
-        places = (place_of(number, id) for id in {id for id in ids if 0 < id < IDS})
-        found = (self._connection.execute(schema.ONE, (place,)).fetchone() for place in places)
+        wanted = {place_of(number, id) for id in ids if 0 < id < IDS}
+        found = (self._connection.execute(schema.ONE, (place,)).fetchone() for place in wanted)
         rows = [row for row in found if row is not None]
         if order is Order.RANK:
             rows.sort(key=lambda row: (row[6] or b"", row[0]))
@@ -92,7 +98,7 @@ class Take:
 
     def _put_aside(self, row: Any) -> None:
         reason = "its checksum doesn't hold"
-        self._connection.execute(schema.PUT_ASIDE, (row[0], reason))
+        self._connection.execute(schema.PUT_ASIDE, (reason, row[0]))
         if self._connection.execute(schema.DROP, (row[0],)).rowcount != 1:
             raise malformed()  # it would be met again and again
         self._damaged(row, reason)

@@ -9,7 +9,7 @@ from ...store import Depth, Order, Record, State, dead_queue
 from . import schema
 from .names import Names
 from .reader import Reader
-from .schema import DELAYED, ID_BITS, IDS, is_whole, name_text
+from .schema import DELAYED, ID_BITS, IDS, is_whole, name_text, places
 
 _PAGE = 256  #: records that are fetched at a time
 _FAR = 1 << 63
@@ -48,7 +48,7 @@ class Looks:
 
     def _oldest(self, number: int, now: float, due: int) -> float | None:
         """When the first ready record was put."""
-        rows = self._ask(schema.OLDEST, (number,))
+        rows = self._ask(schema.OLDEST, places(number))
         if due:
             rows += self._ask(schema.OLDEST_DUE, (number, now))
         return min(rows, key=lambda row: row[1] & (IDS - 1))[0] if rows else None
@@ -100,11 +100,11 @@ class Looks:
         """Up to a page of the records of one state with ids between the two, in order of ids."""
         start = number << ID_BITS
         if band == "claimed":
-            return self._ask(
-                schema.BANDS[band, "ASC" if back else "DESC"], (number, -(start + most), -(start + least), _PAGE)
-            )
+            statement = schema.BETWEEN if back else schema.BETWEEN_BACK
+            return self._ask(statement, (-(start + most), -(start + least), _PAGE))
         shift = start + DELAYED * (band == "delayed")
-        return self._ask(schema.BANDS[band, "DESC" if back else "ASC"], (number, shift + least, shift + most, _PAGE))
+        statement = schema.BETWEEN_BACK if back else schema.BETWEEN
+        return self._ask(statement, (shift + least, shift + most, _PAGE))
 
     def _by_rank(self, queue: str, number: int, state: State | None, after: int) -> Iterator[Record]:
         """All ids and ranks first, since a rank has no page of its own."""

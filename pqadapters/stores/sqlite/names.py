@@ -17,7 +17,7 @@ class Names:
         self._reader = reader
         self.queues: dict[str, int] = {}
         self._tables: dict[str, int] = {}
-        self.ranked: set[int] = set()  #: queues that are known to be
+        self.ranked: set[int] = set()  #: queues that seem to be, to be asked first as such
 
     def queue(self, name: str) -> int | None:
         """The number of a queue that has one."""

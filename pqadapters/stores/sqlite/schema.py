@@ -124,84 +124,73 @@ ADD_QUEUE = "INSERT INTO queue(number, name, crc) SELECT max(number) + 1, ?, ? F
 TABLE_NUMBER = "SELECT number FROM kind WHERE name = ?"
 ADD_TABLE = "INSERT INTO kind(name, crc) VALUES (?, ?)"
 
-# Records. ?1 is the queue's number wherever a queue is meant.
+# Records
 
-#: ?2 crc, ?3 size, ?4 put_at, ?5 payload. A plain put is this statement alone.
+#: number, number, crc, size, put_at, payload, number. A plain put is this statement alone.
 PUT = f"""
 INSERT INTO record(place, queue, crc, size, put_at, rank, payload)
-SELECT (?1 << {ID_BITS}) | (whole.last + 1), ?1, ?2, ?3, ?4, CASE q.ranked WHEN 1 THEN x'' END, ?5
-FROM queue whole, queue q WHERE whole.number = 0 AND q.number = ?1"""
-#: ?2 place, ?3 crc, ?4 size, ?5 put_at, ?6 attempts, ?7 not_before, ?8 rank, ?9 note, ?10 payload
+SELECT (? << {ID_BITS}) | (whole.last + 1), ?, ?, ?, ?, CASE q.ranked WHEN 1 THEN x'' END, ?
+FROM queue whole, queue q WHERE whole.number = 0 AND q.number = ?"""
 PUT_WITH_ALL = """
 INSERT INTO record(queue, place, crc, size, put_at, attempts, not_before, rank, note, payload)
-VALUES (?1, ?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10)"""
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 LAST = "SELECT last FROM queue WHERE number = 0"
 PUT_BODY = "INSERT OR REPLACE INTO body(id, payload) VALUES (?, ?)"
 DROP_BODY = "DELETE FROM body WHERE id = ?"
 BODY = "SELECT payload FROM body WHERE id = ?"
 
-COUNTS = "SELECT ready, delayed, claimed, bytes, ranked FROM queue WHERE number = ?1"
-MARK_RANKED = "UPDATE queue SET ranked = 1 WHERE number = ?1"
-GIVE_RANKS = "UPDATE record SET rank = x'' WHERE queue = ?1 AND rank IS NULL"
-DUE = f"SELECT count(*) FROM record WHERE queue = ?1 AND place > {DELAYED} AND not_before <= ?2"
-NEXT_DUE = f"SELECT min(not_before) FROM record WHERE queue = ?1 AND place > {DELAYED}"
+COUNTS = "SELECT ready, delayed, claimed, bytes, ranked FROM queue WHERE number = ?"
+MARK_RANKED = "UPDATE queue SET ranked = 1 WHERE number = ?"
+GIVE_RANKS = "UPDATE record SET rank = x'' WHERE queue = ? AND rank IS NULL"
+#: number, now
+DUE = f"SELECT count(*) FROM record WHERE queue = ? AND place > {DELAYED} AND not_before <= ?"
+NEXT_DUE = f"SELECT min(not_before) FROM record WHERE queue = ? AND place > {DELAYED}"
 MATURE = f"""
-UPDATE record SET place = place - {DELAYED} WHERE queue = ?1 AND place > {DELAYED} AND not_before <= ?2"""
+UPDATE record SET place = place - {DELAYED} WHERE queue = ? AND place > {DELAYED} AND not_before <= ?"""
 
 _FIELDS = "place, queue, crc, put_at, attempts, not_before, rank, note, payload"
-_READY = f"place >= ?1 << {ID_BITS} AND place < (?1 + 1) << {ID_BITS}"
-_BY_RANK = f"queue = ?1 AND rank IS NOT NULL AND place BETWEEN 0 AND {DELAYED}"
-_COUNTS = "(SELECT delayed * 2 + ranked FROM queue WHERE number = ?1)"
-#: ?2 how many. Behind the fields: twice how many are delayed, plus 1 where the queue is ranked.
-FIRST = f"SELECT {_FIELDS}, {_COUNTS} FROM record WHERE {_READY} ORDER BY place LIMIT ?2"
-LAST_READY = f"SELECT {_FIELDS}, {_COUNTS} FROM record WHERE {_READY} ORDER BY place DESC LIMIT ?2"
-FIRST_BY_RANK = f"SELECT {_FIELDS}, {_COUNTS} FROM record WHERE {_BY_RANK} ORDER BY rank, place LIMIT ?2"
+_BY_RANK = f"queue = ? AND rank IS NOT NULL AND place BETWEEN 0 AND {DELAYED}"
+_COUNTS = "(SELECT delayed * 2 + ranked FROM queue WHERE number = ?)"
+#: number, first place, the place behind the last one, how many. Behind the fields: twice how many are delayed, plus 1
+#: where the queue is ranked.
+FIRST = f"SELECT {_FIELDS}, {_COUNTS} FROM record WHERE place >= ? AND place < ? ORDER BY place LIMIT ?"
+LAST_READY = f"SELECT {_FIELDS}, {_COUNTS} FROM record WHERE place >= ? AND place < ? ORDER BY place DESC LIMIT ?"
+#: number, number, how many
+FIRST_BY_RANK = f"SELECT {_FIELDS}, {_COUNTS} FROM record WHERE {_BY_RANK} ORDER BY rank, place LIMIT ?"
 ONE = f"SELECT {_FIELDS} FROM record WHERE place = ?"
-#: ?2 owner, ?3 handle, ?1 place
-CLAIM = "UPDATE record SET place = -place, attempts = attempts + 1, owner = ?2, handle = ?3 WHERE place = ?1"
-_HELD = "place = ?1 AND owner = ?2 AND handle = ?3 AND attempts = ?4"
+CLAIM = "UPDATE record SET place = -place, attempts = attempts + 1, owner = ?, handle = ? WHERE place = ?"
+#: place, owner, handle, attempt: the last four values of each of these
+_HELD = "place = ? AND owner = ? AND handle = ? AND attempts = ?"
 IS_HELD = f"SELECT rank, note, put_at FROM record WHERE {_HELD}"
 ACK = f"DELETE FROM record WHERE {_HELD}"
-#: ?5 the new place, ?6 not_before
-NACK = f"UPDATE record SET place = ?5, not_before = ?6, owner = NULL, handle = NULL WHERE {_HELD}"
-#: ?5 the new place, ?6 not_before, ?7 queue, ?8 note, ?9 rank, ?10 crc
+NACK = f"UPDATE record SET place = ?, not_before = ?, owner = NULL, handle = NULL WHERE {_HELD}"
 BURY = f"""
-UPDATE record SET place = ?5, not_before = ?6, queue = ?7, note = ?8, rank = ?9, crc = ?10, owner = NULL, handle = NULL
+UPDATE record SET place = ?, not_before = ?, queue = ?, note = ?, rank = ?, crc = ?, owner = NULL, handle = NULL
 WHERE {_HELD}"""
-#: ?5 crc, ?6 size, ?7 payload
-UPDATE = f"UPDATE record SET crc = ?5, size = ?6, payload = ?7 WHERE {_HELD}"
+UPDATE = f"UPDATE record SET crc = ?, size = ?, payload = ? WHERE {_HELD}"
 RELEASE_HANDLE = """
 UPDATE record SET place = -place, owner = NULL, handle = NULL WHERE place < 0 AND owner = ? AND handle = ?"""
 UNTOUCHED = """
 UPDATE record SET place = -place, attempts = attempts - 1, owner = NULL, handle = NULL
-WHERE place = ?1 AND owner = ?2 AND handle = ?3"""
+WHERE place = ? AND owner = ? AND handle = ?"""
 RELEASE_OWNER = "UPDATE record SET place = -place, owner = NULL, handle = NULL WHERE place < 0 AND owner = ?"
 ORPHANS = "SELECT DISTINCT owner FROM record WHERE place < 0 AND owner NOT IN (SELECT number FROM owner)"
+#: reason, place
 PUT_ASIDE = f"""
 INSERT INTO damaged(id, queue, reason, put_at, crc, rank, note, payload)
-SELECT abs(place) & {IDS - 1}, queue, ?2, put_at, crc, rank, note,
+SELECT abs(place) & {IDS - 1}, queue, ?, put_at, crc, rank, note,
     coalesce(payload, (SELECT payload FROM body WHERE id = abs(place) & {IDS - 1}))
-FROM record WHERE place = ?1"""
+FROM record WHERE place = ?"""
 DROP = "DELETE FROM record WHERE place = ?"
 
-# Looking. ?2 and ?3 are places that are left out, ?4 how many.
+# Looking. The two places are left out; how many.
 
-_BAND = "SELECT {fields} FROM record WHERE place {band} AND place > ?2 AND place < ?3 ORDER BY place {way} LIMIT ?4"
-_BANDS = {
-    "ready": f"BETWEEN ?1 << {ID_BITS} AND ((?1 + 1) << {ID_BITS}) - 1",
-    "delayed": f"BETWEEN ({DELAYED} + (?1 << {ID_BITS})) AND ({DELAYED} + ((?1 + 1) << {ID_BITS}) - 1)",
-    "claimed": f"BETWEEN 1 - ((?1 + 1) << {ID_BITS}) AND -(?1 << {ID_BITS})",
-}
-BANDS = {
-    (band, way): _BAND.format(fields=_FIELDS, band=between, way=way)
-    for band, between in _BANDS.items()
-    for way in ("ASC", "DESC")
-}
-RANKS = f"SELECT place, rank FROM record WHERE {_BY_RANK} ORDER BY rank, place"
-DEPTH = "SELECT ready, delayed, claimed, bytes FROM queue WHERE number = ?1"
-OLDEST = f"SELECT put_at, place FROM record WHERE {_READY} ORDER BY place LIMIT 1"
+BETWEEN = f"SELECT {_FIELDS} FROM record WHERE place > ? AND place < ? ORDER BY place LIMIT ?"
+BETWEEN_BACK = f"SELECT {_FIELDS} FROM record WHERE place > ? AND place < ? ORDER BY place DESC LIMIT ?"
+DEPTH = "SELECT ready, delayed, claimed, bytes FROM queue WHERE number = ?"
+OLDEST = "SELECT put_at, place FROM record WHERE place >= ? AND place < ? ORDER BY place LIMIT 1"
 OLDEST_DUE = f"""
-SELECT put_at, place FROM record WHERE queue = ?1 AND place > {DELAYED} AND not_before <= ?2 ORDER BY place LIMIT 1"""
+SELECT put_at, place FROM record WHERE queue = ? AND place > {DELAYED} AND not_before <= ? ORDER BY place LIMIT 1"""
 
 # Owners
 
@@ -231,6 +220,11 @@ def checksum(queue: int, put_at: float, rank: bytes | None, note: bytes | None, 
     if rank or note:
         start = crc32(note or b"", crc32(rank or b"", start))
     return crc32(payload, start)
+
+
+def places(number: int) -> tuple[int, int]:
+    """The first place of a queue's ready records, and the one behind the last."""
+    return number << ID_BITS, (number + 1) << ID_BITS
 
 
 def is_whole(row: Sequence[Any], payload: Any) -> bool:
