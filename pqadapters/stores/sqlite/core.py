@@ -21,13 +21,16 @@ from .._disk import Disk
 from . import schema
 from .ahead import Ahead, give_back
 from .bells import Bells
-from .database import open_database, patiently, prepare, rest
-from .errors import translated
+from .database import make_database, open_database, patiently, prepare, rest
+from .errors import malformed, translated
 from .keeper import Keeper, shorten
 from .lookout import Lookout
+from .mark import Mark
+from .mark import forget as forget_mark
 from .names import Names
 from .owners import Owners
 from .reader import Reader
+from .reserve import Reserve
 from .writer import LATE, Work, Writer
 
 logger = telling.logger("pqadapters.stores.sqlite")
@@ -48,10 +51,12 @@ class Core:
         self.damage: list[Damage] = []
         self.handles = 0
         self.numbers = count(1)  #: of handles, in this process
-        self._guard = threading.RLock()
-        self._entered = False
+        self._guard = threading.RLock()  # of the number of handles, for a moment: nothing is called with it held
+        self._entering = threading.RLock()  # of `owner`, which nothing calls in the middle of a transaction
+        self._closing = self._entered = False
         self._buried = 0.0
-        self.writer = Writer(path)
+        self.reserve = Reserve(self.owners.file("reserve"), disk)
+        self.writer = Writer(path, self._make_room)
         self.reader = Reader(path)
         self.names = Names(self.reader)
         self.bells = Bells()
@@ -64,14 +69,54 @@ class Core:
         while (hold := self._lock(_OPENING)) is None:
             pause = rest(pause)
         try:
-            self.writer.connection = open_database(path, self.disk)
+            if make_database(path, self.disk):
+                forget_mark(self.owners.file("mark"), self.disk)
+            self.mark = self._open_mark()
+            self.writer.connection = open_database(path)
         finally:
             hold.close()
         try:
+            self._compare_with_mark(self.writer.connection)
             self.bury_dead()
+            self.reserve.keep()
         except BaseException:
             self.writer.connection.close()
+            self.mark.close()
             raise
+
+    def _open_mark(self) -> Mark:
+        try:
+            return Mark(self.owners.file("mark"), self.disk)
+        except OSError as error:
+            raise refused(self.owners.directory, error, "open the mark in") from error
+
+    def _compare_with_mark(self, connection: sqlite3.Connection) -> None:
+        """Ids that were given are never given again, and that the database doesn't know of some is said."""
+        noted = self.mark.read()  # first: whoever commits notes it behind that
+        row = patiently(lambda: connection.execute(schema.LAST).fetchone(), self.path)
+        last = row[0] if row is not None else None
+        if not isinstance(last, int):
+            raise translated(malformed(), self.path)
+        if noted > last:
+            self.writer.do(Work(lambda each: each.execute(schema.SKIP_TO, (noted,)), synced=False))
+            self._report(
+                Damage(
+                    self.path,
+                    0,
+                    0,
+                    f"ids up to {noted} were given, and it knows of {last}: its last commits are gone, by damage to "
+                    'its WAL, with a copy in its place, or in a power cut at durability "process"',
+                )
+            )
+
+    def _make_room(self, tries: int, *, shrinks: bool) -> bool:
+        """The disk is full. What the WAL holds is copied, so that it is used anew; then, for what frees space, the
+        reserve is given up. Whether it is worth another try."""
+        if tries and not (shrinks and self.reserve.give_up()):
+            return False
+        with suppress(sqlite3.Error, StoreError):
+            shorten(self.path)
+        return True
 
     def _lock(self, name: str) -> Any:
         try:
@@ -84,7 +129,7 @@ class Core:
     def owner(self) -> int | None:
         """This process's number, which claims need; None in the middle of another call of this thread."""
         if not self._entered:
-            with self._guard:
+            with self._entering:
                 if not self._entered and self.writer.do(Work(self._enter, synced=False)) is not LATE:
                     self._entered = True
         return self.owners.number if self._entered else None
@@ -114,18 +159,19 @@ class Core:
 
     def damaged(self, row: Any, reason: str) -> None:
         """A record isn't whole, and was put aside."""
-        what = f"record {row[0] & (schema.IDS - 1)}: {reason}"
+        what = f"record {row[0] & (schema.IDS - 1)}: {reason}, it was put aside"
         self._report(Damage(self.path, 0, len(row[8] or b""), what, "table 'damaged' of the database"))
 
     def damaged_value(self, table: str, key: bytes) -> None:
         """The value of a key isn't what was set."""
-        self._report(Damage(self.path, 0, 0, f"key {key!r} of table {table!r}: its checksum doesn't hold"))
+        what = f"key {key!r} of table {table!r}: its checksum doesn't hold, it is passed over"
+        self._report(Damage(self.path, 0, 0, what))
 
     def _report(self, found: Damage) -> None:
         if found not in self.damage:
             self.damage.append(found)
             with telling.silence():
-                logger.error("%s: %s. It is passed over", self.path, found.reason)
+                logger.error("%s: %s", self.path, found.reason)
 
     # Space and syncs
 
@@ -174,16 +220,16 @@ class Core:
             patiently(lambda: shorten(self.path, whole=True), self.path)
         finally:
             hold.close()
+        self.reserve.keep()
 
     # Handles
 
     def join(self) -> bool:
         """One more handle; False where the last one has just closed the store."""
         with self._guard:
-            if self.writer.trouble is not None and isinstance(self.writer.trouble, StoreClosed):
-                return False
-            self.handles += 1
-            return True
+            if not self._closing:
+                self.handles += 1
+            return not self._closing
 
     def release(self, handle: int, ahead: Ahead) -> None:
         """A handle is gone: what it had claimed is ready again, and with the last one the database is closed."""
@@ -195,8 +241,9 @@ class Core:
                 self._give_up(handle)
             with self._guard:
                 self.handles -= 1
-                if not self.handles:
-                    self._close()
+                self._closing = last = not self.handles
+            if last:
+                self._close()
 
     def give_back_claims(self, claims: list[Claim], handle: int) -> None:
         """Make records ready that were claimed ahead by a handle of this process, and not handed out."""
@@ -214,12 +261,16 @@ class Core:
                 self.bells.ring_all()
 
     def _close(self) -> None:
-        self.keeper.stop()
-        self.lookout.stop()
         writer = self.writer
+        in_the_middle = writer.inside and writer.is_ours()  # of a transaction, which our threads may wait for
+        self.keeper.stop(wait=not in_the_middle)
+        self.lookout.stop(wait=not in_the_middle)
+        if self.keeper.unsynced:
+            with suppress(StoreError):
+                self.keeper.sync(self)
         with writer.lock:
             if writer.inside:
-                writer.put_off(Work(lambda _: self._close_locked(), synced=False))
+                writer.put_off(Work(lambda _: self._close_locked(), synced=False, alone=True))
             else:
                 self._close_locked()
 
@@ -238,6 +289,7 @@ class Core:
                 logger.warning("%s: %s", self.path, translated(error, self.path))
             writer.connection = None
         self.owners.leave()
+        self.mark.close()
         self.bells.ring_all()
 
     def end(self) -> None:
@@ -249,7 +301,7 @@ class Core:
     def begin_again(self) -> None:
         """In a forked child: connections of its own, when it needs them. Those of the parent are left as they are."""
         self.process = os.getpid()
-        self._guard = threading.RLock()
+        self._guard, self._entering = threading.RLock(), threading.RLock()
         self._entered = False
         self.owners.begin_again()
         _inherited.extend(each for each in (self.writer.begin_again(), self.reader.begin_again()) if each is not None)

@@ -113,13 +113,8 @@ def connect(path: str) -> sqlite3.Connection:
     return connection
 
 
-def open_database(path: str, disk: Disk) -> sqlite3.Connection:
-    """A first connection, to a database that is made or checked. The caller holds the lock of openings.
-
-    Raises FormatError, StoreRefused, StoreLocked, DiskError.
-    """
-    if not os.path.exists(path) or not os.path.getsize(path):
-        make_database(path, disk)
+def open_database(path: str) -> sqlite3.Connection:
+    """A first connection, to a database that is checked. Raises FormatError, StoreRefused, StoreLocked, DiskError."""
     connection = patiently(lambda: connect(path), path)
     try:
         patiently(lambda: _check(connection, path), path)
@@ -139,8 +134,11 @@ def _check(connection: sqlite3.Connection, path: str) -> None:
         raise foreign(path, "isn't in WAL mode any more, which the store needs")
 
 
-def make_database(path: str, disk: Disk) -> None:
-    """Make an empty one under another name first: it is there, whole and on the disk, or not at all."""
+def make_database(path: str, disk: Disk) -> bool:
+    """Make an empty one, under another name first: it is there, whole and on the disk, or not at all. False where there
+    is one. The caller holds the lock of openings. Raises DiskError."""
+    if os.path.exists(path) and os.path.getsize(path):
+        return False
     new, directory = f"{path}.new", os.path.dirname(path)
     try:
         for name in (new, f"{new}-journal", f"{new}-wal", f"{new}-shm"):  # left by who died in the middle of this
@@ -155,6 +153,7 @@ def make_database(path: str, disk: Disk) -> None:
             disk.close(fd)
         disk.rename(new, path)
         disk.sync_directory(directory)
+        return True
     except OSError as error:
         raise refused(directory, error, "make a database in") from error
 

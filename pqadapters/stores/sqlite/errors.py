@@ -15,7 +15,7 @@ _IO = "disk I/O error"
 _DAMAGED = ("database disk image is malformed", "file is not a database", "malformed database schema")
 _NUMBERS = {_FULL: errno.ENOSPC, _IO: errno.EIO, "attempt to write a readonly database": errno.EROFS}
 _ADVICE = {
-    errno.ENOSPC: "free some space there",
+    errno.ENOSPC: "free some space there, or drain the queue",
     errno.EIO: "look at the disk and at the system's log; close the store before it is tried again",
     errno.EROFS: "the user that this process runs as must be allowed to write the file and its directory",
 }
@@ -38,6 +38,11 @@ def is_busy(error: Exception) -> bool:
 def is_io(error: Exception) -> bool:
     """The system refused a read, a write or a sync."""
     return str(error).startswith(_IO)
+
+
+def is_full(error: Exception) -> bool:
+    """There is no space left."""
+    return str(error).startswith(_FULL)
 
 
 def translated(error: Exception, path: str) -> StoreError:

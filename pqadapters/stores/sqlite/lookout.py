@@ -63,12 +63,12 @@ class Lookout:
     def path(self) -> str:
         return self._path
 
-    def stop(self) -> None:
-        """No more from here on: it has let go of the database when this returns, unless it is what is asking."""
+    def stop(self, *, wait: bool) -> None:
+        """No more from here on. With `wait` it has let go of the database when this returns, if it isn't what asks."""
         self._ended.set()
         with self._guard:
             thread = self._thread
-        if thread is not None and thread is not threading.current_thread():
+        if wait and thread is not None and thread is not threading.current_thread():
             thread.join(_PATIENCE)
 
 

@@ -2,7 +2,7 @@
 
 Numbers are given by the database and never again, so neither a pid that is used anew nor a reboot makes a dead process
 look alive; a process that is slow, stopped or in a debugger has its lock and is never robbed. The files stand in
-"<database>-owners", beside the locks for opening and checkpoints.
+"<database>-owners", beside the locks for opening and checkpoints, the mark and the reserve.
 """
 
 from __future__ import annotations
@@ -26,16 +26,20 @@ class Owners:
         self._hold: Hold | None = None
         prepare_parent(self.directory, disk, trust)
 
+    def file(self, name: str) -> str:
+        """The path of what is kept beside the database under that name."""
+        return os.path.join(self.directory, name)
+
     def lock(self, name: str) -> Hold | None:
         """The lock of that name, for as long as the result lives; None where another process has it. OSError."""
-        return try_lock(os.path.join(self.directory, name), self._disk)
+        return try_lock(self.file(name), self._disk)
 
     def enter(self, connection: sqlite3.Connection) -> int:
         """Take a number, in a transaction: nobody sees it before our lock is there. OSError."""
         self.leave()  # a number whose transaction was broken off
         number = connection.execute(schema.ADD_OWNER, (os.getpid(),)).lastrowid
         assert number is not None
-        hold = try_lock(self._file(number), self._disk)
+        hold = try_lock(self._process(number), self._disk)
         if hold is None:
             raise BlockingIOError(f"{self.directory}: the lock of the new owner {number} is taken")
         self.number, self._hold = number, hold
@@ -48,9 +52,9 @@ class Owners:
 
     def is_dead(self, number: int) -> bool:
         """Whether the process of that number has ended. OSError."""
-        if not os.path.exists(self._file(number)):
+        if not os.path.exists(self._process(number)):
             return True
-        hold = try_lock(self._file(number), self._disk, name=False)
+        hold = try_lock(self._process(number), self._disk, name=False)
         if hold is None:
             return False
         hold.close()
@@ -63,19 +67,19 @@ class Owners:
             released += connection.execute(schema.RELEASE_OWNER, (number,)).rowcount
             connection.execute(schema.DROP_OWNER, (number,))
             with suppress(OSError):
-                self._disk.unlink(self._file(number))
+                self._disk.unlink(self._process(number))
         for (number,) in connection.execute(schema.ORPHANS).fetchall():
             released += connection.execute(schema.RELEASE_OWNER, (number,)).rowcount
         return released
 
-    def _file(self, number: int) -> str:
-        return os.path.join(self.directory, f"process-{number}")
+    def _process(self, number: int) -> str:
+        return self.file(f"process-{number}")
 
     def leave(self) -> None:
         """Let go of our number."""
         if self._hold is not None:
             with suppress(OSError):
-                self._disk.unlink(self._file(self.number or 0))
+                self._disk.unlink(self._process(self.number or 0))
             self._hold.close()
         self.begin_again()
 

@@ -135,6 +135,7 @@ PUT_WITH_ALL = """
 INSERT INTO record(queue, place, crc, size, put_at, attempts, not_before, rank, note, payload)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
 LAST = "SELECT last FROM queue WHERE number = 0"
+SKIP_TO = "UPDATE queue SET last = max(last, ?) WHERE number = 0"
 PUT_BODY = "INSERT OR REPLACE INTO body(id, payload) VALUES (?, ?)"
 DROP_BODY = "DELETE FROM body WHERE id = ?"
 BODY = "SELECT payload FROM body WHERE id = ?"

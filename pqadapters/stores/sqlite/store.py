@@ -30,8 +30,10 @@ from ...store import (
     Order,
     Put,
     Record,
+    Set,
     State,
     Stop,
+    Update,
 )
 from .._disk import Disk
 from .ahead import Ahead
@@ -46,6 +48,7 @@ from .schema import LONG
 from .writer import LATE, Work
 
 _CAPABILITIES = Capabilities(processes=True)
+_GROWS = (Put, Set, Update)
 _WITHOUT_LOOKOUT = 0.25  #: seconds between two looks of a waiter, should nobody tell it of others
 
 
@@ -116,6 +119,8 @@ class SqliteStore:
         result = core.writer.do(work)
         if result is LATE:
             return (0,) * len(ops)
+        if highest := max(result, default=0):
+            core.mark.note(highest)
         core.keeper.written(sum(len(op.payload) for op in ops if type(op) is Put))
         for queue, ready in touched.items():
             core.bells.ring(queue, ready)
@@ -139,7 +144,7 @@ class SqliteStore:
             self._may_go_on(stop)
             return (put_plain(connection, number, op.payload, core.clock.wall()),)
 
-        return Work(run, synced=self._power, timeout=timeout, alone=True)
+        return Work(run, synced=self._power, timeout=timeout, alone=True, shrinks=False)
 
     def _work(
         self, ops: tuple[Op, ...], stop: Stop | None, timeout: float | None, touched: dict[str, int]
@@ -155,7 +160,8 @@ class SqliteStore:
 
         synced = self._power and not all(_is_lazy(op) for op in ops)
         alone = len(ops) == 1 and type(ops[0]) is Ack
-        return Work(run, synced=synced, timeout=timeout, alone=alone)
+        shrinks = not any(type(op) in _GROWS for op in ops)
+        return Work(run, synced=synced, timeout=timeout, alone=alone, shrinks=shrinks)
 
     def _may_go_on(self, stop: Stop | None) -> None:
         if self._closed:

@@ -26,7 +26,7 @@ from ...errors import StoreError, StorePoisoned
 from ...store import LOCK_TIMEOUT
 from . import schema
 from .database import connect, patiently, rest
-from .errors import ERRORS, is_busy, is_io, locked, translated
+from .errors import ERRORS, is_busy, is_full, is_io, locked, translated
 
 logger = telling.logger("pqadapters.stores.sqlite")
 LATE = object()  #: the result of what was put off
@@ -36,7 +36,9 @@ _OVERSLEPT = 1.0  #: seconds until a sleeper looks for itself: an interrupt may 
 class Work:
     """One caller's part of a transaction. `run` changes the database and nothing else: it may be called again."""
 
-    __slots__ = ("alone", "deadline", "done", "error", "patient", "result", "run", "sleeper", "synced")
+    __slots__ = (
+        "alone", "deadline", "done", "error", "full", "patient", "result", "run", "shrinks", "sleeper", "synced",
+    )  # fmt: skip
 
     def __init__(
         self,
@@ -45,13 +47,16 @@ class Work:
         synced: bool,
         timeout: float | None = None,
         alone: bool = False,
+        shrinks: bool = True,
     ) -> None:
         self.run = run
         self.synced = synced  #: whether its caller is promised that it survives a power cut
+        self.shrinks = shrinks  #: it needs no space that it doesn't give back
         self.alone = alone  #: it is one statement, which is a transaction without our saying so
         self.patient = timeout is None  #: goes on as long as others get on
         self.deadline = time.monotonic() + (LOCK_TIMEOUT if timeout is None else timeout)
         self.done = False
+        self.full = 0  #: how often it was tried again for want of space
         self.result: Any = None
         self.error: Exception | None = None
         self.sleeper: threading.Lock | None = None  #: held; whoever releases it wakes its caller
@@ -60,8 +65,9 @@ class Work:
 class Writer:
     """All attributes need `lock`; methods named `_locked` are called with it held."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, make_room: Callable[..., bool]) -> None:
         self.path = path
+        self._make_room = make_room  #: called where the disk is full
         self._relock()
         self.inside = False  #: the thread that has the lock is in the middle of a transaction
         self.trouble: StoreError | None = None  #: why nothing goes any more
@@ -180,12 +186,7 @@ class Writer:
                 connection.execute(schema.COMMIT)
         except ERRORS as error:
             self._undo_locked()
-            if len(batch) > 1:  # it may be the fault of one of them
-                for work in batch:
-                    work.error = None
-                    self._carry_out_locked([work])
-                return
-            self._fail_locked(batch, error, committing)
+            self._again_locked(batch, error, committing)
         except BaseException:
             open_still = self.connection is None or self.connection.in_transaction
             if committing and not open_still:
@@ -229,6 +230,9 @@ class Writer:
                 work.result = work.run(connection)
                 return self._finish_locked([work])
             except ERRORS as error:
+                if is_full(error) and self._make_room(work.full, shrinks=work.shrinks):
+                    work.full += 1
+                    continue
                 if not is_busy(error):
                     return self._fail_locked([work], error, committing=True)
                 if not self._still_patient_locked([work], error):
@@ -275,6 +279,17 @@ class Writer:
             connection.execute(schema.UNDO)
         if shared:
             connection.execute(schema.RELEASE)
+
+    def _again_locked(self, batch: list[Work], error: Exception, committing: bool) -> None:
+        """A transaction failed, and is undone: it may be the fault of one of several, or the disk may be full."""
+        if len(batch) == 1:
+            (work,) = batch
+            if not is_full(error) or not self._make_room(work.full, shrinks=work.shrinks):
+                return self._fail_locked(batch, error, committing)
+            work.full += 1
+        for work in batch:
+            work.error = None
+            self._carry_out_locked([work])
 
     def _undo_locked(self) -> None:
         with suppress(sqlite3.Error):  # what can't be rolled back is by the next one to come

@@ -1,0 +1,165 @@
+"""A disk that is really full, and one that fails: clear errors, nothing half, and draining goes on."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from pqadapters.errors import DiskError
+from pqadapters.stdlib.queue import Queue
+from pqadapters.store import Ack, Put
+from pqadapters.stores.sqlite import SqliteStore
+from tests.crash.test_full_disk import fill
+from tests.segment.programs import PATIENCE, ROOT
+
+CAPACITY = 6 << 20
+
+
+@pytest.fixture
+def small(tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of its own."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    made = subprocess.run(
+        ["mount", "-t", "tmpfs", "-o", f"size={CAPACITY}", "tmpfs", str(mount)], capture_output=True, text=True
+    )
+    if made.returncode:
+        pytest.skip(f"can't mount a small filesystem here: {made.stderr.strip()}")
+    try:
+        yield mount
+    finally:
+        subprocess.run(["umount", "--lazy", str(mount)], check=True)
+
+
+def _put_until_full(store: SqliteStore, size: int, first: int = 0) -> int:
+    number = first
+    with pytest.raises(DiskError, match=r"free some space there, or drain the queue") as caught:
+        while True:
+            store.commit(Put("q", b"%08d" % number + bytes(size)))
+            number += 1
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, store.place)
+    return number
+
+
+@pytest.mark.parametrize("size", [20, 1000, 20_000])
+@pytest.mark.parametrize("durability", ["power", "process"])
+def test_puts_are_refused_and_the_queue_is_drained_on_a_full_disk(small: Path, size: int, durability: str) -> None:
+    with SqliteStore(small / "q.db", durability=durability) as store:
+        store.commit(*[Put("q", b"%08d" % n + bytes(size)) for n in range(30)])
+        fill(small)
+        count = _put_until_full(store, size, 30)
+        assert store.depth("q").ready == count
+        for number in range(count):
+            (claim,) = store.claim("q")
+            assert claim.payload[:8] == b"%08d" % number
+            store.commit(Ack(claim, lazy=number % 2 == 0))
+        assert store.depth("q").unfinished == 0
+        (small / "ballast").unlink()
+        store.commit(Put("q", b"and on"))
+        store.checkpoint()
+        assert (small / "q.db-owners" / "reserve").exists()
+
+
+def test_nothing_is_lost_over_a_restart_on_a_full_disk(small: Path) -> None:
+    store = SqliteStore(small / "q.db")
+    fill(small)
+    count = _put_until_full(store, 100)
+    store.close()
+    with SqliteStore(small / "q.db") as store:
+        assert [record.payload[:8] for record in store.browse("q")] == [b"%08d" % n for n in range(count)]
+        while claims := store.claim("q", limit=3):
+            store.commit(*map(Ack, claims))
+
+
+def test_a_queue_says_that_the_disk_is_full(small: Path) -> None:
+    q: Queue[bytes] = Queue(store=f"sqlite:///{small}/q.db?durability=process")
+    q.put(b"first")
+    fill(small)
+    with pytest.raises(OSError, match="drain the queue") as caught:
+        while True:
+            q.put(bytes(1000))
+    assert caught.value.errno == errno.ENOSPC
+    assert q.get() == b"first"
+    q.task_done()
+    q.close()
+
+
+_SYNC_FAILS = """
+import sys
+from pqadapters.errors import StorePoisoned
+from pqadapters.store import Put
+from pqadapters.stores.sqlite import SqliteStore
+store = SqliteStore(sys.argv[1])
+done = 0
+try:
+    while True:
+        store.commit(Put("q", b"%d" % done))
+        done += 1
+except StorePoisoned as error:
+    print(done, error)
+try:
+    store.commit(Put("q", b"late"))
+except StorePoisoned:
+    print("refused")
+"""
+
+
+def test_i1_a_failed_sync_poisons_the_store_and_is_never_tried_again(tmp_path: Path) -> None:
+    database = tmp_path / "q.db"
+    with SqliteStore(database) as store:
+        store.commit(Put("r", b"there"))
+    tracer = ["strace", "-f", "-qq", "-o", os.devnull, "-P", f"{database}-wal", "-e", "trace=fdatasync,fsync"]
+    fault = ["-e", "inject=fdatasync,fsync:error=EIO:when=5+"]
+    done = subprocess.run(
+        [*tracer, *fault, sys.executable, "-c", _SYNC_FAILS, str(database)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    told, refused = done.stdout.splitlines()
+    count, words = told.split(maxsplit=1)
+    assert "could not be synced" in words
+    assert refused == "refused"
+    with SqliteStore(database) as store:
+        found = [record.payload for record in store.browse("q")]
+        assert found[: int(count)] == [b"%d" % n for n in range(int(count))]
+        assert len(found) <= int(count) + 1
+
+
+def test_i6_i8_a_damaged_wal_that_dropped_its_last_commits_is_noticed(tmp_path: Path) -> None:
+    database = tmp_path / "q.db"
+    store = SqliteStore(database)
+    store.commit(*[Put("q", b"%d" % n) for n in range(50)])
+    (last,) = store.commit(Put("q", b"last"))
+    kept = {path.name: path.read_bytes() for path in tmp_path.iterdir() if path.is_file()}
+    mark = (tmp_path / "q.db-owners" / "mark").read_bytes()
+    store.close()
+    wal = bytearray(kept["q.db-wal"])
+    at = wal.rindex(b"last")
+    wal[at] ^= 1
+    (tmp_path / "q.db").write_bytes(kept["q.db"])
+    (tmp_path / "q.db-wal").write_bytes(wal)
+    (tmp_path / "q.db-owners" / "mark").write_bytes(mark)
+    with SqliteStore(database) as store:
+        (damage,) = store.damage
+        assert f"ids up to {last} were given" in damage.reason
+        assert len(list(store.browse("q"))) == 50
+        assert store.commit(Put("q", b"new")) > (last,)
+    with SqliteStore(database) as store:
+        assert store.damage == ()
+
+
+def test_a_new_database_beside_an_old_ones_mark(tmp_path: Path) -> None:
+    database = tmp_path / "q.db"
+    with SqliteStore(database) as store:
+        store.commit(*[Put("q", b"x")] * 5)
+    database.unlink()
+    with SqliteStore(database) as store:
+        assert (store.damage, store.commit(Put("q", b"y"))) == ((), (1,))
