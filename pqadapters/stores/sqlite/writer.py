@@ -265,6 +265,7 @@ class Writer:
         return before != self._seen
 
     def _attempt_locked(self, connection: sqlite3.Connection, work: Work, *, shared: bool) -> None:
+        work.error = None  # of a transaction that an interrupt broke off
         if shared:
             connection.execute(schema.SAVE)
         try:
@@ -288,7 +289,6 @@ class Writer:
                 return self._fail_locked(batch, error, committing)
             work.full += 1
         for work in batch:
-            work.error = None
             self._carry_out_locked([work])
 
     def _undo_locked(self) -> None:

@@ -1,0 +1,145 @@
+"""Commits of many threads in one transaction: each has its own result, and an interrupt costs nobody else anything."""
+
+from __future__ import annotations
+
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.errors import ConditionFailed, LeaseLost, LimitReached
+from pqadapters.store import Ack, Delete, Expect, Put, Set
+from pqadapters.stores.sqlite import SqliteStore
+from tests.contract.threads import Task
+from tests.segment.programs import PATIENCE
+
+
+@pytest.fixture
+def store(tmp_path: Path) -> Any:
+    with SqliteStore(tmp_path / "q.db") as found:
+        found.commit(Put("q", b"first"))
+        yield found
+
+
+class _Counted:
+    """A connection that counts its transactions."""
+
+    def __init__(self, real: sqlite3.Connection) -> None:
+        self.real = real
+        self.begun = 0
+
+    def execute(self, statement: str, *values: Any) -> Any:
+        self.begun += statement.startswith("BEGIN")
+        return self.real.execute(statement, *values)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.real, name)
+
+
+def _held_up(store: SqliteStore, calls: list[Callable[[], Any]]) -> list[Any]:
+    """Another thread is in the middle of a transaction when these come; what each call returned or raised."""
+    writer, inside, go_on = store._core.writer, threading.Event(), threading.Event()
+
+    def stop() -> bool:
+        inside.set()
+        assert go_on.wait(PATIENCE)
+        return False
+
+    first = Task(lambda: store.commit(Set("t", b"leader", b""), Delete("t", b"leader"), stop=stop), patience=PATIENCE)
+    assert inside.wait(PATIENCE)
+    tasks = [Task(call, patience=PATIENCE) for call in calls]
+    while len(writer._pending) < len(calls) + 1:
+        threading.Event().wait(0.001)
+    go_on.set()
+    first.result()
+    outcomes = []
+    for task in tasks:
+        try:
+            outcomes.append(task.result())
+        except ConditionFailed as error:
+            outcomes.append(type(error))
+        except LeaseLost as error:
+            outcomes.append(type(error))
+    return outcomes
+
+
+def test_i2_one_of_a_group_fails_and_the_others_dont(store: SqliteStore) -> None:
+    (claim,) = store.claim("q")
+    stale = claim._replace(attempt=9)
+    connection: Any = _Counted(store._core.writer.connection)  # type: ignore[arg-type]
+    store._core.writer.connection = connection
+    outcomes = _held_up(
+        store,
+        [
+            lambda: store.commit(Put("q", b"a"), Put("q", b"b")),
+            lambda: store.commit(Put("q", b"never"), Put("q", b"", limit=0)),
+            lambda: store.commit(Set("t", b"k", b"v"), Set("t", b"k", b"w", Expect.ABSENT)),
+            lambda: store.commit(Put("q", b"never"), Ack(stale)),
+            lambda: store.commit(Ack(claim), Set("t", b"done", b"yes")),
+        ],
+    )
+    assert outcomes[1:4] == [LimitReached, ConditionFailed, LeaseLost]
+    assert len(outcomes[0]) == 2
+    assert outcomes[4] == (0, 0)
+    assert connection.begun <= 2, "they went in together"
+    assert [record.payload for record in store.browse("q", state=None)] == [b"a", b"b"]
+    assert list(store.scan("t")) == [(b"done", b"yes")]
+    store._core.writer.connection = connection.real
+
+
+def test_an_interrupted_leader_loses_nobodys_commit(store: SqliteStore) -> None:
+    """It is the leader's thread that is interrupted: the others' work is carried out by one of them, once."""
+    writer = store._core.writer
+    real: Any = writer.connection
+    interrupted = threading.Event()
+
+    class Interrupting(_Counted):
+        def execute(self, statement: str, *values: Any) -> Any:
+            if statement == "COMMIT" and self.begun == 2 and not interrupted.is_set():  # the first one is who holds up
+                interrupted.set()
+                raise KeyboardInterrupt
+            return super().execute(statement, *values)
+
+    connection: Any = Interrupting(real)
+    writer.connection = connection
+    done: list[Any] = []
+
+    def put(n: int) -> None:
+        try:
+            done.append((n, store.commit(Put("q", b"%d" % n), Put("q", b"%d" % n))))
+        except KeyboardInterrupt:
+            done.append((n, None))
+
+    outcomes = _held_up(store, [lambda n=n: put(n) for n in range(6)])  # type: ignore[misc]
+    assert outcomes == [None] * 6
+    assert interrupted.is_set()
+    writer.connection = real
+    lost = [n for n, ids in done if ids is None]
+    assert len(lost) == 1
+    found = [int(record.payload) for record in store.browse("q") if record.payload != b"first"]
+    assert sorted(found) == sorted(2 * [n for n in range(6) if n not in lost])
+    store.commit(Put("q", b"and on"))
+
+
+def test_an_interrupt_right_behind_the_commit_leaves_it_done(store: SqliteStore) -> None:
+    writer = store._core.writer
+    real: Any = writer.connection
+
+    class Interrupting(_Counted):
+        def execute(self, statement: str, *values: Any) -> Any:
+            result = super().execute(statement, *values)
+            if statement == "COMMIT":
+                raise KeyboardInterrupt
+            return result
+
+    connection: Any = Interrupting(real)
+    writer.connection = connection
+    with pytest.raises(KeyboardInterrupt):
+        store.commit(Put("q", b"a"), Put("q", b"b"))
+    writer.connection = real
+    assert [record.payload for record in store.browse("q")] == [b"first", b"a", b"b"]
+    store.commit(Put("q", b"c"), Put("q", b"d"))
+    assert store.depth("q").ready == 5
