@@ -31,6 +31,7 @@ PRINTED = {
     "A queue for each request": ["[2, 4]", "[6, 8]"],
     "An object pool": ["{'connection': 0}"],
     "Pre-forked workers": {f"worker {n}" for n in range(4)},
+    "One queue for several processes": {str(n) for n in range(20)},
     "A daemon that is killed and restarted": [str(n) for n in range(5)],
     "A rolling deploy": ["Order(number=1)"],
     "No home, or one that can't be written": [],
