@@ -31,7 +31,8 @@ from .names import Names
 from .owners import Owners
 from .reader import Reader
 from .reserve import Reserve
-from .writer import LATE, Work, Writer
+from .work import Work
+from .writer import LATE, Writer
 
 logger = telling.logger("pqadapters.stores.sqlite")
 _OPENING, _CHECKPOINT = "opening", "checkpoint"  #: names of locks

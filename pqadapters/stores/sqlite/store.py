@@ -45,7 +45,8 @@ from .core import share
 from .looks import Looks
 from .salvage import Salvaged, salvage_apart
 from .schema import LONG
-from .writer import LATE, Work
+from .work import Work
+from .writer import LATE
 
 _CAPABILITIES = Capabilities(processes=True)
 _GROWS = (Put, Set, Update)
@@ -230,7 +231,7 @@ class SqliteStore:
         self, queue: str, order: Order, ids: Sequence[int] | None, limit: int, stop: Stop | None, counted: bool
     ) -> list[Claim] | None:
         core = self._core
-        if core.writer.inside and core.writer.is_ours():
+        if core.writer.in_the_middle():
             return []  # in the middle of another call of this thread: there is no waiting for it
         bell = core.bells.of(queue)
         if bell.dry and not self._looks.any_ready(queue):
@@ -249,7 +250,12 @@ class SqliteStore:
 
         owner = core.owner()
         work = Work(run, synced=counted and self._power)
-        result = core.writer.do(work)
+        try:
+            result = core.writer.do(work)
+        except BaseException:
+            if work.done and work.result:  # by another thread, when this one was interrupted already
+                core.give_back_claims(work.result, self._handle)
+            raise
         if result is LATE:
             return []
         claims: list[Claim] | None = result
@@ -265,8 +271,9 @@ class SqliteStore:
         core.lookout.ensure()
         pause = _WITHOUT_LOOKOUT if left is None else min(left, _WITHOUT_LOOKOUT)
         due = self._looks.next_due(queue)
-        if due is not None:
-            pause = min(pause, max(0.0, due - core.clock.wall()))
+        ahead = 0.0 if due is None else due - core.clock.wall()
+        if ahead > 0:
+            pause = min(pause, ahead)
         core.bells.wait(bell, gate, rings, pause)
         self._check()
 

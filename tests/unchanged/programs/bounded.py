@@ -10,6 +10,7 @@ from tests.unchanged.progress import report
 
 SIZE = 5
 q: Queue[int] = Queue(maxsize=SIZE)
+said = threading.Event()  # the last word of the worker, which join() doesn't wait for
 
 
 def worker() -> None:
@@ -18,6 +19,8 @@ def worker() -> None:
         report("begin", item)
         q.task_done()
         report("done", item)
+        if item == first + 3 * SIZE - 1:
+            said.set()
 
 
 first = int(sys.argv[1])
@@ -29,4 +32,5 @@ for item in range(first + SIZE, first + 3 * SIZE):
     q.put(item)
 report("all put")
 q.join()
+said.wait()
 report("finished")

@@ -1,0 +1,181 @@
+"""Carrying out works on the one connection that writes: several in a transaction, with one sync.
+
+An interrupt leaves all of a transaction done, or none of it: it is done once SQLite has committed, whatever comes next.
+What one work may not do undoes that work alone. All of it with the writer's lock held.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+import time
+from collections.abc import Callable
+from contextlib import suppress
+
+from ...errors import StoreError, StorePoisoned
+from ...store import LOCK_TIMEOUT
+from . import schema
+from .database import connect, patiently, rest
+from .errors import ERRORS, is_busy, is_full, is_io, locked, translated
+from .work import OVER, Outcome, Work
+
+
+class Transactions:
+    """The connection, and what goes through it."""
+
+    def __init__(self, path: str, make_room: Callable[..., bool]) -> None:
+        self.path = path
+        self.trouble: StoreError | None = None  #: why nothing goes any more
+        self.connection: sqlite3.Connection | None = None  #: made when it is needed
+        self._make_room = make_room  #: called where the disk is full
+        self._full = False  #: what PRAGMA synchronous is
+        self._seen = -1  #: PRAGMA data_version when we last looked whether others get on
+
+    def carry_out(self, batch: list[Work], *, statement: bool = True) -> None:
+        """Each of them is done behind this, or refused; an interrupt leaves all of them as they were, or done.
+        `statement`: one that is a statement alone may be run as such."""
+        if self.trouble is not None:
+            for work in batch:
+                work.refuse(self.trouble)
+            return
+        outcome, committing = Outcome(), False
+        try:
+            connection = self._ready(any(work.synced for work in batch))
+            if statement and len(batch) == 1 and batch[0].alone:
+                return self._run_alone(connection, batch[0])
+            batch = self._begin(connection, batch)
+            if not batch:
+                return
+            for work in batch:
+                self._attempt(connection, work, shared=len(batch) > 1)
+                work.outcome = outcome
+            committing = True
+            if connection.in_transaction:
+                connection.execute(schema.COMMIT)
+            outcome.done = True
+        except ERRORS as error:
+            self._undo()
+            self._again(batch, error, committing)
+        except BaseException:
+            if committing and self.connection is not None and not self.connection.in_transaction:
+                outcome.done = True
+            else:
+                self._undo()
+            raise
+
+    def _ready(self, synced: bool) -> sqlite3.Connection:
+        if self.connection is None:
+            self.connection = patiently(lambda: connect(self.path), self.path)
+            self._full = False
+        if self.connection.in_transaction:  # an interrupt broke off its end
+            self.connection.rollback()
+        if synced != self._full:
+            self.connection.execute(schema.SYNCED if synced else schema.UNSYNCED)
+            self._full = synced
+        return self.connection
+
+    def _begin(self, connection: sqlite3.Connection, batch: list[Work]) -> list[Work]:
+        """Begin the transaction; those of the batch whose time wasn't over before that."""
+        pause = 0.0
+        while True:
+            try:
+                connection.execute(schema.BEGIN)
+                return batch
+            except ERRORS as error:
+                if not is_busy(error):
+                    raise
+                batch = self._still_patient(batch, error, first=not pause)
+                if not batch:
+                    return batch
+            pause = rest(pause)
+
+    def _run_alone(self, connection: sqlite3.Connection, work: Work) -> None:
+        pause = 0.0
+        while True:
+            try:
+                work.result = work.run(connection)
+                work.outcome = OVER
+                return
+            except ERRORS as error:
+                if is_full(error) and self._make_room(work.full, shrinks=work.shrinks):
+                    work.full += 1
+                    continue
+                if not is_busy(error):
+                    return self._fail([work], error, committing=True)
+                if not self._still_patient([work], error, first=not pause):
+                    return
+            except Exception as error:
+                return work.refuse(error)
+            pause = rest(pause)
+
+    def _still_patient(self, batch: list[Work], error: Exception, *, first: bool) -> list[Work]:
+        now = time.monotonic()
+        late = [work for work in batch if now >= work.deadline]
+        if first or late:
+            others = self._others_get_on()
+            for work in late:
+                if work.patient and others and not first:
+                    work.deadline = now + LOCK_TIMEOUT
+        for work in late:
+            if now >= work.deadline:
+                problem = locked(self.path)
+                problem.__cause__ = error
+                work.refuse(problem)
+        return [work for work in batch if not work.done]
+
+    def _others_get_on(self) -> bool:
+        """Whether anybody has committed since the last time that this was asked."""
+        assert self.connection is not None
+        before = self._seen
+        (self._seen,) = self.connection.execute("PRAGMA data_version").fetchone()
+        return before != self._seen
+
+    def _attempt(self, connection: sqlite3.Connection, work: Work, *, shared: bool) -> None:
+        work.result, work.error = None, None  # of a transaction that was broken off
+        if work.abandoned:
+            return
+        if shared:
+            connection.execute(schema.SAVE)
+        try:
+            work.result = work.run(connection)
+        except ERRORS:
+            raise
+        except Exception as error:
+            work.error = error
+            if not shared:
+                connection.execute(schema.ROLLBACK)
+                return
+            connection.execute(schema.UNDO)
+        if shared:
+            connection.execute(schema.RELEASE)
+
+    def _again(self, batch: list[Work], error: Exception, committing: bool) -> None:
+        """A transaction failed, and is undone: it may be the fault of one of several, or the disk may be full."""
+        if committing and self._full and is_io(error):
+            return self._fail(batch, error, committing)
+        if len(batch) == 1:
+            (work,) = batch
+            if not is_full(error) or not self._make_room(work.full, shrinks=work.shrinks):
+                return self._fail(batch, error, committing)
+            work.full += 1
+        for work in batch:
+            self.carry_out([work], statement=False)
+
+    def _undo(self) -> None:
+        with suppress(sqlite3.Error):  # what can't be rolled back is by the next one to come
+            if self.connection is not None and self.connection.in_transaction:
+                self.connection.rollback()
+
+    def _fail(self, batch: list[Work], error: Exception, committing: bool) -> None:
+        problem = translated(error, self.path)
+        if committing and self._full and is_io(error):
+            problem = self.trouble = poisoned(self.path, error)
+        problem.__cause__ = error
+        for work in batch:
+            work.refuse(problem)
+
+
+def poisoned(path: str, error: Exception) -> StorePoisoned:
+    return StorePoisoned(
+        f"{path}: what was committed could not be synced ({error}), so nobody knows what of it is on the disk. The "
+        "store refuses work: look at the disk, close the store, and open it again"
+    )
