@@ -53,5 +53,5 @@ def give_back(
     connection: sqlite3.Connection, names: Names, claims: list[Claim], owner: int | None, handle: int
 ) -> None:
     """Make them ready in their old places, in a transaction, as if they had never been claimed."""
-    places = [(-place_of(names.queue(claim.queue) or 0, claim.id), owner, handle) for claim in claims]
+    places = [(-place_of(names.queue_here(connection, claim.queue) or 0, claim.id), owner, handle) for claim in claims]
     connection.executemany(schema.UNTOUCHED, places)

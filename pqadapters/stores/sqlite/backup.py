@@ -9,7 +9,7 @@ from contextlib import suppress
 from ...errors import StoreRefused
 from .._directory import refused
 from .._disk import Disk
-from .database import connect, patiently
+from .database import connect, patiently, remove_files, remove_sides
 from .errors import translated
 
 
@@ -22,8 +22,7 @@ def back_up(path: str, to: str, disk: Disk) -> None:
         raise StoreRefused(f"{to} exists already: give the name of a new file")
     part = f"{to}.part"
     try:
-        with suppress(FileNotFoundError):
-            disk.unlink(part)
+        remove_files(part, disk)
         disk.close(disk.open(part, create=True))
         _copy(path, part)
         fd = disk.open(part)
@@ -31,6 +30,7 @@ def back_up(path: str, to: str, disk: Disk) -> None:
             disk.sync(fd)
         finally:
             disk.close(fd)
+        remove_sides(to, disk)
         disk.rename(part, to)
         disk.sync_directory(os.path.dirname(to))
     except sqlite3.Error as error:

@@ -101,7 +101,7 @@ class Changes:
 
     def _held(self, claim: Claim) -> tuple[int, ...]:
         """The values that `schema._HELD` asks for."""
-        number = self._names.queue(claim.queue)
+        number = self._names.queue_here(self._connection, claim.queue)
         if number is None or self._who.owner is None:
             raise lease_lost(claim)
         return (-place_of(number, claim.id), self._who.owner, self._who.handle, claim.attempt)
@@ -126,7 +126,7 @@ class Changes:
         claim = op.claim
         if op.dead is not None:
             return self._bury(op, op.dead)
-        number = self._names.queue(claim.queue) or 0
+        number = self._names.queue_here(self._connection, claim.queue) or 0
         place = place_of(number, claim.id) + DELAYED * (op.not_before > self._now)
         self._change(schema.NACK, claim, place, op.not_before)
         return 0

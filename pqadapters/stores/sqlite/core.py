@@ -14,7 +14,7 @@ from typing import Any
 from ... import telling
 from ...clock import Clock
 from ...ending import at_end
-from ...errors import DiskError, StoreClosed, StoreError
+from ...errors import DiskError, StoreClosed, StoreError, StoreForked
 from ...store import Claim, Damage
 from .._directory import refused
 from .._disk import Disk
@@ -22,7 +22,7 @@ from . import schema
 from .ahead import Ahead, give_back
 from .bells import Bells
 from .database import make_database, open_database, patiently, prepare, rest
-from .errors import malformed, translated
+from .errors import locked, malformed, translated
 from .keeper import Keeper, shorten
 from .lookout import Lookout
 from .mark import Mark
@@ -38,6 +38,10 @@ logger = telling.logger("pqadapters.stores.sqlite")
 _OPENING, _CHECKPOINT = "opening", "checkpoint"  #: names of locks
 _BURY_EVERY = 0.1  #: seconds between two looks for dead processes by those who find a queue empty
 _SPARE = 512  #: pages that may stay free
+_PAGES_AT_ONCE = 256
+_ROUNDS = 1 << 16  #: of giving pages back, at most, in one checkpoint
+_PATIENCE = 60.0  #: seconds that another process may take to open the database, or to copy its WAL
+_STANDSTILL = 5.0  #: seconds that a fork waits for what other threads are about
 
 
 class Core:
@@ -52,9 +56,12 @@ class Core:
         self.damage: list[Damage] = []
         self.handles = 0
         self.numbers = count(1)  #: of handles, in this process
+        self.aside = threading.RLock()  # of connections beside those of writer, reader and lookout
+        self._still = False  #: no connection is open, for the moment of a fork
         self._guard = threading.RLock()  # of the number of handles, for a moment: nothing is called with it held
         self._entering = threading.RLock()  # of `owner`, which nothing calls in the middle of a transaction
         self._closing = self._entered = False
+        self._unclaimed = True  #: what our closed handles had claimed was given back
         self._buried = 0.0
         self.reserve = Reserve(self.owners.file("reserve"), disk)
         self.writer = Writer(path, self._make_room)
@@ -66,9 +73,7 @@ class Core:
 
     def _open(self, path: str) -> None:
         """One process at a time: to make a database in WAL mode takes it for oneself, and SQLite wouldn't wait."""
-        pause = 0.0
-        while (hold := self._lock(_OPENING)) is None:
-            pause = rest(pause)
+        hold = self._lock_patiently(_OPENING)
         try:
             if make_database(path, self.disk):
                 forget_mark(self.owners.file("mark"), self.disk)
@@ -115,7 +120,7 @@ class Core:
         reserve is given up. Whether it is worth another try."""
         if tries and not (shrinks and self.reserve.give_up()):
             return False
-        with suppress(sqlite3.Error, StoreError):
+        with suppress(sqlite3.Error, StoreError), self.aside:
             shorten(self.path)
         return True
 
@@ -124,6 +129,15 @@ class Core:
             return self.owners.lock(name)
         except OSError as error:
             raise refused(self.owners.directory, error, "lock") from error
+
+    def _lock_patiently(self, name: str) -> Any:
+        """Raises StoreLocked where another process, which must be stopped in the middle of that, doesn't let go."""
+        deadline, pause = time.monotonic() + _PATIENCE, 0.0
+        while (hold := self._lock(name)) is None:
+            if time.monotonic() > deadline:
+                raise locked(self.path)
+            pause = rest(pause)
+        return hold
 
     # Owners
 
@@ -136,6 +150,8 @@ class Core:
         return self.owners.number if self._entered else None
 
     def _enter(self, connection: sqlite3.Connection) -> None:
+        if self._entered:  # by a signal handler, on the way here
+            return
         try:
             self.owners.enter(connection)
         except OSError as error:
@@ -191,12 +207,13 @@ class Core:
 
     def shorten(self) -> None:
         """Copy the WAL into the database, unless another process is about that. sqlite3.Error."""
-        hold = self._lock(_CHECKPOINT)
-        if hold is not None:
-            try:
-                shorten(self.path)
-            finally:
-                hold.close()
+        with self.aside:
+            hold = self._lock(_CHECKPOINT)
+            if hold is not None:
+                try:
+                    shorten(self.path)
+                finally:
+                    hold.close()
 
     def give_back(self, *, all: bool = False) -> bool:
         """Take some free pages from the database if there are many; whether there may be more."""
@@ -205,20 +222,21 @@ class Core:
             free, pages = connection.execute(schema.FREE_PAGES).fetchone()
             if not free or not (all or (free > _SPARE and free > pages // 4)):
                 return False
-            connection.execute(schema.GIVE_BACK).fetchall()
+            for _ in range(min(free, _PAGES_AT_ONCE)):
+                connection.execute(schema.GIVE_BACK)
             return True
 
         return self.writer.do(Work(run, synced=False)) is True
 
     def checkpoint(self) -> None:
-        while self.give_back(all=True):
-            pass
-        pause = 0.0
-        while (hold := self._lock(_CHECKPOINT)) is None:
-            pause = rest(pause)
+        for _ in range(_ROUNDS):  # others may free pages all the time
+            if not self.give_back(all=True):
+                break
+        hold = self._lock_patiently(_CHECKPOINT)
         try:
             self.sync_wal()
-            patiently(lambda: shorten(self.path, whole=True), self.path)
+            with self.aside:
+                patiently(lambda: shorten(self.path, whole=True), self.path)
         finally:
             hold.close()
         self.reserve.keep()
@@ -237,9 +255,11 @@ class Core:
         if self.process != os.getpid() or isinstance(self.writer.trouble, StoreClosed):
             return
         with telling.silence():
-            with suppress(StoreError):
+            try:
                 self.give_back_claims(ahead.pop_all(self.process), handle)
                 self._give_up(handle)
+            except StoreError:
+                self._unclaimed = False  # whoever finds our lock free sees to it
             with self._guard:
                 self.handles -= 1
                 self._closing = last = not self.handles
@@ -274,24 +294,22 @@ class Core:
                 writer.put_off(Work(lambda _: self._close_locked(), synced=False, alone=True))
             else:
                 self._close_locked()
+        self.reader.close()
+        self.bells.ring_all()
 
     def _close_locked(self) -> None:
         writer = self.writer
-        if writer.trouble is None and self.owners.number is not None and writer.connection is not None:
+        if self._unclaimed and writer.trouble is None and self.owners.number and writer.connection is not None:
             with suppress(sqlite3.Error):
                 writer.connection.execute(schema.DROP_OWNER, (self.owners.number,))
         writer.trouble = StoreClosed(f"the store in {self.path} was closed; open it again")
         forget(self)
-        self.reader.close()
-        if writer.connection is not None:
-            try:
-                writer.connection.close()
-            except sqlite3.Error as error:
-                logger.warning("%s: %s", self.path, translated(error, self.path))
-            writer.connection = None
+        try:
+            writer.disconnect_locked()
+        except sqlite3.Error as error:
+            logger.warning("%s: %s", self.path, translated(error, self.path))
         self.owners.leave()
         self.mark.close()
-        self.bells.ring_all()
 
     def end(self) -> None:
         """The interpreter exits. All stays open: daemon threads and handlers of the program may use it still."""
@@ -299,18 +317,59 @@ class Core:
             if self.keeper.unsynced:
                 self.keeper.sync(self)
 
+    # Forks
+
+    def hold_still(self) -> None:
+        """No connection is open and no thread inside SQLite from here to `go_on`: what SQLite remembers of a process's
+        locks would go along to the child, which hasn't any."""
+        deadline = time.monotonic() + _STANDSTILL
+        while not self.writer.in_the_middle() and time.monotonic() < deadline:
+            held: list[Any] = []
+            for lock in (self.writer.lock, self.reader.lock, self.lookout.reader.lock, self.aside):
+                if not lock.acquire(blocking=False):
+                    break
+                held.append(lock)
+            else:
+                self._disconnect_locked()
+                self._still = True
+                return
+            for lock in reversed(held):
+                lock.release()
+            time.sleep(0.0005)
+
+    def _disconnect_locked(self) -> None:
+        with suppress(sqlite3.Error):
+            self.writer.disconnect_locked()
+        self.reader.close()
+        self.lookout.reader.close()
+
+    def go_on(self) -> None:
+        """In the parent, behind the fork."""
+        if self._still:
+            self._still = False
+            for lock in (self.aside, self.lookout.reader.lock, self.reader.lock, self.writer.lock):
+                lock.release()
+
     def begin_again(self) -> None:
-        """In a forked child: connections of its own, when it needs them. Those of the parent are left as they are."""
+        """In a forked child: connections of its own, when it needs them."""
         self.process = os.getpid()
-        self._guard, self._entering = threading.RLock(), threading.RLock()
+        self._guard, self._entering, self.aside = threading.RLock(), threading.RLock(), threading.RLock()
         self._entered = False
         self.owners.begin_again()
-        _inherited.extend(each for each in (self.writer.begin_again(), self.reader.begin_again()) if each is not None)
+        self.mark.begin_again()
+        found = (self.writer.begin_again(), self.reader.begin_again(), self.lookout.reader.begin_again())
+        if not self._still:
+            _inherited.extend(each for each in found if each is not None)
+            self.writer.trouble = StoreForked(
+                f"the store in {self.path} was in the middle of something when this process was forked: open it anew"
+            )
+            forget(self)
+        self._still = False
         self.bells.begin_again()
         self.lookout, self.keeper = Lookout(self), self.keeper.begin_again(self)
 
 
-_inherited: list[sqlite3.Connection] = []  # never closed: that would be at the cost of the process that has them
+_inherited: list[sqlite3.Connection] = []  # of stores that couldn't be held still: neither used nor closed
 _cores: weakref.WeakValueDictionary[tuple[int, int], Core] = weakref.WeakValueDictionary()
 _opening = threading.RLock()
 
@@ -347,6 +406,18 @@ def _end_all() -> None:
 at_end(_end_all, last=True)
 
 
+def _hold_still() -> None:
+    _opening.acquire()
+    for core in list(_cores.values()):
+        core.hold_still()
+
+
+def _go_on() -> None:
+    for core in list(_cores.values()):
+        core.go_on()
+    _opening.release()
+
+
 def _begin_again() -> None:
     global _opening
     _opening = threading.RLock()
@@ -365,4 +436,4 @@ def _keep_for_ever(connections: list[sqlite3.Connection]) -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_again)
+    os.register_at_fork(before=_hold_still, after_in_parent=_go_on, after_in_child=_begin_again)

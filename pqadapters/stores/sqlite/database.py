@@ -141,9 +141,7 @@ def make_database(path: str, disk: Disk) -> bool:
         return False
     new, directory = f"{path}.new", os.path.dirname(path)
     try:
-        for name in (new, f"{new}-journal", f"{new}-wal", f"{new}-shm"):  # left by who died in the middle of this
-            with suppress(FileNotFoundError):
-                disk.unlink(name)
+        remove_files(new, disk)  # left by who died in the middle of this
         disk.close(disk.open(new, create=True))
         patiently(lambda: _fill(new), path)
         fd = disk.open(new)
@@ -151,11 +149,26 @@ def make_database(path: str, disk: Disk) -> bool:
             disk.sync(fd)
         finally:
             disk.close(fd)
+        remove_sides(path, disk)  # of a database that was taken away: a WAL would be put into the new one
         disk.rename(new, path)
         disk.sync_directory(directory)
         return True
     except OSError as error:
         raise refused(directory, error, "make a database in") from error
+
+
+def remove_files(path: str, disk: Disk) -> None:
+    """A database that nobody uses, if it is there."""
+    with suppress(FileNotFoundError):
+        disk.unlink(path)
+    remove_sides(path, disk)
+
+
+def remove_sides(path: str, disk: Disk) -> None:
+    """What stands beside a database that isn't there."""
+    for side in ("-journal", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            disk.unlink(path + side)
 
 
 def _fill(path: str) -> None:

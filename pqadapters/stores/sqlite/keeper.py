@@ -13,11 +13,12 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ...errors import StoreError
+from ...errors import DiskError, StoreError
 from . import schema
 from .database import connect
 from .errors import is_busy
 from .schema import PAGE_SIZE
+from .transactions import poisoned
 
 if TYPE_CHECKING:
     from .core import Core
@@ -35,7 +36,7 @@ class Keeper:
 
     def __init__(self, core: Core) -> None:
         self._core = weakref.ref(core)
-        self._guard = threading.Lock()
+        self._guard = threading.RLock()
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
         self._called = threading.Event()  #: there is something to do before the next round
@@ -56,27 +57,35 @@ class Keeper:
                 self._start()
 
     def _start(self) -> None:
+        thread = threading.Thread(target=_run, args=(weakref.ref(self), self._ended, self._called), daemon=True)
+        thread.name = "pqadapters-keeper"
         with self._guard:
             if self._thread is not None or self._ended.is_set():
                 return
-            thread = threading.Thread(target=_run, args=(weakref.ref(self), self._ended, self._called), daemon=True)
-            thread.name = "pqadapters-keeper"
-            try:
-                thread.start()
-                self._thread = thread
-            except RuntimeError:  # the interpreter is shutting down
-                core = self._core()
-                if core is not None and self.unsynced:
-                    self.sync(core)
+            self._thread = thread
+        try:
+            thread.start()  # with nothing held: a signal handler that comes here may write, too
+        except RuntimeError:  # the interpreter is shutting down
+            self._thread = None
+            core = self._core()
+            if core is not None and self.unsynced:
+                self.sync(core)
 
     def sync(self, core: Core) -> None:
-        """What was committed is on the disk when this returns. Raises DiskError."""
+        """What was committed is on the disk when this returns. Raises StorePoisoned."""
         self.unsynced = False
-        core.sync_wal()
+        try:
+            core.sync_wal()
+        except DiskError as error:
+            core.writer.trouble = poisoned(core.path, error)
+            raise core.writer.trouble from error
 
     def retire(self) -> None:
+        """The thread ends; another one begins where something came right before that."""
         with self._guard:
             self._thread = None
+        if self.unsynced or self._called.is_set():
+            self._start()
 
     def round(self) -> bool:
         """Do what there is to do; whether there was anything."""
@@ -120,8 +129,7 @@ def _run(ref: weakref.ref[Keeper], ended: threading.Event, called: threading.Eve
             return
         idle = 0 if keeper.round() else idle + 1
         if idle >= _IDLE_ROUNDS:
-            keeper.retire()
-            return
+            return keeper.retire()
         pause = keeper.lag or 1.0
         del keeper  # between rounds the store may go
         called.wait(pause)

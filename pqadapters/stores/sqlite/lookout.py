@@ -6,7 +6,6 @@ a process has died that had records claimed. The thread ends when nobody waits a
 
 from __future__ import annotations
 
-import sqlite3
 import threading
 import time
 import weakref
@@ -14,7 +13,8 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ...errors import StoreError
-from .database import connect
+from . import schema
+from .reader import Reader
 
 if TYPE_CHECKING:
     from .core import Core
@@ -31,22 +31,25 @@ class Lookout:
 
     def __init__(self, core: Core) -> None:
         self._core = weakref.ref(core)
-        self._path = core.path
-        self._guard = threading.Lock()
+        self.reader = Reader(core.path)
+        self._guard = threading.RLock()
         self._thread: threading.Thread | None = None
         self._ended = threading.Event()
 
     def ensure(self) -> None:
         """Somebody is about to wait. Without a thread, at the end of the interpreter, nothing of others is heard."""
-        if self._thread is not None:
+        if self._thread is not None or self._ended.is_set():
             return
+        thread = threading.Thread(target=_look, args=(weakref.ref(self), self._ended), daemon=True)
+        thread.name = "pqadapters-lookout"
         with self._guard:
-            if self._thread is None and not self._ended.is_set():
-                thread = threading.Thread(target=_run, args=(weakref.ref(self), self._ended), daemon=True)
-                thread.name = "pqadapters-lookout"
-                with suppress(RuntimeError):
-                    thread.start()
-                    self._thread = thread
+            if self._thread is not None:
+                return
+            self._thread = thread
+        try:
+            thread.start()  # with nothing held: a signal handler that comes here may wait, too
+        except RuntimeError:
+            self._thread = None
 
     def core_to_serve(self, since: float) -> Core | None:
         """The core, if there is still somebody to look out for; else the thread is let go."""
@@ -59,9 +62,12 @@ class Lookout:
             self._thread = None
             return None
 
-    @property
-    def path(self) -> str:
-        return self._path
+    def version(self, known: int) -> int:
+        """A number that is another one when anybody has committed."""
+        try:
+            return int(self.reader.rows(schema.DATA_VERSION)[0][0])
+        except StoreError:  # it is locked for a moment
+            return known
 
     def stop(self, *, wait: bool) -> None:
         """No more from here on. With `wait` it has let go of the database when this returns, if it isn't what asks."""
@@ -72,34 +78,18 @@ class Lookout:
             thread.join(_PATIENCE)
 
 
-def _run(ref: weakref.ref[Lookout], ended: threading.Event) -> None:
-    lookout = ref()
-    if lookout is None:
-        return
-    try:
-        connection = connect(lookout.path)
-    except sqlite3.Error:  # the next one who waits tries again
-        lookout._thread = None
-        return
-    del lookout
-    try:
-        _look(ref, ended, connection)
-    finally:
-        connection.close()
-
-
-def _look(ref: weakref.ref[Lookout], ended: threading.Event, connection: sqlite3.Connection) -> None:
+def _look(ref: weakref.ref[Lookout], ended: threading.Event) -> None:
     version, quiet = -1, 0
     waited = buried = time.monotonic()
     while not ended.wait(EAGER if quiet < _EAGER_LOOKS else CALM):
         lookout = ref()
         core = lookout.core_to_serve(waited) if lookout is not None else None
-        if core is None:
-            return
+        if lookout is None or core is None:
+            break
         now = time.monotonic()
         if core.bells.waiting:
             waited = now
-            before, version = version, _version(connection, version)
+            before, version = version, lookout.version(version)
             quiet = quiet + 1 if version == before else 0
             if version != before:
                 core.bells.ring_all()
@@ -108,11 +98,6 @@ def _look(ref: weakref.ref[Lookout], ended: threading.Event, connection: sqlite3
                 with suppress(StoreError, OSError):  # those who call are told
                     core.bury_dead()
         del lookout, core  # between looks the store may go
-
-
-def _version(connection: sqlite3.Connection, known: int) -> int:
-    try:
-        (version,) = connection.execute("PRAGMA data_version").fetchone()
-    except sqlite3.Error:  # it is locked for a moment
-        return known
-    return int(version)
+    lookout = ref()
+    if lookout is not None:
+        lookout.reader.close()

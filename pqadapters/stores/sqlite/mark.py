@@ -7,6 +7,7 @@ the mark knows of ids that the database doesn't. It is written when a commit is 
 from __future__ import annotations
 
 import struct
+import threading
 from contextlib import suppress
 from zlib import crc32
 
@@ -22,10 +23,12 @@ class Mark:
     def __init__(self, path: str, disk: Disk) -> None:
         self._path = path
         self._disk = disk
-        self._fd = disk.open(path, create=True)
+        self._lock = threading.RLock()  # a descriptor that is closed may be another file's at once
+        self._fd: int | None = disk.open(path, create=True)
 
     def read(self) -> int:
         """The id; 0 where none was noted."""
+        assert self._fd is not None
         data = self._disk.read(self._fd, _WHOLE.size, 0)
         if len(data) < _WHOLE.size:
             return 0
@@ -35,11 +38,20 @@ class Mark:
     def note(self, id: int) -> None:
         """A commit that gave this id is done. What can't be noted leaves less to be found out, and nothing else."""
         data = _ID.pack(id)
-        with suppress(OSError):
-            self._disk.write(self._fd, data + crc32(data).to_bytes(4, "little"), 0)
+        with self._lock:
+            if self._fd is not None:
+                with suppress(OSError):
+                    self._disk.write(self._fd, data + crc32(data).to_bytes(4, "little"), 0)
 
     def close(self) -> None:
-        self._disk.close(self._fd)
+        with self._lock:
+            fd, self._fd = self._fd, None
+            if fd is not None:
+                self._disk.close(fd)
+
+    def begin_again(self) -> None:
+        """In a forked child: another thread of the parent may have held the lock."""
+        self._lock = threading.RLock()
 
 
 def forget(path: str, disk: Disk) -> None:

@@ -36,6 +36,10 @@ class Names:
             number = numbers[name] = rows[0][0]
         return number
 
+    def queue_here(self, connection: sqlite3.Connection, name: str) -> int | None:
+        """As `queue`, in a transaction: whoever has the reader may be waiting for the end of it."""
+        return self.queues.get(name) or _found(connection, schema.QUEUE_NUMBER, name)
+
     def make_queue(self, connection: sqlite3.Connection, name: str) -> int:
         """The number of a queue, in a transaction, which may be the one that gives it."""
         return self.queues.get(name) or _made(connection, schema.QUEUE_NUMBER, schema.ADD_QUEUE, name)
@@ -43,6 +47,11 @@ class Names:
     def make_table(self, connection: sqlite3.Connection, name: str) -> int:
         """The number of a table, in a transaction, which may be the one that gives it."""
         return self._tables.get(name) or _made(connection, schema.TABLE_NUMBER, schema.ADD_TABLE, name)
+
+
+def _found(connection: sqlite3.Connection, select: str, name: str) -> int | None:
+    row = connection.execute(select, (schema.name_blob(name),)).fetchone()
+    return None if row is None else int(row[0])
 
 
 def _made(connection: sqlite3.Connection, select: str, add: str, name: str) -> int:

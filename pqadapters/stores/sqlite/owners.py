@@ -37,24 +37,28 @@ class Owners:
     def enter(self, connection: sqlite3.Connection) -> int:
         """Take a number, in a transaction: nobody sees it before our lock is there. OSError."""
         self.leave()  # a number whose transaction was broken off
-        number = connection.execute(schema.ADD_OWNER, (os.getpid(),)).lastrowid
-        assert number is not None
-        hold = try_lock(self._process(number), self._disk)
-        if hold is None:
-            raise BlockingIOError(f"{self.directory}: the lock of the new owner {number} is taken")
-        self.number, self._hold = number, hold
-        return number
+        while True:
+            number = connection.execute(schema.ADD_OWNER, (os.getpid(),)).lastrowid
+            assert number is not None
+            hold = try_lock(self._process(number), self._disk)
+            if hold is not None:
+                self.number, self._hold = number, hold
+                return number
+            connection.execute(schema.DROP_OWNER, (number,))  # another process had it in a transaction that was undone
 
     def dead(self, connection: sqlite3.Connection) -> list[int]:
-        """The numbers of processes that have ended and left theirs. OSError."""
+        """The numbers of processes that have ended and left theirs."""
         numbers = [number for (number,) in connection.execute(schema.OWNERS)]
         return [number for number in numbers if number != self.number and self.is_dead(number)]
 
     def is_dead(self, number: int) -> bool:
-        """Whether the process of that number has ended. OSError."""
+        """Whether the process of that number has ended. Where the system can't tell, it lives."""
         if not os.path.exists(self._process(number)):
             return True
-        hold = try_lock(self._process(number), self._disk, name=False)
+        try:
+            hold = try_lock(self._process(number), self._disk, name=False)
+        except OSError:
+            return False
         if hold is None:
             return False
         hold.close()

@@ -20,12 +20,12 @@ class Reader:
 
     def __init__(self, path: str) -> None:
         self._path = path
-        self._lock = threading.RLock()  # reentrant: a finalizer may ask in the middle of a question
+        self.lock = threading.RLock()  # reentrant: a finalizer may ask in the middle of a question
         self.connection: sqlite3.Connection | None = None  #: made when it is needed
 
     def rows(self, question: str, values: Sequence[Any] = ()) -> list[Any]:
         """The answer. Raises FormatError for a damaged database, DiskError, StoreLocked."""
-        with self._lock:
+        with self.lock:
             try:
                 if self.connection is None:
                     self.connection = patiently(lambda: connect(self._path), self._path)
@@ -42,13 +42,13 @@ class Reader:
         return translated(malformed(), self._path)
 
     def close(self) -> None:
-        with self._lock:
+        with self.lock:
             if self.connection is not None:
                 self.connection.close()
                 self.connection = None
 
     def begin_again(self) -> sqlite3.Connection | None:
-        """In a forked child: the parent's connection, which is neither to be used nor to be closed here."""
-        self._lock = threading.RLock()
+        """In a forked child: the parent's connection, if it was in use at that moment."""
+        self.lock = threading.RLock()
         inherited, self.connection = self.connection, None
         return inherited

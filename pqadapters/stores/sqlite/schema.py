@@ -109,10 +109,12 @@ RELEASE = "RELEASE work"
 SYNCED = "PRAGMA synchronous = FULL"
 UNSYNCED = "PRAGMA synchronous = NORMAL"
 
+DATA_VERSION = "PRAGMA data_version"
+
 # Space
 
 FREE_PAGES = "SELECT freelist_count, page_count FROM pragma_freelist_count, pragma_page_count"
-GIVE_BACK = "PRAGMA incremental_vacuum(256)"
+GIVE_BACK = "PRAGMA incremental_vacuum(1)"  # sqlite3 takes one step of a statement without columns, which is a page
 SOME_OF_WAL = "PRAGMA wal_checkpoint(PASSIVE)"
 RESTART_WAL = "PRAGMA wal_checkpoint(RESTART)"
 CUT_WAL = "PRAGMA wal_checkpoint(TRUNCATE)"

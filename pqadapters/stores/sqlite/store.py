@@ -242,7 +242,7 @@ class SqliteStore:
             self._may_go_on(None)
             if stop is not None and stop():
                 return []
-            number = core.names.queue(queue)
+            number = core.names.queue_here(connection, queue)
             if number is None:
                 return None
             take = Take(connection, core.names, core.clock.wall(), core.damaged)
@@ -334,7 +334,8 @@ class SqliteStore:
         """
         self._check()
         self._give_back_ahead()
-        back_up(self._core.path, os.path.abspath(to), self._core.disk)
+        with self._core.aside:
+            back_up(self._core.path, os.path.abspath(to), self._core.disk)
 
     def salvage(self, *, to: str | os.PathLike[str]) -> Salvaged:
         """Put every record and key that is whole into a new store, whatever SQLite says of this one: see salvage.py.

@@ -126,7 +126,7 @@ class Transactions:
         """Whether anybody has committed since the last time that this was asked."""
         assert self.connection is not None
         before = self._seen
-        (self._seen,) = self.connection.execute("PRAGMA data_version").fetchone()
+        (self._seen,) = self.connection.execute(schema.DATA_VERSION).fetchone()
         return before != self._seen
 
     def _attempt(self, connection: sqlite3.Connection, work: Work, *, shared: bool) -> None:

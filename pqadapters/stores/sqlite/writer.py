@@ -126,6 +126,12 @@ class Writer(Transactions):
         """In the middle of a transaction of this thread: at its end."""
         self._late.append(work)
 
+    def disconnect_locked(self) -> None:
+        """Between two transactions: the next one makes a connection anew."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
+
     def begin_again(self) -> sqlite3.Connection | None:
         """In a forked child: the parent's connection, if it was in use at that moment."""
         inherited, self.connection = self.connection, None
