@@ -13,7 +13,6 @@ from .schema import DELAYED, ID_BITS, IDS, is_whole, name_text, places
 
 _PAGE = 256  #: records that are fetched at a time
 _FAR = 1 << 63
-_STATES = {"ready": State.READY, "delayed": State.DELAYED, "claimed": State.CLAIMED}
 
 
 class Looks:
@@ -84,7 +83,7 @@ class Looks:
         back = order is Order.NEWEST
         least, most = after, IDS
         while True:
-            rows = [row for band in _STATES for row in self._page(number, band, least, most, back)]
+            rows = self._page(number, least, most, back)
             rows.sort(key=_id, reverse=back)
             now = self._wall()
             for row in rows[:_PAGE]:
@@ -96,15 +95,12 @@ class Looks:
             edge = _id(rows[_PAGE - 1])
             least, most = (least, edge) if back else (edge, most)
 
-    def _page(self, number: int, band: str, least: int, most: int, back: bool) -> list[Any]:
-        """Up to a page of the records of one state with ids between the two, in order of ids."""
+    def _page(self, number: int, least: int, most: int, back: bool) -> list[Any]:
+        """Up to a page of the records of each state with ids between the two, from one end on."""
         start = number << ID_BITS
-        if band == "claimed":
-            statement = schema.BETWEEN if back else schema.BETWEEN_BACK
-            return self._ask(statement, (-(start + most), -(start + least), _PAGE))
-        shift = start + DELAYED * (band == "delayed")
-        statement = schema.BETWEEN_BACK if back else schema.BETWEEN
-        return self._ask(statement, (shift + least, shift + most, _PAGE))
+        first, last = start + least, start + most
+        bands = (-last, -first, _PAGE, first, last, _PAGE, first + DELAYED, last + DELAYED, _PAGE)
+        return self._ask(schema.BETWEEN_BACK if back else schema.BETWEEN, bands)
 
     def _by_rank(self, queue: str, number: int, state: State | None, after: int) -> Iterator[Record]:
         """All ids and ranks first, since a rank has no page of its own."""

@@ -186,10 +186,14 @@ SELECT abs(place) & {IDS - 1}, queue, ?, put_at, crc, rank, note,
 FROM record WHERE place = ?"""
 DROP = "DELETE FROM record WHERE place = ?"
 
-# Looking. The two places are left out; how many.
+# Looking
 
-BETWEEN = f"SELECT {_FIELDS} FROM record WHERE place > ? AND place < ? ORDER BY place LIMIT ?"
-BETWEEN_BACK = f"SELECT {_FIELDS} FROM record WHERE place > ? AND place < ? ORDER BY place DESC LIMIT ?"
+_BETWEEN = f"SELECT * FROM (SELECT {_FIELDS} FROM record WHERE place > ? AND place < ? ORDER BY place {{}} LIMIT ?)"
+_UP, _DOWN = _BETWEEN.format("ASC"), _BETWEEN.format("DESC")
+#: Records of all states in one look, else one that changes its state would be seen twice or not at all. For those that
+#: are claimed, ready, delayed: two places, which are left out, and how many.
+BETWEEN = f"{_DOWN} UNION ALL {_UP} UNION ALL {_UP}"
+BETWEEN_BACK = f"{_UP} UNION ALL {_DOWN} UNION ALL {_DOWN}"
 DEPTH = "SELECT ready, delayed, claimed, bytes FROM queue WHERE number = ?"
 OLDEST = "SELECT put_at, place FROM record WHERE place >= ? AND place < ? ORDER BY place LIMIT 1"
 OLDEST_DUE = f"""
