@@ -13,6 +13,7 @@ there is no directory to sync, and a rename is tried again while a scanner has t
 from __future__ import annotations
 
 import errno
+import mmap
 import os
 import sys
 import threading
@@ -90,6 +91,10 @@ class Disk:
         have = self.size(fd)
         self.write(fd, bytes(max(0, size - have)), have)
 
+    def share(self, fd: int, size: int) -> mmap.mmap:
+        """The first bytes of the file as memory that all processes share; what is written there isn't synced."""
+        return mmap.mmap(fd, size)
+
     def truncate(self, fd: int, size: int) -> None:
         os.ftruncate(fd, size)
 
@@ -166,6 +171,10 @@ class ReadingDisk(Disk):
 
     def allocate(self, fd: int, size: int) -> None:
         pass
+
+    def share(self, fd: int, size: int) -> mmap.mmap:
+        """The first bytes of the file as memory that all processes share; what is written there isn't synced."""
+        return mmap.mmap(fd, size)
 
     def truncate(self, fd: int, size: int) -> None:
         pass

@@ -356,7 +356,6 @@ class Core:
         self._guard, self._entering, self.aside = threading.RLock(), threading.RLock(), threading.RLock()
         self._entered = False
         self.owners.begin_again()
-        self.mark.begin_again()
         found = (self.writer.begin_again(), self.reader.begin_again(), self.lookout.reader.begin_again())
         if not self._still:
             _inherited.extend(each for each in found if each is not None)

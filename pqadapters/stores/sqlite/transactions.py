@@ -39,8 +39,9 @@ class Transactions:
             return
         outcome, committing = Outcome(), False
         try:
-            connection = self._ready(any(work.synced for work in batch))
-            if statement and len(batch) == 1 and batch[0].alone:
+            alone = len(batch) == 1
+            connection = self._ready(batch[0].synced if alone else any(work.synced for work in batch))
+            if statement and alone and batch[0].alone:
                 return self._run_alone(connection, batch[0])
             batch = self._begin(connection, batch)
             if not batch:

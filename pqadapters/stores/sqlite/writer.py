@@ -29,7 +29,6 @@ from .work import Work
 logger = telling.logger("pqadapters.stores.sqlite")
 LATE = object()  #: the result of what was put off
 _OVERSLEPT = 0.25  #: seconds until a sleeper looks for itself: an interrupt may have kept its waker from waking it
-_SETTLING = 10.0  #: seconds that an interrupted caller waits for whoever is about its work
 
 
 class Writer(Transactions):
@@ -61,8 +60,7 @@ class Writer(Transactions):
         try:
             while not work.done:
                 ours = self.is_ours()
-                if self.inside and not ours:
-                    self._sleep(work)
+                if self.inside and not ours and self._sleep(work):
                     continue
                 with self.lock:
                     if self.inside and ours:
@@ -85,34 +83,30 @@ class Writer(Transactions):
             raise work.error
         return work.result
 
-    def _sleep(self, work: Work) -> None:
-        """Until the work is done, somebody must lead, or its time is over before anybody has begun with it."""
+    def _sleep(self, work: Work) -> bool:
+        """Until the work is done or somebody must lead. False where nobody has woken us: an interrupt right where a
+        leader lets go may have left it said that somebody leads, and the lock will tell. Raises StoreLocked."""
         if work.sleeper is None:
             sleeper = threading.Lock()  # looked up here: gevent replaces it
             sleeper.acquire()
             work.sleeper = sleeper
         left = _OVERSLEPT if work.patient else min(_OVERSLEPT, work.deadline - time.monotonic())
         if work.done or not self.inside:  # whoever leads looks for sleepers behind this
-            return
+            return True
         if work.sleeper.acquire(timeout=max(0.0, left)):
-            return
+            return True
         if not work.patient and time.monotonic() >= work.deadline and not work.begun:
             self._abandon(work)
             if not work.done:
                 raise locked(self.path)
-        self._mend()
-
-    def _mend(self) -> None:
-        """An interrupt right where a leader lets go may have left it said that somebody leads."""
-        if not self.is_ours() and self.lock.acquire(blocking=False):
-            self.inside = False
-            self.lock.release()
+        return False
 
     def _abandon(self, work: Work) -> None:
         """Its caller goes away: whoever is about to carry it out leaves it, or has carried it out behind this."""
         work.abandoned = True
-        if work.begun and not work.done and not self.is_ours() and self.lock.acquire(timeout=_SETTLING):
-            self.lock.release()
+        if work.begun and not work.done and not self.is_ours():
+            with self.lock:
+                pass
 
     def _wake(self) -> None:
         """Those whose work is done, and who leads next."""
@@ -148,20 +142,26 @@ class Writer(Transactions):
     def _lead_locked(self) -> None:
         self.inside = True
         try:
-            batch = [work for work in list(self._pending) if not work.done]
-            for work in batch:
-                work.begun = True
-            batch = [work for work in batch if not work.abandoned]
+            batch = self._begin_with(list(self._pending))
             if batch:
                 self.carry_out(batch)
         finally:
             self._leave_locked()
 
+    @staticmethod
+    def _begin_with(pending: list[Work]) -> list[Work]:
+        """Those that are to be carried out: a signal handler may have led on the way here."""
+        batch = [work for work in pending if not work.done]
+        for work in batch:
+            work.begun = True
+        return [work for work in batch if not work.abandoned] if len(batch) > 1 else batch
+
     def _leave_locked(self) -> None:
         """Carry out what was put off meanwhile, and let others in."""
         while True:
             try:
-                self._carry_out_late_locked()
+                if self._late:
+                    self._carry_out_late_locked()
             finally:
                 self.inside = False
             if not self._late:
