@@ -10,8 +10,8 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import ConditionFailed, LeaseLost, LimitReached
-from pqadapters.store import Ack, Delete, Expect, Put, Set
+from pqadapters.errors import ConditionFailed, LeaseLost, LimitReached, StoreLocked, StorePoisoned
+from pqadapters.store import Ack, Delete, Depth, Expect, Put, Set
 from pqadapters.stores.sqlite import SqliteStore
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE
@@ -143,3 +143,80 @@ def test_an_interrupt_right_behind_the_commit_leaves_it_done(store: SqliteStore)
     assert [record.payload for record in store.browse("q")] == [b"first", b"a", b"b"]
     store.commit(Put("q", b"c"), Put("q", b"d"))
     assert store.depth("q").ready == 5
+
+
+def test_i1_a_failed_sync_of_a_group_poisons_the_store(store: SqliteStore) -> None:
+    """It isn't tried again for each of them: what a sync has failed for is on the disk, or isn't, and nobody knows."""
+    writer = store._core.writer
+    real: Any = writer.connection
+
+    class Failing(_Counted):
+        def execute(self, statement: str, *values: Any) -> Any:
+            if statement == "COMMIT" and self.begun == 2:
+                raise sqlite3.OperationalError("disk I/O error")
+            return super().execute(statement, *values)
+
+    connection: Any = Failing(real)
+    writer.connection = connection
+
+    def put() -> object:
+        try:
+            return store.commit(Put("q", b"a"), Put("q", b"b"))
+        except StorePoisoned:
+            return "poisoned"
+
+    assert _held_up(store, [put] * 4) == ["poisoned"] * 4
+    with pytest.raises(StorePoisoned):
+        store.commit(Put("q", b"late"))
+    writer.connection = real
+
+
+def test_who_comes_behind_a_leader_keeps_to_his_own_time(store: SqliteStore) -> None:
+    """The leader waits for another program's lock, with all the time in the world; who comes then has not."""
+    raw = sqlite3.connect(store.place, isolation_level=None)
+    raw.execute("BEGIN IMMEDIATE")
+    leader = Task(lambda: store.commit(Put("q", b"leader"), timeout=PATIENCE), patience=PATIENCE)
+    while not store._core.writer.inside:
+        threading.Event().wait(0.001)
+    with pytest.raises(StoreLocked, match="nothing was stored"):
+        store.commit(Put("q", b"too late"), timeout=0.05)
+    raw.execute("ROLLBACK")
+    raw.close()
+    leader.result()
+    assert [record.payload for record in store.browse("q")] == [b"first", b"leader"]
+
+
+def test_an_interrupted_claim_that_another_thread_carries_out_is_given_back(store: SqliteStore) -> None:
+    class Interrupted(BaseException):
+        pass
+
+    def claim() -> object:
+        real = store._core.writer._sleep
+
+        def sleep(work: Any) -> bool:
+            real(work)
+            raise Interrupted
+
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(store._core.writer, "_sleep", sleep)
+            with pytest.raises(Interrupted):
+                store.claim("q")
+        return "interrupted"
+
+    store._core.owner()
+    assert _held_up(store, [claim]) == ["interrupted"]
+    assert store.depth("q")[:3] == (1, 0, 0)
+    assert [claim.attempt for claim in store.claim("q")] == [1]
+
+
+def test_a_waiter_beside_an_overdue_record_sleeps(store: SqliteStore) -> None:
+    store.commit(Put("q", b"delayed", not_before=store._core.clock.wall() + 0.001))
+    threading.Event().wait(0.01)
+    looks = []
+
+    def until(depth: Depth) -> bool:
+        looks.append(depth)
+        return False
+
+    assert not store.wait("q", until, timeout=0.5)
+    assert len(looks) < 50

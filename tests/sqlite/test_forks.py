@@ -1,0 +1,143 @@
+"""A forked child and its parent: what either commits is there for all, whoever goes first and whatever else runs.
+
+SQLite remembers the locks of its process in memory. A child that inherits the memory and not the locks believes that it
+has them, and lets others take the WAL away under it: so nothing is open at a fork.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from pqadapters.errors import StoreForked
+from pqadapters.store import Put
+from pqadapters.stores.sqlite import SqliteStore
+from tests.contract.threads import Task
+from tests.segment.programs import PATIENCE, run
+
+pytestmark = pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+
+_DAEMON = """
+import os, sys
+from pqadapters.store import Ack, Put
+from pqadapters.stores.sqlite import SqliteStore
+store = SqliteStore(sys.argv[1], durability=sys.argv[2])
+store.commit(Put("q", b"of the parent"))
+store.claim("q")
+ready, go, parent = os.pipe(), os.pipe(), os.getpid()
+if os.fork():
+    store.commit(Put("q", b"of the parent, behind the fork"))
+    os.read(ready[0], 1)
+    os.write(go[1], b"x")
+    if sys.argv[3] == "close":
+        store.close()
+    os._exit(0)
+store.commit(Put("q", b"of the child"))
+os.write(ready[1], b"x")
+os.read(go[0], 1)
+while os.getppid() == parent:
+    os.sched_yield()
+for n in range(30):
+    store.commit(Put("q", b"%d" % n))
+print("done", flush=True)
+os._exit(0)
+"""
+
+
+@pytest.mark.parametrize("durability", ["power", "process"])
+@pytest.mark.parametrize("end", ["close", "die"])
+def test_what_a_child_commits_is_there_when_its_parent_has_gone(tmp_path: Path, durability: str, end: str) -> None:
+    database = tmp_path / "q.db"
+    assert run(_DAEMON, database, durability, end) == "done"
+    with SqliteStore(database) as store:
+        found = {record.payload for record in store.browse("q", state=None)}
+        assert store.damage == ()
+    expected = {b"of the parent", b"of the parent, behind the fork", b"of the child"}
+    assert found == expected | {b"%d" % n for n in range(30)}
+
+
+def _child(store: SqliteStore, name: bytes) -> None:
+    """In a forked child: put, and end."""
+    status = 1
+    try:
+        store.commit(Put("q", name))
+        status = 0
+    finally:
+        os._exit(status)
+
+
+def test_forks_while_other_threads_are_in_the_middle_of_everything(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "q.db", durability="process")
+    stop = threading.Event()
+
+    def busy() -> int:
+        done = 0
+        while not stop.is_set():
+            store.commit(Put("busy", b"x"), Put("busy", b"y"))
+            store.depth("busy")
+            store.claim("busy")
+            done += 2
+        return done
+
+    tasks = [Task(busy, patience=PATIENCE) for _ in range(3)]
+    tasks.append(Task(lambda: len(store.claim("never", timeout=None, stop=stop.is_set)), patience=PATIENCE))
+    children = []
+    for n in range(8):
+        pid = os.fork()
+        if not pid:
+            _child(store, b"%d" % n)
+        children.append(pid)
+    assert [os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) for pid in children] == [0] * 8
+    stop.set()
+    store.wake("never")
+    done = sum(task.result() for task in tasks)
+    assert sorted(record.payload for record in store.browse("q")) == [b"%d" % n for n in range(8)]
+    assert store.depth("busy").unfinished == done
+    store.close()
+
+
+def test_a_fork_in_the_middle_of_a_commit_is_told_in_the_child(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "q.db")
+    store.commit(Put("q", b"first"))
+    statuses = []
+
+    def stop() -> bool:
+        pid = os.fork()
+        if not pid:
+            status = 1
+            try:
+                with pytest.raises(StoreForked, match="open it anew"):
+                    store.depth("q")
+                with SqliteStore(tmp_path / "q.db") as again:
+                    status = 0 if again.depth("q").ready == 1 else 2
+            finally:
+                os._exit(status)
+        statuses.append(os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]))
+        return False
+
+    store.commit(Put("q", b"second"), Put("q", b"third"), stop=stop)
+    assert store.depth("q").ready == 3
+    assert statuses == [0]
+    store.close()
+
+
+def test_a_new_database_takes_nothing_from_an_old_ones_wal(tmp_path: Path) -> None:
+    database = tmp_path / "q.db"
+    code = """
+import os, sys
+from pqadapters.store import Put
+from pqadapters.stores.sqlite import SqliteStore
+store = SqliteStore(sys.argv[1], durability="process")
+store.commit(*[Put("q", b"old")] * 50)
+os._exit(0)
+"""
+    run(code, database)
+    assert Path(f"{database}-wal").stat().st_size
+    database.unlink()
+    with SqliteStore(database) as store:
+        assert list(store.browse("q", state=None)) == []
+        assert store.commit(Put("q", b"new")) == (1,)
+        assert store.damage == ()
