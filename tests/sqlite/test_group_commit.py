@@ -186,27 +186,65 @@ def test_who_comes_behind_a_leader_keeps_to_his_own_time(store: SqliteStore) -> 
     assert [record.payload for record in store.browse("q")] == [b"first", b"leader"]
 
 
-def test_an_interrupted_claim_that_another_thread_carries_out_is_given_back(store: SqliteStore) -> None:
+def test_a_claim_that_is_interrupted_on_its_way_back_claims_nothing(store: SqliteStore) -> None:
     class Interrupted(BaseException):
         pass
 
-    def claim() -> object:
-        real = store._core.writer._sleep
-
-        def sleep(work: Any) -> bool:
-            real(work)
-            raise Interrupted
-
-        with pytest.MonkeyPatch.context() as patch:
-            patch.setattr(store._core.writer, "_sleep", sleep)
-            with pytest.raises(Interrupted):
-                store.claim("q")
-        return "interrupted"
-
     store._core.owner()
-    assert _held_up(store, [claim]) == ["interrupted"]
+    real = store._core.writer.do
+
+    def do(work: Any) -> Any:
+        real(work)
+        raise Interrupted
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store._core.writer, "do", do)
+        patch.setattr(store._core, "give_back_claims", _giving_back(store, real))
+        with pytest.raises(Interrupted):
+            store.claim("q")
     assert store.depth("q")[:3] == (1, 0, 0)
     assert [claim.attempt for claim in store.claim("q")] == [1]
+
+
+def _giving_back(store: SqliteStore, do: Callable[[Any], Any]) -> Callable[..., None]:
+    """As the core does it, by a writer that isn't interrupted."""
+    give_back = store._core.give_back_claims
+
+    def call(*arguments: Any) -> None:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(store._core.writer, "do", do)
+            give_back(*arguments)
+
+    return call
+
+
+def test_an_interrupt_right_behind_the_commit_of_a_group_repeats_nothing(store: SqliteStore) -> None:
+    writer = store._core.writer
+    real: Any = writer.connection
+
+    class Interrupting(_Counted):
+        def execute(self, statement: str, *values: Any) -> Any:
+            result = super().execute(statement, *values)
+            if statement == "COMMIT" and self.begun == 2:
+                raise KeyboardInterrupt
+            return result
+
+    connection: Any = Interrupting(real)
+    writer.connection = connection
+    interrupted: list[int] = []
+
+    def put(n: int) -> None:
+        try:
+            store.commit(Put("q", b"%d" % n), Put("r", b"%d" % n))
+        except KeyboardInterrupt:
+            interrupted.append(n)
+
+    _held_up(store, [lambda n=n: put(n) for n in range(6)])  # type: ignore[misc]
+    writer.connection = real
+    assert len(interrupted) == 1
+    for queue in "qr":
+        found = sorted(record.payload for record in store.browse(queue) if record.payload != b"first")
+        assert found == [b"%d" % n for n in range(6)], "each of them once, that of the interrupted one as well"
 
 
 def test_a_waiter_beside_an_overdue_record_sleeps(store: SqliteStore) -> None:
