@@ -3,23 +3,11 @@
 from __future__ import annotations
 
 import os
-import time
-from queue import Empty
 from time import perf_counter
-from typing import Any
 
-from ..contender import Contender, Handle, Level
+from ..contender import Contender, Level
 from ..scenario import Job, Metric, Report, Scenario, items
-
-_POLL = 0.0005  # seconds until a consumer looks again, where the contender's get doesn't wait
-
-
-def _waited(handle: Handle) -> Any:
-    while True:
-        try:
-            return handle.get()
-        except Empty:
-            time.sleep(_POLL)
+from .threads import waited
 
 
 def put_and_get_apart(scenario: Scenario, contender: Contender, job: Job, report: Report) -> None:
@@ -48,7 +36,7 @@ def _consume(contender: Contender, job: Job, ready: int, go: int, done: int) -> 
         os.write(ready, b"x")
         os.read(go, 1)
         for _ in range(job.operations):
-            handle.done(_waited(handle))
+            handle.done(waited(handle))
         os.write(done, b"x")
         status = 0
     finally:

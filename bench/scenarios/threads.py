@@ -69,12 +69,13 @@ def produce(handle: Handle, count: int, size: int) -> Callable[[], None]:
 def consume(handle: Handle, count: int) -> Callable[[], None]:
     def work() -> None:
         for _ in range(count):
-            handle.done(_waited(handle))
+            handle.done(waited(handle))
 
     return work
 
 
-def _waited(handle: Handle) -> Any:
+def waited(handle: Handle) -> Any:
+    """The next item, however long that takes."""
     while True:
         try:
             return handle.get()

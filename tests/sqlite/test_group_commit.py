@@ -12,6 +12,7 @@ import pytest
 
 from pqadapters.errors import ConditionFailed, LeaseLost, LimitReached, StoreLocked, StorePoisoned
 from pqadapters.store import Ack, Delete, Depth, Expect, Put, Set
+from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE
@@ -258,3 +259,18 @@ def test_a_waiter_beside_an_overdue_record_sleeps(store: SqliteStore) -> None:
 
     assert not store.wait("q", until, timeout=0.5)
     assert len(looks) < 50
+
+
+class _NoSync(Disk):
+    def sync(self, fd: int) -> None:
+        raise OSError(5, "Input/output error")
+
+
+def test_a_failed_sync_in_the_background_poisons_the_store(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with SqliteStore(tmp_path / "q.db", durability="process", max_lag=0.01) as store:
+        monkeypatch.setattr(store._core, "disk", _NoSync())
+        store.commit(Put("q", b"a"))
+        while store._core.writer.trouble is None:
+            threading.Event().wait(0.001)
+        with pytest.raises(StorePoisoned, match="could not be synced"):
+            store.commit(Put("q", b"b"))

@@ -31,6 +31,7 @@ from .names import Names
 from .owners import Owners
 from .reader import Reader
 from .reserve import Reserve
+from .transactions import poisoned
 from .work import Work
 from .writer import LATE, Writer
 
@@ -193,15 +194,18 @@ class Core:
     # Space and syncs
 
     def sync_wal(self) -> None:
-        """What was committed is on the disk when this returns. Raises DiskError."""
+        """What was committed is on the disk when this returns. Raises StorePoisoned, or DiskError: it wasn't tried."""
         try:
             fd = self.disk.open(f"{self.path}-wal", write=False)
         except FileNotFoundError:
             return
+        except OSError as error:
+            raise DiskError(error.errno, f"can't be opened to be synced: {error.strerror}", self.path) from error
         try:
             self.disk.sync(fd)
         except OSError as error:
-            raise DiskError(error.errno, f"can't be synced: {error.strerror}", self.path) from error
+            self.writer.trouble = poisoned(self.path, error)
+            raise self.writer.trouble from error
         finally:
             self.disk.close(fd)
 
@@ -267,7 +271,7 @@ class Core:
                 self._close()
 
     def give_back_claims(self, claims: list[Claim], handle: int) -> None:
-        """Make records ready that were claimed ahead by a handle of this process, and not handed out."""
+        """Make records ready that a handle of this process has claimed and not handed out."""
         if claims:
             number = self.owners.number
             self.writer.do(Work(lambda each: give_back(each, self.names, claims, number, handle), synced=False))
@@ -283,7 +287,7 @@ class Core:
 
     def _close(self) -> None:
         writer = self.writer
-        in_the_middle = writer.inside and writer.is_ours()  # of a transaction, which our threads may wait for
+        in_the_middle = writer.in_the_middle()  # of a transaction, which our threads may wait for
         self.keeper.stop(wait=not in_the_middle)
         self.lookout.stop(wait=not in_the_middle)
         if self.keeper.unsynced:
@@ -335,7 +339,7 @@ class Core:
                 return
             for lock in reversed(held):
                 lock.release()
-            time.sleep(0.0005)
+            time.sleep(0.0005)  # four locks can't be waited for at once, and one after the other would be a deadlock
 
     def _disconnect_locked(self) -> None:
         with suppress(sqlite3.Error):

@@ -1,7 +1,7 @@
 """Opening the database: made, checked, in WAL mode; and the connections to it.
 
 SQLite locks the file by POSIX locks, which a process loses when it closes *any* descriptor of that file: nothing here
-opens an existing database but SQLite. A forked child must neither use nor close a connection of its parent.
+opens an existing database but SQLite. A forked child can't use a connection of its parent: core.py closes them before.
 """
 
 from __future__ import annotations
@@ -25,8 +25,6 @@ T = TypeVar("T")
 MIN_SQLITE = (3, 24, 0)
 _OPENING = 60.0  #: seconds that an opening waits for others, who may be recovering a large WAL
 _CACHED = 256  #: statements
-_SHORTEST, _LONGEST = 0.0002, 0.003  #: seconds between two tries
-_AT_ONCE = 5  #: tries without a pause
 _SHORTEST, _LONGEST = 0.0002, 0.003  #: seconds between two tries
 _AT_ONCE = 5  #: tries without a pause
 

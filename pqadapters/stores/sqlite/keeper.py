@@ -18,7 +18,6 @@ from . import schema
 from .database import connect
 from .errors import is_busy
 from .schema import PAGE_SIZE
-from .transactions import poisoned
 
 if TYPE_CHECKING:
     from .core import Core
@@ -72,13 +71,13 @@ class Keeper:
                 self.sync(core)
 
     def sync(self, core: Core) -> None:
-        """What was committed is on the disk when this returns. Raises StorePoisoned."""
+        """What was committed is on the disk when this returns. Raises StorePoisoned, DiskError."""
         self.unsynced = False
         try:
             core.sync_wal()
-        except DiskError as error:
-            core.writer.trouble = poisoned(core.path, error)
-            raise core.writer.trouble from error
+        except DiskError:  # it wasn't tried, and is in the next round
+            self.unsynced = True
+            raise
 
     def retire(self) -> None:
         """The thread ends; another one begins where something came right before that."""
