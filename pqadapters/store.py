@@ -211,7 +211,13 @@ class Delete(NamedTuple):
     expect: Expect | bytes = Expect.ANY
 
 
-Op = Union[Put, Ack, Nack, Extend, Update, Set, Delete]
+class Clear(NamedTuple):
+    """The table has no keys any more."""
+
+    table: str
+
+
+Op = Union[Put, Ack, Nack, Extend, Update, Set, Delete, Clear]
 
 
 def meets(expect: Expect | bytes, value: bytes | None) -> bool:
@@ -304,6 +310,12 @@ class Store(Protocol):
 
         Keys that are set or deleted while it runs may or may not be seen; none is seen twice.
         """
+
+    def keys(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[bytes]:
+        """As `scan`, the keys alone; no value is read for it."""
+
+    def snapshot(self, table: str, keys: Sequence[bytes] | None = None) -> dict[bytes, bytes]:
+        """What the table's keys had for values at one moment: those of `keys` that it has, else all, in its order."""
 
     def count(self, table: str) -> int:
         """How many keys the table has."""

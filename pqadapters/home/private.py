@@ -268,6 +268,12 @@ class PrivateStore:
     def scan(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         return self._for(table).scan(table, after=after, reverse=reverse)
 
+    def keys(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[bytes]:
+        return self._for(table).keys(table, after=after, reverse=reverse)
+
+    def snapshot(self, table: str, keys: Sequence[bytes] | None = None) -> dict[bytes, bytes]:
+        return self._for(table).snapshot(table, keys)
+
     def count(self, table: str) -> int:
         return self._for(table).count(table)
 

@@ -24,6 +24,7 @@ from ..store import (
     Ack,
     Capabilities,
     Claim,
+    Clear,
     Damage,
     Delete,
     Depth,
@@ -203,7 +204,7 @@ class MemoryStore:
         if isinstance(op, Put):
             touched.add(op.queue)
             return self._put(op, undo)
-        if isinstance(op, (Set, Delete)):
+        if isinstance(op, (Set, Delete, Clear)):
             self._table(op, undo)
             return 0
         row = self._held(op.claim)
@@ -265,14 +266,15 @@ class MemoryStore:
         row.queue = name
         self._insert(row)
 
-    def _table(self, op: Set | Delete, undo: list[Callable[[], object]]) -> None:
+    def _table(self, op: Set | Delete | Clear, undo: list[Callable[[], object]]) -> None:
         table = self._data.tables.setdefault(op.table, {})
-        value = table.get(op.key)
-        if not meets(op.expect, value):
+        if not isinstance(op, Clear) and not meets(op.expect, table.get(op.key)):
             raise ConditionFailed(f"key {op.key!r} of table {op.table!r} is not as expected ({op.expect!r})")
         before = dict(table)
         undo.append(lambda: self._data.tables.__setitem__(op.table, before))
-        if isinstance(op, Set):
+        if isinstance(op, Clear):
+            table.clear()
+        elif isinstance(op, Set):
             table[op.key] = op.value
         else:
             table.pop(op.key, None)
@@ -364,6 +366,15 @@ class MemoryStore:
         keys = [key for key, _ in items]
         start = keys.index(after) + 1 if after in keys else 0
         return iter(items[start:])
+
+    def keys(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[bytes]:
+        return (key for key, _ in self.scan(table, after=after, reverse=reverse))
+
+    def snapshot(self, table: str, keys: Sequence[bytes] | None = None) -> dict[bytes, bytes]:
+        with self._data.whole():
+            self._check_open()
+            found = self._data.tables.get(table, {})
+            return dict(found) if keys is None else {key: found[key] for key in keys if key in found}
 
     def count(self, table: str) -> int:
         with self._data.whole():

@@ -18,7 +18,23 @@ from hypothesis import HealthCheck, Phase, settings
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
 from pqadapters.errors import PqadaptersError
-from pqadapters.store import Ack, Claim, Delete, Expect, Extend, Nack, Op, Order, Put, Record, Set, State, Store, Update
+from pqadapters.store import (
+    Ack,
+    Claim,
+    Clear,
+    Delete,
+    Expect,
+    Extend,
+    Nack,
+    Op,
+    Order,
+    Put,
+    Record,
+    Set,
+    State,
+    Store,
+    Update,
+)
 from pqadapters.stores.memory import MemoryStore
 
 from .maker import START, ManualClock
@@ -62,7 +78,7 @@ class Use(NamedTuple):
     make: Callable[[Claim], Op]
 
 
-Sketch = Union[Put, Set, Delete, Use]
+Sketch = Union[Put, Set, Delete, Clear, Use]
 
 _payloads = st.binary(max_size=12) | st.binary(min_size=900, max_size=1100)
 _moments = st.sampled_from([0.0, 0.0, 0.0, START, START + 5, START + 50])
@@ -95,6 +111,7 @@ _makes: st.SearchStrategy[Callable[[Claim], Op]] = st.one_of(
 _uses = st.builds(Use, st.integers(0, 5), _makes)
 _sets = st.builds(Set, st.sampled_from(TABLES), _keys, _values, _expects)
 _deletes = st.builds(Delete, st.sampled_from(TABLES), _keys, _expects)
+_clears = st.builds(Clear, st.sampled_from(TABLES))
 _sketches = st.one_of(_puts, _uses, _uses, _sets, _deletes)
 _which = st.integers(0, 3)
 
@@ -129,7 +146,7 @@ class StoreMachine(RuleBasedStateMachine):
     def put(self, which: int, ops: list[Put]) -> None:
         self._commit(which, list(ops))
 
-    @rule(which=_which, ops=st.lists(_sets | _sets | _deletes, min_size=1, max_size=3))
+    @rule(which=_which, ops=st.lists(_sets | _sets | _sets | _deletes | _deletes | _clears, min_size=1, max_size=3))
     def change_a_table(self, which: int, ops: list[Sketch]) -> None:
         self._commit(which, ops)
 

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import threading
+from typing import Any
+
 import pytest
 
 from pqadapters.errors import ConditionFailed
-from pqadapters.store import Delete, Expect, Put, Set, Store
+from pqadapters.store import Clear, Delete, Expect, Put, Set, Store
 
 from .maker import Maker
+from .threads import Task
 
 
 def _set(store: Store, *keys: bytes, value: bytes = b"v") -> None:
@@ -166,6 +170,96 @@ def test_tables_and_queues_of_one_name_are_apart(make_store: Maker) -> None:
     assert (store.count("x"), store.depth("x").ready, store.depth("y").ready) == (1, 1, 0)
     store.commit(Delete("x", b"k"))
     assert (store.count("x"), store.depth("x").ready, store.count("y")) == (0, 1, 1)
+
+
+def test_a_cleared_table_is_empty_and_goes_on(make_store: Maker) -> None:
+    store = make_store()
+    assert store.commit(Clear("t")) == (0,)
+    _set(store, b"a", b"b")
+    store.commit(Set("u", b"a", b"other"), Clear("t"))
+    assert (store.get("t", b"a"), store.count("t"), _keys(store)) == (None, 0, [])
+    assert (store.get("u", b"a"), store.count("u")) == (b"other", 1)
+    store.commit(Set("t", b"x", b"1"), Clear("t"), Set("t", b"b", b"2"), Set("t", b"a", b"3", Expect.ABSENT))
+    assert list(store.scan("t")) == [(b"b", b"2"), (b"a", b"3")]
+    assert store.count("t") == 2
+
+
+def test_i2_a_refused_commit_clears_nothing(make_store: Maker) -> None:
+    store = make_store()
+    _set(store, b"a", b"b")
+    with pytest.raises(ConditionFailed):
+        store.commit(Clear("t"), Set("t", b"a", b"v", Expect.PRESENT))
+    assert (_keys(store), store.count("t")) == ([b"a", b"b"], 2)
+
+
+def test_keys_are_those_of_a_scan(make_store: Maker) -> None:
+    store = make_store()
+    assert list(store.keys("t")) == []
+    _set(store, b"c", b"a", b"d", b"", b"b")
+    choices: list[dict[str, Any]] = [{}, {"after": b"a"}, {"after": b"b"}]
+    for options in [*choices, *({**choice, "reverse": True} for choice in choices)]:
+        found = list(store.keys("t", **options))
+        assert found == [key for key, _ in store.scan("t", **options)]
+    assert list(store.keys("t", after=b"c")) == [b"a", b"d", b"", b"b"]
+
+
+def test_a_snapshot_has_the_keys_that_are_there(make_store: Maker) -> None:
+    store = make_store()
+    assert (store.snapshot("t"), store.snapshot("t", [b"a"])) == ({}, {})
+    store.commit(Set("t", b"b", b"1"), Set("t", b"a", b""), Set("t", b"c", b"3"))
+    assert list(store.snapshot("t").items()) == [(b"b", b"1"), (b"a", b""), (b"c", b"3")]
+    assert store.snapshot("t", [b"c", b"x", b"a", b"c"]) == {b"c": b"3", b"a": b""}
+    assert store.snapshot("t", []) == {}
+
+
+def test_a_snapshot_is_of_one_moment(make_store: Maker) -> None:
+    store, other = make_store(), make_store()
+    keys = [b"%d" % n for n in range(40)]
+    store.commit(*(Set("t", key, b"0") for key in keys))
+
+    stop = threading.Event()
+
+    def change() -> None:
+        number = 0
+        while not stop.is_set():
+            number += 1
+            other.commit(*(Set("t", key, b"%d" % number) for key in keys))
+
+    changes = Task(change, patience=make_store.patience)
+    try:
+        for _ in range(100):
+            assert len(set(store.snapshot("t", keys).values())) == 1
+            assert len(set(store.snapshot("t").values())) == 1
+    finally:
+        stop.set()
+        changes.result()
+
+
+def test_a_long_scan_sees_no_key_twice(make_store: Maker) -> None:
+    store = make_store()
+    keys = [b"%d" % n for n in range(2500)]
+    store.commit(*(Set("t", key, b"v") for key in keys))
+    seen = []
+    for n, (key, _) in enumerate(store.scan("t")):
+        seen.append(key)
+        if n % 500 == 100:  # what was seen goes to the end, and so do the last ones
+            store.commit(*(op for each in (*keys[:50], *keys[-3:]) for op in (Delete("t", each), Set("t", each, b"w"))))
+    assert len(seen) == len(set(seen))
+    assert set(seen) >= set(keys[50:-3])
+    assert store.count("t") == 2500
+
+
+def test_places_are_not_used_again(make_store: Maker) -> None:
+    """The last key goes, an older one is set anew: who scans has seen that one."""
+    store = make_store()
+    keys = [b"%d" % n for n in range(1500)]
+    store.commit(*(Set("t", key, b"v") for key in keys))
+    scan = store.scan("t")
+    seen = [next(scan)[0] for _ in range(10)]
+    store.commit(Delete("t", keys[-1]), Delete("t", keys[0]), Set("t", keys[0], b"v"))
+    seen += [key for key, _ in scan]
+    assert len(seen) == len(set(seen))
+    assert _keys(store) == [*keys[1:-1], keys[0]]
 
 
 def test_many_keys(make_store: Maker) -> None:

@@ -12,13 +12,15 @@ from collections.abc import Callable, Iterable
 from typing import NamedTuple
 
 from pqadapters.errors import StorePoisoned
-from pqadapters.store import Ack, Claim, Delete, Nack, Op, Put, Record, Set, State, Store, Update, dead_queue
+from pqadapters.store import Ack, Claim, Clear, Delete, Nack, Op, Put, Record, Set, State, Store, Update, dead_queue
 
 from .faulty import FaultyDisk
 
 NOBODY_KNOWS = 1 << 60  #: the end of a commit that found the store poisoned
 
 FAR = 4e9  #: a delay that doesn't end while tests run
+
+KEYS = (b"a", b"b", b"c", b"d")  #: of the table that is cleared
 
 
 class Fate(enum.Enum):
@@ -58,6 +60,8 @@ def _steps(op: Op, id: int) -> tuple[Step, ...]:
         return (Step((op.table, op.key), lambda _: op.value),)
     if isinstance(op, Delete):
         return (Step((op.table, op.key), lambda _: None),)
+    if isinstance(op, Clear):
+        return tuple(Step((op.table, key), lambda _: None) for key in KEYS)
     claim = op.claim
     if isinstance(op, Ack):
         return (Step(claim.id, lambda _: None),)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
-from pqadapters.store import Ack, Delete, Nack, Put, Set, Update
+from pqadapters.store import Ack, Clear, Delete, Nack, Put, Set, Update
 
 from .history import FAR, Player
 
@@ -37,6 +37,7 @@ def tables(player: Player) -> None:
     player.commit(Delete("t", b"c"), Put("q", player.payload()))
     (claim,) = player.claim()
     player.commit(Ack(claim), Set("t", b"c", player.payload()), Put("r", player.payload()))
+    player.commit(Clear("t"), Set("t", b"a", player.payload()))
 
 
 def letters(player: Player) -> None:

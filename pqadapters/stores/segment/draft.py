@@ -9,7 +9,7 @@ from collections import Counter
 from collections.abc import Callable
 
 from ...errors import ConditionFailed, LeaseLost, LimitReached
-from ...store import Ack, Claim, Delete, Extend, Nack, Op, Put, Set, Update, dead_queue, meets
+from ...store import Ack, Claim, Clear, Delete, Extend, Nack, Op, Put, Set, Update, dead_queue, meets
 from . import format
 from .log import Log
 from .queues import Catalog, Extra, Key, Queue, Table
@@ -18,7 +18,7 @@ from .reader import Reader
 #: Applied with the sequence number and the offset of the operation's frame.
 Step = Callable[[int, int], object]
 
-MAX_PAYLOAD = 1 << 30
+MAX_PAYLOAD = (1 << 30) + (1 << 16)  #: a value of a gigabyte, and what a serializer adds
 MAX_COMMIT = 3 << 30  #: a commit stands in one segment, whose offsets are 32 bits wide
 
 
@@ -65,6 +65,8 @@ class Draft:
             self._set(op)
         elif isinstance(op, Delete):
             self._delete(op)
+        elif isinstance(op, Clear):
+            self._clear(op)
         elif isinstance(op, Extend):
             self._held(op.claim)
         else:
@@ -250,6 +252,11 @@ class Draft:
             )
             self._keys[op.table, op.key] = None
             self.lazy = False
+
+    def _clear(self, op: Clear) -> None:
+        planned = [key for table, key in self._keys if table == op.table]
+        for key in dict.fromkeys((*self._catalog.table(op.table).keys, *planned)):
+            self._delete(Delete(op.table, key))
 
 
 def check_size(payload: bytes) -> None:

@@ -37,7 +37,7 @@ from . import looks
 from .claims import take, take_one
 from .commits import ack, carry_out, put
 from .core import Core, share
-from .queues import Queue
+from .queues import Key, Queue
 
 T = TypeVar("T")
 SEGMENT_BYTES = 2 << 20
@@ -287,21 +287,34 @@ class SegmentStore:
         return self._within(find)
 
     def scan(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        pairs = ((key, self.get(table, key)) for key in self.keys(table, after=after, reverse=reverse))
+        return ((key, value) for key, value in pairs if value is not None)
+
+    def keys(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[bytes]:
         keys = self._within(lambda: self._keys(table))
         known = after in keys if after is not None else False
         if reverse:
             keys.reverse()
         if known:
             keys = list(dropwhile(lambda key: key != after, keys))[1:]
-        pairs = ((key, self.get(table, key)) for key in keys)
-        return ((key, value) for key, value in pairs if value is not None)
+        return iter(keys)
+
+    def snapshot(self, table: str, keys: Sequence[bytes] | None = None) -> dict[bytes, bytes]:
+        def look() -> dict[bytes, bytes]:
+            found = ((key, self.get(table, key)) for key in (self._keys(table) if keys is None else keys))
+            return {key: value for key, value in found if value is not None}
+
+        return self._within(look)
 
     def count(self, table: str) -> int:
-        return self._within(lambda: len(self._keys(table)))
+        return self._within(lambda: len(self._table(table)))
+
+    def _table(self, name: str) -> dict[bytes, Key]:
+        found = self._core.catalog.known_table(name)
+        return found.keys if found is not None else {}
 
     def _keys(self, table: str) -> list[bytes]:
-        found = self._core.catalog.known_table(table)
-        return list(found.keys) if found is not None else []
+        return list(self._table(table))
 
     # The whole
 

@@ -7,8 +7,23 @@ from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ...errors import ConditionFailed, LeaseLost, LimitReached, StoreError
-from ...store import PLAIN, Ack, Claim, Delete, Extend, Nack, Op, Put, Set, Update, dead_queue, meets
-from . import schema
+from ...store import (
+    PLAIN,
+    Ack,
+    Claim,
+    Clear,
+    Delete,
+    Expect,
+    Extend,
+    Nack,
+    Op,
+    Put,
+    Set,
+    Update,
+    dead_queue,
+    meets,
+)
+from . import entries, schema
 from .names import Names
 from .schema import DELAYED, ID_BITS, IDS, LONG, checksum
 
@@ -170,25 +185,30 @@ class Changes:
 
     def _entry(self, op: Set | Delete) -> tuple[int, Any]:
         """The table's number and the key's row, which is as the op expects. Raises ConditionFailed."""
-        number = self._names.make_table(self._connection, op.table)
-        row = self._one(schema.VALUE, number, op.key)
-        if not meets(op.expect, None if row is None else row[1]):
-            raise ConditionFailed(f"key {op.key!r} of table {op.table!r} is not as expected ({op.expect!r})")
+        connection, expect = self._connection, op.expect
+        number = self._names.make_table(connection, op.table)
+        row = entries.find(connection, number, op.key)
+        value = None if row is None else entries.value_of(connection, row) if isinstance(expect, bytes) else b""
+        if not meets(expect, value):
+            raise ConditionFailed(f"key {op.key!r} of table {op.table!r} is not as expected ({expect!r})")
         return number, row
 
     def _set(self, op: Set) -> int:
-        number, row = self._entry(op)
-        crc = schema.entry_checksum(number, op.key, op.value)
-        if row is None:
-            self._connection.execute(schema.ADD_ENTRY, (number, op.key, crc, op.value))
+        if op.expect is Expect.ANY:
+            number = self._names.make_table(self._connection, op.table)
         else:
-            self._connection.execute(schema.SET_ENTRY, (crc, op.value, row[0]))
+            number, _ = self._entry(op)
+        entries.put(self._connection, number, op.key, op.value)
         return 0
 
     def _delete(self, op: Delete) -> int:
-        _, row = self._entry(op)
+        number, row = self._entry(op)
         if row is not None:
-            self._connection.execute(schema.DROP_ENTRY, (row[0],))
+            entries.drop(self._connection, number, row)
+        return 0
+
+    def _clear(self, op: Clear) -> int:
+        entries.clear(self._connection, self._names.make_table(self._connection, op.table))
         return 0
 
 
@@ -200,6 +220,7 @@ _CARRIERS: dict[type, Callable[[Changes, Any], int]] = {
     Update: Changes._update,
     Set: Changes._set,
     Delete: Changes._delete,
+    Clear: Changes._clear,
 }
 
 

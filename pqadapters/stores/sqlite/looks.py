@@ -1,4 +1,4 @@
-"""Looking without claiming: records page by page, depths, tables. Each look sees what is committed at its moment."""
+"""Looking at queues without claiming: records page by page, depths. Each look sees what is committed at its moment."""
 
 from __future__ import annotations
 
@@ -12,19 +12,15 @@ from .reader import Reader
 from .schema import DELAYED, ID_BITS, IDS, is_whole, name_text, places
 
 _PAGE = 256  #: records that are fetched at a time
-_FAR = 1 << 63
 
 
 class Looks:
-    """What there is to see of one database."""
+    """What there is to see of the queues of one database."""
 
-    def __init__(
-        self, reader: Reader, names: Names, wall: Callable[[], float], damaged: Callable[[str, bytes], object]
-    ) -> None:
+    def __init__(self, reader: Reader, names: Names, wall: Callable[[], float]) -> None:
         self._reader, self._ask = reader, reader.rows
         self._names = names
         self._wall = wall
-        self._damaged = damaged  #: called with table and key
 
     def depth(self, queue: str) -> Depth:
         """How much is in the queue, now."""
@@ -137,43 +133,6 @@ class Looks:
         return Record(
             queue, _id(row), state, payload, rank or b"", attempts, put_at, not_before or 0.0, name_text(note)
         )
-
-    # Tables
-
-    def value(self, table: str, key: bytes) -> bytes | None:
-        number = self._names.table(table)
-        rows = self._ask(schema.VALUE, (number, key)) if number is not None else []
-        if not rows:
-            return None
-        _, value, crc = rows[0]
-        if schema.entry_checksum(number or 0, key, value) != crc:
-            self._damaged(table, key)
-            return None
-        return bytes(value)
-
-    def count(self, table: str) -> int:
-        rows = self._ask(schema.KEYS, (schema.name_blob(table),))
-        return int(rows[0][0]) if rows else 0
-
-    def scan(self, table: str, after: bytes | None, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
-        number = self._names.table(table)
-        if number is None:
-            return
-        place = _FAR - 1 if reverse else -1
-        if after is not None:
-            rows = self._ask(schema.VALUE, (number, after))
-            place = rows[0][0] if rows else place
-        statement = schema.SCAN_BACK if reverse else schema.SCAN
-        while True:
-            rows = self._ask(statement, (number, place, _PAGE))
-            for _, key, value, crc in rows:
-                if schema.entry_checksum(number, key, value) == crc:
-                    yield key, value
-                else:
-                    self._damaged(table, key)
-            if len(rows) < _PAGE:
-                return
-            place = rows[-1][0]
 
 
 def _id(row: Any) -> int:

@@ -16,7 +16,7 @@ class Names:
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
         self.queues: dict[str, int] = {}
-        self._tables: dict[str, int] = {}
+        self.tables: dict[str, int] = {}
         self.ranked: set[int] = set()  #: queues that seem to be, to be asked first as such
 
     def queue(self, name: str) -> int | None:
@@ -25,7 +25,7 @@ class Names:
 
     def table(self, name: str) -> int | None:
         """The number of a table that has one."""
-        return self._known(self._tables, schema.TABLE_NUMBER, name)
+        return self._known(self.tables, schema.TABLE_NUMBER, name)
 
     def _known(self, numbers: dict[str, int], select: str, name: str) -> int | None:
         number = numbers.get(name)
@@ -46,7 +46,7 @@ class Names:
 
     def make_table(self, connection: sqlite3.Connection, name: str) -> int:
         """The number of a table, in a transaction, which may be the one that gives it."""
-        return self._tables.get(name) or _made(connection, schema.TABLE_NUMBER, schema.ADD_TABLE, name)
+        return self.tables.get(name) or _made(connection, schema.TABLE_NUMBER, schema.ADD_TABLE, name, schema.START)
 
 
 def _found(connection: sqlite3.Connection, select: str, name: str) -> int | None:
@@ -54,12 +54,16 @@ def _found(connection: sqlite3.Connection, select: str, name: str) -> int | None
     return None if row is None else int(row[0])
 
 
-def _made(connection: sqlite3.Connection, select: str, add: str, name: str) -> int:
+def _made(connection: sqlite3.Connection, select: str, add: str, name: str, start: str | None = None) -> int:
     blob = schema.name_blob(name)
     row = connection.execute(select, (blob,)).fetchone()
     if row is None:
         connection.execute(add, (blob, crc32(blob)))
         row = connection.execute(select, (blob,)).fetchone()
         if row[0] > schema.MAX_QUEUES:
-            raise StoreError(f"a database takes {schema.MAX_QUEUES} names of queues; {name!r} is one too many")
+            raise StoreError(
+                f"a database takes {schema.MAX_QUEUES} names of queues, and as many of tables; {name!r} is one too many"
+            )
+        if start is not None:
+            connection.execute(start, (row[0], row[0]))
     return int(row[0])

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Sequence
-from typing import Any
+from collections.abc import Callable, Sequence
+from typing import Any, TypeVar
 
 from ...errors import StoreError
+from . import schema
 from .database import connect, patiently
 from .errors import ERRORS, malformed, translated
+
+T = TypeVar("T")
 
 
 class Reader:
@@ -27,15 +30,44 @@ class Reader:
         """The answer. Raises FormatError for a damaged database, DiskError, StoreLocked."""
         with self.lock:
             try:
-                if self.connection is None:
-                    self.connection = patiently(lambda: connect(self._path), self._path)
-                return self.connection.execute(question, values).fetchall()
+                return self._connected().execute(question, values).fetchall()
             except ERRORS:
-                return patiently(lambda: self._again(question, values), self._path)
+                return patiently(lambda: self._connected().execute(question, values).fetchall(), self._path)
 
-    def _again(self, question: str, values: Sequence[Any]) -> list[Any]:
-        assert self.connection is not None
-        return self.connection.execute(question, values).fetchall()
+    def row(self, question: str, values: Sequence[Any]) -> Any:
+        """The answer to a question that has one row, or None."""
+        with self.lock:
+            try:
+                return (self.connection or self._connected()).execute(question, values).fetchone()
+            except ERRORS:
+                return patiently(lambda: self._connected().execute(question, values).fetchone(), self._path)
+
+    def page(self, question: str, values: Sequence[Any], most: int, size: int) -> list[Any]:
+        """The first rows of the answer: at most so many, and none behind the one with which the values in the last
+        column come to `size` bytes."""
+        with self.lock:
+            return patiently(lambda: _page(self._connected(), question, values, most, size), self._path)
+
+    def at_one_moment(self, run: Callable[[sqlite3.Connection], T]) -> T:
+        """What several questions have for an answer, all of the same moment."""
+
+        def attempt() -> T:
+            connection = self._connected()
+            if connection.in_transaction:  # in the middle of another one of this thread
+                return run(connection)
+            connection.execute(schema.BEGIN_LOOK)
+            try:
+                return run(connection)
+            finally:
+                connection.execute(schema.ROLLBACK)
+
+        with self.lock:
+            return patiently(attempt, self._path)
+
+    def _connected(self) -> sqlite3.Connection:
+        if self.connection is None:
+            self.connection = patiently(lambda: connect(self._path), self._path)
+        return self.connection
 
     def damaged(self) -> StoreError:
         """What to raise for an answer that can't be right."""
@@ -52,3 +84,19 @@ class Reader:
         self.lock = threading.RLock()
         inherited, self.connection = self.connection, None
         return inherited
+
+
+def _page(
+    connection: sqlite3.Connection, question: str, values: Sequence[Any], most: int, size: int
+) -> list[Any]:
+    rows: list[Any] = []
+    cursor = connection.execute(question, values)
+    try:
+        for row in cursor:
+            rows.append(row)
+            size -= len(row[-1] or b"")
+            if size <= 0 or len(rows) == most:
+                break
+    finally:
+        cursor.close()
+    return rows

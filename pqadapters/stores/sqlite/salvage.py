@@ -23,7 +23,7 @@ from .pages import Cell, Pages, Row
 from .schema import DELAYED, IDS, entry_checksum, is_whole, name_text
 
 _AT_ONCE = 500
-_QUEUE, _KIND, _RECORD, _ENTRY, _BODY = 9, 4, 12, 5, 2  #: how many columns
+_QUEUE, _KIND, _RECORD, _ENTRY, _BODY, _PART = 9, 3, 12, 7, 2, 4  #: how many columns
 
 
 class Salvaged(NamedTuple):
@@ -44,6 +44,7 @@ class _Found:
         self.records: dict[int, Cell] = {}  # by id
         self.entries: dict[int, Cell] = {}  # by place
         self.bodies: dict[int, Cell] = {}  # by id
+        self.parts: dict[int, dict[int, Cell]] = {}  # of long values, by place
         self.lost: set[tuple[str, int]] = set()
         for cell in pages.cells():
             row = pages.row(cell)
@@ -53,6 +54,10 @@ class _Found:
             if self.put(id) is None:
                 del self.records[id]
                 self.lost.add(("record", id))
+        for place in list(self.entries):
+            if self.set(place) is None:
+                del self.entries[place]
+                self.lost.add(("key", place))
 
     def _sort_in(self, cell: Cell, row: Row) -> None:
         columns = row.columns
@@ -60,11 +65,10 @@ class _Found:
             self._add(self.records, abs(row.key) & (IDS - 1), cell)
         elif len(columns) == _BODY and isinstance(columns[1], bytes):
             self._add(self.bodies, row.key, cell)
-        elif len(columns) == _ENTRY:
-            if _entry(row) is not None:
-                self._add(self.entries, row.key, cell)
-            elif isinstance(columns[2], bytes):
-                self.lost.add(("key", row.key))
+        elif len(columns) == _ENTRY and isinstance(columns[5], bytes):
+            self._add(self.entries, row.key, cell)
+        elif len(columns) == _PART and isinstance(columns[1], int) and isinstance(columns[2], int):
+            self._add(self.parts.setdefault(columns[1], {}), columns[2], cell)
         elif len(columns) in (_QUEUE, _KIND) and isinstance(columns[1], bytes) and crc32(columns[1]) == columns[2]:
             names = self.queues if len(columns) == _QUEUE else self.kinds
             names[row.key] = name_text(columns[1])
@@ -89,6 +93,24 @@ class _Found:
         due, tries = float(not_before or 0.0) if row.key > DELAYED else 0.0, max(0, attempts)
         return Put(name, payload, rank or b"", due, attempts=tries, put_at=float(put_at), note=name_text(note))
 
+    def set(self, place: int) -> Set | None:
+        """What sets the key of that place again; None where it isn't whole."""
+        row = self._pages.row(self.entries[place])
+        assert row is not None
+        _, number, crc, _, _, key, value = row.columns
+        try:
+            value = self._joined(place) if value is None else value
+            if entry_checksum(number, key, value) != crc:
+                return None
+        except (TypeError, ValueError, struct.error):
+            return None
+        return Set(self.kinds.get(number, f"table-{number}"), key, value)
+
+    def _joined(self, place: int) -> bytes:
+        parts = self.parts.get(place, {})
+        rows = [self._pages.row(parts[nth]) for nth in sorted(parts)]
+        return b"".join(row.columns[3] for row in rows if row is not None)
+
     def ops(self) -> Iterator[Op]:
         """All that is whole, in its order."""
         for id in sorted(self.records):
@@ -96,20 +118,9 @@ class _Found:
             if put is not None:
                 yield put
         for place in sorted(self.entries):
-            row = self._pages.row(self.entries[place])
-            found = _entry(row) if row is not None else None
+            found = self.set(place)
             if found is not None:
-                number, key, value = found
-                yield Set(self.kinds.get(number, f"table-{number}"), key, value)
-
-
-def _entry(row: Row) -> tuple[int, bytes, bytes] | None:
-    """Table, key and value; None where they aren't whole."""
-    _, number, key, crc, value = row.columns
-    try:
-        return (number, key, value) if entry_checksum(number, key, value) == crc else None
-    except (TypeError, ValueError, struct.error):
-        return None
+                yield found
 
 
 def salvage(path: str | os.PathLike[str], *, to: str | os.PathLike[str]) -> Salvaged:

@@ -15,8 +15,13 @@ row's own is NULL then. `crc` is that of `checksum()`: SQLite has none for its p
 with a rank is `ranked`: all its records have a `rank` from then on, x'' where none was given, and `by_rank` orders
 those that are ready. Names and notes are blobs of UTF-8 with surrogates passed, so that any str comes back.
 
-`owner` is the number of the process that has a record claimed (owners.py), `handle` which of its handles. `entry` holds
-the tables of the contract: `place` is that of the key's first Set, which orders a table.
+`owner` is the number of the process that has a record claimed (owners.py), `handle` which of its handles.
+
+`entry` holds the tables of the contract: its `place` is the table's number << 42 | that of the key's first Set, which
+orders a table. The first row of a table is its start, without a key. The last one says in `keys` how many there are,
+and in `last` the highest place that was ever given, where that is above its own: a new key changes the page at the
+table's end and that of its index, and no third one with a count. A value of more than PART bytes is NULL, and stands in
+rows of `part`, since SQLite takes no blob of a gigabyte.
 """
 
 from __future__ import annotations
@@ -35,6 +40,7 @@ ID_BITS = 42
 IDS = 1 << ID_BITS
 DELAYED = 1 << 62
 MAX_QUEUES = (1 << 20) - 1
+PART = 1 << 28  #: bytes
 
 SCHEMA = f"""
 CREATE TABLE queue(
@@ -55,14 +61,14 @@ CREATE TABLE damaged(
     id INTEGER, queue INTEGER, reason TEXT, put_at REAL, crc INTEGER, rank BLOB, note BLOB, payload BLOB
 );
 CREATE TABLE owner(number INTEGER PRIMARY KEY AUTOINCREMENT, pid INTEGER NOT NULL);
-CREATE TABLE kind(
-    number INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, crc INTEGER NOT NULL, keys INTEGER NOT NULL DEFAULT 0
-);
+CREATE TABLE kind(number INTEGER PRIMARY KEY, name BLOB NOT NULL UNIQUE, crc INTEGER NOT NULL);
 CREATE TABLE entry(
-    place INTEGER PRIMARY KEY, kind INTEGER NOT NULL, key BLOB NOT NULL, crc INTEGER NOT NULL, value BLOB NOT NULL
+    place INTEGER PRIMARY KEY CHECK (place >> {ID_BITS} = kind), kind INTEGER NOT NULL, crc INTEGER NOT NULL,
+    keys INTEGER NOT NULL, last INTEGER, key BLOB, value BLOB
 );
 CREATE UNIQUE INDEX by_key ON entry(kind, key);
-CREATE INDEX by_place ON entry(kind, place);
+CREATE TABLE part(number INTEGER PRIMARY KEY, place INTEGER NOT NULL, nth INTEGER NOT NULL, data BLOB NOT NULL);
+CREATE UNIQUE INDEX by_place ON part(place, nth);
 CREATE TRIGGER record_put AFTER INSERT ON record BEGIN
     UPDATE queue SET last = max(last, abs(NEW.place) & {IDS - 1}) WHERE number = 0;
     UPDATE queue SET ready = ready + (NEW.place BETWEEN 0 AND {DELAYED}), claimed = claimed + (NEW.place < 0),
@@ -90,17 +96,18 @@ END;
 CREATE TRIGGER body_gone AFTER DELETE ON record WHEN OLD.payload IS NULL BEGIN
     DELETE FROM body WHERE id = abs(OLD.place) & {IDS - 1};
 END;
-CREATE TRIGGER entry_set AFTER INSERT ON entry BEGIN
-    UPDATE kind SET keys = keys + 1 WHERE number = NEW.kind;
+CREATE TRIGGER parts_replaced AFTER UPDATE OF value ON entry WHEN OLD.value IS NULL BEGIN
+    DELETE FROM part WHERE place = OLD.place;
 END;
-CREATE TRIGGER entry_gone AFTER DELETE ON entry BEGIN
-    UPDATE kind SET keys = keys - 1 WHERE number = OLD.kind;
+CREATE TRIGGER parts_gone AFTER DELETE ON entry WHEN OLD.value IS NULL BEGIN
+    DELETE FROM part WHERE place = OLD.place;
 END;
 """
 
 # Transactions
 
 BEGIN = "BEGIN IMMEDIATE"
+BEGIN_LOOK = "BEGIN"  #: of one that only reads
 COMMIT = "COMMIT"
 ROLLBACK = "ROLLBACK"
 SAVE = "SAVEPOINT work"
@@ -207,15 +214,31 @@ DROP_OWNER = "DELETE FROM owner WHERE number = ?"
 
 # Tables
 
-VALUE = "SELECT place, value, crc FROM entry WHERE kind = ? AND key = ?"
-ADD_ENTRY = "INSERT INTO entry(kind, key, crc, value) VALUES (?, ?, ?, ?)"
-SET_ENTRY = "UPDATE entry SET crc = ?, value = ? WHERE place = ?"
+_END = "FROM entry WHERE place < ? ORDER BY place DESC LIMIT 1"
+VALUE = "SELECT crc, value FROM entry WHERE kind = ? AND key = ?"
+ENTRY = "SELECT place, keys, last, crc, value FROM entry WHERE kind = ? AND key = ?"
+START = f"INSERT INTO entry(place, kind, crc, keys) VALUES (? << {ID_BITS}, ?, 0, 0)"
+#: the place behind all of the table
+END = f"SELECT place, keys, last {_END}"
+#: end, number, crc, end, key, value; the end is the place behind all of it. A plain Set is this statement alone.
+SET = f"""
+INSERT INTO entry(place, kind, crc, keys, key, value)
+VALUES ((SELECT coalesce(last, place) + 1 {_END}), ?, ?, (SELECT keys + 1 {_END}), ?, ?)
+ON CONFLICT(kind, key) DO UPDATE SET crc = excluded.crc, value = excluded.value"""
 DROP_ENTRY = "DELETE FROM entry WHERE place = ?"
-KEYS = "SELECT keys FROM kind WHERE name = ?"
-SCAN = "SELECT place, key, value, crc FROM entry WHERE kind = ? AND place > ? ORDER BY place LIMIT ?"
-SCAN_BACK = "SELECT place, key, value, crc FROM entry WHERE kind = ? AND place < ? ORDER BY place DESC LIMIT ?"
+#: keys, last, end: of the table's last row
+COUNT_KEYS = "UPDATE entry SET keys = ?, last = ? WHERE place = (SELECT max(place) FROM entry WHERE place < ?)"
+CLEAR = "DELETE FROM entry WHERE place > ? AND place < ?"
+ADD_PART = "INSERT INTO part(place, nth, data) VALUES (?, ?, ?)"
+PARTS = "SELECT data FROM part WHERE place = ? ORDER BY nth"
+#: two places, between which the keys are
+SCAN = "SELECT place, key, crc, value FROM entry WHERE place > ? AND place < ? ORDER BY place"
+SCAN_BACK = f"{SCAN} DESC"
+SCAN_KEYS = "SELECT place, key FROM entry WHERE place > ? AND place < ? ORDER BY place LIMIT ?"
+SCAN_KEYS_BACK = "SELECT place, key FROM entry WHERE place > ? AND place < ? ORDER BY place DESC LIMIT ?"
 
 _head = struct.Struct("<Id").pack
+_pair = struct.Struct("<II").pack
 
 
 def checksum(queue: int, put_at: float, rank: bytes | None, note: bytes | None, payload: bytes) -> int:
@@ -246,7 +269,7 @@ def is_whole(row: Sequence[Any], payload: Any) -> bool:
 
 def entry_checksum(kind: int, key: bytes, value: bytes) -> int:
     """The CRC-32 of a key and value of a table: the table's number (u32) and the length of the key (u32), both."""
-    return crc32(value, crc32(key, crc32(struct.pack("<II", kind, len(key)))))
+    return crc32(value, crc32(_pair(kind, len(key)) + key))
 
 
 def name_blob(text: str) -> bytes:

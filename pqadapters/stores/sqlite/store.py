@@ -25,6 +25,7 @@ from ...store import (
     Claim,
     Damage,
     Depth,
+    Expect,
     Nack,
     Op,
     Order,
@@ -36,6 +37,7 @@ from ...store import (
     Update,
 )
 from .._disk import Disk
+from . import entries
 from .ahead import Ahead
 from .backup import back_up
 from .bells import Bell
@@ -44,12 +46,14 @@ from .claims import Take
 from .core import share
 from .looks import Looks
 from .salvage import Salvaged, salvage_apart
-from .schema import LONG
+from .schema import LONG, PART
+from .tables import Tables
 from .work import Work
 from .writer import LATE
 
 _CAPABILITIES = Capabilities(processes=True)
 _GROWS = (Put, Set, Update)
+_ALONE: Any = {"alone": True, "shrinks": False}
 _WITHOUT_LOOKOUT = 0.25  #: seconds between two looks of a waiter, should nobody tell it of others
 
 
@@ -87,7 +91,8 @@ class SqliteStore:
         self._handle = next(core.numbers)
         if not self._power:
             core.keeper.lag = min(core.keeper.lag or self._durability.max_lag, self._durability.max_lag)
-        self._looks = Looks(core.reader, core.names, core.clock.wall, core.damaged_value)
+        self._looks = Looks(core.reader, core.names, core.clock.wall)
+        self._tables = Tables(core.reader, core.names, core.damaged_value)
         self._ahead = Ahead()
         self._release = weakref.finalize(self, core.release, self._handle, self._ahead)
         self._release.atexit = False  # see Core.end
@@ -116,36 +121,50 @@ class SqliteStore:
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
         core = self._core
         touched: dict[str, int] = {}
-        work = self._plain_put(ops, stop, timeout, touched) or self._work(ops, stop, timeout, touched)
+        work = self._plain(ops, stop, timeout, touched) or self._work(ops, stop, timeout, touched)
         result = core.writer.do(work)
         if result is LATE:
             return (0,) * len(ops)
         if highest := max(result, default=0):
             core.mark.note(highest)
-        core.keeper.written(sum(len(op.payload) for op in ops if type(op) is Put))
+        core.keeper.written(_bytes_of(ops))
         for queue, ready in touched.items():
             core.bells.ring(queue, ready)
         results: tuple[int, ...] = result
         return results
 
-    def _plain_put(
+    def _plain(
         self, ops: tuple[Op, ...], stop: Stop | None, timeout: float | None, touched: dict[str, int]
     ) -> Work | None:
-        """One short record without rank, delay and conditions, which is one statement; None for anything else."""
+        """One operation that is one statement: a short record without rank, delay and conditions, or a key that is set
+        whatever it was. None for anything else."""
         op: Any = ops[0] if len(ops) == 1 else None
-        if type(op) is not Put or op[2:] != PLAIN or len(op.payload) > LONG:
-            return None
-        core = self._core
-        number = core.names.queue(op.queue)
-        if number is None:
-            return None
-        touched[op.queue] = 1
+        names = self._core.names
+        if type(op) is Put and op[2:] == PLAIN and len(op.payload) <= LONG:
+            queue = names.queue(op.queue)
+            if queue is not None:
+                touched[op.queue] = 1
+                return Work(self._putting(op, queue, stop), **_ALONE, synced=self._power, timeout=timeout)
+        elif type(op) is Set and op.expect is Expect.ANY and len(op.value) <= PART:
+            table = names.table(op.table)
+            if table is not None:
+                return Work(self._setting(op, table, stop), **_ALONE, synced=self._power, timeout=timeout)
+        return None
 
+    def _putting(self, op: Put, number: int, stop: Stop | None) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
             self._may_go_on(stop)
-            return (put_plain(connection, number, op.payload, core.clock.wall()),)
+            return (put_plain(connection, number, op.payload, self._core.clock.wall()),)
 
-        return Work(run, synced=self._power, timeout=timeout, alone=True, shrinks=False)
+        return run
+
+    def _setting(self, op: Set, number: int, stop: Stop | None) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
+        def run(connection: sqlite3.Connection) -> tuple[int, ...]:
+            self._may_go_on(stop)
+            entries.put(connection, number, op.key, op.value)
+            return (0,)
+
+        return run
 
     def _work(
         self, ops: tuple[Op, ...], stop: Stop | None, timeout: float | None, touched: dict[str, int]
@@ -310,16 +329,25 @@ class SqliteStore:
     # Tables
 
     def get(self, table: str, key: bytes) -> bytes | None:
-        self._check()
-        return self._looks.value(table, key)
+        if self._closed or self._core.writer.trouble is not None:
+            self._check()
+        return self._tables.value(table, key)
 
     def scan(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         self._check()
-        return self._looks.scan(table, after, reverse)
+        return self._tables.scan(table, after, reverse)
+
+    def keys(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[bytes]:
+        self._check()
+        return self._tables.keys(table, after, reverse)
+
+    def snapshot(self, table: str, keys: Sequence[bytes] | None = None) -> dict[bytes, bytes]:
+        self._check()
+        return self._tables.snapshot(table, keys)
 
     def count(self, table: str) -> int:
         self._check()
-        return self._looks.count(table)
+        return self._tables.count(table)
 
     # The whole
 
@@ -363,6 +391,17 @@ class SqliteStore:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _bytes_of(ops: tuple[Op, ...]) -> int:
+    """What a commit brings, beside what each of its operations costs."""
+    size = 0
+    for op in ops:
+        if isinstance(op, Put):
+            size += len(op.payload)
+        elif isinstance(op, Set):
+            size += len(op.value)
+    return size
 
 
 def _is_lazy(op: Op) -> bool:

@@ -1,0 +1,65 @@
+"""The rows of tables: setting, deleting and reading keys in a transaction that is open."""
+
+from __future__ import annotations
+
+import sqlite3
+from typing import Any
+
+from . import schema
+from .schema import ID_BITS, PART, entry_checksum
+
+
+def bounds(number: int) -> tuple[int, int]:
+    """The place of a table's start, and the one behind its last key."""
+    return number << ID_BITS, (number + 1) << ID_BITS
+
+
+def find(connection: sqlite3.Connection, number: int, key: bytes) -> Any:
+    """The key's row, or None."""
+    return connection.execute(schema.ENTRY, (number, key)).fetchone()
+
+
+def value_of(connection: sqlite3.Connection, row: Any) -> bytes:
+    """The value of a row that `find` has given."""
+    place, value = row[0], row[4]
+    return value if value is not None else parts_of(connection, place)
+
+
+def parts_of(connection: sqlite3.Connection, place: int) -> bytes:
+    """A long value, put together."""
+    return b"".join([data for (data,) in connection.execute(schema.PARTS, (place,))])
+
+
+def put(connection: sqlite3.Connection, number: int, key: bytes, value: bytes) -> None:
+    """Set the key, which keeps its place if it is there."""
+    end, crc = (number + 1) << ID_BITS, entry_checksum(number, key, value)
+    if len(value) <= PART:
+        connection.execute(schema.SET, (end, number, crc, end, key, value))
+        return
+    connection.execute(schema.SET, (end, number, crc, end, key, None))
+    place, view = find(connection, number, key)[0], memoryview(value)
+    for nth, start in enumerate(range(0, len(value), PART)):
+        connection.execute(schema.ADD_PART, (place, nth, view[start : start + PART]))
+
+
+def drop(connection: sqlite3.Connection, number: int, row: Any) -> None:
+    """Delete the key of a row that `find` has given. Whatever row is the last one then tells of the whole table."""
+    place, end = row[0], bounds(number)[1]
+    before = _end(connection, end)
+    connection.execute(schema.DROP_ENTRY, (place,))
+    last = before[2]
+    if before[0] == place and last is None:
+        last = place
+    connection.execute(schema.COUNT_KEYS, (before[1] - 1, last, end))
+
+
+def clear(connection: sqlite3.Connection, number: int) -> None:
+    """Delete all keys."""
+    start, end = bounds(number)
+    place, _, last = _end(connection, end)[:3]
+    connection.execute(schema.CLEAR, (start, end))
+    connection.execute(schema.COUNT_KEYS, (0, last or place, end))
+
+
+def _end(connection: sqlite3.Connection, end: int) -> Any:
+    return connection.execute(schema.END, (end,)).fetchone()

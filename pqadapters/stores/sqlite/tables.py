@@ -1,0 +1,117 @@
+"""Looking at tables: one key, several at one moment, all of them page by page."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from . import schema
+from .entries import bounds, parts_of
+from .names import Names
+from .reader import Reader
+from .schema import entry_checksum
+
+_PAGE = 1000  #: keys that are fetched at a time,
+_PAGE_BYTES = 1 << 20  #: unless their values are more than this before that
+
+
+class Tables:
+    """What there is to see of the tables of one database."""
+
+    def __init__(self, reader: Reader, names: Names, damaged: Callable[[str, bytes], object]) -> None:
+        self._reader = reader
+        self._names = names
+        self._damaged = damaged  #: called with table and key
+
+    def value(self, table: str, key: bytes) -> bytes | None:
+        names = self._names
+        number = names.tables.get(table) or names.table(table)
+        row = None if number is None else self._reader.row(schema.VALUE, (number, key))
+        if row is None:
+            return None
+        crc, value = row
+        if value is None:
+            return self.snapshot(table, (key,)).get(key)
+        return self._checked(table, number or 0, key, crc, value)
+
+    def _checked(self, table: str, number: int, key: Any, crc: int, value: Any) -> bytes | None:
+        """The value if it is whole. In a damaged row anything may stand anywhere."""
+        try:
+            if entry_checksum(number, key, value) == crc:
+                whole: bytes = value
+                return whole
+        except TypeError:
+            pass
+        self._damaged(table, key)
+        return None
+
+    def count(self, table: str) -> int:
+        number = self._names.table(table)
+        if number is None:
+            return 0
+        row = self._reader.row(schema.END, (bounds(number)[1],))
+        if row is None:
+            raise self._reader.damaged()
+        return int(row[1])
+
+    def snapshot(self, table: str, keys: Sequence[bytes] | None) -> dict[bytes, bytes]:
+        number = self._names.table(table)
+        if number is None:
+            return {}
+
+        def run(connection: sqlite3.Connection) -> list[Any]:
+            rows = _all(connection, number) if keys is None else _some(connection, number, keys)
+            return [row if row[3] is not None else (*row[:3], parts_of(connection, row[0])) for row in rows]
+
+        found = {}
+        for _, key, crc, value in self._reader.at_one_moment(run):
+            whole = self._checked(table, number, key, crc, value)
+            if whole is not None:
+                found[key] = whole
+        return found
+
+    def scan(self, table: str, after: bytes | None, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
+        for number, (_, key, crc, value) in self._rows(table, after, reverse, values=True):
+            whole = self.value(table, key) if value is None else self._checked(table, number, key, crc, value)
+            if whole is not None:
+                yield key, whole
+
+    def keys(self, table: str, after: bytes | None, reverse: bool) -> Iterator[bytes]:
+        for _, (_, key) in self._rows(table, after, reverse, values=False):
+            yield key
+
+    def _rows(self, table: str, after: bytes | None, reverse: bool, values: bool) -> Iterator[tuple[int, Any]]:
+        """Those that were there when it begins: what is set behind them would be seen again and again."""
+        number = self._names.table(table)
+        if number is None:
+            return
+        low, high = bounds(number)
+        last = self._reader.row(schema.END, (high,))
+        high = last[0] + 1 if last is not None else low
+        row = None if after is None else self._reader.row(schema.ENTRY, (number, after))
+        if row is not None:
+            low, high = (low, row[0]) if reverse else (row[0], high)
+        while True:
+            rows = self._page(low, high, reverse, values)
+            for row in rows:
+                yield number, row
+            if not rows:
+                return
+            low, high = (low, rows[-1][0]) if reverse else (rows[-1][0], high)
+
+    def _page(self, low: int, high: int, reverse: bool, values: bool) -> list[Any]:
+        if values:
+            return self._reader.page(schema.SCAN_BACK if reverse else schema.SCAN, (low, high), _PAGE, _PAGE_BYTES)
+        return self._reader.rows(schema.SCAN_KEYS_BACK if reverse else schema.SCAN_KEYS, (low, high, _PAGE))
+
+
+def _all(connection: sqlite3.Connection, number: int) -> list[Any]:
+    return connection.execute(schema.SCAN, bounds(number)).fetchall()
+
+
+def _some(connection: sqlite3.Connection, number: int, keys: Sequence[bytes]) -> Iterator[Any]:
+    for key in keys:
+        row = connection.execute(schema.ENTRY, (number, key)).fetchone()
+        if row is not None:
+            yield row[0], key, row[3], row[4]
