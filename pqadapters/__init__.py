@@ -5,6 +5,7 @@ damaged file. See README.md for what is promised, and what is not.
 """
 
 from .errors import NotDurableWarning, PqadaptersError, StoreError, StoreLocked
+from .stdlib.pdict import PDict
 
-__all__ = ["NotDurableWarning", "PqadaptersError", "StoreError", "StoreLocked", "__version__"]
+__all__ = ["NotDurableWarning", "PDict", "PqadaptersError", "StoreError", "StoreLocked", "__version__"]
 __version__ = "0.1.0"

@@ -49,8 +49,8 @@ class StoreError(PqadaptersError):
     """A store can't be opened or used."""
 
 
-class StoreClosed(StoreError):
-    """The store was closed; open it again."""
+class StoreClosed(StoreError, ValueError):
+    """The store was closed; open it again. A ValueError, as for a file."""
 
 
 class StoreForked(StoreError):
@@ -86,6 +86,10 @@ class DiskError(StoreError, OSError):
 
     It is an `OSError` with the `errno` of the refusal (`ENOSPC`: the disk is full).
     """
+
+
+class ReadOnlyError(StoreError, OSError):
+    """A mapping that was opened for reading was to be changed. An OSError, as those of the dbm modules."""
 
 
 class NotDurableWarning(UserWarning):

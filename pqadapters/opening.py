@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .stores.segment import SegmentStore
     from .stores.segment.estates import Estate
     from .stores.segment.slots import Slots
+    from .stores.sqlite.probe import Probe
 
 _LATER = {"mysql": "the MySQL store"}
 
@@ -63,6 +64,20 @@ def open_database(
     options: dict[str, Any] = {"durability": durability, "max_lag": max_lag, "prefetch": prefetch}
     given = {name: value for name, value in options.items() if value is not None}
     return SqliteStore(path, trust_directory=trust_directory, **given)
+
+
+def probe_file(path: str) -> Probe:
+    """What a file that is there is to a SQLite store; nothing is changed. Raises DiskError, StoreLocked."""
+    from .stores.sqlite.probe import probe
+
+    return probe(path)
+
+
+def move_database(path: str, to: str) -> None:
+    """Put a database that nobody has open in the place of another file, on the disk. Raises DiskError."""
+    from .stores.sqlite.probe import move
+
+    move(path, to)
 
 
 def load_slots() -> None:

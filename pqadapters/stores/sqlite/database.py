@@ -59,7 +59,7 @@ def _check_file(path: str, trust: bool) -> None:
     except OSError as error:
         raise DiskError(error.errno, f"can't be opened: {os.strerror(error.errno or 0)}", path) from error
     if not stat.S_ISREG(info.st_mode):
-        raise foreign(path, "is no regular file")
+        raise foreign(path, "is a directory" if stat.S_ISDIR(info.st_mode) else "is no regular file")
     if trust or not hasattr(os, "geteuid"):
         return
     if info.st_uid != os.geteuid():

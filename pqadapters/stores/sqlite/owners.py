@@ -15,12 +15,14 @@ from .._directory import Hold, prepare_parent, try_lock
 from .._disk import Disk
 from . import schema
 
+SIDE = "-owners"  #: behind the database's path: the directory of what stands beside it
+
 
 class Owners:
     """This process among those that use one database."""
 
     def __init__(self, path: str, disk: Disk, trust: bool) -> None:
-        self.directory = f"{path}-owners"
+        self.directory = path + SIDE
         self.number: int | None = None  #: ours, once it is needed
         self._disk = disk
         self._hold: Hold | None = None

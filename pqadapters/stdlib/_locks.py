@@ -1,0 +1,61 @@
+"""Locks on the keys of a table, across processes: whoever edits a key holds one, and it ends with its process.
+
+A lock is a record in the queue "<table>.edit", and whoever has it claimed holds the lock; claims end with their owner
+by the store's own rules. The table of the same name has each key's record. They are kept for the next time, but for
+those that come when there are many.
+"""
+
+from __future__ import annotations
+
+import time
+
+from ..errors import ConditionFailed
+from ..store import Ack, Claim, Delete, Expect, Nack, Op, Put, Set, Store
+
+_MANY = 1000  #: locks that are kept
+_LOOK = 0.25  #: seconds after which a waiter looks whether the lock is still the same record
+_IN_VAIN = 100  #: claims in a row that came back at once: there is no waiting in the middle of another call
+
+
+class Locks:
+    """The locks of one table. Any thread may use it."""
+
+    def __init__(self, store: Store, table: str) -> None:
+        self._store = store
+        self._name = f"{table}.edit"
+
+    def take(self, key: bytes, timeout: float | None) -> Claim:
+        """Wait for the key's lock: `timeout` seconds, or for ever. Raises TimeoutError."""
+        deadline = None if timeout is None else time.monotonic() + timeout
+        in_vain = 0
+        while True:
+            begun = time.monotonic()
+            left = _LOOK if deadline is None else min(_LOOK, max(0.0, deadline - begun))
+            claims = self._store.claim(self._name, ids=[self._record(key)], timeout=left)
+            if claims:
+                return claims[0]
+            now = time.monotonic()
+            if deadline is not None and now >= deadline:
+                raise TimeoutError(f"somebody else has edited this key for more than {timeout} seconds")
+            in_vain = in_vain + 1 if now - begun < left / 2 else 0
+            if in_vain > _IN_VAIN:
+                raise RuntimeError("a key can't be edited by a signal handler or finalizer in the middle of a call")
+
+    def release(self, key: bytes, claim: Claim) -> list[Op]:
+        """What gives it back, to be committed with what was changed."""
+        if self._store.count(self._name) <= _MANY:
+            return [Nack(claim)]
+        return [Ack(claim), Delete(self._name, key)]
+
+    def _record(self, key: bytes) -> int:
+        """The id of the key's record, which is made if there is none."""
+        while True:
+            found = self._store.get(self._name, key)
+            if found is not None:
+                return int.from_bytes(found, "big")
+            (id,) = self._store.commit(Put(self._name, key))
+            try:
+                self._store.commit(Set(self._name, key, id.to_bytes(8, "big"), Expect.ABSENT))
+            except ConditionFailed:  # somebody else was faster
+                for claim in self._store.claim(self._name, ids=[id]):
+                    self._store.commit(Ack(claim))

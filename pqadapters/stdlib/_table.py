@@ -1,0 +1,234 @@
+"""A table of a store as mappings use it: single steps that are atomic, batches, edits. Keys and values are bytes.
+
+A step that depends on what it finds (`pop`, `setdefault`, `popitem`) travels with that as its condition, and is tried
+again where somebody else was faster; so it is atomic between threads and processes. In a batch it is part of the
+batch. Any thread may call anything; a batch belongs to the consumer that has opened it (thread, greenlet, task).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import contextmanager
+from typing import NoReturn
+
+from ..errors import ConditionFailed, ReadOnlyError
+from ..store import Clear, Delete, Expect, Nack, Op, Set, Store
+from ._batch import Batch
+from ._held import consumer
+from ._locks import Locks
+
+
+class Table:
+    """`label` says where it is, for people. `owned`: the store is closed with it."""
+
+    def __init__(self, store: Store, name: str, *, label: str, owned: bool, writable: bool = True) -> None:
+        self.store = store
+        self.name = name
+        self.label = label
+        self.owned = owned
+        self.writable = writable
+        self._locks = Locks(store, name)
+        self._batches: dict[object, Batch] = {}
+
+    # Looking
+
+    def get(self, key: bytes) -> bytes | None:
+        """The key's value, or None."""
+        if self._batches and (batch := self._batches.get(consumer())) is not None:
+            if key in batch.changes:
+                return batch.changes[key]
+            if batch.cleared:
+                return None
+        return self.store.get(self.name, key)
+
+    def count(self) -> int:
+        batch = self._mine()
+        if batch is None:
+            return self.store.count(self.name)
+        after = sum(value is not None for value in batch.changes.values())
+        if batch.cleared:
+            return after
+        return self.store.count(self.name) + after - len(self.store.snapshot(self.name, list(batch.changes)))
+
+    def keys(self, *, reverse: bool = False) -> Iterator[bytes]:
+        """In the order in which they were first set."""
+        batch = self._mine()
+        if batch is None:
+            return self.store.keys(self.name, reverse=reverse)
+        return iter([key for key, _ in self._merged(batch, reverse)])
+
+    def items(self, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        batch = self._mine()
+        if batch is None:
+            return self.store.scan(self.name, reverse=reverse)
+        return iter(self._merged(batch, reverse))
+
+    def snapshot(self, keys: Sequence[bytes] | None = None) -> dict[bytes, bytes]:
+        """The values at one moment: of these keys as far as they are there, or of all."""
+        batch = self._mine()
+        if batch is None:
+            return self.store.snapshot(self.name, keys)
+        found = dict(self._merged(batch, reverse=False))
+        return found if keys is None else {key: found[key] for key in keys if key in found}
+
+    def _mine(self) -> Batch | None:
+        """The batch that the caller has open."""
+        return self._batches.get(consumer()) if self._batches else None
+
+    def _merged(self, batch: Batch, reverse: bool) -> list[tuple[bytes, bytes]]:
+        found = {} if batch.cleared else self.store.snapshot(self.name)
+        for key, value in batch.changes.items():
+            if value is None or key in batch.moved:
+                found.pop(key, None)
+            if value is not None:
+                found[key] = value
+        items = list(found.items())
+        return items[::-1] if reverse else items
+
+    # Changing
+
+    def set(self, key: bytes, value: bytes) -> None:
+        if self._batches and (batch := self._batches.get(consumer())) is not None:
+            batch.set(key, value)
+        elif self.writable:
+            self.store.commit(Set(self.name, key, value))
+        else:
+            self._refuse()
+
+    def set_all(self, pairs: Iterable[tuple[bytes, bytes]], more: Iterable[Op] = ()) -> None:
+        """All of them, or none."""
+        self._check_writable()
+        batch = self._mine()
+        if batch is None:
+            ops = [*(Set(self.name, key, value) for key, value in pairs), *more]
+            if ops:
+                self.store.commit(*ops)
+            return
+        for key, value in pairs:
+            batch.set(key, value)
+        batch.more += more
+
+    def clear(self) -> None:
+        self._check_writable()
+        batch = self._mine()
+        if batch is None:
+            self.store.commit(Clear(self.name))
+        else:
+            batch.clear()
+
+    def change(self, key: bytes, decide: Callable[[bytes | None], Sequence[Op] | None]) -> bytes | None:
+        """Look at the key's value, and carry out what `decide` makes of it, if it is still that; else once more.
+        `decide` gives the operations, of which those on this key come without a condition, or None to leave it. The
+        value that was found."""
+        self._check_writable()
+        batch = self._mine()
+        while True:
+            found = self.get(key)
+            ops = decide(found)
+            if ops is None:
+                return found
+            if batch is not None:
+                self._note(batch, key, found, ops)
+                return found
+            expect = Expect.ABSENT if found is None else found
+            try:
+                self.store.commit(*(_conditional(op, key, expect) for op in ops))
+                return found
+            except ConditionFailed:
+                continue
+
+    def _note(self, batch: Batch, key: bytes, found: bytes | None, ops: Sequence[Op]) -> None:
+        if key not in batch.changes and not batch.cleared:
+            batch.expect(key, found)
+        for op in ops:
+            if isinstance(op, Set):
+                batch.set(op.key, op.value)
+            elif isinstance(op, Delete):
+                batch.delete(op.key)
+            else:
+                batch.more.append(op)
+
+    # Batches
+
+    @contextmanager
+    def batch(self) -> Iterator[Batch]:
+        """What the caller changes until the end is committed there, all of it or nothing; an exception drops it. One
+        inside of another one is a part of that. Raises ConditionFailed at the end where somebody else has changed what
+        was built on."""
+        self._check_writable()
+        me = consumer()
+        batch = self._batches.setdefault(me, Batch(self.name))
+        before = batch.copy()
+        batch.depth += 1
+        try:
+            yield batch
+        except BaseException:
+            batch.restore(before)
+            batch.depth -= 1
+            if not batch.depth:
+                self._end(me, batch, failed=True)
+            raise
+        batch.depth -= 1
+        if not batch.depth:
+            self._end(me, batch, failed=False)
+
+    def _end(self, me: object, batch: Batch, *, failed: bool) -> None:
+        del self._batches[me]
+        try:
+            if not failed:
+                ops = list(batch.ops())
+                locks = [op for key, claim in batch.held.items() for op in self._locks.release(key, claim)]
+                if ops or locks:
+                    self.store.commit(*ops, *locks)
+        except ConditionFailed as error:
+            failed = True
+            raise ConditionFailed(
+                f"{self.label}: somebody else has changed a key meanwhile that this batch builds on ({error}). Nothing "
+                "of it was stored: do it again"
+            ) from error
+        except BaseException:
+            failed = True
+            raise
+        finally:
+            if failed and batch.held:
+                self.store.commit(*map(Nack, batch.held.values()))
+
+    @contextmanager
+    def locked(self, key: bytes, timeout: float | None) -> Iterator[Batch]:
+        """A batch that has the key to itself among all that lock it. Raises TimeoutError."""
+        with self.batch() as batch:
+            if key not in batch.held:
+                batch.held[key] = self._locks.take(key, timeout)
+            yield batch
+
+    # The whole
+
+    def sync(self) -> None:
+        """All that was committed is on the disk when this returns."""
+        if self.writable:
+            self.store.checkpoint()
+
+    def close(self) -> None:
+        if self.owned:
+            self.store.close()
+
+    def _check_writable(self) -> None:
+        if not self.writable:
+            self._refuse()
+
+    def _refuse(self) -> NoReturn:
+        raise ReadOnlyError(f"{self.label} was opened for reading only: open it with flag 'w' or 'c' to change it")
+
+
+def _conditional(op: Op, key: bytes, expect: Expect | bytes) -> Op:
+    return op._replace(expect=expect) if isinstance(op, (Set, Delete)) and op.key == key else op
+
+
+class ClosedTable:
+    """In place of the table of a mapping that was closed."""
+
+    def __init__(self, error: Callable[[], Exception]) -> None:
+        self._error = error
+
+    def __getattr__(self, name: str) -> NoReturn:
+        raise self._error()

@@ -1,0 +1,88 @@
+"""Which store an adapter's arguments mean, with the environment's word where they say nothing.
+
+Everything is checked before anything is opened.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable
+from typing import Any
+
+from ..durability import Durability
+from ..home.shared import open_shared
+from ..opening import open_store
+from ..store import Store
+
+_URL = re.compile(r"memory:$|[a-z][a-z0-9+.-]+://")
+
+
+def with_durability(options: dict[str, Any]) -> dict[str, Any]:
+    """The options with the environment's word where the durability isn't given."""
+    word = os.environ.get("PQADAPTERS_DURABILITY")
+    if not word or "durability" in options:
+        return options
+    try:
+        return {**options, "durability": Durability.of(word, options.get("max_lag"))}
+    except ValueError as error:
+        raise ValueError(f"PQADAPTERS_DURABILITY: {error}") from None
+
+
+def open_where(
+    path: Any, store: Any, options: dict[str, Any], *, what: str, open_path: Callable[..., Store]
+) -> tuple[Store, bool]:
+    """The store, and whether who asks is to close it. `what` a path is, for people; `open_path`: what opens one.
+    Without path and store it is where things live that have a name alone."""
+    if path is not None and store is not None:
+        raise ValueError("path= and store= both say where it lives: give one of them")
+    if path is not None:
+        return open_path(_path(path, what), **with_durability(options)), True
+    if isinstance(store, str):
+        return open_url(store, options), True
+    if store is not None:
+        return _as_given(store, options), False
+    url = os.environ.get("PQADAPTERS_URL")
+    if url:
+        return open_url(url, options), True
+    return open_shared(**with_durability(options)), True
+
+
+def is_url(place: object) -> bool:
+    """Whether it is the URL of a store, and not a path."""
+    return isinstance(place, str) and _URL.match(place) is not None
+
+
+def open_url(url: str, options: dict[str, Any]) -> Store:
+    """An option in the URL wins over the environment, an argument over both."""
+    in_url = "durability=" in url.partition("?")[2] or url.startswith("memory:")
+    return open_store(url, **(options if in_url else with_durability(options)))
+
+
+def _path(path: Any, what: str) -> str:
+    try:
+        found = os.fsdecode(path)
+    except TypeError:
+        raise TypeError(
+            f"path is {what}, as str, bytes or os.PathLike, not {type(path).__name__}"
+        ) from None
+    if not found:
+        raise ValueError(f"path is {what}; '' names none")
+    return found
+
+
+def _as_given(store: Any, options: dict[str, Any]) -> Store:
+    if not all(callable(getattr(store, method, None)) for method in ("commit", "claim", "browse", "wait")):
+        raise TypeError(f"store is a store or the URL of one, not {type(store).__name__}")
+    if options:
+        raise ValueError(f"{', '.join(options)}: the store that was given is open already; give it when opening that")
+    found: Store = store
+    return found
+
+
+def check_name(name: Any) -> None:
+    """Raises TypeError or ValueError for what is no name."""
+    if name is not None and not isinstance(name, str):
+        raise TypeError(f"name is a str, not {type(name).__name__}")
+    if name == "":
+        raise ValueError("name is empty; leave it out for the name 'default'")

@@ -1,0 +1,287 @@
+"""`PDict`: a dict in a file, whose keys and values survive the process. Any thread and any process may use it.
+
+What was set is on disk when the call returns, as far as the durability says ("power": a power cut; "process": SIGKILL).
+Every method is one step for all others; iterators follow the order in which keys were first set, and mind no changes.
+Values come back as copies: change one in place with `edit`. Loading a pickle runs what it says: open only what you
+trust, or choose another serializer.
+
+A stored value is one byte for its serializer (p, j, m, c, or u for a user's own), then its bytes; where its time runs
+out the letter is a capital, and the moment stands behind it (seconds since the epoch, a double, big-endian).
+"""
+
+from __future__ import annotations
+
+import os
+import struct
+from collections.abc import Iterable
+from types import ModuleType
+from typing import Any, TypeVar
+
+from ..clock import SYSTEM
+from ..durability import Durability, Survives
+from ..errors import NotSerializable, StoreClosed, StoreError
+from ..opening import open_database
+from ..serializers import NAMES, Serializer
+from ..serializers import serializer as choose_serializer
+from ..store import Op, Set, Store
+from ._expiry import Expiry
+from ._keys import Keys
+from ._mapping import DurableMapping
+from ._table import ClosedTable, Table
+from ._where import check_name, is_url, open_where
+
+__all__ = ["PDict"]
+
+K = TypeVar("K")
+V = TypeVar("V")
+_END = struct.Struct(">d")
+_SHOWN = 100  #: items in a repr
+
+
+class PDict(DurableMapping[K, V]):
+    """A mapping with any hashable keys that can be serialised (1 and "1" are two), and any such values, up to 1 GiB.
+
+    `path` is the file of a SQLite database, made if it is missing, which any number of processes and threads use; or
+    the URL of a store, as `store=` is (a store, or `sqlite:////abs/file.db`, `file:///abs/dir` ...). Several mappings
+    share one by `name` ("default"). A `name` alone is one of the application's, in its home, as a queue's name is.
+
+    `durability=` ("power", "process") and `max_lag=` (seconds) are the store's; PQADAPTERS_DURABILITY stands for them
+    where they aren't given. `serializer=`: "pickle", "json", "msgpack", "cbor2", or an object with their functions, for
+    values and for keys that aren't made of text and numbers. `expire=`: seconds after which a key that is set is gone,
+    unless `set` says otherwise. `trust_directory=True` takes a file that somebody else owns.
+
+    Raises TypeError and ValueError for arguments, and StoreError where the store can't be opened: StoreRefused (a
+    directory, another program's database), FormatError (damaged, newer), StoreLocked, DiskError.
+    """
+
+    def __init__(
+        self,
+        path: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None = None,
+        name: str | None = None,
+        *,
+        store: Store | str | None = None,
+        serializer: str | ModuleType | Serializer = "pickle",
+        expire: float | None = None,
+        durability: str | Survives | Durability | None = None,
+        max_lag: float | None = None,
+        trust_directory: bool = False,
+    ) -> None:
+        check_name(name)
+        if path is None and store is None and name is None:
+            raise ValueError("say where the mapping lives: PDict(path), PDict(name='settings') or PDict(store=URL)")
+        self._expire = None if expire is None else _seconds(expire)
+        self._codec = choose_serializer(serializer)
+        self._mark = _mark(serializer)
+        self._again = (path, name, store, serializer, expire, durability, max_lag, trust_directory)
+        options = {"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None}
+        given = {option: value for option, value in options.items() if value is not None}
+        if is_url(path) and store is None:
+            path, store = None, str(path)
+        opened, owned = open_where(path, store, given, what="the mapping's file", open_path=open_database)
+        self.name = "default" if name is None else name
+        label = f"mapping {self.name!r} in {opened.place}"
+        self._table = Table(opened, f"dict/{self.name}", label=label, owned=owned)
+        self._keys = Keys(self._codec)
+        self._expiry = Expiry(self._table, _end_of)
+        self._encode = self._keys.encode  # type: ignore[method-assign]  # without a step in between
+        self._decode = self._keys.decode  # type: ignore[method-assign]
+
+    @classmethod
+    def fromkeys(cls, keys: Iterable[K], value: Any = None, *where: Any, **options: Any) -> PDict[K, Any]:
+        """A mapping with these keys, all with that value: `PDict.fromkeys(keys, value, path, name)`."""
+        made: PDict[K, Any] = cls(*where, **options)
+        if type(made).__setitem__ is PDict.__setitem__:
+            made.update((key, value) for key in keys)
+        else:  # a subclass that has a say in what is set
+            for key in keys:
+                made[key] = value
+        return made
+
+    # How values are stored
+
+    def _dump(self, value: V) -> bytes:
+        try:
+            return self._mark + self._codec.dumps(value)
+        except Exception as error:
+            raise self._refused(value, error) from error
+
+    def _refused(self, value: object, error: Exception) -> NotSerializable:
+        return NotSerializable(
+            f"a value of type {type(value).__qualname__} can't be stored in {self._table.label}: {error}. Nothing was "
+            "stored; give what can be serialised, or choose another serializer="
+        )
+
+    def _load(self, data: bytes) -> V:
+        mark = data[:1]
+        if mark.lower() != self._mark:
+            theirs, ours = (_NAMES.get(each, "of a user") for each in (mark.lower(), self._mark))
+            raise StoreError(
+                f"a value in {self._table.label} was written by the serializer {theirs}, and is to be read by the "
+                f"serializer {ours}: open the mapping with the former"
+            )
+        value: Any = self._codec.loads(data[1:] if mark == self._mark else data[1 + _END.size :])
+        return value  # type: ignore[no-any-return]
+
+    def _alive(self, data: bytes | None) -> bytes | None:
+        if data is None or data[0] >= 97 or not self._expiry.is_over(data):  # a small letter: for ever
+            return data
+        return None
+
+    def _tidy(self) -> None:
+        self._expiry.sweep()
+
+    def _until(self, value: V, end: float) -> bytes:
+        """What is stored of a value whose time ends then."""
+        return self._mark.upper() + _END.pack(end) + self._dump(value)[1:]
+
+    def _dump_again(self, value: V, before: bytes | None) -> bytes:
+        if before is None:
+            return self._dump(value) if self._expire is None else self._until(value, SYSTEM.wall() + self._expire)
+        end = _end_of(before)
+        return self._dump(value) if end is None else self._until(value, end)
+
+    # What a dict has
+
+    def __getitem__(self, key: K) -> V:
+        data = self._alive(self._table.get(self._encode(key))) if type(key) is str else self._find(key)
+        if data is None:
+            raise KeyError(key)
+        return self._load(data)
+
+    def __setitem__(self, key: K, value: V) -> None:
+        if self._expire is None:
+            self._table.set(self._encode(key), self._dump(value))
+        else:
+            self.set(key, value)
+
+    def setdefault(self, key: K, default: Any = None) -> Any:
+        if self._expire is None:
+            return super().setdefault(key, default)
+        found = self._set(key, default, self._expire, only_new=True)
+        return default if found is None else self._load(found)
+
+    def update(self, other: Any = (), /, **more: Any) -> None:
+        if self._expire is None:
+            super().update(other, **more)
+            return
+        items, end = {**dict(other), **more}, SYSTEM.wall() + self._expire
+        pairs = [(self._encode(key), self._until(value, end)) for key, value in items.items()]
+        self._table.set_all(pairs, [op for key, _ in pairs for op in self._expiry.note(key, end, None)])
+
+    def __repr__(self) -> str:
+        items: list[str] = []
+        for key, value in self.items():
+            if len(items) == _SHOWN:
+                items.append(f"... {len(self) - _SHOWN:,} more")
+                break
+            items.append(f"{key!r}: {value!r}")
+        return "{" + ", ".join(items) + "}"
+
+    # Beyond it
+
+    def set(self, key: K, value: V, *, expire: float | None = None) -> None:
+        """Set the key, which is gone `expire` seconds from now (None: as the mapping's `expire=` says)."""
+        seconds = self._expire if expire is None else _seconds(expire)
+        if seconds is None:
+            self._table.set(self._encode(key), self._dump(value))
+        else:
+            self._set(key, value, seconds)
+
+    def _set(self, key: K, value: V, seconds: float, *, only_new: bool = False) -> bytes | None:
+        """The value that was there and still is, with `only_new`; else None."""
+        data, end = self._encode(key), SYSTEM.wall() + seconds
+        stored, kept = self._until(value, end), None
+
+        def decide(found: bytes | None) -> list[Op] | None:
+            nonlocal kept
+            kept = self._alive(found) if only_new else None
+            if kept is not None:
+                return None
+            return [Set(self._table.name, data, stored), *self._expiry.note(data, end, found)]
+
+        self._table.change(data, decide)
+        return kept
+
+    def touch(self, key: K, *, expire: float | None) -> None:
+        """The key's time ends `expire` seconds from now, or never. Raises KeyError where there is none."""
+        data = self._encode(key)
+        end = None if expire is None else SYSTEM.wall() + _seconds(expire)
+
+        def decide(found: bytes | None) -> list[Op]:
+            alive = self._alive(found)
+            if alive is None:
+                raise KeyError(key)
+            content = alive[1:] if _end_of(alive) is None else alive[1 + _END.size :]
+            if end is None:
+                return [Set(self._table.name, data, alive[:1].lower() + content)]
+            stored = alive[:1].upper() + _END.pack(end) + content
+            return [Set(self._table.name, data, stored), *self._expiry.note(data, end, found)]
+
+        self._table.change(data, decide)
+
+    def expires_in(self, key: K) -> float | None:
+        """Seconds until the key is gone; None where it stays. Raises KeyError where there is none."""
+        data = self._find(key)
+        if data is None:
+            raise KeyError(key)
+        end = _end_of(data)
+        return None if end is None else end - SYSTEM.wall()
+
+    @property
+    def store(self) -> Store:
+        """The store that it is in."""
+        return self._table.store
+
+    def close(self) -> None:
+        """Let go of the store, unless it was given as an object. A second call does nothing."""
+        table, self._table = self._table, _closed(self.name)
+        if isinstance(table, Table):
+            table.close()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process, or as a copy: the same mapping, opened there."""
+        if self._again[2] is not None and not isinstance(self._again[2], str):
+            raise TypeError("a PDict on a store that was given as an object can't be pickled: give the store's URL")
+        return _open_again, (type(self), *self._again)
+
+
+def _open_again(
+    kind: type[PDict[Any, Any]], path: Any, name: Any, store: Any, serializer: Any, expire: Any, *options: Any
+) -> PDict[Any, Any]:
+    durability, max_lag, trust_directory = options
+    return kind(
+        path,
+        name,
+        store=store,
+        serializer=serializer,
+        expire=expire,
+        durability=durability,
+        max_lag=max_lag,
+        trust_directory=trust_directory,
+    )
+
+
+def _closed(name: str) -> Any:
+    return ClosedTable(lambda: StoreClosed(f"mapping {name!r} was closed; open it again"))
+
+
+_NAMES = {name[:1].encode(): name for name in NAMES}
+
+
+def _mark(serializer: Any) -> bytes:
+    name = serializer.__name__ if isinstance(serializer, ModuleType) else serializer
+    return name[:1].encode() if isinstance(name, str) and name in NAMES else b"u"
+
+
+def _end_of(data: bytes) -> float | None:
+    """When a stored value's time is over."""
+    end: float | None = None if data[:1].islower() else _END.unpack_from(data, 1)[0]
+    return end
+
+
+def _seconds(expire: float) -> float:
+    if not isinstance(expire, (int, float)) or isinstance(expire, bool):
+        raise TypeError(f"expire is a number of seconds, not {type(expire).__name__}")
+    if not expire >= 0:
+        raise ValueError(f"expire is how many seconds a key stays, 0 or more, not {expire}")
+    return float(expire)

@@ -1,0 +1,392 @@
+"""Durable `shelve`: the standard library's names, over a database that survives the process.
+
+    import pqadapters.stdlib.shelve as shelve        # was: import shelve
+
+    with shelve.open("settings") as d:
+        d["colour"] = "blue"                         # on disk when this returns
+
+Any number of threads and processes may have a shelf open. What was set is on disk when the call returns, as far as the
+durability says ("power": a power cut; "process": SIGKILL); each method is one step for all others, `pop`, `setdefault`,
+`update` and `sync` too. Loading a pickle runs what it says: open only what you trust.
+
+A dbm file of the standard library that is there under the name given to `open` is used as it is, by its own module and
+without these promises, until `migrate` has moved it over.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+import shelve as stdlib
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import Any
+
+from .. import telling
+from ..durability import Durability, Survives
+from ..errors import NotDurableWarning, StoreError
+from ..opening import move_database, open_database
+from ..store import Set, Store
+from . import _dbm
+from ._dbm import ShelfError
+from ._mapping import DurableMapping
+from ._table import ClosedTable, Table
+from ._where import is_url, open_where
+
+__all__ = ["BsdDbShelf", "DbfilenameShelf", "Shelf", "ShelfError", "migrate", "open"]
+
+Pickler, Unpickler = pickle.Pickler, pickle.Unpickler  # programs put others in their place
+_PICKLER, _UNPICKLER = Pickler, Unpickler
+_TABLE = "shelf"
+_AT_ONCE = 1000  #: keys that are moved in one commit
+
+
+class Shelf(stdlib.Shelf[Any]):
+    """A shelf over any mapping with bytes for keys and values, as the standard library's: as durable as that one."""
+
+    _protocol: int
+    writeback: bool
+    keyencoding: str
+    cache: Any
+    dict: Any
+
+    def _pickled(self, value: object) -> bytes:
+        if Pickler is _PICKLER:
+            return pickle.dumps(value, self._protocol)
+        file = io.BytesIO()
+        Pickler(file, self._protocol).dump(value)
+        return file.getvalue()
+
+    @staticmethod
+    def _unpickled(data: bytes) -> Any:
+        return pickle.loads(data) if Unpickler is _UNPICKLER else Unpickler(io.BytesIO(data)).load()
+
+    def __getitem__(self, key: str) -> Any:
+        if not self.writeback:
+            return self._unpickled(self.dict[key.encode(self.keyencoding)])
+        try:
+            return self.cache[key]
+        except KeyError:
+            value = self.cache[key] = self._unpickled(self.dict[key.encode(self.keyencoding)])
+            return value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        if self.writeback:
+            self.cache[key] = value
+        self.dict[key.encode(self.keyencoding)] = self._pickled(value)
+
+
+class BsdDbShelf(Shelf, stdlib.BsdDbShelf[Any]):
+    """For a database with `first`, `next`, `previous`, `last` and `set_location`, as the standard library's."""
+
+
+class Database(DurableMapping[bytes, bytes]):
+    """What a shelf's `dict` is: bytes by bytes, as in a dbm. Text is taken for its UTF-8."""
+
+    def __init__(self, table: Table) -> None:
+        self._table = table
+
+    def _encode(self, key: Any) -> bytes:
+        return _as_bytes(key, "keys")
+
+    def _decode(self, data: bytes) -> bytes:
+        return data
+
+    def _dump(self, value: bytes) -> bytes:
+        return _as_bytes(value, "values")
+
+    def _load(self, data: bytes) -> bytes:
+        return data
+
+    def close(self) -> None:
+        """Let go of the store. A second call does nothing."""
+        table, self._table = self._table, _closed()
+        if isinstance(table, Table):
+            table.close()
+
+
+class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[Any]):
+    """The shelf of that name, as `open` has it; one that is a dbm file of the standard library is refused."""
+
+    def __init__(
+        self,
+        filename: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+        flag: str = "c",
+        protocol: int | None = None,
+        writeback: bool = False,
+        *,
+        store: Store | str | None = None,
+        durability: str | Survives | Durability | None = None,
+        max_lag: float | None = None,
+        trust_directory: bool = False,
+    ) -> None:
+        options = {"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None}
+        given = {option: value for option, value in options.items() if value is not None}
+        mode = _mode(flag)
+        with _as_dbm_errors():
+            self._table = _open_table(filename, mode, store, given)
+        Shelf.__init__(self, Database(self._table), protocol, writeback)
+        if mode == "n":
+            self.clear()
+        self._table.writable = mode != "r"
+
+    # How keys and values are stored
+
+    def _encode(self, key: str) -> bytes:
+        return key.encode(self.keyencoding)
+
+    def _decode(self, data: bytes) -> str:
+        return data.decode(self.keyencoding)
+
+    def _dump(self, value: Any) -> bytes:
+        return self._pickled(value)
+
+    def _load(self, data: bytes) -> Any:
+        return self._unpickled(data)
+
+    # What `writeback` has in its cache is newer than what is stored
+
+    def __getitem__(self, key: str) -> Any:
+        if self.writeback and key in self.cache:
+            return self.cache[key]
+        data = self._table.get(key.encode(self.keyencoding))
+        if data is None:
+            raise KeyError(key)
+        value = self._unpickled(data)
+        if self.writeback:
+            self.cache[key] = value
+        return value
+
+    def __setitem__(self, key: str, value: Any) -> None:
+        self._table.set(key.encode(self.keyencoding), self._pickled(value))
+        if self.writeback:
+            self.cache[key] = value
+
+    def __delitem__(self, key: str) -> None:
+        DurableMapping.__delitem__(self, key)
+        self.cache.pop(key, None)
+
+    def get(self, key: str, default: Any = None) -> Any:
+        if not self.writeback:
+            data = self._table.get(key.encode(self.keyencoding))
+            return default if data is None else self._unpickled(data)
+        try:
+            return self[key]
+        except KeyError:
+            return default
+
+    def pop(self, key: str, *default: Any) -> Any:
+        self._flush()
+        value = DurableMapping.pop(self, key, *default)
+        self.cache.pop(key, None)
+        return value
+
+    def popitem(self) -> tuple[str, Any]:
+        self._flush()
+        key, value = DurableMapping.popitem(self)
+        self.cache.pop(key, None)
+        return key, value
+
+    def setdefault(self, key: str, default: Any = None) -> Any:
+        value = DurableMapping.setdefault(self, key, default)
+        return self.cache.setdefault(key, value) if self.writeback else value
+
+    def update(self, other: Any = (), /, **more: Any) -> None:
+        pairs = {**dict(other), **more}
+        DurableMapping.update(self, pairs)
+        if self.writeback:
+            self.cache.update(pairs)
+
+    def _pairs(self, reverse: bool = False) -> Iterator[tuple[str, Any]]:
+        for key, value in DurableMapping._pairs(self, reverse):
+            yield key, self.cache.setdefault(key, value) if self.writeback else value
+
+    def copy(self) -> dict[str, Any]:
+        return {**DurableMapping.copy(self), **self.cache}
+
+    @contextmanager
+    def edit(self, key: str, default: Any = ..., *, timeout: float | None = None) -> Iterator[Any]:
+        self._flush()
+        given = () if default is ... else (default,)
+        with DurableMapping.edit(self, key, *given, timeout=timeout) as value:
+            self.cache.pop(key, None)
+            yield value
+        self.cache.pop(key, None)
+
+    edit.__doc__ = DurableMapping.edit.__doc__
+
+    def clear(self) -> None:
+        """Remove all items."""
+        self._table.clear()
+        self.cache.clear()
+
+    # The whole
+
+    def _flush(self) -> None:
+        """Store what is in the cache of `writeback`: all of it, or nothing."""
+        if self.writeback and self.cache:
+            self._table.set_all([(self._encode(key), self._pickled(value)) for key, value in self.cache.items()])
+            self.cache.clear()
+
+    def sync(self) -> None:
+        """What was set, and with `writeback` what was changed in place, is on the disk when this returns."""
+        self._flush()
+        self._table.sync()
+
+    def close(self) -> None:
+        """Store what `writeback` has in its cache, and let go of the store. A second call does nothing."""
+        if isinstance(self._table, ClosedTable):
+            return
+        try:
+            self._flush()
+        finally:
+            self.dict.close()
+            self._table = _closed()
+
+    def __del__(self) -> None:
+        if getattr(self, "cache", None) and isinstance(getattr(self, "_table", None), Table):
+            with suppress(StoreError):  # at the interpreter's end its store may be closed already
+                self.close()
+
+    __iter__ = DurableMapping.__iter__
+    __len__ = DurableMapping.__len__
+    __contains__ = DurableMapping.__contains__
+    __eq__ = DurableMapping.__eq__
+    __hash__ = object.__hash__  # type: ignore[assignment]  # as the standard library's shelves
+
+
+def open(
+    filename: str | bytes | os.PathLike[str] | os.PathLike[bytes],
+    flag: str = "c",
+    protocol: int | None = None,
+    writeback: bool = False,
+    *,
+    store: Store | str | None = None,
+    durability: str | Survives | Durability | None = None,
+    max_lag: float | None = None,
+    trust_directory: bool = False,
+) -> Shelf:
+    """Open a shelf: the file `filename`, or the URL of a store; with `store=` (a store or its URL) the shelf of that
+    name in it. `flag`: "r" to read, "w" to read and write, "c" to make it if it is missing (the default), "n" for a
+    new, empty one. `protocol` is pickle's. With `writeback` values may be changed in place, and are stored by `sync`
+    and `close`; all that was read is kept in memory for that.
+
+    A dbm file of the standard library under that name is used as it is: a NotDurableWarning says so.
+
+    Raises ValueError for another flag, `dbm.error` (ShelfError, StoreError) where there is no such shelf or it can't be
+    used: a directory, a file that is none, a dbm file whose module this Python hasn't got, a damaged one, no space.
+    """
+    if store is None and not is_url(filename):
+        with _as_dbm_errors():
+            found = _foreign(filename, _mode(flag))
+        if found is not None:
+            return Shelf(_dbm.open_dbm(*found, flag), protocol, writeback)
+    return DbfilenameShelf(
+        filename,
+        flag,
+        protocol,
+        writeback,
+        store=store,
+        durability=durability,
+        max_lag=max_lag,
+        trust_directory=trust_directory,
+    )
+
+
+def migrate(filename: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> int:
+    """Move a dbm file of the standard library over into a shelf of that name; how many keys it had.
+
+    The shelf is there with all of them, or not at all. The old files stay beside it, with ".old" behind their names. No
+    program may use the old shelf meanwhile. Raises ShelfError where there is none, or this Python can't read it.
+    """
+    path = os.fsdecode(filename)
+    kind = _dbm.kind_of(path)
+    if not kind:
+        raise ShelfError(f"{path} is no dbm file of the standard library: there is nothing to move over")
+    new = f"{path}.new-shelf"
+    with DbfilenameShelf(new, "n") as shelf:
+        count = _copy(path, kind, shelf._table)
+        shelf.sync()
+    _dbm.put_aside(path, kind, lambda: move_database(new, path))
+    return count
+
+
+def _copy(path: str, kind: str, table: Table) -> int:
+    count, ops = 0, []
+    for key, value in _dbm.pairs_of(path, kind):
+        ops.append(Set(table.name, key, value))
+        count += 1
+        if len(ops) == _AT_ONCE:
+            table.store.commit(*ops)
+            ops = []
+    table.store.commit(*ops)
+    return count
+
+
+def _mode(flag: str) -> str:
+    """The first letter; those behind it ("f", "s", "u") are dbm.gnu's, and have no meaning here."""
+    if not isinstance(flag, str) or flag[:1] not in ("r", "w", "c", "n") or set(flag[1:]) - set("fsu"):
+        raise ValueError(f"flag is 'r', 'w', 'c' or 'n', not {flag!r}")
+    return flag[0]
+
+
+def _foreign(filename: Any, mode: str) -> tuple[str, str] | None:
+    """Path and kind of a dbm file that is to be used as it is."""
+    path = os.fsdecode(filename)
+    kind = _dbm.kind_of(path)
+    if not kind:
+        return None
+    if mode == "n":
+        _dbm.remove(path, kind)
+        return None
+    telling.warn(
+        f"{path} is a file of {kind}: it is used as it is, and what was set may be lost in a crash. Move it over with "
+        f"pqadapters.stdlib.shelve.migrate({path!r})",
+        NotDurableWarning,
+    )
+    return path, kind
+
+
+def _open_table(filename: Any, mode: str, store: Any, options: dict[str, Any]) -> Table:
+    if store is None and is_url(filename):
+        return _table_in(filename, mode, "default", options)
+    if store is not None:
+        return _table_in(store, mode, os.fsdecode(filename), options)
+    path = os.fsdecode(filename)
+    kind = _dbm.kind_of(path)
+    if kind:
+        raise ShelfError(f"{path} is a file of {kind}: move it over with pqadapters.stdlib.shelve.migrate({path!r})")
+    if kind is None and mode in "rw" and not os.path.lexists(path):
+        raise ShelfError(f"there is no shelf {path}: open it with flag 'c' to make one")
+    opened, owned = open_where(path, None, options, what="the shelf's file", open_path=open_database)
+    return Table(opened, _TABLE, label=f"shelf {path}", owned=owned)
+
+
+def _table_in(store: Any, mode: str, name: str, options: dict[str, Any]) -> Table:
+    opened, owned = open_where(None, store, options, what="the shelf's store", open_path=open_database)
+    label = f"shelf {name!r} in {opened.place}"
+    return Table(opened, f"{_TABLE}/{name}", label=label, owned=owned)
+
+
+@contextmanager
+def _as_dbm_errors() -> Iterator[None]:
+    """Raise what programs look for that open shelves: `dbm.error`, which stands for its own class and OSError."""
+    try:
+        yield
+    except (ShelfError, OSError):
+        raise
+    except StoreError as error:
+        raise ShelfError(str(error)) from error
+
+
+def _as_bytes(value: Any, what: str) -> bytes:
+    if isinstance(value, str):
+        return value.encode()
+    if not isinstance(value, (bytes, bytearray)):
+        raise TypeError(f"{what} are bytes or str, not {type(value).__name__}")
+    return bytes(value)
+
+
+def _closed() -> Any:
+    return ClosedTable(lambda: ValueError("invalid operation on closed shelf"))

@@ -1,0 +1,61 @@
+"""What a file is, before anything is made of it (only SQLite opens it: see database.py), and putting one elsewhere."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+from typing import NamedTuple
+from urllib.parse import quote
+
+from .._directory import refused
+from .._disk import Disk
+from . import schema
+from .database import patiently, remove_sides
+from .errors import ERRORS, is_busy, translated
+from .owners import SIDE
+
+_NOT_SQLITE = "file is not a database"
+
+
+class Probe(NamedTuple):
+    """`sqlite`: it is a database of SQLite; `ours`: one that this store has made; `tables`: the names of its tables."""
+
+    sqlite: bool
+    ours: bool = False
+    tables: tuple[str, ...] = ()
+
+
+def probe(path: str) -> Probe:
+    """Look at a file that is there; nothing is changed. Raises DiskError where it can't be read, StoreLocked."""
+    return patiently(lambda: _look(path), path)
+
+
+def move(path: str, to: str) -> None:
+    """Put a database that nobody has open in the place of whatever stands there; on the disk when this returns."""
+    disk = Disk()
+    try:
+        remove_sides(to, disk)
+        disk.rename(path, to)
+        disk.sync_directory(os.path.dirname(os.path.abspath(to)))
+        shutil.rmtree(f"{path}{SIDE}", ignore_errors=True)
+    except OSError as error:
+        raise refused(to, error, "put a database in the place of") from error
+
+
+def _look(path: str) -> Probe:
+    connection = sqlite3.connect(f"file:{quote(os.path.abspath(path))}?mode=ro", uri=True, timeout=0.0)
+    try:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        if application == schema.APPLICATION:
+            return Probe(True, ours=True)
+        rows = connection.execute("SELECT name FROM sqlite_master WHERE type = 'table'").fetchall()
+        return Probe(True, tables=tuple(str(name) for (name,) in rows))
+    except ERRORS as error:
+        if str(error).startswith(_NOT_SQLITE):
+            return Probe(False)
+        if is_busy(error):
+            raise
+        raise translated(error, path) from error
+    finally:
+        connection.close()
