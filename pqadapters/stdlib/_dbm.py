@@ -17,7 +17,7 @@ _SUFFIXES = {
     "dbm.dumb": (".dat", ".dir", ".bak"),
     "dbm.ndbm": (".db", ".dir", ".pag"),
     "dbm.gnu": ("",),
-    "dbm.sqlite3": ("", "-wal", "-shm", "-journal"),
+    "dbm.sqlite3": ("", "-wal", "-journal"),
 }
 SQLITE = "dbm.sqlite3"
 
@@ -42,11 +42,6 @@ def kind_of(path: str) -> str | None:
     return kind
 
 
-def files_of(path: str, kind: str) -> list[str]:
-    """The files that are there of a dbm of that kind."""
-    return [path + suffix for suffix in _SUFFIXES[kind] if os.path.lexists(path + suffix)]
-
-
 def open_dbm(path: str, kind: str, flag: str) -> Any:
     """The dbm, by its own module. Raises ShelfError where this Python hasn't got it."""
     try:
@@ -59,34 +54,32 @@ def open_dbm(path: str, kind: str, flag: str) -> Any:
     return module.open(path, flag)
 
 
-def pairs_of(path: str, kind: str) -> Iterator[tuple[bytes, bytes]]:
-    """All keys and values of a dbm."""
-    database = open_dbm(path, kind, "r")
-    try:
-        for key in database.keys():  # noqa: SIM118  # what all of them have
-            yield bytes(key), bytes(database[key])
-    finally:
-        database.close()
+def pairs_of(database: Any) -> Iterator[tuple[bytes, bytes]]:
+    """All keys and values of a dbm that is open."""
+    for key in database.keys():  # noqa: SIM118  # what all of them have
+        yield bytes(key), bytes(database[key])
 
 
 def put_aside(path: str, kind: str, put_new: Callable[[], object]) -> None:
-    """Put the new file of that name in the place of a dbm, whose files have ".old" behind their names then. Whenever
-    this breaks off, one of the two is there. Raises ShelfError where there are such files already."""
-    names = files_of(path, kind)
-    for name in names:
-        if os.path.lexists(f"{name}.old"):
-            raise ShelfError(f"{name}.old is there already: move it away, so that {name} can be kept under that name")
-    if path in names:
-        os.link(path, f"{path}.old")
-    put_new()
-    for name in names:
-        if name != path:
-            os.rename(name, f"{name}.old")
+    """Put the new file of that name in the place of a dbm, which is kept under the name with ".old" behind it. Whenever
+    this breaks off, one of the two is there. Raises ShelfError where that name is taken."""
+    suffixes = [suffix for suffix in _SUFFIXES[kind] if os.path.lexists(path + suffix)]
+    kept = f"{path}.old"
+    for suffix in suffixes:
+        if os.path.lexists(kept + suffix):
+            raise ShelfError(f"the old shelf is to be kept as {kept}, and {kept + suffix} is there: move it away")
+    if "" in suffixes:  # the new one takes its place in one step
+        for suffix in suffixes:
+            os.link(path + suffix, kept + suffix)
+        put_new()
+    else:
+        put_new()
+        for suffix in suffixes:
+            os.rename(path + suffix, kept + suffix)
 
 
 def remove(path: str, kind: str) -> None:
     """The files of a dbm, whose content isn't wanted."""
-    for name in files_of(path, kind):
+    for suffix in _SUFFIXES[kind]:
         with suppress(FileNotFoundError):
-            os.unlink(name)
-
+            os.unlink(path + suffix)

@@ -44,9 +44,9 @@ class DurableMapping(MutableMapping[K, V]):
     def _load(self, data: bytes) -> V:
         raise NotImplementedError
 
-    def _dump_again(self, value: V, before: bytes | None) -> bytes:
-        """A value that was edited, in place of the one that was stored."""
-        return self._dump(value)
+    def _dump_again(self, key: bytes, value: V, found: bytes | None) -> tuple[bytes, list[Op]]:
+        """A value that was edited, in place of the one that was found; and what is committed with it."""
+        return self._dump(value), []
 
     def _alive(self, data: bytes | None) -> bytes | None:
         """What is stored, unless its time is over."""
@@ -201,7 +201,7 @@ class DurableMapping(MutableMapping[K, V]):
         """As `update`: a mapping, or pairs of keys and values."""
         self.update(items)
 
-    def __ior__(self, other: Any) -> DurableMapping[K, V]:  # type: ignore[misc]  # in place, and `|` makes a dict
+    def __ior__(self: M, other: Any) -> M:  # type: ignore[misc]  # in place, and `|` makes a dict
         self.update(other)
         return self
 
@@ -249,9 +249,10 @@ class DurableMapping(MutableMapping[K, V]):
             finally:
                 batch.edited.discard(data)
             if batch.changes.get(data, _UNTOUCHED) is before:
-                after = self._dump_again(value, alive)
+                after, more = self._dump_again(data, value, found)
                 if after != found:
                     batch.set(data, after)
+                    batch.more += more
 
     # The whole
 

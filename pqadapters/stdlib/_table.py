@@ -7,8 +7,10 @@ batch. Any thread may call anything; a batch belongs to the consumer that has op
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
+from functools import partial
 from typing import NoReturn
 
 from ..errors import ConditionFailed, ReadOnlyError
@@ -28,13 +30,14 @@ class Table:
         self.owned = owned
         self.writable = writable
         self._locks = Locks(store, name)
-        self._batches: dict[object, Batch] = {}
+        #: The value of a key, or None. Straight from the store until there is a first batch, which costs less.
+        self.get: Callable[[bytes], bytes | None] = partial(store.get, name)
+        self._batches: dict[tuple[object, int], Batch] = {}
 
     # Looking
 
-    def get(self, key: bytes) -> bytes | None:
-        """The key's value, or None."""
-        if self._batches and (batch := self._batches.get(consumer())) is not None:
+    def _get(self, key: bytes) -> bytes | None:
+        if self._batches and (batch := self._batches.get(_caller())) is not None:
             if key in batch.changes:
                 return batch.changes[key]
             if batch.cleared:
@@ -73,7 +76,7 @@ class Table:
 
     def _mine(self) -> Batch | None:
         """The batch that the caller has open."""
-        return self._batches.get(consumer()) if self._batches else None
+        return self._batches.get(_caller()) if self._batches else None
 
     def _merged(self, batch: Batch, reverse: bool) -> list[tuple[bytes, bytes]]:
         found = {} if batch.cleared else self.store.snapshot(self.name)
@@ -88,7 +91,7 @@ class Table:
     # Changing
 
     def set(self, key: bytes, value: bytes) -> None:
-        if self._batches and (batch := self._batches.get(consumer())) is not None:
+        if self._batches and (batch := self._batches.get(_caller())) is not None:
             batch.set(key, value)
         elif self.writable:
             self.store.commit(Set(self.name, key, value))
@@ -156,7 +159,8 @@ class Table:
         inside of another one is a part of that. Raises ConditionFailed at the end where somebody else has changed what
         was built on."""
         self._check_writable()
-        me = consumer()
+        me = _caller()
+        self.get = self._get
         batch = self._batches.setdefault(me, Batch(self.name))
         before = batch.copy()
         batch.depth += 1
@@ -164,16 +168,18 @@ class Table:
             yield batch
         except BaseException:
             batch.restore(before)
-            batch.depth -= 1
-            if not batch.depth:
-                self._end(me, batch, failed=True)
+            self._leave(me, batch, failed=True)
             raise
+        self._leave(me, batch, failed=False)
+
+    def _leave(self, me: tuple[object, int], batch: Batch, *, failed: bool) -> None:
         batch.depth -= 1
         if not batch.depth:
-            self._end(me, batch, failed=False)
+            del self._batches[me]
+            if me[1] == os.getpid():  # else we are a child that was forked in the middle: it is our parent's
+                self._end(batch, failed=failed)
 
-    def _end(self, me: object, batch: Batch, *, failed: bool) -> None:
-        del self._batches[me]
+    def _end(self, batch: Batch, *, failed: bool) -> None:
         try:
             if not failed:
                 ops = list(batch.ops())
@@ -218,6 +224,11 @@ class Table:
 
     def _refuse(self) -> NoReturn:
         raise ReadOnlyError(f"{self.label} was opened for reading only: open it with flag 'w' or 'c' to change it")
+
+
+def _caller() -> tuple[object, int]:
+    """Whose a batch is. A forked child has none of its parent's."""
+    return consumer(), os.getpid()
 
 
 def _conditional(op: Op, key: bytes, expect: Expect | bytes) -> Op:

@@ -5,14 +5,13 @@ Every method is one step for all others; iterators follow the order in which key
 Values come back as copies: change one in place with `edit`. Loading a pickle runs what it says: open only what you
 trust, or choose another serializer.
 
-A stored value is one byte for its serializer (p, j, m, c, or u for a user's own), then its bytes; where its time runs
-out the letter is a capital, and the moment stands behind it (seconds since the epoch, a double, big-endian).
+A stored value is one letter for its serializer (p, j, m, c, or u for a user's own), then its bytes; see _expiry.py for
+one whose time runs out, and _keys.py for keys.
 """
 
 from __future__ import annotations
 
 import os
-import struct
 from collections.abc import Iterable
 from types import ModuleType
 from typing import Any, TypeVar
@@ -24,7 +23,7 @@ from ..opening import open_database
 from ..serializers import NAMES, Serializer
 from ..serializers import serializer as choose_serializer
 from ..store import Op, Set, Store
-from ._expiry import Expiry
+from ._expiry import Expiry, ends, is_over, without_end
 from ._keys import Keys
 from ._mapping import DurableMapping
 from ._table import ClosedTable, Table
@@ -34,7 +33,6 @@ __all__ = ["PDict"]
 
 K = TypeVar("K")
 V = TypeVar("V")
-_END = struct.Struct(">d")
 _SHOWN = 100  #: items in a repr
 
 
@@ -71,7 +69,9 @@ class PDict(DurableMapping[K, V]):
             raise ValueError("say where the mapping lives: PDict(path), PDict(name='settings') or PDict(store=URL)")
         self._expire = None if expire is None else _seconds(expire)
         self._codec = choose_serializer(serializer)
+        self._loads = self._codec.loads
         self._mark = _mark(serializer)
+        self._code = self._mark[0]
         self._again = (path, name, store, serializer, expire, durability, max_lag, trust_directory)
         options = {"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None}
         given = {option: value for option, value in options.items() if value is not None}
@@ -82,7 +82,7 @@ class PDict(DurableMapping[K, V]):
         label = f"mapping {self.name!r} in {opened.place}"
         self._table = Table(opened, f"dict/{self.name}", label=label, owned=owned)
         self._keys = Keys(self._codec)
-        self._expiry = Expiry(self._table, _end_of)
+        self._expiry = Expiry(self._table)
         self._encode = self._keys.encode  # type: ignore[method-assign]  # without a step in between
         self._decode = self._keys.decode  # type: ignore[method-assign]
 
@@ -119,31 +119,33 @@ class PDict(DurableMapping[K, V]):
                 f"a value in {self._table.label} was written by the serializer {theirs}, and is to be read by the "
                 f"serializer {ours}: open the mapping with the former"
             )
-        value: Any = self._codec.loads(data[1:] if mark == self._mark else data[1 + _END.size :])
+        value: Any = self._codec.loads(without_end(data)[1:])
         return value  # type: ignore[no-any-return]
 
     def _alive(self, data: bytes | None) -> bytes | None:
-        if data is None or data[0] >= 97 or not self._expiry.is_over(data):  # a small letter: for ever
-            return data
-        return None
+        return None if data is None or is_over(data) else data
 
     def _tidy(self) -> None:
         self._expiry.sweep()
 
-    def _until(self, value: V, end: float) -> bytes:
-        """What is stored of a value whose time ends then."""
-        return self._mark.upper() + _END.pack(end) + self._dump(value)[1:]
-
-    def _dump_again(self, value: V, before: bytes | None) -> bytes:
-        if before is None:
-            return self._dump(value) if self._expire is None else self._until(value, SYSTEM.wall() + self._expire)
-        end = _end_of(before)
-        return self._dump(value) if end is None else self._until(value, end)
+    def _dump_again(self, key: bytes, value: V, found: bytes | None) -> tuple[bytes, list[Op]]:
+        data, end = self._dump(value), None
+        if found is not None and not is_over(found):
+            end = ends(found)
+        elif self._expire is not None:
+            end = SYSTEM.wall() + self._expire
+        return (data, []) if end is None else self._expiry.until(key, data, end, found)
 
     # What a dict has
 
     def __getitem__(self, key: K) -> V:
-        data = self._alive(self._table.get(self._encode(key))) if type(key) is str else self._find(key)
+        try:
+            data = self._table.get(self._encode(key))
+        except NotSerializable:
+            raise KeyError(key) from None
+        if data is not None and data[0] == self._code:  # the common case: ours, and for ever
+            return self._loads(data[1:])  # type: ignore[return-value]
+        data = self._alive(data)
         if data is None:
             raise KeyError(key)
         return self._load(data)
@@ -164,9 +166,13 @@ class PDict(DurableMapping[K, V]):
         if self._expire is None:
             super().update(other, **more)
             return
-        items, end = {**dict(other), **more}, SYSTEM.wall() + self._expire
-        pairs = [(self._encode(key), self._until(value, end)) for key, value in items.items()]
-        self._table.set_all(pairs, [op for key, _ in pairs for op in self._expiry.note(key, end, None)])
+        end, pairs, ops = SYSTEM.wall() + self._expire, [], []
+        for key, value in {**dict(other), **more}.items():
+            data = self._encode(key)
+            stored, beside = self._expiry.until(data, self._dump(value), end, None)
+            pairs.append((data, stored))
+            ops += beside
+        self._table.set_all(pairs, ops)
 
     def __repr__(self) -> str:
         items: list[str] = []
@@ -189,18 +195,20 @@ class PDict(DurableMapping[K, V]):
 
     def _set(self, key: K, value: V, seconds: float, *, only_new: bool = False) -> bytes | None:
         """The value that was there and still is, with `only_new`; else None."""
-        data, end = self._encode(key), SYSTEM.wall() + seconds
-        stored, kept = self._until(value, end), None
+        data, content, end = self._encode(key), self._dump(value), SYSTEM.wall() + seconds
+        kept: bytes | None = None
 
         def decide(found: bytes | None) -> list[Op] | None:
             nonlocal kept
             kept = self._alive(found) if only_new else None
-            if kept is not None:
-                return None
-            return [Set(self._table.name, data, stored), *self._expiry.note(data, end, found)]
+            return None if kept is not None else self._setting(data, content, end, found)
 
         self._table.change(data, decide)
         return kept
+
+    def _setting(self, key: bytes, content: bytes, end: float, found: bytes | None) -> list[Op]:
+        stored, more = self._expiry.until(key, content, end, found)
+        return [Set(self._table.name, key, stored), *more]
 
     def touch(self, key: K, *, expire: float | None) -> None:
         """The key's time ends `expire` seconds from now, or never. Raises KeyError where there is none."""
@@ -208,14 +216,11 @@ class PDict(DurableMapping[K, V]):
         end = None if expire is None else SYSTEM.wall() + _seconds(expire)
 
         def decide(found: bytes | None) -> list[Op]:
-            alive = self._alive(found)
-            if alive is None:
+            if found is None or is_over(found):
                 raise KeyError(key)
-            content = alive[1:] if _end_of(alive) is None else alive[1 + _END.size :]
             if end is None:
-                return [Set(self._table.name, data, alive[:1].lower() + content)]
-            stored = alive[:1].upper() + _END.pack(end) + content
-            return [Set(self._table.name, data, stored), *self._expiry.note(data, end, found)]
+                return [Set(self._table.name, data, without_end(found))]
+            return self._setting(data, found, end, found)
 
         self._table.change(data, decide)
 
@@ -224,7 +229,7 @@ class PDict(DurableMapping[K, V]):
         data = self._find(key)
         if data is None:
             raise KeyError(key)
-        end = _end_of(data)
+        end = ends(data)
         return None if end is None else end - SYSTEM.wall()
 
     @property
@@ -271,12 +276,6 @@ _NAMES = {name[:1].encode(): name for name in NAMES}
 def _mark(serializer: Any) -> bytes:
     name = serializer.__name__ if isinstance(serializer, ModuleType) else serializer
     return name[:1].encode() if isinstance(name, str) and name in NAMES else b"u"
-
-
-def _end_of(data: bytes) -> float | None:
-    """When a stored value's time is over."""
-    end: float | None = None if data[:1].islower() else _END.unpack_from(data, 1)[0]
-    return end
 
 
 def _seconds(expire: float) -> float:

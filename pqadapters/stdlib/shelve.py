@@ -20,8 +20,8 @@ import os
 import pickle
 import shelve as stdlib
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from contextlib import closing, contextmanager, suppress
+from typing import Any, cast
 
 from .. import telling
 from ..durability import Durability, Survives
@@ -266,13 +266,14 @@ def open(
     durability: str | Survives | Durability | None = None,
     max_lag: float | None = None,
     trust_directory: bool = False,
-) -> Shelf:
+) -> DbfilenameShelf:
     """Open a shelf: the file `filename`, or the URL of a store; with `store=` (a store or its URL) the shelf of that
     name in it. `flag`: "r" to read, "w" to read and write, "c" to make it if it is missing (the default), "n" for a
     new, empty one. `protocol` is pickle's. With `writeback` values may be changed in place, and are stored by `sync`
     and `close`; all that was read is kept in memory for that.
 
-    A dbm file of the standard library under that name is used as it is: a NotDurableWarning says so.
+    A dbm file of the standard library under that name is used as it is, by a `Shelf` without `batch` and `edit`: a
+    NotDurableWarning says so.
 
     Raises ValueError for another flag, `dbm.error` (ShelfError, StoreError) where there is no such shelf or it can't be
     used: a directory, a file that is none, a dbm file whose module this Python hasn't got, a damaged one, no space.
@@ -281,7 +282,7 @@ def open(
         with _as_dbm_errors():
             found = _foreign(filename, _mode(flag))
         if found is not None:
-            return Shelf(_dbm.open_dbm(*found, flag), protocol, writeback)
+            return cast("DbfilenameShelf", Shelf(_as_it_is(*found, flag), protocol, writeback))
     return DbfilenameShelf(
         filename,
         flag,
@@ -297,24 +298,24 @@ def open(
 def migrate(filename: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> int:
     """Move a dbm file of the standard library over into a shelf of that name; how many keys it had.
 
-    The shelf is there with all of them, or not at all. The old files stay beside it, with ".old" behind their names. No
-    program may use the old shelf meanwhile. Raises ShelfError where there is none, or this Python can't read it.
+    The shelf is there with all of them, or not at all. The old one is kept under the name with ".old" behind it. No
+    program may use it meanwhile. Raises ShelfError where there is none, or this Python can't read it.
     """
     path = os.fsdecode(filename)
     kind = _dbm.kind_of(path)
     if not kind:
         raise ShelfError(f"{path} is no dbm file of the standard library: there is nothing to move over")
     new = f"{path}.new-shelf"
-    with DbfilenameShelf(new, "n") as shelf:
-        count = _copy(path, kind, shelf._table)
+    with closing(_dbm.open_dbm(path, kind, "r")) as old, DbfilenameShelf(new, "n") as shelf:
+        count = _copy(old, shelf._table)
         shelf.sync()
     _dbm.put_aside(path, kind, lambda: move_database(new, path))
     return count
 
 
-def _copy(path: str, kind: str, table: Table) -> int:
+def _copy(old: Any, table: Table) -> int:
     count, ops = 0, []
-    for key, value in _dbm.pairs_of(path, kind):
+    for key, value in _dbm.pairs_of(old):
         ops.append(Set(table.name, key, value))
         count += 1
         if len(ops) == _AT_ONCE:
@@ -340,12 +341,17 @@ def _foreign(filename: Any, mode: str) -> tuple[str, str] | None:
     if mode == "n":
         _dbm.remove(path, kind)
         return None
+    return path, kind
+
+
+def _as_it_is(path: str, kind: str, flag: str) -> Any:
+    opened = _dbm.open_dbm(path, kind, flag)
     telling.warn(
         f"{path} is a file of {kind}: it is used as it is, and what was set may be lost in a crash. Move it over with "
         f"pqadapters.stdlib.shelve.migrate({path!r})",
         NotDurableWarning,
     )
-    return path, kind
+    return opened
 
 
 def _open_table(filename: Any, mode: str, store: Any, options: dict[str, Any]) -> Table:

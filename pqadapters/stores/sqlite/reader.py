@@ -25,6 +25,7 @@ class Reader:
         self._path = path
         self.lock = threading.RLock()  # reentrant: a finalizer may ask in the middle of a question
         self.connection: sqlite3.Connection | None = None  #: made when it is needed
+        self._cursor: sqlite3.Cursor | None = None  #: to be used again
 
     def rows(self, question: str, values: Sequence[Any] = ()) -> list[Any]:
         """The answer. Raises FormatError for a damaged database, DiskError, StoreLocked."""
@@ -37,10 +38,16 @@ class Reader:
     def row(self, question: str, values: Sequence[Any]) -> Any:
         """The answer to a question that has one row, or None."""
         with self.lock:
+            cursor, self._cursor = self._cursor, None  # it is ours: a finalizer may ask in the middle of this
             try:
-                return (self.connection or self._connected()).execute(question, values).fetchone()
+                if cursor is None:
+                    cursor = self._connected().cursor()
+                return cursor.execute(question, values).fetchone()
             except ERRORS:
+                cursor = None
                 return patiently(lambda: self._connected().execute(question, values).fetchone(), self._path)
+            finally:
+                self._cursor = cursor
 
     def page(self, question: str, values: Sequence[Any], most: int, size: int) -> list[Any]:
         """The first rows of the answer: at most so many, and none behind the one with which the values in the last
@@ -75,6 +82,7 @@ class Reader:
 
     def close(self) -> None:
         with self.lock:
+            self._cursor = None
             if self.connection is not None:
                 self.connection.close()
                 self.connection = None
@@ -83,6 +91,7 @@ class Reader:
         """In a forked child: the parent's connection, if it was in use at that moment."""
         self.lock = threading.RLock()
         inherited, self.connection = self.connection, None
+        self._cursor = None
         return inherited
 
 

@@ -238,7 +238,6 @@ SCAN_KEYS = "SELECT place, key FROM entry WHERE place > ? AND place < ? ORDER BY
 SCAN_KEYS_BACK = "SELECT place, key FROM entry WHERE place > ? AND place < ? ORDER BY place DESC LIMIT ?"
 
 _head = struct.Struct("<Id").pack
-_pair = struct.Struct("<II").pack
 
 
 def checksum(queue: int, put_at: float, rank: bytes | None, note: bytes | None, payload: bytes) -> int:
@@ -268,8 +267,8 @@ def is_whole(row: Sequence[Any], payload: Any) -> bool:
 
 
 def entry_checksum(kind: int, key: bytes, value: bytes) -> int:
-    """The CRC-32 of a key and value of a table: the table's number (u32) and the length of the key (u32), both."""
-    return crc32(value, crc32(_pair(kind, len(key)) + key))
+    """The CRC-32 of a key and value of a table, with the table's number and the length of the key for a start."""
+    return crc32(value, crc32(key, (len(key) << 20 ^ kind) & 0xFFFFFFFF))
 
 
 def name_blob(text: str) -> bytes:

@@ -20,17 +20,18 @@ class Tables:
     """What there is to see of the tables of one database."""
 
     def __init__(self, reader: Reader, names: Names, damaged: Callable[[str, bytes], object]) -> None:
-        self._reader = reader
-        self._names = names
+        self._reader, self._row = reader, reader.row
+        self._names, self._numbers = names, names.tables
         self._damaged = damaged  #: called with table and key
 
     def value(self, table: str, key: bytes) -> bytes | None:
-        names = self._names
-        number = names.tables.get(table) or names.table(table)
-        row = None if number is None else self._reader.row(schema.VALUE, (number, key))
+        number = self._numbers.get(table) or self._names.table(table)
+        row = None if number is None else self._row(schema.VALUE, (number, key))
         if row is None:
             return None
         crc, value = row
+        if type(value) is bytes and entry_checksum(number or 0, key, value) == crc:
+            return value
         if value is None:
             return self.snapshot(table, (key,)).get(key)
         return self._checked(table, number or 0, key, crc, value)

@@ -1,0 +1,255 @@
+"""Batches and edits: all of it or nothing, and what is built on is still so."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pqadapters import PDict
+from pqadapters.errors import ConditionFailed, NotSerializable
+from pqadapters.store import Order
+
+from ..contract.threads import Task
+from .conftest import Maker
+
+Dict = PDict[Any, Any]
+PATIENCE = 60.0
+
+
+class Stop(Exception):
+    pass
+
+
+def test_a_batch_is_stored_at_its_end(d: Dict, make: Maker) -> None:
+    other = make()
+    d.update(a=1, b=2)
+    with d.batch():
+        d["c"] = 3
+        d["a"] = 4
+        del d["b"]
+        assert (d["c"], d["a"], "b" in d, len(d)) == (3, 4, False, 2)
+        assert list(d.items()) == [("a", 4), ("c", 3)]
+        assert other == {"a": 1, "b": 2}
+    assert list(d.items()) == list(other.items()) == [("a", 4), ("c", 3)]
+
+
+def test_an_exception_drops_it(d: Dict) -> None:
+    d.update(a=1, b=2)
+    with pytest.raises(Stop), d.batch():
+        d["a"] = 4
+        d.clear()
+        d["c"] = 3
+        raise Stop
+    assert list(d.items()) == [("a", 1), ("b", 2)]
+    d["a"] = 5
+    assert d["a"] == 5
+
+
+def test_one_inside_of_another_is_a_part_of_it(d: Dict) -> None:
+    d["z"] = 0
+    with d.batch():
+        d["a"] = 1
+        with pytest.raises(Stop), d.batch():
+            d["a"] = 2
+            d["b"] = 2
+            del d["z"]
+            raise Stop
+        assert d == {"z": 0, "a": 1}
+        with d.batch():
+            d["c"] = 3
+    assert d == {"z": 0, "a": 1, "c": 3}
+
+
+def test_every_method_in_a_batch(d: Dict) -> None:
+    d.update(a=1, b=2, c=3)
+    with d.batch():
+        assert d.pop("a") == 1
+        assert d.pop("a", None) is None
+        with pytest.raises(KeyError):
+            d.pop("a")
+        with pytest.raises(KeyError):
+            del d["a"]
+        assert d.setdefault("a", 9) == 9
+        assert d.setdefault("b", 9) == 2
+        assert list(d) == ["b", "c", "a"]
+        assert list(reversed(d)) == ["a", "c", "b"]
+        assert d.popitem() == ("a", 9)
+        assert d.popitem() == ("c", 3)
+        d.update(x=1, y=2)
+        d |= {"z": 3}
+        assert d.get_many(["x", "c", "b"]) == {"x": 1, "b": 2}
+        assert d.copy() == {"b": 2, "x": 1, "y": 2, "z": 3}
+        assert len(d) == 4
+        d.clear()
+        assert (len(d), list(d), d.get("b")) == (0, [], None)
+        d["b"] = 5
+        assert d == {"b": 5}
+    assert list(d.items()) == [("b", 5)]
+
+
+def test_a_key_that_is_deleted_and_set_goes_to_the_end(d: Dict) -> None:
+    d.update(a=1, b=2)
+    with d.batch():
+        del d["a"]
+        d["a"] = 3
+        assert list(d) == ["b", "a"]
+    assert list(d.items()) == [("b", 2), ("a", 3)]
+
+
+@pytest.mark.parametrize(
+    "step",
+    [lambda d: d.pop("a"), lambda d: d.__delitem__("a"), lambda d: d.setdefault("n", 1), lambda d: d.popitem()],
+    ids=["pop", "del", "setdefault", "popitem"],
+)
+def test_what_it_builds_on_must_still_be_so(make: Maker, step: Any) -> None:
+    d, other = make(), make()
+    d["a"] = 1
+    with pytest.raises(ConditionFailed, match="do it again"), d.batch():
+        step(d)
+        d["b"] = 1
+        Task(lambda: other.update(a=2, n=2), patience=PATIENCE).result()
+    assert d == {"a": 2, "n": 2}
+    with d.batch():
+        step(d)
+
+
+def test_what_is_only_set_needs_nothing(make: Maker) -> None:
+    d, other = make(), make()
+    d["a"] = 1
+    with d.batch():
+        d["a"] = d["a"] + 1
+        Task(lambda: other.update(a=7, b=7), patience=PATIENCE).result()
+    assert d == {"a": 2, "b": 7}
+
+
+def test_a_value_is_edited_in_place(d: Dict) -> None:
+    d["a"] = {"x": [1]}
+    with d.edit("a") as value:
+        value["x"].append(2)
+    assert d["a"] == {"x": [1, 2]}
+    with pytest.raises(Stop), d.edit("a") as value:
+        value["x"].append(3)
+        raise Stop
+    assert d["a"] == {"x": [1, 2]}
+
+
+def test_an_edit_of_what_is_not_there(d: Dict) -> None:
+    with pytest.raises(KeyError), d.edit("a"):
+        pass
+    with d.edit("a", []) as value:
+        value.append(1)
+    assert d["a"] == [1]
+    with d.edit("n", 0) as n:
+        d["n"] = n + 1
+    with d.edit("n", 0) as n:
+        d["n"] = n + 1
+    assert d["n"] == 2
+    with d.edit("none", None):
+        pass
+    assert d["none"] is None
+
+
+def test_an_edit_may_delete_the_key(d: Dict) -> None:
+    d["a"] = [1]
+    with d.edit("a") as value:
+        value.append(2)
+        del d["a"]
+        assert "a" not in d
+    assert "a" not in d
+    d["a"] = [1]
+    with d.edit("a") as value:
+        assert d.pop("a") == value
+    assert len(d) == 0
+
+
+def test_what_an_edit_changes_elsewhere_goes_with_it(d: Dict, make: Maker) -> None:
+    other = make()
+    d.update(a=[], log=0)
+    with d.edit("a") as value:
+        value.append(1)
+        d["log"] = 1
+        assert other["log"] == 0
+    assert other == {"a": [1], "log": 1}
+    with pytest.raises(Stop), d.edit("a"):
+        d["log"] = 2
+        raise Stop
+    assert d["log"] == 1
+
+
+def test_an_edit_that_changes_nothing_writes_nothing(d: Dict, make: Maker) -> None:
+    d["a"] = [1]
+    with d.edit("a"):
+        make()["a"] = [1]
+    assert d["a"] == [1]
+
+
+def test_a_set_without_edit_is_not_lost(d: Dict, make: Maker) -> None:
+    other = make()
+    d["a"] = [1]
+    with pytest.raises(ConditionFailed, match="Nothing"), d.edit("a") as value:
+        value.append(2)
+        Task(lambda: other.__setitem__("a", ["theirs"]), patience=PATIENCE).result()
+    assert d["a"] == ["theirs"]
+    with d.edit("a") as value:  # the lock is free again
+        value.append("ours")
+    assert d["a"] == ["theirs", "ours"]
+
+
+def test_an_edit_waits_for_another_one_as_long_as_it_is_told(d: Dict, make: Maker) -> None:
+    other = make()
+    d["a"] = [1]
+
+    def too_late() -> None:
+        with pytest.raises(TimeoutError, match="edited"), other.edit("a", timeout=0.05):
+            raise AssertionError("it got in")
+
+    with d.edit("a") as value:
+        value.append(2)
+        Task(too_late, patience=PATIENCE).result()
+    with other.edit("a", timeout=0) as value:
+        value.append(3)
+    assert d["a"] == [1, 2, 3]
+
+
+def test_an_edit_inside_of_itself_is_refused(d: Dict) -> None:
+    d.update(a=[], b=[])
+    with pytest.raises(RuntimeError, match="already"), d.edit("a"), d.edit("a"):
+        pass
+    with d.edit("a") as a, d.edit("b") as b:
+        a.append(1)
+        b.append(2)
+    assert d == {"a": [1], "b": [2]}
+
+
+def test_edits_in_a_batch(d: Dict, make: Maker) -> None:
+    d["a"] = []
+    with d.batch():
+        for n in range(3):
+            with d.edit("a") as value:
+                value.append(n)
+        with pytest.raises(Stop), d.edit("a") as value:
+            value.append("dropped")
+            raise Stop
+        assert d["a"] == [0, 1, 2]
+        assert make()["a"] == []
+    assert make()["a"] == [0, 1, 2]
+
+
+def test_a_value_that_cannot_be_stored_ends_the_edit(d: Dict) -> None:
+    d["a"] = []
+    with pytest.raises(NotSerializable), d.edit("a") as value:
+        value.append(lambda: 0)
+    with d.edit("a", timeout=0) as value:
+        assert value == []
+
+
+def test_many_edited_keys_leave_few_locks_behind(d: Dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pqadapters.stdlib._locks._MANY", 5)
+    for n in range(30):
+        with d.edit(n, 0):
+            pass
+    assert len(d) == 30
+    assert d.store.count("dict/d.edit") <= 6
+    assert d.store.depth("dict/d.edit").unfinished <= 6
+    assert len(list(d.store.browse("dict/d.edit", order=Order.OLDEST))) <= 6

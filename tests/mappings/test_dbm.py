@@ -1,0 +1,192 @@
+"""Shelves that the standard library has made: used as they are, moved over, and never shadowed by a new, empty one."""
+
+from __future__ import annotations
+
+import builtins
+import dbm
+import importlib
+import os
+import shelve as theirs
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.errors import NotDurableWarning
+from pqadapters.stdlib import shelve
+from pqadapters.stdlib._dbm import ShelfError, kind_of
+
+VALUES = {"a": 1, "ä": ["x"], "empty": "", "large": "y" * 10_000}
+
+
+def _has(kind: str) -> bool:
+    try:
+        importlib.import_module(kind)
+    except ImportError:
+        return False
+    return True
+
+
+def _theirs(kind: str, path: str, flag: str) -> Any:
+    return theirs.Shelf(importlib.import_module(kind).open(path, flag))
+
+
+def _files(path: str) -> list[str]:
+    """Those in the directory, but for what SQLite makes in reading."""
+    return sorted(name for name in os.listdir(os.path.dirname(path)) if not name.endswith(("-shm", "-wal")))
+
+
+KINDS = [kind for kind in ("dbm.dumb", "dbm.gnu", "dbm.ndbm", "dbm.sqlite3") if _has(kind)]
+
+
+def test_the_kinds_that_this_python_must_have() -> None:
+    assert "dbm.dumb" in KINDS
+    assert ("dbm.sqlite3" in KINDS) == (sys.version_info >= (3, 13))
+
+
+@pytest.fixture(params=KINDS)
+def old(request: pytest.FixtureRequest, tmp_path: Path) -> tuple[str, str]:
+    """The name of a shelf, and which of the modules has made it."""
+    path = str(tmp_path / "old")
+    with _theirs(request.param, path, "c") as shelf:
+        limit = 500 if request.param == "dbm.ndbm" else 1 << 30  # a pair of ndbm's fits a page
+        shelf.update({key: value for key, value in VALUES.items() if len(str(value)) < limit})
+    return path, request.param
+
+
+def _items(path: str, kind: str) -> dict[str, Any]:
+    with _theirs(kind, path, "r") as shelf:
+        return dict(shelf)
+
+
+def test_it_is_used_as_it_is(old: tuple[str, str]) -> None:
+    path, kind = old
+    before = _items(path, kind)
+    files = _files(path)
+    with pytest.warns(NotDurableWarning, match="migrate") as caught:
+        shelf = shelve.open(path)
+    assert caught[0].filename == __file__
+    with shelf:
+        assert dict(shelf) == before
+        shelf["new"] = [1]
+    assert _items(path, kind) == {**before, "new": [1]}
+    assert _files(path) == files
+    with pytest.warns(NotDurableWarning), shelve.open(path, "r") as shelf, pytest.raises(dbm.error):
+        shelf["x"] = 1
+
+
+def test_no_other_shelf_comes_beside_it(old: tuple[str, str]) -> None:
+    path, _ = old
+    files = _files(path)
+    with pytest.raises(ShelfError, match="migrate"):
+        shelve.DbfilenameShelf(path)
+    assert _files(path) == files
+
+
+def test_a_python_without_its_module_says_what_to_do(old: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    path, kind = old
+    files = _files(path)
+    monkeypatch.setitem(sys.modules, kind, None)  # it can't be imported
+    with pytest.raises(ShelfError, match=f"{kind}.*migrate"):
+        shelve.open(path)
+    with pytest.raises(ShelfError, match="migrate"):
+        shelve.migrate(path)
+    assert _files(path) == files
+
+
+def test_it_is_moved_over(old: tuple[str, str]) -> None:
+    path, kind = old
+    before = _items(path, kind)
+    assert shelve.migrate(path) == len(before)
+    with shelve.open(path) as shelf:
+        assert isinstance(shelf, shelve.DbfilenameShelf)
+        assert dict(shelf) == before
+    assert not any("new-shelf" in name for name in os.listdir(os.path.dirname(path)))
+    assert _items(f"{path}.old", kind) == before
+    with pytest.raises(ShelfError, match="nothing to move"):
+        shelve.migrate(path)
+
+
+def test_what_is_kept_of_it_is_not_overwritten(old: tuple[str, str]) -> None:
+    path, kind = old
+    before = _items(path, kind)
+    for suffix in ("", ".dat", ".dir", ".bak", ".db", ".pag"):
+        Path(f"{path}.old{suffix}").write_text("older")
+    with pytest.raises(ShelfError, match="already"):
+        shelve.migrate(path)
+    assert _items(path, kind) == before
+
+
+def test_moving_it_over_breaks_off_anywhere(old: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever call of the system is the last one: the shelf is there, as the old or as the new one, and whole."""
+    path, kind = old
+    before = _items(path, kind)
+    calls = {name: getattr(os, name) for name in ("link", "rename", "unlink")}
+    for last in range(1, 30):
+        count = 0
+
+        def stop(name: str, *args: Any, **options: Any) -> Any:
+            nonlocal count
+            if any(str(path) in str(arg) for arg in args):
+                count += 1
+                if count == last:  # noqa: B023
+                    raise KeyboardInterrupt
+            return calls[name](*args, **options)
+
+        for name in calls:
+            monkeypatch.setattr(os, name, lambda *args, name=name, **options: stop(name, *args, **options))
+        try:
+            shelve.migrate(path)
+        except KeyboardInterrupt:
+            finished = False
+        else:
+            finished = True
+        monkeypatch.undo()
+        if finished:
+            break
+        with pytest.warns(NotDurableWarning) if kind_of(path) else _nothing(), shelve.open(path) as shelf:
+            assert dict(shelf) == before
+        if not kind_of(path):
+            break
+        for name in os.listdir(os.path.dirname(path)):
+            if ".old" in name:
+                os.unlink(os.path.join(os.path.dirname(path), name))
+    with shelve.open(path) as shelf:
+        assert dict(shelf) == before
+
+
+class _nothing:
+    def __enter__(self) -> None:
+        pass
+
+    def __exit__(self, *_: object) -> None:
+        pass
+
+
+def test_a_new_one_takes_its_place(old: tuple[str, str]) -> None:
+    path, _ = old
+    with shelve.open(path, "n") as shelf:
+        assert dict(shelf) == {}
+        shelf["a"] = 2
+    with shelve.open(path) as shelf:
+        assert dict(shelf) == {"a": 2}
+
+
+def test_an_open_shelf_is_not_disturbed_by_a_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Closing a file drops all locks that the process has on it, so nobody but SQLite may open a database."""
+    path = str(tmp_path / "shelf")
+    opened: list[str] = []
+    real = builtins.open
+
+    def note(file: Any, *args: Any, **options: Any) -> Any:
+        opened.append(str(file))
+        return real(file, *args, **options)
+
+    with shelve.open(path) as shelf:
+        for name in ("builtins.open", "io.open"):
+            monkeypatch.setattr(name, note)
+        with shelve.open(path) as other:
+            other["a"] = 1
+        assert shelf["a"] == 1
+    assert path not in opened

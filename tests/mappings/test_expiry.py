@@ -1,0 +1,138 @@
+"""Keys whose time runs out. The wall clock of the store and of the mapping is moved by hand."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import pytest
+
+from pqadapters import PDict
+from pqadapters.clock import Clock
+
+from .conftest import Maker
+
+Dict = PDict[Any, Any]
+START = 1_800_000_000.0
+QUEUE = "dict/d.expiry"
+
+
+@pytest.fixture
+def advance(monkeypatch: pytest.MonkeyPatch) -> Callable[[float], None]:
+    now = START
+
+    def move(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(Clock, "wall", staticmethod(lambda: now))
+    return move
+
+
+Advance = Callable[[float], None]
+
+
+def test_a_key_is_gone_when_its_time_is_over(advance: Advance, d: Dict) -> None:
+    d.set("a", 1, expire=10)
+    d.set("b", 2)
+    assert (d["a"], d.expires_in("a"), d.expires_in("b")) == (1, 10.0, None)
+    advance(9)
+    assert (d.get("a"), len(d), d.expires_in("a")) == (1, 2, 1.0)
+    advance(1)
+    assert ("a" in d, d.get("a"), len(d), list(d), d.copy(), d.get_many(["a", "b"])) == (
+        False,
+        None,
+        1,
+        ["b"],
+        {"b": 2},
+        {"b": 2},
+    )
+    for call in (lambda: d["a"], lambda: d.pop("a"), lambda: d.__delitem__("a"), lambda: d.touch("a", expire=5)):
+        with pytest.raises(KeyError):
+            call()
+    assert d.setdefault("a", 3) == 3
+    assert d.expires_in("a") is None
+
+
+def test_what_is_over_is_deleted_and_leaves_nothing(advance: Advance, d: Dict) -> None:
+    for n in range(300):
+        d.set(n, n, expire=n % 3)
+    advance(5)
+    assert len(d) == 0
+    assert d.store.count("dict/d") == 0
+    assert d.store.depth(QUEUE).unfinished == 0
+
+
+def test_a_time_that_is_put_off_costs_one_record(advance: Advance, d: Dict) -> None:
+    for _ in range(20):
+        d.set("a", 1, expire=100)
+        advance(10)
+        d.touch("a", expire=200)
+        advance(10)
+    assert len(d) == 1
+    assert d.store.depth(QUEUE).unfinished == 1
+    assert d.expires_in("a") == 190.0
+    advance(200)
+    assert len(d) == 0
+
+
+def test_an_earlier_time_counts_at_once(advance: Advance, d: Dict) -> None:
+    d.set("a", 1, expire=100)
+    d.set("a", 2, expire=1)
+    advance(2)
+    assert len(d) == 0
+    advance(200)
+    assert len(d) == 0
+    assert d.store.depth(QUEUE).unfinished == 0
+
+
+def test_a_key_that_is_set_again_stays(advance: Advance, d: Dict) -> None:
+    d.set("a", 1, expire=1)
+    d["a"] = 2
+    d.set("b", 1, expire=1)
+    d.touch("b", expire=None)
+    advance(5)
+    assert d == {"a": 2, "b": 1}
+    assert len(d) == 2
+    assert d.store.depth(QUEUE).unfinished == 0
+
+
+def test_a_mapping_whose_keys_all_have_a_time(advance: Advance, make: Maker) -> None:
+    d = make(expire=10)
+    d["a"] = 1
+    d.update(b=2)
+    assert d.setdefault("c", 3) == 3
+    assert d.setdefault("c", 4) == 3
+    with d.batch():
+        d["d"] = 4
+    with d.edit("e", []) as value:
+        value.append(5)
+    d.set("f", 6, expire=100)
+    advance(5)
+    with d.edit("e") as value:
+        value.append(6)
+    assert d.expires_in("e") == 5.0
+    assert d == {"a": 1, "b": 2, "c": 3, "d": 4, "e": [5, 6], "f": 6}
+    advance(5)
+    assert d == {"f": 6}
+    assert len(d) == 1
+
+
+def test_popitem_passes_over_what_is_over(advance: Advance, d: Dict) -> None:
+    d["a"] = 1
+    d.set("b", 2, expire=1)
+    advance(2)
+    assert d.popitem() == ("a", 1)
+    with pytest.raises(KeyError):
+        d.popitem()
+
+
+@pytest.mark.parametrize(
+    ("value", "error"), [(-1, ValueError), ("5", TypeError), (True, TypeError), (float("nan"), ValueError)]
+)
+def test_what_is_no_time(d: Dict, place: dict[str, Any], value: Any, error: type[Exception]) -> None:
+    with pytest.raises(error, match="expire"):
+        d.set("a", 1, expire=value)
+    with pytest.raises(error, match="expire"):
+        PDict(name="d", expire=value, **place)
+    assert len(d) == 0

@@ -1,0 +1,167 @@
+"""Keys as bytes: equal keys have equal bytes, and each comes back equal to what it was."""
+
+from __future__ import annotations
+
+import datetime
+import enum
+import math
+import uuid
+from collections import namedtuple
+from decimal import Decimal
+from fractions import Fraction
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pqadapters.errors import NotSerializable
+from pqadapters.serializers import serializer
+from pqadapters.stdlib._keys import Keys
+
+KEYS = Keys(serializer("pickle"))
+Point = namedtuple("Point", "x y")
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+class Text(str):
+    __slots__ = ()
+
+
+class Shouting(str):
+    """Its own equality makes it another key than the text."""
+
+    __slots__ = ()
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Shouting) and self.upper() == other.upper()
+
+    def __hash__(self) -> int:
+        return hash(self.upper()) ^ 1
+
+
+_atoms = st.one_of(
+    st.none(),
+    st.booleans(),
+    st.integers(),
+    st.floats(allow_nan=False),
+    st.text(st.characters()),
+    st.binary(),
+    st.complex_numbers(allow_nan=False),
+)
+_keys = st.recursive(
+    _atoms, lambda part: st.lists(part, max_size=3).map(tuple) | st.frozensets(part, max_size=3), max_leaves=6
+)
+
+
+@given(_keys)
+def test_a_key_comes_back_equal(key: Any) -> None:
+    back = KEYS.decode(KEYS.encode(key))
+    assert back == key
+    assert hash(back) == hash(key)
+
+
+@given(st.lists(_keys, max_size=12))
+def test_keys_are_one_exactly_where_a_dict_takes_them_for_one(keys: list[Any]) -> None:
+    small = [*keys, 0, False, 0.0, "0", b"0", (0,), ("0",), (False,), 1, True, 1.0, 1 + 0j, frozenset({1}), "", b"", ()]
+    assert len({KEYS.encode(key) for key in small}) == len(dict.fromkeys(small))
+
+
+@pytest.mark.parametrize(
+    ("key", "kind"),
+    [
+        (Decimal("9.50"), Decimal),
+        (Decimal("1E+2"), Decimal),
+        (Decimal("-0.0"), Decimal),
+        (Decimal("Infinity"), Decimal),
+        (Fraction(1, 3), Fraction),
+        (datetime.date(2026, 2, 3), datetime.date),
+        (datetime.datetime(2026, 2, 3, tzinfo=datetime.timezone.utc), datetime.datetime),
+        (uuid.UUID(int=7), uuid.UUID),
+        (Point(1, 2), Point),
+        (Colour.RED, Colour),
+        (range(3), range),
+        (int, type),
+        (math.inf, float),
+        ("\ud800 ä \x00", str),
+        ("s", str),
+    ],
+)
+def test_keys_of_other_types_come_back_as_they_were(key: Any, kind: type) -> None:
+    back = KEYS.decode(KEYS.encode(key))
+    assert back == key
+    assert type(back) is kind
+
+
+def test_a_number_of_any_length_is_a_key() -> None:
+    for number in (10**5000, -(10**5000)):
+        assert KEYS.decode(KEYS.encode(number)) == number
+
+
+def test_equal_decimals_are_one_key() -> None:
+    assert KEYS.encode(Decimal("9.50")) == KEYS.encode(Decimal("9.5"))
+    assert KEYS.encode(Decimal("100")) == KEYS.encode(Decimal("1E+2"))
+    assert KEYS.encode(Decimal("0.00")) == KEYS.encode(Decimal("-0"))
+
+
+def test_instances_of_subclasses_are_the_value_that_they_equal() -> None:
+    assert KEYS.encode(Text("a")) == KEYS.encode("a")
+    assert type(KEYS.decode(KEYS.encode(Text("a")))) is str
+    assert KEYS.encode(Shouting("a")) != KEYS.encode("a")
+    assert KEYS.decode(KEYS.encode(Shouting("a"))) == Shouting("A")
+
+
+def test_a_number_of_another_library_is_that_number() -> None:
+    import numbers
+
+    class Int64:
+        def __init__(self, value: int) -> None:
+            self.value = value
+
+        def __int__(self) -> int:
+            return self.value
+
+        def __eq__(self, other: object) -> bool:
+            return self.value == other
+
+        def __hash__(self) -> int:
+            return hash(self.value)
+
+    numbers.Integral.register(Int64)
+    assert KEYS.encode(Int64(5)) == KEYS.encode(5)
+
+
+def test_nan_is_equal_to_itself() -> None:
+    assert KEYS.encode(math.nan) == KEYS.encode(float("-nan")) == KEYS.encode(float("nan"))
+    assert math.isnan(KEYS.decode(KEYS.encode(math.nan)))
+
+
+@pytest.mark.parametrize("key", [[], {}, set(), (1, []), bytearray(b"x")])
+def test_unhashable_keys_raise_what_a_dict_raises(key: Any) -> None:
+    with pytest.raises(TypeError) as theirs:
+        hash(key)
+    with pytest.raises(TypeError) as ours:
+        KEYS.encode(key)
+    assert str(ours.value) == str(theirs.value)
+
+
+class Anything:
+    """Compared by identity."""
+
+
+@pytest.mark.parametrize("key", [Anything(), object(), lambda: 0, (1, Anything())])
+def test_keys_that_nobody_would_find_again_are_refused(key: Any) -> None:
+    with pytest.raises(NotSerializable, match="key"):
+        KEYS.encode(key)
+
+
+def test_keys_by_another_serializer() -> None:
+    keys = Keys(serializer("json"))
+    assert keys.decode(keys.encode(("a", 1, None, b"x"))) == ("a", 1, None, b"x")
+    with pytest.raises(NotSerializable, match="UUID"):
+        keys.encode(uuid.UUID(int=7))
+    with pytest.raises(NotSerializable, match="Point"):  # it would come back as a list
+        keys.encode(Point(1, 2))

@@ -1,0 +1,357 @@
+"""What a dict does, on every store."""
+
+from __future__ import annotations
+
+import copy
+import json
+import pickle
+from collections import OrderedDict
+from collections.abc import MutableMapping
+from typing import Any
+
+import pytest
+
+from pqadapters import PDict
+from pqadapters.errors import NotSerializable, StoreClosed, StoreError
+from pqadapters.stdlib import PDict as FromStdlib
+
+from .conftest import Maker
+
+Dict = PDict[Any, Any]
+
+
+def test_it_is_a_mutable_mapping_and_no_dict(d: Dict) -> None:
+    assert isinstance(d, MutableMapping)
+    assert not isinstance(d, dict)
+    assert FromStdlib is PDict
+
+
+def test_what_was_set_is_there(d: Dict) -> None:
+    d["a"] = {"x": [1, 2]}
+    assert d["a"] == {"x": [1, 2]}
+    assert d.get("a") == {"x": [1, 2]}
+    assert (d.get("b"), d.get("b", 7)) == (None, 7)
+    assert "a" in d
+    assert "b" not in d
+    d["a"] = None
+    assert d["a"] is None
+    assert "a" in d
+    assert len(d) == 1
+
+
+def test_one_and_the_text_1_are_two_keys(d: Dict) -> None:
+    d[1], d["1"], d[b"1"], d[(1,)], d[None] = "int", "str", "bytes", "tuple", "none"
+    assert [d[1], d["1"], d[b"1"], d[(1,)], d[None]] == ["int", "str", "bytes", "tuple", "none"]
+    assert d[True] == d[1.0] == "int"
+    assert list(d) == [1, "1", b"1", (1,), None]
+
+
+def test_a_missing_key_is_a_key_error_everywhere(d: Dict) -> None:
+    for call in (lambda: d["x"], lambda: d.pop("x"), lambda: d.__delitem__("x"), d.popitem, lambda: d.expires_in("x")):
+        with pytest.raises(KeyError):
+            call()
+    with pytest.raises(KeyError), d.edit("x"):
+        pass
+    with pytest.raises(KeyError):
+        d.touch("x", expire=1)
+    assert d.pop("x", 5) == 5
+    assert d.pop("x", None) is None
+
+
+def test_an_unhashable_key_is_a_type_error_everywhere(d: Dict) -> None:
+    for call in (lambda: d[[]], lambda: d.get([]), lambda: [] in d, lambda: d.pop([], 1), lambda: d.setdefault([], 1)):
+        with pytest.raises(TypeError, match="unhashable"):
+            call()
+    with pytest.raises(TypeError, match="unhashable"):
+        d[{}] = 1
+    assert len(d) == 0
+
+
+def test_a_key_that_cannot_be_stored_is_not_there(d: Dict) -> None:
+    key = object()
+    assert key not in d
+    assert d.get(key, 3) == 3
+    assert d.pop(key, 4) == 4
+    with pytest.raises(KeyError):
+        d[key]
+    with pytest.raises(KeyError):
+        del d[key]
+    with pytest.raises(NotSerializable, match="Nothing was stored"):
+        d[key] = 1
+
+
+def test_a_value_that_cannot_be_stored_leaves_all_as_it_was(d: Dict) -> None:
+    d["a"] = 1
+    for change in (
+        lambda: d.__setitem__("a", lambda: 0),
+        lambda: d.update({"a": 2, "b": lambda: 0}),
+        lambda: d.setdefault("c", lambda: 0),
+        lambda: d.set_many([("a", 2), ("b", lambda: 0)]),
+    ):
+        with pytest.raises(NotSerializable, match="Nothing was"):
+            change()
+    with pytest.raises(NotSerializable), d.edit("a") as value:
+        d["a"] = lambda: value
+    assert d == {"a": 1}
+
+
+def test_values_are_copies(d: Dict) -> None:
+    value = [1]
+    d["a"] = value
+    value.append(2)
+    d["a"].append(3)
+    assert d["a"] == [1]
+
+
+def test_the_order_is_that_of_the_first_setting(d: Dict) -> None:
+    d.update([("c", 1), ("a", 2), ("b", 3)])
+    d["a"] = 4
+    assert list(d) == list(d.keys()) == ["c", "a", "b"]
+    assert list(d.items()) == [("c", 1), ("a", 4), ("b", 3)]
+    assert list(d.values()) == [1, 4, 3]
+    assert list(reversed(d)) == list(reversed(d.keys())) == ["b", "a", "c"]
+    assert list(reversed(d.items())) == [("b", 3), ("a", 4), ("c", 1)]
+    assert list(reversed(d.values())) == [3, 4, 1]
+    del d["c"]
+    d["c"] = 5
+    assert list(d) == ["a", "b", "c"]
+    assert d.popitem() == ("c", 5)
+    assert d.popitem() == ("b", 3)
+
+
+def test_iteration_while_it_changes_is_defined(d: Dict) -> None:
+    d.update({n: n for n in range(50)})
+    seen = []
+    for key in d:
+        seen.append(key)
+        d.pop(key + 1 if key % 2 == 0 else -1, None)
+        d[f"new {key}"] = 1
+        d[key] = "again"
+    assert [key for key in seen if isinstance(key, int) and key % 2 == 0] == list(range(0, 50, 2))
+    assert len(seen) == len(set(seen))
+    for key, _ in d.items():
+        del d[key]
+    assert not d
+
+
+def test_views(d: Dict) -> None:
+    d.update(a=1, b=[2])
+    keys, values, items = d.keys(), d.values(), d.items()
+    assert "a" in keys
+    assert 1 in values
+    assert [2] in values
+    assert 3 not in values
+    assert ("b", [2]) in items
+    assert ("b", 2) not in items
+    assert keys & {"a", "z"} == {"a"}
+    assert keys | {"z"} == {"a", "b", "z"}
+    d["c"] = 3
+    assert (len(keys), len(values), len(items)) == (3, 3, 3)
+    assert (repr(keys), repr(values)) == ("Keys(['a', 'b', 'c'])", "Values([1, [2], 3])")
+    assert repr(items) == "Items([('a', 1), ('b', [2]), ('c', 3)])"
+
+
+def test_pop_and_setdefault(d: Dict) -> None:
+    assert d.setdefault("a", [1]) == [1]
+    assert d.setdefault("a", [2]) == [1]
+    assert d.setdefault("n") is None
+    assert d.pop("a") == [1]
+    assert "a" not in d
+    assert d == {"n": None}
+
+
+def test_update_takes_what_dict_update_takes(d: Dict, make: Maker) -> None:
+    class Keyed:
+        def keys(self) -> list[str]:
+            return ["k"]
+
+        def __getitem__(self, key: str) -> str:
+            return key * 2
+
+    d.update({"a": 1}, b=2)
+    d.update([("c", 3), ["d", 4]])
+    d.update(Keyed())
+    d.update(make(name="other"))
+    d.update(self=5, other=6)
+    d.update()
+    assert d == {"a": 1, "b": 2, "c": 3, "d": 4, "k": "kk", "self": 5, "other": 6}
+    with pytest.raises(TypeError):
+        d.update(5)
+    with pytest.raises(ValueError, match="unpack"):
+        d.update([("a",)])
+
+
+def test_the_operators(d: Dict, make: Maker) -> None:
+    d.update(a=1, b=2)
+    other = make(name="other")
+    other.update(b=3, c=4)
+    assert d | other == {"a": 1, "b": 3, "c": 4}
+    assert other | {"x": 0} == {"b": 3, "c": 4, "x": 0}
+    assert {"x": 0, "a": 0} | d == {"x": 0, "a": 1, "b": 2}
+    assert type(d | other) is dict
+    same = d
+    d |= other
+    assert d is same
+    d |= [("z", 9)]
+    assert d == {"a": 1, "b": 3, "c": 4, "z": 9}
+    with pytest.raises(TypeError):
+        d | 5  # type: ignore[operator]
+
+
+def test_equality(d: Dict, make: Maker) -> None:
+    d.update(a=1, b=2)
+    assert d == {"b": 2, "a": 1}
+    assert d == make()
+    assert d == OrderedDict(a=1, b=2)
+    assert d != {"a": 1}
+    assert d != make(name="other")
+    assert d != [("a", 1), ("b", 2)]
+    with pytest.raises(TypeError):
+        hash(d)
+
+
+def test_copies_in_memory(d: Dict) -> None:
+    d.update({1: [1], "b": 2})
+    assert dict(d) == {**d} == {1: [1], "b": 2}
+    assert type(d.copy()) is dict
+    assert json.loads(json.dumps(d.copy())) == {"1": [1], "b": 2}
+    with pytest.raises(TypeError):
+        json.dumps(d)
+
+
+def test_many_at_once(d: Dict) -> None:
+    d.set_many({n: str(n) for n in range(100)})
+    assert d.get_many([3, 5, "x", 99]) == {3: "3", 5: "5", 99: "99"}
+    assert d.get_many([]) == {}
+    d.set_many((key, None) for key in "ab")
+    assert len(d) == 102
+
+
+def test_clear(d: Dict) -> None:
+    d.update(a=1, b=2)
+    d.clear()
+    assert (len(d), list(d), bool(d)) == (0, [], False)
+    d["b"] = 1
+    assert list(d.items()) == [("b", 1)]
+
+
+def test_fromkeys(place: dict[str, Any]) -> None:
+    with PDict.fromkeys("ab", 0, name="d", **place) as d:
+        assert d == {"a": 0, "b": 0}
+
+
+def test_its_repr_is_a_dicts_and_not_endless(d: Dict) -> None:
+    assert repr(d) == "{}"
+    d.update({1: "a", "b": [2]})
+    assert repr(d) == "{1: 'a', 'b': [2]}"
+    d.clear()
+    d.update((n, 0) for n in range(1000))
+    assert repr(d).endswith("99: 0, ... 900 more}")
+
+
+def test_another_handle_sees_it_at_once(make: Maker) -> None:
+    one, two, other = make(), make(), make(name="other")
+    one["a"] = 1
+    assert two["a"] == 1
+    del two["a"]
+    assert "a" not in one
+    assert len(other) == 0
+    other["a"] = 2
+    assert len(one) == 0
+
+
+def test_a_closed_one_says_so(make: Maker) -> None:
+    d = make()
+    d["a"] = 1
+    with d:
+        pass
+    d.close()
+    for call in (lambda: d["a"], lambda: len(d), lambda: list(d), d.clear, lambda: d.update(a=1), lambda: "a" in d):
+        with pytest.raises(StoreClosed, match="closed"):
+            call()
+    with pytest.raises(ValueError, match="closed"):
+        d["a"] = 2
+
+
+def test_a_store_that_was_given_is_not_closed(place: dict[str, Any]) -> None:
+    d: Dict = PDict(name="d", **place)
+    with d:
+        e: Dict = PDict(store=d.store, name="e")
+        with e:
+            e["x"] = 1
+        d["a"] = 1
+        e = PDict(store=d.store, name="e")
+        assert e["x"] == 1
+
+
+def test_it_goes_to_other_processes_by_its_place(make: Maker, place: dict[str, Any]) -> None:
+    d = make()
+    d["a"] = 1
+    if not isinstance(place["store"], str):
+        with pytest.raises(TypeError, match="URL"):
+            pickle.dumps(d)
+        return
+    for other in (pickle.loads(pickle.dumps(d)), copy.copy(d)):
+        with other:
+            assert other == {"a": 1}
+            other["a"] = 1
+
+
+@pytest.mark.parametrize("name", ["pickle", "json", "msgpack", "cbor2"])
+def test_serializers(make: Maker, name: str) -> None:
+    d = make(serializer=name)
+    d.update({"a": {"x": ["1", 2, None]}, 5: True})
+    assert list(d["a"]["x"]) == ["1", 2, None]
+    assert d[5] is True
+    assert list(d) == ["a", 5]
+    others = {"pickle": "json", "json": "msgpack", "msgpack": "cbor2", "cbor2": "pickle"}
+    with pytest.raises(StoreError, match=f"by the serializer {name}"):
+        make(serializer=others[name])["a"]
+    assert list(d["a"]["x"]) == ["1", 2, None]
+
+
+def test_a_serializer_of_the_users_own(make: Maker) -> None:
+    class Shout:
+        @staticmethod
+        def dumps(value: object, sort_keys: bool = False) -> bytes:
+            return str(value).upper().encode()
+
+        @staticmethod
+        def loads(data: bytes) -> object:
+            return data.decode()
+
+        dump = load = None
+
+    Shout.dump = Shout.load = print  # type: ignore[assignment]
+    d = make(serializer=Shout)
+    d["a"] = "hello"
+    assert d["a"] == "HELLO"
+
+
+def test_a_value_that_cannot_be_read_stays(make: Maker) -> None:
+    d = make()
+    d["a"] = 1
+    d.store.commit(*_raw(d, b"sbad", b"pnot a pickle"))
+    for call in (lambda: d["bad"], lambda: d.pop("bad"), d.popitem, d.copy):
+        with pytest.raises(pickle.UnpicklingError):
+            call()
+    assert "bad" in d
+    assert d["a"] == 1
+    del d["bad"]
+    assert d == {"a": 1}
+
+
+def _raw(d: Dict, key: bytes, value: bytes) -> list[Any]:
+    from pqadapters.store import Set
+
+    return [Set("dict/d", key, value)]
+
+
+def test_large_values(d: Dict) -> None:
+    large = bytes(range(256)) * 20_000
+    d["large"], d["small"] = large, 1
+    assert d["large"] == large
+    assert list(d.values()) == [large, 1]
+    d["large"] = large[::-1]
+    assert d.pop("large") == large[::-1]
+    assert len(d) == 1

@@ -1,0 +1,285 @@
+"""Shelves: the standard library's behaviour, its flags and its errors, and what is ours."""
+
+from __future__ import annotations
+
+import dbm
+import importlib
+import os
+import pickle
+import warnings
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.errors import ReadOnlyError, StoreError
+from pqadapters.stdlib import shelve
+
+from .conftest import Maker
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> str:
+    return str(tmp_path / "shelf")
+
+
+def _filled(path: str, **values: Any) -> None:
+    with shelve.open(path) as shelf:
+        shelf.update(values)
+
+
+def test_it_is_a_file_of_that_name(path: str) -> None:
+    _filled(path, a=1)
+    assert os.path.isfile(path)
+    assert os.stat(path).st_mode & 0o777 == 0o600
+    with shelve.open(os.fsencode(path)) as shelf:
+        assert dict(shelf) == {"a": 1}
+    with shelve.open(Path(path)) as shelf:
+        assert shelf["a"] == 1
+
+
+def test_the_flags(path: str) -> None:
+    for flag in ("r", "w"):
+        with pytest.raises(dbm.error, match="there is no shelf"):
+            shelve.open(path, flag)
+        assert os.listdir(os.path.dirname(path)) == []
+    _filled(path, a=1)
+    with shelve.open(path, "w") as shelf:
+        shelf["b"] = 2
+    with shelve.open(path, "c") as shelf:
+        assert dict(shelf) == {"a": 1, "b": 2}
+    with shelve.open(path, "n") as shelf:
+        assert dict(shelf) == {}
+        shelf["c"] = 3
+    with shelve.open(path, "rf") as shelf:  # dbm.gnu's letters behind the first one
+        assert dict(shelf) == {"c": 3}
+    wrong: list[Any] = ["q", "", "rx", "cr", 5]
+    for each in wrong:
+        with pytest.raises(ValueError, match="'r', 'w', 'c' or 'n'"):
+            shelve.open(path, each)
+
+
+def test_one_that_is_read_only_is_left_as_it_is(path: str) -> None:
+    _filled(path, a=[1])
+    with shelve.open(path, "r", writeback=False) as shelf:
+        for change in (
+            lambda: shelf.__setitem__("a", 2),
+            lambda: shelf.__delitem__("a"),
+            lambda: shelf.update(a=2),
+            lambda: shelf.setdefault("b", 2),
+            lambda: shelf.pop("a"),
+            shelf.popitem,
+            shelf.clear,
+        ):
+            with pytest.raises(ReadOnlyError, match="reading only"):
+                change()
+        with pytest.raises(dbm.error), shelf.batch():
+            pass
+        with pytest.raises(dbm.error), shelf.edit("a"):
+            pass
+        shelf.sync()
+        assert dict(shelf) == {"a": [1]}
+
+
+def test_what_a_closed_one_says(path: str) -> None:
+    shelf = shelve.open(path)
+    shelf["a"] = 1
+    shelf.close()
+    shelf.close()
+    for call in (
+        lambda: shelf["a"],
+        lambda: shelf.__setitem__("a", 1),
+        lambda: len(shelf),
+        lambda: list(shelf),
+        lambda: "a" in shelf,
+        lambda: shelf.get("a"),
+        lambda: shelf.update(a=1),
+        lambda: shelf.pop("a"),
+        shelf.clear,
+        shelf.sync,
+        lambda: shelf.dict[b"a"],
+    ):
+        with pytest.raises(ValueError, match="closed shelf"):
+            call()
+
+
+def test_writeback(path: str) -> None:
+    shelf = shelve.open(path, writeback=True)
+    shelf["a"] = [1]
+    shelf["a"].append(2)
+    shelf.setdefault("b", []).append(3)
+    assert dict(shelf) == {"a": [1, 2], "b": [3]}
+    shelf.sync()
+    with shelve.open(path) as other:
+        assert dict(other) == {"a": [1, 2], "b": [3]}
+        shelf["a"].append(4)
+        assert shelf.pop("a") == [1, 2, 4]
+        shelf["b"].append(5)
+        assert dict(shelf.items()) == shelf.copy() == {"b": [3, 5]}
+        with shelf.edit("b") as value:
+            value.append(6)
+        assert shelf["b"] == other["b"] == [3, 5, 6]
+        shelf["b"].append(7)
+        shelf.close()
+        assert other["b"] == [3, 5, 6, 7]
+
+
+def test_a_dropped_one_stores_what_writeback_holds(path: str) -> None:
+    shelf = shelve.open(path, writeback=True)
+    shelf["a"] = [1]
+    shelf["a"].append(2)
+    del shelf
+    with shelve.open(path) as other:
+        assert other["a"] == [1, 2]
+
+
+def test_writeback_stores_all_or_nothing(path: str) -> None:
+    shelf = shelve.open(path, writeback=True)
+    shelf.update(a=[], b=[])
+    shelf["a"].append(1)
+    shelf["b"].append(lambda: 0)
+    with pytest.raises((pickle.PicklingError, AttributeError)):
+        shelf.sync()
+    with shelve.open(path) as other:
+        assert dict(other) == {"a": [], "b": []}
+    shelf.cache.clear()
+    shelf.close()
+
+
+def test_values_that_cannot_be_pickled_raise_what_pickle_raises(path: str) -> None:
+    with shelve.open(path) as shelf:
+        shelf["a"] = 1
+        with pytest.raises((pickle.PicklingError, AttributeError)):
+            shelf["a"] = lambda: 0
+        with pytest.raises((pickle.PicklingError, AttributeError)):
+            shelf.update(a=2, b=lambda: 0)
+        with pytest.raises(AttributeError):
+            shelf[5] = 1  # type: ignore[index]
+        assert dict(shelf) == {"a": 1}
+
+
+def test_a_programs_own_pickler_is_used(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    class Upper(pickle.Unpickler):
+        def load(self) -> Any:
+            return str(super().load()).upper()
+
+    class Doubled(pickle.Pickler):
+        def dump(self, value: Any) -> None:
+            super().dump(value * 2)
+
+    monkeypatch.setattr(shelve, "Pickler", Doubled)
+    monkeypatch.setattr(shelve, "Unpickler", Upper)
+    with shelve.open(path) as shelf:
+        shelf["a"] = "ab"
+        assert shelf["a"] == "ABAB"
+    assert shelve.Shelf({b"k": pickle.dumps("x")})["k"] == "X"
+
+
+def test_what_it_is_made_of_is_a_mapping_of_bytes(path: str) -> None:
+    with shelve.open(path, protocol=2) as shelf:
+        shelf["ä"] = [1]
+        assert dict(shelf.dict) == {"ä".encode(): pickle.dumps([1], 2)}
+        shelf.dict["b"] = pickle.dumps(2)
+        assert shelf["b"] == 2
+        with pytest.raises(TypeError, match="bytes or str"):
+            shelf.dict[5] = b"x"
+        with pytest.raises(TypeError, match="values are bytes"):
+            shelf.dict[b"x"] = 5
+
+
+def test_shelves_of_one_store_by_name(place: dict[str, Any], make: Maker) -> None:
+    make()["a"] = "of the mapping"
+    with shelve.open("one", **place) as one, shelve.open("two", **place) as two:
+        one["a"], two["a"] = 1, 2
+        with shelve.open("one", "r", **place) as again:
+            assert dict(again) == {"a": 1}
+    if isinstance(place["store"], str):
+        with shelve.open(place["store"]) as shelf:
+            shelf["x"] = 1
+            assert dict(shelf) == {"x": 1}
+
+
+def test_a_mapping_and_a_shelf_are_apart_in_one_file(path: str) -> None:
+    from pqadapters import PDict
+
+    _filled(path, a=1)
+    d: PDict[str, int] = PDict(path)
+    with d:
+        assert len(d) == 0
+
+
+@pytest.mark.parametrize("flag", ["c", "w", "r", "n"])
+def test_what_is_no_shelf_is_left_alone(path: str, flag: str) -> None:
+    Path(path).write_text("notes of mine, which are no shelf, and longer than a header of sixteen bytes\n" * 20)
+    before = Path(path).read_bytes()
+    with pytest.raises(dbm.error, match="no shelf"):
+        shelve.open(path, flag)
+    assert Path(path).read_bytes() == before
+    assert os.listdir(os.path.dirname(path)) == ["shelf"]
+
+
+@pytest.mark.parametrize("flag", ["c", "w", "n"])
+def test_a_directory_is_refused(tmp_path: Path, flag: str) -> None:
+    with pytest.raises(dbm.error, match="directory"):
+        shelve.open(tmp_path, flag)
+    assert os.listdir(tmp_path) == []
+
+
+def test_another_programs_database_is_left_alone(path: str) -> None:
+    import sqlite3
+
+    connection = sqlite3.connect(path)
+    connection.execute("CREATE TABLE notes(x)")
+    connection.execute("INSERT INTO notes VALUES (1)")
+    connection.commit()
+    connection.close()
+    before = Path(path).read_bytes()
+    for flag in "cn":
+        with pytest.raises(dbm.error, match="no shelf"):
+            shelve.open(path, flag)
+    assert Path(path).read_bytes() == before
+
+
+def test_a_damaged_one_is_an_error_that_says_so(path: str) -> None:
+    _filled(path, a=1)
+    content = bytearray(Path(path).read_bytes())
+    content[2048:] = bytes(len(content) - 2048)
+    Path(path).write_bytes(content)
+    with pytest.raises(dbm.error, match="damaged") as caught:
+        shelve.open(path)["a"]
+    assert isinstance(caught.value, StoreError)
+    assert Path(path).read_bytes() == bytes(content)
+
+
+def test_an_empty_file_becomes_one(path: str) -> None:
+    Path(path).touch()
+    _filled(path, a=1)
+    with shelve.open(path, "r") as shelf:
+        assert dict(shelf) == {"a": 1}
+
+
+def test_threads_hand_a_shelf_around(path: str) -> None:
+    import threading
+
+    shelf = shelve.open(path)
+    threads = [threading.Thread(target=shelf.__setitem__, args=(f"k{n}", n)) for n in range(20)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert dict(shelf) == {f"k{n}": n for n in range(20)}
+    shelf.close()
+
+
+def test_nothing_is_said_of_what_is_ours(path: str) -> None:
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        _filled(path, a=1)
+        _filled(path, a=2)
+
+
+def test_the_names_are_there() -> None:
+    import shelve as stdlib
+
+    ours = importlib.import_module("pqadapters.stdlib.shelve")
+    assert set(stdlib.__all__) <= set(ours.__all__)
