@@ -4,7 +4,10 @@ from __future__ import annotations
 
 import importlib.util
 import os
+import subprocess
 import sys
+from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -29,3 +32,18 @@ def _has_cpythons_tests() -> bool:
         return importlib.util.find_spec("test.test_queue") is not None
     except ImportError:
         return False
+
+
+@pytest.fixture
+def small(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Path]:
+    """A filesystem of its own, of as many bytes as the test's module has for its CAPACITY."""
+    mount = tmp_path / "small"
+    mount.mkdir()
+    options = f"size={request.module.CAPACITY}"
+    made = subprocess.run(["mount", "-t", "tmpfs", "-o", options, "tmpfs", str(mount)], capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"can't mount a small filesystem here: {made.stderr.strip()}")
+    try:
+        yield mount
+    finally:
+        subprocess.run(["umount", "--lazy", str(mount)], check=True)
