@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench.contender import Level
-from bench.contenders import OURS, contenders
+from bench.contenders import OUR_MAPPING, OURS, contenders
 from bench.observed import count_syncs, observe
 
 TRACE = """\
@@ -42,4 +42,15 @@ def test_our_own_queue(level: Level, tmp_path: Path) -> None:
     if "none" not in seen["trace"]:  # strace may be missing, or forbidden
         synced = 20 if level is Level.POWER else 0
         assert (seen["trace"]["synced_puts"], seen["trace"]["syncs_per_done"]) == (synced, 0.0)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("level", [Level.POWER, Level.PROCESS])
+def test_our_own_mapping_which_holds_nothing(level: Level, tmp_path: Path) -> None:
+    seen = observe(contenders()[OUR_MAPPING], level, tmp_path, 60.0)
+    assert seen["kill"] == {"announced": 200, "found": 200}
+    if "none" not in seen["trace"]:
+        assert seen["trace"]["puts"] == 20
+        if level is Level.POWER:  # else its own thread syncs now and then, and may do so during a set
+            assert seen["trace"]["synced_puts"] == 20
     assert list(tmp_path.iterdir()) == []

@@ -216,7 +216,7 @@ def test_a_network_filesystem_is_refused(database: Path, monkeypatch: pytest.Mon
 
 
 def test_a_directory_in_the_files_place_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(StoreRefused, match="no regular file"):
+    with pytest.raises(StoreRefused, match="is a directory"):
         SqliteStore(tmp_path)
 
 

@@ -84,5 +84,5 @@ def test_a_damaged_part_is_found_out(tmp_path: Path) -> None:
     assert LONG[2000:2100] in content
     path.write_bytes(content.replace(LONG[2000:2100], b"?" * 100))
     with SqliteStore(path) as store:
-        assert (store.get("t", b"a"), store.get("t", b"b")) == (None, b"1")
+        assert (store.get("t", b"a"), store.get("t", b"b"), store.count("t")) == (None, b"1", 1)
         assert "key b'a' of table 't'" in store.damage[0].reason

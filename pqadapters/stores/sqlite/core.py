@@ -18,11 +18,11 @@ from ...errors import DiskError, StoreClosed, StoreError, StoreForked
 from ...store import Claim, Damage
 from .._directory import refused
 from .._disk import Disk
-from . import schema
+from . import entries, index, schema
 from .ahead import Ahead, give_back
 from .bells import Bells
 from .database import make_database, open_database, patiently, prepare, rest
-from .errors import locked, malformed, translated
+from .errors import ERRORS, locked, malformed, translated
 from .keeper import Keeper, shorten
 from .lookout import Lookout
 from .mark import Mark
@@ -84,6 +84,7 @@ class Core:
             hold.close()
         try:
             self._compare_with_mark(self.writer.connection)
+            self._check_index(self.writer.connection)
             self.bury_dead()
             self.reserve.keep()
         except BaseException:
@@ -115,6 +116,15 @@ class Core:
                     'its WAL, with a copy in its place, or in a power cut at durability "process"',
                 )
             )
+
+    def _check_index(self, connection: sqlite3.Connection) -> None:
+        try:
+            index.check(self, connection)
+        except ERRORS as error:
+            raise translated(error, self.path) from error
+
+    def index_was_damaged(self) -> None:
+        self._report(Damage(self.path, 0, 0, "its index didn't lead to all keys of its tables: it was made anew"))
 
     def _make_room(self, tries: int, *, shrinks: bool) -> bool:
         """The disk is full. What the WAL holds is copied, so that it is used anew; then, for what frees space, the
@@ -180,10 +190,12 @@ class Core:
         what = f"record {row[0] & (schema.IDS - 1)}: {reason}, it was put aside"
         self._report(Damage(self.path, 0, len(row[8] or b""), what, "table 'damaged' of the database"))
 
-    def damaged_value(self, table: str, key: bytes) -> None:
-        """The value of a key isn't what was set."""
-        what = f"key {key!r} of table {table!r}: its checksum doesn't hold, it is passed over"
-        self._report(Damage(self.path, 0, 0, what))
+    def damaged_value(self, table: str, number: int, place: int, key: Any) -> None:
+        """A key isn't what was set: it is put aside, so that it is missing for everybody, in every way."""
+        what = f"key {key!r} of table {table!r}: its checksum doesn't hold, it was put aside"
+        self._report(Damage(self.path, 0, 0, what, "table 'damaged' of the database"))
+        with suppress(StoreError):  # one that can't be deleted, either, is passed over
+            self.writer.do(Work(lambda each: entries.put_aside(each, number, place), synced=False))
 
     def _report(self, found: Damage) -> None:
         if found not in self.damage:

@@ -6,7 +6,7 @@ import sqlite3
 from typing import Any
 
 from . import schema
-from .schema import ID_BITS, PART, entry_checksum
+from .schema import ID_BITS, PART, entry_checksum, is_whole_entry
 
 
 def bounds(number: int) -> tuple[int, int]:
@@ -51,6 +51,17 @@ def drop(connection: sqlite3.Connection, number: int, row: Any) -> None:
     if before[0] == place and last is None:
         last = place
     connection.execute(schema.COUNT_KEYS, (before[1] - 1, last, end))
+
+
+def put_aside(connection: sqlite3.Connection, number: int, place: int) -> None:
+    """Move a key whose checksum doesn't hold to the damaged ones, if it is still so."""
+    row = connection.execute(schema.AT, (place,)).fetchone()
+    if row is None or row[5] is None:
+        return
+    value = value_of(connection, row)
+    if not is_whole_entry(number, row[5], row[3], value):
+        connection.execute(schema.PUT_KEY_ASIDE, (place, row[3], row[5], value[:PART]))
+        drop(connection, number, row)
 
 
 def clear(connection: sqlite3.Connection, number: int) -> None:

@@ -9,7 +9,6 @@ was claimed is ready. A record that was acknowledged right before the damage may
 from __future__ import annotations
 
 import os
-import struct
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -20,7 +19,7 @@ from ...durability import Survives
 from ...errors import DiskError, StoreRefused
 from ...store import Op, Put, Set
 from .pages import Cell, Pages, Row
-from .schema import DELAYED, IDS, entry_checksum, is_whole, name_text
+from .schema import DELAYED, IDS, is_whole, is_whole_entry, name_text
 
 _AT_ONCE = 500
 _QUEUE, _KIND, _RECORD, _ENTRY, _BODY, _PART = 9, 3, 12, 7, 2, 4  #: how many columns
@@ -98,11 +97,8 @@ class _Found:
         row = self._pages.row(self.entries[place])
         assert row is not None
         _, number, crc, _, _, key, value = row.columns
-        try:
-            value = self._joined(place) if value is None else value
-            if entry_checksum(number, key, value) != crc:
-                return None
-        except (TypeError, ValueError, struct.error):
+        value = self._joined(place) if value is None else value
+        if not isinstance(number, int) or not is_whole_entry(number, key, crc, value):
             return None
         return Set(self.kinds.get(number, f"table-{number}"), key, value)
 

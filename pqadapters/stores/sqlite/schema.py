@@ -229,6 +229,17 @@ DROP_ENTRY = "DELETE FROM entry WHERE place = ?"
 #: keys, last, end: of the table's last row
 COUNT_KEYS = "UPDATE entry SET keys = ?, last = ? WHERE place = (SELECT max(place) FROM entry WHERE place < ?)"
 CLEAR = "DELETE FROM entry WHERE place > ? AND place < ?"
+#: of keys from a place on, the last one's
+SOME_PLACES = "SELECT max(place) FROM (SELECT place FROM entry WHERE place > ? ORDER BY place LIMIT ?)"
+#: keys between two places to which the index doesn't lead
+NOT_FOUND = """
+SELECT kind, key, crc, value FROM entry e NOT INDEXED WHERE e.place > ? AND e.place <= ? AND e.key IS NOT NULL
+AND NOT EXISTS (
+    SELECT 1 FROM entry x INDEXED BY by_key WHERE x.kind = e.kind AND x.key = e.key AND x.place = e.place
+) LIMIT 100"""
+MAKE_INDEX_ANEW = "REINDEX by_key"
+AT = "SELECT place, keys, last, crc, value, key FROM entry WHERE place = ?"
+PUT_KEY_ASIDE = "INSERT INTO damaged(id, reason, crc, note, payload) VALUES (?, 'a key', ?, ?, ?)"
 ADD_PART = "INSERT INTO part(place, nth, data) VALUES (?, ?, ?)"
 PARTS = "SELECT data FROM part WHERE place = ? ORDER BY nth"
 #: two places, between which the keys are
@@ -269,6 +280,14 @@ def is_whole(row: Sequence[Any], payload: Any) -> bool:
 def entry_checksum(kind: int, key: bytes, value: bytes) -> int:
     """The CRC-32 of a key and value of a table, with the table's number and the length of the key for a start."""
     return crc32(value, crc32(key, (len(key) << 20 ^ kind) & 0xFFFFFFFF))
+
+
+def is_whole_entry(kind: int, key: Any, crc: Any, value: Any) -> bool:
+    """Whether the checksum of a key and value holds. In a damaged row anything may stand anywhere."""
+    try:
+        return bool(entry_checksum(kind, key, value) == crc)
+    except TypeError:
+        return False
 
 
 def name_blob(text: str) -> bytes:

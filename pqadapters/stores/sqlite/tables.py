@@ -10,7 +10,7 @@ from . import schema
 from .entries import bounds, parts_of
 from .names import Names
 from .reader import Reader
-from .schema import entry_checksum
+from .schema import entry_checksum, is_whole_entry
 
 _PAGE = 1000  #: keys that are fetched at a time,
 _PAGE_BYTES = 1 << 20  #: unless their values are more than this before that
@@ -19,10 +19,10 @@ _PAGE_BYTES = 1 << 20  #: unless their values are more than this before that
 class Tables:
     """What there is to see of the tables of one database."""
 
-    def __init__(self, reader: Reader, names: Names, damaged: Callable[[str, bytes], object]) -> None:
+    def __init__(self, reader: Reader, names: Names, damaged: Callable[[str, int, int, Any], object]) -> None:
         self._reader, self._row = reader, reader.row
         self._names, self._numbers = names, names.tables
-        self._damaged = damaged  #: called with table and key
+        self._damaged = damaged  #: called with a table, its number, the place of a row and its key
 
     def value(self, table: str, key: bytes) -> bytes | None:
         number = self._numbers.get(table) or self._names.table(table)
@@ -32,19 +32,15 @@ class Tables:
         crc, value = row
         if type(value) is bytes and entry_checksum(number or 0, key, value) == crc:
             return value
-        if value is None:
-            return self.snapshot(table, (key,)).get(key)
-        return self._checked(table, number or 0, key, crc, value)
+        return self.snapshot(table, (key,)).get(key)  # a long one, or a damaged one
 
-    def _checked(self, table: str, number: int, key: Any, crc: int, value: Any) -> bytes | None:
-        """The value if it is whole. In a damaged row anything may stand anywhere."""
-        try:
-            if entry_checksum(number, key, value) == crc:
-                whole: bytes = value
-                return whole
-        except TypeError:
-            pass
-        self._damaged(table, key)
+    def _checked(self, table: str, number: int, row: Any) -> bytes | None:
+        """The value of a row of place, key, crc and value, if it is whole."""
+        place, key, crc, value = row
+        if is_whole_entry(number, key, crc, value):
+            whole: bytes = value
+            return whole
+        self._damaged(table, number, place, key)
         return None
 
     def count(self, table: str) -> int:
@@ -66,17 +62,17 @@ class Tables:
             return [row if row[3] is not None else (*row[:3], parts_of(connection, row[0])) for row in rows]
 
         found = {}
-        for _, key, crc, value in self._reader.at_one_moment(run):
-            whole = self._checked(table, number, key, crc, value)
+        for row in self._reader.at_one_moment(run):
+            whole = self._checked(table, number, row)
             if whole is not None:
-                found[key] = whole
+                found[row[1]] = whole
         return found
 
     def scan(self, table: str, after: bytes | None, reverse: bool) -> Iterator[tuple[bytes, bytes]]:
-        for number, (_, key, crc, value) in self._rows(table, after, reverse, values=True):
-            whole = self.value(table, key) if value is None else self._checked(table, number, key, crc, value)
+        for number, row in self._rows(table, after, reverse, values=True):
+            whole = self.value(table, row[1]) if row[3] is None else self._checked(table, number, row)
             if whole is not None:
-                yield key, whole
+                yield row[1], whole
 
     def keys(self, table: str, after: bytes | None, reverse: bool) -> Iterator[bytes]:
         for _, (_, key) in self._rows(table, after, reverse, values=False):
