@@ -13,8 +13,8 @@ NAMED = re.findall(r"`(tests/[\w/]+\.py)::(\w+)`", README)
 
 
 def test_each_guarantee_names_a_test() -> None:
-    cells = re.findall(r"\[(\d)\] \|", README)
-    notes = re.findall(r"^- \[(\d)\] `tests/", README, re.MULTILINE)
+    cells = re.findall(r"\[(\d+)\] \|", README)
+    notes = re.findall(r"^- \[(\d+)\] `tests/", README, re.MULTILINE)
     assert set(cells) == set(notes)
     assert len(cells) > 10
 
@@ -31,4 +31,4 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     for example in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
         exec(example, names)
     assert sent == [{"invoice": 42}]
-    assert capsys.readouterr().out == "ann\n(1, 'now')\n"
+    assert capsys.readouterr().out == "ann\n(1, 'now')\n{'pages': ['/', '/about']} 4\n"
