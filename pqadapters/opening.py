@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from .stores.segment import SegmentStore
     from .stores.segment.estates import Estate
     from .stores.segment.slots import Slots
+    from .stores.sqlite.frozen import FrozenTables
     from .stores.sqlite.probe import Probe
 
 _LATER = {"mysql": "the MySQL store"}
@@ -71,6 +72,13 @@ def probe_file(path: str) -> Probe:
     from .stores.sqlite.probe import probe
 
     return probe(path)
+
+
+def open_frozen(path: str) -> FrozenTables:
+    """The tables of a database that this process can't write, to be looked at. Raises StoreError."""
+    from .stores.sqlite.frozen import FrozenTables
+
+    return FrozenTables(path)
 
 
 def move_database(path: str, to: str) -> None:

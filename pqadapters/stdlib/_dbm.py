@@ -67,7 +67,7 @@ def put_aside(path: str, kind: str, put_new: Callable[[], object]) -> None:
     kept = f"{path}.old"
     for suffix in suffixes:
         if os.path.lexists(kept + suffix):
-            raise ShelfError(f"the old shelf is to be kept as {kept}, and {kept + suffix} is there: move it away")
+            raise ShelfError(f"the old shelf is to be kept as {kept}, and {kept + suffix} is there: move that away")
     if "" in suffixes:  # the new one takes its place in one step
         for suffix in suffixes:
             os.link(path + suffix, kept + suffix)

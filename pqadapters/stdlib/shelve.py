@@ -15,6 +15,7 @@ without these promises, until `migrate` has moved it over.
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import pickle
@@ -25,8 +26,8 @@ from typing import Any, cast
 
 from .. import telling
 from ..durability import Durability, Survives
-from ..errors import NotDurableWarning, StoreError
-from ..opening import move_database, open_database
+from ..errors import DiskError, NotDurableWarning, StoreError
+from ..opening import move_database, open_database, open_frozen
 from ..store import Set, Store
 from . import _dbm
 from ._dbm import ShelfError
@@ -39,6 +40,7 @@ __all__ = ["BsdDbShelf", "DbfilenameShelf", "Shelf", "ShelfError", "migrate", "o
 Pickler, Unpickler = pickle.Pickler, pickle.Unpickler  # programs put others in their place
 _PICKLER, _UNPICKLER = Pickler, Unpickler
 _TABLE = "shelf"
+_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 _AT_ONCE = 1000  #: keys that are moved in one commit
 
 
@@ -365,7 +367,12 @@ def _open_table(filename: Any, mode: str, store: Any, options: dict[str, Any]) -
         raise ShelfError(f"{path} is a file of {kind}: move it over with pqadapters.stdlib.shelve.migrate({path!r})")
     if kind is None and mode in "rw" and not os.path.lexists(path):
         raise ShelfError(f"there is no shelf {path}: open it with flag 'c' to make one")
-    opened, owned = open_where(path, None, options, what="the shelf's file", open_path=open_database)
+    try:
+        opened, owned = open_where(path, None, options, what="the shelf's file", open_path=open_database)
+    except DiskError as error:
+        if mode != "r" or error.errno not in _NOT_WRITABLE:
+            raise
+        opened, owned = cast("Store", open_frozen(path)), True  # all that is asked of one that is only read
     return Table(opened, _TABLE, label=f"shelf {path}", owned=owned)
 
 

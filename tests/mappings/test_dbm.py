@@ -113,7 +113,7 @@ def test_what_is_kept_of_it_is_not_overwritten(old: tuple[str, str]) -> None:
     before = _items(path, kind)
     for suffix in ("", ".dat", ".dir", ".bak", ".db", ".pag"):
         Path(f"{path}.old{suffix}").write_text("older")
-    with pytest.raises(ShelfError, match="already"):
+    with pytest.raises(ShelfError, match="is there: move"):
         shelve.migrate(path)
     assert _items(path, kind) == before
 

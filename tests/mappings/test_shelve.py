@@ -6,6 +6,7 @@ import dbm
 import importlib
 import os
 import pickle
+import subprocess
 import warnings
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,7 @@ import pytest
 
 from pqadapters.errors import ReadOnlyError, StoreError
 from pqadapters.stdlib import shelve
+from tests.segment.programs import run
 
 from .conftest import Maker
 
@@ -283,3 +285,33 @@ def test_the_names_are_there() -> None:
 
     ours = importlib.import_module("pqadapters.stdlib.shelve")
     assert set(stdlib.__all__) <= set(ours.__all__)
+
+
+CAPACITY = 4 << 20
+
+
+def test_one_on_a_read_only_disk_is_read(small: Path) -> None:
+    path = str(small / "shelf")
+    _filled(path, **{f"k{n}": n for n in range(2000)})
+    subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
+    with shelve.open(path, "r") as shelf:
+        assert (len(shelf), shelf["k7"], shelf.get("x"), "k8" in shelf) == (2000, 7, None, True)
+        assert dict(shelf) == shelf.copy() == {f"k{n}": n for n in range(2000)}
+        assert list(shelf)[:2] == ["k0", "k1"]
+        assert next(reversed(shelf)) == "k1999"
+        with pytest.raises(ReadOnlyError):
+            shelf["a"] = 1
+    with pytest.raises(ValueError, match="closed"):
+        shelf["k7"]
+    for flag in "wcn":
+        with pytest.raises(dbm.error, match="Read-only"):
+            shelve.open(path, flag)
+
+
+def test_one_on_a_read_only_disk_that_was_not_closed_is_not_half_read(small: Path) -> None:
+    path = str(small / "shelf")
+    code = "import os, sys; from pqadapters.stdlib import shelve; s = shelve.open(sys.argv[1]); s['a'] = 1; os._exit(0)"
+    run(code, path)
+    subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
+    with pytest.raises(dbm.error, match="WAL isn't empty"):
+        shelve.open(path, "r")

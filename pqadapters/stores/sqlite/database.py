@@ -123,13 +123,18 @@ def open_database(path: str) -> sqlite3.Connection:
 
 
 def _check(connection: sqlite3.Connection, path: str) -> None:
+    check_version(connection, path)
+    if _mode(connection) != "wal":
+        raise foreign(path, "isn't in WAL mode any more, which the store needs")
+
+
+def check_version(connection: sqlite3.Connection, path: str) -> None:
+    """Raises StoreRefused for another program's database, FormatError for one of another version, sqlite3.Error."""
     application, version = _number(connection, "PRAGMA application_id"), _number(connection, "PRAGMA user_version")
     if application != schema.APPLICATION:
         raise foreign(path, "is a database of another program")
     if version != schema.VERSION:
         raise newer(path, version, schema.VERSION)
-    if _mode(connection) != "wal":
-        raise foreign(path, "isn't in WAL mode any more, which the store needs")
 
 
 def make_database(path: str, disk: Disk) -> bool:

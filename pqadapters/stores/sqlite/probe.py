@@ -8,6 +8,7 @@ import sqlite3
 from typing import NamedTuple
 from urllib.parse import quote
 
+from ...errors import DiskError
 from .._directory import refused
 from .._disk import Disk
 from . import schema
@@ -16,6 +17,7 @@ from .errors import ERRORS, is_busy, translated
 from .owners import SIDE
 
 _NOT_SQLITE = "file is not a database"
+_NOT_WRITABLE = "unable to open database file"  #: SQLite makes a file beside one in WAL mode even to read it
 
 
 class Probe(NamedTuple):
@@ -28,7 +30,12 @@ class Probe(NamedTuple):
 
 def probe(path: str) -> Probe:
     """Look at a file that is there; nothing is changed. Raises DiskError where it can't be read, StoreLocked."""
-    return patiently(lambda: _look(path), path)
+    try:
+        return patiently(lambda: _look(path, "mode=ro"), path)
+    except DiskError as error:
+        if not str(error.__cause__).startswith(_NOT_WRITABLE):
+            raise
+        return patiently(lambda: _look(path, "immutable=1"), path)
 
 
 def move(path: str, to: str) -> None:
@@ -43,8 +50,8 @@ def move(path: str, to: str) -> None:
         raise refused(to, error, "put a database in the place of") from error
 
 
-def _look(path: str) -> Probe:
-    connection = sqlite3.connect(f"file:{quote(os.path.abspath(path))}?mode=ro", uri=True, timeout=0.0)
+def _look(path: str, how: str) -> Probe:
+    connection = sqlite3.connect(f"file:{quote(os.path.abspath(path))}?{how}", uri=True, timeout=0.0)
     try:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         if application == schema.APPLICATION:

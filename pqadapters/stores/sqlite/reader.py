@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
@@ -18,14 +19,20 @@ from .errors import ERRORS, malformed, translated
 T = TypeVar("T")
 
 
+class _Moment:
+    """It lives as long as somebody is in the middle of `at_one_moment`."""
+
+
 class Reader:
     """Any thread may ask."""
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, connect: Callable[[str], sqlite3.Connection] = connect) -> None:
         self._path = path
+        self._connect = connect
         self.lock = threading.RLock()  # reentrant: a finalizer may ask in the middle of a question
         self.connection: sqlite3.Connection | None = None  #: made when it is needed
         self._cursor: sqlite3.Cursor | None = None  #: to be used again
+        self._moment: weakref.ref[_Moment] | None = None  #: of the transaction that is open
 
     def rows(self, question: str, values: Sequence[Any] = ()) -> list[Any]:
         """The answer. Raises FormatError for a damaged database, DiskError, StoreLocked."""
@@ -40,12 +47,15 @@ class Reader:
         with self.lock:
             cursor, self._cursor = self._cursor, None  # it is ours: a finalizer may ask in the middle of this
             try:
-                if cursor is None:
+                if cursor is None or self._moment is not None:
                     cursor = self._connected().cursor()
                 return cursor.execute(question, values).fetchone()
             except ERRORS:
                 cursor = None
                 return patiently(lambda: self._connected().execute(question, values).fetchone(), self._path)
+            except BaseException:  # it may stand in the middle of an answer
+                cursor = None
+                raise
             finally:
                 self._cursor = cursor
 
@@ -59,21 +69,26 @@ class Reader:
         """What several questions have for an answer, all of the same moment."""
 
         def attempt() -> T:
-            connection = self._connected()
-            if connection.in_transaction:  # in the middle of another one of this thread
+            connection, moment = self._connected(), _Moment()
+            if self._moment is not None:  # in the middle of another one of this thread
                 return run(connection)
-            connection.execute(schema.BEGIN_LOOK)
             try:
+                self._moment = weakref.ref(moment)
+                connection.execute(schema.BEGIN_LOOK)
                 return run(connection)
             finally:
-                connection.execute(schema.ROLLBACK)
+                connection.rollback()
+                self._moment = None
 
         with self.lock:
             return patiently(attempt, self._path)
 
     def _connected(self) -> sqlite3.Connection:
         if self.connection is None:
-            self.connection = patiently(lambda: connect(self._path), self._path)
+            self.connection = patiently(lambda: self._connect(self._path), self._path)
+        if self._moment is not None and self._moment() is None:  # an interrupt broke off its end
+            self.connection.rollback()
+            self._moment = None
         return self.connection
 
     def damaged(self) -> StoreError:
@@ -82,7 +97,7 @@ class Reader:
 
     def close(self) -> None:
         with self.lock:
-            self._cursor = None
+            self._cursor = self._moment = None
             if self.connection is not None:
                 self.connection.close()
                 self.connection = None
@@ -91,7 +106,7 @@ class Reader:
         """In a forked child: the parent's connection, if it was in use at that moment."""
         self.lock = threading.RLock()
         inherited, self.connection = self.connection, None
-        self._cursor = None
+        self._cursor = self._moment = None
         return inherited
 
 
