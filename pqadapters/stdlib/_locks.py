@@ -8,9 +8,11 @@ those that come when there are many.
 from __future__ import annotations
 
 import time
+from collections.abc import Callable, Container, Iterable
+from contextlib import suppress
 
-from ..errors import ConditionFailed
-from ..store import Ack, Claim, Delete, Expect, Nack, Op, Put, Set, Store
+from ..errors import ConditionFailed, LeaseLost
+from ..store import Ack, Claim, Delete, Expect, Nack, Op, Put, Set, State, Store
 
 _MANY = 1000  #: locks that are kept
 _LOOK = 0.25  #: seconds after which a waiter looks whether the lock is still the same record
@@ -20,26 +22,45 @@ _IN_VAIN = 100  #: claims in a row that came back at once: there is no waiting i
 class Locks:
     """The locks of one table. Any thread may use it."""
 
-    def __init__(self, store: Store, table: str) -> None:
+    def __init__(self, store: Store, table: str, holders: Callable[[], Iterable[Container[bytes]]]) -> None:
         self._store = store
         self._name = f"{table}.edit"
+        self._holders = holders  #: the keys that each of this handle's batches has locked
 
-    def take(self, key: bytes, timeout: float | None) -> Claim:
-        """Wait for the key's lock: `timeout` seconds, or for ever. Raises TimeoutError."""
+    def take(self, key: bytes, timeout: float | None, held: dict[bytes, Claim]) -> None:
+        """Wait for the key's lock, `timeout` seconds or for ever; then `held` has it. Raises TimeoutError."""
         deadline = None if timeout is None else time.monotonic() + timeout
         in_vain = 0
         while True:
             begun = time.monotonic()
             left = _LOOK if deadline is None else min(_LOOK, max(0.0, deadline - begun))
-            claims = self._store.claim(self._name, ids=[self._record(key)], timeout=left)
-            if claims:
-                return claims[0]
+            if self._try(key, left, held):
+                return
             now = time.monotonic()
             if deadline is not None and now >= deadline:
                 raise TimeoutError(f"somebody else has edited this key for more than {timeout} seconds")
             in_vain = in_vain + 1 if now - begun < left / 2 else 0
             if in_vain > _IN_VAIN:
                 raise RuntimeError("a key can't be edited by a signal handler or finalizer in the middle of a call")
+
+    def _try(self, key: bytes, timeout: float, held: dict[bytes, Claim]) -> bool:
+        id = self._record(key)
+        try:
+            for claim in self._store.claim(self._name, ids=[id], timeout=timeout):
+                held[key] = claim
+            return key in held
+        except BaseException:
+            if not any(key in each for each in self._holders()):
+                self._put_back(id)
+            raise
+
+    def _put_back(self, id: int) -> None:
+        """An interrupt came: the lock that this handle has claimed, and nobody knows of, is free again."""
+        for record in self._store.browse(self._name, state=State.CLAIMED, after=id - 1):
+            if record.id == id:
+                with suppress(LeaseLost):  # it is somebody else's
+                    self._store.commit(Nack(Claim(self._name, id, record.attempts, record.payload)))
+            return
 
     def release(self, key: bytes, claim: Claim) -> list[Op]:
         """What gives it back, to be committed with what was changed."""

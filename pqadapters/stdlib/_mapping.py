@@ -7,12 +7,13 @@ Each method is one step for everybody else, threads and processes: `pop`, `setde
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from types import TracebackType
 from typing import Any, TypeVar, Union, cast, overload
 
 from ..errors import NotSerializable
 from ..store import Delete, Op, Set
+from ._edit import MISSING, Edit
 from ._table import Table
 from ._views import Items, Keys, Values
 
@@ -20,8 +21,6 @@ K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
 M = TypeVar("M", bound="DurableMapping[Any, Any]")
-_MISSING: Any = object()
-_UNTOUCHED = object()
 Pairs = Union[Mapping[K, V], Iterable[tuple[K, V]]]
 
 
@@ -144,12 +143,12 @@ class DurableMapping(MutableMapping[K, V]):
         if self._take(key, lambda data: data) is None:
             raise KeyError(key)
 
-    def pop(self, key: K, default: Any = _MISSING) -> Any:
+    def pop(self, key: K, default: Any = MISSING) -> Any:
         """The key's value, which is deleted. One that can't be read stays."""
         taken = self._take(key, lambda data: (self._load(data),))
         if taken is not None:
             return taken[0]
-        if default is _MISSING:
+        if default is MISSING:
             raise KeyError(key)
         return default
 
@@ -210,8 +209,7 @@ class DurableMapping(MutableMapping[K, V]):
 
     # Several steps
 
-    @contextmanager
-    def batch(self) -> Iterator[None]:
+    def batch(self) -> AbstractContextManager[None]:
         """What this thread (greenlet, task) changes until the end is stored there, with one sync: all of it, or nothing
         after an exception or a crash. It sees its own changes meanwhile, nobody else does. Inside of another one it is
         a part of that.
@@ -219,11 +217,9 @@ class DurableMapping(MutableMapping[K, V]):
         `pop`, `popitem`, `setdefault` and `del` build on what they find; where somebody else has changed that
         meanwhile the end raises `ConditionFailed`, and nothing was stored.
         """
-        with self._table.batch():
-            yield
+        return self._table.batch()
 
-    @contextmanager
-    def edit(self, key: K, default: Any = _MISSING, *, timeout: float | None = None) -> Iterator[V]:
+    def edit(self, key: K, default: Any = MISSING, *, timeout: float | None = None) -> AbstractContextManager[V]:
         """The key's value, to be changed in place: what it is at the end is stored, unless there was an exception.
 
         Nobody else edits the key meanwhile, in whatever process; who does waits, `timeout` seconds or for ever. For a
@@ -231,28 +227,7 @@ class DurableMapping(MutableMapping[K, V]):
         stored at its end, as in `batch`. Raises KeyError for a missing key without a `default`, TimeoutError, and
         ConditionFailed where somebody else has set the key without `edit`; nothing was stored then.
         """
-        data, table = self._encode(key), self._table
-        with table.locked(data, timeout) as batch:
-            found = table.get(data)
-            if data in batch.edited:
-                raise RuntimeError(f"key {key!r} is being edited by this thread already")
-            if data not in batch.changes and not batch.cleared:
-                batch.expect(data, found)
-            alive = self._alive(found)
-            if alive is None and default is _MISSING:
-                raise KeyError(key)
-            value: V = default if alive is None else self._load(alive)
-            before = batch.changes.get(data, _UNTOUCHED)
-            batch.edited.add(data)
-            try:
-                yield value
-            finally:
-                batch.edited.discard(data)
-            if batch.changes.get(data, _UNTOUCHED) is before:
-                after, more = self._dump_again(data, value, found)
-                if after != found:
-                    batch.set(data, after)
-                    batch.more += more
+        return Edit(self, key, default, timeout)
 
     # The whole
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import suppress
 from functools import partial
 from typing import NoReturn
 
-from ..errors import ConditionFailed, ReadOnlyError
+from ..errors import ConditionFailed, LeaseLost, ReadOnlyError
 from ..store import Clear, Delete, Expect, Nack, Op, Set, Store
 from ._batch import Batch
+from ._blocks import Block
 from ._held import consumer
 from ._locks import Locks
 
@@ -29,15 +30,15 @@ class Table:
         self.label = label
         self.owned = owned
         self.writable = writable
-        self._locks = Locks(store, name)
+        self.locks = Locks(store, name, lambda: [batch.held for batch in list(self.batches.values())])
         #: The value of a key, or None. Straight from the store until there is a first batch, which costs less.
         self.get: Callable[[bytes], bytes | None] = partial(store.get, name)
-        self._batches: dict[tuple[object, int], Batch] = {}
+        self.batches: dict[tuple[object, int], Batch] = {}  #: those that are open
 
     # Looking
 
     def _get(self, key: bytes) -> bytes | None:
-        if self._batches and (batch := self._batches.get(_caller())) is not None:
+        if self.batches and (batch := self.batches.get(_caller())) is not None:
             if key in batch.changes:
                 return batch.changes[key]
             if batch.cleared:
@@ -76,7 +77,7 @@ class Table:
 
     def _mine(self) -> Batch | None:
         """The batch that the caller has open."""
-        return self._batches.get(_caller()) if self._batches else None
+        return self.batches.get(_caller()) if self.batches else None
 
     def _merged(self, batch: Batch, reverse: bool) -> list[tuple[bytes, bytes]]:
         found = {} if batch.cleared else self.store.snapshot(self.name)
@@ -91,7 +92,7 @@ class Table:
     # Changing
 
     def set(self, key: bytes, value: bytes) -> None:
-        if self._batches and (batch := self._batches.get(_caller())) is not None:
+        if self.batches and (batch := self.batches.get(_caller())) is not None:
             batch.set(key, value)
         elif self.writable:
             self.store.commit(Set(self.name, key, value))
@@ -153,59 +154,39 @@ class Table:
 
     # Batches
 
-    @contextmanager
-    def batch(self) -> Iterator[Batch]:
-        """What the caller changes until the end is committed there, all of it or nothing; an exception drops it. One
-        inside of another one is a part of that. Raises ConditionFailed at the end where somebody else has changed what
-        was built on."""
+    def batch(self) -> Block:
+        """What the caller changes in this block is committed at its end, all of it or nothing; an exception drops it.
+        The end raises ConditionFailed where somebody else has changed what was built on."""
+        return Block(self)
+
+    def begin(self) -> tuple[object, int]:
+        """There is to be a batch: whose it is."""
         self._check_writable()
-        me = _caller()
         self.get = self._get
-        batch = self._batches.setdefault(me, Batch(self.name))
-        before = batch.copy()
-        batch.depth += 1
-        try:
-            yield batch
-        except BaseException:
-            batch.restore(before)
-            self._leave(me, batch, failed=True)
-            raise
-        self._leave(me, batch, failed=False)
+        return _caller()
 
-    def _leave(self, me: tuple[object, int], batch: Batch, *, failed: bool) -> None:
-        batch.depth -= 1
-        if not batch.depth:
-            del self._batches[me]
-            if me[1] == os.getpid():  # else we are a child that was forked in the middle: it is our parent's
-                self._end(batch, failed=failed)
-
-    def _end(self, batch: Batch, *, failed: bool) -> None:
+    def end(self, batch: Batch, *, failed: bool) -> None:
+        """Commit what a batch has changed, unless it failed, and give back its locks."""
         try:
             if not failed:
-                ops = list(batch.ops())
-                locks = [op for key, claim in batch.held.items() for op in self._locks.release(key, claim)]
-                if ops or locks:
-                    self.store.commit(*ops, *locks)
+                self._commit(batch)
+                batch.held.clear()
+        finally:
+            for claim in batch.held.values():
+                with suppress(LeaseLost):  # it was committed all the same, when an interrupt came
+                    self.store.commit(Nack(claim))
+
+    def _commit(self, batch: Batch) -> None:
+        ops = list(batch.ops())
+        locks = [op for key, claim in batch.held.items() for op in self.locks.release(key, claim)]
+        try:
+            if ops or locks:
+                self.store.commit(*ops, *locks)
         except ConditionFailed as error:
-            failed = True
             raise ConditionFailed(
                 f"{self.label}: somebody else has changed a key meanwhile that this batch builds on ({error}). Nothing "
                 "of it was stored: do it again"
             ) from error
-        except BaseException:
-            failed = True
-            raise
-        finally:
-            if failed and batch.held:
-                self.store.commit(*map(Nack, batch.held.values()))
-
-    @contextmanager
-    def locked(self, key: bytes, timeout: float | None) -> Iterator[Batch]:
-        """A batch that has the key to itself among all that lock it. Raises TimeoutError."""
-        with self.batch() as batch:
-            if key not in batch.held:
-                batch.held[key] = self._locks.take(key, timeout)
-            yield batch
 
     # The whole
 

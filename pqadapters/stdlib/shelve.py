@@ -21,7 +21,7 @@ import os
 import pickle
 import shelve as stdlib
 from collections.abc import Iterator
-from contextlib import closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, contextmanager, suppress
 from typing import Any, cast
 
 from .. import telling
@@ -31,6 +31,7 @@ from ..opening import move_database, open_database, open_frozen
 from ..store import Set, Store
 from . import _dbm
 from ._dbm import ShelfError
+from ._edit import MISSING, Edit
 from ._mapping import DurableMapping
 from ._table import ClosedTable, Table
 from ._where import is_url, open_where
@@ -207,14 +208,9 @@ class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[An
     def copy(self) -> dict[str, Any]:
         return {**DurableMapping.copy(self), **self.cache}
 
-    @contextmanager
-    def edit(self, key: str, default: Any = ..., *, timeout: float | None = None) -> Iterator[Any]:
+    def edit(self, key: str, default: Any = MISSING, *, timeout: float | None = None) -> AbstractContextManager[Any]:
         self._flush()
-        given = () if default is ... else (default,)
-        with DurableMapping.edit(self, key, *given, timeout=timeout) as value:
-            self.cache.pop(key, None)
-            yield value
-        self.cache.pop(key, None)
+        return _ShelfEdit(self, key, default, timeout)
 
     edit.__doc__ = DurableMapping.edit.__doc__
 
@@ -256,6 +252,20 @@ class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[An
     __contains__ = DurableMapping.__contains__
     __eq__ = DurableMapping.__eq__
     __hash__ = object.__hash__  # type: ignore[assignment]  # as the standard library's shelves
+
+
+class _ShelfEdit(Edit[Any]):
+    """What `writeback` has read inside of the block is older than what the block stores."""
+
+    _mapping: DbfilenameShelf
+
+    def __enter__(self) -> Any:
+        self._mapping.cache.pop(self._key, None)
+        return super().__enter__()
+
+    def __exit__(self, *error: Any) -> None:
+        super().__exit__(*error)
+        self._mapping.cache.pop(self._key, None)
 
 
 def open(
