@@ -42,14 +42,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 
 def _parser() -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(prog="python -m bench", description="Queues side by side, in interleaved rounds.")
+    parser = argparse.ArgumentParser(prog="python -m bench", description="Queues and mappings side by side, in rounds.")
     add = parser.add_argument
     add("--quick", action="store_true", help="few short rounds of the quick scenarios: two minutes")
     add("--scenario", action="append", metavar="NAME", help="only this one; may be repeated")
     add("--contender", action="append", metavar="NAME", help="only this one; may be repeated")
     add("--rounds", type=int, metavar="N", help="rounds (5; 2 when quick)")
     add("--seconds", type=float, metavar="S", help="of one measurement, about (1.0; 0.15 when quick)")
-    add("--budget", type=float, metavar="S", help="no measurement begins later (3600; 75 when quick)")
+    add("--budget", type=float, metavar="S", help="no measurement begins later (3600; 90 when quick)")
     add("--directory", type=Path, help="where queues are made: on a disk that matters (that of temporary files)")
     add("--output", type=Path, default=Path("build/bench"), help="directory of the results (build/bench)")
     add("--no-observing", action="store_true", help="don't look at syncs and SIGKILL")
@@ -87,7 +87,7 @@ def _measured(
         else:
             measurements.append(made)
     if not options.no_observing:
-        _observe(contending, who, settings)
+        _observe({entry.contender.name: entry.contender for row in part for entry in row}, who, settings)
     shown = {"rounds": settings.rounds, "seconds": settings.seconds, "quick": options.quick}
     return Result(facts, shown, who, measurements, absent)
 
@@ -98,7 +98,7 @@ def _settings(options: argparse.Namespace, directory: Path) -> Settings:
         directory,
         options.rounds or (2 if quick else 5),
         options.seconds or (0.15 if quick else 1.0),
-        options.budget or (75.0 if quick else 3600.0),
+        options.budget or (90.0 if quick else 3600.0),
         _QUICK_PATIENCE if quick else _PATIENCE,
     )
 
@@ -107,9 +107,9 @@ def _who(contender: Contender) -> dict[str, Any]:
     return {"about": contender.about, "version": contender.version(), "missing": contender.missing(), "observed": {}}
 
 
-def _observe(contending: dict[str, Contender], who: dict[str, dict[str, Any]], settings: Settings) -> None:
-    for contender in contending.values():
-        if contender.gets and not contender.missing():
+def _observe(taking_part: dict[str, Contender], who: dict[str, dict[str, Any]], settings: Settings) -> None:
+    for contender in taking_part.values():
+        if contender.gets:
             _say(f"observing {contender.name}")
             for level in contender.speed:
                 if level is not Level.MEMORY:

@@ -1,4 +1,4 @@
-"""What takes part in a measurement: a contender, and the queue that it opens.
+"""What takes part in a measurement: a contender, and the queue or the mapping that it opens.
 
 A contender is described without importing its library; `open` imports it. Libraries that take bytes alone are given
 pickles, since a program's items are objects: serialising is part of what is measured, for all of them.
@@ -9,17 +9,23 @@ from __future__ import annotations
 import enum
 import importlib.util
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from importlib import metadata
 from typing import Any, NamedTuple
 
 
 class Level(enum.Enum):
-    """What an item that was put survives, by what the contender says of itself; bench/observed.py looks for itself."""
+    """What an item that was put, or a key that was set, survives, by what the contender says of itself;
+    bench/observed.py looks for itself."""
 
     MEMORY = "memory"  #: nothing
     CLOSE = "close"  #: an orderly close, not SIGKILL
     PROCESS = "process"  #: SIGKILL
     POWER = "power"  #: a power cut
+
+    @property
+    def survives_sigkill(self) -> bool:
+        return self in (Level.PROCESS, Level.POWER)
 
 
 class Threads(enum.Enum):
@@ -33,8 +39,8 @@ class Threads(enum.Enum):
 class Speed(NamedTuple):
     """Operations a second on small items, very roughly: how many of them make a measurement."""
 
-    put: float
-    get: float  #: get and acknowledge
+    put: float  #: or set a key
+    get: float  #: get and acknowledge, or get the value of a key
 
 
 class Handle(NamedTuple):
@@ -48,19 +54,36 @@ class Handle(NamedTuple):
     close: Callable[[], object]
 
 
+class MappingHandle(NamedTuple):
+    """An open mapping."""
+
+    set: Callable[[str, str], object]
+    get: Callable[[str], str]  #: raises KeyError where there is none
+    length: Callable[[], int]
+    close: Callable[[], object]
+    batch: Callable[[], AbstractContextManager[object]] = nullcontext  #: in which sets are one transaction, if it can
+
+
+def no_queue(directory: str, level: Level) -> Handle:
+    """The `open` of a mapping."""
+    raise NotImplementedError("a mapping is no queue")
+
+
 class Contender(NamedTuple):
-    """A queue that is measured."""
+    """A queue that is measured, or a mapping: one that has an `open_mapping`."""
 
     name: str
     about: str  #: which class or loop, in a few words
-    open: Callable[[str, Level], Handle]  #: a queue in a directory of its own, which exists
     speed: Mapping[Level, Speed]  #: by what it can be asked for
+    open: Callable[[str, Level], Handle] = no_queue  #: a queue in a directory of its own, which exists
+    open_mapping: Callable[[str, Level], MappingHandle] | None = None  #: a mapping there
     package: str = ""  #: the distribution that it comes with
     modules: Sequence[str] = ()  #: what must be importable
     threads: Threads = Threads.SHARED
     gets: bool = True
     processes: bool = False  #: several processes may use it at a time
-    floor: bool = False  #: a bare loop that does what no queue can do without
+    batches: bool = False  #: a mapping whose batches are one transaction
+    floor: bool = False  #: a bare loop that does what no queue, or no mapping, can do without
 
     def level(self, asked: Level) -> Level | None:
         """How it is opened where `asked` is compared; None where it can't be. At less than POWER a contender that
@@ -72,7 +95,7 @@ class Contender(NamedTuple):
     def missing(self) -> str:
         """Why it can't be opened here; "" where it can."""
         absent = [name for name in self.modules if importlib.util.find_spec(name) is None]
-        return f"not installed: {self.package}" if absent else ""
+        return f"not installed: {self.package or absent[0]}" if absent else ""
 
     def version(self) -> str:
         try:

@@ -1,4 +1,4 @@
-"""The figures that the segment store and the SQLite store are to reach, and whether a result shows them.
+"""The figures that the segment store, the SQLite store and the mappings are to reach, and whether a result shows them.
 
 A figure is a ratio of two series of one run, or one series below a limit. What a run didn't measure is said so, and
 neither reached nor missed.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .contenders import OURS
+from .contenders import OUR_MAPPING, OURS
 from .result import Result, Series, Spread
 
 
@@ -71,6 +71,8 @@ class Verdict(NamedTuple):
 
 _SQLITE, _AHEAD = "pqadapters-sqlite", "pqadapters-sqlite-32"
 _SMALL, _MANY, _FEW = "items-40", "backlog-1m", "backlog-10k"
+_SETS, _SETS_AGAIN, _GETS, _BATCHES = "mapping-set", "mapping-set-again", "mapping-get", "mapping-batch"
+_MANY_KEYS, _FEW_KEYS = "mapping-1m", "mapping-10k"
 _FLAT = 0.8  # "flat" within what a busy machine does to two measurements
 
 
@@ -96,6 +98,20 @@ def _done(contender: str) -> Series:
 
 def _ahead(metric: str, name: str) -> Ratio:
     return Ratio(f"SQLite: {metric}, by {name}'s", Series(_SMALL, _SQLITE, metric), Series(_SMALL, name, metric), 1)
+
+
+def _mapping(what: str, scenario: str, name: str, least: float) -> Ratio:
+    metric = "get" if scenario == _GETS else "set"
+    return Ratio(f"{what}, by {name}'s", Series(scenario, OUR_MAPPING, metric), Series(scenario, name, metric), least)
+
+
+def _mappings(name: str, sets: float, gets: float | None) -> list[Ratio]:
+    """Our mapping's sets and gets at "process", by another one's."""
+    found = [
+        _mapping('mapping, "process": set of new keys', _SETS, name, sets),
+        _mapping("mapping: set of existing keys", _SETS_AGAIN, name, sets),
+    ]
+    return found if gets is None else [*found, _mapping("mapping: get", _GETS, name, gets)]
 
 
 FIGURES: Sequence[Ratio | Limit] = (
@@ -179,6 +195,28 @@ FIGURES: Sequence[Ratio | Limit] = (
         Series("ping-pong", "persist-queue-ack", "pairs"),
         10,
     ),
+    *_mappings("persist-queue-pdict", 15, None),
+    *(each for name in ("diskcache-index", "sqlitedict", "dbm-sqlite3") for each in _mappings(name, 1, 1)),
+    *_mappings("bare-replace", 0.5, 0.5),
+    Ratio(
+        'mapping: set at "power" in batches of 1,000, by one by one',
+        Series(_BATCHES, OUR_MAPPING, "set in batches"),
+        Series(_BATCHES, OUR_MAPPING, "set"),
+        10,
+    ),
+    Ratio(
+        "mapping: get of 1,000,000 keys, by 10,000",
+        Series(_MANY_KEYS, OUR_MAPPING, "get"),
+        Series(_FEW_KEYS, OUR_MAPPING, "get"),
+        _FLAT,
+    ),
+    Ratio(
+        "mapping: get of 1,000,000 keys, by bare-replace's",
+        Series(_MANY_KEYS, OUR_MAPPING, "get"),
+        Series(_MANY_KEYS, "bare-replace", "get"),
+        0.5,
+    ),
+    Limit("mapping: len of 1,000,000 keys", Series(_MANY_KEYS, OUR_MAPPING, "len"), 1000, "µs"),
 )
 
 

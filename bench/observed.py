@@ -1,7 +1,9 @@
-"""What a contender's items survive, as observed: which syncs come before a put returns, and what SIGKILL leaves.
+"""What a contender's items, or its keys, survive, as observed: which syncs come before a put or a set returns, and what
+SIGKILL leaves.
 
 The first by strace(1), where it is installed: a put whose return no sync comes before is lost in a power cut. The
-second by killing a process behind its puts and one get, and looking from another process. Nothing is left on the disk.
+second by killing a process behind its puts and one get, or its sets, and looking from another process. Nothing is left
+on the disk.
 """
 
 from __future__ import annotations
@@ -104,11 +106,8 @@ def _kill(contender: Contender, level: Level, directory: Path, patience: float) 
         return {"none": "it ended before it held an item"}
     found = set(_said(drained, "found"))
     expected = [item for item in announced if item != held[0]]
-    return {
-        "announced": len(expected),
-        "found": sum(item in found for item in expected),
-        "held_again": held[0] in found,
-    }
+    counts = {"announced": len(expected), "found": sum(item in found for item in expected)}
+    return {**counts, "held_again": held[0] in found} if held[0] else counts  # a mapping holds none
 
 
 def _kill_when_it_holds(command: Sequence[str], scratch: str) -> list[str]:

@@ -8,7 +8,6 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from .contenders import OURS
 from .result import Result, Series, Spread
 from .scenario import Scenario
 from .scenarios import scenarios
@@ -60,7 +59,7 @@ def _panel(axis: Any, scenario: Scenario, bars: list[tuple[str, Spread]]) -> Non
     medians = [spread.median for _, spread in bars]
     below = [spread.median - spread.low for _, spread in bars]
     above = [spread.high - spread.median for _, spread in bars]
-    colours = [_OURS if name == OURS else _FLOOR if name == scenario.floor else _OTHER for name in names]
+    colours = [_OURS if name == scenario.ours else _FLOOR if name == scenario.floor else _OTHER for name in names]
     axis.barh(names, medians, color=colours, xerr=[below, above], error_kw={"linewidth": 1})
     axis.set_xscale("log")
     axis.set_title(f"{scenario.name}: {scenario.about}", fontsize=9, loc="left")

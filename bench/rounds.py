@@ -31,12 +31,14 @@ class Settings(NamedTuple):
 def entries(
     scenarios: Mapping[str, Scenario], contenders: Mapping[str, Contender], seconds: float
 ) -> tuple[list[list[Entry]], list[Absence]]:
-    """Who takes part in which scenario, and who doesn't, with the reason."""
+    """Who takes part in which scenario, and who of its kind doesn't, with the reason."""
     part: list[list[Entry]] = []
     absent: list[Absence] = []
     for scenario in scenarios.values():
         row = []
         for contender in contenders.values():
+            if (contender.open_mapping is not None) is not scenario.mappings:
+                continue  # a queue among mappings, or the other way round
             reason = contender.missing() or scenario.refusal(contender)
             level = contender.level(scenario.level)
             if reason or level is None:

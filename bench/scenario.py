@@ -13,6 +13,7 @@ from time import perf_counter
 from typing import NamedTuple
 
 from .contender import Contender, Level, Speed, Threads
+from .contenders import OURS
 
 Values = Mapping[str, float]
 
@@ -45,7 +46,7 @@ Step = Callable[["Scenario", Contender, Job, Report], None]
 
 
 class Scenario(NamedTuple):
-    """What is done with a queue, and timed."""
+    """What is done with a queue, or with a mapping, and timed."""
 
     name: str
     about: str
@@ -57,8 +58,12 @@ class Scenario(NamedTuple):
     threads: int = 1
     processes: int = 1
     also: Sequence[str] = ()  #: further bare loops that take part
-    backlog: int = 0  #: items that wait in the queue meanwhile
+    backlog: int = 0  #: items that wait in the queue, or keys that are in the mapping, meanwhile
     puts_only: bool = False
+    mappings: bool = False  #: of mappings, not of queues
+    batches: bool = False  #: of those that have batches
+    rate: float = 0  #: operations a second that are assumed of all, so that all do as many; 0: each by its own speed
+    ours: str = OURS  #: the contender whose ratios the others' are set against
     floor_metric: str = "put"
     quick: bool = True  #: part of a quick run
     rounds: int = 99  #: at most
@@ -77,13 +82,17 @@ class Scenario(NamedTuple):
             return "isn't for several processes"
         if self.threads > 1 and contender.threads is Threads.ONE:
             return "isn't for several threads"
+        if self.batches and not contender.batches:
+            return "has no batches of one transaction"
         filling = self.backlog / self._rate(contender).put
         if filling > _LONGEST_FILLING:
-            return f"{self.backlog:,} puts would take it about {filling:.0f} seconds"
+            return f"{self.backlog:,} {'sets' if self.mappings else 'puts'} would take it about {filling:.0f} seconds"
         return ""
 
     def operations(self, contender: Contender, seconds: float) -> int:
         """How many operations take about so long: a multiple of the number of threads."""
+        if self.rate:
+            return max(_FEWEST, int(seconds * self.rate))
         rate = self._rate(contender)
         slowest = rate.put if self.puts_only or not contender.gets else min(rate.put, rate.get)
         each = 1 / slowest + self.size / _BYTES_A_SECOND

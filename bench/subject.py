@@ -1,7 +1,8 @@
 """A contender under observation, in a process of its own: `python -m bench.subject JOB`, where JOB is a JSON object.
 
 `trace`: puts, gets and acknowledges, each between two marks; whoever traces its system calls knows so which are whose.
-`fill`: puts and says so item by item, takes one and holds it, and waits to be killed. `drain`: says what is there.
+`fill`: puts and says so item by item, takes one and holds it, and waits to be killed. `drain`: says what is there. A
+mapping sets and gets values of keys, and holds nothing.
 """
 
 from __future__ import annotations
@@ -10,10 +11,11 @@ import json
 import os
 import sys
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty
 from typing import NamedTuple
 
-from .contender import Handle, Level
+from .contender import Handle, Level, MappingHandle
 from .contenders import contenders
 
 MARK = "pqbench"
@@ -72,13 +74,42 @@ def drain(handle: Handle, count: int) -> None:
     handle.close()
 
 
-_MODES: dict[str, Callable[[Handle, int], None]] = {"trace": trace, "fill": fill, "drain": drain}
+def trace_mapping(handle: MappingHandle, count: int) -> None:
+    handle.set(str(count), name(count))
+    between_marks("put", count, lambda number: handle.set(str(number), name(number)))
+    between_marks("get", count, lambda number: handle.get(str(number)))
+
+
+def fill_mapping(handle: MappingHandle, count: int) -> None:
+    for number in range(count):
+        handle.set(str(number), name(number))
+        say("put", name(number))
+    say("held")
+    sys.stdin.read()  # until we are killed
+
+
+def drain_mapping(handle: MappingHandle, count: int) -> None:
+    for number in range(count):
+        with suppress(KeyError):
+            say("found", handle.get(str(number)))
+    handle.close()
+
+
+_QUEUE: dict[str, Callable[[Handle, int], None]] = {"trace": trace, "fill": fill, "drain": drain}
+_MAPPING: dict[str, Callable[[MappingHandle, int], None]] = {
+    "trace": trace_mapping,
+    "fill": fill_mapping,
+    "drain": drain_mapping,
+}
 
 
 def main(arguments: Sequence[str]) -> None:
     subject = Subject(**json.loads(arguments[0]))
-    handle = contenders()[subject.contender].open(subject.directory, Level(subject.level))
-    _MODES[subject.mode](handle, subject.operations)
+    contender, level = contenders()[subject.contender], Level(subject.level)
+    if contender.open_mapping is None:
+        _QUEUE[subject.mode](contender.open(subject.directory, level), subject.operations)
+    else:
+        _MAPPING[subject.mode](contender.open_mapping(subject.directory, level), subject.operations)
 
 
 if __name__ == "__main__":

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
-from .contenders import OURS
 from .figures import Verdict
 from .result import Result, Series, Spread
 from .scenario import Metric, Scenario
@@ -52,7 +51,7 @@ def report(result: Result, verdicts: Sequence[Verdict]) -> str:
 
 
 def _machine(result: Result) -> Iterator[str]:
-    yield "# Queues side by side"
+    yield "# Queues and mappings side by side"
     yield ""
     for name, value in {**result.machine, **result.settings}.items():
         yield f"- {name}: {value}"
@@ -74,7 +73,8 @@ def _scenario(result: Result, scenario: Scenario) -> list[str]:
     numbers = [f"{each.name} [{each.unit}]" for each in scenario.metrics]
     head = ["contender", "survives", *numbers, "of the floor", "of ours"]
     lines = ["", f"## {scenario.name}: {scenario.about}", "", *columns([head, *(rows[name] for name in names)])]
-    absent = [f"{name} ({result.reason(scenario.name, name)})" for name in result.contenders if name not in rows]
+    without = [each for each in result.absent if each.scenario == scenario.name and each.contender not in rows]
+    absent = [f"{each.contender} ({each.reason})" for each in without]
     return [*lines, "", f"Not measured: {'; '.join(absent)}"] if absent else lines
 
 
@@ -95,7 +95,7 @@ def _ratios(result: Result, scenario: Scenario, name: str) -> list[str]:
     metric = scenario.metrics[0].name
     here = Series(scenario.name, name, metric)
     floor = Series(scenario.name, scenario.floor, scenario.floor_metric)
-    ours = Series(scenario.name, OURS, metric)
+    ours = Series(scenario.name, scenario.ours, metric)
     return [_times(result.ratios(here, floor)), _times(result.ratios(here, ours))]
 
 
@@ -104,7 +104,7 @@ def _times(found: Spread | None) -> str:
 
 
 def _observed(result: Result) -> list[str]:
-    head = ("contender", "asked for", "syncs/put", "synced first", "syncs/get+done", "SIGKILL", "in hand then")
+    head = ("contender", "asked for", "syncs/put or set", "synced first", "syncs/get(+done)", "SIGKILL", "in hand then")
     rows = [head]
     for name, facts in result.contenders.items():
         for level, seen in facts.get("observed", {}).items():
@@ -123,7 +123,8 @@ def _seen(seen: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
         return (*cells, why, "-")
     found, announced = killed["found"], killed["announced"]
     answer = "survives" if found == announced else "loses"
-    return (*cells, f"{answer}: {found} of {announced}", "comes again" if killed["held_again"] else "isn't there")
+    held = {True: "comes again", False: "isn't there", None: "-"}[killed.get("held_again")]
+    return (*cells, f"{answer}: {found} of {announced}", held)
 
 
 def figures(verdicts: Sequence[Verdict]) -> list[str]:

@@ -8,6 +8,7 @@ from importlib import import_module
 from ..contender import Contender
 
 OURS = "pqadapters"
+OUR_MAPPING = "pqadapters-pdict"
 MODULES = (
     "ours",
     "bare_write",
@@ -29,11 +30,19 @@ MODULES = (
     "leanqueue",
     "rocksq",
     "lmdb",
+    "ours_pdict",
+    "bare_replace",
+    "ours_shelf",
+    "ours_pdict_segment",
+    "persistqueue_pdict",
+    "diskcache_index",
+    "sqlitedict",
+    "dbm_sqlite3",
 )
 
 
 @cache
 def contenders() -> dict[str, Contender]:
-    """All of them by name, ours and the bare loops first."""
+    """All of them by name: queues, then mappings; ours and the bare loops first."""
     found: list[Contender] = [import_module(f"{__name__}.{module}").CONTENDER for module in MODULES]
     return {each.name: each for each in found}

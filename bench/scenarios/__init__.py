@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 from ..scenario import Scenario
-from . import backlog, latency, processes, single, threads
+from . import backlog, latency, mapping, mapping_size, processes, single, threads
 
 
 def scenarios() -> dict[str, Scenario]:
-    every = (*single.SCENARIOS, *threads.SCENARIOS, *processes.SCENARIOS, *latency.SCENARIOS, *backlog.SCENARIOS)
-    return {each.name: each for each in every}
+    queues = (single, threads, processes, latency, backlog)
+    mappings = (mapping, mapping_size)
+    return {each.name: each for module in (*queues, *mappings) for each in module.SCENARIOS}

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import os
 import signal
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from tempfile import TemporaryDirectory
 from time import perf_counter
@@ -21,12 +21,10 @@ from ..scenario import Job, Metric, Report, Scenario, items, timed_get, timed_pu
 _PUT = Metric("put", "items/s")
 _GET = Metric("get+done", "items/s")
 _RSS = Metric("memory", "MB above an empty queue", more=False)
-_DISK = Metric("disk beyond the payload", "bytes/item", more=False)
-_KILLED = Metric("open after SIGKILL", "s", more=False)
-_CLOSED = Metric("open after close", "s", more=False)
+DISK = Metric("disk beyond the payload", "bytes/item", more=False)
+KILLED = Metric("open after SIGKILL", "s", more=False)
+CLOSED = Metric("open after close", "s", more=False)
 _OPENED = Metric("memory after open", "MB above an empty queue", more=False)
-
-_SURVIVES_SIGKILL = (Level.PROCESS, Level.POWER)
 
 
 def fill(scenario: Scenario, contender: Contender, job: Job, report: Report) -> None:
@@ -38,25 +36,30 @@ def fill(scenario: Scenario, contender: Contender, job: Job, report: Report) -> 
     values = {_RSS.name: resident() - empty}
     if on_disk := files(job.directory).allocated:
         (item,) = items(1, scenario.size)
-        values[_DISK.name] = on_disk / scenario.backlog - payload(item)
+        values[DISK.name] = on_disk / scenario.backlog - payload(item)
     values[_PUT.name] = job.operations / timed_put(handle.put, items(job.operations, scenario.size))
     values[_GET.name] = job.operations / timed_get(handle.get, handle.done, job.operations)
     report(values)
-    if Level(job.level) in _SURVIVES_SIGKILL:
+    end(handle.close, job)
+
+
+def end(close: Callable[[], object], job: Job) -> None:
+    """Die, or close what survives that alone."""
+    if Level(job.level).survives_sigkill:
         os.kill(os.getpid(), signal.SIGKILL)
-    handle.close()
+    close()
 
 
 def open_killed(scenario: Scenario, contender: Contender, job: Job, report: Report) -> None:
     """Open what a killed process left, and close it."""
-    if Level(job.level) in _SURVIVES_SIGKILL:
-        _open(contender, job, report, _KILLED.name)
+    if Level(job.level).survives_sigkill:
+        _open(contender, job, report, KILLED.name)
 
 
 def open_closed(scenario: Scenario, contender: Contender, job: Job, report: Report) -> None:
     """Open what was closed."""
     if Level(job.level) is not Level.MEMORY:
-        _open(contender, job, report, _CLOSED.name)
+        _open(contender, job, report, CLOSED.name)
 
 
 def _open(contender: Contender, job: Job, report: Report, name: str) -> None:
@@ -94,7 +97,7 @@ def _backlog(name: str, count: int, *, quick: bool = False, rounds: int = 99) ->
         about=f"{count:,} items of 40 characters wait",
         level=Level.PROCESS,
         floor="",
-        metrics=(_PUT, _GET, _KILLED, _CLOSED, _RSS, _OPENED, _DISK),
+        metrics=(_PUT, _GET, KILLED, CLOSED, _RSS, _OPENED, DISK),
         steps=(fill, open_killed, open_closed),
         backlog=count,
         quick=quick,
