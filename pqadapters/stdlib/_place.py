@@ -34,6 +34,7 @@ def open_line(
     volatile: str | Volatile | None,
     options: dict[str, Any],
     keep_items: bool = True,
+    default: Durability | None = None,
 ) -> Line:
     """The queue that the arguments mean. Raises TypeError and ValueError for arguments, StoreError for the place."""
     check_name(name)
@@ -44,9 +45,10 @@ def open_line(
     kept = choice(Volatile, "raise" if volatile is None else volatile, "volatile")
     given = {option: value for option, value in options.items() if value is not None}
     if unnamed:
-        opened, owned = _private(queue, given), True
+        opened, owned = _private(queue, with_durability(given, default)), True
     else:
-        opened, owned = open_where(path, store, given, what="the queue's directory", open_path=open_path)
+        what_path_is = "the queue's directory"
+        opened, owned = open_where(path, store, given, what=what_path_is, open_path=open_path, default=default)
     if not opened.capabilities.exclusive and (what is Markers.DROP or kept is Volatile.WARN):
         raise ValueError("markers='drop' and volatile='warn' need a store that this process holds alone")
     kind = RankedLine if order is Order.RANK else Line
@@ -71,10 +73,9 @@ def _policy(ack: str | AckPolicy | None) -> AckPolicy:
     return choice(AckPolicy, os.environ.get("PQADAPTERS_ACK") or AckPolicy.AUTO.value, "PQADAPTERS_ACK")
 
 
-def _private(queue: object, options: dict[str, Any]) -> Store:
+def _private(queue: object, given: dict[str, Any]) -> Store:
     """A slot of its own in the application's home, at the place where the queue is made; nothing is touched yet."""
     load_slots()
-    given = with_durability(options)
     durability = Durability.of(given.get("durability", Survives.POWER), given.get("max_lag"))
     return PrivateStore(
         occupy(made_in(queue)), durability=durability, trust_directory=bool(given.get("trust_directory"))

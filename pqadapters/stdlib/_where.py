@@ -18,11 +18,14 @@ from ..store import Store
 _URL = re.compile(r"memory:$|[a-z][a-z0-9+.-]+://")
 
 
-def with_durability(options: dict[str, Any]) -> dict[str, Any]:
-    """The options with the environment's word where the durability isn't given."""
+def with_durability(options: dict[str, Any], default: Durability | None = None) -> dict[str, Any]:
+    """The options with the environment's word where the durability isn't given, or else with the adapter's default."""
     word = os.environ.get("PQADAPTERS_DURABILITY")
-    if not word or "durability" in options:
+    if "durability" in options or not (word or default):
         return options
+    if not word:
+        assert default is not None
+        return {**options, "durability": Durability(default.survives, options.get("max_lag", default.max_lag))}
     try:
         return {**options, "durability": Durability.of(word, options.get("max_lag"))}
     except ValueError as error:
@@ -30,22 +33,28 @@ def with_durability(options: dict[str, Any]) -> dict[str, Any]:
 
 
 def open_where(
-    path: Any, store: Any, options: dict[str, Any], *, what: str, open_path: Callable[..., Store]
+    path: Any,
+    store: Any,
+    options: dict[str, Any],
+    *,
+    what: str,
+    open_path: Callable[..., Store],
+    default: Durability | None = None,
 ) -> tuple[Store, bool]:
     """The store, and whether who asks is to close it. `what` a path is, for people; `open_path`: what opens one.
     Without path and store it is where things live that have a name alone."""
     if path is not None and store is not None:
         raise ValueError("path= and store= both say where it lives: give one of them")
     if path is not None:
-        return open_path(_path(path, what), **with_durability(options)), True
+        return open_path(_path(path, what), **with_durability(options, default)), True
     if isinstance(store, str):
-        return open_url(store, options), True
+        return open_url(store, options, default), True
     if store is not None:
         return _as_given(store, options), False
     url = os.environ.get("PQADAPTERS_URL")
     if url:
-        return open_url(url, options), True
-    return open_shared(**with_durability(options)), True
+        return open_url(url, options, default), True
+    return open_shared(**with_durability(options, default)), True
 
 
 def is_url(place: object) -> bool:
@@ -53,10 +62,10 @@ def is_url(place: object) -> bool:
     return isinstance(place, str) and _URL.match(place) is not None
 
 
-def open_url(url: str, options: dict[str, Any]) -> Store:
+def open_url(url: str, options: dict[str, Any], default: Durability | None = None) -> Store:
     """An option in the URL wins over the environment, an argument over both."""
     in_url = "durability=" in url.partition("?")[2] or url.startswith("memory:")
-    return open_store(url, **(options if in_url else with_durability(options)))
+    return open_store(url, **(options if in_url else with_durability(options, default)))
 
 
 def _path(path: Any, what: str) -> str:

@@ -116,7 +116,7 @@ class Keeper:
         self._called.set()
         with self._guard:
             thread = self._thread
-        if wait and thread is not None and thread is not threading.current_thread():
+        if wait and thread is not None and thread.ident is not None and thread is not threading.current_thread():
             thread.join(_PATIENCE)
 
 

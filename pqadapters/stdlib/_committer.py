@@ -1,0 +1,83 @@
+"""Puts whose sync is awaited: they are committed off the event loop, all that have gathered meanwhile with one sync."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+from ..store import Put
+
+_AT_ONCE = 1000  #: puts in one commit
+
+
+class Committer:
+    """Of one queue. All but `commit` runs in the loop; that in a thread. `stored` is called for each put that is."""
+
+    def __init__(self, commit: Callable[[list[Any], list[Put]], object], stored: Callable[[], object]) -> None:
+        self._commit, self._stored = commit, stored
+        self._pending: list[tuple[Any, Put, asyncio.Future[None]]] = []
+        self._busy = False
+        self._thread: ThreadPoolExecutor | None = None
+
+    def __len__(self) -> int:
+        """How many puts are on their way."""
+        return len(self._pending)
+
+    async def put(self, item: Any, put: Put, loop: asyncio.AbstractEventLoop) -> None:
+        """Returns when it is stored. Raises what the store raises. One that is cancelled before its turn isn't stored;
+        later it may be."""
+        done = loop.create_future()
+        self._pending.append((item, put, done))
+        if not self._busy:
+            self._go_on(loop)
+        await done
+
+    def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        batch = [each for each in self._pending[:_AT_ONCE] if not each[2].done()]
+        del self._pending[:_AT_ONCE]
+        if not batch:
+            if self._pending:
+                self._go_on(loop)
+            return
+        if self._thread is None:
+            self._thread = ThreadPoolExecutor(1, "pqadapters-committer")
+        self._busy = True
+        job = self._thread.submit(self._carry_out, [(item, put) for item, put, _ in batch])
+
+        def finish(job: Future[list[Exception | None]]) -> None:
+            with suppress(RuntimeError):  # the loop was closed
+                loop.call_soon_threadsafe(self._finish, job, [done for *_, done in batch], loop)
+
+        job.add_done_callback(finish)
+
+    def _carry_out(self, puts: Sequence[tuple[Any, Put]]) -> list[Exception | None]:
+        """In the thread: what each came to."""
+        try:
+            self._commit([item for item, _ in puts], [put for _, put in puts])
+        except Exception as error:
+            if len(puts) == 1:
+                return [error]
+            return [outcome for put in puts for outcome in self._carry_out([put])]
+        return [None] * len(puts)
+
+    def _finish(
+        self,
+        job: Future[list[Exception | None]],
+        waiters: Sequence[asyncio.Future[None]],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._busy = False
+        for done, error in zip(waiters, job.result(), strict=True):
+            if error is None:
+                self._stored()
+            if done.done():
+                continue
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+        if self._pending:
+            self._go_on(loop)

@@ -1,0 +1,67 @@
+"""What others do in a queue, told to an event loop: other handles, threads and processes on the same store.
+
+One thread for each handle that has to wait on a store which others share. It sleeps in the store's own `wait` and costs
+nothing while nobody waits. It keeps neither the queue nor its store.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+import weakref
+from collections.abc import Callable
+from contextlib import suppress
+
+from ..errors import StoreError
+from ..store import Depth, Store
+
+
+class Watcher:
+    """`changed` is called in the loop when something has happened that somebody who waits may have waited for: `until`
+    says what, under the store's lock."""
+
+    def __init__(self, store: Store, queue: str, until: Callable[[Depth], bool], changed: Callable[[], object]) -> None:
+        self._store, self._queue = weakref.ref(store), queue
+        self._until, self._changed = until, changed
+        self._needed = threading.Event()  #: somebody waits
+        self._ended = False
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    def look_out(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Somebody in this loop waits from now on. Called in the loop."""
+        self._loop = loop
+        self._needed.set()
+        if self._thread is None or not self._thread.is_alive():
+            self._thread = threading.Thread(target=self._run, name="pqadapters-watcher", daemon=True)
+            self._thread.start()
+
+    def end(self) -> None:
+        """The handle goes."""
+        self._ended = True
+        self._needed.set()
+        store = self._store()
+        if store is not None:
+            with suppress(StoreError):
+                store.wake(self._queue)
+
+    def _look(self, depth: Depth) -> bool:
+        return self._ended or self._until(depth)
+
+    def _run(self) -> None:
+        while True:
+            self._needed.wait()
+            self._needed.clear()
+            store = self._store()
+            if self._ended or store is None:
+                return
+            try:
+                store.wait(self._queue, self._look, None)
+            except StoreError:  # whoever waits will meet it
+                pass
+            loop = self._loop
+            del store
+            if self._ended or loop is None:
+                return
+            with suppress(RuntimeError):  # the loop was closed
+                loop.call_soon_threadsafe(self._changed)

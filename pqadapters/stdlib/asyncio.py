@@ -1,0 +1,432 @@
+"""Durable asyncio queues: `asyncio.Queue` and its kin, whose items survive the process.
+
+    from pqadapters.stdlib.asyncio import Queue      # was: from asyncio import Queue
+
+Durability is "process" by default, with a sync at most 50 ms later: a put is written when it returns, which SIGKILL
+can't undo, and the loop isn't stopped for a disk. With durability="power" `put` awaits the sync, which it shares with
+all other puts of the moment; `put_nowait` stops the loop for one.
+
+A queue belongs to one event loop, as asyncio's do. On a store that others use (a path, a name, a URL) threads, other
+loops and other processes may have handles of their own. What a task has fetched is its own until `task_done()`: after a
+crash it comes again. A get that is cancelled has taken nothing; a put that is cancelled has stored nothing, unless its
+sync was under way.
+"""
+
+from __future__ import annotations
+
+import asyncio as stdlib
+import os
+import sys
+import weakref
+from asyncio import QueueEmpty, QueueFull
+from collections import deque
+from collections.abc import Callable, Iterable
+from queue import Empty
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, TypeVar
+
+from .. import telling
+from ..durability import Durability, Survives
+from ..errors import LimitReached, NotDurableWarning, ShutDown
+from ..store import Depth, Order, Put, Store
+from ._committer import Committer
+from ._exit import dropped, finish_at_exit
+from ._letters import DeadLetter, dead_letters, requeue
+from ._line import weak
+from ._place import open_line
+from ._policy import AckPolicy, Markers, Volatile
+from ._view import View
+from ._watcher import Watcher
+
+if sys.version_info >= (3, 13):
+    from asyncio import QueueShutDown
+else:
+
+    class QueueShutDown(Exception):
+        """Raised when put or get is used with a queue that was shut down (`asyncio.QueueShutDown` before 3.13)."""
+
+
+__all__ = ["LifoQueue", "PriorityQueue", "Queue", "QueueEmpty", "QueueFull", "QueueShutDown"]
+
+T = TypeVar("T")
+Q = TypeVar("Q", bound="Queue[Any]")
+_ABSENT: Any = object()
+_MANY_UNCOVERED = 1000
+SOFT = Durability(Survives.PROCESS, 0.05)  #: where nobody says otherwise: the loop isn't stopped for a disk
+
+
+class Queue(stdlib.Queue[T]):
+    """A FIFO queue in a store. The arguments are those of `pqadapters.stdlib.queue.Queue`."""
+
+    _order = Order.OLDEST
+    _container: Any = _ABSENT  #: of a subclass that keeps its items itself
+
+    if TYPE_CHECKING:  # what asyncio's has, and typeshed doesn't tell
+        _maxsize: int
+        _getters: deque[Any]
+        _putters: deque[Any]
+
+        def _get_loop(self) -> stdlib.AbstractEventLoop: ...
+        def _wakeup_next(self, waiters: deque[Any]) -> None: ...
+
+    def __init__(
+        self,
+        maxsize: int = 0,
+        *,
+        path: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None = None,
+        store: Store | str | None = None,
+        name: str | None = None,
+        durability: str | Survives | Durability | None = None,
+        max_lag: float | None = None,
+        ack: str | AckPolicy | None = None,
+        serializer: Any = "pickle",
+        max_attempts: int | None = None,
+        markers: str | Markers | None = None,
+        volatile: str | Volatile | None = None,
+        trust_directory: bool = False,
+    ) -> None:
+        line = self._line = open_line(
+            self,
+            order=self._order,
+            path=path,
+            store=store,
+            name=name,
+            ack=ack,
+            serializer=serializer,
+            max_attempts=max_attempts,
+            markers=markers,
+            volatile=volatile,
+            options={"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None},
+            default=SOFT,
+        )
+        self._ready_made = False
+        self._joiners: deque[stdlib.Future[None]] = deque()
+        super().__init__(maxsize)
+        self._ready_made = True
+        if self._container is not _ABSENT:
+            self._keep_in_memory()
+        self._power = line.store.durability.survives is Survives.POWER
+        self._committer = Committer(line.stow_all, weak(self._item_came))
+        self._watcher = Watcher(line.store, line.name, _until(weakref.ref(self)), weak(self._changed))
+        finish_at_exit(line)
+        if line.private is not None:
+            weakref.finalize(self, dropped, line).atexit = False
+        weakref.finalize(self, self._watcher.end).atexit = False
+
+    def _keep_in_memory(self) -> None:
+        self._line.close()
+        telling.warn(
+            f"{type(self).__qualname__} keeps its items in a container of its own, so they are in memory alone and not "
+            f"in {self._line.label}. Let _put and _get call super()",
+            NotDurableWarning,
+        )
+
+    @property
+    def _in_memory(self) -> bool:
+        return self._container is not _ABSENT
+
+    # What asyncio's queue has
+
+    def qsize(self) -> int:
+        """How many items are ready."""
+        return super().qsize() if self._in_memory else self._line.ready()
+
+    def empty(self) -> bool:
+        """Whether no item is ready."""
+        return not self.qsize()
+
+    def full(self) -> bool:
+        """Whether a put would wait."""
+        if self._in_memory:
+            return super().full()
+        return self._maxsize > 0 and self._line.bound(self._maxsize) <= self.qsize() + len(self._committer)
+
+    async def put(self, item: T) -> None:
+        """Store an item; waits for room where there is a `maxsize`, and at "power" for the sync.
+
+        Raises QueueShutDown, NotSerializable, and the store's DiskError; nothing was stored then.
+        """
+        if self._in_memory:
+            return await super().put(item)
+        put = self._line.make(item)
+        try:
+            while True:
+                self._check_not_shut()
+                if not self.full():
+                    try:
+                        return await self._stow(item, put)
+                    except LimitReached:  # another handle was faster
+                        pass
+                await self._wait(self._putters)
+        except Exception:
+            self._line.objects.forget([put.payload])
+            raise
+
+    def put_nowait(self, item: T) -> None:
+        """Store an item now. Raises QueueFull, QueueShutDown, NotSerializable, and the store's DiskError."""
+        if self._in_memory:
+            return super().put_nowait(item)
+        put = self._line.make(item)
+        try:
+            self._check_not_shut()
+            if self.full():
+                raise QueueFull
+            self._stow_now(item, put)
+        except BaseException as error:
+            self._line.objects.forget([put.payload])
+            if isinstance(error, LimitReached):
+                raise QueueFull from None
+            raise
+
+    async def get(self) -> T:
+        """Take the next item; this task holds it until `task_done()`. Waits for one. Raises QueueShutDown."""
+        if self._in_memory:
+            return await super().get()
+        while True:
+            try:
+                return self.get_nowait()
+            except QueueEmpty:
+                pass
+            await self._wait(self._getters)
+
+    def get_nowait(self) -> T:
+        """Take the next item, if one is ready. Raises QueueEmpty, QueueShutDown."""
+        if self._in_memory:
+            return super().get_nowait()
+        item = self._get() if self._overrides("_get") else self._take()
+        self._wakeup_next(self._putters)
+        return item
+
+    def task_done(self, item: Any = _ABSENT) -> None:
+        """Acknowledge the oldest item of this task, or exactly the item given. ValueError if called too often."""
+        if self._in_memory:
+            return super().task_done()
+        line = self._line
+        if item is not _ABSENT:
+            line.done_exactly(item)
+        elif not line.done() and line.done_for_another() == _MANY_UNCOVERED:
+            telling.warn(
+                f"task_done() was called {_MANY_UNCOVERED} times on {line.label} by tasks that hold no item of it: "
+                "those that others hold stay outstanding and would come again after a crash. Call task_done(item)",
+                RuntimeWarning,
+            )
+        if line.unkept or line.counts.uncovered or line.counts.adjustment:
+            line.settle_later()
+        if self._joiners and not line.unfinished():
+            self._wake_all(self._joiners)
+
+    async def join(self) -> None:
+        """Wait until nothing is unfinished: no item ready or handed out, dead letters aside."""
+        if self._in_memory:
+            return await super().join()
+        while self._line.unfinished() > 0:
+            await self._wait(self._joiners)
+
+    def shutdown(self, immediate: bool = False) -> None:
+        """No more puts; gets serve what is there, and then raise QueueShutDown. `immediate`: gets raise at once, and
+        `join` waits only for what was handed out. What is in the queue stays in its store, for the next handle."""
+        if self._in_memory:
+            theirs: Any = super()  # which has it from 3.13 on
+            return theirs.shutdown(immediate)  # type: ignore[no-any-return]
+        flags = self._line.flags
+        flags.shut = True
+        flags.cut = flags.cut or immediate
+        for waiters in (self._getters, self._putters):
+            self._wake_all(waiters)
+        if not self._line.unfinished():
+            self._wake_all(self._joiners)
+
+    # Beyond it
+
+    @property
+    def name(self) -> str:
+        """The queue's name in its store."""
+        return self._line.name
+
+    def nack(self, item: Any = _ABSENT, delay: float = 0.0) -> None:
+        """Give an item back: this task's oldest, or the one given. It is ready again, in its place, after `delay`
+        seconds. Raises ValueError if nobody holds it."""
+        if delay < 0:
+            raise ValueError(f"delay is in seconds from now; {delay} has gone by")
+        self._line.nack(*(() if item is _ABSENT else (item,)), delay=delay)
+        self._item_came()
+
+    def dead_letters(self) -> list[DeadLetter]:
+        """What was put out of the way, with the reason: it could not be decoded, or was tried too often."""
+        return dead_letters(self._line)
+
+    def requeue(self, ids: Iterable[int] | None = None) -> int:
+        """Put dead letters (all, or those ids) back at the end of the queue, in one commit. Returns how many."""
+        count = requeue(self._line, ids)
+        for _ in range(count):
+            self._item_came()
+        return count
+
+    def stats(self) -> dict[str, Any]:
+        """What is in the queue, and what this handle did: counts, `bytes`, and `oldest_age` in seconds."""
+        return self._line.stats()
+
+    def close(self) -> None:
+        """Let go of the queue, and of the store if the queue opened it. What is held and not done is ready again."""
+        self._watcher.end()
+        self._line.close()
+        for waiters in (self._getters, self._putters, self._joiners):
+            self._wake_all(waiters)
+
+    async def __aenter__(self: Q) -> Q:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._watcher.end()
+        self._line.close(normal=kind is None)
+
+    # Storing and taking
+
+    def _check_not_shut(self) -> None:
+        if self._line.flags.shut:
+            raise QueueShutDown
+        if self._line.stopped():
+            raise self._line.ending()
+
+    def _limited(self, put: Put) -> Put:
+        return put._replace(limit=self._line.bound(self._maxsize)) if self._maxsize > 0 else put
+
+    async def _stow(self, item: T, put: Put) -> None:
+        if not self._power or self._overrides("_put"):
+            return self._stow_now(item, put)
+        try:
+            await self._committer.put(item, self._limited(put), self._get_loop())
+        except ShutDown:
+            raise QueueShutDown from None
+
+    def _stow_now(self, item: T, put: Put) -> None:
+        if self._overrides("_put"):
+            self._line.objects.forget([put.payload])
+            self._put(item)
+        else:
+            try:
+                self._line.stow(item, self._limited(put))
+            except ShutDown:
+                raise QueueShutDown from None
+        self._item_came()
+
+    def _take(self) -> T:
+        try:
+            item: T = self._line.take(0.0)
+        except Empty:
+            if self._line.flags.shut:
+                raise QueueShutDown from None
+            raise QueueEmpty from None
+        except ShutDown:
+            raise QueueShutDown from None
+        return item
+
+    def _overrides(self, hook: str) -> bool:
+        return getattr(type(self), hook) is not getattr(Queue, hook)
+
+    # Waiting
+
+    async def _wait(self, waiters: deque[Any]) -> None:
+        """Until somebody wakes us, who is among the waiters meanwhile. Who is cancelled wakes the next one."""
+        loop = self._get_loop()
+        waiter = loop.create_future()
+        waiters.append(waiter)
+        if self._line.private is None or self._line.store.depth(self._line.name).delayed:
+            self._watcher.look_out(loop)
+        try:
+            await waiter
+        except BaseException:
+            waiter.cancel()
+            if waiter in waiters:
+                waiters.remove(waiter)
+            if not waiter.cancelled():  # we were woken, and go away
+                self._wakeup_next(waiters)
+            raise
+
+    def _item_came(self) -> None:
+        self._wakeup_next(self._getters)
+
+    @staticmethod
+    def _wake_all(waiters: deque[Any]) -> None:
+        while waiters:
+            waiter = waiters.popleft()
+            if not waiter.done():
+                waiter.set_result(None)
+
+    def _until(self, depth: Depth) -> bool:
+        """For the watcher: whether there may be something for those who wait."""
+        return bool(
+            (self._getters and depth.ready)
+            or (self._putters and depth.ready < self._line.bound(self._maxsize))
+            or (self._joiners and not depth.unfinished)
+            or self._line.stopped()
+            or not (self._getters or self._putters or self._joiners)
+        )
+
+    def _changed(self) -> None:
+        """In the loop, when the watcher has seen something: those who wait look for themselves."""
+        for waiters in (self._getters, self._putters, self._joiners):
+            self._wake_all(waiters)
+
+    # The seam, and what is looked at
+
+    @property
+    def _queue(self) -> Any:
+        return View(self._line) if self._container is _ABSENT else self._container
+
+    @_queue.setter
+    def _queue(self, container: Any) -> None:
+        self._container = container
+
+    def _init(self, maxsize: int) -> None:
+        pass
+
+    def _put(self, item: T) -> None:
+        if self._in_memory:
+            super()._put(item)
+        else:
+            self._line.stow(item, self._line.make(item))
+
+    def _get(self) -> T:
+        return super()._get() if self._in_memory else self._take()
+
+    @property
+    def _unfinished_tasks(self) -> int:
+        return self._unfinished_in_memory if self._in_memory else self._line.unfinished()
+
+    @_unfinished_tasks.setter
+    def _unfinished_tasks(self, value: int) -> None:
+        if not self._ready_made or self._in_memory:
+            self._unfinished_in_memory = value
+        else:
+            self._line.counts.add(adjustment=value - self._line.unfinished())
+
+    @property
+    def _is_shutdown(self) -> bool:
+        return self._line.flags.shut
+
+    @_is_shutdown.setter
+    def _is_shutdown(self, value: bool) -> None:
+        self._line.flags.shut = value
+
+
+def _until(ref: weakref.ref[Queue[Any]]) -> Callable[[Depth], bool]:
+    def look(depth: Depth) -> bool:
+        queue = ref()
+        return queue is None or queue._until(depth)
+
+    return look
+
+
+class LifoQueue(Queue[T], stdlib.LifoQueue[T]):
+    """A stack: the item put last leaves first. Else as `Queue`."""
+
+    _order = Order.NEWEST
+
+
+class PriorityQueue(Queue[T], stdlib.PriorityQueue[T]):  # type: ignore[type-var]  # ours takes any item
+    """The least item leaves first, in Python's order; among equals the one put first. Else as `Queue`."""
+
+    _order = Order.RANK

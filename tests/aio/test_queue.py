@@ -1,0 +1,511 @@
+"""Asyncio queues: what a crash leaves, who holds what, cancellation at every await, other threads and loops."""
+
+from __future__ import annotations
+
+import asyncio
+import queue as stdlib
+import threading
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+import uvloop
+
+from pqadapters.durability import Survives
+from pqadapters.errors import NotDurableWarning, NotSerializable, StoreClosed
+from pqadapters.stdlib import queue as threaded
+from pqadapters.stdlib.asyncio import LifoQueue, PriorityQueue, Queue, QueueEmpty, QueueFull, QueueShutDown
+from tests.contract.threads import Task
+
+PATIENCE = 60.0
+Loop = Callable[[], asyncio.AbstractEventLoop]
+
+
+def run(main: Coroutine[Any, Any, Any], loop: Loop = asyncio.new_event_loop) -> Any:
+    """The coroutine's result, in a loop of its own, within some time."""
+    made = loop()
+    try:
+        return made.run_until_complete(asyncio.wait_for(main, PATIENCE))
+    finally:
+        made.run_until_complete(made.shutdown_asyncgens())
+        made.close()
+
+
+async def turns(count: int = 5) -> None:
+    for _ in range(count):
+        await asyncio.sleep(0)
+
+
+@pytest.fixture(params=[asyncio.new_event_loop, uvloop.new_event_loop], ids=["asyncio", "uvloop"])
+def loop(request: pytest.FixtureRequest) -> Loop:
+    found: Loop = request.param
+    return found
+
+
+def test_they_are_asyncios(url: str) -> None:
+    for kind in (Queue, LifoQueue, PriorityQueue):
+        q: Any = kind(store=url)
+        assert isinstance(q, getattr(asyncio, kind.__name__))
+        q.close()
+    assert QueueEmpty is asyncio.QueueEmpty
+    assert QueueFull is asyncio.QueueFull
+
+
+def test_what_is_put_comes_out_in_order(url: str, loop: Loop) -> None:
+    async def main() -> None:
+        async with Queue[int](store=url) as q:
+            for n in (3, 1, 2):
+                await q.put(n)
+            assert (q.qsize(), q.empty(), q.full()) == (3, False, False)
+            assert [await q.get() for _ in range(3)] == [3, 1, 2]
+        async with LifoQueue[int](store=url, name="stack") as stack:
+            for n in (3, 1, 2):
+                stack.put_nowait(n)
+            assert [await stack.get() for _ in range(3)] == [2, 1, 3]
+        async with PriorityQueue[tuple[int, str]](store=url, name="ranks") as ranks:
+            for n in (3, 1, 2):
+                await ranks.put((n, "x"))
+            assert [(await ranks.get())[0] for _ in range(3)] == [1, 2, 3]
+
+    run(main(), loop)
+
+
+def test_what_is_not_done_comes_again(url: str) -> None:
+    async def first() -> None:
+        q = Queue[str](store=url, ack="task_done")
+        for item in "abc":
+            await q.put(item)
+        assert await q.get() == "a"
+        q.task_done()
+        assert await q.get() == "b"
+        q.close()
+
+    async def second() -> None:
+        async with Queue[str](store=url, ack="task_done") as q:
+            assert [q.get_nowait(), q.get_nowait()] == ["b", "c"]
+            with pytest.raises(QueueEmpty):
+                q.get_nowait()
+            q.task_done()
+            q.task_done()
+            await q.join()
+
+    run(first())
+    run(second())
+
+
+def test_each_task_finishes_its_own(url: str) -> None:
+    """A task that is slow acknowledges what it has fetched, not what another one has fetched before it."""
+
+    async def main() -> None:
+        q = Queue[str](store=url, ack="task_done")
+        await q.put("slow")
+        await q.put("quick")
+        fetched = asyncio.Event()
+
+        async def slow() -> None:
+            assert await q.get() == "slow"
+            fetched.set()
+            await asyncio.Event().wait()
+
+        async def quick() -> None:
+            await fetched.wait()
+            assert await q.get() == "quick"
+            q.task_done()
+
+        task = asyncio.ensure_future(slow())
+        await quick_task(quick())
+        q.close()
+        task.cancel()
+
+    async def quick_task(work: Coroutine[Any, Any, None]) -> None:
+        await asyncio.ensure_future(work)
+
+    async def again() -> None:
+        async with Queue[str](store=url) as q:
+            assert (q.qsize(), q.get_nowait()) == (1, "slow")
+            q.task_done()
+
+    run(main())
+    run(again())
+
+
+def test_join_waits_for_the_last(url: str, loop: Loop) -> None:
+    async def main() -> None:
+        async with Queue[int](store=url) as q:
+            for n in range(5):
+                await q.put(n)
+            done: list[int] = []
+
+            async def work() -> None:
+                while True:
+                    done.append(await q.get())
+                    await turns(1)
+                    q.task_done()
+
+            tasks = [asyncio.ensure_future(work()) for _ in range(2)]
+            await q.join()
+            assert sorted(done) == list(range(5))
+            for task in tasks:
+                task.cancel()
+            await asyncio.gather(*tasks, return_exceptions=True)
+            with pytest.raises(ValueError, match="too many times"):
+                q.task_done()
+
+    run(main(), loop)
+
+
+def test_a_cancelled_get_has_taken_nothing(url: str, loop: Loop) -> None:
+    async def main() -> None:
+        async with Queue[str](store=url) as q:
+            for woken in (False, True):
+                getter = asyncio.ensure_future(q.get())
+                await turns()
+                if woken:
+                    q.put_nowait("a")  # the getter is woken, and cancelled before it runs
+                getter.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await getter
+                assert (q.qsize(), q.stats()["held"]) == (int(woken), 0)
+            other = asyncio.ensure_future(q.get())
+            assert await other == "a"
+
+    run(main(), loop)
+
+
+def test_a_cancelled_get_hands_its_turn_on(url: str) -> None:
+    async def main() -> None:
+        async with Queue[str](store=url) as q:
+            getters = [asyncio.ensure_future(q.get()) for _ in range(2)]
+            await turns()
+            q.put_nowait("a")
+            getters[0].cancel()
+            assert await getters[1] == "a"
+
+    run(main())
+
+
+def test_a_cancelled_put_has_stored_nothing(url: str, loop: Loop) -> None:
+    async def main() -> None:
+        async with Queue[str](1, store=url) as q:
+            await q.put("a")
+            for woken in (False, True):
+                putter = asyncio.ensure_future(q.put("b"))
+                await turns()
+                if woken:
+                    assert q.get_nowait() in ("a", "c")
+                putter.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await putter
+                assert q.qsize() == int(not woken)
+                if woken:
+                    q.put_nowait("c")
+            assert q.get_nowait() == "c"
+
+    run(main(), loop)
+
+
+def test_a_cancelled_join_leaves_nobody_waiting(url: str) -> None:
+    async def main() -> None:
+        async with Queue[str](store=url) as q:
+            await q.put("a")
+            joiner = asyncio.ensure_future(q.join())
+            await turns()
+            joiner.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await joiner
+            await q.get()
+            q.task_done()
+            await q.join()
+
+    run(main())
+
+
+@pytest.mark.parametrize("kind", ["segment", "sqlite"])
+def test_puts_at_power_share_their_syncs(tmp_path: Path, kind: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    place = f"file://{tmp_path}/q" if kind == "segment" else f"sqlite:///{tmp_path}/q.db"
+
+    async def main() -> None:
+        async with Queue[int](store=f"{place}?durability=power") as q:
+            assert q._line.store.durability.survives is Survives.POWER
+            commits = 0
+            real = q._line.commit
+
+            def count(*ops: Any, **options: Any) -> Any:
+                nonlocal commits
+                commits += 1
+                return real(*ops, **options)
+
+            monkeypatch.setattr(q._line, "commit", count)
+            ticks = 0
+
+            async def tick() -> None:
+                nonlocal ticks
+                while True:
+                    ticks += 1
+                    await asyncio.sleep(0)
+
+            ticker = asyncio.ensure_future(tick())
+            await asyncio.gather(*(q.put(n) for n in range(300)))
+            assert commits < 10
+            assert ticks > commits  # others run meanwhile
+            assert [q.get_nowait() for _ in range(300)] == list(range(300))
+            ticker.cancel()
+
+    run(main())
+
+
+def test_a_put_at_power_that_is_cancelled_is_stored_or_not(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Queue[int](path=tmp_path / "q", durability="power") as q:
+            puts = [asyncio.ensure_future(q.put(n)) for n in range(4)]
+            await asyncio.sleep(0)  # the first one's sync is under way, the others wait for their turn
+            for put in puts:
+                put.cancel()
+            outcomes = await asyncio.gather(*puts, return_exceptions=True)
+            assert all(isinstance(outcome, asyncio.CancelledError) for outcome in outcomes)
+            await q.put(9)
+            found = [q.get_nowait() for _ in range(q.qsize())]
+            assert found in ([9], [0, 9])
+
+    run(main())
+
+
+def test_limits_hold_at_power(tmp_path: Path) -> None:
+    async def main() -> None:
+        async with Queue[int](2, path=tmp_path / "q", durability="power") as q:
+            puts = [asyncio.ensure_future(q.put(n)) for n in range(6)]
+            for n in range(6):
+                assert q.qsize() <= 2
+                assert await q.get() == n
+            await asyncio.gather(*puts)
+            q.put_nowait(1)
+            q.put_nowait(2)
+            with pytest.raises(QueueFull):
+                q.put_nowait(3)
+
+    run(main())
+
+
+def test_an_asyncio_producer_and_a_threaded_consumer(url: str, loop: Loop) -> None:
+    found: list[int] = []
+
+    def consume() -> None:
+        with threaded.Queue[int](store=url) as q:
+            while (item := q.get(timeout=PATIENCE)) >= 0:
+                found.append(item)
+                q.task_done()
+            q.task_done()
+
+    async def produce() -> None:
+        async with Queue[int](5, store=url) as q:
+            consumer = Task(consume, patience=PATIENCE)
+            for n in range(200):
+                await q.put(n)
+            await q.put(-1)
+            await q.join()
+            await asyncio.get_running_loop().run_in_executor(None, consumer.result)
+
+    run(produce(), loop)
+    assert found == list(range(200))
+
+
+def test_a_threaded_producer_and_an_asyncio_consumer(url: str, loop: Loop) -> None:
+    def produce() -> None:
+        with threaded.Queue[int](5, store=url) as q:
+            for n in range(200):
+                q.put(n, timeout=PATIENCE)
+            q.join()
+
+    async def consume() -> None:
+        async with Queue[int](store=url) as q:
+            producer = Task(produce, patience=PATIENCE)
+            for n in range(200):
+                assert await q.get() == n
+                q.task_done()
+            await asyncio.get_running_loop().run_in_executor(None, producer.result)
+
+    run(consume(), loop)
+
+
+def test_loops_in_several_threads(url: str) -> None:
+    """Each has a handle of its own on one queue."""
+    found: list[int] = []
+
+    async def work(count: int) -> None:
+        async with Queue[int](store=url) as q:
+            for _ in range(count):
+                found.append(await q.get())
+                q.task_done()
+
+    keeper: threaded.Queue[int] = threaded.Queue(store=url)
+    tasks = [Task(lambda: run(work(50)), patience=PATIENCE) for _ in range(3)]
+    for n in range(150):
+        keeper.put(n)
+    for task in tasks:
+        task.result()
+    assert sorted(found) == list(range(150))
+    keeper.join()
+    keeper.close()
+
+
+def test_a_queue_belongs_to_one_loop(url: str) -> None:
+    q = Queue[int](store=url)
+
+    async def wait() -> None:
+        with pytest.raises(asyncio.TimeoutError):
+            await asyncio.wait_for(q.get(), 0.01)
+
+    run(wait())
+    with pytest.raises(RuntimeError, match="different"):
+        run(wait())
+    q.put_nowait(1)  # needs no loop
+    assert q.get_nowait() == 1
+    q.close()
+
+
+def test_shutdown(url: str) -> None:
+    async def main() -> None:
+        async with Queue[int](1, store=url) as q:
+            await q.put(1)
+            putter = asyncio.ensure_future(q.put(2))
+            await turns()
+            q.shutdown()
+            with pytest.raises(QueueShutDown):
+                await putter
+            assert await q.get() == 1
+            with pytest.raises(QueueShutDown):
+                await q.get()
+            with pytest.raises(QueueShutDown):
+                q.put_nowait(3)
+        async with Queue[int](store=url, name="cut") as q:
+            await q.put(1)
+            q.shutdown(immediate=True)
+            with pytest.raises(QueueShutDown):
+                q.get_nowait()
+            await q.join()
+        async with Queue[int](store=url, name="cut") as q:
+            assert q.get_nowait() == 1
+
+    run(main())
+
+
+def test_beyond_asyncio(url: str) -> None:
+    async def main() -> None:
+        async with Queue[str](store=url, max_attempts=2, ack="task_done") as q:
+            await q.put("a")
+            assert q.name == "default"
+            for _ in range(2):
+                assert await q.get() == "a"
+                q.nack()
+            getter = asyncio.ensure_future(q.get())
+            await turns()
+            assert [letter.item for letter in q.dead_letters()] == ["a"]
+            assert q.requeue() == 1
+            assert await getter == "a"
+            q.task_done("a")
+            with pytest.raises(ValueError, match="nobody holds"):
+                q.nack()
+            assert q.stats()["ready"] == 0
+
+    run(main())
+
+
+def test_a_delayed_item_wakes_who_waits(url: str) -> None:
+    async def main() -> None:
+        async with Queue[str](store=url) as q:
+            await q.put("a")
+            assert await q.get() == "a"
+            q.nack(delay=0.2)
+            assert q.empty()
+            assert await q.get() == "a"
+
+    run(main())
+
+
+def test_what_cannot_be_stored(url: str) -> None:
+    async def main() -> None:
+        async with Queue[Any](store=url) as q:
+            with pytest.raises(NotSerializable):
+                await q.put(lambda: 0)
+            with pytest.raises(NotSerializable):
+                q.put_nowait(lambda: 0)
+            assert q.empty()
+        with pytest.raises(StoreClosed):
+            await q.put(1)
+
+    run(main())
+
+
+def test_a_subclass_with_hooks(url: str) -> None:
+    class Unique(Queue[str]):
+        def _init(self, maxsize: int) -> None:
+            super()._init(maxsize)
+            self.seen: set[str] = set()
+
+        def _put(self, item: str) -> None:
+            if item not in self.seen:
+                self.seen.add(item)
+                super()._put(item)
+
+        def _get(self) -> str:
+            return super()._get().upper()
+
+    async def main() -> None:
+        async with Unique(store=url) as q:
+            for item in "abab":
+                await q.put(item)
+            assert [await q.get(), await q.get()] == ["A", "B"]
+            assert q.empty()
+
+    run(main())
+
+
+def test_a_subclass_with_a_container_of_its_own_is_told(url: str) -> None:
+    class Own(Queue[int]):
+        def _init(self, maxsize: int) -> None:
+            self._queue: Any = []
+
+        def _put(self, item: int) -> None:
+            self._queue.append(item)
+
+        def _get(self) -> int:
+            return int(self._queue.pop())
+
+    async def main() -> None:
+        with pytest.warns(NotDurableWarning, match="memory alone"):
+            q = Own(store=url)
+        await q.put(1)
+        await q.put(2)
+        assert [await q.get(), await q.get()] == [2, 1]
+        q.task_done()
+        q.task_done()
+        await q.join()
+
+    run(main())
+
+
+def test_a_queue_without_a_place_is_the_applications(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PQADAPTERS_HOME", str(tmp_path))
+
+    async def main() -> None:
+        q = Queue[int]()
+        assert list(tmp_path.iterdir()) == []
+        await q.put(1)
+        assert str(q.stats()["place"]).startswith(str(tmp_path))
+        assert q._line.store.durability == (Survives.PROCESS, 0.05)
+        assert await q.get() == 1
+        q.task_done()
+        await q.join()
+        q.close()
+        assert not any(thread.name == "pqadapters-watcher" for thread in threading.enumerate())
+
+    run(main())
+
+
+def test_the_stdlibs_exceptions_are_caught(url: str) -> None:
+    q: Any = Queue(store=url)
+    with pytest.raises(asyncio.QueueEmpty):
+        q.get_nowait()
+    assert not issubclass(asyncio.QueueEmpty, stdlib.Empty)
+    q.close()
