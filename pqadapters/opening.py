@@ -74,6 +74,20 @@ def probe_file(path: str) -> Probe:
     return probe(path)
 
 
+def is_there(url: str) -> bool:
+    """Whether a store of that URL was made before; of one on a server nobody knows before it is opened."""
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    return {"sqlite": os.path.isfile(path[1:]), "file": os.path.isdir(path)}.get(parts.scheme, True)
+
+
+def remove_database(path: str) -> None:
+    """A database that nobody has open goes, if it is there. Raises DiskError."""
+    from .stores.sqlite.probe import remove
+
+    remove(path)
+
+
 def open_frozen(path: str) -> FrozenTables:
     """The tables of a database that this process can't write, to be looked at. Raises StoreError."""
     from .stores.sqlite.frozen import FrozenTables
@@ -120,6 +134,8 @@ def open_store(url: str, **options: Any) -> Store:
     Raises ValueError for a URL that names no store or an option that the store doesn't have, and what the store raises.
     """
     parts = urlsplit(url)
+    if parts.fragment:
+        raise ValueError(f"{url!r}: '#' ends a URL's path; write %23 for one in the name of a file")
     opener = _OPENERS.get(parts.scheme)
     if opener is None:
         raise ValueError(_unknown(url, parts.scheme))

@@ -5,6 +5,8 @@ from __future__ import annotations
 import dbm
 import importlib
 import os
+import shutil
+import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
@@ -20,6 +22,7 @@ _SUFFIXES = {
     "dbm.sqlite3": ("", "-wal", "-journal"),
 }
 SQLITE = "dbm.sqlite3"
+_BERKELEY = 0x00061561  #: magic number at byte 12 of a hash, as file(1) knows it
 
 
 class ShelfError(StoreError, _Error):  # type: ignore[misc]  # a member of a tuple
@@ -30,7 +33,7 @@ def kind_of(path: str) -> str | None:
     """What stands under that name: "" for a shelf of ours (or an empty file, which becomes one), "dbm.gnu" and the like
     for another one, None for nothing. Raises ShelfError for what is none."""
     if not os.path.isfile(path):
-        return None if os.path.lexists(path) else dbm.whichdb(path) or None
+        return None if os.path.isdir(path) else _beside(path)
     if not os.path.getsize(path):
         return ""
     found = probe_file(path)
@@ -40,6 +43,39 @@ def kind_of(path: str) -> str | None:
     if not kind:
         raise ShelfError(f"{path} is no shelf, and no dbm file that Python knows; it was left alone. Give another name")
     return kind
+
+
+def _beside(path: str) -> str | None:
+    """The kind of a dbm whose files have other names, where there is no file of the name itself."""
+    kind = dbm.whichdb(path)
+    if kind:
+        return kind
+    if _is_berkeley(f"{path}.db"):
+        return "dbm.ndbm"
+    if os.path.isfile(f"{path}.dat") and (os.path.isfile(f"{path}.dir") or _is_dumb_index(f"{path}.bak")):
+        raise ShelfError(
+            f"{path}.dat seems to be a damaged dbm.dumb: its index {path}.dir is missing or no index. {path}.bak may be "
+            "an older one: copy it to that name, or give another name for a new shelf"
+        )
+    return None
+
+
+def _is_berkeley(path: str) -> bool:
+    """A hash of Berkeley DB, as dbm.ndbm may make it; whichdb() knows it only where this Python has that module."""
+    try:
+        with open(path, "rb") as file:
+            head = file.read(16)
+    except OSError:
+        return False
+    return len(head) == 16 and any(struct.unpack(f"{order}I", head[12:])[0] == _BERKELEY for order in "<>")
+
+
+def _is_dumb_index(path: str) -> bool:
+    try:
+        with open(path, "rb") as file:
+            return file.read(1) in (b"'", b'"')
+    except OSError:
+        return False
 
 
 def open_dbm(path: str, kind: str, flag: str) -> Any:
@@ -60,22 +96,43 @@ def pairs_of(database: Any) -> Iterator[tuple[bytes, bytes]]:
         yield bytes(key), bytes(database[key])
 
 
+def check_aside(path: str, kind: str) -> None:
+    """Raises ShelfError where the name is taken under which the old files are to be kept."""
+    for suffix in _SUFFIXES[kind]:
+        kept = f"{path}.old{suffix}"
+        if os.path.lexists(path + suffix) and os.path.lexists(kept):
+            raise ShelfError(f"the old shelf is to be kept as {path}.old, and {kept} is there: move that away")
+
+
+def settle(path: str, kind: str) -> None:
+    """What a program that was killed has left beside a dbm.sqlite3 goes into it, so that it is one file. Raises
+    ShelfError where a program has it open."""
+    if kind == SQLITE:
+        open_dbm(path, kind, "w").close()
+        if os.path.exists(f"{path}-wal"):
+            raise ShelfError(f"{path} is being used by another program: end that first")
+
+
 def put_aside(path: str, kind: str, put_new: Callable[[], object]) -> None:
     """Put the new file of that name in the place of a dbm, which is kept under the name with ".old" behind it. Whenever
-    this breaks off, one of the two is there. Raises ShelfError where that name is taken."""
-    suffixes = [suffix for suffix in _SUFFIXES[kind] if os.path.lexists(path + suffix)]
+    this breaks off, one of the two is there."""
     kept = f"{path}.old"
-    for suffix in suffixes:
-        if os.path.lexists(kept + suffix):
-            raise ShelfError(f"the old shelf is to be kept as {kept}, and {kept + suffix} is there: move that away")
+    suffixes = [suffix for suffix in _SUFFIXES[kind] if os.path.lexists(path + suffix)]
     if "" in suffixes:  # the new one takes its place in one step
         for suffix in suffixes:
-            os.link(path + suffix, kept + suffix)
+            _second_name(path + suffix, kept + suffix)
         put_new()
     else:
         put_new()
         for suffix in suffixes:
             os.rename(path + suffix, kept + suffix)
+
+
+def _second_name(path: str, kept: str) -> None:
+    try:
+        os.link(path, kept)
+    except OSError:  # a filesystem without hard links
+        shutil.copy2(path, kept)
 
 
 def remove(path: str, kind: str) -> None:

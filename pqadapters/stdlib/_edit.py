@@ -38,7 +38,8 @@ class Edit(Generic[V]):
         if data in batch.edited:
             raise RuntimeError(f"key {self._key!r} is being edited by this thread already")
         self._found = found = mapping._table.get(data)
-        if data not in batch.changes and not batch.cleared:
+        self._expects = data not in batch.expected and data not in batch.changes and not batch.cleared
+        if self._expects:
             batch.expect(data, found)
         alive = mapping._alive(found)
         if alive is None and self._default is MISSING:
@@ -70,3 +71,5 @@ class Edit(Generic[V]):
         if after != self._found:
             batch.set(data, after)
             batch.more += more
+        elif self._expects:  # nothing changes, so nothing need be made sure of
+            batch.expected.pop(data, None)

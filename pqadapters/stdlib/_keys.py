@@ -8,16 +8,16 @@ A dict finds a key by hash and equality; a store finds it by bytes. The first by
     i hexadecimal            int, and what equals one: True, 2.0, -0.0
     f double                 another float (8 bytes, big-endian)
     c double double          complex, with an imaginary part
-    d digits                 Decimal, without zeros at its end
     t (length:4 key)*        tuple; lengths unsigned, big-endian
     z (length:4 key)*        frozenset, in the order of the bytes
-    p data                   anything else, by the mapping's serializer, which is to give equal keys equal bytes
+    o (length:4 key)*        an object of one of the types in _parts.py: the type's name, and what it is made of
+    p data                   anything else, by the mapping's serializer
 
 So 1, 1.0 and True are one key, as in a dict, and come back as 1; 1 and "1" are two. Instances of subclasses of the
 first ones, and numpy's numbers, are that value where they are equal to it and have its hash, and come back as it.
 Named tuples, Decimals, and whatever has a type of its own are keys apart from those of other types, and come back as
-they were. What isn't equal to its own copy (an object that is compared by identity) is no key: nobody would find it.
-NaN is equal to itself here.
+they were, or equal. NaN is equal to itself here. What isn't equal to its own copy (an object that is compared by
+identity), or has a set inside, whose order differs from run to run, is no key: nobody would find it again.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ import math
 import numbers
 import struct
 from collections.abc import Callable, Hashable
-from decimal import Decimal
 from typing import Any
 
 from ..errors import NotSerializable
-from ..serializers import Serializer
+from ..serializers import Serializer, pickle
+from ._parts import join, refuse_sets, split, split_own
 
 _LENGTH = struct.Struct(">I")
 _DOUBLE = struct.Struct(">d")
@@ -42,6 +42,7 @@ class Keys:
 
     def __init__(self, serializer: Serializer) -> None:
         self._serializer = serializer
+        self._own = serializer is pickle  #: whether types of the program's may be made again
 
     def encode(self, key: object) -> bytes:
         """Raises TypeError for an unhashable key, NotSerializable (a TypeError) for one that has no bytes."""
@@ -55,7 +56,10 @@ class Keys:
             return encode(self, key)
         hash(key)  # raises what Python raises for it
         plain = _plain(key)
-        return self.encode(plain) if plain is not None else self._other(key)
+        if plain is not None:
+            return self.encode(plain)
+        parts = split(key) or (split_own(key) if self._own else None)
+        return self._other(key) if parts is None else b"o" + b"".join(map(_framed, map(self.encode, parts)))
 
     def decode(self, data: bytes) -> Any:
         """The key. Raises what the serializer raises."""
@@ -63,6 +67,7 @@ class Keys:
 
     def _other(self, key: object) -> bytes:
         try:
+            refuse_sets(key)
             data = self._serializer.dumps(key, sort_keys=True)
             copy: Any = self._serializer.loads(data)
         except Exception as error:
@@ -109,16 +114,6 @@ def _complex(keys: Keys, key: complex) -> bytes:
     return b"c" + _COMPLEX.pack(key.real + 0.0, key.imag)  # -0.0 is 0.0
 
 
-def _decimal(_: Keys, key: Decimal) -> bytes:
-    hash(key)  # a signalling NaN has none
-    sign, digits, exponent = key.as_tuple()
-    if isinstance(exponent, int) and digits:
-        while digits[-1] == 0 and len(digits) > 1:
-            digits, exponent = digits[:-1], exponent + 1
-        key = Decimal(0) if digits == (0,) else Decimal((sign, digits, exponent))
-    return b"d" + str(key).encode()
-
-
 def _plain(key: object) -> object:
     """The value of a common type that is the same key to a dict; None where there is none."""
     candidates: tuple[tuple[type, Callable[[Any], object]], ...] = (
@@ -151,7 +146,6 @@ _ENCODERS: dict[type, Callable[[Keys, Any], bytes]] = {
     bool: _int,
     float: _float,
     complex: _complex,
-    Decimal: _decimal,
     type(None): lambda _, key: b"n",
     tuple: Keys._tuple,
     frozenset: Keys._frozenset,
@@ -163,7 +157,7 @@ _DECODERS: dict[bytes, Callable[[Keys, bytes], Any]] = {
     b"i": lambda _, data: int(data, 16),
     b"f": lambda _, data: _DOUBLE.unpack(data)[0],
     b"c": lambda _, data: complex(*_COMPLEX.unpack(data)),
-    b"d": lambda _, data: Decimal(data.decode()),
+    b"o": lambda keys, data: join(keys._parts(data), own=keys._own),
     b"t": lambda keys, data: tuple(keys._parts(data)),
     b"z": lambda keys, data: frozenset(keys._parts(data)),
     b"p": lambda keys, data: keys._serializer.loads(data),

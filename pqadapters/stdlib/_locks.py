@@ -1,35 +1,50 @@
 """Locks on the keys of a table, across processes: whoever edits a key holds one, and it ends with its process.
 
-A lock is a record in the queue "<table>.edit", and whoever has it claimed holds the lock; claims end with their owner
+A lock is a record in the queue "edit/<table>", and whoever has it claimed holds the lock; claims end with their owner
 by the store's own rules. The table of the same name has each key's record. They are kept for the next time, but for
 those that come when there are many.
 """
 
 from __future__ import annotations
 
+import threading
 import time
-from collections.abc import Callable, Container, Iterable
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 from ..errors import ConditionFailed, LeaseLost
-from ..store import Ack, Claim, Delete, Expect, Nack, Op, Put, Set, State, Store
+from ..store import Ack, Claim, Delete, Expect, Nack, Op, Put, Record, Set, State, Store
+
+if TYPE_CHECKING:
+    from ._batch import Batch
 
 _MANY = 1000  #: locks that are kept
 _LOOK = 0.25  #: seconds after which a waiter looks whether the lock is still the same record
 _IN_VAIN = 100  #: claims in a row that came back at once: there is no waiting in the middle of another call
 
+_editors: dict[tuple[str, str, bytes], threading.Thread] = {}  #: which thread of this process edits a key
+
 
 class Locks:
     """The locks of one table. Any thread may use it."""
 
-    def __init__(self, store: Store, table: str, holders: Callable[[], Iterable[Container[bytes]]]) -> None:
+    def __init__(self, store: Store, table: str, batches: Mapping[Any, Batch]) -> None:
         self._store = store
-        self._name = f"{table}.edit"
-        self._holders = holders  #: the keys that each of this handle's batches has locked
+        self._name = f"edit/{table}"
+        self._batches = batches  #: those of this handle that are open, with the locks that they have
 
     def take(self, key: bytes, timeout: float | None, held: dict[bytes, Claim]) -> None:
         """Wait for the key's lock, `timeout` seconds or for ever; then `held` has it. Raises TimeoutError."""
         deadline = None if timeout is None else time.monotonic() + timeout
+        if self._try(key, 0.0, held):
+            return
+        if _editors.get(self._mark(key)) is threading.current_thread():
+            raise RuntimeError(
+                "this key is being edited by this thread already, through another handle or in another task: to wait "
+                "for that would be for ever"
+            )
         in_vain = 0
         while True:
             begun = time.monotonic()
@@ -48,19 +63,39 @@ class Locks:
         try:
             for claim in self._store.claim(self._name, ids=[id], timeout=timeout):
                 held[key] = claim
+                _editors[self._mark(key)] = threading.current_thread()
             return key in held
         except BaseException:
-            if not any(key in each for each in self._holders()):
+            if not any(key in batch.held for batch in list(self._batches.values())):
                 self._put_back(id)
             raise
 
     def _put_back(self, id: int) -> None:
         """An interrupt came: the lock that this handle has claimed, and nobody knows of, is free again."""
-        for record in self._store.browse(self._name, state=State.CLAIMED, after=id - 1):
+        for record in self._claimed(id):
             if record.id == id:
                 with suppress(LeaseLost):  # it is somebody else's
                     self._store.commit(Nack(Claim(self._name, id, record.attempts, record.payload)))
             return
+
+    def let_go(self, keys: Iterable[bytes]) -> None:
+        """They aren't edited any more."""
+        for key in keys:
+            _editors.pop(self._mark(key), None)
+
+    def is_held(self, key: bytes) -> bool:
+        """Whether somebody edits the key."""
+        found = self._store.get(self._name, key)
+        if found is None:
+            return False
+        id = int.from_bytes(found, "big")
+        return any(record.id == id for record in islice(self._claimed(id), 1))
+
+    def _claimed(self, id: int) -> Iterator[Record]:
+        return self._store.browse(self._name, state=State.CLAIMED, after=id - 1)
+
+    def _mark(self, key: bytes) -> tuple[str, str, bytes]:
+        return self._store.place, self._name, key
 
     def release(self, key: bytes, claim: Claim) -> list[Op]:
         """What gives it back, to be committed with what was changed."""

@@ -7,9 +7,9 @@ Each method is one step for everybody else, threads and processes: `pop`, `setde
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping, Sequence
-from contextlib import AbstractContextManager
+from contextlib import AbstractContextManager, suppress
 from types import TracebackType
-from typing import Any, TypeVar, Union, cast, overload
+from typing import Any, TypeVar, Union, overload
 
 from ..errors import NotSerializable
 from ..store import Delete, Op, Set
@@ -21,6 +21,7 @@ K = TypeVar("K")
 V = TypeVar("V")
 T = TypeVar("T")
 M = TypeVar("M", bound="DurableMapping[Any, Any]")
+_OURS = __name__.partition(".")[0]
 Pairs = Union[Mapping[K, V], Iterable[tuple[K, V]]]
 
 
@@ -28,6 +29,12 @@ class DurableMapping(MutableMapping[K, V]):
     """`_table` is its table, or what raises once it was closed."""
 
     _table: Table
+    _direct = True  #: False for a subclass with a say in what is got or set: then all goes through that
+
+    def __init_subclass__(cls, **options: Any) -> None:
+        super().__init_subclass__(**options)
+        hooks = (getattr(cls, name) for name in ("__getitem__", "__setitem__", "__delitem__"))
+        cls._direct = all(getattr(hook, "__module__", "").partition(".")[0] == _OURS for hook in hooks)
 
     # How keys and values are stored
 
@@ -79,18 +86,30 @@ class DurableMapping(MutableMapping[K, V]):
     def get(self, key: K, default: V | T, /) -> V | T: ...
 
     def get(self, key: K, default: Any = None) -> Any:
+        if not self._direct:
+            return MutableMapping.get(self, key, default)
         data = self._find(key)
         return default if data is None else self._load(data)
 
     def get_many(self, keys: Iterable[K]) -> dict[K, V]:
         """The values of those keys that are there, all as of one moment."""
-        wanted = {self._encode(key): key for key in keys}
+        if not self._direct:
+            return {key: self[key] for key in keys if key in self}
+        wanted = dict(self._encodable(keys))
         found = self._table.snapshot(list(wanted))
         alive = ((wanted[data], self._alive(found[data])) for data in wanted if data in found)
         return {key: self._load(value) for key, value in alive if value is not None}
 
+    def _encodable(self, keys: Iterable[K]) -> Iterator[tuple[bytes, K]]:
+        """Those that could be there."""
+        for key in keys:
+            with suppress(NotSerializable):
+                yield self._encode(key), key
+
     def copy(self) -> dict[K, V]:
         """A dict with all of it, as of one moment."""
+        if not self._direct:
+            return {key: self[key] for key in self}
         alive = ((key, self._alive(value)) for key, value in self._table.snapshot().items())
         return {self._decode(key): self._load(value) for key, value in alive if value is not None}
 
@@ -107,6 +126,9 @@ class DurableMapping(MutableMapping[K, V]):
         return map(self._decode, self._table.keys(reverse=True))
 
     def _pairs(self, reverse: bool = False) -> Iterator[tuple[K, V]]:
+        if not self._direct:
+            yield from ((key, self[key]) for key in (reversed(self) if reverse else self))
+            return
         for key, value in self._table.items(reverse=reverse):
             alive = self._alive(value)
             if alive is not None:
@@ -145,6 +167,8 @@ class DurableMapping(MutableMapping[K, V]):
 
     def pop(self, key: K, default: Any = MISSING) -> Any:
         """The key's value, which is deleted. One that can't be read stays."""
+        if not self._direct:
+            return MutableMapping.pop(self, key, *(() if default is MISSING else (default,)))
         taken = self._take(key, lambda data: (self._load(data),))
         if taken is not None:
             return taken[0]
@@ -171,18 +195,26 @@ class DurableMapping(MutableMapping[K, V]):
 
     def popitem(self) -> tuple[K, V]:
         """The key that was set last, and its value; both are deleted."""
+        if not self._direct:
+            return MutableMapping.popitem(self)
         while True:
             self._tidy()
-            data = next(self._table.keys(reverse=True), None)
-            if data is None:
+            last: bytes | None = None
+            for data, value in self._table.items(reverse=True):
+                if self._alive(value) is not None:
+                    last = data
+                    break
+            if last is None:
                 raise KeyError("popitem(): the mapping is empty")
-            key = self._decode(data)
+            key = self._decode(last)
             taken = self._take(key, lambda data: (self._load(data),))
             if taken is not None:
                 return key, taken[0]
 
     def setdefault(self, key: K, default: Any = None) -> Any:
         """The key's value, which is `default` where there was none."""
+        if not self._direct:
+            return MutableMapping.setdefault(self, key, default)
         data, value = self._encode(key), self._dump(default)
         found = self._table.change(
             data, lambda found: None if self._alive(found) is not None else [Set(self._table.name, data, value)]
@@ -192,9 +224,12 @@ class DurableMapping(MutableMapping[K, V]):
 
     def update(self, other: Any = (), /, **more: Any) -> None:
         """Set all of them at once: nobody sees a part of it, and what can't be stored leaves all as it was."""
-        pairs = _pairs_of(other)
-        pairs += cast("list[tuple[K, V]]", list(more.items()))
-        self._table.set_all([(self._encode(key), self._dump(value)) for key, value in pairs])
+        pairs = [*pairs_of(other), *more.items()]
+        if self._direct:
+            self._table.set_all([(self._encode(key), self._dump(value)) for key, value in pairs])
+        else:
+            for key, value in pairs:
+                self[key] = value
 
     def set_many(self, items: Pairs[K, V]) -> None:
         """As `update`: a mapping, or pairs of keys and values."""
@@ -251,7 +286,7 @@ def _as_dict(other: Mapping[K, V]) -> dict[K, V]:
     return other.copy() if isinstance(other, DurableMapping) else dict(other)
 
 
-def _pairs_of(other: Any) -> list[tuple[Any, Any]]:
+def pairs_of(other: Any) -> list[tuple[Any, Any]]:
     """What `dict.update` takes: a mapping, something with keys(), or pairs."""
     if isinstance(other, DurableMapping):
         return list(other.copy().items())

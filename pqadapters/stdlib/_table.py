@@ -30,20 +30,20 @@ class Table:
         self.label = label
         self.owned = owned
         self.writable = writable
-        self.locks = Locks(store, name, lambda: [batch.held for batch in list(self.batches.values())])
-        #: The value of a key, or None. Straight from the store until there is a first batch, which costs less.
-        self.get: Callable[[bytes], bytes | None] = partial(store.get, name)
         self.batches: dict[tuple[object, int], Batch] = {}  #: those that are open
+        self.locks = Locks(store, name, self.batches)
+        self.read: Callable[[bytes], bytes | None] = partial(store.get, name)  #: past all batches
 
     # Looking
 
-    def _get(self, key: bytes) -> bytes | None:
+    def get(self, key: bytes) -> bytes | None:
+        """The key's value, or None."""
         if self.batches and (batch := self.batches.get(_caller())) is not None:
             if key in batch.changes:
                 return batch.changes[key]
             if batch.cleared:
                 return None
-        return self.store.get(self.name, key)
+        return self.read(key)
 
     def count(self) -> int:
         batch = self._mine()
@@ -52,42 +52,63 @@ class Table:
         after = sum(value is not None for value in batch.changes.values())
         if batch.cleared:
             return after
-        return self.store.count(self.name) + after - len(self.store.snapshot(self.name, list(batch.changes)))
+        return self.store.count(self.name) + after - len(self._there(batch))
 
     def keys(self, *, reverse: bool = False) -> Iterator[bytes]:
         """In the order in which they were first set."""
         batch = self._mine()
         if batch is None:
             return self.store.keys(self.name, reverse=reverse)
-        return iter([key for key, _ in self._merged(batch, reverse)])
+        base = ((key, b"") for key in self.store.keys(self.name, reverse=reverse))
+        return (key for key, _ in self._over(batch, base, reverse))
 
     def items(self, *, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         batch = self._mine()
-        if batch is None:
-            return self.store.scan(self.name, reverse=reverse)
-        return iter(self._merged(batch, reverse))
+        base = self.store.scan(self.name, reverse=reverse)
+        return base if batch is None else self._over(batch, base, reverse)
 
     def snapshot(self, keys: Sequence[bytes] | None = None) -> dict[bytes, bytes]:
         """The values at one moment: of these keys as far as they are there, or of all."""
         batch = self._mine()
-        if batch is None:
+        if batch is None or not (batch.changes or batch.cleared):
             return self.store.snapshot(self.name, keys)
-        found = dict(self._merged(batch, reverse=False))
-        return found if keys is None else {key: found[key] for key in keys if key in found}
+        if keys is None:
+            base = {} if batch.cleared else self.store.snapshot(self.name)
+            return dict(self._over(batch, iter(base.items()), reverse=False))
+        found = {} if batch.cleared else self.store.snapshot(self.name, keys)
+        values = ((key, batch.changes.get(key, found.get(key))) for key in keys)
+        return {key: value for key, value in values if value is not None}
 
     def _mine(self) -> Batch | None:
         """The batch that the caller has open."""
         return self.batches.get(_caller()) if self.batches else None
 
-    def _merged(self, batch: Batch, reverse: bool) -> list[tuple[bytes, bytes]]:
-        found = {} if batch.cleared else self.store.snapshot(self.name)
-        for key, value in batch.changes.items():
-            if value is None or key in batch.moved:
-                found.pop(key, None)
-            if value is not None:
-                found[key] = value
-        items = list(found.items())
-        return items[::-1] if reverse else items
+    @property
+    def in_batch(self) -> bool:
+        """Whether what the caller changes now is committed later."""
+        return self._mine() is not None
+
+    def _there(self, batch: Batch) -> dict[bytes, bytes]:
+        """Those of the keys that a batch has changed that are in the store."""
+        return self.store.snapshot(self.name, list(batch.changes))
+
+    def _over(
+        self, batch: Batch, base: Iterator[tuple[bytes, bytes]], reverse: bool
+    ) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and values with the changes of a batch over them, as they are when this begins."""
+        changes, moved = dict(batch.changes), set(batch.moved)
+        there = {} if batch.cleared else self._there(batch)
+        new = [
+            (key, value) for key, value in changes.items() if value is not None and (key in moved or key not in there)
+        ]
+        if reverse:
+            yield from new[::-1]
+        for key, value in () if batch.cleared else base:
+            after = changes.get(key, value)
+            if after is not None and key not in moved:
+                yield key, after
+        if not reverse:
+            yield from new
 
     # Changing
 
@@ -124,19 +145,19 @@ class Table:
         """Look at the key's value, and carry out what `decide` makes of it, if it is still that; else once more.
         `decide` gives the operations, of which those on this key come without a condition, or None to leave it. The
         value that was found."""
-        self._check_writable()
         batch = self._mine()
         while True:
             found = self.get(key)
             ops = decide(found)
             if ops is None:
                 return found
+            self._check_writable()
             if batch is not None:
                 self._note(batch, key, found, ops)
                 return found
             expect = Expect.ABSENT if found is None else found
             try:
-                self.store.commit(*(_conditional(op, key, expect) for op in ops))
+                self.store.commit(*(self._conditional(op, key, expect) for op in ops))
                 return found
             except ConditionFailed:
                 continue
@@ -145,12 +166,16 @@ class Table:
         if key not in batch.changes and not batch.cleared:
             batch.expect(key, found)
         for op in ops:
-            if isinstance(op, Set):
+            if isinstance(op, Set) and op.table == self.name:
                 batch.set(op.key, op.value)
-            elif isinstance(op, Delete):
+            elif isinstance(op, Delete) and op.table == self.name:
                 batch.delete(op.key)
             else:
                 batch.more.append(op)
+
+    def _conditional(self, op: Op, key: bytes, expect: Expect | bytes) -> Op:
+        ours = isinstance(op, (Set, Delete)) and op.table == self.name and op.key == key
+        return op._replace(expect=expect) if ours else op  # type: ignore[call-arg]
 
     # Batches
 
@@ -162,7 +187,6 @@ class Table:
     def begin(self) -> tuple[object, int]:
         """There is to be a batch: whose it is."""
         self._check_writable()
-        self.get = self._get
         return _caller()
 
     def end(self, batch: Batch, *, failed: bool) -> None:
@@ -170,8 +194,10 @@ class Table:
         try:
             if not failed:
                 self._commit(batch)
+                self.locks.let_go(batch.held)
                 batch.held.clear()
         finally:
+            self.locks.let_go(batch.held)
             for claim in batch.held.values():
                 with suppress(LeaseLost):  # it was committed all the same, when an interrupt came
                     self.store.commit(Nack(claim))
@@ -210,10 +236,6 @@ class Table:
 def _caller() -> tuple[object, int]:
     """Whose a batch is. A forked child has none of its parent's."""
     return consumer(), os.getpid()
-
-
-def _conditional(op: Op, key: bytes, expect: Expect | bytes) -> Op:
-    return op._replace(expect=expect) if isinstance(op, (Set, Delete)) and op.key == key else op
 
 
 class ClosedTable:

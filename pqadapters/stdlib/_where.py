@@ -62,6 +62,14 @@ def is_url(place: object) -> bool:
     return isinstance(place, str) and _URL.match(place) is not None
 
 
+def absolute(place: Any) -> Any:
+    """The same place, named so that it stays that one in another directory: for whoever opens it again."""
+    if is_url(place):
+        relative = place.startswith("sqlite:///") and not place.startswith("sqlite:////")
+        return f"sqlite:///{os.path.abspath('.')}/{place[len('sqlite:///'):]}" if relative else place
+    return os.path.abspath(place) if isinstance(place, (str, bytes, os.PathLike)) and place else place
+
+
 def open_url(url: str, options: dict[str, Any], default: Durability | None = None) -> Store:
     """An option in the URL wins over the environment, an argument over both."""
     in_url = "durability=" in url.partition("?")[2] or url.startswith("memory:")

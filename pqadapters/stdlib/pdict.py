@@ -18,16 +18,16 @@ from typing import Any, TypeVar
 
 from ..clock import SYSTEM
 from ..durability import Durability, Survives
-from ..errors import NotSerializable, StoreClosed, StoreError
+from ..errors import ConditionFailed, NotSerializable, StoreClosed, StoreError
 from ..opening import open_database
 from ..serializers import NAMES, Serializer
 from ..serializers import serializer as choose_serializer
 from ..store import Op, Set, Store
-from ._expiry import Expiry, ends, is_over, without_end
+from ._expiry import Expiry, ends, is_over, with_end, without_end
 from ._keys import Keys
-from ._mapping import DurableMapping
+from ._mapping import DurableMapping, pairs_of
 from ._table import ClosedTable, Table
-from ._where import check_name, is_url, open_where
+from ._where import absolute, check_name, is_url, open_where
 
 __all__ = ["PDict"]
 
@@ -72,6 +72,7 @@ class PDict(DurableMapping[K, V]):
         self._loads = self._codec.loads
         self._mark = _mark(serializer)
         self._code = self._mark[0]
+        path, store = absolute(path), absolute(store)
         self._again = (path, name, store, serializer, expire, durability, max_lag, trust_directory)
         options = {"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None}
         given = {option: value for option, value in options.items() if value is not None}
@@ -134,13 +135,14 @@ class PDict(DurableMapping[K, V]):
             end = ends(found)
         elif self._expire is not None:
             end = SYSTEM.wall() + self._expire
-        return (data, []) if end is None else self._expiry.until(key, data, end, found)
+        return (data, []) if end is None else (with_end(data, end), self._expiry.note(key, end))
 
     # What a dict has
 
     def __getitem__(self, key: K) -> V:
+        table = self._table
         try:
-            data = self._table.get(self._encode(key))
+            data = table.get(self._encode(key)) if table.batches else table.read(self._encode(key))
         except NotSerializable:
             raise KeyError(key) from None
         if data is not None and data[0] == self._code:  # the common case: ours, and for ever
@@ -157,22 +159,22 @@ class PDict(DurableMapping[K, V]):
             self.set(key, value)
 
     def setdefault(self, key: K, default: Any = None) -> Any:
-        if self._expire is None:
+        if self._expire is None or not self._direct:
             return super().setdefault(key, default)
-        found = self._set(key, default, self._expire, only_new=True)
+        data, content, end = self._encode(key), self._dump(default), SYSTEM.wall() + self._expire
+
+        def decide(found: bytes | None) -> list[Op] | None:
+            return None if self._alive(found) is not None else self._setting(data, content, end)
+
+        found = self._alive(self._table.change(data, decide))
         return default if found is None else self._load(found)
 
     def update(self, other: Any = (), /, **more: Any) -> None:
-        if self._expire is None:
+        if self._expire is None or not self._direct:
             super().update(other, **more)
-            return
-        end, pairs, ops = SYSTEM.wall() + self._expire, [], []
-        for key, value in {**dict(other), **more}.items():
-            data = self._encode(key)
-            stored, beside = self._expiry.until(data, self._dump(value), end, None)
-            pairs.append((data, stored))
-            ops += beside
-        self._table.set_all(pairs, ops)
+        else:
+            pairs = [(self._encode(key), self._dump(value)) for key, value in (*pairs_of(other), *more.items())]
+            self._set_until(pairs, self._expire)
 
     def __repr__(self) -> str:
         items: list[str] = []
@@ -191,24 +193,21 @@ class PDict(DurableMapping[K, V]):
         if seconds is None:
             self._table.set(self._encode(key), self._dump(value))
         else:
-            self._set(key, value, seconds)
+            self._set_until([(self._encode(key), self._dump(value))], seconds)
 
-    def _set(self, key: K, value: V, seconds: float, *, only_new: bool = False) -> bytes | None:
-        """The value that was there and still is, with `only_new`; else None."""
-        data, content, end = self._encode(key), self._dump(value), SYSTEM.wall() + seconds
-        kept: bytes | None = None
+    def _set_until(self, pairs: list[tuple[bytes, bytes]], seconds: float) -> None:
+        """All of them, or none."""
+        end = SYSTEM.wall() + seconds
+        timed = [(key, with_end(data, end)) for key, data in pairs]
+        while True:
+            notes = [op for key in dict(pairs) for op in self._expiry.note(key, end)]
+            try:
+                return self._table.set_all(timed, notes)
+            except ConditionFailed:  # a record came to its time just now
+                continue
 
-        def decide(found: bytes | None) -> list[Op] | None:
-            nonlocal kept
-            kept = self._alive(found) if only_new else None
-            return None if kept is not None else self._setting(data, content, end, found)
-
-        self._table.change(data, decide)
-        return kept
-
-    def _setting(self, key: bytes, content: bytes, end: float, found: bytes | None) -> list[Op]:
-        stored, more = self._expiry.until(key, content, end, found)
-        return [Set(self._table.name, key, stored), *more]
+    def _setting(self, key: bytes, content: bytes, end: float) -> list[Op]:
+        return [Set(self._table.name, key, with_end(content, end)), *self._expiry.note(key, end)]
 
     def touch(self, key: K, *, expire: float | None) -> None:
         """The key's time ends `expire` seconds from now, or never. Raises KeyError where there is none."""
@@ -218,9 +217,7 @@ class PDict(DurableMapping[K, V]):
         def decide(found: bytes | None) -> list[Op]:
             if found is None or is_over(found):
                 raise KeyError(key)
-            if end is None:
-                return [Set(self._table.name, data, without_end(found))]
-            return self._setting(data, found, end, found)
+            return [Set(self._table.name, data, without_end(found))] if end is None else self._setting(data, found, end)
 
         self._table.change(data, decide)
 

@@ -20,19 +20,21 @@ import io
 import os
 import pickle
 import shelve as stdlib
+import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from types import TracebackType
 from typing import Any, cast
 
 from .. import telling
 from ..durability import Durability, Survives
 from ..errors import DiskError, NotDurableWarning, StoreError
-from ..opening import move_database, open_database, open_frozen
+from ..opening import is_there, move_database, open_database, open_frozen, remove_database
 from ..store import Set, Store
 from . import _dbm
 from ._dbm import ShelfError
 from ._edit import MISSING, Edit
-from ._mapping import DurableMapping
+from ._mapping import DurableMapping, pairs_of
 from ._table import ClosedTable, Table
 from ._where import is_url, open_where
 
@@ -171,7 +173,7 @@ class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[An
         self.cache.pop(key, None)
 
     def get(self, key: str, default: Any = None) -> Any:
-        if not self.writeback:
+        if self._direct and not self.writeback:
             data = self._table.get(key.encode(self.keyencoding))
             return default if data is None else self._unpickled(data)
         try:
@@ -193,20 +195,26 @@ class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[An
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         value = DurableMapping.setdefault(self, key, default)
-        return self.cache.setdefault(key, value) if self.writeback else value
+        return self.cache.setdefault(key, value) if self.writeback and self._direct else value
 
     def update(self, other: Any = (), /, **more: Any) -> None:
-        pairs = {**dict(other), **more}
+        pairs = dict([*pairs_of(other), *more.items()])
         DurableMapping.update(self, pairs)
-        if self.writeback:
+        if self.writeback and self._direct:
             self.cache.update(pairs)
 
     def _pairs(self, reverse: bool = False) -> Iterator[tuple[str, Any]]:
         for key, value in DurableMapping._pairs(self, reverse):
-            yield key, self.cache.setdefault(key, value) if self.writeback else value
+            yield key, self.cache.setdefault(key, value) if self.writeback and self._direct else value
 
     def copy(self) -> dict[str, Any]:
-        return {**DurableMapping.copy(self), **self.cache}
+        found = DurableMapping.copy(self)
+        return {**found, **self.cache} if self._direct else found
+
+    def batch(self) -> AbstractContextManager[None]:
+        return _ShelfBlock(self)
+
+    batch.__doc__ = DurableMapping.batch.__doc__
 
     def edit(self, key: str, default: Any = MISSING, *, timeout: float | None = None) -> AbstractContextManager[Any]:
         self._flush()
@@ -252,6 +260,32 @@ class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[An
     __contains__ = DurableMapping.__contains__
     __eq__ = DurableMapping.__eq__
     __hash__ = object.__hash__  # type: ignore[assignment]  # as the standard library's shelves
+
+
+class _ShelfBlock:
+    """What `writeback` holds goes with the batch: what was changed before it is stored, what in it is a part of it."""
+
+    def __init__(self, shelf: DbfilenameShelf) -> None:
+        self._shelf = shelf
+        self._block = shelf._table.batch()
+
+    def __enter__(self) -> None:
+        self._shelf._flush()
+        self._block.__enter__()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        del error, trace
+        try:
+            if kind is None:
+                self._shelf._flush()
+        except BaseException:
+            self._block.__exit__(*sys.exc_info())
+            raise
+        finally:
+            self._shelf.cache.clear()
+        self._block.__exit__(kind, None, None)
 
 
 class _ShelfEdit(Edit[Any]):
@@ -313,15 +347,21 @@ def migrate(filename: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> in
     The shelf is there with all of them, or not at all. The old one is kept under the name with ".old" behind it. No
     program may use it meanwhile. Raises ShelfError where there is none, or this Python can't read it.
     """
-    path = os.fsdecode(filename)
+    path = os.path.realpath(os.fsdecode(filename))
     kind = _dbm.kind_of(path)
     if not kind:
         raise ShelfError(f"{path} is no dbm file of the standard library: there is nothing to move over")
+    _dbm.check_aside(path, kind)
+    _dbm.settle(path, kind)
     new = f"{path}.new-shelf"
-    with closing(_dbm.open_dbm(path, kind, "r")) as old, DbfilenameShelf(new, "n") as shelf:
-        count = _copy(old, shelf._table)
-        shelf.sync()
-    _dbm.put_aside(path, kind, lambda: move_database(new, path))
+    try:
+        with closing(_dbm.open_dbm(path, kind, "r")) as old, DbfilenameShelf(new, "n") as shelf:
+            count = _copy(old, shelf._table)
+            shelf.sync()
+        _dbm.put_aside(path, kind, lambda: move_database(new, path))
+    except BaseException:
+        remove_database(new)
+        raise
     return count
 
 
@@ -375,7 +415,7 @@ def _open_table(filename: Any, mode: str, store: Any, options: dict[str, Any]) -
     kind = _dbm.kind_of(path)
     if kind:
         raise ShelfError(f"{path} is a file of {kind}: move it over with pqadapters.stdlib.shelve.migrate({path!r})")
-    if kind is None and mode in "rw" and not os.path.lexists(path):
+    if mode in "rw" and not (os.path.exists(path) and (not os.path.isfile(path) or os.path.getsize(path))):
         raise ShelfError(f"there is no shelf {path}: open it with flag 'c' to make one")
     try:
         opened, owned = open_where(path, None, options, what="the shelf's file", open_path=open_database)
@@ -387,6 +427,8 @@ def _open_table(filename: Any, mode: str, store: Any, options: dict[str, Any]) -
 
 
 def _table_in(store: Any, mode: str, name: str, options: dict[str, Any]) -> Table:
+    if mode in "rw" and isinstance(store, str) and not is_there(store):
+        raise ShelfError(f"there is no store {store}: open the shelf with flag 'c' to make one")
     opened, owned = open_where(None, store, options, what="the shelf's store", open_path=open_database)
     label = f"shelf {name!r} in {opened.place}"
     return Table(opened, f"{_TABLE}/{name}", label=label, owned=owned)

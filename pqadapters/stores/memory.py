@@ -269,7 +269,7 @@ class MemoryStore:
     def _table(self, op: Set | Delete | Clear, undo: list[Callable[[], object]]) -> None:
         table = self._data.tables.setdefault(op.table, {})
         if not isinstance(op, Clear) and not meets(op.expect, table.get(op.key)):
-            raise ConditionFailed(f"key {op.key!r} of table {op.table!r} is not as expected ({op.expect!r})")
+            raise ConditionFailed(f"key {op.key!r} of table {op.table!r} is not as expected ({op.expect!r:.60})")
         before = dict(table)
         undo.append(lambda: self._data.tables.__setitem__(op.table, before))
         if isinstance(op, Clear):

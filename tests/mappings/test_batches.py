@@ -250,6 +250,6 @@ def test_many_edited_keys_leave_few_locks_behind(d: Dict, monkeypatch: pytest.Mo
         with d.edit(n, 0):
             pass
     assert len(d) == 30
-    assert d.store.count("dict/d.edit") <= 6
-    assert d.store.depth("dict/d.edit").unfinished <= 6
-    assert len(list(d.store.browse("dict/d.edit", order=Order.OLDEST))) <= 6
+    assert d.store.count("edit/dict/d") <= 6
+    assert d.store.depth("edit/dict/d").unfinished <= 6
+    assert len(list(d.store.browse("edit/dict/d", order=Order.OLDEST))) <= 6

@@ -14,7 +14,7 @@ from .conftest import Maker
 
 Dict = PDict[Any, Any]
 START = 1_800_000_000.0
-QUEUE = "dict/d.expiry"
+QUEUE = "expiry/dict/d"
 
 
 @pytest.fixture

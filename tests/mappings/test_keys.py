@@ -2,9 +2,14 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime
 import enum
+import functools
 import math
+import pathlib
+import subprocess
+import sys
 import uuid
 from collections import namedtuple
 from decimal import Decimal
@@ -25,6 +30,16 @@ Point = namedtuple("Point", "x y")
 
 class Colour(enum.Enum):
     RED = 1
+
+
+@dataclasses.dataclass(frozen=True)
+class Frozen:
+    number: float
+    tags: frozenset[str] = frozenset()
+
+    @functools.cached_property
+    def twice(self) -> float:
+        return self.number * 2
 
 
 class Text(str):
@@ -101,6 +116,58 @@ def test_a_number_of_any_length_is_a_key() -> None:
         assert KEYS.decode(KEYS.encode(number)) == number
 
 
+TAGS = frozenset(f"tag {n}" for n in range(20))
+
+
+def test_equal_objects_are_one_key() -> None:
+    used = Frozen(1, TAGS)
+    assert used.twice == 2
+    east = datetime.timezone(datetime.timedelta(hours=2))
+    moment = datetime.datetime(2026, 2, 3, 4, 5, 6, 7, tzinfo=datetime.timezone.utc)
+    for one, other in (
+        (used, Frozen(1.0, TAGS)),
+        (Point(1, TAGS), Point(True, frozenset(sorted(TAGS)))),
+        (moment, moment.astimezone(east)),
+        (moment.replace(tzinfo=None), moment.replace(tzinfo=None, fold=1)),
+        (range(0), range(1, 1)),
+        (range(0, 10, 3), range(0, 12, 3)),
+        (pathlib.PurePosixPath("a/b"), pathlib.PurePosixPath("a//b")),
+        (Fraction(2, 6), Fraction(1, 3)),
+    ):
+        assert one == other
+        assert KEYS.encode(one) == KEYS.encode(other)
+        assert KEYS.decode(KEYS.encode(other)) == one
+
+
+def test_keys_are_the_same_in_every_run() -> None:
+    code = "from tests.mappings.test_keys import *; print([KEYS.encode(k) for k in (Frozen(2, TAGS), Point(1, TAGS))])"
+    found = {
+        subprocess.run(
+            [sys.executable, "-c", code], env={"PYTHONHASHSEED": seed}, capture_output=True, text=True, check=True
+        ).stdout
+        for seed in "123"
+    }
+    assert len(found) == 1
+
+
+def test_a_set_that_is_pickled_is_refused() -> None:
+    with pytest.raises(NotSerializable, match="set inside"):
+        KEYS.encode(Holder(TAGS))
+
+
+class Holder:
+    """Equal by value, and nothing that is known."""
+
+    def __init__(self, tags: frozenset[str]) -> None:
+        self.tags = tags
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Holder) and self.tags == other.tags
+
+    def __hash__(self) -> int:
+        return hash(self.tags)
+
+
 def test_equal_decimals_are_one_key() -> None:
     assert KEYS.encode(Decimal("9.50")) == KEYS.encode(Decimal("9.5"))
     assert KEYS.encode(Decimal("100")) == KEYS.encode(Decimal("1E+2"))
@@ -161,7 +228,11 @@ def test_keys_that_nobody_would_find_again_are_refused(key: Any) -> None:
 def test_keys_by_another_serializer() -> None:
     keys = Keys(serializer("json"))
     assert keys.decode(keys.encode(("a", 1, None, b"x"))) == ("a", 1, None, b"x")
-    with pytest.raises(NotSerializable, match="UUID"):
-        keys.encode(uuid.UUID(int=7))
+    assert keys.decode(keys.encode((uuid.UUID(int=7), Decimal("1.0")))) == (uuid.UUID(int=7), Decimal(1))
+    for key in (Colour.RED, Frozen(1)):
+        with pytest.raises(NotSerializable, match=type(key).__name__):
+            keys.encode(key)
+    with pytest.raises(NotSerializable, match="only a mapping with pickle"):
+        keys.decode(KEYS.encode(Point(1, 2)))
     with pytest.raises(NotSerializable, match="Point"):  # it would come back as a list
         keys.encode(Point(1, 2))

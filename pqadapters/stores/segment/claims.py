@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ...store import Claim, Order
@@ -30,8 +31,7 @@ def take(
         if counted and claims:
             _count(core, queue, claims)
     except BaseException:
-        for id in taken:  # an interrupt, or a disk that refuses
-            _untake(queue, id)
+        _untake_all(queue, taken)  # an interrupt, or a disk that refuses
         raise
     if claims:
         _taken(queue)
@@ -55,15 +55,14 @@ def take_one(core: Core, queue: Queue, order: Order, owner: object) -> Claim | N
                 if queue.crowd.size:
                     _taken(queue)
             except BaseException:
-                _untake(queue, id)
+                _untake_all(queue, [id])
                 raise
             return plain
     taken: list[int] = []
     try:
         claim = _next(core, queue, order, None, owner, taken)
     except BaseException:
-        for id in taken:
-            _untake(queue, id)
+        _untake_all(queue, taken)
         raise
     if claim is not None:
         _taken(queue)
@@ -78,6 +77,7 @@ def _at_hand(core: Core, queue: Queue, id: int) -> tuple[bytes, float] | None:
     return recent.pop(id)
 
 
+_TRIES = 1000
 _OLDEST = Order.OLDEST  # an enum's attribute takes a search
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
 
@@ -121,10 +121,21 @@ def _claim(core: Core, queue: Queue, id: int, owner: object, taken: list[int]) -
     return claim
 
 
+def _untake_all(queue: Queue, taken: list[int]) -> None:
+    """Make them ready again. What another interrupt breaks off is done again."""
+    for id in taken:
+        for _ in range(_TRIES):
+            with suppress(BaseException):
+                _untake(queue, id)
+                break
+
+
 def _untake(queue: Queue, id: int) -> None:
-    held = queue.claimed.pop(id, None)
-    if held is not None and not queue.has(id):  # else it wasn't taken out yet
-        queue.give_back(id, held[0].rank)
+    held = queue.claimed.get(id)
+    if held is not None:
+        if not queue.has(id):  # else it wasn't taken out yet
+            queue.give_back(id, held[0].rank)
+        del queue.claimed[id]
 
 
 def _count(core: Core, queue: Queue, claims: list[Claim]) -> None:

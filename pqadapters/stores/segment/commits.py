@@ -6,6 +6,9 @@ numbers change in one run without a call, in which no signal handler can raise.
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from contextlib import suppress
+
 from ...store import Ack, Op, Order, Put
 from . import format, space
 from .core import RECENT_BYTES, RECENT_RECORDS, Core
@@ -15,6 +18,7 @@ from .reader import Unreadable
 
 _PUT_COST, _ACK_FRAME = format.PUT_COST, format.ACK_FRAME
 _LONG = 65536
+_TRIES = 1000
 
 
 def put(core: Core, op: Put) -> int:
@@ -175,10 +179,20 @@ def _apply(draft: Draft, first: int, offsets: list[int]) -> None:
             step(first + at, offsets[at])
         except BaseException as error:
             interrupt = error
+            _finish(step, first + at, offsets[at])
     for change in draft.steps:
         try:
             change()
         except BaseException as error:
             interrupt = error
+            _finish(change)
     if interrupt is not None:
         raise interrupt
+
+
+def _finish(step: Callable[..., object], *arguments: int) -> None:
+    """Bring a step to its end that was broken off, however many interrupts there are."""
+    for _ in range(_TRIES):
+        with suppress(BaseException):
+            step(*arguments)
+            return

@@ -17,7 +17,7 @@ from functools import partial
 from ... import telling
 from ...clock import Clock
 from ...ending import at_end
-from ...errors import DiskError, StoreClosed, StoreError, StoreForked, StorePoisoned
+from ...errors import DiskError, LeaseLost, StoreClosed, StoreError, StoreForked, StorePoisoned
 from ...store import Damage
 from .._directory import refused
 from .._disk import Disk
@@ -97,6 +97,8 @@ class Core:
                 call = self.deferred.pop(0)
                 try:
                     call()
+                except LeaseLost:  # which changes nothing
+                    pass
                 except Exception as error:
                     self.say_locked("%s: a call that interrupted another one of its thread failed", error=error)
         finally:

@@ -15,7 +15,8 @@ from .log import Log
 from .queues import Catalog, Extra, Key, Queue, Table
 from .reader import Reader
 
-#: Applied with the sequence number and the offset of the operation's frame.
+#: Applied with the sequence number and the offset of the operation's frame. What an interrupt breaks off is called
+#: again, so each step knows how far it got: numbers change in one run without a call, the rest may be done twice.
 Step = Callable[[int, int], object]
 
 MAX_PAYLOAD = (1 << 30) + (1 << 16)  #: a value of a gigabyte, and what a serializer adds
@@ -105,10 +106,17 @@ class Draft:
         else:
             kind, body = format.PUT, format.PUT_FIELDS.pack(queue.number, put_at) + op.payload
 
+        more, begun = format.more_cost(op.rank, op.note), False
+
         def step(id: int, offset: int) -> None:
+            nonlocal begun
             self._log.place(id, self._log.tail, offset)
-            self._log.more_bytes += format.more_cost(op.rank, op.note)
-            queue.bytes += size
+            if begun and queue.knows(id):
+                return
+            if not begun:
+                begun = True
+                self._log.more_bytes += more
+                queue.bytes += size
             queue.add(id, op.rank, due)
 
         self.results[-1] = len(self.frames)
@@ -134,10 +142,13 @@ class Draft:
         queue, held = self._held(op.claim)
         id, size = op.claim.id, self._sizes.get(op.claim.id, len(held.payload))
 
+        more = format.more_cost(held.rank, held.note)
+
         def step() -> None:
-            del queue.claimed[id]
-            queue.bytes -= size
-            self._log.more_bytes -= format.more_cost(held.rank, held.note)
+            if id in queue.claimed:
+                del queue.claimed[id]
+                queue.bytes -= size
+                self._log.more_bytes -= more
             self._catalog.extra.pop(id, None)
             self._log.displace(id)
 
@@ -158,12 +169,17 @@ class Draft:
         number = target.number if target is not queue or old.queue else 0
         extra = Extra(held.attempt, due, number, note)
 
+        more = len(text) - len(format.encode_note(held.note))
+
         def step() -> None:
-            del queue.claimed[id]
-            self._catalog.extra[id] = extra
-            queue.bytes -= size
-            target.bytes += size
-            self._log.more_bytes += len(text) - len(format.encode_note(held.note))
+            if id in queue.claimed:
+                del queue.claimed[id]
+                self._catalog.extra[id] = extra
+                queue.bytes -= size
+                target.bytes += size
+                self._log.more_bytes += more
+            elif target.knows(id):
+                return
             if due:
                 target.add(id, held.rank, due)
             elif target is queue:
@@ -188,12 +204,16 @@ class Draft:
             queue.number, op.claim.put_at, op.payload, id, 0.0, held.attempt, op.claim.rank, held.note
         )
 
+        updated = held._replace(payload=op.payload), self._owner
+        extra = Extra(held.attempt, 0.0, queue.number, held.note)
+
         def step(sequence: int, offset: int) -> None:
             self._log.place(id, self._log.tail, offset)
-            queue.bytes += after - before
-            queue.claimed[id] = held._replace(payload=op.payload), self._owner
+            if queue.claimed[id] is not updated:
+                queue.claimed[id] = updated
+                queue.bytes += after - before
             if id in self._catalog.extra:
-                self._catalog.extra[id] = Extra(held.attempt, 0.0, queue.number, held.note)
+                self._catalog.extra[id] = extra
 
         self._sizes[id] = after
         self._frame(format.RECORD, format.encode_record(fields), step, queue.number)
@@ -214,7 +234,7 @@ class Draft:
             known = table.keys.get(op.key)
             value = self._keys.get((table.name, op.key), None if known is None else b"")
         if not meets(op.expect, value):
-            raise ConditionFailed(f"key {op.key!r} of table {op.table!r} is not as expected ({op.expect!r})")
+            raise ConditionFailed(f"key {op.key!r} of table {op.table!r} is not as expected ({op.expect!r:.60})")
         return value is not None
 
     def _set(self, op: Set) -> None:
@@ -226,30 +246,42 @@ class Draft:
         gone = known is None or self._keys.get((op.table, op.key), b"") is None  # by this very commit
         place = known.place if known is not None and not gone else 0
 
+        old: Key | None = None
+
         def step(id: int, offset: int) -> None:
-            old = table.keys.get(op.key)
-            self._forget(old)
-            table.keys[op.key] = Key(id, old.place if old is not None else id, size)
+            nonlocal old
+            found = table.keys.get(op.key)
+            if found is None or found.id != id:
+                old = found
+                key = Key(id, found.place if found is not None else id, size)
+                more = size - (found.size if found is not None else 0)
+                table.keys[op.key] = key
+                self._log.more_bytes += more
+            if old is not None:
+                self._log.displace(old.id)
             self._log.place(id, self._log.tail, offset)
-            self._log.more_bytes += size
 
         body = format.encode_entry(format.Entry(table.number, place, op.key, op.value))
         self._frame(format.SET, body, step, table.number)
         self._keys[op.table, op.key] = op.value
         self.shrinks = self.lazy = False
 
-    def _forget(self, key: Key | None) -> None:
-        if key is not None:
-            self._log.displace(key.id)
-            self._log.more_bytes -= key.size
-
     def _delete(self, op: Delete) -> None:
         table = self._catalog.table(op.table)
         if self._expect(op, table):
-            body = format.DELETE_FIELDS.pack(table.number) + op.key
-            self._frame(
-                format.DELETE, body, lambda sequence, offset: self._forget(table.keys.pop(op.key, None)), table.number
-            )
+            old: Key | None = None
+
+            def step(sequence: int, offset: int) -> None:
+                nonlocal old
+                found = table.keys.get(op.key)
+                if found is not None:
+                    old = found
+                    del table.keys[op.key]
+                    self._log.more_bytes -= found.size
+                if old is not None:
+                    self._log.displace(old.id)
+
+            self._frame(format.DELETE, format.DELETE_FIELDS.pack(table.number) + op.key, step, table.number)
             self._keys[op.table, op.key] = None
             self.lazy = False
 

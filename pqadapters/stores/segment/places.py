@@ -100,9 +100,10 @@ class Places:
 
     def displace(self, id: int) -> Segment | None:
         """A record is no longer live; the segment it stood in."""
-        segment = self.moved.pop(id, None) if self.moved else None
+        segment = self.moved.get(id) if self.moved else None
         if segment is not None:
             del segment.guests[id]
+            del self.moved[id]
         else:
             segment = self.tail  # most acknowledgements are for the last segment or the first
             if id < segment.base:

@@ -104,6 +104,10 @@ class Queue:
         entries = (*self.ready, *self.back, *(entry[1] for entry in self.heap or ()))
         return id in entries and id not in self.gone
 
+    def knows(self, id: int) -> bool:
+        """Whether it is ready or delayed here; all are looked at."""
+        return self.has(id) or any(entry[1] == id for entry in self.delayed)
+
     def give_back(self, id: int, rank: bytes = b"") -> None:
         """A record that was claimed or delayed is ready again, in its place (I4)."""
         if id in self.gone:

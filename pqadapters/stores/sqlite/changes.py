@@ -190,7 +190,7 @@ class Changes:
         row = entries.find(connection, number, op.key)
         value = None if row is None else entries.value_of(connection, row) if isinstance(expect, bytes) else b""
         if not meets(expect, value):
-            raise ConditionFailed(f"key {op.key!r} of table {op.table!r} is not as expected ({expect!r})")
+            raise ConditionFailed(f"key {op.key!r} of table {op.table!r} is not as expected ({expect!r:.60})")
         return number, row
 
     def _set(self, op: Set) -> int:

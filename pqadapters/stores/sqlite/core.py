@@ -310,7 +310,7 @@ class Core:
                 writer.put_off(Work(lambda _: self._close_locked(), synced=False, alone=True))
             else:
                 self._close_locked()
-        self.reader.close()
+        self.reader.end()
         self.bells.ring_all()
 
     def _close_locked(self) -> None:

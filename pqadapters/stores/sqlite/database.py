@@ -14,6 +14,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TypeVar
+from urllib.parse import quote
 
 from ...errors import DiskError, StoreRefused
 from .._directory import make, refused, unsafe_filesystem
@@ -68,7 +69,7 @@ def _check_file(path: str, trust: bool) -> None:
             "read and change what is stored. Give a file of your own, or pass trust_directory=True"
         )
     if info.st_mode & 0o077:
-        os.chmod(path, 0o600)
+        os.chmod(path, info.st_mode & 0o700)  # one that its owner may not write stays so
 
 
 def patiently(call: Callable[[], T], path: str, seconds: float = _OPENING) -> T:
@@ -109,6 +110,11 @@ def connect(path: str) -> sqlite3.Connection:
         connection.close()
         raise
     return connection
+
+
+def address(path: str, how: str) -> str:
+    """The file's URI, which SQLite takes options by. A name needn't be text."""
+    return f"file:{quote(os.fsencode(path))}?{how}"
 
 
 def open_database(path: str) -> sqlite3.Connection:

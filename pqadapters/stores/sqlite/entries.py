@@ -72,5 +72,15 @@ def clear(connection: sqlite3.Connection, number: int) -> None:
     connection.execute(schema.COUNT_KEYS, (0, last or place, end))
 
 
+def make_index_anew(connection: sqlite3.Connection) -> None:
+    """From the rows, which have checksums. A key that was set again because the index hid it is there once then."""
+    connection.execute(schema.DROP_INDEX)
+    for (place,) in connection.execute(schema.DOUBLES).fetchall():
+        connection.execute(schema.DROP_ENTRY, (place,))
+    for _, keys, last in connection.execute(schema.HOW_MANY).fetchall():
+        connection.execute(schema.SET_COUNT, (keys, last))
+    connection.execute(schema.MAKE_INDEX)
+
+
 def _end(connection: sqlite3.Connection, end: int) -> Any:
     return connection.execute(schema.END, (end,)).fetchone()

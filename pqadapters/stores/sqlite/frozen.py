@@ -9,10 +9,9 @@ from __future__ import annotations
 import os
 import sqlite3
 from collections.abc import Iterator, Sequence
-from urllib.parse import quote
 
 from ...errors import StoreClosed, StoreRefused
-from .database import check_version
+from .database import address, check_version
 from .names import Names
 from .reader import Reader
 from .tables import Tables
@@ -56,11 +55,11 @@ class FrozenTables:
 
     def close(self) -> None:
         if self._reader is not None:
-            self._reader.close()
+            self._reader.end()
             self._reader = None
 
 
 def _connect(path: str) -> sqlite3.Connection:
     return sqlite3.connect(
-        f"file:{quote(path)}?immutable=1", uri=True, timeout=0.0, isolation_level=None, check_same_thread=False
+        address(path, "immutable=1"), uri=True, timeout=0.0, isolation_level=None, check_same_thread=False
     )

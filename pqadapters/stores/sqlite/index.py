@@ -1,8 +1,8 @@
 """Whether the index leads to every key of the tables. SQLite's pages have no checksums, and a bit that is flipped in
 the index would hide keys that are there, without a word; the rows themselves have theirs.
 
-The first keys are looked up when a process opens the database, the others by a thread beside it, once a day. An index
-that doesn't lead to a key that is whole is made anew.
+The keys of a small database are looked up whenever a process opens it, those of another one by a thread beside the
+work, once a day. An index that doesn't lead to a key that is whole is made anew.
 """
 
 from __future__ import annotations
@@ -18,34 +18,37 @@ from typing import TYPE_CHECKING
 from ...errors import StoreError
 from . import schema
 from .database import connect
+from .entries import make_index_anew
 from .schema import is_whole_entry
 from .work import Work
 
 if TYPE_CHECKING:
     from .core import Core
 
-_AT_ONCE = 10_000  #: keys
+_FEW = 1_000  #: keys, which take a millisecond
+_AT_ONCE = 10_000
 _EVERY = 24 * 3600.0  #: seconds
 
 
 def check(core: Core, connection: sqlite3.Connection) -> None:
-    """Look the first keys up, here and now; and the others later, if there are more. sqlite3.Error."""
-    after = _look(core, connection, 0)
-    if after is not None and _is_time(core):
-        thread = threading.Thread(target=_check_the_others, args=(weakref.ref(core), after), daemon=True)
+    """Look the keys up, here and now if they are few. sqlite3.Error."""
+    if connection.execute(schema.ARE_MORE, (_FEW,)).fetchone() is None:
+        _look(core, connection, 0, _FEW)
+    elif _is_time(core):
+        thread = threading.Thread(target=_check, args=(weakref.ref(core),), daemon=True)
         thread.name = "pqadapters-index"
         with suppress(RuntimeError):  # the interpreter is shutting down
             thread.start()
 
 
-def _look(core: Core, connection: sqlite3.Connection, after: int) -> int | None:
+def _look(core: Core, connection: sqlite3.Connection, after: int, most: int) -> int | None:
     """Look so many keys up, from the place behind `after` on: the last one's place, or None where that was all."""
-    (last,) = connection.execute(schema.SOME_PLACES, (after, _AT_ONCE)).fetchone()
+    (last,) = connection.execute(schema.SOME_PLACES, (after, most)).fetchone()
     if last is None:
         return None
     rows = connection.execute(schema.NOT_FOUND, (after, last)).fetchall()
     if any(value is None or is_whole_entry(kind, key, crc, value) for kind, key, crc, value in rows):
-        core.writer.do(Work(lambda each: each.execute(schema.MAKE_INDEX_ANEW), synced=False))
+        core.writer.do(Work(make_index_anew, synced=False))
         core.index_was_damaged()
         return None
     return int(last)
@@ -63,7 +66,8 @@ def _is_time(core: Core) -> bool:
     return True
 
 
-def _check_the_others(ref: weakref.ref[Core], after: int | None) -> None:
+def _check(ref: weakref.ref[Core]) -> None:
+    after: int | None = 0
     with suppress(StoreError, sqlite3.Error, OSError):
         while after is not None:
             core = ref()
@@ -72,7 +76,7 @@ def _check_the_others(ref: weakref.ref[Core], after: int | None) -> None:
             with core.aside:  # no fork comes in the middle of it
                 connection = connect(core.path)
                 try:
-                    after = _look(core, connection, after)
+                    after = _look(core, connection, after, _AT_ONCE)
                 finally:
                     connection.close()
             del core

@@ -6,13 +6,12 @@ import os
 import shutil
 import sqlite3
 from typing import NamedTuple
-from urllib.parse import quote
 
 from ...errors import DiskError
 from .._directory import refused
 from .._disk import Disk
 from . import schema
-from .database import patiently, remove_sides
+from .database import address, patiently, remove_files, remove_sides
 from .errors import ERRORS, is_busy, translated
 from .owners import SIDE
 
@@ -50,8 +49,17 @@ def move(path: str, to: str) -> None:
         raise refused(to, error, "put a database in the place of") from error
 
 
+def remove(path: str) -> None:
+    """A database that nobody has open goes, with what stands beside it."""
+    try:
+        remove_files(path, Disk())
+        shutil.rmtree(f"{path}{SIDE}", ignore_errors=True)
+    except OSError as error:
+        raise refused(path, error, "remove the database") from error
+
+
 def _look(path: str, how: str) -> Probe:
-    connection = sqlite3.connect(f"file:{quote(os.path.abspath(path))}?{how}", uri=True, timeout=0.0)
+    connection = sqlite3.connect(address(os.path.abspath(path), how), uri=True, timeout=0.0)
     try:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         if application == schema.APPLICATION:

@@ -11,7 +11,7 @@ import weakref
 from collections.abc import Callable, Sequence
 from typing import Any, TypeVar
 
-from ...errors import StoreError
+from ...errors import StoreClosed, StoreError
 from . import schema
 from .database import connect, patiently
 from .errors import ERRORS, malformed, translated
@@ -33,6 +33,7 @@ class Reader:
         self.connection: sqlite3.Connection | None = None  #: made when it is needed
         self._cursor: sqlite3.Cursor | None = None  #: to be used again
         self._moment: weakref.ref[_Moment] | None = None  #: of the transaction that is open
+        self._ended = False
 
     def rows(self, question: str, values: Sequence[Any] = ()) -> list[Any]:
         """The answer. Raises FormatError for a damaged database, DiskError, StoreLocked."""
@@ -84,6 +85,8 @@ class Reader:
             return patiently(attempt, self._path)
 
     def _connected(self) -> sqlite3.Connection:
+        if self._ended:
+            raise StoreClosed(f"the store in {self._path} was closed; open it again")
         if self.connection is None:
             self.connection = patiently(lambda: self._connect(self._path), self._path)
         if self._moment is not None and self._moment() is None:  # an interrupt broke off its end
@@ -101,6 +104,12 @@ class Reader:
             if self.connection is not None:
                 self.connection.close()
                 self.connection = None
+
+    def end(self) -> None:
+        """Close it for good: an iterator that is still there reads no more."""
+        with self.lock:
+            self._ended = True
+            self.close()
 
     def begin_again(self) -> sqlite3.Connection | None:
         """In a forked child: the parent's connection, if it was in use at that moment."""

@@ -237,7 +237,15 @@ SELECT kind, key, crc, value FROM entry e NOT INDEXED WHERE e.place > ? AND e.pl
 AND NOT EXISTS (
     SELECT 1 FROM entry x INDEXED BY by_key WHERE x.kind = e.kind AND x.key = e.key AND x.place = e.place
 ) LIMIT 100"""
-MAKE_INDEX_ANEW = "REINDEX by_key"
+ARE_MORE = "SELECT 1 FROM entry LIMIT 1 OFFSET ?"
+DROP_INDEX = "DROP INDEX by_key"
+MAKE_INDEX = "CREATE UNIQUE INDEX by_key ON entry(kind, key)"
+#: keys that are there more than once, because the index hid the first one: the last one counts
+DOUBLES = """
+SELECT place FROM entry NOT INDEXED WHERE key IS NOT NULL AND place NOT IN (
+    SELECT max(place) FROM entry NOT INDEXED WHERE key IS NOT NULL GROUP BY kind, key)"""
+HOW_MANY = "SELECT kind, count(key), max(place) FROM entry NOT INDEXED GROUP BY kind"
+SET_COUNT = "UPDATE entry SET keys = ? WHERE place = ?"
 AT = "SELECT place, keys, last, crc, value, key FROM entry WHERE place = ?"
 PUT_KEY_ASIDE = "INSERT INTO damaged(id, reason, crc, note, payload) VALUES (?, 'a key', ?, ?, ?)"
 ADD_PART = "INSERT INTO part(place, nth, data) VALUES (?, ?, ?)"

@@ -12,7 +12,8 @@ from .names import Names
 from .reader import Reader
 from .schema import entry_checksum, is_whole_entry
 
-_PAGE = 1000  #: keys that are fetched at a time,
+_FIRST_PAGE = 8  #: keys: who looks for one at an end needs no more
+_PAGE = 1000  #: keys that are fetched at a time then,
 _PAGE_BYTES = 1 << 20  #: unless their values are more than this before that
 
 
@@ -89,18 +90,20 @@ class Tables:
         row = None if after is None else self._reader.row(schema.ENTRY, (number, after))
         if row is not None:
             low, high = (low, row[0]) if reverse else (row[0], high)
+        most = _FIRST_PAGE
         while True:
-            rows = self._page(low, high, reverse, values)
+            rows = self._page(low, high, reverse, values, most)
+            most = _PAGE
             for row in rows:
                 yield number, row
             if not rows:
                 return
             low, high = (low, rows[-1][0]) if reverse else (rows[-1][0], high)
 
-    def _page(self, low: int, high: int, reverse: bool, values: bool) -> list[Any]:
+    def _page(self, low: int, high: int, reverse: bool, values: bool, most: int) -> list[Any]:
         if values:
-            return self._reader.page(schema.SCAN_BACK if reverse else schema.SCAN, (low, high), _PAGE, _PAGE_BYTES)
-        return self._reader.rows(schema.SCAN_KEYS_BACK if reverse else schema.SCAN_KEYS, (low, high, _PAGE))
+            return self._reader.page(schema.SCAN_BACK if reverse else schema.SCAN, (low, high), most, _PAGE_BYTES)
+        return self._reader.rows(schema.SCAN_KEYS_BACK if reverse else schema.SCAN_KEYS, (low, high, most))
 
 
 def _all(connection: sqlite3.Connection, number: int) -> list[Any]:

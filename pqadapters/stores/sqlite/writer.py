@@ -22,6 +22,7 @@ from contextlib import suppress
 from typing import Any
 
 from ... import telling
+from ...errors import LeaseLost
 from .errors import locked
 from .transactions import Transactions
 from .work import Work
@@ -173,7 +174,7 @@ class Writer(Transactions):
             late = self._late[0]
             if not late.done:
                 self.carry_out([late])
-            if late.error is not None:
+            if late.error is not None and not isinstance(late.error, LeaseLost):  # which changes nothing
                 self._untold.append(late.error)
             self._late.pop(0)
 
