@@ -54,8 +54,8 @@ def _beside(path: str) -> str | None:
         return "dbm.ndbm"
     if os.path.isfile(f"{path}.dat") and (os.path.isfile(f"{path}.dir") or _is_dumb_index(f"{path}.bak")):
         raise ShelfError(
-            f"{path}.dat seems to be a damaged dbm.dumb: its index {path}.dir is missing or no index. {path}.bak may be "
-            "an older one: copy it to that name, or give another name for a new shelf"
+            f"{path}.dat seems to be a damaged dbm.dumb: its index {path}.dir is missing or no index. {path}.bak may "
+            "be an older one: copy it to that name, or give another name for a new shelf"
         )
     return None
 

@@ -41,7 +41,7 @@ class Edit(Generic[V]):
         self._expects = data not in batch.expected and data not in batch.changes and not batch.cleared
         if self._expects:
             batch.expect(data, found)
-        alive = mapping._alive(found)
+        alive = self._was = mapping._alive(found)
         if alive is None and self._default is MISSING:
             raise KeyError(self._key)
         self._value: V = self._default if alive is None else mapping._load(alive)
@@ -67,7 +67,7 @@ class Edit(Generic[V]):
         batch, data = self._block.batch, self._data
         if batch.changes.get(data, _UNTOUCHED) is not self._before:
             return  # the block has set or deleted the key itself
-        after, more = self._mapping._dump_again(data, self._value, self._found)
+        after, more = self._mapping._dump_again(data, self._value, self._was)
         if after != self._found:
             batch.set(data, after)
             batch.more += more

@@ -50,8 +50,8 @@ class DurableMapping(MutableMapping[K, V]):
     def _load(self, data: bytes) -> V:
         raise NotImplementedError
 
-    def _dump_again(self, key: bytes, value: V, found: bytes | None) -> tuple[bytes, list[Op]]:
-        """A value that was edited, in place of the one that was found; and what is committed with it."""
+    def _dump_again(self, key: bytes, value: V, before: bytes | None) -> tuple[bytes, list[Op]]:
+        """A value that was edited, in place of the one that was alive before; and what is committed with it."""
         return self._dump(value), []
 
     def _alive(self, data: bytes | None) -> bytes | None:

@@ -129,10 +129,10 @@ class PDict(DurableMapping[K, V]):
     def _tidy(self) -> None:
         self._expiry.sweep()
 
-    def _dump_again(self, key: bytes, value: V, found: bytes | None) -> tuple[bytes, list[Op]]:
+    def _dump_again(self, key: bytes, value: V, before: bytes | None) -> tuple[bytes, list[Op]]:
         data, end = self._dump(value), None
-        if found is not None and not is_over(found):
-            end = ends(found)
+        if before is not None:
+            end = ends(before)
         elif self._expire is not None:
             end = SYSTEM.wall() + self._expire
         return (data, []) if end is None else (with_end(data, end), self._expiry.note(key, end))

@@ -253,3 +253,62 @@ def test_many_edited_keys_leave_few_locks_behind(d: Dict, monkeypatch: pytest.Mo
     assert d.store.count("edit/dict/d") <= 6
     assert d.store.depth("edit/dict/d").unfinished <= 6
     assert len(list(d.store.browse("edit/dict/d", order=Order.OLDEST))) <= 6
+
+
+def test_a_thread_that_would_wait_for_itself_is_told(make: Maker) -> None:
+    d, other = make(), make()
+    d["a"] = 1
+    with pytest.raises(RuntimeError, match="another handle"), d.edit("a"), other.edit("a"):
+        pass
+    with other.edit("a", timeout=0):
+        pass
+
+
+def test_a_task_that_would_stop_its_loop_for_ever_is_told(d: Dict) -> None:
+    import asyncio
+
+    d["a"] = []
+
+    async def edit(turn: asyncio.Event) -> None:
+        with d.edit("a") as value:
+            value.append(1)
+            await turn.wait()
+
+    async def main() -> None:
+        turn = asyncio.Event()
+        first = asyncio.ensure_future(edit(turn))
+        await asyncio.sleep(0)
+        with pytest.raises(RuntimeError, match="another task"):
+            await edit(turn)
+        turn.set()
+        await first
+
+    asyncio.run(main())
+    assert d["a"] == [1]
+
+
+def test_an_unchanged_edit_writes_nothing_at_all(d: Dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pqadapters.store import Set
+
+    d["a"] = "x" * 10_000
+    with d.edit("a"):
+        pass
+    seen: list[Any] = []
+    real = d.store.commit
+    monkeypatch.setattr(d.store, "commit", lambda *ops, **options: seen.extend(ops) or real(*ops, **options))
+    with d.edit("a"):
+        pass
+    assert not any(isinstance(op, Set) for op in seen)
+
+
+def test_a_large_mapping_in_a_batch(d: Dict) -> None:
+    d.update((n, n) for n in range(3000))
+    with d.batch():
+        d[7], d["new"] = "seven", 1
+        del d[0]
+        assert (len(d), next(iter(d)), next(reversed(d))) == (3000, 1, "new")
+        assert d.get_many([0, 7, "new", 5]) == {7: "seven", "new": 1, 5: 5}
+        assert d.popitem() == ("new", 1)
+        assert d.popitem() == (2999, 2999)
+        assert list(d.items())[:7] == [(n, n) for n in range(1, 7)] + [(7, "seven")]
+    assert len(d) == 2998

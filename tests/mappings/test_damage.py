@@ -176,3 +176,27 @@ def _salvaged(path: Path, to: Path) -> dict[Any, Any]:
     d: Dict = PDict(to)
     with d:
         return d.copy()
+
+
+def test_an_index_that_hid_a_key_which_was_set_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = tmp_path / "d.db"
+    d: Dict = PDict(path)
+    with d:
+        d.update({f"key {n}": n for n in range(30)})
+    content = bytearray(path.read_bytes())
+    (at,) = (each.start() for each in re.finditer(rb"skey 15(?!p\x80)", content))
+    content[at + 6] ^= 0x01
+    path.write_bytes(content)
+    with monkeypatch.context() as patch:  # a process that had it open already
+        patch.setattr("pqadapters.stores.sqlite.index.check", lambda *_: None)
+        d = PDict(path)
+        with d:
+            assert "key 15" not in d
+            d["key 15"] = "again"
+    for _ in range(2):
+        d = PDict(path)
+        with d:
+            assert d == {**{f"key {n}": n for n in range(30)}, "key 15": "again"}
+            assert len(d) == 30
+            d["new"] = 1
+            del d["new"]

@@ -16,6 +16,7 @@ import pytest
 from pqadapters.errors import NotDurableWarning
 from pqadapters.stdlib import shelve
 from pqadapters.stdlib._dbm import ShelfError, kind_of
+from tests.segment.programs import run
 
 VALUES = {"a": 1, "ä": ["x"], "empty": "", "large": "y" * 10_000}
 
@@ -190,3 +191,78 @@ def test_an_open_shelf_is_not_disturbed_by_a_look(tmp_path: Path, monkeypatch: p
             other["a"] = 1
         assert shelf["a"] == 1
     assert path not in opened
+
+
+def test_a_berkeley_database_is_known_without_its_module(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "old")
+    Path(f"{path}.db").write_bytes(bytes(12) + (0x00061561).to_bytes(4, sys.byteorder) + bytes(8000))
+    monkeypatch.setitem(sys.modules, "dbm.ndbm", None)
+    with pytest.raises(ShelfError, match=r"dbm.ndbm.*migrate"):
+        shelve.open(path)
+    assert os.listdir(tmp_path) == ["old.db"]
+
+
+def test_a_mapping_of_that_name_and_db_is_no_dbm(tmp_path: Path) -> None:
+    from pqadapters import PDict
+
+    d: PDict[str, int] = PDict(tmp_path / "app.db")
+    with d, shelve.open(str(tmp_path / "app")) as shelf:
+        d["a"] = 1
+        assert len(shelf) == 0
+
+
+@pytest.mark.parametrize("damage", ["missing", "garbage"])
+def test_a_dumb_one_without_its_index_is_not_shadowed(tmp_path: Path, damage: str) -> None:
+    path = str(tmp_path / "old")
+    with _theirs("dbm.dumb", path, "c") as shelf:
+        shelf["a"] = 1
+    os.replace(f"{path}.dir", f"{path}.bak")
+    if damage == "garbage":
+        Path(f"{path}.dir").write_bytes(b"\0\1\2")
+    files = _files(path)
+    for flag in "cwr":
+        with pytest.raises(dbm.error, match=r"damaged dbm.dumb.*\.bak"):
+            shelve.open(path, flag)
+    assert _files(path) == files
+
+
+def test_it_is_moved_where_there_are_no_hard_links(old: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
+    path, kind = old
+    before = _items(path, kind)
+
+    def refuse(*_: Any) -> None:
+        raise PermissionError("no hard links here")
+
+    monkeypatch.setattr(os, "link", refuse)
+    assert shelve.migrate(path) == len(before)
+    with shelve.open(path) as shelf:
+        assert dict(shelf) == before
+    assert _items(f"{path}.old", kind) == before
+
+
+@pytest.mark.skipif("dbm.sqlite3" not in KINDS, reason="dbm.sqlite3 came with 3.13")
+def test_what_a_killed_program_left_in_a_wal_is_moved_too(tmp_path: Path) -> None:
+    path = str(tmp_path / "old")
+    run(
+        "import os, sys, shelve, dbm.sqlite3; s = shelve.Shelf(dbm.sqlite3.open(sys.argv[1], 'c')); "
+        "s.update({str(n): n for n in range(50)}); os._exit(0)",
+        path,
+    )
+    assert shelve.migrate(path) == 50
+    with shelve.open(path) as shelf:
+        assert dict(shelf) == {str(n): n for n in range(50)}
+    assert _items(f"{path}.old", "dbm.sqlite3") == {str(n): n for n in range(50)}
+
+
+def test_a_link_stays_a_link(old: tuple[str, str]) -> None:
+    path, kind = old
+    if kind not in ("dbm.gnu", "dbm.sqlite3"):
+        return  # several files, none of that name
+    link = f"{path}-link"
+    os.symlink(path, link)
+    before = _items(path, kind)
+    shelve.migrate(link)
+    assert os.path.islink(link)
+    for name in (path, link):
+        with shelve.open(name) as shelf:
+            assert dict(shelf) == before

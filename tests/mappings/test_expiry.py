@@ -136,3 +136,47 @@ def test_what_is_no_time(d: Dict, place: dict[str, Any], value: Any, error: type
     with pytest.raises(error, match="expire"):
         PDict(name="d", expire=value, **place)
     assert len(d) == 0
+
+
+def test_deleting_and_setting_again_leaves_one_record(advance: Advance, d: Dict) -> None:
+    for n in range(30):
+        d.set("a", n, expire=1000 + n)
+        if n % 3 == 0:
+            del d["a"]
+        elif n % 3 == 1:
+            d["a"] = "for ever"
+    d.set("b", 1, expire=5)
+    d.clear()
+    d.set("b", 1, expire=10)
+    assert d.store.depth(QUEUE).unfinished == 2
+    advance(2000)
+    assert len(d) == 0
+    assert d.store.depth(QUEUE).unfinished == 0
+    assert d.store.count("expiry/dict/d") == 0
+
+
+def test_updates_leave_one_record_for_a_key(advance: Advance, make: Maker) -> None:
+    d = make(expire=1000)
+    for n in range(30):
+        d.update(a=n, b=n)
+        d["a"] = n
+        advance(1)
+    assert d.store.depth(QUEUE).unfinished == 2
+
+
+def test_an_edit_is_not_disturbed_by_time(advance: Advance, d: Dict, make: Maker) -> None:
+    other = make()
+    d.set("a", [1], expire=5)
+    d.touch("a", expire=1000)
+    with d.edit("a") as value:
+        value.append(2)
+        advance(10)
+        assert len(other) == 1  # its record came to its time, and is put off
+    assert d["a"] == [1, 2]
+    with d.edit("a") as value:
+        value.append(3)
+        advance(2000)
+        assert len(other) == 1  # it is over, and left alone while it is edited
+    assert d.get("a") is None
+    advance(2)
+    assert len(d) == 0

@@ -355,3 +355,79 @@ def test_large_values(d: Dict) -> None:
     d["large"] = large[::-1]
     assert d.pop("large") == large[::-1]
     assert len(d) == 1
+
+
+def test_names_are_apart_from_what_a_mapping_keeps_beside_its_keys(make: Maker) -> None:
+    for other in ("d.edit", "d.expiry", "edit/dict/d", "expiry"):
+        d, beside = make(), make(name=other)
+        with d.edit("k", 0):
+            pass
+        d.set("t", 1, expire=1000)
+        assert len(beside) == 0
+        beside["k"] = "theirs"
+        beside.clear()
+        with d.edit("k", timeout=10):
+            pass
+        assert (d["k"], d["t"]) == (0, 1)
+
+
+def test_a_subclass_has_a_say_in_every_method(place: dict[str, Any]) -> None:
+    class Upper(PDict[str, Any]):
+        def __getitem__(self, key: str) -> Any:
+            return super().__getitem__(key.upper())
+
+        def __setitem__(self, key: str, value: Any) -> None:
+            super().__setitem__(key.upper(), value)
+
+    with Upper(name="d", **place) as d:
+        d.update(a=1)
+        d["b"] = 2
+        assert d.setdefault("c", 3) == 3
+        assert (list(d), d.get("a"), d.get_many(["A"])) == (["A", "B", "C"], 1, {"A": 1})
+        assert d.copy() == {"A": 1, "B": 2, "C": 3}
+
+
+def test_an_iterator_ends_with_its_mapping(tmp_path: Any) -> None:
+    d: Dict = PDict(tmp_path / "d.db")
+    d.update((n, n) for n in range(3000))
+    keys, items = iter(d), iter(d.items())
+    next(keys)
+    next(items)
+    d.close()
+    for each in (keys, items):
+        with pytest.raises(StoreClosed):
+            list(each)
+
+
+def test_a_relative_place_stays_that_place(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "one").mkdir()
+    (tmp_path / "two").mkdir()
+    for place in ("rel.db", "sqlite:///url.db"):
+        monkeypatch.chdir(tmp_path / "one")
+        d: Dict = PDict(place)
+        d["a"] = 1
+        monkeypatch.chdir(tmp_path / "two")
+        with pickle.loads(pickle.dumps(d)) as other:
+            assert other == {"a": 1}
+        d.close()
+    assert list((tmp_path / "two").iterdir()) == []
+
+
+def test_a_dropped_mapping_lets_go_of_its_store(tmp_path: Any) -> None:
+    import gc
+
+    url = f"file://{tmp_path}/seg"
+    gc.disable()
+    try:
+        d: Dict = PDict(store=url)
+        with d.batch():
+            d["a"] = [1]
+        with d.edit("a") as value:
+            value.append(2)
+        del d
+        from tests.segment.programs import run
+
+        code = "import sys; from pqadapters import PDict; print(PDict(store=sys.argv[1])['a'])"
+        assert run(code, url) == "[1, 2]"
+    finally:
+        gc.enable()

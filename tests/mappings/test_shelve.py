@@ -315,3 +315,83 @@ def test_one_on_a_read_only_disk_that_was_not_closed_is_not_half_read(small: Pat
     subprocess.run(["mount", "-o", "remount,ro", str(small)], check=True)
     with pytest.raises(dbm.error, match="WAL isn't empty"):
         shelve.open(path, "r")
+
+
+def test_reading_makes_nothing(tmp_path: Path) -> None:
+    (tmp_path / "empty").touch()
+    (tmp_path / "dangling").symlink_to(tmp_path / "nowhere")
+    before = sorted(os.listdir(tmp_path))
+    for flag in "rw":
+        for name in ("empty", "dangling", "missing"):
+            with pytest.raises(dbm.error, match="no shelf"):
+                shelve.open(tmp_path / name, flag)
+        for url in (f"sqlite:///{tmp_path}/missing.db", f"file://{tmp_path}/missing"):
+            with pytest.raises(dbm.error, match="no store"):
+                shelve.open("name", flag, store=url)
+            with pytest.raises(dbm.error, match="no store"):
+                shelve.open(url, flag)
+    assert sorted(os.listdir(tmp_path)) == before
+    assert (tmp_path / "empty").stat().st_size == 0
+
+
+def test_looking_for_a_default_is_no_change(path: str) -> None:
+    _filled(path, a=1)
+    with shelve.open(path, "r") as shelf:
+        assert shelf.setdefault("a", 2) == 1
+        assert shelf.pop("x", 3) == 3
+        with pytest.raises(KeyError):
+            shelf.pop("x")
+        with pytest.raises(KeyError):
+            del shelf["x"]
+
+
+def test_a_name_that_is_no_text(tmp_path: Path) -> None:
+    path = os.fsencode(tmp_path) + b"/\xff ?#%"
+    for expected in ({}, {"a": 1}):
+        with shelve.open(path) as shelf:
+            assert dict(shelf) == expected
+            shelf["a"] = 1
+    with shelve.open(path, "r") as shelf:
+        assert shelf["a"] == 1
+
+
+def test_a_subclass_has_a_say_in_every_method(path: str) -> None:
+    import json
+
+    class Json(shelve.DbfilenameShelf):
+        def __getitem__(self, key: str) -> Any:
+            return json.loads(super().__getitem__(key))
+
+        def __setitem__(self, key: str, value: Any) -> None:
+            super().__setitem__(key, json.dumps(value))
+
+    with Json(path) as shelf:
+        shelf["a"] = [1]
+        shelf.update(b=[2], c=[3])
+        assert shelf.setdefault("d", [4]) == shelf["d"] == [4]
+        assert shelf.get("a") == shelf["a"] == [1]
+        assert dict(shelf) == dict(shelf.items()) == shelf.copy() == {"a": [1], "b": [2], "c": [3], "d": [4]}
+        assert list(shelf.values()) == [[1], [2], [3], [4]]
+        assert shelf.get_many(["a", "x"]) == {"a": [1]}
+        assert shelf.pop("d") == [4]
+        assert shelf.dict[b"a"] == pickle.dumps("[1]", pickle.DEFAULT_PROTOCOL)
+
+
+def test_writeback_and_batches(path: str) -> None:
+    shelf = shelve.open(path, writeback=True)
+    shelf.update(x=[0], y=[0])
+    shelf["y"].append(1)
+    with pytest.raises(ZeroDivisionError), shelf.batch():
+        shelf["a"] = 1
+        shelf["x"].append(99)
+        raise ZeroDivisionError
+    assert ("a" in shelf, shelf.get("a"), shelf["x"], shelf["y"]) == (False, None, [0], [0, 1])
+    with shelf.batch():
+        shelf["x"].append(1)
+        shelf["b"] = [2]
+        shelf["b"].append(3)
+    with shelve.open(path) as other:
+        assert dict(other) == {"x": [0, 1], "y": [0, 1], "b": [2, 3]}
+    shelf.close()
+    with shelve.open(path) as other:
+        assert dict(other) == {"x": [0, 1], "y": [0, 1], "b": [2, 3]}
