@@ -18,6 +18,9 @@ if TYPE_CHECKING:
     from ._table import Table
 
 
+_TRIES = 100
+
+
 class Block:
     """A batch from its beginning to its end. One inside of another one is a part of that."""
 
@@ -53,9 +56,17 @@ class Block:
         self._open = False  # last: what an interrupt breaks off is done again
 
     def __del__(self) -> None:
-        if self._open:
+        for _ in range(_TRIES):
+            if not self._open:
+                return
             with suppress(StoreError):
-                self._leave(failed=True)
+                try:
+                    self._leave(failed=True)
+                except Exception:
+                    raise
+                except BaseException:  # one more interrupt; from here it would reach nobody
+                    continue
+            return
 
 
 class KeyBlock(Block):

@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from functools import partial
 from types import TracebackType
 from typing import TypeVar
 
@@ -232,13 +233,20 @@ class MemoryStore:
         data.last_id += 1
         put_at = op.put_at or data.clock.wall()
         row = _Row(op.queue, data.last_id, op.payload, op.rank, put_at, op.not_before, op.attempts, op.note)
-        undo.append(lambda: self._remove(row, []))
+        undo.append(lambda: self._take_out(row))
         self._insert(row)
         return row.id
 
     def _insert(self, row: _Row) -> None:
         self._data.rows[row.id] = row
         insort(self._data.queue(row.queue).ids, row.id)
+
+    def _take_out(self, row: _Row) -> None:
+        """Undo its insertion, as far as an interrupt has let it come."""
+        self._data.rows.pop(row.id, None)
+        ids = self._data.queue(row.queue).ids
+        if row.id in ids:
+            ids.remove(row.id)
 
     def _remove(self, row: _Row, undo: list[Callable[[], object]]) -> None:
         undo.append(lambda: self._insert(row))
@@ -270,14 +278,16 @@ class MemoryStore:
         table = self._data.tables.setdefault(op.table, {})
         if not isinstance(op, Clear) and not meets(op.expect, table.get(op.key)):
             raise ConditionFailed(f"key {op.key!r} of table {op.table!r} is not as expected ({op.expect!r:.60})")
-        before = dict(table)
-        undo.append(lambda: self._data.tables.__setitem__(op.table, before))
-        if isinstance(op, Clear):
-            table.clear()
-        elif isinstance(op, Set):
+        if isinstance(op, Set):
+            undo.append(partial(_put_back, self._data.tables, op.table, op.key, table.get(op.key)))
             table[op.key] = op.value
-        else:
-            table.pop(op.key, None)
+        elif isinstance(op, Clear) or op.key in table:
+            before = dict(table)  # it has the places, too
+            undo.append(lambda: self._data.tables.__setitem__(op.table, before))
+            if isinstance(op, Clear):
+                table.clear()
+            else:
+                del table[op.key]
 
     def claim(
         self,
@@ -417,6 +427,13 @@ def _sorted(rows: list[_Row], order: Order) -> list[_Row]:
     if order is Order.RANK:
         return sorted(rows, key=lambda row: (row.rank, row.id))
     return rows[::-1] if order is Order.NEWEST else rows
+
+
+def _put_back(tables: dict[str, dict[bytes, bytes]], name: str, key: bytes, value: bytes | None) -> None:
+    if value is None:
+        tables[name].pop(key, None)
+    else:
+        tables[name][key] = value
 
 
 def _setter(row: _Row, **values: object) -> Callable[[], object]:

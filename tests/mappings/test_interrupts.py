@@ -6,6 +6,7 @@ lock is left behind.
 
 from __future__ import annotations
 
+import inspect
 import sys
 from collections.abc import Callable
 from types import FrameType
@@ -18,7 +19,7 @@ from pqadapters import PDict
 
 from .conftest import Maker
 
-_HERE = tuple(pqadapters.stdlib.__path__)
+_HERE, _ALL = tuple(pqadapters.stdlib.__path__), tuple(pqadapters.__path__)
 
 
 class Interrupt(BaseException):
@@ -26,15 +27,19 @@ class Interrupt(BaseException):
 
 
 class Tracer:
-    """Raises at the nth line, or call, of the adapters."""
+    """Raises at the nth line, or call, of the adapters; or at the nth call of anything of ours, where the handler of a
+    signal may really run. What is raised in a finalizer, or a generator that is dropped, goes to nobody."""
 
-    def __init__(self, nth: int) -> None:
+    def __init__(self, nth: int, *, calls: bool = False) -> None:
         self.left = nth
+        self.calls = calls
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(_HERE) or frame.f_code.co_name == "__del__":
+        name, files = frame.f_code.co_name, _ALL if self.calls else _HERE
+        to_nobody = name == "__del__" or frame.f_code.co_flags & inspect.CO_GENERATOR
+        if to_nobody or not frame.f_code.co_filename.startswith(files):
             return None
-        if event in ("line", "call"):
+        if event == "call" or (event == "line" and not self.calls):
             self.left -= 1
             if not self.left:
                 raise Interrupt
@@ -102,10 +107,36 @@ def test_a_step_is_interrupted_anywhere(make: Maker, step: str) -> None:
     assert nth > 5
 
 
-def _interrupted(call: Callable[[Any], Any], d: PDict[Any, Any], nth: int) -> bool:
+@pytest.mark.parametrize("step", list(STEPS))
+def test_a_step_is_interrupted_anywhere_down_to_the_disk(place: dict[str, Any], step: str) -> None:
+    """And what is there then is there again when the store is opened the next time."""
+    call, after = STEPS[step]
+    persistent = isinstance(place["store"], str)
+    d: PDict[Any, Any] = PDict(name="d", **place)
+    nth, finished = 0, False
+    while not finished:
+        nth += 1
+        d.clear()
+        d.update(BEFORE)
+        finished = _interrupted(call, d, nth, calls=True)
+        found = d.copy()
+        assert found in ((after,) if finished else (BEFORE, after)), f"interrupted at {nth}"
+        d["probe"] = nth
+        if persistent:
+            d.close()
+            d = PDict(name="d", **place)
+        assert d.copy() == {**found, "probe": nth}, f"interrupted at {nth}"
+        with d.edit("a", [], timeout=10):
+            pass
+        assert d.store.depth("edit/dict/d").claimed == 0
+    assert nth > 5
+    d.close()
+
+
+def _interrupted(call: Callable[[Any], Any], d: PDict[Any, Any], nth: int, *, calls: bool = False) -> bool:
     """Whether it came to its end before the interrupt."""
     before = sys.gettrace()
-    sys.settrace(Tracer(nth))
+    sys.settrace(Tracer(nth, calls=calls))
     try:
         call(d)
     except Interrupt:
