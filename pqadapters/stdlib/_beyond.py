@@ -6,7 +6,6 @@ the store.
 
 from __future__ import annotations
 
-import queue as stdlib
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from queue import Empty
@@ -15,6 +14,7 @@ from typing import Any, TypeVar
 
 from ..errors import ShutDown
 from ..store import LOCK_TIMEOUT
+from . import _originals as stdlib
 from ._held import Own
 from ._letters import DeadLetter, dead_letters, requeue
 from ._line import Line

@@ -8,7 +8,6 @@ finalizer or signal handler in the middle of put() or get() of the same thread, 
 from __future__ import annotations
 
 import os
-import queue as stdlib
 import threading
 import weakref
 from types import TracebackType
@@ -16,6 +15,7 @@ from typing import Any, TypeVar
 
 from ..durability import Durability, Survives
 from ..store import Order, Put, Store
+from . import _originals as stdlib
 from ._exit import dropped, finish_at_exit
 from ._line import weak
 from ._place import open_line

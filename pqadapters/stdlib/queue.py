@@ -14,7 +14,6 @@ notifies nobody who waits on `not_empty` by hand.
 from __future__ import annotations
 
 import os
-import queue as stdlib
 import threading
 import weakref
 from queue import Empty, Full
@@ -25,6 +24,7 @@ from ..durability import Durability, Survives
 from ..errors import NotDurableWarning, ShutDown, Stopped
 from ..home.listing import Home, homes
 from ..store import PLAIN, Order, Put, Store
+from . import _originals as stdlib
 from ._beyond import ABSENT, Beyond, check_timeout
 from ._exit import dropped, finish_at_exit
 from ._letters import DeadLetter

@@ -25,6 +25,8 @@ try:
 except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
+from ..apart import apart
+
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _SHARING_VIOLATION_TRIES = 20
 _PLAIN_SYNC = sys.platform != "darwin" and hasattr(os, "fdatasync")
@@ -101,11 +103,11 @@ class Disk:
     def sync(self, fd: int) -> None:
         """The file's data, and its length, are on the disk when this returns."""
         if _PLAIN_SYNC:
-            os.fdatasync(fd)
+            apart(os.fdatasync, fd)
         elif sys.platform == "darwin":
-            fcntl.fcntl(fd, fcntl.F_FULLFSYNC)
+            apart(fcntl.fcntl, fd, fcntl.F_FULLFSYNC)
         else:
-            os.fsync(fd)
+            apart(os.fsync, fd)
 
     def sync_directory(self, path: str) -> None:
         """What was created, renamed or removed in the directory is on the disk when this returns."""

@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any
 
 from ... import telling
+from ...apart import apart
 from ...clock import Clock
 from ...ending import at_end
 from ...errors import DiskError, StoreClosed, StoreError, StoreForked
@@ -227,7 +228,7 @@ class Core:
             hold = self._lock(_CHECKPOINT)
             if hold is not None:
                 try:
-                    shorten(self.path)
+                    apart(shorten, self.path)
                 finally:
                     hold.close()
 
@@ -252,7 +253,7 @@ class Core:
         try:
             self.sync_wal()
             with self.aside:
-                patiently(lambda: shorten(self.path, whole=True), self.path)
+                patiently(lambda: apart(shorten, self.path, True), self.path)
         finally:
             hold.close()
         self.reserve.keep()

@@ -141,7 +141,7 @@ def _length(path: str) -> int:
         return 0
 
 
-def shorten(path: str, *, whole: bool = False) -> None:
+def shorten(path: str, whole: bool = False) -> None:
     """Copy the WAL into the database, so that it is used again from its start. `whole`: it is empty then, or this
     raises that it is locked. Raises sqlite3.Error."""
     connection = connect(path)

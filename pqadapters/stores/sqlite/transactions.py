@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable
 from contextlib import suppress
 
+from ...apart import apart, is_shared
 from ...errors import StoreError, StorePoisoned
 from ...store import LOCK_TIMEOUT
 from . import schema
@@ -41,7 +42,8 @@ class Transactions:
         try:
             alone = len(batch) == 1
             connection = self._ready(batch[0].synced if alone else any(work.synced for work in batch))
-            if statement and alone and batch[0].alone:
+            slow = self._full and is_shared()  # a commit with a sync, and greenlets that could run meanwhile
+            if statement and alone and batch[0].alone and not slow:
                 return self._run_alone(connection, batch[0])
             batch = self._begin(connection, batch)
             if not batch:
@@ -51,7 +53,10 @@ class Transactions:
                 work.outcome = outcome
             committing = True
             if connection.in_transaction:
-                connection.execute(schema.COMMIT)
+                if slow:
+                    apart(connection.execute, schema.COMMIT)
+                else:
+                    connection.execute(schema.COMMIT)
             outcome.done = True
         except ERRORS as error:
             self._undo()
