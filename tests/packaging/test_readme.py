@@ -31,4 +31,4 @@ def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsy
     for example in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
         exec(example, names)
     assert sent == [{"invoice": 42}]
-    assert capsys.readouterr().out == "ann\n(1, 'now')\n{'pages': ['/', '/about']} 4\n"
+    assert capsys.readouterr().out == "ann\n(1, 'now')\n/index\n{'pages': ['/', '/about']} 4\n"
