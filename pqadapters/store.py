@@ -276,6 +276,7 @@ class Store(Protocol):
         stop: Stop | None = None,
         counted: bool = False,
         lease: float = 30.0,
+        patience: float | None = None,
     ) -> list[Claim]:
         """Take up to `limit` ready records: the first ones by `order`, or those of `ids` that are ready.
 
@@ -283,6 +284,8 @@ class Store(Protocol):
         `stop()` was true. `stop` is looked at first: while it holds, nothing is claimed.
         `counted`: the attempt is stored with the store's durability before the call returns, so that a record which
         kills its consumer is told by its attempts after a restart.
+        `patience` is how long in seconds to wait for other users of a shared store (None: as a commit does); who has
+        to be quick (an event loop) comes again after StoreLocked.
         """
 
     def browse(

@@ -244,11 +244,20 @@ class PrivateStore:
         stop: Stop | None = None,
         counted: bool = False,
         lease: float = 30.0,
+        patience: float | None = None,
     ) -> list[Claim]:
         store = self._for(queue)
         counted = counted or self.moved.items > 0  # the first one may be what ended the last run
         return store.claim(
-            queue, order=order, ids=ids, limit=limit, timeout=timeout, stop=stop, counted=counted, lease=lease
+            queue,
+            order=order,
+            ids=ids,
+            limit=limit,
+            timeout=timeout,
+            stop=stop,
+            counted=counted,
+            lease=lease,
+            patience=patience,
         )
 
     def browse(

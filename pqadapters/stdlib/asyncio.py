@@ -17,18 +17,20 @@ from __future__ import annotations
 import asyncio as stdlib
 import os
 import sys
+import time
 import weakref
 from asyncio import QueueEmpty, QueueFull
 from collections import deque
 from collections.abc import Callable, Iterable
+from functools import partial
 from queue import Empty
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import telling
 from ..durability import Durability, Survives
-from ..errors import LimitReached, NotDurableWarning, ShutDown
-from ..store import Depth, Order, Put, Store
+from ..errors import LimitReached, NotDurableWarning, ShutDown, Stopped, StoreLocked
+from ..store import LOCK_TIMEOUT, Depth, Order, Put, Store
 from ._committer import Committer
 from ._exit import dropped, finish_at_exit
 from ._letters import DeadLetter, dead_letters, requeue
@@ -52,6 +54,7 @@ T = TypeVar("T")
 Q = TypeVar("Q", bound="Queue[Any]")
 _ABSENT: Any = object()
 _MANY_UNCOVERED = 1000
+_ASIDE = 0.002  #: seconds until a store that others have locked is tried again
 SOFT = Durability(Survives.PROCESS, 0.05)  #: where nobody says otherwise: the loop isn't stopped for a disk
 
 
@@ -105,6 +108,8 @@ class Queue(stdlib.Queue[T]):
         self._ready_made = True
         if self._container is not _ABSENT:
             self._keep_in_memory()
+        self._shared = not line.store.capabilities.exclusive
+        self._hasty_claim = partial(line.store.claim, patience=0.0)
         self._power = line.store.durability.survives is Survives.POWER
         self._committer = Committer(line.stow_all, weak(self._item_came))
         self._watcher = Watcher(line.store, line.name, _until(weakref.ref(self)), weak(self._changed))
@@ -182,12 +187,15 @@ class Queue(stdlib.Queue[T]):
         """Take the next item; this task holds it until `task_done()`. Waits for one. Raises QueueShutDown."""
         if self._in_memory:
             return await super().get()
+        begun: float | None = None
         while True:
             try:
-                return self.get_nowait()
+                return self._get_in_haste()
             except QueueEmpty:
-                pass
-            await self._wait(self._getters)
+                begun = None
+                await self._wait(self._getters)
+            except StoreLocked as error:
+                begun = await self._stand_aside(begun, error)
 
     def get_nowait(self) -> T:
         """Take the next item, if one is ready. Raises QueueEmpty, QueueShutDown."""
@@ -294,8 +302,10 @@ class Queue(stdlib.Queue[T]):
         return put._replace(limit=self._line.bound(self._maxsize)) if self._maxsize > 0 else put
 
     async def _stow(self, item: T, put: Put) -> None:
-        if not self._power or self._overrides("_put"):
+        if self._overrides("_put") or (not self._power and not self._shared):
             return self._stow_now(item, put)
+        if not self._power:
+            return await self._stow_in_haste(put)
         try:
             await self._committer.put(item, self._limited(put), self._get_loop())
         except ShutDown:
@@ -311,6 +321,38 @@ class Queue(stdlib.Queue[T]):
             except ShutDown:
                 raise QueueShutDown from None
         self._item_came()
+
+    async def _stow_in_haste(self, put: Put) -> None:
+        """On a store that others may have locked: the loop goes on meanwhile."""
+        line, begun = self._line, None
+        while True:
+            try:
+                line.commit(self._limited(put), stop=line.stopped, timeout=0.0)
+                return self._item_came()
+            except Stopped:
+                self._check_not_shut()
+                raise
+            except StoreLocked as error:
+                begun = await self._stand_aside(begun, error)
+
+    def _get_in_haste(self) -> T:
+        line = self._line
+        if not self._shared:
+            return self.get_nowait()
+        line.claim = self._hasty_claim
+        try:
+            return self.get_nowait()
+        finally:
+            line.claim = line.store.claim
+
+    async def _stand_aside(self, begun: float | None, error: StoreLocked) -> float:
+        """Somebody else has the store locked: let the loop go on for a moment; when the waiting began. Raises the error
+        after as long as a call would wait for that."""
+        now = time.monotonic()
+        if begun is not None and now - begun > LOCK_TIMEOUT:
+            raise error
+        await stdlib.sleep(_ASIDE)
+        return now if begun is None else begun
 
     def _take(self) -> T:
         try:

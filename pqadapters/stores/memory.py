@@ -300,6 +300,7 @@ class MemoryStore:
         stop: Stop | None = None,
         counted: bool = False,
         lease: float = 30.0,
+        patience: float | None = None,
     ) -> list[Claim]:
         due: float | None = None
 

@@ -364,6 +364,38 @@ def test_a_queue_belongs_to_one_loop(url: str) -> None:
     q.close()
 
 
+def test_the_loop_goes_on_while_others_have_the_database_locked(tmp_path: Path) -> None:
+    import sqlite3
+
+    path = tmp_path / "q.db"
+
+    async def main() -> None:
+        async with Queue[int](store=f"sqlite:///{path}?durability=process") as q:
+            await q.put(0)
+            other = sqlite3.connect(path, isolation_level=None)
+            steps: list[Coroutine[Any, Any, Any]] = [q.put(1), q.get()]
+            for step in steps:
+                other.execute("BEGIN IMMEDIATE")
+                task = asyncio.ensure_future(step)
+                for _ in range(20):  # the loop isn't stopped, and comes here again and again
+                    await asyncio.sleep(0.005)
+                assert not task.done()
+                other.rollback()
+                await task
+            assert q.get_nowait() == 1
+            other.execute("BEGIN IMMEDIATE")
+            task = asyncio.ensure_future(q.put(2))
+            await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            other.rollback()
+            other.close()
+            assert q.empty()
+
+    run(main())
+
+
 def test_shutdown(url: str) -> None:
     async def main() -> None:
         async with Queue[int](1, store=url) as q:

@@ -152,6 +152,7 @@ class SegmentStore:
         stop: Stop | None = None,
         counted: bool = False,
         lease: float = 30.0,
+        patience: float | None = None,
     ) -> list[Claim]:
         core = self._core
         if limit == 1 and ids is None and not counted:

@@ -153,11 +153,11 @@ class Core:
 
     # Owners
 
-    def owner(self) -> int | None:
+    def owner(self, patience: float | None = None) -> int | None:
         """This process's number, which claims need; None in the middle of another call of this thread."""
         if not self._entered:
             with self._entering:
-                if not self._entered and self.writer.do(Work(self._enter, synced=False)) is not LATE:
+                if not self._entered and self.writer.do(Work(self._enter, synced=False, timeout=patience)) is not LATE:
                     self._entered = True
         return self.owners.number if self._entered else None
 
@@ -169,7 +169,7 @@ class Core:
         except OSError as error:
             raise refused(self.owners.directory, error, "lock") from error
 
-    def bury_dead(self, *, often: bool = True) -> None:
+    def bury_dead(self, *, often: bool = True, patience: float | None = None) -> None:
         """Make ready what processes had claimed that have died. Not `often`: unless that was done just now."""
         now = time.monotonic()
         if not often and now - self._buried < _BURY_EVERY:
@@ -177,7 +177,7 @@ class Core:
         self._buried = now
         if not self._any_dead():
             return
-        if self.writer.do(Work(self.owners.bury, synced=False)) is not LATE:
+        if self.writer.do(Work(self.owners.bury, synced=False, timeout=patience)) is not LATE:
             self.bells.ring_all()
 
     def _any_dead(self) -> bool:

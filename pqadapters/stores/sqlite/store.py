@@ -202,13 +202,14 @@ class SqliteStore:
         stop: Stop | None = None,
         counted: bool = False,
         lease: float = 30.0,
+        patience: float | None = None,
     ) -> list[Claim]:
         self._check()
         bell = self._core.bells.of(queue)
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             rings = bell.rings
-            claims = self._attempt(queue, order, ids, limit, stop, counted)
+            claims = self._attempt(queue, order, ids, limit, stop, counted, patience)
             if claims is not None:
                 return claims
             left = None if deadline is None else deadline - time.monotonic()
@@ -217,16 +218,23 @@ class SqliteStore:
             self._wait(queue, bell, bell.takers, rings, left)
 
     def _attempt(
-        self, queue: str, order: Order, ids: Sequence[int] | None, limit: int, stop: Stop | None, counted: bool
+        self,
+        queue: str,
+        order: Order,
+        ids: Sequence[int] | None,
+        limit: int,
+        stop: Stop | None,
+        counted: bool,
+        patience: float | None,
     ) -> list[Claim] | None:
         """What can be claimed now; None where that is nothing; [] where `stop` says so, or it can't be known."""
         if self._prefetch > 1:
             if order is Order.OLDEST and limit == 1 and ids is None and not counted:
-                return self._attempt_ahead(queue, stop)
+                return self._attempt_ahead(queue, stop, patience)
             self._give_back_ahead()
-        return self._attempt_now(queue, order, ids, limit, stop, counted)
+        return self._attempt_now(queue, order, ids, limit, stop, counted, patience)
 
-    def _attempt_ahead(self, queue: str, stop: Stop | None) -> list[Claim] | None:
+    def _attempt_ahead(self, queue: str, stop: Stop | None, patience: float | None) -> list[Claim] | None:
         """As `_attempt`, for the oldest record, of which more are claimed than one."""
         core, ahead = self._core, self._ahead
         if stop is not None and stop():
@@ -234,7 +242,7 @@ class SqliteStore:
         claim = ahead.pop(queue, core.process)
         if claim is not None:
             return [claim]
-        claims = self._attempt_now(queue, Order.OLDEST, None, self._prefetch, stop, counted=False)
+        claims = self._attempt_now(queue, Order.OLDEST, None, self._prefetch, stop, False, patience)
         if not claims:
             return claims
         ahead.keep(queue, claims[1:])
@@ -247,14 +255,21 @@ class SqliteStore:
         core.give_back_claims(self._ahead.pop_all(core.process), self._handle)
 
     def _attempt_now(
-        self, queue: str, order: Order, ids: Sequence[int] | None, limit: int, stop: Stop | None, counted: bool
+        self,
+        queue: str,
+        order: Order,
+        ids: Sequence[int] | None,
+        limit: int,
+        stop: Stop | None,
+        counted: bool,
+        patience: float | None,
     ) -> list[Claim] | None:
         core = self._core
         if core.writer.in_the_middle():
             return []  # in the middle of another call of this thread: there is no waiting for it
         bell = core.bells.of(queue)
         if bell.dry and not self._looks.any_ready(queue):
-            core.bury_dead(often=False)
+            core.bury_dead(often=False, patience=patience)
             return [] if stop is not None and stop() else None
 
         def run(connection: sqlite3.Connection) -> list[Claim] | None:
@@ -267,8 +282,8 @@ class SqliteStore:
             take = Take(connection, core.names, core.clock.wall(), core.damaged)
             return take.claim(queue, number, order, ids, limit, Who(owner, self._handle)) or None
 
-        owner = core.owner()
-        work = Work(run, synced=counted and self._power)
+        owner = core.owner(patience)
+        work = Work(run, synced=counted and self._power, timeout=patience)
         try:
             result = core.writer.do(work)
         except BaseException:
