@@ -15,35 +15,33 @@ without these promises, until `migrate` has moved it over.
 
 from __future__ import annotations
 
-import errno
 import io
 import os
 import pickle
 import shelve as stdlib
 import sys
 from collections.abc import Iterator
-from contextlib import AbstractContextManager, closing, contextmanager, suppress
+from contextlib import AbstractContextManager, closing, suppress
 from types import TracebackType
 from typing import Any, cast
 
-from .. import telling
 from ..durability import Durability, Survives
-from ..errors import DiskError, NotDurableWarning, StoreError
-from ..opening import is_there, move_database, open_database, open_frozen, remove_database
+from ..errors import StoreError
+from ..opening import move_database, remove_database
 from ..store import Set, Store
 from . import _dbm
+from ._database import Database, closed
 from ._dbm import ShelfError
 from ._edit import MISSING, Edit
 from ._mapping import DurableMapping, pairs_of
+from ._shelf_place import as_dbm_errors, as_it_is, foreign, letter_of, open_table
 from ._table import ClosedTable, Table
-from ._where import is_url, open_where
+from ._where import is_url
 
 __all__ = ["BsdDbShelf", "DbfilenameShelf", "Shelf", "ShelfError", "migrate", "open"]
 
 Pickler, Unpickler = pickle.Pickler, pickle.Unpickler  # programs put others in their place
 _PICKLER, _UNPICKLER = Pickler, Unpickler
-_TABLE = "shelf"
-_NOT_WRITABLE = (errno.EACCES, errno.EPERM, errno.EROFS)
 _AT_ONCE = 1000  #: keys that are moved in one commit
 
 
@@ -86,31 +84,6 @@ class BsdDbShelf(Shelf, stdlib.BsdDbShelf[Any]):
     """For a database with `first`, `next`, `previous`, `last` and `set_location`, as the standard library's."""
 
 
-class Database(DurableMapping[bytes, bytes]):
-    """What a shelf's `dict` is: bytes by bytes, as in a dbm. Text is taken for its UTF-8."""
-
-    def __init__(self, table: Table) -> None:
-        self._table = table
-
-    def _encode(self, key: Any) -> bytes:
-        return _as_bytes(key, "keys")
-
-    def _decode(self, data: bytes) -> bytes:
-        return data
-
-    def _dump(self, value: bytes) -> bytes:
-        return _as_bytes(value, "values")
-
-    def _load(self, data: bytes) -> bytes:
-        return data
-
-    def close(self) -> None:
-        """Let go of the store. A second call does nothing."""
-        table, self._table = self._table, _closed()
-        if isinstance(table, Table):
-            table.close()
-
-
 class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[Any]):
     """The shelf of that name, as `open` has it; one that is a dbm file of the standard library is refused."""
 
@@ -128,9 +101,9 @@ class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[An
     ) -> None:
         options = {"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None}
         given = {option: value for option, value in options.items() if value is not None}
-        mode = _mode(flag)
-        with _as_dbm_errors():
-            self._table = _open_table(filename, mode, store, given)
+        mode = letter_of(flag)
+        with as_dbm_errors():
+            self._table = open_table(filename, mode, store, given)
         Shelf.__init__(self, Database(self._table), protocol, writeback)
         if mode == "n":
             self.clear()
@@ -248,7 +221,7 @@ class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[An
             self._flush()
         finally:
             self.dict.close()
-            self._table = _closed()
+            self._table = closed()
 
     def __del__(self) -> None:
         if getattr(self, "cache", None) and isinstance(getattr(self, "_table", None), Table):
@@ -325,10 +298,10 @@ def open(
     used: a directory, a file that is none, a dbm file whose module this Python hasn't got, a damaged one, no space.
     """
     if store is None and not is_url(filename):
-        with _as_dbm_errors():
-            found = _foreign(filename, _mode(flag))
+        with as_dbm_errors():
+            found = foreign(filename, letter_of(flag))
         if found is not None:
-            return cast("DbfilenameShelf", Shelf(_as_it_is(*found, flag), protocol, writeback))
+            return cast("DbfilenameShelf", Shelf(as_it_is(*found, flag), protocol, writeback))
     return DbfilenameShelf(
         filename,
         flag,
@@ -375,83 +348,3 @@ def _copy(old: Any, table: Table) -> int:
             ops = []
     table.store.commit(*ops)
     return count
-
-
-def _mode(flag: str) -> str:
-    """The first letter; those behind it ("f", "s", "u") are dbm.gnu's, and have no meaning here."""
-    if not isinstance(flag, str) or flag[:1] not in ("r", "w", "c", "n") or set(flag[1:]) - set("fsu"):
-        raise ValueError(f"flag is 'r', 'w', 'c' or 'n', not {flag!r}")
-    return flag[0]
-
-
-def _foreign(filename: Any, mode: str) -> tuple[str, str] | None:
-    """Path and kind of a dbm file that is to be used as it is."""
-    path = os.fsdecode(filename)
-    kind = _dbm.kind_of(path)
-    if not kind:
-        return None
-    if mode == "n":
-        _dbm.remove(path, kind)
-        return None
-    return path, kind
-
-
-def _as_it_is(path: str, kind: str, flag: str) -> Any:
-    opened = _dbm.open_dbm(path, kind, flag)
-    telling.warn(
-        f"{path} is a file of {kind}: it is used as it is, and what was set may be lost in a crash. Move it over with "
-        f"pqadapters.stdlib.shelve.migrate({path!r})",
-        NotDurableWarning,
-    )
-    return opened
-
-
-def _open_table(filename: Any, mode: str, store: Any, options: dict[str, Any]) -> Table:
-    if store is None and is_url(filename):
-        return _table_in(filename, mode, "default", options)
-    if store is not None:
-        return _table_in(store, mode, os.fsdecode(filename), options)
-    path = os.fsdecode(filename)
-    kind = _dbm.kind_of(path)
-    if kind:
-        raise ShelfError(f"{path} is a file of {kind}: move it over with pqadapters.stdlib.shelve.migrate({path!r})")
-    if mode in "rw" and not (os.path.exists(path) and (not os.path.isfile(path) or os.path.getsize(path))):
-        raise ShelfError(f"there is no shelf {path}: open it with flag 'c' to make one")
-    try:
-        opened, owned = open_where(path, None, options, what="the shelf's file", open_path=open_database)
-    except DiskError as error:
-        if mode != "r" or error.errno not in _NOT_WRITABLE:
-            raise
-        opened, owned = cast("Store", open_frozen(path)), True  # all that is asked of one that is only read
-    return Table(opened, _TABLE, label=f"shelf {path}", owned=owned)
-
-
-def _table_in(store: Any, mode: str, name: str, options: dict[str, Any]) -> Table:
-    if mode in "rw" and isinstance(store, str) and not is_there(store):
-        raise ShelfError(f"there is no store {store}: open the shelf with flag 'c' to make one")
-    opened, owned = open_where(None, store, options, what="the shelf's store", open_path=open_database)
-    label = f"shelf {name!r} in {opened.place}"
-    return Table(opened, f"{_TABLE}/{name}", label=label, owned=owned)
-
-
-@contextmanager
-def _as_dbm_errors() -> Iterator[None]:
-    """Raise what programs look for that open shelves: `dbm.error`, which stands for its own class and OSError."""
-    try:
-        yield
-    except (ShelfError, OSError):
-        raise
-    except StoreError as error:
-        raise ShelfError(str(error)) from error
-
-
-def _as_bytes(value: Any, what: str) -> bytes:
-    if isinstance(value, str):
-        return value.encode()
-    if not isinstance(value, (bytes, bytearray)):
-        raise TypeError(f"{what} are bytes or str, not {type(value).__name__}")
-    return bytes(value)
-
-
-def _closed() -> Any:
-    return ClosedTable(lambda: ValueError("invalid operation on closed shelf"))
