@@ -250,7 +250,8 @@ class DurableMapping(MutableMapping[K, V]):
         a part of that.
 
         `pop`, `popitem`, `setdefault` and `del` build on what they find; where somebody else has changed that
-        meanwhile the end raises `ConditionFailed`, and nothing was stored.
+        meanwhile the end raises `ConditionFailed`, and nothing was stored. What a signal handler sets in the middle of
+        the block is a part of it, too.
         """
         return self._table.batch()
 

@@ -1,7 +1,8 @@
 """The views of a mapping in a store: keys, values and items in the order in which the keys were first set.
 
 They are read some at a time, so a mapping may be larger than memory, and may change meanwhile: what is set or deleted
-while an iterator runs may or may not be seen, and no key is seen twice. What is read in one go is of one moment.
+while an iterator runs may or may not be seen, and no key is seen twice. So an iterator may see a part of an update that
+comes meanwhile; `copy()`, `get_many()`, `==` and `|` are of one moment.
 """
 
 from __future__ import annotations

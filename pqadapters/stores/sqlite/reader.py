@@ -46,19 +46,16 @@ class Reader:
     def row(self, question: str, values: Sequence[Any]) -> Any:
         """The answer to a question that has one row, or None."""
         with self.lock:
-            cursor, self._cursor = self._cursor, None  # it is ours: a finalizer may ask in the middle of this
+            cursor = self._cursor
+            if cursor is None or self._moment is not None:
+                cursor = self._connected().cursor()
+            self._cursor = None  # it is ours: a finalizer may ask in the middle of this; after an error it is dropped
             try:
-                if cursor is None or self._moment is not None:
-                    cursor = self._connected().cursor()
-                return cursor.execute(question, values).fetchone()
+                row = cursor.execute(question, values).fetchone()
             except ERRORS:
-                cursor = None
                 return patiently(lambda: self._connected().execute(question, values).fetchone(), self._path)
-            except BaseException:  # it may stand in the middle of an answer
-                cursor = None
-                raise
-            finally:
-                self._cursor = cursor
+            self._cursor = cursor
+            return row
 
     def page(self, question: str, values: Sequence[Any], most: int, size: int) -> list[Any]:
         """The first rows of the answer: at most so many, and none behind the one with which the values in the last
