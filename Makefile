@@ -13,7 +13,7 @@ PYTEST := -m pytest -n $(JOBS)
 
 help:
 	@echo "make demo   index the standard library, SIGKILL it half-way, see what was lost"
-	@echo "make bench  side by side with other queues: a minute and a half (BENCH=\"--rounds 5\" for a whole run)"
+	@echo "make bench  side by side with other queues: two minutes (BENCH=\"--rounds 5\" for a whole run)"
 	@echo "make test   everything: lint, types, floors, all tests, the other interpreters"
 	@echo "make lint | floors | types | suite | segment-3.10 | clean"
 
