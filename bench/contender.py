@@ -11,7 +11,7 @@ import importlib.util
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from importlib import metadata
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, Protocol
 
 
 class Level(enum.Enum):
@@ -34,6 +34,14 @@ class Threads(enum.Enum):
     SHARED = "one handle for all"
     EACH = "a handle each"
     ONE = "one thread"
+
+
+class Kind(enum.Enum):
+    """What is measured side by side."""
+
+    QUEUE = "queue"
+    MAPPING = "mapping"
+    LOOP = "queue of an event loop"
 
 
 class Speed(NamedTuple):
@@ -64,19 +72,30 @@ class MappingHandle(NamedTuple):
     batch: Callable[[], AbstractContextManager[object]] = nullcontext  #: in which sets are one transaction, if it can
 
 
+class LoopQueue(Protocol):
+    """An open queue of an event loop, made in it."""
+
+    async def put(self, item: str) -> None: ...
+
+    async def get(self) -> str: ...
+
+    def task_done(self) -> None: ...
+
+
 def no_queue(directory: str, level: Level) -> Handle:
     """The `open` of a mapping."""
     raise NotImplementedError("a mapping is no queue")
 
 
 class Contender(NamedTuple):
-    """A queue that is measured, or a mapping: one that has an `open_mapping`."""
+    """A queue that is measured, or a mapping (one that has an `open_mapping`), or a queue of an event loop."""
 
     name: str
     about: str  #: which class or loop, in a few words
     speed: Mapping[Level, Speed]  #: by what it can be asked for
     open: Callable[[str, Level], Handle] = no_queue  #: a queue in a directory of its own, which exists
     open_mapping: Callable[[str, Level], MappingHandle] | None = None  #: a mapping there
+    open_loop: Callable[[str, Level], LoopQueue] | None = None  #: a queue of the event loop that runs
     package: str = ""  #: the distribution that it comes with
     modules: Sequence[str] = ()  #: what must be importable
     threads: Threads = Threads.SHARED
@@ -84,6 +103,12 @@ class Contender(NamedTuple):
     processes: bool = False  #: several processes may use it at a time
     batches: bool = False  #: a mapping whose batches are one transaction
     floor: bool = False  #: a bare loop that does what no queue, or no mapping, can do without
+
+    @property
+    def kind(self) -> Kind:
+        if self.open_loop is not None:
+            return Kind.LOOP
+        return Kind.QUEUE if self.open_mapping is None else Kind.MAPPING
 
     def level(self, asked: Level) -> Level | None:
         """How it is opened where `asked` is compared; None where it can't be. At less than POWER a contender that

@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .contenders import OUR_MAPPING, OURS
+from .contenders import OUR_LOOP, OUR_MAPPING, OURS
 from .result import Result, Series, Spread
 
 
@@ -215,6 +215,29 @@ FIGURES: Sequence[Ratio | Limit] = (
         Series(_MANY_KEYS, OUR_MAPPING, "get"),
         Series(_MANY_KEYS, "bare-replace", "get"),
         0.5,
+    ),
+    Ratio(
+        "event loop: put, get, done, by asyncio.Queue's",
+        Series("loop-pairs", OUR_LOOP, "pairs"),
+        Series("loop-pairs", "stdlib-asyncio", "pairs"),
+        0.25,
+    ),
+    *(
+        Ratio(
+            f'event loop: 1,000 puts at "power" together, by one by one{where}',
+            Series("loop-together", name, "put together"),
+            Series("loop-together", name, "put one by one"),
+            10,
+        )
+        for name, where in ((OUR_LOOP, ""), (f"{OUR_LOOP}-sqlite", ", SQLite"))
+    ),
+    *(
+        Limit(f"event loop: how much later a timer's p99 is{where}", Series(scenario, name, "p99 more"), 3, "ms")
+        for name, scenario, where in (
+            (OUR_LOOP, "loop-timer", ""),
+            (OUR_LOOP, "loop-timer-power", ', "power"'),
+            (f"{OUR_LOOP}-sqlite", "loop-timer", ", SQLite"),
+        )
     ),
     Limit("mapping: len of 1,000,000 keys", Series(_MANY_KEYS, OUR_MAPPING, "len"), 1000, "µs"),
 )

@@ -37,8 +37,8 @@ def entries(
     for scenario in scenarios.values():
         row = []
         for contender in contenders.values():
-            if (contender.open_mapping is not None) is not scenario.mappings:
-                continue  # a queue among mappings, or the other way round
+            if contender.kind is not scenario.kind:
+                continue
             reason = contender.missing() or scenario.refusal(contender)
             level = contender.level(scenario.level)
             if reason or level is None:

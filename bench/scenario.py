@@ -12,7 +12,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from time import perf_counter
 from typing import NamedTuple
 
-from .contender import Contender, Level, Speed, Threads
+from .contender import Contender, Kind, Level, Speed, Threads
 from .contenders import OURS
 
 Values = Mapping[str, float]
@@ -60,7 +60,7 @@ class Scenario(NamedTuple):
     also: Sequence[str] = ()  #: further bare loops that take part
     backlog: int = 0  #: items that wait in the queue, or keys that are in the mapping, meanwhile
     puts_only: bool = False
-    mappings: bool = False  #: of mappings, not of queues
+    kind: Kind = Kind.QUEUE  #: of what
     batches: bool = False  #: of those that have batches
     rate: float = 0  #: operations a second that are assumed of all, so that all do as many; 0: each by its own speed
     ours: str = OURS  #: the contender whose ratios the others' are set against
@@ -86,7 +86,8 @@ class Scenario(NamedTuple):
             return "has no batches of one transaction"
         filling = self.backlog / self._rate(contender).put
         if filling > _LONGEST_FILLING:
-            return f"{self.backlog:,} {'sets' if self.mappings else 'puts'} would take it about {filling:.0f} seconds"
+            steps = "sets" if self.kind is Kind.MAPPING else "puts"
+            return f"{self.backlog:,} {steps} would take it about {filling:.0f} seconds"
         return ""
 
     def operations(self, contender: Contender, seconds: float) -> int:

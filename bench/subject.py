@@ -7,15 +7,16 @@ mapping sets and gets values of keys, and holds nothing.
 
 from __future__ import annotations
 
+import asyncio
 import json
 import os
 import sys
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from queue import Empty
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
-from .contender import Handle, Level, MappingHandle
+from .contender import Handle, Level, LoopQueue, MappingHandle, itself
 from .contenders import contenders
 
 MARK = "pqbench"
@@ -95,6 +96,29 @@ def drain_mapping(handle: MappingHandle, count: int) -> None:
     handle.close()
 
 
+def in_a_loop(open_loop: Callable[[str, Level], LoopQueue], directory: str, level: Level) -> Handle:
+    """A queue of an event loop, each step of which is made by a loop that runs for it alone."""
+    loop = asyncio.new_event_loop()
+    run = loop.run_until_complete
+
+    async def opened() -> LoopQueue:
+        return open_loop(directory, level)
+
+    queue: Any = run(opened())
+
+    def get_now() -> str:
+        try:
+            return str(queue.get_nowait())
+        except asyncio.QueueEmpty:
+            raise Empty from None
+
+    def put(item: str) -> None:
+        run(queue.put(item))
+
+    close = getattr(queue, "close", lambda: None)
+    return Handle(put, lambda: run(queue.get()), get_now, lambda got: queue.task_done(), itself, close)
+
+
 _QUEUE: dict[str, Callable[[Handle, int], None]] = {"trace": trace, "fill": fill, "drain": drain}
 _MAPPING: dict[str, Callable[[MappingHandle, int], None]] = {
     "trace": trace_mapping,
@@ -106,10 +130,12 @@ _MAPPING: dict[str, Callable[[MappingHandle, int], None]] = {
 def main(arguments: Sequence[str]) -> None:
     subject = Subject(**json.loads(arguments[0]))
     contender, level = contenders()[subject.contender], Level(subject.level)
-    if contender.open_mapping is None:
-        _QUEUE[subject.mode](contender.open(subject.directory, level), subject.operations)
-    else:
+    if contender.open_mapping is not None:
         _MAPPING[subject.mode](contender.open_mapping(subject.directory, level), subject.operations)
+    elif contender.open_loop is not None:
+        _QUEUE[subject.mode](in_a_loop(contender.open_loop, subject.directory, level), subject.operations)
+    else:
+        _QUEUE[subject.mode](contender.open(subject.directory, level), subject.operations)
 
 
 if __name__ == "__main__":

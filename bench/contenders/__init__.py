@@ -9,6 +9,7 @@ from ..contender import Contender
 
 OURS = "pqadapters"
 OUR_MAPPING = "pqadapters-pdict"
+OUR_LOOP = "pqadapters-asyncio"
 MODULES = (
     "ours",
     "bare_write",
@@ -38,11 +39,14 @@ MODULES = (
     "diskcache_index",
     "sqlitedict",
     "dbm_sqlite3",
+    "ours_asyncio",
+    "ours_asyncio_sqlite",
+    "stdlib_asyncio",
 )
 
 
 @cache
 def contenders() -> dict[str, Contender]:
-    """All of them by name: queues, then mappings; ours and the bare loops first."""
+    """All of them by name: queues, mappings, queues of event loops; ours and the bare loops first."""
     found: list[Contender] = [import_module(f"{__name__}.{module}").CONTENDER for module in MODULES]
     return {each.name: each for each in found}

@@ -11,7 +11,7 @@ import random
 from collections.abc import Callable, Iterable, Iterator
 from time import perf_counter
 
-from ..contender import Contender, Level, MappingHandle
+from ..contender import Contender, Kind, Level, MappingHandle
 from ..contenders import OUR_MAPPING
 from ..scenario import Job, Metric, Report, Scenario, items
 
@@ -116,7 +116,7 @@ _PROCESS = Scenario(
     floor=FLOOR,
     metrics=(SET,),
     steps=(set_new,),
-    mappings=True,
+    kind=Kind.MAPPING,
     rate=20_000,
     floor_metric=SET.name,
     ours=OUR_MAPPING,

@@ -11,7 +11,7 @@ import os
 from tempfile import TemporaryDirectory
 from time import perf_counter
 
-from ..contender import Contender, Level, MappingHandle
+from ..contender import Contender, Kind, Level, MappingHandle
 from ..contenders import OUR_MAPPING
 from ..footprint import files, payload, resident
 from ..scenario import Job, Metric, Report, Scenario, items
@@ -100,7 +100,7 @@ def _of(name: str, count: int, *, rounds: int = 99) -> Scenario:
         floor=FLOOR,
         metrics=(GET, SET, _LEN, KILLED, CLOSED, _MEMORY, _DISK, _FILL),
         steps=(fill, open_killed, open_closed),
-        mappings=True,
+        kind=Kind.MAPPING,
         rate=10_000,
         floor_metric=GET.name,
         ours=OUR_MAPPING,

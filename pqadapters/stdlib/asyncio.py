@@ -21,10 +21,9 @@ import time
 import weakref
 from asyncio import QueueEmpty, QueueFull
 from collections import deque
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from functools import partial
 from queue import Empty
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import telling
@@ -33,8 +32,8 @@ from ..errors import LimitReached, NotDurableWarning, ShutDown, Stopped, StoreLo
 from ..store import LOCK_TIMEOUT, Depth, Order, Put, Store
 from ._committer import Committer
 from ._exit import dropped, finish_at_exit
-from ._letters import DeadLetter, dead_letters, requeue
 from ._line import weak
+from ._loop_beyond import ABSENT, LoopBeyond
 from ._place import open_line
 from ._policy import AckPolicy, Markers, Volatile
 from ._view import View
@@ -52,17 +51,16 @@ __all__ = ["LifoQueue", "PriorityQueue", "Queue", "QueueEmpty", "QueueFull", "Qu
 
 T = TypeVar("T")
 Q = TypeVar("Q", bound="Queue[Any]")
-_ABSENT: Any = object()
 _MANY_UNCOVERED = 1000
 _ASIDE = 0.002  #: seconds until a store that others have locked is tried again
 SOFT = Durability(Survives.PROCESS, 0.05)  #: where nobody says otherwise: the loop isn't stopped for a disk
 
 
-class Queue(stdlib.Queue[T]):
+class Queue(LoopBeyond, stdlib.Queue[T]):
     """A FIFO queue in a store. The arguments are those of `pqadapters.stdlib.queue.Queue`."""
 
     _order = Order.OLDEST
-    _container: Any = _ABSENT  #: of a subclass that keeps its items itself
+    _container: Any = ABSENT  #: of a subclass that keeps its items itself
 
     if TYPE_CHECKING:  # what asyncio's has, and typeshed doesn't tell
         _maxsize: int
@@ -106,7 +104,7 @@ class Queue(stdlib.Queue[T]):
         self._joiners: deque[stdlib.Future[None]] = deque()
         super().__init__(maxsize)
         self._ready_made = True
-        if self._container is not _ABSENT:
+        if self._container is not ABSENT:
             self._keep_in_memory()
         self._shared = not line.store.capabilities.exclusive
         self._hasty_claim = partial(line.store.claim, patience=0.0)
@@ -128,7 +126,7 @@ class Queue(stdlib.Queue[T]):
 
     @property
     def _in_memory(self) -> bool:
-        return self._container is not _ABSENT
+        return self._container is not ABSENT
 
     # What asyncio's queue has
 
@@ -205,12 +203,12 @@ class Queue(stdlib.Queue[T]):
         self._wakeup_next(self._putters)
         return item
 
-    def task_done(self, item: Any = _ABSENT) -> None:
+    def task_done(self, item: Any = ABSENT) -> None:
         """Acknowledge the oldest item of this task, or exactly the item given. ValueError if called too often."""
         if self._in_memory:
             return super().task_done()
         line = self._line
-        if item is not _ABSENT:
+        if item is not ABSENT:
             line.done_exactly(item)
         elif not line.done() and line.done_for_another() == _MANY_UNCOVERED:
             telling.warn(
@@ -243,52 +241,6 @@ class Queue(stdlib.Queue[T]):
             self._wake_all(waiters)
         if not self._line.unfinished():
             self._wake_all(self._joiners)
-
-    # Beyond it
-
-    @property
-    def name(self) -> str:
-        """The queue's name in its store."""
-        return self._line.name
-
-    def nack(self, item: Any = _ABSENT, delay: float = 0.0) -> None:
-        """Give an item back: this task's oldest, or the one given. It is ready again, in its place, after `delay`
-        seconds. Raises ValueError if nobody holds it."""
-        if delay < 0:
-            raise ValueError(f"delay is in seconds from now; {delay} has gone by")
-        self._line.nack(*(() if item is _ABSENT else (item,)), delay=delay)
-        self._item_came()
-
-    def dead_letters(self) -> list[DeadLetter]:
-        """What was put out of the way, with the reason: it could not be decoded, or was tried too often."""
-        return dead_letters(self._line)
-
-    def requeue(self, ids: Iterable[int] | None = None) -> int:
-        """Put dead letters (all, or those ids) back at the end of the queue, in one commit. Returns how many."""
-        count = requeue(self._line, ids)
-        for _ in range(count):
-            self._item_came()
-        return count
-
-    def stats(self) -> dict[str, Any]:
-        """What is in the queue, and what this handle did: counts, `bytes`, and `oldest_age` in seconds."""
-        return self._line.stats()
-
-    def close(self) -> None:
-        """Let go of the queue, and of the store if the queue opened it. What is held and not done is ready again."""
-        self._watcher.end()
-        self._line.close()
-        for waiters in (self._getters, self._putters, self._joiners):
-            self._wake_all(waiters)
-
-    async def __aenter__(self: Q) -> Q:
-        return self
-
-    async def __aexit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._watcher.end()
-        self._line.close(normal=kind is None)
 
     # Storing and taking
 
@@ -390,13 +342,6 @@ class Queue(stdlib.Queue[T]):
     def _item_came(self) -> None:
         self._wakeup_next(self._getters)
 
-    @staticmethod
-    def _wake_all(waiters: deque[Any]) -> None:
-        while waiters:
-            waiter = waiters.popleft()
-            if not waiter.done():
-                waiter.set_result(None)
-
     def _until(self, depth: Depth) -> bool:
         """For the watcher: whether there may be something for those who wait."""
         return bool(
@@ -416,7 +361,7 @@ class Queue(stdlib.Queue[T]):
 
     @property
     def _queue(self) -> Any:
-        return View(self._line) if self._container is _ABSENT else self._container
+        return View(self._line) if self._container is ABSENT else self._container
 
     @_queue.setter
     def _queue(self, container: Any) -> None:

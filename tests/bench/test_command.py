@@ -44,7 +44,7 @@ def test_who_takes_part_or_why_not() -> None:
     part, absent = entries(scenarios(), contenders(), 0.1)
     for scenario, row in zip(scenarios().values(), part, strict=True):
         reasons = {each.contender: each.reason for each in absent if each.scenario == scenario.name}
-        of_its_kind = {name for name, each in contenders().items() if bool(each.open_mapping) is scenario.mappings}
+        of_its_kind = {name for name, each in contenders().items() if each.kind is scenario.kind}
         assert {each.contender.name for each in row} | set(reasons) == of_its_kind
         assert all(reasons.values())
         assert (scenario.ours if scenario.processes == 1 else "pqadapters-sqlite") not in reasons

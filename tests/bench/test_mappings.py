@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from bench.__main__ import main
-from bench.contender import Contender, Level
+from bench.contender import Contender, Kind, Level
 from bench.contenders import contenders
 from bench.rounds import entries
 from bench.scenarios import scenarios
@@ -67,7 +67,7 @@ def test_keys_are_different_and_those_that_are_set_again_get_other_values() -> N
 
 def test_all_do_the_same_number_of_operations() -> None:
     part, _ = entries(scenarios(), contenders(), 0.15)
-    rows = [row for row in part if row[0].scenario.mappings]
+    rows = [row for row in part if row[0].scenario.kind is Kind.MAPPING]
     assert len(rows) == 8
     assert all(len({each.operations for each in row}) == 1 for row in rows)
 
