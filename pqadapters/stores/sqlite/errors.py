@@ -50,7 +50,8 @@ def translated(error: Exception, path: str) -> StoreError:
     text = str(error)
     if is_busy(error):
         return locked(path)
-    if text.startswith(_DAMAGED) or isinstance(error, UnicodeDecodeError):
+    unreadable = isinstance(error, UnicodeDecodeError) or (type(error) is sqlite3.DatabaseError and not text)
+    if text.startswith(_DAMAGED) or unreadable:  # of a damaged schema Python 3.10 has no text
         return FormatError(
             f"{path} is damaged, or no database: {text}. Keep a copy of it and of the files beside it, bring out "
             "what is whole with pqadapters.stores.sqlite.salvage(path, to=...), and go on with that"
