@@ -23,7 +23,6 @@ class Batch:
         self.more: list[Op] = []  #: beside the keys
         self.held: dict[bytes, Claim] = {}  #: the locks of keys that were edited
         self.edited: set[bytes] = set()  #: those that are being edited
-        self.depth = 0  #: how many blocks are open
 
     def copy(self) -> Batch:
         """As it is now, to go back to."""
