@@ -17,6 +17,7 @@ from pqadapters.errors import NotDurableWarning, NotSerializable, StoreClosed
 from pqadapters.stdlib import queue as threaded
 from pqadapters.stdlib.asyncio import LifoQueue, PriorityQueue, Queue, QueueEmpty, QueueFull, QueueShutDown
 from tests.contract.threads import Task
+from tests.home.world import begin_anew
 
 PATIENCE = 60.0
 Loop = Callable[[], asyncio.AbstractEventLoop]
@@ -518,7 +519,7 @@ def test_a_subclass_with_a_container_of_its_own_is_told(url: str) -> None:
 
 
 def test_a_queue_without_a_place_is_the_applications(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PQADAPTERS_HOME", str(tmp_path))
+    begin_anew(monkeypatch, tmp_path)
 
     async def main() -> None:
         q = Queue[int]()

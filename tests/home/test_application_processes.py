@@ -54,7 +54,9 @@ def test_a_user_without_a_home_for_real(tmp_path: Path) -> None:
     assert "PQADAPTERS_HOME" in done.stderr
 
 
-def test_this_process_is_pytest() -> None:
+def test_this_process_is_pytest(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(module, "_known", None)  # a test before this one may have asked, with PQADAPTERS_HOME set
+    monkeypatch.delenv("PQADAPTERS_HOME", raising=False)
     assert module.application().temporary in ("pytest", "a -c command")  # the latter under xdist
     assert module.application() is module.application()
 
