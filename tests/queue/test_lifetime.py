@@ -171,6 +171,7 @@ def test_attempts_survive_sigkill_where_they_are_limited(tmp_path: Path) -> None
 def test_ctrl_c_while_get_waits_claims_nothing(tmp_path: Path) -> None:
     program = """
     import os, signal, threading
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
     q = Queue(path=here)
     claim = q._line.claim
     heard = threading.Event()
