@@ -1,8 +1,8 @@
 """The `with` blocks of mappings: a batch, and one that has a key to itself.
 
 They are classes and no generators: what an interrupt (Ctrl-C, a signal handler that raises) leaves half begun or half
-ended is put right when the block's object goes: at once, unless somebody keeps the exception. Where it came right at the
-beginning of an `__exit__`, its traceback has the block, and the batch stays open until it is let go.
+ended is put right when the block's object goes: at once, unless somebody keeps the exception. Where it came right at
+the beginning of an `__exit__`, its traceback has the block, and the batch stays open until it is let go.
 """
 
 from __future__ import annotations
