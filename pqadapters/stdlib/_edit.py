@@ -2,11 +2,9 @@
 
 from __future__ import annotations
 
-import sys
-from types import TracebackType
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
-from ._blocks import KeyBlock
+from ._blocks import Block
 
 if TYPE_CHECKING:
     from ._mapping import DurableMapping
@@ -16,28 +14,33 @@ MISSING: Any = object()  #: no default was given
 _UNTOUCHED = object()
 
 
-class Edit(Generic[V]):
-    """What `DurableMapping.edit` gives."""
+class Edit(Block, Generic[V]):
+    """What `DurableMapping.edit` gives: a batch that has a key to itself among all that edit it.
+
+    Beginning raises TimeoutError (somebody else edits the key), KeyError (no value, no default) and RuntimeError (it
+    is being edited by this thread).
+    """
 
     def __init__(self, mapping: DurableMapping[Any, V], key: Any, default: Any, timeout: float | None) -> None:
-        self._mapping, self._key, self._default = mapping, key, default
+        super().__init__(mapping._table)
+        self._mapping, self._key, self._default, self._timeout = mapping, key, default, timeout
         self._data = mapping._encode(key)
-        self._block = KeyBlock(mapping._table, self._data, timeout)
 
     def __enter__(self) -> V:
-        block = self._block
-        block.__enter__()
+        self._begin()
         try:
-            return self._begin()
+            if self._data not in self.batch.held:
+                self._table.locks.take(self._data, self._timeout, self.batch.held)
+            return self._look()
         except BaseException:
-            block.__exit__(*sys.exc_info())
+            self._leave(failed=True)
             raise
 
-    def _begin(self) -> V:
-        mapping, data, batch = self._mapping, self._data, self._block.batch
+    def _look(self) -> V:
+        mapping, data, batch = self._mapping, self._data, self.batch
         if data in batch.edited:
             raise RuntimeError(f"key {self._key!r} is being edited by this thread already")
-        self._found = found = mapping._table.get(data)
+        self._found = found = self._table.get(data)
         self._expects = data not in batch.expected and data not in batch.changes and not batch.cleared
         if self._expects:
             batch.expect(data, found)
@@ -45,27 +48,23 @@ class Edit(Generic[V]):
         if alive is None and self._default is MISSING:
             raise KeyError(self._key)
         self._value: V = self._default if alive is None else mapping._load(alive)
-        self._before = batch.changes.get(data, _UNTOUCHED)
+        self._changed = batch.changes.get(data, _UNTOUCHED)
         batch.edited.add(data)
         return self._value
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        del error, trace  # a traceback with this very frame would keep the block, and what it holds
-        block = self._block
+    def _end(self, *, failed: bool) -> None:
         try:
-            block.batch.edited.discard(self._data)
-            if kind is None:
+            self.batch.edited.discard(self._data)
+            if not failed:
                 self._store()
         except BaseException:
-            block.__exit__(*sys.exc_info())
+            self._leave(failed=True)
             raise
-        block.__exit__(kind, None, None)
+        self._leave(failed=failed)
 
     def _store(self) -> None:
-        batch, data = self._block.batch, self._data
-        if batch.changes.get(data, _UNTOUCHED) is not self._before:
+        batch, data = self.batch, self._data
+        if batch.changes.get(data, _UNTOUCHED) is not self._changed:
             return  # the block has set or deleted the key itself
         after, more = self._mapping._dump_again(data, self._value, self._was)
         if after != self._found:

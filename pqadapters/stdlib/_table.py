@@ -16,7 +16,7 @@ from typing import NoReturn
 from ..errors import ConditionFailed, LeaseLost, ReadOnlyError
 from ..store import Clear, Delete, Expect, Nack, Op, Set, Store
 from ._batch import Batch
-from ._blocks import Block
+from ._blocks import BatchBlock
 from ._held import consumer
 from ._locks import Locks
 
@@ -179,10 +179,10 @@ class Table:
 
     # Batches
 
-    def batch(self) -> Block:
+    def batch(self) -> BatchBlock:
         """What the caller changes in this block is committed at its end, all of it or nothing; an exception drops it.
         The end raises ConditionFailed where somebody else has changed what was built on."""
-        return Block(self)
+        return BatchBlock(self)
 
     def begin(self) -> tuple[object, int]:
         """There is to be a batch: whose it is."""

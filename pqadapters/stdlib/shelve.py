@@ -19,10 +19,8 @@ import io
 import os
 import pickle
 import shelve as stdlib
-import sys
 from collections.abc import Iterator
 from contextlib import AbstractContextManager, closing, suppress
-from types import TracebackType
 from typing import Any, cast
 
 from ..durability import Durability, Survives
@@ -30,6 +28,7 @@ from ..errors import StoreError
 from ..opening import move_database, remove_database
 from ..store import Set, Store
 from . import _dbm
+from ._blocks import BatchBlock
 from ._database import Database, closed
 from ._dbm import ShelfError
 from ._edit import MISSING, Edit
@@ -235,30 +234,27 @@ class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[An
     __hash__ = object.__hash__  # type: ignore[assignment]  # as the standard library's shelves
 
 
-class _ShelfBlock:
+class _ShelfBlock(BatchBlock):
     """What `writeback` holds goes with the batch: what was changed before it is stored, what in it is a part of it."""
 
     def __init__(self, shelf: DbfilenameShelf) -> None:
+        super().__init__(shelf._table)
         self._shelf = shelf
-        self._block = shelf._table.batch()
 
     def __enter__(self) -> None:
         self._shelf._flush()
-        self._block.__enter__()
+        super().__enter__()
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        del error, trace
+    def _end(self, *, failed: bool) -> None:
         try:
-            if kind is None:
+            if not failed:
                 self._shelf._flush()
         except BaseException:
-            self._block.__exit__(*sys.exc_info())
+            failed = True
             raise
         finally:
             self._shelf.cache.clear()
-        self._block.__exit__(kind, None, None)
+            self._leave(failed=failed)
 
 
 class _ShelfEdit(Edit[Any]):
@@ -270,9 +266,11 @@ class _ShelfEdit(Edit[Any]):
         self._mapping.cache.pop(self._key, None)
         return super().__enter__()
 
-    def __exit__(self, *error: Any) -> None:
-        super().__exit__(*error)
-        self._mapping.cache.pop(self._key, None)
+    def _end(self, *, failed: bool) -> None:
+        try:
+            super()._end(failed=failed)
+        finally:
+            self._mapping.cache.pop(self._key, None)
 
 
 def open(

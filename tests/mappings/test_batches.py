@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import gc
+from collections.abc import Iterator
+from contextlib import ExitStack
 from typing import Any
 
 import pytest
@@ -312,3 +315,58 @@ def test_a_large_mapping_in_a_batch(d: Dict) -> None:
         assert d.popitem() == (2999, 2999)
         assert list(d.items())[:7] == [(n, n) for n in range(1, 7)] + [(7, "seven")]
     assert len(d) == 2998
+
+
+def test_a_block_is_one_block(d: Dict, make: Maker) -> None:
+    block = d.batch()
+    with block:
+        d["a"] = 1
+        with pytest.raises(RuntimeError, match="begun already"), block:
+            pass  # pragma: no cover
+        d["b"] = 2
+    assert make().copy() == {"a": 1, "b": 2}
+    with block:  # one after the other is no harm
+        d["c"] = 3
+    assert make()["c"] == 3
+
+
+@pytest.mark.parametrize("when", ["before", "inside"])
+def test_looking_at_a_block_does_not_end_it(d: Dict, make: Maker, when: str) -> None:
+    block = d.batch()
+    if when == "before":
+        assert callable(block.__exit__)
+    with block:
+        d["a"] = 1
+        if when == "inside":
+            assert callable(block.__exit__)
+        d["b"] = 2
+        assert make().copy() == {}
+    assert make().copy() == {"a": 1, "b": 2}
+
+
+def test_blocks_in_an_exit_stack(d: Dict, make: Maker) -> None:
+    d["a"] = []
+    with ExitStack() as stack:
+        stack.enter_context(d.batch())
+        stack.enter_context(d.edit("a")).append(1)
+        d["b"] = 2
+        assert make().copy() == {"a": []}
+    assert make().copy() == {"a": [1], "b": 2}
+    with pytest.raises(ZeroDivisionError), ExitStack() as stack:
+        stack.enter_context(d.batch())
+        d["b"] = 3
+        raise ZeroDivisionError
+    assert make()["b"] == 2
+
+
+def test_a_block_whose_generator_is_dropped_is_broken_off(d: Dict, make: Maker) -> None:
+    def steps() -> Iterator[None]:
+        with d.batch():
+            d["a"] = 1
+            yield
+
+    for _ in steps():
+        break
+    gc.collect()
+    d["b"] = 2
+    assert make().copy() == {"b": 2}

@@ -36,7 +36,7 @@ class Tracer:
 
     def __call__(self, frame: FrameType, event: str, arg: Any) -> Any:
         name, files = frame.f_code.co_name, _ALL if self.calls else _HERE
-        to_nobody = name == "__del__" or frame.f_code.co_flags & inspect.CO_GENERATOR
+        to_nobody = name in ("__del__", "_abandon") or frame.f_code.co_flags & inspect.CO_GENERATOR
         if to_nobody or not frame.f_code.co_filename.startswith(files):
             return None
         if event == "call" or (event == "line" and not self.calls):
@@ -107,9 +107,13 @@ def test_a_step_is_interrupted_anywhere(make: Maker, step: str) -> None:
     assert nth > 5
 
 
-@pytest.mark.parametrize("step", list(STEPS))
-def test_a_step_is_interrupted_anywhere_down_to_the_disk(place: dict[str, Any], step: str) -> None:
-    """And what is there then is there again when the store is opened the next time."""
+@pytest.mark.parametrize(
+    ("step", "keeps"), [*((step, False) for step in STEPS), *((step, True) for step in ("edit", "batch", "nested"))]
+)
+def test_a_step_is_interrupted_anywhere_down_to_the_disk(place: dict[str, Any], step: str, keeps: bool) -> None:
+    """And what is there then is there again when the store is opened the next time. Who keeps the exception keeps its
+    traceback, and whatever the frames in it hold."""
+    kept: list[BaseException] = []
     call, after = STEPS[step]
     persistent = isinstance(place["store"], str)
     d: PDict[Any, Any] = PDict(name="d", **place)
@@ -118,7 +122,9 @@ def test_a_step_is_interrupted_anywhere_down_to_the_disk(place: dict[str, Any], 
         nth += 1
         d.clear()
         d.update(BEFORE)
-        finished = _interrupted(call, d, nth, calls=True)
+        kept.clear()
+        finished = _interrupted(call, d, nth, calls=True, keep=kept.append if keeps else None)
+        assert bool(kept) is (keeps and not finished)
         found = d.copy()
         assert found in ((after,) if finished else (BEFORE, after)), f"interrupted at {nth}"
         d["probe"] = nth
@@ -133,13 +139,22 @@ def test_a_step_is_interrupted_anywhere_down_to_the_disk(place: dict[str, Any], 
     d.close()
 
 
-def _interrupted(call: Callable[[Any], Any], d: PDict[Any, Any], nth: int, *, calls: bool = False) -> bool:
+def _interrupted(
+    call: Callable[[Any], Any],
+    d: PDict[Any, Any],
+    nth: int,
+    *,
+    calls: bool = False,
+    keep: Callable[[BaseException], None] | None = None,
+) -> bool:
     """Whether it came to its end before the interrupt."""
     before = sys.gettrace()
     sys.settrace(Tracer(nth, calls=calls))
     try:
         call(d)
-    except Interrupt:
+    except Interrupt as error:
+        if keep is not None:
+            keep(error)
         return False
     finally:
         sys.settrace(before)
