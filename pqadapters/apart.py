@@ -1,34 +1,134 @@
 """Slow calls of the system, made so that others run meanwhile.
 
-Threads need nothing for that. In a process that gevent has patched, a call that blocks stops all greenlets of its
-thread: there it is made in gevent's own pool of native threads, and the greenlet waits for it.
+Threads need nothing for that. In a process that gevent or eventlet has patched, a call that blocks stops all greenlets
+of its thread: there it is made in the library's own pool of native threads, and the greenlet waits for it. Where that
+can't be had (in the library's hub, and with eventlet in a thread whose greenlets its pool doesn't serve, in a forked
+child that has lost the pool, and at the end of the interpreter) the call is simply made.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 from collections.abc import Callable
+from importlib import import_module
 from typing import Any, TypeVar
 
 T = TypeVar("T")
 
 
+def this_thread() -> threading.Thread:
+    """The thread that calls, or what stands for a greenlet in a patched process.
+
+    eventlet calls the main thread by an object that a copy of `threading` of its own has made of it.
+    """
+    thread = threading.current_thread()
+    if "eventlet.patcher" in sys.modules and type(thread).__name__ == "_MainThread":
+        return threading.main_thread()
+    return thread
+
+
 def is_shared() -> bool:
     """Whether greenlets share this thread, so that what blocks it blocks them all."""
-    monkey: Any = sys.modules.get("gevent.monkey")
-    if monkey is None or not monkey.is_module_patched("threading"):
-        return False
-    gevent: Any = sys.modules.get("gevent")
-    current = gevent.getcurrent()
-    return current is not gevent.get_hub() and not isinstance(current, gevent.hub.Hub)
+    modules = sys.modules
+    return ("gevent.monkey" in modules and _gevent_shares()) or (
+        "eventlet.patcher" in modules and _eventlets_pool() is not None
+    )
 
 
 def apart(call: Callable[..., T], *arguments: Any) -> T:
     """The result of a slow call, which takes no lock of ours. A greenlet that is killed meanwhile waits for its end."""
-    if "gevent.monkey" not in sys.modules or not is_shared():
-        return call(*arguments)
+    modules = sys.modules
+    if "gevent.monkey" in modules and _gevent_shares():
+        return _by_gevent(call, arguments)
+    if "eventlet.patcher" in modules and (pool := _eventlets_pool()) is not None:
+        return _by_eventlet(pool, call, arguments)
+    return call(*arguments)
+
+
+# gevent
+
+
+def _gevent_shares() -> bool:
+    if not sys.modules["gevent.monkey"].is_module_patched("threading"):
+        return False
+    gevent: Any = sys.modules["gevent"]
+    current = gevent.getcurrent()
+    return current is not gevent.get_hub() and not isinstance(current, gevent.hub.Hub)
+
+
+def _by_gevent(call: Callable[..., T], arguments: tuple[Any, ...]) -> T:
     gevent: Any = sys.modules["gevent"]
     result = gevent.get_hub().threadpool.spawn(call, *arguments)
+    _wait(result)
+    found: T = result.get()
+    return found
+
+
+# eventlet
+
+_pool: Any = None  #: its module, once it is needed
+
+
+def _eventlets_pool() -> Any:
+    """Its pool, where greenlets share this thread and the pool brings them its results; else None.
+
+    There is one pool, which serves the greenlets of the thread that has set it up.
+    """
+    patcher: Any = sys.modules["eventlet.patcher"]
+    if not patcher.is_monkey_patched("thread"):
+        return None
+    hubs: Any = sys.modules["eventlet.hubs"]
+    greenlet: Any = sys.modules["greenlet"]
+    current = greenlet.getcurrent()
+    pool = _pool or _set_up(patcher)
+    if pool is None or not pool._threads or _top(pool._coro) is not _top(current):
+        return None
+    return pool if current is not hubs.get_hub().greenlet and pool._threads[0].is_alive() else None
+
+
+def _set_up(patcher: Any) -> Any:
+    """In the main thread alone, whose greenlets are those of the program, and once: its end is the interpreter's."""
+    global _pool
+    native: Any = patcher.original("threading")
+    if native.current_thread() is not native.main_thread():
+        return None
+    pool: Any = import_module("eventlet.tpool")
+    try:
+        pool.setup()
+    except RuntimeError:  # the interpreter is shutting down, and starts no threads any more
+        pass
+    _pool = pool
+    return pool
+
+
+def _top(greenlet: Any) -> Any:
+    """The greenlet that is its thread's own."""
+    while greenlet is not None and greenlet.parent is not None:
+        greenlet = greenlet.parent
+    return greenlet
+
+
+def _by_eventlet(pool: Any, call: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    done = sys.modules["eventlet.event"].Event()
+
+    def make() -> None:
+        try:
+            done.send((pool.execute(call, *arguments), None))
+        except BaseException as error:
+            done.send((None, error))
+
+    sys.modules["eventlet.greenthread"].spawn_n(make)
+    _wait(done)
+    found, error = done.wait()
+    if error is not None:
+        raise error
+    result: T = found
+    return result
+
+
+def _wait(result: Any) -> None:
+    """Until it is ready; what interrupts that is raised behind it."""
     interrupt: BaseException | None = None
     while not result.ready():
         try:
@@ -37,5 +137,3 @@ def apart(call: Callable[..., T], *arguments: Any) -> T:
             interrupt = error
     if interrupt is not None:
         raise interrupt
-    found: T = result.get()
-    return found

@@ -11,6 +11,8 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+from .apart import this_thread
+
 _first: dict[Callable[[], object], None] = {}
 _last: dict[Callable[[], object], None] = {}
 _seen_off: set[int] = set()  # children of multiprocessing that end with our handler, too
@@ -21,7 +23,7 @@ _failed: set[int] = set()  # processes that an exception has ended
 def others_run() -> bool:
     """Whether threads of the program run beside the caller. At the end of the interpreter those are daemons, which may
     use what is open to the very end; our own threads don't count."""
-    me = threading.current_thread()
+    me = this_thread()
     return any(each is not me and not each.name.startswith("pqadapters-") for each in threading.enumerate())
 
 

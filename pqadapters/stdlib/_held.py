@@ -13,6 +13,7 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
+from ..apart import this_thread
 from ..store import Claim
 
 
@@ -54,7 +55,7 @@ def consumer() -> object:
     try:
         return _mine.thread
     except AttributeError:
-        _mine.thread = thread = threading.current_thread()
+        _mine.thread = thread = this_thread()
         return thread
 
 
@@ -87,6 +88,7 @@ class Held:
     def __init__(self) -> None:
         self.by: dict[object, Own] = {}
         self._sweep_at = 64
+        self.first: Callable[[], object] | None = None  #: called once, when somebody is about to hold something
 
     def own(self) -> Own:
         """What the caller holds, to be read and changed in place."""
@@ -95,6 +97,9 @@ class Held:
         return self.admit(who) if own is None else own
 
     def admit(self, who: object) -> Own:
+        if self.first is not None:
+            first, self.first = self.first, None
+            first()
         if len(self.by) >= self._sweep_at:
             self._sweep()
         return self.by.setdefault(who, Own())

@@ -1,0 +1,383 @@
+"""What every adapter does in a process whose threads are greenlets; a library's own module binds these tests to it.
+
+Each test is a program of its own, since a patched process stays patched. The words of the programs (`spawn`, `ended`,
+`result`, `kill` ...) are defined in `WORDS` of each library, as is how it patches.
+"""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+from typing import ClassVar
+
+import pytest
+
+from tests.segment.programs import PATIENCE, ROOT, run
+
+_OURS = """
+from pqadapters import PDict
+from pqadapters.stdlib import queue, shelve
+"""
+_REST = """
+import os, sys
+
+place = sys.argv[1]
+ticks = 0
+
+def tick():
+    global ticks
+    while True:
+        ticks += 1
+        sleep(0.001)
+
+ticker = spawn(tick)
+
+def others_run():
+    before = ticks
+    sleep(0.05)
+    return ticks - before >= 5
+"""
+
+
+class Programs:
+    """The tests. A library's subclass says how it patches, and its words."""
+
+    PATCH: ClassVar[str]
+    WORDS: ClassVar[str]
+
+    @pytest.fixture(params=["before", "after"])
+    def begin(self, request: pytest.FixtureRequest) -> str:
+        parts = [self.PATCH, _OURS] if request.param == "before" else [_OURS, self.PATCH]
+        return "\n".join([*parts, self.WORDS, _REST])
+
+    @pytest.fixture(params=["segment", "sqlite"])
+    def place(self, request: pytest.FixtureRequest, tmp_path: Path) -> str:
+        return f"file://{tmp_path}/q" if request.param == "segment" else f"sqlite:///{tmp_path}/q.db"
+
+    def test_others_run_while_a_greenlet_waits_for_an_item(self, begin: str, place: str) -> None:
+        code = """
+q = queue.Queue(store=place)
+got = []
+
+def work():
+    while True:
+        got.append(q.get())
+        q.task_done()
+
+workers = [spawn(work) for _ in range(3)]
+assert others_run()
+for n in range(100):
+    q.put(n)
+q.join()
+assert sorted(got) == list(range(100))
+full = queue.Queue(1, store=place, name="full")
+full.put(1)
+putter = spawn(full.put, 2)
+assert others_run() and not ended(putter)
+assert (full.get(), full.get(timeout=10)) == (1, 2)
+print("done")
+"""
+        assert run(begin + code, place) == "done"
+
+    def test_a_killed_greenlet_has_taken_nothing(self, begin: str, place: str) -> None:
+        code = """
+q = queue.Queue(store=place)
+getter = spawn(q.get)
+sleep(0.02)
+kill(getter)
+q.put("a")
+getter = spawn(q.get)
+kill(getter)  # before it runs
+assert q.stats()["held"] == 0 and q.qsize() == 1
+assert result(spawn(q.get)) == "a"
+simple = queue.SimpleQueue(store=place, name="simple")
+getter = spawn(simple.get)
+sleep(0.02)
+kill(getter)
+simple.put(1)
+assert simple.get(timeout=10) == 1
+print("done")
+"""
+        assert run(begin + code, place) == "done"
+
+    def test_a_task_is_done_by_its_own_greenlet(self, begin: str, place: str) -> None:
+        code = """
+q = queue.Queue(store=place, ack="task_done")
+q.put("slow")
+q.put("quick")
+fetched = Event()
+
+def slow():
+    assert q.get() == "slow"
+    fetched.set()
+    sleep(100)
+
+def quick():
+    fetched.wait()
+    assert q.get() == "quick"
+    q.task_done()
+
+one = spawn(slow)
+result(spawn(quick))
+q.close()
+kill(one)
+again = queue.Queue(store=place)
+assert (again.qsize(), again.get()) == (1, "slow")
+print("done")
+"""
+        assert run(begin + code, place) == "done"
+
+    def test_a_pool_of_greenlets(self, begin: str, place: str) -> None:
+        code = """
+q = queue.Queue(store=place)
+in_pool(8, q.put, range(200))
+found = sorted(in_pool(8, lambda _: (q.get(), q.task_done())[0], range(200)))
+assert found == list(range(200))
+q.join()
+print("done")
+"""
+        assert run(begin + code, place) == "done"
+
+    def test_others_run_while_a_greenlet_waits_for_the_disk(self, begin: str, tmp_path: Path) -> None:
+        code = """
+q = queue.Queue(path=place)
+q.put(0)
+real, seen = os.fdatasync, []
+
+def slow(fd):
+    before = ticks
+    native_sleep(0.2)  # in whatever thread this is
+    seen.append(ticks - before)
+    return real(fd)
+
+os.fdatasync = slow
+puts = [spawn(q.put, n) for n in range(1, 6)]
+for put in puts:
+    result(put)
+assert all(number >= 10 for number in seen), seen
+assert len(seen) <= 3, seen  # they have shared them
+killed = spawn(q.put, 6)
+sleep(0.05)
+kill(killed)  # in the middle of its sync
+os.fdatasync = real
+q.put(7)
+found = [q.get() for _ in range(q.qsize())]
+assert found in ([0, 1, 2, 3, 4, 5, 6, 7], [0, 1, 2, 3, 4, 5, 7]), found
+print("done")
+"""
+        assert run(begin + code, str(tmp_path / "q")) == "done"
+
+    def test_a_killed_greenlet_waits_for_the_end_of_its_sync(self, begin: str, tmp_path: Path) -> None:
+        code = """
+q = queue.Queue(path=place)
+q.put(0)
+real, entered, go = os.fdatasync, [], native_lock()
+go.acquire()
+
+def held_up(fd):
+    entered.append(fd)
+    assert go.acquire(timeout=30)
+    go.release()
+    return real(fd)
+
+os.fdatasync = held_up
+killed = spawn(q.put, 1)
+while not entered:
+    sleep(0.001)
+throw(killed)
+assert others_run() and not ended(killed)
+go.release()
+while not ended(killed):
+    sleep(0.001)
+assert [q.get(), q.get()] == [0, 1]  # it is written, and the store works on
+print("done")
+"""
+        assert run(begin + code, str(tmp_path / "q")) == "done"
+
+    def test_the_standard_librarys_side_is_there(self, begin: str, place: str) -> None:
+        code = """
+import threading
+class Loud(queue.Queue):
+    def _put(self, item):
+        super()._put(item.upper())
+
+q = Loud(store=place)
+assert (q.maxsize, q.unfinished_tasks) == (0, 0) and isinstance(q.not_empty, threading.Condition)
+
+def wait():
+    with q.not_empty:
+        q.not_empty.wait_for(q._qsize)
+    return q.get()
+
+waiter = spawn(wait)
+assert others_run() and not ended(waiter)
+q.put("a")
+assert result(waiter) == "A"
+
+class Own(queue.Queue):
+    def _init(self, maxsize):
+        self.items = []
+    def _qsize(self):
+        return len(self.items)
+    def _put(self, item):
+        self.items.append(item)
+    def _get(self):
+        return self.items.pop()
+
+own = Own(1)
+own.put(1)
+joiner, putter = spawn(own.join), spawn(own.put, 2)
+assert others_run() and not ended(joiner) and not ended(putter)
+assert (own.get(), own.get(timeout=10)) == (1, 2)
+own.task_done(), own.task_done()
+result(joiner)
+q.shutdown()
+try:
+    q.get()
+except queue.ShutDown:
+    print("done")
+"""
+        assert run(begin + code, place) == "done"
+
+    def test_a_sync_that_fails_is_told_to_its_greenlet(self, begin: str, tmp_path: Path) -> None:
+        code = """
+q = queue.Queue(path=place)
+q.put(0)
+
+def fails(fd):
+    raise OSError(5, "the disk is gone")
+
+real, os.fdatasync = os.fdatasync, fails
+
+def put():
+    try:
+        q.put(1)
+    except Exception as error:
+        return type(error).__name__
+
+assert result(spawn(put)) == "StorePoisoned"
+print("done")
+"""
+        assert run(begin + code, str(tmp_path / "q")) == "done"
+
+    def test_a_databases_syncs_are_made_apart(self, begin: str, tmp_path: Path) -> None:
+        code = """
+q = queue.Queue(store="sqlite:///" + place)
+q.put(0)
+from pqadapters.stores.sqlite import transactions
+made, real = [], transactions.apart
+transactions.apart = lambda call, *arguments: made.append(arguments) or real(call, *arguments)
+q.put(1)
+assert ("COMMIT",) in made, made
+for put in [spawn(q.put, n) for n in range(2, 30)]:
+    result(put)
+assert sorted(q.get() for _ in range(30)) == list(range(30))
+assert others_run()
+print("done")
+"""
+        assert run(begin + code, str(tmp_path / "q.db")) == "done"
+
+    def test_mappings(self, begin: str, place: str) -> None:
+        code = """
+d = PDict(store=place, name="d")
+s = shelve.open("s", store=place)
+d["n"] = 0
+
+def count():
+    for _ in range(10):
+        with d.edit("n") as n:
+            sleep(0)
+            d["n"] = n + 1
+
+for each in [spawn(count) for _ in range(5)]:
+    result(each)
+assert d["n"] == 50
+s.update(a=1, b=2)
+
+def batch():
+    with s.batch():
+        s["a"] = 3
+        sleep(0.01)
+        s["b"] = 4
+
+one = spawn(batch)
+sleep(0.005)
+assert dict(s) == {"a": 1, "b": 2}
+result(one)
+assert dict(s) == {"a": 3, "b": 4}
+
+def hold():
+    with d.edit("n"):
+        sleep(100)
+
+holder = spawn(hold)
+sleep(0.02)
+waiter = spawn(count)
+assert others_run() and not ended(waiter)
+kill(holder)
+result(waiter)
+assert d["n"] == 60
+print("done")
+"""
+        assert run(begin + code, place) == "done"
+
+    def test_what_the_main_greenlet_has_fetched_is_done_at_the_end(self, begin: str, place: str) -> None:
+        code = """
+q = queue.Queue(store=place)
+if sys.argv[2] == "first":
+    q.put_many("abc")
+    q.get(), q.get()
+print(q.qsize())
+"""
+        assert [run(begin + code, place, when) for when in ("first", "then")] == ["1", "1"]
+
+    def test_another_greenlet_closes_what_the_main_one_fetched(self, begin: str, place: str) -> None:
+        code = """
+q = queue.Queue(store=place, ack="next")
+q.put_many("ab")
+assert q.get() == "a"
+result(spawn(q.close))
+again = queue.Queue(store=place, ack="next")
+assert (again.qsize(), again.get()) == (1, "b")
+print("done")
+"""
+        assert run(begin + code, place) == "done"
+
+    def test_a_forked_child_works_on(self, begin: str, tmp_path: Path) -> None:
+        code = """
+q = queue.Queue(store="sqlite:///" + place)
+q.put(1)
+child = os.fork()
+if not child:
+    q.put(2)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+assert sorted((q.get(timeout=10), q.get(timeout=10))) == [1, 2]
+print("done")
+"""
+        assert run(begin + code, str(tmp_path / "q.db")) == "done"
+
+    def test_a_queue_without_a_place(self, begin: str, tmp_path: Path) -> None:
+        code = """
+q = queue.Queue()
+for put in [spawn(q.put, n) for n in range(20)]:
+    result(put)
+assert sorted(q.get() for _ in range(20)) == list(range(20))
+for _ in range(20):
+    q.task_done()
+q.join()
+named = queue.Queue(name="jobs")
+named.put(1)
+assert result(spawn(named.get)) == 1
+print("done")
+"""
+        (tmp_path / "app.py").write_text(begin + code)
+        done = subprocess.run(
+            [sys.executable, str(tmp_path / "app.py"), "nowhere"],
+            env={"PYTHONPATH": str(ROOT), "PQADAPTERS_HOME": str(tmp_path / "home"), "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert (done.stdout, done.returncode) == ("done\n", 0), done.stderr

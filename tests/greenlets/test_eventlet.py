@@ -1,0 +1,46 @@
+"""Every adapter in a process that eventlet has patched, before or after ours were imported: its greenlets wait for them
+as threads do, and its hub runs."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.greenlets.programs import Programs
+
+pytest.importorskip("eventlet", reason="eventlet isn't to be had for every interpreter")
+
+
+class TestEventlet(Programs):
+    PATCH = """
+import warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of itself
+import eventlet
+eventlet.monkey_patch()
+"""
+    WORDS = """
+from eventlet import patcher, spawn, sleep, kill, event, timeout, GreenPool
+
+native_sleep = patcher.original("time").sleep
+native_lock = patcher.original("_thread").allocate_lock
+throw = kill  # which waits for nothing
+
+class Event:
+    def __init__(self):
+        self._event = event.Event()
+
+    def set(self):
+        self._event.send()
+
+    def wait(self):
+        self._event.wait()
+
+def ended(greenlet):
+    return greenlet.dead
+
+def result(greenlet):
+    with timeout.Timeout(10):
+        return greenlet.wait()
+
+def in_pool(size, function, items):
+    return list(GreenPool(size).imap(function, items))
+"""
