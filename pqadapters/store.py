@@ -39,10 +39,12 @@ from __future__ import annotations
 
 import enum
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Literal, NamedTuple, Protocol, Union, runtime_checkable
 
 from .durability import Durability
+from .errors import LeaseLost
 
 #: What `claim` is given to end a wait early, checked under the store's lock. It must be quick and take no lock.
 Stop = Callable[[], bool]
@@ -239,6 +241,16 @@ def dead_queue(queue: str) -> str:
     return queue if queue.endswith(DEAD) else queue + DEAD
 
 
+def acknowledge(store: Store, acks: Sequence[Ack]) -> None:
+    """In one commit, or one by one where a lease was lost: that record is somebody else's by now."""
+    try:
+        store.commit(*acks)
+    except LeaseLost:
+        for ack in acks:
+            with suppress(LeaseLost):
+                store.commit(ack)
+
+
 @runtime_checkable
 class Store(Protocol):
     """One handle on a store. Claims belong to the handle: closing or dropping it makes them ready again (I5)."""
@@ -277,6 +289,7 @@ class Store(Protocol):
         counted: bool = False,
         lease: float = 30.0,
         patience: float | None = None,
+        acks: Sequence[Ack] = (),
     ) -> list[Claim]:
         """Take up to `limit` ready records: the first ones by `order`, or those of `ids` that are ready.
 
@@ -286,6 +299,10 @@ class Store(Protocol):
         kills its consumer is told by its attempts after a restart.
         `patience` is how long in seconds to wait for other users of a shared store (None: as a commit does); who has
         to be quick (an event loop) comes again after StoreLocked.
+        `acks` are carried out first, in one transaction with the claim where that is faster, and also where there is
+        nothing to claim; one whose lease is lost is passed over. A store that serves claims from what it has fetched
+        ahead may put them off until that is used up, for 50 ms at most; a process that is killed then gets those
+        records once more.
         """
 
     def browse(

@@ -23,7 +23,7 @@ from .. import live, telling
 from ..durability import Durability
 from ..errors import DiskError, StoreClosed
 from ..opening import open_store
-from ..store import Capabilities, Claim, Damage, Delete, Depth, Op, Order, Record, State, Stop, Store
+from ..store import Ack, Capabilities, Claim, Damage, Delete, Depth, Op, Order, Record, State, Stop, Store
 from ..telling import silence
 from . import idling
 from .adoption import DEAD, QUEUE, Moved, adopt, bury_all, drop_left_behind, thin_out
@@ -245,6 +245,7 @@ class PrivateStore:
         counted: bool = False,
         lease: float = 30.0,
         patience: float | None = None,
+        acks: Sequence[Ack] = (),
     ) -> list[Claim]:
         store = self._for(queue)
         counted = counted or self.moved.items > 0  # the first one may be what ended the last run
@@ -258,6 +259,7 @@ class PrivateStore:
             counted=counted,
             lease=lease,
             patience=patience,
+            acks=acks,
         )
 
     def browse(

@@ -69,15 +69,18 @@ class Acks(Stock):
         """The word that is stored, if any."""
         raise NotImplementedError
 
-    def ask(self, own: Own) -> None:
-        """A consumer asks for its next item: under "next" what it had is done, under "auto" it may turn out to be."""
+    def ask(self, own: Own) -> list[tuple[object, Claim, Any]]:
+        """A consumer asks for its next item. Under "next" what it had is done: the caller is to acknowledge what is
+        returned. Under "auto" it may turn out to be."""
         if self.policy is AckPolicy.NEXT:
             if own:
-                self._ack_asked()
+                me = consumer()
+                return self.held.pop([(me, id) for id in list(own)])
         elif self.policy is AckPolicy.AUTO:
             own.asked = next(reversed(own), 0)
             if self.fetched >= FETCHES:
                 self._ask_once_more()
+        return []
 
     def _ask_once_more(self) -> None:
         self.fetched = len(self.held)  # what was given back teaches nothing
@@ -85,7 +88,7 @@ class Acks(Stock):
             return
         self._settle_on_next()
         if self.policy is AckPolicy.NEXT:
-            self._ack_entries(self.held.pop(self.held.passed()))
+            self.ack_entries(self.held.pop(self.held.passed()))
         if self.unkept:
             self.keep()
 
@@ -114,15 +117,27 @@ class Acks(Stock):
             return False
         return True
 
-    def _ack_asked(self) -> None:
-        """The consumer asks for its next item: what it had is done."""
-        me = consumer()
-        self._ack_entries(self.held.pop([(me, id) for id in list(self.held.own())]))
-
-    def _ack_entries(self, entries: list[tuple[object, Claim, Any]]) -> None:
+    def ack_entries(self, entries: list[tuple[object, Claim, Any]]) -> None:
         try:
             self._ack_handed([Ack(claim, lazy=True) for _, claim, _ in entries])
         except PqadaptersError:
+            self._restore(entries)
+            raise
+
+    def claim_with(self, entries: list[tuple[object, Claim, Any]], timeout: float | None) -> list[Claim]:
+        """The first record by the queue's order, and with it these acknowledgements."""
+        self.counts.add(handed=len(entries))  # before the commit: a joiner must never see one task too few
+        try:
+            return self.claim(
+                self.name,
+                order=self.order,
+                timeout=timeout,
+                stop=self.stopped,
+                counted=self.counted,
+                acks=[Ack(claim, lazy=True) for _, claim, _ in entries],
+            )
+        except BaseException:  # what was done nevertheless is passed over when it comes again
+            self.counts.add(handed=-len(entries))
             self._restore(entries)
             raise
 

@@ -133,8 +133,10 @@ class Line(Acks):
         own = self.held.by.get(who := consumer())
         if own is None:
             own = self.held.admit(who)
-        if self.policy is not _TASK_DONE:
-            self.ask(own)
+        entries = self.ask(own) if self.policy is not _TASK_DONE else None
+        if entries and (order is not None or self.ranked or self.aside.claims or self.objects.meeting):
+            self.ack_entries(entries)
+            entries = None
         deadline = deadline_of(timeout) if timeout else None
         while True:
             claims: list[Claim] = []
@@ -143,6 +145,9 @@ class Line(Acks):
                     claims = self._first(order)
                 elif self.ranked or self.aside.claims:
                     claims = self._next_claims(1, timeout)
+                elif entries:
+                    together, entries = entries, None
+                    claims = self.claim_with(together, timeout) or self._last_claims(1)
                 else:  # as `fetch` does
                     claims = self.claim(
                         self.name, order=self.order, timeout=timeout, stop=self.stopped, counted=self.counted
@@ -166,8 +171,8 @@ class Line(Acks):
     def take_many(self, most: int, timeout: float | None) -> list[Any]:
         """At least one item and at most `most`; else as `take`."""
         own = self.held.own()
-        if self.policy is not AckPolicy.TASK_DONE:
-            self.ask(own)
+        if entries := self.ask(own) if self.policy is not AckPolicy.TASK_DONE else []:
+            self.ack_entries(entries)
         deadline = deadline_of(timeout)
         while True:
             claims: list[Claim] = []
@@ -287,7 +292,7 @@ class Line(Acks):
             "ack": AckPolicy.AUTO.value if self.auto else self.policy.value,
             "learnt": self.policy.value if self.auto and self.policy is not AckPolicy.AUTO else None,
             **depth._asdict(),
-            "unfinished": max(0, counts.raw(depth)),
+            "unfinished": max(0, counts.raw(depth)) if self.keep_items else depth.unfinished,  # without task_done()
             "held": len(self.held),
             "uncovered": counts.uncovered,
             "buried": counts.buried,

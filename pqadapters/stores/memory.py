@@ -39,6 +39,7 @@ from ..store import (
     State,
     Stop,
     Update,
+    acknowledge,
     dead_queue,
     meets,
 )
@@ -301,7 +302,10 @@ class MemoryStore:
         counted: bool = False,
         lease: float = 30.0,
         patience: float | None = None,
+        acks: Sequence[Ack] = (),
     ) -> list[Claim]:
+        if acks:
+            acknowledge(self, acks)
         due: float | None = None
 
         def attempt() -> list[Claim] | None:

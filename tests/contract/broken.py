@@ -327,6 +327,29 @@ class LooksAtStopAfterwards(KeptStore):
         return [] if stop is not None and stop() else found
 
 
+@caught_by("test_a_claim_carries_out_acknowledgements_first", "assert")
+class ForgetsTheAcknowledgementsOfAClaim(KeptStore):
+    def claim(self, queue: str, *, acks: Sequence[Ack] = (), **options: Any) -> list[Claim]:
+        return super().claim(queue, **options)
+
+
+@caught_by("test_acknowledgements_are_carried_out_where_nothing_can_be_claimed", "assert")
+class AcknowledgesOnlyWithAClaim(KeptStore):
+    def claim(self, queue: str, *, acks: Sequence[Ack] = (), **options: Any) -> list[Claim]:
+        found = super().claim(queue, **options)
+        if found and acks:
+            self.commit(*acks)
+        return found
+
+
+@caught_by("test_of_a_claims_acknowledgements_those_of_lost_leases_are_passed_over", "LeaseLost")
+class FailsForALostLease(KeptStore):
+    def claim(self, queue: str, *, acks: Sequence[Ack] = (), **options: Any) -> list[Claim]:
+        if acks:
+            self.commit(*acks)
+        return super().claim(queue, **options)
+
+
 # What is shown and kept
 
 

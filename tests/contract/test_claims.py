@@ -173,3 +173,50 @@ def test_an_update_leaves_everything_else_of_the_record(make_store: Maker) -> No
     store.commit(Update(claim, b"b"), Nack(claim))
     (after,) = store.browse("q")
     assert after == Record("q", claim.id, State.READY, b"b", b"rank", 1, before.put_at, 0.0, "")
+
+
+# Acknowledgements that travel with a claim
+
+
+def test_a_claim_carries_out_acknowledgements_first(make_store: Maker) -> None:
+    store = make_store.filled(b"a", b"b")
+    (first,) = store.claim("q")
+    (second,) = store.claim("q", acks=[Ack(first)])
+    assert second.payload == b"b"
+    assert [record.payload for record in store.browse("q", state=None)] == [b"b"]
+    assert store.claim("q", acks=[Ack(second, lazy=True)]) == []
+    assert not store.depth("q").unfinished
+
+
+def test_acknowledgements_are_carried_out_where_nothing_can_be_claimed(make_store: Maker) -> None:
+    store = make_store.filled(b"a", b"b")
+    claims = store.claim("q", limit=2)
+    assert store.claim("empty", acks=[Ack(claims[0])]) == []
+    assert store.claim("empty", acks=[Ack(claims[1])], stop=lambda: True) == []
+    assert not store.depth("q").unfinished
+
+
+def test_of_a_claims_acknowledgements_those_of_lost_leases_are_passed_over(make_store: Maker) -> None:
+    store = make_store.filled(b"a", b"b", b"c")
+    first, second = store.claim("q", limit=2)
+    store.commit(Nack(first))
+    (again,) = store.claim("q", acks=[Ack(first), Ack(second)])
+    assert again.id == first.id
+    assert {record.payload for record in store.browse("q", state=None)} == {b"a", b"c"}
+    assert [claim.payload for claim in store.claim("q", limit=3, acks=[Ack(again)])] == [b"c"]
+
+
+def test_a_waiting_claim_has_carried_its_acknowledgements_out_already(make_store: Maker) -> None:
+    store = make_store.filled(b"a")
+    (claim,) = store.claim("q")
+
+    def waiter() -> list[Claim]:
+        return store.claim("q", timeout=make_store.patience, acks=[Ack(claim)])
+
+    def other() -> list[Claim]:
+        assert store.wait("q", lambda depth: not depth.unfinished, make_store.patience)
+        store.commit(Put("q", b"b"))
+        return []
+
+    found, _ = together([waiter, other], patience=make_store.patience)
+    assert [claim.payload for claim in found] == [b"b"]

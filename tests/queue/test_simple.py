@@ -5,14 +5,14 @@ from __future__ import annotations
 import queue
 import signal
 import weakref
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import pytest
 
 from pqadapters.errors import DiskError, NotSerializable, StoreClosed
 from pqadapters.stdlib.queue import SimpleQueue
-from pqadapters.store import Store
+from pqadapters.store import Ack, Store
 
 from .background import Background, Watched, in_thread
 from .conftest import Place
@@ -76,15 +76,16 @@ def test_a_failed_ack_is_made_up_for(place: Place) -> None:
     q.put(1)
     q.put(2)
     q.get()
-    commit = q._line.commit
+    claim = q._line.claim
 
-    def broken(*ops: Any, **options: Any) -> Any:
+    def broken(*arguments: Any, acks: Sequence[Ack] = (), **options: Any) -> Any:
+        assert acks
         raise DiskError(28, "disk full")
 
-    q._line.commit = broken
+    q._line.claim = broken
     with pytest.raises(OSError, match="disk full"):
         q.get()
-    q._line.commit = commit
+    q._line.claim = claim
     assert q.get() == 2
     assert left(place) == [2]
 

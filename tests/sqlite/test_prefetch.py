@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from pqadapters.errors import DiskError
 from pqadapters.store import Ack, Order, Put, State
 from pqadapters.stores.sqlite import SqliteStore
 from tests.contract.threads import Task
@@ -87,6 +88,57 @@ sys.stdin.read()
         child.wait(PATIENCE)
     with SqliteStore(database) as store:
         assert _got(store, 10) == [b"%d" % n for n in range(10)]
+
+
+def test_acknowledgements_wait_for_the_next_look_at_the_database(database: Path) -> None:
+    store, other = SqliteStore(database, prefetch=4), SqliteStore(database)
+    claims = store.claim("q")
+    for n in range(1, 4):
+        claims = store.claim("q", acks=[Ack(claims[0], lazy=True)])
+        assert claims[0].payload == b"%d" % n
+        assert other.depth("q")[:3] == (6, 0, 4)
+    claims = store.claim("q", acks=[Ack(claims[0], lazy=True)])
+    assert claims[0].payload == b"4"
+    assert other.depth("q")[:3] == (2, 0, 4)
+    for look in (lambda: store.depth("q"), lambda: store.commit(Put("other", b"")), store.close):
+        ready, _, claimed, *_ = other.depth("q")
+        claims = store.claim("q", acks=[Ack(claims[0], lazy=True)]) or claims
+        look()
+        assert other.depth("q").unfinished < ready + claimed
+    other.close()
+
+
+def test_a_slow_consumers_acknowledgements_do_not_wait(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    store, other = SqliteStore(database, prefetch=10), SqliteStore(database)
+    now = 0.0
+    monkeypatch.setattr("pqadapters.stores.sqlite.ahead.time.monotonic", lambda: now)
+    claims = store.claim("q")
+    claims = store.claim("q", acks=[Ack(claims[0], lazy=True)])
+    assert other.depth("q").unfinished == 10
+    now += 0.06
+    claims = store.claim("q", acks=[Ack(claims[0], lazy=True)])
+    assert other.depth("q").unfinished == 8
+    assert claims[0].payload == b"2"
+    store.close()
+    other.close()
+
+
+def test_what_could_not_be_acknowledged_is_acknowledged_later(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SqliteStore(database, prefetch=2) as store:
+        claims = store.claim("q")
+        claims = store.claim("q", acks=[Ack(claims[0], lazy=True)])
+        with monkeypatch.context() as patch:
+            patch.setattr(store._core.writer, "do", _fail)
+            with pytest.raises(DiskError):
+                store.claim("q", acks=[Ack(claims[0], lazy=True)])
+        assert store.depth("q").unfinished == 8
+        assert _got(store) == [b"2"]
+
+
+def _fail(work: object) -> None:
+    raise DiskError(5, "a bad day")
 
 
 @pytest.mark.parametrize("prefetch", [0, -1, 10_001])

@@ -31,6 +31,7 @@ from ...store import (
     Record,
     State,
     Stop,
+    acknowledge,
 )
 from .._disk import Disk
 from . import looks
@@ -153,8 +154,11 @@ class SegmentStore:
         counted: bool = False,
         lease: float = 30.0,
         patience: float | None = None,
+        acks: Sequence[Ack] = (),
     ) -> list[Claim]:
         core = self._core
+        if acks:
+            acknowledge(self, acks)
         if limit == 1 and ids is None and not counted:
             claim = self._claim_one(core, queue, order, stop)
             if claim is not None:

@@ -7,12 +7,16 @@ never been claimed; so does the end of the handle. The death of its process make
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections import deque
+from collections.abc import Sequence
 
-from ...store import Claim
+from ...store import Ack, Claim
 from . import schema
 from .changes import place_of
 from .names import Names
+
+PUT_OFF = 0.05  #: seconds that an acknowledgement waits for others at most, while its consumer asks for more
 
 
 class Ahead:
@@ -20,17 +24,38 @@ class Ahead:
 
     def __init__(self) -> None:
         self._claims: dict[str, deque[Claim]] = {}
+        self.waiting: list[Ack] = []  #: acknowledgements that were put off
+        self._since = 0.0  #: the first of them, in monotonic seconds
         self.process = 0  #: whose claims these are: a forked child has none of its parent's
 
     def pop(self, queue: str, process: int) -> Claim | None:
         """The oldest one of a queue."""
-        if self.process != process:
-            self._claims.clear()
-            self.process = process
+        self._be_of(process)
         try:
             return self._claims[queue].popleft()
         except (KeyError, IndexError):
             return None
+
+    def _be_of(self, process: int) -> None:
+        if self.process != process:
+            self._claims.clear()
+            self.waiting = []
+            self.process = process
+
+    def put_off(self, acks: Sequence[Ack], process: int) -> bool:
+        """Keep them for the next transaction. Whether they have waited long enough."""
+        self._be_of(process)
+        now = time.monotonic()
+        if not self.waiting:
+            self._since = now
+        self.waiting += acks
+        return now - self._since >= PUT_OFF
+
+    def take_waiting(self, process: int) -> list[Ack]:
+        """Those that were put off, to be carried out by the caller."""
+        self._be_of(process)
+        taken, self.waiting = self.waiting, []
+        return taken
 
     def keep(self, queue: str, claims: list[Claim]) -> None:
         self._claims.setdefault(queue, deque()).extend(claims)

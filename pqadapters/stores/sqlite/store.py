@@ -12,12 +12,13 @@ import sqlite3
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from types import TracebackType
 from typing import Any
 
 from ...clock import SYSTEM, Clock
 from ...durability import Durability, Survives
-from ...errors import FormatError, Stopped, StoreClosed
+from ...errors import FormatError, LeaseLost, Stopped, StoreClosed, StoreError
 from ...store import (
     PLAIN,
     Ack,
@@ -35,6 +36,7 @@ from ...store import (
     State,
     Stop,
     Update,
+    acknowledge,
 )
 from .._disk import Disk
 from . import entries
@@ -63,7 +65,8 @@ class SqliteStore:
     `path` is its file, made if it is missing, private to its owner; "-wal", "-shm" and "-owners" stand behind that name
     beside it. `durability` is "power" or "process", with a sync at most `max_lag` seconds after a write; it is this
     handle's own. `prefetch`: a claim of one record takes so many, and the next ones of this handle are served from
-    those; other handles see them as claimed, and what wasn't handed out is ready again when the handle ends.
+    those; other handles see them as claimed, and what wasn't handed out is ready again when the handle ends. Under
+    ack="next" what is done is said with the next such claim, or 50 ms later: SIGKILL may bring back that much.
     Raises StoreRefused (somebody else's file, another program's database, a network filesystem), FormatError (a newer
     format, a damaged database), StoreLocked, DiskError (an OSError that names the file), ValueError for bad options.
     """
@@ -122,6 +125,8 @@ class SqliteStore:
         core = self._core
         touched: dict[str, int] = {}
         work = self._plain(ops, stop, timeout, touched) or self._work(ops, stop, timeout, touched)
+        if self._ahead.waiting:
+            self._settle_ahead()
         result = core.writer.do(work)
         if result is LATE:
             return (0,) * len(ops)
@@ -203,13 +208,15 @@ class SqliteStore:
         counted: bool = False,
         lease: float = 30.0,
         patience: float | None = None,
+        acks: Sequence[Ack] = (),
     ) -> list[Claim]:
         self._check()
         bell = self._core.bells.of(queue)
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             rings = bell.rings
-            claims = self._attempt(queue, order, ids, limit, stop, counted, patience)
+            claims = self._attempt(queue, order, ids, limit, stop, counted, patience, acks)
+            acks = ()
             if claims is not None:
                 return claims
             left = None if deadline is None else deadline - time.monotonic()
@@ -226,23 +233,33 @@ class SqliteStore:
         stop: Stop | None,
         counted: bool,
         patience: float | None,
+        acks: Sequence[Ack],
     ) -> list[Claim] | None:
         """What can be claimed now; None where that is nothing; [] where `stop` says so, or it can't be known."""
         if self._prefetch > 1:
             if order is Order.OLDEST and limit == 1 and ids is None and not counted:
-                return self._attempt_ahead(queue, stop, patience)
+                return self._attempt_ahead(queue, stop, patience, acks)
             self._give_back_ahead()
-        return self._attempt_now(queue, order, ids, limit, stop, counted, patience)
+        return self._attempt_now(queue, order, ids, limit, stop, counted, patience, acks)
 
-    def _attempt_ahead(self, queue: str, stop: Stop | None, patience: float | None) -> list[Claim] | None:
+    def _attempt_ahead(
+        self, queue: str, stop: Stop | None, patience: float | None, acks: Sequence[Ack]
+    ) -> list[Claim] | None:
         """As `_attempt`, for the oldest record, of which more are claimed than one."""
         core, ahead = self._core, self._ahead
+        if acks and ahead.put_off(acks, core.process):
+            self._settle_ahead()
         if stop is not None and stop():
             return []
         claim = ahead.pop(queue, core.process)
         if claim is not None:
             return [claim]
-        claims = self._attempt_now(queue, Order.OLDEST, None, self._prefetch, stop, False, patience)
+        waiting = ahead.take_waiting(core.process)
+        try:
+            claims = self._attempt_now(queue, Order.OLDEST, None, self._prefetch, stop, False, patience, waiting)
+        except BaseException:
+            ahead.put_off(waiting, core.process)  # what was carried out is passed over when it comes again
+            raise
         if not claims:
             return claims
         ahead.keep(queue, claims[1:])
@@ -250,8 +267,19 @@ class SqliteStore:
             core.bells.ring(queue, len(claims) - 1)  # for other threads that wait
         return claims[:1]
 
+    def _settle_ahead(self) -> None:
+        """Carry out the acknowledgements that were put off."""
+        acks = self._ahead.take_waiting(self._core.process)
+        try:
+            if acks:
+                acknowledge(self, acks)
+        except BaseException:
+            self._ahead.put_off(acks, self._core.process)
+            raise
+
     def _give_back_ahead(self) -> None:
         core = self._core
+        self._settle_ahead()
         core.give_back_claims(self._ahead.pop_all(core.process), self._handle)
 
     def _attempt_now(
@@ -263,17 +291,31 @@ class SqliteStore:
         stop: Stop | None,
         counted: bool,
         patience: float | None,
+        acks: Sequence[Ack],
     ) -> list[Claim] | None:
         core = self._core
-        if core.writer.in_the_middle():
-            return []  # in the middle of another call of this thread: there is no waiting for it
         bell = core.bells.of(queue)
+        if core.writer.in_the_middle():
+            if acks:
+                self.commit(*acks)
+            return []  # in the middle of another call of this thread: there is no waiting for it
         if bell.dry and not self._looks.any_ready(queue):
+            if acks:
+                acknowledge(self, acks)
             core.bury_dead(often=False, patience=patience)
             return [] if stop is not None and stop() else None
 
+        touched: dict[str, int] = {}
+
         def run(connection: sqlite3.Connection) -> list[Claim] | None:
             self._may_go_on(None)
+            if acks:
+                touched.clear()
+                now = core.clock.wall()
+                acked = Changes(connection, core.names, Who(core.owners.number, self._handle), now, touched)
+                for ack in acks:
+                    with suppress(LeaseLost):
+                        acked.apply(ack)
             if stop is not None and stop():
                 return []
             number = core.names.queue_here(connection, queue)
@@ -292,6 +334,8 @@ class SqliteStore:
             raise
         if result is LATE:
             return []
+        for name in touched:
+            core.bells.ring(name)
         claims: list[Claim] | None = result
         bell.dry = not claims
         if claims:
@@ -322,6 +366,8 @@ class SqliteStore:
 
     def depth(self, queue: str) -> Depth:
         self._check()
+        if self._ahead.waiting:
+            self._settle_ahead()
         found = self._looks.depth(queue)
         ahead = self._ahead.of(queue, self._core.process) if self._prefetch > 1 else 0
         return found._replace(ready=found.ready + ahead, claimed=found.claimed - ahead) if ahead else found
@@ -394,6 +440,9 @@ class SqliteStore:
         return found
 
     def close(self) -> None:
+        if self._ahead.waiting and not self._closed:
+            with suppress(StoreError):  # they come again
+                self._settle_ahead()
         self._closed = True
         self._core.bells.ring_all()
         if self._release.detach():  # to call it would do nothing at the interpreter's end
