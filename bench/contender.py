@@ -42,6 +42,7 @@ class Kind(enum.Enum):
     QUEUE = "queue"
     MAPPING = "mapping"
     LOOP = "queue of an event loop"
+    FAMILY = "queue of a process and its children"
 
 
 class Speed(NamedTuple):
@@ -60,6 +61,7 @@ class Handle(NamedTuple):
     done: Callable[[Any], object]
     item: Callable[[Any], str]
     close: Callable[[], object]
+    put_many: Callable[[Sequence[str]], object] | None = None  #: where items are to be put so
 
 
 class MappingHandle(NamedTuple):
@@ -101,6 +103,7 @@ class Contender(NamedTuple):
     threads: Threads = Threads.SHARED
     gets: bool = True
     processes: bool = False  #: several processes may use it at a time
+    inherited: bool = False  #: children of `multiprocessing` are given the open queue
     batches: bool = False  #: a mapping whose batches are one transaction
     floor: bool = False  #: a bare loop that does what no queue, or no mapping, can do without
 
@@ -108,6 +111,8 @@ class Contender(NamedTuple):
     def kind(self) -> Kind:
         if self.open_loop is not None:
             return Kind.LOOP
+        if self.inherited:
+            return Kind.FAMILY
         return Kind.QUEUE if self.open_mapping is None else Kind.MAPPING
 
     def level(self, asked: Level) -> Level | None:

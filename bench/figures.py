@@ -1,4 +1,4 @@
-"""The figures that the segment store, the SQLite store and the mappings are to reach, and whether a result shows them.
+"""The figures that the stores and the adapters are to reach, and whether a result shows them.
 
 A figure is a ratio of two series of one run, or one series below a limit. What a run didn't measure is said so, and
 neither reached nor missed.
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .contenders import OUR_LOOP, OUR_MAPPING, OURS
+from .contenders import OUR_FAMILY, OUR_LOOP, OUR_MAPPING, OURS
 from .result import Result, Series, Spread
 
 
@@ -238,6 +238,15 @@ FIGURES: Sequence[Ratio | Limit] = (
             (OUR_LOOP, "loop-timer-power", ', "power"'),
             (f"{OUR_LOOP}-sqlite", "loop-timer", ", SQLite"),
         )
+    ),
+    *(
+        Ratio(
+            f"a process and its child: put and get{how}, by multiprocessing.Queue's",
+            Series("family-1-1", name, "items"),
+            Series("family-1-1", "stdlib-multiprocessing", "items"),
+            least,
+        )
+        for name, how, least in ((OUR_FAMILY, "", 0.05), (f"{OUR_FAMILY}-256", " with prefetch and put_many", 0.2))
     ),
     Limit("mapping: len of 1,000,000 keys", Series(_MANY_KEYS, OUR_MAPPING, "len"), 1000, "µs"),
 )

@@ -5,6 +5,8 @@ their records end with the process, and whoever finds them later drops them. A p
 
     b"\\0pq-live" | process (8 random bytes, new in a forked child) | number (8 bytes, big-endian)
 
+where a queue of several processes has 8 random bytes of its own, for the run of the program, and number 0 for `None`.
+
 An item's own payload that happens to begin like this is kept behind b"\\0pq-item".
 """
 
@@ -20,9 +22,9 @@ _LEAD = b"\0pq-"
 _process = os.urandom(8)
 
 
-def payload(number: int) -> bytes:
-    """The payload that stands for this process's object of that number."""
-    return _LIVE + _process + number.to_bytes(8, "big")
+def payload(number: int, process: bytes | None = None) -> bytes:
+    """The payload that stands for this process's object of that number, or for that of others."""
+    return _LIVE + (process or _process) + number.to_bytes(8, "big")
 
 
 def escape(data: bytes) -> bytes:

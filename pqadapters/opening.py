@@ -11,19 +11,22 @@ from __future__ import annotations
 import os
 from collections.abc import Callable
 from importlib import import_module
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .durability import Durability, Survives
+from .sight import Sight
 from .store import Store
 
 if TYPE_CHECKING:
+    from .stores._directory import Locks, Member
     from .stores.segment import SegmentStore
     from .stores.segment.estates import Estate
     from .stores.segment.slots import Slots
     from .stores.sqlite.frozen import FrozenTables
     from .stores.sqlite.probe import Probe
 
+T = TypeVar("T")
 _LATER = {"mysql": "the MySQL store"}
 
 
@@ -81,6 +84,35 @@ def is_there(url: str) -> bool:
     return {"sqlite": os.path.isfile(path[1:]), "file": os.path.isdir(path)}.get(parts.scheme, True)
 
 
+def look_at(path: str, look: Callable[[Sight], T]) -> T:
+    """What `look` makes of the store in a directory or file, which may be in use: see `pqadapters.sight`.
+
+    `look` takes from it all that it needs, and may be called again where files have changed meanwhile.
+    Raises StoreRefused where there is no store, FormatError for a newer or damaged one, DiskError.
+    """
+    if os.path.isdir(path):
+        from .stores.segment import onlooker as segment
+
+        return segment.see(path, look)
+    from .stores.sqlite import onlooker as sqlite
+
+    return sqlite.see(path, look)
+
+
+def slot_directories(directory: str) -> list[str]:
+    """The slots in a directory of slots, and what they have adopted; [] where there are none. Raises DiskError."""
+    from .stores.segment.onlooker import slot_directories
+
+    return slot_directories(directory)
+
+
+def is_directory_store(directory: str) -> bool:
+    """Whether there is a store in the directory. Raises DiskError."""
+    from .stores.segment.onlooker import is_store
+
+    return is_store(directory)
+
+
 def remove_database(path: str) -> None:
     """A database that nobody has open goes, if it is there. Raises DiskError."""
     from .stores.sqlite.probe import remove
@@ -102,6 +134,25 @@ def move_database(path: str, to: str) -> None:
     move(path, to)
 
 
+def load_databases() -> None:
+    """Import what a database needs before anybody forks: what is loaded first looks after its own forks first."""
+    import_module(f"{__package__}.stores.sqlite")
+
+
+def open_locks(directory: str, *, trust_directory: bool = False) -> Locks:
+    """Locks by name, as files of that directory. Raises DiskError, StoreRefused."""
+    from .stores._directory import Locks
+
+    return Locks(directory, trust=trust_directory)
+
+
+def member_of(fd: int) -> Member:
+    """The share in a lock that a descriptor holds, which another process has given to this one."""
+    from .stores._directory import Member
+
+    return Member(fd)
+
+
 def load_slots() -> None:
     """Import what slots need, so that no thread's first use of one does: were the process forked in the middle of that,
     the module would stay locked in the child for ever."""
@@ -109,7 +160,12 @@ def load_slots() -> None:
 
 
 def open_slots(
-    directory: str, *, durability: Durability, scratch: bool = False, trust_directory: bool = False
+    directory: str,
+    *,
+    durability: Durability,
+    scratch: bool = False,
+    trust_directory: bool = False,
+    segment_bytes: int | None = None,
 ) -> Slots:
     """The slots in a directory, each a segment store for one process. Nothing is touched yet.
 
@@ -117,7 +173,8 @@ def open_slots(
     """
     from .stores.segment.slots import Slots
 
-    return Slots(directory, scratch=scratch, trust_directory=trust_directory, durability=durability)
+    more = {} if segment_bytes is None else {"segment_bytes": segment_bytes}
+    return Slots(directory, scratch=scratch, trust_directory=trust_directory, durability=durability, **more)
 
 
 def open_estate(estate: Estate, *, repair: bool) -> SegmentStore:

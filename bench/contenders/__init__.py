@@ -10,6 +10,7 @@ from ..contender import Contender
 OURS = "pqadapters"
 OUR_MAPPING = "pqadapters-pdict"
 OUR_LOOP = "pqadapters-asyncio"
+OUR_FAMILY = "pqadapters-multiprocessing"
 MODULES = (
     "ours",
     "bare_write",
@@ -42,6 +43,9 @@ MODULES = (
     "ours_asyncio",
     "ours_asyncio_sqlite",
     "stdlib_asyncio",
+    "ours_multiprocessing",
+    "ours_multiprocessing_ahead",
+    "stdlib_multiprocessing",
 )
 
 

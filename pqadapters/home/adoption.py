@@ -256,10 +256,10 @@ def _within(id: int, spans: Spans) -> bool:
     return any(first <= id < behind for first, behind in spans)
 
 
-def bury_all(store: Store) -> int:
+def bury_all(store: Store, queue: str = QUEUE) -> int:
     """What is ready becomes a dead letter, but for stop markers and the like, which go; how many."""
     count = 0
-    while claims := store.claim(QUEUE, limit=_RECORDS):
+    while claims := store.claim(queue, limit=_RECORDS):
         ops = [Ack(claim) if live.is_live(claim.payload) else Nack(claim, dead=LEFT_BEHIND) for claim in claims]
         store.commit(*ops)
         count += sum(type(op) is Nack for op in ops)

@@ -19,13 +19,23 @@ from .ground import home_of, unusable
 DATABASE = "named.db"
 
 
+def shared_path(database: str = DATABASE) -> str:
+    """The file of a database of the application. Raises NoHome."""
+    program = application()
+    return os.path.join(home_of(program), program.name, database)
+
+
 def open_shared(**options: Any) -> Store:
     """A handle on the database of the application's named queues. Raises NoHome, StoreError."""
-    program = application()
-    home = home_of(program)
+    return open_in_home(shared_path(), **options)
+
+
+def open_in_home(path: str, **options: Any) -> Store:
+    """A handle on a database of the application. Raises NoHome, StoreError."""
     try:
-        return open_database(os.path.join(home, program.name, DATABASE), **options)
+        return open_database(path, **options)
     except StoreError as error:
+        home = os.path.dirname(os.path.dirname(path))
         problem = unusable(error, home)
         if problem is error:
             raise

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import weakref
+from functools import partial
 from typing import TYPE_CHECKING
 
 from .. import telling
@@ -32,6 +33,8 @@ def _begin_again() -> None:
     for line in list(_lines):
         if line.store.capabilities.processes:
             line.begin_again()
+            # A child of multiprocessing has an end of its own, and is known as one only when it is used.
+            line.held.first = partial(finish_at_exit, line)
 
 
 if hasattr(os, "register_at_fork"):

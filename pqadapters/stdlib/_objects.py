@@ -134,12 +134,12 @@ class Forgetting:
 # What the store knows
 
 
-def flag(store: Store, queue: str) -> None:
+def flag(store: Store, queue: str, table: str = live.TABLE) -> None:
     """Say in the store from which id on there may be such records, so that whoever opens it next finds them quickly."""
     (first,) = store.commit(Put(live.TABLE, b""))  # nothing else tells what ids are next
     claims = store.claim(live.TABLE, ids=[first])
     with suppress(ConditionFailed):
-        store.commit(Set(live.TABLE, queue.encode(), first.to_bytes(8, "big"), Expect.ABSENT))
+        store.commit(Set(table, queue.encode(), first.to_bytes(8, "big"), Expect.ABSENT))
     store.commit(*map(Ack, claims))
 
 

@@ -14,6 +14,7 @@ from ..home.private import PrivateStore
 from ..opening import load_slots, open_path
 from ..serializers import serializer as choose_serializer
 from ..store import Order, Store
+from . import _defaults
 from ._line import Line
 from ._ordering import RankedLine
 from ._policy import AckPolicy, Markers, Volatile, choice
@@ -38,17 +39,19 @@ def open_line(
 ) -> Line:
     """The queue that the arguments mean. Raises TypeError and ValueError for arguments, StoreError for the place."""
     check_name(name)
-    _check_attempts(max_attempts)
-    policy, codec = _policy(ack), choose_serializer(serializer)
+    check_attempts(max_attempts)
+    policy, codec = policy_of(ack), choose_serializer(serializer)
     unnamed = path is None and store is None and name is None
     what = choice(Markers, markers, "markers") if markers is not None else Markers.DROP if unnamed else Markers.KEEP
-    kept = choice(Volatile, "raise" if volatile is None else volatile, "volatile")
+    kept = _defaults.volatile if volatile is None else choice(Volatile, volatile, "volatile")
     given = {option: value for option, value in options.items() if value is not None}
     if unnamed:
         opened, owned = _private(queue, with_durability(given, default)), True
     else:
         what_path_is = "the queue's directory"
         opened, owned = open_where(path, store, given, what=what_path_is, open_path=open_path, default=default)
+    if volatile is None and not opened.capabilities.exclusive:
+        kept = Volatile.RAISE
     if not opened.capabilities.exclusive and (what is Markers.DROP or kept is Volatile.WARN):
         raise ValueError("markers='drop' and volatile='warn' need a store that this process holds alone")
     kind = RankedLine if order is Order.RANK else Line
@@ -66,7 +69,7 @@ def open_line(
     )
 
 
-def _policy(ack: str | AckPolicy | None) -> AckPolicy:
+def policy_of(ack: str | AckPolicy | None) -> AckPolicy:
     """The argument, else the environment's word, else "auto"."""
     if ack is not None:
         return choice(AckPolicy, ack, "ack")
@@ -82,7 +85,7 @@ def _private(queue: object, given: dict[str, Any]) -> Store:
     )
 
 
-def _check_attempts(value: Any) -> None:
+def check_attempts(value: Any) -> None:
     if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
         raise TypeError(f"max_attempts is a whole number or None, not {type(value).__name__}")
     if value is not None and value < 1:

@@ -120,6 +120,61 @@ def try_lock(file: str, disk: Disk, *, name: bool = True) -> Hold | None:
     return hold
 
 
+class Locks:
+    """Named locks in a directory of their own, made when it is missing. Raises DiskError, StoreRefused."""
+
+    def __init__(self, directory: str, *, trust: bool = False) -> None:
+        self.directory, self._disk = directory, Disk()
+        prepare_parent(directory, self._disk, trust)
+
+    def file(self, name: str) -> str:
+        return os.path.join(self.directory, name)
+
+    def names(self) -> list[str]:
+        """Those that there ever were."""
+        return sorted(os.listdir(self.directory))
+
+    def take(self, name: str) -> Hold | None:
+        """The lock, for as long as the result lives, in this process alone; None where somebody has it. DiskError."""
+        try:
+            return try_lock(self.file(name), self._disk)
+        except OSError as error:
+            raise refused(self.directory, error, "lock") from error
+
+    def join(self, name: str) -> Member:
+        """A share in the lock. DiskError."""
+        try:
+            fd = self._disk.open(self.file(name), create=True)
+            self._disk.lock_shared(fd)
+        except OSError as error:
+            raise refused(self.directory, error, "lock") from error
+        return Member(fd)
+
+    def is_shared(self, name: str) -> bool:
+        """Whether any process, children included, has a share in the lock. OSError."""
+        try:
+            hold = try_lock(self.file(name), self._disk)
+        except FileNotFoundError:  # somebody has removed the whole directory
+            return False
+        if hold is not None:
+            hold.close()
+        return hold is None
+
+
+class Member:
+    """A share in a lock, by a descriptor that holds it. Whoever inherits the descriptor has the share, too: a forked
+    child, and a process that is given it."""
+
+    def __init__(self, fd: int) -> None:
+        self.fd = fd
+        self._dropped = weakref.finalize(self, os.close, fd)
+        self._dropped.atexit = False  # the kernel does it
+
+    def close(self) -> None:
+        """Let go of our own share."""
+        self._dropped()
+
+
 def holder(file: str) -> int | None:
     """The pid that a lock's file names: of its holder, or of the last one."""
     try:

@@ -160,6 +160,12 @@ class Disk:
             raise
 
 
+    def lock_shared(self, fd: int) -> None:
+        """Take the lock together with others who share it. Unlike the exclusive one, forked children have it, too."""
+        if fcntl is not None:
+            fcntl.flock(fd, fcntl.LOCK_SH)
+
+
 class ReadingDisk(Disk):
     """Reads, and pretends that it writes: for looking at a directory that nobody else changes, as it is."""
 

@@ -27,8 +27,8 @@ def test_named_tests_are_there(path: str, name: str) -> None:
 def test_the_examples_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.chdir(tmp_path)
     sent: list[object] = []
-    names: dict[str, object] = {"send": sent.append}
+    names: dict[str, object] = {"__name__": "__main__", "send": sent.append}
     for example in re.findall(r"```python\n(.*?)```", README, re.DOTALL):
         exec(example, names)
     assert sent == [{"invoice": 42}]
-    assert capsys.readouterr().out == "ann\n(1, 'now')\n/index\n{'pages': ['/', '/about']} 4\n"
+    assert capsys.readouterr().out == "ann\n(1, 'now')\n/index\n[0, 1, 4, 9]\n{'pages': ['/', '/about']} 4\n"

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 
 from ... import telling
 from ...errors import StoreError, StoreLocked
-from ...store import LOCK_TIMEOUT, Op, Set
+from ...store import LOCK_TIMEOUT, Op, Set, Store
 from .._directory import Hold, holder, prepare_parent, refused, try_lock
 from .._disk import Disk, ScratchDisk
 from . import directory as directories
@@ -82,6 +82,18 @@ class Slots:
                     return slot
             number = next(number for number in range(1 << 30) if not os.path.lexists(self._path(number)))
             return self._open(self._path(number))
+
+    def take_left(self, wanted: Callable[[Store], bool]) -> Slot | None:
+        """A slot that nobody holds and in which something is `wanted`; None where there is none. The others of those
+        go. Raises StoreError."""
+        with self._locked():
+            for number in self._by_size():
+                slot = self._try(number)
+                if slot is not None and wanted(slot.store):
+                    return slot
+                if slot is not None:
+                    self.leave(slot, empty=True)
+        return None
 
     def _try(self, number: int) -> Slot | None:
         directory = self._path(number)

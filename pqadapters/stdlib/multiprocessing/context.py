@@ -1,0 +1,86 @@
+"""Contexts of `multiprocessing` that give durable queues. The start method is the standard library's own.
+
+What the standard library itself makes of a context (the pipes of a pool, of `ProcessPoolExecutor`) stays as it was:
+it lives with the pool, and reads it by its file descriptors.
+"""
+
+from __future__ import annotations
+
+import sys
+from multiprocessing import context as stdlib
+from typing import Any
+
+from . import queues
+
+_INTERNAL = ("multiprocessing.", "concurrent.futures.")
+
+
+class _Durable:
+    """The methods that make queues."""
+
+    def Queue(self, maxsize: int = 0, **options: Any) -> Any:
+        """As `queues.Queue`, whose options it takes."""
+        if _is_internal():
+            return super().Queue(maxsize)  # type: ignore[misc]
+        return queues.Queue(maxsize, ctx=self.get_context(), **options)
+
+    def JoinableQueue(self, maxsize: int = 0, **options: Any) -> Any:
+        """As `queues.JoinableQueue`, whose options it takes."""
+        if _is_internal():
+            return super().JoinableQueue(maxsize)  # type: ignore[misc]
+        return queues.JoinableQueue(maxsize, ctx=self.get_context(), **options)
+
+    def SimpleQueue(self, **options: Any) -> Any:
+        """As `queues.SimpleQueue`, whose options it takes."""
+        if _is_internal():
+            return super().SimpleQueue()  # type: ignore[misc]
+        return queues.SimpleQueue(ctx=self.get_context(), **options)
+
+    def get_context(self, method: str | None = None) -> Any:
+        """The durable context of that start method, or this one."""
+        found: Any = super().get_context(method)  # type: ignore[misc]
+        return _CONTEXTS.get(found.get_start_method(), found)
+
+
+def _is_internal() -> bool:
+    module = sys._getframe(2).f_globals.get("__name__")
+    return isinstance(module, str) and module.startswith(_INTERNAL)
+
+
+class DefaultContext(_Durable, stdlib.DefaultContext):
+    """The context of the module's own functions: it starts processes as the standard library's does."""
+
+    def __init__(self) -> None:
+        pass
+
+    def get_context(self, method: str | None = None) -> Any:
+        found = _default.get_context(method)
+        return _CONTEXTS[found.get_start_method()]
+
+    def set_start_method(self, method: str | None, force: bool = False) -> None:
+        _default.set_start_method(method, force)
+
+    def get_start_method(self, allow_none: bool = False) -> Any:
+        return _default.get_start_method(allow_none)
+
+
+_default: Any = stdlib._default_context
+_CONTEXTS: dict[str, Any] = {}
+
+
+class SpawnContext(_Durable, stdlib.SpawnContext):
+    """Starts processes anew."""
+
+
+_CONTEXTS["spawn"] = SpawnContext()
+if sys.platform != "win32":
+
+    class ForkContext(_Durable, stdlib.ForkContext):
+        """Forks."""
+
+    class ForkServerContext(_Durable, stdlib.ForkServerContext):
+        """Has a server fork."""
+
+    _CONTEXTS["fork"], _CONTEXTS["forkserver"] = ForkContext(), ForkServerContext()
+
+default = DefaultContext()

@@ -1,0 +1,272 @@
+"""What becomes of the items of a queue without a name when its processes die, and the program is started again."""
+
+from __future__ import annotations
+
+import os
+import signal
+from pathlib import Path
+
+import pytest
+
+from .harness import App
+
+METHODS = ["fork", "spawn", "forkserver"]
+
+WORKERS = """
+def work(tasks, results):
+    for item in iter(tasks.get, None):
+        say("has", item, os.getpid())
+        if item >= 0:
+            results.put(item)
+        else:
+            sys.stdin = open(0)
+            hear()
+
+def main():
+    context = multiprocessing.get_context(sys.argv[1])
+    tasks, results = context.Queue(), context.Queue()
+    for item in map(int, sys.argv[4:]):
+        tasks.put(item)
+    say("put")
+    workers = [context.Process(target=work, args=(tasks, results)) for _ in range(int(sys.argv[2]))]
+    for worker in workers:
+        worker.start()
+    for _ in range(int(sys.argv[3])):
+        say("result", results.get())
+    for worker in workers:
+        tasks.put(None)
+    for worker in workers:
+        worker.join()
+    say("left", tasks.qsize(), results.qsize())
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_undisturbed(method: str, tmp_path: Path) -> None:
+    app = App(tmp_path, WORKERS)
+    for _ in range(2):
+        with app.start(method, "2", "4", "1", "2", "3", "4") as run:
+            run.end()
+            assert sorted(map(int, run.words("result"))) == [1, 2, 3, 4]
+            assert run.words("left") == ["0 0"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_a_killed_program_leaves_is_there_in_the_next_run(method: str, tmp_path: Path) -> None:
+    """All of it is killed while a worker has an item in hand; the ones behind it, and it, come again in order."""
+    app = App(tmp_path, WORKERS)
+    with app.start(method, "1", "9", "1", "-2", "3") as run:
+        run.until("has -2")
+        run.kill_all()
+    with app.start(method, "1", "1", "4") as run:
+        run.until("has -2")
+        run.tell("go on")
+        run.until("has 4")
+        run.end()
+        assert [text.split()[0] for text in run.words("has")] == ["-2", "3", "4"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_killed_worker_loses_nothing(method: str, tmp_path: Path) -> None:
+    app = App(tmp_path, WORKERS)
+    with app.start(method, "2", "9", "-1", "2", "3", "4") as run:  # no stop markers: nine results never come
+        victim = int(run.until("has -1").split()[2])
+        os.kill(victim, signal.SIGKILL)
+        run.until("has -1")  # the other worker is given it
+        run.tell("go on")
+        while len(run.words("result")) < 3:
+            run.until("result")
+        assert sorted(map(int, run.words("result"))) == [2, 3, 4]
+
+
+def test_stop_markers_end_with_their_run(tmp_path: Path) -> None:
+    """The killed run had put its `None`s; the next run's workers work all the same."""
+    body = """
+def main():
+    queue = multiprocessing.Queue()
+    for item in (1, None, 2, None):
+        queue.put(item)
+    if sys.argv[1] == "first":
+        process = multiprocessing.get_context("spawn").Process(target=show, args=(queue,))
+        process.start()
+        process.join()
+        queue.put(3)
+        say("put")
+        hear()
+    say("got", *[queue.get() for _ in range(queue.qsize())])
+
+def show(queue):
+    say("child", queue.get(), queue.get())
+
+if __name__ == "__main__":
+    main()
+"""
+    app = App(tmp_path, body)
+    with app.start("first") as run:
+        run.until("put")
+        assert run.words("child") == ["1 None"]
+    with app.start("second") as run:
+        run.end()
+        assert run.words("got") == ["2 3 1 None 2 None"]
+
+
+def test_two_runs_at_a_time_have_a_queue_each_and_the_next_one_what_both_left(tmp_path: Path) -> None:
+    body = """
+def main():
+    queue = multiprocessing.Queue()
+    say("begins")
+    while word := hear():
+        if word == "show":
+            say("has", *[queue.get() for _ in range(queue.qsize())])
+        else:
+            queue.put(int(word))
+            say("put")
+
+main()
+"""
+    app = App(tmp_path, body)
+    with app.start() as one, app.start() as other:
+        for number in range(1, 7):
+            run = one if number % 2 else other
+            run.tell(str(number))
+            run.until("put")
+        one.kill_all()
+        other.kill_all()
+    with app.start() as run:
+        run.tell("7")
+        run.until("put")
+        run.tell("show")
+        run.until("has")
+        assert run.words("has") == ["1 2 3 4 5 6 7"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_new_run_goes_on_beside_orphans(method: str, tmp_path: Path) -> None:
+    """The main process alone is killed; its worker lives on, and works for the next run as well."""
+    app = App(tmp_path, WORKERS)
+    with app.start(method, "1", "9", "1") as first:
+        first.until("result 1")
+        first.kill()
+        with app.start(method, "0", "9", "2", "3") as second:
+            second.until("result 2")  # result 1 may have been in hand when the first was killed
+            second.until("result 3")
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_a_queue_for_each_call_is_its_childs_own(method: str, tmp_path: Path) -> None:
+    """The parent drops each queue as soon as its child is started: no other child gets it, nor its items."""
+    body = """
+def child(queue):
+    say("child", *queue.get())
+
+def call(context, number):
+    queue = context.Queue()
+    queue.put((number, number * number))
+    process = context.Process(target=child, args=(queue,))
+    process.start()
+    return process
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    processes = [call(context, number) for number in range(6)]
+    for process in processes:
+        process.join()
+        say("status", process.exitcode)
+"""
+    with App(tmp_path, body).start(method) as run:
+        run.end()
+        assert sorted(run.words("child")) == [f"{number} {number * number}" for number in range(6)]
+        assert run.words("status") == ["0"] * 6
+
+
+def test_the_queues_of_a_place_that_makes_many_are_few(tmp_path: Path) -> None:
+    body = """
+def call(number):
+    queue = multiprocessing.Queue()
+    queue.put(number)
+    assert queue.get() == number
+    return queue.name
+
+say("names", *sorted({call(number) for number in range(20)}))
+"""
+    with App(tmp_path, body).start() as run:
+        run.end()
+        assert run.words("names") == ["__main__.call-0.0"]
+
+
+def test_what_was_left_is_not_counted_against_maxsize(tmp_path: Path) -> None:
+    """A program fills its queue before it starts its workers."""
+    body = """
+queue = multiprocessing.Queue(2)
+queue.put(1)
+queue.put(2)
+say("full", queue.full())
+if sys.argv[1] == "first":
+    hear()
+say("got", *[queue.get() for _ in range(4)], queue.full())
+"""
+    app = App(tmp_path, body)
+    with app.start("first") as run:
+        run.until("full True")
+    with app.start("second") as run:
+        run.end()
+        assert run.words("full") == ["True"]
+        assert run.words("got") == ["1 2 1 2 False"]
+
+
+def test_a_child_that_fails_has_done_nothing_and_one_that_ends_has(tmp_path: Path) -> None:
+    body = """
+def child(queue, fail):
+    say("child", queue.get())
+    if fail:
+        raise SystemError
+
+if __name__ == "__main__":
+    queue = multiprocessing.Queue()
+    queue.put("item")
+    for fail in (True, False):
+        process = multiprocessing.Process(target=child, args=(queue, fail))
+        process.start()
+        process.join()
+    say("left", queue.stats()["unfinished"])
+"""
+    with App(tmp_path, body).start() as run:
+        run.end()
+        assert run.words("child") == ["item", "item"]
+        assert run.words("left") == ["0"]
+
+
+def test_join_waits_for_what_children_have_in_hand(tmp_path: Path) -> None:
+    """A killed child's item is done by the next one; then join() ends, and not before."""
+    body = """
+def child(queue):
+    while True:
+        item = queue.get()
+        say("child", item, os.getpid())
+        if item == 2 and sys.argv[1] == "hold":
+            sys.stdin = open(0)
+            hear()
+        queue.task_done()
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context("spawn")
+    queue = context.JoinableQueue()
+    for item in (1, 2, 3):
+        queue.put(item)
+    processes = [context.Process(target=child, args=(queue,), daemon=True) for _ in range(2)]
+    for process in processes:
+        process.start()
+    queue.join()
+    say("joined", queue.qsize())
+"""
+    with App(tmp_path, body).start("hold") as run:
+        victim = int(run.until("child 2").split()[2])
+        os.kill(victim, signal.SIGKILL)
+        run.until("child 2")
+        assert not run.words("joined")
+        run.tell("go on")
+        run.end()
+        assert run.words("joined") == ["0"]
