@@ -1,0 +1,110 @@
+"""`dead`: the dead letters of a store, and back into their queues with them."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..opening import look_at
+from ..sight import Sight
+from ..store import DEAD, Ack, Op, Put, Store
+from . import options
+from .failures import Failure, told
+from .places import find, opened
+from .queues import chosen, letters_of
+from .records import Decode, decoder, rows_of, show
+from .screen import Screen, print_json
+
+_AT_ONCE = 1000
+_ALL = "all"
+
+
+@click.command()
+@options.place
+@options.queue
+@click.option("--requeue", metavar="ID|all", multiple=True, help="Put it back at the end of its queue; any number.")
+@options.format
+@options.length
+@options.unpickle
+@options.as_json
+@told
+def dead(
+    place: str,
+    queue: str | None,
+    requeue: tuple[str, ...],
+    format: str,
+    length: int | None,
+    unpickle: bool,
+    as_json: bool,
+) -> None:
+    """Dead letters, with the reason; of all queues, or of one.
+
+    --requeue puts them back, as new records. It needs a database, or a directory that no process holds.
+    """
+    path = find(place)
+    if requeue:
+        _requeue(path, queue, _ids(requeue))
+        return
+    decode = decoder(options.length_of(length, as_json), format, unpickle)
+    rows = look_at(path, lambda sight: _look(sight, queue, decode))
+    if as_json:
+        print_json(rows)
+    elif rows:
+        show(rows, letters=True)
+    else:
+        Screen().line("no dead letters")
+
+
+def _ids(words: tuple[str, ...]) -> set[int] | None:
+    """Those that are meant; None for all."""
+    if _ALL in words:
+        return None
+    try:
+        return {int(word) for word in words}
+    except ValueError:
+        raise click.UsageError(f"--requeue takes the id of a dead letter, or {_ALL!r}") from None
+
+
+def _queues(sight: Sight, queue: str | None) -> list[str]:
+    if queue is not None:
+        return [letters_of(chosen(sight, queue))]
+    return [name for name in sight.queues() if name.endswith(DEAD)]
+
+
+def _look(sight: Sight, queue: str | None, decode: Decode) -> list[dict[str, Any]]:
+    found = []
+    for name in _queues(sight, queue):
+        rows = rows_of(sight.browse(name, state=None), None, decode)
+        found += [row | {"queue": name.removesuffix(DEAD)} for row in rows]
+    return found
+
+
+def _requeue(path: str, queue: str | None, ids: set[int] | None) -> None:
+    def look(sight: Sight) -> dict[str, list[int]]:
+        return {name: [record.id for record in sight.browse(name, state=None)] for name in _queues(sight, queue)}
+
+    letters = look_at(path, look)
+    known = {id for each in letters.values() for id in each}
+    if ids is not None and not ids <= known:
+        raise Failure(f"{path} has no dead letter {min(ids - known)}; nothing was changed")
+    done = 0
+    with opened(path) as store:
+        for name, each in letters.items():
+            wanted = [id for id in each if ids is None or id in ids]
+            for at in range(0, len(wanted), _AT_ONCE):
+                done += _put_back(store, name, wanted[at : at + _AT_ONCE])
+    click.echo(f"{done} put back")
+    if ids is not None and done < len(ids):
+        raise Failure(f"{len(ids) - done} in the hands of another process, or gone meanwhile")
+
+
+def _put_back(store: Store, letters: str, ids: list[int]) -> int:
+    """In one commit."""
+    claims = store.claim(letters, ids=ids, limit=len(ids))
+    ops: list[Op] = []
+    for claim in claims:
+        ops += [Ack(claim), Put(letters.removesuffix(DEAD), claim.payload, claim.rank)]
+    if ops:
+        store.commit(*ops)
+    return len(claims)

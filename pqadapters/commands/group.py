@@ -1,0 +1,49 @@
+"""All commands, by name."""
+
+from __future__ import annotations
+
+import logging
+import sys
+
+import click
+
+from .dead import dead
+from .ls import ls
+from .peek import peek
+from .purge import purge
+from .stats import stats
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(package_name="pqadapters", prog_name="pqadapters")
+def commands() -> None:
+    """Durable queues and mappings, from outside.
+
+    PLACE is a directory, a database file, a store's URL (sqlite:///jobs.db, file:///abs/dir), or a place in the home as
+    `ls` shows it (application/place).
+    """
+
+
+@commands.command(add_help_option=False, context_settings={"ignore_unknown_options": True})
+@click.argument("arguments", nargs=-1, type=click.UNPROCESSED)
+def run(arguments: tuple[str, ...]) -> None:
+    """Run an unchanged program with the durable classes in place of the standard library's.
+
+    \b
+    python -m pqadapters run script.py
+    python -m pqadapters run -m module
+    """
+    raise click.UsageError("run comes first: python -m pqadapters run (-m module | script.py) [arguments]")
+
+
+for each in (ls, stats, peek, dead, purge):
+    commands.add_command(each)
+
+
+def main() -> None:
+    """Do what `sys.argv` says, and exit."""
+    logging.getLogger("pqadapters").addHandler(logging.NullHandler())  # what is wrong is said by the commands
+    for stream in (sys.stdout, sys.stderr):
+        if hasattr(stream, "reconfigure"):
+            stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding doesn't have
+    commands(prog_name="python -m pqadapters")

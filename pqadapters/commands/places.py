@@ -1,0 +1,70 @@
+"""From what is written on the command line to a directory or a file with a store."""
+
+from __future__ import annotations
+
+import os
+from urllib.parse import unquote, urlsplit
+
+from ..errors import NoHome
+from ..home.application import home_directory
+from ..home.shared import DATABASE
+from ..opening import is_directory_store, open_database, open_path, slot_directories
+from ..store import Store
+from .failures import Failure
+
+
+def find(place: str) -> str:
+    """The directory or file. Raises Failure where there is none; nothing is made."""
+    scheme = place.partition(":")[0]
+    if scheme in ("sqlite", "file") and ":/" in place:
+        return _there(_of_url(place))
+    if scheme in ("memory", "mysql") and place.startswith(f"{scheme}:"):
+        raise Failure(f"{place.split('?')[0]}: only a directory or a database file can be looked at from outside")
+    if os.path.lexists(place):
+        return _one(os.path.abspath(place))
+    in_home = _in_home(place)
+    if in_home is None:
+        raise Failure(f"{place} isn't there: neither as a file or directory, nor as a place in the home (see `ls`)")
+    return _one(in_home)
+
+
+def _of_url(url: str) -> str:
+    parts = urlsplit(url)
+    path = unquote(parts.path)
+    if parts.scheme == "sqlite":
+        path = path[1:]
+    if parts.netloc not in ("", "localhost") or not path.strip("/"):
+        raise Failure(f"{url}: write sqlite:///jobs.db, sqlite:////abs/jobs.db or file:///abs/dir")
+    return path
+
+
+def _there(path: str) -> str:
+    if not os.path.lexists(path):
+        raise Failure(f"{path} isn't there")
+    return os.path.abspath(path)
+
+
+def _in_home(place: str) -> str | None:
+    try:
+        path = os.path.normpath(os.path.join(home_directory(), place))
+    except NoHome:
+        return None
+    return path if os.path.lexists(path) else None
+
+
+def _one(path: str) -> str:
+    """The store itself, where the path is of an application or of a place of one."""
+    if not os.path.isdir(path) or is_directory_store(path):
+        return path
+    slots = slot_directories(path)
+    if len(slots) == 1:
+        return slots[0]
+    if slots:
+        raise Failure(f"{path} holds several stores: choose one of {', '.join(slots)}")
+    database = os.path.join(path, DATABASE)
+    return database if os.path.isfile(database) else path
+
+
+def opened(path: str) -> Store:
+    """The store, to be changed. Raises StoreLocked with the pid of a process that holds it, StoreError."""
+    return open_path(path) if os.path.isdir(path) else open_database(path)

@@ -1,0 +1,68 @@
+"""`purge`: away with what is ready, or dead."""
+
+from __future__ import annotations
+
+import sys
+
+import click
+
+from ..opening import look_at
+from ..sight import Sight
+from ..store import Ack, State, Store
+from . import options
+from .failures import Failure, told
+from .places import find, opened
+from .queues import chosen, letters_of
+from .screen import escaped
+
+_AT_ONCE = 1000
+
+
+@click.command()
+@options.place
+@options.queue
+@click.option("--dead", is_flag=True, help="Dead letters, and not what is ready.")
+@click.option("--yes", is_flag=True, help="Don't ask.")
+@told
+def purge(place: str, queue: str | None, dead: bool, yes: bool) -> None:
+    """Remove the ready records of a queue, or its dead letters, for good.
+
+    It needs a database, or a directory that no process holds. What a process has claimed stays, and so do delayed
+    records and what is put meanwhile.
+    """
+    path = find(place)
+
+    def look(sight: Sight) -> tuple[str, list[int]]:
+        name = chosen(sight, queue)
+        name = letters_of(name) if dead else name
+        if sight.kind == "directory" and sight.pids:
+            holder = f"process {sight.pids[0]}" if sight.pids[0] else "another process"
+            raise Failure(f"{path} is held by {holder}: end it first. Nothing was removed")
+        return name, [record.id for record in sight.browse(name, state=State.READY)]
+
+    name, ids = look_at(path, look)
+    if not ids:
+        click.echo("nothing to remove")
+        return
+    _ask(f"Remove {len(ids)} {'dead letters' if dead else 'records'} of {escaped(name)!r} in {escaped(path)}?", yes)
+    with opened(path) as store:
+        click.echo(f"{_remove(store, name, ids)} removed")
+
+
+def _ask(question: str, yes: bool) -> None:
+    if yes:
+        return
+    if not sys.stdin.isatty():
+        raise Failure("nobody can be asked here: say --yes. Nothing was removed")
+    click.confirm(question, abort=True)
+
+
+def _remove(store: Store, name: str, ids: list[int]) -> int:
+    count = 0
+    for at in range(0, len(ids), _AT_ONCE):
+        wanted = ids[at : at + _AT_ONCE]
+        claims = store.claim(name, ids=wanted, limit=len(wanted))
+        if claims:
+            store.commit(*map(Ack, claims))
+        count += len(claims)
+    return count

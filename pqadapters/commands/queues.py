@@ -1,0 +1,40 @@
+"""Which queues of a store are meant."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ..sight import Sight
+from ..store import DEAD, dead_queue
+from .failures import Failure
+
+DEFAULT = "default"
+
+
+def own_queues(names: Sequence[str]) -> list[str]:
+    """The queues without those of dead letters; one of which nothing else is left counts."""
+    return list(dict.fromkeys(name.removesuffix(DEAD) for name in names))
+
+
+def chosen(sight: Sight, name: str | None) -> str:
+    """The queue of that name; without one the only queue, or "default". Raises Failure."""
+    names = sight.queues()
+    own = own_queues(names)
+    if name is not None:
+        if name in names or name in own:
+            return name
+        raise Failure(f"{sight.place} has no queue {name!r}{_choice(own)}")
+    if DEFAULT in own or len(own) == 1:
+        return DEFAULT if DEFAULT in own else own[0]
+    if not own:
+        raise Failure(f"{sight.place} has no queue")
+    raise Failure(f"{sight.place} has several queues: choose one by --queue{_choice(own)}")
+
+
+def _choice(names: Sequence[str]) -> str:
+    return f"; there are {', '.join(map(repr, sorted(names)))}" if names else "; there are none"
+
+
+def letters_of(queue: str) -> str:
+    """The queue of its dead letters."""
+    return dead_queue(queue)

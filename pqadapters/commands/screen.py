@@ -1,0 +1,82 @@
+"""What a command prints: tables for people, JSON for programs.
+
+Names and payloads are somebody else's: what isn't printable is shown escaped, so that no terminal obeys it, and nothing
+in them is rich's markup. Into a pipe lines are as long as they have to be.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterable, Sequence
+
+import click
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+_WIDE = 1 << 20  #: columns of a pipe
+
+
+def escaped(text: str) -> str:
+    """The text with whatever isn't printable as Python writes it in a string."""
+    if text.isprintable():
+        return text
+    return "".join(each if each.isprintable() else _escape(each) for each in text)
+
+
+def _escape(character: str) -> str:
+    code = ord(character)
+    short = {"\n": "\\n", "\r": "\\r", "\t": "\\t"}.get(character)
+    return short or (f"\\x{code:02x}" if code < 256 else f"\\u{code:04x}" if code < 65536 else f"\\U{code:08x}")
+
+
+class Screen:
+    """stdout, as it is when the command runs."""
+
+    def __init__(self) -> None:
+        self._console = Console(
+            file=sys.stdout,
+            width=None if sys.stdout.isatty() else _WIDE,
+            markup=False,
+            highlight=False,
+            emoji=False,
+            soft_wrap=not sys.stdout.isatty(),
+        )
+
+    def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: str = "") -> None:
+        """Columns named in `right` (comma-separated) are of numbers. None is shown as "-"."""
+        numbers = right.split(",")
+        table = Table(box=None, pad_edge=False, padding=(0, 2, 0, 0), title_justify="left", show_header=True)
+        for name in columns:
+            table.add_column(name, justify="right" if name in numbers else "left", overflow="fold", header_style="bold")
+        count = 0
+        for row in rows:
+            count += 1
+            table.add_row(*(Text(self._fitting("-" if cell is None else str(cell))) for cell in row))
+        if title:
+            self.line(title)
+        if count:
+            self._console.print(table, soft_wrap=False)
+
+    def line(self, text: str) -> None:
+        self._console.print(Text(self._fitting(text)), soft_wrap=True)
+
+    def _fitting(self, text: str) -> str:
+        return escaped(text).encode(self._console.encoding, "backslashreplace").decode(self._console.encoding)
+
+
+def print_json(value: object) -> None:
+    """One document; nothing but ASCII, so that no terminal obeys it either."""
+    click.echo(json.dumps(value, indent=1))
+
+
+def age(seconds: float | None) -> str | None:
+    """For people."""
+    if seconds is None:
+        return None
+    seconds = max(0.0, seconds)
+    for limit, size, unit in ((120, 1, "s"), (7200, 60, "min"), (172_800, 3600, "h")):
+        if seconds < limit:
+            return f"{seconds / size:.1f} {unit}" if seconds / size < 10 else f"{seconds / size:.0f} {unit}"
+    return f"{seconds / 86_400:.0f} d"

@@ -1,0 +1,57 @@
+"""`stats`: how much is in a store."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from ..opening import look_at
+from ..sight import Sight
+from . import options
+from .failures import told
+from .places import find
+from .queues import chosen, own_queues
+from .screen import Screen, age, print_json
+
+
+@click.command()
+@options.place
+@options.queue
+@options.as_json
+@told
+def stats(place: str, queue: str | None, as_json: bool) -> None:
+    """How much is in PLACE: its queues, its tables, who holds it, what is damaged."""
+    found = look_at(find(place), lambda sight: _look(sight, queue))
+    if as_json:
+        print_json(found)
+    else:
+        _show(found)
+
+
+def _look(sight: Sight, queue: str | None) -> dict[str, Any]:
+    names = own_queues(sight.queues()) if queue is None else [chosen(sight, queue)]
+    return {
+        "place": sight.place,
+        "kind": sight.kind,
+        "format": sight.version,
+        "held_by": list(sight.pids),
+        "queues": {name: sight.depth(name)._asdict() for name in names},
+        "tables": {name: sight.count(name) for name in sight.tables()} if queue is None else {},
+        "damage": [each._asdict() for each in sight.damage],
+    }
+
+
+def _show(found: dict[str, Any]) -> None:
+    screen = Screen()
+    holders = ", ".join("another process" if not pid else f"process {pid}" for pid in found["held_by"])
+    screen.line(f"{found['place']}: a {found['kind']}, format {found['format']}, held by {holders or 'nobody'}")
+    counts = ("ready", "delayed", "claimed", "dead", "bytes")
+    rows = [
+        [name, *(depth[each] for each in counts), age(depth["oldest_age"])] for name, depth in found["queues"].items()
+    ]
+    columns = ("queue", *counts, "oldest")
+    screen.table("", columns, rows, right="ready,delayed,claimed,dead,bytes,oldest")
+    screen.table("", ("table", "keys"), found["tables"].items(), right="keys")
+    damage = [list(each.values()) for each in found["damage"]]
+    screen.table("", ("damaged", "at", "bytes", "what", "copied to"), damage, right="at,bytes")

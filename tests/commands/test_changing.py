@@ -1,0 +1,156 @@
+"""`purge` and `dead --requeue`: what goes, what stays, and whose store is left alone."""
+
+from __future__ import annotations
+
+import os
+import pty
+import subprocess
+import sys
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.commands import places
+from pqadapters.store import Ack, Put
+from tests.commands.command import bytes_in, call, loaded, out, process, queue, refusal
+from tests.segment.programs import PATIENCE, ROOT, running, said
+
+_HOLD = """
+import sys
+from pqadapters.stdlib.queue import Queue
+q = Queue(store=sys.argv[1])
+q.put_many("abc")
+assert q.get() == "a"
+print("holds", flush=True)
+sys.stdin.readline()
+assert q.qsize() == int(sys.argv[2]), q.qsize()
+q.task_done()
+print("has done it", flush=True)
+"""
+
+
+def _counts(place: Path, queue: str = "default") -> list[int]:
+    found = loaded("stats", place)["queues"][queue]
+    return [found[name] for name in ("ready", "delayed", "claimed", "dead")]
+
+
+def test_purge_removes_what_is_ready(place: Path) -> None:
+    assert out("purge", place, "--queue", "default", "--yes") == "3 removed\n"
+    assert _counts(place) == [0, 1, 0, 1]
+    assert _counts(place, "other")[0] == 1
+    assert out("purge", place, "--queue", "default", "--yes") == "nothing to remove\n"
+    assert loaded("stats", place)["tables"]["dict/settings"] == 1
+
+
+def test_purge_removes_dead_letters(place: Path) -> None:
+    assert out("purge", place, "--dead", "--yes") == "1 removed\n"
+    assert _counts(place) == [3, 1, 0, 0]
+
+
+def test_purge_of_many(tmp_path: Path) -> None:
+    with queue(path=tmp_path / "q") as q:
+        q.put_many(range(2500))
+    assert out("purge", tmp_path / "q", "--yes") == "2500 removed\n"
+    with queue(path=tmp_path / "q") as q:
+        assert q.empty()
+
+
+def test_what_is_put_or_done_meanwhile(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def late(path: str) -> Any:
+        with opened(path) as store:
+            (first,) = store.claim("default")
+            store.commit(Ack(first), Put("default", b"late"))
+        return opened(path)
+
+    opened = places.opened
+    monkeypatch.setattr(sys.modules["pqadapters.commands.purge"], "opened", late)
+    assert out("purge", place, "--queue", "default", "--yes") == "2 removed\n"
+    (row,) = loaded("peek", place)
+    assert row["size"] == 4
+
+
+def test_without_a_terminal_nobody_is_asked(place: Path, tmp_path: Path) -> None:
+    before = bytes_in(tmp_path)
+    assert "say --yes" in refusal("purge", place)
+    done = process("purge", place)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert "say --yes" in done.stderr
+    assert bytes_in(tmp_path) == before
+
+
+@pytest.mark.parametrize(("answer", "status", "left"), [(b"n\n", 1, 3), (b"\n", 1, 3), (b"y\n", 0, 0)])
+def test_it_asks_in_a_terminal(place: Path, answer: bytes, status: int, left: int) -> None:
+    ours, theirs = pty.openpty()
+    command = [sys.executable, "-m", "pqadapters", "purge", str(place)]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    with subprocess.Popen(command, stdin=theirs, stdout=theirs, stderr=theirs, env=env) as child:
+        os.close(theirs)
+        asked = b""
+        while b"[y/N]" not in asked:
+            asked += os.read(ours, 1000)
+        os.write(ours, answer)
+        assert child.wait(PATIENCE) == status
+    os.close(ours)
+    assert b"Remove 3 records of 'default'" in asked
+    assert _counts(place)[0] == left
+
+
+def test_a_directory_that_a_process_holds_is_left_alone(tmp_path: Path) -> None:
+    with running(_HOLD, f"file://{tmp_path}/q", 2) as child:
+        assert said(child) == "holds"
+        assert f"held by process {child.pid}: end it first. Nothing was removed" in refusal("purge", tmp_path / "q")
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+        assert said(child) == "has done it"
+
+
+def test_a_holder_that_comes_behind_the_look_is_named_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pqadapters.stores.segment import onlooker
+
+    monkeypatch.setattr(onlooker, "holder_of", lambda file: None)
+    with running(_HOLD, f"file://{tmp_path}/q", 2) as child:
+        assert said(child) == "holds"
+        assert f"process {child.pid}" in refusal("purge", tmp_path / "q", "--yes")
+        child.kill()
+
+
+def test_what_a_process_has_claimed_in_a_database_stays(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/q.db"
+    with running(_HOLD, url, 0) as child:
+        assert said(child) == "holds"
+        assert out("purge", url, "--yes") == "2 removed\n"
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+        assert said(child) == "has done it"
+
+
+def test_requeue(place: Path) -> None:
+    (letter,) = loaded("dead", place)
+    assert f"no dead letter {letter['id'] + 1000}" in refusal("dead", place, "--requeue", letter["id"] + 1000)
+    assert out("dead", place, "--requeue", letter["id"]) == "1 put back\n"
+    assert _counts(place) == [4, 1, 0, 0]
+    assert loaded("peek", place)[-1]["payload"] == "'three'"
+    assert out("dead", place, "--requeue", "all") == "0 put back\n"
+
+
+def test_requeue_all_of_one_queue(url: str, place: Path) -> None:
+    for name in ("default", "other"):
+        with queue(store=url, name=name) as q:
+            q._line.store.commit(*[Put(f"{name}.dead", bytes([n]), note="x") for n in range(3)])
+    assert out("dead", place, "--queue", "other", "--requeue", "all") == "3 put back\n"
+    assert _counts(place) == [3, 1, 0, 4]
+    assert _counts(place, "other") == [4, 0, 0, 0]
+    assert len(loaded("dead", place)) == 4
+
+
+def test_requeue_in_a_directory_that_a_process_holds(tmp_path: Path) -> None:
+    with running(_HOLD.replace('"abc")', '"abc"); q._line.store.commit(__import__("pqadapters.store").store.Put('
+                               '"default.dead", b"x"))'), f"file://{tmp_path}/q", 2) as child:  # fmt: skip
+        assert said(child) == "holds"
+        assert len(loaded("dead", tmp_path / "q")) == 1
+        assert f"process {child.pid}" in refusal("dead", tmp_path / "q", "--requeue", "all")
+        assert call("dead", tmp_path / "q", "--requeue", "nonsense").exit_code == 2
+        child.kill()

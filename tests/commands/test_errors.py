@@ -1,0 +1,144 @@
+"""What can't be looked at: one line on stderr, exit status 1, no traceback, and nothing made or changed."""
+
+from __future__ import annotations
+
+import os
+import random
+import shutil
+import sqlite3
+from pathlib import Path
+from zlib import crc32
+
+import pytest
+
+from pqadapters.stores.segment import format
+from tests.commands.command import bytes_in, call, loaded, out, process, queue, refusal
+from tests.segment.programs import run
+
+_LOOKS = ("stats", "peek", "dead")
+
+
+@pytest.mark.parametrize("command", [*_LOOKS, "purge"])
+def test_a_place_that_is_not_there(command: str, tmp_path: Path) -> None:
+    for place in (tmp_path / "no", f"sqlite:///{tmp_path}/no.db", f"file://{tmp_path}/no"):
+        assert "isn't there" in refusal(command, place)
+    assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("command", [*_LOOKS, "purge"])
+def test_foreign_places(command: str, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    (tmp_path / "foreign").mkdir()
+    (tmp_path / "foreign" / "notes.txt").write_text("mine")
+    (tmp_path / "text").write_text("no database" * 100)
+    (tmp_path / "nothing").touch()
+    with sqlite3.connect(tmp_path / "other.db") as other:
+        other.execute("CREATE TABLE t(x)")
+    other.close()
+    os.mkfifo(tmp_path / "pipe")
+    before = bytes_in(tmp_path / "foreign")
+    assert "no store" in refusal(command, tmp_path / "empty")
+    assert "no store" in refusal(command, tmp_path / "foreign")
+    assert "no database" in refusal(command, tmp_path / "text")
+    assert "another program" in refusal(command, tmp_path / "other.db")
+    assert "another program" in refusal(command, tmp_path / "nothing")
+    assert "no regular file" in refusal(command, tmp_path / "pipe")
+    assert bytes_in(tmp_path / "foreign") == before
+    assert sorted(os.listdir(tmp_path)) == [
+        "empty", "foreign", "nothing", "other.db", "pipe", "text"
+    ]
+    for place in ("memory:", "mysql://h/d"):
+        assert "from outside" in refusal(command, place)
+    assert "write sqlite" in refusal(command, "sqlite:///")
+
+
+@pytest.mark.parametrize("command", _LOOKS)
+def test_a_newer_format(command: str, tmp_path: Path) -> None:
+    with queue(path=tmp_path / "q") as q, queue(store=f"sqlite:///{tmp_path}/q.db") as other:
+        q.put(1)
+        other.put(1)
+    (segment, *_) = (tmp_path / "q").glob("*.seg")
+    data = bytearray(segment.read_bytes())
+    fields = list(format.HEADER.unpack_from(data))
+    fields[1] = format.VERSION + 1
+    body = format.HEADER.pack(*fields)[:-4]
+    header = body + format.CRC.pack(crc32(body))
+    for at in (0, format.HEADER_COPY):
+        data[at : at + len(header)] = header
+    segment.write_bytes(data)
+    with sqlite3.connect(tmp_path / "q.db") as connection:
+        connection.execute("PRAGMA user_version = 99")
+    connection.close()
+    assert "version" in refusal(command, tmp_path / "q")
+    assert "version 99" in refusal(command, tmp_path / "q.db")
+
+
+def test_damaged_segments_are_told_and_the_rest_is_shown(tmp_path: Path) -> None:
+    with queue(path=tmp_path / "q") as q:
+        q.put_many(f"item {n}" for n in range(10))
+    (tmp_path / "q" / "checkpoint").unlink()
+    (segment, *_) = (tmp_path / "q").glob("*.seg")
+    data = segment.read_bytes()
+    at = data.index(b"item 4")
+    segment.write_bytes(data[:at] + b"ITEM" + data[at + 4 :])
+    before = bytes_in(tmp_path)
+    found = loaded("stats", tmp_path / "q")
+    assert found["queues"]["default"]["ready"] == 9
+    assert len(found["damage"]) == 1
+    assert "no record can be read there" in out("stats", tmp_path / "q")
+    assert "'item 4'" not in out("peek", tmp_path / "q")
+    assert "'item 5'" in out("peek", tmp_path / "q")
+    assert bytes_in(tmp_path) == before
+    queue(path=tmp_path / "q").close()
+    assert [bool(each["quarantine"]) for each in loaded("stats", tmp_path / "q")["damage"]] == [True]
+
+
+def test_damage_anywhere_ends_in_words(tmp_path: Path) -> None:
+    """Whatever the bytes are: what can be shown, or one line; never a traceback."""
+    with queue(path=tmp_path / "q") as q, queue(store=f"sqlite:///{tmp_path}/q.db") as other:
+        for each in (q, other):
+            each.put_many(f"item {n}" for n in range(50))
+    for place in ("q", "q.db"):
+        for seed in range(25):
+            chance = random.Random(seed)
+            copy = tmp_path / f"copy {seed}" / place
+            copy.parent.mkdir(exist_ok=True)
+            if place == "q":
+                shutil.copytree(tmp_path / place, copy)
+                files = sorted(copy.glob("*.seg")) + sorted(copy.glob("checkpoint"))
+            else:
+                shutil.copy(tmp_path / place, copy)
+                files = [copy]
+            file = chance.choice(files)
+            data = bytearray(file.read_bytes())
+            for _ in range(chance.choice((1, 30))):
+                at = chance.randrange(min(len(data), 8192))
+                data[at : at + 4] = chance.randbytes(4)
+            file.write_bytes(data)
+            for command in _LOOKS:
+                result = call(command, copy)
+                assert result.exit_code in (0, 1), (place, seed)
+                assert result.exception is None or isinstance(result.exception, SystemExit), (place, seed)
+
+
+def test_usage() -> None:
+    wrong = [(), ("peek",), ("peek", "x", "--state", "no"), ("no",), ("dead", "x", "--nothing"), ("run", "x.py")]
+    for words in wrong:
+        assert call(*words).exit_code == 2, words
+    assert "run comes first" in refusal("run", "x.py", status=2)
+    assert "'all'" in refusal("dead", Path(__file__).parent, "--requeue", "x", status=2)
+
+
+def test_as_a_process(tmp_path: Path) -> None:
+    run("import sys; from pqadapters.stdlib.queue import Queue; Queue(path=sys.argv[1]).put('ä')", tmp_path / "q")
+    done = process("peek", tmp_path / "q", PYTHONIOENCODING="ascii")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "'\\xe4'" in done.stdout
+    missing = process("stats", tmp_path / "no")
+    assert (missing.returncode, missing.stdout) == (1, "")
+    assert missing.stderr.count("\n") == 1
+    usage = process("stats")
+    assert usage.returncode == 2
+    assert "python -m pqadapters stats" in usage.stderr
+    helped = process("--help").stdout
+    assert all(f"\n  {name} " in helped for name in ("dead", "ls", "peek", "purge", "run", "stats"))

@@ -1,0 +1,102 @@
+"""`ls`, and places as it shows them."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+
+from tests.commands.command import bytes_in, loaded, out, process, refusal
+from tests.segment.programs import run, running, said
+
+_APP = """
+import os, sys
+os.environ["PQADAPTERS_HOME"] = sys.argv[1]
+from pqadapters import PDict
+from pqadapters.stdlib.queue import Queue
+q = Queue(ack="task_done")
+q.put_many(["one", "two"])
+named = Queue(name="jobs")
+named.put(1)
+PDict(name="settings")["a"] = 1
+print("there", flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def home(tmp_path: Path) -> Path:
+    """Of an application that was killed."""
+    home = tmp_path / "home"
+    with running(_APP, home) as child:
+        assert said(child) == "there"
+        child.kill()
+    return home
+
+
+def test_ls_changes_nothing_and_shows_all(home: Path) -> None:
+    before = bytes_in(home)
+    found = loaded("ls", home)
+    slot, database = sorted(found["stores"], key=lambda entry: "queues" in entry)
+    assert (slot["items"], slot["dead"], slot["pid"], slot["transient"]) == (2, 0, None, False)
+    assert slot["bytes"] > 0
+    assert database["queues"] == {"jobs": {"items": 1, "dead": 0}}
+    assert any(name.endswith("settings") for name in database["mappings"])
+    text = out("ls", home)
+    assert slot["place"] in text
+    assert "queue jobs: 1" in text
+    assert bytes_in(home) == before
+
+
+def test_places_of_the_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PQADAPTERS_HOME", str(home))
+    slot, database = sorted(loaded("ls")["stores"], key=lambda entry: "queues" in entry)
+    for place in (slot["place"], os.path.dirname(slot["place"]), home / slot["place"]):
+        assert [row["payload"] for row in loaded("peek", place)] == ["'one'", "'two'"]
+    for place in (database["place"], os.path.dirname(database["place"])):
+        assert [row["payload"] for row in loaded("peek", place)] == ["1"]
+
+
+def test_a_place_with_several_stores(home: Path) -> None:
+    slot = next(entry for entry in loaded("ls", home)["stores"] if "queues" not in entry)
+    directory = (home / slot["place"]).parent
+    os.makedirs(directory / "1")
+    message = refusal("peek", directory)
+    assert "several stores" in message
+    assert str(directory / "1") in message
+    assert [entry.get("problem") is None for entry in loaded("ls", home)["stores"]].count(False) == 1
+
+
+def test_a_home_in_use(tmp_path: Path) -> None:
+    with running(_APP, tmp_path / "home") as child:
+        assert said(child) == "there"
+        found = loaded("ls", tmp_path / "home")["stores"]
+        assert [entry.get("pid", child.pid) for entry in found] == [child.pid, child.pid]
+        assert [entry["items"] for entry in found if "queues" not in entry] == [2]
+        assert child.poll() is None
+        assert str(child.pid) in out("ls", tmp_path / "home")
+        child.kill()
+
+
+def test_no_home(tmp_path: Path) -> None:
+    done = process("ls", PQADAPTERS_HOME=str(tmp_path / "no"))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "nothing lives in" in done.stdout
+    assert "isn't there" in refusal("ls", tmp_path / "no")
+    assert os.listdir(tmp_path) == []
+
+
+def test_adopted_slots_are_listed(tmp_path: Path) -> None:
+    for number in ("0", "0/adopted-3-91c0aa41"):
+        os.makedirs(tmp_path / "app" / "place" / number)
+        run(
+            "import sys; from pqadapters.stores.segment import SegmentStore as S; from pqadapters.store import Put\n"
+            "S(sys.argv[1]).commit(Put('default', b'x'))",
+            tmp_path / "app" / "place" / number,
+        )
+    found = loaded("ls", tmp_path)["stores"]
+    assert [(entry["place"], entry["items"]) for entry in found] == [
+        ("app/place/0", 1),
+        ("app/place/0/adopted-3-91c0aa41", 1),
+    ]
