@@ -43,6 +43,7 @@ class Kind(enum.Enum):
     MAPPING = "mapping"
     LOOP = "queue of an event loop"
     FAMILY = "queue of a process and its children"
+    START = "program that starts"
 
 
 class Speed(NamedTuple):
@@ -90,7 +91,8 @@ def no_queue(directory: str, level: Level) -> Handle:
 
 
 class Contender(NamedTuple):
-    """A queue that is measured, or a mapping (one that has an `open_mapping`), or a queue of an event loop."""
+    """A queue that is measured, or a mapping (one that has an `open_mapping`), or a queue of an event loop, or a way to
+    start a program."""
 
     name: str
     about: str  #: which class or loop, in a few words
@@ -98,6 +100,7 @@ class Contender(NamedTuple):
     open: Callable[[str, Level], Handle] = no_queue  #: a queue in a directory of its own, which exists
     open_mapping: Callable[[str, Level], MappingHandle] | None = None  #: a mapping there
     open_loop: Callable[[str, Level], LoopQueue] | None = None  #: a queue of the event loop that runs
+    program: Sequence[str] | None = None  #: source of a program, and what stands before its path in a command line
     package: str = ""  #: the distribution that it comes with
     modules: Sequence[str] = ()  #: what must be importable
     threads: Threads = Threads.SHARED
@@ -109,6 +112,8 @@ class Contender(NamedTuple):
 
     @property
     def kind(self) -> Kind:
+        if self.program is not None:
+            return Kind.START
         if self.open_loop is not None:
             return Kind.LOOP
         if self.inherited:

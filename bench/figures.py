@@ -1,7 +1,7 @@
 """The figures that the stores and the adapters are to reach, and whether a result shows them.
 
-A figure is a ratio of two series of one run, or one series below a limit. What a run didn't measure is said so, and
-neither reached nor missed.
+A figure is a ratio of two series of one run, or one series below a limit, by itself or beyond another one. What a run
+didn't measure is said so, and neither reached nor missed.
 """
 
 from __future__ import annotations
@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .contenders import OUR_FAMILY, OUR_LOOP, OUR_MAPPING, OURS
+from .contenders import OUR_FAMILY, OUR_LOOP, OUR_MAPPING, OUR_START, OURS
 from .result import Result, Series, Spread
 
 
@@ -57,6 +57,33 @@ class Limit(NamedTuple):
     @property
     def parts(self) -> Sequence[Series]:
         return (self.of,)
+
+
+class Excess(NamedTuple):
+    """One series is at most so much more than another."""
+
+    about: str
+    of: Series
+    to: Series
+    most: float
+    unit: str
+
+    def spread(self, result: Result) -> Spread | None:
+        return result.differences(self.of, self.to)
+
+    def holds(self, number: float) -> bool:
+        return number <= self.most
+
+    @property
+    def wanted(self) -> str:
+        return f"at most {self.most:g} {self.unit} more"
+
+    @property
+    def parts(self) -> Sequence[Series]:
+        return self.of, self.to
+
+
+Figure = Ratio | Limit | Excess
 
 
 class Verdict(NamedTuple):
@@ -114,7 +141,7 @@ def _mappings(name: str, sets: float, gets: float | None) -> list[Ratio]:
     return found if gets is None else [*found, _mapping("mapping: get", _GETS, name, gets)]
 
 
-FIGURES: Sequence[Ratio | Limit] = (
+FIGURES: Sequence[Figure] = (
     Ratio('"process", 40 characters: put, by the bare loop of os.write', _ours(_SMALL, "put"), _put("bare-write"), 0.5),
     Ratio("the same, by persist-queue's file queue", _ours(_SMALL, "put"), _put("persist-queue-file"), 50),
     *_faster("put"),
@@ -248,16 +275,23 @@ FIGURES: Sequence[Ratio | Limit] = (
         )
         for name, how, least in ((OUR_FAMILY, "", 0.05), (f"{OUR_FAMILY}-256", " with prefetch and put_many", 0.2))
     ),
+    Excess(
+        "run: the start of a program",
+        Series("start", OUR_START, "start"),
+        Series("start", "python", "start"),
+        100,
+        "ms",
+    ),
     Limit("mapping: len of 1,000,000 keys", Series(_MANY_KEYS, OUR_MAPPING, "len"), 1000, "µs"),
 )
 
 
-def evaluate(result: Result, figures: Sequence[Ratio | Limit] = FIGURES) -> list[Verdict]:
+def evaluate(result: Result, figures: Sequence[Figure] = FIGURES) -> list[Verdict]:
     """Whether the medians reach the figures."""
     return [_verdict(result, each) for each in figures]
 
 
-def _verdict(result: Result, figure: Ratio | Limit) -> Verdict:
+def _verdict(result: Result, figure: Figure) -> Verdict:
     found = figure.spread(result)
     if found is None:
         missing = next((each for each in figure.parts if not result.rounds(each)), figure.parts[0])

@@ -77,6 +77,11 @@ class Result(NamedTuple):
         above, below = self.rounds(of), self.rounds(to)
         return spread(above[each] / below[each] for each in above if below.get(each))
 
+    def differences(self, of: Series, to: Series) -> Spread | None:
+        """How much one series is more than another, round by round; None where they have no round in common."""
+        larger, smaller = self.rounds(of), self.rounds(to)
+        return spread(larger[each] - smaller[each] for each in larger if each in smaller)
+
     def level(self, scenario: str, contender: str) -> str:
         """At which level the contender was measured there; "" where it wasn't."""
         found = (each.level for each in self.measurements if each[:2] == (scenario, contender))

@@ -11,6 +11,7 @@ OURS = "pqadapters"
 OUR_MAPPING = "pqadapters-pdict"
 OUR_LOOP = "pqadapters-asyncio"
 OUR_FAMILY = "pqadapters-multiprocessing"
+OUR_START = "pqadapters-run"
 MODULES = (
     "ours",
     "bare_write",
@@ -46,11 +47,14 @@ MODULES = (
     "ours_multiprocessing",
     "ours_multiprocessing_ahead",
     "stdlib_multiprocessing",
+    "ours_run",
+    "ours_by_hand",
+    "stdlib_start",
 )
 
 
 @cache
 def contenders() -> dict[str, Contender]:
-    """All of them by name: queues, mappings, queues of event loops; ours and the bare loops first."""
+    """All of them by name: queues, mappings, queues of event loops, programs; ours and the bare loops first."""
     found: list[Contender] = [import_module(f"{__name__}.{module}").CONTENDER for module in MODULES]
     return {each.name: each for each in found}

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from ..scenario import Scenario
-from . import backlog, family, latency, loop, mapping, mapping_size, processes, single, threads
+from . import backlog, family, latency, loop, mapping, mapping_size, processes, single, start, threads
 
 
 def scenarios() -> dict[str, Scenario]:
     queues = (single, threads, processes, latency, backlog)
-    others = (mapping, mapping_size, loop, family)
+    others = (mapping, mapping_size, loop, family, start)
     return {each.name: each for module in (*queues, *others) for each in module.SCENARIOS}

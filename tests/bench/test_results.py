@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from bench import figures, table
-from bench.figures import Limit, Ratio
+from bench.figures import Excess, Figure, Limit, Ratio
 from bench.result import Absence, Measurement, Result, Series, Spread, load, save, spread
 from bench.scenarios.latency import percentile
 
@@ -60,9 +60,11 @@ A, B = Series("items-40", "a", "put"), Series("items-40", "b", "put")
         (Ratio("x", A, B, 0.51), False),
         (Limit("x", A, 10, "s"), True),
         (Limit("x", A, 9, "s"), False),
+        (Excess("x", B, A, 10, "s"), True),
+        (Excess("x", B, A, 9, "s"), False),
     ],
 )
-def test_a_figure_is_reached_by_the_median(figure: Ratio | Limit, reached: bool) -> None:
+def test_a_figure_is_reached_by_the_median(figure: Figure, reached: bool) -> None:
     (verdict,) = figures.evaluate(result(*measured("a", 1, 10, 30), *measured("b", 2, 20, 60)), [figure])
     assert (verdict.reached, verdict.reason) == (reached, "")
 

@@ -1,0 +1,39 @@
+"""`python -m pqadapters`: `run` needs nothing but Python; all other commands need the extra `cli`."""
+
+from __future__ import annotations
+
+import sys
+
+_HELP = """\
+usage: python -m pqadapters run [--only NAME,...] [--also PACKAGE]... [--explain] (-m module | script.py | ...) [args]
+
+Runs an unchanged program with the durable classes in place of the standard library's.
+The other commands need click and rich: pip install "pqadapters[cli]"
+"""
+
+
+def main() -> None:
+    """Do what `sys.argv` says."""
+    arguments = sys.argv[1:]
+    if arguments[:1] == ["run"]:
+        if not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):
+            del sys.path[0]  # where Python looks for `-m pqadapters`, which is no business of the program's
+        from .running.command import run
+
+        return run(arguments[1:])
+    try:
+        from .commands import main as others
+    except ImportError as error:
+        if error.name is None or error.name.partition(".")[0] not in ("click", "rich"):
+            raise
+        if not arguments or arguments[0] in ("-h", "--help", "help"):
+            sys.stdout.write(_HELP)
+            return None
+        sys.stderr.write(f'pqadapters: {arguments[0]} needs click and rich: pip install "pqadapters[cli]"\n')
+        sys.exit(2)
+    others()
+    return None
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,160 @@
+"""The main module of a run, and its end: as Python itself has them.
+
+A script is run as `python script.py` runs it. A module, a directory and an archive are run by what runs them under
+`python`, which finds our code where it looks for theirs. An exception that the program doesn't catch goes on to the
+interpreter, which ends the process as always; what is shown of it has no frames of ours.
+
+In the main thread, once in a process.
+"""
+
+from __future__ import annotations
+
+import builtins
+import os
+import runpy
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from importlib.machinery import BuiltinImporter, PathFinder, SourceFileLoader, SourcelessFileLoader
+from importlib.util import MAGIC_NUMBER
+from types import CodeType, ModuleType, TracebackType
+from typing import Any
+
+from .finder import Finder
+from .ownership import is_stdlibs
+
+#: What Python has imported before any program: a program's own module of that name is never found.
+_ALWAYS_THERE = frozenset(
+    {"abc", "codecs", "encodings", "genericpath", "io", "ntpath", "os", "posixpath", "site", "stat", "zipimport"}
+).union(sys.builtin_module_names)
+
+
+class Program:
+    """What is to be run: `path` a script, a directory or an archive, or `module` a module's name."""
+
+    def __init__(self, path: str, module: str, arguments: tuple[str, ...]) -> None:
+        self._given, self._module, self._arguments = path, module, arguments
+        self._path = os.path.join(os.getcwd(), path) if path else ""
+        self._is_script = bool(path) and not _is_importable(self._path)
+
+    def set_up(self) -> None:
+        """Make `sys.argv` and `sys.path` what they are without us."""
+        safe = bool(getattr(sys.flags, "safe_path", False) or sys.flags.isolated)
+        sys.argv[:] = [self._given or "-m", *self._arguments]
+        own = os.path.dirname(os.path.realpath(self._path)) if self._is_script else self._path or os.getcwd()
+        if not safe or (self._path and not self._is_script):
+            sys.path.insert(0, own)
+            _give_way(own)
+
+    def run(self, finder: Finder) -> None:
+        """Run it. Raises what it raises."""
+        source = self._source() if self._is_script else b""
+        main = self._main_module(source)
+        code = self._code(finder, source) if self._is_script else None
+        try:
+            if code is not None:
+                exec(code, vars(main))
+            else:
+                runpy._run_module_as_main(self._module or "__main__", bool(self._module))  # type: ignore[attr-defined]
+        except BaseException as error:
+            if not isinstance(error, SystemExit) or sys.flags.inspect or os.environ.get("PYTHONINSPECT"):
+                trace = error.__traceback__
+                _show(error, trace and trace.tb_next, lambda: self._forget(main))
+            raise
+        self._forget(main)
+
+    def _main_module(self, source: bytes) -> ModuleType:
+        main = ModuleType("__main__")
+        vars(main).update(__loader__=BuiltinImporter, __annotations__={}, __builtins__=builtins)
+        if self._is_script:
+            kind = SourcelessFileLoader if self._is_bytecode(source) else SourceFileLoader
+            vars(main).update(__loader__=kind("__main__", self._path), __file__=self._path, __cached__=None)
+        sys.modules["__main__"] = main
+        return main
+
+    def _forget(self, main: ModuleType) -> None:
+        """What Python takes from a script's module when it has come to its end, though its threads may go on."""
+        if self._is_script:
+            for name in ("__file__", "__cached__"):
+                vars(main).pop(name, None)
+
+    def _is_bytecode(self, source: bytes) -> bool:
+        return self._path.endswith(".pyc") or source.startswith(MAGIC_NUMBER)
+
+    def _source(self) -> bytes:
+        """Ends the process with status 2 where there is none, as Python does."""
+        try:
+            with open(self._path, "rb") as file:
+                return file.read()
+        except OSError as error:
+            started = sys.orig_argv[0] if sys.orig_argv else sys.executable
+            sys.stderr.write(f"{started}: can't open file {self._path!r}: [Errno {error.errno}] {error.strerror}\n")
+            raise SystemExit(2) from None
+
+    def _code(self, finder: Finder, source: bytes) -> CodeType:
+        if self._is_bytecode(source):
+            found = SourcelessFileLoader("__main__", self._path).get_code("__main__")
+            assert found is not None
+            return found
+        code: CodeType | None = None
+        with suppress(Exception):  # it is met again
+            code = finder.rewritten("__main__", source, self._path).code
+        if code is not None:
+            return code
+        try:
+            return compile(source, self._path, "exec", dont_inherit=True)
+        except BaseException as error:
+            _show(error, None)
+            raise
+
+
+def _give_way(directory: str) -> None:
+    """Forget modules of the standard library that we have imported, and of which the program has one of its own there:
+    it would have been found first."""
+    for top in sys.stdlib_module_names.intersection(sys.modules) - _ALWAYS_THERE:
+        if not is_stdlibs(getattr(sys.modules[top].__spec__, "origin", None)):
+            continue
+        spec = PathFinder.find_spec(top, [directory])
+        if spec is not None and spec.origin is not None:  # a mere directory hides nothing
+            for name in [name for name in sys.modules if f"{name}.".startswith(f"{top}.")]:
+                del sys.modules[name]
+
+
+def _is_importable(path: str) -> bool:
+    """Whether it is a directory or an archive, in which there is a main module."""
+    for hook in sys.path_hooks:
+        with suppress(ImportError):
+            hook(path)
+            return True
+    return False
+
+
+def _show(error: BaseException, trace: TracebackType | None, then: Callable[[], object] = lambda: None) -> None:
+    """When the interpreter shows the error, it has that traceback. The hook is the program's, as it is now."""
+    hook: Any = getattr(sys, "excepthook", sys.__excepthook__)
+
+    def excepthook(kind: type[BaseException], value: BaseException, whole: TracebackType | None) -> None:
+        sys.excepthook = hook
+        if value is not error:
+            return hook(kind, value, whole)  # type: ignore[no-any-return]
+        sys.last_traceback = value.__traceback__ = trace
+        try:
+            hook(kind, value, trace)
+        except SystemExit:
+            raise
+        except BaseException as failure:
+            _say_both(failure, value)
+        then()
+        return None
+
+    sys.excepthook = excepthook
+
+
+def _say_both(failure: BaseException, error: BaseException) -> None:
+    """As the interpreter does when an excepthook fails."""
+    assert failure.__traceback__ is not None
+    failure.__traceback__ = failure.__traceback__.tb_next
+    sys.stderr.write("Error in sys.excepthook:\n")
+    sys.__excepthook__(type(failure), failure, failure.__traceback__)
+    sys.stderr.write("\nOriginal exception was:\n")
+    sys.__excepthook__(type(error), error, error.__traceback__)

@@ -1,0 +1,1 @@
+"""`python -m pqadapters run`: programs as they are, with the durable classes in them."""

@@ -1,0 +1,287 @@
+"""Each way to import a module gives the program ours, in its own modules and in those only."""
+
+from __future__ import annotations
+
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from .programs import Place
+
+OURS = "pqadapters.stdlib."
+
+FORMS = {
+    "import queue": "queue.Queue",
+    "import queue as q": "q.SimpleQueue",
+    "from queue import Queue": "Queue",
+    "from queue import (Empty,\n    LifoQueue as L)": "L",
+    "from queue import *": "PriorityQueue",
+    "import os, queue, sys as s": "queue.Queue",
+    "import os; import queue; os": "queue.Queue",
+    "if True: import queue": "queue.Queue",
+    "try:\n    import queue\nexcept ImportError:\n    import Queue as queue": "queue.Queue",
+    "try:\n    import Queue as queue\nexcept ImportError:\n    import queue": "queue.Queue",
+    "def f():\n    from queue import Queue\n    return Queue": "f()",
+    "def f():\n    global queue\n    import queue\nf()": "queue.Queue",
+    "class C:\n    from queue import Queue": "C.Queue",
+    "match 1:\n    case 1:\n        import queue": "queue.Queue",
+    "with open(__file__):\n    import queue": "queue.Queue",
+    "for _ in range(1):\n    pass\nelse:\n    import queue": "queue.Queue",
+    "import importlib": "importlib.import_module('queue').Queue",
+    "from importlib import import_module as load, import_module": "import_module('queue').Queue",
+    "name = 'queue'": "__import__(name).Queue",
+    "import queue\nimport importlib": "importlib.reload(__import__('sys').modules['queue']) and queue.Queue",
+    "import asyncio": "asyncio.Queue",
+    "import asyncio as a": "a.LifoQueue",
+    "import asyncio.queues": "asyncio.queues.Queue",
+    "import asyncio.subprocess": "asyncio.PriorityQueue",
+    "import asyncio.queues as aq": "aq.Queue",
+    "from asyncio import queues": "queues.Queue",
+    "from asyncio import Queue": "Queue",
+    "from asyncio.queues import Queue": "Queue",
+    "from asyncio import *": "Queue",
+    "import asyncio, importlib": "importlib.import_module('asyncio.queues').Queue",
+    "import asyncio\nx = __import__('asyncio.queues')": "x.queues.Queue",
+    "import shelve": "shelve.open",
+    "from shelve import open as o": "o",
+    "from shelve import *": "open",
+    "import shelve as s": "s.DbfilenameShelf",
+}
+
+
+@pytest.mark.parametrize("form", FORMS)
+def test_forms(form: str, tmp_path: Path) -> None:
+    """In the main module and in another one, there a second time from what was kept of the first."""
+    text = f"{form}\nprint(({FORMS[form]}).__module__)\n"
+    place = Place(tmp_path, {"app.py": text + "import module\n", "module.py": text})
+    for _ in range(2):
+        for line in place.well("app.py"):
+            assert line.startswith(OURS)
+
+
+def test_relative_imports_are_the_programs(tmp_path: Path) -> None:
+    inner = """
+        from . import queue
+        from .queue import Queue
+        from .asyncio.queues import Queue as Other
+        print(queue.Queue, Queue, Other)
+    """
+    files = {"queue.py": "Queue = 1\n", "asyncio/queues.py": "Queue = 2\n", "__init__.py": "", "inner.py": inner}
+    place = Place(tmp_path, {"app.py": "import pack.inner\n", **{f"pack/{name}": text for name, text in files.items()}})
+    assert place.well("app.py") == ["1 1 2"]
+
+
+def test_what_isnt_swapped(tmp_path: Path) -> None:
+    program = """
+        import asyncio, queue, sys, importlib.util, asyncio.subprocess as sub
+        from asyncio import sleep, subprocess
+        real = sys.modules["queue"]
+        print(real.Queue.__module__, real is queue, sub is subprocess is sys.modules["asyncio.subprocess"])
+        aio = sys.modules["asyncio"]
+        print(queue.Empty is real.Empty, asyncio.sleep is sleep, asyncio.QueueEmpty is aio.QueueEmpty)
+        print(importlib.util.find_spec("queue").origin == real.__file__ == queue.__file__)
+        def import_module(name):
+            return name
+        print(import_module("queue"))
+    """
+    place = Place(tmp_path, {"app.py": program})
+    assert place.well("app.py") == ["queue False True", "True True True", "True", "queue"]
+
+
+def test_a_stand_in_is_as_the_module(tmp_path: Path) -> None:
+    program = """
+        import copy, inspect, pickle, queue, shelve, asyncio, types, sys
+        for module in (queue, shelve, asyncio):
+            real = sys.modules[module.__name__]
+            print(module, type(module).__name__, isinstance(module, types.ModuleType), inspect.ismodule(module))
+            print(module.__name__, module.__file__, module.__spec__ is real.__spec__, module.__doc__ == real.__doc__)
+            print(dir(module) == dir(real), module.__all__ == real.__all__, sorted(vars(module)) == sorted(vars(real)))
+            print(inspect.getsource(module) == inspect.getsource(real), inspect.getmodule(module.__dict__.get("Queue")))
+            for call in (pickle.dumps, copy.copy, copy.deepcopy):
+                try:
+                    call(module)
+                except TypeError as error:
+                    print(error)
+            module.own = 1
+            print(module.own, real.own, "own" in dir(module), "own" in vars(module))
+            del module.own
+            print(hasattr(module, "own"), hasattr(real, "own"), hasattr(module, "nothing"))
+    """
+    place = Place(tmp_path, {"app.py": program})
+    ours, plain = place.well("app.py"), place.well("app.py", run=None)
+    for line, other in zip(ours, plain, strict=True):
+        assert line.partition(" <module")[0] == other.partition(" <module")[0]
+
+
+def test_names_that_a_program_replaces(tmp_path: Path) -> None:
+    """mock.patch.object, and `shelve.Pickler`, which our shelves use as well."""
+    program = """
+        import pickle, queue, shelve, sys
+        from unittest import mock
+        plain = queue.Queue
+        with mock.patch.object(queue, "Queue", 1), mock.patch.object(queue, "heappush", 2):
+            print(queue.Queue, sys.modules["queue"].Queue.__module__, sys.modules["queue"].heappush)
+        print(queue.Queue is plain, callable(queue.heappush))
+        class Loud(pickle.Pickler):
+            def dump(self, value):
+                print("pickled", value)
+                super().dump(value)
+        shelve.Pickler = Loud
+        with shelve.open("shelf") as shelf:
+            shelf["a"] = 1
+        print(sys.modules["shelve"].Pickler is Loud)
+    """
+    place = Place(tmp_path, {"app.py": program})
+    assert place.well("app.py") == ["1 queue 2", "True True", "pickled 1", "True"]
+
+
+OWN = """
+    import queue
+    print(__name__, queue.Queue.__module__)
+"""
+
+
+def test_own_modules_and_others(tmp_path: Path) -> None:
+    """Installed ones are left alone, in a virtual environment beside the program as well, unless --also names them."""
+    place = Place(
+        tmp_path,
+        {
+            "app.py": """
+                import sys
+                sys.path += [".venv/lib/python3/site-packages", "lib/dist-packages", "elsewhere"]
+                import installed.part, debians, elsewhere, pack.inner, sched, logging.handlers
+                print("logging", logging.handlers.queue.Queue.__module__)
+            """,
+            ".venv/lib/python3/site-packages/installed/__init__.py": OWN,
+            ".venv/lib/python3/site-packages/installed/part.py": OWN,
+            "lib/dist-packages/debians.py": OWN,
+            "elsewhere/elsewhere.py": OWN,
+            "pack/__init__.py": OWN,
+            "pack/inner.py": OWN,
+        },
+    )
+    plain, ours = "queue", "pqadapters.stdlib.queue"
+    there = {"installed": plain, "installed.part": plain, "debians": plain, "elsewhere": ours, "pack": ours}
+    there |= {"pack.inner": ours, "logging": plain}
+    assert place.well("app.py") == [f"{name} {whose}" for name, whose in there.items()]
+    there |= {"installed": ours, "installed.part": ours}
+    path = str(place.directory / ".venv/lib/python3/site-packages")
+    ended = place.start("--also", "installed.part", "app.py", env={"PYTHONPATH": path})
+    assert ended.lines[:2] == [f"installed {ours}", f"installed.part {ours}"]
+    assert place.start("--also", "installed", "app.py").status == 2  # it isn't there yet
+
+
+def test_the_package_of_a_module_that_is_run_is_the_programs_own(tmp_path: Path) -> None:
+    place = Place(
+        tmp_path,
+        {
+            "site-packages/tool/__init__.py": OWN,
+            "site-packages/tool/__main__.py": f"{OWN}    import other, tool.part\n",
+            "site-packages/tool/part.py": OWN,
+            "site-packages/other.py": OWN,
+        },
+    )
+    ended = place.start("-m", "tool", inside="site-packages")
+    whose = [line.split()[1] == "queue" for line in ended.lines]
+    assert (ended.status, whose) == (0, [False, False, True, False])
+
+
+def test_only_some(tmp_path: Path) -> None:
+    text = "import asyncio, asyncio.queues, queue, shelve\n"
+    text += "print(*(x.__module__ for x in (asyncio.Queue, asyncio.queues.Queue, queue.Queue, shelve.open)))\n"
+    place = Place(tmp_path, {"app.py": "import module\n", "module.py": text})
+    plain = "asyncio.queues asyncio.queues queue shelve"
+    for _ in range(2):  # what is kept of one choice isn't taken for another's
+        assert place.well("--only", "queue", "app.py") == [plain.replace(" queue", f" {OURS}queue")]
+        both = f"{OURS}asyncio {OURS}asyncio queue {OURS}shelve"
+        assert place.well("--only=shelve,asyncio", "app.py") == [both]
+        assert place.well("app.py", run=None) == [plain]
+
+
+def test_a_module_of_the_programs_own_with_that_name(tmp_path: Path) -> None:
+    """It is what the program means, and hides what our modules need; one that we have imported, and they don't, is
+    the program's as well."""
+    place = Place(
+        tmp_path,
+        {
+            "own/app.py": "import queue, shelve\nprint(queue.x, shelve.open.__module__)\n",
+            "own/queue.py": "x = 1\n",
+            "broken/app.py": "import queue\n",
+            "broken/queue.py": "1/0\n",
+            "other/app.py": "import argparse, queue\nprint(argparse.x, queue.Queue.__module__)\n",
+            "other/argparse.py": "x = 2\n",
+            "files/app.py": """
+                import argparse, logging, queue, sys
+                print(argparse.FileType, logging is sys.modules["pqadapters.telling"].logging)
+            """,
+            "files/logging/debug.log": "",
+            "files/argparse.txt": "",
+        },
+    )
+    own = place.directory / "own" / "queue.py"
+    said = f"pqadapters: nothing is swapped: the program's own {own} hides the standard library's queue\n"
+    assert place.start("own/app.py") == (0, "1 shelve\n", said)
+    assert place.start("broken/app.py").errors.endswith(place.start("broken/app.py", run=None).errors)
+    assert place.well("other/app.py") == [f"2 {OURS}queue"]
+    assert place.well("files/app.py") == ["<class 'argparse.FileType'> True"]
+
+
+def test_modules_of_an_archive(tmp_path: Path) -> None:
+    place = Place(tmp_path, {"unused": ""})
+    with zipfile.ZipFile(place.directory / "app.pyz", "w") as archive:
+        archive.writestr(
+            "__main__.py",
+            "import importlib.util, queue\n"
+            "spec = importlib.util.find_spec('module')\n"
+            "import module, other, pack.inner\n"
+            "print(queue.Queue.__module__)\n"
+            "spec.loader.exec_module(importlib.util.module_from_spec(spec))\n",
+        )
+        archive.writestr("module.py", "import queue\nprint(queue.Queue.__module__, __loader__, __file__)\n")
+        archive.writestr("other.py", "import queue\nprint(queue.Queue.__module__)\n")
+        archive.writestr("pack/__init__.py", "")
+        archive.writestr("pack/inner.py", "import queue\nprint(queue.Queue.__module__, __spec__.name)\n")
+    plain = place.start("app.pyz", run=None).out
+    assert place.start("app.pyz").out == plain.replace("queue ", f"{OURS}queue ").replace("queue\n", f"{OURS}queue\n")
+    assert place.start("app.pyz", "x").out != plain
+
+
+def test_modules_without_source_are_left_alone(tmp_path: Path) -> None:
+    app = "import bare\nprint(bare.queue.Queue.__module__)\n"
+    place = Place(tmp_path, {"app.py": app, "bare.py": "import queue\n"})
+    compiled = "import os, py_compile; py_compile.compile('bare.py', 'bare.pyc'); os.remove('bare.py')"
+    assert place.start("-c", compiled, run=None).status == 0
+    ended = place.start("--explain", "app.py")
+    assert (ended.status, ended.out) == (0, "queue\n")
+    assert f"bare: {place.directory / 'bare.pyc'}: there is no source of it" in ended.errors
+
+
+def test_other_finders_keep_their_say(tmp_path: Path) -> None:
+    """A finder that was put in front, one behind ours, one with a loader of its own; and Python's own modules."""
+    program = """
+        import sys, types, importlib.abc, importlib.machinery
+        class Finder(importlib.abc.MetaPathFinder, importlib.abc.Loader):
+            def find_spec(self, name, path=None, target=None):
+                return importlib.machinery.ModuleSpec(name, self) if name == self.name else None
+            def exec_module(self, module):
+                module.found = self.name
+        for place, name in ((0, "first"), (len(sys.meta_path), "last"), (1, "shelve2")):
+            finder = Finder(); finder.name = name
+            sys.meta_path.insert(place, finder)
+        import first, last, shelve2, time, zipimport, _symtable
+        print(_symtable)
+        print(first.found, last.found, shelve2.found, time.__spec__.origin, zipimport.__spec__.origin)
+        import module, importlib
+        print(importlib.reload(module) is module, type(module.__loader__).__name__, module.__cached__.count("opt"))
+        print(module.__loader__.get_code("module").co_name, module.__spec__.loader is module.__loader__)
+        print(module.__loader__.is_package("module"), module.__loader__.get_source("module"))
+    """
+    place = Place(tmp_path, {"app.py": program, "module.py": "import queue\n", "_symtable.py": "1/0\n"})
+    assert place.well("app.py") == place.well("app.py", run=None)
+
+
+def test_what_lies_where_run_was_started_isnt_imported(tmp_path: Path) -> None:
+    app = "try:\n    import shelf\nexcept ImportError as error:\n    print(error)\n"
+    place = Place(tmp_path, {"here/shelf.py": "1/0\n", "there/app.py": app})
+    assert place.start("../there/app.py", inside="here").out == "No module named 'shelf'\n"
