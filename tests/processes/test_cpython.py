@@ -9,12 +9,14 @@ import multiprocessing
 import shutil
 import tempfile
 import unittest
+from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pqadapters.stdlib import multiprocessing as durable
+from tests.home.world import begin_anew
 
 theirs = pytest.importorskip("test._test_multiprocessing", reason="this interpreter lacks CPython's test package")
 
@@ -38,7 +40,7 @@ def _case(theirs_case: Any, method: str, name: str) -> Any:
         self.addCleanup(shutil.rmtree, home, ignore_errors=True)
         patch = pytest.MonkeyPatch()
         self.addCleanup(patch.undo)
-        patch.setenv("PQADAPTERS_HOME", home)
+        begin_anew(patch, Path(home))
         patch.setattr(theirs, "multiprocessing", _Module())
         before = multiprocessing.get_start_method(allow_none=True)
         multiprocessing.set_start_method(method, force=True)

@@ -23,13 +23,14 @@ from pqadapters.errors import NotSerializable, StoreError
 from pqadapters.stdlib import multiprocessing
 from pqadapters.stdlib.multiprocessing import JoinableQueue, Queue, SimpleQueue
 from pqadapters.stores.memory import MemoryStore
+from tests.home.world import begin_anew
 
 METHODS = ["fork", "spawn", "forkserver"]
 
 
 @pytest.fixture(autouse=True)
 def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    monkeypatch.setenv("PQADAPTERS_HOME", str(tmp_path / "home"))
+    begin_anew(monkeypatch, tmp_path / "home")
     return tmp_path / "home"
 
 
