@@ -41,6 +41,13 @@ def at_end(function: Callable[[], object], *, last: bool = False) -> None:
             threading._register_atexit(fails)  # type: ignore[attr-defined]
 
 
+def start_thread(thread: threading.Thread) -> None:
+    """Start it. RuntimeError where the interpreter has ended: Python 3.10 and 3.11 would wait for ever."""
+    if sys.is_finalizing():
+        raise RuntimeError("can't start a thread: the interpreter has ended")
+    thread.start()
+
+
 def fails() -> bool:
     """Whether an uncaught exception ends this process: known from its handlers at the end on, and for what a failing
     function lets go of in a child of `multiprocessing`. Status 1 of such a child may be its own sys.exit(1)."""

@@ -12,6 +12,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 
+from ..ending import start_thread
 from ..errors import StoreError
 from ..store import Depth, Store
 
@@ -34,7 +35,7 @@ class Watcher:
         self._needed.set()
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="pqadapters-watcher", daemon=True)
-            self._thread.start()
+            start_thread(self._thread)
 
     def end(self) -> None:
         """The handle goes."""

@@ -6,6 +6,8 @@ import threading
 import weakref
 from typing import TYPE_CHECKING
 
+from ...ending import start_thread
+
 if TYPE_CHECKING:
     from .core import Core
 
@@ -24,7 +26,7 @@ class Syncer:
 
     def start(self) -> None:
         """Raises RuntimeError when the interpreter is shutting down."""
-        self._thread.start()
+        start_thread(self._thread)
 
     def stop(self) -> None:
         self._stopped.set()

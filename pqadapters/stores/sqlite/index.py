@@ -15,6 +15,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from ...ending import start_thread
 from ...errors import StoreError
 from . import schema
 from .database import connect
@@ -38,7 +39,7 @@ def check(core: Core, connection: sqlite3.Connection) -> None:
         thread = threading.Thread(target=_check, args=(weakref.ref(core),), daemon=True)
         thread.name = "pqadapters-index"
         with suppress(RuntimeError):  # the interpreter is shutting down
-            thread.start()
+            start_thread(thread)
 
 
 def _look(core: Core, connection: sqlite3.Connection, after: int, most: int) -> int | None:

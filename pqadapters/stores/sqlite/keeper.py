@@ -13,6 +13,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from ...ending import start_thread
 from ...errors import DiskError, StoreError
 from . import schema
 from .database import connect
@@ -63,7 +64,7 @@ class Keeper:
                 return
             self._thread = thread
         try:
-            thread.start()  # with nothing held: a signal handler that comes here may write, too
+            start_thread(thread)  # with nothing held: a signal handler that comes here may write, too
         except RuntimeError:  # the interpreter is shutting down
             self._thread = None
             core = self._core()

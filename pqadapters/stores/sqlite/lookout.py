@@ -12,6 +12,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from ...ending import start_thread
 from ...errors import StoreError
 from . import schema
 from .reader import Reader
@@ -47,7 +48,7 @@ class Lookout:
                 return
             self._thread = thread
         try:
-            thread.start()  # with nothing held: a signal handler that comes here may wait, too
+            start_thread(thread)  # with nothing held: a signal handler that comes here may wait, too
         except RuntimeError:
             self._thread = None
 
