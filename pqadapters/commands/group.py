@@ -8,6 +8,7 @@ import sys
 import click
 
 from .dead import dead
+from .logs import logs
 from .ls import ls
 from .peek import peek
 from .purge import purge
@@ -36,7 +37,7 @@ def run(arguments: tuple[str, ...]) -> None:
     raise click.UsageError("run comes first: python -m pqadapters run (-m module | script.py) [arguments]")
 
 
-for each in (ls, stats, peek, dead, purge):
+for each in (ls, stats, peek, dead, purge, logs):
     commands.add_command(each)
 
 

@@ -1,0 +1,137 @@
+"""`logs`: log records that wait in a spool (`pqadapters.logging`)."""
+
+from __future__ import annotations
+
+import json
+import logging
+import logging.config
+import os
+import sys
+from collections.abc import Iterator
+from importlib import import_module
+from typing import Any, TextIO
+
+import click
+
+from ..logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
+from .failures import Failure, told
+from .screen import escaped
+
+_TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+
+
+@click.group()
+def logs() -> None:
+    """Log records that wait for their sinks."""
+
+
+@logs.command()
+@click.argument("place", required=False)
+@click.option(
+    "--config",
+    metavar="FILE|MODULE:NAME",
+    help="The program's dictConfig, as a JSON file or a dictionary in a module: its sinks get the records.",
+)
+@click.option("--format", "text", default=_TEXT, show_default=True, help="Of a line on stdout, without --config.")
+@click.option("--json", "as_json", is_flag=True, help="The fields of a record, without --config.")
+@click.option("--sink", metavar="NAME", help="Without --config: what waits for this sink, too.")
+@click.option("--timeout", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds for all of it.")
+@told
+def drain(
+    place: str | None, config: str | None, text: str, as_json: bool, sink: str | None, timeout: float
+) -> None:
+    """Deliver the log records in PLACE that dead processes have left: to the sinks of --config, or to stdout.
+
+    PLACE is the path or URL that the handlers were given; with --config it chooses one of them. A record is gone from
+    there when its sink has confirmed it. Slots of processes that run are left to them.
+    """
+    if config is not None:
+        listeners = list(_configured(config, place))
+    elif place is None:
+        raise click.UsageError("say which PLACE, or --config")
+    else:
+        shown = Sink(_Shown(sys.stdout, None if as_json else text), name=sink or "stdout")
+        listeners = [QueueListener(SpoolQueue(_there(place)), shown)]
+    waiting = sum(_drained(listener, timeout) for listener in listeners)
+    if waiting:
+        raise Failure(f"{waiting} log records still wait")
+
+
+def _there(place: str) -> str:
+    if "://" not in place and not os.path.isdir(place):
+        raise Failure(f"{place} isn't there, or no directory")
+    path = place.partition("sqlite:///")[2].partition("?")[0]
+    if path and not os.path.exists(path):
+        raise Failure(f"{path} isn't there")
+    return place
+
+
+def _configured(config: str, place: str | None) -> Iterator[QueueListener]:
+    """The listeners of a configuration, which is carried out. Raises Failure."""
+    logging.config.dictConfig(_loaded(config))
+    found = [handler for handler in _handlers() if isinstance(handler.queue, SpoolQueue) and handler.listener]
+    wanted = [handler for handler in found if place is None or _same(handler.queue.spool.place, place)]
+    if not wanted:
+        places = ", ".join(handler.queue.spool.place for handler in found) or "no spool with sinks"
+        raise Failure(f"{config} has {places}" + (f", and not {place}" if place else ""))
+    return (handler.listener for handler in wanted)
+
+
+def _handlers() -> list[Any]:
+    references = list(logging._handlerList)  # type: ignore[attr-defined]  # all that there are; also what Django reads
+    return [handler for each in references if isinstance(handler := each(), QueueHandler)]
+
+
+def _same(one: str, other: str) -> bool:
+    return one == other or ("://" not in other and os.path.realpath(one) == os.path.realpath(other))
+
+
+def _loaded(config: str) -> Any:
+    module, colon, name = config.partition(":")
+    if colon and not os.path.exists(config):
+        sys.path.insert(0, os.getcwd())
+        found = getattr(import_module(module), name, None)
+    else:
+        with open(config, encoding="utf-8") as file:
+            found = json.load(file)
+    if not isinstance(found, dict):
+        raise Failure(f"{config} is no dictionary for logging.config.dictConfig")
+    return found
+
+
+def _drained(listener: QueueListener, timeout: float) -> int:
+    """How many records still wait."""
+    listener.start()
+    try:
+        done = listener.drain(timeout)
+        stats = listener.stats()
+        if done:
+            return 0
+        for name, sink in stats["sinks"].items():
+            if sink["last_error"]:
+                click.echo(escaped(f"{stats['place']}: {name}: {sink['last_error']}"), err=True)
+        return max(1, int(stats["depth"]))
+    finally:
+        listener.stop(drain_timeout=0.0)
+
+
+class _Shown(logging.Handler):
+    """Writes a line for each record; it is confirmed when the system has it."""
+
+    def __init__(self, stream: TextIO, text: str | None) -> None:
+        super().__init__()
+        self._stream = stream
+        self._formatter = None if text is None else logging.Formatter(text)
+
+    def emit_batch(self, records: list[logging.LogRecord]) -> None:
+        """Raises OSError."""
+        for record in records:
+            self._stream.write(self._line(record) + "\n")
+        self._stream.flush()
+
+    def _line(self, record: logging.LogRecord) -> str:
+        if self._formatter is not None:
+            return self._formatter.format(record)
+        trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else record.exc_text
+        fields = {**vars(record), "message": record.getMessage(), "exc_info": trace}
+        return json.dumps(fields, default=repr)

@@ -1,0 +1,351 @@
+"""From the inbox to the sinks: what a listener's threads do.
+
+One sink reads the inbox itself. Several are given each batch together; what one of them hasn't confirmed within a
+second goes into a queue of its own, in the commit that acknowledges the inbox, and from then on so do all records for
+it, until its own thread has worked that off. So a sink that fails or hangs keeps nothing from the others, and they get
+nothing twice because of it.
+
+Threads: one reads inboxes; with several sinks each has one of its own. Other processes' slots are read when they are
+dead, one behind the other.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+import time
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import suppress
+from typing import Any
+
+from ..ending import start_thread
+from ..errors import LeaseLost, StoreClosed, StoreError
+from ..store import Ack, Claim, Expect, Op, Put, Set, Store
+from ..telling import logger
+from ._feedback import deliver_apart
+from ._names import Left, Spooled
+from ._post import BATCH, Post, give_back
+from ._sinks import Failure, Sink
+from ._turn import Turn
+
+_log = logger("pqadapters.logging")
+_LOOK = 2.0  #: seconds between two looks for slots of dead processes
+_SLOW = 1.0  #: seconds that sinks have for a batch
+_AGAIN = 0.5  #: seconds until a store that failed is tried again
+
+
+class Job:
+    """Records that a sink was given, and what became of them."""
+
+    def __init__(self, records: Sequence[logging.LogRecord]) -> None:
+        self.records = records
+        self.ended = threading.Event()
+        self.done = 0  #: confirmed, from the first on
+        self.failure: Failure | None = None
+        self.lock = threading.Lock()
+        self.diverted: list[int] | None = None  #: ids in the sink's own queue, of what it was too slow for
+        self.first = 0  #: which of the records that list begins with
+
+
+class Courier:
+    """The thread of one of several sinks."""
+
+    def __init__(self, post: Post, queue: str) -> None:
+        self.post, self.queue = post, queue
+        self.behind: list[Store] = []  #: stores in which its queue may have something
+        self._changed = threading.Condition()
+        self._job: tuple[Job, Store] | None = None
+        self.thread = threading.Thread(
+            target=deliver_apart, args=(self._run,), name=f"pqadapters-logging-{post.name}", daemon=True
+        )
+
+    @property
+    def is_behind(self) -> bool:
+        return bool(self.behind)
+
+    def give(self, job: Job, store: Store) -> None:
+        with self._changed:
+            self._job = job, store
+            self._changed.notify_all()
+
+    def fall_behind(self, store: Store) -> None:
+        """Its queue there has something now. The caller holds the lock of the delivery."""
+        with self._changed:
+            if store not in self.behind:
+                self.behind.append(store)
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        stopping = self.post.stopping
+        while not stopping.is_set():
+            with self._changed:
+                self._changed.wait_for(lambda: self._job or self.behind or stopping.is_set())
+                given, self._job = self._job, None
+                behind = self.behind[0] if self.behind else None
+            try:
+                if given is not None:
+                    self._carry(*given)
+                elif behind is not None and not self.post.work_off(behind, self.queue):
+                    self.caught_up(behind)
+            except StoreError as error:
+                _log.warning("records for %s wait: %s", self.post.name, error)
+                if isinstance(error, StoreClosed):
+                    with self._changed:
+                        self.behind = [store for store in self.behind if store is not behind]
+                stopping.wait(_AGAIN)
+
+    caught_up: Callable[[Store], None]
+
+    def _carry(self, job: Job, store: Store) -> None:
+        done, failure = self.post.hand_over(job.records)
+        with job.lock:
+            job.done, job.failure = done, failure
+            job.ended.set()
+            late = job.diverted
+        if late:
+            ids = late[: max(0, done - job.first)]
+            claims = store.claim(self.queue, ids=ids, limit=len(ids)) if ids else []
+            with suppress(LeaseLost):
+                store.commit(*[Ack(claim, lazy=True) for claim in claims])
+
+
+class Delivery:
+    """What a listener runs, from `start` to `stop`."""
+
+    def __init__(self, spool: Spooled, sinks: Mapping[str, Sink], *, respect_level: bool) -> None:
+        self.spool = spool
+        self.stopping = threading.Event()
+        self.posts = [Post(name, sink, spool.codec, respect_level, self.stopping) for name, sink in sinks.items()]
+        self._names = spool.names
+        several = self.posts if len(self.posts) > 1 else []
+        self._couriers = [Courier(post, self._names.sink(post.name)) for post in several]
+        self._lock = threading.Lock()  #: who is behind, and the commit that follows from it
+        self._left: list[Left] = []
+        self._turn = Turn(spool)
+        self.looked = threading.Event()  #: at everything that waits, slots of dead processes included
+        self.thread = threading.Thread(
+            target=deliver_apart, args=(self._run,), name="pqadapters-logging", daemon=True
+        )
+        for courier in self._couriers:
+            courier.caught_up = self._caught_up_with(courier)
+
+    def start(self) -> None:
+        """Raises RuntimeError where no thread can be started any more, and ValueError where a handler isn't there."""
+        for post in self.posts:
+            post.sink.begin()
+        try:
+            for courier in self._couriers:
+                start_thread(courier.thread)
+            start_thread(self.thread)
+        except RuntimeError:
+            self.stop(0.0)
+            raise
+
+    @property
+    def running(self) -> bool:
+        return self.thread.is_alive() and not self.stopping.is_set()
+
+    def drain(self, seconds: float, *, whole: bool) -> None:
+        """Wait until everything is delivered; or, not `whole`, what can be: a sink that fails keeps the rest. At most
+        `seconds`. Raises StoreError."""
+        deadline = time.monotonic() + seconds
+        while self.running and not self._is_done(whole) and (left := deadline - time.monotonic()) > 0:
+            self.spool.store.wait(self._names.inbox, lambda depth: not depth.unfinished, min(left, 0.02))
+
+    def _is_done(self, whole: bool) -> bool:
+        store = self.spool.store
+        if whole:
+            return not self._names.unfinished(store)
+        return not store.depth(self._names.inbox).unfinished or (not self._couriers and self._posts_fail())
+
+    def _posts_fail(self) -> bool:
+        return all(post.failing for post in self.posts)
+
+    def stop(self, patience: float) -> None:
+        """End the threads; who hangs in a handler is left behind after `patience` seconds."""
+        self.stopping.set()
+        if self.spool.is_open:
+            with suppress(StoreError):
+                self.spool.store.wake(self._names.inbox)
+        for courier in self._couriers:
+            courier.stop()
+        deadline = time.monotonic() + patience
+        for thread in (self.thread, *(courier.thread for courier in self._couriers)):
+            if thread.ident is not None and thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+        for post in self.posts:
+            post.sink.end()
+
+    # The thread that reads
+
+    def _run(self) -> None:
+        if not self.posts:  # nobody to deliver to: the records wait
+            self.stopping.wait()
+        store: Store | None = None
+        try:
+            while not self.stopping.is_set():
+                try:
+                    store = self._step(store)
+                except StoreError as error:
+                    store = None
+                    if not self.stopping.is_set():
+                        _log.warning("log records in %s wait: %s", self.spool.place, error)
+                        self.stopping.wait(_AGAIN)
+        finally:
+            for left in self._left:
+                left.leave()
+            self._turn.give_up()
+
+    def _step(self, before: Store | None) -> Store:
+        store = self.spool.store
+        if store is not before:
+            self._begin_with(store)
+        if not self._turn.is_ours(self.stopping):
+            return store
+        if self._read(store, 0.0):
+            return store
+        for left in self._others():
+            if not self._read(left.store, 0.0) and self._is_done_with(left.store):
+                self._left.remove(left)
+                left.leave()
+        if not self._left:
+            self.looked.set()
+        self._read(store, 0.1 if self._left else _LOOK)
+        return store
+
+    def _begin_with(self, store: Store) -> None:
+        """What is waiting for a sink from earlier."""
+        known = {post.name for post in self.posts}
+        for courier in self._couriers:
+            if store.depth(courier.queue).unfinished:
+                courier.fall_behind(store)
+        for name in self._names.known(store):
+            waiting = store.depth(self._names.sink(name)).unfinished
+            if waiting and (name not in known or not self._couriers):
+                self._take_back(store, name, waiting, known)
+
+    def _take_back(self, store: Store, name: str, waiting: int, known: set[str]) -> None:
+        """The backlog of a sink that has none of its own now: the one sink there is reads the inbox."""
+        if name not in known:
+            _log.warning(
+                "%d log records in %s wait for the sink %r, which isn't configured", waiting, self.spool.place, name
+            )
+            return
+        while self.posts[0].work_off(store, self._names.sink(name)):
+            if self.stopping.is_set():
+                return
+
+    def _others(self) -> list[Left]:
+        """Slots of dead processes."""
+        for left in self.spool.left_behind():
+            _log.info("%s: log records that a dead process left are delivered", left.store.place)
+            self._left.append(left)
+            self._begin_with(left.store)
+        return list(self._left)
+
+    def _is_done_with(self, store: Store) -> bool:
+        return not self._names.unfinished(store)
+
+    def _read(self, store: Store, timeout: float) -> bool:
+        """A batch of the inbox. Whether there was anything."""
+        if not self._couriers:
+            (post,) = self.posts
+            if post.failing:
+                return post.work_off(store, self._names.inbox)
+        claims = store.claim(self._names.inbox, limit=BATCH, timeout=timeout, stop=self.stopping.is_set)
+        if not claims:
+            return False
+        if self._couriers:
+            self._hand_out(store, claims)
+        else:
+            self.posts[0].deliver(store, self._more(store, claims))
+        return True
+
+    def _more(self, store: Store, claims: list[Claim]) -> list[Claim]:
+        """With those that come within the time that the sink collects them."""
+        sink = self.posts[0].sink
+        if sink.batch_wait and len(claims) < sink.batch:
+            self.stopping.wait(sink.batch_wait)
+            claims += store.claim(self._names.inbox, limit=sink.batch - len(claims))
+        return claims
+
+    # Several sinks
+
+    def _hand_out(self, store: Store, claims: list[Claim]) -> None:
+        kept: list[Claim] = []
+        records: list[logging.LogRecord] = []
+        try:
+            for claim in claims:
+                record = self.posts[0]._decoded(store, claim) if self.posts else None
+                if record is not None:
+                    kept.append(claim)
+                    records.append(record)
+            with self._lock:
+                direct = [courier for courier in self._couriers if not courier.is_behind]
+            jobs = {courier: Job([copy.copy(each) for each in records]) for courier in direct}
+            for courier, job in jobs.items():
+                courier.give(job, store)
+            self._wait(jobs.values())
+            self._settle(store, kept, jobs)
+        except BaseException:
+            give_back(store, kept)
+            raise
+
+    def _wait(self, jobs: Any) -> None:
+        left = _SLOW
+        for job in jobs:
+            begun = time.monotonic()
+            job.ended.wait(max(0.0, left))
+            left -= time.monotonic() - begun
+
+    def _settle(self, store: Store, claims: Sequence[Claim], jobs: Mapping[Courier, Job]) -> None:
+        """One commit: the inbox is done with these, and who hasn't confirmed some of them has them in its own queue."""
+        with self._lock:
+            ops: list[Op] = [Ack(claim, lazy=True) for claim in claims]
+            places: list[tuple[Courier, Job | None, int, int]] = []
+            for courier in self._couriers:
+                job = jobs.get(courier)
+                first = 0 if job is None else self._confirmed(job)
+                if first < len(claims):
+                    places.append((courier, job, first, len(ops)))
+                    ops += [self._moved(courier, claim) for claim in claims[first:]]
+            for courier in {place[0] for place in places}:
+                if store.get(self._names.sinks, courier.post.name.encode()) is None:
+                    ops.append(Set(self._names.sinks, courier.post.name.encode(), b"", Expect.ANY))
+            ids = store.commit(*ops)
+            for courier, job, first, at in places:
+                if job is not None:
+                    self._divert(job, first, list(ids[at : at + len(claims) - first]), courier, store)
+                courier.fall_behind(store)
+
+    @staticmethod
+    def _confirmed(job: Job) -> int:
+        with job.lock:
+            return job.done if job.ended.is_set() else 0
+
+    @staticmethod
+    def _moved(courier: Courier, claim: Claim) -> Put:
+        return Put(courier.queue, claim.payload, put_at=claim.put_at)
+
+    def _divert(self, job: Job, first: int, ids: list[int], courier: Courier, store: Store) -> None:
+        """Say to a thread that is still at it where the rest is; or, if it has just ended, do its work for it."""
+        with job.lock:
+            ended = job.ended.is_set()
+            job.diverted, job.first = ids, first
+        if ended and job.done > first:
+            done = ids[: job.done - first]
+            claims = store.claim(courier.queue, ids=done, limit=len(done))
+            store.commit(*[Ack(claim, lazy=True) for claim in claims])
+
+    def _caught_up_with(self, courier: Courier) -> Callable[[Store], None]:
+        def caught_up(store: Store) -> None:
+            with self._lock:
+                if not store.depth(courier.queue).unfinished and store in courier.behind:
+                    courier.behind.remove(store)
+
+        return caught_up

@@ -1,0 +1,139 @@
+"""How much of the disk log records may take, and what becomes of those that come when it is used up.
+
+What counts is what the files of the slot take, dead records that weren't tidied away yet included. It is looked at
+again and again while records are put, so that the limit is passed by one segment at most. Any thread may call anything.
+"""
+
+from __future__ import annotations
+
+import enum
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator
+from queue import Full
+
+from ..errors import StoreError
+from ..store import Ack, Store
+
+_LEAST_SEGMENT, _MOST_SEGMENT = 64 << 10, 16 << 20
+_PAUSE = 0.05  #: seconds between two looks of who waits for room
+_RECORDS = 50  #: dropped at a time
+
+
+class WhenFull(enum.Enum):
+    """What becomes of a record that comes when `max_bytes` are used up."""
+
+    BLOCK = "block"  #: its thread waits until records were delivered
+    DROP_NEWEST = "drop_newest"  #: it is dropped
+    DROP_OLDEST = "drop_oldest"  #: it takes the place of the oldest ones
+    DROP_BELOW_LEVEL = "drop_below_level"  #: dropped below `drop_level`, else as `DROP_OLDEST`
+    RAISE = "raise"  #: queue.Full, which logging reports as it reports errors of handlers
+
+
+class Limit:
+    """`max_bytes` None: no limit. `dropped` counts by reason."""
+
+    def __init__(
+        self,
+        max_bytes: int | None = None,
+        when_full: str | WhenFull = WhenFull.BLOCK,
+        drop_level: int | str = logging.WARNING,
+    ) -> None:
+        if max_bytes is not None and (not isinstance(max_bytes, int) or max_bytes < 4 * _LEAST_SEGMENT):
+            raise ValueError(f"max_bytes is how much of the disk may be used, at least {4 * _LEAST_SEGMENT}")
+        try:
+            self.when_full = WhenFull(when_full)
+        except ValueError:
+            words = ", ".join(repr(each.value) for each in WhenFull)
+            raise ValueError(f"when_full is one of {words}, not {when_full!r}") from None
+        self.max_bytes = max_bytes
+        self.drop_level = logging._checkLevel(drop_level)  # type: ignore[attr-defined]
+        self.dropped: Counter[str] = Counter()
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """Nothing is known of the files: in a forked child, and before there are any."""
+        self._lock = threading.Lock()
+        self._directory: str | None = None
+        self._queues: Callable[[Store], list[str]] = lambda store: []
+        self._free = 0  #: bytes that may be put until the next look
+
+    def tighten(self, other: Limit) -> None:
+        """Another handler of the same spool: a limit that was given holds for both."""
+        if other.max_bytes is not None and (self.max_bytes is None or other.max_bytes < self.max_bytes):
+            self.max_bytes, self.when_full, self.drop_level = other.max_bytes, other.when_full, other.drop_level
+
+    @property
+    def segment_bytes(self) -> int | None:
+        """How large segments are: small ones where there is a limit, since space comes back by the segment."""
+        if self.max_bytes is None:
+            return None
+        return max(_LEAST_SEGMENT, min(_MOST_SEGMENT, self.max_bytes // 8))
+
+    def watch(self, directory: str, queues: Callable[[Store], list[str]]) -> None:
+        """These are the files, and the queues in them."""
+        self._directory, self._queues, self._free = directory, queues, 0
+
+    def used(self) -> int:
+        """Bytes that the files take."""
+        return sum(_sizes(self._directory)) if self._directory else 0
+
+    def admits(self, size: int, level: int, store: Store) -> bool:
+        """Whether a record of so many bytes is to be put now; waits, drops and raises as was asked for."""
+        self._free -= size + 64
+        if self._free > 0 or self._directory is None:
+            return True
+        if self._look():
+            return True
+        return self._when_full(level, store)
+
+    def _look(self) -> bool:
+        """Whether there is room."""
+        left = (self.max_bytes or 0) - self.used()
+        if left > 0:
+            self._free = min(left, (self.segment_bytes or 0) // 4)
+        return left > 0
+
+    def _when_full(self, level: int, store: Store) -> bool:
+        when = self.when_full
+        if when is WhenFull.DROP_BELOW_LEVEL:
+            when = WhenFull.DROP_NEWEST if level < self.drop_level else WhenFull.DROP_OLDEST
+        if when is WhenFull.RAISE:
+            raise Full(f"{self._directory}: log records take {self.max_bytes} bytes, which is the limit")
+        if when is WhenFull.DROP_NEWEST:
+            self.dropped[self.when_full.value] += 1
+            return False
+        if when is WhenFull.BLOCK:
+            while not self._look():
+                time.sleep(_PAUSE)  # files that go are nothing to wait for
+            return True
+        with self._lock:
+            while not self._look() and self._drop_oldest(store):
+                pass
+        return True
+
+    def _drop_oldest(self, store: Store) -> bool:
+        """Make room; whether there was anything to drop."""
+        depths = {queue: store.depth(queue) for queue in self._queues(store)}
+        ages = {queue: depth.oldest_age or 0.0 for queue, depth in depths.items() if depth.ready}
+        claims = store.claim(max(ages, key=ages.__getitem__), limit=_RECORDS) if ages else []
+        if claims:
+            store.commit(*[Ack(claim) for claim in claims])
+            self.dropped[self.when_full.value] += len(claims)
+            store.checkpoint()
+        return bool(claims)
+
+
+def _sizes(directory: str) -> Iterator[int]:
+    try:
+        with os.scandir(directory) as entries:
+            for entry in entries:
+                try:
+                    yield entry.stat().st_size
+                except OSError:  # it has just gone
+                    continue
+    except OSError as error:
+        raise StoreError(f"{directory} can't be looked at: {error}") from error

@@ -1,0 +1,189 @@
+"""`QueueListener`: what delivers records to handlers. Any thread may call anything."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import time
+import weakref
+from collections.abc import Iterator
+from contextlib import contextmanager
+from logging import LogRecord
+from logging import handlers as stdlib
+from types import TracebackType
+from typing import Any
+
+from ..ending import at_end
+from ..errors import StoreError
+from ..telling import logger
+from . import _looking
+from ._borrowed import is_durable, spool_in
+from ._delivery import Delivery
+from ._names import Spooled
+from ._sinks import Sink, sinks_of
+from .queues import SpoolQueue
+
+_log = logger("pqadapters.logging")
+_JOIN = 0.2  #: seconds for threads that hang in a handler when listening ends
+_STOP, _EXIT = 5.0, 0.2  #: seconds to deliver what can be delivered when a program stops it, and at the end
+_listeners: weakref.WeakSet[QueueListener] = weakref.WeakSet()
+
+
+def spool_of(queue: Any) -> Spooled | None:
+    """The spool that a queue is, if it is a durable one."""
+    if isinstance(queue, SpoolQueue):
+        return queue.spool
+    return spool_in(queue) if is_durable(queue) else None
+
+
+class QueueListener(stdlib.QueueListener):
+    """Delivers records to handlers, its sinks: each record at least once to each of them.
+
+    `queue`: a directory, a URL, a `SpoolQueue`, a queue of ours, or any queue. `handlers`: handlers or `Sink`s. A
+    record is done when its sink has confirmed it; one that fails is tried again, and a sink that is down or slow has
+    what it hasn't confirmed in a queue of its own, and keeps nothing from the others. On a queue that isn't durable
+    they are called one behind the other; one that raises ends nothing.
+    """
+
+    def __init__(self, queue: Any, *handlers: Any, respect_handler_level: bool = False) -> None:
+        if isinstance(queue, (str, os.PathLike)):
+            queue = SpoolQueue(queue)
+        super().__init__(queue, *handlers, respect_handler_level=respect_handler_level)
+        self._delivery: Delivery | None = None
+        self._starting = threading.Lock()
+        self._stopped = False
+        _listeners.add(self)
+
+    @property
+    def started(self) -> bool:
+        """Whether it listens, or was stopped on purpose."""
+        return self._stopped or self._thread is not None
+
+    def start(self) -> None:
+        """Start the threads. RuntimeError where it listens already, or no thread can be started any more; ValueError
+        where two sinks have one name; StoreError."""
+        with self._starting:
+            self._stopped = False
+            spool = spool_of(self.queue)
+            if spool is None:
+                super().start()
+                return
+            if self._delivery is not None and self._delivery.running:
+                raise RuntimeError("Listener already started")
+            delivery = Delivery(spool, sinks_of(self.handlers), respect_level=self.respect_handler_level)
+            delivery.start()
+            self._delivery, self._thread = delivery, delivery.thread
+        at_end(_stop_all)
+
+    def start_quietly(self) -> None:
+        """From a log call: once, and never where no thread can be started any more."""
+        if sys.is_finalizing():
+            return
+        if not self._starting.acquire(blocking=False):
+            return
+        self._starting.release()
+        try:
+            self.start()
+        except (RuntimeError, ValueError, StoreError) as error:
+            if not isinstance(error, RuntimeError):
+                _log.debug("the listener can't start yet: %s", error)
+
+    def stop(self, drain_timeout: float | None = None) -> None:
+        """Stop listening. What can be delivered is delivered first, within 5 seconds; with `drain_timeout` so many
+        seconds are given to sinks that are down, too. What isn't delivered then stays on the disk."""
+        self._stop(_STOP if drain_timeout is None else drain_timeout, whole=drain_timeout is not None)
+
+    def _stop(self, seconds: float, *, whole: bool) -> None:
+        if spool_of(self.queue) is None:
+            return self._stop_plain()
+        delivery, self._delivery = self._delivery, None
+        self._thread, self._stopped = None, True
+        if delivery is not None:
+            with _passed_over():
+                delivery.drain(seconds, whole=whole)
+            delivery.stop(_JOIN)
+        return None
+
+    def _stop_plain(self) -> None:
+        if self._thread is not None:
+            super().stop()
+            self._thread = None
+
+    def handle(self, record: LogRecord) -> None:
+        """Of a queue that isn't durable: offer the record to the handlers. One that raises reports it, and the next one
+        is called."""
+        record = self.prepare(record)
+        for given in self.handlers:
+            handler = given.handler if isinstance(given, Sink) else given
+            if not self.respect_handler_level or record.levelno >= handler.level:
+                try:
+                    handler.handle(record)
+                except Exception:
+                    handler.handleError(record)
+
+    def flush(self, timeout: float | None = None) -> bool:
+        """Whether the sinks have confirmed everything that was logged before this call; waits up to `timeout` seconds
+        (None: for ever). Of a queue that isn't durable: whether it is empty. Raises StoreError."""
+        spool = spool_of(self.queue)
+        if spool is None:
+            own: Any = self.queue
+            return bool(own.empty())
+        return _looking.confirmed(spool, timeout)
+
+    def drain(self, timeout: float | None = None) -> bool:
+        """Whether everything that waits was delivered, what dead processes have left included; waits up to `timeout`
+        seconds for that (None: for ever). The listener must have been started. Raises StoreError."""
+        delivery = self._delivery
+        if delivery is None:
+            return False
+        deadline = None if timeout is None else time.monotonic() + timeout
+        delivery.looked.wait(timeout)
+        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        return self.flush(left) and delivery.looked.is_set()
+
+    def stats(self) -> dict[str, Any]:
+        """See `QueueHandler.stats`."""
+        spool = spool_of(self.queue)
+        if spool is None:
+            own: Any = self.queue
+            return {"depth": own.qsize()}
+        return _looking.stats(spool, self._delivery)
+
+    def __enter__(self) -> QueueListener:
+        self.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.stop()
+
+
+@contextmanager
+def _passed_over() -> Iterator[None]:
+    """A store that fails ends the waiting for it."""
+    try:
+        yield
+    except StoreError as error:
+        _log.warning("log records that wait stay where they are: %s", error)
+
+
+def _stop_all() -> None:
+    """At the end of the process: what can't be delivered at once stays on the disk."""
+    deadline = time.monotonic() + _EXIT
+    for listener in list(_listeners):
+        if listener._delivery is not None:
+            listener._stop(max(0.0, deadline - time.monotonic()), whole=False)
+
+
+def _begin_again() -> None:
+    """In a forked child: the threads are the parent's; the next record starts its own."""
+    for listener in list(_listeners):
+        listener._starting = threading.Lock()
+        if listener._delivery is not None:
+            listener._delivery, listener._thread = None, None
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)

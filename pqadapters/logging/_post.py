@@ -1,0 +1,118 @@
+"""One sink's work on a queue of records: deliver, acknowledge what was confirmed, try again, bury what is refused.
+
+An acknowledgement comes behind the confirmation, so a kill in between delivers a batch once more: at least once. Only
+the sink's own thread comes here.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+
+from ..errors import LeaseLost, StoreError
+from ..store import Ack, Claim, Nack, Op, Store
+from ..telling import logger
+from ._names import Codec
+from ._sinks import Failure, Sink
+
+_log = logger("pqadapters.logging")
+BATCH = 200  #: records that are claimed, and acknowledged, at a time
+
+
+class Post:
+    """A sink at its place in a listener. `stopping` ends all waiting."""
+
+    def __init__(self, name: str, sink: Sink, codec: Codec, respect_level: bool, stopping: threading.Event) -> None:
+        self.name, self.sink = name, sink
+        self.stopping = stopping
+        self._codec, self._respect = codec, respect_level
+        self._tries = 0  #: failures in a row
+
+    @property
+    def failing(self) -> bool:
+        return self._tries > 0
+
+    def hand_over(self, records: Sequence[logging.LogRecord]) -> tuple[int, Failure | None]:
+        """Deliver what isn't this sink's own to acknowledge: how many were confirmed, and why not the next one."""
+        done, failure = self.sink.deliver(records, self._respect)
+        self._tries = 1 if failure else 0
+        return done, failure
+
+    def work_off(self, store: Store, queue: str) -> bool:
+        """Deliver what is ready in a queue: a batch, or, behind a failure and a pause, the first record. Whether there
+        was anything. Raises StoreError."""
+        if self._tries and self.stopping.wait(self.sink.pause(self._tries)):
+            return True
+        claims = store.claim(queue, limit=1 if self._tries else BATCH)
+        if claims:
+            self.deliver(store, claims)
+        return bool(claims)
+
+    def deliver(self, store: Store, claims: Sequence[Claim]) -> None:
+        """Deliver these, up to the first that fails; the rest goes back. Raises StoreError."""
+        work = [(claim, record) for claim in claims if (record := self._decoded(store, claim)) is not None]
+        try:
+            while work and not self.stopping.is_set():
+                done, failure = self.sink.deliver([record for _, record in work], self._respect)
+                self._acknowledge(store, [claim for claim, _ in work[:done]])
+                del work[:done]
+                if done:
+                    self._tries = 0
+                if failure is not None:
+                    return self._after(failure, store, work)
+        finally:
+            give_back(store, [claim for claim, _ in work])
+
+    def _after(self, failure: Failure, store: Store, work: list[tuple[Claim, logging.LogRecord]]) -> None:
+        self._tries += 1
+        self.sink.retried += 1
+        refused = self._tries >= self.sink.retries
+        if refused and (not failure.outage or self._another_gets_through(store, work)):
+            self._bury(store, work.pop(0)[0], failure.text)
+            self._tries = 0
+
+    def _another_gets_through(self, store: Store, work: list[tuple[Claim, logging.LogRecord]]) -> bool:
+        """Whether it is the first record that fails, or the sink: the second one tells, and then the first once more,
+        for the sink may just have recovered."""
+        if len(work) == 1:
+            for claim in store.claim(work[0][0].queue):
+                record = self._decoded(store, claim)
+                work += [(claim, record)] if record is not None else []
+        return len(work) > 1 and self._gets_through(store, work, 1) and not self._gets_through(store, work, 0)
+
+    def _gets_through(self, store: Store, work: list[tuple[Claim, logging.LogRecord]], at: int) -> bool:
+        done, _ = self.sink.deliver([work[at][1]], self._respect)
+        if done:
+            self._tries = 0
+            self._acknowledge(store, [work.pop(at)[0]])
+        return bool(done)
+
+    def _decoded(self, store: Store, claim: Claim) -> logging.LogRecord | None:
+        try:
+            return self._codec.loads(claim.payload)
+        except Exception as error:
+            self._bury(store, claim, f"can't be decoded: {type(error).__name__}: {error}")
+            return None
+
+    def _bury(self, store: Store, claim: Claim, reason: str) -> None:
+        self.sink.dead += 1
+        with suppress(LeaseLost):
+            store.commit(Nack(claim, dead=reason))
+        _log.error("a log record for %s is a dead letter now: %s", self.name, reason)
+
+    def _acknowledge(self, store: Store, claims: Sequence[Claim]) -> None:
+        if claims:
+            with suppress(LeaseLost):  # it is delivered once more
+                store.commit(*[Ack(claim, lazy=True) for claim in claims])
+
+
+def give_back(store: Store, claims: Sequence[Claim]) -> None:
+    """Ready again, in their old places, as far as they are still ours."""
+    for claim in claims:
+        op: Op = Nack(claim)
+        with suppress(LeaseLost, StoreError):
+            store.commit(op)
+
+

@@ -1,0 +1,174 @@
+"""Where log records wait: a slot of this process below a directory, or the queues of a shared store.
+
+    <path>/0, 1, ...      slots (pqadapters/stores/segment/slots.py), each the store of one process
+
+A record is on the disk when `put` returns, as the durability says. What a dead process left in its slot is delivered
+by whoever starts in that slot next, or by a listener that looks for such slots. Any thread may use it; a forked child
+goes on with a slot of its own, or with the same shared store.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any
+
+from ..durability import Durability
+from ..errors import StoreForked
+from ..opening import load_slots, open_slots, open_store
+from ..store import Put, Store
+from ..telling import silence
+from ._limits import Limit
+from ._names import Names
+from ._records import Codec
+
+if TYPE_CHECKING:
+    from ..stores.segment.slots import Slot, Slots
+
+_NAMES = Names()
+_INBOX = _NAMES.inbox
+_PLAIN = Put(_INBOX, b"")[2:]
+_new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
+_spools: weakref.WeakValueDictionary[tuple[str, Durability], Spool] = weakref.WeakValueDictionary()
+_open: set[Spool] = set()  #: kept to the end: what logs in a finalizer may be collected together with its handler
+_lock = threading.RLock()
+
+
+def spool_at(place: str, durability: Durability, limit: Limit, *, trust_directory: bool = False) -> Spool:
+    """The spool of this process in a directory, or in the store of a URL: one for all that ask for it."""
+    where = place if is_url(place) else os.path.abspath(place)
+    with _lock:
+        spool = _spools.get((where, durability))
+        if spool is None:
+            spool = _spools[where, durability] = Spool(where, durability, limit, trust_directory)
+        else:
+            spool.limit.tighten(limit)
+        return spool
+
+
+def is_url(place: str) -> bool:
+    return "://" in place or place == "memory:"
+
+
+class Spool:
+    """Records of this process on their way; see `_names.Spooled`."""
+
+    names = _NAMES
+
+    def __init__(self, place: str, durability: Durability, limit: Limit, trust_directory: bool) -> None:
+        self.place, self.durability, self.limit = place, durability, limit
+        self.codec = Codec()
+        self._trust = trust_directory
+        self._begin()
+
+    def _begin(self) -> None:
+        self._lock = threading.RLock()
+        self._store: Store | None = None
+        self._slots: Slots | None = None
+        self._slot: Slot | None = None
+        self.limit.begin_again()
+        _open.discard(self)
+
+    @property
+    def shared(self) -> bool:
+        """Whether other processes put into the same queues."""
+        return is_url(self.place)
+
+    @property
+    def is_open(self) -> bool:
+        return self._store is not None
+
+    @property
+    def store(self) -> Store:
+        """This process's store, opened now if it isn't yet. Raises StoreError."""
+        return self._store or self._open()
+
+    def _open(self) -> Store:
+        with silence(), self._lock:
+            if self._store is None:
+                self._store = self._opened()
+                _open.add(self)
+            return self._store
+
+    def _opened(self) -> Store:
+        if self.shared:
+            given = "durability=" in self.place.partition("?")[2] or self.place.startswith("memory:")
+            return open_store(self.place, **({} if given else {"durability": self.durability}))
+        load_slots()
+        options: dict[str, Any] = {"durability": self.durability, "trust_directory": self._trust}
+        slots = open_slots(self.place, **options, segment_bytes=self.limit.segment_bytes)
+        slots.prepare()
+        slot = slots.take()
+        self._slots, self._slot = slots, slot
+        self.limit.watch(slot.directory, self.names.all)
+        return slot.store
+
+    def put(self, record: Any) -> None:
+        """Store a record. Raises queue.Full where the limit says so, and StoreError."""
+        payload = self.codec.dumps(record)
+        store = self._store or self._open()
+        limit = self.limit
+        if limit.max_bytes and not limit.admits(len(payload), record.levelno, store):
+            return
+        try:
+            store.commit(_new(Put, (_INBOX, payload) + _PLAIN))  # noqa: RUF005  # faster
+        except StoreForked:
+            self.begin_again()
+            self.store.commit(Put(_INBOX, payload))
+
+    def left_behind(self) -> Iterator[Left]:
+        """Slots of dead processes in which something waits, held until they are let go of."""
+        store = self.store
+        slots = self._slots
+        if slots is None:
+            return
+        del store
+        while (slot := slots.take_left(_waits)) is not None:
+            yield Left(slots, slot)
+
+    def begin_again(self) -> None:
+        """The slot is the parent's: the next record takes one."""
+        self._begin()
+
+    def close(self) -> None:
+        """Let go of the store; the next record opens it again."""
+        with silence(), self._lock:
+            store, slots, slot = self._store, self._slots, self._slot
+            self._begin()
+            if slots is not None and slot is not None:
+                slots.leave(slot, empty=not _waits(slot.store))
+            elif store is not None:
+                store.close()
+
+
+class Left:
+    """The slot of a dead process, held by this one."""
+
+    def __init__(self, slots: Slots, slot: Slot) -> None:
+        self._slots, self._slot = slots, slot
+        self.store: Store = slot.store
+
+    def leave(self) -> None:
+        """Let go of it; it goes if nothing is left in it."""
+        self._slots.leave(self._slot, empty=not _waits(self._slot.store))
+
+
+def _waits(store: Store) -> bool:
+    """Whether there is anything in it that is to be delivered, or looked at."""
+    depths = map(store.depth, _NAMES.all(store))
+    return any(depth.unfinished or depth.dead for depth in depths)
+
+
+def _begin_again() -> None:
+    global _lock
+    _lock = threading.RLock()
+    for spool in list(_spools.values()):
+        if not spool.shared:
+            spool.begin_again()
+
+
+load_slots()  # before the next line: what is loaded first looks after its own forks first
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)

@@ -1,0 +1,142 @@
+"""Handlers of the standard library that swallow what goes wrong, and here report it.
+
+`SocketHandler` has nothing but TCP to go by: a record counts as delivered when the other side's system has it and the
+connection is still there. What was sent within a second before a connection broke may not have been read, and is sent
+again by the next one. Who needs to know that a record was processed uses HTTP, or `Sink(check=)`.
+"""
+
+from __future__ import annotations
+
+import logging
+import select
+import socket
+import struct
+import sys
+import time
+from collections import deque
+from http.client import HTTPException
+from logging import handlers as stdlib
+from typing import Any
+
+_PATIENCE = 5.0  #: seconds for the other side's system
+_FIRST = 0.02  #: seconds in which who doesn't want a new connection closes it
+_AGAIN, _MOST_AGAIN = 1.0, 1000  #: seconds, and records: what is sent again where a connection breaks
+_UNSENT = 0x5411  #: SIOCOUTQ of Linux: what the other side's system hasn't got yet
+
+
+class SocketHandler(stdlib.SocketHandler):
+    """`logging.handlers.SocketHandler` that reports what it can't send, and tries a new connection at once.
+
+    The pauses between tries are the listener's."""
+
+    def __init__(self, host: str, port: int | None) -> None:
+        super().__init__(host, port)
+        self._recent: deque[tuple[float, Any]] = deque(maxlen=_MOST_AGAIN)  #: when it was sent, and what
+
+    def send(self, s: Any) -> None:
+        """Raises OSError."""
+        if self.sock is not None and _is_broken(self.sock):
+            self._drop()
+        try:
+            if self.sock is None:
+                self._connect()
+            self._send_all(s)
+        except OSError:
+            self._drop()
+            raise
+        self._recent.append((time.monotonic(), s))
+
+    def _connect(self) -> None:
+        """A new connection, by which what the last one may have lost is sent again."""
+        self.sock = self.makeSocket()
+        since = time.monotonic() - _AGAIN
+        for sent, data in self._recent:
+            if sent > since:
+                self._send_all(data)
+        _refuse_broken(self.sock, _FIRST)
+
+    def _send_all(self, data: Any) -> None:
+        assert self.sock is not None
+        self.sock.settimeout(_PATIENCE)
+        self.sock.sendall(data)
+        _wait_until_sent(self.sock)
+
+    def _drop(self) -> None:
+        if self.sock is not None:
+            self.sock.close()
+            self.sock = None
+
+    def handleError(self, record: logging.LogRecord) -> None:
+        logging.Handler.handleError(self, record)
+
+
+def _is_broken(sock: socket.socket, within: float = 0.0) -> bool:
+    """Whether the other side has closed it, or does so within some seconds. It sends nothing else."""
+    readable, _, _ = select.select([sock], [], [], within)
+    if not readable:
+        return False
+    try:
+        return not sock.recv(1, socket.MSG_PEEK)
+    except OSError:
+        return True
+
+
+def _refuse_broken(sock: socket.socket, within: float) -> None:
+    if _is_broken(sock, within):
+        raise ConnectionResetError(f"{sock} was closed by the other side")
+
+
+def _wait_until_sent(sock: socket.socket) -> None:
+    """Until the other side's system has it all. Raises OSError."""
+    if not sys.platform.startswith("linux") or sock.family == getattr(socket, "AF_UNIX", None):
+        return
+    import fcntl
+
+    deadline, pause = time.monotonic() + _PATIENCE, 0.0
+    while struct.unpack("i", fcntl.ioctl(sock.fileno(), _UNSENT, b"\0" * 4))[0]:
+        if time.monotonic() > deadline:
+            raise TimeoutError(f"{sock.getpeername()} doesn't take what was sent")
+        time.sleep(pause)  # the system offers nothing to wait for
+        pause = min(0.01, pause + 0.0005)
+    _refuse_broken(sock, 0.0)
+
+
+class HTTPHandler(stdlib.HTTPHandler):
+    """`logging.handlers.HTTPHandler` for which a status other than 2xx is a failure."""
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Send the record, and read the answer."""
+        try:
+            self._send(record)
+        except Exception:
+            self.handleError(record)
+
+    def _send(self, record: logging.LogRecord) -> None:
+        from urllib.parse import urlencode
+
+        data = urlencode(self.mapLogRecord(record))
+        connection = self.getConnection(self.host, self.secure)
+        connection.timeout = _PATIENCE if connection.timeout is socket._GLOBAL_DEFAULT_TIMEOUT else connection.timeout  # type: ignore[attr-defined]
+        headers: dict[str, Any] = {}
+        url = self.url
+        if self.method == "GET":
+            url += ("&" if "?" in url else "?") + data
+        else:
+            headers = {"Content-type": "application/x-www-form-urlencoded"}
+        if self.credentials:
+            import base64
+
+            secret = base64.b64encode(":".join(self.credentials).encode()).decode("ascii")
+            headers["Authorization"] = f"Basic {secret}"
+        try:
+            connection.request(self.method, url, data if self.method == "POST" else None, headers)
+            answer = connection.getresponse()
+            answer.read()
+        except HTTPException as error:
+            raise ConnectionError(f"{self.host}: {type(error).__name__}: {error}") from error
+        finally:
+            connection.close()
+        if answer.status // 100 == 5 or answer.status in (408, 429):
+            raise ConnectionError(f"{self.host} answers {answer.status} {answer.reason}")
+        if answer.status // 100 != 2:
+            raise ValueError(f"{self.host} answers {answer.status} {answer.reason}")

@@ -1,0 +1,174 @@
+"""Durable `logging.handlers`: no record is lost between `logger.info()` and a sink that is slow or down.
+
+    from pqadapters.logging.handlers import QueueHandler, QueueListener
+
+A record is on the disk when `emit` returns, and is gone from there when its sinks have confirmed it. What is stored are
+its fields, never a pickle. With a queue that isn't durable both classes do what the standard library's do.
+
+A record survives SIGKILL ("process"), or a power cut, too ("power"). A kill delivers one batch once more.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+from collections.abc import Iterable
+from logging import handlers as stdlib
+from typing import Any
+
+from ..errors import StoreError
+from . import _looking
+from ._configured import listener_of, passed_over, queue_of
+from ._feedback import delivers
+from ._limits import WhenFull
+from ._listener import QueueListener, spool_of
+from ._sinks import Sink
+from ._wire import HTTPHandler, SocketHandler
+from .queues import SpoolQueue
+
+__all__ = ["HTTPHandler", "QueueHandler", "QueueListener", "Sink", "SocketHandler", "SpoolQueue", "WhenFull"]
+
+
+class _NoLock:
+    """A handler's lock that is none: a spool needs none, and a log call in the middle of a write, from a finalizer,
+    must not wait for a thread that waits for that write."""
+
+    def acquire(self, blocking: bool = True, timeout: float = -1) -> bool:
+        return True
+
+    def release(self) -> None:
+        pass
+
+    def __enter__(self) -> bool:
+        return True
+
+    def __exit__(self, *error: object) -> None:
+        pass
+
+    def _at_fork_reinit(self) -> None:
+        pass
+
+
+class QueueHandler(stdlib.QueueHandler):
+    """A handler that puts records into a spool, or into a queue of the program's own.
+
+    `queue`: a directory, a URL (`sqlite:////abs/file.db`), a `SpoolQueue`, a queue of ours, or any queue. `path`: the
+    same, for `dictConfig`. `handlers`, `respect_handler_level`: the sinks of a listener of its own, which starts at the
+    first record; in `dictConfig` their names. `listener`: what makes that listener. The other options are those of
+    `SpoolQueue`.
+    """
+
+    def __init__(
+        self,
+        queue: Any = None,
+        *,
+        path: str | os.PathLike[str] | None = None,
+        handlers: Iterable[Any] = (),
+        respect_handler_level: bool = False,
+        listener: Any = None,
+        **options: Any,
+    ) -> None:
+        queue = queue_of(queue)
+        if path is None and not options and (options := passed_over()):
+            path = options.pop("path", None)
+        if path is not None:
+            queue = SpoolQueue(path, **options)
+        elif isinstance(queue, (str, os.PathLike)):
+            queue = SpoolQueue(queue, **options)
+        elif queue is None:
+            raise TypeError("queue is a directory, a URL or a queue")
+        elif options:
+            raise TypeError(f"{', '.join(options)}: options of a spool; this handler was given a queue")
+        self._spool = spool_of(queue)
+        self._listener: Any = None
+        super().__init__(queue)
+        kind = type(self)
+        self._plain = kind.enqueue is QueueHandler.enqueue and kind.prepare is QueueHandler.prepare
+        given = list(handlers)
+        if given or listener is not None:
+            make = QueueListener if listener is None else listener_of(listener)
+            sinks = [Sink(each) if isinstance(each, str) else each for each in given]
+            self.listener = make(queue, *sinks, respect_handler_level=respect_handler_level)
+
+    def createLock(self) -> None:
+        """See `_NoLock`."""
+        self.lock: Any = _NoLock()
+
+    @property
+    def listener(self) -> Any:
+        """The listener that starts at the first record. One of the standard library's, which `dictConfig` sets here,
+        becomes one of ours."""
+        return self._listener
+
+    @listener.setter
+    def listener(self, listener: Any) -> None:
+        if type(listener) is stdlib.QueueListener:
+            options = {"respect_handler_level": listener.respect_handler_level}
+            listener = QueueListener(self.queue, *listener.handlers, **options)
+        elif isinstance(listener, QueueListener):
+            listener.queue = self.queue
+        self._listener = listener
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Store the record, unless this thread delivers records."""
+        spool = self._spool
+        if spool is None:
+            self._start_listener()
+            return super().emit(record)
+        if delivers():
+            spool.limit.dropped["feedback"] += 1
+            return
+        try:
+            if self._plain:
+                spool.put(record)
+            else:
+                self.enqueue(self.prepare(record))
+        except Exception:
+            self.handleError(record)
+        self._start_listener()
+
+    def _start_listener(self) -> None:
+        listener = self._listener
+        if listener is not None and isinstance(listener, QueueListener) and not listener.started:
+            listener.start_quietly()
+
+    def prepare(self, record: logging.LogRecord) -> Any:
+        """For a spool the record as it is: what is stored are its fields."""
+        return record if self._spool is not None else super().prepare(record)
+
+    def enqueue(self, record: Any) -> None:
+        """Raises queue.Full where a limit says so, and StoreError."""
+        if self._spool is not None:
+            self._spool.put(record)
+        else:
+            super().enqueue(record)
+
+    def flush(self, timeout: float | None = 0.0) -> bool:  # type: ignore[override]  # says more
+        """Whether the sinks have confirmed everything that was logged before; waits up to `timeout` seconds for that
+        (None: for ever). False where the store can't be opened. Of a queue that isn't durable: True."""
+        spool = self._spool
+        if spool is None or not spool.is_open:
+            return True
+        try:
+            return _looking.confirmed(spool, timeout)
+        except StoreError:
+            return False
+
+    def stats(self) -> dict[str, Any]:
+        """What waits, and how it is delivered; see `_looking.stats`. Of a queue that isn't durable: its depth."""
+        listener = self._listener
+        if isinstance(listener, QueueListener):
+            return listener.stats()
+        own: Any = self.queue
+        return {"depth": own.qsize()} if self._spool is None else _looking.stats(self._spool, None)
+
+    def close(self) -> None:
+        """The records stay on the disk. A listener of the handler's own stops."""
+        if isinstance(self._listener, QueueListener) and self._listener.started:
+            self._listener.stop(drain_timeout=0.0)
+        super().close()
+
+
+def __getattr__(name: str) -> Any:
+    """The standard library's other handlers."""
+    return getattr(stdlib, name)

@@ -1,0 +1,101 @@
+"""`SpoolQueue`: a spool as a `queue.Queue` of log records, for whoever wants a queue: `dictConfig`, the standard
+library's own handler and listener, a loop of the program's.
+
+With the standard library's `QueueListener` a record is done when `handle` returns, whatever became of it; with ours
+when its sinks have confirmed it.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import queue
+from typing import Any
+
+from ..durability import Durability, Survives
+from ..store import Ack, Claim
+from ._limits import Limit, WhenFull
+from ._spool import Spool, spool_at
+
+MAX_LAG = 0.05  #: seconds until a record is synced, at "process"
+
+
+class SpoolQueue(queue.Queue[logging.LogRecord]):
+    """Log records in a directory, or in the store of a URL. Several with one place are one spool.
+
+    `path`: a directory, or a URL (`sqlite:////abs/file.db`); below a directory each process has a slot of its own.
+    `durability`: "process" (default; synced at most `max_lag` seconds later) or "power". `max_bytes`, `when_full`,
+    `drop_level`: see `WhenFull`. Nothing is opened before the first record.
+    """
+
+    def __init__(
+        self,
+        path: str | os.PathLike[str],
+        *,
+        durability: str | Survives | Durability | None = None,
+        max_lag: float | None = None,
+        max_bytes: int | None = None,
+        when_full: str | WhenFull = WhenFull.BLOCK,
+        drop_level: int | str = logging.WARNING,
+        trust_directory: bool = False,
+    ) -> None:
+        super().__init__()
+        place = os.fspath(path)
+        if not isinstance(place, str) or not place:
+            raise ValueError("path is the directory of the spool, or the URL of a store")
+        word: Any = durability or os.environ.get("PQADAPTERS_DURABILITY") or Survives.PROCESS
+        lag = max_lag if isinstance(word, Durability) or max_lag is not None else MAX_LAG
+        self.spool: Spool = spool_at(
+            place,
+            Durability.of(word, lag),
+            Limit(max_bytes, when_full, drop_level),
+            trust_directory=trust_directory,
+        )
+        self._inbox = self.spool.names.inbox
+        self._held: list[Claim] = []
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Store a record. Anything else (a listener's sentinel) stays in memory."""
+        if isinstance(item, logging.LogRecord):
+            self.spool.put(item)
+        else:
+            super().put(item, block, timeout)
+            self.spool.store.wake(self._inbox)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """The next record, then what is in memory alone; the caller's until `task_done()`."""
+        store = self.spool.store
+        claims = store.claim(self._inbox, timeout=timeout if block else 0.0, stop=self._has_other)
+        if not claims:
+            claims = store.claim(self._inbox)
+        if not claims:
+            return super().get(block=False)
+        self._held += claims
+        return self.spool.codec.loads(claims[0].payload)
+
+    def _has_other(self) -> bool:
+        return bool(self.queue)
+
+    def close(self) -> None:
+        """Let go of the directory, or the store; the next record opens it again."""
+        self.spool.close()
+
+    def task_done(self) -> None:
+        """The oldest record that was handed out is done."""
+        if self._held:
+            self.spool.store.commit(Ack(self._held.pop(0), lazy=True))
+        else:
+            super().task_done()
+
+    def qsize(self) -> int:
+        return self.spool.store.depth(self._inbox).ready + super().qsize()
+
+    def empty(self) -> bool:
+        return not self.qsize()
+
+    def full(self) -> bool:
+        return False
+
+    def join(self) -> None:
+        """Wait until every record was delivered."""
+        self.spool.store.wait(self._inbox, lambda depth: not depth.unfinished)

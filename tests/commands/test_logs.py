@@ -1,0 +1,143 @@
+"""`logs drain`: what dead processes have left in a spool is delivered, to stdout or to a configuration's sinks."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from tests.commands.command import bytes_in, call, out, process, refusal
+from tests.logging.programs import ran, running
+
+LEFT = """
+class Down(logging.Handler):
+    def emit(self, record):
+        raise ConnectionRefusedError
+logger.addHandler(QueueHandler(place, handlers=[SINKS]))
+for number in range(3):
+    logger.info("m %d", number, extra={"number": number})
+try:
+    1 / 0
+except ZeroDivisionError:
+    logger.exception("it failed")
+while logger.handlers[0].stats()["sinks"].get("b", {"depth": 0})["depth"]:
+    pass
+os._exit(0)
+"""
+
+
+@pytest.fixture(autouse=True)
+def configuration() -> Iterator[None]:
+    """The root logger as it was."""
+    before, level = list(logging.root.handlers), logging.root.level
+    yield
+    logging.root.handlers[:] = before
+    logging.root.setLevel(level)
+
+
+@pytest.fixture(params=["directory", "database"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "spool") if request.param == "directory" else f"sqlite:///{tmp_path}/spool.db"
+
+
+def _leave(place: str, sinks: str = "Down()") -> None:
+    ran(LEFT.replace("[SINKS]", f"[{sinks}]"), place)
+
+
+def test_to_stdout(place: str) -> None:
+    _leave(place)
+    lines = out("logs", "drain", place, "--format", "%(levelname)s %(message)s").splitlines()
+    assert lines[:4] == ["INFO m 0", "INFO m 1", "INFO m 2", "ERROR it failed"]
+    assert lines[-1] == "ZeroDivisionError: division by zero"
+    assert out("logs", "drain", place) == ""
+
+
+def test_as_json(place: str) -> None:
+    _leave(place)
+    records = [json.loads(line) for line in out("logs", "drain", place, "--json").splitlines()]
+    assert [record["message"] for record in records] == ["m 0", "m 1", "m 2", "it failed"]
+    assert [record.get("number") for record in records] == [0, 1, 2, None]
+    assert "ZeroDivisionError" in records[-1]["exc_info"]
+
+
+def test_what_waits_for_a_sink(place: str) -> None:
+    """One that has fallen behind has a queue of its own, which is its own."""
+    _leave(place, "Sink(Down(), name='a'), Sink(Telling(), name='b')")
+    call("logs", "drain", place, "--format", "%(message)s", "--timeout", "2")
+    assert "m 0" in out("logs", "drain", place, "--format", "%(message)s", "--sink", "a")
+
+
+def test_to_the_sinks_of_a_configuration(place: str, tmp_path: Path) -> None:
+    _leave(place)
+    configuration = {
+        "version": 1,
+        "disable_existing_loggers": False,
+        "handlers": {
+            "file": {"class": "logging.FileHandler", "filename": str(tmp_path / "app.log")},
+            "durable": {"()": "pqadapters.logging.handlers.QueueHandler", "path": place, "handlers": ["file"]},
+        },
+        "root": {"level": "INFO", "handlers": ["durable"]},
+    }
+    (tmp_path / "logging.json").write_text(json.dumps(configuration))
+    assert out("logs", "drain", "--config", tmp_path / "logging.json") == ""
+    assert (tmp_path / "app.log").read_text().splitlines()[:4] == ["m 0", "m 1", "m 2", "it failed"]
+    assert "not nowhere" in refusal("logs", "drain", "nowhere", "--config", tmp_path / "logging.json")
+
+
+def test_a_configuration_in_a_module(place: str, tmp_path: Path) -> None:
+    """As a process: it is looked for where the command is called."""
+    _leave(place)
+    (tmp_path / "settings.py").write_text(f"""
+LOGGING = {{
+    "version": 1,
+    "handlers": {{
+        "lines": {{"class": "logging.StreamHandler", "stream": "ext://sys.stdout"}},
+        "durable": {{"()": "pqadapters.logging.handlers.QueueHandler", "path": {place!r}, "handlers": ["lines"]}},
+    }},
+}}
+""")
+    ended = process("logs", "drain", "--config", "settings:LOGGING", PYTHONPATH=f"{tmp_path}")
+    assert (ended.returncode, ended.stderr) == (0, "")
+    assert ended.stdout.splitlines()[:3] == ["m 0", "m 1", "m 2"]
+
+
+def test_a_sink_that_is_down(tmp_path: Path) -> None:
+    _leave(str(tmp_path / "spool"))
+    configuration = {
+        "version": 1,
+        "handlers": {
+            "http": {
+                "class": "pqadapters.logging.handlers.HTTPHandler", "host": "127.0.0.1:9", "url": "/", "method": "POST",
+            },
+            "durable": {
+                "()": "pqadapters.logging.handlers.QueueHandler", "path": str(tmp_path / "spool"), "handlers": ["http"],
+            },
+        },
+    }
+    (tmp_path / "logging.json").write_text(json.dumps(configuration))
+    said = refusal("logs", "drain", "--config", tmp_path / "logging.json", "--timeout", "1")
+    assert "http: ConnectionRefusedError" in said
+    assert "log records still wait" in said
+    assert len(out("logs", "drain", tmp_path / "spool").splitlines()) > 4
+
+
+def test_slots_of_processes_that_run_are_left_to_them(tmp_path: Path) -> None:
+    body = "logger.addHandler(QueueHandler(place))\nlogger.info('mine')\nsay('logged')\nsys.stdin.read()"
+    with running(body, tmp_path / "spool") as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "logged\n"
+        assert out("logs", "drain", tmp_path / "spool") == ""
+    assert "mine" in out("logs", "drain", tmp_path / "spool")
+
+
+def test_mistakes(tmp_path: Path) -> None:
+    before = bytes_in(tmp_path)
+    assert "isn't there" in refusal("logs", "drain", tmp_path / "nowhere")
+    assert "isn't there" in refusal("logs", "drain", f"sqlite:///{tmp_path}/nowhere.db")
+    assert "PLACE" in refusal("logs", "drain", status=2)
+    assert "No such file" in refusal("logs", "drain", "--config", tmp_path / "nowhere.json")
+    assert "nowhere_at_all" in refusal("logs", "drain", "--config", "nowhere_at_all:LOGGING")
+    assert bytes_in(tmp_path) == before

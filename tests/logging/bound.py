@@ -1,0 +1,28 @@
+"""Runs CPython's own tests of QueueHandler, QueueListener or dictConfig with our classes, in a process of its own: they
+want a root logger without pytest's handlers, and name the classes while they are imported.
+
+    python -m tests.logging.bound QueueHandlerTest
+"""
+
+from __future__ import annotations
+
+import logging.handlers
+import sys
+import unittest
+
+from pqadapters.logging import handlers as durable
+
+
+def main(name: str) -> int:
+    for swapped in ("QueueHandler", "QueueListener"):
+        setattr(logging.handlers, swapped, getattr(durable, swapped))
+    from test import test_logging as theirs
+
+    suite = unittest.defaultTestLoader.loadTestsFromTestCase(getattr(theirs, name))
+    result = unittest.TextTestRunner(verbosity=2).run(suite)
+    sys.stdout.write(f"{result.testsRun} run\n")
+    return 0 if result.wasSuccessful() and not result.unexpectedSuccesses else 1
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

@@ -1,0 +1,146 @@
+"""`logging.config.dictConfig` drives all of it. From Python 3.12 on it resolves queues and listeners itself, before
+that the handler does. The listener starts at the first record."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from .programs import ran
+
+SINK = """
+import gc, logging.config
+KEY = "class"
+class Telling(logging.Handler):
+    def emit(self, record):
+        say("got", record.levelname, self.format(record))
+def making():
+    from pqadapters.logging.handlers import QueueListener
+    return QueueListener
+def configure(**durable):
+    logging.config.dictConfig({
+        "version": 1,
+        "disable_existing_loggers": False,
+        "formatters": {"short": {"format": "%(name)s %(message)s"}},
+        "handlers": {
+            "telling": {"()": Telling, "formatter": "short", "level": "WARNING"},
+            "durable": {KEY: "pqadapters.logging.handlers.QueueHandler", **durable},
+        },
+        "root": {"level": "DEBUG", "handlers": ["durable"]},
+    })
+    gc.collect()
+def log():
+    logging.getLogger("app").info("quiet")
+    logging.getLogger("app").error("loud %d", 1)
+"""
+END = """
+log()
+handler = logging.getHandlerByName("durable") if hasattr(logging, "getHandlerByName") else logging._handlers["durable"]
+say(handler.flush(30), type(handler.listener).__name__, type(handler.queue).__name__)
+"""
+CONFIGURATIONS: dict[str, str] = {
+    "path": "path=place",
+    "a factory of queues": 'queue={"()": "pqadapters.logging.SpoolQueue", "path": place}',
+    "a listener's class": 'path=place, listener="pqadapters.logging.handlers.QueueListener"',
+    "what makes a listener": 'path=place, listener={"()": making}',
+    "the standard library's listener": 'path=place, listener="logging.handlers.QueueListener"',
+    "options": 'path=place, durability="power", max_bytes=1 << 20, when_full="drop_oldest"',
+}
+
+
+@pytest.mark.parametrize("key", ["class", "()"])
+@pytest.mark.parametrize("given", CONFIGURATIONS.values(), ids=CONFIGURATIONS.keys())
+def test_a_handler_and_its_listener(tmp_path: Any, given: str, key: str) -> None:
+    said = ran(f"{SINK}KEY = {key!r}\nconfigure(handlers=['telling'], {given}){END}", tmp_path / "spool")
+    assert said == ["got INFO app quiet", "got ERROR app loud 1", "True QueueListener SpoolQueue"]
+
+
+def test_levels_of_the_sinks(tmp_path: Any) -> None:
+    given = "handlers=['telling'], respect_handler_level=True, path=place"
+    said = ran(f"{SINK}configure({given}){END}", tmp_path / "spool")
+    assert said == ["got ERROR app loud 1", "True QueueListener SpoolQueue"]
+
+
+def test_several_sinks_and_one_with_options(tmp_path: Any) -> None:
+    said = ran(
+        f"""{SINK}
+from pqadapters.logging.handlers import Sink
+logging.config.dictConfig({{
+    "version": 1,
+    "handlers": {{
+        "a": {{"()": Telling}},
+        "plain": {{"()": Telling}},
+        "b": {{"()": Sink, "handler": "plain", "retries": 3}},
+        "durable": {{
+            "class": "pqadapters.logging.handlers.QueueHandler", "path": place, "handlers": ["a", "b"],
+        }},
+    }},
+    "root": {{"level": "DEBUG", "handlers": ["durable"]}},
+}}){END.replace("say(", "handler.flush(30); say(sorted(handler.stats()['sinks']), ")}""",
+        tmp_path / "spool",
+    )
+    assert sorted(said[:-1]) == sorted(["got INFO quiet", "got ERROR loud 1"] * 2)
+    assert said[-1].startswith("['a', 'b'] True")
+
+
+def test_configured_again(tmp_path: Any) -> None:
+    """The first handler is closed; what it hadn't delivered yet the second one does."""
+    said = ran(
+        f"""{SINK}
+class Down(logging.Handler):
+    def emit(self, record):
+        raise ConnectionRefusedError
+plain = Telling
+Telling = Down
+configure(handlers=["telling"], path=place)
+logging.getLogger("app").error("first")
+Telling = plain
+configure(handlers=["telling"], path=place){END}""",
+        tmp_path / "spool",
+    )
+    assert said[:-1] == ["got ERROR app first", "got INFO app quiet", "got ERROR app loud 1"]
+
+
+def test_a_queue_of_the_programs_own_keeps_working(tmp_path: Any) -> None:
+    said = ran(
+        f"""{SINK}
+import queue
+configure(handlers=["telling"], queue={{"()": "queue.Queue"}})
+log()
+handler = logging.getLogger().handlers[0]
+handler.listener.stop()
+say(type(handler.queue))""",
+        tmp_path,
+    )
+    assert said == ["got INFO app quiet", "got ERROR app loud 1", "<class 'queue.Queue'>"]
+
+
+@pytest.mark.parametrize(
+    ("given", "message"),
+    [
+        ("path=place, max_bytes=1", "at least"),
+        ("path=place, nonsense=1", "nonsense"),
+        ("queue={'path': place}", "path"),
+        ("path=place, listener=3", "listener"),
+        ("path=place, listener='nowhere.Listener'", "nowhere"),
+    ],
+)
+def test_mistakes_are_errors_of_the_configuration(tmp_path: Any, given: str, message: str) -> None:
+    said = ran(
+        f"""{SINK}
+try:
+    configure(handlers=["telling"], {given})
+except ValueError as error:
+    parts = []
+    while error is not None:
+        parts.append(str(error))
+        error = error.__cause__ or error.__context__
+    say(*parts)
+else:
+    say("no error")
+""",
+        tmp_path / "spool",
+    )
+    assert "Unable to configure handler 'durable'" in said[0]
+    assert message in " ".join(said)

@@ -1,0 +1,250 @@
+"""Each record at least once to each sink; who is down or slow keeps nothing from the others, and loses nothing."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
+
+from .sinks import PATIENCE, Batching, Hanging, Noting, Reporting, logger_of, spool
+
+FAST: dict[str, Any] = {"backoff": (0.001, 0.01)}
+
+
+@pytest.fixture(params=["directory", "sqlite"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "spool") if request.param == "directory" else f"sqlite:///{tmp_path}/spool.db"
+
+
+Listen = Callable[..., QueueListener]
+
+
+@pytest.fixture
+def listen(place: str) -> Iterator[Listen]:
+    """Starts a listener on the place; it is stopped at the end."""
+    listeners = []
+
+    def start(*handlers: Any, **options: Any) -> QueueListener:
+        listener = QueueListener(place, *handlers, **options)
+        listeners.append(listener)
+        listener.start()
+        return listener
+
+    yield start
+    for listener in listeners:
+        listener.stop(drain_timeout=0.0)
+        spool(listener).close()
+
+
+def _numbers(first: int, last: int) -> list[str]:
+    return [f"m {number}" for number in range(first, last)]
+
+
+def _log(logger: logging.Logger, first: int, last: int) -> None:
+    for number in range(first, last):
+        logger.info("m %d", number)
+
+
+@pytest.mark.parametrize("sinks", [1, 3])
+def test_every_record_to_every_sink_in_order(place: str, listen: Listen, sinks: int) -> None:
+    logger = logger_of(QueueHandler(place))
+    _log(logger, 0, 10)
+    noting = [Noting() for _ in range(sinks)]
+    listener = listen(*noting)
+    _log(logger, 10, 500)
+    assert listener.flush(PATIENCE)
+    for sink in noting:
+        assert sink.messages == _numbers(0, 500)
+    assert listener.stats()["depth"] == 0
+
+
+@pytest.mark.parametrize("kind", [Noting, Reporting])
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_sink_that_is_down_gets_everything_when_it_is_up_and_the_others_nothing_twice(
+    place: str, listen: Listen, kind: type[Noting], others: int
+) -> None:
+    up = threading.Event()
+    down = kind(lambda message: None if up.is_set() else ConnectionRefusedError("down"))
+    healthy = [Noting() for _ in range(others)]
+    logger = logger_of(QueueHandler(place))
+    listener = listen(Sink(down, **FAST), *healthy)
+    _log(logger, 0, 300)
+    for sink in healthy:
+        sink.until_count(300)
+    down.until(lambda: len(down.tries) > 20)  # far more often than `retries`
+    assert not listener.flush(0.0)
+    assert "down" in str(listener.stats()["sinks"])
+    up.set()
+    _log(logger, 300, 400)
+    assert listener.flush(PATIENCE)
+    for sink in [down, *healthy]:
+        assert sink.messages == _numbers(0, 400)
+    assert listener.stats()["dead"] == 0
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_record_that_is_refused_is_a_dead_letter_and_the_others_flow(
+    place: str, listen: Listen, others: int
+) -> None:
+    picky = Noting(lambda message: ValueError("no sevens") if message == "m 7" else None)
+    healthy = [Noting() for _ in range(others)]
+    logger = logger_of(QueueHandler(place))
+    listener = listen(Sink(picky, retries=3, **FAST), *healthy)
+    _log(logger, 0, 20)
+    picky.until_count(19)
+    assert picky.messages == [message for message in _numbers(0, 20) if message != "m 7"]
+    assert picky.tries.count("m 7") >= 3
+    assert listener.flush(PATIENCE)
+    found = listener.stats()
+    assert found["dead"] == 1
+    assert "no sevens" in str(found["sinks"])
+    for sink in healthy:
+        assert sink.messages == _numbers(0, 20)
+
+
+def test_one_record_that_the_net_refuses_while_others_get_through_is_a_dead_letter(place: str, listen: Listen) -> None:
+    sink = Noting(lambda message: ConnectionResetError("too large") if message == "m 3" else None)
+    logger = logger_of(QueueHandler(place))
+    listener = listen(Sink(sink, retries=3, **FAST))
+    _log(logger, 0, 10)
+    sink.until_count(9)
+    assert listener.flush(PATIENCE)
+    assert listener.stats()["dead"] == 1
+
+
+def test_what_a_check_does_not_confirm_is_tried_again(place: str, listen: Listen) -> None:
+    answers = iter([False, False, True, True])
+    sink = Noting()
+    logger = logger_of(QueueHandler(place))
+    listener = listen(Sink(sink, check=lambda record: next(answers), **FAST))
+    _log(logger, 0, 2)
+    assert listener.flush(PATIENCE)
+    assert sink.messages == ["m 0", "m 0", "m 0", "m 1"]
+
+
+def test_a_sink_that_hangs_keeps_nothing_from_the_others(place: str, listen: Listen) -> None:
+    hanging, healthy = Hanging(), Noting()
+    logger = logger_of(QueueHandler(place))
+    listener = listen(hanging, healthy)
+    _log(logger, 0, 10)
+    assert hanging.hangs.wait(PATIENCE)
+    _log(logger, 10, 100)
+    healthy.until_count(100)
+    hanging.go_on.set()
+    assert listener.flush(PATIENCE)
+    assert healthy.messages == _numbers(0, 100)
+    assert hanging.messages == _numbers(0, 100)  # the one that it hung in isn't delivered once more
+
+
+def test_batches(place: str, listen: Listen) -> None:
+    batching = Batching()
+    logger = logger_of(QueueHandler(place))
+    _log(logger, 0, 250)
+    listener = listen(Sink(batching, batch=100))
+    assert listener.flush(PATIENCE)
+    assert [message for batch in batching.batches for message in batch] == _numbers(0, 250)
+    assert max(map(len, batching.batches)) == 100
+
+
+def test_a_refused_record_in_a_batch_is_found(place: str, listen: Listen) -> None:
+    batching = Batching(lambda message: ValueError("no sevens") if message == "m 7" else None)
+    logger = logger_of(QueueHandler(place))
+    _log(logger, 0, 20)
+    listener = listen(Sink(batching, retries=2, **FAST))
+    assert listener.flush(PATIENCE)
+    assert sorted(batching.messages) == sorted(set(_numbers(0, 20)) - {"m 7"})
+    assert listener.stats()["dead"] == 1
+
+
+def test_levels_and_filters(place: str, listen: Listen) -> None:
+    low, high, filtering = Noting(), Noting(), Noting()
+    high.setLevel(logging.ERROR)
+    filtering.addFilter(lambda record: "keep" in record.getMessage())
+    logger = logger_of(QueueHandler(place))
+    listener = listen(low, high, filtering, respect_handler_level=True)
+    logger.info("keep this")
+    logger.error("this as well")
+    assert listener.flush(PATIENCE)
+    assert low.messages == ["keep this", "this as well"]
+    assert high.messages == ["this as well"]
+    assert filtering.messages == ["keep this"]
+
+
+def test_the_backlog_stays_on_the_disk(place: str) -> None:
+    """Of a sink that is down, when listening ends; the next listener delivers it, and to nobody else."""
+    down, healthy = Noting(lambda message: ConnectionRefusedError()), Noting()
+    handler = QueueHandler(place)
+    logger = logger_of(handler)
+    listener = QueueListener(place, Sink(down, name="down", **FAST), Sink(healthy, name="up"))
+    listener.start()
+    _log(logger, 0, 50)
+    healthy.until_count(50)
+    listener.stop()
+    spool(handler).close()
+
+    again, other = Noting(), Noting()
+    with QueueListener(place, Sink(again, name="down"), Sink(other, name="up")) as listener:
+        _log(logger, 50, 60)
+        assert listener.flush(PATIENCE)
+    assert again.messages == _numbers(0, 60)
+    assert other.messages == _numbers(50, 60)
+    spool(handler).close()
+
+
+def test_a_sink_that_logs_is_finite(place: str, listen: Listen) -> None:
+    handler = QueueHandler(place)
+    logger = logger_of(handler)
+
+    class Talking(Noting):
+        def emit(self, record: logging.LogRecord) -> None:
+            logger.info("delivering %s", record.getMessage())
+            super().emit(record)
+
+    talking = Talking()
+    listener = listen(talking)
+    _log(logger, 0, 5)
+    assert listener.flush(PATIENCE)
+    assert talking.messages == _numbers(0, 5)
+    assert handler.stats()["dropped"] == {"feedback": 5}
+
+
+def test_stop_and_start_again(place: str) -> None:
+    sink = Noting()
+    handler = QueueHandler(place, handlers=[sink])
+    logger = logger_of(handler)
+    _log(logger, 0, 10)
+    handler.listener.stop()
+    assert sink.messages == _numbers(0, 10)
+    handler.listener.stop()
+    _log(logger, 10, 20)  # it was stopped on purpose: nothing starts it
+    handler.listener.start()
+    assert handler.flush(PATIENCE)
+    assert sink.messages == _numbers(0, 20)
+    with pytest.raises(RuntimeError, match="already started"):
+        handler.listener.start()
+    handler.close()
+    spool(handler).close()
+
+
+def test_an_undecodable_record_is_a_dead_letter(place: str, listen: Listen) -> None:
+    from pqadapters.store import Put
+
+    queue = SpoolQueue(place)
+    queue.spool.store.commit(Put("inbox", b"\xff\xffnonsense"))
+    sink = Noting()
+    logger_of(QueueHandler(queue)).info("fine")
+    listener = listen(sink)
+    assert listener.flush(PATIENCE)
+    assert sink.messages == ["fine"]
+    assert listener.stats()["dead"] == 1
+
+
+def test_two_sinks_of_one_name_are_refused(place: str) -> None:
+    with pytest.raises(ValueError, match="two sinks are named 'x'"):
+        QueueListener(place, Sink(Noting(), name="x"), Sink(Noting(), name="x")).start()

@@ -1,0 +1,87 @@
+"""The end of a process: quick, whatever the sinks do; what isn't delivered stays on the disk. No thread begins then."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .programs import ran
+from .test_processes import delivered, place
+
+__all__ = ["place"]
+
+
+def test_a_short_script_delivers_what_it_logs(place: str) -> None:
+    said = ran("logger.addHandler(QueueHandler(place, handlers=[Telling()]))\nlogger.info('all there is')", place)
+    assert said == ["got all there is"]
+
+
+@pytest.mark.parametrize("sinks", ["Down()", "Down(), Telling()", "Hanging()", "Hanging(), Down(), Hanging()"])
+def test_an_exit_with_ten_thousand_records_and_a_dead_sink_is_quick(tmp_path: Path, sinks: str) -> None:
+    """From the last record on; half a second, and as much again for a machine that is busy."""
+    said = ran(
+        f"""
+import atexit, time
+class Hanging(logging.Handler):
+    def emit(self, record):
+        threading.Event().wait()
+Telling.emit = lambda self, record: None
+sinks = [Sink(handler, name=str(number)) for number, handler in enumerate([{sinks}])]
+logger.addHandler(QueueHandler(place, handlers=sinks))
+begun = []
+atexit.register(lambda: say("took", time.monotonic() - begun[0]))
+import pqadapters.ending as ending
+atexit.unregister(ending._end)
+atexit.register(ending._end)
+for number in range(10_000):
+    logger.info("m %d", number)
+begun.append(time.monotonic())
+""",
+        tmp_path / "spool",
+    )
+    assert float(said[-1].split()[1]) < 1.0
+    found = delivered(str(tmp_path / "spool"), *map(str, range(3)))
+    assert set(found) == {f"m {number}" for number in range(10_000)}
+
+
+def test_a_record_at_the_very_end_starts_no_thread_and_is_kept(place: str) -> None:
+    said = ran(
+        """
+import atexit
+handler = QueueHandler(place, handlers=[Telling()])
+logger.addHandler(handler)
+
+class Late:
+    def __del__(self):
+        before = threading.active_count()
+        logger.info("late")
+        say("started", threading.active_count() - before)
+
+late = Late()
+atexit.register(lambda: logger.info("at the end"))
+""",
+        place,
+    )
+    assert "started 0" in said
+    found = {*said, *(f"got {message}" for message in delivered(place))}
+    assert "got at the end" in found
+    assert "got late" in found or place.startswith("sqlite")  # which is closed, and can't be opened again that late
+
+
+def test_logging_shutdown_with_a_store_that_cannot_be_opened(tmp_path: Path) -> None:
+    """It is said once, as logging says what goes wrong in a handler; the program ends well."""
+    (tmp_path / "spool").write_text("no directory")
+    said = ran(
+        """
+class Counting(QueueHandler):
+    def handleError(self, record):
+        say("can't keep", record.getMessage(), sys.exc_info()[1])
+logging.getLogger().addHandler(Counting(place, handlers=[Telling()]))
+logging.getLogger("app").error("it")
+say(logging.getLogger().handlers[0].flush(0.1))
+""",
+        tmp_path / "spool",
+    )
+    assert [line for line in said if line.startswith(("can't keep it", "True"))] == [said[0], "True"]
+    assert "is a file, where a directory of stores is to be" in said[0]

@@ -1,0 +1,156 @@
+"""Bounded disk: `max_bytes`, and what becomes of a record that comes when they are used up."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from queue import Full
+from typing import Any
+
+import pytest
+
+from pqadapters.logging.handlers import QueueHandler, QueueListener, SpoolQueue
+
+from .sinks import PATIENCE, Noting, logger_of, spool
+
+LIMIT = 1 << 20
+SEGMENT = LIMIT // 8
+TEXT = "x" * 1000
+MANY = 3000  #: more records than there is room for
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    return tmp_path / "spool"
+
+
+class Limited:
+    """A logger whose handler has a limit."""
+
+    def __init__(self, place: Path, when_full: str, **options: Any) -> None:
+        self.place = place
+        self.failed: list[str] = []
+        failed = self.failed
+
+        class Handler(QueueHandler):
+            def handleError(self, record: logging.LogRecord) -> None:
+                failed.append(record.getMessage())
+
+        self.handler = Handler(place, max_bytes=LIMIT, when_full=when_full, **options)
+        self.logger = logger_of(self.handler)
+
+    def log(self, count: int, level: int = logging.INFO, first: int = 0) -> None:
+        for number in range(first, first + count):
+            self.logger.log(level, "%d %s", number, TEXT)
+            assert self.size() <= LIMIT + SEGMENT
+
+    def size(self) -> int:
+        files = [os.path.join(each, name) for each, _, names in os.walk(self.place) for name in names]
+        return sum(os.path.getsize(file) for file in files if file.endswith(".seg"))
+
+    def delivered(self) -> list[int]:
+        """What a listener gets, as numbers."""
+        sink = Noting()
+        with QueueListener(self.place, sink) as listener:
+            assert listener.flush(PATIENCE)
+        return [int(message.split()[0]) for message in sink.messages]
+
+    def close(self) -> None:
+        spool(self.handler).close()
+
+
+@pytest.fixture
+def closing() -> Iterator[list[Limited]]:
+    made: list[Limited] = []
+    yield made
+    for each in made:
+        each.close()
+
+
+def _limited(closing: list[Limited], place: Path, when_full: str, **options: Any) -> Limited:
+    closing.append(Limited(place, when_full, **options))
+    return closing[-1]
+
+
+def test_the_newest_are_dropped_and_counted(place: Path, closing: list[Limited]) -> None:
+    limited = _limited(closing, place, "drop_newest")
+    limited.log(MANY)
+    dropped = limited.handler.stats()["dropped"]["drop_newest"]
+    assert limited.delivered() == list(range(MANY - dropped))
+    assert 0 < dropped < MANY
+
+
+def test_the_oldest_are_dropped_and_counted(place: Path, closing: list[Limited]) -> None:
+    limited = _limited(closing, place, "drop_oldest")
+    limited.log(MANY)
+    dropped = limited.handler.stats()["dropped"]["drop_oldest"]
+    assert limited.delivered() == list(range(dropped, MANY))
+    assert 0 < dropped < MANY
+
+
+def test_below_a_level_they_are_dropped_above_it_the_oldest_go(place: Path, closing: list[Limited]) -> None:
+    limited = _limited(closing, place, "drop_below_level", drop_level="ERROR")
+    limited.log(MANY)
+    kept = MANY - limited.handler.stats()["dropped"]["drop_below_level"]
+    limited.log(500, logging.ERROR, first=MANY)
+    found = limited.delivered()
+    assert found[-500:] == list(range(MANY, MANY + 500))
+    assert set(found[:-500]) <= set(range(kept))
+
+
+def test_raise(place: Path, closing: list[Limited]) -> None:
+    """As logging reports whatever goes wrong in a handler; a queue raises it."""
+    limited = _limited(closing, place, "raise")
+    limited.log(MANY)
+    assert limited.delivered() == list(range(MANY - len(limited.failed)))
+    assert limited.failed[-1].startswith(f"{MANY - 1} ")
+    record = logging.makeLogRecord({"msg": TEXT})
+    with pytest.raises(Full, match="which is the limit"):
+        while True:
+            limited.handler.queue.put_nowait(record)
+
+
+def test_block_waits_for_a_sink(place: Path, closing: list[Limited]) -> None:
+    limited = _limited(closing, place, "block")
+    thread = threading.Thread(target=limited.log, args=(MANY,))
+    thread.start()
+    thread.join(1)
+    assert thread.is_alive()
+    sink = Noting()
+    with QueueListener(place, sink) as listener:
+        sink.until_count(MANY)
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+        assert listener.flush(PATIENCE)
+    assert [int(message.split()[0]) for message in sink.messages] == list(range(MANY))
+
+
+def test_a_full_disk_of_one_sink_that_is_down(place: Path, closing: list[Limited]) -> None:
+    """What waits for it is what takes the room, and what is dropped; the others get everything."""
+    limited = _limited(closing, place, "drop_oldest")
+    down, healthy = Noting(lambda message: ConnectionRefusedError()), Noting()
+    with QueueListener(place, down, healthy) as listener:
+        for first in range(0, MANY, 100):
+            limited.log(100, first=first)
+            healthy.until_count(first + 100)
+        assert [int(message.split()[0]) for message in healthy.messages] == list(range(MANY))
+        assert listener.stats()["dropped"]["drop_oldest"] > 0
+        listener.stop(drain_timeout=0.0)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"max_bytes": 1000}, "at least 262144"),
+        ({"max_bytes": "1M"}, "at least 262144"),
+        ({"when_full": "explode"}, "'block', 'drop_newest', 'drop_oldest', 'drop_below_level', 'raise', not 'explode'"),
+        ({"drop_level": "LOUD"}, "Unknown level"),
+    ],
+)
+def test_options_that_make_no_sense(place: Path, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        SpoolQueue(place, **options)
+    assert not place.exists()

@@ -1,0 +1,128 @@
+"""Queues of ours as spools: handler and listener are given one, and records wait in it and beside it."""
+
+from __future__ import annotations
+
+import logging
+import pickle
+from collections.abc import Callable, Iterator
+from logging import handlers as stdlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink
+from pqadapters.stdlib import multiprocessing
+from pqadapters.stdlib.queue import Queue
+
+from .sinks import PATIENCE, Noting, logger_of
+
+QUEUES: dict[str, Callable[[Path], Any]] = {
+    "path": lambda path: Queue(path=path / "queue"),
+    "database": lambda path: Queue(store=f"sqlite:///{path}/queue.db", name="logs"),
+    "json": lambda path: Queue(path=path / "queue", serializer="json"),
+    "multiprocessing": lambda path: multiprocessing.Queue(store=f"sqlite:///{path}/queue.db", name="logs"),
+}
+DOWN: dict[str, Any] = {"backoff": (0.01, 0.05)}
+
+
+@pytest.fixture(params=QUEUES)
+def make(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Callable[[], Any]]:
+    made: list[Any] = []
+
+    def make() -> Any:
+        for queue in made:
+            queue.close()
+        made.append(QUEUES[request.param](tmp_path))
+        return made[-1]
+
+    yield make
+    for queue in made:
+        queue.close()
+
+
+def _log(logger: logging.Logger, first: int, last: int) -> list[str]:
+    for number in range(first, last):
+        logger.info("m %d", number, extra={"number": number})
+    return [f"m {number}" for number in range(first, last)]
+
+
+@pytest.mark.parametrize("sinks", [1, 2])
+def test_every_record_to_every_sink(make: Callable[[], Any], sinks: int) -> None:
+    queue = make()
+    noting = [Noting() for _ in range(sinks)]
+    with QueueListener(queue, *noting) as listener:
+        messages = _log(logger_of(QueueHandler(queue)), 0, 50)
+        assert listener.flush(PATIENCE)
+    assert [sink.messages for sink in noting] == [messages] * sinks
+    assert [record.__dict__["number"] for record in noting[0].records] == list(range(50))
+    assert queue.qsize() == 0
+
+
+def test_who_is_down_keeps_nothing_from_the_others_and_loses_nothing(make: Callable[[], Any]) -> None:
+    queue = make()
+    down, healthy = Noting(lambda message: ConnectionRefusedError()), Noting()
+    listener = QueueListener(queue, Sink(down, name="down", **DOWN), Sink(healthy, name="up"))
+    listener.start()
+    messages = _log(logger_of(QueueHandler(queue)), 0, 50)
+    healthy.until_count(50)
+    listener.stop()
+
+    queue = make()
+    again, other = Noting(), Noting()
+    with QueueListener(queue, Sink(again, name="down"), Sink(other, name="up")) as listener:
+        assert listener.flush(PATIENCE)
+    assert (again.messages, other.messages) == (messages, [])
+
+
+def test_a_restart(make: Callable[[], Any]) -> None:
+    queue = make()
+    handler = QueueHandler(queue, handlers=[Sink(Noting(lambda message: OSError()), **DOWN)])
+    messages = _log(logger_of(handler), 0, 5)
+    handler.close()
+    queue = make()
+    sink = Noting()
+    handler = QueueHandler(queue, handlers=[sink])
+    messages += _log(logger_of(handler), 5, 6)
+    assert handler.flush(PATIENCE)
+    assert sink.messages == messages
+    assert handler.stats()["sinks"]["Noting-0"]["delivered"] == 6
+    handler.close()
+
+
+def test_what_is_put_by_others_is_a_record_too(make: Callable[[], Any]) -> None:
+    """What the standard library's handler puts is delivered; what is no record is a dead letter."""
+    queue = make()
+    sink = Noting()
+    if getattr(queue, "_line", None) is not None and "json" not in repr(queue._line.dumps):
+        logger_of(stdlib.QueueHandler(queue)).info("theirs")
+    queue.put("no record")
+    logger_of(QueueHandler(queue)).info("ours")
+    with QueueListener(queue, sink) as listener:
+        assert listener.flush(PATIENCE)
+        assert listener.stats()["dead"] == 1
+    assert sink.messages[-1] == "ours"
+
+
+def test_a_listener_of_the_standard_librarys(tmp_path: Path) -> None:
+    with Queue[Any](path=tmp_path / "queue") as queue:
+        messages = _log(logger_of(QueueHandler(queue)), 0, 5)
+        sink = Noting()
+        listener = stdlib.QueueListener(queue, sink)
+        listener.start()
+        sink.until_count(5)
+        listener.stop()
+        assert sink.messages == messages
+
+
+def test_what_is_pickled_executes_nothing_of_the_programs(tmp_path: Path) -> None:
+    class Nasty:
+        def __reduce__(self) -> Any:
+            raise AssertionError("pickled")
+
+    with Queue[Any](path=tmp_path / "queue") as queue:
+        logger_of(QueueHandler(queue)).info("m", extra={"nasty": Nasty()})
+        item = queue.get()
+        assert "Nasty object" in item.nasty
+        with pytest.raises(AssertionError):
+            pickle.dumps(Nasty())

@@ -1,0 +1,173 @@
+"""Several processes on one spool: killed, forked, ended without a word; every record arrives, and none hangs."""
+
+from __future__ import annotations
+
+import os
+import random
+import signal
+from collections import defaultdict
+from pathlib import Path
+
+import pytest
+
+from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink
+
+from .programs import ran, running
+from .sinks import PATIENCE, Noting, logger_of, spool
+
+
+@pytest.fixture(params=["directory", "sqlite"])
+def place(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    return str(tmp_path / "spool") if request.param == "directory" else f"sqlite:///{tmp_path}/spool.db"
+
+
+def delivered(place: str, *names: str) -> list[str]:
+    """What a listener of this process is still given, by one sink or by several."""
+    sinks = [Sink(Noting(), name=name) for name in names or ("sink",)]
+    with QueueListener(place, *sinks) as listener:
+        assert listener.drain(PATIENCE)
+    spool(listener).close()
+    return [message for sink in sinks for message in sink.handler.messages]  # type: ignore[attr-defined]
+
+
+@pytest.mark.parametrize("end", ["os._exit(0)", "os.kill(os.getpid(), 9)", "sys.exit()", "pass"])
+@pytest.mark.parametrize(
+    "sink", ["", "Sink(Down(), name='sink')", "Sink(Down(), name='sink'), Sink(Telling(), name='x')"]
+)
+def test_what_a_process_could_not_deliver_is_delivered_by_the_next_one(place: str, end: str, sink: str) -> None:
+    with running(
+        f"""
+logger.addHandler(QueueHandler(place, handlers=[{sink}]))
+for number in range(100):
+    logger.info("m %d", number)
+say("logged")
+{end}
+""",
+        place,
+    ) as process:
+        said, errors = process.communicate(timeout=PATIENCE)
+        assert "logged" in said, errors
+    with running("", place):
+        pass
+    found = delivered(place)
+    if "Telling" in sink and place.startswith("sqlite"):  # one inbox, of which both sinks are this one's now
+        assert set(found) == {f"m {number}" for number in range(100)}
+    else:
+        assert found == [f"m {number}" for number in range(100)]
+
+
+def test_forked_children_log_on(place: str) -> None:
+    """Each on a slot of its own, or all in one inbox; what they can't deliver themselves the parent does."""
+    said = ran(
+        """
+handler = QueueHandler(place, handlers=[Telling()])
+logger.addHandler(handler)
+logger.info("parent 0")
+children = []
+for child in range(4):
+    pid = os.fork()
+    if not pid:
+        for number in range(50):
+            logger.info("child %d %d", child, number)
+        if child % 2:
+            handler.flush(30)
+        os._exit(0)
+    children.append(pid)
+for pid in children:
+    os.waitpid(pid, 0)
+logger.info("parent 1")
+handler.listener.stop()
+handler.listener.start()
+assert handler.listener.drain(60)
+""",
+        place,
+    )
+    expected = {f"got child {child} {number}" for child in range(4) for number in range(50)} | {
+        "got parent 0",
+        "got parent 1",
+    }
+    assert set(said) == expected
+
+
+def test_a_process_without_a_listener_leaves_its_records_to_one_that_has_one(place: str) -> None:
+    ran("""
+logger.addHandler(QueueHandler(place))
+for number in range(10):
+    logger.info("m %d", number)
+""", place)
+    assert delivered(place) == [f"m {number}" for number in range(10)]
+
+
+def test_random_kills_lose_nothing_and_repeat_a_batch_at_most(place: str, tmp_path: Path) -> None:
+    """Two threads log, a sink writes what it gets; the process is killed again and again. In order for each thread."""
+    kills = 15
+    chance = random.Random(5)
+    body = """
+class Writing(logging.Handler):
+    def emit(self, record):
+        os.write(out, (record.getMessage() + "\\n").encode())
+
+run = int(sys.argv[2])
+out = os.open(sys.argv[3], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+logger.addHandler(QueueHandler(place, handlers=[Sink(Writing(), name="sink")]))
+
+def work(thread):
+    for number in range(100_000):
+        logger.info("%d %d %d", run, thread, number)
+        say(run, thread, number)
+
+for thread in range(2):
+    threading.Thread(target=work, args=(thread,)).start()
+"""
+    said: dict[tuple[str, str], int] = {}
+    for run in range(kills):
+        with running(body, place, run, tmp_path / "out") as process:
+            assert process.stdout is not None
+            lines = chance.randrange(1, 1500)
+            for line in process.stdout:
+                first, thread, number = line.split()
+                said[first, thread] = int(number)
+                lines -= 1
+                if not lines:
+                    process.send_signal(signal.SIGKILL)
+    out = os.open(tmp_path / "out", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
+    for message in delivered(place):
+        os.write(out, f"{message}\n".encode())
+    os.close(out)
+    numbers: dict[tuple[str, str], list[int]] = defaultdict(list)
+    total = (tmp_path / "out").read_text().splitlines()
+    for line in total:
+        run_, thread, number = line.split()
+        numbers[run_, thread].append(int(number))
+    for key, last in said.items():
+        first_times = list(dict.fromkeys(numbers[key]))
+        assert first_times == list(range(len(first_times)))
+        assert len(first_times) > last
+    assert len(total) - len(set(total)) <= 200 * kills
+
+
+def test_two_listeners_on_a_shared_store_take_turns(tmp_path: Path) -> None:
+    """One delivers; when its process is killed the other goes on."""
+    place = f"sqlite:///{tmp_path}/spool.db"
+    body = """
+handler = QueueHandler(place, handlers=[Telling()])
+logger.addHandler(handler)
+logger.info("first")
+sys.stdin.readline()
+logger.info("later")
+sys.stdin.readline()
+"""
+    with running(body, place) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "got first\n"
+        sink = Noting()
+        logger = logger_of(QueueHandler(place, handlers=[sink]))
+        logger.info("from the other one")
+        assert process.stdout.readline() == "got from the other one\n"
+        process.kill()
+        process.wait()
+        logger.info("alone")
+        sink.until_count(1)
+        assert sink.messages[-1] == "alone"
+        logger.handlers[0].close()
+        spool(logger.handlers[0]).close()

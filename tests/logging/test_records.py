@@ -1,0 +1,239 @@
+"""Log records as bytes: all their fields come back as they were, or were counted."""
+
+from __future__ import annotations
+
+import copy
+import logging
+import pickle
+import sys
+import threading
+from datetime import datetime, time
+from typing import Any
+from zoneinfo import ZoneInfo
+
+import pytest
+from hypothesis import given
+
+from pqadapters.logging import _records
+from pqadapters.logging._records import Codec
+
+from .records import record, same, through
+from .values import Color, Hostile, Level, Opaque, Point, values
+
+CODECS = [Codec(binary=True), Codec(binary=False)]
+
+
+@pytest.fixture(params=["msgpack", "json"])
+def codec(request: pytest.FixtureRequest) -> Codec:
+    return Codec(binary=request.param == "msgpack")
+
+
+@given(values, values)
+def test_what_is_stored_comes_back_with_its_types(value: Any, other: Any) -> None:
+    for codec in CODECS:
+        loaded = through(codec, record("m", extra_one=value, two=other))
+        assert same(loaded.__dict__["extra_one"], value)
+        assert same(loaded.__dict__["two"], other)
+        assert codec.unencodable == 0
+
+
+def test_all_fields_come_back_in_their_order(codec: Codec) -> None:
+    one = record("user %s did %d", "x", 3)
+    assert list(through(codec, one).__dict__.items()) == list(one.__dict__.items())
+    assert through(codec, one).getMessage() == "user x did 3"
+    one = record("m", a=1, b=[None])
+    one.exc_text, one.stack_info = "text", "stack"
+    assert list(through(codec, one).__dict__.items()) == list(one.__dict__.items())
+
+
+def test_attributes_may_be_missing_strange_or_in_another_order(codec: Codec) -> None:
+    one = record("m %s", "x")
+    del one.lineno
+    one.__dict__[3] = "three"  # type: ignore[index]
+    assert list(through(codec, one).__dict__.items()) == list(one.__dict__.items())
+    one.__dict__[object()] = 1  # type: ignore[index]
+    assert through(codec, one).getMessage() == "m x"
+    one = record("m %s", "x")
+    one.__dict__ = dict(sorted(one.__dict__.items()))
+    assert list(through(codec, one).__dict__.items()) == list(one.__dict__.items())
+    one = record("m")
+    one.args = ["a list"]  # type: ignore[assignment]
+    assert same(through(codec, one).args, ["a list"])
+    one.name = {"$tuple": [1]}  # type: ignore[assignment]
+    one.threadName = bytearray(b"x")  # type: ignore[assignment]
+    assert same(through(codec, one).__dict__, one.__dict__)
+
+
+@pytest.mark.parametrize("has", [True, False])
+def test_records_of_pythons_with_and_without_tasks(codec: Codec, has: bool) -> None:
+    one = record("m %s", "x", other=1)
+    fields = {name: value for name, value in one.__dict__.items() if name not in ("taskName", "other")}
+    one.__dict__ = {**fields, **({"taskName": "t"} if has else {}), "other": 1}
+    assert list(through(codec, one).__dict__.items()) == list(one.__dict__.items())
+
+
+def test_single_mappings_are_arguments_by_name(codec: Codec) -> None:
+    loaded = through(codec, record("%(a)s %(b)d", {"a": "x", "b": 3}))
+    assert loaded.args == {"a": "x", "b": 3}
+    assert loaded.getMessage() == "x 3"
+
+
+@pytest.mark.parametrize(
+    "value", [1 << 64, (1 << 64) - 1, -(1 << 63), -(1 << 63) - 1, 10**5000, float("inf"), -0.0], ids=hash
+)
+def test_numbers_are_exact(codec: Codec, value: Any) -> None:
+    assert same(through(codec, record("m", value, x=value)).__dict__["x"], value)
+    assert same(through(codec, record("m", value)).args, (value,))
+
+
+@pytest.mark.parametrize("value", [datetime(2026, 10, 25, 2, fold=1, tzinfo=ZoneInfo("UTC")), time(2, 30, fold=1)])
+def test_the_second_of_two_equal_hours(codec: Codec, value: Any) -> None:
+    assert through(codec, record("m", x=value)).__dict__["x"].fold == 1
+    assert same(through(codec, record("m", x=value)).__dict__["x"], value)
+
+
+def test_what_cant_be_stored_is_its_repr_and_counted(codec: Codec) -> None:
+    loaded = through(codec, record("m", x=Opaque(), y=[1, Opaque()], z=Hostile()))
+    assert loaded.__dict__["x"] == "<an Opaque>"
+    assert loaded.__dict__["y"] == [1, "<an Opaque>"]
+    assert loaded.__dict__["z"] == "<Hostile object; its repr raises ValueError: no>"
+    assert codec.unencodable == 3
+    assert f"{loaded.__dict__['x']} %s %r" % (loaded.__dict__["x"], loaded.__dict__["x"]) == (
+        "opaque opaque <an Opaque>"
+    )
+    again = through(codec, loaded)
+    assert f"{again.__dict__['x']}" == "opaque"
+    assert codec.unencodable == 3
+
+
+class Proxy:
+    """Stands for something that isn't there, as those of web frameworks do outside of a request."""
+
+    @property  # type: ignore[misc]
+    def __class__(self) -> Any:
+        raise RuntimeError("working outside of a request")
+
+    def __getattr__(self, name: str) -> Any:
+        raise RuntimeError("working outside of a request")
+
+
+def test_proxies_are_not_asked_what_they_stand_for(codec: Codec) -> None:
+    loaded = through(
+        codec, record("%s %d", Proxy(), 1, x=Proxy(), y=[Proxy()], exc_info=Proxy(), _logger=Proxy(), _name="x")
+    )
+    assert "Proxy object" in loaded.getMessage()
+    assert loaded.__dict__["x"].startswith("<")
+    assert through(codec, record(Proxy())).getMessage().startswith("<")
+
+
+def test_stand_ins_are_plain_text_to_others(codec: Codec) -> None:
+    """SocketHandler pickles extras for receivers that don't have pqadapters."""
+    stand_in = through(codec, record("m", x=Opaque())).__dict__["x"]
+    assert type(pickle.loads(pickle.dumps(stand_in))) is str
+    assert str(copy.deepcopy([stand_in, copy.copy(stand_in)])[0]) == "opaque"
+
+
+def test_subclasses_are_what_json_would_write_or_their_repr(codec: Codec) -> None:
+    loaded = through(codec, record("m", color=Color.RED, point=Point(1, [2]), level=Level.HIGH))
+    assert loaded.__dict__["color"] == "red"
+    assert f"{loaded.__dict__['color']!s} {loaded.__dict__['color']!r}" == f"{Color.RED!s} {Color.RED!r}"
+    assert same(loaded.__dict__["point"], (1, [2]))
+    assert str(loaded.__dict__["level"]) == str(Level.HIGH)
+    assert codec.unencodable == 3
+
+
+class Braces(logging.LogRecord):
+    def getMessage(self) -> str:
+        return str(self.msg).format(*(self.args or ()))
+
+
+def test_records_of_another_kind_stay_of_it_where_it_is_known(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    one = Braces("app", 20, "/srv/app.py", 4, "{} is {!r}", ("x", "y"), None)
+    data = codec.dumps(one)
+    loaded = codec.loads(data)
+    assert type(loaded) is Braces
+    assert loaded.__dict__ == one.__dict__
+    monkeypatch.setattr("pqadapters.logging._fields._kinds", {})  # another process
+    loaded = codec.loads(data)
+    assert type(loaded) is logging.LogRecord
+    assert loaded.getMessage() == "x is 'y'"
+    logging.setLogRecordFactory(Braces)
+    try:
+        assert type(codec.loads(data)) is Braces
+    finally:
+        logging.setLogRecordFactory(logging.LogRecord)
+
+
+def test_a_finalizer_that_logs_may_come_in_between(codec: Codec) -> None:
+    """A packer is one record's at a time, also where a record is written in the middle of another."""
+    inner: list[str] = []
+
+    class Logs:
+        def __str__(self) -> str:
+            inner.append(codec.loads(codec.dumps(record("inner %s", Opaque()))).getMessage())
+            return "outer"
+
+    assert through(codec, record("%s %s", Logs(), Opaque())).getMessage() == "outer opaque"
+    assert set(inner) == {"inner opaque"}
+
+
+def test_threads_write_at_once(codec: Codec) -> None:
+    barrier = threading.Barrier(4)
+    wrong: list[object] = []
+
+    def write(number: int) -> None:
+        barrier.wait()
+        for count in range(300):
+            one = record("%s %s", number, "x" * count, n=number)
+            if codec.loads(codec.dumps(one)).__dict__ != one.__dict__:
+                wrong.append(one)
+
+    interval = sys.getswitchinterval()
+    sys.setswitchinterval(1e-5)
+    try:
+        threads = [threading.Thread(target=write, args=(number,)) for number in range(4)]
+        for thread in threads:
+            thread.start()
+        for thread in threads:
+            thread.join()
+    finally:
+        sys.setswitchinterval(interval)
+    assert not wrong
+
+
+def test_loggers_come_back_by_name(codec: Codec) -> None:
+    known = logging.getLogger("app.known")
+    loaded = through(codec, record("m", known=known, root=logging.getLogger(), other=logging.Logger("app.known")))
+    assert loaded.__dict__["known"] is known
+    assert loaded.__dict__["root"] is logging.getLogger()
+    assert isinstance(loaded.__dict__["other"], str)
+    assert codec.unencodable == 1
+
+
+def test_what_nobody_has_thought_of_loses_no_record(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pqadapters.logging._records.write_record", lambda record: 1 / 0)
+    loaded = codec.loads(codec.dumps(record("m %s", [1], x=[1], y="y")))
+    assert (loaded.msg, loaded.args, loaded.__dict__["x"], loaded.__dict__["y"]) == ("m %s", None, None, "y")
+    assert codec.unencodable >= 2
+
+
+def test_a_packer_has_one_record_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In the middle of one the garbage collector may call a finalizer that logs."""
+    codec = Codec(binary=True)
+    real: Any = _records._packer
+
+    class Packer:
+        def __init__(self, **options: Any) -> None:
+            self.packer, self.busy = real(**options), False
+
+        def pack(self, values: Any) -> Any:
+            assert not self.busy
+            self.busy = True
+            if values[1] == "outer":
+                assert codec.loads(codec.dumps(record("inner"))).msg == "inner"
+            self.busy = False
+            return self.packer.pack(values)
+
+    monkeypatch.setattr(_records, "_packer", Packer)
+    for _ in range(3):
+        assert codec.loads(codec.dumps(record("outer"))).msg == "outer"

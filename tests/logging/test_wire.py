@@ -1,0 +1,154 @@
+"""Real sinks: a socket server and an HTTP server that refuse, hang, reset and recover. Every record arrives."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Iterator
+from logging import handlers as stdlib
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.logging import _wire
+from pqadapters.logging.handlers import HTTPHandler, QueueHandler, QueueListener, Sink, SocketHandler
+
+from .servers import HTTPServer, Server, SocketServer, serving
+from .sinks import PATIENCE, Noting, logger_of, spool
+
+QUICK: dict[str, Any] = {"backoff": (0.01, 0.05)}
+
+
+@pytest.fixture(params=[SocketServer, HTTPServer], ids=["socket", "http"])
+def server(request: pytest.FixtureRequest) -> Iterator[Any]:
+    with serving(request.param()) as server:
+        yield server
+
+
+@pytest.fixture
+def logger(tmp_path: Path) -> Iterator[logging.Logger]:
+    handler = QueueHandler(tmp_path / "spool")
+    yield logger_of(handler)
+    spool(handler).close()
+
+
+def _handler(server: Server) -> logging.Handler:
+    if isinstance(server, SocketServer):
+        return SocketHandler("127.0.0.1", server.port)
+    return HTTPHandler(f"127.0.0.1:{server.port}", "/log", method="POST")
+
+
+def _log(logger: logging.Logger, first: int, last: int) -> list[str]:
+    for number in range(first, last):
+        logger.info(f"m {number}")  # HTTPHandler sends msg and args as they are
+    return [f"m {number}" for number in range(first, last)]
+
+
+@pytest.fixture
+def listener(server: Any, tmp_path: Path) -> Iterator[QueueListener]:
+    handler = _handler(server)
+    with QueueListener(tmp_path / "spool", Sink(handler, name="wire", **QUICK)) as listener:
+        yield listener
+        listener.stop(drain_timeout=0.0)
+    handler.close()
+
+
+def test_a_server_that_is_there(server: Any, logger: logging.Logger, listener: QueueListener) -> None:
+    messages = _log(logger, 0, 50)
+    assert listener.flush(PATIENCE)
+    server.until_all(messages)
+    assert server.messages == messages
+
+
+def test_a_server_that_refuses_and_comes_back(server: Any, logger: logging.Logger, listener: QueueListener) -> None:
+    messages = _log(logger, 0, 20)
+    assert listener.flush(PATIENCE)
+    server.stop()
+    messages += _log(logger, 20, 60)
+    assert not listener.flush(0.3)
+    server.start()
+    assert listener.flush(PATIENCE)
+    server.until_all(messages)
+    assert list(dict.fromkeys(server.messages)) == messages
+    assert listener.stats()["sinks"]["wire"]["retried"] > 0
+    assert "Connection" in listener.stats()["sinks"]["wire"]["last_error"]
+
+
+def test_a_server_that_resets_connections(server: Any, logger: logging.Logger, listener: QueueListener) -> None:
+    server.become("reset")
+    messages = _log(logger, 0, 20)
+    assert not listener.flush(0.3)
+    server.become("well")
+    assert listener.flush(PATIENCE)
+    server.until_all(messages)
+    assert list(dict.fromkeys(server.messages)) == messages
+
+
+def test_a_server_that_hangs(
+    server: Any, logger: logging.Logger, listener: QueueListener, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_wire, "_PATIENCE", 0.2)
+    server.become("hang")
+    messages = _log(logger, 0, 20)
+    if isinstance(server, HTTPServer):  # a socket's records are in the other side's system
+        assert not listener.flush(0.5)
+    server.become("well")
+    assert listener.flush(PATIENCE)
+    server.until_all(messages)
+    assert list(dict.fromkeys(server.messages)) == messages
+
+
+def test_a_healthy_sink_beside_one_that_hangs(server: Any, logger: logging.Logger, tmp_path: Path) -> None:
+    server.become("hang")
+    wire, healthy = _handler(server), Noting()
+    sinks = [Sink(wire, name="wire", **QUICK), Sink(healthy, name="healthy")]
+    with QueueListener(tmp_path / "spool", *sinks) as listener:
+        messages = _log(logger, 0, 300)
+        healthy.until_count(300)
+        assert healthy.messages == messages
+        server.become("well")
+        assert listener.flush(PATIENCE)
+        server.until_all(messages)
+    assert healthy.messages == messages
+    wire.close()
+
+
+@pytest.mark.parametrize("status", ["500", "503", "429"])
+def test_statuses_that_mean_later(logger: logging.Logger, tmp_path: Path, status: str) -> None:
+    with serving(HTTPServer()) as server:
+        server.become(status)
+        sink = Sink(_handler(server), name="wire", retries=2, **QUICK)
+        with QueueListener(tmp_path / "spool", sink) as listener:
+            messages = _log(logger, 0, 5)
+            assert not listener.flush(0.3)
+            server.become("well")
+            assert listener.flush(PATIENCE)
+        assert server.messages == messages
+        assert listener.stats()["dead"] == 0
+
+
+def test_a_status_that_means_never(logger: logging.Logger, tmp_path: Path) -> None:
+    with serving(HTTPServer()) as server:
+        server.become("400")
+        sink = Sink(_handler(server), name="wire", retries=2, **QUICK)
+        with QueueListener(tmp_path / "spool", sink) as listener:
+            _log(logger, 0, 3)
+            assert listener.flush(PATIENCE)
+            stats = listener.stats()
+        assert (stats["dead"], stats["sinks"]["wire"]["dead"]) == (3, 3)
+        assert "answers 400" in stats["sinks"]["wire"]["last_error"]
+
+
+def test_by_get_with_credentials(logger: logging.Logger, tmp_path: Path) -> None:
+    with serving(HTTPServer()) as server:
+        handler = HTTPHandler(f"127.0.0.1:{server.port}", "/log?a=b", credentials=("me", "secret"))
+        with QueueListener(tmp_path / "spool", handler) as listener:
+            messages = _log(logger, 0, 3)
+            assert listener.flush(PATIENCE)
+        assert server.messages == messages
+
+
+def test_they_are_the_standard_librarys() -> None:
+    assert issubclass(SocketHandler, stdlib.SocketHandler)
+    assert issubclass(HTTPHandler, stdlib.HTTPHandler)
+    assert HTTPHandler("localhost", "/").mapLogRecord(logging.makeLogRecord({"msg": "a"}))["msg"] == "a"
