@@ -196,6 +196,11 @@ def exc_info_tree(info: Any, writer: Writer) -> Any:
 def read_record(values: Any) -> logging.LogRecord:
     """The record of a payload. Raises ValueError and the like for what isn't one."""
     layout = values[-1]
+    if layout == LAYOUT and len(values) == COUNT + 1 and type(values[2]) is list:  # as nearly all are
+        values[2] = tuple(values[2])
+        plain: logging.LogRecord = _new(_Record)
+        plain.__dict__ = dict(zip(NAMES, values))  # noqa: B905
+        return plain
     names: tuple[str, ...] = _LAYOUTS[layout] if layout != _PAIRS else ()
     count = len(names)
     kind = text = None

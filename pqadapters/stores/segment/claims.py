@@ -23,6 +23,8 @@ def take(
     wanted = iter(_ready_ids(core, queue, ids, order)) if ids is not None else None
     taken: list[int] = []
     try:
+        if wanted is None and _is_plain(core, queue, order):
+            _take_plain(core, queue, limit, owner, claims, taken)
         while len(claims) < limit:
             claim = _next(core, queue, order, wanted, owner, taken)
             if claim is None:
@@ -43,7 +45,7 @@ def take_one(core: Core, queue: Queue, order: Order, owner: object) -> Claim | N
     if queue.delayed:
         queue.mature(core.clock.wall())
     ready = queue.ready
-    if order is _OLDEST and ready and not (queue.back or queue.gone or core.catalog.extra) and queue.heap is None:
+    if ready and _is_plain(core, queue, order):
         id = ready[0]
         found = core.recent.pop(id, None) or _at_hand(core, queue, id)
         if found is not None:
@@ -67,6 +69,28 @@ def take_one(core: Core, queue: Queue, order: Order, owner: object) -> Claim | N
     if claim is not None:
         _taken(queue)
     return claim
+
+
+def _is_plain(core: Core, queue: Queue, order: Order) -> bool:
+    """Whether claims go through the ready records from the first on, and none of them has changed since its put."""
+    return order is _OLDEST and not (queue.back or queue.gone or core.catalog.extra) and queue.heap is None
+
+
+def _take_plain(
+    core: Core, queue: Queue, limit: int, owner: object, claims: list[Claim], taken: list[int]
+) -> None:
+    """Claim what came by plain puts and is at hand, up to the first that isn't."""
+    ready, claimed, recent, name = queue.ready, queue.claimed, core.recent, queue.name
+    while ready and len(claims) < limit:
+        id = ready[0]
+        found = recent.pop(id, None) or _at_hand(core, queue, id)
+        if found is None:
+            return
+        taken.append(id)
+        claim: Claim = _new(Claim, (name, id, 1, found[0], b"", found[1], ""))
+        claimed[id] = claim, owner
+        ready.popleft()
+        claims.append(claim)
 
 
 def _at_hand(core: Core, queue: Queue, id: int) -> tuple[bytes, float] | None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from typing import cast
 
 from ...store import Ack, Op, Order, Put
 from . import format, space
@@ -146,8 +147,11 @@ def _plan(core: Core, ops: tuple[Op, ...], owner: object) -> Draft:
     while True:
         draft = Draft(core.log, core.catalog, core.reader, owner, core.clock.wall())
         try:
-            for op in ops:
-                draft.add(op)
+            if all([type(op) is Ack for op in ops]):
+                draft.add_acks(cast("tuple[Ack, ...]", ops))
+            else:
+                for op in ops:
+                    draft.add(op)
         except Unreadable as error:
             core.heal_locked(error)
             continue

@@ -6,7 +6,7 @@ Each operation sees what those before it in the same commit will do; nothing is 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 
 from ...errors import ConditionFailed, LeaseLost, LimitReached
 from ...store import Ack, Claim, Clear, Delete, Extend, Nack, Op, Put, Set, Update, dead_queue, meets
@@ -18,6 +18,7 @@ from .reader import Reader
 #: Applied with the sequence number and the offset of the operation's frame. What an interrupt breaks off is called
 #: again, so each step knows how far it got: numbers change in one run without a call, the rest may be done twice.
 Step = Callable[[int, int], object]
+_NOBODY: tuple[Claim | None, object] = (None, None)
 
 MAX_PAYLOAD = (1 << 30) + (1 << 16)  #: a value of a gigabyte, and what a serializer adds
 MAX_COMMIT = 3 << 30  #: a commit stands in one segment, whose offsets are 32 bits wide
@@ -45,7 +46,7 @@ class Draft:
         self._ended: set[int] = set()
         self._sizes: dict[int, int] = {}
         self._keys: dict[tuple[str, bytes], bytes | None] = {}
-        self._acked: list[int] = []
+        self._acked: list[tuple[int, Queue, int, int]] = []  #: id, queue, bytes of the payload, and of what else it has
 
     @property
     def size(self) -> int:
@@ -53,11 +54,11 @@ class Draft:
 
     def add(self, op: Op) -> None:
         """Plan one operation. Raises what `Store.commit` raises for it."""
+        if isinstance(op, Ack):
+            return self.add_acks((op,))
         self.results.append(-1)
         if isinstance(op, Put):
             self._put(op)
-        elif isinstance(op, Ack):
-            self._ack(op)
         elif isinstance(op, Nack):
             self._nack(op)
         elif isinstance(op, Update):
@@ -76,7 +77,7 @@ class Draft:
     def finish(self) -> None:
         """The plan is complete: all acknowledgements share one frame. Raises ValueError for a giant commit."""
         if self._acked:
-            body = b"".join(map(format.ID.pack, self._acked))
+            body = b"".join([format.ID.pack(acked[0]) for acked in self._acked])
             self.frames.append((format.ACK, body, lambda sequence, offset: None))
         if self.size > MAX_COMMIT:
             raise ValueError(f"a commit of {self.size} bytes is too large: at most {MAX_COMMIT}. Commit in parts")
@@ -133,30 +134,49 @@ class Draft:
     def _held(self, claim: Claim) -> tuple[Queue, Claim]:
         """The claim as the store knows it."""
         queue = self._catalog.queue(claim.queue)
-        held, owner = queue.claimed.get(claim.id, (None, None))
+        held, owner = queue.claimed.get(claim.id, _NOBODY)
         if held is None or held.attempt != claim.attempt or owner is not self._owner or claim.id in self._ended:
             raise lease_lost(claim)
         return queue, held
 
-    def _ack(self, op: Ack) -> None:
-        queue, held = self._held(op.claim)
-        id, size = op.claim.id, self._sizes.get(op.claim.id, len(held.payload))
+    def add_acks(self, ops: Iterable[Ack]) -> None:
+        """Plan acknowledgements, which are one frame and one step. Raises LeaseLost."""
+        owner, ended, sizes, acked = self._owner, self._ended, self._sizes, self._acked
+        if not acked:
+            self.steps.append(self._end_acked)
+        first, queue = len(acked), None
+        for claim, lazy in ops:
+            name, id, attempt, payload, rank, _, note = claim
+            if queue is None or queue.name != name:
+                queue = self._catalog.queue(name)
+                self.touched.add(queue)
+            held, holder = queue.claimed.get(id, _NOBODY)
+            if held is not claim:
+                if held is None or held.attempt != attempt:
+                    raise lease_lost(claim)
+                payload, rank, note = held.payload, held.rank, held.note
+            if holder is not owner or id in ended:
+                raise lease_lost(claim)
+            size = sizes.get(id, len(payload)) if sizes else len(payload)
+            acked.append((id, queue, size, format.more_cost(rank, note) if rank or note else 0))
+            ended.add(id)
+            if not lazy:
+                self.lazy = False
+        for _, queue, size, _ in acked[first:]:
+            self._total[queue] -= 1
+            self._bytes[queue] -= size
+        self.results += [-1] * (len(acked) - first)
 
-        more = format.more_cost(held.rank, held.note)
-
-        def step() -> None:
+    def _end_acked(self) -> None:
+        log, extra, displace = self._log, self._catalog.extra, self._log.displace
+        for id, queue, size, more in self._acked:
             if id in queue.claimed:
                 del queue.claimed[id]
                 queue.bytes -= size
-                self._log.more_bytes -= more
-            self._catalog.extra.pop(id, None)
-            self._log.displace(id)
-
-        self._acked.append(id)
-        self.steps.append(step)
-        self._ended.add(id)
-        self._count(queue, ready=0, total=-1, size=-size)
-        self.lazy = self.lazy and op.lazy
+                log.more_bytes -= more
+            if extra:
+                extra.pop(id, None)
+            displace(id)
 
     def _nack(self, op: Nack) -> None:
         queue, held = self._held(op.claim)
