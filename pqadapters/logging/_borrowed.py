@@ -1,4 +1,4 @@
-"""A durable queue of the program's own as a spool: records wait in it, and beside it in its store.
+"""A durable queue of the program's own as a spool: records wait in it until all sinks have confirmed them.
 
 What the queue gives to anybody who gets from it are log records. It keeps them by its own serializer: pickle gets an
 object that is nothing but the record's bytes, others get these as text.
@@ -77,6 +77,8 @@ class QueueCodec:
 
 class QueueSpool:
     """See `_names.Spooled`."""
+
+    diverts = False  # whoever looks after the queue knows nothing of others beside it
 
     def __init__(self, queue: Any) -> None:
         self._queue = queue

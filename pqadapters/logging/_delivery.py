@@ -5,6 +5,8 @@ second goes into a queue of its own, in the commit that acknowledges the inbox, 
 it, until its own thread has worked that off. So a sink that fails or hangs keeps nothing from the others, and they get
 nothing twice because of it.
 
+A queue of the program's own has no queues beside it: there the records of all sinks are kept in memory (`_sharing.py`).
+
 Threads: one reads inboxes; with several sinks each has one of its own. Other processes' slots are read when they are
 dead, one behind the other.
 """
@@ -20,98 +22,20 @@ from contextlib import suppress
 from typing import Any
 
 from ..ending import start_thread
-from ..errors import LeaseLost, StoreClosed, StoreError
+from ..errors import StoreError
 from ..store import Ack, Claim, Expect, Op, Put, Set, Store
 from ..telling import logger
+from ._couriers import AGAIN, Courier, Job
 from ._feedback import deliver_apart
 from ._names import Left, Spooled
 from ._post import BATCH, Post, give_back
-from ._sinks import Failure, Sink
+from ._sharing import SharedPost, Sharing
+from ._sinks import Sink
 from ._turn import Turn
 
 _log = logger("pqadapters.logging")
 _LOOK = 2.0  #: seconds between two looks for slots of dead processes
 _SLOW = 1.0  #: seconds that sinks have for a batch
-_AGAIN = 0.5  #: seconds until a store that failed is tried again
-
-
-class Job:
-    """Records that a sink was given, and what became of them."""
-
-    def __init__(self, records: Sequence[logging.LogRecord]) -> None:
-        self.records = records
-        self.ended = threading.Event()
-        self.done = 0  #: confirmed, from the first on
-        self.failure: Failure | None = None
-        self.lock = threading.Lock()
-        self.diverted: list[int] | None = None  #: ids in the sink's own queue, of what it was too slow for
-        self.first = 0  #: which of the records that list begins with
-
-
-class Courier:
-    """The thread of one of several sinks."""
-
-    def __init__(self, post: Post, queue: str) -> None:
-        self.post, self.queue = post, queue
-        self.behind: list[Store] = []  #: stores in which its queue may have something
-        self._changed = threading.Condition()
-        self._job: tuple[Job, Store] | None = None
-        self.thread = threading.Thread(
-            target=deliver_apart, args=(self._run,), name=f"pqadapters-logging-{post.name}", daemon=True
-        )
-
-    @property
-    def is_behind(self) -> bool:
-        return bool(self.behind)
-
-    def give(self, job: Job, store: Store) -> None:
-        with self._changed:
-            self._job = job, store
-            self._changed.notify_all()
-
-    def fall_behind(self, store: Store) -> None:
-        """Its queue there has something now. The caller holds the lock of the delivery."""
-        with self._changed:
-            if store not in self.behind:
-                self.behind.append(store)
-            self._changed.notify_all()
-
-    def stop(self) -> None:
-        with self._changed:
-            self._changed.notify_all()
-
-    def _run(self) -> None:
-        stopping = self.post.stopping
-        while not stopping.is_set():
-            with self._changed:
-                self._changed.wait_for(lambda: self._job or self.behind or stopping.is_set())
-                given, self._job = self._job, None
-                behind = self.behind[0] if self.behind else None
-            try:
-                if given is not None:
-                    self._carry(*given)
-                elif behind is not None and not self.post.work_off(behind, self.queue):
-                    self.caught_up(behind)
-            except StoreError as error:
-                _log.warning("records for %s wait: %s", self.post.name, error)
-                if isinstance(error, StoreClosed):
-                    with self._changed:
-                        self.behind = [store for store in self.behind if store is not behind]
-                stopping.wait(_AGAIN)
-
-    caught_up: Callable[[Store], None]
-
-    def _carry(self, job: Job, store: Store) -> None:
-        done, failure = self.post.hand_over(job.records)
-        with job.lock:
-            job.done, job.failure = done, failure
-            job.ended.set()
-            late = job.diverted
-        if late:
-            ids = late[: max(0, done - job.first)]
-            claims = store.claim(self.queue, ids=ids, limit=len(ids)) if ids else []
-            with suppress(LeaseLost):
-                store.commit(*[Ack(claim, lazy=True) for claim in claims])
 
 
 class Delivery:
@@ -120,10 +44,12 @@ class Delivery:
     def __init__(self, spool: Spooled, sinks: Mapping[str, Sink], *, respect_level: bool) -> None:
         self.spool = spool
         self.stopping = threading.Event()
-        self.posts = [Post(name, sink, spool.codec, respect_level, self.stopping) for name, sink in sinks.items()]
+        kind = Post if spool.diverts or len(sinks) < 2 else SharedPost
+        self.posts = [kind(name, sink, spool.codec, respect_level, self.stopping) for name, sink in sinks.items()]
         self._names = spool.names
         several = self.posts if len(self.posts) > 1 else []
-        self._couriers = [Courier(post, self._names.sink(post.name)) for post in several]
+        self._couriers = [Courier(post, self._names.sink(post.name)) for post in several if spool.diverts]
+        self._sharing = Sharing(self.posts) if several and not spool.diverts else None
         self._lock = threading.Lock()  #: who is behind, and the commit that follows from it
         self._left: list[Left] = []
         self._turn = Turn(spool)
@@ -139,12 +65,16 @@ class Delivery:
         for post in self.posts:
             post.sink.begin()
         try:
-            for courier in self._couriers:
-                start_thread(courier.thread)
-            start_thread(self.thread)
+            for thread in self._threads:
+                start_thread(thread)
         except RuntimeError:
             self.stop(0.0)
             raise
+
+    @property
+    def _threads(self) -> list[threading.Thread]:
+        sharing = self._sharing.threads if self._sharing else []
+        return [*sharing, *(courier.thread for courier in self._couriers), self.thread]
 
     @property
     def running(self) -> bool:
@@ -161,10 +91,9 @@ class Delivery:
         store = self.spool.store
         if whole:
             return not self._names.unfinished(store)
-        return not store.depth(self._names.inbox).unfinished or (not self._couriers and self._posts_fail())
-
-    def _posts_fail(self) -> bool:
-        return all(post.failing for post in self.posts)
+        if not store.depth(self._names.inbox).unfinished:
+            return True
+        return not self._couriers and all(post.failing or post.idle for post in self.posts)
 
     def stop(self, patience: float) -> None:
         """End the threads; who hangs in a handler is left behind after `patience` seconds."""
@@ -174,8 +103,10 @@ class Delivery:
                 self.spool.store.wake(self._names.inbox)
         for courier in self._couriers:
             courier.stop()
+        if self._sharing is not None:
+            self._sharing.stop()
         deadline = time.monotonic() + patience
-        for thread in (self.thread, *(courier.thread for courier in self._couriers)):
+        for thread in self._threads:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
         for post in self.posts:
@@ -195,8 +126,10 @@ class Delivery:
                     store = None
                     if not self.stopping.is_set():
                         _log.warning("log records in %s wait: %s", self.spool.place, error)
-                        self.stopping.wait(_AGAIN)
+                        self.stopping.wait(AGAIN)
         finally:
+            if self._sharing is not None:
+                self._sharing.give_back()
             for left in self._left:
                 left.leave()
             self._turn.give_up()
@@ -253,18 +186,32 @@ class Delivery:
 
     def _read(self, store: Store, timeout: float) -> bool:
         """A batch of the inbox. Whether there was anything."""
-        if not self._couriers:
-            (post,) = self.posts
-            if post.failing:
-                return post.work_off(store, self._names.inbox)
-        claims = store.claim(self._names.inbox, limit=BATCH, timeout=timeout, stop=self.stopping.is_set)
+        if len(self.posts) == 1 and self.posts[0].failing:
+            return self.posts[0].work_off(store, self._names.inbox)
+        claims = self._claimed(store, timeout)
         if not claims:
             return False
-        if self._couriers:
+        if self._sharing is not None:
+            self._sharing.hand_out(store, claims)
+        elif self._couriers:
             self._hand_out(store, claims)
         else:
             self.posts[0].deliver(store, self._more(store, claims))
         return True
+
+    def _claimed(self, store: Store, timeout: float) -> list[Claim]:
+        """A batch; where there is a limit, and some of it may have to be copied, one of so many bytes."""
+        most = self.spool.limit.batch_bytes if self._couriers else None
+        limit = BATCH if most is None else 1
+        claims = store.claim(self._names.inbox, limit=limit, timeout=timeout, stop=self.stopping.is_set)
+        size = sum(len(claim.payload) for claim in claims)
+        while most is not None and claims and size < most and len(claims) < BATCH:
+            more = store.claim(self._names.inbox)
+            if not more:
+                break
+            claims += more
+            size += len(more[0].payload)
+        return claims
 
     def _more(self, store: Store, claims: list[Claim]) -> list[Claim]:
         """With those that come within the time that the sink collects them."""
@@ -305,15 +252,20 @@ class Delivery:
 
     def _settle(self, store: Store, claims: Sequence[Claim], jobs: Mapping[Courier, Job]) -> None:
         """One commit: the inbox is done with these, and who hasn't confirmed some of them has them in its own queue."""
+        late = len(self._couriers) - sum(self._confirmed(job) == len(claims) for job in jobs.values())
+        size = late * sum(len(claim.payload) for claim in claims)
+        copied = not size or self.spool.limit.admits_copies(size, store, self.stopping)
         with self._lock:
             ops: list[Op] = [Ack(claim, lazy=True) for claim in claims]
             places: list[tuple[Courier, Job | None, int, int]] = []
             for courier in self._couriers:
                 job = jobs.get(courier)
                 first = 0 if job is None else self._confirmed(job)
-                if first < len(claims):
+                if first < len(claims) and copied:
                     places.append((courier, job, first, len(ops)))
                     ops += [self._moved(courier, claim) for claim in claims[first:]]
+                elif first < len(claims):
+                    self.spool.limit.dropped[self.spool.limit.when_full.value] += len(claims) - first
             for courier in {place[0] for place in places}:
                 if store.get(self._names.sinks, courier.post.name.encode()) is None:
                     ops.append(Set(self._names.sinks, courier.post.name.encode(), b"", Expect.ANY))

@@ -12,7 +12,7 @@ import os
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from queue import Full
 
 from ..errors import StoreError
@@ -111,13 +111,37 @@ class Limit:
                 time.sleep(_PAUSE)  # files that go are nothing to wait for
             return True
         with self._lock:
-            while not self._look() and self._drop_oldest(store):
+            while not self._look() and self._drop_oldest(store, self._queues(store)):
                 pass
         return True
 
-    def _drop_oldest(self, store: Store) -> bool:
+    def admits_copies(self, size: int, store: Store, stopping: threading.Event) -> bool:
+        """Whether so many bytes may be put for sinks that have fallen behind: makes room or waits, as was asked for;
+        False where they are dropped for these."""
+        while not self._has_room_for(size):
+            if self.when_full is WhenFull.DROP_NEWEST:
+                return False
+            if self.when_full in (WhenFull.BLOCK, WhenFull.RAISE):
+                if stopping.wait(_PAUSE):
+                    break
+            else:
+                with self._lock:
+                    if not self._drop_oldest(store, self._queues(store)[1:]):
+                        return False
+        return True
+
+    def _has_room_for(self, size: int) -> bool:
+        most = self.max_bytes
+        return not (most and self._directory) or self.used() + size <= most + (self.segment_bytes or 0) // 2
+
+    @property
+    def batch_bytes(self) -> int | None:
+        """So many bytes at most are worth handing out at once, where they may have to be copied."""
+        return None if self.segment_bytes is None else self.segment_bytes // 8
+
+    def _drop_oldest(self, store: Store, queues: Sequence[str]) -> bool:
         """Make room; whether there was anything to drop."""
-        depths = {queue: store.depth(queue) for queue in self._queues(store)}
+        depths = {queue: store.depth(queue) for queue in queues}
         ages = {queue: depth.oldest_age or 0.0 for queue, depth in depths.items() if depth.ready}
         claims = store.claim(max(ages, key=ages.__getitem__), limit=_RECORDS) if ages else []
         if claims:

@@ -40,7 +40,7 @@ class Names(NamedTuple):
 
 
 def of_queue(name: str) -> Names:
-    """Beside a queue of the program's own."""
+    """Of a queue of the program's own."""
     return Names(name, f"{name}.sinks", f"{name}.deliverer")
 
 
@@ -75,6 +75,9 @@ class Spooled(Protocol):
     @property
     def shared(self) -> bool:
         """Whether other processes put into the same queues."""
+    @property
+    def diverts(self) -> bool:
+        """Whether sinks may have queues of their own beside the inbox."""
     @property
     def is_open(self) -> bool:
         """Whether this process has used it."""

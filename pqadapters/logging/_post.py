@@ -36,6 +36,11 @@ class Post:
     def failing(self) -> bool:
         return self._tries > 0
 
+    @property
+    def idle(self) -> bool:
+        """Whether it has confirmed all that it was given."""
+        return False
+
     def hand_over(self, records: Sequence[logging.LogRecord]) -> tuple[int, Failure | None]:
         """Deliver what isn't this sink's own to acknowledge: how many were confirmed, and why not the next one."""
         done, failure = self.sink.deliver(records, self._respect)
@@ -47,10 +52,13 @@ class Post:
         was anything. Raises StoreError."""
         if self._tries and self.stopping.wait(self.sink.pause(self._tries)):
             return True
-        claims = store.claim(queue, limit=1 if self._tries else BATCH)
+        claims = self._claimed(store, queue, 1 if self._tries else BATCH)
         if claims:
             self.deliver(store, claims)
         return bool(claims)
+
+    def _claimed(self, store: Store, queue: str, limit: int) -> Sequence[Claim]:
+        return store.claim(queue, limit=limit)
 
     def deliver(self, store: Store, claims: Sequence[Claim]) -> None:
         """Deliver these, up to the first that fails; the rest goes back. Raises StoreError."""
@@ -65,7 +73,10 @@ class Post:
                 if failure is not None:
                     return self._after(failure, store, work)
         finally:
-            give_back(store, [claim for claim, _ in work])
+            self._give_back(store, [claim for claim, _ in work])
+
+    def _give_back(self, store: Store, claims: Sequence[Claim]) -> None:
+        give_back(store, claims)
 
     def _after(self, failure: Failure, store: Store, work: list[tuple[Claim, logging.LogRecord]]) -> None:
         self._tries += 1
@@ -79,7 +90,7 @@ class Post:
         """Whether it is the first record that fails, or the sink: the second one tells, and then the first once more,
         for the sink may just have recovered."""
         if len(work) == 1:
-            for claim in store.claim(work[0][0].queue):
+            for claim in self._claimed(store, work[0][0].queue, 1):
                 record = self._decoded(store, claim)
                 work += [(claim, record)] if record is not None else []
         return len(work) > 1 and self._gets_through(store, work, 1) and not self._gets_through(store, work, 0)

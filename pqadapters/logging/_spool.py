@@ -56,6 +56,7 @@ class Spool:
     """Records of this process on their way; see `_names.Spooled`."""
 
     names = _NAMES
+    diverts = True
 
     def __init__(self, place: str, durability: Durability, limit: Limit, trust_directory: bool) -> None:
         self.place, self.durability, self.limit = place, durability, limit

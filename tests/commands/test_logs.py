@@ -31,9 +31,12 @@ os._exit(0)
 
 @pytest.fixture(autouse=True)
 def configuration() -> Iterator[None]:
-    """The root logger as it was."""
+    """Loggers as they were."""
     before, level = list(logging.root.handlers), logging.root.level
     yield
+    for logger in logging.root.manager.loggerDict.values():
+        if isinstance(logger, logging.Logger):
+            logger.disabled = False
     logging.root.handlers[:] = before
     logging.root.setLevel(level)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import pickle
+import threading
 from collections.abc import Callable, Iterator
 from logging import handlers as stdlib
 from pathlib import Path
@@ -60,19 +61,38 @@ def test_every_record_to_every_sink(make: Callable[[], Any], sinks: int) -> None
 
 
 def test_who_is_down_keeps_nothing_from_the_others_and_loses_nothing(make: Callable[[], Any]) -> None:
+    """While the process lives the others get each record once; behind its end, once more."""
     queue = make()
-    down, healthy = Noting(lambda message: ConnectionRefusedError()), Noting()
-    listener = QueueListener(queue, Sink(down, name="down", **DOWN), Sink(healthy, name="up"))
-    listener.start()
-    messages = _log(logger_of(QueueHandler(queue)), 0, 50)
-    healthy.until_count(50)
-    listener.stop()
+    up = threading.Event()
+    down, healthy = Noting(lambda message: None if up.is_set() else ConnectionRefusedError()), Noting()
+    with QueueListener(queue, Sink(down, name="down", **DOWN), Sink(healthy, name="up")) as listener:
+        messages = _log(logger_of(QueueHandler(queue)), 0, 50)
+        healthy.until_count(50)
+        assert not listener.flush(0.1)
+        up.set()
+        assert listener.flush(PATIENCE)
+        assert (down.messages, healthy.messages) == (messages, messages)
+        up.clear()
+        more = _log(logger_of(QueueHandler(queue)), 50, 60)
+        healthy.until_count(60)
 
     queue = make()
     again, other = Noting(), Noting()
     with QueueListener(queue, Sink(again, name="down"), Sink(other, name="up")) as listener:
         assert listener.flush(PATIENCE)
-    assert (again.messages, other.messages) == (messages, [])
+    assert (again.messages, other.messages) == (more, more)
+
+
+def test_what_one_of_several_refuses_is_a_dead_letter_of_its_own(make: Callable[[], Any]) -> None:
+    queue = make()
+    refusing = Noting(lambda message: ValueError("not this one") if message == "m 2" else None)
+    other = Noting()
+    with QueueListener(queue, Sink(refusing, name="a", retries=2, **DOWN), Sink(other, name="b")) as listener:
+        messages = _log(logger_of(QueueHandler(queue)), 0, 5)
+        assert listener.flush(PATIENCE)
+        assert listener.stats()["dead"] == 1
+    assert other.messages == messages
+    assert refusing.messages == ["m 0", "m 1", "m 3", "m 4"]
 
 
 def test_a_restart(make: Callable[[], Any]) -> None:

@@ -147,7 +147,7 @@ def _plan(core: Core, ops: tuple[Op, ...], owner: object) -> Draft:
     while True:
         draft = Draft(core.log, core.catalog, core.reader, owner, core.clock.wall())
         try:
-            if all([type(op) is Ack for op in ops]):
+            if {*map(type, ops)} == {Ack}:
                 draft.add_acks(cast("tuple[Ack, ...]", ops))
             else:
                 for op in ops:

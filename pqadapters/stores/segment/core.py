@@ -54,6 +54,7 @@ class Core:
         self.handles = 0
         self.max_lag = 1.0
         self.syncer: Syncer | None = None
+        self.ended = False  #: the interpreter exits
         self._hold = directories.lock(directory, disk)
         try:
             self.catalog = Catalog(self.lock)
@@ -194,13 +195,16 @@ class Core:
     def written_locked(self) -> None:
         """Something was written that nobody waits for: see that it is synced in time."""
         if self.syncer is not None:
-            return
+            return None
+        if self.ended:
+            return self.log.sync_here()
         syncer = Syncer(self, self.max_lag)
         try:
             syncer.start()
             self.syncer = syncer
         except RuntimeError:  # the interpreter is shutting down
             self.log.sync_here()
+        return None
 
     def sync_written(self) -> bool:
         """Sync what was written; False when there was nothing. For the background thread."""
@@ -227,10 +231,7 @@ class Core:
         if log.next < self._tidy_from and not log.dead:
             return
         try:
-            for _ in range(_REWRITES_PER_ROUND):
-                if not space.wasteful(log, self.catalog) or log.dead:
-                    break
-                self._rewrite_locked()
+            self._clean_locked()
             if space.worth_dropping(log, self.catalog):
                 space.drop_dead(log, self.catalog)
             elif log.since_checkpoint >= max(_CHECKPOINT_BYTES, log.size // 4):
@@ -239,6 +240,13 @@ class Core:
             if log.next >= self._tidy_from:
                 self.say_locked("%s: space can't be given back yet: %s", error)
             self._tidy_from = log.next + _TIDY_AGAIN
+
+    def _clean_locked(self) -> None:
+        """A round of what makes segments at the front dead. Raises OSError."""
+        for _ in range(_REWRITES_PER_ROUND):
+            if not space.wasteful(self.log, self.catalog) or self.log.dead:
+                break
+            self._rewrite_locked()
 
     def _rewrite_locked(self) -> None:
         try:
@@ -269,6 +277,8 @@ class Core:
     def checkpoint_locked(self) -> None:
         """Sync everything, give back all the space there is to give, write a checkpoint."""
         self._collapse_locked()
+        with contextlib.suppress(OSError):  # a full disk has no room for that
+            self._clean_locked()
         space.drop_dead(self.log, self.catalog)
         self._save_locked()
 
@@ -310,6 +320,10 @@ class Core:
                     self.log.trim()
                 finally:
                     self.leave_locked()
+            self.ended = True
+            syncer, self.syncer = self.syncer, None
+        if syncer is not None:
+            syncer.end()
 
     def return_locked(self, queue: Queue, id: int) -> None:
         """A claim has ended without a word."""

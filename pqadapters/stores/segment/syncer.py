@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from .core import Core
 
 _IDLE_ROUNDS = 10
+_PATIENCE = 5.0  #: seconds for a sync that is under way
 
 
 class Syncer:
@@ -30,6 +31,12 @@ class Syncer:
 
     def stop(self) -> None:
         self._stopped.set()
+
+    def end(self) -> None:
+        """Stop it, and wait for it: a thread that the interpreter stops for good may have the store's lock."""
+        self.stop()
+        if self._thread is not threading.current_thread():
+            self._thread.join(_PATIENCE)
 
 
 def _run(ref: weakref.ref[Core], syncer: Syncer, stopped: threading.Event) -> None:

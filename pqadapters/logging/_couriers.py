@@ -1,0 +1,97 @@
+"""One of several sinks: the thread that is handed records for it, and works off its own queue when it is behind."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+
+from ..errors import LeaseLost, StoreClosed, StoreError
+from ..store import Ack, Store
+from ..telling import logger
+from ._feedback import deliver_apart
+from ._post import Post
+from ._sinks import Failure
+
+_log = logger("pqadapters.logging")
+AGAIN = 0.5  #: seconds until a store that failed is tried again
+
+
+class Job:
+    """Records that a sink was given, and what became of them."""
+
+    def __init__(self, records: Sequence[logging.LogRecord]) -> None:
+        self.records = records
+        self.ended = threading.Event()
+        self.done = 0  #: confirmed, from the first on
+        self.failure: Failure | None = None
+        self.lock = threading.Lock()
+        self.diverted: list[int] | None = None  #: ids in the sink's own queue, of what it was too slow for
+        self.first = 0  #: which of the records that list begins with
+
+
+class Courier:
+    """The thread of one of several sinks."""
+
+    def __init__(self, post: Post, queue: str) -> None:
+        self.post, self.queue = post, queue
+        self.behind: list[Store] = []  #: stores in which its queue may have something
+        self._changed = threading.Condition()
+        self._job: tuple[Job, Store] | None = None
+        self.thread = threading.Thread(
+            target=deliver_apart, args=(self._run,), name=f"pqadapters-logging-{post.name}", daemon=True
+        )
+
+    @property
+    def is_behind(self) -> bool:
+        return bool(self.behind)
+
+    def give(self, job: Job, store: Store) -> None:
+        with self._changed:
+            self._job = job, store
+            self._changed.notify_all()
+
+    def fall_behind(self, store: Store) -> None:
+        """Its queue there has something now. The caller holds the lock of the delivery."""
+        with self._changed:
+            if store not in self.behind:
+                self.behind.append(store)
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        stopping = self.post.stopping
+        while not stopping.is_set():
+            with self._changed:
+                self._changed.wait_for(lambda: self._job or self.behind or stopping.is_set())
+                given, self._job = self._job, None
+                behind = self.behind[0] if self.behind else None
+            try:
+                if given is not None:
+                    self._carry(*given)
+                elif behind is not None and not self.post.work_off(behind, self.queue):
+                    self.caught_up(behind)
+            except StoreError as error:
+                _log.warning("records for %s wait: %s", self.post.name, error)
+                if isinstance(error, StoreClosed):
+                    with self._changed:
+                        self.behind = [store for store in self.behind if store is not behind]
+                stopping.wait(AGAIN)
+
+    caught_up: Callable[[Store], None]
+
+    def _carry(self, job: Job, store: Store) -> None:
+        done, failure = self.post.hand_over(job.records)
+        with job.lock:
+            job.done, job.failure = done, failure
+            job.ended.set()
+            late = job.diverted
+        if late:
+            ids = late[: max(0, done - job.first)]
+            claims = store.claim(self.queue, ids=ids, limit=len(ids)) if ids else []
+            with suppress(LeaseLost):
+                store.commit(*[Ack(claim, lazy=True) for claim in claims])

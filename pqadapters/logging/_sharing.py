@@ -1,0 +1,140 @@
+"""Several sinks of one queue that has no others beside it: what a sink hasn't confirmed is kept in memory for it, and
+stays claimed in the queue until all have confirmed it.
+
+A sink that is down keeps nothing from the others until so many records wait for it that memory would suffer. Should the
+process end before it is back, all sinks are given once more what it hadn't confirmed.
+"""
+
+from __future__ import annotations
+
+import copy
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any
+
+from ..errors import LeaseLost, StoreError
+from ..store import Ack, Claim, Put, Store, dead_queue
+from ..telling import logger
+from ._feedback import deliver_apart
+from ._post import Post, give_back
+
+_log = logger("pqadapters.logging")
+_MOST = 10_000  #: records that are kept
+
+
+class SharedPost(Post):
+    """A sink whose records are in memory. Its thread alone takes them; whoever reads the queue adds to them."""
+
+    sharing: Sharing
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._waiting: deque[tuple[Claim, logging.LogRecord]] = deque()
+        self._taken: dict[int, logging.LogRecord] = {}
+
+    @property
+    def idle(self) -> bool:
+        return not self._waiting and not self._taken
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, entries: Sequence[tuple[Claim, logging.LogRecord]]) -> None:
+        self._waiting.extend((claim, copy.copy(record)) for claim, record in entries)
+
+    def _claimed(self, store: Store, queue: str, limit: int) -> Sequence[Claim]:
+        entries = [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
+        self._taken.update((claim.id, record) for claim, record in entries)
+        return [claim for claim, _ in entries]
+
+    def _decoded(self, store: Store, claim: Claim) -> logging.LogRecord | None:
+        return self._taken.get(claim.id)
+
+    def _give_back(self, store: Store, claims: Sequence[Claim]) -> None:
+        for claim in reversed(claims):
+            self._waiting.appendleft((claim, self._taken.pop(claim.id)))
+
+    def _acknowledge(self, store: Store, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            self._taken.pop(claim.id, None)
+        self.sharing.confirmed(store, claims)
+
+    def _bury(self, store: Store, claim: Claim, reason: str) -> None:
+        """A copy goes to the dead letters: others may take the record."""
+        self.sink.dead += 1
+        store.commit(Put(dead_queue(claim.queue), claim.payload, put_at=claim.put_at, note=f"{self.name}: {reason}"))
+        _log.error("a log record for %s is a dead letter now: %s", self.name, reason)
+        self._acknowledge(store, [claim])
+
+
+class Sharing:
+    """The sinks' threads, and how many of them haven't confirmed a record yet."""
+
+    def __init__(self, posts: Sequence[Any]) -> None:
+        self._posts: Sequence[SharedPost] = posts
+        self._store: Store | None = None
+        self._left: dict[int, tuple[Claim, int]] = {}
+        self._changed = threading.Condition()
+        self.threads = []
+        for post in self._posts:
+            post.sharing = self
+            run = self._working(post)
+            name = f"pqadapters-logging-{post.name}"
+            self.threads.append(threading.Thread(target=deliver_apart, args=(run,), name=name, daemon=True))
+
+    def hand_out(self, store: Store, claims: Sequence[Claim]) -> None:
+        """To all sinks. Waits while too many are kept. Raises StoreError."""
+        self._store = store
+        first = self._posts[0]
+        entries = [(claim, record) for claim in claims if (record := Post._decoded(first, store, claim)) is not None]
+        with self._changed:
+            self._left.update((claim.id, (claim, len(self._posts))) for claim, _ in entries)
+            for post in self._posts:
+                post.add(entries)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: len(self._left) < _MOST or first.stopping.is_set())
+
+    def confirmed(self, store: Store, claims: Sequence[Claim]) -> None:
+        """By one more sink. Raises StoreError."""
+        done = []
+        with self._changed:
+            for claim in claims:
+                _, left = self._left[claim.id]
+                if left > 1:
+                    self._left[claim.id] = claim, left - 1
+                else:
+                    del self._left[claim.id]
+                    done.append(claim)
+            self._changed.notify_all()
+        if done:
+            with suppress(LeaseLost):
+                store.commit(*[Ack(claim, lazy=True) for claim in done])
+
+    def give_back(self) -> None:
+        """Listening ends: what not all have confirmed is ready again."""
+        store = self._store
+        if store is not None:
+            give_back(store, [claim for claim, _ in list(self._left.values())])
+        self._left.clear()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _working(self, post: SharedPost) -> Any:
+        def run() -> None:
+            while not post.stopping.is_set():
+                with self._changed:
+                    self._changed.wait_for(lambda: post.has_work or post.stopping.is_set())
+                try:
+                    if self._store is not None:
+                        post.work_off(self._store, "")
+                except StoreError as error:
+                    _log.warning("records for %s wait: %s", post.name, error)
+                    post.stopping.wait(0.5)
+
+        return run
