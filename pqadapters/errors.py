@@ -73,6 +73,14 @@ class StoreRefused(StoreError):
     """A directory or file isn't fit to be a store: foreign content, somebody else's, not a directory."""
 
 
+class StoreUnreachable(StoreError, ConnectionError):
+    """The server of a store can't be reached, or had no answer in time. Nothing of the call was stored."""
+
+
+class OutcomeUnknown(StoreUnreachable):
+    """A server was asked to commit, and was gone before it said whether it did. Nobody knows whether it was stored."""
+
+
 class NoHome(StoreError):
     """There is no directory for queues without a name or path: set PQADAPTERS_HOME to one."""
 

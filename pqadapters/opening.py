@@ -3,6 +3,7 @@
 file:///abs/dir?durability=process&segment_bytes=65536
 sqlite:///relative.db
 sqlite:////abs/file.db?durability=process&prefetch=32
+mysql://user@host:3306/database?password_file=/run/secrets/pqa&tls=verify&prefetch=32
 memory:
 """
 
@@ -17,6 +18,7 @@ from urllib.parse import parse_qsl, unquote, urlsplit
 from .durability import Durability, Survives
 from .sight import Sight
 from .store import Store
+from .telling import shown
 
 if TYPE_CHECKING:
     from .stores._directory import Locks, Member
@@ -27,7 +29,6 @@ if TYPE_CHECKING:
     from .stores.sqlite.probe import Probe
 
 T = TypeVar("T")
-_LATER = {"mysql": "the MySQL store"}
 
 
 def open_path(
@@ -68,6 +69,17 @@ def open_database(
     options: dict[str, Any] = {"durability": durability, "max_lag": max_lag, "prefetch": prefetch}
     given = {name: value for name, value in options.items() if value is not None}
     return SqliteStore(path, trust_directory=trust_directory, **given)
+
+
+def open_server(url: str, **options: Any) -> Store:
+    """A MySQL store in a database of a server; the URL has no query. Options are those of the store.
+
+    Raises what `pqadapters.stores.mysql.MysqlStore` raises: StoreRefused, FormatError, StoreUnreachable, ValueError;
+    and ImportError where PyMySQL isn't installed.
+    """
+    from .stores.mysql import MysqlStore
+
+    return MysqlStore(url, **options)
 
 
 def probe_file(path: str) -> Probe:
@@ -190,37 +202,36 @@ def open_store(url: str, **options: Any) -> Store:
 
     Raises ValueError for a URL that names no store or an option that the store doesn't have, and what the store raises.
     """
-    parts = urlsplit(url)
+    try:
+        parts = urlsplit(url)
+    except ValueError:
+        raise ValueError(_unknown(url)) from None
     if parts.fragment:
-        raise ValueError(f"{url!r}: '#' ends a URL's path; write %23 for one in the name of a file")
+        raise ValueError(f"{shown(url)!r}: '#' ends a URL's path; write %23 for one in a name or a password")
     opener = _OPENERS.get(parts.scheme)
     if opener is None:
-        raise ValueError(_unknown(url, parts.scheme))
+        raise ValueError(_unknown(url))
     named = {name: value for name, value in options.items() if value is not None}
     return opener(url, parts.netloc, unquote(parts.path), _query(url, parts.scheme, parts.query) | named)
 
 
-def _unknown(url: str, scheme: str) -> str:
-    if scheme in _LATER:
-        return f"{url.split('?')[0]!r}: {_LATER[scheme]} is not there yet; use sqlite:////abs/file.db"
-    return f"{url!r} names no store: use sqlite:////abs/file.db, file:///abs/dir or memory:"
+def _unknown(url: str) -> str:
+    return (
+        f"{shown(url)!r} names no store: use sqlite:////abs/file.db, file:///abs/dir, mysql://user@host:3306/database "
+        "or memory:"
+    )
 
 
 def _query(url: str, scheme: str, query: str) -> dict[str, Any]:
-    readers: dict[str, Callable[[str], Any]] = {
-        "durability": str,
-        "max_lag": float,
-        **({"prefetch": int} if scheme == "sqlite" else {"segment_bytes": int}),
-        "trust_directory": _flag,
-    }
+    readers: dict[str, Callable[[str], Any]] = {"durability": str, "max_lag": float, **_READERS.get(scheme, {})}
     options = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in readers:
-            raise ValueError(f"{url!r}: {name!r} is no option of this store; there are {', '.join(readers)}")
+            raise ValueError(f"{shown(url)!r}: {name!r} is no option of this store; there are {', '.join(readers)}")
         try:
             options[name] = readers[name](value)
         except ValueError:
-            raise ValueError(f"{url!r}: {value!r} is no value for {name}") from None
+            raise ValueError(f"{shown(url)!r}: {value!r} is no value for {name}") from None
     return options
 
 
@@ -248,6 +259,10 @@ def _open_sqlite(url: str, host: str, path: str, options: dict[str, Any]) -> Sto
     return open_database(path[1:], **options)
 
 
+def _open_mysql(url: str, host: str, path: str, options: dict[str, Any]) -> Store:
+    return open_server(url.partition("?")[0], **options)
+
+
 def _open_memory(url: str, host: str, path: str, options: dict[str, Any]) -> Store:
     from .stores.memory import MemoryStore
 
@@ -256,8 +271,20 @@ def _open_memory(url: str, host: str, path: str, options: dict[str, Any]) -> Sto
     return MemoryStore()
 
 
+#: Of each store's own options, what makes one of the text in a query.
+_READERS: dict[str, dict[str, Callable[[str], Any]]] = {
+    "file": {"segment_bytes": int, "trust_directory": _flag},
+    "memory": {"segment_bytes": int, "trust_directory": _flag},
+    "mysql": {
+        "prefetch": int,
+        "lease": float,
+        **dict.fromkeys(("prefix", "socket", "password_file", "tls", "tls_ca", "tls_cert", "tls_key"), str),
+    },
+    "sqlite": {"prefetch": int, "trust_directory": _flag},
+}
 _OPENERS: dict[str, Callable[[str, str, str, dict[str, Any]], Store]] = {
     "file": _open_file,
     "memory": _open_memory,
+    "mysql": _open_mysql,
     "sqlite": _open_sqlite,
 }

@@ -18,9 +18,10 @@ Invariants (the tests cite the numbers)
 
 I1  `commit` returned => its ops survive what `durability` names. Two exceptions: a claim (it ends with
     its owner anyway) and `Ack(lazy=True)` (it survives the process, and a power cut may undo it: a redelivery).
-I2  All ops of a commit, or none. A commit that raised stored nothing, with two exceptions: `StorePoisoned`, then
-    nobody knows until the store is reopened; and what a signal handler raised (KeyboardInterrupt) in the middle of
-    it, then it has happened or it hasn't.
+I2  All ops of a commit, or none. A commit that raised stored nothing, with three exceptions: `StorePoisoned`, then
+    nobody knows until the store is reopened; `OutcomeUnknown`, where a server was gone before it answered and didn't
+    come back in time; and what a signal handler raised (KeyboardInterrupt) in the middle of it, then it has
+    happened or it hasn't.
 I3  A record is in exactly one state.
 I4  Ready records leave in the claim's order: OLDEST by id, NEWEST by falling id, RANK by (rank, id). A record
     that was given back or redelivered keeps its id, and so its place.

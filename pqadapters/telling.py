@@ -84,6 +84,16 @@ def aloud(call: Callable[[], object]) -> None:
             traceback.print_exc()
 
 
+def shown(url: str) -> str:
+    """The URL without a password that it has."""
+    scheme, slashes, rest = url.partition("://")
+    credentials, at, place = rest.rpartition("@")
+    user, colon, _ = credentials.partition(":")
+    if scheme in ("file", "sqlite") or not colon:
+        return url
+    return f"{scheme}{slashes}{user}:***{at}{place}"
+
+
 class silence:  # used like a function
     """`with silence(), lock:` keeps back what is said, until the lock is free again."""
 

@@ -23,11 +23,15 @@ DECLARED = ("setup.cfg", "pyproject.toml", "pqadapters/__init__.py")  # the last
 def main(name: str, extra: str, version: str | None = None) -> None:
     """Make `.venv/NAME` unless it is there. Raises SystemExit with what to do when it can't be made."""
     python = _complete(_interpreter(version), tests=extra == "test")
+    if extra == "test":
+        _need_server()
     place = ROOT / ".venv" / name
     stamp = place / f"made-{extra}"
     origin = _origin(python, extra)
     if stamp.is_file() and stamp.read_text() == origin and probe(str(place / "bin" / "python")):
         return
+    if Path(sys.prefix).resolve() == place.resolve():
+        raise SystemExit(f"{place} can't be made anew by its own interpreter: call this with the one it was made by")
     print(f"making .venv/{name} with Python {python.version} ({python.executable})", flush=True)
     shutil.rmtree(place, ignore_errors=True)
     _run(python.executable, "-m", "venv", str(place))
@@ -67,10 +71,26 @@ def _complete(python: Interpreter, *, tests: bool) -> Interpreter:
     return completed
 
 
+def _need_server() -> None:
+    """The MySQL store's tests start a server of their own, which must be there."""
+    path = os.pathsep.join((os.environ.get("PATH", ""), "/usr/sbin", "/usr/local/sbin"))
+    if shutil.which("mariadbd", path=path):
+        return
+    _apt_get(["mariadb-server"])
+    if not shutil.which("mariadbd", path=path):
+        advice = "on Debian, run as root: apt-get install mariadb-server"
+        print(f"there is no mariadbd, so the MySQL store's tests are skipped: {advice}", file=sys.stderr)
+
+
 def _install(python: Interpreter, packages: list[str]) -> None:
-    """apt-get install, as root and for Debian's own Python; elsewhere nothing."""
-    from_debian = os.path.realpath(python.executable).startswith("/usr/bin/") and shutil.which("apt-get")
-    if not from_debian or os.geteuid() != 0:
+    """apt-get install, for Debian's own Python; elsewhere nothing."""
+    if os.path.realpath(python.executable).startswith("/usr/bin/"):
+        _apt_get(packages)
+
+
+def _apt_get(packages: list[str]) -> None:
+    """apt-get install, as root and where there is one; elsewhere nothing."""
+    if not shutil.which("apt-get") or os.geteuid() != 0:
         return
     print(f"apt-get install {' '.join(packages)}", flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}

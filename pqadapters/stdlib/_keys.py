@@ -42,7 +42,8 @@ class Keys:
 
     def __init__(self, serializer: Serializer) -> None:
         self._serializer = serializer
-        self._own = serializer is pickle  #: whether types of the program's may be made again
+        #: whether types of the program's may be made again
+        self._own = getattr(serializer, "plain", serializer) is pickle
 
     def encode(self, key: object) -> bytes:
         """Raises TypeError for an unhashable key, NotSerializable (a TypeError) for one that has no bytes."""

@@ -13,6 +13,7 @@ from ..home.places import made_in, occupy
 from ..home.private import PrivateStore
 from ..opening import load_slots, open_path
 from ..serializers import serializer as choose_serializer
+from ..serializers.signed import protected
 from ..store import Order, Store
 from . import _defaults
 from ._line import Line
@@ -34,6 +35,7 @@ def open_line(
     markers: str | Markers | None,
     volatile: str | Volatile | None,
     options: dict[str, Any],
+    signing_key: Any = None,
     keep_items: bool = True,
     default: Durability | None = None,
 ) -> Line:
@@ -50,6 +52,12 @@ def open_line(
     else:
         what_path_is = "the queue's directory"
         opened, owned = open_where(path, store, given, what=what_path_is, open_path=open_path, default=default)
+    try:
+        codec = protected(codec, signing_key, hosts=opened.capabilities.hosts, place=opened.place)
+    except BaseException:
+        if owned:
+            opened.close()
+        raise
     if volatile is None and not opened.capabilities.exclusive:
         kept = Volatile.RAISE
     if not opened.capabilities.exclusive and (what is Markers.DROP or kept is Volatile.WARN):

@@ -72,7 +72,7 @@ def open_table(filename: Any, mode: str, store: Any, options: dict[str, Any]) ->
 
 def _table_in(store: Any, mode: str, name: str, options: dict[str, Any]) -> Table:
     if mode in "rw" and isinstance(store, str) and not is_there(store):
-        raise ShelfError(f"there is no store {store}: open the shelf with flag 'c' to make one")
+        raise ShelfError(f"there is no store {telling.shown(store)}: open the shelf with flag 'c' to make one")
     opened, owned = open_where(None, store, options, what="the shelf's store", open_path=open_database)
     label = f"shelf {name!r} in {opened.place}"
     return Table(opened, f"{_TABLE}/{name}", label=label, owned=owned)

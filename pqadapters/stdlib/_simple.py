@@ -10,10 +10,12 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Sequence
 from types import TracebackType
 from typing import Any, TypeVar
 
 from ..durability import Durability, Survives
+from ..serializers.signed import Key
 from ..store import Order, Put, Store
 from . import _originals as stdlib
 from ._exit import dropped, finish_at_exit
@@ -41,6 +43,7 @@ class SimpleQueue(stdlib.SimpleQueue[T]):
         durability: str | Survives | Durability | None = None,
         max_lag: float | None = None,
         serializer: Any = "pickle",
+        signing_key: Key | Sequence[Key] | None = None,
         max_attempts: int | None = None,
         markers: str | Markers | None = None,
         volatile: str | Volatile | None = None,
@@ -54,6 +57,7 @@ class SimpleQueue(stdlib.SimpleQueue[T]):
             name=name,
             ack=AckPolicy.NEXT,
             serializer=serializer,
+            signing_key=signing_key,
             max_attempts=max_attempts,
             markers=markers,
             volatile=volatile,

@@ -24,6 +24,7 @@ from ..errors import (
     StoreClosed,
     StoreError,
 )
+from ..serializers.signed import protected
 from ..store import Claim, Depth, Nack, Order, Put, Record, Store
 from ._counts import Flags
 from ._objects import Forgetting, Objects, flag
@@ -59,6 +60,7 @@ class Stock:
         markers: Markers = Markers.KEEP,
         volatile: Volatile = Volatile.RAISE,
     ) -> None:
+        serializer = protected(serializer, None, hosts=store.capabilities.hosts, place=store.place)
         self.store, self.name, self.owned, self.order = store, name, owned, order
         self.ranked = order is Order.RANK  #: whether the place of an item follows from its value
         self.policy, self.keep_items = policy, keep_items

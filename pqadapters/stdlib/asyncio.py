@@ -21,7 +21,7 @@ import time
 import weakref
 from asyncio import QueueEmpty, QueueFull
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from queue import Empty
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -29,6 +29,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .. import telling
 from ..durability import Durability, Survives
 from ..errors import LimitReached, NotDurableWarning, ShutDown, Stopped, StoreLocked
+from ..serializers.signed import Key
 from ..store import LOCK_TIMEOUT, Depth, Order, Put, Store
 from ._committer import Committer
 from ._exit import dropped, finish_at_exit
@@ -81,6 +82,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         max_lag: float | None = None,
         ack: str | AckPolicy | None = None,
         serializer: Any = "pickle",
+        signing_key: Key | Sequence[Key] | None = None,
         max_attempts: int | None = None,
         markers: str | Markers | None = None,
         volatile: str | Volatile | None = None,
@@ -94,6 +96,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             name=name,
             ack=ack,
             serializer=serializer,
+            signing_key=signing_key,
             max_attempts=max_attempts,
             markers=markers,
             volatile=volatile,
@@ -191,9 +194,10 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
                 return self._get_in_haste()
             except QueueEmpty:
                 begun = None
-                await self._wait(self._getters)
             except StoreLocked as error:
                 begun = await self._stand_aside(begun, error)
+                continue
+            await self._wait(self._getters)  # out here: who is cancelled knows nothing of the exception
 
     def get_nowait(self) -> T:
         """Take the next item, if one is ready. Raises QueueEmpty, QueueShutDown."""

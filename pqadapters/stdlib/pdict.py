@@ -12,7 +12,7 @@ one whose time runs out, and _keys.py for keys.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -22,6 +22,7 @@ from ..errors import ConditionFailed, NotSerializable, StoreClosed, StoreError
 from ..opening import open_database
 from ..serializers import NAMES, Serializer
 from ..serializers import serializer as choose_serializer
+from ..serializers.signed import Key, protected
 from ..store import Op, Set, Store
 from ._expiry import Expiry, ends, is_over, with_end, without_end
 from ._keys import Keys
@@ -45,7 +46,9 @@ class PDict(DurableMapping[K, V]):
 
     `durability=` ("power", "process") and `max_lag=` (seconds) are the store's; PQADAPTERS_DURABILITY stands for them
     where they aren't given. `serializer=`: "pickle", "json", "msgpack", "cbor2", or an object with their functions, for
-    values and for keys that aren't made of text and numbers. `expire=`: seconds after which a key that is set is gone,
+    values and for keys that aren't made of text and numbers. `signing_key=` (a secret, or several, of which the first
+    one signs): both are signed, and those that aren't are refused; a store of several hosts takes
+    PQADAPTERS_SIGNING_KEY for it, and no pickles without one. `expire=`: seconds after which a key that is set is gone,
     unless `set` says otherwise. `trust_directory=True` takes a file that somebody else owns.
 
     Raises TypeError and ValueError for arguments, and StoreError where the store can't be opened: StoreRefused (a
@@ -59,6 +62,7 @@ class PDict(DurableMapping[K, V]):
         *,
         store: Store | str | None = None,
         serializer: str | ModuleType | Serializer = "pickle",
+        signing_key: Key | Sequence[Key] | None = None,
         expire: float | None = None,
         durability: str | Survives | Durability | None = None,
         max_lag: float | None = None,
@@ -68,17 +72,23 @@ class PDict(DurableMapping[K, V]):
         if path is None and store is None and name is None:
             raise ValueError("say where the mapping lives: PDict(path), PDict(name='settings') or PDict(store=URL)")
         self._expire = None if expire is None else _seconds(expire)
-        self._codec = choose_serializer(serializer)
-        self._loads = self._codec.loads
+        codec: Serializer = choose_serializer(serializer)
         self._mark = _mark(serializer)
         self._code = self._mark[0]
         path, store = absolute(path), absolute(store)
-        self._again = (path, name, store, serializer, expire, durability, max_lag, trust_directory)
+        self._again = (path, name, store, serializer, expire, durability, max_lag, trust_directory, signing_key)
         options = {"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None}
         given = {option: value for option, value in options.items() if value is not None}
         if is_url(path) and store is None:
             path, store = None, str(path)
         opened, owned = open_where(path, store, given, what="the mapping's file", open_path=open_database)
+        try:
+            codec = protected(codec, signing_key, hosts=opened.capabilities.hosts, place=opened.place)
+        except BaseException:
+            if owned:
+                opened.close()
+            raise
+        self._codec, self._loads = codec, codec.loads
         self.name = "default" if name is None else name
         label = f"mapping {self.name!r} in {opened.place}"
         self._table = Table(opened, f"dict/{self.name}", label=label, owned=owned)
@@ -250,12 +260,13 @@ class PDict(DurableMapping[K, V]):
 def _open_again(
     kind: type[PDict[Any, Any]], path: Any, name: Any, store: Any, serializer: Any, expire: Any, *options: Any
 ) -> PDict[Any, Any]:
-    durability, max_lag, trust_directory = options
+    durability, max_lag, trust_directory, signing_key = options
     return kind(
         path,
         name,
         store=store,
         serializer=serializer,
+        signing_key=signing_key,
         expire=expire,
         durability=durability,
         max_lag=max_lag,

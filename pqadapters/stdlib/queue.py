@@ -16,6 +16,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Sequence
 from queue import Empty, Full
 from typing import Any, TypeVar
 
@@ -23,6 +24,7 @@ from .. import telling
 from ..durability import Durability, Survives
 from ..errors import NotDurableWarning, ShutDown, Stopped
 from ..home.listing import Home, homes
+from ..serializers.signed import Key
 from ..store import PLAIN, Order, Put, Store
 from . import _originals as stdlib
 from ._beyond import ABSENT, Beyond, check_timeout
@@ -78,7 +80,9 @@ class Queue(Beyond[T]):
     that a dead process left; "keep" takes `None` for an item like any other and refuses a bare `object()`.
     `volatile="warn"` keeps items that can't be serialised in memory alone; "raise" refuses them.
     `max_attempts=`: a record handed out that often and never done goes to the dead letters.
-    `serializer=`: "pickle", "json", "msgpack", "cbor2", or an object with their functions.
+    `serializer=`: "pickle", "json", "msgpack", "cbor2", or an object with their functions. `signing_key=` (a secret, or
+    several, of which the first one signs): items are signed, and those that aren't, or by another key, go to the dead
+    letters unopened. A store of several hosts takes PQADAPTERS_SIGNING_KEY for it, and no pickles without one.
 
     Raises TypeError and ValueError for arguments, StoreError where the store can't be opened (`StoreLocked`: another
     process holds it), NoHome at the first use where there is no home, RankError and NotSerializable in put() for an
@@ -99,6 +103,7 @@ class Queue(Beyond[T]):
         max_lag: float | None = None,
         ack: str | AckPolicy | None = None,
         serializer: Any = "pickle",
+        signing_key: Key | Sequence[Key] | None = None,
         max_attempts: int | None = None,
         markers: str | Markers | None = None,
         volatile: str | Volatile | None = None,
@@ -113,6 +118,7 @@ class Queue(Beyond[T]):
             name=name,
             ack=ack,
             serializer=serializer,
+            signing_key=signing_key,
             max_attempts=max_attempts,
             markers=markers,
             volatile=volatile,

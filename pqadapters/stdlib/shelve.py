@@ -19,14 +19,15 @@ import io
 import os
 import pickle
 import shelve as stdlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from typing import Any, cast
 
 from ..durability import Durability, Survives
 from ..errors import StoreError
 from ..opening import move_database, remove_database
-from ..store import Set, Store
+from ..serializers.signed import Key, Seal, seal_for, unsigned
+from ..store import Capabilities, Set, Store
 from . import _dbm
 from ._blocks import BatchBlock
 from ._database import Database, closed
@@ -60,8 +61,7 @@ class Shelf(stdlib.Shelf[Any]):
         Pickler(file, self._protocol).dump(value)
         return file.getvalue()
 
-    @staticmethod
-    def _unpickled(data: bytes) -> Any:
+    def _unpickled(self, data: bytes) -> Any:
         return pickle.loads(data) if Unpickler is _UNPICKLER else Unpickler(io.BytesIO(data)).load()
 
     def __getitem__(self, key: str) -> Any:
@@ -97,18 +97,40 @@ class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[An
         durability: str | Survives | Durability | None = None,
         max_lag: float | None = None,
         trust_directory: bool = False,
+        signing_key: Key | Sequence[Key] | None = None,
     ) -> None:
         options = {"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None}
         given = {option: value for option, value in options.items() if value is not None}
         mode = letter_of(flag)
         with as_dbm_errors():
             self._table = open_table(filename, mode, store, given)
+        self._seal = self._seal_of(signing_key)
         Shelf.__init__(self, Database(self._table), protocol, writeback)
         if mode == "n":
             self.clear()
         self._table.writable = mode != "r"
 
+    def _seal_of(self, key: Any) -> Seal | None:
+        """What values are signed by. Raises ValueError where they must be, and there is no key."""
+        try:
+            store = self._table.store
+            hosts = getattr(store, "capabilities", Capabilities()).hosts  # a frozen table has none
+            seal = seal_for(key, hosts=hosts)
+            if seal is None and hosts:
+                raise ValueError(unsigned(store.place))
+        except BaseException:
+            self._table.close()
+            raise
+        return seal
+
     # How keys and values are stored
+
+    def _pickled(self, value: object) -> bytes:
+        data = super()._pickled(value)
+        return data if self._seal is None else self._seal.sign(data)
+
+    def _unpickled(self, data: bytes) -> Any:
+        return super()._unpickled(data if self._seal is None else self._seal.check(data))
 
     def _encode(self, key: str) -> bytes:
         return key.encode(self.keyencoding)
@@ -283,11 +305,15 @@ def open(
     durability: str | Survives | Durability | None = None,
     max_lag: float | None = None,
     trust_directory: bool = False,
+    signing_key: Key | Sequence[Key] | None = None,
 ) -> DbfilenameShelf:
     """Open a shelf: the file `filename`, or the URL of a store; with `store=` (a store or its URL) the shelf of that
     name in it. `flag`: "r" to read, "w" to read and write, "c" to make it if it is missing (the default), "n" for a
     new, empty one. `protocol` is pickle's. With `writeback` values may be changed in place, and are stored by `sync`
     and `close`; all that was read is kept in memory for that.
+
+    `signing_key=` (a secret, or several, of which the first one signs): values are signed, and those that aren't are
+    refused (ValueError). A store of several hosts needs one, or PQADAPTERS_SIGNING_KEY.
 
     A dbm file of the standard library under that name is used as it is, by a `Shelf` without `batch` and `edit`: a
     NotDurableWarning says so.
@@ -309,6 +335,7 @@ def open(
         durability=durability,
         max_lag=max_lag,
         trust_directory=trust_directory,
+        signing_key=signing_key,
     )
 
 

@@ -78,8 +78,8 @@ def make_private(path: str, info: os.stat_result) -> None:
 class Hold:
     """The lock on a file, for as long as this object lives: whatever interrupts its holder lets go of it."""
 
-    def __init__(self, file: str, disk: Disk) -> None:
-        self.fd = disk.open(file, create=True)
+    def __init__(self, file: str, disk: Disk, *, create: bool = True) -> None:
+        self.fd = disk.open(file, create=create)
         self._dropped = weakref.finalize(self, _let_go, disk, self.fd, os.getpid())
         self._dropped.atexit = False
 
@@ -102,13 +102,13 @@ def _let_go(disk: Disk, fd: int, process: int) -> None:
         disk.close(fd)
 
 
-def try_lock(file: str, disk: Disk, *, name: bool = True) -> Hold | None:
+def try_lock(file: str, disk: Disk, *, name: bool = True, create: bool = True) -> Hold | None:
     """The lock; None where somebody has it. OSError.
 
-    `name`: our pid is written to the file, for people.
+    `name`: our pid is written to the file, for people. `create`: the file is made where it is missing.
     """
     with no_fork():
-        hold = Hold(file, disk)
+        hold = Hold(file, disk, create=create)
         taken = disk.lock(hold.fd)
     if not taken:
         hold.close()

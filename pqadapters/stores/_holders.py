@@ -7,6 +7,7 @@ that lives is taken for the holder.
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 
 from ._directory import holder
 
@@ -21,18 +22,36 @@ def holder_of(file: str) -> int | None:
         return None
     named = holder(file)
     try:
-        with open(_LOCKS, encoding="ascii") as table:
-            lines = [line.split() for line in table]
+        locks = list(_locks_on(info))
     except OSError:
         return named if named and _lives(named) else None
-    device = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}"
-    for fields in lines:
-        if len(fields) < 6 or fields[1] == "->":  # somebody who waits for the lock
-            continue
-        pid, (on, _, inode) = int(fields[4]), fields[5].rpartition(":")
-        if inode == str(info.st_ino) and (on == device or (named is not None and pid == named)):
+    for pid, here in locks:
+        if here or (named is not None and pid == named):
             return pid if pid > 0 else named or 0  # of another namespace of pids: as it names itself
     return None
+
+
+def holders_of(file: str) -> set[int]:
+    """The pids of all processes that have locks on a file or on parts of it, as far as Linux lists them; 0 for those
+    that can't be named. It isn't opened: who closes a file drops all such locks of its own process."""
+    try:
+        return {max(pid, 0) for pid, here in _locks_on(os.stat(file)) if here}
+    except OSError:
+        return set()
+
+
+def _locks_on(info: os.stat_result) -> Iterator[tuple[int, bool]]:
+    """Who has locks on files of this inode, and whether the device is this one's, too, which some filesystems number
+    in two ways. OSError."""
+    device = f"{os.major(info.st_dev):02x}:{os.minor(info.st_dev):02x}"
+    with open(_LOCKS, encoding="ascii") as table:
+        for line in table:
+            fields = line.split()
+            if len(fields) < 6 or fields[1] == "->":  # somebody who waits for the lock
+                continue
+            on, _, inode = fields[5].rpartition(":")
+            if inode == str(info.st_ino):
+                yield int(fields[4]), on == device
 
 
 def _lives(pid: int) -> bool:

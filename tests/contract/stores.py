@@ -73,6 +73,13 @@ class SqliteKind:
         return self._open(clock=clock)
 
 
+def _mysql(directory: Path) -> Kind:
+    """Imported when it is asked for: it takes a driver, and a server that is started for it."""
+    from tests.mysql.kind import MysqlKind
+
+    return MysqlKind(directory, durability="power")
+
+
 KINDS: dict[str, Callable[[Path], Kind]] = {
     "memory": MemoryKind,
     "segment-power": partial(SegmentKind, durability="power"),
@@ -81,4 +88,5 @@ KINDS: dict[str, Callable[[Path], Kind]] = {
     "segment-replayed": ReplayedKind,
     "sqlite-power": partial(SqliteKind, durability="power"),
     "sqlite-process": partial(SqliteKind, durability="process"),
+    "mysql": _mysql,
 }

@@ -125,7 +125,7 @@ def test_a_database_that_is_locked_all_the_time(tmp_path: Path, monkeypatch: pyt
     d["a"] = 1
     other = sqlite3.connect(path, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    monkeypatch.setattr("pqadapters.stores.sqlite.work.LOCK_TIMEOUT", 0.2)
+    monkeypatch.setattr("pqadapters.stores._work.LOCK_TIMEOUT", 0.2)
     monkeypatch.setattr("pqadapters.stores.sqlite.transactions.LOCK_TIMEOUT", 0.2)
     with pytest.raises(StoreLocked, match="nothing was stored"):
         d["a"] = 2

@@ -28,7 +28,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name
         ({"path": ""}, ValueError, "names none"),
         ({"path": b""}, ValueError, "names none"),
         ({"store": 7}, TypeError, "not int"),
-        ({"store": "mysql://u@h/x"}, ValueError, "not there yet"),
+        ({"store": "mysql://u@h"}, ValueError, "host:3306/database"),
         ({"store": "ftp://x"}, ValueError, "names no store"),
         ({"store": MemoryStore(), "durability": "power"}, ValueError, "durability"),
         ({"store": MemoryStore(), "trust_directory": True}, ValueError, "trust_directory"),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
@@ -73,6 +74,67 @@ def test_i5_a_process_that_ends_without_a_word_leaves_its_claims(database: Path)
     run(_OPEN + 'store.claim("q"); os._exit(0)', database)
     assert [claim.attempt for claim in store.claim("q", timeout=10)] == [2]
     store.close()
+
+
+def test_i5_what_a_killed_process_had_claimed_is_next_in_its_place(database: Path) -> None:
+    """It came when somebody found the queue dry: behind a backlog, and never beside producers that kept up."""
+    store = SqliteStore(database)
+    store.commit(*[Put("q", b"%d" % n) for n in range(3)])
+    with running(_CLAIM, database) as child:
+        assert said(child) == "0 1"
+        assert [claim.payload for claim in store.claim("q")] == [b"1"]
+        child.kill()
+        child.wait(PATIENCE)
+    deadline = time.monotonic() + PATIENCE
+    while (claims := store.claim("q"))[0].payload != b"0":
+        assert time.monotonic() < deadline
+        store.commit(Ack(claims[0]), Put("q", b"more"))
+    assert claims[0].attempt == 2
+    store.close()
+
+
+ASKS: dict[str, Callable[[SqliteStore], int]] = {
+    "depth": lambda store: store.depth("q").ready,
+    "claim": lambda store: len(store.claim("q")),
+    "wait": lambda store: store.wait("q", lambda depth: depth.ready > 0, timeout=0.0),
+}
+
+
+@pytest.mark.parametrize("how", ASKS)
+def test_i5_a_queue_that_seems_empty_is_asked_after_its_dead(how: str, database: Path) -> None:
+    """`while not q.empty(): q.get()` ended beside an item that a killed process had in hand."""
+    store = SqliteStore(database)
+    store.commit(Put("q", b"a"))
+    with running(_CLAIM, database) as child:
+        assert said(child) == "a 1"
+        assert (ASKS[how](store), store.depth("q").claimed) == (0, 1)
+        child.kill()
+        child.wait(PATIENCE)
+    assert ASKS[how](store) == 1
+    store.close()
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_i5_a_forked_child_asks_after_the_dead_itself(database: Path) -> None:
+    """That its parent has just asked is no reason not to."""
+    store = SqliteStore(database, durability="process")
+    store.commit(Put("q", b"a"), Put("q", b"b"))
+    with running(_CLAIM, database) as child:
+        assert said(child) == "a 1"
+        assert [claim.payload for claim in store.claim("q")] == [b"b"]
+        assert store.depth("q").ready == 0
+        store.commit(Put("q", b"c"))
+        child.kill()
+        child.wait(PATIENCE)
+        assert _forked(lambda: [claim.payload for claim in store.claim("q")] == [b"a"]) == 0
+    store.close()
+
+
+def test_asking_after_a_process_makes_no_file(database: Path) -> None:
+    """Two that ask at a time left an empty one, behind a process that had ended."""
+    with SqliteStore(database) as store:
+        assert store._core.owners.is_dead(99)
+        assert not list(Path(f"{database}-owners").glob("process-*"))
 
 
 def test_i7_a_put_wakes_a_getter_in_another_process(database: Path) -> None:

@@ -95,6 +95,7 @@ def _listen(child: subprocess.Popen[str], told: _Told, words: int) -> None:
     if last and last[0] == "got":
         with told.lock:
             told.held.update(last[1:])
+            told.again = [item for item in told.again if item not in last[1:]]  # this was heard late
 
 
 class _Lives:

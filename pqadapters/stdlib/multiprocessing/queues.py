@@ -2,7 +2,8 @@
 
 A put is on the disk when it returns, as far as the store's durability says; there is no feeder thread, and nothing is
 lost that a process has put before it ends, is killed, or calls `cancel_join_thread()`. What a killed process had in
-hand is ready for the others at once. An item that can't be serialised is refused by `put` itself.
+hand is ready again in its old place: for whoever finds nothing else at once, for those who go on getting within a
+tenth of a second. An item that can't be serialised is refused by `put` itself.
 
 Any thread of any process may call anything. Items come back as copies; one may come again after a crash.
 """
@@ -118,10 +119,10 @@ class Queue(_Durable, stdlib.Queue, Generic[T]):  # type: ignore[type-arg]  # no
 
     Where it lives: without `store` and `name` in the home of the application, private to the process that makes it and
     to those that it gives it to (as an argument of `Process`, by fork, by pickle); the next run of the program goes on
-    with what is left. `name=` alone is shared by all processes of the application; `store=` a URL of a store that
-    processes share, with `name=` one of the queues in it ("default"). `durability=` ("power", "process"), `max_lag=`
-    (seconds), `prefetch=` (so many items are fetched at a time) are the store's; `trust_directory=True` takes a
-    directory that somebody else owns.
+    with what is left, save what workers that have outlived a killed run have in hand. `name=` alone is shared by all
+    processes of the application; `store=` a URL of a store that processes share, with `name=` one of the queues in it
+    ("default"). `durability=` ("power", "process"), `max_lag=` (seconds), `prefetch=` (so many items are fetched at a
+    time) are the store's; `trust_directory=True` takes a directory that somebody else owns.
 
     `ack=` is what acknowledges an item: "next", the default (done when the same thread asks for its next item, at
     close(), and at a normal end of the process), or "get" (gone when handed out). `max_attempts=`: an item handed out

@@ -17,11 +17,12 @@ from ...clock import Clock
 from ...ending import at_end
 from ...errors import DiskError, StoreClosed, StoreError, StoreForked
 from ...store import Claim, Damage
+from .._ahead import Ahead
+from .._bells import Bells
 from .._directory import refused
 from .._disk import Disk
 from . import entries, index, schema
-from .ahead import Ahead, give_back
-from .bells import Bells
+from .claims import give_back
 from .database import make_database, open_database, patiently, prepare, rest
 from .errors import ERRORS, locked, malformed, translated
 from .keeper import Keeper, shorten
@@ -38,7 +39,7 @@ from .writer import LATE, Writer
 
 logger = telling.logger("pqadapters.stores.sqlite")
 _OPENING, _CHECKPOINT = "opening", "checkpoint"  #: names of locks
-_BURY_EVERY = 0.1  #: seconds between two looks for dead processes by those who find a queue empty
+_BURY_EVERY = 0.1  #: seconds between two looks for dead processes by those who claim: one costs some microseconds each
 _SPARE = 512  #: pages that may stay free
 _PAGES_AT_ONCE = 256
 _ROUNDS = 1 << 16  #: of giving pages back, at most, in one checkpoint
@@ -169,16 +170,20 @@ class Core:
         except OSError as error:
             raise refused(self.owners.directory, error, "lock") from error
 
-    def bury_dead(self, *, often: bool = True, patience: float | None = None) -> None:
-        """Make ready what processes had claimed that have died. Not `often`: unless that was done just now."""
+    def bury_dead(self, *, often: bool = True, patience: float | None = None) -> bool:
+        """Make ready what processes had claimed that have died; whether that was anything. Not `often`: unless they
+        were looked for just now."""
         now = time.monotonic()
         if not often and now - self._buried < _BURY_EVERY:
-            return
+            return False
         self._buried = now
         if not self._any_dead():
-            return
-        if self.writer.do(Work(self.owners.bury, synced=False, timeout=patience)) is not LATE:
-            self.bells.ring_all()
+            return False
+        released = self.writer.do(Work(self.owners.bury, synced=False, timeout=patience))
+        if released is LATE:
+            return False
+        self.bells.ring_all()
+        return bool(released)
 
     def _any_dead(self) -> bool:
         numbers = [number for (number,) in self.reader.rows(schema.OWNERS)]
@@ -371,7 +376,7 @@ class Core:
         """In a forked child: connections of its own, when it needs them."""
         self.process = os.getpid()
         self._guard, self._entering, self.aside = threading.RLock(), threading.RLock(), threading.RLock()
-        self._entered = False
+        self._entered, self._buried = False, 0.0
         self.owners.begin_again()
         found = (self.writer.begin_again(), self.reader.begin_again(), self.lookout.reader.begin_again())
         if not self._still:

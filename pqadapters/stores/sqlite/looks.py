@@ -56,6 +56,11 @@ class Looks:
         ready, delayed = self._ask(schema.DEPTH, (number,))[0][:2]
         return bool(ready or (delayed and self._ask(schema.DUE, (number, self._wall()))[0][0]))
 
+    def any_claimed(self, queue: str) -> bool:
+        """Whether anybody has a record in hand."""
+        number = self._names.queue(queue)
+        return number is not None and bool(self._ask(schema.DEPTH, (number,))[0][2])
+
     def next_due(self, queue: str) -> float | None:
         """The moment at which the first delayed record is ready, in seconds since the epoch."""
         number = self._names.queue(queue)

@@ -17,7 +17,7 @@ from ...clock import SYSTEM
 from ...errors import DiskError, FormatError, StoreError, StoreRefused
 from ...sight import Sight
 from ...store import Damage, Depth, Order, Record, State
-from .._holders import holder_of
+from .._holders import holder_of, holders_of
 from . import schema
 from .database import address, check_version
 from .errors import foreign
@@ -55,10 +55,13 @@ class SqliteSight:
 
     @property
     def pids(self) -> Sequence[int]:
+        """Those that have claimed something have a lock of ours; those that have it open, one of SQLite's, as this
+        process has now."""
         side = f"{self.place}{SIDE}"
         names = sorted(os.listdir(side)) if os.path.isdir(side) else []
-        found = [holder_of(os.path.join(side, name)) for name in names if name.startswith("process-")]
-        return sorted({pid for pid in found if pid is not None})
+        claimed = [holder_of(os.path.join(side, name)) for name in names if name.startswith("process-")]
+        opened = holders_of(f"{self.place}-shm") - {os.getpid()}
+        return sorted({pid for pid in claimed if pid is not None} | opened)
 
     @property
     def damage(self) -> Sequence[Damage]:

@@ -55,10 +55,10 @@ class Owners:
 
     def is_dead(self, number: int) -> bool:
         """Whether the process of that number has ended. Where the system can't tell, it lives."""
-        if not os.path.exists(self._process(number)):
-            return True
         try:
-            hold = try_lock(self._process(number), self._disk, name=False)
+            hold = try_lock(self._process(number), self._disk, name=False, create=False)
+        except FileNotFoundError:
+            return True
         except OSError:
             return False
         if hold is None:

@@ -38,11 +38,11 @@ from ...store import (
     Update,
     acknowledge,
 )
+from .._ahead import Ahead
+from .._bells import Bell
 from .._disk import Disk
 from . import entries
-from .ahead import Ahead
 from .backup import back_up
-from .bells import Bell
 from .changes import Changes, Who, put_plain
 from .claims import Take
 from .core import share
@@ -56,6 +56,7 @@ from .writer import LATE
 _CAPABILITIES = Capabilities(processes=True)
 _GROWS = (Put, Set, Update)
 _ALONE: Any = {"alone": True, "shrinks": False}
+_PATIENCE = 0.25  #: seconds that a look waits for others' transactions to bury the dead
 _WITHOUT_LOOKOUT = 0.25  #: seconds between two looks of a waiter, should nobody tell it of others
 
 
@@ -220,9 +221,10 @@ class SqliteStore:
             if claims is not None:
                 return claims
             left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+            if left is None or left > 0:
+                self._wait(queue, bell, bell.takers, rings, left)
+            elif not (self._looks.any_claimed(queue) and self._core.bury_dead(patience=patience)):
                 return []
-            self._wait(queue, bell, bell.takers, rings, left)
 
     def _attempt(
         self,
@@ -299,10 +301,10 @@ class SqliteStore:
             if acks:
                 self.commit(*acks)
             return []  # in the middle of another call of this thread: there is no waiting for it
+        core.bury_dead(often=False, patience=patience)  # first: what they had in hand is ready in its old place
         if bell.dry and not self._looks.any_ready(queue):
             if acks:
                 acknowledge(self, acks)
-            core.bury_dead(often=False, patience=patience)
             return [] if stop is not None and stop() else None
 
         touched: dict[str, int] = {}
@@ -365,22 +367,36 @@ class SqliteStore:
         return self._looks.browse(queue, order, state, after)
 
     def depth(self, queue: str) -> Depth:
+        return self._depth(queue, final=True)
+
+    def _depth(self, queue: str, *, final: bool) -> Depth:
+        """`final`: whoever asks may give the queue up if nothing is ready."""
         self._check()
         if self._ahead.waiting:
             self._settle_ahead()
         found = self._looks.depth(queue)
         ahead = self._ahead.of(queue, self._core.process) if self._prefetch > 1 else 0
+        if found.claimed > ahead and self._dead_are_buried(often=final and not found.ready + ahead):
+            found = self._looks.depth(queue)
         return found._replace(ready=found.ready + ahead, claimed=found.claimed - ahead) if ahead else found
+
+    def _dead_are_buried(self, *, often: bool) -> bool:
+        """As `Core.bury_dead`, for who only looks: never in its way."""
+        try:
+            return self._core.bury_dead(often=often, patience=_PATIENCE)
+        except (StoreError, OSError):  # those who claim are told
+            return False
 
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
         bell = self._core.bells.of(queue)
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             rings = bell.rings
-            if until(self.depth(queue)._replace(oldest_age=None)):
-                return True
             left = None if deadline is None else deadline - time.monotonic()
-            if left is not None and left <= 0:
+            over = left is not None and left <= 0
+            if until(self._depth(queue, final=over)._replace(oldest_age=None)):
+                return True
+            if over:
                 return False
             self._wait(queue, bell, bell.watchers, rings, left)
 

@@ -1,6 +1,6 @@
 """Who waits for what: a bell for each queue, rung by every change of it that this process makes or hears of.
 
-Nobody looks at the database with the lock of the bells held: a waiter notes the number of rings, looks, and then waits
+Nobody looks at a database with the lock of the bells held: a waiter notes the number of rings, looks, and then waits
 until there were more (I7). `_gate.py` has the waiting itself.
 """
 
@@ -8,8 +8,8 @@ from __future__ import annotations
 
 import threading
 
-from ...store import DEAD
-from .._gate import Gate
+from ..store import DEAD
+from ._gate import Gate
 
 
 class Bell:
@@ -23,7 +23,7 @@ class Bell:
 
 
 class Bells:
-    """All of a process for one database. Any thread may call any method, with no lock of ours but this one's."""
+    """All of a process for one store. Any thread may call any method, with no lock of ours but this one's."""
 
     def __init__(self) -> None:
         self.lock = threading.RLock()
@@ -57,6 +57,11 @@ class Bells:
                 bell.takers.wake_all()
             for _ in range(ready):
                 bell.takers.wake_one()
+
+    def pass_on(self, bell: Bell) -> None:
+        """Whoever was woken to take a record doesn't: another one may."""
+        with self.lock:
+            bell.takers.wake_one()
 
     def ring_all(self) -> None:
         for bell in list(self._bells.values()):

@@ -6,15 +6,11 @@ never been claimed; so does the end of the handle. The death of its process make
 
 from __future__ import annotations
 
-import sqlite3
 import time
 from collections import deque
 from collections.abc import Sequence
 
-from ...store import Ack, Claim
-from . import schema
-from .changes import place_of
-from .names import Names
+from ..store import Ack, Claim
 
 PUT_OFF = 0.05  #: seconds that an acknowledgement waits for others at most, while its consumer asks for more
 
@@ -73,10 +69,3 @@ class Ahead:
                 taken.append(claim)
         return taken
 
-
-def give_back(
-    connection: sqlite3.Connection, names: Names, claims: list[Claim], owner: int | None, handle: int
-) -> None:
-    """Make them ready in their old places, in a transaction, as if they had never been claimed."""
-    places = [(-place_of(names.queue_here(connection, claim.queue) or 0, claim.id), owner, handle) for claim in claims]
-    connection.executemany(schema.UNTOUCHED, places)

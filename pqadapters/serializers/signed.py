@@ -1,0 +1,114 @@
+"""Signed values: whoever can write to a store, and doesn't have the key, can't make a program load what they have made.
+
+A signed value is one letter, the HMAC-SHA256 (RFC 2104) of what follows, and the serializer's bytes::
+
+    "H":1  mac:32  data
+
+The MAC is checked before the data is looked at. It says who has made the value, not when or for which queue: somebody
+who can write to a store may still delete values, and put old ones again. Any thread may use these; no message and no
+repr has the key in it.
+"""
+
+from __future__ import annotations
+
+import hmac
+import os
+import pickle
+from collections.abc import Sequence
+from typing import Any, BinaryIO, Union
+
+from ._framing import read_frame, write_frame
+
+KEY = "PQADAPTERS_SIGNING_KEY"
+SHORTEST = 16  #: bytes of a key
+_LETTER, _SIZE = b"H", 33
+
+Key = Union[str, bytes]
+
+
+class WrongSignature(ValueError):
+    """A value isn't signed, or by none of the keys; nothing of it was loaded."""
+
+
+class Seal:
+    """What signs and checks. `keys`: the first one signs, all of them are accepted, so that keys can be changed.
+
+    Raises TypeError for what is no key, ValueError for one of less than 16 bytes.
+    """
+
+    def __init__(self, keys: Key | Sequence[Key]) -> None:
+        given = [keys] if isinstance(keys, (str, bytes)) else list(keys)
+        if not given or not all(isinstance(key, (str, bytes)) for key in given):
+            raise TypeError("signing_key is text or bytes, or several of them, of which the first one signs")
+        self._keys = [key.encode() if isinstance(key, str) else key for key in given]
+        if any(len(key) < SHORTEST for key in self._keys):
+            raise ValueError(f"a signing key has {SHORTEST} bytes or more: take secrets.token_hex(32)")
+
+    def sign(self, data: bytes) -> bytes:
+        return _LETTER + hmac.digest(self._keys[0], data, "sha256") + data
+
+    def check(self, signed: bytes) -> bytes:
+        """The data. Raises WrongSignature."""
+        mac, data = signed[1:_SIZE], signed[_SIZE:]
+        if signed[:1] != _LETTER or len(mac) < _SIZE - 1:
+            raise WrongSignature("it isn't signed, and this program takes signed ones alone")
+        if not any(hmac.compare_digest(mac, hmac.digest(key, data, "sha256")) for key in self._keys):
+            raise WrongSignature("its signature is by none of this program's keys")
+        return data
+
+
+class Signed:
+    """A serializer that signs what another one makes, and loads what is signed alone."""
+
+    def __init__(self, plain: Any, seal: Seal) -> None:
+        self.plain = plain
+        self._sign, self._check = seal.sign, seal.check
+        self._dumps, self._loads = plain.dumps, plain.loads
+
+    def dumps(self, value: object, sort_keys: bool = False) -> bytes:
+        return self._sign(self._dumps(value, True) if sort_keys else self._dumps(value))
+
+    def loads(self, data: bytes) -> object:
+        """Raises WrongSignature, and what the serializer raises."""
+        value: object = self._loads(self._check(data))
+        return value
+
+    def dump(self, value: object, fp: BinaryIO, sort_keys: bool = False) -> None:
+        """Write the signed value behind its length."""
+        write_frame(fp, self.dumps(value, sort_keys))
+
+    def load(self, fp: BinaryIO) -> object:
+        """The next value in the file. Raises EOFError at its end, WrongSignature."""
+        return self.loads(read_frame(fp))
+
+
+def seal_for(key: Key | Sequence[Key] | None, *, hosts: bool) -> Seal | None:
+    """The seal of a key that was given; on a store of several hosts the environment's stands for it."""
+    if key is None and hosts:
+        key = os.environ.get(KEY) or None
+    return None if key is None else Seal(key)
+
+
+def protected(plain: Any, key: Key | Sequence[Key] | None, *, hosts: bool, place: str) -> Any:
+    """The serializer, signed if there is a key. Raises ValueError where pickles would be loaded that anybody on the
+    network may have put there."""
+    if isinstance(plain, Signed):
+        return plain
+    seal = seal_for(key, hosts=hosts)
+    if seal is not None:
+        return Signed(plain, seal)
+    if hosts and runs_code(plain):
+        raise ValueError(unsigned(place))
+    return plain
+
+
+def unsigned(place: str) -> str:
+    return (
+        f"{place}: loading a pickle runs what it says, and whoever can write to this server could run code here. Give "
+        f"signing_key= or set {KEY} (one secret for all programs that use it), or choose serializer='json' or 'msgpack'"
+    )
+
+
+def runs_code(serializer: Any) -> bool:
+    """Whether loading one of its values may run anything."""
+    return getattr(serializer, "loads", None) is pickle.loads

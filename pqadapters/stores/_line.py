@@ -1,0 +1,182 @@
+"""Group commit: what threads of a process ask for while one of them commits goes into the next transaction together.
+
+Whoever wants a transaction adds its work to the line. The first one to come takes the lock and carries out all that is
+in the line, in one transaction with one sync, while those who come meanwhile sleep; then it wakes those whose work is
+done, and the first of the others, which is the next to lead. A commit is durable when `do` returns. What a finalizer
+or signal handler asks for in the middle of a transaction of its own thread is put off to the end of that, and `do`
+returns LATE.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import deque
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any
+
+from .. import telling
+from ..errors import LeaseLost, StoreError
+from ._work import Work
+
+LATE = object()  #: the result of what was put off
+_OVERSLEPT = 0.25  #: seconds until a sleeper looks for itself: an interrupt may have kept its waker from waking it
+
+
+class Line:
+    """Those who wait for a transaction of theirs, and who leads. A store's own part is `carry_out`.
+
+    All attributes need `lock`; methods named `_locked` are called with it held.
+    """
+
+    def __init__(self, name: str, place: str) -> None:
+        self._logger, self._place = telling.logger(name), place
+        self._relock()
+        self.inside = False  #: the thread that has the lock is in the middle of a transaction
+        self._pending: deque[Work] = deque()  # each is taken out by its own caller
+        self._late: list[Work] = []
+        self._untold: list[Exception] = []
+
+    def carry_out(self, batch: list[Any]) -> None:
+        """Try to do them, in one transaction if it can be. Those that aren't done behind this are in the line again."""
+        raise NotImplementedError
+
+    def overdue(self) -> StoreError:
+        """What a caller is told whose time is over before anybody has begun its work."""
+        raise NotImplementedError
+
+    def _relock(self) -> None:
+        lock: Any = threading.RLock()
+        self.lock: threading.RLock = lock
+        self.is_ours: Callable[[], bool] = lock._is_owned  #: whether this thread has it (Condition uses it, too)
+
+    def in_the_middle(self) -> bool:
+        """Whether this thread is in the middle of a transaction, further out."""
+        return self.inside and self.is_ours()
+
+    def do(self, work: Work) -> Any:
+        """Carry it out; its result, or LATE. Raises what it raises, and what the store runs into.
+
+        An interrupt leaves it done or not done, and never half.
+        """
+        self._pending.append(work)
+        try:
+            while not work.done:
+                ours = self.is_ours()
+                if self.inside and not ours and self._sleep(work):
+                    continue
+                with self.lock:
+                    if self.inside and ours:
+                        work.put_off()
+                        self._late.append(work)
+                        return LATE
+                    if not work.done:
+                        self._lead_locked()
+        except BaseException:
+            self._abandon(work)
+            raise
+        finally:
+            with suppress(ValueError):
+                self._pending.remove(work)
+            if self._pending:
+                self._wake()
+        if self._untold:
+            self._tell()
+        if work.error is not None:
+            raise work.error
+        return work.result
+
+    def _sleep(self, work: Work) -> bool:
+        """Until the work is done or somebody must lead. False where nobody has woken us: an interrupt right where a
+        leader lets go may have left it said that somebody leads, and the lock will tell. Raises what `overdue` says."""
+        if work.sleeper is None:
+            sleeper = threading.Lock()  # looked up here: gevent replaces it
+            sleeper.acquire()
+            work.sleeper = sleeper
+        left = _OVERSLEPT if work.patient else min(_OVERSLEPT, work.deadline - time.monotonic())
+        if work.done or not self.inside:  # whoever leads looks for sleepers behind this
+            return True
+        if work.sleeper.acquire(timeout=max(0.0, left)):
+            return True
+        if not work.patient and time.monotonic() >= work.deadline and not work.begun:
+            self._abandon(work)
+            if not work.done:
+                raise self.overdue()
+        return False
+
+    def _abandon(self, work: Work) -> None:
+        """Its caller goes away: whoever is about to carry it out leaves it, or has carried it out behind this."""
+        work.abandoned = True
+        if work.begun and not work.done and not self.is_ours():
+            with self.lock:
+                pass
+
+    def _wake(self) -> None:
+        """Those whose work is done, and who leads next."""
+        leads = self.inside
+        for work in list(self._pending):
+            if work.done or not leads:
+                leads = leads or not work.done
+                _release(work.sleeper)
+
+    def put_off(self, work: Work) -> None:
+        """In the middle of a transaction of this thread: at its end."""
+        self._late.append(work)
+
+    def begin_line_again(self) -> None:
+        """In a forked child: nobody waits, and nobody is in the middle of anything."""
+        self._relock()
+        self.inside = False
+        self._pending, self._late = deque(), []
+
+    def _tell(self) -> None:
+        untold, self._untold = self._untold, []
+        for error in untold:
+            self._logger.error(
+                "%s: a call that interrupted another one of its thread failed", self._place, exc_info=error
+            )
+
+    def _lead_locked(self) -> None:
+        self.inside = True
+        try:
+            batch = self._begin_with(list(self._pending))
+            if batch:
+                self.carry_out(batch)
+        finally:
+            self._leave_locked()
+
+    @staticmethod
+    def _begin_with(pending: list[Work]) -> list[Work]:
+        """Those that are to be carried out: a signal handler may have led on the way here."""
+        batch = [work for work in pending if not work.done]
+        for work in batch:
+            work.begun = True
+        return [work for work in batch if not work.abandoned] if len(batch) > 1 else batch
+
+    def _leave_locked(self) -> None:
+        """Carry out what was put off meanwhile, and let others in."""
+        while True:
+            try:
+                if self._late:
+                    self._carry_out_late_locked()
+            finally:
+                self.inside = False
+            if not self._late:
+                return
+            self.inside = True
+
+    def _carry_out_late_locked(self) -> None:
+        while self._late:
+            late = self._late[0]
+            if not late.done:
+                self.carry_out([late])
+            if late.error is not None and not isinstance(late.error, LeaseLost):  # which changes nothing
+                self._untold.append(late.error)
+            self._late.pop(0)
+
+
+def _release(sleeper: threading.Lock | None) -> None:
+    if sleeper is not None:
+        with suppress(RuntimeError):  # it is awake already
+            sleeper.release()

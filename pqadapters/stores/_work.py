@@ -1,0 +1,49 @@
+"""One caller's part of a transaction, and what became of it."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ..store import LOCK_TIMEOUT
+
+
+class Outcome:
+    """Of a transaction, for all of its parts at once: one assignment makes all of them done, or none."""
+
+    __slots__ = ("done",)
+
+    def __init__(self, done: bool = False) -> None:
+        self.done = done
+
+
+OVER = Outcome(True)  #: of a part that was refused
+
+
+class Work:
+    """`run` is given a connection, and changes the database and nothing else: it may be called again."""
+
+    def __init__(self, run: Callable[[Any], Any], *, timeout: float | None = None) -> None:
+        self.run = run
+        self.patient = timeout is None  #: goes on as long as others get on
+        self.deadline = time.monotonic() + (LOCK_TIMEOUT if timeout is None else timeout)
+        self.begun = False  #: somebody is about to carry it out, or was
+        self.abandoned = False  #: its caller doesn't wait for it any more
+        self.result: Any = None
+        self.error: Exception | None = None
+        self.outcome: Outcome | None = None
+        self.sleeper: threading.Lock | None = None  #: held; whoever releases it wakes its caller
+
+    @property
+    def done(self) -> bool:
+        return self.outcome is not None and self.outcome.done
+
+    def refuse(self, error: Exception) -> None:
+        """It isn't carried out."""
+        self.error = error
+        self.outcome = OVER
+
+    def put_off(self) -> None:
+        """It is carried out behind the transaction that it has interrupted."""

@@ -1,0 +1,115 @@
+"""Claiming, in a transaction that is open: which records a claim takes. Those that another one has locked are passed
+over, so nobody waits for anybody; who gives them back wakes those who would have liked them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from ...store import Claim, Order
+from .names import Names
+from .schema import PLACE, held_by, moment, name_text
+from .session import Session
+
+_new: Any = tuple.__new__
+_MORE = 32  #: candidates beyond those that are wanted, since others are after them, too
+
+
+class Take:
+    """One claim's way through a transaction."""
+
+    def __init__(self, session: Session, names: Names, now: float) -> None:
+        self._session = session
+        self._names = names
+        self._now = moment(now)
+
+    def claim(
+        self, queue: str, number: int, order: Order, ids: Sequence[int] | None, limit: int, handle: int
+    ) -> list[Claim]:
+        """Claim up to `limit` ready records of the queue."""
+        rows = self._first(number, order, limit) if ids is None else self._of_ids(number, order, ids, limit)
+        places: dict[bytes, list[int]] = {}
+        for row in rows:
+            places.setdefault(row[1], []).append(row[0])
+        session = self._session
+        for place, some in places.items():
+            session.tell(session.sql.CLAIM, held_by(session.owner, handle), number, place, some)
+        return [_claim(queue, row) for row in rows]
+
+    def _first(self, number: int, order: Order, limit: int) -> Sequence[Any]:
+        session, sql = self._session, self._session.sql
+        look = (sql.LOOK, (number, self._now, number))
+        if number in self._names.ranked and order is not Order.RANK:
+            rows = session.ask_all([look])[0].rows
+            found = None
+        else:
+            state, first = session.ask_all([look, self._along(number, order, limit)])
+            rows, found = state.rows, first.rows
+        ranked, due = rows[0]
+        if due:
+            self._mature(number)
+        if ranked:
+            self._names.ranked.add(number)
+            if order is not Order.RANK:
+                return self._by_id(number, order, limit)
+        if due or found is None:
+            found = session.ask_all([self._along(number, order, limit)])[0].rows
+        if any(len(row[1]) == PLACE for row in found):
+            return self._by_long_rank(number, limit)
+        return found
+
+    def _along(self, number: int, order: Order, limit: int) -> tuple[str, Sequence[Any]]:
+        """The question for the first records along the key."""
+        sql = self._session.sql
+        return sql.LAST if order is Order.NEWEST else sql.FIRST, (number, limit)
+
+    def _mature(self, number: int) -> None:
+        """Those whose delay is over are ready, unless another one is just about that."""
+        session, sql = self._session, self._session.sql
+        while True:
+            ids = [id for (id,) in session.ask(sql.DUE, number, self._now).rows]
+            if not ids:
+                return
+            session.tell(sql.MATURE, number, self._now, ids)
+
+    def _by_id(self, number: int, order: Order, limit: int) -> Sequence[Any]:
+        """Of a queue whose key isn't in that order: candidates first, which locks nothing."""
+        sql, newest = self._session.sql, order is Order.NEWEST
+        question = sql.NEWEST_IDS if newest else sql.OLDEST_IDS
+        ids = [id for (id,) in self._session.ask(question, number, limit + _MORE).rows]
+        return sorted(self._these(number, ids, limit), key=_id, reverse=newest)
+
+    def _by_long_rank(self, number: int, limit: int) -> Sequence[Any]:
+        """Ranks that go on behind what the key has of them."""
+        rows = self._session.ask(self._session.sql.READY_RANKS, number).rows
+        ids = [id for id, _ in sorted(rows, key=lambda row: (row[1] or b"", row[0]))[: limit + _MORE]]
+        return sorted(self._these(number, ids, limit), key=_rank)
+
+    def _these(self, number: int, ids: Sequence[int], limit: int) -> list[Any]:
+        """The first ones of those that are ready, and nobody else's."""
+        if not ids:
+            return []
+        place = {id: nth for nth, id in enumerate(ids)}
+        found = self._session.ask(self._session.sql.THESE, list(ids), number).rows
+        return sorted(found, key=lambda row: place[row[0]])[:limit]
+
+    def _of_ids(self, number: int, order: Order, ids: Sequence[int], limit: int) -> Sequence[Any]:
+        self._mature(number)
+        wanted = sorted({id for id in ids if 0 < id < 1 << 63}, reverse=order is Order.NEWEST)
+        if order is not Order.RANK:
+            return self._these(number, wanted, limit)
+        return sorted(self._these(number, wanted, len(wanted)), key=_rank)[:limit]
+
+
+def _id(row: Any) -> int:
+    return int(row[0])
+
+
+def _rank(row: Any) -> tuple[bytes, int]:
+    return row[4] or b"", row[0]
+
+
+def _claim(queue: str, row: Any) -> Claim:
+    id, _, attempts, put_at, rank, note, payload = row
+    claim: Claim = _new(Claim, (queue, id, attempts + 1, payload, rank or b"", put_at, name_text(note)))
+    return claim

@@ -1,0 +1,286 @@
+"""What the handles of one process on one store share: the connections, who waits, the process's own number."""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+import time
+import weakref
+from itertools import count
+from typing import Any
+
+from ... import telling
+from ...clock import Clock
+from ...errors import StoreClosed, StoreError, StoreRefused
+from ...store import LOCK_TIMEOUT, Claim
+from .._ahead import Ahead
+from .._bells import Bells
+from .address import Address
+from .create import check_power, prepare
+from .errors import is_lost, translated
+from .keeper import Keeper
+from .lookout import Lookout
+from .names import Names
+from .owners import Owners, give_back
+from .reader import Reader
+from .schema import Statements, held_by
+from .session import Session
+from .transactions import Part, Transactions
+from .wire import Dialer, Failed, Wire
+
+logger = telling.logger("pqadapters.stores.mysql")
+_SHORTEST, _LONGEST = 0.002, 0.25  #: seconds between two tries
+
+
+def rest(pause: float) -> float:
+    """Sleep about so long in seconds; the next pause."""
+    if pause:
+        time.sleep(pause * (0.5 + random.random()))
+    return min(max(pause * 2, _SHORTEST), _LONGEST)
+
+
+class ServerClock(Clock):
+    """The server's time, as well as it is known here: hosts whose clocks differ agree on what is due."""
+
+    def __init__(self, owners: Owners) -> None:
+        self._owners = owners
+
+    def wall(self) -> float:
+        return time.time() + self._owners.ahead
+
+
+class Core:
+    """A store that is open. Any thread may call any method."""
+
+    def __init__(self, address: Address, lease: float, clock: Clock | None, power: bool) -> None:
+        self.place = address.place
+        self.address = address
+        self.process = os.getpid()
+        self.handles = 0
+        self.numbers = count(1)  #: of handles, in this process
+        self.unreleased: set[int] = set()  #: handles that are gone, and whose claims the server wasn't told of
+        self._guard = threading.RLock()  # of the number of handles, for a moment: nothing is called with it held
+        self._closing = False
+        self.bells = Bells()
+        self.dialer = Dialer(address, Statements(address.prefix))
+        self.owners = Owners(self.dialer, lease)
+        self.clock = clock or ServerClock(self.owners)
+        self.reader = Reader(self.dialer, rest)
+        self.names = Names(self.reader)
+        self.writer = Transactions(self.dialer, self.owners, rest)
+        self.lookout, self.keeper = Lookout(self), Keeper(self)
+        self._connect_callbacks()
+        self._open(power)
+
+    def _connect_callbacks(self) -> None:
+        ref = weakref.ref(self)
+
+        def connected(wire: Wire) -> StoreError | None:
+            core = ref()
+            return None if core is None else core.look_at(wire)
+
+        def doubtful() -> None:
+            core = ref()
+            if core is not None:
+                core.keeper.call()
+
+        self.writer.connected, self.writer.doubtful = connected, doubtful
+        self.owners.lost = self.bells.ring_all
+
+    def _open(self, power: bool) -> None:
+        wire = self._dial()
+        try:
+            prepare(wire, f"{self.owners.base}schema", self.place)
+            if power:
+                check_power(wire.ask(wire.sql.SETTINGS).rows[0], self.place)
+            self.owners.ahead = wire.ahead
+        finally:
+            wire.close()
+
+    def _dial(self) -> Wire:
+        """A first connection. Raises StoreRefused, StoreUnreachable."""
+        deadline, pause = time.monotonic() + LOCK_TIMEOUT, 0.0
+        while True:
+            try:
+                return self.dialer.dial(LOCK_TIMEOUT, LOCK_TIMEOUT)
+            except Failed as error:
+                if not is_lost(error) or time.monotonic() >= deadline:
+                    raise translated(error, self.place) from error.error
+            pause = rest(pause)
+
+    def look_at(self, wire: Wire) -> StoreError | None:
+        """A new connection, maybe to another server, or to one with other settings: why it can't promise "power".
+        Raises Failed."""
+        if "mariadb" in wire.version.lower():  # a process that is stopped in the middle holds no locks for ever
+            wire.ask(wire.sql.END_IDLE, max(1, int(self.owners.lease)))
+        try:
+            check_power(wire.ask(wire.sql.SETTINGS).rows[0], self.place)
+        except StoreRefused as problem:
+            return problem
+        return None
+
+    # Owners
+
+    def seqs(self) -> dict[int, int]:
+        """How far each other process has come."""
+        return {number: seq for number, seq in self.reader.rows(self.reader.sql.SEQS) if number != self.owners.number}
+
+    def look_for_dead(self) -> dict[int, int]:
+        """Make ready what processes had claimed that have died; how far each other process has come."""
+        rows = self.reader.rows(self.reader.sql.LIVES, self.owners.base.encode())
+        for number in self.owners.dead(rows):
+            self._bury(number)
+        return {row[0]: row[4] for row in rows if row[0] != self.owners.number}
+
+    def _bury(self, number: int) -> None:
+        if self.writer.do(Part(lambda session: self.owners.bury(session, number))):
+            self.bells.ring_all()
+
+    def catch_up(self) -> None:
+        """What couldn't be done when it was due. Raises StoreError."""
+        if self.owners.is_lost or self.writer.in_doubt:
+            self.writer.do(Part(lambda session: None))  # takes a new number, looks it up
+        for handle in list(self.unreleased):
+            self._give_up(handle)
+            self.unreleased.discard(handle)
+
+    # Handles
+
+    def join(self) -> bool:
+        """One more handle; False where the last one has just closed the store."""
+        with self._guard:
+            if not self._closing:
+                self.handles += 1
+            return not self._closing
+
+    def leave(self) -> None:
+        """One handle less, that never was; there are others."""
+        with self._guard:
+            self.handles -= 1
+
+    def check_settings(self) -> None:
+        """Raises StoreRefused where "power" can't be promised."""
+        check_power(self.reader.rows(self.reader.sql.SETTINGS)[0], self.place)
+
+    def release(self, handle: int, ahead: Ahead) -> None:
+        """A handle is gone: what it had claimed is ready again, and with the last one the store is closed."""
+        if self.process != os.getpid() or isinstance(self.writer.trouble, StoreClosed):
+            return
+        with telling.silence():
+            try:
+                self.give_back_claims(ahead.pop_all(self.process), handle)
+                self._give_up(handle)
+            except StoreError:
+                self.unreleased.add(handle)
+            with self._guard:
+                self.handles -= 1
+                self._closing = last = not self.handles
+            if last:
+                self._close()
+
+    def give_back_claims(self, claims: list[Claim], handle: int) -> None:
+        """Make records ready that a handle of this process has claimed and not handed out."""
+        if claims:
+            self.writer.do(self.giving_back(claims, handle))
+            for queue in {claim.queue for claim in claims}:
+                self.bells.ring(queue)
+
+    def giving_back(self, claims: list[Claim], handle: int) -> Part:
+        """What does that."""
+
+        def run(session: Session) -> None:
+            groups: dict[str, list[int]] = {}
+            for claim in claims:
+                groups.setdefault(claim.queue, []).append(claim.id)
+            for queue, ids in groups.items():
+                number = self.names.queue(queue) or 0
+                session.tell(session.sql.UNTOUCHED, number, held_by(session.owner, handle), ids)
+
+        return Part(run)
+
+    def _give_up(self, handle: int) -> None:
+        if not self.owners.number:
+            return
+
+        def run(session: Session) -> set[int]:
+            place = held_by(session.owner, handle)
+            return give_back(session, place, place)
+
+        if self.writer.do(Part(run)):
+            self.bells.ring_all()
+
+    def _close(self) -> None:
+        writer = self.writer
+        in_the_middle = writer.in_the_middle()  # of a transaction, which our threads may wait for
+        self.keeper.stop(wait=not in_the_middle)
+        self.lookout.stop(wait=not in_the_middle)
+        with writer.lock:
+            if writer.inside:
+                late = Part(lambda _: None)
+                late.prepare = self._close_locked
+                writer.put_off(late)
+            else:
+                self._close_locked()
+        self.reader.end()
+        self.bells.ring_all()
+
+    def _close_locked(self) -> None:
+        self.writer.trouble = StoreClosed(f"the store in {self.place} was closed; open it again")
+        forget(self)
+        self.writer.close_locked()
+        self.owners.leave(clean=not self.unreleased)
+
+    # Forks
+
+    def begin_again(self) -> None:
+        """In a forked child: connections and a number of its own, when it needs them."""
+        self.process = os.getpid()
+        self._guard = threading.RLock()
+        self.dialer.abandon()
+        self.owners.begin_again()
+        self.reader.begin_again()
+        self.writer.begin_again()
+        self.bells.begin_again()
+        self.unreleased = set()
+        self.lookout, self.keeper = Lookout(self), Keeper(self)
+
+
+_cores: weakref.WeakValueDictionary[Any, Core] = weakref.WeakValueDictionary()
+_opening = threading.RLock()
+
+
+def share(address: Address, lease: float, clock: Clock | None, power: bool) -> Core:
+    """The core of the store, opened if this process has none; with one more handle on it."""
+    key = (address, lease)
+    with telling.silence(), _opening:
+        core = _cores.get(key)
+        if core is None or not core.join():
+            core = Core(address, lease, clock, power)
+            _cores[key] = core
+            core.join()
+        elif power:
+            try:
+                core.check_settings()
+            except BaseException:
+                core.leave()
+                raise
+        return core
+
+
+def forget(core: Core) -> None:
+    """A closed core serves no new handles."""
+    for key, known in list(_cores.items()):
+        if known is core:
+            del _cores[key]
+
+
+def _begin_again() -> None:
+    global _opening
+    _opening = threading.RLock()
+    for core in list(_cores.values()):
+        core.begin_again()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)

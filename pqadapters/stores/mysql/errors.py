@@ -1,0 +1,111 @@
+"""What the errors of a server mean: words for people, and which of them are worth another try."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+from ...errors import FormatError, OutcomeUnknown, StoreError, StoreRefused, StoreUnreachable
+from .driver import pymysql
+
+# By number: https://mariadb.com/kb/en/mariadb-error-codes/ and the client's own, of 2000 and more.
+_LOST = {2000, 2002, 2003, 2006, 2012, 2013, 2014, 2027, 2055, 1040, 1053, 1077, 1152, 1158, 1159, 1160, 1161, 1184}
+_LOST |= {1203, 1226, 1290, 1317, 1836, 1927, 3024, 4031}  # too many of us, killed, read-only for a moment, too idle
+_PASSING = {1205, 1213, 1020, 1637, 3058, 1180}
+_NULL, _DOUBLE, _NO_TABLE = 1048, 1062, 1146
+_DENIED = {1044: "the database", 1045: "the password", 1142: "a privilege", 1143: "a privilege", 1227: "a privilege"}
+_TOO_LARGE = {1153, 1301}
+UNSURE = 1180  #: an error of COMMIT itself
+
+
+def number_of(error: BaseException) -> int:
+    """The server's or the client's number of an error of the driver's, or of one that wraps it; 0 where it has none."""
+    error = getattr(error, "error", error)
+    arguments: Any = error.args
+    return arguments[0] if arguments and isinstance(arguments[0], int) and isinstance(error, pymysql.err.Error) else 0
+
+
+def is_lost(error: BaseException) -> bool:
+    """The connection is gone, or can't be made now."""
+    error = getattr(error, "error", error)
+    if isinstance(error, OSError) or number_of(error) in _LOST:
+        return True
+    return isinstance(error, (pymysql.err.InterfaceError, pymysql.err.InternalError)) and number_of(error) == 0
+
+
+def is_passing(error: BaseException) -> bool:
+    """A deadlock, or a lock that was waited for too long: another try may go through."""
+    return number_of(error) in _PASSING
+
+
+def is_null(error: BaseException) -> bool:
+    """What `TOKEN` says where a transaction may not be committed."""
+    return number_of(error) == _NULL
+
+
+def is_double(error: BaseException) -> bool:
+    return number_of(error) == _DOUBLE
+
+
+def is_missing(error: BaseException) -> bool:
+    """There is no such table."""
+    return number_of(error) == _NO_TABLE
+
+
+def said(error: BaseException) -> str:
+    """What the server said, without the number."""
+    return str(error.args[-1]) if error.args else type(error).__name__
+
+
+def translated(error: BaseException, place: str) -> StoreError:
+    """The error that a user sees in place of the driver's."""
+    number, text = number_of(error), said(error)
+    if number in _DENIED:
+        return StoreRefused(
+            f"{place}: the server refuses {_DENIED[number]}: {text}. Look at the user, the password (in the URL, "
+            "password_file= or PQADAPTERS_MYSQL_PASSWORD) and the grants: SELECT, INSERT, UPDATE and DELETE on the "
+            "store's tables, and CREATE to make them"
+        )
+    if number == 2026 or isinstance(getattr(error, "error", error), ssl.SSLError) or "SSL" in text:
+        return StoreRefused(f"{place}: there is no TLS as tls= asks for it: {text}. Look at tls_ca and the host's name")
+    if number == 1049:
+        return StoreRefused(f"{place}: {text}. The store makes its tables, not the database: CREATE DATABASE first")
+    if number in _TOO_LARGE:
+        return StoreError(
+            f"{place}: {text}; nothing was stored. Raise max_allowed_packet on the server (an item takes about twice "
+            "its size), put a smaller item, or the path of a file"
+        )
+    if number == 1114 or number in (1021, 1030):
+        return StoreError(f"{place}: the server has no room: {text}; nothing was stored. Give it some, or drain it")
+    if is_missing(error):
+        return StoreRefused(f"{place}: {text}: its tables were dropped while it was open; open it again")
+    if is_passing(error):
+        return StoreUnreachable(f"{place}: others have locked what this needs ({text}); nothing was stored")
+    if is_lost(error):
+        return StoreUnreachable(
+            f"{place}: the server can't be reached: {text}. Nothing of this call was stored. Look whether it runs, at "
+            "host and port, and at what lies between"
+        )
+    return StoreError(f"{place}: the server says {number}: {text}")
+
+
+def unknown(place: str, error: BaseException | None) -> OutcomeUnknown:
+    why = f": {said(error)}" if error is not None else ""
+    return OutcomeUnknown(
+        f"{place}: the server was asked to commit, and hasn't answered in time{why}. Nobody knows whether this was "
+        "stored; the store itself goes on when the server does"
+    )
+
+
+def overdue(place: str) -> StoreUnreachable:
+    return StoreUnreachable(
+        f"{place}: the time is over, and other threads of this process are still being served, or wait for the server; "
+        "nothing of this call was stored"
+    )
+
+
+def newer(place: str, found: int, known: int) -> FormatError:
+    return FormatError(
+        f"{place} has tables of version {found}, and this pqadapters knows version {known}: upgrade pqadapters, or "
+        "give the store another prefix="
+    )

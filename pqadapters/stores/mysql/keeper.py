@@ -1,0 +1,117 @@
+"""Being heard of: a thread that renews this process's promise to live, and notices at once when the connection that
+holds its lock is gone. It keeps no store alive.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import threading
+import time
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ...ending import start_thread
+from ...errors import StoreError
+from .wire import Failed
+
+if TYPE_CHECKING:
+    from .core import Core
+
+_PATIENCE = 5.0  #: seconds that its end is waited for
+_SOON = 0.25  #: seconds until the next try, where the server doesn't know that we live
+
+
+class Keeper:
+    """The thread, if there is one."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = weakref.ref(core)
+        self._guard = threading.RLock()
+        self._thread: threading.Thread | None = None
+        self._ended = False
+        self._called, self._call = -1, -1  #: a pipe: whoever writes to it calls the thread
+
+    def ensure(self) -> None:
+        """This process has something to be alive for."""
+        if self._thread is not None or self._ended:
+            return
+        with self._guard:
+            if self._thread is not None or self._ended:
+                return
+            self._called, self._call = os.pipe()
+            thread = threading.Thread(target=_run, args=(weakref.ref(self), self._called), daemon=True)
+            thread.name = "pqadapters-keeper"
+            self._thread = thread
+        with suppress(RuntimeError):  # the interpreter is shutting down
+            start_thread(thread)
+
+    def core_to_serve(self) -> Core | None:
+        return None if self._ended else self._core()
+
+    def call(self) -> None:
+        """There is something to do before the next round."""
+        self.ensure()
+        with suppress(OSError):
+            os.write(self._call, b"x")
+
+    def stop(self, *, wait: bool) -> None:
+        """No more from here on. With `wait` it has let go of the store when this returns, if it isn't what asks."""
+        self._ended = True
+        with self._guard:
+            thread = self._thread
+        if thread is None:
+            return
+        with suppress(OSError):
+            os.write(self._call, b"x")
+        if wait and thread.ident is not None and thread is not threading.current_thread():
+            thread.join(_PATIENCE)
+
+    def __del__(self) -> None:
+        self._ended = True
+        with suppress(OSError):
+            if self._call >= 0:
+                os.close(self._call)  # which calls the thread, too
+
+
+def _run(ref: weakref.ref[Keeper], called: int) -> None:
+    try:
+        while True:
+            keeper = ref()
+            core = keeper.core_to_serve() if keeper is not None else None
+            if core is None:
+                return
+            fd, pause = _round(core)
+            del keeper, core  # between rounds the store may go
+            _sleep(fd, called, pause)
+    finally:
+        with suppress(OSError):
+            os.close(called)
+
+
+def _round(core: Core) -> tuple[int | None, float]:
+    """Be heard of; what to look at until the next time, and how long."""
+    with suppress(Failed, StoreError):
+        core.owners.renew()
+        core.catch_up()
+        if core.owners.settled:
+            return core.owners.fileno(), core.owners.lease / 4
+    return None, _SOON
+
+
+def _sleep(fd: int | None, called: int, seconds: float) -> None:
+    """Until we are called, or the server has let go of the connection, or so many seconds are over."""
+    until = time.monotonic() + seconds
+    with suppress(OSError, ValueError):  # it was closed under us
+        poll = select.poll()
+        poll.register(called, select.POLLIN)
+        if fd is not None:
+            poll.register(fd, select.POLLIN)
+        while (left := until - time.monotonic()) > 0:
+            if found := poll.poll(left * 1000):
+                if (called, select.POLLIN) in found:
+                    os.read(called, 64)
+                return
+        return
+    time.sleep(_SOON)

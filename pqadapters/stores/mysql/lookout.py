@@ -1,0 +1,103 @@
+"""Hearing of other processes: while somebody waits here, a thread looks whether they have committed, and whether any
+has died that had records claimed.
+
+A look is one short question: how far each process has come with its transactions. It comes every few milliseconds when
+others have just committed, and the later the longer they haven't: a twentieth of that time, up to 0.4 seconds. The
+thread ends when nobody waits any more, and keeps no store alive.
+"""
+
+from __future__ import annotations
+
+import threading
+import time
+import weakref
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ...ending import start_thread
+from ...errors import StoreError
+
+if TYPE_CHECKING:
+    from .core import Core
+
+EAGER, CALM = 0.005, 0.4  #: seconds between two looks, at least and at most
+_PART = 20  #: of the time since others were heard of
+_PER_BURIAL = 1.0  #: seconds between two looks for the dead
+_PATIENCE = 5.0  #: seconds that its end is waited for
+_LINGER = 3.0  #: seconds that it stays when nobody waits: long enough to find out that a process has died
+
+
+class Lookout:
+    """The thread, if there is one."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = weakref.ref(core)
+        self._guard = threading.RLock()
+        self._thread: threading.Thread | None = None
+        self._ended = threading.Event()
+        self._wanted = 0.0  #: when somebody has last come, in monotonic seconds
+        self.looks = 0  #: questions that were asked
+
+    def ensure(self) -> None:
+        """Somebody is about to wait, or has found nothing, and may come again. Without a thread, at the end of the
+        interpreter, nothing of others is heard."""
+        self._wanted = time.monotonic()
+        if self._thread is not None or self._ended.is_set():
+            return
+        thread = threading.Thread(target=_look, args=(weakref.ref(self), self._ended), daemon=True)
+        thread.name = "pqadapters-lookout"
+        with self._guard:
+            if self._thread is not None:
+                return
+            self._thread = thread
+        try:
+            start_thread(thread)  # with nothing held: a signal handler that comes here may wait, too
+        except RuntimeError:
+            self._thread = None
+
+    def core_to_serve(self) -> Core | None:
+        """The core, if there is still somebody to look out for; else the thread is let go."""
+        core = self._core()
+        if core is None or self._ended.is_set():
+            return None
+        with self._guard:
+            if core.bells.waiting or time.monotonic() - self._wanted < _LINGER:
+                return core
+            self._thread = None
+            return None
+
+    def stop(self, *, wait: bool) -> None:
+        """No more from here on. With `wait` it has let go of the store when this returns, if it isn't what asks."""
+        self._ended.set()
+        with self._guard:
+            thread = self._thread
+        if wait and thread is not None and thread.ident is not None and thread is not threading.current_thread():
+            thread.join(_PATIENCE)
+
+
+def pause_after(quiet: float) -> float:
+    """Seconds until the next look, `quiet` seconds after others were heard of."""
+    return min(CALM, max(EAGER, quiet / _PART))
+
+
+def _look(ref: weakref.ref[Lookout], ended: threading.Event) -> None:
+    known: dict[int, int] | None = None
+    heard, buried = time.monotonic(), 0.0
+    while not ended.wait(pause_after(time.monotonic() - heard)):
+        lookout = ref()
+        core = lookout.core_to_serve() if lookout is not None else None
+        if lookout is None or core is None:
+            return
+        now = time.monotonic()
+        lookout.looks += 1
+        with suppress(StoreError):  # those who call are told
+            if now - buried > _PER_BURIAL:
+                buried = now
+                found = core.look_for_dead()
+            else:
+                found = core.seqs()
+            if found != known:  # and at the first look, since they may have committed right before that
+                heard = heard if known is None else now
+                core.bells.ring_all()
+            known = found
+        del lookout, core  # between looks the store may go

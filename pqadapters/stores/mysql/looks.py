@@ -1,0 +1,126 @@
+"""Looking at queues without claiming: records page by page, depths. Each look sees what is committed at its moment.
+
+A depth counts rows: there is no row with a count that all processes would have to take turns for. It takes about a
+second for some millions of records.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any
+
+from ...store import Depth, Order, Record, State, dead_queue
+from .names import Names
+from .reader import Reader
+from .schema import CLAIMED, DELAYED, READY, moment, name_text
+
+_PAGE = 256  #: records that are fetched at a time
+_EVER = 1 << 63
+_EMPTY = (0, 0, 0)
+
+
+class Looks:
+    """What there is to see of the queues of one store."""
+
+    def __init__(self, reader: Reader, names: Names, wall: Callable[[], float]) -> None:
+        self._reader, self._sql = reader, reader.sql
+        self._names = names
+        self._wall = wall
+
+    def depth(self, queue: str, *, age: bool = True) -> Depth:
+        """How much is in the queue, now; the oldest one's age if it is asked for."""
+        number, dead = self._names.queue(queue), self._names.queue(dead_queue(queue))
+        numbers = [each for each in {number, dead} if each is not None]
+        if not numbers:
+            return Depth()
+        now = self._wall()
+        rows = self._reader.rows(self._sql.DEPTH, moment(now), numbers)
+        counts = {(each, state): (int(count), int(size), int(due)) for each, state, count, size, due in rows}
+        ready, delayed, claimed = (counts.get((number, state), _EMPTY) for state in (READY, DELAYED, CLAIMED))
+        buried = sum(counts[key][0] for key in counts if key[0] == dead) if dead != number else 0
+        due = delayed[2]
+        oldest = self._oldest(queue, number, now, ready[0], due) if age and number and (ready[0] or due) else None
+        return Depth(
+            ready[0] + due,
+            delayed[0] - due,
+            claimed[0],
+            buried,
+            ready[1] + delayed[1] + claimed[1],
+            None if oldest is None else max(0.0, now - oldest),
+        )
+
+    def _oldest(self, queue: str, number: int, now: float, ready: int, due: int) -> float | None:
+        """When the first ready record was put."""
+        rows: list[Any] = []
+        if ready:
+            question = self._sql.OLDEST_RANKED if self._names.is_ranked(queue) else self._sql.OLDEST
+            rows += self._reader.rows(question, number)
+        if due:
+            rows += self._reader.rows(self._sql.OLDEST_DUE, number, moment(now))
+        return min(rows, key=lambda row: row[1])[0] if rows else None
+
+    def any_ready(self, queue: str) -> bool:
+        """Whether there is a record to claim."""
+        number = self._names.queue(queue)
+        if number is None:
+            return False
+        return bool(self._reader.rows(self._sql.ANY_READY, number, number, moment(self._wall()))[0][0])
+
+    def next_due(self, queue: str) -> float | None:
+        """The moment at which the first delayed record is ready, in seconds since the epoch."""
+        number = self._names.queue(queue)
+        rows = self._reader.rows(self._sql.NEXT_DUE, number) if number is not None else ()
+        return rows[0][0] if rows else None
+
+    # Records
+
+    def browse(self, queue: str, order: Order, state: State | None, after: int) -> Iterator[Record]:
+        number = self._names.queue(queue)
+        if number is None:
+            return iter(())
+        if self._names.is_ranked(queue):
+            return self._all(queue, number, order, state, after)
+        return self._by_id(queue, number, state, after, order)
+
+    def _by_id(self, queue: str, number: int, state: State | None, after: int, order: Order) -> Iterator[Record]:
+        """Page by page: the next ids of each state's range, of which the first ones are the page."""
+        back = order is Order.NEWEST
+        question = self._sql.BETWEEN_BACK if back else self._sql.BETWEEN
+        least, most = after, _EVER
+        while True:
+            rows = list(self._reader.rows(question, *(number, least, most, _PAGE) * 3))
+            rows.sort(key=_id, reverse=back)
+            yield from self._records(queue, rows[:_PAGE], state)
+            if len(rows) < _PAGE:
+                return
+            edge = _id(rows[_PAGE - 1])
+            least, most = (least, edge) if back else (edge, most)
+
+    def _all(self, queue: str, number: int, order: Order, state: State | None, after: int) -> Iterator[Record]:
+        """All ids and ranks first, since a queue with ranks has no key by id alone."""
+        found = list(self._reader.rows(self._sql.IDS, number, after))
+        found.sort(key=_rank if order is Order.RANK else _id, reverse=order is Order.NEWEST)
+        ids = [_id(row) for row in found]
+        for start in range(0, len(ids), _PAGE):
+            some = ids[start : start + _PAGE]
+            rows = {_id(row): row for row in self._reader.rows(self._sql.RECORDS, some, number)}
+            yield from self._records(queue, [rows[id] for id in some if id in rows], state)
+
+    def _records(self, queue: str, rows: Sequence[Any], state: State | None) -> Iterator[Record]:
+        now = self._wall()
+        for id, stands, attempts, put_at, not_before, rank, note, payload in rows:
+            if stands == CLAIMED:
+                now_is = State.CLAIMED
+            else:
+                now_is = State.DELAYED if stands == DELAYED and not_before > now else State.READY
+            if state is None or state is now_is:
+                text = name_text(note)
+                yield Record(queue, id, now_is, payload, rank or b"", attempts, put_at, not_before, text)
+
+
+def _id(row: Any) -> int:
+    return int(row[0])
+
+
+def _rank(row: Any) -> tuple[bytes, int]:
+    return row[1] or b"", row[0]

@@ -1,0 +1,205 @@
+"""Which processes live. Each has a row with a number that is never given again, and a named lock of the server's.
+
+A connection of its own holds the lock, so the server lets go of it with the process, its host's network or the
+connection. The row says until when the process has promised to be heard of again, by the server's clock: so one that is
+stopped, or whose host has vanished without a word, is dead for others when that is over. What the dead had claimed is
+ready again. Who was taken for dead and isn't takes a new number; its claims are somebody else's, and its late
+acknowledgements find nothing.
+"""
+
+from __future__ import annotations
+
+import os
+import platform
+import threading
+import time
+from collections.abc import Callable
+from contextlib import suppress
+from hashlib import blake2b
+from typing import Any
+
+from ...store import LOCK_TIMEOUT
+from .schema import ALIVE, DEAD, DYING, held_by
+from .wire import Dialer, Failed, Wire
+
+GRACE = 1.0  #: seconds for which a lock must be free before its owner is dead: after a restart all of them are
+_LAST_HANDLE = (1 << 32) - 1
+_FEW = 500  #: queues that are asked for at a time
+
+
+class Owners:
+    """This process among those that use one store. `lock` is for the connection that holds ours."""
+
+    def __init__(self, dialer: Dialer, lease: float) -> None:
+        self._dialer = dialer
+        self.sql = dialer.sql
+        self.lease = lease
+        self.lock = threading.RLock()
+        self.number = 0  #: ours; 0 until there is one
+        self.seq = 0  #: of our last transaction
+        self.ahead = 0.0  #: seconds that the server's clock is ahead of ours
+        self.lost: Callable[[], object] = lambda: None  #: called when we were taken for dead
+        self.is_lost = False  #: others have taken us for dead
+        self._wire: Wire | None = None
+        self._held = False
+        self._free: dict[int, float] = {}  # owners whose lock was free, and since when
+        address = dialer.address
+        name = blake2b(f"{address.database}\0{address.prefix}".encode(), digest_size=10).hexdigest()
+        self.base = f"pqadapters-{name}-"
+
+    # Ours
+
+    def present(self, left: float) -> None:
+        """See that we have a number that others don't take for a dead one's. Raises Failed. In the line alone."""
+        if not self.number or self.is_lost:
+            with self.lock:
+                if self.is_lost:
+                    self.resign()
+                if not self.number:
+                    self._enter(left)
+
+    def _connected(self, left: float) -> Wire:
+        if self._wire is None:
+            self._wire = self._dialer.dial(left, LOCK_TIMEOUT, autocommit=True)
+            self.ahead = self._wire.ahead
+            self._held = False
+        return self._wire
+
+    def _enter(self, left: float) -> None:
+        host = platform.node().encode("utf-8", "replace")[:255]
+        try:
+            wire = self._connected(left)
+            number = wire.ask(self.sql.ADD_OWNER, self.lease, host, os.getpid()).first_id
+            wire.alone(f"{self.base}{number}")
+        except BaseException:
+            self.drop_locked()
+            raise
+        self.seq, self._held = 0, True
+        self.number = number
+
+    def resign(self) -> None:
+        """Others have taken us for dead: the next transaction needs a new number. In the line alone."""
+        with self.lock:
+            self.number, self.is_lost = 0, False
+            self.drop_locked()
+        self.lost()
+
+    def is_known(self, wire: Wire) -> bool:
+        """Whether we are alive for others, as far as another connection can see: we may have been away for days."""
+        rows = wire.ask(self.sql.IS_ALIVE, self.number).rows
+        return bool(rows) and rows[0][0] == ALIVE
+
+    def renew(self) -> None:
+        """Be heard of again, and hold our lock. Raises Failed: then it is to be tried again."""
+        with self.lock:
+            if not self.number:
+                return
+            try:
+                wire = self._connected(LOCK_TIMEOUT)
+                if not self._held:
+                    self._held = wire.alone(f"{self.base}{self.number}")
+                known = wire.ask(self.sql.RENEW, self.lease, self.number).affected
+                begun = time.time()
+                (now,) = wire.ask(self.sql.CLOCK).rows[0]
+                self.ahead = float(now) - (begun + time.time()) / 2
+            except BaseException:
+                self.drop_locked()
+                raise
+            self.is_lost = not known
+
+    @property
+    def settled(self) -> bool:
+        """Whether the server knows that we live; else we should try again soon."""
+        return self._held or not self.number
+
+    def fileno(self) -> int | None:
+        """The socket that tells when the server, or the way to it, is gone."""
+        wire = self._wire
+        try:
+            return wire.fileno() if wire is not None else None
+        except (OSError, ValueError, AttributeError):
+            return None
+
+    def drop_locked(self) -> None:
+        """The connection is gone, or no good."""
+        wire, self._wire, self._held = self._wire, None, False
+        if wire is not None:
+            wire.drop()
+
+    def leave(self, *, clean: bool) -> None:
+        """We claim no more. If nothing of ours is left our row goes; else, or should that fail, others find our lock
+        free."""
+        with self.lock:
+            wire, number = self._wire, self.number
+            self._wire, self.number = None, 0
+            if wire is not None:
+                with suppress(Failed):
+                    if number and clean:
+                        wire.ask(self.sql.DROP_OWNER, number)
+                wire.close()
+
+    def begin_again(self) -> None:
+        """In a forked child: the number, the lock and the connection are the parent's."""
+        self.lock = threading.RLock()
+        self.number = self.seq = 0
+        self._wire, self._held, self.is_lost, self._free = None, False, False, {}
+
+    # Others
+
+    def dead(self, lives: Any) -> list[int]:
+        """The numbers of those whose claims are to be given back, out of the rows of LIVES."""
+        now = time.monotonic()
+        found, free = [], {}
+        for number, alive, overdue, lock_is_free, _ in lives:
+            if number == self.number:
+                continue
+            if lock_is_free and alive == ALIVE:
+                free[number] = self._free.get(number, now)
+            if alive == DYING or overdue or now - free.get(number, now) >= GRACE:
+                found.append(number)
+        self._free = free
+        return found
+
+    def bury(self, session: Any, number: int) -> set[int]:
+        """Make ready what a dead process had claimed, in a transaction: the queues in which something is."""
+        rows = session.ask(self.sql.LOCK_OWNER, number).rows
+        if not rows:
+            return set()
+        alive, overdue = rows[0]
+        if alive == ALIVE and not overdue and not self._is_free(session, number):
+            return set()  # it is back
+        if alive == ALIVE:
+            session.change(self.sql.SET_ALIVE, DYING, number)
+        first, last = held_by(number, 0), held_by(number, _LAST_HANDLE)
+        queues = give_back(session, first, last)
+        if alive == DYING and not queues and not any_claimed(session, first, last):
+            session.change(self.sql.SET_ALIVE, DEAD, number)
+        return queues
+
+    def _is_free(self, session: Any, number: int) -> bool:
+        return bool(session.ask(self.sql.IS_FREE, f"{self.base}{number}".encode()).rows[0][0])
+
+
+def _some_queues(session: Any) -> list[list[int]]:
+    numbers = [number for (number,) in session.ask(session.sql.NUMBERS).rows]
+    return [numbers[n : n + _FEW] for n in range(0, len(numbers), _FEW)]
+
+
+def give_back(session: Any, first: bytes, last: bytes) -> set[int]:
+    """Make ready what is claimed from one place to another, unless others are about it; the numbers of the queues."""
+    found: set[int] = set()
+    for some in _some_queues(session):
+        while rows := session.ask(session.sql.CLAIMED_BY, some, first, last).rows:
+            groups: dict[tuple[int, bytes], list[int]] = {}
+            for queue, place, id in rows:
+                groups.setdefault((queue, place), []).append(id)
+            for (queue, place), ids in groups.items():
+                session.tell(session.sql.RELEASE, queue, place, ids)
+                found.add(queue)
+    return found
+
+
+def any_claimed(session: Any, first: bytes, last: bytes) -> bool:
+    """Whether anything is, whoever is about it."""
+    return any(session.ask(session.sql.ANY_CLAIMED_BY, some, first, last).rows for some in _some_queues(session))
+

@@ -1,0 +1,110 @@
+"""The connections that look: a pool of them, so that no thread waits for another one's look, nor for who commits.
+
+Each question is one statement, which sees what is committed at its moment, or is asked in a transaction of one moment.
+A connection that was lost is made anew, and the question asked again, for as long as a call may wait for the server.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from typing import Any, TypeVar
+
+from ...errors import StoreClosed
+from ...store import LOCK_TIMEOUT
+from .driver import ERRORS, FAILURES, pooled
+from .errors import is_lost, is_passing, translated
+from .schema import Statements, bound
+from .wire import Dialer, Failed
+
+T = TypeVar("T")
+_IDLE = 4  #: connections that are kept when nobody asks
+_ANSWER = 60.0  #: seconds that a look at many rows may take
+
+
+class Reader:
+    """Any thread may ask."""
+
+    def __init__(self, dialer: Dialer, rest: Callable[[float], float]) -> None:
+        self._dialer = dialer
+        self._rest = rest
+        self.sql: Statements = dialer.sql
+        self._ended = False
+        self._pool = self._make()
+
+    def _make(self) -> Any:
+        def dial() -> Any:
+            try:
+                return self._dialer.dial(LOCK_TIMEOUT, _ANSWER, autocommit=True).raw
+            except Failed as error:
+                raise error.error from None  # which the pool knows
+
+        return pooled.PooledDB(dial, maxcached=_IDLE, reset=False, ping=0, failures=FAILURES)
+
+    def rows(self, question: str, *values: Any) -> Sequence[Any]:
+        """The answer. Raises StoreUnreachable, StoreRefused."""
+        return self._patiently(lambda cursor: _rows(cursor, bound(question, values)))
+
+    def change(self, statement: str, *values: Any) -> int:
+        """Change something that is by itself, and may be done twice; how many rows."""
+
+        def run(cursor: Any) -> int:
+            cursor.execute(bound(statement, values))
+            return int(cursor.rowcount)
+
+        return self._patiently(run)
+
+    def at_one_moment(self, questions: Sequence[str]) -> list[Any]:
+        """What several questions have for an answer, one behind the other, all of the same moment."""
+
+        def run(cursor: Any) -> list[Any] | None:
+            (before,) = _rows(cursor, self.sql.WHO)
+            cursor.execute(self.sql.REPEATABLE)
+            cursor.execute(self.sql.ONE_MOMENT)
+            found = [row for question in questions for row in _rows(cursor, question)]
+            cursor.execute(self.sql.COMMIT)
+            return found if _rows(cursor, self.sql.WHO)[0] == before else None  # the pool connects anew by itself
+
+        while (found := self._patiently(run)) is None:
+            pass
+        return found
+
+    def _patiently(self, ask: Callable[[Any], T]) -> T:
+        deadline, pause = time.monotonic() + LOCK_TIMEOUT, 0.0
+        while True:
+            if self._ended:
+                raise StoreClosed(f"the store in {self._dialer.address.place} was closed; open it again")
+            try:
+                return self._ask(ask)
+            except ERRORS as error:
+                if not (is_lost(error) or is_passing(error)) or time.monotonic() >= deadline:
+                    raise translated(error, self._dialer.address.place) from error
+            pause = self._rest(pause)
+
+    def _ask(self, ask: Callable[[Any], T]) -> T:
+        connection = self._pool.connection()
+        try:
+            cursor = connection.cursor()
+            try:
+                return ask(cursor)
+            finally:
+                cursor.close()
+        finally:
+            connection.close()  # it goes back to the pool
+
+    def end(self) -> None:
+        """Close them for good: an iterator that is still there reads no more."""
+        self._ended = True
+        with suppress(*ERRORS):
+            self._pool.close()
+
+    def begin_again(self) -> None:
+        """In a forked child, behind `Dialer.abandon`."""
+        self._pool = self._make()
+
+
+def _rows(cursor: Any, question: str) -> Sequence[Any]:
+    cursor.execute(question)
+    found: Sequence[Any] = cursor.fetchall()
+    return found

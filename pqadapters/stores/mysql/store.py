@@ -1,0 +1,478 @@
+"""A handle on a MySQL store: the contract of `pqadapters.store.Store` for all processes of any number of hosts.
+
+Any number of threads, processes and hosts use one database, a handle each or several. A commit that returned is
+committed by the server, together with those of other threads of this process, and survives what the server's own
+settings survive. Claims are rows that name their handle and process: they end with either. A process whose connection
+is gone loses them within seconds, one that is stopped, or whose host has vanished, within `lease` seconds.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any
+
+from ... import telling
+from ...clock import Clock
+from ...durability import Durability, Survives
+from ...errors import Stopped, StoreClosed, StoreError, StoreUnreachable
+from ...store import (
+    Ack,
+    Capabilities,
+    Claim,
+    Damage,
+    Depth,
+    Extend,
+    Nack,
+    Op,
+    Order,
+    Put,
+    Record,
+    State,
+    Stop,
+    Update,
+    acknowledge,
+    dead_queue,
+)
+from .._ahead import Ahead
+from .._bells import Bell
+from .._line import LATE
+from .address import PREFIX, address_of
+from .changes import Changes
+from .claims import Take
+from .core import share
+from .looks import Looks
+from .plan import plan_of
+from .schema import check_prefix
+from .session import Session
+from .tables import Tables
+from .transactions import Part
+
+logger = telling.logger("pqadapters.stores.mysql")
+_CAPABILITIES = Capabilities(processes=True, hosts=True)
+_WITHOUT_LOOKOUT = 1.0  #: seconds between two looks of a waiter, should nobody tell it of others
+_OUTAGE = 0.5  #: seconds between two looks while the server can't be reached
+LEASE = 30.0
+
+
+class MysqlStore:
+    """Queues and tables in a database of a MariaDB (10.6 or newer) or MySQL (8.0 or newer) server.
+
+    `url` is mysql://user@host:3306/database; the database must be there, the store's tables are made in it, with names
+    that begin with `prefix`. The password is in the URL, in the file `password_file`, or in the environment's
+    PQADAPTERS_MYSQL_PASSWORD; `socket` is the path of a Unix socket. `tls` is "off", "on" (encrypted) or "verify"
+    (the server's certificate and name are checked, against `tls_ca` if given); `tls_cert` and `tls_key` are the
+    client's own. With `durability` "power" the server must sync each commit, else it is refused; "process" takes its
+    settings as they are. `lease`: seconds after which a process that isn't heard of loses its claims. `prefetch`: a
+    claim of one record takes so many, and the next ones of this handle are served from those; what wasn't handed out is
+    ready again when the handle or its process ends.
+    Raises StoreRefused (password, grants, database, settings), FormatError (tables of a newer version),
+    StoreUnreachable (a ConnectionError), ValueError for bad options. No message has the password in it.
+    """
+
+    capabilities = _CAPABILITIES
+    damage: Sequence[Damage] = ()
+
+    def __init__(
+        self,
+        url: str,
+        *,
+        durability: str | Survives | Durability = Survives.POWER,
+        max_lag: float | None = None,
+        prefetch: int = 1,
+        lease: float = LEASE,
+        prefix: str = PREFIX,
+        clock: Clock | None = None,
+        **connection: Any,
+    ) -> None:
+        self._durability = Durability.of(durability, max_lag)
+        if not 1 <= prefetch <= 10_000:
+            raise ValueError(f"prefetch is how many records a claim takes, from 1 to 10,000, not {prefetch}")
+        if not 1 <= lease <= 86_400:
+            raise ValueError(f"lease is in seconds, from 1 to 86,400, not {lease!r}")
+        address = address_of(url, prefix=check_prefix(prefix), **connection)
+        self._power = self._durability.survives is Survives.POWER
+        self._closed = False
+        self._prefetch = prefetch
+        self._core = core = share(address, float(lease), clock, self._power)
+        self._handle = next(core.numbers)
+        self._looks = Looks(core.reader, core.names, core.clock.wall)
+        self._tables = Tables(core.reader, core.names)
+        self._ahead = Ahead()
+        self._release = weakref.finalize(self, core.release, self._handle, self._ahead)
+        self._release.atexit = False  # daemon threads and handlers of the program may use it to the very end
+
+    @property
+    def durability(self) -> Durability:
+        return self._durability
+
+    @property
+    def place(self) -> str:
+        return self._core.place
+
+    def _check(self) -> None:
+        """Raises StoreClosed."""
+        if self._closed:
+            raise StoreClosed(f"this handle on the store in {self.place} was closed; open it again")
+        if self._core.writer.trouble is not None:
+            raise self._core.writer.trouble
+
+    # Commits
+
+    def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
+        self._check()
+        core = self._core
+        part = self._part(ops, stop, timeout)
+        if self._ahead.waiting:
+            self._settle_ahead()
+        if not core.writer.in_the_middle():
+            assert part.prepare is not None
+            part.prepare()
+            part.prepare = None
+        result = core.writer.do(part)
+        if result is LATE:
+            return (0,) * len(ops)
+        core.keeper.ensure()
+        self._ring(ops)
+        return tuple(result)
+
+    def _part(self, ops: tuple[Op, ...], stop: Stop | None, timeout: float | None) -> Part:
+        core = self._core
+
+        def run(session: Session) -> list[int]:
+            return Changes(session, core.names, self._handle, core.clock.wall()).apply(ops)
+
+        def prepare() -> None:
+            now = core.clock.wall()
+            part.plan = plan_of(ops, core.names, core.reader.sql, core.owners.number, self._handle, now)
+            if part.plan is None:
+                self._make_names(ops)
+
+        part = Part(run, timeout=timeout, stop=lambda: self._may_go_on(stop))
+        part.prepare = prepare
+        part.refusable, part.power = len(ops) > 1, self._power
+        return part
+
+    def _make_names(self, ops: Sequence[Op]) -> None:
+        """So that none is made in the middle of the transaction."""
+        names = self._core.names
+        for op in ops:
+            if isinstance(op, Put):
+                number = names.make_queue(op.queue)
+                if op.rank:
+                    names.rank(number)
+            elif isinstance(op, Nack) and op.dead is not None:
+                number = names.make_queue(dead_queue(op.claim.queue))
+                if op.claim.rank:
+                    names.rank(number)
+            elif not isinstance(op, (Ack, Nack, Extend, Update)):
+                names.make_table(op.table)
+
+    def _ring(self, ops: Sequence[Op]) -> None:
+        """Tell who waits for these queues in this process; those in others look for themselves."""
+        bells, puts = self._core.bells, dict[str, int]()
+        for op in ops:
+            if isinstance(op, Put):
+                puts[op.queue] = puts.get(op.queue, 0) + 1
+            elif isinstance(op, (Ack, Nack, Update, Extend)):
+                bells.ring(op.claim.queue)
+                if isinstance(op, Nack) and op.dead is not None:
+                    bells.ring(dead_queue(op.claim.queue))
+        for queue, ready in puts.items():
+            bells.ring(queue, ready)
+
+    def _may_go_on(self, stop: Stop | None) -> None:
+        if self._closed:
+            self._check()
+        if stop is not None and stop():
+            raise Stopped("the commit was stopped by its own predicate")
+
+    # Claims
+
+    def claim(
+        self,
+        queue: str,
+        *,
+        order: Order = Order.OLDEST,
+        ids: Sequence[int] | None = None,
+        limit: int = 1,
+        timeout: float | None = 0.0,
+        stop: Stop | None = None,
+        counted: bool = False,
+        lease: float = 30.0,
+        patience: float | None = None,
+        acks: Sequence[Ack] = (),
+    ) -> list[Claim]:
+        self._check()
+        bell = self._core.bells.of(queue)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        away, claims = False, list[Claim]()
+        try:
+            while True:
+                rings = bell.rings
+                try:
+                    found = self._attempt(queue, order, ids, limit, stop, counted, patience, acks)
+                    acks = ()
+                    away = False
+                except StoreUnreachable as error:
+                    found = self._bear(error, away, stop, deadline)
+                    away = True
+                if found is not None:
+                    claims = found
+                    return claims
+                left = None if deadline is None else deadline - time.monotonic()
+                if left is not None and left <= 0:
+                    return []
+                self._wait(queue, bell, bell.takers, rings, left, away)
+        finally:
+            if not claims and self._core.bells.waiting:
+                self._core.bells.pass_on(bell)  # a wake-up may have come to this thread (I7)
+
+    def _bear(self, error: StoreError, again: bool, stop: Stop | None, deadline: float | None) -> list[Claim] | None:
+        """The server is away: as long as the caller has time it may come back."""
+        if deadline is not None and time.monotonic() >= deadline:
+            raise error
+        if stop is not None and stop():
+            return []
+        if not again:
+            logger.warning("a claim waits for the server: %s", error)
+        return None
+
+    def _attempt(
+        self,
+        queue: str,
+        order: Order,
+        ids: Sequence[int] | None,
+        limit: int,
+        stop: Stop | None,
+        counted: bool,
+        patience: float | None,
+        acks: Sequence[Ack],
+    ) -> list[Claim] | None:
+        """What can be claimed now; None where that is nothing; [] where `stop` says so, or it can't be known."""
+        if self._prefetch > 1:
+            if order is Order.OLDEST and limit == 1 and ids is None and not counted:
+                return self._attempt_ahead(queue, stop, patience, acks)
+            self._give_back_ahead()
+        return self._attempt_now(queue, order, ids, limit, stop, patience, acks)
+
+    def _attempt_ahead(
+        self, queue: str, stop: Stop | None, patience: float | None, acks: Sequence[Ack]
+    ) -> list[Claim] | None:
+        """As `_attempt`, for the oldest record, of which more are claimed than one."""
+        core, ahead = self._core, self._ahead
+        if acks and ahead.put_off(acks, core.process):
+            self._settle_ahead()
+        if stop is not None and stop():
+            return []
+        claim = ahead.pop(queue, core.process)
+        if claim is not None:
+            return [claim]
+        waiting = ahead.take_waiting(core.process)
+        try:
+            claims = self._attempt_now(queue, Order.OLDEST, None, self._prefetch, stop, patience, waiting)
+        except BaseException:
+            ahead.put_off(waiting, core.process)  # what was carried out is passed over when it comes again
+            raise
+        if not claims:
+            return claims
+        ahead.keep(queue, claims[1:])
+        if len(claims) > 1:
+            core.bells.ring(queue, len(claims) - 1)  # for other threads that wait
+        return claims[:1]
+
+    def _settle_ahead(self) -> None:
+        """Carry out the acknowledgements that were put off."""
+        acks = self._ahead.take_waiting(self._core.process)
+        try:
+            if acks:
+                acknowledge(self, acks)
+        except BaseException:
+            self._ahead.put_off(acks, self._core.process)
+            raise
+
+    def _give_back_ahead(self) -> None:
+        core = self._core
+        self._settle_ahead()
+        core.give_back_claims(self._ahead.pop_all(core.process), self._handle)
+
+    def _attempt_now(
+        self,
+        queue: str,
+        order: Order,
+        ids: Sequence[int] | None,
+        limit: int,
+        stop: Stop | None,
+        patience: float | None,
+        acks: Sequence[Ack],
+    ) -> list[Claim] | None:
+        core = self._core
+        bell = core.bells.of(queue)
+        if core.writer.in_the_middle():
+            if acks:
+                self.commit(*acks)
+            return []  # in the middle of another call of this thread: there is no waiting for it
+        if core.names.queue(queue) is None or (bell.dry and not self._looks.any_ready(queue)):
+            if acks:
+                acknowledge(self, acks)
+            core.lookout.ensure()  # what the dead had claimed is there the next time
+            return [] if stop is not None and stop() else None
+        part = self._claiming(queue, order, ids, limit, stop, patience, acks)
+        try:
+            result = core.writer.do(part)
+        except BaseException:
+            if part.done and part.error is None and part.result:  # by another thread, when this one was interrupted
+                core.give_back_claims(part.result, self._handle)
+            raise
+        if result is LATE:
+            return []
+        core.keeper.ensure()
+        self._ring(acks)
+        claims: list[Claim] | None = result
+        bell.dry = not claims
+        if claims:
+            core.bells.ring(queue)
+        else:
+            core.lookout.ensure()
+        return claims
+
+    def _claiming(
+        self,
+        queue: str,
+        order: Order,
+        ids: Sequence[int] | None,
+        limit: int,
+        stop: Stop | None,
+        patience: float | None,
+        acks: Sequence[Ack],
+    ) -> Part:
+        core = self._core
+
+        def run(session: Session) -> list[Claim] | None:
+            now = core.clock.wall()
+            if acks:
+                Changes(session, core.names, self._handle, now).ack_if_held(acks)
+            if stop is not None and stop():
+                return []
+            number = core.names.queue(queue)
+            if number is None:
+                return None
+            return Take(session, core.names, now).claim(queue, number, order, ids, limit, self._handle) or None
+
+        def left() -> Part:
+            return core.giving_back(part.result or [], self._handle)
+
+        part = Part(run, timeout=patience, stop=lambda: self._may_go_on(None))
+        part.refusable = bool(acks)
+        part.left = left
+        return part
+
+    def _wait(self, queue: str, bell: Bell, gate: Any, rings: int, left: float | None, away: bool) -> None:
+        """Until there was a change, a delayed record is ready, or `left` seconds are over; seldom for nothing."""
+        core = self._core
+        pause = _OUTAGE if away else _WITHOUT_LOOKOUT
+        pause = pause if left is None else min(left, pause)
+        if not away:
+            core.lookout.ensure()
+            due = self._next_due(queue)
+            ahead = 0.0 if due is None else due - core.clock.wall()
+            if ahead > 0:
+                pause = min(pause, ahead)
+        core.bells.wait(bell, gate, rings, pause)
+        self._check()
+
+    def _next_due(self, queue: str) -> float | None:
+        with suppress(StoreUnreachable):  # whoever looks next is told
+            return self._looks.next_due(queue)
+        return None
+
+    # Looking
+
+    def browse(
+        self, queue: str, *, order: Order = Order.OLDEST, state: State | None = State.READY, after: int = 0
+    ) -> Iterator[Record]:
+        self._check()
+        self._give_back_ahead()
+        return self._looks.browse(queue, order, state, after)
+
+    def depth(self, queue: str) -> Depth:
+        return self._depth(queue, age=True)
+
+    def _depth(self, queue: str, *, age: bool) -> Depth:
+        self._check()
+        if self._ahead.waiting:
+            self._settle_ahead()
+        found = self._looks.depth(queue, age=age)
+        ahead = self._ahead.of(queue, self._core.process) if self._prefetch > 1 else 0
+        return found._replace(ready=found.ready + ahead, claimed=found.claimed - ahead) if ahead else found
+
+    def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
+        bell = self._core.bells.of(queue)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        away = False
+        while True:
+            rings = bell.rings
+            try:
+                if until(self._depth(queue, age=False)):
+                    return True
+                away = False
+            except StoreUnreachable as error:
+                self._bear(error, away, None, deadline)
+                away = True
+            left = None if deadline is None else deadline - time.monotonic()
+            if left is not None and left <= 0:
+                return False
+            self._wait(queue, bell, bell.watchers, rings, left, away)
+
+    def wake(self, queue: str) -> None:
+        self._core.bells.ring(queue)
+
+    # Tables
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        self._check()
+        return self._tables.value(table, key)
+
+    def scan(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        self._check()
+        return self._tables.scan(table, after, reverse)
+
+    def keys(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[bytes]:
+        self._check()
+        return self._tables.keys(table, after, reverse)
+
+    def snapshot(self, table: str, keys: Sequence[bytes] | None = None) -> dict[bytes, bytes]:
+        self._check()
+        return self._tables.snapshot(table, keys)
+
+    def count(self, table: str) -> int:
+        self._check()
+        return self._tables.count(table)
+
+    # The whole
+
+    def checkpoint(self) -> None:
+        """Syncs and space are the server's own; what is left to do is to forget processes that are long dead."""
+        self._check()
+        self._core.reader.change(self._core.reader.sql.FORGET)
+
+    def close(self) -> None:
+        if self._ahead.waiting and not self._closed:
+            with suppress(StoreError):  # they come again
+                self._settle_ahead()
+        self._closed = True
+        self._core.bells.ring_all()
+        if self._release.detach():  # to call it would do nothing at the interpreter's end
+            self._core.release(self._handle, self._ahead)
+
+    def __enter__(self) -> MysqlStore:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+

@@ -1,0 +1,279 @@
+"""Carrying out works on the one connection that commits: several in a transaction, with one round trip and one sync.
+
+A transaction has a number, which is stored with it. Where its answer is lost, with the connection, the number is looked
+up on a new one before anything else is done: it was committed, and is done, or it wasn't, and can't be any more, since
+the look itself has used the number up. A deadlock and a lost connection are a matter of time: another try, for as long
+as the callers have. All of it with the line's lock held.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable
+from typing import Any
+
+from ...errors import StoreError
+from ...store import LOCK_TIMEOUT
+from .._line import Line
+from .._work import OVER, Outcome, Work
+from .errors import UNSURE, is_lost, is_null, is_passing, number_of, overdue, translated, unknown
+from .owners import Owners
+from .session import Finish, Plan, Session
+from .wire import Dialer, Failed, Wire
+
+_PER_TRANSACTION = 500  #: works
+
+
+class Part(Work):
+    """`plan`, if it has one, is all that there is to do, unless it is done `exactly`: then, and else, `run` is called
+    with a Session. `prepare` comes first, with no transaction open."""
+
+    def __init__(
+        self, run: Callable[[Session], Any], *, timeout: float | None = None, stop: Callable[[], object] | None = None
+    ) -> None:
+        super().__init__(run, timeout=timeout)
+        self.prepare: Callable[[], object] | None = None
+        self.plan: Plan | None = None
+        self.may_go_on: Callable[[], object] = stop or (lambda: None)  #: raises what keeps it from being done
+        self.power = False  #: its caller is promised that it survives a power cut
+        self.refusable = True  #: it may fail behind changes of its own
+        self.tried: BaseException | None = None  #: why it isn't done yet
+        self.unsure = False  #: it may have been done
+        self.left: Callable[[], Part] | None = None  #: what undoes it, where it was done and its caller is gone
+
+
+class Doubt:
+    """A transaction whose answer isn't there."""
+
+    def __init__(self, seq: int, outcome: Outcome, finish: Finish, batch: list[Part]) -> None:
+        self.seq = seq
+        self.outcome = outcome
+        self.finish = finish
+        self.batch = batch
+
+
+class Transactions(Line):
+    """The connection, and what goes through it."""
+
+    def __init__(self, dialer: Dialer, owners: Owners, rest: Callable[[float], float]) -> None:
+        super().__init__("pqadapters.stores.mysql", dialer.address.place)
+        self.place = dialer.address.place
+        self._dialer = dialer
+        self._owners = owners
+        self._rest = rest
+        self.trouble: StoreError | None = None  #: why nothing goes any more
+        #: called with each new connection: why what it commits may be gone in a power cut
+        self.connected: Callable[[Wire], StoreError | None] = lambda wire: None
+        self._weak: StoreError | None = None
+        self.doubtful: Callable[[], object] = lambda: None  #: called when a caller was told that nobody knows
+        self._wire: Wire | None = None
+        self._doubt: Doubt | None = None
+        self._busy = False  #: a transaction may be open
+
+    @property
+    def in_doubt(self) -> bool:
+        """Whether a transaction is to be looked up."""
+        return self._doubt is not None
+
+    def overdue(self) -> StoreError:
+        return overdue(self.place)
+
+    def carry_out(self, batch: list[Any]) -> None:
+        """Those whose time is over meanwhile are refused, and the others left for who leads next."""
+        self._carry_out(batch[:_PER_TRANSACTION], exactly=False)
+
+    def _carry_out(self, batch: list[Part], *, exactly: bool) -> None:
+        pause = 0.0
+        while batch := self._prepared([part for part in batch if not part.done and not part.abandoned]):
+            try:
+                self._attempt(batch, exactly)
+                return
+            except Failed as error:
+                if not self._is_for_another_try(batch, error, exactly):
+                    return
+            if self._refuse_late(batch):
+                return
+            pause = self._rest(pause)
+
+    def _prepared(self, batch: list[Part]) -> list[Part]:
+        for part in batch:
+            if self.trouble is not None:
+                part.refuse(self.trouble)
+            elif part.prepare is not None:
+                try:
+                    part.prepare()
+                    part.prepare = None
+                except Exception as error:
+                    part.refuse(error)
+                if self.trouble is not None and not part.done:  # it was this that has closed the store
+                    part.outcome = OVER
+        return [part for part in batch if not part.done]
+
+    def _is_for_another_try(self, batch: list[Part], error: Failed, exactly: bool) -> bool:
+        self._undo(error)
+        for part in batch:
+            part.tried = error
+        if is_lost(error) or is_passing(error):
+            return True
+        if is_null(error) and exactly:
+            self._owners.resign()  # others have taken us for dead
+            return True
+        if exactly or (len(batch) == 1 and not is_null(error)):
+            problem = translated(error, self.place)
+            problem.__cause__ = error.error
+            for part in batch:
+                part.refuse(problem)
+            return False
+        for part in batch:  # one of them may not be done: each by itself
+            self._carry_out([part], exactly=True)
+        return False
+
+    def _refuse_late(self, batch: list[Part]) -> bool:
+        """Whether there were any."""
+        now = time.monotonic()
+        late = [part for part in batch if now >= part.deadline and not part.done]
+        for part in late:
+            tried = part.tried
+            problem = unknown(self.place, tried) if part.unsure else translated(tried, self.place) if tried else None
+            problem = problem or self.overdue()
+            problem.__cause__ = getattr(tried, "error", tried)
+            part.refuse(problem)
+            if part.unsure:
+                self.doubtful()
+        return bool(late)
+
+    def _attempt(self, batch: list[Part], exactly: bool) -> None:
+        """One transaction. Raises Failed."""
+        left = max(part.deadline for part in batch) - time.monotonic()
+        wire = self._ready(left)
+        if self._doubt is not None:
+            self._settle(wire, self._doubt)
+            wire = self._ready(left)
+            batch = [part for part in batch if not part.done]
+        if not batch:
+            return
+        outcome, finish, session = Outcome(), Finish(), Session(wire, self._owners.number)
+        self._busy = True
+        for part in batch:
+            self._run(session, part, shared=len(batch) > 1, exactly=exactly)
+            if not part.done:
+                part.outcome = outcome
+        if session.changes:
+            self._commit(session, outcome, finish, batch)
+        elif session.asked:
+            wire.send([session.sql.ROLLBACK])  # what was looked at may have locks
+        self._busy = False
+        outcome.done = True
+        self._doubt = None
+
+    def _run(self, session: Session, part: Part, *, shared: bool, exactly: bool) -> None:
+        part.result, part.error = None, None  # of a transaction that was broken off
+        saved = False
+        try:
+            part.may_go_on()
+            if part.power and self._weak is not None:
+                raise self._weak
+            if part.plan is not None and not exactly:
+                part.result = [0] * part.plan.size
+                session.add(part.plan, part.result)
+                return
+            if shared and part.refusable:
+                session.mark(session.sql.SAVE)
+                saved = True
+            part.result = part.run(session)
+        except Failed:
+            raise
+        except Exception as error:
+            part.result, part.error = None, error
+            if saved:
+                session.mark(session.sql.UNDO)
+            elif not shared:
+                session.changes = False
+
+    def _commit(self, session: Session, outcome: Outcome, finish: Finish, batch: list[Part]) -> None:
+        seq = self._owners.seq + 1
+        self._doubt = Doubt(seq, outcome, finish, batch)
+        for part in batch:
+            part.unsure = True
+        try:
+            session.commit(seq, finish)
+        except Failed as error:
+            if not is_lost(error) and number_of(error) != UNSURE:
+                self._doubt = None
+                self._sure(batch)
+            raise
+        self._owners.seq = seq
+
+    @staticmethod
+    def _sure(batch: list[Part]) -> None:
+        for part in batch:
+            part.unsure = False
+
+    def _settle(self, wire: Wire, doubt: Doubt) -> None:
+        """Find out what became of it. An earlier connection that is still about it has the row, and is waited for."""
+        rows = wire.ask(wire.sql.SEQ, self._owners.number).rows
+        seq, first = rows[0][:2] if rows else (None, 0)
+        if seq == doubt.seq:
+            doubt.finish.ids(int(first))
+            self._owners.seq = seq
+            self._late += [part.left() for part in doubt.batch if part.done and part.left is not None]
+            doubt.outcome.done = True
+        elif rows:
+            wire.send([wire.sql.FENCE % (doubt.seq + 1, self._owners.number)])
+            self._owners.seq = doubt.seq + 1
+        wire.send([wire.sql.COMMIT])
+        self._sure(doubt.batch)
+        if not rows:  # we were away for so long that others have forgotten us
+            for part in doubt.batch:
+                if not part.done:
+                    part.refuse(unknown(self.place, part.tried))
+            self._owners.resign()
+        self._doubt = None
+
+    def _ready(self, left: float) -> Wire:
+        seconds = max(left, LOCK_TIMEOUT)
+        if self._busy or (self._wire is not None and self._wire.is_gone()):
+            self.disconnect_locked()  # busy: an interrupt broke off its end, nobody knows where
+        self._owners.present(left)
+        if self._wire is None:
+            self._wire = wire = self._dialer.dial(left, seconds)
+            try:
+                wire.alone(f"{self._owners.base}{self._owners.number}-commits")
+                if self._doubt is None and not self._owners.is_known(wire):
+                    self._owners.resign()
+                    self._owners.present(left)
+                self._weak = self.connected(wire)
+            except BaseException:
+                self.disconnect_locked()
+                raise
+        wire = self._wire
+        wire.give(seconds)
+        return wire
+
+    def _undo(self, error: BaseException | None) -> None:
+        if error is not None and is_lost(error):
+            self.disconnect_locked()
+        elif self._wire is not None:
+            try:
+                self._wire.send([self._wire.sql.ROLLBACK])
+            except Failed:
+                self.disconnect_locked()
+        self._busy = False
+
+    def disconnect_locked(self) -> None:
+        """The next transaction makes a connection anew."""
+        wire, self._wire = self._wire, None
+        self._busy = False
+        if wire is not None:
+            wire.drop()
+
+    def close_locked(self) -> None:
+        """Between two transactions, for good."""
+        wire, self._wire = self._wire, None
+        if wire is not None:
+            wire.close()
+
+    def begin_again(self) -> None:
+        """In a forked child, whose parent has the connection."""
+        self._wire, self._doubt, self._busy = None, None, False
+        self.begin_line_again()

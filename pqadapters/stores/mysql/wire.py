@@ -1,0 +1,179 @@
+"""One connection, and what goes over it: statements by the packet, each with its answer.
+
+A packet takes several statements in one round trip. They are carried out in order up to the first that fails, so a
+COMMIT at its end is reached by those that went through, and by no others.
+"""
+
+from __future__ import annotations
+
+import os
+import select
+import ssl
+import time
+import weakref
+from collections.abc import Sequence
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from ...errors import StoreRefused
+from .address import Address
+from .driver import ERRORS, FLAGS, pymysql
+from .schema import Statements, bound
+
+_ROOM = 4096  #: bytes of a packet that aren't statements
+_SHORTEST = 0.5  #: seconds that an attempt to connect is given
+
+
+class Failed(Exception):
+    """What went over a connection, or its making, has failed; `error` is the driver's. Nothing else raises this, so it
+    isn't mistaken for what a caller's own function raises."""
+
+    def __init__(self, error: Exception) -> None:
+        super().__init__(*error.args)
+        self.error = error
+
+
+class Answer(NamedTuple):
+    """What a statement said: rows, or how many it has changed, and the first id that it gave."""
+
+    rows: Sequence[Any]
+    affected: int
+    first_id: int
+
+
+class Wire:
+    """A connection, for one thread at a time."""
+
+    def __init__(self, raw: Any, statements: Statements, begun: float) -> None:
+        self.raw = raw
+        self.sql = statements
+        self._cursor = raw.cursor()
+        now, largest, self.step = self.ask(statements.BEGIN_SESSION).rows[0]
+        self.largest = int(largest) - _ROOM  #: bytes of a packet
+        #: seconds that the server's clock is ahead of ours; at most the time that the question took wrong
+        self.ahead = float(now) - (begun + time.time()) / 2
+
+    def send(self, texts: Sequence[str]) -> list[Answer]:
+        """The answers to several statements. Raises Failed."""
+        cursor = self._cursor
+        found = []
+        try:
+            cursor.execute(";\n".join(texts))
+            while True:
+                found.append(Answer(cursor.fetchall(), cursor.rowcount, cursor.lastrowid or 0))
+                if not cursor.nextset():
+                    return found
+        except ERRORS as error:
+            raise Failed(error) from error
+
+    def ask(self, statement: str, *values: Any) -> Answer:
+        """The answer to the last statement of a text."""
+        return self.send([bound(statement, values)])[-1]
+
+    def give(self, seconds: float) -> None:
+        """How long an answer may take from here on."""
+        self.raw._read_timeout = self.raw._write_timeout = seconds
+
+    def alone(self, name: str) -> bool:
+        """Whether it holds the named lock from here on. An earlier connection of ours that does, and that the server
+        takes for alive, is ended: what it has locked is free then, and what it was sent is carried out no more."""
+        lock = name.encode()
+        if self.ask(self.sql.GET_LOCK, lock, 0).rows[0][0] == 1:
+            return True
+        holder = self.ask(self.sql.HOLDER, lock).rows[0][0]
+        if holder is not None:
+            with suppress(Failed):  # it has ended just now
+                self.ask(self.sql.END, int(holder))
+        return bool(self.ask(self.sql.GET_LOCK, lock, 1).rows[0][0] == 1)
+
+    @property
+    def version(self) -> str:
+        return str(self.raw.get_server_info())
+
+    def fileno(self) -> int:
+        """The socket's; ValueError, OSError or AttributeError where it is gone."""
+        return int(self.raw._sock.fileno())
+
+    def is_gone(self) -> bool:
+        """Whether the other side has ended it: it says nothing unless it is asked. What isn't sent leaves no doubt."""
+        poll = select.poll()
+        try:
+            poll.register(self.fileno(), select.POLLIN)
+            return bool(poll.poll(0))
+        except (OSError, ValueError, AttributeError):
+            return True
+
+    def close(self) -> None:
+        """In order. A second call does nothing."""
+        with suppress(*ERRORS):
+            self.raw.close()
+
+    def drop(self) -> None:
+        """Without a word to the server: in a forked child, or where it doesn't answer."""
+        drop(self.raw)
+
+
+def drop(raw: Any) -> None:
+    with suppress(Exception):
+        raw._force_close()
+
+
+class Dialer:
+    """Makes the connections of a process to one store, and knows those that are open."""
+
+    def __init__(self, address: Address, statements: Statements) -> None:
+        self.address = address
+        self.sql = statements
+        self._options = address.options()
+        self._open: weakref.WeakSet[Any] = weakref.WeakSet()
+
+    def raw(self, seconds: float, answer: float, *, autocommit: bool) -> Any:
+        """A connection of the driver's, as it is. Errors of the driver, StoreRefused where it isn't encrypted."""
+        made = pymysql.connect(
+            **self._options,
+            autocommit=autocommit,
+            charset="utf8mb4",
+            client_flag=FLAGS,
+            connect_timeout=max(seconds, _SHORTEST),
+            read_timeout=answer,
+            write_timeout=answer,
+        )
+        self._open.add(made)
+        if self.address.encrypted and not isinstance(made._sock, ssl.SSLSocket):
+            made.close()
+            raise StoreRefused(f"{self.address.place}: the server offers no TLS, and tls= asks for it")
+        return made
+
+    def dial(self, seconds: float, answer: float, *, autocommit: bool = False) -> Wire:
+        """A connection with a session of ours, made within so many seconds; its answers may take `answer` seconds.
+        Raises Failed, StoreRefused."""
+        try:
+            raw = self.raw(seconds, answer, autocommit=autocommit)
+        except StoreRefused:
+            raise
+        except ERRORS as error:
+            raise Failed(error) from error
+        try:
+            return Wire(raw, self.sql, time.time())
+        except BaseException:
+            drop(raw)
+            raise
+
+    def abandon(self) -> None:
+        """In a forked child: the connections are the parent's."""
+        for raw in list(self._open):
+            _abandon(raw)
+        self._open = weakref.WeakSet()
+
+
+def _abandon(raw: Any) -> None:
+    """Close this process's descriptor, and say nothing. The file of a thread that was reading has a lock that nobody
+    lets go of here, and that its end would wait for: it never ends."""
+    sock, file = raw._sock, getattr(raw, "_rfile", None)
+    raw._sock = raw._rfile = None
+    with suppress(OSError, AttributeError):
+        os.close(sock.detach())
+    with suppress(ImportError):
+        import ctypes
+
+        ctypes.pythonapi.Py_IncRef(ctypes.py_object(file))

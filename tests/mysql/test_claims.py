@@ -1,0 +1,114 @@
+"""Claims take rows of the primary key, in its order, without a sort, whatever waits; prefetch gives the rest back."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pytest
+
+from pqadapters.store import Ack, Claim, Order, Put
+from pqadapters.stores.mysql import MysqlStore
+from pqadapters.stores.mysql.schema import Statements, bound, moment
+from tests.contract.snapshot import payloads
+from tests.segment.programs import PATIENCE
+
+from .server import Server
+
+SQL = Statements("pqa_")
+
+
+@pytest.mark.parametrize(
+    ("statement", "values"),
+    [
+        (SQL.FIRST, (1, 1)),
+        (SQL.FIRST, (1, 100)),
+        (SQL.LAST, (1, 1)),
+        (SQL.DUE, (1, moment(1.0))),
+        (SQL.CLAIM, (b"x" * 12, 1, b"", [1, 2])),
+        (SQL.ACK_SOME, (1, b"x" * 12, 1, [1, 2])),
+        (SQL.CLAIMED_BY, ([1, 2], b"a", b"b")),
+    ],
+)
+def test_a_claim_is_a_range_of_the_primary_key(
+    url: str, server: Server, statement: str, values: Sequence[Any]
+) -> None:
+    with MysqlStore(url) as store:
+        for n in range(20):
+            store.commit(*(Put("q", b"%d" % n) for n in range(100)), Put(f"other {n}", b""))
+        database = url.rpartition("/")[2]
+        server.run("ANALYZE TABLE pqa_items", database=database)
+        for row in server.run(f"EXPLAIN {bound(statement, values)}", database=database):
+            assert row[5] == "PRIMARY", row
+            assert "filesort" not in row[9], row
+            assert row[3] in ("range", "ref"), row
+
+
+def test_a_claim_locks_its_records_and_nothing_beside_them(url: str, server: Server) -> None:
+    """Neither the gaps, into which others put, nor the next record, which others claim."""
+    with MysqlStore(url) as store:
+        store.commit(*(Put("q", b"%d" % n) for n in range(5)))
+        holder: Any = store._core.dialer.dial(5, 60)
+        try:
+            holder.ask(SQL.FIRST, 1, 2)
+            store.commit(Put("q", b"new"), timeout=2)
+            assert [claim.payload for claim in store.claim("q", limit=9)] == [b"2", b"3", b"4", b"new"]
+        finally:
+            holder.close()
+
+
+def test_long_ranks_are_told_apart_behind_what_the_key_has_of_them(url: str) -> None:
+    with MysqlStore(url) as store:
+        ranks = [b"r" * 600 + b"%d" % (n * 7 % 10) for n in range(10)]
+        store.commit(*(Put("q", rank, rank=rank) for rank in ranks), Put("q", b"first"), Put("q", b"last", rank=b"s"))
+        taken: list[Claim] = []
+        while claims := store.claim("q", order=Order.RANK, limit=3):
+            taken += claims
+        assert [claim.payload for claim in taken] == [b"first", *sorted(ranks), b"last"]
+
+
+def test_a_queue_that_gets_its_first_rank_elsewhere_is_looked_at_anew(url: str) -> None:
+    """Two processes' worth of what is known: a cache that is behind must not hide anything."""
+    with MysqlStore(url) as one, MysqlStore(url, lease=31) as other:
+        one.commit(Put("q", b"plain"))
+        assert other.depth("q").ready == 1
+        one.commit(Put("q", b"ranked", rank=b"a"), Put("q", b"plain too"))
+        assert payloads(other) == [b"plain", b"ranked", b"plain too"]
+        found = [claim.payload for claim in other.claim("q", limit=3)]
+        assert found == [b"plain", b"ranked", b"plain too"]
+
+
+def test_prefetch_takes_several_and_counts_them_as_ready(url: str) -> None:
+    with MysqlStore(url, prefetch=4) as ahead, MysqlStore(url) as other:
+        ahead.commit(*(Put("q", b"%d" % n) for n in range(6)))
+        (first,) = ahead.claim("q")
+        assert ahead.depth("q")[:3] == (5, 0, 1)
+        assert other.depth("q")[:3] == (2, 0, 4)
+        assert [claim.payload for claim in other.claim("q", limit=9)] == [b"4", b"5"]
+        (second,) = ahead.claim("q", acks=[Ack(first)])
+        assert second.payload == b"1"
+        ahead.close()
+        assert [(claim.payload, claim.attempt) for claim in other.claim("q", limit=9)] == [
+            (b"1", 2),
+            (b"2", 1),
+            (b"3", 1),
+        ]
+
+
+def test_acknowledgements_that_were_put_off_come_with_the_next_transaction(url: str) -> None:
+    with MysqlStore(url, prefetch=3) as store:
+        store.commit(*(Put("q", b"%d" % n) for n in range(6)))
+        done: list[Ack] = []
+        for _ in range(6):
+            (claim,) = store.claim("q", acks=done)
+            done = [Ack(claim, lazy=True)]
+        assert store.claim("q", acks=done) == []
+        assert not store.depth("q").unfinished
+
+
+def test_one_consumer_gets_what_came_first(url: str) -> None:
+    with MysqlStore(url, prefetch=7) as store:
+        for n in range(50):
+            store.commit(Put("q", b"%d" % n))
+        found = [store.claim("q", timeout=PATIENCE)[0].payload for _ in range(50)]
+        assert found == [b"%d" % n for n in range(50)]

@@ -1,0 +1,150 @@
+"""Commits of many threads share a transaction, and what may not be done in one undoes nothing of the others."""
+
+from __future__ import annotations
+
+import threading
+from functools import partial
+from typing import Any
+
+import pymysql
+import pytest
+
+from pqadapters.errors import ConditionFailed, LeaseLost, LimitReached, StoreUnreachable
+from pqadapters.store import Ack, Expect, Put, Set, Store
+from pqadapters.stores.mysql import MysqlStore, transactions
+from tests.contract.snapshot import payloads
+from tests.contract.threads import Task, together
+from tests.segment.programs import PATIENCE
+
+from .server import Server
+
+
+def _committed(server: Server) -> int:
+    return int(server.run("SHOW GLOBAL STATUS LIKE 'Com_commit'")[0][1])
+
+
+def _held_up(store: MysqlStore, calls: list[Any]) -> list[Any]:
+    """The calls' results, which have all come in the middle of another transaction."""
+    line: Any = store._core.writer
+    inside, go = threading.Event(), threading.Event()
+
+    def stop() -> bool:
+        inside.set()
+        assert go.wait(PATIENCE)
+        return False
+
+    first = Task(lambda: store.commit(Put("first", b""), stop=stop), patience=PATIENCE)
+    assert inside.wait(PATIENCE)
+    tasks = [Task(partial(_outcome, call), patience=PATIENCE) for call in calls]
+    while len(line._pending) < len(calls) + 1:
+        assert not go.wait(0.001)
+    go.set()
+    first.result()
+    return [task.result() for task in tasks]
+
+
+def _outcome(call: Any) -> Any:
+    try:
+        return call()
+    except Exception as error:
+        return type(error)
+
+
+def test_commits_that_come_together_are_one_transaction(url: str, server: Server) -> None:
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b""), Put("first", b""))
+        before = _committed(server)
+        calls = [partial(store.commit, Put("q", b"%d" % n)) for n in range(16)]
+        results = _held_up(store, calls)
+        assert _committed(server) - before == 2
+        found = {record.id: record.payload for record in store.browse("q")}
+        assert [found[id] for (id,) in results] == [b"%d" % n for n in range(16)]
+
+
+def test_what_is_refused_undoes_itself_alone(url: str) -> None:
+    with MysqlStore(url) as store:
+        store.commit(*(Put("q", b"%d" % n) for n in range(3)), Set("t", b"k", b"v"))
+        held, lost, _ = store.claim("q", limit=3)
+        store.commit(Ack(lost))
+        outcomes = _held_up(
+            store,
+            [
+                partial(store.commit, Put("r", b"a")),
+                partial(store.commit, Put("r", b"no"), Ack(lost)),
+                partial(store.commit, Ack(held), Put("r", b"b")),
+                partial(store.commit, Put("r", b"no"), Set("t", b"k", b"w", Expect.ABSENT)),
+                partial(store.commit, Put("r", b"no", limit=0)),
+                partial(store.commit, Set("t", b"l", b"v", Expect.ABSENT)),
+                partial(store.claim, "q", limit=9),
+            ],
+        )
+        errors = [each for each in outcomes if isinstance(each, type)]
+        assert errors == [LeaseLost, ConditionFailed, LimitReached]
+        assert sorted(payloads(store, "r")) == [b"a", b"b"]
+        assert dict(store.scan("t")) == {b"k": b"v", b"l": b"v"}
+        assert store.depth("q").claimed == 1
+
+
+def test_one_acknowledgement_of_a_batch_that_is_late_spoils_no_other(url: str) -> None:
+    with MysqlStore(url) as store:
+        store.commit(*(Put("q", b"%d" % n) for n in range(8)))
+        claims = store.claim("q", limit=8)
+        store.commit(Ack(claims[3]))
+        outcomes = _held_up(store, [partial(store.commit, Ack(claim)) for claim in claims])
+        assert [outcome is LeaseLost for outcome in outcomes] == [n == 3 for n in range(8)]
+        assert not store.depth("q").unfinished
+
+
+def test_large_batches_go_in_several_packets(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b""))
+        wire: Any = store._core.writer._wire
+        wire.largest = 20_000
+        puts = [Put("q", bytes([n]) * 3000) for n in range(20)]
+        ids = store.commit(*puts, *(Set("t", b"%d" % n, bytes(3000)) for n in range(9)))
+        found = {record.id: record.payload for record in store.browse("q")}
+        assert [found[id] for id in ids[:20]] == [bytes([n]) * 3000 for n in range(20)]
+        assert store.count("t") == 9
+
+
+def test_an_item_that_no_packet_takes_is_told_of(url: str, server: Server) -> None:
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"))
+        with pytest.raises(Exception, match="max_allowed_packet"):
+            store.commit(Put("q", bytes(9 << 20)), timeout=5)
+        store.commit(Put("q", b"b"), timeout=PATIENCE)
+        assert payloads(store) == [b"a", b"b"]
+
+
+def test_deadlocks_are_tried_again(url: str) -> None:
+    """Two processes' worth of commits that set the same keys in opposite orders."""
+    with MysqlStore(url) as one, MysqlStore(url, lease=31) as other:
+        keys = [b"%d" % n for n in range(6)]
+
+        def change(store: Store, order: list[bytes]) -> None:
+            for n in range(40):
+                store.commit(*(Set("t", key, b"%d" % n, Expect.ANY) for key in order), timeout=PATIENCE)
+
+        together([partial(change, one, keys), partial(change, other, keys[::-1])], patience=PATIENCE)
+        assert one.count("t") == 6
+
+
+def test_a_lock_that_is_never_let_go_of_is_told_within_the_callers_time(url: str, server: Server) -> None:
+    with MysqlStore(url) as store:
+        store.commit(Set("t", b"k", b"v"))
+        with pymysql.connect(unix_socket=server.socket, user="root", database=url.rpartition("/")[2]) as other:
+            other.cursor().execute("SELECT * FROM pqa_entries FOR UPDATE")
+            with pytest.raises(StoreUnreachable, match="others have locked"):
+                Task(lambda: store.commit(Set("t", b"k", b"w"), timeout=0.5), patience=PATIENCE).result()
+            put = Task(lambda: store.commit(Set("t", b"k", b"x"), timeout=PATIENCE), patience=PATIENCE)
+            other.rollback()
+            put.result()
+        assert store.get("t", b"k") == b"x"
+
+
+def test_more_works_than_a_transaction_takes(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(transactions, "_PER_TRANSACTION", 3)
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b""))
+        results = _held_up(store, [partial(store.commit, Put("q", b"%d" % n)) for n in range(10)])
+        assert len({id for (id,) in results}) == 10

@@ -1,0 +1,269 @@
+"""Connections that are cut at chosen moments: what was committed is found out, never guessed, and never done twice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pytest
+
+from pqadapters.errors import LeaseLost, OutcomeUnknown, Stopped, StoreUnreachable
+from pqadapters.store import Ack, Expect, Nack, Op, Put, Set, Store, Update
+from pqadapters.stores.mysql import MysqlStore
+from pqadapters.stores.mysql.wire import Wire
+from tests.contract.snapshot import payloads
+from tests.contract.threads import Task, together
+from tests.segment.programs import PATIENCE
+
+from .proxy import How, Proxy
+from .server import Server
+
+_GONE = [How.CUT_BEFORE, How.CUT_AFTER, How.HALF]
+
+
+@pytest.fixture
+def through(url: str, proxy: Proxy, server: Server) -> str:
+    """The URL of the same database, through the proxy."""
+    return url.replace(f":{server.port}/", f":{proxy.port}/")
+
+
+def _again(store: Store, call: Callable[[], object]) -> object:
+    return Task(call, patience=PATIENCE).result()
+
+
+@pytest.mark.parametrize("how", _GONE)
+def test_i2_a_put_is_there_once_and_its_id_is_right(through: str, url: str, proxy: Proxy, how: How) -> None:
+    with MysqlStore(through) as store:
+        store.commit(Put("q", b"before"))
+        proxy.at(b"COMMIT", how)
+        ids = _again(store, lambda: store.commit(Put("q", b"a"), Put("q", b"b"), timeout=PATIENCE))
+        assert proxy.came.is_set()
+        assert payloads(store) == [b"before", b"a", b"b"]
+        assert [record.id for record in store.browse("q")][1:] == list(ids)  # type: ignore[call-overload]
+
+
+@pytest.mark.parametrize("how", _GONE)
+def test_i2_a_commit_of_everything_is_done_once(through: str, proxy: Proxy, how: How) -> None:
+    with MysqlStore(through) as store:
+        store.commit(*(Put("q", b"%d" % n) for n in range(4)))
+        acked, nacked, died, updated = store.claim("q", limit=4)
+        proxy.at(b"COMMIT", how)
+        ops: list[Op] = [
+            Ack(acked),
+            Nack(nacked),
+            Nack(died, dead="no"),
+            Update(updated, b"updated"),
+            Put("q", b"new"),
+            Put("q", b"bounded", limit=9),
+            Set("t", b"k", b"v"),
+            Set("t", b"l", b"v", expect=Expect.ABSENT),
+        ]
+        _again(store, lambda: store.commit(*ops, timeout=PATIENCE))
+        assert proxy.came.is_set()
+        assert payloads(store) == [b"1", b"new", b"bounded"]
+        assert payloads(store, "q.dead") == [b"2"]
+        assert dict(store.scan("t")) == {b"k": b"v", b"l": b"v"}
+        store.commit(Ack(updated))  # the claim has outlived the connection that it was made over
+
+
+@pytest.mark.parametrize("how", _GONE)
+def test_i5_a_claim_takes_each_record_once(through: str, proxy: Proxy, how: How) -> None:
+    with MysqlStore(through) as store:
+        store.commit(Put("q", b"a"), Put("q", b"b"))
+        proxy.at(b"COMMIT", how)
+        claims = Task(lambda: store.claim("q", patience=PATIENCE), patience=PATIENCE).result()
+        assert proxy.came.is_set()
+        assert [(claim.payload, claim.attempt) for claim in claims] == [(b"a", 1)]
+        assert (store.depth("q").ready, store.depth("q").claimed) == (1, 1)
+        store.commit(*map(Ack, claims))
+
+
+@pytest.mark.parametrize("marker", [b"FOR UPDATE SKIP LOCKED", b"UPDATE pqa_items SET state = 2"])
+@pytest.mark.parametrize("how", _GONE)
+def test_i5_a_claim_that_is_cut_off_on_its_way_is_made_again(
+    through: str, proxy: Proxy, how: How, marker: bytes
+) -> None:
+    with MysqlStore(through) as store:
+        store.commit(Put("q", b"a"))
+        proxy.at(marker, how)
+        claims = Task(lambda: store.claim("q", timeout=None), patience=PATIENCE).result()
+        assert proxy.came.is_set()
+        assert [claim.payload for claim in claims] == [b"a"]
+        store.commit(*map(Ack, claims))
+        assert not store.depth("q").unfinished
+
+
+@pytest.mark.parametrize("ended", [True, False])
+def test_i2_a_commit_that_reaches_the_server_late_is_not_done_twice(
+    through: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch, ended: bool
+) -> None:
+    """The worst of all: the connection is gone, the packet isn't. By then it was done again over another one. The
+    server is told to end the old connection; should that not go, the transaction's number is used up."""
+    if not ended:
+        monkeypatch.setattr(Wire, "alone", lambda wire, name: True)
+    with MysqlStore(through) as store:
+        store.commit(Put("q", b"before"))
+        proxy.at(b"COMMIT", How.LATE)
+        _again(store, lambda: store.commit(Put("q", b"a"), timeout=PATIENCE))
+        assert payloads(store) == [b"before", b"a"]
+        proxy.go.set()
+        _again(store, lambda: store.wait("q", lambda depth: depth.ready != 2, 1.0))
+        assert payloads(store) == [b"before", b"a"]
+
+
+def test_i2_a_commit_that_was_refused_behind_a_lost_connection_stays_refused(
+    through: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was looked up, wasn't there, and isn't tried again; the packet that comes late must not do it after all."""
+    monkeypatch.setattr(Wire, "alone", lambda wire, name: True)
+    asked = list[None]()
+
+    def stop() -> bool:
+        asked.append(None)
+        return len(asked) > 1
+
+    with MysqlStore(through) as store:
+        store.commit(Put("q", b"before"))
+        proxy.at(b"COMMIT", How.LATE)
+        with pytest.raises(Stopped):
+            _again(store, lambda: store.commit(Put("q", b"a"), stop=stop, timeout=PATIENCE))
+        proxy.go.set()
+        assert not store.wait("q", lambda depth: depth.ready != 1, 1.5)
+
+
+def test_i6_an_acknowledgement_that_comes_late_takes_nothing_from_the_next_owner(through: str, proxy: Proxy) -> None:
+    with MysqlStore(through) as store:
+        store.commit(Put("q", b"a"))
+        (claim,) = store.claim("q")
+        proxy.at(b"COMMIT", How.LATE)
+        _again(store, lambda: store.commit(Nack(claim), timeout=PATIENCE))
+        (again,) = store.claim("q")
+        proxy.go.set()
+        assert not store.wait("q", lambda depth: depth.claimed != 1, 1.0)
+        with pytest.raises(LeaseLost):
+            store.commit(Ack(claim))
+        store.commit(Ack(again))
+
+
+@pytest.mark.parametrize("how", _GONE)
+def test_i2_commits_of_many_threads_are_each_done_once(through: str, proxy: Proxy, how: How) -> None:
+    with MysqlStore(through) as store:
+        store.commit(Put("q", b"first"))
+
+        def put(name: int) -> list[int]:
+            return [store.commit(Put("q", b"%d.%d" % (name, n)), timeout=PATIENCE)[0] for n in range(20)]
+
+        proxy.at(b"COMMIT", how)
+        ids = together([partial(put, name) for name in range(6)], patience=PATIENCE)
+        assert proxy.came.is_set()
+        found = {record.id: record.payload for record in store.browse("q")}
+        assert len(found) == 121
+        for name, mine in enumerate(ids):
+            assert [found[id] for id in mine] == [b"%d.%d" % (name, n) for n in range(20)]
+
+
+def test_i5_claims_outlive_a_cut_of_all_connections(through: str, proxy: Proxy) -> None:
+    """The process is there again before anybody takes it for dead."""
+    with MysqlStore(through) as store, MysqlStore(through.replace("127.0.0.1", "localhost")) as _:
+        store.commit(Put("q", b"a"))
+        (claim,) = store.claim("q")
+        proxy.cut()
+        _again(store, lambda: store.commit(Ack(claim), timeout=PATIENCE))
+        assert not store.depth("q").unfinished
+
+
+def test_a_cut_connection_takes_the_claims_of_who_doesnt_come_back(through: str, url: str, proxy: Proxy) -> None:
+    cut = MysqlStore(through)
+    with MysqlStore(url) as store:
+        cut.commit(Put("q", b"a"))
+        (claim,) = cut.claim("q")
+        proxy.refuse()
+        (again,) = Task(lambda: store.claim("q", timeout=None), patience=PATIENCE).result()
+        assert again.attempt == 2
+        proxy.accept()
+        with pytest.raises(LeaseLost):
+            _again(cut, lambda: cut.commit(Ack(claim), timeout=PATIENCE))
+        store.commit(Ack(again))
+    cut.close()
+
+
+def test_a_server_that_is_silent_is_told_of_within_the_callers_time(through: str, proxy: Proxy) -> None:
+    """Nothing comes back, and nothing says that the connection is gone."""
+    with MysqlStore(through) as store:
+        store.commit(Put("q", b"a"))
+        proxy.at(b"COMMIT", How.HANG)
+        with pytest.raises(OutcomeUnknown, match="hasn't answered in time"):
+            _again(store, lambda: store.commit(Put("q", b"b"), timeout=1.0))
+        proxy.go.set()
+        store.commit(Put("q", b"c"))
+        assert payloads(store) == [b"a", b"c"]  # it was looked up behind that: it never came there
+
+
+def test_i5_a_claim_of_unknown_outcome_is_given_back(through: str, proxy: Proxy) -> None:
+    with MysqlStore(through) as store:
+        store.commit(Put("q", b"a"))
+        proxy.at(b"COMMIT", How.CUT_AFTER)
+        refused = Task(lambda: store.claim("q", patience=0.0), patience=PATIENCE)
+        with pytest.raises(OutcomeUnknown):
+            refused.result()
+        assert proxy.came.is_set()
+        (claim,) = Task(lambda: store.claim("q", timeout=None), patience=PATIENCE).result()
+        assert claim.payload == b"a"
+
+
+def test_a_delayed_answer_is_waited_for(through: str, proxy: Proxy) -> None:
+    with MysqlStore(through) as store:
+        store.commit(Put("q", b"a"))
+        proxy.at(b"COMMIT", How.DELAY)
+        task = Task(lambda: store.commit(Put("q", b"b"), timeout=PATIENCE), patience=PATIENCE)
+        assert proxy.came.wait(PATIENCE)
+        assert payloads(store) == [b"a"]
+        proxy.go.set()
+        task.result()
+        assert payloads(store) == [b"a", b"b"]
+
+
+def test_looks_are_made_again_over_a_new_connection(through: str, proxy: Proxy) -> None:
+    with MysqlStore(through) as store:
+        store.commit(Put("q", b"a"), Set("t", b"k", b"v"), *(Set("u", b"%d" % n, b"v") for n in range(1200)))
+        looks: list[Callable[[], object]] = [
+            lambda: store.depth("q").ready == 1,
+            lambda: payloads(store) == [b"a"],
+            lambda: store.get("t", b"k") == b"v",
+            lambda: len(list(store.scan("u"))) == 1200,
+            lambda: store.count("t") == 1,
+            lambda: len(store.snapshot("u", [b"%d" % n for n in range(1200)])) == 1200,
+            lambda: store.wait("q", lambda depth: depth.ready == 1),
+        ]
+        for look in looks:
+            proxy.cut()
+            assert look()
+            for how in _GONE:
+                proxy.at(b"SELECT", how)
+                assert look()
+
+
+def test_a_server_that_refuses_connections_is_told_of_within_the_callers_time(through: str, proxy: Proxy) -> None:
+    with MysqlStore(through) as store:
+        store.commit(Put("q", b"a"))
+        proxy.refuse()
+        for call in (
+            lambda: store.commit(Put("q", b"b"), timeout=0.5),
+            lambda: store.claim("q", timeout=0.5, patience=0.2),
+            lambda: store.depth("q"),
+        ):
+            with pytest.raises(StoreUnreachable, match="can't be reached"):
+                Task(call, patience=PATIENCE).result()
+        proxy.accept()
+        _again(store, lambda: store.commit(Put("q", b"c"), timeout=PATIENCE))
+        assert payloads(store) == [b"a", b"c"]
+
+
+def test_i7_a_getter_waits_through_an_outage(through: str, url: str, proxy: Proxy) -> None:
+    with MysqlStore(through) as store, MysqlStore(url) as other:
+        task = Task(lambda: store.claim("q", timeout=None), patience=PATIENCE)
+        proxy.refuse()
+        other.commit(Put("q", b"a"))
+        assert not other.wait("q", lambda depth: depth.ready == 0, 1.0)
+        proxy.accept()
+        assert [claim.payload for claim in task.result()] == [b"a"]

@@ -1,0 +1,328 @@
+"""Opening a store on a server: what is refused, in which words, and what is in none of them."""
+
+from __future__ import annotations
+
+import logging
+import ssl
+import subprocess
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pymysql
+import pytest
+
+from pqadapters.errors import FormatError, StoreRefused, StoreUnreachable
+from pqadapters.opening import open_store
+from pqadapters.store import Ack, Clear, Delete, Expect, Extend, Nack, Order, Put, Set, State, Update
+from pqadapters.stores.mysql import MysqlStore, schema
+from pqadapters.stores.mysql.address import address_of
+from pqadapters.stores.mysql.owners import Owners
+from pqadapters.stores.mysql.wire import Dialer
+from tests.contract.snapshot import payloads
+from tests.contract.threads import Task
+from tests.segment.programs import PATIENCE, run
+
+from .server import Server
+
+SECRET = "s3cr3t/w@rd:#1"
+QUOTED = "s3cr3t%2Fw%40rd%3A%231"
+
+
+@pytest.fixture
+def user(server: Server, url: str) -> Iterator[str]:
+    """A user with a password and no more than is needed to work with tables that are there."""
+    name = f"user_{url.rpartition('_')[2]}"
+    database = url.rpartition("/")[2]
+    MysqlStore(url).close()
+    server.run(
+        f"CREATE USER {name}@'127.0.0.1' IDENTIFIED BY '{SECRET}'",
+        f"GRANT SELECT, INSERT, UPDATE, DELETE ON {database}.* TO {name}@'127.0.0.1'",
+    )
+    yield name
+    server.run(f"DROP USER {name}@'127.0.0.1'")
+
+
+def _as(url: str, user: str, password: str = "") -> str:
+    return url.replace("root@", f"{user}{':' + password if password else ''}@")
+
+
+def _refusal(url: str, kind: type[Exception], **options: Any) -> str:
+    with pytest.raises(kind) as caught:
+        Task(lambda: open_store(url, **options), patience=PATIENCE).result()
+    seen = [str(caught.value), repr(caught.value)]
+    cause: BaseException | None = caught.value
+    while cause is not None:
+        seen.append(repr(cause))
+        cause = cause.__cause__ or cause.__context__
+    assert not any(secret in text for text in seen for secret in (SECRET, QUOTED)), seen
+    return str(caught.value)
+
+
+def test_least_privileges_are_enough_for_everything_but_making_tables(url: str, user: str) -> None:
+    with MysqlStore(_as(url, user, QUOTED)) as store, MysqlStore(_as(url, user, QUOTED)) as other:
+        store.commit(*(Put("q", b"%d" % n, rank=b"%d" % (n % 2)) for n in range(8)), Put("q", b"", limit=20))
+        store.commit(Put("q", b"later", not_before=1.0, limit_bytes=1000), Put("d", b"", not_before=9e9))
+        a, b, c, d = store.claim("q", limit=4, order=Order.RANK)
+        store.commit(Ack(a), Nack(b), Nack(c, dead="no"), Update(d, b"x"), Extend(d, 60.0))
+        store.commit(Set("t", b"k", b"v"), Set("t", b"l", b"v", Expect.ABSENT), Delete("t", b"k"), Clear("u"))
+        assert store.depth("q").dead == 1
+        assert list(store.scan("t")) == [(b"l", b"v")]
+        assert store.snapshot("t", [b"%d" % n for n in range(1500)]) == {}
+        assert len(list(store.browse("q", state=State.CLAIMED))) == 1
+        store.checkpoint()
+        store.close()
+        assert len(other.claim("q", limit=20)) == 8
+
+
+def test_a_user_who_may_not_make_tables_is_told_which_privileges_it_takes(server: Server, url: str, user: str) -> None:
+    said = _refusal(_as(url, user, QUOTED), StoreRefused, prefix="other_")
+    assert "CREATE" in said
+    assert user in said
+
+
+def test_a_wrong_password_is_refused_at_once_and_isnt_shown(url: str, user: str, caplog: Any) -> None:
+    caplog.set_level(logging.DEBUG)
+    said = _refusal(_as(url, user, "wr%40ng"), StoreRefused)
+    assert "password" in said
+    assert user in said
+    assert "wr@ng" not in said + caplog.text
+
+
+def test_a_database_that_isnt_there_is_named(server: Server) -> None:
+    said = _refusal(server.url("nowhere"), StoreRefused)
+    assert "nowhere" in said
+    assert "CREATE DATABASE" in said
+
+
+def test_a_host_that_isnt_there_is_named() -> None:
+    said = _refusal(f"mysql://me:{QUOTED}@no.such.host.invalid/jobs", StoreUnreachable)
+    assert "no.such.host.invalid" in said
+
+
+@pytest.mark.parametrize(
+    "url",
+    [
+        f"mysql://me:{QUOTED}@host",
+        f"mysql://me:{QUOTED}@host/",
+        f"mysql://me:{QUOTED}@host/a/b",
+        f"mysql://me:{QUOTED}@host:port/jobs",
+        f"mysql://me:{SECRET}@host/jobs",  # not quoted
+        f"mysql://me:{QUOTED}@host/jobs?prefetch=many",
+        f"mysql://me:{QUOTED}@host/jobs?segment_bytes=1",
+        f"mysql://me:{QUOTED}@host/jobs?prefix=a-b",
+        f"mysql://me:{QUOTED}@host/jobs?prefix=a;b",
+        f"mysql://me:{QUOTED}@host/jobs?prefix={'a' * 33}",
+        f"mysql://me:{QUOTED}@host/jobs?tls=maybe",
+        f"mysql://me:{QUOTED}@host/jobs?tls=off&tls_ca=/ca.pem",
+        f"mysql://me:{QUOTED}@host/jobs?tls_ca=/nowhere/ca.pem",
+        f"mysql://me:{QUOTED}@host/jobs?lease=0",
+        f"mysql://me:{QUOTED}@host/jobs?prefetch=0",
+        f"mysql://me:{QUOTED}@host/jobs#part",
+        "mysql://me@host/jobs?password_file=/nowhere/password",
+        f"maria://me:{QUOTED}@host/jobs",
+    ],
+)
+def test_bad_urls_and_options_are_refused_without_their_password(url: str) -> None:
+    _refusal(url, ValueError)
+
+
+def test_the_password_comes_from_a_file_or_the_environment(
+    url: str, user: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    file = tmp_path / "password"
+    file.write_text(f"{SECRET}\n")
+    bare = _as(url, user)
+    with open_store(f"{bare}?password_file={file}") as store:
+        store.commit(Put("q", b"a"))
+    monkeypatch.setenv("PQADAPTERS_MYSQL_PASSWORD", SECRET)
+    with open_store(bare) as store:
+        assert payloads(store) == [b"a"]
+    _refusal(_as(url, user, "wrong"), StoreRefused)  # what the URL says wins
+
+
+def test_the_password_is_in_nothing_that_a_store_shows(url: str, user: str) -> None:
+    with MysqlStore(_as(url, user, QUOTED)) as store:
+        core: Any = store._core
+        shown = [store.place, repr(store), repr(core), repr(core.address), str(core.address), str(vars(store))]
+        assert not any(SECRET in text or QUOTED in text for text in shown)
+        assert user in store.place
+
+
+def test_a_unix_socket(server: Server, url: str) -> None:
+    database = url.rpartition("/")[2]
+    with open_store(f"mysql://root@localhost/{database}?socket={server.socket}") as store:
+        store.commit(Put("q", b"a"))
+        assert server.socket in store.place
+
+
+def test_stores_of_several_prefixes_share_a_database(url: str) -> None:
+    with open_store(f"{url}?prefix=one_") as one, open_store(url, prefix="two_") as two:
+        one.commit(Put("q", b"one"))
+        two.commit(Put("q", b"two"))
+        assert (payloads(one), payloads(two)) == ([b"one"], [b"two"])
+        assert one.place != two.place
+
+
+def test_options_in_the_url_and_arguments_that_win(url: str) -> None:
+    with open_store(f"{url}?durability=process&prefetch=8&lease=60", prefetch=4) as store:
+        store.commit(*(Put("q", b"%d" % n) for n in range(9)))
+        store.claim("q")
+        assert store.depth("q")[:3] == (8, 0, 1)
+        with MysqlStore(url) as other:
+            assert other.depth("q")[:3] == (5, 0, 4)
+
+
+# Versions
+
+
+def test_tables_of_a_newer_version_are_left_alone(server: Server, url: str) -> None:
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"))
+    database = url.rpartition("/")[2]
+    server.run(f"UPDATE pqa_meta SET number = {schema.VERSION + 1}", database=database)
+    with pytest.raises(FormatError, match=rf"version {schema.VERSION + 1}.*upgrade pqadapters"):
+        MysqlStore(url)
+    server.run(f"UPDATE pqa_meta SET number = {schema.VERSION}", database=database)
+    with MysqlStore(url) as store:
+        assert payloads(store) == [b"a"]
+
+
+def test_tables_of_an_older_version_are_brought_up_to_date(
+    server: Server, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"))
+    monkeypatch.setattr(schema, "VERSION", schema.VERSION + 1)
+    change = "ALTER TABLE {p}items COMMENT = 'of the next version'"
+    monkeypatch.setitem(schema.UPGRADES, schema.VERSION - 1, (change,))
+    with MysqlStore(url) as store:
+        assert payloads(store) == [b"a"]
+    database = url.rpartition("/")[2]
+    ((comment,),) = server.run(
+        "SELECT table_comment FROM information_schema.tables "
+        f"WHERE table_schema='{database}' AND table_name='pqa_items'"
+    )
+    assert comment == "of the next version"
+    assert server.run("SELECT number FROM pqa_meta", database=database) == ((schema.VERSION,),)
+
+
+def test_one_process_at_a_time_makes_the_tables(server: Server, url: str) -> None:
+    """Whoever comes meanwhile waits for it: to change the tables of an older version twice would fail."""
+    database = url.rpartition("/")[2]
+    base = Owners(Dialer(address_of(url), schema.Statements("pqa_")), 30.0).base
+    with pymysql.connect(unix_socket=server.socket, user="root", database=database) as maker:
+        maker.cursor().execute("SELECT GET_LOCK(%s, 0)", (f"{base}schema",))
+        task = Task(lambda: MysqlStore(url), patience=PATIENCE)
+        waits = "SELECT count(*) FROM information_schema.processlist WHERE state = 'User lock'"
+        while server.run(waits) == ((0,),):
+            assert task.running
+        assert server.run("SHOW TABLES", database=database) == ()
+        maker.cursor().execute("SELECT RELEASE_LOCK(%s)", (f"{base}schema",))
+        task.result().close()
+    assert len(server.run("SHOW TABLES", database=database)) == 6
+
+
+def test_making_the_tables_is_taken_up_where_a_killed_process_left_it(server: Server, url: str) -> None:
+    database = url.rpartition("/")[2]
+    statements = schema.Statements("pqa_").created()
+    server.run(*statements[:3], database=database)
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"), Set("t", b"k", b"v"))
+        assert payloads(store) == [b"a"]
+
+
+# Durability
+
+
+def test_power_is_refused_where_the_server_doesnt_sync(server: Server, url: str) -> None:
+    with MysqlStore(url) as store:
+        server.run("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
+        try:
+            with pytest.raises(StoreRefused, match=r"innodb_flush_log_at_trx_commit=1 \(it is 2\)"):
+                MysqlStore(url)
+            with MysqlStore(url, durability="process") as careless:
+                careless.commit(Put("q", b"a"))
+                with pytest.raises(StoreRefused, match="durability"):
+                    MysqlStore(url, durability="power")
+                careless.commit(Put("q", b"b"))
+        finally:
+            server.run("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
+        assert payloads(store) == [b"a", b"b"]
+
+
+def test_power_is_refused_where_the_binary_log_isnt_synced() -> None:
+    other = Server(log_bin="binlog", sync_binlog=0)
+    try:
+        other.start(skip_log_bin=0)
+        with other.database() as url:
+            with pytest.raises(StoreRefused, match="sync_binlog=1"):
+                MysqlStore(url)
+            other.run("SET GLOBAL sync_binlog = 1")
+            with MysqlStore(url) as store:
+                store.commit(Put("q", b"a"))
+    finally:
+        other.close()
+
+
+# TLS
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """An authority, and a certificate of it for localhost."""
+    directory = tmp_path_factory.mktemp("tls")
+    for words in (
+        "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=authority -keyout ca.key -out ca.pem",
+        "req -newkey rsa:2048 -nodes -subj /CN=localhost -addext subjectAltName=DNS:localhost -keyout key.pem "
+        "-out a.csr",
+        "x509 -req -in a.csr -CA ca.pem -CAkey ca.key -days 2 -copy_extensions copy -out cert.pem",
+    ):
+        done = subprocess.run(["openssl", *words.split()], cwd=directory, capture_output=True, text=True)
+        if done.returncode:
+            pytest.skip(f"no certificates can be made here: {done.stderr}")
+    return directory
+
+
+def test_tls_is_on_off_or_verified(authority: Path) -> None:
+    server = Server(ssl_cert=authority / "cert.pem", ssl_key=authority / "key.pem", ssl_ca=authority / "ca.pem")
+    try:
+        server.start()
+        with server.database() as url:
+            url = url.replace("127.0.0.1", "localhost")
+            for options, encrypted in (
+                ({"tls": "off"}, False),
+                ({"tls": "on"}, True),
+                ({"tls": "verify", "tls_ca": str(authority / "ca.pem")}, True),
+                ({"tls_ca": str(authority / "ca.pem")}, True),
+            ):
+                with open_store(url, **options) as store:
+                    store.commit(Put("q", b"a"))
+                    wire: Any = store._core.writer._wire  # type: ignore[attr-defined]
+                    assert isinstance(wire.raw._sock, ssl.SSLSocket) == encrypted, options
+            with pytest.raises(StoreRefused, match=r"TLS.*(?i:certificate)"):
+                open_store(url, tls="verify")  # nobody we know has signed it
+            with pytest.raises(StoreRefused, match=r"TLS.*(?i:certificate)"):
+                open_store(url.replace("localhost", "127.0.0.1"), tls_ca=str(authority / "ca.pem"))
+    finally:
+        server.close()
+
+
+def test_a_server_without_tls_is_refused_where_tls_is_asked_for() -> None:
+    server = Server(skip_ssl=1)
+    try:
+        server.start()
+        with server.database() as url, pytest.raises(StoreRefused, match="TLS"):
+            open_store(url, tls="on")
+    finally:
+        server.close()
+
+
+def test_without_the_driver_the_extra_is_named() -> None:
+    said = run(
+        "import sys; sys.modules['pymysql'] = None\n"
+        "from pqadapters.opening import open_store\n"
+        "try:\n    open_store('mysql://me@host/jobs')\n"
+        "except ImportError as error:\n    print(error)"
+    )
+    assert "pqadapters[mysql]" in said

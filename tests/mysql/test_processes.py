@@ -1,0 +1,295 @@
+"""Several processes on one server: claims of the dead come back, those of the living stay, and everybody hears."""
+
+from __future__ import annotations
+
+import os
+import signal
+from collections.abc import Callable
+from contextlib import ExitStack
+from typing import Any
+
+import pymysql
+import pytest
+
+from pqadapters.errors import LeaseLost
+from pqadapters.store import Ack, Claim, Extend, Nack, Op, Put, Set, Store, Update
+from pqadapters.stores.mysql import MysqlStore
+from tests.contract.threads import Task
+from tests.segment.programs import PATIENCE, run, running, said
+
+from .server import Server
+
+_OPEN = """
+import os, sys, threading
+from pqadapters.errors import LeaseLost
+from pqadapters.store import Ack, Nack, Put, Set
+from pqadapters.stores.mysql import MysqlStore
+store = MysqlStore(sys.argv[1])
+"""
+_CLAIM = _OPEN + """
+(claim,) = store.claim("q", timeout=None)
+print(claim.payload.decode(), claim.attempt, flush=True)
+sys.stdin.readline()
+try:
+    store.commit(Ack(claim))
+    print("acked", flush=True)
+except LeaseLost:
+    print("lost", flush=True)
+sys.stdin.readline()
+"""
+
+
+def _claimed(store: Store) -> Claim:
+    (claim,) = Task(lambda: store.claim("q", timeout=None), patience=PATIENCE).result()
+    return claim
+
+
+def _go_on(child: object) -> None:
+    child.stdin.write("\n")  # type: ignore[attr-defined]
+    child.stdin.flush()  # type: ignore[attr-defined]
+
+
+def test_i5_what_a_killed_process_had_claimed_is_ready_again(url: str) -> None:
+    """Long before its lease is over: its connection is gone with it."""
+    with MysqlStore(url, lease=86_400) as store, running(_CLAIM, url) as child:
+        store.commit(Put("q", b"a"), Put("q", b"b"))
+        assert said(child) == "a 1"
+        assert [claim.payload for claim in store.claim("q", limit=5)] == [b"b"]
+        child.kill()
+        child.wait(PATIENCE)
+        claim = _claimed(store)
+        assert (claim.payload, claim.attempt) == (b"a", 2)
+        store.commit(Ack(claim))
+
+
+def test_i5_records_that_were_fetched_ahead_come_back_too(url: str) -> None:
+    with MysqlStore(url) as store:
+        store.commit(*(Put("q", b"%d" % n) for n in range(9)))
+        with running(_CLAIM.replace("(sys.argv[1])", "(sys.argv[1], prefetch=8)"), url) as child:
+            assert said(child) == "0 1"
+            assert (store.depth("q").ready, store.depth("q").claimed) == (1, 8)
+            child.kill()
+            child.wait(PATIENCE)
+            assert store.wait("q", lambda depth: depth.ready == 9, PATIENCE)
+
+
+def test_i6_a_stopped_process_loses_its_claims_with_its_lease_and_its_late_ack_is_refused(url: str) -> None:
+    code = _CLAIM.replace("(sys.argv[1])", "(sys.argv[1], lease=2)")
+    with MysqlStore(url) as store, running(code, url) as child:
+        store.commit(Put("q", b"a"))
+        assert said(child) == "a 1"
+        os.kill(child.pid, signal.SIGSTOP)
+        claim = _claimed(store)
+        assert (claim.payload, claim.attempt) == (b"a", 2)
+        os.kill(child.pid, signal.SIGCONT)
+        _go_on(child)
+        assert said(child) == "lost"
+        store.commit(Ack(claim))
+
+
+def test_i5_a_process_that_was_taken_for_dead_claims_anew(url: str) -> None:
+    code = _OPEN.replace("(sys.argv[1])", "(sys.argv[1], lease=2)") + """
+store.claim("q", timeout=None)
+print("claimed", flush=True)
+sys.stdin.readline()
+(claim,) = store.claim("r", timeout=None)
+store.commit(Ack(claim), Put("done", claim.payload))
+print("done", flush=True)
+sys.stdin.readline()
+"""
+    with MysqlStore(url) as store, running(code, url) as child:
+        store.commit(Put("q", b"a"), Put("r", b"b"))
+        assert said(child) == "claimed"
+        os.kill(child.pid, signal.SIGSTOP)
+        _claimed(store)
+        os.kill(child.pid, signal.SIGCONT)
+        _go_on(child)
+        assert said(child) == "done"
+        assert [record.payload for record in store.browse("done")] == [b"b"]
+
+
+def test_i5_a_stopped_process_is_not_robbed_before_that(url: str) -> None:
+    with MysqlStore(url) as store, running(_CLAIM, url) as child:
+        store.commit(Put("q", b"a"))
+        assert said(child) == "a 1"
+        os.kill(child.pid, signal.SIGSTOP)
+        assert store.claim("q", timeout=3.0) == []
+        os.kill(child.pid, signal.SIGCONT)
+        _go_on(child)
+        assert said(child) == "acked"
+
+
+def test_an_extension_outlasts_the_lease(url: str) -> None:
+    code = _CLAIM.replace("(sys.argv[1])", "(sys.argv[1], lease=1)")
+    code = code.replace("print(claim.payload", "store.commit(Extend(claim, 600)); print(claim.payload", 1)
+    code = code.replace("Ack, Nack, Put", "Ack, Extend, Nack, Put")
+    with MysqlStore(url) as store, running(code, url) as child:
+        store.commit(Put("q", b"a"))
+        assert said(child) == "a 1"
+        os.kill(child.pid, signal.SIGSTOP)
+        assert store.claim("q", timeout=4.0) == []
+        os.kill(child.pid, signal.SIGCONT)
+
+
+def test_i6_whatever_a_late_owner_asks_for_is_refused(url: str, server: Server) -> None:
+    """Every op on a claim whose owner was taken for dead."""
+    with MysqlStore(url) as late, MysqlStore(url) as store:
+        late.commit(*[Put("q", b"a")] * 5)
+        claims = late.claim("q", limit=5)
+        database = url.rpartition("/")[2]
+        server.run("UPDATE pqa_items SET state = 0, place = ''", database=database)
+        a, b, c, d, e = claims
+        uses: list[Op] = [Ack(a), Nack(b), Nack(c, dead="no"), Update(d, b"x"), Extend(e)]
+        for op in uses:
+            with pytest.raises(LeaseLost):
+                late.commit(op)
+        assert [record.payload for record in store.browse("q")] == [b"a"] * 5
+
+
+def test_i5_a_process_that_ends_without_a_word_leaves_its_claims(url: str) -> None:
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"))
+        run(_OPEN + 'store.claim("q"); os._exit(0)', url)
+        assert _claimed(store).attempt == 2
+
+
+def test_i7_a_put_wakes_a_getter_in_another_process(url: str) -> None:
+    with MysqlStore(url) as store, running(_OPEN + """
+print("waiting", flush=True)
+(claim,) = store.claim("q", timeout=None)
+print(claim.payload.decode(), flush=True)
+""", url) as child:
+        assert said(child) == "waiting"
+        store.commit(Put("q", b"hello"))
+        assert said(child) == "hello"
+
+
+def test_join_goes_on_when_another_process_has_done_the_last_task(url: str) -> None:
+    with MysqlStore(url) as store, running(_CLAIM, url) as child:
+        store.commit(Put("q", b"a"))
+        assert said(child) == "a 1"
+        joined = Task(lambda: store.wait("q", lambda depth: not depth.unfinished), patience=PATIENCE)
+        _go_on(child)
+        assert joined.result()
+
+
+def test_ten_processes_make_the_tables_at_once(url: str, server: Server) -> None:
+    code = """
+import sys
+sys.stdin.readline()
+""" + _OPEN + """
+store.commit(Put("q", sys.argv[2].encode()))
+print(store.depth("q").ready > 0, flush=True)
+store.close()
+"""
+    with ExitStack() as stack:
+        children = [stack.enter_context(running(code, url, n)) for n in range(10)]
+        for child in children:
+            _go_on(child)
+        assert [said(child) for child in children] == ["True"] * 10
+        assert [child.wait(PATIENCE) for child in children] == [0] * 10
+    with MysqlStore(url) as store:
+        assert sorted(record.payload for record in store.browse("q")) == [b"%d" % n for n in range(10)]
+    assert server.run("SELECT count(*) FROM pqa_owners", database=url.rpartition("/")[2]) == ((0,),)
+
+
+def test_counts_are_true_in_every_process(url: str) -> None:
+    with MysqlStore(url) as store:
+        store.commit(*[Put("q", b"12345")] * 6, Set("t", b"k", b"v"))
+        held = store.claim("q", limit=3)
+        store.commit(Ack(held[0]), Nack(held[1], dead="no"))
+        told = run(_OPEN + 'print(store.depth("q")[:5], store.count("t"), store.get("t", b"k"))', url)
+        assert told == "(3, 0, 1, 1, 20) 1 b'v'"
+
+
+def _forked(child: Callable[[], object]) -> int:
+    """The exit status of a forked child that makes the call: 0 if it returns something true."""
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            status = 0 if child() else 2
+        finally:
+            os._exit(status)
+    return os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_forked_child_goes_on_with_connections_of_its_own(url: str) -> None:
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"parent's"), Put("q", b"child's"), Set("t", b"k", b"v"))
+        (claim,) = store.claim("q")
+        core = store._core
+
+        def connection() -> Any:
+            wire: Any = core.owners._wire
+            with core.owners.lock:  # which the keeper uses it with
+                return wire.ask("SELECT CONNECTION_ID()").rows
+
+        before = connection()
+
+        def child() -> bool:
+            with pytest.raises(LeaseLost):
+                store.commit(Ack(claim))
+            (mine,) = store.claim("q")
+            store.commit(Ack(mine), Put("r", mine.payload))
+            return mine.payload == b"child's" and store.get("t", b"k") == b"v"
+
+        assert _forked(child) == 0
+        assert connection() == before, "a child has ended it"
+        assert [record.payload for record in store.browse("r")] == [b"child's"]
+        store.commit(Ack(claim))
+        assert store.depth("q").unfinished == 0
+
+
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_a_child_that_ends_takes_nothing_from_its_parent(url: str) -> None:
+    """It closes neither connections nor locks, and what the parent has claimed stays so."""
+    with MysqlStore(url) as store, running(_OPEN + """
+import gc
+(claim,) = store.claim("q", timeout=None)
+pid = os.fork()
+if not pid:
+    store.depth("q")
+    del store
+    gc.collect()
+    sys.exit(0)
+print(os.waitpid(pid, 0)[1], flush=True)
+sys.stdin.readline()
+store.commit(Ack(claim), Put("r", b"b"))
+print("acked", flush=True)
+""", url) as child:
+        store.commit(Put("q", b"a"))
+        assert said(child) == "0"
+        assert store.claim("q", timeout=2.5) == []
+        _go_on(child)
+        assert said(child) == "acked"
+        assert [store.depth(queue).ready for queue in "qr"] == [0, 1]
+
+
+def test_i6_records_of_a_process_that_vanished_in_the_middle_are_locked_for_nobody(url: str, server: Server) -> None:
+    """A transaction that another program has left open is passed over, and what it locks is claimed when it ends."""
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"), Put("q", b"b"))
+        with pymysql.connect(unix_socket=server.socket, user="root", database=url.rpartition("/")[2]) as other:
+            other.cursor().execute("SELECT id FROM pqa_items ORDER BY id LIMIT 1 FOR UPDATE")
+            assert [claim.payload for claim in store.claim("q", limit=5)] == [b"b"]
+            other.rollback()
+        assert _claimed(store).payload == b"a"
+
+
+def test_i5_a_process_that_others_have_forgotten_gets_a_new_number(url: str, server: Server) -> None:
+    """It was away for days: its row is gone, and so is its connection."""
+    database = url.rpartition("/")[2]
+    with MysqlStore(url) as store, MysqlStore(url, lease=31) as other:
+        store.commit(Put("q", b"a"), Put("q", b"b"))
+        other.commit()
+        number = store._core.owners.number
+        server.run(f"DELETE FROM pqa_owners WHERE number = {number}", database=database)
+        store._core.writer.disconnect_locked()
+        (claim,) = store.claim("q")
+        assert store._core.owners.number != number
+        store.commit(Ack(claim))
+        store.claim("q")
+        store.close()
+        assert [claim.payload for claim in other.claim("q", limit=9)] == [b"b"]

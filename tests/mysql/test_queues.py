@@ -1,0 +1,101 @@
+"""The adapters on a server: the same programs, and no pickle that somebody else may have put there."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.stdlib import shelve
+from pqadapters.stdlib.asyncio import Queue as LoopQueue
+from pqadapters.stdlib.multiprocessing import Queue as SharedQueue
+from pqadapters.stdlib.pdict import PDict
+from pqadapters.stdlib.queue import PriorityQueue, Queue, SimpleQueue
+from pqadapters.store import Put
+from pqadapters.stores.mysql import MysqlStore
+from tests.segment.programs import run
+
+KEY = "0123456789abcdef" * 2
+
+
+class Bomb:
+    """Loading its pickle makes a directory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = str(path)
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (self._path,)
+
+
+@pytest.mark.parametrize(
+    "make",
+    [
+        lambda url: Queue(store=url),
+        lambda url: SimpleQueue(store=url),
+        lambda url: PriorityQueue(store=url, name="jobs"),
+        lambda url: LoopQueue(store=url),
+        lambda url: SharedQueue(store=url),
+        lambda url: PDict(url),
+        lambda url: shelve.open(url),
+    ],
+)
+def test_pickles_are_refused_without_a_key(url: str, make: Any) -> None:
+    with pytest.raises(ValueError, match=r"127\.0\.0\.1.*signing_key="):
+        make(url)
+
+
+def test_json_needs_no_key(url: str) -> None:
+    with Queue[Any](store=url, serializer="json") as queue:
+        queue.put({"a": [1]})
+        assert queue.get() == {"a": [1]}
+        queue.task_done()
+
+
+def test_a_key_from_the_environment_is_enough(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PQADAPTERS_SIGNING_KEY", KEY)
+    with Queue[Any](store=url, name="jobs") as queue:
+        queue.put(("a", 1))
+        told = run(
+            "import sys\n"
+            "from pqadapters.stdlib.queue import Queue\n"
+            "with Queue(store=sys.argv[1], name='jobs') as queue:\n"
+            "    print(queue.get())\n"
+            "    queue.task_done()",
+            url,
+        )
+        assert told == "('a', 1)"
+        queue.join()
+    with shelve.open(url) as shelf, PDict[str, Any](url) as mapping:
+        shelf["k"] = mapping["k"] = {1, 2}
+        assert (shelf["k"], mapping["k"]) == ({1, 2}, {1, 2})
+
+
+def test_a_wrong_signature_goes_to_the_dead_letters_unopened(url: str, tmp_path: Path) -> None:
+    with MysqlStore(url) as attacker, Queue[str](store=url, name="jobs", signing_key=KEY) as queue:
+        bomb = pickle.dumps(Bomb(tmp_path / "exploded"))
+        attacker.commit(Put("jobs", bomb), Put("jobs", b"H" + bytes(32) + bomb))
+        queue.put("mine")
+        assert queue.get() == "mine"
+        assert [("sign" in letter.reason) for letter in queue.dead_letters()] == [True, True]
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_priority_queue_keeps_its_order(url: str) -> None:
+    with PriorityQueue[Any](store=url, serializer="json") as queue:
+        for number in (3, 1, 2, -5, 2.5):
+            queue.put(number)
+        assert [queue.get() for _ in range(5)] == [-5, 1, 2, 2.5, 3]
+
+
+def test_a_bounded_queue_waits_for_room(url: str) -> None:
+    with Queue[int](2, store=url, serializer="json") as queue:
+        queue.put(1)
+        queue.put(2)
+        assert queue.full()
+        assert queue.get() == 1
+        queue.put(3, timeout=10)
+        assert queue.qsize() == 2

@@ -1,0 +1,159 @@
+"""The server is killed, started again, and silent: nothing acknowledged is lost, nothing is done twice."""
+
+from __future__ import annotations
+
+import random
+import threading
+from collections import Counter
+from collections.abc import Iterator
+
+import pytest
+
+from pqadapters.errors import PqadaptersError, StoreUnreachable
+from pqadapters.store import Ack, Put, Set
+from pqadapters.stores.mysql import MysqlStore
+from tests.contract.snapshot import payloads
+from tests.contract.threads import Task, together
+from tests.segment.programs import PATIENCE
+
+from .server import Server
+
+
+@pytest.fixture
+def on_mortal(mortal: Server) -> Iterator[str]:
+    """A database on the server that may be killed."""
+    with mortal.database() as url:
+        yield url
+        if not mortal.runs:
+            mortal.start()
+
+
+def test_i1_what_was_committed_is_there_after_sigkill_and_claims_go_on(mortal: Server, on_mortal: str) -> None:
+    with MysqlStore(on_mortal) as store:
+        ids = store.commit(Put("q", b"a"), Put("q", b"b"), Set("t", b"k", b"v"))
+        (claim,) = store.claim("q")
+        mortal.kill()
+        mortal.start()
+        assert [record.id for record in store.browse("q", state=None)] == list(ids[:2])
+        assert store.get("t", b"k") == b"v"
+        store.commit(Ack(claim), timeout=PATIENCE)
+        (new,) = store.commit(Put("q", b"c"))
+        assert new > ids[1]
+        assert payloads(store) == [b"b", b"c"]
+
+
+def test_calls_wait_for_a_server_that_comes_back(mortal: Server, on_mortal: str) -> None:
+    with MysqlStore(on_mortal) as store:
+        store.commit(Put("q", b"a"))
+        mortal.kill()
+        put = Task(lambda: store.commit(Put("q", b"b"), timeout=PATIENCE), patience=PATIENCE)
+        taken = Task(lambda: store.claim("r", timeout=None), patience=PATIENCE)
+        joined = Task(lambda: store.wait("q", lambda depth: depth.ready == 2), patience=PATIENCE)
+        mortal.start()
+        assert put.result()
+        assert joined.result()
+        store.commit(Put("r", b"c"))
+        assert [claim.payload for claim in taken.result()] == [b"c"]
+
+
+def test_calls_give_up_in_their_time_and_say_why(mortal: Server, on_mortal: str) -> None:
+    with MysqlStore(on_mortal) as store:
+        store.commit(Put("q", b"a"))
+        mortal.stop()
+        for call in (
+            lambda: store.commit(Put("q", b"lost"), timeout=0.5),
+            lambda: store.claim("q", timeout=0.0, patience=0.5),
+            lambda: store.wait("q", lambda depth: False, timeout=0.5),
+            lambda: store.get("t", b"k"),
+        ):
+            with pytest.raises(StoreUnreachable, match=rf"127\.0\.0\.1:{mortal.port}.*can't be reached"):
+                Task(call, patience=PATIENCE).result()
+        mortal.start()
+        assert payloads(store) == [b"a"]
+
+
+def test_an_opening_says_that_there_is_no_server(mortal: Server, on_mortal: str) -> None:
+    mortal.stop()
+    with pytest.raises(ConnectionError, match="can't be reached"):
+        Task(lambda: MysqlStore(on_mortal), patience=PATIENCE).result()
+    mortal.start()
+
+
+def test_a_server_that_is_silent_for_a_moment_is_waited_for(mortal: Server, on_mortal: str) -> None:
+    with MysqlStore(on_mortal) as store:
+        store.commit(Put("q", b"a"))
+        mortal.freeze()
+        put = Task(lambda: store.commit(Put("q", b"b"), timeout=PATIENCE), patience=PATIENCE)
+        timer = threading.Timer(1.0, mortal.resume)
+        timer.start()
+        assert put.result()
+        timer.join()
+        assert payloads(store) == [b"a", b"b"]
+
+
+def test_i1_a_closing_handle_doesnt_wait_for_ever(mortal: Server, on_mortal: str) -> None:
+    store = MysqlStore(on_mortal)
+    store.commit(Put("q", b"a"))
+    store.claim("q")
+    mortal.kill()
+    Task(store.close, patience=PATIENCE).result()
+    mortal.start()
+    with MysqlStore(on_mortal) as again:
+        (claim,) = Task(lambda: again.claim("q", timeout=None), patience=PATIENCE).result()
+        assert claim.attempt == 2
+
+
+def test_i1_i2_kills_in_the_middle_lose_and_double_nothing(mortal: Server, on_mortal: str) -> None:
+    """Producers and consumers go on all the time. What they were told is the truth that the store is held against."""
+    rng, over = random.Random(7), threading.Event()
+    put, acked, again = Counter[bytes](), Counter[bytes](), list[bytes]()
+    lock = threading.Lock()
+    with MysqlStore(on_mortal) as producing, MysqlStore(on_mortal, prefix="pqa_") as consuming:
+
+        def produce(name: int) -> None:
+            number = 0
+            while not over.is_set():
+                number += 1
+                item = b"%d.%d" % (name, number)
+                producing.commit(Put("q", item), timeout=PATIENCE)
+                with lock:
+                    put[item] += 1
+
+        def consume() -> None:
+            while not over.is_set():
+                for claim in consuming.claim("q", limit=3, timeout=0.2, patience=PATIENCE):
+                    with lock:
+                        if claim.payload in acked:
+                            again.append(claim.payload)
+                    try:
+                        consuming.commit(Ack(claim, lazy=True), timeout=PATIENCE)
+                    except PqadaptersError:
+                        continue  # the lease is lost: another one gets it
+                    with lock:
+                        acked[claim.payload] += 1
+
+        def kill() -> None:
+            for _ in range(4):
+                with lock:
+                    enough = len(put) + rng.randrange(5, 60)
+                producing.wait("nothing", lambda _, enough=enough: len(put) > enough, PATIENCE)  # type: ignore[misc]
+                mortal.kill()
+                mortal.start()
+            over.set()
+            producing.wake("nothing")
+
+        def nudge() -> None:
+            while not over.wait(0.02):
+                producing.wake("nothing")
+
+        jobs = [lambda: produce(0), lambda: produce(1), lambda: produce(2), consume, consume, kill, nudge]
+        together(jobs, patience=2 * PATIENCE)
+        left = Counter[bytes]()
+        while claims := consuming.claim("q", limit=1000, timeout=3.0):
+            left.update(claim.payload for claim in claims)
+        assert again == []
+        assert max(put.values()) == max(acked.values()) == 1
+        assert max(left.values(), default=1) == 1
+        assert set(put) == set(acked) | set(left)
+        assert not set(acked) & set(left)
+        assert len(acked) > 20

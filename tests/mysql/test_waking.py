@@ -1,0 +1,83 @@
+"""Hearing of other hosts: often while they are busy, seldom when they aren't, and never by chance."""
+
+from __future__ import annotations
+
+import gc
+import threading
+import weakref
+from typing import Any
+
+from pqadapters.store import Put
+from pqadapters.stores.mysql import MysqlStore, lookout
+from pqadapters.stores.mysql import store as stores
+from pqadapters.stores.mysql.lookout import CALM, EAGER, pause_after
+from tests.contract.threads import Task
+from tests.segment.programs import PATIENCE
+
+
+def test_looks_are_the_rarer_the_longer_nothing_came() -> None:
+    pauses = [pause_after(quiet) for quiet in (0, 0.1, 1, 2, 5, 60, 3600)]
+    assert pauses == sorted(pauses)
+    assert (pauses[0], pauses[-1]) == (EAGER, CALM)
+    assert pause_after(1.9) < 0.1, "busy: within 100 ms, if others have come within the last 2 seconds"
+    assert CALM + 0.1 < 1.0, "after an idle hour: within a second"
+    assert 1 / CALM + 1 / stores._WITHOUT_LOOKOUT + 1 / lookout._PER_BURIAL < 6, "questions in a second, when idle"
+
+
+def test_i7_a_getter_hears_of_another_process_by_the_lookout_alone(url: str, monkeypatch: Any) -> None:
+    """Two cores in one process stand for two processes: neither rings the other's bells."""
+    monkeypatch.setattr(stores, "_WITHOUT_LOOKOUT", 3600.0)
+    with MysqlStore(url) as here, MysqlStore(url, lease=31) as there:
+        assert here._core is not there._core
+        there.commit(Put("q", b""), Put("other", b""))
+        here.claim("q")
+        started = threading.Event()
+
+        def take() -> list[bytes]:
+            started.set()
+            return [claim.payload for claim in here.claim("q", timeout=None)]
+
+        for n in range(5):
+            task = Task(take, patience=PATIENCE)
+            assert started.wait(PATIENCE)
+            there.commit(Put("q", b"%d" % n))
+            assert task.result() == [b"%d" % n]
+
+
+def test_an_idle_process_asks_little(url: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(lookout, "pause_after", lambda quiet: pause_after(3600 + quiet))
+    with MysqlStore(url) as here:
+        here.commit(Put("other", b""))
+        before = here._core.lookout.looks
+        assert here.claim("q", timeout=3.0) == []
+        assert here._core.lookout.looks - before <= 3 / CALM + 1
+
+
+def test_within_a_process_nobody_looks(url: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(stores, "_WITHOUT_LOOKOUT", 3600.0)
+    monkeypatch.setattr(lookout.Lookout, "ensure", lambda self: None)
+    with MysqlStore(url) as one, MysqlStore(url) as other:
+        assert one._core is other._core
+        one.commit(Put("q", b""))
+        one.claim("q")
+        task = Task(lambda: other.claim("q", timeout=None), patience=PATIENCE)
+        while not one._core.bells.waiting:
+            assert task.running
+        one.commit(Put("q", b"a"))
+        assert [claim.payload for claim in task.result()] == [b"a"]
+
+
+def test_no_thread_keeps_a_store_alive(url: str) -> None:
+    store = MysqlStore(url)
+    store.commit(Put("q", b"a"))
+    store.claim("empty", timeout=0.01)
+    core = weakref.ref(store._core)
+    del store
+    gc.collect()
+    deadline = threading.Event()
+    for _ in range(200):
+        if core() is None:
+            return
+        gc.collect()
+        deadline.wait(0.05)
+    raise AssertionError("something keeps it")

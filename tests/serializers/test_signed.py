@@ -1,0 +1,123 @@
+"""Signed values: what isn't signed by a key of ours isn't loaded."""
+
+from __future__ import annotations
+
+import io
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.serializers import json, serializer
+from pqadapters.serializers import pickle as pickles
+from pqadapters.serializers.signed import Seal, Signed, WrongSignature, protected
+from pqadapters.stdlib import shelve
+from pqadapters.stdlib.pdict import PDict
+from pqadapters.stdlib.queue import Queue
+from pqadapters.store import Put, Set
+from pqadapters.stores.sqlite import SqliteStore
+
+KEY, OTHER = "0123456789abcdef" * 2, b"fedcba9876543210"
+
+
+class Bomb:
+    """Loading its pickle makes a directory."""
+
+    def __init__(self, path: Path) -> None:
+        self._path = str(path)
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (self._path,)
+
+
+@pytest.mark.parametrize("name", ["pickle", "json", "msgpack", "cbor2"])
+def test_values_come_back(name: str) -> None:
+    signed = Signed(serializer(name), Seal(KEY))
+    value = {"b": [1, 2.5], "a": "x"}
+    assert signed.loads(signed.dumps(value)) == serializer(name).loads(serializer(name).dumps(value))
+    assert signed.dumps({"b": 1, "a": 2}, sort_keys=True) == signed.dumps({"a": 2, "b": 1}, sort_keys=True)
+    file = io.BytesIO()
+    signed.dump(1, file)
+    signed.dump("two", file)
+    file.seek(0)
+    assert [signed.load(file), signed.load(file)] == [1, "two"]
+
+
+def test_what_was_changed_anywhere_is_refused_unopened(tmp_path: Path) -> None:
+    signed = Signed(pickles, Seal(KEY))
+    whole = signed.dumps("value")
+    for place in range(len(whole)):
+        changed = bytearray(whole)
+        changed[place] ^= 1
+        with pytest.raises(WrongSignature):
+            signed.loads(bytes(changed))
+    bomb = pickle.dumps(Bomb(tmp_path / "exploded"))
+    by_another = Signed(pickles, Seal(OTHER)).dumps(Bomb(tmp_path / "exploded"))
+    for forged in (bomb, b"H" + bytes(32) + bomb, by_another, b"", b"H"):
+        with pytest.raises(WrongSignature):
+            signed.loads(forged)
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_keys_are_changed_by_giving_both() -> None:
+    choices: tuple[Any, ...] = (KEY, [OTHER, KEY], OTHER)
+    old, both, new = (Signed(pickles, Seal(keys)) for keys in choices)
+    assert both.loads(old.dumps(1)) == both.loads(new.dumps(1)) == new.loads(both.dumps(1)) == 1
+    with pytest.raises(WrongSignature):
+        old.loads(both.dumps(1))
+
+
+@pytest.mark.parametrize(("keys", "error"), [("short", ValueError), ("", ValueError), ([], TypeError), (7, TypeError)])
+def test_bad_keys_are_refused(keys: Any, error: type[Exception]) -> None:
+    with pytest.raises(error) as caught:
+        Seal(keys)
+    assert "short" not in str(caught.value)
+
+
+def test_pickles_of_several_hosts_need_a_key(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(ValueError, match="PQADAPTERS_SIGNING_KEY"):
+        protected(pickles, None, hosts=True, place="mysql://host/jobs")
+    assert protected(pickles, None, hosts=False, place="") is pickles
+    assert protected(json, None, hosts=True, place="") is json
+    monkeypatch.setenv("PQADAPTERS_SIGNING_KEY", KEY)
+    assert isinstance(protected(pickles, None, hosts=True, place=""), Signed)
+    assert isinstance(protected(json, None, hosts=True, place=""), Signed)
+    assert protected(pickles, None, hosts=False, place="") is pickles  # what is there already isn't signed
+
+
+def test_a_queue_buries_what_isnt_signed(tmp_path: Path) -> None:
+    store = SqliteStore(tmp_path / "jobs.db")
+    store.commit(Put("jobs", pickle.dumps(Bomb(tmp_path / "exploded"))))
+    with Queue[str](store=store, name="jobs", signing_key=KEY) as queue:
+        queue.put("mine")
+        assert queue.get() == "mine"
+        (letter,) = queue.dead_letters()
+        assert "isn't signed" in letter.reason
+    assert not (tmp_path / "exploded").exists()
+    store.close()
+
+
+def test_a_mapping_refuses_what_isnt_signed(tmp_path: Path) -> None:
+    path = tmp_path / "map.db"
+    with PDict[Any, str](path, signing_key=KEY) as mapping:
+        mapping["k"] = mapping[("t", 1)] = "v"
+    with PDict[Any, str](path, signing_key=KEY) as mapping:
+        assert dict(mapping) == {"k": "v", ("t", 1): "v"}
+    with SqliteStore(path) as store:
+        store.commit(Set("dict/default", b"sk", b"p" + pickle.dumps(Bomb(tmp_path / "exploded"))))
+    with PDict[Any, str](path, signing_key=KEY) as mapping, pytest.raises(ValueError, match="signed"):
+        mapping["k"]
+    assert not (tmp_path / "exploded").exists()
+
+
+def test_a_shelf_refuses_what_isnt_signed(tmp_path: Path) -> None:
+    path = str(tmp_path / "shelf")
+    with shelve.open(path, signing_key=KEY) as shelf:
+        shelf["k"] = [1]
+        assert shelf["k"] == [1]
+    with shelve.open(path, signing_key=OTHER) as shelf, pytest.raises(ValueError, match="signature"):
+        shelf["k"]
+    with shelve.open(path, signing_key=[OTHER, KEY]) as shelf:
+        assert dict(shelf) == {"k": [1]}
