@@ -14,7 +14,7 @@ For one thread at a time; nobody else may use the slot's store meanwhile.
 from __future__ import annotations
 
 import heapq
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import closing, suppress
 from itertools import chain
 from math import inf
@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from .. import live, telling
 from ..errors import PqadaptersError, StoreError
 from ..opening import open_estate
-from ..store import Ack, Claim, Nack, Op, Order, Put, Record, Store, dead_queue
+from ..store import Ack, Claim, Nack, Op, Order, Put, Record, Set, Store, dead_queue
 
 if TYPE_CHECKING:
     from ..stores.segment.estates import Estate, Spans
@@ -61,17 +61,34 @@ class _Entry(NamedTuple):
     record: Record | None = None
 
 
-def adopt(slots: Slots, slot: Slot, *, ends: Callable[[bytes], bool], transient: bool) -> Moved:
+def adopt(
+    slots: Slots, slot: Slot, *, ends: Callable[[bytes], bool], transient: bool, tables: Sequence[str] = ()
+) -> Moved:
     """Adopt the slots that nobody holds. `ends` tells payloads that ended with their process; `transient`: what is left
-    in them goes to the dead letters. Raises StoreError where our own slot can't take it; nothing is lost then."""
+    in them goes to the dead letters; keys of the `tables` that ours don't have are taken over, too. Raises StoreError
+    where our own slot can't take it; nothing is lost then."""
     estates = slots.adopt(slot)
     if not estates:
         return Moved()
     mover = _Mover(slots, slot, ends, transient)
     done = mover.run(estates)
+    for estate in done if tables else ():
+        _take_over_keys(estate, slot.store, tables)
     slot.store.checkpoint()  # whatever the durability: what is taken away next is synced here
     slots.bury(slot, done)
     return mover.moved
+
+
+def _take_over_keys(estate: Estate, store: Store, tables: Sequence[str]) -> None:
+    """Once more, should it have been broken off: it changes nothing then."""
+    source = open_estate(estate, repair=False)
+    try:
+        for table in tables:
+            for key, value in source.scan(table):
+                if store.get(table, key) is None:
+                    store.commit(Set(table, key, value))
+    finally:
+        source.discard()
 
 
 class _Mover:

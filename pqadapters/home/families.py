@@ -3,9 +3,10 @@
     <home>/<application>/processes.db          queues "<place>-<index>.<n>", one for each run of the program at a time
                          processes/            locks: <place>-<index>.<n>.root, <place>-<index>.<n>.family
 
-The process that makes a queue is its root, and has the lock ".root", which ends with it. The next root of the same
-place goes on with what a dead one left, while orphaned children of that may still work on it. ".family" is shared by
-the root and by whoever was given the queue: a root that has dropped it lets nobody have it while children use it.
+The process that makes a queue is its root, and has the lock ".root", which ends with it. ".family" is shared by the
+root and by whoever was given the queue: a root that has dropped it lets nobody have it while children use it. The next
+root of the same place goes on with the queue of a dead one; where orphaned children of that still use it, with another
+one, into which it takes what is ready there. What they have in hand stays theirs, and so do their stop markers.
 
 Any thread may use it. What a root finds is in the order in which it was put; what was put by several runs at a time is
 merged by the wall clock. Stop markers (`None`) end with the run that put them.
@@ -38,6 +39,7 @@ FAMILIES = "pqadapters.families"  #: table: queue -> what its run's stop markers
 MARKED = "pqadapters.families.marked"  #: table: queue -> the first id that may be a stop marker
 _RECORDS, _BYTES = 500, 1 << 20  #: of one commit
 _lock = threading.RLock()
+_founded: dict[tuple[str, int], Reference] = {}
 _dropped: dict[str, Hold] = {}  #: queues that this process has dropped, and its children may still use, by root lock
 
 
@@ -76,7 +78,7 @@ class Family:
         spot, locks, hold = self._root
         queue = self.reference.queue
         spot.leave()
-        if locks.is_shared(f"{queue}.family"):
+        if _has_members(queue, locks):
             with _lock:
                 _dropped[locks.file(f"{queue}.root")] = hold
             return
@@ -116,7 +118,13 @@ def found_family(
         store.commit(Set(FAMILIES, queue.encode(), token))
         left = store.depth(queue).unfinished
         _tell(spot, path, queue, left)
-        return Family(Reference(path, queue, token, left, given), member, Root(spot, locks, hold))
+        reference = _founded[spot.name, spot.index] = Reference(path, queue, token, left, given)
+        return Family(reference, member, Root(spot, locks, hold))
+
+
+def founded() -> dict[tuple[str, int], Reference]:
+    """By place and index, the queues that this process has founded; the last one of each."""
+    return _founded.copy()
 
 
 def _durability(word: str | Survives | Durability | None, max_lag: float | None) -> Durability:
@@ -145,12 +153,20 @@ def _know(spot: Spot, store: Store) -> None:
 
 
 def _take(base: str, store: Store, locks: Locks) -> tuple[str, Hold]:
-    """The fullest queue of those that have no root, or a new one; and its lock."""
+    """The fullest queue of those that have neither a root nor orphans of one, or a new one; and its lock."""
     queues = sorted(_queues(base, locks), key=lambda queue: -store.depth(queue).unfinished)
     for queue in chain(queues, (f"{base}{number}" for number in count())):
-        if (hold := locks.take(f"{queue}.root")) is not None:
+        hold = locks.take(f"{queue}.root")
+        if hold is not None and not _has_members(queue, locks):
             return queue, hold
+        if hold is not None:
+            hold.close()
     raise AssertionError("there is always one more")
+
+
+def _has_members(queue: str, locks: Locks) -> bool:
+    """Whether any process uses the queue. One without a root is used by orphans."""
+    return locks.is_shared(f"{queue}.family")
 
 
 def _queues(base: str, locks: Locks) -> list[str]:
@@ -162,7 +178,7 @@ def _let_go_of_dropped(locks: Locks) -> None:
     """Of the queues that this process has dropped, those that none of its children uses any more."""
     with _lock:
         for file in list(_dropped):
-            if not locks.is_shared(f"{os.path.basename(file).removesuffix('.root')}.family"):
+            if not _has_members(os.path.basename(file).removesuffix(".root"), locks):
                 _dropped.pop(file).close()
 
 
@@ -178,13 +194,15 @@ def _clear_up(store: Store, queue: str) -> None:
 
 
 def _adopt(queue: str, store: Store, locks: Locks) -> None:
-    """Move what dead roots of the same place left in queues beside ours into ours."""
+    """Move what dead roots of the same place left in queues beside ours into ours. Orphans end by the stop markers that
+    were put for them."""
     base = queue[: queue.rindex(".") + 1]
     others = [other for other in _queues(base, locks) if other != queue]
     holds = {other: hold for other in others if (hold := locks.take(f"{other}.root")) is not None}
     try:
         for other in holds:
-            _clear_up(store, other)
+            if not _has_members(other, locks):
+                _clear_up(store, other)
         _merge(list(holds), queue, store)
         _merge([dead_queue(other) for other in holds], dead_queue(queue), store)
     finally:
@@ -204,14 +222,15 @@ def _merge(queues: list[str], target: str, store: Store) -> None:
 
 
 def _records(queue: str, store: Store, behind: float = -1.0) -> Iterator[tuple[float, Record]]:
-    """Those that are there now and were put later than `behind`, with times that never go back."""
+    """Those that are there now and were put later than `behind`, with times that never go back; no stop markers, which
+    never change the queue."""
     newest = next(store.browse(queue, order=Order.NEWEST, state=None), None)
     time = 0.0
     for record in store.browse(queue, state=None) if newest is not None else ():
         if newest is None or record.id > newest.id:
             return
         time = max(time, record.put_at)
-        if time > behind:
+        if time > behind and not live.is_live(record.payload):
             yield time, record
 
 

@@ -204,9 +204,23 @@ class Spot:
                 del _alive[self.name][self.index]
 
 
-def occupy(name: str) -> Spot:
+class LastingSpot(Spot):
+    """The spot of what goes on with whatever an earlier one of its place has left: never transient."""
+
+    __slots__ = ()
+
+    @property
+    def transient(self) -> bool:
+        return False
+
+    @transient.setter
+    def transient(self, value: bool) -> None:
+        """What the place makes else doesn't matter."""
+
+
+def occupy(name: str, kind: type[Spot] = Spot) -> Spot:
     """A spot for a new queue of the place: the lowest index that no alive one has."""
-    spot = Spot(name)
+    spot = kind(name)
     with _lock:
         spots = _alive.setdefault(name, {})
         # One step for looking and taking: a finalizer of this thread may make a queue or drop one in between.

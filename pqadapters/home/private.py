@@ -42,10 +42,11 @@ _all: weakref.WeakSet[PrivateStore] = weakref.WeakSet()
 class PrivateStore:
     """A `Store` in a slot of the place `spot`.
 
-    `ends` tells payloads that are worth nothing without the process that put them. Who uses this may set `taken`, which
-    is called when the slot is taken, `settled`, called with the slot's own store once nothing stands between it and its
-    users, and `renewed`, called where the queue begins again without a slot: in a forked child, at the process's end.
-    Raises NoHome, StoreError, when the slot is taken.
+    `ends` tells payloads that are worth nothing without the process that put them. `tables` are kept beside the queue:
+    a slot that has keys in them isn't empty, and they are taken over with the items. Who uses this may set `taken`,
+    which is called when the slot is taken, `settled`, called with the slot's own store once nothing stands between it
+    and its users, and `renewed`, called where the queue begins again without a slot: in a forked child, at the
+    process's end. Raises NoHome, StoreError, when the slot is taken.
     """
 
     capabilities = Capabilities()
@@ -57,8 +58,10 @@ class PrivateStore:
         durability: Durability,
         trust_directory: bool = False,
         ends: Callable[[bytes], bool] = live.is_left_behind,
+        tables: Sequence[str] = (),
     ) -> None:
         self._spot, self._durability, self._trust, self._ends = spot, durability, trust_directory, ends
+        self._tables = tuple(tables)
         self.taken: Callable[[Ground], object] = lambda ground: None
         self.settled: Callable[[Store], object] = lambda store: None
         self.renewed: Callable[[], object] = lambda: None
@@ -199,7 +202,7 @@ class PrivateStore:
         assert ground is not None
         assert slot is not None
         try:
-            more = adopt(ground.slots, slot, ends=self._ends, transient=ground.transient)
+            more = adopt(ground.slots, slot, ends=self._ends, transient=ground.transient, tables=self._tables)
         except DiskError as error:  # a full disk: what is in our slot is served, which gives space back
             _log.warning("%s: what dead processes left can't be taken over yet: %s", slot.directory, error)
             self._adopt_at = time.monotonic() + _PATIENCE
@@ -343,7 +346,10 @@ class PrivateStore:
         left = slot.store.depth(QUEUE)
         if ground.transient and self._adopted and not left.unfinished and idling.keep(self._key, (ground, slot)):
             return
-        ground.leave(slot, empty=not (left.unfinished or left.dead))
+        ground.leave(slot, empty=not (left.unfinished or left.dead or self._has_keys(slot)))
+
+    def _has_keys(self, slot: Slot) -> bool:
+        return any(slot.store.count(table) for table in self._tables)
 
     def put_down(self) -> None:
         """The process ends: an empty slot goes, and whoever uses the queue after all, in a handler behind ours, gets
@@ -353,7 +359,7 @@ class PrivateStore:
             if self._closed or self._busy or slot is None or ground is None:
                 return
             left = slot.store.depth(QUEUE)
-            if not (left.unfinished or left.dead):
+            if not (left.unfinished or left.dead or self._has_keys(slot)):
                 ground.leave(slot, empty=True)
                 self.begin_again()
 

@@ -1,0 +1,231 @@
+"""Processes that run jobs: calls in a process pool of the standard library's, as many as it has workers.
+
+Only this process touches the store. A job is claimed when a worker is free for it, so what is on disk as begun is
+begun. What it came to is stored by a thread of ours, since the pool's own thread must not wait for a disk; that thread
+ends when there is nothing to do, and keeps the executor while there is.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import weakref
+from concurrent.futures import BrokenExecutor, Future
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from ... import telling
+from ...ending import start_thread
+from ...errors import LeaseLost, PqadaptersError
+from ...store import Nack
+from ._backlog import Backlog
+from ._finishing import finish
+from ._starting import Started, give_up, next_job
+
+if TYPE_CHECKING:
+    from .process import ProcessPoolExecutor
+
+_log = telling.logger("pqadapters.executor")
+_LINGER = 1.0  #: seconds that the thread waits for more before it ends
+_all: weakref.WeakSet[Calls] = weakref.WeakSet()
+
+
+class Calls:
+    """What one executor has in its pool."""
+
+    def __init__(self, backlog: Backlog, executor: ProcessPoolExecutor, most: int, rebuild: bool) -> None:
+        self.backlog, self.most, self.rebuild = backlog, most, rebuild
+        self._executor = weakref.ref(executor)
+        self._kept: ProcessPoolExecutor | None = None
+        self.changed = threading.Condition(backlog.lock)
+        self.count = 0  #: calls in the pool, or about to be
+        self._looks = 0
+        self._thread: threading.Thread | None = None
+        self._done: queue.SimpleQueue[tuple[Started, int, Future[Any]] | None] = queue.SimpleQueue()
+        backlog.added, backlog.idle, backlog.changed = self.added, self.idle, self.notify
+        _all.add(self)
+
+    def idle(self) -> bool:
+        return not self.count
+
+    def notify(self) -> None:
+        """Somebody may be waiting for the end, and so may the thread."""
+        with self.changed:
+            self.changed.notify_all()
+        if self.backlog.closing and self._thread is not None:
+            self._done.put(None)
+
+    def added(self) -> bool:
+        """A job is ready, or may be: give it to the pool if a worker is free. False if it takes no more."""
+        backlog = self.backlog
+        while True:
+            with backlog.lock:
+                self._looks += 1
+                looks = self._looks
+                if self.count >= self.most or backlog.stopped:
+                    return not backlog.stopped
+                self.count += 1
+            try:
+                started = next_job(backlog)
+            except BaseException:
+                self._less()
+                raise
+            if started is None:
+                with backlog.lock:
+                    again = self._looks != looks and not backlog.stopped
+                self._less()
+                if again:
+                    continue
+                return True
+            if not self._give(started):
+                return False
+
+    def _less(self) -> None:
+        with self.changed:
+            self.count -= 1
+            self.changed.notify_all()
+
+    def _give(self, started: Started) -> bool:
+        executor = self._executor()
+        try:
+            if executor is None:
+                raise RuntimeError("the executor is gone")
+            pool, inner = self._call(executor, started)
+        except BaseException as error:
+            give_up(self.backlog, started)
+            self._less()
+            if isinstance(error, BrokenExecutor):
+                self.backlog.break_with(error)
+                return False
+            if isinstance(error, RuntimeError):
+                return False
+            raise
+        self._kept = executor
+        if started.options.timeout is not None:
+            self.backlog.time_out(started)
+        if self.rebuild:
+            started.future._call = started.call
+        inner.add_done_callback(partial(self._is_done, started._replace(call=(None, (), {})), pool))
+        self._see_to_it()
+        return True
+
+    def _call(self, executor: ProcessPoolExecutor, started: Started) -> tuple[int, Future[Any]]:
+        """The number of the pool, and its future. A pool that is found broken is replaced, where that is wanted."""
+        function, args, kwargs = started.call
+        while True:
+            pool = len(executor._pools)
+            try:
+                return pool, executor._issue(function, *args, **kwargs)
+            except BrokenExecutor:
+                if not self.rebuild or self.backlog.stopped:
+                    raise
+                executor._renew_pool(pool)
+
+    def _is_done(self, started: Started, pool: int, inner: Future[Any]) -> None:
+        """In the pool's thread: quick, and nothing of the pool's is called."""
+        self._done.put((started, pool, inner))
+
+    # The thread
+
+    def _see_to_it(self) -> None:
+        with self.backlog.lock:
+            if self._thread is not None:
+                return
+            self._thread = threading.Thread(target=self._work, name="pqadapters-executor-calls", daemon=True)
+            thread = self._thread
+        start_thread(thread)
+
+    def _work(self) -> None:
+        while True:
+            try:
+                done = self._done.get(timeout=_LINGER)
+            except queue.Empty:
+                done = None
+            if done is not None:
+                self._finish(*done)
+            if self._is_over(nothing=done is None):
+                return
+            done = None
+
+    def _finish(self, started: Started, pool: int, inner: Future[Any]) -> None:
+        backlog = self.backlog
+        error = RuntimeError("the call was cancelled") if inner.cancelled() else inner.exception()
+        try:
+            if inner.cancelled():
+                give_up(backlog, started)
+            elif isinstance(error, BrokenExecutor):
+                self._broken(started, pool, error)
+            else:
+                finish(backlog, started, None if error is not None else inner.result(), error)
+        except Exception as problem:
+            _log.error("job %s: %s", started.future.job_id, problem)
+        self._less()
+        try:
+            self.added()
+        except Exception as problem:
+            if not backlog.closed:
+                _log.error("no job of %s can be begun: %s", backlog.names.jobs, problem)
+
+    def _broken(self, started: Started, pool: int, error: BrokenExecutor) -> None:
+        """A worker was killed. The job stays on disk, and the attempt counts."""
+        backlog, future = self.backlog, started.future
+        executor = self._executor()
+        if not self.rebuild or executor is None or backlog.stopped:
+            return backlog.break_with(error)
+        executor._renew_pool(pool)
+        with backlog.lock:
+            backlog.running.pop(future._id, None)
+            backlog.suspects.end(future._id)
+            (backlog.live if future._id.startswith(backlog.token) else backlog.attached)[future._id] = future
+            backlog.recovering = True
+        with suppress(LeaseLost):
+            backlog.commit(Nack(started.claim))
+
+    def _is_over(self, nothing: bool) -> bool:
+        """Whether the thread may end. The executor may go before it, as soon as there is nothing to do."""
+        backlog = self.backlog
+        with self.changed:
+            waiting = bool(self.count or backlog.live) and not backlog.stopped
+            if waiting or self.count:
+                return False
+            self._kept = None
+            over = backlog.closing or nothing
+            if over:
+                self._thread = None
+            self.changed.notify_all()
+        if over and backlog.closing:
+            with suppress(PqadaptersError):
+                backlog.ended()
+        return over
+
+    def wait(self) -> None:
+        """Until nothing is left to do here."""
+        with self.changed:
+            self.changed.wait_for(lambda: self.backlog.drained() or (self.backlog.stopped and not self.count))
+
+    def is_through(self) -> bool:
+        """Whether all is done but for what is to be begun later."""
+        backlog = self.backlog
+        return backlog.stopped or not (self.count or backlog.live.keys() - backlog.delayed)
+
+    def wait_for_thread(self) -> None:
+        """Until its thread has ended, which it does at once behind the last job of an executor that was shut down."""
+        thread = self._thread
+        if thread is not None and thread is not threading.current_thread():
+            self._done.put(None)
+            thread.join()
+
+
+def _drain_all() -> None:
+    """The program ends: as with the standard library's, what was submitted is done first."""
+    for calls in list(_all):
+        if not (calls.backlog.closed or calls.backlog.forked) and (calls.count or calls.backlog.live):
+            with calls.changed:
+                calls.changed.wait_for(calls.is_through)
+
+
+def register_at_exit() -> None:
+    """Before the standard library's own handlers, which end the pools. Without that, jobs stay on disk."""
+    with suppress(AttributeError, RuntimeError):
+        threading._register_atexit(_drain_all)  # type: ignore[attr-defined]

@@ -1,0 +1,70 @@
+"""Cancelling: a job that nobody runs goes off the disk, and stays cancelled after a restart.
+
+A ready job is claimed and acknowledged. A delayed one can't be claimed: it gets a tombstone, and who finds it when it
+is due drops both. Any thread may call anything.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ...errors import StoreError
+from ...store import Ack, Nack, Op, Set, State
+from . import _wire as wire
+
+if TYPE_CHECKING:
+    from ._backlog import Backlog
+    from ._future import JobFuture
+
+_MANY = 500  #: of one commit
+
+
+def cancel(backlog: Backlog, future: JobFuture) -> bool:
+    """Take a job of ours that nobody runs off the disk; False if somebody does."""
+    if backlog.closed or backlog.forked:
+        return True
+    if future._id not in backlog.live:  # somebody else's, or begun
+        return cancel_stored(backlog, future._id, future._record) if future._id in backlog.attached else False
+    found = cancel_stored(backlog, future._id, future._record)
+    if found:
+        backlog.forget(future._id)
+    return found
+
+
+def cancel_stored(backlog: Backlog, id: bytes, record: int) -> bool:
+    """The same for a job by its record."""
+    claims = backlog.claim(backlog.names.jobs, ids=[record])
+    if claims:
+        try:
+            backlog.commit(Ack(claims[0]), *backlog.forget_key(claims[0].payload))
+        except BaseException:
+            with suppress(StoreError):
+                backlog.commit(Nack(claims[0]))
+            raise
+        return True
+    waiting = next(backlog.store.browse(backlog.names.jobs, state=None, after=record - 1), None)
+    if waiting is None or waiting.state is not State.DELAYED or wire.id_of(waiting.payload) != id:
+        return False
+    backlog.commit(Set(backlog.names.cancelled, id, b""), *backlog.forget_key(waiting.payload))
+    backlog.tombs = True
+    return True
+
+
+def cancel_all(backlog: Backlog) -> None:
+    """Cancel all that was submitted here and wasn't begun, some hundred in a commit."""
+    futures = list(backlog.live.values())
+    for first in range(0, len(futures), _MANY):
+        records = {future._record: future for future in futures[first : first + _MANY]}
+        claims = backlog.claim(backlog.names.jobs, ids=list(records), limit=len(records))
+        ops: list[Op] = []
+        for claim in claims:
+            ops += [Ack(claim), *backlog.forget_key(claim.payload)]
+        backlog.commit(*ops)
+        taken = {claim.id for claim in claims}
+        for record, future in records.items():
+            if record in taken:
+                backlog.forget(future._id)
+                future.cancel_here()
+            else:
+                future.cancel()  # delayed; or somebody has begun it just now

@@ -1,0 +1,71 @@
+"""The end of an executor, whatever it was: by shutdown(), by nobody's having it any more."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from ...errors import StoreError
+from ._backlog import Backlog
+from ._cancelling import cancel_all
+from ._keys import sweep
+
+
+def shut_down(
+    backlog: Backlog,
+    stdlibs: Callable[..., None],
+    wait_for_all: Callable[[], None],
+    wait: bool,
+    cancel_futures: bool,
+    drain: bool,
+    *,
+    hold: bool = False,
+) -> None:
+    """`stdlibs` is the standard library's shutdown() of the pool, `wait_for_all` waits for the jobs. `hold`: the pool
+    must stay open while any job isn't begun."""
+    backlog.closing = True
+    if backlog.forked:
+        return stdlibs(wait=False)
+    if cancel_futures and not backlog.closed:
+        cancel_all(backlog)
+    if not drain:
+        backlog.leave()
+    backlog.changed()
+    if backlog._store is not None and not backlog.closed:
+        backlog._store.wake(backlog.names.jobs)  # who waits for room is refused
+    if wait:
+        if not backlog.closed:
+            wait_for_all()
+        stdlibs(wait=True, cancel_futures=cancel_futures or not drain)
+        _close(backlog)
+    elif backlog.drained() or backlog.stopped:
+        stdlibs(wait=False, cancel_futures=cancel_futures or not drain)
+        if backlog.idle():
+            _close(backlog)
+        else:
+            backlog.ended = partial(_close, backlog)
+    else:
+        _end_later(backlog, stdlibs, cancel_futures, hold)
+
+
+def _end_later(backlog: Backlog, stdlibs: Callable[..., None], cancel_futures: bool, hold: bool) -> None:
+    """There are jobs that must still be done. While the clock has some of them the pool must stay open for them."""
+
+    def end(*_: Any) -> None:
+        if backlog.drained() or backlog.stopped:
+            stdlibs(wait=False)
+            _close(backlog)
+
+    futures = [*backlog.live.values(), *backlog.running.values()]
+    if not (hold or backlog.delayed or any(future._options.retries for future in futures)):
+        stdlibs(wait=False, cancel_futures=cancel_futures)
+    backlog.ended = end
+
+
+def _close(backlog: Backlog) -> None:
+    if backlog._store is not None and not backlog.closed:
+        with suppress(StoreError):
+            sweep(backlog)
+    backlog.close()

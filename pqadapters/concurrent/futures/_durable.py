@@ -1,0 +1,285 @@
+"""What both executors have beyond the standard library's: a backlog on disk, and doors to it."""
+
+from __future__ import annotations
+
+import os
+import warnings
+import weakref
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from functools import partial
+from typing import Any
+
+from ...callers import stacklevel
+from ...durability import Durability, Survives
+from ...errors import NotDurableWarning, NotSerializable
+from ...store import Store
+from . import _overview as overview
+from . import _wire as wire
+from ._backlog import Backlog
+from ._cancelling import cancel_stored
+from ._future import JobFuture
+from ._keys import find, find_record
+from ._mapping import KNOWS_BUFFERS, Mapped, map_in_parts, unmapped
+from ._options import PLAIN, Options, key_bytes, options, settings
+from ._overview import JobInfo
+from ._place import find_place
+from ._recovered import recovered
+from ._words import Interrupted, JobState, Recover, Volatile, WhenFull
+
+_warned: set[tuple[str, int]] = set()
+
+
+class Submitter:
+    """`executor.using(...)`: submits with these options."""
+
+    __slots__ = ("_executor", "_options")
+
+    def __init__(self, executor: DurableExecutor, options: Options) -> None:
+        self._executor, self._options = executor, options
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> JobFuture:
+        """As the executor's submit(). NotSerializable where the call can't be stored: options need that."""
+        return self._executor._backlog.submit((fn, args, kwargs), self._options)
+
+
+class DurableExecutor(Executor):
+    """The part of both executors that is about the backlog."""
+
+    _backlog: Backlog
+
+    def _set_up(
+        self,
+        *,
+        path: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None = None,
+        store: Store | str | None = None,
+        name: str | None = None,
+        durability: str | Survives | Durability | None = None,
+        max_lag: float | None = None,
+        trust_directory: bool = False,
+        max_attempts: int = 3,
+        interrupted: str | Interrupted = "retry",
+        volatile: str | Volatile = "warn",
+        recover: str | Recover = "auto",
+        recover_map: bool = False,
+        on_recovered: Callable[[JobFuture], object] | None = None,
+        result_ttl: float | None = None,
+        max_pending: int | None = None,
+        max_bytes: int | None = None,
+        when_full: str | WhenFull = "block",
+    ) -> None:
+        chosen = settings(
+            max_attempts=max_attempts,
+            interrupted=interrupted,
+            volatile=volatile,
+            recover=recover,
+            recover_map=recover_map,
+            on_recovered=on_recovered,
+            result_ttl=result_ttl,
+            max_pending=max_pending,
+            max_bytes=max_bytes,
+            when_full=when_full,
+        )
+        place = find_place(
+            self,
+            path=path,
+            store=store,
+            name=name,
+            durability=durability,
+            max_lag=max_lag,
+            trust_directory=trust_directory,
+        )
+        self._backlog = Backlog(place, chosen)
+
+    def _begin(self) -> None:
+        """Last thing in the constructor: with what there is, if that is to be begun at once."""
+        backlog = self._backlog
+        weakref.finalize(self, _abandon, backlog).atexit = False
+        if backlog.settings.recover is Recover.AUTO and not backlog.place.lazy:
+            backlog.open()
+            if backlog.recovering:
+                backlog.added()
+
+    # Calls that aren't stored
+
+    def _issue(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """The standard library's submit()."""
+        return super().submit(fn, *args, **kwargs)
+
+    def _submit_volatile(self, call: wire.Call) -> Future[Any]:
+        """A call that runs from memory alone, in the standard library's own way."""
+        self._backlog.check()
+        fn, args, kwargs = call
+        future: Any = self._issue(fn, *args, **kwargs)
+        future.durable, future.job_id, future.attempts = False, None, 1
+        return future  # type: ignore[no-any-return]
+
+    def _refused(self, call: wire.Call, error: NotSerializable) -> Future[Any]:
+        word = self._backlog.settings.volatile
+        function = getattr(call[0], "__qualname__", None) or type(call[0]).__qualname__
+        if word is Volatile.RAISE:
+            raise NotSerializable(
+                f"the call of {function} can't be stored: {error}. volatile='warn' runs it from memory alone"
+            ) from error
+        if word is Volatile.WARN:
+            _warn_once(
+                f"the call of {function} can't be stored, so it runs from memory alone and would be lost in a crash: "
+                f"{error}"
+            )
+        return self._submit_volatile(call)
+
+    # What the standard library's executors have
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        """As the standard library's, and the job is on disk when this returns, as far as the store's durability says.
+
+        The future has `job_id`, `attempts` and `durable`. A call that can't be serialised runs from memory alone, with
+        one NotDurableWarning for each place of call (`volatile=`). Raises RuntimeError after shutdown(),
+        BrokenExecutor, queue.Full (`when_full="raise"`), StoreError; no job was stored then.
+        """
+        flags = 0
+        if type(fn) in (Mapped, partial) and (mapped := unmapped(fn)) is not None:
+            if not self._backlog.settings.recover_map:
+                return self._submit_volatile((mapped, args, kwargs))
+            fn, flags = mapped, wire.MAPPED
+        call = fn, args, kwargs
+        try:
+            return self._backlog.submit(call, PLAIN, flags)
+        except NotSerializable as error:
+            return self._refused(call, error)
+
+    def map(
+        self,
+        fn: Callable[..., Any],
+        *iterables: Iterable[Any],
+        timeout: float | None = None,
+        chunksize: int = 1,
+        buffersize: int | None = None,
+    ) -> Iterator[Any]:
+        """As the standard library's. The calls run from memory: a program that is started again maps again. With the
+        executor's `recover_map=True` they are jobs like any others. `buffersize` is there before Python 3.14, too (for
+        calls one by one: with `chunksize` it is the standard library's)."""
+        marked = Mapped(fn)
+        if buffersize is None:
+            return super().map(marked, *iterables, timeout=timeout, chunksize=chunksize)
+        if KNOWS_BUFFERS:
+            more: Any = {"buffersize": buffersize}
+            return super().map(marked, *iterables, timeout=timeout, chunksize=chunksize, **more)
+        return map_in_parts(self, marked, iterables, timeout, buffersize)
+
+    # Beyond them
+
+    def using(
+        self,
+        *,
+        key: str | bytes | int | tuple[Any, ...] | None = None,
+        retries: int = 0,
+        backoff: float = 1.0,
+        retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
+        delay: float = 0.0,
+        priority: float = 0,
+        timeout: float | None = None,
+        result_ttl: float | None = None,
+        interrupted: str | Interrupted | None = None,
+        max_attempts: int | None = None,
+    ) -> Submitter:
+        """`executor.using(...).submit(fn, ...)` submits with options.
+
+        `key`: the same key gives the same future, after a restart and in other processes of the store, too, until its
+        result has run out. `retries`: how often a job that raises one of `retry_on` (any Exception) is tried again,
+        after `backoff` seconds, doubled each time, with jitter. `delay`: not before so many seconds. `priority`: the
+        least first, 0 by default. `timeout`: seconds after which the job fails with TimeoutError and its late outcome
+        is refused; what runs it can't be stopped, and goes on. `result_ttl`: seconds that the result is kept for, one
+        day by default for a job with a key. `interrupted` and `max_attempts` as of the executor.
+        Raises TypeError and ValueError.
+        """
+        return Submitter(
+            self,
+            options(
+                key=key,
+                retries=retries,
+                backoff=backoff,
+                retry_on=retry_on,
+                delay=delay,
+                priority=priority,
+                timeout=timeout,
+                result_ttl=result_ttl,
+                interrupted=interrupted,
+                max_attempts=max_attempts,
+            ),
+        )
+
+    def future(self, job_id: str | None = None, *, key: str | bytes | int | tuple[Any, ...] | None = None) -> JobFuture:
+        """The future of a job by its id or its key: still to come to its end, or with the result that was kept.
+
+        By the id of a job without a kept result all pending ones are looked through. Raises UnknownJob."""
+        if (job_id is None) == (key is None):
+            raise TypeError("give a job_id or a key")
+        return find(self._backlog, job_id, None if key is None else key_bytes(key))
+
+    def recovered(self) -> list[JobFuture]:
+        """The futures of the jobs that earlier processes have left, for wait() and as_completed(). With
+        `recover="manual"` they are begun now."""
+        return recovered(self._backlog)
+
+    def stats(self) -> dict[str, Any]:
+        """Counts of jobs and results, `bytes`, where they live, and `oldest_age` in seconds."""
+        return overview.stats(self._backlog)
+
+    def jobs(self, state: str | JobState | None = None) -> Iterator[JobInfo]:
+        """The jobs of one state ("pending", "delayed", "running", "dead") or of all, of whatever process."""
+        return overview.jobs(self._backlog, state)
+
+    def cancel(self, job_id: str) -> bool:
+        """Cancel a job of whatever process by its id, if it isn't running or done; whether that was so."""
+        backlog, id = self._backlog, bytes.fromhex(job_id)
+        future = backlog.live.get(id) or backlog.attached.get(id)
+        if future is not None and future._record and future.cancel():
+            return True
+        record = find_record(backlog, backlog.names.jobs, id)
+        if record is None or not cancel_stored(backlog, id, record):
+            return False
+        if future is not None:
+            backlog.forget(id)
+            future.cancel_here()
+        return True
+
+    def requeue(self, job_id: str | None = None) -> int:
+        """Put a dead job, or all of them, back at the end of the backlog. Returns how many."""
+        return overview.requeue(self._backlog, job_id)
+
+    def purge(
+        self,
+        state: str | None = None,
+        *,
+        job_id: str | None = None,
+        key: str | bytes | int | tuple[Any, ...] | None = None,
+        older_than: float = 0.0,
+    ) -> int:
+        """Take away for good the jobs of a state ("pending", "delayed", "dead") that were submitted more than
+        `older_than` seconds ago, or all kept "results"; or what there is of one job. Returns how many."""
+        if sum(each is not None for each in (state, job_id, key)) != 1:
+            raise TypeError("give a state, a job_id or a key")
+        return overview.purge(self._backlog, state, job_id, None if key is None else key_bytes(key), older_than)
+
+
+def _warn_once(message: str) -> None:
+    """Once for each place of call."""
+    import sys
+
+    level = stacklevel()
+    frame = sys._getframe(level - 1)
+    place = frame.f_code.co_filename, frame.f_lineno
+    if place not in _warned:
+        _warned.add(place)
+        warnings.warn(message, NotDurableWarning, stacklevel=level)
+
+
+def _abandon(backlog: Backlog) -> None:
+    """The executor is gone. What it was given is still done, as with the standard library's."""
+    if not backlog.closing:
+        backlog.ended = backlog.close
+    backlog.closing = True
+    backlog.changed()
+    if backlog.idle():
+        backlog.close()

@@ -1,0 +1,162 @@
+"""The outcome of a job: stored first, in one commit with the acknowledgement, and then told.
+
+A claim that is lost (the job ran out of time, was taken over by another process) has no outcome any more: it is
+refused by the store, and whoever holds the claim now brings one.
+"""
+
+from __future__ import annotations
+
+import time
+from typing import TYPE_CHECKING, Any
+
+from ... import telling
+from ...errors import ConditionFailed, LeaseLost, PqadaptersError
+from ...store import Ack, Delete, Nack, Op, Set, Update
+from . import _outcome
+from . import _wire as wire
+from ._errors import JobParked
+from ._options import PLAIN, Options
+
+if TYPE_CHECKING:
+    from ...store import Claim
+    from ._backlog import Backlog
+    from ._future import JobFuture
+    from ._starting import Started
+
+_log = telling.logger("pqadapters.executor")
+_new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
+_FOREVER = float("inf")
+_SWEEP = 256  #: outcomes that are kept between two looks for such as have run out
+
+
+def finish(backlog: Backlog, started: Started, result: Any, error: BaseException | None) -> None:
+    """The job has come to this. Never raises but for what isn't an Exception."""
+    future, options = started.future, started.options
+    try:
+        if error is not None and options.retries_on(error, started.failures + 1):
+            return _try_again(backlog, started, error)
+        _store(backlog, started, result, error)
+    except LeaseLost:
+        _let_go(backlog, future)
+        backlog.wait_for_others(future)
+        return _log.warning("job %s: an outcome that came too late is refused", _name(future))
+    except PqadaptersError as problem:
+        _log.error("job %s is done, which can't be stored: it comes again after a restart: %s", _name(future), problem)
+        if backlog.settings.ttl(options):
+            result, error = None, problem
+    _let_go(backlog, future)
+    _tell(backlog, future, error)
+    _settle(backlog, future, result, error)
+
+
+def _store(backlog: Backlog, started: Started, result: Any, error: BaseException | None) -> None:
+    claim, options = started.claim, started.options
+    ttl = backlog.settings.ttl(options) if options is not PLAIN or backlog.settings.result_ttl else 0.0
+    if not ttl and not started.flags and options.key is None:
+        backlog.commit(_new(Ack, (claim, True)))
+        return
+    outcome = _outcome.Outcome(result, error)
+    _commit_outcome(backlog, started.future, Ack(claim, lazy=not ttl), outcome, ttl, options, started.flags)
+
+
+def _commit_outcome(
+    backlog: Backlog,
+    future: JobFuture,
+    end: Op,
+    outcome: _outcome.Outcome,
+    ttl: float,
+    options: Options,
+    flags: int,
+) -> None:
+    """The end of a job, what is kept of it, and what others wait for, in one commit."""
+    id, sharing = future._id, backlog.sharing
+    data = _outcome.dump(outcome)
+    ops = [end]
+    if ttl:
+        kept = _outcome.Kept(time.time() + ttl, options.key or b"", data)
+        ops.append(Set(backlog.names.results, id, kept.dump()))
+    elif options.key is not None:
+        ops.append(Delete(backlog.names.keys, options.key))
+    while True:
+        more = sharing.tell(id, data, flags, keyed=options.key is not None) if sharing is not None else []
+        try:
+            backlog.commit(*ops, *more)
+            break
+        except ConditionFailed:  # somebody began to wait for it just now
+            continue
+    if ttl:
+        backlog.kept += 1
+        if backlog.kept % _SWEEP == 0:
+            from ._keys import sweep
+
+            sweep(backlog)
+
+
+def _try_again(backlog: Backlog, started: Started, error: BaseException) -> None:
+    future, claim, failures = started.future, started.claim, started.failures + 1
+    pause = started.options.pause(failures)
+    _log.info("job %s failed, and is tried again in %.1f s: %s: %s", _name(future), pause, type(error).__name__, error)
+    backlog.commit(Update(claim, wire.with_failures(claim.payload, failures)), Nack(claim, time.time() + pause))
+    future._options = started.options
+    with backlog.lock:
+        backlog.live[future._id] = future
+    _let_go(backlog, future)
+    backlog.come_back(future._id, pause)
+
+
+def park(backlog: Backlog, claim: Claim, reason: str, future: JobFuture | None = None) -> None:
+    """Move a claimed job to the dead letters. One that has a key stays there under its key, and isn't begun again by
+    whoever submits that key."""
+    parked = JobParked(f"{reason}; requeue() puts it back")
+    id = wire.id_of(claim.payload)
+    try:
+        job = wire.read(claim.payload)
+        options, flags = Options.of(job.meta, None), job.flags
+    except (ValueError, TypeError):
+        options, flags = PLAIN, 0
+    _log.error("job %s is a dead letter now: %s", id.hex(), reason)
+    from ._future import JobFuture as Future
+
+    found = future or backlog.attached.get(id) or Future(backlog, id, None)
+    try:
+        ttl = _FOREVER if options.key is not None else 0.0
+        outcome = _outcome.Outcome(error=parked)
+        _commit_outcome(backlog, found, Nack(claim, dead=reason), outcome, ttl, options, flags)
+    except LeaseLost:
+        return
+    _let_go(backlog, found)
+    _settle(backlog, found, None, parked)
+
+
+def drop(backlog: Backlog, started: Started) -> None:
+    """A claimed job that isn't to be run, and never will be."""
+    try:
+        backlog.commit(Ack(started.claim), *backlog.forget_key(started.claim.payload))
+    except LeaseLost:
+        pass
+
+
+def _settle(backlog: Backlog, future: JobFuture, result: Any, error: BaseException | None) -> None:
+    """Tell the future's waiters, and those of one that somebody has asked for while the job was on its way."""
+    future.settle(result, error)
+    if backlog.attached:
+        other = backlog.attached.pop(future._id, None)
+        if other is not None and other is not future:
+            other.settle(result, error)
+
+
+def _let_go(backlog: Backlog, future: JobFuture) -> None:
+    backlog.running.pop(future._id, None)
+    if backlog.suspects.running is not None and backlog.suspects.end(future._id):
+        backlog.recovering = True
+        backlog.added()
+
+
+def _tell(backlog: Backlog, future: JobFuture, error: BaseException | None) -> None:
+    """A recovered job has nobody who looks at its exception."""
+    if error is not None and not future._id.startswith(backlog.token):
+        _log.error("a recovered job, %s, failed", _name(future), exc_info=error)
+
+
+def _name(future: JobFuture) -> str:
+    return future.job_id

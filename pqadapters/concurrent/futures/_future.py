@@ -1,0 +1,73 @@
+"""The future of a job that is on disk: the standard library's, which knows its job. Any thread may use it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from concurrent.futures import Future, InvalidStateError
+from typing import TYPE_CHECKING, Any
+
+from ._cancelling import cancel
+from ._options import PLAIN, Options
+
+if TYPE_CHECKING:
+    from ._backlog import Backlog
+    from ._wire import Call
+
+
+class JobFuture(Future[Any]):
+    """A future with `job_id`, `attempts` (how often the job was started) and `durable`. `cancel()` that returns True
+    has taken the job off the disk."""
+
+    __slots__ = ("_backlog", "_begun", "_call", "_called", "_id", "_options", "_record", "attempts")
+
+    durable = True
+
+    def __init__(
+        self, backlog: Backlog, id: bytes, call: Call | None, options: Options = PLAIN, record: int = 0
+    ) -> None:
+        super().__init__()
+        self._backlog, self._id, self._call, self._options, self._record = backlog, id, call, options, record
+        self._begun = self._called = False
+        self.attempts = 0
+
+    @property
+    def job_id(self) -> str:
+        """The job's name for good: `executor.future(job_id)` finds it, in this process or after a restart."""
+        return self._id.hex()
+
+    def cancel(self) -> bool:
+        """Cancel the job if it isn't running or done. Then it is off the disk as well, and stays cancelled after a
+        restart. Raises StoreError where that can't be stored; nothing is cancelled then."""
+        if self.done() or self.running():
+            return super().cancel()
+        if not cancel(self._backlog, self):
+            return False
+        return self.cancel_here()
+
+    def cancel_here(self) -> bool:
+        """The future alone: the job stays where it is."""
+        return super().cancel()
+
+    def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
+        self._called = True
+        super().add_done_callback(fn)
+
+    def begin(self) -> bool:
+        """The job is about to run; False if the future was cancelled meanwhile."""
+        if self._begun:  # a retry: to whoever looks it has been running all the time
+            return not self.done()
+        self._begun = True
+        return self.set_running_or_notify_cancel()
+
+    def settle(self, result: Any, error: BaseException | None) -> None:
+        """What it came to, unless that is known already."""
+        if not self._begun and (self.done() or not self.begin()):
+            return
+        self._call = None
+        try:
+            if error is not None:
+                self.set_exception(error)
+            else:
+                self.set_result(result)
+        except InvalidStateError:
+            pass

@@ -1,0 +1,153 @@
+"""Jobs that are found again: by their key, which stands for one run, and by their id.
+
+    keys[key] = job id          set with the job, in one commit, on the condition that the key is free
+    results[job id] = outcome   set with the acknowledgement, in one commit
+
+So a key without a result is that of a job which is still to come to its end, wherever it is. Any thread may ask.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from ...errors import ConditionFailed, LimitReached
+from ...store import Delete, Expect, Op, Put, Set, Store
+from . import _wire as wire
+from ._errors import UnknownJob
+from ._future import JobFuture
+from ._options import Options
+from ._outcome import Kept, load
+
+if TYPE_CHECKING:
+    from ._backlog import Backlog
+
+_LOOK = 1024  #: results that one sweep looks at
+
+
+def submit_keyed(backlog: Backlog, store: Store, future: JobFuture, put: Put) -> JobFuture:
+    """Store the job if its key is free; else the future of the job that has it."""
+    key, names, id = future._options.key, backlog.names, future._id
+    assert key is not None
+    while True:
+        found = store.get(names.keys, key)
+        if found is not None:
+            there = attach(backlog, found)
+            if there is not None:
+                return there
+        ops: list[Op] = [Set(names.keys, key, id, Expect.ABSENT if found is None else found)]
+        if found is not None:
+            ops.append(Delete(names.results, found))
+        backlog.live[id] = backlog.known[id] = future
+        try:
+            backlog.put(future, (*ops, put))
+            return future
+        except LimitReached:
+            backlog.live.pop(id, None)
+            raise
+        except ConditionFailed:  # somebody was quicker
+            backlog.live.pop(id, None)
+        except BaseException:
+            backlog.live.pop(id, None)
+            raise
+
+
+def attach(backlog: Backlog, id: bytes, record: int = 0) -> JobFuture | None:
+    """The future of a job that has come to its end, or will; None where what it came to isn't kept any longer."""
+    for futures in (backlog.live, backlog.running, backlog.attached, backlog.known):
+        known = futures.get(id)
+        if known is not None and not known.done():
+            return known
+    future = JobFuture(backlog, id, None, record=record)
+    outcome = _kept(backlog, id)
+    if outcome is None:
+        if _has_run_out(backlog, id):
+            return None
+        future = backlog.attached.setdefault(id, future)  # before the look: who brings its end has it, or we see that
+        if backlog.sharing is not None:
+            backlog.sharing.watch(id)
+        outcome = _kept(backlog, id)
+    if outcome is not None:
+        backlog.attached.pop(id, None)
+        there = backlog.known.get(id)
+        if there is not None and there.done() and not there.cancelled():
+            return there
+        found = load(outcome.outcome)
+        future.settle(found.result, found.error)
+    backlog.known[id] = future
+    return future
+
+
+def _kept(backlog: Backlog, id: bytes) -> Kept | None:
+    entry = backlog.store.get(backlog.names.results, id)
+    if entry is None:
+        return None
+    kept = Kept.load(entry)
+    return kept if kept.until > time.time() else None
+
+
+def _has_run_out(backlog: Backlog, id: bytes) -> bool:
+    entry = backlog.store.get(backlog.names.results, id)
+    return entry is not None and Kept.load(entry).until <= time.time()
+
+
+def find(backlog: Backlog, job_id: str | None, key: bytes | None) -> JobFuture:
+    """The future of a job by its id, or by its key. Raises UnknownJob, ValueError for what is no id."""
+    names, store = backlog.names, backlog.store
+    if key is not None:
+        id = store.get(names.keys, key)
+        found = attach(backlog, id) if id is not None else None
+        if found is None:
+            raise UnknownJob(f"no job has the key {key.decode(errors='replace')}, or its result isn't kept any longer")
+        return found
+    id = bytes.fromhex(job_id or "")
+    for futures in (backlog.live, backlog.running, backlog.attached):
+        if id in futures:
+            return futures[id]
+    if _kept(backlog, id) is None:
+        record = find_record(backlog, names.jobs, id)
+        if record is None:
+            raise UnknownJob(f"there is no job {job_id}: it is done and its result isn't kept, or it never was there")
+        return attach(backlog, id, record) or _gone(job_id)
+    return attach(backlog, id) or _gone(job_id)
+
+
+def _gone(job_id: str | None) -> JobFuture:
+    raise UnknownJob(f"the result of job {job_id} isn't kept any longer")
+
+
+def find_record(backlog: Backlog, queue: str, id: bytes) -> int | None:
+    """The record of a job in that queue; all of it may be looked through."""
+    for record in backlog.store.browse(queue, state=None):
+        if wire.id_of(record.payload) == id:
+            return record.id
+    return None
+
+
+def forget(backlog: Backlog, id: bytes, kept: Kept) -> None:
+    """Take a result away, with its key if that is still its."""
+    ops: list[Op] = [Delete(backlog.names.results, id)]
+    if kept.key and backlog.store.get(backlog.names.keys, kept.key) == id:
+        with suppress(ConditionFailed):
+            backlog.commit(*ops, Delete(backlog.names.keys, kept.key, id))
+            return
+    backlog.commit(*ops)
+
+
+def sweep(backlog: Backlog) -> None:
+    """Take away results that have run out, some at a time: the space of old ones comes back as new ones come."""
+    now, last = time.time(), None
+    for id, entry in islice(backlog.store.scan(backlog.names.results, after=backlog.swept), _LOOK):
+        kept = Kept.load(entry)
+        if kept.until <= now:
+            forget(backlog, id, kept)
+        else:
+            last = id
+    backlog.swept = last
+
+
+def options_of(payload: bytes) -> Options:
+    """Of a stored job, but for what only its call says."""
+    return Options.of(wire.read(payload).meta, None)

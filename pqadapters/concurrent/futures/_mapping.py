@@ -1,0 +1,71 @@
+"""`map`: its calls are told from others by what they call, since `map` submits some of them only while it is read."""
+
+from __future__ import annotations
+
+import sys
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Executor, Future
+from functools import partial
+from itertools import islice
+from time import monotonic
+from typing import Any
+
+#: Whether the standard library's map knows `buffersize`.
+KNOWS_BUFFERS = sys.version_info >= (3, 14)
+
+
+class Mapped:
+    """A function that was given to `map`."""
+
+    __slots__ = ("function",)
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self.function = function
+
+    def __call__(self, *args: Any) -> Any:
+        return self.function(*args)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return Mapped, (self.function,)
+
+
+def unmapped(function: Any) -> Any:
+    """What is called, without the mark; None where there is none."""
+    if type(function) is Mapped:
+        return function.function
+    if type(function) is partial and function.args and type(function.args[0]) is Mapped:  # a chunk of a process pool's
+        return partial(function.func, function.args[0].function, *function.args[1:], **function.keywords)
+    return None
+
+
+def map_in_parts(
+    executor: Executor, function: Mapped, iterables: tuple[Iterable[Any], ...], timeout: float | None, buffersize: int
+) -> Iterator[Any]:
+    """`map` with at most `buffersize` calls whose results weren't read yet, for Pythons whose own doesn't know that."""
+    if not isinstance(buffersize, int):
+        raise TypeError("buffersize must be an integer or None")
+    if buffersize < 1:
+        raise ValueError("buffersize must be None or > 0")
+    end = None if timeout is None else timeout + monotonic()
+    arguments = zip(*iterables)  # noqa: B905  # as the standard library's: the shortest one ends it
+    first = deque(executor.submit(function, *each) for each in islice(arguments, buffersize))
+    return _results(executor, function, arguments, first, end)
+
+
+def _results(
+    executor: Executor, function: Mapped, arguments: Iterator[Any], futures: deque[Future[Any]], end: float | None
+) -> Iterator[Any]:
+    try:
+        while futures:
+            future = futures.popleft()
+            try:
+                result = future.result(None if end is None else end - monotonic())
+            finally:
+                future.cancel()
+            for each in islice(arguments, 1):
+                futures.append(executor.submit(function, *each))
+            yield result
+    finally:
+        for future in futures:
+            future.cancel()

@@ -1,0 +1,94 @@
+"""What a job came to, as bytes: a kind, and a pickle that was tried before it was kept."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+import traceback
+from typing import Any, NamedTuple
+
+from ...errors import NotSerializable
+from ._errors import JobParked, RemoteError
+
+_RESULT, _ERROR, _REMOTE, _PARKED = b"R", b"E", b"X", b"P"
+_ENTRY = struct.Struct(">dI")
+
+
+class Outcome(NamedTuple):
+    """A result, or the exception in its place."""
+
+    result: Any = None
+    error: BaseException | None = None
+
+
+def dump(outcome: Outcome) -> bytes:
+    """The bytes. What can't be serialised becomes a RemoteError that says so."""
+    if isinstance(outcome.error, JobParked):
+        return _PARKED + str(outcome.error).encode()
+    if outcome.error is not None:
+        return _dump_error(outcome.error)
+    try:
+        return _RESULT + pickle.dumps(outcome.result, 5)
+    except Exception as error:
+        text = f"the result, of the type {type(outcome.result).__qualname__}, can't be kept: {error}"
+        return _remote(RemoteError(_qualified(NotSerializable), text))
+
+
+def _dump_error(error: BaseException) -> bytes:
+    """An exception as it is, if it survives a round trip: those with an __init__ of their own may not."""
+    if isinstance(error, RemoteError):
+        return _remote(error)
+    try:
+        data = pickle.dumps(error, 5)
+        again = pickle.loads(data)
+        if type(again) is type(error) and str(again) == str(error):
+            return _ERROR + data
+    except Exception:
+        pass
+    return _remote(RemoteError(_qualified(type(error)), _text(error), "".join(traceback.format_exception(error))))
+
+
+def _remote(error: RemoteError) -> bytes:
+    return _REMOTE + pickle.dumps((error.type, error.text, error.traceback), 5)
+
+
+def _qualified(kind: type) -> str:
+    return f"{kind.__module__}.{kind.__qualname__}"
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except Exception:
+        return "its text can't be had"
+
+
+def load(data: bytes) -> Outcome:
+    """The outcome again; where it can't be loaded here, a RemoteError."""
+    kind, body = data[:1], data[1:]
+    if kind == _PARKED:
+        return Outcome(error=JobParked(body.decode()))
+    try:
+        value: Any = pickle.loads(body)
+    except Exception as error:
+        return Outcome(error=RemoteError(_qualified(type(error)), f"what was kept can't be loaded here: {error}"))
+    if kind == _REMOTE:
+        return Outcome(error=RemoteError(*value))
+    return Outcome(error=value) if kind == _ERROR else Outcome(value)
+
+
+class Kept(NamedTuple):
+    """An entry of the table of results."""
+
+    until: float  #: when it runs out, in seconds since the epoch
+    key: bytes  #: the job's; b"" for none
+    outcome: bytes
+
+    def dump(self) -> bytes:
+        return _ENTRY.pack(self.until, len(self.key)) + self.key + self.outcome
+
+    @classmethod
+    def load(cls, entry: bytes) -> Kept:
+        until, length = _ENTRY.unpack_from(entry)
+        start = _ENTRY.size
+        return cls(until, entry[start : start + length], entry[start + length :])

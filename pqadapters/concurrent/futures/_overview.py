@@ -1,0 +1,192 @@
+"""An executor's jobs as they stand in its store: to look at, to put back, to take away. Any thread may ask."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from contextlib import suppress
+from math import inf
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...errors import LeaseLost
+from ...store import Ack, Delete, Expect, Nack, Op, Put, Record, Set, State
+from . import _wire as wire
+from ._keys import find_record, forget
+from ._options import Options
+from ._outcome import Kept
+from ._words import JobState, choice
+
+if TYPE_CHECKING:
+    from ._backlog import Backlog
+
+_STATES = {State.READY: JobState.PENDING, State.DELAYED: JobState.DELAYED, State.CLAIMED: JobState.RUNNING}
+_MANY = 500
+
+
+class JobInfo(NamedTuple):
+    """A job as it stands in the store."""
+
+    job_id: str
+    state: str  #: "pending", "delayed", "running" or "dead"
+    function: str  #: what it calls, as far as that is known without loading it
+    key: str  #: as it was written, in quotes if it is text; "" for none
+    attempts: int  #: how often it was started
+    put_at: float  #: seconds since the epoch
+    not_before: float  #: seconds since the epoch; 0.0 for at once
+    reason: str  #: why it is dead
+
+
+def stats(backlog: Backlog) -> dict[str, Any]:
+    """Counts, where it lives, and `oldest_age` in seconds."""
+    depth = backlog.store.depth(backlog.names.jobs)
+    return {
+        "name": backlog.names.jobs,
+        "place": backlog.store.place,
+        "pending": depth.ready,
+        "delayed": depth.delayed,
+        "running": depth.claimed,
+        "dead": depth.dead,
+        "bytes": depth.bytes,
+        "oldest_age": depth.oldest_age,
+        "results": backlog.store.count(backlog.names.results),
+        "keys": backlog.store.count(backlog.names.keys),
+        "submitted_here": len(backlog.live),
+        "running_here": len(backlog.running),
+    }
+
+
+def jobs(backlog: Backlog, state: str | JobState | None) -> Iterator[JobInfo]:
+    """Those in that state, or all, in the order in which they were submitted."""
+    wanted = None if state is None else choice(JobState, state, "state")
+    if wanted is not JobState.DEAD:
+        for record in backlog.store.browse(backlog.names.jobs, state=None):
+            if wanted in (None, _STATES[record.state]):
+                yield _info(record, _STATES[record.state])
+    if wanted in (None, JobState.DEAD):
+        for record in backlog.store.browse(backlog.names.dead, state=None):
+            yield _info(record, JobState.DEAD)
+
+
+def _info(record: Record, state: JobState) -> JobInfo:
+    try:
+        job = wire.read(record.payload)
+        key = Options.of(job.meta, None).key or b""
+        id, function = job.id.hex(), wire.name_of(job.call)
+    except (ValueError, TypeError):
+        id, key, function = "", b"", "?"
+    return JobInfo(
+        id,
+        state.value,
+        function,
+        key.decode("utf-8", "replace"),
+        record.attempts,
+        record.put_at,
+        record.not_before,
+        record.note,
+    )
+
+
+def requeue(backlog: Backlog, job_id: str | None) -> int:
+    """Put a parked job, or all of them, back at the end of the backlog, with no attempt counted. Returns how many."""
+    ids = None
+    if job_id is not None:
+        record = find_record(backlog, backlog.names.dead, bytes.fromhex(job_id))
+        if record is None:
+            return 0
+        ids = [record]
+    count = 0
+    while claims := backlog.claim(backlog.names.dead, ids=ids, limit=_MANY):
+        ops: list[Op] = []
+        for claim in claims:
+            payload = wire.with_failures(claim.payload, 0) if wire.id_of(claim.payload) else claim.payload
+            ops += [Ack(claim), Put(backlog.names.jobs, payload, claim.rank)]
+            ops.append(Delete(backlog.names.results, wire.id_of(claim.payload)))
+        backlog.commit(*ops)
+        count += len(claims)
+    if count:
+        backlog.recovering = True
+        backlog.added()
+    return count
+
+
+def purge(
+    backlog: Backlog, state: str | JobState | None, job_id: str | None, key: bytes | None, older_than: float
+) -> int:
+    """Take away for good: see `purge` of the executors. Returns how many."""
+    if key is not None:
+        return _purge_key(backlog, key)
+    if job_id is not None:
+        return _purge_id(backlog, bytes.fromhex(job_id))
+    if state == "results":
+        if older_than:
+            raise ValueError("older_than= is about when jobs were submitted, which isn't known of their results")
+        return _purge_results(backlog)
+    wanted = choice(JobState, state, "state")
+    if wanted is JobState.RUNNING:
+        raise ValueError("what runs can't be purged")
+    queue = backlog.names.dead if wanted is JobState.DEAD else backlog.names.jobs
+    before = time.time() - older_than
+    records = [
+        record.id
+        for record in backlog.store.browse(queue, state=State.DELAYED if wanted is JobState.DELAYED else State.READY)
+        if record.put_at <= before
+    ]
+    return sum(_purge_records(backlog, queue, records[at : at + _MANY]) for at in range(0, len(records), _MANY))
+
+
+def _purge_records(backlog: Backlog, queue: str, records: list[int]) -> int:
+    count = 0
+    for claim in backlog.claim(queue, ids=records, limit=len(records)):
+        id = wire.id_of(claim.payload)
+        try:
+            ops: list[Op] = [Ack(claim), Delete(backlog.names.results, id)]
+            backlog.commit(*ops, *(backlog.forget_key(claim.payload) if id else []))
+        except LeaseLost:
+            continue
+        except BaseException:
+            with suppress(LeaseLost):
+                backlog.commit(Nack(claim))
+            raise
+        count += 1
+        _cancel_here(backlog, id)
+    if queue == backlog.names.jobs:
+        for record in backlog.store.browse(queue, state=State.DELAYED):
+            if record.id in records:
+                backlog.commit(Set(backlog.names.cancelled, wire.id_of(record.payload), b"", Expect.ANY))
+                backlog.tombs = True
+                _cancel_here(backlog, wire.id_of(record.payload))
+                count += 1
+    return count
+
+
+def _cancel_here(backlog: Backlog, id: bytes) -> None:
+    future = backlog.forget(id)
+    if future is not None:
+        future.cancel_here()
+
+
+def _purge_id(backlog: Backlog, id: bytes) -> int:
+    entry = backlog.store.get(backlog.names.results, id)
+    if entry is not None:
+        forget(backlog, id, Kept.load(entry))
+    for queue in (backlog.names.dead, backlog.names.jobs):
+        record = find_record(backlog, queue, id)
+        if record is not None:
+            return max(_purge_records(backlog, queue, [record]), int(entry is not None))
+    return int(entry is not None)
+
+
+def _purge_key(backlog: Backlog, key: bytes) -> int:
+    id = backlog.store.get(backlog.names.keys, key)
+    return 0 if id is None else _purge_id(backlog, id)
+
+
+def _purge_results(backlog: Backlog) -> int:
+    """All but those of parked jobs, which go with them."""
+    count = 0
+    for id, entry in list(backlog.store.scan(backlog.names.results)):
+        kept = Kept.load(entry)
+        if kept.until < inf:
+            forget(backlog, id, kept)
+            count += 1
+    return count

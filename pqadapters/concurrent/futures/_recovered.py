@@ -1,0 +1,46 @@
+"""Futures for what earlier processes have left. Any thread may ask; the first one who does has them all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from . import _wire as wire
+from ._errors import JobParked
+from ._future import JobFuture
+
+if TYPE_CHECKING:
+    from ._backlog import Backlog
+
+
+def recovered(backlog: Backlog) -> list[JobFuture]:
+    """Those of jobs that were begun already, and of those that are still to be."""
+    there: dict[bytes, JobFuture] = {}
+    for record in backlog.store.browse(backlog.names.jobs, state=None):
+        id = wire.id_of(record.payload)
+        if id and id[:8] != backlog.token:
+            there[id] = backlog.attached.setdefault(id, JobFuture(backlog, id, None, record=record.id))
+    begun, backlog.begun = backlog.begun or (), None  # behind the look: what was begun before it, or meanwhile
+    for future in list(begun):
+        there[future._id] = future
+        backlog.attached.pop(future._id, None)
+    _look_again(backlog, there)
+    if not backlog.foreign:
+        backlog.foreign = backlog.recovering = True
+    backlog.added()
+    return list(there.values())
+
+
+def _look_again(backlog: Backlog, there: dict[bytes, JobFuture]) -> None:
+    """Some may have come to their end while we looked, and nobody will say so: their records are gone, or parked."""
+    waiting = [future for future in there.values() if future._id in backlog.attached]
+    if waiting:
+        names, store = backlog.names, backlog.store
+        left = {wire.id_of(record.payload) for record in store.browse(names.jobs, state=None)}
+        dead = {wire.id_of(record.payload): record.note for record in store.browse(names.dead, state=None)}
+        for future in waiting:
+            if future._id in left or backlog.attached.pop(future._id, None) is not future:
+                continue
+            if future._id in dead:
+                future.settle(None, JobParked(dead[future._id]))
+            else:
+                there.pop(future._id, None)

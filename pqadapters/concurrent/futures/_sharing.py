@@ -1,0 +1,111 @@
+"""Executors of several processes on one store: who lives, and how an outcome gets to who waits for it.
+
+Each backlog has a record in the queue of members, which it keeps claimed: the claim ends with its process, so records
+that are ready there are those of dead ones. Outcomes for a backlog go to a queue of its own, in the same commit as the
+acknowledgement of the job. Who waits for a job that somebody else has submitted enters its name in the table of
+watchers; the end of a job with a key is committed on the condition that nobody has entered meanwhile.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Iterator
+from contextlib import suppress
+from typing import TYPE_CHECKING
+
+from ... import telling
+from ...ending import start_thread
+from ...errors import ConditionFailed, StoreError
+from ...store import Ack, Delete, Expect, Op, Put, Record, Set, State, Store
+from . import _wire as wire
+
+if TYPE_CHECKING:
+    from ._backlog import Backlog
+
+_log = telling.logger("pqadapters.executor")
+_MANY = 500
+_TOKEN = 8
+
+
+class Sharing:
+    """A backlog's part in a store that processes share."""
+
+    def __init__(self, backlog: Backlog, store: Store) -> None:
+        self._store, self._names, self._token = store, backlog.names, backlog.token
+        self._mine = backlog.names.outcomes(backlog.token)
+        self._ended = False
+        self._clean_up()
+        record = store.commit(Put(self._names.members, self._token))[0]
+        self._member = store.claim(self._names.members, ids=[record])
+        self._backlog = weakref.ref(backlog)
+        start_thread(threading.Thread(target=self._listen, name="pqadapters-executor-outcomes", daemon=True))
+
+    def _clean_up(self) -> None:
+        """What is left of members that are dead."""
+        for member in self._store.claim(self._names.members, limit=_MANY):
+            queue = self._names.outcomes(member.payload)
+            while claims := self._store.claim(queue, limit=_MANY):
+                self._store.commit(*(Ack(claim, lazy=True) for claim in claims))
+            self._store.commit(Ack(member))
+
+    def lives(self, token: bytes) -> bool:
+        """Whether the member of that token lives."""
+        return any(each.payload == token for each in self._claimed_members())
+
+    def is_alone(self) -> bool:
+        """Whether no other member lives, who would see to the jobs of others."""
+        return not any(each.payload != self._token for each in self._claimed_members())
+
+    def _claimed_members(self) -> Iterator[Record]:
+        return self._store.browse(self._names.members, state=State.CLAIMED)
+
+    def tell(self, id: bytes, outcome: bytes, flags: int, *, keyed: bool) -> list[Op]:
+        """What tells everybody who waits for the job, but for this process."""
+        ops: list[Op] = []
+        tokens = {id[:_TOKEN]} if flags & wire.REPLY else set()
+        if keyed:
+            names = self._store.get(self._names.watchers, id)
+            tokens |= {names[at : at + _TOKEN] for at in range(0, len(names), _TOKEN)} if names else set()
+            ops.append(Delete(self._names.watchers, id, names if names is not None else Expect.ABSENT))
+        for token in tokens - {self._token}:
+            if self.lives(token):
+                ops.append(Put(self._names.outcomes(token), id + outcome))
+        return ops
+
+    def watch(self, id: bytes) -> None:
+        """From now on this process is told of the job's end."""
+        while True:
+            names = self._store.get(self._names.watchers, id)
+            if names is not None and self._token in {names[at : at + _TOKEN] for at in range(0, len(names), _TOKEN)}:
+                return
+            expect = Expect.ABSENT if names is None else names
+            with suppress(ConditionFailed):
+                self._store.commit(Set(self._names.watchers, id, (names or b"") + self._token, expect))
+                return
+
+    def _listen(self) -> None:
+        try:
+            while not self._ended:
+                claims = self._store.claim(self._mine, limit=_MANY, timeout=None, stop=self._is_over)
+                backlog = self._backlog()
+                if backlog is None:
+                    return
+                for claim in claims:
+                    backlog.settle(claim.payload[:16], claim.payload[16:])
+                del backlog
+                if claims:
+                    self._store.commit(*(Ack(claim, lazy=True) for claim in claims))
+        except StoreError as error:
+            if not self._ended:
+                _log.warning("outcomes of other processes in %s aren't heard of any more: %s", self._names.jobs, error)
+
+    def _is_over(self) -> bool:
+        return self._ended or self._backlog() is None
+
+    def close(self) -> None:
+        """Take part no more."""
+        self._ended = True
+        with suppress(StoreError):
+            self._store.wake(self._mine)
+            self._store.commit(*(Ack(claim) for claim in self._member))

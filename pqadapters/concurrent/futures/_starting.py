@@ -1,0 +1,209 @@
+"""Which job is begun next: claimed, counted on disk, and found fit to run. What isn't is put out of the way.
+
+Any thread may ask.
+"""
+
+from __future__ import annotations
+
+import time
+from contextlib import suppress
+from itertools import islice
+from typing import TYPE_CHECKING, NamedTuple
+
+from ... import telling
+from ...errors import LeaseLost
+from ...store import Ack, Delete, Order
+from . import _wire as wire
+from ._errors import JobParked
+from ._finishing import drop, park
+from ._future import JobFuture
+from ._options import PLAIN, Options
+from ._words import Interrupted
+
+if TYPE_CHECKING:
+    from ...store import Claim
+    from ._backlog import Backlog
+
+_log = telling.logger("pqadapters.executor")
+_RANK = Order.RANK  # an enum's attribute takes a search
+_OWN = 1000  #: jobs of ours that are asked for at a time, where only ours are run
+_HOUR = 3600.0
+_PATIENCE = 10.0  #: seconds from the executor's making on in which the program may still be defining its functions
+_SOON, _LATER = 0.25, 5.0  #: seconds until a job that can't be run yet is looked at again
+_MISSING = (ImportError, AttributeError, LookupError)
+
+
+class Started(NamedTuple):
+    """A job that is to be run now, by whoever has this."""
+
+    future: JobFuture
+    claim: Claim
+    call: wire.Call
+    options: Options = PLAIN
+    failures: int = 0
+    flags: int = 0
+
+
+def next_job(backlog: Backlog) -> Started | None:
+    """Claim the next job that can be run; None if there is none. Raises StoreError."""
+    while not backlog.stopped:
+        anybodys = backlog.suspects.enter() and _takes_anybodys(backlog)
+        try:
+            claim = _next_claim(backlog, anybodys)
+            if claim is None:
+                return None
+            id = wire.id_of(claim.payload)
+            future = backlog.live.pop(id, None)
+            if future is not None and claim.attempt == 1 and future._options is PLAIN and future._call is not None:
+                started: Started | None = Started(future, claim, future._call)
+            else:
+                started = _looked_at(backlog, claim, id, future)
+        finally:
+            backlog.suspects.leave()
+        if started is not None and _begins(backlog, started):
+            return started
+    return None
+
+
+def _begins(backlog: Backlog, started: Started) -> bool:
+    """The job is running from here on, unless it was cancelled just now."""
+    future = started.future
+    future.attempts = started.claim.attempt
+    if not future.begin():
+        drop(backlog, started)
+        return False
+    backlog.running[future._id] = future
+    return True
+
+
+def _takes_anybodys(backlog: Backlog) -> bool:
+    """Whether jobs that others have submitted are begun now. Who shuts down leaves them to others that live."""
+    sharing = backlog.sharing
+    return backlog.foreign and (not backlog.closing or sharing is None or sharing.is_alone())
+
+
+def _next_claim(backlog: Backlog, anybodys: bool) -> Claim | None:
+    if anybodys:
+        claims = backlog.claim(backlog.names.jobs, order=_RANK, counted=True)
+    else:
+        own = [future._record for future in islice(list(backlog.live.values()), _OWN) if backlog.suspects.allow(future)]
+        claims = backlog.claim(backlog.names.jobs, order=_RANK, ids=own, counted=True) if own else []
+    if not claims:
+        backlog.recovering = backlog.recovering and not anybodys and backlog.suspects.running is not None
+        return None
+    return claims[0]
+
+
+def _looked_at(backlog: Backlog, claim: Claim, id: bytes, future: JobFuture | None) -> Started | None:
+    """The job behind a claim that isn't simply ours and new; None after it was put out of the way."""
+    try:
+        job = wire.read(claim.payload)
+        options = future._options if future is not None else Options.of(job.meta, None)
+    except (ValueError, TypeError) as error:
+        park(backlog, claim, f"it can't be read: {error}")
+        return None
+    if backlog.tombs and backlog.store.get(backlog.names.cancelled, id) is not None:
+        _bury_cancelled(backlog, claim, id)
+        return None
+    if future is None:
+        future = backlog.attached.get(id)
+    reason = _interruption(backlog, claim, options, job.failures)
+    if reason is not None:
+        if reason:
+            park(backlog, claim, reason, future)
+        return None
+    if future is None and job.flags & wire.MAPPED and not backlog.settings.recover_map and not _lives(backlog, id):
+        drop(backlog, Started(JobFuture(backlog, id, None), claim, (None, (), {})))
+        _log.info("a job that map() had submitted ended with its process: recover_map=True would run it")
+        return None
+    started = _loaded(backlog, claim, job, options, future)
+    if started is None or not _may_be_last(backlog, claim, options, job.failures):
+        return None
+    backlog.attached.pop(id, None)
+    return started
+
+
+def _bury_cancelled(backlog: Backlog, claim: Claim, id: bytes) -> None:
+    backlog.commit(Ack(claim), Delete(backlog.names.cancelled, id))
+
+
+def _interruption(backlog: Backlog, claim: Claim, options: Options, failures: int) -> str | None:
+    """Why a job isn't run that was begun before and came to no end; "" where it was dropped, None where it is run."""
+    interruptions = claim.attempt - 1 - failures
+    if interruptions <= 0:
+        return None
+    word = options.interrupted or backlog.settings.interrupted
+    most = options.max_attempts or backlog.settings.max_attempts
+    if word is Interrupted.DROP:
+        backlog.commit(Ack(claim), *backlog.forget_key(claim.payload))
+        return ""
+    if word is Interrupted.FAIL:
+        return "its process ended while it ran (interrupted='fail')"
+    if interruptions >= most:
+        return f"its process ended while it ran, {interruptions} times (max_attempts={most})"
+    return None
+
+
+def _may_be_last(backlog: Backlog, claim: Claim, options: Options, failures: int) -> bool:
+    """Of jobs on their last attempt one runs at a time: one that kills its process must not take others with it."""
+    most = options.max_attempts or backlog.settings.max_attempts
+    if most == 1 or claim.attempt - failures < most:
+        return True
+    id = wire.id_of(claim.payload)
+    if backlog.suspects.begin(id):
+        return True
+    future = backlog.attached.get(id)
+    if future is not None and future._id.startswith(backlog.token):
+        backlog.live[id] = future
+    backlog.put_back(claim, _SOON)
+    return False
+
+
+def _lives(backlog: Backlog, id: bytes) -> bool:
+    """Whether the process that has submitted the job lives."""
+    if id[:8] == backlog.token:
+        return True
+    return backlog.sharing is not None and backlog.sharing.lives(id[:8])
+
+
+def _loaded(
+    backlog: Backlog, claim: Claim, job: wire.Wire, options: Options, future: JobFuture | None
+) -> Started | None:
+    """The job with its call: the live one, else from its bytes. None after it was put out of the way."""
+    if future is not None and future._call is not None:
+        return Started(future, claim, future._call, future._options, job.failures, job.flags)
+    try:
+        call, retry_on = wire.load(job.call)
+    except MemoryError:
+        raise
+    except Exception as error:
+        reason = f"it can't be loaded: {type(error).__name__}: {error}"
+        if isinstance(error, _MISSING) and _is_early(backlog, claim):
+            backlog.put_back(claim, _LATER if backlog.shared else _SOON)
+        else:
+            park(backlog, claim, reason, future)
+        return None
+    if future is None:
+        future = JobFuture(backlog, job.id, None, options, claim.id)
+        backlog.remember(future)
+    if options.retries or options.timeout:
+        future._call, future._options = call, options._replace(retry_on=retry_on)
+    return Started(future, claim, call, options._replace(retry_on=retry_on), job.failures, job.flags)
+
+
+def _is_early(backlog: Backlog, claim: Claim) -> bool:
+    """Whether a function that is missing may still come: in a program that begins just now, or, in a store that
+    processes share, in a newer version of it (a rolling deploy), which gets an hour to take the job."""
+    if backlog.shared and time.time() - claim.put_at < _HOUR:
+        return not backlog.closing
+    return not backlog.closing and time.monotonic() - backlog.made_at < _PATIENCE
+
+
+def give_up(backlog: Backlog, started: Started) -> None:
+    """A job that can't be begun after all, since the pool is broken or gone: it stays on disk, for the next one."""
+    backlog.running.pop(started.future._id, None)
+    with suppress(LeaseLost):
+        backlog.put_back(started.claim, 0.0)
+
+
+__all__ = ["JobParked", "Started", "give_up", "next_job"]

@@ -1,0 +1,56 @@
+"""A thread that looks for jobs which become ready without anybody's submit here: delayed ones of an earlier run, and
+in a store that processes share those of others. It ends with its backlog, and keeps it only while a job is ready.
+"""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from typing import TYPE_CHECKING
+
+from ... import telling
+from ...ending import start_thread
+from ...errors import StoreError
+from ...store import Depth, Store
+
+if TYPE_CHECKING:
+    from ._backlog import Backlog
+
+_log = telling.logger("pqadapters.executor")
+_AGAIN = 60.0  #: seconds between two looks at whether the backlog is still there
+_BUSY = 0.05  #: seconds between two looks while nobody could take a job
+
+
+def watch(backlog: Backlog, store: Store) -> None:
+    """Begin to look."""
+    look = _Look(backlog, store)
+    start_thread(threading.Thread(target=look.run, name="pqadapters-executor-watch", daemon=True))
+
+
+class _Look:
+    def __init__(self, backlog: Backlog, store: Store) -> None:
+        self._backlog, self._store, self._queue = weakref.ref(backlog), store, backlog.names.jobs
+
+    def _wanted(self, depth: Depth) -> bool:
+        """Under the store's lock: whether there is something to do."""
+        backlog = self._backlog()
+        return backlog is None or backlog.stopped or (depth.ready > 0 and backlog.foreign)
+
+    def run(self) -> None:
+        pause = threading.Event()
+        try:
+            while True:
+                found = self._store.wait(self._queue, self._wanted, _AGAIN)
+                backlog = self._backlog()
+                if backlog is None or backlog.stopped:
+                    return
+                if found:
+                    backlog.recovering = True
+                    backlog.added()
+                del backlog
+                if found:
+                    pause.wait(_BUSY)  # whoever was told takes it meanwhile, or all are busy
+        except StoreError as error:
+            backlog = self._backlog()
+            if backlog is not None and not backlog.closed:
+                _log.warning("jobs of others in %s aren't looked for any more: %s", self._queue, error)

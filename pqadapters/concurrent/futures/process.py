@@ -1,0 +1,84 @@
+"""Durable `concurrent.futures.process`: a pool of processes whose jobs survive this process and the workers'."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from concurrent.futures import Future
+from concurrent.futures import process as stdlib
+from concurrent.futures import thread as _thread  # noqa: F401  # its handler at the end is registered before ours
+from concurrent.futures.process import BrokenProcessPool
+from typing import Any
+
+from ._calls import Calls, register_at_exit
+from ._closing import shut_down
+from ._durable import DurableExecutor
+
+__all__ = ["BrokenProcessPool", "ProcessPoolExecutor"]
+
+_MOST_ON_WINDOWS = 61
+register_at_exit()
+
+
+class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
+    """The standard library's, with its arguments, and a backlog on disk; all else as of `ThreadPoolExecutor`.
+
+    Only this process touches the store. When a worker is killed, futures get BrokenProcessPool as the standard
+    library's do, and the jobs stay on disk for the next executor. With `rebuild=True` a new pool takes the place of the
+    broken one instead, and goes on with them; a job whose worker was killed `max_attempts` times goes to the dead
+    letters. A job's `timeout` doesn't stop its worker.
+    """
+
+    def __init__(
+        self,
+        max_workers: int | None = None,
+        mp_context: Any = None,
+        initializer: Callable[..., object] | None = None,
+        initargs: tuple[Any, ...] = (),
+        *,
+        max_tasks_per_child: int | None = None,
+        rebuild: bool = False,
+        **durable: Any,
+    ) -> None:
+        given: dict[str, Any] = {"mp_context": mp_context, "initializer": initializer, "initargs": initargs}
+        if sys.version_info >= (3, 11):
+            given["max_tasks_per_child"] = max_tasks_per_child
+        elif max_tasks_per_child is not None:
+            raise TypeError("max_tasks_per_child needs Python 3.11")
+        workers = default_workers() if max_workers is None else max_workers
+        super().__init__(max_workers, **given)
+        self._again = {"max_workers": max_workers, **given}
+        self._pools: list[stdlib.ProcessPoolExecutor] = []  #: those that took the first one's place, which we are
+        self._set_up(**durable)
+        self._calls = Calls(self._backlog, self, workers, rebuild)
+        self._begin()
+
+    def _issue(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        if self._pools:
+            return self._pools[-1].submit(fn, *args, **kwargs)
+        return super()._issue(fn, *args, **kwargs)
+
+    def _renew_pool(self, broken: int) -> None:
+        """A new pool in the place of the one of that number, once."""
+        if len(self._pools) == broken:
+            self._pools.append(stdlib.ProcessPoolExecutor(**self._again))
+
+    def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, drain: bool = True) -> None:
+        """As of `ThreadPoolExecutor`."""
+        shut_down(self._backlog, self._shut_pools, self._wait, wait, cancel_futures, drain, hold=True)
+
+    def _wait(self) -> None:
+        self._calls.wait()
+        self._calls.wait_for_thread()
+
+    def _shut_pools(self, wait: bool, cancel_futures: bool = False) -> None:
+        super().shutdown(wait, cancel_futures=cancel_futures)
+        for pool in self._pools:
+            pool.shutdown(wait, cancel_futures=cancel_futures)
+
+
+def default_workers() -> int:
+    """How many processes the standard library takes."""
+    found = getattr(os, "process_cpu_count", os.cpu_count)() or 1
+    return min(_MOST_ON_WINDOWS, found) if sys.platform == "win32" else found

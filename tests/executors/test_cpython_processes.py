@@ -1,0 +1,33 @@
+"""CPython's own tests of process pools, bound at run time to our class."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from . import cpython
+
+pytestmark = pytest.mark.filterwarnings("ignore::pqadapters.errors.NotDurableWarning", "ignore::DeprecationWarning")
+
+
+@pytest.fixture(autouse=True)
+def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PQADAPTERS_HOME", str(tmp_path))
+    monkeypatch.setenv("PQADAPTERS_DURABILITY", "process")
+
+
+_CASES: dict[str, Any] = {
+    name: case for name, case in cpython.cases(cpython.modules()).items() if name.startswith("ProcessPool")
+}
+_BOUND = {f"Test{name}": case for name, case in _CASES.items()}  # the name that pickle finds it by
+globals().update({name: type(name, (case,), {"__module__": __name__}) for name, case in _BOUND.items()})
+for _name in _BOUND:
+    cpython.alone(globals()[_name], __file__)
+
+
+def test_there_are_many() -> None:
+    """Nothing was lost on the way from CPython to here."""
+    tests = {(name, each) for name, case in _CASES.items() for each in dir(case) if each.startswith("test")}
+    assert len(tests) >= 120

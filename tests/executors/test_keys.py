@@ -1,0 +1,200 @@
+"""Keys, results that are kept, futures that are found again."""
+
+from __future__ import annotations
+
+from concurrent.futures import CancelledError
+from typing import Any
+
+import pytest
+
+from pqadapters.concurrent.futures import JobParked, RemoteError, ThreadPoolExecutor, UnknownJob, wait
+from pqadapters.concurrent.futures import _outcome as outcome
+
+from . import work
+from .conftest import Make
+from .test_left_behind import end
+
+
+def test_the_same_key_gives_the_same_future(make: Make) -> None:
+    executor = make()
+    executor.submit(work.hold, "gate")
+    first = executor.using(key="k").submit(work.note, 1)
+    assert executor.using(key="k").submit(work.note, 2) is first
+    assert executor.future(key="k") is first
+    assert executor.future(first.job_id) is first
+    work.GATES["gate"].set()
+    assert first.result(work.PATIENCE) == 1
+    assert executor.using(key="k").submit(work.note, 3) is first
+    assert work.DONE == [1]
+
+
+def test_keys_of_two_types_are_two(make: Make) -> None:
+    executor = make()
+    keys: list[Any] = [1, "1", b"1", (1,), ("1",)]
+    futures = [executor.using(key=key).submit(work.note, key) for key in keys]
+    assert [future.result(work.PATIENCE) for future in futures] == keys
+
+
+def test_a_key_gives_the_result_after_a_restart(make: Make) -> None:
+    with make() as executor:
+        executor.using(key="k").submit(work.note, {"a": [1]}).result(work.PATIENCE)
+    with make() as executor:
+        assert executor.using(key="k").submit(work.note, 2).result(work.PATIENCE) == {"a": [1]}
+        assert executor.future(key="k").result(work.PATIENCE) == {"a": [1]}
+    assert len(work.DONE) == 1
+
+
+def test_a_key_attaches_to_a_job_that_an_earlier_run_left(make: Make) -> None:
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    left = executor.using(key="k").submit(work.note, 1)
+    end(executor)
+    executor = make(recover="manual")
+    future = executor.using(key="k").submit(work.note, 2)
+    assert future.job_id == left.job_id
+    assert not future.done()
+    executor.recovered()
+    assert future.result(work.PATIENCE) == 1
+    assert work.DONE == [1]
+
+
+def test_an_exception_is_kept(make: Make) -> None:
+    with make() as executor, pytest.raises(ValueError, match="no"):
+        executor.using(key="k").submit(work.fail, "no").result(work.PATIENCE)
+    with make() as executor, pytest.raises(ValueError, match="no"):
+        executor.future(key="k").result(work.PATIENCE)
+
+
+def test_an_exception_that_doesnt_survive_comes_back_as_a_remote_error(make: Make) -> None:
+    with make() as executor, pytest.raises(work.Awkward):
+        executor.using(key="k").submit(work.fail_awkwardly).result(work.PATIENCE)
+    with make() as executor, pytest.raises(RemoteError) as caught:
+        executor.future(key="k").result(work.PATIENCE)
+    assert caught.value.type == "tests.executors.work.Awkward"
+    assert caught.value.text == "404: not found"
+    assert "fail_awkwardly" in caught.value.traceback
+
+
+def test_a_result_that_cant_be_kept_says_so(make: Make) -> None:
+    with make() as executor:
+        assert executor.using(key="k").submit(work.Unstorable).result(work.PATIENCE)
+    with make() as executor, pytest.raises(RemoteError, match="Unstorable"):
+        executor.future(key="k").result(work.PATIENCE)
+
+
+def test_results_without_a_key_are_kept_where_that_is_asked_for(make: Make) -> None:
+    with make(result_ttl=60) as executor:
+        job_id = executor.submit(work.double, 21).job_id  # type: ignore[attr-defined]
+        other = executor.using(result_ttl=0).submit(work.double, 1)
+    with make() as executor:
+        assert executor.future(job_id).result(work.PATIENCE) == 42
+        with pytest.raises(UnknownJob):
+            executor.future(other.job_id)
+
+
+def test_a_result_is_stored_before_anybody_sees_it(make: Make) -> None:
+    executor = make()
+    seen: list[int] = []
+    executor.submit(work.hold, "gate")
+    future = executor.using(key="k").submit(work.double, 1)
+    future.add_done_callback(lambda _: seen.append(executor._backlog.store.count("default.results")))
+    work.GATES["gate"].set()
+    future.result(work.PATIENCE)
+    executor.shutdown()
+    assert seen == [1]
+
+
+def test_a_result_that_has_run_out_is_run_again(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = make()
+    first = executor.using(key="k", result_ttl=60).submit(work.note, 1)
+    first.result(work.PATIENCE)
+    later = __import__("time").time() + 61
+    monkeypatch.setattr("time.time", lambda: later)
+    with pytest.raises(UnknownJob):
+        executor.future(key="k")
+    assert executor.using(key="k").submit(work.note, 2).result(work.PATIENCE) == 2
+
+
+def test_results_that_have_run_out_are_swept_with_their_keys(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    executor = make(4)
+    wait([executor.using(key=number, result_ttl=60).submit(work.double, number) for number in range(200)])
+    later = __import__("time").time() + 61
+    monkeypatch.setattr("time.time", lambda: later)
+    wait([executor.using(key=number, result_ttl=600).submit(work.double, number) for number in range(1000, 1100)])
+    executor.shutdown()
+    monkeypatch.undo()
+    with make() as executor:
+        assert executor.stats()["results"] == executor.stats()["keys"] == 100
+
+
+def test_a_cancelled_jobs_key_is_free(make: Make) -> None:
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    first = executor.using(key="k").submit(work.note, 1)
+    assert first.cancel()
+    second = executor.using(key="k").submit(work.note, 2)
+    assert second is not first
+    work.GATES["gate"].set()
+    assert second.result(work.PATIENCE) == 2
+    with pytest.raises(CancelledError):
+        first.result(work.PATIENCE)
+
+
+def test_a_key_whose_result_isnt_kept_is_free_again(make: Make) -> None:
+    executor = make()
+    for number in range(2):
+        assert executor.using(key="k", result_ttl=0).submit(work.note, number).result(work.PATIENCE) == number
+
+
+def test_a_parked_job_keeps_its_key_until_it_is_requeued(make: Make) -> None:
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    executor.using(key="k").submit(work.note, work.Unloadable())
+    end(executor)
+    executor = make()
+    future = executor.using(key="k").submit(work.note, "again")
+    with pytest.raises(JobParked, match="can't be loaded"):
+        future.result(work.PATIENCE)
+    assert executor.purge(key="k") == 1
+    assert executor.using(key="k").submit(work.note, "again").result(work.PATIENCE) == "again"
+
+
+def test_unknown_jobs(make: Make) -> None:
+    executor = make()
+    with pytest.raises(UnknownJob):
+        executor.future("00" * 16)
+    with pytest.raises(UnknownJob):
+        executor.future(key="k")
+    with pytest.raises(TypeError):
+        executor.future()
+
+
+def test_a_job_is_found_by_its_id_while_it_waits(make: Make) -> None:
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    left: Any = executor.submit(work.double, 21)
+    end(executor)
+    executor = make(recover="manual")
+    future = executor.future(left.job_id)
+    executor.recovered()
+    assert future.result(work.PATIENCE) == 42
+
+
+@pytest.mark.parametrize("error", [ValueError("a"), KeyError("k"), OSError(2, "no"), work.Awkward(1, "x")])
+def test_outcomes_come_back(error: Exception) -> None:
+    again = outcome.load(outcome.dump(outcome.Outcome(error=error))).error
+    assert str(again) in (str(error), f"tests.executors.work.Awkward: {error}")
+
+
+def test_without_a_name_results_survive_in_the_home(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PQADAPTERS_HOME", str(tmp_path))
+
+    def run(value: int) -> Any:
+        with ThreadPoolExecutor(1) as executor:
+            return executor.using(key="k").submit(work.note, value).result(work.PATIENCE)
+
+    assert [run(1), run(2)] == [1, 1]

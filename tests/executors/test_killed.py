@@ -1,0 +1,260 @@
+"""What SIGKILL leaves of an executor's jobs, and the next run of the program makes of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .harness import App
+
+PLACES = {
+    "home": "",
+    "path": "path=sys.argv[0] + '.jobs', ",
+    "named": "name='jobs', ",
+    "database": "store='sqlite:///' + sys.argv[0] + '.db', ",
+}
+
+
+@pytest.fixture(params=PLACES)
+def where(request: pytest.FixtureRequest) -> str:
+    return PLACES[request.param]
+
+
+KILLED = """
+if sys.argv[1] != "first":
+    hold = double
+
+if __name__ == "__main__":
+    with ThreadPoolExecutor(1, WHERE) as executor:
+        if sys.argv[1] == "first":
+            executor.submit(double, 0).result()
+            executor.submit(hold, 1)
+            for number in range(2, 10):
+                executor.submit(double, number)
+            cancelled = executor.submit(double, 10)
+            assert cancelled.cancel()
+            say("submitted")
+            hear()
+    say("end")
+"""
+
+
+def test_what_a_killed_program_had_submitted_runs_in_the_next_one(where: str, tmp_path: Path) -> None:
+    """The job in hand comes again, those behind it follow in their order, what was done or cancelled doesn't."""
+    app = App(tmp_path, KILLED.replace("WHERE", where))
+    with app.start("first") as run:
+        run.until("submitted")
+        run.kill()
+        said = run.words("ran")
+    assert said in ([], ["0"])
+    with app.start("second") as run:
+        assert run.end().words("ran") == [str(number) for number in range(1, 10)]
+    with app.start("second") as run:
+        assert run.end().words("ran") == []
+
+
+POISON = """
+if __name__ == "__main__":
+    executor = ThreadPoolExecutor(2, WHERE INTERRUPTED)
+    if sys.argv[1] == "first":
+        executor.submit(die, 0)
+        for number in range(1, 9):
+            executor.submit(double, number)
+        open(sys.argv[0] + ".go", "w").close()
+    executor.shutdown()
+    again = ThreadPoolExecutor(1, WHERE recover="manual")
+    say("dead", *(job.reason for job in again.jobs("dead")))
+"""
+
+
+def poison(where: str, interrupted: str) -> str:
+    return POISON.replace("INTERRUPTED", interrupted).replace("WHERE", where)
+
+
+def test_a_job_that_kills_the_process_is_started_three_times_and_the_others_run(where: str, tmp_path: Path) -> None:
+    app = App(tmp_path, poison(where, ""))
+    starts, ran = 0, set[str]()
+    for attempt in range(6):
+        with app.start("first" if attempt == 0 else "again") as run:
+            assert run.process.stdout is not None
+            run.said += [line.rstrip("\n") for line in run.process.stdout]
+            starts += len(run.words("dies"))
+            ran |= set(run.words("ran"))
+            if run.process.wait() == 0:
+                break
+    assert starts == 3
+    assert ran == {str(number) for number in range(1, 9)}
+    assert run.words("dead") == ["its process ended while it ran, 3 times (max_attempts=3)"]
+
+
+@pytest.mark.parametrize("word", ["fail", "drop"])
+def test_an_interrupted_job_isnt_started_again_where_that_is_said(word: str, tmp_path: Path) -> None:
+    app = App(tmp_path, poison("", f"interrupted={word!r}, "))
+    with app.start("first") as run:
+        run.until("dies")
+        run.process.wait()
+    with app.start("again") as run:
+        run.end()
+        assert run.words("dies") == []
+        reason = "its process ended while it ran (interrupted='fail')" if word == "fail" else ""
+        assert run.words("dead")[0].startswith(reason)  # and that of the job beside it, if it was in hand
+
+
+RESUMED = """
+if __name__ == "__main__":
+    with ThreadPoolExecutor(2, WHERE) as executor:
+        futures = [executor.using(key=number).submit(double, number) for number in range(20)]
+        if sys.argv[1] == "first":
+            wait(futures[:10])
+            os.kill(os.getpid(), signal.SIGKILL)
+        say("results", *(future.result() for future in futures))
+"""
+
+
+def test_a_script_with_keys_resumes(where: str, tmp_path: Path) -> None:
+    app = App(tmp_path, RESUMED.replace("WHERE", where))
+    with app.start("first") as run:
+        assert run.process.stdout is not None
+        run.said += [line.rstrip("\n") for line in run.process.stdout]
+        first = run.words("ran")
+    with app.start("second") as run:
+        run.end()
+        assert run.words("results") == [" ".join(str(2 * number) for number in range(20))]
+        again = run.words("ran")
+    assert set(first) | set(again) == {str(number) for number in range(20)}
+    assert len(set(first) & set(again)) <= 2  # what was in the hands of two threads
+
+
+MAPPED = """
+if sys.argv[1] != "first":
+    hold = double
+
+if __name__ == "__main__":
+    with ThreadPoolExecutor(1) as executor:
+        if sys.argv[1] == "first":
+            executor.submit(hold, 0)
+            executor.map(double, range(1, 4))
+            executor.submit(double, 4)
+            say("submitted")
+            hear()
+        executor.submit(double, 5)
+"""
+
+
+def test_a_script_that_is_run_again_maps_again(tmp_path: Path) -> None:
+    app = App(tmp_path, MAPPED)
+    with app.start("first") as run:
+        run.until("submitted")
+        run.kill()
+    with app.start("second") as run:
+        assert run.end().words("ran") == ["0", "4", "5"]
+
+
+LATE = """
+executor = ThreadPoolExecutor(1, path=sys.argv[0] + ".jobs")
+if sys.argv[1] == "first":
+    def late():
+        say("late")
+    def first():
+        say("first")
+        time.sleep(600)
+    executor.submit(first)
+    executor.submit(late)
+    say("submitted")
+    hear()
+else:
+    time.sleep(0.3)
+    def first(): say("first")
+    def late(): say("late")
+    say("defined")
+    executor.shutdown()
+"""
+
+
+def test_a_program_that_makes_its_executor_before_its_functions(tmp_path: Path) -> None:
+    app = App(tmp_path, LATE)
+    with app.start("first") as run:
+        run.until("submitted")
+        run.kill()
+    with app.start("second") as run:
+        assert sorted(run.end().said) == ["defined", "first", "late"]
+
+
+SIGTERM = """
+from pqadapters.concurrent.futures import finish_on_sigterm
+
+def work(number):
+    say("begins", number)
+    time.sleep(0.2)
+    say("ran", number)
+
+if __name__ == "__main__":
+    executor = ThreadPoolExecutor(2, path=sys.argv[0] + ".jobs")
+    if sys.argv[1] == "first":
+        finish_on_sigterm(executor)
+        for number in range(50):
+            executor.submit(work, number)
+        say("submitted")
+    executor.shutdown()
+    say("end")
+"""
+
+
+def test_sigterm_finishes_what_runs_and_leaves_the_rest(tmp_path: Path) -> None:
+    app = App(tmp_path, SIGTERM)
+    with app.start("first") as run:
+        run.until("submitted")
+        run.until("begins")
+        run.process.terminate()
+        assert run.process.stdout is not None
+        run.said += [line.rstrip("\n") for line in run.process.stdout]
+        assert run.process.wait() == 143
+        assert run.words("begins")
+        assert sorted(run.words("ran")) == sorted(run.words("begins"))
+        assert "end" not in run.said
+        first = run.words("ran")
+    with app.start("second") as run:
+        again = run.end().words("ran")
+    assert sorted(map(int, first + again)) == list(range(50))
+
+
+FORKED = """
+if __name__ == "__main__":
+    executor = ThreadPoolExecutor(2, WHERE)
+    executor.submit(double, 1).result()
+    child = os.fork()
+    if not child:
+        try:
+            executor.submit(double, 2)
+        except Exception as error:
+            say("child", type(error).__name__)
+        os._exit(0)
+    os.waitpid(child, 0)
+    executor.submit(double, 3).result()
+    executor.shutdown()
+    say("end")
+"""
+
+
+def test_a_forked_child_is_told_and_the_parent_goes_on(where: str, tmp_path: Path) -> None:
+    app = App(tmp_path, FORKED.replace("WHERE", where))
+    with app.start() as run:
+        assert run.end().said == ["ran 1", "child StoreForked", "ran 3", "end"]
+
+
+ENDED = """
+if __name__ == "__main__":
+    executor = Executor(2, WHERE)
+    for number in range(20):
+        executor.submit(double, number)
+"""
+
+
+@pytest.mark.parametrize("kind", ["ThreadPoolExecutor", "ProcessPoolExecutor"])
+def test_a_program_that_just_ends_does_its_jobs_first(kind: str, where: str, tmp_path: Path) -> None:
+    app = App(tmp_path, ENDED.replace("WHERE", where).replace("Executor(", f"{kind}("))
+    with app.start() as run:
+        assert sorted(map(int, run.end().words("ran"))) == list(range(20))
+    with app.start() as run:
+        assert len(run.end().words("ran")) == 20

@@ -1,0 +1,272 @@
+"""What an executor leaves on disk, and the next one of the place makes of it. The end here is `drain=False`, which
+leaves jobs as they are; tests/executors/test_killed.py has the same by SIGKILL."""
+
+from __future__ import annotations
+
+import time
+from typing import Any
+
+import pytest
+
+from pqadapters.concurrent.futures import JobFuture, JobParked, ThreadPoolExecutor, as_completed, task, wait
+
+from . import work
+from .conftest import Make
+
+
+def leave(make: Make, *calls: tuple[Any, ...], **options: Any) -> list[JobFuture]:
+    """Submit these calls to an executor that ends before any of them is begun."""
+    executor = make(**options)
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    futures: list[Any] = [executor.submit(*call) for call in calls]
+    end(executor)
+    return futures
+
+
+def end(executor: ThreadPoolExecutor) -> None:
+    """Without beginning any more jobs."""
+    executor.shutdown(wait=False, drain=False)
+    work.GATES["gate"].set()
+    executor.shutdown()
+    work.GATES["gate"].clear()
+
+
+def test_pending_jobs_run_in_their_order(make: Make) -> None:
+    leave(make, *((work.note, number) for number in range(20)))
+    assert not work.DONE
+    make().shutdown()
+    assert list(range(20)) == work.DONE
+
+
+def test_what_was_left_comes_before_what_is_submitted(make: Make) -> None:
+    leave(make, *((work.note, number) for number in range(5)))
+    with make() as executor:
+        executor.submit(work.note, 5)
+    assert list(range(6)) == work.DONE
+
+
+def test_their_futures_here_are_cancelled(make: Make) -> None:
+    (future,) = leave(make, (work.note, 1))
+    assert future.cancelled()
+
+
+def test_a_cancelled_job_stays_cancelled(make: Make) -> None:
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    kept, cancelled = executor.submit(work.note, "kept"), executor.submit(work.note, "cancelled")
+    assert cancelled.cancel()
+    assert cancelled.cancelled()
+    end(executor)
+    assert kept.cancelled()
+    make().shutdown()
+    assert work.DONE == ["kept"]
+
+
+def test_cancel_futures_cancels_for_good(make: Make) -> None:
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    futures = [executor.submit(work.note, number) for number in range(700)]
+    executor.shutdown(wait=False, cancel_futures=True)
+    assert all(future.cancelled() for future in futures)
+    work.GATES["gate"].set()
+    executor.shutdown()
+    make().shutdown()
+    assert not work.DONE
+
+
+def test_a_cancelled_delayed_job_stays_cancelled(make: Make) -> None:
+    executor = make()
+    future = executor.using(delay=0.05).submit(work.note, "cancelled")
+    assert future.cancel()
+    other = executor.using(delay=0.06).submit(work.note, "kept")
+    other.result(work.PATIENCE)
+    executor.shutdown()
+    assert work.DONE == ["kept"]
+    with make() as executor:
+        assert executor.stats()["delayed"] == executor.stats()["pending"] == 0
+
+
+def test_a_running_job_isnt_cancelled(make: Make) -> None:
+    executor = make()
+    future = executor.submit(work.hold, "gate")
+    work.reached("gate")
+    assert not future.cancel()
+    work.GATES["gate"].set()
+    assert future.result(work.PATIENCE) == "gate"
+    assert not future.cancel()
+
+
+def test_a_finished_job_isnt_repeated(make: Make) -> None:
+    with make() as executor:
+        wait([executor.submit(work.note, number) for number in range(10)])
+    make().shutdown()
+    assert len(work.DONE) == 10
+
+
+# Jobs that can't be run
+
+
+def test_a_function_that_is_gone_parks_the_job(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pqadapters.concurrent.futures._starting._PATIENCE", 0.0)
+    monkeypatch.setattr("pqadapters.concurrent.futures._starting._HOUR", 0.0)
+    with monkeypatch.context() as patch:
+        patch.setattr(work.note, "__qualname__", "renamed")
+        patch.setattr(work, "renamed", work.note, raising=False)
+        (future,) = leave(make, (work.note, 1))
+    with make() as executor:
+        (letter,) = executor.jobs("dead") if list(executor.jobs("dead")) else _parked(executor)
+        assert letter.job_id == future.job_id
+        assert "renamed" in letter.reason
+        monkeypatch.setattr(work, "renamed", work.note, raising=False)
+        assert executor.requeue(letter.job_id) == 1
+    assert work.DONE == [1]
+
+
+def _parked(executor: ThreadPoolExecutor) -> list[Any]:
+    """Once the job has been parked."""
+    assert executor._backlog.store.wait("default", lambda depth: depth.dead == 1, work.PATIENCE)
+    return list(executor.jobs("dead"))
+
+
+def test_arguments_that_cant_be_loaded_park_the_job(make: Make) -> None:
+    leave(make, (work.note, work.Unloadable()), (work.note, "next"))
+    executor = make()
+    (letter,) = _parked(executor)
+    assert "this can't be loaded" in letter.reason
+    executor.shutdown()
+    assert work.DONE == ["next"]
+
+
+def test_a_program_that_is_still_defining_its_functions_isnt_robbed_of_its_jobs(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(work.note, "__qualname__", "late")
+        patch.setattr(work, "late", work.note, raising=False)
+        leave(make, (work.note, 1))
+    executor = make()
+    assert executor._backlog.store.wait("default", lambda depth: depth.delayed == 1, work.PATIENCE)
+    monkeypatch.setattr(work, "late", work.note, raising=False)
+    executor.shutdown()
+    assert work.DONE == [1]
+
+
+def test_a_task_is_found_by_its_name_and_by_an_alias(make: Make) -> None:
+    task(name="first name")(work.note)
+    try:
+        leave(make, (work.note, 1))
+        task(name="second name", version=2, aliases=["first name"])(work.note)
+        make().shutdown()
+        assert work.DONE == [1]
+    finally:
+        del work.note.__pqadapters_task__  # type: ignore[attr-defined]
+
+
+def test_a_task_of_a_newer_version_is_parked(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("pqadapters.concurrent.futures._starting._PATIENCE", 0.0)
+    monkeypatch.setattr("pqadapters.concurrent.futures._starting._HOUR", 0.0)
+    try:
+        task(name="t", version=2)(work.note)
+        leave(make, (work.note, 1))
+        task(name="t", version=1)(work.note)
+        executor = make()
+        (letter,) = _parked(executor)
+        assert "version 2" in letter.reason
+        assert letter.function == "t"
+    finally:
+        del work.note.__pqadapters_task__  # type: ignore[attr-defined]
+
+
+# When they are begun
+
+
+def test_recovered_gives_their_futures(make: Make) -> None:
+    left = leave(make, *((work.double, number) for number in range(10)))
+    executor = make(2)
+    futures = executor.recovered()
+    assert {future.job_id for future in futures} == {future.job_id for future in left}
+    assert sorted(future.result() for future in as_completed(futures, work.PATIENCE)) == list(range(0, 20, 2))
+
+
+def test_manual_recovery_waits_for_recovered(make: Make) -> None:
+    leave(make, (work.note, "left"))
+    executor = make(recover="manual")
+    executor.submit(work.note, "new").result(work.PATIENCE)
+    assert work.DONE == ["new"]
+    wait(executor.recovered())
+    assert work.DONE == ["new", "left"]
+
+
+def test_recovery_on_submit_waits_for_one(make: Make) -> None:
+    leave(make, (work.note, "left"))
+    executor = make(recover="on_submit")
+    assert executor._backlog._store is None
+    executor.submit(work.note, "new").result(work.PATIENCE)
+    assert work.DONE == ["left", "new"]
+
+
+def test_on_recovered_is_called_with_the_future_of_each(make: Make) -> None:
+    leave(make, (work.double, 1), (work.double, 2))
+    seen: list[JobFuture] = []
+    make(on_recovered=seen.append).shutdown()
+    assert [future.result() for future in seen] == [2, 4]
+
+
+def test_a_recovered_jobs_failure_is_logged(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    leave(make, (work.fail, "nobody looks"))
+    make().shutdown()
+    assert any(record.exc_info and "nobody looks" in str(record.exc_info[1]) for record in caplog.records)
+
+
+def test_calls_of_map_are_dropped_unless_asked_for(make: Make) -> None:
+    executor = make(recover_map=True)
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    executor.map(work.note, range(3))
+    executor.submit(work.note, "submitted")
+    end(executor)
+    make().shutdown()
+    assert work.DONE == ["submitted"]
+
+
+def test_recover_map_runs_them(make: Make) -> None:
+    executor = make(recover_map=True)
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    executor.map(work.note, range(3))
+    end(executor)
+    make(recover_map=True).shutdown()
+    assert work.DONE == [0, 1, 2]
+
+
+def test_a_delayed_job_waits_for_its_time_in_the_next_executor(make: Make) -> None:
+    executor = make()
+    before = time.time()
+    executor.using(delay=0.3).submit(work.note, "late")
+    executor.shutdown(drain=False)
+    executor = make()
+    (future,) = executor.recovered()
+    future.result(work.PATIENCE)
+    assert time.time() - before >= 0.3
+    assert work.DONE == ["late"]
+
+
+def test_options_survive(make: Make) -> None:
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    executor.using(retries=2, backoff=0.0, retry_on=OSError, key="k").submit(work.fail_until, 2, "done")
+    end(executor)
+    with make() as executor:
+        assert executor.future(key="k").result(work.PATIENCE) == "done"
+    assert len(work.DONE) == 3
+
+
+def test_parked_jobs_end_waiting_for_them(make: Make) -> None:
+    leave(make, (work.note, work.Unloadable()))
+    (future,) = make(recover="manual").recovered()
+    with pytest.raises(JobParked):
+        future.result(work.PATIENCE)

@@ -1,0 +1,191 @@
+"""Retries, delays, priorities, timeouts, a bounded backlog."""
+
+from __future__ import annotations
+
+import queue
+import random
+import threading
+import time
+from typing import Any
+
+import pytest
+
+from pqadapters.concurrent.futures import wait
+from pqadapters.concurrent.futures._options import Options
+
+from . import work
+from .conftest import Make
+
+
+def test_no_retries_by_default(make: Make) -> None:
+    with pytest.raises(OSError, match="try 1"):
+        make().submit(work.fail_until, 1, "x").result(work.PATIENCE)
+
+
+def test_retries(make: Make) -> None:
+    future = make().using(retries=3, backoff=0.001).submit(work.fail_until, 3, "done")
+    assert future.result(work.PATIENCE) == "done"
+    assert future.attempts == 4
+
+
+def test_retries_that_are_due_at_once(make: Make) -> None:
+    """A worker that finds the next try before the clock does mustn't leave the one behind it to nobody."""
+    executor = make()
+    for _ in range(20):
+        work.DONE.clear()
+        future = executor.using(retries=3, backoff=0.001).submit(work.fail_until, 3, "done")
+        assert future.result(work.PATIENCE) == "done"
+
+
+def test_retries_run_out(make: Make) -> None:
+    future = make().using(retries=2, backoff=0.001).submit(work.fail_until, 9, "done")
+    with pytest.raises(OSError, match="try 3"):
+        future.result(work.PATIENCE)
+
+
+def test_retries_are_for_what_retry_on_names(make: Make) -> None:
+    executor = make()
+    future = executor.using(retries=3, backoff=0.0, retry_on=ValueError).submit(work.fail_until, 3, "x")
+    with pytest.raises(OSError, match="try 1"):
+        future.result(work.PATIENCE)
+    future = executor.using(retries=3, backoff=0.0, retry_on=(ValueError, OSError)).submit(work.fail_until, 3, "x")
+    assert future.result(work.PATIENCE) == "x"
+
+
+def test_more_retries_than_max_attempts_are_no_interruptions(make: Make) -> None:
+    future = make(max_attempts=1).using(retries=5, backoff=0.0).submit(work.fail_until, 5, "done")
+    assert future.result(work.PATIENCE) == "done"
+
+
+def test_while_a_job_waits_for_its_retry_others_run(make: Make) -> None:
+    executor = make()
+    future = executor.using(retries=1, backoff=0.2).submit(work.fail_until, 1, "done")
+    assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
+    assert future.result(work.PATIENCE) == "done"
+
+
+def test_shutdown_waits_for_retries(make: Make) -> None:
+    with make() as executor:
+        future = executor.using(retries=2, backoff=0.05).submit(work.fail_until, 2, "done")
+    assert future.result(0) == "done"
+
+
+def test_shutdown_without_waiting_does_retries_too(make: Make) -> None:
+    executor = make()
+    future = executor.using(retries=2, backoff=0.05).submit(work.fail_until, 2, "done")
+    executor.shutdown(wait=False)
+    assert future.result(work.PATIENCE) == "done"
+
+
+def test_backoff_doubles_with_jitter(monkeypatch: pytest.MonkeyPatch) -> None:
+    options = Options(backoff=2.0)
+    monkeypatch.setattr(random, "uniform", lambda low, high: high)
+    assert [options.pause(failures) for failures in (1, 2, 3, 40)] == [2.0, 4.0, 8.0, 3600.0]
+    monkeypatch.setattr(random, "uniform", lambda low, high: low)
+    assert options.pause(1) == 1.0
+
+
+def test_a_delayed_job_waits_for_its_time(make: Make) -> None:
+    executor = make()
+    before = time.time()
+    late = executor.using(delay=0.2).submit(work.note, "late")
+    soon = executor.submit(work.note, "soon")
+    wait([late, soon], work.PATIENCE)
+    assert work.DONE == ["soon", "late"]
+    assert time.time() - before >= 0.2
+
+
+def test_priorities(make: Make) -> None:
+    executor = make()
+    executor.using(priority=0).submit(work.hold, "gate")
+    work.reached("gate")
+    for priority in (3, -1, 0, 10, -1.5, 0):
+        executor.using(priority=priority).submit(work.note, priority)
+    executor.submit(work.note, "plain")
+    work.GATES["gate"].set()
+    executor.shutdown()
+    assert work.DONE == [-1.5, -1, 0, 0, "plain", 3, 10]
+
+
+def test_a_timeout_fails_the_future_and_refuses_the_late_outcome(make: Make, caplog: pytest.LogCaptureFixture) -> None:
+    executor = make(2)
+    future = executor.using(timeout=0.05, key="k").submit(work.hold, "gate")
+    with pytest.raises(TimeoutError, match="can't be stopped"):
+        future.result(work.PATIENCE)
+    assert not list(executor.jobs())
+    work.GATES["gate"].set()
+    executor.shutdown()
+    with pytest.raises(TimeoutError):
+        future.result(0)
+    with make() as executor, pytest.raises(TimeoutError):
+        executor.future(key="k").result(work.PATIENCE)
+
+
+def test_a_job_in_time_isnt_failed(make: Make) -> None:
+    assert make().using(timeout=60).submit(work.double, 1).result(work.PATIENCE) == 2
+
+
+def test_a_timeout_may_be_tried_again(make: Make) -> None:
+    executor = make(2)
+    future = executor.using(timeout=0.05, retries=1, backoff=0.0).submit(work.hold, "gate")
+    work.reached("gate")
+    work.reached("gate")
+    work.GATES["gate"].set()
+    assert future.result(work.PATIENCE) == "gate"
+    assert future.attempts == 2
+
+
+def test_a_full_backlog_raises(make: Make) -> None:
+    executor = make(max_pending=2, when_full="raise")
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    futures = [executor.submit(work.note, number) for number in range(2)]
+    with pytest.raises(queue.Full):
+        executor.submit(work.note, 2)
+    with pytest.raises(queue.Full):
+        executor.using(key="k").submit(work.note, 2)
+    work.GATES["gate"].set()
+    wait(futures)
+    assert executor.submit(work.note, 3).result(work.PATIENCE) == 3
+    assert executor.using(key="k").submit(work.note, 4).result(work.PATIENCE) == 4
+
+
+@pytest.mark.parametrize("bound", [{"max_pending": 2}, {"max_bytes": 500}])
+def test_a_full_backlog_makes_submit_wait(make: Make, bound: dict[str, Any]) -> None:
+    executor = make(**bound)
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    submitted: list[Any] = []
+
+    def submit() -> None:
+        submitted.extend(executor.submit(work.note, "x" * 100 + str(number)) for number in range(8))
+
+    thread = threading.Thread(target=submit)
+    thread.start()
+    assert executor._backlog.store.wait("default", lambda depth: depth.ready == 2, work.PATIENCE)
+    assert len(submitted) == 2
+    work.GATES["gate"].set()
+    thread.join(work.PATIENCE)
+    wait(submitted)
+    assert len(work.DONE) == 8
+
+
+def test_a_shutdown_ends_waiting_for_room(make: Make) -> None:
+    executor = make(max_pending=1)
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    executor.submit(work.note, 1)
+    refused: list[BaseException] = []
+
+    def submit() -> None:
+        try:
+            executor.submit(work.note, 2)
+        except RuntimeError as error:
+            refused.append(error)
+
+    thread = threading.Thread(target=submit)
+    thread.start()
+    executor.shutdown(wait=False)
+    thread.join(work.PATIENCE)
+    assert refused
+    work.GATES["gate"].set()

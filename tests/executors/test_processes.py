@@ -1,0 +1,159 @@
+"""Process pools: only the parent touches the store, killed workers, a new pool in the place of a broken one."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable, Iterator
+from concurrent.futures import BrokenExecutor
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.concurrent.futures import JobParked, ProcessPoolExecutor, wait
+
+from . import work
+from .harness import App
+
+MakeProcesses = Callable[..., ProcessPoolExecutor]
+
+
+@pytest.fixture
+def make_processes(place: dict[str, Any]) -> Iterator[MakeProcesses]:
+    made: list[ProcessPoolExecutor] = []
+
+    def new(workers: int = 2, **more: Any) -> ProcessPoolExecutor:
+        made.append(ProcessPoolExecutor(workers, **place, **more))
+        return made[-1]
+
+    yield new
+    for executor in made:
+        executor.shutdown(drain=False)
+
+
+def test_jobs_run_in_other_processes(make_processes: MakeProcesses) -> None:
+    executor = make_processes()
+    futures: list[Any] = [executor.submit(work.pid) for _ in range(20)]
+    assert os.getpid() not in {future.result(work.PATIENCE) for future in futures}
+    assert all(future.durable for future in futures)
+    assert not list(executor.jobs())
+
+
+def test_map(make_processes: MakeProcesses) -> None:
+    executor = make_processes()
+    assert list(executor.map(work.double, range(10), chunksize=3)) == list(range(0, 20, 2))
+
+
+def test_stored_maps_run_again(make_processes: MakeProcesses) -> None:
+    executor = make_processes(recover_map=True)
+    assert list(executor.map(work.double, range(10), chunksize=3)) == list(range(0, 20, 2))
+
+
+def test_failures_and_keys(make_processes: MakeProcesses) -> None:
+    executor = make_processes()
+    with pytest.raises(ValueError, match="no"):
+        executor.submit(work.fail, "no").result(work.PATIENCE)
+    assert executor.using(key=1).submit(work.double, 1).result(work.PATIENCE) == 2
+    assert executor.using(key=1).submit(work.double, 2).result(work.PATIENCE) == 2
+
+
+def test_a_killed_worker_breaks_the_pool_and_the_jobs_stay(
+    make_processes: MakeProcesses, place: dict[str, Any]
+) -> None:
+    executor = make_processes(1)
+    fatal = executor.submit(work.end_process)
+    with pytest.raises(BrokenExecutor):
+        fatal.result(work.PATIENCE)
+    with pytest.raises(BrokenExecutor):
+        executor.submit(work.double, 1)
+    executor.shutdown()
+    with ProcessPoolExecutor(1, recover="manual", **place) as another:
+        assert [job.function.rpartition(".")[2] for job in another.jobs("pending")] == ["end_process"]
+        assert next(another.jobs()).attempts == 1
+        another.purge("pending")
+
+
+def test_a_new_pool_goes_on(make_processes: MakeProcesses) -> None:
+    """What kills its worker is parked at last, and all the others come to their end."""
+    executor = make_processes(2, rebuild=True)
+    fatal = executor.submit(work.end_process)
+    futures = [executor.submit(work.double, number) for number in range(30)]
+    assert [future.result(work.PATIENCE) for future in futures] == list(range(0, 60, 2))
+    with pytest.raises(JobParked, match="3 times"):
+        fatal.result(work.PATIENCE)
+    assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
+
+
+def test_what_was_left_runs_in_the_next_pool(
+    make_processes: MakeProcesses, place: dict[str, Any], tmp_path: Path
+) -> None:
+    executor = make_processes(1)
+    executor.submit(work.wait_for_file, str(tmp_path / "go"))
+    futures = [executor.submit(work.append, str(tmp_path / "ledger"), number) for number in range(10)]
+    executor.shutdown(wait=False, drain=False)
+    (tmp_path / "go").touch()
+    executor.shutdown()
+    assert sum(future.cancelled() for future in futures) >= 9
+    with ProcessPoolExecutor(1, **place):
+        pass
+    assert sorted(map(int, (tmp_path / "ledger").read_text().split())) == list(range(10))
+
+
+def test_cancel_futures_is_for_good(make_processes: MakeProcesses, place: dict[str, Any], tmp_path: Path) -> None:
+    executor = make_processes(1)
+    executor.submit(work.wait_for_file, str(tmp_path / "go"))
+    futures = [executor.submit(work.append, str(tmp_path / "ledger"), number) for number in range(10)]
+    executor.shutdown(wait=False, cancel_futures=True)
+    (tmp_path / "go").touch()
+    executor.shutdown()
+    assert all(future.cancelled() for future in futures)
+    with ProcessPoolExecutor(1, **place):
+        pass
+    assert not (tmp_path / "ledger").exists()
+
+
+def test_an_executor_that_nobody_has_does_what_it_was_given(place: dict[str, Any]) -> None:
+    executor = ProcessPoolExecutor(1, **place)
+    futures = [executor.submit(work.double, number) for number in range(20)]
+    del executor
+    wait(futures, work.PATIENCE)
+    assert [future.result(0) for future in futures] == list(range(0, 40, 2))
+
+
+def test_a_timeout_fails_the_future(make_processes: MakeProcesses, tmp_path: Path) -> None:
+    executor = make_processes(1)
+    future = executor.using(timeout=0.1).submit(work.wait_for_file, str(tmp_path / "go"))
+    with pytest.raises(TimeoutError):
+        future.result(work.PATIENCE)
+    (tmp_path / "go").touch()
+    assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
+
+
+KILLED = """
+def slow(number):
+    time.sleep(0.05)
+    say("ran", number)
+
+if __name__ == "__main__":
+    with ProcessPoolExecutor(2, **eval(sys.argv[2])) as executor:
+        if sys.argv[1] == "first":
+            for number in range(20):
+                executor.submit(slow, number)
+            say("submitted")
+            hear()
+"""
+
+
+@pytest.mark.parametrize("where", ["{}", "{'path': sys.argv[0] + '.jobs'}", "{'name': 'jobs'}"])
+def test_jobs_of_a_killed_program_run_in_the_next_one(where: str, tmp_path: Path) -> None:
+    app = App(tmp_path, KILLED)
+    with app.start("first", where) as run:
+        run.until("submitted")
+        run.kill_all()
+        assert run.process.stdout is not None
+        run.said += [line.rstrip("\n") for line in run.process.stdout]
+        first = run.words("ran")
+    with app.start("second", where) as run:
+        again = run.end().words("ran")
+    assert {int(number) for number in first + again} == set(range(20))
+    assert len(first + again) <= 22 + 1  # but for what was in hand

@@ -1,0 +1,207 @@
+"""Several processes on one store: each job runs once, outcomes find their way, keys race to one run."""
+
+from __future__ import annotations
+
+import threading
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.concurrent.futures import ThreadPoolExecutor, wait
+from pqadapters.errors import LeaseLost
+from pqadapters.opening import open_store
+from pqadapters.store import Ack, State
+
+from . import work
+from .harness import App
+
+PROGRAM = """
+if __name__ == "__main__":
+    executor = ThreadPoolExecutor(2, store="sqlite:///" + sys.argv[0] + ".db?durability=process", recover=sys.argv[2])
+    if sys.argv[1] == "submit":
+        executor.submit(double, -1).result()
+        say("ready")
+        futures = [executor.submit(double, number) for number in range(int(sys.argv[3]))]
+        say("submitted")
+        say("results", *(future.result() for future in futures))
+    elif sys.argv[1] == "hold":
+        executor.submit(hold, 0)
+        executor.submit(hold, 1)
+        for number in range(2, 10):
+            executor.submit(double, number)
+        say("submitted")
+        hear()
+    elif sys.argv[1] == "key":
+        say("ready")
+        hear()
+        say("results", *(executor.using(key=number).submit(double, number).result() for number in range(20)))
+    else:
+        executor.submit(double, -2).result()
+        say("ready")
+        hear()
+    executor.shutdown()
+    say("end")
+"""
+
+
+@pytest.fixture
+def app(tmp_path: Path) -> App:
+    return App(tmp_path, PROGRAM)
+
+
+def test_two_processes_share_a_backlog_and_each_job_runs_once(app: App) -> None:
+    with app.start("help", "auto") as helper:
+        helper.until("ready")
+        with app.start("submit", "auto", "300") as run:
+            run.end()
+            assert run.words("results") == [" ".join(str(2 * number) for number in range(300))]
+            helper.tell("")
+            helper.end()
+            both = run.words("ran") + helper.words("ran")
+    assert sorted(map(int, both)) == [-2, -1, *range(300)]
+    assert len(helper.words("ran")) > 1, "the helper helped"
+
+
+def test_only_ours_with_recover_manual(app: App) -> None:
+    with app.start("help", "manual") as helper:
+        helper.until("ready")
+        with app.start("submit", "auto", "50") as run:
+            run.end()
+        helper.tell("")
+        assert helper.end().words("ran") == ["-2"]
+
+
+def test_what_a_killed_process_had_is_run_by_the_other(app: App) -> None:
+    with app.start("hold", "auto") as holder:
+        while len(holder.words("holds")) < 2 or "submitted" not in holder.said:
+            holder.until("")
+        app.script.write_text(app.script.read_text().replace("time.sleep(600)", "return 0"))
+        with app.start("help", "auto") as helper:
+            helper.until("ready")
+            holder.kill()
+            while len(helper.words("holds")) < 2:
+                helper.until("")
+            helper.tell("")
+            helper.end()
+            said = helper.words("ran") + helper.words("holds") + holder.words("ran")
+    assert sorted(map(int, said)) == [-2, *range(10)]
+
+
+def test_a_key_races_to_one_run(app: App) -> None:
+    with app.start("key", "auto") as one, app.start("key", "auto") as two:
+        for run in (one, two):
+            run.until("ready")
+        for run in (one, two):
+            run.tell("")
+        for run in (one, two):
+            assert run.end().words("results") == [" ".join(str(2 * number) for number in range(20))]
+        assert sorted(map(int, one.words("ran") + two.words("ran"))) == list(range(20))
+
+
+# In one process, with two handles on the store: the same, but for who dies
+
+
+@pytest.fixture
+def url(tmp_path: Path) -> str:
+    return f"sqlite:///{tmp_path}/jobs.db?durability=process"
+
+
+def test_a_future_hears_of_an_outcome_in_another_executor(url: str) -> None:
+    with ThreadPoolExecutor(1, store=url) as one, ThreadPoolExecutor(1, store=url) as two:
+        one.submit(work.hold, "one")
+        two.submit(work.hold, "two")
+        work.reached("one")
+        work.reached("two")
+        futures: list[Any] = [one.submit(work.double, 21), one.submit(work.fail, "no")]
+        work.GATES["two"].set()
+        assert futures[0].result(work.PATIENCE) == 42
+        assert isinstance(futures[1].exception(work.PATIENCE), ValueError)
+        work.GATES["one"].set()
+
+
+def test_a_stale_outcome_is_refused(url: str, caplog: pytest.LogCaptureFixture) -> None:
+    """A worker whose claim was taken over (here: its store gave it back) has no say any more."""
+    executor = ThreadPoolExecutor(2, store=url)
+    future = executor.using(key="k").submit(work.hold, "gate")
+    work.reached("gate")
+    backlog = executor._backlog
+    (record,) = backlog.store.browse("default", state=State.CLAIMED)
+    running = [claim for claim in _claims(backlog) if claim.id == record.id]
+    with pytest.raises(LeaseLost):
+        backlog.commit(Ack(running[0]._replace(attempt=running[0].attempt + 1)))
+    backlog.commit(Ack(running[0]))  # somebody else has brought it to its end
+    work.GATES["gate"].set()
+    executor.submit(work.nothing).result(work.PATIENCE)
+    wait([executor.submit(work.nothing) for _ in range(4)])
+    assert not future.done()
+    assert backlog.store.count("default.results") == 0
+    assert any("refused" in record.getMessage() for record in caplog.records)
+    executor.shutdown(wait=False, drain=False)
+
+
+def _claims(backlog: Any) -> list[Any]:
+    """The claims of the backlog's running jobs, as the store knows them."""
+    from pqadapters.store import Claim
+
+    return [
+        Claim(r.queue, r.id, r.attempts, r.payload, r.rank, r.put_at, r.note)
+        for r in backlog.store.browse("default", state=State.CLAIMED)
+    ]
+
+
+def test_a_key_that_another_executor_runs_is_waited_for(url: str) -> None:
+    with ThreadPoolExecutor(1, store=url) as one, ThreadPoolExecutor(1, store=url) as two:
+        first = one.using(key="k").submit(work.hold, "gate")
+        work.reached("gate")
+        second = two.using(key="k").submit(work.hold, "gate")
+        assert second.job_id == first.job_id
+        assert not second.done()
+        work.GATES["gate"].set()
+        assert [first.result(work.PATIENCE), second.result(work.PATIENCE)] == ["gate", "gate"]
+        assert two.future(key="k").result(0) == "gate"
+
+
+def test_members_that_died_are_cleaned_up(url: str) -> None:
+    with open_store(url) as store:
+        from pqadapters.store import Put
+
+        store.commit(Put("default.members", b"deadbeef"), Put(f"default.to.{b'deadbeef'.hex()}", b"x" * 20))
+        with ThreadPoolExecutor(1, store=url) as executor:
+            executor.submit(work.nothing).result(work.PATIENCE)
+            assert store.depth("default.members").unfinished == 1
+            assert store.depth(f"default.to.{b'deadbeef'.hex()}").unfinished == 0
+        assert store.depth("default.members").unfinished == 0
+
+
+def test_names_are_shared_by_the_application(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PQADAPTERS_HOME", str(tmp_path))
+    with ThreadPoolExecutor(1, name="mail") as one, ThreadPoolExecutor(1, name="mail") as two:
+        assert one.using(key=1).submit(work.note, 1).result(work.PATIENCE) == 1
+        assert two.using(key=1).submit(work.note, 2).result(work.PATIENCE) == 1
+    with ThreadPoolExecutor(1, name="other") as other:
+        assert other.using(key=1).submit(work.note, 3).result(work.PATIENCE) == 3
+
+
+def test_a_store_that_was_given_stays_open(url: str) -> None:
+    with open_store(url) as store:
+        with ThreadPoolExecutor(1, store=store) as executor:
+            executor.submit(work.nothing).result(work.PATIENCE)
+        assert store.depth("default").unfinished == 0
+
+
+def test_a_job_put_by_another_process_is_seen_by_an_idle_one(url: str) -> None:
+    with ThreadPoolExecutor(1, store=url) as idle:
+        idle.submit(work.nothing).result(work.PATIENCE)
+        other = ThreadPoolExecutor(1, store=url)
+        other.submit(work.hold, "gate")
+        work.reached("gate")
+        seen = threading.Event()
+        future = other.submit(work.note, "seen")
+        future.add_done_callback(lambda _: seen.set())
+        before = time.monotonic()
+        assert seen.wait(work.PATIENCE)
+        assert time.monotonic() - before < work.PATIENCE
+        work.GATES["gate"].set()
+        other.shutdown()

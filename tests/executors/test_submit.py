@@ -1,0 +1,270 @@
+"""What submit promises: on disk when it returns, the very objects in this process, memory for what can't be stored."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import gc
+import sys
+import threading
+import warnings
+import weakref
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.concurrent.futures import ThreadPoolExecutor, _durable, wait
+from pqadapters.errors import NotDurableWarning, NotSerializable, StoreLocked
+
+from . import work
+from .conftest import Make
+
+
+def test_a_job_is_stored_when_submit_returns(make: Make) -> None:
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    future = executor.submit(work.double, 21)
+    assert [job.function for job in executor.jobs("pending")] == ["tests.executors.work.double"]
+    assert [job.job_id for job in executor.jobs("pending")] == [future.job_id]  # type: ignore[attr-defined]
+    work.GATES["gate"].set()
+    assert future.result(work.PATIENCE) == 42
+
+
+def test_what_is_done_is_off_the_disk_before_anybody_sees_it(make: Make) -> None:
+    executor = make()
+    for number in range(20):
+        assert executor.submit(work.double, number).result(work.PATIENCE) == 2 * number
+        assert not list(executor.jobs())
+
+
+def test_the_attempt_is_counted_before_the_job_runs(make: Make) -> None:
+    executor = make()
+    future: Any = executor.submit(work.hold, "gate")
+    work.reached("gate")
+    (job,) = executor.jobs("running")
+    assert (job.attempts, future.attempts, future.durable) == (1, 1, True)
+
+
+def test_the_very_objects_are_used_in_this_process(make: Make) -> None:
+    given: list[int] = []
+    make().submit(given.append, 1).result(work.PATIENCE)
+    assert given == [1]
+
+
+def test_jobs_run_in_their_order(make: Make) -> None:
+    executor = make()
+    wait([executor.submit(work.note, number) for number in range(50)])
+    assert list(range(50)) == work.DONE
+
+
+def test_futures_are_the_standard_librarys(make: Make) -> None:
+    executor = make(2)
+    futures = [executor.submit(work.double, number) for number in range(10)]
+    assert all(isinstance(future, concurrent.futures.Future) for future in futures)
+    assert sorted(future.result() for future in concurrent.futures.as_completed(futures)) == list(range(0, 20, 2))
+
+
+def test_a_failure_is_its_exception(make: Make) -> None:
+    with pytest.raises(ValueError, match="no"):
+        make().submit(work.fail, "no").result(work.PATIENCE)
+
+
+# Calls that can't be stored
+
+
+def test_a_lambda_runs_from_memory_with_one_warning_for_each_place(make: Make) -> None:
+    _durable._warned.clear()
+    executor = make()
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        futures: list[Any] = [executor.submit(work.double, work.Unstorable()) for _ in range(3)]  # one place
+        futures.append(executor.submit(str, work.Unstorable()))
+    assert [each.category for each in caught] == [NotDurableWarning] * 2
+    assert all(each.filename == __file__ for each in caught)
+    assert [future.durable for future in futures] == [False] * 4
+    assert "Unstorable" in futures[-1].result(work.PATIENCE)
+
+
+def test_volatile_raise_and_allow(make: Make, tmp_path: Path) -> None:
+    with pytest.raises(NotSerializable, match="volatile"):
+        make(volatile="raise").submit(str, work.Unstorable())
+    with warnings.catch_warnings(), ThreadPoolExecutor(path=tmp_path / "b", volatile="allow") as executor:
+        warnings.simplefilter("error")
+        assert executor.submit(str, work.Unstorable()).result(work.PATIENCE)
+
+
+def test_options_need_a_call_that_can_be_stored(make: Make) -> None:
+    with pytest.raises(NotSerializable):
+        make().using(key="a").submit(str, work.Unstorable())
+
+
+def test_a_call_from_memory_isnt_kept_waiting_by_the_backlog(make: Make) -> None:
+    executor = make(volatile="allow")
+    executor.submit(work.hold, "first")
+    work.reached("first")
+    for number in range(5):
+        executor.submit(work.note, number)
+    volatile = executor.submit(lambda unstorable: work.note("volatile"), work.Unstorable())
+    work.GATES["first"].set()
+    volatile.result(work.PATIENCE)
+    assert work.DONE.index("volatile") <= 1  # behind the one job that its ticket had looked for already
+
+
+def test_cloudpickle_stores_lambdas(place: dict[str, Any]) -> None:
+    pytest.importorskip("cloudpickle")
+    executor = ThreadPoolExecutor(1, **place)
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    factor = 3
+    future: Any = executor.submit(lambda number: work.note(factor * number), 14)
+    assert future.durable
+    executor.shutdown(wait=False, drain=False)
+    work.GATES["gate"].set()
+    executor.shutdown()
+    with ThreadPoolExecutor(1, **place):
+        pass
+    assert work.DONE == [42]
+
+
+# map
+
+
+def test_map_runs_from_memory(make: Make) -> None:
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    results = executor.map(work.double, range(3))
+    assert not list(executor.jobs("pending"))
+    work.GATES["gate"].set()
+    assert list(results) == [0, 2, 4]
+
+
+def test_recover_map_stores_its_calls(make: Make) -> None:
+    executor = make(recover_map=True)
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    results = executor.map(work.double, range(3))
+    assert len(list(executor.jobs("pending"))) == 3
+    work.GATES["gate"].set()
+    assert list(results) == [0, 2, 4]
+
+
+def test_map_with_buffersize_submits_as_it_is_read(make: Make) -> None:
+    asked: list[int] = []
+
+    def numbers() -> Any:
+        for number in range(10):
+            asked.append(number)
+            yield number
+
+    results = make().map(work.double, numbers(), buffersize=2)
+    assert len(asked) == 2
+    assert next(results) == 0
+    assert len(asked) == 3
+    assert list(results) == list(range(2, 20, 2))
+
+
+@pytest.mark.parametrize("size", [0, -1])
+def test_map_refuses_a_buffer_for_nothing(make: Make, size: int) -> None:
+    with pytest.raises(ValueError, match="buffersize"):
+        make().map(work.double, [1], buffersize=size)
+
+
+# With others
+
+
+def test_event_loops(make: Make) -> None:
+    executor = make(2)
+
+    async def main() -> list[Any]:
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(executor)
+        return [await loop.run_in_executor(None, work.double, 21), await loop.run_in_executor(executor, work.double, 1)]
+
+    assert asyncio.run(main()) == [42, 2]
+
+
+def test_thread_name_prefix_and_initializer(place: dict[str, Any]) -> None:
+    done = threading.Event()
+    with ThreadPoolExecutor(1, "mine", done.set, **place) as executor:
+        assert executor.submit(threading.current_thread).result(work.PATIENCE).name == "mine_0"
+    assert done.is_set()
+
+
+def test_a_failing_initializer_breaks_the_pool_and_loses_no_job(
+    place: dict[str, Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    executor = ThreadPoolExecutor(1, initializer=work.fail, initargs=("not today",), **place)
+    future = executor.submit(work.note, "job")
+    with pytest.raises(concurrent.futures.BrokenExecutor):
+        future.result(work.PATIENCE)
+    with pytest.raises(concurrent.futures.BrokenExecutor):
+        executor.submit(work.note, "another")
+    executor.shutdown()
+    with ThreadPoolExecutor(1, **place):
+        pass
+    assert work.DONE == ["job"]
+
+
+def test_the_store_doesnt_keep_the_executor_alive(place: dict[str, Any]) -> None:
+    executor = ThreadPoolExecutor(1, **place)
+    executor.submit(work.double, 1).result(work.PATIENCE)
+    threads = list(executor._threads)
+    gone = weakref.ref(executor)
+    del executor
+    gc.collect()
+    assert gone() is None
+    for thread in threads:
+        thread.join(work.PATIENCE)
+        assert not thread.is_alive()
+    ThreadPoolExecutor(1, **place).shutdown()  # the store is free again
+
+
+def test_an_executor_that_nobody_has_does_what_it_was_given(place: dict[str, Any]) -> None:
+    executor = ThreadPoolExecutor(1, **place)
+    futures = [executor.submit(work.note, number) for number in range(20)]
+    del executor
+    wait(futures)
+    assert list(range(20)) == work.DONE
+
+
+def test_a_path_is_for_one_process_at_a_time(tmp_path: Path) -> None:
+    import subprocess
+
+    with ThreadPoolExecutor(path=tmp_path / "jobs") as executor:
+        executor.submit(work.nothing).result(work.PATIENCE)
+        program = (
+            "import sys\nfrom pqadapters.concurrent.futures import ThreadPoolExecutor\n"
+            "try: ThreadPoolExecutor(path=sys.argv[1])\nexcept Exception as error: print(type(error).__name__)"
+        )
+        ran = subprocess.run([sys.executable, "-c", program, str(tmp_path / "jobs")], capture_output=True, text=True)
+    assert ran.stdout.strip() == StoreLocked.__name__
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"name": ""},
+        {"path": "a", "store": "memory:"},
+        {"volatile": "never"},
+        {"recover": "no"},
+        {"interrupted": "x"},
+        {"when_full": "drop"},
+        {"max_attempts": 0},
+        {"max_pending": 0},
+        {"result_ttl": -1},
+    ],
+)
+def test_arguments_are_checked(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=next(iter(wrong))):
+        ThreadPoolExecutor(**wrong)
+
+
+@pytest.mark.parametrize(
+    "wrong", [{"retries": -1}, {"backoff": -1.0}, {"delay": -0.1}, {"timeout": 0}, {"max_attempts": 0}, {"key": 1.5}]
+)
+def test_options_are_checked(make: Make, wrong: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, TypeError)):
+        make().using(**wrong)

@@ -1,0 +1,97 @@
+"""What the tests' jobs do: functions that can be stored, and gates that hold them up."""
+
+from __future__ import annotations
+
+import os
+import threading
+import time
+from collections import defaultdict
+from typing import Any, NoReturn
+
+GATES: defaultdict[str, threading.Event] = defaultdict(threading.Event)
+ENTERED: defaultdict[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(0))
+DONE: list[Any] = []
+PATIENCE = 60.0  #: seconds until a test that hangs is given up
+
+
+def nothing() -> None:
+    pass
+
+
+def double(number: int) -> int:
+    return 2 * number
+
+
+def note(what: Any) -> Any:
+    DONE.append(what)
+    return what
+
+
+def hold(name: str) -> str:
+    """Wait for the gate of that name, having said that it was reached."""
+    ENTERED[name].release()
+    assert GATES[name].wait(PATIENCE)
+    return name
+
+
+def reached(name: str) -> None:
+    """Wait until a job stands at that gate."""
+    assert ENTERED[name].acquire(timeout=PATIENCE)
+
+
+def fail(text: str) -> NoReturn:
+    raise ValueError(text)
+
+
+def fail_until(count: int, result: Any) -> Any:
+    """Fails that often, then succeeds."""
+    DONE.append("try")
+    if DONE.count("try") <= count:
+        raise OSError(f"try {DONE.count('try')}")
+    return result
+
+
+def wait_for_file(path: str) -> None:
+    """In another process, which the test has no other way to hold up."""
+    while not os.path.exists(path):
+        time.sleep(0.01)
+
+
+def append(path: str, what: object) -> None:
+    """One line to a ledger, in one write."""
+    ledger = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT, 0o600)
+    os.write(ledger, f"{what}\n".encode())
+    os.close(ledger)
+
+
+class Awkward(Exception):
+    """Pickles, and can't be unpickled: what pickle keeps isn't what its __init__ takes."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+
+
+def fail_awkwardly() -> NoReturn:
+    raise Awkward(404, "not found")
+
+
+def pid() -> int:
+    return os.getpid()
+
+
+def end_process() -> None:
+    os.kill(os.getpid(), 9)
+
+
+class Unstorable:
+    """Refuses to be pickled."""
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError("not me")
+
+
+class Unloadable:
+    """Can be pickled, and not loaded."""
+
+    def __reduce__(self) -> Any:
+        return fail, ("this can't be loaded",)
