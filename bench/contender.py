@@ -43,7 +43,10 @@ class Kind(enum.Enum):
     MAPPING = "mapping"
     LOOP = "queue of an event loop"
     FAMILY = "queue of a process and its children"
+    SERVER = "queue on a database server"
     START = "program that starts"
+    EXECUTOR = "executor"
+    LOGGING = "log handler"
 
 
 class Speed(NamedTuple):
@@ -75,6 +78,17 @@ class MappingHandle(NamedTuple):
     batch: Callable[[], AbstractContextManager[object]] = nullcontext  #: in which sets are one transaction, if it can
 
 
+class ExecutorHandle(NamedTuple):
+    """An open executor, with a few workers, of calls that do nothing."""
+
+    submit: Callable[[], Any]
+    result: Callable[[Any], object]  #: waits for the end of a call that was submitted
+    close: Callable[[], object]
+    block: Callable[[], object] | None = None  #: makes its workers busy, until `release`
+    release: Callable[[], object] | None = None
+    leave: Callable[[], object] | None = None  #: closes it, and leaves what wasn't begun
+
+
 class LoopQueue(Protocol):
     """An open queue of an event loop, made in it."""
 
@@ -90,9 +104,17 @@ def no_queue(directory: str, level: Level) -> Handle:
     raise NotImplementedError("a mapping is no queue")
 
 
+class LogHandle(NamedTuple):
+    """A logger with one handler, which keeps records for a sink."""
+
+    info: Callable[[str, str, int], object]  #: a message with a name and a number in it
+    drain: Callable[[], object]  #: deliver all that was logged to a sink that does nothing
+    close: Callable[[], object]
+
+
 class Contender(NamedTuple):
     """A queue that is measured, or a mapping (one that has an `open_mapping`), or a queue of an event loop, or a way to
-    start a program."""
+    start a program, or a log handler."""
 
     name: str
     about: str  #: which class or loop, in a few words
@@ -100,6 +122,8 @@ class Contender(NamedTuple):
     open: Callable[[str, Level], Handle] = no_queue  #: a queue in a directory of its own, which exists
     open_mapping: Callable[[str, Level], MappingHandle] | None = None  #: a mapping there
     open_loop: Callable[[str, Level], LoopQueue] | None = None  #: a queue of the event loop that runs
+    open_log: Callable[[str, Level], LogHandle] | None = None  #: a logger
+    open_executor: Callable[[str, Level], ExecutorHandle] | None = None  #: an executor with its backlog there
     program: Sequence[str] | None = None  #: source of a program, and what stands before its path in a command line
     package: str = ""  #: the distribution that it comes with
     modules: Sequence[str] = ()  #: what must be importable
@@ -107,6 +131,8 @@ class Contender(NamedTuple):
     gets: bool = True
     processes: bool = False  #: several processes may use it at a time
     inherited: bool = False  #: children of `multiprocessing` are given the open queue
+    server: bool = False  #: it is on a database server, which is started for it
+    together: bool = False  #: its handles have a `put_many`, by which it is filled
     batches: bool = False  #: a mapping whose batches are one transaction
     floor: bool = False  #: a bare loop that does what no queue, or no mapping, can do without
 
@@ -114,10 +140,16 @@ class Contender(NamedTuple):
     def kind(self) -> Kind:
         if self.program is not None:
             return Kind.START
+        if self.open_executor is not None:
+            return Kind.EXECUTOR
+        if self.open_log is not None:
+            return Kind.LOGGING
         if self.open_loop is not None:
             return Kind.LOOP
         if self.inherited:
             return Kind.FAMILY
+        if self.server:
+            return Kind.SERVER
         return Kind.QUEUE if self.open_mapping is None else Kind.MAPPING
 
     def level(self, asked: Level) -> Level | None:

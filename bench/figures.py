@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .contenders import OUR_FAMILY, OUR_LOOP, OUR_MAPPING, OUR_START, OURS
+from .contenders import OUR_EXECUTOR, OUR_FAMILY, OUR_LOG, OUR_LOOP, OUR_MAPPING, OUR_START, OURS
 from .result import Result, Series, Spread
 
 
@@ -97,10 +97,15 @@ class Verdict(NamedTuple):
 
 
 _SQLITE, _AHEAD = "pqadapters-sqlite", "pqadapters-sqlite-32"
+_SERVER = "pqadapters-mysql"
 _SMALL, _MANY, _FEW = "items-40", "backlog-1m", "backlog-10k"
 _SETS, _SETS_AGAIN, _GETS, _BATCHES = "mapping-set", "mapping-set-again", "mapping-get", "mapping-batch"
 _MANY_KEYS, _FEW_KEYS = "mapping-1m", "mapping-10k"
 _FLAT = 0.8  # "flat" within what a busy machine does to two measurements
+
+
+def _emit(contender: str, scenario: str = "log-emit") -> Series:
+    return Series(scenario, contender, "emit")
 
 
 def _ours(scenario: str, metric: str) -> Series:
@@ -275,11 +280,93 @@ FIGURES: Sequence[Figure] = (
         )
         for name, how, least in ((OUR_FAMILY, "", 0.05), (f"{OUR_FAMILY}-256", " with prefetch and put_many", 0.2))
     ),
+    Ratio(
+        "a server: put with 16 threads, by a bare loop of INSERTs",
+        _put(_SERVER, "server-put-16"),
+        _put("bare-mysql-insert", "server-put-16"),
+        4,
+    ),
+    Ratio(
+        "a server: get+done by 4 processes, by persist-queue's MySQLQueue in one",
+        Series("server-get-4", _SERVER, "get+done"),
+        Series("server-get-4", "persist-queue-mysql", "get+done"),
+        8,
+    ),
+    Ratio(
+        "the same with prefetch=100",
+        Series("server-get-4", f"{_SERVER}-100", "get+done"),
+        Series("server-get-4", "persist-queue-mysql", "get+done"),
+        8,
+    ),
+    Ratio(
+        "a server: get+done with prefetch=100, by a bare loop of SKIP LOCKED",
+        Series("server-get-1", f"{_SERVER}-100", "get+done"),
+        Series("server-get-1", "bare-mysql-claim", "get+done"),
+        0.4,
+    ),
+    *(
+        Ratio(
+            f"a server: {metric} with 1,000,000 waiting, by 10,000",
+            Series("server-1m", _SERVER, metric),
+            Series("server-10k", _SERVER, metric),
+            _FLAT,
+        )
+        for metric in ("put", "get+done")
+    ),
+    *(
+        Ratio(f"logging: emit, by {other}'s", _emit(OUR_LOG), _emit(other), least)
+        for other, least in (
+            ("stdlib-logging", 0.5),
+            ("logstash-async", 1),
+            ("loguru-enqueue", 1),
+            ("persist-queue-logging", 1),
+        )
+    ),
+    Ratio("logging: emit from 4 threads, by one thread", _emit(OUR_LOG, "log-emit-4"), _emit(OUR_LOG), 1),
+    Ratio("logging: drain, by emit", Series("log-drain", OUR_LOG, "drain"), _emit(OUR_LOG), 3),
     Excess(
         "run: the start of a program",
         Series("start", OUR_START, "start"),
         Series("start", "python", "start"),
         100,
+        "ms",
+    ),
+    *(
+        Ratio(
+            f"an executor: {about}, by {name}'s",
+            Series("executor-calls", OUR_EXECUTOR, metric),
+            Series("executor-calls", name, metric),
+            least,
+        )
+        for name, metric, about, least in (
+            ("stdlib-executor", "calls", "submit to result", 0.2),
+            ("stdlib-executor", "jobs", "the same, all together", 0.2),
+            ("huey-consumer", "calls", "submit to result", 15),
+            ("persist-queue-loop", "calls", "submit to result", 15),
+        )
+    ),
+    Ratio(
+        'an executor: 16 threads that submit at "power", by one',
+        Series("executor-16", OUR_EXECUTOR, "jobs"),
+        Series("executor-1", OUR_EXECUTOR, "jobs"),
+        2,
+    ),
+    Ratio(
+        "an executor: memory of a pending job, the standard library's by ours",
+        Series("executor-memory", "stdlib-executor", "memory"),
+        Series("executor-memory", OUR_EXECUTOR, "memory"),
+        1 / 1.3,
+    ),
+    Limit(
+        "an executor: memory with 1,000,000 jobs left by an earlier process",
+        Series("executor-1m", OUR_EXECUTOR, "memory left"),
+        100,
+        "MB",
+    ),
+    Limit(
+        "an executor: until the first of 100,000 jobs left begins",
+        Series("executor-100k", OUR_EXECUTOR, "first"),
+        1000,
         "ms",
     ),
     Limit("mapping: len of 1,000,000 keys", Series(_MANY_KEYS, OUR_MAPPING, "len"), 1000, "µs"),

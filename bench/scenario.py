@@ -77,14 +77,14 @@ class Scenario(NamedTuple):
         if contender.level(self.level) is None:
             return f'offers nothing like "{self.level.value}"'
         if not contender.gets and not self.puts_only and contender.name not in (self.floor, *self.also):
-            return "a bare loop of puts"
+            return "hands nothing out"
         if self.processes > 1 and not contender.processes and contender.name != self.floor:
             return "isn't for several processes"
         if self.threads > 1 and contender.threads is Threads.ONE:
             return "isn't for several threads"
         if self.batches and not contender.batches:
             return "has no batches of one transaction"
-        filling = self.backlog / self._rate(contender).put
+        filling = self.backlog / self._rate(contender).put / (_TOGETHER if contender.together else 1)
         if filling > _LONGEST_FILLING:
             steps = "sets" if self.kind is Kind.MAPPING else "puts"
             return f"{self.backlog:,} {steps} would take it about {filling:.0f} seconds"
@@ -106,6 +106,7 @@ class Scenario(NamedTuple):
 
 
 _LONGEST_FILLING = 60.0
+_TOGETHER = 50  # times as fast as one by one, roughly
 
 
 def put_alone(scenario: Scenario, contender: Contender, job: Job, report: Report) -> None:

@@ -12,6 +12,8 @@ OUR_MAPPING = "pqadapters-pdict"
 OUR_LOOP = "pqadapters-asyncio"
 OUR_FAMILY = "pqadapters-multiprocessing"
 OUR_START = "pqadapters-run"
+OUR_EXECUTOR = "pqadapters-executor"
+OUR_LOG = "pqadapters-logging"
 MODULES = (
     "ours",
     "bare_write",
@@ -50,6 +52,20 @@ MODULES = (
     "ours_run",
     "ours_by_hand",
     "stdlib_start",
+    "ours_executor",
+    "stdlib_executor",
+    "huey_executor",
+    "persistqueue_executor",
+    "ours_logging",
+    "stdlib_logging",
+    "persistqueue_logging",
+    "loguru_enqueue",
+    "logstash_async",
+    "ours_mysql",
+    "bare_mysql_insert",
+    "bare_mysql_claim",
+    "ours_mysql_ahead",
+    "persistqueue_mysql",
 )
 
 

@@ -3,10 +3,24 @@
 from __future__ import annotations
 
 from ..scenario import Scenario
-from . import backlog, family, latency, loop, mapping, mapping_size, processes, single, start, threads
+from . import (
+    backlog,
+    executor,
+    family,
+    latency,
+    log,
+    loop,
+    mapping,
+    mapping_size,
+    processes,
+    server,
+    single,
+    start,
+    threads,
+)
 
 
 def scenarios() -> dict[str, Scenario]:
     queues = (single, threads, processes, latency, backlog)
-    others = (mapping, mapping_size, loop, family, start)
+    others = (mapping, mapping_size, loop, family, start, executor, log, server)
     return {each.name: each for module in (*queues, *others) for each in module.SCENARIOS}

@@ -11,12 +11,12 @@ from ..durability import Durability
 from ..errors import StoreError
 from ..home.adoption import QUEUE
 from ..home.application import home_directory
-from ..home.shared import DATABASE
 from ..opening import look_at, open_slots, slot_directories
 from ..sight import Sight
 from . import options
 from .failures import Failure, told
-from .queues import own_queues
+from .places import databases_in
+from .queues import own_queues, own_tables
 from .screen import Screen, print_json
 
 
@@ -52,10 +52,7 @@ def _application(home: str, application: str) -> list[dict[str, Any]]:
         slots = slot_directories(directory)
         note = open_slots(directory, durability=Durability()).note() if slots else {}
         found += [_slot(home, application, slot, note) for slot in slots]
-    database = os.path.join(above, DATABASE)
-    if os.path.isfile(database):
-        found.append(_database(home, application, database))
-    return found
+    return found + [_database(home, application, database) for database in databases_in(above)]
 
 
 def _slot(home: str, application: str, slot: str, note: dict[str, Any]) -> dict[str, Any]:
@@ -80,7 +77,7 @@ def _database(home: str, application: str, path: str) -> dict[str, Any]:
         queues = {name: sight.depth(name) for name in own_queues(sight.queues())}
         return {
             "queues": {name: {"items": depth.unfinished, "dead": depth.dead} for name, depth in queues.items()},
-            "mappings": {name: sight.count(name) for name in sight.tables() if not name.startswith("pqadapters.")},
+            "mappings": {name: sight.count(name) for name in own_tables(sight.tables())},
             "items": sum(depth.unfinished for depth in queues.values()),
             "dead": sum(depth.dead for depth in queues.values()),
             "bytes": sum(depth.bytes for depth in queues.values()),

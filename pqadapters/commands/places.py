@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Iterator
 from urllib.parse import unquote, urlsplit
 
 from ..errors import NoHome
 from ..home.application import home_directory
-from ..home.shared import DATABASE
+from ..home.families import DATABASE as OF_PROCESSES
+from ..home.shared import DATABASE as NAMED
 from ..opening import is_directory_store, open_database, open_path, slot_directories
 from ..store import Store
 from .failures import Failure
+
+DATABASES = (NAMED, OF_PROCESSES)  #: of an application
 
 
 def find(place: str) -> str:
@@ -61,8 +65,12 @@ def _one(path: str) -> str:
         return slots[0]
     if slots:
         raise Failure(f"{path} holds several stores: choose one of {', '.join(slots)}")
-    database = os.path.join(path, DATABASE)
-    return database if os.path.isfile(database) else path
+    return next(databases_in(path), path)
+
+
+def databases_in(directory: str) -> Iterator[str]:
+    """Those of an application that are there: the one of its named queues first."""
+    return filter(os.path.isfile, (os.path.join(directory, name) for name in DATABASES))
 
 
 def opened(path: str) -> Store:

@@ -9,11 +9,17 @@ from ..store import DEAD, dead_queue
 from .failures import Failure
 
 DEFAULT = "default"
+_OURS = "pqadapters."  #: what names of ours begin with
 
 
 def own_queues(names: Sequence[str]) -> list[str]:
-    """The queues without those of dead letters; one of which nothing else is left counts."""
-    return list(dict.fromkeys(name.removesuffix(DEAD) for name in names))
+    """The queues without those of dead letters, and without ours; one of which nothing else is left counts."""
+    return list(dict.fromkeys(name.removesuffix(DEAD) for name in names if not name.startswith(_OURS)))
+
+
+def own_tables(names: Sequence[str]) -> list[str]:
+    """The tables without ours."""
+    return [name for name in names if not name.startswith(_OURS)]
 
 
 def chosen(sight: Sight, name: str | None) -> str:

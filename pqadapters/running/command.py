@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Sequence
+from importlib.machinery import ModuleSpec
 
 from .children import install
-from .finder import Notes
+from .finder import EARLY, Notes
 from .options import Options, parse, refuse
+from .ownership import is_stdlibs
 from .program import Program
 
 
@@ -17,15 +19,15 @@ def run(arguments: Sequence[str]) -> None:
     program = Program(options.path, options.module, options.arguments)
     program.set_up()
     _check(options)
-    packages = list(filter(None, [*options.also, options.module.partition(".")[0]]))
+    packages = [*options.also, *_package_of(options.module)]
     if options.explain:
         from .explanation import Shelves, explain_at_end
 
         notes, shelves = Notes(), Shelves()
         early = [name for name in options.also if name in sys.modules]
-        notes.left.update(dict.fromkeys(early, "it was imported before the program began"))
-        explain_at_end(notes, shelves)
+        notes.left.update(dict.fromkeys(early, EARLY))
         finder = install(options.only, packages, notes, shelves.taken)
+        explain_at_end(notes, shelves, finder)
     else:
         finder = install(options.only, packages)
     program.run(finder)
@@ -35,10 +37,17 @@ def _check(options: Options) -> None:
     for package in options.also:
         if package == "pqadapters":
             refuse("argument --also: pqadapters itself can't be swapped")
-        if package not in sys.modules and not _is_there(package):
+        if package not in sys.modules and _found(package) is None:
             refuse(f"argument --also: no module named {package!r}")
 
 
-def _is_there(package: str) -> bool:
+def _package_of(module: str) -> list[str]:
+    """What is the program's own because `-m` names it: a package of the standard library's isn't."""
+    top = module.partition(".")[0]
+    spec = _found(top) if top else None
+    return [top] if spec is not None and not is_stdlibs(spec.origin) else []
+
+
+def _found(package: str) -> ModuleSpec | None:
     finders = [finder.find_spec for finder in sys.meta_path if hasattr(finder, "find_spec")]
-    return any(find(package, None, None) is not None for find in finders)
+    return next(filter(None, (find(package, None, None) for find in finders)), None)

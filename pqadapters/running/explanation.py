@@ -11,9 +11,13 @@ from collections.abc import Iterator
 from contextlib import suppress
 from functools import wraps
 from types import ModuleType
-from typing import Any, TextIO
+from typing import TYPE_CHECKING, Any, TextIO
 
-from .finder import Notes
+from .finder import Finder, Notes
+
+if TYPE_CHECKING:
+    from ..home.families import Reference
+    from ..stdlib._line import Line
 
 _LEARNT = {"task_done": "task_done()", "next": "the next get, or a normal exit"}
 
@@ -40,19 +44,20 @@ class Shelves:
         return noting
 
 
-def explain_at_end(notes: Notes, shelves: Shelves) -> None:
+def explain_at_end(notes: Notes, shelves: Shelves, finder: Finder) -> None:
     """Say it when this process ends."""
     from ..ending import at_end
 
     started, stream = os.getpid(), sys.stderr  # the program may put another one in its place, and leave it there
-    at_end(lambda: _explain(notes, shelves, stream) if os.getpid() == started else None, last=True)
+    at_end(lambda: _explain(notes, shelves, finder, stream) if os.getpid() == started else None, last=True)
 
 
-def _explain(notes: Notes, shelves: Shelves, stream: TextIO) -> None:
+def _explain(notes: Notes, shelves: Shelves, finder: Finder, stream: TextIO) -> None:
     text = ""
+    left = {**dict(finder.passed_over()), **notes.left}
     for title, lines in (
         ("swapped", _swapped(notes)),
-        ("left alone", (f"{module}: {why}" for module, why in notes.left.items())),
+        ("left alone", (f"{module}: {why}" for module, why in left.items())),
         ("queues", _queues()),
         ("shelves", _shelves(shelves)),
     ):
@@ -71,11 +76,14 @@ def _swapped(notes: Notes) -> Iterator[str]:
 def _queues() -> Iterator[str]:
     if "pqadapters.stdlib._exit" not in sys.modules:
         return
-    open_ones = dict(_open_ones())
+    from ..home.families import founded
+
+    families = founded()
+    open_ones = dict(_open_ones(families))
     yield from open_ones.values()
     for place in _made():
         if place not in open_ones:
-            yield _on_disk(place)
+            yield _in_database(place[0], families[place]) if place in families else _on_disk(place)
 
 
 def _made() -> list[tuple[str, int]]:
@@ -85,7 +93,7 @@ def _made() -> list[tuple[str, int]]:
     return sorted(made())
 
 
-def _open_ones() -> Iterator[tuple[object, str]]:
+def _open_ones(families: dict[tuple[str, int], Reference]) -> Iterator[tuple[object, str]]:
     """Queues that the program still has."""
     from ..stdlib._exit import _lines
 
@@ -94,10 +102,32 @@ def _open_ones() -> Iterator[tuple[object, str]]:
         if line.flags.closed or line.flags.forked or (private is not None and private._slot is None):
             continue
         with suppress(Exception):  # its store may be gone
-            name = repr(line.name) if private is None else private._spot.name
-            place = line if private is None else (name, private._spot.index)
+            place, name, where = _whereabouts(line, families)
             left = line.store.depth(line.name)
-            yield place, _say(name, line.store.place, _policy(line.policy.value), left.unfinished, left.dead)
+            yield place, _say(name, where, _policy(line.policy.value), left.unfinished, left.dead)
+
+
+def _whereabouts(line: Line, families: dict[tuple[str, int], Reference]) -> tuple[object, str, str]:
+    """Its place and index, or itself where it has none; how people know it; where it lives."""
+    if line.private is not None:
+        spot = line.private._spot
+        return (spot.name, spot.index), spot.name, line.store.place
+    for place, reference in families.items():
+        if line.name == reference.queue and line.store.place == os.path.realpath(reference.path):
+            return place, place[0], _address(reference)
+    return line, repr(line.name), line.store.place
+
+
+def _address(reference: Reference) -> str:
+    return f"{reference.path}, as {reference.queue!r}"
+
+
+def _in_database(name: str, reference: Reference) -> str:
+    """A queue for several processes that this one has closed or dropped."""
+    from ..opening import look_at
+
+    left = look_at(reference.path, lambda sight: sight.depth(reference.queue))
+    return _say(name, _address(reference), "", left.unfinished, left.dead)
 
 
 def _policy(ack: Any) -> str:
@@ -125,7 +155,7 @@ def _on_disk(place: tuple[str, int]) -> str:
 
 def _say(name: str, directory: str, learnt: str, left: int, dead: int) -> str:
     letters = f", {dead} dead letters" if dead else ""
-    return f"{name} in {directory}: {learnt}; {left} items left{letters}"
+    return f"{name} in {directory}: {learnt}{'; ' if learnt else ''}{left} items left{letters}"
 
 
 def _shelves(shelves: Shelves) -> Iterator[str]:

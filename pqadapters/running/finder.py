@@ -10,7 +10,7 @@ from __future__ import annotations
 import builtins
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from importlib.machinery import EXTENSION_SUFFIXES, ModuleSpec, SourceFileLoader
 from types import CodeType, ModuleType
 from typing import Any, cast
@@ -21,11 +21,15 @@ from .ownership import Ownership, is_stdlibs
 from .rewriting import PREFIX, SWAPPED, Rewritten, rewrite
 from .standins import StandIns
 
+EARLY = "it was imported before the program began"
+
 
 class Notes:
     """What a run has done, for `--explain`."""
 
     def __init__(self) -> None:
+        self.early = frozenset(sys.modules)  #: what was there before
+        self.seen: set[str] = set()  #: modules of the program's own that were looked at
         self.swapped: dict[str, tuple[str, tuple[str, ...]]] = {}  #: module -> file, imports
         self.left: dict[str, str] = {}  #: module -> why it was left alone
 
@@ -78,6 +82,8 @@ class Finder:
         file, loader = spec.origin, cast("Any", spec.loader)
         if file is None or file in ("built-in", "frozen") or not self._ownership.has(spec.name, file):
             return
+        if self._notes is not None:
+            self._notes.seen.add(spec.name)
         if type(loader) is zipimporter:  # one for all modules of the archive
             loader = zipimporter(os.path.join(loader.archive, loader.prefix) if loader.prefix else loader.archive)
             if file.endswith(".pyc") and loader.get_source(spec.name) is not None:
@@ -125,6 +131,25 @@ class Finder:
         if self._notes is not None and found.found:
             self._notes.swapped[name] = file, found.found
         return found
+
+    def passed_over(self) -> Iterator[tuple[str, str]]:
+        """The program's own modules that were loaded past this finder and have something to be swapped; and why."""
+        assert self._notes is not None
+        for name, module in list(sys.modules.items()):
+            spec = getattr(module, "__spec__", None)
+            if isinstance(spec, ModuleSpec) and spec.name not in self._notes.seen and self._is_to_be_swapped(spec):
+                why = EARLY if name in self._notes.early else "another import hook was asked first"
+                yield name, f"{spec.origin}: {why}"
+
+    def _is_to_be_swapped(self, spec: ModuleSpec) -> bool:
+        file = spec.origin
+        if not spec.has_location or file is None or not self._ownership.has(spec.name, file):
+            return False
+        try:
+            with open(file, "rb") as source:
+                return bool(rewrite(source.read(), file, self.names).found)
+        except Exception:  # there is no source, or none that Python could read
+            return False
 
     def _kept(self) -> Bytecode:
         if self._bytecode is None:

@@ -12,14 +12,16 @@ from typing import NamedTuple, NoReturn
 from .swaps import heads
 
 _WITH_VALUE = ("--only", "--also")
-_USAGE = "%(prog)s [--only NAME,...] [--also PACKAGE]... [--explain] (-m module | script.py | directory or zip) [args]"
+_USAGE = (
+    "%(prog)s [--only NAME,...] [--also PACKAGE]... [--explain] (-m module | script.py | directory or zip | -) [args]"
+)
 
 
 class Options(NamedTuple):
     """What a run was asked for."""
 
     module: str = ""  #: of -m, or ""
-    path: str = ""  #: of a script, a directory or an archive
+    path: str = ""  #: of a script, a directory or an archive; "-" for standard input
     arguments: tuple[str, ...] = ()  #: the program's
     only: tuple[str, ...] = ()  #: names to swap; () for all
     also: tuple[str, ...] = ()  #: packages that count as the program's own

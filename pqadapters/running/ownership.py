@@ -1,7 +1,8 @@
 """Which modules are the program's own: those in which imports are swapped.
 
 All that isn't the standard library's, ours, or installed: in a directory called site-packages or dist-packages, that of
-a virtual environment beside the program as well. What `-m` and `--also` name is the program's own wherever it is.
+a virtual environment beside the program as well. What `--also` names is the program's own wherever it is, and so is
+what `-m` names, unless it is the standard library's.
 """
 
 from __future__ import annotations

@@ -27,24 +27,33 @@ from .ownership import is_stdlibs
 _ALWAYS_THERE = frozenset(
     {"abc", "codecs", "encodings", "genericpath", "io", "ntpath", "os", "posixpath", "site", "stat", "zipimport"}
 ).union(sys.builtin_module_names)
+_TYPED = "<stdin>"  #: what the code of a program on standard input is called
 
 
 class Program:
-    """What is to be run: `path` a script, a directory or an archive, or `module` a module's name."""
+    """What is to be run: `path` a script, "-" for standard input, a directory or an archive, or `module` a module's
+    name."""
 
     def __init__(self, path: str, module: str, arguments: tuple[str, ...]) -> None:
         self._given, self._module, self._arguments = path, module, arguments
-        self._path = os.path.join(os.getcwd(), path) if path else ""
-        self._is_script = bool(path) and not _is_importable(self._path)
+        self._is_typed = path == "-"
+        self._path = _TYPED if self._is_typed else _whole(path) if path else ""
+        self._is_script = bool(path) and (self._is_typed or not _is_importable(self._path))
 
     def set_up(self) -> None:
         """Make `sys.argv` and `sys.path` what they are without us."""
         safe = bool(getattr(sys.flags, "safe_path", False) or sys.flags.isolated)
         sys.argv[:] = [self._given or "-m", *self._arguments]
-        own = os.path.dirname(os.path.realpath(self._path)) if self._is_script else self._path or os.getcwd()
+        own = self._own_directory()
         if not safe or (self._path and not self._is_script):
             sys.path.insert(0, own)
             _give_way(own)
+
+    def _own_directory(self) -> str:
+        """What stands first in `sys.path`."""
+        if self._is_typed:
+            return ""
+        return os.path.dirname(os.path.realpath(self._path)) if self._is_script else self._path or os.getcwd()
 
     def run(self, finder: Finder) -> None:
         """Run it. Raises what it raises."""
@@ -67,8 +76,10 @@ class Program:
         main = ModuleType("__main__")
         vars(main).update(__loader__=BuiltinImporter, __annotations__={}, __builtins__=builtins)
         if self._is_script:
+            vars(main).update(__file__=self._path, __cached__=None)
+        if self._is_script and not self._is_typed:
             kind = SourcelessFileLoader if self._is_bytecode(source) else SourceFileLoader
-            vars(main).update(__loader__=kind("__main__", self._path), __file__=self._path, __cached__=None)
+            vars(main).update(__loader__=kind("__main__", self._path))
         sys.modules["__main__"] = main
         return main
 
@@ -79,10 +90,12 @@ class Program:
                 vars(main).pop(name, None)
 
     def _is_bytecode(self, source: bytes) -> bool:
-        return self._path.endswith(".pyc") or source.startswith(MAGIC_NUMBER)
+        return not self._is_typed and (self._path.endswith(".pyc") or source.startswith(MAGIC_NUMBER))
 
     def _source(self) -> bytes:
         """Ends the process with status 2 where there is none, as Python does."""
+        if self._is_typed:
+            return sys.stdin.buffer.read() if sys.stdin is not None else b""
         try:
             with open(self._path, "rb") as file:
                 return file.read()
@@ -106,6 +119,11 @@ class Program:
         except BaseException as error:
             _show(error, None)
             raise
+
+
+def _whole(path: str) -> str:
+    """As Python writes it in messages and in `sys.path`: with the working directory in front, and nothing else done."""
+    return os.getcwd() if path == "." and sys.version_info >= (3, 11) else os.path.join(os.getcwd(), path)
 
 
 def _give_way(directory: str) -> None:

@@ -28,6 +28,8 @@ SWAPS: Mapping[str, Swap] = {
     "asyncio": _LOOPS,
     "asyncio.queues": _LOOPS,
     "multiprocessing": Swap("pqadapters.stdlib.multiprocessing"),
+    "concurrent.futures": Swap("pqadapters.concurrent.futures", ("ThreadPoolExecutor", "ProcessPoolExecutor")),
+    "logging.handlers": Swap("pqadapters.logging.handlers", ("QueueHandler", "QueueListener")),
 }
 
 

@@ -174,6 +174,24 @@ def test_a_cancelled_get_has_taken_nothing(url: str, loop: Loop) -> None:
     run(main(), loop)
 
 
+def test_a_cancelled_get_says_nothing_of_its_wait(url: str, loop: Loop) -> None:
+    """Else the traceback of a Ctrl-C begins with a QueueEmpty that nobody has to know of."""
+
+    async def main() -> None:
+        async with Queue[str](store=url) as q:
+            getter = asyncio.ensure_future(q.get())
+            await turns()
+            getter.cancel()
+            with pytest.raises(asyncio.CancelledError) as cancelled:
+                await getter
+            error: BaseException | None = cancelled.value
+            while error is not None:  # before 3.11 a task's own CancelledError is chained to the one inside
+                assert isinstance(error, asyncio.CancelledError)
+                error = error.__context__
+
+    run(main(), loop)
+
+
 def test_a_cancelled_get_hands_its_turn_on(url: str) -> None:
     async def main() -> None:
         async with Queue[str](store=url) as q:

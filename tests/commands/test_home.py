@@ -58,6 +58,62 @@ def test_places_of_the_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None
         assert [row["payload"] for row in loaded("peek", place)] == ["1"]
 
 
+_PROCESSES = """
+import os, sys
+os.environ["PQADAPTERS_HOME"] = sys.argv[1]
+from pqadapters.stdlib.multiprocessing import Queue
+q = Queue()
+for item in (1, None, 2):
+    q.put(item)
+print("there", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_queues_of_multiprocessing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither the database nor an application that has no other one was known; and a name of ours, which says where the
+    `None`s are, counted as a queue."""
+    home = tmp_path / "home"
+    with running(_PROCESSES, home) as child:
+        assert said(child) == "there"
+        child.kill()
+    before = bytes_in(home)
+    monkeypatch.setenv("PQADAPTERS_HOME", str(home))
+    (entry,) = loaded("ls")["stores"]
+    assert entry["queues"] == {"__main__-0.0": {"items": 3, "dead": 0}}
+    for place in (entry["place"], os.path.dirname(entry["place"]), home / entry["place"]):
+        assert set(loaded("stats", place)["queues"]) == {"__main__-0.0"}
+        assert [row["payload"] for row in loaded("peek", place)] == ["1", "an object of the process that put it", "2"]
+    assert bytes_in(home) == before
+
+
+def test_an_application_that_has_both_databases(home: Path) -> None:
+    """Its name alone is the one of named queues, as ever."""
+    with running(_PROCESSES, home) as child:
+        assert said(child) == "there"
+        child.kill()
+    databases = [entry for entry in loaded("ls", home)["stores"] if "queues" in entry]
+    assert [os.path.basename(entry["place"]) for entry in databases] == ["named.db", "processes.db"]
+    directory = (home / databases[0]["place"]).parent
+    assert set(loaded("stats", directory)["queues"]) == {"jobs"}
+
+
+def test_who_has_a_database_open(tmp_path: Path) -> None:
+    """Also one who has claimed nothing yet, for which it was "held by nobody"; never the one who looks."""
+    opens = "import sys; from pqadapters.stores.sqlite import SqliteStore; store = SqliteStore(sys.argv[1])"
+    code = f"{opens}; print(1, flush=True); sys.stdin.read()"
+    with running(code, tmp_path / "q.db") as one:
+        assert said(one) == "1"
+        with running(code, tmp_path / "q.db") as other:
+            assert said(other) == "1"
+            assert loaded("stats", tmp_path / "q.db")["held_by"] == sorted([one.pid, other.pid])
+            other.kill()
+            other.wait()
+        assert loaded("stats", tmp_path / "q.db")["held_by"] == [one.pid]
+        one.kill()
+    assert loaded("stats", tmp_path / "q.db")["held_by"] == []
+
+
 def test_a_place_with_several_stores(home: Path) -> None:
     slot = next(entry for entry in loaded("ls", home)["stores"] if "queues" not in entry)
     directory = (home / slot["place"]).parent

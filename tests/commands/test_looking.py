@@ -77,6 +77,25 @@ def test_one_of_several_queues_is_to_be_named(place: Path, tmp_path: Path) -> No
     assert "no queue 'c'; there are 'a'" in refusal("peek", tmp_path / "two.db", "--queue", "c")
 
 
+def test_a_name_of_ours_is_no_queue(tmp_path: Path) -> None:
+    """Where the objects are that end with their process is noted with the help of a queue."""
+    code = """
+import sys
+from pqadapters.stdlib.queue import Queue
+q = Queue(path=sys.argv[1], volatile="warn")
+for item in (1, lambda: None, 2):
+    q.put(item)
+print("there", flush=True)
+sys.stdin.read()
+"""
+    with running(code, tmp_path / "q") as child:
+        assert said(child) == "there"
+        child.kill()
+    assert set(loaded("stats", tmp_path / "q")["queues"]) == {"default"}
+    found = [row["payload"] for row in loaded("peek", tmp_path / "q")]
+    assert found == ["1", "an object of the process that put it", "2"]
+
+
 @pytest.mark.parametrize("look", LOOKS, ids=" ".join)
 def test_looking_changes_no_byte(place: Path, tmp_path: Path, look: tuple[str, ...]) -> None:
     before = bytes_in(tmp_path)

@@ -82,6 +82,38 @@ def test_a_killed_worker_loses_nothing(method: str, tmp_path: Path) -> None:
         assert sorted(map(int, run.words("result"))) == [2, 3, 4]
 
 
+def test_another_worker_does_what_a_killed_one_had_in_hand_before_it_stops(tmp_path: Path) -> None:
+    """It is in its place again when the next worker begins, not when somebody finds the queue empty."""
+    body = """
+import signal
+
+def work(tasks, kill):
+    for item in iter(tasks.get, None):
+        if item == 1 and kill:
+            os.kill(os.getpid(), signal.SIGKILL)
+        say("did", item)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    tasks = context.Queue()
+    for item in range(4):
+        tasks.put(item)
+    for kill in (True, False):
+        worker = context.Process(target=work, args=(tasks, kill))
+        worker.start()
+        if not kill:
+            tasks.put(None)
+        worker.join()
+    say("left", tasks.qsize(), tasks.stats()["unfinished"])
+"""
+    app = App(tmp_path, body)
+    for method in METHODS:
+        with app.start(method) as run:
+            run.end()
+            assert run.words("did") == ["0", "1", "2", "3"]
+            assert run.words("left") == ["0 0"]
+
+
 def test_stop_markers_end_with_their_run(tmp_path: Path) -> None:
     """The killed run had put its `None`s; the next run's workers work all the same."""
     body = """
@@ -144,15 +176,79 @@ main()
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_new_run_goes_on_beside_orphans(method: str, tmp_path: Path) -> None:
-    """The main process alone is killed; its worker lives on, and works for the next run as well."""
-    app = App(tmp_path, WORKERS)
-    with app.start(method, "1", "9", "1") as first:
-        first.until("result 1")
+def test_a_new_run_shares_no_queue_with_orphans(method: str, tmp_path: Path) -> None:
+    """The main process alone was killed. Its workers took the next run's items and its `None`s, and that run hung."""
+    body = """
+def work(tasks):
+    for item in iter(tasks.get, None):
+        say("has", item)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    tasks = context.Queue()
+    workers = [context.Process(target=work, args=(tasks,)) for _ in range(2)]
+    for worker in workers:
+        worker.start()
+    for item in map(int, sys.argv[3:]):
+        tasks.put(item)
+    if sys.argv[2] == "first":
+        hear()
+    for worker in workers:
+        tasks.put(None)
+    for worker in workers:
+        worker.join()
+    say("left", tasks.qsize())
+"""
+    app = App(tmp_path, body)
+    with app.start(method, "first", "1") as first:
+        first.until("has 1")
         first.kill()
-        with app.start(method, "0", "9", "2", "3") as second:
-            second.until("result 2")  # result 1 may have been in hand when the first was killed
-            second.until("result 3")
+        with app.start(method, "second", "2", "3") as second:
+            second.end()
+            assert sorted(second.words("has")) == ["2", "3"]
+            assert second.words("left") == ["0"]
+
+
+ORPHANS = """
+def work(tasks):
+    for item in iter(tasks.get, None):
+        say("has", item)
+        if item == 1:
+            sys.stdin = open(0)
+            hear()
+    say("worked")
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    tasks = context.Queue()
+    for item in map(int, sys.argv[2:]):
+        tasks.put(item)
+    worker = context.Process(target=work, args=(tasks,))
+    worker.start()
+    tasks.put(None)
+    say("put")
+    worker.join()
+    say("left", tasks.qsize())
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_waited_is_the_new_runs_and_what_orphans_have_in_hand_is_theirs(method: str, tmp_path: Path) -> None:
+    """So is the `None` that was put for them: they end by it."""
+    app = App(tmp_path, ORPHANS)
+    with app.start(method, "1", "2", "3") as first:
+        while not (first.words("has") and "put" in first.said):
+            first.until("")
+        first.kill()
+        with app.start(method, "4") as second:
+            second.end()
+            assert second.words("has") == ["2", "3", "4"]
+            assert second.words("left") == ["0"]
+        first.tell("go on")
+        first.until("worked")
+    with app.start(method) as third:
+        third.end()
+        assert third.words("has") == []
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -75,6 +75,31 @@ def test_an_archive(tmp_path: Path) -> None:
     assert same(place, "app.pyz", "a").status == 1
 
 
+@pytest.mark.parametrize("python", [[], ["-I"], ["-W", "error"]])
+def test_standard_input(python: list[str], tmp_path: Path) -> None:
+    place = shown(tmp_path)
+    program = (place.directory / "show.py").read_text()
+    if not python:
+        program += "import pack\n"  # from the directory that it is started in
+    assert same(place, "-", "a", "--only", given=program, python=python).status == 0
+    assert place.start("-", given="import queue\nprint(queue.Queue.__module__)").out == "pqadapters.stdlib.queue\n"
+
+
+@pytest.mark.parametrize(
+    "text", ["def f():\n    1/0\nf()", "x = = 1", "print(input())", "raise SystemExit(3)", "import os; os.abort()", ""]
+)
+def test_ends_of_standard_input(text: str, tmp_path: Path) -> None:
+    same(Place(tmp_path, {"x.py": ""}), "-", given=f"import queue\n{text}\n")
+
+
+@pytest.mark.parametrize("arguments", [".", "./", "./pack", "../program/."])
+def test_a_directory_that_is_named_in_another_way(arguments: str, tmp_path: Path) -> None:
+    place = shown(tmp_path)
+    assert same(place, arguments, "a").status == int(arguments != "./pack")
+    (place.directory / "show.py").rename(place.directory / "__main__.py")
+    assert same(place, arguments, "a").status == 0
+
+
 def test_bytecode_as_a_script(tmp_path: Path) -> None:
     place = shown(tmp_path)
     compiled = "import py_compile; py_compile.compile('show.py', 'bare.pyc')"

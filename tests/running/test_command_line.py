@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import shutil
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -100,10 +101,10 @@ def test_run_imports_neither_click_nor_rich(tmp_path: Path) -> None:
     assert place.well("app.py") == ["set()"]
 
 
-def explained(place: Place, *arguments: str) -> dict[str, list[str]]:
+def explained(place: Place, *arguments: str, env: Mapping[str, str] | None = None) -> dict[str, list[str]]:
     """What --explain says, by its titles."""
     said: dict[str, list[str]] = {}
-    for line in place.start("--explain", *arguments).errors.splitlines():
+    for line in place.start("--explain", *arguments, env=env).errors.splitlines():
         if line.startswith("pqadapters: "):
             said[line.removeprefix("pqadapters: ")] = []
         elif line.startswith("  ") and said:
@@ -162,6 +163,66 @@ def test_explain_says_what_was_left_alone(tmp_path: Path) -> None:
     assert explained(place, "--also", "argparse", "app.py")["left alone"] == [
         "argparse: it was imported before the program began"
     ]
+
+
+QUEUES = """
+    import multiprocessing
+    def make():
+        return multiprocessing.Queue()
+    def drop():
+        q = multiprocessing.SimpleQueue()
+        q.put(1)
+        q.put(2)
+    if __name__ == "__main__":
+        closed, unused = make(), make()
+        closed.put(1)
+        closed.close()
+        drop()
+        kept = multiprocessing.JoinableQueue()
+        kept.put(1)
+        kept.put(2)
+        kept.get()
+        kept.task_done()
+"""
+
+
+def test_explain_says_where_the_queues_of_processes_are(tmp_path: Path) -> None:
+    """Closed ones had "nothing was put", and open ones were named twice."""
+    place = Place(tmp_path, {"app.py": QUEUES})
+    said = explained(place, "app.py")["queues"]
+    (directory,) = place.home.iterdir()
+    by_next = "an item is done by the next get, or a normal exit"
+    assert sorted(said) == [
+        f"__main__ in {directory}/processes.db, as '__main__-0.0': an item is done by task_done(); 1 items left",
+        f"__main__.drop in {directory}/processes.db, as '__main__.drop-0.0': 2 items left",
+        f"__main__.make in {directory}/processes.db, as '__main__.make-0.0': {by_next}; 1 items left",
+        "__main__.make: nothing was put",
+    ]
+
+
+def test_explain_says_what_others_have_loaded(tmp_path: Path) -> None:
+    """An import hook that stands in front of ours, as pytest's does, was passed over in silence."""
+    program = """
+        import sys
+        from importlib.machinery import PathFinder
+        class Hook(PathFinder):
+            pass
+        sys.meta_path.insert(0, Hook)
+        import uses, without
+        del sys.meta_path[0]
+        import late
+    """
+    files = {"app.py": program, "uses.py": "import queue\n", "without.py": "", "late.py": "import queue\n"}
+    place = Place(tmp_path, {**files, "early/sitecustomize.py": "import queue, uses_early\n"})
+    (place.directory / "early" / "uses_early.py").write_text("import queue\n")
+    early = {"PYTHONPATH": str(place.directory / "early")}
+    said = explained(place, "app.py", env=early)
+    assert sorted(said["left alone"]) == [
+        f"sitecustomize: {place.directory}/early/sitecustomize.py: it was imported before the program began",
+        f"uses: {place.directory}/uses.py: another import hook was asked first",
+        f"uses_early: {place.directory}/early/uses_early.py: it was imported before the program began",
+    ]
+    assert said["swapped"] == [f"late ({place.directory}/late.py): line 1: queue"]
 
 
 def test_explain_is_said_where_the_program_leaves_another_stderr(tmp_path: Path) -> None:

@@ -213,7 +213,7 @@ def test_a_module_of_the_programs_own_with_that_name(tmp_path: Path) -> None:
             "other/argparse.py": "x = 2\n",
             "files/app.py": """
                 import argparse, logging, queue, sys
-                print(argparse.FileType, logging is sys.modules["pqadapters.telling"].logging)
+                print(argparse.FileType, logging.Logger is sys.modules["pqadapters.telling"].logging.Logger)
             """,
             "files/logging/debug.log": "",
             "files/argparse.txt": "",
@@ -285,3 +285,18 @@ def test_what_lies_where_run_was_started_isnt_imported(tmp_path: Path) -> None:
     app = "try:\n    import shelf\nexcept ImportError as error:\n    print(error)\n"
     place = Place(tmp_path, {"here/shelf.py": "1/0\n", "there/app.py": app})
     assert place.start("../there/app.py", inside="here").out == "No module named 'shelf'\n"
+
+
+def test_a_module_of_the_standard_librarys_is_its_own_with_m_too(tmp_path: Path) -> None:
+    """`-m unittest` swapped asyncio in unittest.mock; the program's own tests are the program's."""
+    program = """
+        import queue, unittest, unittest.mock
+        class Case(unittest.TestCase):
+            def test(self):
+                print(queue.Queue.__module__, type(unittest.mock.asyncio) is type(unittest))
+    """
+    own = "import queue\nprint(queue.Queue.__module__)\n"
+    place = Place(tmp_path, {"test_own.py": program, "sched/__init__.py": "", "sched/tool.py": own})
+    ended = place.start("-m", "unittest", "test_own")
+    assert (ended.status, ended.out) == (0, "pqadapters.stdlib.queue True\n")
+    assert place.well("-m", "sched.tool") == ["pqadapters.stdlib.queue"]  # which is the program's
