@@ -21,7 +21,8 @@ from ._framing import read_frame, write_frame
 
 KEY = "PQADAPTERS_SIGNING_KEY"
 SHORTEST = 16  #: bytes of a key
-_LETTER, _SIZE = b"H", 33
+_LETTER = b"H"
+SIGNATURE = 33  #: bytes in front of the data
 
 Key = Union[str, bytes]
 
@@ -49,8 +50,8 @@ class Seal:
 
     def check(self, signed: bytes) -> bytes:
         """The data. Raises WrongSignature."""
-        mac, data = signed[1:_SIZE], signed[_SIZE:]
-        if signed[:1] != _LETTER or len(mac) < _SIZE - 1:
+        mac, data = signed[1:SIGNATURE], signed[SIGNATURE:]
+        if signed[:1] != _LETTER or len(mac) < SIGNATURE - 1:
             raise WrongSignature("it isn't signed, and this program takes signed ones alone")
         if not any(hmac.compare_digest(mac, hmac.digest(key, data, "sha256")) for key in self._keys):
             raise WrongSignature("its signature is by none of this program's keys")

@@ -9,6 +9,8 @@ import pytest
 
 from pqadapters.concurrent.futures import JobParked, RemoteError, ThreadPoolExecutor, UnknownJob, wait
 from pqadapters.concurrent.futures import _outcome as outcome
+from pqadapters.concurrent.futures._sealing import Sealing
+from pqadapters.stores.memory import MemoryStore
 
 from . import work
 from .conftest import Make
@@ -186,7 +188,7 @@ def test_a_job_is_found_by_its_id_while_it_waits(make: Make) -> None:
 
 @pytest.mark.parametrize("error", [ValueError("a"), KeyError("k"), OSError(2, "no"), work.Awkward(1, "x")])
 def test_outcomes_come_back(error: Exception) -> None:
-    again = outcome.load(outcome.dump(outcome.Outcome(error=error))).error
+    again = outcome.load(outcome.dump(outcome.Outcome(error=error)), Sealing(MemoryStore())).error
     assert str(again) in (str(error), f"tests.executors.work.Awkward: {error}")
 
 

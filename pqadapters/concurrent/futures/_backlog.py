@@ -43,6 +43,7 @@ from ._future import JobFuture
 from ._options import PLAIN, Options, Settings
 from ._outcome import load as load_outcome
 from ._place import Place
+from ._sealing import Sealing
 from ._suspects import Suspects
 from ._words import Recover, WhenFull
 
@@ -83,6 +84,7 @@ class Backlog:
         self.broken: BaseException | None = None
         self.sharing: Sharing | None = None
         self._store: Store | None = None
+        self.sealing: Sealing
         self.shared = False  #: other processes may use the store as well
         self.kept = 0  #: outcomes that were kept
         self.swept: bytes | None = None  #: how far they were looked through for such as have run out
@@ -119,6 +121,7 @@ class Backlog:
 
     def _begin(self, store: Store) -> None:
         self.shared = not store.capabilities.exclusive
+        self.sealing = Sealing(store)
         self._bind(store)
         if isinstance(store, PrivateStore):
             store.settled = partial(_settled, weakref.ref(self))
@@ -171,7 +174,7 @@ class Backlog:
         self.check()
         store = self._store or self.open()
         id = self.token + next(self._numbers).to_bytes(8, "big")
-        data = wire.dump(call, options.retry_on)
+        data = self.sealing.close(wire.dump(call, options.retry_on))
         future = JobFuture(self, id, call, options)
         if options is PLAIN and not (self.ranked or self.settings.max_pending or self.settings.max_bytes):
             put = _new(Put, (self.names.jobs, wire.write(id, data, flags=flags)) + PLAIN_PUT)  # noqa: RUF005  # faster
@@ -258,7 +261,7 @@ class Backlog:
         """Another process has brought a job to its end."""
         future = self.live.pop(id, None) or self.attached.pop(id, None)
         if future is not None:
-            found = load_outcome(data)
+            found = load_outcome(data, self.sealing)
             future.settle(found.result, found.error)
             self.changed()
 

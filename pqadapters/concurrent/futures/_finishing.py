@@ -70,7 +70,7 @@ def _commit_outcome(
 ) -> None:
     """The end of a job, what is kept of it, and what others wait for, in one commit."""
     id, sharing = future._id, backlog.sharing
-    data = _outcome.dump(outcome)
+    data = backlog.sealing.close(_outcome.dump(outcome))
     ops = [end]
     if ttl:
         kept = _outcome.Kept(time.time() + ttl, options.key or b"", data)

@@ -74,7 +74,7 @@ def attach(backlog: Backlog, id: bytes, record: int = 0) -> JobFuture | None:
         there = backlog.known.get(id)
         if there is not None and there.done() and not there.cancelled():
             return there
-        found = load(outcome.outcome)
+        found = load(outcome.outcome, backlog.sealing)
         future.settle(found.result, found.error)
     backlog.known[id] = future
     return future

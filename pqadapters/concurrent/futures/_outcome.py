@@ -9,6 +9,7 @@ from typing import Any, NamedTuple
 
 from ...errors import NotSerializable
 from ._errors import JobParked, RemoteError
+from ._sealing import Sealing
 
 _RESULT, _ERROR, _REMOTE, _PARKED = b"R", b"E", b"X", b"P"
 _ENTRY = struct.Struct(">dI")
@@ -63,12 +64,13 @@ def _text(error: BaseException) -> str:
         return "its text can't be had"
 
 
-def load(data: bytes) -> Outcome:
+def load(stored: bytes, sealing: Sealing) -> Outcome:
     """The outcome again; where it can't be loaded here, a RemoteError."""
-    kind, body = data[:1], data[1:]
-    if kind == _PARKED:
-        return Outcome(error=JobParked(body.decode()))
     try:
+        data = sealing.open(stored)
+        kind, body = data[:1], data[1:]
+        if kind == _PARKED:
+            return Outcome(error=JobParked(body.decode()))
         value: Any = pickle.loads(body)
     except Exception as error:
         return Outcome(error=RemoteError(_qualified(type(error)), f"what was kept can't be loaded here: {error}"))

@@ -61,17 +61,17 @@ def jobs(backlog: Backlog, state: str | JobState | None) -> Iterator[JobInfo]:
     if wanted is not JobState.DEAD:
         for record in backlog.store.browse(backlog.names.jobs, state=None):
             if wanted in (None, _STATES[record.state]):
-                yield _info(record, _STATES[record.state])
+                yield _info(backlog, record, _STATES[record.state])
     if wanted in (None, JobState.DEAD):
         for record in backlog.store.browse(backlog.names.dead, state=None):
-            yield _info(record, JobState.DEAD)
+            yield _info(backlog, record, JobState.DEAD)
 
 
-def _info(record: Record, state: JobState) -> JobInfo:
+def _info(backlog: Backlog, record: Record, state: JobState) -> JobInfo:
     try:
         job = wire.read(record.payload)
         key = Options.of(job.meta, None).key or b""
-        id, function = job.id.hex(), wire.name_of(job.call)
+        id, function = job.id.hex(), wire.name_of(backlog.sealing.peeled(job.call))
     except (ValueError, TypeError):
         id, key, function = "", b"", "?"
     return JobInfo(

@@ -173,7 +173,7 @@ def _loaded(
     if future is not None and future._call is not None:
         return Started(future, claim, future._call, future._options, job.failures, job.flags)
     try:
-        call, retry_on = wire.load(job.call)
+        call, retry_on = wire.load(backlog.sealing.open(job.call))
     except MemoryError:
         raise
     except Exception as error:

@@ -1,0 +1,55 @@
+"""Executors on a server: jobs are shared by hosts, and no call is loaded that somebody else may have put there."""
+
+from __future__ import annotations
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.concurrent.futures import ThreadPoolExecutor
+from pqadapters.concurrent.futures import _wire as wire
+from pqadapters.store import Put, Record
+from pqadapters.stores.mysql import MysqlStore
+from tests.segment.programs import run
+
+from .test_queues import KEY, Bomb
+
+
+def test_calls_are_refused_without_a_key(url: str) -> None:
+    executor = ThreadPoolExecutor(1, store=url, recover="on_submit")
+    with pytest.raises(ValueError, match=r"127\.0\.0\.1.*PQADAPTERS_SIGNING_KEY"):
+        executor.submit(abs, -1)
+
+
+def test_jobs_and_outcomes_travel_signed(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("PQADAPTERS_SIGNING_KEY", KEY)
+    with ThreadPoolExecutor(1, store=url) as executor:
+        future = executor.using(key="k").submit(abs, -1)
+        assert future.result(60) == 1
+    code = """
+from pqadapters.concurrent.futures import ThreadPoolExecutor
+with ThreadPoolExecutor(1, store=sys.argv[1]) as executor:
+    print(executor.using(key="k").submit(abs, -2).result(60))
+"""
+    assert run(f"import sys\n{code}", url).strip() == "1"
+
+
+def test_a_forged_call_is_a_dead_letter_that_nobody_loads(
+    url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.setenv("PQADAPTERS_SIGNING_KEY", KEY)
+    with ThreadPoolExecutor(1, store=url) as executor:
+        assert executor.submit(abs, -1).result(60) == 1
+        jobs = executor.stats()["name"]
+    with MysqlStore(url) as store:
+        forged: Any = pickle.dumps((Bomb(tmp_path / "bomb"), (), {}))
+        store.commit(Put(jobs, wire.write(os.urandom(16), forged)))
+        with ThreadPoolExecutor(1, store=url) as executor:
+            assert executor.submit(abs, -3).result(60) == 3
+            assert store.wait(f"{jobs}.dead", lambda depth: depth.ready == 1, 60)
+        letter: Record = next(store.browse(f"{jobs}.dead"))
+    assert "isn't signed" in letter.note
+    assert not (tmp_path / "bomb").exists()
