@@ -51,7 +51,9 @@ def drain(
         raise click.UsageError("say which PLACE, or --config")
     else:
         shown = Sink(_Shown(sys.stdout, None if as_json else text), name=sink or "stdout")
-        listeners = [QueueListener(SpoolQueue(_there(place)), shown)]
+        queue = SpoolQueue(_there(place))
+        queue.qsize()  # opened here, where it is told what is wrong with it
+        listeners = [QueueListener(queue, shown)]
     waiting = sum(_drained(listener, timeout) for listener in listeners)
     if waiting:
         raise Failure(f"{waiting} log records still wait")
@@ -60,6 +62,8 @@ def drain(
 def _there(place: str) -> str:
     if "://" not in place and not os.path.isdir(place):
         raise Failure(f"{place} isn't there, or no directory")
+    if "://" not in place and not any(name.isdecimal() for name in os.listdir(place)):
+        raise Failure(f"{place} has no log records: it isn't what a handler was given as its path")
     path = place.partition("sqlite:///")[2].partition("?")[0]
     if path and not os.path.exists(path):
         raise Failure(f"{path} isn't there")

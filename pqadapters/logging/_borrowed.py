@@ -7,6 +7,7 @@ object that is nothing but the record's bytes, others get these as text.
 from __future__ import annotations
 
 import logging
+import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any
@@ -78,12 +79,14 @@ class QueueCodec:
 class QueueSpool:
     """See `_names.Spooled`."""
 
+    refused = False
     diverts = False  # whoever looks after the queue knows nothing of others beside it
 
     def __init__(self, queue: Any) -> None:
         self._queue = queue
         self.codec = QueueCodec(queue)
         self.limit = Limit()
+        self.turn = threading.Lock()
 
     @property
     def _line(self) -> Any:

@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 
-from ..errors import LeaseLost, StoreClosed, StoreError
+from ..errors import LeaseLost, StoreClosed
 from ..store import Ack, Store
 from ..telling import logger
 from ._feedback import deliver_apart
@@ -34,13 +34,13 @@ class Job:
 class Courier:
     """The thread of one of several sinks."""
 
-    def __init__(self, post: Post, queue: str) -> None:
+    def __init__(self, post: Post, queue: str, spool: object) -> None:
         self.post, self.queue = post, queue
         self.behind: list[Store] = []  #: stores in which its queue may have something
         self._changed = threading.Condition()
         self._job: tuple[Job, Store] | None = None
         self.thread = threading.Thread(
-            target=deliver_apart, args=(self._run,), name=f"pqadapters-logging-{post.name}", daemon=True
+            target=deliver_apart, args=(self._run, spool), name=f"pqadapters-logging-{post.name}", daemon=True
         )
 
     @property
@@ -75,7 +75,7 @@ class Courier:
                     self._carry(*given)
                 elif behind is not None and not self.post.work_off(behind, self.queue):
                     self.caught_up(behind)
-            except StoreError as error:
+            except Exception as error:
                 _log.warning("records for %s wait: %s", self.post.name, error)
                 if isinstance(error, StoreClosed):
                     with self._changed:

@@ -17,9 +17,8 @@ import copy
 import logging
 import threading
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import suppress
-from typing import Any
 
 from ..ending import start_thread
 from ..errors import StoreError
@@ -36,6 +35,7 @@ from ._turn import Turn
 _log = logger("pqadapters.logging")
 _LOOK = 2.0  #: seconds between two looks for slots of dead processes
 _SLOW = 1.0  #: seconds that sinks have for a batch
+_STEP = 0.02
 
 
 class Delivery:
@@ -48,14 +48,15 @@ class Delivery:
         self.posts = [kind(name, sink, spool.codec, respect_level, self.stopping) for name, sink in sinks.items()]
         self._names = spool.names
         several = self.posts if len(self.posts) > 1 else []
-        self._couriers = [Courier(post, self._names.sink(post.name)) for post in several if spool.diverts]
-        self._sharing = Sharing(self.posts) if several and not spool.diverts else None
+        self._couriers = [Courier(post, self._names.sink(post.name), spool) for post in several if spool.diverts]
+        self._sharing = Sharing(self.posts, spool) if several and not spool.diverts else None
         self._lock = threading.Lock()  #: who is behind, and the commit that follows from it
         self._left: list[Left] = []
+        self._look_at = 0.0
         self._turn = Turn(spool)
         self.looked = threading.Event()  #: at everything that waits, slots of dead processes included
         self.thread = threading.Thread(
-            target=deliver_apart, args=(self._run,), name="pqadapters-logging", daemon=True
+            target=deliver_apart, args=(self._run, spool), name="pqadapters-logging", daemon=True
         )
         for courier in self._couriers:
             courier.caught_up = self._caught_up_with(courier)
@@ -91,12 +92,23 @@ class Delivery:
         store = self.spool.store
         if whole:
             return not self._names.unfinished(store)
-        if not store.depth(self._names.inbox).unfinished:
-            return True
-        return not self._couriers and all(post.failing or post.idle for post in self.posts)
+        inbox = store.depth(self._names.inbox).unfinished
+        if not self._couriers:
+            return not inbox or all(post.failing or post.idle for post in self.posts)
+        return not inbox and all(each.post.failing or not store.depth(each.queue).unfinished for each in self._couriers)
 
     def stop(self, patience: float) -> None:
         """End the threads; who hangs in a handler is left behind after `patience` seconds."""
+        self.say_stop()
+        deadline = time.monotonic() + patience
+        for thread in self._threads:
+            if thread.ident is not None and thread is not threading.current_thread():
+                thread.join(max(0.0, deadline - time.monotonic()))
+        for post in self.posts:
+            post.sink.end()
+
+    def say_stop(self) -> None:
+        """The threads end as soon as they can."""
         self.stopping.set()
         if self.spool.is_open:
             with suppress(StoreError):
@@ -105,12 +117,6 @@ class Delivery:
             courier.stop()
         if self._sharing is not None:
             self._sharing.stop()
-        deadline = time.monotonic() + patience
-        for thread in self._threads:
-            if thread.ident is not None and thread is not threading.current_thread():
-                thread.join(max(0.0, deadline - time.monotonic()))
-        for post in self.posts:
-            post.sink.end()
 
     # The thread that reads
 
@@ -122,7 +128,7 @@ class Delivery:
             while not self.stopping.is_set():
                 try:
                     store = self._step(store)
-                except StoreError as error:
+                except Exception as error:
                     store = None
                     if not self.stopping.is_set():
                         _log.warning("log records in %s wait: %s", self.spool.place, error)
@@ -174,7 +180,10 @@ class Delivery:
                 return
 
     def _others(self) -> list[Left]:
-        """Slots of dead processes."""
+        """Slots of dead processes: looked for now and then."""
+        if time.monotonic() < self._look_at:
+            return list(self._left)
+        self._look_at = time.monotonic() + _LOOK
         for left in self.spool.left_behind():
             _log.info("%s: log records that a dead process left are delivered", left.store.place)
             self._left.append(left)
@@ -186,7 +195,7 @@ class Delivery:
 
     def _read(self, store: Store, timeout: float) -> bool:
         """A batch of the inbox. Whether there was anything."""
-        if len(self.posts) == 1 and self.posts[0].failing:
+        if len(self.posts) == 1 and self.posts[0].careful:
             return self.posts[0].work_off(store, self._names.inbox)
         claims = self._claimed(store, timeout)
         if not claims:
@@ -196,30 +205,32 @@ class Delivery:
         elif self._couriers:
             self._hand_out(store, claims)
         else:
-            self.posts[0].deliver(store, self._more(store, claims))
+            self.posts[0].deliver(store, claims)
         return True
 
     def _claimed(self, store: Store, timeout: float) -> list[Claim]:
         """A batch; where there is a limit, and some of it may have to be copied, one of so many bytes."""
         most = self.spool.limit.batch_bytes if self._couriers else None
-        limit = BATCH if most is None else 1
+        batch, wait = self._batch
+        limit = max(BATCH, batch) if most is None else 1
         claims = store.claim(self._names.inbox, limit=limit, timeout=timeout, stop=self.stopping.is_set)
+        deadline = time.monotonic() + wait
         size = sum(len(claim.payload) for claim in claims)
-        while most is not None and claims and size < most and len(claims) < BATCH:
-            more = store.claim(self._names.inbox)
-            if not more:
+        while claims and (size < most if most is not None else len(claims) < batch):
+            left = max(0.0, deadline - time.monotonic()) if len(claims) < batch else 0.0
+            limit = 1 if most is not None else batch - len(claims)
+            more = store.claim(self._names.inbox, limit=limit, timeout=left, stop=self.stopping.is_set)
+            if not more and (not left or self.stopping.is_set()):
                 break
             claims += more
-            size += len(more[0].payload)
+            size += sum(len(claim.payload) for claim in more)
         return claims
 
-    def _more(self, store: Store, claims: list[Claim]) -> list[Claim]:
-        """With those that come within the time that the sink collects them."""
-        sink = self.posts[0].sink
-        if sink.batch_wait and len(claims) < sink.batch:
-            self.stopping.wait(sink.batch_wait)
-            claims += store.claim(self._names.inbox, limit=sink.batch - len(claims))
-        return claims
+    @property
+    def _batch(self) -> tuple[int, float]:
+        """How many records a sink wants at once, and how many seconds they are collected for."""
+        waiting = [post.sink for post in self.posts if post.sink.batch_wait]
+        return max((sink.batch for sink in waiting), default=0), max((sink.batch_wait for sink in waiting), default=0.0)
 
     # Several sinks
 
@@ -243,18 +254,20 @@ class Delivery:
             give_back(store, kept)
             raise
 
-    def _wait(self, jobs: Any) -> None:
-        left = _SLOW
+    def _wait(self, jobs: Iterable[Job]) -> None:
+        """Until all have ended, or for a second; not while listening ends."""
+        deadline = time.monotonic() + _SLOW
         for job in jobs:
-            begun = time.monotonic()
-            job.ended.wait(max(0.0, left))
-            left -= time.monotonic() - begun
+            while not job.ended.wait(min(_STEP, max(0.0, deadline - time.monotonic()))):
+                if self.stopping.is_set() or time.monotonic() >= deadline:
+                    return
 
     def _settle(self, store: Store, claims: Sequence[Claim], jobs: Mapping[Courier, Job]) -> None:
         """One commit: the inbox is done with these, and who hasn't confirmed some of them has them in its own queue."""
-        late = len(self._couriers) - sum(self._confirmed(job) == len(claims) for job in jobs.values())
-        size = late * sum(len(claim.payload) for claim in claims)
-        copied = not size or self.spool.limit.admits_copies(size, store, self.stopping)
+        late = [each for each in self._couriers if each not in jobs or self._confirmed(jobs[each]) < len(claims)]
+        size = len(late) * sum(len(claim.payload) for claim in claims)
+        queues = [courier.queue for courier in late]
+        copied = not late or self.spool.limit.admits_copies(size, store, queues, self.stopping)
         with self._lock:
             ops: list[Op] = [Ack(claim, lazy=True) for claim in claims]
             places: list[tuple[Courier, Job | None, int, int]] = []

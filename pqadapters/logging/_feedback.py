@@ -1,4 +1,6 @@
-"""Threads that deliver don't log through the queue again: what a sink logs while it delivers would never end."""
+"""Threads that deliver from a spool don't log into it again: what a sink logs while it delivers would never end. Into
+another one they may.
+"""
 
 from __future__ import annotations
 
@@ -7,18 +9,18 @@ from collections.abc import Callable
 
 
 class _Mine(threading.local):
-    delivers = False
+    spool: object = None
 
 
 _mine = _Mine()
 
 
-def deliver_apart(run: Callable[[], object]) -> None:
+def deliver_apart(run: Callable[[], object], spool: object) -> None:
     """Run it as such a thread."""
-    _mine.delivers = True
+    _mine.spool = spool
     run()
 
 
-def delivers() -> bool:
-    """Whether the calling thread is one."""
-    return _mine.delivers
+def delivers_from(spool: object) -> bool:
+    """Whether the calling thread does."""
+    return _mine.spool is spool

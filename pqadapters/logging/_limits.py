@@ -56,9 +56,10 @@ class Limit:
 
     def begin_again(self) -> None:
         """Nothing is known of the files: in a forked child, and before there are any."""
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler that logs may come in between
         self._directory: str | None = None
         self._queues: Callable[[Store], list[str]] = lambda store: []
+        self._tidied = 0.0
         self._free = 0  #: bytes that may be put until the next look
 
     def tighten(self, other: Limit) -> None:
@@ -94,36 +95,51 @@ class Limit:
         """Whether there is room."""
         left = (self.max_bytes or 0) - self.used()
         if left > 0:
-            self._free = min(left, (self.segment_bytes or 0) // 4)
+            self._free = min(left, (self.segment_bytes or 0) // 8)
         return left > 0
 
     def _when_full(self, level: int, store: Store) -> bool:
         when = self.when_full
         if when is WhenFull.DROP_BELOW_LEVEL:
             when = WhenFull.DROP_NEWEST if level < self.drop_level else WhenFull.DROP_OLDEST
-        if when is WhenFull.RAISE:
-            raise Full(f"{self._directory}: log records take {self.max_bytes} bytes, which is the limit")
-        if when is WhenFull.DROP_NEWEST:
-            self.dropped[self.when_full.value] += 1
-            return False
         if when is WhenFull.BLOCK:
             while not self._look():
                 time.sleep(_PAUSE)  # files that go are nothing to wait for
+                self._tidy(store)
             return True
+        if when in (WhenFull.RAISE, WhenFull.DROP_NEWEST):
+            self._tidy(store)
+            return self._look() or self._refuse(when)
         with self._lock:
             while not self._look() and self._drop_oldest(store, self._queues(store)):
                 pass
         return True
 
-    def admits_copies(self, size: int, store: Store, stopping: threading.Event) -> bool:
-        """Whether so many bytes may be put for sinks that have fallen behind: makes room or waits, as was asked for;
-        False where they are dropped for these."""
+    def _refuse(self, when: WhenFull) -> bool:
+        if when is WhenFull.RAISE:
+            raise Full(f"{self._directory}: log records take {self.max_bytes} bytes, which is the limit")
+        self.dropped[self.when_full.value] += 1
+        return False
+
+    def _tidy(self, store: Store) -> None:
+        """Files of what was acknowledged go. Now and then: it takes a sync."""
+        now = time.monotonic()
+        if now - self._tidied >= _PAUSE:
+            self._tidied = now
+            store.checkpoint()
+
+    def admits_copies(self, size: int, store: Store, queues: Sequence[str], stopping: threading.Event) -> bool:
+        """Whether so many bytes may be put into these queues of sinks that have fallen behind: makes room or waits, as
+        was asked for; False where they are dropped for these. One that has nothing yet gets something: it works on by
+        its own queue alone."""
         while not self._has_room_for(size):
             if self.when_full is WhenFull.DROP_NEWEST:
-                return False
+                self._tidy(store)
+                return self._has_room_for(size)
             if self.when_full in (WhenFull.BLOCK, WhenFull.RAISE):
-                if stopping.wait(_PAUSE):
+                if not all(store.depth(queue).unfinished for queue in queues) or stopping.wait(_PAUSE):
                     break
+                self._tidy(store)
             else:
                 with self._lock:
                     if not self._drop_oldest(store, self._queues(store)[1:]):
@@ -132,12 +148,12 @@ class Limit:
 
     def _has_room_for(self, size: int) -> bool:
         most = self.max_bytes
-        return not (most and self._directory) or self.used() + size <= most + (self.segment_bytes or 0) // 2
+        return not (most and self._directory) or self.used() + size <= most
 
     @property
     def batch_bytes(self) -> int | None:
         """So many bytes at most are worth handing out at once, where they may have to be copied."""
-        return None if self.segment_bytes is None else self.segment_bytes // 8
+        return None if self.segment_bytes is None else self.segment_bytes // 16
 
     def _drop_oldest(self, store: Store, queues: Sequence[str]) -> bool:
         """Make room; whether there was anything to drop."""

@@ -25,7 +25,7 @@ from ._sinks import Sink, sinks_of
 from .queues import SpoolQueue
 
 _log = logger("pqadapters.logging")
-_JOIN = 0.2  #: seconds for threads that hang in a handler when listening ends
+_JOIN = 0.1  #: seconds for threads that hang in a handler when listening ends
 _STOP, _EXIT = 5.0, 0.2  #: seconds to deliver what can be delivered when a program stops it, and at the end
 _listeners: weakref.WeakSet[QueueListener] = weakref.WeakSet()
 
@@ -53,6 +53,7 @@ class QueueListener(stdlib.QueueListener):
         self._delivery: Delivery | None = None
         self._starting = threading.Lock()
         self._stopped = False
+        self._trouble = ""  #: why it couldn't start
         _listeners.add(self)
 
     @property
@@ -85,9 +86,12 @@ class QueueListener(stdlib.QueueListener):
         self._starting.release()
         try:
             self.start()
-        except (RuntimeError, ValueError, StoreError) as error:
-            if not isinstance(error, RuntimeError):
-                _log.debug("the listener can't start yet: %s", error)
+        except RuntimeError:
+            pass
+        except Exception as error:
+            if str(error) != self._trouble:
+                self._trouble = str(error)
+                _log.warning("log records wait: %s", error)
 
     def stop(self, drain_timeout: float | None = None) -> None:
         """Stop listening. What can be delivered is delivered first, within 5 seconds; with `drain_timeout` so many
@@ -129,7 +133,11 @@ class QueueListener(stdlib.QueueListener):
         if spool is None:
             own: Any = self.queue
             return bool(own.empty())
-        return _looking.confirmed(spool, timeout)
+        return _looking.confirmed(spool, timeout, self.sinks())
+
+    def sinks(self) -> list[str] | None:
+        """The names of the sinks; None while nothing is delivered to them."""
+        return None if self._delivery is None else [post.name for post in self._delivery.posts]
 
     def drain(self, timeout: float | None = None) -> bool:
         """Whether everything that waits was delivered, what dead processes have left included; waits up to `timeout`
@@ -171,10 +179,17 @@ def _passed_over() -> Iterator[None]:
 
 def _stop_all() -> None:
     """At the end of the process: what can't be delivered at once stays on the disk."""
+    found = [(listener, listener._delivery) for listener in list(_listeners) if listener._delivery is not None]
     deadline = time.monotonic() + _EXIT
-    for listener in list(_listeners):
-        if listener._delivery is not None:
-            listener._stop(max(0.0, deadline - time.monotonic()), whole=False)
+    for listener, delivery in found:
+        listener._delivery, listener._thread, listener._stopped = None, None, True
+        with _passed_over():
+            delivery.drain(max(0.0, deadline - time.monotonic()), whole=False)
+    for _, delivery in found:
+        delivery.say_stop()
+    deadline = time.monotonic() + _JOIN
+    for _, delivery in found:
+        delivery.stop(max(0.0, deadline - time.monotonic()))
 
 
 def _begin_again() -> None:

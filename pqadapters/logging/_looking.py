@@ -3,38 +3,38 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Sequence
 from typing import Any
 
-from ..store import Depth, Store, dead_queue
+from ..store import Depth, Order, Store, dead_queue
 from ._delivery import Delivery
 from ._names import Spooled
 
 _STEP = 0.05  #: seconds between two looks
 
 
-def confirmed(spool: Spooled, timeout: float | None) -> bool:
+def confirmed(spool: Spooled, timeout: float | None, sinks: Sequence[str] | None = None) -> bool:
     """Whether the sinks have confirmed all that was logged before this call; waits up to `timeout` seconds for that
-    (None: for ever). Raises StoreError."""
-    store, begun = spool.store, time.time()
+    (None: for ever). `sinks`: the names of those that count; None: all that ever fell behind. Raises StoreError."""
+    store, names = spool.store, spool.names
     deadline = None if timeout is None else time.monotonic() + timeout
-    if not _is_through(store, spool.names.inbox, begun, deadline):
+    if not _is_through(store, names.inbox, deadline):
         return False
-    return all(_is_through(store, queue, begun, deadline) for queue in spool.names.all(store)[1:])
+    wanted = names.known(store) if sinks is None else [name for name in names.known(store) if name in sinks]
+    return all(_is_through(store, names.sink(name), deadline) for name in wanted)
 
 
-def _is_through(store: Store, queue: str, begun: float, deadline: float | None) -> bool:
-    while not _has_only_newer(store, queue, begun):
+def _is_through(store: Store, queue: str, deadline: float | None) -> bool:
+    """Whether what is in the queue now has left it, claimed or not."""
+    newest = next(store.browse(queue, order=Order.NEWEST, state=None), None)
+    while newest is not None and store.depth(queue).unfinished:
+        if all(record.id > newest.id for record in store.browse(queue, state=None)):
+            return True
         left = _STEP if deadline is None else min(_STEP, deadline - time.monotonic())
         if left <= 0:
             return False
         store.wait(queue, lambda depth: not depth.unfinished, left)
     return True
-
-
-def _has_only_newer(store: Store, queue: str, begun: float) -> bool:
-    now = time.time()  # before the look: no record is taken for younger than it is
-    depth = store.depth(queue)
-    return not depth.unfinished or (depth.oldest_age is not None and now - depth.oldest_age > begun)
 
 
 def stats(spool: Spooled, delivery: Delivery | None) -> dict[str, Any]:

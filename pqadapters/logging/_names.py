@@ -8,6 +8,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 from collections.abc import Iterator
 from typing import NamedTuple, Protocol
 
@@ -76,11 +77,17 @@ class Spooled(Protocol):
     def shared(self) -> bool:
         """Whether other processes put into the same queues."""
     @property
+    def turn(self) -> threading.Lock:
+        """Of the listener that delivers, where the process is alone."""
+    @property
     def diverts(self) -> bool:
         """Whether sinks may have queues of their own beside the inbox."""
     @property
     def is_open(self) -> bool:
         """Whether this process has used it."""
+    @property
+    def refused(self) -> bool:
+        """Whether it couldn't be opened for a record."""
     @property
     def store(self) -> Store:
         """Opened now, if it isn't yet. Raises StoreError."""

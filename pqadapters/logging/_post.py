@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
@@ -30,11 +31,18 @@ class Post:
         self.name, self.sink = name, sink
         self.stopping = stopping
         self._codec, self._respect = codec, respect_level
-        self._tries = 0  #: failures in a row
+        self._tries = 0  #: outages in a row
+        self._alone = 0  #: so many records are delivered one by one: one of them spoils a batch
+        self._refusals: dict[int, int] = {}  #: how often a record was refused, by its id
 
     @property
     def failing(self) -> bool:
         return self._tries > 0
+
+    @property
+    def careful(self) -> bool:
+        """Whether it is to be given one record at a time."""
+        return self._tries > 0 or self._alone > 0
 
     @property
     def idle(self) -> bool:
@@ -44,7 +52,8 @@ class Post:
     def hand_over(self, records: Sequence[logging.LogRecord]) -> tuple[int, Failure | None]:
         """Deliver what isn't this sink's own to acknowledge: how many were confirmed, and why not the next one."""
         done, failure = self.sink.deliver(records, self._respect)
-        self._tries = 1 if failure else 0
+        self._tries = 1 if failure and failure.outage else 0
+        self._alone = self._spoiled(failure)
         return done, failure
 
     def work_off(self, store: Store, queue: str) -> bool:
@@ -52,7 +61,7 @@ class Post:
         was anything. Raises StoreError."""
         if self._tries and self.stopping.wait(self.sink.pause(self._tries)):
             return True
-        claims = self._claimed(store, queue, 1 if self._tries else BATCH)
+        claims = self._claimed(store, queue, 1 if self.careful else BATCH)
         if claims:
             self.deliver(store, claims)
         return bool(claims)
@@ -70,6 +79,7 @@ class Post:
                 del work[:done]
                 if done:
                     self._tries = 0
+                    self._alone = max(0, self._alone - done)
                 if failure is not None:
                     return self._after(failure, store, work)
         finally:
@@ -78,13 +88,34 @@ class Post:
     def _give_back(self, store: Store, claims: Sequence[Claim]) -> None:
         give_back(store, claims)
 
+    def _spoiled(self, failure: Failure | None) -> int:
+        return self.sink.batch if failure is not None and self.sink.takes_batches else 0
+
     def _after(self, failure: Failure, store: Store, work: list[tuple[Claim, logging.LogRecord]]) -> None:
-        self._tries += 1
         self.sink.retried += 1
-        refused = self._tries >= self.sink.retries
-        if refused and (not failure.outage or self._another_gets_through(store, work)):
-            self._bury(store, work.pop(0)[0], failure.text)
-            self._tries = 0
+        if not self._alone and self._spoiled(failure) and len(work) > 1:
+            self._alone = self._spoiled(failure)  # which record is it?
+        elif failure.outage:
+            self._tries += 1
+            if self._tries >= self.sink.retries and self._another_gets_through(store, work):
+                self._bury(store, work.pop(0)[0], failure.text)
+                self._tries = 0
+        else:
+            self._refuse(failure, store, work)
+
+    def _refuse(self, failure: Failure, store: Store, work: list[tuple[Claim, logging.LogRecord]]) -> None:
+        """The record is tried again later, by itself; others go on."""
+        claim = work.pop(0)[0]
+        refusals = self._refusals[claim.id] = self._refusals.get(claim.id, 0) + 1
+        if refusals >= self.sink.retries:
+            del self._refusals[claim.id]
+            self._bury(store, claim, failure.text)
+        else:
+            self._put_off(store, claim, self.sink.pause(refusals))
+
+    def _put_off(self, store: Store, claim: Claim, seconds: float) -> None:
+        with suppress(LeaseLost):
+            store.commit(Nack(claim, not_before=time.time() + seconds))
 
     def _another_gets_through(self, store: Store, work: list[tuple[Claim, logging.LogRecord]]) -> bool:
         """Whether it is the first record that fails, or the sink: the second one tells, and then the first once more,

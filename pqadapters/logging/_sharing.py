@@ -15,7 +15,7 @@ from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any
 
-from ..errors import LeaseLost, StoreError
+from ..errors import LeaseLost
 from ..store import Ack, Claim, Put, Store, dead_queue
 from ..telling import logger
 from ._feedback import deliver_apart
@@ -56,7 +56,17 @@ class SharedPost(Post):
 
     def _give_back(self, store: Store, claims: Sequence[Claim]) -> None:
         for claim in reversed(claims):
-            self._waiting.appendleft((claim, self._taken.pop(claim.id)))
+            record = self._taken.pop(claim.id, None)
+            if record is not None:
+                self._waiting.appendleft((claim, record))
+
+    def _put_off(self, store: Store, claim: Claim, seconds: float) -> None:
+        """Behind what waits; and behind a pause, where that is nothing."""
+        if not self._waiting:
+            self.stopping.wait(seconds)
+        record = self._taken.pop(claim.id, None)
+        if record is not None:
+            self._waiting.append((claim, record))
 
     def _acknowledge(self, store: Store, claims: Sequence[Claim]) -> None:
         for claim in claims:
@@ -74,7 +84,7 @@ class SharedPost(Post):
 class Sharing:
     """The sinks' threads, and how many of them haven't confirmed a record yet."""
 
-    def __init__(self, posts: Sequence[Any]) -> None:
+    def __init__(self, posts: Sequence[Any], spool: object) -> None:
         self._posts: Sequence[SharedPost] = posts
         self._store: Store | None = None
         self._left: dict[int, tuple[Claim, int]] = {}
@@ -84,7 +94,7 @@ class Sharing:
             post.sharing = self
             run = self._working(post)
             name = f"pqadapters-logging-{post.name}"
-            self.threads.append(threading.Thread(target=deliver_apart, args=(run,), name=name, daemon=True))
+            self.threads.append(threading.Thread(target=deliver_apart, args=(run, spool), name=name, daemon=True))
 
     def hand_out(self, store: Store, claims: Sequence[Claim]) -> None:
         """To all sinks. Waits while too many are kept. Raises StoreError."""
@@ -103,10 +113,10 @@ class Sharing:
         done = []
         with self._changed:
             for claim in claims:
-                _, left = self._left[claim.id]
+                left = self._left.get(claim.id, (claim, 0))[1]  # none where listening has ended
                 if left > 1:
                     self._left[claim.id] = claim, left - 1
-                else:
+                elif left:
                     del self._left[claim.id]
                     done.append(claim)
             self._changed.notify_all()
@@ -116,10 +126,11 @@ class Sharing:
 
     def give_back(self) -> None:
         """Listening ends: what not all have confirmed is ready again."""
-        store = self._store
-        if store is not None:
-            give_back(store, [claim for claim, _ in list(self._left.values())])
-        self._left.clear()
+        with self._changed:
+            left = [claim for claim, _ in self._left.values()]
+            self._left.clear()
+        if self._store is not None:
+            give_back(self._store, left)
 
     def stop(self) -> None:
         with self._changed:
@@ -133,7 +144,7 @@ class Sharing:
                 try:
                     if self._store is not None:
                         post.work_off(self._store, "")
-                except StoreError as error:
+                except Exception as error:
                     _log.warning("records for %s wait: %s", post.name, error)
                     post.stopping.wait(0.5)
 

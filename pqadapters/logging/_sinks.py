@@ -1,24 +1,23 @@
 """A sink: a handler of the program's, and whether it has confirmed what it was given.
 
-It has failed where it raises, where it calls `handleError`, or where `check` says so. One that fails is tried again
-with growing pauses. A sink that can't be reached (an OSError) keeps its records until it can; what it refuses for
-another reason goes to the dead letters after `retries` tries, and so does one record that fails while others get
-through. One thread at a time delivers to a sink.
+It has failed where it raises, where it calls `handleError`, or where `check` says so. One that can't be reached (an
+OSError) keeps its records until it can; what it refuses for another reason is tried again by itself, while others go
+on, and goes to the dead letters after `retries` tries; so does one record that fails while others get through. One
+thread at a time delivers to a sink.
 """
 
 from __future__ import annotations
 
 import logging
 import random
-import sys
 import threading
 from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
-from ..telling import logger
 from ._configured import configured, handler_named
+from ._reporting import Report, listen_to, reported_by
 
-_log = logger("pqadapters.logging")
+Give = Callable[[Sequence[logging.LogRecord], Any], bool]
 
 
 class SinkFailed(Exception):
@@ -28,7 +27,7 @@ class SinkFailed(Exception):
 class Failure(NamedTuple):
     """Why a record isn't delivered."""
 
-    error: Exception
+    error: BaseException
 
     @property
     def text(self) -> str:
@@ -46,7 +45,7 @@ class Sink(logging.Handler):
     `handler`: a handler, or the name of one in `dictConfig`. `check(record)` is called behind it: false is a failure.
     `name`: what its backlog is kept under. `retries`: so often a record is tried that is refused. `backoff`: seconds
     from the first pause to the longest. `batch`, `batch_wait`: a handler with `emit_batch(records)` gets up to so many,
-    collected for up to so many seconds.
+    collected for up to so many seconds. Raises TypeError and ValueError for arguments.
     """
 
     def __init__(
@@ -61,20 +60,26 @@ class Sink(logging.Handler):
         batch_wait: float = 0.0,
     ) -> None:
         super().__init__()
-        if retries < 1 or batch < 1 or not 0 < backoff[0] <= backoff[1] or batch_wait < 0:
+        if not isinstance(handler, (logging.Handler, str)):
+            raise TypeError(f"a sink is a logging handler, not {handler!r}")
+        if not (check is None or callable(check)) or not (name is None or isinstance(name, str)):
+            raise TypeError("check is a function of a record, name is text")
+        shortest, longest = backoff if len(backoff) == 2 else (0, 0)
+        if retries < 1 or batch < 1 or not 0 < shortest <= longest or batch_wait < 0:
             raise ValueError(
                 "retries and batch are 1 or more, backoff is (shortest, longest) in seconds, batch_wait 0 or more"
             )
         self._handler = handler
         self._handlers = configured() if isinstance(handler, str) else {}
+        if isinstance(handler, str) and self._handlers and handler not in self._handlers:
+            raise ValueError(f"the configuration has no handler named {handler!r}")
         self._check, self._given_name = check, name
-        self.retries, self.backoff = retries, backoff
+        self.retries, self.backoff = retries, (shortest, longest)
         self.batch, self.batch_wait = batch, batch_wait
         self.delivered = self.retried = self.dead = 0
         self.last_error: str | None = None
         self._deliverer: int | None = None  #: the thread that delivers now
-        self._reported: Exception | None = None
-        self._before: Any = None
+        self._let_go: Callable[[], None] | None = None
 
     @property
     def handler(self) -> logging.Handler:
@@ -84,6 +89,10 @@ class Sink(logging.Handler):
         self._handler = handler_named(self._handler, self._handlers)
         self._handlers = {}
         return self._handler
+
+    @property
+    def takes_batches(self) -> bool:
+        return hasattr(self.handler, "emit_batch")
 
     def key(self, number: int) -> str:
         """The name of its backlog; `number` counts the handlers of a kind."""
@@ -97,81 +106,65 @@ class Sink(logging.Handler):
     # Delivering
 
     def begin(self) -> None:
-        """The handler's `handleError` reports to us from now on, while we deliver."""
-        handler: Any = self.handler
-        if self._before is None:
-            self._before = handler.handleError
-            handler.handleError = self._report
+        """From now on we hear of it when the handler calls `handleError` while we deliver."""
+        if self._let_go is None:
+            self._let_go = listen_to(self.handler)
 
     def end(self) -> None:
         """As it was. A handler in which a thread hangs gets another lock: logging.shutdown() would wait for it."""
-        if self._before is None:
+        if self._let_go is None:
             return
-        handler: Any = self.handler
-        handler.__dict__.pop("handleError", None)
-        self._before = None
+        self._let_go()
+        self._let_go = None
         if self._deliverer is not None and self._deliverer != threading.get_ident():
-            handler.createLock()
-
-    def _report(self, record: logging.LogRecord) -> None:
-        if self._deliverer != threading.get_ident():
-            return self._before(record)  # type: ignore[no-any-return]
-        error = sys.exc_info()[1]
-        self._reported = error if isinstance(error, Exception) else SinkFailed("the handler called handleError")
+            self.handler.createLock()
 
     def deliver(self, records: Sequence[logging.LogRecord], respect_level: bool) -> tuple[int, Failure | None]:
         """How many were confirmed, from the first on, and why not the next."""
         self._deliverer = threading.get_ident()
+        level = self.handler.level if respect_level else None
+        step = min(self.batch, len(records)) if self.takes_batches else 1
+        give = self._give_batch if self.takes_batches else self._give_one
         done = 0
         try:
-            handler = self.handler
-            if hasattr(handler, "emit_batch"):
-                return self._deliver_batches(handler, records, respect_level)
-            for record in records:
-                if not respect_level or record.levelno >= handler.level:
-                    failure = self._deliver_one(handler, record)
-                    if failure is not None:
-                        return done, failure
-                done += 1
+            with reported_by(self.handler) as report:
+                while done < len(records):
+                    part = records[done : done + step]
+                    error = self._error_of(report, give, part, level)
+                    if error is not None:
+                        return done, self._failed(error)
+                    done += len(part)
             return done, None
         finally:
             self._deliverer = None
             self.delivered += done
 
-    def _deliver_one(self, handler: logging.Handler, record: logging.LogRecord) -> Failure | None:
-        self._reported = None
+    def _error_of(self, report: Report, give: Give, part: Any, level: int | None) -> BaseException | None:
+        report.called = False
         try:
-            handler.handle(record)
-            if self._reported is None and self._check is not None and not self._check(record):
-                self._reported = SinkFailed("check= says that it wasn't confirmed")
-        except Exception as error:
-            self._reported = error
-        return None if self._reported is None else self._failed(self._reported)
+            confirmed = give(part, level)
+        except BaseException as error:  # SystemExit, too: it ends this thread for nobody
+            return error
+        if report.called:
+            return report.error or SinkFailed("the handler called handleError")
+        return None if confirmed else SinkFailed("check= says that it wasn't confirmed")
 
-    def _deliver_batches(
-        self, handler: Any, records: Sequence[logging.LogRecord], respect_level: bool
-    ) -> tuple[int, Failure | None]:
-        done = 0
-        while done < len(records):
-            batch = records[done : done + self.batch]
-            wanted = [
-                each for each in batch if (not respect_level or each.levelno >= handler.level) and handler.filter(each)
-            ]
-            self._reported = None
-            try:
-                if wanted:
-                    handler.emit_batch(wanted)
-                if self._reported is None and self._check is not None and not all(map(self._check, wanted)):
-                    self._reported = SinkFailed("check= says that it wasn't confirmed")
-            except Exception as error:
-                self._reported = error
-            if self._reported is not None:
-                return done, self._failed(self._reported)
-            done += len(batch)
-            self.delivered += len(batch)
-        return done, None
+    def _give_one(self, part: Sequence[logging.LogRecord], level: int | None) -> bool:
+        (record,) = part
+        if level is not None and record.levelno < level:
+            return True
+        self.handler.handle(record)
+        return self._check is None or bool(self._check(record))
 
-    def _failed(self, error: Exception) -> Failure:
+    def _give_batch(self, part: Sequence[logging.LogRecord], level: int | None) -> bool:
+        handler: Any = self.handler
+        high = [record for record in part if level is None or record.levelno >= level]
+        wanted = [passed for record in high if (passed := _passed(handler, record)) is not None]
+        if wanted:
+            handler.emit_batch(wanted)
+        return self._check is None or all(map(self._check, wanted))
+
+    def _failed(self, error: BaseException) -> Failure:
         failure = Failure(error)
         self.last_error = failure.text
         return failure
@@ -182,8 +175,14 @@ class Sink(logging.Handler):
         return min(longest, shortest * 2.0 ** min(tries - 1, 30)) * random.uniform(0.5, 1.0)
 
 
+def _passed(handler: logging.Handler, record: logging.LogRecord) -> logging.LogRecord | None:
+    """What the handler's filters let pass: from Python 3.12 on it may be another record."""
+    found: Any = handler.filter(record)
+    return found if isinstance(found, logging.LogRecord) else record if found else None
+
+
 def sinks_of(handlers: Sequence[Any]) -> dict[str, Sink]:
-    """Sinks by name, in their order. Raises ValueError where two have one name."""
+    """Sinks by name, in their order. Raises ValueError where two have one name, or one isn't there; TypeError."""
     sinks: dict[str, Sink] = {}
     kinds: dict[str, int] = {}
     for handler in handlers:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..durability import Durability
 from ..errors import StoreForked
-from ..opening import load_slots, open_slots, open_store
+from ..opening import load_databases, load_slots, open_slots, open_store
 from ..store import Put, Store
 from ..telling import silence
 from ._limits import Limit
@@ -31,20 +31,26 @@ _NAMES = Names()
 _INBOX = _NAMES.inbox
 _PLAIN = Put(_INBOX, b"")[2:]
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
-_spools: weakref.WeakValueDictionary[tuple[str, Durability], Spool] = weakref.WeakValueDictionary()
+_spools: weakref.WeakValueDictionary[str, Spool] = weakref.WeakValueDictionary()
 _open: set[Spool] = set()  #: kept to the end: what logs in a finalizer may be collected together with its handler
 _lock = threading.RLock()
 
 
-def spool_at(place: str, durability: Durability, limit: Limit, *, trust_directory: bool = False) -> Spool:
-    """The spool of this process in a directory, or in the store of a URL: one for all that ask for it."""
+def spool_at(
+    place: str, durability: Durability, limit: Limit, *, given: bool = True, trust_directory: bool = False
+) -> Spool:
+    """The spool of this process in a directory, or in the store of a URL: one for all that ask for it. `given`: the
+    durability was asked for. ValueError where another one was before."""
     where = place if is_url(place) else os.path.abspath(place)
     with _lock:
-        spool = _spools.get((where, durability))
+        spool = _spools.get(where)
         if spool is None:
-            spool = _spools[where, durability] = Spool(where, durability, limit, trust_directory)
+            spool = _spools[where] = Spool(where, durability, limit, trust_directory)
         else:
             spool.limit.tighten(limit)
+            if given:
+                spool.be(durability)
+        spool.durability_given |= given
         return spool
 
 
@@ -57,12 +63,26 @@ class Spool:
 
     names = _NAMES
     diverts = True
+    refused = False
 
     def __init__(self, place: str, durability: Durability, limit: Limit, trust_directory: bool) -> None:
         self.place, self.durability, self.limit = place, durability, limit
         self.codec = Codec()
+        self.durability_given = False
+        self.turn = threading.Lock()  #: of the listener that delivers in this process
         self._trust = trust_directory
+        if place.startswith("sqlite:"):
+            load_databases()
         self._begin()
+
+    def be(self, durability: Durability) -> None:
+        """It has this durability from now on. ValueError where somebody else wants another one."""
+        if durability == self.durability:
+            return
+        if self.durability_given:
+            raise ValueError(f"{self.place} is used with {self.durability} in this process, and not with {durability}")
+        self.durability = durability
+        self.close()  # the next record opens it so
 
     def _begin(self) -> None:
         self._lock = threading.RLock()
@@ -93,6 +113,13 @@ class Spool:
                 _open.add(self)
             return self._store
 
+    def _open_for_record(self) -> Store:
+        try:
+            return self._open()
+        except BaseException:
+            self.refused = True
+            raise
+
     def _opened(self) -> Store:
         if self.shared:
             given = "durability=" in self.place.partition("?")[2] or self.place.startswith("memory:")
@@ -109,7 +136,7 @@ class Spool:
     def put(self, record: Any) -> None:
         """Store a record. Raises queue.Full where the limit says so, and StoreError."""
         payload = self.codec.dumps(record)
-        store = self._store or self._open()
+        store = self._store or self._open_for_record()
         limit = self.limit
         if limit.max_bytes and not limit.admits(len(payload), record.levelno, store):
             return
@@ -129,8 +156,13 @@ class Spool:
         while (slot := slots.take_left(_waits)) is not None:
             yield Left(slots, slot)
 
+    def renew_lock(self) -> None:
+        """In a forked child: a thread of the parent may have had it."""
+        self._lock, self.turn = threading.RLock(), threading.Lock()
+
     def begin_again(self) -> None:
         """The slot is the parent's: the next record takes one."""
+        self.turn = threading.Lock()
         self._begin()
 
     def close(self) -> None:
@@ -166,7 +198,9 @@ def _begin_again() -> None:
     global _lock
     _lock = threading.RLock()
     for spool in list(_spools.values()):
-        if not spool.shared:
+        if spool.shared:
+            spool.renew_lock()
+        else:
             spool.begin_again()
 
 

@@ -19,7 +19,7 @@ from typing import Any
 from ..errors import StoreError
 from . import _looking
 from ._configured import listener_of, passed_over, queue_of
-from ._feedback import delivers
+from ._feedback import delivers_from
 from ._limits import WhenFull
 from ._listener import QueueListener, spool_of
 from ._sinks import Sink
@@ -69,6 +69,8 @@ class QueueHandler(stdlib.QueueHandler):
         **options: Any,
     ) -> None:
         queue = queue_of(queue)
+        if isinstance(handlers, str):
+            raise TypeError(f"handlers is a list of handlers or of their names, not {handlers!r}")
         if path is None and not options and (options := passed_over()):
             path = options.pop("path", None)
         if path is not None:
@@ -77,6 +79,8 @@ class QueueHandler(stdlib.QueueHandler):
             queue = SpoolQueue(queue, **options)
         elif queue is None:
             raise TypeError("queue is a directory, a URL or a queue")
+        elif not hasattr(queue, "put_nowait"):
+            raise TypeError(f"queue is a directory, a URL or a queue, not {queue!r}")
         elif options:
             raise TypeError(f"{', '.join(options)}: options of a spool; this handler was given a queue")
         self._spool = spool_of(queue)
@@ -87,7 +91,7 @@ class QueueHandler(stdlib.QueueHandler):
         given = list(handlers)
         if given or listener is not None:
             make = QueueListener if listener is None else listener_of(listener)
-            sinks = [Sink(each) if isinstance(each, str) else each for each in given]
+            sinks = [each if isinstance(each, Sink) else Sink(each) for each in given]
             self.listener = make(queue, *sinks, respect_handler_level=respect_handler_level)
 
     def createLock(self) -> None:
@@ -115,7 +119,7 @@ class QueueHandler(stdlib.QueueHandler):
         if spool is None:
             self._start_listener()
             return super().emit(record)
-        if delivers():
+        if delivers_from(spool):
             spool.limit.dropped["feedback"] += 1
             return
         try:
@@ -148,11 +152,14 @@ class QueueHandler(stdlib.QueueHandler):
         (None: for ever). False where the store can't be opened. Of a queue that isn't durable: True."""
         spool = self._spool
         if spool is None or not spool.is_open:
-            return True
+            return spool is None or not spool.refused
         try:
-            return _looking.confirmed(spool, timeout)
+            return _looking.confirmed(spool, timeout, self._sinks())
         except StoreError:
             return False
+
+    def _sinks(self) -> list[str] | None:
+        return self._listener.sinks() if isinstance(self._listener, QueueListener) else None
 
     def stats(self) -> dict[str, Any]:
         """What waits, and how it is delivered; see `_looking.stats`. Of a queue that isn't durable: its depth."""

@@ -49,6 +49,7 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
             place,
             Durability.of(word, lag),
             Limit(max_bytes, when_full, drop_level),
+            given=bool(durability) or max_lag is not None,
             trust_directory=trust_directory,
         )
         self._inbox = self.spool.names.inbox

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -99,8 +100,8 @@ def test_a_record_that_is_refused_is_a_dead_letter_and_the_others_flow(
     _log(logger, 0, 20)
     picky.until_count(19)
     assert picky.messages == [message for message in _numbers(0, 20) if message != "m 7"]
-    assert picky.tries.count("m 7") >= 3
     assert listener.flush(PATIENCE)
+    assert picky.tries.count("m 7") - others <= 3
     found = listener.stats()
     assert found["dead"] == 1
     assert "no sevens" in str(found["sinks"])
@@ -125,7 +126,7 @@ def test_what_a_check_does_not_confirm_is_tried_again(place: str, listen: Listen
     listener = listen(Sink(sink, check=lambda record: next(answers), **FAST))
     _log(logger, 0, 2)
     assert listener.flush(PATIENCE)
-    assert sink.messages == ["m 0", "m 0", "m 0", "m 1"]
+    assert (len(sink.messages), set(sink.messages)) == (4, {"m 0", "m 1"})
 
 
 def test_a_sink_that_hangs_keeps_nothing_from_the_others(place: str, listen: Listen) -> None:
@@ -248,3 +249,108 @@ def test_an_undecodable_record_is_a_dead_letter(place: str, listen: Listen) -> N
 def test_two_sinks_of_one_name_are_refused(place: str) -> None:
     with pytest.raises(ValueError, match="two sinks are named 'x'"):
         QueueListener(place, Sink(Noting(), name="x"), Sink(Noting(), name="x")).start()
+
+
+def test_a_handler_in_two_listeners_reports_to_the_one_that_delivers(tmp_path: Path) -> None:
+    """And calls the `handleError` of its own again, when nobody listens any more."""
+    failing = [True]
+    shared = Reporting(lambda message: OSError() if failing else None)
+    calls: list[logging.LogRecord] = []
+    shared.handleError = calls.append  # type: ignore[method-assign,assignment]
+    first, second = (QueueListener(tmp_path / name, Sink(shared, **FAST)) for name in "ab")
+    first.start()
+    second.start()
+    first.stop(drain_timeout=0.0)
+    logger_of(QueueHandler(tmp_path / "b")).info("m")
+    shared.until(lambda: len(shared.tries) > 3)
+    assert not second.flush(0.0)
+    failing.clear()
+    assert second.flush(PATIENCE)
+    second.stop()
+    assert (shared.messages, calls) == (["m"], [])
+    failing.append(True)
+    shared.handle(logging.makeLogRecord({"msg": "alone"}))
+    assert len(calls) == 1
+    for each in (first, second):
+        spool(each).close()
+
+
+def test_a_spool_behind_another_one(tmp_path: Path) -> None:
+    last = Noting()
+    inner = QueueHandler(f"sqlite:///{tmp_path}/inner.db", handlers=[last])
+    outer = QueueHandler(tmp_path / "outer", handlers=[inner])
+    _log(logger_of(outer), 0, 5)
+    assert outer.flush(PATIENCE)
+    assert inner.flush(PATIENCE)
+    assert last.messages == _numbers(0, 5)
+    for each in (outer, inner):
+        each.close()
+        spool(each).close()
+
+
+@pytest.mark.parametrize("error", [SystemExit(), KeyboardInterrupt(), RecursionError()])
+def test_whatever_a_sink_raises_ends_nothing(place: str, listen: Listen, error: BaseException) -> None:
+    once = [error]
+
+    class Raising(Noting):
+        def emit(self, record: logging.LogRecord) -> None:
+            if once:
+                raise once.pop()
+            super().emit(record)
+
+    sink = Raising()
+    listener = listen(Sink(sink, **FAST))
+    _log(logger_of(QueueHandler(place)), 0, 3)
+    assert listener.flush(PATIENCE)
+    assert sorted(sink.messages) == _numbers(0, 3)
+
+
+def test_a_batch_with_one_bad_record_costs_each_of_the_others_a_try_or_two(place: str, listen: Listen) -> None:
+    sink = Batching(lambda message: ValueError("bad") if message == "m 50" else None)
+    listener = listen(Sink(sink, retries=2, **FAST))
+    _log(logger_of(QueueHandler(place)), 0, 101)
+    assert listener.flush(PATIENCE)
+    assert listener.stats()["dead"] == 1
+    assert sink.messages == [message for message in _numbers(0, 101) if message != "m 50"]
+
+
+def test_a_filter_of_a_sink_of_batches_may_replace_records(place: str, listen: Listen) -> None:
+    def redact(record: logging.LogRecord) -> Any:
+        return logging.makeLogRecord({**vars(record), "msg": "redacted", "args": ()})
+
+    sink = Batching()
+    sink.addFilter(redact)
+    listener = listen(sink)
+    _log(logger_of(QueueHandler(place)), 0, 2)
+    assert listener.flush(PATIENCE)
+    assert sink.messages == (["redacted", "redacted"] if sys.version_info >= (3, 12) else _numbers(0, 2))
+
+
+def test_flush_is_not_true_while_a_sink_has_it_in_hand(place: str, listen: Listen) -> None:
+    """Whatever comes behind it."""
+    hanging = Hanging()
+    logger = logger_of(QueueHandler(place))
+    listener = listen(hanging)
+    _log(logger, 0, 1)
+    assert hanging.hangs.wait(PATIENCE)
+    thread = threading.Timer(0.05, _log, (logger, 1, 20))
+    thread.start()
+    assert not listener.flush(0.3)
+    hanging.go_on.set()
+    assert listener.flush(PATIENCE)
+    thread.join()
+
+
+@pytest.mark.parametrize(
+    ("make", "message"),
+    [
+        (lambda place: QueueHandler(place, handlers=[print]), "logging handler"),
+        (lambda place: QueueHandler(place, handlers="file"), "list"),
+        (lambda place: QueueHandler(b"bytes"), "directory"),
+        (lambda place: Sink(Noting(), check=5), "check"),  # type: ignore[arg-type]
+        (lambda place: Sink(Noting(), name=5), "check"),  # type: ignore[arg-type]
+    ],
+)
+def test_wrong_types(place: str, make: Any, message: str) -> None:
+    with pytest.raises(TypeError, match=message):
+        make(place)

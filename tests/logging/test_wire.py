@@ -123,7 +123,7 @@ def test_statuses_that_mean_later(logger: logging.Logger, tmp_path: Path, status
             assert not listener.flush(0.3)
             server.become("well")
             assert listener.flush(PATIENCE)
-        assert server.messages == messages
+        assert sorted(server.messages) == messages
         assert listener.stats()["dead"] == 0
 
 
