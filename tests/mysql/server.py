@@ -176,15 +176,21 @@ _OPTIONS: dict[str, object] = {
 
 @cache
 def _template() -> Path:
-    """A data directory with the system's tables, made once for a process."""
-    path = Path(tempfile.mkdtemp(prefix="pqadapters-mysql-"))
-    atexit.register(shutil.rmtree, path, ignore_errors=True)
+    """A data directory with the system's tables, made once for a process. A busy machine may refuse it once or twice."""
+    for _ in range(3):
+        path = Path(tempfile.mkdtemp(prefix="pqadapters-mysql-"))
+        atexit.register(shutil.rmtree, path, ignore_errors=True)
+        made = _installed(path)
+        if not made.returncode:
+            return path
+    raise AssertionError(made.stdout + made.stderr)
+
+
+def _installed(path: Path) -> subprocess.CompletedProcess[str]:
     words = ["--no-defaults", f"--datadir={path}", "--auth-root-authentication-method=normal", "--skip-test-db"]
     words += ["--skip-name-resolve", "--innodb-log-file-size=16M"]
     words += _AS_ROOT
-    made = subprocess.run(["mariadb-install-db", *words], capture_output=True, text=True)
-    assert made.returncode == 0, made.stdout + made.stderr
-    return path
+    return subprocess.run(["mariadb-install-db", *words], capture_output=True, text=True)
 
 
 def _install(path: Path) -> None:

@@ -9,7 +9,7 @@ import pytest
 
 import pqadapters
 
-RUNTIME = ("msgpack", "cbor2", "mysql", "gevent", "cli")
+RUNTIME = ("msgpack", "cbor2", "mysql", "gevent", "cli", "cloudpickle")
 
 
 def requirements() -> dict[str, set[str]]:

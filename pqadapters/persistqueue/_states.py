@@ -1,0 +1,386 @@
+"""The states of an acknowledging queue's items, each change of state one commit.
+
+An item that was never got is a record of the queue `Q`, whose id is the item's. From its first get on it is a row of
+the table `Q/rows`, and a key of the table of its state::
+
+    inited   record of Q (rank 01)                      waits
+    ready    ticket in Q (rank 00 key), key in Q/1      waits again: given back, or resumed
+    unack    key in Q/2, its value the holder's id      in somebody's hands
+    acked    key in Q/5
+    failed   key in Q/9
+
+    Q/rows   key = id:8 big-endian, value = time of the put:8 (double), payload
+
+A *holder* is a record of the queue `Q/holders`, which whoever has items in hand keeps claimed. A claim ends with its
+process or handle, and so what a dead holder had is told from what a live one still works on.
+
+Any thread and process may call anything. No lock is held: a commit is refused where an item isn't in the state that was
+seen, and then it is looked at again.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Callable, Iterator
+from contextlib import suppress
+from itertools import chain, takewhile
+from struct import Struct
+from typing import NamedTuple
+
+from ..errors import ConditionFailed, LeaseLost, StoreError, StoreLocked
+from ..stdlib._stock import deadline_of, left_of
+from ..store import Ack, Claim, Delete, Depth, Expect, Nack, Op, Order, Put, Record, Set, State, Store, Update
+
+INITED, READY, UNACK, ACKED, FAILED = "0", "1", "2", "5", "9"
+FRESH, _TICKET = b"\1", b"\0"
+GLANCE = 0.25  #: seconds between two looks at what the store's own waiting doesn't tell of
+_KEY, _WHEN = Struct(">q"), Struct(">d")
+_LAST = (1 << 63) - 1
+_LOOKS = 10  #: at an item that is there, and goes from state to state while we look
+
+
+class Row(NamedTuple):
+    """An item: its id, when it was put (seconds since the epoch), its bytes."""
+
+    id: int
+    when: float
+    payload: bytes
+
+
+class States:
+    """The items of one queue. `newest`: the one put last is the first. `timeout`: seconds to wait for other users of
+    the store."""
+
+    def __init__(self, store: Store, queue: str, *, newest: bool, timeout: float) -> None:
+        self._store, self.queue, self._newest, self._timeout = store, queue, newest, timeout
+        self._rows, self._holders = f"{queue}/rows", f"{queue}/holders"
+        self._order = Order.NEWEST if newest else Order.RANK
+        self._mine: Claim | None = None
+        self._process = 0  #: whose that is: a forked child has one of its own
+
+    def _table(self, state: str) -> str:
+        return f"{self.queue}/{state}"
+
+    def _commit(self, *ops: Op) -> None:
+        self._store.commit(*ops, timeout=self._timeout)
+
+    # Getting
+
+    def take(self, timeout: float | None) -> Row | None:
+        """The first item that waits, in the caller's hands from now on; None if none came in time."""
+        deadline = deadline_of(timeout)
+        while True:
+            claims = self._store.claim(
+                self.queue, order=self._order, timeout=left_of(deadline), patience=self._timeout
+            )
+            if not claims:
+                return None
+            row = self._hand_out(self._first(claims[0]))
+            if row is not None:
+                return row
+
+    def take_id(self, id: int) -> Row | None:
+        """That item, in whatever state it is, unless it is in somebody's hands or there is none."""
+        state = self.state(id)
+        if state in (INITED, READY):
+            claim = self._claim_of(id, state)
+            return None if claim is None else self._hand_out(claim)
+        if state not in (ACKED, FAILED):
+            return None
+        with suppress(ConditionFailed):
+            self._commit(*self._state_left(id, state), *self._to_hand(id))
+            return self.row(id)
+        return None
+
+    def take_after(self, id: int) -> Row | None:
+        """The item that waits behind that id in the queue's order; at the end, the first one."""
+        behind = self._behind(id)
+        if behind is None:
+            return self.take(0.0)
+        claims = self._store.claim(self.queue, ids=[behind], patience=self._timeout)
+        return self._hand_out(claims[0]) if claims else self.take_after(id)
+
+    def take_within(self, take: Callable[[], Row | None], timeout: float | None) -> Row | None:
+        """What `take` gives within `timeout` seconds (None: for ever)."""
+        deadline = deadline_of(timeout)
+        while True:
+            before = self._store.depth(self.queue)[:5]
+            row, left = take(), left_of(deadline)
+            if row is not None or (left is not None and left <= 0):
+                return row
+            self.wait(lambda depth, before=before: depth[:5] != before, left)  # type: ignore[misc]
+
+    def wait(self, until: Callable[[Depth], bool], timeout: float | None) -> None:
+        """Until something happens in the queue, a moment at the most: states aren't told of."""
+        self._store.wait(self.queue, until, GLANCE if timeout is None else min(timeout, GLANCE))
+
+    def _hand_out(self, claim: Claim) -> Row | None:
+        """The item of a claimed record or ticket; None where it was in no state to be handed out."""
+        id, fresh = _id_of(claim), claim.rank == FRESH
+        try:
+            if fresh:
+                row = Row(id, claim.put_at, claim.payload)
+                self._commit(Ack(claim), self._stored(row), *self._to_hand(id))
+                return row
+            self._commit(Ack(claim), *self._state_left(id, READY), *self._to_hand(id))
+            return self.row(id)
+        except ConditionFailed:  # the ticket outlived its item's state
+            self._commit(Ack(claim))
+            return None
+        except LeaseLost:
+            return None
+        except BaseException:
+            self._give_back(claim)
+            raise
+
+    def _to_hand(self, id: int) -> list[Op]:
+        return [Set(self._table(UNACK), _KEY.pack(id), self._holder())]
+
+    def _stored(self, row: Row) -> Op:
+        return Set(self._rows, _KEY.pack(row.id), _WHEN.pack(row.when) + row.payload)
+
+    def _give_back(self, claim: Claim) -> None:
+        with suppress(LeaseLost, StoreError):
+            self._commit(Nack(claim))
+
+    # The order: by the items' ids, which for tickets aren't the records'
+
+    def _first(self, claim: Claim) -> Claim:
+        """The claimed record, or the one that waits in front of it, in its place."""
+        if claim.rank == FRESH:
+            return claim  # tickets are newer than what they stand for, so that one in front would have been claimed
+        better = self._in_front(_id_of(claim))
+        claims = self._store.claim(self.queue, ids=[better], patience=self._timeout) if better else []
+        if not claims:
+            return claim
+        self._give_back(claim)
+        return claims[0]
+
+    def _in_front(self, id: int) -> int | None:
+        """The record of what waits in front of that item."""
+        if not self._newest:
+            return next((record.id for record in self._fresh() if record.id < id), None)
+        ahead = [(_id_of(record), record.id) for record in self._tickets() if _id_of(record) > id]
+        fresh = next(self._fresh(), None)
+        if fresh is not None and fresh.id > id:
+            ahead.append((fresh.id, fresh.id))
+        return max(ahead)[1] if ahead else None
+
+    def _behind(self, id: int) -> int | None:
+        """The record of what waits next behind that item."""
+        behind = [(_id_of(record), record.id) for record in self._tickets() if self._is_behind(_id_of(record), id)]
+        fresh = next((record for record in self._fresh(after=id) if self._is_behind(record.id, id)), None)
+        if fresh is not None:
+            behind.append((fresh.id, fresh.id))
+        if not behind:
+            return None
+        return (max(behind) if self._newest else min(behind))[1]
+
+    def _is_behind(self, id: int, other: int) -> bool:
+        return id < other if self._newest else id > other
+
+    def _fresh(self, after: int = 0) -> Iterator[Record]:
+        """What was never got and waits, in the queue's order; `after` where that is by rising ids."""
+        if self._newest:
+            records = self._store.browse(self.queue, order=Order.NEWEST)
+        else:
+            records = self._store.browse(self.queue, order=Order.OLDEST, after=after)
+        return (record for record in records if record.rank == FRESH)
+
+    def _tickets(self) -> Iterator[Record]:
+        """What waits again, by rank: in front of all that is fresh."""
+        return takewhile(lambda record: record.rank != FRESH, self._store.browse(self.queue, order=Order.RANK))
+
+    # States
+
+    def state(self, id: int) -> str | None:
+        """The item's state; None where there is no such item."""
+        key = _KEY.pack(id)
+        for _ in range(_LOOKS):
+            if self._is_fresh(id):
+                return INITED
+            for state in (READY, UNACK, ACKED, FAILED):
+                if self._store.get(self._table(state), key) is not None:
+                    return state
+            if self._store.get(self._rows, key) is None:
+                break
+        return None
+
+    def _is_fresh(self, id: int) -> bool:
+        record = next(self._store.browse(self.queue, state=None, after=id - 1), None)
+        return record is not None and record.id == id and record.rank == FRESH
+
+    def mark(self, id: int, state: str) -> bool:
+        """The item is in that state from now on; False where there is no such item.
+
+        Raises StoreLocked where it stayed in another's hands, halfway into a state, for `timeout` seconds.
+        """
+        deadline = time.monotonic() + self._timeout
+        while True:
+            now = self.state(id)
+            if now is None or now == state or (now, state) == (INITED, READY):
+                return now is not None
+            if self._move(id, now, state):
+                return True
+            if time.monotonic() > deadline:
+                raise StoreLocked(f"item {id} of {self.queue} in {self._store.place} is being got by another process")
+
+    def _move(self, id: int, now: str, state: str) -> bool:
+        """False where it isn't in the state `now` any more, or another is about to get it."""
+        claim = None
+        if now in (INITED, READY):
+            claim = self._claim_of(id, now)
+            if claim is None:
+                return False
+        try:
+            if claim is not None and now == INITED:
+                self._commit(Ack(claim), self._stored(Row(id, claim.put_at, claim.payload)), *self._entering(id, state))
+            else:
+                ticket = [] if claim is None else [Ack(claim)]
+                self._commit(*ticket, *self._state_left(id, now), *self._entering(id, state))
+        except (ConditionFailed, LeaseLost):
+            if claim is not None:
+                self._give_back(claim)
+            return False
+        return True
+
+    def _claim_of(self, id: int, state: str) -> Claim | None:
+        """The record or ticket of an item that waits; None where another has it just now."""
+        if state == INITED:
+            found: int | None = id
+        else:
+            found = next((record.id for record in self._tickets() if _id_of(record) == id), None)
+        claims = [] if found is None else self._store.claim(
+            self.queue, ids=[found], timeout=GLANCE, patience=self._timeout
+        )
+        return claims[0] if claims else None
+
+    def _state_left(self, id: int, state: str) -> list[Op]:
+        return [Delete(self._table(state), _KEY.pack(id), Expect.PRESENT)]
+
+    def _entering(self, id: int, state: str) -> list[Op]:
+        key = _KEY.pack(id)
+        entered: list[Op] = [Set(self._table(state), key, b"")]
+        if state == READY:
+            place = _KEY.pack(_LAST - id) if self._newest else key
+            entered.append(Put(self.queue, key, rank=_TICKET + place))
+        return entered
+
+    # Holders
+
+    def _holder(self) -> bytes:
+        """The key of this handle's holder, claimed as long as the handle lives."""
+        while self._mine is None or self._process != os.getpid():
+            (id,) = self._store.commit(Put(self._holders, b""), timeout=self._timeout)
+            claims = self._store.claim(self._holders, ids=[id], patience=self._timeout)
+            if claims or not id:  # in the middle of another call of this thread there is none to be had
+                self._mine, self._process = claims[0] if claims else None, os.getpid()
+                break
+        return _KEY.pack(self._mine.id if self._mine is not None else 0)
+
+    def resume(self, *, own: bool) -> int:
+        """What dead holders had in hand waits again; with `own`, also what this handle has. Returns how many items."""
+        while True:
+            dead: list[Claim] = []
+            while more := self._store.claim(self._holders, limit=1000, patience=self._timeout):
+                dead += more  # until there is none: then the claims of all dead processes have ended
+            alive = {record.id for record in self._store.browse(self._holders, state=State.CLAIMED)}
+            alive -= {claim.id for claim in dead} | ({self._mine.id} if own and self._mine else set())
+            left = [
+                _KEY.unpack(key)[0]
+                for key, holder in self._store.scan(self._table(UNACK))
+                if _KEY.unpack(holder)[0] not in alive
+            ]
+            ops: list[Op] = [Ack(claim) for claim in dead]
+            for id in left:
+                ops += [*self._state_left(id, UNACK), *self._entering(id, READY)]
+            try:
+                if ops:
+                    self._commit(*ops)
+                return len(left)
+            except (ConditionFailed, LeaseLost):  # somebody has acknowledged one of them meanwhile
+                for claim in dead:
+                    self._give_back(claim)
+
+    # Looking
+
+    def count(self, state: str) -> int:
+        """How many items are in a state; INITED aside."""
+        return self._store.count(self._table(state))
+
+    def waiting(self) -> int:
+        """How many items are inited or ready."""
+        depth = self._store.depth(self.queue)
+        return depth.ready + depth.claimed
+
+    def row(self, id: int) -> Row | None:
+        """An item that was got before."""
+        return _row(id, self._store.get(self._rows, _KEY.pack(id)))
+
+    def all(self) -> list[tuple[Row, str]]:
+        """Every item with its state, by id."""
+        found = {
+            record.id: (Row(record.id, record.put_at, record.payload), INITED)
+            for record in self._store.browse(self.queue, state=None)
+            if record.rank == FRESH
+        }
+        rows = self._store.snapshot(self._rows)
+        for state in (READY, UNACK, ACKED, FAILED):
+            for key in self._store.keys(self._table(state)):
+                row = _row(_KEY.unpack(key)[0], rows.get(key))
+                if row is not None:
+                    found[row.id] = row, state
+        return [found[id] for id in sorted(found)]
+
+    def ids(self, state: str) -> list[int]:
+        """The items in a state; INITED aside."""
+        return [_KEY.unpack(key)[0] for key in self._store.keys(self._table(state))]
+
+    # Changing
+
+    def change(self, id: int, payload: bytes, more: Callable[[bytes], list[Op]]) -> bool:
+        """The item has this payload from now on, and what `more` makes of the one before happens with it."""
+        key = _KEY.pack(id)
+        while True:
+            if self._is_fresh(id):
+                claim = self._claim_of(id, INITED)
+                if claim is None:
+                    continue
+                try:
+                    self._commit(*more(claim.payload), Update(claim, payload), Nack(claim))
+                except BaseException:
+                    self._give_back(claim)
+                    raise
+                return True
+            data = self._store.get(self._rows, key)
+            if data is None:
+                return False
+            new = data[: _WHEN.size] + payload
+            self._commit(*more(data[_WHEN.size :]), Set(self._rows, key, new, data))
+            return True
+
+    def forget(self, state: str, ids: list[int], more: Callable[[bytes], list[Op]]) -> None:
+        """Those of them that are in that state are gone: in one commit, unless one has changed its state meanwhile."""
+        going = [self._going(id, state, more) for id in ids]
+        try:
+            if going:
+                self._commit(*chain.from_iterable(going))
+        except ConditionFailed:
+            for ops in going:
+                with suppress(ConditionFailed):
+                    self._commit(*ops)
+
+    def _going(self, id: int, state: str, more: Callable[[bytes], list[Op]]) -> list[Op]:
+        row = self.row(id)
+        gone = [] if row is None else more(row.payload)
+        return [*self._state_left(id, state), Delete(self._rows, _KEY.pack(id)), *gone]
+
+
+def _id_of(record: Claim | Record) -> int:
+    """The item's id."""
+    return record.id if record.rank == FRESH else int(_KEY.unpack(record.payload)[0])
+
+
+def _row(id: int, data: bytes | None) -> Row | None:
+    return None if data is None else Row(id, _WHEN.unpack(data[: _WHEN.size])[0], data[_WHEN.size :])

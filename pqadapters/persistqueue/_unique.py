@@ -1,0 +1,26 @@
+"""No item twice: a table beside the queue with the digest of each item that is in it, set in the commit of the put.
+
+Equal items have equal bytes where the serializer sorts keys; dicts with the same keys in another order are equal.
+"""
+
+from __future__ import annotations
+
+import hashlib
+
+from ..store import Delete, Expect, Op, Set
+
+Digest = bytes
+
+
+def digest(payload: bytes) -> Digest:
+    return hashlib.sha256(payload).digest()
+
+
+def enter(queue: str, payload: bytes) -> Op:
+    """It is in the queue from now on; ConditionFailed where it is already."""
+    return Set(f"{queue}/unique", digest(payload), b"", Expect.ABSENT)
+
+
+def leave(queue: str, payload: bytes) -> Op:
+    """It isn't in the queue any more."""
+    return Delete(f"{queue}/unique", digest(payload))

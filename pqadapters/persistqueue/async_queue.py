@@ -1,0 +1,74 @@
+"""persist-queue's file queue for asyncio: `Queue`, whose methods are awaited, and the same directory.
+
+A put is on disk when it was awaited; who is cancelled while it runs doesn't know whether it is. To be used in one loop.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from . import serializers
+from ._loop import Bell, InLoop
+from .exceptions import Empty, Full
+from .queue import Queue
+
+__all__ = ["AsyncQueue", "Empty", "Full"]
+
+_NEVER = 0.0  #: nobody else has the store locked: this process holds it
+
+
+class AsyncQueue(InLoop):
+    """A FIFO queue in a directory. Arguments, errors and what survives are those of `Queue`; the consumer, whose items
+    `task_done()` acknowledges, is the task."""
+
+    def __init__(
+        self,
+        path: str,
+        maxsize: int = 0,
+        chunksize: int = 100,
+        tempdir: str | None = None,
+        serializer: Any = None,
+        autosave: bool = False,
+    ) -> None:
+        serializer = serializers.pickle if serializer is None else serializer
+        queue = Queue(path, maxsize, chunksize, tempdir, serializer, autosave)
+        self.path, self.maxsize, self.chunksize = path, maxsize, chunksize
+        self.tempdir, self.serializer, self.autosave = tempdir, serializer, autosave
+        self._begin(queue, Bell(queue._line.store, queue.name), _NEVER)
+
+    async def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """Store an item; with a `maxsize`, wait for room: for ever, `timeout` seconds, or not at all. Raises Full."""
+
+        async def attempt() -> None:
+            await self._apart(self._queue.put, item, False)
+
+        await self._within(attempt, block, timeout)
+
+    async def put_nowait(self, item: Any) -> None:
+        """Store an item, or raise Full."""
+        await self.put(item, block=False)
+
+    async def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """Take the next item; wait for one: for ever, `timeout` seconds, or not at all. Raises Empty."""
+
+        async def attempt() -> Any:
+            return self._queue.get(False)
+
+        return await self._within(attempt, block, timeout)
+
+    async def get_nowait(self) -> Any:
+        """Take the next item, or raise Empty."""
+        return await self.get(block=False)
+
+    async def task_done(self) -> None:
+        """All that this task has got is done; one task fewer to wait for in `join()`. Raises ValueError when called
+        more often than there were items."""
+        self._queue.task_done()
+        self._bell.ring()
+
+    async def join(self) -> None:
+        """Wait until as many `task_done()` were called as there were items."""
+        seen = self._bell.depth()
+        while self._queue.unfinished_tasks:
+            await self._bell.wait(seen, None)
+            seen = self._bell.depth()

@@ -1,0 +1,122 @@
+"""persist-queue's SQLite queues for asyncio: those of `sqlqueue`, whose methods are awaited, and the same database.
+
+What survives is what `sqlqueue` says; who is cancelled while a put runs doesn't know whether it is stored. To be used
+in one loop.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..stdlib._beyond import check_timeout
+from . import serializers
+from ._loop import Bell, InLoop
+from ._stored import id_in
+from .exceptions import Empty, Full
+from .sqlqueue import FILOSQLiteQueue, SQLiteQueue, UniqueQ
+
+__all__ = [
+    "AsyncFIFOSQLiteQueue",
+    "AsyncFILOSQLiteQueue",
+    "AsyncSQLiteQueue",
+    "AsyncUniqueQ",
+    "Empty",
+    "Full",
+]
+
+_AT_ONCE = 0.0  #: a store that others have locked is tried again, and the loop goes on meanwhile
+
+
+class AsyncSQLiteQueue(InLoop):
+    """A FIFO queue in a database. Arguments, results and errors are those of `SQLiteQueue`; the consumer, whose items
+    `task_done()` persists with `auto_commit=False`, is the task. A `path` that is a file is the database itself."""
+
+    _kind = SQLiteQueue
+
+    def __init__(
+        self,
+        path: str,
+        name: str = "default",
+        multithreading: bool = False,
+        timeout: float = 10.0,
+        auto_commit: bool = True,
+        serializer: Any = serializers.pickle,
+        db_file_name: str | None = None,
+        *,
+        maxsize: int = 0,
+    ) -> None:
+        queue = self._kind(
+            path, name, multithreading, _AT_ONCE, auto_commit, serializer, db_file_name, maxsize=maxsize
+        )
+        self.path, self.name, self.timeout, self.auto_commit = path, name, timeout, auto_commit
+        self.multithreading, self.db_file_name, self.maxsize = multithreading, queue.db_file_name, maxsize
+        self._begin(queue, Bell(queue._store, queue._queue), timeout)
+
+    async def put(self, item: Any, block: bool = True, timeout: float | None = None) -> int | None:
+        """Store an item; returns its id. With a `maxsize`, wait for room. Raises Full."""
+
+        async def attempt() -> int | None:
+            if self.auto_commit:
+                stored = await self._apart(self._queue.put, item, False)
+            else:
+                stored = self._queue.put(item, False)  # nothing is synced, and the queue learns which task has put
+            return stored if stored is None else int(stored)
+
+        return await self._within(attempt, block, timeout)
+
+    async def put_nowait(self, item: Any) -> int | None:
+        """Store an item, or raise Full."""
+        return await self.put(item, block=False)
+
+    async def get(self, block: bool = True, timeout: float | None = None, id: Any = None, raw: bool = False) -> Any:
+        """Take the next item; wait for it: for ever, `timeout` seconds, or not at all. With an id (an int, or what
+        `raw=True` gave) that one, without waiting. Raises Empty."""
+        if block:
+            check_timeout(timeout)
+
+        async def attempt() -> Any:
+            return self._queue.get(False, id=id, raw=raw)
+
+        return await self._within(attempt, block and not id_in(id), timeout)
+
+    async def get_nowait(self, id: Any = None, raw: bool = False) -> Any:
+        """Take the next item, or the one with this id, or raise Empty."""
+        return await self.get(block=False, id=id, raw=raw)
+
+    async def update(self, item: Any, id: Any = None) -> int:
+        """Put this in the place of the item with that id. Returns the id. Raises ValueError without one."""
+
+        async def attempt() -> int:
+            return int(self._queue.update(item, id))
+
+        return await self._unlocked(attempt)
+
+    async def task_done(self) -> None:
+        """With `auto_commit=False`: what this task has got, and what was put, is on disk when this was awaited."""
+
+        async def attempt() -> None:
+            self._queue.task_done()
+
+        await self._unlocked(attempt)
+        self._bell.ring()
+
+    async def join(self) -> None:
+        """Wait until nothing is in the queue: neither waiting, nor got and not yet persisted by task_done()."""
+        while (seen := self._bell.depth()).unfinished:
+            await self._bell.wait(seen, None)
+
+
+class AsyncFIFOSQLiteQueue(AsyncSQLiteQueue):
+    """`AsyncSQLiteQueue` by its other name."""
+
+
+class AsyncFILOSQLiteQueue(AsyncSQLiteQueue):
+    """The item put last leaves first."""
+
+    _kind = FILOSQLiteQueue
+
+
+class AsyncUniqueQ(AsyncSQLiteQueue):
+    """No item is in it twice: put() returns None for one that is in it."""
+
+    _kind = UniqueQ

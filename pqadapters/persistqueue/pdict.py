@@ -1,0 +1,48 @@
+"""persist-queue's `PDict`, over a database: any number of threads and processes may use it.
+
+What was set is on disk when the call returns. It is a whole MutableMapping here; 1 and "1" are two keys.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..stdlib import pdict as durable
+from ._place import MEMORY, database_in, explained
+
+__all__ = ["PDict"]
+
+
+class PDict(durable.PDict[Any, Any]):
+    """The mapping `name` in the directory `path`. `multithreading` is accepted, and threads may use it either way.
+
+    Raises StoreError where the database can't be opened: StoreRefused (what persist-queue wrote, or another program),
+    FormatError, StoreLocked, DiskError.
+    """
+
+    def __init__(self, path: str, name: str, multithreading: bool = False) -> None:
+        self.path, self.multithreading = path, multithreading
+        if path == MEMORY:
+            super().__init__(name=name, store="memory:")
+            return
+        file = database_in(path)
+        with explained(file):
+            super().__init__(file, name)
+
+    def __getitem__(self, key: Any) -> Any:
+        try:
+            return super().__getitem__(key)
+        except KeyError:
+            raise KeyError(f"Key: {key} not exists.") from None
+
+    def __delitem__(self, key: Any) -> None:
+        try:
+            super().__delitem__(key)
+        except KeyError:
+            raise KeyError(f"Key: {key} not exists.") from None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """In another process, or as a copy: the same mapping, opened there."""
+        if self.path == MEMORY:
+            raise TypeError("a PDict in memory can't be pickled: give it a directory")
+        return type(self), (self.path, self.name, self.multithreading)

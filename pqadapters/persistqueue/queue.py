@@ -1,0 +1,73 @@
+"""persist-queue's file queue, over a segment store: one process holds the directory at a time, any thread may use it.
+
+A put survives a power cut when it returns (PQADAPTERS_DURABILITY says otherwise), an item that was got and isn't done
+comes again after a restart, in its old place.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+from ..stdlib import queue as durable
+from ..stdlib._beyond import ABSENT
+from ..stdlib._held import consumer
+from . import serializers
+from ._place import check_tempdir, explained
+from ._serializing import serializer_of
+from .exceptions import Empty, Full
+
+__all__ = ["Empty", "Full", "Queue"]
+
+
+class Queue(durable.Queue[Any]):
+    """A FIFO queue in a directory; `maxsize` 0 or less means no limit.
+
+    `autosave=True`: an item is gone when get() returns. Else `task_done()` acknowledges what the calling thread has
+    got so far, and never what another thread still has in hand; `join()` waits for as many calls as there were items.
+    `tempdir` is checked (ValueError where it is on another filesystem) and `chunksize` is kept, and neither matters.
+    Beyond persist-queue it has what `pqadapters.stdlib.queue.Queue` has: `close()`, `with`, batches, dead letters.
+
+    Raises StoreError where the directory can't be opened: StoreRefused (what persist-queue wrote, foreign files),
+    StoreLocked (another process holds it), DiskError; TypeError for what is no serializer.
+    """
+
+    def __init__(
+        self,
+        path: str,
+        maxsize: int = 0,
+        chunksize: int = 100,
+        tempdir: str | None = None,
+        serializer: Any = serializers.pickle,
+        autosave: bool = False,
+    ) -> None:
+        self.path = path
+        self.chunksize = chunksize
+        self.tempdir = tempdir
+        self.serializer = serializer
+        self.autosave = autosave
+        with explained(path):
+            super().__init__(
+                maxsize,
+                path=path,
+                ack="get" if autosave else "task_done",
+                serializer=serializer_of(serializer),
+                volatile="raise",
+            )
+        try:
+            check_tempdir(path, tempdir)
+        except BaseException:
+            self.close()
+            raise
+
+    def task_done(self, item: Any = ABSENT) -> None:
+        """All that the calling thread has got is done; with an item, that one alone. One task fewer to wait for in
+        `join()`. A thread that got nothing is counted for the one that did.
+
+        Raises ValueError when called more often than there were items. A power cut may undo it: the items come again.
+        """
+        if item is ABSENT:
+            line, me = self._line, consumer()
+            mine = line.held.pop([(me, id) for id in list(line.held.own())])
+            if mine:
+                line.ack_entries(mine)
+        super().task_done(item)

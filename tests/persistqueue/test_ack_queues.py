@@ -1,0 +1,396 @@
+"""`SQLiteAckQueue` and its kin: the states of items, kept by whoever opens the database."""
+
+from __future__ import annotations
+
+import threading
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from pqadapters.persistqueue import (
+    AckStatus,
+    Empty,
+    FILOSQLiteAckQueue,
+    Full,
+    SQLiteAckQueue,
+    UniqueAckQ,
+    serializers,
+)
+from tests.segment.programs import run, running, said
+
+KINDS: list[Any] = [SQLiteAckQueue, FILOSQLiteAckQueue, UniqueAckQ]
+
+_KILLED = """
+import sys, os, signal
+from pqadapters.persistqueue import SQLiteAckQueue
+q = SQLiteAckQueue(sys.argv[1])
+for item in "abcde": q.put(item)
+q.ack(q.get()); q.ack_failed(q.get()); q.nack(q.get()); q.get(); q.get()
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+_HOLDER = """
+import sys
+from pqadapters.persistqueue import SQLiteAckQueue
+q = SQLiteAckQueue(sys.argv[1])
+print(q.get(), flush=True)
+sys.stdin.readline()
+"""
+_CONSUMER = """
+import sys
+from pqadapters.persistqueue import SQLiteAckQueue, Empty
+q = SQLiteAckQueue(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+got = []
+try:
+    while True:
+        item = q.get(block=False)
+        q.ack(item)
+        got.append(item)
+except Empty:
+    print(*got, flush=True)
+"""
+
+
+def _filled(q: Any, items: Any = "abc") -> Any:
+    for item in items:
+        q.put(item)
+    return q
+
+
+def _counts(q: Any) -> tuple[int, ...]:
+    return (q.size, q.ready_count(), q.unack_count(), q.acked_count(), q.ack_failed_count(), q.active_size())
+
+
+def _states(q: Any) -> dict[Any, int]:
+    return {row["data"]: row["status"] for row in q.queue()}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_states_and_counts(kind: Any, path: str) -> None:
+    q = _filled(kind(path))
+    assert (_counts(q), len(q), q.qsize(), q.empty(), q.full()) == ((3, 0, 0, 0, 0, 3), 3, 3, False, False)
+    first, second, third = q.get(), q.get(), q.get()
+    assert _counts(q) == (0, 0, 3, 0, 0, 3)
+    assert q.empty()
+    q.ack(first)
+    q.ack_failed(second)
+    q.nack(third)
+    assert _counts(q) == (1, 1, 0, 1, 1, 1)
+    again = q.get()
+    assert again == third
+    assert _counts(q) == (0, 0, 1, 1, 1, 1)
+    assert _states(q) == {first: 5, second: 9, third: 2}
+    q.task_done()
+    q.shrink_disk_usage()
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_states_survive_sigkill_and_are_resumed_when_asked(kind: Any, path: str) -> None:
+    program = _KILLED.replace("SQLiteAckQueue", kind.__name__)
+    with running(program, path) as child:
+        child.wait(60)
+    q = kind(path, auto_resume=False)
+    assert (q.unack_count(), q.acked_count(), q.ack_failed_count(), q.active_size()) == (2, 1, 1, 3)
+    left = {row["data"] for row in q.queue() if row["status"] not in (5, 9)}
+    assert left == ({"a", "b", "c"} if kind is FILOSQLiteAckQueue else {"c", "d", "e"})
+    q.resume_unack_tasks()
+    assert (q.unack_count(), q.size) == (0, 3)
+    assert {q.get(block=False) for _ in range(3)} == left
+
+
+def test_without_auto_resume_what_is_unack_stays_with_nobody_through_many_openings(path: str) -> None:
+    _filled(SQLiteAckQueue(path), "a").get()
+    look = (
+        "import sys; from pqadapters.persistqueue import SQLiteAckQueue; "
+        "q = SQLiteAckQueue(sys.argv[1], auto_resume=False); print(q.size, q.unack_count())"
+    )
+    assert [run(look, path) for _ in range(2)] == ["0 1", "0 1"]
+    assert SQLiteAckQueue(path).get(block=False) == "a"
+
+
+def test_a_second_opener_leaves_alone_what_a_live_one_works_on(path: str) -> None:
+    mine = _filled(SQLiteAckQueue(path))
+    with running(_HOLDER, path) as child:
+        assert said(child) == "a"
+        assert mine.get() == "b"
+        second = SQLiteAckQueue(path)
+        assert _counts(second) == _counts(mine) == (1, 0, 2, 0, 0, 3)
+        second.resume_unack_tasks()
+        assert second.unack_count() == 2
+    third = SQLiteAckQueue(path)  # the child was killed
+    assert [row["data"] for row in third.queue() if row["status"] == 1] == ["a"]
+    mine.close()
+    assert _counts(SQLiteAckQueue(path)) == (3, 2, 0, 0, 0, 3)
+
+
+def test_resuming_by_hand_brings_back_what_this_object_has(path: str) -> None:
+    q = _filled(SQLiteAckQueue(path))
+    item = q.get()
+    q.resume_unack_tasks()
+    assert (q.unack_count(), q.ready_count()) == (0, 1)
+    assert q.ack(item) is None
+    assert q.get() == "a"
+
+
+def test_what_was_given_back_is_in_its_old_place(path: str) -> None:
+    q = _filled(SQLiteAckQueue(path), "abcd")
+    third = q.get(id=3)
+    assert q.get() == "a"
+    q.nack(third)
+    q.nack(id=1)
+    assert [q.get(block=False) for _ in range(4)] == ["a", "b", "c", "d"]
+
+
+def test_filo_order_with_what_was_given_back(path: str) -> None:
+    q = _filled(FILOSQLiteAckQueue(path), "abc")
+    c, b = q.get(), q.get()
+    q.nack(b)
+    q.put("d")
+    q.nack(c)
+    assert [q.get(block=False) for _ in range(4)] == ["d", "c", "b", "a"]
+
+
+@pytest.mark.parametrize(
+    ("kind", "after", "last"), [(SQLiteAckQueue, ["b", "c"], 3), (FILOSQLiteAckQueue, ["b", "a"], 1)]
+)
+def test_next_in_order_goes_down_the_queue_and_starts_over(kind: Any, after: list[str], last: int, path: str) -> None:
+    q = _filled(kind(path))
+    first = q.get()
+    id = q.nack(first)
+    for expected in after:
+        item = q.get(id=id, next_in_order=True)
+        assert item == expected
+        id = q.nack(item)
+    assert id == last
+    assert q.get(id=id, next_in_order=True) == first
+    for wrong in ({"next_in_order": True}, {"id": 1, "next_in_order": "yes"}):
+        with pytest.raises(ValueError, match="next_in_order"):
+            q.get(**wrong)
+
+
+def test_by_id(path: str) -> None:
+    q = _filled(SQLiteAckQueue(path))
+    assert q.get(id=2) == "b"
+    with pytest.raises(Empty):
+        q.get(id=2, block=False)
+    with pytest.raises(Empty):
+        q.get(id=99, timeout=0.01)
+    q.ack_failed(id=2)
+    assert q.get(id={"pqid": 2}, raw=True)["data"] == "b"
+    assert q.nack(id="2") == 2
+    assert q.get(id=2) == "b"
+
+
+@pytest.mark.parametrize("method", ["ack", "nack", "ack_failed"])
+def test_what_acknowledging_takes(method: str, path: str) -> None:
+    q = _filled(SQLiteAckQueue(path), "abcde")
+    call = getattr(q, method)
+    assert call(q.get()) == 1
+    q.get(id=2)
+    assert call(id=2) == 2
+    assert call(q.get(id=3, raw=True)) == 3
+    assert call(id=q.get(id=4, raw=True)) == 4
+    assert call("nobody's") is None
+    assert call(id=99) is None
+    for wrong in ((None, None), ("a", 1)):
+        with pytest.raises(ValueError, match="item or its id"):
+            call(*wrong)
+
+
+def test_a_waiting_item_can_be_acknowledged_by_its_id(path: str) -> None:
+    q = _filled(SQLiteAckQueue(path))
+    assert q.ack(id=1) == 1
+    q.nack(q.get())
+    assert q.ack_failed(id=2) == 2
+    assert _states(q) == {"a": 5, "b": 9, "c": 0}
+    assert q.nack(id=3) == 3
+    assert [q.get(block=False)] == ["c"]
+    assert q.empty()
+
+
+def test_a_users_dict_that_looks_like_a_raw_item(path: str) -> None:
+    q = _filled(SQLiteAckQueue(path), [{"x": 1}, {"pqid": 1, "data": "mine"}])
+    q.get()
+    mine = q.get()
+    assert q.ack(mine) == 2
+    assert [row["status"] for row in q.queue()] == [2, 5]
+
+
+def test_none_and_equal_items(path: str) -> None:
+    q = _filled(SQLiteAckQueue(path), [None, (1, "x"), (1, "x")])
+    assert q.get() is None
+    a, b = q.get(), q.get()
+    assert (q.ack(id=1), q.ack(b), q.ack(a)) == (1, 3, 2)
+
+
+def test_another_object_sees_the_same_and_acknowledges_by_id(path: str) -> None:
+    q, other = _filled(SQLiteAckQueue(path)), SQLiteAckQueue(path)
+    q.get()
+    assert _counts(other) == (2, 0, 1, 0, 0, 3)
+    assert other.ack(id=1) == 1
+    assert _counts(q) == (2, 0, 0, 1, 0, 2)
+
+
+def test_update_in_every_state(path: str) -> None:
+    q = _filled(SQLiteAckQueue(path))
+    q.get()
+    raw = q.get(raw=True)
+    q.nack(raw)
+    for id, new in ((1, "A"), (2, "B"), (3, "C")):
+        assert q.update(new, id=id) == id
+    raw["data"] = "BB"
+    assert q.update(raw) == 2
+    assert [(row["data"], row["status"]) for row in q.queue()] == [("A", 2), ("BB", 1), ("C", 0)]
+    assert [q.get(), q.get()] == ["BB", "C"]
+    with pytest.raises(ValueError, match="id"):
+        q.update("x")
+
+
+def test_timestamps_stay(path: str) -> None:
+    q = _filled(SQLiteAckQueue(path), "a")
+    before = q.queue()[0]["timestamp"]
+    raw = q.get(raw=True)
+    q.nack(raw)
+    q.update("b", id=1)
+    assert q.get(raw=True) == {"pqid": 1, "data": "b", "timestamp": before}
+
+
+def test_clear_acked_data(path: str) -> None:
+    q = _filled(SQLiteAckQueue(path), range(6))
+    for n in range(6):
+        (q.ack_failed if n == 5 else q.ack)(q.get())
+    q.clear_acked_data()
+    assert q.acked_count() == 5
+    q.clear_acked_data(max_delete=2, keep_latest=1)
+    assert [row["data"] for row in q.queue()] == [0, 1, 4, 5]
+    q.clear_acked_data(keep_latest=0)
+    assert [row["data"] for row in q.queue()] == [5]
+    q.clear_acked_data(keep_latest=0, clear_ack_failed=True)
+    assert q.queue() == []
+
+
+def test_a_unique_queue_takes_an_item_again_once_it_was_cleared(path: str) -> None:
+    q = UniqueAckQ(path)
+    item = {"a": (1, 2), "b": 2}
+    id = q.put(item)
+    assert q.put({"b": 2, "a": (1, 2)}) is None
+    q.ack(q.get())
+    assert q.put(item) is None
+    other = q.put("other")
+    with pytest.raises(ValueError, match="already"):
+        q.update(item, id=other)
+    q.update("more", id=other)
+    assert q.put("other") is not None
+    q.clear_acked_data(keep_latest=0)
+    assert q.put(item) not in (None, id)
+
+
+def test_maxsize_timeouts_and_a_put_that_wakes(path: str) -> None:
+    q = SQLiteAckQueue(path, maxsize=1)
+    for arguments in ({"block": False}, {"timeout": 0.01}, {"timeout": 0}):
+        with pytest.raises(Empty):
+            q.get(**arguments)
+    with pytest.raises(ValueError, match="non-negative"):
+        q.get(timeout=-1)
+    got: list[Any] = []
+    waiter = threading.Thread(target=lambda: got.append(q.get()))
+    waiter.start()
+    SQLiteAckQueue(path).put("a")
+    waiter.join(5)
+    assert got == ["a"]
+    q.put("b")
+    assert q.full()
+    with pytest.raises(Full):
+        q.put_nowait("c")
+
+
+def test_a_nack_wakes_who_waits(path: str) -> None:
+    q, other = _filled(SQLiteAckQueue(path), "a"), SQLiteAckQueue(path)
+    item = q.get()
+    got: list[Any] = []
+    waiter = threading.Thread(target=lambda: got.append(other.get()))
+    waiter.start()
+    q.nack(item)
+    waiter.join(5)
+    assert got == ["a"]
+
+
+def test_join_waits_for_the_last_acknowledgement(path: str) -> None:
+    q = _filled(SQLiteAckQueue(path), "ab")
+    q.ack(q.get())
+    item = q.get()
+    joiner = threading.Thread(target=q.join)
+    joiner.start()
+    joiner.join(0.05)
+    assert joiner.is_alive()
+    q.ack_failed(item)
+    joiner.join(60)
+    assert not joiner.is_alive()
+
+
+def test_auto_commit_false_warns_and_is_ignored(path: str) -> None:
+    with pytest.warns(UserWarning, match="auto_commit"):
+        q = SQLiteAckQueue(path, auto_commit=False)
+    assert q.auto_commit
+
+
+def test_processes_share_the_items_without_a_second_delivery(path: str) -> None:
+    q = _filled(SQLiteAckQueue(path), range(60))
+    with running(_CONSUMER, path) as a, running(_CONSUMER, path) as b:
+        for child in (a, b):
+            assert said(child) == "ready"
+        for child in (a, b):
+            assert child.stdin is not None
+            child.stdin.write("\n")
+            child.stdin.flush()
+        got = Counter(int(word) for child in (a, b) for word in said(child).split())
+    assert got == Counter(range(60))
+    assert _counts(q) == (0, 0, 0, 60, 0, 0)
+
+
+def test_threads_that_give_back_and_acknowledge(path: str) -> None:
+    q = _filled(SQLiteAckQueue(path), range(30))
+    seen: Counter[int] = Counter()
+
+    def work() -> None:
+        while True:
+            try:
+                item = q.get(timeout=0.3)
+            except Empty:
+                return
+            seen[item] += 1
+            (q.nack if seen[item] == 1 and item % 3 == 0 else q.ack)(item)
+
+    threads = [threading.Thread(target=work) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert seen == Counter({n: 2 if n % 3 == 0 else 1 for n in range(30)})
+    assert _counts(q) == (0, 0, 0, 30, 0, 0)
+
+
+def test_an_item_that_cannot_be_read_has_failed(path: str) -> None:
+    q = _filled(SQLiteAckQueue(path), [{1, 2}])
+    reader = SQLiteAckQueue(path, serializer=serializers.json)
+    reader.put("fine")
+    assert reader.get() == "fine"
+    assert [row["status"] for row in q.queue() if row["id"] == 1] == [int(AckStatus.ack_failed)]
+
+
+def test_memory() -> None:
+    q = _filled(SQLiteAckQueue(":memory:"), "ab")
+    assert q.ack(q.get()) == 1
+    assert _counts(q) == (1, 0, 0, 1, 0, 1)
+
+
+def test_what_a_forked_child_had_is_resumed_though_its_parent_lives(path: str) -> None:
+    program = (
+        "import os, sys; from pqadapters.persistqueue import SQLiteAckQueue; q = SQLiteAckQueue(sys.argv[1]); "
+        "q.put(1); q.put(2); q.get(); pid = os.fork(); "
+        "(q.get(), os._exit(0)) if not pid else os.waitpid(pid, 0); "
+        "print([row['status'] for row in SQLiteAckQueue(sys.argv[1]).queue()])"
+    )
+    assert run(program, path) == "[2, 1]"

@@ -1,0 +1,214 @@
+"""The classes for asyncio: the same directories and databases, and a loop that goes on while they wait."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.persistqueue import (
+    AsyncFIFOSQLiteQueue,
+    AsyncFILOSQLiteQueue,
+    AsyncQueue,
+    AsyncSQLiteQueue,
+    AsyncUniqueQ,
+    Empty,
+    Full,
+    Queue,
+    SQLiteQueue,
+)
+from pqadapters.persistqueue._loop import Bell
+from pqadapters.store import Depth
+from tests.segment.programs import running
+
+KINDS: list[Any] = [AsyncQueue, AsyncSQLiteQueue, AsyncFIFOSQLiteQueue, AsyncUniqueQ]
+
+_KILLED = """
+import asyncio, os, signal, sys
+import pqadapters.persistqueue as persistqueue
+async def main():
+    q = getattr(persistqueue, sys.argv[2])(sys.argv[1], **eval(sys.argv[3]))
+    for item in "abc": await q.put(item)
+    await q.get(); await q.task_done(); await q.get()
+    os.kill(os.getpid(), signal.SIGKILL)
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_put_get_and_sizes(kind: Any, path: str) -> None:
+    async def main() -> None:
+        async with kind(path) as q:
+            assert (await q.qsize(), await q.empty(), await q.full()) == (0, True, False)
+            await q.put("a")
+            await q.put_nowait("b")
+            assert (await q.qsize(), await q.empty()) == (2, False)
+            assert [await q.get(), await q.get_nowait()] == ["a", "b"]
+            await q.task_done()
+            for arguments in ({"block": False}, {"timeout": 0.01}, {"timeout": 0}):
+                with pytest.raises(Empty):
+                    await q.get(**arguments)
+            with pytest.raises(ValueError, match="non-negative"):
+                await q.get(timeout=-1)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_maxsize_and_waiting_tasks(kind: Any, path: str) -> None:
+    async def main() -> None:
+        async with kind(path, maxsize=1) as q:
+            got = []
+
+            async def consume() -> None:
+                for _ in range(5):
+                    got.append(await q.get())
+                    await q.task_done()
+
+            consumer = asyncio.create_task(consume())
+            for n in range(5):
+                await q.put(n)
+            await asyncio.wait_for(q.join(), 30)
+            await consumer
+            assert got == [0, 1, 2, 3, 4]
+            await q.put("x")
+            assert await q.full()
+            with pytest.raises(Full):
+                await q.put_nowait("y")
+            with pytest.raises(Full):
+                await q.put("y", timeout=0.01)
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(("kind", "plain"), [(AsyncQueue, Queue), (AsyncSQLiteQueue, SQLiteQueue)])
+def test_a_thread_wakes_a_task_that_waits(kind: Any, plain: Any, path: str) -> None:
+    async def main() -> None:
+        async with kind(path) as q:
+            waiting = asyncio.create_task(q.get())
+            await asyncio.sleep(0)
+            other = plain(path)
+            thread = threading.Thread(target=other.put, args=("x",))
+            thread.start()
+            assert await asyncio.wait_for(waiting, 30) == "x"
+            thread.join()
+            other.close()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", [AsyncQueue, AsyncSQLiteQueue])
+def test_who_is_cancelled_takes_no_item(kind: Any, path: str) -> None:
+    async def main() -> None:
+        async with kind(path) as q:
+            waiting = asyncio.create_task(q.get())
+            await asyncio.sleep(0.01)
+            waiting.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await waiting
+            await q.put("x")
+            assert await q.get(block=False) == "x"
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "left"),
+    [
+        ("AsyncQueue", {}, ["b", "c"]),
+        ("AsyncQueue", {"autosave": True}, ["c"]),
+        ("AsyncSQLiteQueue", {}, ["c"]),
+        ("AsyncSQLiteQueue", {"auto_commit": False}, ["b", "c"]),
+    ],
+)
+def test_sigkill(kind: str, options: dict[str, Any], left: list[str], path: str) -> None:
+    with running(_KILLED, path, kind, options) as child:
+        child.wait(60)
+    plain: Any = (Queue if kind == "AsyncQueue" else SQLiteQueue)(path)
+    assert [plain.get(block=False) for _ in range(plain.qsize())] == left
+    plain.close()
+
+
+def test_task_done_of_one_task_leaves_what_another_has_in_hand(path: str) -> None:
+    async def main() -> None:
+        async with AsyncQueue(path) as q:
+            await q.put("theirs")
+            await q.put("ours")
+            holder = asyncio.create_task(_get_and_wait(q))
+            await asyncio.sleep(0)
+            assert await q.get() == "ours"
+            await q.task_done()
+            holder.cancel()
+
+    asyncio.run(main())
+    with Queue(path) as plain:
+        assert [plain.get_nowait() for _ in range(plain.qsize())] == ["theirs"]
+
+
+def test_task_done_of_a_task_that_puts_leaves_what_another_has_in_hand(path: str) -> None:
+    async def main() -> None:
+        async with AsyncSQLiteQueue(path, auto_commit=False) as q:
+            await q.put("theirs")
+            await q.task_done()
+            holder = asyncio.create_task(_get_and_wait(q))
+            await asyncio.sleep(0)
+            await q.put("more")
+            await q.task_done()
+            holder.cancel()
+
+    asyncio.run(main())
+    plain = SQLiteQueue(path)
+    assert [plain.get(block=False) for _ in range(plain.qsize())] == ["theirs", "more"]
+
+
+async def _get_and_wait(q: Any) -> None:
+    await q.get()
+    await asyncio.sleep(60)
+
+
+def test_who_has_seen_less_than_the_others_that_wait_is_woken(path: str) -> None:
+    async def main() -> None:
+        q = Queue(path)
+        bell = Bell(q._line.store, q.name)
+        other = asyncio.create_task(bell.wait(bell.depth(), None))
+        await asyncio.sleep(0.1)  # its thread waits in the store by now; else this test can't fail
+        await asyncio.wait_for(bell.wait(Depth(ready=5), None), 10)
+        other.cancel()
+        bell.end()
+
+    asyncio.run(main())
+
+
+def test_a_path_that_is_a_file_is_the_database(tmp_path: Path) -> None:
+    async def main() -> None:
+        file = tmp_path / "queue.db"
+        file.touch()
+        for expected in (1, 0):
+            async with AsyncSQLiteQueue(str(file)) as q:
+                if expected:
+                    await q.put("a")
+                assert await q.qsize() == 1
+        assert file.is_file()
+        assert not (tmp_path / "data.db").exists()
+
+    asyncio.run(main())
+
+
+def test_what_the_database_classes_have_beside(path: str) -> None:
+    async def main() -> None:
+        async with AsyncUniqueQ(path) as q:
+            id = await q.put("a")
+            assert await q.put("a") is None
+            assert await q.update("b", id=id) == id
+            assert (await q.get(raw=True))["data"] == "b"
+        async with AsyncFILOSQLiteQueue(path) as filo:
+            ids = [await filo.put(n) for n in range(3)]
+            assert await filo.get(id=ids[0]) == 0
+            assert [await filo.get(), await filo.get()] == [2, 1]
+            with pytest.raises(Empty):
+                await filo.get(id=99)
+
+    asyncio.run(main())

@@ -1,0 +1,201 @@
+"""`Queue`: a directory; what was got and isn't done comes again."""
+
+from __future__ import annotations
+
+import json
+import threading
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import pytest
+
+from pqadapters.errors import NotSerializable, StoreLocked
+from pqadapters.persistqueue import Empty, Full, Queue
+from tests.segment.programs import run, running, said
+
+_KILLED = """
+import sys, os, signal
+from pqadapters.persistqueue import Queue
+q = Queue(sys.argv[1])
+for item in "abc": q.put(item)
+q.get(); q.task_done()
+q.get(); q.put("d")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+_HOLDER = """
+import sys
+from pqadapters.persistqueue import Queue
+q = Queue(sys.argv[1])
+print("held", flush=True)
+sys.stdin.readline()
+"""
+
+
+def _left(path: str) -> list[Any]:
+    with Queue(path) as q:
+        return [q.get_nowait() for _ in range(q.qsize())]
+
+
+def test_another_ones_put_does_not_persist_a_get(path: str) -> None:
+    with running(_KILLED, path) as child:
+        child.wait(60)
+    assert _left(path) == ["b", "c", "d"]
+
+
+def test_a_new_process_goes_on_where_the_last_one_was(path: str) -> None:
+    program = (
+        "import sys; from pqadapters.persistqueue import Queue; q = Queue(sys.argv[1]); "
+        "[q.put(n) for n in range(3)]; q.get(); q.task_done()"
+    )
+    run(program, path)
+    assert _left(path) == [1, 2]
+
+
+def test_one_task_done_is_for_all_that_the_thread_has_got(path: str) -> None:
+    with Queue(path) as q:
+        for item in range(5):
+            q.put(item)
+        for _ in range(3):
+            q.get()
+        q.task_done()
+        assert q.unfinished_tasks == 4
+    assert _left(path) == [3, 4]
+
+
+def test_task_done_leaves_what_another_thread_has_in_hand(path: str) -> None:
+    got, done = threading.Barrier(2), threading.Event()
+
+    def other() -> None:
+        q.get()
+        got.wait()
+        done.wait()
+
+    with Queue(path) as q:
+        q.put("theirs")
+        q.put("ours")
+        thread = threading.Thread(target=other)
+        thread.start()
+        got.wait()
+        assert q.get() == "ours"
+        q.task_done()
+        done.set()
+        thread.join()
+    assert _left(path) == ["theirs"]
+
+
+def test_join_waits_for_as_many_calls_as_there_were_items(path: str) -> None:
+    with Queue(path) as q:
+        q.put(1)
+        q.put(2)
+        joined = threading.Thread(target=q.join)
+        joined.start()
+        q.get()
+        q.get()
+        q.task_done()
+        joined.join(0.05)
+        assert joined.is_alive()
+        q.task_done()
+        joined.join(60)
+        assert not joined.is_alive()
+        with pytest.raises(ValueError, match="too many times"):
+            q.task_done()
+
+
+def test_a_thread_that_fetched_for_others_has_their_calls_counted(path: str) -> None:
+    with Queue(path) as q:
+        q.put(1)
+        q.put(2)
+        q.get()
+        q.get()
+        workers = [threading.Thread(target=q.task_done) for _ in range(2)]
+        for worker in workers:
+            worker.start()
+            worker.join()
+        q.join()
+    assert _left(path) == []
+
+
+def test_autosave_persists_the_get_and_join_still_counts(path: str) -> None:
+    with Queue(path, autosave=True) as q:
+        q.put("a")
+        q.put("b")
+        assert q.get() == "a"
+        assert q.unfinished_tasks == 2
+        q.task_done()
+        assert q.unfinished_tasks == 1
+    assert _left(path) == ["b"]
+
+
+def test_a_queue_with_more_than_maxsize_after_a_reopen_is_full(path: str) -> None:
+    with Queue(path) as q:
+        for item in range(5):
+            q.put(item)
+    with Queue(path, maxsize=3) as q:
+        assert q.full()
+        with pytest.raises(Full):
+            q.put(5, timeout=0.01)
+        with pytest.raises(Full):
+            q.put_nowait(5)
+        with pytest.raises(ValueError, match="non-negative"):
+            q.put(5, timeout=-1)
+
+
+def test_empty_and_timeouts(path: str) -> None:
+    with Queue(path) as q:
+        for timeout in (0.01, 0):
+            with pytest.raises(Empty):
+                q.get(timeout=timeout)
+        with pytest.raises(Empty):
+            q.get_nowait()
+        with pytest.raises(ValueError, match="non-negative"):
+            q.get(timeout=-1)
+        q.put(None)
+        assert q.get() is None
+
+
+def test_two_objects_in_one_process_are_one_queue(path: str) -> None:
+    with Queue(path) as a, Queue(path) as b:
+        got: list[Any] = []
+        waiter = threading.Thread(target=lambda: got.append(b.get(timeout=60)))
+        waiter.start()
+        a.put("x")
+        waiter.join(60)
+        assert got == ["x"]
+        assert (a.qsize(), b.qsize()) == (0, 0)
+
+
+def test_a_second_process_is_refused_and_not_let_in_beside_the_first(path: str) -> None:
+    with running(_HOLDER, path) as child:
+        assert said(child) == "held"
+        with pytest.raises(StoreLocked):
+            Queue(path)
+
+
+def test_tempdir_is_checked(path: str, tmp_path: Path) -> None:
+    Queue(path, tempdir=str(tmp_path), chunksize=1).close()
+    with pytest.raises(ValueError, match="filesystem"):
+        Queue(path, tempdir="/proc")
+    with pytest.raises(FileNotFoundError):
+        Queue(path, tempdir=str(tmp_path / "missing"))
+
+
+def test_a_users_own_serializer_with_functions_for_files_alone(path: str) -> None:
+    class Lines:
+        @staticmethod
+        def dump(value: object, fp: BinaryIO) -> None:
+            fp.write(json.dumps(value).encode() + b"\n")
+
+        @staticmethod
+        def load(fp: BinaryIO) -> object:
+            return json.loads(fp.readline())
+
+    with Queue(path, serializer=Lines) as q:
+        q.put({"a": [1]})
+        with pytest.raises(NotSerializable):
+            q.put({1, 2})
+        assert q.get() == {"a": [1]}
+
+
+def test_what_is_no_serializer_is_refused(path: str) -> None:
+    with pytest.raises(TypeError, match="not a serializer"):
+        Queue(path, serializer=object())

@@ -1,0 +1,347 @@
+"""`SQLiteQueue` and its kin: a database that threads and processes share."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections import Counter
+from typing import Any
+
+import pytest
+
+from pqadapters.errors import RankError
+from pqadapters.persistqueue import (
+    Empty,
+    FIFOSQLiteQueue,
+    FILOSQLiteQueue,
+    Full,
+    PriorityQueue,
+    SQLiteQueue,
+    UniqueQ,
+    serializers,
+)
+from tests.segment.programs import run, running, said
+
+KINDS: list[Any] = [FIFOSQLiteQueue, FILOSQLiteQueue, UniqueQ, PriorityQueue]
+
+_KILLED = """
+import sys, os, signal
+from pqadapters.persistqueue import SQLiteQueue
+q = SQLiteQueue(sys.argv[1], auto_commit=sys.argv[2] == "True")
+for item in "abcd": q.put(item)
+q.get(); q.task_done(); q.get(); q.put("e")
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+_CONSUMER = """
+import sys
+from pqadapters.persistqueue import SQLiteQueue, Empty
+q = SQLiteQueue(sys.argv[1])
+print("ready", flush=True)
+sys.stdin.readline()
+got = []
+try:
+    while True: got.append(q.get(block=False))
+except Empty:
+    print(*got, flush=True)
+"""
+_PUTTER = """
+import sys
+from pqadapters.persistqueue import SQLiteQueue
+sys.stdin.readline()
+SQLiteQueue(sys.argv[1]).put("from afar")
+"""
+
+
+def _drained(q: Any) -> list[Any]:
+    items = []
+    try:
+        while True:
+            items.append(q.get(block=False))
+    except Empty:
+        return items
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("auto_commit", [True, False])
+def test_put_get_and_sizes(kind: Any, auto_commit: bool, path: str) -> None:
+    q = kind(path, auto_commit=auto_commit)
+    assert (q.size, q.qsize(), len(q), q.empty(), q.full()) == (0, 0, 0, True, False)
+    first, second = q.put("a"), q.put_nowait("b")
+    assert first < second
+    assert (q.size, q.total, q.qsize(), len(q), q.empty()) == (2, 2, 2, 2, False)
+    assert [(row["id"], row["data"]) for row in q.queue()] == [(first, "a"), (second, "b")]
+    assert abs(q.queue()[0]["timestamp"] - time.time()) < 60
+    assert sorted(_drained(q)) == ["a", "b"]
+    q.task_done()
+    assert q.queue() == []
+    q.shrink_disk_usage()
+    q.close()
+    q.close()
+
+
+@pytest.mark.parametrize("auto_commit", [True, False])
+def test_filo_serves_the_last_first(auto_commit: bool, path: str) -> None:
+    q = FILOSQLiteQueue(path, auto_commit=auto_commit)
+    for item in (1, 2, 3):
+        q.put(item)
+    raw = q.get(raw=True)
+    assert (raw["data"], q.get(), q.get()) == (3, 2, 1)
+
+
+def test_priorities(path: str) -> None:
+    q = PriorityQueue(path)
+    for item, priority in (("low", 10), ("first", 1), ("second", 1), ("urgent", -5), ("between", 1.5)):
+        q.put(item, priority=priority)
+    q.put_nowait("default")
+    assert _drained(q) == ["urgent", "default", "first", "second", "between", "low"]
+    with pytest.raises(RankError):
+        q.put("x", priority=float("nan"))
+    with pytest.raises(TypeError, match="number"):
+        q.put("x", priority="high")  # type: ignore[arg-type]
+
+
+def test_a_unique_queue_takes_an_item_again_once_it_has_left(path: str) -> None:
+    q = UniqueQ(path)
+    assert q.put({"a": 1, "b": 2}) is not None
+    assert q.put({"b": 2, "a": 1}) is None
+    assert (q.size, q.get()) == (1, {"a": 1, "b": 2})
+    again = q.put({"b": 2, "a": 1})
+    assert again is not None
+    other = (1, "x")
+    assert q.put(other) is not None
+    assert q.put((1, "".join(["x"]))) is None
+    with pytest.raises(ValueError, match="already"):
+        q.update(other, id=again)
+    assert q.update("new", id=again) == again
+    assert q.put({"a": 1, "b": 2}) is not None
+    assert q.put("new") is None
+
+
+def test_what_was_got_and_not_persisted_is_still_in_a_unique_queue(path: str) -> None:
+    q = UniqueQ(path, auto_commit=False)
+    q.put("a")
+    q.get()
+    assert q.put("a") is None
+    q.task_done()
+    assert q.put("a") is not None
+
+
+def test_by_id_and_raw(path: str) -> None:
+    q = SQLiteQueue(path)
+    ids = [q.put(item) for item in "abc"]
+    assert q.get(id=ids[1]) == "b"
+    raw = q.get(raw=True)
+    assert (raw["pqid"], raw["data"], set(raw)) == (ids[0], "a", {"pqid", "data", "timestamp"})
+    assert q.update("new", id=ids[2]) == ids[2]
+    assert q.update({"pqid": ids[2], "data": "newer", "timestamp": 0.0}) == ids[2]
+    assert q.get(id={"pqid": ids[2]}) == "newer"
+    with pytest.raises(Empty):
+        q.get_nowait(id=ids[2])
+    with pytest.raises(ValueError, match="id"):
+        q.update("x")
+    assert q.update("x", id=1000) == 1000
+
+
+def test_a_users_dict_with_the_key_pqid_is_an_item(path: str) -> None:
+    q = SQLiteQueue(path)
+    id = q.put("old")
+    q.update({"pqid": "mine", "more": 1}, id=id)
+    assert q.get() == {"pqid": "mine", "more": 1}
+
+
+def test_none_is_an_item(path: str) -> None:
+    q = SQLiteQueue(path)
+    q.put(None)
+    assert q.get(timeout=1) is None
+
+
+@pytest.mark.parametrize("auto_commit", [True, False])
+def test_empty_and_timeouts(auto_commit: bool, path: str) -> None:
+    q = SQLiteQueue(path, auto_commit=auto_commit)
+    for arguments in ({"block": False}, {"timeout": 0.01}, {"timeout": 0}):
+        with pytest.raises(Empty):
+            q.get(**arguments)
+    with pytest.raises(ValueError, match="non-negative"):
+        q.get(timeout=-1)
+
+
+def test_maxsize(path: str) -> None:
+    q = SQLiteQueue(path, maxsize=1)
+    q.put("a")
+    assert q.full()
+    with pytest.raises(Full):
+        q.put_nowait("b")
+    with pytest.raises(Full):
+        q.put("b", timeout=0.01)
+    with pytest.raises(ValueError, match="non-negative"):
+        q.put("b", timeout=-1)
+    putter = threading.Thread(target=q.put, args=("b",))
+    putter.start()
+    assert q.get() == "a"
+    putter.join(60)
+    assert q.get() == "b"
+
+
+@pytest.mark.parametrize(("auto_commit", "left"), [(True, ["c", "d", "e"]), (False, ["b", "c", "d", "e"])])
+def test_sigkill(auto_commit: bool, left: list[str], path: str) -> None:
+    with running(_KILLED, path, auto_commit) as child:
+        child.wait(60)
+    assert _drained(SQLiteQueue(path)) == left
+
+
+def test_task_done_leaves_what_another_thread_has_in_hand(path: str) -> None:
+    q = SQLiteQueue(path, auto_commit=False)
+    q.put("theirs")
+    q.put("ours")
+    got, done = threading.Barrier(2), threading.Event()
+
+    def other() -> None:
+        q.get()
+        got.wait()
+        done.wait()
+
+    thread = threading.Thread(target=other)
+    thread.start()
+    got.wait()
+    q.task_done()  # for the puts
+    assert q.get() == "ours"
+    q.task_done()
+    done.set()
+    thread.join()
+    q.close()
+    assert _drained(SQLiteQueue(path)) == ["theirs"]
+
+
+def test_one_task_done_persists_all_that_was_got_and_calls_for_another_are_counted(path: str) -> None:
+    q = SQLiteQueue(path, auto_commit=False)
+    for item in range(5):
+        q.put(item)
+    q.task_done()
+    q.get()
+    q.get()
+    assert (len(q.queue()), q.size) == (5, 3)
+    q.task_done()
+    assert len(q.queue()) == 3
+    q.get()
+    q.get()
+    workers = [threading.Thread(target=q.task_done) for _ in range(2)]
+    for worker, left in zip(workers, (3, 1), strict=True):
+        worker.start()
+        worker.join()
+        assert len(q.queue()) == left
+
+
+def test_what_is_updated_in_hand_is_what_comes_again(path: str) -> None:
+    q = SQLiteQueue(path, auto_commit=False)
+    id = q.put("a")
+    q.get()
+    q.update("b", id=id)
+    q.close()
+    assert _drained(SQLiteQueue(path)) == ["b"]
+
+
+def test_join_waits_for_what_is_not_persisted(path: str) -> None:
+    q = SQLiteQueue(path, auto_commit=False)
+    q.put("a")
+    q.get()
+    joiner = threading.Thread(target=q.join)
+    joiner.start()
+    joiner.join(0.05)
+    assert joiner.is_alive()
+    q.task_done()
+    joiner.join(60)
+    assert not joiner.is_alive()
+
+
+def test_a_new_process_finds_what_the_last_one_left(path: str) -> None:
+    put = "import sys; from pqadapters.persistqueue import SQLiteQueue; print(SQLiteQueue(sys.argv[1]).put((1, 'x')))"
+    assert run(put, path) == "1"
+    assert SQLiteQueue(path).get(block=False) == (1, "x")
+
+
+def test_three_processes_share_the_items_without_a_second_delivery(path: str) -> None:
+    q = SQLiteQueue(path)
+    for item in range(150):
+        q.put(item)
+    with running(_CONSUMER, path) as a, running(_CONSUMER, path) as b, running(_CONSUMER, path) as c:
+        for child in (a, b, c):
+            assert said(child) == "ready"
+        for child in (a, b, c):
+            assert child.stdin is not None
+            child.stdin.write("\n")
+            child.stdin.flush()
+        got = Counter(int(word) for child in (a, b, c) for word in said(child).split())
+    assert got == Counter(range(150))
+
+
+def test_a_waiting_get_is_woken_by_another_object_and_another_process(path: str) -> None:
+    q, other = SQLiteQueue(path), SQLiteQueue(path)
+    got: list[Any] = []
+    waiter = threading.Thread(target=lambda: got.append(q.get()))
+    waiter.start()
+    other.put("near")
+    waiter.join(5)
+    assert got == ["near"]
+    with running(_PUTTER, path) as child:
+        waiter = threading.Thread(target=lambda: got.append(q.get()))
+        waiter.start()
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+        child.wait(60)
+        waiter.join(5)  # persist-queue's own looks again after ten seconds
+    assert got == ["near", "from afar"]
+    assert (q.qsize(), other.qsize()) == (0, 0)
+
+
+def test_queues_of_other_names_kinds_and_files_are_apart(path: str) -> None:
+    queues = [
+        SQLiteQueue(path),
+        SQLiteQueue(path, name="other"),
+        SQLiteQueue(path, db_file_name="other.db"),
+        FILOSQLiteQueue(path),
+        UniqueQ(path),
+        PriorityQueue(path),
+    ]
+    for n, q in enumerate(queues):
+        q.put(n)
+    assert [_drained(q) for q in queues] == [[n] for n in range(len(queues))]
+
+
+def test_memory(path: str) -> None:
+    q = SQLiteQueue(":memory:", multithreading=True)
+    q.put("a")
+    assert SQLiteQueue(":memory:").empty()
+    assert q.get() == "a"
+
+
+def test_an_item_that_cannot_be_read_is_out_of_the_way_and_the_next_one_is_served(path: str) -> None:
+    q = SQLiteQueue(path)
+    q.put({1, 2})
+    q.put("fine")
+    reader = SQLiteQueue(path, serializer=serializers.json)
+    q.put("too")
+    with pytest.raises(Empty):
+        reader.get(timeout=0)
+    reader.put("json")
+    assert reader.get() == "json"
+    assert reader.join() is None
+
+
+def test_what_cannot_be_stored_raises_and_stores_nothing(path: str) -> None:
+    q = SQLiteQueue(path, serializer=serializers.json)
+    with pytest.raises(TypeError):
+        q.put({1, 2})
+    assert q.empty()
+    with pytest.raises(ValueError, match="empty"):
+        SQLiteQueue(path, name="")
+
+
+def test_a_users_own_serializer_with_functions_for_values_alone(path: str) -> None:
+    class Reversed:
+        dumps = staticmethod(lambda value: value[::-1].encode())
+        loads = staticmethod(lambda data: data.decode()[::-1])
+
+    q = SQLiteQueue(path, serializer=Reversed)
+    q.put("abc")
+    assert q.get() == "abc"

@@ -1,0 +1,60 @@
+"""Names, modules and arguments are those of persist-queue 1.1.0."""
+
+from __future__ import annotations
+
+import importlib
+import inspect
+import queue
+from typing import Any
+
+import pytest
+
+import pqadapters.persistqueue as persistqueue
+
+_DATABASE = "path name multithreading timeout auto_commit serializer db_file_name"
+_ACK = "path auto_resume name multithreading timeout auto_commit serializer db_file_name"
+_FILE = "path maxsize chunksize tempdir serializer autosave"
+
+MODULES = {
+    "queue": {"Queue": _FILE},
+    "sqlqueue": dict.fromkeys(("SQLiteQueue", "FIFOSQLiteQueue", "FILOSQLiteQueue", "UniqueQ"), _DATABASE),
+    "priorityqueue": {"PriorityQueue": _DATABASE},
+    "sqlackqueue": dict.fromkeys(
+        ("SQLiteAckQueue", "FIFOSQLiteAckQueue", "FILOSQLiteAckQueue", "UniqueAckQ"), _ACK
+    ),
+    "mysqlqueue": {"MySQLQueue": "host user passwd db_name name port charset auto_commit serializer"},
+    "pdict": {"PDict": "path name multithreading"},
+    "async_queue": {"AsyncQueue": _FILE},
+    "async_sqlqueue": dict.fromkeys(
+        ("AsyncSQLiteQueue", "AsyncFIFOSQLiteQueue", "AsyncFILOSQLiteQueue", "AsyncUniqueQ"), _DATABASE
+    ),
+}
+
+
+@pytest.mark.parametrize(("module", "name"), [(module, name) for module in MODULES for name in MODULES[module]])
+def test_a_class_takes_the_same_arguments_in_the_same_order(module: str, name: str) -> None:
+    found = getattr(importlib.import_module(f"pqadapters.persistqueue.{module}"), name)
+    assert getattr(persistqueue, name) is found
+    arguments = list(inspect.signature(found).parameters)
+    assert [argument for argument in arguments if argument != "maxsize" or "maxsize" in MODULES[module][name]][
+        : len(MODULES[module][name].split())
+    ] == MODULES[module][name].split()
+
+
+def test_empty_and_full_are_the_standard_librarys() -> None:
+    for module in [module for module in MODULES if module != "pdict"] + ["exceptions"]:
+        found: Any = importlib.import_module(f"pqadapters.persistqueue.{module}")
+        assert (found.Empty, found.Full) == (queue.Empty, queue.Full)
+    assert (persistqueue.Empty, persistqueue.Full) == (queue.Empty, queue.Full)
+
+
+@pytest.mark.parametrize("name", ["pickle", "json", "msgpack", "cbor2"])
+def test_serializers_are_modules(name: str) -> None:
+    module: Any = importlib.import_module(f"pqadapters.persistqueue.serializers.{name}")
+    assert getattr(persistqueue.serializers, name) is module
+    assert module.loads(module.dumps({"b": 1, "a": [2]}, sort_keys=True)).keys() == {"a", "b"}
+
+
+def test_the_states_have_persist_queues_spelling() -> None:
+    status = persistqueue.AckStatus
+    assert (status.inited, status.ready, status.unack, status.acked, status.ack_failed) == ("0", "1", "2", "5", "9")
