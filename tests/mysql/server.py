@@ -176,7 +176,7 @@ _OPTIONS: dict[str, object] = {
 
 @cache
 def _template() -> Path:
-    """A data directory with the system's tables, made once for a process. A busy machine may refuse it once or twice."""
+    """A data directory with the system's tables, made once for a process. A busy machine may refuse it at first."""
     for _ in range(3):
         path = Path(tempfile.mkdtemp(prefix="pqadapters-mysql-"))
         atexit.register(shutil.rmtree, path, ignore_errors=True)
