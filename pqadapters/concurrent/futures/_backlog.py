@@ -24,14 +24,15 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Callable
+from concurrent.futures import CancelledError
 from functools import partial
 from itertools import count, islice
 from queue import Full
 from typing import TYPE_CHECKING, Any
 
 from ... import telling
-from ...ending import at_end, others_run
-from ...errors import LimitReached, StoreForked
+from ...ending import at_end, others_run, start_thread
+from ...errors import ConditionFailed, LimitReached, StoreForked
 from ...home.private import PrivateStore
 from ...rank import rank
 from ...store import PLAIN as PLAIN_PUT
@@ -41,6 +42,8 @@ from ._cancelling import cancel
 from ._clock import CLOCK
 from ._future import JobFuture
 from ._options import PLAIN, Options, Settings
+from ._outcome import Outcome
+from ._outcome import dump as dump_outcome
 from ._outcome import load as load_outcome
 from ._place import Place
 from ._sealing import Sealing
@@ -69,7 +72,9 @@ class Backlog:
         self.forked = False  #: this is a child of the process that it belongs to
         self.token = os.urandom(8)
         self._numbers = count(1)
+        self.attaching = threading.Lock()  #: held from a future's entry in `attached` to the look whether it may stay
         self.made_at = time.monotonic()
+        self.owner: Callable[[], object] = lambda: None  #: the executor, while there is one
         self.live: dict[bytes, JobFuture] = {}  #: submitted here and not begun
         self.attached: dict[bytes, JobFuture] = {}  #: of jobs that somebody else has submitted, or runs
         self.running: dict[bytes, JobFuture] = {}
@@ -83,6 +88,9 @@ class Backlog:
         self.closing = self.stopped = self.closed = False
         self.broken: BaseException | None = None
         self.sharing: Sharing | None = None
+        self._look_at = 0.0  #: not before that time jobs of ours are looked for under other records
+        self.modest_until = 0.0  #: before that time jobs of others are left to others: we had one that isn't for us
+        self.ranks = False  #: jobs were submitted here that have a priority
         self._store: Store | None = None
         self.sealing: Sealing
         self.shared = False  #: other processes may use the store as well
@@ -112,8 +120,11 @@ class Backlog:
                 try:
                     self._begin(store)
                 except BaseException:
-                    if self.place.owned:
-                        store.close()
+                    if self.sharing is not None:
+                        self.sharing.close()
+                        self.sharing = None
+                    if self.place.owned and self.place.private is None:
+                        store.close()  # a private one opens by itself when it is used; closed, it would stay so
                     raise
                 self._store = store
                 at_end(_close_all)
@@ -174,7 +185,9 @@ class Backlog:
         self.check()
         store = self._store or self.open()
         id = self.token + next(self._numbers).to_bytes(8, "big")
-        data = self.sealing.close(wire.dump(call, options.retry_on))
+        data = wire.dump(call, options.retry_on)
+        main = wire.main_of(call, data) if self.shared else ""
+        data = self.sealing.close(data)
         future = JobFuture(self, id, call, options)
         if options is PLAIN and not (self.ranked or self.settings.max_pending or self.settings.max_bytes):
             put = _new(Put, (self.names.jobs, wire.write(id, data, flags=flags)) + PLAIN_PUT)  # noqa: RUF005  # faster
@@ -182,21 +195,25 @@ class Backlog:
         elif options.key is not None:
             from ._keys import submit_keyed
 
-            return submit_keyed(self, store, future, self.put_for(future, data, flags))
+            return submit_keyed(self, store, future, self.put_for(future, data, flags, main))
         else:
-            self._store_job(future, (self.put_for(future, data, flags),))
+            self._store_job(future, (self.put_for(future, data, flags, main),))
         return future
 
-    def put_for(self, future: JobFuture, data: bytes, flags: int) -> Put:
+    def put_for(self, future: JobFuture, data: bytes, flags: int, main: str) -> Put:
         """What stores a job that has options, or stands beside others that have."""
         options = future._options
         if options.priority and not self.ranked:
             self.commit(Set(self.names.facts, b"ranked", b"1"))
             self.ranked = True
+        self.ranks = self.ranks or bool(options.priority)
         flags |= wire.REPLY if self.shared else 0
+        meta = options.meta()
+        if main:
+            meta["main"] = main
         return Put(
             self.names.jobs,
-            wire.write(future._id, data, flags=flags, meta=options.meta()),
+            wire.write(future._id, data, flags=flags, meta=meta),
             rank(options.priority)[0] if self.ranked else b"",
             time.time() + options.delay if options.delay else 0.0,
             self.settings.max_pending,
@@ -213,14 +230,17 @@ class Backlog:
 
     def put(self, future: JobFuture, ops: tuple[Op, ...]) -> None:
         """Carry out what stores the job, as soon as there is room. Then it is to be run."""
+        options = future._options
+        if options.delay or options.retries:
+            future._owner = self.owner()  # it must be there when the job is due
         while True:
             try:
                 future._record = self.commit(*ops)[-1]
                 break
             except LimitReached:
                 self._wait_for_room(ops[-1])
-        if future._options.delay:
-            self.come_back(future._id, future._options.delay)
+        if options.delay:
+            self.come_back(future._id, options.delay)
         elif not self.added() and future._id in self.live:
             cancel(self, future)
             self.check()
@@ -262,7 +282,11 @@ class Backlog:
         future = self.live.pop(id, None) or self.attached.pop(id, None)
         if future is not None:
             found = load_outcome(data, self.sealing)
-            future.settle(found.result, found.error)
+            if isinstance(found.error, CancelledError):
+                future.cancel_here()
+            else:
+                future.settle(found.result, found.error)
+            self.delayed.discard(id)
             self.changed()
 
     # Time
@@ -278,6 +302,10 @@ class Backlog:
         """A job is ready in that many seconds: see to it then."""
         self.delayed.add(id)
         CLOCK.call_in(seconds + 0.001, partial(self._back, id))
+
+    def look_later(self) -> None:
+        """No job could be claimed, since the store failed (a full disk): that may be over in a moment."""
+        CLOCK.call_in(_AGAIN, partial(_look, weakref.ref(self)))
 
     def _back(self, id: bytes) -> None:
         """It is due, or was: somebody may have begun it already, and it may be waiting for its next try by now."""
@@ -299,6 +327,38 @@ class Backlog:
         key = wire.read(payload).meta.get("key")
         return [] if key is None else [Delete(self.names.keys, bytes.fromhex(key), Expect.ANY)]
 
+    def find_moved(self) -> bool:
+        """Another process may have put back a job of ours, which is another record then: whether one was found."""
+        began = time.monotonic()
+        if self.sharing is None or began < self._look_at:
+            return False
+        self._look_at = began + _AGAIN
+        found = False
+        for record in self.store.browse(self.names.jobs, state=State.READY):
+            future = self.live.get(wire.id_of(record.payload))
+            if future is not None and future._record and future._record != record.id:
+                future._record, found = record.id, True
+        now = time.monotonic()
+        self._look_at = now + max(_AGAIN, 10 * (now - began))  # a long backlog isn't looked through all the time
+        return found
+
+    def commit_ends(self, ops: list[Op], *payloads: bytes) -> None:
+        """Commit that jobs are gone without an outcome: to who waits for one in another process it is cancelled."""
+        if self.sharing is None:
+            self.commit(*ops)
+            return
+        cancelled = self.sealing.close(dump_outcome(Outcome(error=CancelledError())))
+        while True:
+            more: list[Op] = []
+            for payload in payloads:
+                if id := wire.id_of(payload):
+                    more += self.sharing.tell(id, cancelled, payload[1])
+            try:
+                self.commit(*ops, *more)
+                return
+            except ConditionFailed:  # somebody began to wait for one just now
+                continue
+
     # Putting back
 
     def put_back(self, claim: Claim, seconds: float) -> None:
@@ -316,6 +376,15 @@ class Backlog:
         if future is not None:
             future._record = record
         self.come_back(wire.id_of(claim.payload), seconds)
+
+    def wait_again(self, future: JobFuture) -> None:
+        """A job that was begun here waits again: first its future, then what is on disk, so whoever claims it at once
+        finds it."""
+        id = future._id
+        with self.lock:
+            if id.startswith(self.token) or self.attached.setdefault(id, future) is not future:
+                self.live[id] = future
+            self.running.pop(id, None)
 
     # The end
 
@@ -377,7 +446,16 @@ def _run_out(ref: weakref.ref[Backlog], future: weakref.ref[JobFuture], rest: tu
             f"job {found.job_id} wasn't done in {started.options.timeout} seconds: its outcome will be refused. What "
             "runs it can't be stopped, and goes on"
         )
-        finish(backlog, started, None, error)
+        # Its callbacks may take long, and the clock has others to call.
+        thread = threading.Thread(target=finish, args=(backlog, started, None, error), daemon=True)
+        thread.name = "pqadapters-executor-timeout"
+        start_thread(thread)
+
+
+def _look(ref: weakref.ref[Backlog]) -> None:
+    backlog = ref()
+    if backlog is not None and not (backlog.closed or backlog.stopped):
+        backlog.added()
 
 
 def _settled(ref: weakref.ref[Backlog], store: Store) -> None:
@@ -401,12 +479,27 @@ def _close_all() -> None:
             _log.warning("%s could not be closed: %s", backlog.names.jobs, error)
 
 
+def _true() -> bool:
+    return True
+
+
+def _false() -> bool:
+    return False
+
+
+def _none() -> None:
+    pass
+
+
 def _begin_again() -> None:
     """In a forked child: the threads that held the locks are the parent's."""
     for backlog in list(_all):
-        backlog.lock, backlog.forked = threading.Lock(), True
+        backlog.lock, backlog.attaching, backlog.forked = threading.Lock(), threading.Lock(), True
         backlog.live.clear()
         backlog.running.clear()
+        backlog.suspects = Suspects()
+        # What tickets and calls wait on is bound to the old lock, and none of them is here.
+        backlog.added, backlog.idle, backlog.changed, backlog.ended = _false, _true, _none, _none
 
 
 if hasattr(os, "register_at_fork"):

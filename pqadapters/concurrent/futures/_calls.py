@@ -68,6 +68,12 @@ class Calls:
                 self.count += 1
             try:
                 started = next_job(backlog)
+            except Exception as error:
+                self._less()
+                if not backlog.closed:
+                    _log.error("no job of %s can be begun: %s", backlog.names.jobs, error)
+                    backlog.look_later()
+                return not backlog.closed
             except BaseException:
                 self._less()
                 raise
@@ -99,6 +105,8 @@ class Calls:
                 self.backlog.break_with(error)
                 return False
             if isinstance(error, RuntimeError):
+                self.backlog.forget(started.future._id)
+                started.future.settle(None, error)
                 return False
             raise
         self._kept = executor
@@ -118,7 +126,7 @@ class Calls:
             try:
                 return pool, executor._issue(function, *args, **kwargs)
             except BrokenExecutor:
-                if not self.rebuild or self.backlog.stopped:
+                if not self.rebuild or self.backlog.stopped or executor._cannot_begin():
                     raise
                 executor._renew_pool(pool)
 
@@ -154,6 +162,8 @@ class Calls:
         try:
             if inner.cancelled():
                 give_up(backlog, started)
+                if backlog.stopped:
+                    backlog.leave()  # nobody begins it again here
             elif isinstance(error, BrokenExecutor):
                 self._broken(started, pool, error)
             else:
@@ -173,12 +183,13 @@ class Calls:
         executor = self._executor()
         if not self.rebuild or executor is None or backlog.stopped:
             return backlog.break_with(error)
+        if executor._cannot_begin():
+            give_up(backlog, started)  # it never ran
+            return backlog.break_with(error)
         executor._renew_pool(pool)
-        with backlog.lock:
-            backlog.running.pop(future._id, None)
-            backlog.suspects.end(future._id)
-            (backlog.live if future._id.startswith(backlog.token) else backlog.attached)[future._id] = future
-            backlog.recovering = True
+        backlog.wait_again(future)
+        backlog.suspects.end(future._id)
+        backlog.recovering = True
         with suppress(LeaseLost):
             backlog.commit(Nack(started.claim))
 

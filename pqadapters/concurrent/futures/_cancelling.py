@@ -23,7 +23,7 @@ _MANY = 500  #: of one commit
 def cancel(backlog: Backlog, future: JobFuture) -> bool:
     """Take a job of ours that nobody runs off the disk; False if somebody does."""
     if backlog.closed or backlog.forked:
-        return True
+        return False  # the job stays on disk
     if future._id not in backlog.live:  # somebody else's, or begun
         return cancel_stored(backlog, future._id, future._record) if future._id in backlog.attached else False
     found = cancel_stored(backlog, future._id, future._record)
@@ -37,7 +37,8 @@ def cancel_stored(backlog: Backlog, id: bytes, record: int) -> bool:
     claims = backlog.claim(backlog.names.jobs, ids=[record])
     if claims:
         try:
-            backlog.commit(Ack(claims[0]), *backlog.forget_key(claims[0].payload))
+            payload = claims[0].payload
+            backlog.commit_ends([Ack(claims[0]), *backlog.forget_key(payload)], payload)
         except BaseException:
             with suppress(StoreError):
                 backlog.commit(Nack(claims[0]))
@@ -46,7 +47,8 @@ def cancel_stored(backlog: Backlog, id: bytes, record: int) -> bool:
     waiting = next(backlog.store.browse(backlog.names.jobs, state=None, after=record - 1), None)
     if waiting is None or waiting.state is not State.DELAYED or wire.id_of(waiting.payload) != id:
         return False
-    backlog.commit(Set(backlog.names.cancelled, id, b""), *backlog.forget_key(waiting.payload))
+    tombstone = Set(backlog.names.cancelled, id, b"")
+    backlog.commit_ends([tombstone, *backlog.forget_key(waiting.payload)], waiting.payload)
     backlog.tombs = True
     return True
 
@@ -60,11 +62,15 @@ def cancel_all(backlog: Backlog) -> None:
         ops: list[Op] = []
         for claim in claims:
             ops += [Ack(claim), *backlog.forget_key(claim.payload)]
-        backlog.commit(*ops)
+        backlog.commit_ends(ops, *(claim.payload for claim in claims))
         taken = {claim.id for claim in claims}
         for record, future in records.items():
             if record in taken:
                 backlog.forget(future._id)
                 future.cancel_here()
+            elif future.running() and future._id in backlog.live:  # it waits for its next try, or has just begun it
+                if cancel_stored(backlog, future._id, record):
+                    backlog.forget(future._id)
+                    future.cancel_here()
             else:
                 future.cancel()  # delayed; or somebody has begun it just now

@@ -94,6 +94,7 @@ class DurableExecutor(Executor):
     def _begin(self) -> None:
         """Last thing in the constructor: with what there is, if that is to be begun at once."""
         backlog = self._backlog
+        backlog.owner = weakref.ref(self)
         weakref.finalize(self, _abandon, backlog).atexit = False
         if backlog.settings.recover is Recover.AUTO and not backlog.place.lazy:
             backlog.open()
@@ -232,7 +233,7 @@ class DurableExecutor(Executor):
 
     def cancel(self, job_id: str) -> bool:
         """Cancel a job of whatever process by its id, if it isn't running or done; whether that was so."""
-        backlog, id = self._backlog, bytes.fromhex(job_id)
+        backlog, id = self._backlog, wire.id_from(job_id)
         future = backlog.live.get(id) or backlog.attached.get(id)
         if future is not None and future._record and future.cancel():
             return True

@@ -32,14 +32,17 @@ _SWEEP = 256  #: outcomes that are kept between two looks for such as have run o
 def finish(backlog: Backlog, started: Started, result: Any, error: BaseException | None) -> None:
     """The job has come to this. Never raises but for what isn't an Exception."""
     future, options = started.future, started.options
+    if not _is_held(backlog, started):
+        return _refuse(future)
     try:
         if error is not None and options.retries_on(error, started.failures + 1):
             return _try_again(backlog, started, error)
         _store(backlog, started, result, error)
     except LeaseLost:
-        _let_go(backlog, future)
+        if _is_held(backlog, started):
+            _let_go(backlog, future)
         backlog.wait_for_others(future)
-        return _log.warning("job %s: an outcome that came too late is refused", _name(future))
+        return _refuse(future)
     except PqadaptersError as problem:
         _log.error("job %s is done, which can't be stored: it comes again after a restart: %s", _name(future), problem)
         if backlog.settings.ttl(options):
@@ -49,10 +52,20 @@ def finish(backlog: Backlog, started: Started, result: Any, error: BaseException
     _settle(backlog, future, result, error)
 
 
+def _is_held(backlog: Backlog, started: Started) -> bool:
+    """Whether this run of the job is the one that counts here: it may be out of time, and the next one begun."""
+    future = started.future
+    return backlog.running.get(future._id) is future and future.attempts == started.claim.attempt
+
+
+def _refuse(future: JobFuture) -> None:
+    _log.warning("job %s: an outcome that came too late is refused", _name(future))
+
+
 def _store(backlog: Backlog, started: Started, result: Any, error: BaseException | None) -> None:
     claim, options = started.claim, started.options
     ttl = backlog.settings.ttl(options) if options is not PLAIN or backlog.settings.result_ttl else 0.0
-    if not ttl and not started.flags and options.key is None:
+    if not ttl and backlog.sharing is None and options.key is None:
         backlog.commit(_new(Ack, (claim, True)))
         return
     outcome = _outcome.Outcome(result, error)
@@ -78,7 +91,7 @@ def _commit_outcome(
     elif options.key is not None:
         ops.append(Delete(backlog.names.keys, options.key))
     while True:
-        more = sharing.tell(id, data, flags, keyed=options.key is not None) if sharing is not None else []
+        more = sharing.tell(id, data, flags) if sharing is not None else []
         try:
             backlog.commit(*ops, *more)
             break
@@ -96,12 +109,21 @@ def _try_again(backlog: Backlog, started: Started, error: BaseException) -> None
     future, claim, failures = started.future, started.claim, started.failures + 1
     pause = started.options.pause(failures)
     _log.info("job %s failed, and is tried again in %.1f s: %s: %s", _name(future), pause, type(error).__name__, error)
-    backlog.commit(Update(claim, wire.with_failures(claim.payload, failures)), Nack(claim, time.time() + pause))
     future._options = started.options
-    with backlog.lock:
+    with backlog.lock:  # before it is stored: whoever claims it at once finds its future, and runs it in that
+        if not _is_held(backlog, started):
+            raise LeaseLost(f"job {_name(future)} has run out of time")
         backlog.live[future._id] = future
-    _let_go(backlog, future)
+        del backlog.running[future._id]
+    try:
+        backlog.commit(Update(claim, wire.with_failures(claim.payload, failures)), Nack(claim, time.time() + pause))
+    except BaseException:
+        backlog.live.pop(future._id, None)
+        raise
+    _let_go_of_suspect(backlog, future)
     backlog.come_back(future._id, pause)
+    if backlog.stopped and backlog.live.pop(future._id, None) is not None:  # it comes again in another executor
+        future.cancel_here()
 
 
 def park(backlog: Backlog, claim: Claim, reason: str, future: JobFuture | None = None) -> None:
@@ -131,7 +153,7 @@ def park(backlog: Backlog, claim: Claim, reason: str, future: JobFuture | None =
 def drop(backlog: Backlog, started: Started) -> None:
     """A claimed job that isn't to be run, and never will be."""
     try:
-        backlog.commit(Ack(started.claim), *backlog.forget_key(started.claim.payload))
+        backlog.commit_ends([Ack(started.claim), *backlog.forget_key(started.claim.payload)], started.claim.payload)
     except LeaseLost:
         pass
 
@@ -147,6 +169,10 @@ def _settle(backlog: Backlog, future: JobFuture, result: Any, error: BaseExcepti
 
 def _let_go(backlog: Backlog, future: JobFuture) -> None:
     backlog.running.pop(future._id, None)
+    _let_go_of_suspect(backlog, future)
+
+
+def _let_go_of_suspect(backlog: Backlog, future: JobFuture) -> None:
     if backlog.suspects.running is not None and backlog.suspects.end(future._id):
         backlog.recovering = True
         backlog.added()

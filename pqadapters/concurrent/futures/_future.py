@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from concurrent.futures import Future, InvalidStateError
+from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import TYPE_CHECKING, Any
 
 from ._cancelling import cancel
@@ -18,7 +18,7 @@ class JobFuture(Future[Any]):
     """A future with `job_id`, `attempts` (how often the job was started) and `durable`. `cancel()` that returns True
     has taken the job off the disk."""
 
-    __slots__ = ("_backlog", "_begun", "_call", "_called", "_id", "_options", "_record", "attempts")
+    __slots__ = ("_backlog", "_begun", "_call", "_called", "_id", "_options", "_owner", "_record", "attempts")
 
     durable = True
 
@@ -28,6 +28,7 @@ class JobFuture(Future[Any]):
         super().__init__()
         self._backlog, self._id, self._call, self._options, self._record = backlog, id, call, options, record
         self._begun = self._called = False
+        self._owner: object = None  #: the executor, where it must be there later: for a job that is delayed, or retried
         self.attempts = 0
 
     @property
@@ -42,11 +43,21 @@ class JobFuture(Future[Any]):
             return super().cancel()
         if not cancel(self._backlog, self):
             return False
-        return self.cancel_here()
+        return super().cancel() and self._cancelled()
+
+    def _cancelled(self) -> bool:
+        """Nobody will begin it, so who waits for it by wait() or as_completed() is told here."""
+        self._owner = None
+        self.begin()
+        return True
 
     def cancel_here(self) -> bool:
-        """The future alone: the job stays where it is."""
-        return super().cancel()
+        """The future alone: the job stays where it is. One whose job waits for its next try has been running to
+        whoever looks, and can't be cancelled by the standard library's means: it fails with CancelledError."""
+        if super().cancel():
+            return self._cancelled()
+        self.settle(None, CancelledError())
+        return False
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
         self._called = True
@@ -54,16 +65,17 @@ class JobFuture(Future[Any]):
 
     def begin(self) -> bool:
         """The job is about to run; False if the future was cancelled meanwhile."""
-        if self._begun:  # a retry: to whoever looks it has been running all the time
+        with self._backlog.lock:
+            begun, self._begun = self._begun, True
+        if begun:  # a retry: to whoever looks it has been running all the time
             return not self.done()
-        self._begun = True
         return self.set_running_or_notify_cancel()
 
     def settle(self, result: Any, error: BaseException | None) -> None:
         """What it came to, unless that is known already."""
         if not self._begun and (self.done() or not self.begin()):
             return
-        self._call = None
+        self._call = self._owner = None
         try:
             if error is not None:
                 self.set_exception(error)

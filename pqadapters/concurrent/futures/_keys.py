@@ -9,7 +9,9 @@ So a key without a result is that of a job which is still to come to its end, wh
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
@@ -34,7 +36,7 @@ def submit_keyed(backlog: Backlog, store: Store, future: JobFuture, put: Put) ->
     while True:
         found = store.get(names.keys, key)
         if found is not None:
-            there = attach(backlog, found)
+            there = attach(backlog, found, still=lambda: store.get(names.keys, key) == found)  # noqa: B023
             if there is not None:
                 return there
         ops: list[Op] = [Set(names.keys, key, id, Expect.ABSENT if found is None else found)]
@@ -54,8 +56,14 @@ def submit_keyed(backlog: Backlog, store: Store, future: JobFuture, put: Put) ->
             raise
 
 
-def attach(backlog: Backlog, id: bytes, record: int = 0) -> JobFuture | None:
-    """The future of a job that has come to its end, or will; None where what it came to isn't kept any longer."""
+def attach(backlog: Backlog, id: bytes, record: int = 0, *, still: Callable[[], bool]) -> JobFuture | None:
+    """The future of a job that has come to its end, or will; None where what it came to isn't kept any longer.
+    `still`: whether the job, without a kept result, is there at all."""
+    with backlog.attaching:  # nobody else is given the future before it is known that it comes to an end
+        return _attach(backlog, id, record, still)
+
+
+def _attach(backlog: Backlog, id: bytes, record: int, still: Callable[[], bool]) -> JobFuture | None:
     for futures in (backlog.live, backlog.running, backlog.attached, backlog.known):
         known = futures.get(id)
         if known is not None and not known.done():
@@ -65,10 +73,15 @@ def attach(backlog: Backlog, id: bytes, record: int = 0) -> JobFuture | None:
     if outcome is None:
         if _has_run_out(backlog, id):
             return None
-        future = backlog.attached.setdefault(id, future)  # before the look: who brings its end has it, or we see that
+        first = backlog.attached.setdefault(id, future)  # before the look: who brings its end has it, or we see that
         if backlog.sharing is not None:
             backlog.sharing.watch(id)
         outcome = _kept(backlog, id)
+        if outcome is None and not still():
+            outcome = _kept(backlog, id)
+            if outcome is None and (first is not future or backlog.attached.pop(id, None) is future):
+                return None  # it has come to its end meanwhile, and nobody will say to what
+        future = first
     if outcome is not None:
         backlog.attached.pop(id, None)
         there = backlog.known.get(id)
@@ -98,11 +111,13 @@ def find(backlog: Backlog, job_id: str | None, key: bytes | None) -> JobFuture:
     names, store = backlog.names, backlog.store
     if key is not None:
         id = store.get(names.keys, key)
-        found = attach(backlog, id) if id is not None else None
+        found = None
+        if id is not None:
+            found = attach(backlog, id, still=lambda: store.get(names.keys, key) == id)
         if found is None:
             raise UnknownJob(f"no job has the key {key.decode(errors='replace')}, or its result isn't kept any longer")
         return found
-    id = bytes.fromhex(job_id or "")
+    id = wire.id_from(job_id or "")
     for futures in (backlog.live, backlog.running, backlog.attached):
         if id in futures:
             return futures[id]
@@ -110,8 +125,17 @@ def find(backlog: Backlog, job_id: str | None, key: bytes | None) -> JobFuture:
         record = find_record(backlog, names.jobs, id)
         if record is None:
             raise UnknownJob(f"there is no job {job_id}: it is done and its result isn't kept, or it never was there")
-        return attach(backlog, id, record) or _gone(job_id)
-    return attach(backlog, id) or _gone(job_id)
+        still = partial(_is_there, backlog, id, record)
+        return attach(backlog, id, record, still=still) or _gone(job_id)
+    return attach(backlog, id, still=lambda: False) or _gone(job_id)
+
+
+def _is_there(backlog: Backlog, id: bytes, record: int) -> bool:
+    """Whether a job without a result is still on disk: where it was, or put back as another record."""
+    found = next(backlog.store.browse(backlog.names.jobs, state=None, after=record - 1), None)
+    if found is not None and wire.id_of(found.payload) == id:
+        return True
+    return find_record(backlog, backlog.names.jobs, id) is not None
 
 
 def _gone(job_id: str | None) -> JobFuture:

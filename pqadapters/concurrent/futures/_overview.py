@@ -90,7 +90,7 @@ def requeue(backlog: Backlog, job_id: str | None) -> int:
     """Put a parked job, or all of them, back at the end of the backlog, with no attempt counted. Returns how many."""
     ids = None
     if job_id is not None:
-        record = find_record(backlog, backlog.names.dead, bytes.fromhex(job_id))
+        record = find_record(backlog, backlog.names.dead, wire.id_from(job_id))
         if record is None:
             return 0
         ids = [record]
@@ -116,7 +116,7 @@ def purge(
     if key is not None:
         return _purge_key(backlog, key)
     if job_id is not None:
-        return _purge_id(backlog, bytes.fromhex(job_id))
+        return _purge_id(backlog, wire.id_from(job_id))
     if state == "results":
         if older_than:
             raise ValueError("older_than= is about when jobs were submitted, which isn't known of their results")
@@ -140,7 +140,7 @@ def _purge_records(backlog: Backlog, queue: str, records: list[int]) -> int:
         id = wire.id_of(claim.payload)
         try:
             ops: list[Op] = [Ack(claim), Delete(backlog.names.results, id)]
-            backlog.commit(*ops, *(backlog.forget_key(claim.payload) if id else []))
+            backlog.commit_ends([*ops, *(backlog.forget_key(claim.payload) if id else [])], claim.payload)
         except LeaseLost:
             continue
         except BaseException:
@@ -152,7 +152,8 @@ def _purge_records(backlog: Backlog, queue: str, records: list[int]) -> int:
     if queue == backlog.names.jobs:
         for record in backlog.store.browse(queue, state=State.DELAYED):
             if record.id in records:
-                backlog.commit(Set(backlog.names.cancelled, wire.id_of(record.payload), b"", Expect.ANY))
+                tombstone = Set(backlog.names.cancelled, wire.id_of(record.payload), b"", Expect.ANY)
+                backlog.commit_ends([tombstone], record.payload)
                 backlog.tombs = True
                 _cancel_here(backlog, wire.id_of(record.payload))
                 count += 1

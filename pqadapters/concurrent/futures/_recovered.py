@@ -14,6 +14,15 @@ if TYPE_CHECKING:
 
 def recovered(backlog: Backlog) -> list[JobFuture]:
     """Those of jobs that were begun already, and of those that are still to be."""
+    with backlog.attaching:
+        there = _futures(backlog)
+    if not backlog.foreign:
+        backlog.foreign = backlog.recovering = True
+    backlog.added()
+    return list(there.values())
+
+
+def _futures(backlog: Backlog) -> dict[bytes, JobFuture]:
     there: dict[bytes, JobFuture] = {}
     for record in backlog.store.browse(backlog.names.jobs, state=None):
         id = wire.id_of(record.payload)
@@ -23,11 +32,10 @@ def recovered(backlog: Backlog) -> list[JobFuture]:
     for future in list(begun):
         there[future._id] = future
         backlog.attached.pop(future._id, None)
+    if backlog.sharing is not None:
+        backlog.sharing.watch_all([id for id in there if id in backlog.attached])
     _look_again(backlog, there)
-    if not backlog.foreign:
-        backlog.foreign = backlog.recovering = True
-    backlog.added()
-    return list(there.values())
+    return there
 
 
 def _look_again(backlog: Backlog, there: dict[bytes, JobFuture]) -> None:

@@ -3,11 +3,12 @@
 Each backlog has a record in the queue of members, which it keeps claimed: the claim ends with its process, so records
 that are ready there are those of dead ones. Outcomes for a backlog go to a queue of its own, in the same commit as the
 acknowledgement of the job. Who waits for a job that somebody else has submitted enters its name in the table of
-watchers; the end of a job with a key is committed on the condition that nobody has entered meanwhile.
+watchers; the end of a job is committed on the condition that nobody has entered meanwhile.
 """
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections.abc import Iterator
@@ -32,12 +33,18 @@ class Sharing:
     """A backlog's part in a store that processes share."""
 
     def __init__(self, backlog: Backlog, store: Store) -> None:
-        self._store, self._names, self._token = store, backlog.names, backlog.token
-        self._mine = backlog.names.outcomes(backlog.token)
+        self._store, self._names = store, backlog.names
         self._ended = False
         self._clean_up()
-        record = store.commit(Put(self._names.members, self._token))[0]
-        self._member = store.claim(self._names.members, ids=[record])
+        while True:
+            self._token = backlog.token
+            record = store.commit(Put(self._names.members, self._token))[0]
+            self._member = store.claim(self._names.members, ids=[record])
+            if self._member:
+                break
+            # Another one that begins just now took us for dead, and cleans up what has our name: take another one.
+            backlog.token = os.urandom(_TOKEN)
+        self._mine = backlog.names.outcomes(self._token)
         self._backlog = weakref.ref(backlog)
         start_thread(threading.Thread(target=self._listen, name="pqadapters-executor-outcomes", daemon=True))
 
@@ -60,14 +67,12 @@ class Sharing:
     def _claimed_members(self) -> Iterator[Record]:
         return self._store.browse(self._names.members, state=State.CLAIMED)
 
-    def tell(self, id: bytes, outcome: bytes, flags: int, *, keyed: bool) -> list[Op]:
+    def tell(self, id: bytes, outcome: bytes, flags: int) -> list[Op]:
         """What tells everybody who waits for the job, but for this process."""
-        ops: list[Op] = []
+        names = self._store.get(self._names.watchers, id)
+        ops: list[Op] = [Delete(self._names.watchers, id, names if names is not None else Expect.ABSENT)]
         tokens = {id[:_TOKEN]} if flags & wire.REPLY else set()
-        if keyed:
-            names = self._store.get(self._names.watchers, id)
-            tokens |= {names[at : at + _TOKEN] for at in range(0, len(names), _TOKEN)} if names else set()
-            ops.append(Delete(self._names.watchers, id, names if names is not None else Expect.ABSENT))
+        tokens |= {names[at : at + _TOKEN] for at in range(0, len(names), _TOKEN)} if names else set()
         for token in tokens - {self._token}:
             if self.lives(token):
                 ops.append(Put(self._names.outcomes(token), id + outcome))
@@ -83,6 +88,16 @@ class Sharing:
             with suppress(ConditionFailed):
                 self._store.commit(Set(self._names.watchers, id, (names or b"") + self._token, expect))
                 return
+
+    def watch_all(self, ids: list[bytes]) -> None:
+        """The same for many jobs."""
+        for first in range(0, len(ids), _MANY):
+            some = ids[first : first + _MANY]
+            try:
+                self._store.commit(*(Set(self._names.watchers, id, self._token, Expect.ABSENT) for id in some))
+            except ConditionFailed:  # others wait for one of them, or we do
+                for id in some:
+                    self.watch(id)
 
     def _listen(self) -> None:
         try:

@@ -11,8 +11,8 @@ from itertools import islice
 from typing import TYPE_CHECKING, NamedTuple
 
 from ... import telling
-from ...errors import LeaseLost
-from ...store import Ack, Delete, Order
+from ...errors import LeaseLost, PqadaptersError
+from ...store import Ack, Delete, Nack, Order
 from . import _wire as wire
 from ._errors import JobParked
 from ._finishing import drop, park
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 _log = telling.logger("pqadapters.executor")
 _RANK = Order.RANK  # an enum's attribute takes a search
 _OWN = 1000  #: jobs of ours that are asked for at a time, where only ours are run
+_FEW = 16  #: the same where none has a priority: they are in their order
 _HOUR = 3600.0
 _PATIENCE = 10.0  #: seconds from the executor's making on in which the program may still be defining its functions
 _SOON, _LATER = 0.25, 5.0  #: seconds until a job that can't be run yet is looked at again
@@ -47,6 +48,7 @@ class Started(NamedTuple):
 def next_job(backlog: Backlog) -> Started | None:
     """Claim the next job that can be run; None if there is none. Raises StoreError."""
     while not backlog.stopped:
+        claim = future = None
         anybodys = backlog.suspects.enter() and _takes_anybodys(backlog)
         try:
             claim = _next_claim(backlog, anybodys)
@@ -58,11 +60,23 @@ def next_job(backlog: Backlog) -> Started | None:
                 started: Started | None = Started(future, claim, future._call)
             else:
                 started = _looked_at(backlog, claim, id, future)
+        except Exception:
+            if claim is not None:
+                _leave_as_it_was(backlog, claim, future)
+            raise
         finally:
             backlog.suspects.leave()
         if started is not None and _begins(backlog, started):
             return started
     return None
+
+
+def _leave_as_it_was(backlog: Backlog, claim: Claim, future: JobFuture | None) -> None:
+    """A job that was claimed, and what is to become of it can't be stored."""
+    if future is not None:
+        backlog.live[future._id] = future
+    with suppress(PqadaptersError):
+        backlog.commit(Nack(claim))
 
 
 def _begins(backlog: Backlog, started: Started) -> bool:
@@ -79,6 +93,8 @@ def _begins(backlog: Backlog, started: Started) -> bool:
 def _takes_anybodys(backlog: Backlog) -> bool:
     """Whether jobs that others have submitted are begun now. Who shuts down leaves them to others that live."""
     sharing = backlog.sharing
+    if time.monotonic() < backlog.modest_until:
+        return False
     return backlog.foreign and (not backlog.closing or sharing is None or sharing.is_alone())
 
 
@@ -86,12 +102,27 @@ def _next_claim(backlog: Backlog, anybodys: bool) -> Claim | None:
     if anybodys:
         claims = backlog.claim(backlog.names.jobs, order=_RANK, counted=True)
     else:
-        own = [future._record for future in islice(list(backlog.live.values()), _OWN) if backlog.suspects.allow(future)]
-        claims = backlog.claim(backlog.names.jobs, order=_RANK, ids=own, counted=True) if own else []
+        claims = _claim_own(backlog, _OWN if backlog.ranks else _FEW)
+        if not claims and len(backlog.live) > _FEW:
+            claims = _claim_own(backlog, _OWN)
+        if not claims and backlog.live and backlog.find_moved():
+            claims = _claim_own(backlog, _OWN)
     if not claims:
         backlog.recovering = backlog.recovering and not anybodys and backlog.suspects.running is not None
         return None
     return claims[0]
+
+
+def _claim_own(backlog: Backlog, most: int) -> list[Claim]:
+    """One of the first jobs of ours."""
+    while True:
+        try:
+            some = list(islice(backlog.live.values(), most))
+            break
+        except RuntimeError:  # it has changed meanwhile
+            continue
+    own = [future._record for future in some if backlog.suspects.allow(future)]
+    return list(backlog.claim(backlog.names.jobs, order=_RANK, ids=own, counted=True)) if own else []
 
 
 def _looked_at(backlog: Backlog, claim: Claim, id: bytes, future: JobFuture | None) -> Started | None:
@@ -104,6 +135,7 @@ def _looked_at(backlog: Backlog, claim: Claim, id: bytes, future: JobFuture | No
         return None
     if backlog.tombs and backlog.store.get(backlog.names.cancelled, id) is not None:
         _bury_cancelled(backlog, claim, id)
+        _cancel_here(backlog, id, future)
         return None
     if future is None:
         future = backlog.attached.get(id)
@@ -111,20 +143,30 @@ def _looked_at(backlog: Backlog, claim: Claim, id: bytes, future: JobFuture | No
     if reason is not None:
         if reason:
             park(backlog, claim, reason, future)
+        else:
+            _cancel_here(backlog, id, future)
         return None
     if future is None and job.flags & wire.MAPPED and not backlog.settings.recover_map and not _lives(backlog, id):
         drop(backlog, Started(JobFuture(backlog, id, None), claim, (None, (), {})))
         _log.info("a job that map() had submitted ended with its process: recover_map=True would run it")
         return None
     started = _loaded(backlog, claim, job, options, future)
-    if started is None or not _may_be_last(backlog, claim, options, job.failures):
+    if started is None or not _may_be_last(backlog, claim, options, job.failures, started.future):
         return None
-    backlog.attached.pop(id, None)
+    if backlog.attached.get(id) is started.future:  # one that was asked for just now stays, and hears of the end
+        backlog.attached.pop(id, None)
     return started
 
 
+def _cancel_here(backlog: Backlog, id: bytes, future: JobFuture | None) -> None:
+    """A job is gone that never came to an outcome."""
+    for each in (backlog.forget(id), future):
+        if each is not None:
+            each.cancel_here()
+
+
 def _bury_cancelled(backlog: Backlog, claim: Claim, id: bytes) -> None:
-    backlog.commit(Ack(claim), Delete(backlog.names.cancelled, id))
+    backlog.commit_ends([Ack(claim), Delete(backlog.names.cancelled, id)], claim.payload)
 
 
 def _interruption(backlog: Backlog, claim: Claim, options: Options, failures: int) -> str | None:
@@ -135,7 +177,7 @@ def _interruption(backlog: Backlog, claim: Claim, options: Options, failures: in
     word = options.interrupted or backlog.settings.interrupted
     most = options.max_attempts or backlog.settings.max_attempts
     if word is Interrupted.DROP:
-        backlog.commit(Ack(claim), *backlog.forget_key(claim.payload))
+        backlog.commit_ends([Ack(claim), *backlog.forget_key(claim.payload)], claim.payload)
         return ""
     if word is Interrupted.FAIL:
         return "its process ended while it ran (interrupted='fail')"
@@ -144,7 +186,7 @@ def _interruption(backlog: Backlog, claim: Claim, options: Options, failures: in
     return None
 
 
-def _may_be_last(backlog: Backlog, claim: Claim, options: Options, failures: int) -> bool:
+def _may_be_last(backlog: Backlog, claim: Claim, options: Options, failures: int, future: JobFuture) -> bool:
     """Of jobs on their last attempt one runs at a time: one that kills its process must not take others with it."""
     most = options.max_attempts or backlog.settings.max_attempts
     if most == 1 or claim.attempt - failures < most:
@@ -152,9 +194,7 @@ def _may_be_last(backlog: Backlog, claim: Claim, options: Options, failures: int
     id = wire.id_of(claim.payload)
     if backlog.suspects.begin(id):
         return True
-    future = backlog.attached.get(id)
-    if future is not None and future._id.startswith(backlog.token):
-        backlog.live[id] = future
+    backlog.wait_again(future)
     backlog.put_back(claim, _SOON)
     return False
 
@@ -173,13 +213,19 @@ def _loaded(
     if future is not None and future._call is not None:
         return Started(future, claim, future._call, future._options, job.failures, job.flags)
     try:
+        _check_main(job)
         call, retry_on = wire.load(backlog.sealing.open(job.call))
     except MemoryError:
         raise
     except Exception as error:
         reason = f"it can't be loaded: {type(error).__name__}: {error}"
-        if isinstance(error, _MISSING) and _is_early(backlog, claim):
-            backlog.put_back(claim, _LATER if backlog.shared else _SOON)
+        elsewhere = backlog.shared and (isinstance(error, _NotOurs) or _lives(backlog, job.id))
+        if isinstance(error, _MISSING) and _is_early(backlog, claim, elsewhere):
+            if elsewhere:  # at once, for who has the function; we aren't in the way for a while
+                backlog.modest_until = time.monotonic() + _LATER
+                backlog.put_back(claim, 0.0)
+            else:
+                backlog.put_back(claim, _LATER if backlog.shared else _SOON)
         else:
             park(backlog, claim, reason, future)
         return None
@@ -188,20 +234,32 @@ def _loaded(
         backlog.remember(future)
     if options.retries or options.timeout:
         future._call, future._options = call, options._replace(retry_on=retry_on)
+        future._owner = backlog.owner()
     return Started(future, claim, call, options._replace(retry_on=retry_on), job.failures, job.flags)
 
 
-def _is_early(backlog: Backlog, claim: Claim) -> bool:
+class _NotOurs(LookupError):
+    """Another script has the function."""
+
+
+def _check_main(job: wire.Wire) -> None:
+    main = job.meta.get("main")
+    if main and main != wire.this_main():
+        raise _NotOurs(f"its function is one of {main}, run as a script, and this is {wire.this_main() or 'none'}")
+
+
+def _is_early(backlog: Backlog, claim: Claim, elsewhere: bool) -> bool:
     """Whether a function that is missing may still come: in a program that begins just now, or, in a store that
     processes share, in a newer version of it (a rolling deploy), which gets an hour to take the job."""
     if backlog.shared and time.time() - claim.put_at < _HOUR:
-        return not backlog.closing
+        return elsewhere or not backlog.closing
     return not backlog.closing and time.monotonic() - backlog.made_at < _PATIENCE
 
 
 def give_up(backlog: Backlog, started: Started) -> None:
-    """A job that can't be begun after all, since the pool is broken or gone: it stays on disk, for the next one."""
-    backlog.running.pop(started.future._id, None)
+    """A job that can't be begun after all, since the pool is broken or gone: it stays on disk, for the next one. Its
+    future waits again, so whoever ends what waits ends it, too."""
+    backlog.wait_again(started.future)
     with suppress(LeaseLost):
         backlog.put_back(started.claim, 0.0)
 

@@ -31,6 +31,7 @@ class Tickets:
         self.changed = threading.Condition(backlog.lock)
         self.count = self.busy = 0
         self.volatile = 0  #: calls in the pool's queue that aren't ours
+        self.threads: set[int] = set()  #: those that run jobs
         self._looks = 0  #: grows with each job that may have become ready: a ticket that saw none looks again
         self._waiting = False
         self._ended = partial(_ended, weakref.ref(self))
@@ -76,6 +77,14 @@ class Tickets:
 
     def work(self) -> bool:
         """What a ticket does, in a thread of the pool."""
+        thread = threading.get_ident()
+        self.threads.add(thread)
+        try:
+            return self._work()
+        finally:
+            self.threads.discard(thread)
+
+    def _work(self) -> bool:
         backlog, lock = self.backlog, self.backlog.lock
         while True:
             looks = self._looks
@@ -85,6 +94,7 @@ class Tickets:
                 started = None
                 if not backlog.closed:
                     _log.error("no job of %s can be begun: %s", backlog.names.jobs, error)
+                    backlog.look_later()
                 looks = -1
             if started is None:
                 with lock:

@@ -34,7 +34,11 @@ class _Look:
     def _wanted(self, depth: Depth) -> bool:
         """Under the store's lock: whether there is something to do."""
         backlog = self._backlog()
-        return backlog is None or backlog.stopped or (depth.ready > 0 and backlog.foreign)
+        return backlog is None or backlog.stopped or (depth.ready > 0 and self._is_taken(backlog))
+
+    def _is_taken(self, backlog: Backlog) -> bool:
+        """Whether a job that is ready may be one for us: ours, too, where another process has put it back."""
+        return backlog.foreign or (backlog.shared and bool(backlog.live))
 
     def run(self) -> None:
         pause = threading.Event()
@@ -45,7 +49,7 @@ class _Look:
                 if backlog is None or backlog.stopped:
                     return
                 if found:
-                    backlog.recovering = True
+                    backlog.recovering = backlog.recovering or backlog.foreign
                     backlog.added()
                 del backlog
                 if found:

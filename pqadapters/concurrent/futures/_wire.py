@@ -10,9 +10,11 @@ is a pickle of (function, args, kwargs) or of (function, args, kwargs, exception
 from __future__ import annotations
 
 import json
+import os
 import pickle
 import pickletools
 import struct
+import sys
 from importlib import import_module
 from typing import Any, NamedTuple
 
@@ -60,6 +62,14 @@ def id_of(payload: bytes) -> bytes:
     return payload[2:18] if payload[:1] == b"\1" and len(payload) >= _HEAD.size else b""
 
 
+def id_from(job_id: str) -> bytes:
+    """From what users write. Raises ValueError for what can't be a job id."""
+    try:
+        return bytes.fromhex(job_id)
+    except (ValueError, TypeError):
+        raise ValueError(f"a job id is what a future's job_id is, in hexadecimal digits; {job_id!r} is none") from None
+
+
 def with_failures(payload: bytes, failures: int) -> bytes:
     """The same job, that has failed so often."""
     form, flags, id, _, length = _HEAD.unpack_from(payload)
@@ -80,6 +90,21 @@ def dump(call: Call, retry_on: tuple[type[BaseException], ...] | None = None) ->
         return pickle.dumps(whole, _PROTOCOL)
     except Exception as error:
         return _dump_by_value(whole, error)
+
+
+def main_of(call: Call, data: bytes) -> str:
+    """The script that the call belongs to; "" if it is of a module, or goes by value. What another script calls so is
+    something else."""
+    if b"__main__" not in data or b"cloudpickle" in data or task_of(call[0]) is not None:
+        return ""
+    return this_main()
+
+
+def this_main() -> str:
+    """What runs as `__main__` here: a module's name, or a file."""
+    main = sys.modules.get("__main__")
+    spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
+    return str(spec.name) if spec is not None else os.path.realpath(file) if file else ""
 
 
 def _dump_by_value(whole: tuple[Any, ...], refusal: Exception) -> bytes:

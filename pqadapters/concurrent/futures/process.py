@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
 from collections.abc import Callable
@@ -27,7 +28,7 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
     Only this process touches the store. When a worker is killed, futures get BrokenProcessPool as the standard
     library's do, and the jobs stay on disk for the next executor. With `rebuild=True` a new pool takes the place of the
     broken one instead, and goes on with them; a job whose worker was killed `max_attempts` times goes to the dead
-    letters. A job's `timeout` doesn't stop its worker.
+    letters. Where the initializer fails there is no new pool. A job's `timeout` doesn't stop its worker.
     """
 
     def __init__(
@@ -46,6 +47,11 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
             given["max_tasks_per_child"] = max_tasks_per_child
         elif max_tasks_per_child is not None:
             raise TypeError("max_tasks_per_child needs Python 3.11")
+        self._init_failed: Any = None  #: is set where the initializer failed in a worker
+        if rebuild and callable(initializer):
+            self._init_failed = multiprocessing.get_context("spawn").Event()  # which the other kinds take as well
+            given["initializer"] = _initialize
+            given["initargs"] = (self._init_failed, initializer, *initargs)
         workers = default_workers() if max_workers is None else max_workers
         super().__init__(max_workers, **given)
         self._again = {"max_workers": max_workers, **given}
@@ -58,6 +64,10 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
         if self._pools:
             return self._pools[-1].submit(fn, *args, **kwargs)
         return super()._issue(fn, *args, **kwargs)
+
+    def _cannot_begin(self) -> bool:
+        """Whether the initializer fails, so that a new pool would come to the same end."""
+        return self._init_failed is not None and bool(self._init_failed.is_set())
 
     def _renew_pool(self, broken: int) -> None:
         """A new pool in the place of the one of that number, once."""
@@ -76,6 +86,15 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
         super().shutdown(wait, cancel_futures=cancel_futures)
         for pool in self._pools:
             pool.shutdown(wait, cancel_futures=cancel_futures)
+
+
+def _initialize(failed: Any, initializer: Callable[..., object], *args: Any) -> None:
+    """In a worker."""
+    try:
+        initializer(*args)
+    except BaseException:
+        failed.set()
+        raise
 
 
 def default_workers() -> int:

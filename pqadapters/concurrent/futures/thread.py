@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Callable
 from concurrent.futures import thread as stdlib
 from concurrent.futures.thread import BrokenThreadPool
@@ -67,7 +68,11 @@ class ThreadPoolExecutor(DurableExecutor, stdlib.ThreadPoolExecutor):
         """As the standard library's: no more jobs are taken; with `wait`, returns when all are done, those that earlier
         processes have left included. `cancel_futures`: those that aren't begun are cancelled, and stay so after a
         restart. Not `drain`: they stay on disk for the next executor, and their futures here are cancelled."""
+        inside = wait and threading.get_ident() in self._tickets.threads
+        wait = wait and not inside
         shut_down(self._backlog, super().shutdown, self._tickets.wait, wait, cancel_futures, drain)
+        if inside:
+            raise RuntimeError("cannot join current thread")  # the standard library's word to a job that does that
 
 
 def _volatile_done(tickets: Tickets, future: object = None) -> None:
