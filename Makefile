@@ -4,7 +4,7 @@ PYTHON ?= python3
 JOBS ?= 2
 
 # The stores' part of the suite, and what stands on it: what runs on every interpreter.
-SEGMENT_PART := tests/contract tests/segment tests/sqlite tests/queue tests/mappings tests/aio tests/greenlets tests/crash tests/home tests/unchanged tests/processes tests/logging
+SEGMENT_PART := tests/contract tests/segment tests/sqlite tests/queue tests/mappings tests/aio tests/greenlets tests/home tests/unchanged tests/processes tests/logging
 
 MAIN := .venv/main/bin/python
 PYTEST := -m pytest -n $(JOBS)
