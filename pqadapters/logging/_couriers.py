@@ -12,7 +12,6 @@ from ..store import Ack, Store
 from ..telling import logger
 from ._feedback import deliver_apart
 from ._post import Post
-from ._sinks import Failure
 
 _log = logger("pqadapters.logging")
 AGAIN = 0.5  #: seconds until a store that failed is tried again
@@ -25,7 +24,6 @@ class Job:
         self.records = records
         self.ended = threading.Event()
         self.done = 0  #: confirmed, from the first on
-        self.failure: Failure | None = None
         self.lock = threading.Lock()
         self.diverted: list[int] | None = None  #: ids in the sink's own queue, of what it was too slow for
         self.first = 0  #: which of the records that list begins with
@@ -85,9 +83,9 @@ class Courier:
     caught_up: Callable[[Store], None]
 
     def _carry(self, job: Job, store: Store) -> None:
-        done, failure = self.post.hand_over(job.records)
+        done, _ = self.post.hand_over(job.records)
         with job.lock:
-            job.done, job.failure = done, failure
+            job.done = done
             job.ended.set()
             late = job.diverted
         if late:
