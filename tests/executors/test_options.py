@@ -156,13 +156,18 @@ def test_a_full_backlog_makes_submit_wait(make: Make, bound: dict[str, Any]) -> 
     executor.submit(work.hold, "gate")
     work.reached("gate")
     submitted: list[Any] = []
+    two = threading.Event()
 
     def submit() -> None:
-        submitted.extend(executor.submit(work.note, "x" * 100 + str(number)) for number in range(8))
+        for number in range(8):
+            submitted.append(executor.submit(work.note, "x" * 100 + str(number)))
+            if number == 1:
+                two.set()
 
     thread = threading.Thread(target=submit)
     thread.start()
-    assert executor._backlog.store.wait("default", lambda depth: depth.ready == 2, work.PATIENCE)
+    assert two.wait(work.PATIENCE)
+    assert not executor._backlog.store.wait("default", lambda depth: depth.ready > 2, 0.1)
     assert len(submitted) == 2
     work.GATES["gate"].set()
     thread.join(work.PATIENCE)
