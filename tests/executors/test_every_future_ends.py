@@ -23,6 +23,7 @@ from pqadapters.concurrent.futures import (
 )
 from pqadapters.concurrent.futures._backlog import Backlog
 from pqadapters.concurrent.futures._durable import _abandon
+from pqadapters.concurrent.futures._returning import put_back
 from pqadapters.errors import StoreError
 from pqadapters.opening import open_store
 from pqadapters.store import Ack, Nack
@@ -400,7 +401,7 @@ def test_a_job_that_another_process_has_put_back_is_found(url: str) -> None:
         future = one.submit(work.double, 1)
         two.stats()
         (claim,) = two._backlog.claim("default", counted=True)
-        two._backlog.put_back(claim, 0.0)
+        put_back(two._backlog, claim, 0.0)
         work.GATES["gate"].set()
         assert future.result(work.PATIENCE) == 2
 

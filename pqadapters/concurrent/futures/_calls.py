@@ -21,7 +21,9 @@ from ...errors import LeaseLost, PqadaptersError
 from ...store import Nack
 from ._backlog import Backlog
 from ._finishing import finish
+from ._returning import look_later, wait_again
 from ._starting import Started, give_up, next_job
+from ._timeouts import time_out
 
 if TYPE_CHECKING:
     from .process import ProcessPoolExecutor
@@ -72,7 +74,7 @@ class Calls:
                 self._less()
                 if not backlog.closed:
                     _log.error("no job of %s can be begun: %s", backlog.names.jobs, error)
-                    backlog.look_later()
+                    look_later(backlog)
                 return not backlog.closed
             except BaseException:
                 self._less()
@@ -111,7 +113,7 @@ class Calls:
             raise
         self._kept = executor
         if started.options.timeout is not None:
-            self.backlog.time_out(started)
+            time_out(self.backlog, started)
         if self.rebuild:
             started.future._call = started.call
         inner.add_done_callback(partial(self._is_done, started._replace(call=(None, (), {})), pool))
@@ -187,7 +189,7 @@ class Calls:
             give_up(backlog, started)  # it never ran
             return backlog.break_with(error)
         executor._renew_pool(pool)
-        backlog.wait_again(future)
+        wait_again(backlog, future)
         backlog.suspects.end(future._id)
         backlog.recovering = True
         with suppress(LeaseLost):

@@ -25,6 +25,7 @@ from ._options import PLAIN, Options, key_bytes, options, settings
 from ._overview import JobInfo
 from ._place import find_place
 from ._recovered import recovered
+from ._submitting import submit
 from ._words import Interrupted, JobState, Recover, Volatile, WhenFull
 
 _warned: set[tuple[str, int]] = set()
@@ -40,7 +41,7 @@ class Submitter:
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> JobFuture:
         """As the executor's submit(). NotSerializable where the call can't be stored: options need that."""
-        return self._executor._backlog.submit((fn, args, kwargs), self._options)
+        return submit(self._executor._backlog, (fn, args, kwargs), self._options)
 
 
 class DurableExecutor(Executor):
@@ -145,7 +146,7 @@ class DurableExecutor(Executor):
             fn, flags = mapped, wire.MAPPED
         call = fn, args, kwargs
         try:
-            return self._backlog.submit(call, PLAIN, flags)
+            return submit(self._backlog, call, PLAIN, flags)
         except NotSerializable as error:
             return self._refused(call, error)
 

@@ -7,6 +7,7 @@ refused by the store, and whoever holds the claim now brings one.
 from __future__ import annotations
 
 import time
+from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING, Any
 
 from ... import telling
@@ -16,6 +17,7 @@ from . import _outcome
 from . import _wire as wire
 from ._errors import JobParked
 from ._options import PLAIN, Options
+from ._returning import come_back
 
 if TYPE_CHECKING:
     from ...store import Claim
@@ -41,7 +43,7 @@ def finish(backlog: Backlog, started: Started, result: Any, error: BaseException
     except LeaseLost:
         if _is_held(backlog, started):
             _let_go(backlog, future)
-        backlog.wait_for_others(future)
+        _wait_for_others(backlog, future)
         return _refuse(future)
     except PqadaptersError as problem:
         _log.error("job %s is done, which can't be stored: it comes again after a restart: %s", _name(future), problem)
@@ -60,6 +62,25 @@ def _is_held(backlog: Backlog, started: Started) -> bool:
 
 def _refuse(future: JobFuture) -> None:
     _log.warning("job %s: an outcome that came too late is refused", _name(future))
+
+
+def _wait_for_others(backlog: Backlog, future: JobFuture) -> None:
+    """Another process runs our job, and will say what it came to."""
+    if backlog.sharing is not None and not future.done() and future._id not in backlog.live:
+        backlog.attached.setdefault(future._id, future)
+
+
+def hear(backlog: Backlog, id: bytes, data: bytes) -> None:
+    """Another process has brought a job to its end."""
+    future = backlog.live.pop(id, None) or backlog.attached.pop(id, None)
+    if future is not None:
+        found = _outcome.load(data, backlog.sealing)
+        if isinstance(found.error, CancelledError):
+            future.cancel_here()
+        else:
+            future.settle(found.result, found.error)
+        backlog.delayed.discard(id)
+        backlog.changed()
 
 
 def _store(backlog: Backlog, started: Started, result: Any, error: BaseException | None) -> None:
@@ -121,7 +142,7 @@ def _try_again(backlog: Backlog, started: Started, error: BaseException) -> None
         backlog.live.pop(future._id, None)
         raise
     _let_go_of_suspect(backlog, future)
-    backlog.come_back(future._id, pause)
+    come_back(backlog, future._id, pause)
     if backlog.stopped and backlog.live.pop(future._id, None) is not None:  # it comes again in another executor
         future.cancel_here()
 

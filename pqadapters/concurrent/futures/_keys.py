@@ -22,6 +22,7 @@ from ._errors import UnknownJob
 from ._future import JobFuture
 from ._options import Options
 from ._outcome import Kept, load
+from ._submitting import put_job
 
 if TYPE_CHECKING:
     from ._backlog import Backlog
@@ -44,7 +45,7 @@ def submit_keyed(backlog: Backlog, store: Store, future: JobFuture, put: Put) ->
             ops.append(Delete(names.results, found))
         backlog.live[id] = backlog.known[id] = future
         try:
-            backlog.put(future, (*ops, put))
+            put_job(backlog, future, (*ops, put))
             return future
         except LimitReached:
             backlog.live.pop(id, None)

@@ -20,6 +20,7 @@ from ...ending import start_thread
 from ...errors import ConditionFailed, StoreError
 from ...store import Ack, Delete, Expect, Op, Put, Record, Set, State, Store
 from . import _wire as wire
+from ._finishing import hear
 
 if TYPE_CHECKING:
     from ._backlog import Backlog
@@ -107,7 +108,7 @@ class Sharing:
                 if backlog is None:
                     return
                 for claim in claims:
-                    backlog.settle(claim.payload[:16], claim.payload[16:])
+                    hear(backlog, claim.payload[:16], claim.payload[16:])
                 del backlog
                 if claims:
                     self._store.commit(*(Ack(claim, lazy=True) for claim in claims))

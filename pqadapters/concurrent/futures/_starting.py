@@ -18,6 +18,7 @@ from ._errors import JobParked
 from ._finishing import drop, park
 from ._future import JobFuture
 from ._options import PLAIN, Options
+from ._returning import find_moved, put_back, wait_again
 from ._words import Interrupted
 
 if TYPE_CHECKING:
@@ -105,7 +106,7 @@ def _next_claim(backlog: Backlog, anybodys: bool) -> Claim | None:
         claims = _claim_own(backlog, _OWN if backlog.ranks else _FEW)
         if not claims and len(backlog.live) > _FEW:
             claims = _claim_own(backlog, _OWN)
-        if not claims and backlog.live and backlog.find_moved():
+        if not claims and backlog.live and find_moved(backlog):
             claims = _claim_own(backlog, _OWN)
     if not claims:
         backlog.recovering = backlog.recovering and not anybodys and backlog.suspects.running is not None
@@ -194,8 +195,8 @@ def _may_be_last(backlog: Backlog, claim: Claim, options: Options, failures: int
     id = wire.id_of(claim.payload)
     if backlog.suspects.begin(id):
         return True
-    backlog.wait_again(future)
-    backlog.put_back(claim, _SOON)
+    wait_again(backlog, future)
+    put_back(backlog, claim, _SOON)
     return False
 
 
@@ -223,19 +224,31 @@ def _loaded(
         if isinstance(error, _MISSING) and _is_early(backlog, claim, elsewhere):
             if elsewhere:  # at once, for who has the function; we aren't in the way for a while
                 backlog.modest_until = time.monotonic() + _LATER
-                backlog.put_back(claim, 0.0)
+                put_back(backlog, claim, 0.0)
             else:
-                backlog.put_back(claim, _LATER if backlog.shared else _SOON)
+                put_back(backlog, claim, _LATER if backlog.shared else _SOON)
         else:
             park(backlog, claim, reason, future)
         return None
     if future is None:
         future = JobFuture(backlog, job.id, None, options, claim.id)
-        backlog.remember(future)
+        _remember(backlog, future)
     if options.retries or options.timeout:
         future._call, future._options = call, options._replace(retry_on=retry_on)
         future._owner = backlog.owner()
     return Started(future, claim, call, options._replace(retry_on=retry_on), job.failures, job.flags)
+
+
+def _remember(backlog: Backlog, future: JobFuture) -> None:
+    """A recovered job is begun."""
+    begun, call = backlog.begun, backlog.settings.on_recovered
+    if begun is not None:
+        begun.append(future)
+    if call is not None:
+        try:
+            call(future)
+        except Exception:
+            _log.exception("on_recovered= failed")
 
 
 class _NotOurs(LookupError):
@@ -259,9 +272,9 @@ def _is_early(backlog: Backlog, claim: Claim, elsewhere: bool) -> bool:
 def give_up(backlog: Backlog, started: Started) -> None:
     """A job that can't be begun after all, since the pool is broken or gone: it stays on disk, for the next one. Its
     future waits again, so whoever ends what waits ends it, too."""
-    backlog.wait_again(started.future)
+    wait_again(backlog, started.future)
     with suppress(LeaseLost):
-        backlog.put_back(started.claim, 0.0)
+        put_back(backlog, started.claim, 0.0)
 
 
 __all__ = ["JobParked", "Started", "give_up", "next_job"]

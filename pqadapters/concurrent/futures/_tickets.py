@@ -17,7 +17,9 @@ from typing import Any
 from ... import telling
 from ._backlog import Backlog
 from ._finishing import finish
+from ._returning import look_later
 from ._starting import next_job
+from ._timeouts import time_out
 
 _log = telling.logger("pqadapters.executor")
 
@@ -94,7 +96,7 @@ class Tickets:
                 started = None
                 if not backlog.closed:
                     _log.error("no job of %s can be begun: %s", backlog.names.jobs, error)
-                    backlog.look_later()
+                    look_later(backlog)
                 looks = -1
             if started is None:
                 with lock:
@@ -134,7 +136,7 @@ class Tickets:
         take time."""
         backlog, future = self.backlog, started.future
         if started.options.timeout is not None:
-            backlog.time_out(started)
+            time_out(backlog, started)
         function, args, kwargs = started.call
         result = error = None
         try:

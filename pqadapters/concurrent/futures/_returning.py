@@ -1,0 +1,103 @@
+"""Jobs that come again: when they are due, when they were put back, when another process has moved them.
+
+What is due is called by the clock's thread; all else by any thread. None of it keeps the executor alive, but for
+jobs of this process that are delayed or wait for their next try.
+"""
+
+from __future__ import annotations
+
+import time
+import weakref
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING
+
+from ...store import Ack, Put, State, Store
+from . import _wire as wire
+from ._clock import CLOCK
+
+if TYPE_CHECKING:
+    from ...store import Claim
+    from ._backlog import Backlog
+    from ._future import JobFuture
+
+_MOST = 10_000  #: delayed jobs of earlier processes that are looked at
+_SOON = 5.0  #: seconds
+_AGAIN = 1.0  #: seconds
+
+
+def come_back(backlog: Backlog, id: bytes, seconds: float) -> None:
+    """A job is ready in that many seconds: see to it then."""
+    backlog.delayed.add(id)
+    CLOCK.call_in(seconds + 0.001, partial(_back, backlog, id))
+
+
+def _back(backlog: Backlog, id: bytes) -> None:
+    """It is due, or was: somebody may have begun it already, and it may be waiting for its next try by now."""
+    backlog.delayed.discard(id)
+    if not backlog.closed:
+        backlog.added()
+        if id in backlog.live:  # all are busy; or the store's clock isn't there yet
+            CLOCK.call_in(_AGAIN, partial(_back, backlog, id))
+
+
+def look_later(backlog: Backlog) -> None:
+    """No job could be claimed, since the store failed (a full disk): that may be over in a moment."""
+    CLOCK.call_in(_AGAIN, partial(_look, weakref.ref(backlog)))
+
+
+def _look(ref: weakref.ref[Backlog]) -> None:
+    backlog = ref()
+    if backlog is not None and not (backlog.closed or backlog.stopped):
+        backlog.added()
+
+
+def expect_soon(backlog: Backlog, store: Store) -> None:
+    """Jobs that an earlier process has put back for a moment: who shuts down waits for those as well."""
+    now = time.time()
+    for record in islice(store.browse(backlog.names.jobs, state=State.DELAYED), _MOST):
+        if record.not_before <= now + _SOON:
+            come_back(backlog, wire.id_of(record.payload), max(0.0, record.not_before - now))
+
+
+def put_back(backlog: Backlog, claim: Claim, seconds: float) -> None:
+    """A job that was claimed and isn't begun: ready again in that time, and the attempt doesn't count."""
+    put = Put(
+        claim.queue,
+        claim.payload,
+        claim.rank,
+        time.time() + seconds,
+        attempts=claim.attempt - 1,
+        put_at=claim.put_at,
+    )
+    record = backlog.commit(Ack(claim), put)[1]
+    future = backlog.live.get(wire.id_of(claim.payload))
+    if future is not None:
+        future._record = record
+    come_back(backlog, wire.id_of(claim.payload), seconds)
+
+
+def wait_again(backlog: Backlog, future: JobFuture) -> None:
+    """A job that was begun here waits again: first its future, then what is on disk, so whoever claims it at once
+    finds it."""
+    id = future._id
+    with backlog.lock:
+        if id.startswith(backlog.token) or backlog.attached.setdefault(id, future) is not future:
+            backlog.live[id] = future
+        backlog.running.pop(id, None)
+
+
+def find_moved(backlog: Backlog) -> bool:
+    """Another process may have put back a job of ours, which is another record then: whether one was found."""
+    began = time.monotonic()
+    if backlog.sharing is None or began < backlog.look_at:
+        return False
+    backlog.look_at = began + _AGAIN
+    found = False
+    for record in backlog.store.browse(backlog.names.jobs, state=State.READY):
+        future = backlog.live.get(wire.id_of(record.payload))
+        if future is not None and future._record and future._record != record.id:
+            future._record, found = record.id, True
+    now = time.monotonic()
+    backlog.look_at = now + max(_AGAIN, 10 * (now - began))  # a long backlog isn't looked through all the time
+    return found

@@ -1,0 +1,112 @@
+"""How a job comes in: its bytes are stored, in one commit with its key where it has one, and then it is to be run.
+
+Any thread may submit. When `submit` returns the job is on disk, as far as the store's durability says; when it raises,
+nothing was stored.
+"""
+
+from __future__ import annotations
+
+import time
+from queue import Full
+from typing import TYPE_CHECKING, Any
+
+from ...errors import LimitReached
+from ...rank import rank
+from ...store import PLAIN as PLAIN_PUT
+from ...store import Depth, Op, Put, Set
+from . import _wire as wire
+from ._cancelling import cancel
+from ._future import JobFuture
+from ._options import PLAIN, Options
+from ._returning import come_back
+from ._words import WhenFull
+
+if TYPE_CHECKING:
+    from ._backlog import Backlog
+
+_new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
+
+
+def submit(backlog: Backlog, call: wire.Call, options: Options = PLAIN, flags: int = 0) -> JobFuture:
+    """Store a job; the future of what becomes of it. Raises NotSerializable, queue.Full, RuntimeError, StoreError;
+    no job was stored then."""
+    backlog.check()
+    store = backlog._store or backlog.open()
+    id = backlog.token + next(backlog.numbers).to_bytes(8, "big")
+    data = wire.dump(call, options.retry_on)
+    main = wire.main_of(call, data) if backlog.shared else ""
+    data = backlog.sealing.close(data)
+    future = JobFuture(backlog, id, call, options)
+    if options is PLAIN and not (backlog.ranked or backlog.settings.max_pending or backlog.settings.max_bytes):
+        put = _new(Put, (backlog.names.jobs, wire.write(id, data, flags=flags)) + PLAIN_PUT)  # noqa: RUF005  # faster
+        _store_job(backlog, future, (put,))
+    elif options.key is not None:
+        from ._keys import submit_keyed
+
+        return submit_keyed(backlog, store, future, _put_for(backlog, future, data, flags, main))
+    else:
+        _store_job(backlog, future, (_put_for(backlog, future, data, flags, main),))
+    return future
+
+
+def _put_for(backlog: Backlog, future: JobFuture, data: bytes, flags: int, main: str) -> Put:
+    """What stores a job that has options, or stands beside others that have."""
+    options = future._options
+    if options.priority and not backlog.ranked:
+        backlog.commit(Set(backlog.names.facts, b"ranked", b"1"))
+        backlog.ranked = True
+    backlog.ranks = backlog.ranks or bool(options.priority)
+    flags |= wire.REPLY if backlog.shared else 0
+    meta = options.meta()
+    if main:
+        meta["main"] = main
+    return Put(
+        backlog.names.jobs,
+        wire.write(future._id, data, flags=flags, meta=meta),
+        rank(options.priority)[0] if backlog.ranked else b"",
+        time.time() + options.delay if options.delay else 0.0,
+        backlog.settings.max_pending,
+        backlog.settings.max_bytes,
+    )
+
+
+def _store_job(backlog: Backlog, future: JobFuture, ops: tuple[Op, ...]) -> None:
+    backlog.live[future._id] = future  # before it is stored: whoever claims it at once finds it
+    try:
+        put_job(backlog, future, ops)
+    except BaseException:
+        backlog.live.pop(future._id, None)
+        raise
+
+
+def put_job(backlog: Backlog, future: JobFuture, ops: tuple[Op, ...]) -> None:
+    """Carry out what stores the job, as soon as there is room. Then it is to be run."""
+    options = future._options
+    if options.delay or options.retries:
+        future._owner = backlog.owner()  # it must be there when the job is due
+    while True:
+        try:
+            future._record = backlog.commit(*ops)[-1]
+            break
+        except LimitReached:
+            _wait_for_room(backlog, ops[-1])
+    if options.delay:
+        come_back(backlog, future._id, options.delay)
+    elif not backlog.added() and future._id in backlog.live:
+        cancel(backlog, future)
+        backlog.check()
+        raise RuntimeError("cannot schedule new futures after shutdown")
+
+
+def _wait_for_room(backlog: Backlog, put: Any) -> None:
+    limit, most = backlog.settings.max_pending, backlog.settings.max_bytes
+    if backlog.settings.when_full is WhenFull.RAISE:
+        raise Full(f"{backlog.names.jobs} has {limit} jobs" if limit else f"{backlog.names.jobs} has {most} bytes")
+    size = len(put.payload)
+
+    def has_room(depth: Depth) -> bool:
+        fits = most is None or depth.bytes + size <= most or not depth.unfinished
+        return backlog.closing or (fits and (limit is None or depth.ready < limit))
+
+    backlog.store.wait(backlog.names.jobs, has_room)
+    backlog.check()
