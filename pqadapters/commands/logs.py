@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import logging
 import logging.config
 import os
 import sys
+import time
 from collections.abc import Iterator
 from importlib import import_module
 from typing import Any, TextIO
@@ -18,6 +20,7 @@ from .failures import Failure, told
 from .screen import escaped
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_STEP = 0.1  #: seconds between two looks whether anybody reads on
 
 
 @click.group()
@@ -43,7 +46,8 @@ def drain(
     """Deliver the log records in PLACE that dead processes have left: to the sinks of --config, or to stdout.
 
     PLACE is the path or URL that the handlers were given; with --config it chooses one of them. A record is gone from
-    there when its sink has confirmed it. Slots of processes that run are left to them.
+    there when its sink has confirmed it; where stdout is a pipe that is closed, the rest stays. Slots of processes that
+    run are left to them.
     """
     if config is not None:
         listeners = list(_configured(config, place))
@@ -104,19 +108,28 @@ def _loaded(config: str) -> Any:
 
 
 def _drained(listener: QueueListener, timeout: float) -> int:
-    """How many records still wait."""
+    """How many records still wait. Raises BrokenPipeError when nobody reads what is shown."""
+    shown = [sink.handler for sink in listener.handlers if isinstance(sink, Sink) and isinstance(sink.handler, _Shown)]
+    deadline = time.monotonic() + timeout
     listener.start()
     try:
-        done = listener.drain(timeout)
-        stats = listener.stats()
-        if done:
-            return 0
-        for name, sink in stats["sinks"].items():
-            if sink["last_error"]:
-                click.echo(escaped(f"{stats['place']}: {name}: {sink['last_error']}"), err=True)
-        return max(1, int(stats["depth"]))
+        while not listener.drain(min(_STEP, max(0.0, deadline - time.monotonic()))):
+            if any(handler.unread for handler in shown):
+                raise BrokenPipeError(errno.EPIPE, "nobody reads what is shown")
+            if time.monotonic() >= deadline:
+                return _waiting(listener)
+        return 0
     finally:
         listener.stop(drain_timeout=0.0)
+
+
+def _waiting(listener: QueueListener) -> int:
+    """How many records wait, and on stderr why."""
+    stats = listener.stats()
+    for name, sink in stats["sinks"].items():
+        if sink["last_error"]:
+            click.echo(escaped(f"{stats['place']}: {name}: {sink['last_error']}"), err=True)
+    return max(1, int(stats["depth"]))
 
 
 class _Shown(logging.Handler):
@@ -124,14 +137,19 @@ class _Shown(logging.Handler):
 
     def __init__(self, stream: TextIO, text: str | None) -> None:
         super().__init__()
+        self.unread = False  #: whether the pipe's reader has gone
         self._stream = stream
         self._formatter = None if text is None else logging.Formatter(text)
 
     def emit_batch(self, records: list[logging.LogRecord]) -> None:
         """Raises OSError."""
-        for record in records:
-            self._stream.write(self._line(record) + "\n")
-        self._stream.flush()
+        lines = "".join(self._line(record) + "\n" for record in records)
+        try:
+            self._stream.write(lines)
+            self._stream.flush()
+        except BrokenPipeError:
+            self.unread = True
+            raise
 
     def _line(self, record: logging.LogRecord) -> str:
         if self._formatter is not None:

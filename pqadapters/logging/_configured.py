@@ -1,12 +1,15 @@
 """What `dictConfig` means for a handler with a queue. From Python 3.12 on it makes queues and listeners itself; before
 that, and where the handler is given by "()", it leaves all of it to the handler.
 
-    queue: {"()": "pqadapters.logging.SpoolQueue", "path": ...}     or the name of a class or function
+    queue: {"()": "pqadapters.logging.SpoolQueue", "path": ...}     or the name of a class or function, or a place
     listener: "pqadapters.logging.handlers.QueueListener"           or a description of what makes one, like the above
     handlers: [names]
 
 A handler that is used by its name alone is kept by nobody but the configuration, and one that comes later in the
 alphabet isn't there yet: both are found by the configurator that calls us.
+
+Beside "class" a queue that is text never comes here from Python 3.12 on: it is taken for a name, and where it is a
+directory or a URL the configurator raises ValueError before it asks anybody.
 """
 
 from __future__ import annotations
@@ -23,12 +26,20 @@ _OWN = ("queue", "listener", "handlers", "respect_handler_level")  #: what dictC
 
 
 def queue_of(given: Any) -> Any:
-    """The queue that a configuration describes; anything else as it is. Raises ValueError."""
+    """The queue that a configuration describes or names; anything else as it is. Raises ValueError, TypeError."""
     if isinstance(given, dict):
         return _made(given, "queue")
-    if sys.version_info < (3, 12) and isinstance(given, str) and _is_name(given):
-        return _resolved(given)()
+    if isinstance(given, str) and _is_name(given) and _calling("configure_handler") is not None:
+        return _named_queue(given)
     return given
+
+
+def _named_queue(name: str) -> Any:
+    try:
+        found = _resolved(name)
+    except ValueError as error:
+        raise ValueError(f"{error}; the directory of that name is ./{name}") from error
+    return found()
 
 
 def listener_of(given: Any) -> Callable[..., Any]:

@@ -7,7 +7,8 @@
 
 What is read back is one of the builtin exceptions where the original was; otherwise an exception of a type that is made
 here, derived from the builtin one that the original's type was derived from, with its names. No module is imported and
-no code of the exception's own is run: the texts are those of the time when it was logged. Any thread may use all this.
+no code of the exception's own is run: the texts are those of the time when it was logged. A pickle of it is a builtin
+exception with its text, for receivers without pqadapters. Any thread may use all this.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from functools import lru_cache, partial
 from types import TracebackType
 from typing import Any
 
-from ._shown import repr_of, str_of
+from ._shown import Shown, repr_of, str_of
 from ._tracebacks import Retold, Traces
 
 Fit = Callable[[Any], Any]
@@ -190,7 +191,9 @@ def _made(
     if not all(type(each) is str for each in (*names, shown, *(text if type(text) is list else [text]))):
         raise ValueError("an exception of the wrong content")
     kind: type[BaseException] = _BUILTIN.get(base, Exception)
-    if members is not None and _group():
+    if members is None and base in _GROUPS:  # an extra: it prints as the group did, and has no members
+        kind = (BaseException, Exception)[_GROUPS.index(base)]
+    elif members is not None and _group():
         kind = _group(_GROUPS[issubclass(kind, Exception)])
         args = [args[0], members]
     hushed = issubclass(kind, _HINTED) and any(each in attributes for each in _NAMES)
@@ -227,6 +230,9 @@ def _kind(module: str, qualname: str, name: str, base: type[BaseException], hush
         "__qualname__": qualname,
         "__str__": _say,
         "__repr__": lambda self: self._told[1],
+        "__reduce__": _plainly,
+        "__copy__": lambda self: self,
+        "__deepcopy__": lambda self, memo: self,
     }
     if hushed:
         body.update((each, property(partial(_keep, each))) for each in _NAMES)
@@ -238,6 +244,27 @@ def _say(error: Any) -> Any:
     if isinstance(text, list):
         raise RuntimeError(*text)
     return hint if hint is not None and _prints() else text
+
+
+def _plainly(error: Any) -> tuple[Any, ...]:
+    """What a pickle has of it: the builtin exception that says the same; where none does, one with its text alone."""
+    text, shown, _, _ = error._told
+    said = text if isinstance(text, str) else shown
+    kind: Any = type(error).__mro__[1]
+    state = _state(error, kind)
+    notes = {name: state[name] for name in state if name == "__notes__"}
+    args = tuple(str.__str__(each) if type(each) is Shown else each for each in error.args)
+    for tried, fields in ((args, state), ((said,), notes)):
+        with suppress(Exception):
+            if kind.__module__ == "builtins" and str(_dressed(kind(*tried), fields)) == said:
+                return kind, tried, fields
+    return Exception, (said,), notes
+
+
+def _state(error: BaseException, kind: type[BaseException]) -> dict[str, Any]:
+    names = [name for each in kind.__mro__ for name in _ATTRIBUTES.get(each, ())]
+    found = {name: getattr(error, name, None) for name in [*names, "__notes__"]}
+    return {name: value for name, value in found.items() if value is not None}
 
 
 def _keep(name: str, error: Any) -> Any:

@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 import logging
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from tests.commands.command import bytes_in, call, out, process, refusal
-from tests.logging.programs import ran, running
+from tests.logging.programs import ROOT, ran, running
+from tests.logging.sinks import PATIENCE
 
 LEFT = """
 class Down(logging.Handler):
@@ -125,6 +128,32 @@ def test_a_sink_that_is_down(tmp_path: Path) -> None:
     assert "http: ConnectionRefusedError" in said
     assert "log records still wait" in said
     assert len(out("logs", "drain", tmp_path / "spool").splitlines()) > 4
+
+
+def test_a_reader_that_goes_ends_it_and_keeps_the_rest(place: str, tmp_path: Path) -> None:
+    """As `| head -1` does. It waited out its timeout: a pipe that is closed was an outage like any other."""
+    ran("""
+logger.addHandler(QueueHandler(place))
+for number in range(5000):
+    logger.info("%s %d", "x" * 100, number)
+os._exit(0)
+""", place)
+    command = ["logs", "drain", place, "--format", "%(message)s", "--timeout", "100000"]
+    with open(tmp_path / "errors", "wb") as errors, subprocess.Popen(
+        [sys.executable, "-m", "pqadapters", *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=errors
+    ) as child:
+        try:
+            assert child.stdout is not None
+            child.stdout.readline()
+            child.stdout.close()
+            assert child.wait(PATIENCE) == 1
+        finally:
+            child.kill()
+    assert (tmp_path / "errors").read_text() == ""
+    left = [int(line.split()[1]) for line in out("logs", "drain", place, "--format", "%(message)s").splitlines()]
+    first = left[0]
+    assert left == list(range(first, 5000))
+    assert first <= (1 << 17) // 100  # what fits into a pipe, and what this process has read ahead
 
 
 def test_slots_of_processes_that_run_are_left_to_them(tmp_path: Path) -> None:

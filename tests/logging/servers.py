@@ -21,6 +21,7 @@ class Server:
 
     def __init__(self) -> None:
         self.messages: list[str] = []
+        self.fields: list[dict[str, Any]] = []
         self.behaves = "well"
         self.port = 0
         self.changed = threading.Condition()
@@ -87,6 +88,7 @@ class SocketServer(Server):
                 if len(size) < 4:
                     return
                 fields = pickle.loads(file.read(struct.unpack(">L", size)[0]))
+                self.fields.append(fields)
                 self.got(str(fields["msg"]))
 
     def stop(self) -> None:

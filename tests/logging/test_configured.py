@@ -3,6 +3,7 @@ that the handler does. The listener starts at the first record."""
 
 from __future__ import annotations
 
+import sys
 from typing import Any
 
 import pytest
@@ -54,6 +55,60 @@ CONFIGURATIONS: dict[str, str] = {
 def test_a_handler_and_its_listener(tmp_path: Any, given: str, key: str) -> None:
     said = ran(f"{SINK}KEY = {key!r}\nconfigure(handlers=['telling'], {given}){END}", tmp_path / "spool")
     assert said == ["got INFO app quiet", "got ERROR app loud 1", "True QueueListener SpoolQueue"]
+
+
+@pytest.mark.parametrize("url", [False, True])
+@pytest.mark.parametrize("key", ["class", "()"])
+def test_a_queue_that_is_a_directory_or_a_url(tmp_path: Any, key: str, url: bool) -> None:
+    """From Python 3.12 on not beside "class": logging.config looks for a class of that name, and asks nobody else."""
+    place = f"sqlite:///{tmp_path}/spool.db" if url else tmp_path / "spool"
+    said = ran(
+        f"""{SINK}KEY = {key!r}
+try:
+    configure(handlers=['telling'], queue=place)
+except ValueError as error:
+    say("refused", error.__cause__)
+else:{END.replace(chr(10), chr(10) + "    ")}""",
+        place,
+    )
+    if key == "class" and sys.version_info >= (3, 12):
+        assert said[0].startswith(f"refused Cannot resolve {str(place)!r}")
+    else:
+        assert said == ["got INFO app quiet", "got ERROR app loud 1", "True QueueListener SpoolQueue"]
+
+
+@pytest.mark.parametrize("key", ["class", "()"])
+def test_a_queue_that_is_the_name_of_what_makes_it(tmp_path: Any, key: str) -> None:
+    said = ran(
+        f"""{SINK}KEY = {key!r}
+import types
+from pqadapters.logging import SpoolQueue
+sys.modules["app"] = types.ModuleType("app")
+sys.modules["app"].make_queue = lambda: SpoolQueue(place)
+configure(handlers=["telling"], queue="app.make_queue"){END}""",
+        tmp_path / "spool",
+    )
+    assert said[-1] == "True QueueListener SpoolQueue"
+
+
+def test_a_directory_with_a_dot_in_its_name(tmp_path: Any) -> None:
+    """Python 3.10 and 3.11 took it for the name of a class wherever it was given; a configuration still does."""
+    said = ran(
+        f"""{SINK}KEY = "()"
+os.chdir(place)
+logger.addHandler(QueueHandler("logs.d", handlers=[Telling()]))
+logger.info("there")
+say(logger.handlers[0].flush(30), os.listdir())
+try:
+    configure(handlers=["telling"], queue="more.logs")
+except ValueError as error:
+    say(error.__cause__)
+configure(handlers=["telling"], queue="./more.logs"){END}""",
+        tmp_path,
+    )
+    assert said[:2] == ["got INFO there", "True ['logs.d']"]
+    assert said[2] == "Cannot resolve 'more.logs': No module named 'more'; the directory of that name is ./more.logs"
+    assert said[-1] == "True QueueListener SpoolQueue"
 
 
 def test_levels_of_the_sinks(tmp_path: Any) -> None:

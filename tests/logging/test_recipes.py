@@ -25,6 +25,7 @@ LOGGED = {
     "Plain logging": "INFO user ann has 3 invoices\n",
     "Plain logging 1": "from here\n",
     "dictConfig": "INFO the collector is down, the file has this\n",
+    "dictConfig 1": "this one survives a power cut\n",
     "Django": "order 42 is paid\n",
     "loguru": "INFO user ann logged in\n",
     "structlog": '{"order": 42, "by": "ann", "event": "paid", "level": "info"}\n',

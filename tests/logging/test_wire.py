@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from logging import handlers as stdlib
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,9 @@ import pytest
 from pqadapters.logging import _wire
 from pqadapters.logging.handlers import HTTPHandler, QueueHandler, QueueListener, Sink, SocketHandler
 
+from . import failures
+from .failures import each_failure
+from .records import raised
 from .servers import HTTPServer, Server, SocketServer, serving
 from .sinks import PATIENCE, Noting, logger_of, spool
 
@@ -146,6 +149,44 @@ def test_by_get_with_credentials(logger: logging.Logger, tmp_path: Path) -> None
             messages = _log(logger, 0, 3)
             assert listener.flush(PATIENCE)
         assert server.messages == messages
+
+
+@each_failure
+def test_an_exception_as_an_extra(logger: logging.Logger, tmp_path: Path, fail: Callable[[], object]) -> None:
+    """Classes that are made where a record is read have no place that a pickle could name: the sink refused them. A
+    receiver without pqadapters gets builtin ones that say the same."""
+    _, error, _ = raised(fail)
+    with serving(SocketServer()) as server:
+        with QueueListener(tmp_path / "spool", Sink(_handler(server), name="wire", retries=1, **QUICK)) as listener:
+            logger.info("m", extra={"error": error, "inside": [{"deep": error}]})
+            assert listener.flush(PATIENCE)
+            assert listener.stats()["dead"] == 0
+        server.until_all(["m"])
+    (fields,) = server.fields
+    found = fields["error"]
+    assert type(found).__module__ == "builtins"
+    assert str(found) == (repr(error) if isinstance(error, failures.Mute) else str(error))
+    assert repr(fields["inside"]) == repr([{"deep": found}])
+
+
+def test_what_an_exception_as_an_extra_is_to_a_receiver(logger: logging.Logger, tmp_path: Path) -> None:
+    class Odd(KeyError):
+        def __str__(self) -> str:
+            return "odd"
+
+    named = ImportError("no such thing", name="thing", path="/thing.py")
+    errors = [failures.Refused(111, "nobody there", "peer"), Odd(1), named, failures.Custom(1, also=2)]
+    errors[-1].__notes__ = ["a note"]  # type: ignore[attr-defined, unused-ignore]
+    with serving(SocketServer()) as server:
+        with QueueListener(tmp_path / "spool", _handler(server)) as listener:
+            logger.info("m", extra={"errors": errors})
+            assert listener.flush(PATIENCE)
+        server.until_all(["m"])
+    refused, odd, missing, custom = server.fields[0]["errors"]
+    assert (type(refused), refused.errno, refused.filename) == (ConnectionRefusedError, 111, "peer")
+    assert (type(odd), str(odd)) == (Exception, "odd")
+    assert (type(missing), missing.name, missing.path) == (ImportError, "thing", "/thing.py")
+    assert (type(custom), str(custom), custom.__notes__) == (Exception, "custom 2", ["a note"])
 
 
 def test_they_are_the_standard_librarys() -> None:
