@@ -62,7 +62,7 @@ class Line:
         """
         self._pending.append(work)
         try:
-            while not work.done:
+            while not work.outcome.done:
                 ours = self.is_ours()
                 if self.inside and not ours and self._sleep(work):
                     continue
@@ -71,14 +71,16 @@ class Line:
                         work.put_off()
                         self._late.append(work)
                         return LATE
-                    if not work.done:
+                    if not work.outcome.done:
                         self._lead_locked()
         except BaseException:
             self._abandon(work)
             raise
         finally:
-            with suppress(ValueError):
+            try:
                 self._pending.remove(work)
+            except ValueError:
+                pass
             if self._pending:
                 self._wake()
         if self._untold:
@@ -149,7 +151,7 @@ class Line:
     @staticmethod
     def _begin_with(pending: list[Work]) -> list[Work]:
         """Those that are to be carried out: a signal handler may have led on the way here."""
-        batch = [work for work in pending if not work.done]
+        batch = [work for work in pending if not work.outcome.done]
         for work in batch:
             work.begun = True
         return [work for work in batch if not work.abandoned] if len(batch) > 1 else batch

@@ -20,10 +20,13 @@ class Outcome:
 
 
 OVER = Outcome(True)  #: of a part that was refused
+PENDING = Outcome()  #: of one that nobody has carried out yet
 
 
 class Work:
     """`run` is given a connection, and changes the database and nothing else: it may be called again."""
+
+    __slots__ = ("abandoned", "begun", "deadline", "error", "outcome", "patient", "result", "run", "sleeper")
 
     def __init__(self, run: Callable[[Any], Any], *, timeout: float | None = None) -> None:
         self.run = run
@@ -33,12 +36,12 @@ class Work:
         self.abandoned = False  #: its caller doesn't wait for it any more
         self.result: Any = None
         self.error: Exception | None = None
-        self.outcome: Outcome | None = None
+        self.outcome = PENDING
         self.sleeper: threading.Lock | None = None  #: held; whoever releases it wakes its caller
 
     @property
     def done(self) -> bool:
-        return self.outcome is not None and self.outcome.done
+        return self.outcome.done
 
     def refuse(self, error: Exception) -> None:
         """It isn't carried out."""

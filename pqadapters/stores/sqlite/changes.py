@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 from ...errors import ConditionFailed, LeaseLost, LimitReached, StoreError
@@ -25,6 +25,7 @@ from ...store import (
 )
 from . import entries, schema
 from .names import Names
+from .runs import FEW, ack_run, put_run, runs_of
 from .schema import DELAYED, ID_BITS, IDS, LONG, checksum
 
 
@@ -57,9 +58,39 @@ class Changes:
         self._now = now
         self._touched = touched
 
-    def apply(self, op: Op) -> int:
-        """The op's number: the id for a Put, else 0. Raises ConditionFailed, LeaseLost, ValueError."""
-        return _CARRIERS[type(op)](self, op)
+    def apply_all(self, ops: Sequence[Op]) -> tuple[int, ...]:
+        """The numbers of all ops: the id for a Put, else 0. Raises ConditionFailed, LeaseLost, ValueError."""
+        if len(ops) < FEW:
+            return tuple([_CARRIERS[type(op)](self, op) for op in ops])
+        numbers: list[int] = []
+        for kind, run in runs_of(ops):
+            found = self._apply_run(*kind, run) if kind is not None and len(run) >= FEW else None
+            numbers += [_CARRIERS[type(op)](self, op) for op in run] if found is None else found
+        return tuple(numbers)
+
+    def ack_what_is_held(self, acks: Sequence[Ack]) -> None:
+        """Carry out acknowledgements; one whose lease is lost is passed over."""
+        together = len(acks) >= FEW and len({ack.claim.queue for ack in acks}) == 1
+        if together and self._apply_run(Ack, acks[0].claim.queue, acks) is not None:
+            return
+        for ack in acks:
+            try:
+                self._ack(ack)
+            except LeaseLost:
+                pass
+
+    def _apply_run(self, kind: type, queue: str, run: Sequence[Any]) -> list[int] | None:
+        """The numbers of a run's ops; None where it can't be carried out as one."""
+        if kind is Put:
+            numbers = put_run(self._connection, self._names.make_queue(self._connection, queue), run, self._now)
+            if numbers is not None:
+                self._touch(queue, len(run))
+            return numbers
+        number = self._names.queue_here(self._connection, queue)
+        if not ack_run(self._connection, number, *self._who, run):
+            return None
+        self._touch(queue)
+        return [0] * len(run)
 
     def _one(self, question: str, *values: Any) -> Any:
         return self._connection.execute(question, values).fetchone()

@@ -11,9 +11,11 @@ from . import schema
 from .changes import Who, payload_of, place_of
 from .errors import malformed
 from .names import Names
-from .schema import IDS, is_whole, name_text, places
+from .schema import ID_BITS, IDS, is_whole, name_text, places
 
 _new: Any = tuple.__new__
+_ID = IDS - 1  #: the bits of a place that are the id
+_NONE_DELAYED = (0, 1)  #: of `schema._COUNTS`
 
 
 def _counts(both: Any) -> tuple[int, int]:
@@ -21,6 +23,31 @@ def _counts(both: Any) -> tuple[int, int]:
     if not isinstance(both, int):
         raise malformed()
     return divmod(both, 2)
+
+
+def claim_oldest(
+    connection: sqlite3.Connection, queue: str, number: int, limit: int, who: Who
+) -> list[Claim] | None:
+    """Claim the first ready records by their ids. None where there is more to it, and nothing was changed: some are
+    delayed or damaged, or there is none."""
+    first = number << ID_BITS
+    rows = connection.execute(schema.FIRST, (number, first, first + IDS, limit)).fetchall()
+    if not rows or rows[0][9] not in _NONE_DELAYED:
+        return None
+    claims: list[Claim] = []
+    for row in rows:
+        payload, note = row[8], row[7]
+        if payload is None:
+            payload = payload_of(connection, row)
+        if not is_whole(row, payload):
+            return None
+        fields = (queue, row[0] & _ID, row[4] + 1, payload, row[6] or b"", row[3], name_text(note) if note else "")
+        claims.append(_new(Claim, fields))
+    if len(rows) == 1:
+        connection.execute(schema.CLAIM, (*who, rows[0][0]))
+    elif connection.execute(schema.CLAIM_RANGE, (*who, rows[0][0], rows[-1][0])).rowcount != len(rows):
+        raise malformed()
+    return claims
 
 
 class Take:

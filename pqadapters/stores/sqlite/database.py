@@ -27,7 +27,7 @@ MIN_SQLITE = (3, 24, 0)
 _OPENING = 60.0  #: seconds that an opening waits for others, who may be recovering a large WAL
 _CACHED = 256  #: statements
 _SHORTEST, _LONGEST = 0.0002, 0.003  #: seconds between two tries
-_AT_ONCE = 5  #: tries without a pause
+_AT_ONCE = 40  #: tries without a pause
 
 
 def prepare(path: str, disk: Disk, trust: bool) -> None:

@@ -23,8 +23,8 @@ from .schema import PAGE_SIZE
 if TYPE_CHECKING:
     from .core import Core
 
-CHECKPOINT = 4 << 20  #: bytes, about, that are committed between two copies of the WAL into the database
-TOO_LONG = 16 << 20  #: bytes of WAL from which on its file is cut as well
+CHECKPOINT = 16 << 20  #: bytes, about, that are committed between two copies of the WAL into the database
+TOO_LONG = 64 << 20  #: bytes of WAL from which on its file is cut as well
 _PER_COMMIT = 3 * PAGE_SIZE  #: bytes, about, that a commit takes in the WAL beside payloads
 _READERS = 250  #: milliseconds that readers are waited for who still use the WAL
 _PATIENCE = 5.0  #: seconds that its end is waited for

@@ -36,8 +36,10 @@ class Mark:
 
     def note(self, id: int) -> None:
         """A commit that gave this id is done."""
-        with suppress(ValueError):  # it was closed just now
+        try:
             _MARK.pack_into(self._memory, 0, id, id ^ _ALL)
+        except ValueError:  # it was closed just now
+            pass
 
     def close(self) -> None:
         self._memory.close()

@@ -113,6 +113,9 @@ ROLLBACK = "ROLLBACK"
 SAVE = "SAVEPOINT work"
 UNDO = "ROLLBACK TO work"
 RELEASE = "RELEASE work"
+SAVE_RUN = "SAVEPOINT run"
+UNDO_RUN = "ROLLBACK TO run"
+RELEASE_RUN = "RELEASE run"
 SYNCED = "PRAGMA synchronous = FULL"
 UNSYNCED = "PRAGMA synchronous = NORMAL"
 
@@ -140,6 +143,7 @@ PUT = f"""
 INSERT INTO record(place, queue, crc, size, put_at, rank, payload)
 SELECT (? << {ID_BITS}) | (whole.last + 1), ?, ?, ?, ?, CASE q.ranked WHEN 1 THEN x'' END, ?
 FROM queue whole, queue q WHERE whole.number = 0 AND q.number = ?"""
+PUT_RUN = "INSERT INTO record(place, queue, crc, size, put_at, rank, payload) VALUES (?, ?, ?, ?, ?, ?, ?)"
 PUT_WITH_ALL = """
 INSERT INTO record(queue, place, crc, size, put_at, attempts, not_before, rank, note, payload)
 VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?)"""
@@ -168,7 +172,10 @@ LAST_READY = f"SELECT {_FIELDS}, {_COUNTS} FROM record WHERE place >= ? AND plac
 #: number, number, how many
 FIRST_BY_RANK = f"SELECT {_FIELDS}, {_COUNTS} FROM record WHERE {_BY_RANK} ORDER BY rank, place LIMIT ?"
 ONE = f"SELECT {_FIELDS} FROM record WHERE place = ?"
-CLAIM = "UPDATE record SET place = -place, attempts = attempts + 1, owner = ?, handle = ? WHERE place = ?"
+_CLAIM = "UPDATE record SET place = -place, attempts = attempts + 1, owner = ?, handle = ? WHERE place"
+CLAIM = f"{_CLAIM} = ?"
+#: owner, handle, the first place and the last: all between them
+CLAIM_RANGE = f"{_CLAIM} BETWEEN ? AND ?"
 #: place, owner, handle, attempt: the last four values of each of these
 _HELD = "place = ? AND owner = ? AND handle = ? AND attempts = ?"
 IS_HELD = f"SELECT rank, note, put_at FROM record WHERE {_HELD}"
@@ -278,9 +285,12 @@ def places(number: int) -> tuple[int, int]:
 def is_whole(row: Sequence[Any], payload: Any) -> bool:
     """Whether the checksum of a row of `_FIELDS` holds. In a damaged one anything may stand anywhere."""
     _, queue, crc, put_at, attempts, not_before, rank, note = row[:8]
+    if type(attempts) is not int or not (not_before is None or isinstance(not_before, (float, int))):
+        return False
     try:
-        kinds = isinstance(attempts, int) and isinstance(not_before, (float, int, type(None)))
-        return kinds and checksum(queue, put_at, rank, note, payload) == crc
+        if rank or note:
+            return bool(checksum(queue, put_at, rank, note, payload) == crc)
+        return bool(crc32(payload, crc32(_head(queue, put_at))) == crc)
     except (TypeError, ValueError, struct.error):
         return False
 

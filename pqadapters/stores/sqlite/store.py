@@ -18,7 +18,7 @@ from typing import Any
 
 from ...clock import SYSTEM, Clock
 from ...durability import Durability, Survives
-from ...errors import FormatError, LeaseLost, Stopped, StoreClosed, StoreError
+from ...errors import FormatError, Stopped, StoreClosed, StoreError
 from ...store import (
     PLAIN,
     Ack,
@@ -41,10 +41,10 @@ from ...store import (
 from .._ahead import Ahead
 from .._bells import Bell
 from .._disk import Disk
-from . import entries
+from . import entries, schema
 from .backup import back_up
-from .changes import Changes, Who, put_plain
-from .claims import Take
+from .changes import Changes, Who, lease_lost, place_of, put_plain
+from .claims import Take, claim_oldest
 from .core import share
 from .looks import Looks
 from .salvage import Salvaged, salvage_apart
@@ -125,7 +125,8 @@ class SqliteStore:
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
         core = self._core
         touched: dict[str, int] = {}
-        work = self._plain(ops, stop, timeout, touched) or self._work(ops, stop, timeout, touched)
+        plain = self._plain(ops[0], stop, timeout, touched) if len(ops) == 1 else None
+        work = plain or self._work(ops, stop, timeout, touched)
         if self._ahead.waiting:
             self._settle_ahead()
         result = core.writer.do(work)
@@ -139,18 +140,22 @@ class SqliteStore:
         results: tuple[int, ...] = result
         return results
 
-    def _plain(
-        self, ops: tuple[Op, ...], stop: Stop | None, timeout: float | None, touched: dict[str, int]
-    ) -> Work | None:
-        """One operation that is one statement: a short record without rank, delay and conditions, or a key that is set
-        whatever it was. None for anything else."""
-        op: Any = ops[0] if len(ops) == 1 else None
+    def _plain(self, op: Any, stop: Stop | None, timeout: float | None, touched: dict[str, int]) -> Work | None:
+        """An operation that is one statement: a short record without rank, delay and conditions, an acknowledgement,
+        or a key that is set whatever it was. None for anything else."""
         names = self._core.names
         if type(op) is Put and op[2:] == PLAIN and len(op.payload) <= LONG:
             queue = names.queue(op.queue)
             if queue is not None:
                 touched[op.queue] = 1
                 return Work(self._putting(op, queue, stop), **_ALONE, synced=self._power, timeout=timeout)
+        elif type(op) is Ack:
+            queue, owner = names.queues.get(op.claim.queue), self._core.owners.number
+            if queue is not None and owner is not None:
+                touched[op.claim.queue] = 0
+                held = (-place_of(queue, op.claim.id), owner, self._handle, op.claim.attempt)
+                run = self._acking(op.claim, held, stop)
+                return Work(run, alone=True, synced=self._power and not op.lazy, timeout=timeout)
         elif type(op) is Set and op.expect is Expect.ANY and len(op.value) <= PART:
             table = names.table(op.table)
             if table is not None:
@@ -159,14 +164,28 @@ class SqliteStore:
 
     def _putting(self, op: Put, number: int, stop: Stop | None) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            self._may_go_on(stop)
+            if stop is not None or self._closed:
+                self._may_go_on(stop)
             return (put_plain(connection, number, op.payload, self._core.clock.wall()),)
+
+        return run
+
+    def _acking(
+        self, claim: Claim, held: tuple[int, ...], stop: Stop | None
+    ) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
+        def run(connection: sqlite3.Connection) -> tuple[int, ...]:
+            if stop is not None or self._closed:
+                self._may_go_on(stop)
+            if connection.execute(schema.ACK, held).rowcount != 1:
+                raise lease_lost(claim)
+            return (0,)
 
         return run
 
     def _setting(self, op: Set, number: int, stop: Stop | None) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            self._may_go_on(stop)
+            if stop is not None or self._closed:
+                self._may_go_on(stop)
             entries.put(connection, number, op.key, op.value)
             return (0,)
 
@@ -181,13 +200,11 @@ class SqliteStore:
             self._may_go_on(stop)
             touched.clear()
             who = Who(core.owners.number, self._handle)
-            changes = Changes(connection, core.names, who, core.clock.wall(), touched)
-            return tuple([changes.apply(op) for op in ops])
+            return Changes(connection, core.names, who, core.clock.wall(), touched).apply_all(ops)
 
         synced = self._power and not all(_is_lazy(op) for op in ops)
-        alone = len(ops) == 1 and type(ops[0]) is Ack
         shrinks = not any(type(op) in _GROWS for op in ops)
-        return Work(run, synced=synced, timeout=timeout, alone=alone, shrinks=shrinks)
+        return Work(run, synced=synced, timeout=timeout, shrinks=shrinks)
 
     def _may_go_on(self, stop: Stop | None) -> None:
         if self._closed:
@@ -211,9 +228,11 @@ class SqliteStore:
         patience: float | None = None,
         acks: Sequence[Ack] = (),
     ) -> list[Claim]:
-        self._check()
-        bell = self._core.bells.of(queue)
-        deadline = None if timeout is None else time.monotonic() + timeout
+        core = self._core
+        if self._closed or core.writer.trouble is not None:
+            self._check()
+        bell = core.bells.of(queue)
+        deadline = time.monotonic() + timeout if timeout else timeout and 0.0
         while True:
             rings = bell.rings
             claims = self._attempt(queue, order, ids, limit, stop, counted, patience, acks)
@@ -223,7 +242,7 @@ class SqliteStore:
             left = None if deadline is None else deadline - time.monotonic()
             if left is None or left > 0:
                 self._wait(queue, bell, bell.takers, rings, left)
-            elif not (self._looks.any_claimed(queue) and self._core.bury_dead(patience=patience)):
+            elif not (self._looks.any_claimed(queue) and core.bury_dead(patience=patience)):
                 return []
 
     def _attempt(
@@ -310,23 +329,24 @@ class SqliteStore:
         touched: dict[str, int] = {}
 
         def run(connection: sqlite3.Connection) -> list[Claim] | None:
-            self._may_go_on(None)
+            if self._closed:
+                self._check()
             if acks:
                 touched.clear()
-                now = core.clock.wall()
-                acked = Changes(connection, core.names, Who(core.owners.number, self._handle), now, touched)
-                for ack in acks:
-                    with suppress(LeaseLost):
-                        acked.apply(ack)
+                Changes(connection, core.names, who, 0.0, touched).ack_what_is_held(acks)
             if stop is not None and stop():
                 return []
             number = core.names.queue_here(connection, queue)
             if number is None:
                 return None
+            if order is Order.OLDEST and ids is None:
+                claims = claim_oldest(connection, queue, number, limit, who)
+                if claims is not None:
+                    return claims
             take = Take(connection, core.names, core.clock.wall(), core.damaged)
-            return take.claim(queue, number, order, ids, limit, Who(owner, self._handle)) or None
+            return take.claim(queue, number, order, ids, limit, who) or None
 
-        owner = core.owner(patience)
+        who = Who(core.owner(patience), self._handle)
         work = Work(run, synced=counted and self._power, timeout=patience)
         try:
             result = core.writer.do(work)
@@ -477,9 +497,9 @@ def _bytes_of(ops: tuple[Op, ...]) -> int:
     """What a commit brings, beside what each of its operations costs."""
     size = 0
     for op in ops:
-        if isinstance(op, Put):
+        if type(op) is Put:
             size += len(op.payload)
-        elif isinstance(op, Set):
+        elif type(op) is Set:
             size += len(op.value)
     return size
 

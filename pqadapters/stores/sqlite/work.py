@@ -15,6 +15,8 @@ __all__ = ["OVER", "Outcome", "Work"]
 class Work(_Work):
     """`run` changes the database and nothing else: it may be called again."""
 
+    __slots__ = ("alone", "full", "shrinks", "synced")
+
     def __init__(
         self,
         run: Callable[[sqlite3.Connection], Any],
