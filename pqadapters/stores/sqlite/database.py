@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import TypeVar
 from urllib.parse import quote
 
+from ...apart import is_shared
 from ...errors import DiskError, StoreRefused
 from .._directory import make, refused, unsafe_filesystem
 from .._disk import Disk
@@ -23,11 +24,12 @@ from . import schema
 from .errors import ERRORS, foreign, is_busy, locked, newer, translated
 
 T = TypeVar("T")
+_yield: Callable[[], object] = getattr(os, "sched_yield", lambda: time.sleep(0))
 MIN_SQLITE = (3, 24, 0)
 _OPENING = 60.0  #: seconds that an opening waits for others, who may be recovering a large WAL
 _CACHED = 256  #: statements
 _SHORTEST, _LONGEST = 0.0002, 0.003  #: seconds between two tries
-_AT_ONCE = 40  #: tries without a pause
+_AT_ONCE = 30  #: tries without a pause
 
 
 def prepare(path: str, disk: Disk, trust: bool) -> None:
@@ -89,9 +91,12 @@ def patiently(call: Callable[[], T], path: str, seconds: float = _OPENING) -> T:
 
 def rest(pause: float) -> float:
     """Sleep about so long in seconds; the next pause. At first none, then short ones: a commit of others takes some
-    dozens of microseconds, and a sleep takes more than that."""
+    dozens of microseconds, and a sleep, even one of no time, takes more than that."""
     if pause < _SHORTEST:
-        time.sleep(0)
+        if is_shared():
+            time.sleep(0)
+        else:
+            _yield()
         return pause + _SHORTEST / _AT_ONCE
     time.sleep(pause * (0.5 + random.random()))
     return min(pause * 1.5, _LONGEST)
