@@ -10,23 +10,29 @@ memory:
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .durability import Durability, Survives
+from .errors import StoreError
 from .sight import Sight
-from .store import Store
+from .store import Damage, Store
 from .telling import shown
 
 if TYPE_CHECKING:
+    from sqlite3 import Connection, Error
+
     from .stores._directory import Locks, Member
     from .stores.segment import SegmentStore
     from .stores.segment.estates import Estate
+    from .stores.segment.predecessor import Predecessor as OldFiles
     from .stores.segment.slots import Slots
     from .stores.sqlite.frozen import FrozenTables
+    from .stores.sqlite.predecessor import Predecessor
     from .stores.sqlite.probe import Probe
+    from .stores.sqlite.trees import Raw
 
 T = TypeVar("T")
 
@@ -144,6 +150,64 @@ def move_database(path: str, to: str) -> None:
     from .stores.sqlite.probe import move
 
     move(path, to)
+
+
+def take_over_database(path: str, *, seconds: float) -> Predecessor:
+    """Another program's database, in whose place one of ours is to be put: see `stores.sqlite.predecessor`. Raises
+    StoreLocked, DiskError."""
+    from .stores.sqlite.predecessor import Predecessor
+
+    return Predecessor(path, seconds=seconds)
+
+
+def open_snapshot(path: str) -> Connection:
+    """A connection to a database of another program's, as it is now, that changes nothing. Raises StoreError."""
+    from .stores.sqlite.predecessor import snapshot
+
+    return snapshot(path)
+
+
+def words_of(error: Error, path: str) -> StoreError:
+    """The error of ours for one of SQLite's."""
+    from .stores.sqlite.errors import translated
+
+    return translated(error, path)
+
+
+def open_raw(path: str) -> Raw:
+    """The raw pages of a database, whatever SQLite says of it: see `stores.sqlite.trees`. Raises DiskError."""
+    from .stores.sqlite.trees import Raw
+
+    return Raw(path)
+
+
+def take_over_directory(directory: str, is_theirs: Callable[[str], bool]) -> OldFiles:
+    """A directory of another program's files (those of which `is_theirs` says so by their names), in which a store is
+    to be put in their place: see `stores.segment.predecessor`. Raises StoreLocked, DiskError."""
+    from .stores.segment.predecessor import Predecessor
+
+    return Predecessor(directory, is_theirs)
+
+
+def is_unfinished(directory: str) -> bool:
+    """Whether a store that was to take the place of another program's files was all but there."""
+    from .stores.segment.predecessor import is_unfinished
+
+    return is_unfinished(directory)
+
+
+def users_of(files: list[str]) -> set[int]:
+    """The pids of other processes that have one of these files open, as far as the system shows them."""
+    from .stores._holders import users_of
+
+    return users_of(files)
+
+
+def note_damage(store: Store, damage: Sequence[Damage]) -> None:
+    """What was found unreadable on the way into a store, for `store.damage` of this process."""
+    known = getattr(getattr(store, "_core", None), "damage", None)
+    if isinstance(known, list):
+        known.extend(damage)
 
 
 def load_databases() -> None:

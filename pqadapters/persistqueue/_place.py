@@ -1,42 +1,37 @@
 """Where the classes of persist-queue live: a directory that is a file queue, or one with a database in it.
 
-What persist-queue itself has written is refused with a word on what it is; nothing of it is changed.
+What persist-queue itself has written is converted when it is opened (`conversion`).
 """
 
 from __future__ import annotations
 
 import os
-import re
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar
 
 from ..durability import Durability
-from ..errors import StoreError, StoreRefused
-from ..opening import open_database, probe_file
+from ..errors import StoreRefused
+from ..opening import is_unfinished, open_database
+from ..serializers import Serializer
 from ..stdlib._where import check_name, open_where
 from ..store import Store
+from .conversion import Report, convert_database, convert_directory, is_file_queue, is_theirs
 
+T = TypeVar("T")
 MEMORY = ":memory:"
 DATABASE = "data.db"
-_CHUNK = re.compile(r"q\d{5,}")
-_TABLE = re.compile(r"(async_)?((ack_)?(filo_|unique_)?queue|priority_queue|dict)(_.*)?")
-ADVICE = (
-    "It was left as it is: finish it with persist-queue, or move it away and let this program begin in a place of its "
-    "own"
-)
-
-
 def open_home(path: Any, name: str, db_file_name: str | None, default: Durability | None = None) -> Store:
     """The store in the directory's database, or one in memory. Raises StoreError, and ValueError for a bad name."""
     check_name(name)
     if path == MEMORY:
         return open_where(None, "memory:", {}, what="", open_path=open_database)[0]
     file = database_in(path, db_file_name)
-    with explained(file):
-        return open_where(
-            file, None, {}, what="the directory of the queue's database", open_path=open_database, default=default
-        )[0]
+
+    def opening() -> Store:
+        what = "the directory of the queue's database"
+        return open_where(file, None, {}, what=what, open_path=open_database, default=default)[0]
+
+    return converted(file, opening, name)
 
 
 def database_in(path: Any, db_file_name: str | None = None) -> str:
@@ -49,29 +44,34 @@ def database_in(path: Any, db_file_name: str | None = None) -> str:
     return os.path.join(directory, db_file_name or DATABASE)
 
 
-@contextmanager
-def explained(place: str) -> Iterator[None]:
-    """StoreRefused says more where persist-queue has been."""
+def converted(file: str, opening: Callable[[], T], name: str) -> T:
+    """What `opening` gives, of a database that is converted first where persist-queue wrote it. A queue of an async
+    class, which has no name there, gets this one."""
     try:
-        yield
-    except StoreRefused as error:
-        theirs = _theirs(place)
-        if theirs is None:
+        return opening()
+    except StoreRefused:
+        if not is_theirs(file):
             raise
-        told = f"{place} was written by persist-queue ({theirs}), and isn't read here. {ADVICE}"
-        raise StoreRefused(told) from error
+    report = convert_database(file, bare=name)
+    opened = opening()
+    if report is not None:
+        report.note(opened)
+    return opened
 
 
-def _theirs(place: str) -> str | None:
-    """What persist-queue has there, in words."""
-    with suppress(StoreError, OSError):
-        if os.path.isdir(place):
-            names = os.listdir(place)
-            found = sorted(name for name in names if _CHUNK.fullmatch(name))
-            return f"a file queue: {found[0]}" if found else None
-        tables = [table for table in probe_file(place).tables if _TABLE.fullmatch(table)]
-        return f"a database with the table {tables[0]}" if tables else None
-    return None
+def converted_directory(path: Any, serializer: Serializer, opening: Callable[[], object]) -> Report | None:
+    """Do `opening`, of a directory that is converted first where persist-queue wrote it; what is to be said of that."""
+    directory = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
+    try:
+        if not is_unfinished(directory):
+            opening()
+            return None
+    except StoreRefused:
+        if not is_file_queue(directory):
+            raise
+    report = convert_directory(directory, serializer)
+    opening()
+    return report
 
 
 def check_tempdir(path: Any, tempdir: Any) -> None:

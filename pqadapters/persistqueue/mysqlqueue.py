@@ -17,13 +17,16 @@ from ..serializers.signed import protected
 from ..stdlib._where import check_name
 from ..store import Store
 from . import serializers
-from ._place import ADVICE
 from ._records import Records
 from ._serializing import serializer_of
 from .exceptions import Empty, Full
 
 __all__ = ["Empty", "Full", "MySQLQueue"]
 
+ADVICE = (
+    "It was left as it is: finish it with persist-queue, or move it away and let this program begin in a place of its "
+    "own"
+)
 _THEIRS = (
     "SELECT COUNT(*) FROM information_schema.columns "
     "WHERE table_schema = %s AND table_name = %s AND column_name IN ('_id', 'data', 'timestamp')"

@@ -8,7 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..stdlib import pdict as durable
-from ._place import MEMORY, database_in, explained
+from ._place import MEMORY, converted, database_in
 
 __all__ = ["PDict"]
 
@@ -26,8 +26,8 @@ class PDict(durable.PDict[Any, Any]):
             super().__init__(name=name, store="memory:")
             return
         file = database_in(path)
-        with explained(file):
-            super().__init__(file, name)
+        opening = super().__init__
+        converted(file, lambda: (opening(file, name), self._table)[1], name)
 
     def __getitem__(self, key: Any) -> Any:
         try:

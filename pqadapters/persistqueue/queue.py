@@ -12,7 +12,7 @@ from ..stdlib import queue as durable
 from ..stdlib._beyond import ABSENT
 from ..stdlib._held import consumer
 from . import serializers
-from ._place import check_tempdir, explained
+from ._place import check_tempdir, converted_directory
 from ._serializing import serializer_of
 from .exceptions import Empty, Full
 
@@ -45,19 +45,20 @@ class Queue(durable.Queue[Any]):
         self.tempdir = tempdir
         self.serializer = serializer
         self.autosave = autosave
-        with explained(path):
-            super().__init__(
-                maxsize,
-                path=path,
-                ack="get" if autosave else "task_done",
-                serializer=serializer_of(serializer),
-                volatile="raise",
-            )
+        codec, opening = serializer_of(serializer), super().__init__
+
+        def opened() -> None:
+            ack = "get" if autosave else "task_done"
+            opening(maxsize, path=path, ack=ack, serializer=codec, volatile="raise")
+
+        report = converted_directory(path, codec, opened)
         try:
             check_tempdir(path, tempdir)
         except BaseException:
             self.close()
             raise
+        if report is not None:
+            report.note(self._line.store)
 
     def task_done(self, item: Any = ABSENT) -> None:
         """All that the calling thread has got is done; with an item, that one alone. One task fewer to wait for in

@@ -12,15 +12,17 @@ from typing import Any
 
 from .. import telling
 from ..errors import ConditionFailed, LimitReached
+from ..serializers import Serializer
 from ..stdlib._beyond import check_timeout
 from ..stdlib._stock import works
-from ..store import Op, Put
+from ..store import Op, Put, Store
 from . import serializers
 from ._place import open_home
 from ._serializing import serializer_of
 from ._states import ACKED, FAILED, FRESH, INITED, READY, UNACK, Row, States
 from ._stored import Stored, id_and_item, id_in, is_raw
 from ._unique import enter, leave
+from .conversion.unique import settle
 from .exceptions import Empty, Full
 
 __all__ = [
@@ -279,6 +281,10 @@ class UniqueAckQ(SQLiteAckQueue):
     """No item is in it twice, in whatever state; it may come again once it was cleared. Else as `SQLiteAckQueue`."""
 
     _TABLE_NAME = "ack_unique_queue"
+
+    def _begin(self, store: Store, name: str, serializer: Serializer, **options: Any) -> None:
+        super()._begin(store, name, serializer, **options)
+        settle(store, self._queue, serializer)
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> int | None:
         """As `SQLiteQueue.put`; None for an item that is in the queue."""

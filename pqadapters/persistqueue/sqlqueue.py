@@ -11,12 +11,14 @@ from typing import Any
 
 from ..durability import Durability, Survives
 from ..errors import ConditionFailed, LimitReached
-from ..store import Claim, Op, Order
+from ..serializers import Serializer
+from ..store import Claim, Op, Order, Store
 from . import serializers
 from ._place import open_home
 from ._records import Records
 from ._serializing import serializer_of
 from ._unique import enter, leave
+from .conversion.unique import settle
 from .exceptions import Empty, Full
 
 __all__ = ["Empty", "FIFOSQLiteQueue", "FILOSQLiteQueue", "Full", "SQLiteQueue", "UniqueQ"]
@@ -74,6 +76,10 @@ class UniqueQ(SQLiteQueue):
     """
 
     _TABLE_NAME = "unique_queue"
+
+    def _begin(self, store: Store, name: str, serializer: Serializer, **options: Any) -> None:
+        super()._begin(store, name, serializer, **options)
+        settle(store, self._queue, serializer)
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> int | None:
         """As `SQLiteQueue.put`; None for an item that is in the queue."""

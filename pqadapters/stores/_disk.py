@@ -130,6 +130,10 @@ class Disk:
                     raise
                 time.sleep(0.01)  # another program has the file open; Windows offers nothing to wait on
 
+    def link(self, source: str, target: str) -> None:
+        """A second name for the file, which isn't there yet; it needs `sync_directory` to last."""
+        os.link(source, target)
+
     def unlink(self, path: str) -> None:
         os.unlink(path)
 
@@ -194,6 +198,9 @@ class ReadingDisk(Disk):
         pass
 
     def rename(self, source: str, target: str) -> None:
+        pass
+
+    def link(self, source: str, target: str) -> None:
         pass
 
     def unlink(self, path: str) -> None:

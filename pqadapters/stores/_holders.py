@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 
 from ._directory import holder
 
@@ -38,6 +39,35 @@ def holders_of(file: str) -> set[int]:
         return {max(pid, 0) for pid, here in _locks_on(os.stat(file)) if here}
     except OSError:
         return set()
+
+
+def users_of(files: list[str]) -> set[int]:
+    """The pids of other processes that have one of these files open, as far as Linux shows them to this user."""
+    wanted = {(info.st_dev, info.st_ino) for file in files if (info := _stat(file)) is not None}
+    return {pid for pid in _others() if any(each in wanted for each in _open_files(pid))}
+
+
+def _others() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid()]
+    except OSError:
+        return []
+
+
+def _open_files(pid: int) -> Iterator[tuple[int, int]]:
+    directory = f"/proc/{pid}/fd"
+    with suppress(OSError):
+        for name in os.listdir(directory):
+            info = _stat(f"{directory}/{name}")
+            if info is not None:
+                yield info.st_dev, info.st_ino
+
+
+def _stat(path: str) -> os.stat_result | None:
+    try:
+        return os.stat(path)
+    except OSError:
+        return None
 
 
 def _locks_on(info: os.stat_result) -> Iterator[tuple[int, bool]]:

@@ -13,6 +13,7 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, NamedTuple
 
+from ...store import Damage
 from .schema import PAGE_SIZE
 
 _LEAF = 0x0D
@@ -113,13 +114,42 @@ class Pages:
             trunk = int.from_bytes(page[:4], "big")
         return found
 
-    def cells(self) -> Iterator[Cell]:
-        """Where rows may stand."""
+    @property
+    def size(self) -> int:
+        """Bytes of a page."""
+        return self._size
+
+    def page(self, number: int) -> bytes:
+        """Its bytes; fewer where the file has no such page."""
+        return self._page(number) if number > 0 else b""
+
+    def used(self) -> Iterator[int]:
+        """The pages that aren't free."""
         free = self._free()
         beyond = (number for number in sorted(self._newer) if number > self._in_file)
-        for number in chain(range(1, self._in_file + 1), beyond):
-            if number not in free:
-                yield from (Cell(number, offset, False) for offset in self._offsets(self._page(number), number))
+        return (number for number in chain(range(1, self._in_file + 1), beyond) if number not in free)
+
+    def children(self, number: int) -> list[int]:
+        """The pages below an inner page of a table's tree, in their order."""
+        page, start = self._page(number), 100 if number == 1 else 0
+        count = int.from_bytes(page[start + 3 : start + 5], "big")
+        pointers = page[start + 12 : start + 12 + 2 * min(count, self._usable // 6)]
+        offsets = struct.unpack(f">{len(pointers) // 2}H", pointers)
+        found = [int.from_bytes(page[offset : offset + 4], "big") for offset in offsets]
+        return [*found, int.from_bytes(page[start + 8 : start + 12], "big")]
+
+    def cells_on(self, number: int) -> Iterator[Cell]:
+        """Where rows may stand on a page."""
+        return (Cell(number, offset, False) for offset in self._offsets(self._page(number), number))
+
+    def damage(self, number: int, reason: str) -> Damage:
+        """What is said of a page that can't be read."""
+        return Damage(str(self._file.name), (number - 1) * self._size, self._size, f"{reason} (page {number})")
+
+    def cells(self) -> Iterator[Cell]:
+        """Where rows may stand."""
+        for number in self.used():
+            yield from self.cells_on(number)
         for number in self._behind:
             yield from (Cell(number, offset, True) for offset in self._offsets(self._page_behind(number), number))
 

@@ -1,0 +1,156 @@
+"""A database of persist-queue's: looked at, converted in place, or moved into another store.
+
+In place: all its queues and mappings go into a new database beside it, which then takes its name in one step; the old
+one is called `data.db.persist-queue` from then on. Whoever is killed on the way leaves the old one as it was, and the
+next opening begins anew. While it is copied the old one is locked, for persist-queue as well.
+"""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import threading
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from ...errors import StoreError
+from ...opening import (
+    open_database,
+    open_raw,
+    open_snapshot,
+    probe_file,
+    remove_database,
+    take_over_database,
+    words_of,
+)
+from ...store import Clear, Damage, Store
+from .moving import MOVED, Mover
+from .report import Part, Progress, Report
+from .rows import Source
+from .tables import Table, are_theirs, tables_of
+
+if TYPE_CHECKING:
+    from ...stores.sqlite.predecessor import Predecessor
+    from ...stores.sqlite.trees import Raw
+
+SUFFIX = ".persist-queue"  #: of the original's name
+_NEW = ".converting"
+PATIENCE = 5.0  #: seconds that others may have it open, beside another conversion
+_one = threading.Lock()  #: of conversions, in this process
+
+
+def quiet(more: int) -> None:
+    """Progress that nobody looks at."""
+
+
+def is_theirs(path: str) -> bool:
+    """Whether the file is a database that persist-queue wrote, and this user's. Raises StoreLocked, DiskError."""
+    if not os.path.isfile(path) or not _own(path):
+        return False
+    found = probe_file(path)
+    return found.sqlite and not found.ours and are_theirs(found.tables)
+
+
+def _own(path: str) -> bool:
+    return not hasattr(os, "geteuid") or os.stat(path).st_uid == os.geteuid()
+
+
+def convert_database(path: str, *, bare: str = "default", progress: Progress = quiet) -> Report | None:
+    """Make a database of ours of the file; None where it is one by now. `bare` is the name that the queue of an async
+    class gets, which has none in the file.
+
+    Raises StoreRefused for what persist-queue 1.1.0 doesn't write, StoreLocked where others use it, DiskError: then it
+    is as it was.
+    """
+    path = os.path.realpath(path)
+    with _one, closing(take_over_database(path, seconds=PATIENCE)) as old:
+        if not is_theirs(path):
+            return None
+        look_at_database(path, bare=bare)  # what is refused is refused before anything is touched
+        return _convert(path, old, bare, progress)
+
+
+def _convert(path: str, old: Predecessor, bare: str, progress: Progress) -> Report:
+    source, new = Source(old.seize(), path, old.raw), path + _NEW
+    try:
+        remove_database(new)
+        with open_database(new, durability="process") as store:
+            parts = _move_all(source, store, bare, progress)
+            store.commit(Clear(MOVED))
+            store.checkpoint()
+        kept = old.free_name(SUFFIX)
+        old.hand_over(new, kept)
+    except sqlite3.Error as error:
+        raise old.words(error) from error
+    finally:
+        with suppress(StoreError):
+            remove_database(new)
+    report = Report(path, parts, source.damage)
+    report.settle(kept)
+    report.tell()
+    return report
+
+
+def move_database(path: str, store: Store, *, bare: str = "default", progress: Progress = quiet) -> Report:
+    """Put all of it into another store; the file stays as it is. What was broken off goes on where it was.
+
+    Raises StoreError, ValueError for pickles that would have to be signed.
+    """
+    path = os.path.realpath(path)
+    with _reading(path) as source:
+        return Report(path, _move_all(source, store, bare, progress), source.damage)
+
+
+def look_at_database(path: str, *, bare: str = "default") -> Report:
+    """What is in it; nothing is changed. Raises StoreRefused, StoreLocked, DiskError."""
+    path = os.path.realpath(path)
+    with _reading(path) as source:
+        tables = tables_of(source.connection, path, bare)
+        parts = [Part(table.target, table.table, source.count(table) or {}) for table in tables]
+        for table in tables:
+            if source.count(table) is None:
+                reason = f"table {table.table} is damaged: what is readable shows when it is converted"
+                source.damage.append(Damage(path, 0, 0, reason))
+        return Report(path, parts, source.damage)
+
+
+@contextmanager
+def _reading(path: str) -> Iterator[Source]:
+    """Its tables at one moment, by a connection that changes nothing."""
+    with ExitStack() as ends:
+
+        def raw() -> Raw:
+            found = open_raw(path)
+            ends.callback(found.close)
+            return found
+
+        connection = open_snapshot(path)
+        ends.callback(connection.close)
+        try:
+            yield Source(connection, path, raw)
+        except sqlite3.Error as error:
+            raise words_of(error, path) from error
+
+
+def _move_all(source: Source, store: Store, bare: str, progress: Progress) -> list[Part]:
+    tables = tables_of(source.connection, source.path, bare)
+    source.knows(tables)
+    mover = Mover(store, source.path, progress)
+    return [_moved(source, table, mover) for table in tables]
+
+
+def _moved(source: Source, table: Table, mover: Mover) -> Part:
+    """Raises StoreError where not all has arrived."""
+    expected, damaged = source.count(table), len(source.damage)
+    counts = mover.move(table, source.items(table))
+    if expected is not None and counts != expected and len(source.damage) == damaged:
+        raise StoreError(
+            f"{source.path}: table {table.table} has {_words(expected)}, and {_words(counts)} arrived in "
+            f"{mover.place}. It was left as it is"
+        )
+    return Part(table.target, table.table, counts)
+
+
+def _words(counts: dict[str, int]) -> str:
+    return ", ".join(f"{count} {state}" for state, count in counts.items()) or "nothing"

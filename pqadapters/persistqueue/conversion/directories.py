@@ -1,0 +1,132 @@
+"""A file queue of persist-queue's: looked at, converted in place, or moved into another store.
+
+In place: its items go into a new store inside of the directory; once that is whole and on the disk it takes the place
+of the old files, which go into `NAME.persist-queue` beside the directory. Whoever is killed on the way leaves the old
+files as they were, or the new store, which the next opening finishes. The directory is locked meanwhile; persist-queue
+has no locks, so a process that has the old files open is looked for (Linux shows those of the same user).
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from contextlib import closing
+from typing import TYPE_CHECKING
+
+from ...errors import StoreLocked, StoreRefused
+from ...opening import is_directory_store, is_unfinished, open_path, take_over_directory, users_of
+from ...serializers import Serializer
+from ...store import Clear, Store
+from .chunks import INFO, FileQueue, chunks_in, guess, is_theirs
+from .databases import SUFFIX, quiet
+from .framing import framing_of, name_of
+from .moving import MOVED, Mover
+from .report import Part, Progress, Report
+from .rows import WAITING
+from .tables import FILES, Table
+
+if TYPE_CHECKING:
+    from ...stores.segment.predecessor import Predecessor
+
+QUEUE = "default"
+_HARMLESS = ("LOCK", "lost+found")
+_one = threading.Lock()  #: of conversions, in this process
+
+
+def is_file_queue(directory: str) -> bool:
+    """Whether persist-queue wrote what is in the directory, or it is being converted, and it is this user's."""
+    if not os.path.isdir(directory):
+        return False
+    own = not hasattr(os, "geteuid") or os.stat(directory).st_uid == os.geteuid()
+    return own and (bool(chunks_in(directory)) or is_unfinished(directory))
+
+
+def convert_directory(directory: str, serializer: Serializer, *, progress: Progress = quiet) -> Report | None:
+    """Make a store of ours of a file queue; None where it is one by now.
+
+    Raises StoreRefused where there is something else in it, or nothing can be read by the serializer; StoreLocked where
+    others use it, DiskError: then it is as it was.
+    """
+    directory = os.path.realpath(directory)
+    with _one, closing(take_over_directory(directory, is_theirs)) as old:
+        if not chunks_in(directory):
+            return None
+        try:
+            _check(directory)
+            return _convert(directory, old, serializer, progress)
+        except BaseException:
+            old.give_up()
+            raise
+
+
+def _convert(directory: str, old: Predecessor, serializer: Serializer, progress: Progress) -> Report:
+    source, new = FileQueue(directory, framing_of(serializer)), old.begin()
+    with open_path(new, durability="process") as store:
+        part = _moved(source, serializer, store, QUEUE, progress)
+        store.commit(Clear(MOVED))
+        store.checkpoint()
+    kept = old.hand_over(SUFFIX)
+    report = Report(directory, [part], source.damage)
+    report.settle(kept)
+    report.tell()
+    return report
+
+
+def move_directory(
+    directory: str, serializer: Serializer, store: Store, queue: str, *, progress: Progress = quiet
+) -> Report:
+    """Put its items into a queue of another store; the directory stays as it is. What was broken off goes on where it
+    was. Raises StoreError, ValueError for pickles that would have to be signed."""
+    directory = os.path.realpath(directory)
+    _check(directory)
+    source = FileQueue(directory, framing_of(serializer))
+    part = _moved(source, serializer, store, queue, progress)
+    return Report(directory, [part], source.damage)
+
+
+def look_at_directory(directory: str, serializer: Serializer) -> Report:
+    """What is in it; nothing is changed. Raises StoreRefused, DiskError."""
+    directory = os.path.realpath(directory)
+    _check(directory)
+    source = FileQueue(directory, framing_of(serializer))
+    count = sum(1 for _ in source.items())
+    _check_read(source, count, serializer)
+    return Report(directory, [Part(QUEUE, "file queue", {WAITING: count} if count else {})], source.damage)
+
+
+def _moved(source: FileQueue, serializer: Serializer, store: Store, queue: str, progress: Progress) -> Part:
+    mover = Mover(store, source.directory, progress)
+    counts = mover.move(Table("file queue", FILES, queue), source.items())
+    _check_read(source, sum(counts.values()), serializer)
+    return Part(queue, "file queue", counts)
+
+
+def _check_read(source: FileQueue, count: int, serializer: Serializer) -> None:
+    """Raises StoreRefused where nothing could be read: it may well be another serializer's."""
+    if source.damage and not count:
+        words = guess(source.directory)
+        seems = f"; it seems to be {words}'s" if words and words != name_of(serializer) else ""
+        where = source.damage[-1]
+        raise StoreRefused(
+            f"{source.directory} is a file queue of persist-queue, and none of its items can be read by the serializer "
+            f"that was given{seems} ({where.path} at {where.offset}: {where.reason}). It was left as it is"
+        )
+
+
+def _check(directory: str) -> None:
+    """Raises StoreRefused where there is more in it, StoreLocked where another process has its files open."""
+    names = [name for name in os.listdir(directory) if not name.startswith(".") and name not in _HARMLESS]
+    others = sorted(name for name in names if not is_theirs(name))
+    if others:
+        raise StoreRefused(
+            f"{directory} is a file queue of persist-queue, and holds {others[0]!r} as well"
+            f"{' (and what a store of ours had: persist-queue has been used on it)' * is_directory_store(directory)}: "
+            "move that away, or the queue"
+        )
+    pids = users_of([os.path.join(directory, name) for name in names if name != INFO])
+    if pids:
+        raise StoreLocked(
+            f"{directory} is a file queue that process {min(pids)} has open, and would be taken away under it: end "
+            "that process first",
+            min(pids),
+        )

@@ -1,0 +1,203 @@
+"""Items on their way into the queues and mappings of a store, some hundred in a commit.
+
+Each commit says in a table how far it has come, so that what is broken off can be carried on in the same store, with no
+item twice and none left out. Nobody else may use the target queues meanwhile. Memory: one commit's items.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterable, Iterator
+from itertools import groupby, islice
+from typing import Any
+
+from ... import live
+from ...errors import RankError, StoreError, StoreRefused
+from ...rank import rank
+from ...serializers import pickle
+from ...serializers.signed import Seal, seal_for, unsigned
+from ...stdlib._keys import Keys
+from ...store import Ack, Op, Put, Set, Store
+from .._states import _KEY, FRESH, INITED, READY, UNACK, Row, States
+from .._unique import digest
+from .report import Progress
+from .rows import SET, STATES, WAITING, Item, status_of
+from .tables import DICT, FILES, PRIORITY, Table
+from .unique import owe
+
+MOVED = "pqadapters.moved-here"  #: table of a store: source -> JSON: how many, and whether those were all
+_RESERVED = "pqadapters.reserved-ids"  #: queue of records whose ids are given to items that aren't records
+_AT_ONCE, _BYTES = 1000, 4 << 20  #: of one commit
+_NOBODY = _KEY.pack(0)  #: the holder of an item that a process had which is gone
+_PICKLED = b"p"  #: how a mapping's value begins
+_LOWEST, _HIGHEST = rank(-math.inf)[0], rank(math.inf)[0]
+
+
+class Mover:
+    """Into one store. `source` names where the items come from, for who carries on. `pickles`: they may be."""
+
+    def __init__(self, store: Store, source: str, progress: Progress = lambda more: None) -> None:
+        self._store, self._source, self._progress = store, source, progress
+        self._hosts = store.capabilities.hosts
+        self._seal: Seal | None = seal_for(None, hosts=self._hosts)
+        self._keys = Keys(pickle)
+
+    @property
+    def place(self) -> str:
+        """Where they go."""
+        return self._store.place
+
+    # How far it has come
+
+    def done(self, part: str) -> dict[str, int]:
+        """How many of a part's items are there already, by state."""
+        found = json.loads(self._store.get(MOVED, self._key(part)) or b"{}")
+        return {str(state): int(count) for state, count in found.items()}
+
+    def _key(self, part: str) -> bytes:
+        return f"{self._source}#{part}".encode("utf-8", "surrogateescape")
+
+    def _commit(self, part: str, counts: dict[str, int], state: str, more: int, ops: list[Op]) -> None:
+        new = {**counts, state: counts.get(state, 0) + more}
+        self._store.commit(*ops, Set(MOVED, self._key(part), json.dumps(new).encode()))
+        counts.update(new)
+        self._progress(more)
+
+    # Moving
+
+    def move(self, table: Table, items: Iterable[Item]) -> dict[str, int]:
+        """All of them; how many there are now in each state. Raises StoreError, ValueError for pickles that would have
+        to be signed."""
+        counts = self.done(table.target)
+        before, known = in_store(self._store, table), dict(counts)
+        if table.kind == DICT and before and not known:
+            raise StoreRefused(f"{self.place} has a mapping {table.name!r} already: its keys would be lost in it")
+        self._move(table, islice(items, sum(counts.values()), None), counts)
+        self._check(table, before, known, counts)
+        return counts
+
+    def _check(
+        self, table: Table, before: dict[str, int], known: dict[str, int], counts: dict[str, int]
+    ) -> None:
+        """What is said to have been moved is there."""
+        after = in_store(self._store, table)
+        for state in {*before, *known, *counts, *after}:
+            came = after.get(state, 0) - before.get(state, 0)
+            if came != counts.get(state, 0) - known.get(state, 0):
+                raise StoreError(
+                    f"{self.place}: {came} items of {table.target} are there that are {state}, and "
+                    f"{counts.get(state, 0) - known.get(state, 0)} were put. Does another program use it meanwhile?"
+                )
+
+    def _move(self, table: Table, rest: Iterable[Item], counts: dict[str, int]) -> None:
+        if table.unique:
+            owe(self._store, table.target)
+        if table.acknowledges:
+            states = States(self._store, table.target, newest="filo" in table.kind, timeout=60.0)
+            for status, batch in _runs(rest):
+                self._acknowledged(table, states, status, batch, counts)
+            return
+        state = SET if table.kind == DICT else WAITING
+        for batch in _batches(rest):
+            ops = [op for item in batch for op in self._ops(table, item)]
+            self._commit(table.target, counts, state, len(batch), ops)
+
+    def _ops(self, table: Table, item: Item) -> Iterator[Op]:
+        if table.kind == DICT:
+            yield Set(table.target, self._keys.encode(item.key), _PICKLED + self._sealed(item.payload))
+            return
+        payload = self._sealed(item.payload)
+        if table.kind == FILES:
+            payload = live.escape(payload)
+        place = _rank(item.mark) if table.kind == PRIORITY else b""
+        yield from self._entering(table, payload)
+        yield Put(table.target, payload, place, put_at=item.when)
+
+    def _entering(self, table: Table, payload: bytes) -> Iterator[Op]:
+        if table.unique:
+            yield Set(f"{table.target}/unique", digest(payload), b"")
+
+    def _sealed(self, payload: bytes) -> bytes:
+        if self._seal is not None:
+            return self._seal.sign(payload)
+        if self._hosts and payload[:1] == b"\x80" and payload[-1:] == b".":
+            raise ValueError(unsigned(self._store.place))
+        return payload
+
+    # Acknowledging queues
+
+    def _acknowledged(
+        self, table: Table, states: States, status: int, batch: list[Item], counts: dict[str, int]
+    ) -> None:
+        payloads = [self._sealed(item.payload) for item in batch]
+        ops = [op for payload in payloads for op in self._entering(table, payload)]
+        state = str(status)
+        if state == INITED:
+            puts = zip(batch, payloads, strict=True)
+            ops += [Put(table.target, payload, FRESH, put_at=item.when) for item, payload in puts]
+        else:
+            for id, item, payload in zip(self._reserve(len(batch), ops), batch, payloads, strict=True):
+                ops += _got(states, Row(id, item.when, payload), state)
+        self._commit(table.target, counts, STATES[status], len(batch), ops)
+
+    def _reserve(self, count: int, ops: list[Op]) -> list[int]:
+        """Ids that no record has. What holds them goes with these operations."""
+        while left := self._store.claim(_RESERVED, limit=_AT_ONCE):  # by who was broken off
+            self._store.commit(*map(Ack, left))
+        self._store.commit(*[Put(_RESERVED, b"")] * count)
+        claims = self._store.claim(_RESERVED, limit=count)
+        if len(claims) != count:
+            raise StoreError(f"{self._store.place}: another program is converting into it; nothing was lost. Try again")
+        ops += map(Ack, claims)
+        return [claim.id for claim in claims]
+
+
+def _got(states: States, row: Row, state: str) -> list[Op]:
+    """An item that was got before is in that state; an unack one in the hands of nobody who lives."""
+    if state == UNACK:
+        return [states._stored(row), Set(states._table(UNACK), _KEY.pack(row.id), _NOBODY)]
+    return [states._stored(row), *states._entering(row.id, state)]
+
+
+def _rank(priority: Any) -> bytes:
+    """As SQLite sorts: what is no number stands behind all numbers, and nothing at all in front."""
+    if priority is None:
+        return _LOWEST
+    try:
+        return rank(priority)[0] if isinstance(priority, (int, float)) else _HIGHEST
+    except RankError:
+        return _LOWEST
+
+
+def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
+    batch: list[Item] = []
+    size = 0
+    for item in items:
+        batch.append(item)
+        size += len(item.payload)
+        if len(batch) >= _AT_ONCE or size >= _BYTES:
+            yield batch
+            batch, size = [], 0
+    if batch:
+        yield batch
+
+
+def _runs(items: Iterable[Item]) -> Iterator[tuple[int, list[Item]]]:
+    """Batches of items of one status, as they follow each other."""
+    for status, run in groupby(items, key=lambda item: status_of(item.mark)):
+        for batch in _batches(run):
+            yield status, batch
+
+
+def in_store(store: Store, table: Table) -> dict[str, int]:
+    """How many items a store has in that part, in each state."""
+    name = table.target
+    if table.kind == DICT:
+        found = {SET: store.count(name)}
+    elif table.acknowledges:
+        found = {STATES[status]: store.count(f"{name}/{status}") for status in STATES if str(status) != INITED}
+        found[STATES[0]] = store.depth(name).unfinished - found[STATES[int(READY)]]
+    else:
+        found = {WAITING: store.depth(name).unfinished}
+    return {state: count for state, count in found.items() if count}

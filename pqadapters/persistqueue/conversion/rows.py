@@ -1,0 +1,135 @@
+"""The rows of persist-queue's tables in their order, by SQLite, or from raw pages where that finds them damaged."""
+
+from __future__ import annotations
+
+import heapq
+import sqlite3
+from collections.abc import Callable, Iterable, Iterator
+from itertools import chain, dropwhile
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ...store import Damage
+from .tables import DICT, PRIORITY, Table
+
+if TYPE_CHECKING:
+    from ...stores.sqlite.pages import Row
+    from ...stores.sqlite.trees import Raw
+
+WAITING, SET = "waiting", "set"
+STATES = {0: "inited", 1: "ready", 2: "unack", 5: "acked", 9: "ack_failed"}
+_FAILED = 9
+
+
+class Item(NamedTuple):
+    """A row: its id, or a mapping's key; when it was put, in seconds since the epoch; status or priority."""
+
+    key: Any
+    payload: bytes
+    when: float = 0.0
+    mark: Any = None
+
+
+class Source:
+    """The tables of one database. `damage` grows while they are read."""
+
+    def __init__(self, connection: sqlite3.Connection, path: str, raw: Callable[[], Raw]) -> None:
+        self.path, self.damage = path, list[Damage]()
+        self.connection, self._open_raw = connection, raw
+        self._tables: list[Table] = []
+
+    def knows(self, tables: list[Table]) -> None:
+        """All tables that there are: what of a damaged one has gone astray is told apart by them."""
+        self._tables = tables
+
+    def count(self, table: Table) -> dict[str, int] | None:
+        """How many rows there are in each state; None where that can't be counted."""
+        try:
+            if table.acknowledges:
+                counts: dict[str, int] = {}
+                for status, count in self.connection.execute(
+                    f"SELECT status, COUNT(*) FROM {table.quoted} GROUP BY status"
+                ):
+                    state = STATES[status_of(status)]
+                    counts[state] = counts.get(state, 0) + count
+                return counts
+            (count,) = self.connection.execute(f"SELECT COUNT(*) FROM {table.quoted}").fetchone()
+        except sqlite3.DatabaseError:
+            return None
+        return {SET if table.kind == DICT else WAITING: count} if count else {}
+
+    def items(self, table: Table) -> Iterator[Item]:
+        """Everything readable."""
+        last: int | None = None
+        try:
+            for row in self.connection.execute(_select(table)):
+                item = self._item(table, *row)
+                last = row[0]
+                if item is not None:
+                    yield item
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:
+            yield from self._raw(table, last)
+
+    def _item(self, table: Table, row: int, key: Any, data: Any, when: Any = None, mark: Any = None) -> Item | None:
+        payload = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
+        if table.kind == DICT and mark == b"text":
+            key = key.decode("utf-8", "surrogatepass")
+        if not isinstance(payload, bytes):
+            self._lost(table, row, f"its data is {type(data).__name__}, no bytes")
+            return None
+        if table.acknowledges and (not isinstance(mark, int) or mark not in STATES):
+            self._lost(table, row, f"its status is {mark!r}: it was taken over as ack_failed")
+        return Item(key, payload, float(when) if isinstance(when, (int, float)) else 0.0, mark)
+
+    def _lost(self, table: Table, row: int, reason: str) -> None:
+        self.damage.append(Damage(self.path, 0, 0, f"row {row} of table {table.table}: {reason}"))
+
+    def _raw(self, table: Table, last: int | None) -> Iterator[Item]:
+        """The rows behind `last`, of which SQLite reads no more."""
+        raw = self._open_raw()
+        tree = raw.tree(table.root)
+        seen = tree.walked()
+        astray: list[list[Row]] = []
+        if tree.torn and self._alone(table):
+            for root in [1, *(other.root for other in self._tables if other.root != table.root)]:
+                seen |= raw.tree(root).walked()
+            astray = [rows for rows in raw.astray(seen) if len(rows[0].columns) == len(table.columns)]
+        leaves = sorted(astray, key=lambda rows: rows[0].key)
+        found = self._reported(table, raw.tree(table.root).rows())
+        rows = heapq.merge(found, chain.from_iterable(leaves), key=lambda row: row.key)
+        for row in dropwhile(lambda row: last is not None and row.key <= last, rows):
+            yield from self._from_pages(table, row.key, row.columns)
+
+    def _reported(self, table: Table, found: Iterable[Row | Damage]) -> Iterator[Row]:
+        for row in found:
+            if isinstance(row, Damage):
+                self.damage.append(row._replace(reason=f"table {table.table}: {row.reason}"))
+            else:
+                yield row
+
+    def _alone(self, table: Table) -> bool:
+        """Whether no other table has rows that look like this one's."""
+        return not any(len(other.columns) == len(table.columns) for other in self._tables if other.root != table.root)
+
+    def _from_pages(self, table: Table, row: int, columns: tuple[Any, ...]) -> Iterator[Item]:
+        if len(columns) != len(table.columns):
+            self._lost(table, row, "it has other columns")
+            return
+        item = self._item(table, row, columns[0] if table.kind == DICT else row, *columns[1:])
+        if item is not None:
+            yield item
+
+
+def status_of(mark: Any) -> int:
+    """The status of a row; what none of persist-queue's says is no item to be handed out."""
+    return mark if isinstance(mark, int) and mark in STATES else _FAILED
+
+
+def _select(table: Table) -> str:
+    """Row, key, data, time of the put, and what `Item.mark` is; of a mapping the key's type."""
+    if table.kind == DICT:
+        return f"SELECT rowid, CAST(key AS BLOB), data, 0.0, typeof(key) FROM {table.quoted} ORDER BY rowid"
+    more = ", status" if table.acknowledges else ", priority" if table.kind == PRIORITY else ", NULL"
+    order = "timestamp, _id" if table.kind == PRIORITY else "_id"
+    return f"SELECT _id, _id, data, timestamp{more} FROM {table.quoted} ORDER BY {order}"

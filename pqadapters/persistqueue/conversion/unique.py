@@ -1,0 +1,98 @@
+"""Unique queues that were persist-queue's: items get the bytes that ours would have, so that equal ones are found.
+
+persist-queue's serializers write some values otherwise than ours do. To know an item's bytes here it has to be loaded,
+and that is only for who has chosen the serializer: the conversion moves the bytes as they are, and notes that this is
+still to be done; whoever opens the queue next does it. Any number of processes may be about it.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from itertools import chain, islice
+
+from ...errors import ConditionFailed, LeaseLost, StoreError
+from ...serializers import Serializer
+from ...store import Ack, Claim, Nack, Op, Put, Set, Store, Update
+from .._states import FRESH
+from .._unique import digest, leave
+
+WHEN = 8  #: bytes in front of the payload of an item that was got before
+_ITEMS = (b"", FRESH)  #: ranks of records that are items
+_AT_ONCE = 500
+_WAIT = 0.25  #: seconds until another process's work is looked at again
+
+
+def owe(store: Store, queue: str) -> None:
+    """It is still to be done, by who opens the queue. To be called as often as one likes."""
+    if not store.depth(_owed(queue)).unfinished:
+        store.commit(Put(_owed(queue), b""))
+
+
+def settle(store: Store, queue: str, serializer: Serializer) -> None:
+    """It is done, here or by another process, when this returns. What can't be loaded stays as it is."""
+    while store.depth(_owed(queue)).unfinished:
+        for claim in store.claim(_owed(queue), timeout=_WAIT):
+            _Work(store, queue, serializer).run()
+            store.commit(Ack(claim))
+
+
+def _owed(queue: str) -> str:
+    return f"pqadapters.unique/{queue}"
+
+
+class _Work:
+    def __init__(self, store: Store, queue: str, serializer: Serializer) -> None:
+        self._store, self._queue, self._serializer = store, queue, serializer
+        self._rows = f"{queue}/rows"
+
+    def run(self) -> None:
+        waiting = (record.id for record in self._store.browse(self._queue) if record.rank in _ITEMS)
+        while ids := list(islice(waiting, _AT_ONCE)):
+            self._records(self._store.claim(self._queue, ids=ids, limit=len(ids)))
+        rows = self._store.scan(self._rows)
+        while batch := list(islice(rows, _AT_ONCE)):
+            changes = [ops for key, data in batch if (ops := self._row(key, data))]
+            self._all_or_each(changes)
+
+    def _records(self, claims: list[Claim]) -> None:
+        try:
+            for_each = [[*self._record(claim), Nack(claim)] for claim in claims]
+            self._store.commit(*chain.from_iterable(for_each))
+        except BaseException:
+            with suppress(StoreError, LeaseLost):
+                self._store.commit(*map(Nack, claims))
+            raise
+
+    def _record(self, claim: Claim) -> list[Op]:
+        payload = self._ours(claim.payload)
+        return [] if payload is None else [*self._exchange(claim.payload, payload), Update(claim, payload)]
+
+    def _row(self, key: bytes, data: bytes) -> list[Op]:
+        """Of an item that was got before: the time of its put, its bytes."""
+        payload = self._ours(data[WHEN:])
+        if payload is None:
+            return []
+        return [*self._exchange(data[WHEN:], payload), Set(self._rows, key, data[:WHEN] + payload, data)]
+
+    def _all_or_each(self, changes: list[list[Op]]) -> None:
+        """Somebody else may change one meanwhile: then its bytes are ours."""
+        try:
+            self._store.commit(*chain.from_iterable(changes))
+        except ConditionFailed:
+            for ops in changes:
+                with suppress(ConditionFailed):
+                    self._store.commit(*ops)
+
+    def _exchange(self, before: bytes, payload: bytes) -> list[Op]:
+        """Equal items that persist-queue took for two stay two."""
+        return [leave(self._queue, before), Set(f"{self._queue}/unique", digest(payload), b"")]
+
+    def _ours(self, payload: bytes) -> bytes | None:
+        """The bytes that ours would have; None where they are these, or nobody can say."""
+        try:
+            found = self._serializer.dumps(self._serializer.loads(payload), sort_keys=True)
+        except MemoryError:
+            raise
+        except Exception:
+            return None
+        return None if found == payload else found

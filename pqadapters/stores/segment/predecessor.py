@@ -1,0 +1,164 @@
+"""A directory of another program's files, whose place a store is to take; they are kept in a directory beside it.
+
+    .converting   the store that is being made, with its files; whoever finds one without `.converted` makes it anew
+    .converted    the same, whole and on the disk: from the moment that it has this name the store is what counts.
+                  Its files go up into the directory, then those of the other program go where they are kept
+
+Until then the other program's files are as they were. As long as one of them is there, nobody takes the directory for
+a store; `finish` carries on with what was broken off. One process at a time holds the directory's lock.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable
+from contextlib import suppress
+
+from ...errors import DiskError
+from .._directory import refused
+from .._disk import Disk
+from .._kept import free_name
+from . import directory as directories
+
+BUILDING, READY = ".converting", ".converted"
+_NOTE = "kept"  #: in it: the directory where the other program's files go, as a path from the one that they are in
+_OURS = (_NOTE, directories.LOCK)
+
+IsTheirs = Callable[[str], bool]  #: whether a file of that name is the other program's
+
+
+class Predecessor:
+    """To be closed."""
+
+    def __init__(self, directory: str, is_theirs: IsTheirs, *, disk: Disk | None = None) -> None:
+        """Raises StoreLocked with the holder's pid, DiskError. What was broken off is finished."""
+        self.directory, self._is_theirs, self._disk = directory, is_theirs, disk or Disk()
+        self._hold = directories.lock(directory, self._disk)
+        try:
+            _finish_locked(directory, is_theirs, self._disk)
+        except BaseException:
+            self.close()
+            raise
+
+    def begin(self) -> str:
+        """The directory for a new store: it isn't there."""
+        building = os.path.join(self.directory, BUILDING)
+        shutil.rmtree(building, ignore_errors=True)
+        return building
+
+    def hand_over(self, suffix: str) -> str:
+        """The store, which is closed, takes the place of the other program's files. They are kept beside the directory
+        under its name with this suffix, or where nothing can be put there, inside, under the suffix alone.
+
+        Returns where. Raises DiskError; then the other program's files are as they were, or the next opening finishes.
+        """
+        building, disk = os.path.join(self.directory, BUILDING), self._disk
+        try:
+            kept = self._place(suffix)
+            _write(os.path.join(building, _NOTE), os.path.relpath(kept, self.directory), disk)
+            for name in os.listdir(building):
+                _sync(os.path.join(building, name), disk)
+            disk.sync_directory(building)
+            disk.rename(building, os.path.join(self.directory, READY))
+            disk.sync_directory(self.directory)
+            _finish_locked(self.directory, self._is_theirs, disk)
+            return kept
+        except OSError as error:
+            raise _refused(self.directory, error) from error
+
+    def _place(self, suffix: str) -> str:
+        """A directory on the same filesystem, made. A directory that is a volume has none beside it."""
+        for wanted in (free_name(self.directory + suffix), free_name(os.path.join(self.directory, suffix))):
+            with suppress(OSError):
+                if not os.path.isdir(wanted):
+                    self._disk.mkdir(wanted)
+                if os.stat(wanted).st_dev == os.stat(self.directory).st_dev:
+                    self._disk.sync_directory(os.path.dirname(wanted))
+                    return wanted
+                self._disk.rmdir(wanted)
+        self._disk.mkdir(wanted)  # what the system says to it
+        return wanted
+
+    def give_up(self) -> None:
+        """The directory is as it was."""
+        shutil.rmtree(os.path.join(self.directory, BUILDING), ignore_errors=True)
+        if not is_unfinished(self.directory) and not directories.segment_files(self.directory):
+            with suppress(OSError):
+                self._disk.unlink(os.path.join(self.directory, directories.LOCK))
+
+    def close(self) -> None:
+        """Let go of the lock."""
+        self._hold.close()
+
+
+def is_unfinished(directory: str) -> bool:
+    """Whether a conversion was broken off at its end."""
+    return os.path.lexists(os.path.join(directory, READY))
+
+
+def _finish_locked(directory: str, is_theirs: IsTheirs, disk: Disk) -> None:
+    """Each step may have been done before."""
+    ready = os.path.join(directory, READY)
+    if not os.path.isdir(ready):
+        return
+    try:
+        names = os.listdir(ready)
+        if _NOTE in names:
+            kept = os.path.normpath(os.path.join(directory, _read(os.path.join(ready, _NOTE), disk)))
+            _move_up(ready, names, directory, disk)
+            _move_theirs(directory, kept, is_theirs, disk)
+        for name in _OURS:
+            with suppress(FileNotFoundError):
+                disk.unlink(os.path.join(ready, name))
+        disk.rmdir(ready)
+        disk.sync_directory(directory)
+    except OSError as error:
+        raise _refused(directory, error) from error
+
+
+def _move_up(ready: str, names: list[str], directory: str, disk: Disk) -> None:
+    """The checkpoint last, which would tell that segments are missing."""
+    for name in sorted(names, key=lambda name: (name == directories.CHECKPOINT, name)):
+        if name not in _OURS:
+            disk.rename(os.path.join(ready, name), os.path.join(directory, name))
+    disk.sync_directory(directory)
+
+
+def _move_theirs(directory: str, kept: str, is_theirs: IsTheirs, disk: Disk) -> None:
+    with suppress(FileExistsError):
+        disk.mkdir(kept)
+    for name in sorted(filter(is_theirs, os.listdir(directory))):
+        disk.rename(os.path.join(directory, name), os.path.join(kept, name))
+    disk.sync_directory(kept)
+    disk.sync_directory(directory)
+
+
+def _write(path: str, text: str, disk: Disk) -> None:
+    fd = disk.open(path, create=True)
+    try:
+        disk.write(fd, os.fsencode(text), 0)
+    finally:
+        disk.close(fd)
+
+
+def _read(path: str, disk: Disk) -> str:
+    fd = disk.open(path, write=False)
+    try:
+        return os.fsdecode(disk.read(fd, disk.size(fd), 0))
+    finally:
+        disk.close(fd)
+
+
+def _sync(path: str, disk: Disk) -> None:
+    fd = disk.open(path)
+    try:
+        disk.sync(fd)
+    finally:
+        disk.close(fd)
+
+
+def _refused(directory: str, error: OSError) -> DiskError:
+    if isinstance(error, DiskError):
+        return error
+    return refused(directory, error, "put a store into")

@@ -1,0 +1,162 @@
+"""Another program's database, whose place one of ours is to take: had to ourselves, read, and kept under another name.
+
+One process at a time (a lock beside the database says so), one thread. Until `hand_over` the file is that program's as
+it was, but for its WAL, which goes into it; from its return on it is ours, and on the disk. A process that is killed
+leaves the one or the other.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import sqlite3
+import time
+from collections.abc import Callable
+
+from ...errors import DiskError, StoreError, StoreLocked
+from .._directory import Hold, refused
+from .._disk import Disk
+from .._kept import free_name, keep_file
+from .database import address, patiently, remove_sides, rest
+from .errors import translated
+from .mark import forget
+from .owners import SIDE, Owners
+from .trees import Raw
+
+_LOCK = "conversion"
+_SYNCED = "PRAGMA synchronous = FULL"
+
+
+class Predecessor:
+    """To be closed. `seconds` is how long to wait for who uses the database, or is about the same."""
+
+    def __init__(self, path: str, *, seconds: float, disk: Disk | None = None) -> None:
+        """Raises StoreLocked where another process doesn't let go of the lock, DiskError."""
+        self.path = path
+        self._seconds = seconds
+        self._disk = disk or Disk()
+        self._connection: sqlite3.Connection | None = None
+        self._raw: Raw | None = None
+        try:
+            self._owners = Owners(path, self._disk, trust=False)
+            self._hold = self._locked()
+        except OSError as error:
+            if isinstance(error, StoreError):
+                raise
+            raise refused(path + SIDE, error, "lock") from error
+
+    def _locked(self) -> Hold:
+        deadline, pause = time.monotonic() + self._seconds, 0.0
+        while (hold := self._owners.lock(_LOCK)) is None:
+            if time.monotonic() > deadline:
+                raise StoreLocked(f"{self.path} is being converted by another process; try again when it is done")
+            pause = rest(pause)
+        return hold
+
+    def seize(self) -> sqlite3.Connection:
+        """A connection that has the database to itself, with all that was committed in the one file; text is bytes.
+
+        Raises StoreLocked where another program has it open, DiskError, FormatError.
+        """
+        try:
+            self._connection = patiently(self._alone, self.path, self._seconds)
+        except StoreLocked:
+            raise StoreLocked(
+                f"{self.path} is open in another program, or in this one by another library: end that first"
+            ) from None
+        return self._connection
+
+    def _alone(self) -> sqlite3.Connection:
+        """Raises sqlite3.Error. To leave WAL mode is refused while anybody else has the database open."""
+        connection = sqlite3.connect(
+            address(self.path, "mode=rw"), uri=True, timeout=0.0, isolation_level=None, check_same_thread=False
+        )
+        try:
+            connection.text_factory = bytes
+            connection.execute(_SYNCED)
+            for _ in range(2):
+                connection.execute("PRAGMA journal_mode = DELETE").fetchone()
+                connection.execute("BEGIN EXCLUSIVE")
+                (mode,) = connection.execute("PRAGMA journal_mode").fetchone()
+                if mode == b"delete":
+                    return connection
+                connection.execute("ROLLBACK")  # somebody has been quicker
+            raise sqlite3.OperationalError("database is locked")
+        except BaseException:
+            connection.close()
+            raise
+
+    def raw(self) -> Raw:
+        """Its raw pages. They stay open to the end. Raises DiskError."""
+        if self._raw is None:
+            self._raw = Raw(self.path)
+        return self._raw
+
+    def words(self, error: sqlite3.Error) -> StoreError:
+        """The error of ours for one that its connection has raised."""
+        return translated(error, self.path)
+
+    def free_name(self, suffix: str) -> str:
+        """What it is to be called."""
+        return free_name(self.path + suffix, self.path)
+
+    def hand_over(self, new: str, kept: str) -> None:
+        """The database `new`, which is closed, takes the place of this one, which is called `kept` from then on.
+
+        Raises DiskError; then nothing has changed.
+        """
+        disk, directory = self._disk, os.path.dirname(self.path)
+        try:
+            if any(os.path.exists(new + side) for side in ("-wal", "-journal")):
+                raise StoreError(f"{new} isn't one file: {self.path} was left as it is")
+            shutil.rmtree(f"{new}{SIDE}", ignore_errors=True)
+            _sync(new, disk)
+            keep_file(self.path, kept, disk)
+            forget(self._owners.file("mark"), disk)  # of a database that stood here before
+            remove_sides(self.path, disk)
+            disk.rename(new, self.path)
+            disk.sync_directory(directory)
+        except OSError as error:
+            raise refused(directory, error, "put a database into") from error
+
+    def close(self) -> None:
+        """Let go of it."""
+        ends: list[Callable[[], None]] = [self._hold.close]
+        ends += [each.close for each in (self._raw, self._connection) if each is not None]
+        while ends:
+            try:
+                ends.pop()()
+            except sqlite3.Error as error:
+                raise translated(error, self.path) from error
+
+
+def snapshot(path: str) -> sqlite3.Connection:
+    """A connection that sees the database as it is now and changes nothing; text is bytes. Raises StoreError."""
+    try:
+        return patiently(lambda: _snapshot(path, "mode=ro"), path)
+    except DiskError:
+        if os.path.exists(f"{path}-wal"):
+            raise
+        return patiently(lambda: _snapshot(path, "immutable=1"), path)  # SQLite makes files beside it even to read it
+
+
+def _snapshot(path: str, how: str) -> sqlite3.Connection:
+    connection = sqlite3.connect(
+        address(path, how), uri=True, timeout=0.0, isolation_level=None, check_same_thread=False
+    )
+    try:
+        connection.text_factory = bytes
+        connection.execute("BEGIN")
+        connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        return connection
+    except BaseException:
+        connection.close()
+        raise
+
+
+def _sync(path: str, disk: Disk) -> None:
+    fd = disk.open(path)
+    try:
+        disk.sync(fd)
+    finally:
+        disk.close(fd)

@@ -1,0 +1,492 @@
+"""What persist-queue has written is converted when it is opened: the very items in the very order, in each class."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import pickle
+import sqlite3
+from pathlib import Path
+from typing import Any
+
+import persistqueue as old
+import pytest
+
+import pqadapters.persistqueue as ours
+from pqadapters.errors import StoreLocked, StoreRefused
+from pqadapters.persistqueue import serializers
+from tests.segment.programs import run, running, said
+
+from . import theirs
+
+ITEMS = [{"n": n, "text": "ü" * n, "list": [n, None, 1.5]} for n in range(50)]
+NAMES = ["pickle", "json", "msgpack", "cbor2"]
+
+
+def all_of(q: Any) -> list[Any]:
+    return [q.get(block=False) for _ in range(q.qsize())]
+
+
+# File queues
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("got", [0, 7, 10, 49, 50])
+def test_a_file_queue(path: str, name: str, got: int) -> None:
+    theirs.file_queue(path, ITEMS, got=got, chunksize=7, name=name)
+    before = theirs.contents(path)
+    with ours.Queue(path, serializer=getattr(serializers, name)) as q:
+        assert q.qsize() == 50 - got
+        assert [item["n"] for item in all_of(q)] == list(range(got, 50))
+        q.put("more")
+        assert q.get() == "more"
+    assert theirs.contents(f"{path}.persist-queue") == before
+    assert not set(before) & set(os.listdir(path))
+
+
+def test_a_file_queue_of_one_large_chunk_and_large_items(path: str) -> None:
+    items = ["x" * 200_000, b"\x80\x04." * 50_000, [pickle.dumps([n]) for n in range(1000)], None, "end"]
+    theirs.file_queue(path, items, chunksize=1_000_000)
+    with ours.Queue(path) as q:
+        assert all_of(q) == items
+
+
+def test_an_async_file_queue(path: str) -> None:
+    theirs.file_queue(path, ITEMS, got=3)
+
+    async def use() -> list[Any]:
+        async with ours.AsyncQueue(path) as q:
+            return [await q.get() for _ in range(await q.qsize())]
+
+    assert asyncio.run(use()) == ITEMS[3:]
+
+
+def test_what_was_got_and_not_done_comes_again(path: str) -> None:
+    q = old.Queue(path)
+    for item in "abc":
+        q.put(item)
+    q.get()
+    del q
+    with ours.Queue(path) as again:
+        assert all_of(again) == ["a", "b", "c"]
+
+
+def test_a_put_that_was_broken_off_is_no_item(path: str) -> None:
+    theirs.file_queue(path, ["a"])
+    with open(f"{path}/q00000", "ab") as chunk:
+        chunk.write(pickle.dumps("b", 4))  # its `info` was never written
+    with ours.Queue(path) as q:
+        assert all_of(q) == ["a"]
+
+
+class _Own:
+    """A program's serializer, which writes a value behind a colon's length."""
+
+    @staticmethod
+    def dump(value: Any, fp: Any) -> None:
+        data = json.dumps(value).encode()
+        fp.write(b"%d:" % len(data) + data)
+
+    @staticmethod
+    def load(fp: Any) -> Any:
+        digits = b""
+        while (digit := fp.read(1)) != b":":
+            if not digit.isdigit():
+                raise ValueError(digit)
+            digits += digit
+        return json.loads(fp.read(int(digits)))
+
+
+def test_a_serializer_of_the_programs_own(path: str) -> None:
+    q = old.Queue(path, serializer=_Own, chunksize=3)
+    for n in range(10):
+        q.put({"n": n})
+    del q
+    with ours.Queue(path, serializer=_Own) as again:
+        assert all_of(again) == [{"n": n} for n in range(10)]
+
+
+def test_persist_queues_own_serializer_modules(path: str) -> None:
+    theirs.file_queue(path, ITEMS, name="msgpack")
+    with ours.Queue(path, serializer=theirs.serializer("msgpack")) as q:
+        assert [item["n"] for item in all_of(q)] == list(range(50))
+
+
+class _Bomb:
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (self.file,)
+
+
+def test_no_pickle_is_loaded_by_the_conversion(path: str, tmp_path: Path) -> None:
+    """A pickle is a program: it runs when the consumer gets it, and not before."""
+    theirs.file_queue(path, [_Bomb(str(tmp_path / "file"))])
+    theirs.database(f"{path}-db", old.SQLiteQueue, [_Bomb(str(tmp_path / "database"))])
+    theirs.database(f"{path}-db", old.UniqueQ, [_Bomb(str(tmp_path / "unique"))])
+    with ours.Queue(path) as q:
+        assert q.qsize() == 1
+    ours.SQLiteQueue(f"{path}-db", name="another", serializer=serializers.json).close()
+    ours.UniqueQ(f"{path}-db", serializer=serializers.json).close()
+    assert not {"file", "database", "unique"} & set(os.listdir(tmp_path))
+
+
+def test_an_info_that_would_run_something_is_damaged(path: str, tmp_path: Path) -> None:
+    theirs.file_queue(path, ["a"])
+    Path(path, "info").write_bytes(pickle.dumps(_Bomb(str(tmp_path / "run")), 4))
+    with ours.Queue(path) as q:
+        assert all_of(q) == ["a"]
+    assert not (tmp_path / "run").exists()
+
+
+# Databases
+
+
+@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize("kind", ["SQLiteQueue", "FILOSQLiteQueue", "UniqueQ", "PriorityQueue"])
+def test_a_database_queue(path: str, kind: str, name: str) -> None:
+    theirs.database(path, getattr(old, kind), ITEMS, "jobs", serializer=theirs.serializer(name))
+    [table] = [each for each in ("queue", "filo_queue", "unique_queue", "priority_queue") if _has(path, f"{each}_jobs")]
+    rows = theirs.rows(f"{path}/data.db", f"{table}_jobs")
+    with getattr(ours, kind)(path, name="jobs", serializer=getattr(serializers, name)) as q:
+        assert q.size == 50
+        assert [row["timestamp"] for row in q.queue()] == [row[2] for row in rows]
+        order = range(49, -1, -1) if kind == "FILOSQLiteQueue" else range(50)
+        raw = q.get(raw=True)
+        assert (raw["data"]["n"], raw["timestamp"]) == (order[0], rows[order[0]][2])
+        assert [item["n"] for item in all_of(q)] == list(order)[1:]
+    assert theirs.rows(f"{path}/data.db.persist-queue", f"{table}_jobs") == rows
+
+
+def _has(path: str, table: str) -> bool:
+    try:
+        theirs.rows(f"{path}/data.db", table)
+        return True
+    except sqlite3.OperationalError:
+        return False
+
+
+def test_priorities(path: str) -> None:
+    q = old.PriorityQueue(path)
+    for item, priority in (("c", 3), ("a", -2), ("b1", 0), ("b2", 0), ("d", 2**40), ("b3", 0)):
+        q.put(item, priority=priority)
+    q.close()
+    with ours.PriorityQueue(path) as again:
+        assert all_of(again) == ["a", "b1", "b2", "b3", "c", "d"]
+
+
+def test_without_auto_commit_what_was_not_done_is_there(path: str) -> None:
+    q = old.SQLiteQueue(path, auto_commit=False)
+    for item in "abcd":
+        q.put(item)
+    q.get()
+    q.task_done()
+    q.get()
+    q.close()
+    with ours.SQLiteQueue(path, auto_commit=False) as again:
+        assert all_of(again) == ["b", "c", "d"]
+
+
+@pytest.mark.parametrize("kind", ["SQLiteAckQueue", "FILOSQLiteAckQueue"])
+def test_an_acknowledging_queue_keeps_all_states(path: str, kind: str) -> None:
+    states = theirs.each_state(path, getattr(old, kind))
+    with getattr(ours, kind)(path, auto_resume=False) as q:
+        assert {row["data"]: row["status"] for row in q.queue()} == states
+        counts = (q.ready_count(), q.unack_count(), q.acked_count(), q.ack_failed_count())
+        assert counts == tuple(list(states.values()).count(status) for status in (1, 2, 5, 9))
+        assert q.size == sum(status < 2 for status in states.values())
+    with getattr(ours, kind)(path) as q:  # which resumes what is unack
+        waiting = [item for item, status in states.items() if status <= 2]
+        assert all_of(q) == (waiting[::-1] if kind.startswith("FILO") else waiting)
+
+
+def test_a_unique_acknowledging_queue(path: str) -> None:
+    q = old.UniqueAckQ(path)
+    for item in ("a", {"z": 1, "y": {"x": 2}}, (1, 2)):
+        q.put(item)
+    q.ack(q.get())
+    q.close()
+    with ours.UniqueAckQ(path) as again:
+        assert [again.put(item) for item in ("a", {"y": {"x": 2}, "z": 1}, (1, 2))] == [None, None, None]
+        assert again.put("b")
+        again.clear_acked_data(keep_latest=0)
+        assert again.put("a")
+        assert all_of(again) == [{"z": 1, "y": {"x": 2}}, (1, 2), "b", "a"]
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_a_unique_queue_knows_its_items_again(path: str, name: str) -> None:
+    """persist-queue's pickles and JSON of equal items are other bytes than ours."""
+    item = {"b": 1, "a": ["text", {"y": 1, "x": 2}]}
+    theirs.database(path, old.UniqueQ, [item], serializer=theirs.serializer(name))
+    ours.SQLiteQueue(path).close()  # the database is converted; whose serializer the other queue has nobody knows yet
+    with ours.UniqueQ(path, serializer=getattr(serializers, name)) as q:
+        assert q.put({"a": ["text", {"x": 2, "y": 1}], "b": 1}) is None
+        got = q.get()
+        assert (got["b"], list(got["a"])) == (1, item["a"])
+        assert q.put(item)
+
+
+def test_a_mapping(path: str) -> None:
+    d = old.PDict(path, "settings")
+    d["a"], d["ü\0"], d[1], d[b"raw"] = 1, [2], "one", "bytes"
+    del d["a"]
+    d.close()
+    again = ours.PDict(path, "settings")
+    assert dict(again) == {"ü\0": [2], "1": "one", b"raw": "bytes"}  # persist-queue stores 1 as text
+    assert again["1"] == "one"
+
+
+def test_all_queues_of_a_database_are_converted_together(path: str) -> None:
+    theirs.database(path, old.SQLiteQueue, [1, 2])
+    theirs.database(path, old.SQLiteQueue, [3], "it's \"other\"")
+    theirs.database(path, old.FILOSQLiteQueue, [4, 5])
+    states = theirs.each_state(path)
+    d = old.PDict(path, "d")
+    d["k"] = "v"
+    d.close()
+    ours.PriorityQueue(path, name="new").close()
+    assert all_of(ours.SQLiteQueue(path)) == [1, 2]
+    assert all_of(ours.SQLiteQueue(path, name="it's \"other\"")) == [3]
+    assert all_of(ours.FILOSQLiteQueue(path)) == [5, 4]
+    with ours.SQLiteAckQueue(path, auto_resume=False) as q:
+        assert {row["data"]: row["status"] for row in q.queue()} == states
+    assert ours.PDict(path, "d")["k"] == "v"
+    assert sorted(name for name in os.listdir(path) if "-" not in name or "persist" in name) == [
+        "data.db",
+        "data.db.persist-queue",
+    ]
+
+
+def test_another_name_of_the_file(path: str) -> None:
+    theirs.database(path, old.SQLiteQueue, ["a"], db_file_name="mine.sqlite")
+    with ours.SQLiteQueue(path, db_file_name="mine.sqlite") as q:
+        assert q.get() == "a"
+    assert Path(path, "mine.sqlite.persist-queue").exists()
+
+
+def _async_database(file: str, table: str) -> None:
+    """As persist-queue's async classes write it: the table is the same whatever the queue's name."""
+    connection = sqlite3.connect(file)
+    connection.execute(f"CREATE TABLE {table} (_id INTEGER PRIMARY KEY AUTOINCREMENT, data BLOB, timestamp FLOAT)")
+    rows = [(pickle.dumps(item, 4), 1.5) for item in "abc"]
+    connection.executemany(f"INSERT INTO {table} (data, timestamp) VALUES (?, ?)", rows)
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("kind", "table", "items"),
+    [
+        (ours.AsyncSQLiteQueue, "queue", ["a", "b", "c"]),
+        (ours.AsyncFILOSQLiteQueue, "filo_queue", ["c", "b", "a"]),
+        (ours.AsyncUniqueQ, "unique_queue", ["a", "b", "c"]),
+    ],
+)
+def test_an_async_database(tmp_path: Path, kind: Any, table: str, items: list[str]) -> None:
+    file = str(tmp_path / "async.db")
+    _async_database(file, table)
+
+    async def use() -> list[Any]:
+        async with kind(file, name="jobs") as q:
+            return [await q.get() for _ in range(await q.qsize())]
+
+    assert asyncio.run(use()) == items
+
+
+def test_what_stands_in_the_wal_is_taken(path: str) -> None:
+    """A process that was killed leaves its commits in the WAL."""
+    code = (
+        "import sys, persistqueue\nq = persistqueue.SQLiteQueue(sys.argv[1])\n"
+        "for n in range(100): q.put(n)\nprint('there', flush=True)\nsys.stdin.read()"
+    )
+    with running(code, path) as child:
+        assert said(child) == "there"
+        child.kill()
+    assert os.path.getsize(f"{path}/data.db-wal") > 0
+    assert all_of(ours.SQLiteQueue(path)) == list(range(100))
+
+
+# Who else is there
+
+
+def test_a_database_that_persist_queue_has_open_is_left_to_it(path: str) -> None:
+    q = old.SQLiteQueue(path)
+    q.put("a")
+    with pytest.raises(StoreLocked, match="open in another program"):
+        ours.SQLiteQueue(path)
+    q.put("b")
+    assert q.get() == "a"
+    q.close()
+    assert all_of(ours.SQLiteQueue(path)) == ["b"]
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="the system doesn't show who has a file open")
+def test_a_file_queue_that_persist_queue_has_open_is_left_to_it(path: str) -> None:
+    code = (
+        "import sys, persistqueue\nq = persistqueue.Queue(sys.argv[1])\nq.put('a')\n"
+        "print('there', flush=True)\nsys.stdin.read()"
+    )
+    with running(code, path) as child:
+        assert said(child) == "there"
+        before = theirs.contents(path)
+        with pytest.raises(StoreLocked, match=str(child.pid)) as error:
+            ours.Queue(path)
+        assert (error.value.pid, theirs.contents(path)) == (child.pid, before)
+    with ours.Queue(path) as q:
+        assert all_of(q) == ["a"]
+
+
+_OPENING = """
+import sys, pqadapters.persistqueue as ours
+from pqadapters.errors import StoreLocked
+print('there', flush=True)
+sys.stdin.readline()
+try:
+    q = getattr(ours, sys.argv[2])(sys.argv[1])
+    print(q.qsize(), flush=True)
+    sys.stdin.readline()
+except StoreLocked:
+    print("locked", flush=True)
+"""
+
+
+@pytest.mark.parametrize("kind", ["Queue", "SQLiteQueue"])
+def test_two_processes_that_open_at_once_convert_once(path: str, kind: str) -> None:
+    if kind == "Queue":
+        theirs.file_queue(path, list(range(2000)))
+    else:
+        theirs.database(path, old.SQLiteQueue, list(range(500)))
+    with running(_OPENING, path, kind) as one, running(_OPENING, path, kind) as other:
+        assert [said(one), said(other)] == ["there", "there"]
+        for child in (one, other):
+            assert child.stdin is not None
+            child.stdin.write("go\n")
+            child.stdin.flush()
+        found = sorted([said(one), said(other)])
+        count = "2000" if kind == "Queue" else "500"
+        assert found == ([count, "locked"] if kind == "Queue" else [count, count])
+    kept = [name for name in os.listdir(os.path.dirname(path)) + os.listdir(path) if "persist-queue" in name]
+    assert len(kept) == 1
+
+
+# What isn't converted
+
+
+def test_ours_is_never_taken_for_theirs(path: str) -> None:
+    with ours.Queue(path) as q:
+        q.put("a")
+    theirs.file_queue(path, ["b"])  # persist-queue minds no other files
+    before = theirs.contents(path)
+    with pytest.raises(StoreRefused, match="has been used on it"):
+        ours.Queue(path)
+    assert theirs.contents(path) == before
+
+
+def _foreign(file: str, *statements: str) -> None:
+    os.makedirs(os.path.dirname(file), exist_ok=True)
+    connection = sqlite3.connect(file)
+    for statement in statements:
+        connection.execute(statement)
+    connection.commit()
+    connection.close()
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("CREATE TABLE customers (_id INTEGER PRIMARY KEY, data BLOB, timestamp FLOAT)", r"data\.db"),
+        ("CREATE TABLE queue_default (_id INTEGER PRIMARY KEY, data BLOB, timestamp FLOAT, tenant TEXT)", "tenant"),
+        ("CREATE TABLE queue_default (_id INTEGER PRIMARY KEY, data BLOB)", "persist-queue 1.1.0 gives it"),
+        ("PRAGMA user_version = 3", "version 3"),
+    ],
+)
+def test_foreign_and_newer_databases_are_refused(path: str, statement: str, words: str) -> None:
+    file = f"{path}/data.db"
+    if "version" in statement:
+        theirs.database(path, old.SQLiteQueue, ["a"])
+    _foreign(file, statement)
+    before = Path(file).read_bytes()
+    with pytest.raises(StoreRefused, match=words):
+        ours.SQLiteQueue(path)
+    assert Path(file).read_bytes() == before
+    assert not Path(f"{file}.persist-queue").exists()
+
+
+def test_a_database_with_tables_of_another_program_is_not_taken_away_from_it(path: str) -> None:
+    theirs.database(path, old.SQLiteQueue, ["a"])
+    _foreign(f"{path}/data.db", "CREATE TABLE customers (name TEXT)")
+    with pytest.raises(StoreRefused, match=r"customers.*--to"):
+        ours.SQLiteQueue(path)
+    assert theirs.rows(f"{path}/data.db", "queue_default")[0][1] == pickle.dumps("a", 4)
+
+
+def test_a_file_queue_with_other_files_is_refused(path: str) -> None:
+    theirs.file_queue(path, ["a"])
+    Path(path, "notes.txt").write_text("mine")
+    before = theirs.contents(path)
+    for kind in (ours.Queue, ours.AsyncQueue):
+        with pytest.raises(StoreRefused, match=r"notes\.txt"):
+            kind(path)
+    assert theirs.contents(path) == before
+    with pytest.raises(StoreRefused):
+        ours.Queue(os.path.dirname(path))
+
+
+@pytest.mark.parametrize("wrong", ["json", "msgpack"])
+def test_a_file_queue_and_the_wrong_serializer(path: str, wrong: str) -> None:
+    """Nothing can be read by it: that is no reason to convert nothing."""
+    theirs.file_queue(path, ITEMS)
+    before = theirs.contents(path)
+    with pytest.raises(StoreRefused, match="seems to be pickle's"):
+        ours.Queue(path, serializer=getattr(serializers, wrong))
+    assert theirs.contents(path) == before
+    with ours.Queue(path) as q:
+        assert all_of(q) == ITEMS
+
+
+def test_somebody_elses_name_for_the_original_is_not_written_over(path: str) -> None:
+    theirs.database(path, old.SQLiteQueue, ["a"])
+    Path(path, "data.db.persist-queue").write_text("mine")
+    theirs.file_queue(f"{path}-files", ["b"])
+    Path(f"{path}-files.persist-queue").write_text("mine")
+    assert all_of(ours.SQLiteQueue(path)) == ["a"]
+    with ours.Queue(f"{path}-files") as q:
+        assert all_of(q) == ["b"]
+    assert Path(path, "data.db.persist-queue").read_text() == "mine"
+    assert theirs.rows(f"{path}/data.db.persist-queue.2", "queue_default")
+    assert "q00000" in os.listdir(f"{path}-files.persist-queue.2")
+
+
+def test_the_original_goes_on_with_persist_queue(path: str) -> None:
+    """Who wants to go back can."""
+    theirs.file_queue(path, ITEMS, got=3, chunksize=10)
+    theirs.database(f"{path}-db", old.SQLiteQueue, ITEMS)
+    with ours.Queue(path) as q:
+        q.get()
+    ours.SQLiteQueue(f"{path}-db").close()
+    back = old.Queue(f"{path}.persist-queue")
+    assert [back.get()["n"] for _ in range(47)] == list(range(3, 50))
+    del back
+    os.rename(f"{path}-db/data.db.persist-queue", f"{path}-db/old.db")
+    again = old.SQLiteQueue(f"{path}-db", db_file_name="old.db")
+    assert [again.get()["n"] for _ in range(50)] == list(range(50))
+    again.close()
+
+
+def test_a_conversion_says_what_it_did(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    theirs.database(path, old.SQLiteQueue, [1, 2, 3])
+    ours.SQLiteQueue(path).close()
+    ours.SQLiteQueue(path).close()
+    [record] = [record for record in caplog.records if record.name == "pqadapters.conversion"]
+    assert "queue_default: 3" in record.getMessage()
+    assert record.getMessage().endswith("data.db.persist-queue")
+
+
+def test_another_process_finds_the_converted_one(path: str) -> None:
+    theirs.database(path, old.SQLiteQueue, ["a"])
+    ours.SQLiteQueue(path).close()
+    code = "import sys, pqadapters.persistqueue as o; print(o.SQLiteQueue(sys.argv[1]).get())"
+    assert run(code, path) == "a"
