@@ -211,6 +211,7 @@ class Delivery:
     def _claimed(self, store: Store, timeout: float) -> list[Claim]:
         """A batch; where there is a limit, and some of it may have to be copied, one of so many bytes."""
         most = self.spool.limit.batch_bytes if self._couriers else None
+        most = most and max(1, most // len(self._couriers))
         batch, wait = self._batch
         limit = max(BATCH, batch) if most is None else 1
         claims = store.claim(self._names.inbox, limit=limit, timeout=timeout, stop=self.stopping.is_set)

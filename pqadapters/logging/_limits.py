@@ -1,7 +1,9 @@
 """How much of the disk log records may take, and what becomes of those that come when it is used up.
 
 What counts is what the files of the slot take, dead records that weren't tidied away yet included. It is looked at
-again and again while records are put, so that the limit is passed by one segment at most. Any thread may call anything.
+again and again while records are put, so that the limit is passed by one segment at most: the store may be writing one
+again, in order to give back its file. What is put between two looks has a quarter of a segment below the limit.
+Any thread may call anything.
 """
 
 from __future__ import annotations
@@ -93,10 +95,15 @@ class Limit:
 
     def _look(self) -> bool:
         """Whether there is room."""
-        left = (self.max_bytes or 0) - self.used()
+        left = self._most - self.used()
         if left > 0:
             self._free = min(left, (self.segment_bytes or 0) // 8)
         return left > 0
+
+    @property
+    def _most(self) -> int:
+        """From so many bytes on there is no room."""
+        return (self.max_bytes or 0) - (self.segment_bytes or 0) // 4
 
     def _when_full(self, level: int, store: Store) -> bool:
         when = self.when_full
@@ -147,8 +154,7 @@ class Limit:
         return True
 
     def _has_room_for(self, size: int) -> bool:
-        most = self.max_bytes
-        return not (most and self._directory) or self.used() + size <= most
+        return not (self.max_bytes and self._directory) or self.used() + size <= self._most
 
     @property
     def batch_bytes(self) -> int | None:

@@ -97,7 +97,7 @@ class Post:
             self._alone = self._spoiled(failure)  # which record is it?
         elif failure.outage:
             self._tries += 1
-            if self._tries >= self.sink.retries and self._another_gets_through(store, work):
+            if self._tries % self.sink.retries == 0 and self._another_gets_through(store, work):
                 self._bury(store, work.pop(0)[0], failure.text)
                 self._tries = 0
         else:
@@ -119,7 +119,7 @@ class Post:
 
     def _another_gets_through(self, store: Store, work: list[tuple[Claim, logging.LogRecord]]) -> bool:
         """Whether it is the first record that fails, or the sink: the second one tells, and then the first once more,
-        for the sink may just have recovered."""
+        for the sink may just have recovered: then these two have changed places, which is why it isn't asked often."""
         if len(work) == 1:
             for claim in self._claimed(store, work[0][0].queue, 1):
                 record = self._decoded(store, claim)

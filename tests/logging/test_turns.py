@@ -1,0 +1,169 @@
+"""One at a time: listeners on one spool, durabilities on one path, a fork while a store opens; order all the way."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.durability import Survives
+from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
+
+from .programs import ran
+from .sinks import PATIENCE, Hanging, Noting, logger_of, spool
+from .test_processes import delivered, place
+
+__all__ = ["place"]
+FAST: dict[str, Any] = {"backoff": (0.001, 0.01), "retries": 1_000_000}
+
+
+def test_two_listeners_of_a_process_on_one_directory_take_turns(tmp_path: Path) -> None:
+    """The second one waits until the first is stopped, and says so; else records would overtake each other."""
+    handler = QueueHandler(tmp_path / "spool")
+    logger = logger_of(handler)
+    first, second = Hanging(), Noting()
+    one, other = QueueListener(tmp_path / "spool", first), QueueListener(tmp_path / "spool", second)
+    logger.info("0")
+    one.start()
+    assert first.hangs.wait(PATIENCE)
+    waits, told = threading.Event(), logging.Handler()
+    told.emit = lambda record: waits.set() if "waits" in record.getMessage() else None  # type: ignore[method-assign]
+    logging.getLogger("pqadapters.logging").addHandler(told)
+    other.start()
+    assert waits.wait(PATIENCE)
+    logging.getLogger("pqadapters.logging").removeHandler(told)
+    logger.info("1")
+    first.go_on.set()
+    assert one.flush(PATIENCE)
+    assert (first.messages, second.messages) == (["0", "1"], [])
+    one.stop()
+    logger.info("2")
+    second.until_count(1)
+    assert other.flush(PATIENCE)
+    assert second.messages == ["2"]
+    other.stop()
+    spool(handler).close()
+
+
+def test_a_listener_that_hangs_in_its_sink_when_it_is_stopped_keeps_its_turn(tmp_path: Path) -> None:
+    """What it has in hand comes before the rest, which the next one would have been given."""
+    handler = QueueHandler(tmp_path / "spool")
+    logger = logger_of(handler)
+    hanging = Hanging()
+    for number in range(300):  # more than it has in hand
+        logger.info("%d", number)
+    listener = QueueListener(tmp_path / "spool", hanging)
+    listener.start()
+    assert hanging.hangs.wait(PATIENCE)
+    listener.stop(drain_timeout=0.0)
+    listener.start()
+    logger.info("300")
+    hanging.go_on.set()
+    assert listener.flush(PATIENCE)
+    assert list(dict.fromkeys(hanging.messages)) == [str(number) for number in range(301)]
+    listener.stop()
+    spool(handler).close()
+
+
+@pytest.mark.parametrize("sinks", [1, 2])
+def test_restarts_at_any_moment_keep_the_order_of_each_thread(place: str, sinks: int) -> None:
+    """Of a listener, again and again, while two threads log and a sink fails now and then: what one listener has left
+    claimed, or in the queue of a sink, the next one takes first."""
+    counts = [0] * sinks
+
+    def failing(sink: int) -> Any:
+        def fails(message: str) -> Exception | None:
+            counts[sink] += 1
+            return ConnectionRefusedError() if counts[sink] % (97 + sink) < 2 else None
+
+        return fails
+
+    noting = [Noting(failing(sink)) for sink in range(sinks)]
+    handler = QueueHandler(place)
+    logger = logger_of(handler)
+
+    def work(thread: int) -> None:
+        for number in range(1500):
+            logger.info("%d %d", thread, number)
+
+    threads = [threading.Thread(target=work, args=(thread,)) for thread in range(2)]
+    for thread in threads:
+        thread.start()
+    for count in range(200, 1800, 200):
+        listener = QueueListener(place, *[Sink(each, name=str(at), **FAST) for at, each in enumerate(noting)])
+        listener.start()
+        noting[-1].until_count(count)
+        listener.stop(drain_timeout=0.0)
+    for thread in threads:
+        thread.join()
+    listener.start()
+    assert listener.flush(PATIENCE)
+    for each in noting:
+        found: dict[str, list[int]] = defaultdict(list)
+        for message in dict.fromkeys(each.messages):
+            found[message.split()[0]].append(int(message.split()[1]))
+        assert found == {"0": list(range(1500)), "1": list(range(1500))}
+    listener.stop()
+    spool(handler).close()
+
+
+def test_two_durabilities_on_one_path(tmp_path: Path) -> None:
+    """A place is one spool, whoever asks for it. It was one for each durability, and the second one couldn't be opened
+    in this process, or took a slot of its own, past the order of the first."""
+    path = tmp_path / "spool"
+    plain = QueueHandler(path)
+    logger_of(plain).info("0")
+    assert spool(plain).store.durability.survives is Survives.PROCESS
+    strict = QueueHandler(path, durability="power")  # nobody had asked for another one
+    assert spool(strict) is spool(plain)
+    logger_of(plain).info("1")
+    assert spool(plain).store.durability.survives is Survives.POWER
+    assert SpoolQueue(path).spool is spool(plain)
+    with pytest.raises(ValueError, match=r"is used with .*POWER.*, and not with .*PROCESS"):
+        SpoolQueue(path, durability="process")
+    logger_of(strict).info("2")
+    sink = Noting()
+    with QueueListener(path, sink) as listener:
+        assert listener.flush(PATIENCE)
+    assert sink.messages == ["0", "1", "2"]
+    assert [each.name for each in path.iterdir() if each.name.isdecimal()] == ["0"]
+    spool(plain).close()
+
+
+def test_a_fork_while_another_thread_opens_the_store(place: str) -> None:
+    """The child's first record waited for a lock that nobody in the child would ever let go of."""
+    ran(
+        """
+from pqadapters.logging import _spool
+names = ["open_store", "open_slots"]
+opened = {name: getattr(_spool, name) for name in names}
+opening, go_on = threading.Event(), threading.Event()
+def slow(name):
+    def open_it(*args, **options):
+        opening.set()
+        go_on.wait()
+        return opened[name](*args, **options)
+    return open_it
+for name in names:
+    setattr(_spool, name, slow(name))
+logger.addHandler(QueueHandler(place))
+thread = threading.Thread(target=logger.info, args=("parent",))
+thread.start()
+opening.wait()
+pid = os.fork()
+if not pid:
+    for name in names:
+        setattr(_spool, name, opened[name])
+    logger.info("child")
+    os._exit(0)
+assert os.waitpid(pid, 0)[1] == 0
+go_on.set()
+thread.join()
+""",
+        place,
+    )
+    assert sorted(delivered(place)) == ["child", "parent"]
