@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import shutil
 import sys
 import threading
 import time
@@ -80,6 +81,10 @@ class Disk:
 
     def size(self, fd: int) -> int:
         return os.fstat(fd).st_size
+
+    def free(self, directory: str) -> int:
+        """How many bytes there is room for."""
+        return shutil.disk_usage(directory).free
 
     def allocate(self, fd: int, size: int) -> None:
         """Make the file `size` bytes long with blocks behind all of them, so that later writes can't lack space."""

@@ -23,8 +23,9 @@ from .traced import Trace, trace
 PROGRAM = """
 import os, sys
 from pqadapters.store import Ack, Nack, Put, Set, Update
-from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite import SqliteStore, runway
 
+runway.FIRST = 1 << 16
 store = SqliteStore("q.db", durability=sys.argv[1])
 
 def do(words, *ops):
@@ -37,12 +38,14 @@ def put(*names):
 
 put("a")
 put("b", "c", "d", "e")
+store._core.extend_wal()
 claims = store.claim("q", limit=3)
 do("ack a", Ack(claims[0]))
 do("lazy b", Ack(claims[1], lazy=True))
 do("set 1", Set("t", b"k", b"1"))
 store.checkpoint()
 put("f", "g")
+store._core.extend_wal()
 do("done c set 2", Ack(claims[2]), Set("t", b"k", b"2"), Put("q", b"h"))
 put("i")
 store.close()

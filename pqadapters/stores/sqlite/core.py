@@ -33,6 +33,7 @@ from .names import Names
 from .owners import Owners
 from .reader import Reader
 from .reserve import Reserve
+from .runway import extend
 from .transactions import poisoned
 from .work import Work
 from .writer import LATE, Writer
@@ -226,6 +227,11 @@ class Core:
             raise self.writer.trouble from error
         finally:
             self.disk.close(fd)
+
+    def extend_wal(self) -> None:
+        """Room for the next commits, on the disk when this returns. Raises as `sync_wal`."""
+        if self.writer.do(Work(lambda _: extend(self.path, self.disk), synced=False)) is True:
+            self.sync_wal()
 
     def shorten(self) -> None:
         """Copy the WAL into the database, unless another process is about that. sqlite3.Error."""

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING
 
 from ...ending import start_thread
 from ...errors import DiskError, StoreError
-from . import schema
+from . import runway, schema
 from .database import connect
 from .errors import is_busy
 from .schema import PAGE_SIZE
@@ -41,17 +41,20 @@ class Keeper:
         self._ended = threading.Event()
         self._called = threading.Event()  #: there is something to do before the next round
         self._volume = 0  #: bytes that were committed since the last copy
+        self._waited = 0  #: commits whose callers waited for a sync, since the last look at the WAL's room
         self.lag: float | None = None
         self.unsynced = False
 
-    def written(self, size: int) -> None:
-        """There was a commit of so many bytes of payloads, and nobody waits for its sync."""
+    def written(self, size: int, *, synced: bool = False) -> None:
+        """There was a commit of so many bytes of payloads; with a sync, or nobody waits for that."""
         if self.lag is not None:
             self.unsynced = True
             if self._thread is None:
                 self._start()
+        if synced:
+            self._waited += 1
         self._volume += size + _PER_COMMIT
-        if self._volume > CHECKPOINT and not self._called.is_set():
+        if (self._volume > CHECKPOINT or self._waited >= runway.COMMITS) and not self._called.is_set():
             self._called.set()
             if self._thread is None:
                 self._start()
@@ -97,6 +100,10 @@ class Keeper:
         if busy:
             with suppress(StoreError):
                 self.sync(core)
+        if self._waited >= runway.COMMITS:
+            self._waited, busy = 0, True
+            with suppress(StoreError):
+                core.extend_wal()
         if self._volume > CHECKPOINT:
             self._volume, busy = 0, True
             with suppress(StoreError, sqlite3.Error, OSError):

@@ -134,7 +134,7 @@ class SqliteStore:
             return (0,) * len(ops)
         if highest := max(result, default=0):
             core.mark.note(highest)
-        core.keeper.written(_bytes_of(ops))
+        core.keeper.written(_bytes_of(ops), synced=work.synced)
         for queue, ready in touched.items():
             core.bells.ring(queue, ready)
         results: tuple[int, ...] = result
