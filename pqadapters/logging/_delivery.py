@@ -44,6 +44,7 @@ class Delivery:
     def __init__(self, spool: Spooled, sinks: Mapping[str, Sink], *, respect_level: bool) -> None:
         self.spool = spool
         self.stopping = threading.Event()
+        self._hurries = False  #: nothing is collected any more: listening is about to end
         kind = Post if spool.diverts or len(sinks) < 2 else SharedPost
         self.posts = [kind(name, sink, spool.codec, respect_level, self.stopping) for name, sink in sinks.items()]
         self._names = spool.names
@@ -85,6 +86,8 @@ class Delivery:
         """Wait until everything is delivered; or, not `whole`, what can be: a sink that fails keeps the rest. At most
         `seconds`. Raises StoreError."""
         deadline = time.monotonic() + seconds
+        self._hurries = True
+        self.spool.store.wake(self._names.inbox)
         while self.running and not self._is_done(whole) and (left := deadline - time.monotonic()) > 0:
             self.spool.store.wait(self._names.inbox, lambda depth: not depth.unfinished, min(left, 0.02))
 
@@ -185,7 +188,8 @@ class Delivery:
             return list(self._left)
         self._look_at = time.monotonic() + _LOOK
         for left in self.spool.left_behind():
-            _log.info("%s: log records that a dead process left are delivered", left.store.place)
+            if self._names.unfinished(left.store):  # else there are but dead letters in it
+                _log.info("%s: log records that a dead process left are delivered", left.store.place)
             self._left.append(left)
             self._begin_with(left.store)
         return list(self._left)
@@ -218,14 +222,18 @@ class Delivery:
         deadline = time.monotonic() + wait
         size = sum(len(claim.payload) for claim in claims)
         while claims and (size < most if most is not None else len(claims) < batch):
-            left = max(0.0, deadline - time.monotonic()) if len(claims) < batch else 0.0
+            left = max(0.0, deadline - time.monotonic()) if len(claims) < batch and not self._hurries else 0.0
             limit = 1 if most is not None else batch - len(claims)
-            more = store.claim(self._names.inbox, limit=limit, timeout=left, stop=self.stopping.is_set)
+            stop = self._waits_no_more if left else self.stopping.is_set
+            more = store.claim(self._names.inbox, limit=limit, timeout=left, stop=stop)
             if not more and (not left or self.stopping.is_set()):
                 break
             claims += more
             size += sum(len(claim.payload) for claim in more)
         return claims
+
+    def _waits_no_more(self) -> bool:
+        return self._hurries or self.stopping.is_set()
 
     @property
     def _batch(self) -> tuple[int, float]:

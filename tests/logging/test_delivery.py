@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import sys
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -13,7 +12,7 @@ import pytest
 
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 
-from .sinks import PATIENCE, Batching, Hanging, Noting, Reporting, logger_of, spool
+from .sinks import PATIENCE, Hanging, Noting, Reporting, logger_of, spool
 
 FAST: dict[str, Any] = {"backoff": (0.001, 0.01)}
 
@@ -143,24 +142,6 @@ def test_a_sink_that_hangs_keeps_nothing_from_the_others(place: str, listen: Lis
     assert hanging.messages == _numbers(0, 100)  # the one that it hung in isn't delivered once more
 
 
-def test_batches(place: str, listen: Listen) -> None:
-    batching = Batching()
-    logger = logger_of(QueueHandler(place))
-    _log(logger, 0, 250)
-    listener = listen(Sink(batching, batch=100))
-    assert listener.flush(PATIENCE)
-    assert [message for batch in batching.batches for message in batch] == _numbers(0, 250)
-    assert max(map(len, batching.batches)) == 100
-
-
-def test_a_refused_record_in_a_batch_is_found(place: str, listen: Listen) -> None:
-    batching = Batching(lambda message: ValueError("no sevens") if message == "m 7" else None)
-    logger = logger_of(QueueHandler(place))
-    _log(logger, 0, 20)
-    listener = listen(Sink(batching, retries=2, **FAST))
-    assert listener.flush(PATIENCE)
-    assert sorted(batching.messages) == sorted(set(_numbers(0, 20)) - {"m 7"})
-    assert listener.stats()["dead"] == 1
 
 
 def test_levels_and_filters(place: str, listen: Listen) -> None:
@@ -305,25 +286,6 @@ def test_whatever_a_sink_raises_ends_nothing(place: str, listen: Listen, error: 
     assert sorted(sink.messages) == _numbers(0, 3)
 
 
-def test_a_batch_with_one_bad_record_costs_each_of_the_others_a_try_or_two(place: str, listen: Listen) -> None:
-    sink = Batching(lambda message: ValueError("bad") if message == "m 50" else None)
-    listener = listen(Sink(sink, retries=2, **FAST))
-    _log(logger_of(QueueHandler(place)), 0, 101)
-    assert listener.flush(PATIENCE)
-    assert listener.stats()["dead"] == 1
-    assert sink.messages == [message for message in _numbers(0, 101) if message != "m 50"]
-
-
-def test_a_filter_of_a_sink_of_batches_may_replace_records(place: str, listen: Listen) -> None:
-    def redact(record: logging.LogRecord) -> Any:
-        return logging.makeLogRecord({**vars(record), "msg": "redacted", "args": ()})
-
-    sink = Batching()
-    sink.addFilter(redact)
-    listener = listen(sink)
-    _log(logger_of(QueueHandler(place)), 0, 2)
-    assert listener.flush(PATIENCE)
-    assert sink.messages == (["redacted", "redacted"] if sys.version_info >= (3, 12) else _numbers(0, 2))
 
 
 def test_flush_is_not_true_while_a_sink_has_it_in_hand(place: str, listen: Listen) -> None:

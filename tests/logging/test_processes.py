@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink
+from pqadapters.opening import open_path
 
 from .programs import ran, running
 from .sinks import PATIENCE, Noting, logger_of, spool
@@ -96,6 +97,36 @@ for number in range(10):
     logger.info("m %d", number)
 """, place)
     assert delivered(place) == [f"m {number}" for number in range(10)]
+
+
+def test_a_slot_in_which_only_dead_letters_are_left(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It stays, and nobody is kept from anything by it: there is nothing in it to be delivered, and nothing is said
+    of it, however often it is looked at."""
+    place = tmp_path / "spool"
+    handler = QueueHandler(place)
+    logger_of(handler).info("mine")  # so that the other process has a slot of its own
+    body = """
+class Refusing(logging.Handler):
+    def emit(self, record):
+        raise ValueError("no")
+logger.addHandler(QueueHandler(place, handlers=[Sink(Refusing(), name="sink", retries=1)]))
+logger.info("m")
+say(logger.handlers[0].flush(30), logger.handlers[0].stats()["dead"])
+os._exit(0)
+"""
+    assert ran(body, place) == ["True 1"]
+    assert sorted(each.name for each in place.iterdir() if each.name.isdecimal()) == ["0", "1"]
+    caplog.set_level("INFO", "pqadapters.logging")
+    for _ in range(2):
+        sink = Noting()
+        with QueueListener(place, Sink(sink, name="sink")) as listener:
+            assert listener.drain(PATIENCE)
+        assert sink.messages in (["mine"], [])
+    assert "dead process" not in caplog.text
+    spool(handler).close()
+    with open_path(place / "1") as store:
+        (letter,) = store.browse("inbox.dead")
+        assert "ValueError: no" in letter.note
 
 
 def test_random_kills_lose_nothing_and_repeat_a_batch_at_most(place: str, tmp_path: Path) -> None:
