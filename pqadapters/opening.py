@@ -167,6 +167,13 @@ def open_snapshot(path: str) -> Connection:
     return snapshot(path)
 
 
+def roll_back(path: str) -> None:
+    """What a killed process has left half-written in a database is undone. Raises StoreError."""
+    from .stores.sqlite.predecessor import roll_back
+
+    roll_back(path)
+
+
 def words_of(error: Error, path: str) -> StoreError:
     """The error of ours for one of SQLite's."""
     from .stores.sqlite.errors import translated

@@ -122,6 +122,11 @@ class TreeDisk(Disk):
         self._do(Change("link", self._entries[before[0]][before[1]], before, after))
         super().rename(source, target)
 
+    def link(self, source: str, target: str) -> None:
+        directory, name = self._place(source)
+        self._do(Change("link", self._entries[directory][name], after=self._place(target)))
+        super().link(source, target)
+
     def unlink(self, path: str) -> None:
         self._remove(path)
         super().unlink(path)

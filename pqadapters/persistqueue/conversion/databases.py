@@ -7,6 +7,7 @@ next opening begins anew. While it is copied the old one is locked, for persist-
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -14,13 +15,14 @@ from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from ...errors import StoreError
+from ...errors import DiskError, StoreError
 from ...opening import (
     open_database,
     open_raw,
     open_snapshot,
     probe_file,
     remove_database,
+    roll_back,
     take_over_database,
     words_of,
 )
@@ -48,7 +50,13 @@ def is_theirs(path: str) -> bool:
     """Whether the file is a database that persist-queue wrote, and this user's. Raises StoreLocked, DiskError."""
     if not os.path.isfile(path) or not _own(path):
         return False
-    found = probe_file(path)
+    try:
+        found = probe_file(path)
+    except DiskError as error:
+        if error.errno != errno.EROFS or not os.access(path, os.W_OK):
+            raise
+        roll_back(path)  # SQLite has to write even to read it
+        found = probe_file(path)
     return found.sqlite and not found.ours and are_theirs(found.tables)
 
 

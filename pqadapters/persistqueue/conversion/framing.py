@@ -111,17 +111,20 @@ class Pickles:
         raise Broken("the pickle is cut off")
 
     def again(self, data: Data, at: int, limit: int) -> int:
-        """What a damaged pickle holds may look like pickles, too: so one that is followed by neither another one nor
-        the end isn't taken for an item."""
+        """Where its frame says that it ends, or where one begins from which on there are pickles up to the end. What a
+        damaged pickle holds may look like pickles, too: there something else follows."""
         for start in chain([_frame_end(data, at, limit) or limit], _marks(data, at + 1, limit)):
-            if start < limit and _begins(data, start, limit):
-                try:
-                    end = self.end(data, start, limit)
-                except Broken:
-                    continue
-                if end == limit or _begins(data, end, limit):
-                    return start
+            if start < limit and _begins(data, start, limit) and self._goes_on(data, start, limit):
+                return start
         return limit
+
+    def _goes_on(self, data: Data, at: int, limit: int) -> bool:
+        """Whether pickles follow each other from a first whole one on, up to the end or another broken one."""
+        begun = at
+        with suppress(Broken):
+            while at < limit:
+                at = self.end(data, at, limit)
+        return at > begun and (at == limit or _begins(data, at, limit))
 
     def payload(self, data: Data, at: int, end: int) -> bytes:
         return data[at:end]
@@ -209,6 +212,8 @@ class Lengths:
     def __init__(self, name: str) -> None:
         self._loads: Callable[[bytes], object] = _ours(name).loads
         self._loads(b"\x00")  # where the library is missing it is said here
+        if name == "cbor2":
+            self._loads = _whole_cbor
 
     def end(self, data: Data, at: int, limit: int) -> int:
         end = self._end(data, at, limit)
@@ -246,6 +251,15 @@ class Lengths:
 
     def value(self, data: Data, end: int) -> object:
         return self._loads(data[4:end])
+
+
+def _whole_cbor(data: bytes) -> object:
+    """The value; its library minds nothing that stands behind it. Raises what that raises, and ValueError."""
+    file = io.BytesIO(data)
+    value: object = importlib.import_module("cbor2").CBORDecoder(file).decode()
+    if file.tell() != len(data):
+        raise ValueError("there is more behind the value")
+    return value
 
 
 # A program's own

@@ -69,16 +69,19 @@ class Predecessor:
 
     def _place(self, suffix: str) -> str:
         """A directory on the same filesystem, made. A directory that is a volume has none beside it."""
-        for wanted in (free_name(self.directory + suffix), free_name(os.path.join(self.directory, suffix))):
-            with suppress(OSError):
-                if not os.path.isdir(wanted):
-                    self._disk.mkdir(wanted)
-                if os.stat(wanted).st_dev == os.stat(self.directory).st_dev:
-                    self._disk.sync_directory(os.path.dirname(wanted))
-                    return wanted
-                self._disk.rmdir(wanted)
-        self._disk.mkdir(wanted)  # what the system says to it
-        return wanted
+        beside, inside = (free_name(path) for path in (self.directory + suffix, os.path.join(self.directory, suffix)))
+        disk = self._disk
+        with suppress(OSError):
+            if not os.path.isdir(beside):
+                disk.mkdir(beside)
+        if os.path.isdir(beside):
+            if os.stat(beside).st_dev == os.stat(self.directory).st_dev:
+                disk.sync_directory(os.path.dirname(beside))
+                return beside
+            disk.rmdir(beside)
+        if not os.path.isdir(inside):
+            disk.mkdir(inside)
+        return inside
 
     def give_up(self) -> None:
         """The directory is as it was."""
@@ -126,7 +129,7 @@ def _move_up(ready: str, names: list[str], directory: str, disk: Disk) -> None:
 
 
 def _move_theirs(directory: str, kept: str, is_theirs: IsTheirs, disk: Disk) -> None:
-    with suppress(FileExistsError):
+    if not os.path.isdir(kept):  # somebody has taken it away
         disk.mkdir(kept)
     for name in sorted(filter(is_theirs, os.listdir(directory))):
         disk.rename(os.path.join(directory, name), os.path.join(kept, name))

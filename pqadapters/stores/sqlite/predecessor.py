@@ -130,6 +130,20 @@ class Predecessor:
                 raise translated(error, self.path) from error
 
 
+def roll_back(path: str) -> None:
+    """What a process that was killed has left half-written is undone, as it is by whoever opens the database next.
+    Raises StoreError."""
+
+    def look() -> None:
+        connection = sqlite3.connect(address(path, "mode=rw"), uri=True, timeout=0.0, isolation_level=None)
+        try:
+            connection.execute("SELECT 1 FROM sqlite_master").fetchone()
+        finally:
+            connection.close()
+
+    patiently(look, path)
+
+
 def snapshot(path: str) -> sqlite3.Connection:
     """A connection that sees the database as it is now and changes nothing; text is bytes. Raises StoreError."""
     try:
