@@ -23,7 +23,7 @@ def take(
     wanted = iter(_ready_ids(core, queue, ids, order)) if ids is not None else None
     taken: list[int] = []
     try:
-        if wanted is None and _is_plain(core, queue, order):
+        if wanted is None and _is_plain(queue, order):
             _take_plain(core, queue, limit, owner, claims, taken)
         while len(claims) < limit:
             claim = _next(core, queue, order, wanted, owner, taken)
@@ -40,12 +40,12 @@ def take(
     return claims
 
 
-def take_one(core: Core, queue: Queue, order: Order, owner: object) -> Claim | None:
-    """`take` for one record that isn't counted; None where none is ready."""
+def take_one(core: Core, queue: Queue, order: Order, owner: object, counted: bool) -> Claim | None:
+    """`take` for one record; None where none is ready."""
     if queue.delayed:
         queue.mature(core.clock.wall())
     ready = queue.ready
-    if ready and _is_plain(core, queue, order):
+    if ready and _is_plain(queue, order) and ready[0] not in core.catalog.extra:
         id = ready[0]
         found = core.recent.pop(id, None) or _at_hand(core, queue, id)
         if found is not None:
@@ -54,6 +54,8 @@ def take_one(core: Core, queue: Queue, order: Order, owner: object) -> Claim | N
             queue.claimed[id] = plain, owner
             try:
                 ready.popleft()
+                if counted:
+                    _count(core, queue, [plain])
                 if queue.crowd.size:
                     _taken(queue)
             except BaseException:
@@ -63,6 +65,8 @@ def take_one(core: Core, queue: Queue, order: Order, owner: object) -> Claim | N
     taken: list[int] = []
     try:
         claim = _next(core, queue, order, None, owner, taken)
+        if counted and claim is not None:
+            _count(core, queue, [claim])
     except BaseException:
         _untake_all(queue, taken)
         raise
@@ -71,18 +75,21 @@ def take_one(core: Core, queue: Queue, order: Order, owner: object) -> Claim | N
     return claim
 
 
-def _is_plain(core: Core, queue: Queue, order: Order) -> bool:
-    """Whether claims go through the ready records from the first on, and none of them has changed since its put."""
-    return order is _OLDEST and not (queue.back or queue.gone or core.catalog.extra) and queue.heap is None
+def _is_plain(queue: Queue, order: Order) -> bool:
+    """Whether claims go through the ready records from the first on."""
+    return order is _OLDEST and not (queue.back or queue.gone) and queue.heap is None
 
 
 def _take_plain(
     core: Core, queue: Queue, limit: int, owner: object, claims: list[Claim], taken: list[int]
 ) -> None:
-    """Claim what came by plain puts and is at hand, up to the first that isn't."""
+    """Claim what came by plain puts, is at hand and hasn't changed since, up to the first that isn't so."""
     ready, claimed, recent, name = queue.ready, queue.claimed, core.recent, queue.name
+    changed = core.catalog.extra
     while ready and len(claims) < limit:
         id = ready[0]
+        if id in changed:
+            return
         found = recent.pop(id, None) or _at_hand(core, queue, id)
         if found is None:
             return
@@ -102,6 +109,7 @@ def _at_hand(core: Core, queue: Queue, id: int) -> tuple[bytes, float] | None:
 
 
 _TRIES = 1000
+_STATE = format.STATE_FIELDS
 _OLDEST = Order.OLDEST  # an enum's attribute takes a search
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
 
@@ -164,9 +172,11 @@ def _untake(queue: Queue, id: int) -> None:
 
 def _count(core: Core, queue: Queue, claims: list[Claim]) -> None:
     """Write the attempts down, so that they are known after a crash."""
-    bodies = [format.STATE_FIELDS.pack(c.id, queue.number, 0.0, c.attempt) + format.encode_note(c.note) for c in claims]
-    size = sum(format.FRAME_COST + len(body) for body in bodies)
-    space.make_room(core.log, core.catalog, size, (queue.number,), shrinks=True)
+    bodies = [_STATE.pack(c.id, queue.number, 0.0, c.attempt) + format.encode_note(c.note) for c in claims]
+    size = sum(map(len, bodies)) + format.FRAME_COST * len(bodies)
+    tail = core.log.tail
+    if tail.end + size > core.log.ack_room or queue.number not in tail.names:
+        space.make_room(core.log, core.catalog, size, (queue.number,), shrinks=True)
     for claim, body in zip(claims, bodies, strict=True):
         core.log.append(format.STATE, body)
         core.catalog.extra[claim.id] = Extra(claim.attempt, 0.0, queue.number, claim.note)

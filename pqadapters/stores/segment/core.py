@@ -192,6 +192,13 @@ class Core:
                 if self.deferred:
                     self.leave_locked()
 
+    def settle_locked(self, power: bool) -> None:
+        """What was written is on the disk when this returns, or will be in time."""
+        if power:
+            self.sync_locked(self.log.next - 1)
+        elif self.syncer is None:
+            self.written_locked()
+
     def written_locked(self) -> None:
         """Something was written that nobody waits for: see that it is synced in time."""
         if self.syncer is not None:

@@ -129,10 +129,8 @@ class SegmentStore:
                 core.inside = False
                 if core.deferred:
                     core.leave_locked()
-            if self._power and not lazy:
-                core.sync_locked(core.log.next - 1)
-            elif core.syncer is None:
-                core.written_locked()
+            if core.syncer is None or (self._power and not lazy):
+                core.settle_locked(self._power and not lazy)
         return results
 
     def _refuse(self) -> None:
@@ -159,15 +157,15 @@ class SegmentStore:
         core = self._core
         if acks:
             acknowledge(self, acks)
-        if limit == 1 and ids is None and not counted:
-            claim = self._claim_one(core, queue, order, stop)
+        if limit == 1 and ids is None:
+            claim = self._claim_one(core, queue, order, stop, counted)
             if claim is not None:
                 return [claim]
             if timeout is not None and timeout <= 0:
                 return []
         return self._claim_or_wait(queue, order, ids, limit, timeout, stop, counted)
 
-    def _claim_one(self, core: Core, queue: str, order: Order, stop: Stop | None) -> Claim | None:
+    def _claim_one(self, core: Core, queue: str, order: Order, stop: Stop | None, counted: bool) -> Claim | None:
         """The plain case: one record that is there already, by order."""
         with core.lock:
             if core.inside:
@@ -179,11 +177,16 @@ class SegmentStore:
                 if stop is not None and stop():
                     return None
                 found = core.catalog.queues.get(queue)
-                return take_one(core, core.catalog.queue(queue) if found is None else found, order, self._owner)
+                if found is None:
+                    found = core.catalog.queue(queue)
+                claim = take_one(core, found, order, self._owner, counted)
             finally:
                 core.inside = False
                 if core.deferred:
                     core.leave_locked()
+            if counted and claim is not None:
+                core.settle_locked(self._power)
+            return claim
 
     def _claim_or_wait(
         self,
@@ -222,8 +225,8 @@ class SegmentStore:
                     claims = found.takers.wait_locked(attempt, timeout, lambda: _due(core, found))
                 finally:
                     found.choosy -= ids is not None
-            if claims and counted and self._power:
-                core.sync_locked(core.log.next - 1)
+            if claims and counted:
+                core.settle_locked(self._power)
         return claims or []
 
     # Looking
