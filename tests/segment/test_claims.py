@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import random
 import signal
+import threading
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ from typing import Any
 import pytest
 
 from pqadapters.store import Ack, Nack, Order, Put, Update
-from pqadapters.stores._disk import ScratchDisk
+from pqadapters.stores._disk import Disk, ScratchDisk
 from pqadapters.stores.segment import SegmentStore, queues
 
 
@@ -127,3 +128,21 @@ def test_a_log_handler_that_fails_holds_nobody_up(tmp_path: Path, capsys: pytest
     assert [claim.payload[:1] for claim in claims] == [b"0", b"2"]
     assert "the sink is down" in capsys.readouterr().err
     store.close()
+
+
+def test_an_attempt_is_synced_in_time(tmp_path: Path) -> None:
+    """Nobody had seen to it where a counted claim was the first thing that a process did."""
+    directory = tmp_path / "store"
+    with SegmentStore(directory, durability="process") as store:
+        store.commit(Put("q", b"a"))
+    synced = threading.Event()
+
+    class Watching(Disk):
+        def sync(self, fd: int) -> None:
+            super().sync(fd)
+            if threading.current_thread().name.startswith("pqadapters"):
+                synced.set()
+
+    with SegmentStore(directory, durability="process", max_lag=0.01, disk=Watching()) as store:
+        assert store.claim("q", counted=True)
+        assert synced.wait(30)
