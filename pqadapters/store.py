@@ -344,6 +344,11 @@ class Store(Protocol):
     def wake(self, queue: str) -> None:
         """Make everybody who waits on the queue look at `stop` or `until` again."""
 
+    def sync(self) -> None:
+        """What this handle has committed survives a power cut when this returns, where the store can see to that (a
+        server's settings are its own). Raises DiskError, StorePoisoned.
+        """
+
     def checkpoint(self) -> None:
         """Sync everything, give back space, and make the next opening fast."""
 

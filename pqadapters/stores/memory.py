@@ -400,6 +400,9 @@ class MemoryStore:
         with self._data.whole():
             self._data.changed(queue)
 
+    def sync(self) -> None:
+        self._check_open()
+
     def checkpoint(self) -> None:
         self._check_open()
 

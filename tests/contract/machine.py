@@ -222,6 +222,11 @@ class StoreMachine(RuleBasedStateMachine):
         for handle in self.handles[0]:
             handle.checkpoint()
 
+    @rule(which=_which)
+    def sync(self, which: int) -> None:
+        for handle in self.handle(which):
+            handle.sync()
+
     @precondition(lambda self: len(self.handles) < 3)
     @rule()
     def open_another(self) -> None:

@@ -101,6 +101,7 @@ def test_a_closed_handle_refuses_work(make_store: Maker) -> None:
         lambda: list(closed.scan("t")),
         lambda: closed.count("t"),
         lambda: closed.checkpoint(),
+        lambda: closed.sync(),
     ):
         with pytest.raises(StoreClosed):
             use()
@@ -143,6 +144,7 @@ def test_checkpoint_changes_nothing_that_is_seen(make_store: Maker) -> None:
     store.commit(*map(Ack, held[::2]), Set("t", b"k", b"v"))
     before = (payloads(store), store.depth("q"), list(store.scan("t")))
     store.checkpoint()
+    store.sync()
     store.checkpoint()
     assert (payloads(store), store.depth("q"), list(store.scan("t"))) == before
     store.commit(*map(Ack, held[1::2]))

@@ -227,6 +227,7 @@ def test_a_checkpoint_is_interrupted_anywhere(make_store: Maker) -> None:
 
     def checkpoint() -> None:
         store.commit(*map(Ack, store.claim("q", limit=5)), *(Put("q", bytes(100)) for _ in range(5)))
+        store.sync()
         store.checkpoint()
 
     _everywhere(make_store, store, checkpoint)

@@ -127,6 +127,9 @@ class Player:
     def checkpoint(self) -> None:
         self._synced(self.store.checkpoint)
 
+    def sync(self) -> None:
+        self._synced(self.store.sync)
+
     def reopen(self) -> None:
         self._synced(self.store.close)
         self.store = self.reopened()

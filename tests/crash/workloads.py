@@ -105,7 +105,18 @@ def unpinning(player: Player) -> None:
     player.put(1)
 
 
+def syncing(player: Player) -> None:
+    player.put(3)
+    player.ack(1, lazy=True)
+    player.sync()
+    player.put(1)
+    player.commit(Put("q", player.payload()), Set("t", b"k", player.payload()))
+    player.sync()
+    player.sync()
+    player.ack(1)
+
+
 WORKLOADS: dict[str, Callable[[Player], None]] = {
     function.__name__: function
-    for function in (puts_and_acks, batches, tables, letters, closing, rolling, emptying, unpinning)
+    for function in (puts_and_acks, batches, tables, letters, closing, rolling, emptying, unpinning, syncing)
 }

@@ -168,3 +168,35 @@ def test_i1_i2_a_power_cut_loses_nothing_that_was_synced(traced: tuple[str, Trac
         for state in distinct(Snapshot(disk, count).power_cut(rng, samples=6)):
             if truth.there or truth.begun or "q.db" in state:
                 _check(tmp_path / "store", state, truth, power_cut=True)
+
+
+_SYNCED = """
+import os
+from pqadapters.store import Ack, Put
+from pqadapters.stores.sqlite import SqliteStore
+
+store = SqliteStore("q.db", durability="process", max_lag=1000.0)
+store.commit(*(Put("q", name) for name in (b"a", b"b", b"c")))
+store.commit(*map(Ack, store.claim("q")))
+store.sync()
+os.write(1, b"synced\\n")
+store.commit(Put("q", b"d"))
+"""
+
+
+def test_what_was_synced_on_demand_outlasts_a_power_cut(tmp_path: Path) -> None:
+    """At durability "process", where nobody has waited for a commit."""
+    (tmp_path / "traced").mkdir()
+    found = trace(_SYNCED, tmp_path / "traced")
+    ((synced, _),) = found.marks
+    rng = random.Random(3)
+    disk: Any = found
+    for count in range(synced, len(found.actions) + 1):
+        for state in distinct(Snapshot(disk, count).power_cut(rng, samples=4)):
+            directory = tmp_path / "store"
+            shutil.rmtree(directory, ignore_errors=True)
+            directory.mkdir()
+            for name, data in state.items():
+                (directory / name).write_bytes(data)
+            with SqliteStore(directory / "q.db") as store:
+                assert [record.payload for record in store.browse("q")][:2] == [b"b", b"c"]

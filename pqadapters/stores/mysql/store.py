@@ -454,6 +454,12 @@ class MysqlStore:
 
     # The whole
 
+    def sync(self) -> None:
+        """The server's settings say what survives; nothing is kept back but acknowledgements."""
+        self._check()
+        if self._ahead.waiting:
+            self._settle_ahead()
+
     def checkpoint(self) -> None:
         """Syncs and space are the server's own; what is left to do is to forget processes that are long dead."""
         self._check()

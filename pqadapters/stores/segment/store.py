@@ -326,6 +326,15 @@ class SegmentStore:
 
     # The whole
 
+    def sync(self) -> None:
+        core = self._core
+        with core.lock:
+            self._refuse()
+            if core.inside:
+                core.deferred.append(self.sync)
+            else:
+                core.sync_locked(core.log.next - 1)
+
     def checkpoint(self) -> None:
         core = self._core
         with core.lock:

@@ -448,6 +448,12 @@ class SqliteStore:
 
     # The whole
 
+    def sync(self) -> None:
+        self._check()
+        if self._ahead.waiting:
+            self._settle_ahead()
+        self._core.keeper.sync(self._core)
+
     def checkpoint(self) -> None:
         self._check()
         self._core.checkpoint()
