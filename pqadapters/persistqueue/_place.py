@@ -20,7 +20,9 @@ from .conversion import Report, convert_database, convert_directory, is_file_que
 T = TypeVar("T")
 MEMORY = ":memory:"
 DATABASE = "data.db"
-def open_home(path: Any, name: str, db_file_name: str | None, default: Durability | None = None) -> Store:
+def open_home(
+    path: Any, name: str, db_file_name: str | None, default: Durability | None = None, prefetch: int | None = None
+) -> Store:
     """The store in the directory's database, or one in memory. Raises StoreError, and ValueError for a bad name."""
     check_name(name)
     if path == MEMORY:
@@ -29,7 +31,8 @@ def open_home(path: Any, name: str, db_file_name: str | None, default: Durabilit
 
     def opening() -> Store:
         what = "the directory of the queue's database"
-        return open_where(file, None, {}, what=what, open_path=open_database, default=default)[0]
+        options = {} if prefetch is None else {"prefetch": prefetch}
+        return open_where(file, None, options, what=what, open_path=open_database, default=default)[0]
 
     return converted(file, opening, name)
 

@@ -36,11 +36,13 @@ class Records(Stored):
         self._held = Held()
         self._calls: list[object] = []  #: of task_done() by threads that hold nothing; to append is one step
         self._wrote: weakref.WeakSet[Any] = weakref.WeakSet()  #: who has put since its last task_done()
+        self._unsynced = False  #: something was put since the last task_done()
 
     def _insert(self, ops: list[Op], block: bool, timeout: float | None) -> int:
         id = super()._insert(ops, block, timeout)
         if not self.auto_commit:
             self._wrote.add(consumer())
+            self._unsynced = True
         return id
 
     # Getting
@@ -105,8 +107,8 @@ class Records(Stored):
         return [item]
 
     def _removal(self, claim: Claim) -> list[Op]:
-        """What makes an end of a record."""
-        return [Ack(claim)]
+        """What makes an end of a record. With `auto_commit=False` a power cut may undo it: the item comes again."""
+        return [Ack(claim, lazy=not self.auto_commit)]
 
     def _bury(self, claim: Claim, error: Exception) -> None:
         reason = f"can't be decoded: {type(error).__name__}: {error}"
@@ -122,9 +124,10 @@ class Records(Stored):
     # Done
 
     def task_done(self) -> None:
-        """With `auto_commit=False`: what this thread has put and got so far is on disk when this returns. Another
-        thread's items aren't touched, unless this one has neither put nor got anything: then the call counts for
-        another, and once all that is in hand is covered by such calls, all of it is done.
+        """With `auto_commit=False`: what was put so far survives a power cut when this returns, and what this thread
+        has got so far is done (a power cut may undo that: the item comes again). Another thread's items aren't
+        touched, unless this one has neither put nor got anything: then the call counts for another, and once all that
+        is in hand is covered by such calls, all of it is done.
         """
         if self.auto_commit:
             return
@@ -132,7 +135,9 @@ class Records(Stored):
         entries = held.pop([(me, id) for id in list(held.own())]) or self._covered(me)
         self._wrote.discard(me)
         self._remove([claim for _, claim, _ in entries])
-        self._store.checkpoint()
+        if self._unsynced:
+            self._unsynced = False  # first: who puts meanwhile isn't overlooked
+            self._store.sync()
 
     def _covered(self, me: object) -> list[tuple[object, Claim, Any]]:
         outstanding = self._held.snapshot()

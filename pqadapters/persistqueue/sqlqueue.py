@@ -31,7 +31,8 @@ class SQLiteQueue(Records):
 
     Several queues share a database by `name`. `timeout` is how long in seconds to wait for others who have the
     database locked. `multithreading` is accepted: threads may use it either way. Beyond persist-queue: `maxsize=`,
-    which counts ready items (0 or less: no limit), and `join()`.
+    which counts ready items (0 or less: no limit), `join()`, and `prefetch=`: a get fetches so many items at a time for
+    this object, which is faster by far with `auto_commit=False`; others don't get those unless it is closed or ends.
 
     Raises StoreError where the database can't be opened: StoreRefused (what persist-queue wrote, or another program),
     FormatError, StoreLocked, DiskError; ValueError for an empty name, TypeError for what is no serializer.
@@ -48,10 +49,11 @@ class SQLiteQueue(Records):
         db_file_name: str | None = None,
         *,
         maxsize: int = 0,
+        prefetch: int | None = None,
     ) -> None:
         self.path, self.multithreading, self.db_file_name = path, multithreading, db_file_name or "data.db"
         codec = serializer_of(serializer)
-        store = open_home(path, name, db_file_name, None if auto_commit else _SOFT)
+        store = open_home(path, name, db_file_name, None if auto_commit else _SOFT, prefetch)
         self._begin(store, name, codec, timeout=timeout, auto_commit=auto_commit, maxsize=maxsize)
 
     def shrink_disk_usage(self) -> None:

@@ -231,6 +231,40 @@ def test_one_task_done_persists_all_that_was_got_and_calls_for_another_are_count
         assert len(q.queue()) == left
 
 
+def test_task_done_syncs_what_was_put_by_whomever(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And nothing where nothing was: a done item may come again after a power cut, a put one mustn't be lost."""
+    q = SQLiteQueue(path, auto_commit=False)
+    syncs: list[int] = []
+    sync = q._store.sync
+    monkeypatch.setattr(q._store, "sync", lambda: (syncs.append(q.size), sync()))
+    putter = threading.Thread(target=lambda: [q.put(item) for item in "abc"])
+    putter.start()
+    putter.join()
+    assert not syncs
+    q.get()
+    q.task_done()
+    assert syncs == [2]
+    q.get()
+    q.task_done()
+    assert syncs == [2]
+    q.put("d")
+    q.task_done()
+    assert syncs == [2, 2]
+
+
+def test_prefetch(path: str) -> None:
+    q, other = SQLiteQueue(path, auto_commit=False, prefetch=3), SQLiteQueue(path)
+    for item in "abcdef":
+        q.put(item)
+    assert q.get() == "a"
+    assert (q.size, other.size) == (5, 3)
+    assert other.get() == "d"
+    assert q.get() == "b"
+    q.task_done()
+    q.close()
+    assert _drained(other) == ["c", "e", "f"]
+
+
 def test_what_is_updated_in_hand_is_what_comes_again(path: str) -> None:
     q = SQLiteQueue(path, auto_commit=False)
     id = q.put("a")
