@@ -22,15 +22,16 @@ from .store import Damage, Store
 from .telling import shown
 
 if TYPE_CHECKING:
-    from sqlite3 import Connection, Error
+    from sqlite3 import Error
 
     from .stores._directory import Locks, Member
+    from .stores.mysql.guest import Guest
     from .stores.segment import SegmentStore
     from .stores.segment.estates import Estate
     from .stores.segment.predecessor import Predecessor as OldFiles
     from .stores.segment.slots import Slots
     from .stores.sqlite.frozen import FrozenTables
-    from .stores.sqlite.predecessor import Predecessor
+    from .stores.sqlite.predecessor import Predecessor, Snapshot
     from .stores.sqlite.probe import Probe
     from .stores.sqlite.trees import Raw
 
@@ -86,6 +87,17 @@ def open_server(url: str, **options: Any) -> Store:
     from .stores.mysql import MysqlStore
 
     return MysqlStore(url, **options)
+
+
+def visit_server(url: str) -> Guest:
+    """A connection to the database that the URL of a MySQL store names, for tables there that aren't ours. Raises
+    StoreError, ValueError for a URL that makes no sense, ImportError without PyMySQL."""
+    from .stores.mysql.guest import Guest
+
+    parts = urlsplit(url)
+    options = _query(url, parts.scheme, parts.query)
+    where = {name: value for name, value in options.items() if name in _WHERE}
+    return Guest(url.partition("?")[0], **where)
 
 
 def probe_file(path: str) -> Probe:
@@ -160,11 +172,11 @@ def take_over_database(path: str, *, seconds: float) -> Predecessor:
     return Predecessor(path, seconds=seconds)
 
 
-def open_snapshot(path: str) -> Connection:
-    """A connection to a database of another program's, as it is now, that changes nothing. Raises StoreError."""
-    from .stores.sqlite.predecessor import snapshot
+def open_snapshot(path: str) -> Snapshot:
+    """Another program's database as it is now, to be read: see `stores.sqlite.predecessor`. Raises StoreError."""
+    from .stores.sqlite.predecessor import Snapshot
 
-    return snapshot(path)
+    return Snapshot(path)
 
 
 def roll_back(path: str) -> None:
@@ -342,6 +354,8 @@ def _open_memory(url: str, host: str, path: str, options: dict[str, Any]) -> Sto
     return MemoryStore()
 
 
+_WHERE = ("prefix", "socket", "password_file", "tls", "tls_ca", "tls_cert", "tls_key")
+
 #: Of each store's own options, what makes one of the text in a query.
 _READERS: dict[str, dict[str, Callable[[str], Any]]] = {
     "file": {"segment_bytes": int, "trust_directory": _flag},
@@ -349,7 +363,7 @@ _READERS: dict[str, dict[str, Callable[[str], Any]]] = {
     "mysql": {
         "prefetch": int,
         "lease": float,
-        **dict.fromkeys(("prefix", "socket", "password_file", "tls", "tls_ca", "tls_cert", "tls_key"), str),
+        **dict.fromkeys(_WHERE, str),
     },
     "sqlite": {"prefetch": int, "trust_directory": _flag},
 }

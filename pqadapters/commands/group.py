@@ -10,6 +10,7 @@ import click
 from .dead import dead
 from .logs import logs
 from .ls import ls
+from .migrate import migrate
 from .peek import peek
 from .purge import purge
 from .stats import stats
@@ -37,7 +38,7 @@ def run(arguments: tuple[str, ...]) -> None:
     raise click.UsageError("run comes first: python -m pqadapters run (-m module | script.py) [arguments]")
 
 
-for each in (ls, stats, peek, dead, purge, logs):
+for each in (ls, stats, peek, dead, purge, logs, migrate):
     commands.add_command(each)
 
 

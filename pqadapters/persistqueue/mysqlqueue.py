@@ -6,31 +6,22 @@ that died comes again once its lease has run out.
 
 from __future__ import annotations
 
-from contextlib import closing
-from importlib import import_module
 from typing import Any
 from urllib.parse import quote
 
 from ..errors import StoreRefused
 from ..opening import open_server
-from ..serializers.signed import protected
+from ..serializers import Serializer
+from ..serializers.signed import Signed, protected
 from ..stdlib._where import check_name
 from ..store import Store
 from . import serializers
 from ._records import Records
 from ._serializing import serializer_of
+from .conversion.servers import convert_queue, is_to_be_converted
 from .exceptions import Empty, Full
 
 __all__ = ["Empty", "Full", "MySQLQueue"]
-
-ADVICE = (
-    "It was left as it is: finish it with persist-queue, or move it away and let this program begin in a place of its "
-    "own"
-)
-_THEIRS = (
-    "SELECT COUNT(*) FROM information_schema.columns "
-    "WHERE table_schema = %s AND table_name = %s AND column_name IN ('_id', 'data', 'timestamp')"
-)
 
 
 class MySQLQueue(Records):
@@ -40,9 +31,12 @@ class MySQLQueue(Records):
     signed: set PQADAPTERS_SIGNING_KEY, the same for all programs, or choose another serializer. Beyond persist-queue:
     `maxsize=`, and `join()`.
 
-    Raises StoreError where the database can't be opened: StoreRefused (password, grants, settings, a table with this
-    name that persist-queue wrote), StoreUnreachable (a ConnectionError), FormatError; ValueError for pickles without a
-    key, ImportError without PyMySQL.
+    What persist-queue has in the table of that name is converted, and kept as `kept_queue_NAME`; but where items have
+    to be signed, that is for `pqadapters migrate`.
+
+    Raises StoreError where the database can't be opened: StoreRefused (password, grants, settings, unsigned items that
+    persist-queue wrote), StoreUnreachable (a ConnectionError), FormatError, StoreLocked (another process converts it);
+    ValueError for pickles without a key, ImportError without PyMySQL.
     """
 
     def __init__(
@@ -64,21 +58,23 @@ class MySQLQueue(Records):
         codec = serializer_of(serializer)
         account = f"{quote(user, safe='')}:{quote(passwd, safe='')}"
         at = f"[{host}]" if ":" in host else host
-        store = open_server(f"mysql://{account}@{at}:{port}/{quote(db_name, safe='')}")
+        url = f"mysql://{account}@{at}:{port}/{quote(db_name, safe='')}"
+        store = open_server(url)
         try:
             codec = protected(codec, None, hosts=store.capabilities.hosts, place=store.place)
-            self._refuse_theirs(store, name or "sql", passwd)
+            if is_to_be_converted(url, store, name or "sql"):
+                self._convert(url, store, name or "sql", codec)
         except BaseException:
             store.close()
             raise
         self._begin(store, name or "sql", codec, timeout=10.0, auto_commit=auto_commit, maxsize=maxsize)
 
-    def _refuse_theirs(self, store: Store, name: str, passwd: str) -> None:
-        """Where persist-queue has a queue of this name, ours would hide it."""
-        driver = import_module("pymysql")
-        table = f"{self._TABLE_NAME}_{name}"
-        where = {"host": self.host, "port": self.port, "user": self.user, "password": passwd, "database": self.db_name}
-        with closing(driver.connect(**where)) as connection, connection.cursor() as cursor:
-            cursor.execute(_THEIRS, (self.db_name, table))
-            if cursor.fetchone()[0] == 3:
-                raise StoreRefused(f"{store.place} has the table {table}, which persist-queue wrote. {ADVICE}")
+    def _convert(self, url: str, store: Store, name: str, codec: Serializer) -> None:
+        """persist-queue signs nothing: whoever can write to the server may have put there what it has."""
+        if isinstance(codec, Signed):
+            raise StoreRefused(
+                f"{store.place} has the table queue_{name}, which persist-queue wrote: nothing in it is signed, and "
+                "this program takes signed items alone. If it is yours, take it over once: pqadapters migrate "
+                f"{store.place} --queue {name}"
+            )
+        convert_queue(url, store, name)

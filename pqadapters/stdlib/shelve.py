@@ -19,7 +19,7 @@ import io
 import os
 import pickle
 import shelve as stdlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from typing import Any, cast
 
@@ -339,11 +339,14 @@ def open(
     )
 
 
-def migrate(filename: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> int:
+def migrate(
+    filename: str | bytes | os.PathLike[str] | os.PathLike[bytes], *, progress: Callable[[int], None] | None = None
+) -> int:
     """Move a dbm file of the standard library over into a shelf of that name; how many keys it had.
 
     The shelf is there with all of them, or not at all. The old one is kept under the name with ".old" behind it. No
-    program may use it meanwhile. Raises ShelfError where there is none, or this Python can't read it.
+    program may use it meanwhile. `progress` is called with how many more keys have been moved. Raises ShelfError where
+    there is none, or this Python can't read it, or not all keys have arrived.
     """
     path = os.path.realpath(os.fsdecode(filename))
     kind = _dbm.kind_of(path)
@@ -354,7 +357,9 @@ def migrate(filename: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> in
     new = f"{path}.new-shelf"
     try:
         with closing(_dbm.open_dbm(path, kind, "r")) as old, DbfilenameShelf(new, "n") as shelf:
-            count = _copy(old, shelf._table)
+            count = _copy(old, shelf._table, progress or (lambda more: None))
+            if len(shelf) != count:
+                raise ShelfError(f"{path} has {count} keys, and {len(shelf)} arrived: it was left as it is")
             shelf.sync()
         _dbm.put_aside(path, kind, lambda: move_database(new, path))
     except BaseException:
@@ -363,13 +368,15 @@ def migrate(filename: str | bytes | os.PathLike[str] | os.PathLike[bytes]) -> in
     return count
 
 
-def _copy(old: Any, table: Table) -> int:
+def _copy(old: Any, table: Table, progress: Callable[[int], None]) -> int:
     count, ops = 0, []
     for key, value in _dbm.pairs_of(old):
         ops.append(Set(table.name, key, value))
         count += 1
         if len(ops) == _AT_ONCE:
             table.store.commit(*ops)
+            progress(len(ops))
             ops = []
     table.store.commit(*ops)
+    progress(len(ops))
     return count

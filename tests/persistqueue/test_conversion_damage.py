@@ -6,6 +6,7 @@ import os
 import pickle
 import random
 import sqlite3
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -171,7 +172,7 @@ def test_random_damage_never_loses_more_than_it_hit(path: str, name: str, tmp_pa
             except Broken:
                 end = framing.again(bytes(ruin), place, len(data))
             place = end
-        whole = [start for start, end in zip(at, at[1:], strict=False) if end <= hit or start >= hit + length]
+        whole = [start for start, end in pairwise(at) if end <= hit or start >= hit + length]
         lost = set(whole) - set(begun)
         assert len(lost) <= {"pickle": 0, "json": 1}.get(name, 2), (hit, length, lost)  # a line's end may be hit
 
@@ -227,7 +228,8 @@ def test_a_damaged_inner_page_costs_nothing(path: str) -> None:
     assert len(inner) > 2
     _ruin(path, inner[-1])
     with ours.SQLiteQueue(path) as q:
-        assert [record.put_at for record in q._store.browse("queue_default")][1:] == [float(n) for n in range(1, 60_000)]
+        times = [record.put_at for record in q._store.browse("queue_default")]
+        assert times[1:] == [float(n) for n in range(1, 60_000)]
         assert [each.offset for each in q._store.damage] == [inner[-1] * 4096]
 
 

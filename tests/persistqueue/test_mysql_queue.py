@@ -7,12 +7,15 @@ from collections.abc import Iterator
 from typing import Any
 from urllib.parse import urlsplit
 
+import persistqueue as old
 import pytest
 
 from pqadapters.errors import StoreRefused
 from pqadapters.persistqueue import Empty, Full, MySQLQueue, serializers
 from tests.mysql.server import Server, shared
-from tests.segment.programs import run
+from tests.segment.programs import run, running
+
+from . import theirs
 
 KEY = "0123456789abcdef" * 2
 _README = """
@@ -102,9 +105,120 @@ def test_pickles_need_a_key_and_json_none(where: dict[str, Any], monkeypatch: py
     q.close()
 
 
-def test_a_queue_of_persist_queue_is_not_hidden(where: dict[str, Any], server: Server) -> None:
-    columns = "(_id INTEGER PRIMARY KEY AUTO_INCREMENT, data BLOB, timestamp FLOAT)"
-    server.run(f"CREATE TABLE queue_theirs {columns}", database=where["db_name"])
-    with pytest.raises(StoreRefused, match="queue_theirs, which persist-queue wrote"):
-        MySQLQueue(**where, name="theirs")
+# What persist-queue has written
+
+
+def _theirs(where: dict[str, Any], name: str, serializer: str, count: int = 30) -> None:
+    q = old.MySQLQueue(**where, name=name, serializer=theirs.serializer(serializer))
+    for n in range(count):
+        q.put({"n": n})
+    q.get()
+
+
+def test_what_needs_no_signature_is_converted(
+    where: dict[str, Any], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.delenv("PQADAPTERS_SIGNING_KEY")
+    _theirs(where, "mail", "json")
+    _theirs(where, "mail2", "json")
+    with MySQLQueue(**where, name="mail", serializer=serializers.json) as q:
+        assert [q.get()["n"] for _ in range(q.size)] == list(range(1, 30))
+    MySQLQueue(**where, name="mail", serializer=serializers.json).close()
+    tables = {row[0] for row in server.run("SHOW TABLES", database=where["db_name"])}
+    assert {"kept_queue_mail", "queue_mail2"} <= tables
+    assert not {"queue_mail", "kept_queue_mail2"} & tables
+    _theirs(where, "mail", "json", 3)  # somebody goes on with persist-queue
+    with MySQLQueue(**where, name="mail", serializer=serializers.json) as q:
+        assert [q.get()["n"] for _ in range(q.size)] == [1, 2]
+    tables = {row[0] for row in server.run("SHOW TABLES", database=where["db_name"])}
+    assert {"kept_queue_mail", "kept_queue_mail#2"} <= tables
+
+
+def test_what_is_not_signed_is_not_taken_for_the_programs_own(where: dict[str, Any], server: Server) -> None:
+    """Whoever can write to the server can make a table that looks like persist-queue's, with a pickle in it."""
+    _theirs(where, "jobs", "pickle")
+    for serializer in (serializers.pickle, serializers.json):
+        with pytest.raises(StoreRefused, match="pqadapters migrate mysql://root@"):
+            MySQLQueue(**where, name="jobs", serializer=serializer)
     MySQLQueue(**where, name="ours").close()
+    assert server.run("SELECT COUNT(*) FROM queue_jobs", database=where["db_name"]) == ((29,),)
+
+
+def test_a_conversion_that_was_killed_goes_on(
+    where: dict[str, Any], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Behind each of its steps: nothing is there twice, nothing is missing, and who opens the queue sees all of it."""
+    monkeypatch.delenv("PQADAPTERS_SIGNING_KEY")
+    _theirs(where, "mail", "json", 50)
+    for steps in range(1, 14, 2):
+        with running(_KILLED, *(where[name] for name in ("user", "passwd", "db_name", "port")), steps) as child:
+            child.wait(60)
+    with MySQLQueue(**where, name="mail", serializer=serializers.json) as q:
+        assert [q.get()["n"] for _ in range(q.size)] == list(range(1, 50))
+    assert server.run("SELECT COUNT(*) FROM kept_queue_mail", database=where["db_name"]) == ((49,),)
+
+
+_KILLED = """
+import os, signal, sys
+from pqadapters.persistqueue import MySQLQueue, serializers
+from pqadapters.persistqueue.conversion import moving
+from pqadapters.stores.mysql import MysqlStore
+from pqadapters.stores.mysql.guest import Guest
+
+moving._AT_ONCE = 10
+left = int(sys.argv[5])
+
+def counted(method):
+    def call(self, *arguments, **options):
+        global left
+        found = method(self, *arguments, **options)
+        left -= 1
+        if not left:
+            os.kill(os.getpid(), signal.SIGKILL)
+        return found
+    return call
+
+MysqlStore.commit, Guest.ask = counted(MysqlStore.commit), counted(Guest.ask)
+MySQLQueue(
+    host="127.0.0.1", user=sys.argv[1], passwd=sys.argv[2], db_name=sys.argv[3], port=int(sys.argv[4]), name="mail",
+    serializer=serializers.json,
+).close()
+"""
+
+
+def test_two_that_open_at_once_convert_once(where: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("PQADAPTERS_SIGNING_KEY")
+    _theirs(where, "mail", "json", 200)
+    barrier = threading.Barrier(4)
+    sizes: list[int] = []
+
+    def use() -> None:
+        barrier.wait()
+        with MySQLQueue(**where, name="mail", serializer=serializers.json) as q:
+            sizes.append(q.size)
+
+    threads = [threading.Thread(target=use) for _ in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(60)
+    assert sizes == [199] * 4
+
+
+def test_rows_that_are_no_items(
+    where: dict[str, Any], server: Server, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.delenv("PQADAPTERS_SIGNING_KEY")
+    _theirs(where, "mail", "json", 3)
+    server.run("INSERT INTO queue_mail (data, timestamp) VALUES (NULL, 1)", database=where["db_name"])
+    with MySQLQueue(**where, name="mail", serializer=serializers.json) as q:
+        assert q.size == 2
+    assert "row 4 of table kept_queue_mail: its data is NoneType" in caplog.text
+
+
+def test_another_programs_table_is_left_alone(where: dict[str, Any], server: Server) -> None:
+    server.run("CREATE TABLE queue_sql (_id INT, data BLOB, timestamp FLOAT, tenant INT)", database=where["db_name"])
+    server.run("CREATE TABLE kept_queue_sql (_id INT, data BLOB, timestamp FLOAT)", database=where["db_name"])
+    with MySQLQueue(**where) as q:
+        assert not q.size
+    assert server.run("SELECT COUNT(*) FROM kept_queue_sql", database=where["db_name"]) == ((0,),)

@@ -5,21 +5,27 @@ chosen itself.
 """
 
 from .chunks import guess
-from .databases import convert_database, is_theirs, look_at_database, move_database
+from .databases import SUFFIX, convert_database, is_theirs, look_at_database, move_database
 from .directories import convert_directory, is_file_queue, look_at_directory, move_directory
 from .report import Part, Progress, Report
+from .shelves import convert_shelf, is_shelf, look_at_shelf, move_shelf
 
 __all__ = [
+    "SUFFIX",
     "Part",
     "Progress",
     "Report",
     "convert_database",
     "convert_directory",
+    "convert_shelf",
     "guess",
     "is_file_queue",
+    "is_shelf",
     "is_theirs",
     "look_at_database",
     "look_at_directory",
+    "look_at_shelf",
     "move_database",
     "move_directory",
+    "move_shelf",
 ]

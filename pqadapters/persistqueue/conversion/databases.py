@@ -107,14 +107,15 @@ def move_database(path: str, store: Store, *, bare: str = "default", progress: P
     """
     path = os.path.realpath(path)
     with _reading(path) as source:
-        return Report(path, _move_all(source, store, bare, progress), source.damage)
+        return Report(path, _move_all(source, store, bare, progress, alone=False), source.damage)
 
 
-def look_at_database(path: str, *, bare: str = "default") -> Report:
-    """What is in it; nothing is changed. Raises StoreRefused, StoreLocked, DiskError."""
+def look_at_database(path: str, *, bare: str = "default", alone: bool = True) -> Report:
+    """What is in it; nothing is changed. `alone`: there may be no other tables in it, as when it is converted. Raises
+    StoreRefused, StoreLocked, DiskError."""
     path = os.path.realpath(path)
     with _reading(path) as source:
-        tables = tables_of(source.connection, path, bare)
+        tables = tables_of(source.connection, path, bare, alone=alone)
         parts = [Part(table.target, table.table, source.count(table) or {}) for table in tables]
         for table in tables:
             if source.count(table) is None:
@@ -133,16 +134,18 @@ def _reading(path: str) -> Iterator[Source]:
             ends.callback(found.close)
             return found
 
-        connection = open_snapshot(path)
-        ends.callback(connection.close)
+        snapshot = open_snapshot(path)
+        ends.callback(snapshot.close)
         try:
-            yield Source(connection, path, raw)
+            yield Source(snapshot.connection, path, raw)
         except sqlite3.Error as error:
             raise words_of(error, path) from error
 
 
-def _move_all(source: Source, store: Store, bare: str, progress: Progress) -> list[Part]:
-    tables = tables_of(source.connection, source.path, bare)
+def _move_all(
+    source: Source, store: Store, bare: str, progress: Progress, *, alone: bool = True
+) -> list[Part]:
+    tables = tables_of(source.connection, source.path, bare, alone=alone)
     source.knows(tables)
     mover = Mover(store, source.path, progress)
     return [_moved(source, table, mover) for table in tables]

@@ -23,7 +23,7 @@ from .._states import _KEY, FRESH, INITED, READY, UNACK, Row, States
 from .._unique import digest
 from .report import Progress
 from .rows import SET, STATES, WAITING, Item, status_of
-from .tables import DICT, FILES, PRIORITY, Table
+from .tables import DICT, FILES, MAPPINGS, PRIORITY, SHELF, Table
 from .unique import owe
 
 MOVED = "pqadapters.moved-here"  #: table of a store: source -> JSON: how many, and whether those were all
@@ -35,7 +35,7 @@ _LOWEST, _HIGHEST = rank(-math.inf)[0], rank(math.inf)[0]
 
 
 class Mover:
-    """Into one store. `source` names where the items come from, for who carries on. `pickles`: they may be."""
+    """Into one store. `source` names where the items come from, for who carries on."""
 
     def __init__(self, store: Store, source: str, progress: Progress = lambda more: None) -> None:
         self._store, self._source, self._progress = store, source, progress
@@ -71,7 +71,7 @@ class Mover:
         to be signed."""
         counts = self.done(table.target)
         before, known = in_store(self._store, table), dict(counts)
-        if table.kind == DICT and before and not known:
+        if table.kind in MAPPINGS and before and not known:
             raise StoreRefused(f"{self.place} has a mapping {table.name!r} already: its keys would be lost in it")
         self._move(table, islice(items, sum(counts.values()), None), counts)
         self._check(table, before, known, counts)
@@ -98,7 +98,7 @@ class Mover:
             for status, batch in _runs(rest):
                 self._acknowledged(table, states, status, batch, counts)
             return
-        state = SET if table.kind == DICT else WAITING
+        state = SET if table.kind in MAPPINGS else WAITING
         for batch in _batches(rest):
             ops = [op for item in batch for op in self._ops(table, item)]
             self._commit(table.target, counts, state, len(batch), ops)
@@ -108,6 +108,9 @@ class Mover:
             yield Set(table.target, self._keys.encode(item.key), _PICKLED + self._sealed(item.payload))
             return
         payload = self._sealed(item.payload)
+        if table.kind == SHELF:
+            yield Set(table.target, item.key, payload)
+            return
         if table.kind == FILES:
             payload = live.escape(payload)
         place = _rank(item.mark) if table.kind == PRIORITY else b""
@@ -117,6 +120,11 @@ class Mover:
     def _entering(self, table: Table, payload: bytes) -> Iterator[Op]:
         if table.unique:
             yield Set(f"{table.target}/unique", digest(payload), b"")
+
+    def check(self, payload: object) -> None:
+        """Raises ValueError for a pickle that would have to be signed, and can't be."""
+        if isinstance(payload, bytes):
+            self._sealed(payload)
 
     def _sealed(self, payload: bytes) -> bytes:
         if self._seal is not None:
@@ -193,7 +201,7 @@ def _runs(items: Iterable[Item]) -> Iterator[tuple[int, list[Item]]]:
 def in_store(store: Store, table: Table) -> dict[str, int]:
     """How many items a store has in that part, in each state."""
     name = table.target
-    if table.kind == DICT:
+    if table.kind in MAPPINGS:
         found = {SET: store.count(name)}
     elif table.acknowledges:
         found = {STATES[status]: store.count(f"{name}/{status}") for status in STATES if str(status) != INITED}

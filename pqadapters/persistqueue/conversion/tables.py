@@ -23,6 +23,8 @@ _SQLITE = re.compile(r"sqlite_\w+")
 _PLAIN = ("_id", "data", "timestamp")
 DICT, PRIORITY = "dict", "priority_queue"
 FILES = "files"  #: no table, but a file queue
+SHELF = "shelf"  #: no table either, but a dbm file of the standard library
+MAPPINGS = (DICT, SHELF)
 
 
 class Table(NamedTuple):
@@ -46,6 +48,8 @@ class Table(NamedTuple):
         """The queue or mapping that it becomes."""
         if self.kind == FILES:
             return self.name
+        if self.kind == SHELF:
+            return f"{SHELF}/{self.name}"
         return f"{DICT}/{self.name}" if self.kind == DICT else f"{self.kind}_{self.name}"
 
     @property
@@ -74,8 +78,9 @@ def are_theirs(names: Sequence[str]) -> bool:
     return any(named(name) for name in names)
 
 
-def tables_of(connection: sqlite3.Connection, place: str, bare: str) -> list[Table]:
-    """The tables. Raises StoreRefused for what persist-queue 1.1.0 doesn't write, sqlite3.Error."""
+def tables_of(connection: sqlite3.Connection, place: str, bare: str, *, alone: bool = True) -> list[Table]:
+    """The tables. Raises StoreRefused for what persist-queue 1.1.0 doesn't write, and where they have to be `alone` for
+    other programs' tables, too; sqlite3.Error."""
     rows = connection.execute("SELECT name, rootpage FROM sqlite_master WHERE type = 'table'").fetchall()
     found = []
     for name, root in sorted((_text(name), root) for name, root in rows):
@@ -83,7 +88,7 @@ def tables_of(connection: sqlite3.Connection, place: str, bare: str) -> list[Tab
         if table is not None:
             _check_columns(connection, place, table)
             found.append(table._replace(root=root))
-        elif not _SQLITE.fullmatch(name):
+        elif alone and not _SQLITE.fullmatch(name):
             raise StoreRefused(
                 f"{place} has persist-queue's tables, and the table {name!r}, which isn't: the program that has made "
                 "that one would miss it. Put the queues elsewhere: pqadapters migrate PATH --to URL"

@@ -13,7 +13,7 @@ import sqlite3
 import time
 from collections.abc import Callable
 
-from ...errors import DiskError, StoreError, StoreLocked
+from ...errors import StoreError, StoreLocked
 from .._directory import Hold, refused
 from .._disk import Disk
 from .._kept import free_name, keep_file
@@ -144,17 +144,33 @@ def roll_back(path: str) -> None:
     patiently(look, path)
 
 
-def snapshot(path: str) -> sqlite3.Connection:
-    """A connection that sees the database as it is now and changes nothing; text is bytes. Raises StoreError."""
+class Snapshot:
+    """A database as it is now, to be looked at and closed; nothing is written, not even beside it, where nobody has it
+    open. Text is bytes."""
+
+    def __init__(self, path: str) -> None:
+        """Raises StoreError."""
+        self.path = path
+        self._before = _state(path)
+        self._still = not any(os.path.exists(path + side) for side in ("-wal", "-journal"))
+        self.connection = patiently(lambda: _read_only(path, "immutable=1" if self._still else "mode=ro"), path)
+
+    def close(self) -> None:
+        """Raises StoreLocked where somebody has changed it who wasn't there: what was read may make no sense."""
+        self.connection.close()
+        if self._still and _state(self.path) != self._before:
+            raise StoreLocked(f"{self.path} was changed by another program meanwhile: end that first")
+
+
+def _state(path: str) -> tuple[int, ...]:
     try:
-        return patiently(lambda: _snapshot(path, "mode=ro"), path)
-    except DiskError:
-        if os.path.exists(f"{path}-wal"):
-            raise
-        return patiently(lambda: _snapshot(path, "immutable=1"), path)  # SQLite makes files beside it even to read it
+        info = os.stat(path)
+    except OSError:
+        return ()
+    return info.st_ino, info.st_size, info.st_mtime_ns
 
 
-def _snapshot(path: str, how: str) -> sqlite3.Connection:
+def _read_only(path: str, how: str) -> sqlite3.Connection:
     connection = sqlite3.connect(
         address(path, how), uri=True, timeout=0.0, isolation_level=None, check_same_thread=False
     )

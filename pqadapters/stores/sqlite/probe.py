@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from contextlib import suppress
 from typing import NamedTuple
 
-from ...errors import DiskError
+from ...errors import DiskError, StoreError
 from .._directory import refused
 from .._disk import Disk
 from . import schema
@@ -29,6 +30,9 @@ class Probe(NamedTuple):
 
 def probe(path: str) -> Probe:
     """Look at a file that is there; nothing is changed. Raises DiskError where it can't be read, StoreLocked."""
+    if not any(os.path.exists(path + side) for side in ("-wal", "-journal")):
+        with suppress(StoreError, *ERRORS):  # nobody has it open, or else it is looked at with locks
+            return _look(path, "immutable=1")
     try:
         return patiently(lambda: _look(path, "mode=ro"), path)
     except DiskError as error:

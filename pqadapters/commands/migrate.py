@@ -1,0 +1,119 @@
+"""`migrate`: what persist-queue or shelve has written becomes a store of ours, or goes into one."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from ..opening import open_store
+from ..persistqueue.conversion import Progress as Tell
+from ..persistqueue.conversion import Report
+from ..serializers import NAMES
+from ..telling import shown
+from . import options
+from .failures import Failure, told
+from .moves import Move, found_in
+from .screen import Screen, escaped, print_json
+
+
+@click.command()
+@options.place
+@click.option("--to", metavar="URL", help="Into this store, and PLACE stays as it is: sqlite:////abs/file.db, mysql://...")
+@click.option("--dry-run", is_flag=True, help="Say what there is, and change nothing.")
+@click.option(
+    "--serializer", type=click.Choice(NAMES), help="What a file queue was written by; without it that is seen."
+)
+@click.option(
+    "--queue", metavar="NAME", help="Of a server: only this one. With --to: what a file queue or shelf is called there."
+)
+@options.as_json
+@told
+def migrate(
+    place: str, to: str | None, dry_run: bool, serializer: str | None, queue: str | None, as_json: bool
+) -> None:
+    """Move over what persist-queue, or shelve, has written: all queues with all states, and mappings.
+
+    PLACE is a directory, a database, a dbm file, or mysql://user@host/database. No program may use it meanwhile. The
+    original is kept under another name beside it. Nothing is unpickled. What was broken off goes on when this is called
+    again.
+    """
+    found = found_in(place, serializer, queue)
+    if not found:
+        click.echo(f"{escaped(shown(place))} is pqadapters' own already: there is nothing to do")
+        return
+    before = [move.look(elsewhere=to is not None) for move in found]
+    if dry_run:
+        _show(before, as_json, "")
+        return
+    with _bar(sum(report.total for report in before)) as tell:
+        after = _into(to, found, tell) if to else [report for move in found for report in move.here(tell)]
+    _show(after, as_json, shown(to) if to else "")
+    _compare(before, after)
+
+
+def _into(url: str, found: list[Move], tell: Tell) -> list[Report]:
+    with open_store(url) as store:
+        reports = [move.into(store, tell) for move in found]
+        store.checkpoint()
+        return reports
+
+
+def _compare(before: list[Report], after: list[Report]) -> None:
+    """Raises Failure where something is missing."""
+    damaged = sum(len(report.damage) for report in after)
+    if damaged:
+        raise Failure(f"{damaged} places could not be read, and are listed; everything else was moved over")
+    counts = [sum(report.total for report in reports) for reports in (before, after)]
+    if counts[0] > counts[1]:  # there are more where something had been broken off
+        raise Failure(f"there were {counts[0]} items, and {counts[1]} were moved over: look at what was kept")
+
+
+@contextmanager
+def _bar(total: int) -> Iterator[Tell]:
+    """On a terminal."""
+    columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
+        task = progress.add_task("moving", total=total)
+        yield lambda more: progress.advance(task, more)
+
+
+def _show(reports: list[Report], as_json: bool, to: str) -> None:
+    if as_json:
+        print_json([_for_programs(report, to) for report in reports])
+        return
+    screen = Screen()
+    for report in reports:
+        screen.line(_headline(report, to))
+        rows: list[tuple[object, ...]] = [
+            (part.name, part.was, state, count) for part in report.parts for state, count in part.counts.items()
+        ]
+        rows += [(part.name, part.was, None, 0) for part in report.parts if not part.counts]
+        screen.table("", ("queue", "was", "state", "items"), rows, right="items")
+        damage = [(each.path, each.offset, each.length, each.reason) for each in report.damage]
+        screen.table("", ("damaged", "at", "bytes", "what"), damage, right="at,bytes")
+
+
+def _headline(report: Report, to: str) -> str:
+    if report.kept:
+        return f"{report.place}: {report.total} items moved over; the original is kept as {report.kept}"
+    if to:
+        return f"{report.place}: {report.total} items moved into {to}; it is as it was"
+    return f"{report.place}: {report.total} items would be moved over"
+
+
+def _for_programs(report: Report, to: str) -> dict[str, Any]:
+    return {
+        "place": report.place,
+        "kept": report.kept or None,
+        "to": to or None,
+        "items": report.total,
+        "parts": [{"name": part.name, "was": part.was, "counts": part.counts} for part in report.parts],
+        "damage": [each._asdict() for each in report.damage],
+    }

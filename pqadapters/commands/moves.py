@@ -1,0 +1,150 @@
+"""What `migrate` finds in a place: databases, file queues and servers of persist-queue's, and dbm files.
+
+Each can be looked at, moved over in its place, and moved into another store.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from typing import Protocol
+from urllib.parse import unquote, urlsplit
+
+from ..opening import is_directory_store, is_unfinished, open_store, probe_file
+from ..persistqueue import conversion
+from ..persistqueue.conversion import Progress, Report, servers
+from ..serializers import serializer as choose_serializer
+from ..store import Store
+from ..telling import shown
+from .failures import Failure
+
+_ASIDE = ("-wal", "-shm", "-journal")
+
+
+class Move(Protocol):
+    """One thing to be moved over."""
+
+    def look(self, *, elsewhere: bool) -> Report:
+        """What there is; nothing is changed. `elsewhere`: that is where it is to go."""
+
+    def here(self, progress: Progress) -> list[Report]:
+        """In its place; the original is kept under another name."""
+
+    def into(self, store: Store, progress: Progress) -> Report:
+        """Into another store; the original stays as it is."""
+
+
+class Database:
+    """A file."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def look(self, *, elsewhere: bool) -> Report:
+        return conversion.look_at_database(self.path, alone=not elsewhere)
+
+    def here(self, progress: Progress) -> list[Report]:
+        report = conversion.convert_database(self.path, progress=progress)
+        return [] if report is None else [report]
+
+    def into(self, store: Store, progress: Progress) -> Report:
+        return conversion.move_database(self.path, store, progress=progress)
+
+
+class Files:
+    """A directory with a file queue. `name` is the queue's in another store."""
+
+    def __init__(self, directory: str, serializer: str | None, name: str) -> None:
+        self.directory, self._name = directory, name
+        self._serializer = choose_serializer(serializer or conversion.guess(directory) or "pickle")
+
+    def look(self, *, elsewhere: bool) -> Report:
+        if is_unfinished(self.directory):
+            return Report(self.directory)  # its items are counted already
+        return conversion.look_at_directory(self.directory, self._serializer)
+
+    def here(self, progress: Progress) -> list[Report]:
+        report = conversion.convert_directory(self.directory, self._serializer, progress=progress)
+        return [] if report is None else [report]
+
+    def into(self, store: Store, progress: Progress) -> Report:
+        return conversion.move_directory(self.directory, self._serializer, store, self._name, progress=progress)
+
+
+class Shelf:
+    """A dbm file. `name` is the shelf's in another store."""
+
+    def __init__(self, path: str, name: str) -> None:
+        self.path, self._name = path, name
+
+    def look(self, *, elsewhere: bool) -> Report:
+        return conversion.look_at_shelf(self.path)
+
+    def here(self, progress: Progress) -> list[Report]:
+        return [conversion.convert_shelf(self.path, progress=progress)]
+
+    def into(self, store: Store, progress: Progress) -> Report:
+        return conversion.move_shelf(self.path, store, self._name, progress=progress)
+
+
+class Server:
+    """The queues in a database of a server, or the one of that name."""
+
+    def __init__(self, url: str, name: str | None) -> None:
+        self.url, self._name = url, name
+
+    def look(self, *, elsewhere: bool) -> Report:
+        return servers.look_at_server(self.url, self._name)
+
+    def here(self, progress: Progress) -> list[Report]:
+        with open_store(self.url) as store:
+            names = servers.names(self.url, store, self._name)
+            found = [servers.convert_queue(self.url, store, name, progress=progress) for name in names]
+        return [report for report in found if report is not None]
+
+    def into(self, store: Store, progress: Progress) -> Report:
+        return servers.move_server(self.url, store, self._name, progress=progress)
+
+
+def found_in(place: str, serializer: str | None, name: str | None) -> list[Move]:
+    """What there is; nothing where it is ours already. Raises Failure where there is neither, StoreError."""
+    if place.startswith("mysql:"):
+        return [Server(place, name)]
+    path = _path(place)
+    found: list[Move] = []
+    if os.path.isdir(path):
+        if conversion.is_file_queue(path):
+            found.append(Files(path, serializer, name or "default"))
+        found += [Database(file) for file in _files(path) if conversion.is_theirs(file)]
+    elif conversion.is_theirs(path):
+        found.append(Database(path))
+    elif conversion.is_shelf(path):
+        found.append(Shelf(path, name or os.path.basename(path)))
+    if not found and not _is_ours(path):
+        what = "isn't there" if not os.path.lexists(path) else "has nothing that persist-queue or shelve has written"
+        raise Failure(f"{shown(place)} {what}")
+    return found
+
+
+def _path(place: str) -> str:
+    scheme, colon, _ = place.partition("://")
+    if not colon:
+        return os.path.abspath(place)
+    parts = urlsplit(place)
+    path = unquote(parts.path)
+    if scheme not in ("sqlite", "file") or parts.netloc not in ("", "localhost") or not path.strip("/"):
+        raise Failure(f"{shown(place)}: write a path, sqlite:////abs/data.db, file:///abs/dir or mysql://user@host/db")
+    return os.path.abspath(path[1:] if scheme == "sqlite" else path)
+
+
+def _files(directory: str) -> Iterator[str]:
+    for name in sorted(os.listdir(directory)):
+        path = os.path.join(directory, name)
+        if os.path.isfile(path) and not name.endswith(_ASIDE) and conversion.SUFFIX not in name:
+            yield path
+
+
+def _is_ours(path: str) -> bool:
+    if os.path.isdir(path):
+        return is_directory_store(path) or any(_is_ours(file) for file in _files(path))
+    return os.path.isfile(path) and os.path.getsize(path) > 0 and probe_file(path).ours

@@ -1,0 +1,50 @@
+"""A dbm file of the standard library, as `shelve` makes it: looked at, made a shelf of ours, or moved elsewhere."""
+
+from __future__ import annotations
+
+import os
+from contextlib import closing, suppress
+
+from ...stdlib import shelve
+from ...stdlib._dbm import ShelfError, kind_of, open_dbm, pairs_of
+from ...store import Store
+from .databases import quiet
+from .moving import Mover
+from .report import Part, Progress, Report
+from .rows import SET, Item
+from .tables import SHELF, Table
+
+
+def is_shelf(path: str) -> bool:
+    """Whether there is a dbm file under that name; the names of its files may go on behind it."""
+    with suppress(ShelfError):
+        return bool(kind_of(path))
+    return False
+
+
+def look_at_shelf(path: str) -> Report:
+    """What is in it. Raises ShelfError."""
+    path = os.path.realpath(path)
+    kind = kind_of(path) or ""
+    with closing(open_dbm(path, kind, "r")) as database:
+        count = len(database.keys())
+    return Report(path, [Part("shelf", kind, {SET: count} if count else {})])
+
+
+def convert_shelf(path: str, *, progress: Progress = quiet) -> Report:
+    """Make a shelf of ours of it: see `pqadapters.stdlib.shelve.migrate`. Raises ShelfError, StoreError."""
+    path = os.path.realpath(path)
+    kind = kind_of(path) or ""
+    count = shelve.migrate(path, progress=progress)
+    return Report(path, [Part("shelf", kind, {SET: count} if count else {})], kept=f"{path}.old")
+
+
+def move_shelf(path: str, store: Store, name: str, *, progress: Progress = quiet) -> Report:
+    """Put it into the shelf of that name in another store; the file stays as it is. Raises StoreError."""
+    path = os.path.realpath(path)
+    kind = kind_of(path) or ""
+    table = Table(kind, SHELF, name)
+    with closing(open_dbm(path, kind, "r")) as database:
+        items = (Item(key, value) for key, value in pairs_of(database))
+        counts = Mover(store, path, progress).move(table, items)
+    return Report(path, [Part(table.target, kind, counts)])

@@ -1,0 +1,383 @@
+"""`migrate`: what persist-queue and shelve have written becomes ours, in place or elsewhere; nothing is lost."""
+
+from __future__ import annotations
+
+import dbm.dumb
+import json
+import os
+import pickle
+import shelve as stdlib
+import sqlite3
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import persistqueue as old
+import pytest
+
+import pqadapters.persistqueue as ours
+from pqadapters import PDict
+from pqadapters.commands.moves import Database
+from pqadapters.opening import open_store
+from pqadapters.persistqueue.conversion import moving
+from pqadapters.stdlib import shelve
+from pqadapters.stdlib.queue import Queue
+from tests.mysql.server import shared
+from tests.persistqueue import theirs
+from tests.segment.programs import running
+
+from .command import bytes_in, call, loaded, out, process, refusal
+
+
+@pytest.fixture
+def place(tmp_path: Path) -> Path:
+    """A directory with a database of several queues."""
+    path = tmp_path / "app"
+    theirs.database(str(path), old.SQLiteQueue, [1, 2, 3], "jobs")
+    theirs.database(str(path), old.UniqueQ, ["a"])
+    theirs.each_state(str(path))
+    d = old.PDict(str(path), "settings")
+    d["k"] = "v"
+    d.close()
+    return path
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> Path:
+    """A file queue."""
+    path = tmp_path / "files"
+    theirs.file_queue(str(path), [{"n": n} for n in range(250)], got=20)
+    return path
+
+
+def _counts(report: dict[str, Any]) -> dict[str, dict[str, int]]:
+    return {part["name"]: part["counts"] for part in report["parts"]}
+
+
+COUNTS = {
+    "ack_queue_default": {"acked": 2, "ack_failed": 1, "inited": 5, "ready": 1, "unack": 1},
+    "dict/settings": {"set": 1},
+    "queue_jobs": {"waiting": 3},
+    "unique_queue_default": {"waiting": 1},
+}
+
+
+def test_a_dry_run_says_what_there_is_and_changes_nothing(place: Path, files: Path) -> None:
+    before = bytes_in(place), bytes_in(files)
+    [report] = loaded("migrate", place, "--dry-run")
+    assert _counts(report) == COUNTS
+    assert (report["items"], report["kept"]) == (15, None)
+    [report] = loaded("migrate", files, "--dry-run")
+    assert _counts(report) == {"default": {"waiting": 230}}
+    assert (bytes_in(place), bytes_in(files)) == before
+    assert "15 items would be moved over" in out("migrate", place, "--dry-run")
+
+
+def test_a_database_in_its_place(place: Path) -> None:
+    [planned] = loaded("migrate", place, "--dry-run")
+    [done] = loaded("migrate", place / "data.db")
+    assert _counts(done) == _counts(planned)
+    assert done["kept"] == f"{place}/data.db.persist-queue"
+    assert ours.SQLiteQueue(str(place), name="jobs").size == 3
+    assert ours.PDict(str(place), "settings")["k"] == "v"
+    assert "own already" in out("migrate", place)
+
+
+def test_what_it_prints(place: Path, files: Path) -> None:
+    lines = out("migrate", f"sqlite:///{place}/data.db").splitlines()
+    assert lines[0] == f"{place}/data.db: 15 items moved over; the original is kept as {place}/data.db.persist-queue"
+    assert ["queue_jobs", "queue_jobs", "waiting", "3"] in [line.split() for line in lines]
+    assert "230 items moved over" in out("migrate", f"file://{files}")
+
+
+def test_a_directory_with_a_file_queue_and_databases(tmp_path: Path) -> None:
+    path = str(tmp_path / "both")
+    theirs.database(path, old.SQLiteQueue, ["a"], db_file_name="one.db")
+    theirs.database(path, old.SQLiteQueue, ["b"], db_file_name="two.sqlite")
+    reports = loaded("migrate", path)
+    assert [Path(report["place"]).name for report in reports] == ["one.db", "two.sqlite"]
+    assert ours.SQLiteQueue(path, db_file_name="two.sqlite").get() == "b"
+
+
+@pytest.mark.parametrize("name", ["pickle", "json", "msgpack", "cbor2"])
+def test_a_file_queues_serializer_is_seen(tmp_path: Path, name: str) -> None:
+    path = tmp_path / "q"
+    theirs.file_queue(str(path), [{"n": n} for n in range(5)], name=name)
+    out("migrate", path)
+    with ours.Queue(str(path), serializer=getattr(ours.serializers, name)) as q:
+        assert [q.get()["n"] for _ in range(q.qsize())] == list(range(5))
+
+
+def test_the_serializer_that_is_said_counts(files: Path) -> None:
+    before = bytes_in(files)
+    assert "seems to be pickle's" in refusal("migrate", files, "--serializer", "json")
+    assert {path.rpartition("/")[2] for path in bytes_in(files)} == {path.rpartition("/")[2] for path in before}
+
+
+class _Bomb:
+    def __init__(self, file: str) -> None:
+        self.file = file
+
+    def __reduce__(self) -> Any:
+        return os.mkdir, (self.file,)
+
+
+def test_nothing_is_unpickled(tmp_path: Path) -> None:
+    bomb = _Bomb(str(tmp_path / "bang"))
+    theirs.file_queue(str(tmp_path / "q"), [bomb])
+    theirs.database(str(tmp_path / "db"), old.UniqueQ, [bomb])
+    with stdlib.open(str(tmp_path / "shelf")) as shelf:
+        shelf["k"] = bomb
+    (tmp_path / "elsewhere").mkdir()
+    for name in ("q", "db", "shelf"):
+        out("migrate", tmp_path / name, "--dry-run")
+        out("migrate", tmp_path / name, "--to", f"sqlite:///{tmp_path}/elsewhere/all.db")
+        out("migrate", tmp_path / name)
+    assert not (tmp_path / "bang").exists()
+
+
+# Into another store
+
+
+@pytest.fixture(params=["sqlite", "file"])
+def target(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    (tmp_path / "target").mkdir(mode=0o700)
+    return f"sqlite:///{tmp_path}/target/data.db" if request.param == "sqlite" else f"file://{tmp_path}/target/store"
+
+
+def test_into_another_store(place: Path, files: Path, target: str) -> None:
+    before = bytes_in(place), bytes_in(files)
+    [report] = loaded("migrate", place, "--to", target)
+    assert (report["items"], report["kept"], report["to"]) == (15, None, target)
+    loaded("migrate", files, "--to", target, "--queue", "jobs")
+    assert (bytes_in(place), bytes_in(files)) == before
+    with open_store(target) as store:
+        assert [pickle.loads(record.payload) for record in store.browse("queue_jobs")] == [1, 2, 3]
+        assert store.depth("jobs").ready == 230
+    assert dict(PDict[str, str](store=target, name="settings")) == {"k": "v"}
+    if target.startswith("sqlite"):
+        with ours.SQLiteAckQueue(str(Path(target[10:]).parent), auto_resume=False) as q:
+            assert len(q.queue()) == 10
+            assert (q.acked_count(), q.unack_count()) == (2, 1)
+
+
+def test_the_standard_librarys_queue_finds_a_file_queue_that_was_moved(files: Path, target: str) -> None:
+    out("migrate", files, "--to", target)
+    q: Queue[Any] = Queue(store=target)
+    assert [q.get()["n"] for _ in range(q.qsize())] == list(range(20, 250))
+
+
+def test_into_another_store_twice_is_once(place: Path, files: Path, target: str) -> None:
+    for _ in range(2):
+        out("migrate", place, "--to", target)
+        out("migrate", files, "--to", target)
+    with open_store(target) as store:
+        assert (store.depth("queue_jobs").ready, store.depth("default").ready) == (3, 230)
+
+
+def test_what_was_broken_off_goes_on(place: Path, files: Path, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After each commit that there is: no item twice, none left out."""
+    monkeypatch.setattr(moving, "_AT_ONCE", 2)
+    left = 0
+
+    def broken(more: int) -> None:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise KeyboardInterrupt
+
+    for commits in (0, 1, 2, 0, 1, 2):
+        left = commits
+        with open_store(target) as store, pytest.raises(KeyboardInterrupt):
+            Database(str(place / "data.db")).into(store, broken)
+    out("migrate", place, "--to", target)
+    with open_store(target) as store:
+        assert [pickle.loads(record.payload) for record in store.browse("queue_jobs")] == [1, 2, 3]
+        assert store.depth("unique_queue_default").ready == 1
+        assert {state: store.count(f"ack_queue_default/{state}") for state in "1259"} == {
+            "1": 1,
+            "2": 1,
+            "5": 2,
+            "9": 1,
+        }
+        assert store.count("ack_queue_default/rows") == 5
+        assert not store.depth("pqadapters.reserved-ids").unfinished
+
+
+def test_a_mapping_that_is_there_is_not_mixed_with_another(place: Path, target: str) -> None:
+    PDict[str, int](store=target, name="settings")["mine"] = 1
+    assert "already" in refusal("migrate", place, "--to", target)
+    assert dict(PDict(store=target, name="settings")) == {"mine": 1}
+
+
+def test_tables_of_another_program_stay_with_it(place: Path, target: str) -> None:
+    connection = sqlite3.connect(place / "data.db")
+    connection.execute("CREATE TABLE customers (name TEXT)")
+    connection.commit()
+    connection.close()
+    assert "customers" in refusal("migrate", place)
+    assert "--to" in refusal("migrate", place / "data.db")
+    out("migrate", place, "--to", target)
+    with open_store(target) as store:
+        assert store.depth("queue_jobs").ready == 3
+
+
+# What can't be done
+
+
+def test_counts_that_do_not_match_leave_the_original(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    real = moving.in_store
+    fewer = lambda store, table: {state: count - 1 for state, count in real(store, table).items()}  # noqa: E731
+    monkeypatch.setattr(moving, "in_store", fewer)
+    before = theirs.rows(place / "data.db", "queue_jobs")
+    assert "were put" in refusal("migrate", place)
+    assert theirs.rows(place / "data.db", "queue_jobs") == before
+    assert not [name for name in os.listdir(place) if "persist-queue" in name or "converting" in name]
+
+
+def test_rows_that_are_passed_over_without_a_word_are_an_error(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    from pqadapters.persistqueue.conversion.rows import Source
+
+    real = Source.items
+    monkeypatch.setattr(Source, "items", lambda self, table: list(real(self, table))[1:])
+    assert "arrived in" in refusal("migrate", place)
+    assert len(theirs.rows(place / "data.db", "queue_jobs")) == 3
+
+
+def test_damage_is_listed_and_told_by_the_exit_status(files: Path) -> None:
+    os.truncate(files / "q00001", 1000)
+    result = call("migrate", files)
+    assert result.exit_code == 1
+    assert f"{files}.persist-queue/q00001" in result.stdout
+    assert "could not be read" in result.stderr
+    with ours.Queue(str(files)) as q:
+        assert 130 < q.qsize() < 230
+
+
+@pytest.mark.parametrize("what", ["missing", "empty", "text", "foreign"])
+def test_what_is_nothing_of_the_kind(tmp_path: Path, what: str) -> None:
+    path = tmp_path / "x"
+    if what == "empty":
+        path.mkdir()
+    elif what == "text":
+        path.write_text("text")
+    elif what == "foreign":
+        sqlite3.connect(path).execute("CREATE TABLE t (a)").connection.close()
+    assert str(path) in refusal("migrate", path)
+    assert ("isn't there" in refusal("migrate", path)) == (what == "missing")
+    assert "persist-queue or shelve" in refusal("migrate", path) or what == "missing"
+
+
+def test_a_database_that_is_in_use(place: Path) -> None:
+    q = old.SQLiteQueue(str(place))
+    assert "open in another program" in refusal("migrate", place)
+    q.close()
+
+
+def test_a_process_of_its_own_and_sigkill(place: Path, files: Path) -> None:
+    done = process("migrate", place)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "15 items moved over" in done.stdout
+    code = "import sys; from pqadapters.__main__ import main; sys.argv[1:1] = ['migrate']; main()"
+    with running(code, str(files)) as child:
+        child.kill()
+    out("migrate", files)
+    with ours.Queue(str(files)) as q:
+        assert q.qsize() == 230
+
+
+# Shelves
+
+
+@pytest.fixture
+def dumb(tmp_path: Path) -> Path:
+    path = tmp_path / "shelf"
+    with dbm.dumb.open(str(path), "n") as database:
+        for n in range(2500):
+            database[f"k{n}"] = pickle.dumps(n)
+    return path
+
+
+def test_a_shelf_in_its_place(dumb: Path) -> None:
+    before = bytes_in(dumb.parent)
+    [planned] = loaded("migrate", dumb, "--dry-run")
+    assert bytes_in(dumb.parent) == before
+    [done] = loaded("migrate", dumb)
+    assert planned["items"] == done["items"] == 2500
+    assert done["kept"] == f"{dumb}.old"
+    with shelve.open(str(dumb)) as shelf:
+        assert (len(shelf), shelf["k2499"]) == (2500, 2499)
+    assert "own already" in out("migrate", dumb)
+
+
+def test_a_shelf_into_another_store(dumb: Path, target: str) -> None:
+    before = {name: entry for name, entry in bytes_in(dumb.parent).items() if name.startswith(f"{dumb}.")}
+    out("migrate", dumb, "--to", target)
+    out("migrate", dumb, "--to", target, "--queue", "second")
+    assert {name: entry for name, entry in bytes_in(dumb.parent).items() if name.startswith(f"{dumb}.")} == before
+    for name in ("shelf", "second"):
+        with shelve.open(name, store=target) as shelf:
+            assert (len(shelf), shelf["k7"]) == (2500, 7)
+
+
+# Servers
+
+KEY = "0123456789abcdef" * 2
+
+
+@pytest.fixture
+def server() -> Iterator[tuple[str, dict[str, Any]]]:
+    """A database with two queues that persist-queue has written, by pickle and by JSON."""
+    with shared().database() as url:
+        where: dict[str, Any] = {"host": "127.0.0.1", "user": "root", "passwd": ""}
+        where["db_name"] = url.rpartition("/")[2]
+        where["port"] = shared().port
+        for name, serializer in (("jobs", "pickle"), ("mail", "json")):
+            q = old.MySQLQueue(**where, name=name, serializer=theirs.serializer(serializer))
+            for n in range(30):
+                q.put({"n": n})
+            q.get()
+        yield url, where
+
+
+def test_a_server_in_its_place(server: tuple[str, dict[str, Any]], monkeypatch: pytest.MonkeyPatch) -> None:
+    url, where = server
+    [planned] = loaded("migrate", url, "--dry-run")
+    assert _counts(planned) == {"queue_jobs": {"waiting": 29}, "queue_mail": {"waiting": 29}}
+    assert "PQADAPTERS_SIGNING_KEY" in refusal("migrate", url, "--queue", "jobs")
+    monkeypatch.setenv("PQADAPTERS_SIGNING_KEY", KEY)
+    reports = loaded("migrate", url)
+    assert [report["items"] for report in reports] == [29, 29]
+    assert "kept_queue_jobs" in reports[0]["kept"]
+    with ours.MySQLQueue(**where, name="jobs") as q:
+        assert [q.get()["n"] for _ in range(q.size)] == list(range(1, 30))
+    with ours.MySQLQueue(**where, name="mail", serializer="json") as q:
+        assert [q.get()["n"] for _ in range(q.size)] == list(range(1, 30))
+    assert loaded("migrate", url) == []
+    assert shared().run("SELECT COUNT(*) FROM kept_queue_jobs", database=where["db_name"]) == ((29,),)
+
+
+def test_from_a_server_and_onto_one(
+    server: tuple[str, dict[str, Any]], place: Path, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    url, where = server
+    out("migrate", url, "--to", target)
+    with open_store(target) as store:
+        assert [pickle.loads(record.payload)["n"] for record in store.browse("queue_jobs")] == list(range(1, 30))
+    assert shared().run("SELECT COUNT(*) FROM queue_jobs", database=where["db_name"]) == ((29,),)
+    with shared().database() as other:
+        assert "PQADAPTERS_SIGNING_KEY" in refusal("migrate", place, "--to", other)
+        monkeypatch.setenv("PQADAPTERS_SIGNING_KEY", KEY)
+        out("migrate", place, "--to", other)
+        assert dict(PDict[str, str](store=other, name="settings")) == {"k": "v"}
+        there = {**where, "db_name": other.rpartition("/")[2]}
+        with ours.MySQLQueue(**there, name="jobs") as q:
+            assert [q.get() for _ in range(q.size)] == [1, 2, 3]
+
+
+def test_json_lists_damage_and_places(files: Path) -> None:
+    os.truncate(files / "q00001", 1000)
+    result = call("migrate", files, "--json")
+    [report] = json.loads(result.stdout)
+    assert report["damage"][0]["path"] == f"{files}.persist-queue/q00001"
+    assert isinstance(report["damage"][0]["offset"], int)
