@@ -1,11 +1,8 @@
 """From the inbox to the sinks: what a listener's threads do.
 
-One sink reads the inbox itself. Several are given each batch together; what one of them hasn't confirmed within a
-second goes into a queue of its own, in the commit that acknowledges the inbox, and from then on so do all records for
-it, until its own thread has worked that off. So a sink that fails or hangs keeps nothing from the others, and they get
-nothing twice because of it.
-
-A queue of the program's own has no queues beside it: there the records of all sinks are kept in memory (`_sharing.py`).
+One sink reads the inbox itself. Several are given each batch together, and who is slow has a queue of its own
+(`_diverting.py`). A queue of the program's own has no queues beside it: there the records of all sinks are kept in
+memory (`_sharing.py`).
 
 Threads: one reads inboxes; with several sinks each has one of its own. Other processes' slots are read when they are
 dead, one behind the other.
@@ -13,29 +10,26 @@ dead, one behind the other.
 
 from __future__ import annotations
 
-import copy
-import logging
 import threading
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Mapping
 from contextlib import suppress
 
 from ..ending import start_thread
 from ..errors import StoreError
-from ..store import Ack, Claim, Expect, Op, Put, Set, Store
+from ..store import Claim, Store
 from ..telling import logger
-from ._couriers import AGAIN, Courier, Job
+from ._couriers import AGAIN
+from ._diverting import Diverting
 from ._feedback import deliver_apart
 from ._names import Left, Spooled
-from ._post import BATCH, Post, give_back
+from ._post import BATCH, Post
 from ._sharing import SharedPost, Sharing
 from ._sinks import Sink
 from ._turn import Turn
 
 _log = logger("pqadapters.logging")
 _LOOK = 2.0  #: seconds between two looks for slots of dead processes
-_SLOW = 1.0  #: seconds that sinks have for a batch
-_STEP = 0.02
 
 
 class Delivery:
@@ -48,10 +42,9 @@ class Delivery:
         kind = Post if spool.diverts or len(sinks) < 2 else SharedPost
         self.posts = [kind(name, sink, spool.codec, respect_level, self.stopping) for name, sink in sinks.items()]
         self._names = spool.names
-        several = self.posts if len(self.posts) > 1 else []
-        self._couriers = [Courier(post, self._names.sink(post.name), spool) for post in several if spool.diverts]
-        self._sharing = Sharing(self.posts, spool) if several and not spool.diverts else None
-        self._lock = threading.Lock()  #: who is behind, and the commit that follows from it
+        several = len(self.posts) > 1
+        self._diverting = Diverting(self.posts, spool) if several and spool.diverts else None
+        self._several = Sharing(self.posts, spool) if several and not spool.diverts else self._diverting
         self._left: list[Left] = []
         self._look_at = 0.0
         self._turn = Turn(spool)
@@ -59,8 +52,6 @@ class Delivery:
         self.thread = threading.Thread(
             target=deliver_apart, args=(self._run, spool), name="pqadapters-logging", daemon=True
         )
-        for courier in self._couriers:
-            courier.caught_up = self._caught_up_with(courier)
 
     def start(self) -> None:
         """Raises RuntimeError where no thread can be started any more, and ValueError where a handler isn't there."""
@@ -75,8 +66,7 @@ class Delivery:
 
     @property
     def _threads(self) -> list[threading.Thread]:
-        sharing = self._sharing.threads if self._sharing else []
-        return [*sharing, *(courier.thread for courier in self._couriers), self.thread]
+        return [*(self._several.threads if self._several else []), self.thread]
 
     @property
     def running(self) -> bool:
@@ -96,9 +86,9 @@ class Delivery:
         if whole:
             return not self._names.unfinished(store)
         inbox = store.depth(self._names.inbox).unfinished
-        if not self._couriers:
-            return not inbox or all(post.failing or post.idle for post in self.posts)
-        return not inbox and all(each.post.failing or not store.depth(each.queue).unfinished for each in self._couriers)
+        if self._diverting is not None:
+            return not inbox and self._diverting.is_done(store)
+        return not inbox or all(post.failing or post.idle for post in self.posts)
 
     def stop(self, patience: float) -> None:
         """End the threads; who hangs in a handler is left behind after `patience` seconds."""
@@ -116,10 +106,8 @@ class Delivery:
         if self.spool.is_open:
             with suppress(StoreError):
                 self.spool.store.wake(self._names.inbox)
-        for courier in self._couriers:
-            courier.stop()
-        if self._sharing is not None:
-            self._sharing.stop()
+        if self._several is not None:
+            self._several.stop()
 
     # The thread that reads
 
@@ -137,8 +125,8 @@ class Delivery:
                         _log.warning("log records in %s wait: %s", self.spool.place, error)
                         self.stopping.wait(AGAIN)
         finally:
-            if self._sharing is not None:
-                self._sharing.give_back()
+            if self._several is not None:
+                self._several.give_back()
             for left in self._left:
                 left.leave()
             self._turn.give_up()
@@ -163,12 +151,11 @@ class Delivery:
     def _begin_with(self, store: Store) -> None:
         """What is waiting for a sink from earlier."""
         known = {post.name for post in self.posts}
-        for courier in self._couriers:
-            if store.depth(courier.queue).unfinished:
-                courier.fall_behind(store)
+        if self._diverting is not None:
+            self._diverting.begin_with(store)
         for name in self._names.known(store):
             waiting = store.depth(self._names.sink(name)).unfinished
-            if waiting and (name not in known or not self._couriers):
+            if waiting and (name not in known or self._diverting is None):
                 self._take_back(store, name, waiting, known)
 
     def _take_back(self, store: Store, name: str, waiting: int, known: set[str]) -> None:
@@ -204,23 +191,20 @@ class Delivery:
         claims = self._claimed(store, timeout)
         if not claims:
             return False
-        if self._sharing is not None:
-            self._sharing.hand_out(store, claims)
-        elif self._couriers:
-            self._hand_out(store, claims)
+        if self._several is not None:
+            self._several.hand_out(store, claims)
         else:
             self.posts[0].deliver(store, claims)
         return True
 
     def _claimed(self, store: Store, timeout: float) -> list[Claim]:
         """A batch; where there is a limit, and some of it may have to be copied, one of so many bytes."""
-        most = self.spool.limit.batch_bytes if self._couriers else None
-        most = most and max(1, most // len(self._couriers))
+        most = self._diverting.most_bytes if self._diverting is not None else None
         batch, wait = self._batch
         limit = max(BATCH, batch) if most is None else 1
         claims = store.claim(self._names.inbox, limit=limit, timeout=timeout, stop=self.stopping.is_set)
         deadline = time.monotonic() + wait
-        size = sum(len(claim.payload) for claim in claims)
+        size = sum(len(claim.payload) for claim in claims) if most is not None else 0
         while claims and (size < most if most is not None else len(claims) < batch):
             left = max(0.0, deadline - time.monotonic()) if len(claims) < batch and not self._hurries else 0.0
             limit = 1 if most is not None else batch - len(claims)
@@ -240,86 +224,3 @@ class Delivery:
         """How many records a sink wants at once, and how many seconds they are collected for."""
         waiting = [post.sink for post in self.posts if post.sink.batch_wait]
         return max((sink.batch for sink in waiting), default=0), max((sink.batch_wait for sink in waiting), default=0.0)
-
-    # Several sinks
-
-    def _hand_out(self, store: Store, claims: list[Claim]) -> None:
-        kept: list[Claim] = []
-        records: list[logging.LogRecord] = []
-        try:
-            for claim in claims:
-                record = self.posts[0]._decoded(store, claim) if self.posts else None
-                if record is not None:
-                    kept.append(claim)
-                    records.append(record)
-            with self._lock:
-                direct = [courier for courier in self._couriers if not courier.is_behind]
-            jobs = {courier: Job([copy.copy(each) for each in records]) for courier in direct}
-            for courier, job in jobs.items():
-                courier.give(job, store)
-            self._wait(jobs.values())
-            self._settle(store, kept, jobs)
-        except BaseException:
-            give_back(store, kept)
-            raise
-
-    def _wait(self, jobs: Iterable[Job]) -> None:
-        """Until all have ended, or for a second; not while listening ends."""
-        deadline = time.monotonic() + _SLOW
-        for job in jobs:
-            while not job.ended.wait(min(_STEP, max(0.0, deadline - time.monotonic()))):
-                if self.stopping.is_set() or time.monotonic() >= deadline:
-                    return
-
-    def _settle(self, store: Store, claims: Sequence[Claim], jobs: Mapping[Courier, Job]) -> None:
-        """One commit: the inbox is done with these, and who hasn't confirmed some of them has them in its own queue."""
-        late = [each for each in self._couriers if each not in jobs or self._confirmed(jobs[each]) < len(claims)]
-        size = len(late) * sum(len(claim.payload) for claim in claims)
-        queues = [courier.queue for courier in late]
-        copied = not late or self.spool.limit.admits_copies(size, store, queues, self.stopping)
-        with self._lock:
-            ops: list[Op] = [Ack(claim, lazy=True) for claim in claims]
-            places: list[tuple[Courier, Job | None, int, int]] = []
-            for courier in self._couriers:
-                job = jobs.get(courier)
-                first = 0 if job is None else self._confirmed(job)
-                if first < len(claims) and copied:
-                    places.append((courier, job, first, len(ops)))
-                    ops += [self._moved(courier, claim) for claim in claims[first:]]
-                elif first < len(claims):
-                    self.spool.limit.dropped[self.spool.limit.when_full.value] += len(claims) - first
-            for courier in {place[0] for place in places}:
-                if store.get(self._names.sinks, courier.post.name.encode()) is None:
-                    ops.append(Set(self._names.sinks, courier.post.name.encode(), b"", Expect.ANY))
-            ids = store.commit(*ops)
-            for courier, job, first, at in places:
-                if job is not None:
-                    self._divert(job, first, list(ids[at : at + len(claims) - first]), courier, store)
-                courier.fall_behind(store)
-
-    @staticmethod
-    def _confirmed(job: Job) -> int:
-        with job.lock:
-            return job.done if job.ended.is_set() else 0
-
-    @staticmethod
-    def _moved(courier: Courier, claim: Claim) -> Put:
-        return Put(courier.queue, claim.payload, put_at=claim.put_at)
-
-    def _divert(self, job: Job, first: int, ids: list[int], courier: Courier, store: Store) -> None:
-        """Say to a thread that is still at it where the rest is; or, if it has just ended, do its work for it."""
-        with job.lock:
-            ended = job.ended.is_set()
-            job.diverted, job.first = ids, first
-        if ended and job.done > first:
-            done = ids[: job.done - first]
-            claims = store.claim(courier.queue, ids=done, limit=len(done))
-            store.commit(*[Ack(claim, lazy=True) for claim in claims])
-
-    def _caught_up_with(self, courier: Courier) -> Callable[[Store], None]:
-        def caught_up(store: Store) -> None:
-            with self._lock:
-                if not store.depth(courier.queue).unfinished and store in courier.behind:
-                    courier.behind.remove(store)
-
-        return caught_up

@@ -197,10 +197,7 @@ def read_record(values: Any) -> logging.LogRecord:
     """The record of a payload. Raises ValueError and the like for what isn't one."""
     layout = values[-1]
     if layout == LAYOUT and len(values) == COUNT + 1 and type(values[2]) is list:  # as nearly all are
-        values[2] = tuple(values[2])
-        plain: logging.LogRecord = _new(_Record)
-        plain.__dict__ = dict(zip(NAMES, values))  # noqa: B905
-        return plain
+        return _plain(values)
     names: tuple[str, ...] = _LAYOUTS[layout] if layout != _PAIRS else ()
     count = len(names)
     kind = text = None
@@ -217,6 +214,21 @@ def read_record(values: Any) -> logging.LogRecord:
         fields = dict(pairs)
     record: logging.LogRecord = _new(_Record if kind is None else _known(kind, text, fields))
     record.__dict__ = fields
+    return record
+
+
+def _plain(values: list[Any]) -> logging.LogRecord:
+    """Attribute by attribute, in the order of `NAMES`: from Python 3.11 on that takes a third of what a dict takes."""
+    made: Any = _new(_Record)
+    (
+        made.name, made.msg, made.args, made.levelname, made.levelno, made.pathname, made.filename, made.module,
+        made.exc_info, made.exc_text, made.stack_info, made.lineno, made.funcName, made.created, made.msecs,
+        made.relativeCreated, made.thread, made.threadName, made.processName, made.process, *more,
+    ) = values  # fmt: skip
+    made.args = tuple(made.args)
+    if LAYOUT:
+        made.taskName = more[0]
+    record: logging.LogRecord = made
     return record
 
 

@@ -6,11 +6,13 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
-from ..store import Depth, Order, Store, dead_queue
+from ..store import Depth, Order, State, Store, dead_queue
 from ._delivery import Delivery
 from ._names import Spooled
 
 _STEP = 0.05  #: seconds between two looks
+_RECORD = 1e-5  #: seconds that it takes to deliver one, at best
+_PATIENCE = 20  #: as many times as long as a look takes, with many records: those who deliver wait for it
 
 
 def confirmed(spool: Spooled, timeout: float | None, sinks: Sequence[str] | None = None) -> bool:
@@ -25,15 +27,40 @@ def confirmed(spool: Spooled, timeout: float | None, sinks: Sequence[str] | None
 
 
 def _is_through(store: Store, queue: str, deadline: float | None) -> bool:
-    """Whether what is in the queue now has left it, claimed or not."""
+    """Whether what is in the queue now has left it, claimed or not.
+
+    Mostly it is empty before anybody has to look which record is the newest: that takes time, and who delivers waits
+    for it. Which one that is is looked at later, then; what has come meanwhile is waited for as well.
+    """
+    count = store.depth(queue).unfinished
+    if not count or _is_emptied(store, queue, max(_STEP, count * _RECORD), deadline, share=0.5):
+        return True
+    if deadline is not None and time.monotonic() >= deadline:
+        return False
     newest = next(store.browse(queue, order=Order.NEWEST, state=None), None)
-    while newest is not None and store.depth(queue).unfinished:
-        if all(record.id > newest.id for record in store.browse(queue, state=None)):
+    pause = _STEP
+    while newest is not None and not _is_emptied(store, queue, pause, deadline):
+        begun = time.monotonic()
+        if _has_passed(store, queue, newest.id):
             return True
-        left = _STEP if deadline is None else min(_STEP, deadline - time.monotonic())
-        if left <= 0:
+        if deadline is not None and begun >= deadline:
             return False
-        store.wait(queue, lambda depth: not depth.unfinished, left)
+        pause = max(_STEP, _PATIENCE * (time.monotonic() - begun))
+    return True
+
+
+def _is_emptied(store: Store, queue: str, seconds: float, deadline: float | None, *, share: float = 1.0) -> bool:
+    """Waits so long, and for so large a part of the time that is left."""
+    left = seconds if deadline is None else min(seconds, share * (deadline - time.monotonic()))
+    return left > 0 and store.wait(queue, lambda depth: not depth.unfinished, left)
+
+
+def _has_passed(store: Store, queue: str, id: int) -> bool:
+    """Whether all records of the queue came behind that one."""
+    for state in (State.READY, None):  # the former is cheaper, and the answer until near the end
+        oldest = next(store.browse(queue, state=state), None)
+        if oldest is not None and oldest.id <= id:
+            return False
     return True
 
 

@@ -21,6 +21,8 @@ from ._sinks import Failure, Sink
 
 _log = logger("pqadapters.logging")
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
+Entry = tuple[Claim, logging.LogRecord]
+_make: Any = object.__new__
 BATCH = 200  #: records that are claimed, and acknowledged, at a time
 
 
@@ -71,7 +73,11 @@ class Post:
 
     def deliver(self, store: Store, claims: Sequence[Claim]) -> None:
         """Deliver these, up to the first that fails; the rest goes back. Raises StoreError."""
-        work = [(claim, record) for claim in claims if (record := self._decoded(store, claim)) is not None]
+        try:
+            work = self.decoded(store, claims)
+        except BaseException:
+            self._give_back(store, claims)
+            raise
         try:
             while work and not self.stopping.is_set():
                 done, failure = self.sink.deliver([record for _, record in work], self._respect)
@@ -91,7 +97,7 @@ class Post:
     def _spoiled(self, failure: Failure | None) -> int:
         return self.sink.batch if failure is not None and self.sink.takes_batches else 0
 
-    def _after(self, failure: Failure, store: Store, work: list[tuple[Claim, logging.LogRecord]]) -> None:
+    def _after(self, failure: Failure, store: Store, work: list[Entry]) -> None:
         self.sink.retried += 1
         if not self._alone and self._spoiled(failure) and len(work) > 1:
             self._alone = self._spoiled(failure)  # which record is it?
@@ -103,7 +109,7 @@ class Post:
         else:
             self._refuse(failure, store, work)
 
-    def _refuse(self, failure: Failure, store: Store, work: list[tuple[Claim, logging.LogRecord]]) -> None:
+    def _refuse(self, failure: Failure, store: Store, work: list[Entry]) -> None:
         """The record is tried again later, by itself; others go on."""
         claim = work.pop(0)[0]
         refusals = self._refusals[claim.id] = self._refusals.get(claim.id, 0) + 1
@@ -117,7 +123,7 @@ class Post:
         with suppress(LeaseLost):
             store.commit(Nack(claim, not_before=time.time() + seconds))
 
-    def _another_gets_through(self, store: Store, work: list[tuple[Claim, logging.LogRecord]]) -> bool:
+    def _another_gets_through(self, store: Store, work: list[Entry]) -> bool:
         """Whether it is the first record that fails, or the sink: the second one tells, and then the first once more,
         for the sink may just have recovered: then these two have changed places, which is why it isn't asked often."""
         if len(work) == 1:
@@ -126,12 +132,21 @@ class Post:
                 work += [(claim, record)] if record is not None else []
         return len(work) > 1 and self._gets_through(store, work, 1) and not self._gets_through(store, work, 0)
 
-    def _gets_through(self, store: Store, work: list[tuple[Claim, logging.LogRecord]], at: int) -> bool:
+    def _gets_through(self, store: Store, work: list[Entry], at: int) -> bool:
         done, _ = self.sink.deliver([work[at][1]], self._respect)
         if done:
             self._tries = 0
             self._acknowledge(store, [work.pop(at)[0]])
         return bool(done)
+
+    def decoded(self, store: Store, claims: Sequence[Claim]) -> list[Entry]:
+        """With their records; one that can't be read is a dead letter now. Raises StoreError."""
+        loads = self._codec.loads
+        try:
+            return [(claim, loads(claim.payload)) for claim in claims]
+        except Exception:  # of which one?
+            found = [(claim, self._decoded(store, claim)) for claim in claims]
+            return [(claim, record) for claim, record in found if record is not None]
 
     def _decoded(self, store: Store, claim: Claim) -> logging.LogRecord | None:
         try:
@@ -150,6 +165,13 @@ class Post:
         if claims:
             with suppress(LeaseLost):  # it is delivered once more
                 store.commit(*[_new(Ack, (claim, True)) for claim in claims])
+
+
+def copied(record: logging.LogRecord) -> logging.LogRecord:
+    """For one of several sinks: a handler may change its record."""
+    made: logging.LogRecord = _make(type(record))
+    made.__dict__.update(record.__dict__)
+    return made
 
 
 def give_back(store: Store, claims: Sequence[Claim]) -> None:

@@ -7,7 +7,6 @@ process end before it is back, all sinks are given once more what it hadn't conf
 
 from __future__ import annotations
 
-import copy
 import logging
 import threading
 from collections import deque
@@ -19,7 +18,7 @@ from ..errors import LeaseLost
 from ..store import Ack, Claim, Put, Store, dead_queue
 from ..telling import logger
 from ._feedback import deliver_apart
-from ._post import Post, give_back
+from ._post import Entry, Post, copied, give_back
 
 _log = logger("pqadapters.logging")
 _MOST = 10_000  #: records that are kept
@@ -32,7 +31,7 @@ class SharedPost(Post):
 
     def __init__(self, *arguments: Any) -> None:
         super().__init__(*arguments)
-        self._waiting: deque[tuple[Claim, logging.LogRecord]] = deque()
+        self._waiting: deque[Entry] = deque()
         self._taken: dict[int, logging.LogRecord] = {}
 
     @property
@@ -43,13 +42,16 @@ class SharedPost(Post):
     def has_work(self) -> bool:
         return bool(self._waiting)
 
-    def add(self, entries: Sequence[tuple[Claim, logging.LogRecord]]) -> None:
-        self._waiting.extend((claim, copy.copy(record)) for claim, record in entries)
+    def add(self, entries: Sequence[Entry]) -> None:
+        self._waiting.extend([(claim, copied(record)) for claim, record in entries])
 
     def _claimed(self, store: Store, queue: str, limit: int) -> Sequence[Claim]:
         entries = [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
         self._taken.update((claim.id, record) for claim, record in entries)
         return [claim for claim, _ in entries]
+
+    def decoded(self, store: Store, claims: Sequence[Claim]) -> list[Entry]:
+        return [(claim, self._taken[claim.id]) for claim in claims if claim.id in self._taken]
 
     def _decoded(self, store: Store, claim: Claim) -> logging.LogRecord | None:
         return self._taken.get(claim.id)
@@ -100,7 +102,7 @@ class Sharing:
         """To all sinks. Waits while too many are kept. Raises StoreError."""
         self._store = store
         first = self._posts[0]
-        entries = [(claim, record) for claim in claims if (record := Post._decoded(first, store, claim)) is not None]
+        entries = Post.decoded(first, store, claims)
         with self._changed:
             self._left.update((claim.id, (claim, len(self._posts))) for claim, _ in entries)
             for post in self._posts:

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from ._configured import configured, handler_named
 from ._reporting import Report, listen_to, reported_by
 
-Give = Callable[[Sequence[logging.LogRecord], Any], bool]
+Given = tuple[int, "BaseException | None"]  #: how many were confirmed, and why not the next
 
 
 class SinkFailed(Exception):
@@ -123,42 +123,43 @@ class Sink(logging.Handler):
         """How many were confirmed, from the first on, and why not the next."""
         self._deliverer = threading.get_ident()
         level = self.handler.level if respect_level else None
-        step = min(self.batch, len(records)) if self.takes_batches else 1
-        give = self._give_batch if self.takes_batches else self._give_one
-        done = 0
         try:
             with reported_by(self.handler) as report:
-                while done < len(records):
-                    part = records[done : done + step]
-                    error = self._error_of(report, give, part, level)
-                    if error is not None:
-                        return done, self._failed(error)
-                    done += len(part)
-            return done, None
+                give = self._give_batches if self.takes_batches else self._give_each
+                done, error = give(records, level, report)
         finally:
             self._deliverer = None
-            self.delivered += done
+        self.delivered += done
+        return done, None if error is None else self._failed(error)
 
-    def _error_of(self, report: Report, give: Give, part: Any, level: int | None) -> BaseException | None:
-        report.called = False
+    def _give_each(self, records: Sequence[logging.LogRecord], level: int | None, report: Report) -> Given:
+        handle, check, done = self.handler.handle, self._check, 0
         try:
-            confirmed = give(part, level)
+            for record in records:
+                if level is None or record.levelno >= level:
+                    handle(record)
+                    if report.called or (check is not None and not check(record)):
+                        return done, _unconfirmed(report)
+                done += 1
         except BaseException as error:  # SystemExit, too: it ends this thread for nobody
-            return error
-        if report.called:
-            return report.error or SinkFailed("the handler called handleError")
-        return None if confirmed else SinkFailed("check= says that it wasn't confirmed")
+            return done, error
+        return done, None
 
-    def _give_one(self, part: Sequence[logging.LogRecord], level: int | None) -> bool:
-        (record,) = part
-        if level is not None and record.levelno < level:
-            return True
-        self.handler.handle(record)
-        return self._check is None or bool(self._check(record))
+    def _give_batches(self, records: Sequence[logging.LogRecord], level: int | None, report: Report) -> Given:
+        done = 0
+        try:
+            while done < len(records):
+                batch = records[done : done + self.batch]
+                if not self._give_batch(batch, level) or report.called:
+                    return done, _unconfirmed(report)
+                done += len(batch)
+        except BaseException as error:
+            return done, error
+        return done, None
 
-    def _give_batch(self, part: Sequence[logging.LogRecord], level: int | None) -> bool:
+    def _give_batch(self, batch: Sequence[logging.LogRecord], level: int | None) -> bool:
         handler: Any = self.handler
-        high = [record for record in part if level is None or record.levelno >= level]
+        high = [record for record in batch if level is None or record.levelno >= level]
         wanted = [passed for record in high if (passed := _passed(handler, record)) is not None]
         if wanted:
             handler.emit_batch(wanted)
@@ -173,6 +174,12 @@ class Sink(logging.Handler):
         """Seconds to wait behind that many failures in a row, some of them by chance."""
         shortest, longest = self.backoff
         return min(longest, shortest * 2.0 ** min(tries - 1, 30)) * random.uniform(0.5, 1.0)
+
+
+def _unconfirmed(report: Report) -> BaseException:
+    if report.called:
+        return report.error or SinkFailed("the handler called handleError")
+    return SinkFailed("check= says that it wasn't confirmed")
 
 
 def _passed(handler: logging.Handler, record: logging.LogRecord) -> logging.LogRecord | None:

@@ -288,19 +288,19 @@ def test_whatever_a_sink_raises_ends_nothing(place: str, listen: Listen, error: 
 
 
 
-def test_flush_is_not_true_while_a_sink_has_it_in_hand(place: str, listen: Listen) -> None:
-    """Whatever comes behind it."""
-    hanging = Hanging()
-    logger = logger_of(QueueHandler(place))
-    listener = listen(hanging)
-    _log(logger, 0, 1)
-    assert hanging.hangs.wait(PATIENCE)
-    thread = threading.Timer(0.05, _log, (logger, 1, 20))
-    thread.start()
-    assert not listener.flush(0.3)
-    hanging.go_on.set()
+
+
+def test_a_sink_that_changes_its_record_changes_it_for_nobody_else(place: str, listen: Listen) -> None:
+    class Changing(Noting):
+        def emit(self, record: logging.LogRecord) -> None:
+            record.msg, record.args = "changed", None
+            super().emit(record)
+
+    sinks = [Changing(), Noting(), Changing(), Noting()]
+    listener = listen(*sinks)
+    _log(logger_of(QueueHandler(place)), 0, 3)
     assert listener.flush(PATIENCE)
-    thread.join()
+    assert [each.messages for each in sinks] == [["changed"] * 3, _numbers(0, 3)] * 2
 
 
 @pytest.mark.parametrize(

@@ -1,0 +1,62 @@
+"""`flush` is true when the sinks have confirmed what was logged before, and not earlier; whatever others log."""
+
+from __future__ import annotations
+
+import logging
+import threading
+
+import pytest
+
+from pqadapters.logging.handlers import QueueHandler
+
+from .sinks import PATIENCE, Hanging, Noting, logger_of
+from .test_delivery import Listen, _log, _numbers, listen, place
+
+__all__ = ["listen", "place"]
+
+
+def test_flush_is_not_true_while_a_sink_has_it_in_hand(place: str, listen: Listen) -> None:
+    """Whatever comes behind it."""
+    hanging = Hanging()
+    logger = logger_of(QueueHandler(place))
+    listener = listen(hanging)
+    _log(logger, 0, 1)
+    assert hanging.hangs.wait(PATIENCE)
+    thread = threading.Timer(0.05, _log, (logger, 1, 20))
+    thread.start()
+    assert not listener.flush(0.3)
+    hanging.go_on.set()
+    assert listener.flush(PATIENCE)
+    thread.join()
+
+
+@pytest.mark.parametrize("sinks", [1, 2])
+def test_flush_ends_though_others_log_on(place: str, listen: Listen, sinks: int) -> None:
+    """The queue is never empty: no record is confirmed before another one is there."""
+    logger = logger_of(QueueHandler(place))
+    asked, there, over = threading.Semaphore(0), threading.Semaphore(0), threading.Event()
+
+    class Greedy(Noting):
+        def emit(self, record: logging.LogRecord) -> None:
+            super().emit(record)
+            asked.release()
+            if not over.is_set():
+                assert there.acquire(timeout=PATIENCE)
+
+    def feed() -> None:
+        while asked.acquire(timeout=PATIENCE) and not over.is_set():
+            logger.info("more")
+            there.release()
+
+    greedy = Greedy()
+    listener = listen(greedy, *[Noting() for _ in range(1, sinks)])
+    feeding = threading.Thread(target=feed)
+    feeding.start()
+    _log(logger, 0, 5)
+    assert listener.flush(PATIENCE)
+    assert greedy.messages[:5] == _numbers(0, 5)
+    assert listener.stats()["depth"] > 0
+    over.set()
+    asked.release()
+    there.release()
+    feeding.join()
