@@ -47,6 +47,7 @@ class Kind(enum.Enum):
     START = "program that starts"
     EXECUTOR = "executor"
     LOGGING = "log handler"
+    THEIRS = "queue with persist-queue's API"
 
 
 class Speed(NamedTuple):
@@ -124,6 +125,7 @@ class Contender(NamedTuple):
     open_loop: Callable[[str, Level], LoopQueue] | None = None  #: a queue of the event loop that runs
     open_log: Callable[[str, Level], LogHandle] | None = None  #: a logger
     open_executor: Callable[[str, Level], ExecutorHandle] | None = None  #: an executor with its backlog there
+    open_theirs: Callable[[str], Any] | None = None  #: a queue with persist-queue's API, in a directory of its own
     program: Sequence[str] | None = None  #: source of a program, and what stands before its path in a command line
     package: str = ""  #: the distribution that it comes with
     modules: Sequence[str] = ()  #: what must be importable
@@ -140,6 +142,8 @@ class Contender(NamedTuple):
     def kind(self) -> Kind:
         if self.program is not None:
             return Kind.START
+        if self.open_theirs is not None:
+            return Kind.THEIRS
         if self.open_executor is not None:
             return Kind.EXECUTOR
         if self.open_log is not None:

@@ -369,6 +369,22 @@ FIGURES: Sequence[Figure] = (
         1000,
         "ms",
     ),
+    *(
+        Ratio(
+            f"persist-queue's own benchmark, {metric}, {scenario.partition('-')[2]} items: {what}, by its",
+            Series(scenario, f"pqadapters-{which}{ours}", metric),
+            Series(scenario, f"persist-queue-{which}", metric),
+            least,
+        )
+        for which, ours, what, least in (
+            ("1-file", "", "file queue", 30),
+            ("1-sqlite", "", "SQLite queue", 1.2),
+            ("1-sqlite-soft", "", "SQLite queue with auto_commit=False", 20),
+            ("1-sqlite-soft", "-256", "the same with prefetch=256", 20),
+        )
+        for scenario in ("theirs-1k", "theirs-100k")
+        for metric in ("write", "write+read, one", "write+read, many")
+    ),
     Limit("mapping: len of 1,000,000 keys", Series(_MANY_KEYS, OUR_MAPPING, "len"), 1000, "µs"),
 )
 

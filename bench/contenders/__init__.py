@@ -14,6 +14,7 @@ OUR_FAMILY = "pqadapters-multiprocessing"
 OUR_START = "pqadapters-run"
 OUR_EXECUTOR = "pqadapters-executor"
 OUR_LOG = "pqadapters-logging"
+OUR_PERSISTQUEUE = "pqadapters-1-file"
 MODULES = (
     "ours",
     "bare_write",
@@ -73,4 +74,5 @@ MODULES = (
 def contenders() -> dict[str, Contender]:
     """All of them by name: queues, mappings, queues of event loops, programs; ours and the bare loops first."""
     found: list[Contender] = [import_module(f"{__name__}.{module}").CONTENDER for module in MODULES]
+    found += import_module(f"{__name__}.persistqueue_own").CONTENDERS
     return {each.name: each for each in found}

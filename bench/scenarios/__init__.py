@@ -16,11 +16,12 @@ from . import (
     server,
     single,
     start,
+    theirs,
     threads,
 )
 
 
 def scenarios() -> dict[str, Scenario]:
     queues = (single, threads, processes, latency, backlog)
-    others = (mapping, mapping_size, loop, family, start, executor, log, server)
+    others = (mapping, mapping_size, loop, family, start, executor, log, server, theirs)
     return {each.name: each for module in (*queues, *others) for each in module.SCENARIOS}
