@@ -19,7 +19,7 @@ _OURS = """
 from pqadapters import PDict
 from pqadapters.stdlib import queue, shelve
 """
-_REST = """
+REST = """
 import os, sys
 
 place = sys.argv[1]
@@ -52,7 +52,7 @@ class Programs:
     @pytest.fixture(params=["before", "after"])
     def begin(self, request: pytest.FixtureRequest) -> str:
         parts = [self.PATCH, _OURS] if request.param == "before" else [_OURS, self.PATCH]
-        return "\n".join([*parts, self.WORDS, _REST])
+        return "\n".join([*parts, self.WORDS, REST])
 
     @pytest.fixture(params=["segment", "sqlite"])
     def place(self, request: pytest.FixtureRequest, tmp_path: Path) -> str:

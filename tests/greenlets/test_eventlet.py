@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import pytest
 
+from tests.greenlets.executors import ExecutorPrograms
 from tests.greenlets.programs import Programs
 
 pytest.importorskip("eventlet", reason="eventlet isn't to be had for every interpreter")
@@ -37,10 +38,15 @@ class Event:
 def ended(greenlet):
     return greenlet.dead
 
-def result(greenlet):
-    with timeout.Timeout(10):
+def result(greenlet, seconds=10):
+    with timeout.Timeout(seconds):
         return greenlet.wait()
 
 def in_pool(size, function, items):
     return list(GreenPool(size).imap(function, items))
 """
+
+
+class TestExecutors(ExecutorPrograms):
+    PATCH, WORDS = TestEventlet.PATCH, TestEventlet.WORDS
+    DRAINS_AT_END = False

@@ -3,6 +3,7 @@ as threads do, and its hub runs."""
 
 from __future__ import annotations
 
+from tests.greenlets.executors import ExecutorPrograms
 from tests.greenlets.programs import Programs
 
 
@@ -23,9 +24,14 @@ def throw(greenlet):
 def ended(greenlet):
     return greenlet.ready()
 
-def result(greenlet):
-    return greenlet.get(timeout=10)
+def result(greenlet, seconds=10):
+    return greenlet.get(timeout=seconds)
 
 def in_pool(size, function, items):
     return list(Pool(size).imap_unordered(function, items))
 """
+
+
+class TestExecutors(ExecutorPrograms):
+    PATCH, WORDS = TestGevent.PATCH, TestGevent.WORDS
+    DRAINS_AT_END = True

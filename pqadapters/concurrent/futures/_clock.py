@@ -58,13 +58,13 @@ class Clock:
             return None
 
 
-CLOCK = Clock()
+_clocks: dict[str, Clock] = {}  #: the one there is, made at its first use: gevent and eventlet may have replaced locks
 
 
-def _begin_again() -> None:
-    """In a forked child: the thread is the parent's, and so is what was due."""
-    CLOCK.__init__()  # type: ignore[misc]
+def call_in(seconds: float, function: Callable[[], object]) -> None:
+    """Call it that many seconds from now, by the clock of this process."""
+    (_clocks.get("") or _clocks.setdefault("", Clock())).call_in(seconds, function)
 
 
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_again)
+if hasattr(os, "register_at_fork"):  # in a child the thread is the parent's, and so is what was due
+    os.register_at_fork(after_in_child=_clocks.clear)

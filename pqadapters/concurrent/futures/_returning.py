@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from ...store import Ack, Put, State, Store
 from . import _wire as wire
-from ._clock import CLOCK
+from ._clock import call_in
 
 if TYPE_CHECKING:
     from ...store import Claim
@@ -29,7 +29,7 @@ _AGAIN = 1.0  #: seconds
 def come_back(backlog: Backlog, id: bytes, seconds: float) -> None:
     """A job is ready in that many seconds: see to it then."""
     backlog.delayed.add(id)
-    CLOCK.call_in(seconds + 0.001, partial(_back, backlog, id))
+    call_in(seconds + 0.001, partial(_back, backlog, id))
 
 
 def _back(backlog: Backlog, id: bytes) -> None:
@@ -38,12 +38,12 @@ def _back(backlog: Backlog, id: bytes) -> None:
     if not backlog.closed:
         backlog.added()
         if id in backlog.live:  # all are busy; or the store's clock isn't there yet
-            CLOCK.call_in(_AGAIN, partial(_back, backlog, id))
+            call_in(_AGAIN, partial(_back, backlog, id))
 
 
 def look_later(backlog: Backlog) -> None:
     """No job could be claimed, since the store failed (a full disk): that may be over in a moment."""
-    CLOCK.call_in(_AGAIN, partial(_look, weakref.ref(backlog)))
+    call_in(_AGAIN, partial(_look, weakref.ref(backlog)))
 
 
 def _look(ref: weakref.ref[Backlog]) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ...ending import start_thread
-from ._clock import CLOCK
+from ._clock import call_in
 from ._finishing import finish
 from ._starting import Started
 
@@ -25,7 +25,7 @@ def time_out(backlog: Backlog, started: Started) -> None:
     seconds = started.options.timeout
     assert seconds is not None
     rest: tuple[Any, ...] = started.claim, (None, (), {}), *started[3:]
-    CLOCK.call_in(seconds, partial(_run_out, weakref.ref(backlog), weakref.ref(started.future), rest))
+    call_in(seconds, partial(_run_out, weakref.ref(backlog), weakref.ref(started.future), rest))
 
 
 def _run_out(ref: weakref.ref[Backlog], future: weakref.ref[JobFuture], rest: tuple[Any, ...]) -> None:
