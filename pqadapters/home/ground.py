@@ -98,6 +98,8 @@ class Ground:
             "origin": self.application.origin,
             "transient": self.transient,
         }
+        if self.spot.what != "queue":
+            known["what"] = self.spot.what
         again = {"named": False, "passed": 0}  # what waiting.py notes of places where no queue is made
         self.learn(**known, **{fact: word for fact, word in again.items() if self.note.get(fact)})
 
@@ -111,7 +113,8 @@ class Ground:
             if self.spot.index and facts.get("transient"):
                 self._place.add_to_note({"transient": True})
         except StoreError as error:
-            _log.warning("what was learnt of the queue made in %s can't be kept: %s", self.spot.name, error)
+            what, name = self.spot.what, self.spot.name
+            _log.warning("what was learnt of the %s made in %s can't be kept: %s", what, name, error)
 
     def learnt(self, fact: str) -> Any:
         """What any process has noted of it by now; None for nothing."""
@@ -166,10 +169,13 @@ class Ground:
         """After the first look: what earlier runs had left."""
         if any(moved):
             _log.info(
-                "the queue made in %s goes on with %d items that earlier runs left; %d more are dead letters; %d stop "
+                "the %s made in %s goes on with %d %s that earlier runs left; %d more are dead letters; %d stop "
                 "markers and unserialisable items ended with their process",
+                self.spot.what,
                 self.spot.name,
-                *moved,
+                moved.items,
+                self.spot.holds,
+                *moved[1:],
             )
 
 

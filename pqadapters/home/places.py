@@ -182,12 +182,14 @@ _lock = threading.RLock()
 _alive: dict[str, dict[int, Spot]] = {}
 _transient: set[str] = set()
 _made: set[tuple[str, int]] = set()  #: place and index of every queue that there ever was
+_whats: dict[str, str] = {}  #: place -> what is made there
 
 
 class Spot:
     """The spot of one queue among those of its place, until it leaves."""
 
     __slots__ = ("_stays", "index", "name", "transient")
+    what, holds = "queue", "items"  #: in messages
 
     def __init__(self, name: str) -> None:
         self.name = name  #: the place
@@ -208,6 +210,7 @@ class LastingSpot(Spot):
     """The spot of what goes on with whatever an earlier one of its place has left: never transient."""
 
     __slots__ = ()
+    what, holds = "executor", "jobs"
 
     @property
     def transient(self) -> bool:
@@ -227,6 +230,7 @@ def occupy(name: str, kind: type[Spot] = Spot) -> Spot:
         while spots.setdefault(spot.index, spot) is not spot:
             spot.index += 1
         spot.transient = name in _transient
+        _whats[name] = spot.what
         _made.add((name, spot.index))
     return spot
 
@@ -237,9 +241,10 @@ def mark_transient(name: str) -> None:
         _transient.add(name)
 
 
-def made() -> set[tuple[str, int]]:
-    """Place and index of every queue that this process has made."""
-    return _made.copy()  # in one step: a finalizer may make one
+def made(what: str = "") -> set[tuple[str, int]]:
+    """Place and index of every queue that this process has made; of every executor, and of both without a word."""
+    every = _made.copy()  # in one step: a finalizer may make one
+    return {place for place in every if what in ("", _whats.get(place[0]))}
 
 
 def directory_name(name: str, index: int) -> str:

@@ -110,7 +110,7 @@ class PrivateStore:
     def _own(self) -> Store:
         """Our slot, taken now if it isn't yet. The lock is held."""
         if self._closed:
-            raise StoreClosed(f"the queue made in {self._spot.name} was closed; make a new one")
+            raise StoreClosed(f"the {self._spot.what} made in {self._spot.name} was closed; make a new one")
         if self._slot is None and self._busy:
             return open_store("memory:")  # to whoever interrupts us in the middle of it, nothing is there yet
         if self._slot is None:
@@ -145,6 +145,8 @@ class PrivateStore:
         except BaseException:
             ground.leave(slot, empty=False)
             raise
+        if self._tables:
+            ground.learn(tables=list(self._tables))
         self._ground, self._slot = ground, slot
         self.taken(ground)
         name_waiting_places(ground)
@@ -295,6 +297,9 @@ class PrivateStore:
         slot = self._slot
         if slot is not None:
             slot.store.wake(queue)
+
+    def sync(self) -> None:
+        self._taken_now().sync()
 
     def checkpoint(self) -> None:
         self._taken_now().checkpoint()

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
@@ -27,7 +28,8 @@ _log = telling.logger("pqadapters.home")
 _BUDGET = 0.1  #: seconds for looking around; the next run goes on
 _ENDS = 2  #: so many runs begin without a queue there, until that is worth a warning
 _looked: set[int] = set()  # processes
-_ADVICE = "If that place moved in the source, open what is in %s: Queue(path=that directory)"
+_ADVICE = "If that place moved in the source, open what is in %s: %s(path=that directory)"
+_OPENS = {"executor": "ThreadPoolExecutor"}  #: what opens the items of anything else than a queue
 
 
 class _Place(NamedTuple):
@@ -37,7 +39,13 @@ class _Place(NamedTuple):
     name: str  #: of its directory
     made_in: str
     nth: int  #: of the queues made there, from 1 on
+    what: str  #: "queue", "executor"
     items: int
+
+    def told(self) -> tuple[object, ...]:
+        """What messages say of it."""
+        opens = _OPENS.get(self.what, "Queue")
+        return self.items, self.what, self.made_in, self.nth, self.slots.directory, opens
 
 
 def name_waiting_places(ground: Ground) -> None:
@@ -64,7 +72,8 @@ def _look(ground: Ground) -> list[_Place]:
         slots = open_slots(os.path.join(above, name), durability=ground.durability)
         note = slots.note()
         if note and not note.get("named"):
-            place = _Place(slots, name, str(note.get("place")), int(note.get("index", 0)) + 1, _waiting(slots))
+            nth, what = int(note.get("index", 0)) + 1, str(note.get("what", "queue"))
+            place = _Place(slots, name, str(note.get("place")), nth, what, _waiting(slots))
             if place.items:
                 found.append(place)
                 _pass(place, int(note.get("passed", 0)) + 1)
@@ -79,20 +88,21 @@ def _ours() -> set[str]:
 
 def _waiting(slots: Slots) -> int:
     """How many items wait there for anybody; slots without any are taken away."""
+    is_empty = partial(_is_empty, tables=slots.note().get("tables", ()))
     count, empty = 0, []
     for found in slots.look():
         if found.store is not None:
             count += found.store.depth(QUEUE).unfinished
-            if _is_empty(found.store):
+            if is_empty(found.store):
                 empty.append(found.directory)
     for directory in empty:
-        slots.take_away(directory, _is_empty)
+        slots.take_away(directory, is_empty)
     return count
 
 
-def _is_empty(store: SegmentStore) -> bool:
+def _is_empty(store: SegmentStore, tables: Iterable[str]) -> bool:
     depth = store.depth(QUEUE)
-    return not (depth.unfinished or depth.dead)
+    return not (depth.unfinished or depth.dead or any(store.count(table) for table in tables))
 
 
 def _pass(place: _Place, times: int) -> None:
@@ -100,14 +110,14 @@ def _pass(place: _Place, times: int) -> None:
     if times >= _ENDS:
         return _name(place)
     place.slots.add_to_note({"passed": times})
-    text = "%d items of an earlier run wait for the queue made in %s (the %d. there), which isn't made yet. " + _ADVICE
-    _log.info(text, place.items, place.made_in, place.nth, place.slots.directory)
+    text = "%d items of an earlier run wait for the %s made in %s (the %d. there), which isn't made yet. " + _ADVICE
+    _log.info(text, *place.told())
 
 
 def _name(place: _Place) -> None:
     if place.slots.add_to_note({"named": True}):  # else another process was faster
-        text = "%d items of an earlier run wait for the queue made in %s (the %d. there), and none is made there. "
-        _log.warning(text + _ADVICE, place.items, place.made_in, place.nth, place.slots.directory)
+        text = "%d items of an earlier run wait for the %s made in %s (the %d. there), and none is made there. "
+        _log.warning(text + _ADVICE, *place.told())
 
 
 def _name_at_the_end(process: int, places: list[_Place]) -> None:

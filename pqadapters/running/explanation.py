@@ -1,4 +1,5 @@
-"""`--explain`: what a run has swapped, where its queues and shelves live, what is in them. On stderr, at its end.
+"""`--explain`: what a run has swapped, where its queues, executors and shelves live, what is in them. On stderr, at its
+end.
 
 Only the process that was started says it. Looks at what is on disk, and changes nothing.
 """
@@ -59,6 +60,7 @@ def _explain(notes: Notes, shelves: Shelves, finder: Finder, stream: TextIO) -> 
         ("swapped", _swapped(notes)),
         ("left alone", (f"{module}: {why}" for module, why in left.items())),
         ("queues", _queues()),
+        ("executors", (_on_disk(place, "executor") for place in _made("executor"))),
         ("shelves", _shelves(shelves)),
     ):
         said = list(lines)
@@ -81,16 +83,18 @@ def _queues() -> Iterator[str]:
     families = founded()
     open_ones = dict(_open_ones(families))
     yield from open_ones.values()
-    for place in _made():
+    for place in _made("queue"):
         if place not in open_ones:
             yield _in_database(place[0], families[place]) if place in families else _on_disk(place)
 
 
-def _made() -> list[tuple[str, int]]:
-    """Place and index of the queues without a name that this process has made."""
+def _made(what: str) -> list[tuple[str, int]]:
+    """Place and index of the queues, or executors, without a name that this process has made."""
+    if "pqadapters.home.places" not in sys.modules:
+        return []
     from ..home.places import made
 
-    return sorted(made())
+    return sorted(made(what))
 
 
 def _open_ones(families: dict[tuple[str, int], Reference]) -> Iterator[tuple[object, str]]:
@@ -134,8 +138,8 @@ def _policy(ack: Any) -> str:
     return f"an item is done by {_LEARNT[ack]}" if ack in _LEARNT else "when an item is done wasn't learnt yet"
 
 
-def _on_disk(place: tuple[str, int]) -> str:
-    """A queue whose slot this process has let go of, or never had."""
+def _on_disk(place: tuple[str, int], what: str = "queue") -> str:
+    """A queue or an executor whose slot this process has let go of, or never had."""
     from ..durability import Durability
     from ..home.application import application
     from ..home.ground import home_of
@@ -148,14 +152,16 @@ def _on_disk(place: tuple[str, int]) -> str:
     slots = open_slots(directory, durability=Durability())
     depths = [found.store.depth("default") for found in slots.look() if found.store is not None]
     if not os.path.isdir(directory):
-        return f"{name}: nothing was put"
+        return f"{name}: nothing was {'put' if what == 'queue' else 'submitted'}"
     left, dead = sum(depth.unfinished for depth in depths), sum(depth.dead for depth in depths)
+    if what == "executor":
+        return _say(name, directory, "a job is done when its outcome is stored", left, dead, "jobs")
     return _say(name, directory, _policy(slots.note().get("ack")), left, dead)
 
 
-def _say(name: str, directory: str, learnt: str, left: int, dead: int) -> str:
+def _say(name: str, directory: str, learnt: str, left: int, dead: int, things: str = "items") -> str:
     letters = f", {dead} dead letters" if dead else ""
-    return f"{name} in {directory}: {learnt}{'; ' if learnt else ''}{left} items left{letters}"
+    return f"{name} in {directory}: {learnt}{'; ' if learnt else ''}{left} {things} left{letters}"
 
 
 def _shelves(shelves: Shelves) -> Iterator[str]:

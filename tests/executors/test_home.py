@@ -113,3 +113,33 @@ def test_without_a_home_the_first_submit_says_so(monkeypatch: pytest.MonkeyPatch
     monkeypatch.setenv("PQADAPTERS_HOME", "/proc/nowhere")
     with ThreadPoolExecutor(1) as executor, pytest.raises(NoHome):
         executor.submit(work.nothing)
+
+
+def test_a_kept_result_survives_a_run_that_doesnt_make_the_executor(tmp_path: Path) -> None:
+    """A slot that held results and no jobs was taken for empty by the next run that used another place."""
+    app = App(
+        tmp_path,
+        """
+def once(role):
+    executor = ThreadPoolExecutor(1)
+    say("result", executor.using(key="k").submit(double, 1).result())
+    if role == "leave":
+        hear()
+    executor.shutdown()
+
+def elsewhere():
+    with ThreadPoolExecutor(1) as executor:
+        say("result", executor.submit(double, 2).result())
+
+elsewhere() if sys.argv[1] == "elsewhere" else once(sys.argv[1])
+""",
+    )
+    with app.start("leave") as run:
+        run.until("result 2")
+        run.kill()
+    for _ in range(2):
+        with app.start("elsewhere") as run:
+            run.end()
+    with app.start("again") as run:
+        run.end()
+        assert (run.words("ran"), run.words("result")) == ([], ["2"])

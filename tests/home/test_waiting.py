@@ -10,8 +10,9 @@ import pytest
 
 from pqadapters.home import waiting
 from pqadapters.home.ground import MANY
+from pqadapters.home.places import LastingSpot
 from pqadapters.home.private import PrivateStore
-from pqadapters.store import Ack
+from pqadapters.store import Ack, Set
 
 from .world import begin_anew, kill_a_process_that, place_directory, private, put
 
@@ -143,3 +144,27 @@ def test_looking_around_takes_only_so_long(home: Path, runs: Runs, monkeypatch: 
     runs.begin()
     runs.end()
     assert runs.said(logging.INFO) + runs.said(logging.WARNING) == []
+
+
+def test_jobs_wait_for_an_executor(home: Path, runs: Runs) -> None:
+    """Whoever had opened them as the items of a queue, as the advice was, would have taken them for good."""
+
+    def leave() -> None:
+        private(MOVED, kind=LastingSpot).commit(put(1))
+
+    kill_a_process_that(leave)
+    runs.begin()
+    runs.end()
+    for said in (runs.said(logging.INFO), runs.said(logging.WARNING)):
+        assert [word in said[0] for word in ("the executor made in", "ThreadPoolExecutor(path=")] == [True, True]
+
+
+def test_what_has_keys_in_its_tables_isnt_empty(home: Path, runs: Runs) -> None:
+    def leave() -> None:
+        private(MOVED, kind=LastingSpot, tables=("t",)).commit(Set("t", b"k", b"v"))
+
+    kill_a_process_that(leave)
+    runs.begin()
+    with private(MOVED, kind=LastingSpot, tables=("t",)) as store:
+        assert store.depth("default").ready == 0  # which is the look that takes over what is left
+        assert store.get("t", b"k") == b"v"

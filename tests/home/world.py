@@ -15,7 +15,7 @@ import pytest
 from pqadapters.durability import Durability, Survives
 from pqadapters.home import application, ground, idling, places, waiting
 from pqadapters.home.adoption import QUEUE, Moved, adopt
-from pqadapters.home.places import occupy
+from pqadapters.home.places import Spot, occupy
 from pqadapters.home.private import PrivateStore
 from pqadapters.live import is_left_behind
 from pqadapters.store import Op, Order, Put
@@ -191,9 +191,9 @@ def begin_anew(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     idling._idle.clear()
 
 
-def private(name: str = PLACE, **options: object) -> PrivateStore:
+def private(name: str = PLACE, kind: type[Spot] = Spot, **options: object) -> PrivateStore:
     """The store of a queue that was made in the place."""
-    return PrivateStore(occupy(name), durability=PROCESS, **options)  # type: ignore[arg-type]
+    return PrivateStore(occupy(name, kind), durability=PROCESS, **options)  # type: ignore[arg-type]
 
 
 def place_directory(home: Path, name: str = PLACE, index: int = 0) -> Path:

@@ -251,3 +251,31 @@ def test_explain_is_said_by_the_process_that_was_started(tmp_path: Path) -> None
 
 def test_explain_of_a_program_with_nothing_in_it(tmp_path: Path) -> None:
     assert explained(Place(tmp_path, {"app.py": ""}), "app.py") == {"swapped: nothing": []}
+
+
+EXECUTORS = """
+    from concurrent.futures import ThreadPoolExecutor
+    def done():
+        with ThreadPoolExecutor() as executor:
+            executor.submit(print, 1).result()
+    def left():
+        executor = ThreadPoolExecutor()
+        executor.using(delay=600).submit(print, 2)
+        executor.shutdown(drain=False)
+    done(), left()
+    unused = ThreadPoolExecutor()
+"""
+
+
+def test_explain_says_where_the_jobs_of_executors_are(tmp_path: Path) -> None:
+    """Where queues were used as well they were told as such, of which it "wasn't learnt yet" when an item is done."""
+    place = Place(tmp_path, {"app.py": EXECUTORS})
+    said = explained(place, "app.py")
+    (directory,) = place.home.iterdir()
+    when = "a job is done when its outcome is stored"
+    assert said["executors"] == [
+        "__main__-executor: nothing was submitted",
+        f"__main__.done-executor in {directory}/__main__.done-executor-0: {when}; 0 jobs left",
+        f"__main__.left-executor in {directory}/__main__.left-executor-0: {when}; 1 jobs left",
+    ]
+    assert "queues" not in said
