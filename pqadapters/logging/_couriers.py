@@ -5,10 +5,9 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 
-from ..errors import LeaseLost, StoreClosed
-from ..store import Ack, Store
+from ..errors import StoreClosed
+from ..store import Ack, Store, acknowledge
 from ..telling import logger
 from ._feedback import deliver_apart
 from ._post import Post
@@ -91,5 +90,4 @@ class Courier:
         if late:
             ids = late[: max(0, done - job.first)]
             claims = store.claim(self.queue, ids=ids, limit=len(ids)) if ids else []
-            with suppress(LeaseLost):
-                store.commit(*[Ack(claim, lazy=True) for claim in claims])
+            acknowledge(store, [Ack(claim, lazy=True) for claim in claims])

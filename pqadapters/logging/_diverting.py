@@ -13,7 +13,7 @@ import threading
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from ..store import Ack, Claim, Expect, Op, Put, Set, Store
+from ..store import Ack, Claim, Expect, Op, Put, Set, Store, acknowledge
 from ._couriers import Courier, Job
 from ._names import Spooled
 from ._post import Post, copied, give_back
@@ -126,7 +126,7 @@ class Diverting:
         if ended and job.done > first:
             done = ids[: job.done - first]
             claims = store.claim(courier.queue, ids=done, limit=len(done))
-            store.commit(*[Ack(claim, lazy=True) for claim in claims])
+            acknowledge(store, [Ack(claim, lazy=True) for claim in claims])
 
     def _caught_up_with(self, courier: Courier) -> Callable[[Store], None]:
         def caught_up(store: Store) -> None:

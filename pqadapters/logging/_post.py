@@ -14,7 +14,7 @@ from contextlib import suppress
 from typing import Any
 
 from ..errors import LeaseLost, StoreError
-from ..store import Ack, Claim, Nack, Op, Store
+from ..store import Ack, Claim, Nack, Op, Store, acknowledge
 from ..telling import logger
 from ._names import Codec
 from ._sinks import Failure, Sink
@@ -163,8 +163,7 @@ class Post:
 
     def _acknowledge(self, store: Store, claims: Sequence[Claim]) -> None:
         if claims:
-            with suppress(LeaseLost):  # it is delivered once more
-                store.commit(*[_new(Ack, (claim, True)) for claim in claims])
+            acknowledge(store, [_new(Ack, (claim, True)) for claim in claims])
 
 
 def copied(record: logging.LogRecord) -> logging.LogRecord:

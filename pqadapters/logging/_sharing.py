@@ -11,11 +11,9 @@ import logging
 import threading
 from collections import deque
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any
 
-from ..errors import LeaseLost
-from ..store import Ack, Claim, Put, Store, dead_queue
+from ..store import Ack, Claim, Put, Store, acknowledge, dead_queue
 from ..telling import logger
 from ._feedback import deliver_apart
 from ._post import Entry, Post, copied, give_back
@@ -123,8 +121,7 @@ class Sharing:
                     done.append(claim)
             self._changed.notify_all()
         if done:
-            with suppress(LeaseLost):
-                store.commit(*[Ack(claim, lazy=True) for claim in done])
+            acknowledge(store, [Ack(claim, lazy=True) for claim in done])
 
     def give_back(self) -> None:
         """Listening ends: what not all have confirmed is ready again."""

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
+from pqadapters.store import Ack, Claim, Put, State
 
 from .sinks import PATIENCE, Hanging, Noting, Reporting, logger_of, spool
 
@@ -215,8 +216,6 @@ def test_stop_and_start_again(place: str) -> None:
 
 
 def test_an_undecodable_record_is_a_dead_letter(place: str, listen: Listen) -> None:
-    from pqadapters.store import Put
-
     queue = SpoolQueue(place)
     queue.spool.store.commit(Put("inbox", b"\xff\xffnonsense"))
     sink = Noting()
@@ -225,6 +224,26 @@ def test_an_undecodable_record_is_a_dead_letter(place: str, listen: Listen) -> N
     assert listener.flush(PATIENCE)
     assert sink.messages == ["fine"]
     assert listener.stats()["dead"] == 1
+
+
+def test_a_record_that_is_taken_away_keeps_no_other(place: str, listen: Listen) -> None:
+    """As by somebody who purges the queue: the acknowledgements of its whole batch were refused with its own, and what
+    they were for was in hand until the process ended."""
+    queue = SpoolQueue(place)
+    store = queue.spool.store
+
+    class Taking(Noting):
+        def emit(self, record: logging.LogRecord) -> None:
+            super().emit(record)
+            if record.getMessage() == "m 3":
+                found = [each for each in store.browse("inbox", state=State.CLAIMED) if b"m %d" in each.payload]
+                store.commit(Ack(Claim("inbox", found[3].id, found[3].attempts, found[3].payload)))
+
+    sink = Taking()
+    _log(logger_of(QueueHandler(queue)), 0, 10)
+    listener = listen(sink)
+    assert listener.flush(PATIENCE)
+    assert sink.messages == _numbers(0, 10)
 
 
 def test_two_sinks_of_one_name_are_refused(place: str) -> None:
