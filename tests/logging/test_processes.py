@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import random
 import signal
 from collections import defaultdict
@@ -129,18 +128,20 @@ os._exit(0)
         assert "ValueError: no" in letter.note
 
 
-def test_random_kills_lose_nothing_and_repeat_a_batch_at_most(place: str, tmp_path: Path) -> None:
-    """Two threads log, a sink writes what it gets; the process is killed again and again. In order for each thread."""
-    kills = 15
-    chance = random.Random(5)
-    body = """
+WRITING = """
 class Writing(logging.Handler):
+    def __init__(self, path, is_down):
+        super().__init__()
+        self.out, self.is_down = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT), is_down
     def emit(self, record):
-        os.write(out, (record.getMessage() + "\\n").encode())
+        if self.is_down:
+            raise ConnectionRefusedError
+        os.write(self.out, (record.getMessage() + "\\n").encode())
 
-run = int(sys.argv[2])
-out = os.open(sys.argv[3], os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-logger.addHandler(QueueHandler(place, handlers=[Sink(Writing(), name="sink")]))
+run, outs = int(sys.argv[2]), sys.argv[3:]
+options = {"backoff": (0.001, 0.01), "retries": 1_000_000}
+sinks = [Sink(Writing(out, at > 0 and run % 2), name=str(at), **options) for at, out in enumerate(outs)]
+logger.addHandler(QueueHandler(place, handlers=sinks))
 
 def work(thread):
     for number in range(100_000):
@@ -150,9 +151,18 @@ def work(thread):
 for thread in range(2):
     threading.Thread(target=work, args=(thread,)).start()
 """
+
+
+@pytest.mark.parametrize("sinks", [1, 2])
+def test_random_kills_lose_nothing_and_repeat_a_batch_at_most(place: str, tmp_path: Path, sinks: int) -> None:
+    """Two threads log, sinks write what they get, one of two is down in every other run; the process is killed again
+    and again. In order for each thread."""
+    kills = 15
+    chance = random.Random(5)
+    outs = [tmp_path / f"out {sink}" for sink in range(sinks)]
     said: dict[tuple[str, str], int] = {}
     for run in range(kills):
-        with running(body, place, run, tmp_path / "out") as process:
+        with running(WRITING, place, run, *outs) as process:
             assert process.stdout is not None
             lines = chance.randrange(1, 1500)
             for line in process.stdout:
@@ -161,20 +171,24 @@ for thread in range(2):
                 lines -= 1
                 if not lines:
                     process.send_signal(signal.SIGKILL)
-    out = os.open(tmp_path / "out", os.O_WRONLY | os.O_APPEND | os.O_CREAT)
-    for message in delivered(place):
-        os.write(out, f"{message}\n".encode())
-    os.close(out)
+    last = [Noting() for _ in outs]
+    with QueueListener(place, *[Sink(sink, name=str(at)) for at, sink in enumerate(last)]) as listener:
+        assert listener.drain(PATIENCE)
+    spool(listener).close()
+    for out, sink in zip(outs, last, strict=True):
+        _check([*out.read_text().splitlines(), *sink.messages], said, 200 * kills)
+
+
+def _check(lines: list[str], said: dict[tuple[str, str], int], most: int) -> None:
     numbers: dict[tuple[str, str], list[int]] = defaultdict(list)
-    total = (tmp_path / "out").read_text().splitlines()
-    for line in total:
-        run_, thread, number = line.split()
-        numbers[run_, thread].append(int(number))
+    for line in lines:
+        run, thread, number = line.split()
+        numbers[run, thread].append(int(number))
     for key, last in said.items():
         first_times = list(dict.fromkeys(numbers[key]))
         assert first_times == list(range(len(first_times)))
         assert len(first_times) > last
-    assert len(total) - len(set(total)) <= 200 * kills
+    assert len(lines) - len(set(lines)) <= most
 
 
 def test_two_listeners_on_a_shared_store_take_turns(tmp_path: Path) -> None:
