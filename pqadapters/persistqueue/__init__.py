@@ -1,7 +1,7 @@
 """persist-queue's classes over the stores of pqadapters: `import pqadapters.persistqueue as persistqueue`.
 
 Names, arguments, results and errors are those of persist-queue 1.1.0; `docs/coming-from-persist-queue.md` says what
-differs. What persist-queue itself has written is refused, and left as it is.
+differs. What persist-queue itself has written is converted when it is opened, and kept beside it.
 """
 
 from . import serializers

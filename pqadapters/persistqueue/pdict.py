@@ -16,8 +16,8 @@ __all__ = ["PDict"]
 class PDict(durable.PDict[Any, Any]):
     """The mapping `name` in the directory `path`. `multithreading` is accepted, and threads may use it either way.
 
-    Raises StoreError where the database can't be opened: StoreRefused (what persist-queue wrote, or another program),
-    FormatError, StoreLocked, DiskError.
+    Raises StoreError where the database can't be opened: StoreRefused (another program's database), FormatError,
+    StoreLocked, DiskError.
     """
 
     def __init__(self, path: str, name: str, multithreading: bool = False) -> None:

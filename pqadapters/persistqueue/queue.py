@@ -27,7 +27,9 @@ class Queue(durable.Queue[Any]):
     `tempdir` is checked (ValueError where it is on another filesystem) and `chunksize` is kept, and neither matters.
     Beyond persist-queue it has what `pqadapters.stdlib.queue.Queue` has: `close()`, `with`, batches, dead letters.
 
-    Raises StoreError where the directory can't be opened: StoreRefused (what persist-queue wrote, foreign files),
+    What persist-queue wrote there is converted, by the serializer that is given, and kept beside the directory.
+
+    Raises StoreError where the directory can't be opened: StoreRefused (foreign files, another serializer's items),
     StoreLocked (another process holds it), DiskError; TypeError for what is no serializer.
     """
 

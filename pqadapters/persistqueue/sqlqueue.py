@@ -34,8 +34,8 @@ class SQLiteQueue(Records):
     which counts ready items (0 or less: no limit), `join()`, and `prefetch=`: a get fetches so many items at a time for
     this object, which is faster by far with `auto_commit=False`; others don't get those unless it is closed or ends.
 
-    Raises StoreError where the database can't be opened: StoreRefused (what persist-queue wrote, or another program),
-    FormatError, StoreLocked, DiskError; ValueError for an empty name, TypeError for what is no serializer.
+    Raises StoreError where the database can't be opened: StoreRefused (another program's), FormatError, StoreLocked,
+    DiskError; ValueError for an empty name, TypeError for what is no serializer.
     """
 
     def __init__(

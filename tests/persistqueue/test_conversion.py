@@ -6,6 +6,7 @@ import asyncio
 import json
 import os
 import pickle
+import re
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -490,3 +491,16 @@ def test_another_process_finds_the_converted_one(path: str) -> None:
     ours.SQLiteQueue(path).close()
     code = "import sys, pqadapters.persistqueue as o; print(o.SQLiteQueue(sys.argv[1]).get())"
     assert run(code, path) == "a"
+
+
+def test_the_example_of_the_documentation(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    theirs.database("jobs", old.SQLiteQueue, ["a", "b"])
+    names: dict[str, Any] = {}
+    text = (Path(__file__).resolve().parents[2] / "docs" / "coming-from-persist-queue.md").read_text()
+    for example in re.findall(r"```python\n(.*?)```", text, re.DOTALL):
+        exec(example, names)
+    assert all_of(names["q"]) == ["a", "b"]
+    names["q"].close()
+    for kept in re.findall(r"`(jobs/data\.db\.[a-z-]+)`", text):
+        assert Path(kept).exists()

@@ -11,7 +11,7 @@ import os
 import shutil
 import sqlite3
 import time
-from collections.abc import Callable
+from contextlib import ExitStack
 
 from ...errors import StoreError, StoreLocked
 from .._directory import Hold, refused
@@ -120,14 +120,19 @@ class Predecessor:
             raise refused(directory, error, "put a database into") from error
 
     def close(self) -> None:
-        """Let go of it."""
-        ends: list[Callable[[], None]] = [self._hold.close]
-        ends += [each.close for each in (self._raw, self._connection) if each is not None]
-        while ends:
-            try:
-                ends.pop()()
-            except sqlite3.Error as error:
-                raise translated(error, self.path) from error
+        """Let go of it. Raises StoreError."""
+        with ExitStack() as ends:
+            ends.callback(self._hold.close)
+            if self._raw is not None:
+                ends.callback(self._raw.close)
+            if self._connection is not None:
+                self._disconnect(self._connection)
+
+    def _disconnect(self, connection: sqlite3.Connection) -> None:
+        try:
+            connection.close()
+        except sqlite3.Error as error:
+            raise translated(error, self.path) from error
 
 
 def roll_back(path: str) -> None:
