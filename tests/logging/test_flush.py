@@ -54,7 +54,7 @@ def test_flush_ends_though_others_log_on(place: str, listen: Listen, sinks: int)
     feeding.start()
     _log(logger, 0, 5)
     assert listener.flush(PATIENCE)
-    assert greedy.messages[:5] == _numbers(0, 5)
+    assert [message for message in greedy.messages if message != "more"] == _numbers(0, 5)
     assert listener.stats()["depth"] > 0
     over.set()
     asked.release()
