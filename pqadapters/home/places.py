@@ -16,7 +16,6 @@ import os
 import sys
 import threading
 from collections.abc import Iterator
-from inspect import CO_OPTIMIZED, CO_VARARGS
 from types import CodeType, FrameType, FunctionType
 from typing import Any
 
@@ -24,6 +23,7 @@ from .application import file_name
 
 #: The place of a queue that nobody's code made: `Thread(target=Queue)`.
 NOWHERE = "?"
+CO_OPTIMIZED, CO_VARARGS = 0x1, 0x4  #: as `inspect` has them, which takes longer to load than all of this
 
 _STDLIB = os.path.join(os.path.dirname(os.__file__), "")
 #: How many wrappers are looked into: what wraps itself has no end.

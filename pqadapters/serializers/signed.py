@@ -11,7 +11,6 @@ repr has the key in it.
 
 from __future__ import annotations
 
-import hmac
 import os
 import pickle
 from collections.abc import Sequence
@@ -38,6 +37,9 @@ class Seal:
     """
 
     def __init__(self, keys: Key | Sequence[Key]) -> None:
+        import hmac  # loads OpenSSL, which a program without keys needn't
+
+        self._digest, self._same = hmac.digest, hmac.compare_digest
         given = [keys] if isinstance(keys, (str, bytes)) else list(keys)
         if not given or not all(isinstance(key, (str, bytes)) for key in given):
             raise TypeError("signing_key is text or bytes, or several of them, of which the first one signs")
@@ -46,14 +48,14 @@ class Seal:
             raise ValueError(f"a signing key has {SHORTEST} bytes or more: take secrets.token_hex(32)")
 
     def sign(self, data: bytes) -> bytes:
-        return _LETTER + hmac.digest(self._keys[0], data, "sha256") + data
+        return _LETTER + self._digest(self._keys[0], data, "sha256") + data
 
     def check(self, signed: bytes) -> bytes:
         """The data. Raises WrongSignature."""
         mac, data = signed[1:SIGNATURE], signed[SIGNATURE:]
         if signed[:1] != _LETTER or len(mac) < SIGNATURE - 1:
             raise WrongSignature("it isn't signed, and this program takes signed ones alone")
-        if not any(hmac.compare_digest(mac, hmac.digest(key, data, "sha256")) for key in self._keys):
+        if not any(self._same(mac, self._digest(key, data, "sha256")) for key in self._keys):
             raise WrongSignature("its signature is by none of this program's keys")
         return data
 

@@ -17,7 +17,6 @@ from ..serializers.signed import protected
 from ..store import Order, Store
 from . import _defaults
 from ._line import Line
-from ._ordering import RankedLine
 from ._policy import AckPolicy, Markers, Volatile, choice
 from ._where import check_name, open_where, with_durability
 
@@ -62,7 +61,7 @@ def open_line(
         kept = Volatile.RAISE
     if not opened.capabilities.exclusive and (what is Markers.DROP or kept is Volatile.WARN):
         raise ValueError("markers='drop' and volatile='warn' need a store that this process holds alone")
-    kind = RankedLine if order is Order.RANK else Line
+    kind = _ranked() if order is Order.RANK else Line
     return kind(
         opened,
         "default" if name is None else name,
@@ -98,3 +97,10 @@ def check_attempts(value: Any) -> None:
         raise TypeError(f"max_attempts is a whole number or None, not {type(value).__name__}")
     if value is not None and value < 1:
         raise ValueError(f"max_attempts is how often a record may be handed out; {value} is too few")
+
+
+def _ranked() -> type[Line]:
+    """Loaded for priority queues alone: ranks need modules that a program with others may never need."""
+    from ._ordering import RankedLine
+
+    return RankedLine

@@ -15,7 +15,6 @@ from __future__ import annotations
 import errno
 import mmap
 import os
-import shutil
 import sys
 import threading
 import time
@@ -84,7 +83,9 @@ class Disk:
 
     def free(self, directory: str) -> int:
         """How many bytes there is room for."""
-        return shutil.disk_usage(directory).free
+        from shutil import disk_usage  # loads what packs archives: a start needn't
+
+        return disk_usage(directory).free
 
     def allocate(self, fd: int, size: int) -> None:
         """Make the file `size` bytes long with blocks behind all of them, so that later writes can't lack space."""

@@ -22,7 +22,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
@@ -44,13 +43,13 @@ _PAUSE = 0.005
 _NESTED = 500
 
 
-@dataclass
 class Slot:
     """A slot that this process holds."""
 
-    directory: str
-    store: SegmentStore
-    begun: int  #: what has a lower id was there when it was taken, or was moved here since
+    def __init__(self, directory: str, store: SegmentStore, begun: int) -> None:
+        self.directory = directory
+        self.store = store
+        self.begun = begun  #: what has a lower id was there when it was taken, or was moved here since
 
 
 class Found(NamedTuple):
