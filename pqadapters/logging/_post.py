@@ -17,6 +17,7 @@ from ..errors import LeaseLost, StoreError
 from ..store import Ack, Claim, Nack, Op, Store, acknowledge
 from ..telling import logger
 from ._names import Codec
+from ._records import NotReadHere
 from ._sinks import Failure, Sink
 
 _log = logger("pqadapters.logging")
@@ -140,20 +141,32 @@ class Post:
         return bool(done)
 
     def decoded(self, store: Store, claims: Sequence[Claim]) -> list[Entry]:
-        """With their records; one that can't be read is a dead letter now. Raises StoreError."""
+        """With their records; those that can't be read are the queue's no more, or later. Raises StoreError."""
         loads = self._codec.loads
         try:
             return [(claim, loads(claim.payload)) for claim in claims]
         except Exception:  # of which one?
-            found = [(claim, self._decoded(store, claim)) for claim in claims]
+            found = [(claim, self._read(store, claim)) for claim in claims]
             return [(claim, record) for claim, record in found if record is not None]
 
     def _decoded(self, store: Store, claim: Claim) -> logging.LogRecord | None:
+        return self._read(store, claim)
+
+    def _read(self, store: Store, claim: Claim) -> logging.LogRecord | None:
         try:
             return self._codec.loads(claim.payload)
+        except NotReadHere as error:
+            self._leave_to_others(store, claim, str(error))
         except Exception as error:
-            self._bury(store, claim, f"can't be decoded: {type(error).__name__}: {error}")
-            return None
+            Post._bury(self, store, claim, f"can't be decoded: {type(error).__name__}: {error}")
+        return None
+
+    def _leave_to_others(self, store: Store, claim: Claim, reason: str) -> None:
+        """It isn't the record's fault, nor the sink's: it waits, while others go on."""
+        if self.sink.last_error != reason:
+            _log.warning("a log record for %s waits: %s", self.name, reason)
+        self.sink.last_error = reason
+        Post._put_off(self, store, claim, self.sink.backoff[1])
 
     def _bury(self, store: Store, claim: Claim, reason: str) -> None:
         self.sink.dead += 1

@@ -41,6 +41,10 @@ _encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=
 _decode = json.JSONDecoder(object_hook=read_tag).decode
 
 
+class NotReadHere(FormatError):
+    """Another installation reads it: a newer pqadapters, or one with msgpack. It is left for that one."""
+
+
 class Codec:
     """Log records to bytes and back. `unencodable` counts the values that were stored as their text."""
 
@@ -64,7 +68,7 @@ class Codec:
             return self._encoded(self._counted(write_bare(record)))
 
     def loads(self, data: bytes) -> logging.LogRecord:
-        """A record with the same fields. Raises FormatError for what `dumps` didn't write."""
+        """A record with the same fields. Raises FormatError for what `dumps` didn't write, NotReadHere among them."""
         head = data[:2]
         try:
             if head == _MSGPACK and msgpack is not None:
@@ -76,7 +80,7 @@ class Codec:
                 f"a log record of {len(data)} bytes is damaged ({type(error).__name__}: {error}): "
                 "it can't be delivered; look at it with `pqadapters peek`, or drop it"
             ) from error
-        raise FormatError(_foreign(head))
+        raise _foreign(head)
 
     def _flat(self, record: logging.LogRecord) -> list[Any] | None:
         """The payload of an ordinary record, whose values are what both formats hold; of another one None."""
@@ -147,16 +151,18 @@ def _packer(**options: Any) -> Any:
     return msgpack.Packer(strict_types=True, **options)
 
 
-def _foreign(head: bytes) -> str:
+def _foreign(head: bytes) -> FormatError:
     """Why a payload with this beginning isn't read."""
     if head == _MSGPACK:
-        return (
+        return NotReadHere(
             "a log record was written with msgpack, which isn't installed here: pip install 'pqadapters[msgpack]', "
             "then it is delivered"
         )
     if head[:1] in (_MSGPACK[:1], _JSON[:1]) and len(head) == 2 and head[1] > VERSION:
-        return (
+        return NotReadHere(
             f"a log record was written by a newer pqadapters, in version {head[1]} of its format, and this one reads "
             f"version {VERSION}: upgrade pqadapters here"
         )
-    return f"this isn't a log record of pqadapters (it begins with {head!r}): was something else put into its queue?"
+    return FormatError(
+        f"this isn't a log record of pqadapters (it begins with {head!r}): was something else put into its queue?"
+    )

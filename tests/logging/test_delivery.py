@@ -10,6 +10,8 @@ from typing import Any
 
 import pytest
 
+from pqadapters.logging import _records
+from pqadapters.logging._records import Codec
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.store import Ack, Claim, Put, State
 
@@ -224,6 +226,29 @@ def test_an_undecodable_record_is_a_dead_letter(place: str, listen: Listen) -> N
     assert listener.flush(PATIENCE)
     assert sink.messages == ["fine"]
     assert listener.stats()["dead"] == 1
+
+
+@pytest.mark.parametrize("sinks", [1, 2])
+def test_a_record_that_another_installation_reads_waits_for_it(
+    place: str, listen: Listen, monkeypatch: pytest.MonkeyPatch, sinks: int
+) -> None:
+    """As in a rolling deploy, or where msgpack is missing: its dead letters were never delivered, as was said."""
+    logger = logger_of(QueueHandler(place))
+    _log(logger, 0, 3)
+    with monkeypatch.context() as without:
+        without.setattr(_records, "msgpack", None)
+        queue = SpoolQueue(place)
+        queue.spool.store.commit(Put("inbox", Codec(binary=False).dumps(logging.makeLogRecord({"msg": "as JSON"}))))
+        noting = [Noting() for _ in range(sinks)]
+        listener = listen(*[Sink(each, **FAST) for each in noting])
+        noting[-1].until_count(1)
+        assert not listener.flush(0.1)
+        assert [each.messages for each in noting] == [["as JSON"]] * sinks
+        stats = listener.stats()
+        assert (stats["depth"], stats["dead"]) == (3, 0)
+        assert "pip install" in str(stats["sinks"])
+    assert listener.flush(PATIENCE)
+    assert [sorted(each.messages) for each in noting] == [["as JSON", *_numbers(0, 3)]] * sinks
 
 
 def test_a_record_that_is_taken_away_keeps_no_other(place: str, listen: Listen) -> None:

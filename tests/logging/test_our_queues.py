@@ -110,18 +110,21 @@ def test_a_restart(make: Callable[[], Any]) -> None:
     handler.close()
 
 
-def test_what_is_put_by_others_is_a_record_too(make: Callable[[], Any]) -> None:
-    """What the standard library's handler puts is delivered; what is no record is a dead letter."""
+@pytest.mark.parametrize("others", [0, 1])
+def test_what_is_put_by_others_is_a_record_too(make: Callable[[], Any], others: int) -> None:
+    """What the standard library's handler puts is delivered; what is no record is a dead letter. With several sinks it
+    was one for each start, and in hand to the end."""
     queue = make()
     sink = Noting()
     if getattr(queue, "_line", None) is not None and "json" not in repr(queue._line.dumps):
         logger_of(stdlib.QueueHandler(queue)).info("theirs")
     queue.put("no record")
     logger_of(QueueHandler(queue)).info("ours")
-    with QueueListener(queue, sink) as listener:
+    noting = [sink, *[Noting() for _ in range(others)]]
+    with QueueListener(queue, *noting) as listener:
         assert listener.flush(PATIENCE)
         assert listener.stats()["dead"] == 1
-    assert sink.messages[-1] == "ours"
+    assert [each.messages[-1] for each in noting] == ["ours"] * len(noting)
 
 
 def test_a_listener_of_the_standard_librarys(tmp_path: Path) -> None:
