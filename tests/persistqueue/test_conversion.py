@@ -230,6 +230,15 @@ def test_a_unique_queue_knows_its_items_again(path: str, name: str) -> None:
         assert q.put(item)
 
 
+def test_a_unique_queue_and_the_wrong_serializer(path: str) -> None:
+    """Whoever comes with the right one still finds equal items."""
+    theirs.database(path, old.UniqueQ, [{"b": 1, "a": 2}])
+    ours.UniqueQ(path, serializer=serializers.json).close()
+    with ours.UniqueQ(path) as q:
+        assert q.put({"a": 2, "b": 1}) is None
+        assert q.size == 1
+
+
 def test_a_mapping(path: str) -> None:
     d = old.PDict(path, "settings")
     d["a"], d["ü\0"], d[1], d[b"raw"] = 1, [2], "one", "bytes"

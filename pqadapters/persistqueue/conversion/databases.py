@@ -10,7 +10,6 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
-import threading
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -31,6 +30,7 @@ from .moving import MOVED, Mover
 from .report import Part, Progress, Report
 from .rows import Source
 from .tables import Table, are_theirs, tables_of
+from .turns import turn
 
 if TYPE_CHECKING:
     from ...stores.sqlite.predecessor import Predecessor
@@ -39,7 +39,6 @@ if TYPE_CHECKING:
 SUFFIX = ".persist-queue"  #: of the original's name
 _NEW = ".converting"
 PATIENCE = 5.0  #: seconds that others may have it open, beside another conversion
-_one = threading.Lock()  #: of conversions, in this process
 
 
 def quiet(more: int) -> None:
@@ -72,7 +71,7 @@ def convert_database(path: str, *, bare: str = "default", progress: Progress = q
     is as it was.
     """
     path = os.path.realpath(path)
-    with _one, closing(take_over_database(path, seconds=PATIENCE)) as old:
+    with turn(), closing(take_over_database(path, seconds=PATIENCE)) as old:
         if not is_theirs(path):
             return None
         look_at_database(path, bare=bare)  # what is refused is refused before anything is touched

@@ -9,7 +9,6 @@ has no locks, so a process that has the old files open is looked for (Linux show
 from __future__ import annotations
 
 import os
-import threading
 from contextlib import closing
 from typing import TYPE_CHECKING
 
@@ -24,13 +23,13 @@ from .moving import MOVED, Mover
 from .report import Part, Progress, Report
 from .rows import WAITING
 from .tables import FILES, Table
+from .turns import turn
 
 if TYPE_CHECKING:
     from ...stores.segment.predecessor import Predecessor
 
 QUEUE = "default"
 _HARMLESS = ("LOCK", "lost+found")
-_one = threading.Lock()  #: of conversions, in this process
 
 
 def is_file_queue(directory: str) -> bool:
@@ -48,7 +47,7 @@ def convert_directory(directory: str, serializer: Serializer, *, progress: Progr
     others use it, DiskError: then it is as it was.
     """
     directory = os.path.realpath(directory)
-    with _one, closing(take_over_directory(directory, is_theirs)) as old:
+    with turn(), closing(take_over_directory(directory, is_theirs)) as old:
         if not chunks_in(directory):
             return None
         try:

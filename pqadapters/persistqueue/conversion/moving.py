@@ -20,7 +20,6 @@ from ...serializers.signed import Seal, seal_for, unsigned
 from ...stdlib._keys import Keys
 from ...store import Ack, Op, Put, Set, Store
 from .._states import _KEY, FRESH, INITED, READY, UNACK, Row, States
-from .._unique import digest
 from .report import Progress
 from .rows import SET, STATES, WAITING, Item, status_of
 from .tables import DICT, FILES, MAPPINGS, PRIORITY, SHELF, Table
@@ -114,12 +113,7 @@ class Mover:
         if table.kind == FILES:
             payload = live.escape(payload)
         place = _rank(item.mark) if table.kind == PRIORITY else b""
-        yield from self._entering(table, payload)
         yield Put(table.target, payload, place, put_at=item.when)
-
-    def _entering(self, table: Table, payload: bytes) -> Iterator[Op]:
-        if table.unique:
-            yield Set(f"{table.target}/unique", digest(payload), b"")
 
     def check(self, payload: object) -> None:
         """Raises ValueError for a pickle that would have to be signed, and can't be."""
@@ -139,7 +133,7 @@ class Mover:
         self, table: Table, states: States, status: int, batch: list[Item], counts: dict[str, int]
     ) -> None:
         payloads = [self._sealed(item.payload) for item in batch]
-        ops = [op for payload in payloads for op in self._entering(table, payload)]
+        ops: list[Op] = []
         state = str(status)
         if state == INITED:
             puts = zip(batch, payloads, strict=True)

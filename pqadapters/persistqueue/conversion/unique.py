@@ -2,7 +2,8 @@
 
 persist-queue's serializers write some values otherwise than ours do. To know an item's bytes here it has to be loaded,
 and that is only for who has chosen the serializer: the conversion moves the bytes as they are, and notes that this is
-still to be done; whoever opens the queue next does it. Any number of processes may be about it.
+still to be done; whoever opens the queue next does it, and says which items are in it. Any number of processes may be
+about it.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ from ...errors import ConditionFailed, LeaseLost, StoreError
 from ...serializers import Serializer
 from ...store import Ack, Claim, Nack, Op, Put, Set, Store, Update
 from .._states import FRESH
-from .._unique import digest, leave
+from .._unique import digest
 
 WHEN = 8  #: bytes in front of the payload of an item that was got before
 _ITEMS = (b"", FRESH)  #: ranks of records that are items
@@ -29,11 +30,15 @@ def owe(store: Store, queue: str) -> None:
 
 
 def settle(store: Store, queue: str, serializer: Serializer) -> None:
-    """It is done, here or by another process, when this returns. What can't be loaded stays as it is."""
+    """It is done, here or by another process, when this returns. What can't be loaded stays as it is; where that is all
+    of it, the serializer is another one's, and it is left to who has the right one."""
     while store.depth(_owed(queue)).unfinished:
         for claim in store.claim(_owed(queue), timeout=_WAIT):
-            _Work(store, queue, serializer).run()
-            store.commit(Ack(claim))
+            work = _Work(store, queue, serializer)
+            work.run()
+            store.commit(Nack(claim) if work.failed and not work.read else Ack(claim))
+            if work.failed and not work.read:
+                return
 
 
 def _owed(queue: str) -> str:
@@ -44,6 +49,7 @@ class _Work:
     def __init__(self, store: Store, queue: str, serializer: Serializer) -> None:
         self._store, self._queue, self._serializer = store, queue, serializer
         self._rows = f"{queue}/rows"
+        self.read = self.failed = 0  #: items
 
     def run(self) -> None:
         waiting = (record.id for record in self._store.browse(self._queue) if record.rank in _ITEMS)
@@ -51,8 +57,7 @@ class _Work:
             self._records(self._store.claim(self._queue, ids=ids, limit=len(ids)))
         rows = self._store.scan(self._rows)
         while batch := list(islice(rows, _AT_ONCE)):
-            changes = [ops for key, data in batch if (ops := self._row(key, data))]
-            self._all_or_each(changes)
+            self._all_or_each([self._row(key, data) for key, data in batch])
 
     def _records(self, claims: list[Claim]) -> None:
         try:
@@ -65,14 +70,16 @@ class _Work:
 
     def _record(self, claim: Claim) -> list[Op]:
         payload = self._ours(claim.payload)
-        return [] if payload is None else [*self._exchange(claim.payload, payload), Update(claim, payload)]
+        return [self._entered(payload), *([Update(claim, payload)] if payload != claim.payload else [])]
 
     def _row(self, key: bytes, data: bytes) -> list[Op]:
         """Of an item that was got before: the time of its put, its bytes."""
         payload = self._ours(data[WHEN:])
-        if payload is None:
-            return []
-        return [*self._exchange(data[WHEN:], payload), Set(self._rows, key, data[:WHEN] + payload, data)]
+        return [Set(self._rows, key, data[:WHEN] + payload, data), self._entered(payload)]
+
+    def _entered(self, payload: bytes) -> Op:
+        """Equal items that persist-queue took for two stay two."""
+        return Set(f"{self._queue}/unique", digest(payload), b"")
 
     def _all_or_each(self, changes: list[list[Op]]) -> None:
         """Somebody else may change one meanwhile: then its bytes are ours."""
@@ -83,16 +90,14 @@ class _Work:
                 with suppress(ConditionFailed):
                     self._store.commit(*ops)
 
-    def _exchange(self, before: bytes, payload: bytes) -> list[Op]:
-        """Equal items that persist-queue took for two stay two."""
-        return [leave(self._queue, before), Set(f"{self._queue}/unique", digest(payload), b"")]
-
-    def _ours(self, payload: bytes) -> bytes | None:
-        """The bytes that ours would have; None where they are these, or nobody can say."""
+    def _ours(self, payload: bytes) -> bytes:
+        """The bytes that ours would have; the same where nobody can say."""
         try:
             found = self._serializer.dumps(self._serializer.loads(payload), sort_keys=True)
         except MemoryError:
             raise
         except Exception:
-            return None
-        return None if found == payload else found
+            self.failed += 1
+            return payload
+        self.read += 1
+        return found
