@@ -95,3 +95,8 @@ class Unloadable:
 
     def __reduce__(self) -> Any:
         return fail, ("this can't be loaded",)
+
+
+def numbered(number: int, filling: bytes) -> int:
+    """Its bytes take room."""
+    return number

@@ -204,7 +204,7 @@ executor.shutdown()
         assert self._program(tmp_path, begin + code, f"sqlite:///{tmp_path}/jobs.db", "waits") == "done\n"
 
     def test_a_pool_of_processes(self, place: str, tmp_path: Path) -> None:
-        """Spawned ones that nobody kills, of a program that was patched first: docs/executors.md says what else fails."""
+        """Spawned ones that nobody kills, of a program that was patched first: docs/executors.md has what fails."""
         code = """
 import multiprocessing
 from pqadapters.concurrent.futures import ProcessPoolExecutor

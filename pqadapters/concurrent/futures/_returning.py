@@ -36,6 +36,7 @@ def _back(backlog: Backlog, id: bytes) -> None:
     """It is due, or was: somebody may have begun it already, and it may be waiting for its next try by now."""
     backlog.delayed.discard(id)
     if not backlog.closed:
+        backlog.recovering = backlog.recovering or backlog.foreign  # it may be one of somebody else
         backlog.added()
         if id in backlog.live:  # all are busy; or the store's clock isn't there yet
             call_in(_AGAIN, partial(_back, backlog, id))
@@ -49,6 +50,7 @@ def look_later(backlog: Backlog) -> None:
 def _look(ref: weakref.ref[Backlog]) -> None:
     backlog = ref()
     if backlog is not None and not (backlog.closed or backlog.stopped):
+        backlog.recovering = backlog.recovering or backlog.foreign
         backlog.added()
 
 

@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from ._backlog import Backlog
 
 _log = telling.logger("pqadapters.executor")
-_RANK = Order.RANK  # an enum's attribute takes a search
+_RANK, _OLDEST = Order.RANK, Order.OLDEST  # an enum's attribute takes a search
 _OWN = 1000  #: jobs of ours that are asked for at a time, where only ours are run
 _FEW = 16  #: the same where none has a priority: they are in their order
 _HOUR = 3600.0
@@ -49,6 +49,8 @@ class Started(NamedTuple):
 def next_job(backlog: Backlog) -> Started | None:
     """Claim the next job that can be run; None if there is none. Raises StoreError."""
     while not backlog.stopped:
+        if not (backlog.live or backlog.recovering or backlog.shared):
+            return None  # nobody else puts anything there
         claim = future = None
         anybodys = backlog.suspects.enter() and _takes_anybodys(backlog)
         try:
@@ -101,7 +103,8 @@ def _takes_anybodys(backlog: Backlog) -> bool:
 
 def _next_claim(backlog: Backlog, anybodys: bool) -> Claim | None:
     if anybodys:
-        claims = backlog.claim(backlog.names.jobs, order=_RANK, counted=True)
+        order = _RANK if backlog.ranked else _OLDEST  # the same where nobody has a priority, and quicker
+        claims = backlog.claim(backlog.names.jobs, order=order, counted=True)
     else:
         claims = _claim_own(backlog, _OWN if backlog.ranks else _FEW)
         if not claims and len(backlog.live) > _FEW:

@@ -30,7 +30,8 @@ _new: Any = tuple.__new__  # a named tuple without the detour through its own __
 def submit(backlog: Backlog, call: wire.Call, options: Options = PLAIN, flags: int = 0) -> JobFuture:
     """Store a job; the future of what becomes of it. Raises NotSerializable, queue.Full, RuntimeError, StoreError;
     no job was stored then."""
-    backlog.check()
+    if backlog.closing or backlog.forked or backlog.broken is not None:
+        backlog.check()
     store = backlog._store or backlog.open()
     id = backlog.token + next(backlog.numbers).to_bytes(8, "big")
     data = wire.dump(call, options.retry_on)

@@ -56,6 +56,7 @@ class ThreadPoolExecutor(DurableExecutor, stdlib.ThreadPoolExecutor):
         tickets = self._tickets
         with tickets.backlog.lock:
             tickets.volatile += 1
+            tickets.ring()  # its thread may be the one that is to run this
         try:
             future = super()._submit_volatile(call)
         except BaseException:
