@@ -19,7 +19,7 @@ import pqadapters.persistqueue as ours
 from pqadapters import PDict
 from pqadapters.commands.moves import Database
 from pqadapters.opening import open_store
-from pqadapters.persistqueue.conversion import moving
+from pqadapters.persistqueue.conversion import databases, moving
 from pqadapters.stdlib import shelve
 from pqadapters.stdlib.queue import Queue
 from tests.mysql.server import shared
@@ -239,7 +239,7 @@ def test_rows_that_are_passed_over_without_a_word_are_an_error(place: Path, monk
     from pqadapters.persistqueue.conversion.rows import Source
 
     real = Source.items
-    monkeypatch.setattr(Source, "items", lambda self, table: list(real(self, table))[1:])
+    monkeypatch.setattr(Source, "items", lambda self, table: (item for item in list(real(self, table))[1:]))
     assert "arrived in" in refusal("migrate", place)
     assert len(theirs.rows(place / "data.db", "queue_jobs")) == 3
 
@@ -268,7 +268,8 @@ def test_what_is_nothing_of_the_kind(tmp_path: Path, what: str) -> None:
     assert "persist-queue or shelve" in refusal("migrate", path) or what == "missing"
 
 
-def test_a_database_that_is_in_use(place: Path) -> None:
+def test_a_database_that_is_in_use(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(databases, "PATIENCE", 0.2)
     q = old.SQLiteQueue(str(place))
     assert "open in another program" in refusal("migrate", place)
     q.close()

@@ -17,12 +17,20 @@ import pytest
 import pqadapters.persistqueue as ours
 from pqadapters.errors import StoreLocked, StoreRefused
 from pqadapters.persistqueue import serializers
+from pqadapters.persistqueue.conversion import databases
 from tests.segment.programs import run, running, said
 
 from . import theirs
 
+linux = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="the system doesn't show who has a file open")
 ITEMS = [{"n": n, "text": "ü" * n, "list": [n, None, 1.5]} for n in range(50)]
 NAMES = ["pickle", "json", "msgpack", "cbor2"]
+
+
+@pytest.fixture
+def impatient(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who waits for others gives up soon."""
+    monkeypatch.setattr(databases, "PATIENCE", 0.2)
 
 
 def all_of(q: Any) -> list[Any]:
@@ -322,7 +330,7 @@ def test_what_stands_in_the_wal_is_taken(path: str) -> None:
 # Who else is there
 
 
-def test_a_database_that_persist_queue_has_open_is_left_to_it(path: str) -> None:
+def test_a_database_that_persist_queue_has_open_is_left_to_it(path: str, impatient: None) -> None:
     q = old.SQLiteQueue(path)
     q.put("a")
     with pytest.raises(StoreLocked, match="open in another program"):
@@ -333,7 +341,28 @@ def test_a_database_that_persist_queue_has_open_is_left_to_it(path: str) -> None
     assert all_of(ours.SQLiteQueue(path)) == ["b"]
 
 
-@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="the system doesn't show who has a file open")
+_IDLE = """
+import sqlite3, sys
+connection = sqlite3.connect(sys.argv[1])
+connection.execute("SELECT * FROM queue").fetchall()
+print("there", flush=True)
+sys.stdin.read()
+"""
+
+
+@linux
+def test_a_connection_without_a_lock_is_seen(tmp_path: Path, impatient: None) -> None:
+    """persist-queue's async classes leave the database out of WAL mode, and hold no lock while they do nothing."""
+    file = str(tmp_path / "async.db")
+    _async_database(file, "queue")
+    with running(_IDLE, file) as child:
+        assert said(child) == "there"
+        with pytest.raises(StoreLocked, match=str(child.pid)):
+            ours.SQLiteQueue(file)
+    assert all_of(ours.SQLiteQueue(file)) == ["a", "b", "c"]
+
+
+@linux
 def test_a_file_queue_that_persist_queue_has_open_is_left_to_it(path: str) -> None:
     code = (
         "import sys, persistqueue\nq = persistqueue.Queue(sys.argv[1])\nq.put('a')\n"

@@ -22,7 +22,7 @@ import pytest
 
 import pqadapters.persistqueue as ours
 from pqadapters.errors import DiskError, StoreError
-from pqadapters.persistqueue.conversion import directories, is_theirs
+from pqadapters.persistqueue.conversion import directories, is_theirs, moving
 from pqadapters.serializers import pickle
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore
@@ -258,6 +258,22 @@ def test_a_full_disk_leaves_a_database_as_it_was(
     assert not [name for name in os.listdir(path) if "persist-queue" in name or "converting" in name]
     with ours.SQLiteQueue(str(path)) as q:
         assert q.size == len(ITEMS) + 1
+
+
+def test_a_conversion_that_fails_leaves_no_lock(
+    database: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A statement that was being read kept the original locked for as long as the exception lived."""
+    path = _copy(database, tmp_path / "q")
+
+    def full(*arguments: object) -> None:
+        raise DiskError(errno.ENOSPC, os.strerror(errno.ENOSPC), "data.db.converting")
+
+    monkeypatch.setattr(moving.Mover, "_commit", full)
+    with pytest.raises(DiskError) as failure:
+        ours.SQLiteQueue(str(path))
+    assert len(theirs.rows(path / "data.db", "queue_default")) == len(ITEMS) + 1
+    assert failure.value.errno == errno.ENOSPC
 
 
 def test_a_directory_that_is_a_volume_keeps_the_original_inside(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -20,7 +20,6 @@ from ...opening import (
     open_raw,
     open_snapshot,
     probe_file,
-    remove_database,
     roll_back,
     take_over_database,
     words_of,
@@ -81,7 +80,7 @@ def convert_database(path: str, *, bare: str = "default", progress: Progress = q
 def _convert(path: str, old: Predecessor, bare: str, progress: Progress) -> Report:
     source, new = Source(old.seize(), path, old.raw), path + _NEW
     try:
-        remove_database(new)
+        old.clear(new)
         with open_database(new, durability="process") as store:
             parts = _move_all(source, store, bare, progress)
             store.commit(Clear(MOVED))
@@ -92,7 +91,7 @@ def _convert(path: str, old: Predecessor, bare: str, progress: Progress) -> Repo
         raise old.words(error) from error
     finally:
         with suppress(StoreError):
-            remove_database(new)
+            old.clear(new)
     report = Report(path, parts, source.damage)
     report.settle(kept)
     report.tell()
@@ -153,7 +152,8 @@ def _move_all(
 def _moved(source: Source, table: Table, mover: Mover) -> Part:
     """Raises StoreError where not all has arrived."""
     expected, damaged = source.count(table), len(source.damage)
-    counts = mover.move(table, source.items(table))
+    with closing(source.items(table)) as items:
+        counts = mover.move(table, items)
     if expected is not None and counts != expected and len(source.damage) == damaged:
         raise StoreError(
             f"{source.path}: table {table.table} has {_words(expected)}, and {_words(counts)} arrived in "

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import heapq
 import sqlite3
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Generator, Iterable, Iterator
+from contextlib import closing
 from itertools import chain, dropwhile
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -57,15 +58,16 @@ class Source:
             return None
         return {SET if table.kind == DICT else WAITING: count} if count else {}
 
-    def items(self, table: Table) -> Iterator[Item]:
-        """Everything readable."""
+    def items(self, table: Table) -> Generator[Item, None, None]:
+        """Everything readable. To be closed: a row that is being read keeps the database locked."""
         last: int | None = None
         try:
-            for row in self.connection.execute(_select(table)):
-                item = self._item(table, *row)
-                last = row[0]
-                if item is not None:
-                    yield item
+            with closing(self.connection.execute(_select(table))) as rows:
+                for row in rows:
+                    item = self._item(table, *row)
+                    last = row[0]
+                    if item is not None:
+                        yield item
         except sqlite3.OperationalError:
             raise
         except sqlite3.DatabaseError:

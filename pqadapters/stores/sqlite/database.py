@@ -71,7 +71,10 @@ def _check_file(path: str, trust: bool) -> None:
             "read and change what is stored. Give a file of your own, or pass trust_directory=True"
         )
     if info.st_mode & 0o077:
-        os.chmod(path, info.st_mode & 0o700)  # one that its owner may not write stays so
+        try:
+            os.chmod(path, info.st_mode & 0o700)  # one that its owner may not write stays so
+        except OSError as error:
+            raise refused(os.path.dirname(path), error, "make private the database in") from error
 
 
 def patiently(call: Callable[[], T], path: str, seconds: float = _OPENING) -> T:

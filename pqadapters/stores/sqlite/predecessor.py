@@ -16,8 +16,9 @@ from contextlib import ExitStack
 from ...errors import StoreError, StoreLocked
 from .._directory import Hold, refused
 from .._disk import Disk
+from .._holders import users_of
 from .._kept import free_name, keep_file
-from .database import address, patiently, remove_sides, rest
+from .database import address, patiently, remove_files, remove_sides, rest
 from .errors import translated
 from .mark import forget
 from .owners import SIDE, Owners
@@ -58,13 +59,25 @@ class Predecessor:
 
         Raises StoreLocked where another program has it open, DiskError, FormatError.
         """
+        self._wait_for_users()
         try:
             self._connection = patiently(self._alone, self.path, self._seconds)
         except StoreLocked:
-            raise StoreLocked(
-                f"{self.path} is open in another program, or in this one by another library: end that first"
-            ) from None
+            raise self._used(None) from None
         return self._connection
+
+    def _wait_for_users(self) -> None:
+        """A connection that does nothing has no lock where the database isn't in WAL mode: then the system is asked who
+        has the file open. Who only looks, as whoever opens it at this moment, is done soon."""
+        deadline, pause = time.monotonic() + self._seconds, 0.0
+        while pids := users_of([self.path]):
+            if time.monotonic() > deadline:
+                raise self._used(min(pids))
+            pause = rest(pause)
+
+    def _used(self, pid: int | None) -> StoreLocked:
+        who = f"process {pid}" if pid else "another program, or in this one by another library"
+        return StoreLocked(f"{self.path} is open in {who}: end that first", pid)
 
     def _alone(self) -> sqlite3.Connection:
         """Raises sqlite3.Error. To leave WAL mode is refused while anybody else has the database open."""
@@ -99,6 +112,15 @@ class Predecessor:
     def free_name(self, suffix: str) -> str:
         """What it is to be called."""
         return free_name(self.path + suffix, self.path)
+
+    def clear(self, new: str) -> None:
+        """What there is of a database that was to take the place goes. Raises DiskError."""
+        try:
+            for path in (new, f"{new}.new"):  # the second where it wasn't even made
+                remove_files(path, self._disk)
+            shutil.rmtree(f"{new}{SIDE}", ignore_errors=True)
+        except OSError as error:
+            raise refused(os.path.dirname(self.path), error, "tidy up in") from error
 
     def hand_over(self, new: str, kept: str) -> None:
         """The database `new`, which is closed, takes the place of this one, which is called `kept` from then on.
