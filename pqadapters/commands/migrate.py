@@ -5,21 +5,21 @@ from __future__ import annotations
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
-from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from ..opening import open_store
-from ..persistqueue.conversion import Progress as Tell
-from ..persistqueue.conversion import Report
 from ..serializers import NAMES
 from ..telling import shown
 from . import options
 from .failures import Failure, told
-from .moves import Move, found_in
 from .screen import Screen, escaped, print_json
+
+if TYPE_CHECKING:
+    from ..persistqueue.conversion import Progress as Tell
+    from ..persistqueue.conversion import Report
+    from .moves import Move
 
 
 @click.command()
@@ -43,6 +43,8 @@ def migrate(
     original is kept under another name beside it. Nothing is unpickled. What was broken off goes on when this is called
     again.
     """
+    from .moves import found_in  # here: the other commands needn't wait for what it imports
+
     found = found_in(place, serializer, queue)
     if not found:
         click.echo(f"{escaped(shown(place))} is pqadapters' own already: there is nothing to do")
@@ -77,6 +79,9 @@ def _compare(before: list[Report], after: list[Report]) -> None:
 @contextmanager
 def _bar(total: int) -> Iterator[Tell]:
     """On a terminal."""
+    from rich.console import Console
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     console = Console(stderr=True)
     with Progress(*columns, console=console, transient=True, disable=not sys.stderr.isatty()) as progress:
