@@ -37,7 +37,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".persist-queue"  #: of the original's name
 _NEW = ".converting"
-PATIENCE = 5.0  #: seconds that others may have it open, beside another conversion
+PATIENCE = 5.0  #: seconds that others may have it open who don't convert it
 
 
 def quiet(more: int) -> None:

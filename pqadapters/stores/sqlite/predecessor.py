@@ -25,11 +25,12 @@ from .owners import SIDE, Owners
 from .trees import Raw
 
 _LOCK = "conversion"
+_PATIENCE = 60.0  #: seconds that another process may take for it
 _SYNCED = "PRAGMA synchronous = FULL"
 
 
 class Predecessor:
-    """To be closed. `seconds` is how long to wait for who uses the database, or is about the same."""
+    """To be closed. `seconds` is how long to wait for who uses the database."""
 
     def __init__(self, path: str, *, seconds: float, disk: Disk | None = None) -> None:
         """Raises StoreLocked where another process doesn't let go of the lock, DiskError."""
@@ -47,7 +48,7 @@ class Predecessor:
             raise refused(path + SIDE, error, "lock") from error
 
     def _locked(self) -> Hold:
-        deadline, pause = time.monotonic() + self._seconds, 0.0
+        deadline, pause = time.monotonic() + _PATIENCE, 0.0
         while (hold := self._owners.lock(_LOCK)) is None:
             if time.monotonic() > deadline:
                 raise StoreLocked(f"{self.path} is being converted by another process; try again when it is done")
