@@ -188,6 +188,7 @@ def _traced(path: Path, *options: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=env)
 
 
+@pytest.mark.timeout(600)
 def test_sigkill_at_system_calls_of_a_databases_conversion(database: Path, tmp_path: Path) -> None:
     path = _copy(database, tmp_path / "q")
     rows = theirs.rows(_copy(database, tmp_path / "look") / "data.db", "ack_queue_default")
