@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..durability import Durability
 from ..errors import StoreRefused
@@ -15,7 +15,9 @@ from ..opening import is_unfinished, open_database
 from ..serializers import Serializer
 from ..stdlib._where import check_name, open_where
 from ..store import Store
-from .conversion import Report, convert_database, convert_directory, is_file_queue, is_theirs
+
+if TYPE_CHECKING:
+    from .conversion import Report
 
 T = TypeVar("T")
 MEMORY = ":memory:"
@@ -53,9 +55,11 @@ def converted(file: str, opening: Callable[[], T], name: str) -> T:
     try:
         return opening()
     except StoreRefused:
-        if not is_theirs(file):
+        from . import conversion  # here: it is needed once in the life of a place
+
+        if not conversion.is_theirs(file):
             raise
-    report = convert_database(file, bare=name)
+    report = conversion.convert_database(file, bare=name)
     opened = opening()
     if report is not None:
         report.note(opened)
@@ -70,9 +74,13 @@ def converted_directory(path: Any, serializer: Serializer, opening: Callable[[],
             opening()
             return None
     except StoreRefused:
-        if not is_file_queue(directory):
+        from . import conversion
+
+        if not conversion.is_file_queue(directory):
             raise
-    report = convert_directory(directory, serializer)
+    from . import conversion
+
+    report = conversion.convert_directory(directory, serializer)
     opening()
     return report
 

@@ -21,6 +21,11 @@ def enter(queue: str, payload: bytes) -> Op:
     return Set(f"{queue}/unique", digest(payload), b"", Expect.ABSENT)
 
 
+def owed(queue: str) -> str:
+    """The queue of a record that says that what is in it was persist-queue's, and hasn't been entered yet."""
+    return f"pqadapters.unique/{queue}"
+
+
 def leave(queue: str, payload: bytes) -> Op:
     """It isn't in the queue any more."""
     return Delete(f"{queue}/unique", digest(payload))

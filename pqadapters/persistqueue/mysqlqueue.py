@@ -18,7 +18,6 @@ from ..store import Store
 from . import serializers
 from ._records import Records
 from ._serializing import serializer_of
-from .conversion.servers import convert_queue, is_to_be_converted
 from .exceptions import Empty, Full
 
 __all__ = ["Empty", "Full", "MySQLQueue"]
@@ -62,15 +61,18 @@ class MySQLQueue(Records):
         store = open_server(url)
         try:
             codec = protected(codec, None, hosts=store.capabilities.hosts, place=store.place)
-            if is_to_be_converted(url, store, name or "sql"):
-                self._convert(url, store, name or "sql", codec)
+            self._take_over(url, store, name or "sql", codec)
         except BaseException:
             store.close()
             raise
         self._begin(store, name or "sql", codec, timeout=10.0, auto_commit=auto_commit, maxsize=maxsize)
 
-    def _convert(self, url: str, store: Store, name: str, codec: Serializer) -> None:
+    def _take_over(self, url: str, store: Store, name: str, codec: Serializer) -> None:
         """persist-queue signs nothing: whoever can write to the server may have put there what it has."""
+        from .conversion.servers import convert_queue, is_to_be_converted  # with all that it imports
+
+        if not is_to_be_converted(url, store, name):
+            return
         if isinstance(codec, Signed):
             raise StoreRefused(
                 f"{store.place} has the table queue_{name}, which persist-queue wrote: nothing in it is signed, and "

@@ -21,8 +21,7 @@ from ._place import open_home
 from ._serializing import serializer_of
 from ._states import ACKED, FAILED, FRESH, INITED, READY, UNACK, Row, States
 from ._stored import Stored, id_and_item, id_in, is_raw
-from ._unique import enter, leave
-from .conversion.unique import settle
+from ._unique import enter, leave, owed
 from .exceptions import Empty, Full
 
 __all__ = [
@@ -284,7 +283,10 @@ class UniqueAckQ(SQLiteAckQueue):
 
     def _begin(self, store: Store, name: str, serializer: Serializer, **options: Any) -> None:
         super()._begin(store, name, serializer, **options)
-        settle(store, self._queue, serializer)
+        if store.depth(owed(self._queue)).unfinished:
+            from .conversion.unique import settle
+
+            settle(store, self._queue, serializer)
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> int | None:
         """As `SQLiteQueue.put`; None for an item that is in the queue."""

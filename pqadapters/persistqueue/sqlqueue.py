@@ -17,8 +17,7 @@ from . import serializers
 from ._place import open_home
 from ._records import Records
 from ._serializing import serializer_of
-from ._unique import enter, leave
-from .conversion.unique import settle
+from ._unique import enter, leave, owed
 from .exceptions import Empty, Full
 
 __all__ = ["Empty", "FIFOSQLiteQueue", "FILOSQLiteQueue", "Full", "SQLiteQueue", "UniqueQ"]
@@ -81,7 +80,10 @@ class UniqueQ(SQLiteQueue):
 
     def _begin(self, store: Store, name: str, serializer: Serializer, **options: Any) -> None:
         super()._begin(store, name, serializer, **options)
-        settle(store, self._queue, serializer)
+        if store.depth(owed(self._queue)).unfinished:
+            from .conversion.unique import settle
+
+            settle(store, self._queue, serializer)
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> int | None:
         """As `SQLiteQueue.put`; None for an item that is in the queue."""

@@ -15,7 +15,7 @@ from ...errors import ConditionFailed, LeaseLost, StoreError
 from ...serializers import Serializer
 from ...store import Ack, Claim, Nack, Op, Put, Set, Store, Update
 from .._states import FRESH
-from .._unique import digest
+from .._unique import digest, owed
 
 WHEN = 8  #: bytes in front of the payload of an item that was got before
 _ITEMS = (b"", FRESH)  #: ranks of records that are items
@@ -25,24 +25,20 @@ _WAIT = 0.25  #: seconds until another process's work is looked at again
 
 def owe(store: Store, queue: str) -> None:
     """It is still to be done, by who opens the queue. To be called as often as one likes."""
-    if not store.depth(_owed(queue)).unfinished:
-        store.commit(Put(_owed(queue), b""))
+    if not store.depth(owed(queue)).unfinished:
+        store.commit(Put(owed(queue), b""))
 
 
 def settle(store: Store, queue: str, serializer: Serializer) -> None:
     """It is done, here or by another process, when this returns. What can't be loaded stays as it is; where that is all
     of it, the serializer is another one's, and it is left to who has the right one."""
-    while store.depth(_owed(queue)).unfinished:
-        for claim in store.claim(_owed(queue), timeout=_WAIT):
+    while store.depth(owed(queue)).unfinished:
+        for claim in store.claim(owed(queue), timeout=_WAIT):
             work = _Work(store, queue, serializer)
             work.run()
             store.commit(Nack(claim) if work.failed and not work.read else Ack(claim))
             if work.failed and not work.read:
                 return
-
-
-def _owed(queue: str) -> str:
-    return f"pqadapters.unique/{queue}"
 
 
 class _Work:
