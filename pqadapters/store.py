@@ -242,7 +242,13 @@ def dead_queue(queue: str) -> str:
     return queue if queue.endswith(DEAD) else queue + DEAD
 
 
-def acknowledge(store: Store, acks: Sequence[Ack]) -> None:
+class Commits(Protocol):
+    """The part of a `Store` that changes it."""
+
+    def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]: ...
+
+
+def acknowledge(store: Commits, acks: Sequence[Ack]) -> None:
     """In one commit, or one by one where a lease was lost: that record is somebody else's by now."""
     try:
         store.commit(*acks)

@@ -12,13 +12,12 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
-from types import TracebackType
 from typing import Any
 
 from ... import telling
 from ...clock import Clock
 from ...durability import Durability, Survives
-from ...errors import Stopped, StoreClosed, StoreError, StoreUnreachable
+from ...errors import StoreError, StoreUnreachable
 from ...store import (
     Ack,
     Capabilities,
@@ -37,13 +36,13 @@ from ...store import (
     acknowledge,
     dead_queue,
 )
-from .._ahead import Ahead
 from .._bells import Bell
+from .._handle import Handle, Wish
 from .._line import LATE
 from .address import PREFIX, address_of
 from .changes import Changes
 from .claims import Take
-from .core import share
+from .core import Core, share
 from .looks import Looks
 from .plan import plan_of
 from .schema import check_prefix
@@ -58,7 +57,7 @@ _OUTAGE = 0.5  #: seconds between two looks while the server can't be reached
 LEASE = 30.0
 
 
-class MysqlStore:
+class MysqlStore(Handle):
     """Queues and tables in a database of a MariaDB (10.6 or newer) or MySQL (8.0 or newer) server.
 
     `url` is mysql://user@host:3306/database; the database must be there, the store's tables are made in it, with names
@@ -73,6 +72,7 @@ class MysqlStore:
     StoreUnreachable (a ConnectionError), ValueError for bad options. No message has the password in it.
     """
 
+    _core: Core
     capabilities = _CAPABILITIES
     damage: Sequence[Damage] = ()
 
@@ -88,37 +88,17 @@ class MysqlStore:
         clock: Clock | None = None,
         **connection: Any,
     ) -> None:
-        self._durability = Durability.of(durability, max_lag)
-        if not 1 <= prefetch <= 10_000:
-            raise ValueError(f"prefetch is how many records a claim takes, from 1 to 10,000, not {prefetch}")
+        self._begin(Durability.of(durability, max_lag), prefetch)
         if not 1 <= lease <= 86_400:
             raise ValueError(f"lease is in seconds, from 1 to 86,400, not {lease!r}")
         address = address_of(url, prefix=check_prefix(prefix), **connection)
         self._power = self._durability.survives is Survives.POWER
-        self._closed = False
-        self._prefetch = prefetch
         self._core = core = share(address, float(lease), clock, self._power)
         self._handle = next(core.numbers)
         self._looks = Looks(core.reader, core.names, core.clock.wall)
         self._tables = Tables(core.reader, core.names)
-        self._ahead = Ahead()
         self._release = weakref.finalize(self, core.release, self._handle, self._ahead)
         self._release.atexit = False  # daemon threads and handlers of the program may use it to the very end
-
-    @property
-    def durability(self) -> Durability:
-        return self._durability
-
-    @property
-    def place(self) -> str:
-        return self._core.place
-
-    def _check(self) -> None:
-        """Raises StoreClosed."""
-        if self._closed:
-            raise StoreClosed(f"this handle on the store in {self.place} was closed; open it again")
-        if self._core.writer.trouble is not None:
-            raise self._core.writer.trouble
 
     # Commits
 
@@ -184,12 +164,6 @@ class MysqlStore:
         for queue, ready in puts.items():
             bells.ring(queue, ready)
 
-    def _may_go_on(self, stop: Stop | None) -> None:
-        if self._closed:
-            self._check()
-        if stop is not None and stop():
-            raise Stopped("the commit was stopped by its own predicate")
-
     # Claims
 
     def claim(
@@ -210,11 +184,12 @@ class MysqlStore:
         bell = self._core.bells.of(queue)
         deadline = None if timeout is None else time.monotonic() + timeout
         away, claims = False, list[Claim]()
+        wish = Wish(queue, order, ids, limit, stop, counted, patience)
         try:
             while True:
                 rings = bell.rings
                 try:
-                    found = self._attempt(queue, order, ids, limit, stop, counted, patience, acks)
+                    found = self._attempt(wish, acks)
                     acks = ()
                     away = False
                 except StoreUnreachable as error:
@@ -241,74 +216,8 @@ class MysqlStore:
             logger.warning("a claim waits for the server: %s", error)
         return None
 
-    def _attempt(
-        self,
-        queue: str,
-        order: Order,
-        ids: Sequence[int] | None,
-        limit: int,
-        stop: Stop | None,
-        counted: bool,
-        patience: float | None,
-        acks: Sequence[Ack],
-    ) -> list[Claim] | None:
-        """What can be claimed now; None where that is nothing; [] where `stop` says so, or it can't be known."""
-        if self._prefetch > 1:
-            if order is Order.OLDEST and limit == 1 and ids is None and not counted:
-                return self._attempt_ahead(queue, stop, patience, acks)
-            self._give_back_ahead()
-        return self._attempt_now(queue, order, ids, limit, stop, patience, acks)
-
-    def _attempt_ahead(
-        self, queue: str, stop: Stop | None, patience: float | None, acks: Sequence[Ack]
-    ) -> list[Claim] | None:
-        """As `_attempt`, for the oldest record, of which more are claimed than one."""
-        core, ahead = self._core, self._ahead
-        if acks and ahead.put_off(acks, core.process):
-            self._settle_ahead()
-        if stop is not None and stop():
-            return []
-        claim = ahead.pop(queue, core.process)
-        if claim is not None:
-            return [claim]
-        waiting = ahead.take_waiting(core.process)
-        try:
-            claims = self._attempt_now(queue, Order.OLDEST, None, self._prefetch, stop, patience, waiting)
-        except BaseException:
-            ahead.put_off(waiting, core.process)  # what was carried out is passed over when it comes again
-            raise
-        if not claims:
-            return claims
-        ahead.keep(queue, claims[1:])
-        if len(claims) > 1:
-            core.bells.ring(queue, len(claims) - 1)  # for other threads that wait
-        return claims[:1]
-
-    def _settle_ahead(self) -> None:
-        """Carry out the acknowledgements that were put off."""
-        acks = self._ahead.take_waiting(self._core.process)
-        try:
-            if acks:
-                acknowledge(self, acks)
-        except BaseException:
-            self._ahead.put_off(acks, self._core.process)
-            raise
-
-    def _give_back_ahead(self) -> None:
-        core = self._core
-        self._settle_ahead()
-        core.give_back_claims(self._ahead.pop_all(core.process), self._handle)
-
-    def _attempt_now(
-        self,
-        queue: str,
-        order: Order,
-        ids: Sequence[int] | None,
-        limit: int,
-        stop: Stop | None,
-        patience: float | None,
-        acks: Sequence[Ack],
-    ) -> list[Claim] | None:
+    def _attempt_now(self, wish: Wish, acks: Sequence[Ack]) -> list[Claim] | None:
+        queue, stop = wish.queue, wish.stop
         core = self._core
         bell = core.bells.of(queue)
         if core.writer.in_the_middle():
@@ -320,7 +229,7 @@ class MysqlStore:
                 acknowledge(self, acks)
             core.lookout.ensure()  # what the dead had claimed is there the next time
             return [] if stop is not None and stop() else None
-        part = self._claiming(queue, order, ids, limit, stop, patience, acks)
+        part = self._claiming(wish, acks)
         try:
             result = core.writer.do(part)
         except BaseException:
@@ -339,16 +248,8 @@ class MysqlStore:
             core.lookout.ensure()
         return claims
 
-    def _claiming(
-        self,
-        queue: str,
-        order: Order,
-        ids: Sequence[int] | None,
-        limit: int,
-        stop: Stop | None,
-        patience: float | None,
-        acks: Sequence[Ack],
-    ) -> Part:
+    def _claiming(self, wish: Wish, acks: Sequence[Ack]) -> Part:
+        queue, order, ids, limit, stop, _, patience = wish
         core = self._core
 
         def run(session: Session) -> list[Claim] | None:
@@ -427,31 +328,6 @@ class MysqlStore:
                 return False
             self._wait(queue, bell, bell.watchers, rings, left, away)
 
-    def wake(self, queue: str) -> None:
-        self._core.bells.ring(queue)
-
-    # Tables
-
-    def get(self, table: str, key: bytes) -> bytes | None:
-        self._check()
-        return self._tables.value(table, key)
-
-    def scan(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        self._check()
-        return self._tables.scan(table, after, reverse)
-
-    def keys(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[bytes]:
-        self._check()
-        return self._tables.keys(table, after, reverse)
-
-    def snapshot(self, table: str, keys: Sequence[bytes] | None = None) -> dict[bytes, bytes]:
-        self._check()
-        return self._tables.snapshot(table, keys)
-
-    def count(self, table: str) -> int:
-        self._check()
-        return self._tables.count(table)
-
     # The whole
 
     def sync(self) -> None:
@@ -464,21 +340,3 @@ class MysqlStore:
         """Syncs and space are the server's own; what is left to do is to forget processes that are long dead."""
         self._check()
         self._core.reader.change(self._core.reader.sql.FORGET)
-
-    def close(self) -> None:
-        if self._ahead.waiting and not self._closed:
-            with suppress(StoreError):  # they come again
-                self._settle_ahead()
-        self._closed = True
-        self._core.bells.ring_all()
-        if self._release.detach():  # to call it would do nothing at the interpreter's end
-            self._core.release(self._handle, self._ahead)
-
-    def __enter__(self) -> MysqlStore:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
-

@@ -75,6 +75,11 @@ class Core:
         self.lookout, self.keeper = Lookout(self), Keeper(self)
         self._open(path)
 
+    @property
+    def place(self) -> str:
+        """Where it is, for people."""
+        return self.path
+
     def _open(self, path: str) -> None:
         """One process at a time: to make a database in WAL mode takes it for oneself, and SQLite wouldn't wait."""
         hold = self._lock_patiently(_OPENING)

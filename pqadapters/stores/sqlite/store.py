@@ -12,13 +12,11 @@ import sqlite3
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
-from types import TracebackType
 from typing import Any
 
 from ...clock import SYSTEM, Clock
 from ...durability import Durability, Survives
-from ...errors import FormatError, Stopped, StoreClosed, StoreError
+from ...errors import FormatError, StoreError
 from ...store import (
     PLAIN,
     Ack,
@@ -38,14 +36,14 @@ from ...store import (
     Update,
     acknowledge,
 )
-from .._ahead import Ahead
 from .._bells import Bell
 from .._disk import Disk
+from .._handle import Handle, Wish
 from . import entries, schema
 from .backup import back_up
 from .changes import Changes, Who, lease_lost, place_of, put_plain
 from .claims import Take, claim_oldest
-from .core import share
+from .core import Core, share
 from .looks import Looks
 from .salvage import Salvaged, salvage_apart
 from .schema import LONG, PART
@@ -56,11 +54,12 @@ from .writer import LATE
 _CAPABILITIES = Capabilities(processes=True)
 _GROWS = (Put, Set, Update)
 _ALONE: Any = {"alone": True, "shrinks": False}
+_new: Any = tuple.__new__
 _PATIENCE = 0.25  #: seconds that a look waits for others' transactions to bury the dead
 _WITHOUT_LOOKOUT = 0.25  #: seconds between two looks of a waiter, should nobody tell it of others
 
 
-class SqliteStore:
+class SqliteStore(Handle):
     """Queues and tables in a database.
 
     `path` is its file, made if it is missing, private to its owner; "-wal", "-shm" and "-owners" stand behind that name
@@ -72,6 +71,7 @@ class SqliteStore:
     format, a damaged database), StoreLocked, DiskError (an OSError that names the file), ValueError for bad options.
     """
 
+    _core: Core
     capabilities = _CAPABILITIES
 
     def __init__(
@@ -85,40 +85,20 @@ class SqliteStore:
         clock: Clock = SYSTEM,
         disk: Disk | None = None,
     ) -> None:
-        self._durability = Durability.of(durability, max_lag)
-        if not 1 <= prefetch <= 10_000:
-            raise ValueError(f"prefetch is how many records a claim takes, from 1 to 10,000, not {prefetch}")
+        self._begin(Durability.of(durability, max_lag), prefetch)
         self._power = self._durability.survives is Survives.POWER
-        self._closed = False
-        self._prefetch = prefetch
         self._core = core = share(os.path.realpath(path), disk or Disk(), trust_directory, clock)
         self._handle = next(core.numbers)
         if not self._power:
             core.keeper.lag = min(core.keeper.lag or self._durability.max_lag, self._durability.max_lag)
         self._looks = Looks(core.reader, core.names, core.clock.wall)
         self._tables = Tables(core.reader, core.names, core.damaged_value)
-        self._ahead = Ahead()
         self._release = weakref.finalize(self, core.release, self._handle, self._ahead)
         self._release.atexit = False  # see Core.end
 
     @property
-    def durability(self) -> Durability:
-        return self._durability
-
-    @property
     def damage(self) -> Sequence[Damage]:
         return tuple(self._core.damage)
-
-    @property
-    def place(self) -> str:
-        return self._core.path
-
-    def _check(self) -> None:
-        """Raises StoreClosed, and what the writer ran into."""
-        if self._closed:
-            raise StoreClosed(f"this handle on the store in {self.place} was closed; open it again")
-        if self._core.writer.trouble is not None:
-            raise self._core.writer.trouble
 
     # Commits
 
@@ -206,12 +186,6 @@ class SqliteStore:
         shrinks = not any(type(op) in _GROWS for op in ops)
         return Work(run, synced=synced, timeout=timeout, shrinks=shrinks)
 
-    def _may_go_on(self, stop: Stop | None) -> None:
-        if self._closed:
-            self._check()
-        if stop is not None and stop():
-            raise Stopped("the commit was stopped by its own predicate")
-
     # Claims
 
     def claim(
@@ -233,9 +207,10 @@ class SqliteStore:
             self._check()
         bell = core.bells.of(queue)
         deadline = time.monotonic() + timeout if timeout else timeout and 0.0
+        wish = _new(Wish, (queue, order, ids, limit, stop, counted, patience))
         while True:
             rings = bell.rings
-            claims = self._attempt(queue, order, ids, limit, stop, counted, patience, acks)
+            claims = self._attempt(wish, acks)
             acks = ()
             if claims is not None:
                 return claims
@@ -245,75 +220,8 @@ class SqliteStore:
             elif not (self._looks.any_claimed(queue) and core.bury_dead(patience=patience)):
                 return []
 
-    def _attempt(
-        self,
-        queue: str,
-        order: Order,
-        ids: Sequence[int] | None,
-        limit: int,
-        stop: Stop | None,
-        counted: bool,
-        patience: float | None,
-        acks: Sequence[Ack],
-    ) -> list[Claim] | None:
-        """What can be claimed now; None where that is nothing; [] where `stop` says so, or it can't be known."""
-        if self._prefetch > 1:
-            if order is Order.OLDEST and limit == 1 and ids is None and not counted:
-                return self._attempt_ahead(queue, stop, patience, acks)
-            self._give_back_ahead()
-        return self._attempt_now(queue, order, ids, limit, stop, counted, patience, acks)
-
-    def _attempt_ahead(
-        self, queue: str, stop: Stop | None, patience: float | None, acks: Sequence[Ack]
-    ) -> list[Claim] | None:
-        """As `_attempt`, for the oldest record, of which more are claimed than one."""
-        core, ahead = self._core, self._ahead
-        if acks and ahead.put_off(acks, core.process):
-            self._settle_ahead()
-        if stop is not None and stop():
-            return []
-        claim = ahead.pop(queue, core.process)
-        if claim is not None:
-            return [claim]
-        waiting = ahead.take_waiting(core.process)
-        try:
-            claims = self._attempt_now(queue, Order.OLDEST, None, self._prefetch, stop, False, patience, waiting)
-        except BaseException:
-            ahead.put_off(waiting, core.process)  # what was carried out is passed over when it comes again
-            raise
-        if not claims:
-            return claims
-        ahead.keep(queue, claims[1:])
-        if len(claims) > 1:
-            core.bells.ring(queue, len(claims) - 1)  # for other threads that wait
-        return claims[:1]
-
-    def _settle_ahead(self) -> None:
-        """Carry out the acknowledgements that were put off."""
-        acks = self._ahead.take_waiting(self._core.process)
-        try:
-            if acks:
-                acknowledge(self, acks)
-        except BaseException:
-            self._ahead.put_off(acks, self._core.process)
-            raise
-
-    def _give_back_ahead(self) -> None:
-        core = self._core
-        self._settle_ahead()
-        core.give_back_claims(self._ahead.pop_all(core.process), self._handle)
-
-    def _attempt_now(
-        self,
-        queue: str,
-        order: Order,
-        ids: Sequence[int] | None,
-        limit: int,
-        stop: Stop | None,
-        counted: bool,
-        patience: float | None,
-        acks: Sequence[Ack],
-    ) -> list[Claim] | None:
+    def _attempt_now(self, wish: Wish, acks: Sequence[Ack]) -> list[Claim] | None:
+        queue, order, ids, limit, stop, counted, patience = wish
         core = self._core
         bell = core.bells.of(queue)
         if core.writer.in_the_middle():
@@ -420,32 +328,6 @@ class SqliteStore:
                 return False
             self._wait(queue, bell, bell.watchers, rings, left)
 
-    def wake(self, queue: str) -> None:
-        self._core.bells.ring(queue)
-
-    # Tables
-
-    def get(self, table: str, key: bytes) -> bytes | None:
-        if self._closed or self._core.writer.trouble is not None:
-            self._check()
-        return self._tables.value(table, key)
-
-    def scan(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        self._check()
-        return self._tables.scan(table, after, reverse)
-
-    def keys(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[bytes]:
-        self._check()
-        return self._tables.keys(table, after, reverse)
-
-    def snapshot(self, table: str, keys: Sequence[bytes] | None = None) -> dict[bytes, bytes]:
-        self._check()
-        return self._tables.snapshot(table, keys)
-
-    def count(self, table: str) -> int:
-        self._check()
-        return self._tables.count(table)
-
     # The whole
 
     def sync(self) -> None:
@@ -480,23 +362,6 @@ class SqliteStore:
         except FormatError:  # not even a transaction can be begun
             found = salvage_apart(core.path, to)
         return found
-
-    def close(self) -> None:
-        if self._ahead.waiting and not self._closed:
-            with suppress(StoreError):  # they come again
-                self._settle_ahead()
-        self._closed = True
-        self._core.bells.ring_all()
-        if self._release.detach():  # to call it would do nothing at the interpreter's end
-            self._core.release(self._handle, self._ahead)
-
-    def __enter__(self) -> SqliteStore:
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self.close()
 
 
 def _bytes_of(ops: tuple[Op, ...]) -> int:

@@ -1,0 +1,212 @@
+"""What handles on shared stores have in common: records that are claimed ahead of being asked for (`prefetch`), tables,
+the end. A store's own part is `_attempt_now`, and what its core offers.
+
+Any thread may call anything. What survives is the store's word.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from contextlib import suppress
+from types import TracebackType
+from typing import Any, NamedTuple, Protocol, TypeVar
+
+from ..durability import Durability
+from ..errors import Stopped, StoreClosed, StoreError
+from ..store import Ack, Claim, Op, Order, Stop, acknowledge
+from ._ahead import Ahead
+from ._bells import Bells
+
+Self = TypeVar("Self", bound="Handle")
+
+
+class Wish(NamedTuple):
+    """What a claim asks for, as `Store.claim` has it."""
+
+    queue: str
+    order: Order
+    ids: Sequence[int] | None
+    limit: int
+    stop: Stop | None
+    counted: bool
+    patience: float | None
+
+    @property
+    def is_for_the_oldest(self) -> bool:
+        return self.order is Order.OLDEST and self.limit == 1 and self.ids is None and not self.counted
+
+
+class Core(Protocol):
+    """What the handles of a process share."""
+
+    process: int
+
+    @property
+    def place(self) -> str: ...
+
+    @property
+    def bells(self) -> Bells: ...
+
+    @property
+    def writer(self) -> Writer: ...
+
+    def give_back_claims(self, claims: list[Claim], handle: int) -> None: ...
+
+    def release(self, handle: int, ahead: Ahead) -> None: ...
+
+
+class Writer(Protocol):
+    """What carries out its transactions."""
+
+    trouble: StoreError | None  #: why nothing goes any more
+
+
+class Tables(Protocol):
+    """Looking at tables."""
+
+    def value(self, table: str, key: bytes) -> bytes | None: ...
+
+    def scan(self, table: str, after: bytes | None, reverse: bool) -> Iterator[tuple[bytes, bytes]]: ...
+
+    def keys(self, table: str, after: bytes | None, reverse: bool) -> Iterator[bytes]: ...
+
+    def snapshot(self, table: str, keys: Sequence[bytes] | None) -> dict[bytes, bytes]: ...
+
+    def count(self, table: str) -> int: ...
+
+
+class Handle:
+    """One handle. `_begin` comes first."""
+
+    _core: Core
+    _tables: Tables
+    _handle: int  #: its number among those of the process
+    _release: Any  #: the finalizer
+
+    def _begin(self, durability: Durability, prefetch: int) -> None:
+        """Raises ValueError for a number that `prefetch` can't be."""
+        if not 1 <= prefetch <= 10_000:
+            raise ValueError(f"prefetch is how many records a claim takes, from 1 to 10,000, not {prefetch}")
+        self._durability, self._prefetch = durability, prefetch
+        self._closed = False
+        self._ahead = Ahead()
+
+    @property
+    def durability(self) -> Durability:
+        return self._durability
+
+    @property
+    def place(self) -> str:
+        return self._core.place
+
+    def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
+        raise NotImplementedError
+
+    def _attempt_now(self, wish: Wish, acks: Sequence[Ack]) -> list[Claim] | None:
+        """What can be claimed now, and in the same transaction these acknowledgements; None where that is nothing; []
+        where `stop` says so, or it can't be known."""
+        raise NotImplementedError
+
+    def _check(self) -> None:
+        """Raises StoreClosed, and what the writer ran into."""
+        if self._closed:
+            raise StoreClosed(f"this handle on the store in {self.place} was closed; open it again")
+        if self._core.writer.trouble is not None:
+            raise self._core.writer.trouble
+
+    def _may_go_on(self, stop: Stop | None) -> None:
+        if self._closed:
+            self._check()
+        if stop is not None and stop():
+            raise Stopped("the commit was stopped by its own predicate")
+
+    # Ahead
+
+    def _attempt(self, wish: Wish, acks: Sequence[Ack]) -> list[Claim] | None:
+        """As `_attempt_now`, of what is ahead if the wish is for that."""
+        if self._prefetch > 1:
+            if wish.is_for_the_oldest:
+                return self._attempt_ahead(wish, acks)
+            self._give_back_ahead()
+        return self._attempt_now(wish, acks)
+
+    def _attempt_ahead(self, wish: Wish, acks: Sequence[Ack]) -> list[Claim] | None:
+        core, ahead = self._core, self._ahead
+        if acks and ahead.put_off(acks, core.process):
+            self._settle_ahead()
+        if wish.stop is not None and wish.stop():
+            return []
+        claim = ahead.pop(wish.queue, core.process)
+        if claim is not None:
+            return [claim]
+        waiting = ahead.take_waiting(core.process)
+        try:
+            claims = self._attempt_now(wish._replace(limit=self._prefetch), waiting)
+        except BaseException:
+            ahead.put_off(waiting, core.process)  # what was carried out is passed over when it comes again
+            raise
+        if not claims:
+            return claims
+        ahead.keep(wish.queue, claims[1:])
+        if len(claims) > 1:
+            core.bells.ring(wish.queue, len(claims) - 1)  # for other threads that wait
+        return claims[:1]
+
+    def _settle_ahead(self) -> None:
+        """Carry out the acknowledgements that were put off."""
+        acks = self._ahead.take_waiting(self._core.process)
+        try:
+            if acks:
+                acknowledge(self, acks)
+        except BaseException:
+            self._ahead.put_off(acks, self._core.process)
+            raise
+
+    def _give_back_ahead(self) -> None:
+        self._settle_ahead()
+        self._core.give_back_claims(self._ahead.pop_all(self._core.process), self._handle)
+
+    def wake(self, queue: str) -> None:
+        self._core.bells.ring(queue)
+
+    # Tables
+
+    def get(self, table: str, key: bytes) -> bytes | None:
+        if self._closed or self._core.writer.trouble is not None:
+            self._check()
+        return self._tables.value(table, key)
+
+    def scan(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
+        self._check()
+        return self._tables.scan(table, after, reverse)
+
+    def keys(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[bytes]:
+        self._check()
+        return self._tables.keys(table, after, reverse)
+
+    def snapshot(self, table: str, keys: Sequence[bytes] | None = None) -> dict[bytes, bytes]:
+        self._check()
+        return self._tables.snapshot(table, keys)
+
+    def count(self, table: str) -> int:
+        self._check()
+        return self._tables.count(table)
+
+    # The end
+
+    def close(self) -> None:
+        if self._ahead.waiting and not self._closed:
+            with suppress(StoreError):  # they come again
+                self._settle_ahead()
+        self._closed = True
+        self._core.bells.ring_all()
+        if self._release.detach():  # to call it would do nothing at the interpreter's end
+            self._core.release(self._handle, self._ahead)
+
+    def __enter__(self: Self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
