@@ -115,17 +115,18 @@ def test_a_retry_that_is_claimed_at_once_runs_in_the_same_future(make: Make, mon
     executor = make(2)
     executor.submit(work.nothing).result(work.PATIENCE)
     backlog = executor._backlog
-    commit = backlog.commit
+    commit, others = backlog.commit, []
 
     def slow(*ops: Any) -> Any:
         results = commit(*ops)
         if any(type(op) is Nack for op in ops):
-            executor.submit(work.nothing)  # somebody looks
+            others.append(executor.submit(work.nothing))  # somebody looks
             work.reached("again")
         return results
 
     monkeypatch.setattr(backlog, "commit", slow)
     assert executor.using(retries=1, backoff=0).submit(fail_once).result(work.PATIENCE) == 2
+    assert not wait(others, work.PATIENCE).not_done
     assert not backlog.running
 
 

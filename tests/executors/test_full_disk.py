@@ -1,19 +1,20 @@
 """A disk that is really full: submit says so and has stored nothing, what is on disk is done, and shutdown comes back.
 
-As in tests/crash the disk is a small tmpfs, filled by another file; beside it the same where a write is refused.
+As in tests/crash the disk is a small tmpfs, filled by another file.
 """
 
 from __future__ import annotations
 
 import errno
+import threading
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import ThreadPoolExecutor
-from pqadapters.errors import DiskError
+from pqadapters.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pqadapters.errors import DiskError, StorePoisoned
 from tests.crash.test_full_disk import fill
 
 from . import work
@@ -27,6 +28,11 @@ def place(request: pytest.FixtureRequest, small: Path) -> dict[str, Any]:
     if request.param == "segment":
         return {"path": small / "jobs", "durability": "process"}
     return {"store": f"sqlite:///{small}/jobs.db?durability=process"}
+
+
+@pytest.fixture(params=[ThreadPoolExecutor, ProcessPoolExecutor])
+def pool(request: pytest.FixtureRequest) -> Any:
+    return request.param
 
 
 def submit_until_full(executor: ThreadPoolExecutor, **options: Any) -> list[Future[Any]]:
@@ -54,9 +60,12 @@ def test_what_was_submitted_is_done_and_the_executor_goes_on(
     ballast = fill(small)
     futures = submit_until_full(executor, **options)
     assert executor.stats()["pending"] == len(futures) > 0
+    if options:  # whose results take room, too
+        ballast.unlink()
     work.GATES["gate"].set()
     assert (held.result(work.PATIENCE), held_too.result(work.PATIENCE)) == ("gate", "gate")
-    ballast.unlink()
+    if not options:
+        ballast.unlink()
     assert [future.result(work.PATIENCE) for future in futures] == list(range(len(futures)))
     assert executor.submit(work.double, 2).result(work.PATIENCE) == 4
     executor.shutdown()
@@ -64,9 +73,10 @@ def test_what_was_submitted_is_done_and_the_executor_goes_on(
         assert list(another.jobs()) == []
 
 
-def test_a_full_disk_is_drained(small: Path, place: dict[str, Any]) -> None:
-    """Nobody frees anything: what is done makes the room."""
-    executor = ThreadPoolExecutor(2, **place)
+def test_a_full_disk_is_drained(small: Path) -> None:
+    """Nobody frees anything: the reserve is for what is done. In SQLite's files beginning a job may take more than that
+    has."""
+    executor = ThreadPoolExecutor(2, path=small / "jobs", durability="process")
     held = executor.submit(work.hold, "gate")
     work.reached("gate")
     fill(small)
@@ -94,6 +104,124 @@ def test_shutdown_on_a_full_disk(small: Path, place: dict[str, Any], how: dict[s
     done = {future.result(0) for future in futures if not future.cancelled()}
     expected = set() if "cancel_futures" in how else set(range(len(futures))) - done
     assert expected <= set(left)
+
+
+REFUSALS = "pqadapters.concurrent.futures._refusals"
+
+
+def small_jobs_until_full(small: Path, executor: ThreadPoolExecutor) -> list[Future[Any]]:
+    """So many that the store's reserve, which is for acknowledgements, may not be enough to begin them all."""
+    held = executor.submit(work.hold, "gate")
+    work.reached("gate")
+    futures = [executor.submit(work.double, number) for number in range(500)]
+    fill(small)
+    with pytest.raises(DiskError):
+        while True:
+            futures.append(executor.submit(work.double, len(futures)))
+    work.GATES["gate"].set()
+    held.result(work.PATIENCE)
+    return futures
+
+
+def test_shutdown_where_not_all_can_be_begun(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whether the reserve is enough for all of them or not: nothing is lost."""
+    monkeypatch.setattr(f"{REFUSALS}._PATIENCE", 0.0)
+    executor = ThreadPoolExecutor(2, path=small / "jobs", durability="process")
+    futures = small_jobs_until_full(small, executor)
+    executor.shutdown()
+    failed = [future for future in futures if isinstance(future.exception(0), DiskError)]
+    (small / "ballast").unlink()
+    with ThreadPoolExecutor(2, path=small / "jobs", durability="process") as another:
+        left = [future.result(work.PATIENCE) for future in another.recovered()]
+    done = [future.result(0) for future in futures if future not in failed]
+    assert sorted({*left, *done} - {"gate"}) == [2 * number for number in range(len(futures))]
+
+
+class Full:
+    """A store's claims, which it can't count while the disk is full."""
+
+    def __init__(self, executor: ThreadPoolExecutor) -> None:
+        executor.stats()  # it is open from here on
+        self._claim, self.is_full, self.asked = executor._backlog.claim, True, threading.Semaphore(0)
+        executor._backlog.claim = self
+
+    def __call__(self, *queue: Any, **options: Any) -> Any:
+        if self.is_full:
+            self.asked.release()
+            raise DiskError(errno.ENOSPC, "No space left on device")
+        return self._claim(*queue, **options)
+
+
+def test_who_shuts_down_leaves_what_cannot_be_begun(
+    place: dict[str, Any], pool: type[Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waited for ever, or for as long as the disk was full."""
+    monkeypatch.setattr(f"{REFUSALS}._PATIENCE", 0.0)
+    executor = pool(1, **place)
+    Full(executor)
+    futures = [executor.submit(work.double, number) for number in range(3)]
+    executor.shutdown()
+    assert {type(future.exception(0)) for future in futures} == {DiskError}
+    with pool(1, **place) as another:
+        assert [future.result(work.PATIENCE) for future in another.recovered()] == [0, 2, 4]
+
+
+def test_what_stands_still_goes_on_when_there_is_room(
+    place: dict[str, Any], pool: type[Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """And says so once, not each second."""
+    executor = pool(1, **place)
+    disk = Full(executor)
+    futures = [executor.submit(work.double, number) for number in range(3)]
+    for _ in range(4):  # of these looks the last one is a second after the first
+        assert disk.asked.acquire(timeout=work.PATIENCE)
+    disk.is_full = False
+    assert [future.result(work.PATIENCE) for future in futures] == [0, 2, 4]
+    executor.shutdown()
+    assert sum("can be begun for now" in record.getMessage() for record in caplog.records) == 1
+
+
+def test_an_outcome_that_has_no_room_is_stored_later(small: Path) -> None:
+    """Its claim was held by nobody's run until the process ended, and who asked for the key again waited so long."""
+    place: dict[str, Any] = {"path": small / "jobs", "durability": "process"}
+    executor = ThreadPoolExecutor(1, **place)
+    keyed = executor.using(key="k").submit(work.hold, "large" * 1000)
+    work.reached("large" * 1000)
+    fill(small)
+    with pytest.raises(DiskError):
+        while True:
+            executor.using(delay=600).submit(work.nothing)
+    work.GATES["large" * 1000].set()
+    assert isinstance(keyed.exception(work.PATIENCE), DiskError)
+    again = executor.using(key="k").submit(work.fail, "it is done")
+    after = [executor.future(key="k"), again]
+    assert not any(future.done() for future in after)
+    (small / "ballast").unlink()
+    assert [future.result(work.PATIENCE) for future in after] == ["large" * 1000] * 2
+    executor.shutdown(drain=False)
+    with ThreadPoolExecutor(1, **place) as another:
+        assert another.future(key="k").result(work.PATIENCE) == "large" * 1000
+        another.purge("delayed")
+
+
+def test_a_store_that_never_works_again_fails_the_futures(place: dict[str, Any]) -> None:
+    """They waited for ever."""
+    executor = ThreadPoolExecutor(1, **place)
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    future = executor.submit(work.double, 1)
+
+    def poisoned(*args: Any, **options: Any) -> Any:
+        raise StorePoisoned("a sync failed")
+
+    executor._backlog.claim = executor._backlog.commit = poisoned
+    work.GATES["gate"].set()
+    assert isinstance(future.exception(work.PATIENCE), StorePoisoned)
+    with pytest.raises(StorePoisoned):
+        executor.submit(work.double, 2)
+    executor.shutdown()
+    with ThreadPoolExecutor(1, **place) as another:
+        assert 2 in [each.result(work.PATIENCE) for each in another.recovered()]
 
 
 PROGRAM = """

@@ -25,13 +25,14 @@ import weakref
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from functools import partial
 from itertools import count
 from typing import TYPE_CHECKING
 
 from ... import telling
 from ...ending import at_end, others_run
-from ...errors import ConditionFailed, StoreForked
+from ...errors import ConditionFailed, PqadaptersError, StoreForked
 from ...home.private import PrivateStore
 from ...store import Delete, Expect, Op, Store
 from . import _wire as wire
@@ -84,6 +85,8 @@ class Backlog:
         self._store: Store | None = None
         self.sealing: Sealing
         self.shared = False  #: other processes may use the store as well
+        self.unsaved: dict[bytes, Callable[[], object]] = {}  #: what the store refused, by job id
+        self.refused_since = 0.0  #: by the monotonic clock; 0.0 while it doesn't refuse
         self.kept = 0  #: outcomes that were kept
         self.swept: bytes | None = None  #: how far they were looked through for such as have run out
         self.added: Callable[[], bool] = lambda: True  #: a job is ready; False if nobody will ever run it
@@ -197,7 +200,7 @@ class Backlog:
         """Whether nothing is left to do here."""
         if self.running or not self.idle():
             return False
-        return self.stopped or not (self.live or self.delayed or (self.recovering and self.foreign))
+        return self.stopped or not (self.live or self.delayed or self.unsaved or (self.recovering and self.foreign))
 
     def leave(self) -> None:
         """No job is begun any more; what wasn't begun stays on disk, and its futures here are cancelled."""
@@ -218,6 +221,16 @@ class Backlog:
         for future in futures:
             future.settle(None, type(error)(*error.args))
 
+    def fail(self, error: Exception) -> None:
+        """The store gives no jobs any more: those that aren't begun stay there, and their futures fail."""
+        self.stopped = True
+        futures = [*self.live.values(), *self.attached.values()]
+        self.live.clear()
+        self.attached.clear()
+        for future in futures:
+            future.settle(None, error)
+        self.changed()
+
     def close(self) -> None:
         """Let go of the store. What is claimed is ready for others. A second call does nothing."""
         with self.lock:
@@ -231,6 +244,9 @@ class Backlog:
             if self.place.private is not None:
                 self.place.private.close()  # its number at its place is free
             return
+        for action in list(self.unsaved.values()):
+            with suppress(PqadaptersError):
+                action()
         if self.sharing is not None:
             self.sharing.close()
         store.wake(self.names.jobs)
@@ -259,18 +275,6 @@ def _close_all() -> None:
             _log.warning("%s could not be closed: %s", backlog.names.jobs, error)
 
 
-def _true() -> bool:
-    return True
-
-
-def _false() -> bool:
-    return False
-
-
-def _none() -> None:
-    pass
-
-
 def _begin_again() -> None:
     """In a forked child: the threads that held the locks are the parent's."""
     for backlog in list(_all):
@@ -279,7 +283,8 @@ def _begin_again() -> None:
         backlog.running.clear()
         backlog.suspects = Suspects()
         # What tickets and calls wait on is bound to the old lock, and none of them is here.
-        backlog.added, backlog.idle, backlog.changed, backlog.ended = _false, _true, _none, _none
+        backlog.added, backlog.idle = bool, lambda: True
+        backlog.changed = backlog.ended = lambda: None
 
 
 if hasattr(os, "register_at_fork"):

@@ -17,11 +17,11 @@ from typing import TYPE_CHECKING, Any
 
 from ... import telling
 from ...ending import start_thread
-from ...errors import LeaseLost, PqadaptersError
-from ...store import Nack
+from ...errors import PqadaptersError
 from ._backlog import Backlog
 from ._finishing import finish
-from ._returning import look_later, wait_again
+from ._refusals import let_go, refused
+from ._returning import wait_again
 from ._starting import Started, give_up, next_job
 from ._timeouts import time_out
 
@@ -72,10 +72,8 @@ class Calls:
                 started = next_job(backlog)
             except Exception as error:
                 self._less()
-                if not backlog.closed:
-                    _log.error("no job of %s can be begun: %s", backlog.names.jobs, error)
-                    look_later(backlog)
-                return not backlog.closed
+                refused(backlog, error)
+                return not (backlog.closed or backlog.stopped)
             except BaseException:
                 self._less()
                 raise
@@ -86,6 +84,7 @@ class Calls:
                 if again:
                     continue
                 return True
+            backlog.refused_since = 0.0
             if not self._give(started):
                 return False
 
@@ -192,8 +191,7 @@ class Calls:
         wait_again(backlog, future)
         backlog.suspects.end(future._id)
         backlog.recovering = True
-        with suppress(LeaseLost):
-            backlog.commit(Nack(started.claim))
+        let_go(backlog, started.claim)
 
     def _is_over(self, nothing: bool) -> bool:
         """Whether the thread may end. The executor may go before it, as soon as there is nothing to do."""

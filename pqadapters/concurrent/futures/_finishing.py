@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import CancelledError
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ... import telling
@@ -17,6 +18,7 @@ from . import _outcome
 from . import _wire as wire
 from ._errors import JobParked
 from ._options import PLAIN, Options
+from ._refusals import try_later
 from ._returning import come_back
 
 if TYPE_CHECKING:
@@ -34,7 +36,7 @@ _SWEEP = 256  #: outcomes that are kept between two looks for such as have run o
 def finish(backlog: Backlog, started: Started, result: Any, error: BaseException | None) -> None:
     """The job has come to this. Never raises but for what isn't an Exception."""
     future, options = started.future, started.options
-    if not _is_held(backlog, started):
+    if backlog.running.get(future._id) is not future or future.attempts != started.claim.attempt:
         return _refuse(future)
     try:
         if error is not None and options.retries_on(error, started.failures + 1):
@@ -46,12 +48,24 @@ def finish(backlog: Backlog, started: Started, result: Any, error: BaseException
         _wait_for_others(backlog, future)
         return _refuse(future)
     except PqadaptersError as problem:
-        _log.error("job %s is done, which can't be stored: it comes again after a restart: %s", _name(future), problem)
+        _log.error("job %s is done, which can't be stored for now: %s", _name(future), problem)
+        _store_later(backlog, started, result, error)
         if backlog.settings.ttl(options):
             result, error = None, problem
     _let_go(backlog, future)
-    _tell(backlog, future, error)
+    if error is not None:
+        _tell(backlog, future, error)
     _settle(backlog, future, result, error)
+
+
+def _store_later(backlog: Backlog, started: Started, result: Any, error: BaseException | None) -> None:
+    """What could not be stored: the outcome, or that the job is to be tried again. Its future doesn't wait for that."""
+    future = started.future
+    if error is not None and started.options.retries_on(error, started.failures + 1):
+        try_later(backlog, future._id, partial(backlog.commit, Nack(started.claim)), lambda: None)
+    else:
+        then = partial(_settle_other, backlog, future, result, error)
+        try_later(backlog, future._id, partial(_store, backlog, started, result, error), then)
 
 
 def _is_held(backlog: Backlog, started: Started) -> bool:
@@ -182,6 +196,10 @@ def drop(backlog: Backlog, started: Started) -> None:
 def _settle(backlog: Backlog, future: JobFuture, result: Any, error: BaseException | None) -> None:
     """Tell the future's waiters, and those of one that somebody has asked for while the job was on its way."""
     future.settle(result, error)
+    _settle_other(backlog, future, result, error)
+
+
+def _settle_other(backlog: Backlog, future: JobFuture, result: Any, error: BaseException | None) -> None:
     if backlog.attached:
         other = backlog.attached.pop(future._id, None)
         if other is not None and other is not future:
@@ -190,18 +208,19 @@ def _settle(backlog: Backlog, future: JobFuture, result: Any, error: BaseExcepti
 
 def _let_go(backlog: Backlog, future: JobFuture) -> None:
     backlog.running.pop(future._id, None)
-    _let_go_of_suspect(backlog, future)
+    if backlog.suspects.running is not None:
+        _let_go_of_suspect(backlog, future)
 
 
 def _let_go_of_suspect(backlog: Backlog, future: JobFuture) -> None:
-    if backlog.suspects.running is not None and backlog.suspects.end(future._id):
+    if backlog.suspects.end(future._id):
         backlog.recovering = True
         backlog.added()
 
 
-def _tell(backlog: Backlog, future: JobFuture, error: BaseException | None) -> None:
+def _tell(backlog: Backlog, future: JobFuture, error: BaseException) -> None:
     """A recovered job has nobody who looks at its exception."""
-    if error is not None and not future._id.startswith(backlog.token):
+    if not future._id.startswith(backlog.token):
         _log.error("a recovered job, %s, failed", _name(future), exc_info=error)
 
 

@@ -6,18 +6,18 @@ Any thread may ask.
 from __future__ import annotations
 
 import time
-from contextlib import suppress
 from itertools import islice
-from typing import TYPE_CHECKING, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ... import telling
 from ...errors import LeaseLost, PqadaptersError
-from ...store import Ack, Delete, Nack, Order
+from ...store import Ack, Delete, Order
 from . import _wire as wire
 from ._errors import JobParked
 from ._finishing import drop, park
 from ._future import JobFuture
 from ._options import PLAIN, Options
+from ._refusals import let_go
 from ._returning import find_moved, put_back, wait_again
 from ._words import Interrupted
 
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from ._backlog import Backlog
 
 _log = telling.logger("pqadapters.executor")
+_new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
 _RANK, _OLDEST = Order.RANK, Order.OLDEST  # an enum's attribute takes a search
 _OWN = 1000  #: jobs of ours that are asked for at a time, where only ours are run
 _FEW = 16  #: the same where none has a priority: they are in their order
@@ -49,20 +50,19 @@ class Started(NamedTuple):
 def next_job(backlog: Backlog) -> Started | None:
     """Claim the next job that can be run; None if there is none. Raises StoreError."""
     while not backlog.stopped:
-        if not (backlog.live or backlog.recovering or backlog.shared):
-            return None  # nobody else puts anything there
+        if backlog.unsaved or not (backlog.live or backlog.recovering or backlog.shared):
+            return None  # what was done comes first; nobody else puts anything there
         claim = future = None
-        anybodys = backlog.suspects.enter() and _takes_anybodys(backlog)
+        anybodys = backlog.suspects.enter() and backlog.foreign
         try:
             claim = _next_claim(backlog, anybodys)
             if claim is None:
                 return None
-            id = wire.id_of(claim.payload)
-            future = backlog.live.pop(id, None)
+            future = backlog.live.pop(claim.payload[2:18], None)  # where a job has its id
             if future is not None and claim.attempt == 1 and future._options is PLAIN and future._call is not None:
-                started: Started | None = Started(future, claim, future._call)
+                started: Started | None = _new(Started, (future, claim, future._call, PLAIN, 0, 0))
             else:
-                started = _looked_at(backlog, claim, id, future)
+                started = _looked_at(backlog, claim, wire.id_of(claim.payload), future)
         except Exception:
             if claim is not None:
                 _leave_as_it_was(backlog, claim, future)
@@ -78,8 +78,7 @@ def _leave_as_it_was(backlog: Backlog, claim: Claim, future: JobFuture | None) -
     """A job that was claimed, and what is to become of it can't be stored."""
     if future is not None:
         backlog.live[future._id] = future
-    with suppress(PqadaptersError):
-        backlog.commit(Nack(claim))
+    let_go(backlog, claim)
 
 
 def _begins(backlog: Backlog, started: Started) -> bool:
@@ -95,13 +94,14 @@ def _begins(backlog: Backlog, started: Started) -> bool:
 
 def _takes_anybodys(backlog: Backlog) -> bool:
     """Whether jobs that others have submitted are begun now. Who shuts down leaves them to others that live."""
-    sharing = backlog.sharing
-    if time.monotonic() < backlog.modest_until:
+    if backlog.modest_until and time.monotonic() < backlog.modest_until:
         return False
-    return backlog.foreign and (not backlog.closing or sharing is None or sharing.is_alone())
+    return not backlog.closing or backlog.sharing is None or backlog.sharing.is_alone()
 
 
 def _next_claim(backlog: Backlog, anybodys: bool) -> Claim | None:
+    """The next of all jobs that are ready, or of ours."""
+    anybodys = anybodys and (backlog.sharing is None or _takes_anybodys(backlog))
     if anybodys:
         order = _RANK if backlog.ranked else _OLDEST  # the same where nobody has a priority, and quicker
         claims = backlog.claim(backlog.names.jobs, order=order, counted=True)
@@ -276,8 +276,12 @@ def give_up(backlog: Backlog, started: Started) -> None:
     """A job that can't be begun after all, since the pool is broken or gone: it stays on disk, for the next one. Its
     future waits again, so whoever ends what waits ends it, too."""
     wait_again(backlog, started.future)
-    with suppress(LeaseLost):
+    try:
         put_back(backlog, started.claim, 0.0)
+    except LeaseLost:
+        pass
+    except PqadaptersError:
+        let_go(backlog, started.claim)
 
 
 __all__ = ["JobParked", "Started", "give_up", "next_job"]

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import time
 from queue import Full
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
 from ...errors import LimitReached
 from ...rank import rank
@@ -40,7 +40,7 @@ def submit(backlog: Backlog, call: wire.Call, options: Options = PLAIN, flags: i
     future = JobFuture(backlog, id, call, options)
     if options is PLAIN and not (backlog.ranked or backlog.settings.max_pending or backlog.settings.max_bytes):
         put = _new(Put, (backlog.names.jobs, wire.write(id, data, flags=flags)) + PLAIN_PUT)  # noqa: RUF005  # faster
-        _store_job(backlog, future, (put,))
+        _store_plain(backlog, future, put)
     elif options.key is not None:
         from ._keys import submit_keyed
 
@@ -71,8 +71,21 @@ def _put_for(backlog: Backlog, future: JobFuture, data: bytes, flags: int, main:
     )
 
 
+def _store_plain(backlog: Backlog, future: JobFuture, put: Put) -> None:
+    """As `_store_job`, for what has no options: most jobs."""
+    id = future._id
+    backlog.live[id] = future  # before it is stored: whoever claims it at once finds it
+    try:
+        future._record = backlog.commit(put)[0]
+        if not backlog.added() and id in backlog.live:
+            _take_back(backlog, future)
+    except BaseException:
+        backlog.live.pop(id, None)
+        raise
+
+
 def _store_job(backlog: Backlog, future: JobFuture, ops: tuple[Op, ...]) -> None:
-    backlog.live[future._id] = future  # before it is stored: whoever claims it at once finds it
+    backlog.live[future._id] = future
     try:
         put_job(backlog, future, ops)
     except BaseException:
@@ -94,9 +107,14 @@ def put_job(backlog: Backlog, future: JobFuture, ops: tuple[Op, ...]) -> None:
     if options.delay:
         come_back(backlog, future._id, options.delay)
     elif not backlog.added() and future._id in backlog.live:
-        cancel(backlog, future)
-        backlog.check()
-        raise RuntimeError("cannot schedule new futures after shutdown")
+        _take_back(backlog, future)
+
+
+def _take_back(backlog: Backlog, future: JobFuture) -> NoReturn:
+    """Nobody will run it: the pool has come to its end just now."""
+    cancel(backlog, future)
+    backlog.check()
+    raise RuntimeError("cannot schedule new futures after shutdown")
 
 
 def _wait_for_room(backlog: Backlog, put: Any) -> None:

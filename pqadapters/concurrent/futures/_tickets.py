@@ -16,14 +16,12 @@ from concurrent.futures import BrokenExecutor, Future
 from functools import partial
 from typing import Any
 
-from ... import telling
 from ._backlog import Backlog
 from ._finishing import finish
-from ._returning import look_later
+from ._refusals import refused
 from ._starting import next_job
 from ._timeouts import time_out
 
-_log = telling.logger("pqadapters.executor")
 _STAY = 0.02  #: seconds
 
 
@@ -64,10 +62,10 @@ class Tickets:
         backlog = self.backlog
         with backlog.lock:
             self._looks += 1
-            if self._staying:
+            idle = self.count - self.busy
+            if idle == self._staying > 0:  # else somebody is about to look, and rings if there are more
                 self._staying -= 1
                 self._bell.put(None)
-            idle = self.count - self.busy
             if idle >= self.most - self.busy or (idle and idle >= len(backlog.live)):
                 return True
             self.count += 1
@@ -110,15 +108,15 @@ class Tickets:
                 started = next_job(backlog)
             except Exception as error:
                 started = None
-                if not backlog.closed:
-                    _log.error("no job of %s can be begun: %s", backlog.names.jobs, error)
-                    look_later(backlog)
+                refused(backlog, error)
                 looks = -1
             if started is None:
                 last = self._ends(looks)
                 if last is None:
                     continue
                 break
+            if backlog.refused_since:
+                backlog.refused_since = 0.0
             with lock:
                 self.busy += 1
                 more = False
@@ -152,7 +150,7 @@ class Tickets:
             with backlog.lock:
                 if self._staying:
                     self._staying -= 1
-                    return self._end()
+                    return self._end() if self._looks == looks else None
                 self._bell.get_nowait()  # it has rung just now, for us
         return None
 
