@@ -163,7 +163,7 @@ def test_who_shuts_down_leaves_what_cannot_be_begun(
     executor.shutdown()
     assert {type(future.exception(0)) for future in futures} == {DiskError}
     with pool(1, **place) as another:
-        assert [future.result(work.PATIENCE) for future in another.recovered()] == [0, 2, 4]
+        assert sorted(future.result(work.PATIENCE) for future in another.recovered()) == [0, 2, 4]
 
 
 def test_what_stands_still_goes_on_when_there_is_room(
