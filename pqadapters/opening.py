@@ -13,7 +13,6 @@ import os
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
-from urllib.parse import parse_qsl, unquote, urlsplit
 
 from .durability import Durability, Survives
 from .errors import StoreError
@@ -92,6 +91,8 @@ def open_server(url: str, **options: Any) -> Store:
 def visit_server(url: str) -> Guest:
     """A connection to the database that the URL of a MySQL store names, for tables there that aren't ours. Raises
     StoreError, ValueError for a URL that makes no sense, ImportError without PyMySQL."""
+    from urllib.parse import urlsplit  # loaded by who has a URL
+
     from .stores.mysql.guest import Guest
 
     parts = urlsplit(url)
@@ -109,6 +110,8 @@ def probe_file(path: str) -> Probe:
 
 def is_there(url: str) -> bool:
     """Whether a store of that URL was made before; of one on a server nobody knows before it is opened."""
+    from urllib.parse import unquote, urlsplit  # loaded by who has a URL
+
     parts = urlsplit(url)
     path = unquote(parts.path)
     return {"sqlite": os.path.isfile(path[1:]), "file": os.path.isdir(path)}.get(parts.scheme, True)
@@ -285,6 +288,8 @@ def open_store(url: str, **options: Any) -> Store:
 
     Raises ValueError for a URL that names no store or an option that the store doesn't have, and what the store raises.
     """
+    from urllib.parse import unquote, urlsplit  # loaded by who has a URL
+
     try:
         parts = urlsplit(url)
     except ValueError:
@@ -306,6 +311,8 @@ def _unknown(url: str) -> str:
 
 
 def _query(url: str, scheme: str, query: str) -> dict[str, Any]:
+    from urllib.parse import parse_qsl  # loaded by who has a URL
+
     readers: dict[str, Callable[[str], Any]] = {"durability": str, "max_lag": float, **_READERS.get(scheme, {})}
     options = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
