@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..durability import Durability
@@ -52,13 +53,12 @@ def database_in(path: Any, db_file_name: str | None = None) -> str:
 def converted(file: str, opening: Callable[[], T], name: str) -> T:
     """What `opening` gives, of a database that is converted first where persist-queue wrote it. A queue of an async
     class, which has no name there, gets this one."""
-    try:
+    with suppress(StoreRefused):
         return opening()
-    except StoreRefused:
-        from . import conversion  # here: it is needed once in the life of a place
+    from . import conversion  # here: it is needed once in the life of a place
 
-        if not conversion.is_theirs(file):
-            raise
+    if not conversion.is_theirs(file):
+        return opening()  # refused for good, or another process has converted it at this moment
     report = conversion.convert_database(file, bare=name)
     opened = opening()
     if report is not None:
@@ -69,17 +69,15 @@ def converted(file: str, opening: Callable[[], T], name: str) -> T:
 def converted_directory(path: Any, serializer: Serializer, opening: Callable[[], object]) -> Report | None:
     """Do `opening`, of a directory that is converted first where persist-queue wrote it; what is to be said of that."""
     directory = os.fsdecode(path) if isinstance(path, (str, bytes, os.PathLike)) else ""
-    try:
+    with suppress(StoreRefused):
         if not is_unfinished(directory):
             opening()
             return None
-    except StoreRefused:
-        from . import conversion
-
-        if not conversion.is_file_queue(directory):
-            raise
     from . import conversion
 
+    if not conversion.is_file_queue(directory):
+        opening()  # refused for good, or another process has converted it at this moment
+        return None
     report = conversion.convert_directory(directory, serializer)
     opening()
     return report

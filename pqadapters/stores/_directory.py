@@ -66,13 +66,18 @@ def make_private(path: str, info: os.stat_result) -> None:
             f"{path} belongs to user {info.st_uid}, and this process runs as user {os.geteuid()}: whoever owns it can "
             "read and change what is stored. Give a directory of your own, or pass trust_directory=True"
         )
-    if info.st_mode & stat.S_ISVTX:
-        raise StoreRefused(f"{path} is shared by all users (its sticky bit is set): give a directory below it")
+    check_unshared(path, info)
     if info.st_mode & 0o077:
         try:
             os.chmod(path, 0o700)
         except OSError as error:
             raise refused(path, error, "make private") from error
+
+
+def check_unshared(path: str, info: os.stat_result) -> None:
+    """Raises StoreRefused for a directory like /tmp."""
+    if info.st_mode & stat.S_ISVTX:
+        raise StoreRefused(f"{path} is shared by all users (its sticky bit is set): give a directory below it")
 
 
 class Hold:

@@ -73,6 +73,24 @@ def test_a_dry_run_says_what_there_is_and_changes_nothing(place: Path, files: Pa
     assert "15 items would be moved over" in out("migrate", place, "--dry-run")
 
 
+_LEAVES_A_WAL = """
+import os, sys, persistqueue
+q = persistqueue.SQLiteQueue(sys.argv[1])
+for n in range(50): q.put(n)
+os.kill(os.getpid(), 9)
+"""
+
+
+def test_a_dry_run_writes_nothing_beside_what_was_killed(tmp_path: Path) -> None:
+    """SQLite writes into the index of a WAL to read it."""
+    with running(_LEAVES_A_WAL, tmp_path / "q") as child:
+        child.wait()
+    before = bytes_in(tmp_path)
+    assert len(before) > 2
+    assert loaded("migrate", tmp_path / "q", "--dry-run")[0]["items"] == 50
+    assert bytes_in(tmp_path) == before
+
+
 def test_a_database_in_its_place(place: Path) -> None:
     [planned] = loaded("migrate", place, "--dry-run")
     [done] = loaded("migrate", place / "data.db")
@@ -173,6 +191,33 @@ def test_into_another_store_twice_is_once(place: Path, files: Path, target: str)
         out("migrate", files, "--to", target)
     with open_store(target) as store:
         assert (store.depth("queue_jobs").ready, store.depth("default").ready) == (3, 230)
+
+
+@pytest.mark.parametrize("kind", ["files", "database"])
+def test_into_another_store_again_after_the_first_was_used(tmp_path: Path, target: str, kind: str) -> None:
+    """As many as were there were passed over, and those were others by then: new ones were lost, with status 0."""
+    path = str(tmp_path / "q")
+    theirs.file_queue(path, [0, 1, 2]) if kind == "files" else theirs.database(path, old.SQLiteQueue, [0, 1, 2])
+    out("migrate", path, "--to", target)
+    q: Any = old.Queue(path) if kind == "files" else old.SQLiteQueue(path, auto_commit=False)
+    q.get()
+    q.put(3)
+    q.task_done()
+    del q
+    assert "was used since 3 items" in refusal("migrate", path, "--to", target)
+    with open_store(target) as store:
+        name = "default" if kind == "files" else "queue_default"
+        assert [pickle.loads(record.payload) for record in store.browse(name)] == [0, 1, 2]
+
+
+def test_into_another_store_again_moves_what_came_behind(files: Path, target: str) -> None:
+    out("migrate", files, "--to", target)
+    q = old.Queue(str(files))
+    q.put({"n": 250})
+    del q
+    out("migrate", files, "--to", target)
+    with open_store(target) as store:
+        assert [pickle.loads(record.payload)["n"] for record in store.browse("default")] == list(range(20, 251))
 
 
 def test_what_was_broken_off_goes_on(place: Path, files: Path, target: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -60,13 +60,18 @@ class FileQueue:
 
     def _read_info(self) -> Info | None:
         path = os.path.join(self.directory, INFO)
-        data = _content(path) if os.path.exists(path) else b""
+        there = os.path.exists(path)
+        data = _content(path) if there else b""
         info = info_in(data, self._framing)
-        if info is None:
+        if info is None and (there or not self.is_blank()):
             what = "is damaged" if data else "is empty or missing"
             reason = f"it {what}: some items may come again that were got already"
             self.damage.append(Damage(path, 0, len(data), reason))
         return info
+
+    def is_blank(self) -> bool:
+        """Whether its chunks are empty; without an `info`, too, it is a queue into which nothing was put yet."""
+        return not any(os.path.getsize(path) for path in self._chunks.values())
 
     def items(self) -> Iterator[Item]:
         """Everything readable, in order."""
@@ -133,13 +138,18 @@ def info_in(data: Data, framing: Framing) -> Info | None:
 def guess(directory: str) -> str | None:
     """The serializer of a file queue, as its `info` shows it, or else its first chunk; nothing is loaded that could run
     anything. None where that isn't one of ours, or its library is missing."""
-    info = os.path.join(directory, INFO)
-    data = _content(info) if os.path.exists(info) else b""
     first = next(iter(chunks_in(directory).values()), None)
-    found = [name for name in NAMES if (framing := _framing(name)) and info_in(data, framing)]
+    found = writers_of(directory)
     if not found and first is not None:
         found = [name for name in NAMES if (framing := _framing(name)) and _reads(framing, _content(first))]
     return found[0] if found else None
+
+
+def writers_of(directory: str) -> list[str]:
+    """The serializers by which its `info` makes sense."""
+    info = os.path.join(directory, INFO)
+    data = _content(info) if os.path.exists(info) else b""
+    return [name for name in NAMES if (framing := _framing(name)) and info_in(data, framing)]
 
 
 def _framing(name: str) -> Framing | None:

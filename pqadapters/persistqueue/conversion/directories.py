@@ -9,14 +9,14 @@ has no locks, so a process that has the old files open is looked for (Linux show
 from __future__ import annotations
 
 import os
-from contextlib import closing
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
 from ...errors import StoreLocked, StoreRefused
 from ...opening import is_directory_store, is_unfinished, open_path, take_over_directory, users_of
 from ...serializers import Serializer
 from ...store import Clear, Store
-from .chunks import INFO, FileQueue, chunks_in, guess, is_theirs
+from .chunks import INFO, FileQueue, chunks_in, guess, is_theirs, writers_of
 from .databases import SUFFIX, quiet
 from .framing import framing_of, name_of
 from .moving import MOVED, Mover
@@ -59,11 +59,12 @@ def convert_directory(directory: str, serializer: Serializer, *, progress: Progr
 
 
 def _convert(directory: str, old: Predecessor, serializer: Serializer, progress: Progress) -> Report:
-    source, new = FileQueue(directory, framing_of(serializer)), old.begin()
+    before, source, new = _state(directory), _opened(directory, serializer), old.begin()
     with open_path(new, durability="process") as store:
         part = _moved(source, serializer, store, QUEUE, progress)
         store.commit(Clear(MOVED))
         store.checkpoint()
+    _check(directory, before)
     kept = old.hand_over(SUFFIX)
     report = Report(directory, [part], source.damage)
     report.settle(kept)
@@ -77,9 +78,15 @@ def move_directory(
     """Put its items into a queue of another store; the directory stays as it is. What was broken off goes on where it
     was. Raises StoreError, ValueError for pickles that would have to be signed."""
     directory = os.path.realpath(directory)
+    if is_unfinished(directory):
+        raise StoreRefused(
+            f"{directory} is being converted in its place, and that was broken off: open it, or call pqadapters "
+            "migrate without --to, which ends it"
+        )
     _check(directory)
-    source = FileQueue(directory, framing_of(serializer))
+    before, source = _state(directory), _opened(directory, serializer)
     part = _moved(source, serializer, store, queue, progress)
+    _check(directory, before)
     return Report(directory, [part], source.damage)
 
 
@@ -87,10 +94,22 @@ def look_at_directory(directory: str, serializer: Serializer) -> Report:
     """What is in it; nothing is changed. Raises StoreRefused, DiskError."""
     directory = os.path.realpath(directory)
     _check(directory)
-    source = FileQueue(directory, framing_of(serializer))
+    source = _opened(directory, serializer)
     count = sum(1 for _ in source.items())
     _check_read(source, count, serializer)
     return Report(directory, [Part(QUEUE, "file queue", {WAITING: count} if count else {})], source.damage)
+
+
+def _opened(directory: str, serializer: Serializer) -> FileQueue:
+    """Raises StoreRefused where its `info` is another serializer's: items of both may look alike."""
+    source = FileQueue(directory, framing_of(serializer))
+    words = writers_of(directory) if source.info is None else []
+    if words:
+        raise StoreRefused(
+            f"{directory} is a file queue of persist-queue, and its {INFO} can't be read by the serializer that was "
+            f"given; it seems to be {words[0]}'s. It was left as it is"
+        )
+    return source
 
 
 def _moved(source: FileQueue, serializer: Serializer, store: Store, queue: str, progress: Progress) -> Part:
@@ -101,8 +120,8 @@ def _moved(source: FileQueue, serializer: Serializer, store: Store, queue: str, 
 
 
 def _check_read(source: FileQueue, count: int, serializer: Serializer) -> None:
-    """Raises StoreRefused where nothing could be read: it may well be another serializer's."""
-    if source.damage and not count:
+    """Raises StoreRefused where nothing of it could be read: it may well be another serializer's."""
+    if source.damage and not count and not source.is_blank():
         words = guess(source.directory)
         seems = f"; it seems to be {words}'s" if words and words != name_of(serializer) else ""
         where = source.damage[-1]
@@ -112,8 +131,19 @@ def _check_read(source: FileQueue, count: int, serializer: Serializer) -> None:
         )
 
 
-def _check(directory: str) -> None:
-    """Raises StoreRefused where there is more in it, StoreLocked where another process has its files open."""
+def _state(directory: str) -> set[tuple[str, int, int, int]]:
+    """What changes when persist-queue puts, or a get is done."""
+    found = set()
+    for name in filter(is_theirs, os.listdir(directory)):
+        with suppress(FileNotFoundError):  # at this moment
+            info = os.stat(os.path.join(directory, name))
+            found.add((name, info.st_ino, info.st_size, info.st_mtime_ns))
+    return found
+
+
+def _check(directory: str, before: set[tuple[str, int, int, int]] | None = None) -> None:
+    """Raises StoreRefused where there is more in it, StoreLocked where another process has its files open, or has
+    changed them since they were as `before`."""
     names = [name for name in os.listdir(directory) if not name.startswith(".") and name not in _HARMLESS]
     others = sorted(name for name in names if not is_theirs(name))
     if others:
@@ -129,3 +159,5 @@ def _check(directory: str) -> None:
             "that process first",
             min(pids),
         )
+    if before is not None and _state(directory) != before:
+        raise StoreLocked(f"{directory} was changed by another program meanwhile: end that first")

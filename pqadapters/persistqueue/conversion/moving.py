@@ -1,11 +1,13 @@
 """Items on their way into the queues and mappings of a store, some hundred in a commit.
 
 Each commit says in a table how far it has come, so that what is broken off can be carried on in the same store, with no
-item twice and none left out. Nobody else may use the target queues meanwhile. Memory: one commit's items.
+item twice and none left out; a source that was used since is refused. Nobody else may use the target queues meanwhile.
+Memory: one commit's items.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Iterator
@@ -25,7 +27,8 @@ from .rows import SET, STATES, WAITING, Item, status_of
 from .tables import DICT, FILES, MAPPINGS, PRIORITY, SHELF, Table
 from .unique import owe
 
-MOVED = "pqadapters.moved-here"  #: table of a store: source -> JSON: how many, and whether those were all
+MOVED = "pqadapters.moved-here"  #: table of a store: source -> JSON: how many in each state, and which
+_WHICH = "sha256"  #: in it: a digest of them all
 _RESERVED = "pqadapters.reserved-ids"  #: queue of records whose ids are given to items that aren't records
 _AT_ONCE, _BYTES = 1000, 4 << 20  #: of one commit
 _NOBODY = _KEY.pack(0)  #: the holder of an item that a process had which is gone
@@ -41,6 +44,7 @@ class Mover:
         self._hosts = store.capabilities.hosts
         self._seal: Seal | None = seal_for(None, hosts=self._hosts)
         self._keys = Keys(pickle)
+        self._which = ""  #: digest of the items of this part that are there
 
     @property
     def place(self) -> str:
@@ -51,17 +55,31 @@ class Mover:
 
     def done(self, part: str) -> dict[str, int]:
         """How many of a part's items are there already, by state."""
-        found = json.loads(self._store.get(MOVED, self._key(part)) or b"{}")
-        return {str(state): int(count) for state, count in found.items()}
+        return {state: int(count) for state, count in self._noted(part).items() if state != _WHICH}
+
+    def _noted(self, part: str) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._store.get(MOVED, self._key(part)) or b"{}")
+        return found
 
     def _key(self, part: str) -> bytes:
         return f"{self._source}#{part}".encode("utf-8", "surrogateescape")
 
-    def _commit(self, part: str, counts: dict[str, int], state: str, more: int, ops: list[Op]) -> None:
-        new = {**counts, state: counts.get(state, 0) + more}
-        self._store.commit(*ops, Set(MOVED, self._key(part), json.dumps(new).encode()))
+    def _commit(self, part: str, counts: dict[str, int], state: str, batch: list[Item], ops: list[Op]) -> None:
+        new, which = {**counts, state: counts.get(state, 0) + len(batch)}, _digest(self._which, batch)
+        self._store.commit(*ops, Set(MOVED, self._key(part), json.dumps({**new, _WHICH: which}).encode()))
+        self._which = which
         counts.update(new)
-        self._progress(more)
+        self._progress(len(batch))
+
+    def _rest(self, part: str, items: Iterator[Item], count: int) -> Iterator[Item]:
+        """Those that aren't there yet. Raises StoreRefused where the first ones aren't those that are."""
+        self._which = _digest("", islice(items, count)) if count else ""
+        if count and self._which != self._noted(part).get(_WHICH):
+            raise StoreRefused(
+                f"{self._source} was used since {count} items of {part} were moved into {self.place}: where to go on "
+                "nobody can tell. Move it into another store"
+            )
+        return items
 
     # Moving
 
@@ -72,7 +90,7 @@ class Mover:
         before, known = in_store(self._store, table), dict(counts)
         if table.kind in MAPPINGS and before and not known:
             raise StoreRefused(f"{self.place} has a mapping {table.name!r} already: its keys would be lost in it")
-        self._move(table, islice(items, sum(counts.values()), None), counts)
+        self._move(table, self._rest(table.target, iter(items), sum(counts.values())), counts)
         self._check(table, before, known, counts)
         return counts
 
@@ -100,7 +118,7 @@ class Mover:
         state = SET if table.kind in MAPPINGS else WAITING
         for batch in _batches(rest):
             ops = [op for item in batch for op in self._ops(table, item)]
-            self._commit(table.target, counts, state, len(batch), ops)
+            self._commit(table.target, counts, state, batch, ops)
 
     def _ops(self, table: Table, item: Item) -> Iterator[Op]:
         if table.kind == DICT:
@@ -141,7 +159,7 @@ class Mover:
         else:
             for id, item, payload in zip(self._reserve(len(batch), ops), batch, payloads, strict=True):
                 ops += _got(states, Row(id, item.when, payload), state)
-        self._commit(table.target, counts, STATES[status], len(batch), ops)
+        self._commit(table.target, counts, STATES[status], batch, ops)
 
     def _reserve(self, count: int, ops: list[Op]) -> list[int]:
         """Ids that no record has. What holds them goes with these operations."""
@@ -160,6 +178,15 @@ def _got(states: States, row: Row, state: str) -> list[Op]:
     if state == UNACK:
         return [states._stored(row), Set(states._table(UNACK), _KEY.pack(row.id), _NOBODY)]
     return [states._stored(row), *states._entering(row.id, state)]
+
+
+def _digest(before: str, items: Iterable[Item]) -> str:
+    """Of those that it says, and these behind them."""
+    for item in items:
+        found = hashlib.sha256(f"{before} {item.key!r} {item.mark!r} ".encode("utf-8", "surrogateescape"))
+        found.update(item.payload)
+        before = found.hexdigest()
+    return before
 
 
 def _rank(priority: Any) -> bytes:

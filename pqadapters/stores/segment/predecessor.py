@@ -10,19 +10,23 @@ a store; `finish` carries on with what was broken off. One process at a time hol
 
 from __future__ import annotations
 
+import json
 import os
 import shutil
 from collections.abc import Callable
 from contextlib import suppress
 
+from ... import telling
 from ...errors import DiskError
-from .._directory import refused
+from .._directory import check_unshared, refused
 from .._disk import Disk
 from .._kept import free_name
 from . import directory as directories
 
+logger = telling.logger("pqadapters.conversion")
 BUILDING, READY = ".converting", ".converted"
-_NOTE = "kept"  #: in it: the directory where the other program's files go, as a path from the one that they are in
+#: In it: the directory where the other program's files go, as a path from the one that they are in, and their sizes.
+_NOTE = "kept"
 _OURS = (_NOTE, directories.LOCK)
 
 IsTheirs = Callable[[str], bool]  #: whether a file of that name is the other program's
@@ -32,7 +36,10 @@ class Predecessor:
     """To be closed."""
 
     def __init__(self, directory: str, is_theirs: IsTheirs, *, disk: Disk | None = None) -> None:
-        """Raises StoreLocked with the holder's pid, DiskError. What was broken off is finished."""
+        """Raises StoreLocked with the holder's pid, StoreRefused where no store may be, DiskError. What was broken off
+        is finished."""
+        if os.path.isdir(directory):
+            check_unshared(directory, os.stat(directory))
         self.directory, self._is_theirs, self._disk = directory, is_theirs, disk or Disk()
         self._hold = directories.lock(directory, self._disk)
         try:
@@ -56,7 +63,8 @@ class Predecessor:
         building, disk = os.path.join(self.directory, BUILDING), self._disk
         try:
             kept = self._place(suffix)
-            _write(os.path.join(building, _NOTE), os.path.relpath(kept, self.directory), disk)
+            sizes = json.dumps(_sizes(self.directory, self._is_theirs))
+            _write(os.path.join(building, _NOTE), f"{os.path.relpath(kept, self.directory)}\0{sizes}", disk)
             for name in os.listdir(building):
                 _sync(os.path.join(building, name), disk)
             disk.sync_directory(building)
@@ -108,8 +116,11 @@ def _finish_locked(directory: str, is_theirs: IsTheirs, disk: Disk) -> None:
     try:
         names = os.listdir(ready)
         if _NOTE in names:
-            kept = os.path.normpath(os.path.join(directory, _read(os.path.join(ready, _NOTE), disk)))
+            where, _, sizes = _read(os.path.join(ready, _NOTE), disk).partition("\0")
+            kept = os.path.normpath(os.path.join(directory, where))
             _move_up(ready, names, directory, disk)
+            if sizes:
+                _tell_of_late_ones(directory, kept, json.loads(sizes), is_theirs)
             _move_theirs(directory, kept, is_theirs, disk)
         for name in _OURS:
             with suppress(FileNotFoundError):
@@ -128,11 +139,30 @@ def _move_up(ready: str, names: list[str], directory: str, disk: Disk) -> None:
     disk.sync_directory(directory)
 
 
+def _sizes(directory: str, is_theirs: IsTheirs) -> dict[str, int]:
+    """Of the other program's files."""
+    names = sorted(filter(is_theirs, os.listdir(directory)))
+    return {name: os.path.getsize(os.path.join(directory, name)) for name in names}
+
+
+def _tell_of_late_ones(directory: str, kept: str, sizes: dict[str, int], is_theirs: IsTheirs) -> None:
+    """The other program may have been used between the crash of a conversion and this, its end."""
+    late = [name for name, size in _sizes(directory, is_theirs).items() if sizes.get(name) != size]
+    if late:
+        logger.error(
+            "%s was used by another program after a conversion was broken off, and before it was ended: what was put "
+            "there since isn't in the store, but in %s (%s)",
+            directory,
+            kept,
+            ", ".join(late),
+        )
+
+
 def _move_theirs(directory: str, kept: str, is_theirs: IsTheirs, disk: Disk) -> None:
     if not os.path.isdir(kept):  # somebody has taken it away
         disk.mkdir(kept)
     for name in sorted(filter(is_theirs, os.listdir(directory))):
-        disk.rename(os.path.join(directory, name), os.path.join(kept, name))
+        disk.rename(os.path.join(directory, name), free_name(os.path.join(kept, name)))
     disk.sync_directory(kept)
     disk.sync_directory(directory)
 
