@@ -23,11 +23,10 @@ def take(
     wanted = iter(_ready_ids(core, queue, ids, order)) if ids is not None else None
     taken: list[int] = []
     try:
-        if wanted is None and _is_plain(queue, order):
-            _take_plain(core, queue, limit, owner, claims, taken)
-        while len(claims) < limit:
-            claim = _next(core, queue, order, wanted, owner, taken)
-            if claim is None:
+        while True:
+            if wanted is None and _is_plain(queue, order):
+                _take_plain(core, queue, limit, owner, claims, taken)
+            if len(claims) >= limit or (claim := _next(core, queue, order, wanted, owner, taken)) is None:
                 break
             claims.append(claim)
         if counted and claims:

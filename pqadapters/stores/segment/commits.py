@@ -148,7 +148,7 @@ def _plan(core: Core, ops: tuple[Op, ...], owner: object) -> Draft:
         draft = Draft(core.log, core.catalog, core.reader, owner, core.clock.wall())
         try:
             if {*map(type, ops)} == {Ack}:
-                draft.add_acks(cast("tuple[Ack, ...]", ops))
+                draft.add_acks(cast("tuple[Ack, ...]", ops), all=True)
             else:
                 for op in ops:
                     draft.add(op)

@@ -139,8 +139,9 @@ class Draft:
             raise lease_lost(claim)
         return queue, held
 
-    def add_acks(self, ops: Iterable[Ack]) -> None:
-        """Plan acknowledgements, which are one frame and one step. Raises LeaseLost."""
+    def add_acks(self, ops: Iterable[Ack], *, all: bool = False) -> None:
+        """Plan acknowledgements, which are one frame and one step; `all`: no operation of another kind comes with them,
+        which would ask how much is in a queue. Raises LeaseLost."""
         owner, ended, sizes, acked = self._owner, self._ended, self._sizes, self._acked
         if not acked:
             self.steps.append(self._end_acked)
@@ -162,21 +163,22 @@ class Draft:
             ended.add(id)
             if not lazy:
                 self.lazy = False
-        for _, queue, size, _ in acked[first:]:
+        for _, queue, size, _ in () if all else acked[first:]:
             self._total[queue] -= 1
             self._bytes[queue] -= size
         self.results += [-1] * (len(acked) - first)
 
     def _end_acked(self) -> None:
-        log, extra, displace = self._log, self._catalog.extra, self._log.displace
+        log, extra = self._log, self._catalog.extra
         for id, queue, size, more in self._acked:
-            if id in queue.claimed:
-                del queue.claimed[id]
+            claimed = queue.claimed
+            if id in claimed:
+                del claimed[id]
                 queue.bytes -= size
                 log.more_bytes -= more
             if extra:
                 extra.pop(id, None)
-            displace(id)
+        log.displace_all([acked[0] for acked in self._acked])
 
     def _nack(self, op: Nack) -> None:
         queue, held = self._held(op.claim)

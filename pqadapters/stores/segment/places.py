@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
+from collections.abc import Iterable
 
 from . import format
 
@@ -120,6 +121,16 @@ class Places:
             index[at] = 0
         segment.live -= 1
         return segment
+
+    def displace_all(self, ids: Iterable[int]) -> None:
+        """As `displace`, for many, most of which stand in the same segment."""
+        segment: Segment | None = None
+        for id in ids:
+            if segment is None or self.moved or not 0 <= id - segment.base < len(segment.index):
+                segment = self.displace(id)
+            elif segment.index[id - segment.base]:
+                segment.index[id - segment.base] = 0
+                segment.live -= 1
 
     @property
     def dead(self) -> list[Segment]:
