@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pqadapters.concurrent.futures import ThreadPoolExecutor, wait
-from pqadapters.errors import LeaseLost
+from pqadapters.errors import LeaseLost, StoreUnreachable
 from pqadapters.opening import open_store
 from pqadapters.store import Ack, State
 
@@ -205,3 +205,29 @@ def test_a_job_put_by_another_process_is_seen_by_an_idle_one(url: str) -> None:
         assert time.monotonic() - before < work.PATIENCE
         work.GATES["gate"].set()
         other.shutdown()
+
+
+def test_a_server_that_was_away_is_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first look that it refused was the last one: jobs of others were left alone for good."""
+    monkeypatch.setattr("pqadapters.concurrent.futures._watch._REFUSED", 0.0)
+    url = f"sqlite:///{tmp_path}/jobs.db?durability=process"
+    store = open_store(url)
+    wait, refusals = store.wait, [StoreUnreachable("it is away")] * 3
+
+    def refuses(*arguments: Any, **options: Any) -> bool:
+        if refusals:
+            raise refusals.pop()
+        return wait(*arguments, **options)
+
+    monkeypatch.setattr(store, "wait", refuses)
+    with (
+        store,
+        ThreadPoolExecutor(1, store=store) as one,
+        ThreadPoolExecutor(1, store=url, recover="manual") as other,
+    ):
+        one.submit(work.nothing).result(work.PATIENCE)
+        other._issue(work.hold, "gate")  # it has no thread left
+        work.reached("gate")
+        assert other.submit(work.double, 21).result(work.PATIENCE) == 42
+        work.GATES["gate"].set()
+    assert not refusals

@@ -5,11 +5,25 @@ from __future__ import annotations
 import os
 import threading
 import time
-from collections import defaultdict
-from typing import Any, NoReturn
+from collections.abc import Callable
+from typing import Any, NoReturn, TypeVar
 
-GATES: defaultdict[str, threading.Event] = defaultdict(threading.Event)
-ENTERED: defaultdict[str, threading.Semaphore] = defaultdict(lambda: threading.Semaphore(0))
+T = TypeVar("T")
+
+
+class Named(dict[str, T]):
+    """Made at their first use. Two threads may be the first: a defaultdict would give each of them its own."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        super().__init__()
+        self._make = make
+
+    def __missing__(self, name: str) -> T:
+        return self.setdefault(name, self._make())
+
+
+GATES: Named[threading.Event] = Named(threading.Event)
+ENTERED: Named[threading.Semaphore] = Named(lambda: threading.Semaphore(0))
 DONE: list[Any] = []
 PATIENCE = 60.0  #: seconds until a test that hangs is given up
 

@@ -187,7 +187,7 @@ class Backlog:
             more: list[Op] = []
             for payload in payloads:
                 if id := wire.id_of(payload):
-                    more += self.sharing.tell(id, cancelled, payload[1])
+                    more += self.sharing.tell(id, cancelled, payload[1], watched=True)
             try:
                 self.commit(*ops, *more)
                 return

@@ -125,13 +125,14 @@ def _commit_outcome(
         ops.append(Set(backlog.names.results, id, kept.dump()))
     elif options.key is not None:
         ops.append(Delete(backlog.names.keys, options.key))
+    watched = False
     while True:
-        more = sharing.tell(id, data, flags) if sharing is not None else []
+        more = sharing.tell(id, data, flags, watched=watched) if sharing is not None else []
         try:
             backlog.commit(*ops, *more)
             break
-        except ConditionFailed:  # somebody began to wait for it just now
-            continue
+        except ConditionFailed:  # somebody waits for it, or began to just now
+            watched = True
     if ttl:
         backlog.kept += 1
         if backlog.kept % _SWEEP == 0:

@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 _log = telling.logger("pqadapters.executor")
 _AGAIN = 1.0  #: seconds
 _PATIENCE = 5.0  #: seconds that who shuts down waits for the store
-_FOR_GOOD = (StorePoisoned, StoreClosed, StoreForked)
+FOR_GOOD = (StorePoisoned, StoreClosed, StoreForked)  #: after these a store never works again
 
 
 def refused(backlog: Backlog, error: Exception) -> None:
@@ -38,7 +38,7 @@ def refused(backlog: Backlog, error: Exception) -> None:
     level = logging.DEBUG if backlog.refused_since else logging.ERROR
     backlog.refused_since = backlog.refused_since or now
     _log.log(level, "no job of %s can be begun for now: %s", backlog.names.jobs, error)
-    if isinstance(error, _FOR_GOOD) or (backlog.closing and now - backlog.refused_since >= _PATIENCE):
+    if isinstance(error, FOR_GOOD) or (backlog.closing and now - backlog.refused_since >= _PATIENCE):
         _log.error("jobs of %s that aren't begun stay on disk: %s", backlog.names.jobs, error)
         backlog.fail(error)
     else:
@@ -61,7 +61,7 @@ def _again(backlog: Backlog, id: bytes, then: Callable[[], object]) -> None:
         pass
     except PqadaptersError as error:
         refused(backlog, error)
-        if not isinstance(error, _FOR_GOOD):
+        if not isinstance(error, FOR_GOOD):
             call_in(_AGAIN, partial(_again, backlog, id, then))
         return
     backlog.unsaved.pop(id, None)

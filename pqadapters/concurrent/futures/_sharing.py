@@ -68,9 +68,10 @@ class Sharing:
     def _claimed_members(self) -> Iterator[Record]:
         return self._store.browse(self._names.members, state=State.CLAIMED)
 
-    def tell(self, id: bytes, outcome: bytes, flags: int) -> list[Op]:
-        """What tells everybody who waits for the job, but for this process."""
-        names = self._store.get(self._names.watchers, id)
+    def tell(self, id: bytes, outcome: bytes, flags: int, *, watched: bool) -> list[Op]:
+        """What tells everybody who waits for the job, but for this process. Not `watched`: as for a job that nobody has
+        asked for, which nearly all are; should somebody have, it is refused with ConditionFailed."""
+        names = self._store.get(self._names.watchers, id) if watched else None
         ops: list[Op] = [Delete(self._names.watchers, id, names if names is not None else Expect.ABSENT)]
         tokens = {id[:_TOKEN]} if flags & wire.REPLY else set()
         tokens |= {names[at : at + _TOKEN] for at in range(0, len(names), _TOKEN)} if names else set()

@@ -50,8 +50,8 @@ class Started(NamedTuple):
 def next_job(backlog: Backlog) -> Started | None:
     """Claim the next job that can be run; None if there is none. Raises StoreError."""
     while not backlog.stopped:
-        if backlog.unsaved or not (backlog.live or backlog.recovering or backlog.shared):
-            return None  # what was done comes first; nobody else puts anything there
+        if backlog.unsaved or not (backlog.live or backlog.recovering):
+            return None  # what was done comes first; and of what others have put there _watch.py tells
         claim = future = None
         anybodys = backlog.suspects.enter() and backlog.foreign
         try:

@@ -12,6 +12,7 @@ from ... import telling
 from ...ending import start_thread
 from ...errors import StoreError
 from ...store import Depth, Store
+from ._refusals import FOR_GOOD
 
 if TYPE_CHECKING:
     from ._backlog import Backlog
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 _log = telling.logger("pqadapters.executor")
 _AGAIN = 60.0  #: seconds between two looks at whether the backlog is still there
 _BUSY = 0.05  #: seconds between two looks while nobody could take a job
+_REFUSED = 5.0  #: seconds between two looks while the store refuses
 
 
 def watch(backlog: Backlog, store: Store) -> None:
@@ -42,19 +44,22 @@ class _Look:
 
     def run(self) -> None:
         pause = threading.Event()
-        try:
-            while True:
+        while True:
+            problem = None
+            try:
                 found = self._store.wait(self._queue, self._wanted, _AGAIN)
-                backlog = self._backlog()
-                if backlog is None or backlog.stopped:
-                    return
-                if found:
-                    backlog.recovering = backlog.recovering or backlog.foreign
-                    backlog.added()
-                del backlog
-                if found:
-                    pause.wait(_BUSY)  # whoever was told takes it meanwhile, or all are busy
-        except StoreError as error:
+            except StoreError as error:
+                found, problem = False, error
             backlog = self._backlog()
-            if backlog is not None and not backlog.closed:
-                _log.warning("jobs of others in %s aren't looked for any more: %s", self._queue, error)
+            if backlog is None or backlog.stopped:
+                return
+            if problem is not None:
+                _log.warning("jobs of others in %s can't be looked for: %s", self._queue, problem)
+                if isinstance(problem, FOR_GOOD):
+                    return
+            if found:
+                backlog.recovering = backlog.recovering or backlog.foreign
+                backlog.added()
+            del backlog
+            if found or problem is not None:  # whoever was told takes it meanwhile, or all are busy
+                pause.wait(_BUSY if found else _REFUSED)
