@@ -270,3 +270,28 @@ def test_parked_jobs_end_waiting_for_them(make: Make) -> None:
     (future,) = make(recover="manual").recovered()
     with pytest.raises(JobParked):
         future.result(work.PATIENCE)
+
+
+@pytest.mark.parametrize("end", ["recovered", "cancel", "shutdown"])
+def test_a_key_that_was_left_and_isnt_begun_yet(make: Make, end: str) -> None:
+    """Its future couldn't be cancelled, and didn't end with the executor."""
+    first = make(recover="manual")
+    first._issue(work.hold, "gate")
+    work.reached("gate")
+    first.using(key="k").submit(work.note, 1)
+    work.GATES["gate"].set()
+    first.shutdown(drain=False)
+    executor = make(recover="manual")
+    future = executor.using(key="k").submit(work.note, 2)
+    assert not future.done()
+    if end == "recovered":
+        assert executor.recovered() == [future]
+        assert future.result(work.PATIENCE) == 1
+    elif end == "cancel":
+        assert future.cancel()
+        assert executor.stats()["pending"] == 0
+        assert executor.using(key="k").submit(work.note, 3).result(work.PATIENCE) == 3
+    else:
+        executor.shutdown()
+        assert future.cancelled()
+        assert make().future(key="k").result(work.PATIENCE) == 1

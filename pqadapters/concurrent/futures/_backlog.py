@@ -240,6 +240,8 @@ class Backlog:
             store = self._store
         if self.forked:
             return
+        for future in list(self.attached.values()):  # nobody will tell them any more
+            future.cancel_here()
         if store is None:
             if self.place.private is not None:
                 self.place.private.close()  # its number at its place is free

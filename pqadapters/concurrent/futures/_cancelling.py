@@ -24,9 +24,15 @@ def cancel(backlog: Backlog, future: JobFuture) -> bool:
     """Take a job of ours that nobody runs off the disk; False if somebody does."""
     if backlog.closed or backlog.forked:
         return False  # the job stays on disk
-    if future._id not in backlog.live:  # somebody else's, or begun
-        return cancel_stored(backlog, future._id, future._record) if future._id in backlog.attached else False
-    found = cancel_stored(backlog, future._id, future._record)
+    record: int | None = future._record
+    if future._id not in backlog.live:
+        if future._id not in backlog.attached:  # it was begun
+            return False
+        if not record:  # somebody else's, found by its key
+            from ._keys import find_record
+
+            record = find_record(backlog, backlog.names.jobs, future._id)
+    found = record is not None and cancel_stored(backlog, future._id, record)
     if found:
         backlog.forget(future._id)
     return found
