@@ -82,13 +82,18 @@ os.kill(os.getpid(), 9)
 
 
 def test_a_dry_run_writes_nothing_beside_what_was_killed(tmp_path: Path) -> None:
-    """SQLite writes into the index of a WAL to read it."""
+    """But for the index of a WAL, which SQLite makes anew at will: what says that it mustn't be written makes SQLite
+    wait for ten seconds where a crash left it half-written."""
     with running(_LEAVES_A_WAL, tmp_path / "q") as child:
         child.wait()
-    before = bytes_in(tmp_path)
-    assert len(before) > 2
+    before = _without_index(tmp_path)
+    assert len(before) > 1
     assert loaded("migrate", tmp_path / "q", "--dry-run")[0]["items"] == 50
-    assert bytes_in(tmp_path) == before
+    assert _without_index(tmp_path) == before
+
+
+def _without_index(path: Path) -> dict[str, Any]:
+    return {name: entry for name, entry in bytes_in(path).items() if not name.endswith("-shm")}
 
 
 def test_a_database_in_its_place(place: Path) -> None:

@@ -238,9 +238,10 @@ class Lengths:
             starts.append(self._end(data, at, limit))
         for start in chain(starts, range(at + 1, limit)):
             try:
-                end = self.end(data, start, limit)
+                end = self._end(data, start, limit)
                 if end != limit:
-                    self._end(data, end, limit)
+                    self._end(data, end, limit)  # first: that is cheap, and nearly always tells
+                self.end(data, start, limit)
                 return start
             except Broken:
                 continue

@@ -11,7 +11,7 @@ import os
 import shutil
 import sqlite3
 import time
-from contextlib import ExitStack, suppress
+from contextlib import ExitStack
 
 from ...errors import StoreError, StoreLocked
 from .._directory import Hold, refused
@@ -181,7 +181,7 @@ class Snapshot:
         self.path = path
         self._before = _state(path)
         self._still = not any(os.path.exists(path + side) for side in ("-wal", "-journal"))
-        self.connection = patiently(lambda: _untouched(path, self._still), path)
+        self.connection = patiently(lambda: _read_only(path, "immutable=1" if self._still else "mode=ro"), path)
 
     def close(self) -> None:
         """Raises StoreLocked where somebody has changed it who wasn't there: what was read may make no sense."""
@@ -196,14 +196,6 @@ def _state(path: str) -> tuple[int, ...]:
     except OSError:
         return ()
     return info.st_ino, info.st_size, info.st_mtime_ns
-
-
-def _untouched(path: str, still: bool) -> sqlite3.Connection:
-    """A WAL that somebody who was killed has left is read without a write into its index, where SQLite can."""
-    if not still and os.path.exists(path + "-shm"):
-        with suppress(sqlite3.OperationalError):
-            return _read_only(path, "mode=ro&readonly_shm=1")
-    return _read_only(path, "immutable=1" if still else "mode=ro")
 
 
 def _read_only(path: str, how: str) -> sqlite3.Connection:

@@ -33,9 +33,6 @@ def probe(path: str) -> Probe:
     if not any(os.path.exists(path + side) for side in ("-wal", "-journal")):
         with suppress(StoreError, *ERRORS):  # nobody has it open, or else it is looked at with locks
             return _look(path, "immutable=1")
-    elif os.path.exists(path + "-shm"):
-        with suppress(StoreError, *ERRORS):  # SQLite writes into a WAL's index even to read it, else
-            return _look(path, "mode=ro&readonly_shm=1")
     try:
         return patiently(lambda: _look(path, "mode=ro"), path)
     except DiskError as error:
