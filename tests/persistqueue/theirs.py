@@ -9,6 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import persistqueue as theirs
+from persistqueue.sqlbase import SQLBase, SQLiteBase
+
+for _kind in (SQLBase, SQLiteBase):
+    del _kind.__del__  # it closes connections in whatever thread it is collected, which SQLite refuses
 
 
 def serializer(name: str) -> Any:
