@@ -5,10 +5,9 @@ JOBS ?= 2
 
 # The stores' part of the suite, and what stands on it: what runs on every interpreter.
 SEGMENT_PART := tests/contract tests/segment tests/sqlite tests/queue tests/mappings tests/aio tests/home tests/unchanged tests/processes tests/logging
-# What is on the disk at each moment is the same on all of them; greenlets run on the oldest and the newest.
+# What is on the disk at each moment is the same on all of them; greenlets run on the newest as well.
 SEGMENT_PART += --ignore-glob='*/test_crash_states.py'
 ALSO_3.13 := tests/greenlets
-ALSO_3.10 := tests/greenlets
 
 MAIN := .venv/main/bin/python
 PYTEST := -m pytest -n $(JOBS)
