@@ -1,13 +1,14 @@
 # `make demo` and `make test` set everything up by themselves; see CONTRIBUTING.md.
 
 PYTHON ?= python3
-JOBS ?= 2
+JOBS ?= 3
 
-# The stores' part of the suite, and what stands on it: what runs on every interpreter.
-SEGMENT_PART := tests/contract tests/segment tests/sqlite tests/queue tests/mappings tests/aio tests/home tests/unchanged tests/processes tests/logging
-# What is on the disk at each moment is the same on all of them; greenlets run on the newest as well.
-SEGMENT_PART += --ignore-glob='*/test_crash_states.py'
-ALSO_3.13 := tests/greenlets
+# What runs on every interpreter: the adapters, with CPython's own tests of them; and what they stand on, on the oldest
+# and the newest. What is on the disk at each moment is the same on all of them.
+SEGMENT_PART := tests/segment tests/queue tests/mappings tests/aio tests/processes tests/logging --ignore-glob='*/test_crash_states.py'
+BENEATH := tests/contract tests/sqlite tests/home tests/unchanged
+ALSO_3.10 := $(BENEATH)
+ALSO_3.13 := $(BENEATH) tests/greenlets
 
 MAIN := .venv/main/bin/python
 PYTEST := -m pytest -n $(JOBS)
@@ -60,7 +61,7 @@ suite: environment
 
 segment-%: python
 	@$(PYTHON) -m tools.environment $* test $*
-	@echo "== the stores' part, $$(.venv/$*/bin/python --version)"
+	@echo "== what runs on every interpreter, $$(.venv/$*/bin/python --version)"
 	@.venv/$*/bin/python $(PYTEST) $(SEGMENT_PART) $(ALSO_$*)
 
 environment: python
