@@ -1,14 +1,14 @@
 # `make demo` and `make test` set everything up by themselves; see CONTRIBUTING.md.
 
 PYTHON ?= python3
-JOBS ?= 3
+JOBS ?= 2
 
 # What runs on every interpreter: the adapters, with CPython's own tests of them; and what they stand on, on the oldest
 # and the newest. What is on the disk at each moment is the same on all of them.
 SEGMENT_PART := tests/segment tests/queue tests/mappings tests/aio tests/processes tests/logging --ignore-glob='*/test_crash_states.py'
-BENEATH := tests/contract tests/sqlite tests/home tests/unchanged
+BENEATH := tests/contract tests/sqlite tests/unchanged
 ALSO_3.10 := $(BENEATH)
-ALSO_3.13 := $(BENEATH) tests/greenlets
+ALSO_3.13 := $(BENEATH) tests/home
 
 MAIN := .venv/main/bin/python
 PYTEST := -m pytest -n $(JOBS)
