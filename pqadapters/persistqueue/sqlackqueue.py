@@ -11,17 +11,16 @@ import warnings
 from typing import Any
 
 from .. import telling
-from ..errors import ConditionFailed, LimitReached
-from ..serializers import Serializer
+from ..errors import ConditionFailed
 from ..stdlib._beyond import check_timeout
 from ..stdlib._stock import works
-from ..store import Op, Put, Store
+from ..store import Op, Put
 from . import serializers
 from ._place import open_home
 from ._serializing import serializer_of
 from ._states import ACKED, FAILED, FRESH, INITED, READY, UNACK, Row, States
 from ._stored import Stored, id_and_item, id_in, is_raw
-from ._unique import enter, leave, owed
+from ._unique import Unique, enter, leave
 from .exceptions import Empty, Full
 
 __all__ = [
@@ -276,32 +275,10 @@ class FILOSQLiteAckQueue(SQLiteAckQueue):
     _newest = True
 
 
-class UniqueAckQ(SQLiteAckQueue):
+class UniqueAckQ(Unique, SQLiteAckQueue):
     """No item is in it twice, in whatever state; it may come again once it was cleared. Else as `SQLiteAckQueue`."""
 
     _TABLE_NAME = "ack_unique_queue"
-
-    def _begin(self, store: Store, name: str, serializer: Serializer, **options: Any) -> None:
-        super()._begin(store, name, serializer, **options)
-        if store.depth(owed(self._queue)).unfinished:
-            from .conversion.unique import settle
-
-            settle(store, self._queue, serializer)
-
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> int | None:
-        """As `SQLiteQueue.put`; None for an item that is in the queue."""
-        try:
-            return super().put(item, block, timeout)
-        except LimitReached:
-            raise
-        except ConditionFailed:
-            return None
-
-    def _dumps(self, item: Any) -> bytes:
-        return self._serializer.dumps(item, sort_keys=True)
-
-    def _made(self, payload: bytes) -> list[Op]:
-        return [enter(self._queue, payload), *super()._made(payload)]
 
     def update(self, item: Any, id: Any = None) -> int:
         """As `SQLiteAckQueue.update`. Raises ValueError where another one of the queue's items is the same."""

@@ -10,14 +10,13 @@ from __future__ import annotations
 from typing import Any
 
 from ..durability import Durability, Survives
-from ..errors import ConditionFailed, LimitReached
-from ..serializers import Serializer
-from ..store import Claim, Op, Order, Store
+from ..errors import ConditionFailed
+from ..store import Claim, Op, Order
 from . import serializers
 from ._place import open_home
 from ._records import Records
 from ._serializing import serializer_of
-from ._unique import enter, leave, owed
+from ._unique import Unique, enter, leave
 from .exceptions import Empty, Full
 
 __all__ = ["Empty", "FIFOSQLiteQueue", "FILOSQLiteQueue", "Full", "SQLiteQueue", "UniqueQ"]
@@ -70,35 +69,13 @@ class FILOSQLiteQueue(SQLiteQueue):
     _order = Order.NEWEST
 
 
-class UniqueQ(SQLiteQueue):
+class UniqueQ(Unique, SQLiteQueue):
     """No item is in it twice; once it has left, it may come again. Else as `SQLiteQueue`.
 
     Items are the same if the serializer's `dumps(item, sort_keys=True)` gives the same bytes.
     """
 
     _TABLE_NAME = "unique_queue"
-
-    def _begin(self, store: Store, name: str, serializer: Serializer, **options: Any) -> None:
-        super()._begin(store, name, serializer, **options)
-        if store.depth(owed(self._queue)).unfinished:
-            from .conversion.unique import settle
-
-            settle(store, self._queue, serializer)
-
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> int | None:
-        """As `SQLiteQueue.put`; None for an item that is in the queue."""
-        try:
-            return super().put(item, block, timeout)
-        except LimitReached:
-            raise
-        except ConditionFailed:
-            return None
-
-    def _dumps(self, item: Any) -> bytes:
-        return self._serializer.dumps(item, sort_keys=True)
-
-    def _made(self, payload: bytes) -> list[Op]:
-        return [enter(self._queue, payload), *super()._made(payload)]
 
     def _removal(self, claim: Claim) -> list[Op]:
         return [*super()._removal(claim), leave(self._queue, claim.payload)]
