@@ -11,7 +11,9 @@ from ._delivery import Delivery
 from ._names import Spooled
 
 _STEP = 0.05  #: seconds between two looks
-_RECORD = 1e-5  #: seconds that it takes to deliver one, at best
+_RECORD = 1e-5  #: seconds that it takes to deliver one, about
+_AT_BEST = 1e-6  #: seconds that no delivery of a record is below
+_WORTH = 0.002  #: seconds; with less to wait for there is nothing to be gained
 _PATIENCE = 20  #: as many times as long as a look takes, with many records: those who deliver wait for it
 
 
@@ -51,8 +53,19 @@ def _is_through(store: Store, queue: str, deadline: float | None) -> bool:
 
 def _is_emptied(store: Store, queue: str, seconds: float, deadline: float | None, *, share: float = 1.0) -> bool:
     """Waits so long, and for so large a part of the time that is left."""
-    left = seconds if deadline is None else min(seconds, share * (deadline - time.monotonic()))
+    now = time.monotonic()
+    end = now + (seconds if deadline is None else min(seconds, share * (deadline - now)))
+    if end > now:
+        _let_deliver(store, queue, end)
+    left = end - time.monotonic()
     return left > 0 and store.wait(queue, lambda depth: not depth.unfinished, left)
+
+
+def _let_deliver(store: Store, queue: str, end: float) -> None:
+    """Look away for as long as what waits takes at the very least: who waits in the store is woken by each batch, and
+    those who deliver wait for it."""
+    while (pause := store.depth(queue).unfinished * _AT_BEST) >= _WORTH and (left := end - time.monotonic()) > 0:
+        time.sleep(min(pause, left, _STEP))
 
 
 def _has_passed(store: Store, queue: str, id: int) -> bool:

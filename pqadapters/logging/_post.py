@@ -11,6 +11,7 @@ import threading
 import time
 from collections.abc import Sequence
 from contextlib import suppress
+from itertools import repeat
 from typing import Any
 
 from ..errors import LeaseLost, StoreError
@@ -176,7 +177,7 @@ class Post:
 
     def _acknowledge(self, store: Store, claims: Sequence[Claim]) -> None:
         if claims:
-            acknowledge(store, [_new(Ack, (claim, True)) for claim in claims])
+            acknowledge(store, list(map(_new, repeat(Ack), zip(claims, repeat(True)))))  # all are lazy
 
 
 def copied(record: logging.LogRecord) -> logging.LogRecord:

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
+from typing import Any
 
 import pytest
 
+from pqadapters.logging import _looking
 from pqadapters.logging.handlers import QueueHandler
+from pqadapters.store import Depth
 
 from .sinks import PATIENCE, Hanging, Noting, logger_of
 from .test_delivery import Listen, _log, _numbers, listen, place
@@ -60,3 +64,29 @@ def test_flush_ends_though_others_log_on(place: str, listen: Listen, sinks: int)
     asked.release()
     there.release()
     feeding.join()
+
+
+class Emptying:
+    """A store in which fewer wait at each look."""
+
+    def __init__(self, *left: int) -> None:
+        self._left = list(left)
+
+    def depth(self, queue: str) -> Depth:
+        return Depth(ready=self._left.pop(0))
+
+    def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float) -> bool:
+        assert not self._left
+        return until(Depth())
+
+
+def test_who_waits_for_many_is_not_woken_by_each_batch() -> None:
+    """Those who deliver waited for it each time: a tenth of what a delivery took."""
+    store: Any = Emptying(5000, 3000, 100)
+    assert _looking._is_emptied(store, "q", PATIENCE, None)
+
+
+def test_who_waits_for_many_waits_no_longer_than_it_wants() -> None:
+    store: Any = Emptying(*[10**9] * 3)
+    assert not _looking._is_emptied(store, "q", 0.01, None)
+    assert len(store._left) == 1  # a look, as long as it wants, and a look

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
+from itertools import islice, repeat, takewhile
 from typing import Any
 
 from ...store import Claim, Order
@@ -83,20 +84,43 @@ def _take_plain(
     core: Core, queue: Queue, limit: int, owner: object, claims: list[Claim], taken: list[int]
 ) -> None:
     """Claim what came by plain puts, is at hand and hasn't changed since, up to the first that isn't so."""
-    ready, claimed, recent, name = queue.ready, queue.claimed, core.recent, queue.name
-    changed = core.catalog.extra
+    ready, changed = queue.ready, core.catalog.extra
     while ready and len(claims) < limit:
-        id = ready[0]
-        if id in changed:
+        ids = list(islice(ready, min(limit - len(claims), _RUN)))
+        if changed and not changed.keys().isdisjoint(ids):
+            ids = list(takewhile(lambda id: id not in changed, ids))
+        found = _recent(core, ids) or core.reader.run(ids, queue)
+        if not found:
             return
-        found = recent.pop(id, None) or _at_hand(core, queue, id)
-        if found is None:
-            return
-        taken.append(id)
-        claim: Claim = _new(Claim, (name, id, 1, found[0], b"", found[1], ""))
-        claimed[id] = claim, owner
+        _hand_out(core, queue, ids[: len(found)], found, owner, claims, taken)
+
+
+def _recent(core: Core, ids: list[int]) -> list[tuple[bytes, float]]:
+    """Payload and time of the first of these, as far as they are still in memory."""
+    recent = core.recent
+    if not ids or ids[0] not in recent:
+        return []
+    return [recent[id] for id in takewhile(recent.__contains__, ids)]
+
+
+def _hand_out(
+    core: Core, queue: Queue, ids: list[int], found: list[tuple[bytes, float]], owner: object,
+    claims: list[Claim], taken: list[int],
+) -> None:  # fmt: skip
+    """Claim the first ready records, which are these. What an interrupt breaks off can be undone by `taken`."""
+    name, ready, recent = queue.name, queue.ready, core.recent
+    made: list[Claim] = [
+        _new(Claim, (name, id, 1, payload, b"", put_at, ""))
+        for id, (payload, put_at) in zip(ids, found)  # noqa: B905  # as many of both
+    ]
+    taken.extend(ids)
+    queue.claimed.update(zip(ids, zip(made, repeat(owner))))  # noqa: B905
+    for _ in ids:
         ready.popleft()
-        claims.append(claim)
+    claims.extend(made)
+    if recent:
+        for id in ids:
+            recent.pop(id, None)
 
 
 def _at_hand(core: Core, queue: Queue, id: int) -> tuple[bytes, float] | None:
@@ -108,6 +132,7 @@ def _at_hand(core: Core, queue: Queue, id: int) -> tuple[bytes, float] | None:
 
 
 _TRIES = 1000
+_RUN = 1024  #: records that are looked at in one go
 _STATE = format.STATE_FIELDS
 _OLDEST = Order.OLDEST  # an enum's attribute takes a search
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path

@@ -8,18 +8,23 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from itertools import repeat
+from operator import itemgetter
 from typing import cast
 
-from ...store import Ack, Op, Order, Put
+from ...store import Ack, Claim, Op, Order, Put
 from . import format, space
 from .core import RECENT_BYTES, RECENT_RECORDS, Core
 from .draft import Draft, check_size, lease_lost
 from .format import encode_ack, encode_put
+from .queues import Queue
 from .reader import Unreadable
 
 _PUT_COST, _ACK_FRAME = format.PUT_COST, format.ACK_FRAME
 _LONG = 65536
 _TRIES = 1000
+_id, _payload, _rank, _note = map(itemgetter, map(Claim._fields.index, ("id", "payload", "rank", "note")))
+_is_lazy = itemgetter(Ack._fields.index("lazy"))
 
 
 def put(core: Core, op: Put) -> int:
@@ -121,8 +126,12 @@ def ack(core: Core, op: Ack, owner: object) -> None:
 
 def carry_out(core: Core, ops: tuple[Op, ...], owner: object) -> tuple[tuple[int, ...], bool]:
     """Several operations, or one with conditions: their results, and whether no sync is needed."""
-    draft = _plan(core, ops, owner)
     log = core.log
+    if {*map(type, ops)} == {Ack}:
+        acks = cast("tuple[Ack, ...]", ops)
+        if _ack_all(core, acks, owner):
+            return (0,) * len(ops), all(map(_is_lazy, acks))
+    draft = _plan(core, ops, owner)
     results = [0] * len(ops)
     first, offsets = 0, [0] * len(draft.frames)
     if draft.frames:
@@ -143,15 +152,74 @@ def carry_out(core: Core, ops: tuple[Op, ...], owner: object) -> tuple[tuple[int
     return tuple(results), draft.lazy
 
 
+def _ack_all(core: Core, ops: tuple[Ack, ...], owner: object) -> bool:
+    """Acknowledge claims of one queue that are as they were handed out. False, and nothing, where they aren't."""
+    claims = [op[0] for op in ops]
+    ids = [*map(_id, claims)]
+    catalog, log = core.catalog, core.log
+    queue = catalog.queues.get(claims[0].queue)
+    if queue is None or len({*ids}) < len(ids) or not _are_held(queue, ids, claims, owner):
+        return False
+    body = format.encode_ids(ids)
+    size = format.FRAME_COST + len(body)
+    if log.tail.end + size > log.put_room:
+        core.tidy_locked()
+        if not _are_held(queue, ids, claims, owner):  # some were found damaged while space was given back
+            return False
+    space.make_room(log, catalog, size, (), shrinks=True)
+    payloads, more = sum(map(len, map(_payload, claims))), 0
+    if any(map(_rank, claims)) or any(map(_note, claims)):
+        more = sum(format.more_cost(claim.rank, claim.note) for claim in claims)
+    log.append(format.ACK, body)
+    _through(_end_of(queue, ids, payloads, more, core))
+    if queue.crowd.size:
+        queue.changed()
+    if log.dead:
+        core.tidy_locked()
+    return True
+
+
+def _are_held(queue: Queue, ids: list[int], claims: list[Claim], owner: object) -> bool:
+    """Whether they are in the hands of that handle, as they were handed out."""
+    return [*map(queue.claimed.get, ids)] == [*zip(claims, repeat(owner))]
+
+
+def _end_of(queue: Queue, ids: list[int], payloads: int, more: int, core: Core) -> Callable[[], None]:
+    """What ends these claims in memory; may be called again behind an interrupt."""
+    counted = False
+
+    def end() -> None:
+        nonlocal counted
+        if not counted:
+            counted = True  # no call from here on, in which a signal handler might raise
+            queue.bytes -= payloads
+            core.log.more_bytes -= more
+        claimed, extra = queue.claimed, core.catalog.extra
+        for id in ids:
+            claimed.pop(id, None)
+        if extra:
+            for id in ids:
+                extra.pop(id, None)
+        core.log.displace_all(ids)
+
+    return end
+
+
+def _through(change: Callable[[], object]) -> None:
+    """Make a change in memory: an interrupt is raised when all of it is done."""
+    try:
+        change()
+    except BaseException:
+        _finish(change)
+        raise
+
+
 def _plan(core: Core, ops: tuple[Op, ...], owner: object) -> Draft:
     while True:
         draft = Draft(core.log, core.catalog, core.reader, owner, core.clock.wall())
         try:
-            if {*map(type, ops)} == {Ack}:
-                draft.add_acks(cast("tuple[Ack, ...]", ops), all=True)
-            else:
-                for op in ops:
-                    draft.add(op)
+            for op in ops:
+                draft.add(op)
         except Unreadable as error:
             core.heal_locked(error)
             continue

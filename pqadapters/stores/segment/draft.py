@@ -6,7 +6,7 @@ Each operation sees what those before it in the same commit will do; nothing is 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 
 from ...errors import ConditionFailed, LeaseLost, LimitReached
 from ...store import Ack, Claim, Clear, Delete, Extend, Nack, Op, Put, Set, Update, dead_queue, meets
@@ -54,11 +54,11 @@ class Draft:
 
     def add(self, op: Op) -> None:
         """Plan one operation. Raises what `Store.commit` raises for it."""
-        if isinstance(op, Ack):
-            return self.add_acks((op,))
         self.results.append(-1)
         if isinstance(op, Put):
             self._put(op)
+        elif isinstance(op, Ack):
+            self._ack(op)
         elif isinstance(op, Nack):
             self._nack(op)
         elif isinstance(op, Update):
@@ -139,34 +139,17 @@ class Draft:
             raise lease_lost(claim)
         return queue, held
 
-    def add_acks(self, ops: Iterable[Ack], *, all: bool = False) -> None:
-        """Plan acknowledgements, which are one frame and one step; `all`: no operation of another kind comes with them,
-        which would ask how much is in a queue. Raises LeaseLost."""
-        owner, ended, sizes, acked = self._owner, self._ended, self._sizes, self._acked
-        if not acked:
+    def _ack(self, op: Ack) -> None:
+        """All acknowledgements of a commit are one frame and one step."""
+        queue, held = self._held(op.claim)
+        id, size = held.id, self._sizes.get(held.id, len(held.payload))
+        if not self._acked:
             self.steps.append(self._end_acked)
-        first, queue = len(acked), None
-        for claim, lazy in ops:
-            name, id, attempt, payload, rank, _, note = claim
-            if queue is None or queue.name != name:
-                queue = self._catalog.queue(name)
-                self.touched.add(queue)
-            held, holder = queue.claimed.get(id, _NOBODY)
-            if held is not claim:
-                if held is None or held.attempt != attempt:
-                    raise lease_lost(claim)
-                payload, rank, note = held.payload, held.rank, held.note
-            if holder is not owner or id in ended:
-                raise lease_lost(claim)
-            size = sizes.get(id, len(payload)) if sizes else len(payload)
-            acked.append((id, queue, size, format.more_cost(rank, note) if rank or note else 0))
-            ended.add(id)
-            if not lazy:
-                self.lazy = False
-        for _, queue, size, _ in () if all else acked[first:]:
-            self._total[queue] -= 1
-            self._bytes[queue] -= size
-        self.results += [-1] * (len(acked) - first)
+        self._acked.append((id, queue, size, format.more_cost(held.rank, held.note)))
+        self._ended.add(id)
+        self._count(queue, ready=0, total=-1, size=-size)
+        if not op.lazy:
+            self.lazy = False
 
     def _end_acked(self) -> None:
         log, extra = self._log, self._catalog.extra

@@ -55,6 +55,7 @@ A record's id is the sequence number of the frame that brought it. Bodies::
 from __future__ import annotations
 
 import struct
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 from zlib import crc32
 
@@ -177,6 +178,11 @@ def encode_ack(sequence: int, id: int, start: int) -> bytes:
     return head + crc32(head, start).to_bytes(4, "little")
 
 
+def encode_ids(ids: Sequence[int]) -> bytes:
+    """The body of an ACK of all these records."""
+    return struct.pack(f"<{len(ids)}Q", *ids)
+
+
 def encode_sync(sequence: int, offset: int, start: int) -> bytes:
     """A SYNC frame: what stands before `offset` was synced."""
     head = _ONE_NUMBER.pack(_SYNC_LEAD, 8, sequence, offset)
@@ -193,6 +199,25 @@ def decode_put(data: bytes, at: int, sequence: int, queue: int, start: int) -> t
     if lead != _PUT_LEAD or found != sequence or number != queue or crc32(data[at:end], start) != _RESIDUE:
         return None
     return data[at + _PUT_HEAD : end - 4], put_at
+
+
+def decode_puts(
+    data: bytes, offsets: Iterable[int], sequences: Iterable[int], queue: int, start: int, first: int
+) -> list[tuple[bytes, float]]:
+    """As `decode_put`, up to the first that isn't whole there, for many and without a call for each; `data` is what
+    stands from offset `first` on."""
+    found: list[tuple[bytes, float]] = []
+    last = len(data) - PUT_COST
+    for sequence, offset in zip(sequences, offsets):  # noqa: B905  # as many of both
+        at = offset - first
+        if not 0 <= at <= last:
+            break
+        lead, length, its, number, put_at = _unpack_put(data, at)
+        end = at + length + _COST
+        if lead != _PUT_LEAD or its != sequence or number != queue or crc32(data[at:end], start) != _RESIDUE:
+            break
+        found.append((data[at + _PUT_HEAD : end - 4], put_at))
+    return found
 
 
 def is_whole(data: bytes, at: int, end: int, start: int) -> bool:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from array import array
 from bisect import bisect_right
-from collections.abc import Iterable
+from collections.abc import Sequence
 
 from . import format
 
@@ -122,8 +122,10 @@ class Places:
         segment.live -= 1
         return segment
 
-    def displace_all(self, ids: Iterable[int]) -> None:
-        """As `displace`, for many, most of which stand in the same segment."""
+    def displace_all(self, ids: Sequence[int]) -> None:
+        """As `displace`, for one or many, most of which stand in the same segment, one behind the other."""
+        if not self.moved and self._displace_run(ids):
+            return
         segment: Segment | None = None
         for id in ids:
             if segment is None or self.moved or not 0 <= id - segment.base < len(segment.index):
@@ -131,6 +133,20 @@ class Places:
             elif segment.index[id - segment.base]:
                 segment.index[id - segment.base] = 0
                 segment.live -= 1
+
+    def _displace_run(self, ids: Sequence[int]) -> bool:
+        """Where they are live and stand behind one another in one segment: all in one go. Whether they did."""
+        first, behind = ids[0], ids[0] + len(ids)
+        segment = self._home(first)
+        if segment is None or behind > segment.next or ids != [*range(first, behind)]:
+            return False
+        at, count = slice(first - segment.base, behind - segment.base), len(ids)
+        nowhere = array("I", bytes(4 * count))
+        if not all(segment.index[at]):
+            return False
+        segment.live -= count  # no call between this line and the next, in which a signal handler might raise
+        segment.index[at] = nowhere
+        return True
 
     @property
     def dead(self) -> list[Segment]:

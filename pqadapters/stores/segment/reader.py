@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Container
+from collections.abc import Container, Sequence
 from typing import NamedTuple
 
 from . import format
-from .format import PUT_COST, decode_put
+from .format import PUT_COST, decode_put, decode_puts
 from .log import Log
 from .places import Segment
 from .queues import Queue
@@ -71,6 +71,24 @@ class Reader:
                     into[id] = found
             id += 1
         return nth + segment.base in into
+
+    def run(self, ids: Sequence[int], queue: Queue) -> list[tuple[bytes, float]]:
+        """Payload and time of the first of these, in rising order, as far as they are plain PUTs of the queue and their
+        frames are at hand."""
+        window = self._window
+        if window is None or not ids:
+            return []
+        segment, start, data = window
+        base, index = segment.base, segment.index
+        first, behind = ids[0] - base, ids[-1] - base + 1
+        if first < 0:
+            return []
+        if behind - first == len(ids):
+            offsets: Sequence[int] = index[first:behind]
+        else:
+            frames = len(index)
+            offsets = [index[id - base] for id in ids if id - base < frames]
+        return decode_puts(data, offsets, ids, queue.number, segment.seed, start)
 
     def body(self, id: int) -> tuple[int, bytes]:
         """The kind and body of the frame that brought a live record.
