@@ -65,6 +65,8 @@ MODULES = (
     "ours_mysql",
     "bare_mysql_insert",
     "bare_mysql_claim",
+    "ours_mysql_single",
+    "ours_mysql_told",
     "ours_mysql_ahead",
     "persistqueue_mysql",
 )

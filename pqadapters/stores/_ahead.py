@@ -53,8 +53,12 @@ class Ahead:
         taken, self.waiting = self.waiting, []
         return taken
 
-    def keep(self, queue: str, claims: list[Claim]) -> None:
-        self._claims.setdefault(queue, deque()).extend(claims)
+    def keep_rest(self, queue: str, claims: list[Claim]) -> None:
+        """All but the first one, which is left in the list. An interrupt finds each in one place or the other."""
+        kept = self._claims.setdefault(queue, deque())
+        claims.reverse()
+        while len(claims) > 1:
+            kept.append(claims.pop(-2))
 
     def of(self, queue: str, process: int) -> int:
         """How many there are of a queue."""

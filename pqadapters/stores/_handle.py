@@ -82,12 +82,15 @@ class Handle:
     _tables: Tables
     _handle: int  #: its number among those of the process
     _release: Any  #: the finalizer
+    _ahead: Ahead
+    _goes_ahead: bool  #: whether a claim may take more than it is asked for
 
     def _begin(self, durability: Durability, prefetch: int) -> None:
         """Raises ValueError for a number that `prefetch` can't be."""
         if not 1 <= prefetch <= 10_000:
             raise ValueError(f"prefetch is how many records a claim takes, from 1 to 10,000, not {prefetch}")
         self._durability, self._prefetch = durability, prefetch
+        self._goes_ahead = prefetch > 1
         self._closed = False
         self._ahead = Ahead()
 
@@ -124,7 +127,7 @@ class Handle:
 
     def _attempt(self, wish: Wish, acks: Sequence[Ack]) -> list[Claim] | None:
         """As `_attempt_now`, of what is ahead if the wish is for that."""
-        if self._prefetch > 1:
+        if self._goes_ahead:
             if wish.is_for_the_oldest:
                 return self._attempt_ahead(wish, acks)
             self._give_back_ahead()
@@ -134,23 +137,31 @@ class Handle:
         core, ahead = self._core, self._ahead
         if acks and ahead.put_off(acks, core.process):
             self._settle_ahead()
-        if wish.stop is not None and wish.stop():
-            return []
-        claim = ahead.pop(wish.queue, core.process)
-        if claim is not None:
-            return [claim]
+        if ahead.of(wish.queue, core.process):
+            if wish.stop is not None and wish.stop():
+                self._settle_ahead()
+                return []
+            claim = ahead.pop(wish.queue, core.process)
+            if claim is not None:
+                return [claim]
         waiting = ahead.take_waiting(core.process)
         try:
-            claims = self._attempt_now(wish._replace(limit=self._prefetch), waiting)
+            return self._fetch(wish, waiting)
         except BaseException:
             ahead.put_off(waiting, core.process)  # what was carried out is passed over when it comes again
             raise
-        if not claims:
-            return claims
-        ahead.keep(wish.queue, claims[1:])
-        if len(claims) > 1:
-            core.bells.ring(wish.queue, len(claims) - 1)  # for other threads that wait
-        return claims[:1]
+
+    def _fetch(self, wish: Wish, acks: Sequence[Ack]) -> list[Claim] | None:
+        """As `_attempt_now`, of as many as may lie ahead; they do, but for the first one."""
+        claims = self._attempt_now(wish._replace(limit=self._prefetch), acks)
+        return self._keep_rest(wish.queue, claims) if claims else claims
+
+    def _keep_rest(self, queue: str, claims: list[Claim]) -> list[Claim]:
+        more = len(claims) - 1
+        self._ahead.keep_rest(queue, claims)
+        if more:
+            self._core.bells.ring(queue, more)  # for other threads that wait
+        return claims
 
     def _settle_ahead(self) -> None:
         """Carry out the acknowledgements that were put off."""

@@ -79,8 +79,12 @@ class Changes:
 
     def ack_if_held(self, acks: Sequence[Ack]) -> None:
         """Those whose leases are lost are passed over."""
+        groups: dict[tuple[Any, ...], list[int]] = {}
         for ack in acks:
-            self._session.tell(self._session.sql.ACK, *self._held(ack.claim))
+            number, place, id, attempt = self._held(ack.claim)
+            groups.setdefault((number, place, attempt), []).append(id)
+        for held_so, ids in groups.items():
+            self._session.tell(self._session.sql.ACK_SOME, *held_so, sorted(ids))
 
     def _state(self, op: Nack, rank: bytes | None) -> tuple[int, bytes, float]:
         if op.not_before > self._now:

@@ -4,11 +4,12 @@ over, so nobody waits for anybody; who gives them back wakes those who would hav
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import takewhile
 from typing import Any
 
 from ...store import Claim, Order
 from .names import Names
-from .schema import PLACE, held_by, moment, name_text
+from .schema import PLACE, RANKED, held_by, moment, name_text
 from .session import Session
 
 _new: Any = tuple.__new__
@@ -22,12 +23,16 @@ class Take:
         self._session = session
         self._names = names
         self._now = moment(now)
+        self.due: bytes | None = None  #: when the first one of those that are delayed is ready
 
     def claim(
         self, queue: str, number: int, order: Order, ids: Sequence[int] | None, limit: int, handle: int
     ) -> list[Claim]:
         """Claim up to `limit` ready records of the queue."""
         rows = self._first(number, order, limit) if ids is None else self._of_ids(number, order, ids, limit)
+        return self._take(queue, rows, number, handle)
+
+    def _take(self, queue: str, rows: Sequence[Any], number: int, handle: int) -> list[Claim]:
         places: dict[bytes, list[int]] = {}
         for row in rows:
             places.setdefault(row[1], []).append(row[0])
@@ -36,23 +41,41 @@ class Take:
             session.tell(session.sql.CLAIM, held_by(session.owner, handle), number, place, some)
         return [_claim(queue, row) for row in rows]
 
+    def some(self, queue: str, number: int, limit: int, handle: int) -> list[Claim]:
+        """Claim the first record, and up to `limit` if nothing speaks against taking some before they are asked for: a
+        limit, that may be about to be looked at, a large payload, an order of its own."""
+        return self._take(queue, self._some(number, limit), number, handle)
+
+    def _some(self, number: int, limit: int) -> Sequence[Any]:
+        session, sql, names = self._session, self._session.sql, self._names
+        looked, first = session.ask_all([(sql.LOOK, (number, number)), (sql.SOME_FIRST, (number, limit))])
+        marks, self.due = looked.rows[0]
+        names.learn(number, marks)
+        rows = first.rows
+        if marks or self._is_due or (rows and rows[0][-1] is None):
+            return self._first(number, Order.OLDEST, 1)
+        return list(takewhile(lambda row: row[-1] is not None, rows))
+
+    @property
+    def _is_due(self) -> bool:
+        return self.due is not None and self.due <= self._now
+
     def _first(self, number: int, order: Order, limit: int) -> Sequence[Any]:
         session, sql = self._session, self._session.sql
-        look = (sql.LOOK, (number, self._now, number))
+        look = (sql.LOOK, (number, number))
         if number in self._names.ranked and order is not Order.RANK:
             rows = session.ask_all([look])[0].rows
             found = None
         else:
             state, first = session.ask_all([look, self._along(number, order, limit)])
             rows, found = state.rows, first.rows
-        ranked, due = rows[0]
-        if due:
+        marks, self.due = rows[0]
+        self._names.learn(number, marks)
+        if self._is_due:
             self._mature(number)
-        if ranked:
-            self._names.ranked.add(number)
-            if order is not Order.RANK:
-                return self._by_id(number, order, limit)
-        if due or found is None:
+        if marks & RANKED and order is not Order.RANK:
+            return self._by_id(number, order, limit)
+        if self._is_due or found is None:
             found = session.ask_all([self._along(number, order, limit)])[0].rows
         if any(len(row[1]) == PLACE for row in found):
             return self._by_long_rank(number, limit)

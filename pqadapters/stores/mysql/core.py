@@ -17,6 +17,7 @@ from ...store import LOCK_TIMEOUT, Claim
 from .._ahead import Ahead
 from .._bells import Bells
 from .address import Address
+from .aheads import Aheads
 from .create import check_power, prepare
 from .errors import is_lost, translated
 from .keeper import Keeper
@@ -60,6 +61,7 @@ class Core:
         self.handles = 0
         self.numbers = count(1)  #: of handles, in this process
         self.unreleased: set[int] = set()  #: handles that are gone, and whose claims the server wasn't told of
+        self.aheads = Aheads(self)
         self._guard = threading.RLock()  # of the number of handles, for a moment: nothing is called with it held
         self._closing = False
         self.bells = Bells()
@@ -169,7 +171,7 @@ class Core:
             return
         with telling.silence():
             try:
-                self.give_back_claims(ahead.pop_all(self.process), handle)
+                self.aheads.end(handle)
                 self._give_up(handle)
             except StoreError:
                 self.unreleased.add(handle)
@@ -243,6 +245,7 @@ class Core:
         self.writer.begin_again()
         self.bells.begin_again()
         self.unreleased = set()
+        self.aheads.begin_again()
         self.lookout, self.keeper = Lookout(self), Keeper(self)
 
 

@@ -1,5 +1,6 @@
 """Being heard of: a thread that renews this process's promise to live, and notices at once when the connection that
-holds its lock is gone. It keeps no store alive.
+holds its lock is gone. It also gives back what was fetched ahead and nobody asks for (`aheads.py`). It keeps no store
+alive.
 """
 
 from __future__ import annotations
@@ -21,10 +22,14 @@ if TYPE_CHECKING:
 
 _PATIENCE = 5.0  #: seconds that its end is waited for
 _SOON = 0.25  #: seconds until the next try, where the server doesn't know that we live
+_WATCH = 0.02  #: seconds between two looks at what lies ahead
+_WATCHED = b"w"
 
 
 class Keeper:
     """The thread, if there is one."""
+
+    watches = False  #: it comes again within `_WATCH` seconds
 
     def __init__(self, core: Core) -> None:
         self._core = weakref.ref(core)
@@ -56,6 +61,24 @@ class Keeper:
         with suppress(OSError):
             os.write(self._call, b"x")
 
+    def watch(self) -> None:
+        """Something lies ahead, or was put off, and is to be seen to should nobody come again."""
+        if not self.watches:
+            self.watches = True
+            self.ensure()
+            with suppress(OSError):
+                os.write(self._call, _WATCHED)
+
+    def tidy(self, core: Core, pause: float) -> float:
+        """See to that. Seconds until it is to be looked at again, `pause` at most."""
+        self.watches = False  # first: whoever puts something there behind the look calls again
+        try:
+            self.watches = core.aheads.tidy()
+        except StoreError:
+            self.watches = True
+            return min(pause, _SOON)
+        return min(pause, _WATCH) if self.watches else pause
+
     def stop(self, *, wait: bool) -> None:
         """No more from here on. With `wait` it has let go of the store when this returns, if it isn't what asks."""
         self._ended = True
@@ -76,15 +99,21 @@ class Keeper:
 
 
 def _run(ref: weakref.ref[Keeper], called: int) -> None:
+    fd: int | None = None
+    due = 0.0  #: when the next round is
     try:
         while True:
             keeper = ref()
             core = keeper.core_to_serve() if keeper is not None else None
-            if core is None:
+            if keeper is None or core is None:
                 return
-            fd, pause = _round(core)
+            if time.monotonic() >= due:
+                fd, pause = _round(core)
+                due = time.monotonic() + pause
+            left = keeper.tidy(core, due - time.monotonic())
             del keeper, core  # between rounds the store may go
-            _sleep(fd, called, pause)
+            if _sleep(fd, called, left):
+                due = 0.0
     finally:
         with suppress(OSError):
             os.close(called)
@@ -100,8 +129,9 @@ def _round(core: Core) -> tuple[int | None, float]:
     return None, _SOON
 
 
-def _sleep(fd: int | None, called: int, seconds: float) -> None:
-    """Until we are called, or the server has let go of the connection, or so many seconds are over."""
+def _sleep(fd: int | None, called: int, seconds: float) -> bool:
+    """Until we are called, or the server has let go of the connection, or so many seconds are over. Whether the next
+    round is due."""
     until = time.monotonic() + seconds
     with suppress(OSError, ValueError):  # it was closed under us
         poll = select.poll()
@@ -110,8 +140,8 @@ def _sleep(fd: int | None, called: int, seconds: float) -> None:
             poll.register(fd, select.POLLIN)
         while (left := until - time.monotonic()) > 0:
             if found := poll.poll(left * 1000):
-                if (called, select.POLLIN) in found:
-                    os.read(called, 64)
-                return
-        return
+                words = os.read(called, 64) if (called, select.POLLIN) in found else b""
+                return bool(words.strip(_WATCHED)) or any(known != called for known, _ in found)
+        return False
     time.sleep(_SOON)
+    return True

@@ -7,7 +7,7 @@ it is held while a commit waits for the disk.
 from __future__ import annotations
 
 from .reader import Reader
-from .schema import digest, name_blob
+from .schema import BOUNDED, RANKED, digest, name_blob
 
 
 class Names:
@@ -18,6 +18,7 @@ class Names:
         self.queues: dict[str, int] = {}
         self.kinds: dict[str, int] = {}
         self.ranked: set[int] = set()  #: queues that have had a record with a rank; others may have, too
+        self.bounded: set[int] = set()  #: queues that somebody has put into with a limit; likewise
 
     def queue(self, name: str) -> int | None:
         """The number of a queue that has one."""
@@ -27,20 +28,30 @@ class Names:
         rows = self._reader.rows(self._reader.sql.QUEUE, digest(name_blob(name)))
         if not rows:
             return None
-        number, ranked = rows[0]
-        if ranked:
-            self.ranked.add(number)
+        number, marks = rows[0]
+        self.learn(number, marks)
         self.queues[name] = number
         return int(number)
+
+    def learn(self, number: int, marks: int) -> None:
+        """What a queue's row says."""
+        if marks & RANKED:
+            self.ranked.add(number)
+        if marks & BOUNDED:
+            self.bounded.add(number)
 
     def is_ranked(self, name: str) -> bool:
         """Whether any process has put a record with a rank."""
         number = self.queue(name)
         if number is None or number in self.ranked:
             return number is not None
-        if self._reader.rows(self._reader.sql.QUEUE, digest(name_blob(name)))[0][1]:
-            self.ranked.add(number)
+        self.learn(*self._reader.rows(self._reader.sql.QUEUE, digest(name_blob(name)))[0])
         return number in self.ranked
+
+    def is_plain(self, name: str) -> bool:
+        """Whether nothing is known of ranks and limits there."""
+        number = self.queues.get(name)
+        return number not in self.ranked and number not in self.bounded
 
     def make_queue(self, name: str) -> int:
         number = self.queue(name)
@@ -54,8 +65,14 @@ class Names:
     def rank(self, number: int) -> None:
         """The queue is about to get a record with a rank."""
         if number not in self.ranked:
-            self._reader.change(self._reader.sql.MARK_RANKED, number)
+            self._reader.change(self._reader.sql.MARK, RANKED, number)
             self.ranked.add(number)
+
+    def bound(self, number: int) -> None:
+        """Somebody is about to put into the queue as long as it has not so many ready records."""
+        if number not in self.bounded:
+            self._reader.change(self._reader.sql.MARK, BOUNDED, number)
+            self.bounded.add(number)
 
     def table(self, name: str) -> int | None:
         """The number of a table that has one."""

@@ -12,6 +12,8 @@ too, and so is what an owner or a handle has claimed. The fencing token stands i
 
 `by_id` is what InnoDB wants of an AUTO_INCREMENT column; it has the whole primary key, and serves looks by id.
 
+`queues.ranked` has marks of its queue, which it never loses: `RANKED`, `BOUNDED`.
+
 `owners` has a row for each process. `lease_until` is by the server's clock; `alive` is 1, 0 for one whose claims are
 being given back, and 2 when that is done. `seq` is the number of the last transaction that the process has committed:
 each transaction moves it on by one, or fails, so that a commit whose answer was lost is looked up there (`TOKEN`), and
@@ -35,6 +37,8 @@ VERSION = 1
 READY, DELAYED, CLAIMED = 0, 1, 2
 ALIVE, DYING, DEAD = 1, 0, 2
 PLACE = 512  #: bytes of a rank in the key
+RANKED, BOUNDED = 1, 2  #: what `queues.ranked` says: there were records with ranks, puts with a limit
+LARGE = 1 << 16  #: bytes of a payload that isn't fetched ahead
 
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
 _MADE = "ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARACTER SET utf8mb4"
@@ -116,7 +120,7 @@ class Statements:
 
     QUEUE = "SELECT number, ranked FROM {p}queues WHERE digest = %s"
     ADD_QUEUE = "INSERT IGNORE INTO {p}queues(digest, name) VALUES (%s, %s)"
-    MARK_RANKED = "UPDATE {p}queues SET ranked = 1 WHERE number = %s"
+    MARK = "UPDATE {p}queues SET ranked = ranked | %s WHERE number = %s"
     KIND = "SELECT number FROM {p}kinds WHERE digest = %s"
     ADD_KIND = "INSERT IGNORE INTO {p}kinds(digest, name) VALUES (%s, %s)"
 
@@ -146,10 +150,10 @@ class Statements:
 
     # Claims
 
-    #: number, now, number
+    #: number, number
     LOOK = (
-        "SELECT ranked, EXISTS(SELECT 1 FROM {p}items WHERE queue = %s AND state = 1 AND place <= %s) "
-        "FROM {p}queues WHERE number = %s"
+        "SELECT ranked, (SELECT place FROM {p}items FORCE INDEX(PRIMARY) WHERE queue = %s AND state = 1 "
+        "ORDER BY place, id LIMIT 1) FROM {p}queues WHERE number = %s"
     )
     DUE = (
         "SELECT id FROM {p}items FORCE INDEX(PRIMARY) WHERE queue = %s AND state = 1 AND place <= %s "
@@ -164,6 +168,8 @@ class Statements:
         f"SELECT {_ITEM} FROM {{p}}items FORCE INDEX(PRIMARY) WHERE queue = %s AND state = 0 "
         "ORDER BY place, id LIMIT %s FOR UPDATE SKIP LOCKED"
     )
+    #: The same, without payloads that are large.
+    SOME_FIRST = FIRST.replace("payload", f"IF(size > {LARGE}, NULL, payload)")
     LAST = (
         f"SELECT {_ITEM} FROM {{p}}items FORCE INDEX(PRIMARY) WHERE queue = %s AND state = 0 "
         "ORDER BY place DESC, id DESC LIMIT %s FOR UPDATE SKIP LOCKED"

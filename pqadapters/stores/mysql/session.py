@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any, NamedTuple
 
+from .._work import Outcome
 from .schema import Statements, bound
 from .wire import Answer, Wire
 
@@ -28,9 +29,10 @@ class Plan(NamedTuple):
 class Session:
     """Of one transaction on one connection."""
 
-    def __init__(self, wire: Wire, owner: int) -> None:
+    def __init__(self, wire: Wire, owner: int, outcome: Outcome) -> None:
         self._wire = wire
         self.owner = owner  #: our number
+        self.outcome = outcome  #: done when it is known to be committed
         self.sql: Statements = wire.sql
         self._told: list[str] = []
         self._length = 0

@@ -152,7 +152,8 @@ class Transactions(Line):
             batch = [part for part in batch if not part.done]
         if not batch:
             return
-        outcome, finish, session = Outcome(), Finish(), Session(wire, self._owners.number)
+        outcome, finish = Outcome(), Finish()
+        session = Session(wire, self._owners.number, outcome)
         self._busy = True
         for part in batch:
             self._run(session, part, shared=len(batch) > 1, exactly=exactly)

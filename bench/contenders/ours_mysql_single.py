@@ -1,0 +1,16 @@
+"""The same, each item fetched when it is asked for."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from ..contender import Level, Speed
+from .ours_mysql import CONTENDER as BY_ITSELF
+from .ours_mysql import open_queue
+
+CONTENDER = BY_ITSELF._replace(
+    name="pqadapters-mysql-1",
+    about="the same with prefetch=1",
+    open=partial(open_queue, prefetch=1),
+    speed={Level.POWER: Speed(600, 400)},
+)

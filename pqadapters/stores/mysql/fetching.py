@@ -1,0 +1,162 @@
+"""A handle's claims, of what is asked for and of what will be: how many that is, where they are kept, what an interrupt
+leaves of them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from ...store import Ack, Claim, Extend, Nack, Op, Put, Update, acknowledge, dead_queue
+from .._handle import Handle, Wish
+from .._line import LATE
+from .changes import Changes
+from .claims import Take
+from .core import Core
+from .fetched import Fetched
+from .looks import Looks
+from .session import Session
+from .transactions import Part
+
+
+class Fetching(Handle):
+    """What a store's handle has of it. `_begin_fetching` comes behind `_begin`."""
+
+    _core: Core
+    _ahead: Fetched
+    _looks: Looks
+
+    def _begin_fetching(self, prefetch: int | None) -> None:
+        """`prefetch`: how many a claim takes; None for what turns out to be used up in a moment."""
+        self._ahead = self._core.aheads.add(self._handle, prefetch)
+        self._goes_ahead = prefetch != 1
+
+    # Ahead
+
+    def _attempt_ahead(self, wish: Wish, acks: Sequence[Ack]) -> list[Claim] | None:
+        core, ahead = self._core, self._ahead
+        if ahead.is_past(wish.queue, core.process, core.clock.wall, core.owners.lease):
+            self._give_back_ahead()
+        claims = super()._attempt_ahead(wish, acks)
+        if not ahead.is_empty(core.process):
+            core.keeper.watch()
+        return claims
+
+    def _fetch(self, wish: Wish, acks: Sequence[Ack]) -> list[Claim] | None:
+        ahead, parts, me = self._ahead, list[Part](), object()
+        try:
+            most = self._how_many(wish.queue, me)
+            claims = self._attempt_now(wish._replace(limit=most), acks, parts)
+            if not claims:
+                return claims
+            ahead.pace(wish.queue).begin(most, first=ahead.fetcher is me)
+            return self._keep_rest(wish.queue, claims)
+        except BaseException:
+            for part in parts:
+                if part.done and part.error is None and part.result:  # it was done when this thread was interrupted
+                    ahead.orphan(part.result)
+                    self._core.keeper.watch()
+            raise
+        finally:
+            if ahead.fetcher is me:
+                ahead.fetcher = None
+
+    def _how_many(self, queue: str, me: object) -> int:
+        ahead = self._ahead
+        if not ahead.adaptive:
+            return self._prefetch
+        if ahead.fetcher is not None:
+            return 1
+        ahead.fetcher = me
+        core = self._core
+        return ahead.pace(queue).wanted() if core.aheads.is_alone(queue) and core.names.is_plain(queue) else 1
+
+    def _settle_ahead(self) -> None:
+        self._core.aheads.settle(self._ahead)
+
+    def _give_back_ahead(self) -> None:
+        self._core.aheads.give_back(self._ahead)
+
+    # Now
+
+    def _attempt_now(self, wish: Wish, acks: Sequence[Ack], parts: list[Part] | None = None) -> list[Claim] | None:
+        """As everywhere. `parts` gets what is carried out, for who sees to an interrupt by himself."""
+        queue, stop = wish.queue, wish.stop
+        core = self._core
+        bell = core.bells.of(queue)
+        if core.writer.in_the_middle():
+            if acks:
+                self.commit(*acks)
+            return []  # in the middle of another call of this thread: there is no waiting for it
+        core.aheads.come(queue, self._handle)
+        if core.names.queue(queue) is None or (
+            bell.dry and not core.aheads.hides(queue, self._handle) and not self._looks.any_ready(queue)
+        ):
+            if acks:
+                acknowledge(self, acks)
+            core.lookout.ensure()  # what the dead had claimed is there the next time
+            return [] if stop is not None and stop() else None
+        part = self._claiming(wish, acks, parts is not None and self._ahead.adaptive and wish.limit > 1)
+        if parts is not None:
+            parts.append(part)
+        try:
+            result = core.writer.do(part)
+        except BaseException:
+            if parts is None and part.done and part.error is None and part.result:
+                core.give_back_claims(part.result, self._handle)  # it was done when this thread was interrupted
+            raise
+        if result is LATE:
+            return []
+        core.keeper.ensure()
+        self._ring(acks)
+        claims: list[Claim] | None = result
+        bell.dry = not claims
+        if claims:
+            core.bells.ring(queue)
+        else:
+            core.lookout.ensure()
+        return claims
+
+    def _claiming(self, wish: Wish, acks: Sequence[Ack], ahead: bool) -> Part:
+        queue, order, ids, limit, stop, _, patience = wish
+        core = self._core
+
+        def run(session: Session) -> list[Claim] | None:
+            now = core.clock.wall()
+            if acks:
+                Changes(session, core.names, self._handle, now).ack_if_held(acks)
+            if stop is not None and stop():
+                return []
+            number = core.names.queue(queue)
+            if number is None:
+                return None
+            core.aheads.make_way(session, queue, self._handle)
+            take = Take(session, core.names, now)
+            try:
+                if not ahead:
+                    return take.claim(queue, number, order, ids, limit, self._handle) or None
+                claims = take.some(queue, number, limit, self._handle)
+                self._ahead.note_due(queue, take.due)
+                return claims or None
+            except Exception:
+                core.aheads.undo(session)
+                raise
+
+        def left() -> Part:
+            return core.giving_back(part.result or [], self._handle)
+
+        part = Part(run, timeout=patience, stop=lambda: self._may_go_on(None))
+        part.refusable = bool(acks)
+        part.left = left
+        return part
+
+    def _ring(self, ops: Sequence[Op]) -> None:
+        """Tell who waits for these queues in this process; those in others look for themselves."""
+        bells, puts = self._core.bells, dict[str, int]()
+        for op in ops:
+            if isinstance(op, Put):
+                puts[op.queue] = puts.get(op.queue, 0) + 1
+            elif isinstance(op, (Ack, Nack, Update, Extend)):
+                bells.ring(op.claim.queue)
+                if isinstance(op, Nack) and op.dead is not None:
+                    bells.ring(dead_queue(op.claim.queue))
+        for queue, ready in puts.items():
+            bells.ring(queue, ready)

@@ -1,0 +1,381 @@
+"""A store that nobody has told how much to fetch: as much as its consumer uses up in a moment, and to no one's harm.
+
+The clock that the code asks stands still until a test moves it on: a consumer is quick, or it is busy for a second.
+Handles of another lease have another core, and stand for other processes.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Sequence
+from time import time
+from typing import Any
+
+import pytest
+
+from pqadapters.clock import Clock
+from pqadapters.errors import LeaseLost, LimitReached, StoreUnreachable
+from pqadapters.store import Ack, Claim, Nack, Put, State
+from pqadapters.stores._bells import Bells
+from pqadapters.stores.mysql import MysqlStore, aheads, fetched, keeper
+from pqadapters.stores.mysql.fetched import MOST, WINDOW, Pace
+from pqadapters.stores.mysql.schema import LARGE
+from pqadapters.stores.mysql.wire import Wire
+from tests.contract.threads import Task
+from tests.segment.programs import PATIENCE
+
+from .proxy import How, Proxy
+from .server import Server
+
+
+class _Ticks:
+    """Monotonic seconds."""
+
+    def __init__(self) -> None:
+        self.now = 1000.0
+
+    def __call__(self) -> float:
+        return self.now
+
+
+@pytest.fixture
+def ticks(monkeypatch: pytest.MonkeyPatch) -> _Ticks:
+    found = _Ticks()
+    monkeypatch.setattr(fetched, "monotonic", found)
+    return found
+
+
+@pytest.fixture
+def nobody_tidies(monkeypatch: pytest.MonkeyPatch) -> None:
+    """What lies ahead stays there: the keeper doesn't come."""
+    monkeypatch.setattr(keeper.Keeper, "watch", lambda self: None)
+
+
+def _numbers(store: MysqlStore, count: int, queue: str = "q") -> None:
+    store.commit(*(Put(queue, b"%d" % n) for n in range(count)))
+
+
+def _get(store: MysqlStore, acks: Sequence[Ack] = (), queue: str = "q") -> Claim:
+    (claim,) = store.claim(queue, timeout=PATIENCE, acks=acks)
+    return claim
+
+
+def _quick(store: MysqlStore, count: int) -> list[bytes]:
+    """What a consumer gets that does nothing with it."""
+    found, done = list[bytes](), list[Ack]()
+    for _ in range(count):
+        claim = _get(store, done)
+        found.append(claim.payload)
+        done = [Ack(claim, lazy=True)]
+    store.commit(*done)
+    return found
+
+
+def test_a_fetch_takes_what_was_used_up_in_a_moment(ticks: _Ticks) -> None:
+    pace = Pace()
+    sizes = []
+    for _ in range(12):
+        sizes.append(most := pace.wanted())
+        pace.begin(most)
+        pace.handed = most
+        ticks.now += most * 0.001
+    assert sizes[:6] == [1, 2, 4, 8, 16, 32]
+    assert all(abs(size - WINDOW / 0.001) <= 1 for size in sizes[6:])
+    ticks.now += 3600
+    assert pace.wanted() == 1, "it was busy"
+    pace.begin(1)
+    ticks.now += WINDOW * 0.6
+    assert pace.wanted() == 1, "what takes longer than half of that isn't fetched ahead"
+    pace.begin(1)
+    for _ in range(12):
+        pace.begin(pace.wanted())
+        pace.handed = 10_000
+    assert pace.wanted() == MOST
+
+
+@pytest.mark.usefixtures("nobody_tidies")
+def test_a_quick_consumer_needs_few_transactions_and_gets_what_came_first(url: str, ticks: _Ticks) -> None:
+    with MysqlStore(url) as store, MysqlStore(url, lease=31) as other:
+        _numbers(store, 300)
+        store.commit()
+        before = other._core.seqs()[store._core.owners.number]
+        assert _quick(store, 300) == [b"%d" % n for n in range(300)]
+        taken = other._core.seqs()[store._core.owners.number] - before
+        assert taken <= 20, "transactions"
+        assert not other.depth("q").unfinished
+
+
+@pytest.mark.usefixtures("nobody_tidies")
+def test_a_busy_consumer_takes_one_at_a_time(url: str, ticks: _Ticks) -> None:
+    with MysqlStore(url) as store, MysqlStore(url, lease=31) as other:
+        _numbers(store, 20)
+        done: list[Ack] = []
+        for n in range(10):
+            claim = _get(store, done)
+            done = [Ack(claim)]
+            assert other.depth("q")[:3] == (19 - n, 0, 1)
+            ticks.now += 0.5
+
+
+def test_what_nobody_asks_for_goes_to_a_consumer_elsewhere_as_if_never_claimed(url: str, ticks: _Ticks) -> None:
+    with MysqlStore(url) as store, MysqlStore(url, lease=31) as other:
+        _numbers(store, 20)
+        assert _quick(store, 8)[-1] == b"7"
+        assert other.depth("q")[:3] == (5, 0, 7), "15 were taken, and 8 are done"
+        ticks.now += 2 * fetched.IDLE
+        assert other.wait("q", lambda depth: depth.ready == 12, PATIENCE)
+        assert [(claim.payload, claim.attempt) for claim in other.claim("q", limit=99)] == [
+            (b"%d" % n, 1) for n in range(8, 20)
+        ]
+
+
+def test_acknowledgements_that_were_put_off_dont_wait_for_a_busy_consumer(url: str, ticks: _Ticks) -> None:
+    """It does an item of an hour behind seven quick ones: those are done for everybody."""
+    with MysqlStore(url) as store, MysqlStore(url, lease=31) as other:
+        _numbers(store, 20)
+        done: list[Ack] = []
+        for _ in range(7):
+            done = [Ack(_get(store, done), lazy=True)]
+        ticks.now += 2 * fetched.IDLE
+        assert other.wait("q", lambda depth: depth.unfinished == 14, PATIENCE)
+        assert other.depth("q")[:3] == (13, 0, 1)
+
+
+@pytest.mark.usefixtures("nobody_tidies")
+def test_within_the_process_nobody_sees_any_of_it(url: str, ticks: _Ticks) -> None:
+    with MysqlStore(url) as store, MysqlStore(url) as beside:
+        _numbers(store, 30)
+        assert _quick(store, 8)[-1] == b"7"
+        assert store._ahead.of("q", os.getpid()) == 7
+        for handle in (store, beside):
+            assert handle.depth("q")[:3] == (22, 0, 0)
+        assert [record.payload for record in beside.browse("q")] == [b"%d" % n for n in range(8, 30)]
+        assert list(beside.browse("q", state=State.CLAIMED)) == []
+        assert _quick(store, 7)[-1] == b"14"
+        assert [(claim.payload, claim.attempt) for claim in beside.claim("q", limit=2)] == [(b"15", 1), (b"16", 1)]
+        assert _get(store).payload == b"17"
+        _quick(store, 4)
+        assert store._ahead.of("q", os.getpid()) == 0, "two of the process claim from it"
+
+
+@pytest.mark.usefixtures("nobody_tidies")
+def test_a_getter_of_the_process_doesnt_wait_for_what_lies_ahead_of_another(url: str, ticks: _Ticks) -> None:
+    with MysqlStore(url) as store, MysqlStore(url) as beside:
+        _numbers(store, 15)
+        assert beside.claim("empty") == []
+        _quick(store, 8)
+        assert store._ahead.of("q", os.getpid()) == 7
+        assert beside.claim("q")[0].payload == b"8"
+        beside.close()
+        assert [claim.payload for claim in store.claim("q", limit=99)] == [b"%d" % n for n in range(8, 15)]
+
+
+@pytest.mark.usefixtures("nobody_tidies")
+def test_i4_an_item_that_is_given_back_comes_before_what_lies_ahead(url: str, ticks: _Ticks) -> None:
+    with MysqlStore(url) as store:
+        _numbers(store, 30)
+        _quick(store, 7)
+        claim = _get(store)
+        store.commit(Nack(claim))
+        assert (_get(store).payload, _get(store).payload) == (b"7", b"8")
+
+
+class _Hands(Clock):
+    """Wall time that a test moves."""
+
+    def __init__(self) -> None:
+        self.now = time()
+
+    def wall(self) -> float:
+        return self.now
+
+
+@pytest.mark.usefixtures("nobody_tidies")
+def test_i4_a_delay_that_is_over_comes_before_what_lies_ahead(url: str, ticks: _Ticks) -> None:
+    hands = _Hands()
+    with MysqlStore(url, clock=hands) as store:
+        _numbers(store, 30)
+        late = _get(store)
+        store.commit(Nack(late, not_before=hands.now + 5))
+        _quick(store, 8)
+        assert store._ahead.of("q", os.getpid())
+        hands.now += 6
+        assert (_get(store).payload, _get(store).payload) == (b"0", b"9")
+
+
+@pytest.mark.usefixtures("nobody_tidies")
+def test_a_limit_counts_everything_that_is_ready(url: str, ticks: _Ticks) -> None:
+    """Of a queue that somebody puts into with a limit nothing lies ahead, in no process."""
+    with MysqlStore(url) as store, MysqlStore(url, lease=31) as other:
+        other.commit(Put("q", b"0", limit=9))
+        _numbers(store, 8)
+        with pytest.raises(LimitReached):
+            other.commit(Put("q", b"x", limit=9))
+        for _ in range(5):
+            store.commit(Ack(_get(store)))
+        assert other.depth("q").ready == 4
+        for _ in range(5):
+            other.commit(Put("q", b"x", limit=9))
+        with pytest.raises(LimitReached):
+            other.commit(Put("q", b"x", limit=9))
+
+
+@pytest.mark.usefixtures("nobody_tidies")
+def test_large_items_are_not_fetched_ahead(url: str, ticks: _Ticks) -> None:
+    with MysqlStore(url) as store:
+        _numbers(store, 9)
+        large = [b"%d" % n + bytes(LARGE) for n in range(3)]
+        store.commit(*(Put("q", payload) for payload in large), Put("q", b"small"))
+        assert _quick(store, 8)[-1] == b"7"
+        assert store._ahead.of("q", os.getpid()) == 1
+        assert [_get(store).payload for _ in range(5)] == [b"8", *large, b"small"]
+        assert store._ahead.of("q", os.getpid()) == 0
+
+
+@pytest.mark.usefixtures("nobody_tidies")
+def test_i5_a_process_that_was_stopped_trusts_nothing_that_lies_ahead(url: str, ticks: _Ticks) -> None:
+    with MysqlStore(url) as store, MysqlStore(url, lease=31) as other:
+        _numbers(store, 15)
+        _quick(store, 8)
+        core = other._core
+        other.commit()
+        number = store._core.owners.number
+        with core.owners.lock:
+            core.reader.change(core.reader.sql.SET_ALIVE, 0, number)  # its lease was over
+        core._bury(number)
+        taken = [claim.payload for claim in other.claim("q", limit=5)]
+        ticks.now += 40
+        assert _get(store).payload == b"13"
+        assert taken == [b"%d" % n for n in range(8, 13)]
+
+
+@pytest.mark.parametrize("how", [How.CUT_BEFORE, How.CUT_AFTER])
+@pytest.mark.usefixtures("nobody_tidies")
+def test_i5_giving_back_over_a_lost_connection_is_done_once(url: str, proxy: Proxy, ticks: _Ticks, how: How) -> None:
+    """Told twice, it would make ready what the handle has claimed again meanwhile."""
+    through = url.replace(f":{url.rsplit(':', 1)[1].split('/')[0]}/", f":{proxy.port}/")
+    with MysqlStore(through) as store, MysqlStore(url, lease=31) as other:
+        _numbers(store, 15)
+        _quick(store, 8)
+        proxy.at(b"attempts - 1", how)
+        assert len(list(store.browse("q"))) == 7
+        assert proxy.came.is_set()
+        claims = [_get(store) for _ in range(7)]
+        assert [(claim.payload, claim.attempt) for claim in claims] == [(b"%d" % n, 1) for n in range(8, 15)]
+        assert other.claim("q") == []
+        store.commit(*map(Ack, claims))
+
+
+@pytest.mark.usefixtures("nobody_tidies")
+def test_i4_what_could_not_be_given_back_is_before_what_comes_later(
+    url: str, ticks: _Ticks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And isn't handed out meanwhile: the server may have given it to others."""
+    with MysqlStore(url) as store:
+        _numbers(store, 30)
+        _quick(store, 8)
+        send = Wire.send
+
+        def refuse(self: Wire, texts: Sequence[str]) -> Any:
+            if any("attempts - 1" in text for text in texts):
+                raise StoreUnreachable("a bad day")
+            return send(self, texts)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Wire, "send", refuse)
+            with pytest.raises(StoreUnreachable):
+                store.browse("q")
+            assert store._ahead.of("q", os.getpid()) == 0
+        assert _quick(store, 22) == [b"%d" % n for n in range(8, 30)]
+
+
+@pytest.mark.usefixtures("nobody_tidies")
+def test_an_interrupt_behind_a_fetch_leaves_no_record_claimed_by_nobody(
+    url: str, ticks: _Ticks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MysqlStore(url) as store:
+        _numbers(store, 20)
+        assert _quick(store, 3)[-1] == b"2"
+
+        def interrupt(self: Bells, queue: str, ready: int = 0) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Bells, "ring", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                store.claim("q")
+        assert store.depth("q")[:3] == (13, 0, 4)
+        claims = [_get(store) for _ in range(17)]
+        assert [(claim.payload, claim.attempt) for claim in claims] == [(b"%d" % n, 1) for n in range(3, 20)]
+
+
+@pytest.mark.usefixtures("nobody_tidies")
+def test_threads_fetch_for_each_other_and_one_at_a_time(url: str, ticks: _Ticks) -> None:
+    with MysqlStore(url) as store:
+        _numbers(store, 200)
+        found: list[bytes] = []
+
+        def work() -> None:
+            while claims := store.claim("q"):
+                found.append(claims[0].payload)
+                store.commit(Ack(claims[0]))
+
+        for task in [Task(work, patience=PATIENCE) for _ in range(4)]:
+            task.result()
+        assert sorted(found, key=int) == [b"%d" % n for n in range(200)]
+
+
+@pytest.mark.usefixtures("nobody_tidies")
+@pytest.mark.filterwarnings("ignore:This process.*is multi-threaded:DeprecationWarning")
+def test_i5_a_forked_child_has_nothing_of_what_lies_ahead_of_its_parent(url: str, ticks: _Ticks) -> None:
+    with MysqlStore(url) as store:
+        _numbers(store, 17)
+        claim = _get(store)
+        done = [Ack(claim)]
+        for _ in range(7):
+            done = [Ack(claim := _get(store, done))]
+        assert store._ahead.of("q", os.getpid()) == 7
+        pid = os.fork()
+        if not pid:
+            status = 1
+            try:
+                mine = [each.payload for each in store.claim("q", limit=9)]
+                with pytest.raises(LeaseLost):
+                    store.commit(Ack(claim))
+                status = int(mine != [b"15", b"16"])
+            finally:
+                os._exit(status)
+        assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+        assert _get(store, done).payload == b"8"
+        assert store.depth("q").unfinished == 9
+
+
+def test_the_keeper_comes_while_something_lies_ahead_and_no_longer(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    looked = threading.Semaphore(0)
+    tidy = aheads.Aheads.tidy
+
+    def look(self: aheads.Aheads) -> bool:
+        found = tidy(self)
+        if not found:
+            looked.release()
+        return found
+
+    monkeypatch.setattr(aheads.Aheads, "tidy", look)
+    with MysqlStore(url) as store:
+        _numbers(store, 64)
+        _quick(store, 20)
+        keeping = store._core.keeper
+        while keeping.watches:
+            assert looked.acquire(timeout=PATIENCE)
+        assert store._ahead.is_empty(os.getpid())
+        assert _quick(store, 44)[0] == b"20"
+
+
+def test_prefetch_1_takes_each_record_when_it_is_asked_for(url: str, server: Server) -> None:
+    with MysqlStore(url, prefetch=1) as store, MysqlStore(url, lease=31) as other:
+        _numbers(store, 20)
+        for n in range(10):
+            claim = _get(store)
+            assert other.depth("q")[:3] == (19 - n, 0, 1)
+            store.commit(Ack(claim))
