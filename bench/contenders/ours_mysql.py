@@ -18,8 +18,9 @@ def open_queue(directory: str, level: Level, prefetch: int | None = None, ack: s
     def told(got: Any) -> None:
         queue.task_done()
 
+    done = told if ack == "task_done" else nothing
     put_many = getattr(queue, "put_many")  # noqa: B009  # the standard library's queue has none
-    return Handle(queue.put, queue.get, queue.get_nowait, told if ack == "task_done" else nothing, itself, queue.close, put_many)
+    return Handle(queue.put, queue.get, queue.get_nowait, done, itself, queue.close, put_many)
 
 
 CONTENDER = Contender(
