@@ -85,5 +85,10 @@ def converted_directory(path: Any, serializer: Serializer, opening: Callable[[],
 
 def check_tempdir(path: Any, tempdir: Any) -> None:
     """As persist-queue does, though nothing is written there. Raises ValueError, and OSError where there is none."""
-    if tempdir and os.stat(path).st_dev != os.stat(tempdir).st_dev:
+    if not tempdir:
+        return
+    there = os.path.abspath(path)
+    while not os.path.exists(there):  # the queue's directory is made when this has been found right
+        there = os.path.dirname(there)
+    if os.stat(there).st_dev != os.stat(tempdir).st_dev:
         raise ValueError(f"tempdir {tempdir!r} has to be on the filesystem of the queue, {path!r}")

@@ -9,11 +9,18 @@ from ..serializers import Serializer
 from ..serializers import serializer as choose_serializer
 
 
+class NoSerializer(TypeError, AttributeError):
+    """What was given is none; with persist-queue it is an AttributeError, in the constructor or at the first put."""
+
+
 def serializer_of(choice: Any) -> Serializer:
-    """One that has all four functions. Raises TypeError for an object with neither two of them."""
+    """One that has all four functions. Raises NoSerializer for an object with neither two of them."""
     if not isinstance(choice, str) and _has(choice, "dump", "load") != _has(choice, "dumps", "loads"):
         return _ByFile(choice) if _has(choice, "dump", "load") else _ByValue(choice)
-    return choose_serializer(choice)
+    try:
+        return choose_serializer(choice)
+    except TypeError as error:
+        raise NoSerializer(*error.args) from None
 
 
 def _has(choice: Any, *functions: str) -> bool:

@@ -53,12 +53,8 @@ class Queue(durable.Queue[Any]):
             ack = "get" if autosave else "task_done"
             opening(maxsize, path=path, ack=ack, serializer=codec, volatile="raise")
 
+        check_tempdir(path, tempdir)
         report = converted_directory(path, codec, opened)
-        try:
-            check_tempdir(path, tempdir)
-        except BaseException:
-            self.close()
-            raise
         if report is not None:
             report.note(self._line.store)
 

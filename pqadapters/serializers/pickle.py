@@ -29,18 +29,18 @@ def load(fp: BinaryIO) -> object:
     return value
 
 
-def dumps(value: object, sort_keys: bool = False) -> bytes:
+def dumps(value: object, sort_keys: bool = False, *, protocol: int = PROTOCOL) -> bytes:
     """The value's pickle.
 
     With `sort_keys`, equal values made of dicts, lists, tuples, text, bytes and numbers of the same types give equal
     bytes. (A plain pickle also tells which of its parts are one object, and so do two equal values differ.)
     """
-    return _canonical(with_sorted_keys(value)) if sort_keys else pickle.dumps(value, PROTOCOL)
+    return _canonical(with_sorted_keys(value), protocol) if sort_keys else pickle.dumps(value, protocol)
 
 
-def _canonical(value: object) -> bytes:
+def _canonical(value: object, protocol: int) -> bytes:
     out = io.BytesIO()
-    pickler = pickle.Pickler(out, PROTOCOL)
+    pickler = pickle.Pickler(out, protocol)
     pickler.fast = True  # no memo: the bytes say what the parts are, not which are one object
     pickler.dump(value)
     return out.getvalue()

@@ -8,6 +8,8 @@ import os
 import pickle
 import re
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -422,6 +424,53 @@ def test_ours_is_never_taken_for_theirs(path: str) -> None:
     with pytest.raises(StoreRefused, match="has been used on it"):
         ours.Queue(path)
     assert theirs.contents(path) == before
+
+
+def test_chunks_that_persist_queue_would_not_read_are_moved_out_of_our_way(
+    path: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its constructor leaves an empty chunk, and a put that was killed leaves one with bytes and without an `info`."""
+    with ours.Queue(path) as q:
+        q.put("a")
+    theirs.file_queue(path, [])
+    chunk = os.path.join(path, "q00000")
+    with open(chunk, "ab") as file:
+        assert file.tell() == 0
+        assert not os.path.exists(os.path.join(path, "info"))
+        file.write(b"garbage")
+    with ours.Queue(path) as q:
+        assert q.get() == "a"
+        q.task_done()
+    assert theirs.contents(path + ".persist-queue") == {"q00000": b"garbage"}
+    assert "q00000" in caplog.text
+    with ours.Queue(path) as q:
+        assert q.empty()
+
+
+@linux
+def test_chunks_that_somebody_has_open_stay_where_they_are(path: str) -> None:
+    with ours.Queue(path) as q:
+        q.put("a")
+    child = subprocess.Popen(
+        [sys.executable, "-c", _HOLDING_A_CHUNK, path], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    with child:
+        assert child.stdout is not None
+        assert child.stdin is not None
+        assert child.stdout.readline() == "open\n"
+        with pytest.raises(StoreLocked, match=str(child.pid)):
+            ours.Queue(path)
+        child.stdin.close()
+    with ours.Queue(path) as q:
+        assert q.get() == "a"
+
+
+_HOLDING_A_CHUNK = """
+import os, sys
+with open(os.path.join(sys.argv[1], "q00000"), "ab"):
+    print("open", flush=True)
+    sys.stdin.read()
+"""
 
 
 def _foreign(file: str, *statements: str) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
+import pickle
 import queue
 from typing import Any
 
@@ -53,6 +54,33 @@ def test_serializers_are_modules(name: str) -> None:
     module: Any = importlib.import_module(f"pqadapters.persistqueue.serializers.{name}")
     assert getattr(persistqueue.serializers, name) is module
     assert module.loads(module.dumps({"b": 1, "a": [2]}, sort_keys=True)).keys() == {"a", "b"}
+
+
+def test_pickles_have_persist_queues_protocol(tmp_path: Any) -> None:
+    """Programs look at `serializers.pickle.protocol`, and read what is stored with a `load` of their own."""
+    serializer: Any = persistqueue.serializers.pickle
+    assert serializer.protocol == 4
+    assert serializer.dumps({"b": 1, "a": 2}, sort_keys=True)[:2] == b"\x80\x04"
+
+    class Raw:
+        dump = staticmethod(serializer.dump)
+
+        @staticmethod
+        def load(fp: Any) -> bytes:
+            data: bytes = fp.read()
+            return data
+
+    q = persistqueue.Queue(str(tmp_path), serializer=Raw)
+    q.put(b"a")
+    assert q.get() == pickle.dumps(b"a", protocol=4)
+
+
+def test_what_is_no_serializer_is_the_error_that_persist_queue_raises(tmp_path: Any) -> None:
+    for kind in (persistqueue.Queue, persistqueue.AsyncQueue, persistqueue.SQLiteQueue):
+        for expected in (AttributeError, TypeError):
+            with pytest.raises(expected, match="not a serializer"):
+                kind(str(tmp_path), serializer=object())
+    assert not list(tmp_path.iterdir())
 
 
 def test_the_states_have_persist_queues_spelling() -> None:

@@ -12,6 +12,7 @@ import os
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING
 
+from ... import telling
 from ...errors import StoreLocked, StoreRefused
 from ...opening import is_directory_store, is_unfinished, open_path, take_over_directory, users_of
 from ...serializers import Serializer
@@ -28,6 +29,7 @@ from .turns import turn
 if TYPE_CHECKING:
     from ...stores.segment.predecessor import Predecessor
 
+_log = telling.logger("pqadapters.conversion")
 QUEUE = "default"
 _HARMLESS = ("LOCK", "lost+found")
 
@@ -50,12 +52,30 @@ def convert_directory(directory: str, serializer: Serializer, *, progress: Progr
     with turn(), closing(take_over_directory(directory, is_theirs)) as old:
         if not chunks_in(directory):
             return None
+        if is_directory_store(directory) and not os.path.lexists(os.path.join(directory, INFO)):
+            _set_aside(directory, old)
+            return None
         try:
             _check(directory)
             return _convert(directory, old, serializer, progress)
         except BaseException:
             old.give_up()
             raise
+
+
+def _set_aside(directory: str, old: Predecessor) -> None:
+    """Chunks without an `info`, beside a store of ours: persist-queue was opened here, put nothing to its end, and
+    would read nothing of them."""
+    _check_unused(directory)
+    names = ", ".join(sorted(filter(is_theirs, os.listdir(directory))))
+    kept = old.set_aside(SUFFIX)
+    _log.warning(
+        "%s: files of persist-queue's, beside the store, that it has no %s for, were moved to %s: %s",
+        directory,
+        INFO,
+        kept,
+        names,
+    )
 
 
 def _convert(directory: str, old: Predecessor, serializer: Serializer, progress: Progress) -> Report:
@@ -144,20 +164,24 @@ def _state(directory: str) -> set[tuple[str, int, int, int]]:
 def _check(directory: str, before: set[tuple[str, int, int, int]] | None = None) -> None:
     """Raises StoreRefused where there is more in it, StoreLocked where another process has its files open, or has
     changed them since they were as `before`."""
-    names = [name for name in os.listdir(directory) if not name.startswith(".") and name not in _HARMLESS]
-    others = sorted(name for name in names if not is_theirs(name))
+    names = [name for name in os.listdir(directory) if not name.startswith(".")]
+    others = sorted(name for name in names if not is_theirs(name) and name not in _HARMLESS)
     if others:
         raise StoreRefused(
             f"{directory} is a file queue of persist-queue, and holds {others[0]!r} as well"
             f"{' (and what a store of ours had: persist-queue has been used on it)' * is_directory_store(directory)}: "
             "move that away, or the queue"
         )
-    pids = users_of([os.path.join(directory, name) for name in names if name != INFO])
+    _check_unused(directory)
+    if before is not None and _state(directory) != before:
+        raise StoreLocked(f"{directory} was changed by another program meanwhile: end that first")
+
+
+def _check_unused(directory: str) -> None:
+    pids = users_of(list(chunks_in(directory).values()))
     if pids:
         raise StoreLocked(
             f"{directory} is a file queue that process {min(pids)} has open, and would be taken away under it: end "
             "that process first",
             min(pids),
         )
-    if before is not None and _state(directory) != before:
-        raise StoreLocked(f"{directory} was changed by another program meanwhile: end that first")

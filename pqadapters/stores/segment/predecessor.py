@@ -75,6 +75,15 @@ class Predecessor:
         except OSError as error:
             raise _refused(self.directory, error) from error
 
+    def set_aside(self, suffix: str) -> str:
+        """There is a store already: the other program's files go where `hand_over` would keep them. Returns where."""
+        try:
+            kept = self._place(suffix)
+            _move_theirs(self.directory, kept, self._is_theirs, self._disk)
+            return kept
+        except OSError as error:
+            raise _refused(self.directory, error) from error
+
     def _place(self, suffix: str) -> str:
         """A directory on the same filesystem, made. A directory that is a volume has none beside it."""
         beside, inside = (free_name(path) for path in (self.directory + suffix, os.path.join(self.directory, suffix)))
