@@ -36,6 +36,7 @@ from ...errors import ConditionFailed, PqadaptersError, StoreForked
 from ...home.private import PrivateStore
 from ...store import Delete, Expect, Op, Store
 from . import _wire as wire
+from ._ahead import Ahead
 from ._future import JobFuture
 from ._options import Settings
 from ._outcome import Outcome
@@ -69,6 +70,8 @@ class Backlog:
         self.live: dict[bytes, JobFuture] = {}  #: submitted here and not begun
         self.attached: dict[bytes, JobFuture] = {}  #: of jobs that somebody else has submitted, or runs
         self.running: dict[bytes, JobFuture] = {}
+        self.ahead = Ahead()
+        self.mixed = False  #: jobs were submitted here that have options
         self.begun: deque[JobFuture] | None = deque(maxlen=_REMEMBERED)
         self.known: weakref.WeakValueDictionary[bytes, JobFuture] = weakref.WeakValueDictionary()
         self.foreign = False  #: jobs that others have submitted are run, too
@@ -210,6 +213,7 @@ class Backlog:
         self.attached.clear()
         for future in futures:
             future.cancel_here()
+        self.ahead.give_back(self)
 
     def break_with(self, error: BaseException) -> None:
         """The pool can't run anything any more: as the standard library's, the futures fail; the jobs stay on disk."""
@@ -220,6 +224,7 @@ class Backlog:
         self.attached.clear()
         for future in futures:
             future.settle(None, type(error)(*error.args))
+        self.ahead.give_back(self)
 
     def fail(self, error: Exception) -> None:
         """The store gives no jobs any more: those that aren't begun stay there, and their futures fail."""
@@ -283,6 +288,7 @@ def _begin_again() -> None:
         backlog.lock, backlog.attaching, backlog.forked = threading.Lock(), threading.Lock(), True
         backlog.live.clear()
         backlog.running.clear()
+        backlog.ahead.forget()
         backlog.suspects = Suspects()
         # What tickets and calls wait on is bound to the old lock, and none of them is here.
         backlog.added, backlog.idle = bool, lambda: True

@@ -40,7 +40,8 @@ def cancel(backlog: Backlog, future: JobFuture) -> bool:
 
 def cancel_stored(backlog: Backlog, id: bytes, record: int) -> bool:
     """The same for a job by its record."""
-    claims = backlog.claim(backlog.names.jobs, ids=[record])
+    ahead = backlog.ahead.pull(record)
+    claims = [ahead] if ahead is not None else backlog.claim(backlog.names.jobs, ids=[record])
     if claims:
         try:
             payload = claims[0].payload

@@ -38,13 +38,13 @@ class JobInfo(NamedTuple):
 
 def stats(backlog: Backlog) -> dict[str, Any]:
     """Counts, where it lives, and `oldest_age` in seconds."""
-    depth = backlog.store.depth(backlog.names.jobs)
+    depth, ahead = backlog.store.depth(backlog.names.jobs), len(backlog.ahead)
     return {
         "name": backlog.names.jobs,
         "place": backlog.store.place,
-        "pending": depth.ready,
+        "pending": depth.ready + ahead,
         "delayed": depth.delayed,
-        "running": depth.claimed,
+        "running": max(0, depth.claimed - ahead),
         "dead": depth.dead,
         "bytes": depth.bytes,
         "oldest_age": depth.oldest_age,
@@ -59,9 +59,13 @@ def jobs(backlog: Backlog, state: str | JobState | None) -> Iterator[JobInfo]:
     """Those in that state, or all, in the order in which they were submitted."""
     wanted = None if state is None else choice(JobState, state, "state")
     if wanted is not JobState.DEAD:
+        ahead = backlog.ahead.ids()
         for record in backlog.store.browse(backlog.names.jobs, state=None):
-            if wanted in (None, _STATES[record.state]):
-                yield _info(backlog, record, _STATES[record.state])
+            found = _STATES[record.state]
+            if record.id in ahead:
+                found, record = JobState.PENDING, record._replace(attempts=record.attempts - 1)
+            if wanted in (None, found):
+                yield _info(backlog, record, found)
     if wanted in (None, JobState.DEAD):
         for record in backlog.store.browse(backlog.names.dead, state=None):
             yield _info(backlog, record, JobState.DEAD)
@@ -126,6 +130,7 @@ def purge(
         raise ValueError("what runs can't be purged")
     queue = backlog.names.dead if wanted is JobState.DEAD else backlog.names.jobs
     before = time.time() - older_than
+    backlog.ahead.give_back(backlog)  # they are pending
     records = [
         record.id
         for record in backlog.store.browse(queue, state=State.DELAYED if wanted is JobState.DELAYED else State.READY)
@@ -170,6 +175,7 @@ def _purge_id(backlog: Backlog, id: bytes) -> int:
     entry = backlog.store.get(backlog.names.results, id)
     if entry is not None:
         forget(backlog, id, Kept.load(entry))
+    backlog.ahead.give_back(backlog)
     for queue in (backlog.names.dead, backlog.names.jobs):
         record = find_record(backlog, queue, id)
         if record is not None:

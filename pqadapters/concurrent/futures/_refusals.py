@@ -41,6 +41,7 @@ def refused(backlog: Backlog, error: Exception) -> None:
     if isinstance(error, FOR_GOOD) or (backlog.closing and now - backlog.refused_since >= _PATIENCE):
         _log.error("jobs of %s that aren't begun stay on disk: %s", backlog.names.jobs, error)
         backlog.fail(error)
+        backlog.ahead.give_back(backlog)
     else:
         look_later(backlog)
 

@@ -55,7 +55,7 @@ def next_job(backlog: Backlog) -> Started | None:
         claim = future = None
         anybodys = backlog.suspects.enter() and backlog.foreign
         try:
-            claim = _next_claim(backlog, anybodys)
+            claim = backlog.ahead.pop() or _next_claim(backlog, anybodys)
             if claim is None:
                 return None
             future = backlog.live.pop(claim.payload[2:18], None)  # where a job has its id
@@ -103,8 +103,11 @@ def _next_claim(backlog: Backlog, anybodys: bool) -> Claim | None:
     """The next of all jobs that are ready, or of ours."""
     anybodys = anybodys and (backlog.sharing is None or _takes_anybodys(backlog))
     if anybodys:
-        order = _RANK if backlog.ranked else _OLDEST  # the same where nobody has a priority, and quicker
-        claims = backlog.claim(backlog.names.jobs, order=order, counted=True)
+        ahead, order = backlog.ahead, _RANK if backlog.ranked else _OLDEST  # OLDEST is quicker, where none has a rank
+        most = ahead.how_many(backlog) if ahead.allowed else 1
+        claims = backlog.claim(backlog.names.jobs, order=order, limit=most, counted=True)
+        if len(claims) > 1:
+            ahead.keep(backlog, claims[1:])
     else:
         claims = _claim_own(backlog, _OWN if backlog.ranks else _FEW)
         if not claims and len(backlog.live) > _FEW:

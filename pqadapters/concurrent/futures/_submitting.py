@@ -53,6 +53,7 @@ def submit(backlog: Backlog, call: wire.Call, options: Options = PLAIN, flags: i
 def _put_for(backlog: Backlog, future: JobFuture, data: bytes, flags: int, main: str) -> Put:
     """What stores a job that has options, or stands beside others that have."""
     options = future._options
+    backlog.mixed = backlog.mixed or options is not PLAIN
     if options.priority and not backlog.ranked:
         backlog.commit(Set(backlog.names.facts, b"ranked", b"1"))
         backlog.ranked = True

@@ -41,6 +41,7 @@ class Tickets:
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
         self._ended = partial(_ended, weakref.ref(self))
         backlog.added, backlog.idle, backlog.changed = self.added, self.idle, self.notify
+        backlog.ahead.allow(backlog.settings)
 
     def idle(self) -> bool:
         return not self.count

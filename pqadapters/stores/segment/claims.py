@@ -198,11 +198,14 @@ def _count(core: Core, queue: Queue, claims: list[Claim]) -> None:
     """Write the attempts down, so that they are known after a crash."""
     bodies = [_STATE.pack(c.id, queue.number, 0.0, c.attempt) + format.encode_note(c.note) for c in claims]
     size = sum(map(len, bodies)) + format.FRAME_COST * len(bodies)
-    tail = core.log.tail
-    if tail.end + size > core.log.ack_room or queue.number not in tail.names:
-        space.make_room(core.log, core.catalog, size, (queue.number,), shrinks=True)
-    for claim, body in zip(claims, bodies, strict=True):
-        core.log.append(format.STATE, body)
+    log = core.log
+    if log.tail.end + size > log.ack_room or queue.number not in log.tail.names:
+        space.make_room(log, core.catalog, size, (queue.number,), shrinks=True)
+    kind, whole, seed = format.STATE, format.WHOLE, log.tail.seed
+    frames = [format.encode_frame(kind, whole, number, body, seed) for number, body in enumerate(bodies, log.next)]
+    log.write(b"".join(frames), log.tail.end)
+    log.advance([0] * len(frames), size)
+    for claim in claims:
         core.catalog.extra[claim.id] = Extra(claim.attempt, 0.0, queue.number, claim.note)
 
 
