@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import Future, ThreadPoolExecutor, _ahead, wait
+from pqadapters.concurrent.futures import ThreadPoolExecutor, _ahead, wait
 from pqadapters.stores.segment import SegmentStore
 
 from . import work
@@ -31,7 +31,7 @@ def new(tmp_path: Path) -> New:
     return make
 
 
-def behind_a_gate(executor: ThreadPoolExecutor, *names: object) -> list[Future[Any]]:
+def behind_a_gate(executor: ThreadPoolExecutor, *names: object) -> list[Any]:
     """Jobs that note these names; the one thread is at the gate "next", and has claimed that job together with them."""
     executor.submit(work.hold, "first")
     work.reached("first")
