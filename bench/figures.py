@@ -323,6 +323,12 @@ FIGURES: Sequence[Figure] = (
         )
     ),
     Ratio("logging: emit from 4 threads, by one thread", _emit(OUR_LOG, "log-emit-4"), _emit(OUR_LOG), 1),
+    Ratio(
+        "logging: emit from 4 threads, by stdlib-logging's from 4",
+        _emit(OUR_LOG, "log-emit-4"),
+        _emit("stdlib-logging", "log-emit-4"),
+        0.5,
+    ),
     Ratio("logging: drain, by emit", Series("log-drain", OUR_LOG, "drain"), _emit(OUR_LOG), 3),
     Excess(
         "run: the start of a program",
