@@ -43,6 +43,7 @@ class _Ticks:
 def ticks(monkeypatch: pytest.MonkeyPatch) -> _Ticks:
     found = _Ticks()
     monkeypatch.setattr(fetched, "monotonic", found)
+    monkeypatch.setattr(fetched, "_GROWTH", 2)  # fetches of 1, 2, 4, 8
     return found
 
 

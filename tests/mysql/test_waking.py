@@ -19,14 +19,14 @@ def test_looks_are_the_rarer_the_longer_nothing_came() -> None:
     pauses = [pause_after(quiet) for quiet in (0, 0.1, 1, 2, 5, 60, 3600)]
     assert pauses == sorted(pauses)
     assert (pauses[0], pauses[-1]) == (EAGER, CALM)
-    assert pause_after(1.9) < 0.1, "busy: within 100 ms, if others have come within the last 2 seconds"
+    assert pause_after(2) <= 0.05, "busy: within 100 ms, if something has come within the last 2 seconds"
     assert CALM + 0.1 < 1.0, "after an idle hour: within a second"
-    assert 1 / CALM + 1 / stores._WITHOUT_LOOKOUT + 1 / lookout._PER_BURIAL < 6, "questions in a second, when idle"
+    assert 1 / CALM + 1 / stores._BESIDE_LOOKOUT < 5, "questions in a second, when idle"
 
 
 def test_i7_a_getter_hears_of_another_process_by_the_lookout_alone(url: str, monkeypatch: Any) -> None:
     """Two cores in one process stand for two processes: neither rings the other's bells."""
-    monkeypatch.setattr(stores, "_WITHOUT_LOOKOUT", 3600.0)
+    monkeypatch.setattr(stores, "_BESIDE_LOOKOUT", 3600.0)
     with MysqlStore(url) as here, MysqlStore(url, lease=31) as there:
         assert here._core is not there._core
         there.commit(Put("q", b""), Put("other", b""))
@@ -42,6 +42,39 @@ def test_i7_a_getter_hears_of_another_process_by_the_lookout_alone(url: str, mon
             assert started.wait(PATIENCE)
             there.commit(Put("q", b"%d" % n))
             assert task.result() == [b"%d" % n]
+
+
+def test_what_others_do_on_other_queues_keeps_nobody_awake(url: str, monkeypatch: Any) -> None:
+    """A hundred idle workers of one queue mustn't ask two hundred times a second since another one is busy."""
+    monkeypatch.setattr(stores, "_BESIDE_LOOKOUT", 3600.0)
+    with MysqlStore(url) as here, MysqlStore(url, lease=31) as there:
+        there.commit(Put("q", b""), Put("other", b""))
+        here.claim("q")
+        looking, task = here._core.lookout, Task(lambda: here.claim("q", timeout=None), patience=PATIENCE)
+        for _ in range(3):
+            told = looking.told
+            there.commit(Put("other", b""))
+            while looking.told == told:
+                assert task.running
+        assert looking.heard == 0.0
+        there.commit(Put("q", b"a"))
+        assert [claim.payload for claim in task.result()] == [b"a"]
+        assert looking.heard > 0.0
+
+
+def test_many_threads_that_wait_ask_no_more_than_one(url: str, monkeypatch: Any) -> None:
+    monkeypatch.setattr(stores, "_BESIDE_LOOKOUT", 0.05)
+    monkeypatch.setattr(lookout, "pause_after", lambda quiet: CALM)
+    with MysqlStore(url) as here:
+        here.commit(Put("q", b""))
+        here.claim("q")
+        here.claim("q")
+        asked: list[str] = []
+        look = here._looks.any_ready
+        monkeypatch.setattr(here._looks, "any_ready", lambda queue: asked.append(queue) or look(queue))
+        for task in [Task(lambda: here.claim("q", timeout=1.0), patience=PATIENCE) for _ in range(10)]:
+            assert task.result() == []
+        assert len(asked) <= 1.0 / 0.05 + 3 * 10, "a first and a last one of each, and one for all every 50 ms"
 
 
 def test_an_idle_process_asks_little(url: str, monkeypatch: Any) -> None:

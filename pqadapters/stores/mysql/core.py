@@ -62,6 +62,7 @@ class Core:
         self.numbers = count(1)  #: of handles, in this process
         self.unreleased: set[int] = set()  #: handles that are gone, and whose claims the server wasn't told of
         self.aheads = Aheads(self)
+        self.looked: dict[str, float] = {}  #: when somebody here last looked into a queue, in monotonic seconds
         self._guard = threading.RLock()  # of the number of handles, for a moment: nothing is called with it held
         self._closing = False
         self.bells = Bells()

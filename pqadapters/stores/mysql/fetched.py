@@ -1,7 +1,7 @@
 """What a handle has fetched ahead of being asked for, and how much that may be where nobody has said it.
 
 It is what its consumer uses up in a moment: 1 at first, and then as many as it asked for in `WINDOW` seconds after the
-last fetch, at most twice as many as before. What it doesn't ask for within another moment is given back, so that a
+last fetch, at most four times as many as before. What it doesn't ask for within another moment is given back, so that a
 consumer elsewhere has it: the keeper sees to that, and to acknowledgements that were put off for so long.
 
 What is to be given back is a stray until a transaction that says so is known to be committed. Strays are never handed
@@ -21,6 +21,7 @@ from .session import Session
 
 WINDOW = 0.04  #: seconds of a consumer's work that are fetched ahead; with the fetch itself less than `PUT_OFF`
 MOST = 128  #: records
+_GROWTH = 4  #: times as many as before, at most
 IDLE = 0.03  #: seconds after which nobody seems to ask for what lies ahead
 _STOPPED = 1.0  #: seconds after which this process may have been stopped, and taken for dead
 
@@ -40,7 +41,7 @@ class Pace:
     def wanted(self) -> int:
         """How many a fetch may take now."""
         used = int(self.handed * WINDOW / max(monotonic() - self.since, 1e-6))
-        return max(1, min(used, 2 * self.most, MOST))
+        return max(1, min(used, _GROWTH * self.most, MOST))
 
     def begin(self, most: int, *, first: bool = True) -> None:
         """A fetch of so many is done, and its first record is handed out. Not `first`: another thread fetches for all

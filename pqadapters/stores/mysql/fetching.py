@@ -3,6 +3,7 @@ leaves of them."""
 
 from __future__ import annotations
 
+import time
 from collections.abc import Sequence
 
 from ...store import Ack, Claim, Extend, Nack, Op, Put, Update, acknowledge, dead_queue
@@ -23,11 +24,13 @@ class Fetching(Handle):
     _core: Core
     _ahead: Fetched
     _looks: Looks
+    _dues: dict[str, float | None]  #: when delayed records of queues are ready that were just looked at
 
     def _begin_fetching(self, prefetch: int | None) -> None:
         """`prefetch`: how many a claim takes; None for what turns out to be used up in a moment."""
         self._ahead = self._core.aheads.add(self._handle, prefetch)
         self._goes_ahead = prefetch != 1
+        self._dues = {}
 
     # Ahead
 
@@ -87,9 +90,8 @@ class Fetching(Handle):
                 self.commit(*acks)
             return []  # in the middle of another call of this thread: there is no waiting for it
         core.aheads.come(queue, self._handle)
-        if core.names.queue(queue) is None or (
-            bell.dry and not core.aheads.hides(queue, self._handle) and not self._looks.any_ready(queue)
-        ):
+        self._dues.pop(queue, None)
+        if core.names.queue(queue) is None or (bell.dry and self._is_dry(queue)):
             if acks:
                 acknowledge(self, acks)
             core.lookout.ensure()  # what the dead had claimed is there the next time
@@ -114,6 +116,13 @@ class Fetching(Handle):
         else:
             core.lookout.ensure()
         return claims
+
+    def _is_dry(self, queue: str) -> bool:
+        if self._core.aheads.hides(queue, self._handle):
+            return False
+        self._core.looked[queue] = time.monotonic()
+        ready, self._dues[queue] = self._looks.any_ready(queue)
+        return not ready
 
     def _claiming(self, wish: Wish, acks: Sequence[Ack], ahead: bool) -> Part:
         queue, order, ids, limit, stop, _, patience = wish

@@ -2,8 +2,9 @@
 has died that had records claimed.
 
 A look is one short question: how far each process has come with its transactions. It comes every few milliseconds when
-others have just committed, and the later the longer they haven't: a twentieth of that time, up to 0.4 seconds. The
-thread ends when nobody waits any more, and keeps no store alive.
+that has just been of use to somebody here, and the later the longer it hasn't: a fortieth of that time, up to a quarter
+of a second. What others do on other queues is of no use. The thread ends when nobody waits any more, and keeps no store
+alive.
 """
 
 from __future__ import annotations
@@ -20,8 +21,8 @@ from ...errors import StoreError
 if TYPE_CHECKING:
     from .core import Core
 
-EAGER, CALM = 0.005, 0.4  #: seconds between two looks, at least and at most
-_PART = 20  #: of the time since others were heard of
+EAGER, CALM = 0.005, 0.25  #: seconds between two looks, at least and at most
+_PART = 40  #: of the time since a look was of use
 _PER_BURIAL = 1.0  #: seconds between two looks for the dead
 _PATIENCE = 5.0  #: seconds that its end is waited for
 _LINGER = 3.0  #: seconds that it stays when nobody waits: long enough to find out that a process has died
@@ -37,6 +38,8 @@ class Lookout:
         self._ended = threading.Event()
         self._wanted = 0.0  #: when somebody has last come, in monotonic seconds
         self.looks = 0  #: questions that were asked
+        self.told = 0  #: how often everybody here was woken for it
+        self.heard = 0.0  #: when that was last of use, in monotonic seconds
 
     def ensure(self) -> None:
         """Somebody is about to wait, or has found nothing, and may come again. Without a thread, at the end of the
@@ -54,6 +57,16 @@ class Lookout:
             start_thread(thread)  # with nothing held: a signal handler that comes here may wait, too
         except RuntimeError:
             self._thread = None
+
+    @property
+    def runs(self) -> bool:
+        thread = self._thread
+        return thread is not None and thread.is_alive()
+
+    def was_of_use(self, told: int) -> None:
+        """Somebody has found what he waits for: by a look, if it has told since."""
+        if told != self.told:
+            self.heard = time.monotonic()
 
     def core_to_serve(self) -> Core | None:
         """The core, if there is still somebody to look out for; else the thread is let go."""
@@ -76,13 +89,14 @@ class Lookout:
 
 
 def pause_after(quiet: float) -> float:
-    """Seconds until the next look, `quiet` seconds after others were heard of."""
+    """Seconds until the next look, `quiet` seconds after one was of use."""
     return min(CALM, max(EAGER, quiet / _PART))
 
 
 def _look(ref: weakref.ref[Lookout], ended: threading.Event) -> None:
     known: dict[int, int] | None = None
-    heard, buried = time.monotonic(), 0.0
+    heard = begun = time.monotonic()
+    buried = 0.0
     while not ended.wait(pause_after(time.monotonic() - heard)):
         lookout = ref()
         core = lookout.core_to_serve() if lookout is not None else None
@@ -97,7 +111,8 @@ def _look(ref: weakref.ref[Lookout], ended: threading.Event) -> None:
             else:
                 found = core.seqs()
             if found != known:  # and at the first look, since they may have committed right before that
-                heard = heard if known is None else now
+                lookout.told += 1
                 core.bells.ring_all()
             known = found
+        heard = max(begun, lookout.heard)
         del lookout, core  # between looks the store may go

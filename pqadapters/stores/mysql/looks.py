@@ -59,12 +59,13 @@ class Looks:
             rows += self._reader.rows(self._sql.OLDEST_DUE, number, moment(now))
         return min(rows, key=lambda row: row[1])[0] if rows else None
 
-    def any_ready(self, queue: str) -> bool:
-        """Whether there is a record to claim."""
+    def any_ready(self, queue: str) -> tuple[bool, float | None]:
+        """Whether there is a record to claim, and the moment at which the first delayed one is ready, as `next_due`."""
         number = self._names.queue(queue)
         if number is None:
-            return False
-        return bool(self._reader.rows(self._sql.ANY_READY, number, number, moment(self._wall()))[0][0])
+            return False, None
+        ready, due = self._reader.rows(self._sql.ANY_READY, number, number)[0]
+        return bool(ready) or (due is not None and due <= self._wall()), due
 
     def next_due(self, queue: str) -> float | None:
         """The moment at which the first delayed record is ready, in seconds since the epoch."""

@@ -249,10 +249,11 @@ class Statements:
 
     # Looking at queues
 
-    #: number, now
+    #: number, number
     ANY_READY = (
-        "SELECT EXISTS(SELECT 1 FROM {p}items WHERE queue = %s AND state = 0) OR "
-        "EXISTS(SELECT 1 FROM {p}items WHERE queue = %s AND state = 1 AND place <= %s)"
+        "SELECT EXISTS(SELECT 1 FROM {p}items WHERE queue = %s AND state = 0), "
+        "(SELECT not_before FROM {p}items FORCE INDEX(PRIMARY) WHERE queue = %s AND state = 1 "
+        "ORDER BY place, id LIMIT 1)"
     )
     #: now, numbers
     DEPTH = (

@@ -8,6 +8,7 @@ is gone loses them within seconds, one that is stopped, or whose host has vanish
 
 from __future__ import annotations
 
+import math
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -52,6 +53,8 @@ from .transactions import Part
 logger = telling.logger("pqadapters.stores.mysql")
 _CAPABILITIES = Capabilities(processes=True, hosts=True)
 _WITHOUT_LOOKOUT = 1.0  #: seconds between two looks of a waiter, should nobody tell it of others
+_BESIDE_LOOKOUT = 2.0  #: the same of all waiters of a queue, where it does: what foreign transactions had locked
+_UNASKED = object()
 _OUTAGE = 0.5  #: seconds between two looks while the server can't be reached
 LEASE = 30.0
 
@@ -174,9 +177,10 @@ class MysqlStore(Fetching):
         acks: Sequence[Ack] = (),
     ) -> list[Claim]:
         self._check()
-        bell = self._core.bells.of(queue)
+        core = self._core
+        bell = core.bells.of(queue)
         deadline = None if timeout is None else time.monotonic() + timeout
-        away, claims = False, list[Claim]()
+        away, told, claims = False, core.lookout.told, list[Claim]()
         wish = Wish(queue, order, ids, limit, stop, counted, patience)
         try:
             while True:
@@ -190,14 +194,15 @@ class MysqlStore(Fetching):
                     away = True
                 if found is not None:
                     claims = found
+                    core.lookout.was_of_use(told)
                     return claims
                 left = None if deadline is None else deadline - time.monotonic()
                 if left is not None and left <= 0:
                     return []
                 self._wait(queue, bell, bell.takers, rings, left, away)
         finally:
-            if not claims and self._core.bells.waiting:
-                self._core.bells.pass_on(bell)  # a wake-up may have come to this thread (I7)
+            if not claims and core.bells.waiting:
+                core.bells.pass_on(bell)  # a wake-up may have come to this thread (I7)
 
     def _bear(self, error: StoreError, again: bool, stop: Stop | None, deadline: float | None) -> list[Claim] | None:
         """The server is away: as long as the caller has time it may come back."""
@@ -212,16 +217,24 @@ class MysqlStore(Fetching):
     def _wait(self, queue: str, bell: Bell, gate: Any, rings: int, left: float | None, away: bool) -> None:
         """Until there was a change, a delayed record is ready, or `left` seconds are over; seldom for nothing."""
         core = self._core
-        pause = _OUTAGE if away else _WITHOUT_LOOKOUT
+        core.lookout.ensure()
+        pause = _OUTAGE if away else _BESIDE_LOOKOUT if core.lookout.runs else _WITHOUT_LOOKOUT
         pause = pause if left is None else min(left, pause)
         if not away:
-            core.lookout.ensure()
-            due = self._next_due(queue)
+            known: Any = self._dues.pop(queue, _UNASKED)
+            due = self._next_due(queue) if known is _UNASKED else known
             ahead = 0.0 if due is None else due - core.clock.wall()
             if ahead > 0:
                 pause = min(pause, ahead)
+        end = math.inf if left is None else time.monotonic() + left
         core.bells.wait(bell, gate, rings, pause)
+        if pause == _BESIDE_LOOKOUT and gate is bell.takers:  # where another one has looked, that is enough
+            while bell.rings == rings and (rest := self._next_look(queue, end) - time.monotonic()) > 0:
+                core.bells.wait(bell, gate, rings, rest)
         self._check()
+
+    def _next_look(self, queue: str, end: float) -> float:
+        return min(self._core.looked.get(queue, 0.0) + _BESIDE_LOOKOUT, end)
 
     def _next_due(self, queue: str) -> float | None:
         with suppress(StoreUnreachable):  # whoever looks next is told
@@ -252,11 +265,15 @@ class MysqlStore(Fetching):
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
         bell = self._core.bells.of(queue)
         deadline = None if timeout is None else time.monotonic() + timeout
-        away = False
+        away, told, last = False, self._core.lookout.told, None
         while True:
             rings = bell.rings
             try:
-                if until(self._depth(queue, age=False)):
+                depth = self._depth(queue, age=False)
+                if depth != last and last is not None:
+                    self._core.lookout.was_of_use(told)
+                last = depth
+                if until(depth):
                     return True
                 away = False
             except StoreUnreachable as error:
