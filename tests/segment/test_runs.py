@@ -12,7 +12,7 @@ import pytest
 from pqadapters.errors import LeaseLost
 from pqadapters.store import Ack, Claim, Nack, Put, Update
 from pqadapters.stores._disk import ScratchDisk
-from pqadapters.stores.segment import SegmentStore, places
+from pqadapters.stores.segment import SegmentStore, places, reader
 
 MANY = 700  # more than stands in what is read at a time
 
@@ -52,6 +52,30 @@ def test_all_come_in_their_order_from_memory_and_from_disk(tmp_path: Path, limit
         for first in range(0, len(claims), 50):
             store.commit(*map(Ack, claims[first : first + 50]))
         assert _nothing_left(store)
+
+
+def test_those_of_a_large_commit_are_read_as_all_others(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of them was read by itself."""
+    with open_store(tmp_path) as store:
+        for first in range(0, MANY, 50):
+            store.commit(*(Put("q", payload) for payload in _payloads(range(first, first + 50))))
+    alone: list[int] = []
+    read = reader.Reader.record
+    monkeypatch.setattr(reader.Reader, "record", lambda self, id: alone.append(id) or read(self, id))
+    with open_store(tmp_path) as store:
+        assert [claim.payload for claim in _taken(store, 200)] == _payloads(range(MANY))
+    assert len(alone) < 10
+
+
+def test_those_with_a_note_come_among_others(tmp_path: Path) -> None:
+    notes = ["why" if number % 5 in (1, 2) else "" for number in range(MANY)]
+    with open_store(tmp_path) as store:
+        for note, payload in zip(notes, _payloads(range(MANY)), strict=True):
+            store.commit(Put("q", payload, note=note))
+    with open_store(tmp_path) as store:
+        claims = _taken(store, 200)
+        assert [claim.payload for claim in claims] == _payloads(range(MANY))
+        assert [claim.note for claim in claims] == notes
 
 
 def _nothing_left(store: SegmentStore) -> bool:

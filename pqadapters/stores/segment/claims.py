@@ -23,10 +23,11 @@ def take(
     claims: list[Claim] = []
     wanted = iter(_ready_ids(core, queue, ids, order)) if ids is not None else None
     taken: list[int] = []
+    run = _RUN
     try:
         while True:
             if wanted is None and _is_plain(queue, order):
-                _take_plain(core, queue, limit, owner, claims, taken)
+                run = _take_plain(core, queue, limit, owner, claims, taken, run)
             if len(claims) >= limit or (claim := _next(core, queue, order, wanted, owner, taken)) is None:
                 break
             claims.append(claim)
@@ -81,18 +82,21 @@ def _is_plain(queue: Queue, order: Order) -> bool:
 
 
 def _take_plain(
-    core: Core, queue: Queue, limit: int, owner: object, claims: list[Claim], taken: list[int]
-) -> None:
-    """Claim what came by plain puts, is at hand and hasn't changed since, up to the first that isn't so."""
+    core: Core, queue: Queue, limit: int, owner: object, claims: list[Claim], taken: list[int], run: int
+) -> int:
+    """Claim what came by plain puts, is at hand and hasn't changed since, up to the first that isn't so. So many as
+    `run` are looked at in one go; returns how many are worth it the next time."""
     ready, changed = queue.ready, core.catalog.extra
     while ready and len(claims) < limit:
-        ids = list(islice(ready, min(limit - len(claims), _RUN)))
+        ids = list(islice(ready, min(limit - len(claims), run)))
         if changed and not changed.keys().isdisjoint(ids):
             ids = list(takewhile(lambda id: id not in changed, ids))
         found = _recent(core, ids) or core.reader.run(ids, queue)
         if not found:
-            return
+            return 1
         _hand_out(core, queue, ids[: len(found)], found, owner, claims, taken)
+        run = min(2 * run, _RUN)
+    return run
 
 
 def _recent(core: Core, ids: list[int]) -> list[tuple[bytes, float]]:

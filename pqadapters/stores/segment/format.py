@@ -153,12 +153,13 @@ def encode_frame(kind: int, flags: int, sequence: int, body: bytes, start: int) 
 # The short ways for the two frames that nearly all logs consist of, and back.
 
 
-def _lead(kind: int) -> int:
-    """The first four bytes of a frame that is a commit of its own, as a number."""
-    return int.from_bytes(MAGIC + bytes((kind, WHOLE)), "little")
+def _lead(kind: int, flags: int = WHOLE) -> int:
+    """The first four bytes of a frame, by default of one that is a commit of its own, as a number."""
+    return int.from_bytes(MAGIC + bytes((kind, flags)), "little")
 
 
 _PUT_LEAD, _ACK_LEAD, _SYNC_LEAD = _lead(PUT), _lead(ACK), _lead(SYNC)
+_PUT_LEADS = frozenset(_lead(PUT, flags) for flags in range(WHOLE + 1))  #: those of larger commits, too
 _ONE_NUMBER = struct.Struct("<IIQQ")
 _PUT_FIELDS, _PUT_HEAD, _COST = PUT_FIELDS.size, PUT_FRAME.size, FRAME_COST
 _unpack_put = PUT_FRAME.unpack_from
@@ -196,7 +197,7 @@ def decode_put(data: bytes, at: int, sequence: int, queue: int, start: int) -> t
     """
     lead, length, found, number, put_at = _unpack_put(data, at)
     end = at + length + _COST
-    if lead != _PUT_LEAD or found != sequence or number != queue or crc32(data[at:end], start) != _RESIDUE:
+    if lead not in _PUT_LEADS or found != sequence or number != queue or crc32(data[at:end], start) != _RESIDUE:
         return None
     return data[at + _PUT_HEAD : end - 4], put_at
 
@@ -214,7 +215,7 @@ def decode_puts(
             break
         lead, length, its, number, put_at = _unpack_put(data, at)
         end = at + length + _COST
-        if lead != _PUT_LEAD or its != sequence or number != queue or crc32(data[at:end], start) != _RESIDUE:
+        if lead not in _PUT_LEADS or its != sequence or number != queue or crc32(data[at:end], start) != _RESIDUE:
             break
         found.append((data[at + _PUT_HEAD : end - 4], put_at))
     return found
