@@ -58,10 +58,10 @@ def need_server() -> None:
 
 
 class Server:
-    """One server. `root` is who made it, without a password."""
+    """One server. `root` is who made it, without a password. `at`: in which directory it has its own."""
 
-    def __init__(self, **options: object) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="pqadapters-mysql-"))
+    def __init__(self, *, at: Path | None = None, **options: object) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="pqadapters-mysql-", dir=at))
         self.socket = str(self.directory / "socket")
         self.port = _free_port()
         self._options = options

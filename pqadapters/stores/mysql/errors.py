@@ -15,6 +15,7 @@ _PASSING = {1205, 1213, 1020, 1637, 3058, 1180}
 _NULL, _DOUBLE, _NO_TABLE = 1048, 1062, 1146
 _DENIED = {1044: "the database", 1045: "the password", 1142: "a privilege", 1143: "a privilege", 1227: "a privilege"}
 _TOO_LARGE = {1153, 1301}
+_FULL, _WRITING = {1021, 1030, 1114}, {3, 14, 1026, 1878}
 UNSURE = 1180  #: an error of COMMIT itself
 
 
@@ -75,8 +76,11 @@ def translated(error: BaseException, place: str) -> StoreError:
             f"{place}: {text}; nothing was stored. Raise max_allowed_packet on the server (an item takes about twice "
             "its size), put a smaller item, or the path of a file"
         )
-    if number == 1114 or number in (1021, 1030):
-        return StoreError(f"{place}: the server has no room: {text}; nothing was stored. Give it some, or drain it")
+    if number in _FULL or (number in _WRITING and "space" in text):
+        return StoreError(
+            f"{place}: the server has no room: {text}; nothing was stored. Free some space on the server's disk: puts, "
+            "and claims as well, need it; what is in hand can be acknowledged meanwhile"
+        )
     if is_missing(error):
         return StoreRefused(f"{place}: {text}: its tables were dropped while it was open; open it again")
     if is_passing(error):

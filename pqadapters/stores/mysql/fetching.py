@@ -53,6 +53,7 @@ class Fetching(Handle):
             ahead.pace(wish.queue).begin(most, first=ahead.fetcher is me)
             return self._keep_rest(wish.queue, claims)
         except BaseException:
+            ahead.pace(wish.queue).begin(1)  # what failed for many may go for one
             for part in parts:
                 if part.done and part.error is None and part.result:  # it was done when this thread was interrupted
                     ahead.orphan(part.result)
