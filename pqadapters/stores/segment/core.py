@@ -47,7 +47,6 @@ class Core:
         self.clock = clock
         self.process = os.getpid()
         self.lock = threading.RLock()
-        self.synced = threading.Condition(self.lock)
         self.inside = False
         self._catching_up = False
         self.deferred: list[Callable[[], object]] = []
@@ -182,7 +181,7 @@ class Core:
     def sync_locked(self, sequence: int) -> None:
         """Wait until the log is on the disk up to `sequence`; the lock is free meanwhile."""
         log = self.log
-        log.sync(sequence, self.lock, self.synced)
+        log.sync(sequence, self.lock)
         if log.unmarked is not None and not self.inside:
             self.inside = True  # nobody's record must come to where the mark is being written
             try:

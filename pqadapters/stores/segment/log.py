@@ -24,6 +24,7 @@ from ...errors import DiskError, StoreError, StorePoisoned
 from .._disk import Disk
 from . import format
 from .places import Places, Segment
+from .sleepers import Sleepers
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
 FIRST_ALLOCATION = 64 * 1024
@@ -47,7 +48,7 @@ class Log(Places):
         self.next = 1  #: the next sequence number
         self.synced = 0  #: all frames up to this number are on the disk
         self._syncing_by = 0  #: the thread that runs an fdatasync, or 0
-        self._waiting = 0  #: threads that wait for it
+        self._sleepers = Sleepers()  #: those that wait for it, or for the next one
         self.unmarked: tuple[Segment, int] | None = None  #: the tail, and up to where it was synced without a mark
         self._reading: list[Segment] = []  # segments opened for reading, oldest first
         self._retired: list[int] = []  #: descriptors to close when no fdatasync runs
@@ -297,34 +298,35 @@ class Log(Places):
 
     # Syncing
 
-    def sync(self, sequence: int, lock: threading.RLock, done: threading.Condition) -> None:
+    def sync(self, sequence: int, lock: threading.RLock) -> None:
         """Return when all frames up to `sequence` are on the disk. The lock is free while the disk works.
 
-        Whoever finds no fdatasync running runs one for all that was written so far; the others wait for the next.
-        Raises StorePoisoned when it fails; it is never tried again.
+        Whoever finds no fdatasync running runs one for all that was written so far; the others sleep, and one of those
+        that it came too early for runs the next. Raises StorePoisoned when it fails; it is never tried again.
         """
-        me = threading.get_ident()
-        while self.synced < sequence:
-            if self.trouble is not None:
-                raise self.trouble
-            if self._syncing_by and self._syncing_by != me:
-                self._waiting += 1
-                try:
-                    done.wait()
-                finally:
-                    self._waiting -= 1
-            else:  # nobody, or this thread, when a signal handler put something in the middle of a sync
-                self._sync_all(me, lock, done)
+        me, slept = threading.get_ident(), None
+        try:
+            while self.synced < sequence:
+                if self.trouble is not None:
+                    raise self.trouble
+                if self._syncing_by and self._syncing_by != me:
+                    slept = self._sleepers.sleep(sequence, lock)
+                else:  # nobody, or this thread, when a signal handler put something in the middle of a sync
+                    self._sync_all(me, lock)
+        finally:
+            if slept is not None:
+                self._sleepers.leave(slept)
 
-    def _sync_all(self, me: int, lock: Any, done: threading.Condition) -> None:
+    def _sync_all(self, me: int, lock: Any) -> None:
         """Sync what was written so far, with the lock free, however often this thread holds it."""
         target, tail, outer, before = self.next - 1, self.tail, self._syncing_by, self.synced
-        end = tail.end
-        held = None
+        end, whole, held = tail.end, False, None
         try:
             self._syncing_by = me
+            self._sleepers.turn_taken()
             held = lock._release_save()
             self.disk.sync(tail.fd)
+            whole = True
         except OSError as error:
             if not lock._is_owned():
                 lock._acquire_restore(held)
@@ -334,11 +336,10 @@ class Log(Places):
             if not lock._is_owned():  # else an interrupt came before the release
                 lock._acquire_restore(held or (1, me))
             self._syncing_by = outer
-            if self._waiting:
-                done.notify_all()
-        if target > self.synced:
-            self.synced = target
-            self.unmarked = tail, end
+            if whole and target > self.synced:
+                self.synced = target
+                self.unmarked = tail, end
+            self._sleepers.wake(self.synced if self.trouble is None else self.next)
         if self._retired:
             self._close_retired()
 
