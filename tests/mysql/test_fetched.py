@@ -18,7 +18,7 @@ from pqadapters.clock import Clock
 from pqadapters.errors import LeaseLost, LimitReached, StoreUnreachable
 from pqadapters.store import Ack, Claim, Nack, Put, State
 from pqadapters.stores._bells import Bells
-from pqadapters.stores.mysql import MysqlStore, aheads, fetched, keeper
+from pqadapters.stores.mysql import MysqlStore, fetched, keeper
 from pqadapters.stores.mysql.fetched import MOST, WINDOW, Pace
 from pqadapters.stores.mysql.schema import LARGE
 from pqadapters.stores.mysql.wire import Wire
@@ -312,6 +312,44 @@ def test_an_interrupt_behind_a_fetch_leaves_no_record_claimed_by_nobody(
 
 
 @pytest.mark.usefixtures("nobody_tidies")
+def test_an_interrupt_leaves_no_record_unseen_where_nothing_was(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with MysqlStore(url) as store, MysqlStore(url, lease=31) as other:
+        store.commit(Put("q", b"first"))
+        store.commit(Ack(_get(store)))
+        assert store.claim("q") == []
+        other.commit(Put("q", b"a"))
+
+        def interrupt() -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store._core.keeper, "ensure", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                store.claim("q")
+        assert [(claim.payload, claim.attempt) for claim in store.claim("q")] == [(b"a", 1)]
+
+
+@pytest.mark.usefixtures("nobody_tidies")
+def test_i4_who_asks_while_something_is_given_back_gets_what_was_first(
+    url: str, ticks: _Ticks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MysqlStore(url) as store:
+        _numbers(store, 20)
+        _quick(store, 8)
+        meanwhile: list[Claim | None] = []
+
+        class Stray(fetched._Stray):
+            def __init__(self, claim: Claim) -> None:
+                super().__init__(claim)
+                if not meanwhile:
+                    meanwhile.append(store._ahead.pop("q", os.getpid()))
+
+        monkeypatch.setattr(fetched, "_Stray", Stray)
+        assert [record.payload for record in store.browse("q")] == [b"%d" % n for n in range(9, 20)]
+        assert [claim.payload for claim in meanwhile if claim] == [b"8"]
+
+
+@pytest.mark.usefixtures("nobody_tidies")
 def test_threads_fetch_for_each_other_and_one_at_a_time(url: str, ticks: _Ticks) -> None:
     with MysqlStore(url) as store:
         _numbers(store, 200)
@@ -341,7 +379,7 @@ def test_i5_a_forked_child_has_nothing_of_what_lies_ahead_of_its_parent(url: str
         if not pid:
             status = 1
             try:
-                mine = [each.payload for each in store.claim("q", limit=9)]
+                mine = [each.payload for _ in range(9) for each in store.claim("q")]
                 with pytest.raises(LeaseLost):
                     store.commit(Ack(claim))
                 status = int(mine != [b"15", b"16"])
@@ -354,22 +392,21 @@ def test_i5_a_forked_child_has_nothing_of_what_lies_ahead_of_its_parent(url: str
 
 def test_the_keeper_comes_while_something_lies_ahead_and_no_longer(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     looked = threading.Semaphore(0)
-    tidy = aheads.Aheads.tidy
+    tidy = keeper.Keeper.tidy
 
-    def look(self: aheads.Aheads) -> bool:
-        found = tidy(self)
-        if not found:
+    def look(self: keeper.Keeper, core: Any, pause: float) -> float:
+        left = tidy(self, core, pause)
+        if not self.watches:
             looked.release()
-        return found
+        return left
 
-    monkeypatch.setattr(aheads.Aheads, "tidy", look)
+    monkeypatch.setattr(keeper.Keeper, "tidy", look)
     with MysqlStore(url) as store:
         _numbers(store, 64)
         _quick(store, 20)
         keeping = store._core.keeper
-        while keeping.watches:
+        while keeping.watches or not store._ahead.is_empty(os.getpid()):
             assert looked.acquire(timeout=PATIENCE)
-        assert store._ahead.is_empty(os.getpid())
         assert _quick(store, 44)[0] == b"20"
 
 
