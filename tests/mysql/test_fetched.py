@@ -23,7 +23,7 @@ from pqadapters.stores.mysql.fetched import MOST, WINDOW, Pace
 from pqadapters.stores.mysql.schema import LARGE
 from pqadapters.stores.mysql.wire import Wire
 from tests.contract.threads import Task
-from tests.segment.programs import PATIENCE
+from tests.segment.programs import PATIENCE, run
 
 from .proxy import How, Proxy
 from .server import Server
@@ -347,6 +347,31 @@ def test_i4_who_asks_while_something_is_given_back_gets_what_was_first(
         monkeypatch.setattr(fetched, "_Stray", Stray)
         assert [record.payload for record in store.browse("q")] == [b"%d" % n for n in range(9, 20)]
         assert [claim.payload for claim in meanwhile if claim] == [b"8"]
+
+
+@pytest.mark.parametrize("prefetch", [None, 12])
+def test_what_lies_ahead_at_a_normal_exit_is_as_if_never_claimed(url: str, prefetch: int | None) -> None:
+    """Nobody closes the store, and the keeper doesn't come any more."""
+    with MysqlStore(url) as store:
+        _numbers(store, 30)
+        run(
+            f"""
+import sys
+from pqadapters.store import Ack
+from pqadapters.stores.mysql import MysqlStore, fetched
+fetched.IDLE, fetched._GROWTH, fetched.WINDOW = 3600, 2, 3600
+store = MysqlStore(sys.argv[1], prefetch={prefetch})
+for n in range(9):
+    store.commit(*map(Ack, store.claim("q")))
+assert store._ahead.lies_ahead(store._core.process)
+""",
+            url,
+        )
+        claims: list[Claim] = []
+        while len(claims) < 21:
+            claims += store.claim("q", timeout=PATIENCE)
+        assert {claim.attempt for claim in claims} == {1}
+        assert sorted(int(claim.payload) for claim in claims) == list(range(9, 30))
 
 
 @pytest.mark.usefixtures("nobody_tidies")

@@ -30,7 +30,7 @@ while True:
     os.write(1, f"put {' '.join(items)}\\n".encode())
 """
 _CONSUMER = _OPEN + """
-store = MysqlStore(url, prefetch=3 if name.endswith("1") else 1)
+store = MysqlStore(url, prefetch={"0": 1, "1": 3}.get(name[-1]))
 turn = 0
 while True:
     (claim,) = store.claim("q", timeout=None)
@@ -98,7 +98,7 @@ def test_producers_and_consumers_are_killed_at_random(url: str) -> None:
     def consume(name: str, lives: list[int]) -> None:
         for life, words in enumerate(lives):
             if not over.is_set():
-                _live(_CONSUMER, url, f"{name}-{life % 2}", told, words)
+                _live(_CONSUMER, url, f"{name}-{life % 3}", told, words)
 
     with ExitStack() as stack:
         stack.callback(over.set)

@@ -108,6 +108,13 @@ class Aheads:
         if own is not None and (own.waiting or own.lies_ahead(self._core.process) or own.has_strays):
             self._put_in_order([own], [own])
 
+    def give_back_all(self) -> None:
+        """Of every handle, in a moment or not at all. Raises StoreError."""
+        process = self._core.process
+        every = list(self._all.values())
+        if some := [each for each in every if each.waiting or each.lies_ahead(process) or each.has_strays]:
+            self._put_in_order(some, some, _PATIENCE)
+
     def _with(self, own: Fetched) -> list[Fetched]:
         return [each for each in list(self._all.values()) if each.adaptive or each is own]
 

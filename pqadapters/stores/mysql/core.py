@@ -7,11 +7,13 @@ import random
 import threading
 import time
 import weakref
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
 from ... import telling
 from ...clock import Clock
+from ...ending import at_end
 from ...errors import StoreClosed, StoreError, StoreRefused
 from ...store import LOCK_TIMEOUT, Claim
 from .._ahead import Ahead
@@ -234,6 +236,12 @@ class Core:
         self.writer.close_locked()
         self.owners.leave(clean=not self.unreleased)
 
+    def end(self) -> None:
+        """The interpreter exits. All stays open: daemon threads and handlers of the program may use it still."""
+        if self.process == os.getpid() and self.writer.trouble is None:
+            with suppress(StoreError):  # others find our lock free
+                self.aheads.give_back_all()
+
     # Forks
 
     def begin_again(self) -> None:
@@ -277,6 +285,14 @@ def forget(core: Core) -> None:
     for key, known in list(_cores.items()):
         if known is core:
             del _cores[key]
+
+
+def _end_all() -> None:
+    for core in list(_cores.values()):
+        core.end()
+
+
+at_end(_end_all, last=True)
 
 
 def _begin_again() -> None:
