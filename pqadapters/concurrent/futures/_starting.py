@@ -24,6 +24,7 @@ from ._words import Interrupted
 if TYPE_CHECKING:
     from ...store import Claim
     from ._backlog import Backlog
+    from ._unopened import NotLoaded
 
 _log = telling.logger("pqadapters.executor")
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
@@ -33,7 +34,6 @@ _FEW = 16  #: the same where none has a priority: they are in their order
 _HOUR = 3600.0
 _PATIENCE = 10.0  #: seconds from the executor's making on in which the program may still be defining its functions
 _SOON, _LATER = 0.25, 5.0  #: seconds until a job that can't be run yet is looked at again
-_MISSING = (ImportError, AttributeError, LookupError)
 
 
 class Started(NamedTuple):
@@ -104,7 +104,7 @@ def _next_claim(backlog: Backlog, anybodys: bool) -> Claim | None:
     anybodys = anybodys and (backlog.sharing is None or _takes_anybodys(backlog))
     if anybodys:
         ahead, order = backlog.ahead, _RANK if backlog.ranked else _OLDEST  # OLDEST is quicker, where none has a rank
-        most = ahead.how_many(backlog) if ahead.allowed else 1
+        most = ahead.how_many(backlog) if ahead.allowed and len(backlog.live) > 1 else 1
         claims = backlog.claim(backlog.names.jobs, order=order, limit=most, counted=True)
         if len(claims) > 1:
             ahead.keep(backlog, claims[1:])
@@ -221,20 +221,12 @@ def _loaded(
         return Started(future, claim, future._call, future._options, job.failures, job.flags)
     try:
         _check_main(job)
-        call, retry_on = wire.load(backlog.sealing.open(job.call))
+        call, retry_on = backlog.opened(backlog.sealing.open(job.call))
     except MemoryError:
         raise
     except Exception as error:
-        reason = f"it can't be loaded: {type(error).__name__}: {error}"
         elsewhere = backlog.shared and (isinstance(error, _NotOurs) or _lives(backlog, job.id))
-        if isinstance(error, _MISSING) and _is_early(backlog, claim, elsewhere):
-            if elsewhere:  # at once, for who has the function; we aren't in the way for a while
-                backlog.modest_until = time.monotonic() + _LATER
-                put_back(backlog, claim, 0.0)
-            else:
-                put_back(backlog, claim, _LATER if backlog.shared else _SOON)
-        else:
-            park(backlog, claim, reason, future)
+        _leave_aside(backlog, claim, future, f"{type(error).__name__}: {error}", _is_missing(error), elsewhere)
         return None
     if future is None:
         future = JobFuture(backlog, job.id, None, options, claim.id)
@@ -243,6 +235,34 @@ def _loaded(
         future._call, future._options = call, options._replace(retry_on=retry_on)
         future._owner = backlog.owner()
     return Started(future, claim, call, options._replace(retry_on=retry_on), job.failures, job.flags)
+
+
+def not_loaded(backlog: Backlog, started: Started, error: NotLoaded) -> None:
+    """A worker couldn't load a job's call. Raises StoreError."""
+    why, missing = error.args
+    elsewhere = backlog.shared and _lives(backlog, started.future._id)
+    _leave_aside(backlog, started.claim, started.future, why, missing, elsewhere)
+
+
+def _is_missing(error: Exception) -> bool:
+    return isinstance(error, wire.MISSING)
+
+
+def _leave_aside(
+    backlog: Backlog, claim: Claim, future: JobFuture | None, why: str, missing: bool, elsewhere: bool
+) -> None:
+    """A job whose call can't be loaded: for later where a function may still come, else for the dead letters."""
+    if not (missing and _is_early(backlog, claim, elsewhere)):
+        park(backlog, claim, f"it can't be loaded: {why}", future)
+        return
+    if future is not None and future._id in backlog.running:
+        wait_again(backlog, future)
+        backlog.recovering = backlog.suspects.end(future._id) or backlog.recovering
+    if elsewhere:  # at once, for who has the function; we aren't in the way for a while
+        backlog.modest_until = time.monotonic() + _LATER
+        put_back(backlog, claim, 0.0)
+    else:
+        put_back(backlog, claim, _LATER if backlog.shared else _SOON)
 
 
 def _remember(backlog: Backlog, future: JobFuture) -> None:
@@ -287,4 +307,4 @@ def give_up(backlog: Backlog, started: Started) -> None:
         let_go(backlog, started.claim)
 
 
-__all__ = ["JobParked", "Started", "give_up", "next_job"]
+__all__ = ["JobParked", "Started", "give_up", "next_job", "not_loaded"]
