@@ -58,16 +58,17 @@ def need_server() -> None:
 
 
 class Server:
-    """One server. `root` is who made it, without a password. `at`: in which directory it has its own."""
+    """One server. `root` is who made it, without a password. `data`: where its files are; a socket has a short path."""
 
-    def __init__(self, *, at: Path | None = None, **options: object) -> None:
-        self.directory = Path(tempfile.mkdtemp(prefix="pqadapters-mysql-", dir=at))
+    def __init__(self, *, data: Path | None = None, **options: object) -> None:
+        self.directory = Path(tempfile.mkdtemp(prefix="pqadapters-mysql-"))
+        self._data = data or self.directory / "data"
         self.socket = str(self.directory / "socket")
         self.port = _free_port()
         self._options = options
         self._server: subprocess.Popen[bytes] | None = None
         self._guard = subprocess.Popen([sys.executable, "-c", _GUARD, str(self.directory)], stdin=subprocess.PIPE)
-        _install(self.directory / "data")
+        _install(self._data)
 
     @property
     def pid(self) -> int:
@@ -81,7 +82,7 @@ class Server:
         command = [
             str(program()),
             "--no-defaults",
-            f"--datadir={self.directory / 'data'}",
+            f"--datadir={self._data}",
             f"--socket={self.socket}",
             f"--port={self.port}",
             f"--pid-file={self.directory / 'pid'}",

@@ -34,7 +34,7 @@ _TOLD = r"no room: .*nothing was stored. Free some space on the server's disk"
 def crowded(small: Path) -> Iterator[Server]:
     """A server on a disk that another program's file takes nearly all of."""
     need_server()
-    server = Server(at=small)
+    server = Server(data=small / "data")
     try:
         server.start()
         server.run("CREATE DATABASE jobs")
