@@ -114,3 +114,60 @@ class Unloadable:
 def numbered(number: int, filling: bytes) -> int:
     """Its bytes take room."""
     return number
+
+
+class LoadedIn:
+    """Notes which process loads it."""
+
+    def __init__(self, ledger: str) -> None:
+        self.ledger = ledger
+
+    def __setstate__(self, state: dict[str, str]) -> None:
+        self.__dict__.update(state)
+        append(self.ledger, os.getpid())
+
+    def __str__(self) -> str:
+        return str(os.getpid())
+
+
+class Fatal:
+    """Ends the process that loads it."""
+
+    def __reduce__(self) -> Any:
+        return end_process, ()
+
+
+def echo(*args: Any, **kwargs: Any) -> Any:
+    return args, kwargs
+
+
+def fail_twice(ledger: str, kind: type[Exception]) -> int:
+    """Which try it is; the first two fail."""
+    append(ledger, "try")
+    with open(ledger) as file:
+        tries = len(file.readlines())
+    if tries < 3:
+        raise kind(f"{tries}")
+    return tries
+
+
+def only_in(number: int) -> int:
+    return number
+
+
+_lost: list[Any] = []
+
+
+def lose_only_in() -> None:
+    """It isn't there when it is looked for the next time, and is again behind that."""
+    global only_in
+    _lost.append(only_in)
+    del only_in
+
+
+def __getattr__(name: str) -> Any:
+    if name == "only_in" and _lost:
+        if len(_lost) == 2:
+            return _lost[0]
+        _lost.append(name)
+    raise AttributeError(name)

@@ -28,7 +28,7 @@ from concurrent.futures import CancelledError
 from contextlib import suppress
 from functools import partial
 from itertools import count
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ... import telling
 from ...ending import at_end, others_run
@@ -92,6 +92,7 @@ class Backlog:
         self.refused_since = 0.0  #: by the monotonic clock; 0.0 while it doesn't refuse
         self.kept = 0  #: outcomes that were kept
         self.swept: bytes | None = None  #: how far they were looked through for such as have run out
+        self.opened: Callable[[bytes], tuple[wire.Call, Any]] = wire.load  #: a stored call, and what to retry it on
         self.added: Callable[[], bool] = lambda: True  #: a job is ready; False if nobody will ever run it
         self.idle: Callable[[], bool] = lambda: True  #: nobody works on any job
         self.changed: Callable[[], None] = lambda: None  #: somebody may be waiting for the end of all jobs

@@ -22,8 +22,9 @@ from ._backlog import Backlog
 from ._finishing import finish
 from ._refusals import let_go, refused
 from ._returning import wait_again
-from ._starting import Started, give_up, next_job
+from ._starting import Started, give_up, next_job, not_loaded
 from ._timeouts import time_out
+from ._unopened import NotLoaded, call_of
 
 if TYPE_CHECKING:
     from .process import ProcessPoolExecutor
@@ -46,6 +47,7 @@ class Calls:
         self._thread: threading.Thread | None = None
         self._done: queue.SimpleQueue[tuple[Started, int, Future[Any]] | None] = queue.SimpleQueue()
         backlog.added, backlog.idle, backlog.changed = self.added, self.idle, self.notify
+        backlog.opened = call_of
         _all.add(self)
 
     def idle(self) -> bool:
@@ -167,6 +169,8 @@ class Calls:
                     backlog.leave()  # nobody begins it again here
             elif isinstance(error, BrokenExecutor):
                 self._broken(started, pool, error)
+            elif isinstance(error, NotLoaded):
+                not_loaded(backlog, started, error)
             else:
                 finish(backlog, started, None if error is not None else inner.result(), error)
         except Exception as problem:

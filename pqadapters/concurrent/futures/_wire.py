@@ -25,6 +25,7 @@ FORMAT = 1
 MAPPED, REPLY = 1, 2  #: flags: it came by `map`; who submitted it waits for a reply
 _HEAD = struct.Struct(">BB16sHI")
 _PROTOCOL = 5
+MISSING = (ImportError, AttributeError, LookupError)  #: what `load` raises where something isn't there
 
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
 
