@@ -125,7 +125,7 @@ def cases(parts: list[ModuleType]) -> dict[str, Any]:
 
 #: They hang once in a while, with the standard library's own classes as well, before its gh-125451 was repaired.
 HANGING = ("test_shutdown_deadlock_pickle", "test_processes_terminate")
-_TRIES, _SECONDS = 5, 60.0
+_TRIES, _SECONDS = 5, 20.0  # all of them within the 120 s that a test has
 _ALONE = "PYTEST_OF_ONE_CPYTHON_TEST"
 
 
