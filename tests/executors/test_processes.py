@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
 from pathlib import Path
@@ -70,6 +71,53 @@ def test_a_killed_worker_breaks_the_pool_and_the_jobs_stay(
     with ProcessPoolExecutor(1, recover="manual", **place) as another:
         assert [job.function.rpartition(".")[2] for job in another.jobs("pending")] == ["end_process"]
         assert next(another.jobs()).attempts == 1
+        another.purge("pending")
+
+
+def test_what_broke_a_pool_breaks_no_other(make_processes: MakeProcesses, place: dict[str, Any]) -> None:
+    """A program that goes on with a new executor finds it as with the standard library's."""
+    executor = make_processes(1)
+    fatal: Any = executor.submit(work.end_process)
+    with pytest.raises(BrokenExecutor):
+        fatal.result(work.PATIENCE)
+    executor.shutdown()
+    with ProcessPoolExecutor(1, **place) as another:
+        left = another.future(fatal.job_id)
+        assert another.submit(work.double, 1).result(work.PATIENCE) == 2
+        with pytest.raises(JobParked, match="3 times"):
+            left.result(work.PATIENCE)
+        assert another.submit(work.double, 2).result(work.PATIENCE) == 4
+
+
+def test_jobs_whose_workers_were_killed_run_at_a_time(
+    make_processes: MakeProcesses, place: dict[str, Any], tmp_path: Path
+) -> None:
+    executor = make_processes(2)
+    ledger = str(tmp_path / "ledger")
+    futures: list[Any] = [executor.submit(work.meet, ledger, 4) for _ in range(2)]
+    work.wait_for_lines(ledger, 2)
+    for pid in list(executor._processes):
+        os.kill(pid, signal.SIGKILL)
+    for future in futures:
+        with pytest.raises(BrokenExecutor):
+            future.result(work.PATIENCE)
+    executor.shutdown()
+    with ProcessPoolExecutor(2, **place):
+        pass
+    assert len(Path(ledger).read_text().split()) == 4
+
+
+def test_an_initializer_that_fails_takes_no_attempt(make_processes: MakeProcesses, place: dict[str, Any]) -> None:
+    """A job that was begun before isn't blamed for it."""
+    executor = make_processes(1)
+    fatal = executor.submit(work.end_process)
+    with pytest.raises(BrokenExecutor):
+        fatal.result(work.PATIENCE)
+    executor.shutdown()
+    with pytest.raises(BrokenExecutor), ProcessPoolExecutor(1, initializer=work.fail, initargs=("no",), **place) as bad:
+        bad.submit(work.double, 1).result(work.PATIENCE)
+    with ProcessPoolExecutor(1, recover="manual", **place) as another:
+        assert [job.attempts for job in another.jobs() if job.function.endswith("end_process")] == [1]
         another.purge("pending")
 
 

@@ -116,6 +116,22 @@ def numbered(number: int, filling: bytes) -> int:
     return number
 
 
+def meet(ledger: str, count: int) -> None:
+    """Waits until so many have come."""
+    append(ledger, os.getpid())
+    wait_for_lines(ledger, count)
+
+
+def wait_for_lines(ledger: str, count: int) -> None:
+    while not os.path.exists(ledger) or len(_lines(ledger)) < count:
+        time.sleep(0.01)
+
+
+def _lines(ledger: str) -> list[str]:
+    with open(ledger) as file:
+        return file.readlines()
+
+
 class LoadedIn:
     """Notes which process loads it."""
 
@@ -144,8 +160,7 @@ def echo(*args: Any, **kwargs: Any) -> Any:
 def fail_twice(ledger: str, kind: type[Exception]) -> int:
     """Which try it is; the first two fail."""
     append(ledger, "try")
-    with open(ledger) as file:
-        tries = len(file.readlines())
+    tries = len(_lines(ledger))
     if tries < 3:
         raise kind(f"{tries}")
     return tries

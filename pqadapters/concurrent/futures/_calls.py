@@ -30,6 +30,7 @@ if TYPE_CHECKING:
     from .process import ProcessPoolExecutor
 
 _log = telling.logger("pqadapters.executor")
+_APART = -1  #: in place of a pool's number: that for jobs whose worker was killed before
 _LINGER = 1.0  #: seconds that the thread waits for more before it ends
 _all: weakref.WeakSet[Calls] = weakref.WeakSet()
 
@@ -124,6 +125,8 @@ class Calls:
     def _call(self, executor: ProcessPoolExecutor, started: Started) -> tuple[int, Future[Any]]:
         """The number of the pool, and its future. A pool that is found broken is replaced, where that is wanted."""
         function, args, kwargs = started.call
+        if started.claim.attempt - started.failures > 1:
+            return _APART, executor._apart.submit(function, *args, **kwargs)
         while True:
             pool = len(executor._pools)
             try:
@@ -186,12 +189,13 @@ class Calls:
         """A worker was killed. The job stays on disk, and the attempt counts."""
         backlog, future = self.backlog, started.future
         executor = self._executor()
-        if not self.rebuild or executor is None or backlog.stopped:
-            return backlog.break_with(error)
-        if executor._cannot_begin():
+        if executor is not None and executor._cannot_begin():
             give_up(backlog, started)  # it never ran
             return backlog.break_with(error)
-        executor._renew_pool(pool)
+        if executor is None or backlog.stopped or not (self.rebuild or pool == _APART):
+            return backlog.break_with(error)
+        if pool != _APART:
+            executor._renew_pool(pool)
         wait_again(backlog, future)
         backlog.suspects.end(future._id)
         backlog.recovering = True

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import sys
 from collections.abc import Callable
@@ -12,6 +11,7 @@ from concurrent.futures import thread as _thread  # noqa: F401  # its handler at
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
+from ._apart import Apart, failed_event, initialize
 from ._calls import Calls, register_at_exit
 from ._closing import shut_down
 from ._durable import DurableExecutor
@@ -22,13 +22,19 @@ _MOST_ON_WINDOWS = 61
 register_at_exit()
 
 
+def __getattr__(name: str) -> Any:
+    """What else the standard library's module has."""
+    return getattr(stdlib, name)
+
+
 class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
     """The standard library's, with its arguments, and a backlog on disk; all else as of `ThreadPoolExecutor`.
 
     Only this process touches the store. When a worker is killed, futures get BrokenProcessPool as the standard
     library's do, and the jobs stay on disk for the next executor. With `rebuild=True` a new pool takes the place of the
     broken one instead, and goes on with them; a job whose worker was killed `max_attempts` times goes to the dead
-    letters. Where the initializer fails there is no new pool. A job's `timeout` doesn't stop its worker.
+    letters. Where the initializer fails there is no new pool. A job's `timeout` doesn't stop its worker. A job whose
+    worker was killed before runs in a pool beside this one, so that it can't break it as well.
     """
 
     def __init__(
@@ -47,10 +53,11 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
             given["max_tasks_per_child"] = max_tasks_per_child
         elif max_tasks_per_child is not None:
             raise TypeError("max_tasks_per_child needs Python 3.11")
+        self._apart = Apart({"max_workers": max_workers, **given})
         self._init_failed: Any = None  #: is set where the initializer failed in a worker
         if rebuild and callable(initializer):
-            self._init_failed = multiprocessing.get_context("spawn").Event()  # which the other kinds take as well
-            given["initializer"] = _initialize
+            self._init_failed = failed_event()
+            given["initializer"] = initialize
             given["initargs"] = (self._init_failed, initializer, *initargs)
         workers = default_workers() if max_workers is None else max_workers
         super().__init__(max_workers, **given)
@@ -67,7 +74,8 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
 
     def _cannot_begin(self) -> bool:
         """Whether the initializer fails, so that a new pool would come to the same end."""
-        return self._init_failed is not None and bool(self._init_failed.is_set())
+        failed = self._init_failed is not None and bool(self._init_failed.is_set())
+        return failed or self._apart.cannot_begin()
 
     def _renew_pool(self, broken: int) -> None:
         """A new pool in the place of the one of that number, once."""
@@ -86,15 +94,7 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
         super().shutdown(wait, cancel_futures=cancel_futures)
         for pool in self._pools:
             pool.shutdown(wait, cancel_futures=cancel_futures)
-
-
-def _initialize(failed: Any, initializer: Callable[..., object], *args: Any) -> None:
-    """In a worker."""
-    try:
-        initializer(*args)
-    except BaseException:
-        failed.set()
-        raise
+        self._apart.shutdown(wait, cancel_futures)
 
 
 def default_workers() -> int:

@@ -18,6 +18,11 @@ from ._wire import Call
 __all__ = ["BrokenThreadPool", "ThreadPoolExecutor"]
 
 
+def __getattr__(name: str) -> Any:
+    """What else the standard library's module has."""
+    return getattr(stdlib, name)
+
+
 class ThreadPoolExecutor(DurableExecutor, stdlib.ThreadPoolExecutor):
     """The standard library's, with its arguments, and a backlog on disk.
 
