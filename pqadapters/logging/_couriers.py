@@ -14,6 +14,7 @@ from ._post import Post
 
 _log = logger("pqadapters.logging")
 AGAIN = 0.5  #: seconds until a store that failed is tried again
+_REST = 0.05  #: seconds until it is looked whether a refused record's pause is over
 
 
 class Job:
@@ -66,18 +67,32 @@ class Courier:
             with self._changed:
                 self._changed.wait_for(lambda: self._job or self.behind or stopping.is_set())
                 given, self._job = self._job, None
-                behind = self.behind[0] if self.behind else None
+                behind = list(self.behind)
             try:
                 if given is not None:
                     self._carry(*given)
-                elif behind is not None and not self.post.work_off(behind, self.queue):
-                    self.caught_up(behind)
+                elif not any(map(self._work_off, behind)):
+                    self._rest()
             except Exception as error:
                 _log.warning("records for %s wait: %s", self.post.name, error)
-                if isinstance(error, StoreClosed):
-                    with self._changed:
-                        self.behind = [store for store in self.behind if store is not behind]
                 stopping.wait(AGAIN)
+
+    def _work_off(self, store: Store) -> bool:
+        try:
+            if self.post.work_off(store, self.queue):
+                return True
+            self.caught_up(store)
+        except StoreClosed:
+            with self._changed:
+                self.behind = [each for each in self.behind if each is not store]
+            raise
+        return False
+
+    def _rest(self) -> None:
+        """What it still has is to be tried again later."""
+        with self._changed:
+            if self.behind and self._job is None and not self.post.stopping.is_set():
+                self._changed.wait(_REST)
 
     caught_up: Callable[[Store], None]
 

@@ -22,6 +22,7 @@ from ..telling import logger
 from ._couriers import AGAIN
 from ._diverting import Diverting
 from ._feedback import deliver_apart
+from ._looks import Looks
 from ._names import Left, Spooled
 from ._post import BATCH, Post
 from ._sharing import SharedPost, Sharing
@@ -30,6 +31,7 @@ from ._turn import Turn
 
 _log = logger("pqadapters.logging")
 _LOOK = 2.0  #: seconds between two looks for slots of dead processes
+_STEP = 0.02
 
 
 class Delivery:
@@ -48,7 +50,8 @@ class Delivery:
         self._left: list[Left] = []
         self._look_at = 0.0
         self._turn = Turn(spool)
-        self.looked = threading.Event()  #: at everything that waits, slots of dead processes included
+        self._looks = Looks()
+        self.looked = self._looks.ask()  #: at everything that waits, slots of dead processes included
         self.thread = threading.Thread(
             target=deliver_apart, args=(self._run, spool), name="pqadapters-logging", daemon=True
         )
@@ -80,6 +83,30 @@ class Delivery:
         self.spool.store.wake(self._names.inbox)
         while self.running and not self._is_done(whole) and (left := deadline - time.monotonic()) > 0:
             self.spool.store.wait(self._names.inbox, lambda depth: not depth.unfinished, min(left, 0.02))
+        if time.monotonic() < deadline and not self._keeps_some(whole):
+            self._look(deadline, whole=whole)
+
+    def _keeps_some(self, whole: bool) -> bool:
+        return not whole and any(post.failing for post in self.posts)
+
+    def has_looked(self, deadline: float | None) -> bool:
+        """Whether all was delivered that dead processes had left when this was asked; waits for that. Where there is no
+        time for it: whether none of it is known."""
+        if self.spool.shared or not self.posts:
+            return True
+        if deadline is not None and time.monotonic() >= deadline:
+            return not self._left
+        return self._look(deadline, whole=True)
+
+    def _look(self, deadline: float | None, *, whole: bool) -> bool:
+        look = self._looks.ask()
+        self.spool.store.wake(self._names.inbox)
+        while self.running and not look.is_set() and not self._keeps_some(whole):
+            left = _STEP if deadline is None else min(_STEP, deadline - time.monotonic())
+            if left <= 0:
+                break
+            look.wait(left)
+        return look.is_set()
 
     def _is_done(self, whole: bool) -> bool:
         store = self.spool.store
@@ -136,15 +163,18 @@ class Delivery:
         if store is not before:
             self._begin_with(store)
         if not self._turn.is_ours(self.stopping):
+            if not self.spool.shared:  # the listener of this process that delivers looks
+                self._looks.begin()
+                self._looks.end()
             return store
-        if self._read(store, 0.0):
+        if self._read(store, 0.0) and not self._looks.is_awaited:
             return store
         for left in self._others():
             if not self._read(left.store, 0.0) and self._is_done_with(left.store):
                 self._left.remove(left)
                 left.leave()
         if not self._left:
-            self.looked.set()
+            self._looks.end()
         self._read(store, 0.1 if self._left else _LOOK)
         return store
 
@@ -171,14 +201,15 @@ class Delivery:
 
     def _others(self) -> list[Left]:
         """Slots of dead processes: looked for now and then."""
-        if time.monotonic() < self._look_at:
+        if time.monotonic() < self._look_at and not self._looks.is_due:
             return list(self._left)
-        self._look_at = time.monotonic() + _LOOK
+        self._looks.begin()
         for left in self.spool.left_behind():
             if self._names.unfinished(left.store):  # else there are but dead letters in it
                 _log.info("%s: log records that a dead process left are delivered", left.store.place)
             self._left.append(left)
             self._begin_with(left.store)
+        self._look_at = time.monotonic() + _LOOK
         return list(self._left)
 
     def _is_done_with(self, store: Store) -> bool:
@@ -187,7 +218,7 @@ class Delivery:
     def _read(self, store: Store, timeout: float) -> bool:
         """A batch of the inbox. Whether there was anything."""
         if len(self.posts) == 1 and self.posts[0].careful:
-            return self.posts[0].work_off(store, self._names.inbox)
+            return self.posts[0].work_off(store, self._names.inbox, timeout, self._is_called)
         claims = self._claimed(store, timeout)
         if not claims:
             return False
@@ -202,7 +233,8 @@ class Delivery:
         most = self._diverting.most_bytes if self._diverting is not None else None
         batch, wait = self._batch
         limit = max(BATCH, batch) if most is None else 1
-        claims = store.claim(self._names.inbox, limit=limit, timeout=timeout, stop=self.stopping.is_set)
+        stop = self._is_called if timeout else self.stopping.is_set
+        claims = store.claim(self._names.inbox, limit=limit, timeout=timeout, stop=stop)
         deadline = time.monotonic() + wait
         size = sum(len(claim.payload) for claim in claims) if most is not None else 0
         while claims and (size < most if most is not None else len(claims) < batch):
@@ -215,6 +247,9 @@ class Delivery:
             claims += more
             size += sum(len(claim.payload) for claim in more)
         return claims
+
+    def _is_called(self) -> bool:
+        return self._looks.is_due or self.stopping.is_set()
 
     def _waits_no_more(self) -> bool:
         return self._hurries or self.stopping.is_set()

@@ -127,21 +127,24 @@ class QueueListener(stdlib.QueueListener):
                     handler.handleError(record)
 
     def flush(self, timeout: float | None = None) -> bool:
-        """Whether the sinks have confirmed everything that was logged before this call; waits up to `timeout` seconds
-        (None: for ever). Of a queue that isn't durable: whether it is empty. Raises StoreError."""
-        spool = spool_of(self.queue)
+        """Whether the sinks have confirmed everything that was logged before this call, in a directory also what dead
+        processes have left there; waits up to `timeout` seconds (None: for ever). Of a queue that isn't durable:
+        whether it is empty. Raises StoreError."""
+        spool, delivery = spool_of(self.queue), self._delivery
         if spool is None:
             own: Any = self.queue
             return bool(own.empty())
-        return _looking.confirmed(spool, timeout, self.sinks())
+        deadline = None if timeout is None else time.monotonic() + timeout
+        if not _looking.confirmed(spool, timeout, self.sinks()):
+            return False
+        return delivery is None or delivery.has_looked(deadline)
 
     def sinks(self) -> list[str] | None:
         """The names of the sinks; None while nothing is delivered to them."""
         return None if self._delivery is None else [post.name for post in self._delivery.posts]
 
     def drain(self, timeout: float | None = None) -> bool:
-        """Whether everything that waits was delivered, what dead processes have left included; waits up to `timeout`
-        seconds for that (None: for ever). The listener must have been started. Raises StoreError."""
+        """As `flush`, of a listener that was started and has had its turn: else False. Raises StoreError."""
         delivery = self._delivery
         if delivery is None:
             return False

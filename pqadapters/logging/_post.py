@@ -15,7 +15,7 @@ from itertools import repeat
 from typing import Any
 
 from ..errors import LeaseLost, StoreError
-from ..store import Ack, Claim, Nack, Op, Store, acknowledge
+from ..store import Ack, Claim, Nack, Op, Stop, Store, acknowledge
 from ..telling import logger
 from ._names import Codec
 from ._records import NotReadHere
@@ -60,12 +60,14 @@ class Post:
         self._alone = self._spoiled(failure)
         return done, failure
 
-    def work_off(self, store: Store, queue: str) -> bool:
+    def work_off(self, store: Store, queue: str, timeout: float = 0.0, stop: Stop | None = None) -> bool:
         """Deliver what is ready in a queue: a batch, or, behind a failure and a pause, the first record. Whether there
-        was anything. Raises StoreError."""
+        was anything; waits up to `timeout` seconds for it. Raises StoreError."""
         if self._tries and self.stopping.wait(self.sink.pause(self._tries)):
             return True
         claims = self._claimed(store, queue, 1 if self.careful else BATCH)
+        if not claims and timeout:
+            claims = store.claim(queue, timeout=timeout, stop=stop)
         if claims:
             self.deliver(store, claims)
         return bool(claims)

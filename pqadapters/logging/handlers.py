@@ -149,17 +149,17 @@ class QueueHandler(stdlib.QueueHandler):
 
     def flush(self, timeout: float | None = 0.0) -> bool:  # type: ignore[override]  # says more
         """Whether the sinks have confirmed everything that was logged before; waits up to `timeout` seconds for that
-        (None: for ever). False where the store can't be opened. Of a queue that isn't durable: True."""
-        spool = self._spool
+        (None: for ever). With a listener of its own in a directory, also what dead processes have left there. False
+        where the store can't be opened. Of a queue that isn't durable: True."""
+        spool, listener = self._spool, self._listener
         if spool is None or not spool.is_open:
             return spool is None or not spool.refused
         try:
-            return _looking.confirmed(spool, timeout, self._sinks())
+            if isinstance(listener, QueueListener):
+                return listener.flush(timeout)
+            return _looking.confirmed(spool, timeout)
         except StoreError:
             return False
-
-    def _sinks(self) -> list[str] | None:
-        return self._listener.sinks() if isinstance(self._listener, QueueListener) else None
 
     def stats(self) -> dict[str, Any]:
         """What waits, and how it is delivered; see `_looking.stats`. Of a queue that isn't durable: its depth."""

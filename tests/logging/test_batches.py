@@ -111,3 +111,31 @@ def test_nobody_collects_for_long_when_listening_ends(place: str, others: int) -
     assert batching.batches == [_numbers(0, 3)]
     assert handler.stats()["depth"] == 0
     spool(handler).close()
+
+
+def test_who_looks_for_a_bad_record_among_fewer_than_a_batch_waits_for_the_next_one(
+    place: str, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It asked for the next record without a pause, until a whole batch had come one by one."""
+    waits = threading.Event()
+    failing = iter([ValueError("not now")])
+    batching = Batching(lambda message: next(failing, None))
+    logger = logger_of(QueueHandler(place))
+    _log(logger, 0, 5)
+    listener = QueueListener(place, Sink(batching, batch=100, **FAST))
+    store = spool(listener).store
+    claim = store.claim
+
+    def claiming(queue: str, **options: Any) -> Any:
+        if options.get("timeout", 0.0) > 0.0 and len(batching.records) == 5:
+            waits.set()
+        return claim(queue, **options)
+
+    monkeypatch.setattr(store, "claim", claiming)
+    listener.start()
+    assert waits.wait(PATIENCE)
+    _log(logger, 5, 7)
+    assert listener.flush(PATIENCE)
+    assert sorted(batching.messages) == _numbers(0, 7)
+    listener.stop()
+    spool(listener).close()

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import logging
+from typing import Any
 
 import pytest
 
 from pqadapters.logging import _records
+from pqadapters.logging._post import Post
 from pqadapters.logging._records import Codec
 from pqadapters.logging.handlers import QueueHandler, Sink, SpoolQueue
 from pqadapters.store import Ack, Claim, Put, State
@@ -35,6 +37,28 @@ def test_a_record_that_is_refused_is_a_dead_letter_and_the_others_flow(
     assert "no sevens" in str(found["sinks"])
     for sink in healthy:
         assert sink.messages == _numbers(0, 20)
+
+
+def test_nobody_looks_again_and_again_while_a_refused_record_waits(
+    place: str, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sink with a queue of its own tried to claim a hundred thousand times in a second while all it had left was a
+    record that it is given later."""
+    looks = []
+    work_off = Post.work_off
+
+    def looking(post: Post, *arguments: Any) -> bool:
+        looks.append(post.name)
+        return work_off(post, *arguments)
+
+    monkeypatch.setattr(Post, "work_off", looking)
+    picky = Noting(lambda message: ValueError("no sevens") if message == "m 7" else None)
+    logger = logger_of(QueueHandler(place))
+    listener = listen(Sink(picky, retries=3, backoff=(0.3, 0.3)), Noting())
+    _log(logger, 0, 20)
+    assert listener.flush(PATIENCE)
+    assert listener.stats()["dead"] == 1
+    assert len(looks) < 200
 
 
 def test_one_record_that_the_net_refuses_while_others_get_through_is_a_dead_letter(place: str, listen: Listen) -> None:

@@ -1,0 +1,110 @@
+"""What several dead processes have left in their slots: whoever flushes or stops has delivered it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink
+
+from .programs import ran
+from .sinks import PATIENCE, Noting, logger_of, spool
+
+ALL = {"parent", *(f"child {child} {number}" for child in range(4) for number in range(50))}
+#: each child still lives when the next one takes a slot, so that there are several
+FORKS = """
+logger.addHandler(QueueHandler(place))
+logger.info("parent")
+children = []
+for child in range(4):
+    done, go_on = os.pipe(), os.pipe()
+    pid = os.fork()
+    if not pid:
+        for number in range(50):
+            logger.info("child %d %d", child, number)
+        os.write(done[1], b"x")
+        os.read(go_on[0], 1)
+        os._exit(0)
+    os.read(done[0], 1)
+    children.append((pid, go_on[1]))
+for pid, pipe in children:
+    os.write(pipe, b"x")
+    os.waitpid(pid, 0)
+"""
+
+
+def _flush(listener: QueueListener) -> None:
+    assert listener.flush(PATIENCE)
+    listener.stop(drain_timeout=0.0)
+
+
+def _stop(listener: QueueListener) -> None:
+    listener.stop()
+
+
+def _stop_in_time(listener: QueueListener) -> None:
+    listener.stop(drain_timeout=PATIENCE)
+
+
+@pytest.mark.parametrize("sinks", [1, 2])
+@pytest.mark.parametrize("end", [_flush, _stop, _stop_in_time])
+def test_the_next_listener_delivers_all_of_it(tmp_path: Path, end: Callable[[QueueListener], None], sinks: int) -> None:
+    """A flush was true, and a listener stopped, when its own slot was empty: what was in the others waited for a start
+    that took one of them, or a listener that lived for longer."""
+    place = tmp_path / "spool"
+    ran(FORKS, place)
+    noting = [Noting() for _ in range(sinks)]
+    listener = QueueListener(place, *noting)
+    listener.start()
+    end(listener)
+    spool(listener).close()
+    for sink in noting:
+        assert set(sink.messages) == ALL
+
+
+def test_what_died_while_a_listener_listens_is_flushed(tmp_path: Path) -> None:
+    """Between two looks."""
+    place = tmp_path / "spool"
+    noting = Noting()
+    handler = QueueHandler(place, handlers=[noting])
+    logger_of(handler).info("mine")
+    assert handler.flush(PATIENCE)
+    ran(FORKS, place)
+    assert handler.flush(PATIENCE)
+    assert set(noting.messages) == {"mine"} | ALL
+    handler.close()
+    spool(handler).close()
+
+
+def test_a_sink_that_is_down_makes_it_false_and_stops_at_once(tmp_path: Path) -> None:
+    place = tmp_path / "spool"
+    down = Noting(lambda message: ConnectionRefusedError("down") if "child" in message else None)
+    handler = QueueHandler(place, handlers=[Sink(down, backoff=(0.01, 0.01))])
+    logger_of(handler).info("mine")
+    assert handler.flush(PATIENCE)
+    ran(FORKS, place)
+    assert not handler.flush(0.2)
+    assert not handler.flush()
+    handler.listener.stop()
+    assert [message for message in down.messages if message != "parent"] == ["mine"]
+    spool(handler).close()
+    noting = Noting()
+    with QueueListener(place, noting) as listener:
+        assert listener.flush(PATIENCE)
+    assert set(noting.messages) == ALL - set(down.messages)
+    spool(listener).close()
+
+
+def test_two_listeners_of_one_process(tmp_path: Path) -> None:
+    """One delivers; the other one needn't wait for a look of its own."""
+    place = tmp_path / "spool"
+    noting, other = Noting(), Noting()
+    with QueueListener(place, noting) as first:
+        logger_of(QueueHandler(place)).info("mine")
+        assert first.flush(PATIENCE)
+        with QueueListener(place, other) as second:
+            assert second.flush(PATIENCE)
+    assert noting.messages == ["mine"]
+    spool(first).close()
