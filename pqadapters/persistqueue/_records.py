@@ -14,6 +14,7 @@ from typing import Any
 from .. import telling
 from ..errors import LeaseLost, StoreError
 from ..serializers import Serializer
+from ..stdlib._aside import MISSING, Aside
 from ..stdlib._beyond import check_timeout
 from ..stdlib._held import Held, consumer
 from ..stdlib._stock import deadline_of, left_of, works
@@ -33,7 +34,7 @@ class Records(Stored):
         self, store: Store, name: str, serializer: Serializer, *, timeout: float, auto_commit: bool, maxsize: int
     ) -> None:
         super()._begin(store, name, serializer, timeout=timeout, auto_commit=auto_commit, maxsize=maxsize)
-        self._held = Held()
+        self._held, self._aside = Held(), Aside(store)
         self._calls: list[object] = []  #: of task_done() by threads that hold nothing; to append is one step
         self._wrote: weakref.WeakSet[Any] = weakref.WeakSet()  #: who has put since its last task_done()
         self._unsynced = False  #: something was put since the last task_done()
@@ -59,7 +60,8 @@ class Records(Stored):
         Waits for it: for ever, `timeout` seconds, or not at all. `raw=True` gives
         `{"pqid": id, "data": item, "timestamp": seconds since the epoch}`. The item is gone for good when this returns;
         with `auto_commit=False`, once the same thread has called task_done().
-        Raises Empty, ValueError for a negative timeout. What can't be decoded goes to the dead letters on the way.
+        Raises Empty, ValueError for a negative timeout. What can't be decoded goes to the dead letters on the way;
+        where only a class or module is missing, it is left to others for an hour first.
         """
         if block:
             check_timeout(timeout)
@@ -95,7 +97,7 @@ class Records(Stored):
         except Exception as error:
             if isinstance(error, MemoryError) or works(self._serializer.loads, claim.payload):
                 raise
-            self._bury(claim, error)
+            self._put_away(claim, error)
             return []
         if not self.auto_commit:
             self._held.own()[claim.id] = claim, None
@@ -110,8 +112,17 @@ class Records(Stored):
         """What makes an end of a record. With `auto_commit=False` a power cut may undo it: the item comes again."""
         return [Ack(claim, lazy=not self.auto_commit)]
 
-    def _bury(self, claim: Claim, error: Exception) -> None:
+    def _put_away(self, claim: Claim, error: Exception) -> None:
+        """To the dead letters, or to whoever knows the class: a newer program, in a rolling deploy."""
         reason = f"can't be decoded: {type(error).__name__}: {error}"
+        shared = not self._store.capabilities.exclusive
+        if isinstance(error, MISSING) and shared and self._aside.add(claim, reason):
+            where = f"{self._queue} in {self._store.place}"
+            _log.warning("record %d of %s is left to others for an hour: it %s", claim.id, where, reason)
+        else:
+            self._bury(claim, reason)
+
+    def _bury(self, claim: Claim, reason: str) -> None:
         self._store.commit(Nack(claim, dead=reason), *self._removal(claim)[1:], timeout=self.timeout)
         _log.error("record %d of %s in %s is a dead letter now: %s", claim.id, self._queue, self._store.place, reason)
 

@@ -159,8 +159,9 @@ class States:
 
     def _in_front(self, id: int) -> int | None:
         """The record of what waits in front of that item."""
-        if not self._newest:
-            return next((record.id for record in self._fresh() if record.id < id), None)
+        if not self._newest:  # and no further: a backlog isn't read through for each item that was given back
+            older = takewhile(lambda record: record.id < id, self._store.browse(self.queue, order=Order.OLDEST))
+            return next((record.id for record in older if record.rank == FRESH), None)
         ahead = [(_id_of(record), record.id) for record in self._tickets() if _id_of(record) > id]
         fresh = next(self._fresh(), None)
         if fresh is not None and fresh.id > id:
@@ -219,7 +220,7 @@ class States:
         deadline = time.monotonic() + self._timeout
         while True:
             now = self.state(id)
-            if now is None or now == state or (now, state) == (INITED, READY):
+            if now is None or now == state:
                 return now is not None
             if self._move(id, now, state):
                 return True

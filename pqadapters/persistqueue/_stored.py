@@ -115,6 +115,11 @@ def id_in(id: Any) -> int | None:
     return id if isinstance(id, int) else None
 
 
+def number_in(id: Any) -> int | None:
+    """As `id_in`, and an id in digits is one, too."""
+    return int(id) if isinstance(id, str) and id.isdecimal() else id_in(id)
+
+
 def is_raw(item: Any) -> bool:
     """Whether this is what `raw=True` gives, and no dict of the user's that happens to have such a key."""
     return isinstance(item, dict) and isinstance(item.get("pqid"), int) and item.keys() <= {"pqid", "data", "timestamp"}
@@ -122,7 +127,7 @@ def is_raw(item: Any) -> bool:
 
 def id_and_item(item: Any, id: Any) -> tuple[int, Any]:
     """What `update` was given. Raises ValueError without an id."""
-    wanted = id_in(id)
+    wanted = number_in(id)
     if is_raw(item) and "data" in item:
         wanted, item = item["pqid"] if wanted is None else wanted, item["data"]
     if wanted is None:

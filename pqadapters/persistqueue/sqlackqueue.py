@@ -19,7 +19,7 @@ from . import serializers
 from ._place import open_home
 from ._serializing import serializer_of
 from ._states import ACKED, FAILED, FRESH, INITED, READY, UNACK, Row, States
-from ._stored import Stored, id_and_item, id_in, is_raw
+from ._stored import Stored, id_and_item, id_in, is_raw, number_in
 from ._unique import Unique, enter, leave
 from .exceptions import Empty, Full
 
@@ -79,6 +79,7 @@ class SQLiteAckQueue(Stored):
         )
         self._states = States(self._store, self._queue, newest=self._newest, timeout=timeout)
         self._in_hand: dict[int, Any] = {}  #: what this object gave out, for whoever acknowledges it by the item
+        self._resumed: dict[int, Any] = {}  #: what was in hand when it was resumed: who works on it may still say so
         self._told = 0  #: grows with every item that this object acknowledges
         if auto_resume:
             self._states.resume(own=False)
@@ -98,14 +99,14 @@ class SQLiteAckQueue(Stored):
     ) -> Any:
         """Take the next item, which is unack from now on: until ack(), nack() or ack_failed().
 
-        `id` (an int, or what `raw=True` gave): that item, in whatever state, unless it is unack; with `next_in_order`
-        the one behind it, and at the end the first one. Waits for ever, `timeout` seconds, or not at all. `raw=True`
-        gives `{"pqid", "data", "timestamp"}`. What can't be decoded is set to ack_failed on the way.
+        `id` (an int, its digits, or what `raw=True` gave): that item, in whatever state, unless it is unack; with
+        `next_in_order` the one behind it, and at the end the first one. Waits for ever, `timeout` seconds, or not at
+        all. `raw=True` gives `{"pqid", "data", "timestamp"}`. What can't be decoded is set to ack_failed on the way.
         Raises Empty; ValueError for a negative timeout, and for `next_in_order` without an id.
         """
         if block:
             check_timeout(timeout)
-        wanted = id_in(id)
+        wanted = number_in(id)
         if not isinstance(next_in_order, bool):
             raise ValueError("next_in_order is True or False")
         if next_in_order and wanted is None:
@@ -116,8 +117,13 @@ class SQLiteAckQueue(Stored):
                 raise Empty
             found = self._opened(row)
             if found:
+                self._resumed.pop(row.id, None)
                 self._in_hand[row.id] = found[0]
                 return {"pqid": row.id, "data": found[0], "timestamp": row.when} if raw else found[0]
+
+    def get_nowait(self, id: Any = None, raw: bool = False) -> Any:
+        """Take the next item, or the one with this id, or raise Empty."""
+        return self.get(block=False, id=id, raw=raw)
 
     def _take(self, id: int | None, next_in_order: bool, timeout: float | None) -> Row | None:
         states = self._states
@@ -160,26 +166,29 @@ class SQLiteAckQueue(Stored):
     def _mark(self, item: Any, id: Any, state: str) -> int | None:
         if (item is None) == (id is None):
             raise ValueError("give the item or its id, not both" if id is not None else "give the item or its id")
-        found = self._id_of(item) if id is None else _number(id)
+        found = self._id_of(item) if id is None else number_in(id)
         if found is None or not self._states.mark(found, state):
             _log.warning("there is no such item in %s in %s; nothing was changed", self._queue, self._store.place)
             return None
         self._in_hand.pop(found, None)
+        self._resumed.pop(found, None)
         self._told += 1
         self._store.wake(self._queue)  # for join()
         return found
 
     def _id_of(self, item: Any) -> int | None:
         """An item that was given out comes first: it may be a dict that looks like what `raw=True` gives."""
-        for id, value in list(self._in_hand.items()):
+        for id, value in [*self._in_hand.items(), *self._resumed.items()]:
             if value is item:
                 return id
         return id_in(item) if is_raw(item) else None
 
     def resume_unack_tasks(self) -> None:
-        """What this object has in hand waits again, and what processes and objects had that are gone."""
+        """What this object has in hand waits again, and what processes and objects had that are gone. An item whose
+        work is done nevertheless can still be acknowledged."""
         self._states.resume(own=True)
-        self._in_hand.clear()
+        for id in list(self._in_hand):
+            self._resumed[id] = self._in_hand.pop(id)
 
     def task_done(self) -> None:
         """Nothing: every change is committed at once."""
@@ -292,7 +301,3 @@ class UniqueAckQ(Unique, SQLiteAckQueue):
 
     def _going(self, payload: bytes) -> list[Op]:
         return [leave(self._queue, payload)]
-
-
-def _number(id: Any) -> int | None:
-    return int(id) if isinstance(id, str) and id.isdecimal() else id_in(id)

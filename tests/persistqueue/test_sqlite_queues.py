@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 import time
 from collections import Counter
+from types import ModuleType
 from typing import Any
 
 import pytest
@@ -360,6 +362,28 @@ def test_an_item_that_cannot_be_read_is_out_of_the_way_and_the_next_one_is_serve
     reader.put("json")
     assert reader.get() == "json"
     assert reader.join() is None
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_an_item_whose_class_this_program_lacks_is_left_to_others_first(kind: Any, path: str) -> None:
+    # In a rolling deploy the older program buried what the newer one had put.
+    class Job(int):
+        pass
+
+    newer = ModuleType("newer")
+    Job.__module__, Job.__qualname__, newer.Job = "newer", "Job", Job  # type: ignore[attr-defined]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setitem(sys.modules, "newer", newer)
+        q = kind(path)
+        q.put("plain")
+        q.put(Job(7))
+        q.close()
+    older = kind(path)
+    assert older.get(block=False) == "plain"
+    with pytest.raises(Empty):
+        older.get(block=False)
+    depth = older._store.depth(older._queue)
+    assert (depth.delayed, depth.dead) == (1, 0)
 
 
 def test_what_cannot_be_stored_raises_and_stores_nothing(path: str) -> None:
