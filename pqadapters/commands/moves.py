@@ -121,9 +121,18 @@ def found_in(place: str, serializer: str | None, name: str | None) -> list[Move]
     elif conversion.is_shelf(path):
         found.append(Shelf(path, name or os.path.basename(path)))
     if not found and not _is_ours(path):
-        what = "isn't there" if not os.path.lexists(path) else "has nothing that persist-queue or shelve has written"
-        raise Failure(f"{shown(place)} {what}")
+        raise Failure(f"{shown(place)} {_nothing(path)}")
     return found
+
+
+def _nothing(path: str) -> str:
+    if not os.path.exists(path):
+        return "isn't there"
+    owners = {os.stat(each).st_uid for each in ([path, *_files(path)] if os.path.isdir(path) else [path])}
+    others = owners - {os.geteuid()} if hasattr(os, "geteuid") else owners
+    if others:
+        return f"belongs to user {min(others)}: only what is one's own is moved over, so call migrate as that user"
+    return "has nothing that persist-queue or shelve has written"
 
 
 def _path(place: str) -> str:

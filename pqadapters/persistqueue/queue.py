@@ -42,6 +42,8 @@ class Queue(durable.Queue[Any]):
         serializer: Any = serializers.pickle,
         autosave: bool = False,
     ) -> None:
+        if path is None:  # a queue of the standard library's would live in the home
+            raise TypeError("path is the queue's directory, as str, bytes or os.PathLike, not NoneType")
         self.path = path
         self.chunksize = chunksize
         self.tempdir = tempdir

@@ -318,6 +318,13 @@ def test_what_is_nothing_of_the_kind(tmp_path: Path, what: str) -> None:
     assert "persist-queue or shelve" in refusal("migrate", path) or what == "missing"
 
 
+def test_what_is_somebody_elses(place: Path, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # It said that there was nothing of persist-queue's.
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    for path in (place, place / "data.db", files):
+        assert f"belongs to user {os.getuid()}" in refusal("migrate", path)
+
+
 def test_a_database_that_is_in_use(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(databases, "PATIENCE", 0.2)
     q = old.SQLiteQueue(str(place))

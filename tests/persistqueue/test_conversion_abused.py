@@ -27,6 +27,18 @@ def all_of(q: Any) -> list[Any]:
     return [q.get(block=False) for _ in range(q.qsize())]
 
 
+def test_somebody_elses_file_queue_is_left_alone_and_the_error_says_whose_it_is(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # A service's queue that root opened: the error told of a foreign file, `info`, that one should move away.
+    theirs.file_queue(path, [{"n": 1}])
+    before = theirs.contents(path)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(StoreRefused, match=f"belongs to user {os.getuid()}"):
+        ours.Queue(path)
+    assert theirs.contents(path) == before
+
+
 # Nothing in it
 
 

@@ -304,3 +304,15 @@ def test_a_file_that_is_no_database_any_more(path: str) -> None:
     with pytest.raises(StoreRefused):
         ours.SQLiteQueue(path)
     assert Path(path, "data.db").read_bytes() == before
+
+
+def test_where_the_names_of_tables_are_damaged_the_error_says_what_brings_out_the_rows(path: str) -> None:
+    # It named what salvages a database of ours, which finds nothing in one of persist-queue's, and says so in peace.
+    theirs.database(path, old.SQLiteQueue, list(range(300)))
+    file = Path(path, "data.db")
+    data = bytearray(file.read_bytes())
+    data[100] = 0x55  # the kind of the first page
+    file.write_bytes(data)
+    with pytest.raises(StoreRefused, match=r"data\.db \.recover"):
+        ours.SQLiteQueue(path)
+    assert file.read_bytes() == data

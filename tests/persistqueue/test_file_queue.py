@@ -10,7 +10,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from pqadapters.errors import NotSerializable, StoreLocked
-from pqadapters.persistqueue import Empty, Full, Queue
+from pqadapters.persistqueue import AsyncQueue, Empty, Full, Queue
 from tests.segment.programs import run, running, said
 
 _KILLED = """
@@ -199,3 +199,12 @@ def test_a_users_own_serializer_with_functions_for_files_alone(path: str) -> Non
 def test_what_is_no_serializer_is_refused(path: str) -> None:
     with pytest.raises(TypeError, match="not a serializer"):
         Queue(path, serializer=object())
+
+
+def test_none_is_no_path(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    # A setting that was missing made a queue in the home, which nobody found again.
+    monkeypatch.setenv("PQADAPTERS_HOME", str(tmp_path))
+    nowhere: Any = None
+    for kind in (Queue, AsyncQueue):
+        with pytest.raises(TypeError, match="path is the queue's directory"):
+            kind(nowhere)

@@ -12,9 +12,10 @@ import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
-from ...errors import DiskError, StoreError
+from ...errors import DiskError, FormatError, StoreError
 from ...opening import (
     open_database,
     open_raw,
@@ -45,17 +46,37 @@ def quiet(more: int) -> None:
 
 
 def is_theirs(path: str) -> bool:
-    """Whether the file is a database that persist-queue wrote, and this user's. Raises StoreLocked, DiskError."""
+    """Whether the file is a database that persist-queue wrote, and this user's. Raises StoreLocked, DiskError, and
+    FormatError for one that SQLite can't read."""
     if not os.path.isfile(path) or not _own(path):
         return False
     try:
         found = probe_file(path)
+    except FormatError:
+        _check_readable(path)
+        raise
     except DiskError as error:
         if error.errno != errno.EROFS or not os.access(path, os.W_OK):
             raise
         roll_back(path)  # SQLite has to write even to read it
         found = probe_file(path)
     return found.sqlite and not found.ours and are_theirs(found.tables)
+
+
+def _check_readable(path: str) -> None:
+    """Raises FormatError for another program's database whose list of tables is damaged: without that nobody knows
+    which rows are a queue's, and what brings out the rows of ours finds none."""
+    where = f"{Path(path).absolute().as_uri()}?mode=ro&immutable=1"
+    with suppress(sqlite3.Error), closing(sqlite3.connect(where, uri=True)) as connection:
+        (application,) = connection.execute("PRAGMA application_id").fetchone()
+        try:
+            connection.execute("SELECT name FROM sqlite_master").fetchall()
+        except (sqlite3.Error, UnicodeDecodeError) as error:
+            if not application:
+                raise FormatError(
+                    f"{path} is damaged where the names of its tables are, so that nothing can be converted: {error}. "
+                    f"It was left as it is. SQLite's own program brings out the rows: sqlite3 {path} .recover"
+                ) from error
 
 
 def _own(path: str) -> bool:

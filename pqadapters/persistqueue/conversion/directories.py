@@ -35,11 +35,22 @@ _HARMLESS = ("LOCK", "lost+found")
 
 
 def is_file_queue(directory: str) -> bool:
-    """Whether persist-queue wrote what is in the directory, or it is being converted, and it is this user's."""
+    """Whether persist-queue wrote what is in the directory, or it is being converted. Raises StoreRefused where that is
+    somebody else's."""
     if not os.path.isdir(directory):
         return False
-    own = not hasattr(os, "geteuid") or os.stat(directory).st_uid == os.geteuid()
-    return own and (bool(chunks_in(directory)) or is_unfinished(directory))
+    owner = os.stat(directory).st_uid
+    mine = not hasattr(os, "geteuid") or owner == os.geteuid()
+    if not mine and not os.access(directory, os.R_OK | os.X_OK):
+        return False
+    if not (chunks_in(directory) or is_unfinished(directory)):
+        return False
+    if not mine:
+        raise StoreRefused(
+            f"{directory} is a file queue of persist-queue that belongs to user {owner}, and this process runs as user "
+            f"{os.geteuid()}. It was left as it is: convert it as that user"
+        )
+    return True
 
 
 def convert_directory(directory: str, serializer: Serializer, *, progress: Progress = quiet) -> Report | None:
