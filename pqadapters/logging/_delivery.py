@@ -49,6 +49,7 @@ class Delivery:
         self._several = Sharing(self.posts, spool) if several and not spool.diverts else self._diverting
         self._left: list[Left] = []
         self._look_at = 0.0
+        self._trouble = ""  #: why the last step failed
         self._turn = Turn(spool)
         self._looks = Looks()
         self.looked = self._looks.ask()  #: at everything that waits, slots of dead processes included
@@ -146,17 +147,23 @@ class Delivery:
             while not self.stopping.is_set():
                 try:
                     store = self._step(store)
+                    self._trouble = ""
                 except Exception as error:
                     store = None
-                    if not self.stopping.is_set():
-                        _log.warning("log records in %s wait: %s", self.spool.place, error)
-                        self.stopping.wait(AGAIN)
+                    self._tell(str(error))
+                    self.stopping.wait(AGAIN)
         finally:
             if self._several is not None:
                 self._several.give_back()
             for left in self._left:
                 left.leave()
             self._turn.give_up()
+
+    def _tell(self, trouble: str) -> None:
+        """Once, however often it is tried."""
+        if trouble != self._trouble and not self.stopping.is_set():
+            self._trouble = trouble
+            _log.warning("log records in %s wait: %s", self.spool.place, trouble)
 
     def _step(self, before: Store | None) -> Store:
         store = self.spool.store

@@ -31,7 +31,7 @@ class WhenFull(enum.Enum):
     BLOCK = "block"  #: its thread waits until records were delivered
     DROP_NEWEST = "drop_newest"  #: it is dropped
     DROP_OLDEST = "drop_oldest"  #: it takes the place of the oldest ones
-    DROP_BELOW_LEVEL = "drop_below_level"  #: dropped below `drop_level`, else as `DROP_OLDEST`
+    DROP_BELOW_LEVEL = "drop_below_level"  #: dropped below `drop_level` until there is much room, else as `DROP_OLDEST`
     RAISE = "raise"  #: queue.Full, which logging reports as it reports errors of handlers
 
 
@@ -63,6 +63,7 @@ class Limit:
         self._queues: Callable[[Store], list[str]] = lambda store: []
         self._tidied = 0.0
         self._free = 0  #: bytes that may be put until the next look
+        self._crowded = False  #: with `DROP_BELOW_LEVEL`: full, and not yet much below it again
 
     def tighten(self, other: Limit) -> None:
         """Another handler of the same spool: a limit that was given holds for both."""
@@ -86,6 +87,8 @@ class Limit:
 
     def admits(self, size: int, level: int, store: Store) -> bool:
         """Whether a record of so many bytes is to be put now; waits, drops and raises as was asked for."""
+        if self._crowded and level < self.drop_level and self._is_crowded(store):
+            return self._refuse(WhenFull.DROP_NEWEST)
         self._free -= size + 64
         if self._free > 0 or self._directory is None:
             return True
@@ -105,9 +108,16 @@ class Limit:
         """From so many bytes on there is no room."""
         return (self.max_bytes or 0) - (self.segment_bytes or 0) // 4
 
+    def _is_crowded(self, store: Store) -> bool:
+        """Room that the oldest records have left is for those that may take it, and not for what is dropped first."""
+        self._tidy(store)
+        self._crowded = self.used() > self._most - 2 * (self.segment_bytes or 0)
+        return self._crowded
+
     def _when_full(self, level: int, store: Store) -> bool:
         when = self.when_full
         if when is WhenFull.DROP_BELOW_LEVEL:
+            self._crowded = True
             when = WhenFull.DROP_NEWEST if level < self.drop_level else WhenFull.DROP_OLDEST
         if when is WhenFull.BLOCK:
             while not self._look():

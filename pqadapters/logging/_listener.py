@@ -176,7 +176,7 @@ def _passed_over() -> Iterator[None]:
     """A store that fails ends the waiting for it."""
     try:
         yield
-    except StoreError as error:
+    except (StoreError, ValueError) as error:  # the latter of a URL that names no store
         _log.warning("log records that wait stay where they are: %s", error)
 
 

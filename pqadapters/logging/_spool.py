@@ -22,6 +22,7 @@ from ..store import Put, Store
 from ..telling import silence
 from ._limits import Limit
 from ._names import Names
+from ._place import is_url, refuse_store
 from ._records import Codec
 
 if TYPE_CHECKING:
@@ -52,10 +53,6 @@ def spool_at(
                 spool.be(durability)
         spool.durability_given |= given
         return spool
-
-
-def is_url(place: str) -> bool:
-    return "://" in place or place == "memory:"
 
 
 class Spool:
@@ -124,6 +121,7 @@ class Spool:
         if self.shared:
             given = "durability=" in self.place.partition("?")[2] or self.place.startswith("memory:")
             return open_store(self.place, **({} if given else {"durability": self.durability}))
+        refuse_store(self.place)
         load_slots()
         options: dict[str, Any] = {"durability": self.durability, "trust_directory": self._trust}
         slots = open_slots(self.place, **options, segment_bytes=self.limit.segment_bytes)

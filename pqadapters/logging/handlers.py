@@ -73,7 +73,9 @@ class QueueHandler(stdlib.QueueHandler):
             raise TypeError(f"handlers is a list of handlers or of their names, not {handlers!r}")
         if path is None and not options and (options := passed_over()):
             path = options.pop("path", None)
-        if path is not None:
+        if path is not None and isinstance(queue, (str, os.PathLike, SpoolQueue)):
+            raise TypeError(f"queue and path are two words for one thing: give one of {queue!r} and {path!r}")
+        if path is not None:  # the queue, if there is one, is what dictConfig makes unasked
             queue = SpoolQueue(path, **options)
         elif isinstance(queue, (str, os.PathLike)):
             queue = SpoolQueue(queue, **options)

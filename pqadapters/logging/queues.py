@@ -15,6 +15,7 @@ from typing import Any
 from ..durability import Durability, Survives
 from ..store import Ack, Claim
 from ._limits import Limit, WhenFull
+from ._place import place_of
 from ._spool import Spool, spool_at
 
 MAX_LAG = 0.05  #: seconds until a record is synced, at "process"
@@ -24,6 +25,7 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
     """Log records in a directory, or in the store of a URL. Several with one place are one spool.
 
     `path`: a directory, or a URL (`sqlite:////abs/file.db`); below a directory each process has a slot of its own.
+    ValueError for one that is neither.
     `durability`: "process" (default; synced at most `max_lag` seconds later) or "power". `max_bytes`, `when_full`,
     `drop_level`: see `WhenFull`. Nothing is opened before the first record.
     """
@@ -40,13 +42,10 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
         trust_directory: bool = False,
     ) -> None:
         super().__init__()
-        place = os.fspath(path)
-        if not isinstance(place, str) or not place:
-            raise ValueError("path is the directory of the spool, or the URL of a store")
         word: Any = durability or os.environ.get("PQADAPTERS_DURABILITY") or Survives.PROCESS
         lag = max_lag if isinstance(word, Durability) or max_lag is not None else MAX_LAG
         self.spool: Spool = spool_at(
-            place,
+            place_of(path),
             Durability.of(word, lag),
             Limit(max_bytes, when_full, drop_level),
             given=bool(durability) or max_lag is not None,

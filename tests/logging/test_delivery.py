@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink
+from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 
 from .sinks import PATIENCE, Hanging, Noting, Reporting, logger_of, spool
 
@@ -251,6 +251,8 @@ def test_a_sink_that_changes_its_record_changes_it_for_nobody_else(place: str, l
         (lambda place: QueueHandler(place, handlers=[print]), "logging handler"),
         (lambda place: QueueHandler(place, handlers="file"), "list"),
         (lambda place: QueueHandler(b"bytes"), "directory"),
+        (lambda place: QueueHandler(place, path=place), "two words for one thing"),
+        (lambda place: QueueHandler(SpoolQueue(place), path=place), "two words for one thing"),
         (lambda place: Sink(Noting(), check=5), "check"),  # type: ignore[arg-type]
         (lambda place: Sink(Noting(), name=5), "check"),  # type: ignore[arg-type]
     ],

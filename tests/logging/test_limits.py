@@ -108,6 +108,28 @@ def test_below_a_level_they_are_dropped_above_it_the_oldest_go(place: Path, clos
     assert set(found[:-500]) <= set(range(kept))
 
 
+def test_where_both_come_those_below_the_level_make_room(place: Path, closing: list[Limited]) -> None:
+    """The room that the oldest left went to whatever came next: of mixed records as many were kept below the level as
+    above it."""
+    limited = _limited(closing, place, "drop_below_level", drop_level="ERROR")
+    for number in range(MANY):
+        limited.log(1, logging.INFO if number % 3 else logging.ERROR, first=number)
+    found = limited.delivered()
+    important = [number for number in found if number % 3 == 0]
+    assert important == list(range(important[0], MANY, 3))
+    assert len(important) > len(found) * 0.9
+
+
+def test_below_the_level_they_are_kept_again_when_there_is_room(place: Path, closing: list[Limited]) -> None:
+    limited = _limited(closing, place, "drop_below_level", drop_level="ERROR")
+    limited.log(MANY)
+    assert limited.delivered()
+    before = limited.handler.stats()["dropped"]["drop_below_level"]
+    limited.log(100, first=MANY)
+    assert limited.delivered() == list(range(MANY, MANY + 100))
+    assert limited.handler.stats()["dropped"]["drop_below_level"] == before
+
+
 def test_raise(place: Path, closing: list[Limited]) -> None:
     """As logging reports whatever goes wrong in a handler; a queue raises it."""
     limited = _limited(closing, place, "raise")

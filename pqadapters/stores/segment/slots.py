@@ -69,6 +69,7 @@ class Slots:
         self._disk = ScratchDisk() if scratch else Disk()
         self._trust = trust_directory
         self._options = options
+        self._told: set[str] = set()
 
     # Taking and leaving
 
@@ -103,7 +104,9 @@ class Slots:
         try:
             return self._open(directory)
         except StoreError as error:
-            logger.error("a slot is passed over, and what is in it stays there: %s", error)
+            if str(error) not in self._told:  # who looks for what others left looks again and again
+                self._told.add(str(error))
+                logger.error("a slot is passed over, and what is in it stays there: %s", error)
             return None
 
     def _open(self, directory: str) -> Slot:

@@ -1,0 +1,110 @@
+"""Where a spool may be, and what is said of places that are none."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.errors import StoreRefused
+from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
+from pqadapters.stdlib.queue import Queue
+
+from .programs import ran
+from .sinks import PATIENCE, Noting, logger_of, spool
+
+
+def test_a_directory_by_its_url_is_that_directory(tmp_path: Path) -> None:
+    """As a store it was for one process: what a second one logged, or a forked child, was lost."""
+    url = f"file://{tmp_path}/a%20spool"
+    handler = QueueHandler(url)
+    logger_of(handler).info("mine")
+    ran(
+        """
+logger.addHandler(QueueHandler(place))
+logger.info("another process")
+if not os.fork():
+    logger.info("its child")
+    os._exit(0)
+os.wait()
+""",
+        url,
+    )
+    noting = Noting()
+    with QueueListener(tmp_path / "a spool", noting) as listener:
+        assert listener.flush(PATIENCE)
+    assert sorted(noting.messages) == ["another process", "its child", "mine"]
+    spool(handler).close()
+
+
+@pytest.mark.parametrize(
+    ("url", "message"),
+    [
+        ("file://host/spool", "file:/// and an absolute path"),
+        ("file:spool", "file:/// and an absolute path"),
+        ("file:///", "file:/// and an absolute path"),
+        ("file:///spool?durability=power", "the handler's arguments, as in durability='power'"),
+    ],
+)
+def test_urls_of_directories_that_are_none(url: str, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        QueueHandler(url)
+
+
+def test_the_directory_of_a_queue_is_none(tmp_path: Path) -> None:
+    """The queue was refused from then on, for what the log records' slots had put beside its files."""
+    place = tmp_path / "jobs"
+    with Queue[str](path=place) as jobs:
+        jobs.put("a job")
+    with pytest.raises(StoreRefused, match="the directory of a queue or a mapping"):
+        SpoolQueue(place).put(logging.makeLogRecord({"msg": "x"}))
+    with Queue[str](path=place) as jobs:
+        assert jobs.get(timeout=PATIENCE) == "a job"
+
+
+def test_what_is_wrong_with_a_place_is_said_once(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Twice a second it was said that records wait, for as long as the program ran; and `close` raised it."""
+    tries, many = [], threading.Event()
+
+    handler = QueueHandler("nosuch://place", handlers=[Sink(Noting())])
+    opened = spool(handler)._opened
+
+    def opening() -> Any:
+        tries.append(threading.current_thread().name)
+        if tries.count("pqadapters-logging") > 4:
+            many.set()
+        return opened()
+
+    monkeypatch.setattr(spool(handler), "_opened", opening)
+    monkeypatch.setattr("pqadapters.logging._delivery.AGAIN", 0.001)
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    logger_of(handler).info("lost")
+    assert many.wait(PATIENCE)
+    assert not handler.flush()
+    handler.close()
+    said = [record.getMessage() for record in caplog.records if "log records in" in record.getMessage()]
+    assert len(said) == 1
+    assert "names no store: use sqlite:" in said[0]
+
+
+def test_a_slot_that_is_none_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It was at each look for what dead processes had left: every two seconds."""
+    place = tmp_path / "spool"
+    (place / "0").mkdir(parents=True)
+    (place / "0" / "notes.txt").write_text("somebody's own")
+    noting = Noting()
+    handler = QueueHandler(place, handlers=[noting])
+    logger = logger_of(handler)
+    for number in range(3):
+        logger.info("m %d", number)
+        assert handler.flush(PATIENCE)
+    handler.close()
+    spool(handler).close()
+    assert noting.messages == ["m 0", "m 1", "m 2"]
+    assert caplog.text.count("passed over") == 1
+    assert (place / "0" / "notes.txt").read_text() == "somebody's own"
