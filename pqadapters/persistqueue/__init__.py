@@ -38,3 +38,5 @@ __all__ = [
     "UniqueQ",
     "serializers",
 ]
+
+__version__ = "1.1.0"  #: of persist-queue, whose names these are

@@ -1,6 +1,7 @@
 """Durable asyncio queues: `asyncio.Queue` and its kin, whose items survive the process.
 
     from pqadapters.stdlib.asyncio import Queue      # was: from asyncio import Queue
+    from pqadapters.stdlib import asyncio            # was: import asyncio; all but the queues is the standard library's
 
 Durability is "process" by default, with a sync at most 50 ms later: a put is written when it returns, which SIGKILL
 can't undo, and the loop isn't stopped for a disk. With durability="power" `put` awaits the sync, which it shares with
@@ -49,6 +50,14 @@ else:
 
 
 __all__ = ["LifoQueue", "PriorityQueue", "Queue", "QueueEmpty", "QueueFull", "QueueShutDown"]
+
+
+def __getattr__(name: str) -> Any:
+    """All else is the standard library's."""
+    if name.startswith("__"):  # as `__path__`, which this module hasn't
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(stdlib, name)
+
 
 T = TypeVar("T")
 Q = TypeVar("Q", bound="Queue[Any]")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import queue as stdlib
 import threading
 from collections.abc import Callable, Coroutine
@@ -560,3 +561,24 @@ def test_the_stdlibs_exceptions_are_caught(url: str) -> None:
         q.get_nowait()
     assert not issubclass(asyncio.QueueEmpty, stdlib.Empty)
     q.close()
+
+
+def test_the_module_takes_asyncios_place(url: str) -> None:
+    """`from pqadapters.stdlib import asyncio` is the only edit of a program that says `asyncio.run(main())`."""
+    module: Any = importlib.import_module("pqadapters.stdlib.asyncio")
+    ours = {name for name in asyncio.__all__ if getattr(module, name) is not getattr(asyncio, name)}
+    assert ours == {"Queue", "LifoQueue", "PriorityQueue"}
+    assert module.subprocess is asyncio.subprocess
+    assert not hasattr(module, "__path__")
+    with pytest.raises(AttributeError):
+        _ = module.no_such_thing
+
+    async def main() -> int:
+        q = module.Queue(store=url)
+        await module.wait_for(q.put(7), 5)
+        found: int = await q.get()
+        q.task_done()
+        q.close()
+        return found
+
+    assert module.run(main()) == 7

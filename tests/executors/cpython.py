@@ -93,7 +93,10 @@ def _rewritten(script: str, place: str) -> str:
 
 
 def _environment() -> dict[str, Any]:
-    return {"PQADAPTERS_HOME": os.environ["PQADAPTERS_HOME"], "__isolated": False}
+    """A home of its own: with xdist we are a program of "python -c", too, and it would tell of what tests have left."""
+    home = os.path.join(os.environ["PQADAPTERS_HOME"], "of-programs")
+    os.makedirs(home, mode=0o700, exist_ok=True)
+    return {"PQADAPTERS_HOME": home, "__isolated": False}
 
 
 def _lend_what_newer_ones_have() -> None:

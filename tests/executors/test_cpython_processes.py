@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -12,10 +12,13 @@ from . import cpython
 pytestmark = pytest.mark.filterwarnings("ignore::pqadapters.errors.NotDurableWarning", "ignore::DeprecationWarning")
 
 
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PQADAPTERS_HOME", str(tmp_path))
-    monkeypatch.setenv("PQADAPTERS_DURABILITY", "process")
+@pytest.fixture(scope="module", autouse=True)
+def one_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What one test leaves (jobs that end their worker, for instance) is found by the next."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PQADAPTERS_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("PQADAPTERS_DURABILITY", "process")
+        yield
 
 
 _CASES: dict[str, Any] = {

@@ -8,6 +8,7 @@ import pickle
 import queue
 from typing import Any
 
+import persistqueue as old
 import pytest
 
 import pqadapters.persistqueue as persistqueue
@@ -40,6 +41,10 @@ def test_a_class_takes_the_same_arguments_in_the_same_order(module: str, name: s
     assert [argument for argument in arguments if argument != "maxsize" or "maxsize" in MODULES[module][name]][
         : len(MODULES[module][name].split())
     ] == MODULES[module][name].split()
+
+
+def test_the_version_is_the_one_whose_names_these_are() -> None:
+    assert persistqueue.__version__ == old.__version__
 
 
 def test_empty_and_full_are_the_standard_librarys() -> None:

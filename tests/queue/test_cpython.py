@@ -11,7 +11,7 @@ import shutil
 import sys
 import tempfile
 import unittest
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from types import SimpleNamespace
 from typing import Any
 
@@ -19,6 +19,7 @@ import pytest
 
 from pqadapters.stdlib import queue as durable
 from pqadapters.stores.memory import MemoryStore
+from tests.home.world import begin_anew
 
 theirs = pytest.importorskip("test.test_queue", reason="this interpreter lacks CPython's test package")
 
@@ -49,7 +50,17 @@ def _in_memory(case: Any) -> dict[str, Any]:
     return {"store": MemoryStore()}
 
 
+@pytest.fixture(scope="module", autouse=True)
+def one_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What one test leaves may be found by the next."""
+    with pytest.MonkeyPatch.context() as patch:
+        begin_anew(patch, tmp_path_factory.mktemp("home"))
+        patch.setenv("PQADAPTERS_DURABILITY", "process")
+        yield
+
+
 PLACES: dict[str, Callable[[Any], dict[str, Any]]] = {
+    "Home": lambda case: {},
     "Segment": _on_disk,
     "Sqlite": _in_a_database,
     "Memory": _in_memory,

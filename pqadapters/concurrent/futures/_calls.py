@@ -125,8 +125,9 @@ class Calls:
     def _call(self, executor: ProcessPoolExecutor, started: Started) -> tuple[int, Future[Any]]:
         """The number of the pool, and its future. A pool that is found broken is replaced, where that is wanted."""
         function, args, kwargs = started.call
-        if started.claim.attempt - started.failures > 1:
-            return _APART, executor._apart.submit(function, *args, **kwargs)
+        if started.claim.attempt - started.failures > 1 and not executor._apart.cannot_begin():
+            with suppress(BrokenExecutor):  # its initializer fails, and the pool's own will as well
+                return _APART, executor._apart.submit(function, *args, **kwargs)
         while True:
             pool = len(executor._pools)
             try:
@@ -191,7 +192,7 @@ class Calls:
         executor = self._executor()
         if executor is not None and executor._cannot_begin():
             give_up(backlog, started)  # it never ran
-            return backlog.break_with(error)
+            return None if pool == _APART else backlog.break_with(error)
         if executor is None or backlog.stopped or not (self.rebuild or pool == _APART):
             return backlog.break_with(error)
         if pool != _APART:
