@@ -47,6 +47,10 @@ class Ahead:
         self.waiting += acks
         return now - self._since >= PUT_OFF
 
+    def is_due(self) -> bool:
+        """Whether acknowledgements have waited long enough."""
+        return bool(self.waiting) and time.monotonic() - self._since >= PUT_OFF
+
     def take_waiting(self, process: int) -> list[Ack]:
         """Those that were put off, to be carried out by the caller."""
         self._be_of(process)

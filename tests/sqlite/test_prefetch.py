@@ -43,6 +43,30 @@ def test_others_see_those_ahead_as_claimed_until_the_handle_ends(database: Path)
     other.close()
 
 
+def test_what_was_put_off_is_done_soon_though_nobody_asks_again(database: Path) -> None:
+    """A consumer may take its time over an item; the ones before it are done, and SIGKILL brings none back."""
+    store, other = SqliteStore(database, prefetch=4), SqliteStore(database)
+    for left in (9, 8):
+        (first,) = store.claim("q")
+        (second,) = store.claim("q", acks=[Ack(first)])
+        assert other.wait("q", lambda depth: depth.unfinished == left, PATIENCE)  # noqa: B023
+        store.commit(Ack(second))
+        assert other.wait("q", lambda depth: depth.unfinished == left - 1, PATIENCE)  # noqa: B023
+        other.commit(Put("q", b"more"))
+    store.close()
+    other.close()
+
+
+def test_what_was_put_off_is_lost_with_no_handle(database: Path) -> None:
+    store = SqliteStore(database, prefetch=4)
+    (first,) = store.claim("q")
+    store.claim("q", acks=[Ack(first)])
+    del store
+    with SqliteStore(database) as other:
+        assert other.depth("q").unfinished == 9
+        assert _got(other) == [b"1"]
+
+
 def test_a_dropped_handle_gives_back_what_it_had_ahead(database: Path) -> None:
     store, other = SqliteStore(database, prefetch=4), SqliteStore(database)
     store.commit(*[Ack(claim) for claim in store.claim("q")])

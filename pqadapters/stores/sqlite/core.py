@@ -16,12 +16,13 @@ from ...apart import apart
 from ...clock import Clock
 from ...ending import at_end
 from ...errors import DiskError, StoreClosed, StoreError, StoreForked
-from ...store import Claim, Damage
+from ...store import Ack, Claim, Damage
 from .._ahead import Ahead
 from .._bells import Bells
 from .._directory import refused
 from .._disk import Disk
 from . import entries, index, schema
+from .changes import Changes, Who
 from .claims import give_back
 from .database import make_database, open_database, patiently, prepare, rest
 from .errors import ERRORS, locked, malformed, translated
@@ -289,6 +290,7 @@ class Core:
             return
         with telling.silence():
             try:
+                self._settle(ahead.take_waiting(self.process), handle)
                 self.give_back_claims(ahead.pop_all(self.process), handle)
                 self._give_up(handle)
             except StoreError:
@@ -298,6 +300,16 @@ class Core:
                 self._closing = last = not self.handles
             if last:
                 self._close()
+
+    def _settle(self, acks: list[Ack], handle: int) -> None:
+        """Carry out what a handle has put off that is gone."""
+
+        def run(connection: sqlite3.Connection) -> None:
+            who = Who(self.owners.number, handle)
+            Changes(connection, self.names, who, 0.0, {}).ack_what_is_held(acks)
+
+        if acks:
+            self.writer.do(Work(run, synced=False))
 
     def give_back_claims(self, claims: list[Claim], handle: int) -> None:
         """Make records ready that a handle of this process has claimed and not handed out."""

@@ -1,4 +1,5 @@
-"""What is done beside the work: the sync of "process" durability, and the WAL and the file kept small.
+"""What is done beside the work: the sync of "process" durability, acknowledgements that were put off, and the WAL and
+the file kept small.
 
 One thread, while there is something to do. It keeps no store alive, and writers go on meanwhile: a checkpoint that has
 to have the database to itself, because readers have kept the WAL from being used again, takes what the last one left.
@@ -10,11 +11,13 @@ import os
 import sqlite3
 import threading
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ...ending import start_thread
 from ...errors import DiskError, StoreError
+from .._ahead import PUT_OFF
 from . import runway, schema
 from .database import connect
 from .errors import is_busy
@@ -22,6 +25,7 @@ from .schema import PAGE_SIZE
 
 if TYPE_CHECKING:
     from .core import Core
+    from .store import SqliteStore
 
 CHECKPOINT = 16 << 20  #: bytes, about, that are committed between two copies of the WAL into the database
 TOO_LONG = 64 << 20  #: bytes of WAL from which on its file is cut as well
@@ -42,6 +46,7 @@ class Keeper:
         self._called = threading.Event()  #: there is something to do before the next round
         self._volume = 0  #: bytes that were committed since the last copy
         self._waited = 0  #: commits whose callers waited for a sync, since the last look at the WAL's room
+        self._put_off: dict[int, Callable[[], SqliteStore | None]] = {}  #: handles with acknowledgements to carry out
         self.lag: float | None = None
         self.unsynced = False
 
@@ -74,6 +79,28 @@ class Keeper:
             if core is not None and self.unsynced:
                 self.sync(core)
 
+    def settle_soon(self, number: int, handle: SqliteStore) -> None:
+        """It has put acknowledgements off, which are to be carried out though nobody calls it again."""
+        if number not in self._put_off:
+            self._put_off[number] = weakref.ref(handle)
+            self._called.set()
+            if self._thread is None:
+                self._start()
+
+    def _settle(self) -> None:
+        for number, ref in list(self._put_off.items()):
+            handle = ref()
+            if handle is None or handle.settle_put_off():
+                self._put_off.pop(number, None)
+            if handle is not None and handle.has_put_off():  # meanwhile
+                self._put_off[number] = ref
+
+    @property
+    def pause(self) -> float:
+        """Seconds until the next round."""
+        lag = self.lag or 1.0
+        return min(lag, PUT_OFF) if self._put_off else lag
+
     def sync(self, core: Core) -> None:
         """What was committed is on the disk when this returns. Raises StorePoisoned, DiskError."""
         self.unsynced = False
@@ -87,7 +114,7 @@ class Keeper:
         """The thread ends; another one begins where something came right before that."""
         with self._guard:
             self._thread = None
-        if self.unsynced or self._called.is_set():
+        if self.unsynced or self._called.is_set() or self._put_off:
             self._start()
 
     def round(self) -> bool:
@@ -96,8 +123,10 @@ class Keeper:
         core = self._core()
         if core is None:
             return False
-        busy = self.unsynced
-        if busy:
+        busy = self.unsynced or bool(self._put_off)
+        if self._put_off:
+            self._settle()
+        if self.unsynced:
             with suppress(StoreError):
                 self.sync(core)
         if self._waited >= runway.COMMITS:
@@ -137,7 +166,7 @@ def _run(ref: weakref.ref[Keeper], ended: threading.Event, called: threading.Eve
         idle = 0 if keeper.round() else idle + 1
         if idle >= _IDLE_ROUNDS:
             return keeper.retire()
-        pause = keeper.lag or 1.0
+        pause = keeper.pause
         del keeper  # between rounds the store may go
         called.wait(pause)
 

@@ -12,6 +12,7 @@ import sqlite3
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import suppress
 from typing import Any
 
 from ...clock import SYSTEM, Clock
@@ -219,6 +220,25 @@ class SqliteStore(Handle):
                 self._wait(queue, bell, bell.takers, rings, left)
             elif not (self._looks.any_claimed(queue) and core.bury_dead(patience=patience)):
                 return []
+
+    def _attempt_ahead(self, wish: Wish, acks: Sequence[Ack]) -> list[Claim] | None:
+        claims = super()._attempt_ahead(wish, acks)
+        if self._ahead.waiting:
+            self._core.keeper.settle_soon(self._handle, self)
+        return claims
+
+    def settle_put_off(self) -> bool:
+        """Carry out acknowledgements that were put off and have waited long enough; whether none is left."""
+        if self._closed:
+            return True
+        if self._ahead.is_due():
+            with suppress(StoreError):  # they are tried again
+                self._settle_ahead()
+        return not self._ahead.waiting
+
+    def has_put_off(self) -> bool:
+        """Whether acknowledgements wait."""
+        return bool(self._ahead.waiting) and not self._closed
 
     def _attempt_now(self, wish: Wish, acks: Sequence[Ack]) -> list[Claim] | None:
         queue, order, ids, limit, stop, counted, patience = wish
