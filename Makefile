@@ -7,7 +7,7 @@ JOBS ?= 2
 # the oldest its sqlite3. What is on the disk at each moment is the same on all of them.
 SEGMENT_PART := tests/segment tests/queue tests/mappings tests/aio tests/processes tests/logging --ignore-glob='*/test_crash_states.py'
 ALSO_3.10 := tests/sqlite
-ALSO_3.13 := tests/contract tests/sqlite tests/unchanged tests/home
+ALSO_3.13 := tests/contract tests/home
 
 MAIN := .venv/main/bin/python
 PYTEST := -m pytest -n $(JOBS)
