@@ -51,6 +51,22 @@ class Database:
         return conversion.move_database(self.path, store, progress=progress)
 
 
+class Strays:
+    """A file that is ours, into which persist-queue has put something since."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def look(self, *, elsewhere: bool) -> Report:
+        return conversion.look_at_strays(self.path)
+
+    def here(self, progress: Progress) -> list[Report]:
+        return [conversion.convert_strays(self.path, progress=progress)]
+
+    def into(self, store: Store, progress: Progress) -> Report:
+        return conversion.move_strays(self.path, store, progress=progress)
+
+
 class Files:
     """A directory with a file queue. `name` is the queue's in another store."""
 
@@ -115,14 +131,20 @@ def found_in(place: str, serializer: str | None, name: str | None) -> list[Move]
     if os.path.isdir(path):
         if conversion.is_file_queue(path):
             found.append(Files(path, serializer, name or "default"))
-        found += [Database(file) for file in _files(path) if conversion.is_theirs(file)]
-    elif conversion.is_theirs(path):
-        found.append(Database(path))
+        found += [move for file in _files(path) if (move := _database(file)) is not None]
+    elif (move := _database(path)) is not None:
+        found.append(move)
     elif conversion.is_shelf(path):
         found.append(Shelf(path, name or os.path.basename(path)))
     if not found and not _is_ours(path):
         raise Failure(f"{shown(place)} {_nothing(path)}")
     return found
+
+
+def _database(path: str) -> Move | None:
+    if conversion.is_theirs(path):
+        return Database(path)
+    return Strays(path) if _is_our_file(path) and conversion.look_at_strays(path).parts else None
 
 
 def _nothing(path: str) -> str:
@@ -155,5 +177,9 @@ def _files(directory: str) -> Iterator[str]:
 
 def _is_ours(path: str) -> bool:
     if os.path.isdir(path):
-        return is_directory_store(path) or any(_is_ours(file) for file in _files(path))
+        return is_directory_store(path) or any(map(_is_our_file, _files(path)))
+    return _is_our_file(path)
+
+
+def _is_our_file(path: str) -> bool:
     return os.path.isfile(path) and os.path.getsize(path) > 0 and probe_file(path).ours

@@ -7,12 +7,12 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..durability import Durability
-from ..errors import StoreRefused
-from ..opening import is_unfinished, open_database
+from ..errors import StoreError, StoreRefused
+from ..opening import is_unfinished, open_database, open_snapshot
 from ..serializers import Serializer
 from ..stdlib._where import check_name, open_where
 from ..store import Store
@@ -23,6 +23,12 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MEMORY = ":memory:"
 DATABASE = "data.db"
+_THEIRS = (
+    "SELECT 1 FROM sqlite_master WHERE type = 'table' AND (name GLOB '*queue_*' OR name GLOB '*dict_*') "
+    "AND name NOT GLOB 'kept_*'"
+)
+
+
 def open_home(
     path: Any, name: str, db_file_name: str | None, default: Durability | None = None, prefetch: int | None = None
 ) -> Store:
@@ -54,7 +60,9 @@ def converted(file: str, opening: Callable[[], T], name: str) -> T:
     """What `opening` gives, of a database that is converted first where persist-queue wrote it. A queue of an async
     class, which has no name there, gets this one."""
     with suppress(StoreRefused):
-        return opening()
+        opened = opening()
+        _look_beside(file)
+        return opened
     from . import conversion  # here: it is needed once in the life of a place
 
     if not conversion.is_theirs(file):
@@ -64,6 +72,16 @@ def converted(file: str, opening: Callable[[], T], name: str) -> T:
     if report is not None:
         report.note(opened)
     return opened
+
+
+def _look_beside(file: str) -> None:
+    """Say so where persist-queue was used on a database that had become ours: an old program that was started again."""
+    with suppress(StoreError), closing(open_snapshot(file)) as snapshot:
+        if snapshot.connection.execute(_THEIRS).fetchone() is None:
+            return
+        from .conversion import strays
+
+        strays.tell(file)
 
 
 def converted_directory(path: Any, serializer: Serializer, opening: Callable[[], object]) -> Report | None:

@@ -45,6 +45,10 @@ class AsyncSQLiteQueue(InLoop):
         *,
         maxsize: int = 0,
     ) -> None:
+        if hasattr(multithreading, "loads"):  # in persist-queue's own order: path, name, serializer, auto_commit
+            serializer, multithreading = multithreading, False
+            if isinstance(timeout, bool):
+                auto_commit, timeout = timeout, 10.0
         queue = self._kind(
             path, name, multithreading, _AT_ONCE, auto_commit, serializer, db_file_name, maxsize=maxsize
         )

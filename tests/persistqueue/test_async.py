@@ -19,6 +19,7 @@ from pqadapters.persistqueue import (
     Full,
     Queue,
     SQLiteQueue,
+    serializers,
 )
 from pqadapters.persistqueue._loop import Bell
 from pqadapters.store import Depth
@@ -212,3 +213,17 @@ def test_what_the_database_classes_have_beside(path: str) -> None:
                 await filo.get(id=99)
 
     asyncio.run(main())
+
+
+def test_arguments_in_persist_queues_own_order(path: str) -> None:
+    # Its async classes have the serializer third: that was taken for `multithreading`, and items were pickled.
+    order: Any = (path, "jobs", serializers.json, False)
+
+    async def main() -> None:
+        async with AsyncSQLiteQueue(*order) as q:
+            assert not q.auto_commit
+            await q.put({"a": 1})
+            await q.task_done()
+
+    asyncio.run(main())
+    assert SQLiteQueue(path, "jobs", serializer=serializers.json).get(block=False) == {"a": 1}

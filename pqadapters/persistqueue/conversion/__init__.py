@@ -9,6 +9,7 @@ from .databases import SUFFIX, convert_database, is_theirs, look_at_database, mo
 from .directories import convert_directory, is_file_queue, look_at_directory, move_directory
 from .report import Part, Progress, Report
 from .shelves import convert_shelf, is_shelf, look_at_shelf, move_shelf
+from .strays import convert_strays, look_at_strays, move_strays
 
 __all__ = [
     "SUFFIX",
@@ -18,6 +19,7 @@ __all__ = [
     "convert_database",
     "convert_directory",
     "convert_shelf",
+    "convert_strays",
     "guess",
     "is_file_queue",
     "is_shelf",
@@ -25,7 +27,9 @@ __all__ = [
     "look_at_database",
     "look_at_directory",
     "look_at_shelf",
+    "look_at_strays",
     "move_database",
     "move_directory",
     "move_shelf",
+    "move_strays",
 ]
