@@ -6,13 +6,14 @@ What persist-queue itself has written is converted when it is opened (`conversio
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Callable
 from contextlib import closing, suppress
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..durability import Durability
 from ..errors import StoreError, StoreRefused
-from ..opening import is_unfinished, open_database, open_snapshot
+from ..opening import is_directory_store, is_unfinished, open_database, open_snapshot
 from ..serializers import Serializer
 from ..stdlib._where import check_name, open_where
 from ..store import Store
@@ -23,6 +24,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 MEMORY = ":memory:"
 DATABASE = "data.db"
+_CHUNK = re.compile(r"q\d{5,}")
 _THEIRS = (
     "SELECT 1 FROM sqlite_master WHERE type = 'table' AND (name GLOB '*queue_*' OR name GLOB '*dict_*') "
     "AND name NOT GLOB 'kept_*'"
@@ -48,12 +50,23 @@ def open_home(
 
 def database_in(path: Any, db_file_name: str | None = None) -> str:
     """The database's file; the directory is made if it is missing. A path that is a file is the database: the async
-    classes of persist-queue take such a one."""
+    classes of persist-queue take such a one. Raises StoreRefused where a new one would stand in a file queue."""
     directory = os.fsdecode(path)
     if os.path.isfile(directory):
         return directory
     os.makedirs(directory, exist_ok=True)
-    return os.path.join(directory, db_file_name or DATABASE)
+    file = os.path.join(directory, db_file_name or DATABASE)
+    if not os.path.exists(file) and _is_file_queue(directory):
+        raise StoreRefused(
+            f"{directory} is a file queue, which couldn't be opened any more with a database in it: give the database "
+            "a directory of its own"
+        )
+    return file
+
+
+def _is_file_queue(directory: str) -> bool:
+    """Of ours or of persist-queue's."""
+    return is_directory_store(directory) or any(map(_CHUNK.fullmatch, os.listdir(directory)))
 
 
 def converted(file: str, opening: Callable[[], T], name: str) -> T:

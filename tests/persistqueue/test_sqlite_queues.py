@@ -9,15 +9,18 @@ from collections import Counter
 from types import ModuleType
 from typing import Any
 
+import persistqueue as old
 import pytest
 
-from pqadapters.errors import RankError
+from pqadapters.errors import RankError, StoreRefused
 from pqadapters.persistqueue import (
     Empty,
     FIFOSQLiteQueue,
     FILOSQLiteQueue,
     Full,
+    PDict,
     PriorityQueue,
+    Queue,
     SQLiteQueue,
     UniqueQ,
     serializers,
@@ -342,6 +345,16 @@ def test_queues_of_other_names_kinds_and_files_are_apart(path: str) -> None:
     for n, q in enumerate(queues):
         q.put(n)
     assert [_drained(q) for q in queues] == [[n] for n in range(len(queues))]
+
+
+@pytest.mark.parametrize("wrote", [Queue, old.Queue])
+def test_a_new_database_is_not_put_into_a_file_queue(wrote: Any, path: str) -> None:
+    # It was, and the next start of the program couldn't open the file queue any more.
+    wrote(path).put("a")
+    for kind in (SQLiteQueue, PDict):
+        with pytest.raises(StoreRefused, match="a directory of its own"):
+            kind(path, "name")
+    assert Queue(path).get(block=False) == "a"
 
 
 def test_memory(path: str) -> None:
