@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections import deque
 from collections.abc import Iterator
 from typing import TYPE_CHECKING, Any
 
@@ -86,6 +87,8 @@ class Spool:
         self._store: Store | None = None
         self._slots: Slots | None = None
         self._slot: Slot | None = None
+        self._opening: int | None = None  #: the thread that opens it
+        self._early: deque[bytes] = deque()
         self.limit.begin_again()
         _open.discard(self)
 
@@ -106,8 +109,16 @@ class Spool:
     def _open(self) -> Store:
         with silence(), self._lock:
             if self._store is None:
-                self._store = self._opened()
+                self._opening = threading.get_ident()
+                try:
+                    store = self._opened()
+                finally:
+                    self._opening = None
+                self._store = store
                 _open.add(self)
+            while self._early:
+                self._store.commit(Put(_INBOX, self._early[0]))
+                self._early.popleft()
             return self._store
 
     def _open_for_record(self) -> Store:
@@ -132,9 +143,16 @@ class Spool:
         return slot.store
 
     def put(self, record: Any) -> None:
-        """Store a record. Raises queue.Full where the limit says so, and StoreError."""
+        """Store a record. Raises queue.Full where the limit says so, and StoreError. From a finalizer or a signal
+        handler in the middle of opening the store, it is stored when that is done, before the record for which it is
+        opened."""
         payload = self.codec.dumps(record)
-        store = self._store or self._open_for_record()
+        store = self._store
+        if store is None:
+            if self._opening == threading.get_ident():
+                self._early.append(payload)
+                return
+            store = self._open_for_record()
         limit = self.limit
         if limit.max_bytes and not limit.admits(len(payload), record.levelno, store):
             return
@@ -156,6 +174,7 @@ class Spool:
 
     def renew_lock(self) -> None:
         """In a forked child: a thread of the parent may have had it."""
+        self._opening = None
         self._lock, self.turn = threading.RLock(), threading.Lock()
 
     def begin_again(self) -> None:

@@ -108,3 +108,52 @@ def test_a_slot_that_is_none_is_named_once(tmp_path: Path, caplog: pytest.LogCap
     assert noting.messages == ["m 0", "m 1", "m 2"]
     assert caplog.text.count("passed over") == 1
     assert (place / "0" / "notes.txt").read_text() == "somebody's own"
+
+
+@pytest.mark.parametrize("url", [False, True])
+def test_a_log_call_in_the_middle_of_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: bool) -> None:
+    """From a signal handler or a finalizer: it opened the spool once more, and what went into that slot was delivered
+    when the process had ended; or it waited five seconds for the lock that its own thread held, and was lost."""
+    place = f"sqlite:///{tmp_path}/spool.db" if url else str(tmp_path / "spool")
+    noting = Noting()
+    handler = QueueHandler(place, handlers=[noting])
+    logger = logger_of(handler)
+    opened = spool(handler)._opened
+    opens: list[int] = []
+
+    def interrupted() -> Any:
+        opens.append(len(opens))
+        store = opened()
+        if len(opens) == 1:
+            logger.info("inner %d", 1)
+            logger.info("inner %d", 2)
+        return store
+
+    monkeypatch.setattr(spool(handler), "_opened", interrupted)
+    logger.info("outer")
+    assert handler.flush(PATIENCE)
+    assert noting.messages == ["inner 1", "inner 2", "outer"]
+    assert opens == [0]
+    handler.close()
+    spool(handler).close()
+
+
+def test_a_log_call_in_the_middle_of_opening_in_vain(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is stored by whoever opens it next."""
+    noting = Noting()
+    handler = QueueHandler(tmp_path / "spool")
+    logger = logger_of(handler)
+    opened = spool(handler)._opened
+
+    def failing() -> Any:
+        logger.info("inner")
+        raise StoreRefused("not now")
+
+    monkeypatch.setattr(logging, "raiseExceptions", False)
+    monkeypatch.setattr(spool(handler), "_opened", failing)
+    logger.info("lost")
+    monkeypatch.setattr(spool(handler), "_opened", opened)
+    with QueueListener(tmp_path / "spool", noting) as listener:
+        assert listener.flush(PATIENCE)
+    assert noting.messages == ["inner"]
+    spool(handler).close()
