@@ -28,7 +28,7 @@ from itertools import chain, takewhile
 from struct import Struct
 from typing import NamedTuple
 
-from ..errors import ConditionFailed, LeaseLost, StoreError, StoreLocked
+from ..errors import ConditionFailed, DiskError, LeaseLost, StoreError, StoreLocked
 from ..stdlib._stock import deadline_of, left_of
 from ..store import Ack, Claim, Delete, Depth, Expect, Nack, Op, Order, Put, Record, Set, State, Store, Update
 
@@ -362,7 +362,8 @@ class States:
             return True
 
     def forget(self, state: str, ids: list[int], more: Callable[[bytes], list[Op]]) -> None:
-        """Those of them that are in that state are gone: in one commit, unless one has changed its state meanwhile."""
+        """Those of them that are in that state are gone: in one commit, unless one has changed its state meanwhile, or
+        a full disk has room for smaller ones only."""
         going = [self._going(id, state, more) for id in ids]
         try:
             if going:
@@ -371,6 +372,13 @@ class States:
             for ops in going:
                 with suppress(ConditionFailed):
                     self._commit(*ops)
+        except DiskError:
+            with suppress(StoreError):
+                self._store.checkpoint()  # what was written so far may give back space
+            if len(ids) == 1:
+                raise
+            for part in (ids[: len(ids) // 2], ids[len(ids) // 2 :]):
+                self.forget(state, part, more)
 
     def _going(self, id: int, state: str, more: Callable[[bytes], list[Op]]) -> list[Op]:
         row = self.row(id)

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections import Counter
 from typing import Any
 
 import pytest
 
+from pqadapters.errors import DiskError
 from pqadapters.persistqueue import (
     AckStatus,
     Empty,
@@ -323,6 +325,29 @@ def test_clear_acked_data(path: str) -> None:
     assert [row["data"] for row in q.queue()] == [5]
     q.clear_acked_data(keep_latest=0, clear_ack_failed=True)
     assert q.queue() == []
+
+
+def test_what_is_acked_is_cleared_on_a_full_disk(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    # To clear is what frees space, and all at once took more than what a full disk keeps in reserve.
+    q = _filled(UniqueAckQ(path), range(40))
+    for _ in range(40):
+        q.ack(q.get())
+    commit, room = q._states._commit, 20
+
+    def full(*ops: Any) -> None:
+        if len(ops) > room:
+            raise DiskError(errno.ENOSPC, "No space left on device")
+        commit(*ops)
+
+    monkeypatch.setattr(q._states, "_commit", full)
+    q.clear_acked_data(keep_latest=0)
+    assert (q.acked_count(), q.queue()) == (0, [])
+    assert q.put(1) is not None
+    q.ack(q.get())
+    room = 1
+    with pytest.raises(DiskError):
+        q.clear_acked_data(keep_latest=0)
+    assert q.acked_count() == 1
 
 
 def test_a_unique_queue_takes_an_item_again_once_it_was_cleared(path: str) -> None:
