@@ -215,6 +215,16 @@ def test_on_recovered_is_called_with_the_future_of_each(make: Make) -> None:
     assert [future.result() for future in seen] == [2, 4]
 
 
+def test_on_recovered_is_called_for_those_that_recovered_has_given(make: Make) -> None:
+    """It wasn't: with recover="manual" never."""
+    leave(make, (work.note, 1), (work.note, 2))
+    seen: list[JobFuture] = []
+    executor = make(recover="manual", on_recovered=seen.append)
+    found = executor.recovered()
+    wait(found, work.PATIENCE)
+    assert seen == found
+
+
 def test_a_recovered_jobs_failure_is_logged(make: Make, caplog: pytest.LogCaptureFixture) -> None:
     leave(make, (work.fail, "nobody looks"))
     make().shutdown()

@@ -163,6 +163,26 @@ def test_a_key_that_another_executor_runs_is_waited_for(url: str) -> None:
         assert two.future(key="k").result(0) == "gate"
 
 
+def test_a_program_that_just_ends_does_what_was_left(tmp_path: Path) -> None:
+    """Behind its last line a script has no __file__: it took the jobs for another script's, and left them for good."""
+    body = """
+hold = double if sys.argv[1] == "end" else hold
+executor = ThreadPoolExecutor(1, store="sqlite:///" + sys.argv[0] + ".db?durability=process")
+if sys.argv[1] == "leave":
+    for number in range(5):
+        executor.submit(hold if number == 0 else double, number)
+    say("submitted")
+    hear()
+"""
+    app = App(tmp_path, body)
+    with app.start("leave") as run:
+        run.until("submitted")
+        run.kill()
+    with app.start("end") as run:
+        run.end()
+        assert sorted(run.words("ran")) == ["0", "1", "2", "3", "4"]
+
+
 def test_members_that_died_are_cleaned_up(url: str) -> None:
     with open_store(url) as store:
         from pqadapters.store import Put

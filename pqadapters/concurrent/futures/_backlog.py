@@ -35,6 +35,7 @@ from ...ending import at_end, others_run
 from ...errors import ConditionFailed, PqadaptersError, StoreForked
 from ...home.private import PrivateStore
 from ...store import Delete, Expect, Op, Store
+from . import _peers as peers
 from . import _wire as wire
 from ._ahead import Ahead
 from ._future import JobFuture
@@ -61,6 +62,7 @@ class Backlog:
     def __init__(self, place: Place, settings: Settings) -> None:
         self.place, self.names, self.settings = place, place.names, settings
         self.lock = threading.Lock()
+        wire.this_main()  # it isn't known any more at the end of the interpreter
         self.forked = False  #: this is a child of the process that it belongs to
         self.token = os.urandom(8)
         self.numbers = count(1)
@@ -145,6 +147,8 @@ class Backlog:
             from ._sharing import Sharing
 
             self.sharing = Sharing(self, store)
+        else:
+            peers.enter(self)
         if depth.delayed:
             expect_soon(self, store)
         if self.shared or depth.delayed:
@@ -172,6 +176,8 @@ class Backlog:
     def forget(self, id: bytes) -> JobFuture | None:
         """A job that isn't on disk any more; its future."""
         future = self.live.pop(id, None) or self.attached.pop(id, None)
+        if future is None and peers.several():
+            future = peers.forget(self, id)
         self.delayed.discard(id)
         self.changed()
         return future

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import StoreError
 from ...store import Ack, Nack, Op, Set, State
+from . import _peers as peers
 from . import _wire as wire
 
 if TYPE_CHECKING:
@@ -57,6 +58,7 @@ def cancel_stored(backlog: Backlog, id: bytes, record: int) -> bool:
     tombstone = Set(backlog.names.cancelled, id, b"")
     backlog.commit_ends([tombstone, *backlog.forget_key(waiting.payload)], waiting.payload)
     backlog.tombs = True
+    peers.bury(backlog)
     return True
 
 

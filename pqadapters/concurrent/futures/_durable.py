@@ -15,6 +15,7 @@ from ...durability import Durability, Survives
 from ...errors import NotDurableWarning, NotSerializable
 from ...store import Store
 from . import _overview as overview
+from . import _peers as peers
 from . import _wire as wire
 from ._backlog import Backlog
 from ._cancelling import cancel_stored
@@ -235,7 +236,8 @@ class DurableExecutor(Executor):
     def cancel(self, job_id: str) -> bool:
         """Cancel a job of whatever process by its id, if it isn't running or done; whether that was so."""
         backlog, id = self._backlog, wire.id_from(job_id)
-        future = backlog.live.get(id) or backlog.attached.get(id)
+        backlog.open()  # only then it is seen by others, and sees them
+        future = backlog.live.get(id) or backlog.attached.get(id) or peers.find(backlog, id)
         if future is not None and future._record and future.cancel():
             return True
         record = find_record(backlog, backlog.names.jobs, id)

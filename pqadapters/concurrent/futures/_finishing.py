@@ -15,6 +15,7 @@ from ... import telling
 from ...errors import ConditionFailed, LeaseLost, PqadaptersError
 from ...store import Ack, Delete, Nack, Op, Set, Update
 from . import _outcome
+from . import _peers as peers
 from . import _wire as wire
 from ._errors import JobParked
 from ._options import PLAIN, Options
@@ -205,6 +206,8 @@ def _settle_other(backlog: Backlog, future: JobFuture, result: Any, error: BaseE
         other = backlog.attached.pop(future._id, None)
         if other is not None and other is not future:
             other.settle(result, error)
+    if peers.several():
+        peers.settle(backlog, future._id, result, error)
 
 
 def _let_go(backlog: Backlog, future: JobFuture) -> None:
@@ -221,7 +224,7 @@ def _let_go_of_suspect(backlog: Backlog, future: JobFuture) -> None:
 
 def _tell(backlog: Backlog, future: JobFuture, error: BaseException) -> None:
     """A recovered job has nobody who looks at its exception."""
-    if not future._id.startswith(backlog.token):
+    if not (future._id.startswith(backlog.token) or peers.has(backlog, future._id)):
         _log.error("a recovered job, %s, failed", _name(future), exc_info=error)
 
 

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ...errors import ConditionFailed, LimitReached
 from ...store import Delete, Expect, Op, Put, Set, Store
+from . import _peers as peers
 from . import _wire as wire
 from ._errors import UnknownJob
 from ._future import JobFuture
@@ -69,6 +70,9 @@ def _attach(backlog: Backlog, id: bytes, record: int, still: Callable[[], bool])
         known = futures.get(id)
         if known is not None and not known.done():
             return known
+    theirs = peers.find(backlog, id)
+    if theirs is not None:
+        return theirs
     future = JobFuture(backlog, id, None, record=record)
     outcome = _kept(backlog, id)
     if outcome is None:
@@ -122,6 +126,9 @@ def find(backlog: Backlog, job_id: str | None, key: bytes | None) -> JobFuture:
     for futures in (backlog.live, backlog.running, backlog.attached):
         if id in futures:
             return futures[id]
+    theirs = peers.find(backlog, id)
+    if theirs is not None:
+        return theirs
     if _kept(backlog, id) is None:
         record = find_record(backlog, names.jobs, id)
         if record is None:

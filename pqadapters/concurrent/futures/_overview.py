@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...errors import LeaseLost
 from ...store import Ack, Delete, Expect, Nack, Op, Put, Record, Set, State
+from . import _peers as peers
 from . import _wire as wire
 from ._keys import find_record, forget
 from ._options import Options
@@ -160,6 +161,7 @@ def _purge_records(backlog: Backlog, queue: str, records: list[int]) -> int:
                 tombstone = Set(backlog.names.cancelled, wire.id_of(record.payload), b"", Expect.ANY)
                 backlog.commit_ends([tombstone], record.payload)
                 backlog.tombs = True
+                peers.bury(backlog)
                 _cancel_here(backlog, wire.id_of(record.payload))
                 count += 1
     return count

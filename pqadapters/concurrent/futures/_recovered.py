@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from . import _peers as peers
 from . import _wire as wire
 from ._errors import JobParked
 from ._future import JobFuture
@@ -26,8 +27,10 @@ def _futures(backlog: Backlog) -> dict[bytes, JobFuture]:
     there: dict[bytes, JobFuture] = {}
     for record in backlog.store.browse(backlog.names.jobs, state=None):
         id = wire.id_of(record.payload)
-        if id and id[:8] != backlog.token:
-            there[id] = backlog.attached.setdefault(id, JobFuture(backlog, id, None, record=record.id))
+        if id and id[:8] != backlog.token and not peers.has(backlog, id):
+            there[id] = peers.find(backlog, id) or backlog.attached.setdefault(
+                id, JobFuture(backlog, id, None, record=record.id)
+            )
     begun, backlog.begun = backlog.begun or (), None  # behind the look: what was begun before it, or meanwhile
     for future in list(begun):
         there[future._id] = future

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ... import telling
 from ...errors import LeaseLost, PqadaptersError
 from ...store import Ack, Delete, Order
+from . import _peers as peers
 from . import _wire as wire
 from ._errors import JobParked
 from ._finishing import drop, park
@@ -59,6 +60,8 @@ def next_job(backlog: Backlog) -> Started | None:
             if claim is None:
                 return None
             future = backlog.live.pop(claim.payload[2:18], None)  # where a job has its id
+            if future is None and peers.several():
+                future = peers.take_over(backlog, claim.payload[2:18])
             if future is not None and claim.attempt == 1 and future._options is PLAIN and future._call is not None:
                 started: Started | None = _new(Started, (future, claim, future._call, PLAIN, 0, 0))
             else:
@@ -140,7 +143,8 @@ def _looked_at(backlog: Backlog, claim: Claim, id: bytes, future: JobFuture | No
     except (ValueError, TypeError) as error:
         park(backlog, claim, f"it can't be read: {error}")
         return None
-    if backlog.tombs and backlog.store.get(backlog.names.cancelled, id) is not None:
+    buries = backlog.tombs or (backlog.shared and bool(future is None or options.delay or job.failures))
+    if buries and backlog.store.get(backlog.names.cancelled, id) is not None:
         _bury_cancelled(backlog, claim, id)
         _cancel_here(backlog, id, future)
         return None
@@ -231,6 +235,8 @@ def _loaded(
     if future is None:
         future = JobFuture(backlog, job.id, None, options, claim.id)
         _remember(backlog, future)
+    elif backlog.attached.get(job.id) is future and not job.id.startswith(backlog.token):
+        _tell(backlog, future)
     if options.retries or options.timeout:
         future._call, future._options = call, options._replace(retry_on=retry_on)
         future._owner = backlog.owner()
@@ -267,9 +273,14 @@ def _leave_aside(
 
 def _remember(backlog: Backlog, future: JobFuture) -> None:
     """A recovered job is begun."""
-    begun, call = backlog.begun, backlog.settings.on_recovered
+    begun = backlog.begun
     if begun is not None:
         begun.append(future)
+    _tell(backlog, future)
+
+
+def _tell(backlog: Backlog, future: JobFuture) -> None:
+    call = backlog.settings.on_recovered
     if call is not None:
         try:
             call(future)

@@ -27,6 +27,8 @@ _HEAD = struct.Struct(">BB16sHI")
 _PROTOCOL = 5
 MISSING = (ImportError, AttributeError, LookupError)  #: what `load` raises where something isn't there
 
+_main = ""
+
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
 
 
@@ -103,9 +105,14 @@ def main_of(call: Call, data: bytes) -> str:
 
 def this_main() -> str:
     """What runs as `__main__` here: a module's name, or a file."""
+    global _main
     main = sys.modules.get("__main__")
     spec, file = getattr(main, "__spec__", None), getattr(main, "__file__", None)
-    return str(spec.name) if spec is not None else os.path.realpath(file) if file else ""
+    if spec is not None:
+        _main = str(spec.name)
+    elif file:
+        _main = os.path.realpath(file)
+    return _main  # behind its last line a script has no __file__ any more
 
 
 def _dump_by_value(whole: tuple[Any, ...], refusal: Exception) -> bytes:

@@ -1,0 +1,109 @@
+"""Two executors of one process on one place: whichever runs a job, who waits for it hears of its end.
+
+On a directory the one that was made last took over jobs of the other, ran copies of them, and told nobody: their
+futures, and the shutdown() of the other one, waited for ever."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from pqadapters.opening import open_store
+
+from . import work
+from .conftest import Make
+from .test_left_behind import leave
+
+
+def test_jobs_of_one_that_another_runs_come_to_their_end(make: Make) -> None:
+    one = make()
+    held = one.submit(work.hold, "gate")
+    work.reached("gate")
+    futures = [one.submit(work.double, number) for number in range(30)]
+    other = make()  # it takes what it finds
+    assert [future.result(work.PATIENCE) for future in futures] == [2 * number for number in range(30)]
+    assert not held.done()
+    work.GATES["gate"].set()
+    one.shutdown()
+    assert other.submit(work.double, 4).result(work.PATIENCE) == 8
+
+
+def test_the_very_objects_are_called(tmp_path: Path) -> None:
+    """As far as one process has a store alone; another one may have taken the bytes."""
+    results: list[int] = []
+    store = open_store(f"file://{tmp_path}/jobs?durability=process")
+    with ThreadPoolExecutor(1, store=store) as one:
+        one.submit(work.hold, "gate")
+        work.reached("gate")
+        future = one.submit(results.append, 1)
+        with ThreadPoolExecutor(1, store=store):
+            future.result(work.PATIENCE)
+        work.GATES["gate"].set()
+    store.close()
+    assert results == [1]
+
+
+def test_one_that_shuts_down_waits_for_its_job_in_the_other(make: Make) -> None:
+    one = make()
+    one.submit(work.hold, "gate")
+    work.reached("gate")
+    future = one.submit(work.hold, "other")
+    make()
+    work.reached("other")
+    work.GATES["gate"].set()
+    one.shutdown(wait=False)
+    assert not future.done()
+    work.GATES["other"].set()
+    one.shutdown()
+    assert future.result(work.PATIENCE) == "other"
+
+
+def test_one_key_is_one_run(make: Make) -> None:
+    one, other = make(), make()
+    first = one.using(key="k").submit(work.hold, "gate")
+    work.reached("gate")
+    second = other.using(key="k").submit(work.hold, "gate")
+    third = other.future(first.job_id)
+    work.GATES["gate"].set()
+    done, pending = wait([first, second, third], work.PATIENCE)
+    assert not pending
+    assert {future.result() for future in done} == {"gate"}
+
+
+def test_both_hear_of_what_was_left(make: Make) -> None:
+    leave(make, (work.hold, "first"), *((work.double, number) for number in range(10)))
+    one, other = make(recover="manual"), make(recover="manual")
+    mine = one.recovered()
+    work.reached("first")
+    theirs = other.recovered()
+    work.GATES["first"].set()
+    done, pending = wait([*mine, *theirs], work.PATIENCE)
+    assert not pending
+    assert {future.result() for future in done} >= {"first", 0, 18}
+
+
+def test_a_delayed_job_that_one_cancels_isnt_run_by_the_other(make: Make) -> None:
+    """By its tombstone, which the other one has to look for."""
+    one = make(recover="manual")
+    cancelled = one.using(delay=0.05).submit(work.note, "cancelled")
+    other = make()
+    assert one.cancel(cancelled.job_id)
+    other.using(delay=0.1).submit(work.note, "kept").result(work.PATIENCE)
+    assert work.DONE == ["kept"]
+
+
+def test_one_cancels_what_the_other_was_given(make: Make) -> None:
+    one = make()
+    one.submit(work.hold, "gate")
+    work.reached("gate")
+    other = make(recover="manual")
+    waiting: Any = one.submit(work.note, "cancelled")
+    assert other.cancel(waiting.job_id)
+    with pytest.raises(CancelledError):
+        waiting.result(work.PATIENCE)
+    work.GATES["gate"].set()
+    one.shutdown()
+    assert not work.DONE
