@@ -86,3 +86,38 @@ say(logging.getLogger().handlers[0].flush(0.1))
     )
     assert [line for line in said if line.startswith(("can't keep it", "False"))] == [said[0], "False"]
     assert "is a file, where a directory of stores is to be" in said[0]
+
+
+def test_what_was_stored_is_delivered_where_files_may_not_grow(tmp_path: Path) -> None:
+    """`ulimit -f`: no acknowledgement of a batch found room, so that all of it was delivered again, twice a second."""
+    said = ran(
+        """
+import resource
+hard = resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+resource.setrlimit(resource.RLIMIT_FSIZE, (200_000, hard))
+down, got, refused = [True], [], []
+
+class Sometimes(logging.Handler):
+    def emit(self, record):
+        if down:
+            raise ConnectionRefusedError
+        got.append(record.getMessage())
+
+class Handler(QueueHandler):
+    def handleError(self, record):
+        refused.append(str(sys.exc_info()[1]))
+
+handler = Handler(place, handlers=[Sink(Sometimes(), backoff=(0.01, 0.01))])
+logger.addHandler(handler)
+for number in range(400):
+    logger.info("%d %s", number, "x" * 1000)
+down.clear()
+assert handler.flush(20)
+assert 0 < len(got) == 400 - len(refused), (len(got), len(refused))
+say(refused[0])
+logger.info("room again")
+assert handler.flush(20) and got[-1] == "room again"
+""",
+        tmp_path / "spool",
+    )
+    assert "ulimit -f" in said[0]

@@ -26,7 +26,7 @@ from . import format
 from .places import Places, Segment
 from .sleepers import Sleepers
 
-NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # EFBIG: a limit of this process (`ulimit -f`)
 FIRST_ALLOCATION = 64 * 1024
 SPARE = 16 * 1024  #: enough for an empty segment and its place in the directory
 MIN_RESERVE = SPARE + 4096
@@ -135,7 +135,9 @@ class Log(Places):
 
     def refused(self, error: OSError, what: str) -> DiskError:
         """The error for a system call that failed: what it was about, and what to do."""
-        if error.errno in NO_SPACE:
+        if error.errno == errno.EFBIG:
+            advice = "raise this process's limit of file sizes (ulimit -f), or drain the queue: that gives space back"
+        elif error.errno in NO_SPACE:
             advice = (
                 "free some space there, or drain the queue: acknowledging works on a full disk, and gives space back"
             )
