@@ -191,6 +191,7 @@ def remove_sides(path: str, disk: Disk) -> None:
 def _fill(path: str) -> None:
     connection = sqlite3.connect(path, isolation_level=None)
     try:
+        connection.execute("PRAGMA synchronous = OFF")  # the file is synced as a whole, before it gets its name
         connection.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
         connection.execute("PRAGMA journal_mode = WAL")
