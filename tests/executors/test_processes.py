@@ -40,6 +40,15 @@ def test_jobs_run_in_other_processes(make_processes: MakeProcesses) -> None:
     assert not list(executor.jobs())
 
 
+def test_cloudpickle_gives_lambdas_to_workers(make_processes: MakeProcesses) -> None:
+    """They were stored, and then failed with the standard library's PicklingError."""
+    pytest.importorskip("cloudpickle")
+    executor, more = make_processes(), 5
+    plain, keyed = executor.submit(lambda: os.getpid()), executor.using(key="k").submit(lambda number: number + more, 1)
+    assert plain.result(work.PATIENCE) != os.getpid()
+    assert keyed.result(work.PATIENCE) == 6
+
+
 def test_map(make_processes: MakeProcesses) -> None:
     executor = make_processes()
     assert list(executor.map(work.double, range(10), chunksize=3)) == list(range(0, 20, 2))

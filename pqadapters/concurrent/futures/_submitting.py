@@ -36,6 +36,8 @@ def submit(backlog: Backlog, call: wire.Call, options: Options = PLAIN, flags: i
     id = backlog.token + next(backlog.numbers).to_bytes(8, "big")
     data = wire.dump(call, options.retry_on)
     main = wire.main_of(call, data) if backlog.shared else ""
+    if backlog.opened is not wire.load and wire.is_by_value(data):
+        call = backlog.opened(data)[0]  # the standard library would not give it to a worker
     data = backlog.sealing.close(data)
     future = JobFuture(backlog, id, call, options)
     if options is PLAIN and not (backlog.ranked or backlog.settings.max_pending or backlog.settings.max_bytes):

@@ -98,9 +98,14 @@ def dump(call: Call, retry_on: tuple[type[BaseException], ...] | None = None) ->
 def main_of(call: Call, data: bytes) -> str:
     """The script that the call belongs to; "" if it is of a module, or goes by value. What another script calls so is
     something else."""
-    if b"__main__" not in data or b"cloudpickle" in data or task_of(call[0]) is not None:
+    if b"__main__" not in data or is_by_value(data) or task_of(call[0]) is not None:
         return ""
     return this_main()
+
+
+def is_by_value(data: bytes) -> bool:
+    """Whether cloudpickle has made these bytes of a call; said of a few others, too."""
+    return b"cloudpickle" in data
 
 
 def this_main() -> str:
