@@ -108,7 +108,8 @@ def _loaded(config: str) -> Any:
 
 
 def _drained(listener: QueueListener, timeout: float) -> int:
-    """How many records still wait. Raises BrokenPipeError when nobody reads what is shown."""
+    """How many records still wait. Raises BrokenPipeError when nobody reads what is shown, and Failure where the rest
+    is for other sinks."""
     shown = [sink.handler for sink in listener.handlers if isinstance(sink, Sink) and isinstance(sink.handler, _Shown)]
     deadline = time.monotonic() + timeout
     listener.start()
@@ -118,9 +119,15 @@ def _drained(listener: QueueListener, timeout: float) -> int:
                 raise BrokenPipeError(errno.EPIPE, "nobody reads what is shown")
             if time.monotonic() >= deadline:
                 return _waiting(listener)
+        if rest := listener.unknown():
+            raise Failure("; ".join(_for_others(name, count) for name, count in sorted(rest.items())))
         return 0
     finally:
         listener.stop(drain_timeout=0.0)
+
+
+def _for_others(name: str, count: int) -> str:
+    return f"{count} log records wait for the sink {name!r}, which isn't here: --sink {name} shows them"
 
 
 def _waiting(listener: QueueListener) -> int:

@@ -12,6 +12,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 
@@ -48,6 +49,7 @@ class Delivery:
         self._diverting = Diverting(self.posts, spool) if several and spool.diverts else None
         self._several = Sharing(self.posts, spool) if several and not spool.diverts else self._diverting
         self._left: list[Left] = []
+        self._others_wait = False  #: whether something in those is for sinks of ours
         self._look_at = 0.0
         self._trouble = ""  #: why the last step failed
         self._turn = Turn(spool)
@@ -96,7 +98,7 @@ class Delivery:
         if self.spool.shared or not self.posts:
             return True
         if deadline is not None and time.monotonic() >= deadline:
-            return not self._left
+            return not self._others_wait
         return self._look(deadline, whole=True)
 
     def _look(self, deadline: float | None, *, whole: bool) -> bool:
@@ -180,7 +182,8 @@ class Delivery:
             if not self._read(left.store, 0.0) and self._is_done_with(left.store):
                 self._left.remove(left)
                 left.leave()
-        if not self._left:
+        self._others_wait = any(self._waits_for_ours(left.store) for left in self._left)
+        if not self._others_wait:
             self._looks.end()
         self._read(store, 0.1 if self._left else _LOOK)
         return store
@@ -218,6 +221,19 @@ class Delivery:
             self._begin_with(left.store)
         self._look_at = time.monotonic() + _LOOK
         return list(self._left)
+
+    def _waits_for_ours(self, store: Store) -> bool:
+        queues = [self._names.inbox, *(self._names.sink(post.name) for post in self.posts)]
+        return any(store.depth(queue).unfinished for queue in queues)
+
+    def unknown(self) -> dict[str, int]:
+        """How many records wait for sinks that aren't configured here, by their names. Raises StoreError."""
+        known = {post.name for post in self.posts}
+        found: Counter[str] = Counter()
+        for store in [self.spool.store, *(left.store for left in list(self._left))]:
+            for name in set(self._names.known(store)) - known:
+                found[name] += store.depth(self._names.sink(name)).unfinished
+        return {name: count for name, count in found.items() if count}
 
     def _is_done_with(self, store: Store) -> bool:
         return not self._names.unfinished(store)

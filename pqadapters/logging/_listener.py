@@ -153,6 +153,10 @@ class QueueListener(stdlib.QueueListener):
         left = None if deadline is None else max(0.0, deadline - time.monotonic())
         return self.flush(left) and delivery.looked.is_set()
 
+    def unknown(self) -> dict[str, int]:
+        """How many records wait for sinks that this listener doesn't have, by their names. Raises StoreError."""
+        return {} if self._delivery is None else self._delivery.unknown()
+
     def stats(self) -> dict[str, Any]:
         """See `QueueHandler.stats`."""
         spool = spool_of(self.queue)

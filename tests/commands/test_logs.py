@@ -72,7 +72,9 @@ def test_as_json(place: str) -> None:
 def test_what_waits_for_a_sink(place: str) -> None:
     """One that has fallen behind has a queue of its own, which is its own."""
     _leave(place, "Sink(Down(), name='a'), Sink(Telling(), name='b')")
-    call("logs", "drain", place, "--format", "%(message)s", "--timeout", "2")
+    done = call("logs", "drain", place, "--format", "%(message)s", "--timeout", "2")
+    assert done.exit_code == 1  # it said nothing, and 0
+    assert "4 log records wait for the sink 'a', which isn't here: --sink a shows them" in done.stderr
     assert "m 0" in out("logs", "drain", place, "--format", "%(message)s", "--sink", "a")
 
 

@@ -108,3 +108,29 @@ def test_two_listeners_of_one_process(tmp_path: Path) -> None:
             assert second.flush(PATIENCE)
     assert noting.messages == ["mine"]
     spool(first).close()
+
+
+def test_what_waits_for_a_sink_that_is_configured_no_more_holds_up_no_flush(tmp_path: Path) -> None:
+    place = tmp_path / "spool"
+    noting = Noting()
+    handler = QueueHandler(place, handlers=[Sink(noting, name="new")])
+    logger_of(handler).info("mine")
+    assert handler.flush(PATIENCE)
+    ran(
+        """
+handler = QueueHandler(place, handlers=[Sink(Down(), name="old"), Sink(Telling(), name="other")])
+logger.addHandler(handler)
+logger.info("theirs")
+while handler.stats()["sinks"].get("other", {"depth": 1})["depth"]:
+    pass
+os._exit(0)
+""",
+        place,
+    )
+    logger_of(handler).info("mine again")
+    assert handler.flush(PATIENCE)
+    assert handler.flush()
+    assert handler.listener.unknown() == {"old": 1}
+    assert noting.messages == ["mine", "mine again"]
+    handler.close()
+    spool(handler).close()
