@@ -306,8 +306,8 @@ class _Recovery:
             log.sync_directory()  # each before the next, as in Log.drop
         if log.segments:
             self._put_tail_right()
-        self._skip_lost_numbers()
-        log.sync_directory()
+        if not self._skip_lost_numbers():
+            log.sync_directory()
 
     def _put_tail_right(self) -> None:
         log = self._log
@@ -317,14 +317,18 @@ class _Recovery:
         self._disk.sync(log.tail.fd)
         log.reopened()
 
-    def _skip_lost_numbers(self) -> None:
-        """Begin a segment where there is none, or behind those that are lost: their numbers stay used (I6)."""
+    def _skip_lost_numbers(self) -> bool:
+        """Begin a segment where there is none, or behind those that are lost: their numbers stay used (I6). Whether it
+        did; the directory is synced then."""
         log, saved = self._log, self._saved
         if saved is not None and saved.next > log.next:
             log.next, log.synced = saved.next, saved.next - 1
             log.roll(number=max(saved.segment, *self._files, 0) + 1)
         elif not log.segments:
             log.roll(number=saved.segment + 1 if saved is not None else 1)
+        else:
+            return False
+        return True
 
     def _write_header(self, segment: Segment) -> None:
         header = format.Header(self._log.store, segment.number, segment.base, self._log.clock.wall())
