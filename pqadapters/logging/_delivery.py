@@ -94,11 +94,11 @@ class Delivery:
 
     def has_looked(self, deadline: float | None) -> bool:
         """Whether all was delivered that dead processes had left when this was asked; waits for that. Where there is no
-        time for it: whether none of it is known."""
+        time for it: whether none of it is known, and nobody waits for a look."""
         if self.spool.shared or not self.posts:
             return True
         if deadline is not None and time.monotonic() >= deadline:
-            return not self._others_wait
+            return not self._others_wait and not self._looks.is_awaited
         return self._look(deadline, whole=True)
 
     def _look(self, deadline: float | None, *, whole: bool) -> bool:

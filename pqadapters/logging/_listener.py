@@ -21,7 +21,7 @@ from . import _looking
 from ._borrowed import is_durable, spool_in
 from ._delivery import Delivery
 from ._names import Spooled
-from ._sinks import Sink, sinks_of
+from ._sinks import Give, Sink, sinks_of
 from .queues import SpoolQueue
 
 _log = logger("pqadapters.logging")
@@ -52,6 +52,7 @@ class QueueListener(stdlib.QueueListener):
         super().__init__(queue, *handlers, respect_handler_level=respect_handler_level)
         self._delivery: Delivery | None = None
         self._starting = threading.Lock()
+        self._giving = threading.local()
         self._stopped = False
         self._trouble = ""  #: why it couldn't start
         _listeners.add(self)
@@ -72,7 +73,10 @@ class QueueListener(stdlib.QueueListener):
                 return
             if self._delivery is not None and self._delivery.running:
                 raise RuntimeError("Listener already started")
-            delivery = Delivery(spool, sinks_of(self.handlers), respect_level=self.respect_handler_level)
+            sinks = sinks_of(self.handlers)
+            for sink in sinks.values():
+                sink.through = self._handle_for if self._is_overridden() else None
+            delivery = Delivery(spool, sinks, respect_level=self.respect_handler_level)
             delivery.start()
             self._delivery, self._thread = delivery, delivery.thread
         at_end(_stop_all)
@@ -115,9 +119,16 @@ class QueueListener(stdlib.QueueListener):
             self._thread = None
 
     def handle(self, record: LogRecord) -> None:
-        """Of a queue that isn't durable: offer the record to the handlers. One that raises reports it, and the next one
-        is called."""
+        """Offer the record to the handlers. One that raises reports it, and the next one is called.
+
+        Of a durable queue it is called where a subclass has a `handle` or `prepare` of its own, for each sink by
+        itself; then it offers the record to that sink, and what it raises is a failure of that one.
+        """
         record = self.prepare(record)
+        give: Give | None = getattr(self._giving, "give", None)
+        if give is not None:
+            give(record)
+            return
         for given in self.handlers:
             handler = given.handler if isinstance(given, Sink) else given
             if not self.respect_handler_level or record.levelno >= handler.level:
@@ -125,6 +136,17 @@ class QueueListener(stdlib.QueueListener):
                     handler.handle(record)
                 except Exception:
                     handler.handleError(record)
+
+    def _is_overridden(self) -> bool:
+        kind = type(self)
+        return kind.handle is not QueueListener.handle or kind.prepare is not QueueListener.prepare
+
+    def _handle_for(self, give: Give, record: LogRecord) -> None:
+        self._giving.give = give
+        try:
+            self.handle(record)
+        finally:
+            self._giving.give = None
 
     def flush(self, timeout: float | None = None) -> bool:
         """Whether the sinks have confirmed everything that was logged before this call, in a directory also what dead

@@ -12,11 +12,13 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, NamedTuple
 
 from ._configured import configured, handler_named
 from ._reporting import Report, listen_to, reported_by
 
+Give = Callable[[logging.LogRecord], object]
 Given = tuple[int, "BaseException | None"]  #: how many were confirmed, and why not the next
 
 
@@ -80,6 +82,7 @@ class Sink(logging.Handler):
         self.last_error: str | None = None
         self._deliverer: int | None = None  #: the thread that delivers now
         self._let_go: Callable[[], None] | None = None
+        self.through: Callable[[Give, logging.LogRecord], object] | None = None  #: a program's own way to `handler`
 
     @property
     def handler(self) -> logging.Handler:
@@ -125,7 +128,8 @@ class Sink(logging.Handler):
         level = self.handler.level if respect_level else None
         try:
             with reported_by(self.handler) as report:
-                give = self._give_batches if self.takes_batches else self._give_each
+                batches = self.takes_batches and self.through is None
+                give = self._give_batches if batches else self._give_each
                 done, error = give(records, level, report)
         finally:
             self._deliverer = None
@@ -133,7 +137,10 @@ class Sink(logging.Handler):
         return done, None if error is None else self._failed(error)
 
     def _give_each(self, records: Sequence[logging.LogRecord], level: int | None, report: Report) -> Given:
-        handle, check, done = self.handler.handle, self._check, 0
+        handle: Give = self.handler.handle
+        if self.through is not None:
+            handle = partial(self.through, self._give_one if self.takes_batches else handle)
+        check, done = self._check, 0
         try:
             for record in records:
                 if level is None or record.levelno >= level:
@@ -144,6 +151,11 @@ class Sink(logging.Handler):
         except BaseException as error:  # SystemExit, too: it ends this thread for nobody
             return done, error
         return done, None
+
+    def _give_one(self, record: logging.LogRecord) -> None:
+        handler: Any = self.handler
+        if (passed := _passed(handler, record)) is not None:
+            handler.emit_batch([passed])
 
     def _give_batches(self, records: Sequence[logging.LogRecord], level: int | None, report: Report) -> Given:
         done = 0

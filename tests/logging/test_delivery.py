@@ -12,7 +12,7 @@ import pytest
 
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 
-from .sinks import PATIENCE, Hanging, Noting, Reporting, logger_of, spool
+from .sinks import PATIENCE, Batching, Hanging, Noting, Reporting, logger_of, spool
 
 FAST: dict[str, Any] = {"backoff": (0.001, 0.01)}
 
@@ -243,6 +243,49 @@ def test_a_sink_that_changes_its_record_changes_it_for_nobody_else(place: str, l
     _log(logger_of(QueueHandler(place)), 0, 3)
     assert listener.flush(PATIENCE)
     assert [each.messages for each in sinks] == [["changed"] * 3, _numbers(0, 3)] * 2
+
+
+@pytest.mark.parametrize("sinks", [1, 2])
+def test_a_listener_with_a_handle_of_its_own(place: str, sinks: int) -> None:
+    """It was passed over in silence. The standard library calls it for each record; here for each sink, too."""
+
+    class Stamping(QueueListener):
+        def handle(self, record: logging.LogRecord) -> None:
+            if record.getMessage() == "m 1":
+                raise ValueError("not this one")
+            if record.getMessage() != "m 2":
+                super().handle(record)
+
+        def prepare(self, record: logging.LogRecord) -> logging.LogRecord:
+            record.msg = f"prepared {record.msg}"
+            return record
+
+    noting = [Noting() for _ in range(sinks - 1)]
+    batching = Batching()
+    logger = logger_of(QueueHandler(place))
+    _log(logger, 0, 4)
+    with Stamping(place, *[Sink(each, retries=2, **FAST) for each in (*noting, batching)]) as listener:
+        assert listener.flush(PATIENCE)
+        assert listener.stats()["dead"] == sinks
+    for each in (*noting, batching):
+        assert each.messages == ["prepared m 0", "prepared m 3"]
+    spool(listener).close()
+
+
+def test_what_a_handle_of_its_own_gives_to_a_sink_that_fails_comes_again(place: str) -> None:
+    class Own(QueueListener):
+        def handle(self, record: logging.LogRecord) -> None:
+            super().handle(record)
+
+    errors = [ConnectionRefusedError(), ConnectionRefusedError()]
+    reporting, healthy = Reporting(lambda message: errors.pop() if errors else None), Noting()
+    logger = logger_of(QueueHandler(place))
+    with Own(place, Sink(reporting, **FAST), healthy) as listener:
+        _log(logger, 0, 4)
+        assert listener.flush(PATIENCE)
+    assert reporting.messages == healthy.messages == _numbers(0, 4)
+    assert len(reporting.tries) == 6
+    spool(listener).close()
 
 
 @pytest.mark.parametrize(
