@@ -11,8 +11,9 @@ from pathlib import Path
 import pytest
 
 from pqadapters.errors import DiskError
+from pqadapters.persistqueue import SQLiteAckQueue
 from pqadapters.stdlib.queue import Queue
-from pqadapters.store import Ack, Put
+from pqadapters.store import Ack, Put, Set
 from pqadapters.stores.sqlite import SqliteStore
 from tests.crash.test_full_disk import fill
 from tests.segment.programs import PATIENCE, ROOT
@@ -47,6 +48,52 @@ def test_puts_are_refused_and_the_queue_is_drained_on_a_full_disk(small: Path, s
         store.commit(Put("q", b"and on"))
         store.checkpoint()
         assert (small / "q.db-owners" / "reserve").exists()
+
+
+@pytest.mark.parametrize("size", [40, 5000])
+def test_a_disk_that_was_filled_by_puts_alone_is_drained(small: Path, size: int) -> None:
+    """What is in the WAL needs as much room again where it is copied, and there was none: nothing could be got."""
+    with SqliteStore(small / "q.db", durability="process") as store:
+        count = _put_until_full(store, size)
+        assert count * size > CAPACITY // 4
+        for number in range(count):
+            (claim,) = store.claim("q")
+            assert claim.payload[:8] == b"%08d" % number
+            store.commit(Ack(claim, lazy=True))
+        assert store.depth("q").unfinished == 0
+        again = _put_until_full(store, size)
+        assert again > count // 2
+        while claims := store.claim("q", limit=100):
+            store.commit(*map(Ack, claims))
+        assert store.depth("q").unfinished == 0
+
+
+def test_what_comes_with_an_acknowledgement_has_the_reserve_too(small: Path) -> None:
+    """A result, a state, a record that moves to another queue."""
+    with SqliteStore(small / "q.db", durability="process") as store:
+        count = _put_until_full(store, 3000)
+        for number in range(count):
+            (claim,) = store.claim("q")
+            store.commit(Ack(claim), Put("done", claim.payload), Set("states", b"%d" % number, b"done"))
+        assert store.depth("done").ready == store.count("states") == count
+        with pytest.raises(DiskError):
+            store.commit(Ack(store.claim("done")[0]), Put("done", bytes(1 << 20)))
+
+
+def test_an_acknowledging_queue_is_drained_on_a_full_disk(small: Path) -> None:
+    q = SQLiteAckQueue(str(small))
+    count = 0
+    with pytest.raises(DiskError):
+        while True:
+            q.put("x" * 3000)
+            count += 1
+    for number in range(count):
+        q.ack(q.get(block=False))  # which keeps the item's data
+        if number % 50 == 0:
+            q.clear_acked_data(keep_latest=0)
+    assert q.size == 0
+    q.put("and on")
+    q.close()
 
 
 def test_nothing_is_lost_over_a_restart_on_a_full_disk(small: Path) -> None:

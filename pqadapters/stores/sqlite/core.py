@@ -26,7 +26,7 @@ from .changes import Changes, Who
 from .claims import give_back
 from .database import make_database, open_database, patiently, prepare, rest
 from .errors import ERRORS, locked, malformed, translated
-from .keeper import Keeper, shorten
+from .keeper import Keeper, length, shorten
 from .lookout import Lookout
 from .mark import Mark
 from .mark import forget as forget_mark
@@ -136,13 +136,30 @@ class Core:
         self._report(Damage(self.path, 0, 0, "its index didn't lead to all keys of its tables: it was made anew"))
 
     def _make_room(self, tries: int, *, shrinks: bool) -> bool:
-        """The disk is full. What the WAL holds is copied, so that it is used anew; then, for what frees space, the
+        """The disk is full. What the WAL holds is copied, and its file given back; then, for what frees space, the
         reserve is given up. Whether it is worth another try."""
-        if tries and not (shrinks and self.reserve.give_up()):
+        if not tries:
+            self._tighten()
+            return shrinks or not self.writer.crowded
+        if not (shrinks and self.reserve.give_up()):
             return False
+        self.writer.crowded = True
         with suppress(sqlite3.Error, StoreError), self.aside:
             shorten(self.path)
         return True
+
+    def keep_reserve(self) -> None:
+        """See that the reserve suffices to copy the WAL: so it never holds more than can be copied on a full disk."""
+        if not self.reserve.keep(length(self.path)):
+            self._tighten()
+
+    def _tighten(self) -> None:
+        """Copy the WAL by what room there is, the reserve's included, and give its file back. Puts are refused while
+        there is none for a reserve: they would take what acknowledgements need."""
+        self.reserve.give_up()
+        with suppress(sqlite3.Error, StoreError), self.aside:
+            shorten(self.path, cut=True)
+        self.writer.crowded = not self.reserve.keep()
 
     def _lock(self, name: str) -> Any:
         try:

@@ -10,10 +10,10 @@ from ...errors import DiskError, FormatError, StoreError, StoreLocked, StoreRefu
 
 # By the words of sqlite3_errstr(): before Python 3.11 an exception has no code.
 _BUSY = ("database is locked", "database table is locked", "database schema is locked")
-_FULL = "database or disk is full"
+FULL = "database or disk is full"
 _IO = "disk I/O error"
 _DAMAGED = ("database disk image is malformed", "file is not a database", "malformed database schema")
-_NUMBERS = {_FULL: errno.ENOSPC, _IO: errno.EIO, "attempt to write a readonly database": errno.EROFS}
+_NUMBERS = {FULL: errno.ENOSPC, _IO: errno.EIO, "attempt to write a readonly database": errno.EROFS}
 _ADVICE = {
     errno.ENOSPC: "free some space there, or drain the queue",
     errno.EIO: "look at the disk and at the system's log; close the store before it is tried again",
@@ -42,7 +42,7 @@ def is_io(error: Exception) -> bool:
 
 def is_full(error: Exception) -> bool:
     """There is no space left."""
-    return str(error).startswith(_FULL)
+    return str(error).startswith(FULL)
 
 
 def translated(error: Exception, path: str) -> StoreError:

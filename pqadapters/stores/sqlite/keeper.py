@@ -32,6 +32,7 @@ TOO_LONG = 64 << 20  #: bytes of WAL from which on its file is cut as well
 _PER_COMMIT = 3 * PAGE_SIZE  #: bytes, about, that a commit takes in the WAL beside payloads
 _READERS = 250  #: milliseconds that readers are waited for who still use the WAL
 _PATIENCE = 5.0  #: seconds that its end is waited for
+_LOOK = 256 << 10  #: bytes that are committed between two looks whether the reserve is large enough
 _IDLE_ROUNDS = 5
 
 
@@ -45,6 +46,7 @@ class Keeper:
         self._ended = threading.Event()
         self._called = threading.Event()  #: there is something to do before the next round
         self._volume = 0  #: bytes that were committed since the last copy
+        self._unlooked = 0  #: bytes that were committed since the last look at the reserve
         self._waited = 0  #: commits whose callers waited for a sync, since the last look at the WAL's room
         self._put_off: dict[int, Callable[[], SqliteStore | None]] = {}  #: handles with acknowledgements to carry out
         self.lag: float | None = None
@@ -59,6 +61,12 @@ class Keeper:
         if synced:
             self._waited += 1
         self._volume += size + _PER_COMMIT
+        self._unlooked += size + _PER_COMMIT
+        if self._unlooked > _LOOK:
+            self._unlooked = 0
+            core = self._core()
+            if core is not None:
+                core.keep_reserve()
         if (self._volume > CHECKPOINT or self._waited >= runway.COMMITS) and not self._called.is_set():
             self._called.set()
             if self._thread is None:
@@ -171,21 +179,22 @@ def _run(ref: weakref.ref[Keeper], ended: threading.Event, called: threading.Eve
         called.wait(pause)
 
 
-def _length(path: str) -> int:
+def length(path: str) -> int:
+    """Of the WAL, in bytes."""
     try:
         return os.stat(f"{path}-wal").st_size
     except OSError:
         return 0
 
 
-def shorten(path: str, whole: bool = False) -> None:
-    """Copy the WAL into the database, so that it is used again from its start. `whole`: it is empty then, or this
-    raises that it is locked. Raises sqlite3.Error."""
+def shorten(path: str, whole: bool = False, *, cut: bool = False) -> None:
+    """Copy the WAL into the database, so that it is used again from its start. `cut`: its file is empty then, if no
+    reader uses it. `whole`: it is empty, or this raises that it is locked. Raises sqlite3.Error."""
     connection = connect(path)
     try:
         connection.execute(schema.SOME_OF_WAL).fetchone()  # most of it, in nobody's way
         connection.execute(f"PRAGMA busy_timeout = {_READERS}")
-        cut = whole or _length(path) > TOO_LONG
+        cut = cut or whole or length(path) > TOO_LONG
         (busy, _, _) = connection.execute(schema.CUT_WAL if cut else schema.RESTART_WAL).fetchone()
         if busy and whole:
             raise sqlite3.OperationalError("database is locked")

@@ -1,5 +1,7 @@
 """Room on the disk that is given up when the disk is full. On a full disk acknowledgements need space in the WAL, and
-nothing but acknowledgements frees any."""
+nothing but acknowledgements frees any; and what is in the WAL needs as much again where it is copied into the database,
+before the WAL can be used anew. So the reserve is as large as the WAL, and something more.
+"""
 
 from __future__ import annotations
 
@@ -12,22 +14,46 @@ from .._disk import Disk
 class Reserve:
     """The file that takes it, for all processes."""
 
-    SIZE = 1 << 20  #: bytes
+    SIZE = 1 << 20  #: bytes beyond those of the WAL
+    _STEP = 1 << 20  #: bytes by which it grows at least
 
     def __init__(self, path: str, disk: Disk) -> None:
         self._path = path
         self._disk = disk
 
-    def keep(self) -> None:
-        """See that it is there, if there is room."""
+    def keep(self, wal: int = 0) -> bool:
+        """See that it is large enough for a WAL of so many bytes; whether there was room for that."""
+        size = self._size()
+        wanted = self.SIZE + wal
+        if size >= wanted:
+            if size > 4 * wanted:
+                self._cut(wanted)
+            return True
         with suppress(OSError):
-            if os.path.exists(self._path) and os.path.getsize(self._path) >= self.SIZE:
-                return
             fd = self._disk.open(self._path, create=True)
             try:
-                self._disk.allocate(fd, self.SIZE)
+                self._disk.allocate(fd, wanted + (self._STEP if wal else 0))
+                return True
             except OSError:
-                self._disk.unlink(self._path)
+                if size:
+                    self._disk.truncate(fd, size)
+                else:
+                    self._disk.unlink(self._path)
+            finally:
+                self._disk.close(fd)
+        return False
+
+    def _size(self) -> int:
+        try:
+            return os.path.getsize(self._path)
+        except OSError:
+            return 0
+
+    def _cut(self, size: int) -> None:
+        with suppress(OSError):
+            fd = self._disk.open(self._path)
+            try:
+                self._disk.truncate(fd, size)
             finally:
                 self._disk.close(fd)
 

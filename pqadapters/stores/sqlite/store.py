@@ -24,6 +24,7 @@ from ...store import (
     Capabilities,
     Claim,
     Damage,
+    Delete,
     Depth,
     Expect,
     Nack,
@@ -53,7 +54,8 @@ from .work import Work
 from .writer import LATE
 
 _CAPABILITIES = Capabilities(processes=True)
-_GROWS = (Put, Set, Update)
+_KEY = 256  #: bytes that a key which is deleted is taken to free
+_SPARE = 1024  #: bytes that whatever comes with an acknowledgement may bring beyond what that frees
 _ALONE: Any = {"alone": True, "shrinks": False}
 _new: Any = tuple.__new__
 _PATIENCE = 0.25  #: seconds that a look waits for others' transactions to bury the dead
@@ -184,8 +186,7 @@ class SqliteStore(Handle):
             return Changes(connection, core.names, who, core.clock.wall(), touched).apply_all(ops)
 
         synced = self._power and not all(_is_lazy(op) for op in ops)
-        shrinks = not any(type(op) in _GROWS for op in ops)
-        return Work(run, synced=synced, timeout=timeout, shrinks=shrinks)
+        return Work(run, synced=synced, timeout=timeout, shrinks=_shrinks(ops))
 
     # Claims
 
@@ -393,6 +394,21 @@ def _bytes_of(ops: tuple[Op, ...]) -> int:
         elif type(op) is Set:
             size += len(op.value)
     return size
+
+
+def _shrinks(ops: tuple[Op, ...]) -> bool:
+    """Whether a commit needs no more room than it gives back, about: then it may have the reserve."""
+    brings = frees = 0
+    for op in ops:
+        if type(op) is Ack:
+            frees += len(op.claim.payload) + _SPARE
+        elif type(op) is Delete:
+            frees += _KEY
+        elif type(op) is Put or type(op) is Update:
+            brings += len(op.payload) + 1
+        elif type(op) is Set:
+            brings += len(op.value) + 1
+    return brings <= frees
 
 
 def _is_lazy(op: Op) -> bool:

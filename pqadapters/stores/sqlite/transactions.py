@@ -16,7 +16,7 @@ from ...errors import StoreError, StorePoisoned
 from ...store import LOCK_TIMEOUT
 from . import schema
 from .database import connect, patiently, rest
-from .errors import ERRORS, is_busy, is_full, is_io, locked, translated
+from .errors import ERRORS, FULL, is_busy, is_full, is_io, locked, translated
 from .work import OVER, Outcome, Work
 
 
@@ -28,6 +28,7 @@ class Transactions:
         self.trouble: StoreError | None = None  #: why nothing goes any more
         self.connection: sqlite3.Connection | None = None  #: made when it is needed
         self._make_room = make_room  #: called where the disk is full
+        self.crowded = False  #: there is no room but for what frees some
         self._full = False  #: what PRAGMA synchronous is
         self._seen = -1  #: PRAGMA data_version when we last looked whether others get on
 
@@ -98,6 +99,8 @@ class Transactions:
         pause = 0.0
         while True:
             try:
+                if self.crowded:
+                    self._check_room(work)
                 work.result = work.run(connection)
                 work.outcome = OVER
                 return
@@ -112,6 +115,11 @@ class Transactions:
             except Exception as error:
                 return work.refuse(error)
             pause = rest(pause)
+
+    @staticmethod
+    def _check_room(work: Work) -> None:
+        if not work.shrinks:
+            raise sqlite3.OperationalError(FULL)
 
     def _still_patient(self, batch: list[Work], error: Exception, *, first: bool) -> list[Work]:
         now = time.monotonic()
@@ -142,6 +150,8 @@ class Transactions:
         if shared:
             connection.execute(schema.SAVE)
         try:
+            if self.crowded:
+                self._check_room(work)
             work.result = work.run(connection)
         except ERRORS:
             raise
