@@ -15,24 +15,26 @@ class Reserve:
     """The file that takes it, for all processes."""
 
     SIZE = 1 << 20  #: bytes beyond those of the WAL
-    _STEP = 1 << 20  #: bytes by which it grows at least
 
     def __init__(self, path: str, disk: Disk) -> None:
         self._path = path
         self._disk = disk
 
     def keep(self, wal: int = 0) -> bool:
-        """See that it is large enough for a WAL of so many bytes; whether there was room for that."""
+        """See that it is large enough for a WAL of so many bytes; whether there was room for that. On a small disk a
+        part of SIZE has to do, which is some transactions."""
         size = self._size()
-        wanted = self.SIZE + wal
-        if size >= wanted:
-            if size > 4 * wanted:
-                self._cut(wanted)
+        if size > 4 * (self.SIZE + wal):
+            self._cut(self.SIZE + wal)
             return True
+        spares = (self.SIZE, self.SIZE // 4, self.SIZE // 16)
+        return any(size >= spare + wal or self._grow(size, spare + wal) for spare in spares)
+
+    def _grow(self, size: int, wanted: int) -> bool:
         with suppress(OSError):
             fd = self._disk.open(self._path, create=True)
             try:
-                self._disk.allocate(fd, wanted + (self._STEP if wal else 0))
+                self._disk.allocate(fd, wanted)
                 return True
             except OSError:
                 if size:
