@@ -67,9 +67,11 @@ def test_a_function_that_is_gone_reaches_no_worker(
     job = _left(place, work.double, 1)
     with monkeypatch.context() as without:
         without.delattr(work, "double")
-        with ProcessPoolExecutor(1, **place) as executor:
+        with ProcessPoolExecutor(1, recover="manual", **place) as executor:
+            future = executor.future(job)
+            executor.recovered()
             with pytest.raises(JobParked, match="double"):
-                executor.future(job).result(work.PATIENCE)
+                future.result(work.PATIENCE)
             assert not executor._processes
 
 
