@@ -32,6 +32,7 @@ from ._turn import Turn
 
 _log = logger("pqadapters.logging")
 _LOOK = 2.0  #: seconds between two looks for slots of dead processes
+_HANGS = 5.0  #: seconds that the turn isn't given up for a sink that is still at it
 _STEP = 0.02
 
 
@@ -156,10 +157,20 @@ class Delivery:
                     self.stopping.wait(AGAIN)
         finally:
             if self._several is not None:
+                self._wait_for(self._several.threads)
                 self._several.give_back()
             for left in self._left:
                 left.leave()
             self._turn.give_up()
+
+    @staticmethod
+    def _wait_for(threads: list[threading.Thread]) -> None:
+        """What the sinks have in hand comes before what the next listener gives them. One that hangs keeps it from them
+        for a while only."""
+        deadline = time.monotonic() + _HANGS
+        for thread in threads:
+            if thread.ident is not None:
+                thread.join(max(0.0, deadline - time.monotonic()))
 
     def _tell(self, trouble: str) -> None:
         """Once, however often it is tried."""
@@ -167,15 +178,16 @@ class Delivery:
             self._trouble = trouble
             _log.warning("log records in %s wait: %s", self.spool.place, trouble)
 
-    def _step(self, before: Store | None) -> Store:
+    def _step(self, before: Store | None) -> Store | None:
+        """`before`: the store that was begun with."""
         store = self.spool.store
-        if store is not before:
-            self._begin_with(store)
         if not self._turn.is_ours(self.stopping):
             if not self.spool.shared:  # the listener of this process that delivers looks
                 self._looks.begin()
                 self._looks.end()
-            return store
+            return before
+        if store is not before:  # not before it is our turn: whoever has it may still fill the sinks' own queues
+            self._begin_with(store)
         if self._read(store, 0.0) and not self._looks.is_awaited:
             return store
         for left in self._others():

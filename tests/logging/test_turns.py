@@ -69,6 +69,39 @@ def test_a_listener_that_hangs_in_its_sink_when_it_is_stopped_keeps_its_turn(tmp
     spool(handler).close()
 
 
+def test_what_one_of_several_sinks_has_in_hand_comes_before_what_the_next_listener_gives_it(place: str) -> None:
+    """The next one took what stood behind it in the sink's queue, and then it was given back."""
+    handler = QueueHandler(place)
+    logger = logger_of(handler)
+    behind, healthy = Hanging(), Noting()
+    down = Noting(lambda message: ConnectionRefusedError())
+    for number in range(10):
+        logger.info("%d", number)
+
+    def listener(sink: Noting) -> QueueListener:
+        return QueueListener(place, Sink(sink, name="behind", **FAST), Sink(healthy, name="healthy", **FAST))
+
+    first = listener(down)
+    first.start()
+    healthy.until_count(10)
+    first.stop()
+    second = listener(behind)
+    second.start()
+    assert behind.hangs.wait(PATIENCE)  # with what is in its own queue
+    for number in range(10, 20):
+        logger.info("%d", number)
+    healthy.until_count(20)
+    second.stop(drain_timeout=0.0)
+    third = listener(behind)
+    third.start()
+    logger.info("20")
+    behind.go_on.set()
+    assert third.flush(PATIENCE)
+    assert list(dict.fromkeys(behind.messages)) == [str(number) for number in range(21)]
+    third.stop()
+    spool(handler).close()
+
+
 @pytest.mark.parametrize("sinks", [1, 2])
 def test_restarts_at_any_moment_keep_the_order_of_each_thread(place: str, sinks: int) -> None:
     """Of a listener, again and again, while two threads log and a sink fails now and then: what one listener has left
