@@ -95,6 +95,7 @@ def test_what_broke_a_pool_breaks_no_other(make_processes: MakeProcesses, place:
         assert another.submit(work.double, 1).result(work.PATIENCE) == 2
         with pytest.raises(JobParked, match="3 times"):
             left.result(work.PATIENCE)
+        assert [job.attempts for job in another.jobs("dead")] == [3]
         assert another.submit(work.double, 2).result(work.PATIENCE) == 4
 
 

@@ -69,7 +69,8 @@ def jobs(backlog: Backlog, state: str | JobState | None) -> Iterator[JobInfo]:
                 yield _info(backlog, record, found)
     if wanted in (None, JobState.DEAD):
         for record in backlog.store.browse(backlog.names.dead, state=None):
-            yield _info(backlog, record, JobState.DEAD)
+            begun = max(0, record.attempts - 1)  # whoever has parked it had claimed it, and didn't begin it
+            yield _info(backlog, record._replace(attempts=begun), JobState.DEAD)
 
 
 def _info(backlog: Backlog, record: Record, state: JobState) -> JobInfo:
