@@ -57,8 +57,11 @@ def stats(backlog: Backlog) -> dict[str, Any]:
 
 
 def jobs(backlog: Backlog, state: str | JobState | None) -> Iterator[JobInfo]:
-    """Those in that state, or all, in the order in which they were submitted."""
-    wanted = None if state is None else choice(JobState, state, "state")
+    """Those in that state, or all, in the order in which they were submitted. Raises ValueError, at once."""
+    return _jobs(backlog, None if state is None else choice(JobState, state, "state"))
+
+
+def _jobs(backlog: Backlog, wanted: JobState | None) -> Iterator[JobInfo]:
     if wanted is not JobState.DEAD:
         ahead = backlog.ahead.ids()
         for record in backlog.store.browse(backlog.names.jobs, state=None):
