@@ -88,10 +88,10 @@ def test_both_hear_of_what_was_left(make: Make) -> None:
 def test_a_delayed_job_that_one_cancels_isnt_run_by_the_other(make: Make) -> None:
     """By its tombstone, which the other one has to look for."""
     one = make(recover="manual")
-    cancelled = one.using(delay=1.0).submit(work.note, "cancelled")
+    cancelled = one.using(delay=0.05).submit(work.note, "cancelled")
     other = make()
     assert one.cancel(cancelled.job_id)
-    other.using(delay=1.2).submit(work.note, "kept").result(work.PATIENCE)
+    other.using(delay=0.1).submit(work.note, "kept").result(work.PATIENCE)
     assert work.DONE == ["kept"]
 
 

@@ -95,47 +95,9 @@ def test_volatile_raise_and_allow(make: Make, tmp_path: Path) -> None:
         assert executor.submit(str, work.Unstorable()).result(work.PATIENCE)
 
 
-def test_a_call_from_memory_has_its_options(make: Make) -> None:
-    """It was refused, with pickle's words alone."""
-    executor = make(2, volatile="allow")
-    unstorable = work.Unstorable()
-    first = executor.using(key="a").submit(lambda _: work.note("ran"), unstorable)
-    assert executor.using(key="a").submit(lambda _: work.note("again"), unstorable).result(work.PATIENCE) == "ran"
-    assert not first.durable
-    tried = executor.using(retries=2, backoff=0.0).submit(lambda _: work.fail_until(2, "done"), unstorable)
-    assert tried.result(work.PATIENCE) == "done"
-    late = executor.using(timeout=0.05).submit(lambda _: work.hold("gate"), unstorable)
-    with pytest.raises(TimeoutError):
-        late.result(work.PATIENCE)
-    work.GATES["gate"].set()
-
-
-def test_options_of_a_call_from_memory_warn_or_are_refused(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pqadapters.concurrent.futures._durable._warned", set())
-    with pytest.warns(NotDurableWarning, match="memory"):
-        make().using(priority=1).submit(str, work.Unstorable())
-    with pytest.raises(NotSerializable, match="volatile"):
-        make(volatile="raise").using(priority=1).submit(str, work.Unstorable())
-
-
-def test_a_call_from_memory_ends_with_its_process(make: Make) -> None:
-    """And its key is free again, for the next run."""
-    executor = make(volatile="allow")
-    executor.submit(work.hold, "gate")
-    work.reached("gate")
-    executor.using(key="a").submit(work.note, work.Unstorable())
-    executor.using(key="b", delay=0.01).submit(work.note, work.Unstorable())
-    executor.submit(work.note, "stored")
-    executor.shutdown(wait=False, drain=False)
-    work.GATES["gate"].set()
-    executor.shutdown()
-    with make(recover="on_submit") as executor:
-        again = [executor.using(key=key).submit(work.note, key) for key in "ab"]
-        assert [future.result(work.PATIENCE) for future in again] == ["a", "b"]
-    assert work.DONE == ["stored", "a", "b"]
-    with make() as executor:
-        assert executor.future(key="a").result(work.PATIENCE) == "a"
-        assert not list(executor.jobs())
+def test_options_need_a_call_that_can_be_stored(make: Make) -> None:
+    with pytest.raises(NotSerializable):
+        make().using(key="a").submit(str, work.Unstorable())
 
 
 def test_a_call_from_memory_isnt_kept_waiting_by_the_backlog(make: Make) -> None:

@@ -41,14 +41,8 @@ class Submitter:
         self._executor, self._options = executor, options
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> JobFuture:
-        """As the executor's submit(). A call that can't be stored has its options all the same, while its process
-        lives: `volatile=` says whether it is taken."""
-        backlog, call = self._executor._backlog, (fn, args, kwargs)
-        try:
-            return submit(backlog, call, self._options)
-        except NotSerializable as error:
-            self._executor._warn_or_refuse(call, error)
-            return submit(backlog, call, self._options, volatile=True)
+        """As the executor's submit(). NotSerializable where the call can't be stored: options need that."""
+        return submit(self._executor._backlog, (fn, args, kwargs), self._options)
 
 
 class DurableExecutor(Executor):
@@ -123,8 +117,7 @@ class DurableExecutor(Executor):
         future.durable, future.job_id, future.attempts = False, None, 1
         return future  # type: ignore[no-any-return]
 
-    def _warn_or_refuse(self, call: wire.Call, error: NotSerializable) -> None:
-        """As `volatile=` says."""
+    def _refused(self, call: wire.Call, error: NotSerializable) -> Future[Any]:
         word = self._backlog.settings.volatile
         function = getattr(call[0], "__qualname__", None) or type(call[0]).__qualname__
         if word is Volatile.RAISE:
@@ -136,6 +129,7 @@ class DurableExecutor(Executor):
                 f"the call of {function} can't be stored, so it runs from memory alone and would be lost in a crash: "
                 f"{error}"
             )
+        return self._submit_volatile(call)
 
     # What the standard library's executors have
 
@@ -155,8 +149,7 @@ class DurableExecutor(Executor):
         try:
             return submit(self._backlog, call, PLAIN, flags)
         except NotSerializable as error:
-            self._warn_or_refuse(call, error)
-            return self._submit_volatile(call)
+            return self._refused(call, error)
 
     def map(
         self,

@@ -76,7 +76,7 @@ def _attach(backlog: Backlog, id: bytes, record: int, still: Callable[[], bool])
     future = JobFuture(backlog, id, None, record=record)
     outcome = _kept(backlog, id)
     if outcome is None:
-        if _has_run_out(backlog, id) or (wire.is_volatile(id) and not peers.lives(backlog, id)):
+        if _has_run_out(backlog, id):
             return None
         first = backlog.attached.setdefault(id, future)  # before the look: who brings its end has it, or we see that
         if backlog.sharing is not None:

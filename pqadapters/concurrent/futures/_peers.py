@@ -47,13 +47,6 @@ def has(backlog: Backlog, id: bytes) -> bool:
     return several() and any(id.startswith(other.token) for other in others(backlog))
 
 
-def lives(backlog: Backlog, id: bytes) -> bool:
-    """Whether who has submitted the job lives: here, or in another process."""
-    if id[:8] == backlog.token or has(backlog, id):
-        return True
-    return backlog.sharing is not None and backlog.sharing.lives(id[:8])
-
-
 def find(backlog: Backlog, id: bytes) -> JobFuture | None:
     """The future of a job that isn't done, which one of the others has."""
     if not several():

@@ -150,9 +150,6 @@ def _looked_at(backlog: Backlog, claim: Claim, id: bytes, future: JobFuture | No
         return None
     if future is None:
         future = backlog.attached.get(id)
-    if wire.is_volatile(id) and (future is None or future._call is None):
-        _give_up_volatile(backlog, claim, options, future)
-        return None
     reason = _interruption(backlog, claim, options, job.failures)
     if reason is not None:
         if reason:
@@ -160,7 +157,7 @@ def _looked_at(backlog: Backlog, claim: Claim, id: bytes, future: JobFuture | No
         else:
             _cancel_here(backlog, id, future)
         return None
-    if future is None and job.flags & wire.MAPPED and not backlog.settings.recover_map and not peers.lives(backlog, id):
+    if future is None and job.flags & wire.MAPPED and not backlog.settings.recover_map and not _lives(backlog, id):
         drop(backlog, Started(JobFuture(backlog, id, None), claim, (None, (), {})))
         _log.info("a job that map() had submitted ended with its process: recover_map=True would run it")
         return None
@@ -177,20 +174,6 @@ def _cancel_here(backlog: Backlog, id: bytes, future: JobFuture | None) -> None:
     for each in (backlog.forget(id), future):
         if each is not None:
             each.cancel_here()
-
-
-def _give_up_volatile(backlog: Backlog, claim: Claim, options: Options, future: JobFuture | None) -> None:
-    """A job whose call couldn't be stored: nobody has it any more, or another process that lives."""
-    id = wire.id_of(claim.payload)
-    if peers.lives(backlog, id):
-        backlog.modest_until = time.monotonic() + _LATER  # for that one, which has the call
-        put_back(backlog, claim, 0.0)
-        return
-    key = options.key
-    ours = key is not None and backlog.store.get(backlog.names.keys, key) == id
-    backlog.commit_ends([Ack(claim), *([Delete(backlog.names.keys, key, id)] if key and ours else [])], claim.payload)
-    _log.warning("job %s is lost: its call couldn't be stored, and its process has ended", id.hex())
-    _cancel_here(backlog, id, future)
 
 
 def _bury_cancelled(backlog: Backlog, claim: Claim, id: bytes) -> None:
@@ -227,6 +210,13 @@ def _may_be_last(backlog: Backlog, claim: Claim, options: Options, failures: int
     return False
 
 
+def _lives(backlog: Backlog, id: bytes) -> bool:
+    """Whether the process that has submitted the job lives."""
+    if id[:8] == backlog.token:
+        return True
+    return backlog.sharing is not None and backlog.sharing.lives(id[:8])
+
+
 def _loaded(
     backlog: Backlog, claim: Claim, job: wire.Wire, options: Options, future: JobFuture | None
 ) -> Started | None:
@@ -239,7 +229,7 @@ def _loaded(
     except MemoryError:
         raise
     except Exception as error:
-        elsewhere = backlog.shared and (isinstance(error, _NotOurs) or peers.lives(backlog, job.id))
+        elsewhere = backlog.shared and (isinstance(error, _NotOurs) or _lives(backlog, job.id))
         _leave_aside(backlog, claim, future, f"{type(error).__name__}: {error}", _is_missing(error), elsewhere)
         return None
     if future is None:
@@ -256,7 +246,7 @@ def _loaded(
 def not_loaded(backlog: Backlog, started: Started, error: NotLoaded) -> None:
     """A worker couldn't load a job's call. Raises StoreError."""
     why, missing = error.args
-    elsewhere = backlog.shared and peers.lives(backlog, started.future._id)
+    elsewhere = backlog.shared and _lives(backlog, started.future._id)
     _leave_aside(backlog, started.claim, started.future, why, missing, elsewhere)
 
 

@@ -27,25 +27,19 @@ if TYPE_CHECKING:
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
 
 
-def submit(
-    backlog: Backlog, call: wire.Call, options: Options = PLAIN, flags: int = 0, *, volatile: bool = False
-) -> JobFuture:
-    """Store a job; the future of what becomes of it. `volatile`: the call stays in memory, all else is as ever.
-    Raises NotSerializable, queue.Full, RuntimeError, StoreError; no job was stored then."""
+def submit(backlog: Backlog, call: wire.Call, options: Options = PLAIN, flags: int = 0) -> JobFuture:
+    """Store a job; the future of what becomes of it. Raises NotSerializable, queue.Full, RuntimeError, StoreError;
+    no job was stored then."""
     if backlog.closing or backlog.forked or backlog.broken is not None:
         backlog.check()
     store = backlog._store or backlog.open()
     id = backlog.token + next(backlog.numbers).to_bytes(8, "big")
-    if volatile:
-        id = id[:8] + b"\x80" + id[9:]
-    data = wire.dump((wire.lost, (), {})) if volatile else wire.dump(call, options.retry_on)
+    data = wire.dump(call, options.retry_on)
     main = wire.main_of(call, data) if backlog.shared else ""
     if backlog.opened is not wire.load and wire.is_by_value(data):
         call = backlog.opened(data)[0]  # the standard library would not give it to a worker
     data = backlog.sealing.close(data)
     future = JobFuture(backlog, id, call, options)
-    if volatile:
-        future.durable = False
     if options is PLAIN and not (backlog.ranked or backlog.settings.max_pending or backlog.settings.max_bytes):
         put = _new(Put, (backlog.names.jobs, wire.write(id, data, flags=flags)) + PLAIN_PUT)  # noqa: RUF005  # faster
         _store_plain(backlog, future, put)

@@ -95,16 +95,6 @@ def dump(call: Call, retry_on: tuple[type[BaseException], ...] | None = None) ->
         return _dump_by_value(whole, error)
 
 
-def is_volatile(id: bytes) -> bool:
-    """Whether the job's call is in the memory of who submitted it, and `lost` in its place on disk."""
-    return id[8:9] >= b"\x80"
-
-
-def lost() -> None:
-    """What is stored for a call that can't be."""
-    raise RuntimeError("the call couldn't be stored, and the process that had it in memory has ended")
-
-
 def main_of(call: Call, data: bytes) -> str:
     """The script that the call belongs to; "" if it is of a module, or goes by value. What another script calls so is
     something else."""
