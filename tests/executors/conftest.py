@@ -24,6 +24,15 @@ def shut_gates() -> Iterator[None]:
         gate.set()
 
 
+@pytest.fixture(scope="module")
+def one_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """What one test leaves (jobs that end their worker, for instance) is found by the next."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PQADAPTERS_HOME", str(tmp_path_factory.mktemp("home")))
+        patch.setenv("PQADAPTERS_DURABILITY", "process")
+        yield
+
+
 @pytest.fixture(params=["segment", "sqlite"])
 def place(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
     """Arguments for an executor; the same ones find the same jobs."""

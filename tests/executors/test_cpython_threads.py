@@ -2,23 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from typing import Any
 
 import pytest
 
 from . import cpython
 
-pytestmark = pytest.mark.filterwarnings("ignore::pqadapters.errors.NotDurableWarning", "ignore::DeprecationWarning")
-
-
-@pytest.fixture(scope="module", autouse=True)
-def one_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
-    """What one test leaves (jobs that end their worker, for instance) is found by the next."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("PQADAPTERS_HOME", str(tmp_path_factory.mktemp("home")))
-        patch.setenv("PQADAPTERS_DURABILITY", "process")
-        yield
+pytestmark = [
+    pytest.mark.usefixtures("one_home"),
+    pytest.mark.filterwarnings("ignore::pqadapters.errors.NotDurableWarning", "ignore::DeprecationWarning"),
+]
 
 
 _CASES: dict[str, Any] = {
