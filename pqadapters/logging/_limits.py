@@ -147,14 +147,14 @@ class Limit:
 
     def admits_copies(self, size: int, store: Store, queues: Sequence[str], stopping: threading.Event) -> bool:
         """Whether so many bytes may be put into these queues of sinks that have fallen behind: makes room or waits, as
-        was asked for; False where they are dropped for these. One that has nothing yet gets something: it works on by
-        its own queue alone."""
+        was asked for; False where they are dropped for these. Where none of them has anything yet they get something:
+        they work on by their own queues alone, and it is the inbox that takes the room."""
         while not self._has_room_for(size):
             if self.when_full is WhenFull.DROP_NEWEST:
                 self._tidy(store)
                 return self._has_room_for(size)
             if self.when_full in (WhenFull.BLOCK, WhenFull.RAISE):
-                if not all(store.depth(queue).unfinished for queue in queues) or stopping.wait(_PAUSE):
+                if not any(store.depth(queue).unfinished for queue in queues) or stopping.wait(_PAUSE):
                     break
                 self._tidy(store)
             else:

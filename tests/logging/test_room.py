@@ -13,7 +13,7 @@ import pytest
 
 from pqadapters.logging import _limits
 from pqadapters.logging.handlers import QueueListener, Sink
-from pqadapters.store import Ack, Nack
+from pqadapters.store import Ack, Nack, Put
 
 from .sinks import PATIENCE, Noting, spool
 from .test_limits import LIMIT, MANY, SEGMENT, TEXT, Limited, closing, place
@@ -92,6 +92,28 @@ def test_three_sinks_of_which_two_are_down(limited: Limited, up: threading.Event
     missing = sum(MANY - len(sink.records) for sink in (first, second, healthy))
     assert (missing > 0) == (dropped > 0) == (spool(limited.handler).limit.when_full.value != "block")
     assert dropped <= missing <= 3 * dropped
+
+
+@pytest.mark.parametrize("limited", ["block", "raise"], indirect=True)
+def test_one_that_catches_up_again_and_again_gets_no_room_for_the_other(
+    limited: Limited, up: threading.Event, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two sinks that are behind one has worked off its queue: each batch was copied for both of them then, however
+    full the other one's was."""
+    queue = spool(limited.handler)
+    limit, store = queue.limit, queue.store
+    idle, down = queue.names.sink("idle"), queue.names.sink("down")
+    while limit._has_room_for(1):
+        store.commit(*[Put(down, TEXT.encode())] * 50)
+    admitted: list[bool] = []
+    waited = threading.Event()
+    monkeypatch.setattr(limit, "_tidy", lambda store: (waited.set(), store.checkpoint()))
+    copying = threading.Thread(target=lambda: admitted.append(limit.admits_copies(1, store, [idle, down], up)))
+    copying.start()
+    assert waited.wait(PATIENCE) and copying.is_alive()
+    store.commit(*[Ack(claim) for claim in store.claim(down, limit=MANY)])
+    copying.join(PATIENCE)
+    assert admitted == [True]
 
 
 @each_policy
