@@ -12,6 +12,7 @@ from ..home.families import DATABASE as OF_PROCESSES
 from ..home.shared import DATABASE as NAMED
 from ..opening import is_directory_store, open_database, open_path, slot_directories
 from ..store import Store
+from ..telling import shown
 from .failures import Failure
 
 DATABASES = (NAMED, OF_PROCESSES)  #: of an application
@@ -23,12 +24,14 @@ def find(place: str) -> str:
     if scheme in ("sqlite", "file") and ":/" in place:
         return _there(_of_url(place))
     if scheme in ("memory", "mysql") and place.startswith(f"{scheme}:"):
-        raise Failure(f"{place.split('?')[0]}: only a directory or a database file can be looked at from outside")
+        bare = shown(place.partition("?")[0])
+        raise Failure(f"{bare}: only a directory or a database file can be looked at from outside")
     if os.path.lexists(place):
         return _one(os.path.abspath(place))
     in_home = _in_home(place)
     if in_home is None:
-        raise Failure(f"{place} isn't there: neither as a file or directory, nor as a place in the home (see `ls`)")
+        what = shown(place)
+        raise Failure(f"{what} isn't there: neither as a file or directory, nor as a place in the home (see `ls`)")
     return _one(in_home)
 
 

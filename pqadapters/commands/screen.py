@@ -6,6 +6,7 @@ in them is rich's markup. Into a pipe lines are as long as they have to be.
 
 from __future__ import annotations
 
+import io
 import json
 import sys
 from collections.abc import Iterable, Sequence
@@ -32,16 +33,17 @@ def _escape(character: str) -> str:
 
 
 class Screen:
-    """stdout, as it is when the command runs."""
+    """stdout, as it is when the command runs; nowhere, where the caller has closed it."""
 
     def __init__(self) -> None:
+        out = sys.stdout or io.StringIO()
         self._console = Console(
-            file=sys.stdout,
-            width=None if sys.stdout.isatty() else _WIDE,
+            file=out,
+            width=None if out.isatty() else _WIDE,
             markup=False,
             highlight=False,
             emoji=False,
-            soft_wrap=not sys.stdout.isatty(),
+            soft_wrap=not out.isatty(),
         )
 
     def table(self, title: str, columns: Sequence[str], rows: Iterable[Sequence[object]], *, right: str = "") -> None:

@@ -160,8 +160,12 @@ def _on_disk(place: tuple[str, int], what: str = "queue") -> str:
 
 
 def _say(name: str, directory: str, learnt: str, left: int, dead: int, things: str = "items") -> str:
-    letters = f", {dead} dead letters" if dead else ""
-    return f"{name} in {directory}: {learnt}{'; ' if learnt else ''}{left} {things} left{letters}"
+    letters = f", {_count(dead, 'dead letters')}" if dead else ""
+    return f"{name} in {directory}: {learnt}{'; ' if learnt else ''}{_count(left, things)} left{letters}"
+
+
+def _count(number: int, things: str) -> str:
+    return f"{number} {things.removesuffix('s') if number == 1 else things}"
 
 
 def _shelves(shelves: Shelves) -> Iterator[str]:

@@ -40,7 +40,7 @@ def parse(arguments: Sequence[str]) -> Options:
     given = parser.parse_args(ours)
     if not rest:
         parser.error("there is no program: give a script, a directory, an archive, or -m and a module")
-    only = tuple(name for names in given.only for name in names.split(",") if name)
+    only = tuple(name.strip() for names in given.only for name in names.split(",") if name.strip())
     unknown = [name for name in only if name not in heads()]
     if unknown or (given.only and not only):
         choices = ", ".join(heads())

@@ -20,6 +20,7 @@ class Swap(NamedTuple):
 
 
 _LOOPS = Swap("pqadapters.stdlib.asyncio", ("Queue", "LifoQueue", "PriorityQueue"))
+_EXECUTORS = "pqadapters.concurrent.futures"
 
 #: To swap one more, add its line.
 SWAPS: Mapping[str, Swap] = {
@@ -28,7 +29,10 @@ SWAPS: Mapping[str, Swap] = {
     "asyncio": _LOOPS,
     "asyncio.queues": _LOOPS,
     "multiprocessing": Swap("pqadapters.stdlib.multiprocessing"),
-    "concurrent.futures": Swap("pqadapters.concurrent.futures", ("ThreadPoolExecutor", "ProcessPoolExecutor")),
+    "multiprocessing.queues": Swap("pqadapters.stdlib.multiprocessing.queues"),
+    "concurrent.futures": Swap(_EXECUTORS, ("ThreadPoolExecutor", "ProcessPoolExecutor")),
+    "concurrent.futures.thread": Swap(_EXECUTORS, ("ThreadPoolExecutor",)),
+    "concurrent.futures.process": Swap(_EXECUTORS, ("ProcessPoolExecutor",)),
     "logging.handlers": Swap("pqadapters.logging.handlers", ("QueueHandler", "QueueListener")),
 }
 

@@ -133,10 +133,11 @@ class Stock:
         return self._keep(item)
 
     def _refusal(self, item: object, reason: str) -> NotSerializable:
+        alone = self.store.capabilities.exclusive
+        memory = ', or keep such items in memory alone with volatile="warn"' if alone else ""
         return NotSerializable(
             f"{self.label} can't keep an item of type {type(item).__module__}.{type(item).__qualname__}: {reason}. "
-            "Nothing was stored. Put what can be serialised (an id, a path, plain data), choose serializer=, or keep "
-            'such items in memory alone with volatile="warn"'
+            f"Nothing was stored. Put what can be serialised (an id, a path, plain data), or choose serializer={memory}"
         )
 
     def make(self, item: object) -> Put:

@@ -6,6 +6,8 @@ import os
 import random
 import shutil
 import sqlite3
+import subprocess
+import sys
 from pathlib import Path
 from zlib import crc32
 
@@ -13,7 +15,7 @@ import pytest
 
 from pqadapters.stores.segment import format
 from tests.commands.command import bytes_in, call, loaded, out, process, queue, refusal
-from tests.segment.programs import run
+from tests.segment.programs import PATIENCE, run
 
 _LOOKS = ("stats", "peek", "dead")
 
@@ -49,7 +51,19 @@ def test_foreign_places(command: str, tmp_path: Path) -> None:
     ]
     for place in ("memory:", "mysql://h/d"):
         assert "from outside" in refusal(command, place)
+    for place in ("mysql://ann:secret@h/d", "mysqlx://ann:secret@h/d"):  # terminals are logged: it was shown as given
+        assert "ann:***@h" in refusal(command, place)
     assert "write sqlite" in refusal(command, "sqlite:///")
+
+
+@pytest.mark.parametrize("arguments", [("stats",), ("peek",), ("dead",), ("stats", "--json")])
+def test_a_closed_stdout(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """`>&-`: there is no sys.stdout then. Tables ended in a traceback."""
+    with queue(path=tmp_path / "q") as q:
+        q.put(1)
+    command = [sys.executable, "-m", "pqadapters", *arguments, str(tmp_path / "q")]
+    done = subprocess.run(["sh", "-c", 'exec "$@" >&-', "sh", *command], stderr=subprocess.PIPE, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (0, b"")
 
 
 @pytest.mark.parametrize("command", _LOOKS)

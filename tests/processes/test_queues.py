@@ -161,8 +161,9 @@ def test_what_cannot_be_serialised_is_refused(options: dict[str, Any]) -> None:
     q: Queue[Any] = Queue(**options)
     puts: list[Callable[[], object]] = [lambda: q.put(lambda: 0), lambda: q.put_many([1, threading.Lock()])]
     for refused in puts:
-        with pytest.raises(NotSerializable, match="Nothing was stored"):
+        with pytest.raises(NotSerializable, match="Nothing was stored") as refusal:
             refused()
+        assert "volatile" not in str(refusal.value)  # was advised, and isn't there for queues that processes share
     assert q.empty()
 
 
@@ -231,6 +232,8 @@ def test_the_ends_of_a_pipe_that_is_not_there() -> None:
         ({"store": "nowhere:///x"}, ValueError, "names no store"),
         ({"name": ""}, ValueError, "empty"),
         ({"name": 5}, TypeError, "str"),
+        ({"maxsize": None}, TypeError, "integer"),  # at once, as the standard library's; was found by the first put
+        ({"maxsize": "5"}, TypeError, "integer"),
         ({"ack": "task_done"}, ValueError, "JoinableQueue"),
         ({"ack": "never"}, ValueError, "ack is one of"),
         ({"serializer": "yaml"}, ValueError, "no serializer"),

@@ -154,7 +154,7 @@ def test_explain(fails: list[str], tmp_path: Path) -> None:
     assert done in said["queues"]
     left = "the next get, or a normal exit" if not fails else "wasn't learnt yet"
     assert any("__main__.main-1/" in line and left in line for line in said["queues"])
-    assert f"__main__.main in {directory}/__main__.main-2: {learnt}; 1 items left" in said["queues"]
+    assert f"__main__.main in {directory}/__main__.main-2: {learnt}; 1 item left" in said["queues"]
     assert "__main__.main: nothing was put" in said["queues"]
 
 
@@ -193,9 +193,9 @@ def test_explain_says_where_the_queues_of_processes_are(tmp_path: Path) -> None:
     (directory,) = place.home.iterdir()
     by_next = "an item is done by the next get, or a normal exit"
     assert sorted(said) == [
-        f"__main__ in {directory}/processes.db, as '__main__-0.0': an item is done by task_done(); 1 items left",
+        f"__main__ in {directory}/processes.db, as '__main__-0.0': an item is done by task_done(); 1 item left",
         f"__main__.drop in {directory}/processes.db, as '__main__.drop-0.0': 2 items left",
-        f"__main__.make in {directory}/processes.db, as '__main__.make-0.0': {by_next}; 1 items left",
+        f"__main__.make in {directory}/processes.db, as '__main__.make-0.0': {by_next}; 1 item left",
         "__main__.make: nothing was put",
     ]
 
@@ -276,6 +276,6 @@ def test_explain_says_where_the_jobs_of_executors_are(tmp_path: Path) -> None:
     assert said["executors"] == [
         "__main__-executor: nothing was submitted",
         f"__main__.done-executor in {directory}/__main__.done-executor-0: {when}; 0 jobs left",
-        f"__main__.left-executor in {directory}/__main__.left-executor-0: {when}; 1 jobs left",
+        f"__main__.left-executor in {directory}/__main__.left-executor-0: {when}; 1 job left",
     ]
     assert "queues" not in said

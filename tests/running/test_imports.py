@@ -195,7 +195,7 @@ def test_only_some(tmp_path: Path) -> None:
     for _ in range(2):  # what is kept of one choice isn't taken for another's
         assert place.well("--only", "queue", "app.py") == [plain.replace(" queue", f" {OURS}queue")]
         both = f"{OURS}asyncio {OURS}asyncio queue {OURS}shelve"
-        assert place.well("--only=shelve,asyncio", "app.py") == [both]
+        assert place.well("--only=shelve, asyncio", "app.py") == [both]
         assert place.well("app.py", run=None) == [plain]
 
 

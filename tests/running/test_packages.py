@@ -42,6 +42,30 @@ def test_forms(form: str, tmp_path: Path) -> None:
     assert place.well("start/run.py", "app.py", run=None) == ["pqadapters.stdlib.queue"]
 
 
+#: A class is ours in the module that defines it, too: there subclasses of `multiprocessing.queues.Queue` find it.
+INNER = {
+    "from multiprocessing.queues import Queue": "Queue",
+    "import multiprocessing.queues as mq": "mq.JoinableQueue",
+    "import multiprocessing.queues": "multiprocessing.queues.SimpleQueue",
+    "import multiprocessing": "multiprocessing.queues.Queue",
+    "from multiprocessing import queues, Queue": "queues.Queue",
+    "from concurrent.futures.thread import ThreadPoolExecutor": "ThreadPoolExecutor",
+    "import concurrent.futures.thread": "concurrent.futures.thread.ThreadPoolExecutor",
+    "from concurrent.futures import process": "process.ProcessPoolExecutor",
+    "import concurrent.futures.process as p": "p.ProcessPoolExecutor",
+}
+
+
+@pytest.mark.parametrize("form", INNER)
+def test_modules_that_define_the_classes(form: str, tmp_path: Path) -> None:
+    """Once these were the standard library's where the package's were ours, and nothing that said so."""
+    text = f"{form}\nprint(({INNER[form]}).__module__)\n"
+    place = Place(tmp_path, {"app.py": text + "import module\n", "module.py": text})
+    main, module = place.well("app.py")
+    assert main.startswith("pqadapters.")
+    assert module == main
+
+
 def test_what_isnt_there_isnt_there(tmp_path: Path) -> None:
     """A package doesn't have its modules before somebody imports them; and says so as it does."""
     program = """

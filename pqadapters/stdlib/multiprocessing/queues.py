@@ -14,6 +14,7 @@ import os
 import weakref
 from collections.abc import Iterable
 from multiprocessing import queues as stdlib
+from operator import index
 from queue import Empty, Full
 from typing import Any, Generic, TypeVar
 
@@ -147,7 +148,7 @@ class Queue(_Durable, stdlib.Queue, Generic[T]):  # type: ignore[type-arg]  # no
         max_attempts: int | None = None,
         trust_directory: bool = False,
     ) -> None:
-        self._maxsize = maxsize
+        self._maxsize = index(maxsize)
         self._wrote = False
         self._found(
             self._policy(ack),
