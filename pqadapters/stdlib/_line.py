@@ -86,6 +86,11 @@ class Line(Acks):
         a pool that it has made anew."""
         return maxsize + self.private.left if self.private is not None and maxsize > 0 else maxsize
 
+    def is_full(self, maxsize: int, size: int) -> bool:
+        """Whether a put would wait. The size is asked for by the caller, and so before the bound: the first one to ask
+        takes over what earlier runs left, of which the bound knows nothing until then."""
+        return 0 < self.bound(maxsize) <= size
+
     def keep_learnt(self, word: str) -> None:
         if self.private is not None:
             return self.private.learn(ack=word)

@@ -100,7 +100,7 @@ def _await_room(q: Beyond[Any], block: bool, timeout: float | None) -> None:
         raise line.ending()
     if q.maxsize > 0:
         deadline = _deadline(block, timeout)
-        while 0 < line.bound(q.maxsize) <= q._qsize():
+        while line.is_full(q.maxsize, q._qsize()):
             if not _wait(q, q.not_full, lambda depth: not 0 < line.bound(q.maxsize) <= depth.ready, deadline):
                 raise Full
             if line.stopped():

@@ -154,7 +154,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         """Whether a put would wait."""
         if self._in_memory:
             return super().full()
-        return self._maxsize > 0 and self._line.bound(self._maxsize) <= self.qsize() + len(self._committer)
+        return self._maxsize > 0 and self._line.is_full(self._maxsize, self.qsize() + len(self._committer))
 
     async def put(self, item: T) -> None:
         """Store an item; waits for room where there is a `maxsize`, and at "power" for the sync.

@@ -257,7 +257,7 @@ class Queue(Beyond[T]):
 
     def full(self) -> bool:
         """Whether a put would wait."""
-        return 0 < self._line.bound(self.maxsize) <= self.qsize()
+        return self._line.is_full(self.maxsize, self.qsize())
 
     def shutdown(self, immediate: bool = False) -> None:
         """No more puts; gets serve what is there, and then raise ShutDown. When this returned, no put succeeds.

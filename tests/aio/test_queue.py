@@ -18,7 +18,7 @@ from pqadapters.errors import NotDurableWarning, NotSerializable, StoreClosed
 from pqadapters.stdlib import queue as threaded
 from pqadapters.stdlib.asyncio import LifoQueue, PriorityQueue, Queue, QueueEmpty, QueueFull, QueueShutDown
 from tests.contract.threads import Task
-from tests.home.world import begin_anew
+from tests.home.world import begin_anew, kill_a_process_that
 
 PATIENCE = 60.0
 Loop = Callable[[], asyncio.AbstractEventLoop]
@@ -553,6 +553,30 @@ def test_a_queue_without_a_place_is_the_applications(tmp_path: Path, monkeypatch
         assert not any(thread.name == "pqadapters-watcher" for thread in threading.enumerate())
 
     run(main())
+
+
+@pytest.mark.parametrize("nowait", [False, True])
+def test_a_bounded_queue_is_filled_whatever_a_killed_run_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nowait: bool
+) -> None:
+    """The first put compared the limit of before it had taken over what was left with the size of thereafter: in the
+    second run it waited for ever, or raised QueueFull, where the program fills the queue before it starts its workers."""
+    begin_anew(monkeypatch, tmp_path)
+
+    async def fill() -> int:
+        q = Queue[int](maxsize=2)
+        for n in range(2):
+            if nowait:
+                q.put_nowait(n)
+            else:
+                await q.put(n)
+        assert q.full()
+        with pytest.raises(QueueFull):
+            q.put_nowait(99)
+        return q.qsize()
+
+    kill_a_process_that(lambda: run(fill()))
+    assert run(fill()) == 4
 
 
 def test_the_stdlibs_exceptions_are_caught(url: str) -> None:

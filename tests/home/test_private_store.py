@@ -223,6 +223,29 @@ def test_a_look_before_the_workers_start_is_in_no_puts_way(home: Path) -> None:
     q.close()
 
 
+class Hooked(Queue[int]):
+    def _put(self, item: int) -> None:
+        super()._put(item)
+
+
+@pytest.mark.parametrize("kind", [Queue, Hooked])
+def test_full_as_the_first_look_minds_only_what_this_run_has_put(home: Path, kind: type[Queue[int]]) -> None:
+    """It compared the limit of before it had taken over what was left with the size of thereafter: full() was True, and
+    put_nowait() of a subclass with a hook raised Full."""
+
+    def fill() -> Queue[int]:
+        q = kind(maxsize=2)
+        if kind is Queue:
+            assert not q.full()
+        q.put_nowait(1)
+        q.put_nowait(2)
+        assert q.full()
+        return q
+
+    kill_a_process_that(fill)
+    assert fill().qsize() == 4
+
+
 def test_a_bounded_put_that_waits_goes_on_when_there_is_room(home: Path) -> None:
     def fill() -> Queue[int]:
         q = bounded()
