@@ -73,6 +73,10 @@ class StoreRefused(StoreError):
     """A directory or file isn't fit to be a store: foreign content, somebody else's, not a directory."""
 
 
+class TooLarge(StoreError):
+    """More at once than the store will ever take, however long one waits. Nothing of the commit was stored."""
+
+
 class StoreUnreachable(StoreError, ConnectionError):
     """The server of a store can't be reached, or had no answer in time. Nothing of the call was stored."""
 

@@ -45,7 +45,7 @@ class Seal:
             raise TypeError("signing_key is text or bytes, or several of them, of which the first one signs")
         self._keys = [key.encode() if isinstance(key, str) else key for key in given]
         if any(len(key) < SHORTEST for key in self._keys):
-            raise ValueError(f"a signing key has {SHORTEST} bytes or more: take secrets.token_hex(32)")
+            raise ValueError(f"a key in signing_key= or {KEY} has {SHORTEST} bytes or more: take secrets.token_hex(32)")
 
     def sign(self, data: bytes) -> bytes:
         return _LETTER + self._digest(self._keys[0], data, "sha256") + data

@@ -11,6 +11,7 @@ import pytest
 
 from pqadapters.concurrent.futures import ThreadPoolExecutor
 from pqadapters.concurrent.futures import _wire as wire
+from pqadapters.errors import TooLarge
 from pqadapters.store import Put, Record
 from pqadapters.stores.mysql import MysqlStore
 from tests.segment.programs import run
@@ -35,6 +36,25 @@ with ThreadPoolExecutor(1, store=sys.argv[1]) as executor:
     print(executor.using(key="k").submit(abs, -2).result(60))
 """
     assert run(f"import sys\n{code}", url).strip() == "1"
+
+
+def test_an_outcome_that_no_packet_takes_fails_its_job_and_holds_up_no_other(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was tried for ever, no other job of the store was begun meanwhile, and the next run began it again."""
+    monkeypatch.setenv("PQADAPTERS_SIGNING_KEY", KEY)
+    with ThreadPoolExecutor(1, store=url) as executor:
+        large = executor.using(key="large").submit(bytes, 9 << 20)
+        small = executor.using(key="small").submit(bytes, 3)
+        forgotten = executor.submit(bytes, 9 << 20)
+        assert small.result(60) == bytes(3)
+        with pytest.raises(TooLarge, match="max_allowed_packet"):
+            large.result(60)
+        assert len(forgotten.result(60)) == 9 << 20
+    with ThreadPoolExecutor(1, store=url) as executor:
+        assert list(executor.recovered()) == []
+        with pytest.raises(TooLarge, match="max_allowed_packet"):
+            executor.using(key="large").submit(bytes, 1).result(60)
 
 
 def test_a_forged_call_is_a_dead_letter_that_nobody_loads(

@@ -6,10 +6,11 @@ import random
 import threading
 from collections import Counter
 from collections.abc import Iterator
+from functools import partial
 
 import pytest
 
-from pqadapters.errors import PqadaptersError, StoreUnreachable
+from pqadapters.errors import OutcomeUnknown, PqadaptersError, StoreUnreachable
 from pqadapters.store import Ack, Put, Set
 from pqadapters.stores.mysql import MysqlStore
 from tests.contract.snapshot import payloads
@@ -64,9 +65,9 @@ def test_calls_give_up_in_their_time_and_say_why(mortal: Server, on_mortal: str)
             lambda: store.commit(Put("q", b"lost"), timeout=0.5),
             lambda: store.claim("q", timeout=0.0, patience=0.5),
             lambda: store.wait("q", lambda depth: False, timeout=0.5),
-            lambda: store.get("t", b"k"),
+            lambda: store.get("t", b"k"),  # "can't be reached: . ", with the pool's own word for a reason
         ):
-            with pytest.raises(StoreUnreachable, match=rf"127\.0\.0\.1:{mortal.port}.*can't be reached"):
+            with pytest.raises(StoreUnreachable, match=rf"127\.0\.0\.1:{mortal.port}.*can't be reached: .*refused"):
                 Task(call, patience=PATIENCE).result()
         mortal.start()
         assert payloads(store) == [b"a"]
@@ -77,6 +78,35 @@ def test_an_opening_says_that_there_is_no_server(mortal: Server, on_mortal: str)
     with pytest.raises(ConnectionError, match="can't be reached"):
         Task(lambda: MysqlStore(on_mortal), patience=PATIENCE).result()
     mortal.start()
+
+
+def test_a_read_only_server_is_waited_for_and_told_of_without_doubt(mortal: Server, on_mortal: str) -> None:
+    """Its refusal was taken for a lost answer, so that callers heard that nobody knows (OutcomeUnknown)."""
+    grants = "CREATE, ALTER, SELECT, INSERT, UPDATE, DELETE"  # whoever has SUPER isn't refused
+    mortal.run("CREATE OR REPLACE USER app@'%'", f"GRANT {grants} ON *.* TO app@'%'")
+    with MysqlStore(on_mortal.replace("root@", "app@")) as store:
+        store.commit(Put("q", b"a"))
+        mortal.run("SET GLOBAL read_only = 1")
+        try:
+            for ops in ([Put("q", b"lost")], [Set("t", b"k", b"lost")], [Put("r", b""), Put("q", b"lost")]):
+                with pytest.raises(StoreUnreachable, match=r"takes no changes now.*read-only.*Nothing") as told:
+                    Task(partial(store.commit, *ops, timeout=0.5), patience=PATIENCE).result()
+                assert not isinstance(told.value, OutcomeUnknown)
+            assert payloads(store) == [b"a"]
+            waiting = Task(lambda: store.commit(Put("q", b"b"), timeout=PATIENCE), patience=PATIENCE)
+        finally:
+            mortal.run("SET GLOBAL read_only = 0")
+        assert waiting.result()
+        assert payloads(store) == [b"a", b"b"]
+
+
+def test_a_server_that_takes_no_more_connections_is_told_of(mortal: Server, on_mortal: str) -> None:
+    mortal.run("CREATE OR REPLACE USER few@'%' WITH MAX_USER_CONNECTIONS 1", "GRANT ALL ON *.* TO few@'%'")
+    with (
+        MysqlStore(on_mortal.replace("root@", "few@")) as store,
+        pytest.raises(StoreUnreachable, match=r"no more connections.*max_user_connections"),
+    ):
+        Task(lambda: store.commit(Put("q", b"a"), timeout=0.5), patience=PATIENCE).result()
 
 
 def test_a_server_that_is_silent_for_a_moment_is_waited_for(mortal: Server, on_mortal: str) -> None:

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ... import telling
-from ...errors import ConditionFailed, LeaseLost, PqadaptersError
+from ...errors import ConditionFailed, LeaseLost, PqadaptersError, TooLarge
 from ...store import Ack, Delete, Nack, Op, Set, Update
 from . import _outcome
 from . import _peers as peers
@@ -42,7 +42,9 @@ def finish(backlog: Backlog, started: Started, result: Any, error: BaseException
     try:
         if error is not None and options.retries_on(error, started.failures + 1):
             return _try_again(backlog, started, error)
-        _store(backlog, started, result, error)
+        problem = _store_what_goes(backlog, started, result, error)
+        if problem is not None and backlog.settings.ttl(options):
+            result, error = None, problem
     except LeaseLost:
         if _is_held(backlog, started):
             _let_go(backlog, future)
@@ -66,7 +68,7 @@ def _store_later(backlog: Backlog, started: Started, result: Any, error: BaseExc
         try_later(backlog, future._id, partial(backlog.commit, Nack(started.claim)), lambda: None)
     else:
         then = partial(_settle_other, backlog, future, result, error)
-        try_later(backlog, future._id, partial(_store, backlog, started, result, error), then)
+        try_later(backlog, future._id, partial(_store_what_goes, backlog, started, result, error), then)
 
 
 def _is_held(backlog: Backlog, started: Started) -> bool:
@@ -96,6 +98,20 @@ def hear(backlog: Backlog, id: bytes, data: bytes) -> None:
             future.settle(found.result, found.error)
         backlog.delayed.discard(id)
         backlog.changed()
+
+
+def _store_what_goes(
+    backlog: Backlog, started: Started, result: Any, error: BaseException | None
+) -> TooLarge | None:
+    """The outcome. One that is too large for the store would never be stored, and hold up all other jobs: in its place
+    goes what says so, which is returned."""
+    try:
+        _store(backlog, started, result, error)
+    except TooLarge as problem:
+        _log.error("job %s is done, and what it came to is too large to be kept: %s", _name(started.future), problem)
+        _store(backlog, started, None, problem)
+        return problem
+    return None
 
 
 def _store(backlog: Backlog, started: Started, result: Any, error: BaseException | None) -> None:

@@ -5,12 +5,13 @@ from __future__ import annotations
 import ssl
 from typing import Any
 
-from ...errors import FormatError, OutcomeUnknown, StoreError, StoreRefused, StoreUnreachable
+from ...errors import FormatError, OutcomeUnknown, StoreError, StoreRefused, StoreUnreachable, TooLarge
 from .driver import pymysql
 
 # By number: https://mariadb.com/kb/en/mariadb-error-codes/ and the client's own, of 2000 and more.
 _LOST = {2000, 2002, 2003, 2006, 2012, 2013, 2014, 2027, 2055, 1040, 1053, 1077, 1152, 1158, 1159, 1160, 1161, 1184}
-_LOST |= {1203, 1226, 1290, 1317, 1836, 1927, 3024, 4031}  # too many of us, killed, read-only for a moment, too idle
+_CROWDED, _READ_ONLY = {1040, 1203, 1226}, {1290, 1836}
+_LOST |= {1317, 1927, 3024, 4031} | _CROWDED | _READ_ONLY  # killed, too idle; the others may be so for a moment
 _PASSING = {1205, 1213, 1020, 1637, 3058, 1180}
 _NULL, _DOUBLE, _NO_TABLE = 1048, 1062, 1146
 _DENIED = {1044: "the database", 1045: "the password", 1142: "a privilege", 1143: "a privilege", 1227: "a privilege"}
@@ -34,6 +35,11 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(error, (pymysql.err.InterfaceError, pymysql.err.InternalError)) and number_of(error) == 0
 
 
+def is_refused(error: BaseException) -> bool:
+    """The server has answered that it changes nothing now: no doubt is left, not of a COMMIT either."""
+    return number_of(error) in _READ_ONLY
+
+
 def is_passing(error: BaseException) -> bool:
     """A deadlock, or a lock that was waited for too long: another try may go through."""
     return number_of(error) in _PASSING
@@ -54,8 +60,16 @@ def is_missing(error: BaseException) -> bool:
 
 
 def said(error: BaseException) -> str:
-    """What the server said, without the number."""
-    return str(error.args[-1]) if error.args else type(error).__name__
+    """What the server said, without the number; the driver says nothing of a connection that has been gone before."""
+    return (str(error.args[-1]) if error.args else type(error).__name__) or "the connection is gone"
+
+
+def too_large(size: int, most: int) -> Exception:
+    """The driver's error of a packet that the server wouldn't take: sent, it would mostly cut the connection."""
+    error: Exception = pymysql.err.OperationalError(
+        1153, f"this takes a packet of {size:,} bytes, and the server's max_allowed_packet is {most:,}"
+    )
+    return error
 
 
 def translated(error: BaseException, place: str) -> StoreError:
@@ -72,7 +86,7 @@ def translated(error: BaseException, place: str) -> StoreError:
     if number == 1049:
         return StoreRefused(f"{place}: {text}. The store makes its tables, not the database: CREATE DATABASE first")
     if number in _TOO_LARGE:
-        return StoreError(
+        return TooLarge(
             f"{place}: {text}; nothing was stored. Raise max_allowed_packet on the server (an item takes about twice "
             "its size), put a smaller item, or the path of a file"
         )
@@ -85,6 +99,16 @@ def translated(error: BaseException, place: str) -> StoreError:
         return StoreRefused(f"{place}: {text}: its tables were dropped while it was open; open it again")
     if is_passing(error):
         return StoreUnreachable(f"{place}: others have locked what this needs ({text}); nothing was stored")
+    if is_refused(error):
+        return StoreUnreachable(
+            f"{place}: the server takes no changes now: {text}. Nothing of this call was stored. Look at read_only "
+            "there, and whether it has become a replica"
+        )
+    if number in _CROWDED:
+        return StoreUnreachable(
+            f"{place}: the server takes no more connections: {text}. Nothing of this call was stored. Raise "
+            "max_connections, or what this user may have: a process takes up to six"
+        )
     if is_lost(error):
         return StoreUnreachable(
             f"{place}: the server can't be reached: {text}. Nothing of this call was stored. Look whether it runs, at "

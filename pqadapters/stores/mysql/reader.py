@@ -31,14 +31,18 @@ class Reader:
         self._rest = rest
         self.sql: Statements = dialer.sql
         self._ended = False
+        self._refused: Exception | None = None  #: why there was no new connection, the last time
         self._pool = self._make()
 
     def _make(self) -> Any:
         def dial() -> Any:
             try:
-                return self._dialer.dial(LOCK_TIMEOUT, _ANSWER, autocommit=True).raw
+                made = self._dialer.dial(LOCK_TIMEOUT, _ANSWER, autocommit=True).raw
             except Failed as error:
+                self._refused = error.error
                 raise error.error from None  # which the pool knows
+            self._refused = None
+            return made
 
         return pooled.PooledDB(dial, maxcached=_IDLE, reset=False, ping=0, failures=FAILURES)
 
@@ -79,7 +83,9 @@ class Reader:
                 return self._ask(ask)
             except ERRORS as error:
                 if not (is_lost(error) or is_passing(error)) or time.monotonic() >= deadline:
-                    raise translated(error, self._dialer.address.place) from error
+                    # of a connection that was lost before, and is made anew in vain, the pool raises its old error
+                    why = self._refused if is_lost(error) and self._refused is not None else error
+                    raise translated(why, self._dialer.address.place) from error
             pause = self._rest(pause)
 
     def _ask(self, ask: Callable[[Any], T]) -> T:

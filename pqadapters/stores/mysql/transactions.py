@@ -16,7 +16,7 @@ from ...errors import StoreError
 from ...store import LOCK_TIMEOUT
 from .._line import Line
 from .._work import OVER, Outcome, Work
-from .errors import UNSURE, is_lost, is_null, is_passing, number_of, overdue, translated, unknown
+from .errors import UNSURE, is_lost, is_null, is_passing, is_refused, number_of, overdue, translated, unknown
 from .owners import Owners
 from .session import Finish, Plan, Session
 from .wire import Dialer, Failed, Wire
@@ -199,7 +199,7 @@ class Transactions(Line):
         try:
             session.commit(seq, finish)
         except Failed as error:
-            if not is_lost(error) and number_of(error) != UNSURE:
+            if is_refused(error) or not (is_lost(error) or number_of(error) == UNSURE):
                 self._doubt = None
                 self._sure(batch)
             raise

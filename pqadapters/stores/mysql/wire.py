@@ -18,9 +18,11 @@ from typing import Any, NamedTuple
 from ...errors import StoreRefused
 from .address import Address
 from .driver import ERRORS, FLAGS, pymysql
+from .errors import too_large
 from .schema import Statements, bound
 
 _ROOM = 4096  #: bytes of a packet that aren't statements
+_UNTIL_TOLD = 1 << 14  #: bytes of a packet before the server has said what it takes
 _SHORTEST = 0.5  #: seconds that an attempt to connect is given
 
 
@@ -48,17 +50,21 @@ class Wire:
         self.raw = raw
         self.sql = statements
         self._cursor = raw.cursor()
+        self._most = _UNTIL_TOLD
         now, largest, self.step = self.ask(statements.BEGIN_SESSION).rows[0]
-        self.largest = int(largest) - _ROOM  #: bytes of a packet
+        self._most = int(largest)  #: bytes of a packet
+        self.largest = self._most - _ROOM  #: bytes of its statements
         #: seconds that the server's clock is ahead of ours; at most the time that the question took wrong
         self.ahead = float(now) - (begun + time.time()) / 2
 
     def send(self, texts: Sequence[str]) -> list[Answer]:
-        """The answers to several statements. Raises Failed."""
-        cursor = self._cursor
+        """The answers to several statements. Raises Failed; a packet that the server wouldn't take isn't sent."""
+        cursor, text = self._cursor, ";\n".join(texts)
+        if len(text) + 1 >= self._most:  # there is nothing but ASCII in it
+            raise Failed(too_large(len(text) + 1, self._most))
         found = []
         try:
-            cursor.execute(";\n".join(texts))
+            cursor.execute(text)
             while True:
                 found.append(Answer(cursor.fetchall(), cursor.rowcount, cursor.lastrowid or 0))
                 if not cursor.nextset():
