@@ -560,7 +560,7 @@ def test_a_bounded_queue_is_filled_whatever_a_killed_run_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nowait: bool
 ) -> None:
     """The first put compared the limit of before it had taken over what was left with the size of thereafter: in the
-    second run it waited for ever, or raised QueueFull, where the program fills the queue before it starts its workers."""
+    second run it waited for ever, or raised QueueFull, where a program fills the queue before its workers start."""
     begin_anew(monkeypatch, tmp_path)
 
     async def fill() -> int:
