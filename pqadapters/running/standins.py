@@ -117,7 +117,7 @@ class StandIns:
             return stand_in(real, None, {}, inner)
         mirror = import_module(swap.mirror)
         names = swap.names or tuple(each for each in mirror.__all__ if hasattr(real, each))
-        _keep_what_cant_be_stored()
+        _fit_in()
         own = {each: self._taken(mirror, each) for each in names}
         return stand_in(real, mirror, own, inner)
 
@@ -130,9 +130,15 @@ class StandIns:
         return value
 
 
-def _keep_what_cant_be_stored() -> None:
-    """A program that puts what can't be serialised works on; it is warned that this is lost in a crash."""
+def _fit_in() -> None:
+    """A program that puts what can't be serialised works on; it is warned that this is lost in a crash. And its log has
+    its own lines, where it logs at INFO: `--explain` says where queues live."""
+    import logging  # the mirror has imported it
+
     from ..stdlib import _defaults
     from ..stdlib._policy import Volatile
 
     _defaults.volatile = Volatile.WARN
+    logger = logging.getLogger("pqadapters")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.WARNING)

@@ -437,6 +437,17 @@ def test_a_context_gives_durable_queues(method: str) -> None:
         multiprocessing.get_context("teleport")
 
 
+def test_a_start_method_of_a_librarys_own_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """loky has one: joblib failed with a KeyError."""
+
+    class Loky(stdlib.context.SpawnContext):
+        _name = "loky"
+
+    loky = Loky()
+    monkeypatch.setitem(stdlib.context._concrete_contexts, "loky", loky)  # type: ignore[attr-defined]
+    assert multiprocessing.get_context("loky") is loky
+
+
 def test_sockets_do_not_outlive_their_run() -> None:
     """What can't come back is a dead letter, and the next one is served."""
     q: Queue[Any] = Queue()

@@ -318,3 +318,19 @@ def test_what_is_left_of_run(tmp_path: Path) -> None:
     place = Place(tmp_path, {"app.py": "import sys, queue\nprint([k for k in sys.modules['__main__'].__dict__])\n"})
     assert place.well("app.py") == place.well("app.py", run=None)
     assert RUN[2] not in place.well("app.py")[0]
+
+
+def test_a_program_that_logs_at_info_has_its_own_lines(tmp_path: Path) -> None:
+    """honcho, which logs to stdout, began with a line of ours."""
+    program = """
+        import logging, multiprocessing, queue, sys
+        logging.basicConfig(level=logging.INFO, stream=sys.stdout, format="%(message)s")
+        if sys.argv[1:]:
+            logging.getLogger("pqadapters").setLevel("INFO")
+        for q in (queue.Queue(), multiprocessing.Queue()):
+            q.put(1)
+            logging.info("got %s", q.get())
+    """
+    place = Place(tmp_path, {"app.py": program})
+    assert place.well("app.py") == ["got 1", "got 1"]
+    assert len(place.well("app.py", "loud")) > 2

@@ -55,7 +55,7 @@ class DefaultContext(_Durable, stdlib.DefaultContext):
 
     def get_context(self, method: str | None = None) -> Any:
         found = _default.get_context(method)
-        return _CONTEXTS[found.get_start_method()]
+        return _CONTEXTS.get(found.get_start_method(), found)  # libraries add start methods of their own
 
     def set_start_method(self, method: str | None, force: bool = False) -> None:
         _default.set_start_method(method, force)
