@@ -22,7 +22,7 @@ _SUFFIXES = {
     "dbm.sqlite3": ("", "-wal", "-journal"),
 }
 SQLITE = "dbm.sqlite3"
-_BERKELEY = 0x00061561  #: magic number at byte 12 of a hash, as file(1) knows it
+_BERKELEY = 0x00061561  #: magic number at byte 12 of a hash, as file(1) knows it; at byte 0 in version 1.85 (macOS)
 
 
 class ShelfError(StoreError, _Error):  # type: ignore[misc]  # a member of a tuple
@@ -67,7 +67,8 @@ def _is_berkeley(path: str) -> bool:
             head = file.read(16)
     except OSError:
         return False
-    return len(head) == 16 and any(struct.unpack(f"{order}I", head[12:])[0] == _BERKELEY for order in "<>")
+    magics = [struct.pack(f"{order}I", _BERKELEY) for order in "<>"]
+    return len(head) == 16 and (head[:4] in magics or head[12:] in magics)
 
 
 def _is_dumb_index(path: str) -> bool:

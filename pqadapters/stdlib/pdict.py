@@ -187,6 +187,12 @@ class PDict(DurableMapping[K, V]):
             self._set_until(pairs, self._expire)
 
     def __repr__(self) -> str:
+        try:
+            return self._shown()
+        except StoreClosed:  # debuggers and log lines show it at any time
+            return f"<{type(self).__qualname__} {self.name!r}, closed>"
+
+    def _shown(self) -> str:
         items: list[str] = []
         for key, value in self.items():
             if len(items) == _SHOWN:

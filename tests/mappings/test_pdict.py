@@ -247,6 +247,8 @@ def test_its_repr_is_a_dicts_and_not_endless(d: Dict) -> None:
     d.clear()
     d.update((n, 0) for n in range(1000))
     assert repr(d).endswith("99: 0, ... 900 more}")
+    d.close()  # raised StoreClosed, in whatever log line or traceback showed it
+    assert repr(d) == f"<PDict {d.name!r}, closed>"
 
 
 def test_another_handle_sees_it_at_once(make: Maker) -> None:
