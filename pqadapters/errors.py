@@ -8,13 +8,23 @@ for a negative timeout), the adapters raise that one and nothing here.
 from __future__ import annotations
 
 import sys
+from typing import TYPE_CHECKING, Any
 
-if sys.version_info >= (3, 13):
-    from queue import ShutDown as ShutDown
-else:
+if sys.version_info < (3, 13):
 
     class ShutDown(Exception):
         """Raised when put or get is used with a queue that was shut down (`queue.ShutDown` before 3.13)."""
+
+elif TYPE_CHECKING:
+    from queue import ShutDown as ShutDown
+else:
+
+    def __getattr__(name: str) -> Any:
+        if name == "ShutDown":  # not before: `python -m pqadapters` comes by here while a queue.py nearby hides it
+            from queue import ShutDown
+
+            return ShutDown
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
 
 class PqadaptersError(Exception):

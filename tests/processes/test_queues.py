@@ -9,6 +9,8 @@ import multiprocessing as stdlib
 import os
 import pickle
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from multiprocessing import pool, resource_sharer
@@ -435,6 +437,16 @@ def test_a_context_gives_durable_queues(method: str) -> None:
         context.get_context("teleport")
     with pytest.raises(ValueError, match="cannot find context"):
         multiprocessing.get_context("teleport")
+
+
+def test_the_other_modules_are_the_standard_librarys() -> None:
+    """They need no import of their own, which would bind the name `multiprocessing` to the standard library's again."""
+    program = """
+from pqadapters.stdlib import multiprocessing
+print(multiprocessing.pool.ThreadPool.__module__, hasattr(multiprocessing, "nothing"), hasattr(multiprocessing, "_no"))
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=True)
+    assert done.stdout == "multiprocessing.pool False False\n"
 
 
 def test_a_start_method_of_a_librarys_own_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:

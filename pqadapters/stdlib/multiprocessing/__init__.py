@@ -4,11 +4,16 @@
 
 `Queue`, `JoinableQueue`, `SimpleQueue` and the contexts of `get_context` are durable; see `queues`. They pass to
 children under fork, spawn and forkserver. They need a store that processes share: SQLite, or another one by its URL.
+
+`import multiprocessing.pool` further down binds the name `multiprocessing` to the standard library's again: write
+`from multiprocessing import pool`, or `multiprocessing.pool` without that import.
 """
 
 from __future__ import annotations
 
 import multiprocessing as _stdlib
+from importlib import import_module
+from importlib.util import find_spec
 from multiprocessing import (
     Array,
     AuthenticationError,
@@ -99,5 +104,7 @@ get_context = _context.default.get_context
 
 
 def __getattr__(name: str) -> Any:
-    """The standard library's other modules: `pool`, `connection`, `managers`."""
+    """The standard library's other modules, imported where need be: `pool`, `connection`, `managers`."""
+    if not hasattr(_stdlib, name) and not name.startswith("_") and find_spec(f"multiprocessing.{name}"):
+        import_module(f"multiprocessing.{name}")
     return getattr(_stdlib, name)
