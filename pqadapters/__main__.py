@@ -29,6 +29,11 @@ def main() -> None:
         if not arguments or arguments[0] in ("-h", "--help", "help"):
             sys.stdout.write(_HELP)
             return None
+        if arguments[0] == "--version":
+            from . import __version__
+
+            sys.stdout.write(f"pqadapters, version {__version__}\n")
+            return None
         sys.stderr.write(f'pqadapters: {arguments[0]} needs click and rich: pip install "pqadapters[cli]"\n')
         sys.exit(2)
     others()
