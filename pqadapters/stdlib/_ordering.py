@@ -67,14 +67,14 @@ class RankedLine(Line):
             self._sorted.check(item)
             super().stow(item, put)
 
-    def stow_all(self, items: Sequence[object], puts: Sequence[Put]) -> None:
+    def stow_all(self, items: Sequence[object], puts: Sequence[Put], timeout: float | None = None) -> None:
         if self._sorted is None and not all(put.rank for put in puts):
             self._sort_in_memory()
         if self._sorted is None:
-            return super().stow_all(items, puts)
+            return super().stow_all(items, puts, timeout)
         with telling.silence(), self._sorted.lock:
             self._sorted.check(*items)
-            super().stow_all(items, puts)
+            super().stow_all(items, puts, timeout)
 
     def _sort_in_memory(self) -> Sorted:
         if self._sorted is None:

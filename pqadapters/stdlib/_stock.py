@@ -25,7 +25,7 @@ from ..errors import (
     StoreError,
 )
 from ..serializers.signed import protected
-from ..store import Claim, Depth, Nack, Order, Put, Record, Store
+from ..store import LOCK_TIMEOUT, Claim, Depth, Nack, Order, Put, Record, Store
 from ._counts import Flags
 from ._objects import Forgetting, Objects, flag
 from ._policy import AckPolicy, Markers, Volatile
@@ -169,7 +169,8 @@ class Stock:
         while True:
             limit = max(0, maxsize()) or None
             try:
-                return self.stow_all(items, [put._replace(limit=limit) for put in puts])
+                patience = patience_of(left_of(deadline))
+                return self.stow_all(items, [put._replace(limit=limit) for put in puts], patience)
             except LimitReached:
                 if maxsize() == limit and not self._wait_for_room(maxsize, len(puts), left_of(deadline)):
                     raise Full from None
@@ -180,10 +181,10 @@ class Stock:
 
         return (timeout is None or timeout > 0) and self.store.wait(self.name, until, timeout)
 
-    def stow_all(self, items: Sequence[object], puts: Sequence[Put]) -> None:
-        """Store what `make` made of the items, in one commit."""
+    def stow_all(self, items: Sequence[object], puts: Sequence[Put], timeout: float | None = None) -> None:
+        """Store what `make` made of the items, in one commit, which waits so long for the store (None: 5 seconds)."""
         try:
-            self.commit(*puts, stop=self.stopped)
+            self.commit(*puts, stop=self.stopped, timeout=timeout)
         except Stopped:
             raise self.ending() from None
 
@@ -224,6 +225,11 @@ def works(codec: Callable[[Any], object], value: object) -> bool:
     except Exception:
         return False
     return True
+
+
+def patience_of(timeout: float | None) -> float | None:
+    """How long a call with this timeout waits for the store itself: None, for as long as any call does, at least."""
+    return timeout if timeout is not None and timeout > LOCK_TIMEOUT else None
 
 
 def deadline_of(timeout: float | None) -> float | None:

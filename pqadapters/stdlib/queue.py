@@ -35,6 +35,7 @@ from ._place import open_line
 from ._policy import AckPolicy, Markers, Volatile
 from ._seam import HOOKS, Noticed, Seam, get_through, put_through
 from ._simple import SimpleQueue
+from ._stock import patience_of
 from ._view import NothingReady, View
 
 __all__ = [
@@ -171,14 +172,17 @@ class Queue(Beyond[T]):
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Store an item; when this returns, it survives what the store's durability names.
 
-        With a `maxsize`, waits for room: for ever, `timeout` seconds, or not at all. Raises Full, ShutDown,
+        With a `maxsize`, waits for room: for ever, `timeout` seconds, or not at all. A store that is busy or away is
+        waited for as long, but for 5 seconds at least, and without a timeout. Raises Full, ShutDown,
         ValueError for a negative timeout, NotSerializable, and the store's DiskError; nothing was stored then.
         """
         line = self._line
         if self._seam.plain and self.maxsize <= 0:
             payload = line.encode(item)
+            patience = None if timeout is None or not block else patience_of(timeout)
             try:
-                line.commit(_new(Put, (line.name, payload) + PLAIN), stop=line.stopped)  # noqa: RUF005  # faster
+                put = _new(Put, (line.name, payload) + PLAIN)  # noqa: RUF005  # faster
+                line.commit(put, stop=line.stopped, timeout=patience)
             except Stopped:
                 raise line.ending() from None
         elif self._seam.hooked:

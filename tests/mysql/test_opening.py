@@ -188,6 +188,18 @@ def test_tables_of_a_newer_version_are_left_alone(server: Server, url: str) -> N
         assert payloads(store) == [b"a"]
 
 
+@pytest.mark.parametrize("table", ["pqa_meta", "pqa_items"])
+def test_tables_of_another_program_are_left_alone(server: Server, url: str, table: str) -> None:
+    """It was "the server says 1054", and not what to do."""
+    database = url.rsplit("/", 1)[1]
+    server.run(f"CREATE TABLE {table} (theirs INT)", database=database)
+    with pytest.raises(StoreRefused, match=r"another program's.*prefix="), MysqlStore(url) as store:
+        store.commit(Put("q", b"a"))
+    assert [row[0] for row in server.run(f"SHOW COLUMNS FROM {table}", database=database)] == ["theirs"]
+    with MysqlStore(url, prefix="mine_") as store:
+        store.commit(Put("q", b"a"))
+
+
 def test_tables_of_an_older_version_are_brought_up_to_date(
     server: Server, url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -2,22 +2,26 @@
 
 from __future__ import annotations
 
+import math
 import random
 import threading
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import partial
+from typing import Any
 
 import pytest
 
 from pqadapters.errors import OutcomeUnknown, PqadaptersError, StoreUnreachable
-from pqadapters.store import Ack, Put, Set
+from pqadapters.stdlib.queue import Queue
+from pqadapters.store import Ack, Op, Put, Set
 from pqadapters.stores.mysql import MysqlStore
 from tests.contract.snapshot import payloads
 from tests.contract.threads import Task, together
 from tests.segment.programs import PATIENCE
 
 from .server import Server
+from .test_queues import KEY
 
 
 @pytest.fixture
@@ -119,6 +123,59 @@ def test_a_server_that_is_silent_for_a_moment_is_waited_for(mortal: Server, on_m
         assert put.result()
         timer.join()
         assert payloads(store) == [b"a", b"b"]
+
+
+def test_looks_at_a_silent_server_end_in_their_time(mortal: Server, on_mortal: str) -> None:
+    """Each of them was waited for a minute, a get for two, and an opening as well."""
+    with MysqlStore(on_mortal) as store:
+        store.commit(Put("q", b"a"), Set("t", b"k", b"v"))
+        assert payloads(store) == [b"a"]
+        looks: list[Callable[[], object]] = [
+            lambda: store.depth("q"),
+            lambda: list(store.claim("r", timeout=0.5, patience=0.5)),
+            lambda: store.get("t", b"k"),
+            lambda: store.count("t"),
+            lambda: MysqlStore(on_mortal),
+        ]
+        mortal.freeze()
+        try:
+            tasks = [Task(look, patience=PATIENCE / 2) for look in looks]
+            for task in tasks:
+                with pytest.raises(StoreUnreachable, match="can't be reached"):
+                    task.result()
+        finally:
+            mortal.resume()
+        assert payloads(store) == [b"a"]
+        assert store.snapshot("t") == {b"k": b"v"}
+
+
+@pytest.mark.parametrize("maxsize", [0, 5])
+def test_a_put_waits_for_its_server_as_long_as_its_timeout_says(
+    on_mortal: str, monkeypatch: pytest.MonkeyPatch, maxsize: int
+) -> None:
+    """Whatever its timeout, it gave up after 5 seconds."""
+    with Queue[str](maxsize, store=on_mortal, signing_key=KEY) as queue:
+        patience: list[float | None] = []
+        commit = queue._line.store.commit
+
+        def noting(*ops: Op, stop: Any = None, timeout: float | None = None) -> tuple[int, ...]:
+            patience.append(timeout)
+            return commit(*ops, stop=stop, timeout=timeout)
+
+        monkeypatch.setattr(queue._line, "commit", noting)
+        queue.put("a", timeout=PATIENCE)
+        queue.put("b", timeout=0.5)
+        queue.put("c", False, PATIENCE)
+        queue.put("d")
+    assert patience[0] == pytest.approx(PATIENCE, abs=PATIENCE / 4)
+    assert patience[1:] == [None, None, None]
+
+
+@pytest.mark.parametrize("timeout", [math.inf, 10**30])
+def test_timeouts_may_be_longer_than_sockets_take(url: str, timeout: float) -> None:
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"), timeout=timeout)
+        assert [claim.payload for claim in store.claim("q", timeout=timeout)] == [b"a"]
 
 
 def test_i1_a_closing_handle_doesnt_wait_for_ever(mortal: Server, on_mortal: str) -> None:

@@ -64,7 +64,8 @@ class Address:
             if self.tls_cert:
                 context.load_cert_chain(self.tls_cert, self.tls_key)
         except OSError as error:
-            raise ValueError(f"{self.place}: tls_ca, tls_cert or tls_key can't be read: {error}") from None
+            files = ", ".join(repr(file) for file in (self.tls_ca, self.tls_cert, self.tls_key) if file)
+            raise ValueError(f"{self.place}: tls_ca, tls_cert or tls_key ({files}) can't be read: {error}") from None
         return context
 
 

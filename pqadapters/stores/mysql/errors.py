@@ -13,7 +13,7 @@ _LOST = {2000, 2002, 2003, 2006, 2012, 2013, 2014, 2027, 2055, 1040, 1053, 1077,
 _CROWDED, _READ_ONLY = {1040, 1203, 1226}, {1290, 1836}
 _LOST |= {1317, 1927, 3024, 4031} | _CROWDED | _READ_ONLY  # killed, too idle; the others may be so for a moment
 _PASSING = {1205, 1213, 1020, 1637, 3058, 1180}
-_NULL, _DOUBLE, _NO_TABLE = 1048, 1062, 1146
+_NULL, _NO_COLUMN, _DOUBLE, _NO_TABLE = 1048, 1054, 1062, 1146
 _DENIED = {1044: "the database", 1045: "the password", 1142: "a privilege", 1143: "a privilege", 1227: "a privilege"}
 _TOO_LARGE = {1153, 1301}
 _FULL, _WRITING = {1021, 1030, 1114}, {3, 14, 1026, 1878}
@@ -95,6 +95,8 @@ def translated(error: BaseException, place: str) -> StoreError:
             f"{place}: the server has no room: {text}; nothing was stored. Free some space on the server's disk: puts, "
             "and claims as well, need it; what is in hand can be acknowledged meanwhile"
         )
+    if number == _NO_COLUMN:
+        return StoreRefused(f"{place}: {text}: another program's tables have the names of ours; choose another prefix=")
     if is_missing(error):
         return StoreRefused(f"{place}: {text}: its tables were dropped while it was open; open it again")
     if is_passing(error):

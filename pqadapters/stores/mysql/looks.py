@@ -34,7 +34,7 @@ class Looks:
         if not numbers:
             return Depth()
         now = self._wall()
-        rows = self._reader.rows(self._sql.DEPTH, moment(now), numbers)
+        rows = self._reader.scan(self._sql.DEPTH, moment(now), numbers)
         counts = {(each, state): (int(count), int(size), int(due)) for each, state, count, size, due in rows}
         ready, delayed, claimed = (counts.get((number, state), _EMPTY) for state in (READY, DELAYED, CLAIMED))
         buried = sum(counts[key][0] for key in counts if key[0] == dead) if dead != number else 0
@@ -54,7 +54,7 @@ class Looks:
         rows: list[Any] = []
         if ready:
             question = self._sql.OLDEST_RANKED if self._names.is_ranked(queue) else self._sql.OLDEST
-            rows += self._reader.rows(question, number)
+            rows += self._reader.scan(question, number)
         if due:
             rows += self._reader.rows(self._sql.OLDEST_DUE, number, moment(now))
         return min(rows, key=lambda row: row[1])[0] if rows else None
@@ -99,7 +99,7 @@ class Looks:
 
     def _all(self, queue: str, number: int, order: Order, state: State | None, after: int) -> Iterator[Record]:
         """All ids and ranks first, since a queue with ranks has no key by id alone."""
-        found = list(self._reader.rows(self._sql.IDS, number, after))
+        found = list(self._reader.scan(self._sql.IDS, number, after))
         found.sort(key=_rank if order is Order.RANK else _id, reverse=order is Order.NEWEST)
         ids = [_id(row) for row in found]
         for start in range(0, len(ids), _PAGE):

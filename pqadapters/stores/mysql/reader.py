@@ -2,10 +2,13 @@
 
 Each question is one statement, which sees what is committed at its moment, or is asked in a transaction of one moment.
 A connection that was lost is made anew, and the question asked again, for as long as a call may wait for the server.
+That is how long a server may be silent as well; only what looks at many rows is waited for longer, and then the server
+has just answered something.
 """
 
 from __future__ import annotations
 
+import threading
 import time
 from collections.abc import Callable, Sequence
 from contextlib import suppress
@@ -20,7 +23,9 @@ from .wire import Dialer, Failed
 
 T = TypeVar("T")
 _IDLE = 4  #: connections that are kept when nobody asks
-_ANSWER = 60.0  #: seconds that a look at many rows may take
+_SCAN = 60.0  #: seconds that a look at many rows may take
+_SHORTEST = 0.5  #: seconds that a new connection is given
+_ANYTHING = "DO 0"
 
 
 class Reader:
@@ -32,23 +37,30 @@ class Reader:
         self.sql: Statements = dialer.sql
         self._ended = False
         self._refused: Exception | None = None  #: why there was no new connection, the last time
+        self._local = threading.local()
         self._pool = self._make()
 
     def _make(self) -> Any:
         def dial() -> Any:
+            left = max(_SHORTEST, self._local.deadline - time.monotonic())
             try:
-                made = self._dialer.dial(LOCK_TIMEOUT, _ANSWER, autocommit=True).raw
+                wire = self._dialer.dial(left, left, autocommit=True)
             except Failed as error:
                 self._refused = error.error
                 raise error.error from None  # which the pool knows
             self._refused = None
-            return made
+            wire.give(LOCK_TIMEOUT)
+            return wire.raw
 
         return pooled.PooledDB(dial, maxcached=_IDLE, reset=False, ping=0, failures=FAILURES)
 
     def rows(self, question: str, *values: Any) -> Sequence[Any]:
         """The answer. Raises StoreUnreachable, StoreRefused."""
         return self._patiently(lambda cursor: _rows(cursor, bound(question, values)))
+
+    def scan(self, question: str, *values: Any) -> Sequence[Any]:
+        """As `rows`, for what looks at many."""
+        return self._patiently(lambda cursor: _scanned(cursor, lambda: _rows(cursor, bound(question, values))))
 
     def change(self, statement: str, *values: Any) -> int:
         """Change something that is by itself, and may be done twice; how many rows."""
@@ -66,7 +78,7 @@ class Reader:
             (before,) = _rows(cursor, self.sql.WHO)
             cursor.execute(self.sql.REPEATABLE)
             cursor.execute(self.sql.ONE_MOMENT)
-            found = [row for question in questions for row in _rows(cursor, question)]
+            found = _scanned(cursor, lambda: [row for question in questions for row in _rows(cursor, question)])
             cursor.execute(self.sql.COMMIT)
             return found if _rows(cursor, self.sql.WHO)[0] == before else None  # the pool connects anew by itself
 
@@ -76,6 +88,7 @@ class Reader:
 
     def _patiently(self, ask: Callable[[Any], T]) -> T:
         deadline, pause = time.monotonic() + LOCK_TIMEOUT, 0.0
+        self._local.deadline = deadline
         while True:
             if self._ended:
                 raise StoreClosed(f"the store in {self._dialer.address.place} was closed; open it again")
@@ -114,3 +127,14 @@ def _rows(cursor: Any, question: str) -> Sequence[Any]:
     cursor.execute(question)
     found: Sequence[Any] = cursor.fetchall()
     return found
+
+
+def _scanned(cursor: Any, ask: Callable[[], T]) -> T:
+    """The answer that takes its time, of a server that isn't silent. The driver counts the silence, not the whole."""
+    cursor.execute(_ANYTHING)
+    raw = cursor.connection
+    raw._read_timeout = _SCAN
+    try:
+        return ask()
+    finally:
+        raw._read_timeout = LOCK_TIMEOUT

@@ -30,14 +30,14 @@ class Tables:
 
     def count(self, table: str) -> int:
         number = self._names.table(table)
-        return int(self._reader.rows(self._sql.COUNT, number)[0][0]) if number is not None else 0
+        return int(self._reader.scan(self._sql.COUNT, number)[0][0]) if number is not None else 0
 
     def snapshot(self, table: str, keys: Sequence[bytes] | None) -> dict[bytes, bytes]:
         number = self._names.table(table)
         if number is None or (keys is not None and not keys):
             return {}
         if keys is None:
-            return dict(self._reader.rows(self._sql.ALL, number))
+            return dict(self._reader.scan(self._sql.ALL, number))
         digests = [digest(key) for key in dict.fromkeys(keys)]
         questions = [
             bound(self._sql.SOME, (number, digests[n : n + _AT_ONCE])) for n in range(0, len(digests), _AT_ONCE)

@@ -23,7 +23,7 @@ from .schema import Statements, bound
 
 _ROOM = 4096  #: bytes of a packet that aren't statements
 _UNTIL_TOLD = 1 << 14  #: bytes of a packet before the server has said what it takes
-_SHORTEST = 0.5  #: seconds that an attempt to connect is given
+_SHORTEST, _LONGEST = 0.5, 86_400.0  #: seconds that an attempt to connect is given; sockets take 24 days at most
 
 
 class Failed(Exception):
@@ -78,7 +78,7 @@ class Wire:
 
     def give(self, seconds: float) -> None:
         """How long an answer may take from here on."""
-        self.raw._read_timeout = self.raw._write_timeout = seconds
+        self.raw._read_timeout = self.raw._write_timeout = min(seconds, _LONGEST)
 
     def alone(self, name: str) -> bool:
         """Whether it holds the named lock from here on. An earlier connection of ours that does, and that the server
@@ -140,9 +140,9 @@ class Dialer:
             autocommit=autocommit,
             charset="utf8mb4",
             client_flag=FLAGS,
-            connect_timeout=max(seconds, _SHORTEST),
-            read_timeout=answer,
-            write_timeout=answer,
+            connect_timeout=min(max(seconds, _SHORTEST), _LONGEST),
+            read_timeout=min(answer, _LONGEST),
+            write_timeout=min(answer, _LONGEST),
         )
         self._open.add(made)
         if self.address.encrypted and not isinstance(made._sock, ssl.SSLSocket):
