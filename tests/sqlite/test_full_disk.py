@@ -163,6 +163,43 @@ def test_i1_a_failed_sync_poisons_the_store_and_is_never_tried_again(tmp_path: P
         assert len(found) <= int(count) + 1
 
 
+_OPENS = """
+import sys
+from pqadapters.errors import DiskError
+from pqadapters.stores.sqlite import SqliteStore
+try:
+    SqliteStore(sys.argv[1]).close()
+except DiskError as error:
+    print(error.errno, error.filename)
+else:
+    print("made")
+"""
+
+
+def test_a_new_database_is_there_whole_or_not_at_all_whichever_write_fails(tmp_path: Path) -> None:
+    """It was made in a WAL. What couldn't be copied from that as its connection was closed was missing for good."""
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for nth in range(1, 100):
+        database = tmp_path / str(nth) / "q.db"
+        database.parent.mkdir(mode=0o700)
+        tracer = ["strace", "-f", "-qq", "-o", os.devnull, "-P", f"{database}.new", "-e", "trace=pwrite64"]
+        fault = ["-e", f"inject=pwrite64:error=EIO:when={nth}"]
+        done = subprocess.run(
+            [*tracer, *fault, sys.executable, "-c", _OPENS, str(database)],
+            env=environment,
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        with SqliteStore(database) as store:
+            store.commit(Put("q", b"there"))
+            assert store.depth("q").ready == 1
+        if done.stdout == "made\n":
+            break
+        assert done.stdout == f"{errno.EIO} {database.parent}\n", done.stderr
+    assert nth > 10
+
+
 def test_i6_i8_a_damaged_wal_that_dropped_its_last_commits_is_noticed(tmp_path: Path) -> None:
     database = tmp_path / "q.db"
     store = SqliteStore(database)

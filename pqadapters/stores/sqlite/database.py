@@ -189,18 +189,21 @@ def remove_sides(path: str, disk: Disk) -> None:
 
 
 def _fill(path: str) -> None:
+    """Without a WAL until the end: what can't be copied from it as the connection is closed, nobody would be told."""
     connection = sqlite3.connect(path, isolation_level=None)
     try:
         connection.execute("PRAGMA synchronous = OFF")  # the file is synced as a whole, before it gets its name
+        connection.execute("PRAGMA journal_mode = MEMORY")
         connection.execute(f"PRAGMA page_size = {schema.PAGE_SIZE}")
         connection.execute("PRAGMA auto_vacuum = INCREMENTAL")
-        connection.execute("PRAGMA journal_mode = WAL")
         connection.execute(schema.BEGIN)
         for statement in _statements(schema.SCHEMA):
             connection.execute(statement)
         connection.execute(f"PRAGMA application_id = {schema.APPLICATION}")
         connection.execute(f"PRAGMA user_version = {schema.VERSION}")
         connection.execute(schema.COMMIT)
+        if _mode(connection) != "wal":
+            raise foreign(path, "can't be put into WAL mode, which the store needs")
     finally:
         connection.close()
 
