@@ -14,26 +14,45 @@ _AT_ONCE = 1000  #: puts in one commit
 
 
 class Committer:
-    """Of one queue. All but `commit` runs in the loop; that in a thread. `stored` is called for each put that is."""
+    """Of one queue. All but `commit` runs in the loop; that in a thread. `stored` is called for each put that is. Once
+    a loop is closed the next one may put: `asyncio.run` makes one each time, and asyncio's queues bear with that."""
 
     def __init__(self, commit: Callable[[list[Any], list[Put]], object], stored: Callable[[], object]) -> None:
         self._commit, self._stored = commit, stored
         self._pending: list[tuple[Any, Put, asyncio.Future[None]]] = []
-        self._busy = False
+        self._loop: asyncio.AbstractEventLoop | None = None  #: that waits for the batch in the thread
+        self._under_way = 0  #: puts of that batch
+        self._untold = 0  #: puts of batches whose loop was closed, since the last one that came to its end
         self._thread: ThreadPoolExecutor | None = None
 
     def __len__(self) -> int:
         """How many puts are on their way."""
-        return len(self._pending)
+        return 0 if self.stranded else len(self._pending)
 
-    async def put(self, item: Any, put: Put, loop: asyncio.AbstractEventLoop) -> None:
+    @property
+    def stranded(self) -> bool:
+        """Whether a loop was closed while a batch was in the thread: what of it is stored, nobody is told."""
+        return self._loop is not None and self._loop.is_closed()
+
+    async def put(self, item: Any, put: Put) -> None:
         """Returns when it is stored. Raises what the store raises. One that is cancelled before its turn isn't stored;
-        later it may be."""
+        later it may be. RuntimeError while another loop's puts are under way."""
+        loop = asyncio.get_running_loop()
+        self._part_from_others(loop)
         done = loop.create_future()
         self._pending.append((item, put, done))
-        if not self._busy:
+        if self._loop is None:
             self._go_on(loop)
         await done
+
+    def _part_from_others(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is None or self._loop is loop:
+            return
+        if not self.stranded:
+            raise RuntimeError("another event loop's puts into this queue are under way; give each loop its own handle")
+        self._untold += self._under_way  # told with the next batch, which the same thread stores after them
+        self._pending.clear()
+        self._loop = None
 
     def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
         batch = [each for each in self._pending[:_AT_ONCE] if not each[2].done()]
@@ -44,7 +63,7 @@ class Committer:
             return
         if self._thread is None:
             self._thread = ThreadPoolExecutor(1, "pqadapters-committer")
-        self._busy = True
+        self._loop, self._under_way = loop, len(batch)
         job = self._thread.submit(self._carry_out, [(item, put) for item, put, _ in batch])
 
         def finish(job: Future[list[Exception | None]]) -> None:
@@ -69,7 +88,10 @@ class Committer:
         waiters: Sequence[asyncio.Future[None]],
         loop: asyncio.AbstractEventLoop,
     ) -> None:
-        self._busy = False
+        self._loop = None
+        for _ in range(self._untold):
+            self._stored()
+        self._untold = 0
         for done, error in zip(waiters, job.result(), strict=True):
             if error is None:
                 self._stored()

@@ -167,12 +167,13 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         try:
             while True:
                 self._check_not_shut()
-                if not self.full():
-                    try:
-                        return await self._stow(item, put)
-                    except LimitReached:  # another handle was faster
-                        pass
-                await self._wait(self._putters)
+                if self.full():
+                    await self._wait(self._putters)
+                    continue
+                try:
+                    return await self._stow(item, put)
+                except LimitReached:  # another put was faster; there may be room again, of which nobody would tell us
+                    await stdlib.sleep(0)
         except Exception:
             self._line.objects.forget([put.payload])
             raise
@@ -272,7 +273,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         if not self._power:
             return await self._stow_in_haste(put)
         try:
-            await self._committer.put(item, self._limited(put), self._get_loop())
+            await self._committer.put(item, self._limited(put))
         except ShutDown:
             raise QueueShutDown from None
 
@@ -340,7 +341,8 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         loop = self._get_loop()
         waiter = loop.create_future()
         waiters.append(waiter)
-        if self._line.private is None or self._line.store.depth(self._line.name).delayed:
+        line = self._line
+        if line.private is None or self._committer.stranded or line.store.depth(line.name).delayed:
             self._watcher.look_out(loop)
         try:
             await waiter

@@ -14,7 +14,7 @@ import pytest
 import uvloop
 
 from pqadapters.durability import Survives
-from pqadapters.errors import NotDurableWarning, NotSerializable, StoreClosed
+from pqadapters.errors import LimitReached, NotDurableWarning, NotSerializable, StoreClosed
 from pqadapters.stdlib import queue as threaded
 from pqadapters.stdlib.asyncio import LifoQueue, PriorityQueue, Queue, QueueEmpty, QueueFull, QueueShutDown
 from tests.contract.threads import Task
@@ -287,6 +287,123 @@ def test_a_put_at_power_that_is_cancelled_is_stored_or_not(tmp_path: Path) -> No
             await q.put(9)
             found = [q.get_nowait() for _ in range(q.qsize())]
             assert found in ([9], [0, 9])
+
+    run(main())
+
+
+@pytest.mark.parametrize("options", [{"durability": "power"}, {}, {"store": "memory:"}])
+def test_one_queue_serves_one_loop_after_another(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, str]
+) -> None:
+    """As asyncio's own, which minds only the loop that it had to wait in: a put at "power" had bound the queue to the
+    first of several calls of asyncio.run(), and so had one into memory."""
+    begin_anew(monkeypatch, tmp_path)
+    q = Queue[int](maxsize=3, **options)  # type: ignore[arg-type]
+
+    async def fill() -> None:
+        for n in range(3):
+            await q.put(n)
+
+    async def drain() -> list[int]:
+        return [await q.get() for _ in range(3)]
+
+    for _ in range(3):
+        asyncio.run(fill())
+        assert asyncio.run(drain()) == [0, 1, 2]
+    q.close()
+
+
+@pytest.mark.parametrize("first", ["get", "put"])
+def test_a_loop_that_is_closed_while_its_put_is_under_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, first: str
+) -> None:
+    """Nobody is left to hear that it is stored: the next loop's gets still find it, and its puts aren't held up."""
+    begin_anew(monkeypatch, tmp_path)
+    q = Queue[str](maxsize=1, durability="power")
+    begun, go_on = threading.Event(), threading.Event()
+    real = q._committer._commit
+
+    def held(items: list[Any], puts: list[Any]) -> object:
+        begun.set()
+        assert go_on.wait(PATIENCE)
+        return real(items, puts)
+
+    q._committer._commit = held
+
+    async def leave() -> None:
+        for item in ("stored", "not its turn yet"):
+            left.append(asyncio.ensure_future(q.put(item)))
+            left[-1]._log_destroy_pending = False  # type: ignore[attr-defined]  # as is meant here
+        await turns()
+        assert begun.wait(PATIENCE)
+
+    async def go_on_with_it() -> None:
+        put = asyncio.ensure_future(q.put("next")) if first == "put" else None
+        await turns()
+        getters = [asyncio.ensure_future(q.get()) for _ in range(2)]
+        await turns()
+        go_on.set()
+        await getters[0]
+        await (put or q.put("next"))
+        await getters[1]
+        assert [getter.result() for getter in getters] == ["stored", "next"]
+
+    left: list[asyncio.Future[None]] = []
+    loop = asyncio.new_event_loop()
+    loop.run_until_complete(leave())
+    loop.close()
+    run(go_on_with_it())
+    q.close()
+
+
+def test_puts_of_two_loops_at_a_time_are_refused(tmp_path: Path) -> None:
+    q = Queue[int](path=tmp_path / "q", durability="power")
+    go_on = threading.Event()
+    real = q._committer._commit
+    q._committer._commit = lambda items, puts: go_on.wait(PATIENCE) and real(items, puts)
+
+    async def main() -> None:
+        first = asyncio.ensure_future(q.put(1))
+        await turns()
+        other = Task(lambda: run(q.put(2)), patience=PATIENCE)
+        with pytest.raises(RuntimeError, match="another event loop"):
+            other.result()
+        go_on.set()
+        await first
+        assert (await q.get(), q.qsize()) == (1, 0)
+
+    run(main())
+    q.close()
+
+
+def test_room_that_comes_while_a_put_at_power_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The get had nobody to wake: the put heard of its refusal only then, and waited for ever."""
+    begin_anew(monkeypatch, tmp_path)
+    both_there, refused, taken = threading.Event(), threading.Event(), threading.Event()
+
+    async def main() -> None:
+        q = Queue[int](maxsize=1, durability="power")
+        real = q._committer._commit
+
+        def tell_late(items: list[Any], puts: list[Any]) -> None:
+            assert both_there.wait(PATIENCE)
+            try:
+                real(items, puts)
+            except LimitReached:
+                refused.set()
+                assert taken.wait(PATIENCE)
+                raise
+
+        q._committer._commit = tell_late
+        puts = [asyncio.ensure_future(q.put(n)) for n in range(2)]
+        await turns()
+        both_there.set()
+        await asyncio.get_running_loop().run_in_executor(None, refused.wait, PATIENCE)
+        assert q.get_nowait() == 0
+        taken.set()
+        await asyncio.gather(*puts)
+        assert q.get_nowait() == 1
+        q.close()
 
     run(main())
 
