@@ -61,6 +61,9 @@ def open_table(filename: Any, mode: str, store: Any, options: dict[str, Any]) ->
         raise ShelfError(f"{path} is a file of {kind}: move it over with pqadapters.stdlib.shelve.migrate({path!r})")
     if mode in "rw" and not (os.path.exists(path) and (not os.path.isfile(path) or os.path.getsize(path))):
         raise ShelfError(f"there is no shelf {path}: open it with flag 'c' to make one")
+    directory = os.path.dirname(path)
+    if directory and not os.path.exists(directory):  # a mistyped path would be a new, empty shelf
+        raise FileNotFoundError(errno.ENOENT, "there is no such directory; make it first", directory)
     try:
         opened, owned = open_where(path, None, options, what="the shelf's file", open_path=open_database)
     except DiskError as error:

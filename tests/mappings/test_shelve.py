@@ -227,6 +227,14 @@ def test_a_directory_is_refused(tmp_path: Path, flag: str) -> None:
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("flag", ["c", "w", "r", "n"])
+def test_a_missing_directory_is_not_made(tmp_path: Path, flag: str) -> None:
+    """As in the standard library: a mistyped path would go unnoticed."""
+    with pytest.raises(dbm.error, match="directory" if flag in "cn" else "there is no shelf"):
+        shelve.open(tmp_path / "nowhere" / "shelf", flag)
+    assert os.listdir(tmp_path) == []
+
+
 def test_another_programs_database_is_left_alone(path: str) -> None:
     import sqlite3
 
