@@ -1,7 +1,10 @@
-"""A disk that has no room for a whole reserve."""
+"""A disk that has no room for a whole reserve, and several processes that share what there is."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -9,6 +12,7 @@ import pytest
 from pqadapters.errors import DiskError
 from pqadapters.store import Ack, Put
 from pqadapters.stores.sqlite import SqliteStore
+from tests.segment.programs import PATIENCE, ROOT
 
 CAPACITY = 1 << 20
 
@@ -24,5 +28,54 @@ def test_it_is_drained(small: Path, size: int) -> None:
         assert count * size > CAPACITY // 32
         for _ in range(count):
             store.commit(*map(Ack, store.claim("q")))
+        assert store.depth("q").unfinished == 0
+        store.commit(Put("q", b"and on"))
+
+
+_FILLS = """
+import sys
+from pqadapters.errors import DiskError
+from pqadapters.store import Put
+from pqadapters.stores.sqlite import SqliteStore
+with SqliteStore(sys.argv[1], durability="process") as store:
+    refused = count = 0
+    while refused < 5:
+        try:
+            store.commit(Put("q", bytes(int(sys.argv[2]))))
+            count += 1
+        except DiskError:
+            refused += 1
+print(count)
+"""
+_DRAINS = """
+import sys
+from pqadapters.store import Ack
+from pqadapters.stores.sqlite import SqliteStore
+with SqliteStore(sys.argv[1], durability="process") as store:
+    count = 0
+    while claims := store.claim("q", timeout=1.0):
+        store.commit(*map(Ack, claims))
+        count += 1
+print(count)
+"""
+
+
+def _three(program: str, database: Path, size: int) -> int:
+    command = [sys.executable, "-c", program, str(database), str(size)]
+    running = [
+        subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True)
+        for _ in range(3)
+    ]
+    return sum(int(each.communicate(timeout=PATIENCE)[0]) for each in running)
+
+
+@pytest.mark.parametrize("size", [100, 3000])
+def test_processes_that_filled_it_together_drain_it_together(small: Path, size: int) -> None:
+    """What one gave up for an acknowledgement others took for puts, or for a reserve: nothing could be got, or some
+    of them were told that the disk is full."""
+    count = _three(_FILLS, small / "q.db", size)
+    assert count * size > CAPACITY // 16
+    assert _three(_DRAINS, small / "q.db", size) == count
+    with SqliteStore(small / "q.db", durability="process") as store:
         assert store.depth("q").unfinished == 0
         store.commit(Put("q", b"and on"))

@@ -7,7 +7,8 @@ import sqlite3
 import threading
 import time
 import weakref
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from itertools import count
 from typing import Any
 
@@ -16,7 +17,7 @@ from ...apart import apart
 from ...clock import Clock
 from ...ending import at_end
 from ...errors import DiskError, StoreClosed, StoreError, StoreForked
-from ...store import Ack, Claim, Damage
+from ...store import LOCK_TIMEOUT, Ack, Claim, Damage
 from .._ahead import Ahead
 from .._bells import Bells
 from .._directory import refused
@@ -26,7 +27,7 @@ from .changes import Changes, Who
 from .claims import give_back
 from .database import make_database, open_database, patiently, prepare, rest
 from .errors import ERRORS, locked, malformed, translated
-from .keeper import Keeper, length, shorten
+from .keeper import Keeper, length, shorten, wait_for_writer
 from .lookout import Lookout
 from .mark import Mark
 from .mark import forget as forget_mark
@@ -46,6 +47,7 @@ _SPARE = 512  #: pages that may stay free
 _PAGES_AT_ONCE = 256
 _ROUNDS = 1 << 16  #: of giving pages back, at most, in one checkpoint
 _PATIENCE = 60.0  #: seconds that another process may take to open the database, or to copy its WAL
+_GIVEN_UP = 20  #: times, at most, that the reserve is given up for one commit
 _STANDSTILL = 5.0  #: seconds that a fork waits for what other threads are about
 
 
@@ -87,7 +89,7 @@ class Core:
         try:
             if make_database(path, self.disk):
                 forget_mark(self.owners.file("mark"), self.disk)
-            self.mark = self._open_mark()
+            self.mark = self.writer.mark = self._open_mark()
             self.writer.connection = open_database(path)
         finally:
             hold.close()
@@ -137,29 +139,58 @@ class Core:
 
     def _make_room(self, tries: int, *, shrinks: bool) -> bool:
         """The disk is full. What the WAL holds is copied, and its file given back; then, for what frees space, the
-        reserve is given up. Whether it is worth another try."""
-        if not tries:
-            self._tighten()
-            return shrinks or not self.writer.crowded
-        if not (shrinks and self.reserve.give_up()):
+        reserve is given up, which others may have made anew meanwhile. Whether it is worth another try."""
+        if tries > (_GIVEN_UP if shrinks else 0):
             return False
-        self.writer.crowded = True
-        with suppress(sqlite3.Error, StoreError), self.aside:
-            shorten(self.path)
+        if not tries and not (shrinks and self.mark.crowded):
+            self._tighten()
+            return shrinks or not self.mark.crowded
+        with self._alone():
+            self._give_up_reserve()
+            self._cut()
         return True
 
     def keep_reserve(self) -> None:
-        """See that the reserve suffices to copy the WAL: so it never holds more than can be copied on a full disk."""
-        if not self.reserve.keep(length(self.path)):
-            self._tighten()
+        """See that the reserve suffices to copy the WAL: so it never holds more than can be copied on a full disk. One
+        that was given up is made anew by the next put: meanwhile its room is needed."""
+        wal = length(self.path)
+        if not self.mark.crowded:
+            if not self.reserve.keep(wal):
+                self._tighten()
+        elif wal > self.reserve.SIZE // 8:  # what is copied may need some of that room, too
+            with self._alone():
+                self._cut()
 
     def _tighten(self) -> None:
         """Copy the WAL by what room there is, the reserve's included, and give its file back. Puts are refused while
         there is none for a reserve: they would take what acknowledgements need."""
+        with self._alone():
+            self._give_up_reserve()
+            self._cut()
+            self.mark.crowded = not self.reserve.keep()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process makes room meanwhile, nor copies the WAL; unless it is stopped in the middle of that."""
+        hold = None
+        with suppress(StoreError):
+            hold = self._lock_patiently(_CHECKPOINT, LOCK_TIMEOUT)
+        try:
+            yield
+        finally:
+            if hold is not None:
+                hold.close()
+
+    def _give_up_reserve(self) -> None:
+        """For what frees space: no put of any process, nor one that has begun already, takes what is given up."""
+        self.mark.crowded = True
+        with suppress(sqlite3.Error, StoreError), self.aside:
+            wait_for_writer(self.path)
         self.reserve.give_up()
+
+    def _cut(self) -> None:
         with suppress(sqlite3.Error, StoreError), self.aside:
             shorten(self.path, cut=True)
-        self.writer.crowded = not self.reserve.keep()
 
     def _lock(self, name: str) -> Any:
         try:
@@ -167,9 +198,9 @@ class Core:
         except OSError as error:
             raise refused(self.owners.directory, error, "lock") from error
 
-    def _lock_patiently(self, name: str) -> Any:
+    def _lock_patiently(self, name: str, seconds: float = _PATIENCE) -> Any:
         """Raises StoreLocked where another process, which must be stopped in the middle of that, doesn't let go."""
-        deadline, pause = time.monotonic() + _PATIENCE, 0.0
+        deadline, pause = time.monotonic() + seconds, 0.0
         while (hold := self._lock(name)) is None:
             if time.monotonic() > deadline:
                 raise locked(self.path)

@@ -19,7 +19,7 @@ from ...ending import start_thread
 from ...errors import DiskError, StoreError
 from .._ahead import PUT_OFF
 from . import runway, schema
-from .database import connect
+from .database import connect, patiently
 from .errors import is_busy
 from .schema import PAGE_SIZE
 
@@ -31,8 +31,9 @@ CHECKPOINT = 16 << 20  #: bytes, about, that are committed between two copies of
 TOO_LONG = 64 << 20  #: bytes of WAL from which on its file is cut as well
 _PER_COMMIT = 3 * PAGE_SIZE  #: bytes, about, that a commit takes in the WAL beside payloads
 _READERS = 250  #: milliseconds that readers are waited for who still use the WAL
+_WRITER = 1.0  #: seconds that whoever writes is waited for
 _PATIENCE = 5.0  #: seconds that its end is waited for
-_LOOK = 256 << 10  #: bytes that are committed between two looks whether the reserve is large enough
+_LOOK = 64 << 10  #: bytes that are committed between two looks whether the reserve is large enough; by each process
 _IDLE_ROUNDS = 5
 
 
@@ -177,6 +178,17 @@ def _run(ref: weakref.ref[Keeper], ended: threading.Event, called: threading.Eve
         pause = keeper.pause
         del keeper  # between rounds the store may go
         called.wait(pause)
+
+
+def wait_for_writer(path: str) -> None:
+    """Whoever has begun a transaction is through with it behind this, if that takes no longer than a second.
+    Raises sqlite3.Error, StoreLocked."""
+    connection = connect(path)
+    try:
+        patiently(lambda: connection.execute(schema.BEGIN), path, _WRITER)
+        connection.rollback()
+    finally:
+        connection.close()
 
 
 def length(path: str) -> int:

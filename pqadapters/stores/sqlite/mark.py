@@ -1,9 +1,12 @@
-"""The highest id that was ever given, in a file beside the database: `mark`, id u64 and the same with all its bits
-turned, little-endian.
+"""What all processes know without asking the database, in a file beside it: `mark`, the highest id that was ever given,
+u64 and the same with all its bits turned, little-endian; and a byte that is 1 while there is no room on the disk.
 
 A WAL whose checksums don't hold is taken for one that was never finished, and its commits are gone without a word. Then
 the mark knows of ids that the database doesn't. It is memory that all processes share, written when a commit is done,
 and never synced: it may lag behind.
+
+Room that one process gives up, so that an acknowledgement can be stored, would be taken by the puts of another one that
+doesn't know of it.
 """
 
 from __future__ import annotations
@@ -15,6 +18,8 @@ from .._disk import Disk
 
 _MARK = struct.Struct("<QQ")
 _ALL = (1 << 64) - 1
+_CROWDED = _MARK.size  #: where that byte stands
+_SIZE = _CROWDED + 1
 
 
 class Mark:
@@ -23,9 +28,10 @@ class Mark:
     def __init__(self, path: str, disk: Disk) -> None:
         fd = disk.open(path, create=True)
         try:
-            if disk.size(fd) < _MARK.size:
-                disk.write(fd, bytes(_MARK.size), 0)
-            self._memory = disk.share(fd, _MARK.size)
+            have = disk.size(fd)
+            if have < _SIZE:
+                disk.write(fd, bytes(_SIZE - have), have)
+            self._memory = disk.share(fd, _SIZE)
         finally:
             disk.close(fd)
 
@@ -40,6 +46,19 @@ class Mark:
             _MARK.pack_into(self._memory, 0, id, id ^ _ALL)
         except ValueError:  # it was closed just now
             pass
+
+    @property
+    def crowded(self) -> bool:
+        """There is no room but for what frees some."""
+        try:
+            return self._memory[_CROWDED] == 1
+        except ValueError:  # it was closed just now
+            return False
+
+    @crowded.setter
+    def crowded(self, is_so: bool) -> None:
+        with suppress(ValueError):
+            self._memory[_CROWDED] = is_so
 
     def close(self) -> None:
         self._memory.close()

@@ -17,6 +17,7 @@ from ...store import LOCK_TIMEOUT
 from . import schema
 from .database import connect, patiently, rest
 from .errors import ERRORS, FULL, is_busy, is_full, is_io, locked, translated
+from .mark import Mark
 from .work import OVER, Outcome, Work
 
 
@@ -28,9 +29,14 @@ class Transactions:
         self.trouble: StoreError | None = None  #: why nothing goes any more
         self.connection: sqlite3.Connection | None = None  #: made when it is needed
         self._make_room = make_room  #: called where the disk is full
-        self.crowded = False  #: there is no room but for what frees some
+        self.mark: Mark | None = None  #: which knows whether there is room; from the opening on
         self._full = False  #: what PRAGMA synchronous is
         self._seen = -1  #: PRAGMA data_version when we last looked whether others get on
+
+    @property
+    def crowded(self) -> bool:
+        """There is no room but for what frees some."""
+        return self.mark is not None and self.mark.crowded
 
     def carry_out(self, batch: list[Work], *, statement: bool = True) -> None:
         """Each of them is done behind this, or refused; an interrupt leaves all of them as they were, or done.
