@@ -163,6 +163,80 @@ def test_i1_a_failed_sync_poisons_the_store_and_is_never_tried_again(tmp_path: P
         assert len(found) <= int(count) + 1
 
 
+_LIMITED = """
+import errno, resource, sys
+from pqadapters.errors import DiskError
+from pqadapters.store import Ack, Put
+from pqadapters.stores.sqlite import SqliteStore
+with SqliteStore(sys.argv[1], durability=sys.argv[2]) as store:
+    store.commit(Put("q", b"first"))
+    limit = 400_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]
+    resource.setrlimit(resource.RLIMIT_FSIZE, limit)
+    count = 1
+    try:
+        while True:
+            store.commit(Put("q", bytes(5000)))
+            count += 1
+    except DiskError as error:
+        assert error.errno == errno.EFBIG and "ulimit -f" in str(error), error
+    resource.setrlimit(resource.RLIMIT_FSIZE, (limit[1], limit[1]))
+    assert store.depth("q").ready == count > 20
+    for _ in range(count):
+        store.commit(*map(Ack, store.claim("q")))
+    assert store.depth("q").unfinished == 0
+    store.commit(Put("q", b"and on"))
+print("drained")
+"""
+
+
+@pytest.mark.parametrize("durability", ["power", "process"])
+def test_where_files_may_not_grow_it_says_so_and_goes_on_behind_that(tmp_path: Path, durability: str) -> None:
+    """`ulimit -f`: SQLite calls that an I/O error, so at "power" the store was poisoned."""
+    done = subprocess.run(
+        [sys.executable, "-c", _LIMITED, str(tmp_path / "q.db"), durability],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert (done.stdout, done.stderr) == ("drained\n", "")
+
+
+_ONE_WRITE_FAILS = """
+import sys
+from pqadapters.errors import DiskError
+from pqadapters.store import Put
+from pqadapters.stores.sqlite import SqliteStore
+with SqliteStore(sys.argv[1]) as store:
+    stored = refused = 0
+    for number in range(10):
+        try:
+            store.commit(Put("q", b"%d" % number))
+            stored += 1
+        except DiskError:
+            refused += 1
+    print(stored, refused, store.depth("q").ready)
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="no codes of errors: it may have been the sync")
+def test_a_write_that_fails_before_the_sync_refuses_its_commit_alone(tmp_path: Path) -> None:
+    database = tmp_path / "q.db"
+    with SqliteStore(database) as store:
+        store.commit(Put("r", b"there"))
+    tracer = ["strace", "-f", "-qq", "-o", os.devnull, "-P", f"{database}-wal", "-e", "trace=pwrite64"]
+    done = subprocess.run(
+        [*tracer, "-e", "inject=pwrite64:error=EIO:when=9", sys.executable, "-c", _ONE_WRITE_FAILS, str(database)],
+        env={**os.environ, "PYTHONPATH": str(ROOT)},
+        capture_output=True,
+        text=True,
+        timeout=PATIENCE,
+    )
+    assert (done.stdout, done.stderr) == ("9 1 9\n", "")
+    with SqliteStore(database) as store:
+        assert store.depth("q").ready == 9
+
+
 _OPENS = """
 import sys
 from pqadapters.errors import DiskError

@@ -6,6 +6,11 @@ import errno
 import os
 import sqlite3
 
+try:
+    import resource
+except ImportError:  # Windows
+    resource = None  # type: ignore[assignment]
+
 from ...errors import DiskError, FormatError, StoreError, StoreLocked, StoreRefused
 
 # By the words of sqlite3_errstr(): before Python 3.11 an exception has no code.
@@ -13,9 +18,12 @@ _BUSY = ("database is locked", "database table is locked", "database schema is l
 FULL = "database or disk is full"
 _IO = "disk I/O error"
 _DAMAGED = ("database disk image is malformed", "file is not a database", "malformed database schema")
+_UNWRITTEN = 778  #: SQLITE_IOERR_WRITE
+_BLOCK = 4096  #: bytes below a limit of file sizes in which a write may have been refused
 _NUMBERS = {FULL: errno.ENOSPC, _IO: errno.EIO, "attempt to write a readonly database": errno.EROFS}
 _ADVICE = {
     errno.ENOSPC: "free some space there, or drain the queue",
+    errno.EFBIG: "raise this process's limit of file sizes (ulimit -f)",
     errno.EIO: "look at the disk and at the system's log; close the store before it is tried again",
     errno.EROFS: "the user that this process runs as must be allowed to write the file and its directory",
 }
@@ -40,9 +48,30 @@ def is_io(error: Exception) -> bool:
     return str(error).startswith(_IO)
 
 
-def is_full(error: Exception) -> bool:
-    """There is no space left."""
-    return str(error).startswith(FULL)
+def is_unsure(error: Exception, path: str) -> bool:
+    """Of a commit with a sync: nobody knows what of it is on the disk. What couldn't be written hasn't come to the
+    sync; that it was a write, Python tells from 3.11 on."""
+    return is_io(error) and not (getattr(error, "sqlite_errorcode", 0) == _UNWRITTEN or _is_limited(error, path))
+
+
+def is_full(error: Exception, path: str) -> bool:
+    """There is no space left, for this process at least."""
+    return str(error).startswith(FULL) or _is_limited(error, path)
+
+
+def _is_limited(error: Exception, path: str) -> bool:
+    """A file has come to the size that this process may give one."""
+    if not is_io(error) or resource is None:
+        return False
+    limit, _ = resource.getrlimit(resource.RLIMIT_FSIZE)
+    return limit != resource.RLIM_INFINITY and any(_size(file) > limit - _BLOCK for file in (path, f"{path}-wal"))
+
+
+def _size(path: str) -> int:
+    try:
+        return os.path.getsize(path)
+    except OSError:
+        return 0
 
 
 def translated(error: Exception, path: str) -> StoreError:
@@ -57,6 +86,8 @@ def translated(error: Exception, path: str) -> StoreError:
             "what is whole with pqadapters.stores.sqlite.salvage(path, to=...), and go on with that"
         )
     number = next((number for words, number in _NUMBERS.items() if text.startswith(words)), None)
+    if _is_limited(error, path):
+        number = errno.EFBIG
     if number is not None:
         return DiskError(number, f"{text} ({os.strerror(number)}); {_ADVICE[number]}", path)
     if text.startswith("unable to open database file"):

@@ -16,7 +16,7 @@ from ...errors import StoreError, StorePoisoned
 from ...store import LOCK_TIMEOUT
 from . import schema
 from .database import connect, patiently, rest
-from .errors import ERRORS, FULL, is_busy, is_full, is_io, locked, translated
+from .errors import ERRORS, FULL, is_busy, is_full, is_unsure, locked, translated
 from .mark import Mark
 from .work import OVER, Outcome, Work
 
@@ -111,7 +111,7 @@ class Transactions:
                 work.outcome = OVER
                 return
             except ERRORS as error:
-                if is_full(error) and self._make_room(work.full, shrinks=work.shrinks):
+                if is_full(error, self.path) and self._make_room(work.full, shrinks=work.shrinks):
                     work.full += 1
                     continue
                 if not is_busy(error):
@@ -172,11 +172,11 @@ class Transactions:
 
     def _again(self, batch: list[Work], error: Exception, committing: bool) -> None:
         """A transaction failed, and is undone: it may be the fault of one of several, or the disk may be full."""
-        if committing and self._full and is_io(error):
+        if committing and self._full and is_unsure(error, self.path):
             return self._fail(batch, error, committing)
         if len(batch) == 1:
             (work,) = batch
-            if not is_full(error) or not self._make_room(work.full, shrinks=work.shrinks):
+            if not is_full(error, self.path) or not self._make_room(work.full, shrinks=work.shrinks):
                 return self._fail(batch, error, committing)
             work.full += 1
         for work in batch:
@@ -189,7 +189,7 @@ class Transactions:
 
     def _fail(self, batch: list[Work], error: Exception, committing: bool) -> None:
         problem = translated(error, self.path)
-        if committing and self._full and is_io(error):
+        if committing and self._full and is_unsure(error, self.path):
             problem = self.trouble = poisoned(self.path, error)
         problem.__cause__ = error
         for work in batch:
