@@ -29,7 +29,16 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import telling
 from ..durability import Durability, Survives
-from ..errors import LimitReached, NotDurableWarning, ShutDown, Stopped, StoreLocked
+from ..errors import (
+    LimitReached,
+    NotDurableWarning,
+    OutcomeUnknown,
+    ShutDown,
+    Stopped,
+    StoreError,
+    StoreLocked,
+    StoreUnreachable,
+)
 from ..serializers.signed import Key
 from ..store import LOCK_TIMEOUT, Depth, Order, Put, Store
 from ._committer import Committer
@@ -63,6 +72,7 @@ T = TypeVar("T")
 Q = TypeVar("Q", bound="Queue[Any]")
 _MANY_UNCOVERED = 1000
 _ASIDE = 0.002  #: seconds until a store that others have locked is tried again
+_BUSY = (StoreLocked, StoreUnreachable)  #: nothing of the call was stored, and it may go through a moment later
 SOFT = Durability(Survives.PROCESS, 0.05)  #: where nobody says otherwise: the loop isn't stopped for a disk
 
 
@@ -204,7 +214,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
                 return self._get_in_haste()
             except QueueEmpty:
                 begun = None
-            except StoreLocked as error:
+            except _BUSY as error:
                 begun = await self._stand_aside(begun, error)
                 continue
             await self._wait(self._getters)  # out here: who is cancelled knows nothing of the exception
@@ -298,7 +308,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             except Stopped:
                 self._check_not_shut()
                 raise
-            except StoreLocked as error:
+            except _BUSY as error:
                 begun = await self._stand_aside(begun, error)
 
     def _get_in_haste(self) -> T:
@@ -311,11 +321,11 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         finally:
             line.claim = line.store.claim
 
-    async def _stand_aside(self, begun: float | None, error: StoreLocked) -> float:
-        """Somebody else has the store locked: let the loop go on for a moment; when the waiting began. Raises the error
-        after as long as a call would wait for that."""
+    async def _stand_aside(self, begun: float | None, error: StoreError) -> float:
+        """Somebody else has the store locked, or its server is away: let the loop go on for a moment; when the waiting
+        began. Raises the error after as long as a call would wait for that, and where it may be stored already."""
         now = time.monotonic()
-        if begun is not None and now - begun > LOCK_TIMEOUT:
+        if isinstance(error, OutcomeUnknown) or (begun is not None and now - begun > LOCK_TIMEOUT):
             raise error
         await stdlib.sleep(_ASIDE)
         return now if begun is None else begun

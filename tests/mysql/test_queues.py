@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import pickle
+import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pqadapters.errors import OutcomeUnknown
 from pqadapters.stdlib import shelve
 from pqadapters.stdlib.asyncio import Queue as LoopQueue
 from pqadapters.stdlib.multiprocessing import Queue as SharedQueue
@@ -17,6 +21,8 @@ from pqadapters.stdlib.queue import PriorityQueue, Queue, SimpleQueue
 from pqadapters.store import Put
 from pqadapters.stores.mysql import MysqlStore
 from tests.segment.programs import run
+
+from .server import PATIENCE
 
 KEY = "0123456789abcdef" * 2
 
@@ -99,3 +105,48 @@ def test_a_bounded_queue_waits_for_room(url: str) -> None:
         assert queue.get() == 1
         queue.put(3, timeout=10)
         assert queue.qsize() == 2
+
+
+def test_a_loop_goes_on_while_another_thread_is_served(url: str) -> None:
+    """`await put()` raised StoreUnreachable at once where another thread of the process was in the middle of a commit."""
+    begun, may_end = threading.Event(), threading.Event()
+
+    def served() -> bool:
+        begun.set()
+        return not may_end.wait(PATIENCE)
+
+    async def main() -> None:
+        with MysqlStore(url, durability="process") as store, ThreadPoolExecutor(1) as threads:
+            async with LoopQueue[int](store=store, signing_key=KEY) as q:
+                await q.put(0)
+                other = threads.submit(store.commit, Put("other", b""), stop=served)
+                assert begun.wait(PATIENCE)
+                task = asyncio.ensure_future(q.put(1))
+                try:
+                    for _ in range(20):  # the loop isn't stopped, and comes here again and again
+                        await asyncio.sleep(0.005)
+                    assert not task.done()
+                finally:
+                    may_end.set()
+                await task
+                assert other.result(PATIENCE)
+                assert [await q.get(), await q.get()] == [0, 1]
+
+    asyncio.run(main())
+
+
+def test_a_loop_does_not_store_again_what_may_be_stored(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with LoopQueue[int](store=url, signing_key=KEY) as q:
+            tried = []
+
+            def commit(*ops: Any, **options: Any) -> Any:
+                tried.append(ops)
+                raise OutcomeUnknown("nobody knows")
+
+            monkeypatch.setattr(q._line, "commit", commit)
+            with pytest.raises(OutcomeUnknown):
+                await q.put(1)
+            assert len(tried) == 1
+
+    asyncio.run(main())
