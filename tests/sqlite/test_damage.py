@@ -215,6 +215,37 @@ def test_a_network_filesystem_is_refused(database: Path, monkeypatch: pytest.Mon
     assert not database.exists()
 
 
+def test_two_names_of_one_file_are_refused(database: Path) -> None:
+    """Each of them has a WAL of its own: what was put by the one was gone without a word."""
+    _fill(database, 20)
+    other = database.with_name("other.db")
+    os.link(database, other)
+    for name in (database, other):
+        with pytest.raises(StoreRefused, match=r"2 names of the same file.*store.backup"):
+            SqliteStore(name)
+    other.unlink()
+    other.symlink_to(database)
+    with SqliteStore(other) as store:
+        assert store.depth("r").ready == 10
+
+
+def test_a_file_that_is_mounted_without_its_directory_is_refused(database: Path) -> None:
+    """As `docker run -v jobs.db:/data/jobs.db` does it."""
+    _fill(database, 2)
+    (database.parent / "there").mkdir()
+    mounted = database.parent / "there" / "jobs.db"
+    mounted.touch()
+    made = subprocess.run(["mount", "--bind", str(database), str(mounted)], capture_output=True, text=True)
+    if made.returncode:
+        pytest.skip(f"can't mount a file here: {made.stderr.strip()}")
+    try:
+        with pytest.raises(StoreRefused, match=r"mounted from elsewhere.*Mount the directory"):
+            SqliteStore(mounted)
+    finally:
+        subprocess.run(["umount", "--lazy", str(mounted)], check=True)
+    SqliteStore(database).close()
+
+
 def test_a_directory_in_the_files_place_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreRefused, match="is a directory"):
         SqliteStore(tmp_path)

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from ...apart import is_shared
 from ...errors import DiskError, StoreRefused
-from .._directory import make, refused, unsafe_filesystem
+from .._directory import is_mount, make, refused, unsafe_filesystem
 from .._disk import Disk
 from . import schema
 from .errors import ERRORS, foreign, is_busy, locked, newer, translated
@@ -63,6 +63,7 @@ def _check_file(path: str, trust: bool) -> None:
         raise DiskError(error.errno, f"can't be opened: {os.strerror(error.errno or 0)}", path) from error
     if not stat.S_ISREG(info.st_mode):
         raise foreign(path, "is a directory" if stat.S_ISDIR(info.st_mode) else "is no regular file")
+    _check_names(path, info.st_nlink)
     if trust or not hasattr(os, "geteuid"):
         return
     if info.st_uid != os.geteuid():
@@ -75,6 +76,20 @@ def _check_file(path: str, trust: bool) -> None:
             os.chmod(path, info.st_mode & 0o700)  # one that its owner may not write stays so
         except OSError as error:
             raise refused(os.path.dirname(path), error, "make private the database in") from error
+
+
+def _check_names(path: str, names: int) -> None:
+    """SQLite's WAL and its locks are found by the file's name: under two names one of them loses what is stored."""
+    if names > 1:
+        raise StoreRefused(
+            f"{path} is one of {names} names of the same file (hard links), and what is stored by one of them would be "
+            "lost for the others. Remove the others; make copies with store.backup(to=...), second names by symlinks"
+        )
+    if is_mount(path):
+        raise StoreRefused(
+            f"{path} is mounted from elsewhere without its directory, and what is stored here would be lost there: its "
+            "WAL and its locks are files beside it. Mount the directory that it is in"
+        )
 
 
 def patiently(call: Callable[[], T], path: str, seconds: float = _OPENING) -> T:
