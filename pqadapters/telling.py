@@ -84,6 +84,14 @@ def aloud(call: Callable[[], object]) -> None:
             traceback.print_exc()
 
 
+def named(error: BaseException) -> str:
+    """Its type and text. The text of a class of the program's own may be what fails."""
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:
+        return f"{type(error).__name__}, whose text can't be had"
+
+
 def shown(url: str) -> str:
     """The URL without a password that it has."""
     scheme, slashes, rest = url.partition("://")

@@ -94,7 +94,7 @@ class Records(Stored):
         """The item of a claimed record, which is the caller's from now on; nothing where there was none to have."""
         try:
             item = self._serializer.loads(claim.payload)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if isinstance(error, MemoryError) or works(self._serializer.loads, claim.payload):
                 raise
             self._put_away(claim, error)
@@ -112,9 +112,9 @@ class Records(Stored):
         """What makes an end of a record. With `auto_commit=False` a power cut may undo it: the item comes again."""
         return [Ack(claim, lazy=not self.auto_commit)]
 
-    def _put_away(self, claim: Claim, error: Exception) -> None:
+    def _put_away(self, claim: Claim, error: BaseException) -> None:
         """To the dead letters, or to whoever knows the class: a newer program, in a rolling deploy."""
-        reason = f"can't be decoded: {type(error).__name__}: {error}"
+        reason = f"can't be decoded: {telling.named(error)}"
         shared = not self._store.capabilities.exclusive
         if isinstance(error, MISSING) and shared and self._aside.add(claim, reason):
             where = f"{self._queue} in {self._store.place}"
@@ -212,5 +212,5 @@ class Records(Stored):
         """Its item; nothing where it can't be decoded: the get() that meets it says so."""
         try:
             return [self._serializer.loads(record.payload)]
-        except Exception:
+        except (Exception, SystemExit):
             return []

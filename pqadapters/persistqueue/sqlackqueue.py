@@ -136,13 +136,13 @@ class SQLiteAckQueue(Stored):
     def _opened(self, row: Row) -> list[Any]:
         try:
             return [self._serializer.loads(row.payload)]
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             if isinstance(error, MemoryError) or works(self._serializer.loads, row.payload):
                 self._states.mark(row.id, READY)
                 raise
             self._states.mark(row.id, FAILED)
             where = f"{self._queue} in {self._store.place}"
-            _log.error("item %d of %s is ack_failed now: it can't be decoded: %r", row.id, where, error)
+            _log.error("item %d of %s is ack_failed now: it can't be decoded: %s", row.id, where, telling.named(error))
             return []
 
     # Acknowledging
@@ -237,7 +237,7 @@ class SQLiteAckQueue(Stored):
     def _data(self, payload: bytes) -> list[Any]:
         try:
             return [self._serializer.loads(payload)]
-        except Exception:
+        except (Exception, SystemExit):
             return []
 
     def update(self, item: Any, id: Any = None) -> int:

@@ -34,7 +34,7 @@ def dead_letters(line: Line) -> list[DeadLetter]:
 def _item(line: Line, payload: bytes) -> Any:
     try:
         return line.decode(payload)
-    except Exception:
+    except (Exception, SystemExit):
         return payload
 
 

@@ -244,10 +244,10 @@ class Line(Acks):
             self._drop(claim)
         except MISSING as error:
             self._set_aside(claim, error)
-        except Exception as error:
+        except (Exception, SystemExit) as error:  # the latter of a module that is a script as well
             if works(self.decode, claim.payload):
                 raise  # a signal handler's exception, and no fault of the record: the claim goes back
-            self.bury(claim, f"can't be decoded: {type(error).__name__}: {error}")
+            self.bury(claim, f"can't be decoded: {telling.named(error)}")
         return _SKIPPED
 
     def _drop(self, claim: Claim) -> None:
@@ -256,7 +256,7 @@ class Line(Acks):
         self.dropped += 1
 
     def _set_aside(self, claim: Claim, error: Exception) -> None:
-        reason = f"can't be decoded: {type(error).__name__}: {error}"
+        reason = f"can't be decoded: {telling.named(error)}"
         if not self.aside.add(claim, reason):
             return self.bury(claim, reason)
         _log.warning("record %d of %s is left to others for an hour: it %s", claim.id, self.label, reason)

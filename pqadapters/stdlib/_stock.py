@@ -104,7 +104,7 @@ class Stock:
         except Exception as error:
             if works(self.dumps, item):
                 raise  # a signal handler's exception, and no fault of the item
-            return self._keep_volatile(item, f"{type(error).__name__}: {error}", error)
+            return self._keep_volatile(item, telling.named(error), error)
         return live.escape(payload) if payload[:1] == b"\0" else payload
 
     def _encode_marker(self, item: object) -> bytes:
@@ -222,7 +222,7 @@ def works(codec: Callable[[Any], object], value: object) -> bool:
     """Whether it goes well the second time."""
     try:
         codec(value)
-    except Exception:
+    except (Exception, SystemExit):
         return False
     return True
 

@@ -275,6 +275,16 @@ def test_options_survive(make: Make) -> None:
     assert len(work.DONE) == 3
 
 
+def test_a_job_whose_bytes_exit_is_parked(make: Make) -> None:
+    """Its worker ended with it, and so did the next one that was given it."""
+    leave(make, (work.note, work.Leaves()), (work.note, 1))
+    executor = make()
+    (letter,) = _parked(executor)
+    assert "SystemExit" in letter.reason
+    executor.shutdown()
+    assert work.DONE == [1]
+
+
 def test_parked_jobs_end_waiting_for_them(make: Make) -> None:
     leave(make, (work.note, work.Unloadable()))
     (future,) = make(recover="manual").recovered()

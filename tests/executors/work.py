@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import time
 from collections.abc import Callable
@@ -109,6 +110,13 @@ class Unloadable:
 
     def __reduce__(self) -> Any:
         return fail, ("this can't be loaded",)
+
+
+class Leaves:
+    """What loads it is told to exit: by a module that is a script as well."""
+
+    def __reduce__(self) -> Any:
+        return sys.exit, ()
 
 
 def numbered(number: int, filling: bytes) -> int:

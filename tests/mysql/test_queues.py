@@ -108,7 +108,7 @@ def test_a_bounded_queue_waits_for_room(url: str) -> None:
 
 
 def test_a_loop_goes_on_while_another_thread_is_served(url: str) -> None:
-    """`await put()` raised StoreUnreachable at once where another thread of the process was in the middle of a commit."""
+    """`await put()` raised StoreUnreachable where another thread of the process was in the middle of a commit."""
     begun, may_end = threading.Event(), threading.Event()
 
     def served() -> bool:

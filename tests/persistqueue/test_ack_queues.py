@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import sys
 import threading
 from collections import Counter
 from typing import Any
@@ -54,6 +55,13 @@ try:
 except Empty:
     print(*got, flush=True)
 """
+
+
+class _Exits:
+    """Whoever loads it is told to exit: by a module that is a script as well."""
+
+    def __reduce__(self) -> Any:
+        return sys.exit, ()
 
 
 def _filled(q: Any, items: Any = "abc") -> Any:
@@ -457,6 +465,13 @@ def test_an_item_that_cannot_be_read_has_failed(path: str) -> None:
     reader.put("fine")
     assert reader.get() == "fine"
     assert [row["status"] for row in q.queue() if row["id"] == 1] == [int(AckStatus.ack_failed)]
+
+
+def test_an_item_that_exits_when_it_is_read_has_failed(path: str) -> None:
+    """It ended whoever got it, and was there again for the next one."""
+    q = _filled(SQLiteAckQueue(path), [_Exits(), "fine"])
+    assert q.get() == "fine"
+    assert (q.ack_failed_count(), [row["data"] for row in q.queue()]) == (1, ["fine"])
 
 
 def test_memory() -> None:

@@ -57,6 +57,13 @@ SQLiteQueue(sys.argv[1]).put("from afar")
 """
 
 
+class _Exits:
+    """Whoever loads it is told to exit: by a module that is a script as well."""
+
+    def __reduce__(self) -> Any:
+        return sys.exit, ()
+
+
 def _drained(q: Any) -> list[Any]:
     items = []
     try:
@@ -362,6 +369,15 @@ def test_memory(path: str) -> None:
     q.put("a")
     assert SQLiteQueue(":memory:").empty()
     assert q.get() == "a"
+
+
+def test_an_item_that_exits_when_it_is_read_is_out_of_the_way(path: str) -> None:
+    """It ended whoever got it, and was there again for the next one."""
+    q = SQLiteQueue(path)
+    q.put(_Exits())
+    q.put("fine")
+    assert [row["data"] for row in q.queue()] == ["fine"]
+    assert q.get() == "fine"
 
 
 def test_an_item_that_cannot_be_read_is_out_of_the_way_and_the_next_one_is_served(path: str) -> None:

@@ -6,11 +6,12 @@ import logging
 import pickle
 import sys
 import types
+from collections.abc import Callable
 from typing import Any
 
 import pytest
 
-from pqadapters.errors import DiskError
+from pqadapters.errors import DiskError, NotSerializable
 from pqadapters.stdlib import _aside
 from pqadapters.stdlib.queue import Empty, Queue
 from pqadapters.store import Capabilities, Put, Store
@@ -25,6 +26,27 @@ class Explodes:
 
     def __reduce__(self) -> Any:
         return (int, ("not a number",))
+
+
+class Wordless(Exception):
+    """Whoever asks for its text gets another exception."""
+
+    def __str__(self) -> str:
+        raise RuntimeError("no text")
+
+
+def wordless() -> None:
+    raise Wordless
+
+
+class Spoils:
+    """An item whose bytes call this when they are to become an item again."""
+
+    def __init__(self, function: Callable[[], object]) -> None:
+        self._function = function
+
+    def __reduce__(self) -> Any:
+        return self._function, ()
 
 
 def newer(name: str = "newer_version") -> bytes:
@@ -64,6 +86,44 @@ def test_a_poison_item_goes_to_the_dead_letters_and_the_next_one_is_served(
     assert "invalid literal for int()" in first.reason
     assert first.attempts == 1
     assert (q.stats()["dead"], q.stats()["buried"], q.unfinished_tasks) == (2, 2, 2)
+
+
+@pytest.mark.parametrize(("spoil", "reason"), [(wordless, "Wordless, whose text can't be"), (sys.exit, "SystemExit")])
+def test_what_an_item_ends_with_does_not_stand_in_the_way(store: Store, spoil: Any, reason: str) -> None:
+    """An error without a text, or the exit of a module that is a script as well, came back from every get for ever."""
+    q: Queue[Any] = Queue(store=store)
+    q.put_many([Spoils(spoil), 1])
+    assert q.get_nowait() == 1
+    (letter,) = q.dead_letters()
+    assert reason in letter.reason
+    assert isinstance(letter.item, bytes)
+
+
+def test_an_exit_in_the_middle_of_a_codec_is_no_fault_of_the_item(store: Store) -> None:
+    """SIGTERM's handler may call sys.exit()."""
+    q: Queue[int] = Queue(store=store)
+    q.put(1)
+    loads, signals = q._line.loads, [SystemExit()]
+
+    def interrupted(payload: bytes) -> Any:
+        if signals:
+            raise signals.pop()
+        return loads(payload)
+
+    q._line.loads = interrupted
+    with pytest.raises(SystemExit):
+        q.get()
+    assert q.get() == 1
+    assert q.dead_letters() == []
+
+
+def test_an_error_without_a_text_is_said_to_be_one(store: Store) -> None:
+    class Unwilling:
+        def __reduce__(self) -> Any:
+            raise Wordless
+
+    with pytest.raises(NotSerializable, match="Wordless, whose text"):
+        Queue[Any](store=store).put(Unwilling())
 
 
 def test_a_queue_of_poison_is_empty(store: Store) -> None:

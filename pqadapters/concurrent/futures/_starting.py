@@ -228,9 +228,9 @@ def _loaded(
         call, retry_on = backlog.opened(backlog.sealing.open(job.call))
     except MemoryError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         elsewhere = backlog.shared and (isinstance(error, _NotOurs) or _lives(backlog, job.id))
-        _leave_aside(backlog, claim, future, f"{type(error).__name__}: {error}", _is_missing(error), elsewhere)
+        _leave_aside(backlog, claim, future, telling.named(error), _is_missing(error), elsewhere)
         return None
     if future is None:
         future = JobFuture(backlog, job.id, None, options, claim.id)
@@ -250,7 +250,7 @@ def not_loaded(backlog: Backlog, started: Started, error: NotLoaded) -> None:
     _leave_aside(backlog, started.claim, started.future, why, missing, elsewhere)
 
 
-def _is_missing(error: Exception) -> bool:
+def _is_missing(error: BaseException) -> bool:
     return isinstance(error, wire.MISSING)
 
 

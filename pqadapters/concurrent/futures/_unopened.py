@@ -11,6 +11,7 @@ import io
 import pickle
 from typing import Any
 
+from ... import telling
 from . import _wire as wire
 from ._tasks import Named
 
@@ -34,9 +35,9 @@ def _run(data: bytes) -> Any:
         (function, args, kwargs), _ = wire.load(data)
     except MemoryError:
         raise
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         missing = isinstance(error, wire.MISSING)
-        raise NotLoaded(f"{type(error).__name__}: {error}", missing) from error
+        raise NotLoaded(telling.named(error), missing) from error
     return function(*args, **kwargs)
 
 

@@ -18,6 +18,7 @@ import sys
 from importlib import import_module
 from typing import Any, NamedTuple
 
+from ... import telling
 from ...errors import NotSerializable
 from ._tasks import Named, task_of
 
@@ -121,7 +122,7 @@ def this_main() -> str:
 
 
 def _dump_by_value(whole: tuple[Any, ...], refusal: Exception) -> bytes:
-    why = f"{type(refusal).__name__}: {refusal}"
+    why = telling.named(refusal)
     try:
         cloudpickle: Any = import_module("cloudpickle")
     except ImportError:
