@@ -8,6 +8,9 @@ import pytest
 
 from pqadapters.concurrent.futures import ThreadPoolExecutor
 from pqadapters.stdlib.queue import homes
+from pqadapters.store import Store
+from tests.contract.threads import Task
+from tests.home.world import begin_anew
 
 from . import work
 from .harness import App
@@ -143,3 +146,27 @@ elsewhere() if sys.argv[1] == "elsewhere" else once(sys.argv[1])
     with app.start("again") as run:
         run.end()
         assert (run.words("ran"), run.words("result")) == ([], ["2"])
+
+
+@pytest.mark.parametrize("when", ["before", "behind"])
+def test_a_finalizer_submits_in_the_middle_of_the_first_submit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, when: str
+) -> None:
+    """It waited for ever for its own thread, which was opening the store."""
+    begin_anew(monkeypatch, tmp_path / "home")
+    executor = ThreadPoolExecutor(1)
+    begin, finalized = executor._backlog._begin, []
+
+    def interrupted(store: Store) -> None:
+        for step in ("before", "begin", "behind"):
+            if step == "begin":
+                begin(store)
+            elif step == when:
+                finalized.append(executor.submit(work.double, 1))
+
+    monkeypatch.setattr(executor._backlog, "_begin", interrupted)
+    future = Task(lambda: executor.submit(work.double, 2), patience=work.PATIENCE).result()
+    assert future.result(work.PATIENCE) == 4
+    assert [each.result(work.PATIENCE) for each in finalized] == [2]
+    executor.shutdown()
+    assert not any(home.items for home in homes())

@@ -62,6 +62,8 @@ class Backlog:
     def __init__(self, place: Place, settings: Settings) -> None:
         self.place, self.names, self.settings = place, place.names, settings
         self.lock = threading.Lock()
+        self._opening = threading.Lock()  #: held, before the other one, while the store is opened
+        self._openers: set[int] = set()  #: threads that open the store, or wait for who does
         wire.this_main()  # it isn't known any more at the end of the interpreter
         self.forked = False  #: this is a child of the process that it belongs to
         self.token = os.urandom(8)
@@ -111,23 +113,39 @@ class Backlog:
     def open(self) -> Store:
         """Open the store, and look what is in it."""
         self._check_fork()
-        with self.lock:
-            if self._store is None:
-                if self.closed:
-                    raise RuntimeError("the executor was shut down")
-                store = self.place.open()
-                try:
-                    self._begin(store)
-                except BaseException:
-                    if self.sharing is not None:
-                        self.sharing.close()
-                        self.sharing = None
-                    if self.place.owned and self.place.private is None:
-                        store.close()  # a private one opens by itself when it is used; closed, it would stay so
-                    raise
-                self._store = store
-                at_end(_close_all)
-        return self._store
+        me = threading.get_ident()
+        if me in self._openers and self.place.private is not None:
+            return self._open_already(self.place.private)
+        self._openers.add(me)
+        try:
+            with self._opening:
+                return self._store or self._open_locked()
+        finally:
+            self._openers.discard(me)
+
+    def _open_locked(self) -> Store:
+        if self.closed:
+            raise RuntimeError("the executor was shut down")
+        store = self.place.open()
+        try:
+            self._begin(store)
+        except BaseException:
+            if self.sharing is not None:
+                self.sharing.close()
+                self.sharing = None
+            if self.place.owned and self.place.private is None:
+                store.close()  # a private one opens by itself when it is used; closed, it would stay so
+            raise
+        self._store = store
+        at_end(_close_all)
+        return store
+
+    def _open_already(self, store: Store) -> Store:
+        """For a finalizer or signal handler that submits while its own thread is in the middle of opening the store,
+        which is a private one then: others are open before anybody has the executor."""
+        self.sealing = Sealing(store)
+        self._bind(store)
+        return store
 
     def _begin(self, store: Store) -> None:
         self.shared = not store.capabilities.exclusive
@@ -245,7 +263,7 @@ class Backlog:
 
     def close(self) -> None:
         """Let go of the store. What is claimed is ready for others. A second call does nothing."""
-        with self.lock:
+        with self._opening, self.lock:
             if self.closed:
                 return
             self.closed = self.closing = self.stopped = True
@@ -293,6 +311,7 @@ def _begin_again() -> None:
     """In a forked child: the threads that held the locks are the parent's."""
     for backlog in list(_all):
         backlog.lock, backlog.attaching, backlog.forked = threading.Lock(), threading.Lock(), True
+        backlog._opening, backlog._openers = threading.Lock(), set()
         backlog.live.clear()
         backlog.running.clear()
         backlog.ahead.forget()
