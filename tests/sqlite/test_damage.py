@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import sqlite3
@@ -16,6 +17,7 @@ from pqadapters.store import Ack, Nack, Order, Put, Set
 from pqadapters.stores import _directory
 from pqadapters.stores.sqlite import SqliteStore, salvage
 from pqadapters.stores.sqlite.salvage import Salvaged
+from tests.segment.programs import PATIENCE, ROOT
 
 
 @pytest.fixture
@@ -251,11 +253,37 @@ def test_a_directory_in_the_files_place_is_refused(tmp_path: Path) -> None:
         SqliteStore(tmp_path)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may write anywhere")
+_OPENS = """
+import sys
+from pqadapters.errors import DiskError
+from pqadapters.stores.sqlite import SqliteStore
+try:
+    SqliteStore(sys.argv[1])
+except DiskError as error:
+    print(error)
+"""
+
+
+def _refusal(database: Path) -> str:
+    """What is said to a user who may not write anywhere, as root may."""
+    plain = ["setpriv", "--bounding-set=-dac_override,-dac_read_search"] if os.geteuid() == 0 else []
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    command = [*plain, sys.executable, "-c", _OPENS, str(database)]
+    done = subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+    assert not done.stderr
+    return done.stdout
+
+
 def test_a_directory_that_may_not_be_written(tmp_path: Path) -> None:
     tmp_path.chmod(0o500)
-    with pytest.raises(DiskError, match="make a database in"):
-        SqliteStore(tmp_path / "x.db")
+    assert f"[Errno {errno.EACCES}]" in _refusal(tmp_path / "x.db")
+
+
+def test_a_database_that_may_not_be_read(database: Path) -> None:
+    """It was "no such file"."""
+    SqliteStore(database).close()
+    database.chmod(0)
+    assert f"[Errno {errno.EACCES}]" in _refusal(database)
 
 
 def test_the_files_are_their_owners_alone(database: Path) -> None:

@@ -91,10 +91,22 @@ def translated(error: Exception, path: str) -> StoreError:
     if number is not None:
         return DiskError(number, f"{text} ({os.strerror(number)}); {_ADVICE[number]}", path)
     if text.startswith("unable to open database file"):
-        return DiskError(errno.ENOENT, f"{text}: give a file in a directory that this user may write", path)
+        number = _why_not_opened(path)
+        advice = "this user must be allowed to write the file and its directory, and have descriptors left (ulimit -n)"
+        return DiskError(number, f"{text} ({os.strerror(number)}); {advice}", path)
     if text.startswith("string or blob too big"):
         return StoreError(f"{path}: {text}; nothing was stored. Put a smaller item, or the path of a file")
     return StoreError(f"{path}: {type(error).__name__}: {text}")
+
+
+def _why_not_opened(path: str) -> int:
+    """SQLite doesn't say. The file itself isn't opened: its closing would give up this process's locks on it."""
+    try:
+        os.close(os.open(os.devnull, os.O_RDONLY))  # no descriptor may be left
+        os.stat(path if os.path.lexists(path) else os.path.dirname(path) or ".")
+    except OSError as error:
+        return error.errno or errno.ENOENT
+    return errno.EACCES
 
 
 def locked(path: str) -> StoreLocked:
