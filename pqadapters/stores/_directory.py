@@ -10,7 +10,7 @@ import stat
 import weakref
 
 from ..errors import DiskError, StoreRefused
-from ._disk import Disk, no_fork
+from ._disk import Disk, no_fork, open_file
 
 _UNSAFE_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "fuse.s3fs"})
 
@@ -45,15 +45,19 @@ def make(path: str, disk: Disk) -> None:
 def refused(path: str, error: OSError, what: str) -> DiskError:
     """The error for a directory that the system doesn't let us use."""
     advice = _ADVICE.get(error.errno or 0, "give a directory that this user may create and write")
-    return DiskError(
-        error.errno, f"can't {what} the directory of the store: {os.strerror(error.errno or 0)}; {advice}", path
-    )
+    reason = os.strerror(error.errno or 0)
+    if isinstance(error.filename, str) and os.path.dirname(error.filename) == path:
+        reason += f" ({os.path.basename(error.filename)})"
+    return DiskError(error.errno, f"can't {what} the directory of the store: {reason}; {advice}", path)
 
 
 _ADVICE = {
     errno.ENOSPC: "free some space there",
     errno.EDQUOT: "free some space there",
+    errno.EFBIG: "raise this process's limit of file sizes (ulimit -f)",
     errno.EMFILE: "a store that is open takes two files: raise this process's limit (ulimit -n), or close some",
+    errno.EISDIR: "move away what stands there in place of a file",
+    errno.ENXIO: "move away what stands there in place of a file",
     errno.ENFILE: "the whole system's limit of open files is reached",
 }
 
@@ -183,7 +187,7 @@ class Member:
 def holder(file: str) -> int | None:
     """The pid that a lock's file names: of its holder, or of the last one."""
     try:
-        with open(file, "rb") as text:
+        with open(file, "rb", opener=open_file) as text:
             return int(text.read(32))
     except (OSError, ValueError):
         return None

@@ -15,6 +15,7 @@ from __future__ import annotations
 import errno
 import mmap
 import os
+import stat
 import sys
 import threading
 import time
@@ -28,6 +29,7 @@ except ImportError:  # Windows
 from ..apart import apart
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
+_NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # for what is no file: opening a pipe waits for its other end
 _SHARING_VIOLATION_TRIES = 20
 _PLAIN_SYNC = sys.platform != "darwin" and hasattr(os, "fdatasync")
 
@@ -40,6 +42,16 @@ def no_fork() -> threading.RLock:
     return _forking
 
 
+def open_file(path: str, flags: int) -> int:
+    """A descriptor of a file, as an opener for `open()`: a pipe or a device in its place is an OSError, and not waited
+    for."""
+    fd = os.open(path, flags | _BINARY | _NO_WAIT, 0o600)
+    if stat.S_ISFIFO(mode := os.fstat(fd).st_mode) or stat.S_ISCHR(mode):
+        os.close(fd)
+        raise OSError(errno.ENXIO, "it is a pipe or a device, and no file", path)
+    return fd
+
+
 class Disk:
     """System calls on files, by descriptor and offset."""
 
@@ -48,7 +60,7 @@ class Disk:
     def open(self, path: str, *, create: bool = False, write: bool = True) -> int:
         """A descriptor; a file that is created is readable and writable by its owner alone."""
         flags = os.O_RDWR if write else os.O_RDONLY
-        return os.open(path, flags | _BINARY | (os.O_CREAT if create else 0), 0o600)
+        return open_file(path, flags | (os.O_CREAT if create else 0))
 
     def close(self, fd: int) -> None:
         _locked.discard(fd)
@@ -80,6 +92,16 @@ class Disk:
 
     def size(self, fd: int) -> int:
         return os.fstat(fd).st_size
+
+    def filled(self, fd: int) -> int:
+        """Up to where the file has blocks: behind that there are zeros, perhaps more of them than there is memory."""
+        if not hasattr(os, "SEEK_DATA"):
+            return self.size(fd)
+        end = 0
+        with suppress(OSError):  # ENXIO: nothing but a hole from there on
+            while True:
+                end = os.lseek(fd, os.lseek(fd, end, os.SEEK_DATA), os.SEEK_HOLE)
+        return end
 
     def free(self, directory: str) -> int:
         """How many bytes there is room for."""
@@ -182,7 +204,7 @@ class ReadingDisk(Disk):
     pretends = True
 
     def open(self, path: str, *, create: bool = False, write: bool = True) -> int:
-        return super().open(os.devnull if create else path, write=create)
+        return os.open(os.devnull, os.O_RDWR | _BINARY) if create else super().open(path, write=False)
 
     def write(self, fd: int, data: bytes, offset: int) -> None:
         pass

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import random
 import struct
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -235,3 +238,55 @@ def test_a_checkpoint_that_contradicts_itself_is_not_used(files: State, tmp_path
             die(store)
             assert store._core.log.synced == store._core.log.next - 1
             assert _all(directory) == expected, f"lie {number}"
+
+
+@pytest.mark.parametrize("name", ["LOCK", "checkpoint", "0000000000000001.seg", "0000000000000002.seg"])
+def test_a_pipe_in_place_of_a_file_is_waited_for_by_nobody(name: str, tmp_path: Path) -> None:
+    """Opening one waits for its other end: every get of an application stood still for good."""
+    directory = tmp_path / "store"
+    SegmentStore(directory).close()
+    (directory / name).unlink(missing_ok=True)
+    os.mkfifo(directory / name)
+    opened = subprocess.run([sys.executable, "-c", OPEN, directory], capture_output=True, text=True, timeout=60)
+    assert opened.stdout in (["opened\n"] if name == "checkpoint" else ["DiskError\n"]), opened.stderr
+
+
+OPEN = """
+import sys
+from pqadapters.errors import DiskError
+from pqadapters.stores.segment import SegmentStore
+
+try:
+    SegmentStore(sys.argv[1]).close()
+    print("opened")
+except DiskError as error:
+    print(type(error).__name__)
+"""
+
+
+def test_the_hole_at_the_end_of_a_segment_isnt_read(tmp_path: Path) -> None:
+    """Any program may make a file of a terabyte that takes no block of the disk, and there isn't as much memory."""
+    directory = tmp_path / "store"
+    store = SegmentStore(directory)
+    store.commit(Put("q", b"1"))
+    store.close()
+    os.truncate(directory / "0000000000000001.seg", 1 << 40)
+    (directory / "0000000000000002.seg").touch()
+    os.truncate(directory / "0000000000000002.seg", 1 << 40)
+    (directory / "checkpoint").unlink()
+    with SegmentStore(directory) as store:
+        assert [claim.payload for claim in store.claim("q")] == [b"1"]
+        assert [damage.reason for damage in store.damage] == ["there is nothing in it"]
+    assert (directory / "0000000000000001.seg").stat().st_size < 1 << 20
+
+
+def test_a_segment_for_which_there_is_no_memory_is_refused(tmp_path: Path) -> None:
+    directory = tmp_path / "store"
+    SegmentStore(directory).close()
+    (directory / "checkpoint").unlink()
+    with open(directory / "0000000000000001.seg", "r+b") as file:
+        file.truncate(1 << 42)
+        file.seek((1 << 42) - 1)
+        file.write(b"x")
+    with pytest.raises(StoreRefused, match=r"0000000000000001\.seg .* no memory"):
+        SegmentStore(directory)

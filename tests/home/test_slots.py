@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import itertools
 import logging
 import os
@@ -132,6 +133,26 @@ def test_a_lock_that_names_a_dead_process_is_held_all_the_same(place: Path) -> N
         assert slot.directory != str(theirs)
         assert not any(moved)
         slot.store.discard()
+
+
+def test_a_slot_that_cant_be_made_leaves_nothing(place: Path) -> None:
+    """Each put that was tried again on a full disk left a directory, and each later one tried them all."""
+    disk = _FullDisk()
+    slots = open_slots(place, disk)
+    with pytest.raises(DiskError, match="free some space"):
+        slots.take()
+    assert slots._numbers() == []
+    disk.full = False
+    assert slots.take().directory == str(place / "0")
+
+
+class _FullDisk(ScratchDisk):
+    full = True
+
+    def write(self, fd: int, data: bytes, offset: int) -> None:
+        if self.full:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        super().write(fd, data, offset)
 
 
 def test_the_fullest_slot_is_taken(place: Path) -> None:
@@ -288,6 +309,16 @@ def test_a_file_in_place_of_a_slot_is_passed_over(place: Path, caplog: pytest.Lo
     assert str(place / "0") in caplog.text
 
 
+def test_a_file_in_place_of_an_adopted_slot_is_passed_over(place: Path) -> None:
+    """It kept every get of the place from what was there."""
+    leave(place, put(1))
+    (place / "0" / "adopted-1-00000000").touch()
+    slots = open_slots(place)
+    slot = slots.take()
+    assert slots.adopt(slot) == []
+    assert items(slot.store) == ["1"]
+
+
 def test_another_users_slot_is_taken_where_the_directory_is_trusted(place: Path) -> None:
     theirs = leave(place, put("x"))
     if not os.geteuid():
@@ -361,6 +392,19 @@ def test_a_lock_of_the_directory_that_is_held_for_too_long(place: Path, monkeypa
     open_slots(place).take()
 
 
+def test_a_lock_that_goes_from_hand_to_hand_is_waited_for(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Three hundred children that put at once had it for longer than five seconds in all, and puts of theirs failed."""
+    monkeypatch.setattr(module, "LOCK_TIMEOUT", 1e-6)
+    names = iter([3, 4, 5, 5])
+    monkeypatch.setattr(module, "holder", lambda file: next(names))
+    monkeypatch.setattr(module, "_QUEUE", 1 << 40)
+    monkeypatch.setattr(module, "try_lock", lambda *args: None)
+    slots = open_slots(place)
+    with pytest.raises(StoreLocked, match="process 5") as caught:
+        slots.take()
+    assert caught.value.pid == 5
+
+
 # Fork
 
 
@@ -425,7 +469,8 @@ def test_processes_that_note_at_once_all_have_their_say(place: Path) -> None:
     assert set(open_slots(place).note()) == {f"{writer.pid}-{n}" for writer in writers for n in range(20)}
 
 
-BAD_NOTES = [b"", b"{", b"[1, 2]", b"\xff\xfe", b"null", b"3", b"[" * 100_000, b'{"a": 1}trailing', b"\0" * 50]
+LONG = b" " * (1 << 20) + b'{"a": 1}'
+BAD_NOTES = [LONG, b"", b"{", b"[1, 2]", b"\xff\xfe", b"null", b"3", b"[" * 100_000, b'{"a": 1}trailing', b"\0" * 50]
 
 
 @pytest.mark.parametrize("content", BAD_NOTES, ids=lambda content: repr(content[:10]))
@@ -444,3 +489,14 @@ def test_a_note_that_cant_be_written_is_an_error_with_a_name(place: Path) -> Non
     with pytest.raises(DiskError, match="note something") as caught:
         slots.add_to_note({"ack": "next"})
     assert caught.value.filename == str(place)
+
+
+def test_a_pipe_in_place_of_the_note_is_waited_for_by_nobody(place: Path) -> None:
+    slots = open_slots(place)
+    os.mkfifo(place / "note")
+    writer = os.open(place / "note", os.O_RDWR)  # without one the test would stand still where the code does
+    try:
+        os.write(writer, b'{"a": 1}')
+        assert slots.note() == {}
+    finally:
+        os.close(writer)

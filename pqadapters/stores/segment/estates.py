@@ -67,8 +67,9 @@ def open_estate(estate: Estate, *, repair: bool) -> SegmentStore:
 
 
 def adopted(directory: str) -> list[str]:
-    """The names of the adopted slots in a slot."""
-    return sorted(name for name in os.listdir(directory) if _ADOPTED.fullmatch(name))
+    """The names of the adopted slots in a slot; a file of such a name is none."""
+    names = sorted(name for name in os.listdir(directory) if _ADOPTED.fullmatch(name))
+    return [name for name in names if os.path.isdir(os.path.join(directory, name))]
 
 
 def estates(directory: str, store: SegmentStore) -> list[Estate]:

@@ -6,6 +6,7 @@ import itertools
 import os
 
 from ...store import Damage
+from .._disk import open_file
 from . import checkpoint, format
 from .log import Log
 from .places import Segment
@@ -36,7 +37,7 @@ def _free_name(log: Log, stem: str, data: bytes) -> str:
         path = os.path.join(log.directory, f"{stem}{suffix}.bin")
         if not os.path.exists(path):
             return path
-        with open(path, "rb") as file:
+        with open(path, "rb", opener=open_file) as file:
             if file.read(len(data) + 1) == data:
                 return path
     raise AssertionError("the names don't end")

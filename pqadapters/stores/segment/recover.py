@@ -18,7 +18,7 @@ from ...clock import Clock
 from ...errors import DiskError, StorePoisoned, StoreRefused
 from ...store import Damage
 from .._directory import refused
-from .._disk import Disk
+from .._disk import Disk, open_file
 from . import checkpoint, format
 from .directory import remove_leftovers, segment_files
 from .heal import pad, quarantine
@@ -29,6 +29,8 @@ from .replay import Replay
 from .scan import Region, Scan, first_number, never_written, scan
 
 logger = telling.logger("pqadapters.stores.segment")
+
+_SLACK = 1 << 16  # a copy that leaves out blocks of zeros may have left out the last bytes of a checksum
 
 
 class _Fix(NamedTuple):
@@ -130,7 +132,7 @@ class _Recovery:
     def _headers(self) -> dict[int, format.Header | None]:
         found = {}
         for number, path in list(self._files.items()):
-            with open(path, "rb") as file:
+            with open(path, "rb", opener=open_file) as file:
                 data = file.read(format.DATA)
             found[number] = format.decode_header(data, path)
             if found[number] is None and self._is_blank(path):
@@ -139,9 +141,11 @@ class _Recovery:
                 self._blank.append(path)
         return found
 
-    @staticmethod
-    def _is_blank(path: str) -> bool:
-        with open(path, "rb") as file:
+    def _is_blank(self, path: str) -> bool:
+        with open(path, "rb", opener=open_file) as file:
+            if not self._disk.filled(file.fileno()):
+                return True
+            file.seek(0)
             return not any(chunk.strip(b"\0") for chunk in iter(lambda: file.read(1 << 20), b""))
 
     def _store_id(self, headers: dict[int, format.Header | None]) -> bytes:
@@ -199,8 +203,14 @@ class _Recovery:
 
     def _content(self, path: str) -> bytes:
         fd = self._disk.open(path, write=False)
+        size = self._disk.size(fd)
         try:
-            return self._disk.read(fd, self._disk.size(fd), 0)
+            return self._disk.read(fd, min(size, self._disk.filled(fd) + _SLACK), 0)
+        except (MemoryError, OverflowError):
+            raise StoreRefused(
+                f"{path} says that it has {size} bytes, for which there is no memory. Nothing was changed; move it out "
+                "of this directory if it isn't the store's own"
+            ) from None
         finally:
             self._disk.close(fd)
 

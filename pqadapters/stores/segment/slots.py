@@ -29,7 +29,7 @@ from ... import telling
 from ...errors import StoreError, StoreLocked
 from ...store import LOCK_TIMEOUT, Op, Set, Store
 from .._directory import Hold, holder, prepare_parent, refused, try_lock
-from .._disk import Disk, ScratchDisk
+from .._disk import Disk, ScratchDisk, open_file
 from . import directory as directories
 from . import estates
 from .estates import Estate, Reading, Spans
@@ -40,7 +40,9 @@ logger = telling.logger("pqadapters.home")
 NOTE = "note"
 _SLOT = re.compile(r"0|[1-9][0-9]{0,9}")
 _PAUSE = 0.005
+_QUEUE = 11  # so many times the patience with one process is had with many
 _NESTED = 500
+_LONGEST = 1 << 20  # of a note, in characters: ours have some hundreds
 
 
 class Slot:
@@ -81,7 +83,7 @@ class Slots:
                 if slot is not None:
                     return slot
             number = next(number for number in range(1 << 30) if not os.path.lexists(self._path(number)))
-            return self._open(self._path(number))
+            return self._new(self._path(number))
 
     def take_left(self, wanted: Callable[[Store], bool]) -> Slot | None:
         """A slot that nobody holds and in which something is `wanted`; None where there is none. The others of those
@@ -108,6 +110,14 @@ class Slots:
                 self._told.add(str(error))
                 logger.error("a slot is passed over, and what is in it stays there: %s", error)
             return None
+
+    def _new(self, directory: str) -> Slot:
+        try:
+            return self._open(directory)
+        except StoreError:
+            with contextlib.suppress(OSError):  # who tries again on a full disk would leave one each time
+                directories.remove(directory, self._disk)
+            raise
 
     def _open(self, directory: str) -> Slot:
         store = SegmentStore(directory, disk=self._disk, trust_directory=self._trust, **self._options)
@@ -227,8 +237,9 @@ class Slots:
     def note(self) -> dict[str, Any]:
         """What was noted; {} where nothing was, or it can't be read."""
         try:
-            with open(os.path.join(self.directory, NOTE), encoding="utf-8", errors="surrogatepass") as file:
-                text = file.read()
+            file = os.path.join(self.directory, NOTE)
+            with open(file, encoding="utf-8", errors="surrogatepass", opener=open_file) as opened:
+                text = opened.read(_LONGEST)
             if text.count("[") + text.count("{") > _NESTED:  # ours are flat; what is deep would exhaust the stack
                 return {}
             found = json.loads(text)
@@ -312,7 +323,7 @@ class Slots:
 
     @contextlib.contextmanager
     def _locked(self) -> Iterator[None]:
-        """The lock of the whole directory. Raises StoreLocked after five seconds, DiskError.
+        """The lock of the whole directory. Raises StoreLocked once a process had it for five seconds, DiskError.
 
         In the middle of it a finalizer of the same thread may come here again.
         """
@@ -335,8 +346,9 @@ class Slots:
                 hold.close()
 
     def _wait_for_lock(self) -> Hold:
-        deadline = time.monotonic() + LOCK_TIMEOUT
         file = os.path.join(self.directory, directories.LOCK)
+        deadline, pid = time.monotonic() + LOCK_TIMEOUT, holder(file)
+        end = deadline + _QUEUE * LOCK_TIMEOUT
         while True:
             try:
                 hold = try_lock(file, self._disk)
@@ -346,9 +358,12 @@ class Slots:
             else:
                 if hold is not None and (self._disk.pretends or hold.is_of(file)):
                     return hold
-            if time.monotonic() > deadline:
-                pid = holder(file)
-                raise StoreLocked(f"{self.directory} is in use by process {pid}; see whether it hangs", pid)
+            if (now := time.monotonic()) > deadline:
+                before, pid = pid, holder(file)
+                if pid == before or now > end:
+                    who = f"process {pid}" if pid else "another process"
+                    raise StoreLocked(f"{self.directory} is in use by {who}; see whether it hangs", pid)
+                deadline = now + LOCK_TIMEOUT  # a hundred processes that start at once have it one after the other
             time.sleep(_PAUSE)  # a file's lock can't be waited for with a limit
 
 
