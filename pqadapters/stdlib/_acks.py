@@ -74,7 +74,7 @@ class Acks(Stock):
         returned. Under "auto" it may turn out to be."""
         if self.policy is AckPolicy.NEXT:
             if own:
-                me = consumer()
+                me = self.held.asker or consumer()
                 return self.held.pop([(me, id) for id in list(own)])
         elif self.policy is AckPolicy.AUTO:
             own.asked = next(reversed(own), 0)

@@ -88,6 +88,7 @@ class Held:
     def __init__(self) -> None:
         self.by: dict[object, Own] = {}
         self._sweep_at = 64
+        self.asker: object = None  #: who asks, where another one does it for him; for the time of one call
         self.first: Callable[[], object] | None = None  #: called once, when somebody is about to hold something
 
     def own(self) -> Own:

@@ -135,7 +135,7 @@ class Line(Acks):
         The caller holds it from here on, or `lent` does. What interrupts this gives the claim back; an interrupt on the
         very way out leaves the item with its thread.
         """
-        own = self.held.by.get(who := consumer())
+        own = self.held.by.get(who := self.held.asker or consumer())
         if own is None:
             own = self.held.admit(who)
         entries = self.ask(own) if self.policy is not _TASK_DONE else None

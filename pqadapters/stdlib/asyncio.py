@@ -16,13 +16,14 @@ sync was under way.
 from __future__ import annotations
 
 import asyncio as stdlib
+import inspect
 import os
 import sys
 import time
 import weakref
 from asyncio import QueueEmpty, QueueFull
 from collections import deque
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from queue import Empty
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -74,6 +75,14 @@ _MANY_UNCOVERED = 1000
 _ASIDE = 0.002  #: seconds until a store that others have locked is tried again
 _BUSY = (StoreLocked, StoreUnreachable)  #: nothing of the call was stored, and it may go through a moment later
 SOFT = Durability(Survives.PROCESS, 0.05)  #: where nobody says otherwise: the loop isn't stopped for a disk
+
+
+def _caller() -> object:
+    """The task that runs; None outside of any."""
+    try:
+        return stdlib.current_task()
+    except RuntimeError:
+        return None
 
 
 class Queue(LoopBeyond, stdlib.Queue[T]):
@@ -204,14 +213,24 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
                 raise QueueFull from None
             raise
 
-    async def get(self) -> T:
-        """Take the next item; this task holds it until `task_done()`. Waits for one. Raises QueueShutDown."""
+    def get(self) -> Coroutine[Any, Any, T]:
+        """Take the next item; this task holds it until `task_done()`. Waits for one. Raises QueueShutDown.
+
+        It is the task's that has called this, also where another one waits for it, as in `create_task(q.get())` and,
+        before Python 3.12, in `wait_for(q.get(), 5)`.
+        """
+        return self._get_for(_caller())
+
+    if sys.version_info >= (3, 12):
+        get = inspect.markcoroutinefunction(get)
+
+    async def _get_for(self, asker: object) -> T:
         if self._in_memory:
             return await super().get()
         begun: float | None = None
         while True:
             try:
-                return self._get_in_haste()
+                return self._get_in_haste(asker)
             except QueueEmpty:
                 begun = None
             except _BUSY as error:
@@ -311,15 +330,19 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             except _BUSY as error:
                 begun = await self._stand_aside(begun, error)
 
-    def _get_in_haste(self) -> T:
+    def _get_in_haste(self, asker: object) -> T:
         line = self._line
-        if not self._shared:
-            return self.get_nowait()
-        line.claim = self._hasty_claim
+        line.held.asker = asker
         try:
-            return self.get_nowait()
+            if not self._shared:
+                return self.get_nowait()
+            line.claim = self._hasty_claim
+            try:
+                return self.get_nowait()
+            finally:
+                line.claim = line.store.claim
         finally:
-            line.claim = line.store.claim
+            line.held.asker = None
 
     async def _stand_aside(self, begun: float | None, error: StoreError) -> float:
         """Somebody else has the store locked, or its server is away: let the loop go on for a moment; when the waiting

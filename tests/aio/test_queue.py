@@ -45,6 +45,40 @@ def loop(request: pytest.FixtureRequest) -> Loop:
     return found
 
 
+def test_what_is_got_in_a_task_of_its_own_is_its_callers(url: str, loop: Loop) -> None:
+    """`wait_for(q.get(), 5)` makes a task before Python 3.12: with two workers no task_done() acknowledged anything."""
+
+    async def main() -> None:
+        async with Queue[int](store=url, ack="task_done") as q:
+            for n in range(4):
+                q.put_nowait(n)
+            assert await asyncio.wait_for(q.get(), PATIENCE) == 0
+            await asyncio.create_task(_get(q))  # another worker has this one
+            assert await asyncio.create_task(q.get()) == 2
+            q.task_done()
+            q.task_done()
+            assert (q.stats()["claimed"], q.stats()["uncovered"]) == (1, 0)
+            assert await q.get() == 3
+
+    run(main(), loop)
+
+
+def test_who_asks_again_in_a_task_of_its_own_has_done_the_last_one(url: str) -> None:
+    async def main() -> None:
+        async with Queue[int](store=url, ack="next") as q:
+            for n in range(3):
+                q.put_nowait(n)
+            for n in range(3):
+                assert await asyncio.create_task(q.get()) == n
+            assert (q.stats()["claimed"], q.stats()["ready"]) == (1, 0)
+
+    run(main())
+
+
+async def _get(q: Queue[int]) -> int:
+    return await q.get()
+
+
 def test_they_are_asyncios(url: str) -> None:
     for kind in (Queue, LifoQueue, PriorityQueue):
         q: Any = kind(store=url)
