@@ -395,14 +395,16 @@ def test_a_lock_of_the_directory_that_is_held_for_too_long(place: Path, monkeypa
 def test_a_lock_that_goes_from_hand_to_hand_is_waited_for(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Three hundred children that put at once had it for longer than five seconds in all, and puts of theirs failed."""
     monkeypatch.setattr(module, "LOCK_TIMEOUT", 1e-6)
-    names = iter([3, 4, 5, 5])
-    monkeypatch.setattr(module, "holder", lambda file: next(names))
+    taken = iter([3, 4, 5, 5])
+    monkeypatch.setattr(module, "_taken", lambda file: next(taken))
+    monkeypatch.setattr(module, "holder", lambda file: 5)
     monkeypatch.setattr(module, "_QUEUE", 1 << 40)
     monkeypatch.setattr(module, "try_lock", lambda *args: None)
     slots = open_slots(place)
     with pytest.raises(StoreLocked, match="process 5") as caught:
         slots.take()
     assert caught.value.pid == 5
+    assert not list(taken)
 
 
 # Fork

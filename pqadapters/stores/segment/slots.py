@@ -347,7 +347,7 @@ class Slots:
 
     def _wait_for_lock(self) -> Hold:
         file = os.path.join(self.directory, directories.LOCK)
-        deadline, pid = time.monotonic() + LOCK_TIMEOUT, holder(file)
+        deadline, taken = time.monotonic() + LOCK_TIMEOUT, _taken(file)
         end = deadline + _QUEUE * LOCK_TIMEOUT
         while True:
             try:
@@ -359,12 +359,21 @@ class Slots:
                 if hold is not None and (self._disk.pretends or hold.is_of(file)):
                     return hold
             if (now := time.monotonic()) > deadline:
-                before, pid = pid, holder(file)
-                if pid == before or now > end:
+                before, taken = taken, _taken(file)
+                if taken == before or now > end:
+                    pid = holder(file)
                     who = f"process {pid}" if pid else "another process"
                     raise StoreLocked(f"{self.directory} is in use by {who}; see whether it hangs", pid)
                 deadline = now + LOCK_TIMEOUT  # a hundred processes that start at once have it one after the other
             time.sleep(_PAUSE)  # a file's lock can't be waited for with a limit
+
+
+def _taken(lock: str) -> int | None:
+    """When a lock was taken last: its holder writes its pid there."""
+    try:
+        return os.stat(lock).st_mtime_ns
+    except OSError:
+        return None
 
 
 class _Door:
