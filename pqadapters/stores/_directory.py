@@ -58,6 +58,7 @@ _ADVICE = {
     errno.EMFILE: "a store that is open takes two files: raise this process's limit (ulimit -n), or close some",
     errno.EISDIR: "move away what stands there in place of a file",
     errno.ENXIO: "move away what stands there in place of a file",
+    errno.ELOOP: "a symbolic link stands there in place of a file, and isn't followed: move it away",
     errno.ENFILE: "the whole system's limit of open files is reached",
 }
 

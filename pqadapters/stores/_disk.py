@@ -30,6 +30,7 @@ from ..apart import apart
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # for what is no file: opening a pipe waits for its other end
+_NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # a link in a file's place would have us write to whatever it leads to
 _SHARING_VIOLATION_TRIES = 20
 _PLAIN_SYNC = sys.platform != "darwin" and hasattr(os, "fdatasync")
 
@@ -44,8 +45,8 @@ def no_fork() -> threading.RLock:
 
 def open_file(path: str, flags: int) -> int:
     """A descriptor of a file, as an opener for `open()`: a pipe or a device in its place is an OSError, and not waited
-    for."""
-    fd = os.open(path, flags | _BINARY | _NO_WAIT, 0o600)
+    for, and so is a symbolic link."""
+    fd = os.open(path, flags | _BINARY | _NO_WAIT | _NO_LINK, 0o600)
     if stat.S_ISFIFO(mode := os.fstat(fd).st_mode) or stat.S_ISCHR(mode):
         os.close(fd)
         raise OSError(errno.ENXIO, "it is a pipe or a device, and no file", path)

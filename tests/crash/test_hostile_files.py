@@ -16,7 +16,7 @@ from zlib import crc32
 
 import pytest
 
-from pqadapters.errors import FormatError, StoreRefused
+from pqadapters.errors import DiskError, FormatError, StoreRefused
 from pqadapters.store import Ack, Nack, Put, Set
 from pqadapters.stores.segment import SegmentStore, format
 
@@ -249,6 +249,26 @@ def test_a_pipe_in_place_of_a_file_is_waited_for_by_nobody(name: str, tmp_path: 
     os.mkfifo(directory / name)
     opened = subprocess.run([sys.executable, "-c", OPEN, directory], capture_output=True, text=True, timeout=60)
     assert opened.stdout in (["opened\n"] if name == "checkpoint" else ["DiskError\n"]), opened.stderr
+
+
+@pytest.mark.parametrize("made", [True, False])
+@pytest.mark.parametrize("name", ["LOCK", "checkpoint", "0000000000000001.seg", "0000000000000002.seg"])
+def test_a_link_in_place_of_a_file_is_not_followed(name: str, made: bool, tmp_path: Path) -> None:
+    """What it leads to was taken for a damaged segment, and written over."""
+    directory, elsewhere = tmp_path / "store", tmp_path / "elsewhere"
+    elsewhere.write_text("a user's file\n" * 200)
+    directory.mkdir(mode=0o700)
+    if made:
+        with SegmentStore(directory) as store:
+            store.commit(Put("q", b"1"))
+        (directory / name).unlink(missing_ok=True)
+    (directory / name).symlink_to(elsewhere)
+    try:
+        with SegmentStore(directory) as store:
+            store.commit(Put("q", b"2"))
+    except (DiskError, StoreRefused):
+        pass
+    assert elsewhere.read_text() == "a user's file\n" * 200
 
 
 OPEN = """

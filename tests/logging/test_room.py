@@ -110,7 +110,8 @@ def test_one_that_catches_up_again_and_again_gets_no_room_for_the_other(
     monkeypatch.setattr(limit, "_tidy", lambda store: (waited.set(), store.checkpoint()))
     copying = threading.Thread(target=lambda: admitted.append(limit.admits_copies(1, store, [idle, down], up)))
     copying.start()
-    assert waited.wait(PATIENCE) and copying.is_alive()
+    assert waited.wait(PATIENCE)
+    assert copying.is_alive()
     store.commit(*[Ack(claim) for claim in store.claim(down, limit=MANY)])
     copying.join(PATIENCE)
     assert admitted == [True]
