@@ -223,6 +223,8 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
     if sys.version_info >= (3, 12):
         get = inspect.markcoroutinefunction(get)
+    else:
+        get._is_coroutine = stdlib.coroutines._is_coroutine  # type: ignore[attr-defined]  # as asyncio's and mock's functions look
 
     async def _get_for(self, asker: object) -> T:
         if self._in_memory:

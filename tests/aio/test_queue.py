@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
+from unittest.mock import AsyncMock, create_autospec
 
 import pytest
 import uvloop
@@ -73,6 +74,13 @@ def test_who_asks_again_in_a_task_of_its_own_has_done_the_last_one(url: str) -> 
             assert (q.stats()["claimed"], q.stats()["ready"]) == (1, 0)
 
     run(main())
+
+
+def test_get_is_a_coroutine_function(url: str) -> None:
+    """To those who ask, as `mock.create_autospec` does."""
+    assert asyncio.iscoroutinefunction(Queue.get)
+    assert asyncio.iscoroutinefunction(Queue(store=url).get)
+    assert isinstance(create_autospec(Queue, instance=True).get, AsyncMock)
 
 
 async def _get(q: Queue[int]) -> int:
