@@ -21,6 +21,11 @@ from tests.segment.programs import PATIENCE, ROOT
 CAPACITY = 6 << 20
 
 
+def _ran(*command: str) -> subprocess.CompletedProcess[str]:
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    return subprocess.run(command, env=environment, capture_output=True, text=True, timeout=PATIENCE)
+
+
 def _put_until_full(store: SqliteStore, size: int, first: int = 0) -> int:
     number = first
     with pytest.raises(DiskError, match=r"free some space there, or drain the queue") as caught:
@@ -146,13 +151,7 @@ def test_i1_a_failed_sync_poisons_the_store_and_is_never_tried_again(tmp_path: P
         store.commit(Put("r", b"there"))
     tracer = ["strace", "-f", "-qq", "-o", os.devnull, "-P", f"{database}-wal", "-e", "trace=fdatasync,fsync"]
     fault = ["-e", "inject=fdatasync,fsync:error=EIO:when=5+"]
-    done = subprocess.run(
-        [*tracer, *fault, sys.executable, "-c", _SYNC_FAILS, str(database)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    done = _ran(*tracer, *fault, sys.executable, "-c", _SYNC_FAILS, str(database))
     told, refused = done.stdout.splitlines()
     count, words = told.split(maxsplit=1)
     assert "could not be synced" in words
@@ -192,13 +191,7 @@ print("drained")
 @pytest.mark.parametrize("durability", ["power", "process"])
 def test_where_files_may_not_grow_it_says_so_and_goes_on_behind_that(tmp_path: Path, durability: str) -> None:
     """`ulimit -f`: SQLite calls that an I/O error, so at "power" the store was poisoned."""
-    done = subprocess.run(
-        [sys.executable, "-c", _LIMITED, str(tmp_path / "q.db"), durability],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    done = _ran(sys.executable, "-c", _LIMITED, str(tmp_path / "q.db"), durability)
     assert (done.stdout, done.stderr) == ("drained\n", "")
 
 
@@ -225,13 +218,7 @@ def test_a_write_that_fails_before_the_sync_refuses_its_commit_alone(tmp_path: P
     with SqliteStore(database) as store:
         store.commit(Put("r", b"there"))
     tracer = ["strace", "-f", "-qq", "-o", os.devnull, "-P", f"{database}-wal", "-e", "trace=pwrite64"]
-    done = subprocess.run(
-        [*tracer, "-e", "inject=pwrite64:error=EIO:when=9", sys.executable, "-c", _ONE_WRITE_FAILS, str(database)],
-        env={**os.environ, "PYTHONPATH": str(ROOT)},
-        capture_output=True,
-        text=True,
-        timeout=PATIENCE,
-    )
+    done = _ran(*tracer, "-e", "inject=pwrite64:error=EIO:when=9", sys.executable, "-c", _ONE_WRITE_FAILS, str(database))
     assert (done.stdout, done.stderr) == ("9 1 9\n", "")
     with SqliteStore(database) as store:
         assert store.depth("q").ready == 9
@@ -252,19 +239,12 @@ else:
 
 def test_a_new_database_is_there_whole_or_not_at_all_whichever_write_fails(tmp_path: Path) -> None:
     """It was made in a WAL. What couldn't be copied from that as its connection was closed was missing for good."""
-    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
     for nth in range(1, 100):
         database = tmp_path / str(nth) / "q.db"
         database.parent.mkdir(mode=0o700)
         tracer = ["strace", "-f", "-qq", "-o", os.devnull, "-P", f"{database}.new", "-e", "trace=pwrite64"]
         fault = ["-e", f"inject=pwrite64:error=EIO:when={nth}"]
-        done = subprocess.run(
-            [*tracer, *fault, sys.executable, "-c", _OPENS, str(database)],
-            env=environment,
-            capture_output=True,
-            text=True,
-            timeout=PATIENCE,
-        )
+        done = _ran(*tracer, *fault, sys.executable, "-c", _OPENS, str(database))
         with SqliteStore(database) as store:
             store.commit(Put("q", b"there"))
             assert store.depth("q").ready == 1
