@@ -218,7 +218,8 @@ def test_a_write_that_fails_before_the_sync_refuses_its_commit_alone(tmp_path: P
     with SqliteStore(database) as store:
         store.commit(Put("r", b"there"))
     tracer = ["strace", "-f", "-qq", "-o", os.devnull, "-P", f"{database}-wal", "-e", "trace=pwrite64"]
-    done = _ran(*tracer, "-e", "inject=pwrite64:error=EIO:when=9", sys.executable, "-c", _ONE_WRITE_FAILS, str(database))
+    fault = ["-e", "inject=pwrite64:error=EIO:when=9"]
+    done = _ran(*tracer, *fault, sys.executable, "-c", _ONE_WRITE_FAILS, str(database))
     assert (done.stdout, done.stderr) == ("9 1 9\n", "")
     with SqliteStore(database) as store:
         assert store.depth("q").ready == 9
