@@ -319,6 +319,16 @@ def test_a_file_in_place_of_an_adopted_slot_is_passed_over(place: Path) -> None:
     assert items(slot.store) == ["1"]
 
 
+def test_a_slot_that_somebody_removed_is_an_error_that_says_so(place: Path) -> None:
+    """It was a bare FileNotFoundError, out of a get."""
+    slots = open_slots(place)
+    slot = slots.take()
+    shutil.rmtree(place.parent)
+    with pytest.raises(DiskError, match="can't list the directory of the store: No such file") as caught:
+        slots.adopt(slot)
+    assert caught.value.filename == slot.directory
+
+
 def test_another_users_slot_is_taken_where_the_directory_is_trusted(place: Path) -> None:
     theirs = leave(place, put("x"))
     if not os.geteuid():

@@ -172,8 +172,11 @@ class Slots:
                     estates.sync_move(self.directory, slot.directory, self._disk)
                 except OSError as error:
                     raise refused(self.directory, error, "sync") from error
-        estates.lift(slot.directory, slot.store, self._disk)
-        found = estates.estates(slot.directory, slot.store)
+        try:
+            estates.lift(slot.directory, slot.store, self._disk)
+            found = estates.estates(slot.directory, slot.store)
+        except OSError as error:  # somebody has removed it under our feet
+            raise error if isinstance(error, StoreError) else refused(slot.directory, error, "list") from error
         if not found:
             self.bury(slot, [])  # who died behind the last removal has left notes of what is gone
         return found
