@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 
 from .. import telling
 from ..ending import at_end, fails, others_run
+from ..errors import StoreClosed
 from ..home.idling import leave_all
 
 if TYPE_CHECKING:
@@ -60,5 +61,7 @@ def dropped(line: Line) -> None:
     """The program has let go of a queue that nobody else can reach: as close(), and never in its way."""
     try:
         line.close(normal=not fails(), dropped=True)
+    except StoreClosed:
+        pass  # who has closed the store has ended this as well
     except Exception as error:
         _log.warning("%s could not be closed: %s", line.label, error)

@@ -67,8 +67,7 @@ class SimpleQueue(stdlib.SimpleQueue[T]):
         self._putting: set[int] = set()  # idents of the threads in put()
         self._nested: dict[int, list[Put]] = {}  # what came in the middle of theirs
         finish_at_exit(self._line)
-        if self._line.private is not None:
-            weakref.finalize(self, dropped, self._line).atexit = False
+        weakref.finalize(self, dropped, self._line).atexit = False
         self._line.renewed = weak(self._begin_again)
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:

@@ -21,18 +21,19 @@ _CHUNK = 10_000
 class View:
     """A queue's ready items, oldest first; in a priority queue in the order in which they will leave."""
 
-    def __init__(self, line: Line) -> None:
+    def __init__(self, line: Line, queue: object) -> None:
         self._line = line
+        self._queue = queue  #: kept: one that is let go of is closed
         self._order = None if line.ranked else Order.OLDEST
 
     def __len__(self) -> int:
         return self._line.ready()
 
     def __iter__(self) -> Iterator[Any]:
-        return self._line.items(self._order)
+        yield from self._line.items(self._order)
 
     def __reversed__(self) -> Iterator[Any]:
-        return iter(list(self)[::-1]) if self._line.ranked else self._line.items(Order.NEWEST)
+        yield from list(self)[::-1] if self._line.ranked else self._line.items(Order.NEWEST)
 
     def __contains__(self, item: object) -> bool:
         return any(each is item or each == item for each in self)

@@ -143,8 +143,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         self._committer = Committer(line.stow_all, weak(self._item_came))
         self._watcher = Watcher(line.store, line.name, _until(weakref.ref(self)), weak(self._changed))
         finish_at_exit(line)
-        if line.private is not None:
-            weakref.finalize(self, dropped, line).atexit = False
+        weakref.finalize(self, dropped, line).atexit = False
         weakref.finalize(self, self._watcher.end).atexit = False
 
     def _keep_in_memory(self) -> None:
@@ -411,7 +410,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
     @property
     def _queue(self) -> Any:
-        return View(self._line) if self._container is ABSENT else self._container
+        return View(self._line, self) if self._container is ABSENT else self._container
 
     @_queue.setter
     def _queue(self, container: Any) -> None:

@@ -144,8 +144,7 @@ class Queue(Beyond[T]):
         seam.settled = True
         seam.plain = not seam.hooked and not self._line.ranked
         finish_at_exit(self._line)
-        if self._line.private is not None:
-            weakref.finalize(self, dropped, self._line).atexit = False
+        weakref.finalize(self, dropped, self._line).atexit = False
         self._line.renewed = weak(self._renew_locks)
 
     def _renew_locks(self) -> None:
@@ -312,13 +311,13 @@ class Queue(Beyond[T]):
     def queue(self) -> Any:
         """The live view of what is ready: len, iteration, `in`, [0], [-1], clear, append, popleft, pop, remove."""
         own = getattr(self, "_container", ABSENT)  # to look into __dict__ would make all attributes slow for good
-        return View(self._line) if own is ABSENT else own
+        return View(self._line, self) if own is ABSENT else own
 
     @queue.setter
     def queue(self, container: Any) -> None:
         seam: Seam | None = getattr(self, "_seam", None)
         if seam and seam.settled and not seam.hooked:
-            return View(self._line).replace(list(container))
+            return View(self._line, self).replace(list(container))
         self._container = container
         if seam and seam.settled and not seam.volatile:
             self._keep_in_memory()
@@ -335,7 +334,7 @@ class Queue(Beyond[T]):
         if self._seam.volatile:
             super()._put(item)
         else:
-            View(self._line).append(item)
+            View(self._line, self).append(item)
 
     def _get(self) -> T:
         if self._seam.volatile:

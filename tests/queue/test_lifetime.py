@@ -46,23 +46,44 @@ def test_a_dropped_queue_is_gone_at_once(store: Store, kind: Any, options: dict[
         gc.enable()
 
 
-def test_a_dropped_queue_lets_go_of_its_directory_and_of_what_it_held(tmp_path: Path) -> None:
-    q: Queue[int] = Queue(path=tmp_path)
+@pytest.mark.parametrize("ack", ["task_done", "next", "auto"])
+def test_a_dropped_queue_ends_as_its_own_close(tmp_path: Path, ack: str) -> None:
+    """As a local of main() does. One that never called task_done() had all that it ever got again in each run."""
+    q: Queue[int] = Queue(path=tmp_path, ack=ack)
     q.put(1)
     q.get()
     gone = weakref.ref(q._line.store)
     del q
     assert gone() is None
-    with Queue[int](path=tmp_path) as q:
-        assert q.get_nowait() == 1
+    with Queue[int](path=tmp_path, ack=ack) as q:
+        assert list(q.queue) == ([1] if ack == "task_done" else [])
 
 
-def test_a_dropped_simple_queue_was_not_closed(place: Place) -> None:
+def test_a_dropped_simple_queue_ends_as_its_own_close(place: Place) -> None:
     q: SimpleQueue[int] = SimpleQueue(store=place.open())
     q.put(1)
+    q.put(2)
     q.get()
     del q
-    assert SimpleQueue(store=place.restart()).get_nowait() == 1
+    assert SimpleQueue(store=place.restart()).get_nowait() == 2
+
+
+def test_a_dropped_queue_whose_store_was_closed_says_nothing(place: Place, caplog: pytest.LogCaptureFixture) -> None:
+    store = place.open()
+    q: Queue[int] = Queue(store=store, ack="next")
+    q.put(1)
+    q.get()
+    store.close()
+    del q
+    assert caplog.messages == []
+
+
+def test_a_queue_is_kept_by_who_looks_into_it(tmp_path: Path) -> None:
+    with Queue[int](path=tmp_path) as q:
+        q.put_many([1, 2])
+    assert list(Queue(path=tmp_path).queue) == [1, 2]
+    assert [item for item in Queue(path=tmp_path).queue] == [1, 2]  # noqa: C416  # that is another way to keep it
+    assert list(reversed(Queue(path=tmp_path).queue)) == [2, 1]
 
 
 def test_the_thread_that_made_a_queue_may_end(store: Store) -> None:

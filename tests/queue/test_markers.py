@@ -13,7 +13,7 @@ import pytest
 
 from pqadapters import live
 from pqadapters.errors import NotSerializable
-from pqadapters.stdlib import queue as durable
+from pqadapters.opening import open_store
 from pqadapters.stdlib.queue import LifoQueue, PriorityQueue, Queue, SimpleQueue
 from pqadapters.store import State, Store
 
@@ -242,10 +242,12 @@ def test_every_serializer_leaves_room_for_markers(place: Place, crash: Callable[
 
 
 def test_a_store_that_others_share_has_no_room_for_markers() -> None:
-    class Shared(Watched):
-        capabilities = durable.Queue(store="memory:")._line.store.capabilities._replace(processes=True)
+    memory = open_store("memory:")
 
-    store = Shared(durable.Queue(store="memory:")._line.store)
+    class Shared(Watched):
+        capabilities = memory.capabilities._replace(processes=True)
+
+    store = Shared(memory)
     with pytest.raises(ValueError, match="holds alone"):
         Queue(store=store, markers="drop")
     q: Queue[Any] = Queue(store=store)
