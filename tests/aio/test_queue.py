@@ -76,6 +76,18 @@ def test_who_asks_again_in_a_task_of_its_own_has_done_the_last_one(url: str) -> 
     run(main())
 
 
+def test_a_dropped_queue_ends_as_its_own_close(url: str) -> None:
+    async def main() -> None:
+        q = Queue[int](store=url, ack="next")
+        q.put_nowait(1)
+        q.put_nowait(2)
+        assert await q.get() == 1
+        del q
+        assert list(Queue(store=url)._queue) == [2]
+
+    run(main())
+
+
 def test_get_is_a_coroutine_function(url: str) -> None:
     """To those who ask, as `mock.create_autospec` does."""
     assert asyncio.iscoroutinefunction(Queue.get)
