@@ -289,7 +289,7 @@ def _check_own_bytes(ruins: Ruins) -> None:
             path = Path(log.tail.path)
             die(store)
             data = path.read_bytes()
-            path.write_bytes(data[: offset + 20] + b"!" + data[offset + 21 :])
+            path.write_bytes(data[: offset + 20] + bytes([data[offset + 20] ^ 0x55]) + data[offset + 21 :])
             if at_opening:
                 (directory / "checkpoint").unlink()
             records, _, damage = _served(directory)
