@@ -40,12 +40,16 @@ class Gate:
         self.waiting = 0  #: how many threads wait
 
     def wait_locked(
-        self, attempt: Callable[[], T | None], timeout: float | None, due: Callable[[], float | None] | None = None
+        self,
+        attempt: Callable[[], T | None],
+        timeout: float | None,
+        due: Callable[[], float | None] | None = None,
+        awoken: Callable[[], object] | None = None,
     ) -> T | None:
         """The first result of `attempt()` that isn't None; None after `timeout` seconds without one.
 
         `due()` is how many seconds from now `attempt` might succeed without anybody's wake-up (a delay that runs
-        out), or None.
+        out), or None. `awoken()` is called behind each sleep, before the lock is taken again.
         """
         result = attempt()
         if result is not None or (timeout is not None and timeout <= 0):
@@ -59,7 +63,7 @@ class Gate:
                     left = None if deadline is None else deadline - time.monotonic()
                     if result is not None or (left is not None and left <= 0):
                         break
-                    self._sleep(sleeper, _shorter(left, due and due()))
+                    self._sleep(sleeper, _shorter(left, due and due()), awoken)
                 finally:
                     self._leave(sleeper)
         except BaseException:
@@ -86,10 +90,18 @@ class Gate:
         self._crowd.size += waiting - self.waiting  # no call from here on, in which a signal handler might count
         self.waiting = waiting
 
-    def _sleep(self, sleeper: threading.Lock, seconds: float | None) -> None:
+    def _sleep(
+        self, sleeper: threading.Lock, seconds: float | None, awoken: Callable[[], object] | None
+    ) -> None:
         """Until `sleeper` is released or `seconds` are over; the lock is free meanwhile."""
         timeout = -1 if seconds is None else min(max(seconds, 0.0), threading.TIMEOUT_MAX)
-        unlocked(self._lock, lambda: sleeper.acquire(timeout=timeout))
+
+        def sleep() -> None:
+            sleeper.acquire(timeout=timeout)
+            if awoken is not None:
+                awoken()
+
+        unlocked(self._lock, sleep)
 
     def wake_one(self) -> None:
         with contextlib.suppress(IndexError):  # nobody waits

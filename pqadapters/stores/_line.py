@@ -4,7 +4,7 @@ Whoever wants a transaction adds its work to the line. The first one to come tak
 in the line, in one transaction with one sync, while those who come meanwhile sleep; then it wakes those whose work is
 done, and the first of the others, which is the next to lead. A commit is durable when `do` returns. What a finalizer
 or signal handler asks for in the middle of a transaction of its own thread is put off to the end of that, and `do`
-returns LATE.
+returns LATE. Where there is nothing to be had by sharing a transaction, threads take turns (`_turns.py`).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from typing import Any
 
 from .. import telling
 from ..errors import LeaseLost, StoreError
+from ._turns import step_aside
 from ._work import Work
 
 LATE = object()  #: the result of what was put off
@@ -34,6 +35,7 @@ class Line:
         self._logger, self._place = telling.logger(name), place
         self._relock()
         self.inside = False  #: the thread that has the lock is in the middle of a transaction
+        self.coming = self.aside = 0  # see _turns.py
         self._pending: deque[Work] = deque()  # each is taken out by its own caller
         self._late: list[Work] = []
         self._untold: list[Exception] = []
@@ -41,6 +43,10 @@ class Line:
     def carry_out(self, batch: list[Any]) -> None:
         """Try to do them, in one transaction if it can be. Those that aren't done behind this are in the line again."""
         raise NotImplementedError
+
+    def takes_turns(self, work: Any) -> bool:
+        """Whether it is better off in a transaction of its own than in one with that of other threads."""
+        return False
 
     def overdue(self) -> StoreError:
         """What a caller is told whose time is over before anybody has begun its work."""
@@ -60,6 +66,8 @@ class Line:
 
         An interrupt leaves it done or not done, and never half.
         """
+        if (self.inside or self.coming) and self.takes_turns(work):
+            step_aside(self)
         self._pending.append(work)
         try:
             while not work.outcome.done:
@@ -130,6 +138,7 @@ class Line:
         """In a forked child: nobody waits, and nobody is in the middle of anything."""
         self._relock()
         self.inside = False
+        self.coming = self.aside = 0
         self._pending, self._late = deque(), []
 
     def _tell(self) -> None:

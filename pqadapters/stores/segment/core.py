@@ -48,6 +48,7 @@ class Core:
         self.process = os.getpid()
         self.lock = threading.RLock()
         self.inside = False
+        self.coming = self.aside = 0  # see _turns.py
         self._catching_up = False
         self.deferred: list[Callable[[], object]] = []
         self.handles = 0
@@ -383,6 +384,7 @@ class Core:
         self.lock = threading.RLock()  # another thread of the parent may have held the old one
         self.catalog.relock(self.lock)
         self.inside = self._catching_up = False
+        self.coming = self.aside = 0
         self.deferred = []
         self.log.trouble = StoreForked(
             f"the store in {self.directory} belongs to process {os.getppid()}, and this is a forked child of it: a "

@@ -34,6 +34,7 @@ from ...store import (
     acknowledge,
 )
 from .._disk import Disk
+from .._turns import awoken, step_aside
 from . import looks
 from .claims import take, take_one
 from .commits import ack, carry_out, put
@@ -104,34 +105,44 @@ class SegmentStore:
 
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
         core = self._core
-        with core.lock:
-            if core.inside:
-                core.deferred.append(partial(self.commit, *ops, stop=stop))
-                return (0,) * len(ops)
-            core.inside = True
-            lazy = False
-            results: tuple[int, ...]
-            try:
-                if self._closed or core.log.trouble is not None:
-                    self._refuse()
-                if stop is not None and stop():
-                    raise Stopped("the commit was stopped by its own predicate")
-                op: Any = ops[0] if len(ops) == 1 else None
-                kind = type(op)
-                if kind is Put and op[2:] == PLAIN:
-                    results = (put(core, op),)
-                elif kind is Ack:
-                    ack(core, op, self._owner)
-                    results, lazy = _NOTHING, op.lazy
-                else:
-                    results, lazy = carry_out(core, ops, self._owner)
-            finally:
-                core.inside = False
-                if core.deferred:
-                    core.leave_locked()
-            if core.syncer is None or (self._power and not lazy):
-                core.settle_locked(self._power and not lazy)
-        return results
+        if (core.inside or core.coming) and not self._power:
+            step_aside(core)
+        core.coming += 1
+        came = False
+        try:
+            with core.lock:
+                core.coming -= 1
+                came = True
+                if core.inside:
+                    core.deferred.append(partial(self.commit, *ops, stop=stop))
+                    return (0,) * len(ops)
+                core.inside = True
+                lazy = False
+                results: tuple[int, ...]
+                try:
+                    if self._closed or core.log.trouble is not None:
+                        self._refuse()
+                    if stop is not None and stop():
+                        raise Stopped("the commit was stopped by its own predicate")
+                    op: Any = ops[0] if len(ops) == 1 else None
+                    kind = type(op)
+                    if kind is Put and op[2:] == PLAIN:
+                        results = (put(core, op),)
+                    elif kind is Ack:
+                        ack(core, op, self._owner)
+                        results, lazy = _NOTHING, op.lazy
+                    else:
+                        results, lazy = carry_out(core, ops, self._owner)
+                finally:
+                    core.inside = False
+                    if core.deferred:
+                        core.leave_locked()
+                if core.syncer is None or (self._power and not lazy):
+                    core.settle_locked(self._power and not lazy)
+            return results
+        finally:
+            if not came:
+                core.coming -= 1
 
     def _refuse(self) -> None:
         if self._closed:
@@ -167,26 +178,36 @@ class SegmentStore:
 
     def _claim_one(self, core: Core, queue: str, order: Order, stop: Stop | None, counted: bool) -> Claim | None:
         """The plain case: one record that is there already, by order."""
-        with core.lock:
-            if core.inside:
-                return None
-            core.inside = True
-            try:
-                if self._closed or core.log.trouble is not None:
-                    self._refuse()
-                if stop is not None and stop():
+        if core.inside or core.coming:
+            step_aside(core)
+        core.coming += 1
+        came = False
+        try:
+            with core.lock:
+                core.coming -= 1
+                came = True
+                if core.inside:
                     return None
-                found = core.catalog.queues.get(queue)
-                if found is None:
-                    found = core.catalog.queue(queue)
-                claim = take_one(core, found, order, self._owner, counted)
-            finally:
-                core.inside = False
-                if core.deferred:
-                    core.leave_locked()
-            if counted and claim is not None:
-                core.settle_locked(self._power)
-            return claim
+                core.inside = True
+                try:
+                    if self._closed or core.log.trouble is not None:
+                        self._refuse()
+                    if stop is not None and stop():
+                        return None
+                    found = core.catalog.queues.get(queue)
+                    if found is None:
+                        found = core.catalog.queue(queue)
+                    claim = take_one(core, found, order, self._owner, counted)
+                finally:
+                    core.inside = False
+                    if core.deferred:
+                        core.leave_locked()
+                if counted and claim is not None:
+                    core.settle_locked(self._power)
+                return claim
+        finally:
+            if not came:
+                core.coming -= 1
 
     def _claim_or_wait(
         self,
@@ -216,13 +237,15 @@ class SegmentStore:
                 if core.deferred:
                     core.leave_locked()
 
+        awoken(core)
         with core.lock:
             found = core.catalog.queue(queue)
             claims = attempt()
             if claims is None and (timeout is None or timeout > 0):
                 found.choosy += ids is not None
+                due, back = partial(_due, core, found), partial(awoken, core)
                 try:
-                    claims = found.takers.wait_locked(attempt, timeout, lambda: _due(core, found))
+                    claims = found.takers.wait_locked(attempt, timeout, due, back)
                 finally:
                     found.choosy -= ids is not None
             if claims and counted:
@@ -248,6 +271,7 @@ class SegmentStore:
     def _within(self, call: Callable[[], T]) -> T:
         """Make the call under the lock. What interrupts it, in the same thread, is put off until it is done."""
         core = self._core
+        awoken(core)
         with core.lock:
             nested, core.inside = core.inside, True
             try:
@@ -272,7 +296,8 @@ class SegmentStore:
 
         with core.lock:
             found = core.catalog.queue(queue)
-            return bool(found.watchers.wait_locked(attempt, timeout, lambda: _due(core, found)))
+            due, back = partial(_due, core, found), partial(awoken, core)
+            return bool(found.watchers.wait_locked(attempt, timeout, due, back))
 
     def wake(self, queue: str) -> None:
         core = self._core

@@ -14,6 +14,7 @@ from ...errors import StoreError
 from .._line import LATE, Line
 from .errors import locked
 from .transactions import Transactions
+from .work import Work
 
 __all__ = ["LATE", "Writer"]
 
@@ -24,6 +25,11 @@ class Writer(Transactions, Line):
     def __init__(self, path: str, make_room: Callable[..., bool]) -> None:
         Transactions.__init__(self, path, make_room)
         Line.__init__(self, "pqadapters.stores.sqlite", path)
+
+    def takes_turns(self, work: Work) -> bool:
+        """Without a sync there is next to nothing to share, and a thread that sleeps in the line costs more. Where others
+        have theirs synced, it goes along with those."""
+        return work.patient and not work.synced and not self._full
 
     def overdue(self) -> StoreError:
         return locked(self.path)
