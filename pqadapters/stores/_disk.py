@@ -104,6 +104,10 @@ class Disk:
                 end = os.lseek(fd, os.lseek(fd, end, os.SEEK_DATA), os.SEEK_HOLE)
         return end
 
+    def is_removed(self, fd: int) -> bool:
+        """Whether the file has no name any more: what is written to it goes with its last descriptor."""
+        return os.fstat(fd).st_nlink == 0
+
     def free(self, directory: str) -> int:
         """How many bytes there is room for."""
         from shutil import disk_usage  # loads what packs archives: a start needn't

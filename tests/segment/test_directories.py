@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import signal
 import stat
 import struct
@@ -20,6 +21,7 @@ from pqadapters.errors import (
     StoreError,
     StoreForked,
     StoreLocked,
+    StorePoisoned,
     StoreRefused,
     UnsafeFilesystemWarning,
 )
@@ -145,6 +147,32 @@ def test_a_directory_for_everybody_is_refused_and_left_as_it_is(tmp_path: Path) 
     with pytest.raises(StoreRefused, match="shared by all users"):
         SegmentStore(tmp_path)
     assert mode(tmp_path) == 0o1777
+
+
+@pytest.mark.parametrize("durability", ["power", "process"])
+def test_files_that_are_removed_under_an_open_store_are_noticed(durability: str, tmp_path: Path) -> None:
+    """What is written to a file without a name goes with its descriptor: nothing more is acknowledged."""
+    store = SegmentStore(tmp_path / "store", durability=durability)
+    store.commit(Put("q", b"one"))
+    store.sync()
+    shutil.rmtree(tmp_path / "store")
+    with pytest.raises(StorePoisoned, match=r"0001\.seg was removed while the store was open.*open it again"):
+        for _ in range(2):  # at "process" the sync, which may be in the background, is what notices it
+            store.commit(Put("q", b"two"))
+            store.sync()
+    with pytest.raises(StorePoisoned, match="was removed"):
+        store.commit(Put("q", b"three"))
+    store.close()
+    assert payloads(filled(tmp_path / "store", b"four")) == [b"four"]
+
+
+def test_a_store_that_is_moved_while_it_is_open_goes_on(tmp_path: Path) -> None:
+    store = SegmentStore(tmp_path / "store")
+    store.commit(Put("q", b"one"))
+    (tmp_path / "store").rename(tmp_path / "moved")
+    store.commit(Put("q", b"two"))
+    store.close()
+    assert payloads(tmp_path / "moved") == [b"one", b"two"]
 
 
 def test_foreign_content_is_refused_and_left_as_it_is(tmp_path: Path) -> None:

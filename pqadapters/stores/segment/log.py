@@ -156,6 +156,15 @@ class Log(Places):
         self.trouble = trouble
         return trouble
 
+    def _look_for(self, tail: Segment) -> bool:
+        """Whether the file that was synced can be found again. One that was removed goes with its last descriptor."""
+        if tail is self.tail and self.disk.is_removed(tail.fd):  # else it was we who have removed it
+            self.trouble = StorePoisoned(
+                f"{tail.path} was removed while the store was open, and what was put since then went with it. Close "
+                "the store and open it again; a store has to be closed before its files are removed"
+            )
+        return self.trouble is None
+
     def read(self, segment: Segment, offset: int, length: int) -> bytes:
         """Bytes of a segment; fewer at the end of its file. Raises OSError."""
         if segment.fd < 0:
@@ -338,10 +347,12 @@ class Log(Places):
             if not lock._is_owned():  # else an interrupt came before the release
                 lock._acquire_restore(held or (1, me))
             self._syncing_by = outer
-            if whole and target > self.synced:
+            if whole and self._look_for(tail) and target > self.synced:
                 self.synced = target
                 self.unmarked = tail, end
             self._sleepers.wake(self.synced if self.trouble is None else self.next)
+        if self.trouble is not None:
+            raise self.trouble
         if self._retired:
             self._close_retired()
 

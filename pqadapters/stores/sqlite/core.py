@@ -16,13 +16,13 @@ from ... import telling
 from ...apart import apart
 from ...clock import Clock
 from ...ending import at_end
-from ...errors import DiskError, StoreClosed, StoreError, StoreForked
+from ...errors import DiskError, StoreClosed, StoreError, StoreForked, StorePoisoned
 from ...store import LOCK_TIMEOUT, Ack, Claim, Damage
 from .._ahead import Ahead
 from .._bells import Bells
 from .._directory import refused
 from .._disk import Disk
-from . import entries, index, schema
+from . import entries, index, pairing, schema
 from .changes import Changes, Who
 from .claims import give_back
 from .database import make_database, open_database, patiently, prepare, rest
@@ -90,7 +90,10 @@ class Core:
             if make_database(path, self.disk):
                 forget_mark(self.owners.file("mark"), self.disk)
             self.mark = self.writer.mark = self._open_mark()
+            pairing.check(path, self.mark)
             self.writer.connection = open_database(path)
+            pairing.note(path, self.mark)
+            self._file = _key(path)
         finally:
             hold.close()
         try:
@@ -266,8 +269,21 @@ class Core:
 
     # Space and syncs
 
+    def look_for_file(self) -> None:
+        """Behind a sync: what was committed can be found again. Raises StorePoisoned where the file was removed, moved
+        or replaced: it goes with the last who has it open, or its WAL stays behind."""
+        with suppress(OSError):
+            if _key(self.path) == self._file:
+                return
+        self.writer.trouble = StorePoisoned(
+            f"{self.path} was removed, moved or replaced while it was open, and what was committed since then went "
+            "with it. Close the store and open it again; a store has to be closed before its files are touched"
+        )
+        raise self.writer.trouble
+
     def sync_wal(self) -> None:
         """What was committed is on the disk when this returns. Raises StorePoisoned, or DiskError: it wasn't tried."""
+        self.look_for_file()
         try:
             fd = self.disk.open(f"{self.path}-wal", write=False)
         except FileNotFoundError:

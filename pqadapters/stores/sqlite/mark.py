@@ -1,5 +1,6 @@
 """What all processes know without asking the database, in a file beside it: `mark`, the highest id that was ever given,
-u64 and the same with all its bits turned, little-endian; and a byte that is 1 while there is no room on the disk.
+u64 and the same with all its bits turned, little-endian; a byte that is 1 while there is no room on the disk; and which
+files the database and its WAL were when it was opened last, device and inode of each, u64 (see `pairing.py`).
 
 A WAL whose checksums don't hold is taken for one that was never finished, and its commits are gone without a word. Then
 the mark knows of ids that the database doesn't. It is memory that all processes share, written when a commit is done,
@@ -19,7 +20,9 @@ from .._disk import Disk
 _MARK = struct.Struct("<QQ")
 _ALL = (1 << 64) - 1
 _CROWDED = _MARK.size  #: where that byte stands
-_SIZE = _CROWDED + 1
+_PAIR = struct.Struct("<QQQQ")
+_PAIRED = _CROWDED + 1  #: where they stand
+_SIZE = _PAIRED + _PAIR.size
 
 
 class Mark:
@@ -59,6 +62,15 @@ class Mark:
     def crowded(self, is_so: bool) -> None:
         with suppress(ValueError):
             self._memory[_CROWDED] = is_so
+
+    @property
+    def pair(self) -> tuple[int, ...]:
+        """Device and inode of the database, and of its WAL; zeros where that isn't known."""
+        return _PAIR.unpack_from(self._memory, _PAIRED)
+
+    @pair.setter
+    def pair(self, files: tuple[int, ...]) -> None:
+        _PAIR.pack_into(self._memory, _PAIRED, *files)
 
     def close(self) -> None:
         self._memory.close()

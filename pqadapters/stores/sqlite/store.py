@@ -115,6 +115,8 @@ class SqliteStore(Handle):
         result = core.writer.do(work)
         if result is LATE:
             return (0,) * len(ops)
+        if work.synced:
+            core.look_for_file()
         if highest := max(result, default=0):
             core.mark.note(highest)
         core.keeper.written(_bytes_of(ops), synced=work.synced)

@@ -27,8 +27,8 @@ class Writer(Transactions, Line):
         Line.__init__(self, "pqadapters.stores.sqlite", path)
 
     def takes_turns(self, work: Work) -> bool:
-        """Without a sync there is next to nothing to share, and a thread that sleeps in the line costs more. Where others
-        have theirs synced, it goes along with those."""
+        """Without a sync there is next to nothing to share, and a thread that sleeps in the line costs more. Where
+        others have theirs synced, it goes along with those."""
         return work.patient and not work.synced and not self._full
 
     def overdue(self) -> StoreError:

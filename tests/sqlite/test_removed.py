@@ -1,0 +1,102 @@
+"""A database that is taken away: nothing more is acknowledged, and what was put in its place isn't mixed with it."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pqadapters.errors import StorePoisoned, StoreRefused
+from pqadapters.store import Put
+from pqadapters.stores.sqlite import SqliteStore
+
+from ..segment.programs import running, said
+
+
+def _replace(path: Path) -> None:
+    with SqliteStore(path.with_name("other.db")) as other:
+        other.commit(Put("q", b"other"))
+    path.with_name("other.db").rename(path)
+
+
+def _remove_all(path: Path) -> None:
+    shutil.rmtree(path.parent)
+    path.parent.mkdir(mode=0o700)
+
+
+_VICTIM = """
+import sys
+from pqadapters.store import Put
+from pqadapters.stores.sqlite import SqliteStore
+store = SqliteStore(sys.argv[1])
+store.commit(Put("q", b"one"))
+store.backup(to=sys.argv[1].replace("q.db", "backup.db"))
+store.commit(Put("q", b"two"))
+print("stored", flush=True)
+sys.stdin.readline()
+"""
+
+
+TAKEN: dict[str, Callable[[Path], object]] = {
+    "removed": Path.unlink,
+    "removed with its directory": _remove_all,
+    "moved": lambda path: path.rename(path.with_name("elsewhere.db")),
+    "replaced": _replace,
+}
+
+
+@pytest.mark.parametrize("durability", ["power", "process"])
+@pytest.mark.parametrize("how", TAKEN)
+def test_a_database_that_is_taken_away_is_noticed(how: str, durability: str, tmp_path: Path) -> None:
+    path = tmp_path / "place" / "q.db"
+    path.parent.mkdir(mode=0o700)
+    store = SqliteStore(path, durability=durability)
+    store.commit(Put("q", b"one"))
+    store.sync()
+    TAKEN[how](path)
+    with pytest.raises(StorePoisoned, match=r"q\.db was removed, moved or replaced while it was open"):
+        for _ in range(2):  # at "process" the sync, which may be in the background, is what notices it
+            store.commit(Put("q", b"two"))
+            store.sync()
+    with pytest.raises(StorePoisoned, match="was removed, moved or replaced"):
+        store.commit(Put("q", b"three"))
+    store.close()
+    if how == "replaced":
+        _restore(path)
+    with SqliteStore(path) as store:
+        store.commit(Put("q", b"four"))
+        expected = [b"other", b"four"] if how == "replaced" else [b"four"]
+        assert [record.payload for record in store.browse("q")] == expected
+
+
+def _restore(path: Path) -> None:
+    """As somebody does who reads the message."""
+    with pytest.raises(StoreRefused, match=r"in the place of another database.*remove .*q\.db-wal and .*q\.db-shm;"):
+        SqliteStore(path)
+    path.with_name("q.db-wal").unlink()
+    path.with_name("q.db-shm").unlink()
+
+
+def test_a_backup_over_a_database_whose_last_process_was_killed(tmp_path: Path) -> None:
+    """Its WAL stays behind, and SQLite would put the pages of the one into the other."""
+    path = tmp_path / "q.db"
+    with running(_VICTIM, path) as child:
+        assert said(child) == "stored"
+    (tmp_path / "backup.db").rename(path)
+    _restore(path)
+    with SqliteStore(path) as store:
+        assert [record.payload for record in store.browse("q")] == [b"one"]
+
+
+def test_a_copy_of_all_files_is_opened_with_its_wal(tmp_path: Path) -> None:
+    """They are other files, and belong together all the same."""
+    (tmp_path / "here").mkdir(mode=0o700)
+    store = SqliteStore(tmp_path / "here" / "q.db")
+    store.commit(Put("q", b"one"))
+    shutil.copytree(tmp_path / "here", tmp_path / "there")
+    store.close()
+    assert (tmp_path / "there" / "q.db-wal").stat().st_size
+    with SqliteStore(tmp_path / "there" / "q.db") as copy:
+        assert [record.payload for record in copy.browse("q")] == [b"one"]
