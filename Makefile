@@ -3,11 +3,11 @@
 PYTHON ?= python3
 JOBS ?= 2
 
-# What runs on every interpreter: the adapters, with CPython's own tests of them. On the newest what they stand on as well, on
+# What runs on every interpreter: the adapters, with CPython's own tests of them. On the newest the homes of queues as well, on
 # the oldest its sqlite3. What is on the disk at each moment is the same on all of them.
 SEGMENT_PART := tests/segment tests/queue tests/mappings tests/aio tests/processes tests/logging --ignore-glob='*/test_crash_states.py'
 ALSO_3.10 := tests/sqlite
-ALSO_3.13 := tests/contract tests/home
+ALSO_3.13 := tests/home
 
 MAIN := .venv/main/bin/python
 PYTEST := -m pytest -n $(JOBS)
