@@ -105,8 +105,8 @@ class Disk:
         return end
 
     def is_removed(self, fd: int) -> bool:
-        """Whether the file has no name any more: what is written to it goes with its last descriptor."""
-        return os.fstat(fd).st_nlink == 0
+        """Whether the file has no name any more; what isn't open is there."""
+        return fd >= 0 and os.fstat(fd).st_nlink == 0
 
     def free(self, directory: str) -> int:
         """How many bytes there is room for."""

@@ -115,13 +115,20 @@ class Gate:
 
 def unlocked(lock: Any, call: Callable[[], object]) -> None:
     """Make the call with the lock free, however often this thread holds it; an interrupt leaves the lock as it was."""
-    held = None
+    held = interrupt = None
     try:
         held = lock._release_save()
         call()
     finally:
-        if not lock._is_owned():  # else an interrupt came before the release
-            lock._acquire_restore(held or (1, threading.get_ident()))
+        while True:  # no call before the next try, in which a signal handler might raise
+            try:
+                if not lock._is_owned():  # else an interrupt came before the release
+                    lock._acquire_restore(held or (1, threading.get_ident()))
+                break
+            except BaseException as error:
+                interrupt = error
+        if interrupt is not None:
+            raise interrupt
 
 
 def _shorter(a: float | None, b: float | None) -> float | None:

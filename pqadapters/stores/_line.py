@@ -18,7 +18,7 @@ from typing import Any
 
 from .. import telling
 from ..errors import LeaseLost, StoreError
-from ._turns import step_aside
+from ._turns import stay_away
 from ._work import Work
 
 LATE = object()  #: the result of what was put off
@@ -35,7 +35,7 @@ class Line:
         self._logger, self._place = telling.logger(name), place
         self._relock()
         self.inside = False  #: the thread that has the lock is in the middle of a transaction
-        self.coming = self.aside = 0  # see _turns.py
+        self.aside = 0  #: how many threads stay away: see _turns.py
         self._pending: deque[Work] = deque()  # each is taken out by its own caller
         self._late: list[Work] = []
         self._untold: list[Exception] = []
@@ -45,8 +45,11 @@ class Line:
         raise NotImplementedError
 
     def takes_turns(self, work: Any) -> bool:
-        """Whether it is better off in a transaction of its own than in one with that of other threads."""
+        """Whether it is better off in a transaction of its own than in one with those of other threads."""
         return False
+
+    def is_busy(self) -> bool:
+        return self.inside or bool(self._pending)
 
     def overdue(self) -> StoreError:
         """What a caller is told whose time is over before anybody has begun its work."""
@@ -66,8 +69,8 @@ class Line:
 
         An interrupt leaves it done or not done, and never half.
         """
-        if (self.inside or self.coming) and self.takes_turns(work):
-            step_aside(self)
+        if self._pending and self.takes_turns(work):
+            stay_away(self)
         self._pending.append(work)
         try:
             while not work.outcome.done:
@@ -137,8 +140,7 @@ class Line:
     def begin_line_again(self) -> None:
         """In a forked child: nobody waits, and nobody is in the middle of anything."""
         self._relock()
-        self.inside = False
-        self.coming = self.aside = 0
+        self.inside, self.aside = False, 0
         self._pending, self._late = deque(), []
 
     def _tell(self) -> None:

@@ -3,43 +3,31 @@
 from __future__ import annotations
 
 import asyncio
+import sys
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
-from types import TracebackType
+from types import ModuleType, TracebackType
 from typing import Any
 
 import pytest
 
 from pqadapters.store import Ack, Put
-from pqadapters.stores._turns import step_aside
+from pqadapters.stores import _turns
+from pqadapters.stores._turns import awoken, stay_away
 from pqadapters.stores.segment import SegmentStore
+
+from ..contract.threads import together
 
 resource = pytest.importorskip("resource")  # not on Windows
 
 _PUTS = 3000
+_PATIENCE = 60.0
 
 
 def _store(directory: Path) -> SegmentStore:
     return SegmentStore(directory, durability="process")
-
-
-def _in_threads(*calls: Callable[[], object]) -> None:
-    barrier, errors = threading.Barrier(len(calls)), list[BaseException]()
-
-    def run(call: Callable[[], object]) -> None:
-        barrier.wait()
-        try:
-            call()
-        except BaseException as error:
-            errors.append(error)
-
-    threads = [threading.Thread(target=run, args=(call,)) for call in calls]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert not errors
 
 
 def _put(store: SegmentStore) -> None:
@@ -47,12 +35,17 @@ def _put(store: SegmentStore) -> None:
         store.commit(Put("q", b"x" * 40))
 
 
+def _switches() -> int:
+    found: int = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
+    return found
+
+
 def test_threads_that_put_are_no_convoy(tmp_path: Path) -> None:
     """A line at the lock is one switch of threads and more for each put, and never ends. A twentieth is usual here."""
     with _store(tmp_path / "store") as store:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
-        _in_threads(*[lambda: _put(store)] * 8)
-        assert (resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - before) / (8 * _PUTS) < 0.5
+        before = _switches()
+        together([lambda: _put(store)] * 8, patience=_PATIENCE)
+        assert (_switches() - before) / (8 * _PUTS) < 0.5
         assert store.depth("q").ready == 8 * _PUTS
         assert (store._core.coming, store._core.aside) == (0, 0)
 
@@ -64,20 +57,23 @@ def test_threads_that_claim_and_acknowledge_are_no_convoy(tmp_path: Path) -> Non
             store.commit(Ack(claim, lazy=True))
 
     with _store(tmp_path / "store") as store:
-        before = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
-        _in_threads(*[work] * 4, *[lambda: _put(store)] * 4)
-        assert (resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - before) / (4 * _PUTS) < 1.5
+        before = _switches()
+        together([*[work] * 4, *[lambda: _put(store)] * 4], patience=_PATIENCE)
+        assert (_switches() - before) / (4 * _PUTS) < 1.5
         assert store.depth("q").unfinished == 0
         assert (store._core.coming, store._core.aside) == (0, 0)
 
 
 def test_who_never_rests_keeps_nobody_out(tmp_path: Path) -> None:
-    """Two threads put without a pause until others, who come now and then, have had their turns."""
+    """Two threads and a loop put without a pause until another thread, which comes now and then, has had its turns."""
     rested = threading.Event()
 
     def hurry() -> None:
         while not rested.is_set():
             store.commit(Put("busy", b"x"))
+
+    async def hurry_in_a_loop() -> None:
+        hurry()
 
     def rest() -> None:
         for _ in range(50):
@@ -87,65 +83,82 @@ def test_who_never_rests_keeps_nobody_out(tmp_path: Path) -> None:
         rested.set()
 
     with _store(tmp_path / "store") as store:
-        _in_threads(hurry, hurry, rest)
+        together([hurry, hurry, lambda: asyncio.run(hurry_in_a_loop()), rest], patience=_PATIENCE)
 
 
 class _Core:
-    """What threads take turns at, with a lock that tells when it is looked at."""
+    """What threads take turns at. `looks` is how often it is busy when somebody looks."""
 
-    def __init__(self, *, inside: bool = False, coming: int = 0) -> None:
+    def __init__(self, looks: int = 1000) -> None:
         self.lock: Any = threading.RLock()
-        self.inside, self.coming, self.aside = inside, coming, 0
+        self.aside, self.looks = 0, looks
+
+    def is_busy(self) -> bool:
+        self.looks -= 1
+        return self.looks >= 0
 
 
-def test_a_call_that_interrupts_one_of_its_own_thread_goes_on() -> None:
-    core = _Core(inside=True)
+@pytest.fixture
+def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
+    """The seconds of each, none of which is slept."""
+    found: list[float] = []
+    monkeypatch.setattr(time, "sleep", found.append)
+    return found
+
+
+def test_one_stays_away_until_nobody_is_at_work(naps: list[float]) -> None:
+    core = _Core(looks=2)
+    stay_away(core)
+    assert naps == [0.0001, 0.0002, 0.0004]
+    assert core.aside == 0
+
+
+@pytest.mark.parametrize("others", [-1, 0, 7, 500])
+def test_nobody_stays_away_for_ever(others: int, naps: list[float]) -> None:
+    """The longer, the more there are who do; what a fork in the middle of it has left of their number does no harm."""
+    core = _Core()
+    core.aside = others
+    stay_away(core)
+    assert core.aside == others
+    assert 0.0001 <= sum(naps) < (0.003 if others < 7 else 0.4)
+    assert min(naps) > 0
+
+
+def test_a_call_that_interrupts_one_of_its_own_thread_goes_on(naps: list[float]) -> None:
+    core = _Core()
     with core.lock:
-        step_aside(core)
-    assert (core.coming, core.aside) == (0, 0)
+        stay_away(core)
+    assert naps == []
 
 
-def test_an_event_loop_doesnt_stay_away() -> None:
-    """Its other tasks would wait as well."""
-    core = _Core(inside=True)
+def test_greenlets_go_on(naps: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever is at work may be a greenlet of this very thread."""
+    monkeypatch.setattr(_turns, "is_shared", lambda: True)
+    stay_away(_Core())
+    assert naps == []
+
+
+def test_an_event_loop_stays_away_for_a_moment(naps: list[float]) -> None:
+    """Its other tasks wait as well; but a loop that never rests is to keep no thread out."""
 
     async def come() -> None:
-        step_aside(core)
+        stay_away(_Core())
 
     asyncio.run(come())
-    assert (core.inside, core.coming, core.aside) == (True, 0, 0)
+    assert naps == [0.0001]
 
 
-def test_who_has_stayed_away_for_long_enough_comes_next(tmp_path: Path) -> None:
-    """Somebody has the lock for long: one is coming, which the others see; it goes on when the lock is free."""
-    core, over = _Core(inside=True), threading.Event()
-
-    def hold() -> None:
-        with core.lock:
-            while not core.coming:
-                over.wait(0.001)
-            over.wait(0.05)
-            assert (core.coming, core.aside) == (1, 3)  # one of them, and the other two stay away
-            core.inside = False
-
-    def come() -> None:
-        step_aside(core)
-        assert not core.inside
-
-    _in_threads(hold, come, come, come)
-    assert (core.coming, core.aside) == (0, 0)
+def test_asyncio_may_be_on_its_way_in(naps: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "asyncio.events", ModuleType("asyncio.events"))
+    stay_away(_Core(looks=0))
+    assert naps == [0.0001]
 
 
-def test_who_was_frozen_on_the_way_isnt_waited_for(tmp_path: Path) -> None:
-    """A daemon thread, by the end of the interpreter."""
-    core = _Core(coming=2)
-    step_aside(core)
-    assert core.coming == 0
-    with _store(tmp_path / "store") as store:
-        store._core.coming = 1
-        store.commit(Put("q", b"x"))
-        assert store._core.coming == 0
-        assert store.claim("q")
+def test_who_was_asleep_looks_first(naps: list[float]) -> None:
+    awoken(_Core(looks=0))
+    assert naps == []
+    awoken(_Core(looks=2))
+    assert naps == [0.0001, 0.0002]
 
 
 class _Interrupted:
@@ -167,7 +180,13 @@ class _Interrupted:
 
 
 @pytest.mark.parametrize(
-    "call", [lambda store: store.commit(Put("q", b"x")), lambda store: store.claim("q")], ids=["commit", "claim"]
+    "call",
+    [
+        lambda store: store.commit(Put("q", b"x")),
+        lambda store: store.claim("q"),
+        lambda store: store.claim("q", limit=2),
+    ],
+    ids=["commit", "claim", "claim of two"],
 )
 def test_who_is_interrupted_on_the_way_comes_no_more(call: Callable[[SegmentStore], object], tmp_path: Path) -> None:
     with _store(tmp_path / "store") as store:
@@ -177,4 +196,3 @@ def test_who_is_interrupted_on_the_way_comes_no_more(call: Callable[[SegmentStor
             call(store)
         store._core.lock = lock
         assert store._core.coming == 0
-        store.commit(Put("q", b"x"))

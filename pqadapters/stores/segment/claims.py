@@ -207,8 +207,7 @@ def _count(core: Core, queue: Queue, claims: list[Claim]) -> None:
         space.make_room(log, core.catalog, size, (queue.number,), shrinks=True)
     kind, whole, seed = format.STATE, format.WHOLE, log.tail.seed
     frames = [format.encode_frame(kind, whole, number, body, seed) for number, body in enumerate(bodies, log.next)]
-    log.write(b"".join(frames), log.tail.end)
-    log.advance([0] * len(frames), size)
+    log.add(b"".join(frames), len(frames))
     for claim in claims:
         core.catalog.extra[claim.id] = Extra(claim.attempt, 0.0, queue.number, claim.note)
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from itertools import repeat
 from operator import itemgetter
 from typing import cast
@@ -17,6 +18,7 @@ from . import format, space
 from .core import RECENT_BYTES, RECENT_RECORDS, Core
 from .draft import Draft, check_size, lease_lost
 from .format import encode_ack, encode_put
+from .log import Log
 from .queues import Queue
 from .reader import Unreadable
 
@@ -132,8 +134,6 @@ def carry_out(core: Core, ops: tuple[Op, ...], owner: object) -> tuple[tuple[int
         if _ack_all(core, acks, owner):
             return (0,) * len(ops), all(map(_is_lazy, acks))
     draft = _plan(core, ops, owner)
-    results = [0] * len(ops)
-    first, offsets = 0, [0] * len(draft.frames)
     if draft.frames:
         if log.tail.end + draft.size > log.put_room:
             healed = len(core.damage)
@@ -141,12 +141,8 @@ def carry_out(core: Core, ops: tuple[Op, ...], owner: object) -> tuple[tuple[int
             if len(core.damage) != healed:  # what was planned may be gone
                 return carry_out(core, ops, owner)
         space.make_room(log, core.catalog, draft.size, tuple(draft.numbers), draft.shrinks)
-        first, offsets = _write(core, draft)
-        results = [first + at if at >= 0 else 0 for at in draft.results]
-    _apply(draft, first, offsets)
-    for queue in draft.touched:
-        queue.takers.wake_all()
-        queue.changed()
+    results = [log.next + at if at >= 0 else 0 for at in draft.results]
+    _land(log, *_encode(log, draft))
     if log.dead:
         core.tidy_locked()
     return tuple(results), draft.lazy
@@ -170,10 +166,8 @@ def _ack_all(core: Core, ops: tuple[Ack, ...], owner: object) -> bool:
     payloads, more = sum(map(len, map(_payload, claims))), 0
     if any(map(_rank, claims)) or any(map(_note, claims)):
         more = sum(format.more_cost(claim.rank, claim.note) for claim in claims)
-    log.append(format.ACK, body)
-    _through(_end_of(queue, ids, payloads, more, core))
-    if queue.crowd.size:
-        queue.changed()
+    frame = format.encode_frame(format.ACK, format.WHOLE, log.next, body, log.tail.seed)
+    _land(log, frame, 1, [queue.changed, _end_of(queue, ids, payloads, more, core)])
     if log.dead:
         core.tidy_locked()
     return True
@@ -205,15 +199,6 @@ def _end_of(queue: Queue, ids: list[int], payloads: int, more: int, core: Core) 
     return end
 
 
-def _through(change: Callable[[], object]) -> None:
-    """Make a change in memory: an interrupt is raised when all of it is done."""
-    try:
-        change()
-    except BaseException:
-        _finish(change)
-        raise
-
-
 def _plan(core: Core, ops: tuple[Op, ...], owner: object) -> Draft:
     while True:
         draft = Draft(core.log, core.catalog, core.reader, owner, core.clock.wall())
@@ -227,44 +212,50 @@ def _plan(core: Core, ops: tuple[Op, ...], owner: object) -> Draft:
         return draft
 
 
-def _write(core: Core, draft: Draft) -> tuple[int, list[int]]:
-    """Write the frames of a commit in one go: the first one's number, and where each stands."""
-    log = core.log
-    start, last = log.tail.end, len(draft.frames) - 1
+def _encode(log: Log, draft: Draft) -> tuple[bytes, int, list[Callable[[], object]]]:
+    """The frames of a commit, how many they are, and what changes in memory with them, the last one first."""
+    last = len(draft.frames) - 1
     parts: list[bytes] = []
-    offsets: list[int] = []
-    end = start
-    for at, (kind, body, _) in enumerate(draft.frames):
+    changes: list[Callable[[], object]] = []
+    end = log.tail.end
+    for at, (kind, body, step) in enumerate(draft.frames):
         flags = format.FIRST * (at == 0) | format.LAST * (at == last)
         parts.append(format.encode_frame(kind, flags, log.next + at, body, log.tail.seed))
-        offsets.append(end)
+        changes.append(partial(step, log.next + at, end))
         end += len(parts[-1])
-    log.write(b"".join(parts), start)
-    return log.advance([0] * len(parts), end - start), offsets
+    changes += [*draft.steps, partial(_tell, draft)]
+    return b"".join(parts), len(parts), changes[::-1]
 
 
-def _apply(draft: Draft, first: int, offsets: list[int]) -> None:
-    """Change memory: what is on the disk has happened, and an interrupt is raised when all of it has."""
-    interrupt: BaseException | None = None
-    for at, (_, _, step) in enumerate(draft.frames):
-        try:
-            step(first + at, offsets[at])
-        except BaseException as error:
-            interrupt = error
-            _finish(step, first + at, offsets[at])
-    for change in draft.steps:
-        try:
-            change()
-        except BaseException as error:
-            interrupt = error
-            _finish(change)
-    if interrupt is not None:
-        raise interrupt
+def _tell(draft: Draft) -> None:
+    for queue in draft.touched:
+        queue.takers.wake_all()
+        queue.changed()
 
 
-def _finish(step: Callable[..., object], *arguments: int) -> None:
-    """Bring a step to its end that was broken off, however many interrupts there are."""
+def _land(log: Log, data: bytes, count: int, changes: list[Callable[[], object]]) -> None:
+    """Write frames, and make the changes in memory that belong to them, from the last one in the list on. An interrupt
+    is raised when all of it is done, or nothing: there is no instruction at which it could come in between."""
+    first = log.next
+    try:
+        if count:
+            log.add(data, count)
+        _make(changes)
+    except BaseException:
+        if log.next > first or not count:
+            _finish(changes)
+        raise
+
+
+def _make(changes: list[Callable[[], object]]) -> None:
+    while changes:
+        changes[-1]()
+        del changes[-1]  # behind an interrupt in between it is made twice, which changes nothing
+
+
+def _finish(changes: list[Callable[[], object]]) -> None:
+    """Make those that an interrupt has left over, however many interrupts there are."""
     for _ in range(_TRIES):
         with suppress(BaseException):
-            step(*arguments)
+            _make(changes)
             return

@@ -47,8 +47,8 @@ class Core:
         self.clock = clock
         self.process = os.getpid()
         self.lock = threading.RLock()
-        self.inside = False
-        self.coming = self.aside = 0  # see _turns.py
+        self.inside = False  #: a thread is in the middle of a call
+        self.coming = self.aside = 0  #: how many threads wait at the lock, and how many stay away: see _turns.py
         self._catching_up = False
         self.deferred: list[Callable[[], object]] = []
         self.handles = 0
@@ -62,6 +62,7 @@ class Core:
         except BaseException:
             self._hold.close()
             raise
+        self.log.lock_file = self._hold.fd
         self.reader = Reader(self.log)
         self.recent: dict[int, tuple[bytes, float]] = {}  # payloads of the last puts, for those who get at once
         self._tidy_from = 0
@@ -81,6 +82,9 @@ class Core:
             raise
 
     # Entering
+
+    def is_busy(self) -> bool:
+        return self.inside or self.coming > 0
 
     def check_locked(self) -> None:
         """Raises StorePoisoned, StoreForked or StoreClosed when nothing goes any more."""

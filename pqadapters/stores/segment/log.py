@@ -16,12 +16,12 @@ import contextlib
 import errno
 import os
 import threading
-from collections.abc import Iterable
 from typing import Any
 
 from ...clock import Clock
 from ...errors import DiskError, StoreError, StorePoisoned
 from .._disk import Disk
+from .._gate import unlocked
 from . import format
 from .places import Places, Segment
 from .sleepers import Sleepers
@@ -45,6 +45,7 @@ class Log(Places):
         self.store = store
         self.segment_bytes = segment_bytes
         self.clock = clock
+        self.lock_file = -1  #: a descriptor: a look at a segment itself would make its next sync half as long again
         self.next = 1  #: the next sequence number
         self.synced = 0  #: all frames up to this number are on the disk
         self._syncing_by = 0  #: the thread that runs an fdatasync, or 0
@@ -90,17 +91,31 @@ class Log(Places):
         """A commit of one frame that brings no record; its sequence number and offset."""
         frame = format.encode_frame(kind, format.WHOLE, self.next, body, self.tail.seed)
         offset = self.tail.end
-        self.write(frame, offset)
-        return self.advance((0,), len(frame)), offset
+        return self.add(frame, 1), offset
 
-    def advance(self, offsets: Iterable[int], size: int) -> int:
-        """`size` bytes of frames were written at the end: one frame for each of `offsets`. The first one's number."""
-        tail = self.tail
-        first = self.next
-        tail.index.extend(offsets)
-        tail.end += size
-        self.next = tail.next
+    def add(self, data: bytes, count: int) -> int:
+        """Write so many frames at the end; the first one's number. An interrupt leaves all of them, or nothing."""
+        first, offset = self.next, self.tail.end
+        try:
+            self.write(data, offset)
+            self._advance(count, len(data))
+        except BaseException as error:
+            if self.next == first and not isinstance(error, StoreError):
+                self._undo(offset, len(data))
+            raise
         return first
+
+    def _advance(self, count: int, size: int) -> None:
+        tail = self.tail
+        places = [0] * count
+        tail.end += size  # no call from here on, in which a signal handler might raise
+        self.next = behind = self.next + count
+        try:
+            tail.index.extend(places)
+        except BaseException:
+            while tail.next < behind:
+                tail.index.append(0)
+            raise
 
     def write(self, data: bytes, offset: int) -> None:
         """Write at the tail; what could not be written whole is wiped out.
@@ -156,14 +171,12 @@ class Log(Places):
         self.trouble = trouble
         return trouble
 
-    def _look_for(self, tail: Segment) -> bool:
-        """Whether the file that was synced can be found again. One that was removed goes with its last descriptor."""
-        if tail is self.tail and self.disk.is_removed(tail.fd):  # else it was we who have removed it
-            self.trouble = StorePoisoned(
-                f"{tail.path} was removed while the store was open, and what was put since then went with it. Close "
-                "the store and open it again; a store has to be closed before its files are removed"
-            )
-        return self.trouble is None
+    def _lose(self) -> None:
+        """The files have no names any more, and go with their last descriptors."""
+        self.trouble = StorePoisoned(
+            f"{self.directory}: its files were removed while the store was open, and what was put since then went with "
+            "them. Close the store and open it again; a store has to be closed before its files are removed"
+        )
 
     def read(self, segment: Segment, offset: int, length: int) -> bytes:
         """Bytes of a segment; fewer at the end of its file. Raises OSError."""
@@ -331,23 +344,30 @@ class Log(Places):
     def _sync_all(self, me: int, lock: Any) -> None:
         """Sync what was written so far, with the lock free, however often this thread holds it."""
         target, tail, outer, before = self.next - 1, self.tail, self._syncing_by, self.synced
-        end, whole, held = tail.end, False, None
+        end, whole, removed = tail.end, False, False
+        failure: OSError | None = None
+
+        def sync() -> None:
+            nonlocal whole, removed, failure
+            try:
+                self.disk.sync(tail.fd)
+                removed = self.disk.is_removed(self.lock_file)
+                whole = True
+            except OSError as error:
+                failure = error
+
         try:
             self._syncing_by = me
             self._sleepers.turn_taken()
-            held = lock._release_save()
-            self.disk.sync(tail.fd)
-            whole = True
-        except OSError as error:
-            if not lock._is_owned():
-                lock._acquire_restore(held)
-            self.synced = before  # the system tells of a failure once: a sync by others meanwhile means nothing
-            raise self.poison(error, "a sync to disk failed") from error
+            unlocked(lock, sync)
         finally:
-            if not lock._is_owned():  # else an interrupt came before the release
-                lock._acquire_restore(held or (1, me))
             self._syncing_by = outer
-            if whole and self._look_for(tail) and target > self.synced:
+            if failure is not None:
+                self.synced = before  # the system tells of a failure once: a sync by others meanwhile means nothing
+                self.poison(failure, "a sync to disk failed")
+            elif removed:
+                self._lose()
+            elif whole and target > self.synced:
                 self.synced = target
                 self.unmarked = tail, end
             self._sleepers.wake(self.synced if self.trouble is None else self.next)

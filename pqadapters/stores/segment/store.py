@@ -34,7 +34,7 @@ from ...store import (
     acknowledge,
 )
 from .._disk import Disk
-from .._turns import awoken, step_aside
+from .._turns import awoken, stay_away
 from . import looks
 from .claims import take, take_one
 from .commits import ack, carry_out, put
@@ -105,8 +105,8 @@ class SegmentStore:
 
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
         core = self._core
-        if (core.inside or core.coming) and not self._power:
-            step_aside(core)
+        if core.coming > 0 and not self._power:
+            stay_away(core)
         core.coming += 1
         came = False
         try:
@@ -178,8 +178,8 @@ class SegmentStore:
 
     def _claim_one(self, core: Core, queue: str, order: Order, stop: Stop | None, counted: bool) -> Claim | None:
         """The plain case: one record that is there already, by order."""
-        if core.inside or core.coming:
-            step_aside(core)
+        if core.coming > 0 and not self._power:
+            stay_away(core)
         core.coming += 1
         came = False
         try:
@@ -237,20 +237,29 @@ class SegmentStore:
                 if core.deferred:
                     core.leave_locked()
 
-        awoken(core)
-        with core.lock:
-            found = core.catalog.queue(queue)
-            claims = attempt()
-            if claims is None and (timeout is None or timeout > 0):
-                found.choosy += ids is not None
-                due, back = partial(_due, core, found), partial(awoken, core)
-                try:
-                    claims = found.takers.wait_locked(attempt, timeout, due, back)
-                finally:
-                    found.choosy -= ids is not None
-            if claims and counted:
-                core.settle_locked(self._power)
-        return claims or []
+        if core.coming > 0 and not self._power:
+            stay_away(core)
+        core.coming += 1
+        came = False
+        try:
+            with core.lock:
+                core.coming -= 1
+                came = True
+                found = core.catalog.queue(queue)
+                claims = attempt()
+                if claims is None and (timeout is None or timeout > 0):
+                    found.choosy += ids is not None
+                    due, back = partial(_due, core, found), None if self._power else partial(awoken, core)
+                    try:
+                        claims = found.takers.wait_locked(attempt, timeout, due, back)
+                    finally:
+                        found.choosy -= ids is not None
+                if claims and counted:
+                    core.settle_locked(self._power)
+            return claims or []
+        finally:
+            if not came:
+                core.coming -= 1
 
     # Looking
 
@@ -271,7 +280,6 @@ class SegmentStore:
     def _within(self, call: Callable[[], T]) -> T:
         """Make the call under the lock. What interrupts it, in the same thread, is put off until it is done."""
         core = self._core
-        awoken(core)
         with core.lock:
             nested, core.inside = core.inside, True
             try:
@@ -296,8 +304,7 @@ class SegmentStore:
 
         with core.lock:
             found = core.catalog.queue(queue)
-            due, back = partial(_due, core, found), partial(awoken, core)
-            return bool(found.watchers.wait_locked(attempt, timeout, due, back))
+            return bool(found.watchers.wait_locked(attempt, timeout, lambda: _due(core, found)))
 
     def wake(self, queue: str) -> None:
         core = self._core

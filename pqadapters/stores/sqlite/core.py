@@ -16,7 +16,7 @@ from ... import telling
 from ...apart import apart
 from ...clock import Clock
 from ...ending import at_end
-from ...errors import DiskError, StoreClosed, StoreError, StoreForked, StorePoisoned
+from ...errors import DiskError, StoreClosed, StoreError, StoreForked
 from ...store import LOCK_TIMEOUT, Ack, Claim, Damage
 from .._ahead import Ahead
 from .._bells import Bells
@@ -33,6 +33,7 @@ from .mark import Mark
 from .mark import forget as forget_mark
 from .names import Names
 from .owners import Owners
+from .pairing import file_at
 from .reader import Reader
 from .reserve import Reserve
 from .runway import extend
@@ -93,7 +94,7 @@ class Core:
             pairing.check(path, self.mark)
             self.writer.connection = open_database(path)
             pairing.note(path, self.mark)
-            self._file = _key(path)
+            self.writer.file = file_at(path)
         finally:
             hold.close()
         try:
@@ -269,21 +270,10 @@ class Core:
 
     # Space and syncs
 
-    def look_for_file(self) -> None:
-        """Behind a sync: what was committed can be found again. Raises StorePoisoned where the file was removed, moved
-        or replaced: it goes with the last who has it open, or its WAL stays behind."""
-        with suppress(OSError):
-            if _key(self.path) == self._file:
-                return
-        self.writer.trouble = StorePoisoned(
-            f"{self.path} was removed, moved or replaced while it was open, and what was committed since then went "
-            "with it. Close the store and open it again; a store has to be closed before its files are touched"
-        )
-        raise self.writer.trouble
-
     def sync_wal(self) -> None:
         """What was committed is on the disk when this returns. Raises StorePoisoned, or DiskError: it wasn't tried."""
-        self.look_for_file()
+        self.writer.look_for_file()
+        self.writer.check()
         try:
             fd = self.disk.open(f"{self.path}-wal", write=False)
         except FileNotFoundError:
@@ -486,10 +476,10 @@ def share(path: str, disk: Disk, trust: bool, clock: Clock) -> Core:
     """The core of the database, opened if this process has none; with one more handle on it."""
     with telling.silence(), _opening:
         prepare(path, disk, trust)
-        core = _cores.get(_key(path)) if os.path.exists(path) else None
+        core = _cores.get(file_at(path)) if os.path.exists(path) else None
         if core is None or not core.join():
             core = Core(path, disk, trust, clock)
-            _cores[_key(path)] = core
+            _cores[file_at(path)] = core
             core.join()
         return core
 
@@ -499,11 +489,6 @@ def forget(core: Core) -> None:
     for key, known in list(_cores.items()):
         if known is core:
             del _cores[key]
-
-
-def _key(path: str) -> tuple[int, int]:
-    info = os.stat(path)
-    return info.st_dev, info.st_ino
 
 
 def _end_all() -> None:

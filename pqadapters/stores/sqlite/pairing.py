@@ -16,26 +16,26 @@ from contextlib import suppress
 from ...errors import StoreRefused
 from .mark import Mark
 
-_NONE = (0, 0)
+NONE = (0, 0)
 
 
-def _file(path: str) -> tuple[int, int]:
+def file_at(path: str) -> tuple[int, int]:
     """Which file has that name, by device and inode."""
     with suppress(OSError):
         info = os.stat(path)
         return info.st_dev, info.st_ino
-    return _NONE
+    return NONE
 
 
 def note(path: str, mark: Mark) -> None:
     """The database is open, and its WAL there."""
-    mark.pair = (*_file(path), *_file(f"{path}-wal"))
+    mark.pair = (*file_at(path), *file_at(f"{path}-wal"))
 
 
 def check(path: str, mark: Mark) -> None:
     """Before it is opened. Raises StoreRefused."""
     database, wal = mark.pair[:2], mark.pair[2:]
-    if wal == _NONE or wal != _file(f"{path}-wal") or database == _file(path):
+    if wal == NONE or wal != file_at(f"{path}-wal") or database == file_at(path):
         return
     with suppress(FileNotFoundError):  # somebody has just removed it
         if os.path.getsize(f"{path}-wal"):

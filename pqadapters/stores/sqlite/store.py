@@ -116,7 +116,7 @@ class SqliteStore(Handle):
         if result is LATE:
             return (0,) * len(ops)
         if work.synced:
-            core.look_for_file()
+            core.writer.check()
         if highest := max(result, default=0):
             core.mark.note(highest)
         core.keeper.written(_bytes_of(ops), synced=work.synced)

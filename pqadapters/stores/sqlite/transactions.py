@@ -18,6 +18,7 @@ from . import schema
 from .database import connect, patiently, rest
 from .errors import ERRORS, FULL, is_busy, is_full, is_unsure, locked, translated
 from .mark import Mark
+from .pairing import NONE, file_at
 from .work import OVER, Outcome, Work
 
 
@@ -31,6 +32,7 @@ class Transactions:
         self._make_room = make_room  #: called where the disk is full
         self.mark: Mark | None = None  #: which knows whether there is room; from the opening on
         self._full = False  #: what PRAGMA synchronous is
+        self.file = NONE  #: which file the database is; once it is open
         self._seen = -1  #: PRAGMA data_version when we last looked whether others get on
 
     @property
@@ -64,6 +66,8 @@ class Transactions:
                     apart(connection.execute, schema.COMMIT)
                 else:
                     connection.execute(schema.COMMIT)
+            if self._full:
+                self.look_for_file()
             outcome.done = True
         except ERRORS as error:
             self._undo()
@@ -74,6 +78,20 @@ class Transactions:
             else:
                 self._undo()
             raise
+
+    def look_for_file(self) -> None:
+        """Behind a sync: what was committed can be found again, unless the file was removed, moved or replaced. Then it
+        goes with the last who has it open, or its WAL stays behind, and nothing goes any more."""
+        if self.trouble is None and file_at(self.path) != self.file:
+            self.trouble = StorePoisoned(
+                f"{self.path} was removed, moved or replaced while it was open, and what was committed since then went "
+                "with it. Close the store and open it again; a store has to be closed before its files are touched"
+            )
+
+    def check(self) -> None:
+        """Raises StorePoisoned where what was committed just now may be gone."""
+        if isinstance(self.trouble, StorePoisoned):
+            raise self.trouble
 
     def _ready(self, synced: bool) -> sqlite3.Connection:
         if self.connection is None:
@@ -108,6 +126,8 @@ class Transactions:
                 if self.crowded:
                     self._check_room(work)
                 work.result = work.run(connection)
+                if self._full:
+                    self.look_for_file()
                 work.outcome = OVER
                 return
             except ERRORS as error:

@@ -8,6 +8,7 @@ set none.
 from __future__ import annotations
 
 import sqlite3
+import time
 from collections.abc import Callable
 
 from ...errors import StoreError
@@ -17,6 +18,8 @@ from .transactions import Transactions
 from .work import Work
 
 __all__ = ["LATE", "Writer"]
+
+_AMPLE = 0.5  #: seconds that are left to a caller who may stay away for a turn
 
 
 class Writer(Transactions, Line):
@@ -29,7 +32,7 @@ class Writer(Transactions, Line):
     def takes_turns(self, work: Work) -> bool:
         """Without a sync there is next to nothing to share, and a thread that sleeps in the line costs more. Where
         others have theirs synced, it goes along with those."""
-        return work.patient and not work.synced and not self._full
+        return not work.synced and not self._full and (work.patient or work.deadline - time.monotonic() > _AMPLE)
 
     def overdue(self) -> StoreError:
         return locked(self.path)

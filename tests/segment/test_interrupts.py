@@ -1,0 +1,136 @@
+"""What a signal handler raises in the middle of a commit, wherever CPython calls one: at calls, their ends, at loops.
+
+All operations have happened, in memory and in the files, or none.
+"""
+
+from __future__ import annotations
+
+import linecache
+import sys
+from collections.abc import Callable
+from functools import partial
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import pqadapters.stores.segment as package
+from pqadapters.store import Ack, Nack, Put, Set
+from pqadapters.stores.segment import SegmentStore
+
+from ..crash.promises import die
+
+_HERE = str(Path(package.__file__).parent)
+
+
+class _Interrupt(BaseException):
+    pass
+
+
+class _Handler:
+    """Raises at the nth place."""
+
+    def __init__(self, nth: int) -> None:
+        self.left = nth
+
+    def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(_HERE):
+            return None
+        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()
+        if event == "call" or (event == "line" and text.startswith(("for ", "while "))):
+            self.strike()
+        return self.trace
+
+    def profile(self, frame: FrameType, event: str, function: Any) -> None:
+        looks = function is not sys.setprofile and getattr(function, "__name__", "") not in ("acquire", "__exit__")
+        if event == "c_return" and looks and frame.f_code.co_filename.startswith(_HERE):
+            self.strike()
+
+    def strike(self) -> None:
+        self.left -= 1
+        if not self.left:
+            raise _Interrupt
+
+
+def _interrupted(call: Callable[[], object], nth: int) -> bool:
+    handler = _Handler(nth)
+    before = sys.gettrace(), sys.getprofile()
+    sys.settrace(handler.trace)
+    sys.setprofile(handler.profile)
+    try:
+        call()
+    except _Interrupt:
+        return True
+    finally:
+        sys.settrace(before[0])
+        sys.setprofile(before[1])
+    return False
+
+
+def _payloads(store: SegmentStore, queue: str) -> list[bytes]:
+    return [record.payload for record in store.browse(queue, state=None)]
+
+
+def _whole(store: SegmentStore) -> tuple[list[bytes], bytes | None]:
+    """What two queues and a table have of the commits: the same."""
+    found = _payloads(store, "a")
+    assert _payloads(store, "b") == found
+    last = store.get("t", b"k")
+    assert (last or b"") == (found[-1] if found else b"")
+    return found, last
+
+
+def _two(store: SegmentStore, item: bytes) -> None:
+    store.commit(Put("a", item), Put("b", item, rank=b"r"), Set("t", b"k", item))
+
+
+@pytest.mark.parametrize("durability", ["process", "power"])
+def test_i2_puts_are_whole_wherever_they_are_interrupted(durability: str, tmp_path: Path) -> None:
+    store = SegmentStore(tmp_path / "store", durability=durability, max_lag=1000)
+    _two(store, b"0")
+    nth = 0
+    going = True
+    while going:
+        nth += 1
+        before = len(_whole(store)[0])
+        going = _interrupted(partial(_two, store, b"%d" % nth), nth)
+        found = _whole(store)[0]
+        assert len(found) - before in (0, 1)
+        assert found[-1] == b"%d" % nth or going
+        _two(store, b"plain %d" % nth)
+        store.commit(Put("c", b"%d" % nth))
+    assert nth > 50
+    expected = _whole(store), _payloads(store, "c")
+    die(store)
+    with SegmentStore(tmp_path / "store") as store:
+        assert (_whole(store), _payloads(store, "c")) == expected
+        assert not store.damage
+
+
+def test_i2_acknowledgements_are_whole_wherever_they_are_interrupted(tmp_path: Path) -> None:
+    """Of two queues in one commit, with something put; and many of one queue, which go a shorter way."""
+    store = SegmentStore(tmp_path / "store", durability="process", max_lag=1000)
+    nth = 0
+    going = True
+    while going:
+        nth += 1
+        store.commit(Put("a", b"x"), Put("b", b"x"), *[Put("q", b"y")] * 3)
+        claims = [*store.claim("a"), *store.claim("b")]
+        many = store.claim("q", limit=3)
+        done = len(_payloads(store, "done"))
+        going = _interrupted(partial(store.commit, *map(Ack, claims), Put("done", b"z")), nth)
+        left = [len(_payloads(store, name)) for name in ("a", "b")]
+        assert (left, len(_payloads(store, "done")) - done) in (([0, 0], 1), ([1, 1], 0))
+        going = _interrupted(partial(store.commit, *map(Ack, many)), nth) or going
+        assert len(_payloads(store, "q")) in (0, 3)
+        for name in ("a", "b", "q"):
+            store.commit(*[Nack(claim) for claim in (*claims, *many) if claim.queue == name and left[0] * (name < "q")])
+            with_us = [claim for claim in many if name == "q" and _payloads(store, "q")]
+            store.commit(*map(Ack, with_us), *map(Ack, store.claim(name, limit=9)))
+    assert nth > 50
+    done = len(_payloads(store, "done"))
+    die(store)
+    with SegmentStore(tmp_path / "store") as store:
+        assert [store.depth(name).unfinished for name in ("a", "b", "q", "done")] == [0, 0, 0, done]
+        assert not store.damage

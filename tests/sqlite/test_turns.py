@@ -1,0 +1,69 @@
+"""Turns of threads at the connection that writes, where nothing is synced."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from pqadapters.store import Put
+from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite.work import Work
+
+from ..contract.threads import together
+
+resource = pytest.importorskip("resource")  # not on Windows
+
+_PUTS = 400
+
+
+def test_threads_that_put_are_no_convoy(tmp_path: Path) -> None:
+    """Where each put is handed to whoever leads, it takes two switches of threads and more. A third is usual here."""
+
+    def put() -> None:
+        for _ in range(_PUTS):
+            store.commit(Put("q", b"x" * 40))
+
+    with SqliteStore(tmp_path / "q.db", durability="process") as store:
+        before = resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw
+        together([put] * 8, patience=60)
+        assert (resource.getrusage(resource.RUSAGE_SELF).ru_nvcsw - before) / (8 * _PUTS) < 1.5
+        assert store.depth("q").ready == 8 * _PUTS
+
+
+def test_who_doesnt_take_turns_keeps_nobody_out(tmp_path: Path) -> None:
+    """Some have their puts synced, some have little time, and one comes now and then."""
+    rested = threading.Event()
+
+    def hurry(store: SqliteStore, timeout: float | None) -> Callable[[], None]:
+        def work() -> None:
+            while not rested.is_set():
+                store.commit(Put("busy", b"x"), timeout=timeout)
+
+        return work
+
+    def rest() -> None:
+        for _ in range(30):
+            store.commit(Put("q", b"x"))
+            rested.wait(0.001)
+        assert store.depth("q").ready == 30
+        rested.set()
+
+    path = tmp_path / "q.db"
+    with SqliteStore(path, durability="process") as store, SqliteStore(path, durability="power") as synced:
+        together([hurry(store, None), hurry(store, 0.4), hurry(synced, None), rest], patience=60)
+
+
+@pytest.mark.parametrize(
+    ("synced", "timeout", "turns"),
+    [(False, None, True), (False, 3.0, True), (False, 0.0, False), (False, 0.2, False), (True, None, False)],
+)
+def test_who_takes_turns(synced: bool, timeout: float | None, turns: bool, tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "q.db") as store:
+        writer = store._core.writer
+        work = Work(lambda connection: None, synced=synced, timeout=timeout)
+        assert writer.takes_turns(work) is turns
+        store.commit(Put("q", b"synced"))
+        assert not writer.takes_turns(work)  # it goes along with those that are synced
