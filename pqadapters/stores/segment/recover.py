@@ -192,8 +192,7 @@ class _Recovery:
         data = self._content(segment.path)
         found = scan(data, start or format.DATA, segment.seed, segment.next)
         marked = max(start, self._marked(number, data, found))
-        if last:
-            found = self._without_mark(found)
+        found = self._without_mark(found)
         torn = {r.start for r in found.regions if last and r.start >= marked and never_written(data[r.start : r.end])}
         replay.segment(segment, data, found, torn)
         for region in found.regions:
@@ -241,7 +240,8 @@ class _Recovery:
 
     @staticmethod
     def _without_mark(found: Scan) -> Scan:
-        """The mark at the end is no part of the log: the next frame is written over it."""
+        """The mark at the end is no part of the log: the next frame is written over it, or has its number in the next
+        segment."""
         if not found.frames or found.frames[-1][0] != format.SYNC:
             return found
         return found._replace(frames=found.frames[:-1], end=found.frames[-1][3])
