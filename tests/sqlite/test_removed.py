@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -100,3 +102,17 @@ def test_a_copy_of_all_files_is_opened_with_its_wal(tmp_path: Path) -> None:
     assert (tmp_path / "there" / "q.db-wal").stat().st_size
     with SqliteStore(tmp_path / "there" / "q.db") as copy:
         assert [record.payload for record in copy.browse("q")] == [b"one"]
+
+
+def test_who_may_not_look_any_more_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """A process that has given up its privileges has the files open still."""
+
+    def refuse(path: str) -> os.stat_result:
+        raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+
+    with SqliteStore(tmp_path / "q.db") as store:
+        store.commit(Put("q", b"one"))
+        with monkeypatch.context() as patched:
+            patched.setattr(os, "stat", refuse)
+            store.commit(Put("q", b"two"))
+        assert [record.payload for record in store.browse("q")] == [b"one", b"two"]

@@ -27,6 +27,17 @@ def file_at(path: str) -> tuple[int, int]:
     return NONE
 
 
+def is_at(path: str, file: tuple[int, int]) -> bool:
+    """Whether that file has that name; also where this process may not look any more."""
+    try:
+        info = os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError:
+        return True
+    return (info.st_dev, info.st_ino) == file
+
+
 def note(path: str, mark: Mark) -> None:
     """The database is open, and its WAL there."""
     mark.pair = (*file_at(path), *file_at(f"{path}-wal"))

@@ -18,7 +18,7 @@ from . import schema
 from .database import connect, patiently, rest
 from .errors import ERRORS, FULL, is_busy, is_full, is_unsure, locked, translated
 from .mark import Mark
-from .pairing import NONE, file_at
+from .pairing import NONE, is_at
 from .work import OVER, Outcome, Work
 
 
@@ -66,9 +66,9 @@ class Transactions:
                     apart(connection.execute, schema.COMMIT)
                 else:
                     connection.execute(schema.COMMIT)
+            outcome.done = True
             if self._full:
                 self.look_for_file()
-            outcome.done = True
         except ERRORS as error:
             self._undo()
             self._again(batch, error, committing)
@@ -82,7 +82,7 @@ class Transactions:
     def look_for_file(self) -> None:
         """Behind a sync: what was committed can be found again, unless the file was removed, moved or replaced. Then it
         goes with the last who has it open, or its WAL stays behind, and nothing goes any more."""
-        if self.trouble is None and file_at(self.path) != self.file:
+        if self.trouble is None and not is_at(self.path, self.file):
             self.trouble = StorePoisoned(
                 f"{self.path} was removed, moved or replaced while it was open, and what was committed since then went "
                 "with it. Close the store and open it again; a store has to be closed before its files are touched"
@@ -126,9 +126,9 @@ class Transactions:
                 if self.crowded:
                     self._check_room(work)
                 work.result = work.run(connection)
+                work.outcome = OVER
                 if self._full:
                     self.look_for_file()
-                work.outcome = OVER
                 return
             except ERRORS as error:
                 if is_full(error, self.path) and self._make_room(work.full, shrinks=work.shrinks):
