@@ -60,8 +60,10 @@ def _gevent_shares() -> bool:
 def _by_gevent(call: Callable[..., T], arguments: tuple[Any, ...]) -> T:
     gevent: Any = sys.modules["gevent"]
     result = gevent.get_hub().threadpool.spawn(call, *arguments)
-    _wait(result)
-    found: T = result.get()
+    interrupt = _wait(result)
+    found: T = result.get()  # what the call raises goes before: nobody else is told of it
+    if interrupt is not None:
+        raise interrupt
     return found
 
 
@@ -119,21 +121,22 @@ def _by_eventlet(pool: Any, call: Callable[..., T], arguments: tuple[Any, ...]) 
             done.send((None, error))
 
     sys.modules["eventlet.greenthread"].spawn_n(make)
-    _wait(done)
+    interrupt = _wait(done)
     found, error = done.wait()
     if error is not None:
         raise error
+    if interrupt is not None:
+        raise interrupt
     result: T = found
     return result
 
 
-def _wait(result: Any) -> None:
-    """Until it is ready; what interrupts that is raised behind it."""
+def _wait(result: Any) -> BaseException | None:
+    """Until it is ready; what has interrupted that is to be raised behind it."""
     interrupt: BaseException | None = None
     while not result.ready():
         try:
             result.wait()
         except BaseException as error:
             interrupt = error
-    if interrupt is not None:
-        raise interrupt
+    return interrupt

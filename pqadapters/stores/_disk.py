@@ -105,7 +105,7 @@ class Disk:
         return end
 
     def is_removed(self, fd: int) -> bool:
-        """Whether the file has no name any more; what isn't open is there."""
+        """Whether the file has no name any more; what isn't open is taken to be there."""
         return fd >= 0 and os.fstat(fd).st_nlink == 0
 
     def free(self, directory: str) -> int:

@@ -57,8 +57,10 @@ class Gate:
         deadline = None if timeout is None else time.monotonic() + timeout
         try:
             while True:
-                sleeper = self._enter()
+                sleeper = threading.Lock()  # looked up here: gevent replaces it
+                sleeper.acquire()
                 try:
+                    self._enter(sleeper)
                     result = attempt()
                     left = None if deadline is None else deadline - time.monotonic()
                     if result is not None or (left is not None and left <= 0):
@@ -73,12 +75,9 @@ class Gate:
             self.wake_one()  # likewise
         return result
 
-    def _enter(self) -> threading.Lock:
-        sleeper = threading.Lock()  # looked up here: gevent replaces it
-        sleeper.acquire()
+    def _enter(self, sleeper: threading.Lock) -> None:
         self._sleepers.append(sleeper)
         self._count()
-        return sleeper
 
     def _leave(self, sleeper: threading.Lock) -> None:
         with contextlib.suppress(ValueError):  # whoever woke it has taken it out
@@ -104,8 +103,12 @@ class Gate:
         unlocked(self._lock, sleep)
 
     def wake_one(self) -> None:
-        with contextlib.suppress(IndexError):  # nobody waits
-            self._sleepers.popleft().release()
+        woken = False
+        while self._sleepers and not woken:
+            with contextlib.suppress(RuntimeError):  # an interrupt came right here, and it is awake already
+                self._sleepers[0].release()
+                woken = True
+            self._sleepers.popleft()
         self._count()
 
     def wake_all(self) -> None:

@@ -71,8 +71,8 @@ class Line:
         """
         if self._pending and self.takes_turns(work):
             stay_away(self)
-        self._pending.append(work)
         try:
+            self._pending.append(work)
             while not work.outcome.done:
                 ours = self.is_ours()
                 if self.inside and not ours and self._sleep(work):

@@ -43,7 +43,7 @@ def stay_away(core: Busy) -> None:
     try:
         stayed, pause = 0.0, _FIRST
         while stayed <= min(turn * core.aside, _LONGEST):
-            time.sleep(nap := pause * max(1, core.aside) if turn else pause)
+            time.sleep(nap := min(pause * max(1, core.aside), _LONGEST) if turn else pause)
             if not core.is_busy():
                 return
             stayed, pause = stayed + nap, 2 * pause

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import random
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
@@ -13,6 +14,7 @@ import pytest
 from pqadapters.durability import Durability
 from pqadapters.errors import LeaseLost, StoreRefused
 from pqadapters.store import Ack, Damage, Put, Set
+from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore, format, space
 
 from .faulty import FaultyDisk
@@ -416,3 +418,39 @@ def test_i6_a_record_found_damaged_by_its_own_acknowledgement(
     die(store)
     with SegmentStore(directory) as again:
         assert (again.damage, again.depth("r").ready) == ((), 1)
+
+
+class _Untrimmed(Disk):
+    """Files keep what stands behind their last frame: nobody has come to cut it off, or a power cut has undone that."""
+
+    def truncate(self, fd: int, size: int) -> None:
+        pass
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_i6_i8_a_mark_at_the_end_of_an_earlier_segment(damaged: bool, tmp_path: Path) -> None:
+    """It has the number of the next segment's first frame, and damage before it takes no numbers of that one's."""
+    store = SegmentStore(tmp_path / "store", disk=_Untrimmed(), segment_bytes=65536)
+    store.commit(Put("q", b"first"))
+    store.commit(Put("q", b"B" * 60000))
+    first, end = Path(store._core.log.tail.path), store._core.log.tail.end
+    for number in range(20):
+        store.commit(Set("t", b"%d" % number, b"v" * 5000))
+    assert len(store._core.log.segments) > 1
+    shutil.copytree(tmp_path / "store", tmp_path / "copy")
+    (tmp_path / "copy" / "checkpoint").unlink(missing_ok=True)
+    if damaged:
+        with open(tmp_path / "copy" / first.name, "r+b") as file:
+            file.seek(end - 30000)
+            file.write(b"\xff" * 100)
+    for reopened in (False, True):
+        with SegmentStore(tmp_path / "copy") as copy:
+            assert copy._core.log.next == copy._core.log.tail.next
+            assert [copy.get("t", b"%d" % number) for number in range(20)] == [b"v" * 5000] * 20
+            assert len(copy.damage) == (damaged and not reopened)
+            left = [record.payload[:5] for record in copy.browse("q")]
+            assert left == [b"first"] + [b"BBBBB"] * (not damaged) + [b"new"] * reopened
+            if not reopened:
+                (id,) = copy.commit(Put("q", b"new"))
+                assert id > 22
+    store.discard()

@@ -198,6 +198,38 @@ print("done")
 """
         assert run(begin + code, str(tmp_path / "q")) == "done"
 
+    def test_a_sync_that_fails_is_told_of_though_its_greenlet_is_killed(self, begin: str, tmp_path: Path) -> None:
+        """The system tells of it once: a second sync, which goes well, would mean nothing."""
+        code = """
+from pqadapters.errors import StorePoisoned
+q = queue.Queue(path=place)
+q.put(0)
+real, entered, go = os.fdatasync, [], native_lock()
+go.acquire()
+
+def fail(fd):
+    entered.append(fd)
+    assert go.acquire(timeout=30)
+    go.release()
+    raise OSError(5, os.strerror(5))
+
+os.fdatasync = fail
+killed = spawn(q.put, 1)
+while not entered:
+    sleep(0.001)
+throw(killed)
+assert others_run() and not ended(killed)
+os.fdatasync = real
+go.release()
+while not ended(killed):
+    sleep(0.001)
+try:
+    q.put(2)
+except StorePoisoned:
+    print("done")
+"""
+        assert run(begin + code, str(tmp_path / "q")) == "done"
+
     def test_the_standard_librarys_side_is_there(self, begin: str, place: str) -> None:
         code = """
 import threading

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import linecache
 import sys
+import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,11 +18,16 @@ import pytest
 
 import pqadapters.stores.segment as package
 from pqadapters.store import Ack, Nack, Put, Set
+from pqadapters.stores import _gate
 from pqadapters.stores.segment import SegmentStore
 
+from ..contract.threads import Task
 from ..crash.promises import die
 
-_HERE = str(Path(package.__file__).parent)
+_HERE = str(Path(package.__file__).parent), _gate.__file__
+
+
+_PATIENCE = 30.0
 
 
 class _Interrupt(BaseException):
@@ -33,14 +39,21 @@ class _Handler:
 
     def __init__(self, nth: int) -> None:
         self.left = nth
+        self._lines: dict[FrameType, int] = {}  #: the last one of each frame
 
     def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
         if not frame.f_code.co_filename.startswith(_HERE):
             return None
-        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()
-        if event == "call" or (event == "line" and text.startswith(("for ", "while "))):
+        back = frame.f_lineno < self._lines.get(frame, 0)
+        self._lines[frame] = frame.f_lineno
+        if event == "call" or (event == "line" and back and self._loops(frame)):
             self.strike()
         return self.trace
+
+    @staticmethod
+    def _loops(frame: FrameType) -> bool:
+        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()
+        return text.startswith(("for ", "while "))
 
     def profile(self, frame: FrameType, event: str, function: Any) -> None:
         looks = function is not sys.setprofile and getattr(function, "__name__", "") not in ("acquire", "__exit__")
@@ -83,6 +96,59 @@ def _whole(store: SegmentStore) -> tuple[list[bytes], bytes | None]:
 
 def _two(store: SegmentStore, item: bytes) -> None:
     store.commit(Put("a", item), Put("b", item, rank=b"r"), Set("t", b"k", item))
+
+
+def test_a_queue_gets_its_first_rank(tmp_path: Path) -> None:
+    """Its records are put into another order, all of them once."""
+    with SegmentStore(tmp_path / "store", durability="process", max_lag=1000) as store:
+        nth = 0
+        going = True
+        while going:
+            nth += 1
+            name = f"q{nth}"
+            store.commit(*[Put(name, b"plain")] * 3)
+            going = _interrupted(partial(store.commit, Put(name, b"ranked", rank=b"r")), nth)
+            found = len(_payloads(store, name))
+            assert found in (3, 4)
+            assert store.depth(name).ready == found
+            assert len(store.claim(name, limit=9)) == found
+        assert nth > 50
+
+
+@pytest.mark.parametrize("ops", [[Put("q", b"x")], [Put("q", b"x"), Put("p", b"y")]], ids=["plain", "planned"])
+def test_i7_who_waits_gets_what_was_put(ops: list[Put], tmp_path: Path) -> None:
+    """The put was interrupted, and the record is there: the getter has it, without anything else that is put."""
+    with SegmentStore(tmp_path / "store", durability="process", max_lag=1000) as store:
+        nth = 0
+        going = True
+        while going:
+            nth += 1
+            getter = Task(lambda: store.claim("q", timeout=None), patience=_PATIENCE)
+            while not store._core.catalog.queue("q").takers.waiting:
+                time.sleep(0.0005)
+            going = _interrupted(partial(store.commit, *ops), nth)
+            if not store.depth("q").unfinished:
+                store.commit(Put("q", b"x"))
+            (claim,) = getter.result()
+            store.commit(Ack(claim))
+        assert nth > 10
+
+
+def test_i7_who_goes_away_takes_no_wake_up_along(tmp_path: Path) -> None:
+    """Two wait, and one is interrupted on its way to sleep: the other one gets what is put."""
+    with SegmentStore(tmp_path / "store", durability="process", max_lag=1000) as store:
+        nth = 0
+        going = True
+        while going:
+            nth += 1
+            getter = Task(lambda: store.claim("q", timeout=None), patience=_PATIENCE)
+            while not store._core.catalog.queue("q").takers.waiting:
+                time.sleep(0.0005)
+            going = _interrupted(partial(store.claim, "q", timeout=0.001), nth)
+            store.commit(Put("q", b"x"))
+            (claim,) = getter.result()
+            store.commit(Ack(claim))
+        assert nth > 20
 
 
 @pytest.mark.parametrize("durability", ["process", "power"])

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters.errors import StoreClosed
 from pqadapters.store import Put
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore, sleepers
@@ -169,3 +170,28 @@ def test_one_sync_brings_all_that_came_during_the_last(tmp_path: Path) -> None:
             assert not thread.is_alive()
         assert disk.syncs == 2
         disk.gated = False
+
+
+@pytest.mark.parametrize("ended", ["closed", "removed"])
+def test_a_store_that_is_ended_in_the_middle_of_a_sync(ended: str, tmp_path: Path) -> None:
+    """The sync goes well, and so does the put; no descriptor stays open, and nobody else's is looked at."""
+    disk, results = GatedDisk(), list[object]()
+    store = SegmentStore(tmp_path / "store", disk=disk)
+    store.commit(Put("q", b""))
+    core, disk.gated = store._core, True
+    thread = threading.Thread(target=lambda: results.append(store.commit(Put("q", b"x"))), daemon=True)
+    thread.start()
+    assert disk.begun.acquire(timeout=PATIENCE)
+    disk.gated = False
+    if ended == "closed":
+        store.close()
+    else:
+        store.discard(remove=True)
+    with open(tmp_path / "other", "wb") as other:
+        (tmp_path / "other").unlink()
+        disk.let_on.release()
+        thread.join(PATIENCE)
+        assert not other.closed
+    assert len(results) == 1
+    assert isinstance(core.log.trouble, StoreClosed)
+    assert not core.log._retired

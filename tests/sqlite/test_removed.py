@@ -29,11 +29,16 @@ def _remove_all(path: Path) -> None:
 
 
 _VICTIM = """
-import sys
+import os, sys
 from pqadapters.store import Put
 from pqadapters.stores.sqlite import SqliteStore
 store = SqliteStore(sys.argv[1])
 store.commit(Put("q", b"one"))
+if sys.argv[2] == "forked":
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
 store.backup(to=sys.argv[1].replace("q.db", "backup.db"))
 store.commit(Put("q", b"two"))
 print("stored", flush=True)
@@ -75,16 +80,17 @@ def test_a_database_that_is_taken_away_is_noticed(how: str, durability: str, tmp
 
 def _restore(path: Path) -> None:
     """As somebody does who reads the message."""
-    with pytest.raises(StoreRefused, match=r"in the place of another database.*remove .*q\.db-wal and .*q\.db-shm;"):
+    with pytest.raises(StoreRefused, match=r"in the place of another database.*move .*q\.db-wal and .*q\.db-shm away;"):
         SqliteStore(path)
     path.with_name("q.db-wal").unlink()
     path.with_name("q.db-shm").unlink()
 
 
-def test_a_backup_over_a_database_whose_last_process_was_killed(tmp_path: Path) -> None:
-    """Its WAL stays behind, and SQLite would put the pages of the one into the other."""
+@pytest.mark.parametrize("before", ["", "forked"])
+def test_a_backup_over_a_database_whose_last_process_was_killed(before: str, tmp_path: Path) -> None:
+    """Its WAL stays behind, another one behind a fork, and SQLite would put its pages into the other database."""
     path = tmp_path / "q.db"
-    with running(_VICTIM, path) as child:
+    with running(_VICTIM, path, before) as child:
         assert said(child) == "stored"
     (tmp_path / "backup.db").rename(path)
     _restore(path)

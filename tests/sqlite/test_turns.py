@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -54,6 +56,25 @@ def test_who_doesnt_take_turns_keeps_nobody_out(tmp_path: Path) -> None:
     path = tmp_path / "q.db"
     with SqliteStore(path, durability="process") as store, SqliteStore(path, durability="power") as synced:
         together([hurry(store, None), hurry(store, 0.4), hurry(synced, None), rest], patience=60)
+
+
+class _Interrupting(deque[Any]):
+    """A signal handler raises right behind an append."""
+
+    def append(self, work: Any) -> None:
+        super().append(work)
+        raise KeyboardInterrupt
+
+
+def test_nobody_waits_who_was_interrupted_on_the_way(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "q.db", durability="process") as store:
+        writer = store._core.writer
+        store.commit(Put("q", b"x"))
+        writer._pending = _Interrupting()
+        with pytest.raises(KeyboardInterrupt):
+            store.commit(Put("q", b"y"))
+        assert not writer.is_busy()
+        writer._pending = deque()
 
 
 @pytest.mark.parametrize(

@@ -7,7 +7,6 @@ numbers change in one run without a call, in which no signal handler can raise.
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from itertools import repeat
 from operator import itemgetter
@@ -69,13 +68,22 @@ def put(core: Core, op: Put) -> int:
             tail.index.append(offset)
         if id not in queue.ids(Order.NEWEST)[:1]:
             queue.add(id)
+        _wake(queue)
         raise
-    if size <= RECENT_BYTES and len(core.recent) < RECENT_RECORDS:
-        core.recent[id] = (payload, now)  # for whoever gets it soon
-    if queue.crowd.size:
-        queue.changed()
-        queue.wake_taker()
+    try:
+        if size <= RECENT_BYTES and len(core.recent) < RECENT_RECORDS:
+            core.recent[id] = (payload, now)  # for whoever gets it soon
+        if queue.crowd.size:
+            _wake(queue)
+    except BaseException:  # the record is there, whatever comes next
+        _wake(queue)
+        raise
     return id
+
+
+def _wake(queue: Queue) -> None:
+    queue.changed()
+    queue.wake_taker()
 
 
 def ack(core: Core, op: Ack, owner: object) -> None:
@@ -123,7 +131,11 @@ def ack(core: Core, op: Ack, owner: object) -> None:
     if segment is not None and segment.live <= segment.few and segment is not tail:
         core.tidy_locked()
     if queue.crowd.size:
-        queue.changed()
+        try:
+            queue.changed()
+        except BaseException:
+            queue.changed()
+            raise
 
 
 def carry_out(core: Core, ops: tuple[Op, ...], owner: object) -> tuple[tuple[int, ...], bool]:
@@ -235,27 +247,22 @@ def _tell(draft: Draft) -> None:
 
 def _land(log: Log, data: bytes, count: int, changes: list[Callable[[], object]]) -> None:
     """Write frames, and make the changes in memory that belong to them, from the last one in the list on. An interrupt
-    is raised when all of it is done, or nothing: there is no instruction at which it could come in between."""
-    first = log.next
+    is raised when all of it is done, or nothing: there is no instruction at which it could come in between. A change
+    that fails for another reason takes none of the others along."""
+    first, tries = log.next, 0
     try:
         if count:
             log.add(data, count)
-        _make(changes)
+        while changes:
+            changes[-1]()
+            del changes[-1]  # behind an interrupt in between it is made twice, which changes nothing
     except BaseException:
-        if log.next > first or not count:
-            _finish(changes)
+        while changes and (log.next > first or not count):  # no call before the next try: another one may come
+            try:
+                changes[-1]()
+                del changes[-1]
+            except BaseException:
+                tries += 1
+                if tries % _TRIES == 0:
+                    del changes[-1]
         raise
-
-
-def _make(changes: list[Callable[[], object]]) -> None:
-    while changes:
-        changes[-1]()
-        del changes[-1]  # behind an interrupt in between it is made twice, which changes nothing
-
-
-def _finish(changes: list[Callable[[], object]]) -> None:
-    """Make those that an interrupt has left over, however many interrupts there are."""
-    for _ in range(_TRIES):
-        with suppress(BaseException):
-            _make(changes)
-            return

@@ -62,7 +62,8 @@ class Core:
         except BaseException:
             self._hold.close()
             raise
-        self.log.lock_file = self._hold.fd
+        if not disk.is_removed(self._hold.fd):  # some filesystems count no names
+            self.log.lock_file = self._hold.fd
         self.reader = Reader(self.log)
         self.recent: dict[int, tuple[bytes, float]] = {}  # payloads of the last puts, for those who get at once
         self._tidy_from = 0

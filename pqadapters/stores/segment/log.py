@@ -344,14 +344,13 @@ class Log(Places):
     def _sync_all(self, me: int, lock: Any) -> None:
         """Sync what was written so far, with the lock free, however often this thread holds it."""
         target, tail, outer, before = self.next - 1, self.tail, self._syncing_by, self.synced
-        end, whole, removed = tail.end, False, False
+        end, whole = tail.end, False
         failure: OSError | None = None
 
         def sync() -> None:
-            nonlocal whole, removed, failure
+            nonlocal whole, failure
             try:
                 self.disk.sync(tail.fd)
-                removed = self.disk.is_removed(self.lock_file)
                 whole = True
             except OSError as error:
                 failure = error
@@ -365,13 +364,13 @@ class Log(Places):
             if failure is not None:
                 self.synced = before  # the system tells of a failure once: a sync by others meanwhile means nothing
                 self.poison(failure, "a sync to disk failed")
-            elif removed:
+            elif self.trouble is None and self.disk.is_removed(self.lock_file):
                 self._lose()
             elif whole and target > self.synced:
                 self.synced = target
                 self.unmarked = tail, end
             self._sleepers.wake(self.synced if self.trouble is None else self.next)
-        if self.trouble is not None:
+        if self.trouble is not None and (failure is not None or self.synced < target):
             raise self.trouble
         if self._retired:
             self._close_retired()

@@ -121,10 +121,11 @@ class Queue:
 
     def _ranked(self) -> list[tuple[bytes, int]]:
         if self.heap is None:
-            self.heap = [(b"", id) for id in (*self.ready, *self.back)]
-            heapify(self.heap)
-            self.ready.clear()
-            self.back.clear()
+            heap = [(b"", id) for id in (*self.ready, *self.back)]
+            heapify(heap)
+            ready: deque[int] = deque()
+            back: list[int] = []
+            self.heap, self.ready, self.back = heap, ready, back  # in one run, without a call
         return self.heap
 
     def first(self, order: Order) -> int | None:

@@ -125,6 +125,8 @@ class _Recovery:
         numbers = [number for number in self._files if not start or number >= log.tail.number]
         for number in numbers:
             self._read(number, replay, start if number == numbers[0] else 0, number == numbers[-1])
+        if numbers:
+            log.next = log.tail.next  # a mark at an earlier segment's end has the number of the next one's first frame
         replay.finish(log.clock.wall())
 
     # What is there
@@ -192,7 +194,8 @@ class _Recovery:
         data = self._content(segment.path)
         found = scan(data, start or format.DATA, segment.seed, segment.next)
         marked = max(start, self._marked(number, data, found))
-        found = self._without_mark(found)
+        if last:
+            found = self._without_mark(found)
         torn = {r.start for r in found.regions if last and r.start >= marked and never_written(data[r.start : r.end])}
         replay.segment(segment, data, found, torn)
         for region in found.regions:
@@ -240,8 +243,7 @@ class _Recovery:
 
     @staticmethod
     def _without_mark(found: Scan) -> Scan:
-        """The mark at the end is no part of the log: the next frame is written over it, or has its number in the next
-        segment."""
+        """The mark at the end is no part of the log: the next frame is written over it."""
         if not found.frames or found.frames[-1][0] != format.SYNC:
             return found
         return found._replace(frames=found.frames[:-1], end=found.frames[-1][3])

@@ -107,7 +107,7 @@ class SegmentStore:
         core = self._core
         if core.coming > 0 and not self._power:
             stay_away(core)
-        core.coming += 1
+        core.coming += 1  # by hand, here and below: an interrupt in an `__enter__` of ours could leave the lock taken
         came = False
         try:
             with core.lock:

@@ -52,6 +52,6 @@ def check(path: str, mark: Mark) -> None:
         if os.path.getsize(f"{path}-wal"):
             raise StoreRefused(
                 f"{path} was put in the place of another database, whose last changes still are in {path}-wal: SQLite "
-                f"would mix the two. If this is the one that you want, a restored backup, say, remove {path}-wal and "
-                f"{path}-shm; if it isn't, put the other one back"
+                f"would mix the two. If this is the one that you want, a restored backup, say, move {path}-wal and "
+                f"{path}-shm away; if it isn't, put the other one back"
             )

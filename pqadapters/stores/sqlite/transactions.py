@@ -18,7 +18,7 @@ from . import schema
 from .database import connect, patiently, rest
 from .errors import ERRORS, FULL, is_busy, is_full, is_unsure, locked, translated
 from .mark import Mark
-from .pairing import NONE, is_at
+from .pairing import NONE, is_at, note
 from .work import OVER, Outcome, Work
 
 
@@ -88,6 +88,12 @@ class Transactions:
                 "with it. Close the store and open it again; a store has to be closed before its files are touched"
             )
 
+    def _note_files(self) -> None:
+        """Behind a fork: the WAL is another file, unless other processes have it open."""
+        if self.mark is not None and self.connection is not None and is_at(self.path, self.file):
+            self.connection.execute(schema.DATA_VERSION)  # makes the WAL
+            note(self.path, self.mark)
+
     def check(self) -> None:
         """Raises StorePoisoned where what was committed just now may be gone."""
         if isinstance(self.trouble, StorePoisoned):
@@ -97,6 +103,7 @@ class Transactions:
         if self.connection is None:
             self.connection = patiently(lambda: connect(self.path), self.path)
             self._full = False
+            self._note_files()
         if self.connection.in_transaction:  # an interrupt broke off its end
             self.connection.rollback()
         if synced != self._full:
