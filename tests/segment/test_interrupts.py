@@ -134,6 +134,24 @@ def test_i7_who_waits_gets_what_was_put(ops: list[Put], tmp_path: Path) -> None:
         assert nth > 10
 
 
+def test_i7_who_joins_hears_of_the_last_acknowledgement(tmp_path: Path) -> None:
+    with SegmentStore(tmp_path / "store", durability="process", max_lag=1000) as store:
+        nth = 0
+        going = True
+        while going:
+            nth += 1
+            store.commit(Put("q", b"x"))
+            (claim,) = store.claim("q")
+            joiner = Task(lambda: store.wait("q", lambda depth: not depth.unfinished), patience=_PATIENCE)
+            while not store._core.catalog.queue("q").watchers.waiting:
+                time.sleep(0.0005)
+            going = _interrupted(partial(store.commit, Ack(claim)), nth)
+            if store.depth("q").unfinished:
+                store.commit(Ack(claim))
+            assert joiner.result()
+        assert nth > 10
+
+
 def test_i7_who_goes_away_takes_no_wake_up_along(tmp_path: Path) -> None:
     """Two wait, and one is interrupted on its way to sleep: the other one gets what is put."""
     with SegmentStore(tmp_path / "store", durability="process", max_lag=1000) as store:

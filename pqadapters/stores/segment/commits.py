@@ -127,15 +127,16 @@ def ack(core: Core, op: Ack, owner: object) -> None:
         if tail.next < log.next:
             tail.index.append(0)
         log.displace(id)
+        queue.changed()
         raise
-    if segment is not None and segment.live <= segment.few and segment is not tail:
-        core.tidy_locked()
     if queue.crowd.size:
         try:
             queue.changed()
-        except BaseException:
+        except BaseException:  # it is done, whatever comes next
             queue.changed()
             raise
+    if segment is not None and segment.live <= segment.few and segment is not tail:
+        core.tidy_locked()
 
 
 def carry_out(core: Core, ops: tuple[Op, ...], owner: object) -> tuple[tuple[int, ...], bool]:
