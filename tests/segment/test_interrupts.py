@@ -17,6 +17,7 @@ from typing import Any
 import pytest
 
 import pqadapters.stores.segment as package
+from pqadapters.errors import StorePoisoned
 from pqadapters.store import Ack, Nack, Put, Set
 from pqadapters.stores import _gate
 from pqadapters.stores.segment import SegmentStore
@@ -167,6 +168,26 @@ def test_i7_who_goes_away_takes_no_wake_up_along(tmp_path: Path) -> None:
             (claim,) = getter.result()
             store.commit(Ack(claim))
         assert nth > 20
+
+
+def test_what_cant_be_carried_out_in_memory_is_back_with_the_next_opening(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """A checkpoint of what is in memory would give the record to another queue."""
+    with SegmentStore(tmp_path / "store") as store:
+        queue = store._core.catalog.queue("a")
+
+        def fail(*_: object) -> None:
+            raise MemoryError
+
+        with monkeypatch.context() as patched:
+            patched.setattr(queue, "add", fail)
+            with pytest.raises(MemoryError):
+                store.commit(Put("a", b"x"), Put("b", b"x"), Put("c", b"x"))
+        with pytest.raises(StorePoisoned, match=r"is stored and couldn't be carried out in memory.*open it again"):
+            store.commit(Put("a", b"y"))
+    with SegmentStore(tmp_path / "store") as store:
+        assert [_payloads(store, name) for name in "abc"] == [[b"x"]] * 3
 
 
 @pytest.mark.parametrize("durability", ["process", "power"])

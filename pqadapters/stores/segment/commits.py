@@ -248,8 +248,8 @@ def _tell(draft: Draft) -> None:
 
 def _land(log: Log, data: bytes, count: int, changes: list[Callable[[], object]]) -> None:
     """Write frames, and make the changes in memory that belong to them, from the last one in the list on. An interrupt
-    is raised when all of it is done, or nothing: there is no instruction at which it could come in between. A change
-    that fails for another reason takes none of the others along."""
+    is raised when all of it is done, or nothing: there is no instruction at which it could come in between. Where a
+    change fails for another reason, want of memory, say, the files alone know what is true: the store is poisoned."""
     first, tries = log.next, 0
     try:
         if count:
@@ -262,8 +262,9 @@ def _land(log: Log, data: bytes, count: int, changes: list[Callable[[], object]]
             try:
                 changes[-1]()
                 del changes[-1]
-            except BaseException:
+            except BaseException as error:
                 tries += 1
-                if tries % _TRIES == 0:
-                    del changes[-1]
+                if tries == _TRIES:
+                    changes.clear()
+                    log.give_up(error)
         raise

@@ -171,6 +171,14 @@ class Log(Places):
         self.trouble = trouble
         return trouble
 
+    def give_up(self, error: BaseException) -> None:
+        """What is in the files couldn't be carried out in memory, which no checkpoint must be made of any more."""
+        self.trouble = StorePoisoned(
+            f"{self.directory}: a commit is stored and couldn't be carried out in memory ({error!r}). Nothing is lost: "
+            "close the store and open it again"
+        )
+        self.trouble.__cause__ = error
+
     def _lose(self) -> None:
         """The files have no names any more, and go with their last descriptors."""
         self.trouble = StorePoisoned(
