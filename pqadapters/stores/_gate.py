@@ -55,6 +55,7 @@ class Gate:
         if result is not None or (timeout is not None and timeout <= 0):
             return result
         deadline = None if timeout is None else time.monotonic() + timeout
+        sleeper: threading.Lock | None = None
         try:
             while True:
                 sleeper = threading.Lock()  # looked up here: gevent replaces it
@@ -69,6 +70,8 @@ class Gate:
                 finally:
                     self._leave(sleeper)
         except BaseException:
+            if sleeper is not None:
+                self._leave(sleeper)  # once more: it may have been interrupted right there
             self.wake_one()  # a wake-up may have come to this thread: it is somebody else's now (I7)
             raise
         if result is None:
@@ -89,9 +92,7 @@ class Gate:
         self._crowd.size += waiting - self.waiting  # no call from here on, in which a signal handler might count
         self.waiting = waiting
 
-    def _sleep(
-        self, sleeper: threading.Lock, seconds: float | None, awoken: Callable[[], object] | None
-    ) -> None:
+    def _sleep(self, sleeper: threading.Lock, seconds: float | None, awoken: Callable[[], object] | None) -> None:
         """Until `sleeper` is released or `seconds` are over; the lock is free meanwhile."""
         timeout = -1 if seconds is None else min(max(seconds, 0.0), threading.TIMEOUT_MAX)
 

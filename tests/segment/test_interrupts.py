@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import linecache
 import sys
+import threading
 import time
 from collections.abc import Callable
 from functools import partial
@@ -26,8 +27,6 @@ from ..contract.threads import Task
 from ..crash.promises import die
 
 _HERE = str(Path(package.__file__).parent), _gate.__file__
-
-
 _PATIENCE = 30.0
 
 
@@ -86,6 +85,12 @@ def _payloads(store: SegmentStore, queue: str) -> list[bytes]:
     return [record.payload for record in store.browse(queue, state=None)]
 
 
+def _await(gate: _gate.Gate) -> None:
+    """Somebody waits there."""
+    while not gate.waiting:
+        time.sleep(0.0005)  # nothing tells of that
+
+
 def _whole(store: SegmentStore) -> tuple[list[bytes], bytes | None]:
     """What two queues and a table have of the commits: the same."""
     found = _payloads(store, "a")
@@ -125,8 +130,7 @@ def test_i7_who_waits_gets_what_was_put(ops: list[Put], tmp_path: Path) -> None:
         while going:
             nth += 1
             getter = Task(lambda: store.claim("q", timeout=None), patience=_PATIENCE)
-            while not store._core.catalog.queue("q").takers.waiting:
-                time.sleep(0.0005)
+            _await(store._core.catalog.queue("q").takers)
             going = _interrupted(partial(store.commit, *ops), nth)
             if not store.depth("q").unfinished:
                 store.commit(Put("q", b"x"))
@@ -144,8 +148,7 @@ def test_i7_who_joins_hears_of_the_last_acknowledgement(tmp_path: Path) -> None:
             store.commit(Put("q", b"x"))
             (claim,) = store.claim("q")
             joiner = Task(lambda: store.wait("q", lambda depth: not depth.unfinished), patience=_PATIENCE)
-            while not store._core.catalog.queue("q").watchers.waiting:
-                time.sleep(0.0005)
+            _await(store._core.catalog.queue("q").watchers)
             going = _interrupted(partial(store.commit, Ack(claim)), nth)
             if store.depth("q").unfinished:
                 store.commit(Ack(claim))
@@ -161,12 +164,28 @@ def test_i7_who_goes_away_takes_no_wake_up_along(tmp_path: Path) -> None:
         while going:
             nth += 1
             getter = Task(lambda: store.claim("q", timeout=None), patience=_PATIENCE)
-            while not store._core.catalog.queue("q").takers.waiting:
-                time.sleep(0.0005)
+            _await(store._core.catalog.queue("q").takers)
             going = _interrupted(partial(store.claim, "q", timeout=0.001), nth)
             store.commit(Put("q", b"x"))
             (claim,) = getter.result()
             store.commit(Ack(claim))
+        assert nth > 20
+
+
+def test_i7_who_goes_away_leaves_no_place_in_the_line(tmp_path: Path) -> None:
+    """Behind somebody who waits already: the next wake-up would go to nobody."""
+    with SegmentStore(tmp_path / "store", durability="process", max_lag=1000) as store:
+        gate, first = store._core.catalog.queue("q").takers, threading.Lock()
+        first.acquire()
+        nth = 0
+        going = True
+        while going:
+            nth += 1
+            gate._sleepers.append(first)
+            going = _interrupted(partial(store.claim, "q", timeout=0.001), nth)
+            assert {*gate._sleepers} <= {first}
+            gate._sleepers.clear()
+            first.acquire(blocking=False)
         assert nth > 20
 
 

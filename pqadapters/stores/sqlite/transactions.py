@@ -91,8 +91,9 @@ class Transactions:
     def _note_files(self) -> None:
         """Behind a fork: the WAL is another file, unless other processes have it open."""
         if self.mark is not None and self.connection is not None and is_at(self.path, self.file):
-            self.connection.execute(schema.DATA_VERSION)  # makes the WAL
-            note(self.path, self.mark)
+            with suppress(sqlite3.Error):  # it is somebody's to recover just now: then nothing is known of them
+                self.connection.execute(schema.DATA_VERSION)  # makes the WAL
+                note(self.path, self.mark)
 
     def check(self) -> None:
         """Raises StorePoisoned where what was committed just now may be gone."""
