@@ -10,6 +10,7 @@ import gc
 import shutil
 import sys
 import tempfile
+import threading
 import unittest
 from collections.abc import Callable, Iterator
 from types import SimpleNamespace
@@ -97,7 +98,7 @@ def _case(name: str, mixin: Any, place: str) -> Any:
 
     if mixin is theirs.BaseSimpleQueueTest:
         body["setUp"] = _simple_setup
-        body["test_reentrancy"] = theirs.CSimpleQueueTest.test_reentrancy
+        body["test_reentrancy"] = _unless_others_collect(theirs.CSimpleQueueTest.test_reentrancy)
     case = type(f"{place}{name}", (mixin, unittest.TestCase), body)
     for test in [each for each in dir(case) if each.startswith("test")]:
         if place == "Memory" and test in TOO_MANY_FOR_THE_MODEL:
@@ -105,6 +106,33 @@ def _case(name: str, mixin: Any, place: str) -> Any:
         elif test in DEVIATIONS:
             setattr(case, test, _marked(getattr(case, test), pytest.mark.xfail(reason=DEVIATIONS[test], strict=True)))
     return case
+
+
+def _unless_others_collect(test: Any) -> Any:
+    """Its finalizers put in the middle of a put, of the same thread. Where a store's own thread happens to run one, that
+    is a put beside another one, whose order nobody knows: then the test begins anew."""
+
+    def run(self: Any) -> None:
+        others: list[str] = []
+
+        def note(phase: str, info: Any) -> None:
+            if threading.current_thread() is not threading.main_thread():
+                others.append(threading.current_thread().name)
+
+        gc.callbacks.append(note)
+        self.addCleanup(gc.callbacks.remove, note)
+        for _ in range(20):
+            others.clear()
+            try:
+                return test(self)
+            except AssertionError:
+                if not others:
+                    raise
+                gc.collect()
+                self.q = self.type2test()
+        self.fail(f"other threads collect all the time: {others}")
+
+    return run
 
 
 def _marked(test: Any, mark: Any) -> Any:
