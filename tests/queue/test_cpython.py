@@ -109,8 +109,8 @@ def _case(name: str, mixin: Any, place: str) -> Any:
 
 
 def _unless_others_collect(test: Any) -> Any:
-    """Its finalizers put in the middle of a put, of the same thread. Where a store's own thread happens to run one, that
-    is a put beside another one, whose order nobody knows: then the test begins anew."""
+    """Its finalizers put in the middle of a put, of the same thread. Where a store's own thread happens to run one,
+    that is a put beside another one, whose order nobody knows: then the test begins anew."""
 
     def run(self: Any) -> None:
         others: list[str] = []
