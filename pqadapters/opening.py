@@ -167,6 +167,19 @@ def move_database(path: str, to: str) -> None:
     move(path, to)
 
 
+def keep_second_name(path: str, kept: str) -> None:
+    """The file is there under the name `kept` as well, as a copy where the filesystem has no second names; on the disk.
+    One of that name that is there stays. Raises DiskError."""
+    from .stores._directory import refused
+    from .stores._disk import Disk
+    from .stores._kept import keep_file
+
+    try:
+        keep_file(path, kept, Disk())
+    except OSError as error:
+        raise refused(os.path.dirname(kept), error, "keep the old file in") from error
+
+
 def take_over_database(path: str, *, seconds: float) -> Predecessor:
     """Another program's database, in whose place one of ours is to be put: see `stores.sqlite.predecessor`. Raises
     StoreLocked, DiskError."""

@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import dbm
+import filecmp
 import importlib
 import os
-import shutil
 import struct
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from typing import Any
 
 from ..errors import StoreError
-from ..opening import probe_file
+from ..opening import keep_second_name, probe_file
 
 _Error: Any = dbm.error[0]
 _SUFFIXES = {
@@ -101,8 +101,13 @@ def check_aside(path: str, kind: str) -> None:
     """Raises ShelfError where the name is taken under which the old files are to be kept."""
     for suffix in _SUFFIXES[kind]:
         kept = f"{path}.old{suffix}"
-        if os.path.lexists(path + suffix) and os.path.lexists(kept):
+        if os.path.lexists(path + suffix) and os.path.lexists(kept) and not _is_kept(path + suffix, kept):
             raise ShelfError(f"the old shelf is to be kept as {path}.old, and {kept} is there: move that away")
+
+
+def _is_kept(path: str, kept: str) -> bool:
+    """By a call that was broken off: another name of the file, or where there are no such names, a copy."""
+    return os.path.samefile(path, kept) or filecmp.cmp(path, kept, shallow=False)
 
 
 def settle(path: str, kind: str) -> None:
@@ -116,24 +121,24 @@ def settle(path: str, kind: str) -> None:
 
 def put_aside(path: str, kind: str, put_new: Callable[[], object]) -> None:
     """Put the new file of that name in the place of a dbm, which is kept under the name with ".old" behind it. Whenever
-    this breaks off, one of the two is there."""
+    this breaks off, the old one or the new one is there, and the old one is whole under at least one of its names. The
+    next call goes on."""
     kept = f"{path}.old"
     suffixes = [suffix for suffix in _SUFFIXES[kind] if os.path.lexists(path + suffix)]
-    if "" in suffixes:  # the new one takes its place in one step
-        for suffix in suffixes:
-            _second_name(path + suffix, kept + suffix)
-        put_new()
-    else:
-        put_new()
-        for suffix in suffixes:
-            os.rename(path + suffix, kept + suffix)
-
-
-def _second_name(path: str, kept: str) -> None:
+    made = [kept + suffix for suffix in suffixes if not os.path.lexists(kept + suffix)]
     try:
-        os.link(path, kept)
-    except OSError:  # a filesystem without hard links
-        shutil.copy2(path, kept)
+        for suffix in suffixes:
+            keep_second_name(path + suffix, kept + suffix)
+        put_new()
+    except BaseException:
+        if kind_of(path):  # still the old one: who goes on to use it writes to it under its own name
+            for name in made:
+                with suppress(OSError):
+                    os.unlink(name)
+        raise
+    if "" not in suffixes:  # or the new one has taken its place, and all that belongs to it
+        for suffix in suffixes:
+            os.unlink(path + suffix)
 
 
 def remove(path: str, kind: str) -> None:

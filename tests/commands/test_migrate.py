@@ -17,7 +17,8 @@ import pytest
 
 import pqadapters.persistqueue as ours
 from pqadapters import PDict
-from pqadapters.commands.moves import Database
+from pqadapters.commands.moves import Database, Files, Move
+from pqadapters.errors import StoreLocked
 from pqadapters.opening import open_store
 from pqadapters.persistqueue.conversion import databases, moving
 from pqadapters.stdlib import shelve
@@ -252,6 +253,33 @@ def test_what_was_broken_off_goes_on(place: Path, files: Path, target: str, monk
         }
         assert store.count("ack_queue_default/rows") == 5
         assert not store.depth("pqadapters.reserved-ids").unfinished
+
+
+@pytest.mark.parametrize("kind", ["files", "database"])
+def test_of_two_that_move_the_same_at_once_one_goes_on(
+    place: Path, files: Path, target: str, kind: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Both put what the other had put since they had looked: items were there twice, and the next call said nothing."""
+    monkeypatch.setattr(moving, "_AT_ONCE", 2)
+    move: Move = Files(str(files), "pickle", "default") if kind == "files" else Database(str(place / "data.db"))
+    with open_store(target) as store:
+        begun = False
+
+        def meanwhile(more: int) -> None:
+            nonlocal begun
+            if not begun:
+                begun = True
+                move.into(store, lambda more: None)
+
+        with pytest.raises(StoreLocked, match="by another process, too"):
+            move.into(store, meanwhile)
+    out("migrate", files if kind == "files" else place, "--to", target)
+    with open_store(target) as store:
+        if kind == "files":
+            assert store.depth("default").ready == 230
+        else:
+            assert store.depth("ack_queue_default").unfinished + store.count("ack_queue_default/rows") == 11
+            assert store.depth("queue_jobs").ready == 3
 
 
 def test_a_mapping_that_is_there_is_not_mixed_with_another(place: Path, target: str) -> None:

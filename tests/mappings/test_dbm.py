@@ -7,6 +7,8 @@ import dbm
 import importlib
 import os
 import shelve as theirs
+import shutil
+import signal
 import sys
 from pathlib import Path
 from typing import Any
@@ -16,6 +18,7 @@ import pytest
 from pqadapters.errors import NotDurableWarning
 from pqadapters.stdlib import shelve
 from pqadapters.stdlib._dbm import ShelfError, kind_of
+from tests.home.world import Child, child
 from tests.segment.programs import run
 
 VALUES = {"a": 1, "ä": ["x"], "empty": "", "large": "y" * 10_000}
@@ -150,9 +153,7 @@ def test_moving_it_over_breaks_off_anywhere(old: tuple[str, str], monkeypatch: p
             assert dict(shelf) == before
         if not kind_of(path):
             break
-        for name in os.listdir(os.path.dirname(path)):
-            if ".old" in name:
-                os.unlink(os.path.join(os.path.dirname(path), name))
+        assert not any(".old" in name for name in os.listdir(os.path.dirname(path))), "it may be used as it was"
     with shelve.open(path) as shelf:
         assert dict(shelf) == before
 
@@ -163,6 +164,52 @@ class _nothing:
 
     def __exit__(self, *_: object) -> None:
         pass
+
+
+@pytest.mark.parametrize("links", [True, False], ids=["hard links", "none"])
+def test_sigkill_anywhere_and_the_next_call_ends_it(
+    old: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool
+) -> None:
+    """What stood under the name of the original was in the next call's way, or its files were under both names."""
+    path, kind = old
+    before = _items(path, kind)
+    names = ("link", "rename", "unlink", "fsync")
+    calls = {name: getattr(os, name) for name in names}
+    for last in range(1, 100):
+        place = tmp_path / str(last)
+        place.mkdir()
+        for name in os.listdir(tmp_path):
+            if (tmp_path / name).is_file():
+                shutil.copy2(tmp_path / name, place / name)
+        at = str(place / "old")
+
+        def migrate(me: Child, at: str = at, last: int = last) -> None:
+            left = last
+
+            def call(name: str, *args: Any, **options: Any) -> Any:
+                nonlocal left
+                left -= 1
+                if not left:
+                    os.kill(os.getpid(), signal.SIGKILL)
+                if name == "link" and not links:
+                    raise PermissionError("no hard links here")
+                return calls[name](*args, **options)
+
+            for name in names:
+                monkeypatch.setattr(os, name, lambda *args, name=name, **options: call(name, *args, **options))
+            shelve.migrate(at)
+
+        with child(migrate) as process:
+            killed = process.wait() != 0
+        if kind_of(at):
+            assert _items(at, kind) == before
+            shelve.migrate(at)
+        with shelve.open(at) as shelf:
+            assert dict(shelf) == before
+        assert _items(f"{at}.old", kind) == before
+        if not killed:
+            break
+    assert 10 < last < 99
 
 
 def test_a_new_one_takes_its_place(old: tuple[str, str]) -> None:

@@ -1,8 +1,9 @@
 """Items on their way into the queues and mappings of a store, some hundred in a commit.
 
 Each commit says in a table how far it has come, so that what is broken off can be carried on in the same store, with no
-item twice and none left out; a source that was used since is refused. Nobody else may use the target queues meanwhile.
-Memory: one commit's items.
+item twice and none left out; a source that was used since is refused. Of two that move the same at once one goes on:
+a commit takes place only where the last one was its own. Nobody else may use the target queues meanwhile. Memory: one
+commit's items.
 """
 
 from __future__ import annotations
@@ -15,12 +16,12 @@ from itertools import groupby, islice
 from typing import Any
 
 from ... import live
-from ...errors import RankError, StoreError, StoreRefused
+from ...errors import ConditionFailed, RankError, StoreError, StoreLocked, StoreRefused
 from ...rank import rank
 from ...serializers import pickle
 from ...serializers.signed import Seal, seal_for, unsigned
 from ...stdlib._keys import Keys
-from ...store import Ack, Op, Put, Set, Store
+from ...store import Ack, Expect, Op, Put, Set, Store
 from .._states import _KEY, FRESH, INITED, READY, UNACK, Row, States
 from .report import Progress
 from .rows import SET, STATES, WAITING, Item, status_of
@@ -45,6 +46,7 @@ class Mover:
         self._seal: Seal | None = seal_for(None, hosts=self._hosts)
         self._keys = Keys(pickle)
         self._which = ""  #: digest of the items of this part that are there
+        self._note: bytes | None = None  #: what the store says of this part
 
     @property
     def place(self) -> str:
@@ -55,10 +57,11 @@ class Mover:
 
     def done(self, part: str) -> dict[str, int]:
         """How many of a part's items are there already, by state."""
-        return {state: int(count) for state, count in self._noted(part).items() if state != _WHICH}
+        self._note = self._store.get(MOVED, self._key(part))
+        return {state: int(count) for state, count in self._noted().items() if state != _WHICH}
 
-    def _noted(self, part: str) -> dict[str, Any]:
-        found: dict[str, Any] = json.loads(self._store.get(MOVED, self._key(part)) or b"{}")
+    def _noted(self) -> dict[str, Any]:
+        found: dict[str, Any] = json.loads(self._note or b"{}")
         return found
 
     def _key(self, part: str) -> bytes:
@@ -66,15 +69,23 @@ class Mover:
 
     def _commit(self, part: str, counts: dict[str, int], state: str, batch: list[Item], ops: list[Op]) -> None:
         new, which = {**counts, state: counts.get(state, 0) + len(batch)}, _digest(self._which, batch)
-        self._store.commit(*ops, Set(MOVED, self._key(part), json.dumps({**new, _WHICH: which}).encode()))
-        self._which = which
+        note = json.dumps({**new, _WHICH: which}).encode()
+        expected = Expect.ABSENT if self._note is None else self._note
+        try:
+            self._store.commit(*ops, Set(MOVED, self._key(part), note, expected))
+        except ConditionFailed:
+            raise StoreLocked(
+                f"{self._source} is being moved into {self.place} by another process, too. That one goes on, and no "
+                "item is there twice: wait for its end"
+            ) from None
+        self._which, self._note = which, note
         counts.update(new)
         self._progress(len(batch))
 
     def _rest(self, part: str, items: Iterator[Item], count: int) -> Iterator[Item]:
         """Those that aren't there yet. Raises StoreRefused where the first ones aren't those that are."""
         self._which = _digest("", islice(items, count)) if count else ""
-        if count and self._which != self._noted(part).get(_WHICH):
+        if count and self._which != self._noted().get(_WHICH):
             raise StoreRefused(
                 f"{self._source} was used since {count} items of {part} were moved into {self.place}: where to go on "
                 "nobody can tell. Move it into another store"
