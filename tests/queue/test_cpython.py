@@ -124,7 +124,8 @@ def _unless_others_collect(test: Any) -> Any:
         for _ in range(20):
             others.clear()
             try:
-                return test(self)
+                test(self)
+                return
             except AssertionError:
                 if not others:
                     raise

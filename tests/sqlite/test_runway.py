@@ -25,7 +25,7 @@ def _wal(database: Path) -> bytes:
 def _extended(store: SqliteStore, database: Path) -> bool:
     """Whether room was made now."""
     before = len(_wal(database))
-    store._core.extend_wal()
+    store._core.room.extend_wal()
     return len(_wal(database)) > before
 
 
@@ -66,7 +66,7 @@ def test_what_was_committed_is_there_after_a_crash(database: Path, tmp_path: Pat
         for number in range(10):
             store.commit(Put("q", b"%d" % number))
             if number in (0, 5):
-                store._core.extend_wal()
+                store._core.room.extend_wal()
         copy = tmp_path / "copy"
         copy.mkdir()
         for path in (database, Path(f"{database}-wal")):
@@ -100,7 +100,7 @@ def test_a_disk_that_is_nearly_full_is_left_alone(database: Path) -> None:
         assert not _extended(store, database)
         disk.room, disk.full = 1 << 40, True
         before = _wal(database)
-        store._core.extend_wal()
+        store._core.room.extend_wal()
         assert _wal(database) == before
         disk.full = False
         assert _extended(store, database)

@@ -12,6 +12,7 @@ import pytest
 from pqadapters.errors import DiskError
 from pqadapters.store import Ack, Put
 from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite.room import Room
 from tests.segment.programs import PATIENCE, ROOT
 
 CAPACITY = 1 << 20
@@ -30,6 +31,25 @@ def test_it_is_drained(small: Path, size: int) -> None:
             store.commit(*map(Ack, store.claim("q")))
         assert store.depth("q").unfinished == 0
         store.commit(Put("q", b"and on"))
+
+
+@pytest.mark.parametrize("left", [4096, 32_768, 50_000])
+@pytest.mark.parametrize("size", [20, 3000])
+def test_pages_that_are_free_in_the_database_are_room_for_puts(
+    small: Path, size: int, left: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A put was refused while three quarters of the file were free, until a checkpoint gave them back."""
+    with monkeypatch.context() as patch, SqliteStore(small / "q.db", durability="process") as store:
+        patch.setattr(Room, "give_back", lambda self, **options: False)  # the keeper has had no time for it
+        with pytest.raises(DiskError):
+            while True:
+                store.commit(Put("q", bytes(size)))
+        while claims := store.claim("q"):
+            store.commit(*map(Ack, claims))
+        room = os.statvfs(small)
+        (small / "ballast").write_bytes(bytes(max(0, room.f_bavail * room.f_frsize - left)))
+        for _ in range(20):
+            store.commit(Put("q", bytes(size)))
 
 
 _FILLS = """
@@ -78,5 +98,4 @@ def test_processes_that_filled_it_together_drain_it_together(small: Path, size: 
     assert _three(_DRAINS, small / "q.db", size) == count
     with SqliteStore(small / "q.db", durability="process") as store:
         assert store.depth("q").unfinished == 0
-        store.checkpoint()  # gives the free pages back, for which those that ended may have had no time
         store.commit(Put("q", b"and on"))

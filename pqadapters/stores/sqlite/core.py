@@ -7,17 +7,15 @@ import sqlite3
 import threading
 import time
 import weakref
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import count
 from typing import Any
 
 from ... import telling
-from ...apart import apart
 from ...clock import Clock
 from ...ending import at_end
 from ...errors import DiskError, StoreClosed, StoreError, StoreForked
-from ...store import LOCK_TIMEOUT, Ack, Claim, Damage
+from ...store import Ack, Claim, Damage
 from .._ahead import Ahead
 from .._bells import Bells
 from .._directory import refused
@@ -25,9 +23,9 @@ from .._disk import Disk
 from . import entries, index, pairing, schema
 from .changes import Changes, Who
 from .claims import give_back
-from .database import make_database, open_database, patiently, prepare, rest
-from .errors import ERRORS, locked, malformed, translated
-from .keeper import Keeper, length, shorten, wait_for_writer
+from .database import make_database, open_database, patiently, prepare
+from .errors import ERRORS, malformed, translated
+from .keeper import Keeper
 from .lookout import Lookout
 from .mark import Mark
 from .mark import forget as forget_mark
@@ -35,20 +33,14 @@ from .names import Names
 from .owners import Owners
 from .pairing import file_at
 from .reader import Reader
-from .reserve import Reserve
-from .runway import extend
+from .room import Room
 from .transactions import poisoned
 from .work import Work
 from .writer import LATE, Writer
 
 logger = telling.logger("pqadapters.stores.sqlite")
-_OPENING, _CHECKPOINT = "opening", "checkpoint"  #: names of locks
+_OPENING = "opening"  #: the name of its lock
 _BURY_EVERY = 0.1  #: seconds between two looks for dead processes by those who claim: one costs some microseconds each
-_SPARE = 512  #: pages that may stay free
-_PAGES_AT_ONCE = 256
-_ROUNDS = 1 << 16  #: of giving pages back, at most, in one checkpoint
-_PATIENCE = 60.0  #: seconds that another process may take to open the database, or to copy its WAL
-_GIVEN_UP = 20  #: times, at most, that the reserve is given up for one commit
 _STANDSTILL = 5.0  #: seconds that a fork waits for what other threads are about
 
 
@@ -71,8 +63,8 @@ class Core:
         self._closing = self._entered = False
         self._unclaimed = True  #: what our closed handles had claimed was given back
         self._buried = 0.0
-        self.reserve = Reserve(self.owners.file("reserve"), disk)
-        self.writer = Writer(path, self._make_room)
+        self.room = Room(self)
+        self.writer = Writer(path, self.room.make)
         self.reader = Reader(path)
         self.names = Names(self.reader)
         self.bells = Bells()
@@ -86,7 +78,7 @@ class Core:
 
     def _open(self, path: str) -> None:
         """One process at a time: to make a database in WAL mode takes it for oneself, and SQLite wouldn't wait."""
-        hold = self._lock_patiently(_OPENING)
+        hold = self.owners.hold_patiently(_OPENING)
         try:
             if make_database(path, self.disk):
                 forget_mark(self.owners.file("mark"), self.disk)
@@ -101,7 +93,7 @@ class Core:
             self._compare_with_mark(self.writer.connection)
             self._check_index(self.writer.connection)
             self.bury_dead()
-            self.reserve.keep()
+            self.room.reserve.keep()
         except BaseException:
             self.writer.connection.close()
             self.mark.close()
@@ -140,76 +132,6 @@ class Core:
 
     def index_was_damaged(self) -> None:
         self._report(Damage(self.path, 0, 0, "its index didn't lead to all keys of its tables: it was made anew"))
-
-    def _make_room(self, tries: int, *, shrinks: bool) -> bool:
-        """The disk is full. What the WAL holds is copied, and its file given back; then, for what frees space, the
-        reserve is given up, which others may have made anew meanwhile. Whether it is worth another try."""
-        if tries > (_GIVEN_UP if shrinks else 0):
-            return False
-        if not tries and not (shrinks and self.mark.crowded):
-            self._tighten()
-            return shrinks or not self.mark.crowded
-        with self._alone():
-            self._give_up_reserve()
-            self._cut()
-        return True
-
-    def keep_reserve(self) -> None:
-        """See that the reserve suffices to copy the WAL: so it never holds more than can be copied on a full disk. One
-        that was given up is made anew by the next put: meanwhile its room is needed."""
-        wal = length(self.path)
-        if not self.mark.crowded:
-            if not self.reserve.keep(wal):
-                self._tighten()
-        elif wal > self.reserve.SIZE // 8:  # what is copied may need some of that room, too
-            with self._alone():
-                self._cut()
-
-    def _tighten(self) -> None:
-        """Copy the WAL by what room there is, the reserve's included, and give its file back. Puts are refused while
-        there is none for a reserve: they would take what acknowledgements need."""
-        with self._alone():
-            self._give_up_reserve()
-            self._cut()
-            self.mark.crowded = not self.reserve.keep()
-
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """No other process makes room meanwhile, nor copies the WAL; unless it is stopped in the middle of that."""
-        hold = None
-        with suppress(StoreError):
-            hold = self._lock_patiently(_CHECKPOINT, LOCK_TIMEOUT)
-        try:
-            yield
-        finally:
-            if hold is not None:
-                hold.close()
-
-    def _give_up_reserve(self) -> None:
-        """For what frees space: no put of any process, nor one that has begun already, takes what is given up."""
-        self.mark.crowded = True
-        with suppress(sqlite3.Error, StoreError), self.aside:
-            wait_for_writer(self.path)
-        self.reserve.give_up()
-
-    def _cut(self) -> None:
-        with suppress(sqlite3.Error, StoreError), self.aside:
-            shorten(self.path, cut=True)
-
-    def _lock(self, name: str) -> Any:
-        try:
-            return self.owners.lock(name)
-        except OSError as error:
-            raise refused(self.owners.directory, error, "lock") from error
-
-    def _lock_patiently(self, name: str, seconds: float = _PATIENCE) -> Any:
-        """Raises StoreLocked where another process, which must be stopped in the middle of that, doesn't let go."""
-        deadline, pause = time.monotonic() + seconds, 0.0
-        while (hold := self._lock(name)) is None:
-            if time.monotonic() > deadline:
-                raise locked(self.path)
-            pause = rest(pause)
-        return hold
 
     # Owners
 
@@ -268,7 +190,7 @@ class Core:
             with telling.silence():
                 logger.error("%s: %s", self.path, found.reason)
 
-    # Space and syncs
+    # Syncs
 
     def sync_wal(self) -> None:
         """What was committed is on the disk when this returns. Raises StorePoisoned, or DiskError: it wasn't tried."""
@@ -287,47 +209,6 @@ class Core:
             raise self.writer.trouble from error
         finally:
             self.disk.close(fd)
-
-    def extend_wal(self) -> None:
-        """Room for the next commits, on the disk when this returns. Raises as `sync_wal`."""
-        if self.writer.do(Work(lambda _: extend(self.path, self.disk), synced=False)) is True:
-            self.sync_wal()
-
-    def shorten(self) -> None:
-        """Copy the WAL into the database, unless another process is about that. sqlite3.Error."""
-        with self.aside:
-            hold = self._lock(_CHECKPOINT)
-            if hold is not None:
-                try:
-                    apart(shorten, self.path)
-                finally:
-                    hold.close()
-
-    def give_back(self, *, all: bool = False) -> bool:
-        """Take some free pages from the database if there are many; whether there may be more."""
-
-        def run(connection: sqlite3.Connection) -> bool:
-            free, pages = connection.execute(schema.FREE_PAGES).fetchone()
-            if not free or not (all or (free > _SPARE and free > pages // 4)):
-                return False
-            for _ in range(min(free, _PAGES_AT_ONCE)):
-                connection.execute(schema.GIVE_BACK)
-            return True
-
-        return self.writer.do(Work(run, synced=False)) is True
-
-    def checkpoint(self) -> None:
-        for _ in range(_ROUNDS):  # others may free pages all the time
-            if not self.give_back(all=True):
-                break
-        hold = self._lock_patiently(_CHECKPOINT)
-        try:
-            self.sync_wal()
-            with self.aside:
-                patiently(lambda: apart(shorten, self.path, True), self.path)
-        finally:
-            hold.close()
-        self.reserve.keep()
 
     # Handles
 

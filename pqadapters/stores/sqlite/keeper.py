@@ -67,7 +67,7 @@ class Keeper:
             self._unlooked = 0
             core = self._core()
             if core is not None:
-                core.keep_reserve()
+                core.room.keep_reserve()
         if (self._volume > CHECKPOINT or self._waited >= runway.COMMITS) and not self._called.is_set():
             self._called.set()
             if self._thread is None:
@@ -141,12 +141,12 @@ class Keeper:
         if self._waited >= runway.COMMITS:
             self._waited, busy = 0, True
             with suppress(StoreError):
-                core.extend_wal()
+                core.room.extend_wal()
         if self._volume > CHECKPOINT:
             self._volume, busy = 0, True
             with suppress(StoreError, sqlite3.Error, OSError):
-                core.shorten()
-                while core.give_back():
+                core.room.shorten()
+                while core.room.give_back():
                     pass
         return busy
 

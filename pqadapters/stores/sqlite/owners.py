@@ -9,20 +9,24 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import time
 from contextlib import suppress
 
-from .._directory import Hold, prepare_parent, try_lock
+from .._directory import Hold, prepare_parent, refused, try_lock
 from .._disk import Disk
 from . import schema
+from .database import rest
+from .errors import locked
 
 SIDE = "-owners"  #: behind the database's path: the directory of what stands beside it
+_PATIENCE = 60.0  #: seconds that another process may take to open the database, or to copy its WAL
 
 
 class Owners:
     """This process among those that use one database."""
 
     def __init__(self, path: str, disk: Disk, trust: bool) -> None:
-        self.directory = path + SIDE
+        self._path, self.directory = path, path + SIDE
         self.number: int | None = None  #: ours, once it is needed
         self._disk = disk
         self._hold: Hold | None = None
@@ -35,6 +39,22 @@ class Owners:
     def lock(self, name: str) -> Hold | None:
         """The lock of that name, for as long as the result lives; None where another process has it. OSError."""
         return try_lock(self.file(name), self._disk)
+
+    def hold(self, name: str) -> Hold | None:
+        """As `lock`. Raises DiskError, StoreRefused."""
+        try:
+            return self.lock(name)
+        except OSError as error:
+            raise refused(self.directory, error, "lock") from error
+
+    def hold_patiently(self, name: str, seconds: float = _PATIENCE) -> Hold:
+        """Raises StoreLocked where another process, which must be stopped in the middle of that, doesn't let go."""
+        deadline, pause = time.monotonic() + seconds, 0.0
+        while (hold := self.hold(name)) is None:
+            if time.monotonic() > deadline:
+                raise locked(self._path)
+            pause = rest(pause)
+        return hold
 
     def enter(self, connection: sqlite3.Connection) -> int:
         """Take a number, in a transaction: nobody sees it before our lock is there. OSError."""

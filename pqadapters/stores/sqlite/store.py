@@ -361,7 +361,7 @@ class SqliteStore(Handle):
 
     def checkpoint(self) -> None:
         self._check()
-        self._core.checkpoint()
+        self._core.room.checkpoint()
 
     def backup(self, *, to: str | os.PathLike[str]) -> None:
         """Copy the store, as it is at one moment, to a new file, while others use it. What is claimed is ready there.

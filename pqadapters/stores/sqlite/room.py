@@ -1,0 +1,169 @@
+"""Room on the disk: the WAL and the database kept small, and what is done where there is none left.
+
+What waits is drained on a full disk, by what the reserve gives up; and then there is room for puts again.
+"""
+
+from __future__ import annotations
+
+import sqlite3
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from typing import TYPE_CHECKING
+
+from ...apart import apart
+from ...errors import StoreError
+from ...store import LOCK_TIMEOUT
+from . import schema
+from .database import connect, patiently
+from .keeper import length, shorten, wait_for_writer
+from .reserve import Reserve
+from .runway import extend
+from .work import Work
+
+if TYPE_CHECKING:
+    from .core import Core
+
+_CHECKPOINT = "checkpoint"  #: the name of its lock
+_SPARE = 512  #: pages that may stay free
+_PAGES_AT_ONCE = 256
+_ROUNDS = 1 << 16  #: of giving pages back, at most, in one checkpoint
+_GIVEN_UP = 20  #: times, at most, that the reserve is given up for one commit
+_FEW = 16  #: pages that are given back at once where there is next to no room for that
+_ROUNDS_OF_FEW = 32
+
+
+class Room:
+    """One process's part in it. Any thread may call any method."""
+
+    def __init__(self, core: Core) -> None:
+        self._core = core
+        self.reserve = Reserve(core.owners.file("reserve"), core.disk)
+
+    # Where there is none
+
+    def make(self, tries: int, *, shrinks: bool) -> bool:
+        """The disk is full. What the WAL holds is copied, and its file given back; then, for what frees space, the
+        reserve is given up, which others may have made anew meanwhile. Whether it is worth another try."""
+        mark = self._core.mark
+        if tries > (_GIVEN_UP if shrinks else 0):
+            return False
+        if not tries and not (shrinks and mark.crowded):
+            self._tighten(pages=not shrinks)
+            return shrinks or not mark.crowded
+        with self._alone():
+            self._give_up_reserve()
+            self._cut()
+        return True
+
+    def keep_reserve(self) -> None:
+        """See that the reserve suffices to copy the WAL: so it never holds more than can be copied on a full disk. One
+        that was given up is made anew by the next put: meanwhile its room is needed."""
+        wal = length(self._core.path)
+        if not self._core.mark.crowded:
+            if not self.reserve.keep(wal):
+                self._tighten()
+        elif wal > self.reserve.SIZE // 8:  # what is copied may need some of that room, too
+            with self._alone():
+                self._cut()
+
+    def _tighten(self, *, pages: bool = False) -> None:
+        """Copy the WAL by what room there is, the reserve's included, and give its file back; `pages`: those of the
+        database that are free as well. Puts are refused while there is no room for a reserve: they would take what
+        acknowledgements need."""
+        with self._alone():
+            self._give_up_reserve()
+            self._cut()
+            if pages:
+                self._give_back_by_few()
+            self._core.mark.crowded = not self.reserve.keep()
+
+    def _give_back_by_few(self) -> None:
+        """On a connection of its own: the one that writes is in the middle of a refusal."""
+        with suppress(sqlite3.Error, StoreError):
+            for _ in range(_ROUNDS_OF_FEW):
+                if not self._give_back_few():
+                    return
+                self._cut()
+
+    def _give_back_few(self) -> bool:
+        core = self._core
+        with core.aside:
+            connection = connect(core.path)
+            try:
+                patiently(lambda: connection.execute(schema.BEGIN), core.path, LOCK_TIMEOUT)
+                given = _give_back(connection, _FEW)
+                connection.execute(schema.COMMIT)
+                return given
+            finally:
+                connection.close()
+
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """No other process makes room meanwhile, nor copies the WAL; unless it is stopped in the middle of that."""
+        hold = None
+        with suppress(StoreError):
+            hold = self._core.owners.hold_patiently(_CHECKPOINT, LOCK_TIMEOUT)
+        try:
+            yield
+        finally:
+            if hold is not None:
+                hold.close()
+
+    def _give_up_reserve(self) -> None:
+        """For what frees space: no put of any process, nor one that has begun already, takes what is given up."""
+        self._core.mark.crowded = True
+        with suppress(sqlite3.Error, StoreError), self._core.aside:
+            wait_for_writer(self._core.path)
+        self.reserve.give_up()
+
+    def _cut(self) -> None:
+        with suppress(sqlite3.Error, StoreError), self._core.aside:
+            shorten(self._core.path, cut=True)
+
+    # Where there is some
+
+    def extend_wal(self) -> None:
+        """Room for the next commits, on the disk when this returns. Raises as `Core.sync_wal`."""
+        core = self._core
+        if core.writer.do(Work(lambda _: extend(core.path, core.disk), synced=False)) is True:
+            core.sync_wal()
+
+    def shorten(self) -> None:
+        """Copy the WAL into the database, unless another process is about that. sqlite3.Error."""
+        with self._core.aside:
+            hold = self._core.owners.hold(_CHECKPOINT)
+            if hold is not None:
+                try:
+                    apart(shorten, self._core.path)
+                finally:
+                    hold.close()
+
+    def give_back(self, *, all: bool = False) -> bool:
+        """Take some free pages from the database if there are many; whether there may be more."""
+        run = Work(lambda connection: _give_back(connection, _PAGES_AT_ONCE, all=all), synced=False)
+        return self._core.writer.do(run) is True
+
+    def checkpoint(self) -> None:
+        """All of the WAL is in the database, and that has no free pages, when this returns. Raises StoreError."""
+        core = self._core
+        for _ in range(_ROUNDS):  # others may free pages all the time
+            if not self.give_back(all=True):
+                break
+        hold = core.owners.hold_patiently(_CHECKPOINT)
+        try:
+            core.sync_wal()
+            with core.aside:
+                patiently(lambda: apart(shorten, core.path, True), core.path)
+        finally:
+            hold.close()
+        self.reserve.keep()
+
+
+def _give_back(connection: sqlite3.Connection, most: int, *, all: bool = True) -> bool:
+    """In a transaction; whether there was anything to give back. Not `all`: if a large part of the pages is free."""
+    free, pages = connection.execute(schema.FREE_PAGES).fetchone()
+    if not free or not (all or (free > _SPARE and free > pages // 4)):
+        return False
+    for _ in range(min(free, most)):
+        connection.execute(schema.GIVE_BACK)
+    return True
