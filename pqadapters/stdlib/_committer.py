@@ -8,9 +8,11 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
 from typing import Any
 
+from ..errors import StoreLocked, StoreUnreachable
 from ..store import Put
 
 _AT_ONCE = 1000  #: puts in one commit
+_OF_ALL = (StoreLocked, StoreUnreachable)  #: what each put of a batch would run into, and of which it may be stored
 
 
 class Committer:
@@ -19,6 +21,10 @@ class Committer:
 
     def __init__(self, commit: Callable[[list[Any], list[Put]], object], stored: Callable[[], object]) -> None:
         self._commit, self._stored = commit, stored
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """In a forked child what is under way is the parent's, and so is the thread."""
         self._pending: list[tuple[Any, Put, asyncio.Future[None]]] = []
         self._loop: asyncio.AbstractEventLoop | None = None  #: that waits for the batch in the thread
         self._under_way = 0  #: puts of that batch
@@ -61,10 +67,8 @@ class Committer:
             if self._pending:
                 self._go_on(loop)
             return
-        if self._thread is None:
-            self._thread = ThreadPoolExecutor(1, "pqadapters-committer")
         self._loop, self._under_way = loop, len(batch)
-        job = self._thread.submit(self._carry_out, [(item, put) for item, put, _ in batch])
+        job = self._begun([(item, put) for item, put, _ in batch])
 
         def finish(job: Future[list[Exception | None]]) -> None:
             with suppress(RuntimeError):  # the loop was closed
@@ -72,13 +76,25 @@ class Committer:
 
         job.add_done_callback(finish)
 
+    def _begun(self, puts: Sequence[tuple[Any, Put]]) -> Future[list[Exception | None]]:
+        """In the thread; where none can be had, as behind the end of the main thread, it is over when this returns."""
+        try:
+            if self._thread is None:
+                self._thread = ThreadPoolExecutor(1, "pqadapters-committer")
+            return self._thread.submit(self._carry_out, puts)
+        except RuntimeError:
+            self._thread = None  # which may have the job in its line, and mustn't find a thread for it later
+            job: Future[list[Exception | None]] = Future()
+            job.set_result(self._carry_out(puts))
+            return job
+
     def _carry_out(self, puts: Sequence[tuple[Any, Put]]) -> list[Exception | None]:
         """In the thread: what each came to."""
         try:
             self._commit([item for item, _ in puts], [put for _, put in puts])
         except Exception as error:
-            if len(puts) == 1:
-                return [error]
+            if len(puts) == 1 or isinstance(error, _OF_ALL):
+                return [error] * len(puts)
             return [outcome for put in puts for outcome in self._carry_out([put])]
         return [None] * len(puts)
 

@@ -43,6 +43,7 @@ class Line(Acks):
         self.aside = Aside(store)
         self.suspects = 0  #: how many more claims of what an earlier run left are counted on disk
         self.renewed: Callable[[], object] = lambda: None  #: called in a forked child that goes on with the queue
+        self.passed_over: Callable[[], object] = lambda: None  #: called when a record went that nobody was given
         self.private = store if isinstance(store, PrivateStore) else None
         if self.private is None:
             self._open()
@@ -254,12 +255,14 @@ class Line(Acks):
         """What the record stood for ended with the process that put it."""
         self._commit_if_held(Ack(claim))
         self.dropped += 1
+        self.passed_over()
 
     def _set_aside(self, claim: Claim, error: Exception) -> None:
         reason = f"can't be decoded: {telling.named(error)}"
         if not self.aside.add(claim, reason):
             return self.bury(claim, reason)
         _log.warning("record %d of %s is left to others for an hour: it %s", claim.id, self.label, reason)
+        self.passed_over()
 
     def bury(self, claim: Claim, reason: str) -> None:
         """Move the claimed record to the dead letters."""
@@ -267,6 +270,7 @@ class Line(Acks):
             return
         self.counts.add(buried=1)
         _log.error("record %d of %s is a dead letter now: %s", claim.id, self.label, reason)
+        self.passed_over()
 
     def _hand_out(self, taken: list[tuple[Claim, Any]], own: Own, lent: Own | None = None) -> list[tuple[Claim, Any]]:
         """Make the caller their holder, or acknowledge them. Returns those that are the caller's to have."""

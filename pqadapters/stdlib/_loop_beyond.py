@@ -28,11 +28,19 @@ class LoopBeyond:
         raise NotImplementedError
 
     @staticmethod
-    def _wake_all(waiters: deque[Any]) -> None:
+    def _wakeup_next(waiters: deque[Any]) -> bool:
+        """Whether there was one. Tasks of a loop that was closed wait no more; to wake them is an error."""
         while waiters:
             waiter = waiters.popleft()
-            if not waiter.done():
+            if not waiter.done() and not waiter.get_loop().is_closed():
                 waiter.set_result(None)
+                return True
+        return False
+
+    @classmethod
+    def _wake_all(cls, waiters: deque[Any]) -> None:
+        while cls._wakeup_next(waiters):
+            pass
 
     @property
     def name(self) -> str:

@@ -24,8 +24,12 @@ class Watcher:
     def __init__(self, store: Store, queue: str, until: Callable[[Depth], bool], changed: Callable[[], object]) -> None:
         self._store, self._queue = weakref.ref(store), queue
         self._until, self._changed = until, changed
-        self._needed = threading.Event()  #: somebody waits
         self._ended = False
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """In a forked child the thread and the loop are the parent's."""
+        self._needed = threading.Event()  #: somebody waits
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 

@@ -73,6 +73,7 @@ T = TypeVar("T")
 Q = TypeVar("Q", bound="Queue[Any]")
 _MANY_UNCOVERED = 1000
 _ASIDE = 0.002  #: seconds until a store that others have locked is tried again
+_all: weakref.WeakSet[Queue[Any]] = weakref.WeakSet()
 _BUSY = (StoreLocked, StoreUnreachable)  #: nothing of the call was stored, and it may go through a moment later
 SOFT = Durability(Survives.PROCESS, 0.05)  #: where nobody says otherwise: the loop isn't stopped for a disk
 
@@ -96,8 +97,9 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         _getters: deque[Any]
         _putters: deque[Any]
 
+        _loop: stdlib.AbstractEventLoop | None
+
         def _get_loop(self) -> stdlib.AbstractEventLoop: ...
-        def _wakeup_next(self, waiters: deque[Any]) -> None: ...
 
     def __init__(
         self,
@@ -142,9 +144,19 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         self._power = line.store.durability.survives is Survives.POWER
         self._committer = Committer(line.stow_all, weak(self._item_came))
         self._watcher = Watcher(line.store, line.name, _until(weakref.ref(self)), weak(self._changed))
+        line.passed_over = weak(self._record_went)
+        _all.add(self)
         finish_at_exit(line)
         weakref.finalize(self, dropped, line).atexit = False
         weakref.finalize(self, self._watcher.end).atexit = False
+
+    def _begin_again(self) -> None:
+        """In a forked child: who waits and what is under way are the parent's, and so is the loop."""
+        for waiters in (self._getters, self._putters, self._joiners):
+            waiters.clear()
+        self._loop = None
+        self._committer.begin_again()
+        self._watcher.begin_again()
 
     def _keep_in_memory(self) -> None:
         self._line.close()
@@ -375,18 +387,30 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         loop = self._get_loop()
         waiter = loop.create_future()
         waiters.append(waiter)
-        line = self._line
-        if line.private is None or self._committer.stranded or line.store.depth(line.name).delayed:
-            self._watcher.look_out(loop)
+        line, timer = self._line, None
         try:
+            if line.private is None or self._committer.stranded or line.store.depth(line.name).delayed:
+                self._watcher.look_out(loop)
+            if (due := line.aside.next_due()) is not None:
+                timer = loop.call_later(due, self._item_came)
             await waiter
         except BaseException:
-            waiter.cancel()
+            if not loop.is_closed():
+                waiter.cancel()
             if waiter in waiters:
                 waiters.remove(waiter)
             if not waiter.cancelled():  # we were woken, and go away
                 self._wakeup_next(waiters)
             raise
+        finally:
+            if timer is not None:
+                timer.cancel()
+
+    def _record_went(self) -> None:
+        """Out of the queue, with nobody who would say that it is done: there may be room now, or nothing left."""
+        self._wakeup_next(self._putters)
+        if self._joiners and not self._line.unfinished():
+            self._wake_all(self._joiners)
 
     def _item_came(self) -> None:
         self._wakeup_next(self._getters)
@@ -446,6 +470,15 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
     @_is_shutdown.setter
     def _is_shutdown(self, value: bool) -> None:
         self._line.flags.shut = value
+
+
+def _begin_again() -> None:
+    for queue in list(_all):
+        queue._begin_again()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)
 
 
 def _until(ref: weakref.ref[Queue[Any]]) -> Callable[[Depth], bool]:

@@ -15,11 +15,20 @@ import pytest
 import uvloop
 
 from pqadapters.durability import Survives
-from pqadapters.errors import LimitReached, NotDurableWarning, NotSerializable, StoreClosed
+from pqadapters.errors import (
+    LimitReached,
+    NotDurableWarning,
+    NotSerializable,
+    OutcomeUnknown,
+    StoreClosed,
+    StoreError,
+    StoreForked,
+    StoreLocked,
+)
 from pqadapters.stdlib import queue as threaded
 from pqadapters.stdlib.asyncio import LifoQueue, PriorityQueue, Queue, QueueEmpty, QueueFull, QueueShutDown
 from tests.contract.threads import Task
-from tests.home.world import begin_anew, kill_a_process_that
+from tests.home.world import Child, begin_anew, child, kill_a_process_that
 
 PATIENCE = 60.0
 Loop = Callable[[], asyncio.AbstractEventLoop]
@@ -777,3 +786,197 @@ def test_the_module_takes_asyncios_place(url: str) -> None:
         return found
 
     assert module.run(main()) == 7
+
+
+class Ruined:
+    """An item that can't be decoded: it goes to the dead letters, or is left to others where a module is missing."""
+
+    def __init__(self, error: type[Exception]) -> None:
+        self.error = error
+
+    def __reduce__(self) -> Any:
+        return _ruin, (self.error,)
+
+
+def _ruin(error: type[Exception]) -> None:
+    raise error("ruined")
+
+
+@pytest.mark.parametrize("error", [ValueError, ImportError], ids=["buried", "set aside"])
+def test_a_record_that_nobody_is_given_makes_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
+) -> None:
+    """Nobody told the put that waited for its place: it and the getter waited for each other for ever."""
+    begin_anew(monkeypatch, tmp_path)
+
+    async def main() -> None:
+        async with Queue[Any](maxsize=1) as q:
+            q.put_nowait(Ruined(error))
+            putter = asyncio.ensure_future(q.put("next"))
+            await turns()
+            getter = asyncio.ensure_future(q.get())
+            await putter
+            assert await getter == "next"
+
+    run(main())
+
+
+def test_join_ends_with_the_last_dead_letter(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waited for the task_done() of an item that nobody was given."""
+    begin_anew(monkeypatch, tmp_path)
+
+    async def main() -> None:
+        async with Queue[Any]() as q:
+            q.put_nowait(Ruined(ValueError))
+            joiner = asyncio.ensure_future(q.join())
+            await turns()
+            getter = asyncio.ensure_future(q.get())
+            await joiner
+            getter.cancel()
+
+    run(main())
+
+
+def test_what_is_left_to_others_is_a_dead_letter_after_its_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody looked for it again unless something else was put."""
+    begin_anew(monkeypatch, tmp_path)
+    monkeypatch.setattr("pqadapters.stdlib._aside.PATIENCE", 0.05)
+
+    async def main() -> None:
+        async with Queue[Any]() as q:
+            q.put_nowait(Ruined(ImportError))
+            getter = asyncio.ensure_future(q.get())
+            await q.join()
+            assert len(q.dead_letters()) == 1
+            getter.cancel()
+
+    run(main())
+
+
+@pytest.mark.parametrize("kind", ["home", "path", "sqlite"])
+def test_a_forked_child_puts_at_power(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    """It gave its puts to a thread that only its parent has, and waited for ever."""
+    begin_anew(monkeypatch, tmp_path / "home")
+    url = f"sqlite:///{tmp_path}/q.db?durability=power"
+    q: Queue[str] = (
+        Queue(durability="power") if kind == "home"
+        else Queue(path=tmp_path / "q", durability="power") if kind == "path"
+        else Queue(store=url)
+    )
+
+    async def wait_and_put(word: str) -> str:
+        getter = asyncio.ensure_future(q.get())
+        await turns()
+        await q.put(word)
+        found = await getter
+        q.task_done()
+        return found
+
+    def put_there(me: Child) -> None:
+        try:
+            me.say(run(wait_and_put("child's")))
+        except StoreForked:
+            me.say("refused")
+
+    assert run(wait_and_put("parent's")) == "parent's"
+    with child(put_there) as process:
+        assert process.hear() == ("refused" if kind == "path" else "child's")
+        assert process.wait() == 0
+    assert q.empty()
+    q.close()
+
+
+@pytest.mark.parametrize("why", ["none can be started", "the main thread has ended"])
+def test_puts_at_power_where_no_thread_can_be_had(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, why: str) -> None:
+    """The first put raised, and may have been stored after all; all later ones waited for ever."""
+    begin_anew(monkeypatch, tmp_path)
+    real = threading.Thread.start
+
+    def start(thread: threading.Thread) -> None:
+        if thread.name.startswith("pqadapters-committer"):
+            raise RuntimeError("can't start new thread")
+        real(thread)
+
+    async def main() -> None:
+        async with Queue[int](durability="power") as q:
+            with monkeypatch.context() as patched:
+                if why == "none can be started":
+                    patched.setattr(threading.Thread, "start", start)
+                else:
+                    patched.setattr("concurrent.futures.thread._shutdown", True)
+                await asyncio.gather(*(q.put(n) for n in range(3)))
+            await q.put(3)
+            assert [q.get_nowait() for _ in range(q.qsize())] == [0, 1, 2, 3]
+
+    run(main())
+
+
+@pytest.mark.parametrize("stored", [True, False])
+def test_puts_of_a_batch_whose_store_went_away_are_not_made_once_more(tmp_path: Path, stored: bool) -> None:
+    """Each of them was put again by itself: twice where the batch had been stored, and behind one another's 5 seconds
+    where the store was locked."""
+    error: StoreError = OutcomeUnknown("the server was gone") if stored else StoreLocked("somebody has it")
+
+    async def main() -> None:
+        async with Queue[int](path=tmp_path / "q", durability="power") as q:
+            await q.put(0)
+            real, calls = q._committer._commit, []
+
+            def fail(items: list[Any], puts: list[Any]) -> None:
+                calls.append(items)
+                if stored:
+                    real(items, puts)
+                raise error
+
+            q._committer._commit = fail
+            outcomes = await asyncio.gather(*(q.put(n) for n in (1, 2, 3)), return_exceptions=True)
+            assert outcomes == [error] * 3
+            assert calls == [[1], [2, 3]]
+            assert [q.get_nowait() for _ in range(q.qsize())] == ([0, 1, 2, 3] if stored else [0])
+
+    run(main())
+
+
+def test_tasks_of_a_closed_loop_wait_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A put was stored and raised "Event loop is closed"; so did shutdown()."""
+    begin_anew(monkeypatch, tmp_path)
+    for use in ("put_nowait", "shutdown", "close"):
+        q = Queue[int]()
+        loop = asyncio.new_event_loop()
+
+        async def leave(q: Queue[int] = q) -> list[asyncio.Future[Any]]:
+            steps: list[Coroutine[Any, Any, Any]] = [q.get(), q.join()]
+            left: list[asyncio.Future[Any]] = [asyncio.ensure_future(step) for step in steps]
+            for each in left:
+                each._log_destroy_pending = False  # type: ignore[attr-defined]  # as is meant here
+            await turns()
+            return left
+
+        q.put_nowait(0)
+        assert q.get_nowait() == 0  # for join() to wait
+        left = loop.run_until_complete(leave())
+        loop.close()
+        getattr(q, use)(*([1] if use == "put_nowait" else []))
+        if use == "put_nowait":
+            assert q.get_nowait() == 1
+        q.close()
+        del left
+
+
+def test_a_get_that_cannot_wait_is_not_woken(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was told of the next item, in place of a get that waited."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        async with Queue[int](store=url) as q:
+            with monkeypatch.context() as patched:
+                patched.setattr("pqadapters.stdlib._watcher.start_thread", refuse)
+                with pytest.raises(RuntimeError, match="start"):
+                    await q.get()
+            assert not q._getters
+
+    run(main())
