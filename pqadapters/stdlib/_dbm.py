@@ -21,7 +21,7 @@ _SUFFIXES = {
     "dbm.gnu": ("",),
     "dbm.sqlite3": ("", "-wal", "-journal"),
 }
-SQLITE = "dbm.sqlite3"
+SQLITE, DUMB = "dbm.sqlite3", "dbm.dumb"
 _BERKELEY = 0x00061561  #: magic number at byte 12 of a hash, as file(1) knows it; at byte 0 in version 1.85 (macOS)
 
 
@@ -88,13 +88,37 @@ def open_dbm(path: str, kind: str, flag: str) -> Any:
             f"{path} is a file of {kind}, which this Python hasn't got ({error}). Move it over once with a Python that "
             f"has it: pqadapters.stdlib.shelve.migrate({path!r})"
         ) from error
-    return module.open(path, flag)
+    try:
+        return module.open(path, flag)
+    except (SyntaxError, ValueError, TypeError) as error:  # dbm.dumb reads its index as Python's literals
+        raise ShelfError(
+            f"the index of {path}, {path}.dir, is damaged: {error}. {path}.bak may be an older one: copy it to that "
+            "name, or give another name for a new shelf"
+        ) from error
 
 
-def pairs_of(database: Any) -> Iterator[tuple[bytes, bytes]]:
-    """All keys and values of a dbm that is open."""
-    for key in database.keys():  # noqa: SIM118  # what all of them have
-        yield bytes(key), bytes(database[key])
+def pairs_of(database: Any, path: str, kind: str) -> Iterator[tuple[bytes, bytes]]:
+    """All keys and values of a dbm that is open. Raises ShelfError for what can't be read, or isn't whole."""
+    key: Any = None
+    try:
+        for key in database.keys():  # noqa: SIM118  # what all of them have
+            value = bytes(database[key])
+            if kind == DUMB:
+                _check_whole(database, key, value)
+            yield bytes(key), value
+    except (_Error, OSError, ValueError, TypeError) as error:
+        where = f"the value of its key {key!r}" if key is not None else "what keys it has"
+        raise ShelfError(
+            f"{path} is damaged: {where} can't be read: {error}. It was left as it is: delete that key by {kind}, and "
+            "move over what is left"
+        ) from error
+
+
+def _check_whole(database: Any, key: bytes, value: bytes) -> None:
+    """Raises ValueError where its file ends before the value does: the module passes over that."""
+    at, size = database._index[key]
+    if len(value) != size:
+        raise ValueError(f"it has {size} bytes at {at} of the .dat file, and {len(value)} of them are there")
 
 
 def check_aside(path: str, kind: str) -> None:

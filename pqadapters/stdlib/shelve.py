@@ -346,7 +346,7 @@ def migrate(
 
     The shelf is there with all of them, or not at all. The old one is kept under the name with ".old" behind it. No
     program may use it meanwhile. `progress` is called with how many more keys have been moved. Raises ShelfError where
-    there is none, or this Python can't read it, or not all keys have arrived.
+    there is none, or this Python can't read it, or it is damaged, or not all keys have arrived.
     """
     path = os.path.realpath(os.fsdecode(filename))
     kind = _dbm.kind_of(path)
@@ -357,20 +357,21 @@ def migrate(
     new = f"{path}.new-shelf"
     try:
         with closing(_dbm.open_dbm(path, kind, "r")) as old, DbfilenameShelf(new, "n") as shelf:
-            count = _copy(old, shelf._table, progress or (lambda more: None))
+            count = _copy(_dbm.pairs_of(old, path, kind), shelf._table, progress or (lambda more: None))
             if len(shelf) != count:
                 raise ShelfError(f"{path} has {count} keys, and {len(shelf)} arrived: it was left as it is")
             shelf.sync()
         _dbm.put_aside(path, kind, lambda: move_database(new, path))
     except BaseException:
-        remove_database(new)
+        for left in (new, f"{new}.new"):  # the second where it wasn't even made
+            remove_database(left)
         raise
     return count
 
 
-def _copy(old: Any, table: Table, progress: Callable[[int], None]) -> int:
+def _copy(pairs: Iterator[tuple[bytes, bytes]], table: Table, progress: Callable[[int], None]) -> int:
     count, ops = 0, []
-    for key, value in _dbm.pairs_of(old):
+    for key, value in pairs:
         ops.append(Set(table.name, key, value))
         count += 1
         if len(ops) == _AT_ONCE:

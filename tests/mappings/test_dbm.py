@@ -276,6 +276,41 @@ def test_a_dumb_one_without_its_index_is_not_shadowed(tmp_path: Path, damage: st
     assert _files(path) == files
 
 
+def test_a_value_that_is_cut_off_is_not_moved_over(tmp_path: Path) -> None:
+    """dbm.dumb gives what there is of it, so that a shelf of ours got a pickle that nobody could load."""
+    path = str(tmp_path / "old")
+    with _theirs("dbm.dumb", path, "c") as shelf:
+        shelf.update({"a": 1, "b": "x" * 600})
+    data = Path(f"{path}.dat").read_bytes()
+    Path(f"{path}.dat").write_bytes(data[:700])
+    files = _files(path)
+    with pytest.raises(ShelfError, match=r"old is damaged: .*b'b'.* 61\d bytes at 512 .*188 of them.*delete that key"):
+        shelve.migrate(path)
+    assert _files(path) == files
+    with _theirs("dbm.dumb", path, "w") as shelf:
+        del shelf["b"]
+    assert shelve.migrate(path) == 1
+
+
+@pytest.mark.parametrize(
+    "damage", [b"'b', (", b"\0", b"f()", b"'b', 'c'"], ids=["cut off", "zeros", "a call", "no place"]
+)
+def test_a_damaged_index_is_told_as_dbms_errors_are(tmp_path: Path, damage: bytes) -> None:
+    """A SyntaxError out of ast.literal_eval() says nothing of a file."""
+    path = str(tmp_path / "old")
+    with _theirs("dbm.dumb", path, "c") as shelf:
+        shelf["a"] = 1
+    with open(f"{path}.dir", "ab") as index:
+        index.write(damage + b"\n")
+    files = _files(path)
+    with pytest.raises(ShelfError, match=r"old.* is damaged"):
+        shelve.migrate(path)
+    if b"c" not in damage:
+        with pytest.raises(dbm.error, match=r"old.dir, is damaged: .*old.bak may be an older one"):
+            shelve.open(path)
+    assert _files(path) == files
+
+
 def test_it_is_moved_where_there_are_no_hard_links(old: tuple[str, str], monkeypatch: pytest.MonkeyPatch) -> None:
     path, kind = old
     before = _items(path, kind)

@@ -45,6 +45,23 @@ def quiet(more: int) -> None:
     """Progress that nobody looks at."""
 
 
+@contextmanager
+def room_for(place: str) -> Iterator[None]:
+    """While its new store is made. Raises DiskError that speaks of the place, and of the ways out, where there is no
+    room: of a store that is gone again nobody knows."""
+    try:
+        yield
+    except DiskError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT):
+            raise
+        raise DiskError(
+            error.errno,
+            f"there is no room to convert it: {os.strerror(error.errno)}; it was left as it is. A conversion takes "
+            "about as much room again: free some space there, or put it elsewhere (pqadapters migrate PATH --to URL)",
+            place,
+        ) from error
+
+
 def is_theirs(path: str) -> bool:
     """Whether the file is a database that persist-queue wrote, and this user's. Raises StoreLocked, DiskError, and
     FormatError for one that SQLite can't read."""
@@ -102,7 +119,7 @@ def _convert(path: str, old: Predecessor, bare: str, progress: Progress) -> Repo
     source, new = Source(old.seize(), path, old.raw), path + _NEW
     try:
         old.clear(new)
-        with open_database(new, durability="process") as store:
+        with room_for(path), open_database(new, durability="process") as store:
             parts = _move_all(source, store, bare, progress)
             store.commit(Clear(MOVED))
             store.checkpoint()

@@ -18,7 +18,7 @@ from ...opening import is_directory_store, is_unfinished, open_path, take_over_d
 from ...serializers import Serializer
 from ...store import Clear, Store
 from .chunks import INFO, FileQueue, chunks_in, guess, is_theirs, writers_of
-from .databases import SUFFIX, quiet
+from .databases import SUFFIX, quiet, room_for
 from .framing import framing_of, name_of
 from .moving import MOVED, Mover
 from .report import Part, Progress, Report
@@ -91,7 +91,7 @@ def _set_aside(directory: str, old: Predecessor) -> None:
 
 def _convert(directory: str, old: Predecessor, serializer: Serializer, progress: Progress) -> Report:
     before, source, new = _state(directory), _opened(directory, serializer), old.begin()
-    with open_path(new, durability="process") as store:
+    with room_for(directory), open_path(new, durability="process") as store:
         part = _moved(source, serializer, store, QUEUE, progress)
         store.commit(Clear(MOVED))
         store.checkpoint()

@@ -23,11 +23,11 @@ def is_shelf(path: str) -> bool:
 
 
 def look_at_shelf(path: str) -> Report:
-    """What is in it. Raises ShelfError."""
+    """What is in it; all of it is read. Raises ShelfError, also where it is damaged."""
     path = os.path.realpath(path)
     kind = kind_of(path) or ""
     with closing(open_dbm(path, kind, "r")) as database:
-        count = len(database.keys())
+        count = sum(1 for _ in pairs_of(database, path, kind))
     return Report(path, [Part("shelf", kind, {SET: count} if count else {})])
 
 
@@ -45,6 +45,6 @@ def move_shelf(path: str, store: Store, name: str, *, progress: Progress = quiet
     kind = kind_of(path) or ""
     table = Table(kind, SHELF, name)
     with closing(open_dbm(path, kind, "r")) as database:
-        items = (Item(key, value) for key, value in pairs_of(database))
+        items = (Item(key, value) for key, value in pairs_of(database, path, kind))
         counts = Mover(store, path, progress).move(table, items)
     return Report(path, [Part(table.target, kind, counts)])
