@@ -3,20 +3,27 @@
 A log handler may put into one of our queues, with its own lock held. If we logged with a store's lock held, each would
 wait for the other for ever. So whoever takes such a lock does it in `silence()`: what is said inside is heard when the
 outermost silence of the thread ends. Any thread may call anything.
+
+`logging` is imported when there is something to say: a program that doesn't use it starts without it.
 """
 
 from __future__ import annotations
 
-import logging
 import sys
 import threading
-import traceback
 import warnings
 from collections.abc import Callable
 from functools import partial
 from types import FrameType, TracebackType
+from typing import TYPE_CHECKING, Any, cast
 
 from .callers import stacklevel
+
+if TYPE_CHECKING:
+    import logging
+
+_logging: Any = None
+least_level = 0  #: of what we log, as a number of `logging`, where the program says nothing about it; 0: all
 
 
 class _Unheard(threading.local):
@@ -42,14 +49,14 @@ class _Unheard(threading.local):
 _unheard = _Unheard()
 
 
-class _Later(logging.Filter):
-    """Keeps records back while there is silence."""
+class _Later:
+    """A filter that keeps records back while there is silence."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         if not _unheard.silent():
             _speak()
             return True
-        _unheard.said.append(partial(aloud, partial(logging.getLogger(record.name).handle, record)))
+        _unheard.said.append(partial(aloud, partial(_made(record.name).handle, record)))
         return False
 
 
@@ -58,7 +65,40 @@ _later = _Later()
 
 def logger(name: str) -> logging.Logger:
     """The logger of that name, one of ours."""
-    found = logging.getLogger(name)
+    return cast("logging.Logger", _Logger(name))
+
+
+class _Logger:
+    """A logger that is made when it is used."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+
+    def __getattr__(self, name: str) -> Any:
+        if name in ("debug", "info") and _logging is None and "logging" not in sys.modules:
+            return _unsaid  # nobody has asked to hear it
+        return getattr(_made(self._name), name)
+
+
+def _unsaid(*message: object) -> None:
+    pass
+
+
+def get_ready() -> Any:
+    """`logging`, which is kept from here on: a program may have another module of that name."""
+    global _logging
+    if _logging is None:
+        import logging
+
+        _logging = logging
+    return _logging
+
+
+def _made(name: str) -> logging.Logger:
+    all_of_ours = get_ready().getLogger("pqadapters")
+    if least_level and not all_of_ours.level:
+        all_of_ours.setLevel(least_level)
+    found: logging.Logger = get_ready().getLogger(name)
     found.addFilter(_later)
     return found
 
@@ -80,7 +120,9 @@ def aloud(call: Callable[[], object]) -> None:
     try:
         call()
     except Exception:
-        if logging.raiseExceptions and sys.stderr is not None:
+        import traceback
+
+        if get_ready().raiseExceptions and sys.stderr is not None:
             traceback.print_exc()
 
 

@@ -12,15 +12,14 @@ to another directory stays the same application (`origin` tells them apart). Pro
 from __future__ import annotations
 
 import builtins
-import hashlib
 import os
 import re
-import shutil
 import sys
 import threading
 from collections.abc import Mapping, Sequence
 from typing import Any, NamedTuple
 
+from ..digest import digest
 from ..errors import NoHome
 
 _RUN_OTHERS = """
@@ -155,7 +154,7 @@ def file_name(name: str, identity: str = "") -> str:
 
 
 def _digest(identity: str) -> str:
-    return hashlib.sha256(identity.encode("utf-8", "surrogatepass")).hexdigest()[:10]
+    return digest(identity.encode("utf-8", "surrogatepass"))
 
 
 # What the process looks like
@@ -212,7 +211,9 @@ def _main_globals() -> Mapping[str, Any]:
 
 def _frozen(main: Mapping[str, Any]) -> str:
     if "__compiled__" in main:  # Nuitka: sys.executable may not exist, argv[0] is what was started
-        return shutil.which(sys.argv[0]) or sys.argv[0]
+        from shutil import which  # loads what packs archives
+
+        return which(sys.argv[0]) or sys.argv[0]
     return sys.executable if getattr(sys, "frozen", False) else ""
 
 

@@ -12,8 +12,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import tempfile
 import threading
 from typing import TYPE_CHECKING, Any
 
@@ -206,7 +204,9 @@ def _temporary_home(program: Application) -> str:
     with _lock:
         home = _temporary.get(os.getpid())
         if home is None:
-            home = _temporary[os.getpid()] = tempfile.mkdtemp(prefix="pqadapters-")
+            from tempfile import mkdtemp  # here, and below: few programs need it, and it takes a while
+
+            home = _temporary[os.getpid()] = mkdtemp(prefix="pqadapters-")
             at_end(_remove, last=True)
             if len(_temporary) == 1:  # a forked child needn't be told again
                 telling.warn(
@@ -221,7 +221,9 @@ def _remove() -> None:
     """The temporary home of this process; a child's is its own."""
     home = _temporary.pop(os.getpid(), None)
     if home is not None:
-        shutil.rmtree(home, ignore_errors=True)
+        from shutil import rmtree
+
+        rmtree(home, ignore_errors=True)
 
 
 def _renew() -> None:

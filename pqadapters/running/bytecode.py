@@ -7,7 +7,6 @@ time or size of the source makes one worthless, a directory that can't be writte
 
 from __future__ import annotations
 
-import hashlib
 import marshal
 import os
 import struct
@@ -18,6 +17,7 @@ from importlib.util import MAGIC_NUMBER, cache_from_source
 from types import CodeType
 
 from .. import __version__
+from ..digest import digest
 from .rewriting import VERSION
 
 _WORD = 0xFFFFFFFF
@@ -28,7 +28,7 @@ class Bytecode:
 
     def __init__(self, names: Set[str]) -> None:
         facts = repr((__version__, VERSION, sorted(names), sys.flags.optimize))
-        self._mark = f"pqadapters{hashlib.sha256(facts.encode()).hexdigest()[:10]}"
+        self._mark = f"pqadapters{digest(facts.encode())}"
 
     def read(self, source: str) -> tuple[bool, CodeType | None]:
         """Whether there is something of that source, as it is now; and what."""

@@ -11,13 +11,14 @@ from .finder import EARLY, Notes
 from .options import Options, parse, refuse
 from .ownership import is_stdlibs
 from .program import Program
+from .swaps import load_mirrors
 
 
 def run(arguments: Sequence[str]) -> None:
     """Run the program that the arguments name. Raises what it raises; ends the process with status 2 for a mistake."""
     options = parse(arguments)
     program = Program(options.path, options.module, options.arguments)
-    program.set_up()
+    program.set_up(lambda: load_mirrors(options.only))
     _check(options)
     packages = [*options.also, *_package_of(options.module)]
     if options.explain:

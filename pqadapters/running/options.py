@@ -5,11 +5,13 @@ Needs nothing but the standard library.
 
 from __future__ import annotations
 
-import argparse
 from collections.abc import Sequence
-from typing import NamedTuple, NoReturn
+from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from .swaps import heads
+
+if TYPE_CHECKING:
+    import argparse
 
 _WITH_VALUE = ("--only", "--also")
 _USAGE = (
@@ -36,6 +38,8 @@ def refuse(message: str) -> NoReturn:
 def parse(arguments: Sequence[str]) -> Options:
     """Ends the process where that can't be done: with 0 for --help, with 2 for a mistake."""
     ours, module, rest = _split(arguments)
+    if rest and not ours:
+        return _program(module, rest)
     parser = _parser()
     given = parser.parse_args(ours)
     if not rest:
@@ -45,14 +49,14 @@ def parse(arguments: Sequence[str]) -> Options:
     if unknown or (given.only and not only):
         choices = ", ".join(heads())
         parser.error(f"argument --only: invalid choice: {', '.join(unknown) or repr('')} (choose from {choices})")
-    return Options(
-        module=rest[0] if module else "",
-        path="" if module else rest[0],
-        arguments=tuple(rest[1:]),
-        only=only,
-        also=tuple(name.partition(".")[0] for name in given.also),
-        explain=given.explain,
-    )
+    also = tuple(name.partition(".")[0] for name in given.also)
+    return _program(module, rest)._replace(only=only, also=also, explain=given.explain)
+
+
+def _program(module: bool, rest: Sequence[str]) -> Options:
+    """Without any option, which takes no parser: that is a part of a start that can be seen."""
+    name, *arguments = rest
+    return Options(name if module else "", "" if module else name, tuple(arguments))
 
 
 def _split(arguments: Sequence[str]) -> tuple[list[str], bool, list[str]]:
@@ -72,6 +76,8 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], bool, list[str]]:
 
 
 def _parser() -> argparse.ArgumentParser:
+    import argparse
+
     parser = argparse.ArgumentParser(
         prog="python -m pqadapters run",
         usage=_USAGE,

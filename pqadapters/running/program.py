@@ -40,14 +40,18 @@ class Program:
         self._path = _TYPED if self._is_typed else _whole(path) if path else ""
         self._is_script = bool(path) and (self._is_typed or not _is_importable(self._path))
 
-    def set_up(self) -> None:
-        """Make `sys.argv` and `sys.path` what they are without us."""
+    def set_up(self, load: Callable[[], object]) -> None:
+        """Make `sys.argv` and `sys.path` what they are without us. Before the program's own modules hide any of the
+        standard library's, `load` is called: to import what needs those."""
         safe = bool(getattr(sys.flags, "safe_path", False) or sys.flags.isolated)
         sys.argv[:] = [self._given or "-m", *self._arguments]
         own = self._own_directory()
         if not safe or (self._path and not self._is_script):
+            hidden = _hidden_in(own)
+            if hidden:
+                load()
             sys.path.insert(0, own)
-            _give_way(own)
+            _forget(hidden)
 
     def _own_directory(self) -> str:
         """What stands first in `sys.path`."""
@@ -126,14 +130,19 @@ def _whole(path: str) -> str:
     return os.getcwd() if path == "." and sys.version_info >= (3, 11) else os.path.join(os.getcwd(), path)
 
 
-def _give_way(directory: str) -> None:
-    """Forget modules of the standard library that we have imported, and of which the program has one of its own there:
-    it would have been found first."""
-    for top in sys.stdlib_module_names.intersection(sys.modules) - _ALWAYS_THERE:
-        if not is_stdlibs(getattr(sys.modules[top].__spec__, "origin", None)):
-            continue
-        spec = PathFinder.find_spec(top, [directory])
-        if spec is not None and spec.origin is not None:  # a mere directory hides nothing
+def _hidden_in(directory: str) -> list[str]:
+    """The modules of the standard library of which the program has one of its own there."""
+    names = sys.stdlib_module_names - _ALWAYS_THERE
+    with suppress(OSError):  # an archive: all of them are looked for
+        names &= {entry.partition(".")[0] for entry in os.listdir(directory or os.curdir)}
+    specs = [(name, PathFinder.find_spec(name, [directory])) for name in names]
+    return [name for name, spec in specs if spec is not None and spec.origin is not None]  # a mere directory hides none
+
+
+def _forget(tops: list[str]) -> None:
+    """Modules that we have imported: the program's would have been found first."""
+    for top in tops:
+        if top in sys.modules and is_stdlibs(getattr(sys.modules[top].__spec__, "origin", None)):
             for name in [name for name in sys.modules if f"{name}.".startswith(f"{top}.")]:
                 del sys.modules[name]
 

@@ -57,6 +57,7 @@ class StandIn(ModuleType):
         return sorted({*dir(self._real), *vars(self)})
 
 
+_WARNING = 30  #: logging's, which needn't be loaded for it
 _variables_of_modules: Any = vars(ModuleType)["__dict__"]
 
 
@@ -133,12 +134,9 @@ class StandIns:
 def _fit_in() -> None:
     """A program that puts what can't be serialised works on; it is warned that this is lost in a crash. And its log has
     its own lines, where it logs at INFO: `--explain` says where queues live."""
-    import logging  # the mirror has imported it
-
+    from .. import telling
     from ..stdlib import _defaults
     from ..stdlib._policy import Volatile
 
     _defaults.volatile = Volatile.WARN
-    logger = logging.getLogger("pqadapters")
-    if logger.level == logging.NOTSET:
-        logger.setLevel(logging.WARNING)
+    telling.least_level = _WARNING

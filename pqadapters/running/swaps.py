@@ -7,7 +7,10 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Mapping
+from importlib import import_module
 from typing import NamedTuple
+
+from .. import telling
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -60,3 +63,11 @@ def chosen(only: Iterable[str]) -> dict[str, Swap]:
     if not wanted:
         return found
     return {name: swap for name, swap in found.items() if any(f"{name}.".startswith(f"{head}.") for head in wanted)}
+
+
+def load_mirrors(only: Iterable[str]) -> None:
+    """Import all that `chosen` gives, and what they may need: behind this, modules of the program's own with the names
+    of the standard library's are in nobody's way."""
+    for swap in chosen(only).values():
+        import_module(swap.mirror)
+    telling.get_ready()

@@ -489,7 +489,7 @@ def test_a_slot_that_cant_be_removed_is_removed_next_time(
 
     with monkeypatch.context() as patched:
         patched.setattr("pqadapters.stores.segment.estates.directories.remove", refuse)
-        patched.setattr("pqadapters.stores.segment.estates.shutil.rmtree", refuse)
+        patched.setattr("shutil.rmtree", refuse)
         slots = open_slots(place)
         slot, moved = take_and_adopt(slots)
     assert moved == Moved(items=1)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import zipapp
 import zipfile
 from pathlib import Path
 
@@ -213,7 +214,7 @@ def test_a_module_of_the_programs_own_with_that_name(tmp_path: Path) -> None:
             "other/argparse.py": "x = 2\n",
             "files/app.py": """
                 import argparse, logging, queue, sys
-                print(argparse.FileType, logging.Logger is sys.modules["pqadapters.telling"].logging.Logger)
+                print(argparse.FileType, logging.Logger is sys.modules["pqadapters.telling"].get_ready().Logger)
             """,
             "files/logging/debug.log": "",
             "files/argparse.txt": "",
@@ -225,6 +226,35 @@ def test_a_module_of_the_programs_own_with_that_name(tmp_path: Path) -> None:
     assert place.start("broken/app.py").errors.endswith(place.start("broken/app.py", run=None).errors)
     assert place.well("other/app.py") == [f"2 {OURS}queue"]
     assert place.well("files/app.py") == ["<class 'argparse.FileType'> True"]
+
+
+_HIDDEN = ("ast", "json", "random", "re", "string", "tempfile", "traceback", "uuid")
+
+
+@pytest.mark.parametrize("archive", [False, True])
+def test_modules_of_the_programs_own_with_names_that_ours_need(archive: bool, tmp_path: Path) -> None:
+    """A program with a string.py beside it, which no import of `queue` looks at, ended with an ImportError in our
+    modules."""
+    program = f"""
+        import queue, shelve, {", ".join(_HIDDEN)}
+        print({", ".join(f"{name}.x" for name in _HIDDEN)}, queue.Queue.__module__)
+        jobs = queue.Queue(maxsize=2)
+        jobs.put("a")
+        jobs.put(lambda: 1)
+        print(jobs.get(), jobs.get()())
+        with shelve.open("shelf") as shelf:
+            shelf["a"] = 1
+            print(dict(shelf))
+    """
+    place = Place(tmp_path, {"own/__main__.py": program, **{f"own/{name}.py": "x = 1\n" for name in _HIDDEN}})
+    command = "own/__main__.py"
+    if archive:
+        command = "own.pyz"
+        zipapp.create_archive(place.directory / "own", place.directory / command)
+    ended = place.start(command)
+    ones = " 1" * len(_HIDDEN)
+    assert ended.lines == [f"{ones[1:]} {OURS}queue", "a 1", "{'a': 1}"]
+    assert "NotDurableWarning" in ended.errors
 
 
 def test_modules_of_an_archive(tmp_path: Path) -> None:

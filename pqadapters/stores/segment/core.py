@@ -7,7 +7,6 @@ in the same thread. `inside` tells: such a call is put off (`deferred`) until th
 from __future__ import annotations
 
 import contextlib
-import logging
 import os
 import threading
 import weakref
@@ -112,8 +111,8 @@ class Core:
 
     def say_locked(self, text: str, *facts: object, error: Exception | None = None) -> None:
         """Log it (`text` begins with the directory) at the end of the call, with the lock free: see telling.py."""
-        level = logging.WARNING if error is None else logging.ERROR
-        self.tell_locked(partial(logger.log, level, text, self.directory, *facts, exc_info=error))
+        say = logger.warning if error is None else logger.error
+        self.tell_locked(partial(say, text, self.directory, *facts, exc_info=error))
 
     def tell_locked(self, call: Callable[[], object]) -> None:
         self.deferred.append(partial(unlocked, self.lock, partial(telling.aloud, call)))

@@ -18,7 +18,6 @@ import contextlib
 import json
 import os
 import re
-import shutil
 from typing import NamedTuple
 
 from ... import telling
@@ -173,4 +172,6 @@ def _remove(estate: Estate, directory: str, disk: Disk) -> None:
     try:
         directories.remove(estate.directory, disk)
     except OSError:
-        shutil.rmtree(estate.directory)
+        from shutil import rmtree  # seldom, and it loads what packs archives
+
+        rmtree(estate.directory)
