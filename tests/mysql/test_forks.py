@@ -14,9 +14,10 @@ from tests.segment.programs import PATIENCE, running, said
 _PARENT = """
 import gc, itertools, os, sys, threading
 from pqadapters.store import Ack, Put
-from pqadapters.stores.mysql import MysqlStore
+from pqadapters.stores.mysql import MysqlStore, reader
 
 url, how = sys.argv[1:]
+reader._IDLE = 100  # so that the pool closes none by itself
 store = MysqlStore(url)
 core = store._core
 over, failed, numbers, done = threading.Event(), [], itertools.count(), []
