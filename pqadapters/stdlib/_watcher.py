@@ -30,21 +30,28 @@ class Watcher:
     def begin_again(self) -> None:
         """In a forked child the thread and the loop are the parent's."""
         self._needed = threading.Event()  #: somebody waits
+        self._looking = False
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
-    def look_out(self, loop: asyncio.AbstractEventLoop) -> None:
-        """Somebody in this loop waits from now on. Called in the loop."""
+    def look_out(self, loop: asyncio.AbstractEventLoop, *, once_more: bool = False) -> None:
+        """Somebody in this loop waits from now on. Called in the loop. `once_more`: for something that nobody has
+        waited for, so that the thread, which has looked for others, may have passed over it a moment ago."""
         self._loop = loop
         self._needed.set()
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="pqadapters-watcher", daemon=True)
             start_thread(self._thread)
+        elif once_more and self._looking:
+            self._wake()
 
     def end(self) -> None:
         """The handle goes."""
         self._ended = True
         self._needed.set()
+        self._wake()
+
+    def _wake(self) -> None:
         store = self._store()
         if store is not None:
             with suppress(StoreError):
@@ -60,10 +67,12 @@ class Watcher:
             store = self._store()
             if self._ended or store is None:
                 return
+            self._looking = True
             try:
                 store.wait(self._queue, self._look, None)
             except StoreError:  # whoever waits will meet it
                 pass
+            self._looking = False
             loop = self._loop
             del store
             if self._ended or loop is None:

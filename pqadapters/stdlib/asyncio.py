@@ -385,12 +385,12 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
     async def _wait(self, waiters: deque[Any]) -> None:
         """Until somebody wakes us, who is among the waiters meanwhile. Who is cancelled wakes the next one."""
         loop = self._get_loop()
-        waiter = loop.create_future()
+        waiter, first = loop.create_future(), not waiters
         waiters.append(waiter)
         line, timer = self._line, None
         try:
             if line.private is None or self._committer.stranded or line.store.depth(line.name).delayed:
-                self._watcher.look_out(loop)
+                self._watcher.look_out(loop, once_more=first)
             if (due := line.aside.next_due()) is not None:
                 timer = loop.call_later(due, self._item_came)
             await waiter

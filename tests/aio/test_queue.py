@@ -27,6 +27,7 @@ from pqadapters.errors import (
 )
 from pqadapters.stdlib import queue as threaded
 from pqadapters.stdlib.asyncio import LifoQueue, PriorityQueue, Queue, QueueEmpty, QueueFull, QueueShutDown
+from pqadapters.store import Depth
 from tests.contract.threads import Task
 from tests.home.world import Child, begin_anew, child, kill_a_process_that
 
@@ -978,5 +979,40 @@ def test_a_get_that_cannot_wait_is_not_woken(url: str, monkeypatch: pytest.Monke
                 with pytest.raises(RuntimeError, match="start"):
                     await q.get()
             assert not q._getters
+
+    run(main())
+
+
+def test_join_hears_of_what_others_did_while_it_looked(url: str) -> None:
+    """The thread that looks out for those who wait, here for a get, had looked before join() was one of them."""
+
+    async def main() -> None:
+        async with Queue[int](store=url) as q:
+            other = threaded.Queue[int](store=url, ack="task_done")
+            q.put_nowait(1)
+            assert other.get() == 1
+            getter = asyncio.ensure_future(q.get())
+            await turns()
+            seen = threading.Event()
+            until, unfinished = q._until, q._line.unfinished
+
+            def see(depth: Depth) -> bool:
+                found = until(depth)
+                if not depth.unfinished:
+                    seen.set()
+                return found
+
+            def look() -> int:
+                count = unfinished()
+                if count:
+                    other.task_done()
+                    assert seen.wait(PATIENCE)
+                return count
+
+            q._until = see  # type: ignore[method-assign]
+            q._line.unfinished = look  # type: ignore[method-assign]
+            await q.join()
+            getter.cancel()
+            other.close()
 
     run(main())
