@@ -72,10 +72,15 @@ class LoopBeyond:
 
     def close(self) -> None:
         """Let go of the queue, and of the store if the queue opened it. What is held and not done is ready again."""
+        self._close(normal=True)
+
+    def _close(self, *, normal: bool) -> None:
         self._watcher.end()
-        self._line.close()
-        for waiters in (self._getters, self._putters, self._joiners):
-            self._wake_all(waiters)
+        try:
+            self._line.close(normal=normal)
+        finally:
+            for waiters in (self._getters, self._putters, self._joiners):
+                self._wake_all(waiters)
 
     async def __aenter__(self: Q) -> Q:
         return self
@@ -83,5 +88,4 @@ class LoopBeyond:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        self._watcher.end()
-        self._line.close(normal=kind is None)
+        self._close(normal=kind is None)

@@ -7,6 +7,7 @@ import importlib
 import queue as stdlib
 import threading
 from collections.abc import Callable, Coroutine
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 from unittest.mock import AsyncMock, create_autospec
@@ -1014,5 +1015,23 @@ def test_join_hears_of_what_others_did_while_it_looked(url: str) -> None:
             await q.join()
             getter.cancel()
             other.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_who_waits_at_the_end_of_the_block_is_told(url: str, fails: bool) -> None:
+    """close() told them; the end of `async with` left them waiting for ever."""
+
+    async def main() -> None:
+        with suppress(KeyError):
+            async with Queue[int](1, store=url) as q:
+                q.put_nowait(1)
+                waiting = [asyncio.ensure_future(q.put(2)), asyncio.ensure_future(q.join())]
+                await turns()
+                if fails:
+                    raise KeyError
+        outcomes = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(outcome) for outcome in outcomes] == [StoreClosed, StoreClosed]
 
     run(main())
