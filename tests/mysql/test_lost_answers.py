@@ -243,6 +243,20 @@ def test_looks_are_made_again_over_a_new_connection(through: str, proxy: Proxy) 
                 assert look()
 
 
+@pytest.mark.parametrize("how", _GONE)
+@pytest.mark.parametrize("first", [True, False], ids=["the first one", "the next one"])
+def test_an_opening_that_is_cut_off_says_so(through: str, url: str, proxy: Proxy, how: How, first: bool) -> None:
+    """What the store's own modules tell each other of a lost connection came out of it, past the tables' making."""
+    if not first:
+        MysqlStore(url).close()
+    proxy.at(b"innodb_flush_log_at_trx_commit", how)
+    with pytest.raises(StoreUnreachable, match="can't be reached"):
+        MysqlStore(through)
+    assert proxy.came.is_set()
+    with MysqlStore(through) as store:
+        store.commit(Put("q", b"a"))
+
+
 def test_a_server_that_refuses_connections_is_told_of_within_the_callers_time(through: str, proxy: Proxy) -> None:
     with MysqlStore(through) as store:
         store.commit(Put("q", b"a"))

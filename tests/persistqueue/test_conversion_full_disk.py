@@ -27,9 +27,8 @@ ROOM = (0, 12, 24, 48, 96, 192)  #: KiB
 
 def _shelf(path: str) -> None:
     os.mkdir(path)
-    made: Any = dbm.dumb.open(f"{path}/s", "c")
-    shelf: Any = stdlib.Shelf(made)
-    with shelf:
+    module: Any = dbm.dumb
+    with stdlib.Shelf[str](module.open(f"{path}/s", "c")) as shelf:
         shelf.update({item[:3]: item for item in ITEMS})
 
 

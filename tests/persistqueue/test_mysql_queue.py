@@ -10,8 +10,10 @@ from urllib.parse import urlsplit
 import persistqueue as old
 import pytest
 
-from pqadapters.errors import StoreRefused
+from pqadapters.errors import StoreRefused, StoreUnreachable
 from pqadapters.persistqueue import Empty, Full, MySQLQueue, serializers
+from pqadapters.persistqueue.conversion import moving, servers
+from tests.mysql.proxy import How, Proxy
 from tests.mysql.server import Server, shared
 from tests.segment.programs import run, running
 
@@ -184,6 +186,26 @@ MySQLQueue(
     serializer=serializers.json,
 ).close()
 """
+
+
+@pytest.mark.parametrize("how", [How.CUT_BEFORE, How.CUT_AFTER])
+@pytest.mark.parametrize("step", [b"RENAME TABLE", b"_id > 21 "])
+def test_a_connection_that_is_cut_breaks_it_off_and_the_next_opening_goes_on(
+    where: dict[str, Any], server: Server, monkeypatch: pytest.MonkeyPatch, how: How, step: bytes
+) -> None:
+    """It said that nothing was stored, behind some hundred items that were."""
+    monkeypatch.delenv("PQADAPTERS_SIGNING_KEY")
+    monkeypatch.setattr(moving, "_AT_ONCE", 20)
+    monkeypatch.setattr(servers, "_AT_ONCE", 20)
+    _theirs(where, "mail", "json", 50)
+    with Proxy(server.port) as proxy:
+        proxy.at(step, how)
+        through = {**where, "port": proxy.port}
+        with pytest.raises(StoreUnreachable, match=r"broken off.*goes on where it was"):
+            MySQLQueue(**through, name="mail", serializer=serializers.json).close()
+        assert proxy.came.is_set()
+    with MySQLQueue(**where, name="mail", serializer=serializers.json) as q:
+        assert [q.get()["n"] for _ in range(q.size)] == list(range(1, 50))
 
 
 def test_two_that_open_at_once_convert_once(where: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

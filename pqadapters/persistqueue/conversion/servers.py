@@ -9,10 +9,10 @@ off goes on at the next opening, where it was: no item is there twice, and the o
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import closing
+from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
 
-from ...errors import StoreError, StoreRefused
+from ...errors import StoreError, StoreRefused, StoreUnreachable
 from ...opening import visit_server
 from ...store import Damage, Set, Store
 from .databases import quiet
@@ -92,10 +92,11 @@ def convert_queue(url: str, store: Store, name: str, *, progress: Progress = qui
     with closing(visit_server(url)) as guest:
         guest.lock(_LOCK, _PATIENCE)
         queues, counts = Queues(guest), dict[str, int]()
-        for kept in _originals(guest, queues, table, store):
-            counts = _moved(guest, table, kept, Mover(store, kept, progress), report.damage)
-            store.commit(Set(_BEGUN + name, kept.encode(), _DONE))
-            report.kept = f"table {kept} of {guest.place}"
+        with _goes_on(guest.place):
+            for kept in _originals(guest, queues, table, store):
+                counts = _moved(guest, table, kept, Mover(store, kept, progress), report.damage)
+                store.commit(Set(_BEGUN + name, kept.encode(), _DONE))
+                report.kept = f"table {kept} of {guest.place}"
     if not report.kept:
         return None
     report.parts.append(Part(table.target, table.table, counts))
@@ -115,6 +116,19 @@ def _originals(guest: Guest, queues: Queues, table: Table, store: Store) -> Iter
         store.commit(Set(_BEGUN + table.name, kept.encode(), b""))  # first: so a kept one is told from a user's own
         guest.ask(f"RENAME TABLE {_quoted(table.table)} TO {_quoted(kept)}")
         yield kept
+
+
+@contextmanager
+def _goes_on(place: str) -> Iterator[None]:
+    """A lost connection is said to have broken off all of it: what is said of one call, that nothing of it was stored,
+    is wrong of the others before it."""
+    try:
+        yield
+    except StoreUnreachable as error:
+        raise StoreUnreachable(
+            f"{place}: what persist-queue has there was being moved, and that was broken off. Nothing is lost or there "
+            f"twice: do the same again, and it goes on where it was ({error})"
+        ) from error
 
 
 def _begun(store: Store, name: str) -> list[str]:
@@ -159,11 +173,12 @@ def move_server(url: str, store: Store, name: str | None = None, *, progress: Pr
     goes on where it was. Raises StoreError, ValueError for pickles that would have to be signed."""
     with closing(visit_server(url)) as guest:
         report, tables = Report(guest.place), Queues(guest).theirs(name)
-        guest.one_moment()
-        for table in tables:
-            mover = Mover(store, guest.place, progress)
-            counts = _moved(guest, table, table.table, mover, report.damage)
-            report.parts.append(Part(table.target, table.table, counts))
+        with _goes_on(guest.place):
+            guest.one_moment()
+            for table in tables:
+                mover = Mover(store, guest.place, progress)
+                counts = _moved(guest, table, table.table, mover, report.damage)
+                report.parts.append(Part(table.target, table.table, counts))
         return report
 
 

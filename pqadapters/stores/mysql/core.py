@@ -100,6 +100,8 @@ class Core:
             if power:
                 check_power(wire.ask(wire.sql.SETTINGS).rows[0], self.place)
             self.owners.ahead = wire.ahead
+        except Failed as error:
+            raise translated(error, self.place) from error.error
         finally:
             wire.close()
 

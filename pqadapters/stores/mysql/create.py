@@ -10,19 +10,16 @@ from typing import Any
 
 from ...errors import StoreRefused, StoreUnreachable
 from . import schema
-from .errors import is_missing, newer, translated
+from .errors import is_missing, newer
 from .wire import Failed, Wire
 
 _PATIENCE = 60.0  #: seconds that another process may take for it
 
 
 def prepare(wire: Wire, lock: str, place: str) -> None:
-    """See that the tables are there, in our version. Raises FormatError for newer ones, StoreRefused, StoreError."""
-    try:
-        if _version(wire) != schema.VERSION:
-            _with_lock(wire, lock, place)
-    except Failed as error:
-        raise translated(error, place) from error.error
+    """See that the tables are there, in our version. Raises FormatError for newer ones, StoreError, Failed."""
+    if _version(wire) != schema.VERSION:
+        _with_lock(wire, lock, place)
     found = _version(wire)
     if found != schema.VERSION:
         raise newer(place, found or 0, schema.VERSION)
