@@ -13,7 +13,7 @@ import pytest
 from pqadapters.errors import ConditionFailed, LeaseLost, LimitReached, StoreLocked, StorePoisoned
 from pqadapters.store import Ack, Delete, Depth, Expect, Put, Set
 from pqadapters.stores._disk import Disk
-from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite import SqliteStore, changes
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE
 
@@ -30,10 +30,11 @@ class _Counted:
 
     def __init__(self, real: sqlite3.Connection) -> None:
         self.real = real
-        self.begun = 0
+        self.begun = self.saved = 0
 
     def execute(self, statement: str, *values: Any) -> Any:
         self.begun += statement.startswith("BEGIN")
+        self.saved += statement.startswith("SAVEPOINT")
         return self.real.execute(statement, *values)
 
     def __getattr__(self, name: str) -> Any:
@@ -89,6 +90,60 @@ def test_i2_one_of_a_group_fails_and_the_others_dont(store: SqliteStore) -> None
     assert [record.payload for record in store.browse("q", state=None)] == [b"a", b"b"]
     assert list(store.scan("t")) == [(b"done", b"yes")]
     store._core.writer.connection = connection.real
+
+
+def test_i2_one_statement_that_fails_in_a_group_is_undone_by_itself(store: SqliteStore) -> None:
+    """Most commits are one: a savepoint around each would be two more."""
+    store.commit(Set("t", b"k", b"u"))
+    (claim,) = store.claim("q")
+    stale = claim._replace(attempt=9)
+    connection: Any = _Counted(store._core.writer.connection)  # type: ignore[arg-type]
+    store._core.writer.connection = connection
+    outcomes = _held_up(
+        store,
+        [
+            lambda: store.commit(Put("q", b"a")),
+            lambda: store.commit(Ack(stale)),
+            lambda: store.commit(Ack(claim)),
+            lambda: store.commit(Set("t", b"k", b"v")),
+            lambda: store.commit(Put("q", b"b")),
+        ],
+    )
+    assert outcomes[1] is LeaseLost
+    assert (connection.begun, connection.saved) == (2, 0), "who holds up, and those that went in together"
+    assert sorted(record.payload for record in store.browse("q", state=None)) == [b"a", b"b"]
+    assert list(store.scan("t")) == [(b"k", b"v")]
+    store._core.writer.connection = connection.real
+
+
+def test_i2_want_of_memory_behind_a_statement_of_a_group_undoes_all_of_it(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its caller would be told that nothing was stored, and the rest of the group would store it."""
+    failed: list[bytes] = []
+
+    def put_and_fail(connection: sqlite3.Connection, number: int, payload: bytes, now: float) -> int:
+        id = changes.put_plain(connection, number, payload, now)
+        if payload == b"fails" and not failed:
+            failed.append(payload)
+            raise MemoryError
+        return id
+
+    monkeypatch.setattr("pqadapters.stores.sqlite.store.put_plain", put_and_fail)
+
+    def put(payload: bytes) -> str:
+        try:
+            store.commit(Put("q", payload))
+        except MemoryError:
+            return "refused"
+        return "stored"
+
+    payloads = [b"a", b"fails", b"b"]
+    outcomes = _held_up(store, [lambda each=each: put(each) for each in payloads])  # type: ignore[misc]
+    assert failed
+    assert outcomes.count("refused") <= 1, "that of whoever led"
+    stored = [payload for payload, outcome in zip(payloads, outcomes, strict=True) if outcome == "stored"]
+    assert sorted(record.payload for record in store.browse("q")) == sorted([b"first", *stored])
 
 
 def test_an_interrupted_leader_loses_nobodys_commit(store: SqliteStore) -> None:

@@ -181,21 +181,23 @@ class Transactions:
         work.result, work.error = None, None  # of a transaction that was broken off
         if work.abandoned:
             return
-        if shared:
+        saved = shared and not work.alone  # one statement that fails is undone by SQLite itself
+        if saved:
             connection.execute(schema.SAVE)
         try:
             if self.crowded:
                 self._check_room(work)
             work.result = work.run(connection)
-        except ERRORS:
+        except (*ERRORS, MemoryError):  # the latter may have come behind a statement
             raise
         except Exception as error:
             work.error = error
             if not shared:
                 connection.execute(schema.ROLLBACK)
                 return
-            connection.execute(schema.UNDO)
-        if shared:
+            if saved:
+                connection.execute(schema.UNDO)
+        if saved:
             connection.execute(schema.RELEASE)
 
     def _again(self, batch: list[Work], error: Exception, committing: bool) -> None:
