@@ -73,7 +73,7 @@ T = TypeVar("T")
 Q = TypeVar("Q", bound="Queue[Any]")
 _MANY_UNCOVERED = 1000
 _ASIDE = 0.002  #: seconds until a store that others have locked is tried again
-_all: weakref.WeakSet[Queue[Any]] = weakref.WeakSet()
+_all: weakref.WeakValueDictionary[int, Queue[Any]] = weakref.WeakValueDictionary()  # by id: some can't be hashed
 _BUSY = (StoreLocked, StoreUnreachable)  #: nothing of the call was stored, and it may go through a moment later
 SOFT = Durability(Survives.PROCESS, 0.05)  #: where nobody says otherwise: the loop isn't stopped for a disk
 
@@ -145,7 +145,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         self._committer = Committer(line.stow_all, weak(self._item_came))
         self._watcher = Watcher(line.store, line.name, _until(weakref.ref(self)), weak(self._changed))
         line.passed_over = weak(self._record_went)
-        _all.add(self)
+        _all[id(self)] = self
         finish_at_exit(line)
         weakref.finalize(self, dropped, line).atexit = False
         weakref.finalize(self, self._watcher.end).atexit = False
@@ -473,7 +473,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
 
 def _begin_again() -> None:
-    for queue in list(_all):
+    for queue in list(_all.values()):
         queue._begin_again()
 
 

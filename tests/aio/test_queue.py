@@ -1035,3 +1035,14 @@ def test_who_waits_at_the_end_of_the_block_is_told(url: str, fails: bool) -> Non
         assert [type(outcome) for outcome in outcomes] == [StoreClosed, StoreClosed]
 
     run(main())
+
+
+def test_a_subclass_that_cannot_be_hashed(url: str) -> None:
+    class Comparable(Queue[int]):
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Comparable) and self.name == other.name
+
+    q = Comparable(store=url)
+    q.put_nowait(1)
+    assert q.get_nowait() == 1
+    q.close()
