@@ -22,6 +22,7 @@ from typing import TYPE_CHECKING, Any
 from .. import live, telling
 from ..durability import Durability
 from ..errors import DiskError, StoreClosed
+from ..living import living
 from ..opening import open_store
 from ..store import Ack, Capabilities, Claim, Damage, Delete, Depth, Op, Order, Record, State, Stop, Store
 from ..telling import silence
@@ -383,7 +384,7 @@ class PrivateStore:
 
 
 def _begin_again() -> None:
-    for store in list(_all):
+    for store in living(_all):
         store.begin_again()
 
 

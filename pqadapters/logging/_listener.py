@@ -16,6 +16,7 @@ from typing import Any
 
 from ..ending import at_end
 from ..errors import StoreError
+from ..living import living
 from ..telling import logger
 from . import _looking
 from ._borrowed import is_durable, spool_in
@@ -208,7 +209,7 @@ def _passed_over() -> Iterator[None]:
 
 def _stop_all() -> None:
     """At the end of the process: what can't be delivered at once stays on the disk."""
-    found = [(listener, listener._delivery) for listener in list(_listeners) if listener._delivery is not None]
+    found = [(listener, listener._delivery) for listener in living(_listeners) if listener._delivery is not None]
     deadline = time.monotonic() + _EXIT
     for listener, delivery in found:
         listener._delivery, listener._thread, listener._stopped = None, None, True
@@ -223,7 +224,7 @@ def _stop_all() -> None:
 
 def _begin_again() -> None:
     """In a forked child: the threads are the parent's; the next record starts its own."""
-    for listener in list(_listeners):
+    for listener in living(_listeners):
         listener._starting = threading.Lock()
         if listener._delivery is not None:
             listener._delivery, listener._thread = None, None

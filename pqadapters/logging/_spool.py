@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..durability import Durability
 from ..errors import StoreForked
+from ..living import living
 from ..opening import load_databases, load_slots, open_slots, open_store
 from ..store import Put, Store
 from ..telling import silence
@@ -214,7 +215,7 @@ def _waits(store: Store) -> bool:
 def _begin_again() -> None:
     global _lock
     _lock = threading.RLock()
-    for spool in list(_spools.values()):
+    for spool in living(_spools):
         if spool.shared:
             spool.renew_lock()
         else:

@@ -15,6 +15,7 @@ from .. import telling
 from ..ending import at_end, fails, others_run
 from ..errors import StoreClosed
 from ..home.idling import leave_all
+from ..living import living
 
 if TYPE_CHECKING:
     from ._line import Line
@@ -31,7 +32,7 @@ def finish_at_exit(line: Line) -> None:
 
 def _begin_again() -> None:
     """In a forked child: it goes on with stores that several processes share; what the parent holds is the parent's."""
-    for line in list(_lines):
+    for line in living(_lines):
         if line.store.capabilities.processes:
             line.begin_again()
             # A child of multiprocessing has an end of its own, and is known as one only when it is used.
@@ -44,7 +45,7 @@ if hasattr(os, "register_at_fork"):
 
 def _finish_all() -> None:
     alone = not others_run()
-    for line in list(_lines):
+    for line in living(_lines):
         try:
             if line.flags.closed or line.flags.forked:
                 continue

@@ -17,6 +17,7 @@ from ..errors import PqadaptersError
 from ..home.families import Family, Reference, found_family
 from ..home.places import Spot
 from ..home.shared import open_in_home, shared_path
+from ..living import living
 from ..opening import load_databases
 from ..serializers import serializer as choose_serializer
 from ..store import Order, Store
@@ -181,7 +182,7 @@ class SharedLine:
 
 def _settle_all() -> None:
     """Before a fork: a child that uses a queue first must mean the same one."""
-    for shared in list(_all):
+    for shared in living(_all):
         try:
             shared.settle()
         except PqadaptersError as error:
@@ -189,7 +190,7 @@ def _settle_all() -> None:
 
 
 def _renew_all() -> None:
-    for shared in list(_all):
+    for shared in living(_all):
         shared.renew()
 
 

@@ -40,6 +40,7 @@ from ..errors import (
     StoreLocked,
     StoreUnreachable,
 )
+from ..living import living
 from ..serializers.signed import Key
 from ..store import LOCK_TIMEOUT, Depth, Order, Put, Store
 from ._committer import Committer
@@ -473,7 +474,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
 
 def _begin_again() -> None:
-    for queue in list(_all.values()):
+    for queue in living(_all):
         queue._begin_again()
 
 

@@ -34,6 +34,7 @@ from ... import telling
 from ...ending import at_end, others_run
 from ...errors import ConditionFailed, PqadaptersError, StoreForked
 from ...home.private import PrivateStore
+from ...living import living
 from ...store import Delete, Expect, Op, Store
 from . import _peers as peers
 from . import _wire as wire
@@ -299,7 +300,7 @@ def _renewed(ref: weakref.ref[Backlog], private: weakref.ref[PrivateStore]) -> N
 
 
 def _close_all() -> None:
-    for backlog in list(_all):
+    for backlog in living(_all):
         try:
             if not backlog.forked and (backlog.idle() or not others_run()):
                 backlog.close()
@@ -309,7 +310,7 @@ def _close_all() -> None:
 
 def _begin_again() -> None:
     """In a forked child: the threads that held the locks are the parent's."""
-    for backlog in list(_all):
+    for backlog in living(_all):
         backlog.lock, backlog.attaching, backlog.forked = threading.Lock(), threading.Lock(), True
         backlog._opening, backlog._openers = threading.Lock(), set()
         backlog.live.clear()

@@ -18,6 +18,7 @@ from typing import TYPE_CHECKING, Any
 from ... import telling
 from ...ending import start_thread
 from ...errors import PqadaptersError
+from ...living import living
 from ._backlog import Backlog
 from ._finishing import finish
 from ._refusals import let_go, refused
@@ -239,7 +240,7 @@ class Calls:
 
 def _drain_all() -> None:
     """The program ends: as with the standard library's, what was submitted is done first."""
-    for calls in list(_all):
+    for calls in living(_all):
         if not (calls.backlog.closed or calls.backlog.forked) and (calls.count or calls.backlog.live):
             with calls.changed:
                 calls.changed.wait_for(calls.is_through)

@@ -7,6 +7,8 @@ import weakref
 from types import FrameType
 from typing import TYPE_CHECKING
 
+from ...living import living
+
 if TYPE_CHECKING:
     from .process import ProcessPoolExecutor
     from .thread import ThreadPoolExecutor
@@ -19,7 +21,7 @@ def finish_on_sigterm(*executors: ThreadPoolExecutor | ProcessPoolExecutor, sign
     kept = weakref.WeakSet(executors)
 
     def handle(number: int, frame: FrameType | None) -> None:
-        for executor in list(kept):
+        for executor in living(kept):
             executor.shutdown(wait=False, drain=False)
         raise SystemExit(128 + number)
 

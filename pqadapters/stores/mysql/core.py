@@ -15,6 +15,7 @@ from ... import telling
 from ...clock import Clock
 from ...ending import at_end
 from ...errors import StoreClosed, StoreError, StoreRefused
+from ...living import living, take_out
 from ...store import LOCK_TIMEOUT, Claim
 from .._ahead import Ahead
 from .._bells import Bells
@@ -284,13 +285,11 @@ def share(address: Address, lease: float, clock: Clock | None, power: bool) -> C
 
 def forget(core: Core) -> None:
     """A closed core serves no new handles."""
-    for key, known in list(_cores.items()):
-        if known is core:
-            del _cores[key]
+    take_out(_cores, core)
 
 
 def _end_all() -> None:
-    for core in list(_cores.values()):
+    for core in living(_cores):
         core.end()
 
 
@@ -300,7 +299,7 @@ at_end(_end_all, last=True)
 def _begin_again() -> None:
     global _opening
     _opening = threading.RLock()
-    for core in list(_cores.values()):
+    for core in living(_cores):
         core.begin_again()
 
 

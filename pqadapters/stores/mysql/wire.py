@@ -16,6 +16,7 @@ from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ...errors import StoreRefused
+from ...living import living
 from .address import Address
 from .driver import ERRORS, FLAGS, pymysql
 from .errors import too_large
@@ -167,7 +168,7 @@ class Dialer:
 
     def abandon(self) -> None:
         """In a forked child: the connections are the parent's."""
-        for raw in list(self._open):
+        for raw in living(self._open):
             _abandon(raw)
         self._open = weakref.WeakSet()
 

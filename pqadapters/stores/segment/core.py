@@ -17,6 +17,7 @@ from ... import telling
 from ...clock import Clock
 from ...ending import at_end
 from ...errors import DiskError, LeaseLost, StoreClosed, StoreError, StoreForked, StorePoisoned
+from ...living import living, take_out
 from ...store import Damage
 from .._directory import refused
 from .._disk import Disk
@@ -431,9 +432,7 @@ def share(directory: str, disk: Disk, segment_bytes: int, trust: bool, clock: Cl
 
 def forget(core: Core) -> None:
     """A closed core serves no new handles."""
-    for key, known in list(_cores.items()):
-        if known is core:
-            del _cores[key]
+    take_out(_cores, core)
 
 
 def _key(directory: str) -> tuple[int, int]:
@@ -442,7 +441,7 @@ def _key(directory: str) -> tuple[int, int]:
 
 
 def _end_all() -> None:
-    for core in list(_cores.values()):
+    for core in living(_cores):
         core.end()
 
 
@@ -452,7 +451,7 @@ at_end(_end_all, last=True)
 def _abandon_all() -> None:
     global _opening
     _opening = threading.RLock()
-    for core in list(_cores.values()):
+    for core in living(_cores):
         core.abandon()
     _cores.clear()
 

@@ -15,6 +15,7 @@ from ... import telling
 from ...clock import Clock
 from ...ending import at_end
 from ...errors import DiskError, StoreClosed, StoreError, StoreForked
+from ...living import living, take_out
 from ...store import Ack, Claim, Damage
 from .._ahead import Ahead
 from .._bells import Bells
@@ -367,13 +368,11 @@ def share(path: str, disk: Disk, trust: bool, clock: Clock) -> Core:
 
 def forget(core: Core) -> None:
     """A closed core serves no new handles."""
-    for key, known in list(_cores.items()):
-        if known is core:
-            del _cores[key]
+    take_out(_cores, core)
 
 
 def _end_all() -> None:
-    for core in list(_cores.values()):
+    for core in living(_cores):
         core.end()
 
 
@@ -382,12 +381,12 @@ at_end(_end_all, last=True)
 
 def _hold_still() -> None:
     _opening.acquire()
-    for core in list(_cores.values()):
+    for core in living(_cores):
         core.hold_still()
 
 
 def _go_on() -> None:
-    for core in list(_cores.values()):
+    for core in living(_cores):
         core.go_on()
     _opening.release()
 
@@ -395,7 +394,7 @@ def _go_on() -> None:
 def _begin_again() -> None:
     global _opening
     _opening = threading.RLock()
-    for core in list(_cores.values()):
+    for core in living(_cores):
         core.begin_again()
     _keep_for_ever(_inherited)
 
