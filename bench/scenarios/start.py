@@ -23,6 +23,7 @@ def start(scenario: Scenario, contender: Contender, job: Job, report: Report) ->
         file.write(source)
     command = [sys.executable, *before, path]
     home = {**os.environ, "PQADAPTERS_HOME": os.path.join(job.directory, "home")}
+    home.pop("PYTHONDONTWRITEBYTECODE", None)  # whoever installs a package has its bytecode
     subprocess.run(command, check=True, env=home)
     begun = perf_counter()
     for _ in range(job.operations):
