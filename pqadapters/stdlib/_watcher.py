@@ -30,19 +30,19 @@ class Watcher:
     def begin_again(self) -> None:
         """In a forked child the thread and the loop are the parent's."""
         self._needed = threading.Event()  #: somebody waits
-        self._looking = False
+        self.looks = 0  #: how often the thread has looked
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
-    def look_out(self, loop: asyncio.AbstractEventLoop, *, once_more: bool = False) -> None:
-        """Somebody in this loop waits from now on. Called in the loop. `once_more`: for something that nobody has
-        waited for, so that the thread, which has looked for others, may have passed over it a moment ago."""
+    def look_out(self, loop: asyncio.AbstractEventLoop, looks: int | None = None) -> None:
+        """Somebody in this loop waits from now on. Called in the loop. `looks`: how many there had been when they
+        looked for themselves; one for others since then, which knew nothing of them, is made once more."""
         self._loop = loop
         self._needed.set()
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="pqadapters-watcher", daemon=True)
             start_thread(self._thread)
-        elif once_more and self._looking:
+        elif looks not in (None, self.looks):
             self._wake()
 
     def end(self) -> None:
@@ -58,6 +58,7 @@ class Watcher:
                 store.wake(self._queue)
 
     def _look(self, depth: Depth) -> bool:
+        self.looks += 1  # before it is looked who waits
         return self._ended or self._until(depth)
 
     def _run(self) -> None:
@@ -67,12 +68,10 @@ class Watcher:
             store = self._store()
             if self._ended or store is None:
                 return
-            self._looking = True
             try:
                 store.wait(self._queue, self._look, None)
             except StoreError:  # whoever waits will meet it
                 pass
-            self._looking = False
             loop = self._loop
             del store
             if self._ended or loop is None:

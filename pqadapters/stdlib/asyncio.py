@@ -198,8 +198,9 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         try:
             while True:
                 self._check_not_shut()
+                looks = self._watcher.looks
                 if self.full():
-                    await self._wait(self._putters)
+                    await self._wait(self._putters, looks)
                     continue
                 try:
                     return await self._stow(item, put)
@@ -243,6 +244,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             return await super().get()
         begun: float | None = None
         while True:
+            looks = self._watcher.looks
             try:
                 return self._get_in_haste(asker)
             except QueueEmpty:
@@ -250,7 +252,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             except _BUSY as error:
                 begun = await self._stand_aside(begun, error)
                 continue
-            await self._wait(self._getters)  # out here: who is cancelled knows nothing of the exception
+            await self._wait(self._getters, looks)  # out here: who is cancelled knows nothing of the exception
 
     def get_nowait(self) -> T:
         """Take the next item, if one is ready. Raises QueueEmpty, QueueShutDown."""
@@ -282,8 +284,11 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         """Wait until nothing is unfinished: no item ready or handed out, dead letters aside."""
         if self._in_memory:
             return await super().join()
-        while self._line.unfinished() > 0:
-            await self._wait(self._joiners)
+        while True:
+            looks = self._watcher.looks
+            if self._line.unfinished() <= 0:
+                return
+            await self._wait(self._joiners, looks)
 
     def shutdown(self, immediate: bool = False) -> None:
         """No more puts; gets serve what is there, and then raise QueueShutDown. `immediate`: gets raise at once, and
@@ -383,17 +388,18 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
     # Waiting
 
-    async def _wait(self, waiters: deque[Any]) -> None:
-        """Until somebody wakes us, who is among the waiters meanwhile. Who is cancelled wakes the next one."""
+    async def _wait(self, waiters: deque[Any], looks: int) -> None:
+        """Until somebody wakes us, who is among the waiters meanwhile. Who is cancelled wakes the next one. `looks`:
+        the watcher's, before the caller looked."""
         loop = self._get_loop()
-        waiter, first = loop.create_future(), not waiters
+        waiter = loop.create_future()
         waiters.append(waiter)
         line, timer = self._line, None
         try:
             if line.private is None or self._committer.stranded or line.store.depth(line.name).delayed:
-                self._watcher.look_out(loop, once_more=first)
-            if (due := line.aside.next_due()) is not None:
-                timer = loop.call_later(due, self._item_came)
+                self._watcher.look_out(loop, looks)
+            if line.aside.claims:
+                timer = loop.call_later(line.aside.next_due() or 0.0, self._item_came)
             await waiter
         except BaseException:
             if not loop.is_closed():
