@@ -6,6 +6,7 @@ import os
 import pickle
 import random
 import sqlite3
+from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -266,6 +267,39 @@ def test_damage_in_one_table_is_not_anothers(path: str) -> None:
         assert len(q.queue()) == 10
     with ours.SQLiteQueue(path) as queue:
         assert 3900 < queue.size < 4000
+
+
+def test_a_pointer_to_another_page_is_noticed(path: str) -> None:
+    """SQLite read one leaf twice and another one never, and said nothing: items were lost, and others there twice."""
+    _rows(path)
+    data = bytearray(Path(path, "data.db").read_bytes())
+    at = _pages(path)["inner"][0] * 4096
+    cells = [int.from_bytes(data[at + 12 + 2 * nth :][:2], "big") for nth in (4, 5)]
+    data[at + cells[0] : at + cells[0] + 4] = data[at + cells[1] : at + cells[1] + 4]
+    Path(path, "data.db").write_bytes(data)
+    with ours.SQLiteQueue(path) as q:
+        assert [int(item.split()[1]) for item in all_of(q)] == list(range(4000))
+        assert "a page of the table is damaged" in q._store.damage[0].reason
+
+
+@pytest.mark.parametrize(
+    ("key", "words"), [(b"key 2", "two rows have the key 'key 2'"), (b"key \x94", "its key is no text")]
+)
+def test_a_key_with_other_bits_costs_itself(path: str, key: bytes, words: str) -> None:
+    """A mapping with one could not be converted at all: as many keys were there as rows, or no text was no key."""
+    d = old.PDict(path, "m")
+    for n in range(10):
+        d[f"key {n}"] = n
+    d.close()
+    with closing(sqlite3.connect(f"{path}/data.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    data = Path(path, "data.db").read_bytes()
+    for page in _pages(path)["leaf"]:  # the index has pages of its own, and isn't changed
+        _ruin(path, page, data[page * 4096 : (page + 1) * 4096].replace(b"key 1", key))
+    with ours.PDict(path, "m") as m:
+        expected = {f"key {n}": n for n in range(10) if n != 1}
+        assert dict(m.items()) in (expected, {**expected, "key 2": 1})
+        assert words in m._table.store.damage[0].reason
 
 
 def test_rows_that_are_no_items(path: str) -> None:

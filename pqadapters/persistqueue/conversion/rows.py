@@ -60,6 +60,32 @@ class Source:
 
     def items(self, table: Table) -> Generator[Item, None, None]:
         """Everything readable. To be closed: a row that is being read keeps the database locked."""
+        with closing(self._whole(table) if self._is_whole(table) else self._raw(table, None)) as items:
+            yield from self._once(table, items) if table.kind == DICT else items
+
+    def _is_whole(self, table: Table) -> bool:
+        """Where a bit of a pointer isn't as it was, SQLite reads a page twice and another one never. It says nothing of
+        that unless it is asked."""
+        try:
+            (found,) = self.connection.execute(f"PRAGMA quick_check({table.quoted})").fetchone()
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:
+            return False
+        return bool(found == b"ok")
+
+    def _once(self, table: Table, items: Iterable[Item]) -> Iterator[Item]:
+        """Each key of a mapping; its index is what kept it from having one twice."""
+        seen = set[Any]()
+        for item in items:
+            if item.key in seen:
+                reason = f"table {table.table}: two rows have the key {item.key!r:.200}, of which one was taken over"
+                self.damage.append(Damage(self.path, 0, 0, reason))
+                continue
+            seen.add(item.key)
+            yield item
+
+    def _whole(self, table: Table) -> Generator[Item, None, None]:
         last: int | None = None
         try:
             with closing(self.connection.execute(_select(table))) as rows:
@@ -75,8 +101,9 @@ class Source:
 
     def _item(self, table: Table, row: int, key: Any, data: Any, when: Any = None, mark: Any = None) -> Item | None:
         payload = data.encode("utf-8", "surrogatepass") if isinstance(data, str) else data
-        if table.kind == DICT and mark == b"text":
-            key = key.decode("utf-8", "surrogatepass")
+        if table.kind == DICT and (key := _key(key, mark)) is None:
+            self._lost(table, row, "its key is no text")
+            return None
         if not isinstance(payload, bytes):
             self._lost(table, row, f"its data is {type(data).__name__}, no bytes")
             return None
@@ -87,9 +114,9 @@ class Source:
     def _lost(self, table: Table, row: int, reason: str) -> None:
         self.damage.append(Damage(self.path, 0, 0, f"row {row} of table {table.table}: {reason}"))
 
-    def _raw(self, table: Table, last: int | None) -> Iterator[Item]:
+    def _raw(self, table: Table, last: int | None) -> Generator[Item, None, None]:
         """The rows behind `last`, of which SQLite reads no more."""
-        raw = self._open_raw()
+        raw, known = self._open_raw(), len(self.damage)
         tree = raw.tree(table.root)
         seen = tree.walked()
         astray: list[list[Row]] = []
@@ -102,6 +129,9 @@ class Source:
         rows = heapq.merge(found, chain.from_iterable(leaves), key=lambda row: row.key)
         for row in dropwhile(lambda row: last is not None and row.key <= last, rows):
             yield from self._from_pages(table, row.key, row.columns)
+        if len(self.damage) == known:
+            reason = f"table {table.table} is damaged: rows of it may be missing"
+            self.damage.append(Damage(self.path, 0, 0, reason))
 
     def _reported(self, table: Table, found: Iterable[Row | Damage]) -> Iterator[Row]:
         for row in found:
@@ -121,6 +151,16 @@ class Source:
         item = self._item(table, row, columns[0] if table.kind == DICT else row, *columns[1:])
         if item is not None:
             yield item
+
+
+def _key(key: Any, kind: Any) -> Any:
+    """A mapping's; None where it is none."""
+    if kind != b"text":
+        return key
+    try:
+        return key.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return None
 
 
 def status_of(mark: Any) -> int:
