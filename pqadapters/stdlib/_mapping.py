@@ -70,10 +70,13 @@ class DurableMapping(MutableMapping[K, V]):
         except NotSerializable:
             return None
 
+    def _missing(self, key: K) -> KeyError:
+        return KeyError(key)
+
     def __getitem__(self, key: K) -> V:
         data = self._find(key)
         if data is None:
-            raise KeyError(key)
+            raise self._missing(key)
         return self._load(data)
 
     def __contains__(self, key: object) -> bool:
@@ -163,7 +166,7 @@ class DurableMapping(MutableMapping[K, V]):
 
     def __delitem__(self, key: K) -> None:
         if self._take(key, lambda data: data) is None:
-            raise KeyError(key)
+            raise self._missing(key)
 
     def pop(self, key: K, default: Any = MISSING) -> Any:
         """The key's value, which is deleted. One that can't be read stays."""
@@ -173,7 +176,7 @@ class DurableMapping(MutableMapping[K, V]):
         if taken is not None:
             return taken[0]
         if default is MISSING:
-            raise KeyError(key)
+            raise self._missing(key)
         return default
 
     def _take(self, key: K, look: Callable[[bytes], T]) -> T | None:

@@ -144,6 +144,9 @@ class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[An
     def _load(self, data: bytes) -> Any:
         return self._unpickled(data)
 
+    def _missing(self, key: str) -> KeyError:
+        return KeyError(key.encode(self.keyencoding))  # as the standard library's, whose dbm has the key in bytes
+
     # What `writeback` has in its cache is newer than what is stored
 
     def __getitem__(self, key: str) -> Any:
@@ -151,7 +154,7 @@ class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[An
             return self.cache[key]
         data = self._table.get(key.encode(self.keyencoding))
         if data is None:
-            raise KeyError(key)
+            raise self._missing(key)
         value = self._unpickled(data)
         if self.writeback:
             self.cache[key] = value

@@ -6,6 +6,7 @@ import dbm
 import importlib
 import os
 import pickle
+import shelve as stdlib
 import subprocess
 import warnings
 from pathlib import Path
@@ -340,6 +341,23 @@ def test_reading_makes_nothing(tmp_path: Path) -> None:
                 shelve.open(url, flag)
     assert sorted(os.listdir(tmp_path)) == before
     assert (tmp_path / "empty").stat().st_size == 0
+
+
+@pytest.mark.parametrize("missing", ["x", 5])
+@pytest.mark.parametrize("writeback", [False, True])
+def test_a_missing_key_is_told_as_the_standard_librarys(path: str, missing: Any, writeback: bool) -> None:
+    """KeyError has it as dbm has, in bytes."""
+
+    def told(shelf: Any) -> list[BaseException]:
+        found: list[BaseException] = []
+        for ask in (shelf.__getitem__, shelf.__delitem__, shelf.pop):
+            with pytest.raises((KeyError, AttributeError)) as caught:
+                ask(missing)
+            found.append(caught.value)
+        return found
+
+    with shelve.open(path, writeback=writeback) as ours:
+        assert list(map(repr, told(ours))) == list(map(repr, told(stdlib.Shelf({}, writeback=writeback))))
 
 
 def test_looking_for_a_default_is_no_change(path: str) -> None:
