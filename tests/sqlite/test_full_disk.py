@@ -112,6 +112,39 @@ def test_nothing_is_lost_over_a_restart_on_a_full_disk(small: Path) -> None:
             store.commit(*map(Ack, claims))
 
 
+@pytest.mark.parametrize("durability", ["power", "process"])
+def test_a_store_is_opened_and_drained_on_a_disk_that_others_have_filled(small: Path, durability: str) -> None:
+    """SQLite needs a file for its shared memory: an opening was an I/O error while the reserve was there for that."""
+    with SqliteStore(small / "q.db", durability=durability) as store:
+        store.commit(*[Put("q", b"%d" % n) for n in range(200)])
+    fill(small)
+    with SqliteStore(small / "q.db", durability=durability) as store:
+        with pytest.raises(DiskError, match="drain the queue"):
+            while True:
+                store.commit(Put("q", bytes(1000)))
+        for n in range(200):
+            (claim,) = store.claim("q")
+            assert claim.payload == b"%d" % n
+            store.commit(Ack(claim))
+    (small / "ballast").unlink()
+    with SqliteStore(small / "q.db", durability=durability) as store:
+        store.commit(Put("q", b"and on"))
+    assert (small / "q.db-owners" / "reserve").exists()
+
+
+def test_a_store_that_cant_be_opened_says_that_the_disk_is_full(small: Path) -> None:
+    with SqliteStore(small / "q.db") as store:
+        store.commit(Put("q", b"there"))
+    (small / "q.db-owners" / "reserve").unlink()
+    fill(small)
+    with pytest.raises(DiskError, match="free some space there") as caught:
+        SqliteStore(small / "q.db")
+    assert (caught.value.errno, caught.value.filename) == (errno.ENOSPC, str(small / "q.db"))
+    (small / "ballast").unlink()
+    with SqliteStore(small / "q.db") as store:
+        assert [record.payload for record in store.browse("q")] == [b"there"]
+
+
 def test_a_queue_says_that_the_disk_is_full(small: Path) -> None:
     q: Queue[bytes] = Queue(store=f"sqlite:///{small}/q.db?durability=process")
     q.put(b"first")

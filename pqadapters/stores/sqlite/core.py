@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import threading
@@ -85,7 +86,7 @@ class Core:
                 forget_mark(self.owners.file("mark"), self.disk)
             self.mark = self.writer.mark = self._open_mark()
             pairing.check(path, self.mark)
-            self.writer.connection = open_database(path)
+            self.writer.connection = self._connect(path)
             pairing.note(path, self.mark)
             self.writer.file = file_at(path)
         finally:
@@ -94,11 +95,22 @@ class Core:
             self._compare_with_mark(self.writer.connection)
             self._check_index(self.writer.connection)
             self.bury_dead()
-            self.room.reserve.keep()
+            if not self.mark.crowded:
+                self.room.reserve.keep()
         except BaseException:
             self.writer.connection.close()
             self.mark.close()
             raise
+
+    def _connect(self, path: str) -> sqlite3.Connection:
+        """On a full disk by what the reserve gives up: what is there can be drained."""
+        try:
+            return open_database(path)
+        except DiskError as error:
+            if error.errno != errno.ENOSPC or not self.room.reserve.give_up():
+                raise
+            self.mark.crowded = True
+            return open_database(path)
 
     def _open_mark(self) -> Mark:
         try:

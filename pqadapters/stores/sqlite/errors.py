@@ -12,6 +12,7 @@ except ImportError:  # Windows
     resource = None  # type: ignore[assignment]
 
 from ...errors import DiskError, FormatError, StoreError, StoreLocked, StoreRefused
+from .._disk import Disk
 
 # By the words of sqlite3_errstr(): before Python 3.11 an exception has no code.
 _BUSY = ("database is locked", "database table is locked", "database schema is locked")
@@ -19,6 +20,8 @@ FULL = "database or disk is full"
 _IO = "disk I/O error"
 _DAMAGED = ("database disk image is malformed", "file is not a database", "malformed database schema")
 _UNWRITTEN = 778  #: SQLITE_IOERR_WRITE
+_NOT_SHARED = 4874  #: SQLITE_IOERR_SHMSIZE
+_SHARED = 32768  #: bytes by which the file of SQLite's shared memory grows
 _BLOCK = 4096  #: bytes below a limit of file sizes in which a write may have been refused
 _NUMBERS = {FULL: errno.ENOSPC, _IO: errno.EIO, "attempt to write a readonly database": errno.EROFS}
 _ADVICE = {
@@ -56,7 +59,18 @@ def is_unsure(error: Exception, path: str) -> bool:
 
 def is_full(error: Exception, path: str) -> bool:
     """There is no space left, for this process at least."""
-    return str(error).startswith(FULL) or _is_limited(error, path)
+    return str(error).startswith(FULL) or _is_limited(error, path) or _has_no_room(error, path)
+
+
+def _has_no_room(error: Exception, path: str) -> bool:
+    """The file of the shared memory can't grow, for which SQLite has no words of its own. That it is that file, Python
+    tells from 3.11 on."""
+    if not is_io(error) or getattr(error, "sqlite_errorcode", _NOT_SHARED) != _NOT_SHARED:
+        return False
+    try:
+        return Disk().free(os.path.dirname(path) or os.curdir) < _SHARED
+    except OSError:
+        return False
 
 
 def _is_limited(error: Exception, path: str) -> bool:
@@ -88,6 +102,8 @@ def translated(error: Exception, path: str) -> StoreError:
     number = next((number for words, number in _NUMBERS.items() if text.startswith(words)), None)
     if _is_limited(error, path):
         number = errno.EFBIG
+    elif _has_no_room(error, path):
+        number, text = errno.ENOSPC, FULL
     if number is not None:
         return DiskError(number, f"{text} ({os.strerror(number)}); {_ADVICE[number]}", path)
     if text.startswith("unable to open database file"):
