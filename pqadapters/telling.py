@@ -4,7 +4,9 @@ A log handler may put into one of our queues, with its own lock held. If we logg
 wait for the other for ever. So whoever takes such a lock does it in `silence()`: what is said inside is heard when the
 outermost silence of the thread ends. Any thread may call anything.
 
-`logging` is imported when there is something to say: a program that doesn't use it starts without it.
+`logging` is the program's to import. One that doesn't is told on stderr, which is what `logging` does where nobody has
+set it up. It has a lock of its own, which it holds while handlers are made that open our queues, and across a fork,
+where others of our locks are waited for: in a silence it isn't called at all.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import sys
 import threading
 import warnings
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, cast
@@ -68,6 +71,9 @@ def logger(name: str) -> logging.Logger:
     return cast("logging.Logger", _Logger(name))
 
 
+_SAYS = frozenset({"debug", "info", "warning", "error", "exception", "log"})
+
+
 class _Logger:
     """A logger that is made when it is used."""
 
@@ -75,13 +81,32 @@ class _Logger:
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("debug", "info") and _logging is None and "logging" not in sys.modules:
+        if name in ("debug", "info") and _known() is None:
             return _unsaid  # nobody has asked to hear it
+        if name in _SAYS and _unheard.silent():
+            return partial(self._later, name)
+        if name in _SAYS and _known() is None:
+            return partial(_plainly, exc_info=name == "exception")
         return getattr(_made(self._name), name)
+
+    def _later(self, method: str, *message: object, **how: Any) -> None:
+        if how.get("exc_info", method == "exception") is True:
+            how["exc_info"] = sys.exc_info()[1]
+        _unheard.said.append(partial(aloud, lambda: getattr(self, method)(*message, **how)))
 
 
 def _unsaid(*message: object) -> None:
     pass
+
+
+def _plainly(message: object, *facts: object, exc_info: Any) -> None:
+    """What `logging` does with a warning where nobody has set it up."""
+    error = sys.exc_info()[1] if exc_info is True else exc_info
+    if sys.stderr is not None:
+        with suppress(Exception):
+            sys.stderr.write(f"{str(message) % facts if facts else message}\n")
+            if error:
+                sys.__excepthook__(type(error), error, error.__traceback__)
 
 
 def get_ready() -> Any:
@@ -91,6 +116,14 @@ def get_ready() -> Any:
         import logging
 
         _logging = logging
+    return _logging
+
+
+def _known() -> Any:
+    """`logging`, if it was imported, and to the end; else None."""
+    global _logging
+    if _logging is None and hasattr(sys.modules.get("logging"), "getLogger"):
+        _logging = sys.modules["logging"]
     return _logging
 
 
@@ -119,11 +152,9 @@ def aloud(call: Callable[[], object]) -> None:
     """Log something. A handler that fails is told of on stderr, as `logging` does, and is in nobody's way."""
     try:
         call()
-    except Exception:
-        import traceback
-
-        if get_ready().raiseExceptions and sys.stderr is not None:
-            traceback.print_exc()
+    except Exception as error:
+        if getattr(_known(), "raiseExceptions", True) and sys.stderr is not None:
+            sys.__excepthook__(type(error), error, error.__traceback__)
 
 
 def named(error: BaseException) -> str:

@@ -3,13 +3,19 @@
 from __future__ import annotations
 
 import logging
+import subprocess
+import sys
+import threading
 import warnings
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
 from pqadapters import telling
 from pqadapters.telling import silence
+from tests.contract.threads import Task
+from tests.segment.programs import PATIENCE, ROOT
 
 log = telling.logger("pqadapters.test")
 
@@ -98,3 +104,55 @@ def test_a_warning_that_is_an_error_keeps_nothing_back(heard: Heard) -> None:
             telling.warn("an error", UserWarning)
             log.warning("behind it")
     assert heard.lines == ["behind it"]
+
+
+def test_in_silence_loggings_own_lock_isnt_waited_for(heard: Heard) -> None:
+    """A fork holds it and waits for locks of ours, where a program has imported logging behind us: each waited for the
+    other for ever."""
+    said = threading.Event()
+
+    def say() -> None:
+        with silence():
+            log.warning("first")
+            try:
+                raise KeyError("why")
+            except KeyError:
+                log.exception("second")
+            said.set()
+
+    lock: threading.RLock = logging._lock  # type: ignore[attr-defined]
+    with lock:
+        task = Task(say)
+        assert said.wait(PATIENCE)
+    task.result()
+    assert heard.lines == ["first", "second"]
+
+
+@pytest.mark.parametrize("own", [False, True])
+def test_without_logging_it_is_told_on_stderr(own: bool, tmp_path: Path) -> None:
+    """It was imported then, with locks of ours held and while other threads forked; and a module of the program's own
+    by that name was taken for it."""
+    program = """
+import sys
+from pqadapters import telling
+if OWN:
+    import logging
+log = telling.logger("pqadapters.test")
+log.info("nobody asks for %s", "this")
+with telling.silence():
+    log.warning("first %s", 1)
+    print("silence", file=sys.stderr, flush=True)
+try:
+    raise KeyError("why")
+except KeyError as error:
+    log.warning("second")
+    log.error("third", exc_info=error)
+assert hasattr(sys.modules.get("logging"), "x") == OWN
+"""
+    if own:
+        (tmp_path / "logging.py").write_text("x = 1\n")
+    found = f"import sys; sys.path[:0] = [{str(tmp_path)!r}, {str(ROOT)!r}]; OWN = {own}\n"
+    ended = subprocess.run([sys.executable, "-c", found + program], capture_output=True, text=True, timeout=PATIENCE)
+    lines = ended.stderr.splitlines()
+    assert lines[:5] == ["silence", "first 1", "second", "third", "Traceback (most recent call last):"]
+    assert (lines[-1], ended.returncode) == ("KeyError: 'why'", 0)

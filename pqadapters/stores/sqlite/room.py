@@ -79,19 +79,24 @@ class Room:
 
     def _give_back_by_few(self) -> None:
         """On a connection of its own: the one that writes is in the middle of a refusal."""
-        with suppress(sqlite3.Error, StoreError):
-            for _ in range(_ROUNDS_OF_FEW):
-                if not self._give_back_few():
+        most = _FEW
+        for _ in range(_ROUNDS_OF_FEW):
+            try:
+                if not self._give_back_few(most):
                     return
-                self._cut()
+            except (sqlite3.Error, StoreError):
+                if most == 1:
+                    return
+                most = 1
+            self._cut()
 
-    def _give_back_few(self) -> bool:
+    def _give_back_few(self, most: int) -> bool:
         core = self._core
         with core.aside:
             connection = connect(core.path)
             try:
                 patiently(lambda: connection.execute(schema.BEGIN), core.path, LOCK_TIMEOUT)
-                given = _give_back(connection, _FEW)
+                given = _give_back(connection, most)
                 connection.execute(schema.COMMIT)
                 return given
             finally:
