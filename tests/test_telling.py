@@ -122,7 +122,7 @@ def test_in_silence_loggings_own_lock_isnt_waited_for(heard: Heard) -> None:
 
     lock: threading.RLock = logging._lock  # type: ignore[attr-defined]
     with lock:
-        task = Task(say)
+        task = Task(say, patience=PATIENCE)
         assert said.wait(PATIENCE)
     task.result()
     assert heard.lines == ["first", "second"]
