@@ -22,6 +22,10 @@ from .pairing import NONE, is_at, note
 from .work import OVER, Outcome, Work
 
 
+class _Behind(Exception):
+    """Something came behind the one statement of a work: a signal handler's exception, want of memory."""
+
+
 class Transactions:
     """The connection, and what goes through it."""
 
@@ -72,6 +76,9 @@ class Transactions:
         except ERRORS as error:
             self._undo()
             self._again(batch, error, committing)
+        except _Behind as behind:
+            self._undo()
+            self._without(behind, batch)
         except BaseException:
             if committing and self.connection is not None and not self.connection.in_transaction:
                 outcome.done = True
@@ -184,19 +191,23 @@ class Transactions:
         saved = shared and not work.alone  # one statement that fails is undone by SQLite itself
         if saved:
             connection.execute(schema.SAVE)
+        before = connection.total_changes
         try:
             if self.crowded:
                 self._check_room(work)
             work.result = work.run(connection)
-        except (*ERRORS, MemoryError):  # the latter may have come behind a statement
+        except ERRORS:
             raise
         except Exception as error:
             work.error = error
             if not shared:
-                connection.execute(schema.ROLLBACK)
+                if connection.in_transaction:  # for want of memory SQLite may have undone it itself
+                    connection.execute(schema.ROLLBACK)
                 return
             if saved:
                 connection.execute(schema.UNDO)
+            elif connection.total_changes != before or not connection.in_transaction:
+                raise _Behind(work) from error
         if saved:
             connection.execute(schema.RELEASE)
 
@@ -211,6 +222,15 @@ class Transactions:
             work.full += 1
         for work in batch:
             self.carry_out([work], statement=False)
+
+    def _without(self, behind: _Behind, batch: list[Work]) -> None:
+        """A group is undone for what became of one of them, whose caller is told that nothing was stored."""
+        work, error = behind.args[0], behind.__cause__
+        assert isinstance(error, Exception)
+        work.refuse(error)
+        for each in batch:
+            if each is not work:
+                self.carry_out([each], statement=False)
 
     def _undo(self) -> None:
         with suppress(sqlite3.Error):  # what can't be rolled back is by the next one to come
