@@ -6,6 +6,7 @@ Needs nothing but the standard library.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import cache
 from typing import TYPE_CHECKING, NamedTuple, NoReturn
 
 from .swaps import heads
@@ -75,6 +76,7 @@ def _split(arguments: Sequence[str]) -> tuple[list[str], bool, list[str]]:
     return list(arguments), False, []
 
 
+@cache  # from here on: a program may have an argparse of its own
 def _parser() -> argparse.ArgumentParser:
     import argparse
 

@@ -226,6 +226,8 @@ def test_a_module_of_the_programs_own_with_that_name(tmp_path: Path) -> None:
     assert place.start("broken/app.py").errors.endswith(place.start("broken/app.py", run=None).errors)
     assert place.well("other/app.py") == [f"2 {OURS}queue"]
     assert place.well("files/app.py") == ["<class 'argparse.FileType'> True"]
+    mistaken = place.start("--also", "nothing", "other/app.py").errors
+    assert mistaken.endswith("--also: no module named 'nothing'\n"), "the parser isn't the program's"
 
 
 _HIDDEN = ("ast", "json", "random", "re", "string", "tempfile", "traceback", "uuid")
