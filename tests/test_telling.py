@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import subprocess
 import sys
@@ -120,6 +121,7 @@ def test_in_silence_loggings_own_lock_isnt_waited_for(heard: Heard) -> None:
                 log.exception("second")
             said.set()
 
+    gc.collect()  # handlers of earlier tests take it as they go, in whatever thread
     lock: threading.RLock = logging._lock  # type: ignore[attr-defined]
     with lock:
         task = Task(say, patience=PATIENCE)
