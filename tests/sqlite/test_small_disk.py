@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -50,6 +52,31 @@ def test_pages_that_are_free_in_the_database_are_room_for_puts(
         (small / "ballast").write_bytes(bytes(max(0, room.f_bavail * room.f_frsize - left)))
         for _ in range(20):
             store.commit(Put("q", bytes(size)))
+
+
+def test_pages_arent_given_back_while_a_reader_keeps_the_wal(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of 32 rounds waited for it, seven seconds with the writer's lock held, and took room."""
+    path, given = small / "q.db", 0
+
+    def count(self: Room, most: int) -> bool:
+        nonlocal given
+        given += 1
+        return False
+
+    with SqliteStore(path, durability="process") as store, closing(sqlite3.connect(path)) as reader:
+        store.commit(Put("q", b"first"))
+        reader.execute("BEGIN")
+        reader.execute("SELECT count(*) FROM record").fetchone()
+        monkeypatch.setattr(Room, "_give_back_few", count)
+        with pytest.raises(DiskError):
+            while True:
+                store.commit(Put("q", bytes(3000)))
+        assert given == 0
+        reader.rollback()
+        with pytest.raises(DiskError):
+            while True:
+                store.commit(Put("q", bytes(3000)))
+        assert given > 0
 
 
 _FILLS = """

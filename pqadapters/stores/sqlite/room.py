@@ -81,6 +81,8 @@ class Room:
         """On a connection of its own: the one that writes is in the middle of a refusal."""
         most = _FEW
         for _ in range(_ROUNDS_OF_FEW):
+            if length(self._core.path) > self.reserve.SIZE // 16:  # a reader keeps it: nothing comes back meanwhile
+                return
             try:
                 if not self._give_back_few(most):
                     return
