@@ -70,4 +70,5 @@ def load_mirrors(only: Iterable[str]) -> None:
     of the standard library's are in nobody's way."""
     for swap in chosen(only).values():
         import_module(swap.mirror)
+    import_module("platformdirs")  # which tells the home of queues without a name
     telling.get_ready()

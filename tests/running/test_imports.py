@@ -253,7 +253,7 @@ def test_modules_of_the_programs_own_with_names_that_ours_need(archive: bool, tm
     if archive:
         command = "own.pyz"
         zipapp.create_archive(place.directory / "own", place.directory / command)
-    ended = place.start(command)
+    ended = place.start(command, env={"PQADAPTERS_HOME": "", "XDG_STATE_HOME": str(place.home)})
     ones = " 1" * len(_HIDDEN)
     assert ended.lines == [f"{ones[1:]} {OURS}queue", "a 1", "{'a': 1}"]
     assert "NotDurableWarning" in ended.errors
