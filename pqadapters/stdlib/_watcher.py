@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,6 +16,9 @@ from contextlib import suppress
 from ..ending import start_thread
 from ..errors import StoreError
 from ..store import Depth, Store
+
+_LULL = 0.002  #: seconds between two looks, where the loop itself is at it: to look at all that it does is in its way
+_LULLS = 5  #: in a row, at most, while there is something
 
 
 class Watcher:
@@ -24,6 +28,7 @@ class Watcher:
     def __init__(self, store: Store, queue: str, until: Callable[[Depth], bool], changed: Callable[[], object]) -> None:
         self._store, self._queue = weakref.ref(store), queue
         self._until, self._changed = until, changed
+        self._found = self._looked = False  #: the thread's
         self._ended = False
         self.begin_again()
 
@@ -31,6 +36,7 @@ class Watcher:
         """In a forked child the thread and the loop are the parent's."""
         self._needed = threading.Event()  #: somebody waits
         self.looks = 0  #: how often the thread has looked
+        self.own = 0  #: how often the loop has put or got something, and told those who wait by itself
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
@@ -58,8 +64,22 @@ class Watcher:
                 store.wake(self._queue)
 
     def _look(self, depth: Depth) -> bool:
+        """Whether the wait is over: there is something, or there was a change that isn't for anybody who waits."""
         self.looks += 1  # before it is looked who waits
-        return self._ended or self._until(depth)
+        self._found = self._ended or self._until(depth)
+        for_nothing, self._looked = self._looked, True
+        return self._found or for_nothing
+
+    def _wait(self, store: Store) -> None:
+        """Until there is something for somebody who waits, which the loop doesn't see to by itself. StoreError."""
+        lulls = 0
+        while True:
+            self._looked, own = False, self.own
+            store.wait(self._queue, self._look, None)
+            if self._ended or (self._found and (own == self.own or lulls == _LULLS)):
+                return
+            lulls = lulls + 1 if self._found else 0
+            time.sleep(_LULL)
 
     def _run(self) -> None:
         while True:
@@ -69,7 +89,7 @@ class Watcher:
             if self._ended or store is None:
                 return
             try:
-                store.wait(self._queue, self._look, None)
+                self._wait(store)
             except StoreError:  # whoever waits will meet it
                 pass
             loop = self._loop

@@ -258,6 +258,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         """Take the next item, if one is ready. Raises QueueEmpty, QueueShutDown."""
         if self._in_memory:
             return super().get_nowait()
+        self._watcher.own += 1
         item = self._get() if self._overrides("_get") else self._take()
         self._wakeup_next(self._putters)
         return item
@@ -326,6 +327,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             raise QueueShutDown from None
 
     def _stow_now(self, item: T, put: Put) -> None:
+        self._watcher.own += 1
         if self._overrides("_put"):
             self._line.objects.forget([put.payload])
             self._put(item)
@@ -339,6 +341,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
     async def _stow_in_haste(self, put: Put) -> None:
         """On a store that others may have locked: the loop goes on meanwhile."""
         line, begun = self._line, None
+        self._watcher.own += 1
         while True:
             try:
                 line.commit(self._limited(put), stop=line.stopped, timeout=0.0)
