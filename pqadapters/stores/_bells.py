@@ -18,6 +18,7 @@ class Bell:
     def __init__(self, lock: threading.RLock) -> None:
         self.rings = 0
         self.dry = True  #: whoever looked last found no record that is ready, or nobody has looked
+        self.claimed = True  #: whether anybody may have a record in hand, as far as whoever looked last has seen
         self.takers = Gate(lock)  #: those who wait for a record
         self.watchers = Gate(lock)  #: those who wait for anything else
 

@@ -14,6 +14,7 @@ import pytest
 from pqadapters.errors import StoreLocked
 from pqadapters.store import Ack, Put, Set
 from pqadapters.stores.sqlite import SqliteStore, keeper
+from pqadapters.stores.sqlite.room import Room
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, run, running, said
 
@@ -125,6 +126,22 @@ while True:
                 times, before = times + (length < before), length
 
         Task(write, patience=PATIENCE).result()  # it begins anew again and again
+
+
+def test_the_wal_is_used_anew_sooner_where_commits_are_synced(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each of its blocks that was there before makes a sync shorter, and the reserve is as large as it."""
+    monkeypatch.setattr(keeper, "_SYNCED", 64 << 10)
+    copied = threading.Event()
+    monkeypatch.setattr(Room, "shorten", lambda room: copied.set())
+    with SqliteStore(database, durability="process") as store:
+        for _ in range(100):
+            store.commit(Put("q", b""))
+        assert not store._core.keeper._is_much
+        assert not copied.is_set()
+    with SqliteStore(database) as store:
+        for _ in range(100):
+            store.commit(Put("q", b""))
+        assert copied.wait(PATIENCE)
 
 
 def test_an_open_browse_keeps_nothing_from_being_given_back(database: Path) -> None:

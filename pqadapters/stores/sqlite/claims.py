@@ -15,21 +15,21 @@ from .schema import ID_BITS, IDS, is_whole, name_text, places
 
 _new: Any = tuple.__new__
 _ID = IDS - 1  #: the bits of a place that are the id
-_NONE_DELAYED = (0, 1)  #: of `schema._COUNTS`
+_NONE_DELAYED = (0, 1, 2, 3)  #: of `schema._COUNTS`
 
 
 def _counts(both: Any) -> tuple[int, int]:
     """How many are delayed, and whether the queue is ranked."""
     if not isinstance(both, int):
         raise malformed()
-    return divmod(both, 2)
+    return divmod(both >> 1, 2)
 
 
 def claim_oldest(
     connection: sqlite3.Connection, queue: str, number: int, limit: int, who: Who
-) -> list[Claim] | None:
-    """Claim the first ready records by their ids. None where there is more to it, and nothing was changed: some are
-    delayed or damaged, or there is none."""
+) -> tuple[list[Claim], bool] | None:
+    """Claim the first ready records by their ids, and whether it was the last one. None where there is more to it, and
+    nothing was changed: some are delayed or damaged, or there is none."""
     first = number << ID_BITS
     rows = connection.execute(schema.FIRST, (number, first, first + IDS, limit)).fetchall()
     if not rows or rows[0][9] not in _NONE_DELAYED:
@@ -47,7 +47,7 @@ def claim_oldest(
         connection.execute(schema.CLAIM, (*who, rows[0][0]))
     elif connection.execute(schema.CLAIM_RANGE, (*who, rows[0][0], rows[-1][0])).rowcount != len(rows):
         raise malformed()
-    return claims
+    return claims, rows[0][9] & 1 == 1
 
 
 class Take:

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from .store import SqliteStore
 
 CHECKPOINT = 16 << 20  #: bytes, about, that are committed between two copies of the WAL into the database
+_SYNCED = 2 << 20  #: the same, where callers wait for syncs: one of a WAL that grows no more takes less time
 TOO_LONG = 64 << 20  #: bytes of WAL from which on its file is cut as well
 _PER_COMMIT = 3 * PAGE_SIZE  #: bytes, about, that a commit takes in the WAL beside payloads
 _READERS = 250  #: milliseconds that readers are waited for who still use the WAL
@@ -47,6 +48,7 @@ class Keeper:
         self._ended = threading.Event()
         self._called = threading.Event()  #: there is something to do before the next round
         self._volume = 0  #: bytes that were committed since the last copy
+        self._is_much = False  #: and that is enough for another one
         self._unlooked = 0  #: bytes that were committed since the last look at the reserve
         self._waited = 0  #: commits whose callers waited for a sync, since the last look at the WAL's room
         self._put_off: dict[int, Callable[[], SqliteStore | None]] = {}  #: handles with acknowledgements to carry out
@@ -68,7 +70,8 @@ class Keeper:
             core = self._core()
             if core is not None:
                 core.room.keep_reserve()
-        if (self._volume > CHECKPOINT or self._waited >= runway.COMMITS) and not self._called.is_set():
+        self._is_much = self._is_much or self._volume > (_SYNCED if synced else CHECKPOINT)
+        if (self._is_much or self._waited >= runway.COMMITS) and not self._called.is_set():
             self._called.set()
             if self._thread is None:
                 self._start()
@@ -142,8 +145,8 @@ class Keeper:
             self._waited, busy = 0, True
             with suppress(StoreError):
                 core.room.extend_wal()
-        if self._volume > CHECKPOINT:
-            self._volume, busy = 0, True
+        if self._is_much:
+            self._volume, self._is_much, busy = 0, False, True
             with suppress(StoreError, sqlite3.Error, OSError):
                 core.room.shorten()
                 while core.room.give_back():

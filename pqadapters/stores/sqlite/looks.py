@@ -48,18 +48,14 @@ class Looks:
             rows += self._ask(schema.OLDEST_DUE, (number, now))
         return min(rows, key=lambda row: row[1] & (IDS - 1))[0] if rows else None
 
-    def any_ready(self, queue: str) -> bool:
-        """Whether there is a record to claim."""
+    def any_ready(self, queue: str) -> tuple[bool, bool]:
+        """Whether there is a record to claim, and whether anybody has one in hand."""
         number = self._names.queue(queue)
         if number is None:
-            return False
-        ready, delayed = self._ask(schema.DEPTH, (number,))[0][:2]
-        return bool(ready or (delayed and self._ask(schema.DUE, (number, self._wall()))[0][0]))
-
-    def any_claimed(self, queue: str) -> bool:
-        """Whether anybody has a record in hand."""
-        number = self._names.queue(queue)
-        return number is not None and bool(self._ask(schema.DEPTH, (number,))[0][2])
+            return False, False
+        ready, delayed, claimed = self._ask(schema.DEPTH, (number,))[0][:3]
+        is_ready = bool(ready or (delayed and self._ask(schema.DUE, (number, self._wall()))[0][0]))
+        return is_ready, bool(claimed)
 
     def next_due(self, queue: str) -> float | None:
         """The moment at which the first delayed record is ready, in seconds since the epoch."""

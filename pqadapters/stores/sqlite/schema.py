@@ -164,9 +164,9 @@ UPDATE record SET place = place - {DELAYED} WHERE queue = ? AND place > {DELAYED
 
 _FIELDS = "place, queue, crc, put_at, attempts, not_before, rank, note, payload"
 _BY_RANK = f"queue = ? AND rank IS NOT NULL AND place BETWEEN 0 AND {DELAYED}"
-_COUNTS = "(SELECT delayed * 2 + ranked FROM queue WHERE number = ?)"
-#: number, first place, the place behind the last one, how many. Behind the fields: twice how many are delayed, plus 1
-#: where the queue is ranked.
+_COUNTS = "(SELECT delayed * 4 + ranked * 2 + (ready = 1) FROM queue WHERE number = ?)"
+#: number, first place, the place behind the last one, how many. Behind the fields: four times how many are delayed,
+#: plus 2 where the queue is ranked, plus 1 where only one is ready.
 FIRST = f"SELECT {_FIELDS}, {_COUNTS} FROM record WHERE place >= ? AND place < ? ORDER BY place LIMIT ?"
 LAST_READY = f"SELECT {_FIELDS}, {_COUNTS} FROM record WHERE place >= ? AND place < ? ORDER BY place DESC LIMIT ?"
 #: number, number, how many

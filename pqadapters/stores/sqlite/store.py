@@ -221,7 +221,7 @@ class SqliteStore(Handle):
             left = None if deadline is None else deadline - time.monotonic()
             if left is None or left > 0:
                 self._wait(queue, bell, bell.takers, rings, left)
-            elif not (self._looks.any_claimed(queue) and core.bury_dead(patience=patience)):
+            elif not (bell.claimed and core.bury_dead(patience=patience)):
                 return []
 
     def _attempt_ahead(self, wish: Wish, acks: Sequence[Ack]) -> list[Claim] | None:
@@ -252,14 +252,18 @@ class SqliteStore(Handle):
                 self.commit(*acks)
             return []  # in the middle of another call of this thread: there is no waiting for it
         core.bury_dead(often=False, patience=patience)  # first: what they had in hand is ready in its old place
-        if bell.dry and not self._looks.any_ready(queue):
-            if acks:
-                acknowledge(self, acks)
-            return [] if stop is not None and stop() else None
+        if bell.dry:
+            is_ready, bell.claimed = self._looks.any_ready(queue)
+            if not is_ready:
+                if acks:
+                    acknowledge(self, acks)
+                return [] if stop is not None and stop() else None
 
         touched: dict[str, int] = {}
+        was_last = False
 
         def run(connection: sqlite3.Connection) -> list[Claim] | None:
+            nonlocal was_last
             if self._closed:
                 self._check()
             if acks:
@@ -271,8 +275,9 @@ class SqliteStore(Handle):
             if number is None:
                 return None
             if order is Order.OLDEST and ids is None:
-                claims = claim_oldest(connection, queue, number, limit, who)
-                if claims is not None:
+                found = claim_oldest(connection, queue, number, limit, who)
+                if found is not None:
+                    claims, was_last = found
                     return claims
             take = Take(connection, core.names, core.clock.wall(), core.damaged)
             return take.claim(queue, number, order, ids, limit, who) or None
@@ -290,7 +295,8 @@ class SqliteStore(Handle):
         for name in touched:
             core.bells.ring(name)
         claims: list[Claim] | None = result
-        bell.dry = not claims
+        bell.dry = was_last or not claims
+        bell.claimed = True
         if claims:
             core.keeper.written(sum(min(len(claim.payload), LONG) for claim in claims))
             core.bells.ring(queue)
