@@ -23,7 +23,7 @@ class Reserve:
     def keep(self, wal: int = 0) -> bool:
         """See that it is large enough for a WAL of so many bytes; whether there was room for that. On a small disk a
         part of SIZE has to do, which is some transactions."""
-        size = self._size()
+        size = self.size()
         if size > 4 * (self.SIZE + wal):
             self._cut(self.SIZE + wal)
             return True
@@ -45,7 +45,8 @@ class Reserve:
                 self._disk.close(fd)
         return False
 
-    def _size(self) -> int:
+    def size(self) -> int:
+        """How many bytes it has."""
         try:
             return os.path.getsize(self._path)
         except OSError:

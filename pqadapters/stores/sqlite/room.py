@@ -5,6 +5,7 @@ What waits is drained on a full disk, by what the reserve gives up; and then the
 
 from __future__ import annotations
 
+import os
 import sqlite3
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -15,6 +16,7 @@ from ...errors import StoreError
 from ...store import LOCK_TIMEOUT
 from . import schema
 from .database import connect, patiently
+from .errors import FULL, translated
 from .keeper import length, shorten, wait_for_writer
 from .reserve import Reserve
 from .runway import extend
@@ -28,8 +30,9 @@ _SPARE = 512  #: pages that may stay free
 _PAGES_AT_ONCE = 256
 _ROUNDS = 1 << 16  #: of giving pages back, at most, in one checkpoint
 _GIVEN_UP = 20  #: times, at most, that the reserve is given up for one commit
-_FEW = 16  #: pages that are given back at once where there is next to no room for that
+_FEW = 16  #: pages that are given back at once, at first, where there is next to no room for that
 _ROUNDS_OF_FEW = 32
+BIG = 256 << 10  #: bytes of a commit from which on it is looked first whether there is room for all that it needs
 
 
 class Room:
@@ -48,12 +51,43 @@ class Room:
         if tries > (_GIVEN_UP if shrinks else 0):
             return False
         if not tries and not (shrinks and mark.crowded):
-            self._tighten(pages=not shrinks)
+            self._tighten(wanted=0 if shrinks else BIG)
             return shrinks or not mark.crowded
         with self._alone():
             self._give_up_reserve()
             self._cut()
+        self._free_without_zeros()
         return True
+
+    def _free_without_zeros(self) -> None:
+        """Debian's SQLite writes zeros over each page that is freed: a large item would need as much room as it has to be
+        acknowledged. From here on this process's writer, which calls this, does without."""
+        connection = self._core.writer.connection
+        if connection is not None:
+            with suppress(sqlite3.Error):
+                connection.execute("PRAGMA secure_delete = FAST")
+
+    def check(self, size: int) -> None:
+        """What brings so many bytes must leave room for the copy of them and of all that is in the WAL: else the WAL
+        could never be used anew, and nothing be drained. Raises DiskError."""
+        if not self._fits(size):
+            self._tighten(wanted=size)
+            if not self._fits(size):
+                raise translated(sqlite3.OperationalError(FULL), self._core.path)
+
+    def _fits(self, size: int) -> bool:
+        core = self._core
+        try:
+            room = self._free() + self.reserve.size() - self.reserve.SIZE // 16
+        except OSError:
+            return True
+        copied = length(core.path) + size
+        if room < size + copied:  # what is free in the database itself is room for the copy
+            copied = max(0, copied - core.reader.rows(schema.FREE_PAGES)[0][0] * schema.PAGE_SIZE)
+        return room >= size + copied
+
+    def _free(self) -> int:
+        return self._core.disk.free(os.path.dirname(self._core.path))
 
     def keep_reserve(self) -> None:
         """See that the reserve suffices to copy the WAL: so it never holds more than can be copied on a full disk. One
@@ -66,27 +100,29 @@ class Room:
             with self._alone():
                 self._cut()
 
-    def _tighten(self, *, pages: bool = False) -> None:
-        """Copy the WAL by what room there is, the reserve's included, and give its file back; `pages`: those of the
-        database that are free as well. Puts are refused while there is no room for a reserve: they would take what
-        acknowledgements need."""
+    def _tighten(self, *, wanted: int = 0) -> None:
+        """Copy the WAL by what room there is, the reserve's included, and give its file back; where so many bytes are
+        wanted, free pages of the database as well. Puts are refused while there is no room for a reserve: they would
+        take what acknowledgements need."""
         with self._alone():
             self._give_up_reserve()
             self._cut()
-            if pages:
-                self._give_back_by_few()
+            if wanted:
+                self._give_back_by_few(2 * wanted + 2 * self.reserve.SIZE)
             self._core.mark.crowded = not self.reserve.keep()
 
-    def _give_back_by_few(self) -> None:
-        """On a connection of its own: the one that writes is in the middle of a refusal."""
+    def _give_back_by_few(self, wanted: int) -> None:
+        """Until so many bytes are free, on a connection of its own: the one that writes is in the middle of a refusal.
+        Each round takes room in the WAL first, and leaves more for the next one."""
         most = _FEW
         for _ in range(_ROUNDS_OF_FEW):
             if length(self._core.path) > self.reserve.SIZE // 16:  # a reader keeps it: nothing comes back meanwhile
                 return
             try:
-                if not self._give_back_few(most):
+                if self._free() >= wanted or not self._give_back_few(most):
                     return
-            except (sqlite3.Error, StoreError):
+                most = min(2 * most, _PAGES_AT_ONCE)
+            except (sqlite3.Error, StoreError, OSError):
                 if most == 1:
                     return
                 most = 1

@@ -47,6 +47,7 @@ from .changes import Changes, Who, lease_lost, place_of, put_plain
 from .claims import Take, claim_oldest
 from .core import Core, share
 from .looks import Looks
+from .room import BIG
 from .salvage import Salvaged, salvage_apart
 from .schema import LONG, PART
 from .tables import Tables
@@ -112,6 +113,8 @@ class SqliteStore(Handle):
         work = plain or self._work(ops, stop, timeout, touched)
         if self._ahead.waiting:
             self._settle_ahead()
+        if (size := _bytes_of(ops)) > BIG and not work.shrinks and not core.writer.in_the_middle():
+            core.room.check(size)
         result = core.writer.do(work)
         if result is LATE:
             return (0,) * len(ops)
@@ -119,7 +122,7 @@ class SqliteStore(Handle):
             core.writer.check()
         if highest := max(result, default=0):
             core.mark.note(highest)
-        core.keeper.written(_bytes_of(ops), synced=work.synced)
+        core.keeper.written(size, synced=work.synced)
         for queue, ready in touched.items():
             core.bells.ring(queue, ready)
         results: tuple[int, ...] = result
