@@ -60,8 +60,8 @@ class Room:
         return True
 
     def _free_without_zeros(self) -> None:
-        """Debian's SQLite writes zeros over each page that is freed: a large item would need as much room as it has to be
-        acknowledged. From here on this process's writer, which calls this, does without."""
+        """Debian's SQLite writes zeros over each page that is freed: to be acknowledged a large item would need as much
+        room as it has. From here on this process's writer, which calls this, does without."""
         connection = self._core.writer.connection
         if connection is not None:
             with suppress(sqlite3.Error):
