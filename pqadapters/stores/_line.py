@@ -38,7 +38,7 @@ class Line:
         self.aside = 0  #: how many threads stay away: see _turns.py
         self._pending: deque[Work] = deque()  # each is taken out by its own caller
         self._late: list[Work] = []
-        self._untold: list[Exception] = []
+        self._untold: list[Exception | Callable[[], object]] = []
 
     def carry_out(self, batch: list[Any]) -> None:
         """Try to do them, in one transaction if it can be. Those that aren't done behind this are in the line again."""
@@ -143,11 +143,18 @@ class Line:
         self.inside, self.aside = False, 0
         self._pending, self._late = deque(), []
 
+    def tell_later(self, call: Callable[[], object]) -> None:
+        """Something that is said to the program, from the middle of a transaction: behind it, with the lock free."""
+        self._untold.append(call)
+
     def _tell(self) -> None:
         untold, self._untold = self._untold, []
-        for error in untold:
+        for each in untold:
+            if not isinstance(each, Exception):
+                each()
+                continue
             self._logger.error(
-                "%s: a call that interrupted another one of its thread failed", self._place, exc_info=error
+                "%s: a call that interrupted another one of its thread failed", self._place, exc_info=each
             )
 
     def _lead_locked(self) -> None:

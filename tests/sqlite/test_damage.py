@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import os
 import random
 import sqlite3
@@ -17,6 +18,7 @@ from pqadapters.store import Ack, Nack, Order, Put, Set
 from pqadapters.stores import _directory
 from pqadapters.stores.sqlite import SqliteStore, salvage
 from pqadapters.stores.sqlite.salvage import Salvaged
+from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, ROOT
 
 
@@ -58,6 +60,29 @@ def test_a_flipped_bit_in_a_payload_is_found_by_its_checksum(database: Path) -> 
     with sqlite3.connect(database) as raw:
         assert raw.execute("SELECT payload FROM damaged").fetchall() == [(b"damaged 0ne",)]
     raw.close()
+
+
+def test_damage_is_told_with_the_store_free_for_others(database: Path) -> None:
+    """A handler of a log waits for another thread, which has its lock and puts into the same store: for ever."""
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"damaged one"), Put("q", b"whole"))
+    database.write_bytes(database.read_bytes().replace(b"damaged one", b"damaged 0ne"))
+    heard: list[str] = []
+
+    class Handler(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            Task(lambda: store.commit(Put("log", b"")), patience=PATIENCE).result()
+            heard.append(record.getMessage())
+
+    handler = Handler()
+    logger = logging.getLogger("pqadapters.stores.sqlite")
+    logger.addHandler(handler)
+    try:
+        with SqliteStore(database) as store:
+            assert [claim.payload for claim in store.claim("q")] == [b"whole"]
+            assert store.depth("log").ready == len(heard) == 1
+    finally:
+        logger.removeHandler(handler)
 
 
 def test_a_flipped_bit_in_a_long_payload(database: Path) -> None:

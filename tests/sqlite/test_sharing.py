@@ -144,6 +144,27 @@ def test_the_wal_is_used_anew_sooner_where_commits_are_synced(database: Path, mo
         assert copied.wait(PATIENCE)
 
 
+def test_the_keeper_goes_on_behind_an_exception_of_a_signal_handler(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that came to a thread which had the keeper's work in hand was the keeper's, too, and its end: nothing was
+    synced in the background any more."""
+    failed, again = threading.Event(), threading.Event()
+
+    def extend(room: Room) -> None:
+        if failed.is_set():
+            again.set()
+        failed.set()
+        raise TimeoutError
+
+    monkeypatch.setattr(Room, "extend_wal", extend)
+    with SqliteStore(database) as store:
+        while not failed.is_set():
+            store.commit(Put("q", b""))
+        while not again.is_set():
+            store.commit(Put("q", b""))
+
+
 def test_an_open_browse_keeps_nothing_from_being_given_back(database: Path) -> None:
     with SqliteStore(database, durability="process") as store:
         store.commit(*[Put("q", bytes(100)) for _ in range(1000)])

@@ -9,6 +9,7 @@ import threading
 import time
 import weakref
 from contextlib import suppress
+from functools import partial
 from itertools import count
 from typing import Any
 
@@ -200,8 +201,14 @@ class Core:
     def _report(self, found: Damage) -> None:
         if found not in self.damage:
             self.damage.append(found)
-            with telling.silence():
-                logger.error("%s: %s", self.path, found.reason)
+            if self.writer.in_the_middle():
+                self.writer.tell_later(partial(self._tell, found))
+            else:
+                self._tell(found)
+
+    def _tell(self, found: Damage) -> None:
+        with telling.silence():
+            logger.error("%s: %s", self.path, found.reason)
 
     # Syncs
 

@@ -16,7 +16,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ...ending import start_thread
-from ...errors import DiskError, StoreError
+from ...errors import StoreError, StorePoisoned
 from .._ahead import PUT_OFF
 from . import runway, schema
 from .database import connect, patiently
@@ -118,7 +118,9 @@ class Keeper:
         self.unsynced = False
         try:
             core.sync_wal()
-        except DiskError:  # it wasn't tried, and is in the next round
+        except StorePoisoned:
+            raise
+        except BaseException:  # it wasn't tried, and is in the next round
             self.unsynced = True
             raise
 
@@ -175,7 +177,10 @@ def _run(ref: weakref.ref[Keeper], ended: threading.Event, called: threading.Eve
         keeper = ref()
         if keeper is None:
             return
-        idle = 0 if keeper.round() else idle + 1
+        try:
+            idle = 0 if keeper.round() else idle + 1
+        except Exception:  # of a signal handler, in another thread that had a work of ours in hand: once more
+            idle = 0
         if idle >= _IDLE_ROUNDS:
             return keeper.retire()
         pause = keeper.pause
