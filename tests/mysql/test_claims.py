@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from typing import Any
 
 import pytest
 
 from pqadapters.store import Ack, Claim, Order, Put
-from pqadapters.stores.mysql import MysqlStore
+from pqadapters.stores.mysql import MysqlStore, keeper
+from pqadapters.stores.mysql.owners import Owners
 from pqadapters.stores.mysql.schema import Statements, bound, moment
 from tests.contract.snapshot import payloads
 from tests.segment.programs import PATIENCE
@@ -112,3 +114,23 @@ def test_one_consumer_gets_what_came_first(url: str) -> None:
             store.commit(Put("q", b"%d" % n))
         found = [store.claim("q", timeout=PATIENCE)[0].payload for _ in range(50)]
         assert found == [b"%d" % n for n in range(50)]
+
+
+def test_the_keeper_goes_on_behind_an_exception_of_a_signal_handler(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that came to a thread which had the keeper's work in hand was the keeper's, too: nobody was heard of any
+    more, and lost what it held."""
+    failed, again = threading.Event(), threading.Event()
+
+    def renew(owners: Owners) -> None:
+        (again if failed.is_set() else failed).set()
+        raise TimeoutError
+
+    monkeypatch.setattr(keeper, "_SOON", 0.01)
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"))
+        assert store.claim("q")
+        monkeypatch.setattr(Owners, "renew", renew)
+        store._core.keeper.call()
+        assert failed.wait(PATIENCE)
+        assert again.wait(PATIENCE)
+        monkeypatch.undo()

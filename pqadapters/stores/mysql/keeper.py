@@ -14,8 +14,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ...ending import start_thread
-from ...errors import StoreError
-from .wire import Failed
 
 if TYPE_CHECKING:
     from .core import Core
@@ -74,7 +72,7 @@ class Keeper:
         self.watches = False  # first: whoever puts something there behind the look calls again
         try:
             self.watches = core.aheads.tidy()
-        except StoreError:
+        except Exception:  # see `_round`
             self.watches = True
             return min(pause, _SOON)
         return min(pause, _WATCH) if self.watches else pause
@@ -121,7 +119,7 @@ def _run(ref: weakref.ref[Keeper], called: int) -> None:
 
 def _round(core: Core) -> tuple[int | None, float]:
     """Be heard of; what to look at until the next time, and how long."""
-    with suppress(Failed, StoreError):
+    with suppress(Exception):  # a signal handler's, too, in another thread that had a work of ours in hand
         core.owners.renew()
         core.catch_up()
         if core.owners.settled:
