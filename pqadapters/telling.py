@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     import logging
 
 _logging: Any = None
-least_level = 0  #: of what we log, as a number of `logging`, where the program says nothing about it; 0: all
+_least_level: int | None = None  #: which is still to be set; 0: it was
 
 
 class _Unheard(threading.local):
@@ -128,12 +128,27 @@ def _known() -> Any:
 
 
 def _made(name: str) -> logging.Logger:
-    all_of_ours = get_ready().getLogger("pqadapters")
-    if least_level and not all_of_ours.level:
-        all_of_ours.setLevel(least_level)
+    _set_level()
     found: logging.Logger = get_ready().getLogger(name)
     found.addFilter(_later)
     return found
+
+
+def set_least_level(level: int) -> None:
+    """Of what we log, as a number of `logging`, where the program hasn't set one. Once: the program may change it."""
+    global _least_level
+    if _least_level is None:
+        _least_level = level
+        if _known() is not None:
+            _set_level()
+
+
+def _set_level() -> None:
+    global _least_level
+    level, _least_level = _least_level, _least_level and 0
+    all_of_ours = get_ready().getLogger("pqadapters")
+    if level and not all_of_ours.level:
+        all_of_ours.setLevel(level)
 
 
 def warn(message: str, category: type[Warning]) -> None:

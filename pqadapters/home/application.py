@@ -21,6 +21,7 @@ from typing import Any, NamedTuple
 
 from ..digest import digest
 from ..errors import NoHome
+from ..late import late
 
 _RUN_OTHERS = """
     accelerate adev airflow apache arq bokeh celery chainlit chalice chaussette cherryd circusd coverage dagster
@@ -211,9 +212,8 @@ def _main_globals() -> Mapping[str, Any]:
 
 def _frozen(main: Mapping[str, Any]) -> str:
     if "__compiled__" in main:  # Nuitka: sys.executable may not exist, argv[0] is what was started
-        from shutil import which  # loads what packs archives
-
-        return which(sys.argv[0]) or sys.argv[0]
+        found: str | None = late("shutil").which(sys.argv[0])
+        return found or sys.argv[0]
     return sys.executable if getattr(sys, "frozen", False) else ""
 
 

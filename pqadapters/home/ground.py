@@ -19,6 +19,7 @@ from .. import telling
 from ..durability import Durability
 from ..ending import at_end
 from ..errors import DiskError, FormatError, NoHome, NotDurableWarning, StoreError, StoreRefused
+from ..late import late
 from ..opening import open_slots
 from .adoption import Moved
 from .application import Application, application, home_directory
@@ -204,9 +205,7 @@ def _temporary_home(program: Application) -> str:
     with _lock:
         home = _temporary.get(os.getpid())
         if home is None:
-            from tempfile import mkdtemp  # here, and below: few programs need it, and it takes a while
-
-            home = _temporary[os.getpid()] = mkdtemp(prefix="pqadapters-")
+            home = _temporary[os.getpid()] = late("tempfile").mkdtemp(prefix="pqadapters-")
             at_end(_remove, last=True)
             if len(_temporary) == 1:  # a forked child needn't be told again
                 telling.warn(
@@ -221,9 +220,7 @@ def _remove() -> None:
     """The temporary home of this process; a child's is its own."""
     home = _temporary.pop(os.getpid(), None)
     if home is not None:
-        from shutil import rmtree
-
-        rmtree(home, ignore_errors=True)
+        late("shutil").rmtree(home, ignore_errors=True)
 
 
 def _renew() -> None:

@@ -2,23 +2,28 @@
 
 multiprocessing pickles what a child is to know before it runs anything of the program. Among that we put an entry whose
 unpickling installs the finder in the child, and lets it load the main module with its imports swapped. A forkserver is
-told in its command line. Forked children need nothing.
+told in its command line. Forked children need nothing. Modules of the program's own that hide the standard library's
+are out of the way meanwhile, and what of those the child had is as it was.
 """
 
 from __future__ import annotations
 
+import os
 import runpy
 import sys
 from collections.abc import Callable, Sequence
+from itertools import takewhile
 from types import CodeType, ModuleType
 from typing import Any
 
 from .finder import Finder, Notes
+from .hiding import hidden_in
 from .ownership import Ownership
 from .standins import StandIns
-from .swaps import chosen
+from .swaps import chosen, load_mirrors
 
 _FORKSERVER = "ignore"  #: what multiprocessing calls a process for which it asks on behalf of its forkserver
+_PATH = tuple(sys.path)  #: without what the program puts there; in a child, too
 _begun: list[Finder] = []
 
 
@@ -36,10 +41,13 @@ def install(
     return finder
 
 
-def begin(only: Sequence[str], packages: Sequence[str], main: str) -> None:
-    """In a child, before the main module is loaded there. `main` is its file, if it is a script."""
+def begin(only: Sequence[str], packages: Sequence[str], main: str, hides: bool) -> None:
+    """In a child, before the main module is loaded there. `main` is its file, if it is a script. `hides`: the program
+    has modules that hide the standard library's."""
     if _begun:  # it was forked by a forkserver
         return
+    if hides:
+        load_mirrors(only)
     finder = install(only, packages)
 
     def compile_swapped(source: Any, file: Any, mode: str, *more: Any, **options: Any) -> Any:
@@ -54,12 +62,37 @@ def begin(only: Sequence[str], packages: Sequence[str], main: str) -> None:
     vars(runpy)["compile"] = compile_swapped  # in place of the builtin: what runpy.run_path has for a script's code
 
 
+#: What a child does. It has imported what multiprocessing needs: some of the program's own, where that was started in
+#: its directory. They are put aside.
+_BEGINNING = """\
+import sys
+path, hidden = sys.path[:], {{name: sys.modules[name] for name in sys.modules if name.partition(".")[0] in {hidden!r}}}
+for name in hidden:
+    if str(getattr(hidden[name], "__file__", "")).startswith({programs!r}):
+        del sys.modules[name]
+sys.path[:] = {path!r}
+from {children} import begin
+begin(*{arguments!r})
+sys.path[:] = path
+for name in [name for name in sys.modules if name.partition(".")[0] in {hidden!r}]:
+    del sys.modules[name]
+sys.modules.update(hidden)
+"""
+
+
 class _Beginning:
     """Something that is `begin` with these arguments, once it is unpickled or its `repr` is evaluated."""
 
     def __init__(self, path: Sequence[str], *arguments: object) -> None:
-        call = f"begin(*{arguments!r})"
-        self._source = f"import sys; sys.path[:] = {list(path)!r}; from {__name__} import begin; {call}"
+        programs = list(takewhile(lambda entry: entry not in _PATH, path))
+        hidden = hidden_in(programs)
+        self._source = _BEGINNING.format(
+            path=_PATH,
+            children=__name__,
+            arguments=(*arguments, bool(hidden)),
+            hidden=hidden,
+            programs=tuple(os.path.join(directory, "") for directory in programs),
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return exec, (self._source, {})

@@ -15,18 +15,14 @@ import runpy
 import sys
 from collections.abc import Callable
 from contextlib import suppress
-from importlib.machinery import BuiltinImporter, PathFinder, SourceFileLoader, SourcelessFileLoader
+from importlib.machinery import BuiltinImporter, SourceFileLoader, SourcelessFileLoader
 from importlib.util import MAGIC_NUMBER
 from types import CodeType, ModuleType, TracebackType
 from typing import Any
 
 from .finder import Finder
-from .ownership import is_stdlibs
+from .hiding import forget, hidden_in
 
-#: What Python has imported before any program: a program's own module of that name is never found.
-_ALWAYS_THERE = frozenset(
-    {"abc", "codecs", "encodings", "genericpath", "io", "ntpath", "os", "posixpath", "site", "stat", "zipimport"}
-).union(sys.builtin_module_names)
 _TYPED = "<stdin>"  #: what the code of a program on standard input is called
 
 
@@ -47,11 +43,11 @@ class Program:
         sys.argv[:] = [self._given or "-m", *self._arguments]
         own = self._own_directory()
         if not safe or (self._path and not self._is_script):
-            hidden = _hidden_in(own)
+            hidden = hidden_in([own])
             if hidden:
                 load()
             sys.path.insert(0, own)
-            _forget(hidden)
+            forget(hidden)
 
     def _own_directory(self) -> str:
         """What stands first in `sys.path`."""
@@ -128,23 +124,6 @@ class Program:
 def _whole(path: str) -> str:
     """As Python writes it in messages and in `sys.path`: with the working directory in front, and nothing else done."""
     return os.getcwd() if path == "." and sys.version_info >= (3, 11) else os.path.join(os.getcwd(), path)
-
-
-def _hidden_in(directory: str) -> list[str]:
-    """The modules of the standard library of which the program has one of its own there."""
-    names = sys.stdlib_module_names - _ALWAYS_THERE
-    with suppress(OSError):  # an archive: all of them are looked for
-        names &= {entry.partition(".")[0] for entry in os.listdir(directory or os.curdir)}
-    specs = [(name, PathFinder.find_spec(name, [directory])) for name in names]
-    return [name for name, spec in specs if spec is not None and spec.origin is not None]  # a mere directory hides none
-
-
-def _forget(tops: list[str]) -> None:
-    """Modules that we have imported: the program's would have been found first."""
-    for top in tops:
-        if top in sys.modules and is_stdlibs(getattr(sys.modules[top].__spec__, "origin", None)):
-            for name in [name for name in sys.modules if f"{name}.".startswith(f"{top}.")]:
-                del sys.modules[name]
 
 
 def _is_importable(path: str) -> bool:

@@ -139,4 +139,4 @@ def _fit_in() -> None:
     from ..stdlib._policy import Volatile
 
     _defaults.volatile = Volatile.WARN
-    telling.least_level = _WARNING
+    telling.set_least_level(_WARNING)

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import NamedTuple
 
-from .. import telling
+from .. import late, telling
 
 _ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
@@ -71,4 +71,5 @@ def load_mirrors(only: Iterable[str]) -> None:
     for swap in chosen(only).values():
         import_module(swap.mirror)
     import_module("platformdirs")  # which tells the home of queues without a name
+    late.load_all()
     telling.get_ready()

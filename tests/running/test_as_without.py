@@ -334,3 +334,21 @@ def test_a_program_that_logs_at_info_has_its_own_lines(tmp_path: Path) -> None:
     place = Place(tmp_path, {"app.py": program})
     assert place.well("app.py") == ["got 1", "got 1"]
     assert len(place.well("app.py", "loud")) > 2
+
+
+@pytest.mark.parametrize("first", ["logging", "queue"])
+def test_our_level_is_the_programs_to_change(first: str, tmp_path: Path) -> None:
+    """It was set again with each message. A message that nobody heard has set it, or a stand-in."""
+    second = "queue" if first == "logging" else "logging"
+    program = f"""
+        import {first}, {second}
+        log = logging.getLogger("pqadapters")
+        queue.Queue().put(1)
+        before = log.level
+        log.setLevel(logging.NOTSET)
+        import multiprocessing
+        multiprocessing.Queue().put(1)
+        queue.Queue().put(1)
+        print(before, log.level)
+    """
+    assert Place(tmp_path, {"app.py": program}).well("app.py") == ["30 0"]

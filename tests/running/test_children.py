@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from .programs import Place
+from .programs import RUN, Place
 
+OURS = "pqadapters.stdlib."
 METHODS = ["fork", "spawn", "forkserver"]
 
 #: What a child says: whose classes it has, in the main module and in another one.
@@ -97,6 +98,60 @@ def test_a_directory_and_an_archive(method: str, tmp_path: Path) -> None:
         for path in (place.directory / "pack").rglob("*.py"):
             archive.write(path, path.relative_to(place.directory / "pack"))
     check(place, "app.pyz", method)
+
+
+#: What ours import: plain Python runs a program that has modules of its own by these names.
+HIDING = ("ast", "datetime", "mmap", "sqlite3", "zlib")
+
+
+@pytest.mark.parametrize("inside", [".", "own"])
+@pytest.mark.parametrize("how", [*METHODS, "forkserver __main__", "forkserver ast"])
+def test_modules_of_the_programs_own_that_ours_need(how: str, inside: str, tmp_path: Path) -> None:
+    """Children had the program's directory in their path before they imported ours, and ended with an ImportError."""
+    names = ", ".join((*HIDING, "array") if how == "spawn" else HIDING)  # multiprocessing imports it
+    program = f"""
+        import multiprocessing, queue, sys
+        import {names}
+
+        def child(connection, number):
+            jobs = queue.Queue()
+            jobs.put(number)
+            own = [hasattr(module, "x") for module in ({names})]
+            connection.send((jobs.get(), queue.Queue.__module__, own, sys.path))
+            if number:
+                start(number - 1, connection)
+
+        def start(number, connection):
+            process = multiprocessing.Process(target=child, args=(connection, number))
+            process.start()
+            process.join()
+            assert process.exitcode == 0
+
+        if __name__ == "__main__":
+            multiprocessing.set_start_method(sys.argv[1])
+            multiprocessing.set_forkserver_preload(sys.argv[2:])
+            here, there = multiprocessing.Pipe()
+            start(1, there)
+            print(here.recv(), here.recv(), sep="\\n")
+    """
+    place = Place(tmp_path, {"own/app.py": program, **{f"own/{name}.py": "x = 1\n" for name in names.split(", ")}})
+    arguments = [str(place.directory / "own" / "app.py"), *how.split()]
+    plain, ours = (place.start(*arguments, run=run, inside=inside) for run in (None, RUN))
+    assert len(ours.lines) == 2
+    assert ours == plain._replace(out=plain.out.replace("'queue'", f"'{OURS}queue'"))
+
+
+def test_a_child_of_a_program_that_hides_nothing_loads_nothing_more(tmp_path: Path) -> None:
+    program = """
+        import multiprocessing, sys
+        def child():
+            print({name for name in sys.modules if name.startswith(("pqadapters.stdlib", "logging", "platformdirs"))})
+        if __name__ == "__main__":
+            process = multiprocessing.get_context("spawn").Process(target=child)
+            process.start()
+            process.join()
+    """
+    assert Place(tmp_path, {"app.py": program, "own.py": ""}).well("--only", "shelve", "app.py") == ["set()"]
 
 
 @pytest.mark.parametrize("method", METHODS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import zipapp
 import zipfile
 from pathlib import Path
@@ -230,7 +231,7 @@ def test_a_module_of_the_programs_own_with_that_name(tmp_path: Path) -> None:
     assert mistaken.endswith("--also: no module named 'nothing'\n"), "the parser isn't the program's"
 
 
-_HIDDEN = ("ast", "json", "random", "re", "string", "tempfile", "traceback", "uuid")
+_HIDDEN = ("ast", "json", "random", "string", "tempfile", "traceback", "uuid")
 
 
 @pytest.mark.parametrize("archive", [False, True])
@@ -257,6 +258,77 @@ def test_modules_of_the_programs_own_with_names_that_ours_need(archive: bool, tm
     ones = " 1" * len(_HIDDEN)
     assert ended.lines == [f"{ones[1:]} {OURS}queue", "a 1", "{'a': 1}"]
     assert "NotDurableWarning" in ended.errors
+
+
+def test_what_python_has_imported_before_any_program(tmp_path: Path) -> None:
+    """As by a .pth file: the program's own is never found. Ours forgot it, and a program with a copyreg.py could pickle
+    nothing."""
+    app = "import copyreg, json, queue\nprint(hasattr(copyreg, 'x'), json.x)\n"
+    files = {"own/copyreg.py": "x = 1\n", "own/json.py": "x = 1\n", "early/sitecustomize.py": "import copyreg\n"}
+    place = Place(tmp_path, {"own/app.py": app, **files})
+    env = {"PYTHONPATH": str(place.directory / "early")}
+    assert place.start("own/app.py", env=env) == place.start("own/app.py", env=env, run=None) == (0, "False 1\n", "")
+
+
+_LATE = {f"{name}.py": "x = 1\n" for name in ("random", "shutil", "tempfile")}
+
+
+def test_a_temporary_home_where_the_program_has_a_tempfile_and_a_shutil(tmp_path: Path) -> None:
+    """These are imported late: the program's own were found, and there was no home, or it was left behind."""
+    program = """
+        import os, queue, random, shutil, tempfile
+        jobs = queue.Queue()
+        jobs.put(jobs.get) if random.x == shutil.x == tempfile.x else None
+        jobs.put(1)
+        print(jobs.qsize(), len(os.listdir(os.environ["TMPDIR"])))
+    """
+    place = Place(tmp_path, {"ipython": program, **_LATE})
+    place.home.mkdir(0o700)
+    ended = place.start("ipython", env={"PQADAPTERS_HOME": "", "TMPDIR": str(place.home)})
+    assert ended.lines == ["2 1"], ended.errors
+    assert list(place.home.iterdir()) == []
+
+
+def test_a_compiled_program_that_has_a_shutil(tmp_path: Path) -> None:
+    program = "import queue, shutil\n__compiled__ = True\njobs = queue.Queue()\njobs.put(shutil.x)\nprint(jobs.get())\n"
+    assert Place(tmp_path, {"app.py": program, **_LATE}).well("app.py") == ["1"]
+
+
+def test_an_adopted_slot_goes_where_the_program_has_a_shutil(tmp_path: Path) -> None:
+    """It was tried again in each run, and told of in each. The slot is a copy of the program's, which has ended."""
+    program = """
+        import os, queue, sys
+        from pqadapters.stores.segment import directory
+        remove = directory.remove
+        def refuse(path, *more):
+            if "/adopted-" in path:
+                raise OSError("something else is in there")
+            remove(path, *more)
+        directory.remove = refuse
+        jobs = queue.Queue()
+        if sys.argv[1:]:
+            jobs.put("a")
+            os._exit(0)
+        print(jobs.get(), jobs.get())
+    """
+    place = Place(tmp_path, {"app.py": program, **_LATE})
+    place.well("app.py", "first")
+    (slot,) = place.home.glob("*/*/0")
+    shutil.copytree(slot, slot.parent / "1")
+    ended = place.start("app.py")
+    assert ended.lines == ["a a"]
+    assert ended.errors == ""
+    assert list(slot.glob("adopted-*")) == []
+
+
+def test_a_program_that_hides_nothing_loads_nothing_more(tmp_path: Path) -> None:
+    """Starts are fast: what is imported late isn't, and no mirror that isn't asked for."""
+    text = """
+        import sys
+        loaded = {name for name in sys.modules if name.startswith("pqadapters.stdlib")}
+        print(loaded | {"logging", "platformdirs", "shutil", "tempfile", "pqadapters.home"} & set(sys.modules))
+    """
+    assert Place(tmp_path, {"app.py": text, "own.py": ""}).well("app.py") == ["set()"]
 
 
 def test_modules_of_an_archive(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ from typing import NamedTuple
 
 from ... import telling
 from ...errors import StoreError
+from ...late import late
 from ...store import Delete, Op, Set
 from .._disk import Disk, ReadingDisk
 from . import directory as directories
@@ -172,6 +173,4 @@ def _remove(estate: Estate, directory: str, disk: Disk) -> None:
     try:
         directories.remove(estate.directory, disk)
     except OSError:
-        from shutil import rmtree  # seldom, and it loads what packs archives
-
-        rmtree(estate.directory)
+        late("shutil").rmtree(estate.directory)
