@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     from .stores.segment.estates import Estate
     from .stores.segment.predecessor import Predecessor as OldFiles
     from .stores.segment.slots import Slots
+    from .stores.sqlite.conversion import Conversion
     from .stores.sqlite.frozen import FrozenTables
     from .stores.sqlite.predecessor import Predecessor, Snapshot
     from .stores.sqlite.probe import Probe
@@ -165,6 +166,15 @@ def move_database(path: str, to: str) -> None:
     from .stores.sqlite.probe import move
 
     move(path, to)
+
+
+def begin_conversion(path: str) -> Conversion:
+    """For who is to put a database in the place of what has that name: nobody else does, until it is closed. Waits for
+    who is about that. Raises StoreLocked where that takes too long, StoreRefused, DiskError."""
+    from .stores._disk import Disk
+    from .stores.sqlite.conversion import Conversion
+
+    return Conversion(path, Disk())
 
 
 def keep_second_name(path: str, kept: str) -> None:

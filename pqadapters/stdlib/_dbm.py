@@ -45,6 +45,14 @@ def kind_of(path: str) -> str | None:
     return kind
 
 
+def dbm_kind(path: str) -> str:
+    """The kind of one that must be there. Raises ShelfError."""
+    kind = kind_of(path)
+    if not kind:
+        raise ShelfError(f"{path} is no dbm file of the standard library: there is nothing to move over")
+    return kind
+
+
 def _beside(path: str) -> str | None:
     """The kind of a dbm whose files have other names, where there is no file of the name itself."""
     kind = dbm.whichdb(path)

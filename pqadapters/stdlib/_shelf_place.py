@@ -5,12 +5,12 @@ from __future__ import annotations
 import errno
 import os
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from typing import Any, cast
 
 from .. import telling
 from ..errors import DiskError, NotDurableWarning, StoreError
-from ..opening import is_there, open_database, open_frozen
+from ..opening import begin_conversion, is_there, open_database, open_frozen
 from ..store import Store
 from . import _dbm
 from ._dbm import ShelfError
@@ -35,9 +35,22 @@ def foreign(filename: Any, mode: str) -> tuple[str, str] | None:
     if not kind:
         return None
     if mode == "n":
-        _dbm.remove(path, kind)
+        _remove(path)
         return None
     return path, kind
+
+
+def _remove(path: str) -> None:
+    """Not under who is moving it over: the file that he puts there would take the place of the new shelf."""
+    with closing(begin_conversion(os.path.realpath(path))) as conversion:
+        kind = _dbm.kind_of(path)
+        if not kind:
+            return
+        try:
+            _dbm.remove(path, kind)
+        except BaseException:
+            conversion.withdraw()
+            raise
 
 
 def as_it_is(path: str, kind: str, flag: str) -> Any:

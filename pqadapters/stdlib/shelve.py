@@ -25,7 +25,7 @@ from typing import Any, cast
 
 from ..durability import Durability, Survives
 from ..errors import StoreError
-from ..opening import move_database, remove_database
+from ..opening import begin_conversion, move_database, remove_database
 from ..serializers.signed import Key, Seal, seal_for, unsigned
 from ..store import Capabilities, Set, Store
 from . import _dbm
@@ -348,19 +348,32 @@ def migrate(
     """Move a dbm file of the standard library over into a shelf of that name; how many keys it had.
 
     The shelf is there with all of them, or not at all. The old one is kept under the name with ".old" behind it. No
-    program may use it meanwhile. `progress` is called with how many more keys have been moved. Raises ShelfError where
-    there is none, or this Python can't read it, or it is damaged, or not all keys have arrived.
+    program may use it meanwhile; another call of this waits. `progress` is called with how many more keys have been
+    moved. Raises ShelfError where there is none (any more), or this Python can't read it, or it is damaged, or not all
+    keys have arrived; StoreLocked where another call has been moving it for a minute.
     """
     path = os.path.realpath(os.fsdecode(filename))
-    kind = _dbm.kind_of(path)
-    if not kind:
-        raise ShelfError(f"{path} is no dbm file of the standard library: there is nothing to move over")
+    _dbm.dbm_kind(path)  # nothing is made beside what is none
+    with closing(begin_conversion(path)) as conversion:
+        try:
+            return _move_over(path, progress or (lambda more: None))
+        except BaseException:
+            with suppress(StoreError):
+                if _dbm.kind_of(path):  # else what is beside it belongs to the shelf
+                    conversion.withdraw()
+            raise
+
+
+def _move_over(path: str, progress: Callable[[int], None]) -> int:
+    if _dbm.kind_of(path) == "":
+        raise ShelfError(f"{path} was moved over by another process or thread meanwhile: there is nothing left to do")
+    kind = _dbm.dbm_kind(path)
     _dbm.check_aside(path, kind)
     _dbm.settle(path, kind)
     new = f"{path}.new-shelf"
     try:
         with closing(_dbm.open_dbm(path, kind, "r")) as old, DbfilenameShelf(new, "n") as shelf:
-            count = _copy(_dbm.pairs_of(old, path, kind), shelf._table, progress or (lambda more: None))
+            count = _copy(_dbm.pairs_of(old, path, kind), shelf._table, progress)
             if len(shelf) != count:
                 raise ShelfError(f"{path} has {count} keys, and {len(shelf)} arrived: it was left as it is")
             shelf.sync()

@@ -17,7 +17,7 @@ import pytest
 
 import pqadapters.persistqueue as ours
 from pqadapters import PDict
-from pqadapters.commands.moves import Database, Files, Move
+from pqadapters.commands.moves import Database, Files, Move, found_in
 from pqadapters.errors import StoreLocked
 from pqadapters.opening import open_store
 from pqadapters.persistqueue.conversion import databases, moving
@@ -393,6 +393,19 @@ def test_a_shelf_in_its_place(dumb: Path) -> None:
     assert done["kept"] == f"{dumb}.old"
     with shelve.open(str(dumb)) as shelf:
         assert (len(shelf), shelf["k2499"]) == (2500, 2499)
+    assert "own already" in out("migrate", dumb)
+
+
+def test_a_shelf_that_another_command_has_moved_meanwhile(dumb: Path, target: str) -> None:
+    """A module without a name was to be imported for it."""
+    [move] = found_in(str(dumb), None, None)
+    out("migrate", dumb)
+    with pytest.raises(shelve.ShelfError, match="nothing to move over"):
+        move.look(elsewhere=False)
+    with pytest.raises(shelve.ShelfError, match="nothing to move over"):
+        move.here(lambda more: None)
+    with open_store(target) as store, pytest.raises(shelve.ShelfError, match="nothing to move over"):
+        move.into(store, lambda more: None)
     assert "own already" in out("migrate", dumb)
 
 

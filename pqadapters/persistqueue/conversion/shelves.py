@@ -6,7 +6,7 @@ import os
 from contextlib import closing, suppress
 
 from ...stdlib import shelve
-from ...stdlib._dbm import ShelfError, kind_of, open_dbm, pairs_of
+from ...stdlib._dbm import ShelfError, dbm_kind, kind_of, open_dbm, pairs_of
 from ...store import Store
 from .databases import quiet
 from .moving import Mover
@@ -25,7 +25,7 @@ def is_shelf(path: str) -> bool:
 def look_at_shelf(path: str) -> Report:
     """What is in it; all of it is read. Raises ShelfError, also where it is damaged."""
     path = os.path.realpath(path)
-    kind = kind_of(path) or ""
+    kind = dbm_kind(path)
     with closing(open_dbm(path, kind, "r")) as database:
         count = sum(1 for _ in pairs_of(database, path, kind))
     return Report(path, [Part("shelf", kind, {SET: count} if count else {})])
@@ -34,7 +34,7 @@ def look_at_shelf(path: str) -> Report:
 def convert_shelf(path: str, *, progress: Progress = quiet) -> Report:
     """Make a shelf of ours of it: see `pqadapters.stdlib.shelve.migrate`. Raises ShelfError, StoreError."""
     path = os.path.realpath(path)
-    kind = kind_of(path) or ""
+    kind = dbm_kind(path)
     count = shelve.migrate(path, progress=progress)
     return Report(path, [Part("shelf", kind, {SET: count} if count else {})], kept=f"{path}.old")
 
@@ -42,7 +42,7 @@ def convert_shelf(path: str, *, progress: Progress = quiet) -> Report:
 def move_shelf(path: str, store: Store, name: str, *, progress: Progress = quiet) -> Report:
     """Put it into the shelf of that name in another store; the file stays as it is. Raises StoreError."""
     path = os.path.realpath(path)
-    kind = kind_of(path) or ""
+    kind = dbm_kind(path)
     table = Table(kind, SHELF, name)
     with closing(open_dbm(path, kind, "r")) as database:
         items = (Item(key, value) for key, value in pairs_of(database, path, kind))

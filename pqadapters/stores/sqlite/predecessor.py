@@ -14,18 +14,17 @@ import time
 from contextlib import ExitStack
 
 from ...errors import StoreError, StoreLocked
-from .._directory import Hold, refused
+from .._directory import refused
 from .._disk import Disk
 from .._holders import users_of
 from .._kept import free_name, keep_file
+from .conversion import Conversion
 from .database import address, patiently, remove_files, remove_sides, rest
 from .errors import translated
 from .mark import forget
-from .owners import SIDE, Owners
+from .owners import SIDE
 from .trees import Raw
 
-_LOCK = "conversion"
-_PATIENCE = 60.0  #: seconds that another process may take for it
 _SYNCED = "PRAGMA synchronous = FULL"
 
 
@@ -33,27 +32,13 @@ class Predecessor:
     """To be closed. `seconds` is how long to wait for who uses the database."""
 
     def __init__(self, path: str, *, seconds: float, disk: Disk | None = None) -> None:
-        """Raises StoreLocked where another process doesn't let go of the lock, DiskError."""
+        """Raises StoreLocked where another process doesn't let go of the lock, StoreRefused, DiskError."""
         self.path = path
         self._seconds = seconds
         self._disk = disk or Disk()
         self._connection: sqlite3.Connection | None = None
         self._raw: Raw | None = None
-        try:
-            self._owners = Owners(path, self._disk, trust=False)
-            self._hold = self._locked()
-        except OSError as error:
-            if isinstance(error, StoreError):
-                raise
-            raise refused(path + SIDE, error, "lock") from error
-
-    def _locked(self) -> Hold:
-        deadline, pause = time.monotonic() + _PATIENCE, 0.0
-        while (hold := self._owners.lock(_LOCK)) is None:
-            if time.monotonic() > deadline:
-                raise StoreLocked(f"{self.path} is being converted by another process; try again when it is done")
-            pause = rest(pause)
-        return hold
+        self._conversion = Conversion(path, self._disk)
 
     def seize(self) -> sqlite3.Connection:
         """A connection that has the database to itself, with all that was committed in the one file; text is bytes.
@@ -135,7 +120,7 @@ class Predecessor:
             shutil.rmtree(f"{new}{SIDE}", ignore_errors=True)
             _sync(new, disk)
             keep_file(self.path, kept, disk)
-            forget(self._owners.file("mark"), disk)  # of a database that stood here before
+            forget(os.path.join(self.path + SIDE, "mark"), disk)  # of a database that stood here before
             remove_sides(self.path, disk)
             disk.rename(new, self.path)
             disk.sync_directory(directory)
@@ -145,7 +130,7 @@ class Predecessor:
     def close(self) -> None:
         """Let go of it. Raises StoreError."""
         with ExitStack() as ends:
-            ends.callback(self._hold.close)
+            ends.callback(self._conversion.close)
             if self._raw is not None:
                 ends.callback(self._raw.close)
             if self._connection is not None:
