@@ -27,6 +27,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 from ..apart import apart
+from ..late import late
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # for what is no file: opening a pipe waits for its other end
@@ -110,9 +111,7 @@ class Disk:
 
     def free(self, directory: str) -> int:
         """How many bytes there is room for."""
-        from shutil import disk_usage  # loads what packs archives: a start needn't
-
-        return disk_usage(directory).free
+        return int(late("shutil").disk_usage(directory).free)
 
     def allocate(self, fd: int, size: int) -> None:
         """Make the file `size` bytes long with blocks behind all of them, so that later writes can't lack space."""
