@@ -124,7 +124,8 @@ class Tickets:
                 if self.busy < self.most and (backlog.live or backlog.recovering):
                     more = self.count == self.busy
                     self.count += more
-                    self.ring()
+                    if self._staying:
+                        self.ring()
             if more:
                 self._put()
             self._run(started)
