@@ -108,7 +108,8 @@ def _open_ones(families: dict[tuple[str, int], Reference]) -> Iterator[tuple[obj
         with suppress(Exception):  # its store may be gone
             place, name, where = _whereabouts(line, families)
             left = line.store.depth(line.name)
-            yield place, _say(name, where, _policy(line.policy.value), left.unfinished, left.dead)
+            ack = line.policy.value if line.policy.value in _LEARNT else line.learnt()  # by another process
+            yield place, _say(name, where, _policy(ack), left.unfinished, left.dead)
 
 
 def _whereabouts(line: Line, families: dict[tuple[str, int], Reference]) -> tuple[object, str, str]:

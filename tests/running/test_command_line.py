@@ -204,6 +204,23 @@ def test_explain_says_where_the_queues_of_processes_are(tmp_path: Path) -> None:
     ]
 
 
+def test_explain_says_what_a_child_has_learnt(tmp_path: Path) -> None:
+    program = """
+        import multiprocessing
+        def work(jobs):
+            jobs.get()
+            jobs.task_done()
+        if __name__ == "__main__":
+            jobs = multiprocessing.JoinableQueue()
+            jobs.put(1)
+            child = multiprocessing.Process(target=work, args=(jobs,))
+            child.start()
+            child.join()
+    """
+    (said,) = explained(Place(tmp_path, {"app.py": program}), "app.py")["queues"]
+    assert said.endswith(": an item is done by task_done(); 0 items left")
+
+
 def test_explain_says_what_others_have_loaded(tmp_path: Path) -> None:
     """An import hook that stands in front of ours, as pytest's does, was passed over in silence."""
     program = """
