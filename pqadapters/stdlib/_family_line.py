@@ -33,9 +33,13 @@ class FamilyLine(Line):
         return self._marker
 
     def bound(self, maxsize: int) -> int:
-        if self._left and maxsize > 0:
+        return maxsize + self.left() if maxsize > 0 else maxsize
+
+    def left(self) -> int:
+        """How many records may be left of those that earlier runs had left."""
+        if self._left:
             self._left = min(self._left, self.store.depth(self.name).unfinished)
-        return maxsize + self._left if maxsize > 0 else maxsize
+        return self._left
 
 
 def _decode(marker: bytes, decode: Callable[[bytes], Any], payload: bytes) -> Any:

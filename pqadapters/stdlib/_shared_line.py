@@ -9,11 +9,12 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from contextlib import suppress
 from multiprocessing import context, reduction
 from typing import Any, NamedTuple
 
 from .. import telling
-from ..errors import PqadaptersError
+from ..errors import PqadaptersError, StoreError
 from ..home.families import Family, Reference, found_family
 from ..home.places import Spot
 from ..home.shared import open_in_home, shared_path
@@ -155,7 +156,11 @@ class SharedLine:
             return self.kind, where, None
         assert isinstance(where, Family)
         started = context.get_spawning_popen() is not None and hasattr(reduction, "DupFd")
-        return self.kind, where.reference, reduction.DupFd(where.member.fd) if started else None
+        reference = where.reference
+        if isinstance(self.line, FamilyLine):
+            with suppress(StoreError):
+                reference = reference._replace(left=self.line.left())
+        return self.kind, reference, reduction.DupFd(where.member.fd) if started else None
 
     @classmethod
     def taken(cls, kind: Kind, where: Address | Reference, descriptor: Any) -> SharedLine:

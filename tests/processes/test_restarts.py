@@ -313,6 +313,46 @@ say("got", *[queue.get() for _ in range(4)], queue.full())
         assert run.words("got") == ["1 2 1 2 False"]
 
 
+LEFT_AND_TAKEN = """
+import contextlib, queue as stdlib
+
+def fill(queue):
+    count = 0
+    with contextlib.suppress(stdlib.Full):
+        while True:
+            queue.put_nowait(count)
+            count += 1
+    return count
+
+def child(queue):
+    say("beyond", fill(queue))
+
+def main():
+    context = multiprocessing.get_context(sys.argv[1])
+    queue = context.Queue(maxsize=3)
+    for _ in range(queue.qsize()):
+        queue.get()
+    queue.put(-1)
+    fill(queue)
+    process = context.Process(target=child, args=(queue,))
+    process.start()
+    process.join()
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_what_was_left_and_is_gone_is_no_room_for_a_child(method: str, tmp_path: Path) -> None:
+    """A child that was started anew took it for still there, and filled the queue beyond its bound in each run."""
+    app = App(tmp_path, LEFT_AND_TAKEN)
+    for _ in range(3):
+        with app.start(method) as run:
+            run.end()
+            assert run.words("beyond") == ["0"]
+
+
 def test_a_child_that_fails_has_done_nothing_and_one_that_ends_has(tmp_path: Path) -> None:
     body = """
 def child(queue, fail):
