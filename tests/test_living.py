@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import sys
 import threading
 import weakref
 from collections.abc import Callable
@@ -59,12 +60,15 @@ def test_threads_change_it_meanwhile(kind: type) -> None:
                 KINDS[kind](collection, each)
 
     tasks = [Task(change, patience=100.0) for _ in range(2)]
+    before = sys.getswitchinterval()
+    sys.setswitchinterval(1e-6)
     try:
         for _ in range(3000):
             found = living(collection)
             assert len(found) >= len(kept)
             del found
     finally:
+        sys.setswitchinterval(before)
         over.set()
         for task in tasks:
             task.result()

@@ -14,6 +14,7 @@ import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from .. import telling
@@ -38,7 +39,7 @@ class Line:
         self.aside = 0  #: how many threads stay away: see _turns.py
         self._pending: deque[Work] = deque()  # each is taken out by its own caller
         self._late: list[Work] = []
-        self._untold: list[Exception | Callable[[], object]] = []
+        self._untold: list[Callable[[], object]] = []
 
     def carry_out(self, batch: list[Any]) -> None:
         """Try to do them, in one transaction if it can be. Those that aren't done behind this are in the line again."""
@@ -149,13 +150,8 @@ class Line:
 
     def _tell(self) -> None:
         untold, self._untold = self._untold, []
-        for each in untold:
-            if not isinstance(each, Exception):
-                each()
-                continue
-            self._logger.error(
-                "%s: a call that interrupted another one of its thread failed", self._place, exc_info=each
-            )
+        for say in untold:
+            say()
 
     def _lead_locked(self) -> None:
         self.inside = True
@@ -192,7 +188,8 @@ class Line:
             if not late.done:
                 self.carry_out([late])
             if late.error is not None and not isinstance(late.error, LeaseLost):  # which changes nothing
-                self._untold.append(late.error)
+                text = "%s: a call that interrupted another one of its thread failed"
+                self.tell_later(partial(self._logger.error, text, self._place, exc_info=late.error))
             self._late.pop(0)
 
 
