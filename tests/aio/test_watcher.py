@@ -1,4 +1,4 @@
-"""The thread that looks out for what others do in a queue, while its own loop is at it."""
+"""The thread that looks out for what others do in a queue: beside its own loop, for who has just come, and missing."""
 
 from __future__ import annotations
 
@@ -10,8 +10,9 @@ import pytest
 
 from pqadapters.stdlib import queue as threaded
 from pqadapters.stdlib.asyncio import Queue
+from pqadapters.store import Depth
 
-from .test_queue import PATIENCE, run
+from .running import PATIENCE, run, turns
 
 _ITEMS = 300
 
@@ -58,5 +59,57 @@ def test_it_doesnt_look_at_all_that_the_loop_does_and_sees_what_others_do(
             assert await waiting == -1
         q.task_done()
         q.close()
+
+    run(main())
+
+
+def test_a_get_that_cannot_wait_is_not_woken(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was told of the next item, in place of a get that waited."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        async with Queue[int](store=url) as q:
+            with monkeypatch.context() as patched:
+                patched.setattr("pqadapters.stdlib._watcher.start_thread", refuse)
+                with pytest.raises(RuntimeError, match="start"):
+                    await q.get()
+            assert not q._getters
+
+    run(main())
+
+
+def test_join_hears_of_what_others_did_while_it_looked(url: str) -> None:
+    """The thread that looks out for those who wait, here for a get, had looked before join() was one of them."""
+
+    async def main() -> None:
+        async with Queue[int](store=url) as q:
+            other = threaded.Queue[int](store=url, ack="task_done")
+            q.put_nowait(1)
+            assert other.get() == 1
+            getter = asyncio.ensure_future(q.get())
+            await turns()
+            seen = threading.Event()
+            until, unfinished = q._until, q._line.unfinished
+
+            def see(depth: Depth) -> bool:
+                found = until(depth)
+                if not depth.unfinished:
+                    seen.set()
+                return found
+
+            def look() -> int:
+                count = unfinished()
+                if count:
+                    other.task_done()
+                    assert seen.wait(PATIENCE)
+                return count
+
+            q._until = see  # type: ignore[method-assign]
+            q._line.unfinished = look  # type: ignore[method-assign]
+            await q.join()
+            getter.cancel()
+            other.close()
 
     run(main())

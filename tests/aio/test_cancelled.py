@@ -1,0 +1,95 @@
+"""A get, a put or a join() that is cancelled where it waits has done nothing, and holds nobody up."""
+
+from __future__ import annotations
+
+import asyncio
+
+import pytest
+
+from pqadapters.stdlib.asyncio import Queue
+
+from .running import Loop, run, turns
+
+
+def test_a_cancelled_get_has_taken_nothing(url: str, loop: Loop) -> None:
+    async def main() -> None:
+        async with Queue[str](store=url) as q:
+            for woken in (False, True):
+                getter = asyncio.ensure_future(q.get())
+                await turns()
+                if woken:
+                    q.put_nowait("a")  # the getter is woken, and cancelled before it runs
+                getter.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await getter
+                assert (q.qsize(), q.stats()["held"]) == (int(woken), 0)
+            other = asyncio.ensure_future(q.get())
+            assert await other == "a"
+
+    run(main(), loop)
+
+
+def test_a_cancelled_get_says_nothing_of_its_wait(url: str, loop: Loop) -> None:
+    """Else the traceback of a Ctrl-C begins with a QueueEmpty that nobody has to know of."""
+
+    async def main() -> None:
+        async with Queue[str](store=url) as q:
+            getter = asyncio.ensure_future(q.get())
+            await turns()
+            getter.cancel()
+            with pytest.raises(asyncio.CancelledError) as cancelled:
+                await getter
+            error: BaseException | None = cancelled.value
+            while error is not None:  # before 3.11 a task's own CancelledError is chained to the one inside
+                assert isinstance(error, asyncio.CancelledError)
+                error = error.__context__
+
+    run(main(), loop)
+
+
+def test_a_cancelled_get_hands_its_turn_on(url: str) -> None:
+    async def main() -> None:
+        async with Queue[str](store=url) as q:
+            getters = [asyncio.ensure_future(q.get()) for _ in range(2)]
+            await turns()
+            q.put_nowait("a")
+            getters[0].cancel()
+            assert await getters[1] == "a"
+
+    run(main())
+
+
+def test_a_cancelled_put_has_stored_nothing(url: str, loop: Loop) -> None:
+    async def main() -> None:
+        async with Queue[str](1, store=url) as q:
+            await q.put("a")
+            for woken in (False, True):
+                putter = asyncio.ensure_future(q.put("b"))
+                await turns()
+                if woken:
+                    assert q.get_nowait() in ("a", "c")
+                putter.cancel()
+                with pytest.raises(asyncio.CancelledError):
+                    await putter
+                assert q.qsize() == int(not woken)
+                if woken:
+                    q.put_nowait("c")
+            assert q.get_nowait() == "c"
+
+    run(main(), loop)
+
+
+def test_a_cancelled_join_leaves_nobody_waiting(url: str) -> None:
+    async def main() -> None:
+        async with Queue[str](store=url) as q:
+            await q.put("a")
+            joiner = asyncio.ensure_future(q.join())
+            await turns()
+            joiner.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await joiner
+            await q.get()
+            q.task_done()
+            await q.join()
+
+    run(main())

@@ -1,0 +1,110 @@
+"""One store and others at it: threads, loops with handles of their own, who has the database locked."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Coroutine
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.stdlib import queue as threaded
+from pqadapters.stdlib.asyncio import Queue
+from tests.contract.threads import Task
+
+from .running import PATIENCE, Loop, run
+
+
+def test_an_asyncio_producer_and_a_threaded_consumer(url: str, loop: Loop) -> None:
+    found: list[int] = []
+
+    def consume() -> None:
+        with threaded.Queue[int](store=url) as q:
+            while (item := q.get(timeout=PATIENCE)) >= 0:
+                found.append(item)
+                q.task_done()
+            q.task_done()
+
+    async def produce() -> None:
+        async with Queue[int](5, store=url) as q:
+            consumer = Task(consume, patience=PATIENCE)
+            for n in range(200):
+                await q.put(n)
+            await q.put(-1)
+            await q.join()
+            await asyncio.get_running_loop().run_in_executor(None, consumer.result)
+
+    run(produce(), loop)
+    assert found == list(range(200))
+
+
+def test_a_threaded_producer_and_an_asyncio_consumer(url: str, loop: Loop) -> None:
+    def produce() -> None:
+        with threaded.Queue[int](5, store=url) as q:
+            for n in range(200):
+                q.put(n, timeout=PATIENCE)
+            q.join()
+
+    async def consume() -> None:
+        async with Queue[int](store=url) as q:
+            producer = Task(produce, patience=PATIENCE)
+            for n in range(200):
+                assert await q.get() == n
+                q.task_done()
+            await asyncio.get_running_loop().run_in_executor(None, producer.result)
+
+    run(consume(), loop)
+
+
+def test_loops_in_several_threads(url: str) -> None:
+    """Each has a handle of its own on one queue."""
+    found: list[int] = []
+
+    async def work(count: int) -> None:
+        async with Queue[int](store=url) as q:
+            for _ in range(count):
+                found.append(await q.get())
+                q.task_done()
+
+    keeper: threaded.Queue[int] = threaded.Queue(store=url)
+    tasks = [Task(lambda: run(work(50)), patience=PATIENCE) for _ in range(3)]
+    for n in range(150):
+        keeper.put(n)
+    for task in tasks:
+        task.result()
+    assert sorted(found) == list(range(150))
+    keeper.join()
+    keeper.close()
+
+
+def test_the_loop_goes_on_while_others_have_the_database_locked(tmp_path: Path) -> None:
+    import sqlite3
+
+    path = tmp_path / "q.db"
+
+    async def main() -> None:
+        async with Queue[int](store=f"sqlite:///{path}?durability=process") as q:
+            await q.put(0)
+            other = sqlite3.connect(path, isolation_level=None)
+            steps: list[Coroutine[Any, Any, Any]] = [q.put(1), q.get()]
+            for step in steps:
+                other.execute("BEGIN IMMEDIATE")
+                task = asyncio.ensure_future(step)
+                for _ in range(20):  # the loop isn't stopped, and comes here again and again
+                    await asyncio.sleep(0.005)
+                assert not task.done()
+                other.rollback()
+                await task
+            assert q.get_nowait() == 1
+            other.execute("BEGIN IMMEDIATE")
+            task = asyncio.ensure_future(q.put(2))
+            await asyncio.sleep(0.01)
+            task.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await task
+            other.rollback()
+            other.close()
+            assert q.empty()
+
+    run(main())

@@ -1,0 +1,71 @@
+"""Subclasses: hooks around ours, a container of their own, no hash."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from pqadapters.errors import NotDurableWarning
+from pqadapters.stdlib.asyncio import Queue
+
+from .running import run
+
+
+def test_a_subclass_with_hooks(url: str) -> None:
+    class Unique(Queue[str]):
+        def _init(self, maxsize: int) -> None:
+            super()._init(maxsize)
+            self.seen: set[str] = set()
+
+        def _put(self, item: str) -> None:
+            if item not in self.seen:
+                self.seen.add(item)
+                super()._put(item)
+
+        def _get(self) -> str:
+            return super()._get().upper()
+
+    async def main() -> None:
+        async with Unique(store=url) as q:
+            for item in "abab":
+                await q.put(item)
+            assert [await q.get(), await q.get()] == ["A", "B"]
+            assert q.empty()
+
+    run(main())
+
+
+def test_a_subclass_with_a_container_of_its_own_is_told(url: str) -> None:
+    class Own(Queue[int]):
+        def _init(self, maxsize: int) -> None:
+            self._queue: Any = []
+
+        def _put(self, item: int) -> None:
+            self._queue.append(item)
+
+        def _get(self) -> int:
+            return int(self._queue.pop())
+
+    async def main() -> None:
+        with pytest.warns(NotDurableWarning, match="memory alone"):
+            q = Own(store=url)
+        await q.put(1)
+        await q.put(2)
+        assert [await q.get(), await q.get()] == [2, 1]
+        q.task_done()
+        q.task_done()
+        await q.join()
+
+    run(main())
+
+
+def test_a_subclass_that_cannot_be_hashed(url: str) -> None:
+    class Comparable(Queue[int]):
+        def __eq__(self, other: object) -> bool:
+            return isinstance(other, Comparable) and self.name == other.name
+
+    q = Comparable(store=url)
+    q.put_nowait(1)
+    assert q.get_nowait() == 1
+    q.close()
