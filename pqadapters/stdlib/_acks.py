@@ -19,7 +19,7 @@ from ._held import Held, Own, consumer
 from ._policy import FETCHES, AckPolicy
 from ._stock import Stock
 
-_TASK_DONE = AckPolicy.TASK_DONE  # an enum's attribute takes a search
+_AUTO, _NEXT, _TASK_DONE = AckPolicy.AUTO, AckPolicy.NEXT, AckPolicy.TASK_DONE  # an enum's attribute takes a search
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
 _log = telling.logger("pqadapters.queue")
 
@@ -69,14 +69,12 @@ class Acks(Stock):
         """The word that is stored, if any."""
         raise NotImplementedError
 
-    def ask(self, own: Own) -> list[tuple[object, Claim, Any]]:
+    def ask(self, own: Own, who: object) -> list[tuple[object, Claim, Any]]:
         """A consumer asks for its next item. Under "next" what it had is done: the caller is to acknowledge what is
         returned. Under "auto" it may turn out to be."""
-        if self.policy is AckPolicy.NEXT:
-            if own:
-                me = self.held.asker or consumer()
-                return self.held.pop([(me, id) for id in list(own)])
-        elif self.policy is AckPolicy.AUTO:
+        if self.policy is _NEXT:
+            return own.pop_all(who)
+        elif self.policy is _AUTO:
             own.asked = next(reversed(own), 0)
             if self.fetched >= FETCHES:
                 self._ask_once_more()
@@ -134,7 +132,7 @@ class Acks(Stock):
                 timeout=timeout,
                 stop=self.stopped,
                 counted=self.counted,
-                acks=[Ack(claim, lazy=True) for _, claim, _ in entries],
+                acks=[_new(Ack, (claim, True)) for _, claim, _ in entries],
             )
         except BaseException:  # what was done nevertheless is passed over when it comes again
             self.counts.add(handed=-len(entries))

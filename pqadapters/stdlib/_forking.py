@@ -10,15 +10,17 @@ from multiprocessing.reduction import ForkingPickler
 from typing import BinaryIO
 
 from ..serializers.pickle import PROTOCOL, load, loads
-from ..serializers.pickle import dumps as sorted_dumps
+from ..serializers.pickle import dumps as plain_dumps
 
 __all__ = ["dump", "dumps", "load", "loads"]
+
+_SIMPLE = frozenset({str, bytes, int, float, bool})  #: what pickle never asks what it was taught for
 
 
 def dumps(value: object, sort_keys: bool = False) -> bytes:
     """The value's pickle."""
-    if sort_keys:
-        return sorted_dumps(value, sort_keys)
+    if type(value) in _SIMPLE or sort_keys:
+        return plain_dumps(value, sort_keys)
     return bytes(ForkingPickler.dumps(value, PROTOCOL))
 
 

@@ -22,6 +22,16 @@ class Own(OrderedDict[int, tuple[Claim, Any]]):
 
     asked = 0  #: under ack="auto": the last one that it held when it last asked for more
 
+    def pop_all(self, who: object) -> list[tuple[object, Claim, Any]]:
+        """All that it holds, with its name: to be acknowledged by the caller."""
+        taken: list[tuple[object, Claim, Any]] = []
+        try:
+            while self:
+                taken.append((who, *self.popitem(False)[1]))
+        except KeyError:  # another thread covered or finished it just now
+            pass
+        return taken
+
 
 _NOTHING = Own()
 

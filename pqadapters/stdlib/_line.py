@@ -139,7 +139,7 @@ class Line(Acks):
         own = self.held.by.get(who := self.held.asker or consumer())
         if own is None:
             own = self.held.admit(who)
-        entries = self.ask(own) if self.policy is not _TASK_DONE else None
+        entries = self.ask(own, who) if self.policy is not _TASK_DONE else None
         if entries and (order is not None or self.ranked or self.aside.claims or self.objects.meeting):
             self.ack_entries(entries)
             entries = None
@@ -177,7 +177,7 @@ class Line(Acks):
     def take_many(self, most: int, timeout: float | None) -> list[Any]:
         """At least one item and at most `most`; else as `take`."""
         own = self.held.own()
-        if entries := self.ask(own) if self.policy is not AckPolicy.TASK_DONE else []:
+        if entries := self.ask(own, self.held.asker or consumer()) if self.policy is not _TASK_DONE else []:
             self.ack_entries(entries)
         deadline = deadline_of(timeout)
         while True:

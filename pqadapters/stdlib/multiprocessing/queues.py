@@ -21,7 +21,7 @@ from typing import Any, Generic, TypeVar
 from ...durability import Durability, Survives
 from ...errors import NotSerializable
 from ...home.places import made_in, occupy
-from ...store import Put, Store
+from ...store import PLAIN, Put, Store
 from .._letters import DeadLetter, dead_letters, requeue
 from .._line import Line
 from .._policy import AckPolicy, choice
@@ -32,6 +32,7 @@ __all__ = ["DeadLetter", "Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue
 
 T = TypeVar("T")
 _ABSENT: Any = object()
+_new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
 _HOOK = "_on_queue_feeder_error"  #: what a subclass overrides that deals with such items by itself
 
 
@@ -190,7 +191,7 @@ class Queue(_Durable, stdlib.Queue, Generic[T]):  # type: ignore[type-arg]  # no
         self._wrote = True
         try:
             if self._maxsize <= 0:
-                line.stow(obj, Put(line.name, line.encode(obj)))
+                line.stow(obj, _new(Put, (line.name, line.encode(obj)) + PLAIN))  # noqa: RUF005  # faster
             else:
                 line.put_within(lambda: line.bound(self._maxsize), (obj,), _seconds(block, timeout))
         except NotSerializable as error:

@@ -26,7 +26,9 @@ from ...store import (
 from . import entries, schema
 from .names import Names
 from .runs import FEW, ack_run, put_run, runs_of
-from .schema import DELAYED, ID_BITS, IDS, LONG, checksum
+from .schema import DELAYED, ID_BITS, IDS, LONG, checksum, put_values
+
+_ID = IDS - 1  #: the bits of a place that are the id
 
 
 class Who(NamedTuple):
@@ -43,6 +45,16 @@ def place_of(number: int, id: int) -> int:
 
 def lease_lost(claim: Claim) -> LeaseLost:
     return LeaseLost(f"record {claim.id} of queue {claim.queue!r} is no longer held by attempt {claim.attempt}")
+
+
+def ack_held(connection: sqlite3.Connection, names: Names, who: Who, claim: Claim) -> bool:
+    """Acknowledge a record; whether it was held. Whoever it is that claims, nearly each time: so it is made short."""
+    number = names.queues.get(claim[0]) or names.queue_here(connection, claim[0])
+    if number is None:
+        return False
+    owner, handle = who
+    held = (-(number << ID_BITS | claim[1]), owner, handle, claim[2])  # of no owner it finds nothing
+    return connection.execute(schema.ACK, held).rowcount == 1
 
 
 class Changes:
@@ -74,10 +86,8 @@ class Changes:
         if together and self._apply_run(Ack, acks[0].claim.queue, acks) is not None:
             return
         for ack in acks:
-            try:
-                self._ack(ack)
-            except LeaseLost:
-                pass
+            if ack_held(self._connection, self._names, self._who, ack.claim):
+                self._touch(ack.claim.queue)
 
     def _apply_run(self, kind: type, queue: str, run: Sequence[Any]) -> list[int] | None:
         """The numbers of a run's ops; None where it can't be carried out as one."""
@@ -105,7 +115,7 @@ class Changes:
             self._check_room(number, op)
         self._touch(op.queue, 1)
         if op[2:4] == PLAIN[:2] and op[6:] == PLAIN[4:] and len(op.payload) <= LONG:
-            return put_plain(self._connection, number, op.payload, self._now)
+            return put_plain(self._connection, put_values(number, op.payload, self._now))
         return self._put_with_all(number, op)
 
     def _check_room(self, number: int, op: Put) -> None:
@@ -165,7 +175,9 @@ class Changes:
         self._touched[queue] = ready if before is None else before + ready if before and ready else 0
 
     def _ack(self, op: Ack) -> int:
-        self._change(schema.ACK, op.claim)
+        if not ack_held(self._connection, self._names, self._who, op.claim):
+            raise lease_lost(op.claim)
+        self._touch(op.claim.queue)
         return 0
 
     def _nack(self, op: Nack) -> int:
@@ -255,11 +267,9 @@ _CARRIERS: dict[type, Callable[[Changes, Any], int]] = {
 }
 
 
-def put_plain(connection: sqlite3.Connection, number: int, payload: bytes, now: float) -> int:
-    """A short record without rank, delay and past: its id."""
-    crc = checksum(number, now, None, None, payload)
-    place = connection.execute(schema.PUT, (number, number, crc, len(payload), now, payload, number)).lastrowid
-    return (place or 0) & (IDS - 1)
+def put_plain(connection: sqlite3.Connection, values: tuple[Any, ...]) -> int:
+    """A short record without rank, delay and past, of `schema.put_values`: its id."""
+    return (connection.execute(schema.PUT, values).lastrowid or 0) & _ID
 
 
 def payload_of(connection: sqlite3.Connection, row: Any) -> bytes:

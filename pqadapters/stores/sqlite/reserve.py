@@ -27,6 +27,8 @@ class Reserve:
         if size > 4 * (self.SIZE + wal):
             self._cut(self.SIZE + wal)
             return True
+        if size >= self.SIZE + wal or self._grow(size, self.SIZE + self.SIZE // 4 + wal):  # and it isn't grown so often
+            return True
         spares = (self.SIZE, self.SIZE // 4, self.SIZE // 16)
         return any(size >= spare + wal or self._grow(size, spare + wal) for spare in spares)
 

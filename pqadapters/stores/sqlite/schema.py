@@ -138,7 +138,7 @@ ADD_TABLE = "INSERT INTO kind(name, crc) VALUES (?, ?)"
 
 # Records
 
-#: number, number, crc, size, put_at, payload, number. A plain put is this statement alone.
+#: `put_values`. A plain put is this statement alone.
 PUT = f"""
 INSERT INTO record(place, queue, crc, size, put_at, rank, payload)
 SELECT (? << {ID_BITS}) | (whole.last + 1), ?, ?, ?, ?, CASE q.ranked WHEN 1 THEN x'' END, ?
@@ -275,6 +275,11 @@ def checksum(queue: int, put_at: float, rank: bytes | None, note: bytes | None, 
     if rank or note:
         start = crc32(note or b"", crc32(rank or b"", start))
     return crc32(payload, start)
+
+
+def put_values(queue: int, payload: bytes, put_at: float) -> tuple[Any, ...]:
+    """What PUT asks for: number, number, crc, size, put_at, payload, number."""
+    return queue, queue, crc32(payload, crc32(_head(queue, put_at))), len(payload), put_at, payload, queue
 
 
 def places(number: int) -> tuple[int, int]:

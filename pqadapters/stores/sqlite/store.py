@@ -44,12 +44,12 @@ from .._handle import Handle, Wish
 from . import entries, schema
 from .backup import back_up
 from .changes import Changes, Who, lease_lost, place_of, put_plain
-from .claims import Take, claim_oldest
+from .claims import Take, Taken, ack_what_is_held, claim_oldest
 from .core import Core, share
 from .looks import Looks
 from .room import BIG
 from .salvage import Salvaged, salvage_apart
-from .schema import LONG, PART
+from .schema import LONG, PART, put_values
 from .tables import Tables
 from .work import Work
 from .writer import LATE
@@ -133,7 +133,7 @@ class SqliteStore(Handle):
         or a key that is set whatever it was. None for anything else."""
         names = self._core.names
         if type(op) is Put and op[2:] == PLAIN and len(op.payload) <= LONG:
-            queue = names.queue(op.queue)
+            queue = names.queues.get(op.queue) or names.queue(op.queue)
             if queue is not None:
                 touched[op.queue] = 1
                 return Work(self._putting(op, queue, stop), **_ALONE, synced=self._power, timeout=timeout)
@@ -145,16 +145,18 @@ class SqliteStore(Handle):
                 run = self._acking(op.claim, held, stop)
                 return Work(run, alone=True, synced=self._power and not op.lazy, timeout=timeout)
         elif type(op) is Set and op.expect is Expect.ANY and len(op.value) <= PART:
-            table = names.table(op.table)
+            table = names.tables.get(op.table) or names.table(op.table)
             if table is not None:
                 return Work(self._setting(op, table, stop), **_ALONE, synced=self._power, timeout=timeout)
         return None
 
     def _putting(self, op: Put, number: int, stop: Stop | None) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
+        values = put_values(number, op.payload, self._core.clock.wall())
+
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            if stop is not None or self._closed:
+            if self._closed or (stop is not None and stop()):
                 self._may_go_on(stop)
-            return (put_plain(connection, number, op.payload, self._core.clock.wall()),)
+            return (put_plain(connection, values),)
 
         return run
 
@@ -162,7 +164,7 @@ class SqliteStore(Handle):
         self, claim: Claim, held: tuple[int, ...], stop: Stop | None
     ) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            if stop is not None or self._closed:
+            if self._closed or (stop is not None and stop()):
                 self._may_go_on(stop)
             if connection.execute(schema.ACK, held).rowcount != 1:
                 raise lease_lost(claim)
@@ -172,7 +174,7 @@ class SqliteStore(Handle):
 
     def _setting(self, op: Set, number: int, stop: Stop | None) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            if stop is not None or self._closed:
+            if self._closed or (stop is not None and stop()):
                 self._may_go_on(stop)
             entries.put(connection, number, op.key, op.value)
             return (0,)
@@ -247,14 +249,13 @@ class SqliteStore(Handle):
         return bool(self._ahead.waiting) and not self._closed
 
     def _attempt_now(self, wish: Wish, acks: Sequence[Ack]) -> list[Claim] | None:
-        queue, order, ids, limit, stop, counted, patience = wish
-        core = self._core
+        core, queue, stop = self._core, wish.queue, wish.stop
         bell = core.bells.of(queue)
         if core.writer.in_the_middle():
             if acks:
                 self.commit(*acks)
             return []  # in the middle of another call of this thread: there is no waiting for it
-        core.bury_dead(often=False, patience=patience)  # first: what they had in hand is ready in its old place
+        core.bury_dead(often=False, patience=wish.patience)  # first: what they had in hand is ready in its old place
         if bell.dry:
             is_ready, bell.claimed = self._looks.any_ready(queue)
             if not is_ready:
@@ -263,47 +264,59 @@ class SqliteStore(Handle):
                 return [] if stop is not None and stop() else None
 
         touched: dict[str, int] = {}
-        was_last = False
+        taken = self._take(wish, acks, touched)
+        for name in touched:
+            core.bells.ring(name)
+        if taken is None:
+            return []
+        claims, was_last = taken
+        bell.dry = was_last or not claims
+        bell.claimed = True
+        if claims:
+            core.keeper.written(_bytes_moved(claims))
+            if queue not in touched:
+                core.bells.ring(queue)
+        return claims
 
-        def run(connection: sqlite3.Connection) -> list[Claim] | None:
-            nonlocal was_last
+    def _take(self, wish: Wish, acks: Sequence[Ack], touched: dict[str, int]) -> Taken | None:
+        """Claim, in a transaction; None where it is put off."""
+        core = self._core
+        who = Who(core.owner(wish.patience), self._handle)
+        work = Work(
+            self._taking(wish, acks, who, touched), synced=wish.counted and self._power, timeout=wish.patience
+        )
+        try:
+            result = core.writer.do(work)
+        except BaseException:
+            if work.done and work.result and work.result[0]:  # by another thread, when this one was interrupted already
+                core.give_back_claims(work.result[0], self._handle)
+            raise
+        return None if result is LATE else result
+
+    def _taking(
+        self, wish: Wish, acks: Sequence[Ack], who: Who, touched: dict[str, int]
+    ) -> Callable[[sqlite3.Connection], Taken]:
+        names, (queue, order, ids, limit, stop, _, _) = self._core.names, wish
+
+        def run(connection: sqlite3.Connection) -> Taken:
             if self._closed:
                 self._check()
             if acks:
                 touched.clear()
-                Changes(connection, core.names, who, 0.0, touched).ack_what_is_held(acks)
+                ack_what_is_held(connection, names, who, acks, touched)
             if stop is not None and stop():
-                return []
-            number = core.names.queue_here(connection, queue)
+                return [], False
+            number = names.queues.get(queue) or names.queue_here(connection, queue)
             if number is None:
-                return None
+                return None, False
             if order is Order.OLDEST and ids is None:
                 found = claim_oldest(connection, queue, number, limit, who)
                 if found is not None:
-                    claims, was_last = found
-                    return claims
-            take = Take(connection, core.names, core.clock.wall(), core.damaged)
-            return take.claim(queue, number, order, ids, limit, who) or None
+                    return found
+            take = Take(connection, names, self._core.clock.wall(), self._core.damaged)
+            return take.claim(queue, number, order, ids, limit, who) or None, False
 
-        who = Who(core.owner(patience), self._handle)
-        work = Work(run, synced=counted and self._power, timeout=patience)
-        try:
-            result = core.writer.do(work)
-        except BaseException:
-            if work.done and work.result:  # by another thread, when this one was interrupted already
-                core.give_back_claims(work.result, self._handle)
-            raise
-        if result is LATE:
-            return []
-        for name in touched:
-            core.bells.ring(name)
-        claims: list[Claim] | None = result
-        bell.dry = was_last or not claims
-        bell.claimed = True
-        if claims:
-            core.keeper.written(sum(min(len(claim.payload), LONG) for claim in claims))
-            core.bells.ring(queue)
-        return claims
+        return run
 
     def _wait(self, queue: str, bell: Bell, gate: Any, rings: int, left: float | None) -> None:
         """Until there was a change, a delayed record is ready, or `left` seconds are over; seldom for nothing."""
@@ -404,6 +417,14 @@ def _bytes_of(ops: tuple[Op, ...]) -> int:
             size += len(op.payload)
         elif type(op) is Set:
             size += len(op.value)
+    return size
+
+
+def _bytes_moved(claims: list[Claim]) -> int:
+    """What of the records a claim writes again: long payloads stay where they are."""
+    size = 0
+    for claim in claims:
+        size += min(len(claim.payload), LONG)
     return size
 
 

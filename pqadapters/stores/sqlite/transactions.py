@@ -135,10 +135,10 @@ class Transactions:
             pause = rest(pause)
 
     def _run_alone(self, connection: sqlite3.Connection, work: Work) -> None:
-        pause = 0.0
+        pause, mark = 0.0, self.mark
         while True:
             try:
-                if self.crowded:
+                if mark is not None and mark.crowded:
                     self._check_room(work)
                 work.result = work.run(connection)
                 work.outcome = OVER
