@@ -43,13 +43,14 @@ class Bells:
         bell = self._bells.get(queue)
         if bell is not None:
             bell.rings += 1
-            if self.waiting:
+            if self.waiting:  # else the lock isn't taken: whoever has it may be waiting for one of the caller's
                 self._wake(bell, ready)
         if queue.endswith(DEAD):
             parent = self._bells.get(queue[: -len(DEAD)])
             if parent is not None:  # whose depth counts these
                 parent.rings += 1
-                self._wake(parent, 0)
+                if self.waiting:
+                    self._wake(parent, 0)
 
     def _wake(self, bell: Bell, ready: int) -> None:
         with self.lock:
@@ -67,7 +68,8 @@ class Bells:
     def ring_all(self) -> None:
         for bell in list(self._bells.values()):
             bell.rings += 1
-            self._wake(bell, 0)
+            if self.waiting:
+                self._wake(bell, 0)
 
     def wait(self, bell: Bell, gate: Gate, seen: int, timeout: float | None) -> None:
         """Until it has rung more often than `seen` times, or `timeout` seconds are over."""

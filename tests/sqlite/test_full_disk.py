@@ -132,6 +132,28 @@ def test_a_store_is_opened_and_drained_on_a_disk_that_others_have_filled(small: 
     assert (small / "q.db-owners" / "reserve").exists()
 
 
+def test_a_reserve_that_was_grown_in_one_step_more_is_no_room_that_puts_lack(small: Path) -> None:
+    """There was room for one of its size and a quarter more, which it took again when the disk was full: a put was
+    refused that had its room on a disk with less."""
+    with SqliteStore(small / "q.db", durability="process") as store:
+        reserve = store._core.room.reserve
+        store.commit(Put("q", b""))
+        store.checkpoint()
+        ample = reserve.SIZE + reserve.SIZE // 4
+        room = os.statvfs(small)
+        left = room.f_bavail * room.f_frsize + reserve.size()
+        (small / "ballast").write_bytes(bytes(left - ample - 60_000))
+        reserve.give_up()
+        store._core.room.keep_reserve()  # as a WAL has it that grows
+        assert reserve.size() == ample
+        store.commit(Put("q", bytes(100_000)))
+        assert store.depth("q").ready == 2
+        _put_until_full(store, 3000)
+        while claims := store.claim("q"):
+            store.commit(*map(Ack, claims))
+        assert store.depth("q").unfinished == 0
+
+
 def test_a_store_that_cant_be_opened_says_that_the_disk_is_full(small: Path) -> None:
     with SqliteStore(small / "q.db") as store:
         store.commit(Put("q", b"there"))

@@ -245,3 +245,15 @@ def test_ids_are_never_used_again(database: Path) -> None:
     assert raw.execute("SELECT last FROM queue WHERE number = 0").fetchone() == (third,)
     raw.close()
     assert first < second < third
+
+
+def test_a_handle_is_closed_while_another_thread_makes_a_bell(database: Path) -> None:
+    """That one may come to a finalizer which waits for what the closing thread has: with nobody who waits for a record
+    the lock of the bells is in nobody's way."""
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"first"))
+        store._core.bells.of("q")
+        other = SqliteStore(database)
+        with store._core.bells.lock:
+            Task(other.close, patience=PATIENCE).result()
+        assert store.depth("q").ready == 1

@@ -20,16 +20,17 @@ class Reserve:
         self._path = path
         self._disk = disk
 
-    def keep(self, wal: int = 0) -> bool:
+    def keep(self, wal: int = 0, *, ample: bool = False) -> bool:
         """See that it is large enough for a WAL of so many bytes; whether there was room for that. On a small disk a
-        part of SIZE has to do, which is some transactions."""
+        part of SIZE has to do, which is some transactions. `ample`: where it is too small it is made larger than need
+        be, if there is room, so that it isn't grown so often. Not where the disk is full: puts need that room."""
         size = self.size()
         if size > 4 * (self.SIZE + wal):
             self._cut(self.SIZE + wal)
             return True
-        if size >= self.SIZE + wal or self._grow(size, self.SIZE + self.SIZE // 4 + wal):  # and it isn't grown so often
-            return True
         spares = (self.SIZE, self.SIZE // 4, self.SIZE // 16)
+        if ample and size < self.SIZE + wal and self._grow(size, self.SIZE + self.SIZE // 4 + wal):
+            return True
         return any(size >= spare + wal or self._grow(size, spare + wal) for spare in spares)
 
     def _grow(self, size: int, wanted: int) -> bool:

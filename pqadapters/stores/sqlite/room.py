@@ -94,7 +94,7 @@ class Room:
         that was given up is made anew by the next put: meanwhile its room is needed."""
         wal = length(self._core.path)
         if not self._core.mark.crowded:
-            if not self.reserve.keep(wal):
+            if not self.reserve.keep(wal, ample=True):
                 self._tighten()
         elif wal > self.reserve.SIZE // 8:  # what is copied may need some of that room, too
             with self._alone():
