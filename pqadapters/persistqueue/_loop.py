@@ -50,9 +50,11 @@ class Bell:
             self._waiting.pop(waiter, None)
 
     def ring(self) -> None:
-        """Those who wait look for themselves."""
+        """Those who wait look for themselves. Who waited in a loop that was closed meanwhile never will."""
         for waiter in list(self._waiting):
-            if not waiter.done():
+            if waiter.get_loop().is_closed():
+                self._waiting.pop(waiter, None)
+            elif not waiter.done():
                 waiter.set_result(None)
 
     def changed(self, depth: Depth) -> bool:

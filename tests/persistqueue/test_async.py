@@ -183,6 +183,33 @@ def test_who_has_seen_less_than_the_others_that_wait_is_woken(path: str) -> None
     asyncio.run(main())
 
 
+def test_who_waited_in_a_loop_that_was_closed_is_in_nobodys_way(path: str) -> None:
+    """close() raised "Event loop is closed", and the queue stayed open."""
+    loop = asyncio.new_event_loop()
+
+    async def wait_in_vain() -> tuple[Any, asyncio.Task[Any]]:
+        q = AsyncQueue(path)
+        waiting = asyncio.ensure_future(q.get())
+        while not q._bell._waiting:
+            await asyncio.sleep(0)
+        return q, waiting
+
+    q, waiting = loop.run_until_complete(wait_in_vain())
+    loop.close()
+
+    async def go_on() -> None:
+        await q.put("x")
+        assert await q.get(block=False) == "x"
+        await q.task_done()
+        await q.close()
+
+    asyncio.run(go_on())
+    assert not waiting.done()
+    waiting._log_destroy_pending = False  # type: ignore[attr-defined]
+    with Queue(path) as again:  # which is free
+        assert again.qsize() == 0
+
+
 def test_a_path_that_is_a_file_is_the_database(tmp_path: Path) -> None:
     async def main() -> None:
         file = tmp_path / "queue.db"
