@@ -118,7 +118,7 @@ class Acks(Stock):
     def ack_entries(self, entries: list[tuple[object, Claim, Any]]) -> None:
         try:
             self._ack_handed([Ack(claim, lazy=True) for _, claim, _ in entries])
-        except PqadaptersError:
+        except BaseException:  # what was done nevertheless is passed over when it comes again
             self._restore(entries)
             raise
 
@@ -134,9 +134,8 @@ class Acks(Stock):
                 counted=self.counted,
                 acks=[_new(Ack, (claim, True)) for _, claim, _ in entries],
             )
-        except BaseException:  # what was done nevertheless is passed over when it comes again
+        except BaseException:  # they are the caller's to have again
             self.counts.add(handed=-len(entries))
-            self._restore(entries)
             raise
 
     def _restore(self, entries: list[tuple[object, Claim, Any]]) -> None:

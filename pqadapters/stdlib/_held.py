@@ -26,10 +26,17 @@ class Own(OrderedDict[int, tuple[Claim, Any]]):
         """All that it holds, with its name: to be acknowledged by the caller."""
         taken: list[tuple[object, Claim, Any]] = []
         try:
-            while self:
-                taken.append((who, *self.popitem(False)[1]))
-        except KeyError:  # another thread covered or finished it just now
-            pass
+            for id in list(self):
+                entry = self.get(id)
+                if entry is not None:
+                    taken.append((who, *entry))
+                    if self.pop(id, None) is None:  # another thread covered or finished it just now
+                        taken.pop()
+        except BaseException:  # of a signal handler: each of them is in one place or in both
+            for _, claim, item in reversed(taken):
+                self[claim.id] = claim, item
+                self.move_to_end(claim.id, last=False)
+            raise
         return taken
 
 

@@ -139,11 +139,11 @@ class Line(Acks):
         own = self.held.by.get(who := self.held.asker or consumer())
         if own is None:
             own = self.held.admit(who)
+        deadline = deadline_of(timeout) if timeout else None
         entries = self.ask(own, who) if self.policy is not _TASK_DONE else None
         if entries and (order is not None or self.ranked or self.aside.claims or self.objects.meeting):
             self.ack_entries(entries)
             entries = None
-        deadline = deadline_of(timeout) if timeout else None
         while True:
             claims: list[Claim] = []
             try:
@@ -152,8 +152,9 @@ class Line(Acks):
                 elif self.ranked or self.aside.claims:
                     claims = self._next_claims(1, timeout)
                 elif entries:
-                    together, entries = entries, None
-                    claims = self.claim_with(together, timeout) or self._last_claims(1)
+                    claims = self.claim_with(entries, timeout)
+                    entries = None
+                    claims = claims or self._last_claims(1)
                 else:  # as `fetch` does
                     claims = self.claim(
                         self.name, order=self.order, timeout=timeout, stop=self.stopped, counted=self.counted
@@ -170,6 +171,8 @@ class Line(Acks):
                             self.fetched += 1
                         return item
             except BaseException:
+                if entries:
+                    self._restore(entries)  # what was done nevertheless is passed over when it comes again
                 self._give_back(claims, own)
                 raise
             timeout = left_of(deadline) if deadline else timeout

@@ -84,7 +84,7 @@ CREATE TRIGGER record_moved AFTER UPDATE OF place ON record WHEN OLD.queue = NEW
         claimed = claimed - (OLD.place < 0) + (NEW.place < 0),
         delayed = delayed - (OLD.place > {DELAYED}) + (NEW.place > {DELAYED}) WHERE number = NEW.queue;
 END;
-CREATE TRIGGER record_buried AFTER UPDATE OF place ON record WHEN OLD.queue <> NEW.queue BEGIN
+CREATE TRIGGER record_buried AFTER UPDATE OF queue ON record WHEN OLD.queue <> NEW.queue BEGIN
     UPDATE queue SET ready = ready - (OLD.place BETWEEN 0 AND {DELAYED}), claimed = claimed - (OLD.place < 0),
         delayed = delayed - (OLD.place > {DELAYED}), bytes = bytes - OLD.size WHERE number = OLD.queue;
     UPDATE queue SET ready = ready + (NEW.place BETWEEN 0 AND {DELAYED}), claimed = claimed + (NEW.place < 0),
@@ -141,8 +141,8 @@ ADD_TABLE = "INSERT INTO kind(name, crc) VALUES (?, ?)"
 #: `put_values`. A plain put is this statement alone.
 PUT = f"""
 INSERT INTO record(place, queue, crc, size, put_at, rank, payload)
-SELECT (? << {ID_BITS}) | (whole.last + 1), ?, ?, ?, ?, CASE q.ranked WHEN 1 THEN x'' END, ?
-FROM queue whole, queue q WHERE whole.number = 0 AND q.number = ?"""
+VALUES ((? << {ID_BITS}) | ((SELECT last FROM queue WHERE number = 0) + 1), ?, ?, ?, ?,
+    (SELECT CASE ranked WHEN 1 THEN x'' END FROM queue WHERE number = ?), ?)"""
 PUT_RUN = "INSERT INTO record(place, queue, crc, size, put_at, rank, payload) VALUES (?, ?, ?, ?, ?, ?, ?)"
 PUT_WITH_ALL = """
 INSERT INTO record(queue, place, crc, size, put_at, attempts, not_before, rank, note, payload)
@@ -278,8 +278,8 @@ def checksum(queue: int, put_at: float, rank: bytes | None, note: bytes | None, 
 
 
 def put_values(queue: int, payload: bytes, put_at: float) -> tuple[Any, ...]:
-    """What PUT asks for: number, number, crc, size, put_at, payload, number."""
-    return queue, queue, crc32(payload, crc32(_head(queue, put_at))), len(payload), put_at, payload, queue
+    """What PUT asks for: number, number, crc, size, put_at, number, payload."""
+    return queue, queue, crc32(payload, crc32(_head(queue, put_at))), len(payload), put_at, queue, payload
 
 
 def places(number: int) -> tuple[int, int]:

@@ -263,13 +263,32 @@ class SqliteStore(Handle):
                     acknowledge(self, acks)
                 return [] if stop is not None and stop() else None
 
+        return self._take(wish, acks)
+
+    def _take(self, wish: Wish, acks: Sequence[Ack]) -> list[Claim] | None:
+        """Claim, in a transaction; [] where it is put off. What interrupts this on its way back gives the claims back,
+        which nobody would have else."""
+        core = self._core
         touched: dict[str, int] = {}
-        taken = self._take(wish, acks, touched)
+        who = Who(core.owner(wish.patience), self._handle)
+        work = Work(
+            self._taking(wish, acks, who, touched), synced=wish.counted and self._power, timeout=wish.patience
+        )
+        try:
+            result = core.writer.do(work)
+            return [] if result is LATE else self._taken(wish.queue, result, touched)
+        except BaseException:
+            if work.done and work.result and work.result[0]:  # by another thread, when this one was interrupted already
+                core.give_back_claims(work.result[0], self._handle)
+            raise
+
+    def _taken(self, queue: str, taken: Taken, touched: dict[str, int]) -> list[Claim] | None:
+        """What was claimed, once others have been told."""
+        core = self._core
         for name in touched:
             core.bells.ring(name)
-        if taken is None:
-            return []
         claims, was_last = taken
+        bell = core.bells.of(queue)
         bell.dry = was_last or not claims
         bell.claimed = True
         if claims:
@@ -277,21 +296,6 @@ class SqliteStore(Handle):
             if queue not in touched:
                 core.bells.ring(queue)
         return claims
-
-    def _take(self, wish: Wish, acks: Sequence[Ack], touched: dict[str, int]) -> Taken | None:
-        """Claim, in a transaction; None where it is put off."""
-        core = self._core
-        who = Who(core.owner(wish.patience), self._handle)
-        work = Work(
-            self._taking(wish, acks, who, touched), synced=wish.counted and self._power, timeout=wish.patience
-        )
-        try:
-            result = core.writer.do(work)
-        except BaseException:
-            if work.done and work.result and work.result[0]:  # by another thread, when this one was interrupted already
-                core.give_back_claims(work.result[0], self._handle)
-            raise
-        return None if result is LATE else result
 
     def _taking(
         self, wish: Wish, acks: Sequence[Ack], who: Who, touched: dict[str, int]
