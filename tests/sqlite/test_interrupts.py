@@ -1,0 +1,105 @@
+"""What a signal handler raises in the middle of a get, wherever CPython calls one: at calls, their ends, at loops.
+
+What is claimed then is in hand, or ready again: nothing waits for the end of the process that nobody has.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty
+from types import FrameType
+from typing import Any
+
+import pytest
+
+import pqadapters.stdlib
+import pqadapters.stores
+from pqadapters.stdlib._policy import AckPolicy
+from pqadapters.stdlib.multiprocessing import JoinableQueue
+from pqadapters.store import State
+
+_HERE = tuple(os.path.dirname(str(package.__file__)) for package in (pqadapters.stdlib, pqadapters.stores))
+
+
+class _Interrupt(BaseException):
+    pass
+
+
+class _Handler:
+    """Raises at the nth place; once."""
+
+    def __init__(self, nth: int) -> None:
+        self.left = nth
+        self.struck = False
+        self._lines: dict[FrameType, int] = {}  #: the last one of each frame
+
+    def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(_HERE):
+            return None
+        back = event == "line" and frame.f_lineno < self._lines.get(frame, 0)
+        self._lines[frame] = frame.f_lineno
+        if event == "call" or back:
+            self.strike()
+        return self.trace
+
+    def profile(self, frame: FrameType, event: str, function: Any) -> None:
+        looks = function is not sys.setprofile and getattr(function, "__name__", "") not in ("acquire", "__exit__")
+        if event == "c_return" and looks and frame.f_code.co_filename.startswith(_HERE):
+            self.strike()
+
+    def strike(self) -> None:
+        self.left -= 1
+        if not self.left:
+            self.struck = True
+            sys.settrace(None)
+            sys.setprofile(None)
+            raise _Interrupt
+
+
+def _interrupted(call: Callable[[], object], nth: int) -> bool:
+    handler = _Handler(nth)
+    before = sys.gettrace(), sys.getprofile()
+    sys.settrace(handler.trace)
+    sys.setprofile(handler.profile)
+    try:
+        call()
+    except _Interrupt:
+        pass
+    finally:
+        sys.settrace(before[0])
+        sys.setprofile(before[1])
+    return handler.struck
+
+
+@pytest.mark.parametrize("ack", ["next", "task_done"])
+def test_a_get_is_interrupted_anywhere(ack: str, tmp_path: Path) -> None:
+    """An item whose claim had been committed just then, or one that was about to be acknowledged, was in nobody's hands
+    until the process ended: no other worker got it, and join() waited for ever."""
+    url = f"sqlite:///{tmp_path}/q.db?durability=process"
+    q: JoinableQueue[int] = JoinableQueue(store=url, name="q", ack=ack)
+    line, nth, going = q._line, 0, True
+    while going:
+        nth += 1
+        q.put_many(range(4))
+        q.get()
+        if ack == "task_done":
+            q.task_done()
+        going = _interrupted(q.get, nth)
+        held = {claim.id for own in line.held.by.values() for claim, _ in own.values()}
+        claimed = {record.id for record in line.store.browse("q", state=State.CLAIMED)}
+        assert claimed <= held, f"at place {nth}"
+        _drain(q)
+        assert line.store.depth("q").unfinished == 0, f"at place {nth}"
+    assert nth > 30
+
+
+def _drain(q: JoinableQueue[int]) -> None:
+    with suppress(Empty):
+        while True:
+            q.get(block=False)
+            while q._line.policy is AckPolicy.TASK_DONE and len(q._line.held):
+                q.task_done()
