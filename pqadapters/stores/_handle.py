@@ -154,7 +154,11 @@ class Handle:
     def _fetch(self, wish: Wish, acks: Sequence[Ack]) -> list[Claim] | None:
         """As `_attempt_now`, of as many as may lie ahead; they do, but for the first one."""
         claims = self._attempt_now(wish._replace(limit=self._prefetch), acks)
-        return self._keep_rest(wish.queue, claims) if claims else claims
+        try:
+            return self._keep_rest(wish.queue, claims) if claims else claims
+        except BaseException:  # of a signal handler: those that aren't ahead yet nobody would have
+            self._core.give_back_claims(claims or [], self._handle)
+            raise
 
     def _keep_rest(self, queue: str, claims: list[Claim]) -> list[Claim]:
         more = len(claims) - 1
