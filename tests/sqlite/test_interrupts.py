@@ -5,6 +5,8 @@ What is claimed then is in hand, or ready again: nothing waits for the end of th
 
 from __future__ import annotations
 
+import gc
+import linecache
 import os
 import sys
 from collections.abc import Callable
@@ -40,11 +42,16 @@ class _Handler:
     def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
         if not frame.f_code.co_filename.startswith(_HERE):
             return None
-        back = event == "line" and frame.f_lineno < self._lines.get(frame, 0)
+        back = frame.f_lineno < self._lines.get(frame, 0)
         self._lines[frame] = frame.f_lineno
-        if event == "call" or back:
+        if event == "call" or (event == "line" and back and self._loops(frame)):
             self.strike()
         return self.trace
+
+    @staticmethod
+    def _loops(frame: FrameType) -> bool:
+        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()
+        return text.startswith(("for ", "while "))
 
     def profile(self, frame: FrameType, event: str, function: Any) -> None:
         looks = function is not sys.setprofile and getattr(function, "__name__", "") not in ("acquire", "__exit__")
@@ -63,6 +70,7 @@ class _Handler:
 def _interrupted(call: Callable[[], object], nth: int) -> bool:
     handler = _Handler(nth)
     before = sys.gettrace(), sys.getprofile()
+    gc.disable()  # a finalizer of another test's store isn't what is to be interrupted
     sys.settrace(handler.trace)
     sys.setprofile(handler.profile)
     try:
@@ -72,6 +80,7 @@ def _interrupted(call: Callable[[], object], nth: int) -> bool:
     finally:
         sys.settrace(before[0])
         sys.setprofile(before[1])
+        gc.enable()
     return handler.struck
 
 
