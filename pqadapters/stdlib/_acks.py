@@ -152,19 +152,17 @@ class Acks(Stock):
             self.wake_joiners()
             return True
         own = self.held.by.get(me := consumer())
-        if not own:
-            return False
-        try:
-            claim, item = own.popitem(False)[1]
-        except KeyError:  # another thread covered or finished it just now
-            return False
-        ack = _new(Ack, (claim, True))
-        try:
-            self.commit(ack)
-        except BaseException as error:
-            self._after(error, ack, me, item)
-            raise
-        return True
+        while own and (entry := own.first()) is not None:
+            claim, item = entry
+            ack = _new(Ack, (claim, True))
+            try:
+                if own.pop(claim[1], None) is not None:  # else another thread covered or finished it just now
+                    self.commit(ack)
+                    return True
+            except BaseException as error:
+                self._after(error, ack, me, item)
+                raise
+        return False
 
     def done_exactly(self, item: object) -> None:
         """Acknowledge exactly this item. Raises ValueError if nobody holds it."""
@@ -191,6 +189,7 @@ class Acks(Stock):
         """An acknowledgement was refused, and the item is held as before; or interrupted, and is made up for."""
         try:
             if not isinstance(error, PqadaptersError):
+                self.held.by[who].pop(ack.claim.id, None)
                 self.commit(ack)
             elif not isinstance(error, LeaseLost):
                 self.held.restore(who, ack.claim, item)

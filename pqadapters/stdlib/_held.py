@@ -22,6 +22,16 @@ class Own(OrderedDict[int, tuple[Claim, Any]]):
 
     asked = 0  #: under ack="auto": the last one that it held when it last asked for more
 
+    def first(self) -> tuple[Claim, Any] | None:
+        """The oldest, which stays there."""
+        while True:
+            try:
+                for entry in self.values():
+                    return entry
+                return None
+            except RuntimeError:  # another thread has changed it just now
+                continue
+
     def pop_all(self, who: object) -> list[tuple[object, Claim, Any]]:
         """All that it holds, with its name: to be acknowledged by the caller."""
         taken: list[tuple[object, Claim, Any]] = []

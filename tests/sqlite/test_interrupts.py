@@ -112,6 +112,24 @@ def test_a_get_is_interrupted_anywhere(ack: str, prefetch: int, tmp_path: Path) 
     assert nth > 30
 
 
+def test_a_task_done_is_interrupted_anywhere(tmp_path: Path) -> None:
+    """The item was taken out of its thread's hands, and not acknowledged: join() waited for ever. Or it was, and stayed
+    in its hands: the next task_done() raised LeaseLost."""
+    q: JoinableQueue[int] = JoinableQueue(store=f"sqlite:///{tmp_path}/q.db?durability=process", ack="task_done")
+    line, nth, going = q._line, 0, True
+    while going:
+        nth += 1
+        q.put_many(range(2))
+        q.get(), q.get()
+        going = _interrupted(q.task_done, nth)
+        held = {claim.id for own in line.held.by.values() for claim, _ in own.values()}
+        assert held == {record.id for record in line.store.browse(line.name, state=State.CLAIMED)}, f"at place {nth}"
+        while len(line.held):
+            q.task_done()
+        assert line.store.depth(line.name).unfinished == 0, f"at place {nth}"
+    assert nth > 20
+
+
 def _drain(q: JoinableQueue[int]) -> None:
     with suppress(Empty):
         while True:

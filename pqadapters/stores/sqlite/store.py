@@ -40,7 +40,7 @@ from ...store import (
 )
 from .._bells import Bell
 from .._disk import Disk
-from .._handle import Handle, Wish
+from .._handle import Handle, Wish, stopped
 from . import entries, schema
 from .backup import back_up
 from .changes import Changes, Who, lease_lost, place_of, put_plain
@@ -154,8 +154,10 @@ class SqliteStore(Handle):
         values = put_values(number, op.payload, self._core.clock.wall())
 
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            if self._closed or (stop is not None and stop()):
-                self._may_go_on(stop)
+            if self._closed:
+                self._check()
+            if stop is not None and stop():
+                raise stopped()
             return (put_plain(connection, values),)
 
         return run
@@ -164,8 +166,10 @@ class SqliteStore(Handle):
         self, claim: Claim, held: tuple[int, ...], stop: Stop | None
     ) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            if self._closed or (stop is not None and stop()):
-                self._may_go_on(stop)
+            if self._closed:
+                self._check()
+            if stop is not None and stop():
+                raise stopped()
             if connection.execute(schema.ACK, held).rowcount != 1:
                 raise lease_lost(claim)
             return (0,)
@@ -174,8 +178,10 @@ class SqliteStore(Handle):
 
     def _setting(self, op: Set, number: int, stop: Stop | None) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            if self._closed or (stop is not None and stop()):
-                self._may_go_on(stop)
+            if self._closed:
+                self._check()
+            if stop is not None and stop():
+                raise stopped()
             entries.put(connection, number, op.key, op.value)
             return (0,)
 
