@@ -64,6 +64,7 @@ class Delivery:
         """Raises RuntimeError where no thread can be started any more, and ValueError where a handler isn't there."""
         for post in self.posts:
             post.sink.begin()
+        self.spool.limit.delivers(self)
         try:
             for thread in self._threads:
                 start_thread(thread)
@@ -134,6 +135,7 @@ class Delivery:
     def say_stop(self) -> None:
         """The threads end as soon as they can."""
         self.stopping.set()
+        self.spool.limit.delivers_no_more(self)
         if self.spool.is_open:
             with suppress(StoreError):
                 self.spool.store.wake(self._names.inbox)

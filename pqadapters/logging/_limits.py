@@ -2,7 +2,8 @@
 
 What counts is what the files of the slot take, dead records that weren't tidied away yet included. It is looked at
 again and again while records are put, so that the limit is passed by one segment at most: the store may be writing one
-again, in order to give back its file. What is put between two looks has a quarter of a segment below the limit.
+again, in order to give back its file. What is put between two looks has a quarter of a segment below the limit, and
+what the store allocates ahead in a small new file. A record that is larger than a segment is put where it fits.
 Any thread may call anything.
 """
 
@@ -21,6 +22,7 @@ from ..errors import StoreError
 from ..store import Ack, Store
 
 _LEAST_SEGMENT, _MOST_SEGMENT = 64 << 10, 16 << 20
+_NEW_FILE = 128 << 10  #: bytes that the store allocates for a new file, however small its segments are
 _PAUSE = 0.05  #: seconds between two looks of who waits for room
 _RECORDS = 50  #: dropped at a time
 
@@ -28,7 +30,7 @@ _RECORDS = 50  #: dropped at a time
 class WhenFull(enum.Enum):
     """What becomes of a record that comes when `max_bytes` are used up."""
 
-    BLOCK = "block"  #: its thread waits until records were delivered
+    BLOCK = "block"  #: its thread waits until records were delivered; when listening has ended, as `RAISE`
     DROP_NEWEST = "drop_newest"  #: it is dropped
     DROP_OLDEST = "drop_oldest"  #: it takes the place of the oldest ones
     DROP_BELOW_LEVEL = "drop_below_level"  #: dropped below `drop_level` until there is much room, else as `DROP_OLDEST`
@@ -54,6 +56,8 @@ class Limit:
         self.max_bytes = max_bytes
         self.drop_level = logging._checkLevel(drop_level)  # type: ignore[attr-defined]
         self.dropped: Counter[str] = Counter()
+        self._deliverers: set[object] = set()
+        self._abandoned = False  #: listening has ended: nobody makes room any more
         self.begin_again()
 
     def begin_again(self) -> None:
@@ -64,6 +68,22 @@ class Limit:
         self._tidied = 0.0
         self._free = 0  #: bytes that may be put until the next look
         self._crowded = False  #: with `DROP_BELOW_LEVEL`: full, and not yet much below it again
+
+    def delivers(self, who: object) -> None:
+        """Who waits for room waits for that listener."""
+        self._deliverers.add(who)
+        self._abandoned = False
+
+    def delivers_no_more(self, who: object) -> None:
+        """It has ended. Who waits for room waits in vain, unless there is another one."""
+        if who in self._deliverers:
+            self._deliverers.discard(who)
+            self._abandoned = not self._deliverers
+
+    def forked(self) -> None:
+        """In a child the listeners are the parent's, and one of its own comes with the first record."""
+        self._deliverers.clear()
+        self._abandoned = False
 
     def tighten(self, other: Limit) -> None:
         """Another handler of the same spool: a limit that was given holds for both."""
@@ -92,21 +112,33 @@ class Limit:
         self._free -= size + 64
         if self._free > 0 or self._directory is None:
             return True
-        if self._look():
+        if self._look(size):
             return True
-        return self._when_full(level, store)
+        return self._when_full(size, level, store)
 
-    def _look(self) -> bool:
-        """Whether there is room."""
-        left = self._most - self.used()
+    def _look(self, size: int) -> bool:
+        """Whether there is room for so many bytes."""
+        left = self._most - self.used() - (size + _NEW_FILE // 2 if self._is_large(size) else 0)
         if left > 0:
             self._free = min(left, (self.segment_bytes or 0) // 8)
         return left > 0
 
+    def _is_large(self, size: int) -> bool:
+        """Whether it gets a file of its own."""
+        return size > (self.segment_bytes or 0)
+
+    def _never_fits(self, size: int, store: Store) -> bool:
+        """Whether there is no room for it though nothing waits."""
+        if self._is_large(size) and not any(store.depth(queue).unfinished for queue in self._queues(store)):
+            store.checkpoint()
+            return not self._look(size)
+        return False
+
     @property
     def _most(self) -> int:
         """From so many bytes on there is no room."""
-        return (self.max_bytes or 0) - (self.segment_bytes or 0) // 4
+        segment = self.segment_bytes or 0
+        return (self.max_bytes or 0) - segment // 4 - max(0, _NEW_FILE - segment)
 
     def _is_crowded(self, store: Store) -> bool:
         """Room that the oldest records have left is for those that may take it, and not for what is dropped first."""
@@ -114,23 +146,27 @@ class Limit:
         self._crowded = self.used() > self._most - 2 * (self.segment_bytes or 0)
         return self._crowded
 
-    def _when_full(self, level: int, store: Store) -> bool:
+    def _when_full(self, size: int, level: int, store: Store) -> bool:
         when = self.when_full
+        if size > self._most:
+            return self._refuse(when if when is not WhenFull.BLOCK else WhenFull.RAISE)
         if when is WhenFull.DROP_BELOW_LEVEL:
             self._crowded = True
             when = WhenFull.DROP_NEWEST if level < self.drop_level else WhenFull.DROP_OLDEST
         if when is WhenFull.BLOCK:
-            while not self._look():
+            while not self._look(size):
+                if self._abandoned or self._never_fits(size, store):
+                    return self._refuse(WhenFull.RAISE)
                 time.sleep(_PAUSE)  # files that go are nothing to wait for
                 self._tidy(store)
             return True
         if when in (WhenFull.RAISE, WhenFull.DROP_NEWEST):
             self._tidy(store)
-            return self._look() or self._refuse(when)
+            return self._look(size) or self._refuse(when)
         with self._lock:
-            while not self._look() and self._drop_oldest(store, self._queues(store)):
+            while not self._look(size) and self._drop_oldest(store, self._queues(store)):
                 pass
-        return True
+        return not self._is_large(size) or self._look(size) or self._refuse(when)
 
     def _refuse(self, when: WhenFull) -> bool:
         if when is WhenFull.RAISE:

@@ -181,6 +181,7 @@ class Spool:
     def begin_again(self) -> None:
         """The slot is the parent's: the next record takes one."""
         self.turn = threading.Lock()
+        self.limit.forked()
         self._begin()
 
     def close(self) -> None:

@@ -14,6 +14,7 @@ import logging
 import os
 from collections.abc import Iterable
 from logging import handlers as stdlib
+from queue import Full
 from typing import Any
 
 from ..errors import StoreError
@@ -124,12 +125,16 @@ class QueueHandler(stdlib.QueueHandler):
         if delivers_from(spool):
             spool.limit.dropped["feedback"] += 1
             return
+        if spool.limit.max_bytes:
+            self._start_listener()  # which makes the room that the record may have to wait for
         try:
             if self._plain:
                 spool.put(record)
             else:
                 self.enqueue(self.prepare(record))
-        except Exception:
+        except Exception as error:
+            if isinstance(error, Full):
+                spool.limit.dropped[spool.limit.when_full.value] += 1
             self.handleError(record)
         self._start_listener()
 

@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from pqadapters.logging.handlers import QueueHandler, QueueListener, SpoolQueue
+from pqadapters.logging.handlers import QueueHandler, QueueListener, SpoolQueue, WhenFull
+from pqadapters.stores._disk import Disk
 
 from .sinks import PATIENCE, Noting, logger_of, spool
 
@@ -30,8 +31,9 @@ def place(tmp_path: Path) -> Path:
 class Limited:
     """A logger whose handler has a limit."""
 
-    def __init__(self, place: Path, when_full: str, **options: Any) -> None:
+    def __init__(self, place: Path, when_full: str, max_bytes: int = LIMIT, **options: Any) -> None:
         self.place = place
+        self.most = max_bytes + max(max_bytes // 8, 64 << 10)
         self.failed: list[str] = []
         failed = self.failed
 
@@ -39,17 +41,17 @@ class Limited:
             def handleError(self, record: logging.LogRecord) -> None:
                 failed.append(record.getMessage())
 
-        self.handler = Handler(place, max_bytes=LIMIT, when_full=when_full, **options)
+        self.handler = Handler(place, max_bytes=max_bytes, when_full=when_full, **options)
         self.logger = logger_of(self.handler)
 
     def log(self, count: int, level: int = logging.INFO, first: int = 0) -> None:
         for number in range(first, first + count):
             self.logger.log(level, "%d %s", number, TEXT)
-            assert self.size() <= LIMIT + SEGMENT
+            assert self.size() <= self.most
 
     def size(self) -> int:
         files = [os.path.join(each, name) for each, _, names in os.walk(self.place) for name in names]
-        return sum(_size(file) for file in files if file.endswith(".seg"))
+        return sum(_size(file) for file in files if ".seg" in file)
 
     def delivered(self) -> list[int]:
         """What a listener gets, as numbers."""
@@ -136,6 +138,7 @@ def test_raise(place: Path, closing: list[Limited]) -> None:
     limited.log(MANY)
     assert limited.delivered() == list(range(MANY - len(limited.failed)))
     assert limited.failed[-1].startswith(f"{MANY - 1} ")
+    assert limited.handler.stats()["dropped"] == {"raise": len(limited.failed)}
     record = logging.makeLogRecord({"msg": TEXT})
     with pytest.raises(Full, match="which is the limit"):
         while True:
@@ -155,6 +158,84 @@ def test_block_waits_for_a_sink(place: Path, closing: list[Limited]) -> None:
         assert not thread.is_alive()
         assert listener.flush(PATIENCE)
     assert [int(message.split()[0]) for message in sink.messages] == list(range(MANY))
+
+
+@pytest.mark.parametrize("max_bytes", [1 << 18, 300_000, 700_000])
+def test_small_limits_hold(
+    place: Path, closing: list[Limited], max_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new file is larger than a small segment, and is there before the last one has given back its room: files of a
+    limit of 300000 bytes took 417653."""
+    limited = _limited(closing, place, "drop_oldest", max_bytes=max_bytes)
+    allocate = Disk.allocate
+
+    def allocated(self: Disk, fd: int, size: int) -> None:
+        allocate(self, fd, size)
+        assert limited.size() <= limited.most
+
+    monkeypatch.setattr(Disk, "allocate", allocated)
+    limited.log(MANY)
+    assert not limited.failed
+    assert len(limited.delivered()) > 20
+
+
+@pytest.mark.parametrize("when_full", ["block", "drop_newest", "drop_oldest", "drop_below_level", "raise"])
+@pytest.mark.parametrize("size", [LIMIT // 2, 5 * LIMIT])
+def test_a_record_that_is_larger_than_a_segment(
+    place: Path, closing: list[Limited], when_full: str, size: int
+) -> None:
+    """It was put whenever there was any room, and took what it wanted."""
+    limited = _limited(closing, place, when_full)
+    for number in range(3):
+        limited.log(100, first=200 * number)
+        if when_full != "block" or size > LIMIT:
+            limited.logger.info("%d %s", 200 * number + 100, "x" * size)
+        assert limited.size() <= limited.most
+    found = limited.delivered()
+    dropped = sum(limited.handler.stats()["dropped"].values())
+    assert found == sorted(found)
+    assert dropped + len(found) == 303 - 3 * (when_full == "block" and size < LIMIT)
+    if size > LIMIT:
+        assert found == [number for number in range(500) if number % 200 < 100]
+
+
+def test_the_first_record_of_a_program_finds_its_spool_full(place: Path, closing: list[Limited]) -> None:
+    """It waited for ever for a listener that was to start behind it."""
+    limited = _limited(closing, place, "drop_newest")
+    limited.log(MANY)
+    kept = MANY - limited.handler.stats()["dropped"]["drop_newest"]
+    limited.close()
+    spool(limited.handler).limit.when_full = WhenFull.BLOCK
+    sink = Noting()
+    limited.handler.listener = QueueListener(place, sink)
+    thread = threading.Thread(target=limited.log, args=(100,), daemon=True)
+    thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert limited.handler.flush(PATIENCE)
+    limited.handler.close()
+    assert [int(message.split()[0]) for message in sink.messages] == [*range(kept), *range(100)]
+
+
+@pytest.mark.parametrize("waits", [False, True], ids=["later", "while it waits"])
+def test_block_waits_for_no_listener_that_has_ended(place: Path, closing: list[Limited], waits: bool) -> None:
+    """Nobody made room any more: a log call behind `stop()` never returned, and neither did one that waited then."""
+    limited = _limited(closing, place, "block")
+    listener = QueueListener(place, Noting(lambda message: ConnectionRefusedError()))
+    listener.start()
+    full = threading.Event()
+    spool(limited.handler).limit._tidy = lambda store: full.set()
+    thread = threading.Thread(target=limited.log, args=(MANY,), daemon=True)
+    if waits:
+        thread.start()
+        assert full.wait(PATIENCE)
+    listener.stop(drain_timeout=0.0)
+    if not waits:
+        thread.start()
+    thread.join(PATIENCE)
+    assert not thread.is_alive()
+    assert limited.handler.stats()["dropped"]["block"] == len(limited.failed) > 0
+    assert limited.delivered() == list(range(MANY - len(limited.failed)))
 
 
 def test_a_full_disk_of_one_sink_that_is_down(place: Path, closing: list[Limited]) -> None:
