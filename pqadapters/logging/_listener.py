@@ -8,7 +8,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from logging import LogRecord
 from logging import handlers as stdlib
 from types import TracebackType
@@ -28,6 +28,7 @@ from .queues import SpoolQueue
 _log = logger("pqadapters.logging")
 _JOIN = 0.1  #: seconds for threads that hang in a handler when listening ends
 _STOP, _EXIT = 5.0, 0.2  #: seconds to deliver what can be delivered when a program stops it, and at the end
+_FORK = 0.5  #: seconds that a fork waits for sinks that have a record in hand
 _listeners: weakref.WeakSet[QueueListener] = weakref.WeakSet()
 
 
@@ -222,8 +223,37 @@ def _stop_all() -> None:
         delivery.stop(max(0.0, deadline - time.monotonic()))
 
 
+class _Held(threading.local):
+    """What the thread that forks holds meanwhile."""
+
+    def __init__(self) -> None:
+        self.locks: list[Any] = []
+
+
+_held = _Held()
+
+
+def _let_finish() -> None:
+    """Before a fork: no sink has a record in hand. A child would find its stream locked by a thread that it hasn't, and
+    what was half written. One that hangs is waited for in vain."""
+    deadline = time.monotonic() + _FORK
+    deliveries = [listener._delivery for listener in living(_listeners)]
+    for delivery in deliveries:
+        for post in delivery.posts if delivery is not None else ():
+            lock = post.sink.handler.lock
+            if lock is not None and lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                _held.locks.append(lock)
+
+
+def _go_on() -> None:
+    while _held.locks:
+        with suppress(RuntimeError):  # in a child logging has made it a new one, as a rule
+            _held.locks.pop().release()
+
+
 def _begin_again() -> None:
     """In a forked child: the threads are the parent's; the next record starts its own."""
+    _go_on()
     for listener in living(_listeners):
         listener._starting = threading.Lock()
         if listener._delivery is not None:
@@ -231,4 +261,4 @@ def _begin_again() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_begin_again)
+    os.register_at_fork(before=_let_finish, after_in_parent=_go_on, after_in_child=_begin_again)

@@ -1,0 +1,86 @@
+"""A fork in the middle: what a child finds of the sinks that its parent's threads deliver to."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .programs import ran
+
+
+def test_a_fork_waits_until_no_sink_is_in_the_middle_of_a_record(tmp_path: Path) -> None:
+    """A child had the stream of a FileHandler with a lock that a thread of its parent held: what it logged waited, and
+    `logging.shutdown()` never returned. Six of sixty did, beside a thread that logs."""
+    said = ran(
+        """
+forking = threading.Event()
+
+class Busy(logging.Handler):
+    inside = threading.Event()
+    busy = False
+
+    def emit(self, record):
+        if not self.inside.is_set():
+            self.busy = True
+            self.inside.set()
+            forking.wait()
+            for _ in range(100_000):
+                os.getpid()
+            self.busy = False
+
+sink = Busy()
+handler = QueueHandler(place, handlers=[sink])
+logger.addHandler(handler)
+logger.info("parent")
+sink.inside.wait()
+os.register_at_fork(before=forking.set)
+child = os.fork()
+if not child:
+    say("busy", sink.busy)
+    logger.info("child")
+    say("child", handler.flush(20))
+    logging.shutdown()
+    os._exit(0)
+os.waitpid(child, 0)
+logger.info("parent")
+say("parent", handler.flush(20))
+""",
+        tmp_path / "spool",
+    )
+    assert said == ["busy False", "child True", "parent True"]
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["logging's lock", "a lock of its own"])
+def test_a_fork_waits_for_a_sink_that_hangs_a_moment_only(tmp_path: Path, own: bool) -> None:
+    """And leaves no lock behind, which `logging` doesn't make new where a handler has made its own."""
+    said = ran(
+        f"""
+class Hanging(Telling):
+    def createLock(self):
+        self.lock = threading.RLock()
+        {"return" if own else "super().createLock()"}
+
+class First(Hanging):
+    hangs = threading.Event()
+    def emit(self, record):
+        if record.getMessage() == "parent":
+            self.hangs.set()
+            threading.Event().wait()
+
+hanging = First()
+handler = QueueHandler(place, handlers=[Sink(Hanging(), name="other"), Sink(hanging, name="hanging")])
+logger.addHandler(handler)
+logger.info("parent")
+hanging.hangs.wait()
+child = os.fork()
+if not child:
+    hanging.createLock()
+    logger.info("child")
+    say("flushed", handler.flush(20))
+    os._exit(0)
+os.waitpid(child, 0)
+""",
+        tmp_path / "spool",
+    )
+    assert sorted(said) == ["flushed True", "got child", "got parent"]
