@@ -5,15 +5,11 @@ All operations have happened, in memory and in the files, or none.
 
 from __future__ import annotations
 
-import linecache
-import sys
 import threading
 import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from types import FrameType
-from typing import Any
 
 import pytest
 
@@ -23,6 +19,7 @@ from pqadapters.store import Ack, Nack, Put, Set
 from pqadapters.stores import _gate
 from pqadapters.stores.segment import SegmentStore
 
+from ..contract.interrupting import interrupted
 from ..contract.threads import Task
 from ..crash.promises import die
 
@@ -30,55 +27,8 @@ _HERE = str(Path(package.__file__).parent), _gate.__file__
 _PATIENCE = 30.0
 
 
-class _Interrupt(BaseException):
-    pass
-
-
-class _Handler:
-    """Raises at the nth place."""
-
-    def __init__(self, nth: int) -> None:
-        self.left = nth
-        self._lines: dict[FrameType, int] = {}  #: the last one of each frame
-
-    def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(_HERE):
-            return None
-        back = frame.f_lineno < self._lines.get(frame, 0)
-        self._lines[frame] = frame.f_lineno
-        if event == "call" or (event == "line" and back and self._loops(frame)):
-            self.strike()
-        return self.trace
-
-    @staticmethod
-    def _loops(frame: FrameType) -> bool:
-        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()
-        return text.startswith(("for ", "while "))
-
-    def profile(self, frame: FrameType, event: str, function: Any) -> None:
-        looks = function is not sys.setprofile and getattr(function, "__name__", "") not in ("acquire", "__exit__")
-        if event == "c_return" and looks and frame.f_code.co_filename.startswith(_HERE):
-            self.strike()
-
-    def strike(self) -> None:
-        self.left -= 1
-        if not self.left:
-            raise _Interrupt
-
-
 def _interrupted(call: Callable[[], object], nth: int) -> bool:
-    handler = _Handler(nth)
-    before = sys.gettrace(), sys.getprofile()
-    sys.settrace(handler.trace)
-    sys.setprofile(handler.profile)
-    try:
-        call()
-    except _Interrupt:
-        return True
-    finally:
-        sys.settrace(before[0])
-        sys.setprofile(before[1])
-    return False
+    return interrupted(call, nth, _HERE)
 
 
 def _payloads(store: SegmentStore, queue: str) -> list[bytes]:

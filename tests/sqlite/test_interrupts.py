@@ -5,15 +5,10 @@ What is claimed then is in hand, or ready again: nothing waits for the end of th
 
 from __future__ import annotations
 
-import gc
-import linecache
 import os
-import sys
-from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty
-from types import FrameType
 from typing import Any
 
 import pytest
@@ -24,64 +19,9 @@ from pqadapters.stdlib._policy import AckPolicy
 from pqadapters.stdlib.multiprocessing import JoinableQueue
 from pqadapters.store import Claim, State
 
+from ..contract.interrupting import interrupted
+
 _HERE = tuple(os.path.dirname(str(package.__file__)) for package in (pqadapters.stdlib, pqadapters.stores))
-
-
-class _Interrupt(BaseException):
-    pass
-
-
-class _Handler:
-    """Raises at the nth place; once."""
-
-    def __init__(self, nth: int) -> None:
-        self.left = nth
-        self.struck = False
-        self._lines: dict[FrameType, int] = {}  #: the last one of each frame
-
-    def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
-        if not frame.f_code.co_filename.startswith(_HERE):
-            return None
-        back = frame.f_lineno < self._lines.get(frame, 0)
-        self._lines[frame] = frame.f_lineno
-        if event == "call" or (event == "line" and back and self._loops(frame)):
-            self.strike()
-        return self.trace
-
-    @staticmethod
-    def _loops(frame: FrameType) -> bool:
-        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()
-        return text.startswith(("for ", "while "))
-
-    def profile(self, frame: FrameType, event: str, function: Any) -> None:
-        looks = function is not sys.setprofile and getattr(function, "__name__", "") not in ("acquire", "__exit__")
-        if event == "c_return" and looks and frame.f_code.co_filename.startswith(_HERE):
-            self.strike()
-
-    def strike(self) -> None:
-        self.left -= 1
-        if not self.left:
-            self.struck = True
-            sys.settrace(None)
-            sys.setprofile(None)
-            raise _Interrupt
-
-
-def _interrupted(call: Callable[[], object], nth: int) -> bool:
-    handler = _Handler(nth)
-    before = sys.gettrace(), sys.getprofile()
-    gc.disable()  # a finalizer of another test's store isn't what is to be interrupted
-    sys.settrace(handler.trace)
-    sys.setprofile(handler.profile)
-    try:
-        call()
-    except _Interrupt:
-        pass
-    finally:
-        sys.settrace(before[0])
-        sys.setprofile(before[1])
-        gc.enable()
-    return handler.struck
 
 
 @pytest.mark.parametrize("prefetch", [1, 4])
@@ -100,7 +40,7 @@ def test_a_get_is_interrupted_anywhere(ack: str, prefetch: int, tmp_path: Path) 
         if ack == "task_done":
             q.task_done()
         store._give_back_ahead()  # so that the next get fetches
-        going = _interrupted(q.get, nth)
+        going = interrupted(q.get, nth, _HERE)
         store._give_back_ahead()
         held = {claim.id for own in line.held.by.values() for claim, _ in own.values()}
         claimed = {record.id for record in store.browse("q", state=State.CLAIMED)}
@@ -121,7 +61,7 @@ def test_a_task_done_is_interrupted_anywhere(tmp_path: Path) -> None:
         nth += 1
         q.put_many(range(2))
         q.get(), q.get()
-        going = _interrupted(q.task_done, nth)
+        going = interrupted(q.task_done, nth, _HERE)
         held = {claim.id for own in line.held.by.values() for claim, _ in own.values()}
         assert held == {record.id for record in line.store.browse(line.name, state=State.CLAIMED)}, f"at place {nth}"
         while len(line.held):

@@ -1,0 +1,69 @@
+"""Calls that a signal handler interrupts, wherever CPython calls one: at calls, their ends, at loops."""
+
+from __future__ import annotations
+
+import gc
+import linecache
+import sys
+from collections.abc import Callable
+from types import FrameType
+from typing import Any
+
+
+class Interrupt(BaseException):
+    """What the handler raises."""
+
+
+class _Handler:
+    """Raises at the nth place in files whose names begin so; once."""
+
+    def __init__(self, nth: int, files: tuple[str, ...]) -> None:
+        self.left = nth
+        self.struck = False
+        self._files = files
+        self._lines: dict[FrameType, int] = {}  #: the last one of each frame
+
+    def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
+        if not frame.f_code.co_filename.startswith(self._files):
+            return None
+        back = frame.f_lineno < self._lines.get(frame, 0)
+        self._lines[frame] = frame.f_lineno
+        if event == "call" or (event == "line" and back and self._loops(frame)):
+            self.strike()
+        return self.trace
+
+    @staticmethod
+    def _loops(frame: FrameType) -> bool:
+        text = linecache.getline(frame.f_code.co_filename, frame.f_lineno).lstrip()
+        return text.startswith(("for ", "while "))
+
+    def profile(self, frame: FrameType, event: str, function: Any) -> None:
+        looks = function is not sys.setprofile and getattr(function, "__name__", "") not in ("acquire", "__exit__")
+        if event == "c_return" and looks and frame.f_code.co_filename.startswith(self._files):
+            self.strike()
+
+    def strike(self) -> None:
+        self.left -= 1
+        if not self.left:
+            self.struck = True
+            sys.settrace(None)
+            sys.setprofile(None)
+            raise Interrupt
+
+
+def interrupted(call: Callable[[], object], nth: int, files: tuple[str, ...]) -> bool:
+    """Make the call, interrupted at the nth place in these files; False where it has fewer."""
+    handler = _Handler(nth, files)
+    before = sys.gettrace(), sys.getprofile()
+    gc.disable()  # a finalizer of another test's store isn't what is to be interrupted
+    sys.settrace(handler.trace)
+    sys.setprofile(handler.profile)
+    try:
+        call()
+    except Interrupt:
+        pass
+    finally:
+        sys.settrace(before[0])
+        sys.setprofile(before[1])
+        gc.enable()
+    return handler.struck
