@@ -36,10 +36,6 @@ class Wish(NamedTuple):
         return self.order is Order.OLDEST and self.limit == 1 and self.ids is None and not self.counted
 
 
-def stopped() -> Stopped:
-    return Stopped("the commit was stopped by its own predicate")
-
-
 class Core(Protocol):
     """What the handles of a process share."""
 
@@ -125,7 +121,7 @@ class Handle:
         if self._closed:
             self._check()
         if stop is not None and stop():
-            raise stopped()
+            raise Stopped("the commit was stopped by its own predicate")
 
     # Ahead
 

@@ -156,11 +156,7 @@ class Line:
     def _lead_locked(self) -> None:
         self.inside = True
         try:
-            batch = list(self._pending)
-            if len(batch) == 1 and not batch[0].outcome.done:
-                batch[0].begun = True
-            else:
-                batch = self._begin_with(batch)
+            batch = self._begin_with(list(self._pending))
             if batch:
                 self.carry_out(batch)
         finally:

@@ -40,7 +40,7 @@ from ...store import (
 )
 from .._bells import Bell
 from .._disk import Disk
-from .._handle import Handle, Wish, stopped
+from .._handle import Handle, Wish
 from . import entries, schema
 from .backup import back_up
 from .changes import Changes, Who, lease_lost, place_of, put_plain
@@ -154,10 +154,8 @@ class SqliteStore(Handle):
         values = put_values(number, op.payload, self._core.clock.wall())
 
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            if self._closed:
-                self._check()
-            if stop is not None and stop():
-                raise stopped()
+            if stop is not None or self._closed:
+                self._may_go_on(stop)
             return (put_plain(connection, values),)
 
         return run
@@ -166,10 +164,8 @@ class SqliteStore(Handle):
         self, claim: Claim, held: tuple[int, ...], stop: Stop | None
     ) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            if self._closed:
-                self._check()
-            if stop is not None and stop():
-                raise stopped()
+            if stop is not None or self._closed:
+                self._may_go_on(stop)
             if connection.execute(schema.ACK, held).rowcount != 1:
                 raise lease_lost(claim)
             return (0,)
@@ -178,10 +174,8 @@ class SqliteStore(Handle):
 
     def _setting(self, op: Set, number: int, stop: Stop | None) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            if self._closed:
-                self._check()
-            if stop is not None and stop():
-                raise stopped()
+            if stop is not None or self._closed:
+                self._may_go_on(stop)
             entries.put(connection, number, op.key, op.value)
             return (0,)
 

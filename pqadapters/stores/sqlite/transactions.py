@@ -135,10 +135,10 @@ class Transactions:
             pause = rest(pause)
 
     def _run_alone(self, connection: sqlite3.Connection, work: Work) -> None:
-        pause, mark = 0.0, self.mark
+        pause = 0.0
         while True:
             try:
-                if mark is not None and mark.crowded:
+                if self.crowded:
                     self._check_room(work)
                 work.result = work.run(connection)
                 work.outcome = OVER
