@@ -48,8 +48,8 @@ def lease_lost(claim: Claim) -> LeaseLost:
 
 
 def ack_held(connection: sqlite3.Connection, names: Names, who: Who, claim: Claim) -> bool:
-    """Acknowledge a record; whether it was held. Whoever it is that claims, nearly each time: so it is made short."""
-    number = names.queues.get(claim[0]) or names.queue_here(connection, claim[0])
+    """Acknowledge a record; whether it was held."""
+    number = names.queue_here(connection, claim[0])
     if number is None:
         return False
     owner, handle = who

@@ -6,9 +6,9 @@ import sqlite3
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...store import Ack, Claim, Order
+from ...store import Claim, Order
 from . import schema
-from .changes import Changes, Who, ack_held, payload_of, place_of
+from .changes import Who, payload_of, place_of
 from .errors import malformed
 from .names import Names
 from .schema import ID_BITS, IDS, is_whole, name_text, places
@@ -27,17 +27,6 @@ def _counts(both: Any) -> tuple[int, int]:
 
 #: What a claim has got, or None; and whether that was the last one that was ready, as far as is known.
 Taken = tuple["list[Claim] | None", bool]
-
-
-def ack_what_is_held(
-    connection: sqlite3.Connection, names: Names, who: Who, acks: Sequence[Ack], touched: dict[str, int]
-) -> None:
-    """Carry out the acknowledgements that come with a claim; one whose lease is lost is passed over."""
-    if len(acks) > 1:
-        return Changes(connection, names, who, 0.0, touched).ack_what_is_held(acks)
-    claim = acks[0].claim
-    if ack_held(connection, names, who, claim):
-        touched[claim.queue] = 0
 
 
 def claim_oldest(connection: sqlite3.Connection, queue: str, number: int, limit: int, who: Who) -> Taken | None:

@@ -44,7 +44,7 @@ from .._handle import Handle, Wish
 from . import entries, schema
 from .backup import back_up
 from .changes import Changes, Who, lease_lost, place_of, put_plain
-from .claims import Take, Taken, ack_what_is_held, claim_oldest
+from .claims import Take, Taken, claim_oldest
 from .core import Core, share
 from .looks import Looks
 from .room import BIG
@@ -133,7 +133,7 @@ class SqliteStore(Handle):
         or a key that is set whatever it was. None for anything else."""
         names = self._core.names
         if type(op) is Put and op[2:] == PLAIN and len(op.payload) <= LONG:
-            queue = names.queues.get(op.queue) or names.queue(op.queue)
+            queue = names.queue(op.queue)
             if queue is not None:
                 touched[op.queue] = 1
                 return Work(self._putting(op, queue, stop), **_ALONE, synced=self._power, timeout=timeout)
@@ -145,7 +145,7 @@ class SqliteStore(Handle):
                 run = self._acking(op.claim, held, stop)
                 return Work(run, alone=True, synced=self._power and not op.lazy, timeout=timeout)
         elif type(op) is Set and op.expect is Expect.ANY and len(op.value) <= PART:
-            table = names.tables.get(op.table) or names.table(op.table)
+            table = names.table(op.table)
             if table is not None:
                 return Work(self._setting(op, table, stop), **_ALONE, synced=self._power, timeout=timeout)
         return None
@@ -307,10 +307,10 @@ class SqliteStore(Handle):
                 self._check()
             if acks:
                 touched.clear()
-                ack_what_is_held(connection, names, who, acks, touched)
+                Changes(connection, names, who, 0.0, touched).ack_what_is_held(acks)
             if stop is not None and stop():
                 return [], False
-            number = names.queues.get(queue) or names.queue_here(connection, queue)
+            number = names.queue_here(connection, queue)
             if number is None:
                 return None, False
             if order is Order.OLDEST and ids is None:
