@@ -2,9 +2,9 @@
 
 What counts is what the files of the slot take, dead records that weren't tidied away yet included. It is looked at
 again and again while records are put, so that the limit is passed by one segment at most: the store may be writing one
-again, in order to give back its file. What is put between two looks has a quarter of a segment below the limit, and
-what the store allocates ahead in a small new file. A record that is larger than a segment is put where it fits.
-Any thread may call anything.
+again, in order to give back its file. Below the limit there is room for what may come between two looks: some records,
+and a new file with all that the store allocates ahead in it, before the one that is full gives back what it had
+allocated. A record that is larger than a segment is put where it fits. Any thread may call anything.
 """
 
 from __future__ import annotations
@@ -21,8 +21,10 @@ from queue import Full
 from ..errors import StoreError
 from ..store import Ack, Store
 
-_LEAST_SEGMENT, _MOST_SEGMENT = 64 << 10, 16 << 20
-_NEW_FILE = 128 << 10  #: bytes that the store allocates for a new file, however small its segments are
+_LEAST = 256 << 10  #: bytes of a limit
+_SEGMENTS = 16  #: in a limit
+_MOST_SEGMENT = 16 << 20
+_ALLOCATED = 20 << 10  #: bytes that a file may take beyond two segments, of which one is room for acknowledgements
 _PAUSE = 0.05  #: seconds between two looks of who waits for room
 _RECORDS = 50  #: dropped at a time
 
@@ -46,8 +48,8 @@ class Limit:
         when_full: str | WhenFull = WhenFull.BLOCK,
         drop_level: int | str = logging.WARNING,
     ) -> None:
-        if max_bytes is not None and (not isinstance(max_bytes, int) or max_bytes < 4 * _LEAST_SEGMENT):
-            raise ValueError(f"max_bytes is how much of the disk may be used, at least {4 * _LEAST_SEGMENT}")
+        if max_bytes is not None and (not isinstance(max_bytes, int) or max_bytes < _LEAST):
+            raise ValueError(f"max_bytes is how much of the disk may be used, at least {_LEAST}")
         try:
             self.when_full = WhenFull(when_full)
         except ValueError:
@@ -95,7 +97,7 @@ class Limit:
         """How large segments are: small ones where there is a limit, since space comes back by the segment."""
         if self.max_bytes is None:
             return None
-        return max(_LEAST_SEGMENT, min(_MOST_SEGMENT, self.max_bytes // 8))
+        return min(_MOST_SEGMENT, self.max_bytes // _SEGMENTS)
 
     def watch(self, directory: str, queues: Callable[[Store], list[str]]) -> None:
         """These are the files, and the queues in them."""
@@ -103,7 +105,11 @@ class Limit:
 
     def used(self) -> int:
         """Bytes that the files take."""
-        return sum(_sizes(self._directory)) if self._directory else 0
+        return sum(self._files().values())
+
+    def _files(self) -> dict[str, int]:
+        """Their names and sizes."""
+        return dict(_sizes(self._directory)) if self._directory else {}
 
     def admits(self, size: int, level: int, store: Store) -> bool:
         """Whether a record of so many bytes is to be put now; waits, drops and raises as was asked for."""
@@ -118,7 +124,7 @@ class Limit:
 
     def _look(self, size: int) -> bool:
         """Whether there is room for so many bytes."""
-        left = self._most - self.used() - (size + _NEW_FILE // 2 if self._is_large(size) else 0)
+        left = self._most - self.used() - (size if self._is_large(size) else 0)
         if left > 0:
             self._free = min(left, (self.segment_bytes or 0) // 8)
         return left > 0
@@ -138,12 +144,12 @@ class Limit:
     def _most(self) -> int:
         """From so many bytes on there is no room."""
         segment = self.segment_bytes or 0
-        return (self.max_bytes or 0) - segment // 4 - max(0, _NEW_FILE - segment)
+        return (self.max_bytes or 0) - segment // 4 - 2 * segment - _ALLOCATED
 
     def _is_crowded(self, store: Store) -> bool:
         """Room that the oldest records have left is for those that may take it, and not for what is dropped first."""
         self._tidy(store)
-        self._crowded = self.used() > self._most - 2 * (self.segment_bytes or 0)
+        self._crowded = self.used() > self._most - (self.max_bytes or 0) // 4
         return self._crowded
 
     def _when_full(self, size: int, level: int, store: Store) -> bool:
@@ -175,11 +181,15 @@ class Limit:
         return False
 
     def _tidy(self, store: Store) -> None:
-        """Files of what was acknowledged go. Now and then: it takes a sync."""
+        """Files of what was acknowledged go, one by one. Now and then: each takes a sync."""
         now = time.monotonic()
         if now - self._tidied >= _PAUSE:
             self._tidied = now
-            store.checkpoint()
+            gone = bool(self._directory)
+            while gone:
+                before = self._files()
+                store.checkpoint()
+                gone = not before.keys() <= self._files().keys()
 
     def admits_copies(self, size: int, store: Store, queues: Sequence[str], stopping: threading.Event) -> bool:
         """Whether so many bytes may be put into these queues of sinks that have fallen behind: makes room or waits, as
@@ -205,7 +215,7 @@ class Limit:
     @property
     def batch_bytes(self) -> int | None:
         """So many bytes at most are worth handing out at once, where they may have to be copied."""
-        return None if self.segment_bytes is None else self.segment_bytes // 16
+        return None if self.segment_bytes is None else self.segment_bytes // 8
 
     def _drop_oldest(self, store: Store, queues: Sequence[str]) -> bool:
         """Make room; whether there was anything to drop."""
@@ -219,12 +229,12 @@ class Limit:
         return bool(claims)
 
 
-def _sizes(directory: str) -> Iterator[int]:
+def _sizes(directory: str) -> Iterator[tuple[str, int]]:
     try:
         with os.scandir(directory) as entries:
             for entry in entries:
                 try:
-                    yield entry.stat().st_size
+                    yield entry.name, entry.stat().st_size
                 except OSError:  # it has just gone
                     continue
     except OSError as error:

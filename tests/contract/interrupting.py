@@ -54,8 +54,9 @@ class _Handler:
 def interrupted(call: Callable[[], object], nth: int, files: tuple[str, ...]) -> bool:
     """Make the call, interrupted at the nth place in these files; False where it has fewer."""
     handler = _Handler(nth, files)
-    before = sys.gettrace(), sys.getprofile()
+    before = sys.gettrace(), sys.getprofile(), sys.unraisablehook
     gc.disable()  # a finalizer of another test's store isn't what is to be interrupted
+    sys.unraisablehook = lambda told: None if told.exc_type is Interrupt else before[2](told)  # a generator's end
     sys.settrace(handler.trace)
     sys.setprofile(handler.profile)
     try:
@@ -65,5 +66,6 @@ def interrupted(call: Callable[[], object], nth: int, files: tuple[str, ...]) ->
     finally:
         sys.settrace(before[0])
         sys.setprofile(before[1])
+        sys.unraisablehook = before[2]
         gc.enable()
     return handler.struck

@@ -18,7 +18,7 @@ from pqadapters.stores._disk import Disk
 from .sinks import PATIENCE, Noting, logger_of, spool
 
 LIMIT = 1 << 20
-SEGMENT = LIMIT // 8
+SEGMENT = LIMIT // 16
 TEXT = "x" * 1000
 MANY = 3000  #: more records than there is room for
 
@@ -33,7 +33,7 @@ class Limited:
 
     def __init__(self, place: Path, when_full: str, max_bytes: int = LIMIT, **options: Any) -> None:
         self.place = place
-        self.most = max_bytes + max(max_bytes // 8, 64 << 10)
+        self.most = max_bytes + max_bytes // 16
         self.failed: list[str] = []
         failed = self.failed
 

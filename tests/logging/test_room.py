@@ -79,7 +79,7 @@ def test_three_sinks_of_which_two_are_down(limited: Limited, up: threading.Event
     sinks = [Sink(first, name="a", **FAST), Sink(second, name="b", **FAST), Sink(healthy, name="c")]
     with QueueListener(limited.place, *sinks) as listener:
         logging_ = Logging(limited)
-        first.until(lambda: sizes and max(sizes) > LIMIT - 2 * SEGMENT)
+        first.until(lambda: sizes and max(sizes) > LIMIT * 3 // 4)
         if spool(limited.handler).limit.when_full is not _limits.WhenFull.BLOCK:
             logging_.join()
         up.set()

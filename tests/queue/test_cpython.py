@@ -87,7 +87,12 @@ def _namespace(case: Any, place: Callable[[Any], dict[str, Any]]) -> SimpleNames
 def _simple_setup(self: Any) -> None:
     self.type2test = self.queue.SimpleQueue
     theirs.BaseSimpleQueueTest.setUp(self)
-    self.addCleanup(gc.collect)  # objects whose finalizers put into the queue go before the queue is closed
+    _collect_before_closing(self)
+
+
+def _collect_before_closing(case: Any) -> None:
+    """Objects whose finalizers put into the queue go before that queue is closed."""
+    case.addCleanup(gc.collect)
 
 
 def _case(name: str, mixin: Any, place: str) -> Any:
@@ -131,6 +136,7 @@ def _unless_others_collect(test: Any) -> Any:
                     raise
                 gc.collect()
                 self.q = self.type2test()
+                _collect_before_closing(self)
         self.fail(f"other threads collect all the time: {others}")
 
     return run
