@@ -26,21 +26,23 @@ class Ahead:
 
     def pop(self, queue: str, process: int) -> Claim | None:
         """The oldest one of a queue."""
-        self._be_of(process)
+        if self.process != process:
+            self._begin_in(process)
         try:
             return self._claims[queue].popleft()
         except (KeyError, IndexError):
             return None
 
-    def _be_of(self, process: int) -> None:
-        if self.process != process:
-            self._claims.clear()
-            self.waiting = []
-            self.process = process
+    def _begin_in(self, process: int) -> None:
+        """A forked child has nothing of what its parent has."""
+        self._claims.clear()
+        self.waiting = []
+        self.process = process
 
     def put_off(self, acks: Sequence[Ack], process: int) -> bool:
         """Keep them for the next transaction. Whether they have waited long enough."""
-        self._be_of(process)
+        if self.process != process:
+            self._begin_in(process)
         now = time.monotonic()
         if not self.waiting:
             self._since = now
@@ -53,7 +55,8 @@ class Ahead:
 
     def take_waiting(self, process: int) -> list[Ack]:
         """Those that were put off, to be carried out by the caller."""
-        self._be_of(process)
+        if self.process != process:
+            self._begin_in(process)
         taken, self.waiting = self.waiting, []
         return taken
 

@@ -1,10 +1,14 @@
-"""What a claim costs."""
+"""What claims and acknowledgements of many cost, and what is right about them."""
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 
-from pqadapters.store import Ack, Order, Put
+import pytest
+
+from pqadapters.errors import LeaseLost
+from pqadapters.store import Ack, Claim, Nack, Order, Put, State
 from pqadapters.stores.sqlite import SqliteStore
 from tests.segment.programs import run
 
@@ -48,3 +52,48 @@ def test_the_last_one_of_a_ranked_queue_and_of_one_with_delayed_records(tmp_path
         assert [store.claim("q")[0].payload for _ in range(2)] == [b"now", b"past"]
         assert store.claim("q") == []
         assert store.depth("q").delayed == 1
+
+
+def test_acknowledgements_of_neighbours_are_one_statement(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "q.db", durability="process") as store:
+        store.commit(*[Put("q", b"%d" % number) for number in range(10)])
+        claims = store.claim("q", limit=6)
+        connection = store._core.writer.connection
+        statements: list[str] = []
+        assert connection is not None
+        connection.set_trace_callback(statements.append)
+        store.commit(*map(Ack, reversed(claims)))
+        connection.set_trace_callback(None)
+        assert len({statement for statement in statements if statement.startswith("DELETE")}) == 1
+        assert (store.depth("q").unfinished, store.depth("q").bytes) == (4, 4)
+
+
+_OTHERS: dict[str, Callable[[list[Claim]], list[Claim]]] = {
+    "one twice, in place of another": lambda claims: [claims[0], *claims[:2], *claims[3:]],
+    "one of another attempt": lambda claims: [*claims[:5], claims[5]._replace(attempt=2)],
+    "one that isn't there": lambda claims: [*claims, claims[5]._replace(id=claims[5].id + 1)],
+    "one of another queue, in the middle": lambda claims: [*claims, claims[0]._replace(queue="other")],
+}
+
+
+@pytest.mark.parametrize("others", _OTHERS)
+def test_neighbours_of_which_one_is_not_held(others: str, tmp_path: Path) -> None:
+    """Nothing is done then, and certainly not to the one that wasn't named."""
+    with SqliteStore(tmp_path / "q.db", durability="process") as store:
+        store.commit(*[Put("q", b"%d" % number) for number in range(6)])
+        claims = store.claim("q", limit=6)
+        with pytest.raises(LeaseLost):
+            store.commit(*map(Ack, _OTHERS[others](claims)))
+        assert len(list(store.browse("q", state=State.CLAIMED))) == 6
+        store.commit(*map(Ack, claims))
+        assert store.depth("q").unfinished == 0
+
+
+def test_neighbours_that_were_handed_out_unequally_often(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "q.db", durability="process") as store:
+        store.commit(*[Put("q", b"%d" % number) for number in range(6)])
+        store.commit(*map(Nack, store.claim("q", limit=3)))
+        claims = store.claim("q", limit=6)
+        assert {claim.attempt for claim in claims} == {1, 2}
+        store.commit(*map(Ack, claims))
+        assert store.depth("q").unfinished == 0

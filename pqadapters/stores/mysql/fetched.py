@@ -75,10 +75,9 @@ class Fetched(Ahead):
         self._strays: list[_Stray] = []
         self._orphans: list[Claim] = []  #: which any thread adds to the strays
 
-    def _be_of(self, process: int) -> None:
-        if self.process != process:
-            self.fetcher, self._strays, self._orphans, self._paces, self.due = None, [], [], {}, {}
-        super()._be_of(process)
+    def _begin_in(self, process: int) -> None:
+        self.fetcher, self._strays, self._orphans, self._paces, self.due = None, [], [], {}, {}
+        super()._begin_in(process)
 
     def pace(self, queue: str) -> Pace:
         found = self._paces.get(queue)
@@ -127,7 +126,8 @@ class Fetched(Ahead):
 
     def is_empty(self, process: int) -> bool:
         """Whether there is nothing that may have to be seen to."""
-        self._be_of(process)
+        if self.process != process:
+            self._begin_in(process)
         return not (self.waiting or self.has_strays or (self.adaptive and any(self._claims.values())))
 
     def is_idle(self) -> bool:

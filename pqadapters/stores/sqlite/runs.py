@@ -9,6 +9,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 from itertools import groupby
 from typing import Any
+from zlib import crc32
 
 from ...store import PLAIN, Ack, Op, Put
 from . import schema
@@ -40,10 +41,10 @@ def put_run(connection: sqlite3.Connection, number: int, run: Sequence[Put], now
     if last + len(run) >= IDS:
         return None
     ((_, _, _, _, ranked),) = connection.execute(schema.COUNTS, (number,)).fetchall()
-    rank, base = b"" if ranked else None, number << ID_BITS
+    rank, base, start = b"" if ranked else None, number << ID_BITS, checksum(number, now, None, None, b"")
     ids = list(range(last + 1, last + 1 + len(run)))
     rows = [
-        (base | id, number, checksum(number, now, None, None, op.payload), len(op.payload), now, rank, op.payload)
+        (base | id, number, crc32(op.payload, start), len(op.payload), now, rank, op.payload)
         for id, op in zip(ids, run, strict=True)
     ]
     connection.executemany(schema.PUT_RUN, rows)
@@ -56,11 +57,19 @@ def ack_run(
     """Whether the handle held all of them; they are gone then. Else nothing was changed."""
     if number is None or owner is None:
         return False
-    base = number << ID_BITS
     connection.execute(schema.SAVE_RUN)
-    rows = [(-(base | claim.id), owner, handle, claim.attempt) for claim, _ in run]
-    whole = connection.executemany(schema.ACK, rows).rowcount == len(rows)
+    whole = _acknowledge(connection, number << ID_BITS, (owner, handle), run) == len(run)
     if not whole:
         connection.execute(schema.UNDO_RUN)
     connection.execute(schema.RELEASE_RUN)
     return whole
+
+
+def _acknowledge(connection: sqlite3.Connection, base: int, who: tuple[int, int], run: Sequence[Ack]) -> int:
+    """How many of them were held. What one consumer claims ahead is all that stands between the first and the last."""
+    ids = [claim.id for claim, _ in run]
+    first, last, attempt = min(ids), max(ids), run[0].claim.attempt
+    if last - first == len(set(ids)) - 1 == len(ids) - 1 and all(claim.attempt == attempt for claim, _ in run):
+        return connection.execute(schema.ACK_RANGE, (-(base | last), -(base | first), *who, attempt)).rowcount
+    rows = [(-(base | claim.id), *who, claim.attempt) for claim, _ in run]
+    return connection.executemany(schema.ACK, rows).rowcount
