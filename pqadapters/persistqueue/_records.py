@@ -143,12 +143,23 @@ class Records(Stored):
         if self.auto_commit:
             return
         held, me = self._held, consumer()
-        entries = held.pop([(me, id) for id in list(held.own())]) or self._covered(me)
+        mine = held.own().pop_all(me)
+        entries = mine or self._covered(me)
         self._wrote.discard(me)
-        self._remove([claim for _, claim, _ in entries])
+        try:
+            self._remove([claim for _, claim, _ in entries])
+        except BaseException:  # to be done by the next call
+            for who, claim, item in reversed(entries):
+                held.restore(who, claim, item)
+            self._calls += [me] * (0 if mine else len(entries) - 1)
+            raise
         if self._unsynced:
             self._unsynced = False  # first: who puts meanwhile isn't overlooked
-            self._store.sync()
+            try:
+                self._store.sync()
+            except BaseException:
+                self._unsynced = True
+                raise
 
     def _covered(self, me: object) -> list[tuple[object, Claim, Any]]:
         outstanding = self._held.snapshot()

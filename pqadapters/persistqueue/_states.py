@@ -11,8 +11,7 @@ the table `Q/rows`, and a key of the table of its state::
 
     Q/rows   key = id:8 big-endian, value = time of the put:8 (double), payload
 
-A *holder* is a record of the queue `Q/holders`, which whoever has items in hand keeps claimed. A claim ends with its
-process or handle, and so what a dead holder had is told from what a live one still works on.
+What a dead holder had is told from what a live one still works on: see _holders.py.
 
 Any thread and process may call anything. No lock is held: a commit is refused where an item isn't in the state that was
 seen, and then it is looked at again.
@@ -20,7 +19,6 @@ seen, and then it is looked at again.
 
 from __future__ import annotations
 
-import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
@@ -30,13 +28,15 @@ from typing import NamedTuple
 
 from ..errors import ConditionFailed, DiskError, LeaseLost, StoreError, StoreLocked
 from ..stdlib._stock import deadline_of, left_of
-from ..store import Ack, Claim, Delete, Depth, Expect, Nack, Op, Order, Put, Record, Set, State, Store, Update
+from ..store import Ack, Claim, Delete, Depth, Expect, Nack, Op, Order, Put, Record, Set, Store, Update
+from ._holders import Holders
 
 INITED, READY, UNACK, ACKED, FAILED = "0", "1", "2", "5", "9"
 FRESH, _TICKET = b"\1", b"\0"
 GLANCE = 0.25  #: seconds between two looks at what the store's own waiting doesn't tell of
 _KEY, _WHEN = Struct(">q"), Struct(">d")
 _LAST = (1 << 63) - 1
+_NO_ID = 1 << 42  #: above those of all items: they are counted up
 _LOOKS = 10  #: at an item that is there, and goes from state to state while we look
 
 
@@ -54,10 +54,8 @@ class States:
 
     def __init__(self, store: Store, queue: str, *, newest: bool, timeout: float) -> None:
         self._store, self.queue, self._newest, self._timeout = store, queue, newest, timeout
-        self._rows, self._holders = f"{queue}/rows", f"{queue}/holders"
+        self._rows, self._holders = f"{queue}/rows", Holders(store, f"{queue}/holders", timeout)
         self._order = Order.NEWEST if newest else Order.RANK
-        self._mine: Claim | None = None
-        self._process = 0  #: whose that is: a forked child has one of its own
 
     def _table(self, state: str) -> str:
         return f"{self.queue}/{state}"
@@ -76,7 +74,13 @@ class States:
             )
             if not claims:
                 return None
-            row = self._hand_out(self._first(claims[0]))
+            claim = claims[0]
+            try:
+                claim = self._first(claim)
+                row = self._hand_out(claim)
+            except BaseException:
+                self._take_back(claim)
+                raise
             if row is not None:
                 return row
 
@@ -95,7 +99,7 @@ class States:
 
     def take_after(self, id: int) -> Row | None:
         """The item that waits behind that id in the queue's order; at the end, the first one."""
-        behind = self._behind(id)
+        behind = self._behind(_within(id))
         if behind is None:
             return self.take(0.0)
         claims = self._store.claim(self.queue, ids=[behind], patience=self._timeout)
@@ -131,14 +135,29 @@ class States:
         except LeaseLost:
             return None
         except BaseException:
-            self._give_back(claim)
+            self._take_back(claim)
             raise
 
     def _to_hand(self, id: int) -> list[Op]:
-        return [Set(self._table(UNACK), _KEY.pack(id), self._holder())]
+        return [Set(self._table(UNACK), _KEY.pack(id), self._holders.mine())]
 
     def _stored(self, row: Row) -> Op:
         return Set(self._rows, _KEY.pack(row.id), _WHEN.pack(row.when) + row.payload)
+
+    def _take_back(self, claim: Claim) -> None:
+        """An interrupt came, before the item was in this handle's hands or after that: nobody would know that it is."""
+        try:
+            self._commit(Nack(claim))
+        except LeaseLost:
+            self.let_go(_id_of(claim))
+        except StoreError:
+            pass
+
+    def let_go(self, id: int) -> None:
+        """The item waits again if it is in this handle's hands."""
+        with suppress(ConditionFailed, StoreError):
+            left = Delete(self._table(UNACK), _KEY.pack(id), self._holders.mine())
+            self._commit(left, *self._entering(id, READY))
 
     def _give_back(self, claim: Claim) -> None:
         with suppress(LeaseLost, StoreError):
@@ -197,6 +216,7 @@ class States:
 
     def state(self, id: int) -> str | None:
         """The item's state; None where there is no such item."""
+        id = _within(id)
         key = _KEY.pack(id)
         for _ in range(_LOOKS):
             if self._is_fresh(id):
@@ -240,9 +260,11 @@ class States:
             else:
                 ticket = [] if claim is None else [Ack(claim)]
                 self._commit(*ticket, *self._state_left(id, now), *self._entering(id, state))
-        except (ConditionFailed, LeaseLost):
+        except BaseException as error:
             if claim is not None:
                 self._give_back(claim)
+            if not isinstance(error, (ConditionFailed, LeaseLost)):
+                raise
             return False
         return True
 
@@ -268,41 +290,28 @@ class States:
             entered.append(Put(self.queue, key, rank=_TICKET + place))
         return entered
 
-    # Holders
-
-    def _holder(self) -> bytes:
-        """The key of this handle's holder, claimed as long as the handle lives."""
-        while self._mine is None or self._process != os.getpid():
-            (id,) = self._store.commit(Put(self._holders, b""), timeout=self._timeout)
-            claims = self._store.claim(self._holders, ids=[id], patience=self._timeout)
-            if claims or not id:  # in the middle of another call of this thread there is none to be had
-                self._mine, self._process = claims[0] if claims else None, os.getpid()
-                break
-        return _KEY.pack(self._mine.id if self._mine is not None else 0)
-
     def resume(self, *, own: bool) -> int:
-        """What dead holders had in hand waits again; with `own`, also what this handle has. Returns how many items."""
+        """What dead holders had in hand waits again; with `own`, also what this handle has. Returns how many items.
+
+        Items are looked at before holders: who gets one meanwhile would have a holder that nobody has seen yet.
+        """
         while True:
-            dead: list[Claim] = []
-            while more := self._store.claim(self._holders, limit=1000, patience=self._timeout):
-                dead += more  # until there is none: then the claims of all dead processes have ended
-            alive = {record.id for record in self._store.browse(self._holders, state=State.CLAIMED)}
-            alive -= {claim.id for claim in dead} | ({self._mine.id} if own and self._mine else set())
-            left = [
-                _KEY.unpack(key)[0]
-                for key, holder in self._store.scan(self._table(UNACK))
-                if _KEY.unpack(holder)[0] not in alive
-            ]
+            unack = dict(self._store.scan(self._table(UNACK)))
+            dead = self._holders.dead()
+            alive = self._holders.alive(dead, own=own)
+            left = {key: holder for key, holder in unack.items() if holder not in alive}
             ops: list[Op] = [Ack(claim) for claim in dead]
-            for id in left:
-                ops += [*self._state_left(id, UNACK), *self._entering(id, READY)]
+            for key, holder in left.items():
+                ops += [Delete(self._table(UNACK), key, holder), *self._entering(_KEY.unpack(key)[0], READY)]
             try:
                 if ops:
                     self._commit(*ops)
                 return len(left)
-            except (ConditionFailed, LeaseLost):  # somebody has acknowledged one of them meanwhile
-                for claim in dead:
+            except BaseException as error:
+                for claim in dead:  # else they would pass for alive
                     self._give_back(claim)
+                if not isinstance(error, (ConditionFailed, LeaseLost)):
+                    raise  # else somebody has acknowledged one of the items meanwhile
 
     # Looking
 
@@ -342,6 +351,7 @@ class States:
 
     def change(self, id: int, payload: bytes, more: Callable[[bytes], list[Op]]) -> bool:
         """The item has this payload from now on, and what `more` makes of the one before happens with it."""
+        id = _within(id)
         key = _KEY.pack(id)
         while True:
             if self._is_fresh(id):
@@ -358,8 +368,12 @@ class States:
             if data is None:
                 return False
             new = data[: _WHEN.size] + payload
-            self._commit(*more(data[_WHEN.size :]), Set(self._rows, key, new, data))
-            return True
+            try:
+                self._commit(*more(data[_WHEN.size :]), Set(self._rows, key, new, data))
+                return True
+            except ConditionFailed:
+                if self._store.get(self._rows, key) == data:
+                    raise  # what `more` made failed; else somebody else has changed the item
 
     def forget(self, state: str, ids: list[int], more: Callable[[bytes], list[Op]]) -> None:
         """Those of them that are in that state are gone: in one commit, unless one has changed its state meanwhile, or
@@ -381,9 +395,15 @@ class States:
                 self.forget(state, part, more)
 
     def _going(self, id: int, state: str, more: Callable[[bytes], list[Op]]) -> list[Op]:
-        row = self.row(id)
-        gone = [] if row is None else more(row.payload)
-        return [*self._state_left(id, state), Delete(self._rows, _KEY.pack(id)), *gone]
+        data = self._store.get(self._rows, _KEY.pack(id))
+        gone = [] if data is None else more(data[_WHEN.size :])
+        expect = Expect.ANY if data is None else data  # who updates it meanwhile has it stay
+        return [*self._state_left(id, state), Delete(self._rows, _KEY.pack(id), expect), *gone]
+
+
+def _within(id: int) -> int:
+    """An id as a caller gives it: one that no item can have is one in front of all, or behind all."""
+    return min(max(id, 0), _NO_ID)
 
 
 def _id_of(record: Claim | Record) -> int:

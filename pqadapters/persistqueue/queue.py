@@ -68,7 +68,7 @@ class Queue(durable.Queue[Any]):
         """
         if item is ABSENT:
             line, me = self._line, consumer()
-            mine = line.held.pop([(me, id) for id in list(line.held.own())])
+            mine = line.held.own().pop_all(me)
             if mine:
                 line.ack_entries(mine)
         super().task_done(item)

@@ -115,9 +115,13 @@ class SQLiteAckQueue(Stored):
             row = self._take(wanted, next_in_order, timeout if block else 0.0)
             if row is None:
                 raise Empty
-            found = self._opened(row)
-            if found:
+            try:
+                found = self._opened(row)
                 self._resumed.pop(row.id, None)
+            except BaseException:
+                self._states.let_go(row.id)
+                raise
+            if found:
                 self._in_hand[row.id] = found[0]
                 return {"pqid": row.id, "data": found[0], "timestamp": row.when} if raw else found[0]
 
@@ -138,7 +142,6 @@ class SQLiteAckQueue(Stored):
             return [self._serializer.loads(row.payload)]
         except (Exception, SystemExit) as error:
             if isinstance(error, MemoryError) or works(self._serializer.loads, row.payload):
-                self._states.mark(row.id, READY)
                 raise
             self._states.mark(row.id, FAILED)
             where = f"{self._queue} in {self._store.place}"

@@ -1,0 +1,300 @@
+"""What comes in between a database queue's steps: an interrupt, an error of the disk, another handle's step. No item is
+lost or handed out twice, and the next call does what the one before couldn't."""
+
+from __future__ import annotations
+
+import errno
+import sqlite3
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pqadapters
+from pqadapters import persistqueue
+from pqadapters.errors import DiskError, StoreLocked
+from pqadapters.persistqueue import Empty, FILOSQLiteAckQueue, SQLiteAckQueue, SQLiteQueue, UniqueAckQ, UniqueQ
+from tests.contract.interrupting import interrupted
+from tests.segment.programs import run
+
+_HERE, _ALL = tuple(persistqueue.__path__), tuple(pqadapters.__path__)
+
+
+def _filled(q: Any) -> Any:
+    for item in "ab":
+        q.put(item)
+    return q
+
+
+def _drained(q: Any) -> list[Any]:
+    items = []
+    try:
+        while True:
+            items.append(q.get(block=False))
+    except Empty:
+        return items
+
+
+def _everywhere(
+    make: Callable[[str], Any],
+    call: Callable[[Any], Any],
+    check: Callable[[Any, list[Any]], None],
+    files: tuple[str, ...],
+) -> int:
+    nth, struck = 0, True
+    while struck:
+        nth += 1
+        q, given = make(f"n{nth}"), []  # type: ignore[var-annotated]
+        struck = interrupted(lambda q=q, given=given: given.append(call(q)), nth, files)  # type: ignore[misc]
+        check(q, given)
+        q.close()
+    return nth
+
+
+@pytest.mark.parametrize("kind", [SQLiteAckQueue, FILOSQLiteAckQueue])
+@pytest.mark.parametrize("again", [False, True], ids=["fresh", "given back"])
+def test_what_an_interrupted_get_had_waits_again(kind: Any, again: bool, path: str) -> None:
+    """It was unack, in the hands of a handle that lived on and knew nothing of it."""
+
+    def make(name: str) -> Any:
+        q = _filled(kind(path, name=name))
+        if again:
+            q.nack(q.get())
+        return q
+
+    def check(q: Any, given: list[Any]) -> None:
+        assert sorted(given + _drained(q)) == ["a", "b"]
+
+    assert _everywhere(make, lambda q: q.get(block=False), check, _HERE) > 10
+
+
+@pytest.mark.parametrize("kind", [SQLiteQueue, UniqueQ])
+def test_what_an_interrupted_task_done_has_not_done_the_next_one_does(kind: Any, path: str) -> None:
+    def make(name: str) -> Any:
+        q = _filled(kind(path, name=name, auto_commit=False))
+        assert [q.get(), q.get()] == ["a", "b"]
+        return q
+
+    def check(q: Any, given: list[Any]) -> None:
+        q.task_done()
+        assert q.queue() == []
+
+    assert _everywhere(make, lambda q: q.task_done(), check, _ALL) > 10
+
+
+def test_what_a_task_done_could_not_write_the_next_one_writes(path: str) -> None:
+    """It had forgotten what it was to do: the items came again after a restart, and join() waited for ever."""
+    q = _filled(SQLiteQueue(path, auto_commit=False, timeout=0.1))
+    assert q.get() == "a"
+    another = sqlite3.connect(Path(path, "data.db"), isolation_level=None)
+    another.execute("BEGIN IMMEDIATE")
+    with pytest.raises(StoreLocked):
+        q.task_done()
+    another.execute("ROLLBACK")
+    another.close()
+    q.task_done()
+    assert [row["data"] for row in q.queue()] == ["b"]
+
+
+def test_calls_of_others_are_counted_again_where_they_could_not_be_written(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    q = _filled(SQLiteQueue(path, auto_commit=False))
+    q.task_done()
+    fetcher = threading.Thread(target=lambda: (q.get(), q.get()))
+    fetcher.start()
+    fetcher.join()
+    q.task_done()
+    with monkeypatch.context() as patch:
+        patch.setattr(q._store, "commit", _full)
+        with pytest.raises(DiskError):
+            q.task_done()
+    assert len(q.queue()) == 2
+    q.task_done()
+    assert q.queue() == []
+
+
+def test_a_sync_that_failed_is_made_by_the_next_task_done(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    q = _filled(SQLiteQueue(path, auto_commit=False))
+    syncs: list[str] = []
+
+    def locked() -> None:
+        raise StoreLocked("locked")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(q._store, "sync", locked)
+        with pytest.raises(StoreLocked):
+            q.task_done()
+    monkeypatch.setattr(q._store, "sync", lambda: syncs.append("sync"))
+    q.task_done()
+    assert syncs == ["sync"]
+
+
+@pytest.mark.parametrize("step", ["scan", "claim", "browse"])
+def test_what_a_live_one_gets_while_another_resumes_stays_its_own(
+    step: str, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The other one had looked who lives, and then at what was unack: what was got in between had nobody."""
+    mine, other = _filled(SQLiteAckQueue(path)), SQLiteAckQueue(path)
+    got: list[Any] = []
+    real = getattr(other._store, step)
+
+    def first(*args: Any, **options: Any) -> Any:
+        if not got:
+            got.append(mine.get())
+        return real(*args, **options)
+
+    monkeypatch.setattr(other._store, step, first)
+    other.resume_unack_tasks()
+    assert (got, other.unack_count(), _drained(other)) == (["a"], 1, ["b"])
+
+
+def test_what_has_another_holder_by_now_is_not_resumed(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A dead holder's item was resumed by one, got by a second, and taken from it by a third who had looked before."""
+    dead = _filled(SQLiteAckQueue(path))
+    assert dead.get() == "a"
+    third, second = SQLiteAckQueue(path), SQLiteAckQueue(path)
+    dead.close()
+    got: list[Any] = []
+    real = third._store.browse
+
+    def first(*args: Any, **options: Any) -> Any:
+        if not got:
+            second.resume_unack_tasks()
+            got.append(second.get(block=False))
+        return real(*args, **options)
+
+    monkeypatch.setattr(third._states._holders, "dead", list)
+    monkeypatch.setattr(third._store, "browse", first)
+    third.resume_unack_tasks()
+    assert (got, third.unack_count(), _drained(third)) == (["a"], 1, ["b"])
+
+
+def test_a_forked_child_does_not_resume_what_its_parent_has(path: str) -> None:
+    program = (
+        "import os, sys; from pqadapters.persistqueue import SQLiteAckQueue; q = SQLiteAckQueue(sys.argv[1]); "
+        "q.put(1); q.get(); pid = os.fork(); "
+        "(q.resume_unack_tasks(), os._exit(0)) if not pid else os.waitpid(pid, 0); "
+        "print(q.unack_count(), q.size)"
+    )
+    assert run(program, path) == "1 0"
+
+
+def test_threads_that_get_at_once_have_one_holder(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each made one, and what was in the hands of the one that was forgotten couldn't be resumed."""
+    q = _filled(SQLiteAckQueue(path))
+    real, got = q._store.claim, []  # type: ignore[var-annotated]
+
+    def meanwhile(queue: str, **options: Any) -> Any:
+        claims = real(queue, **options)
+        if queue.endswith("/holders") and not got:
+            got.append(None)
+            other = threading.Thread(target=lambda: got.append(q.get()))
+            other.start()
+            other.join()
+        return claims
+
+    monkeypatch.setattr(q._store, "claim", meanwhile)
+    got.append(q.get())
+    assert (sorted(got[1:]), q.unack_count()) == (["a", "b"], 2)
+    q.resume_unack_tasks()
+    assert (q.unack_count(), q.size) == (0, 2)
+
+
+def _full(*ops: Any, **options: Any) -> Any:
+    raise DiskError(errno.ENOSPC, "No space left on device")
+
+
+def _full_at(store: Any, wanted: int, patch: pytest.MonkeyPatch) -> None:
+    """Commits of so many operations don't fit."""
+    commit = store.commit
+    patch.setattr(store, "commit", lambda *ops, **options: (_full if len(ops) >= wanted else commit)(*ops, **options))
+
+
+def test_what_could_not_be_resumed_is_resumed_by_the_next_call(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The first one kept the dead holders claimed, so that they passed for alive."""
+    dead = _filled(SQLiteAckQueue(path))
+    assert dead.get() == "a"
+    q = SQLiteAckQueue(path)
+    dead.close()
+    with monkeypatch.context() as patch:
+        _full_at(q._store, 2, patch)
+        with pytest.raises(DiskError):
+            q.resume_unack_tasks()
+    q.resume_unack_tasks()
+    assert (q.unack_count(), q.size) == (0, 2)
+
+
+@pytest.mark.parametrize("nacked", [False, True], ids=["inited", "ready"])
+def test_a_waiting_item_whose_state_could_not_be_written_waits_on(
+    nacked: bool, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stayed claimed, and nobody got it any more."""
+    q = _filled(SQLiteAckQueue(path))
+    if nacked:
+        q.nack(q.get())
+    with monkeypatch.context() as patch:
+        _full_at(q._store, 2, patch)
+        with pytest.raises(DiskError):
+            q.ack(id=1)
+    assert _drained(q) == ["a", "b"]
+
+
+@pytest.mark.parametrize("kind", [SQLiteAckQueue, UniqueAckQ])
+def test_two_that_update_an_item_at_once(kind: Any, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The slower one was told that its item was in the queue already, or of a condition that it knew nothing of."""
+    q = _filled(kind(path))
+    q.get()
+    real, done = q._store.get, []  # type: ignore[var-annotated]
+
+    def meanwhile(table: str, key: bytes) -> Any:
+        found = real(table, key)
+        if table.endswith("/rows") and not done:
+            done.append(kind(path, auto_resume=False).update("c", id=1))
+        return found
+
+    monkeypatch.setattr(q._store, "get", meanwhile)
+    assert q.update("d", id=1) == 1
+    assert [row["data"] for row in q.queue()] == ["d", "b"]
+    if kind is UniqueAckQ:
+        with pytest.raises(ValueError, match="is in the queue already"):
+            q.update("b", id=1)
+        assert q.put("c") is not None
+
+
+def test_an_item_that_is_updated_while_it_is_cleared_leaves_no_trace(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was cleared as what it had been, and what it had become could never be put again."""
+    q = _filled(UniqueAckQ(path))
+    q.ack(q.get())
+    commit, done = q._states._commit, []  # type: ignore[var-annotated]
+
+    def meanwhile(*ops: Any) -> None:
+        if not done:
+            done.append(UniqueAckQ(path, auto_resume=False).update("c", id=1))
+        commit(*ops)
+
+    monkeypatch.setattr(q._states, "_commit", meanwhile)
+    q.clear_acked_data(keep_latest=0)
+    q.clear_acked_data(keep_latest=0)
+    assert [row["data"] for row in q.queue()] == ["b"]
+    assert q.put("c") is not None
+
+
+@pytest.mark.parametrize("id", [-(2**70), -(2**63), -1, 2**62, 2**63 - 1, 2**70, "9" * 30])
+@pytest.mark.parametrize("kind", [SQLiteAckQueue, FILOSQLiteAckQueue, UniqueAckQ])
+def test_an_id_that_no_item_can_have(kind: Any, id: Any, path: str) -> None:
+    """It was struct.error, OverflowError, or endless recursion where another queue has been made before."""
+    _filled(kind(path, name="before"))
+    q = _filled(kind(path))
+    with pytest.raises(Empty):
+        q.get(block=False, id=id)
+    assert (q.ack(id=id), q.nack(id=id), q.ack_failed(id=id)) == (None, None, None)
+    q.update("c", id=id)
+    first, second = ("b", "a") if kind is FILOSQLiteAckQueue else ("a", "b")
+    assert [q.get(id=id, next_in_order=True) for _ in range(2)] == [first, second]
+    with pytest.raises(Empty):
+        q.get(block=False, id=id, next_in_order=True)
