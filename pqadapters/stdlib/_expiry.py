@@ -12,7 +12,7 @@ from __future__ import annotations
 import struct
 
 from ..clock import SYSTEM
-from ..errors import ConditionFailed
+from ..errors import ConditionFailed, LeaseLost
 from ..store import Ack, Claim, Delete, Expect, Nack, Op, Put, Set
 from ._table import Table
 
@@ -52,6 +52,7 @@ class Expiry:
         self._table = table
         self._store = table.store
         self._name = f"expiry/{table.name}"
+        self._left: list[Claim] = []  #: of a sweep that was broken off; nobody else can see to them while we live
 
     def note(self, key: bytes, end: float) -> list[Op]:
         """What is committed with a value whose time ends then: a record, or the condition that there is one in time. In
@@ -63,17 +64,23 @@ class Expiry:
 
     def sweep(self) -> None:
         """Delete all keys whose time is over, unless another process is about that."""
-        if not self._table.writable or not self._store.depth(self._name).ready:
+        if not self._table.writable or not (self._left or self._store.depth(self._name).ready):
             return
-        while claims := self._store.claim(self._name, limit=_AT_ONCE):
-            for claim in claims:
-                self._see_to(claim)
+        claims, self._left = self._left, []
+        try:
+            while claims or (claims := self._store.claim(self._name, limit=_AT_ONCE)):
+                self._see_to(claims[-1])
+                del claims[-1]
+        finally:
+            self._left += claims
 
     def _see_to(self, claim: Claim) -> None:
         while True:
             try:
                 self._store.commit(*self._what_to_do(claim))
                 return
+            except LeaseLost:
+                return  # it was committed all the same, when an interrupt came
             except ConditionFailed:
                 continue
 

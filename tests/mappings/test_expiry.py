@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 from collections.abc import Callable
 from typing import Any
 
@@ -9,6 +10,9 @@ import pytest
 
 from pqadapters import PDict
 from pqadapters.clock import Clock
+from pqadapters.errors import DiskError
+from pqadapters.stdlib import _expiry
+from tests.contract.interrupting import interrupted
 
 from .conftest import Maker
 
@@ -180,3 +184,39 @@ def test_an_edit_is_not_disturbed_by_time(advance: Advance, d: Dict, make: Maker
     assert d.get("a") is None
     advance(2)
     assert len(d) == 0
+
+
+def test_what_a_sweep_that_was_broken_off_has_left_the_next_one_deletes(
+    advance: Advance, make: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stayed claimed by the handle: whoever looked found keys that weren't there, as long as that lived."""
+    d, other = make(), make()
+    for n in range(5):
+        d.set(n, n, expire=n)
+    advance(5)
+    commit, left = d.store.commit, 3
+
+    def full(*ops: Any, **options: Any) -> Any:
+        nonlocal left
+        left -= 1
+        if left < 0:
+            raise DiskError(errno.ENOSPC, "No space left on device")
+        return commit(*ops, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(d.store, "commit", full)
+        with pytest.raises(DiskError):
+            len(d)
+    assert (len(d), list(d)) == (0, [])
+    assert (len(other), list(other)) == (0, [])
+
+
+def test_a_sweep_is_interrupted_anywhere(advance: Advance, make: Maker) -> None:
+    d, nth, struck = make(), 0, True
+    while struck:
+        nth += 1
+        d.set("a", 1, expire=1)
+        advance(2)
+        struck = interrupted(lambda: len(d), nth, (_expiry.__file__,))
+        assert (len(d), list(d)) == (0, []), f"interrupted at {nth}"
+    assert nth > 5
