@@ -19,7 +19,7 @@ class Ahead:
     """One handle's. Any thread may call anything: each record is popped once."""
 
     def __init__(self) -> None:
-        self._claims: dict[str, deque[Claim]] = {}
+        self.claims: dict[str, deque[Claim]] = {}  #: of the process `process`
         self.waiting: list[Ack] = []  #: acknowledgements that were put off
         self._since = 0.0  #: the first of them, in monotonic seconds
         self.process = 0  #: whose claims these are: a forked child has none of its parent's
@@ -29,13 +29,13 @@ class Ahead:
         if self.process != process:
             self._begin_in(process)
         try:
-            return self._claims[queue].popleft()
+            return self.claims[queue].popleft()
         except (KeyError, IndexError):
             return None
 
     def _begin_in(self, process: int) -> None:
         """A forked child has nothing of what its parent has."""
-        self._claims.clear()
+        self.claims.clear()
         self.waiting = []
         self.process = process
 
@@ -62,20 +62,20 @@ class Ahead:
 
     def keep_rest(self, queue: str, claims: list[Claim]) -> None:
         """All but the first one, which is left in the list. An interrupt finds each in one place or the other."""
-        kept = self._claims.setdefault(queue, deque())
+        kept = self.claims.setdefault(queue, deque())
         claims.reverse()
         while len(claims) > 1:
             kept.append(claims.pop(-2))
 
     def of(self, queue: str, process: int) -> int:
         """How many there are of a queue."""
-        found = self._claims.get(queue)
+        found = self.claims.get(queue)
         return len(found) if found and self.process == process else 0
 
     def pop_all(self, process: int) -> list[Claim]:
         """All of them, to be given back."""
         taken: list[Claim] = []
-        for queue in list(self._claims):
+        for queue in list(self.claims):
             while (claim := self.pop(queue, process)) is not None:
                 taken.append(claim)
         return taken

@@ -42,16 +42,20 @@ class Bells:
         """Something has changed; `ready`: all that has is that so many records more are ready."""
         bell = self._bells.get(queue)
         if bell is not None:
-            self._ring(bell, ready)
+            bell.rings += 1
+            if self.waiting:  # else the lock isn't taken: whoever has it may be waiting for one of the caller's
+                self._wake(bell, ready)
         if queue.endswith(DEAD):
             parent = self._bells.get(queue[: -len(DEAD)])
             if parent is not None:  # whose depth counts these
-                self._ring(parent, 0)
+                self._ring(parent)
 
-    def _ring(self, bell: Bell, ready: int) -> None:
+    def _ring(self, bell: Bell) -> None:
         bell.rings += 1
-        if not self.waiting:  # the lock isn't taken: whoever has it may be waiting for one of the caller's
-            return
+        if self.waiting:
+            self._wake(bell, 0)
+
+    def _wake(self, bell: Bell, ready: int) -> None:
         with self.lock:
             bell.watchers.wake_all()
             if not ready:
@@ -66,7 +70,7 @@ class Bells:
 
     def ring_all(self) -> None:
         for bell in list(self._bells.values()):
-            self._ring(bell, 0)
+            self._ring(bell)
 
     def wait(self, bell: Bell, gate: Gate, seen: int, timeout: float | None) -> None:
         """Until it has rung more often than `seen` times, or `timeout` seconds are over."""

@@ -137,12 +137,13 @@ class Handle:
         core, ahead = self._core, self._ahead
         if acks and ahead.put_off(acks, core.process):
             self._settle_ahead()
-        if wish.stop is not None and wish.stop():
-            self._settle_ahead()
-            return []
-        claim = ahead.pop(wish.queue, core.process)
-        if claim is not None:
-            return [claim]
+        if ahead.claims.get(wish.queue):
+            if wish.stop is not None and wish.stop():
+                self._settle_ahead()
+                return []
+            claim = ahead.pop(wish.queue, core.process)
+            if claim is not None:
+                return [claim]
         waiting = ahead.take_waiting(core.process)
         try:
             return self._fetch(wish, waiting)

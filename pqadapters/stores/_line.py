@@ -156,7 +156,11 @@ class Line:
     def _lead_locked(self) -> None:
         self.inside = True
         try:
-            batch = self._begin_with(list(self._pending))
+            batch: list[Work] = list(self._pending)
+            if len(batch) != 1 or batch[0].outcome.done:
+                batch = self._begin_with(batch)
+            else:
+                batch[0].begun = True
             if batch:
                 self.carry_out(batch)
         finally:
@@ -168,7 +172,7 @@ class Line:
         batch = [work for work in pending if not work.outcome.done]
         for work in batch:
             work.begun = True
-        return [work for work in batch if not work.abandoned] if len(batch) > 1 else batch
+        return [work for work in batch if not work.abandoned]
 
     def _leave_locked(self) -> None:
         """Carry out what was put off meanwhile, and let others in."""

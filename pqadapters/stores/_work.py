@@ -26,18 +26,18 @@ PENDING = Outcome()  #: of one that nobody has carried out yet
 class Work:
     """`run` is given a connection, and changes the database and nothing else: it may be called again."""
 
-    __slots__ = ("abandoned", "begun", "deadline", "error", "outcome", "patient", "result", "run", "sleeper")
+    # On the class, as they mostly stay: a commit makes one of these.
+    begun = False  #: somebody is about to carry it out, or was
+    abandoned = False  #: its caller doesn't wait for it any more
+    result: Any = None
+    error: Exception | None = None
+    outcome = PENDING
+    sleeper: threading.Lock | None = None  #: held; whoever releases it wakes its caller
 
-    def __init__(self, run: Callable[[Any], Any], *, timeout: float | None = None) -> None:
+    def __init__(self, run: Callable[[Any], Any], timeout: float | None = None) -> None:
         self.run = run
         self.patient = timeout is None  #: goes on as long as others get on
         self.deadline = time.monotonic() + (LOCK_TIMEOUT if timeout is None else timeout)
-        self.begun = False  #: somebody is about to carry it out, or was
-        self.abandoned = False  #: its caller doesn't wait for it any more
-        self.result: Any = None
-        self.error: Exception | None = None
-        self.outcome = PENDING
-        self.sleeper: threading.Lock | None = None  #: held; whoever releases it wakes its caller
 
     @property
     def done(self) -> bool:

@@ -116,11 +116,11 @@ class Fetched(Ahead):
             self.due.pop(queue, None)
 
     def lies_ahead(self, process: int) -> bool:
-        return self.process == process and any(self._claims.values())
+        return self.process == process and any(self.claims.values())
 
     def queues(self) -> list[str]:
         """Those of which something may lie ahead."""
-        return list(self._claims)
+        return list(self.claims)
 
     # What the keeper asks
 
@@ -128,7 +128,7 @@ class Fetched(Ahead):
         """Whether there is nothing that may have to be seen to."""
         if self.process != process:
             self._begin_in(process)
-        return not (self.waiting or self.has_strays or (self.adaptive and any(self._claims.values())))
+        return not (self.waiting or self.has_strays or (self.adaptive and any(self.claims.values())))
 
     def is_idle(self) -> bool:
         """Whether nobody has asked for some time."""
@@ -138,7 +138,7 @@ class Fetched(Ahead):
         """Whether something is to be done for it."""
         if self.waiting and (self.is_idle() or monotonic() - self._since >= PUT_OFF):
             return True
-        return self.has_strays or (self.adaptive and self.is_idle() and any(self._claims.values()))
+        return self.has_strays or (self.adaptive and self.is_idle() and any(self.claims.values()))
 
     # Giving back, in a transaction
 
@@ -148,8 +148,8 @@ class Fetched(Ahead):
 
     def shed(self, session: Session, number_of: NumberOf, queues: Sequence[str] | None = None) -> None:
         """Give back what lies ahead (of these queues), and what an earlier transaction has failed to."""
-        for queue in list(self._claims) if queues is None else queues:
-            claims = self._claims.get(queue)
+        for queue in list(self.claims) if queues is None else queues:
+            claims = self.claims.get(queue)
             while claims:
                 try:  # the last one first: whoever asks meanwhile gets what was before it
                     self._strays.append(_Stray(claims.pop()))

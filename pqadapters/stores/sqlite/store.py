@@ -120,7 +120,7 @@ class SqliteStore(Handle):
             return (0,) * len(ops)
         if work.synced:
             core.writer.check()
-        if highest := max(result, default=0):
+        if result and (highest := max(result)):
             core.mark.note(highest)
         core.keeper.written(size, synced=work.synced)
         for queue, ready in touched.items():
@@ -154,7 +154,7 @@ class SqliteStore(Handle):
         values = put_values(number, op.payload, self._core.clock.wall())
 
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            if stop is not None or self._closed:
+            if self._closed or (stop is not None and stop()):
                 self._may_go_on(stop)
             return (put_plain(connection, values),)
 
@@ -164,7 +164,7 @@ class SqliteStore(Handle):
         self, claim: Claim, held: tuple[int, ...], stop: Stop | None
     ) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            if stop is not None or self._closed:
+            if self._closed or (stop is not None and stop()):
                 self._may_go_on(stop)
             if connection.execute(schema.ACK, held).rowcount != 1:
                 raise lease_lost(claim)
@@ -174,7 +174,7 @@ class SqliteStore(Handle):
 
     def _setting(self, op: Set, number: int, stop: Stop | None) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            if stop is not None or self._closed:
+            if self._closed or (stop is not None and stop()):
                 self._may_go_on(stop)
             entries.put(connection, number, op.key, op.value)
             return (0,)
@@ -263,9 +263,9 @@ class SqliteStore(Handle):
                     acknowledge(self, acks)
                 return [] if stop is not None and stop() else None
 
-        return self._take(wish, acks)
+        return self._take(wish, acks, bell)
 
-    def _take(self, wish: Wish, acks: Sequence[Ack]) -> list[Claim] | None:
+    def _take(self, wish: Wish, acks: Sequence[Ack], bell: Bell) -> list[Claim] | None:
         """Claim, in a transaction; [] where it is put off. What interrupts this on its way back gives the claims back,
         which nobody would have else."""
         core = self._core
@@ -276,19 +276,18 @@ class SqliteStore(Handle):
         )
         try:
             result = core.writer.do(work)
-            return [] if result is LATE else self._taken(wish.queue, result, touched)
+            return [] if result is LATE else self._taken(wish.queue, bell, result, touched)
         except BaseException:
             if work.done and work.result and work.result[0]:  # by another thread, when this one was interrupted already
                 core.give_back_claims(work.result[0], self._handle)
             raise
 
-    def _taken(self, queue: str, taken: Taken, touched: dict[str, int]) -> list[Claim] | None:
+    def _taken(self, queue: str, bell: Bell, taken: Taken, touched: dict[str, int]) -> list[Claim] | None:
         """What was claimed, once others have been told."""
         core = self._core
         for name in touched:
             core.bells.ring(name)
         claims, was_last = taken
-        bell = core.bells.of(queue)
         bell.dry = was_last or not claims
         bell.claimed = True
         if claims:

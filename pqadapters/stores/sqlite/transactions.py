@@ -51,14 +51,14 @@ class Transactions:
             for work in batch:
                 work.refuse(self.trouble)
             return
-        outcome, committing = Outcome(), False
+        committing = False
         try:
             alone = len(batch) == 1
             connection = self._ready(batch[0].synced if alone else any(work.synced for work in batch))
             slow = self._full and is_shared()  # a commit with a sync, and greenlets that could run meanwhile
             if statement and alone and batch[0].alone and not slow:
                 return self._run_alone(connection, batch[0])
-            batch = self._begin(connection, batch)
+            batch, outcome = self._begin(connection, batch), Outcome()
             if not batch:
                 return
             for work in batch:
@@ -138,7 +138,7 @@ class Transactions:
         pause = 0.0
         while True:
             try:
-                if self.crowded:
+                if self.mark is not None and self.mark.crowded:
                     self._check_room(work)
                 work.result = work.run(connection)
                 work.outcome = OVER

@@ -15,7 +15,7 @@ __all__ = ["OVER", "Outcome", "Work"]
 class Work(_Work):
     """`run` changes the database and nothing else: it may be called again."""
 
-    __slots__ = ("alone", "full", "shrinks", "synced")
+    full = 0  #: how often it was tried again for want of space
 
     def __init__(
         self,
@@ -26,11 +26,10 @@ class Work(_Work):
         alone: bool = False,
         shrinks: bool = True,
     ) -> None:
-        super().__init__(run, timeout=timeout)
+        super().__init__(run, timeout)
         self.synced = synced  #: whether its caller is promised that it survives a power cut
         self.alone = alone  #: it is one statement, which is a transaction without our saying so
         self.shrinks = shrinks  #: it needs no space that it doesn't give back
-        self.full = 0  #: how often it was tried again for want of space
 
     def put_off(self) -> None:
         self.alone = False
