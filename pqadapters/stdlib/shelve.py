@@ -233,7 +233,11 @@ class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[An
             self.cache.clear()
 
     def sync(self) -> None:
-        """What was set, and with `writeback` what was changed in place, is on the disk when this returns."""
+        """What was set, and with `writeback` what was changed in place, is on the disk when this returns.
+
+        On a closed shelf it does nothing, as the standard library's."""
+        if isinstance(self._table, ClosedTable):
+            return
         self._flush()
         self._table.sync()
 
@@ -256,7 +260,7 @@ class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[An
     __len__ = DurableMapping.__len__
     __contains__ = DurableMapping.__contains__
     __eq__ = DurableMapping.__eq__
-    __hash__ = object.__hash__  # type: ignore[assignment]  # as the standard library's shelves
+    __hash__ = None  # type: ignore[assignment]  # as the standard library's shelves
 
 
 class _ShelfBlock(BatchBlock):

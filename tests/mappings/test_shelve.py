@@ -99,11 +99,17 @@ def test_what_a_closed_one_says(path: str) -> None:
         lambda: shelf.update(a=1),
         lambda: shelf.pop("a"),
         shelf.clear,
-        shelf.sync,
         lambda: shelf.dict[b"a"],
     ):
         with pytest.raises(ValueError, match="closed shelf"):
             call()
+    shelf.sync()  # the standard library's says nothing, and programs end with it whatever was before
+
+
+def test_a_shelf_is_as_unhashable_as_the_standard_librarys(path: str) -> None:
+    for module, place in ((stdlib, f"{path}-theirs"), (shelve, path)):
+        with module.open(place) as shelf, pytest.raises(TypeError, match="unhashable"):
+            hash(shelf)
 
 
 def test_writeback(path: str) -> None:
