@@ -55,7 +55,7 @@ def database_in(path: Any, db_file_name: str | None = None) -> str:
     if os.path.isfile(directory):
         return directory
     os.makedirs(directory, exist_ok=True)
-    file = os.path.join(directory, db_file_name or DATABASE)
+    file = f"{directory}/{db_file_name or DATABASE}"  # in it, however the name begins, as persist-queue's is
     if not os.path.exists(file) and _is_file_queue(directory):
         raise StoreRefused(
             f"{directory} is a file queue, which couldn't be opened any more with a database in it: give the database "

@@ -195,10 +195,12 @@ class Records(Stored):
         wanted, item = id_and_item(item, id)
         payload = self._dumps(item)
         for own in list(self._held.by.values()):
-            if wanted in own:
-                claim = own[wanted][0]
-                self._store.commit(*self._change(claim, payload), timeout=self.timeout)
-                own[wanted] = claim._replace(payload=payload), None
+            if (entry := own.get(wanted)) is not None:
+                claim = entry[0]
+                with suppress(LeaseLost):  # another thread has called task_done() just now
+                    self._store.commit(*self._change(claim, payload), timeout=self.timeout)
+                    if wanted in own:
+                        own[wanted] = claim._replace(payload=payload), None
                 return wanted
         for claim in self._store.claim(self._queue, ids=[wanted], patience=self.timeout):
             try:

@@ -264,6 +264,25 @@ def test_two_that_update_an_item_at_once(kind: Any, path: str, monkeypatch: pyte
         assert q.put("c") is not None
 
 
+def test_an_item_that_another_thread_does_while_it_is_updated_is_done(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There is no such item any more, and update() says nothing of that; it was LeaseLost."""
+    q = _filled(SQLiteQueue(path, auto_commit=False))
+    q.get()
+    commit, done = q._store.commit, []  # type: ignore[var-annotated]
+
+    def meanwhile(*ops: Any, **options: Any) -> Any:
+        if not done:
+            done.append(True)
+            q.task_done()
+        return commit(*ops, **options)
+
+    monkeypatch.setattr(q._store, "commit", meanwhile)
+    assert q.update("c", id=1) == 1
+    assert [row["data"] for row in q.queue()] == ["b"]
+
+
 def test_an_item_that_is_updated_while_it_is_cleared_leaves_no_trace(
     path: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -6,6 +6,7 @@ import sys
 import threading
 import time
 from collections import Counter
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
@@ -352,6 +353,16 @@ def test_queues_of_other_names_kinds_and_files_are_apart(path: str) -> None:
     for n, q in enumerate(queues):
         q.put(n)
     assert [_drained(q) for q in queues] == [[n] for n in range(len(queues))]
+
+
+def test_a_database_is_in_its_directory_however_its_name_begins(path: str, tmp_path: Path) -> None:
+    """persist-queue puts a slash between them and goes to where that is; ours was at a place of the name alone."""
+    name = f"{tmp_path}/x.db"
+    Path(f"{path}/{tmp_path}").mkdir(parents=True)
+    queue = old.SQLiteQueue(path, db_file_name=name)
+    queue.put("a")
+    queue.close()
+    assert _drained(SQLiteQueue(path, db_file_name=name)) == ["a"]
 
 
 @pytest.mark.parametrize("wrote", [Queue, old.Queue])
