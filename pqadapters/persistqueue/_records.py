@@ -35,6 +35,7 @@ class Records(Stored):
     ) -> None:
         super()._begin(store, name, serializer, timeout=timeout, auto_commit=auto_commit, maxsize=maxsize)
         self._held, self._aside = Held(), Aside(store)
+        self._astray: list[Claim] = []  #: claims that couldn't be given back: nobody else gets those while we live
         self._calls: list[object] = []  #: of task_done() by threads that hold nothing; to append is one step
         self._wrote: weakref.WeakSet[Any] = weakref.WeakSet()  #: who has put since its last task_done()
         self._unsynced = False  #: something was put since the last task_done()
@@ -65,6 +66,9 @@ class Records(Stored):
         """
         if block:
             check_timeout(timeout)
+        if self._astray:
+            astray, self._astray = self._astray, []
+            self._give_back(astray)
         wanted = id_in(id)
         deadline = deadline_of(timeout if block else 0.0)
         while True:
@@ -129,8 +133,12 @@ class Records(Stored):
     def _give_back(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
             self._held.own().pop(claim.id, None)
-            with suppress(LeaseLost, StoreError):
+            try:
                 self._store.commit(Nack(claim))
+            except LeaseLost:
+                pass
+            except StoreError:  # locked, as a rule
+                self._astray.append(claim)
 
     # Done
 

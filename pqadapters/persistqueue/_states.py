@@ -56,6 +56,7 @@ class States:
         self._store, self.queue, self._newest, self._timeout = store, queue, newest, timeout
         self._rows, self._holders = f"{queue}/rows", Holders(store, f"{queue}/holders", timeout)
         self._order = Order.NEWEST if newest else Order.RANK
+        self._astray: list[Claim] = []  #: claims that couldn't be given back: nobody else gets those while we live
 
     def _table(self, state: str) -> str:
         return f"{self.queue}/{state}"
@@ -67,6 +68,10 @@ class States:
 
     def take(self, timeout: float | None) -> Row | None:
         """The first item that waits, in the caller's hands from now on; None if none came in time."""
+        if self._astray:
+            astray, self._astray = self._astray, []
+            for claim in astray:
+                self._give_back(claim)
         deadline = deadline_of(timeout)
         while True:
             claims = self._store.claim(
@@ -151,7 +156,7 @@ class States:
         except LeaseLost:
             self.let_go(_id_of(claim))
         except StoreError:
-            pass
+            self._astray.append(claim)
 
     def let_go(self, id: int) -> None:
         """The item waits again if it is in this handle's hands."""
@@ -160,8 +165,12 @@ class States:
             self._commit(left, *self._entering(id, READY))
 
     def _give_back(self, claim: Claim) -> None:
-        with suppress(LeaseLost, StoreError):
+        try:
             self._commit(Nack(claim))
+        except LeaseLost:
+            pass
+        except StoreError:  # locked, as a rule
+            self._astray.append(claim)
 
     # The order: by the items' ids, which for tickets aren't the records'
 

@@ -16,6 +16,7 @@ import pqadapters
 from pqadapters import persistqueue
 from pqadapters.errors import DiskError, StoreLocked
 from pqadapters.persistqueue import Empty, FILOSQLiteAckQueue, SQLiteAckQueue, SQLiteQueue, UniqueAckQ, UniqueQ
+from pqadapters.store import Ack, Nack
 from tests.contract.interrupting import interrupted
 from tests.segment.programs import run
 
@@ -225,6 +226,27 @@ def test_what_could_not_be_resumed_is_resumed_by_the_next_call(path: str, monkey
             q.resume_unack_tasks()
     q.resume_unack_tasks()
     assert (q.unack_count(), q.size) == (0, 2)
+
+
+@pytest.mark.parametrize("kind", [SQLiteQueue, UniqueQ, SQLiteAckQueue])
+def test_an_item_that_could_neither_be_got_nor_given_back_is_there_again(
+    kind: Any, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where the database was locked for so long, the item stayed claimed until the queue was closed."""
+    q = _filled(kind(path))
+    commit, locked = q._store.commit, True
+
+    def locking(*ops: Any, **options: Any) -> Any:
+        if locked and any(isinstance(op, (Ack, Nack)) for op in ops):
+            raise StoreLocked("locked")
+        return commit(*ops, **options)
+
+    monkeypatch.setattr(q._store, "commit", locking)
+    for _ in range(2):
+        with pytest.raises(StoreLocked):
+            q.get(block=False)
+    locked = False
+    assert _drained(q) == ["a", "b"]
 
 
 @pytest.mark.parametrize("nacked", [False, True], ids=["inited", "ready"])
