@@ -12,6 +12,7 @@ from struct import Struct
 
 from ..store import Ack, Claim, Put, State, Store
 
+HOLDERS = "/holders"  #: behind the name of the queue
 _KEY = Struct(">q")
 
 
@@ -19,7 +20,7 @@ class Holders:
     """Those of one queue; `timeout`: seconds to wait for other users of the store."""
 
     def __init__(self, store: Store, queue: str, timeout: float) -> None:
-        self._store, self._queue, self._timeout = store, queue, timeout
+        self._store, self._queue, self._timeout = store, queue + HOLDERS, timeout
         self._mine: dict[int, Claim] = {}  #: by process: a forked child has one of its own
 
     def mine(self) -> bytes:

@@ -54,7 +54,7 @@ class States:
 
     def __init__(self, store: Store, queue: str, *, newest: bool, timeout: float) -> None:
         self._store, self.queue, self._newest, self._timeout = store, queue, newest, timeout
-        self._rows, self._holders = f"{queue}/rows", Holders(store, f"{queue}/holders", timeout)
+        self._rows, self._holders = f"{queue}/rows", Holders(store, queue, timeout)
         self._order = Order.NEWEST if newest else Order.RANK
         self._astray: list[Claim] = []  #: claims that couldn't be given back: nobody else gets those while we live
 

@@ -16,6 +16,7 @@ from ..stdlib._beyond import check_timeout
 from ..stdlib._stock import works
 from ..store import Op, Put
 from . import serializers
+from ._holders import HOLDERS
 from ._place import open_home
 from ._serializing import serializer_of
 from ._states import ACKED, FAILED, FRESH, INITED, READY, UNACK, Row, States
@@ -74,6 +75,8 @@ class SQLiteAckQueue(Stored):
             warnings.warn("an acknowledging queue always commits at once; auto_commit=False is ignored", stacklevel=2)
         self.path, self.multithreading, self.db_file_name = path, multithreading, db_file_name or "data.db"
         codec = serializer_of(serializer)
+        if isinstance(name, str) and name.endswith(HOLDERS):
+            raise ValueError(f"name {name!r}: what ends with {HOLDERS} is another queue's own; give another name")
         self._begin(
             open_home(path, name, db_file_name), name, codec, timeout=timeout, auto_commit=True, maxsize=maxsize
         )

@@ -488,3 +488,9 @@ def test_what_a_forked_child_had_is_resumed_though_its_parent_lives(path: str) -
         "print([row['status'] for row in SQLiteAckQueue(sys.argv[1]).queue()])"
     )
     assert run(program, path) == "[2, 1]"
+
+
+def test_a_name_that_another_queue_has_for_its_holders_is_refused(path: str) -> None:
+    """What was put there was gone as soon as the other queue was opened: it was taken for a dead holder."""
+    with pytest.raises(ValueError, match="/holders"):
+        SQLiteAckQueue(path, name="jobs/holders")
