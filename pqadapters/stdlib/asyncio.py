@@ -195,6 +195,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         if self._in_memory:
             return await super().put(item)
         put = self._line.make(item)
+        stows = False
         try:
             while True:
                 self._check_not_shut()
@@ -202,12 +203,15 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
                 if self.full():
                     await self._wait(self._putters, looks)
                     continue
+                stows = True
                 try:
                     return await self._stow(item, put)
                 except LimitReached:  # another put was faster; there may be room again, of which nobody would tell us
+                    stows = False
                     await stdlib.sleep(0)
-        except Exception:
-            self._line.objects.forget([put.payload])
+        except BaseException as error:
+            if not stows or isinstance(error, Exception):  # else it may be stored
+                self._line.objects.forget([put.payload])
             raise
 
     def put_nowait(self, item: T) -> None:

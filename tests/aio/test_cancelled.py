@@ -3,6 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import gc
+import weakref
+from pathlib import Path
+from typing import NoReturn
 
 import pytest
 
@@ -91,5 +95,32 @@ def test_a_cancelled_join_leaves_nobody_waiting(url: str) -> None:
             await q.get()
             q.task_done()
             await q.join()
+
+    run(main())
+
+
+@pytest.mark.filterwarnings("ignore::pqadapters.errors.NotDurableWarning")
+def test_a_cancelled_put_keeps_nothing(tmp_path: Path) -> None:
+    """What is in memory alone stayed there, once for each put that had waited for room in vain."""
+
+    class Item:
+        """Can't be stored."""
+
+        def __reduce__(self) -> NoReturn:
+            raise TypeError
+
+    async def main() -> None:
+        async with Queue[Item](1, path=tmp_path / "q", volatile="warn") as q:
+            await q.put(Item())
+            item = Item()
+            gone = weakref.ref(item)
+            putter = asyncio.ensure_future(q.put(item))
+            await turns()
+            putter.cancel()
+            await asyncio.wait([putter])
+            assert putter.cancelled()
+            del item, putter
+            gc.collect()
+            assert gone() is None
 
     run(main())
