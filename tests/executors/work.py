@@ -98,6 +98,10 @@ def end_process() -> None:
     os.kill(os.getpid(), 9)
 
 
+def exit_process(status: int) -> None:
+    os._exit(status)
+
+
 class Unstorable:
     """Refuses to be pickled."""
 

@@ -62,14 +62,14 @@ class Backlog:
 
     def __init__(self, place: Place, settings: Settings) -> None:
         self.place, self.names, self.settings = place, place.names, settings
-        self.lock = threading.Lock()
+        self.lock = threading.RLock()  #: reentrant: a finalizer may end the executor in the middle of anything
         self._opening = threading.Lock()  #: held, before the other one, while the store is opened
         self._openers: set[int] = set()  #: threads that open the store, or wait for who does
         wire.this_main()  # it isn't known any more at the end of the interpreter
         self.forked = False  #: this is a child of the process that it belongs to
         self.token = os.urandom(8)
         self.numbers = count(1)
-        self.attaching = threading.Lock()  #: held from a future's entry in `attached` to the look whether it may stay
+        self.attaching = threading.RLock()  #: held from a future's entry in `attached` to the look whether it may stay
         self.made_at = time.monotonic()
         self.owner: Callable[[], object] = lambda: None  #: the executor, while there is one
         self.live: dict[bytes, JobFuture] = {}  #: submitted here and not begun
@@ -101,6 +101,7 @@ class Backlog:
         self.added: Callable[[], bool] = lambda: True  #: a job is ready; False if nobody will ever run it
         self.idle: Callable[[], bool] = lambda: True  #: nobody works on any job
         self.changed: Callable[[], None] = lambda: None  #: somebody may be waiting for the end of all jobs
+        self.takes_time: Callable[[], None] = lambda: None  #: a future's callbacks are about to be called
         self.ended: Callable[[], None] = lambda: None  #: the last job after a shutdown is done
         _all.add(self)
 
@@ -234,12 +235,21 @@ class Backlog:
     def leave(self) -> None:
         """No job is begun any more; what wasn't begun stays on disk, and its futures here are cancelled."""
         self.closing = self.stopped = True
-        futures = [*self.live.values(), *self.attached.values()]
+        futures: list[JobFuture] = []
+        try:
+            futures = [*self.live.values(), *self.attached.values()]
+            self._cancel_here(futures)
+        except BaseException:  # of a callback, or of a signal handler
+            self._cancel_here(futures or [*self.live.values(), *self.attached.values()])
+            raise
+        finally:
+            self.ahead.give_back(self)
+
+    def _cancel_here(self, futures: list[JobFuture]) -> None:
         self.live.clear()
         self.attached.clear()
         for future in futures:
             future.cancel_here()
-        self.ahead.give_back(self)
 
     def break_with(self, error: BaseException) -> None:
         """The pool can't run anything any more: as the standard library's, the futures fail; the jobs stay on disk."""
@@ -311,7 +321,7 @@ def _close_all() -> None:
 def _begin_again() -> None:
     """In a forked child: the threads that held the locks are the parent's."""
     for backlog in living(_all):
-        backlog.lock, backlog.attaching, backlog.forked = threading.Lock(), threading.Lock(), True
+        backlog.lock, backlog.attaching, backlog.forked = threading.RLock(), threading.RLock(), True
         backlog._opening, backlog._openers = threading.Lock(), set()
         backlog.live.clear()
         backlog.running.clear()
@@ -319,7 +329,7 @@ def _begin_again() -> None:
         backlog.suspects = Suspects()
         # What tickets and calls wait on is bound to the old lock, and none of them is here.
         backlog.added, backlog.idle = bool, lambda: True
-        backlog.changed = backlog.ended = lambda: None
+        backlog.changed = backlog.ended = backlog.takes_time = lambda: None
 
 
 if hasattr(os, "register_at_fork"):

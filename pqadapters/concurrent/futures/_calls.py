@@ -21,8 +21,8 @@ from ...errors import PqadaptersError
 from ...living import living
 from ._backlog import Backlog
 from ._finishing import finish
-from ._refusals import let_go, refused
-from ._returning import wait_again
+from ._refusals import is_given_up, let_go, refused
+from ._returning import look_later, wait_again
 from ._starting import Started, give_up, next_job, not_loaded
 from ._timeouts import time_out
 from ._unopened import NotLoaded, call_of
@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 _log = telling.logger("pqadapters.executor")
 _APART = -1  #: in place of a pool's number: that for jobs whose worker was killed before
 _LINGER = 1.0  #: seconds that the thread waits for more before it ends
+_Counted = list[bool]  #: not empty while a call counts; True once the pool has it, and will say that it is done
 _all: weakref.WeakSet[Calls] = weakref.WeakSet()
 
 
@@ -47,7 +48,7 @@ class Calls:
         self.count = 0  #: calls in the pool, or about to be
         self._looks = 0
         self._thread: threading.Thread | None = None
-        self._done: queue.SimpleQueue[tuple[Started, int, Future[Any]] | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[Started, int, _Counted, Future[Any]] | None] = queue.SimpleQueue()
         backlog.added, backlog.idle, backlog.changed = self.added, self.idle, self.notify
         backlog.opened = call_of
         _all.add(self)
@@ -66,46 +67,62 @@ class Calls:
         """A job is ready, or may be: give it to the pool if a worker is free. False if it takes no more."""
         backlog = self.backlog
         while True:
-            with backlog.lock:
-                self._looks += 1
-                looks = self._looks
-                if self.count >= self.most or backlog.stopped:
-                    return not backlog.stopped
-                self.count += 1
+            counted: _Counted = []
+            started = None
             try:
-                started = next_job(backlog)
-            except Exception as error:
-                self._less()
-                refused(backlog, error)
-                return not (backlog.closed or backlog.stopped)
-            except BaseException:
-                self._less()
-                raise
-            if started is None:
+                with backlog.lock:
+                    self._looks += 1
+                    looks = self._looks
+                    if self.count >= self.most or backlog.stopped:
+                        return not backlog.stopped
+                    counted = [False]
+                    self.count += 1
+                try:
+                    started = next_job(backlog)
+                except Exception as error:
+                    self._less(counted)
+                    refused(backlog, error)
+                    return not (backlog.closed or backlog.stopped)
+                if started is not None:
+                    backlog.refused_since = 0.0
+                    if self._give(started, counted):
+                        continue
+                    return False
                 with backlog.lock:
                     again = self._looks != looks and not backlog.stopped
-                self._less()
-                if again:
-                    continue
-                return True
-            backlog.refused_since = 0.0
-            if not self._give(started):
-                return False
+                self._less(counted)
+                if not again:
+                    return True
+            except BaseException:
+                self._withdraw(started, counted)
+                look_later(backlog)
+                raise
 
-    def _less(self) -> None:
+    def _less(self, counted: _Counted) -> None:
+        """A call is none of those in the pool any more."""
         with self.changed:
-            self.count -= 1
-            self.changed.notify_all()
+            if counted:
+                counted.clear()
+                self.count -= 1
+                self.changed.notify_all()
 
-    def _give(self, started: Started) -> bool:
+    def _withdraw(self, started: Started | None, counted: _Counted) -> None:
+        """Giving a job to the pool was interrupted: it isn't, unless that was done already."""
+        if counted == [True]:
+            return self._see_to_it()
+        if started is not None and counted:
+            give_up(self.backlog, started)
+        self._less(counted)
+
+    def _give(self, started: Started, counted: _Counted) -> bool:
         executor = self._executor()
         try:
             if executor is None:
                 raise RuntimeError("the executor is gone")
             pool, inner = self._call(executor, started)
-        except BaseException as error:
+        except Exception as error:
             give_up(self.backlog, started)
-            self._less()
+            self._less(counted)
             if isinstance(error, BrokenExecutor):
                 self.backlog.break_with(error)
                 return False
@@ -115,12 +132,13 @@ class Calls:
                 return False
             raise
         self._kept = executor
-        if started.options.timeout is not None:
-            time_out(self.backlog, started)
         if self.rebuild:
             started.future._call = started.call
-        inner.add_done_callback(partial(self._is_done, started._replace(call=(None, (), {})), pool))
+        inner.add_done_callback(partial(self._is_done, started._replace(call=(None, (), {})), pool, counted))
+        counted[:] = [True] if counted else []
         self._see_to_it()
+        if started.options.timeout is not None:
+            time_out(self.backlog, started)
         return True
 
     def _call(self, executor: ProcessPoolExecutor, started: Started) -> tuple[int, Future[Any]]:
@@ -138,9 +156,9 @@ class Calls:
                     raise
                 executor._renew_pool(pool)
 
-    def _is_done(self, started: Started, pool: int, inner: Future[Any]) -> None:
+    def _is_done(self, started: Started, pool: int, counted: _Counted, inner: Future[Any]) -> None:
         """In the pool's thread: quick, and nothing of the pool's is called."""
-        self._done.put((started, pool, inner))
+        self._done.put((started, pool, counted, inner))
 
     # The thread
 
@@ -150,7 +168,12 @@ class Calls:
                 return
             self._thread = threading.Thread(target=self._work, name="pqadapters-executor-calls", daemon=True)
             thread = self._thread
-        start_thread(thread)
+        try:
+            start_thread(thread)
+        except BaseException:
+            if thread.ident is None:
+                self._thread = None
+            raise
 
     def _work(self) -> None:
         while True:
@@ -164,8 +187,10 @@ class Calls:
                 return
             done = None
 
-    def _finish(self, started: Started, pool: int, inner: Future[Any]) -> None:
+    def _finish(self, started: Started, pool: int, counted: _Counted, inner: Future[Any]) -> None:
         backlog = self.backlog
+        if not counted:
+            return  # it was withdrawn
         error = RuntimeError("the call was cancelled") if inner.cancelled() else inner.exception()
         try:
             if inner.cancelled():
@@ -180,7 +205,7 @@ class Calls:
                 finish(backlog, started, None if error is not None else inner.result(), error)
         except Exception as problem:
             _log.error("job %s: %s", started.future.job_id, problem)
-        self._less()
+        self._less(counted)
         try:
             self.added()
         except Exception as problem:
@@ -228,7 +253,9 @@ class Calls:
     def is_through(self) -> bool:
         """Whether all is done but for what is to be begun later."""
         backlog = self.backlog
-        return backlog.stopped or not (self.count or backlog.live.keys() - backlog.delayed)
+        if backlog.stopped or (is_given_up(backlog) and not self.count):
+            return True
+        return not (self.count or backlog.live.keys() - backlog.delayed)
 
     def wait_for_thread(self) -> None:
         """Until its thread has ended, which it does at once behind the last job of an executor that was shut down."""

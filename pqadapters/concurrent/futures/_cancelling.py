@@ -13,8 +13,10 @@ from ...errors import StoreError
 from ...store import Ack, Nack, Op, Set, State
 from . import _peers as peers
 from . import _wire as wire
+from ._refusals import let_go
 
 if TYPE_CHECKING:
+    from ...store import Claim
     from ._backlog import Backlog
     from ._future import JobFuture
 
@@ -37,6 +39,19 @@ def cancel(backlog: Backlog, future: JobFuture) -> bool:
     if found:
         backlog.forget(future._id)
     return found
+
+
+def is_gone(backlog: Backlog, future: JobFuture) -> bool:
+    """Whether the job that cancel() was about is off the disk; then it is forgotten."""
+    begun = future.running() and future._id not in backlog.live
+    if begun or backlog.closed or future._id in backlog.running or not future._record:
+        return False
+    with suppress(StoreError):
+        there = next(backlog.store.browse(backlog.names.jobs, state=None, after=future._record - 1), None)
+        if there is None or wire.id_of(there.payload) != future._id:
+            backlog.forget(future._id)
+            return True
+    return False
 
 
 def cancel_stored(backlog: Backlog, id: bytes, record: int) -> bool:
@@ -67,19 +82,33 @@ def cancel_all(backlog: Backlog) -> None:
     futures = list(backlog.live.values())
     for first in range(0, len(futures), _MANY):
         records = {future._record: future for future in futures[first : first + _MANY]}
-        claims = backlog.claim(backlog.names.jobs, ids=list(records), limit=len(records))
+        claims: list[Claim] = []
         ops: list[Op] = []
-        for claim in claims:
-            ops += [Ack(claim), *backlog.forget_key(claim.payload)]
-        backlog.commit_ends(ops, *(claim.payload for claim in claims))
+        try:
+            claims = backlog.claim(backlog.names.jobs, ids=list(records), limit=len(records))
+            for claim in claims:
+                ops += [Ack(claim), *backlog.forget_key(claim.payload)]
+            backlog.commit_ends(ops, *(claim.payload for claim in claims))
+            _told(backlog, [records[claim.id] for claim in claims])
+        except BaseException:  # of a store that refuses, or of a signal handler
+            for claim in claims:
+                let_go(backlog, claim)
+            _told(backlog, [records[claim.id] for claim in claims if is_gone(backlog, records[claim.id])])
+            backlog.added()
+            raise
         taken = {claim.id for claim in claims}
         for record, future in records.items():
             if record in taken:
-                backlog.forget(future._id)
-                future.cancel_here()
-            elif future.running() and future._id in backlog.live:  # it waits for its next try, or has just begun it
+                continue
+            if future.running() and future._id in backlog.live:  # it waits for its next try, or has just begun it
                 if cancel_stored(backlog, future._id, record):
                     backlog.forget(future._id)
                     future.cancel_here()
             else:
                 future.cancel()  # delayed; or somebody has begun it just now
+
+
+def _told(backlog: Backlog, futures: list[JobFuture]) -> None:
+    for future in futures:
+        backlog.forget(future._id)
+        future.cancel_here()

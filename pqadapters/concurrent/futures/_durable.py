@@ -12,7 +12,7 @@ from typing import Any
 
 from ...callers import stacklevel
 from ...durability import Durability, Survives
-from ...errors import NotDurableWarning, NotSerializable
+from ...errors import NotDurableWarning, NotSerializable, StoreClosed
 from ...store import Store
 from . import _overview as overview
 from . import _peers as peers
@@ -282,8 +282,14 @@ def _warn_once(message: str) -> None:
 def _abandon(backlog: Backlog) -> None:
     """The executor is gone. What it was given is still done, as with the standard library's."""
     if not backlog.closing:
-        backlog.ended = backlog.close
+        backlog.ended = partial(_over, backlog)
     backlog.closing = True
     backlog.changed()
     if backlog.idle():
-        backlog.close()
+        _over(backlog)
+
+
+def _over(backlog: Backlog) -> None:
+    if backlog.live:  # the store refuses for now, and nobody can look again
+        backlog.fail(StoreClosed("nobody has the executor any more: the job stays on disk, for the next one"))
+    backlog.close()

@@ -6,7 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import TYPE_CHECKING, Any
 
-from ._cancelling import cancel
+from ._cancelling import cancel, is_gone
 from ._options import PLAIN, Options
 
 if TYPE_CHECKING:
@@ -41,9 +41,16 @@ class JobFuture(Future[Any]):
         restart. Raises StoreError where that can't be stored; nothing is cancelled then."""
         if self.done() or self.running():
             return super().cancel()
-        if not cancel(self._backlog, self):
-            return False
-        return super().cancel() and self._cancelled()
+        try:
+            if not cancel(self._backlog, self):
+                return False
+            return super().cancel() and self._cancelled()
+        except Exception:
+            raise
+        except BaseException:  # of a signal handler
+            if is_gone(self._backlog, self):  # nobody else would tell
+                self.cancel_here()
+            raise
 
     def _cancelled(self) -> bool:
         """Nobody will begin it, so who waits for it by wait() or as_completed() is told here."""
@@ -60,7 +67,9 @@ class JobFuture(Future[Any]):
         return False
 
     def add_done_callback(self, fn: Callable[[Future[Any]], object]) -> None:
-        self._called = True
+        if not self._called:
+            super().add_done_callback(_takes_time)  # who calls the others calls it first
+            self._called = True
         super().add_done_callback(fn)
 
     def begin(self) -> bool:
@@ -83,3 +92,7 @@ class JobFuture(Future[Any]):
                 self.set_result(result)
         except InvalidStateError:
             pass
+
+
+def _takes_time(future: Future[Any]) -> None:
+    future._backlog.takes_time()  # type: ignore[attr-defined]

@@ -23,7 +23,7 @@ from ._errors import UnknownJob
 from ._future import JobFuture
 from ._options import Options
 from ._outcome import Kept, load
-from ._submitting import put_job
+from ._submitting import put_job, undo
 
 if TYPE_CHECKING:
     from ._backlog import Backlog
@@ -54,7 +54,7 @@ def submit_keyed(backlog: Backlog, store: Store, future: JobFuture, put: Put) ->
         except ConditionFailed:  # somebody was quicker
             backlog.live.pop(id, None)
         except BaseException:
-            backlog.live.pop(id, None)
+            undo(backlog, future)
             raise
 
 

@@ -34,16 +34,20 @@ def refused(backlog: Backlog, error: Exception) -> None:
     """No job can be begun, or what became of one can't be stored: look again later, unless there is no sense in it."""
     if backlog.closed or backlog.stopped:
         return
-    now = time.monotonic()
     level = logging.DEBUG if backlog.refused_since else logging.ERROR
-    backlog.refused_since = backlog.refused_since or now
+    backlog.refused_since = backlog.refused_since or time.monotonic()
     _log.log(level, "no job of %s can be begun for now: %s", backlog.names.jobs, error)
-    if isinstance(error, FOR_GOOD) or (backlog.closing and now - backlog.refused_since >= _PATIENCE):
+    if isinstance(error, FOR_GOOD) or (backlog.closing and is_given_up(backlog)):
         _log.error("jobs of %s that aren't begun stay on disk: %s", backlog.names.jobs, error)
         backlog.fail(error)
         backlog.ahead.give_back(backlog)
     else:
         look_later(backlog)
+
+
+def is_given_up(backlog: Backlog) -> bool:
+    """Whether the store has refused for as long as who comes to an end waits for it."""
+    return backlog.refused_since > 0.0 and time.monotonic() - backlog.refused_since >= _PATIENCE
 
 
 def try_later(backlog: Backlog, id: bytes, action: Callable[[], object], then: Callable[[], object]) -> None:

@@ -66,7 +66,7 @@ def next_job(backlog: Backlog) -> Started | None:
                 started: Started | None = _new(Started, (future, claim, future._call, PLAIN, 0, 0))
             else:
                 started = _looked_at(backlog, claim, wire.id_of(claim.payload), future)
-        except Exception:
+        except BaseException:
             if claim is not None:
                 _leave_as_it_was(backlog, claim, future)
             raise
@@ -81,18 +81,25 @@ def _leave_as_it_was(backlog: Backlog, claim: Claim, future: JobFuture | None) -
     """A job that was claimed, and what is to become of it can't be stored."""
     if future is not None:
         backlog.live[future._id] = future
+    backlog.suspects.end(wire.id_of(claim.payload))
     let_go(backlog, claim)
 
 
 def _begins(backlog: Backlog, started: Started) -> bool:
     """The job is running from here on, unless it was cancelled just now."""
-    future = started.future
-    future.attempts = started.claim.attempt
-    if not future.begin():
-        drop(backlog, started)
-        return False
-    backlog.running[future._id] = future
-    return True
+    try:
+        future = started.future
+        future.attempts = started.claim.attempt
+        if not future.begin():
+            drop(backlog, started)
+            return False
+        backlog.running[future._id] = future
+        return True
+    except Exception:
+        raise
+    except BaseException:  # of a signal handler
+        give_up(backlog, started)
+        raise
 
 
 def _takes_anybodys(backlog: Backlog) -> bool:
@@ -104,11 +111,20 @@ def _takes_anybodys(backlog: Backlog) -> bool:
 
 def _next_claim(backlog: Backlog, anybodys: bool) -> Claim | None:
     """The next of all jobs that are ready, or of ours."""
+    claims: list[Claim]
     anybodys = anybodys and (backlog.sharing is None or _takes_anybodys(backlog))
     if anybodys:
         ahead, order = backlog.ahead, _RANK if backlog.ranked else _OLDEST  # OLDEST is quicker, where none has a rank
         most = ahead.how_many(backlog) if ahead.allowed and len(backlog.live) > 1 else 1
-        claims = backlog.claim(backlog.names.jobs, order=order, limit=most, counted=True)
+        claims, before = [], backlog.recovering
+        backlog.recovering = False  # before the look: who puts one there meanwhile says so behind it
+        try:
+            claims = backlog.claim(backlog.names.jobs, order=order, limit=most, counted=True)
+        except BaseException:
+            backlog.recovering = before
+            raise
+        if claims and before:
+            backlog.recovering = True
         if len(claims) > 1:
             ahead.keep(backlog, claims[1:])
     else:
@@ -118,7 +134,8 @@ def _next_claim(backlog: Backlog, anybodys: bool) -> Claim | None:
         if not claims and backlog.live and find_moved(backlog):
             claims = _claim_own(backlog, _OWN)
     if not claims:
-        backlog.recovering = backlog.recovering and not anybodys and backlog.suspects.running is not None
+        if not anybodys:
+            backlog.recovering = backlog.recovering and backlog.suspects.running is not None
         return None
     return claims[0]
 

@@ -7,10 +7,11 @@ nothing was stored.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from queue import Full
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ...errors import LimitReached
+from ...errors import LimitReached, PqadaptersError
 from ...rank import rank
 from ...store import PLAIN as PLAIN_PUT
 from ...store import Depth, Op, Put, Set
@@ -83,7 +84,7 @@ def _store_plain(backlog: Backlog, future: JobFuture, put: Put) -> None:
         if not backlog.added() and id in backlog.live:
             _take_back(backlog, future)
     except BaseException:
-        backlog.live.pop(id, None)
+        undo(backlog, future)
         raise
 
 
@@ -92,8 +93,17 @@ def _store_job(backlog: Backlog, future: JobFuture, ops: tuple[Op, ...]) -> None
     try:
         put_job(backlog, future, ops)
     except BaseException:
-        backlog.live.pop(future._id, None)
+        undo(backlog, future)
         raise
+
+
+def undo(backlog: Backlog, future: JobFuture) -> None:
+    """submit() raises: whoever did that may be a signal handler, and the job stored already."""
+    if future._record:
+        with suppress(PqadaptersError):
+            cancel(backlog, future)
+    backlog.live.pop(future._id, None)
+    backlog.delayed.discard(future._id)
 
 
 def put_job(backlog: Backlog, future: JobFuture, ops: tuple[Op, ...]) -> None:

@@ -18,7 +18,7 @@ class Suspects:
     """Which one runs, and who is claiming."""
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
         self._claiming = 0
         self.running: bytes | None = None  #: its job id

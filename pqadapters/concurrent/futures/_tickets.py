@@ -13,16 +13,21 @@ import threading
 import weakref
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
+from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from ... import telling
 from ._backlog import Backlog
 from ._finishing import finish
 from ._refusals import refused
+from ._returning import look_later
 from ._starting import next_job
 from ._timeouts import time_out
 
+_log = telling.logger("pqadapters.executor")
 _STAY = 0.02  #: seconds
+_Ticket = list[None]  #: not empty until it is begun, or taken back: whoever pops it has it, in one step
 
 
 class Tickets:
@@ -39,8 +44,9 @@ class Tickets:
         self._waiting = False
         self._staying = 0  #: tickets that wait for the bell, but for those that a ring in it is for
         self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
-        self._ended = partial(_ended, weakref.ref(self))
+        self._free: set[int] = set()  #: of these, those that aren't busy any more, and still tell of their job's end
         backlog.added, backlog.idle, backlog.changed = self.added, self.idle, self.notify
+        backlog.takes_time = self.takes_time
         backlog.ahead.allow(backlog.settings)
 
     def idle(self) -> bool:
@@ -61,30 +67,43 @@ class Tickets:
     def added(self) -> bool:
         """A job is ready, or may be: see that somebody looks. False if nobody is there to."""
         backlog = self.backlog
-        with backlog.lock:
-            self._looks += 1
-            idle = self.count - self.busy
-            if idle == self._staying > 0:  # else somebody is about to look, and rings if there are more
-                self._staying -= 1
-                self._bell.put(None)
-            if idle >= self.most - self.busy or (idle and idle >= len(backlog.live)):
-                return True
-            self.count += 1
-        return self._put() or self.count > 0
+        ticket: _Ticket = []
+        try:
+            with backlog.lock:
+                self._looks += 1
+                idle = self.count - self.busy
+                if idle == self._staying > 0:  # else somebody is about to look, and rings if there are more
+                    self._staying -= 1
+                    self._bell.put(None)
+                if idle >= self.most - self.busy or (idle and idle >= len(backlog.live)):
+                    return True
+                ticket = [None]
+                self.count += 1
+            return self._put(ticket) or self.count > 0
+        except BaseException:  # of a signal handler
+            self.take_back(ticket)
+            look_later(backlog)
+            raise
 
-    def _put(self) -> bool:
+    def _put(self, ticket: _Ticket) -> bool:
         """Give the pool one more ticket, which is counted already."""
         issue = self._issue()
         try:
             if issue is not None:
-                issue(self.work).add_done_callback(self._ended)
+                issue(self.work, ticket).add_done_callback(partial(_ended, weakref.ref(self), ticket))
                 return True
         except BrokenExecutor as error:
             self.backlog.break_with(error)
-        except RuntimeError:  # the pool was shut down
+        except RuntimeError:  # the pool was shut down; or no thread could be started, and the call may be in its queue
             pass
-        self.lost()
+        self.take_back(ticket)
         return False
+
+    def take_back(self, ticket: _Ticket) -> None:
+        """It comes to nothing, unless it is begun already."""
+        with suppress(IndexError):
+            ticket.pop()
+            self.lost()
 
     def lost(self) -> None:
         """A ticket came to nothing."""
@@ -92,16 +111,29 @@ class Tickets:
             self.count -= 1
             self.changed.notify_all()
 
-    def work(self) -> bool:
+    def work(self, ticket: _Ticket) -> bool:
         """What a ticket does, in a thread of the pool."""
+        try:
+            ticket.pop()
+        except IndexError:
+            return False
         thread = threading.get_ident()
         self.threads.add(thread)
         try:
-            return self._work()
+            last = self._work()
+        except BaseException:
+            _log.critical("a job's end can't be told: its future's callback has raised", exc_info=True)
+            self.lost()
+            self.added()  # somebody else goes on
+            raise
         finally:
             self.threads.discard(thread)
+        if last and self.backlog.closing:
+            self.backlog.ended()
+        return True
 
     def _work(self) -> bool:
+        """Whether it was the last ticket."""
         backlog, lock = self.backlog, self.backlog.lock
         while True:
             looks = self._looks
@@ -113,9 +145,9 @@ class Tickets:
                 looks = -1
             if started is None:
                 last = self._ends(looks)
-                if last is None:
-                    continue
-                break
+                if last is not None:
+                    return last
+                continue
             if backlog.refused_since:
                 backlog.refused_since = 0.0
             with lock:
@@ -127,14 +159,11 @@ class Tickets:
                     if self._staying:
                         self.ring()
             if more:
-                self._put()
+                self._put([None])
             self._run(started)
             del started
             if self.volatile and self._step_back():
-                return True
-        if last and backlog.closing:
-            backlog.ended()
-        return True
+                return False
 
     def _ends(self, looks: int) -> bool | None:
         """A ticket has found nothing, after so many looks of all; -1 if it couldn't look. None if it is to look again,
@@ -167,7 +196,7 @@ class Tickets:
         """Let calls in the pool's queue come first; False if the pool takes no more tickets."""
         with self.backlog.lock:
             self.count += 1
-        if not self._put():
+        if not self._put([None]):
             return False
         self.lost()
         return True
@@ -185,17 +214,30 @@ class Tickets:
         except BaseException as failure:
             error = failure
         del function, args, kwargs
-        free = not future._called
-        if free:
+        thread = threading.get_ident()
+        if not future._called:
             with backlog.lock:
                 self.busy -= 1
+            self._free.add(thread)
         try:
             finish(backlog, started, result, error)
         finally:
             error = None  # it has this frame in its traceback
-            if not free:
+            if thread in self._free:
+                self._free.discard(thread)
+            else:
                 with backlog.lock:
                     self.busy -= 1
+
+    def takes_time(self) -> None:
+        """Callbacks that were added only while the end was stored are about to be called, by this thread."""
+        thread = threading.get_ident()
+        if thread in self._free:
+            self._free.discard(thread)
+            with self.backlog.lock:
+                self.busy += 1
+            if self.backlog.live:
+                self.added()  # who has submitted meanwhile has counted on us
 
     def wait(self) -> None:
         """Until nothing is left to do here."""
@@ -204,12 +246,12 @@ class Tickets:
             self.changed.wait_for(self.backlog.drained)
 
 
-def _ended(ref: weakref.ref[Tickets], ticket: Future[Any]) -> None:
+def _ended(ref: weakref.ref[Tickets], ticket: _Ticket, call: Future[Any]) -> None:
     """A ticket that never ran: the pool is broken, or was shut down by somebody else's word."""
     tickets = ref()
-    if tickets is None or (not ticket.cancelled() and ticket.exception() is None):
+    if tickets is None or not ticket:
         return
-    tickets.lost()
-    error = None if ticket.cancelled() else ticket.exception()
+    tickets.take_back(ticket)
+    error = None if call.cancelled() else call.exception()
     if isinstance(error, BrokenExecutor):
         tickets.backlog.break_with(error)

@@ -15,6 +15,7 @@ from ._apart import Apart, failed_event, initialize
 from ._calls import Calls, register_at_exit
 from ._closing import shut_down
 from ._durable import DurableExecutor
+from ._wire import Call
 
 __all__ = ["BrokenProcessPool", "ProcessPoolExecutor"]
 
@@ -63,6 +64,7 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
         super().__init__(max_workers, **given)
         self._again = {"max_workers": max_workers, **given}
         self._pools: list[stdlib.ProcessPoolExecutor] = []  #: those that took the first one's place, which we are
+        self._rebuild = rebuild
         self._set_up(**durable)
         self._calls = Calls(self._backlog, self, workers, rebuild)
         self._begin()
@@ -71,6 +73,16 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
         if self._pools:
             return self._pools[-1].submit(fn, *args, **kwargs)
         return super()._issue(fn, *args, **kwargs)
+
+    def _submit_volatile(self, call: Call) -> Any:
+        while True:
+            pool = len(self._pools)
+            try:
+                return super()._submit_volatile(call)
+            except BrokenProcessPool:
+                if not self._rebuild or self._backlog.broken is not None or self._cannot_begin():
+                    raise
+                self._renew_pool(pool)
 
     def _cannot_begin(self) -> bool:
         """Whether the initializer fails, so that a new pool would come to the same end."""

@@ -1,0 +1,296 @@
+"""What a signal handler raises in the middle of a call, wherever CPython calls one; a callback that exits, or comes
+late; a finalizer that ends the executor in the middle of its own work: nobody waits for good.
+"""
+
+from __future__ import annotations
+
+import gc
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+import pqadapters.concurrent.futures as package
+from pqadapters.concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from pqadapters.concurrent.futures._tickets import Tickets
+from pqadapters.errors import StoreClosed, StoreError
+from pqadapters.store import Ack, Nack
+
+from ..contract.interrupting import interrupted
+from ..contract.threads import Task
+from . import work
+from .conftest import Make
+from .harness import App
+
+_HERE = (str(Path(package.__file__).parent),)
+
+
+def _goes_on(executor: Any, futures: list[Any]) -> None:
+    """What was submitted comes to its end, and so does the executor."""
+    if not executor._backlog.closing:
+        futures = [*futures, executor.submit(work.double, 2)]
+    _goes_on_behind(executor, futures)
+
+
+def _goes_on_behind(executor: Any, futures: list[Any]) -> None:
+    """The same without a further job."""
+    work.GATES["gate"].set()
+    assert not wait(futures, work.PATIENCE).not_done
+    Task(executor.shutdown, patience=work.PATIENCE).result()
+
+
+def _everywhere(prepare: Callable[[int], tuple[Any, list[Any], Callable[[], object]]]) -> None:
+    nth, struck = 0, True
+    while struck:
+        nth += 1
+        for each in (work.GATES, work.ENTERED):
+            each.clear()
+        executor, futures, call = prepare(nth)
+        struck = interrupted(call, nth, _HERE)
+        _goes_on(executor, futures)
+    assert nth > 10
+
+
+@pytest.mark.parametrize("options", [{}, {"key": "k"}, {"delay": 0.01}])
+def test_a_submit_that_is_interrupted_anywhere(options: dict[str, Any], tmp_path: Path) -> None:
+    """A ticket that never came to the pool was counted for good: leaving the `with` block on Ctrl-C hung."""
+
+    def prepare(nth: int) -> tuple[Any, list[Any], Callable[[], object]]:
+        executor = ThreadPoolExecutor(2, path=tmp_path / str(nth), durability="process")
+        submitter = executor.using(**options) if options else executor
+        return executor, [], lambda: submitter.submit(work.double, 1)
+
+    _everywhere(prepare)
+
+
+def test_a_submit_to_processes_that_is_interrupted_anywhere(tmp_path: Path) -> None:
+    """A job that was claimed, and that the pool hadn't got, was nobody's; its call was counted for good."""
+
+    def prepare(nth: int) -> tuple[Any, list[Any], Callable[[], object]]:
+        executor = ProcessPoolExecutor(1, path=tmp_path / str(nth), durability="process")
+        first = executor.submit(work.double, 1)
+        first.result(work.PATIENCE)
+        return executor, [first], lambda: executor.submit(work.double, 1)
+
+    _everywhere(prepare)
+
+
+@pytest.mark.parametrize("how", ["cancel", "cancel_futures", "drain=False"])
+def test_cancelling_that_is_interrupted_anywhere(how: str, tmp_path: Path) -> None:
+    """The job was off the disk, or claimed, and whoever waited for its future was never told."""
+
+    def prepare(nth: int) -> tuple[Any, list[Any], Callable[[], object]]:
+        executor = ThreadPoolExecutor(2, path=tmp_path / str(nth), durability="process")
+        futures: list[Any] = [executor.submit(work.hold, "gate") for _ in range(2)]
+        for _ in futures:
+            work.reached("gate")
+        futures += [executor.submit(work.double, number) for number in range(3)]
+        calls: dict[str, Callable[[], object]] = {
+            "cancel": lambda: (futures[3].cancel(), work.GATES["gate"].set()),
+            "cancel_futures": lambda: executor.shutdown(wait=False, cancel_futures=True),
+            "drain=False": lambda: executor.shutdown(wait=False, drain=False),
+        }
+        return executor, futures, calls[how]
+
+    _everywhere(prepare)
+
+
+def test_a_call_whose_thread_could_not_be_started_is_counted_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The standard library leaves it in the pool's queue: it was counted as lost, and again when it was over."""
+    executor = ThreadPoolExecutor(2, path=tmp_path / "jobs", durability="process")
+    first = executor.submit(work.hold, "gate")
+    work.reached("gate")
+    start, failures = threading.Thread.start, [RuntimeError("can't start new thread")]
+
+    def failing(thread: threading.Thread) -> None:
+        if failures:
+            raise failures.pop()
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", failing)
+    second = executor.submit(work.double, 1)
+    assert not failures
+    _goes_on_behind(executor, [first, second])
+
+
+# Callbacks and finalizers
+
+
+def test_a_callback_that_exits_stops_nobody_else(make: Make) -> None:
+    """The one that had run the job was gone, and nobody took its place."""
+    executor = make(1)
+    future = executor.submit(work.hold, "gate")
+    work.reached("gate")
+    future.add_done_callback(lambda _: sys.exit(3))
+    _goes_on_behind(executor, [future, *(executor.submit(work.double, number) for number in range(3))])
+
+
+def test_a_callback_that_comes_while_the_end_is_stored(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who calls it was counted on for the next job; the callback waits for that."""
+    executor = make(2)
+    executor.submit(work.nothing).result(work.PATIENCE)
+    commit, results = executor._backlog.commit, list[int]()
+
+    def late(*ops: Any) -> Any:
+        if type(ops[0]) is Ack and not work.GATES["end"].is_set():
+            work.hold("end")
+        return commit(*ops)
+
+    monkeypatch.setattr(executor._backlog, "commit", late)
+    future = executor.submit(work.double, 1)
+    work.reached("end")
+
+    def call(_: object) -> None:
+        try:
+            results.append(executor.submit(work.double, 2).result(work.PATIENCE / 2))
+        finally:
+            work.GATES["called"].set()
+
+    future.add_done_callback(call)
+    work.GATES["end"].set()
+    assert work.GATES["called"].wait(work.PATIENCE)
+    assert results == [4]
+
+
+def test_an_executor_that_is_collected_by_its_own_thread(
+    place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The collector came while the thread held the backlog's lock, which the executor's end takes."""
+
+    class Owner:
+        def __init__(self) -> None:
+            self.executor, self.me = ThreadPoolExecutor(1, **place), self
+
+    end = Tickets._end
+    monkeypatch.setattr(Tickets, "_end", lambda tickets: (gc.collect(), end(tickets))[1])
+    owner = Owner()
+    future, backlog = owner.executor.submit(work.hold, "gate"), owner.executor._backlog
+    threads = list(owner.executor._threads)
+    work.reached("gate")
+    gc.disable()
+    try:
+        del owner
+        work.GATES["gate"].set()
+        assert future.result(work.PATIENCE) == "gate"
+        for thread in threads:
+            thread.join(work.PATIENCE)
+            assert not thread.is_alive()
+    finally:
+        gc.enable()
+    assert backlog.closed
+
+
+# A store that refuses, a worker that is killed
+
+
+def test_cancelling_all_that_the_store_refuses_leaves_the_jobs_as_they_were(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They stayed claimed, by nobody: the next shutdown() waited for good."""
+    executor = make(1)
+    futures: list[Any] = [executor.submit(work.hold, "gate")]
+    work.reached("gate")
+    futures += [executor.submit(work.double, number) for number in range(3)]
+    commit, failures = executor._backlog.commit, [StoreError("full")]
+
+    def failing(*ops: Any) -> Any:
+        if failures and sum(type(op) is Ack for op in ops) == 3:
+            raise failures.pop()
+        return commit(*ops)
+
+    monkeypatch.setattr(executor._backlog, "commit", failing)
+    with pytest.raises(StoreError):
+        executor.shutdown(cancel_futures=True)
+    assert not failures
+    _goes_on_behind(executor, futures)
+    assert [future.result() for future in futures[1:]] == [0, 2, 4]
+
+
+def test_map_goes_on_in_a_new_pool(place: dict[str, Any]) -> None:
+    """A pool that a call of map() had broken was replaced only for jobs that are on disk."""
+    with ProcessPoolExecutor(1, rebuild=True, **place) as executor:
+        with pytest.raises(BrokenExecutor):
+            list(executor.map(work.exit_process, [3]))
+        assert list(executor.map(work.double, [1, 2])) == [2, 4]
+
+
+EXIT = """
+from pqadapters.concurrent.futures import _refusals
+from pqadapters.errors import StoreClosed, StoreError
+
+def refuse(*_, **__):
+    raise StoreError("full")
+
+if __name__ == "__main__":
+    _refusals._PATIENCE = 0.1
+    executor = ProcessPoolExecutor(1, path=sys.argv[0] + ".jobs")
+    executor.submit(abs, -1).result()
+    executor._backlog.claim = refuse
+    executor.submit(abs, -2)
+    say("submitted")
+"""
+
+
+def test_a_program_ends_while_the_store_refuses(tmp_path: Path) -> None:
+    """It waited for the jobs of its processes as long as the disk was full."""
+    with App(tmp_path, EXIT).start() as run:
+        run.end()
+        assert run.words("submitted")
+    with ThreadPoolExecutor(1, path=tmp_path / "app.py.jobs", recover="manual") as executor:
+        (future,) = executor.recovered()
+        assert future.result(work.PATIENCE) == 2
+
+
+def test_a_store_that_refuses_while_the_executor_is_let_go_of(
+    place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody was there to look again, and nobody told the future."""
+    executor = ThreadPoolExecutor(1, **place)
+    executor.submit(work.nothing).result(work.PATIENCE)
+    backlog, refused = executor._backlog, threading.Event()
+
+    def refuse(*_: Any, **__: Any) -> Any:
+        refused.set()
+        raise StoreError("full")
+
+    monkeypatch.setattr(backlog, "claim", refuse)
+    future = executor.submit(work.double, 1)
+    assert refused.wait(work.PATIENCE)
+    del executor
+    gc.collect()
+    with pytest.raises(StoreClosed):
+        future.result(work.PATIENCE)
+    with ThreadPoolExecutor(1, **place) as another:
+        assert [each.result(work.PATIENCE) for each in another.recovered()] == [2]
+
+
+def test_a_job_that_is_put_back_while_the_last_look_finds_none(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The look then said that there was none."""
+    executor = make(1)
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    future: Any = executor.submit(work.note, 1)
+    backlog = executor._backlog
+    (parked,) = backlog.store.claim("default")
+    backlog.store.commit(Nack(parked, dead="so"))
+    backlog.live.pop(future._id)
+    claim, requeued = backlog.claim, list[int]()
+
+    def late(*args: Any, **more: Any) -> Any:
+        found = claim(*args, **more)
+        if not found and not requeued:
+            requeued.append(1)
+            requeued.append(executor.requeue())
+        return found
+
+    monkeypatch.setattr(backlog, "claim", late)
+    backlog.recovering = True
+    work.GATES["gate"].set()
+    Task(executor.shutdown, patience=work.PATIENCE).result()
+    assert requeued == [1, 1]
+    assert work.DONE == [1]
