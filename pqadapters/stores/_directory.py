@@ -202,7 +202,10 @@ def unsafe_filesystem(path: str) -> str:
 
 def _filesystem(path: str) -> str:
     """The type of the filesystem, from the kernel's table of mounts (Linux; elsewhere unknown)."""
-    return _filesystem_of(os.stat(path).st_dev)
+    try:
+        return _filesystem_of(os.stat(path).st_dev)
+    except OSError as error:
+        raise refused(path, error, "look at") from error
 
 
 @functools.lru_cache(maxsize=16)

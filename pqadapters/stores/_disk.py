@@ -54,6 +54,16 @@ def open_file(path: str, flags: int) -> int:
     return fd
 
 
+def is_there(path: str) -> bool:
+    """Whether anything has that name. Raises OSError where the system doesn't tell: os.path.exists() says no then, and
+    what stands there would be written over."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    return True
+
+
 class Disk:
     """System calls on files, by descriptor and offset."""
 
@@ -65,8 +75,13 @@ class Disk:
         return open_file(path, flags | (os.O_CREAT if create else 0))
 
     def close(self, fd: int) -> None:
+        """An error is of no consequence: it is closed, and what was to be kept was synced before."""
         _locked.discard(fd)
-        os.close(fd)
+        try:
+            os.close(fd)
+        except OSError as error:
+            if error.errno == errno.EBADF:
+                raise
 
     def write(self, fd: int, data: bytes, offset: int) -> None:
         """Write all of `data` at `offset`, however often the system takes only a part."""
@@ -106,8 +121,11 @@ class Disk:
         return end
 
     def is_removed(self, fd: int) -> bool:
-        """Whether the file has no name any more; what isn't open is taken to be there."""
-        return fd >= 0 and os.fstat(fd).st_nlink == 0
+        """Whether the file has no name any more; what isn't open is taken to be there, and what can't be looked at."""
+        try:
+            return fd >= 0 and os.fstat(fd).st_nlink == 0
+        except OSError as error:
+            return error.errno == errno.ESTALE
 
     def free(self, directory: str) -> int:
         """How many bytes there is room for."""

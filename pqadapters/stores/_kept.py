@@ -9,7 +9,7 @@ import os
 from contextlib import suppress
 from itertools import count
 
-from ._disk import Disk
+from ._disk import Disk, is_there
 
 _BLOCK = 1 << 20
 
@@ -18,7 +18,7 @@ def free_name(wanted: str, same: str | None = None) -> str:
     """The name, or with a number behind it the first one that is free; one that is an empty directory, or another name
     of the file `same`, was left by who was killed, and is as good."""
     for number in count(2):
-        if not os.path.lexists(wanted) or _is_left(wanted, same):
+        if not is_there(wanted) or _is_left(wanted, same):
             return wanted
         wanted = f"{wanted.removesuffix(f'.{number - 1}')}.{number}"
     raise AssertionError
@@ -34,7 +34,7 @@ def _is_left(path: str, same: str | None) -> bool:
 
 def keep_file(path: str, kept: str, disk: Disk) -> None:
     """The file has the second name `kept`; where the filesystem has no such names, a copy of it. Raises OSError."""
-    if os.path.lexists(kept):
+    if is_there(kept):
         return  # see free_name
     try:
         disk.link(path, kept)

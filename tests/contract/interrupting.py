@@ -51,8 +51,10 @@ class _Handler:
             raise Interrupt
 
 
-def interrupted(call: Callable[[], object], nth: int, files: tuple[str, ...]) -> bool:
-    """Make the call, interrupted at the nth place in these files; False where it has fewer."""
+def interrupted(
+    call: Callable[[], object], nth: int, files: tuple[str, ...], kept: list[BaseException] | None = None
+) -> bool:
+    """Make the call, interrupted at the nth place in these files; False where it has fewer. The exception is `kept`."""
     handler = _Handler(nth, files)
     before = sys.gettrace(), sys.getprofile(), sys.unraisablehook
     gc.disable()  # a finalizer of another test's store isn't what is to be interrupted
@@ -61,8 +63,9 @@ def interrupted(call: Callable[[], object], nth: int, files: tuple[str, ...]) ->
     sys.setprofile(handler.profile)
     try:
         call()
-    except Interrupt:
-        pass
+    except Interrupt as interrupt:
+        if kept is not None:
+            kept.append(interrupt)
     finally:
         sys.settrace(before[0])
         sys.setprofile(before[1])

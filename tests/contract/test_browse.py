@@ -46,6 +46,9 @@ def test_browse_after_an_id(make_store: Maker) -> None:
         assert sorted(record.id for record in found) == ids[n + 1 :]
     assert [record.payload for record in store.browse("q", after=ids[4])] == [b"5", b"8"]
     assert list(store.browse("q", after=ids[-1] + 100)) == []
+    store.commit(Put("behind", b"of another queue"))
+    for name, payloads in (("q", [b"2", b"5", b"8"]), ("behind", [b"of another queue"])):
+        assert [record.payload for record in store.browse(name, after=-(2**42))] == payloads
 
 
 def test_browse_claims_nothing(make_store: Maker) -> None:

@@ -279,7 +279,7 @@ def test_i7_a_claim_is_interrupted_anywhere_before_it_waits(make_store: Maker) -
     for place in before_it_waited:
         done = set[Place]()
         late = Task(partial(interrupted_at, place, done), patience=make_store.patience)
-        timer = threading.Timer(make_store.patience / 6, give_up, (done,))
+        timer = threading.Timer(make_store.patience / 30, give_up, (done,))
         timer.start()
         assert late.result() == [b"late"], f"lost at {place}"
         timer.cancel()

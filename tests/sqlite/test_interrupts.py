@@ -17,7 +17,8 @@ import pqadapters.stdlib
 import pqadapters.stores
 from pqadapters.stdlib._policy import AckPolicy
 from pqadapters.stdlib.multiprocessing import JoinableQueue
-from pqadapters.store import Claim, State
+from pqadapters.store import Claim, Set, State
+from pqadapters.stores.sqlite import SqliteStore
 
 from ..contract.interrupting import interrupted
 
@@ -68,6 +69,22 @@ def test_a_task_done_is_interrupted_anywhere(tmp_path: Path) -> None:
             q.task_done()
         assert line.store.depth(line.name).unfinished == 0, f"at place {nth}"
     assert nth > 20
+
+
+def test_an_interrupted_look_whose_exception_is_kept_ends_nevertheless(tmp_path: Path) -> None:
+    """A console keeps it: the cursor lived on in its frames, the handle saw what was committed by then for good, not
+    even its own changes, and a checkpoint found the database locked."""
+    store, other = (SqliteStore(tmp_path / "q.db", durability="process") for _ in range(2))
+    with store, other:
+        store.commit(Set("t", b"k", b"1"))
+        going, nth, kept = True, 0, list[BaseException]()
+        while going:
+            nth += 1
+            going = interrupted(lambda: store.get("t", b"k"), nth, _HERE, kept)
+            other.commit(Set("t", b"k", b"%d" % nth))
+            assert store.get("t", b"k") == b"%d" % nth, f"at place {nth}"
+        assert len(kept) == nth - 1 > 3
+        store.checkpoint()
 
 
 def _drain(q: JoinableQueue[int]) -> None:

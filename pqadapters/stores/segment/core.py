@@ -436,7 +436,10 @@ def forget(core: Core) -> None:
 
 
 def _key(directory: str) -> tuple[int, int]:
-    info = os.stat(directory)
+    try:
+        info = os.stat(directory)
+    except OSError as error:
+        raise refused(directory, error, "look at") from error
     return info.st_dev, info.st_ino
 
 

@@ -24,7 +24,7 @@ from ... import telling
 from ...errors import StoreError
 from ...late import late
 from ...store import Delete, Op, Set
-from .._disk import Disk, ReadingDisk
+from .._disk import Disk, ReadingDisk, is_there
 from . import directory as directories
 from .store import SegmentStore
 
@@ -154,7 +154,7 @@ def bury(directory: str, store: SegmentStore, found: list[Estate], disk: Disk) -
 def forget(directory: str, store: SegmentStore, disk: Disk) -> None:
     """Forget what was noted of adopted slots that are gone. Raises StoreError, OSError."""
     marks = [key for key, _ in store.scan(_MOVED)]
-    gone = [key for key in marks if not os.path.lexists(os.path.join(directory, os.fsdecode(key)))]
+    gone = [key for key in marks if not is_there(os.path.join(directory, os.fsdecode(key)))]
     if gone:
         disk.sync_directory(directory)  # a slot that came back after a power cut would have to find its mark
         store.commit(*[Delete(_MOVED, key) for key in gone])

@@ -6,7 +6,7 @@ import itertools
 import os
 
 from ...store import Damage
-from .._disk import open_file
+from .._disk import is_there, open_file
 from . import checkpoint, format
 from .log import Log
 from .places import Segment
@@ -26,7 +26,7 @@ def quarantine(log: Log, damage: Damage) -> Damage:
     finally:
         log.disk.close(source)
     target = _free_name(log, f"damaged-{os.path.basename(damage.path)[:16]}-{damage.offset}", data)
-    if not os.path.exists(target):
+    if not is_there(target):
         _write_copy(log, target, data)
     return damage._replace(quarantine=target)
 
@@ -35,7 +35,7 @@ def _free_name(log: Log, stem: str, data: bytes) -> str:
     """A path that is not in use, or one with just these bytes."""
     for suffix in itertools.chain([""], (f"-{n}" for n in itertools.count(2))):
         path = os.path.join(log.directory, f"{stem}{suffix}.bin")
-        if not os.path.exists(path):
+        if not is_there(path):
             return path
         with open(path, "rb", opener=open_file) as file:
             if file.read(len(data) + 1) == data:

@@ -19,7 +19,7 @@ from contextlib import suppress
 from ... import telling
 from ...errors import DiskError
 from .._directory import check_unshared, refused
-from .._disk import Disk
+from .._disk import Disk, is_there
 from .._kept import free_name
 from . import directory as directories
 
@@ -113,16 +113,19 @@ class Predecessor:
 
 
 def is_unfinished(directory: str) -> bool:
-    """Whether a conversion was broken off at its end."""
-    return os.path.lexists(os.path.join(directory, READY))
+    """Whether a conversion was broken off at its end. Raises DiskError where the system doesn't tell."""
+    try:
+        return is_there(os.path.join(directory, READY))
+    except OSError as error:
+        raise _refused(directory, error) from error
 
 
 def _finish_locked(directory: str, is_theirs: IsTheirs, disk: Disk) -> None:
     """Each step may have been done before."""
     ready = os.path.join(directory, READY)
-    if not os.path.isdir(ready):
-        return
     try:
+        if not is_there(ready):
+            return
         names = os.listdir(ready)
         if _NOTE in names:
             where, _, sizes = _read(os.path.join(ready, _NOTE), disk).partition("\0")

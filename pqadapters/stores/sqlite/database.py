@@ -19,7 +19,7 @@ from urllib.parse import quote
 from ...apart import is_shared
 from ...errors import DiskError, StoreRefused
 from .._directory import is_mount, make, refused, unsafe_filesystem
-from .._disk import Disk
+from .._disk import Disk, is_there
 from . import schema
 from .errors import ERRORS, foreign, is_busy, locked, newer, translated
 
@@ -169,10 +169,10 @@ def check_version(connection: sqlite3.Connection, path: str) -> None:
 def make_database(path: str, disk: Disk) -> bool:
     """Make an empty one, under another name first: it is there, whole and on the disk, or not at all. False where there
     is one. The caller holds the lock of openings. Raises DiskError."""
-    if os.path.exists(path) and os.path.getsize(path):
-        return False
     new, directory = f"{path}.new", os.path.dirname(path)
     try:
+        if is_there(path) and os.path.getsize(path):
+            return False
         remove_files(new, disk)  # left by who died in the middle of this
         disk.close(disk.open(new, create=True))
         patiently(lambda: _fill(new), path)

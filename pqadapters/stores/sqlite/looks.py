@@ -78,7 +78,7 @@ class Looks:
     def _by_id(self, queue: str, number: int, state: State | None, after: int, order: Order) -> Iterator[Record]:
         """Page by page: the next ids of each state's range, of which the first ones are the page."""
         back = order is Order.NEWEST
-        least, most = after, IDS
+        least, most = max(0, after), IDS
         while True:
             rows = self._page(number, least, most, back)
             rows.sort(key=_id, reverse=back)

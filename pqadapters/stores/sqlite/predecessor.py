@@ -15,7 +15,7 @@ from contextlib import ExitStack
 
 from ...errors import StoreError, StoreLocked
 from .._directory import refused
-from .._disk import Disk
+from .._disk import Disk, is_there
 from .._holders import users_of
 from .._kept import free_name, keep_file
 from .conversion import Conversion
@@ -115,7 +115,7 @@ class Predecessor:
         """
         disk, directory = self._disk, os.path.dirname(self.path)
         try:
-            if any(os.path.exists(new + side) for side in ("-wal", "-journal")):
+            if any(is_there(new + side) for side in ("-wal", "-journal")):
                 raise StoreError(f"{new} isn't one file: {self.path} was left as it is")
             shutil.rmtree(f"{new}{SIDE}", ignore_errors=True)
             _sync(new, disk)

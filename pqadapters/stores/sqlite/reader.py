@@ -54,6 +54,9 @@ class Reader:
                 row = cursor.execute(question, values).fetchone()
             except ERRORS:
                 return patiently(lambda: self._connected().execute(question, values).fetchone(), self._path)
+            except BaseException:  # of a signal handler: as long as its traceback keeps this frame, and the cursor is
+                cursor.close()  # not closed, the connection would see what was committed by now, and no more
+                raise
             self._cursor = cursor
             return row
 
