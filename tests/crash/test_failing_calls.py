@@ -38,7 +38,7 @@ except PqadaptersError as error:
     print(error, file=sys.stderr)
 """
 _CALLS = ["close", "fdatasync", "fstat", "ftruncate", "newfstatat", "openat", "pread64", "pwrite64"]
-_EACH = [(kind, call) for kind, only in (("file", ["flock", "rename"]), ("sqlite", ["fcntl"])) for call in _CALLS + only]
+_KINDS = {"file": [*_CALLS, "flock", "rename"], "sqlite": [*_CALLS, "fcntl"]}
 _MOST = 12  #: the first ones of each
 
 
@@ -67,7 +67,7 @@ def _files(kind: str, here: Path) -> tuple[str, list[Path]]:
     return f"file://{here}/q", [here, here / "q", *(here / "q" / name for name in names)]
 
 
-@pytest.mark.parametrize(("kind", "call"), _EACH)
+@pytest.mark.parametrize(("kind", "call"), [(kind, call) for kind, calls in _KINDS.items() for call in calls])
 def test_a_call_is_refused(kind: str, call: str, tmp_path: Path) -> None:
     """A database whose attributes couldn't be read for a moment was taken not to be there, and an empty one put in its
     place; a file that couldn't be looked at was a bare OSError; one whose close failed kept the whole store open."""
