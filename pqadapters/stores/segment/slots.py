@@ -319,6 +319,8 @@ class Slots:
             return sorted(int(name) for name in os.listdir(self.directory) if _SLOT.fullmatch(name))
         except FileNotFoundError:
             return []
+        except OSError as error:
+            raise refused(self.directory, error, "look into") from error
 
     def _by_size(self) -> list[int]:
         """The numbers of the slots, the fullest first: what is in it needn't be moved over."""
@@ -338,15 +340,18 @@ class Slots:
             try:
                 hold = self._wait_for_lock()
             except OSError as error:
-                if isinstance(error, StoreError):
-                    raise
-                raise refused(self.directory, error, "lock") from error
+                raise self._as_ours(error, "lock") from error
             door.hold = weakref.ref(hold)
             try:
                 yield
+            except OSError as error:
+                raise self._as_ours(error, "use") from error
             finally:
                 door.hold = _nobody
                 hold.close()
+
+    def _as_ours(self, error: OSError, what: str) -> OSError:
+        return error if isinstance(error, StoreError) else refused(self.directory, error, what)
 
     def _wait_for_lock(self) -> Hold:
         file = os.path.join(self.directory, directories.LOCK)

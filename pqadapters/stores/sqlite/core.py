@@ -34,7 +34,7 @@ from .mark import Mark
 from .mark import forget as forget_mark
 from .names import Names
 from .owners import Owners
-from .pairing import file_at
+from .pairing import file_at, file_of
 from .reader import Reader
 from .room import Room
 from .transactions import poisoned
@@ -89,7 +89,9 @@ class Core:
             pairing.check(path, self.mark)
             self.writer.connection = self._connect(path)
             pairing.note(path, self.mark)
-            self.writer.file = file_at(path)
+            self.writer.file = file_of(path)
+        except OSError as error:
+            raise error if isinstance(error, StoreError) else refused(self.owners.directory, error, "use") from error
         finally:
             hold.close()
         try:
@@ -377,10 +379,11 @@ def share(path: str, disk: Disk, trust: bool, clock: Clock) -> Core:
     """The core of the database, opened if this process has none; with one more handle on it."""
     with telling.silence(), _opening:
         prepare(path, disk, trust)
-        core = _cores.get(file_at(path)) if os.path.exists(path) else None
+        file = file_at(path)
+        core = _cores.get(file) if file != pairing.NONE else None
         if core is None or not core.join():
             core = Core(path, disk, trust, clock)
-            _cores[file_at(path)] = core
+            _cores[core.writer.file] = core
             core.join()
         return core
 

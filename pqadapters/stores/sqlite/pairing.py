@@ -19,11 +19,16 @@ from .mark import Mark
 NONE = (0, 0)
 
 
+def file_of(path: str) -> tuple[int, int]:
+    """Which file has that name, by device and inode. Raises OSError."""
+    info = os.stat(path)
+    return info.st_dev, info.st_ino
+
+
 def file_at(path: str) -> tuple[int, int]:
-    """Which file has that name, by device and inode."""
+    """As `file_of`; NONE where there is none, or the system doesn't tell."""
     with suppress(OSError):
-        info = os.stat(path)
-        return info.st_dev, info.st_ino
+        return file_of(path)
     return NONE
 
 
