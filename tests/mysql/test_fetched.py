@@ -291,9 +291,10 @@ def test_i4_what_could_not_be_given_back_is_before_what_comes_later(
         assert _quick(store, 22) == [b"%d" % n for n in range(8, 30)]
 
 
+@pytest.mark.parametrize("looks", [True, False])
 @pytest.mark.usefixtures("nobody_tidies")
 def test_an_interrupt_behind_a_fetch_leaves_no_record_claimed_by_nobody(
-    url: str, ticks: _Ticks, monkeypatch: pytest.MonkeyPatch
+    url: str, ticks: _Ticks, monkeypatch: pytest.MonkeyPatch, looks: bool
 ) -> None:
     with MysqlStore(url) as store:
         _numbers(store, 20)
@@ -306,7 +307,7 @@ def test_an_interrupt_behind_a_fetch_leaves_no_record_claimed_by_nobody(
             patch.setattr(Bells, "ring", interrupt)
             with pytest.raises(KeyboardInterrupt):
                 store.claim("q")
-        assert store.depth("q")[:3] == (13, 0, 4)
+        assert not looks or store.depth("q")[:3] == (17, 0, 0)
         claims = [_get(store) for _ in range(17)]
         assert [(claim.payload, claim.attempt) for claim in claims] == [(b"%d" % n, 1) for n in range(3, 20)]
 

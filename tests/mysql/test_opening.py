@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -139,6 +140,8 @@ def test_the_password_comes_from_a_file_or_the_environment(
     with open_store(bare) as store:
         assert payloads(store) == [b"a"]
     _refusal(_as(url, user, "wrong"), StoreRefused)  # what the URL says wins
+    monkeypatch.setenv("PQADAPTERS_MYSQL_PASSWORD", os.fsdecode(b"p\xff"))
+    assert address_of(bare).options()["password"] == b"p\xff", "it needn't be text"
 
 
 def test_the_password_is_in_nothing_that_a_store_shows(url: str, user: str) -> None:

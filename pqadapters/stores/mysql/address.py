@@ -47,7 +47,8 @@ class Address:
             way["ssl_disabled"] = True
         elif tls is not None:
             way["ssl"] = self._context(tls)
-        return {**way, "user": self.user, "password": self.password.encode(), "database": self.database}
+        password = self.password.encode("utf-8", "surrogateescape")  # of the environment: bytes that needn't be text
+        return {**way, "user": self.user, "password": password, "database": self.database}
 
     @property
     def encrypted(self) -> bool:

@@ -30,7 +30,7 @@ class Aheads:
 
     def add(self, handle: int, prefetch: int | None) -> Fetched:
         """A new handle's."""
-        self._all[handle] = made = Fetched(handle, prefetch)
+        self._all[handle] = made = Fetched(handle, prefetch, self._core.process)
         return made
 
     def begin_again(self) -> None:
@@ -88,8 +88,8 @@ class Aheads:
     # By themselves
 
     def settle(self, own: Fetched) -> None:
-        """Carry out what was put off, of this handle and of those that nobody told to fetch ahead."""
-        some = [each for each in self._with(own) if each.waiting]
+        """Carry out what was put off, of this handle and of those that nobody told to fetch ahead; strays are ready."""
+        some = [each for each in self._with(own) if each.waiting or each.has_strays]
         if some:
             self._put_in_order(some, [])
 
@@ -135,6 +135,7 @@ class Aheads:
         acks = {each: each.take_waiting(core.process) for each in some}
         queues = {ack.claim.queue for its in acks.values() for ack in its}
         queues.update(queue for each in given_back for queue in each.queues())
+        queues.update(queue for each in some for queue in each.queues_of_strays())
 
         def run(session: Session) -> None:
             now = core.clock.wall()

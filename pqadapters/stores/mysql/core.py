@@ -163,7 +163,7 @@ class Core:
             return not self._closing
 
     def leave(self) -> None:
-        """One handle less, that never was; there are others."""
+        """One handle less, that never was, or whose end was broken off."""
         with self._guard:
             self.handles -= 1
 
@@ -181,6 +181,11 @@ class Core:
                 self._give_up(handle)
             except StoreError:
                 self.unreleased.add(handle)
+            except BaseException:  # of a signal handler: the keeper goes on with it
+                self.unreleased.add(handle)
+                self.leave()
+                self.keeper.call()
+                raise
             with self._guard:
                 self.handles -= 1
                 self._closing = last = not self.handles

@@ -64,8 +64,9 @@ class _Stray:
 class Fetched(Ahead):
     """One handle's. Strays are looked at and changed by whoever carries out a transaction, and by nobody else."""
 
-    def __init__(self, handle: int, prefetch: int | None) -> None:
+    def __init__(self, handle: int, prefetch: int | None, process: int) -> None:
         super().__init__()
+        self.process = process  # from the first on: what comes to lie here isn't a parent's
         self.handle = handle
         self.adaptive = prefetch is None  #: how many is found out here
         self.fetcher: object | None = None  #: who of several threads fetches for all
@@ -121,6 +122,9 @@ class Fetched(Ahead):
     def queues(self) -> list[str]:
         """Those of which something may lie ahead."""
         return list(self.claims)
+
+    def queues_of_strays(self) -> set[str]:
+        return {claim.queue for claim in [*self._orphans, *(stray.claim for stray in self._strays)]}
 
     # What the keeper asks
 

@@ -7,6 +7,7 @@ import time
 from collections.abc import Sequence
 
 from ...store import Ack, Claim, Extend, Nack, Op, Put, Update, acknowledge, dead_queue
+from .._bells import Bell
 from .._handle import Handle, Wish
 from .._line import LATE
 from .changes import Changes
@@ -55,9 +56,7 @@ class Fetching(Handle):
         except BaseException:
             ahead.pace(wish.queue).begin(1)  # what failed for many may go for one
             for part in parts:
-                if part.done and part.error is None and part.result:  # it was done when this thread was interrupted
-                    ahead.orphan(part.result)
-                    self._core.keeper.watch()
+                self._leave(part)
             raise
         finally:
             if ahead.fetcher is me:
@@ -102,21 +101,35 @@ class Fetching(Handle):
             parts.append(part)
         try:
             result = core.writer.do(part)
+            return [] if result is LATE else self._taken(queue, bell, result, acks)
         except BaseException:
-            if parts is None and part.done and part.error is None and part.result:
-                core.give_back_claims(part.result, self._handle)  # it was done when this thread was interrupted
+            if parts is None:
+                self._leave(part)
             raise
-        if result is LATE:
-            return []
+
+    def _taken(self, queue: str, bell: Bell, claims: list[Claim] | None, acks: Sequence[Ack]) -> list[Claim] | None:
+        """What was claimed, once others have been told."""
+        core = self._core
         core.keeper.ensure()
         self._ring(acks)
-        claims: list[Claim] | None = result
         bell.dry = not claims
         if claims:
             core.bells.ring(queue)
         else:
             core.lookout.ensure()
         return claims
+
+    def _leave(self, part: Part) -> None:
+        """An exception takes its caller away: nobody would have what it has claimed."""
+        if not part.done:
+            self._core.keeper.call()  # where it is in doubt, that is looked up now, and `left` called
+        elif part.error is None and part.result:
+            claims, part.result = part.result, None
+            self._orphan(claims)
+
+    def _orphan(self, claims: list[Claim]) -> None:
+        self._ahead.orphan(claims)
+        self._core.keeper.watch()
 
     def _is_dry(self, queue: str) -> bool:
         if self._core.aheads.hides(queue, self._handle):
@@ -150,12 +163,9 @@ class Fetching(Handle):
                 core.aheads.undo(session)
                 raise
 
-        def left() -> Part:
-            return core.giving_back(part.result or [], self._handle)
-
         part = Part(run, timeout=patience, stop=lambda: self._may_go_on(None))
         part.refusable = bool(acks)
-        part.left = left
+        part.left = self._orphan
         return part
 
     def _ring(self, ops: Sequence[Op]) -> None:

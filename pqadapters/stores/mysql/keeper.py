@@ -43,12 +43,15 @@ class Keeper:
         with self._guard:
             if self._thread is not None or self._ended:
                 return
-            self._called, self._call = os.pipe()
+            if self._called < 0:
+                self._called, self._call = os.pipe()
             thread = threading.Thread(target=_run, args=(weakref.ref(self), self._called), daemon=True)
             thread.name = "pqadapters-keeper"
             self._thread = thread
-        with suppress(RuntimeError):  # the interpreter is shutting down
+        try:
             start_thread(thread)
+        except RuntimeError:  # the interpreter is shutting down; or there are too many threads, for now
+            self._thread = None
 
     def core_to_serve(self) -> Core | None:
         return None if self._ended else self._core()
@@ -94,6 +97,8 @@ class Keeper:
         with suppress(OSError):
             if self._call >= 0:
                 os.close(self._call)  # which calls the thread, too
+                if self._thread is None:
+                    os.close(self._called)
 
 
 def _run(ref: weakref.ref[Keeper], called: int) -> None:

@@ -16,7 +16,6 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ...ending import start_thread
-from ...errors import StoreError
 
 if TYPE_CHECKING:
     from .core import Core
@@ -104,7 +103,7 @@ def _look(ref: weakref.ref[Lookout], ended: threading.Event) -> None:
             return
         now = time.monotonic()
         lookout.looks += 1
-        with suppress(StoreError):  # those who call are told
+        with suppress(Exception):  # those who call are told; a signal handler's, too, as in keeper.py
             if now - buried > _PER_BURIAL:
                 buried = now
                 found = core.look_for_dead()

@@ -19,7 +19,7 @@ from ...store import LOCK_TIMEOUT
 from .driver import ERRORS, FAILURES, pooled
 from .errors import is_lost, is_passing, translated
 from .schema import Statements, bound
-from .wire import Dialer, Failed
+from .wire import Dialer, Failed, drop
 
 T = TypeVar("T")
 _IDLE = 4  #: connections that are kept when nobody asks
@@ -109,8 +109,18 @@ class Reader:
                 return ask(cursor)
             finally:
                 cursor.close()
+        except BaseException:
+            self._spoil(connection)
+            raise
         finally:
             connection.close()  # it goes back to the pool
+
+    @staticmethod
+    def _spoil(connection: Any) -> None:
+        """An exception may have left an answer unread, which would be the next question's, or a transaction open, in
+        which nothing new is ever seen: the pool makes that connection anew."""
+        with suppress(AttributeError):  # it has none
+            drop(connection._con._con)
 
     def end(self) -> None:
         """Close them for good: an iterator that is still there reads no more."""

@@ -18,6 +18,7 @@ from .._line import Line
 from .._work import OVER, Outcome, Work
 from .errors import UNSURE, is_lost, is_null, is_passing, is_refused, number_of, overdue, translated, unknown
 from .owners import Owners
+from .schema import ALIVE
 from .session import Finish, Plan, Session
 from .wire import Dialer, Failed, Wire
 
@@ -39,13 +40,15 @@ class Part(Work):
         self.refusable = True  #: it may fail behind changes of its own
         self.tried: BaseException | None = None  #: why it isn't done yet
         self.unsure = False  #: it may have been done
-        self.left: Callable[[], Part] | None = None  #: what undoes it, where it was done and its caller is gone
+        #: given its result where it was done and its caller is gone; called with a transaction open, or none
+        self.left: Callable[[Any], object] | None = None
 
 
 class Doubt:
-    """A transaction whose answer isn't there."""
+    """A transaction whose answer isn't there. `owner`: our number then, which others may have taken for dead since."""
 
-    def __init__(self, seq: int, outcome: Outcome, finish: Finish, batch: list[Part]) -> None:
+    def __init__(self, owner: int, seq: int, outcome: Outcome, finish: Finish, batch: list[Part]) -> None:
+        self.owner = owner
         self.seq = seq
         self.outcome = outcome
         self.finish = finish
@@ -164,8 +167,17 @@ class Transactions(Line):
         elif session.asked:
             wire.send([session.sql.ROLLBACK])  # what was looked at may have locks
         self._busy = False
+        self._leave(batch)
         outcome.done = True
         self._doubt = None
+
+    @staticmethod
+    def _leave(batch: list[Part]) -> None:
+        """It is done. What was claimed for those who don't wait for it any more is left for others, by nobody else."""
+        for part in batch:
+            if part.left is not None and part.result and (part.done or part.abandoned):
+                part.left(part.result)
+                part.result = None
 
     def _run(self, session: Session, part: Part, *, shared: bool, exactly: bool) -> None:
         part.result, part.error = None, None  # of a transaction that was broken off
@@ -193,7 +205,7 @@ class Transactions(Line):
 
     def _commit(self, session: Session, outcome: Outcome, finish: Finish, batch: list[Part]) -> None:
         seq = self._owners.seq + 1
-        self._doubt = Doubt(seq, outcome, finish, batch)
+        self._doubt = Doubt(self._owners.number, seq, outcome, finish, batch)
         for part in batch:
             part.unsure = True
         try:
@@ -212,24 +224,38 @@ class Transactions(Line):
 
     def _settle(self, wire: Wire, doubt: Doubt) -> None:
         """Find out what became of it. An earlier connection that is still about it has the row, and is waited for."""
-        rows = wire.ask(wire.sql.SEQ, self._owners.number).rows
-        seq, first = rows[0][:2] if rows else (None, 0)
+        self._busy = True  # an interrupt leaves an answer unread
+        rows = wire.ask(wire.sql.SEQ, doubt.owner).rows
+        seq, first, alive = rows[0] if rows else (None, 0, ALIVE)
+        is_ours = doubt.owner == self._owners.number
         if seq == doubt.seq:
             doubt.finish.ids(int(first))
-            self._owners.seq = seq
-            self._late += [part.left() for part in doubt.batch if part.done and part.left is not None]
+            if is_ours and alive == ALIVE:
+                self._owners.seq = seq
+                self._leave(doubt.batch)
+            else:
+                self._lose(doubt.batch)
             doubt.outcome.done = True
         elif rows:
-            wire.send([wire.sql.FENCE % (doubt.seq + 1, self._owners.number)])
-            self._owners.seq = doubt.seq + 1
+            wire.send([wire.sql.FENCE % (doubt.seq + 1, doubt.owner)])
+            if is_ours:
+                self._owners.seq = doubt.seq + 1
         wire.send([wire.sql.COMMIT])
         self._sure(doubt.batch)
         if not rows:  # we were away for so long that others have forgotten us
             for part in doubt.batch:
                 if not part.done:
                     part.refuse(unknown(self.place, part.tried))
-            self._owners.resign()
-        self._doubt = None
+            if is_ours:
+                self._owners.resign()
+        self._busy, self._doubt = False, None
+
+    @staticmethod
+    def _lose(batch: list[Part]) -> None:
+        """It is done, and others have taken us for dead since: what was claimed there is theirs."""
+        for part in batch:
+            if part.left is not None:
+                part.result = None
 
     def _ready(self, left: float) -> Wire:
         seconds = max(left, LOCK_TIMEOUT)

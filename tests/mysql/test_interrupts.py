@@ -1,0 +1,220 @@
+"""Exceptions of signal handlers in the middle of a call: what was claimed comes back, and no connection is left with an
+answer that nobody has read."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import pymysql
+import pytest
+
+from pqadapters.store import Ack, Put, Set
+from pqadapters.stores._bells import Bells
+from pqadapters.stores.mysql import MysqlStore, keeper, lookout, reader
+from pqadapters.stores.mysql.wire import Answer, Failed, Wire
+from tests.segment.programs import PATIENCE
+
+from .server import Server
+
+
+@pytest.fixture
+def behind_commit(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Wire], object]], threading.Event]:
+    """Have something called, once, when the server has committed and its answer is there. The event says it was."""
+
+    def arrange(call: Callable[[Wire], object]) -> threading.Event:
+        send, came = Wire.send, threading.Event()
+
+        def hit(self: Wire, texts: Sequence[str]) -> list[Answer]:
+            found = send(self, texts)
+            if texts[-1] == self.sql.COMMIT and len(texts) > 1 and not came.is_set():
+                came.set()
+                call(self)
+            return found
+
+        monkeypatch.setattr(Wire, "send", hit)
+        return came
+
+    return arrange
+
+
+@pytest.mark.parametrize("limit", [1, 2])
+@pytest.mark.parametrize("prefetch", [None, 1, 5])
+def test_what_an_interrupted_claim_has_is_ready_though_the_keeper_comes_first(
+    url: str, monkeypatch: pytest.MonkeyPatch, prefetch: int | None, limit: int
+) -> None:
+    """The keeper took a handle that had nothing yet for a parent process's, and forgot what it was to give back."""
+
+    def interrupt(self: Bells, queue: str, ready: int = 0) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keeper.Keeper, "watch", lambda self: None)
+    with MysqlStore(url, prefetch=prefetch) as store, MysqlStore(url, lease=31) as other:
+        store.commit(Put("q", b"a"))
+        with monkeypatch.context() as patch:
+            patch.setattr(Bells, "ring", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                store.claim("q", limit=limit)
+        store._core.aheads.tidy()
+        assert [(claim.payload, claim.attempt) for claim in other.claim("q")] == [(b"a", 1)]
+
+
+@pytest.mark.parametrize("cut", [False, True])
+@pytest.mark.parametrize("prefetch", [None, 1, 5])
+def test_i5_a_claim_whose_caller_is_gone_when_it_is_found_out_comes_back(
+    url: str, behind_commit: Any, prefetch: int | None, cut: bool
+) -> None:
+    """Ctrl-C while a claim waits for the answer to its COMMIT: it was committed, and nobody had the record."""
+
+    def interrupt(wire: Wire) -> None:
+        if cut:
+            wire.drop()
+        raise KeyboardInterrupt
+
+    with MysqlStore(url, prefetch=prefetch) as store:
+        store.commit(Put("q", b"a"))
+        came = behind_commit(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            store.claim("q")
+        assert came.is_set()
+        assert [(claim.payload, claim.attempt) for claim in store.claim("q", timeout=PATIENCE)] == [(b"a", 1)]
+
+
+def _taken_for_dead(store: MysqlStore, server: Server, url: str) -> Callable[[Wire], object]:
+    """The answer is lost, and before there is a connection again others have given back what we had claimed."""
+
+    def away(wire: Wire) -> None:
+        owners = store._core.owners
+        server.run(
+            f"UPDATE pqa_owners SET alive = 2 WHERE number = {owners.number}",
+            "UPDATE pqa_items SET state = 0, place = '' WHERE state = 2",
+            database=url.rpartition("/")[2],
+        )
+        owners.is_lost = True  # the keeper has heard of it first
+        wire.drop()
+        raise Failed(pymysql.err.OperationalError(2013, "lost"))
+
+    return away
+
+
+def test_i2_a_put_is_there_once_though_its_process_was_taken_for_dead_meanwhile(
+    url: str, server: Server, behind_commit: Any
+) -> None:
+    """It was looked up under the new number, not found there, and put a second time."""
+    with MysqlStore(url) as store:
+        (first,) = store.commit(Put("q", b"before"))
+        came = behind_commit(_taken_for_dead(store, server, url))
+        assert store.commit(Put("q", b"a"), timeout=PATIENCE) == (first + 1,)
+        assert came.is_set()
+        store.commit(Put("q", b"b"))
+        assert [record.payload for record in store.browse("q")] == [b"before", b"a", b"b"]
+
+
+def test_i5_a_claim_that_others_have_given_back_meanwhile_is_nobodys(
+    url: str, server: Server, behind_commit: Any
+) -> None:
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"))
+        came = behind_commit(_taken_for_dead(store, server, url))
+        (claim,) = store.claim("q", timeout=PATIENCE)
+        assert came.is_set()
+        store.commit(Ack(claim))
+        assert not store.depth("q").unfinished
+
+
+def test_a_look_gets_no_answer_to_an_interrupted_one(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The question was sent when a signal handler raised, and its answer was there for whoever came next."""
+    with MysqlStore(url) as store:
+        store.commit(Set("t", b"k", b"K"), Set("t", b"l", b"L"))
+        assert store.get("t", b"k") == b"K"
+        write = pymysql.connections.Connection._write_bytes
+
+        def interrupt(self: Any, data: bytes) -> None:
+            write(self, data)
+            if threading.current_thread() is threading.main_thread():
+                raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(pymysql.connections.Connection, "_write_bytes", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                store.get("t", b"k")
+        assert (store.get("t", b"l"), store.get("t", b"k")) == (b"L", b"K")
+
+
+def test_a_look_at_one_moment_that_is_interrupted_leaves_no_connection_in_the_past(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its transaction stayed open on a connection of the pool, on which nothing new was ever seen."""
+    many = [b"%d" % n for n in range(600)]
+    with MysqlStore(url) as store:
+        store.commit(*(Set("t", key, b"old") for key in many))
+        rows, asked = reader._rows, list[str]()
+
+        def interrupt(cursor: Any, question: str) -> Any:
+            found = rows(cursor, question)
+            asked.append(question)
+            if len(asked) == 2:  # who it is, and the first of two pages
+                raise KeyboardInterrupt
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(reader, "_rows", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                store.snapshot("t", many)
+        store.commit(Set("t", b"1", b"new"))
+        assert store.get("t", b"1") == b"new"
+
+
+def test_a_handle_whose_close_is_interrupted_keeps_no_record(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another handle of the process kept the process alive, and with it claims that nobody had."""
+    with MysqlStore(url) as store:
+        handle = MysqlStore(url)
+        store.commit(Put("q", b"a"))
+        assert handle.claim("q")
+
+        def interrupt(number: int) -> None:
+            raise KeyboardInterrupt
+
+        with monkeypatch.context() as patch:
+            patch.setattr(store._core.aheads, "end", interrupt)
+            with pytest.raises(KeyboardInterrupt):
+                handle.close()
+        assert [claim.payload for claim in store.claim("q", timeout=PATIENCE)] == [b"a"]
+        assert store._core.handles == 1
+
+
+def test_the_lookout_goes_on_behind_an_exception_of_a_signal_handler(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the keeper does: nobody here heard of other processes any more, nor gave back what the dead had claimed."""
+    failed, again = threading.Event(), threading.Event()
+    monkeypatch.setattr(lookout, "_PER_BURIAL", 0.0)
+    with MysqlStore(url) as store:
+
+        def look() -> dict[int, int]:
+            (again if failed.is_set() else failed).set()
+            raise ValueError
+
+        monkeypatch.setattr(store._core, "look_for_dead", look)
+        assert store.claim("q") == []
+        assert failed.wait(PATIENCE)
+        assert again.wait(PATIENCE)
+
+
+def test_a_keeper_that_had_no_thread_gets_one_later(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The system had no room for one more thread, once: the process was heard of no more, and lost what it held."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    with MysqlStore(url) as store:
+        with monkeypatch.context() as patch:
+            patch.setattr(keeper, "start_thread", refuse)
+            store.commit(Put("q", b"a"))
+        thread = store._core.keeper._thread
+        assert thread is None
+        assert store.claim("q")
+        thread = store._core.keeper._thread
+        assert thread is not None
+        assert thread.is_alive()
