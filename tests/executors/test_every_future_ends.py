@@ -26,8 +26,9 @@ from pqadapters.concurrent.futures._durable import _abandon
 from pqadapters.concurrent.futures._returning import put_back
 from pqadapters.errors import StoreError
 from pqadapters.opening import open_store
-from pqadapters.store import Ack, Nack
+from pqadapters.store import Ack, Nack, Set
 
+from ..contract.threads import Task
 from . import work
 from .conftest import Make
 from .harness import App
@@ -494,3 +495,27 @@ def test_a_member_that_another_one_took_for_dead(url: str, monkeypatch: pytest.M
             sharing = executor._backlog.sharing
             assert sharing is not None
             assert sharing.lives(bytes.fromhex(future.job_id)[:8])
+
+
+class Submits:
+    """Its finalizer does."""
+
+    def __init__(self, executor: ThreadPoolExecutor, futures: list[Any], **options: Any) -> None:
+        self._executor, self._futures, self._options = executor, futures, options
+
+    def __del__(self) -> None:
+        self._futures.append(self._executor.using(**self._options).submit(work.double, 3))
+
+
+@pytest.mark.parametrize("options", [{}, {"priority": 1}, {"delay": 0.01}])
+@pytest.mark.parametrize("recover", ["auto", "manual"])
+def test_a_finalizer_submits_in_the_middle_of_a_commit(make: Make, recover: str, options: dict[str, Any]) -> None:
+    """The job is stored behind it, and its record isn't known until then: where only our own jobs are run, which are
+    asked for by their records, it was never begun, and shutdown() waited for ever."""
+    executor, futures = make(1, recover=recover), list[Any]()
+    executor.submit(work.double, 1).result(work.PATIENCE)
+    late = [Submits(executor, futures, **options)]
+    executor._backlog.store.commit(Set("t", b"k", b"v"), stop=lambda: bool(late.clear()))
+    (future,) = futures
+    assert future.result(work.PATIENCE) == 6
+    Task(executor.shutdown, patience=work.PATIENCE).result()

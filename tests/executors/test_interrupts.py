@@ -118,6 +118,21 @@ def test_a_call_whose_thread_could_not_be_started_is_counted_once(
     _goes_on_behind(executor, [first, second])
 
 
+def test_the_first_thread_can_not_be_started(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was told that the executor was shut down."""
+    executor = make(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", _no_more)
+        with pytest.raises(RuntimeError, match="can't start new thread"):
+            executor.submit(work.double, 1)
+    assert not executor._backlog.live
+    _goes_on(executor, [])
+
+
+def _no_more(thread: threading.Thread) -> None:
+    raise RuntimeError("can't start new thread")
+
+
 # Callbacks and finalizers
 
 

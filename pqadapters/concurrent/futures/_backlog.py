@@ -86,6 +86,7 @@ class Backlog:
         self.delayed: set[bytes] = set()  #: jobs that the clock will bring back
         self.closing = self.stopped = self.closed = False
         self.broken: BaseException | None = None
+        self.refusal = "cannot schedule new futures after shutdown"  #: what the pool said to a call that it didn't take
         self.sharing: Sharing | None = None
         self.look_at = 0.0  #: not before that time jobs of ours are looked for under other records
         self.modest_until = 0.0  #: before that time jobs of others are left to others: we had one that isn't for us

@@ -12,7 +12,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ...store import Ack, Put, State, Store
+from ...store import Ack, Order, Put, State, Store
 from . import _wire as wire
 from ._clock import call_in
 
@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _MOST = 10_000  #: delayed jobs of earlier processes that are looked at
 _SOON = 5.0  #: seconds
 _AGAIN = 1.0  #: seconds
+_LATE = 0.02  #: seconds
 
 
 def come_back(backlog: Backlog, id: bytes, seconds: float) -> None:
@@ -52,6 +53,28 @@ def _look(ref: weakref.ref[Backlog]) -> None:
     if backlog is not None and not (backlog.closed or backlog.stopped):
         backlog.recovering = backlog.recovering or backlog.foreign
         backlog.added()
+
+
+def find_late(backlog: Backlog, tries: int = 10) -> None:
+    """A finalizer or signal handler has submitted in the middle of a commit: the job is stored at the end of that, and
+    its record isn't known."""
+    call_in(_LATE, partial(_find_late, weakref.ref(backlog), tries))
+
+
+def _find_late(ref: weakref.ref[Backlog], tries: int) -> None:
+    backlog = ref()
+    if backlog is None or backlog.closed:
+        return
+    late = {id: future for id, future in backlog.live.copy().items() if not future._record}
+    for record in backlog.store.browse(backlog.names.jobs, state=None, order=Order.NEWEST) if late else ():
+        future = late.pop(wire.id_of(record.payload), None)
+        if future is not None:
+            future._record = record.id
+        if not late:
+            break
+    backlog.added()
+    if late and tries:
+        find_late(backlog, tries - 1)
 
 
 def expect_soon(backlog: Backlog, store: Store) -> None:

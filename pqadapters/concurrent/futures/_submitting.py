@@ -19,7 +19,7 @@ from . import _wire as wire
 from ._cancelling import cancel
 from ._future import JobFuture
 from ._options import PLAIN, Options
-from ._returning import come_back
+from ._returning import come_back, find_late
 from ._words import WhenFull
 
 if TYPE_CHECKING:
@@ -81,6 +81,8 @@ def _store_plain(backlog: Backlog, future: JobFuture, put: Put) -> None:
     backlog.live[id] = future  # before it is stored: whoever claims it at once finds it
     try:
         future._record = backlog.commit(put)[0]
+        if not future._record:
+            find_late(backlog)
         if not backlog.added() and id in backlog.live:
             _take_back(backlog, future)
     except BaseException:
@@ -117,6 +119,8 @@ def put_job(backlog: Backlog, future: JobFuture, ops: tuple[Op, ...]) -> None:
             break
         except LimitReached:
             _wait_for_room(backlog, ops[-1])
+    if not future._record:
+        find_late(backlog)
     if options.delay:
         come_back(backlog, future._id, options.delay)
     elif not backlog.added() and future._id in backlog.live:
@@ -124,10 +128,10 @@ def put_job(backlog: Backlog, future: JobFuture, ops: tuple[Op, ...]) -> None:
 
 
 def _take_back(backlog: Backlog, future: JobFuture) -> NoReturn:
-    """Nobody will run it: the pool has come to its end just now."""
+    """Nobody will run it: the pool has come to its end just now, or has no thread and gets none."""
     cancel(backlog, future)
     backlog.check()
-    raise RuntimeError("cannot schedule new futures after shutdown")
+    raise RuntimeError(backlog.refusal)
 
 
 def _wait_for_room(backlog: Backlog, put: Any) -> None:

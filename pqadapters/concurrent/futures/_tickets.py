@@ -94,8 +94,8 @@ class Tickets:
                 return True
         except BrokenExecutor as error:
             self.backlog.break_with(error)
-        except RuntimeError:  # the pool was shut down; or no thread could be started, and the call may be in its queue
-            pass
+        except RuntimeError as error:  # it was shut down; or it can't start a thread, and the call may be in its queue
+            self.backlog.refusal = str(error)
         self.take_back(ticket)
         return False
 
