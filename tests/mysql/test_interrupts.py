@@ -10,9 +10,11 @@ from typing import Any
 import pymysql
 import pytest
 
-from pqadapters.store import Ack, Put, Set
+from pqadapters.store import Ack, Order, Put, Set
 from pqadapters.stores._bells import Bells
+from pqadapters.stores._handle import Wish
 from pqadapters.stores.mysql import MysqlStore, keeper, lookout, reader
+from pqadapters.stores.mysql.transactions import Part
 from pqadapters.stores.mysql.wire import Answer, Failed, Wire
 from tests.segment.programs import PATIENCE
 
@@ -218,3 +220,86 @@ def test_a_keeper_that_had_no_thread_gets_one_later(url: str, monkeypatch: pytes
         thread = store._core.keeper._thread
         assert thread is not None
         assert thread.is_alive()
+
+
+class _Alarm(Exception):
+    """What many a handler of SIGALRM raises: no BaseException."""
+
+
+def _shared(store: MysqlStore, *parts: Part) -> None:
+    """In one transaction."""
+    with store._core.writer.lock:
+        store._core.writer.carry_out(list(parts))
+
+
+def test_i2_an_exception_in_the_middle_of_a_commit_leaves_no_half_of_it(url: str) -> None:
+    """A signal handler's, in a thread that had the commits of others in hand: the puts of one were stored, its
+    acknowledgements weren't, and its caller was told that it had failed."""
+
+    class Acks(list[Any]):
+        def __iter__(self) -> Any:
+            raise _Alarm
+
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"))
+        (claim,) = store.claim("q")
+        mine = store._part((Put("p", b"mine"),), None, None)
+        other = store._part((Put("p", b"b"), Ack(claim)), None, None)
+        for part in (mine, other):
+            assert part.prepare is not None
+            part.prepare()
+            part.prepare = None
+        assert other.plan is not None
+        plan, other.plan = other.plan, other.plan._replace(acks=Acks(other.plan.acks))
+        with pytest.raises(_Alarm):
+            _shared(store, mine, other)
+        assert not mine.done
+        assert not other.done
+        other.plan = plan
+        _shared(store, mine, other)
+        assert store.depth("p").ready == 2
+        assert not store.depth("q").unfinished
+
+
+def test_i5_an_exception_in_the_middle_of_a_claim_leaves_no_record_claimed_by_nobody(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MysqlStore(url, prefetch=1) as store:
+        store.commit(Put("q", b"a"))
+        claiming = store._claiming(Wish("q", Order.OLDEST, None, 1, None, False, None), (), False)
+        run = claiming.run
+
+        def alarm(session: Any) -> Any:
+            run(session)
+            raise _Alarm
+
+        monkeypatch.setattr(claiming, "run", alarm)
+        other = store._part((Put("q", b"b"),), None, None)
+        _shared(store, claiming, other)
+        assert isinstance(claiming.error, _Alarm)
+        assert other.done
+        assert store.depth("q")[:3] == (2, 0, 0)
+
+
+def test_i2_an_exception_in_the_middle_of_an_answer_is_as_any_interrupt(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of the transaction was given the answer that nobody had read, and took it for that to its COMMIT."""
+    with MysqlStore(url) as store:
+        (first,) = store.commit(Put("q", b"a", limit=9))
+        mine, other = store._part((Put("q", b"b", limit=9),), None, None), store._part((Put("q", b"c"),), None, None)
+        write = pymysql.connections.Connection._write_bytes
+
+        def alarm(self: Any, data: bytes) -> None:
+            write(self, data)
+            if threading.current_thread() is threading.main_thread() and b"FOR UPDATE" in data:
+                raise _Alarm
+
+        with monkeypatch.context() as patch:
+            patch.setattr(pymysql.connections.Connection, "_write_bytes", alarm)
+            with pytest.raises(_Alarm):
+                _shared(store, mine, other)
+        assert not other.done
+        _shared(store, other)
+        assert other.result[0] > first
+        assert [record.payload for record in store.browse("q")] == [b"a", b"c"]

@@ -37,6 +37,7 @@ class Session:
         self._told: list[str] = []
         self._length = 0
         self.changes = False  #: there is something to commit
+        self.changed = 0  #: how often something was changed, or told to be, that isn't with the COMMIT
         self.asked = False  #: something was sent
         self._puts: list[tuple[list[int], int, str]] = []  # whose results, which of them, the row's values
         self._acks: dict[Held, list[int]] = {}
@@ -56,6 +57,7 @@ class Session:
 
     def _tell(self, text: str) -> None:
         self.changes = True
+        self.changed += 1
         if self._length + len(text) > self._wire.largest and self._told:
             self.flush()
         self._told.append(text)
@@ -83,11 +85,14 @@ class Session:
     def change(self, statement: str, *values: Any) -> int:
         """How many rows it has changed, or found to be so already."""
         self.changes = True
-        return self.ask(statement, *values).affected
+        affected = self.ask(statement, *values).affected
+        self.changed += bool(affected)
+        return affected
 
     def put(self, rows: Sequence[str]) -> list[int]:
         """Add records now: their ids."""
         self.changes = True
+        self.changed += 1
         found: list[int] = []
         for some in self._packets(rows):
             first = self.ask(self.sql.PUT + ",".join(some)).first_id

@@ -181,27 +181,32 @@ class Transactions(Line):
 
     def _run(self, session: Session, part: Part, *, shared: bool, exactly: bool) -> None:
         part.result, part.error = None, None  # of a transaction that was broken off
-        saved = False
+        saved, changed = False, session.changed
         try:
             part.may_go_on()
             if part.power and self._weak is not None:
                 raise self._weak
-            if part.plan is not None and not exactly:
-                part.result = [0] * part.plan.size
-                session.add(part.plan, part.result)
-                return
-            if shared and part.refusable:
-                session.mark(session.sql.SAVE)
-                saved = True
-            part.result = part.run(session)
+            if part.plan is None or exactly:
+                if shared and part.refusable:
+                    session.mark(session.sql.SAVE)
+                    saved = True
+                part.result = part.run(session)
         except Failed:
             raise
         except Exception as error:
+            if session.wire.is_broken:
+                raise  # a signal handler's, as any interrupt
             part.result, part.error = None, error
             if saved:
                 session.mark(session.sql.UNDO)
             elif not shared:
                 session.changes = False
+            elif session.changed != changed:
+                raise Failed(error) from error  # a signal handler's, half way: each by itself
+        else:
+            if part.plan is not None and not exactly:  # outside: what is raised here is a signal handler's
+                part.result = [0] * part.plan.size
+                session.add(part.plan, part.result)
 
     def _commit(self, session: Session, outcome: Outcome, finish: Finish, batch: list[Part]) -> None:
         seq = self._owners.seq + 1

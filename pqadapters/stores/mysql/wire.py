@@ -47,6 +47,8 @@ class Answer(NamedTuple):
 class Wire:
     """A connection, for one thread at a time."""
 
+    is_broken = False  #: an interrupt in the middle of an answer has ended it
+
     def __init__(self, raw: Any, statements: Statements, begun: float) -> None:
         self.raw = raw
         self.sql = statements
@@ -72,6 +74,10 @@ class Wire:
                     return found
         except ERRORS as error:
             raise Failed(error) from error
+        except BaseException:  # of a signal handler: an answer is left unread, which the next statement would be given
+            self.drop()
+            self.is_broken = True
+            raise
 
     def ask(self, statement: str, *values: Any) -> Answer:
         """The answer to the last statement of a text."""
