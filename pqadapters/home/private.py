@@ -15,7 +15,6 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -73,7 +72,7 @@ class PrivateStore:
     def _begin(self) -> None:
         self._lock = threading.RLock()
         self._changed = threading.Condition(self._lock)
-        self._committing: list[int] = []  #: threads in a commit that doesn't hold the lock
+        self._committing: dict[object, int] = {}  #: threads in a commit that doesn't hold the lock, by commit
         self._busy = False  #: the thread that holds the lock is taking the slot, or adopting
         self._put_off: list[Callable[[], object]] = []  #: commits that interrupted it, to be carried out behind it
         self._ground: Ground | None = None
@@ -115,25 +114,32 @@ class PrivateStore:
         if self._slot is None and self._busy:
             return open_store("memory:")  # to whoever interrupts us in the middle of it, nothing is there yet
         if self._slot is None:
-            with self._alone():
-                self._take()
+            self._alone(self._take)
         assert self._slot is not None
         return self._slot.store
 
-    @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """A finalizer or a signal handler may use the queue in the middle of this, in the same thread: its commits are
-        put off, and its looks begin nothing of their own. The lock is held."""
-        self._busy = True
+    def _alone(self, call: Callable[[], object]) -> None:
+        """A finalizer or a signal handler may use the queue in the middle of the call, in the same thread: its commits
+        are put off, and its looks begin nothing of their own. The lock is held."""
         try:
-            yield
-        finally:
+            self._busy = True
+            call()
+        finally:  # no context manager: an exception that somebody keeps may keep one from its end
             self._busy = False
-            while self._put_off:
+            self._catch_up()
+
+    def _catch_up(self) -> None:
+        """Carry out what was put off. What a signal handler keeps it from is left to the next call."""
+        calls, self._put_off, done = self._put_off, [], 0
+        try:
+            for call in calls:
                 try:
-                    self._put_off.pop(0)()
+                    call()
                 except Exception:
                     _log.exception("a call that interrupted another one of its thread failed")
+                done += 1
+        finally:
+            self._put_off[:0] = calls[done:]
 
     def _take(self) -> None:
         idle = idling.again(self._key)
@@ -186,12 +192,13 @@ class PrivateStore:
         """Our slot, with everything in it that is to be in it."""
         with silence(), self._lock:
             store = self._own()
-            interrupting = self._busy or threading.get_ident() in self._committing
+            interrupting = self._busy or threading.get_ident() in self._committing.values()
+            if self._put_off and not interrupting:
+                self._catch_up()
             if not self._adopted and not interrupting and time.monotonic() >= self._adopt_at:
                 self._changed.wait_for(lambda: not self._committing)
                 if not self._adopted:
-                    with self._alone():
-                        self._adopt()
+                    self._alone(self._adopt)
             return store
 
     def _for(self, name: str) -> Store:
@@ -224,20 +231,28 @@ class PrivateStore:
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
         if self._slot is None:
             self._taken_now()
-        me = threading.get_ident()
+        this = object()
         try:
             with self._lock:
                 if self._busy:
                     self._put_off.append(lambda: self.commit(*ops, stop=stop, timeout=timeout))
                     return (0,) * len(ops)
                 store = self._own()
-                self._committing.append(me)
+                if self._put_off:
+                    self._catch_up()
+                self._committing[this] = threading.get_ident()
             return store.commit(*ops, stop=stop, timeout=timeout)
         finally:
-            with self._lock:
-                if me in self._committing:
-                    self._committing.remove(me)
-                    self._changed.notify_all()
+            try:
+                self._end_commit(this)
+            except BaseException:  # of a signal handler: whoever waits for the end of the commit would wait for ever
+                self._end_commit(this)
+                raise
+
+    def _end_commit(self, this: object) -> None:
+        with self._lock:
+            self._committing.pop(this, None)
+            self._changed.notify_all()
 
     def claim(
         self,
@@ -339,6 +354,8 @@ class PrivateStore:
         with silence(), self._lock:
             if self._closed:
                 return
+            if self._put_off and not self._busy:
+                self._catch_up()
             self._closed = True
             self._spot.leave()
             slot, ground = self._slot, self._ground
@@ -364,6 +381,8 @@ class PrivateStore:
             slot, ground = self._slot, self._ground
             if self._closed or self._busy or slot is None or ground is None:
                 return
+            if self._put_off:
+                self._catch_up()
             left = slot.store.depth(QUEUE)
             if not (left.unfinished or left.dead or self._has_keys(slot)):
                 ground.leave(slot, empty=True)

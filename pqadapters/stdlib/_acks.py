@@ -7,7 +7,7 @@ a call of the store. An acknowledgement survives the process when it returns; a 
 from __future__ import annotations
 
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
@@ -15,7 +15,7 @@ from .. import telling
 from ..errors import LeaseLost, PqadaptersError, StoreError
 from ..store import Ack, Claim, Nack, Op, Store
 from ._counts import Counts
-from ._held import Held, Own, consumer
+from ._held import Entry, Held, Own, consumer
 from ._policy import FETCHES, AckPolicy
 from ._stock import Stock
 
@@ -86,7 +86,7 @@ class Acks(Stock):
             return
         self._settle_on_next()
         if self.policy is AckPolicy.NEXT:
-            self.ack_entries(self.held.pop(self.held.passed()))
+            self.ack_all_of(lambda: self.held.pop(self.held.passed()))
         if self.unkept:
             self.keep()
 
@@ -116,8 +116,14 @@ class Acks(Stock):
         return True
 
     def ack_entries(self, entries: list[tuple[object, Claim, Any]]) -> None:
+        self.ack_all_of(lambda: entries)
+
+    def ack_all_of(self, take: Callable[[], list[tuple[object, Claim, Any]]]) -> None:
+        """Acknowledge what is taken out of somebody's hands; there it is again if that is refused or interrupted."""
+        entries = take()
         try:
-            self._ack_handed([Ack(claim, lazy=True) for _, claim, _ in entries])
+            if entries:
+                self._ack_handed([Ack(claim, lazy=True) for _, claim, _ in entries])
         except BaseException:  # what was done nevertheless is passed over when it comes again
             self._restore(entries)
             raise
@@ -139,8 +145,7 @@ class Acks(Stock):
             raise
 
     def _restore(self, entries: list[tuple[object, Claim, Any]]) -> None:
-        for who, claim, item in reversed(entries):
-            self.held.restore(who, claim, item)
+        self.held.restore_all(entries)
 
     # Done
 
@@ -168,35 +173,38 @@ class Acks(Stock):
         """Acknowledge exactly this item. Raises ValueError if nobody holds it."""
         if self.auto and self.policy is not AckPolicy.TASK_DONE:
             self.learn(AckPolicy.TASK_DONE)
-        entry = self.held.pop_item(item)
-        if entry is not None:
-            self._acknowledge(*entry)
-        elif self.counts.take_handed():
+        if self._end_one(self.held.matching(item), lambda claim: Ack(claim, lazy=True)):
+            return
+        if self.counts.take_handed():
             self.wake_joiners()
         else:
             raise ValueError(f"nobody holds {item!r} of {self.label}")
 
-    def _acknowledge(self, who: object, claim: Claim, item: object) -> None:
-        try:
-            self._surely(Ack(claim, lazy=True))
-        except LeaseLost:
-            raise
-        except PqadaptersError:
-            self.held.restore(who, claim, item)
-            raise
+    def _end_one(self, found: Iterable[Entry], how: Callable[[Claim], Ack | Nack]) -> bool:
+        """What `how` says ends the first of them that nobody else has ended just now; False if there is none."""
+        for who, own, claim, item in found:
+            end = how(claim)
+            try:
+                if own.pop(claim.id, None) is not None:
+                    self.commit(end)
+                    return True
+            except BaseException as error:
+                self._after(error, end, who, item)
+                raise
+        return False
 
-    def _after(self, error: BaseException, ack: Ack, who: object, item: object) -> None:
-        """An acknowledgement was refused, and the item is held as before; or interrupted, and is made up for."""
+    def _after(self, error: BaseException, end: Ack | Nack, who: object, item: object) -> None:
+        """The end of a claim was refused, and the item is held as before; or interrupted, and is made up for."""
         try:
             if not isinstance(error, PqadaptersError):
-                self.held.by[who].pop(ack.claim.id, None)
-                self.commit(ack)
+                self.held.by.get(who, Own()).pop(end.claim.id, None)
+                self.commit(end)
             elif not isinstance(error, LeaseLost):
-                self.held.restore(who, ack.claim, item)
+                self.held.restore(who, end.claim, item)
         except LeaseLost:  # it had happened already
             pass
         except PqadaptersError:
-            self.held.restore(who, ack.claim, item)
+            self.held.restore(who, end.claim, item)
 
     def _surely(self, *ops: Op) -> None:
         """Commit. An interrupt doesn't leave open whether that has happened: it has, and then the interrupt goes on."""
@@ -209,13 +217,17 @@ class Acks(Stock):
                 self.commit(*ops)
             raise
 
-    def settle_lease(self, claim: Claim) -> None:
+    def settle_lease(self, lent: Own) -> None:
         """The end of a lease that went well."""
-        try:
+        for claim, _ in list(lent.values()):
             self._surely(Ack(claim, lazy=True))
-        except PqadaptersError:
+            lent.pop(claim.id)
+
+    def end_lease(self, lent: Own) -> None:
+        """The end of one that didn't. Once more does nothing."""
+        for claim, _ in list(lent.values()):
             self.release([claim])
-            raise
+            lent.pop(claim.id)
 
     def done_for_another(self) -> int:
         """Count a task_done() of a caller that holds nothing. Returns how many such calls waited for more of them.
@@ -228,7 +240,7 @@ class Acks(Stock):
         waited = self.counts.uncovered
         try:
             self.settle()
-        except BaseException:
+        except PqadaptersError:
             self.counts.add(**{term: -1 if covered else 1})
             raise
         return waited
@@ -247,18 +259,25 @@ class Acks(Stock):
         """After a task_done(): acknowledge everything if all of it is covered by calls, and forget a debt."""
         outstanding = self.held.snapshot()
         if outstanding and self.counts.uncovered >= len(outstanding):
-            self._ack_covered(self.held.pop(outstanding))
+            self._ack_covered(outstanding)
         if self.counts.adjustment:
             self.store.wait(self.name, self.counts.level, 0.0)
         self.wake_joiners()
 
-    def _ack_covered(self, entries: list[tuple[object, Claim, Any]]) -> None:
-        self.counts.add(uncovered=-len(entries))
+    def _ack_covered(self, outstanding: list[tuple[object, int]]) -> None:
+        entries, counted = self.held.pop(outstanding), False
         try:
+            self.counts.add(uncovered=-len(entries))
+            counted = True
             self._commit_acks([Ack(claim, lazy=True) for _, claim, _ in entries])
         except PqadaptersError:
             self.counts.add(uncovered=len(entries))
             self._restore(entries)
+            raise
+        except BaseException:  # of a signal handler: it has happened, as in _surely
+            if not counted:
+                self.counts.add(uncovered=-len(entries))
+            self._commit_acks([Ack(claim, lazy=True) for _, claim, _ in entries])
             raise
 
     def wake_joiners(self) -> None:
@@ -284,17 +303,10 @@ class Acks(Stock):
 
     def nack(self, *item: object, delay: float) -> None:
         """Give the caller's oldest item back, or this one; ready again in `delay` seconds. ValueError if not held."""
-        entry = self.held.pop_item(item[0]) if item else self.held.pop_oldest()
-        if entry is None:
+        not_before = time.time() + delay if delay else 0.0
+        found = self.held.matching(item[0]) if item else self.held.oldest()
+        if not self._end_one(found, lambda claim: Nack(claim, not_before=not_before)):
             raise ValueError(f"nobody holds {repr(item[0]) if item else 'an item'} of {self.label}")
-        who, claim, value = entry
-        try:
-            self._surely(Nack(claim, not_before=time.time() + delay if delay else 0.0))
-        except LeaseLost:
-            raise
-        except PqadaptersError:
-            self.held.restore(who, claim, value)
-            raise
 
     # The end
 
@@ -307,7 +319,11 @@ class Acks(Stock):
         if self.policy is AckPolicy.NEXT:
             working = frozenset[object]() if dropped else self.held.still_working()
             entries = self.held.pop(self.held.snapshot(but=working) + self.held.passed(working))
-            if entries:
-                self._commit_acks([Ack(claim, lazy=True) for _, claim, _ in entries])
+            try:
+                if entries:
+                    self._commit_acks([Ack(claim, lazy=True) for _, claim, _ in entries])
+            except BaseException:
+                self._restore(entries)
+                raise
         if self.unkept:
             self.keep()

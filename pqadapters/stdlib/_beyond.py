@@ -85,19 +85,23 @@ class Beyond(stdlib.Queue[T]):
         line = self._direct("lease()")
         if block:
             check_timeout(timeout)
-        lent, held = Own(), line.held
-        item: T = line.take(timeout if block else 0.0, lent=lent)
-        (claim,) = [claim for claim, _ in lent.values()]
-        self._notify(self.not_full)
+        lent, held = Own(), line.held  # another `held`: this is a forked child by now, and the lease is the parent's
         try:
+            item: T = line.take(timeout if block else 0.0, lent=lent)
+            self._notify(self.not_full)
             yield item
-        except BaseException:
             if line.held is held:
-                line.release([claim])
-                self._notify(self.not_empty)
+                line.settle_lease(lent)
+        except BaseException:
+            try:
+                if lent and line.held is held:
+                    line.end_lease(lent)
+                    self._notify(self.not_empty)
+            finally:
+                if lent and line.held is held:  # a signal handler has broken that off
+                    line.end_lease(lent)
             raise
-        if line.held is held:  # else this is a forked child, and the lease is the parent's
-            line.settle_lease(claim)
+        if line.held is held:
             self._notify_done()
 
     def nack(self, item: Any = ABSENT, delay: float = 0.0) -> None:

@@ -55,12 +55,22 @@ class Counts:
     def add(
         self, *, handed: int = 0, uncovered: int = 0, adjustment: int = 0, buried: int = 0, joining: int = 0
     ) -> None:
-        with self._lock:
-            self.handed += handed
-            self.uncovered += uncovered
-            self.adjustment += adjustment
-            self.buried += buried
-            self.joining += joining
+        """Change them; where a signal handler interrupts this, nothing is changed."""
+        done = False
+        try:
+            with self._lock:
+                self.handed += handed
+                self.uncovered += uncovered
+                self.adjustment += adjustment
+                self.buried += buried
+                self.joining += joining
+                done = True
+        except BaseException:  # as the lock was let go of
+            if done:
+                self.add(
+                    handed=-handed, uncovered=-uncovered, adjustment=-adjustment, buried=-buried, joining=-joining
+                )
+            raise
 
     def take_handed(self) -> bool:
         """One task less of those that were acknowledged when handed out; False if there is none."""

@@ -51,6 +51,7 @@ class Own(OrderedDict[int, tuple[Claim, Any]]):
 
 
 _NOTHING = Own()
+Entry = tuple[object, Own, Claim, Any]  #: who holds it, among what, and the item
 
 
 # Set once the program has imported the frameworks, which it may never do: we don't, and a get() shouldn't search.
@@ -142,26 +143,22 @@ class Held:
     def __len__(self) -> int:
         return sum(len(own) for own in list(self.by.values()))
 
-    def pop_oldest(self) -> tuple[object, Claim, Any] | None:
-        """Take the caller's oldest claim out of the table, with its holder and item."""
-        me = consumer()
-        own = self.by.get(me)
-        try:
-            return (me, *own.popitem(last=False)[1]) if own else None
-        except KeyError:  # another thread covered or finished it just now
-            return None
+    def oldest(self) -> Iterator[Entry]:
+        """The caller's oldest, until it is popped; then the next one."""
+        own = self.by.get(me := consumer())
+        while own and (entry := own.first()) is not None:
+            yield me, own, *entry
 
-    def pop_item(self, item: object) -> tuple[object, Claim, Any] | None:
-        """Take out the claim of exactly this item: the very object before an equal one, the caller's before others'."""
+    def matching(self, item: object) -> Iterator[Entry]:
+        """What is exactly this item: the very object before an equal one, the caller's before others'."""
         me = consumer()
         mine = [(me, self.by[me])] if me in self.by else []
         others = [each for each in list(self.by.items()) if each[0] is not me]
         for holders in (mine, others):
             for same in (_identical, _equal):
-                for who, own, claim, value in _entries(holders):
-                    if same(value, item) and own.pop(claim.id, None) is not None:
-                        return who, claim, value
-        return None
+                for entry in _entries(holders):
+                    if same(entry[3], item):
+                        yield entry
 
     def snapshot(self, *, but: frozenset[object] = frozenset()) -> list[tuple[object, int]]:
         """Consumer and record id of all that is outstanding now, except what these consumers hold."""
@@ -179,8 +176,19 @@ class Held:
 
     def pop(self, outstanding: list[tuple[object, int]]) -> list[tuple[object, Claim, Any]]:
         """Take those of a snapshot out that nobody else took since."""
-        found = ((who, self.by.get(who, _NOTHING).pop(id, None)) for who, id in outstanding)
-        return [(who, *entry) for who, entry in found if entry is not None]
+        taken: list[tuple[object, Claim, Any]] = []
+        try:
+            for who, id in outstanding:
+                own = self.by.get(who, _NOTHING)
+                entry = own.get(id)
+                if entry is not None:
+                    taken.append((who, *entry))
+                    if own.pop(id, None) is None:
+                        taken.pop()
+        except BaseException:  # of a signal handler, as in Own.pop_all
+            self.restore_all(taken)
+            raise
+        return taken
 
     def restore(self, who: object, claim: Claim, item: object) -> None:
         """Put a claim back that could not be acknowledged, at its old place: first."""
@@ -188,13 +196,18 @@ class Held:
         own[claim.id] = claim, item
         own.move_to_end(claim.id, last=False)
 
+    def restore_all(self, entries: list[tuple[object, Claim, Any]]) -> None:
+        """`restore` all of them, in their order."""
+        for who, claim, item in reversed(entries):
+            self.restore(who, claim, item)
+
     def still_working(self) -> frozenset[object]:
         """The consumers that live, but for the caller and the main thread: that one lives as long as the program."""
         spared = (consumer(), threading.main_thread())
         return frozenset(who for who in list(self.by) if who not in spared and not is_gone(who))
 
 
-def _entries(holders: list[tuple[object, Own]]) -> Iterator[tuple[object, Own, Claim, Any]]:
+def _entries(holders: list[tuple[object, Own]]) -> Iterator[Entry]:
     for who, own in holders:
         for claim, value in list(own.values()):
             yield who, own, claim, value

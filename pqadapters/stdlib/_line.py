@@ -141,12 +141,12 @@ class Line(Acks):
             own = self.held.admit(who)
         deadline = deadline_of(timeout) if timeout else None
         entries = self.ask(own, who) if self.policy is not _TASK_DONE else None
-        if entries and (order is not None or self.ranked or self.aside.claims or self.objects.meeting):
-            self.ack_entries(entries)
-            entries = None
         while True:
             claims: list[Claim] = []
             try:
+                if entries and (order is not None or self.ranked or self.aside.claims or self.objects.meeting):
+                    self.ack_entries(entries)
+                    entries = None
                 if order is not None:
                     claims = self._first(order)
                 elif self.ranked or self.aside.claims:
@@ -180,8 +180,9 @@ class Line(Acks):
     def take_many(self, most: int, timeout: float | None) -> list[Any]:
         """At least one item and at most `most`; else as `take`."""
         own = self.held.own()
-        if entries := self.ask(own, self.held.asker or consumer()) if self.policy is not _TASK_DONE else []:
-            self.ack_entries(entries)
+        if self.policy is not _TASK_DONE:
+            who = self.held.asker or consumer()
+            self.ack_all_of(lambda: self.ask(own, who))
         deadline = deadline_of(timeout)
         while True:
             claims: list[Claim] = []

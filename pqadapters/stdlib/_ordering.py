@@ -22,7 +22,7 @@ from .. import telling
 from ..errors import RankError
 from ..rank import rank
 from ..store import Claim, Nack, Order, Put, Record, Stop
-from ._line import Line
+from ._line import Line, weak
 
 _log = telling.logger("pqadapters.queue")
 
@@ -83,10 +83,15 @@ class RankedLine(Line):
 
     def fetch(self, limit: int, timeout: float | None, stop: Stop) -> list[Claim]:
         if self._sorted is None:
-            claims = super().fetch(limit, timeout, stop)
-            if not self._unexpressed(claims):
-                return claims
-            self.release(claims)
+            claims: list[Claim] = []
+            try:
+                claims = super().fetch(limit, timeout, stop)
+                if not self._unexpressed(claims):
+                    return claims
+                self.release(claims)
+            except BaseException:  # of a signal handler
+                self.release(claims)
+                raise
         return self._sort_in_memory().fetch(limit, timeout, stop)
 
     def _unexpressed(self, claims: list[Claim]) -> bool:
@@ -109,6 +114,7 @@ class Sorted:
     def __init__(self, line: Line) -> None:
         self.lock = threading.RLock()
         self._store, self._name, self._loads = line.store, line.name, line.decode
+        self._release = weak(line.release)
         self._counted = line.max_attempts is not None
         self._entries: list[_Entry] = []
         self._blind: list[int] = []  # records that can't be decoded: served first, so that get() deals with them
@@ -125,11 +131,18 @@ class Sorted:
     def fetch(self, limit: int, timeout: float | None, stop: Stop) -> list[Claim]:
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
-            with telling.silence(), self.lock:
-                claims = self._claim_locked(limit, stop)
+            claims: list[Claim] = []
+            try:
+                with telling.silence(), self.lock:
+                    claims = self._claim_locked(limit, stop)
+                if claims:
+                    return claims
+            except BaseException:  # of a signal handler
+                self._release(claims)
+                raise
             left = None if deadline is None else max(0.0, deadline - time.monotonic())
-            if claims or left == 0.0 or stop():
-                return claims
+            if left == 0.0 or stop():
+                return []
             self._store.wait(self._name, lambda depth: depth.ready > 0 or stop(), left)
 
     def records(self) -> Iterator[Record]:
@@ -140,9 +153,13 @@ class Sorted:
     def _claim_locked(self, limit: int, stop: Stop) -> list[Claim]:
         self._refresh()
         claims: list[Claim] = []
-        while len(claims) < limit and not stop() and (self._blind or self._entries):
-            id = self._blind.pop(0) if self._blind else self._entries.pop(0).id
-            claims += self._store.claim(self._name, ids=[id], counted=self._counted)
+        try:
+            while len(claims) < limit and not stop() and (self._blind or self._entries):
+                id = self._blind.pop(0) if self._blind else self._entries.pop(0).id
+                claims += self._store.claim(self._name, ids=[id], counted=self._counted)
+        except BaseException:  # of a signal handler, or of the disk: they are ready again
+            self._release(claims)
+            raise
         return claims
 
     def _refresh(self) -> None:

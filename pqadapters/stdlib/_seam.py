@@ -82,6 +82,7 @@ def put_through(q: Beyond[Any], item: Any, block: bool, timeout: float | None) -
             q._put(item)
         except BaseException:
             _count(q, -1)
+            _wake_joiners(q)
             raise
         q.not_empty.tell()
 
@@ -91,6 +92,10 @@ def _count(q: Beyond[Any], tasks: int) -> None:
         q._seam.unfinished += tasks
     else:
         q._line.counts.add(adjustment=tasks)
+
+
+def _wake_joiners(q: Beyond[Any]) -> None:
+    if not q._seam.volatile:
         q._line.wake_joiners()
 
 

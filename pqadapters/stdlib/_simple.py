@@ -8,13 +8,15 @@ finalizer or signal handler in the middle of put() or get() of the same thread, 
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Sequence
-from types import TracebackType
+from types import FrameType, TracebackType
 from typing import Any, TypeVar
 
 from ..durability import Durability, Survives
+from ..errors import PqadaptersError
 from ..serializers.signed import Key
 from ..store import Order, Put, Store
 from . import _originals as stdlib
@@ -73,14 +75,24 @@ class SimpleQueue(stdlib.SimpleQueue[T]):
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Store an item. `block` and `timeout` are ignored: this never waits for room. Raises NotSerializable."""
         me = threading.get_ident()
-        if me in self._putting:  # a finalizer or signal handler of this thread, in the middle of a put
+        if me in self._putting and self._is_putting():  # a finalizer or signal handler, in the middle of a put
             self._nested.setdefault(me, []).append(self._line.make(item))
             return
-        self._putting.add(me)
         try:
+            self._putting.add(me)
             self._line.stow(item, self._line.make(item))
         finally:
             self._leave(me)
+
+    def _is_putting(self) -> bool:
+        """Whether a put() of this thread is under way below the one that asks. The table alone doesn't tell: a signal
+        handler's exception may have ended one before it could take its thread out."""
+        frame: FrameType | None = sys._getframe(2)
+        while frame is not None:
+            if frame.f_code is _PUT and frame.f_locals.get("self") is self:
+                return True
+            frame = frame.f_back
+        return False
 
     def _begin_again(self) -> None:
         """In a forked child: the threads that were in put() are the parent's, and their idents are used again."""
@@ -91,12 +103,21 @@ class SimpleQueue(stdlib.SimpleQueue[T]):
         """The end of this thread's put: those that came in its middle follow it, in their order."""
         try:
             while waiting := self._nested.get(me):
-                self._line.stow(None, waiting.pop(0))
+                self._stow_first(waiting)
         finally:
             self._putting.discard(me)  # what the store refused is left to this thread's next put
         if self._nested.get(me):  # one came right before the line above
             self._putting.add(me)
             self._leave(me)
+
+    def _stow_first(self, waiting: list[Put]) -> None:
+        """It waits on if a signal handler interrupts this: it may come twice then."""
+        try:
+            self._line.stow(None, waiting[0])
+        except PqadaptersError:
+            del waiting[0]
+            raise
+        del waiting[0]
 
     def put_nowait(self, item: T) -> None:
         """As put()."""
@@ -147,3 +168,6 @@ class SimpleQueue(stdlib.SimpleQueue[T]):
     def __repr__(self) -> str:
         kind = type(self)
         return f"<{kind.__module__}.{kind.__qualname__} {self._line.name!r} in {self._line.store.place}>"
+
+
+_PUT = SimpleQueue.put.__code__

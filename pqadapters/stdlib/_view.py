@@ -70,17 +70,14 @@ class View:
         """Drop the first item that is equal. Raises ValueError if there is none."""
         line = self._line
         for record in line.records(self._order):
-            if line.decode(record.payload) == item:
-                claims = line.claim(line.name, ids=[record.id])
-                if claims:
-                    return self._drop(claims)
+            if line.decode(record.payload) == item and self._drop(ids=[record.id]):
+                return
         raise ValueError(f"{item!r} is not in {line.label}")
 
     def clear(self) -> None:
         """Drop everything that is ready. What consumers hold stays theirs."""
-        line = self._line
-        while not line.flags.cut and (claims := line.claim(line.name, limit=_CHUNK)):
-            self._drop(claims)
+        while not self._line.flags.cut and self._drop(limit=_CHUNK):
+            pass
 
     def replace(self, items: list[Any]) -> None:
         """What `q.queue = items` means: these, in place of what is there."""
@@ -88,12 +85,18 @@ class View:
         for item in items:
             self.append(item)
 
-    def _drop(self, claims: list[Claim]) -> None:
+    def _drop(self, **which: Any) -> bool:
+        """Take them out for good, as the arguments of `claim` say; False if there is none."""
+        line = self._line
+        claims: list[Claim] = []
         try:
-            self._line.commit(*[Ack(claim) for claim in claims])
+            claims = line.claim(line.name, **which)
+            if claims:
+                line.commit(*[Ack(claim) for claim in claims])
         except BaseException:
-            self._line.release(claims)
+            line.release(claims)
             raise
+        return bool(claims)
 
     def __eq__(self, other: object) -> bool:
         return list(self) == list(other) if isinstance(other, View) else NotImplemented

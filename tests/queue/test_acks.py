@@ -150,7 +150,7 @@ def test_an_ended_threads_items_stay_claimed_whatever_its_successors_ident(place
             if q.qsize() == 2:
                 q.get()
             else:
-                assert q._line.held.pop_oldest() is None
+                assert next(q._line.held.oldest(), None) is None
 
         in_thread(work)
     assert len(idents) < 50
@@ -171,7 +171,7 @@ def test_task_done_of_an_item_acknowledges_exactly_it(place: Place) -> None:
     q.put_many([[1], [1], [2]])
     first, second, third = q.get_many(3)
     q.task_done(second)
-    assert q._line.held.pop_item(first) is not None
+    assert next(q._line.held.matching(first))[3] is first
     q.task_done(third)
     assert left(place) == [[1]]
 
@@ -211,9 +211,9 @@ def test_items_without_a_truth_value_of_equality_are_found(store: Store) -> None
     q.put(1)
     (claim,) = store.claim("default")
     held.own()[claim.id] = claim, Array([2])
-    assert held.pop_item(array) is None
+    assert next(held.matching(array), None) is None
     held.own()[claim.id] = claim, array
-    assert held.pop_item(array) is not None
+    assert next(held.matching(array))[3] is array
 
 
 def test_under_get_an_item_is_gone_when_handed_out(place: Place) -> None:

@@ -1,0 +1,84 @@
+"""A first use that a signal handler interrupts wherever CPython calls one: nothing is lost, nobody waits for ever."""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.home import private as module
+from pqadapters.home.adoption import QUEUE
+from pqadapters.home.private import PrivateStore
+from pqadapters.store import Op
+from pqadapters.stores.segment.slots import Slots
+from tests.contract.interrupting import interrupted
+from tests.queue.background import Background
+
+from .world import begin_anew, private, put
+
+_HERE = (module.__file__,)
+
+
+def _items(store: PrivateStore) -> list[str]:
+    return [record.payload.decode() for record in store.browse(QUEUE, state=None)]
+
+
+def test_what_a_finalizer_put_meanwhile_is_there_nevertheless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had returned, and was to be carried out behind the taking of the slot: it was taken out of the list for that,
+    and then the interrupt came."""
+    opened = Slots._open
+    nth, struck = 0, True
+    while struck:
+        nth += 1
+        begin_anew(monkeypatch, tmp_path / str(nth))
+        store, done = private(), list[str]()
+
+        def finalizer_puts(self: Slots, directory: str, store: Any = store, done: list[str] = done) -> Any:
+            monkeypatch.setattr(Slots, "_open", opened)
+            store.commit(put("from a finalizer"))
+            done.append("from a finalizer")
+            return opened(self, directory)
+
+        monkeypatch.setattr(Slots, "_open", finalizer_puts)
+        struck = interrupted(lambda store=store: store.commit(put("new")), nth, _HERE, exits=True)  # type: ignore[misc]
+        monkeypatch.setattr(Slots, "_open", opened)
+        store.commit(put("after"))
+        assert {*done, "after"} <= {*_items(store)}, f"at place {nth}"
+        store.close()
+    assert nth > 10
+
+
+def test_who_waits_for_the_end_of_a_commit_hears_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A first look waits for it. The commit was over, and the interrupt came before it could say so."""
+    nth, struck = 0, True
+    while struck:
+        nth += 1
+        begin_anew(monkeypatch, tmp_path / str(nth))
+        store = private()
+        store.commit(put("first"))
+        inner: Any = store._slot.store  # type: ignore[union-attr]
+        lookers: list[Background] = []
+
+        def look(store: Any = store, lookers: list[Background] = lookers) -> None:
+            lookers.append(Background(lambda: store.depth(QUEUE).ready))
+            while not store._changed._waiters:
+                time.sleep(0.0005)  # nothing tells of that
+
+        class Slow:
+            """A look comes in the middle of its commit."""
+
+            depth, wake, next_id, checkpoint = inner.depth, inner.wake, inner.next_id, inner.checkpoint
+
+            def commit(self, *ops: Op, look: Any = look, inner: Any = inner, **how: Any) -> Any:
+                look()
+                return inner.commit(*ops, **how)
+
+        store._slot.store = Slow()  # type: ignore[union-attr]
+        struck = interrupted(lambda store=store: store.commit(put("second")), nth, _HERE, exits=True)  # type: ignore[misc]
+        store._slot.store = inner  # type: ignore[union-attr]
+        for looker in lookers:
+            assert looker.result() > 0, f"at place {nth}"
+        store.close()
+    assert nth > 3

@@ -1,0 +1,172 @@
+"""Calls that a signal handler interrupts wherever CPython calls one: no item is in nobody's hands, none is lost."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+from queue import Empty
+from typing import Any
+
+import pytest
+
+from pqadapters import home, stdlib
+from pqadapters.stdlib.queue import PriorityQueue, Queue, SimpleQueue
+from pqadapters.store import State
+from pqadapters.stores.memory import MemoryStore
+
+from ..contract.interrupting import interrupted
+
+_HERE = str(Path(stdlib.__file__).parent), str(Path(home.__file__).parent)
+
+
+class Hooked(Queue[Any]):
+    """As subclasses are that the standard library invites to."""
+
+    def _put(self, item: Any) -> None:
+        super()._put(item)
+
+    def _get(self) -> Any:
+        return super()._get()
+
+
+class Ranked:
+    """What is ordered in memory."""
+
+    def __init__(self, text: str) -> None:
+        self.text = text
+
+    def __lt__(self, other: Any) -> bool:
+        return str(self) < str(other)
+
+    def __gt__(self, other: Any) -> bool:
+        return str(self) > str(other)
+
+    def __str__(self) -> str:
+        return self.text
+
+
+def _hands(q: Any) -> set[int]:
+    return {id for own in q._line.held.by.values() for id in own}
+
+
+def _claimed(q: Any) -> set[int]:
+    return {record.id for record in q._line.store.browse("default", state=State.CLAIMED)}
+
+
+def _everywhere(make: Callable[[], Any], call: Callable[[Any], object], check: Callable[[Any, int], None]) -> int:
+    nth, struck = 0, True
+    while struck:
+        nth += 1
+        q = make()
+        for item in "abcd":
+            q.put(item)
+        q.get()
+        struck = interrupted(lambda q=q: call(q), nth, _HERE, exits=True)  # type: ignore[misc]
+        check(q, nth)
+        q.close()
+    return nth
+
+
+def _nothing_in_nobodys_hands(q: Any, nth: int) -> None:
+    assert _claimed(q) <= _hands(q), f"at place {nth}"
+
+
+def _comes_to_an_end(q: Any, nth: int) -> None:
+    _nothing_in_nobodys_hands(q, nth)
+    for _ in _hands(q):
+        q.task_done()
+    with suppress(Empty):
+        while True:
+            q.get_nowait()
+            q.task_done()
+    assert q.unfinished_tasks == 0, f"at place {nth}: join() would wait for ever"
+
+
+def _leased(q: Any) -> None:
+    with q.lease():
+        pass
+
+
+def _leased_in_vain(q: Any) -> None:
+    with suppress(ZeroDivisionError), q.lease():
+        raise ZeroDivisionError
+
+
+CALLS: dict[str, Callable[[Any], object]] = {
+    "put": lambda q: q.put("e"),
+    "get": lambda q: q.get_nowait(),
+    "get_many": lambda q: q.get_many(2),
+    "task_done(item)": lambda q: q.task_done("a"),
+    "nack": lambda q: q.nack(),
+    "nack(item)": lambda q: q.nack("a"),
+    "lease": _leased,
+    "lease, in vain": _leased_in_vain,
+    "clear": lambda q: q.queue.clear(),
+    "remove": lambda q: q.queue.remove("c"),
+    "popleft": lambda q: q.queue.popleft(),
+}
+_NOT_THROUGH_HOOKS = ("lease", "lease, in vain")
+
+
+def _ranked_in_memory() -> PriorityQueue[Any]:
+    q: PriorityQueue[Any] = PriorityQueue(store=MemoryStore(), ack="task_done")
+    q.put(Ranked("z"))
+    return q
+
+
+KINDS: dict[str, Callable[[], Any]] = {
+    "plain": lambda: Queue(store=MemoryStore(), ack="task_done"),
+    "auto": lambda: Queue(store=MemoryStore()),
+    "ranked": lambda: PriorityQueue(store=MemoryStore(), ack="task_done"),
+    "ranked in memory": _ranked_in_memory,
+    "hooked": lambda: Hooked(20, store=MemoryStore(), ack="task_done"),
+}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("call", CALLS)
+def test_everything_comes_to_its_end(kind: str, call: str) -> None:
+    """An item had left its holder and not yet come to the store, or the other way round: join() waited for ever."""
+    if kind != "hooked" or call not in _NOT_THROUGH_HOOKS:
+        assert _everywhere(KINDS[kind], CALLS[call], _comes_to_an_end) > 4
+
+
+@pytest.mark.parametrize("call", ["get", "get_many", "popleft", "lease", "clear"])
+def test_under_next_what_was_in_hand_stays_there(call: str) -> None:
+    """Between the hands of its consumer and its acknowledgement it was nobody's."""
+
+    def make() -> Queue[str]:
+        return Queue(store=MemoryStore(), ack="next")
+
+    assert _everywhere(make, CALLS[call], _nothing_in_nobodys_hands) > 4
+
+
+def test_what_others_report_done_is_done_when_that_is_interrupted() -> None:
+    """The items that a thread's calls cover were taken out of their holder's hands."""
+
+    def make() -> Queue[str]:
+        return Queue(store=MemoryStore(), ack="task_done")
+
+    def by_another(q: Any) -> None:
+        (own,) = q._line.held.by.values()
+        q._line.held.by.clear()
+        q._line.held.by["another"] = own
+        q.task_done()
+
+    def check(q: Any, nth: int) -> None:
+        _nothing_in_nobodys_hands(q, nth)
+        assert q.unfinished_tasks in ({4} if _claimed(q) and not q._line.counts.uncovered else {3}), f"at place {nth}"
+
+    assert _everywhere(make, by_another, check) > 4
+
+
+def test_a_simple_queue_puts_after_an_interrupted_put() -> None:
+    """The thread counted as one that puts from then on: what it put waited in memory for the end of that put."""
+
+    def check(q: Any, nth: int) -> None:
+        before = q.qsize()
+        q.put("after")
+        assert q.qsize() == before + 1, f"at place {nth}"
+
+    assert _everywhere(lambda: SimpleQueue(store=MemoryStore()), lambda q: q.put("e"), check) > 4
