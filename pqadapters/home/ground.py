@@ -74,13 +74,20 @@ class Ground:
             if problem is error:
                 raise
             raise problem from error
+        try:
+            self._know(slot)
+        except BaseException:  # nobody else could take it as long as somebody keeps the exception
+            self.slots.leave(slot, empty=False)
+            raise
+        return slot
+
+    def _know(self, slot: Slot) -> None:
         self.note = self._noted()
         if self.note.get("transient"):
             mark_transient(self.spot.name)
             self.spot.transient = True
         self._warn_of_namesake(slot)
         self._note_down()
-        return slot
 
     def _noted(self) -> dict[str, Any]:
         """What is noted of this queue, and of its place."""
@@ -205,7 +212,7 @@ def _temporary_home(program: Application) -> str:
     with _lock:
         home = _temporary.get(os.getpid())
         if home is None:
-            home = _temporary[os.getpid()] = late("tempfile").mkdtemp(prefix="pqadapters-")
+            home = _temporary[os.getpid()] = _new_temporary(program)
             at_end(_remove, last=True)
             if len(_temporary) == 1:  # a forked child needn't be told again
                 telling.warn(
@@ -214,6 +221,17 @@ def _temporary_home(program: Application) -> str:
                     NotDurableWarning,
                 )
         return home
+
+
+def _new_temporary(program: Application) -> str:
+    try:
+        return str(late("tempfile").mkdtemp(prefix="pqadapters-"))
+    except OSError as error:
+        raise NoHome(
+            f"this is {program.temporary}: queues without a path or URL are temporary here, and no temporary directory "
+            f"can be made: {error}. Set TMPDIR or PQADAPTERS_HOME to a directory that this user may write, or give the "
+            "queue a path"
+        ) from error
 
 
 def _remove() -> None:

@@ -6,6 +6,7 @@ import errno
 import os
 import signal
 import stat
+import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,6 +16,7 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import NoHome, StoreClosed
+from pqadapters.home import application, ground
 from pqadapters.home import private as module
 from pqadapters.home.adoption import QUEUE
 from pqadapters.home.private import PrivateStore
@@ -154,6 +156,21 @@ def test_a_home_that_is_a_file(home: Path) -> None:
 
 
 # Limits
+
+
+def test_where_no_temporary_directory_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was an OSError of `tempfile`, which no program expects of a put."""
+    begin_anew(monkeypatch, tmp_path)
+    monkeypatch.setattr(application, "_known", application.Application("command", "-c", "", "a -c command"))
+    monkeypatch.setattr(ground, "_temporary", {})
+
+    def nowhere(**options: object) -> str:
+        raise FileNotFoundError("no usable temporary directory found")
+
+    monkeypatch.setattr(tempfile, "mkdtemp", nowhere)
+    store = private()
+    with pytest.raises(NoHome, match=r"no usable.*PQADAPTERS_HOME"):
+        store.commit(put("x"))
 
 
 def test_what_earlier_runs_left_is_told_apart_until_all_is_done(place: Path) -> None:
