@@ -326,8 +326,10 @@ class Line(Acks):
                 self.finish(dropped=dropped)
         finally:
             if self.owned:
-                self._bind(self.store)  # whoever comes late must not come to a slot that is another queue's by then
-                self.store.close()
+                try:
+                    self._bind(self.store)  # whoever comes late must not come to a slot that is another queue's by then
+                finally:
+                    self.store.close()
             else:
                 self.release([claim for _, claim, _ in self.held.pop(self.held.snapshot())])
                 self.release(self.aside.pop_all())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 from collections.abc import Callable
 from contextlib import suppress
 from pathlib import Path
@@ -11,6 +12,7 @@ from typing import Any
 import pytest
 
 from pqadapters import home, stdlib
+from pqadapters.errors import StoreClosed
 from pqadapters.stdlib.queue import PriorityQueue, Queue, SimpleQueue
 from pqadapters.store import State
 from pqadapters.stores.memory import MemoryStore
@@ -170,3 +172,18 @@ def test_a_simple_queue_puts_after_an_interrupted_put() -> None:
         assert q.qsize() == before + 1, f"at place {nth}"
 
     assert _everywhere(lambda: SimpleQueue(store=MemoryStore()), lambda q: q.put("e"), check) > 4
+
+
+def test_an_interrupted_close_can_be_made_up_for(tmp_path: Path) -> None:
+    """The queue was closed, its store wasn't, and never would be: other processes found it locked."""
+    numbers = itertools.count()
+
+    def check(q: Any, nth: int) -> None:
+        q.close()
+        with pytest.raises(StoreClosed):
+            q._line.store.depth("default")
+
+    def make() -> Queue[str]:
+        return Queue(path=tmp_path / str(next(numbers)), durability="process", ack="next")
+
+    assert _everywhere(make, lambda q: q.close(), check) > 10
