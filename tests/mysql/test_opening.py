@@ -280,6 +280,38 @@ def test_power_is_refused_where_the_binary_log_isnt_synced() -> None:
         other.close()
 
 
+def test_the_servers_defaults_for_sessions_change_nothing(server: Server, url: str) -> None:
+    """A limit for every SELECT cut scans short without a word; others ended connections, and refused statements."""
+    before = server.run("SELECT @@sql_select_limit")[0][0]
+    server.run("SET GLOBAL sql_select_limit = 3, completion_type = 2, sql_safe_updates = 1, autocommit = 0")
+    try:
+        with MysqlStore(url) as store:
+            store.commit(*(Put("q", b"%d" % n) for n in range(9)), *(Set("t", b"%d" % n, b"v") for n in range(9)))
+            assert len(payloads(store)) == len(list(store.scan("t"))) == len(store.snapshot("t")) == 9
+            assert len(store.claim("q", limit=9)) == 9
+            store.checkpoint()
+    finally:
+        server.run(
+            f"SET GLOBAL sql_select_limit = {before}, completion_type = 0, sql_safe_updates = 0, autocommit = 1"
+        )
+
+
+def test_i5_who_writes_the_databases_name_otherwise_lives_as_well() -> None:
+    """Where that is the same database: each took the other one for dead within a second, and its claims."""
+    other = Server(lower_case_table_names=1)
+    try:
+        other.start()
+        other.run("CREATE DATABASE jobs")
+        with MysqlStore(other.url("jobs")) as small, MysqlStore(other.url("JOBS"), prefix="PQA_") as large:
+            small.commit(Put("q", b"a"))
+            large.commit(Put("q", b"b"))
+            lock = f"{large._core.owners.base}{small._core.owners.number}"
+            assert other.run(f"SELECT IS_USED_LOCK('{lock}') IS NOT NULL") == ((1,),)
+            assert payloads(large) == [b"a", b"b"]
+    finally:
+        other.close()
+
+
 # TLS
 
 

@@ -97,6 +97,7 @@ class Core:
     def _open(self, power: bool) -> None:
         wire = self._dial()
         try:
+            self.owners.learn_names(wire)
             prepare(wire, f"{self.owners.base}schema", self.place)
             if power:
                 check_power(wire.ask(wire.sql.SETTINGS).rows[0], self.place)

@@ -43,9 +43,16 @@ class Owners:
         self._wire: Wire | None = None
         self._held = False
         self._free: dict[int, float] = {}  # owners whose lock was free, and since when
-        address = dialer.address
-        name = blake2b(f"{address.database}\0{address.prefix}".encode(), digest_size=10).hexdigest()
-        self.base = f"pqadapters-{name}-"
+        self._name_locks(f"{dialer.address.database}\0{dialer.address.prefix}")
+
+    def _name_locks(self, store: str) -> None:
+        self.base = f"pqadapters-{blake2b(store.encode(), digest_size=10).hexdigest()}-"  #: of the names of locks
+
+    def learn_names(self, wire: Wire) -> None:
+        """Where the server doesn't tell names of tables apart by their case, locks aren't either: all who use a store
+        have the same ones, however they write its name. Raises Failed."""
+        if int(wire.ask(self.sql.FOLDS).rows[0][0]):
+            self._name_locks(f"{self._dialer.address.database}\0{self._dialer.address.prefix}".lower())
 
     # Ours
 

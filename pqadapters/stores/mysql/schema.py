@@ -94,10 +94,12 @@ class Statements:
 
     BEGIN_SESSION = (
         "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', "
-        "innodb_lock_wait_timeout = 2; SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; "
+        "innodb_lock_wait_timeout = 2, completion_type = 0, sql_safe_updates = 0, "
+        "sql_select_limit = 18446744073709551615; SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; "
         f"SELECT {_NOW}, @@max_allowed_packet, @@auto_increment_increment"
     )
     END_IDLE = "SET SESSION idle_transaction_timeout = %s"
+    FOLDS = "SELECT @@lower_case_table_names"
     SETTINGS = "SELECT @@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog"
     SAVE = "SAVEPOINT work"
     UNDO = "ROLLBACK TO SAVEPOINT work"
