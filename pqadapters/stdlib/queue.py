@@ -144,7 +144,7 @@ class Queue(Beyond[T]):
         seam.settled = True
         seam.plain = not seam.hooked and not self._line.ranked
         finish_at_exit(self._line)
-        weakref.finalize(self, dropped, self._line).atexit = False
+        weakref.finalize(seam, dropped, self._line).atexit = False  # shallow copies share it: they are one queue
         self._line.renewed = weak(self._renew_locks)
 
     def _renew_locks(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import gc
 import os
 import signal
@@ -84,6 +85,15 @@ def test_a_queue_is_kept_by_who_looks_into_it(tmp_path: Path) -> None:
     assert list(Queue(path=tmp_path).queue) == [1, 2]
     assert [item for item in Queue(path=tmp_path).queue] == [1, 2]  # noqa: C416  # that is another way to keep it
     assert list(reversed(Queue(path=tmp_path).queue)) == [2, 1]
+
+
+def test_a_shallow_copy_is_the_same_queue_and_outlives_it(tmp_path: Path) -> None:
+    """The queue was closed when the first of the two was dropped."""
+    q: Queue[int] = Queue(path=tmp_path / "q")
+    q = copy.copy(q)
+    q.put(1)
+    assert q.get() == 1
+    q.close()
 
 
 def test_the_thread_that_made_a_queue_may_end(store: Store) -> None:
