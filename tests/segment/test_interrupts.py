@@ -10,12 +10,13 @@ import time
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import pqadapters.stores.segment as package
 from pqadapters.errors import StorePoisoned
-from pqadapters.store import Ack, Nack, Put, Set
+from pqadapters.store import Ack, Claim, Nack, Order, Put, Set, State
 from pqadapters.stores import _gate
 from pqadapters.stores.segment import SegmentStore
 
@@ -208,3 +209,33 @@ def test_i2_acknowledgements_are_whole_wherever_they_are_interrupted(tmp_path: P
     with SegmentStore(tmp_path / "store") as store:
         assert [store.depth(name).unfinished for name in ("a", "b", "q", "done")] == [0, 0, 0, done]
         assert not store.damage
+
+
+_CLAIMS: dict[str, dict[str, Any]] = {
+    "one": {},
+    "the newest": {"order": Order.NEWEST},
+    "by rank": {"order": Order.RANK},
+    "counted": {"counted": True},
+    "several": {"limit": 2},
+    "one that waits": {"limit": 2, "timeout": None},
+    "some ids": {"ids": [1, 2, 3, 4, 5]},
+}
+
+
+@pytest.mark.parametrize("how", _CLAIMS)
+def test_i5_a_claim_is_made_or_not(how: str, tmp_path: Path) -> None:
+    """As the store's lock was let go of behind a claim, or somebody else was about to be woken, the record was nobody's
+    until the handle was closed, and who joined waited for ever."""
+    with SegmentStore(tmp_path / "store", durability="process", max_lag=1000) as store:
+        nth, going = 0, True
+        while going:
+            nth += 1
+            ids = store.commit(*[Put("q", b"x")] * 3)
+            options = _CLAIMS[how] if how != "some ids" else {"ids": ids}
+            claims: list[Claim] = []
+            going = interrupted(lambda: claims.extend(store.claim("q", **options)), nth, _HERE, exits=True)  # noqa: B023
+            held = [record.id for record in store.browse("q", state=State.CLAIMED)]
+            assert held == sorted(claim.id for claim in claims), f"at place {nth}"
+            store.commit(*map(Ack, [*claims, *store.claim("q", limit=9)]))
+            assert store.depth("q").unfinished == 0
+        assert nth > 5

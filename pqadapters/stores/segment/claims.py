@@ -15,12 +15,13 @@ from .reader import Unreadable
 
 
 def take(
-    core: Core, queue: Queue, order: Order, ids: Sequence[int] | None, limit: int, counted: bool, owner: object
-) -> list[Claim]:
-    """Claim up to `limit` ready records. Raises DiskError where one can't be read or counted: none is claimed then."""
+    core: Core, queue: Queue, order: Order, ids: Sequence[int] | None, limit: int, counted: bool, owner: object,
+    claims: list[Claim],
+) -> None:  # fmt: skip
+    """Add claims on up to `limit` ready records. Raises DiskError where one can't be read or counted: none is claimed
+    then. What interrupts the caller behind this is its own to deal with: see `untake`."""
     if queue.delayed:
         queue.mature(core.clock.wall())
-    claims: list[Claim] = []
     wanted = iter(_ready_ids(core, queue, ids, order)) if ids is not None else None
     taken: list[int] = []
     run = _RUN
@@ -33,12 +34,11 @@ def take(
             claims.append(claim)
         if counted and claims:
             _count(core, queue, claims)
+        if claims:
+            _taken(queue)
     except BaseException:
         _untake_all(queue, taken)  # an interrupt, or a disk that refuses
         raise
-    if claims:
-        _taken(queue)
-    return claims
 
 
 def take_one(core: Core, queue: Queue, order: Order, owner: object, counted: bool) -> Claim | None:
@@ -68,12 +68,22 @@ def take_one(core: Core, queue: Queue, order: Order, owner: object, counted: boo
         claim = _next(core, queue, order, None, owner, taken)
         if counted and claim is not None:
             _count(core, queue, [claim])
+        if claim is not None:
+            _taken(queue)
     except BaseException:
         _untake_all(queue, taken)
         raise
-    if claim is not None:
-        _taken(queue)
     return claim
+
+
+def untake(core: Core, claims: Sequence[Claim]) -> None:
+    """An interrupt has kept these from being handed out: they are ready again, for somebody else who waits."""
+    for claim in claims:
+        queue = core.catalog.queue(claim.queue)
+        held = queue.claimed.get(claim.id)
+        if held is not None and held[0] is claim:  # else its handle was closed meanwhile
+            _untake_all(queue, [claim.id])
+            _taken(queue)
 
 
 def _is_plain(queue: Queue, order: Order) -> bool:

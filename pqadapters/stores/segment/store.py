@@ -36,7 +36,7 @@ from ...store import (
 from .._disk import Disk
 from .._turns import awoken, stay_away
 from . import looks
-from .claims import take, take_one
+from .claims import take, take_one, untake
 from .commits import ack, carry_out, put
 from .core import Core, share
 from .queues import Key, Queue
@@ -181,7 +181,7 @@ class SegmentStore:
         if core.coming > 0 and not self._power:
             stay_away(core)
         core.coming += 1
-        came = False
+        came, claim = False, None
         try:
             with core.lock:
                 core.coming -= 1
@@ -205,6 +205,10 @@ class SegmentStore:
                 if counted and claim is not None:
                     core.settle_locked(self._power)
                 return claim
+        except BaseException:
+            if claim is not None:
+                self._give_back([claim])
+            raise
         finally:
             if not came:
                 core.coming -= 1
@@ -219,7 +223,7 @@ class SegmentStore:
         stop: Stop | None,
         counted: bool,
     ) -> list[Claim]:
-        core = self._core
+        core, claims = self._core, list[Claim]()
 
         def attempt() -> list[Claim] | None:
             if core.inside:
@@ -231,7 +235,8 @@ class SegmentStore:
                 if stop is not None and stop():
                     found.wake_taker()  # a wake-up that came here is somebody else's (I7)
                     return []
-                return take(core, found, order, ids, limit, counted, self._owner) or None
+                take(core, found, order, ids, limit, counted, self._owner, claims)
+                return claims or None
             finally:
                 core.inside = False
                 if core.deferred:
@@ -246,20 +251,27 @@ class SegmentStore:
                 core.coming -= 1
                 came = True
                 found = core.catalog.queue(queue)
-                claims = attempt()
-                if claims is None and (timeout is None or timeout > 0):
+                if attempt() is None and (timeout is None or timeout > 0):
                     found.choosy += ids is not None
                     due, back = partial(_due, core, found), None if self._power else partial(awoken, core)
                     try:
-                        claims = found.takers.wait_locked(attempt, timeout, due, back)
+                        found.takers.wait_locked(attempt, timeout, due, back)
                     finally:
                         found.choosy -= ids is not None
                 if claims and counted:
                     core.settle_locked(self._power)
-            return claims or []
+            return claims
+        except BaseException:
+            if claims:
+                self._give_back(claims)
+            raise
         finally:
             if not came:
                 core.coming -= 1
+
+    def _give_back(self, claims: list[Claim]) -> None:
+        with self._core.lock:
+            untake(self._core, claims)
 
     # Looking
 
