@@ -19,7 +19,7 @@ from typing import Any
 
 from .. import telling
 from ..errors import LeaseLost, StoreError
-from ._turns import stay_away
+from ._turns import comers, stay_away
 from ._work import Work
 
 LATE = object()  #: the result of what was put off
@@ -195,6 +195,9 @@ class Line:
                 text = "%s: a call that interrupted another one of its thread failed"
                 self.tell_later(partial(self._logger.error, text, self._place, exc_info=late.error))
             self._late.pop(0)
+
+
+comers.add(Line.do.__code__)
 
 
 def _release(sleeper: threading.Lock | None) -> None:

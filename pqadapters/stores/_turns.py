@@ -12,12 +12,16 @@ from __future__ import annotations
 
 import sys
 import time
+from types import CodeType
 from typing import Any, Protocol
 
 from ..apart import is_shared
 
 #: Seconds: the first look, about how long a turn is, and how long one stays away at most.
 _FIRST, _TURN, _LONGEST = 0.0001, 0.001, 0.05
+
+
+comers: set[CodeType] = set()  #: of the functions that ask for a turn, with what it is at among their variables
 
 
 class Busy(Protocol):
@@ -36,6 +40,21 @@ def stay_away(core: Busy) -> None:
     Returns when nobody is at work any more, or after its time, which is a moment where the tasks of an event loop wait
     with it; at once where what would be waited for is of this thread: a call that this one interrupts, or a greenlet's.
     """
+    if not _interrupts_another(core):
+        _stay(core)
+
+
+def _interrupts_another(core: Busy) -> bool:
+    """Whether a finalizer or signal handler asks, in a call of its thread that has come to the lock already."""
+    frame = sys._getframe(2).f_back
+    while frame is not None:
+        if frame.f_code in comers and any(value is core for value in frame.f_locals.values()):
+            return True
+        frame = frame.f_back
+    return False
+
+
+def _stay(core: Busy) -> None:
     if core.lock._is_owned() or is_shared():
         return
     turn = 0.0 if _in_a_loop() else _TURN
@@ -59,4 +78,4 @@ def _in_a_loop() -> bool:
 def awoken(core: Busy) -> None:
     """`stay_away` for who was asleep: more of what it has waited for comes meanwhile."""
     if core.is_busy():
-        stay_away(core)
+        _stay(core)

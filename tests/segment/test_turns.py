@@ -17,6 +17,7 @@ from pqadapters.store import Ack, Put
 from pqadapters.stores import _turns
 from pqadapters.stores._turns import awoken, stay_away
 from pqadapters.stores.segment import SegmentStore
+from pqadapters.stores.sqlite import SqliteStore
 
 from ..contract.threads import together
 
@@ -196,3 +197,47 @@ def test_who_is_interrupted_on_the_way_comes_no_more(call: Callable[[SegmentStor
             call(store)
         store._core.lock = lock
         assert store._core.coming == 0
+
+
+class _Collected:
+    """A lock on the way to which the collector runs finalizers that put."""
+
+    def __init__(self, lock: Any, call: Callable[[], object]) -> None:
+        self._lock, self._call = lock, call
+
+    def __enter__(self) -> None:
+        call, self._call = self._call, lambda: None
+        call()
+        self._lock.acquire()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self._lock.release()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lock, name)
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store: store.commit(Put("q", b"x")),
+        lambda store: store.claim("q"),
+        lambda store: store.claim("q", limit=2),
+    ],
+    ids=["commit", "claim", "claim of two"],
+)
+@pytest.mark.parametrize("kind", [SegmentStore, SqliteStore])
+def test_a_finalizer_on_the_way_to_the_lock_doesnt_wait_for_its_own_thread(
+    kind: Callable[..., Any], call: Callable[[Any], object], tmp_path: Path, naps: list[float]
+) -> None:
+    """Each put of a finalizer stayed away for its time: those of seven hundred that were collected took two seconds."""
+    with kind(tmp_path / "store", durability="process") as store:
+        store.commit(Put("q", b"x"), Put("q", b"x"))
+        core = store._core if kind is SegmentStore else store._core.writer
+        before = len(naps)
+        core.lock = _Collected(core.lock, lambda: store.commit(Put("late", b"of a finalizer")))
+        call(store)
+        assert store.depth("late").ready == 1
+        assert naps[before:] == []

@@ -34,7 +34,7 @@ from ...store import (
     acknowledge,
 )
 from .._disk import Disk
-from .._turns import awoken, stay_away
+from .._turns import awoken, comers, stay_away
 from . import looks
 from .claims import take, take_one, untake
 from .commits import ack, carry_out, put
@@ -408,3 +408,6 @@ class SegmentStore:
 def _due(core: Core, queue: Queue) -> float | None:
     """Seconds until the first delayed record is ready."""
     return queue.delayed[0][0] - core.clock.wall() if queue.delayed else None
+
+
+comers.update(each.__code__ for each in (SegmentStore.commit, SegmentStore._claim_one, SegmentStore._claim_or_wait))
