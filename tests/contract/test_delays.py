@@ -110,7 +110,7 @@ def test_i7_a_wait_sees_a_delay_run_out(make_store: Maker) -> None:
 def test_i7_a_delay_that_runs_out_between_two_looks_is_seen(make_store: Maker) -> None:
     """Whatever a store reads the clock for: the record may become ready right before that reading."""
     store, clock = make_store(), make_store.clock
-    for looks in range(12):
+    for looks in range(4 if store.capabilities.hosts else 12):  # a server's clock is read less often
         clock.tick = 0.0
         store.commit(Put("q", b"a", not_before=clock.now + looks * 0.001 + 0.0005))
         clock.tick = 0.001
