@@ -180,7 +180,7 @@ class _Interrupted:
         return getattr(self._lock, name)
 
 
-@pytest.mark.parametrize(
+each_call = pytest.mark.parametrize(
     "call",
     [
         lambda store: store.commit(Put("q", b"x")),
@@ -189,6 +189,9 @@ class _Interrupted:
     ],
     ids=["commit", "claim", "claim of two"],
 )
+
+
+@each_call
 def test_who_is_interrupted_on_the_way_comes_no_more(call: Callable[[SegmentStore], object], tmp_path: Path) -> None:
     with _store(tmp_path / "store") as store:
         lock: Any = store._core.lock
@@ -219,15 +222,7 @@ class _Collected:
         return getattr(self._lock, name)
 
 
-@pytest.mark.parametrize(
-    "call",
-    [
-        lambda store: store.commit(Put("q", b"x")),
-        lambda store: store.claim("q"),
-        lambda store: store.claim("q", limit=2),
-    ],
-    ids=["commit", "claim", "claim of two"],
-)
+@each_call
 @pytest.mark.parametrize("kind", [SegmentStore, SqliteStore])
 def test_a_finalizer_on_the_way_to_the_lock_doesnt_wait_for_its_own_thread(
     kind: Callable[..., Any], call: Callable[[Any], object], tmp_path: Path, naps: list[float]
