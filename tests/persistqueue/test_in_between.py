@@ -20,6 +20,8 @@ from pqadapters.store import Ack, Nack
 from tests.contract.interrupting import interrupted
 from tests.segment.programs import run
 
+from .test_sqlite_queues import drained
+
 _HERE, _ALL = tuple(persistqueue.__path__), tuple(pqadapters.__path__)
 
 
@@ -27,15 +29,6 @@ def _filled(q: Any) -> Any:
     for item in "ab":
         q.put(item)
     return q
-
-
-def _drained(q: Any) -> list[Any]:
-    items = []
-    try:
-        while True:
-            items.append(q.get(block=False))
-    except Empty:
-        return items
 
 
 def _everywhere(
@@ -66,7 +59,7 @@ def test_what_an_interrupted_get_had_waits_again(kind: Any, again: bool, path: s
         return q
 
     def check(q: Any, given: list[Any]) -> None:
-        assert sorted(given + _drained(q)) == ["a", "b"]
+        assert sorted(given + drained(q)) == ["a", "b"]
 
     assert _everywhere(make, lambda q: q.get(block=False), check, _HERE) > 10
 
@@ -149,7 +142,7 @@ def test_what_a_live_one_gets_while_another_resumes_stays_its_own(
 
     monkeypatch.setattr(other._store, step, first)
     other.resume_unack_tasks()
-    assert (got, other.unack_count(), _drained(other)) == (["a"], 1, ["b"])
+    assert (got, other.unack_count(), drained(other)) == (["a"], 1, ["b"])
 
 
 def test_what_has_another_holder_by_now_is_not_resumed(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -170,7 +163,7 @@ def test_what_has_another_holder_by_now_is_not_resumed(path: str, monkeypatch: p
     monkeypatch.setattr(third._states._holders, "dead", list)
     monkeypatch.setattr(third._store, "browse", first)
     third.resume_unack_tasks()
-    assert (got, third.unack_count(), _drained(third)) == (["a"], 1, ["b"])
+    assert (got, third.unack_count(), drained(third)) == (["a"], 1, ["b"])
 
 
 def test_a_forked_child_does_not_resume_what_its_parent_has(path: str) -> None:
@@ -246,7 +239,7 @@ def test_an_item_that_could_neither_be_got_nor_given_back_is_there_again(
         with pytest.raises(StoreLocked):
             q.get(block=False)
     locked = False
-    assert _drained(q) == ["a", "b"]
+    assert drained(q) == ["a", "b"]
 
 
 @pytest.mark.parametrize("nacked", [False, True], ids=["inited", "ready"])
@@ -261,7 +254,7 @@ def test_a_waiting_item_whose_state_could_not_be_written_waits_on(
         _full_at(q._store, 2, patch)
         with pytest.raises(DiskError):
             q.ack(id=1)
-    assert _drained(q) == ["a", "b"]
+    assert drained(q) == ["a", "b"]
 
 
 @pytest.mark.parametrize("kind", [SQLiteAckQueue, UniqueAckQ])

@@ -65,7 +65,7 @@ class _Exits:
         return sys.exit, ()
 
 
-def _drained(q: Any) -> list[Any]:
+def drained(q: Any) -> list[Any]:
     items = []
     try:
         while True:
@@ -84,7 +84,7 @@ def test_put_get_and_sizes(kind: Any, auto_commit: bool, path: str) -> None:
     assert (q.size, q.total, q.qsize(), len(q), q.empty()) == (2, 2, 2, 2, False)
     assert [(row["id"], row["data"]) for row in q.queue()] == [(first, "a"), (second, "b")]
     assert abs(q.queue()[0]["timestamp"] - time.time()) < 60
-    assert sorted(_drained(q)) == ["a", "b"]
+    assert sorted(drained(q)) == ["a", "b"]
     q.task_done()
     assert q.queue() == []
     q.shrink_disk_usage()
@@ -106,7 +106,7 @@ def test_priorities(path: str) -> None:
     for item, priority in (("low", 10), ("first", 1), ("second", 1), ("urgent", -5), ("between", 1.5)):
         q.put(item, priority=priority)
     q.put_nowait("default")
-    assert _drained(q) == ["urgent", "default", "first", "second", "between", "low"]
+    assert drained(q) == ["urgent", "default", "first", "second", "between", "low"]
     with pytest.raises(RankError):
         q.put("x", priority=float("nan"))
     with pytest.raises(TypeError, match="number"):
@@ -199,7 +199,7 @@ def test_maxsize(path: str) -> None:
 def test_sigkill(auto_commit: bool, left: list[str], path: str) -> None:
     with running(_KILLED, path, auto_commit) as child:
         child.wait(60)
-    assert _drained(SQLiteQueue(path)) == left
+    assert drained(SQLiteQueue(path)) == left
 
 
 def test_task_done_leaves_what_another_thread_has_in_hand(path: str) -> None:
@@ -222,7 +222,7 @@ def test_task_done_leaves_what_another_thread_has_in_hand(path: str) -> None:
     done.set()
     thread.join()
     q.close()
-    assert _drained(SQLiteQueue(path)) == ["theirs"]
+    assert drained(SQLiteQueue(path)) == ["theirs"]
 
 
 def test_one_task_done_persists_all_that_was_got_and_calls_for_another_are_counted(path: str) -> None:
@@ -275,7 +275,7 @@ def test_prefetch(path: str) -> None:
     assert q.get() == "b"
     q.task_done()
     q.close()
-    assert _drained(other) == ["c", "e", "f"]
+    assert drained(other) == ["c", "e", "f"]
 
 
 def test_what_is_updated_in_hand_is_what_comes_again(path: str) -> None:
@@ -284,7 +284,7 @@ def test_what_is_updated_in_hand_is_what_comes_again(path: str) -> None:
     q.get()
     q.update("b", id=id)
     q.close()
-    assert _drained(SQLiteQueue(path)) == ["b"]
+    assert drained(SQLiteQueue(path)) == ["b"]
 
 
 def test_join_waits_for_what_is_not_persisted(path: str) -> None:
@@ -352,7 +352,7 @@ def test_queues_of_other_names_kinds_and_files_are_apart(path: str) -> None:
     ]
     for n, q in enumerate(queues):
         q.put(n)
-    assert [_drained(q) for q in queues] == [[n] for n in range(len(queues))]
+    assert [drained(q) for q in queues] == [[n] for n in range(len(queues))]
 
 
 def test_a_database_is_in_its_directory_however_its_name_begins(path: str, tmp_path: Path) -> None:
@@ -362,7 +362,7 @@ def test_a_database_is_in_its_directory_however_its_name_begins(path: str, tmp_p
     queue = old.SQLiteQueue(path, db_file_name=name)
     queue.put("a")
     queue.close()
-    assert _drained(SQLiteQueue(path, db_file_name=name)) == ["a"]
+    assert drained(SQLiteQueue(path, db_file_name=name)) == ["a"]
 
 
 @pytest.mark.parametrize("wrote", [Queue, old.Queue])

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from pqadapters.errors import LeaseLost
-from pqadapters.store import Ack, Claim, Nack, Order, Put, State
+from pqadapters.store import Ack, Claim, Nack, Order, Put
 from pqadapters.stores.sqlite import SqliteStore
 from tests.segment.programs import run
 
@@ -72,6 +72,7 @@ _OTHERS: dict[str, Callable[[list[Claim]], list[Claim]]] = {
     "one twice, in place of another": lambda claims: [claims[0], *claims[:2], *claims[3:]],
     "one of another attempt": lambda claims: [*claims[:5], claims[5]._replace(attempt=2)],
     "one that isn't there": lambda claims: [*claims, claims[5]._replace(id=claims[5].id + 1)],
+    "ids that no record has": lambda claims: [claims[n]._replace(id=n - 3) for n in range(6)],
     "one of another queue, in the middle": lambda claims: [*claims, claims[0]._replace(queue="other")],
 }
 
@@ -80,11 +81,13 @@ _OTHERS: dict[str, Callable[[list[Claim]], list[Claim]]] = {
 def test_neighbours_of_which_one_is_not_held(others: str, tmp_path: Path) -> None:
     """Nothing is done then, and certainly not to the one that wasn't named."""
     with SqliteStore(tmp_path / "q.db", durability="process") as store:
+        store.commit(*[Put("before", b"")] * 6)
+        store.claim("before", limit=6)
         store.commit(*[Put("q", b"%d" % number) for number in range(6)])
         claims = store.claim("q", limit=6)
         with pytest.raises(LeaseLost):
             store.commit(*map(Ack, _OTHERS[others](claims)))
-        assert len(list(store.browse("q", state=State.CLAIMED))) == 6
+        assert [store.depth(name).claimed for name in ("before", "q")] == [6, 6]
         store.commit(*map(Ack, claims))
         assert store.depth("q").unfinished == 0
 

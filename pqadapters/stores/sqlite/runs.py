@@ -69,7 +69,8 @@ def _acknowledge(connection: sqlite3.Connection, base: int, who: tuple[int, int]
     """How many of them were held. What one consumer claims ahead is all that stands between the first and the last."""
     ids = [claim.id for claim, _ in run]
     first, last, attempt = min(ids), max(ids), run[0].claim.attempt
-    if last - first == len(set(ids)) - 1 == len(ids) - 1 and all(claim.attempt == attempt for claim, _ in run):
+    neighbours = first > 0 and last < IDS and last - first == len(set(ids)) - 1 == len(ids) - 1
+    if neighbours and all(claim.attempt == attempt for claim, _ in run):
         return connection.execute(schema.ACK_RANGE, (-(base | last), -(base | first), *who, attempt)).rowcount
     rows = [(-(base | claim.id), *who, claim.attempt) for claim, _ in run]
     return connection.executemany(schema.ACK, rows).rowcount

@@ -154,7 +154,7 @@ class SqliteStore(Handle):
         values = put_values(number, op.payload, self._core.clock.wall())
 
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            if self._closed or (stop is not None and stop()):
+            if stop is not None or self._closed:
                 self._may_go_on(stop)
             return (put_plain(connection, values),)
 
@@ -164,7 +164,7 @@ class SqliteStore(Handle):
         self, claim: Claim, held: tuple[int, ...], stop: Stop | None
     ) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            if self._closed or (stop is not None and stop()):
+            if stop is not None or self._closed:
                 self._may_go_on(stop)
             if connection.execute(schema.ACK, held).rowcount != 1:
                 raise lease_lost(claim)
@@ -174,7 +174,7 @@ class SqliteStore(Handle):
 
     def _setting(self, op: Set, number: int, stop: Stop | None) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            if self._closed or (stop is not None and stop()):
+            if stop is not None or self._closed:
                 self._may_go_on(stop)
             entries.put(connection, number, op.key, op.value)
             return (0,)
