@@ -109,6 +109,11 @@ class Server:
     def runs(self) -> bool:
         return self._server is not None
 
+    @property
+    def has_ended(self) -> bool:
+        """By its own will, or because it was killed."""
+        return self._server is None or self._server.poll() is not None
+
     def freeze(self) -> None:
         """It says nothing until it is told to go on, and takes no connection."""
         if self._server is not None:
