@@ -303,6 +303,8 @@ class Acks(Stock):
 
     def nack(self, *item: object, delay: float) -> None:
         """Give the caller's oldest item back, or this one; ready again in `delay` seconds. ValueError if not held."""
+        if not delay >= 0.0:  # not a number isn't either
+            raise ValueError(f"delay is in seconds from now, 0 or more, not {delay!r}")
         not_before = time.time() + delay if delay else 0.0
         found = self.held.matching(item[0]) if item else self.held.oldest()
         if not self._end_one(found, lambda claim: Nack(claim, not_before=not_before)):

@@ -106,9 +106,7 @@ class Beyond(stdlib.Queue[T]):
 
     def nack(self, item: Any = ABSENT, delay: float = 0.0) -> None:
         """Give an item back: the caller's oldest, or the one given. It is ready again, in its old place, after `delay`
-        seconds. Raises ValueError if nobody holds it."""
-        if delay < 0:
-            raise ValueError(f"delay is in seconds from now; {delay} has gone by")
+        seconds. Raises ValueError if nobody holds it, and for a negative delay."""
         self._durable("nack()").nack(*(() if item is ABSENT else (item,)), delay=delay)
         self._notify(self.not_empty)
 

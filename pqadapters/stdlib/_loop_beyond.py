@@ -49,9 +49,7 @@ class LoopBeyond:
 
     def nack(self, item: Any = ABSENT, delay: float = 0.0) -> None:
         """Give an item back: this task's oldest, or the one given. It is ready again, in its place, after `delay`
-        seconds. Raises ValueError if nobody holds it."""
-        if delay < 0:
-            raise ValueError(f"delay is in seconds from now; {delay} has gone by")
+        seconds. Raises ValueError if nobody holds it, and for a negative delay."""
         self._line.nack(*(() if item is ABSENT else (item,)), delay=delay)
         self._item_came()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import pytest
@@ -137,8 +138,9 @@ def test_a_nack_of_what_nobody_holds_is_an_error(store: Store) -> None:
         q.nack()
     with pytest.raises(ValueError, match="nobody holds 'a'"):
         q.nack("a")
-    with pytest.raises(ValueError, match="delay"):
-        q.nack(delay=-1)
+    for delay in (-1, math.nan):
+        with pytest.raises(ValueError, match="delay"):
+            q.nack(delay=delay)
 
 
 def test_another_threads_item_is_nacked_by_name_alone(store: Store) -> None:

@@ -158,7 +158,7 @@ def settings(
     for name, value in (("max_pending", max_pending), ("max_bytes", max_bytes)):
         if value is not None and value < 1:
             raise ValueError(f"{name} is the most that may be waiting; {value!r} is none")
-    if result_ttl is not None and result_ttl < 0:
+    if result_ttl is not None and not result_ttl >= 0:
         raise ValueError(f"result_ttl is in seconds from now; {result_ttl!r} has gone by")
     return Settings(
         max_attempts,

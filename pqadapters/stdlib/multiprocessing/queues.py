@@ -256,9 +256,7 @@ class Queue(_Durable, stdlib.Queue, Generic[T]):  # type: ignore[type-arg]  # no
 
     def nack(self, item: Any = _ABSENT, delay: float = 0.0) -> None:
         """Give an item back: this thread's oldest, or, in a JoinableQueue, the one given. It is ready again, in its old
-        place, after `delay` seconds. Raises ValueError if nobody holds it."""
-        if delay < 0:
-            raise ValueError(f"delay is in seconds from now; {delay} has gone by")
+        place, after `delay` seconds. Raises ValueError if nobody holds it, and for a negative delay."""
         self._line.nack(*(() if item is _ABSENT else (item,)), delay=delay)
 
     def dead_letters(self) -> list[DeadLetter]:
