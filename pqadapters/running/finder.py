@@ -127,7 +127,12 @@ class Finder:
 
     def rewritten(self, name: str, source: bytes, file: str) -> Rewritten:
         """The code of a source. Raises SyntaxError and whatever else Python's compiler may."""
-        found = rewrite(source, file, self.names)
+        try:
+            found = rewrite(source, file, self.names)
+        except RecursionError:
+            compile(source, file, "exec", dont_inherit=True)  # raises where Python itself gives up
+            sys.stderr.write(f"pqadapters: nothing is swapped in {file}: something in it is nested too deep\n")
+            raise
         if self._notes is not None and found.found:
             self._notes.swapped[name] = file, found.found
         return found

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import ast
 import re
+import sys
 from collections.abc import Iterator, Set
 from types import CodeType
 from typing import NamedTuple, cast
@@ -54,7 +55,19 @@ def rewrite(source: bytes, path: str, names: Set[str]) -> Rewritten:
         found += [f"line {call.lineno}: what {_called(call)}() returns" for call in _wrapped(tree)]
     if not found:
         return Rewritten(None)
-    return Rewritten(compile(tree, path, "exec", dont_inherit=True), tuple(found))
+    return Rewritten(_compiled(tree, path), tuple(found))
+
+
+def _compiled(tree: ast.Module, path: str) -> CodeType:
+    try:
+        return compile(tree, path, "exec", dont_inherit=True)
+    except RecursionError:
+        limit = sys.getrecursionlimit()
+        sys.setrecursionlimit(3 * limit)  # as deep as Python's compiler goes into a source
+        try:
+            return compile(tree, path, "exec", dont_inherit=True)
+        finally:
+            sys.setrecursionlimit(limit)
 
 
 def _mentions(source: bytes, names: Set[str]) -> bool:

@@ -9,6 +9,11 @@ from pathlib import Path
 
 import pytest
 
+from pqadapters.running import finder
+from pqadapters.running.ownership import Ownership
+from pqadapters.running.rewriting import Rewritten
+from pqadapters.running.standins import StandIns
+
 from .programs import Place
 
 OURS = "pqadapters.stdlib."
@@ -60,6 +65,29 @@ def test_forms(form: str, tmp_path: Path) -> None:
     for _ in range(2):
         for line in place.well("app.py"):
             assert line.startswith(OURS)
+
+
+def test_a_source_that_is_nested_deep(tmp_path: Path) -> None:
+    """Python's compiler goes deeper into a source than into a tree: such a module was silently not swapped."""
+    text = f"import queue\nprint(queue.Queue.__module__, {'+'.join('1' * 1400)})\n"
+    place = Place(tmp_path, {"app.py": text + "import module\n", "module.py": text})
+    assert place.well("app.py") == [f"{OURS}queue 1400"] * 2
+
+
+def test_a_source_that_is_nested_too_deep_is_named(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def too_deep(*_: object) -> Rewritten:
+        raise RecursionError
+
+    monkeypatch.setattr(finder, "rewrite", too_deep)
+    found = finder.Finder(StandIns({}), Ownership(()))
+    with pytest.raises(RecursionError):
+        found.rewritten("app", b"import queue", "app.py")
+    assert "nothing is swapped in app.py" in capsys.readouterr().err
+    with pytest.raises(SyntaxError):
+        found.rewritten("app", b"import", "app.py")
+    assert not capsys.readouterr().err
 
 
 def test_relative_imports_are_the_programs(tmp_path: Path) -> None:
