@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 
 _HELP = """\
@@ -16,8 +17,8 @@ def main() -> None:
     """Do what `sys.argv` says."""
     arguments = sys.argv[1:]
     if arguments[:1] == ["run"]:
-        if not (getattr(sys.flags, "safe_path", False) or sys.flags.isolated):
-            del sys.path[0]  # where Python looks for `-m pqadapters`, which is no business of the program's
+        if _has_own_directory():
+            del sys.path[0]  # which is no business of the program's
         from .running.command import run
 
         return run(arguments[1:])
@@ -38,6 +39,16 @@ def main() -> None:
         sys.exit(2)
     others()
     return None
+
+
+def _has_own_directory() -> bool:
+    """Whether `sys.path` begins with where Python looks for `-m pqadapters`, or where the command `pqadapters` lies."""
+    if getattr(sys.flags, "safe_path", False) or sys.flags.isolated:
+        return False
+    try:
+        return __name__ != "__main__" or bool(os.getcwd())
+    except FileNotFoundError:  # Python has left it out
+        return False
 
 
 if __name__ == "__main__":

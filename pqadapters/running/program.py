@@ -42,18 +42,20 @@ class Program:
         safe = bool(getattr(sys.flags, "safe_path", False) or sys.flags.isolated)
         sys.argv[:] = [self._given or "-m", *self._arguments]
         own = self._own_directory()
-        if not safe or (self._path and not self._is_script):
+        if own is not None and (not safe or (self._path and not self._is_script)):
             hidden = hidden_in([own])
             if hidden:
                 load()
             sys.path.insert(0, own)
             forget(hidden)
 
-    def _own_directory(self) -> str:
-        """What stands first in `sys.path`."""
+    def _own_directory(self) -> str | None:
+        """What stands first in `sys.path`. None where that is a working directory which is gone, as Python has it."""
         if self._is_typed:
             return ""
-        return os.path.dirname(os.path.realpath(self._path)) if self._is_script else self._path or os.getcwd()
+        with suppress(FileNotFoundError):
+            return os.path.dirname(os.path.realpath(self._path)) if self._is_script else self._path or os.getcwd()
+        return None
 
     def run(self, finder: Finder) -> None:
         """Run it. Raises what it raises."""
@@ -122,8 +124,12 @@ class Program:
 
 
 def _whole(path: str) -> str:
-    """As Python writes it in messages and in `sys.path`: with the working directory in front, and nothing else done."""
-    return os.getcwd() if path == "." and sys.version_info >= (3, 11) else os.path.join(os.getcwd(), path)
+    """As Python writes it in messages and in `sys.path`: with the working directory in front, if that is there, and
+    nothing else done."""
+    here = ""
+    with suppress(FileNotFoundError):
+        here = os.getcwd()
+    return here if here and path == "." and sys.version_info >= (3, 11) else os.path.join(here, path)
 
 
 def _is_importable(path: str) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 import signal
+import subprocess
 import sys
 import zipfile
 from pathlib import Path
@@ -262,6 +263,22 @@ def test_failing_imports(how: str, tmp_path: Path) -> None:
 def test_no_program(arguments: str, tmp_path: Path) -> None:
     place = Place(tmp_path, {"app.py": "", "empty/x.py": "", "broken/__init__.py": "1/0", "broken/__main__.py": ""})
     assert same(place, *arguments.split()).status in (1, 2)
+
+
+@pytest.mark.parametrize("arguments", ["{}/app.py a", "-m near", "app.py", "-"])
+def test_a_working_directory_that_is_gone(arguments: str, tmp_path: Path) -> None:
+    """As of a service whose directory a deploy has replaced. What PYTHONPATH names stays where it was in the path."""
+    text = "import sys, queue\nqueue.Queue().put(1)\nprint(sys.argv, sys.path)\n"
+    place = Place(tmp_path, {"app.py": text, "lib/near.py": text})
+    leave = "import os, sys; os.mkdir('x'); os.chdir('x'); os.rmdir('../x'); os.execv(sys.argv[1], sys.argv[1:])"
+    environment = place.environment(PYTHONPATH=str(place.directory / "lib"))
+    ends = []
+    for run in (None, RUN):
+        command = [sys.executable, "-c", leave, *place.command(*arguments.format(place.directory).split(), run=run)]
+        done = subprocess.run(command, cwd=place.directory, env=environment, input=text, capture_output=True, text=True)
+        ends.append((done.returncode, done.stdout, done.stderr))
+    assert ends[0] == ends[1]
+    assert ends[0][0] == (2 if arguments == "app.py" else 0)
 
 
 @pytest.mark.parametrize("text", ["x = 1", "1/0", "import sys; sys.exit(3)", "x ="])
