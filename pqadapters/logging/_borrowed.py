@@ -7,12 +7,14 @@ object that is nothing but the record's bytes, others get these as text.
 from __future__ import annotations
 
 import logging
+import os
 import threading
 import weakref
 from collections.abc import Iterator
 from typing import Any
 
 from ..errors import FormatError, NotSerializable
+from ..living import living
 from ..store import Put, Store
 from . import _records
 from ._limits import Limit
@@ -121,3 +123,13 @@ class QueueSpool:
 
     def left_behind(self) -> Iterator[Left]:
         return iter(())
+
+
+def _begin_again() -> None:
+    """In a forked child: a thread of the parent has the turn."""
+    for spool in living(_known):
+        spool.turn = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)
