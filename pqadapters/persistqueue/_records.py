@@ -16,7 +16,7 @@ from ..errors import LeaseLost, StoreError
 from ..serializers import Serializer
 from ..stdlib._aside import MISSING, Aside
 from ..stdlib._beyond import check_timeout
-from ..stdlib._held import Held, consumer
+from ..stdlib._held import Consumer, Held, consumer
 from ..stdlib._stock import deadline_of, left_of, works
 from ..store import Ack, Claim, Nack, Op, Order, Record, Store, Update
 from ._stored import Stored, id_and_item, id_in
@@ -169,7 +169,7 @@ class Records(Stored):
                 self._unsynced = True
                 raise
 
-    def _covered(self, me: object) -> list[tuple[object, Claim, Any]]:
+    def _covered(self, me: object) -> list[tuple[Consumer, Claim, Any]]:
         outstanding = self._held.snapshot()
         if me in self._wrote or not outstanding:
             return []

@@ -15,7 +15,7 @@ from .. import telling
 from ..errors import LeaseLost, PqadaptersError, StoreError
 from ..store import Ack, Claim, Nack, Op, Store
 from ._counts import Counts
-from ._held import Entry, Held, Own, consumer
+from ._held import Consumer, Entry, Held, Own, consumer
 from ._policy import FETCHES, AckPolicy
 from ._stock import Stock
 
@@ -69,7 +69,7 @@ class Acks(Stock):
         """The word that is stored, if any."""
         raise NotImplementedError
 
-    def ask(self, own: Own, who: object) -> list[tuple[object, Claim, Any]]:
+    def ask(self, own: Own, who: Consumer) -> list[tuple[Consumer, Claim, Any]]:
         """A consumer asks for its next item. Under "next" what it had is done: the caller is to acknowledge what is
         returned. Under "auto" it may turn out to be."""
         if self.policy is _NEXT:
@@ -115,10 +115,10 @@ class Acks(Stock):
             return False
         return True
 
-    def ack_entries(self, entries: list[tuple[object, Claim, Any]]) -> None:
+    def ack_entries(self, entries: list[tuple[Consumer, Claim, Any]]) -> None:
         self.ack_all_of(lambda: entries)
 
-    def ack_all_of(self, take: Callable[[], list[tuple[object, Claim, Any]]]) -> None:
+    def ack_all_of(self, take: Callable[[], list[tuple[Consumer, Claim, Any]]]) -> None:
         """Acknowledge what is taken out of somebody's hands; there it is again if that is refused or interrupted."""
         entries = take()
         try:
@@ -128,7 +128,7 @@ class Acks(Stock):
             self._restore(entries)
             raise
 
-    def claim_with(self, entries: list[tuple[object, Claim, Any]], timeout: float | None) -> list[Claim]:
+    def claim_with(self, entries: list[tuple[Consumer, Claim, Any]], timeout: float | None) -> list[Claim]:
         """The first record by the queue's order, and with it these acknowledgements."""
         self.counts.add(handed=len(entries))  # before the commit: a joiner must never see one task too few
         try:
@@ -144,7 +144,7 @@ class Acks(Stock):
             self.counts.add(handed=-len(entries))
             raise
 
-    def _restore(self, entries: list[tuple[object, Claim, Any]]) -> None:
+    def _restore(self, entries: list[tuple[Consumer, Claim, Any]]) -> None:
         self.held.restore_all(entries)
 
     # Done
@@ -193,7 +193,7 @@ class Acks(Stock):
                 raise
         return False
 
-    def _after(self, error: BaseException, end: Ack | Nack, who: object, item: object) -> None:
+    def _after(self, error: BaseException, end: Ack | Nack, who: Consumer, item: object) -> None:
         """The end of a claim was refused, and the item is held as before; or interrupted, and is made up for."""
         try:
             if not isinstance(error, PqadaptersError):
@@ -264,7 +264,7 @@ class Acks(Stock):
             self.store.wait(self.name, self.counts.level, 0.0)
         self.wake_joiners()
 
-    def _ack_covered(self, outstanding: list[tuple[object, int]]) -> None:
+    def _ack_covered(self, outstanding: list[tuple[Consumer, int]]) -> None:
         entries, counted = self.held.pop(outstanding), False
         try:
             self.counts.add(uncovered=-len(entries))
@@ -319,7 +319,7 @@ class Acks(Stock):
         if self.policy is AckPolicy.AUTO and len(self.held):
             self._settle_on_next()
         if self.policy is AckPolicy.NEXT:
-            working = frozenset[object]() if dropped else self.held.still_working()
+            working = frozenset[Consumer]() if dropped else self.held.still_working()
             entries = self.held.pop(self.held.snapshot(but=working) + self.held.passed(working))
             try:
                 if entries:

@@ -45,6 +45,7 @@ from ..serializers.signed import Key
 from ..store import LOCK_TIMEOUT, Depth, Order, Put, Store
 from ._committer import Committer
 from ._exit import dropped, finish_at_exit
+from ._held import Consumer, known
 from ._line import weak
 from ._loop_beyond import ABSENT, LoopBeyond
 from ._place import open_line
@@ -79,12 +80,13 @@ _BUSY = (StoreLocked, StoreUnreachable)  #: nothing of the call was stored, and 
 SOFT = Durability(Survives.PROCESS, 0.05)  #: where nobody says otherwise: the loop isn't stopped for a disk
 
 
-def _caller() -> object:
+def _caller() -> Consumer | None:
     """The task that runs; None outside of any."""
     try:
-        return stdlib.current_task()
+        task = stdlib.current_task()
     except RuntimeError:
         return None
+    return None if task is None else known(task)
 
 
 class Queue(LoopBeyond, stdlib.Queue[T]):
@@ -243,7 +245,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
     else:
         get._is_coroutine = stdlib.coroutines._is_coroutine  # type: ignore[attr-defined]  # as asyncio's and mock's functions look
 
-    async def _get_for(self, asker: object) -> T:
+    async def _get_for(self, asker: Consumer | None) -> T:
         if self._in_memory:
             return await super().get()
         begun: float | None = None
@@ -356,7 +358,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             except _BUSY as error:
                 begun = await self._stand_aside(begun, error)
 
-    def _get_in_haste(self, asker: object) -> T:
+    def _get_in_haste(self, asker: Consumer | None) -> T:
         line = self._line
         line.held.asker = asker
         try:
@@ -476,6 +478,12 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             self._unfinished_in_memory = value
         else:
             self._line.counts.add(adjustment=value - self._line.unfinished())
+
+    def _format(self) -> str:
+        try:
+            return super()._format()
+        except StoreError:  # it was closed, as a rule, and whoever prints it wants to know which one it was
+            return f"maxsize={self._maxsize!r} {self._line.label}"
 
     @property
     def _is_shutdown(self) -> bool:

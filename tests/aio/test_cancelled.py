@@ -124,3 +124,27 @@ def test_a_cancelled_put_keeps_nothing(tmp_path: Path) -> None:
             assert gone() is None
 
     run(main())
+
+
+@pytest.mark.parametrize("item", [False, True], ids=["waiting", "with an item"])
+def test_a_queue_is_gone_with_the_task_that_was_cancelled_there(url: str, item: bool) -> None:
+    """The task has the exception, that its frames, and those the queue: nothing else may have the task."""
+
+    async def main() -> weakref.ref[Queue[int]]:
+        q: Queue[int] = Queue(store=url, ack="task_done")
+
+        async def take() -> None:
+            await q.get()
+            await q.get()
+
+        if item:
+            await q.put(1)
+        taker = asyncio.ensure_future(take())
+        await turns()
+        taker.cancel()
+        await asyncio.wait([taker])
+        return weakref.ref(q)
+
+    gone = run(main())
+    gc.collect()
+    assert gone() is None

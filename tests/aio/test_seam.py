@@ -69,3 +69,13 @@ def test_a_subclass_that_cannot_be_hashed(url: str) -> None:
     q.put_nowait(1)
     assert q.get_nowait() == 1
     q.close()
+
+
+def test_a_closed_queue_can_be_printed(url: str) -> None:
+    async def main() -> None:
+        q: Queue[int] = Queue(3, store=url)
+        q.close()
+        assert repr(q) == f"<Queue at {id(q):#x} maxsize=3 {q._line.label}>"
+        assert q._line.store.place in str(q)
+
+    run(main())

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import gc
 import sys
 import threading
 import types
-import weakref
 from collections.abc import Callable
 from typing import Any
 
@@ -15,7 +13,7 @@ import greenlet  # type: ignore[import-untyped]
 import pytest
 
 from pqadapters.stdlib import _held
-from pqadapters.stdlib._held import Held, consumer
+from pqadapters.stdlib._held import Held, consumer, known
 from pqadapters.stdlib.queue import Queue
 from pqadapters.store import Claim, Store
 
@@ -36,9 +34,11 @@ def filled(place: Place, count: int, **options: Any) -> Queue[int]:
 
 
 def test_a_thread_is_its_object() -> None:
-    assert consumer() is threading.current_thread()
-    background = Background(consumer)
-    assert background.result() is background.thread
+    assert consumer().who is threading.current_thread()
+    background = Background(lambda: (consumer(), consumer().who))
+    found, thread = background.result()
+    assert thread is background.thread
+    assert (found is consumer(), found.is_gone, consumer().is_gone) == (False, True, False)
 
 
 def test_a_thread_that_python_did_not_start_is_one_consumer(place: Place) -> None:
@@ -118,10 +118,10 @@ def test_a_callback_belongs_to_its_thread(place: Place) -> None:
     async def main() -> None:
         asyncio.get_running_loop().call_soon(callback)
         await asyncio.sleep(0)
-        assert consumer() is asyncio.current_task()
+        assert consumer().who is asyncio.current_task()
 
     asyncio.run(main())
-    assert seen == [threading.current_thread()]
+    assert seen == [consumer()]
     q.task_done()
     assert left(place) == [1]
 
@@ -141,14 +141,14 @@ def test_greenlets_of_one_thread_are_consumers_of_their_own(place: Place) -> Non
     second.switch(True)
     second.switch()
     first.switch()
-    assert consumer() is threading.current_thread()
+    assert consumer().who is threading.current_thread()
     assert (first.dead, second.dead) == (True, True)
     assert left(place) == [0, 2]
 
 
 def test_a_task_within_a_greenlet_is_the_task() -> None:
     async def main() -> tuple[object, object]:
-        return consumer(), asyncio.current_task()
+        return consumer().who, asyncio.current_task()
 
     seen: list[tuple[object, object]] = []
     greenlet.greenlet(lambda: seen.append(asyncio.run(main()))).switch()
@@ -163,19 +163,19 @@ def test_a_name_in_sys_modules_that_is_no_module(monkeypatch: pytest.MonkeyPatch
     for strange in (None, types.ModuleType("half")):
         for name in ("asyncio", "greenlet"):
             monkeypatch.setitem(sys.modules, name, strange)
-        assert consumer() is threading.current_thread()
+        assert consumer().who is threading.current_thread()
 
 
 def test_frameworks_are_found_when_they_are_imported_later(tmp_path: Any) -> None:
     program = """
     from pqadapters.stdlib._held import consumer
     assert not {"asyncio", "greenlet"} & set(sys.modules), "we import neither"
-    assert consumer() is threading.current_thread()
+    assert consumer().who is threading.current_thread()
     import asyncio, greenlet
     async def main():
-        return consumer() is asyncio.current_task()
+        return consumer().who is asyncio.current_task()
     print(asyncio.run(main()))
-    mine = greenlet.greenlet(lambda: print(consumer() is mine))
+    mine = greenlet.greenlet(lambda: print(consumer().who is mine))
     mine.switch()
     """
     assert run(program, tmp_path).out.split() == ["True", "True"]
@@ -220,18 +220,14 @@ def test_the_sweep_forgets_the_ended_that_hold_nothing_and_nobody_else() -> None
     held = Held()
     ended = Background(held.own)
     ended.result()
-    holds = Background(lambda: held.own().__setitem__(1, (_claim(1), "item")))
-    holds.result()
+    holds = Background(lambda: (held.own().__setitem__(1, (_claim(1), "item")), consumer())[1])
+    holder = holds.result()
     go_on = threading.Event()
     looked = threading.Event()
     alive = Background(lambda: (held.own(), looked.set(), go_on.wait()))
     looked.wait()
     held._sweep()
-    assert set(held.by) == {holds.thread, alive.thread}
-    gone = weakref.ref(ended.thread)
-    del ended
-    gc.collect()
-    assert gone() is None
+    assert [who is holder or who.who is alive.thread for who in held.by] == [True, True]
     go_on.set()
     alive.result()
 
@@ -242,6 +238,6 @@ def test_a_greenlet_that_was_not_started_is_not_gone() -> None:
             return count
 
     fresh = Sized(lambda: None)
-    assert not _held.is_gone(fresh)
+    assert not known(fresh).is_gone
     fresh.switch()
-    assert _held.is_gone(fresh)
+    assert known(fresh).is_gone

@@ -47,6 +47,34 @@ def test_a_dropped_queue_is_gone_at_once(store: Store, kind: Any, options: dict[
         gc.enable()
 
 
+class Worker(threading.Thread):
+    """As many programs have it: with its queue as an attribute."""
+
+    def __init__(self, q: Queue[int], done: bool) -> None:
+        super().__init__()
+        self.q, self.done = q, done
+
+    def run(self) -> None:
+        self.q.get()
+        if self.done:
+            self.q.task_done()
+
+
+@pytest.mark.parametrize("done", [True, False], ids=["done", "in hand"])
+def test_a_dropped_queue_is_gone_with_the_threads_that_had_it(store: Store, done: bool) -> None:
+    """They keep each other, but nothing else does."""
+    q: Queue[int] = Queue(store=store, ack="task_done")
+    q.put(1)
+    worker = Worker(q, done)
+    worker.start()
+    worker.join()
+    gone = weakref.ref(q)
+    del q, worker
+    gc.collect()
+    assert gone() is None
+    assert store.depth("default").unfinished == (0 if done else 1)
+
+
 @pytest.mark.parametrize("ack", ["task_done", "next", "auto"])
 def test_a_dropped_queue_ends_as_its_own_close(tmp_path: Path, ack: str) -> None:
     """As a local of main() does. One that never called task_done() had all that it ever got again in each run."""
