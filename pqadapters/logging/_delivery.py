@@ -61,16 +61,13 @@ class Delivery:
         )
 
     def start(self) -> None:
-        """Raises RuntimeError where no thread can be started any more, and ValueError where a handler isn't there."""
+        """Raises RuntimeError where no thread can be started any more, and ValueError where a handler isn't there. Who
+        calls it stops it then, too."""
         for post in self.posts:
             post.sink.begin()
         self.spool.limit.delivers(self)
-        try:
-            for thread in self._threads:
-                start_thread(thread)
-        except RuntimeError:
-            self.stop(0.0)
-            raise
+        for thread in self._threads:
+            start_thread(thread)
 
     @property
     def _threads(self) -> list[threading.Thread]:

@@ -74,23 +74,29 @@ class QueueListener(stdlib.QueueListener):
             if spool is None:
                 super().start()
                 return
-            if self._delivery is not None and self._delivery.running:
-                raise RuntimeError("Listener already started")
+            if self._delivery is not None:
+                if self._delivery.running:
+                    raise RuntimeError("Listener already started")
+                self._delivery.stop(0.0)  # the call that stops it is at it yet, or was interrupted
             sinks = sinks_of(self.handlers)
             for sink in sinks.values():
                 sink.through = self._handle_for if self._is_overridden() else None
+            at_end(_stop_all)
             delivery = Delivery(spool, sinks, respect_level=self.respect_handler_level)
-            delivery.start()
-            self._delivery, self._thread = delivery, delivery.thread
-        at_end(_stop_all)
+            try:
+                delivery.start()
+                self._delivery, self._thread = delivery, delivery.thread
+            except BaseException:  # of a signal handler, too: threads that nobody knows would deliver for ever
+                self._delivery = self._thread = None
+                delivery.stop(0.0)
+                raise
 
     def start_quietly(self) -> None:
         """From a log call: once, and never where no thread can be started any more."""
         if sys.is_finalizing():
             return
-        if not self._starting.acquire(blocking=False):
+        if self._starting.locked():
             return
-        self._starting.release()
         try:
             self.start()
         except RuntimeError:
@@ -108,12 +114,15 @@ class QueueListener(stdlib.QueueListener):
     def _stop(self, seconds: float, *, whole: bool) -> None:
         if spool_of(self.queue) is None:
             return self._stop_plain()
-        delivery, self._delivery = self._delivery, None
-        self._thread, self._stopped = None, True
+        delivery, self._stopped = self._delivery, True
         if delivery is not None:
-            with _passed_over():
-                delivery.drain(seconds, whole=whole)
-            delivery.stop(_JOIN)
+            try:
+                with _passed_over():
+                    delivery.drain(seconds, whole=whole)
+            finally:  # also where a signal handler ends the waiting
+                delivery.stop(_JOIN)
+                if self._delivery is delivery:  # else it was started again meanwhile
+                    self._delivery = self._thread = None
         return None
 
     def _stop_plain(self) -> None:

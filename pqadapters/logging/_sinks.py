@@ -115,10 +115,10 @@ class Sink(logging.Handler):
 
     def end(self) -> None:
         """As it was. A handler in which a thread hangs gets another lock: logging.shutdown() would wait for it."""
-        if self._let_go is None:
+        let_go, self._let_go = self._let_go, None
+        if let_go is None:
             return
-        self._let_go()
-        self._let_go = None
+        let_go()
         if self._deliverer is not None and self._deliverer != threading.get_ident():
             self.handler.createLock()
 

@@ -1,0 +1,63 @@
+"""Calls that a signal handler interrupts wherever CPython calls one: logging goes on, and no thread is left behind."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from pathlib import Path
+
+import pytest
+
+import pqadapters.logging
+from pqadapters.logging.handlers import QueueHandler
+from pqadapters.stdlib.queue import Queue
+from pqadapters.stores.memory import MemoryStore
+
+from ..contract.interrupting import interrupted
+from .sinks import PATIENCE, Noting, logger_of
+
+_HERE = (str(Path(pqadapters.logging.__file__).parent),)
+
+
+def _log(handler: QueueHandler) -> None:
+    logger_of(handler).info("interrupted")
+
+
+def _restart(handler: QueueHandler) -> None:
+    handler.listener.stop()
+    handler.listener.start()
+
+
+CALLS: dict[str, Callable[[QueueHandler], object]] = {
+    "log": _log,
+    "stop": lambda handler: handler.listener.stop(),
+    "stop and start": _restart,
+    "close": lambda handler: handler.close(),
+    "flush": lambda handler: handler.flush(PATIENCE),
+}
+
+
+@pytest.mark.parametrize("sinks", [1, 2])
+@pytest.mark.parametrize("call", CALLS)
+def test_logging_goes_on(call: str, sinks: int) -> None:
+    """Threads that deliver were known to nobody any more: no stop() ended them, and another listener had no turn."""
+    nth, struck = 0, True
+    while struck:
+        nth += 1
+        noting = [Noting() for _ in range(sinks)]
+        handler = QueueHandler(Queue(store=MemoryStore()), handlers=noting)
+        if call != "log":
+            handler.listener.start()
+        struck = interrupted(lambda handler=handler: CALLS[call](handler), nth, _HERE, exits=True)  # type: ignore[misc]
+        with suppress(RuntimeError):  # as it still does
+            handler.listener.start()
+        logger_of(handler).info("after")
+        assert handler.flush(PATIENCE), f"at place {nth}"
+        for sink in noting:
+            assert sink.messages in (["after"], ["interrupted", "after"]), f"at place {nth}"
+        handler.close()
+        handler.listener.stop()
+        left = [thread.name for thread in threading.enumerate() if thread.name.startswith("pqadapters-logging")]
+        assert not left, f"at place {nth}"
+    assert nth > 10
