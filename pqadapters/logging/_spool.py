@@ -109,18 +109,16 @@ class Spool:
 
     def _open(self) -> Store:
         with silence(), self._lock:
-            if self._store is None:
-                self._opening = threading.get_ident()
-                try:
-                    store = self._opened()
-                finally:
-                    self._opening = None
-                self._store = store
-                _open.add(self)
+            self._opening = threading.get_ident()  # before the look: what comes in between may open it
+            try:
+                self._store = store = self._store or self._opened()
+            finally:
+                self._opening = None
+            _open.add(self)
             while self._early:
-                self._store.commit(Put(_INBOX, self._early[0]))
+                store.commit(Put(_INBOX, self._early[0]))
                 self._early.popleft()
-            return self._store
+            return store
 
     def _open_for_record(self) -> Store:
         try:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pqadapters.errors import StoreRefused
+from pqadapters.logging import _spool
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.stdlib.queue import Queue
 
@@ -134,6 +136,32 @@ def test_a_log_call_in_the_middle_of_opening(tmp_path: Path, monkeypatch: pytest
     assert handler.flush(PATIENCE)
     assert noting.messages == ["inner 1", "inner 2", "outer"]
     assert opens == [0]
+    handler.close()
+    spool(handler).close()
+
+
+def test_a_log_call_on_the_way_to_opening(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It opened the spool, and the call that it had interrupted did so again, in another slot: who delivered from the
+    first one learnt that two seconds later."""
+    noting = Noting()
+    handler = QueueHandler(tmp_path / "spool", handlers=[noting])
+    logger = logger_of(handler)
+    asked: list[int] = []
+
+    def get_ident() -> int:
+        asked.append(threading.get_ident())
+        if len(asked) == 2:
+            logger.info("inner")
+        return asked[0]
+
+    own = SimpleNamespace(get_ident=get_ident, RLock=threading.RLock, Lock=threading.Lock)
+    monkeypatch.setattr(_spool, "threading", own)
+    logger.info("outer")
+    monkeypatch.undo()
+    assert len(asked) > 2
+    assert handler.flush(PATIENCE)
+    assert noting.messages == ["inner", "outer"]
+    assert sorted(each.name for each in (tmp_path / "spool").iterdir() if each.name.isdecimal()) == ["0"]
     handler.close()
     spool(handler).close()
 
