@@ -177,12 +177,19 @@ class Member:
 
     def __init__(self, fd: int) -> None:
         self.fd = fd
-        self._dropped = weakref.finalize(self, os.close, fd)
+        self._dropped = weakref.finalize(self, _close, fd, os.fstat(fd))
         self._dropped.atexit = False  # the kernel does it
 
     def close(self) -> None:
         """Let go of our own share."""
         self._dropped()
+
+
+def _close(fd: int, file: os.stat_result) -> None:
+    """In a daemon, which closes all descriptors that it has inherited, the number may be another file's."""
+    with contextlib.suppress(OSError):
+        if os.path.samestat(os.fstat(fd), file):
+            os.close(fd)
 
 
 def holder(file: str) -> int | None:

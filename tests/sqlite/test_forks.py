@@ -124,6 +124,33 @@ def test_a_fork_in_the_middle_of_a_commit_is_told_in_the_child(tmp_path: Path) -
     store.close()
 
 
+_CLOSES_ALL = """
+import os, sys
+from pqadapters.stdlib.multiprocessing import Queue
+from pqadapters.stores.sqlite import SqliteStore
+os.environ["PQADAPTERS_HOME"] = os.getcwd()
+store, queue = SqliteStore("q.db"), Queue()
+queue.put(1)
+if os.fork():
+    os._exit(os.wait()[1])
+os.closerange(3, 100)
+files = [open(str(number), "w") for number in range(40)]
+for file in files:
+    file.write("of the daemon")
+if sys.argv[1] == "close":
+    store.close()
+else:
+    del store, queue
+"""
+
+
+@pytest.mark.parametrize("end", ["close", "drop"])
+def test_a_daemon_that_closes_all_descriptors_keeps_those_that_it_opens_then(tmp_path: Path, end: str) -> None:
+    """What it had inherited of ours was closed behind that, by numbers that were its own files' by now."""
+    run(f"import os, sys\nos.chdir(sys.argv[2])\n{_CLOSES_ALL}", end, tmp_path)
+    assert {(tmp_path / str(number)).read_text() for number in range(40)} == {"of the daemon"}
+
+
 def test_a_new_database_takes_nothing_from_an_old_ones_wal(tmp_path: Path) -> None:
     database = tmp_path / "q.db"
     code = """

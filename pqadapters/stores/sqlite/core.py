@@ -358,6 +358,7 @@ class Core:
         self._guard, self._entering, self.aside = threading.RLock(), threading.RLock(), threading.RLock()
         self._entered, self._buried = False, 0.0
         self.owners.begin_again()
+        _inherited.append(self.mark.begin_again())
         found = (self.writer.begin_again(), self.reader.begin_again(), self.lookout.reader.begin_again())
         if not self._still:
             _inherited.extend(each for each in found if each is not None)
@@ -370,7 +371,7 @@ class Core:
         self.lookout, self.keeper = Lookout(self), self.keeper.begin_again(self)
 
 
-_inherited: list[sqlite3.Connection] = []  # of stores that couldn't be held still: neither used nor closed
+_inherited: list[object] = []  # marks, and connections of stores that couldn't be held still: never closed
 _cores: weakref.WeakValueDictionary[tuple[int, int], Core] = weakref.WeakValueDictionary()
 _opening = threading.RLock()
 
@@ -421,13 +422,13 @@ def _begin_again() -> None:
     _keep_for_ever(_inherited)
 
 
-def _keep_for_ever(connections: list[sqlite3.Connection]) -> None:
+def _keep_for_ever(things: list[object]) -> None:
     """One reference more, which nobody gives back: not even the end of the interpreter closes them."""
     with suppress(ImportError):
         import ctypes
 
-        for connection in connections:
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(connection))
+        for thing in things:
+            ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
 
 
 if hasattr(os, "register_at_fork"):

@@ -35,6 +35,7 @@ class Mark:
             if have < _SIZE:
                 disk.write(fd, bytes(_SIZE - have), have)
             self._memory = disk.share(fd, _SIZE)
+            self._is_own = True
         finally:
             disk.close(fd)
 
@@ -73,7 +74,15 @@ class Mark:
         _PAIR.pack_into(self._memory, _PAIRED, *files)
 
     def close(self) -> None:
-        self._memory.close()
+        """In a forked child it stays open: a daemon has closed all descriptors that it had inherited, and this one's
+        number may be another file's."""
+        if self._is_own:
+            self._memory.close()
+
+    def begin_again(self) -> object:
+        """In a forked child. What is to be kept for ever there."""
+        self._is_own = False
+        return self._memory
 
 
 def forget(path: str, disk: Disk) -> None:
