@@ -81,6 +81,7 @@ class Sink(logging.Handler):
         self.delivered = self.retried = self.dead = 0
         self.last_error: str | None = None
         self._deliverer: int | None = None  #: the thread that delivers now
+        self._keeps = False  #: whether the handler's stream may have something of the last try yet
         self._let_go: Callable[[], None] | None = None
         self.through: Callable[[Give, logging.LogRecord], object] | None = None  #: a program's own way to `handler`
 
@@ -130,11 +131,22 @@ class Sink(logging.Handler):
             with reported_by(self.handler) as report:
                 batches = self.takes_batches and self.through is None
                 give = self._give_batches if batches else self._give_each
-                done, error = give(records, level, report)
+                kept = self._get_rid()
+                done, error = give(records, level, report) if kept is None else (0, kept)
         finally:
             self._deliverer = None
         self.delivered += done
+        self._keeps = False
         return done, None if error is None else self._failed(error)
+
+    def _get_rid(self) -> BaseException | None:
+        """Why a stream can't get rid of what it keeps of the last try, if so. Another try would add a copy to that."""
+        try:
+            if self._keeps:
+                self.handler.flush()
+        except BaseException as error:
+            return error
+        return None
 
     def _give_each(self, records: Sequence[logging.LogRecord], level: int | None, report: Report) -> Given:
         handle: Give = self.handler.handle
@@ -180,6 +192,7 @@ class Sink(logging.Handler):
     def _failed(self, error: BaseException) -> Failure:
         failure = Failure(error)
         self.last_error = failure.text
+        self._keeps = failure.outage and isinstance(self.handler, logging.StreamHandler)
         return failure
 
     def pause(self, tries: int) -> float:

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import errno
+import io
 import logging
+import threading
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -13,7 +17,7 @@ from pqadapters.logging._records import Codec
 from pqadapters.logging.handlers import QueueHandler, Sink, SpoolQueue
 from pqadapters.store import Ack, Claim, Put, State
 
-from .sinks import PATIENCE, Noting, logger_of
+from .sinks import PATIENCE, Noting, logger_of, spool
 from .test_delivery import FAST, Listen, _log, _numbers, listen, place
 
 __all__ = ["listen", "place"]
@@ -140,3 +144,39 @@ def test_whatever_a_sink_raises_ends_nothing(place: str, listen: Listen, error: 
     _log(logger_of(QueueHandler(place)), 0, 3)
     assert listener.flush(PATIENCE)
     assert sorted(sink.messages) == _numbers(0, 3)
+
+
+class _Disk(io.RawIOBase):
+    """One that is full until there is room."""
+
+    def __init__(self) -> None:
+        self.room, self.tried = threading.Event(), threading.Semaphore(0)
+        self.written = b""
+
+    def writable(self) -> bool:
+        return True
+
+    def write(self, data: Any) -> int:
+        self.tried.release()
+        if not self.room.is_set():
+            raise OSError(errno.ENOSPC, "full")
+        self.written += bytes(data)
+        return len(data)
+
+
+def test_a_stream_on_a_full_disk_has_what_it_kept_of_a_try_once(tmp_path: Path) -> None:
+    """Each try added the record to what the stream would write when there was room: dozens of copies, and the next one
+    in between."""
+    disk = _Disk()
+    stream = io.TextIOWrapper(io.BufferedWriter(disk), write_through=True)
+    sink = Sink(logging.StreamHandler(stream), retries=2, backoff=(0.001, 0.001))
+    handler = QueueHandler(tmp_path / "spool", handlers=[sink])
+    for number in range(3):
+        logger_of(handler).info("m %d", number)
+    for _ in range(10):
+        assert disk.tried.acquire(timeout=PATIENCE)
+    disk.room.set()
+    assert handler.flush(PATIENCE)
+    assert disk.written.split(b"\n") == [b"m 0", b"m 0", b"m 1", b"m 2", b""]
+    handler.close()
+    spool(handler).close()
