@@ -47,10 +47,16 @@ class Finder:
     def install(self) -> None:
         """From now on imports are swapped."""
         sys.meta_path.insert(0, self)
-        setattr(builtins, SWAPPED, self._stand_ins.swapped)
+        setattr(builtins, SWAPPED, self._swapped)
         for name, call in self.loaded.items():
             if name in sys.modules:
                 call(sys.modules[name])
+
+    def _swapped(self, value: object) -> object:
+        """For rewritten code: what one of its calls has returned, with what is to be swapped in it."""
+        if type(value) is ModuleSpec:
+            self._change(value)
+        return self._stand_ins.swapped(value)
 
     def find_spec(
         self, name: str, path: Sequence[str] | None = None, target: ModuleType | None = None

@@ -6,8 +6,9 @@
     import asyncio.queues        import asyncio.queues, <asyncio> as asyncio
     import_module(name)          <swapped>(import_module(name))
 
-<queue> is a name that no program has for anything. The last line goes for what is called `import_module` or
-`__import__`, whatever it may be: what it returns is passed on, but for the modules themselves.
+<queue> is a name that no program has for anything. The last line goes for what is called `import_module`, `__import__`
+or `spec_from_file_location`, whatever it may be: what it returns is passed on, but for the modules themselves, and for
+specs of the program's own modules, in which imports are swapped.
 """
 
 from __future__ import annotations
@@ -21,9 +22,9 @@ from typing import NamedTuple, cast
 
 PREFIX = "pqadapters:"  #: of stand-ins in sys.modules, and of what rewritten code finds among the builtins
 SWAPPED = f"{PREFIX}swapped"
-VERSION = 1  #: of all this; other code is no more used when it changes
+VERSION = 2  #: of all this; other code is no more used when it changes
 
-_CALLS = ("import_module", "__import__")
+_CALLS = ("import_module", "__import__", "spec_from_file_location")
 _BLOCKS = ("body", "orelse", "finalbody", "handlers", "cases")
 _ONLY_TREE = ast.PyCF_ONLY_AST
 

@@ -379,6 +379,29 @@ def test_modules_of_an_archive(tmp_path: Path) -> None:
     assert place.start("app.pyz", "x").out != plain
 
 
+def test_a_plugin_that_is_loaded_from_its_file(tmp_path: Path) -> None:
+    """By the recipes of importlib's documentation; a second time from what was kept."""
+    app = """
+        import sys
+        from importlib.machinery import SourceFileLoader
+        from importlib.util import module_from_spec, spec_from_file_location
+
+        def load(name, file, **options):
+            spec = spec_from_file_location(name, file, **options)
+            module = sys.modules[name] = module_from_spec(spec)
+            options.get("loader", spec.loader).exec_module(module)
+            return module.queue.Queue.__module__, sorted(vars(module)), module.__file__, module.__spec__.cached
+
+        print(load("plugin", "plugins/first.py"))
+        print(load("script", "plugins/script", loader=SourceFileLoader("script", "plugins/script")))
+        print(spec_from_file_location("nothing", "plugins/nothing"))
+    """
+    place = Place(tmp_path, {"app.py": app, "plugins/first.py": "import queue\n", "plugins/script": "import queue\n"})
+    plain = place.well("app.py", run=None)
+    for _ in range(2):
+        assert place.well("app.py") == [line.replace("('queue'", f"('{OURS}queue'") for line in plain]
+
+
 def test_modules_without_source_are_left_alone(tmp_path: Path) -> None:
     app = "import bare\nprint(bare.queue.Queue.__module__)\n"
     place = Place(tmp_path, {"app.py": app, "bare.py": "import queue\n"})
