@@ -94,11 +94,14 @@ def test_what_is_wrong_with_a_place_is_said_once(
     assert "names no store: use sqlite:" in said[0]
 
 
-def test_a_slot_that_is_none_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+@pytest.mark.parametrize("locks", [True, False])
+def test_a_slot_that_is_none_is_named_once(tmp_path: Path, caplog: pytest.LogCaptureFixture, locks: bool) -> None:
     """It was at each look for what dead processes had left: every two seconds."""
     place = tmp_path / "spool"
     (place / "0").mkdir(parents=True)
     (place / "0" / "notes.txt").write_text("somebody's own")
+    if not locks:  # as if it were another user's
+        (place / "0" / "LOCK").mkdir()
     noting = Noting()
     handler = QueueHandler(place, handlers=[noting])
     logger = logger_of(handler)

@@ -106,10 +106,15 @@ class Slots:
         try:
             return self._open(directory)
         except StoreError as error:
-            if str(error) not in self._told:  # who looks for what others left looks again and again
-                self._told.add(str(error))
+            if self._is_news(str(error)):
                 logger.error("a slot is passed over, and what is in it stays there: %s", error)
             return None
+
+    def _is_news(self, text: str) -> bool:
+        """Once: who looks for what others left looks again and again."""
+        told = len(self._told)
+        self._told.add(text)
+        return len(self._told) > told
 
     def _new(self, directory: str) -> Slot:
         try:
@@ -203,7 +208,8 @@ class Slots:
                 raise PermissionError("it belongs to another user")
             return try_lock(os.path.join(directory, directories.LOCK), self._disk, name=False)
         except OSError as error:
-            logger.warning("%s is passed over: %s", directory, error)
+            if self._is_news(f"{directory}: {error}"):
+                logger.warning("%s is passed over: %s", directory, error)
             return None
 
     @staticmethod
