@@ -10,6 +10,7 @@ import os
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, TextIO
 
@@ -49,18 +50,50 @@ def drain(
     there when its sink has confirmed it; where stdout is a pipe that is closed, the rest stays. Slots of processes that
     run are left to them.
     """
+    with _told_on_stderr() as said:
+        listeners = list(_listeners(place, config, text, as_json, sink))
+        waiting = sum(_drained(listener, timeout) for listener in listeners)
+    if waiting:
+        raise Failure(f"{waiting} log records still wait")
+    if said.errors:
+        raise Failure("not everything was delivered")
+
+
+def _listeners(
+    place: str | None, config: str | None, text: str, as_json: bool, sink: str | None
+) -> Iterator[QueueListener]:
     if config is not None:
-        listeners = list(_configured(config, place))
+        yield from _configured(config, place)
     elif place is None:
         raise click.UsageError("say which PLACE, or --config")
     else:
         shown = Sink(_Shown(sys.stdout, None if as_json else text), name=sink or "stdout")
         queue = SpoolQueue(_there(place))
         queue.qsize()  # opened here, where it is told what is wrong with it
-        listeners = [QueueListener(queue, shown)]
-    waiting = sum(_drained(listener, timeout) for listener in listeners)
-    if waiting:
-        raise Failure(f"{waiting} log records still wait")
+        yield QueueListener(queue, shown)
+
+
+class _Said(logging.Handler):
+    """What is said meanwhile of slots that are passed over, and of records that are damaged or refused."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.errors = 0
+
+    def emit(self, record: logging.LogRecord) -> None:
+        self.errors += record.levelno >= logging.ERROR
+        if record.levelno >= logging.ERROR or record.name != "pqadapters.logging":  # why some wait is said at the end
+            click.echo(escaped(record.getMessage()), err=True)
+
+
+@contextmanager
+def _told_on_stderr() -> Iterator[_Said]:
+    ours, said = logging.getLogger("pqadapters"), _Said()
+    ours.addHandler(said)
+    try:
+        yield said
+    finally:
+        ours.removeHandler(said)
 
 
 def _there(place: str) -> str:

@@ -167,6 +167,24 @@ def test_slots_of_processes_that_run_are_left_to_them(tmp_path: Path) -> None:
     assert "mine" in out("logs", "drain", tmp_path / "spool")
 
 
+def test_what_it_cannot_deliver_is_told_and_makes_it_fail(tmp_path: Path) -> None:
+    """It printed nothing of a slot that it passed over and of damaged records, and was content."""
+    place = tmp_path / "spool"
+    _leave(str(place))
+    (place / "0" / "stranger.txt").touch()
+    ended = call("logs", "drain", place)
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert "stranger.txt" in ended.stderr.splitlines()[0]
+    (place / "0" / "stranger.txt").unlink()
+    (segment,) = (place / "0").glob("*.seg")
+    data = segment.read_bytes()
+    segment.write_bytes(data.replace(b"m %d", b"n %d", 1))
+    ended = call("logs", "drain", place, "--format", "%(message)s")
+    assert (ended.exit_code, ended.stdout.splitlines()[:2]) == (1, ["m 1", "m 2"])
+    assert "damaged" in ended.stderr.splitlines()[0]
+    assert call("logs", "drain", place).exit_code == 0
+
+
 def test_mistakes(tmp_path: Path) -> None:
     before = bytes_in(tmp_path)
     assert "isn't there" in refusal("logs", "drain", tmp_path / "nowhere")
