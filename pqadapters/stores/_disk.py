@@ -47,11 +47,22 @@ def no_fork() -> threading.RLock:
 def open_file(path: str, flags: int) -> int:
     """A descriptor of a file, as an opener for `open()`: a pipe or a device in its place is an OSError, and not waited
     for, and so is a symbolic link."""
-    fd = os.open(path, flags | _BINARY | _NO_WAIT | _NO_LINK, 0o600)
+    fd = _no_stream(os.open(path, flags | _BINARY | _NO_WAIT | _NO_LINK, 0o600))
     if stat.S_ISFIFO(mode := os.fstat(fd).st_mode) or stat.S_ISCHR(mode):
         os.close(fd)
         raise OSError(errno.ENXIO, "it is a pipe or a device, and no file", path)
     return fd
+
+
+def _no_stream(fd: int) -> int:
+    """Where stdin, stdout or stderr is closed, a file gets its number; and what the program writes to that stream, or a
+    daemon that puts another file in its place has what we write."""
+    if fd > 2 or fcntl is None:
+        return fd
+    try:
+        return fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    finally:
+        os.close(fd)
 
 
 def is_there(path: str) -> bool:

@@ -166,6 +166,30 @@ def test_files_that_are_removed_under_an_open_store_are_noticed(durability: str,
     assert payloads(filled(tmp_path / "store", b"four")) == [b"four"]
 
 
+def test_a_daemon_whose_standard_streams_were_closed(tmp_path: Path) -> None:
+    """It puts /dev/null in their place: the files had their numbers, so what was put behind that was nowhere, and the
+    lock was gone."""
+    code = """
+import os, sys
+from pqadapters.store import Put
+from pqadapters.stores.segment import SegmentStore
+heard, said = os.dup(0), os.dup(1)
+os.closerange(0, 3)
+store = SegmentStore(sys.argv[1])
+nothing = os.open(os.devnull, os.O_RDWR)
+for stream in range(3):
+    os.dup2(nothing, stream)
+store.commit(Put("q", b"late"))
+os.write(said, b"put\\n")
+os.read(heard, 1)
+"""
+    with running(code, tmp_path / "q") as child:
+        assert said(child) == "put"
+        with pytest.raises(StoreLocked):
+            SegmentStore(tmp_path / "q")
+    assert payloads(tmp_path / "q") == [b"late"]
+
+
 def test_a_store_that_is_moved_while_it_is_open_goes_on(tmp_path: Path) -> None:
     store = SegmentStore(tmp_path / "store")
     store.commit(Put("q", b"one"))
