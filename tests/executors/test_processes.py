@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import JobParked, ProcessPoolExecutor, wait
+from pqadapters.concurrent.futures import JobParked, ProcessPoolExecutor, RemoteError, wait
 
 from . import work
 from .harness import App
@@ -65,6 +65,20 @@ def test_failures_and_keys(make_processes: MakeProcesses) -> None:
         executor.submit(work.fail, "no").result(work.PATIENCE)
     assert executor.using(key=1).submit(work.double, 1).result(work.PATIENCE) == 2
     assert executor.using(key=1).submit(work.double, 2).result(work.PATIENCE) == 2
+
+
+def test_an_exception_that_cant_be_loaded_breaks_no_pool(make_processes: MakeProcesses, tmp_path: Path) -> None:
+    """The job was begun three times and parked, as if it had ended its worker, and each time others were blamed too."""
+    executor, go = make_processes(), str(tmp_path / "go")
+    other = executor.submit(work.wait_for_file, go)
+    failed: Any = executor.submit(work.fail_awkwardly)
+    with pytest.raises(RemoteError, match="not found") as caught:
+        failed.result(work.PATIENCE)
+    Path(go).touch()
+    assert other.result(work.PATIENCE) is None
+    assert caught.value.type == "tests.executors.work.Awkward"
+    assert "fail_awkwardly" in caught.value.traceback
+    assert failed.attempts == 1
 
 
 def test_a_killed_worker_breaks_the_pool_and_the_jobs_stay(

@@ -21,6 +21,7 @@ from ...errors import PqadaptersError
 from ...living import living
 from ._backlog import Backlog
 from ._finishing import finish
+from ._outcome import carry_out
 from ._refusals import is_given_up, let_go, refused
 from ._returning import look_later, wait_again
 from ._starting import Started, give_up, next_job, not_loaded
@@ -143,14 +144,13 @@ class Calls:
 
     def _call(self, executor: ProcessPoolExecutor, started: Started) -> tuple[int, Future[Any]]:
         """The number of the pool, and its future. A pool that is found broken is replaced, where that is wanted."""
-        function, args, kwargs = started.call
         if started.claim.attempt - started.failures > 1 and not executor._apart.cannot_begin():
             with suppress(BrokenExecutor):  # its initializer fails, and the pool's own will as well
-                return _APART, executor._apart.submit(function, *args, **kwargs)
+                return _APART, executor._apart.submit(carry_out, *started.call)
         while True:
             pool = len(executor._pools)
             try:
-                return pool, executor._issue(function, *args, **kwargs)
+                return pool, executor._issue(carry_out, *started.call)
             except BrokenExecutor:
                 if not self.rebuild or self.backlog.stopped or executor._cannot_begin():
                     raise

@@ -5,6 +5,7 @@ from __future__ import annotations
 import pickle
 import struct
 import traceback
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ...errors import NotSerializable
@@ -46,7 +47,24 @@ def _dump_error(error: BaseException) -> bytes:
             return _ERROR + data
     except Exception:
         pass
-    return _remote(RemoteError(_qualified(type(error)), _text(error), "".join(traceback.format_exception(error))))
+    return _remote(_told(error))
+
+
+def carry_out(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """In a worker: the call. An exception that the parent couldn't load would break the pool, as the standard
+    library's, and other jobs with it."""
+    try:
+        return function(*args, **kwargs)
+    except BaseException as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except (Exception, SystemExit):
+            raise _told(error) from error
+        raise
+
+
+def _told(error: BaseException) -> RemoteError:
+    return RemoteError(_qualified(type(error)), _text(error), "".join(traceback.format_exception(error)))
 
 
 def _remote(error: RemoteError) -> bytes:
