@@ -79,6 +79,37 @@ def fail_to_begin() -> None:
     raise OSError("no license")
 
 
+def fail_behind_the_gate() -> None:
+    work.hold("gate")
+    fail_to_begin()
+
+
+def test_a_broken_pool_ends_waiting_for_room(place: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    """What stands in its backlog is begun by nobody, so there is no room to wait for."""
+    executor = ThreadPoolExecutor(1, initializer=fail_behind_the_gate, max_pending=1, **place)
+    first = executor.submit(work.nothing)
+    work.reached("gate")
+    store, looked = executor._backlog.store, threading.Event()
+    store_wait = store.wait
+
+    def wait_for_room(queue: str, until: Any, *timeout: Any) -> bool:
+        def look(depth: Any) -> bool:
+            looked.set()
+            return bool(until(depth))
+
+        return store_wait(queue, look if not timeout else until, *timeout)
+
+    monkeypatch.setattr(store, "wait", wait_for_room)
+    second = Task(lambda: executor.submit(work.nothing), patience=work.PATIENCE)
+    assert looked.wait(work.PATIENCE)
+    work.GATES["gate"].set()
+    with pytest.raises(BrokenExecutor):
+        second.result()
+    with pytest.raises(BrokenExecutor):
+        first.result(work.PATIENCE)
+    executor.shutdown()
+
+
 def test_an_initializer_that_fails_isnt_tried_again_and_costs_no_attempt(place: dict[str, Any]) -> None:
     """With rebuild=True each new pool cost the job an attempt, and it was parked without ever having run."""
     executor = ProcessPoolExecutor(1, rebuild=True, initializer=fail_to_begin, **place)

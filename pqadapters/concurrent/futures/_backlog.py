@@ -261,6 +261,8 @@ class Backlog:
         self.attached.clear()
         for future in futures:
             future.settle(None, type(error)(*error.args))
+        if self._store is not None and not self.closed:
+            self._store.wake(self.names.jobs)  # who waits for room is refused
         self.ahead.give_back(self)
 
     def fail(self, error: Exception) -> None:

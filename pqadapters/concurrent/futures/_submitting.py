@@ -142,7 +142,8 @@ def _wait_for_room(backlog: Backlog, put: Any) -> None:
 
     def has_room(depth: Depth) -> bool:
         fits = most is None or depth.bytes + size <= most or not depth.unfinished
-        return backlog.closing or (fits and (limit is None or depth.ready < limit))
+        ends = backlog.closing or backlog.broken is not None
+        return ends or (fits and (limit is None or depth.ready < limit))
 
     backlog.store.wait(backlog.names.jobs, has_room)
     backlog.check()
