@@ -24,6 +24,7 @@ from pqadapters.concurrent.futures import (
 from pqadapters.concurrent.futures._backlog import Backlog
 from pqadapters.concurrent.futures._durable import _abandon
 from pqadapters.concurrent.futures._returning import put_back
+from pqadapters.concurrent.futures._starting import give_up, next_job
 from pqadapters.errors import StoreError
 from pqadapters.opening import open_store
 from pqadapters.store import Ack, Nack, Set
@@ -462,6 +463,69 @@ def test_cancelled_elsewhere(how: str, options: dict[str, Any], url: str) -> Non
         assert future.cancelled()
         assert attached.cancelled()
         work.GATES["gate"].set()
+
+
+def test_a_job_of_others_that_is_tried_again_elsewhere(url: str) -> None:
+    """Who had tried it first waited for it, and shut down, for good: it was told to its submitter alone."""
+    begun: list[JobFuture] = []
+    with ThreadPoolExecutor(1, store=url, recover="manual") as one:
+        one.submit(work.hold, "one")
+        work.reached("one")
+        two = ThreadPoolExecutor(1, store=url, on_recovered=begun.append)
+        two.submit(work.hold, "first")
+        work.reached("first")
+        future = one.using(retries=1, backoff=0.02).submit(fail_once)
+        two.submit(work.hold, "second")
+        work.GATES["first"].set()
+        work.reached("second")
+        work.GATES["one"].set()
+        assert future.result(work.PATIENCE) == 2
+        work.GATES["second"].set()
+        Task(two.shutdown, patience=work.PATIENCE).result()
+        assert [each.result(work.PATIENCE) for each in begun] == [2]
+        assert one._backlog.store.count("default.watchers") == 0
+
+
+def test_a_job_of_others_that_is_put_back_and_done_elsewhere(url: str) -> None:
+    """Who had it as a recovered one heard no more of it."""
+    with (
+        ThreadPoolExecutor(1, store=url, recover="manual") as one,
+        ThreadPoolExecutor(1, store=url, recover="manual") as two,
+    ):
+        one.submit(work.hold, "gate")
+        work.reached("gate")
+        future = one.submit(work.double, 1)
+        two.stats()
+        backlog = two._backlog
+        backlog.foreign = backlog.recovering = True
+        started = next_job(backlog)
+        assert started is not None
+        backlog.foreign = backlog.recovering = False
+        give_up(backlog, started)
+        work.GATES["gate"].set()
+        assert future.result(work.PATIENCE) == 2
+        assert started.future.result(work.PATIENCE) == 2
+
+
+def test_a_job_that_lost_its_claim_and_was_done_elsewhere(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Word of the end came while the job still ran here, was thrown away, and waited for behind that."""
+    with ThreadPoolExecutor(1, store=url, recover="manual") as one:
+        claims: list[Any] = []
+        claim = one._backlog.store.claim
+
+        def noted(*args: Any, **more: Any) -> Any:
+            claims.extend(claim(*args, **more))
+            return claims[:]
+
+        monkeypatch.setattr(one._backlog, "claim", noted)
+        future = one.submit(hold_each_time)
+        work.reached("run 1")
+        one._backlog.commit(Nack(claims[0]))  # as when it was stopped for longer than its claims last
+        with ThreadPoolExecutor(1, store=url):
+            work.reached("run 2")
+            work.GATES["run 2"].set()
+            assert future.result(work.PATIENCE) == "run 2"
+        work.GATES["run 1"].set()
 
 
 @pytest.mark.parametrize("how", ["future", "recovered"])

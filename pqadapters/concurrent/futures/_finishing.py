@@ -20,7 +20,7 @@ from . import _wire as wire
 from ._errors import JobParked
 from ._options import PLAIN, Options
 from ._refusals import try_later
-from ._returning import come_back
+from ._returning import come_back, hear_of
 
 if TYPE_CHECKING:
     from ...store import Claim
@@ -88,8 +88,8 @@ def _wait_for_others(backlog: Backlog, future: JobFuture) -> None:
 
 
 def hear(backlog: Backlog, id: bytes, data: bytes) -> None:
-    """Another process has brought a job to its end."""
-    future = backlog.live.pop(id, None) or backlog.attached.pop(id, None)
+    """Another process has brought a job to its end: also one that still runs here, and has lost its claim."""
+    future = backlog.live.pop(id, None) or backlog.attached.pop(id, None) or backlog.running.get(id)
     if future is not None:
         found = _outcome.load(data, backlog.sealing)
         if isinstance(found.error, CancelledError):
@@ -163,6 +163,7 @@ def _try_again(backlog: Backlog, started: Started, error: BaseException) -> None
     pause = started.options.pause(failures)
     _log.info("job %s failed, and is tried again in %.1f s: %s: %s", _name(future), pause, type(error).__name__, error)
     future._options = started.options
+    hear_of(backlog, future._id)
     with backlog.lock:  # before it is stored: whoever claims it at once finds its future, and runs it in that
         if not _is_held(backlog, started):
             raise LeaseLost(f"job {_name(future)} has run out of time")

@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import time
 import weakref
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from ...errors import StoreError
 from ...store import Ack, Order, Put, State, Store
 from . import _wire as wire
 from ._clock import call_in
@@ -106,10 +108,19 @@ def wait_again(backlog: Backlog, future: JobFuture) -> None:
     """A job that was begun here waits again: first its future, then what is on disk, so whoever claims it at once
     finds it."""
     id = future._id
+    with suppress(StoreError):  # it may come back to us as well
+        hear_of(backlog, id)
     with backlog.lock:
         if id.startswith(backlog.token) or backlog.attached.setdefault(id, future) is not future:
             backlog.live[id] = future
         backlog.running.pop(id, None)
+
+
+def hear_of(backlog: Backlog, id: bytes) -> None:
+    """A job that somebody else has submitted is let go of: another process may bring its end, of which only those are
+    told who have submitted it, or wait for it. Raises StoreError."""
+    if backlog.sharing is not None and not id.startswith(backlog.token):
+        backlog.sharing.watch(id)
 
 
 def find_moved(backlog: Backlog) -> bool:
