@@ -486,6 +486,24 @@ def test_a_job_of_others_that_is_tried_again_elsewhere(url: str) -> None:
         assert one._backlog.store.count("default.watchers") == 0
 
 
+def test_a_job_of_others_that_waits_for_its_next_try_isnt_cancelled(url: str) -> None:
+    """shutdown(cancel_futures=True) is for what was submitted here; of others it took what had just failed here."""
+    with ThreadPoolExecutor(1, store=url, recover="manual") as one:
+        one.submit(work.hold, "one")
+        work.reached("one")
+        with ThreadPoolExecutor(1, store=url) as two:
+            two.submit(work.hold, "first")
+            work.reached("first")
+            future = one.using(retries=1, backoff=0.02).submit(fail_once)
+            two.submit(work.hold, "second")
+            work.GATES["first"].set()
+            work.reached("second")
+            two.shutdown(wait=False, cancel_futures=True)
+            work.GATES["one"].set()
+            assert future.result(work.PATIENCE) == 2
+            work.GATES["second"].set()
+
+
 def test_a_job_of_others_that_is_put_back_and_done_elsewhere(url: str) -> None:
     """Who had it as a recovered one heard no more of it."""
     with (

@@ -79,7 +79,8 @@ def cancel_stored(backlog: Backlog, id: bytes, record: int) -> bool:
 
 def cancel_all(backlog: Backlog) -> None:
     """Cancel all that was submitted here and wasn't begun, some hundred in a commit."""
-    futures = list(backlog.live.values())
+    live = backlog.live.copy()  # a job of somebody else, which has failed here, is among them until its next try
+    futures = [future for id, future in live.items() if id.startswith(backlog.token)]
     for first in range(0, len(futures), _MANY):
         records = {future._record: future for future in futures[first : first + _MANY]}
         claims: list[Claim] = []
