@@ -155,10 +155,12 @@ def test_a_retry_that_is_claimed_at_once_runs_in_the_same_future(make: Make, mon
         if any(type(op) is Nack for op in ops):
             others.append(executor.submit(work.nothing))  # somebody looks
             work.reached("again")
+            work.ENTERED["looked"].release()
         return results
 
     monkeypatch.setattr(backlog, "commit", slow)
     assert executor.using(retries=1, backoff=0).submit(fail_once).result(work.PATIENCE) == 2
+    work.reached("looked")
     assert not wait(others, work.PATIENCE).not_done
     assert not backlog.running
 
