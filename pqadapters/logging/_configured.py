@@ -103,4 +103,5 @@ def _resolved(name: str) -> Any:
 def _made(description: dict[str, Any], what: str) -> Any:
     if "()" not in description:
         raise ValueError(f"{what} has no '()' that says what it is: {description!r}")
-    return BaseConfigurator({}).configure_custom(dict(description))
+    given = {key: description[key] for key in description}  # one by one: a configurator's resolves cfg:// and ext://
+    return BaseConfigurator({}).configure_custom(given)

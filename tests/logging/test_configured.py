@@ -57,6 +57,14 @@ def test_a_handler_and_its_listener(tmp_path: Any, given: str, key: str) -> None
     assert said == ["got INFO app quiet", "got ERROR app loud 1", "True QueueListener SpoolQueue"]
 
 
+def test_a_queue_whose_options_are_elsewhere(tmp_path: Any) -> None:
+    """cfg:// and ext:// were taken for the URL of a store, which each record found out."""
+    queue = '{"()": "pqadapters.logging.SpoolQueue", "path": "ext://__main__.place", "durability": "cfg://words.safe"}'
+    words = SINK.replace('"version": 1,', '"version": 1, "words": {"safe": "power"},')
+    said = ran(f"{words}KEY = '()'\nconfigure(handlers=['telling'], queue={queue}){END}", tmp_path / "spool")
+    assert said == ["got INFO app quiet", "got ERROR app loud 1", "True QueueListener SpoolQueue"]
+
+
 @pytest.mark.parametrize("url", [False, True])
 @pytest.mark.parametrize("key", ["class", "()"])
 def test_a_queue_that_is_a_directory_or_a_url(tmp_path: Any, key: str, url: bool) -> None:
