@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import JobParked, ProcessPoolExecutor, RemoteError, wait
+from pqadapters.concurrent.futures import JobParked, ProcessPoolExecutor, RemoteError, _apart, wait
 
+from ..contract.threads import Task
 from . import work
 from .harness import App
 
@@ -129,6 +130,22 @@ def test_jobs_whose_workers_were_killed_run_at_a_time(
     with ProcessPoolExecutor(2, **place):
         pass
     assert len(Path(ledger).read_text().split()) == 4
+
+
+def test_one_pool_forks_at_a_time(make_processes: MakeProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A worker that another pool forked meanwhile held open what tells of a worker's end, which went unnoticed."""
+    executor, fork, free = make_processes(), os.fork, []
+
+    def noted() -> int:
+        free.append(Task(lambda: _apart._launching.acquire(blocking=False), patience=work.PATIENCE).result())
+        return fork()
+
+    monkeypatch.setattr(os, "fork", noted)
+    executor.submit(work.nothing).result(work.PATIENCE)
+    few = len(free)
+    executor._apart.submit(work.nothing).result(work.PATIENCE)
+    assert len(free) > few > 0
+    assert not any(free)
 
 
 def test_an_initializer_that_fails_takes_no_attempt(make_processes: MakeProcesses, place: dict[str, Any]) -> None:

@@ -5,11 +5,21 @@ processes of their own, and break no pool that other jobs are in. Any thread may
 from __future__ import annotations
 
 import multiprocessing
+import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
 from concurrent.futures import process as stdlib
 from typing import Any
+
+_launching = threading.RLock()
+
+
+def issue(submit: Callable[..., Future[Any]], fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+    """A pool's submit(), which may fork its workers: one pool after the other. A worker forked at the same time by
+    another pool has the pipe whose end tells of a worker's death, and that would go unnoticed."""
+    with _launching:
+        return submit(fn, *args, **kwargs)
 
 
 class Apart:
@@ -27,12 +37,12 @@ class Apart:
             if self._pool is None:
                 self._pool = self._made()
             try:
-                return self._pool.submit(fn, *args, **kwargs)
+                return issue(self._pool.submit, fn, *args, **kwargs)
             except BrokenExecutor:
                 if self.cannot_begin():
                     raise
                 self._pool = self._made()
-                return self._pool.submit(fn, *args, **kwargs)
+                return issue(self._pool.submit, fn, *args, **kwargs)
 
     def _made(self) -> stdlib.ProcessPoolExecutor:
         given, initializer = dict(self._given), self._given["initializer"]
@@ -65,3 +75,13 @@ def initialize(failed: Any, initializer: Callable[..., object], *args: Any) -> N
     except BaseException:
         failed.set()
         raise
+
+
+def _begin_again() -> None:
+    """In a forked child: the thread that held it is the parent's."""
+    global _launching
+    _launching = threading.RLock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_begin_again)

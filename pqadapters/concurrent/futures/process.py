@@ -11,7 +11,7 @@ from concurrent.futures import thread as _thread  # noqa: F401  # its handler at
 from concurrent.futures.process import BrokenProcessPool
 from typing import Any
 
-from ._apart import Apart, failed_event, initialize
+from ._apart import Apart, failed_event, initialize, issue
 from ._calls import Calls, register_at_exit
 from ._closing import shut_down
 from ._durable import DurableExecutor
@@ -71,8 +71,8 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
 
     def _issue(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
         if self._pools:
-            return self._pools[-1].submit(fn, *args, **kwargs)
-        return super()._issue(fn, *args, **kwargs)
+            return issue(self._pools[-1].submit, fn, *args, **kwargs)
+        return issue(super()._issue, fn, *args, **kwargs)
 
     def _submit_volatile(self, call: Call) -> Any:
         while True:
