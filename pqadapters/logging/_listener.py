@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import logging
 import os
 import sys
 import threading
@@ -245,11 +244,7 @@ _held = _Held()
 
 def _let_finish() -> None:
     """Before a fork: no sink has a record in hand. A child would find its stream locked by a thread that it hasn't, and
-    what was half written. One that hangs is waited for in vain. First comes the lock that logging takes for a fork: who
-    configures it anew has that one and waits for theirs."""
-    lock = logging._lock  # type: ignore[attr-defined]
-    lock.acquire()
-    _held.locks.append(lock)
+    what was half written. One that hangs is waited for in vain."""
     deadline = time.monotonic() + _FORK
     deliveries = [listener._delivery for listener in living(_listeners)]
     for delivery in deliveries:

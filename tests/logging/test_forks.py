@@ -86,55 +86,6 @@ os.waitpid(child, 0)
     assert sorted(said) == ["flushed True", "got child", "got parent"]
 
 
-def test_a_fork_beside_who_configures_logging_anew(tmp_path: Path) -> None:
-    """It held the locks of the sinks and waited for logging's. dictConfig has that one and waits for theirs, to end the
-    old handlers: both waited for ever."""
-    said = ran(
-        """
-class Watched:
-    asked = threading.Event()
-    def __init__(self, lock):
-        self.lock = lock
-    def __enter__(self):
-        self.acquire()
-    def __exit__(self, *error):
-        self.lock.release()
-    def acquire(self):
-        if configures.is_set():
-            self.asked.set()
-        self.lock.acquire()
-    def __getattr__(self, name):
-        return getattr(self.lock, name)
-
-configures = threading.Event()
-logging._lock = Watched(logging._lock)
-sink = Telling()
-handler = QueueHandler(place, handlers=[sink])
-logger.addHandler(handler)
-logger.info("parent")
-handler.flush(20)
-
-def configure():
-    with logging._lock:
-        configures.set()
-        Watched.asked.wait()
-        with sink.lock:
-            say("old handlers ended")
-
-thread = threading.Thread(target=configure)
-thread.start()
-configures.wait()
-child = os.fork()
-if not child:
-    os._exit(0)
-os.waitpid(child, 0)
-thread.join()
-""",
-        tmp_path / "spool",
-    )
-    assert said == ["got parent", "old handlers ended"]
-
-
 def test_a_child_delivers_from_a_queue_of_its_own(tmp_path: Path) -> None:
     """A queue without a name is another one in a child, where the turn to deliver was that of a thread of its parent:
     what it logged waited for its end."""
