@@ -81,11 +81,11 @@ class _Logger:
         self._name = name
 
     def __getattr__(self, name: str) -> Any:
-        if name in ("debug", "info") and _known() is None:
+        if name in ("debug", "info") and known() is None:
             return _unsaid  # nobody has asked to hear it
         if name in _SAYS and _unheard.silent():
             return partial(self._later, name)
-        if name in _SAYS and _known() is None:
+        if name in _SAYS and known() is None:
             return partial(_plainly, exc_info=name == "exception")
         return getattr(_made(self._name), name)
 
@@ -119,7 +119,7 @@ def get_ready() -> Any:
     return _logging
 
 
-def _known() -> Any:
+def known() -> Any:
     """`logging`, if it was imported, and to the end; else None."""
     global _logging
     if _logging is None and hasattr(sys.modules.get("logging"), "getLogger"):
@@ -139,7 +139,7 @@ def set_least_level(level: int) -> None:
     global _least_level
     if _least_level is None:
         _least_level = level
-        if _known() is not None:
+        if known() is not None:
             _set_level()
 
 
@@ -168,7 +168,7 @@ def aloud(call: Callable[[], object]) -> None:
     try:
         call()
     except Exception as error:
-        if getattr(_known(), "raiseExceptions", True) and sys.stderr is not None:
+        if getattr(known(), "raiseExceptions", True) and sys.stderr is not None:
             sys.__excepthook__(type(error), error, error.__traceback__)
 
 

@@ -16,6 +16,7 @@ from typing import Any
 
 from ..ending import at_end
 from ..errors import StoreError
+from ..forking import SINKS, hold_at_fork
 from ..living import living
 from ..telling import logger
 from . import _looking
@@ -270,4 +271,5 @@ def _begin_again() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_let_finish, after_in_parent=_go_on, after_in_child=_begin_again)
+    hold_at_fork(SINKS, _let_finish, _go_on)
+    os.register_at_fork(after_in_child=_begin_again)

@@ -15,11 +15,11 @@ from typing import Any, NamedTuple
 
 from .. import telling
 from ..errors import PqadaptersError, StoreError
+from ..forking import before_fork
 from ..home.families import Family, Reference, found_family
 from ..home.places import Spot
 from ..home.shared import open_in_home, shared_path
 from ..living import living
-from ..opening import load_databases
 from ..serializers import serializer as choose_serializer
 from ..store import Order, Store
 from . import _forking
@@ -120,7 +120,7 @@ class SharedLine:
 
     def open(self) -> Line:
         """The line, opened now if it isn't yet. Raises StoreError, NoHome."""
-        with self._lock:
+        with telling.silence(), self._lock:
             if self.line is None:
                 line = self._opened()
                 finish_at_exit(line)
@@ -137,7 +137,7 @@ class SharedLine:
 
     def settle(self) -> None:
         """From now on it is known which queue this is. Raises StoreError, NoHome."""
-        with self._lock:
+        with telling.silence(), self._lock:
             if isinstance(self._where, Spot):
                 self._where = found_family(self._where, **self._options)
 
@@ -199,6 +199,6 @@ def _renew_all() -> None:
         shared.renew()
 
 
-load_databases()  # before the next lines: what is registered last is called first, before databases are held still
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_settle_all, after_in_child=_renew_all)
+    before_fork(_settle_all)
+    os.register_at_fork(after_in_child=_renew_all)

@@ -27,6 +27,7 @@ except ImportError:  # Windows
     fcntl = None  # type: ignore[assignment]
 
 from ..apart import apart
+from ..forking import DESCRIPTORS, hold_at_fork
 from ..late import late
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -297,6 +298,5 @@ def _let_go() -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(
-        before=lambda: _forking.acquire(), after_in_parent=lambda: _forking.release(), after_in_child=_let_go
-    )
+    hold_at_fork(DESCRIPTORS, lambda: _forking.acquire(), lambda: _forking.release())
+    os.register_at_fork(after_in_child=_let_go)

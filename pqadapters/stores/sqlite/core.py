@@ -17,6 +17,7 @@ from ... import telling
 from ...clock import Clock
 from ...ending import at_end
 from ...errors import DiskError, StoreClosed, StoreError, StoreForked
+from ...forking import DATABASES, hold_at_fork
 from ...living import living, take_out
 from ...store import Ack, Claim, Damage
 from .._ahead import Ahead
@@ -432,4 +433,5 @@ def _keep_for_ever(things: list[object]) -> None:
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(before=_hold_still, after_in_parent=_go_on, after_in_child=_begin_again)
+    hold_at_fork(DATABASES, _hold_still, _go_on)
+    os.register_at_fork(after_in_child=_begin_again)

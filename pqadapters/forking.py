@@ -1,0 +1,102 @@
+"""What is held while this process forks, in one order, whatever was imported first. Any thread may fork.
+
+`logging` takes its own lock across a fork, behind all of ours where it was imported before us. Whoever has it meanwhile
+may need one of ours: `dictConfig` opens queues and closes handlers under it. So it isn't waited for with ours held:
+they are let go, and taken anew once it is free.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from contextlib import suppress
+from typing import Any, NamedTuple
+
+from . import telling
+
+#: The order in which they are taken: what a thread may hold while it takes another comes first.
+SINKS, DATABASES, DESCRIPTORS = range(3)
+_A_MOMENT = 0.01  #: seconds that the lock of `logging` is waited for with ours held
+
+
+class _Hold(NamedTuple):
+    take: Callable[[], object]
+    let_go: Callable[[], object]
+
+
+class _Taken(threading.local):
+    """How what the thread that forks holds is let go."""
+
+    def __init__(self) -> None:
+        self.calls: list[Callable[[], object]] = []
+
+
+_first: list[Callable[[], object]] = []
+_holds: dict[int, _Hold] = {}
+_taken = _Taken()
+
+
+def before_fork(call: Callable[[], object]) -> None:
+    """Call it before anything is held."""
+    _first.append(call)
+
+
+def hold_at_fork(place: int, take: Callable[[], object], let_go: Callable[[], object]) -> None:
+    """Hold it across each fork. Both are called in the parent, perhaps several times for one fork; `let_go` also where
+    a signal handler has broken `take` off, and may raise RuntimeError then."""
+    _holds[place] = _Hold(take, let_go)
+
+
+def _prepare() -> None:
+    try:
+        for call in _first:
+            call()
+    finally:
+        _take_all()
+        while not _has_logging(_A_MOMENT):
+            _go_on()
+            if _has_logging(-1):  # as `logging` itself waits for it
+                _go_on()
+            _take_all()
+
+
+def _take_all() -> None:
+    failure: BaseException | None = None
+    for place in sorted(_holds):
+        try:
+            _take(_holds[place].take, _holds[place].let_go)
+        except BaseException as error:  # of a signal handler: the process forks nevertheless
+            failure = error
+    if failure is not None:
+        raise failure
+
+
+def _take(take: Callable[[], object], let_go: Callable[[], object]) -> None:
+    _taken.calls.append(let_go)  # before it is taken: it may be, whatever is raised
+    take()
+
+
+def _has_logging(patience: float) -> bool:
+    """Whether its lock is this thread's now: where there is none, nobody can have it."""
+    lock: Any = getattr(telling.known(), "_lock", None)
+    if lock is None:
+        return True
+    if not lock.acquire(timeout=patience):
+        return False
+    _taken.calls.append(lock.release)
+    return True
+
+
+def _go_on() -> None:
+    while _taken.calls:
+        with suppress(RuntimeError):
+            _taken.calls.pop()()
+
+
+def _begin_again() -> None:
+    _taken.calls.clear()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_prepare, after_in_parent=_go_on, after_in_child=_begin_again)

@@ -1,0 +1,84 @@
+"""Forks beside threads that have the lock of `logging`, which is held across a fork like ours."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from .segment.programs import run
+
+_CONFIGURING = """
+import logging, logging.config, os, sys, threading
+from pqadapters import forking
+from pqadapters.logging.handlers import QueueListener
+from pqadapters.stdlib.queue import Queue
+
+Queue(store=sys.argv[1]).put("loads what a database needs")
+sink = logging.StreamHandler()
+listener = QueueListener(sys.argv[2], sink)
+listener.start()
+begun, held = threading.Event(), threading.Event()
+forking.hold_at_fork(99, held.set, lambda: None)
+
+def opened():
+    begun.set()
+    held.wait()
+    ACT
+    return logging.NullHandler()
+
+configuration = {"version": 1, "handlers": {"ours": {"()": opened}}, "root": {"handlers": ["ours"]}}
+configuring = threading.Thread(target=logging.config.dictConfig, args=(configuration,))
+configuring.start()
+begun.wait()
+child = os.fork()
+if not child:
+    logging.getLogger("child").warning("it can log")
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+configuring.join()
+"""
+
+
+@pytest.mark.parametrize(
+    "act",
+    ["Queue(store=sys.argv[1]).put(1)", "Queue(store=sys.argv[1] + '.other').put(1)", "sink.acquire(); sink.release()"],
+    ids=["a queue", "another queue", "a handler that was given to a listener"],
+)
+def test_who_configures_logging_may_use_what_a_fork_holds(act: str, tmp_path: Path) -> None:
+    """The fork waited for the lock of `logging`, and who had it for what the fork held."""
+    run(_CONFIGURING.replace("ACT", act), f"sqlite:///{tmp_path / 'queues'}", tmp_path / "spool")
+
+
+def test_what_is_said_while_a_queue_is_settled_is_said_with_no_lock_held() -> None:
+    """Where `logging` was imported behind us its lock is taken first: the fork, with that, waited for the queue's, and
+    who had that for the lock of `logging`."""
+    program = """
+import os, sys, threading
+from pqadapters.stdlib import _shared_line, multiprocessing
+assert "logging" not in sys.modules
+has_logging = threading.Event()
+os.register_at_fork(before=has_logging.set)
+import logging
+
+queue = multiprocessing.Queue()
+settling, settled = threading.Event(), _shared_line.found_family
+
+def said(*where, **options):
+    settling.set()
+    has_logging.wait()
+    _shared_line._log.warning("said")
+    return settled(*where, **options)
+
+_shared_line.found_family = said
+putting = threading.Thread(target=queue.put, args=(1,))
+putting.start()
+settling.wait()
+child = os.fork()
+if not child:
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+putting.join()
+print(queue.get())
+"""
+    assert run(program) == "1"
