@@ -6,16 +6,19 @@ as those of put() and get(). Any thread may use it, with or without `q.mutex`, w
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
+from operator import ne
 from queue import Empty
-from typing import Any
+from typing import Any, overload
 
 from ..errors import ShutDown
-from ..store import Ack, Claim, Order
+from ..store import Ack, Claim, Order, Put
 from ._line import Line
 
 _CHUNK = 10_000
+_ALL = 1 << 62
 
 
 class View:
@@ -38,8 +41,14 @@ class View:
     def __contains__(self, item: object) -> bool:
         return any(each is item or each == item for each in self)
 
-    def __getitem__(self, index: int) -> Any:
-        """The item at the index; the two ends are cheap. Raises IndexError."""
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        """The item at the index; the two ends are cheap. Of a slice a list. Raises IndexError."""
+        if isinstance(index, slice):
+            return list(self)[index]
         found = iter(self) if index >= 0 else reversed(self)
         for item in islice(found, index if index >= 0 else -index - 1, None):
             return item
@@ -51,6 +60,32 @@ class View:
         line = self._line
         line.stow(item, line.make(item))
         line.counts.add(adjustment=-1)
+
+    def extend(self, items: Iterable[object]) -> None:
+        """Put items, as `append` does."""
+        for item in items:
+            self.append(item)
+
+    def appendleft(self, item: object) -> None:
+        """Put an item before all that are ready."""
+        self.extendleft([item])
+
+    def extendleft(self, items: Iterable[object]) -> None:
+        """Put items before all that are ready, one before the other."""
+        self._put_at(0, list(items)[::-1])
+
+    def insert(self, index: int, item: object) -> None:
+        """Put an item before that index. All that is behind it is written anew, in one commit. A priority queue has its
+        own order: there it is as `append`."""
+        self._put_at(index, [item])
+
+    def rotate(self, n: int = 1) -> None:
+        """Move `n` items from the end to the front; from the front to the end where it is negative."""
+        self._arrange(lambda puts: puts[-n % len(puts) :] + puts[: -n % len(puts)] if puts else puts)
+
+    def reverse(self) -> None:
+        """Turn the order of what is ready."""
+        self._arrange(lambda puts: puts[::-1])
 
     def popleft(self) -> Any:
         """Take the first item, as get_nowait() does. Raises IndexError if there is none."""
@@ -74,6 +109,27 @@ class View:
                 return
         raise ValueError(f"{item!r} is not in {line.label}")
 
+    def __delitem__(self, index: int) -> None:
+        """Drop the item at the index. Raises IndexError."""
+        records = list(self._line.records(self._order))
+        if not -len(records) <= index < len(records) or not self._drop(ids=[records[index].id]):
+            raise IndexError(f"{self._line.label} has no item {index}")
+
+    def index(self, item: object, start: int = 0, stop: int | None = None) -> int:
+        """Where the first item is that is equal. Raises ValueError."""
+        try:
+            return list(self).index(item, start, _ALL if stop is None else stop)
+        except ValueError:
+            raise ValueError(f"{item!r} is not in {self._line.label}") from None
+
+    def count(self, item: object) -> int:
+        """How many items are equal."""
+        return list(self).count(item)
+
+    def copy(self) -> Any:
+        """The items, in a container of the standard library's kind."""
+        return deque(self) if self._line.order is Order.OLDEST and not self._line.ranked else list(self)
+
     def clear(self) -> None:
         """Drop everything that is ready. What consumers hold stays theirs."""
         while not self._line.flags.cut and self._drop(limit=_CHUNK):
@@ -84,6 +140,40 @@ class View:
         self.clear()
         for item in items:
             self.append(item)
+
+    def _put_at(self, index: int, items: list[Any]) -> None:
+        if self._line.ranked:
+            return self.extend(items)
+        made = [self._line.make(item) for item in items]
+
+        def with_them(puts: list[Put]) -> list[Put]:
+            return puts[:index] + made + puts[index:]
+
+        try:
+            self._arrange(with_them)
+        except Exception:
+            self._line.objects.forget(put.payload for put in made)
+            raise
+        self._line.counts.add(adjustment=-len(items))
+        return None
+
+    def _arrange(self, changed: Callable[[list[Put]], list[Put]]) -> None:
+        """Put what is ready in another order, in one commit: from the first place on at which something changes."""
+        line = self._line
+        claims: list[Claim] = []
+        try:
+            claims = line.claim(line.name, limit=_ALL)
+            before = [
+                Put(line.name, claim.payload, claim.rank, attempts=claim.attempt - 1, put_at=claim.put_at)
+                for claim in claims
+            ]
+            after = changed(before)
+            first = next((at for at, moved in enumerate(map(ne, before, after)) if moved), len(before))
+            if first < len(after):
+                line.commit(*[Ack(claim) for claim in claims[first:]], *after[first:])
+                del claims[first:]
+        finally:
+            line.release(claims)
 
     def _drop(self, **which: Any) -> bool:
         """Take them out for good, as the arguments of `claim` say; False if there is none."""

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import deque
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -92,6 +95,75 @@ def test_assigning_to_it_replaces_what_is_ready(store: Store) -> None:
     assert [q.get(), q.get(), q.qsize()] == [7, 8, 0]
 
 
+CHANGES: dict[str, Callable[[Any], object]] = {
+    "extend": lambda q: q.extend("xy"),
+    "insert": lambda q: q.insert(2, "x"),
+    "insert before the last": lambda q: q.insert(-1, "x"),
+    "insert behind the last": lambda q: q.insert(9, "x"),
+    "reverse": lambda q: q.reverse(),
+    "del": lambda q: q.__delitem__(1),
+    "del of the last": lambda q: q.__delitem__(-1),
+}
+OF_A_DEQUE: dict[str, Callable[[Any], object]] = {
+    "appendleft": lambda q: q.appendleft("x"),
+    "extendleft": lambda q: q.extendleft("xy"),
+    "rotate": lambda q: q.rotate(),
+    "rotate back": lambda q: q.rotate(-3),
+    "rotate far": lambda q: q.rotate(10),
+}
+
+
+@pytest.mark.parametrize("kind", [Queue, LifoQueue])
+@pytest.mark.parametrize("items", ["abcd", ""])
+@pytest.mark.parametrize("change", [*CHANGES, *OF_A_DEQUE])
+def test_it_is_changed_as_the_standard_librarys(change: str, items: str, kind: Any, place: Place) -> None:
+    """Who puts an item back where it came from does it with `q.queue.appendleft(item)`."""
+    container: Any = deque(items) if change in OF_A_DEQUE else list(items)
+    q = kind(store=place.open())
+    q.put_many(items)
+    call = {**CHANGES, **OF_A_DEQUE}[change]
+    try:
+        call(container)
+    except IndexError:
+        with pytest.raises(IndexError):
+            call(q.queue)
+    else:
+        call(q.queue)
+    assert (list(q.queue), q.unfinished_tasks) == (list(container), len(items) - change.startswith("del") * bool(items))
+    again = kind(store=place.restart())
+    assert list(again.queue) == list(container)
+    left = [again.get() for _ in container]
+    assert left == list(container)[:: 1 if kind is Queue else -1]
+
+
+def test_markers_keep_their_place(tmp_path: Path) -> None:
+    marker = object()
+    q: Queue[Any] = Queue(path=tmp_path / "q", markers="drop")
+    q.put_many([1, marker, None])
+    q.queue.appendleft(0)
+    assert [q.get() for _ in range(4)] == [0, 1, marker, None]
+
+
+def test_its_other_looks(store: Store) -> None:
+    q: Queue[str] = Queue(store=store)
+    q.put_many("abab")
+    view = q.queue
+    assert (view.index("b"), view.index("b", 2), view.count("a"), view[1:3]) == (1, 3, 2, ["b", "a"])
+    assert (view.copy(), type(view.copy())) == (deque("abab"), deque)
+    for wrong in ("x", "b"):
+        with pytest.raises(ValueError, match="is not in"):
+            view.index(wrong, 0, 1)
+    stack: LifoQueue[str] = LifoQueue(store=store, name="stack")
+    assert stack.queue.copy() == []
+
+
+def test_a_priority_queue_has_its_own_order(store: Store) -> None:
+    q: PriorityQueue[int] = PriorityQueue(store=store)
+    q.put_many([3, 1])
+    q.queue.insert(0, 2)
+    assert [q.get() for _ in range(3)] == [1, 2, 3]
+
+
 def test_what_cannot_be_decoded_is_passed_over(store: Store) -> None:
     q: Queue[Any] = Queue(store=store)
     q.put(1)
@@ -101,7 +173,8 @@ def test_what_cannot_be_decoded_is_passed_over(store: Store) -> None:
     assert q.peek() == 1
 
 
-def test_a_clear_that_fails_gives_everything_back(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("change", [lambda q: q.clear(), lambda q: q.appendleft(9), lambda q: q.reverse()])
+def test_a_change_that_fails_gives_everything_back(change: Callable[[Any], object], store: Store) -> None:
     q: Queue[int] = Queue(store=store)
     q.put_many(range(3))
     commit = q._line.commit
@@ -113,5 +186,5 @@ def test_a_clear_that_fails_gives_everything_back(store: Store, monkeypatch: pyt
 
     q._line.commit = full
     with pytest.raises(OSError, match="disk full"):
-        q.queue.clear()
-    assert list(q.queue) == [0, 1, 2]
+        change(q.queue)
+    assert (list(q.queue), q.unfinished_tasks) == ([0, 1, 2], 3)
