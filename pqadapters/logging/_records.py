@@ -19,6 +19,7 @@ from __future__ import annotations
 
 import json
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from ..errors import FormatError
@@ -37,8 +38,21 @@ _JSON_PLAIN: frozenset[Any] = frozenset({str, int, float, bool, type(None)})
 _PLAIN = _JSON_PLAIN | {bytes}
 _LARGE = 1 << 20  #: bytes; a packer keeps a buffer for as much as it has packed
 _Record = logging.LogRecord
-_encode = json.JSONEncoder(ensure_ascii=False, check_circular=False, separators=(",", ":"), default=write_bytes).encode
-_decode = json.JSONDecoder(object_hook=read_tag).decode
+_scan: Any = json.JSONDecoder(object_hook=read_tag).scan_once  # type: ignore[attr-defined]
+
+
+def _encoder() -> Callable[[Any], str]:
+    """What `JSONEncoder.encode` makes anew for each value, where the interpreter has it in C."""
+    options: dict[str, Any] = {"ensure_ascii": False, "check_circular": False, "separators": (",", ":")}
+    plain = json.JSONEncoder(default=write_bytes, **options)
+    make = getattr(json.encoder, "c_make_encoder", None)
+    if make is None:
+        return plain.encode
+    chunks = make(None, write_bytes, json.encoder.encode_basestring, None, ":", ",", False, False, True)
+    return lambda values: "".join(chunks(values, 0))
+
+
+_encode = _encoder()
 
 
 class NotReadHere(FormatError):
@@ -74,7 +88,11 @@ class Codec:
             if head == _MSGPACK and msgpack is not None:
                 return read_record(msgpack.unpackb(data[2:], object_hook=read_tag, unicode_errors="surrogatepass"))
             if head == _JSON:
-                return read_record(_decode(data[2:].decode("utf-8", "surrogatepass")))
+                text = data.decode("utf-8", "surrogatepass")
+                values, end = _scan(text, len(_JSON))
+                if end == len(text):
+                    return read_record(values)
+                raise ValueError("something else behind it")
         except Exception as error:
             raise FormatError(
                 f"a log record of {len(data)} bytes is damaged ({type(error).__name__}: {error}): "

@@ -9,6 +9,12 @@ from __future__ import annotations
 import json
 from typing import BinaryIO
 
+# json.dumps makes such an encoder for each value.
+_ENCODERS = {
+    sort_keys: json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys)
+    for sort_keys in (False, True)
+}
+
 
 def dump(value: object, fp: BinaryIO, sort_keys: bool = False) -> None:
     """Write the value as one line; several in one file are read back by as many `load`s."""
@@ -29,7 +35,7 @@ def dumps(value: object, sort_keys: bool = False) -> bytes:
     Raises TypeError for a value that JSON doesn't know and for a dict key that isn't a str (the standard library
     would make one of it, and 1 and "1" the same), ValueError for a value that holds itself.
     """
-    text = json.dumps(value, ensure_ascii=False, separators=(",", ":"), sort_keys=sort_keys)
+    text = _ENCODERS[bool(sort_keys)].encode(value)
     _check_keys(value)
     try:
         return text.encode()

@@ -121,6 +121,12 @@ def test_newer_versions_and_foreign_bytes_are_told_apart() -> None:
 
 
 @pytest.mark.parametrize("payload", PAYLOADS)
+def test_what_stands_behind_a_record_is_damage(payload: bytes) -> None:
+    with pytest.raises(FormatError, match="damaged"):
+        Codec().loads(payload + b"x")
+
+
+@pytest.mark.parametrize("payload", PAYLOADS)
 def test_each_format_is_read_whatever_is_written(payload: bytes) -> None:
     texts = [Codec(binary=binary).loads(payload).getMessage() for binary in (True, False)]
     assert texts[0] == texts[1]
