@@ -74,6 +74,7 @@ def __getattr__(name: str) -> Any:
 T = TypeVar("T")
 Q = TypeVar("Q", bound="Queue[Any]")
 _MANY_UNCOVERED = 1000
+_NONE = Put("", b"")  #: the record that `_put` of a subclass makes itself
 _ASIDE = 0.002  #: seconds until a store that others have locked is tried again
 _all: weakref.WeakValueDictionary[int, Queue[Any]] = weakref.WeakValueDictionary()  # by id: some can't be hashed
 _BUSY = (StoreLocked, StoreUnreachable)  #: nothing of the call was stored, and it may go through a moment later
@@ -196,7 +197,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         """
         if self._in_memory:
             return await super().put(item)
-        put = self._line.make(item)
+        put = self._make(item)
         stows = False
         try:
             while True:
@@ -220,7 +221,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         """Store an item now. Raises QueueFull, QueueShutDown, NotSerializable, and the store's DiskError."""
         if self._in_memory:
             return super().put_nowait(item)
-        put = self._line.make(item)
+        put = self._make(item)
         try:
             self._check_not_shut()
             if self.full():
@@ -319,6 +320,10 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         if self._line.stopped():
             raise self._line.ending()
 
+    def _make(self, item: T) -> Put:
+        """The item's record. Where a subclass stores something in its place, the item itself needn't be storable."""
+        return _NONE if self._overrides("_put") else self._line.make(item)
+
     def _limited(self, put: Put) -> Put:
         return put._replace(limit=self._line.bound(self._maxsize)) if self._maxsize > 0 else put
 
@@ -335,7 +340,6 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
     def _stow_now(self, item: T, put: Put) -> None:
         self._watcher.own += 1
         if self._overrides("_put"):
-            self._line.objects.forget([put.payload])
             self._put(item)
         else:
             try:

@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import NotDurableWarning
-from pqadapters.stdlib.asyncio import Queue
+from pqadapters.stdlib.asyncio import PriorityQueue, Queue
 
 from .running import run
 
@@ -77,5 +77,24 @@ def test_a_closed_queue_can_be_printed(url: str) -> None:
         q.close()
         assert repr(q) == f"<Queue at {id(q):#x} maxsize=3 {q._line.label}>"
         assert q._line.store.place in str(q)
+
+    run(main())
+
+
+def test_what_a_hook_makes_of_an_item_is_stored(url: str) -> None:
+    """The item itself was asked to be storable, and in a priority queue comparable, though it never got there."""
+
+    class Jobs(PriorityQueue[Any]):
+        def _put(self, item: Any) -> None:
+            super()._put((item["urgency"], item["name"]))
+
+        def _get(self) -> Any:
+            return super()._get()[1]
+
+    async def main() -> None:
+        async with Jobs(store=url) as q:
+            await q.put({"urgency": 2, "name": "later", "then": lambda: None})
+            q.put_nowait({"urgency": 1, "name": "now", "then": lambda: None})
+            assert [await q.get(), q.get_nowait()] == ["now", "later"]
 
     run(main())
