@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import wait
+from pqadapters.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
 from pqadapters.concurrent.futures._options import Options
 
 from . import work
@@ -194,3 +194,24 @@ def test_a_shutdown_ends_waiting_for_room(make: Make) -> None:
     thread.join(work.PATIENCE)
     assert refused
     work.GATES["gate"].set()
+
+
+@pytest.mark.parametrize("way", ["future", "executor", "purge"])
+@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_a_cancelled_job_is_waited_for_no_longer(kind: Any, way: str, place: dict[str, Any]) -> None:
+    """A delayed one was, behind shutdown(wait=False): the store stayed open until it would have been due."""
+    executor: Any = kind(1, **place)
+    future = executor.using(delay=3600).submit(work.nothing)
+    backlog, closed = executor._backlog, threading.Event()
+    close = backlog.close
+    backlog.close = lambda: (close(), closed.set())
+    executor.shutdown(wait=False)
+    assert not closed.is_set()
+    if way == "future":
+        assert future.cancel()
+    elif way == "executor":
+        assert executor.cancel(future.job_id)
+    else:
+        assert executor.purge("delayed") == 1
+    assert closed.wait(work.PATIENCE)
+    assert future.cancelled()

@@ -39,6 +39,7 @@ from ...store import Delete, Expect, Op, Store
 from . import _peers as peers
 from . import _wire as wire
 from ._ahead import Ahead
+from ._clock import call_in
 from ._future import JobFuture
 from ._options import Settings
 from ._outcome import Outcome
@@ -200,8 +201,14 @@ class Backlog:
         if future is None and peers.several():
             future = peers.forget(self, id)
         self.delayed.discard(id)
-        self.changed()
+        self.less()
         return future
+
+    def less(self) -> None:
+        """A job is gone that nobody has run here; it may be the last one that an end waits for."""
+        self.changed()
+        if self.closing and self.drained():
+            call_in(0.0, lambda: self.ended())  # not here: whoever has brought that about is in the middle of it
 
     def forget_key(self, payload: bytes) -> list[Op]:
         """What makes the job's key free."""

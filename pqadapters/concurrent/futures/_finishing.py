@@ -97,7 +97,7 @@ def hear(backlog: Backlog, id: bytes, data: bytes) -> None:
         else:
             future.settle(found.result, found.error)
         backlog.delayed.discard(id)
-        backlog.changed()
+        backlog.less()
 
 
 def _store_what_goes(
