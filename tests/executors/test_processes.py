@@ -82,6 +82,26 @@ def test_an_exception_that_cant_be_loaded_breaks_no_pool(make_processes: MakePro
     assert failed.attempts == 1
 
 
+@pytest.mark.parametrize(
+    ("kind", "args", "retry_on", "tries"),
+    [
+        (work.Awkward, (404, "not found"), work.Awkward, 3),
+        (work.Awkward, (404, "not found"), OSError, 1),
+        (work.Awkward, (404, "not found"), RemoteError, 3),
+        (work.AwkwardSystem, (404, "no", "not found"), (ValueError, OSError), 3),
+        (work.AwkwardEnd, (404, "not found"), None, 1),
+    ],
+)
+def test_retries_look_at_what_was_raised(
+    make_processes: MakeProcesses, tmp_path: Path, kind: type[BaseException], args: Any, retry_on: Any, tries: int
+) -> None:
+    """And not at the RemoteError that comes in its place."""
+    options = make_processes(1).using(retries=2, backoff=0.001, retry_on=retry_on)
+    with pytest.raises(RemoteError, match="not found"):
+        options.submit(work.fail_noted, str(tmp_path / "ledger"), kind, *args).result(work.PATIENCE)
+    assert len((tmp_path / "ledger").read_text().split()) == tries
+
+
 def test_a_killed_worker_breaks_the_pool_and_the_jobs_stay(
     make_processes: MakeProcesses, place: dict[str, Any]
 ) -> None:

@@ -90,6 +90,25 @@ def fail_awkwardly() -> NoReturn:
     raise Awkward(404, "not found")
 
 
+class AwkwardSystem(OSError):
+    """The same of another kind."""
+
+    def __init__(self, code: int, reason: str, text: str) -> None:
+        super().__init__(f"{code}, {reason}: {text}")
+
+
+class AwkwardEnd(BaseException):
+    """The same, which no retry is for."""
+
+    def __init__(self, code: int, text: str) -> None:
+        super().__init__(f"{code}: {text}")
+
+
+def fail_noted(ledger: str, kind: type[BaseException], *args: Any) -> NoReturn:
+    append(ledger, kind.__name__)
+    raise kind(*args)
+
+
 def pid() -> int:
     return os.getpid()
 

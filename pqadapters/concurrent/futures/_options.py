@@ -7,6 +7,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ...rank import rank
+from ._errors import is_of
 from ._words import Interrupted, Recover, Volatile, WhenFull, choice
 
 if TYPE_CHECKING:
@@ -50,7 +51,7 @@ class Options(NamedTuple):
 
     def retries_on(self, error: BaseException, failures: int) -> bool:
         """Whether it is tried again after that many failures, the last one being this."""
-        return failures <= self.retries and isinstance(error, self.retry_on or Exception)
+        return failures <= self.retries and is_of(error, self.retry_on or Exception)
 
     def pause(self, failures: int) -> float:
         """Seconds until the next try: between half and all of what doubles each time, so that what failed together

@@ -4,12 +4,11 @@ from __future__ import annotations
 
 import pickle
 import struct
-import traceback
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ...errors import NotSerializable
-from ._errors import JobParked, RemoteError
+from ._errors import JobParked, RemoteError, qualified, told
 from ._sealing import Sealing
 
 _RESULT, _ERROR, _REMOTE, _PARKED = b"R", b"E", b"X", b"P"
@@ -33,7 +32,7 @@ def dump(outcome: Outcome) -> bytes:
         return _RESULT + pickle.dumps(outcome.result, 5)
     except Exception as error:
         text = f"the result, of the type {type(outcome.result).__qualname__}, can't be kept: {error}"
-        return _remote(RemoteError(_qualified(NotSerializable), text))
+        return _remote(RemoteError(qualified(NotSerializable), text))
 
 
 def _dump_error(error: BaseException) -> bytes:
@@ -47,7 +46,7 @@ def _dump_error(error: BaseException) -> bytes:
             return _ERROR + data
     except Exception:
         pass
-    return _remote(_told(error))
+    return _remote(told(error))
 
 
 def carry_out(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -59,27 +58,12 @@ def carry_out(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[
         try:
             pickle.loads(pickle.dumps(error))
         except (Exception, SystemExit):
-            raise _told(error) from error
+            raise told(error) from error
         raise
-
-
-def _told(error: BaseException) -> RemoteError:
-    return RemoteError(_qualified(type(error)), _text(error), "".join(traceback.format_exception(error)))
 
 
 def _remote(error: RemoteError) -> bytes:
     return _REMOTE + pickle.dumps((error.type, error.text, error.traceback), 5)
-
-
-def _qualified(kind: type) -> str:
-    return f"{kind.__module__}.{kind.__qualname__}"
-
-
-def _text(error: BaseException) -> str:
-    try:
-        return str(error)
-    except Exception:
-        return "its text can't be had"
 
 
 def load(stored: bytes, sealing: Sealing) -> Outcome:
@@ -91,7 +75,7 @@ def load(stored: bytes, sealing: Sealing) -> Outcome:
             return Outcome(error=JobParked(body.decode()))
         value: Any = pickle.loads(body)
     except Exception as error:
-        return Outcome(error=RemoteError(_qualified(type(error)), f"what was kept can't be loaded here: {error}"))
+        return Outcome(error=RemoteError(qualified(type(error)), f"what was kept can't be loaded here: {error}"))
     if kind == _REMOTE:
         return Outcome(error=RemoteError(*value))
     return Outcome(error=value) if kind == _ERROR else Outcome(value)
