@@ -82,6 +82,49 @@ def test_an_exception_that_cant_be_loaded_breaks_no_pool(make_processes: MakePro
     assert failed.attempts == 1
 
 
+@pytest.mark.parametrize("rebuild", [False, True])
+@pytest.mark.parametrize("kind", [work.Unloadable, work.Leaves])
+def test_a_result_that_cant_be_loaded_breaks_no_pool(
+    make_processes: MakeProcesses, tmp_path: Path, kind: type[Any], rebuild: bool
+) -> None:
+    """It broke it, and with rebuild=True its job was begun three times and parked, as if it had ended its worker."""
+    executor, go, ledger = make_processes(rebuild=rebuild), str(tmp_path / "go"), tmp_path / "ledger"
+    other = executor.submit(work.wait_for_file, go)
+    failed: Any = executor.submit(work.return_noted, str(ledger), kind)
+    with pytest.raises(RemoteError, match="the result can't be loaded") as caught:
+        failed.result(work.PATIENCE)
+    Path(go).touch()
+    assert other.result(work.PATIENCE) is None
+    assert isinstance(caught.value, BrokenExecutor)  # what the standard library gives
+    assert caught.value.type == ("builtins.ValueError" if kind is work.Unloadable else "builtins.SystemExit")
+    assert executor.submit(work.double, 2).result(work.PATIENCE) == 4
+    assert ledger.read_text().split() == [kind.__name__]
+
+
+def test_a_result_that_cant_be_pickled_is_the_futures_error(make_processes: MakeProcesses) -> None:
+    executor = make_processes(1)
+    with pytest.raises(TypeError, match="not me"):
+        executor.submit(work.Unstorable).result(work.PATIENCE)
+    assert executor.submit(work.double, 2).result(work.PATIENCE) == 4
+
+
+def test_results_come_as_multiprocessing_pickles_them(make_processes: MakeProcesses) -> None:
+    """A connection goes to another process by its means alone."""
+    connection = make_processes(1).submit(work.connected, b"hello").result(work.PATIENCE)
+    with connection:
+        assert connection.recv_bytes() == b"hello"
+
+
+def test_an_exception_of_map_that_cant_be_loaded_breaks_no_pool(make_processes: MakeProcesses, tmp_path: Path) -> None:
+    """It broke it, and the jobs that ran beside it were begun again."""
+    executor, go = make_processes(), str(tmp_path / "go")
+    other = executor.submit(work.wait_for_file, go)
+    with pytest.raises(RemoteError, match="not found"):
+        list(executor.map(work.fail_awkwardly_on, [1]))
+    Path(go).touch()
+    assert other.result(work.PATIENCE) is None
+
+
 @pytest.mark.parametrize(
     ("kind", "args", "retry_on", "tries"),
     [

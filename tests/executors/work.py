@@ -7,6 +7,8 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from multiprocessing import Pipe
+from multiprocessing.connection import Connection
 from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
@@ -90,6 +92,10 @@ def fail_awkwardly() -> NoReturn:
     raise Awkward(404, "not found")
 
 
+def fail_awkwardly_on(_: object) -> NoReturn:
+    fail_awkwardly()
+
+
 class AwkwardSystem(OSError):
     """The same of another kind."""
 
@@ -107,6 +113,11 @@ class AwkwardEnd(BaseException):
 def fail_noted(ledger: str, kind: type[BaseException], *args: Any) -> NoReturn:
     append(ledger, kind.__name__)
     raise kind(*args)
+
+
+def return_noted(ledger: str, result: type[T]) -> T:
+    append(ledger, result.__name__)
+    return result()
 
 
 def pid() -> int:
@@ -140,6 +151,14 @@ class Leaves:
 
     def __reduce__(self) -> Any:
         return sys.exit, ()
+
+
+def connected(greeting: bytes) -> Connection:
+    """The end of a pipe, which says this."""
+    end, other = Pipe()
+    with other:
+        other.send_bytes(greeting)
+    return end
 
 
 def numbered(number: int, filling: bytes) -> int:

@@ -20,8 +20,8 @@ from ...ending import start_thread
 from ...errors import PqadaptersError
 from ...living import living
 from ._backlog import Backlog
+from ._carrying import carry_out, unpacked
 from ._finishing import finish
-from ._outcome import carry_out
 from ._refusals import is_given_up, let_go, refused
 from ._returning import look_later, wait_again
 from ._starting import Started, give_up, next_job, not_loaded
@@ -202,7 +202,8 @@ class Calls:
             elif isinstance(error, NotLoaded):
                 not_loaded(backlog, started, error)
             else:
-                finish(backlog, started, None if error is not None else inner.result(), error)
+                result, error = unpacked(inner.result()) if error is None else (None, error)
+                finish(backlog, started, result, error)
         except Exception as problem:
             _log.error("job %s: %s", started.future.job_id, problem)
         self._less(counted)

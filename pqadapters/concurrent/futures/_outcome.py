@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import pickle
 import struct
-from collections.abc import Callable
 from typing import Any, NamedTuple
 
 from ...errors import NotSerializable
@@ -47,19 +46,6 @@ def _dump_error(error: BaseException) -> bytes:
     except Exception:
         pass
     return _remote(told(error))
-
-
-def carry_out(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """In a worker: the call. An exception that the parent couldn't load would break the pool, as the standard
-    library's, and other jobs with it."""
-    try:
-        return function(*args, **kwargs)
-    except BaseException as error:
-        try:
-            pickle.loads(pickle.dumps(error))
-        except (Exception, SystemExit):
-            raise told(error) from error
-        raise
 
 
 def _remote(error: RemoteError) -> bytes:

@@ -13,6 +13,7 @@ from typing import Any
 
 from ._apart import Apart, failed_event, initialize, issue
 from ._calls import Calls, register_at_exit
+from ._carrying import carry_back
 from ._closing import shut_down
 from ._durable import DurableExecutor
 from ._wire import Call
@@ -78,7 +79,7 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
         while True:
             pool = len(self._pools)
             try:
-                return super()._submit_volatile(call)
+                return super()._submit_volatile((carry_back, call, {}))
             except BrokenProcessPool:
                 if not self._rebuild or self._backlog.broken is not None or self._cannot_begin():
                     raise
