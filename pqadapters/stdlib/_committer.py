@@ -16,11 +16,17 @@ _OF_ALL = (StoreLocked, StoreUnreachable)  #: what each put of a batch would run
 
 
 class Committer:
-    """Of one queue. All but `commit` runs in the loop; that in a thread. `stored` is called for each put that is. Once
-    a loop is closed the next one may put: `asyncio.run` makes one each time, and asyncio's queues bear with that."""
+    """Of one queue. All but `commit` runs in the loop; that in a thread. `stored` is called for each put that is, and
+    `settled` behind each batch: puts that failed or were cancelled may have left room. Once a loop is closed the next
+    one may put: `asyncio.run` makes one each time, and asyncio's queues bear with that."""
 
-    def __init__(self, commit: Callable[[list[Any], list[Put]], object], stored: Callable[[], object]) -> None:
-        self._commit, self._stored = commit, stored
+    def __init__(
+        self,
+        commit: Callable[[list[Any], list[Put]], object],
+        stored: Callable[[], object],
+        settled: Callable[[], object],
+    ) -> None:
+        self._commit, self._stored, self._settled = commit, stored, settled
         self.begin_again()
 
     def begin_again(self) -> None:
@@ -32,8 +38,13 @@ class Committer:
         self._thread: ThreadPoolExecutor | None = None
 
     def __len__(self) -> int:
-        """How many puts are on their way."""
+        """How many puts wait for their turn."""
         return 0 if self.stranded else len(self._pending)
+
+    @property
+    def unsettled(self) -> int:
+        """Those, and the puts of the batch in the thread, which may be stored already."""
+        return 0 if self.stranded else len(self._pending) + (self._under_way if self._loop is not None else 0)
 
     @property
     def stranded(self) -> bool:
@@ -119,3 +130,4 @@ class Committer:
                 done.set_exception(error)
         if self._pending:
             self._go_on(loop)
+        self._settled()

@@ -28,7 +28,8 @@ class Watcher:
     def __init__(self, store: Store, queue: str, until: Callable[[Depth], bool], changed: Callable[[], object]) -> None:
         self._store, self._queue = weakref.ref(store), queue
         self._until, self._changed = until, changed
-        self._found = self._looked = False  #: the thread's
+        self._found = False  #: the thread's
+        self._seen: tuple[Depth, int] | None = None  #: likewise, what it saw last, and `own` then
         self._ended = False
         self.begin_again()
 
@@ -67,14 +68,14 @@ class Watcher:
         """Whether the wait is over: there is something, or there was a change that isn't for anybody who waits."""
         self.looks += 1  # before it is looked who waits
         self._found = self._ended or self._until(depth)
-        for_nothing, self._looked = self._looked, True
-        return self._found or for_nothing
+        last, self._seen = self._seen, (depth, self.own)
+        return self._found or last not in (None, self._seen)  # some stores look twice before they sleep
 
     def _wait(self, store: Store) -> None:
         """Until there is something for somebody who waits, which the loop doesn't see to by itself. StoreError."""
         lulls = 0
         while True:
-            self._looked, own = False, self.own
+            self._seen, own = None, self.own
             store.wait(self._queue, self._look, None)
             if self._ended or (self._found and (own == self.own or lulls == _LULLS)):
                 return
@@ -84,7 +85,6 @@ class Watcher:
     def _run(self) -> None:
         while True:
             self._needed.wait()
-            self._needed.clear()
             store = self._store()
             if self._ended or store is None:
                 return
@@ -92,6 +92,7 @@ class Watcher:
                 self._wait(store)
             except StoreError:  # whoever waits will meet it
                 pass
+            self._needed.clear()  # `changed` asks again for those whom it leaves waiting, whoever they are
             loop = self._loop
             del store
             if self._ended or loop is None:

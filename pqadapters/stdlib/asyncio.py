@@ -146,8 +146,14 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         self._shared = not line.store.capabilities.exclusive
         self._hasty_claim = partial(line.store.claim, patience=0.0)
         self._power = line.store.durability.survives is Survives.POWER
-        self._committer = Committer(line.stow_all, weak(self._item_came))
-        self._watcher = Watcher(line.store, line.name, _until(weakref.ref(self)), weak(self._changed))
+        self._asking: dict[stdlib.Future[None], deque[Any]] = {}  #: who waits, or is woken and didn't run yet
+        watcher = self._watcher = Watcher(line.store, line.name, _until(weakref.ref(self)), weak(self._changed))
+
+        def stow_all(items: list[Any], puts: list[Put]) -> None:
+            watcher.own += 1
+            line.stow_all(items, puts)
+
+        self._committer = Committer(stow_all, weak(self._serve), weak(self._admit))
         line.passed_over = weak(self._record_went)
         _all[id(self)] = self
         finish_at_exit(line)
@@ -156,7 +162,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
     def _begin_again(self) -> None:
         """In a forked child: who waits and what is under way are the parent's, and so is the loop."""
-        for waiters in (self._getters, self._putters, self._joiners):
+        for waiters in (self._getters, self._putters, self._joiners, self._asking):
             waiters.clear()
         self._loop = None
         self._committer.begin_again()
@@ -407,6 +413,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         loop = self._get_loop()
         waiter = loop.create_future()
         waiters.append(waiter)
+        self._asking[waiter] = waiters
         line, timer = self._line, None
         try:
             if line.private is None or self._committer.stranded or line.store.depth(line.name).delayed:
@@ -423,6 +430,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
                 self._wakeup_next(waiters)
             raise
         finally:
+            self._asking.pop(waiter, None)
             if timer is not None:
                 timer.cancel()
 
@@ -439,16 +447,47 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         """For the watcher: whether there may be something for those who wait."""
         return bool(
             (self._getters and depth.ready)
-            or (self._putters and depth.ready < self._line.bound(self._maxsize))
-            or (self._joiners and not depth.unfinished)
-            or self._line.stopped()
+            or (self._putters and self._maxsize > 0 and self._room(depth) > 0)
+            or (self._joiners and self._line.counts.finished(depth))
+            or ((self._getters or self._putters) and self._line.stopped())
             or not (self._getters or self._putters or self._joiners)
         )
 
     def _changed(self) -> None:
-        """In the loop, when the watcher has seen something: those who wait look for themselves."""
-        for waiters in (self._getters, self._putters, self._joiners):
-            self._wake_all(waiters)
+        """In the loop, when the watcher has seen something. It goes on for those that keep their places."""
+        self._wake_all(self._joiners)
+        self._serve()
+        self._admit()
+        if self._getters or self._putters:
+            self._watcher.look_out(stdlib.get_running_loop())
+
+    def _serve(self) -> None:
+        """Wake the gets that there are items for."""
+        if self._getters:
+            self._wake_for(self._getters, lambda depth: depth.ready)
+
+    def _admit(self) -> None:
+        """Wake the puts that there is room for."""
+        if self._putters:
+            self._wake_for(self._putters, self._room)
+
+    def _room(self, depth: Depth) -> float:
+        if self._maxsize <= 0:
+            return len(self._putters)
+        return self._line.bound(self._maxsize) - depth.ready - self._committer.unsettled
+
+    def _wake_for(self, waiters: deque[Any], count: Callable[[Depth], float]) -> None:
+        """So many, those included that are woken already. Who is woken for nothing loses its turn to who came later."""
+        line = self._line
+        woken = sum(
+            where is waiters and each.done() and not each.get_loop().is_closed() for each, where in self._asking.items()
+        )
+        try:
+            more: float = len(waiters) if line.stopped() else count(line.store.depth(line.name)) - woken
+        except StoreError:  # which all of them have to meet
+            more = len(waiters)
+        while more > 0 and self._wakeup_next(waiters):
+            more -= 1
 
     # The seam, and what is looked at
 

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pqadapters.durability import Survives
-from pqadapters.errors import LimitReached, OutcomeUnknown, StoreError, StoreForked, StoreLocked
+from pqadapters.errors import DiskError, LimitReached, OutcomeUnknown, StoreError, StoreForked, StoreLocked
 from pqadapters.stdlib.asyncio import Queue, QueueFull
 from tests.home.world import Child, begin_anew, child
 
@@ -95,6 +95,38 @@ def test_room_that_comes_while_a_put_at_power_is_refused(tmp_path: Path, monkeyp
         await asyncio.gather(*puts)
         assert q.get_nowait() == 1
         q.close()
+
+    run(main())
+
+
+@pytest.mark.parametrize("how", ["cancelled", "failed"])
+def test_room_that_puts_at_power_leave_which_come_to_nothing(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, how: str
+) -> None:
+    """Who waited for it was told by nobody, and waited for ever beside a get that waited for an item."""
+    begin_anew(monkeypatch, tmp_path)
+
+    async def main() -> None:
+        async with Queue[int](maxsize=2, durability="power") as q:
+            go_on, real = threading.Event(), q._committer._commit
+
+            def commit(items: list[Any], puts: list[Any]) -> object:
+                assert go_on.wait(PATIENCE)
+                if how == "failed" and items != [3]:
+                    raise DiskError("no")
+                return real(items, puts)
+
+            q._committer._commit = commit
+            puts = [asyncio.ensure_future(q.put(n)) for n in range(4)]
+            await turns()
+            assert len(q._putters) == 1
+            if how == "cancelled":
+                puts[1].cancel()
+                puts[2].cancel()
+            go_on.set()
+            await puts[3]
+            await asyncio.gather(*puts, return_exceptions=True)
+            assert [q.get_nowait() for _ in range(q.qsize())] == ([0, 3] if how == "cancelled" else [3])
 
     run(main())
 

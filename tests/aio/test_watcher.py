@@ -8,7 +8,9 @@ from types import SimpleNamespace
 
 import pytest
 
+from pqadapters.opening import open_store
 from pqadapters.stdlib import queue as threaded
+from pqadapters.stdlib._watcher import Watcher
 from pqadapters.stdlib.asyncio import Queue
 from pqadapters.store import Depth
 
@@ -111,5 +113,72 @@ def test_join_hears_of_what_others_did_while_it_looked(url: str) -> None:
             await q.join()
             getter.cancel()
             other.close()
+
+    run(main())
+
+
+def test_it_sleeps_while_nothing_happens(url: str) -> None:
+    """Some stores look twice before they sleep: it took the second look for a change, and looked 500 times a second."""
+    with open_store(url) as store:
+        watcher = Watcher(store, "q", lambda depth: False, lambda: None)
+        assert not store.wait("q", watcher._look, 0.01)
+
+
+@pytest.mark.parametrize(("ack", "shut"), [("task_done", True), ("get", False), ("get", True)])
+def test_it_sleeps_while_join_has_something_to_wait_for(url: str, ack: str, shut: bool) -> None:
+    """It woke join() for nothing again and again, and took a whole core for it: behind a shutdown, and for an item that
+    was acknowledged when it was handed out."""
+
+    async def main() -> None:
+        async with Queue[int](store=url, ack=ack) as q:
+            q.put_nowait(1)
+            q.get_nowait()
+            if shut:
+                q.shutdown()
+            until, looked, found = q._until, threading.Event(), list[bool]()
+
+            def see(depth: Depth) -> bool:
+                found.append(until(depth))
+                looked.set()
+                return found[-1]
+
+            q._until = see  # type: ignore[method-assign]
+            joiner = asyncio.ensure_future(q.join())
+            await turns()
+            await asyncio.get_running_loop().run_in_executor(None, looked.wait, PATIENCE)
+            assert not found[0]
+            q.task_done()
+            await joiner
+
+    run(main())
+
+
+def test_items_of_others_go_to_who_waits_longest(url: str) -> None:
+    """Each item woke all who waited, and the first of them, which came back in front of the others, had all items."""
+
+    async def main() -> None:
+        order: list[int] = []
+        async with Queue[int](store=url) as q:
+            came = asyncio.Event()
+
+            async def take(me: int) -> None:
+                while True:
+                    await q.get()
+                    q.task_done()
+                    order.append(me)
+                    came.set()
+
+            takers = [asyncio.ensure_future(take(n)) for n in range(3)]
+            await turns()
+            with threaded.Queue[int](store=url) as other:
+                for n in range(6):
+                    await asyncio.get_running_loop().run_in_executor(None, other.put, n)
+                    await came.wait()
+                    came.clear()
+                    await turns()
+            for taker in takers:
+                taker.cancel()
+            await asyncio.gather(*takers, return_exceptions=True)
+        assert order == [0, 1, 2, 0, 1, 2]
 
     run(main())
