@@ -263,7 +263,13 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             except QueueEmpty:
                 begun = None
             except _BUSY as error:
-                begun = await self._stand_aside(begun, error)
+                turn = stdlib.get_running_loop().create_future()
+                turn.set_result(None)
+                self._asking[turn] = self._getters  # the item is still ours, and not for the next one to be woken for
+                try:
+                    begun = await self._stand_aside(begun, error)
+                finally:
+                    self._asking.pop(turn, None)
                 continue
             await self._wait(self._getters, looks)  # out here: who is cancelled knows nothing of the exception
 

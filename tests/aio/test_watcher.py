@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 import threading
+from contextlib import closing
+from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
@@ -180,5 +183,51 @@ def test_items_of_others_go_to_who_waits_longest(url: str) -> None:
                 taker.cancel()
             await asyncio.gather(*takers, return_exceptions=True)
         assert order == [0, 1, 2, 0, 1, 2]
+
+    run(main())
+
+
+def test_who_has_to_stand_aside_keeps_its_item(tmp_path: Path) -> None:
+    """While somebody else has the database locked, the next one was woken for the same item, in vain, and lost its turn."""
+
+    async def main() -> None:
+        order: list[int] = []
+        url = f"sqlite:///{tmp_path}/q.db?durability=process"
+        async with Queue[int](store=url) as q:
+            again, changed, calls = asyncio.Event(), q._watcher._changed, list[None]()
+
+            def see() -> None:
+                changed()
+                calls.append(None)
+                if len(calls) == 2:
+                    again.set()
+
+            q._watcher._changed = see
+
+            async def take(me: int) -> None:
+                while True:
+                    await q.get()
+                    q.task_done()
+                    order.append(me)
+                    came.set()
+
+            came = asyncio.Event()
+            takers = [asyncio.ensure_future(take(n)) for n in range(2)]
+            await turns()
+            with threaded.Queue[int](store=url) as other, closing(sqlite3.connect(tmp_path / "q.db")) as locker:
+                locker.isolation_level = None
+                for n in range(2):
+                    other.put(n)
+                    if n == 0:
+                        locker.execute("BEGIN IMMEDIATE")
+                        await again.wait()
+                        locker.rollback()
+                    await came.wait()
+                    came.clear()
+                    await turns()
+            for taker in takers:
+                taker.cancel()
+            await asyncio.gather(*takers, return_exceptions=True)
+        assert order == [0, 1]
 
     run(main())
