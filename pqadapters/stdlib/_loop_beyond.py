@@ -28,18 +28,19 @@ class LoopBeyond:
         raise NotImplementedError
 
     @staticmethod
-    def _wakeup_next(waiters: deque[Any]) -> bool:
-        """Whether there was one. Tasks of a loop that was closed wait no more; to wake them is an error."""
+    def _wakeup_next(waiters: deque[Any], over: bool | None = None) -> bool:
+        """Whether there was one. Tasks of a loop that was closed wait no more; to wake them is an error. `over`: it
+        needn't look."""
         while waiters:
             waiter = waiters.popleft()
             if not waiter.done() and not waiter.get_loop().is_closed():
-                waiter.set_result(None)
+                waiter.set_result(over)
                 return True
         return False
 
     @classmethod
-    def _wake_all(cls, waiters: deque[Any]) -> None:
-        while cls._wakeup_next(waiters):
+    def _wake_all(cls, waiters: deque[Any], over: bool | None = None) -> None:
+        while cls._wakeup_next(waiters, over):
             pass
 
     @property

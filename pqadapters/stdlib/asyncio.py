@@ -100,6 +100,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         _maxsize: int
         _getters: deque[Any]
         _putters: deque[Any]
+        _finished: Any
 
         _loop: stdlib.AbstractEventLoop | None
 
@@ -138,7 +139,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             default=SOFT,
         )
         self._ready_made = False
-        self._joiners: deque[stdlib.Future[None]] = deque()
+        self._joiners: deque[stdlib.Future[bool | None]] = deque()
         super().__init__(maxsize)
         self._ready_made = True
         if self._container is not ABSENT:
@@ -146,7 +147,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         self._shared = not line.store.capabilities.exclusive
         self._hasty_claim = partial(line.store.claim, patience=0.0)
         self._power = line.store.durability.survives is Survives.POWER
-        self._asking: dict[stdlib.Future[None], deque[Any]] = {}  #: who waits, or is woken and didn't run yet
+        self._asking: dict[stdlib.Future[Any], deque[Any]] = {}  #: who waits, or is woken and didn't run yet
         watcher = self._watcher = Watcher(line.store, line.name, _until(weakref.ref(self)), weak(self._changed))
 
         def stow_all(items: list[Any], puts: list[Put]) -> None:
@@ -164,7 +165,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         """In a forked child: who waits and what is under way are the parent's, and so is the loop."""
         for waiters in (self._getters, self._putters, self._joiners, self._asking):
             waiters.clear()
-        self._loop = None
+        self._loop = self._finished._loop = None
         self._committer.begin_again()
         self._watcher.begin_again()
 
@@ -297,8 +298,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             )
         if line.unkept or line.counts.uncovered or line.counts.adjustment:
             line.settle_later()
-        if self._joiners and not line.unfinished():
-            self._wake_all(self._joiners)
+        self._tell_joiners()
 
     async def join(self) -> None:
         """Wait until nothing is unfinished: no item ready or handed out, dead letters aside."""
@@ -306,9 +306,8 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             return await super().join()
         while True:
             looks = self._watcher.looks
-            if self._line.unfinished() <= 0:
+            if self._line.unfinished() <= 0 or await self._wait(self._joiners, looks):
                 return
-            await self._wait(self._joiners, looks)
 
     def shutdown(self, immediate: bool = False) -> None:
         """No more puts; gets serve what is there, and then raise QueueShutDown. `immediate`: gets raise at once, and
@@ -321,8 +320,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         flags.cut = flags.cut or immediate
         for waiters in (self._getters, self._putters):
             self._wake_all(waiters)
-        if not self._line.unfinished():
-            self._wake_all(self._joiners)
+        self._tell_joiners()
 
     # Storing and taking
 
@@ -413,11 +411,12 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
     # Waiting
 
-    async def _wait(self, waiters: deque[Any], looks: int) -> None:
-        """Until somebody wakes us, who is among the waiters meanwhile. Who is cancelled wakes the next one. `looks`:
-        the watcher's, before the caller looked."""
-        loop = self._get_loop()
-        waiter = loop.create_future()
+    async def _wait(self, waiters: deque[Any], looks: int) -> bool | None:
+        """Until somebody wakes us, who is among the waiters meanwhile; whether it is over, and we needn't look. Who is
+        cancelled wakes the next one. `looks`: the watcher's, before the caller looked."""
+        bound = self._finished if waiters is self._joiners else self  # as asyncio's, whose join() may have another loop
+        loop: stdlib.AbstractEventLoop = bound._get_loop()
+        waiter: stdlib.Future[bool | None] = loop.create_future()
         waiters.append(waiter)
         self._asking[waiter] = waiters
         line, timer = self._line, None
@@ -426,7 +425,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
                 self._watcher.look_out(loop, looks)
             if line.aside.claims:
                 timer = loop.call_later(line.aside.next_due() or 0.0, self._item_came)
-            await waiter
+            return await waiter
         except BaseException:
             if not loop.is_closed():
                 waiter.cancel()
@@ -443,8 +442,12 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
     def _record_went(self) -> None:
         """Out of the queue, with nobody who would say that it is done: there may be room now, or nothing left."""
         self._wakeup_next(self._putters)
+        self._tell_joiners()
+
+    def _tell_joiners(self) -> None:
+        """Of the end, if nothing is unfinished. They wait no more, whatever is put before it is their turn."""
         if self._joiners and not self._line.unfinished():
-            self._wake_all(self._joiners)
+            self._wake_all(self._joiners, over=True)
 
     def _item_came(self) -> None:
         self._wakeup_next(self._getters)

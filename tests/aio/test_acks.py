@@ -141,3 +141,21 @@ def test_join_waits_for_the_last(url: str, loop: Loop) -> None:
                 q.task_done()
 
     run(main(), loop)
+
+
+def test_join_is_told_of_the_end_though_more_is_put_before_its_turn(url: str) -> None:
+    """As asyncio's: it looked once more, and waited for ever beside a worker that puts what is to be done next."""
+
+    async def main() -> None:
+        async with Queue[int](store=url) as q:
+            await q.put(1)
+            joiner = asyncio.ensure_future(q.join())
+            await turns()
+            await q.get()
+            q.task_done()
+            q.put_nowait(2)
+            await turns()
+            assert joiner.done()
+            assert q.qsize() == 1
+
+    run(main())

@@ -117,6 +117,27 @@ def test_a_queue_belongs_to_one_loop(url: str) -> None:
     q.close()
 
 
+def test_join_minds_only_the_loop_that_it_had_to_wait_in(url: str) -> None:
+    """As asyncio's own, which has an event for it: a get() that had waited in an earlier loop made it raise."""
+    q = Queue[int](store=url)
+
+    async def use(step: Coroutine[Any, Any, Any]) -> None:
+        waiting = asyncio.ensure_future(step)
+        await turns()
+        if q.empty():
+            q.put_nowait(1)
+            await waiting
+        else:
+            q.get_nowait()
+        q.task_done()
+        await waiting
+
+    run(use(q.get()))
+    q.put_nowait(2)
+    run(use(q.join()))
+    q.close()
+
+
 def test_tasks_of_a_closed_loop_wait_no_more(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A put was stored and raised "Event loop is closed"; so did shutdown()."""
     begin_anew(monkeypatch, tmp_path)

@@ -188,7 +188,7 @@ def test_items_of_others_go_to_who_waits_longest(url: str) -> None:
 
 
 def test_who_has_to_stand_aside_keeps_its_item(tmp_path: Path) -> None:
-    """While somebody else has the database locked, the next one was woken for the same item, in vain, and lost its turn."""
+    """While others have the database locked, the next one was woken for the same item, in vain, and lost its turn."""
 
     async def main() -> None:
         order: list[int] = []
