@@ -18,6 +18,8 @@ from pqadapters.concurrent.futures import (
     JobParked,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
+    _finishing,
+    _future,
     as_completed,
     wait,
 )
@@ -634,3 +636,25 @@ def test_a_finalizer_submits_in_the_middle_of_a_commit(make: Make, recover: str,
     (future,) = futures
     assert future.result(work.PATIENCE) == 6
     Task(executor.shutdown, patience=work.PATIENCE).result()
+
+
+def test_a_cancel_that_meets_a_failing_try_leaves_the_next_one_alone(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took the job off the disk and returned False, and the future never came to an end."""
+    executor, failed = make(), threading.Event()
+    executor.submit(work.hold, "first")
+    future = executor.using(retries=1, backoff=3600.0).submit(work.fail_until, 1, "done")
+    monkeypatch.setattr(_finishing, "come_back", lambda *_: failed.set())
+
+    def late(*args: Any) -> bool:
+        work.GATES["first"].set()
+        assert failed.wait(work.PATIENCE)
+        return _cancelling.cancel(*args)
+
+    monkeypatch.setattr(_future, "cancel", late)
+    assert not future.cancel()
+    assert future.running()
+    assert executor.cancel(future.job_id)
+    with pytest.raises(CancelledError):
+        future.result(work.PATIENCE)

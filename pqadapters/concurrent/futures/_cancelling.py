@@ -35,8 +35,8 @@ def cancel(backlog: Backlog, future: JobFuture) -> bool:
             from ._keys import find_record
 
             record = find_record(backlog, backlog.names.jobs, future._id)
-    found = record is not None and cancel_stored(backlog, future._id, record)
-    if found:
+    found = record is not None and cancel_stored(backlog, future._id, record, future)
+    if found and not future._begun:  # else it was begun just now, and whoever finds it cancelled tells it
         backlog.forget(future._id)
     return found
 
@@ -54,13 +54,18 @@ def is_gone(backlog: Backlog, future: JobFuture) -> bool:
     return False
 
 
-def cancel_stored(backlog: Backlog, id: bytes, record: int) -> bool:
-    """The same for a job by its record."""
+def cancel_stored(backlog: Backlog, id: bytes, record: int, future: JobFuture | None = None) -> bool:
+    """The same for a job by its record. Where a future is given that was begun meanwhile, the job may wait for its next
+    try, and is left alone: the future is running to whoever looks."""
     ahead = backlog.ahead.pull(record)
     claims = [ahead] if ahead is not None else backlog.claim(backlog.names.jobs, ids=[record])
     if claims:
         try:
             payload = claims[0].payload
+            if future is not None and future._begun:
+                backlog.commit(Nack(claims[0]))
+                backlog.added()
+                return False
             backlog.commit_ends([Ack(claims[0]), *backlog.forget_key(payload)], payload)
         except BaseException:
             with suppress(StoreError):
@@ -69,6 +74,8 @@ def cancel_stored(backlog: Backlog, id: bytes, record: int) -> bool:
         return True
     waiting = next(backlog.store.browse(backlog.names.jobs, state=None, after=record - 1), None)
     if waiting is None or waiting.state is not State.DELAYED or wire.id_of(waiting.payload) != id:
+        return False
+    if future is not None and future._begun:
         return False
     tombstone = Set(backlog.names.cancelled, id, b"")
     backlog.commit_ends([tombstone, *backlog.forget_key(waiting.payload)], waiting.payload)
