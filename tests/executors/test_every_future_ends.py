@@ -18,8 +18,8 @@ from pqadapters.concurrent.futures import (
     JobParked,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
+    _cancelling,
     _finishing,
-    _future,
     as_completed,
     wait,
 )
@@ -652,7 +652,7 @@ def test_a_cancel_that_meets_a_failing_try_leaves_the_next_one_alone(
         assert failed.wait(work.PATIENCE)
         return _cancelling.cancel(*args)
 
-    monkeypatch.setattr(_future, "cancel", late)
+    monkeypatch.setattr("pqadapters.concurrent.futures._future.cancel", late)
     assert not future.cancel()
     assert future.running()
     assert executor.cancel(future.job_id)
