@@ -252,3 +252,20 @@ def test_ctrl_c_while_get_waits_claims_nothing(tmp_path: Path) -> None:
         print(q.get_nowait())
     """
     assert run(program, tmp_path) == "1\n"
+
+
+def test_the_thread_of_a_closed_queue_waits_for_no_garbage_collector(tmp_path: Path) -> None:
+    """CPython's own tests of 3.10 take such a one for left behind, and waited seconds behind each test."""
+    before = set(threading.enumerate())
+    gc.disable()
+    try:
+        q: Queue[int] = Queue(path=tmp_path / "q", durability="process")
+        q.put(1)
+        (thread,) = set(threading.enumerate()) - before
+        q.close()
+        thread.join(PATIENCE)
+        left = weakref.ref(thread)
+        del thread
+        assert left() is None
+    finally:
+        gc.enable()

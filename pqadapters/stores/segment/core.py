@@ -366,6 +366,7 @@ class Core:
 
     def _end_locked(self, how: str) -> None:
         self.log.trouble = StoreClosed(f"the store in {self.directory} {how}")
+        self.syncer = None  # or its thread lasts as long as the store, which the garbage collector takes
         self.wake_everybody_locked()
         self._hold.close()
         forget(self)  # last: whoever opens the directory meanwhile waits for this core's lock
