@@ -314,12 +314,12 @@ class Acks(Stock):
 
     def finish(self, *, dropped: bool = False) -> None:
         """A normal end: under "next" what was handed out is done, save what another live thread (the main one aside)
-        still works on; under "auto" this is what the program turns out to mean, if it took anything and never called
-        task_done(). `dropped`: nobody can ask for the next item any more, so none is spared."""
+        still works on, or a task that was cancelled did; under "auto" this is what the program turns out to mean, if it
+        took anything and never called task_done(). `dropped`: nobody that lives can ask for the next item any more."""
         if self.policy is AckPolicy.AUTO and len(self.held):
             self._settle_on_next()
         if self.policy is AckPolicy.NEXT:
-            working = frozenset[Consumer]() if dropped else self.held.still_working()
+            working = self.held.cut_off() | (frozenset() if dropped else self.held.still_working())
             entries = self.held.pop(self.held.snapshot(but=working) + self.held.passed(working))
             try:
                 if entries:

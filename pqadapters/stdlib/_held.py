@@ -28,10 +28,17 @@ _current_greenlet: Callable[[], Any] | None = None
 class Consumer:
     """Whoever takes items, and is no longer known than it lives."""
 
-    __slots__ = ("__weakref__", "_who")
+    __slots__ = ("__weakref__", "_who", "was_cut")
 
-    def __init__(self, who: object, ended: Callable[[Any], object] | None = None) -> None:
+    def __init__(self, who: Any, ended: Callable[[Any], object] | None = None) -> None:
         self._who = weakref.ref(who, ended)
+        self.was_cut = False  #: a task that was cancelled or interrupted, in the middle of what it had in hand
+        if hasattr(who, "add_done_callback"):
+            who.add_done_callback(self._note_end)
+
+    def _note_end(self, task: Any) -> None:
+        error = getattr(task, "_exception", None)  # exception() would take it for seen, and nobody be told of it
+        self.was_cut = task.cancelled() or isinstance(error, (KeyboardInterrupt, SystemExit))
 
     @property
     def who(self) -> Any:
@@ -237,6 +244,10 @@ class Held:
         """`restore` all of them, in their order."""
         for who, claim, item in reversed(entries):
             self.restore(who, claim, item)
+
+    def cut_off(self) -> frozenset[Consumer]:
+        """The tasks that were cancelled or interrupted: they haven't done what they had in hand."""
+        return frozenset(who for who in list(self.by) if who.was_cut)
 
     def still_working(self) -> frozenset[Consumer]:
         """The consumers that live, but for the caller and the main thread: that one lives as long as the program."""

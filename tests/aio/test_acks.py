@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 from collections.abc import Coroutine
 from typing import Any
 
 import pytest
 
 from pqadapters.stdlib.asyncio import Queue, QueueEmpty
+from pqadapters.stdlib.queue import Queue as ThreadQueue
 
 from .running import PATIENCE, Loop, run, turns
 
@@ -159,3 +161,56 @@ def test_join_is_told_of_the_end_though_more_is_put_before_its_turn(url: str) ->
             assert q.qsize() == 1
 
     run(main())
+
+
+async def _stop_in_the_middle(url: str, ack: Any, *, where: str) -> None:
+    q: Queue[int] = Queue(store=url, ack=ack)
+    for number in range(3):
+        q.put_nowait(number)
+    took: asyncio.Queue[int] = asyncio.Queue()
+
+    async def work() -> None:
+        while True:
+            took.put_nowait(await q.get())
+            if took.qsize() == 2 and where == "at work":
+                await asyncio.Event().wait()
+            if took.qsize() == 2 and where == "failed":
+                raise ValueError
+            await asyncio.sleep(0)
+
+    worker = asyncio.create_task(work())
+    while took.qsize() < (3 if where == "idle" else 2) and not worker.done():
+        await asyncio.sleep(0)
+    await turns()
+    worker.cancel()  # as asyncio.run() does with whoever is left
+    assert isinstance((await asyncio.gather(worker, return_exceptions=True))[0], (ValueError, asyncio.CancelledError))
+    await turns()
+
+
+@pytest.mark.parametrize("ack", ["next", None])
+@pytest.mark.parametrize(("where", "left"), [("at work", [1, 2]), ("idle", []), ("failed", [2])])
+def test_what_a_cancelled_task_had_in_hand_comes_again(
+    where: str, left: list[int], ack: Any, url: str, loop: Loop
+) -> None:
+    """A caught Ctrl-C cancels all tasks, in the middle of their items, which were lost at the end. A task
+    that fails is as a thread that does."""
+    run(_stop_in_the_middle(url, ack, where=where), loop)
+    gc.collect()
+    assert list(ThreadQueue(store=url).queue) == left
+
+
+def test_what_an_interrupted_task_had_in_hand_comes_again(url: str) -> None:
+    """A signal handler's exception comes up in the task that runs, and then out of the loop."""
+
+    async def main() -> None:
+        q: Queue[int] = Queue(store=url, ack="next")
+        for number in range(3):
+            q.put_nowait(number)
+        await q.get()
+        await q.get()
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run(main())
+    gc.collect()
+    assert list(ThreadQueue(store=url).queue) == [1, 2]
