@@ -6,6 +6,7 @@ JOBS ?= 4
 # What runs on every interpreter: the adapters, with CPython's own tests of them. On the newest the homes of queues as well, on
 # the oldest its sqlite3. What is on the disk at each moment is the same on all of them.
 SEGMENT_PART := tests/segment tests/queue tests/mappings tests/aio tests/processes tests/logging --ignore-glob='*/test_crash_states.py'
+SEGMENT_PART += tests/executors/test_cpython_threads.py tests/executors/test_cpython_processes.py
 ALSO_3.10 := tests/sqlite
 ALSO_3.13 := tests/home
 
