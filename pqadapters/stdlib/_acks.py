@@ -73,12 +73,18 @@ class Acks(Stock):
         """A consumer asks for its next item. Under "next" what it had is done: the caller is to acknowledge what is
         returned. Under "auto" it may turn out to be."""
         if self.policy is _NEXT:
-            return own.pop_all(who)
+            return own.pop_all(who) + (self._left_behind() if self.held.crowded else [])
         elif self.policy is _AUTO:
             own.asked = next(reversed(own), 0)
             if self.fetched >= FETCHES:
                 self._ask_once_more()
         return []
+
+    def _left_behind(self) -> list[tuple[Consumer, Claim, Any]]:
+        """Of a thread or task for each item: it has ended, and will never ask for the next one."""
+        found = self.held.pop(self.held.left_behind())
+        self.held.sweep()
+        return found
 
     def _ask_once_more(self) -> None:
         self.fetched = len(self.held)  # what was given back teaches nothing

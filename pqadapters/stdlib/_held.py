@@ -28,22 +28,27 @@ _current_greenlet: Callable[[], Any] | None = None
 class Consumer:
     """Whoever takes items, and is no longer known than it lives."""
 
-    __slots__ = ("__weakref__", "_who", "was_cut")
+    __slots__ = ("__weakref__", "_cut", "_who")
 
     def __init__(self, who: Any, ended: Callable[[Any], object] | None = None) -> None:
         self._who = weakref.ref(who, ended)
-        self.was_cut = False  #: a task that was cancelled or interrupted, in the middle of what it had in hand
+        self._cut = False
         if hasattr(who, "add_done_callback"):
             who.add_done_callback(self._note_end)
 
     def _note_end(self, task: Any) -> None:
-        error = getattr(task, "_exception", None)  # exception() would take it for seen, and nobody be told of it
-        self.was_cut = task.cancelled() or isinstance(error, (KeyboardInterrupt, SystemExit))
+        self._cut = _is_cut(task)  # which nobody can ask any more when it is gone
 
     @property
     def who(self) -> Any:
         """The task, greenlet or thread object; None where there is none any more."""
         return self._who()
+
+    @property
+    def was_cut(self) -> bool:
+        """Whether it is a task that was cancelled or interrupted, in the middle of what it had in hand."""
+        who = self.who
+        return self._cut or (hasattr(who, "add_done_callback") and _is_cut(who))
 
     @property
     def is_gone(self) -> bool:
@@ -55,6 +60,11 @@ class Consumer:
             return not who.is_alive()
         dead = getattr(who, "dead", None)  # a greenlet has this attribute, an asyncio task the method `done`
         return bool(who.done() if dead is None else dead)
+
+
+def _is_cut(task: Any) -> bool:
+    error = getattr(task, "_exception", None)  # exception() would take it for seen, and nobody be told of it
+    return task.cancelled() or isinstance(error, (KeyboardInterrupt, SystemExit))
 
 
 class _Mine(threading.local):
@@ -160,6 +170,7 @@ class Held:
     def __init__(self) -> None:
         self.by: dict[Consumer, Own] = {}
         self._sweep_at = 64
+        self.crowded = False  #: consumers have ended that hold something
         self.asker: Consumer | None = None  #: who asks, where another one does it for him; for the time of one call
         self.first: Callable[[], object] | None = None  #: called once, when somebody is about to hold something
 
@@ -174,15 +185,23 @@ class Held:
             first, self.first = self.first, None
             first()
         if len(self.by) >= self._sweep_at:
-            self._sweep()
+            self.sweep()
         return self.by.setdefault(who, Own())
 
-    def _sweep(self) -> None:
+    def sweep(self) -> None:
         """Forget ended consumers that hold nothing, so that a thread for each request doesn't grow the table."""
         for who, own in list(self.by.items()):
             if not own and who.is_gone:
                 self.by.pop(who, None)
+            elif own and who.is_gone and not who.was_cut:
+                self.crowded = True
         self._sweep_at = 2 * len(self.by) + 64
+
+    def left_behind(self) -> list[tuple[Consumer, int]]:
+        """What ended consumers hold, who will never ask for more; not what they were cut off from."""
+        self.crowded = False
+        ended = [(who, own) for who, own in list(self.by.items()) if who.is_gone and not who.was_cut]
+        return [(who, id) for who, own in ended for id in list(own)]
 
     def __len__(self) -> int:
         return sum(len(own) for own in list(self.by.values()))

@@ -7,6 +7,7 @@ import sys
 import threading
 import types
 from collections.abc import Callable
+from contextlib import suppress
 from typing import Any
 
 import greenlet  # type: ignore[import-untyped]
@@ -226,7 +227,7 @@ def test_the_sweep_forgets_the_ended_that_hold_nothing_and_nobody_else() -> None
     looked = threading.Event()
     alive = Background(lambda: (held.own(), looked.set(), go_on.wait()))
     looked.wait()
-    held._sweep()
+    held.sweep()
     assert [who is holder or who.who is alive.thread for who in held.by] == [True, True]
     go_on.set()
     alive.result()
@@ -241,3 +242,57 @@ def test_a_greenlet_that_was_not_started_is_not_gone() -> None:
     assert not known(fresh).is_gone
     fresh.switch()
     assert known(fresh).is_gone
+
+
+def _each_in_a_thread(q: Queue[int], count: int) -> None:
+    for _ in range(count):
+        in_thread(q.get_nowait)
+
+
+def _each_in_a_task(q: Queue[int], count: int) -> None:
+    async def work() -> None:
+        q.get_nowait()
+
+    async def main() -> None:
+        for _ in range(count):
+            await asyncio.create_task(work())
+
+    asyncio.run(main())
+
+
+def _each_in_a_greenlet(q: Queue[int], count: int) -> None:
+    for _ in range(count):
+        greenlet.greenlet(q.get_nowait).switch()
+
+
+@pytest.mark.parametrize("work", [_each_in_a_thread, _each_in_a_task, _each_in_a_greenlet])
+def test_what_ended_consumers_took_is_done_under_next(store: Store, work: Callable[[Queue[int], int], None]) -> None:
+    """A thread or task for each item asks for no other: all items stayed claimed, and came again after a crash."""
+    q: Queue[int] = Queue(store=store, ack="next")
+    q.put_many(range(500))
+    work(q, 500)
+    assert q.stats()["claimed"] <= 130
+    assert len(q._line.held.by) <= 130
+
+
+def test_what_cancelled_tasks_had_in_hand_is_not_done_under_next(store: Store) -> None:
+    """Neither in the turns of the loop until they hear of that."""
+    q: Queue[int] = Queue(store=store, ack="next")
+    q.put_many(range(300))
+    seen: list[bool] = []
+
+    async def work() -> None:
+        q.get_nowait()
+        await asyncio.Event().wait()
+
+    async def main() -> None:
+        for _ in range(300):
+            task = asyncio.create_task(work())
+            task.add_done_callback(lambda ended: seen.append(known(ended).was_cut))
+            await asyncio.sleep(0)
+            task.cancel()
+            with suppress(asyncio.CancelledError):
+                await task
+
+    asyncio.run(main())
+    assert (q.stats()["claimed"], all(seen)) == (300, True)
