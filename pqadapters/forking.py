@@ -56,7 +56,7 @@ def _prepare() -> None:
         _take_all()
         while not _has_logging(_A_MOMENT):
             _go_on()
-            if _has_logging(-1):  # as `logging` itself waits for it
+            if _has_logging(None):  # as `logging` itself waits for it
                 _go_on()
             _take_all()
 
@@ -77,12 +77,12 @@ def _take(take: Callable[[], object], let_go: Callable[[], object]) -> None:
     take()
 
 
-def _has_logging(patience: float) -> bool:
-    """Whether its lock is this thread's now: where there is none, nobody can have it."""
+def _has_logging(patience: float | None) -> bool:
+    """Whether its lock is this thread's now: where there is none, nobody can have it. Waits so many seconds."""
     lock: Any = getattr(telling.known(), "_lock", None)
     if lock is None:
         return True
-    if not lock.acquire(timeout=patience):
+    if not (lock.acquire() if patience is None else lock.acquire(timeout=patience)):
         return False
     _taken.calls.append(lock.release)
     return True
