@@ -268,3 +268,21 @@ def test_arguments_are_checked(wrong: dict[str, Any]) -> None:
 def test_options_are_checked(make: Make, wrong: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError)):
         make().using(**wrong)
+
+
+@pytest.mark.parametrize("options", [{}, {"retries": 1, "backoff": 0.001}])
+def test_what_failed_waits_for_no_garbage_collector(options: dict[str, Any], place: dict[str, Any]) -> None:
+    """The exception's traceback had the frame that ran the job, that had the future, and that the exception: executors
+    whose jobs fail, and whatever their arguments hold, were freed by the collector alone."""
+    gc.disable()
+    try:
+        executor = ThreadPoolExecutor(1, **place)
+        future = executor.using(**options).submit(int, "x")
+        with pytest.raises(ValueError, match="invalid literal"):
+            future.result()
+        executor.shutdown()
+        left: list[weakref.ref[Any]] = [weakref.ref(executor), weakref.ref(future)]
+        del executor, future
+        assert [each() for each in left] == [None, None]
+    finally:
+        gc.enable()

@@ -222,7 +222,7 @@ class Tickets:
         try:
             finish(backlog, started, result, error)
         finally:
-            error = None  # it has this frame in its traceback
+            started = future = error = None  # it has this frame in its traceback, and the future has it
             if thread in self._free:
                 self._free.discard(thread)
             else:
