@@ -73,18 +73,23 @@ class Acks(Stock):
         """A consumer asks for its next item. Under "next" what it had is done: the caller is to acknowledge what is
         returned. Under "auto" it may turn out to be."""
         if self.policy is _NEXT:
-            return own.pop_all(who) + (self._left_behind() if self.held.crowded else [])
+            entries = own.pop_all(who)
+            return self._with_left_behind(entries) if self.held.crowded else entries
         elif self.policy is _AUTO:
             own.asked = next(reversed(own), 0)
             if self.fetched >= FETCHES:
                 self._ask_once_more()
         return []
 
-    def _left_behind(self) -> list[tuple[Consumer, Claim, Any]]:
-        """Of a thread or task for each item: it has ended, and will never ask for the next one."""
-        found = self.held.pop(self.held.left_behind())
-        self.held.sweep()
-        return found
+    def _with_left_behind(self, entries: list[tuple[Consumer, Claim, Any]]) -> list[tuple[Consumer, Claim, Any]]:
+        """And what a thread or task for each item had: it has ended, and will never ask for the next one."""
+        try:
+            entries += self.held.pop(self.held.left_behind())
+            self.held.sweep()
+        except BaseException:  # of a signal handler
+            self._restore(entries)
+            raise
+        return entries
 
     def _ask_once_more(self) -> None:
         self.fetched = len(self.held)  # what was given back teaches nothing
