@@ -85,6 +85,7 @@ def test_what_cannot_be_stored(url: str) -> None:
 
 def test_a_queue_without_a_place_is_the_applications(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     begin_anew(monkeypatch, tmp_path)
+    before = set(threading.enumerate())
 
     async def main() -> None:
         q = Queue[int]()
@@ -96,7 +97,7 @@ def test_a_queue_without_a_place_is_the_applications(tmp_path: Path, monkeypatch
         q.task_done()
         await q.join()
         q.close()
-        assert not any(thread.name == "pqadapters-watcher" for thread in threading.enumerate())
+        assert not any(thread.name == "pqadapters-watcher" for thread in set(threading.enumerate()) - before)
 
     run(main())
 

@@ -261,7 +261,7 @@ def test_the_thread_of_a_closed_queue_waits_for_no_garbage_collector(tmp_path: P
     try:
         q: Queue[int] = Queue(path=tmp_path / "q", durability="process")
         q.put(1)
-        (thread,) = set(threading.enumerate()) - before
+        (thread,) = (each for each in set(threading.enumerate()) - before if each.name == "pqadapters-sync")
         q.close()
         thread.join(PATIENCE)
         left = weakref.ref(thread)
