@@ -1,7 +1,7 @@
 # `make demo` and `make test` set everything up by themselves; see CONTRIBUTING.md.
 
 PYTHON ?= python3
-JOBS ?= 4
+JOBS ?= 3
 
 # What runs on every interpreter: the adapters, with CPython's own tests of them. On the newest the homes of queues as well, on
 # the oldest its sqlite3; less on one that stands between two others. What is on the disk at each moment is the same on all.
