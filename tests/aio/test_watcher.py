@@ -156,6 +156,20 @@ def test_it_sleeps_while_join_has_something_to_wait_for(url: str, ack: str, shut
     run(main())
 
 
+async def _take(q: Queue[int], me: int, order: list[int], came: asyncio.Event) -> None:
+    while True:
+        await q.get()
+        q.task_done()
+        order.append(me)
+        came.set()
+
+
+async def _end(takers: list[asyncio.Task[None]]) -> None:
+    for taker in takers:
+        taker.cancel()
+    await asyncio.gather(*takers, return_exceptions=True)
+
+
 def test_items_of_others_go_to_who_waits_longest(url: str) -> None:
     """Each item woke all who waited, and the first of them, which came back in front of the others, had all items."""
 
@@ -163,15 +177,7 @@ def test_items_of_others_go_to_who_waits_longest(url: str) -> None:
         order: list[int] = []
         async with Queue[int](store=url) as q:
             came = asyncio.Event()
-
-            async def take(me: int) -> None:
-                while True:
-                    await q.get()
-                    q.task_done()
-                    order.append(me)
-                    came.set()
-
-            takers = [asyncio.ensure_future(take(n)) for n in range(3)]
+            takers = [asyncio.ensure_future(_take(q, n, order, came)) for n in range(3)]
             await turns()
             with threaded.Queue[int](store=url) as other:
                 for n in range(6):
@@ -179,9 +185,7 @@ def test_items_of_others_go_to_who_waits_longest(url: str) -> None:
                     await came.wait()
                     came.clear()
                     await turns()
-            for taker in takers:
-                taker.cancel()
-            await asyncio.gather(*takers, return_exceptions=True)
+            await _end(takers)
         assert order == [0, 1, 2, 0, 1, 2]
 
     run(main())
@@ -204,15 +208,8 @@ def test_who_has_to_stand_aside_keeps_its_item(tmp_path: Path) -> None:
 
             q._watcher._changed = see
 
-            async def take(me: int) -> None:
-                while True:
-                    await q.get()
-                    q.task_done()
-                    order.append(me)
-                    came.set()
-
             came = asyncio.Event()
-            takers = [asyncio.ensure_future(take(n)) for n in range(2)]
+            takers = [asyncio.ensure_future(_take(q, n, order, came)) for n in range(2)]
             await turns()
             with threaded.Queue[int](store=url) as other, closing(sqlite3.connect(tmp_path / "q.db")) as locker:
                 locker.isolation_level = None
@@ -225,9 +222,7 @@ def test_who_has_to_stand_aside_keeps_its_item(tmp_path: Path) -> None:
                     await came.wait()
                     came.clear()
                     await turns()
-            for taker in takers:
-                taker.cancel()
-            await asyncio.gather(*takers, return_exceptions=True)
+            await _end(takers)
         assert order == [0, 1]
 
     run(main())
