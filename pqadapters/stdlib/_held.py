@@ -33,7 +33,7 @@ class Consumer:
     def __init__(self, who: Any, ended: Callable[[Any], object] | None = None) -> None:
         self._who = weakref.ref(who, ended)
         self._cut = False
-        if hasattr(who, "add_done_callback"):
+        if _is_task(who):
             who.add_done_callback(self._note_end)
 
     def _note_end(self, task: Any) -> None:
@@ -48,7 +48,7 @@ class Consumer:
     def was_cut(self) -> bool:
         """Whether it is a task that was cancelled or interrupted, in the middle of what it had in hand."""
         who = self.who
-        return self._cut or (hasattr(who, "add_done_callback") and _is_cut(who))
+        return self._cut or (_is_task(who) and _is_cut(who))
 
     @property
     def is_gone(self) -> bool:
@@ -60,6 +60,11 @@ class Consumer:
             return not who.is_alive()
         dead = getattr(who, "dead", None)  # a greenlet has this attribute, an asyncio task the method `done`
         return bool(who.done() if dead is None else dead)
+
+
+def _is_task(who: Any) -> bool:
+    """Whether it is an asyncio task. Threads and greenlets of a program's own may have methods that are named so."""
+    return hasattr(who, "add_done_callback") and not (isinstance(who, threading.Thread) or hasattr(who, "dead"))
 
 
 def _is_cut(task: Any) -> bool:

@@ -296,3 +296,20 @@ def test_what_cancelled_tasks_had_in_hand_is_not_done_under_next(store: Store) -
 
     asyncio.run(main())
     assert (q.stats()["claimed"], all(seen)) == (300, True)
+
+
+def test_a_thread_with_methods_like_a_tasks_is_a_thread(store: Store) -> None:
+    class Worker(threading.Thread):
+        def add_done_callback(self, function: object) -> None:
+            raise AssertionError("nobody asks for it")
+
+        def run(self) -> None:
+            q.get()
+
+    q: Queue[int] = Queue(store=store, ack="next")
+    q.put(1)
+    worker = Worker()
+    worker.start()
+    worker.join()
+    q.close()
+    assert next(store.browse("default", state=None), None) is None
