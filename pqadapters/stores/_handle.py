@@ -16,6 +16,7 @@ from ..errors import Stopped, StoreClosed, StoreError
 from ..store import Ack, Claim, Op, Order, Stop, acknowledge
 from ._ahead import Ahead
 from ._bells import Bells
+from ._trouble import afresh
 
 Self = TypeVar("Self", bound="Handle")
 
@@ -115,7 +116,7 @@ class Handle:
         if self._closed:
             raise StoreClosed(f"this handle on the store in {self.place} was closed; open it again")
         if self._core.writer.trouble is not None:
-            raise self._core.writer.trouble
+            raise afresh(self._core.writer.trouble)
 
     def _may_go_on(self, stop: Stop | None) -> None:
         if self._closed:

@@ -15,6 +15,7 @@ from typing import Any
 from ...errors import StoreError
 from ...store import LOCK_TIMEOUT
 from .._line import Line
+from .._trouble import afresh
 from .._work import OVER, Outcome, Work
 from .errors import UNSURE, is_lost, is_null, is_passing, is_refused, number_of, overdue, translated, unknown
 from .owners import Owners
@@ -101,7 +102,7 @@ class Transactions(Line):
     def _prepared(self, batch: list[Part]) -> list[Part]:
         for part in batch:
             if self.trouble is not None:
-                part.refuse(self.trouble)
+                part.refuse(afresh(self.trouble))
             elif part.prepare is not None:
                 try:
                     part.prepare()
@@ -125,7 +126,7 @@ class Transactions(Line):
             problem = translated(error, self.place)
             problem.__cause__ = error.error
             for part in batch:
-                part.refuse(problem)
+                part.refuse(afresh(problem))
             return False
         for part in batch:  # one of them may not be done: each by itself
             self._carry_out([part], exactly=True)

@@ -22,6 +22,7 @@ from ...store import Damage
 from .._directory import refused
 from .._disk import Disk
 from .._gate import unlocked
+from .._trouble import afresh
 from . import directory as directories
 from . import format, space
 from .heal import heal
@@ -90,7 +91,7 @@ class Core:
     def check_locked(self) -> None:
         """Raises StorePoisoned, StoreForked or StoreClosed when nothing goes any more."""
         if self.log.trouble is not None:
-            raise self.log.trouble
+            raise afresh(self.log.trouble)
 
     def leave_locked(self) -> None:
         """The end of a call: carry out what was put off meanwhile."""

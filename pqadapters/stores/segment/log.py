@@ -22,6 +22,7 @@ from ...clock import Clock
 from ...errors import DiskError, StoreError, StorePoisoned
 from .._disk import Disk
 from .._gate import unlocked
+from .._trouble import afresh
 from . import format
 from .places import Places, Segment
 from .sleepers import Sleepers
@@ -340,7 +341,7 @@ class Log(Places):
         try:
             while self.synced < sequence:
                 if self.trouble is not None:
-                    raise self.trouble
+                    raise afresh(self.trouble)
                 if self._syncing_by and self._syncing_by != me:
                     slept = self._sleepers.sleep(sequence, lock)
                 else:  # nobody, or this thread, when a signal handler put something in the middle of a sync
@@ -379,7 +380,7 @@ class Log(Places):
                 self.unmarked = tail, end
             self._sleepers.wake(self.synced if self.trouble is None else self.next)
         if self.trouble is not None and (failure is not None or self.synced < target):
-            raise self.trouble
+            raise afresh(self.trouble)
         if self._retired:
             self._close_retired()
 
@@ -440,7 +441,7 @@ class Log(Places):
         if self.synced >= self.next - 1:
             return
         if self.trouble is not None:
-            raise self.trouble
+            raise afresh(self.trouble)
         try:
             self.disk.sync(self.tail.fd)
         except OSError as error:

@@ -14,6 +14,7 @@ from contextlib import suppress
 from ...apart import apart, is_shared
 from ...errors import StoreError, StorePoisoned
 from ...store import LOCK_TIMEOUT
+from .._trouble import afresh
 from . import schema
 from .database import connect, patiently, rest
 from .errors import ERRORS, FULL, is_busy, is_full, is_unsure, locked, translated
@@ -49,7 +50,7 @@ class Transactions:
         `statement`: one that is a statement alone may be run as such."""
         if self.trouble is not None:
             for work in batch:
-                work.refuse(self.trouble)
+                work.refuse(afresh(self.trouble))
             return
         committing = False
         try:
@@ -105,7 +106,7 @@ class Transactions:
     def check(self) -> None:
         """Raises StorePoisoned where what was committed just now may be gone."""
         if isinstance(self.trouble, StorePoisoned):
-            raise self.trouble
+            raise afresh(self.trouble)
 
     def _ready(self, synced: bool) -> sqlite3.Connection:
         if self.connection is None:
@@ -243,7 +244,7 @@ class Transactions:
             problem = self.trouble = poisoned(self.path, error)
         problem.__cause__ = error
         for work in batch:
-            work.refuse(problem)
+            work.refuse(afresh(problem))
 
 
 def poisoned(path: str, error: Exception) -> StorePoisoned:
