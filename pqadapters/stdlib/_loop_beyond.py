@@ -2,46 +2,19 @@
 
 from __future__ import annotations
 
-from collections import deque
 from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, TypeVar
 
 from ._letters import DeadLetter, dead_letters, requeue
-from ._line import Line
-from ._watcher import Watcher
+from ._loop_waiting import LoopWaiting
 
 Q = TypeVar("Q", bound="LoopBeyond")
 ABSENT: Any = object()  #: an argument that wasn't given, where None would be an item
 
 
-class LoopBeyond:
+class LoopBeyond(LoopWaiting):
     """The methods that `asyncio.Queue` lacks. To be called in the queue's loop."""
-
-    _line: Line
-    _watcher: Watcher
-    _getters: deque[Any]
-    _putters: deque[Any]
-    _joiners: deque[Any]
-
-    def _item_came(self) -> None:
-        raise NotImplementedError
-
-    @staticmethod
-    def _wakeup_next(waiters: deque[Any], over: bool | None = None) -> bool:
-        """Whether there was one. Tasks of a loop that was closed wait no more; to wake them is an error. `over`: it
-        needn't look."""
-        while waiters:
-            waiter = waiters.popleft()
-            if not waiter.done() and not waiter.get_loop().is_closed():
-                waiter.set_result(over)
-                return True
-        return False
-
-    @classmethod
-    def _wake_all(cls, waiters: deque[Any], over: bool | None = None) -> None:
-        while cls._wakeup_next(waiters, over):
-            pass
 
     @property
     def name(self) -> str:

@@ -23,7 +23,7 @@ import time
 import weakref
 from asyncio import QueueEmpty, QueueFull
 from collections import deque
-from collections.abc import Callable, Coroutine, Sequence
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from queue import Empty
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -42,12 +42,13 @@ from ..errors import (
 )
 from ..living import living
 from ..serializers.signed import Key
-from ..store import LOCK_TIMEOUT, Depth, Order, Put, Store
+from ..store import LOCK_TIMEOUT, Order, Put, Store
 from ._committer import Committer
 from ._exit import dropped, finish_at_exit
 from ._held import Consumer, known
 from ._line import weak
 from ._loop_beyond import ABSENT, LoopBeyond
+from ._loop_waiting import until
 from ._place import open_line
 from ._policy import AckPolicy, Markers, Volatile
 from ._view import View
@@ -148,7 +149,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         self._hasty_claim = partial(line.store.claim, patience=0.0)
         self._power = line.store.durability.survives is Survives.POWER
         self._asking: dict[stdlib.Future[Any], deque[Any]] = {}  #: who waits, or is woken and didn't run yet
-        watcher = self._watcher = Watcher(line.store, line.name, _until(weakref.ref(self)), weak(self._changed))
+        watcher = self._watcher = Watcher(line.store, line.name, until(weakref.ref(self)), weak(self._changed))
 
         def stow_all(items: list[Any], puts: list[Put]) -> None:
             watcher.own += 1
@@ -409,95 +410,6 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
     def _overrides(self, hook: str) -> bool:
         return getattr(type(self), hook) is not getattr(Queue, hook)
 
-    # Waiting
-
-    async def _wait(self, waiters: deque[Any], looks: int) -> bool | None:
-        """Until somebody wakes us, who is among the waiters meanwhile; whether it is over, and we needn't look. Who is
-        cancelled wakes the next one. `looks`: the watcher's, before the caller looked."""
-        bound = self._finished if waiters is self._joiners else self  # as asyncio's, whose join() may have another loop
-        loop: stdlib.AbstractEventLoop = bound._get_loop()
-        waiter: stdlib.Future[bool | None] = loop.create_future()
-        waiters.append(waiter)
-        self._asking[waiter] = waiters
-        line, timer = self._line, None
-        try:
-            if line.private is None or self._committer.stranded or line.store.depth(line.name).delayed:
-                self._watcher.look_out(loop, looks)
-            if line.aside.claims:
-                timer = loop.call_later(line.aside.next_due() or 0.0, self._item_came)
-            return await waiter
-        except BaseException:
-            if not loop.is_closed():
-                waiter.cancel()
-            if waiter in waiters:
-                waiters.remove(waiter)
-            if not waiter.cancelled():  # we were woken, and go away
-                self._wakeup_next(waiters)
-            raise
-        finally:
-            self._asking.pop(waiter, None)
-            if timer is not None:
-                timer.cancel()
-
-    def _record_went(self) -> None:
-        """Out of the queue, with nobody who would say that it is done: there may be room now, or nothing left."""
-        self._wakeup_next(self._putters)
-        self._tell_joiners()
-
-    def _tell_joiners(self) -> None:
-        """Of the end, if nothing is unfinished. They wait no more, whatever is put before it is their turn."""
-        if self._joiners and not self._line.unfinished():
-            self._wake_all(self._joiners, over=True)
-
-    def _item_came(self) -> None:
-        self._wakeup_next(self._getters)
-
-    def _until(self, depth: Depth) -> bool:
-        """For the watcher: whether there may be something for those who wait."""
-        return bool(
-            (self._getters and depth.ready)
-            or (self._putters and self._maxsize > 0 and self._room(depth) > 0)
-            or (self._joiners and self._line.counts.finished(depth))
-            or ((self._getters or self._putters) and self._line.stopped())
-            or not (self._getters or self._putters or self._joiners)
-        )
-
-    def _changed(self) -> None:
-        """In the loop, when the watcher has seen something. It goes on for those that keep their places."""
-        self._wake_all(self._joiners)
-        self._serve()
-        self._admit()
-        if self._getters or self._putters:
-            self._watcher.look_out(stdlib.get_running_loop())
-
-    def _serve(self) -> None:
-        """Wake the gets that there are items for."""
-        if self._getters:
-            self._wake_for(self._getters, lambda depth: depth.ready)
-
-    def _admit(self) -> None:
-        """Wake the puts that there is room for."""
-        if self._putters:
-            self._wake_for(self._putters, self._room)
-
-    def _room(self, depth: Depth) -> float:
-        if self._maxsize <= 0:
-            return len(self._putters)
-        return self._line.bound(self._maxsize) - depth.ready - self._committer.unsettled
-
-    def _wake_for(self, waiters: deque[Any], count: Callable[[Depth], float]) -> None:
-        """So many, those included that are woken already. Who is woken for nothing loses its turn to who came later."""
-        line = self._line
-        woken = sum(
-            where is waiters and each.done() and not each.get_loop().is_closed() for each, where in self._asking.items()
-        )
-        try:
-            more: float = len(waiters) if line.stopped() else count(line.store.depth(line.name)) - woken
-        except StoreError:  # which all of them have to meet
-            more = len(waiters)
-        while more > 0 and self._wakeup_next(waiters):
-            more -= 1
-
     # The seam, and what is looked at
 
     @property
@@ -553,14 +465,6 @@ def _begin_again() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(after_in_child=_begin_again)
-
-
-def _until(ref: weakref.ref[Queue[Any]]) -> Callable[[Depth], bool]:
-    def look(depth: Depth) -> bool:
-        queue = ref()
-        return queue is None or queue._until(depth)
-
-    return look
 
 
 class LifoQueue(Queue[T], stdlib.LifoQueue[T]):
