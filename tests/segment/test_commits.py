@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import gc
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from pqadapters.store import Put
+from pqadapters.errors import ConditionFailed
+from pqadapters.store import Ack, Delete, Nack, Op, Put, Set, Update
 from pqadapters.stores.segment import SegmentStore, draft
 
 
@@ -27,3 +30,30 @@ def test_a_payload_beyond_the_limit_is_refused(tmp_path: Path, monkeypatch: pyte
                 store.commit(put)
         store.commit(Put("q", bytes(70_000)))
         assert store.depth("q").ready == 1
+
+
+def test_a_commit_is_no_cycle(tmp_path: Path) -> None:
+    """Each kept its payloads until the garbage collector came: a bounded queue that small hands filled with large items
+    took hundreds of megabytes."""
+    gc.collect()
+    gc.disable()
+    try:
+        with SegmentStore(tmp_path / "q") as store:
+            store.commit(*[Put("q", b"x", limit=9)] * 5)
+            a, b, c, d, e = store.claim("q", limit=5)
+            commits: list[tuple[Op, ...]] = [
+                (Put("q", b"x", limit=9),),
+                (Ack(a), Set("t", b"k", b"v")),
+                (Nack(b), Put("q", b"x")),
+                (Nack(c, dead="why"),),
+                (Nack(d, not_before=1e12),),
+                (Update(e, b"more"),),
+                (Delete("t", b"k"),),
+                (Set("t", b"k", b"v", expect=b"other"),),
+            ]
+            for ops in commits:
+                with suppress(ConditionFailed):
+                    store.commit(*ops)
+                assert not [each for each in gc.get_objects() if type(each) is draft.Draft], ops
+    finally:
+        gc.enable()

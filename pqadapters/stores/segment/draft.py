@@ -7,6 +7,7 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable
+from functools import partial
 
 from ...errors import ConditionFailed, LeaseLost, LimitReached
 from ...store import Ack, Claim, Clear, Delete, Extend, Nack, Op, Put, Set, Update, dead_queue, meets
@@ -17,7 +18,9 @@ from .reader import Reader
 
 #: Applied with the sequence number and the offset of the operation's frame. What an interrupt breaks off is called
 #: again, so each step knows how far it got: numbers change in one run without a call, the rest may be done twice.
+#: None refers to its draft, which has them: with their payloads they would stay until the garbage collector comes.
 Step = Callable[[int, int], object]
+_Acked = tuple[int, Queue, int, int]  #: id, queue, bytes of the payload, and of what else it has
 _NOBODY: tuple[Claim | None, object] = (None, None)
 
 MAX_PAYLOAD = (1 << 30) + (1 << 16)  #: a value of a gigabyte, and what a serializer adds
@@ -46,7 +49,7 @@ class Draft:
         self._ended: set[int] = set()
         self._sizes: dict[int, int] = {}
         self._keys: dict[tuple[str, bytes], bytes | None] = {}
-        self._acked: list[tuple[int, Queue, int, int]] = []  #: id, queue, bytes of the payload, and of what else it has
+        self._acked: list[_Acked] = []
 
     @property
     def size(self) -> int:
@@ -107,18 +110,18 @@ class Draft:
         else:
             kind, body = format.PUT, format.PUT_FIELDS.pack(queue.number, put_at) + op.payload
 
-        more, begun = format.more_cost(op.rank, op.note), False
+        log, rank, more, begun = self._log, op.rank, format.more_cost(op.rank, op.note), False
 
         def step(id: int, offset: int) -> None:
             nonlocal begun
-            self._log.place(id, self._log.tail, offset)
+            log.place(id, log.tail, offset)
             if begun and queue.knows(id):
                 return
             if not begun:
                 begun = True
-                self._log.more_bytes += more
+                log.more_bytes += more
                 queue.bytes += size
-            queue.add(id, op.rank, due)
+            queue.add(id, rank, due)
 
         self.results[-1] = len(self.frames)
         self._frame(kind, body, step, queue.number)
@@ -144,31 +147,20 @@ class Draft:
         queue, held = self._held(op.claim)
         id, size = held.id, self._sizes.get(held.id, len(held.payload))
         if not self._acked:
-            self.steps.append(self._end_acked)
+            self.steps.append(partial(_end_acked, self._log, self._catalog, self._acked))
         self._acked.append((id, queue, size, format.more_cost(held.rank, held.note)))
         self._ended.add(id)
         self._count(queue, ready=0, total=-1, size=-size)
         if not op.lazy:
             self.lazy = False
 
-    def _end_acked(self) -> None:
-        log, extra = self._log, self._catalog.extra
-        for id, queue, size, more in self._acked:
-            claimed = queue.claimed
-            if id in claimed:
-                del claimed[id]
-                queue.bytes -= size
-                log.more_bytes -= more
-            if extra:
-                extra.pop(id, None)
-        log.displace_all([acked[0] for acked in self._acked])
-
     def _nack(self, op: Nack) -> None:
         queue, held = self._held(op.claim)
         id, size = op.claim.id, self._sizes.get(op.claim.id, len(held.payload))
         target = queue if op.dead is None else self._catalog.queue(dead_queue(queue.name))
         due = op.not_before if op.not_before > self._now else 0.0
-        old = self._catalog.extra.get(id, Extra())
+        log, extras = self._log, self._catalog.extra
+        old = extras.get(id, Extra())
         note = held.note if op.dead is None else op.dead
         text = format.encode_note(note)
         number = target.number if target is not queue or old.queue else 0
@@ -179,10 +171,10 @@ class Draft:
         def step() -> None:
             if id in queue.claimed:
                 del queue.claimed[id]
-                self._catalog.extra[id] = extra
+                extras[id] = extra
                 queue.bytes -= size
                 target.bytes += size
-                self._log.more_bytes += more
+                log.more_bytes += more
             elif target.knows(id):
                 return
             if due:
@@ -211,14 +203,15 @@ class Draft:
 
         updated = held._replace(payload=op.payload), self._owner
         extra = Extra(held.attempt, 0.0, queue.number, held.note)
+        log, extras = self._log, self._catalog.extra
 
         def step(sequence: int, offset: int) -> None:
-            self._log.place(id, self._log.tail, offset)
+            log.place(id, log.tail, offset)
             if queue.claimed[id] is not updated:
                 queue.claimed[id] = updated
                 queue.bytes += after - before
-            if id in self._catalog.extra:
-                self._catalog.extra[id] = extra
+            if id in extras:
+                extras[id] = extra
 
         self._sizes[id] = after
         self._frame(format.RECORD, format.encode_record(fields), step, queue.number)
@@ -251,6 +244,7 @@ class Draft:
         gone = known is None or self._keys.get((op.table, op.key), b"") is None  # by this very commit
         place = known.place if known is not None and not gone else 0
 
+        log = self._log
         old: Key | None = None
 
         def step(id: int, offset: int) -> None:
@@ -261,10 +255,10 @@ class Draft:
                 key = Key(id, found.place if found is not None else id, size)
                 more = size - (found.size if found is not None else 0)
                 table.keys[op.key] = key
-                self._log.more_bytes += more
+                log.more_bytes += more
             if old is not None:
-                self._log.displace(old.id)
-            self._log.place(id, self._log.tail, offset)
+                log.displace(old.id)
+            log.place(id, log.tail, offset)
 
         body = format.encode_entry(format.Entry(table.number, place, op.key, op.value))
         self._frame(format.SET, body, step, table.number)
@@ -274,6 +268,7 @@ class Draft:
     def _delete(self, op: Delete) -> None:
         table = self._catalog.table(op.table)
         if self._expect(op, table):
+            log = self._log
             old: Key | None = None
 
             def step(sequence: int, offset: int) -> None:
@@ -282,9 +277,9 @@ class Draft:
                 if found is not None:
                     old = found
                     del table.keys[op.key]
-                    self._log.more_bytes -= found.size
+                    log.more_bytes -= found.size
                 if old is not None:
-                    self._log.displace(old.id)
+                    log.displace(old.id)
 
             self._frame(format.DELETE, format.DELETE_FIELDS.pack(table.number) + op.key, step, table.number)
             self._keys[op.table, op.key] = None
@@ -294,6 +289,19 @@ class Draft:
         planned = [key for table, key in self._keys if table == op.table]
         for key in dict.fromkeys((*self._catalog.table(op.table).keys, *planned)):
             self._delete(Delete(op.table, key))
+
+
+def _end_acked(log: Log, catalog: Catalog, acked: list[_Acked]) -> None:
+    extra = catalog.extra
+    for id, queue, size, more in acked:
+        claimed = queue.claimed
+        if id in claimed:
+            del claimed[id]
+            queue.bytes -= size
+            log.more_bytes -= more
+        if extra:
+            extra.pop(id, None)
+    log.displace_all([id for id, *_ in acked])
 
 
 def check_size(payload: bytes) -> None:
