@@ -98,7 +98,11 @@ class Line:
         if self._untold:
             self._tell()
         if work.error is not None:
-            raise work.error
+            error, work.error = work.error, None  # else it would keep itself: its frames have the work
+            try:
+                raise error
+            finally:
+                del error
         return work.result
 
     def _sleep(self, work: Work) -> bool:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import itertools
+import weakref
+from contextlib import suppress
 from functools import partial
 
 import pytest
@@ -245,3 +248,21 @@ def test_i9_a_predicate_that_says_stop_once_is_heard(make_store: Maker) -> None:
             store.commit(op, stop=lambda answers=answers: next(answers, False))  # type: ignore[misc]
     assert store.depth("q").unfinished == 1
     assert store.get("t", b"k") is None
+
+
+def test_an_error_that_was_dealt_with_keeps_nothing(make_store: Maker) -> None:
+    """It and the work that had it kept each other, and with them what was in the caller's hands, until the garbage
+    collector came."""
+    store = make_store.filled(b"a")
+
+    def refused() -> weakref.ref[set[str]]:
+        mine: set[str] = set()
+        with suppress(LimitReached):
+            store.commit(Put("q", b"b", limit=1))
+        return weakref.ref(mine)
+
+    gc.disable()
+    try:
+        assert refused()() is None
+    finally:
+        gc.enable()
