@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
 import os
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -257,3 +259,19 @@ def test_a_handle_is_closed_while_another_thread_makes_a_bell(database: Path) ->
         with store._core.bells.lock:
             Task(other.close, patience=PATIENCE).result()
         assert store.depth("q").ready == 1
+
+
+@pytest.mark.parametrize("closed", [True, False], ids=["closed", "dropped"])
+def test_a_store_goes_with_its_last_handle(database: Path, closed: bool) -> None:
+    """It and its room kept each other until the garbage collector came."""
+    gc.disable()
+    try:
+        store = SqliteStore(database)
+        store.commit(Put("q", b"a"))
+        gone = weakref.ref(store._core)
+        if closed:
+            store.close()
+        del store
+        assert gone() is None
+    finally:
+        gc.enable()

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
@@ -39,7 +40,7 @@ class Room:
     """One process's part in it. Any thread may call any method."""
 
     def __init__(self, core: Core) -> None:
-        self._core = core
+        self._core: Core = weakref.proxy(core)  # which has this one, and goes when its last handle does
         self.reserve = Reserve(core.owners.file("reserve"), core.disk)
 
     # Where there is none
