@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import io
+from contextlib import suppress
 from typing import Any, BinaryIO
 
 from ..serializers import Serializer
@@ -15,16 +17,48 @@ class NoSerializer(TypeError, AttributeError):
 
 def serializer_of(choice: Any) -> Serializer:
     """One that has all four functions. Raises NoSerializer for an object with neither two of them."""
-    if not isinstance(choice, str) and _has(choice, "dump", "load") != _has(choice, "dumps", "loads"):
-        return _ByFile(choice) if _has(choice, "dump", "load") else _ByValue(choice)
+    by_file, by_value = _has(choice, "dump", "load"), _has(choice, "dumps", "loads")
+    if not isinstance(choice, str) and by_file != by_value:
+        return _ByFile(choice) if by_file else _ByValue(_in_bytes(choice))
+    if any(_is_coroutine(choice, function) for function in ("dump", "load", "dumps", "loads")):
+        raise NoSerializer(f"{choice!r} is not a serializer here: its functions are coroutines; give plain ones")
     try:
-        return choose_serializer(choice)
+        return _in_bytes(choose_serializer(choice))
     except TypeError as error:
         raise NoSerializer(*error.args) from None
 
 
 def _has(choice: Any, *functions: str) -> bool:
-    return all(callable(getattr(choice, function, None)) for function in functions)
+    return all(callable(getattr(choice, each, None)) and not _is_coroutine(choice, each) for each in functions)
+
+
+def _is_coroutine(choice: Any, function: str) -> bool:
+    return inspect.iscoroutinefunction(getattr(choice, function, None))
+
+
+def _in_bytes(given: Serializer) -> Serializer:
+    with suppress(Exception):  # one that takes no None is taken for one of bytes
+        if isinstance(given.dumps(None), str):
+            return _OfText(given)
+    return given
+
+
+class _OfText:
+    """Over `dumps` and `loads` of text, which a database queue of persist-queue is content with; the rest is theirs."""
+
+    def __init__(self, given: Any) -> None:
+        self._given = given
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._given, name)
+
+    def dumps(self, value: object, sort_keys: bool = False) -> bytes:
+        text: str = self._given.dumps(value, sort_keys=True) if sort_keys else self._given.dumps(value)
+        return text.encode()
+
+    def loads(self, data: bytes) -> object:
+        value: object = self._given.loads(data.decode())
+        return value
 
 
 class _ByFile:

@@ -254,3 +254,34 @@ def test_arguments_in_persist_queues_own_order(path: str) -> None:
 
     asyncio.run(main())
     assert SQLiteQueue(path, "jobs", serializer=serializers.json).get(block=False) == {"a": 1}
+
+
+@pytest.mark.parametrize("kind", [*KINDS, Queue, SQLiteQueue])
+def test_a_serializer_of_coroutines_is_refused(kind: Any, path: str) -> None:
+    """A put made a coroutine that nobody awaited, stored nothing in the item's place, and returned."""
+
+    class Coroutines:
+        async def dump(self, value: Any, fp: Any, sort_keys: bool = False) -> None:
+            fp.write(value)
+
+        async def load(self, fp: Any) -> Any:
+            return fp.read()
+
+    with pytest.raises(TypeError, match="coroutines"):
+        kind(path, serializer=Coroutines())
+    assert not Path(path).exists()
+
+
+def test_a_serializer_of_both_is_taken_by_its_plain_functions(path: str) -> None:
+    class Both:
+        dumps, loads = staticmethod(str.encode), staticmethod(bytes.decode)
+
+        async def dump(self, value: Any, fp: Any) -> None:
+            fp.write(value)
+
+    async def main() -> None:
+        async with AsyncSQLiteQueue(path, serializer=Both()) as q:
+            await q.put("a")
+            assert await q.get() == "a"
+
+    asyncio.run(main())

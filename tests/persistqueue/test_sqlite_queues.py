@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import sys
 import threading
 import time
@@ -22,6 +23,7 @@ from pqadapters.persistqueue import (
     PDict,
     PriorityQueue,
     Queue,
+    SQLiteAckQueue,
     SQLiteQueue,
     UniqueQ,
     serializers,
@@ -443,3 +445,21 @@ def test_a_users_own_serializer_with_functions_for_values_alone(path: str) -> No
     q = SQLiteQueue(path, serializer=Reversed)
     q.put("abc")
     assert q.get() == "abc"
+
+
+class _Text:
+    """As persist-queue takes it, which keeps text as SQLite does."""
+
+    dumps = staticmethod(lambda value, sort_keys=False: repr(value))
+    loads = staticmethod(ast.literal_eval)  # takes text alone
+
+
+@pytest.mark.parametrize("kind", [SQLiteQueue, FILOSQLiteQueue, UniqueQ, SQLiteAckQueue, PriorityQueue])
+def test_a_users_own_serializer_of_text(path: str, kind: Any) -> None:
+    """Its text reached the store as it was: a TypeError of the put told of bytes-like objects."""
+    theirs = getattr(old, kind.__name__)(path, serializer=_Text)
+    theirs.put({"a": "\N{SNOWMAN}"})
+    theirs.close()
+    with kind(path, serializer=_Text) as q:
+        q.put(("b", 2))
+        assert sorted([q.get(), q.get()], key=repr) == [("b", 2), {"a": "\N{SNOWMAN}"}]
