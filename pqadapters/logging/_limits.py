@@ -82,6 +82,11 @@ class Limit:
             self._deliverers.discard(who)
             self._abandoned = not self._deliverers
 
+    @property
+    def is_delivered(self) -> bool:
+        """Whether a listener of this process delivers."""
+        return bool(self._deliverers)
+
     def forked(self) -> None:
         """In a child the listeners are the parent's, and one of its own comes with the first record."""
         self._deliverers.clear()

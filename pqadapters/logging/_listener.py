@@ -57,17 +57,23 @@ class QueueListener(stdlib.QueueListener):
         self._starting = threading.Lock()
         self._giving = threading.local()
         self._stopped = False
+        self._retired = False  #: its handler was closed
         self._trouble = ""  #: why it couldn't start
         _listeners.add(self)
 
     @property
     def started(self) -> bool:
-        """Whether it listens, or was stopped on purpose."""
-        return self._stopped or self._thread is not None
+        """Whether it listens, or isn't to: it was stopped on purpose, or is retired and another one delivers."""
+        return self._stopped or self._thread is not None or (self._retired and self._is_replaced())
+
+    def _is_replaced(self) -> bool:
+        spool = spool_of(self.queue)
+        return spool is not None and spool.limit.is_delivered
 
     def start(self) -> None:
         """Start the threads. RuntimeError where it listens already, or no thread can be started any more; ValueError
         where two sinks have one name; StoreError."""
+        self._replace()
         with self._starting:
             self._stopped = False
             spool = spool_of(self.queue)
@@ -105,6 +111,24 @@ class QueueListener(stdlib.QueueListener):
             if str(error) != self._trouble:
                 self._trouble = str(error)
                 _log.warning("log records wait: %s", error)
+
+    def _replace(self) -> None:
+        """Retired ones make way: the turn is taken by who comes first, and they have the sinks of then."""
+        spool = None if self._retired else spool_of(self.queue)
+        for other in living(_listeners) if spool is not None else ():
+            if other._retired and other._delivery is not None and spool_of(other.queue) is spool:
+                other.retire(0.0)
+
+    def retire(self, seconds: float | None = None) -> None:
+        """Its handler was closed: stop, until there is a record and no other listener of this process delivers. What
+        can be delivered at once is."""
+        if self._stopped:
+            return
+        self._retired = True
+        try:
+            self._stop(_EXIT if seconds is None else seconds, whole=False)
+        finally:
+            self._stopped = False
 
     def stop(self, drain_timeout: float | None = None) -> None:
         """Stop listening. What can be delivered is delivered first, within 5 seconds; with `drain_timeout` so many

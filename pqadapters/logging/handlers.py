@@ -177,9 +177,10 @@ class QueueHandler(stdlib.QueueHandler):
         return {"depth": own.qsize()} if self._spool is None else _looking.stats(self._spool, None)
 
     def close(self) -> None:
-        """The records stay on the disk. A listener of the handler's own stops."""
-        if isinstance(self._listener, QueueListener) and self._listener.started:
-            self._listener.stop(drain_timeout=0.0)
+        """What can't be delivered at once stays on the disk. A listener of the handler's own stops until a record
+        comes: `dictConfig` closes all handlers there are, those too that loggers keep."""
+        if isinstance(self._listener, QueueListener):
+            self._listener.retire()
         super().close()
 
 

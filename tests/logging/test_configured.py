@@ -165,6 +165,56 @@ configure(handlers=["telling"], path=place){END}""",
     assert said[:-1] == ["got ERROR app first", "got INFO app quiet", "got ERROR app loud 1"]
 
 
+@pytest.mark.parametrize("close", ["logging.config.dictConfig({'version': 1})", "logging.shutdown()"])
+def test_a_handler_that_is_closed_and_used_delivers_on(tmp_path: Any, close: str) -> None:
+    """As a file is opened again. What uvicorn or Django configures closed the root's handler, and until the process
+    ended nothing was delivered any more."""
+    said = ran(
+        f"""{SINK}
+from pqadapters.logging import _listener
+_listener._EXIT = 30
+handler = QueueHandler(place, handlers=[Telling()])
+logging.getLogger().addHandler(handler)
+logging.error("before")
+{close}
+say("closed")
+logging.error("behind")
+say(handler.flush(30))
+handler.listener.stop()
+{close}
+logging.error("behind a stop on purpose")
+say(handler.flush(0.1))
+""",
+        tmp_path / "spool",
+    )
+    assert said == ["got ERROR before", "closed", "got ERROR behind", "True", "False"]
+
+
+def test_a_handler_that_a_logger_keeps_makes_way_to_the_one_that_is_configured_next(tmp_path: Any) -> None:
+    said = ran(
+        f"""{SINK}
+old = logging.getLogger("old")
+old.propagate = False
+configure(handlers=["telling"], path=place)
+first = logging.getLogger().handlers[0]
+old.addHandler(first)
+class Telling(Telling):
+    def emit(self, record):
+        say("next got", self.format(record))
+configure(handlers=["telling"], path=place)
+second = logging.getLogger().handlers[0]
+old.error("1")
+assert first.flush(30)
+logging.getLogger("app").error("2")
+assert second.flush(30)
+old.error("3")
+assert second.flush(30)
+""",
+        tmp_path / "spool",
+    )
+    assert said == ["got ERROR old 1", "next got app 2", "next got old 3"]
+
+
 def test_a_queue_of_the_programs_own_keeps_working(tmp_path: Any) -> None:
     said = ran(
         f"""{SINK}
