@@ -107,7 +107,8 @@ class Post:
             self._alone = self._spoiled(failure)  # which record is it?
         elif failure.outage:
             self._tries += 1
-            if self._tries % self.sink.retries == 0 and self._another_gets_through(store, work):
+            is_asked = self._tries % self.sink.retries == 0 and not failure.full
+            if is_asked and self._another_gets_through(store, work):
                 self._bury(store, work.pop(0)[0], failure.text)
                 self._tries = 0
         else:

@@ -1,9 +1,9 @@
 """A sink: a handler of the program's, and whether it has confirmed what it was given.
 
 It has failed where it raises, where it calls `handleError`, or where `check` says so. One that can't be reached (an
-OSError) keeps its records until it can; what it refuses for another reason is tried again by itself, while others go
-on, and goes to the dead letters after `retries` tries; so does one record that fails while others get through. One
-thread at a time delivers to a sink.
+OSError), or takes nothing now (queue.Full), keeps its records until it does; what it refuses for another reason is
+tried again by itself, while others go on, and goes to the dead letters after `retries` tries; so does one record that
+fails while others get through. One thread at a time delivers to a sink.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import random
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
+from queue import Full
 from typing import Any, NamedTuple
 
 from ._configured import configured, handler_named
@@ -38,7 +39,12 @@ class Failure(NamedTuple):
     @property
     def outage(self) -> bool:
         """Whether it is the sink's fault, not the record's, as far as the error tells."""
-        return isinstance(self.error, OSError)
+        return isinstance(self.error, (OSError, Full))
+
+    @property
+    def full(self) -> bool:
+        """Whether it is certainly not the record's: another one got through where there was room."""
+        return isinstance(self.error, Full)
 
 
 class Sink(logging.Handler):
@@ -152,13 +158,15 @@ class Sink(logging.Handler):
         handle: Give = self.handler.handle
         if self.through is not None:
             handle = partial(self.through, self._give_one if self.takes_batches else handle)
-        check, done = self._check, 0
+        check, done, once = self._check, 0, _opens_once(self.handler)
         try:
             for record in records:
                 if level is None or record.levelno >= level:
                     handle(record)
                     if report.called or (check is not None and not check(record)):
                         return done, _unconfirmed(report)
+                    if once and _is_shut(self.handler):
+                        return done, OSError("its file was closed, and isn't opened again with mode='w'")
                 done += 1
         except BaseException as error:  # SystemExit, too: it ends this thread for nobody
             return done, error
@@ -205,6 +213,15 @@ def _unconfirmed(report: Report) -> BaseException:
     if report.called:
         return report.error or SinkFailed("the handler called handleError")
     return SinkFailed("check= says that it wasn't confirmed")
+
+
+def _opens_once(handler: logging.Handler) -> bool:
+    return isinstance(handler, logging.FileHandler) and handler.mode == "w"
+
+
+def _is_shut(handler: Any) -> bool:
+    """Whether a file that opens once was closed: it drops what comes then, and says nothing."""
+    return getattr(handler, "_closed", False) and handler.stream is None
 
 
 def _passed(handler: logging.Handler, record: logging.LogRecord) -> logging.LogRecord | None:

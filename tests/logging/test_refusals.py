@@ -5,7 +5,9 @@ from __future__ import annotations
 import errno
 import io
 import logging
+import queue
 import threading
+from logging import handlers
 from pathlib import Path
 from typing import Any
 
@@ -73,6 +75,37 @@ def test_one_record_that_the_net_refuses_while_others_get_through_is_a_dead_lett
     sink.until_count(9)
     assert listener.flush(PATIENCE)
     assert listener.stats()["dead"] == 1
+
+
+def test_a_queue_that_is_full_is_no_reason_for_dead_letters(place: str, listen: Listen) -> None:
+    """The standard library's handler with a bounded queue: what found no room eight times was a dead letter. Others
+    that find some in between say nothing about the record either."""
+    own: queue.Queue[logging.LogRecord] = queue.Queue(1)
+    logger = logger_of(QueueHandler(place))
+    _log(logger, 0, 10)
+    listener = listen(Sink(handlers.QueueHandler(own), retries=1, **FAST))
+    assert [own.get(timeout=PATIENCE).getMessage() for _ in range(10)] == _numbers(0, 10)
+    assert listener.flush(PATIENCE)
+    assert listener.stats()["dead"] == 0
+
+
+def test_a_file_that_was_closed_and_opens_once_has_confirmed_nothing(
+    place: str, listen: Listen, tmp_path: Path
+) -> None:
+    """`FileHandler(mode="w")` drops what comes behind its `close()`, which `logging.shutdown()` calls."""
+    file = logging.FileHandler(tmp_path / "app.log", "w")
+    logger = logger_of(QueueHandler(place))
+    first = listen(Sink(file, **FAST))
+    logger.info("m 0")
+    assert first.flush(PATIENCE)
+    file.close()
+    logger.info("m 1")
+    assert not first.flush(0.1)
+    assert "closed" in str(first.stats()["sinks"])
+    first.stop()
+    sink = Noting()
+    assert listen(sink).flush(PATIENCE)
+    assert sink.messages == ["m 1"]
 
 
 def test_an_undecodable_record_is_a_dead_letter(place: str, listen: Listen) -> None:
