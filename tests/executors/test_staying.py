@@ -10,6 +10,7 @@ import weakref
 import pytest
 
 from pqadapters.concurrent.futures import wait
+from pqadapters.concurrent.futures._clock import call_in
 
 from . import work
 from .conftest import Make
@@ -85,3 +86,23 @@ def test_a_ring_that_comes_late(make: Make, monkeypatch: pytest.MonkeyPatch) -> 
     for number in range(300):
         futures = [executor.submit(work.double, number) for _ in range(number % 3 + 1)]
         assert [future.result(work.PATIENCE) for future in futures] == [2 * number] * len(futures)
+
+
+def test_who_is_shut_down_without_waiting_is_gone_with_its_last_job(place: dict[str, object]) -> None:
+    """It was kept for ever, with its closed store, by what was to be called behind that job."""
+    from pqadapters.concurrent.futures import ThreadPoolExecutor
+
+    executor = ThreadPoolExecutor(1, **place)  # type: ignore[arg-type]
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    threads, gone = list(executor._threads), weakref.ref(executor)
+    executor.shutdown(wait=False)
+    work.GATES["gate"].set()
+    for thread in threads:
+        thread.join(work.PATIENCE)
+    over = threading.Event()
+    call_in(0.0, over.set)  # behind what was to be called
+    assert over.wait(work.PATIENCE)
+    del executor
+    gc.collect()
+    assert gone() is None

@@ -58,7 +58,7 @@ _REMEMBERED = 10_000  #: futures of recovered jobs that were begun before `recov
 _all: weakref.WeakSet[Backlog] = weakref.WeakSet()
 
 
-def _nothing() -> None:
+def nothing() -> None:
     """Nobody asks yet."""
 
 
@@ -106,9 +106,9 @@ class Backlog:
         self.opened: Callable[[bytes], tuple[wire.Call, Any]] = wire.load  #: a stored call, and what to retry it on
         self.added: Callable[[], bool] = lambda: True  #: a job is ready; False if nobody will ever run it
         self.idle: Callable[[], bool] = lambda: True  #: nobody works on any job
-        self.changed: Callable[[], None] = _nothing  #: somebody may be waiting for the end of all jobs
-        self.takes_time: Callable[[], None] = _nothing  #: a future's callbacks are about to be called
-        self.ended: Callable[[], None] = _nothing  #: the last job after a shutdown is done
+        self.changed: Callable[[], None] = nothing  #: somebody may be waiting for the end of all jobs
+        self.takes_time: Callable[[], None] = nothing  #: a future's callbacks are about to be called
+        self.ended: Callable[[], None] = nothing  #: the last job after a shutdown is done
         _all.add(self)
 
     # The store
@@ -211,7 +211,7 @@ class Backlog:
     def less(self) -> None:
         """A job is gone that nobody has run here; it may be the last one that an end waits for."""
         self.changed()
-        if self.ended is not _nothing and self.drained():
+        if self.ended is not nothing and self.drained():
             call_in(0.0, self.ended)  # not here: whoever has brought that about is in the middle of it
 
     def forget_key(self, payload: bytes) -> list[Op]:
@@ -343,7 +343,7 @@ def _begin_again() -> None:
         backlog.suspects = Suspects()
         # What tickets and calls wait on is bound to the old lock, and none of them is here.
         backlog.added, backlog.idle = bool, lambda: True
-        backlog.changed = backlog.ended = backlog.takes_time = _nothing
+        backlog.changed = backlog.ended = backlog.takes_time = nothing
 
 
 if hasattr(os, "register_at_fork"):

@@ -8,7 +8,7 @@ from functools import partial
 from typing import Any
 
 from ...errors import StoreError
-from ._backlog import Backlog
+from ._backlog import Backlog, nothing
 from ._cancelling import cancel_all
 from ._keys import sweep
 
@@ -57,6 +57,7 @@ def _end_later(backlog: Backlog, stdlibs: Callable[..., None], cancel_futures: b
         if backlog.drained() or backlog.stopped:
             stdlibs(wait=False)
             _close(backlog)
+            backlog.ended = nothing  # this refers to the executor, whose finalizer has the backlog
 
     futures = [*backlog.live.values(), *backlog.running.values()]
     if not (hold or backlog.delayed or any(future._options.retries for future in futures)):
