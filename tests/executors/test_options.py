@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
+from pqadapters.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, _clock, wait
 from pqadapters.concurrent.futures._options import Options
+from pqadapters.concurrent.futures._timeouts import _run_out
 
 from . import work
 from .conftest import Make
@@ -123,6 +124,27 @@ def test_a_timeout_fails_the_future_and_refuses_the_late_outcome(make: Make, cap
 
 def test_a_job_in_time_isnt_failed(make: Make) -> None:
     assert make().using(timeout=60).submit(work.double, 1).result(work.PATIENCE) == 2
+
+
+def test_a_job_that_was_done_in_time_leaves_nothing_for_the_clock(make: Make) -> None:
+    """It had the stored call until the time would have been over: with timeout=3600 those of an hour."""
+    executor = make()
+    future = executor.using(timeout=600).submit(work.double, 1)
+    executor.shutdown()
+    assert future.result() == 2
+    calls: list[Any] = list(_clock._clocks[""]._calls.values())
+    assert not [call for call in calls if call.func is _run_out and call.args[1]() is future]
+
+
+def test_what_was_taken_back_doesnt_stay_to_its_time() -> None:
+    clock = _clock.Clock()
+    clock._runs = True  # in this thread
+    for _ in range(1000):
+        clock.call_in(600, list)()
+    clock.call_in(0, list)()
+    clock.call_in(0, dict)
+    assert clock._next() is dict
+    assert not clock._due
 
 
 def test_a_timeout_may_be_tried_again(make: Make) -> None:

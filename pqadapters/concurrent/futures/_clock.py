@@ -10,6 +10,7 @@ import os
 import threading
 import time
 from collections.abc import Callable
+from functools import partial
 from itertools import count
 
 from ... import telling
@@ -17,27 +18,34 @@ from ...ending import start_thread
 
 _log = telling.logger("pqadapters.executor")
 
+_FEW = 64  #: calls that were taken back, and may wait for their time
+
 
 class Clock:
     """Calls functions when their time has come."""
 
     def __init__(self) -> None:
         self._changed = threading.Condition()
-        self._due: list[tuple[float, int, Callable[[], object]]] = []
+        self._due: list[tuple[float, int]] = []  #: when, and the number of the call; of those that were taken back, too
+        self._calls: dict[int, Callable[[], object]] = {}
         self._numbers = count()
         self._runs = False
 
-    def call_in(self, seconds: float, function: Callable[[], object]) -> None:
-        """Call it that many seconds from now. At the end of the interpreter, never."""
+    def call_in(self, seconds: float, function: Callable[[], object]) -> Callable[[], object]:
+        """Call it that many seconds from now. At the end of the interpreter, never. What is returned takes that back."""
+        number = next(self._numbers)
         with self._changed:
-            heapq.heappush(self._due, (time.monotonic() + seconds, next(self._numbers), function))
-            if self._runs:
-                return self._changed.notify()
-            self._runs = True
-        try:
-            start_thread(threading.Thread(target=self._run, name="pqadapters-executor-clock", daemon=True))
-        except RuntimeError:
-            self._runs = False
+            self._calls[number] = function
+            heapq.heappush(self._due, (time.monotonic() + seconds, number))
+            starts, self._runs = not self._runs, True
+            if not starts:
+                self._changed.notify()
+        if starts:
+            try:
+                start_thread(threading.Thread(target=self._run, name="pqadapters-executor-clock", daemon=True))
+            except RuntimeError:
+                self._runs = False
+        return partial(self._calls.pop, number, None)
 
     def _run(self) -> None:
         while (function := self._next()) is not None:
@@ -50,20 +58,31 @@ class Clock:
     def _next(self) -> Callable[[], object] | None:
         with self._changed:
             while self._due:
+                if len(self._due) > 2 * len(self._calls) + _FEW:
+                    self._sweep_locked()
+                    continue
                 left = self._due[0][0] - time.monotonic()
-                if left <= 0:
-                    return heapq.heappop(self._due)[2]
-                self._changed.wait(min(left, threading.TIMEOUT_MAX))
+                if left > 0:
+                    self._changed.wait(min(left, threading.TIMEOUT_MAX))
+                elif (function := self._calls.pop(heapq.heappop(self._due)[1], None)) is not None:
+                    return function
             self._runs = False
             return None
+
+    def _sweep_locked(self) -> None:
+        """Most of what is to come was taken back. A finalizer may call `call_in` in the middle of this."""
+        due, self._due = self._due, []
+        for each in due:
+            if each[1] in self._calls:
+                heapq.heappush(self._due, each)
 
 
 _clocks: dict[str, Clock] = {}  #: the one there is, made at its first use: gevent and eventlet may have replaced locks
 
 
-def call_in(seconds: float, function: Callable[[], object]) -> None:
-    """Call it that many seconds from now, by the clock of this process."""
-    (_clocks.get("") or _clocks.setdefault("", Clock())).call_in(seconds, function)
+def call_in(seconds: float, function: Callable[[], object]) -> Callable[[], object]:
+    """Call it that many seconds from now, by the clock of this process. What is returned takes that back."""
+    return (_clocks.get("") or _clocks.setdefault("", Clock())).call_in(seconds, function)
 
 
 if hasattr(os, "register_at_fork"):  # in a child the thread is the parent's, and so is what was due

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -25,7 +26,8 @@ def time_out(backlog: Backlog, started: Started) -> None:
     seconds = started.options.timeout
     assert seconds is not None
     rest: tuple[Any, ...] = started.claim, (None, (), {}), *started[3:]
-    call_in(seconds, partial(_run_out, weakref.ref(backlog), weakref.ref(started.future), rest))
+    forget = call_in(seconds, partial(_run_out, weakref.ref(backlog), weakref.ref(started.future), rest))
+    Future.add_done_callback(started.future, lambda _: forget())  # with the claim, and its payload
 
 
 def _run_out(ref: weakref.ref[Backlog], future: weakref.ref[JobFuture], rest: tuple[Any, ...]) -> None:
