@@ -352,3 +352,19 @@ def test_a_link_stays_a_link(old: tuple[str, str]) -> None:
     for name in (path, link):
         with shelve.open(name) as shelf:
             assert dict(shelf) == before
+
+
+def test_one_in_the_place_of_a_removed_shelf_of_ours(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """What stood beside that one was taken for the new one's, whose "last commits are gone" then."""
+    path = str(tmp_path / "shelf")
+    with shelve.open(path) as shelf:
+        shelf["old"] = []
+        with shelf.edit("old") as value:
+            value.append(1)
+    os.unlink(path)
+    with _theirs("dbm.dumb", path, "c") as old:
+        old["a"] = 1
+    assert shelve.migrate(path) == 1
+    with shelve.open(path) as shelf:
+        assert dict(shelf) == {"a": 1}
+    assert not caplog.records

@@ -12,6 +12,7 @@ import pytest
 
 from pqadapters.errors import StorePoisoned, StoreRefused
 from pqadapters.store import Put
+from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore
 
 from ..segment.programs import running, said
@@ -126,3 +127,91 @@ def test_who_may_not_look_any_more_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_
             patched.setattr(os, "stat", refuse)
             store.commit(Put("q", b"two"))
         assert [record.payload for record in store.browse("q")] == [b"one", b"two"]
+
+
+class _PowerCut(BaseException):
+    pass
+
+
+class _CutAtRename(Disk):
+    """The power goes as a database gets its name: what was removed and not synced is there again."""
+
+    def __init__(self, *, armed: bool = True) -> None:
+        self.armed = armed
+        self._removed: dict[str, bytes] = {}
+
+    def unlink(self, path: str) -> None:
+        before = Path(path).read_bytes()
+        super().unlink(path)
+        self._removed[path] = before
+
+    def sync_directory(self, path: str) -> None:
+        self._removed = {name: data for name, data in self._removed.items() if os.path.dirname(name) != path}
+
+    def rename(self, source: str, target: str) -> None:
+        super().rename(source, target)
+        if self.armed:
+            for name, data in self._removed.items():
+                if not name.startswith(source):
+                    Path(name).write_bytes(data)
+            raise _PowerCut
+
+
+def test_a_crash_in_the_place_of_a_removed_database_is_no_damage(tmp_path: Path) -> None:
+    """What knew of the old one's ids was taken for the new one's: "its last commits are gone"."""
+    path = tmp_path / "q.db"
+    with SqliteStore(path) as store:
+        store.commit(*(Put("q", b"old") for _ in range(9)))
+    path.unlink()
+    with pytest.raises(_PowerCut):
+        SqliteStore(path, disk=_CutAtRename())
+    _check_new(path)
+
+
+def _check_new(path: Path) -> None:
+    with SqliteStore(path) as store:
+        assert store.damage == ()
+        assert list(store.browse("q")) == []
+        store.commit(Put("q", b"new"))
+        assert [record.payload for record in store.browse("q")] == [b"new"]
+
+
+def test_a_backup_in_the_place_of_a_removed_database_is_no_damage(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "backup.db") as before:
+        before.commit(*(Put("q", b"old") for _ in range(9)))
+    (tmp_path / "backup.db").unlink()
+    with SqliteStore(tmp_path / "q.db") as store:
+        store.commit(Put("q", b"one"))
+        store.backup(to=tmp_path / "backup.db")
+    with SqliteStore(tmp_path / "backup.db") as copy:
+        assert copy.damage == ()
+        assert [record.payload for record in copy.browse("q")] == [b"one"]
+
+
+def test_a_power_cut_brings_no_wal_of_a_removed_database_back(tmp_path: Path) -> None:
+    """SQLite would put its pages into the new one, which has its name."""
+    path = tmp_path / "q.db"
+    with running(_VICTIM, path, "") as child:
+        assert said(child) == "stored"
+    path.unlink()
+    assert path.with_name("q.db-wal").stat().st_size
+    with pytest.raises(_PowerCut):
+        SqliteStore(path, disk=_CutAtRename())
+    _check_new(path)
+
+
+def test_a_power_cut_brings_no_wal_of_a_removed_database_back_beside_a_backup(tmp_path: Path) -> None:
+    path = tmp_path / "backup.db"
+    with running(_VICTIM, tmp_path / "q.db", "") as child:
+        assert said(child) == "stored"
+    for name in tmp_path.glob("q.db-*"):
+        if name.is_file():
+            name.rename(tmp_path / name.name.replace("q.db", "backup.db"))
+    path.unlink()
+    with SqliteStore(tmp_path / "other.db", disk=(disk := _CutAtRename(armed=False))) as store:
+        store.commit(Put("q", b"other"))
+        disk.armed = True
+        with pytest.raises(_PowerCut):
+            store.backup(to=path)
+    with SqliteStore(path) as copy:
+        assert [record.payload for record in copy.browse("q")] == [b"other"]

@@ -9,7 +9,8 @@ from contextlib import suppress
 from ...errors import StoreRefused
 from .._directory import refused
 from .._disk import Disk
-from .database import connect, patiently, remove_files, remove_sides
+from .beside import make_way, remove_files
+from .database import connect, patiently
 from .errors import translated
 
 
@@ -30,7 +31,7 @@ def back_up(path: str, to: str, disk: Disk) -> None:
             disk.sync(fd)
         finally:
             disk.close(fd)
-        remove_sides(to, disk)
+        make_way(to, disk)
         disk.rename(part, to)
         disk.sync_directory(os.path.dirname(to))
     except sqlite3.Error as error:

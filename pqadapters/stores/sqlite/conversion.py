@@ -13,8 +13,8 @@ from contextlib import suppress
 from ...errors import StoreLocked
 from .._directory import Hold, holder, prepare_parent, refused, try_lock
 from .._disk import Disk
+from .beside import SIDE
 from .database import rest
-from .owners import SIDE
 
 _PATIENCE = 60.0  #: seconds that another one may take for it
 

@@ -32,7 +32,6 @@ from .errors import ERRORS, malformed, translated
 from .keeper import Keeper
 from .lookout import Lookout
 from .mark import Mark
-from .mark import forget as forget_mark
 from .names import Names
 from .owners import Owners
 from .pairing import file_at, file_of
@@ -84,8 +83,7 @@ class Core:
         """One process at a time: to make a database in WAL mode takes it for oneself, and SQLite wouldn't wait."""
         hold = self.owners.hold_patiently(_OPENING)
         try:
-            if make_database(path, self.disk):
-                forget_mark(self.owners.file("mark"), self.disk)
+            make_database(path, self.disk)
             self.mark = self.writer.mark = self._open_mark()
             pairing.check(path, self.mark)
             self.writer.connection = self._connect(path)

@@ -21,6 +21,7 @@ from ...errors import DiskError, StoreRefused
 from .._directory import is_mount, make, refused, unsafe_filesystem
 from .._disk import Disk, is_there
 from . import schema
+from .beside import make_way, remove_files
 from .errors import ERRORS, foreign, is_busy, locked, newer, translated
 
 T = TypeVar("T")
@@ -166,13 +167,13 @@ def check_version(connection: sqlite3.Connection, path: str) -> None:
         raise newer(path, version, schema.VERSION)
 
 
-def make_database(path: str, disk: Disk) -> bool:
-    """Make an empty one, under another name first: it is there, whole and on the disk, or not at all. False where there
-    is one. The caller holds the lock of openings. Raises DiskError."""
+def make_database(path: str, disk: Disk) -> None:
+    """Make an empty one where there is none, under another name first: it is there, whole and on the disk, or not at
+    all. The caller holds the lock of openings. Raises DiskError."""
     new, directory = f"{path}.new", os.path.dirname(path)
     try:
         if is_there(path) and os.path.getsize(path):
-            return False
+            return
         remove_files(new, disk)  # left by who died in the middle of this
         disk.close(disk.open(new, create=True))
         patiently(lambda: _fill(new), path)
@@ -181,26 +182,11 @@ def make_database(path: str, disk: Disk) -> bool:
             disk.sync(fd)
         finally:
             disk.close(fd)
-        remove_sides(path, disk)  # of a database that was taken away: a WAL would be put into the new one
+        make_way(path, disk)
         disk.rename(new, path)
         disk.sync_directory(directory)
-        return True
     except OSError as error:
         raise refused(directory, error, "make a database in") from error
-
-
-def remove_files(path: str, disk: Disk) -> None:
-    """A database that nobody uses, if it is there."""
-    with suppress(FileNotFoundError):
-        disk.unlink(path)
-    remove_sides(path, disk)
-
-
-def remove_sides(path: str, disk: Disk) -> None:
-    """What stands beside a database that isn't there."""
-    for side in ("-journal", "-wal", "-shm"):
-        with suppress(FileNotFoundError):
-            disk.unlink(path + side)
 
 
 def _fill(path: str) -> None:

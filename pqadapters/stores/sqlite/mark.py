@@ -83,9 +83,3 @@ class Mark:
         """In a forked child. What is to be kept for ever there."""
         self._is_own = False
         return self._memory
-
-
-def forget(path: str, disk: Disk) -> None:
-    """The database is a new one."""
-    with suppress(FileNotFoundError):
-        disk.unlink(path)

@@ -19,11 +19,11 @@ from ...sight import Sight
 from ...store import Damage, Depth, Order, Record, State
 from .._holders import holder_of, holders_of
 from . import schema
+from .beside import SIDE
 from .database import address, check_version
 from .errors import foreign
 from .looks import Looks
 from .names import Names
-from .owners import SIDE
 from .reader import Reader
 from .tables import Tables
 

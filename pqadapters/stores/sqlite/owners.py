@@ -15,10 +15,10 @@ from contextlib import suppress
 from .._directory import Hold, prepare_parent, refused, try_lock
 from .._disk import Disk
 from . import schema
+from .beside import SIDE
 from .database import rest
 from .errors import locked
 
-SIDE = "-owners"  #: behind the database's path: the directory of what stands beside it
 _PATIENCE = 60.0  #: seconds that another process may take to open the database, or to copy its WAL
 
 

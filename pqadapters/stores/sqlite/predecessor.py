@@ -18,11 +18,10 @@ from .._directory import refused
 from .._disk import Disk, is_there
 from .._holders import users_of
 from .._kept import free_name, keep_file
+from .beside import SIDE, make_way, remove_files
 from .conversion import Conversion
-from .database import address, patiently, remove_files, remove_sides, rest
+from .database import address, patiently, rest
 from .errors import translated
-from .mark import forget
-from .owners import SIDE
 from .trees import Raw
 
 _SYNCED = "PRAGMA synchronous = FULL"
@@ -120,8 +119,7 @@ class Predecessor:
             shutil.rmtree(f"{new}{SIDE}", ignore_errors=True)
             _sync(new, disk)
             keep_file(self.path, kept, disk)
-            forget(os.path.join(self.path + SIDE, "mark"), disk)  # of a database that stood here before
-            remove_sides(self.path, disk)
+            make_way(self.path, disk)
             disk.rename(new, self.path)
             disk.sync_directory(directory)
         except OSError as error:

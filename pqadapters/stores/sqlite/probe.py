@@ -12,9 +12,9 @@ from ...errors import DiskError, StoreError
 from .._directory import refused
 from .._disk import Disk
 from . import schema
-from .database import address, patiently, remove_files, remove_sides
+from .beside import SIDE, make_way, remove_files
+from .database import address, patiently
 from .errors import ERRORS, is_busy, translated
-from .owners import SIDE
 
 _NOT_SQLITE = "file is not a database"
 _NOT_WRITABLE = "unable to open database file"  #: SQLite makes a file beside one in WAL mode even to read it
@@ -45,7 +45,7 @@ def move(path: str, to: str) -> None:
     """Put a database that nobody has open in the place of whatever stands there; on the disk when this returns."""
     disk = Disk()
     try:
-        remove_sides(to, disk)
+        make_way(to, disk)
         disk.rename(path, to)
         disk.sync_directory(os.path.dirname(os.path.abspath(to)))
         shutil.rmtree(f"{path}{SIDE}", ignore_errors=True)
