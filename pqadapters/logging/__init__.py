@@ -2,6 +2,15 @@
 
 from __future__ import annotations
 
-from .handlers import HTTPHandler, QueueHandler, QueueListener, Sink, SocketHandler, SpoolQueue, WhenFull
+from .handlers import HTTPHandler, QueueHandler, QueueListener, Sink, SocketHandler, SpoolQueue, SysLogHandler, WhenFull
 
-__all__ = ["HTTPHandler", "QueueHandler", "QueueListener", "Sink", "SocketHandler", "SpoolQueue", "WhenFull"]
+__all__ = [
+    "HTTPHandler",
+    "QueueHandler",
+    "QueueListener",
+    "Sink",
+    "SocketHandler",
+    "SpoolQueue",
+    "SysLogHandler",
+    "WhenFull",
+]

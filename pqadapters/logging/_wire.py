@@ -1,8 +1,9 @@
 """Handlers of the standard library that swallow what goes wrong, and here report it.
 
-`SocketHandler` has nothing but TCP to go by: a record counts as delivered when the other side's system has it and the
-connection is still there. What was sent within a second before a connection broke may not have been read, and is sent
-again by the next one. Who needs to know that a record was processed uses HTTP, or `Sink(check=)`.
+`SocketHandler`, and `SysLogHandler` by TCP, have nothing but that to go by: a record counts as delivered when the other
+side's system has it and the connection is still there. What was sent within a second before a connection broke may not
+have been read, and is sent again by the next one. Who needs to know that a record was processed uses HTTP, or
+`Sink(check=)`.
 """
 
 from __future__ import annotations
@@ -68,6 +69,38 @@ class SocketHandler(stdlib.SocketHandler):
 
     def handleError(self, record: logging.LogRecord) -> None:
         logging.Handler.handleError(self, record)
+
+
+class _Stream(SocketHandler):
+    """What a `SysLogHandler` has in the place of its socket."""
+
+    def sendall(self, data: bytes) -> None:
+        """Raises OSError."""
+        self.send(data)
+
+
+class SysLogHandler(stdlib.SysLogHandler):
+    """`logging.handlers.SysLogHandler` that by TCP connects again, as `SocketHandler` does; the standard library's goes
+    on with the connection that is broken. A server that isn't there yet is no error."""
+
+    def __init__(
+        self, address: Any = ("localhost", stdlib.SYSLOG_UDP_PORT), facility: Any = stdlib.SysLogHandler.LOG_USER,
+        socktype: Any = None, **options: Any,
+    ) -> None:  # fmt: skip
+        by_tcp = socktype == socket.SOCK_STREAM and not isinstance(address, str)
+        self._stream = _Stream(*address) if by_tcp else None
+        super().__init__(address, facility, socket.SOCK_DGRAM if by_tcp else socktype, **options)
+        if by_tcp:
+            self.socket.close()  # before Python 3.11 it is one of UDP
+            self.socktype = socket.SOCK_STREAM
+            self.createSocket()
+
+    def createSocket(self) -> None:
+        """From Python 3.11 on it is called for each record for which there is none."""
+        if self._stream is None:
+            super().createSocket()
+        else:
+            self.unixsocket, self.socket = False, self._stream
 
 
 def _is_broken(sock: socket.socket, within: float = 0.0) -> bool:

@@ -24,10 +24,19 @@ from ._feedback import delivers_from
 from ._limits import WhenFull
 from ._listener import QueueListener, spool_of
 from ._sinks import Sink
-from ._wire import HTTPHandler, SocketHandler
+from ._wire import HTTPHandler, SocketHandler, SysLogHandler
 from .queues import SpoolQueue
 
-__all__ = ["HTTPHandler", "QueueHandler", "QueueListener", "Sink", "SocketHandler", "SpoolQueue", "WhenFull"]
+__all__ = [
+    "HTTPHandler",
+    "QueueHandler",
+    "QueueListener",
+    "Sink",
+    "SocketHandler",
+    "SpoolQueue",
+    "SysLogHandler",
+    "WhenFull",
+]
 
 
 class _NoLock:

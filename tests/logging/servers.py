@@ -107,6 +107,18 @@ class SocketServer(Server):
         self._threads.clear()
 
 
+class SyslogServer(SocketServer):
+    """Gets what `SysLogHandler` sends by TCP: text with a priority before it and a zero byte behind."""
+
+    def _serve(self, connection: socket.socket) -> None:
+        with suppress(OSError), connection:
+            left = b""
+            while not self.wait_while_hanging() and (data := connection.recv(1 << 16)):
+                *lines, left = (left + data).split(b"\0")
+                for line in lines:
+                    self.got(line.partition(b">")[2].decode())
+
+
 class HTTPServer(Server):
     """Gets what `HTTPHandler` sends, by GET and POST. It also behaves as a number: that status."""
 

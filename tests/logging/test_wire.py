@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import socket
 from collections.abc import Callable, Iterator
 from logging import handlers as stdlib
 from pathlib import Path
@@ -11,18 +12,25 @@ from typing import Any
 import pytest
 
 from pqadapters.logging import _wire
-from pqadapters.logging.handlers import HTTPHandler, QueueHandler, QueueListener, Sink, SocketHandler
+from pqadapters.logging.handlers import (
+    HTTPHandler,
+    QueueHandler,
+    QueueListener,
+    Sink,
+    SocketHandler,
+    SysLogHandler,
+)
 
 from . import failures
 from .failures import each_failure
 from .records import raised
-from .servers import HTTPServer, Server, SocketServer, serving
+from .servers import HTTPServer, Server, SocketServer, SyslogServer, serving
 from .sinks import PATIENCE, Noting, logger_of, spool
 
 QUICK: dict[str, Any] = {"backoff": (0.01, 0.05)}
 
 
-@pytest.fixture(params=[SocketServer, HTTPServer], ids=["socket", "http"])
+@pytest.fixture(params=[SocketServer, SyslogServer, HTTPServer], ids=["socket", "syslog", "http"])
 def server(request: pytest.FixtureRequest) -> Iterator[Any]:
     with serving(request.param()) as server:
         yield server
@@ -36,6 +44,8 @@ def logger(tmp_path: Path) -> Iterator[logging.Logger]:
 
 
 def _handler(server: Server) -> logging.Handler:
+    if isinstance(server, SyslogServer):
+        return SysLogHandler(("127.0.0.1", server.port), socktype=socket.SOCK_STREAM)
     if isinstance(server, SocketServer):
         return SocketHandler("127.0.0.1", server.port)
     return HTTPHandler(f"127.0.0.1:{server.port}", "/log", method="POST")
@@ -76,6 +86,20 @@ def test_a_server_that_refuses_and_comes_back(server: Any, logger: logging.Logge
     assert list(dict.fromkeys(server.messages)) == messages
     assert listener.stats()["sinks"]["wire"]["retried"] > 0
     assert "Connection" in listener.stats()["sinks"]["wire"]["last_error"]
+
+
+def test_a_syslog_that_is_not_there_yet(logger: logging.Logger, tmp_path: Path) -> None:
+    server = SyslogServer()
+    with serving(server):
+        pass
+    sink = Sink(_handler(server), name="wire", **QUICK)
+    messages = _log(logger, 0, 5)
+    with QueueListener(tmp_path / "spool", sink) as listener:
+        assert not listener.flush(0.1)
+        with serving(server):
+            assert listener.flush(PATIENCE)
+            server.until_all(messages)
+            sink.handler.close()
 
 
 def test_a_server_that_resets_connections(server: Any, logger: logging.Logger, listener: QueueListener) -> None:
@@ -193,4 +217,8 @@ def test_what_an_exception_as_an_extra_is_to_a_receiver(logger: logging.Logger, 
 def test_they_are_the_standard_librarys() -> None:
     assert issubclass(SocketHandler, stdlib.SocketHandler)
     assert issubclass(HTTPHandler, stdlib.HTTPHandler)
+    assert issubclass(SysLogHandler, stdlib.SysLogHandler)
+    for handler in (SysLogHandler(), SysLogHandler("/nowhere/log")):
+        assert isinstance(handler.socket, socket.socket)
+        handler.close()
     assert HTTPHandler("localhost", "/").mapLogRecord(logging.makeLogRecord({"msg": "a"}))["msg"] == "a"
