@@ -266,6 +266,23 @@ def test_power_is_refused_where_the_server_doesnt_sync(server: Server, url: str)
         assert payloads(store) == [b"a", b"b"]
 
 
+def test_each_call_to_a_server_that_syncs_no_more_has_an_error_of_its_own(server: Server, url: str) -> None:
+    """It was one for all, and kept the frames of each of them."""
+    with MysqlStore(url) as store:
+        server.run("SET GLOBAL innodb_flush_log_at_trx_commit = 2")
+        try:
+            with store._core.writer.lock:
+                store._core.writer.disconnect_locked()
+            errors: list[StoreRefused] = []
+            for _ in range(2):
+                with pytest.raises(StoreRefused, match="innodb_flush_log_at_trx_commit=1") as caught:
+                    store.commit(Put("q", b"a"))
+                errors.append(caught.value)
+            assert errors[0] is not errors[1]
+        finally:
+            server.run("SET GLOBAL innodb_flush_log_at_trx_commit = 1")
+
+
 def test_power_is_refused_where_the_binary_log_isnt_synced() -> None:
     other = Server(log_bin="binlog", sync_binlog=0)
     try:

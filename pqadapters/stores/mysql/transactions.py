@@ -186,7 +186,7 @@ class Transactions(Line):
         try:
             part.may_go_on()
             if part.power and self._weak is not None:
-                raise self._weak
+                raise afresh(self._weak)
             if part.plan is None or exactly:
                 if shared and part.refusable:
                     session.mark(session.sql.SAVE)
