@@ -8,11 +8,9 @@ from collections.abc import Callable, Sequence
 
 from ..errors import StoreClosed
 from ..store import Ack, Store, acknowledge
-from ..telling import logger
 from ._feedback import deliver_apart
 from ._post import Post
 
-_log = logger("pqadapters.logging")
 AGAIN = 0.5  #: seconds until a store that failed is tried again
 _REST = 0.05  #: seconds until it is looked whether a refused record's pause is over
 
@@ -73,8 +71,9 @@ class Courier:
                     self._carry(*given)
                 elif not any(map(self._work_off, behind)):
                     self._rest()
+                self.post.tell("")
             except Exception as error:
-                _log.warning("records for %s wait: %s", self.post.name, error)
+                self.post.tell(str(error))
                 stopping.wait(AGAIN)
 
     def _work_off(self, store: Store) -> bool:

@@ -37,6 +37,7 @@ class Post:
         self._codec, self._respect = codec, respect_level
         self._tries = 0  #: outages in a row
         self._alone = 0  #: so many records are delivered one by one: one of them spoils a batch
+        self._trouble = ""  #: why its thread couldn't work
         self._refusals: dict[int, int] = {}  #: how often a record was refused, by its id
 
     @property
@@ -52,6 +53,12 @@ class Post:
     def idle(self) -> bool:
         """Whether it has confirmed all that it was given."""
         return False
+
+    def tell(self, trouble: str) -> None:
+        """Why its thread can't work now, once, however often it is tried; "" where it can."""
+        if trouble and trouble != self._trouble and not self.stopping.is_set():
+            _log.warning("records for %s wait: %s", self.name, trouble)
+        self._trouble = trouble
 
     def hand_over(self, records: Sequence[logging.LogRecord]) -> tuple[int, Failure | None]:
         """Deliver what isn't this sink's own to acknowledge: how many were confirmed, and why not the next one."""
@@ -196,5 +203,3 @@ def give_back(store: Store, claims: Sequence[Claim]) -> None:
         op: Op = Nack(claim)
         with suppress(LeaseLost, StoreError):
             store.commit(op)
-
-

@@ -15,6 +15,7 @@ from typing import Any
 
 from ..store import Ack, Claim, Put, Store, acknowledge, dead_queue
 from ..telling import logger
+from ._couriers import AGAIN
 from ._feedback import deliver_apart
 from ._post import Entry, Post, copied, give_back
 
@@ -143,8 +144,9 @@ class Sharing:
                 try:
                     if self._store is not None:
                         post.work_off(self._store, "")
+                    post.tell("")
                 except Exception as error:
-                    _log.warning("records for %s wait: %s", post.name, error)
-                    post.stopping.wait(0.5)
+                    post.tell(str(error))
+                    post.stopping.wait(AGAIN)
 
         return run

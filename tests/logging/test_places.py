@@ -10,8 +10,9 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import StoreRefused
+from pqadapters.errors import StoreError, StoreRefused
 from pqadapters.logging import _spool
+from pqadapters.logging._post import Post
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.stdlib.queue import Queue
 
@@ -92,6 +93,33 @@ def test_what_is_wrong_with_a_place_is_said_once(
     said = [record.getMessage() for record in caplog.records if "log records in" in record.getMessage()]
     assert len(said) == 1
     assert "names no store: use sqlite:" in said[0]
+
+
+@pytest.mark.parametrize("own", [False, True], ids=["spool", "queue"])
+def test_what_one_of_several_sinks_waits_for_is_said_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, own: bool
+) -> None:
+    """Twice a second it was said that the store of its records was gone, for as long as the program ran."""
+    tries = {"down": threading.Semaphore(0), **({"up": threading.Semaphore(0)} if own else {})}
+
+    def failing(post: Post, *arguments: object) -> bool:
+        tries[post.name].release()
+        raise StoreError("its files were removed")
+
+    for module in ("_couriers", "_sharing"):
+        monkeypatch.setattr(f"pqadapters.logging.{module}.AGAIN", 0.001)
+    monkeypatch.setattr(Post, "work_off", failing)
+    down = Noting(lambda message: ConnectionRefusedError("down"))
+    queue: Any = Queue(path=tmp_path / "jobs") if own else tmp_path / "spool"
+    handler = QueueHandler(queue, handlers=[Sink(down, name="down"), Sink(Noting(), name="up")])
+    logger_of(handler).info("waits")
+    for each in tries.values():
+        for _ in range(4):
+            assert each.acquire(timeout=PATIENCE)
+    handler.close()
+    said = [record.getMessage() for record in caplog.records if "files were removed" in record.getMessage()]
+    assert sorted(said) == [f"records for {name} wait: its files were removed" for name in tries]
+    queue.close() if own else spool(handler).close()
 
 
 @pytest.mark.parametrize("locks", [True, False])
