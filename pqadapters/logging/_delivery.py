@@ -85,7 +85,7 @@ class Delivery:
         self.spool.store.wake(self._names.inbox)
         while self.running and not self._is_done(whole) and (left := deadline - time.monotonic()) > 0:
             self.spool.store.wait(self._names.inbox, lambda depth: not depth.unfinished, min(left, 0.02))
-        if time.monotonic() < deadline and not self._keeps_some(whole):
+        if self.posts and time.monotonic() < deadline and not self._keeps_some(whole):
             self._look(deadline, whole=whole)
 
     def _keeps_some(self, whole: bool) -> bool:

@@ -9,7 +9,7 @@ import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from logging import LogRecord
+from logging import LogRecord, NullHandler
 from logging import handlers as stdlib
 from types import TracebackType
 from typing import Any
@@ -84,9 +84,11 @@ class QueueListener(stdlib.QueueListener):
                 if self._delivery.running:
                     raise RuntimeError("Listener already started")
                 self._delivery.stop(0.0)  # the call that stops it is at it yet, or was interrupted
-            sinks = sinks_of(self.handlers)
+            overridden = self._is_overridden()
+            own = [Sink(NullHandler(), name=type(self).__qualname__)] if overridden and not self.handlers else []
+            sinks = sinks_of(own or self.handlers)
             for sink in sinks.values():
-                sink.through = self._handle_for if self._is_overridden() else None
+                sink.through = self._handle_for if overridden else None
             at_end(_stop_all)
             delivery = Delivery(spool, sinks, respect_level=self.respect_handler_level)
             try:
@@ -157,8 +159,9 @@ class QueueListener(stdlib.QueueListener):
     def handle(self, record: LogRecord) -> None:
         """Offer the record to the handlers. One that raises reports it, and the next one is called.
 
-        Of a durable queue it is called where a subclass has a `handle` or `prepare` of its own, for each sink by
-        itself; then it offers the record to that sink, and what it raises is a failure of that one.
+        Of a durable queue it is called where a subclass or the listener has a `handle` or `prepare` of its own, for
+        each sink by itself; then it offers the record to that sink, and what it raises is a failure of that one. Where
+        there are no handlers, that `handle` is the sink.
         """
         record = self.prepare(record)
         give: Give | None = getattr(self._giving, "give", None)
@@ -174,8 +177,7 @@ class QueueListener(stdlib.QueueListener):
                     handler.handleError(record)
 
     def _is_overridden(self) -> bool:
-        kind = type(self)
-        return kind.handle is not QueueListener.handle or kind.prepare is not QueueListener.prepare
+        return any(getattr(getattr(self, name), "__func__", None) is not ours for name, ours in _OURS.items())
 
     def _handle_for(self, give: Give, record: LogRecord) -> None:
         self._giving.give = give
@@ -231,6 +233,10 @@ class QueueListener(stdlib.QueueListener):
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.stop()
+
+
+#: By their names, before anybody puts others in their place.
+_OURS = {"handle": QueueListener.handle, "prepare": QueueListener.prepare}
 
 
 @contextmanager

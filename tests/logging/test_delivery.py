@@ -5,11 +5,13 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pqadapters.logging._delivery import Delivery
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 
 from .sinks import PATIENCE, Batching, Hanging, Noting, Reporting, logger_of, spool
@@ -285,6 +287,47 @@ def test_what_a_handle_of_its_own_gives_to_a_sink_that_fails_comes_again(place: 
         assert listener.flush(PATIENCE)
     assert reporting.messages == healthy.messages == _numbers(0, 4)
     assert len(reporting.tries) == 6
+    spool(listener).close()
+
+
+@pytest.mark.parametrize("how", ["subclass", "instance", "class"])
+def test_a_listener_whose_handle_is_all_that_takes_records(
+    place: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A listener without handlers, as programs write them that override `handle`, was never called."""
+    taken: list[str] = []
+    failing = [ValueError("not now")]
+
+    def handle(self: Any, record: logging.LogRecord) -> None:
+        if failing and record.getMessage() == "m 1":
+            raise failing.pop()
+        taken.append(record.getMessage())
+
+    class Own(QueueListener): ...
+
+    if how != "instance":
+        monkeypatch.setattr(Own if how == "subclass" else QueueListener, "handle", handle)
+    listener = Own(place)
+    if how == "instance":
+        monkeypatch.setattr(listener, "handle", partial(handle, listener))
+    logger = logger_of(QueueHandler(place))
+    _log(logger, 0, 3)
+    for last in (3, 6):  # the second time it finds what it has of its own again
+        with listener:
+            assert listener.flush(PATIENCE)
+        assert sorted(set(taken)) == _numbers(0, last)
+        _log(logger, last, last + 3)
+    spool(listener).close()
+
+
+def test_stopping_a_listener_without_handlers_waits_for_nothing(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waited five seconds for a look of nobody's."""
+    listener = QueueListener(place)
+    _log(logger_of(QueueHandler(place)), 0, 3)
+    monkeypatch.setattr(Delivery, "_look", lambda *arguments, **options: pytest.fail("who should look?"))
+    listener.start()
+    listener.stop()
+    assert listener.stats()["depth"] == 3
     spool(listener).close()
 
 
