@@ -4,15 +4,18 @@ PYTHON ?= python3
 JOBS ?= 3
 
 # What runs on every interpreter: the adapters, with CPython's own tests of them. On the newest the homes of queues as well, on
-# the oldest its sqlite3; less on one that stands between two others. What is on the disk at each moment is the same on all.
-SEGMENT_PART := tests/segment tests/queue tests/mappings tests/aio tests/processes tests/logging --ignore-glob='*/test_crash_states.py'
+# the oldest its sqlite3; less on one that stands between two others. What is on the disk at each moment is the same on all,
+# and so is what becomes of a full one.
+SEGMENT_PART := tests/segment tests/queue tests/mappings tests/aio tests/processes tests/logging
 SEGMENT_PART += tests/executors/test_cpython_threads.py tests/executors/test_cpython_processes.py
+SAME_ON_ALL := test_crash_states.py test_full_disk.py test_small_disk.py test_room.py test_limits.py mappings/test_interrupts.py
+SEGMENT_PART += $(patsubst %,--ignore-glob='*/%',$(SAME_ON_ALL))
 LESS_3.12 := tests/queue tests/aio $(wildcard tests/*/test_cpython*.py)
 ALSO_3.10 := tests/sqlite
 ALSO_3.13 := tests/home
 
 MAIN := .venv/main/bin/python
-PYTEST := -m pytest -n $(JOBS)
+PYTEST := -m pytest -n $(JOBS) --dist worksteal
 
 .PHONY: help bench demo test checks python environment lint floors types suite clean
 
