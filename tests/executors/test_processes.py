@@ -236,6 +236,21 @@ def test_a_new_pool_goes_on(make_processes: MakeProcesses) -> None:
     assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
 
 
+def test_a_job_that_ran_out_of_time_is_not_begun_again_when_its_worker_is_killed(
+    make_processes: MakeProcesses, tmp_path: Path
+) -> None:
+    """It was over, and yet was waited for once more: shutdown() never returned."""
+    executor = make_processes(1, rebuild=True)
+    late = executor.using(timeout=0.05).submit(work.wait_for_file, str(tmp_path / "never"))
+    assert isinstance(late.exception(work.PATIENCE), TimeoutError)
+    next_one = executor.submit(work.double, 1)  # which waits for the worker
+    for worker in list(executor._processes):
+        os.kill(worker, signal.SIGKILL)
+    assert next_one.result(work.PATIENCE) == 2
+    assert not list(executor.jobs())
+    Task(executor.shutdown, patience=work.PATIENCE).result()
+
+
 def test_what_was_left_runs_in_the_next_pool(
     make_processes: MakeProcesses, place: dict[str, Any], tmp_path: Path
 ) -> None:

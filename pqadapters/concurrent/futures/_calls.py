@@ -21,7 +21,7 @@ from ...errors import PqadaptersError
 from ...living import living
 from ._backlog import Backlog
 from ._carrying import carry_out, unpacked
-from ._finishing import finish
+from ._finishing import finish, is_held
 from ._refusals import is_given_up, let_go, refused
 from ._returning import look_later, wait_again
 from ._starting import Started, give_up, next_job, not_loaded
@@ -194,7 +194,8 @@ class Calls:
         error = RuntimeError("the call was cancelled") if inner.cancelled() else inner.exception()
         try:
             if inner.cancelled():
-                give_up(backlog, started)
+                if is_held(backlog, started):
+                    give_up(backlog, started)
                 if backlog.stopped:
                     backlog.leave()  # nobody begins it again here
             elif isinstance(error, BrokenExecutor):
@@ -217,13 +218,17 @@ class Calls:
         """A worker was killed. The job stays on disk, and the attempt counts."""
         backlog, future = self.backlog, started.future
         executor = self._executor()
+        held = is_held(backlog, started)  # else it has run out of time, and is over or begun again
         if executor is not None and executor._cannot_begin():
-            give_up(backlog, started)  # it never ran
+            if held:
+                give_up(backlog, started)  # it never ran
             return None if pool == _APART else backlog.break_with(error)
         if executor is None or backlog.stopped or not (self.rebuild or pool == _APART):
             return backlog.break_with(error)
         if pool != _APART:
             executor._renew_pool(pool)
+        if not held:
+            return None
         wait_again(backlog, future)
         backlog.suspects.end(future._id)
         backlog.recovering = True

@@ -46,7 +46,7 @@ def finish(backlog: Backlog, started: Started, result: Any, error: BaseException
         if problem is not None and backlog.settings.ttl(options):
             result, error = None, problem
     except LeaseLost:
-        if _is_held(backlog, started):
+        if is_held(backlog, started):
             _let_go(backlog, future)
         _wait_for_others(backlog, future)
         return _refuse(future)
@@ -71,7 +71,7 @@ def _store_later(backlog: Backlog, started: Started, result: Any, error: BaseExc
         try_later(backlog, future._id, partial(_store_what_goes, backlog, started, result, error), then)
 
 
-def _is_held(backlog: Backlog, started: Started) -> bool:
+def is_held(backlog: Backlog, started: Started) -> bool:
     """Whether this run of the job is the one that counts here: it may be out of time, and the next one begun."""
     future = started.future
     return backlog.running.get(future._id) is future and future.attempts == started.claim.attempt
@@ -165,7 +165,7 @@ def _try_again(backlog: Backlog, started: Started, error: BaseException) -> None
     future._options = started.options
     hear_of(backlog, future._id)
     with backlog.lock:  # before it is stored: whoever claims it at once finds its future, and runs it in that
-        if not _is_held(backlog, started):
+        if not is_held(backlog, started):
             raise LeaseLost(f"job {_name(future)} has run out of time")
         backlog.live[future._id] = future
         del backlog.running[future._id]
@@ -228,7 +228,8 @@ def _settle_other(backlog: Backlog, future: JobFuture, result: Any, error: BaseE
 
 
 def _let_go(backlog: Backlog, future: JobFuture) -> None:
-    backlog.running.pop(future._id, None)
+    if backlog.running.pop(future._id, None) is None and backlog.live.pop(future._id, None) is not None:
+        backlog.less()  # its worker was killed just now, and it was to be begun again
     if backlog.suspects.running is not None:
         _let_go_of_suspect(backlog, future)
 
