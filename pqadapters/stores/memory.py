@@ -239,11 +239,14 @@ class MemoryStore:
         return row.id
 
     def _insert(self, row: _Row) -> None:
+        """Or undo its removal, as far as an interrupt has let it come."""
         self._data.rows[row.id] = row
-        insort(self._data.queue(row.queue).ids, row.id)
+        ids = self._data.queue(row.queue).ids
+        if row.id not in ids:
+            insort(ids, row.id)
 
     def _take_out(self, row: _Row) -> None:
-        """Undo its insertion, as far as an interrupt has let it come."""
+        """Or undo its insertion, likewise."""
         self._data.rows.pop(row.id, None)
         ids = self._data.queue(row.queue).ids
         if row.id in ids:
@@ -251,8 +254,7 @@ class MemoryStore:
 
     def _remove(self, row: _Row, undo: list[Callable[[], object]]) -> None:
         undo.append(lambda: self._insert(row))
-        del self._data.rows[row.id]
-        self._data.queue(row.queue).ids.remove(row.id)
+        self._take_out(row)
 
     def _held(self, claim: Claim) -> _Row:
         row = self._data.rows.get(claim.id)
@@ -265,13 +267,13 @@ class MemoryStore:
         row.owner, row.not_before = None, op.not_before
         if op.dead is not None:
             old, new = row.queue, dead_queue(row.queue)
-            self._move(row, new)
             undo.append(lambda: self._move(row, old))
+            self._move(row, new)
             row.note = op.dead
             touched.add(new)
 
     def _move(self, row: _Row, name: str) -> None:
-        self._remove(row, [])
+        self._take_out(row)
         row.queue = name
         self._insert(row)
 

@@ -14,7 +14,8 @@ import pytest
 from pqadapters import home, stdlib
 from pqadapters.errors import StoreClosed
 from pqadapters.stdlib.queue import PriorityQueue, Queue, SimpleQueue
-from pqadapters.store import State
+from pqadapters.store import Ack, Nack, Put, Set, State
+from pqadapters.stores import memory
 from pqadapters.stores.memory import MemoryStore
 
 from ..contract.interrupting import interrupted
@@ -187,3 +188,22 @@ def test_an_interrupted_close_can_be_made_up_for(tmp_path: Path) -> None:
         return Queue(path=tmp_path / str(next(numbers)), durability="process", ack="next")
 
     assert _everywhere(make, lambda q: q.close(), check) > 10
+
+
+def test_a_commit_in_memory_that_is_interrupted_anywhere_is_there_or_it_isnt() -> None:
+    """A record that an interrupt had left half removed was in the queue twice, and with its end each look into the queue
+    was a KeyError."""
+    before = {"q": [b"a", b"b"], "q.dead": [], "t": [b"old"]}
+    behind = {"q": [b"c"], "q.dead": [b"b"], "t": [b"new"]}
+    for nth in itertools.count(1):
+        with MemoryStore() as store:
+            store.commit(Put("q", b"a"), Put("q", b"b"), Set("t", b"k", b"old"))
+            a, b = store.claim("q", limit=2)
+            ops = Ack(a), Nack(b, dead="why"), Put("q", b"c"), Set("t", b"k", b"new")
+            struck = interrupted(lambda s=store, o=ops: s.commit(*o), nth, (memory.__file__,))  # type: ignore[misc]
+            found = {name: [record.payload for record in store.browse(name, state=None)] for name in ("q", "q.dead")}
+            found["t"] = [value for _, value in store.scan("t")]
+            assert found in (before, behind), nth
+        if not struck:
+            break
+    assert nth > 20
