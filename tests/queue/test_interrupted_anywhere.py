@@ -191,8 +191,8 @@ def test_an_interrupted_close_can_be_made_up_for(tmp_path: Path) -> None:
 
 
 def test_a_commit_in_memory_that_is_interrupted_anywhere_is_there_or_it_isnt() -> None:
-    """A record that an interrupt had left half removed was in the queue twice, and with its end each look into the queue
-    was a KeyError."""
+    """A record that an interrupt had left half removed was in the queue twice, and with its end each look into the
+    queue was a KeyError."""
     before = {"q": [b"a", b"b"], "q.dead": [], "t": [b"old"]}
     behind = {"q": [b"c"], "q.dead": [b"b"], "t": [b"new"]}
     for nth in itertools.count(1):

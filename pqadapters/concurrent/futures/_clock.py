@@ -32,7 +32,7 @@ class Clock:
         self._runs = False
 
     def call_in(self, seconds: float, function: Callable[[], object]) -> Callable[[], object]:
-        """Call it that many seconds from now. At the end of the interpreter, never. What is returned takes that back."""
+        """Call it that many seconds from now; at the end of the interpreter, never. What this returns takes it back."""
         number = next(self._numbers)
         with self._changed:
             self._calls[number] = function
