@@ -7,6 +7,7 @@ import json
 import logging
 import logging.config
 import os
+import re
 import sys
 import time
 from collections.abc import Iterator
@@ -21,6 +22,7 @@ from .failures import Failure, told
 from .screen import escaped
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_FIELD = re.compile(r"%\((\w+)\)")
 _STEP = 0.1  #: seconds between two looks whether anybody reads on
 
 
@@ -41,9 +43,7 @@ def logs() -> None:
 @click.option("--sink", metavar="NAME", help="Without --config: what waits for this sink, too.")
 @click.option("--timeout", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds for all of it.")
 @told
-def drain(
-    place: str | None, config: str | None, text: str, as_json: bool, sink: str | None, timeout: float
-) -> None:
+def drain(place: str | None, config: str | None, text: str, as_json: bool, sink: str | None, timeout: float) -> None:
     """Deliver the log records in PLACE that dead processes have left: to the sinks of --config, or to stdout.
 
     PLACE is the path or URL that the handlers were given; with --config it chooses one of them. A record is gone from
@@ -66,6 +66,8 @@ def _listeners(
         yield from _configured(config, place)
     elif place is None:
         raise click.UsageError("say which PLACE, or --config")
+    elif sys.stdout is None:
+        raise Failure("stdout is closed: there is nowhere to show the records")
     else:
         shown = Sink(_Shown(sys.stdout, None if as_json else text), name=sink or "stdout")
         queue = SpoolQueue(_there(place))
@@ -179,21 +181,35 @@ class _Shown(logging.Handler):
         super().__init__()
         self.unread = False  #: whether the pipe's reader has gone
         self._stream = stream
-        self._formatter = None if text is None else logging.Formatter(text)
+        others = dict.fromkeys(_FIELD.findall(text or ""), "")  # an extra that not all records have
+        self._formatter = None if text is None else logging.Formatter(text, defaults=others)
 
     def emit_batch(self, records: list[logging.LogRecord]) -> None:
         """Raises OSError."""
         lines = "".join(self._line(record) + "\n" for record in records)
         try:
-            self._stream.write(lines)
+            self._stream.write(self._writable(lines))
             self._stream.flush()
         except BrokenPipeError:
             self.unread = True
             raise
+
+    def _writable(self, text: str) -> str:
+        """What the stream has no character for, as Python writes it: it is no reason for a dead letter."""
+        encoding = self._stream.encoding or "utf-8"
+        try:
+            text.encode(encoding, self._stream.errors or "strict")
+        except UnicodeEncodeError:
+            return text.encode(encoding, "backslashreplace").decode(encoding)
+        return text
 
     def _line(self, record: logging.LogRecord) -> str:
         if self._formatter is not None:
             return self._formatter.format(record)
         trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else record.exc_text
         fields = {**vars(record), "message": record.getMessage(), "exc_info": trace}
-        return json.dumps(fields, default=repr)
+        try:
+            return json.dumps(fields, default=repr)
+        except (TypeError, ValueError):  # a dict with keys that JSON hasn't
+            plain = (str, int, float, type(None))
+            return json.dumps({name: each if isinstance(each, plain) else repr(each) for name, each in fields.items()})

@@ -69,6 +69,37 @@ def test_as_json(place: str) -> None:
     assert "ZeroDivisionError" in records[-1]["exc_info"]
 
 
+ODD = """
+logger.addHandler(QueueHandler(place))
+logger.info("lone \\ud800", extra={"by": {(1, 2): 3}})
+logger.info("with an id", extra={"request": "r1"})
+os._exit(0)
+"""
+
+
+def test_what_cannot_be_shown_as_it_is_does_not_become_a_dead_letter(tmp_path: Path) -> None:
+    """Of characters that stdout hasn't, extras that only some records have, keys that JSON hasn't: what was asked for
+    was no concern of the records, and they were buried."""
+    ran(ODD, tmp_path / "spool")
+    ended = process(
+        "logs", "drain", tmp_path / "spool", "--format", "%(message)s %(request)s", PYTHONIOENCODING="utf-8"
+    )
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, "lone \\ud800 \nwith an id r1\n", "")
+    ran(ODD, tmp_path / "spool")
+    records = [json.loads(line) for line in out("logs", "drain", tmp_path / "spool", "--json").splitlines()]
+    assert [record.get("by") for record in records] == ["{(1, 2): 3}", None]
+
+
+def test_without_a_stdout(tmp_path: Path) -> None:
+    """All records were dead letters then."""
+    ran(ODD, tmp_path / "spool")
+    command = [sys.executable, "-m", "pqadapters", "logs", "drain", str(tmp_path / "spool")]
+    closed = subprocess.run(["sh", "-c", '"$@" >&-', "sh", *command], cwd=ROOT, capture_output=True, text=True)
+    assert closed.returncode == 1
+    assert "stdout is closed" in closed.stderr
+    assert "with an id" in out("logs", "drain", tmp_path / "spool")
+
+
 def test_what_waits_for_a_sink(place: str) -> None:
     """One that has fallen behind has a queue of its own, which is its own."""
     _leave(place, "Sink(Down(), name='a'), Sink(Telling(), name='b')")
@@ -118,10 +149,15 @@ def test_a_sink_that_is_down(tmp_path: Path) -> None:
         "version": 1,
         "handlers": {
             "http": {
-                "class": "pqadapters.logging.handlers.HTTPHandler", "host": "127.0.0.1:9", "url": "/", "method": "POST",
+                "class": "pqadapters.logging.handlers.HTTPHandler",
+                "host": "127.0.0.1:9",
+                "url": "/",
+                "method": "POST",
             },
             "durable": {
-                "()": "pqadapters.logging.handlers.QueueHandler", "path": str(tmp_path / "spool"), "handlers": ["http"],
+                "()": "pqadapters.logging.handlers.QueueHandler",
+                "path": str(tmp_path / "spool"),
+                "handlers": ["http"],
             },
         },
     }
@@ -134,16 +170,22 @@ def test_a_sink_that_is_down(tmp_path: Path) -> None:
 
 def test_a_reader_that_goes_ends_it_and_keeps_the_rest(place: str, tmp_path: Path) -> None:
     """As `| head -1` does. It waited out its timeout: a pipe that is closed was an outage like any other."""
-    ran("""
+    ran(
+        """
 logger.addHandler(QueueHandler(place))
 for number in range(5000):
     logger.info("%s %d", "x" * 100, number)
 os._exit(0)
-""", place)
+""",
+        place,
+    )
     command = ["logs", "drain", place, "--format", "%(message)s", "--timeout", "100000"]
-    with open(tmp_path / "errors", "wb") as errors, subprocess.Popen(
-        [sys.executable, "-m", "pqadapters", *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=errors
-    ) as child:
+    with (
+        open(tmp_path / "errors", "wb") as errors,
+        subprocess.Popen(
+            [sys.executable, "-m", "pqadapters", *command], cwd=ROOT, stdout=subprocess.PIPE, stderr=errors
+        ) as child,
+    ):
         try:
             assert child.stdout is not None
             child.stdout.readline()
