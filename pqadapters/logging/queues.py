@@ -10,14 +10,21 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import time
+from contextlib import suppress
 from typing import Any
 
 from ..durability import Durability, Survives
-from ..store import Ack, Claim
+from ..errors import LeaseLost
+from ..store import Ack, Claim, Nack
+from ..telling import logger
 from ._limits import Limit, WhenFull
 from ._place import place_of
+from ._records import NotReadHere
 from ._spool import Spool, spool_at
 
+_log = logger("pqadapters.logging")
+_LATER = 30.0  #: seconds until a record that another installation reads is tried again
 MAX_LAG = 0.05  #: seconds until a record is synced, at "process"
 
 
@@ -53,6 +60,7 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
         )
         self._inbox = self.spool.names.inbox
         self._held: list[Claim] = []
+        self._trouble = ""  #: why a record was passed over
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """Store a record. Anything else (a listener's sentinel) stays in memory."""
@@ -63,15 +71,36 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
             self.spool.store.wake(self._inbox)
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """The next record, then what is in memory alone; the caller's until `task_done()`."""
+        """The next record, then what is in memory alone; the caller's until `task_done()`. One that can't be read is
+        passed over: it is a dead letter, or waits for an installation that reads it."""
         store = self.spool.store
-        claims = store.claim(self._inbox, timeout=timeout if block else 0.0, stop=self._has_other)
-        if not claims:
-            claims = store.claim(self._inbox)
-        if not claims:
-            return super().get(block=False)
-        self._held += claims
-        return self.spool.codec.loads(claims[0].payload)
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            claims = store.claim(self._inbox, timeout=left if block else 0.0, stop=self._has_other)
+            if not claims:
+                claims = store.claim(self._inbox)
+            if not claims:
+                return super().get(block=False)
+            record = self._read(claims[0])
+            if record is not None:
+                self._held += claims
+                return record
+
+    def _read(self, claim: Claim) -> logging.LogRecord | None:
+        try:
+            return self.spool.codec.loads(claim.payload)
+        except NotReadHere as error:
+            op, reason = Nack(claim, not_before=time.time() + _LATER), str(error)
+        except Exception as error:
+            reason = f"can't be decoded: {type(error).__name__}: {error}"
+            op = Nack(claim, dead=reason)
+        with suppress(LeaseLost):
+            self.spool.store.commit(op)
+        if reason != self._trouble:
+            self._trouble = reason
+            _log.warning("a log record in %s is passed over: %s", self.spool.place, reason)
+        return None
 
     def _has_other(self) -> bool:
         return bool(self.queue)

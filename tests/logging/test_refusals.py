@@ -142,6 +142,25 @@ def test_a_record_that_another_installation_reads_waits_for_it(
     assert [sorted(each.messages) for each in noting] == [["as JSON", *_numbers(0, 3)]] * sinks
 
 
+def test_the_standard_librarys_listener_goes_on_behind_a_record_that_cannot_be_read(place: str) -> None:
+    """Its thread died of the error, and nothing was delivered any more; a loop of the program's own acknowledged
+    another record than it had."""
+    own = SpoolQueue(place)
+    logger = logger_of(handlers.QueueHandler(own))
+    for payload in (b"M\xffof a newer version", b"nonsense"):
+        logger.info("it")
+        own.spool.store.commit(Put("inbox", payload))
+    logger.info("it")
+    sink = Noting()
+    listener = handlers.QueueListener(own, sink)
+    listener.start()
+    sink.until_count(3)
+    listener.stop()
+    depth = own.spool.store.depth("inbox")
+    assert (depth.unfinished, depth.delayed, depth.dead) == (1, 1, 1)
+    own.close()
+
+
 def test_a_record_that_is_taken_away_keeps_no_other(place: str, listen: Listen) -> None:
     """As by somebody who purges the queue: the acknowledgements of its whole batch were refused with its own, and what
     they were for was in hand until the process ended."""
