@@ -129,6 +129,7 @@ def _begin_again() -> None:
     """In a forked child: a thread of the parent has the turn."""
     for spool in living(_known):
         spool.turn = threading.Lock()
+        spool.limit.forked()
 
 
 if hasattr(os, "register_at_fork"):

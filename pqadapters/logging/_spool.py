@@ -175,6 +175,7 @@ class Spool:
         """In a forked child: a thread of the parent may have had it."""
         self._opening = None
         self._lock, self.turn = threading.RLock(), threading.Lock()
+        self.limit.forked()
 
     def begin_again(self) -> None:
         """The slot is the parent's: the next record takes one."""

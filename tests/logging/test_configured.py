@@ -190,6 +190,31 @@ say(handler.flush(0.1))
     assert said == ["got ERROR before", "closed", "got ERROR behind", "True", "False"]
 
 
+@pytest.mark.parametrize("kind", ["a directory", "a shared store", "a queue"])
+def test_a_forked_child_uses_one_that_was_closed(tmp_path: Any, kind: str) -> None:
+    """The parent's listener, which isn't the child's, kept it from starting its own."""
+    said = ran(
+        """
+from pqadapters.stdlib.queue import Queue
+kind = sys.argv[2]
+queue = {"a directory": place, "a shared store": f"sqlite:///{place}.db"}.get(kind) or Queue(path=place)
+handler = QueueHandler(queue, handlers=[Telling()])
+logger.addHandler(handler)
+logger.info("1")
+handler.close()
+logger.info("2")
+assert handler.flush(30)
+if not (child := os.fork()):
+    logger.info("3")
+    os._exit(handler.listener.sinks() is None)
+say(os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]))
+""",
+        tmp_path / "spool",
+        kind,
+    )
+    assert "0" in said
+
+
 def test_a_handler_that_a_logger_keeps_makes_way_to_the_one_that_is_configured_next(tmp_path: Any) -> None:
     said = ran(
         f"""{SINK}
