@@ -73,7 +73,7 @@ class QueueListener(stdlib.QueueListener):
     def start(self) -> None:
         """Start the threads. RuntimeError where it listens already, or no thread can be started any more; ValueError
         where two sinks have one name; StoreError."""
-        self._replace()
+        self._make_way()
         with self._starting:
             self._stopped = False
             spool = spool_of(self.queue)
@@ -98,6 +98,7 @@ class QueueListener(stdlib.QueueListener):
                 self._delivery = self._thread = None
                 delivery.stop(0.0)
                 raise
+        self._make_way()
 
     def start_quietly(self) -> None:
         """From a log call: once, and never where no thread can be started any more."""
@@ -114,12 +115,18 @@ class QueueListener(stdlib.QueueListener):
                 self._trouble = str(error)
                 _log.warning("log records wait: %s", error)
 
-    def _replace(self) -> None:
-        """Retired ones make way: the turn is taken by who comes first, and they have the sinks of then."""
-        spool = None if self._retired else spool_of(self.queue)
-        for other in living(_listeners) if spool is not None else ():
-            if other._retired and other._delivery is not None and spool_of(other.queue) is spool:
-                other.retire(0.0)
+    def _make_way(self) -> None:
+        """Of those that deliver from one spool the retired ones end: the turn is taken by who comes first, and they
+        have the sinks of then. Behind the start once more, where two have started at a time."""
+        spool = spool_of(self.queue)
+        others = [other for other in living(_listeners) if other._delivery is not None and other is not self]
+        rivals = [other for other in others if spool is not None and spool_of(other.queue) is spool]
+        if not self._retired:
+            for other in rivals:
+                if other._retired:
+                    other.retire(0.0)
+        elif self._delivery is not None and not all(other._retired for other in rivals):
+            self.retire(0.0)
 
     def retire(self, seconds: float | None = None) -> None:
         """Its handler was closed: stop, until there is a record and no other listener of this process delivers. What
