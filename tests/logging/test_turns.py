@@ -49,6 +49,26 @@ def test_two_listeners_of_a_process_on_one_directory_take_turns(tmp_path: Path) 
     spool(handler).close()
 
 
+@pytest.mark.parametrize("closed_first", [True, False])
+def test_a_closed_handler_that_starts_beside_another_one_makes_way(
+    place: str, monkeypatch: pytest.MonkeyPatch, closed_first: bool
+) -> None:
+    """As where two threads log at the same moment: each looked before the other had started, and one of the two waited
+    for its turn for ever."""
+    monkeypatch.setattr(QueueListener, "_is_replaced", lambda self: False)
+    sinks = [Noting(), Noting()]
+    closed, other = (QueueHandler(place, handlers=[sink]) for sink in sinks)
+    closed.close()
+    for handler in (closed, other) if closed_first else (other, closed):
+        logger_of(handler).info("it")
+    assert other.flush(PATIENCE)
+    assert closed.listener.sinks() is None
+    assert other.listener.sinks() == ["Noting-0"]
+    assert sum(len(sink.messages) for sink in sinks) >= 2
+    other.close()
+    spool(other).close()
+
+
 def test_a_listener_that_hangs_in_its_sink_when_it_is_stopped_keeps_its_turn(tmp_path: Path) -> None:
     """What it has in hand comes before the rest, which the next one would have been given."""
     handler = QueueHandler(tmp_path / "spool")
