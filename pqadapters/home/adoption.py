@@ -2,9 +2,9 @@
 
 The order within a slot is that of its ids; between slots the wall clock decides, and one that jumped back never
 reorders a slot. What this process has put stands behind all of it. Records are moved in commits of some hundred, each
-together with how far it got, so that a crash in the middle neither loses nor doubles any. (Where the slot in which it
-was broken off isn't taken but adopted, records of different slots may change places.) An adopted slot goes when all
-that was in it is synced in ours.
+together with how far it got, and each is synced, so that a crash in the middle neither loses nor doubles any. (Where
+the slot in which it was broken off isn't taken but adopted, records of different slots may change places.) An adopted
+slot goes when all that was in it is synced in ours.
 
 However many slots there are, few are open at a time, and few of their records are in memory.
 
@@ -137,6 +137,7 @@ class _Mover:
             try:
                 claims = self._store.claim(QUEUE, ids=own, limit=len(own)) if own else []
                 self._store.commit(*self._ops(batch, {claim.id: claim for claim in claims}))
+                self._store.sync()  # a power cut may keep the next commit, which says how far it got, and not this one
             except BaseException:
                 self._slot.begun = self._slot.store.next_id  # what is put from now on stands behind what came so far
                 with suppress(PqadaptersError):  # the commit had been carried out, or nothing goes any more

@@ -24,9 +24,10 @@ from pqadapters.store import Ack, Order, Set, State
 from pqadapters.stores._disk import ScratchDisk
 from pqadapters.stores.segment import SegmentStore
 from pqadapters.stores.segment.slots import Slot, Slots
-from tests.home.world import Child, child, everything, items, leave, put, take_and_adopt
+from tests.home.world import PROCESS, Child, child, everything, items, leave, put, take_and_adopt
 
-from .trees import TreeDisk, build, die_at, power_cuts, refuse_at
+from .states import SECTOR
+from .trees import Change, TreeDisk, build, die_at, power_cuts, refuse_at
 
 ITEMS, INNER = 48, "adopted-7-0123abcd"
 MANY = 90  #: changes, at least
@@ -183,6 +184,27 @@ def test_power_cuts(place: Path, original: Path, tmp_path: Path, caplog: pytest.
             build(disk, crash, keep, tmp_path / "ruin")
             check(tmp_path / "ruin")
             shutil.rmtree(tmp_path / "ruin")
+
+
+def test_a_power_cut_at_process_durability_that_leaves_a_hole(place: Path, tmp_path: Path) -> None:
+    """The disk has a later write and not an earlier one: how far it got was known, and what was moved until then gone,
+    with items that had been synced long before."""
+    disk = TreeDisk(place)
+    slots = Slots(str(place), durability=PROCESS)
+    slots._disk = disk
+    slots.leave(take_and_adopt(slots)[0], empty=False)
+    holes, end = 0, len(disk.changes)
+    for at, change in enumerate(disk.changes):
+        synced = next((n for n in range(at, end) if disk.changes[n] == Change("sync", change.node)), end)
+        kept = (change.at + len(change.data)) // SECTOR * SECTOR - change.at  # the sector that later writes have, too
+        if change.kind == "write" and kept > 2 * SECTOR:
+            disk.changes[at] = change._replace(at=change.at + kept, data=change.data[kept:])
+            build(disk, synced, lambda n: True, tmp_path / "ruin")
+            disk.changes[at] = change
+            check(tmp_path / "ruin")
+            shutil.rmtree(tmp_path / "ruin")
+            holes += 1
+    assert holes > 5
 
 
 @pytest.mark.parametrize("times", [1, 1000], ids=["once", "from then on"])
