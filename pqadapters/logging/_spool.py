@@ -11,17 +11,19 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections import deque
 from collections.abc import Iterator
+from copy import copy
 from typing import TYPE_CHECKING, Any
 
 from ..durability import Durability
-from ..errors import StoreForked
+from ..errors import StoreError, StoreForked, StorePoisoned
 from ..living import living
 from ..opening import load_databases, load_slots, open_slots, open_store
 from ..store import Put, Store
-from ..telling import silence
+from ..telling import logger, silence
 from ._limits import Limit
 from ._names import Names
 from ._place import is_url, refuse_store
@@ -30,9 +32,11 @@ from ._records import Codec
 if TYPE_CHECKING:
     from ..stores.segment.slots import Slot, Slots
 
+_log = logger("pqadapters.logging")
 _NAMES = Names()
 _INBOX = _NAMES.inbox
 _PLAIN = Put(_INBOX, b"")[2:]
+_AGAIN = 1.0  #: seconds between two tries to open a store again that failed
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
 _spools: weakref.WeakValueDictionary[str, Spool] = weakref.WeakValueDictionary()
 _open: set[Spool] = set()  #: kept to the end: what logs in a finalizer may be collected together with its handler
@@ -70,6 +74,8 @@ class Spool:
         self.durability_given = False
         self.turn = threading.Lock()  #: of the listener that delivers in this process
         self._trust = trust_directory
+        self._may_reopen = 0.0  #: when a store that failed may be opened again; 0: none did
+        self._failed: StoreError | None = None  #: why that was in vain
         if place.startswith("sqlite:"):
             load_databases()
         self._begin()
@@ -115,17 +121,26 @@ class Spool:
             finally:
                 self._opening = None
             _open.add(self)
+            self._failed = None
             while self._early:
                 store.commit(Put(_INBOX, self._early[0]))
                 self._early.popleft()
             return store
 
     def _open_for_record(self) -> Store:
+        if self._failed is not None and time.monotonic() < self._may_reopen:
+            raise copy(self._failed)
         try:
             return self._open()
-        except BaseException:
+        except BaseException as error:
             self.refused = True
+            self._put_off_opening(error)
             raise
+
+    def _put_off_opening(self, error: BaseException) -> None:
+        """Where it can't be opened again: who logs a thousand records a second doesn't try that as often."""
+        if self._may_reopen and isinstance(error, StoreError):
+            self._failed, self._may_reopen = copy(error), time.monotonic() + _AGAIN
 
     def _opened(self) -> Store:
         if self.shared:
@@ -160,6 +175,22 @@ class Spool:
         except StoreForked:
             self.begin_again()
             self.store.commit(Put(_INBOX, payload))
+        except StorePoisoned as error:
+            self._reopened(store, error).commit(Put(_INBOX, payload))
+
+    def _reopened(self, store: Store, error: StorePoisoned) -> Store:
+        """Another store, where one refuses all work until it is opened again: who logs can't do that. Raises
+        StoreError; `error` where that was tried a moment ago."""
+        with self._lock:
+            mine = self._store is store
+            if mine and time.monotonic() < self._may_reopen:
+                raise error
+            if mine:
+                self._may_reopen = time.monotonic() + _AGAIN
+                self.close()
+        if mine:
+            _log.warning("%s is opened again for log records: %s", self.place, error)
+        return self._store or self._open_for_record()
 
     def left_behind(self) -> Iterator[Left]:
         """Slots of dead processes in which something waits, held until they are let go of."""
@@ -189,7 +220,7 @@ class Spool:
             store, slots, slot = self._store, self._slots, self._slot
             self._begin()
             if slots is not None and slot is not None:
-                slots.leave(slot, empty=not _waits(slot.store))
+                slots.leave(slot, empty=_is_empty(slot.store))
             elif store is not None:
                 store.close()
 
@@ -210,6 +241,14 @@ def _waits(store: Store) -> bool:
     """Whether there is anything in it that is to be delivered, or looked at."""
     depths = map(store.depth, _NAMES.all(store))
     return any(depth.unfinished or depth.dead for depth in depths)
+
+
+def _is_empty(store: Store) -> bool:
+    """Whether it is known that nothing is in it."""
+    try:
+        return not _waits(store)
+    except StoreError:
+        return False
 
 
 def _begin_again() -> None:

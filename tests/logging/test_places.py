@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import StoreError, StoreRefused
+from pqadapters.errors import StoreError, StorePoisoned, StoreRefused
 from pqadapters.logging import _spool
 from pqadapters.logging._post import Post
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
@@ -93,6 +93,51 @@ def test_what_is_wrong_with_a_place_is_said_once(
     said = [record.getMessage() for record in caplog.records if "log records in" in record.getMessage()]
     assert len(said) == 1
     assert "names no store: use sqlite:" in said[0]
+
+
+@pytest.mark.parametrize("url", [False, True])
+def test_a_store_that_refuses_all_work_until_it_is_opened_again_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture, url: bool
+) -> None:
+    """Where a sync had failed, or the files were removed, each record was lost until the program was started again."""
+    noting, refused = Noting(), []
+    handler = QueueHandler(f"sqlite:///{tmp_path}/spool.db" if url else tmp_path / "spool", handlers=[noting])
+    monkeypatch.setattr(handler, "handleError", lambda record: refused.append(record.getMessage()))
+    logger = logger_of(handler)
+    logger.info("before")
+    assert handler.flush(PATIENCE)
+
+    def fail(*operations: object, **options: object) -> Any:
+        raise StorePoisoned("its files were removed")
+
+    failing = spool(handler).store
+    monkeypatch.setattr(failing, "commit", fail)
+    logger.info("then")
+    assert spool(handler).store is not failing
+    assert handler.flush(PATIENCE)
+    assert noting.messages == ["before", "then"]
+    assert "opened again for log records: its files were removed" in caplog.text
+    for message in ("opens", "too soon"):
+        monkeypatch.setattr(spool(handler), "_may_reopen", 0.0 if message == "opens" else 1e12)
+        monkeypatch.setattr(spool(handler).store, "commit", fail)
+        logger.info(message)
+    assert refused == ["too soon"]
+    tries = []
+
+    def opened() -> Any:
+        tries.append(threading.current_thread())
+        raise StoreError("no disk")
+
+    monkeypatch.setattr(spool(handler), "_opened", opened)
+    monkeypatch.setattr(_spool, "_AGAIN", 1000.0)
+    monkeypatch.setattr(spool(handler), "_may_reopen", 0.0)
+    for number in range(10):
+        logger.info("m %d", number)
+    assert len(refused) == 11
+    assert tries.count(threading.current_thread()) == 1
+    monkeypatch.undo()
+    spool(handler).close()
+    handler.close()
 
 
 @pytest.mark.parametrize("own", [False, True], ids=["spool", "queue"])
