@@ -18,6 +18,7 @@ _last: dict[Callable[[], object], None] = {}
 _seen_off: set[int] = set()  # children of multiprocessing that end with our handler, too
 _ended: set[int] = set()  # processes that have called it
 _failed: set[int] = set()  # processes that an exception has ended
+_over: list[bool] = []  # not empty once threads are waited for that aren't daemons
 
 
 def others_run() -> bool:
@@ -46,6 +47,12 @@ def start_thread(thread: threading.Thread) -> None:
     if sys.is_finalizing():
         raise RuntimeError("can't start a thread: the interpreter has ended")
     thread.start()
+
+
+def is_over() -> bool:
+    """Whether the program has ended and its handlers run. The standard library's pools take no calls any more. (Where
+    Python is embedded the thread that it takes for the main one may end long before.)"""
+    return bool(_over) and not threading.main_thread().is_alive()
 
 
 def fails() -> bool:
@@ -88,3 +95,9 @@ def _is_exit(kind: type[BaseException] | None) -> bool:
 
 
 atexit.register(_end)
+try:
+    threading._register_atexit(_over.append, True)  # type: ignore[attr-defined]
+except AttributeError:
+    pass
+except RuntimeError:  # it has ended before this was imported
+    _over.append(True)

@@ -3,7 +3,9 @@ leaves jobs as they are; tests/executors/test_killed.py has the same by SIGKILL.
 
 from __future__ import annotations
 
+import json
 import time
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -12,6 +14,7 @@ from pqadapters.concurrent.futures import JobFuture, JobParked, ThreadPoolExecut
 
 from . import work
 from .conftest import Make
+from .harness import App
 
 
 def leave(make: Make, *calls: tuple[Any, ...], **options: Any) -> list[JobFuture]:
@@ -315,3 +318,48 @@ def test_a_key_that_was_left_and_isnt_begun_yet(make: Make, end: str) -> None:
         executor.shutdown()
         assert future.cancelled()
         assert make().future(key="k").result(work.PATIENCE) == 1
+
+
+AT_EXIT = """
+import atexit, json
+
+def oops():
+    raise OSError
+
+if __name__ == "__main__":
+    kind = {"thread": ThreadPoolExecutor, "process": ProcessPoolExecutor}[sys.argv[1]]
+    place, case = json.loads(sys.argv[2]), sys.argv[3]
+    executor = kind(1, **place)
+    if case == "delayed":
+        executor.using(delay=600).submit(double, 1)
+    if case == "due":
+        executor.using(delay=0.01).submit(double, 1)
+    if case == "again":
+        executor.using(retries=1, backoff=0.01).submit(oops)
+    if case == "left":
+        executor.using(delay=0.5).submit(double, 1)
+        executor.shutdown(drain=False)
+
+    def bye():
+        if case == "left":
+            try:
+                kind(1, **place).shutdown()
+            except RuntimeError:  # from Python 3.12 on no thread is started any more
+                pass
+        executor.shutdown()
+        say("ended")
+
+    atexit.register(bye)
+"""
+
+
+@pytest.mark.parametrize("case", ["delayed", "due", "again", "left"])
+@pytest.mark.parametrize("kind", ["thread", "process"])
+def test_a_shutdown_when_the_program_has_ended_leaves_what_no_pool_begins(
+    kind: str, case: str, place: dict[str, Any], tmp_path: Path
+) -> None:
+    """`atexit.register(executor.shutdown)` waited for ever for a job that was delayed, was to be tried again, or was
+    left by an earlier run: the standard library's pools take no calls then."""
+    with App(tmp_path, AT_EXIT).start(kind, json.dumps(place, default=str), case) as running:
+        running.until("ended")
+        running.end()

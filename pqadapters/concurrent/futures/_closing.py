@@ -7,6 +7,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from ...ending import is_over
 from ...errors import StoreError
 from ._backlog import Backlog, nothing
 from ._cancelling import cancel_all
@@ -30,7 +31,7 @@ def shut_down(
         return stdlibs(wait=False)
     if cancel_futures and not backlog.closed:
         cancel_all(backlog)
-    if not drain:
+    if not drain or is_over():  # then no pool begins any more
         backlog.leave()
     backlog.changed()
     if backlog._store is not None and not backlog.closed:

@@ -13,6 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from ...ending import is_over
 from ...errors import StoreError
 from ...store import Ack, Order, Put, State, Store
 from . import _wire as wire
@@ -40,7 +41,7 @@ def _back(backlog: Backlog, id: bytes) -> None:
     backlog.delayed.discard(id)
     if not backlog.closed:
         backlog.recovering = backlog.recovering or backlog.foreign  # it may be one of somebody else
-        backlog.added()
+        begin_ready(backlog)
         if id in backlog.live:  # all are busy; or the store's clock isn't there yet
             call_in(_AGAIN, partial(_back, backlog, id))
 
@@ -54,7 +55,14 @@ def _look(ref: weakref.ref[Backlog]) -> None:
     backlog = ref()
     if backlog is not None and not (backlog.closed or backlog.stopped):
         backlog.recovering = backlog.recovering or backlog.foreign
-        backlog.added()
+        begin_ready(backlog)
+
+
+def begin_ready(backlog: Backlog) -> None:
+    """See that somebody looks at what is ready. Behind the program's end nobody will, and who shuts down leaves it."""
+    if not backlog.added() and backlog.closing and is_over():
+        backlog.leave()
+        backlog.changed()
 
 
 def find_late(backlog: Backlog, tries: int = 10) -> None:

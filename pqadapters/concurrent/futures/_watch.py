@@ -13,6 +13,7 @@ from ...ending import start_thread
 from ...errors import StoreError
 from ...store import Depth, Store
 from ._refusals import FOR_GOOD
+from ._returning import begin_ready
 
 if TYPE_CHECKING:
     from ._backlog import Backlog
@@ -59,7 +60,7 @@ class _Look:
                     return
             if found:
                 backlog.recovering = backlog.recovering or backlog.foreign
-                backlog.added()
+                begin_ready(backlog)
             del backlog
             if found or problem is not None:  # whoever was told takes it meanwhile, or all are busy
                 pause.wait(_BUSY if found else _REFUSED)
