@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from pqadapters.concurrent.futures import JobFuture, JobParked, ThreadPoolExecutor, as_completed, task, wait
+from pqadapters.concurrent.futures._watch import _Look
 
 from . import work
 from .conftest import Make
@@ -318,6 +319,21 @@ def test_a_key_that_was_left_and_isnt_begun_yet(make: Make, end: str) -> None:
         executor.shutdown()
         assert future.cancelled()
         assert make().future(key="k").result(work.PATIENCE) == 1
+
+
+def test_to_look_begins_nothing_before_the_first_submit(make: Make) -> None:
+    """With `recover="on_submit"`, in a store that processes share, `stats()` began what was left."""
+    leave(make, (work.note, "left"))
+    another = make(recover="on_submit")
+    assert another.stats()["pending"] == 1
+    backlog = another._backlog
+    look = _Look(backlog, backlog.store)
+    depth = backlog.store.depth(backlog.names.jobs)
+    assert not look._wanted(depth)
+    another.submit(work.nothing).result(work.PATIENCE)
+    assert look._wanted(depth)
+    another.shutdown()
+    assert work.DONE == ["left"]
 
 
 AT_EXIT = """

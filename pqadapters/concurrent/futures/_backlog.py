@@ -81,6 +81,7 @@ class Backlog:
         self.attached: dict[bytes, JobFuture] = {}  #: of jobs that somebody else has submitted, or runs
         self.running: dict[bytes, JobFuture] = {}
         self.ahead = Ahead()
+        self.submitted = False  #: a job was, here
         self.mixed = False  #: jobs were submitted here that have options
         self.begun: deque[JobFuture] | None = deque(maxlen=_REMEMBERED)
         self.known: weakref.WeakValueDictionary[bytes, JobFuture] = weakref.WeakValueDictionary()

@@ -34,6 +34,7 @@ def submit(backlog: Backlog, call: wire.Call, options: Options = PLAIN, flags: i
     if backlog.closing or backlog.forked or backlog.broken is not None:
         backlog.check()
     store = backlog._store or backlog.open()
+    backlog.submitted = True
     id = backlog.token + next(backlog.numbers).to_bytes(8, "big")
     data = wire.dump(call, options.retry_on)
     main = wire.main_of(call, data) if backlog.shared else ""
