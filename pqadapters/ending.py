@@ -42,6 +42,11 @@ def at_end(function: Callable[[], object], *, last: bool = False) -> None:
             threading._register_atexit(fails)  # type: ignore[attr-defined]
 
 
+def has_ended() -> bool:
+    """Whether this process is at its end, and has called what was to be called there."""
+    return os.getpid() in _ended
+
+
 def start_thread(thread: threading.Thread) -> None:
     """Start it. RuntimeError where the interpreter has ended: Python 3.10 and 3.11 would wait for ever."""
     if sys.is_finalizing():

@@ -13,6 +13,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .. import telling
@@ -127,10 +128,10 @@ class Ground:
         self.note |= self._noted()
         return self.note.get(fact)
 
-    def leave(self, slot: Slot, *, empty: bool) -> None:
-        """Let go of a slot; one that is empty is taken away. Where a place has many queues at a time, only the first
-        ones keep what was learnt of them."""
-        self.slots.leave(slot, empty=empty)
+    def leave(self, slot: Slot, *, empty: bool, unless: Callable[[], bool] = bool) -> None:
+        """Let go of a slot; one that is empty is taken away (see `Slots.leave`). Where a place has many queues at a
+        time, only the first ones keep what was learnt of them."""
+        self.slots.leave(slot, empty=empty, unless=unless)
         if empty and self.spot.index >= MANY:
             try:
                 self.slots.remove()

@@ -15,6 +15,7 @@ import threading
 import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
@@ -369,10 +370,12 @@ class PrivateStore:
         left = slot.store.depth(QUEUE)
         if ground.transient and self._adopted and not left.unfinished and idling.keep(self._key, (ground, slot)):
             return
-        ground.leave(slot, empty=not (left.unfinished or left.dead or self._has_keys(slot)))
+        ground.leave(slot, empty=not self._holds(slot), unless=partial(self._holds, slot))
 
-    def _has_keys(self, slot: Slot) -> bool:
-        return any(slot.store.count(table) for table in self._tables)
+    def _holds(self, slot: Slot) -> bool:
+        """Whether there is anything in it that is to be kept."""
+        left = slot.store.depth(QUEUE)
+        return bool(left.unfinished or left.dead or any(slot.store.count(table) for table in self._tables))
 
     def put_down(self) -> None:
         """The process ends: an empty slot goes, and whoever uses the queue after all, in a handler behind ours, gets
@@ -383,9 +386,8 @@ class PrivateStore:
                 return
             if self._put_off:
                 self._catch_up()
-            left = slot.store.depth(QUEUE)
-            if not (left.unfinished or left.dead or self._has_keys(slot)):
-                ground.leave(slot, empty=True)
+            if not self._holds(slot):
+                ground.leave(slot, empty=True, unless=partial(self._holds, slot))  # daemon threads put to the very end
                 self.begin_again()
 
     def __enter__(self) -> PrivateStore:

@@ -124,6 +124,12 @@ class QueueSpool:
     def left_behind(self) -> Iterator[Left]:
         return iter(())
 
+    def use(self, user: object) -> None:
+        """It is open for as long as its owner likes."""
+
+    def let_go(self, user: object) -> None:
+        """It isn't ours to close."""
+
 
 def _begin_again() -> None:
     """In a forked child: a thread of the parent has the turn."""

@@ -63,6 +63,7 @@ class Delivery:
     def start(self) -> None:
         """Raises RuntimeError where no thread can be started any more, and ValueError where a handler isn't there. Who
         calls it stops it then, too."""
+        self.spool.use(self)
         for post in self.posts:
             post.sink.begin()
         self.spool.limit.delivers(self)
@@ -126,6 +127,8 @@ class Delivery:
         for thread in self._threads:
             if thread.ident is not None and thread is not threading.current_thread():
                 thread.join(max(0.0, deadline - time.monotonic()))
+        if self.thread.ident is None:  # it couldn't be started
+            self.spool.let_go(self)
         for post in self.posts:
             post.sink.end()
 
@@ -161,6 +164,7 @@ class Delivery:
             for left in self._left:
                 left.leave()
             self._turn.give_up()
+            self.spool.let_go(self)
 
     @staticmethod
     def _wait_for(threads: list[threading.Thread]) -> None:

@@ -50,7 +50,8 @@ class QueueListener(stdlib.QueueListener):
     """
 
     def __init__(self, queue: Any, *handlers: Any, respect_handler_level: bool = False) -> None:
-        if isinstance(queue, (str, os.PathLike)):
+        self._has_own = isinstance(queue, (str, os.PathLike))
+        if self._has_own:
             queue = SpoolQueue(queue)
         super().__init__(queue, *handlers, respect_handler_level=respect_handler_level)
         self._delivery: Delivery | None = None
@@ -143,6 +144,8 @@ class QueueListener(stdlib.QueueListener):
         """Stop listening. What can be delivered is delivered first, within 5 seconds; with `drain_timeout` so many
         seconds are given to sinks that are down, too. What isn't delivered then stays on the disk."""
         self._stop(_STOP if drain_timeout is None else drain_timeout, whole=drain_timeout is not None)
+        if self._has_own and isinstance(self.queue, SpoolQueue):
+            self.queue.let_go()
 
     def _stop(self, seconds: float, *, whole: bool) -> None:
         if spool_of(self.queue) is None:

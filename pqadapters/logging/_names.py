@@ -93,3 +93,7 @@ class Spooled(Protocol):
         """Opened now, if it isn't yet. Raises StoreError."""
     def put(self, record: logging.LogRecord, /) -> None: ...
     def left_behind(self) -> Iterator[Left]: ...
+    def use(self, user: object) -> None:
+        """It stays open for that one."""
+    def let_go(self, user: object) -> None:
+        """That one is done with it."""

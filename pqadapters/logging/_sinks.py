@@ -87,6 +87,7 @@ class Sink(logging.Handler):
         self.delivered = self.retried = self.dead = 0
         self.last_error: str | None = None
         self._deliverer: int | None = None  #: the thread that delivers now
+        self._relocked = False  #: whether the handler has another lock than that which its `handle` has taken
         self._keeps = False  #: whether the handler's stream may have something of the last try yet
         self._let_go: Callable[[], None] | None = None
         self.through: Callable[[Give, logging.LogRecord], object] | None = None  #: a program's own way to `handler`
@@ -127,6 +128,7 @@ class Sink(logging.Handler):
             return
         let_go()
         if self._deliverer is not None and self._deliverer != threading.get_ident():
+            self._relocked = True
             self.handler.createLock()
 
     def deliver(self, records: Sequence[logging.LogRecord], respect_level: bool) -> tuple[int, Failure | None]:
@@ -169,8 +171,12 @@ class Sink(logging.Handler):
                         return done, OSError("its file was closed, and isn't opened again with mode='w'")
                 done += 1
         except BaseException as error:  # SystemExit, too: it ends this thread for nobody
-            return done, error
+            return (done + 1, None) if self._only_cannot_release(error) else (done, error)
         return done, None
+
+    def _only_cannot_release(self, error: BaseException) -> bool:
+        """Whether all is well but for the lock, which was another one when `handle` was done (before Python 3.13)."""
+        return self._relocked and error.__context__ is None and str(error) == "cannot release un-acquired lock"
 
     def _give_one(self, record: logging.LogRecord) -> None:
         handler: Any = self.handler

@@ -16,10 +16,12 @@ import weakref
 from collections import deque
 from collections.abc import Iterator
 from copy import copy
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ..durability import Durability
-from ..errors import StoreError, StoreForked, StorePoisoned
+from ..ending import has_ended
+from ..errors import StoreClosed, StoreError, StoreForked, StorePoisoned
 from ..living import living
 from ..opening import load_databases, load_slots, open_slots, open_store
 from ..store import Put, Store
@@ -73,6 +75,7 @@ class Spool:
         self.codec = Codec()
         self.durability_given = False
         self.turn = threading.Lock()  #: of the listener that delivers in this process
+        self._users: weakref.WeakSet[object] = weakref.WeakSet()
         self._trust = trust_directory
         self._may_reopen = 0.0  #: when a store that failed may be opened again; 0: none did
         self._failed: StoreError | None = None  #: why that was in vain
@@ -168,13 +171,17 @@ class Spool:
                 return
             store = self._open_for_record()
         limit = self.limit
-        if limit.max_bytes and not limit.admits(len(payload), record.levelno, store):
-            return
         try:
+            if limit.max_bytes and not limit.admits(len(payload), record.levelno, store):
+                return
             store.commit(_new(Put, (_INBOX, payload) + _PLAIN))  # noqa: RUF005  # faster
         except StoreForked:
             self.begin_again()
             self.store.commit(Put(_INBOX, payload))
+        except StoreClosed:
+            if store is self._store:
+                raise
+            self.put(record)  # another thread has let go of it in between
         except StorePoisoned as error:
             self._reopened(store, error).commit(Put(_INBOX, payload))
 
@@ -214,13 +221,25 @@ class Spool:
         self.limit.forked()
         self._begin()
 
+    def use(self, user: object) -> None:
+        """It stays open for that one."""
+        self._users.add(user)
+
+    def let_go(self, user: object) -> None:
+        """That one is done with it: the store is closed where nobody uses it any more. At the end of the process it
+        stays open: finalizers and daemon threads log to the very end."""
+        self._users.discard(user)
+        with silence(), self._lock:
+            if self._store is not None and not (self._users or has_ended()):
+                self.close()
+
     def close(self) -> None:
         """Let go of the store; the next record opens it again."""
         with silence(), self._lock:
             store, slots, slot = self._store, self._slots, self._slot
             self._begin()
             if slots is not None and slot is not None:
-                slots.leave(slot, empty=_is_empty(slot.store))
+                slots.leave(slot, empty=_is_empty(slot.store), unless=partial(_waits, slot.store))
             elif store is not None:
                 store.close()
 

@@ -85,6 +85,7 @@ class QueueHandler(stdlib.QueueHandler):
             path = options.pop("path", None)
         if path is not None and isinstance(queue, (str, os.PathLike, SpoolQueue)):
             raise TypeError(f"queue and path are two words for one thing: give one of {queue!r} and {path!r}")
+        made = path is not None or isinstance(queue, (str, os.PathLike))
         if path is not None:  # the queue, if there is one, is what dictConfig makes unasked
             queue = SpoolQueue(path, **options)
         elif isinstance(queue, (str, os.PathLike)):
@@ -96,6 +97,7 @@ class QueueHandler(stdlib.QueueHandler):
         elif options:
             raise TypeError(f"{', '.join(options)}: options of a spool; this handler was given a queue")
         self._spool = spool_of(queue)
+        self._has_own = made
         self._listener: Any = None
         super().__init__(queue)
         kind = type(self)
@@ -190,6 +192,8 @@ class QueueHandler(stdlib.QueueHandler):
         comes: `dictConfig` closes all handlers there are, those too that loggers keep."""
         if isinstance(self._listener, QueueListener):
             self._listener.retire()
+        if self._has_own and isinstance(self.queue, SpoolQueue):
+            self.queue.let_go()
         super().close()
 
 

@@ -58,6 +58,8 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
             given=bool(durability) or max_lag is not None,
             trust_directory=trust_directory,
         )
+        self.spool.use(self)
+        self._gets = False  #: somebody takes records out by himself
         self._inbox = self.spool.names.inbox
         self._held: list[Claim] = []
         self._trouble = ""  #: why a record was passed over
@@ -73,6 +75,7 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """The next record, then what is in memory alone; the caller's until `task_done()`. One that can't be read is
         passed over: it is a dead letter, or waits for an installation that reads it."""
+        self._gets = True
         store = self.spool.store
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -104,6 +107,11 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
 
     def _has_other(self) -> bool:
         return bool(self.queue)
+
+    def let_go(self) -> None:
+        """Its only handler or listener is closed: the directory is let go of, unless others use it in this process."""
+        if not self._gets:
+            self.spool.let_go(self)
 
     def close(self) -> None:
         """Let go of the directory, or the store; the next record opens it again."""

@@ -684,3 +684,29 @@ def test_a_queue_that_was_put_down_at_the_end_of_the_process_may_be_used_again(h
     assert q.get() == 2
     q.task_done()
     q.close()
+
+
+def test_what_a_daemon_thread_puts_right_at_the_end_of_the_process_is_kept(home: Path) -> None:
+    """Between the look, whether the slot is empty, and its removal: it went with the slot, behind put()'s return."""
+    q = bounded()
+    q.put(1)
+    q.get()
+    q.task_done()
+    place = q.stats()["place"]
+    private_store = q._line.private
+    assert private_store is not None
+    holds, looks = private_store._holds, []
+
+    def look(slot: Any) -> bool:
+        looks.append(holds(slot))
+        if len(looks) == 1:
+            q.put(2)
+        return looks[-1]
+
+    private_store._holds = look  # type: ignore[method-assign]
+    private_store.put_down()
+    assert looks == [False, True]
+    assert os.path.exists(place)
+    assert q.get() == 2
+    q.task_done()
+    q.close()

@@ -128,13 +128,16 @@ class Slots:
         store = SegmentStore(directory, disk=self._disk, trust_directory=self._trust, **self._options)
         return Slot(directory, store, store.next_id)
 
-    def leave(self, slot: Slot, *, empty: bool) -> None:
-        """Close a slot; if it is `empty`, take it away. Bytes that were put aside as damaged stay."""
+    def leave(self, slot: Slot, *, empty: bool, unless: Callable[[], bool] = bool) -> None:
+        """Close a slot; if it is `empty`, take it away, `unless()` another thread has put something into it since.
+        Bytes that were put aside as damaged stay."""
         try:
             if not empty or _holds_more(slot.directory):
                 return slot.store.close()
             with self._locked():
-                slot.store.discard(remove=True)
+                gone = slot.store.discard(remove=True, unless=unless)
+            if not gone:
+                slot.store.close()
         except (StoreError, OSError) as error:
             slot.store.close()
             logger.warning("%s can't be removed: %s", slot.directory, error)

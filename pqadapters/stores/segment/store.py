@@ -391,10 +391,15 @@ class SegmentStore:
         if self._release.detach():  # to call it would do nothing at the interpreter's end
             self._core.release(self._owner)
 
-    def discard(self, *, remove: bool = False) -> None:
-        """Close it for all handles of this process, without a checkpoint; with `remove`, its files go, all of them."""
-        self._closed = True
-        self._core.discard(remove=remove)
+    def discard(self, *, remove: bool = False, unless: Callable[[], bool] = bool) -> bool:
+        """Close it for all handles of this process, without a checkpoint; with `remove`, its files go, all of them.
+        Nothing of that, and False, where `unless()` says so, which is asked while no other thread can put anything."""
+        with self._core.lock:
+            if unless():
+                return False
+            self._closed = True
+            self._core.discard(remove=remove)
+            return True
 
     def __enter__(self) -> SegmentStore:
         return self

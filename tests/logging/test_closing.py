@@ -1,0 +1,151 @@
+"""A spool is let go of with the last one who uses it, and nothing that was logged goes with it."""
+
+from __future__ import annotations
+
+import logging
+import os
+import threading
+from pathlib import Path
+
+import pytest
+
+from pqadapters.logging import _spool
+from pqadapters.logging.handlers import QueueHandler, QueueListener, SpoolQueue
+from pqadapters.store import Put, Store
+
+from .sinks import PATIENCE, Hanging, Noting, logger_of, spool
+
+
+def _descriptors() -> int:
+    return len(os.listdir("/proc/self/fd"))
+
+
+def _is_open(place: Path) -> bool:
+    found = _spool._spools.get(str(place))
+    return found is not None and found.is_open
+
+
+pytestmark = pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="descriptors are counted by Linux's /proc")
+
+
+def test_a_closed_handler_lets_go_of_its_directory(tmp_path: Path) -> None:
+    """Each directory that was ever logged to cost two descriptors to the end of the process."""
+    noting = Noting()
+    before = _descriptors()
+    for number in range(20):
+        handler = QueueHandler(tmp_path / f"{number}", handlers=[noting])
+        logger_of(handler).info("%d", number)
+        assert handler.flush(PATIENCE)
+        handler.close()
+    assert _descriptors() <= before
+    assert noting.messages == [str(number) for number in range(20)]
+    assert not list(tmp_path.glob("*/0"))
+
+
+def test_what_waits_is_there_for_the_next_handler(tmp_path: Path) -> None:
+    handler = QueueHandler(tmp_path / "spool")
+    logger_of(handler).info("early")
+    handler.close()
+    assert not _is_open(tmp_path / "spool")
+    noting = Noting()
+    after = QueueHandler(tmp_path / "spool", handlers=[noting])
+    logger_of(after).info("late")
+    assert after.flush(PATIENCE)
+    after.close()
+    assert noting.messages == ["early", "late"]
+
+
+def test_who_else_uses_it_keeps_it_open(tmp_path: Path) -> None:
+    place = tmp_path / "spool"
+    one, other = QueueHandler(place), QueueHandler(place)
+    logger_of(one).info("one")
+    one.close()
+    assert _is_open(place)
+    noting = Noting()
+    with QueueListener(place, noting) as listener:
+        other.close()
+        assert _is_open(place)
+        logger_of(other).info("two")
+        assert listener.flush(PATIENCE)
+    assert noting.messages == ["one", "two"]
+    assert not _is_open(place)
+
+
+def test_a_queue_that_records_are_taken_from_stays_open(tmp_path: Path) -> None:
+    """By a listener of the standard library's, say, which would end with an error."""
+    handler = QueueHandler(tmp_path / "spool")
+    logger_of(handler).info("one")
+    queue = handler.queue
+    assert isinstance(queue, SpoolQueue)
+    assert queue.get(timeout=PATIENCE).getMessage() == "one"
+    handler.close()
+    queue.task_done()
+    assert queue.empty()
+    spool(handler).close()
+
+
+def test_a_sink_that_hangs_keeps_it_open_until_it_is_done(tmp_path: Path) -> None:
+    hanging = Hanging()
+    handler = QueueHandler(tmp_path / "spool", handlers=[hanging])
+    logger_of(handler).info("one")
+    hanging.hangs.wait(PATIENCE)
+    thread = next(each for each in threading.enumerate() if each.name == "pqadapters-logging")
+    handler.close()
+    assert _is_open(tmp_path / "spool")
+    hanging.go_on.set()
+    thread.join(PATIENCE)
+    assert not _is_open(tmp_path / "spool")
+    assert hanging.messages == ["one"]
+    assert not list((tmp_path / "spool").glob("0"))  # it was acknowledged
+
+
+def test_what_another_thread_logs_right_then_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Between the look, whether the slot is empty, and its removal."""
+    handler = QueueHandler(tmp_path / "spool")
+    logger_of(handler).info("one")
+    queue = handler.queue
+    assert isinstance(queue, SpoolQueue)
+    queue.get()
+    queue.task_done()
+    store, late = spool(handler).store, logging.makeLogRecord({"msg": "late"})
+    waits, looks = _spool._waits, list[Store]()
+
+    def look(seen: Store) -> bool:
+        found = waits(seen)
+        if not looks:
+            store.commit(Put(spool(handler).names.inbox, spool(handler).codec.dumps(late)))
+        looks.append(seen)
+        return found
+
+    monkeypatch.setattr(_spool, "_waits", look)
+    spool(handler).close()
+    assert queue.get(timeout=0.0).getMessage() == "late"
+    queue.task_done()
+    spool(handler).close()
+
+
+def test_threads_that_log_while_it_is_closed(tmp_path: Path) -> None:
+    """What comes too late for the store that is closed is put into the one that is opened next."""
+    noting, over = Noting(), threading.Event()
+    handler = QueueHandler(tmp_path / "spool")
+    logger = logger_of(handler)
+    counts = [0, 0]
+
+    def log(thread: int) -> None:
+        while not over.is_set():
+            counts[thread] += 1
+            logger.info("%d.%d", thread, counts[thread])
+
+    threads = [threading.Thread(target=log, args=(thread,)) for thread in range(2)]
+    for thread in threads:
+        thread.start()
+    for _ in range(100):
+        spool(handler).close()
+    over.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    with QueueListener(tmp_path / "spool", noting) as listener:
+        assert listener.flush(PATIENCE)
+    handler.close()
+    expected = [f"{thread}.{number + 1}" for thread in range(2) for number in range(counts[thread])]
+    assert sorted(noting.messages) == sorted(expected)
