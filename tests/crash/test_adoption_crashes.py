@@ -186,6 +186,29 @@ def test_power_cuts(place: Path, original: Path, tmp_path: Path, caplog: pytest.
             shutil.rmtree(tmp_path / "ruin")
 
 
+def test_power_cuts_while_an_empty_slot_goes(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Its files go in an order that the disk keeps: a checkpoint without its segments looked like damage, and a segment
+    without a later one, which has the acknowledgements, would bring back what was done long ago."""
+    place = tmp_path / "app" / "place-0"
+    _add_done(leave(place), Order.OLDEST)
+    disk, rng = TreeDisk(place), random.Random(11)
+    slots = Slots(str(place), durability=Durability(Survives.POWER), segment_bytes=4096)
+    slots._disk = disk
+    slot = slots.take()
+    slot.store.commit(*(put("done".ljust(700), 999) for _ in range(18)))
+    slot.store.commit(*map(Ack, slot.store.claim(QUEUE, limit=18)))
+    done = len(disk.changes)
+    slots.leave(slot, empty=True)
+    names = [change.before[1] for change in disk.changes if change.kind == "unlink" and change.before is not None]
+    assert "checkpoint" in names
+    for crash in range(1, len(disk.changes) + 1):
+        for keep in power_cuts(disk, crash, rng, 10):
+            build(disk, crash, keep, tmp_path / "ruin")
+            assert crash < done or everything(tmp_path / "ruin") == []
+            shutil.rmtree(tmp_path / "ruin")
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING], "a crash looks like damage"
+
+
 def test_a_power_cut_at_process_durability_that_leaves_a_hole(place: Path, tmp_path: Path) -> None:
     """The disk has a later write and not an earlier one: how far it got was known, and what was moved until then gone,
     with items that had been synced long before."""

@@ -96,9 +96,12 @@ def remove_leftovers(path: str, disk: Disk) -> None:
 
 def remove(path: str, disk: Disk) -> None:
     """Take the directory of a store away: the checkpoint first, which would tell that segments are missing, and the
-    lock's file last, which others may wait for. Raises OSError."""
+    lock's file last, which others may wait for. A power cut keeps to that: no segment without those behind it, whose
+    acknowledgements it needs. Raises OSError."""
     for name in sorted(os.listdir(path), key=lambda name: (name == LOCK, name != CHECKPOINT, name)):
         disk.unlink(os.path.join(path, name))
+        if name == CHECKPOINT or name.endswith(".seg"):
+            disk.sync_directory(path)
     disk.rmdir(path)
 
 
