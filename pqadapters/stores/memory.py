@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import threading
 import weakref
-from bisect import insort
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -242,15 +242,17 @@ class MemoryStore:
         """Or undo its removal, as far as an interrupt has let it come."""
         self._data.rows[row.id] = row
         ids = self._data.queue(row.queue).ids
-        if row.id not in ids:
-            insort(ids, row.id)
+        at = bisect_left(ids, row.id)
+        if ids[at : at + 1] != [row.id]:
+            ids.insert(at, row.id)
 
     def _take_out(self, row: _Row) -> None:
         """Or undo its insertion, likewise."""
         self._data.rows.pop(row.id, None)
         ids = self._data.queue(row.queue).ids
-        if row.id in ids:
-            ids.remove(row.id)
+        at = bisect_left(ids, row.id)
+        if ids[at : at + 1] == [row.id]:
+            del ids[at]
 
     def _remove(self, row: _Row, undo: list[Callable[[], object]]) -> None:
         undo.append(lambda: self._insert(row))
