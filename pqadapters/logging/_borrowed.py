@@ -81,7 +81,7 @@ class QueueCodec:
 class QueueSpool:
     """See `_names.Spooled`."""
 
-    refused = False
+    refused = left = False
     diverts = False  # whoever looks after the queue knows nothing of others beside it
 
     def __init__(self, queue: Any) -> None:

@@ -89,6 +89,9 @@ class Spooled(Protocol):
     def refused(self) -> bool:
         """Whether it couldn't be opened for a record."""
     @property
+    def left(self) -> bool:
+        """Whether something waited in it when it was closed."""
+    @property
     def store(self) -> Store:
         """Opened now, if it isn't yet. Raises StoreError."""
     def put(self, record: logging.LogRecord, /) -> None: ...

@@ -69,6 +69,7 @@ class Spool:
     names = _NAMES
     diverts = True
     refused = False
+    left = False
 
     def __init__(self, place: str, durability: Durability, limit: Limit, trust_directory: bool) -> None:
         self.place, self.durability, self.limit = place, durability, limit
@@ -124,7 +125,7 @@ class Spool:
             finally:
                 self._opening = None
             _open.add(self)
-            self._failed = None
+            self._failed, self.left = None, False
             while self._early:
                 store.commit(Put(_INBOX, self._early[0]))
                 self._early.popleft()
@@ -238,6 +239,7 @@ class Spool:
         with silence(), self._lock:
             store, slots, slot = self._store, self._slots, self._slot
             self._begin()
+            self.left = store is not None and not _is_done(store)
             if slots is not None and slot is not None:
                 slots.leave(slot, empty=_is_empty(slot.store), unless=partial(_waits, slot.store))
             elif store is not None:
@@ -260,6 +262,14 @@ def _waits(store: Store) -> bool:
     """Whether there is anything in it that is to be delivered, or looked at."""
     depths = map(store.depth, _NAMES.all(store))
     return any(depth.unfinished or depth.dead for depth in depths)
+
+
+def _is_done(store: Store) -> bool:
+    """Whether it is known that everything in it was delivered."""
+    try:
+        return not _NAMES.unfinished(store)
+    except StoreError:
+        return False
 
 
 def _is_empty(store: Store) -> bool:

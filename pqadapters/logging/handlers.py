@@ -168,10 +168,10 @@ class QueueHandler(stdlib.QueueHandler):
     def flush(self, timeout: float | None = 0.0) -> bool:  # type: ignore[override]  # says more
         """Whether the sinks have confirmed everything that was logged before; waits up to `timeout` seconds for that
         (None: for ever). With a listener of its own in a directory, also what dead processes have left there. False
-        where the store can't be opened. Of a queue that isn't durable: True."""
+        where the store can't be opened, or was closed with something in it. Of a queue that isn't durable: True."""
         spool, listener = self._spool, self._listener
         if spool is None or not spool.is_open:
-            return spool is None or not spool.refused
+            return spool is None or not (spool.refused or spool.left)
         try:
             if isinstance(listener, QueueListener):
                 return listener.flush(timeout)

@@ -45,13 +45,17 @@ def test_a_closed_handler_lets_go_of_its_directory(tmp_path: Path) -> None:
 def test_what_waits_is_there_for_the_next_handler(tmp_path: Path) -> None:
     handler = QueueHandler(tmp_path / "spool")
     logger_of(handler).info("early")
+    assert not handler.flush()
     handler.close()
     assert not _is_open(tmp_path / "spool")
+    assert not handler.flush()
     noting = Noting()
     after = QueueHandler(tmp_path / "spool", handlers=[noting])
     logger_of(after).info("late")
     assert after.flush(PATIENCE)
     after.close()
+    assert after.flush()
+    assert handler.flush()
     assert noting.messages == ["early", "late"]
 
 
