@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import DiskError, StoreLocked, StoreRefused
-from pqadapters.store import Ack
+from pqadapters.errors import DiskError, StoreClosed, StoreLocked, StoreRefused
+from pqadapters.store import Ack, Put
 from pqadapters.stores._disk import Disk, ScratchDisk
 from pqadapters.stores.segment import SegmentStore, format
 from pqadapters.stores.segment import slots as module
@@ -180,6 +180,31 @@ def test_an_empty_slot_is_taken_away(place: Path) -> None:
     slots = open_slots(place)
     slots.leave(slots.take(), empty=True)
     assert [path.name for path in place.iterdir()] == ["LOCK"]
+
+
+@pytest.mark.parametrize("remains", [True, False], ids=["a put", "a put that is acknowledged"])
+def test_a_slot_that_is_left_in_the_middle_of_a_put(remains: bool, place: Path) -> None:
+    """By a signal handler that closes what has it. It looked empty, and went with the record that was being put."""
+    slots = open_slots(place)
+    slot = slots.take()
+    store = slot.store
+    real = store._core.disk.write
+
+    def write(fd: int, data: bytes, offset: int) -> None:
+        store._core.disk.write = real  # type: ignore[method-assign]
+        slots.leave(slot, empty=True, unless=lambda: bool(store.depth("default").unfinished))
+        real(fd, data, offset)
+
+    if not remains:
+        store.commit(Put("default", b"x"))
+        (claim,) = store.claim("default")
+    store._core.disk.write = write  # type: ignore[method-assign]
+    store.commit(Put("default", b"x") if remains else Ack(claim))
+    with pytest.raises(StoreClosed):
+        store.depth("default")
+    assert os.path.exists(slot.directory) == remains
+    if remains:
+        assert slots.take().store.depth("default").ready == 1
 
 
 @pytest.mark.parametrize("name", ["damaged-0000000000000001-64.bin", "adopted-3-0123abcd"])

@@ -393,13 +393,22 @@ class SegmentStore:
 
     def discard(self, *, remove: bool = False, unless: Callable[[], bool] = bool) -> bool:
         """Close it for all handles of this process, without a checkpoint; with `remove`, its files go, all of them.
-        Nothing of that, and False, where `unless()` says so, which is asked while no other thread can put anything."""
-        with self._core.lock:
+        Nothing of that, and False, where `unless()` says so, which is asked while no other thread can put anything. In
+        the middle of another call of this thread it is put off to the end of that, and then closed in any case."""
+        core = self._core
+        with core.lock:
+            if core.inside:
+                core.deferred.append(partial(self._discard_or_close, remove, unless))
+                return True
             if unless():
                 return False
             self._closed = True
-            self._core.discard(remove=remove)
+            core.discard(remove=remove)
             return True
+
+    def _discard_or_close(self, remove: bool, unless: Callable[[], bool]) -> None:
+        if not self.discard(remove=remove, unless=unless):
+            self.close()
 
     def __enter__(self) -> SegmentStore:
         return self
