@@ -75,7 +75,9 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """The next record, then what is in memory alone; the caller's until `task_done()`. One that can't be read is
         passed over: it is a dead letter, or waits for an installation that reads it."""
-        self._gets = True
+        if not self._gets:
+            self._gets = True
+            self.spool.use(self)  # again: its handler may have been closed
         store = self.spool.store
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:

@@ -88,6 +88,21 @@ def test_a_queue_that_records_are_taken_from_stays_open(tmp_path: Path) -> None:
     spool(handler).close()
 
 
+def test_who_takes_records_out_after_that_keeps_it_open(tmp_path: Path) -> None:
+    """A listener of the standard library's on the queue of a handler that was closed already ended with an error when
+    another handler of the directory was closed."""
+    handler, other = QueueHandler(tmp_path / "spool"), QueueHandler(tmp_path / "spool")
+    handler.close()
+    queue = handler.queue
+    assert isinstance(queue, SpoolQueue)
+    logger_of(other).info("one")
+    assert queue.get(timeout=PATIENCE).getMessage() == "one"
+    other.close()
+    queue.task_done()
+    assert queue.empty()
+    spool(handler).close()
+
+
 def test_a_sink_that_hangs_keeps_it_open_until_it_is_done(tmp_path: Path) -> None:
     hanging = Hanging()
     handler = QueueHandler(tmp_path / "spool", handlers=[hanging])
