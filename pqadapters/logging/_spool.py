@@ -17,6 +17,7 @@ from collections import deque
 from collections.abc import Iterator
 from copy import copy
 from functools import partial
+from queue import Queue
 from typing import TYPE_CHECKING, Any
 
 from ..durability import Durability
@@ -213,14 +214,19 @@ class Spool:
     def renew_lock(self) -> None:
         """In a forked child: a thread of the parent may have had it."""
         self._opening = None
-        self._lock, self.turn = threading.RLock(), threading.Lock()
-        self.limit.forked()
+        self._lock = threading.RLock()
+        self._leave_threads_behind()
 
     def begin_again(self) -> None:
         """The slot is the parent's: the next record takes one."""
+        self._leave_threads_behind()
+        self._begin()
+
+    def _leave_threads_behind(self) -> None:
+        """Those that deliver are the parent's. What they had in their hands is never collected."""
         self.turn = threading.Lock()
         self.limit.forked()
-        self._begin()
+        self._users = weakref.WeakSet(user for user in living(self._users) if isinstance(user, Queue))
 
     def use(self, user: object) -> None:
         """It stays open for that one."""

@@ -108,3 +108,25 @@ os.waitpid(child, 0)
         tmp_path / "spool",
     )
     assert said == ["got parent", "got child", "flushed True"]
+
+
+def test_a_child_lets_go_of_its_directory_though_its_parent_delivers(tmp_path: Path) -> None:
+    """Its parent's thread counted as one that uses it, to the end of the child."""
+    said = ran(
+        """
+handler = QueueHandler(place, handlers=[Telling()])
+logger.addHandler(handler)
+logger.info("parent")
+assert handler.flush(20)
+child = os.fork()
+if not child:
+    logger.info("child")
+    assert handler.flush(20)
+    handler.close()
+    say("open", handler.queue.spool.is_open)
+    os._exit(0)
+os.waitpid(child, 0)
+""",
+        tmp_path / "spool",
+    )
+    assert said == ["got parent", "got child", "open False"]
