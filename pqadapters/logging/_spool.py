@@ -260,8 +260,8 @@ class Left:
         self.store: Store = slot.store
 
     def leave(self) -> None:
-        """Let go of it; it goes if nothing is left in it."""
-        self._slots.leave(self._slot, empty=not _waits(self._slot.store))
+        """Let go of it; it goes if it is known that nothing is left in it."""
+        self._slots.leave(self._slot, empty=_is_empty(self._slot.store))
 
 
 def _waits(store: Store) -> bool:

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from pqadapters.errors import StorePoisoned
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink
 
 from .programs import ran
@@ -95,6 +96,31 @@ def test_a_sink_that_is_down_makes_it_false_and_stops_at_once(tmp_path: Path) ->
         assert listener.flush(PATIENCE)
     assert set(noting.messages) == ALL - set(down.messages)
     spool(listener).close()
+
+
+def test_a_slot_that_refuses_all_work_keeps_nothing_from_the_next_listener(tmp_path: Path) -> None:
+    """The thread that delivered ended with an error when it was to let go of a dead process's slot whose disk had
+    failed, kept the turn, and no listener of the process delivered any more."""
+    place = tmp_path / "spool"
+    down = Noting(lambda message: ConnectionRefusedError("down") if "child" in message else None)
+    handler = QueueHandler(place)
+    logger_of(handler).info("mine")
+    ran(FORKS, place)
+    listener = QueueListener(place, Sink(down, backoff=(0.01, 0.01)))
+    listener.start()
+    delivery = listener._delivery
+    assert delivery is not None
+    down.until(lambda: any("child" in message for message in down.tries))
+    for left in delivery._left:
+        left.store._core.log.trouble = StorePoisoned("its disk failed")  # type: ignore[attr-defined]
+    listener.stop()
+    delivery.thread.join(PATIENCE)
+    noting = Noting()
+    with QueueListener(place, noting):
+        logger_of(handler).info("later")
+        noting.until(lambda: "later" in noting.messages)
+    handler.close()
+    spool(handler).close()
 
 
 def test_two_listeners_of_one_process(tmp_path: Path) -> None:
