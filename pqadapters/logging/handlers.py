@@ -12,11 +12,13 @@ from __future__ import annotations
 
 import logging
 import os
+import threading
 from collections.abc import Iterable
 from logging import handlers as stdlib
 from queue import Full
 from typing import Any
 
+from ..ending import start_thread
 from ..errors import StoreError
 from . import _looking
 from ._configured import listener_of, passed_over, queue_of
@@ -37,6 +39,8 @@ __all__ = [
     "SysLogHandler",
     "WhenFull",
 ]
+
+_CLOSING = 0.5  #: seconds that who has the lock of `logging` waits until a handler is closed
 
 
 class _NoLock:
@@ -172,6 +176,8 @@ class QueueHandler(stdlib.QueueHandler):
         spool, listener = self._spool, self._listener
         if spool is None or not spool.is_open:
             return spool is None or not (spool.refused or spool.left)
+        if timeout == 0.0 and _has_lock_of_logging():  # logging.shutdown() asks, and goes on whatever it is told
+            return False
         try:
             if isinstance(listener, QueueListener):
                 return listener.flush(timeout)
@@ -190,11 +196,32 @@ class QueueHandler(stdlib.QueueHandler):
     def close(self) -> None:
         """What can't be delivered at once stays on the disk. A listener of the handler's own stops until a record
         comes: `dictConfig` closes all handlers there are, those too that loggers keep."""
+        if self._spool is None or not _has_lock_of_logging() or not self._let_go_apart():
+            self._let_go()
+        super().close()
+
+    def _let_go(self) -> None:
         if isinstance(self._listener, QueueListener):
             self._listener.retire()
         if self._has_own and isinstance(self.queue, SpoolQueue):
             self.queue.let_go()
-        super().close()
+
+    def _let_go_apart(self) -> bool:
+        """With the lock of `logging` held nobody waits for a store's for ever: the garbage collector, in a thread that
+        has that one, waits for `logging` where it finds a handler. Whether a thread could be started."""
+        thread = threading.Thread(target=self._let_go, name="pqadapters-logging-closing", daemon=True)
+        try:
+            start_thread(thread)
+        except RuntimeError:
+            return False
+        thread.join(_CLOSING)
+        return True
+
+
+def _has_lock_of_logging() -> bool:
+    """Whether this thread does: `dictConfig` and `basicConfig` close handlers so."""
+    lock: Any = logging._lock  # type: ignore[attr-defined]
+    return bool(lock._is_owned())
 
 
 def __getattr__(name: str) -> Any:

@@ -240,6 +240,44 @@ assert second.flush(30)
     assert said == ["got ERROR old 1", "next got app 2", "next got old 3"]
 
 
+def test_a_handler_is_closed_while_a_thread_in_its_store_waits_for_logging(tmp_path: Any) -> None:
+    """`dictConfig` closes handlers with the lock of `logging` held, which the garbage collector takes where it finds a
+    handler, in any thread, the store's lock held or not: each waited for the other, for ever."""
+    said = ran(
+        """
+lock = logging._lock
+handler = QueueHandler(place, handlers=[Telling()])
+logger.addHandler(handler)
+logger.info("1")
+assert handler.flush(30)
+store = handler.queue.spool.store
+inside, closing = threading.Event(), threading.Event()
+
+def collect(depth):
+    inside.set()
+    closing.wait()
+    with lock:
+        return True
+
+thread = threading.Thread(target=store.wait, args=("inbox", collect))
+thread.start()
+inside.wait()
+with lock:
+    closing.set()
+    handler.flush()
+    handler.close()
+thread.join()
+for each in threading.enumerate():
+    if each.name == "pqadapters-logging-closing":
+        each.join()
+logger.info("2")
+say(handler.flush(30))
+""",
+        tmp_path / "spool",
+    )
+    assert said == ["got 1", "got 2", "True"]
+
+
 def test_a_queue_of_the_programs_own_keeps_working(tmp_path: Any) -> None:
     said = ran(
         f"""{SINK}
