@@ -234,10 +234,11 @@ class Spool:
 
     def let_go(self, user: object) -> None:
         """That one is done with it: the store is closed where nobody uses it any more. At the end of the process it
-        stays open: finalizers and daemon threads log to the very end."""
+        stays open: finalizers and daemon threads log to the very end. So does one in memory, which would be lost."""
         self._users.discard(user)
         with silence(), self._lock:
-            if self._store is not None and not (self._users or has_ended()):
+            store = self._store
+            if store is not None and store.capabilities.persistent and not (self._users or has_ended()):
                 self.close()
 
     def close(self) -> None:

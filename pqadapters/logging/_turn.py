@@ -9,7 +9,7 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 
-from ..errors import ConditionFailed, StoreError
+from ..errors import ConditionFailed, LeaseLost, StoreError
 from ..store import Claim, Expect, Nack, Put, Set, Store
 from ..telling import logger
 from ._names import Spooled
@@ -64,6 +64,6 @@ class Turn:
             self._has_lock = False
             self._spool.turn.release()
         if self._claim is not None and self._store is not None:
-            with suppress(StoreError, ConditionFailed):
+            with suppress(StoreError, LeaseLost):
                 self._store.commit(Nack(self._claim))
         self._claim = None

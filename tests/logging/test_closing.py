@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pqadapters.logging import _spool
-from pqadapters.logging.handlers import QueueHandler, QueueListener, SpoolQueue
+from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.store import Put, Store
 
 from .sinks import PATIENCE, Hanging, Noting, logger_of, spool
@@ -56,6 +56,23 @@ def test_what_waits_is_there_for_the_next_handler(tmp_path: Path) -> None:
     after.close()
     assert after.flush()
     assert handler.flush()
+    assert noting.messages == ["early", "late"]
+
+
+def test_what_waits_in_memory_stays_there() -> None:
+    """It went with the store, when its handler was closed: by `dictConfig`, say, though its logger kept it."""
+    down = [ConnectionRefusedError("down")]
+    noting = Noting(lambda message: down[0] if down else None)
+    handler = QueueHandler("memory:", handlers=[Sink(noting, backoff=(0.01, 0.01))])
+    logger_of(handler).info("early")
+    noting.until(lambda: noting.tries)
+    handler.close()
+    assert not handler.flush()
+    down.clear()
+    logger_of(handler).info("late")
+    assert handler.flush(PATIENCE)
+    handler.close()
+    spool(handler).close()
     assert noting.messages == ["early", "late"]
 
 

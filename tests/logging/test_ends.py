@@ -6,7 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from .programs import ran
+from .programs import ran, running
+from .sinks import PATIENCE
 from .test_processes import delivered, place
 
 __all__ = ["place"]
@@ -68,6 +69,15 @@ atexit.register(lambda: logger.info("at the end"))
     found = {*said, *(f"got {message}" for message in delivered(place))}
     assert "got at the end" in found
     assert "got late" in found or place.startswith("sqlite")  # which is closed, and can't be opened again that late
+
+
+def test_a_spool_in_memory_ends_without_a_traceback() -> None:
+    """The store had let go of all claims by then, that of the turn too, and the thread that delivers told of it."""
+    body = "logger.addHandler(QueueHandler(place, handlers=[Telling()]))\nlogger.info('it')"
+    with running(body, "memory:") as process:
+        said, errors = process.communicate(timeout=PATIENCE)
+    assert "got it" in said
+    assert not errors
 
 
 def test_logging_shutdown_with_a_store_that_cannot_be_opened(tmp_path: Path) -> None:
