@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import queue
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
@@ -11,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import JobParked, ProcessPoolExecutor, RemoteError, _apart, wait
+from pqadapters.concurrent.futures import JobParked, ProcessPoolExecutor, RemoteError, _apart, _timeouts, wait
 
 from ..contract.threads import Task
 from . import work
@@ -248,6 +249,32 @@ def test_a_job_that_ran_out_of_time_is_not_begun_again_when_its_worker_is_killed
         os.kill(worker, signal.SIGKILL)
     assert next_one.result(work.PATIENCE) == 2
     assert not list(executor.jobs())
+    Task(executor.shutdown, patience=work.PATIENCE).result()
+
+
+def test_a_job_that_runs_out_of_time_while_its_pool_is_renewed_is_over(
+    make_processes: MakeProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was waited for once more: shutdown() never returned."""
+    due: queue.SimpleQueue[Callable[[], object]] = queue.SimpleQueue()
+
+    def call_in(seconds: float, function: Callable[[], object]) -> Callable[[], object]:
+        due.put(function)
+        return bool
+
+    monkeypatch.setattr(_timeouts, "call_in", call_in)
+    executor = make_processes(1, rebuild=True)
+    renew = executor._renew_pool
+
+    def renew_late(broken: int) -> None:
+        due.get(timeout=work.PATIENCE)()
+        late.exception(work.PATIENCE)
+        renew(broken)
+
+    monkeypatch.setattr(executor, "_renew_pool", renew_late)
+    late = executor.using(timeout=work.PATIENCE).submit(work.end_process)
+    assert isinstance(late.exception(work.PATIENCE), TimeoutError)
+    assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
     Task(executor.shutdown, patience=work.PATIENCE).result()
 
 

@@ -218,18 +218,16 @@ class Calls:
         """A worker was killed. The job stays on disk, and the attempt counts."""
         backlog, future = self.backlog, started.future
         executor = self._executor()
-        held = is_held(backlog, started)  # else it has run out of time, and is over or begun again
         if executor is not None and executor._cannot_begin():
-            if held:
+            if is_held(backlog, started):
                 give_up(backlog, started)  # it never ran
             return None if pool == _APART else backlog.break_with(error)
         if executor is None or backlog.stopped or not (self.rebuild or pool == _APART):
             return backlog.break_with(error)
         if pool != _APART:
             executor._renew_pool(pool)
-        if not held:
-            return None
-        wait_again(backlog, future)
+        if not wait_again(backlog, future, started.claim.attempt):
+            return None  # it has run out of time, maybe just now, and is over or begun again
         backlog.suspects.end(future._id)
         backlog.recovering = True
         let_go(backlog, started.claim)

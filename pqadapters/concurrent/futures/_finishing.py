@@ -228,7 +228,9 @@ def _settle_other(backlog: Backlog, future: JobFuture, result: Any, error: BaseE
 
 
 def _let_go(backlog: Backlog, future: JobFuture) -> None:
-    if backlog.running.pop(future._id, None) is None and backlog.live.pop(future._id, None) is not None:
+    with backlog.lock:  # whoever makes it wait again does so in one step
+        waits = backlog.running.pop(future._id, None) is None and backlog.live.pop(future._id, None) is not None
+    if waits:
         backlog.less()  # its worker was killed just now, and it was to be begun again
     if backlog.suspects.running is not None:
         _let_go_of_suspect(backlog, future)

@@ -112,16 +112,19 @@ def put_back(backlog: Backlog, claim: Claim, seconds: float) -> None:
     come_back(backlog, wire.id_of(claim.payload), seconds)
 
 
-def wait_again(backlog: Backlog, future: JobFuture) -> None:
+def wait_again(backlog: Backlog, future: JobFuture, attempt: int | None = None) -> bool:
     """A job that was begun here waits again: first its future, then what is on disk, so whoever claims it at once
-    finds it."""
+    finds it. Where an `attempt` is given and doesn't run here any more, False and nothing of that."""
     id = future._id
     with suppress(StoreError):  # it may come back to us as well
         hear_of(backlog, id)
     with backlog.lock:
+        if attempt is not None and (backlog.running.get(id) is not future or future.attempts != attempt):
+            return False
         if id.startswith(backlog.token) or backlog.attached.setdefault(id, future) is not future:
             backlog.live[id] = future
         backlog.running.pop(id, None)
+        return True
 
 
 def hear_of(backlog: Backlog, id: bytes) -> None:
