@@ -11,8 +11,10 @@ from typing import Any
 import pytest
 
 from pqadapters.concurrent.futures import JobFuture, JobParked, ThreadPoolExecutor, as_completed, task, wait
+from pqadapters.concurrent.futures._returning import _back
 from pqadapters.concurrent.futures._watch import _Look
 
+from ..contract.threads import Task
 from . import work
 from .conftest import Make
 from .harness import App
@@ -334,6 +336,40 @@ def test_to_look_begins_nothing_before_the_first_submit(make: Make) -> None:
     assert look._wanted(depth)
     another.shutdown()
     assert work.DONE == ["left"]
+
+
+def test_who_only_looked_waits_for_nothing_that_was_left(make: Make) -> None:
+    """With `recover="on_submit"`: shutdown() waited for jobs that nobody was to begin."""
+    leave(make, (work.note, "left"))
+    another = make(recover="on_submit")
+    assert another.stats()["pending"] == 1
+    Task(another.shutdown, patience=work.PATIENCE).result()
+    assert not work.DONE
+
+
+def test_the_first_submit_gets_the_room_of_what_was_left(make: Make) -> None:
+    """With `recover="on_submit"`: it waited for that before it had those jobs begun."""
+    leave(make, (work.note, "left"), (work.note, "too"))
+    another = make(recover="on_submit", max_pending=1)
+    own: Any = Task(lambda: another.submit(work.note, "own"), patience=work.PATIENCE).result()
+    own.result(work.PATIENCE)
+    assert work.DONE == ["left", "too", "own"]
+
+
+def test_what_comes_due_waits_for_the_first_submit_or_for_recovered(make: Make) -> None:
+    """With `recover="on_submit"`: a delayed job was begun behind a look at the executor; and one that had longer to
+    wait, of which `recovered()` gave a future, was not begun at all."""
+    first = make()
+    job: Any = first.using(delay=work.PATIENCE).submit(work.note, "left")
+    first.shutdown(drain=False)
+    another = make(recover="on_submit")
+    assert another.stats()["delayed"] == 1
+    backlog = another._backlog
+    _back(backlog, bytes.fromhex(job.job_id))
+    assert not backlog.recovering
+    another.recovered()
+    due = backlog.store.depth(backlog.names.jobs)._replace(ready=1)
+    assert _Look(backlog, backlog.store)._wanted(due)
 
 
 AT_EXIT = """

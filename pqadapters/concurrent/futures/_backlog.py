@@ -81,7 +81,7 @@ class Backlog:
         self.attached: dict[bytes, JobFuture] = {}  #: of jobs that somebody else has submitted, or runs
         self.running: dict[bytes, JobFuture] = {}
         self.ahead = Ahead()
-        self.submitted = False  #: a job was, here
+        self.begins_with_submit = settings.recover is Recover.ON_SUBMIT  #: and none was stored here yet
         self.mixed = False  #: jobs were submitted here that have options
         self.begun: deque[JobFuture] | None = deque(maxlen=_REMEMBERED)
         self.known: weakref.WeakValueDictionary[bytes, JobFuture] = weakref.WeakValueDictionary()
@@ -166,7 +166,7 @@ class Backlog:
         depth = store.depth(self.names.jobs)  # which is also the look that takes over what dead processes left
         self.ranked = self.shared or store.get(self.names.facts, b"ranked") is not None
         self.tombs = store.count(self.names.cancelled) > 0
-        if self.settings.recover is not Recover.MANUAL:
+        if self.settings.recover is Recover.AUTO:
             self.foreign, self.recovering = True, depth.ready > 0
         if depth.ready or depth.delayed:
             _log.info("%s in %s: earlier runs left %d jobs", self.names.jobs, store.place, depth.unfinished)

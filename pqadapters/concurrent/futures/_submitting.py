@@ -34,9 +34,11 @@ def submit(backlog: Backlog, call: wire.Call, options: Options = PLAIN, flags: i
     if backlog.closing or backlog.forked or backlog.broken is not None:
         backlog.check()
     store = backlog._store or backlog.open()
-    backlog.submitted = True
     id = backlog.token + next(backlog.numbers).to_bytes(8, "big")
     data = wire.dump(call, options.retry_on)
+    if backlog.begins_with_submit:
+        backlog.begins_with_submit, backlog.foreign, backlog.recovering = False, True, True
+        backlog.added()  # this one may wait for their room, or find none
     main = wire.main_of(call, data) if backlog.shared else ""
     if backlog.opened is not wire.load and wire.is_by_value(data):
         call = backlog.opened(data)[0]  # the standard library would not give it to a worker

@@ -14,7 +14,6 @@ from ...errors import StoreError
 from ...store import Depth, Store
 from ._refusals import FOR_GOOD
 from ._returning import begin_ready
-from ._words import Recover
 
 if TYPE_CHECKING:
     from ._backlog import Backlog
@@ -42,8 +41,6 @@ class _Look:
 
     def _is_taken(self, backlog: Backlog) -> bool:
         """Whether a job that is ready may be one for us: ours, too, where another process has put it back."""
-        if not backlog.submitted and backlog.settings.recover is Recover.ON_SUBMIT:
-            return False
         return backlog.foreign or (backlog.shared and bool(backlog.live))
 
     def run(self) -> None:
