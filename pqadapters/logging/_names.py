@@ -87,7 +87,7 @@ class Spooled(Protocol):
         """Whether this process has used it."""
     @property
     def refused(self) -> bool:
-        """Whether it couldn't be opened for a record."""
+        """Whether it couldn't be opened for the last record."""
     @property
     def left(self) -> bool:
         """Whether something waited in it when it was closed."""

@@ -126,7 +126,7 @@ class Spool:
             finally:
                 self._opening = None
             _open.add(self)
-            self._failed, self.left = None, False
+            self._failed, self.left, self.refused = None, False, False
             while self._early:
                 store.commit(Put(_INBOX, self._early[0]))
                 self._early.popleft()

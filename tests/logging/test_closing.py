@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+from pqadapters.errors import StoreRefused
 from pqadapters.logging import _spool
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.store import Put, Store
@@ -57,6 +58,22 @@ def test_what_waits_is_there_for_the_next_handler(tmp_path: Path) -> None:
     assert after.flush()
     assert handler.flush()
     assert noting.messages == ["early", "late"]
+
+
+def test_a_store_that_could_not_be_opened_once_is_flushed_later(tmp_path: Path) -> None:
+    """What is true while it is open, that all was confirmed, was false when it was closed."""
+    (tmp_path / "spool").write_text("no directory")
+    noting = Noting()
+    handler = QueueHandler(tmp_path / "spool", handlers=[noting])
+    with pytest.raises(StoreRefused):
+        handler.enqueue(logging.makeLogRecord({"msg": "early"}))
+    assert not handler.flush()
+    (tmp_path / "spool").unlink()
+    logger_of(handler).info("late")
+    assert handler.flush(PATIENCE)
+    handler.close()
+    assert handler.flush()
+    assert noting.messages == ["late"]
 
 
 def test_what_waits_in_memory_stays_there() -> None:
