@@ -7,6 +7,7 @@ import io
 from contextlib import suppress
 from typing import Any, BinaryIO
 
+from ..errors import NotSerializable
 from ..serializers import Serializer
 from ..serializers import serializer as choose_serializer
 
@@ -37,20 +38,39 @@ def _is_coroutine(choice: Any, function: str) -> bool:
 
 
 def _in_bytes(given: Serializer) -> Serializer:
-    with suppress(Exception):  # one that takes no None is taken for one of bytes
-        if isinstance(given.dumps(None), str):
-            return _OfText(given)
-    return given
+    none: object = None
+    with suppress(Exception):
+        none = given.dumps(None)
+    if isinstance(none, str):
+        return _OfText(given)
+    return given if isinstance(none, bytes) else _Unsure(given)
 
 
-class _OfText:
-    """Over `dumps` and `loads` of text, which a database queue of persist-queue is content with; the rest is theirs."""
+class _Over:
+    """What isn't here is the user's own."""
 
     def __init__(self, given: Any) -> None:
         self._given = given
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._given, name)
+
+
+class _Unsure(_Over):
+    """It takes no None: it is one of bytes, as most are, or says what it lacks."""
+
+    def dumps(self, value: object, sort_keys: bool = False) -> bytes:
+        data: bytes = self._given.dumps(value, sort_keys=True) if sort_keys else self._given.dumps(value)
+        if isinstance(data, str):
+            raise NotSerializable(
+                f"{self._given!r} made text of {value!r:.60}. Whether what is stored is text or bytes is known by what "
+                "its dumps(None) gives: let that be text, too, or encode() what it gives, and decode() in loads"
+            )
+        return data
+
+
+class _OfText(_Over):
+    """Over `dumps` and `loads` of text, which a database queue of persist-queue is content with."""
 
     def dumps(self, value: object, sort_keys: bool = False) -> bytes:
         text: str = self._given.dumps(value, sort_keys=True) if sort_keys else self._given.dumps(value)

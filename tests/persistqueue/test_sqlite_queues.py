@@ -8,13 +8,13 @@ import threading
 import time
 from collections import Counter
 from pathlib import Path
-from types import ModuleType
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import persistqueue as old
 import pytest
 
-from pqadapters.errors import RankError, StoreRefused
+from pqadapters.errors import NotSerializable, RankError, StoreRefused
 from pqadapters.persistqueue import (
     Empty,
     FIFOSQLiteQueue,
@@ -463,3 +463,15 @@ def test_a_users_own_serializer_of_text(path: str, kind: Any) -> None:
     with kind(path, serializer=_Text) as q:
         q.put(("b", 2))
         assert sorted([q.get(), q.get()], key=repr) == [("b", 2), {"a": "\N{SNOWMAN}"}]
+
+
+@pytest.mark.parametrize("dumps", [lambda value: value, lambda value: value.strip()])
+def test_a_serializer_of_text_that_takes_no_none(path: str, dumps: Any) -> None:
+    """Its text reached the store, too, whose error told of bytes-like objects."""
+    serializer = SimpleNamespace(dumps=dumps, loads=dumps)
+    with SQLiteQueue(path, serializer=serializer) as q:
+        with pytest.raises(NotSerializable, match=r"dumps\(None\)"):
+            q.put("text")
+        q.put(b"bytes")
+        assert q.get() == b"bytes"
+        assert not len(q)
