@@ -10,8 +10,15 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import JobFuture, JobParked, ThreadPoolExecutor, as_completed, task, wait
-from pqadapters.concurrent.futures._returning import _back
+from pqadapters.concurrent.futures import (
+    JobFuture,
+    JobParked,
+    ThreadPoolExecutor,
+    _returning,
+    as_completed,
+    task,
+    wait,
+)
 from pqadapters.concurrent.futures._watch import _Look
 
 from ..contract.threads import Task
@@ -347,6 +354,25 @@ def test_who_only_looked_waits_for_nothing_that_was_left(make: Make) -> None:
     assert not work.DONE
 
 
+@pytest.mark.parametrize("recover", ["on_submit", "manual"])
+def test_who_only_looked_expects_nothing_that_is_due_soon(
+    make: Make, monkeypatch: pytest.MonkeyPatch, recover: str
+) -> None:
+    """shutdown() waited for that, up to five seconds, though nobody was to begin it."""
+    monkeypatch.setattr(_returning, "_SOON", 2 * work.PATIENCE)
+    first = make()
+    job: Any = first.using(delay=work.PATIENCE).submit(work.note, "left")
+    first.shutdown(drain=False)
+    another = make(recover=recover)
+    assert another.stats()["delayed"] == 1
+    assert another._backlog.drained()
+    if recover == "on_submit":
+        another.submit(work.nothing).result(work.PATIENCE)
+    else:
+        another.recovered()
+    assert another._backlog.delayed == {bytes.fromhex(job.job_id)}
+
+
 def test_the_first_submit_gets_the_room_of_what_was_left(make: Make) -> None:
     """With `recover="on_submit"`: it waited for that before it had those jobs begun."""
     leave(make, (work.note, "left"), (work.note, "too"))
@@ -365,7 +391,7 @@ def test_what_comes_due_waits_for_the_first_submit_or_for_recovered(make: Make) 
     another = make(recover="on_submit")
     assert another.stats()["delayed"] == 1
     backlog = another._backlog
-    _back(backlog, bytes.fromhex(job.job_id))
+    _returning._back(backlog, bytes.fromhex(job.job_id))
     assert not backlog.recovering
     another.recovered()
     due = backlog.store.depth(backlog.names.jobs)._replace(ready=1)

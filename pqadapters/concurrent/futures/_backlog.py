@@ -176,7 +176,7 @@ class Backlog:
             self.sharing = Sharing(self, store)
         else:
             peers.enter(self)
-        if depth.delayed:
+        if depth.delayed and self.foreign:
             expect_soon(self, store)
         if self.shared or depth.delayed:
             from ._watch import watch
@@ -185,6 +185,12 @@ class Backlog:
 
     def _bind(self, store: Store) -> None:
         self.commit, self.claim = store.commit, store.claim
+
+    def take_in(self) -> None:
+        """Jobs of others are begun, too, from here on."""
+        self.begins_with_submit, self.foreign, self.recovering = False, True, True
+        self.added()
+        expect_soon(self, self.store)
 
     def _check_fork(self) -> None:
         if self.forked:

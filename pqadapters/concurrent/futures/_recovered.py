@@ -18,7 +18,7 @@ def recovered(backlog: Backlog) -> list[JobFuture]:
     with backlog.attaching:
         there = _futures(backlog)
     if not backlog.foreign:
-        backlog.foreign = backlog.recovering = True
+        backlog.take_in()
     backlog.added()
     return list(there.values())
 

@@ -37,8 +37,7 @@ def submit(backlog: Backlog, call: wire.Call, options: Options = PLAIN, flags: i
     id = backlog.token + next(backlog.numbers).to_bytes(8, "big")
     data = wire.dump(call, options.retry_on)
     if backlog.begins_with_submit:
-        backlog.begins_with_submit, backlog.foreign, backlog.recovering = False, True, True
-        backlog.added()  # this one may wait for their room, or find none
+        backlog.take_in()  # before it: it may wait for their room, or find none
     main = wire.main_of(call, data) if backlog.shared else ""
     if backlog.opened is not wire.load and wire.is_by_value(data):
         call = backlog.opened(data)[0]  # the standard library would not give it to a worker
