@@ -98,7 +98,8 @@ class SysLogHandler(stdlib.SysLogHandler):
     def createSocket(self) -> None:
         """From Python 3.11 on it is called for each record for which there is none."""
         if self._stream is None:
-            super().createSocket()
+            theirs: Any = super()  # which has it from 3.11 on
+            theirs.createSocket()
         else:
             self.unixsocket, self.socket = False, self._stream
 
