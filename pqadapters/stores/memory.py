@@ -10,7 +10,7 @@ import threading
 import weakref
 from bisect import bisect_left
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
@@ -153,8 +153,11 @@ class MemoryData:
             for row in self.rows.values():
                 if row.owner is token:
                     row.owner = None
-            for name in list(self.queues):
-                self.changed(name)
+            self.all_changed(self.queues)
+
+    def all_changed(self, names: Iterable[str]) -> None:
+        for name in list(names):
+            self.changed(name)
 
     def changed(self, name: str) -> None:
         queue = self.queue(name)
@@ -198,8 +201,11 @@ class MemoryStore:
                 for step in reversed(undo):
                     step()
                 raise
-            for name in touched:
-                self._data.changed(name)
+            try:
+                self._data.all_changed(touched)
+            except BaseException:  # of a signal handler; it is stored, and those who sleep have to know
+                self._data.all_changed(touched)
+                raise
             return ids
 
     def _apply(self, op: Op, undo: list[Callable[[], object]], touched: set[str]) -> int:

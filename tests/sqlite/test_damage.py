@@ -16,7 +16,7 @@ import pytest
 from pqadapters.errors import DiskError, FormatError, StoreError, StoreRefused
 from pqadapters.store import Ack, Nack, Order, Put, Set
 from pqadapters.stores import _directory
-from pqadapters.stores.sqlite import SqliteStore, salvage
+from pqadapters.stores.sqlite import SqliteStore, backup, salvage
 from pqadapters.stores.sqlite.salvage import Salvaged
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, ROOT
@@ -332,6 +332,26 @@ def test_a_backup_is_a_store_and_what_was_claimed_is_ready_in_it(database: Path)
         assert [claim.payload for claim in store.claim("q", limit=5)] == [b"a", b"b"]
         assert store.get("t", b"k") == b"v"
     assert sorted(os.listdir(database.parent)) == ["copy.db", "copy.db-owners", "jobs.db", "jobs.db-owners"]
+
+
+def test_two_backups_to_one_name_at_a_time(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They wrote into one file of that name: each took the other one's away, or gave it its name half written."""
+    copy, real = database.with_name("copy.db"), backup._copy
+
+    def slowly(path: str, part: str) -> None:
+        monkeypatch.setattr(backup, "_copy", real)
+        real(path, part)
+        with SqliteStore(database) as other:
+            other.backup(to=copy)
+
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"a"))
+        monkeypatch.setattr(backup, "_copy", slowly)
+        with pytest.raises(StoreRefused, match="exists already"):
+            store.backup(to=copy)
+    with SqliteStore(copy) as store:
+        assert store.depth("q").ready == 1
+    assert not list(database.parent.glob("*.part*"))
 
 
 def test_a_backup_that_fails_leaves_nothing(database: Path) -> None:

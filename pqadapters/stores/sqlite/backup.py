@@ -19,11 +19,9 @@ def back_up(path: str, to: str, disk: Disk) -> None:
 
     Raises StoreRefused where `to` exists already, DiskError.
     """
-    if os.path.exists(to):
-        raise StoreRefused(f"{to} exists already: give the name of a new file")
-    part = f"{to}.part"
+    _check_free(to)
+    part = f"{to}.{os.urandom(4).hex()}.part"  # another process may be at it, to the same name
     try:
-        remove_files(part, disk)
         disk.close(disk.open(part, create=True))
         _copy(path, part)
         fd = disk.open(part)
@@ -31,6 +29,7 @@ def back_up(path: str, to: str, disk: Disk) -> None:
             disk.sync(fd)
         finally:
             disk.close(fd)
+        _check_free(to)
         make_way(to, disk)
         disk.rename(part, to)
         disk.sync_directory(os.path.dirname(to))
@@ -40,7 +39,12 @@ def back_up(path: str, to: str, disk: Disk) -> None:
         raise refused(os.path.dirname(to), error, "back up to") from error
     finally:
         with suppress(OSError):
-            disk.unlink(part)
+            remove_files(part, disk)
+
+
+def _check_free(to: str) -> None:
+    if os.path.exists(to):
+        raise StoreRefused(f"{to} exists already: give the name of a new file")
 
 
 def _copy(path: str, part: str) -> None:
