@@ -35,6 +35,8 @@ from ._records import Codec
 if TYPE_CHECKING:
     from ..stores.segment.slots import Slot, Slots
 
+    _Used = tuple[Store | None, Slots | None, Slot | None]  #: a store, or a slot with its store
+
 _log = logger("pqadapters.logging")
 _NAMES = Names()
 _INBOX = _NAMES.inbox
@@ -78,6 +80,7 @@ class Spool:
         self.durability_given = False
         self.turn = threading.Lock()  #: of the listener that delivers in this process
         self._users: weakref.WeakSet[object] = weakref.WeakSet()
+        self._lock = threading.RLock()
         self._trust = trust_directory
         self._may_reopen = 0.0  #: when a store that failed may be opened again; 0: none did
         self._failed: StoreError | None = None  #: why that was in vain
@@ -95,7 +98,6 @@ class Spool:
         self.close()  # the next record opens it so
 
     def _begin(self) -> None:
-        self._lock = threading.RLock()
         self._store: Store | None = None
         self._slots: Slots | None = None
         self._slot: Slot | None = None
@@ -196,7 +198,9 @@ class Spool:
                 raise error
             if mine:
                 self._may_reopen = time.monotonic() + _AGAIN
-                self.close()
+                used = self._take_away_locked()
+        if mine:
+            self._leave(*used)
         if mine:
             _log.warning("%s is opened again for log records: %s", self.place, error)
         return self._store or self._open_for_record()
@@ -219,6 +223,7 @@ class Spool:
 
     def begin_again(self) -> None:
         """The slot is the parent's: the next record takes one."""
+        self._lock = threading.RLock()
         self._leave_threads_behind()
         self._begin()
 
@@ -236,17 +241,31 @@ class Spool:
         """That one is done with it: the store is closed where nobody uses it any more. At the end of the process it
         stays open: finalizers and daemon threads log to the very end. So does one in memory, which would be lost."""
         self._users.discard(user)
-        with silence(), self._lock:
+        with self._lock:
             store = self._store
-            if store is not None and store.capabilities.persistent and not (self._users or has_ended()):
-                self.close()
+            if store is None or not store.capabilities.persistent or self._users or has_ended():
+                return
+            used = self._take_away_locked()
+        self._leave(*used)
 
     def close(self) -> None:
         """Let go of the store; the next record opens it again."""
-        with silence(), self._lock:
-            store, slots, slot = self._store, self._slots, self._slot
-            self._begin()
-            self.left = store is not None and not _is_done(store)
+        with self._lock:
+            used = self._take_away_locked()
+        self._leave(*used)
+
+    def _take_away_locked(self) -> _Used:
+        """What it has; it has nothing from here on."""
+        used = self._store, self._slots, self._slot
+        self._begin()
+        return used
+
+    def _leave(self, store: Store | None, slots: Slots | None, slot: Slot | None) -> None:
+        """With the lock free: who is in the middle of a commit there may have a finalizer that logs, and opens it."""
+        with silence():
+            left = store is not None and not _is_done(store)
+            if self._store is None:
+                self.left = left
             if slots is not None and slot is not None:
                 slots.leave(slot, empty=_is_empty(slot.store), unless=partial(_waits, slot.store))
             elif store is not None:

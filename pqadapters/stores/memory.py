@@ -181,6 +181,7 @@ class MemoryStore:
         self._closed = False
         self._token = object()
         self._release = weakref.finalize(self, self._data.release, self._token)
+        self._release.atexit = False  # what is in hand at the end is nobody else's to have
 
     def another(self) -> MemoryStore:
         """A second handle on the same data."""

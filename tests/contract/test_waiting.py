@@ -10,7 +10,6 @@ import pytest
 
 from pqadapters.errors import LimitReached, StoreClosed
 from pqadapters.store import Ack, Claim, Depth, Nack, Put, Stop, Store, Update
-from pqadapters.stores.memory import MemoryStore
 
 from .maker import Maker
 from .threads import Task, together, waiting
@@ -310,19 +309,3 @@ def test_i7_a_join_ends_with_the_last_ack(make_store: Maker) -> None:
         assert all(joiner.running for joiner in joiners)
         store.commit(Ack(claim, lazy=True))
     assert [joiner.result() for joiner in joiners] == [True] * 3
-
-
-def test_i7_who_waits_in_memory_hears_of_a_commit_whose_end_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The record was there, and who waited for it slept on."""
-    store = MemoryStore()
-    taker = waiting(store, lambda look: store.claim("q", timeout=None, stop=look), patience=30.0, stop=lambda: False)
-    real = store._data.changed
-
-    def interrupted(name: str) -> None:
-        monkeypatch.setattr(store._data, "changed", real)
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr(store._data, "changed", interrupted)
-    with pytest.raises(KeyboardInterrupt):
-        store.commit(Put("q", b"a"))
-    assert [claim.payload for claim in taker.result()] == [b"a"]

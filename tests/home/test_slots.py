@@ -23,6 +23,7 @@ from pqadapters.stores.segment import SegmentStore, format
 from pqadapters.stores.segment import slots as module
 from pqadapters.stores.segment.slots import Slot, Slots
 
+from ..contract.threads import Task
 from .world import PATIENCE, Child, child, everything, holding, items, leave, open_slots, put, take_and_adopt, tree
 
 PROCESSES, ROUNDS = 8, 12
@@ -205,6 +206,20 @@ def test_a_slot_that_is_left_in_the_middle_of_a_put(remains: bool, place: Path) 
     assert os.path.exists(slot.directory) == remains
     if remains:
         assert slots.take().store.depth("default").ready == 1
+
+
+def test_who_leaves_a_slot_keeps_nobody_out_of_the_directory_while_its_store_is_busy(place: Path) -> None:
+    """The thread that is busy there may be the one that wants in: a finalizer of it, in the middle of a commit, that
+    opens another slot. Each waited for the other."""
+    slots = open_slots(place)
+    slot = slots.take()
+    with slot.store._core.lock:
+        leaving = Task(lambda: slots.leave(slot, empty=True), patience=PATIENCE)
+        other = open_slots(place).take()
+        assert leaving.running
+    leaving.result()
+    assert other.directory != slot.directory
+    assert not os.path.exists(slot.directory)
 
 
 @pytest.mark.parametrize("name", ["damaged-0000000000000001-64.bin", "adopted-3-0123abcd"])

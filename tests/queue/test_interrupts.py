@@ -9,7 +9,10 @@ from typing import Any
 import pytest
 
 from pqadapters.stdlib.queue import PriorityQueue, Queue
+from pqadapters.store import Put
+from pqadapters.stores.memory import MemoryStore
 
+from ..contract.threads import waiting
 from .conftest import Place
 
 
@@ -101,3 +104,19 @@ def test_a_put_that_waits_sees_another_maxsize_when_it_is_notified(place: Place,
     thread.join(30)
     assert not thread.is_alive()
     assert q.qsize() == 2
+
+
+def test_who_waits_in_memory_hears_of_a_commit_whose_end_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The record was there, and who waited for it slept on."""
+    store = MemoryStore()
+    taker = waiting(store, lambda look: store.claim("q", timeout=None, stop=look), patience=30.0, stop=lambda: False)
+    real = store._data.changed
+
+    def interrupted(name: str) -> None:
+        monkeypatch.setattr(store._data, "changed", real)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(store._data, "changed", interrupted)
+    with pytest.raises(KeyboardInterrupt):
+        store.commit(Put("q", b"a"))
+    assert [claim.payload for claim in taker.result()] == [b"a"]

@@ -134,9 +134,7 @@ class Slots:
         try:
             if not empty or _holds_more(slot.directory):
                 return slot.store.close()
-            with self._locked():
-                gone = slot.store.discard(remove=True, unless=unless)
-            if not gone:
+            if not slot.store.discard(remove=True, unless=unless, door=self._locked):
                 slot.store.close()
         except (StoreError, OSError) as error:
             slot.store.close()

@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import dropwhile
 from types import TracebackType
@@ -391,23 +392,32 @@ class SegmentStore:
         if self._release.detach():  # to call it would do nothing at the interpreter's end
             self._core.release(self._owner)
 
-    def discard(self, *, remove: bool = False, unless: Callable[[], bool] = bool) -> bool:
+    def discard(
+        self,
+        *,
+        remove: bool = False,
+        unless: Callable[[], bool] = bool,
+        door: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> bool:
         """Close it for all handles of this process, without a checkpoint; with `remove`, its files go, all of them.
         Nothing of that, and False, where `unless()` says so, which is asked while no other thread can put anything. In
-        the middle of another call of this thread it is put off to the end of that, and then closed in any case."""
+        the middle of another call of this thread it is put off to the end of that, and then closed in any case. `door`
+        is the lock of the directory around it; it comes behind the store's, since a finalizer in the middle of a call
+        may want it, too."""
         core = self._core
         with core.lock:
             if core.inside:
-                core.deferred.append(partial(self._discard_or_close, remove, unless))
+                core.deferred.append(partial(self._discard_or_close, remove=remove, unless=unless, door=door))
                 return True
             if unless():
                 return False
-            self._closed = True
-            core.discard(remove=remove)
+            with door():
+                self._closed = True
+                core.discard(remove=remove)
             return True
 
-    def _discard_or_close(self, remove: bool, unless: Callable[[], bool]) -> None:
-        if not self.discard(remove=remove, unless=unless):
+    def _discard_or_close(self, **options: Any) -> None:
+        if not self.discard(**options):
             self.close()
 
     def __enter__(self) -> SegmentStore:
