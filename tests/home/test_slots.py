@@ -208,14 +208,34 @@ def test_a_slot_that_is_left_in_the_middle_of_a_put(remains: bool, place: Path) 
         assert slots.take().store.depth("default").ready == 1
 
 
+class Announcing:
+    """A lock that says when somebody comes to it."""
+
+    def __init__(self, lock: Any) -> None:
+        self.lock, self.came = lock, threading.Event()
+
+    def __enter__(self) -> None:
+        self.came.set()
+        self.lock.acquire()
+
+    def __exit__(self, *error: object) -> None:
+        self.lock.release()
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.lock, name)
+
+
 def test_who_leaves_a_slot_keeps_nobody_out_of_the_directory_while_its_store_is_busy(place: Path) -> None:
     """The thread that is busy there may be the one that wants in: a finalizer of it, in the middle of a commit, that
     opens another slot. Each waited for the other."""
     slots = open_slots(place)
     slot = slots.take()
-    with slot.store._core.lock:
+    lock: Any = Announcing(slot.store._core.lock)
+    slot.store._core.lock = lock
+    with lock.lock:
         leaving = Task(lambda: slots.leave(slot, empty=True), patience=PATIENCE)
-        other = open_slots(place).take()
+        assert lock.came.wait(PATIENCE)
+        other = Task(open_slots(place).take, patience=PATIENCE).result()
         assert leaving.running
     leaving.result()
     assert other.directory != slot.directory
