@@ -133,7 +133,7 @@ class Sink(logging.Handler):
 
     def deliver(self, records: Sequence[logging.LogRecord], respect_level: bool) -> tuple[int, Failure | None]:
         """How many were confirmed, from the first on, and why not the next."""
-        self._deliverer = threading.get_ident()
+        self._deliverer, self._relocked = threading.get_ident(), False
         level = self.handler.level if respect_level else None
         try:
             with reported_by(self.handler) as report:

@@ -44,7 +44,7 @@ _PLAIN = Put(_INBOX, b"")[2:]
 _AGAIN = 1.0  #: seconds between two tries to open a store again that failed
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
 _spools: weakref.WeakValueDictionary[str, Spool] = weakref.WeakValueDictionary()
-_open: set[Spool] = set()  #: kept to the end: what logs in a finalizer may be collected together with its handler
+_open: set[Spool] = set()  #: those that are open: what logs in a finalizer may be collected together with its handler
 _lock = threading.RLock()
 
 

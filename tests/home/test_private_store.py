@@ -666,15 +666,20 @@ def test_whoever_comes_late_to_a_closed_queue_does_not_come_to_the_next_one(home
     q.close()
 
 
-def test_a_queue_that_was_put_down_at_the_end_of_the_process_may_be_used_again(home: Path) -> None:
-    """By a handler of the program's own that comes behind ours."""
+def _emptied() -> tuple[Queue[int], PrivateStore, str]:
+    """A queue that was used and has nothing in it, its store, and its slot."""
     q = bounded()
     q.put(1)
     q.get()
     q.task_done()
-    place = q.stats()["place"]
     private_store = q._line.private
     assert private_store is not None
+    return q, private_store, q.stats()["place"]
+
+
+def test_a_queue_that_was_put_down_at_the_end_of_the_process_may_be_used_again(home: Path) -> None:
+    """By a handler of the program's own that comes behind ours."""
+    q, private_store, place = _emptied()
     private_store.put_down()
     assert not os.path.exists(place)
     q.put(2)
@@ -688,13 +693,7 @@ def test_a_queue_that_was_put_down_at_the_end_of_the_process_may_be_used_again(h
 
 def test_what_a_daemon_thread_puts_right_at_the_end_of_the_process_is_kept(home: Path) -> None:
     """Between the look, whether the slot is empty, and its removal: it went with the slot, behind put()'s return."""
-    q = bounded()
-    q.put(1)
-    q.get()
-    q.task_done()
-    place = q.stats()["place"]
-    private_store = q._line.private
-    assert private_store is not None
+    q, private_store, place = _emptied()
     holds, looks = private_store._holds, []
 
     def look(slot: Any) -> bool:
