@@ -135,14 +135,12 @@ class QueueListener(stdlib.QueueListener):
         if self._stopped:
             return
         self._retired = True
-        try:
-            self._stop(_EXIT if seconds is None else seconds, whole=False)
-        finally:
-            self._stopped = False
+        self._stop(_EXIT if seconds is None else seconds, whole=False)
 
     def stop(self, drain_timeout: float | None = None) -> None:
         """Stop listening. What can be delivered is delivered first, within 5 seconds; with `drain_timeout` so many
         seconds are given to sinks that are down, too. What isn't delivered then stays on the disk."""
+        self._stopped = spool_of(self.queue) is not None
         self._stop(_STOP if drain_timeout is None else drain_timeout, whole=drain_timeout is not None)
         if self._has_own and isinstance(self.queue, SpoolQueue):
             self.queue.let_go()
@@ -150,7 +148,7 @@ class QueueListener(stdlib.QueueListener):
     def _stop(self, seconds: float, *, whole: bool) -> None:
         if spool_of(self.queue) is None:
             return self._stop_plain()
-        delivery, self._stopped = self._delivery, True
+        delivery = self._delivery
         if delivery is not None:
             try:
                 with _passed_over():

@@ -6,6 +6,7 @@ import logging
 import os
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -150,6 +151,31 @@ def test_a_sink_that_hangs_keeps_it_open_until_it_is_done(tmp_path: Path) -> Non
     assert not _is_open(tmp_path / "spool")
     assert hanging.messages == ["one"]
     assert not list((tmp_path / "spool").glob("0"))  # it was acknowledged
+
+
+def test_who_stops_the_listener_of_a_handler_that_is_being_closed_has_stopped_it(tmp_path: Path) -> None:
+    """In another thread. The next record started it again."""
+    noting = Noting()
+    handler = QueueHandler(tmp_path / "spool", handlers=[noting])
+    logger_of(handler).info("one")
+    assert handler.flush(PATIENCE)
+    listener = handler.listener
+    delivery: Any = listener._delivery
+    drain = delivery.drain
+
+    def drained(*given: Any, **options: Any) -> None:
+        delivery.drain = drain
+        listener.stop()
+
+    delivery.drain = drained
+    handler.close()
+    logger_of(handler).info("two")
+    assert listener.sinks() is None
+    assert noting.messages == ["one"]
+    listener.start()
+    assert handler.flush(PATIENCE)
+    handler.close()
+    assert noting.messages == ["one", "two"]
 
 
 def test_what_another_thread_logs_right_then_is_kept(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
