@@ -12,8 +12,8 @@ from pathlib import Path
 import pytest
 
 from pqadapters.errors import DiskError
-from pqadapters.store import Ack, Put
-from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.store import Ack, Delete, Put
+from pqadapters.stores.sqlite import SqliteStore, schema
 from pqadapters.stores.sqlite.room import Room
 from tests.segment.programs import PATIENCE, ROOT
 
@@ -79,6 +79,41 @@ def test_pages_arent_given_back_while_a_reader_keeps_the_wal(small: Path, monkey
         assert given > 0
 
 
+def test_what_was_given_up_is_nobody_elses_until_the_next_try(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other processes made the reserve anew before it came, again and again: an acknowledgement was refused."""
+    tries: list[bool] = []
+    given = False
+    give_up = Room._give_up_reserve
+
+    def note(self: Room) -> None:
+        nonlocal given
+        give_up(self)
+        given = True
+
+    def look(statement: str) -> None:
+        nonlocal given
+        if given and statement == schema.BEGIN:
+            given = False
+            hold = core.owners.hold("checkpoint")
+            tries.append(hold is None)
+            if hold is not None:
+                hold.close()
+
+    with SqliteStore(small / "q.db", durability="process") as store:
+        core = store._core
+        with pytest.raises(DiskError):
+            while True:
+                store.commit(Put("q", bytes(3000)))
+        monkeypatch.setattr(Room, "_tighten", lambda self, **options: setattr(self._core.mark, "crowded", True))
+        monkeypatch.setattr(Room, "_give_up_reserve", note)
+        assert core.writer.connection is not None
+        core.writer.connection.set_trace_callback(look)
+        while claims := store.claim("q"):
+            store.commit(*map(Ack, claims), Delete("table", b"key"))
+    assert tries
+    assert all(tries)
+
+
 _FILLS = """
 import sys
 from pqadapters.errors import DiskError
@@ -109,11 +144,13 @@ print(count)
 
 def _three(program: str, database: Path, size: int) -> int:
     command = [sys.executable, "-c", program, str(database), str(size)]
-    running = [
-        subprocess.Popen(command, env={**os.environ, "PYTHONPATH": str(ROOT)}, stdout=subprocess.PIPE, text=True)
-        for _ in range(3)
-    ]
-    return sum(int(each.communicate(timeout=PATIENCE)[0]) for each in running)
+    environment = {**os.environ, "PYTHONPATH": str(ROOT)}
+    pipe = subprocess.PIPE
+    running = [subprocess.Popen(command, env=environment, stdout=pipe, stderr=pipe, text=True) for _ in range(3)]
+    told = [each.communicate(timeout=PATIENCE) for each in running]
+    for _, trouble in told:
+        assert not trouble, (trouble[-2000:], [(each.name, each.stat().st_size) for each in database.parent.rglob("*")])
+    return sum(int(count) for count, _ in told)
 
 
 @pytest.mark.parametrize("size", [100, 3000])

@@ -67,7 +67,7 @@ class Core:
         self._unclaimed = True  #: what our closed handles had claimed was given back
         self._buried = 0.0
         self.room = Room(self)
-        self.writer = Writer(path, self.room.make)
+        self.writer = Writer(path, self.room.made)
         self.reader = Reader(path)
         self.names = Names(self.reader)
         self.bells = Bells()

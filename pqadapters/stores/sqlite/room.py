@@ -10,6 +10,7 @@ import sqlite3
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from threading import get_ident
 from typing import TYPE_CHECKING
 
 from ...apart import apart
@@ -42,23 +43,28 @@ class Room:
     def __init__(self, core: Core) -> None:
         self._core: Core = weakref.proxy(core)  # which has this one, and goes when its last handle does
         self.reserve = Reserve(core.owners.file("reserve"), core.disk)
+        self._maker: int | None = None  #: the thread that is about it, alone
 
     # Where there is none
 
-    def make(self, tries: int, *, shrinks: bool) -> bool:
+    @contextmanager
+    def made(self, tries: int, *, shrinks: bool) -> Iterator[bool]:
         """The disk is full. What the WAL holds is copied, and its file given back; then, for what frees space, the
-        reserve is given up, which others may have made anew meanwhile. Whether it is worth another try."""
-        mark = self._core.mark
+        reserve is given up, which others may have made anew meanwhile. Yields whether it is worth another try, which is
+        made within: until then nobody makes the reserve anew."""
         if tries > (_GIVEN_UP if shrinks else 0):
-            return False
+            yield False
+            return
+        mark = self._core.mark
         if not tries and not (shrinks and mark.crowded):
             self._tighten(wanted=0 if shrinks else BIG)
-            return shrinks or not mark.crowded
+            yield shrinks or not mark.crowded
+            return
         with self._alone():
             self._give_up_reserve()
             self._cut()
-        self._free_without_zeros()
-        return True
+            self._free_without_zeros()
+            yield True
 
     def _free_without_zeros(self) -> None:
         """Debian's SQLite writes zeros over each page that is freed: to be acknowledged a large item would need as much
@@ -144,13 +150,17 @@ class Room:
     @contextmanager
     def _alone(self) -> Iterator[None]:
         """No other process makes room meanwhile, nor copies the WAL; unless it is stopped in the middle of that."""
-        hold = None
-        with suppress(StoreError):
-            hold = self._core.owners.hold_patiently(_CHECKPOINT, LOCK_TIMEOUT)
+        hold, outer = None, self._maker
+        if outer != get_ident():
+            with suppress(StoreError):
+                hold = self._core.owners.hold_patiently(_CHECKPOINT, LOCK_TIMEOUT)
         try:
+            if hold is not None:
+                self._maker = get_ident()
             yield
         finally:
             if hold is not None:
+                self._maker = None
                 hold.close()
 
     def _give_up_reserve(self) -> None:

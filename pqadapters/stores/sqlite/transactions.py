@@ -9,7 +9,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
-from contextlib import suppress
+from contextlib import AbstractContextManager, suppress
 
 from ...apart import apart, is_shared
 from ...errors import StoreError, StorePoisoned
@@ -30,11 +30,11 @@ class _Behind(Exception):
 class Transactions:
     """The connection, and what goes through it."""
 
-    def __init__(self, path: str, make_room: Callable[..., bool]) -> None:
+    def __init__(self, path: str, made_room: Callable[..., AbstractContextManager[bool]]) -> None:
         self.path = path
         self.trouble: StoreError | None = None  #: why nothing goes any more
         self.connection: sqlite3.Connection | None = None  #: made when it is needed
-        self._make_room = make_room  #: called where the disk is full
+        self._made_room = made_room  #: entered where the disk is full
         self.mark: Mark | None = None  #: which knows whether there is room; from the opening on
         self._full = False  #: what PRAGMA synchronous is
         self.file = NONE  #: which file the database is; once it is open
@@ -147,9 +147,8 @@ class Transactions:
                     self.look_for_file()
                 return
             except ERRORS as error:
-                if is_full(error, self.path) and self._make_room(work.full, shrinks=work.shrinks):
-                    work.full += 1
-                    continue
+                if is_full(error, self.path):
+                    return self._once_more(work, error, True, lambda: self._run_alone(connection, work))
                 if not is_busy(error):
                     return self._fail([work], error, committing=True)
                 if not self._still_patient([work], error, first=not pause):
@@ -218,11 +217,20 @@ class Transactions:
             return self._fail(batch, error, committing)
         if len(batch) == 1:
             (work,) = batch
-            if not is_full(error, self.path) or not self._make_room(work.full, shrinks=work.shrinks):
+            if not is_full(error, self.path):
                 return self._fail(batch, error, committing)
-            work.full += 1
+            return self._once_more(work, error, committing, lambda: self.carry_out(batch, statement=False))
         for work in batch:
             self.carry_out([work], statement=False)
+
+    def _once_more(self, work: Work, error: Exception, committing: bool, attempt: Callable[[], None]) -> None:
+        """The disk is full: with what room can be made for it."""
+        with self._made_room(work.full, shrinks=work.shrinks) as is_worth_it:
+            if is_worth_it:
+                work.full += 1
+                attempt()
+            else:
+                self._fail([work], error, committing)
 
     def _without(self, behind: _Behind, batch: list[Work]) -> None:
         """A group is undone for what became of one of them, whose caller is told that nothing was stored."""

@@ -10,6 +10,7 @@ from __future__ import annotations
 import sqlite3
 import time
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 
 from ...errors import StoreError
 from .._line import LATE, Line
@@ -25,8 +26,8 @@ _AMPLE = 0.5  #: seconds that are left to a caller who may stay away for a turn
 class Writer(Transactions, Line):
     """All attributes need `lock`; methods named `_locked` are called with it held."""
 
-    def __init__(self, path: str, make_room: Callable[..., bool]) -> None:
-        Transactions.__init__(self, path, make_room)
+    def __init__(self, path: str, made_room: Callable[..., AbstractContextManager[bool]]) -> None:
+        Transactions.__init__(self, path, made_room)
         Line.__init__(self, "pqadapters.stores.sqlite", path)
 
     def takes_turns(self, work: Work) -> bool:
