@@ -339,6 +339,8 @@ def _query(url: str, scheme: str, query: str) -> dict[str, Any]:
     readers: dict[str, Callable[[str], Any]] = {"durability": str, "max_lag": float, **_READERS.get(scheme, {})}
     options = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
+        if name not in readers and "@" in query:  # what stands there is the end of a password
+            raise ValueError(f"{shown(url)!r}: '?' begins a URL's options; write %3F for one in a password")
         if name not in readers:
             raise ValueError(f"{shown(url)!r}: {name!r} is no option of this store; there are {', '.join(readers)}")
         try:

@@ -181,13 +181,16 @@ def named(error: BaseException) -> str:
 
 
 def shown(url: str) -> str:
-    """The URL without a password that it has."""
-    scheme, slashes, rest = url.partition("://")
+    """The URL without a password that it has, also as an option, which is none, or with slashes missing."""
+    import re  # loaded by who has a URL
+
+    scheme, slashes, rest = re.findall(r"(?s)\A([^:/]*)(:/*|//)?(.*)", url)[0]
+    if scheme in ("file", "sqlite") or not slashes:
+        return url
     credentials, at, place = rest.rpartition("@")
     user, colon, _ = credentials.partition(":")
-    if scheme in ("file", "sqlite") or not colon:
-        return url
-    return f"{scheme}{slashes}{user}:***{at}{place}"
+    bare = f"{scheme}{slashes}{user}:***{at}{place}" if colon else url
+    return re.sub(r"(?i)([?&](?!password_file=|tls_key=)[^=&]*(?:pass|pwd|secret|key)[^=&]*=)[^&#]*", r"\1***", bare)
 
 
 class silence:  # used like a function

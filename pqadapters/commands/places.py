@@ -24,7 +24,7 @@ def find(place: str) -> str:
     if scheme in ("sqlite", "file") and ":/" in place:
         return _there(_of_url(place))
     if scheme in ("memory", "mysql") and place.startswith(f"{scheme}:"):
-        bare = shown(place.partition("?")[0])
+        bare = shown(place).partition("?")[0]
         raise Failure(f"{bare}: only a directory or a database file can be looked at from outside")
     if os.path.lexists(place):
         return _one(os.path.abspath(place))

@@ -13,6 +13,8 @@ from typing import Any
 import pymysql
 import pytest
 
+from pqadapters.commands.failures import Failure
+from pqadapters.commands.places import find
 from pqadapters.errors import FormatError, StoreRefused, StoreUnreachable
 from pqadapters.opening import open_store
 from pqadapters.store import Ack, Clear, Delete, Expect, Extend, Nack, Order, Put, Set, State, Update
@@ -128,6 +130,29 @@ def test_bad_urls_and_options_are_refused_without_their_password(url: str) -> No
     _refusal(url, ValueError)
 
 
+@pytest.mark.parametrize(
+    "url",
+    [
+        "mysql://me@host/jobs?password=s3cr3t",
+        "mysql://me@host/jobs?prefetch=2&passwd=s3cr3t&tls=on",
+        "mysql://me@host/jobs?signing_key=s3cr3t",
+        "mysql://me:s3cr3t?s3cr3t@host/jobs",
+        "mysql://me:s3cr3t?s3cr3t=1@host/jobs",
+        "mysql:me:s3cr3t@host/jobs",
+        "mysql:/me:s3cr3t@host/jobs",
+        "//me:s3cr3t@host/jobs",
+    ],
+)
+def test_a_url_whose_password_stands_elsewhere_is_refused_without_it(url: str) -> None:
+    """`?password=`, as other drivers have it, a `?` that isn't %3F and missing slashes had it in the message."""
+    with pytest.raises(ValueError, match="is no option|%3F|names no store|write mysql://") as caught:
+        open_store(url)
+    assert "s3cr3t" not in str(caught.value)
+    with pytest.raises(Failure) as refused:
+        find(url)
+    assert "s3cr3t" not in str(refused.value)
+
+
 def test_the_password_comes_from_a_file_or_the_environment(
     url: str, user: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -150,6 +175,12 @@ def test_the_password_is_in_nothing_that_a_store_shows(url: str, user: str) -> N
         shown = [store.place, repr(store), repr(core), repr(core.address), str(core.address), str(vars(store))]
         assert not any(SECRET in text or QUOTED in text for text in shown)
         assert user in store.place
+
+
+def test_an_ipv6_address_with_its_interface() -> None:
+    """`%25`, as RFC 6874 writes the `%`, was looked up as it stands."""
+    address = address_of("mysql://me@[fe80::1%25eth0]:3307/jobs")
+    assert (address.host, address.port) == ("fe80::1%eth0", 3307)
 
 
 def test_a_unix_socket(server: Server, url: str) -> None:

@@ -88,7 +88,7 @@ def address_of(
     """The address that a URL without a query means. Raises ValueError, which says nothing of the password."""
     try:
         parts = urlsplit(url)
-        host, port = parts.hostname or "localhost", parts.port or 3306
+        host, port = unquote(parts.hostname or "localhost"), parts.port or 3306
     except ValueError:
         raise ValueError(f"{shown(url)!r}: write mysql://user@host:3306/database") from None
     database = unquote(parts.path[1:])
