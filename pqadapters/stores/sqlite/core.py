@@ -97,8 +97,7 @@ class Core:
             self._compare_with_mark(self.writer.connection)
             self._check_index(self.writer.connection)
             self.bury_dead()
-            if not self.mark.crowded:
-                self.room.reserve.keep()
+            self.room.make_reserve()
         except BaseException:
             self.writer.connection.close()
             self.mark.close()

@@ -20,33 +20,55 @@ class Reserve:
         self._path = path
         self._disk = disk
 
-    def keep(self, wal: int = 0, *, ample: bool = False) -> bool:
+    def is_ample(self, wal: int) -> bool:
+        """For a WAL of so many bytes, and not far too large for it."""
+        return self.SIZE + wal <= self.size() <= 4 * (self.SIZE + wal)
+
+    def keep(self, wal: int = 0, *, ample: bool = False, alone: bool = True) -> bool:
         """See that it is large enough for a WAL of so many bytes; whether there was room for that. On a small disk a
         part of SIZE has to do, which is some transactions. `ample`: where it is too small it is made larger than need
-        be, if there is room, so that it isn't grown so often. Not where the disk is full: puts need that room."""
+        be, if there is room, so that it isn't grown so often. Not where the disk is full: puts need that room. Not
+        `alone`: others may be about it as well, and none is made where there is none."""
         size = self.size()
         if size > 4 * (self.SIZE + wal):
             self._cut(self.SIZE + wal)
             return True
         spares = (self.SIZE, self.SIZE // 4, self.SIZE // 16)
-        if ample and size < self.SIZE + wal and self._grow(size, self.SIZE + self.SIZE // 4 + wal):
+        if ample and size < self.SIZE + wal and self._grow(self.SIZE + self.SIZE // 4 + wal, alone):
             return True
-        return any(size >= spare + wal or self._grow(size, spare + wal) for spare in spares)
+        return any(self.size() >= spare + wal or self._grow(spare + wal, alone) for spare in spares)
 
-    def _grow(self, size: int, wanted: int) -> bool:
+    def _grow(self, wanted: int, alone: bool) -> bool:
         with suppress(OSError):
-            fd = self._disk.open(self._path, create=True)
+            fd = self._disk.open(self._path, create=alone)
             try:
-                self._disk.allocate(fd, wanted)
-                return True
-            except OSError:
-                if size:
-                    self._disk.truncate(fd, size)
-                else:
-                    self._disk.unlink(self._path)
+                return self._allocate(fd, wanted, alone)
             finally:
                 self._disk.close(fd)
         return False
+
+    def _allocate(self, fd: int, wanted: int, alone: bool) -> bool:
+        """What it has is asked of the file itself: cut to what it had before another process gave it up, and made it
+        anew, it would have a length and no blocks."""
+        size = self._disk.size(fd)
+        try:
+            self._disk.allocate(fd, wanted)
+            return True
+        except OSError:
+            if size:
+                self._disk.truncate(fd, size)
+            elif alone:
+                self._disk.unlink(self._path)
+        return False
+
+    def _cut(self, size: int) -> None:
+        with suppress(OSError):
+            fd = self._disk.open(self._path)
+            try:
+                if self._disk.size(fd) > size:
+                    self._disk.truncate(fd, size)
+            finally:
+                self._disk.close(fd)
 
     def size(self) -> int:
         """How many bytes it has."""
@@ -54,14 +76,6 @@ class Reserve:
             return os.path.getsize(self._path)
         except OSError:
             return 0
-
-    def _cut(self, size: int) -> None:
-        with suppress(OSError):
-            fd = self._disk.open(self._path)
-            try:
-                self._disk.truncate(fd, size)
-            finally:
-                self._disk.close(fd)
 
     def give_up(self) -> bool:
         """Whether there was one."""

@@ -100,12 +100,21 @@ class Room:
         """See that the reserve suffices to copy the WAL: so it never holds more than can be copied on a full disk. One
         that was given up is made anew by the next put: meanwhile its room is needed."""
         wal = length(self._core.path)
-        if not self._core.mark.crowded:
-            if not self.reserve.keep(wal, ample=True):
+        if self._core.mark.crowded:
+            if wal > self.reserve.SIZE // 8:  # what is copied may need some of that room, too
+                with self._alone():
+                    self._cut()
+        elif not self.reserve.is_ample(wal):
+            with self._alone_unless_waiting() as alone:
+                is_kept = self.reserve.keep(wal, ample=True, alone=alone)
+            if not is_kept:
                 self._tighten()
-        elif wal > self.reserve.SIZE // 8:  # what is copied may need some of that room, too
-            with self._alone():
-                self._cut()
+
+    def make_reserve(self) -> None:
+        """At the opening. One that another process is about is its own matter."""
+        with self._alone_unless_waiting() as alone:
+            if alone and not self._core.mark.crowded:
+                self.reserve.keep()
 
     def _tighten(self, *, wanted: int = 0) -> None:
         """Copy the WAL by what room there is, the reserve's included, and give its file back; where so many bytes are
@@ -163,6 +172,18 @@ class Room:
                 self._maker = None
                 hold.close()
 
+    @contextmanager
+    def _alone_unless_waiting(self) -> Iterator[bool]:
+        """The same at once, or not; yields which."""
+        hold = None
+        with suppress(StoreError):
+            hold = self._core.owners.hold(_CHECKPOINT)
+        try:
+            yield hold is not None
+        finally:
+            if hold is not None:
+                hold.close()
+
     def _give_up_reserve(self) -> None:
         """For what frees space: no put of any process, nor one that has begun already, takes what is given up."""
         self._core.mark.crowded = True
@@ -208,9 +229,9 @@ class Room:
             core.sync_wal()
             with core.aside:
                 patiently(lambda: apart(shorten, core.path, True), core.path)
+            self.reserve.keep()
         finally:
             hold.close()
-        self.reserve.keep()
 
 
 def _give_back(connection: sqlite3.Connection, most: int, *, all: bool = True) -> bool:
