@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import islice
 from types import TracebackType
 from typing import TypeVar
 
@@ -78,6 +79,7 @@ class MemoryData:
         self.queues: dict[str, _Queue] = {}
         self.tables: dict[str, dict[bytes, bytes]] = {}
         self.last_id = 0
+        self.delays = False  #: whether any record was ever delayed
         self._busy = False
         self._later: deque[Callable[[], object]] = deque()
         self._caught_up = 0
@@ -128,13 +130,13 @@ class MemoryData:
             self.queues[name] = _Queue(Gate(self.lock), Gate(self.lock))
         return self.queues[name]
 
-    def in_state(self, name: str, state: State, now: float) -> list[_Row]:
+    def in_state(self, name: str, state: State, now: float) -> Iterable[_Row]:
         rows = (self.rows[id] for id in self.queue(name).ids)
-        return [row for row in rows if _state(row, now) is state]
+        return (row for row in rows if _state(row, now) is state)
 
     def depth(self, name: str) -> Depth:
         now = self.clock.wall()  # read once: a record whose delay runs out meanwhile must not be in neither state (I3)
-        ready, delayed, claimed = (self.in_state(name, state, now) for state in State)
+        ready, delayed, claimed = (list(self.in_state(name, state, now)) for state in State)
         oldest = ready[0].put_at if ready else None  # the first by id: one that moved here later may be older
         return Depth(
             len(ready),
@@ -232,18 +234,23 @@ class MemoryStore:
     def _put(self, op: Put, undo: list[Callable[[], object]]) -> int:
         if op.attempts < 0:
             raise ValueError(f"a record was claimed 0 times or more, not {op.attempts}")
+        if op.limit is not None or op.limit_bytes is not None:
+            self._check_room(op)
         data = self._data
-        depth = data.depth(op.queue)
-        if op.limit is not None and depth.ready >= op.limit:
-            raise LimitReached(f"queue {op.queue!r} has {depth.ready} ready records; its limit is {op.limit}")
-        if op.limit_bytes is not None and depth.unfinished and depth.bytes + len(op.payload) > op.limit_bytes:
-            raise LimitReached(f"queue {op.queue!r} has {depth.bytes} bytes; its limit is {op.limit_bytes}")
         data.last_id += 1
+        data.delays = data.delays or op.not_before > 0
         put_at = op.put_at or data.clock.wall()
         row = _Row(op.queue, data.last_id, op.payload, op.rank, put_at, op.not_before, op.attempts, op.note)
         undo.append(lambda: self._take_out(row))
         self._insert(row)
         return row.id
+
+    def _check_room(self, op: Put) -> None:
+        depth = self._data.depth(op.queue)
+        if op.limit is not None and depth.ready >= op.limit:
+            raise LimitReached(f"queue {op.queue!r} has {depth.ready} ready records; its limit is {op.limit}")
+        if op.limit_bytes is not None and depth.unfinished and depth.bytes + len(op.payload) > op.limit_bytes:
+            raise LimitReached(f"queue {op.queue!r} has {depth.bytes} bytes; its limit is {op.limit_bytes}")
 
     def _insert(self, row: _Row) -> None:
         """Or undo its removal, as far as an interrupt has let it come."""
@@ -274,6 +281,7 @@ class MemoryStore:
     def _nack(self, row: _Row, op: Nack, touched: set[str], undo: list[Callable[[], object]]) -> None:
         undo.append(_setter(row, owner=row.owner, not_before=row.not_before, note=row.note))
         row.owner, row.not_before = None, op.not_before
+        self._data.delays = self._data.delays or op.not_before > 0
         if op.dead is not None:
             old, new = row.queue, dead_queue(row.queue)
             undo.append(lambda: self._move(row, old))
@@ -332,17 +340,20 @@ class MemoryStore:
             return data.queue(queue).takers.wait_locked(lambda: data.look(attempt), timeout, lambda: due) or []
 
     def _take(self, queue: str, order: Order, ids: Sequence[int] | None, limit: int) -> list[Claim]:
-        rows = _sorted(self._data.in_state(queue, State.READY, self._data.clock.wall()), order)
+        ready = self._data.in_state(queue, State.READY, self._data.clock.wall())
         if ids is not None:
-            rows = [row for row in rows if row.id in ids]
-        for row in rows[:limit]:
+            ready = (row for row in ready if row.id in ids)
+        rows = list(islice(ready if order is Order.OLDEST else _sorted(list(ready), order), limit))
+        for row in rows:
             row.owner = self._token
             row.attempts += 1
         if rows:
             self._data.queue(queue).watchers.wake_all()
-        return [Claim(r.queue, r.id, r.attempts, r.payload, r.rank, r.put_at, r.note) for r in rows[:limit]]
+        return [Claim(r.queue, r.id, r.attempts, r.payload, r.rank, r.put_at, r.note) for r in rows]
 
     def _due(self, queue: str) -> float | None:
+        if not self._data.delays:
+            return None
         now = self._data.clock.wall()
         delayed = [row.not_before for row in self._data.in_state(queue, State.DELAYED, now)]
         return min(delayed) - now if delayed else None

@@ -99,7 +99,7 @@ class ClaimsTwice(KeptStore):
 
 class _TornClock(MemoryData):
     def in_state(self, name: str, state: State, now: float) -> list[Any]:
-        return super().in_state(name, state, self.clock.wall())
+        return list(super().in_state(name, state, self.clock.wall()))
 
 
 @caught_by("test_i3_a_delay_that_runs_out_while_it_is_counted_hides_nothing", "a record was in no state")
