@@ -9,6 +9,7 @@ import threading
 from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import suppress
 from pathlib import Path
+from queue import Full
 from typing import Any
 
 import pytest
@@ -27,9 +28,9 @@ from pqadapters.concurrent.futures._backlog import Backlog
 from pqadapters.concurrent.futures._durable import _abandon
 from pqadapters.concurrent.futures._returning import put_back
 from pqadapters.concurrent.futures._starting import give_up, next_job
-from pqadapters.errors import StoreError
+from pqadapters.errors import DiskError, LimitReached, StoreError
 from pqadapters.opening import open_store
-from pqadapters.store import Ack, Nack, Set
+from pqadapters.store import Ack, Nack, Put, Set
 
 from ..contract.threads import Task
 from . import work
@@ -111,6 +112,85 @@ def test_a_broken_pool_ends_waiting_for_room(place: dict[str, Any], monkeypatch:
     with pytest.raises(BrokenExecutor):
         first.result(work.PATIENCE)
     executor.shutdown()
+
+
+class Shuts:
+    """Pickling it takes so long that its executor is shut down meanwhile."""
+
+    def __init__(self, executor: ThreadPoolExecutor, wait: bool, drain: bool) -> None:
+        self._executor, self._wait, self._drain = executor, wait, drain
+
+    def __reduce__(self) -> Any:
+        self._executor.shutdown(self._wait, drain=self._drain)
+        return int, ()
+
+
+def submits(executor: Any, options: dict[str, Any], function: Any, argument: Any) -> JobFuture:
+    future: JobFuture = (executor.using(**options) if options else executor).submit(function, argument)
+    return future
+
+
+@pytest.mark.parametrize("options", [{}, {"key": "k"}, {"priority": 1}])
+@pytest.mark.parametrize("drain", [True, False])
+def test_a_submit_that_meets_a_shutdown_is_refused_as_a_later_one(
+    make: Make, drain: bool, options: dict[str, Any]
+) -> None:
+    """It raised StoreClosed, which is no RuntimeError, where the store was closed meanwhile."""
+    executor = make(1)
+    executor.submit(work.double, 1).result(work.PATIENCE)
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        submits(executor, options, work.double, Shuts(executor, True, drain))
+    with make(1, recover="manual") as another:
+        assert not list(another.jobs())
+
+
+@pytest.mark.parametrize("options", [{}, {"key": "k"}, {"priority": 1}])
+def test_a_submit_that_is_refused_stores_nothing(
+    make: Make, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was stored first, and taken off the disk only where the shutdown hadn't closed the store by then."""
+    executor = make(1)
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    commit, stored = executor._backlog.commit, list[Any]()
+    monkeypatch.setattr(executor._backlog, "commit", lambda *ops: stored.extend(ops) or commit(*ops))
+    with pytest.raises(RuntimeError, match="after shutdown"):
+        submits(executor, options, work.double, Shuts(executor, False, False))
+    assert not any(isinstance(op, Put) for op in stored)
+
+
+@pytest.mark.parametrize("options", [{}, {"key": "k"}, {"priority": 1}])
+@pytest.mark.parametrize("error", [DiskError("full"), LimitReached("full")])
+@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_a_submit_that_fails_ends_a_shutdown_that_waits_for_it(
+    kind: type[Any], error: Exception, options: dict[str, Any], place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A job that is being stored is waited for, and nobody was told that it came to nothing: shutdown() hung."""
+    bound = {"max_pending": 9, "when_full": "raise"} if isinstance(error, LimitReached) else {}
+    executor = kind(1, **bound, **place)
+    backlog = executor._backlog
+    waits, begun, drained, commit = threading.Event(), threading.Event(), backlog.drained, backlog.commit
+
+    def look() -> bool:
+        if not (over := drained()):
+            waits.set()
+        return bool(over)
+
+    def refuse(*ops: Any) -> Any:
+        if not any(isinstance(op, Put) for op in ops):
+            return commit(*ops)
+        begun.set()
+        assert waits.wait(work.PATIENCE)
+        raise error
+
+    monkeypatch.setattr(backlog, "commit", refuse)
+    task = Task(lambda: submits(executor, options, work.double, 2), patience=work.PATIENCE)
+    assert begun.wait(work.PATIENCE)
+    monkeypatch.setattr(backlog, "drained", look)
+    ends = Task(executor.shutdown, patience=work.PATIENCE)
+    with pytest.raises((DiskError, Full)):
+        task.result()
+    ends.result()
 
 
 def test_an_initializer_that_fails_isnt_tried_again_and_costs_no_attempt(place: dict[str, Any]) -> None:

@@ -15,7 +15,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from ...errors import ConditionFailed, LimitReached
+from ...errors import ConditionFailed
 from ...store import Delete, Expect, Op, Put, Set, Store
 from . import _peers as peers
 from . import _wire as wire
@@ -48,11 +48,8 @@ def submit_keyed(backlog: Backlog, store: Store, future: JobFuture, put: Put) ->
         try:
             put_job(backlog, future, (*ops, put))
             return future
-        except LimitReached:
-            backlog.live.pop(id, None)
-            raise
         except ConditionFailed:  # somebody was quicker
-            backlog.live.pop(id, None)
+            backlog.forget(id)
         except BaseException:
             undo(backlog, future)
             raise

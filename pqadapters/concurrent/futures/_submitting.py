@@ -11,7 +11,7 @@ from contextlib import suppress
 from queue import Full
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ...errors import LimitReached, PqadaptersError
+from ...errors import LimitReached, PqadaptersError, StoreClosed
 from ...rank import rank
 from ...store import PLAIN as PLAIN_PUT
 from ...store import Depth, Op, Put, Set
@@ -33,6 +33,14 @@ def submit(backlog: Backlog, call: wire.Call, options: Options = PLAIN, flags: i
     no job was stored then."""
     if backlog.closing or backlog.forked or backlog.broken is not None:
         backlog.check()
+    try:
+        return _submit(backlog, call, options, flags)
+    except StoreClosed:
+        backlog.check()  # it was shut down just now
+        raise
+
+
+def _submit(backlog: Backlog, call: wire.Call, options: Options, flags: int) -> JobFuture:
     store = backlog._store or backlog.open()
     id = backlog.token + next(backlog.numbers).to_bytes(8, "big")
     data = wire.dump(call, options.retry_on)
@@ -82,6 +90,8 @@ def _store_plain(backlog: Backlog, future: JobFuture, put: Put) -> None:
     id = future._id
     backlog.live[id] = future  # before it is stored: whoever claims it at once finds it
     try:
+        if backlog.closing:  # looked at behind that: a shutdown waits for it, or it isn't stored
+            backlog.check()
         future._record = backlog.commit(put)[0]
         if not future._record:
             find_late(backlog)
@@ -106,8 +116,7 @@ def undo(backlog: Backlog, future: JobFuture) -> None:
     if future._record:
         with suppress(PqadaptersError):
             cancel(backlog, future)
-    backlog.live.pop(future._id, None)
-    backlog.delayed.discard(future._id)
+    backlog.forget(future._id)  # and tell an end that waits for it
 
 
 def put_job(backlog: Backlog, future: JobFuture, ops: tuple[Op, ...]) -> None:
@@ -115,6 +124,8 @@ def put_job(backlog: Backlog, future: JobFuture, ops: tuple[Op, ...]) -> None:
     options = future._options
     if options.delay or options.retries:
         future._owner = backlog.owner()  # it must be there when the job is due
+    if backlog.closing:  # as in _store_plain
+        backlog.check()
     while True:
         try:
             future._record = backlog.commit(*ops)[-1]
