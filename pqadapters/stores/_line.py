@@ -59,6 +59,7 @@ class Line:
     def _relock(self) -> None:
         lock: Any = threading.RLock()
         self.lock: threading.RLock = lock
+        self._led = threading.Lock()  #: held by who leads, and asked for by nobody else: whether somebody really does
         self.is_ours: Callable[[], bool] = lock._is_owned  #: whether this thread has it (Condition uses it, too)
 
     def in_the_middle(self) -> bool:
@@ -83,8 +84,11 @@ class Line:
                         work.put_off()
                         self._late.append(work)
                         return LATE
-                    if not work.outcome.done:
+                    if not work.outcome.done and ours:  # it may have that one, further out
                         self._lead_locked()
+                    elif not work.outcome.done:
+                        with self._led:
+                            self._lead_locked()
         except BaseException:
             self._abandon(work)
             raise
@@ -106,8 +110,9 @@ class Line:
         return work.result
 
     def _sleep(self, work: Work) -> bool:
-        """Until the work is done or somebody must lead. False where nobody has woken us: an interrupt right where a
-        leader lets go may have left it said that somebody leads, and the lock will tell. Raises what `overdue` says."""
+        """Until the work is done or somebody must lead. False where nobody leads, although it is said: of an interrupt
+        right where a leader let go. Where somebody does he isn't waited for at the lock, which he may have again before
+        we do, any number of times. Raises what `overdue` says."""
         if work.sleeper is None:
             sleeper = threading.Lock()  # looked up here: gevent replaces it
             sleeper.acquire()
@@ -121,7 +126,7 @@ class Line:
             self._abandon(work)
             if not work.done:
                 raise self.overdue()
-        return False
+        return self._led.locked()
 
     def _abandon(self, work: Work) -> None:
         """Its caller goes away: whoever is about to carry it out leaves it, or has carried it out behind this."""

@@ -12,6 +12,7 @@ import pytest
 
 from pqadapters.errors import ConditionFailed, LeaseLost, LimitReached, StoreLocked, StorePoisoned
 from pqadapters.store import Ack, Delete, Depth, Expect, Put, Set
+from pqadapters.stores import _line
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore, changes
 from tests.contract.threads import Task
@@ -230,8 +231,13 @@ def test_i1_a_failed_sync_of_a_group_poisons_the_store(store: SqliteStore) -> No
     writer.connection = real
 
 
-def test_who_comes_behind_a_leader_keeps_to_his_own_time(store: SqliteStore) -> None:
-    """The leader waits for another program's lock, with all the time in the world; who comes then has not."""
+@pytest.mark.parametrize("overslept", [10 * PATIENCE, 0.001])
+def test_who_comes_behind_a_leader_keeps_to_his_own_time(
+    store: SqliteStore, overslept: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The leader waits for another program's lock, with all the time in the world; who comes then has not. Who had
+    slept for a while stood at the leader's lock, where neither his time nor the end of his work got him away."""
+    monkeypatch.setattr(_line, "_OVERSLEPT", overslept)
     raw = sqlite3.connect(store.place, isolation_level=None)
     raw.execute("BEGIN IMMEDIATE")
     leader = Task(lambda: store.commit(Put("q", b"leader"), timeout=PATIENCE), patience=PATIENCE)
