@@ -145,7 +145,7 @@ def test_bad_urls_and_options_are_refused_without_their_password(url: str) -> No
 )
 def test_a_url_whose_password_stands_elsewhere_is_refused_without_it(url: str) -> None:
     """`?password=`, as other drivers have it, a `?` that isn't %3F and missing slashes had it in the message."""
-    with pytest.raises(ValueError, match="is no option|%3F|names no store|write mysql://") as caught:
+    with pytest.raises(ValueError, match=r"is no option|%3F|names no store|write mysql://") as caught:
         open_store(url)
     assert "s3cr3t" not in str(caught.value)
     with pytest.raises(Failure) as refused:

@@ -149,6 +149,34 @@ def test_looks_at_a_silent_server_end_in_their_time(mortal: Server, on_mortal: s
         assert store.snapshot("t") == {b"k": b"v"}
 
 
+def test_no_look_waits_for_another_ones_connection(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """DBUtils' pool connects with its lock held: while a server was silent each look took its 5 seconds behind the
+    others."""
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"))
+        reader, depth = store._core.reader, lambda: store.depth("q").ready
+        dials, go_on, dial = threading.Event(), threading.Event(), store._core.dialer.dial
+
+        def late(*arguments: Any, **options: Any) -> Any:
+            dials.set()
+            assert go_on.wait(PATIENCE)
+            return dial(*arguments, **options)
+
+        def meanwhile(_: Any) -> int:
+            monkeypatch.setattr(store._core.dialer, "dial", late)
+            tasks.append(Task(depth, patience=PATIENCE))
+            assert dials.wait(PATIENCE)
+            return 1
+
+        tasks: list[Task[int]] = []
+        try:
+            looks = [lambda: reader._patiently(meanwhile), depth]
+            assert [Task(look, patience=PATIENCE / 2).result() for look in looks] == [1, 1]
+        finally:
+            go_on.set()
+        assert tasks[0].result() == 1
+
+
 @pytest.mark.parametrize("maxsize", [0, 5])
 def test_a_put_waits_for_its_server_as_long_as_its_timeout_says(
     on_mortal: str, monkeypatch: pytest.MonkeyPatch, maxsize: int

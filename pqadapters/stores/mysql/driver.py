@@ -7,7 +7,7 @@ from typing import Any
 
 try:
     pymysql: Any = import_module("pymysql")
-    pooled: Any = import_module("dbutils.pooled_db")
+    steady: Any = import_module("dbutils.steady_db")
 except ImportError as error:
     raise ImportError(
         "the MySQL store needs PyMySQL and DBUtils: pip install 'pqadapters[mysql]'", name=error.name

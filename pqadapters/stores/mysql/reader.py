@@ -10,13 +10,14 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
 from ...errors import StoreClosed
 from ...store import LOCK_TIMEOUT
-from .driver import ERRORS, FAILURES, pooled
+from .driver import ERRORS, FAILURES, steady
 from .errors import is_lost, is_passing, translated
 from .schema import Statements, bound
 from .wire import Dialer, Failed, drop
@@ -38,21 +39,18 @@ class Reader:
         self._ended = False
         self._refused: Exception | None = None  #: why there was no new connection, the last time
         self._local = threading.local()
-        self._pool = self._make()
+        self._idle: deque[Any] = deque()  #: no lock: DBUtils' own pool has it while it connects, and all others wait
 
-    def _make(self) -> Any:
-        def dial() -> Any:
-            left = max(_SHORTEST, self._local.deadline - time.monotonic())
-            try:
-                wire = self._dialer.dial(left, left, autocommit=True)
-            except Failed as error:
-                self._refused = error.error
-                raise error.error from None  # which the pool knows
-            self._refused = None
-            wire.give(LOCK_TIMEOUT)
-            return wire.raw
-
-        return pooled.PooledDB(dial, maxcached=_IDLE, reset=False, ping=0, failures=FAILURES)
+    def _dial(self) -> Any:
+        left = max(_SHORTEST, self._local.deadline - time.monotonic())
+        try:
+            wire = self._dialer.dial(left, left, autocommit=True)
+        except Failed as error:
+            self._refused = error.error
+            raise error.error from None  # which DBUtils knows
+        self._refused = None
+        wire.give(LOCK_TIMEOUT)
+        return wire.raw
 
     def rows(self, question: str, *values: Any) -> Sequence[Any]:
         """The answer. Raises StoreUnreachable, StoreRefused."""
@@ -80,7 +78,7 @@ class Reader:
             cursor.execute(self.sql.ONE_MOMENT)
             found = _scanned(cursor, lambda: [row for question in questions for row in _rows(cursor, question)])
             cursor.execute(self.sql.COMMIT)
-            return found if _rows(cursor, self.sql.WHO)[0] == before else None  # the pool connects anew by itself
+            return found if _rows(cursor, self.sql.WHO)[0] == before else None  # DBUtils connects anew by itself
 
         while (found := self._patiently(run)) is None:
             pass
@@ -96,13 +94,16 @@ class Reader:
                 return self._ask(ask)
             except ERRORS as error:
                 if not (is_lost(error) or is_passing(error)) or time.monotonic() >= deadline:
-                    # of a connection that was lost before, and is made anew in vain, the pool raises its old error
+                    # of a connection that was lost before, and is made anew in vain, DBUtils raises its old error
                     why = self._refused if is_lost(error) and self._refused is not None else error
                     raise translated(why, self._dialer.address.place) from error
             pause = self._rest(pause)
 
     def _ask(self, ask: Callable[[Any], T]) -> T:
-        connection = self._pool.connection()
+        try:
+            connection = self._idle.popleft()
+        except IndexError:
+            connection = steady.connect(self._dial, ping=0, failures=FAILURES)
         try:
             cursor = connection.cursor()
             try:
@@ -113,24 +114,33 @@ class Reader:
             self._spoil(connection)
             raise
         finally:
-            connection.close()  # it goes back to the pool
+            self._keep(connection)
+
+    def _keep(self, connection: Any) -> None:
+        if len(self._idle) < _IDLE:
+            self._idle.append(connection)
+        else:
+            connection.close()
+        if self._ended:
+            self.end()
 
     @staticmethod
     def _spoil(connection: Any) -> None:
         """An exception may have left an answer unread, which would be the next question's, or a transaction open, in
-        which nothing new is ever seen: the pool makes that connection anew."""
+        which nothing new is ever seen: DBUtils makes that connection anew."""
         with suppress(AttributeError):  # it has none
-            drop(connection._con._con)
+            drop(connection._con)
 
     def end(self) -> None:
         """Close them for good: an iterator that is still there reads no more."""
         self._ended = True
-        with suppress(*ERRORS):
-            self._pool.close()
+        with suppress(IndexError, *ERRORS):
+            while True:
+                self._idle.popleft().close()
 
     def begin_again(self) -> None:
         """In a forked child, behind `Dialer.abandon`."""
-        self._pool = self._make()
+        self._idle = deque()
 
 
 def _rows(cursor: Any, question: str) -> Sequence[Any]:
