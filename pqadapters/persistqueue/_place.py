@@ -35,6 +35,7 @@ def open_home(
     path: Any, name: str, db_file_name: str | None, default: Durability | None = None, prefetch: int | None = None
 ) -> Store:
     """The store in the directory's database, or one in memory. Raises StoreError, and ValueError for a bad name."""
+    name = f"{name}"  # persist-queue makes a table's name of it, whatever it is
     check_name(name)
     if path == MEMORY:
         return open_where(None, "memory:", {}, what="", open_path=open_database)[0]

@@ -22,6 +22,7 @@ class PDict(durable.PDict[Any, Any]):
 
     def __init__(self, path: str, name: str, multithreading: bool = False) -> None:
         self.path, self.multithreading = path, multithreading
+        name = name if name is None else f"{name}"
         if path == MEMORY:
             super().__init__(name=name, store="memory:")
             return

@@ -287,6 +287,21 @@ def test_another_name_of_the_file(path: str) -> None:
     assert Path(path, "mine.sqlite.persist-queue").exists()
 
 
+def test_a_name_that_is_a_number(path: str) -> None:
+    """persist-queue makes a table's name of whatever it is given; ours was a TypeError."""
+    number: Any = 5
+    theirs.database(path, old.SQLiteQueue, ["a"], name=number)
+    theirs.database(path, old.SQLiteAckQueue, ["b"], name=number)
+    mapping = old.PDict(path, number + 2)
+    mapping["key"] = "c"
+    mapping.close()
+    for kind, item in ((ours.SQLiteQueue, "a"), (ours.SQLiteAckQueue, "b")):
+        with kind(path, name=number) as q:
+            assert all_of(q) == [item]
+    with ours.PDict(path, number + 2) as d:
+        assert dict(d) == {"key": "c"}
+
+
 def _async_database(file: str, table: str) -> None:
     """As persist-queue's async classes write it: the table is the same whatever the queue's name."""
     connection = sqlite3.connect(file)

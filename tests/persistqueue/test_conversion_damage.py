@@ -15,7 +15,7 @@ import persistqueue as old
 import pytest
 
 import pqadapters.persistqueue as ours
-from pqadapters.errors import StoreRefused
+from pqadapters.errors import FormatError, StoreRefused
 from pqadapters.persistqueue import serializers
 from pqadapters.persistqueue.conversion.framing import FRAMINGS, Broken
 
@@ -93,6 +93,18 @@ def test_garbage_in_the_middle(path: str, name: str, garbage: bytes | str) -> No
     assert found.count(None) <= 1
     assert all(at[10] <= each.offset < at[11] and each.offset + each.length <= at[11] for each in damage)
     assert damage
+
+
+def test_the_only_item_left_is_damaged(path: str, name: str) -> None:
+    """It was refused as another serializer's, and nobody could open the queue again. By its `info` it is this one's."""
+    theirs.file_queue(path, ITEMS[:3], got=2, name=name)
+    os.truncate(f"{path}/q00000", offsets(path, "q00000", name)[2] + 3)
+    found, damage = numbers(path, name)
+    assert found == []
+    assert [Path(each.path).name for each in damage] == ["q00000", "q00000"]
+    with ours.Queue(path, serializer=getattr(serializers, name)) as q:
+        q.put(ITEMS[5])
+        assert all_of(q) == [ITEMS[5]]
 
 
 def test_pickles_inside_of_a_damaged_item_are_no_items(path: str) -> None:
@@ -350,3 +362,14 @@ def test_where_the_names_of_tables_are_damaged_the_error_says_what_brings_out_th
     with pytest.raises(StoreRefused, match=r"data\.db \.recover"):
         ours.SQLiteQueue(path)
     assert file.read_bytes() == data
+
+
+def test_where_a_database_is_cut_off_the_error_says_what_brings_out_the_rows(path: str) -> None:
+    """It named what salvages a database of ours, which finds nothing in one of persist-queue's."""
+    theirs.database(path, old.SQLiteQueue, [f"{n:0500}" for n in range(300)])
+    file = Path(path, "data.db")
+    os.truncate(file, file.stat().st_size // 2)
+    before = file.read_bytes()
+    with pytest.raises(FormatError, match=r"data\.db \.recover"):
+        ours.SQLiteQueue(path)
+    assert file.read_bytes() == before

@@ -38,6 +38,7 @@ if TYPE_CHECKING:
 
 SUFFIX = ".persist-queue"  #: of the original's name
 _NEW = ".converting"
+_HEAD, _APPLICATION = 100, slice(68, 72)  #: bytes that every database begins with; whose it is: 0, or a program's
 PATIENCE = 5.0  #: seconds that others may have it open who don't convert it
 
 
@@ -81,19 +82,22 @@ def is_theirs(path: str) -> bool:
 
 
 def _check_readable(path: str) -> None:
-    """Raises FormatError for another program's database whose list of tables is damaged: without that nobody knows
-    which rows are a queue's, and what brings out the rows of ours finds none."""
+    """Raises FormatError for another program's database that is cut off, or whose list of tables is damaged: SQLite
+    reads nothing of the one, without the other nobody knows which rows are a queue's, and what brings out the rows of
+    ours finds none."""
     where = f"{Path(path).absolute().as_uri()}?mode=ro&immutable=1"
+    with open(path, "rb") as file:
+        head = file.read(_HEAD)
+    if len(head) < _HEAD or any(head[_APPLICATION]):
+        return
     with suppress(sqlite3.Error), closing(sqlite3.connect(where, uri=True)) as connection:
-        (application,) = connection.execute("PRAGMA application_id").fetchone()
         try:
             connection.execute("SELECT name FROM sqlite_master").fetchall()
         except (sqlite3.Error, UnicodeDecodeError) as error:
-            if not application:
-                raise FormatError(
-                    f"{path} is damaged where the names of its tables are, so that nothing can be converted: {error}. "
-                    f"It was left as it is. SQLite's own program brings out the rows: sqlite3 {path} .recover"
-                ) from error
+            raise FormatError(
+                f"{path} is cut off, or damaged where the names of its tables are, so that nothing can be converted: "
+                f"{error}. It was left as it is. SQLite's own program brings out the rows: sqlite3 {path} .recover"
+            ) from error
 
 
 def _own(path: str) -> bool:

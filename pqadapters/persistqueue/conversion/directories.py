@@ -151,14 +151,16 @@ def _moved(source: FileQueue, serializer: Serializer, store: Store, queue: str, 
 
 
 def _check_read(source: FileQueue, count: int, serializer: Serializer) -> None:
-    """Raises StoreRefused where nothing of it could be read: it may well be another serializer's."""
-    if source.damage and not count and not source.is_blank():
+    """Raises StoreRefused where nothing of it could be read: it may well be another serializer's. An `info` that could
+    is by this one, and all that is left is damaged."""
+    if source.info is None and not count and not source.is_blank():
         words = guess(source.directory)
         seems = f"; it seems to be {words}'s" if words and words != name_of(serializer) else ""
         where = source.damage[-1]
         raise StoreRefused(
             f"{source.directory} is a file queue of persist-queue, and none of its items can be read by the serializer "
-            f"that was given{seems} ({where.path} at {where.offset}: {where.reason}). It was left as it is"
+            f"that was given{seems} ({where.path} at {where.offset}: {where.reason}). It was left as it is: give the "
+            "serializer that has written it, or, if this one has, move the directory away"
         )
 
 
