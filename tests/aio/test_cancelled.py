@@ -99,6 +99,20 @@ def test_a_cancelled_join_leaves_nobody_waiting(url: str) -> None:
     run(main())
 
 
+@pytest.mark.parametrize("url", ["memory:", "file:"])
+def test_a_put_that_has_nothing_to_sync_leaves_nothing_to_cancel(tmp_path: Path, url: str) -> None:
+    """In memory each one was handed to a thread, as at "power": cancelled in its first turn of the loop it was stored."""
+
+    async def main() -> None:
+        async with Queue[int](store=url.replace("file:", f"file://{tmp_path}/q")) as q:
+            put = q.put(1)
+            with pytest.raises(StopIteration):
+                put.send(None)  # as asyncio's own: there was room, and the loop had no turn
+            assert await q.get() == 1
+
+    run(main())
+
+
 @pytest.mark.filterwarnings("ignore::pqadapters.errors.NotDurableWarning")
 def test_a_cancelled_put_keeps_nothing(tmp_path: Path) -> None:
     """What is in memory alone stayed there, once for each put that had waited for room in vain."""
