@@ -101,7 +101,7 @@ def test_a_cancelled_join_leaves_nobody_waiting(url: str) -> None:
 
 @pytest.mark.parametrize("url", ["memory:", "file:"])
 def test_a_put_that_has_nothing_to_sync_leaves_nothing_to_cancel(tmp_path: Path, url: str) -> None:
-    """In memory each one was handed to a thread, as at "power": cancelled in its first turn of the loop it was stored."""
+    """In memory each one was handed to a thread, as at "power", and one that was cancelled was stored."""
 
     async def main() -> None:
         async with Queue[int](store=url.replace("file:", f"file://{tmp_path}/q")) as q:
