@@ -6,6 +6,7 @@ import asyncio
 import os
 import pickle
 import threading
+import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
@@ -18,11 +19,11 @@ from pqadapters.stdlib.asyncio import Queue as LoopQueue
 from pqadapters.stdlib.multiprocessing import Queue as SharedQueue
 from pqadapters.stdlib.pdict import PDict
 from pqadapters.stdlib.queue import PriorityQueue, Queue, SimpleQueue
-from pqadapters.store import Put
+from pqadapters.store import Put, State
 from pqadapters.stores.mysql import MysqlStore
 from tests.segment.programs import run
 
-from .server import PATIENCE
+from .server import PATIENCE, Server
 
 KEY = "0123456789abcdef" * 2
 
@@ -150,3 +151,26 @@ def test_a_loop_does_not_store_again_what_may_be_stored(url: str, monkeypatch: p
             assert len(tried) == 1
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("wrong", [-5000, 5000])
+def test_a_delay_is_as_long_on_a_host_whose_clock_is_wrong(
+    url: str, server: Server, wrong: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was added to the host's own time, and compared with the server's: over at once, or an hour late."""
+    real = time.time
+    monkeypatch.setattr(time, "time", lambda: real() + wrong)
+    with Queue[str](store=url, name="jobs", serializer="json", ack="task_done") as queue:
+        queue.put("a")
+        queue.nack(queue.get(), delay=1000)
+        assert queue.stats()["delayed"] == 1
+    ((ahead,),) = server.run("SELECT not_before - UNIX_TIMESTAMP() FROM pqa_items", database=url.rpartition("/")[2])
+    assert 0 < ahead < 1100
+    with MysqlStore(url) as store:
+        (record,) = store.browse("jobs", state=State.DELAYED)
+        assert 0 < record.not_before - time.time() < 1100
+        assert abs(record.put_at - time.time()) < 100
+        monkeypatch.setattr(time, "time", lambda: real() + wrong + 2000)
+        store.commit(Put("other", b"", put_at=time.time() - 50, not_before=time.time() - 10))
+        (claim,) = store.claim("other")
+        assert abs(claim.put_at - time.time()) < 100

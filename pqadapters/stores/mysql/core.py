@@ -35,6 +35,8 @@ from .wire import Dialer, Failed, Wire
 
 logger = telling.logger("pqadapters.stores.mysql")
 _SHORTEST, _LONGEST = 0.002, 0.25  #: seconds between two tries
+_AGREE = 1.0  #: seconds by which clocks differ that are kept right
+_TIMES = ("put_at", "not_before")
 
 
 def rest(pause: float) -> float:
@@ -45,13 +47,24 @@ def rest(pause: float) -> float:
 
 
 class ServerClock(Clock):
-    """The server's time, as well as it is known here: hosts whose clocks differ agree on what is due."""
+    """The server's time, as well as it is known here: hosts whose clocks differ or jump agree on what is due."""
 
     def __init__(self, owners: Owners) -> None:
         self._owners = owners
 
     def wall(self) -> float:
-        return time.time() + self._owners.ahead
+        return time.monotonic() + self._owners.ahead
+
+    def beside(self) -> float:
+        """Seconds that it is ahead of this host's clock, by which callers name times; 0 where they agree."""
+        ahead = self.wall() - time.time()
+        return ahead if abs(ahead) >= _AGREE else 0.0
+
+
+def moved(thing: Any, seconds: float) -> Any:
+    """An op, a claim or a record with its times by a clock that is so far ahead."""
+    times = {name: getattr(thing, name) + seconds for name in _TIMES if seconds and getattr(thing, name, 0.0)}
+    return thing._replace(**times) if times else thing
 
 
 class Core:
@@ -71,7 +84,9 @@ class Core:
         self.bells = Bells()
         self.dialer = Dialer(address, Statements(address.prefix))
         self.owners = Owners(self.dialer, lease)
-        self.clock = clock or ServerClock(self.owners)
+        servers = ServerClock(self.owners)
+        self.clock = clock or servers
+        self.beside = servers.beside if clock is None else lambda: 0.0  #: one that was given is the callers', too
         self.reader = Reader(self.dialer, rest)
         self.names = Names(self.reader)
         self.writer = Transactions(self.dialer, self.owners, rest)

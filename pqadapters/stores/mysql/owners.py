@@ -37,7 +37,7 @@ class Owners:
         self.lock = threading.RLock()
         self.number = 0  #: ours; 0 until there is one
         self.seq = 0  #: of our last transaction
-        self.ahead = 0.0  #: seconds that the server's clock is ahead of ours
+        self.ahead = 0.0  #: seconds that the server's clock is ahead of our monotonic one
         self.lost: Callable[[], object] = lambda: None  #: called when we were taken for dead
         self.is_lost = False  #: others have taken us for dead
         self._wire: Wire | None = None
@@ -106,9 +106,9 @@ class Owners:
                 if not self._held:
                     self._held = wire.alone(f"{self.base}{self.number}")
                 known = wire.ask(self.sql.RENEW, self.lease, self.number).affected
-                begun = time.time()
+                begun = time.monotonic()
                 (now,) = wire.ask(self.sql.CLOCK).rows[0]
-                self.ahead = float(now) - (begun + time.time()) / 2
+                self.ahead = float(now) - (begun + time.monotonic()) / 2
             except BaseException:
                 self.drop_locked()
                 raise

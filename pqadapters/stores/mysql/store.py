@@ -13,6 +13,7 @@ import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from ... import telling
@@ -41,7 +42,7 @@ from .._handle import Wish
 from .._line import LATE
 from .address import PREFIX, address_of
 from .changes import Changes
-from .core import Core, share
+from .core import Core, moved, share
 from .fetching import Fetching
 from .looks import Looks
 from .plan import plan_of
@@ -109,6 +110,8 @@ class MysqlStore(Fetching):
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
         self._check()
         core = self._core
+        if beside := core.beside():
+            ops = tuple(moved(op, beside) for op in ops)
         part = self._part(ops, stop, timeout)
         if self._ahead.waiting:
             self._settle_ahead()
@@ -193,7 +196,8 @@ class MysqlStore(Fetching):
                     found = self._bear(error, away, stop, deadline)
                     away = True
                 if found is not None:
-                    claims = found
+                    beside = core.beside()
+                    claims = [moved(claim, -beside) for claim in found] if beside else found
                     core.lookout.was_of_use(told)
                     return claims
                 left = None if deadline is None else deadline - time.monotonic()
@@ -248,7 +252,8 @@ class MysqlStore(Fetching):
     ) -> Iterator[Record]:
         self._check()
         self._give_back_ahead()
-        return self._looks.browse(queue, order, state, after)
+        records = self._looks.browse(queue, order, state, after)
+        return map(partial(moved, seconds=-beside), records) if (beside := self._core.beside()) else records
 
     def depth(self, queue: str) -> Depth:
         return self._depth(queue, age=True)

@@ -57,8 +57,8 @@ class Wire:
         now, largest, self.step = self.ask(statements.BEGIN_SESSION).rows[0]
         self._most = int(largest)  #: bytes of a packet
         self.largest = self._most - _ROOM  #: bytes of its statements
-        #: seconds that the server's clock is ahead of ours; at most the time that the question took wrong
-        self.ahead = float(now) - (begun + time.time()) / 2
+        #: seconds that the server's clock is ahead of our monotonic one; at most the time that the question took wrong
+        self.ahead = float(now) - (begun + time.monotonic()) / 2
 
     def send(self, texts: Sequence[str]) -> list[Answer]:
         """The answers to several statements. Raises Failed; a packet that the server wouldn't take isn't sent."""
@@ -167,7 +167,7 @@ class Dialer:
         except ERRORS as error:
             raise Failed(error) from error
         try:
-            return Wire(raw, self.sql, time.time())
+            return Wire(raw, self.sql, time.monotonic())
         except BaseException:
             drop(raw)
             raise
