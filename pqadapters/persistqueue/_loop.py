@@ -74,6 +74,12 @@ def _until(ref: weakref.ref[Bell]) -> Callable[[Depth], bool]:
     return look
 
 
+def _heard(done: asyncio.Future[Any]) -> None:
+    """Its error is nobody's where who waited was cancelled: asyncio would report it, whenever it likes."""
+    if not done.cancelled():
+        done.exception()
+
+
 class InLoop:
     """A queue whose methods are awaited. `_begin` comes first."""
 
@@ -111,7 +117,9 @@ class InLoop:
 
     async def _apart(self, call: Callable[..., T], *arguments: Any) -> T:
         """A call that syncs, in a thread. Cancelling who waits for it doesn't undo it."""
-        return await asyncio.shield(asyncio.to_thread(call, *arguments))
+        under_way = asyncio.ensure_future(asyncio.to_thread(call, *arguments))
+        under_way.add_done_callback(_heard)
+        return await asyncio.shield(under_way)
 
     async def qsize(self) -> int:
         """How many items are ready."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import threading
 from pathlib import Path
 from typing import Any
@@ -114,6 +115,40 @@ def test_who_is_cancelled_takes_no_item(kind: Any, path: str) -> None:
             assert await q.get(block=False) == "x"
 
     asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_cancelled_puts_refusal_is_nobodys(kind: Any, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """asyncio said later on, with a traceback, that nobody had asked for it."""
+    begun, go_on, reported = threading.Event(), threading.Event(), list[Any]()
+
+    async def main() -> None:
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: reported.append(context))
+        async with kind(path, maxsize=1) as q:
+            await q.put("a")
+            real = q._queue.put
+
+            def slow(*arguments: Any) -> Any:
+                begun.set()
+                go_on.wait(30)
+                return real(*arguments)
+
+            monkeypatch.setattr(q._queue, "put", slow)
+            putter = asyncio.create_task(q.put("b"))
+            await asyncio.to_thread(begun.wait, 30)
+            putter.cancel()
+            with pytest.raises(asyncio.CancelledError):
+                await putter
+            go_on.set()
+            await asyncio.wait(asyncio.all_tasks() - {asyncio.current_task()})
+            monkeypatch.undo()
+            assert await q.get() == "a"
+            with pytest.raises(Empty):
+                await q.get(block=False)
+
+    asyncio.run(main())
+    gc.collect()
+    assert not reported
 
 
 @pytest.mark.parametrize(
