@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import random
 import shutil
 from collections.abc import Callable, Iterator
@@ -19,7 +20,7 @@ from pqadapters.stores.segment import SegmentStore, format, space
 
 from .faulty import FaultyDisk
 from .promises import POWER, PROCESS, Ruins, contents, die
-from .states import Snapshot, State, distinct
+from .states import Snapshot, State, cut_writes, distinct
 
 LOGGER = "pqadapters.stores.segment"
 
@@ -376,6 +377,57 @@ def test_i8_a_crash_while_damaged_bytes_are_put_aside(tmp_path: Path) -> None:
                 kept = b"".join(copy.read_bytes() for copy in directory.glob("damaged-*.bin"))
                 assert b"2" * 300 + b"!" + b"2" * 399 in kept, damage
                 assert _served(directory) == (records, {}, ())
+
+
+def test_i8_a_crash_while_a_commit_that_damage_has_torn_apart_is_put_right(tmp_path: Path) -> None:
+    """A PAD half over the damage looked like a write that was never finished: what was whole of its commit went."""
+    (tmp_path / "store").mkdir()
+    disk = FaultyDisk(str(tmp_path / "store"))
+    store = SegmentStore(tmp_path / "store", durability=PROCESS, disk=disk)
+    store.commit(*(Put("q", b"%d" % n * 700) for n in range(4)))
+    die(store)
+    path = tmp_path / "store" / "0000000000000001.seg"
+    path.write_bytes(path.read_bytes().replace(b"2" * 700, b"2" * 300 + b"!" + b"2" * 399))
+    disk, ruins, rng = FaultyDisk(str(tmp_path / "store")), Ruins(tmp_path / "ruins"), random.Random(3)
+    die(SegmentStore(tmp_path / "store", disk=disk))
+    for crash in range(len(disk.actions) + 1):
+        for state in distinct([*Snapshot(disk, crash).power_cut(rng, 4), *cut_writes(disk, crash, rng)]):
+            with ruins.build(state) as directory:
+                records, _, _ = _served(directory)
+                assert list(records.values()) == [b"%d" % n * 700 for n in (0, 1, 3)]
+                kept = b"".join(copy.read_bytes() for copy in directory.glob("damaged-*.bin"))
+                assert b"2" * 300 + b"!" + b"2" * 399 in kept
+
+
+class _Killed(BaseException):
+    pass
+
+
+class _KilledBehindAPad(Disk):
+    def write(self, fd: int, data: bytes, offset: int) -> None:
+        super().write(fd, data, offset)
+        if data[:3] == format.MAGIC + bytes([format.PAD]):
+            raise _Killed
+
+
+def test_i8_a_recovery_that_was_broken_off_beside_a_checkpoint(tmp_path: Path) -> None:
+    """A segment is shorter than the checkpoint says, which is of no use then, and is again once a PAD fills the gap: it
+    was handed out as a record; and what was put behind it was gone once the checkpoint was."""
+    with SegmentStore(tmp_path / "store") as store:
+        ids = [store.commit(Put("q", b"old %d " % n * 20))[0] for n in range(20)]
+        segment, offset = store._core.log.locate(ids[4]) or (store._core.log.tail, 0)
+    os.truncate(segment.path, offset)
+    with pytest.raises(_Killed):
+        SegmentStore(tmp_path / "store", disk=_KilledBehindAPad())
+    disk = FaultyDisk(str(tmp_path / "store"))
+    store = SegmentStore(tmp_path / "store", disk=disk)
+    assert [record.payload[:6] for record in store.browse("q")] == [b"old %d " % n for n in range(4)]
+    new = [store.commit(Put("q", b"new"))[0] for _ in range(20)]
+    assert new[0] > ids[-1]
+    die(store)
+    (tmp_path / "store" / "checkpoint").unlink(missing_ok=True)
+    records, _, damage = _served(tmp_path / "store")
+    assert (list(records), damage) == ([*ids[:4], *new], ())
 
 
 def test_a_store_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None:

@@ -25,10 +25,20 @@ def quarantine(log: Log, damage: Damage) -> Damage:
         data = log.disk.read(source, damage.length, damage.offset)
     finally:
         log.disk.close(source)
-    target = _free_name(log, f"damaged-{os.path.basename(damage.path)[:16]}-{damage.offset}", data)
+    target = _free_name(log, _stem(damage.path, damage.offset), data)
     if not is_there(target):
         _write_copy(log, target, data)
     return damage._replace(quarantine=target)
+
+
+def was_put_aside(log: Log, path: str, offset: int) -> bool:
+    """Whether bytes that began there were copied: who was to put a PAD in their place may have died in the middle of
+    that, and what it has left looks like a write that was never finished. Raises OSError."""
+    return is_there(os.path.join(log.directory, f"{_stem(path, offset)}.bin"))
+
+
+def _stem(path: str, offset: int) -> str:
+    return f"damaged-{os.path.basename(path)[:16]}-{offset}"
 
 
 def _free_name(log: Log, stem: str, data: bytes) -> str:

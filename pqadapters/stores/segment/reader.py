@@ -13,6 +13,7 @@ from .queues import Queue
 
 _SHORT, _LONG = 4096, 128 * 1024
 _AT_ONCE = 32  #: records that are decoded in one go, where they are read in order
+_BRING = frozenset({format.PUT, format.RECORD, format.SET})  #: frames with a record; a stale checkpoint names others
 
 
 class Unreadable(Exception):
@@ -127,7 +128,7 @@ class Reader:
     def _decode(window: _Window, offset: int) -> tuple[int, bytes] | None:
         at = offset - window.start
         frame = format.frame_at(window.data, at, window.segment.seed)
-        if frame is None:
+        if frame is None or frame[0] not in _BRING:
             return None
         start = at + format.FRAME_HEAD
         return frame[0], window.data[start : start + frame[3]]

@@ -21,7 +21,7 @@ from .._directory import refused
 from .._disk import Disk, open_file
 from . import checkpoint, format
 from .directory import remove_leftovers, segment_files
-from .heal import pad, quarantine
+from .heal import pad, quarantine, was_put_aside
 from .log import Log
 from .places import Segment
 from .queues import Catalog
@@ -196,12 +196,17 @@ class _Recovery:
         marked = max(start, self._marked(number, data, found))
         if last:
             found = self._without_mark(found)
-        torn = {r.start for r in found.regions if last and r.start >= marked and never_written(data[r.start : r.end])}
+        torn = {r.start for r in found.regions if last and r.start >= marked and self._is_torn(segment, data, r)}
         replay.segment(segment, data, found, torn)
         for region in found.regions:
             self._note_region(segment, found, region, torn)
         log.next = max(log.next, segment.next)
         self._finish_segment(segment, data, found, replay, last, marked)
+
+    def _is_torn(self, segment: Segment, data: bytes, region: Region) -> bool:
+        """Of bytes that no mark covers."""
+        written = not never_written(data[region.start : region.end])
+        return not (written or was_put_aside(self._log, segment.path, region.start))
 
     def _content(self, path: str) -> bytes:
         fd = self._disk.open(path, write=False)
@@ -262,10 +267,19 @@ class _Recovery:
 
     def _pad_end(self, segment: Segment, start: int, end: int, lost: int = 0) -> None:
         """Damage at the end of the frames: its records' numbers stay used, however many there were."""
-        segment.index.extend([0] * (lost or max(1, (end - start) // format.FRAME_COST)))
+        lost = lost or self._lost_before(segment, end) or max(1, (end - start) // format.FRAME_COST)
+        segment.index.extend([0] * lost)
         segment.end = max(end, start + format.FRAME_COST)
         self._fixes.append(_Fix(segment, start, segment.end, segment.next - 1, True))
         self._log.next = max(self._log.next, segment.next)
+
+    def _lost_before(self, segment: Segment, end: int) -> int:
+        """How many numbers are missing there, where the checkpoint knows; else 0. The next opening may go on from the
+        checkpoint, with the number that it tells, and frames with numbers below that of a PAD before them are none."""
+        saved = self._saved
+        if saved is None or (saved.segment, saved.offset) != (segment.number, end):
+            return 0
+        return max(0, saved.next - segment.next)
 
     def _finish_segment(
         self, segment: Segment, data: bytes, found: Scan, replay: Replay, last: bool, marked: int
