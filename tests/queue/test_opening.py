@@ -30,6 +30,12 @@ every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name
         ({"store": 7}, TypeError, "not int"),
         ({"store": "mysql://u@h"}, ValueError, "host:3306/database"),
         ({"store": "ftp://x"}, ValueError, "names no store"),
+        ({"store": "sqlite:jobs.db"}, ValueError, "write sqlite:///"),
+        ({"store": "sqlite:x/jobs.db"}, ValueError, "write sqlite:///"),
+        ({"store": "sqlite:/x/jobs.db"}, ValueError, "write sqlite:///"),
+        ({"store": "sqlite:///:memory:"}, ValueError, "memory:"),
+        ({"path": "sqlite:///jobs.db"}, ValueError, "give it as store="),
+        ({"path": "memory:"}, ValueError, "give it as store="),
         ({"store": MemoryStore(), "durability": "power"}, ValueError, "durability"),
         ({"store": MemoryStore(), "trust_directory": True}, ValueError, "trust_directory"),
         ({"store": "memory:", "name": ""}, ValueError, "empty"),
@@ -42,10 +48,18 @@ every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name
     ],
 )
 def test_what_is_refused_is_refused_in_plain_words(
-    kind: Any, options: dict[str, Any], error: type[Exception], words: str
+    kind: Any,
+    options: dict[str, Any],
+    error: type[Exception],
+    words: str,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    """A URL with a slash too few was the database of another name, in the root directory or beside the program."""
+    monkeypatch.chdir(tmp_path)
     with pytest.raises(error, match=words):
         kind(**options)
+    assert os.listdir(tmp_path) == []
 
 
 def test_bad_words_for_durability_open_nothing(tmp_path: Path) -> None:
