@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import inspect
 import io
-from contextlib import suppress
 from typing import Any, BinaryIO
 
 from ..errors import NotSerializable
@@ -39,8 +38,12 @@ def _is_coroutine(choice: Any, function: str) -> bool:
 
 def _in_bytes(given: Serializer) -> Serializer:
     none: object = None
-    with suppress(Exception):
+    try:
         none = given.dumps(None)
+    except ImportError:
+        raise  # its library is missing, as every put would find
+    except Exception:
+        pass  # it takes no None
     if isinstance(none, str):
         return _OfText(given)
     return given if isinstance(none, bytes) else _Unsure(given)

@@ -6,12 +6,14 @@ import importlib
 import inspect
 import pickle
 import queue
+import sys
 from typing import Any
 
 import persistqueue as old
 import pytest
 
 import pqadapters.persistqueue as persistqueue
+from pqadapters.serializers import msgpack
 
 _DATABASE = "path name multithreading timeout auto_commit serializer db_file_name"
 _ACK = "path auto_resume name multithreading timeout auto_commit serializer db_file_name"
@@ -85,6 +87,16 @@ def test_what_is_no_serializer_is_the_error_that_persist_queue_raises(tmp_path: 
         for expected in (AttributeError, TypeError):
             with pytest.raises(expected, match="not a serializer"):
                 kind(str(tmp_path), serializer=object())
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_serializer_without_its_library_is_said_at_once(tmp_path: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file queue said at the first put that it couldn't keep an item of this type."""
+    monkeypatch.setitem(sys.modules, "msgpack", None)
+    msgpack._library.cache_clear()
+    for kind in (persistqueue.Queue, persistqueue.SQLiteQueue, persistqueue.AsyncQueue):
+        with pytest.raises(ImportError, match=r"pip install 'pqadapters\[msgpack\]'"):
+            kind(str(tmp_path / "q"), serializer=persistqueue.serializers.msgpack)
     assert not list(tmp_path.iterdir())
 
 
