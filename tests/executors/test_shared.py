@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import ThreadPoolExecutor, wait
+from pqadapters.concurrent.futures import ThreadPoolExecutor, _sharing, wait
+from pqadapters.concurrent.futures._sharing import Sharing
 from pqadapters.errors import LeaseLost, StoreUnreachable
 from pqadapters.opening import open_store
 from pqadapters.store import Ack, State
@@ -119,6 +120,22 @@ def test_a_future_hears_of_an_outcome_in_another_executor(url: str) -> None:
         assert futures[0].result(work.PATIENCE) == 42
         assert isinstance(futures[1].exception(work.PATIENCE), ValueError)
         work.GATES["one"].set()
+
+
+def test_a_store_that_refused_is_listened_to_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind one error of a server, no outcome of another process was heard of any more."""
+    errors: list[Exception] = [StoreUnreachable("away"), LeaseLost("taken for dead")] * 2
+    hear_some = Sharing._hear_some
+
+    def fail(sharing: Sharing, look: float | None) -> None:
+        if errors:
+            raise errors.pop()
+        hear_some(sharing, look)
+
+    monkeypatch.setattr(Sharing, "_hear_some", fail)
+    monkeypatch.setattr(_sharing, "_REFUSED", 0.001)
+    test_a_future_hears_of_an_outcome_in_another_executor(url)
+    assert not errors
 
 
 def test_a_stale_outcome_is_refused(url: str, caplog: pytest.LogCaptureFixture) -> None:

@@ -9,13 +9,15 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import ThreadPoolExecutor
+from pqadapters.concurrent.futures import ThreadPoolExecutor, _sharing
 from pqadapters.concurrent.futures import _wire as wire
 from pqadapters.errors import TooLarge
-from pqadapters.store import Put, Record
+from pqadapters.store import Put, Record, State
 from pqadapters.stores.mysql import MysqlStore
+from tests.executors import work
 from tests.segment.programs import run
 
+from .server import Server
 from .test_queues import KEY, Bomb
 
 
@@ -73,3 +75,49 @@ def test_a_forged_call_is_a_dead_letter_that_nobody_loads(
         letter: Record = next(store.browse(f"{jobs}.dead"))
     assert "isn't signed" in letter.note
     assert not (tmp_path / "bomb").exists()
+
+
+_ROB = "UPDATE pqa_items SET state = 0, place = '' WHERE state = 2 AND payload = x'{token}'"
+_CLEAN_UP = "DELETE FROM pqa_items WHERE payload = x'{token}'"
+
+
+def test_a_process_that_was_taken_for_dead_hears_of_its_jobs(
+    url: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server's restart or a lease that was over: outcomes of others came to nobody, result() and shutdown() waited
+    for ever, and shutdown() raised LeaseLost."""
+    monkeypatch.setenv("PQADAPTERS_SIGNING_KEY", KEY)
+    with ThreadPoolExecutor(1, store=url) as one, ThreadPoolExecutor(1, store=url) as two:
+        one.submit(work.hold, "one")
+        two.submit(work.hold, "two")
+        work.reached("one")
+        work.reached("two")
+        server.run(_ROB.format(token=one._backlog.token.hex()), database=url.rpartition("/")[2])
+        future = one.submit(work.double, 21)
+        work.GATES["two"].set()
+        try:
+            assert future.result(work.PATIENCE) == 42
+        finally:
+            work.GATES["one"].set()
+
+
+@pytest.mark.parametrize("how", [_ROB, _CLEAN_UP])
+def test_a_process_that_was_taken_for_dead_is_a_member_again(
+    url: str, server: Server, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It never was, so that whoever came later did away with what it was told."""
+    monkeypatch.setenv("PQADAPTERS_SIGNING_KEY", KEY)
+    monkeypatch.setattr(_sharing, "_LOOK", 0.01)
+    with ThreadPoolExecutor(1, store=url) as executor, MysqlStore(url) as store:
+        executor.submit(abs, -1).result(work.PATIENCE)
+        token = executor._backlog.token
+
+        def attempts() -> list[int]:
+            members = store.browse("default.members", state=State.CLAIMED)
+            return [member.attempts for member in members if member.payload == token]
+
+        assert attempts() == [1]
+        server.run(how.format(token=token.hex()), database=url.rpartition("/")[2])
+        while attempts() != ([2] if how is _ROB else [1]):
+            assert not executor._backlog.closed
+        assert store.depth("default.members").unfinished == 1

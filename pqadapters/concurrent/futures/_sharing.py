@@ -1,8 +1,8 @@
 """Executors of several processes on one store: who lives, and how an outcome gets to who waits for it.
 
 Each backlog has a record in the queue of members, which it keeps claimed: the claim ends with its process, so records
-that are ready there are those of dead ones. Outcomes for a backlog go to a queue of its own, in the same commit as the
-acknowledgement of the job. Who waits for a job that somebody else has submitted enters its name in the table of
+that are ready there are those of dead ones, or of such as a server takes for dead, which come back. Outcomes for a
+backlog go to a queue of its own, in the same commit as the acknowledgement of the job. Who waits for a job that somebody else has submitted enters its name in the table of
 watchers; the end of a job is committed on the condition that nobody has entered meanwhile.
 """
 
@@ -17,16 +17,19 @@ from typing import TYPE_CHECKING
 
 from ... import telling
 from ...ending import start_thread
-from ...errors import ConditionFailed, StoreError
+from ...errors import ConditionFailed, LeaseLost, StoreError
 from ...store import Ack, Delete, Expect, Op, Put, Record, Set, State, Store
 from . import _wire as wire
 from ._finishing import hear
+from ._refusals import FOR_GOOD
 
 if TYPE_CHECKING:
     from ._backlog import Backlog
 
 _log = telling.logger("pqadapters.executor")
 _MANY = 500
+_LOOK = 5.0  #: seconds between two looks whether we are a member still, where a live process may be taken for dead
+_REFUSED = 1.0  #: seconds between two tries while the store refuses
 _TOKEN = 8
 
 
@@ -65,6 +68,19 @@ class Sharing:
         """Whether no other member lives, who would see to the jobs of others."""
         return not any(each.payload != self._token for each in self._claimed_members())
 
+    def _is_known(self, token: bytes) -> bool:
+        """Whether there is a member of that token, be it one that is taken for dead and may come back."""
+        return any(each.payload == token for each in self._store.browse(self._names.members, state=None))
+
+    def _stay(self) -> None:
+        """Be a member again."""
+        if self.lives(self._token):
+            return
+        if not self._is_known(self._token):  # others have cleaned up
+            self._store.commit(Put(self._names.members, self._token))
+        ids = [each.id for each in self._store.browse(self._names.members) if each.payload == self._token]
+        self._member = self._store.claim(self._names.members, ids=ids) or self._member
+
     def _claimed_members(self) -> Iterator[Record]:
         return self._store.browse(self._names.members, state=State.CLAIMED)
 
@@ -76,7 +92,7 @@ class Sharing:
         tokens = {id[:_TOKEN]} if flags & wire.REPLY else set()
         tokens |= {names[at : at + _TOKEN] for at in range(0, len(names), _TOKEN)} if names else set()
         for token in tokens - {self._token}:
-            if self.lives(token):
+            if self._is_known(token):
                 ops.append(Put(self._names.outcomes(token), id + outcome))
         return ops
 
@@ -102,20 +118,36 @@ class Sharing:
                     self.watch(id)
 
     def _listen(self) -> None:
-        try:
-            while not self._ended:
-                claims = self._store.claim(self._mine, limit=_MANY, timeout=None, stop=self._is_over)
-                backlog = self._backlog()
-                if backlog is None:
+        look, pause, told = _LOOK if self._store.capabilities.hosts else None, threading.Event(), False
+        while not self._is_over():
+            try:
+                self._hear_some(look)
+                told = False
+            except LeaseLost:
+                pass  # we were taken for dead, and are told again
+            except StoreError as error:
+                for_good = isinstance(error, FOR_GOOD)
+                if not (self._ended or told):
+                    how = "any more" if for_good else "for now"
+                    jobs = self._names.jobs
+                    _log.warning("outcomes of other processes in %s aren't heard of %s: %s", jobs, how, error)
+                if for_good:
                     return
-                for claim in claims:
-                    hear(backlog, claim.payload[:16], claim.payload[16:])
-                del backlog
-                if claims:
-                    self._store.commit(*(Ack(claim, lazy=True) for claim in claims))
-        except StoreError as error:
-            if not self._ended:
-                _log.warning("outcomes of other processes in %s aren't heard of any more: %s", self._names.jobs, error)
+                told = True
+                pause.wait(_REFUSED)
+
+    def _hear_some(self, look: float | None) -> None:
+        claims = self._store.claim(self._mine, limit=_MANY, timeout=look, stop=self._is_over)
+        backlog = self._backlog()
+        if backlog is None:
+            return
+        for claim in claims:
+            hear(backlog, claim.payload[:16], claim.payload[16:])
+        del backlog
+        if claims:
+            self._store.commit(*(Ack(claim, lazy=True) for claim in claims))
+        if look is not None and not self._ended:
+            self._stay()
 
     def _is_over(self) -> bool:
         return self._ended or self._backlog() is None
@@ -123,6 +155,6 @@ class Sharing:
     def close(self) -> None:
         """Take part no more."""
         self._ended = True
-        with suppress(StoreError):
+        with suppress(StoreError, LeaseLost):
             self._store.wake(self._mine)
             self._store.commit(*(Ack(claim) for claim in self._member))
