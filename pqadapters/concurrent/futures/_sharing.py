@@ -2,8 +2,9 @@
 
 Each backlog has a record in the queue of members, which it keeps claimed: the claim ends with its process, so records
 that are ready there are those of dead ones, or of such as a server takes for dead, which come back. Outcomes for a
-backlog go to a queue of its own, in the same commit as the acknowledgement of the job. Who waits for a job that somebody else has submitted enters its name in the table of
-watchers; the end of a job is committed on the condition that nobody has entered meanwhile.
+backlog go to a queue of its own, in the same commit as the acknowledgement of the job. Who waits for a job that
+somebody else has submitted enters its name in the table of watchers; the end of a job is committed on the condition
+that nobody has entered meanwhile.
 """
 
 from __future__ import annotations
