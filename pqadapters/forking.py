@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, NamedTuple
 
 from . import telling
@@ -18,6 +17,7 @@ from . import telling
 #: The order in which they are taken: what a thread may hold while it takes another comes first.
 SINKS, DATABASES, DESCRIPTORS = range(3)
 _A_MOMENT = 0.01  #: seconds that the lock of `logging` is waited for with ours held
+_TRIES = 3  #: how often what is held is let go, while signal handlers raise something
 
 
 class _Hold(NamedTuple):
@@ -44,7 +44,7 @@ def before_fork(call: Callable[[], object]) -> None:
 
 def hold_at_fork(place: int, take: Callable[[], object], let_go: Callable[[], object]) -> None:
     """Hold it across each fork. Both are called in the parent, perhaps several times for one fork; `let_go` also where
-    a signal handler has broken `take` off, and may raise RuntimeError then."""
+    a signal handler has broken `take` off, and may raise RuntimeError then, or where it has broken off `let_go`."""
     _holds[place] = _Hold(take, let_go)
 
 
@@ -82,16 +82,29 @@ def _has_logging(patience: float | None) -> bool:
     lock: Any = getattr(telling.known(), "_lock", None)
     if lock is None:
         return True
+    _taken.calls.append(lock.release)  # before it is taken, as in _take
     if not (lock.acquire() if patience is None else lock.acquire(timeout=patience)):
+        _taken.calls.pop()
         return False
-    _taken.calls.append(lock.release)
     return True
 
 
 def _go_on() -> None:
+    """What a signal handler raises here breaks nothing off: nobody else would ever let go."""
+    failure: BaseException | None = None
+    tries = 0
     while _taken.calls:
-        with suppress(RuntimeError):
-            _taken.calls.pop()()
+        try:
+            _taken.calls[-1]()
+        except RuntimeError:
+            pass
+        except BaseException as error:
+            failure, tries = error, tries + 1
+            if tries < _TRIES:
+                continue
+        _taken.calls.pop()
+    if failure is not None:
+        raise failure
 
 
 def _begin_again() -> None:
@@ -100,3 +113,5 @@ def _begin_again() -> None:
 
 if hasattr(os, "register_at_fork"):
     os.register_at_fork(before=_prepare, after_in_parent=_go_on, after_in_child=_begin_again)
+    for _ in range(_TRIES - 1):  # a signal that came during the fork may be handled before its first line
+        os.register_at_fork(after_in_parent=_go_on)

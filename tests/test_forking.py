@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from pathlib import Path
 
 import pytest
 
+import pqadapters
+from pqadapters import forking
+from pqadapters.logging.handlers import QueueListener
+from pqadapters.stores import _disk
+
+from .contract.interrupting import interrupted
+from .contract.threads import Task
 from .segment.programs import run
 
 _CONFIGURING = """
@@ -82,3 +91,35 @@ putting.join()
 print(queue.get())
 """
     assert run(program) == "1"
+
+
+def _fork() -> None:
+    child = os.fork()
+    if not child:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def test_a_fork_that_is_interrupted_anywhere_lets_go_of_all(tmp_path: Path) -> None:
+    """Ctrl-C as a process forked left what is held meanwhile, the handler of a listener's sink among that, to the main
+    thread for good: every other thread that wanted it hung."""
+    sink = logging.StreamHandler()
+    lock = sink.lock
+    assert lock is not None
+    listener = QueueListener(tmp_path / "spool", sink)
+    listener.start()
+    package = Path(pqadapters.__file__).parent
+
+    def goes_on() -> None:
+        for each in (lock, logging._lock, _disk._forking):  # type: ignore[attr-defined]
+            with each:
+                pass
+
+    nth, struck = 0, True
+    while struck:
+        nth += 1
+        struck = interrupted(_fork, nth, (str(package / "forking.py"), str(package / "logging")))
+        assert not forking._taken.calls
+        Task(goes_on, patience=60.0).result()
+    assert nth > 10
+    listener.stop()

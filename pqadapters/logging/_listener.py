@@ -289,14 +289,18 @@ def _let_finish() -> None:
     for delivery in deliveries:
         for post in delivery.posts if delivery is not None else ():
             lock = post.sink.handler.lock
-            if lock is not None and lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
-                _held.locks.append(lock)
+            if lock is None:
+                continue
+            _held.locks.append(lock)  # before it is taken: it may be, whatever a signal handler raises
+            if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+                _held.locks.pop()
 
 
 def _go_on() -> None:
     while _held.locks:
         with suppress(RuntimeError):  # in a child logging has made it a new one, as a rule
-            _held.locks.pop().release()
+            _held.locks[-1].release()
+        _held.locks.pop()
 
 
 def _begin_again() -> None:
