@@ -5,6 +5,7 @@ What persist-queue itself has written is converted when it is opened (`conversio
 
 from __future__ import annotations
 
+import errno
 import os
 import re
 from collections.abc import Callable
@@ -50,14 +51,15 @@ def open_home(
 
 
 def database_in(path: Any, db_file_name: str | None = None) -> str:
-    """The database's file; the directory is made if it is missing. A path that is a file is the database: the async
-    classes of persist-queue take such a one. Raises StoreRefused where a new one would stand in a file queue."""
+    """The database's file; who opens it makes its directory. A path that is a file is the database: the async classes
+    of persist-queue take such a one. Raises StoreRefused where a new one would stand in a file queue."""
     directory = os.fsdecode(path)
     if os.path.isfile(directory):
         return directory
-    os.makedirs(directory, exist_ok=True)
+    if not directory:
+        raise FileNotFoundError(errno.ENOENT, "path is the directory of the queue's database, and '' names none")
     file = f"{directory}/{db_file_name or DATABASE}"  # in it, however the name begins, as persist-queue's is
-    if not os.path.exists(file) and _is_file_queue(directory):
+    if os.path.isdir(directory) and not os.path.exists(file) and _is_file_queue(directory):
         raise StoreRefused(
             f"{directory} is a file queue, which couldn't be opened any more with a database in it: give the database "
             "a directory of its own"

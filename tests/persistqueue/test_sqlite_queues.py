@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import os
 import sys
 import threading
 import time
@@ -14,8 +15,9 @@ from typing import Any
 import persistqueue as old
 import pytest
 
-from pqadapters.errors import NotSerializable, RankError, StoreRefused
+from pqadapters.errors import DiskError, NotSerializable, RankError, StoreRefused
 from pqadapters.persistqueue import (
+    AsyncSQLiteQueue,
     Empty,
     FIFOSQLiteQueue,
     FILOSQLiteQueue,
@@ -365,6 +367,18 @@ def test_a_database_is_in_its_directory_however_its_name_begins(path: str, tmp_p
     queue.put("a")
     queue.close()
     assert drained(SQLiteQueue(path, db_file_name=name)) == ["a"]
+
+
+@pytest.mark.parametrize("kind", [SQLiteQueue, SQLiteAckQueue, PDict, AsyncSQLiteQueue])
+def test_a_directory_that_cannot_be_made_is_a_disk_error(kind: Any, path: str) -> None:
+    """It was the bare OSError of the call that makes it, and what was made was open to others."""
+    kind(f"{path}/deep", name="name")
+    assert {os.stat(each).st_mode & 0o777 for each in (path, f"{path}/deep")} == {0o700}
+    Path(path, "file").touch()
+    with pytest.raises(DiskError, match="create and write"):
+        kind(f"{path}/file/q", name="name")
+    with pytest.raises(FileNotFoundError, match="names none"):
+        kind("", name="name")
 
 
 @pytest.mark.parametrize("wrote", [Queue, old.Queue])
