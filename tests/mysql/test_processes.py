@@ -6,13 +6,14 @@ import os
 import signal
 from collections.abc import Callable
 from contextlib import ExitStack
+from hashlib import sha256
 from typing import Any
 
 import pymysql
 import pytest
 
 from pqadapters.errors import LeaseLost
-from pqadapters.store import Ack, Claim, Extend, Nack, Op, Put, Set, Store, Update
+from pqadapters.store import Ack, Claim, Extend, Nack, Op, Order, Put, Set, Store, Update
 from pqadapters.stores.mysql import MysqlStore
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, run, running, said
@@ -293,3 +294,20 @@ def test_i5_a_process_that_others_have_forgotten_gets_a_new_number(url: str, ser
         store.claim("q")
         store.close()
         assert [claim.payload for claim in other.claim("q", limit=9)] == [b"b"]
+
+
+def test_tables_that_were_emptied_and_filled_anew_have_other_numbers(url: str, server: Server) -> None:
+    """Who had them open went on with the old ones: its items came out of other queues, and looks were IndexErrors."""
+    database = url.rpartition("/")[2]
+    with MysqlStore(url) as store:
+        store.commit(Put("mine", b"a"), Put("more", b"a", rank=b"r"))
+        tables = [name for (name,) in server.run("SHOW TABLES", database=database) if name != "pqa_meta"]
+        server.run(*(f"TRUNCATE TABLE {name}" for name in tables), database=database)
+        assert store.claim("mine") == store.claim("more", order=Order.RANK) == []
+        assert store.depth("more").unfinished == 0
+        digest = sha256(b"theirs").hexdigest()
+        server.run(f"INSERT INTO pqa_queues VALUES (1, x'{digest}', 'theirs', 0)", database=database)
+        store._core.owners.renew()
+        store.commit(Put("mine", b"b"))
+        assert [claim.payload for claim in store.claim("mine")] == [b"b"]
+        assert store.depth("theirs").unfinished == 0

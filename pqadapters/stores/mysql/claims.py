@@ -49,6 +49,9 @@ class Take:
     def _some(self, number: int, limit: int) -> Sequence[Any]:
         session, sql, names = self._session, self._session.sql, self._names
         looked, first = session.ask_all([(sql.LOOK, (number, number)), (sql.SOME_FIRST, (number, limit))])
+        if not looked.rows:
+            names.forget()
+            return []
         marks, self.due = looked.rows[0]
         names.learn(number, marks)
         rows = first.rows
@@ -69,6 +72,9 @@ class Take:
         else:
             state, first = session.ask_all([look, self._along(number, order, limit)])
             rows, found = state.rows, first.rows
+        if not rows:
+            self._names.forget()
+            return []
         marks, self.due = rows[0]
         self._names.learn(number, marks)
         if self._is_due:

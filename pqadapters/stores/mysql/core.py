@@ -101,13 +101,19 @@ class Core:
             core = ref()
             return None if core is None else core.look_at(wire)
 
+        def lost() -> None:
+            core = ref()
+            if core is not None:
+                core.names.forget()
+                core.bells.ring_all()
+
         def doubtful() -> None:
             core = ref()
             if core is not None:
                 core.keeper.call()
 
         self.writer.connected, self.writer.doubtful = connected, doubtful
-        self.owners.lost = self.bells.ring_all
+        self.owners.lost = lost
 
     def _open(self, power: bool) -> None:
         wire = self._dial()

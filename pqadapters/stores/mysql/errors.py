@@ -98,7 +98,10 @@ def translated(error: BaseException, place: str) -> StoreError:
     if number == _NO_COLUMN:
         return StoreRefused(f"{place}: {text}: another program's tables have the names of ours; choose another prefix=")
     if is_missing(error):
-        return StoreRefused(f"{place}: {text}: its tables were dropped while it was open; open it again")
+        return StoreRefused(
+            f"{place}: {text}: its tables were dropped while it was open. Where all of them are gone, opening it again "
+            "makes them anew"
+        )
     if is_passing(error):
         return StoreUnreachable(f"{place}: others have locked what this needs ({text}); nothing was stored")
     if is_refused(error):

@@ -1,4 +1,5 @@
 """Numbers of queues and tables. A name that was given one keeps it for ever, so what is known needn't be looked up.
+Where somebody has emptied our tables all of it is forgotten, once that is seen.
 
 Names are made before the commit that needs them, by themselves: one that no commit uses is of no harm, and no lock on
 it is held while a commit waits for the disk.
@@ -15,6 +16,10 @@ class Names:
 
     def __init__(self, reader: Reader) -> None:
         self._reader = reader
+        self.forget()
+
+    def forget(self) -> None:
+        """Our rows are gone, and so may be those that gave the numbers."""
         self.queues: dict[str, int] = {}
         self.kinds: dict[str, int] = {}
         self.ranked: set[int] = set()  #: queues that have had a record with a rank; others may have, too
@@ -45,7 +50,11 @@ class Names:
         number = self.queue(name)
         if number is None or number in self.ranked:
             return number is not None
-        self.learn(*self._reader.rows(self._reader.sql.QUEUE, digest(name_blob(name)))[0])
+        rows = self._reader.rows(self._reader.sql.QUEUE, digest(name_blob(name)))
+        if not rows:
+            self.forget()
+            return False
+        self.learn(*rows[0])
         return number in self.ranked
 
     def is_plain(self, name: str) -> bool:

@@ -36,6 +36,7 @@ class Owners:
         self.lease = lease
         self.lock = threading.RLock()
         self.number = 0  #: ours; 0 until there is one
+        self.resigned = 0  #: how often others had taken us for dead
         self.seq = 0  #: of our last transaction
         self.ahead = 0.0  #: seconds that the server's clock is ahead of our monotonic one
         self.lost: Callable[[], object] = lambda: None  #: called when we were taken for dead
@@ -87,6 +88,7 @@ class Owners:
     def resign(self) -> None:
         """Others have taken us for dead: the next transaction needs a new number. In the line alone."""
         with self.lock:
+            self.resigned += 1
             self.number, self.is_lost = 0, False
             self.drop_locked()
         self.lost()

@@ -136,7 +136,7 @@ class MysqlStore(Fetching):
             return found
 
         def prepare() -> None:
-            now = core.clock.wall()
+            now, part.resigned = core.clock.wall(), core.owners.resigned
             part.plan = plan_of(ops, core.names, core.reader.sql, core.owners.number, self._handle, now)
             if part.plan is None:
                 self._make_names(ops)

@@ -27,8 +27,8 @@ _PER_TRANSACTION = 500  #: works
 
 
 class Part(Work):
-    """`plan`, if it has one, is all that there is to do, unless it is done `exactly`: then, and else, `run` is called
-    with a Session. `prepare` comes first, with no transaction open."""
+    """`plan`, if it has one, is all that there is to do, unless it is done `exactly`, or the plan is old: then, and
+    else, `run` is called with a Session. `prepare` comes first, with no transaction open."""
 
     def __init__(
         self, run: Callable[[Session], Any], *, timeout: float | None = None, stop: Callable[[], object] | None = None
@@ -36,6 +36,7 @@ class Part(Work):
         super().__init__(run, timeout=timeout)
         self.prepare: Callable[[], object] | None = None
         self.plan: Plan | None = None
+        self.resigned = 0  #: how often others had taken us for dead when that was made
         self.may_go_on: Callable[[], object] = stop or (lambda: None)  #: raises what keeps it from being done
         self.power = False  #: its caller is promised that it survives a power cut
         self.refusable = True  #: it may fail behind changes of its own
@@ -183,6 +184,7 @@ class Transactions(Line):
     def _run(self, session: Session, part: Part, *, shared: bool, exactly: bool) -> None:
         part.result, part.error = None, None  # of a transaction that was broken off
         saved, changed = False, session.changed
+        exactly = exactly or part.resigned != self._owners.resigned
         try:
             part.may_go_on()
             if part.power and self._weak is not None:
