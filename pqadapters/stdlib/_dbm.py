@@ -33,7 +33,7 @@ def kind_of(path: str) -> str | None:
     """What stands under that name: "" for a shelf of ours (or an empty file, which becomes one), "dbm.gnu" and the like
     for another one, None for nothing. Raises ShelfError for what is none."""
     if not os.path.isfile(path):
-        return None if os.path.isdir(path) else _beside(path)
+        return None if os.path.exists(path) else _beside(path)
     if not os.path.getsize(path):
         return ""
     found = probe_file(path)

@@ -126,10 +126,11 @@ class Disk:
         """Up to where the file has blocks: behind that there are zeros, perhaps more of them than there is memory."""
         if not hasattr(os, "SEEK_DATA"):
             return self.size(fd)
-        end = 0
+        here, end = os.lseek(fd, 0, os.SEEK_CUR), 0
         with suppress(OSError):  # ENXIO: nothing but a hole from there on
             while True:
                 end = os.lseek(fd, os.lseek(fd, end, os.SEEK_DATA), os.SEEK_HOLE)
+        os.lseek(fd, here, os.SEEK_SET)  # a file object with a buffer relies on it
         return end
 
     def is_removed(self, fd: int) -> bool:

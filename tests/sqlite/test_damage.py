@@ -6,14 +6,18 @@ import errno
 import logging
 import os
 import random
+import shutil
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from pqadapters.errors import DiskError, FormatError, StoreError, StoreRefused
+from pqadapters.opening import look_at, probe_file
+from pqadapters.stdlib._dbm import kind_of
 from pqadapters.store import Ack, Nack, Order, Put, Set
 from pqadapters.stores import _directory
 from pqadapters.stores.sqlite import SqliteStore, backup, salvage
@@ -196,6 +200,91 @@ def test_salvage_names_what_it_cannot_do(database: Path) -> None:
         salvage(database, to=database)
     with pytest.raises(DiskError, match="can't be read"):
         salvage(database.with_name("none.db"), to=database.with_name("new.db"))
+
+
+def test_salvage_that_fails_leaves_nothing(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What had come so far looked like all of it, and was in the way of another try."""
+    payloads, new = _fill(database), database.with_name("new.db")
+
+    def refuse(store: SqliteStore) -> None:
+        raise DiskError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(new))
+
+    with monkeypatch.context() as patched, pytest.raises(DiskError):
+        patched.setattr(SqliteStore, "checkpoint", refuse)
+        salvage(database, to=new)
+    assert not list(database.parent.glob("new.db*"))
+    salvage(database, to=new)
+    assert {path.name for path in database.parent.glob("new.db*")} == {"new.db"}
+    with SqliteStore(new) as store:
+        assert _left(store) == payloads
+
+
+def test_salvage_of_a_file_that_was_made_longer_than_there_is_room_for(database: Path) -> None:
+    """Each page of nothing was looked at: for days."""
+    payloads = _fill(database)
+    os.truncate(database, 1 << 40)
+    assert salvage(database, to=database.with_name("new.db")).lost == 0
+    with SqliteStore(database.with_name("new.db")) as store:
+        assert _left(store) == payloads
+
+
+def test_a_database_that_was_cut_to_nothing_keeps_its_wal(tmp_path: Path) -> None:
+    """SQLite removes it where the database is empty, also for who only looks: all was gone without a word."""
+    (tmp_path / "here").mkdir(mode=0o700)
+    with SqliteStore(tmp_path / "here" / "q.db") as store:
+        store.commit(*(Put("q", b"%d" % n) for n in range(9)))
+        shutil.copytree(tmp_path / "here", tmp_path / "there")  # as SIGKILL leaves it
+    path = tmp_path / "there" / "q.db"
+    os.truncate(path, 0)
+    looks: list[Callable[[], object]] = [
+        lambda: SqliteStore(path),
+        lambda: look_at(str(path), lambda sight: sight.queues()),
+        lambda: probe_file(str(path)),
+    ]
+    for look in looks:
+        with pytest.raises(FormatError, match=r"q\.db is empty, .*salvage.*move .*q\.db-wal away"):
+            look()
+    assert salvage(path, to=tmp_path / "new.db") == Salvaged(9, 0, 0)
+    path.with_name("q.db-wal").unlink()
+    with SqliteStore(path) as store:
+        assert list(store.browse("q")) == []
+
+
+def test_i6_i8_a_database_that_was_cut_to_nothing_is_told_of(database: Path) -> None:
+    """An empty one took its place without a word, and ids that were given were given again."""
+    with SqliteStore(database) as store:
+        ids = store.commit(*(Put("q", b"%d" % n) for n in range(9)))
+    os.truncate(database, 0)
+    with SqliteStore(database) as store:
+        (damage,) = store.damage
+        assert "its last commits are gone" in damage.reason
+        assert store.commit(Put("q", b"new"))[0] > ids[-1]
+
+
+@pytest.mark.parametrize("side", ["", "-wal", "-shm", "-journal"])
+def test_a_pipe_in_a_files_place_is_refused(side: str, database: Path) -> None:
+    """It was waited for, for ever."""
+    payloads, file = _fill(database, 20), Path(f"{database}{side}")
+    kept = database.rename(database.with_name("kept.db"))
+    os.mkfifo(file)
+    if side:
+        kept.rename(database)
+    looks: list[Callable[[], object]] = [
+        lambda: SqliteStore(database),
+        lambda: look_at(str(database), lambda sight: sight.queues()),
+        lambda: kind_of(str(database)),
+    ]
+    for look in looks[: 3 if side else 2]:
+        with pytest.raises(StoreRefused, match=rf"{file} is no regular file"):
+            look()
+    assert side or kind_of(str(database)) is None
+    if side in ("", "-wal"):
+        with pytest.raises(DiskError, match="can't be read"):
+            salvage(database, to=database.with_name("new.db"))
+    file.unlink()
+    if side:
+        with SqliteStore(database) as store:
+            assert _left(store) == payloads
 
 
 def test_salvage_as_a_command(database: Path) -> None:

@@ -9,16 +9,38 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
+from ...errors import FormatError
 from .._disk import Disk
+from .errors import foreign
 
+_SIDES = ("-journal", "-wal", "-shm")
 SIDE = "-owners"  #: behind the database's path: the directory of what stands beside it
 
 
-def make_way(path: str, disk: Disk) -> None:
+def check_sides(path: str) -> None:
+    """Before SQLite opens a database that may be there: it would wait for the other end of a pipe, and remove the WAL
+    of one that was cut to nothing. Raises StoreRefused, FormatError."""
+    for side in _SIDES:
+        if os.path.exists(path + side) and not os.path.isfile(path + side):
+            raise foreign(path + side, "is no regular file")
+    wal = f"{path}-wal"
+    with suppress(OSError):
+        if not os.path.getsize(path) and os.path.getsize(wal):
+            raise FormatError(
+                f"{path} is empty, and wasn't when {wal} was written. Bring out what is whole with "
+                "pqadapters.stores.sqlite.salvage(path, to=...), and go on with that; or, to begin with an empty "
+                f"database, move {wal} away"
+            )
+
+
+def make_way(path: str, disk: Disk, *, emptied: bool = False) -> None:
     """Before a database gets that name. On the disk when this returns: a power cut may keep a rename, and bring back
-    what was removed before it. Raises OSError."""
+    what was removed before it. `emptied`: it takes the place of one that was cut to nothing; the ids that were given
+    there are known from then on. Raises OSError."""
     remove_sides(path, disk)
     disk.sync_directory(os.path.dirname(os.path.abspath(path)))
+    if emptied:
+        return
     with suppress(FileNotFoundError):
         disk.unlink(os.path.join(path + SIDE, "mark"))
     with suppress(FileNotFoundError):
@@ -34,6 +56,6 @@ def remove_files(path: str, disk: Disk) -> None:
 
 def remove_sides(path: str, disk: Disk) -> None:
     """What stands beside a database that isn't there."""
-    for side in ("-journal", "-wal", "-shm"):
+    for side in _SIDES:
         with suppress(FileNotFoundError):
             disk.unlink(path + side)

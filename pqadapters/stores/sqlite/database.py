@@ -21,7 +21,7 @@ from ...errors import DiskError, StoreRefused
 from .._directory import is_mount, make, refused, unsafe_filesystem
 from .._disk import Disk, is_there
 from . import schema
-from .beside import make_way, remove_files
+from .beside import check_sides, make_way, remove_files
 from .errors import ERRORS, foreign, is_busy, locked, newer, translated
 
 T = TypeVar("T")
@@ -51,6 +51,7 @@ def prepare(path: str, disk: Disk, trust: bool) -> None:
             "be damaged. Put it on a local disk, or use a database server"
         )
     _check_file(path, trust)
+    check_sides(path)
     with suppress(OSError):  # a directory that we may not open was synced by whoever made it
         disk.sync_directory(directory)
 
@@ -172,7 +173,8 @@ def make_database(path: str, disk: Disk) -> None:
     all. The caller holds the lock of openings. Raises DiskError."""
     new, directory = f"{path}.new", os.path.dirname(path)
     try:
-        if is_there(path) and os.path.getsize(path):
+        emptied = is_there(path)
+        if emptied and os.path.getsize(path):
             return
         remove_files(new, disk)  # left by who died in the middle of this
         disk.close(disk.open(new, create=True))
@@ -182,7 +184,7 @@ def make_database(path: str, disk: Disk) -> None:
             disk.sync(fd)
         finally:
             disk.close(fd)
-        make_way(path, disk)
+        make_way(path, disk, emptied=emptied)
         disk.rename(new, path)
         disk.sync_directory(directory)
     except OSError as error:

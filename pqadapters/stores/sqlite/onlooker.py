@@ -19,7 +19,7 @@ from ...sight import Sight
 from ...store import Damage, Depth, Order, Record, State
 from .._holders import holder_of, holders_of
 from . import schema
-from .beside import SIDE
+from .beside import SIDE, check_sides
 from .database import address, check_version
 from .errors import foreign
 from .looks import Looks
@@ -98,6 +98,7 @@ def see(path: str, look: Callable[[Sight], T]) -> T:
     path = os.path.realpath(path)
     if os.path.exists(path) and not os.path.isfile(path):
         raise foreign(path, "is no regular file")
+    check_sides(path)
     for _ in range(_TRIES):
         before = _state(path)
         alone = _is_alone(path)

@@ -11,9 +11,10 @@ import os
 import struct
 from collections.abc import Iterator
 from itertools import chain
-from typing import Any, NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 from ...store import Damage
+from .._disk import Disk, open_file
 from .schema import PAGE_SIZE
 
 _LEAF = 0x0D
@@ -44,13 +45,13 @@ class Pages:
     """
 
     def __init__(self, path: str, *, trusting: bool = True) -> None:
-        self._file = open(path, "rb")  # noqa: SIM115  # closed by close()
-        self._wal = open(f"{path}-wal", "rb") if os.path.exists(f"{path}-wal") else None  # noqa: SIM115
+        self._file, self._wal = _opened(path), _opened(f"{path}-wal") if os.path.lexists(f"{path}-wal") else None
         head = self._file.read(100)
         size = int.from_bytes(head[16:18], "big") if trusting and head.startswith(_MAGIC) else 0
         self._size = 65536 if size == 1 else size if size in {1 << n for n in range(9, 16)} else PAGE_SIZE
         self._usable = self._size - (head[20] if size and head[20] < 32 else 0)
-        self._count = self._in_file = os.fstat(self._file.fileno()).st_size // self._size
+        fd, disk = self._file.fileno(), Disk()
+        self._count = self._in_file = min(disk.size(fd) // self._size, -(-disk.filled(fd) // self._size))
         self._newer: dict[int, int] = {}  # page -> offset in the WAL
         self._behind: dict[int, int] = {}  # the same for those behind damage
         if self._wal is not None:
@@ -196,6 +197,10 @@ class Pages:
         least = (self._usable - 12) * 32 // 255 - 23
         local = least + (size - least) % (self._usable - 4)
         return local if local <= most else least
+
+
+def _opened(path: str) -> BinaryIO:
+    return open(path, "rb", opener=open_file)  # closed by Pages.close()
 
 
 def _wal_checksum(data: bytes, before: tuple[int, int], order: str) -> tuple[int, int]:

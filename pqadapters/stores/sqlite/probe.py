@@ -12,7 +12,7 @@ from ...errors import DiskError, StoreError
 from .._directory import refused
 from .._disk import Disk
 from . import schema
-from .beside import SIDE, make_way, remove_files
+from .beside import SIDE, check_sides, make_way, remove_files
 from .database import address, patiently
 from .errors import ERRORS, is_busy, translated
 
@@ -29,7 +29,9 @@ class Probe(NamedTuple):
 
 
 def probe(path: str) -> Probe:
-    """Look at a file that is there; nothing is changed. Raises DiskError where it can't be read, StoreLocked."""
+    """Look at a file that is there; nothing is changed. Raises DiskError where it can't be read, StoreRefused,
+    StoreLocked."""
+    check_sides(path)
     if not any(os.path.exists(path + side) for side in ("-wal", "-journal")):
         with suppress(StoreError, *ERRORS):  # nobody has it open, or else it is looked at with locks
             return _look(path, "immutable=1")

@@ -12,6 +12,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Iterator
+from contextlib import suppress
 from typing import Any, NamedTuple
 from zlib import crc32
 
@@ -19,6 +20,7 @@ from ...durability import Survives
 from ...errors import DiskError, StoreRefused
 from ...store import Op, Put, Set
 from .pages import Cell, Pages, Row
+from .probe import move, remove
 from .schema import DELAYED, IDS, is_whole, is_whole_entry, name_text
 
 _AT_ONCE = 500
@@ -120,22 +122,24 @@ class _Found:
 
 
 def salvage(path: str | os.PathLike[str], *, to: str | os.PathLike[str]) -> Salvaged:
-    """Put what is whole in the database `path` into a new one, `to`. It is on the disk when this returns.
+    """Put what is whole in the database `path` into a new one, `to`, which is whole or not there, and on the disk when
+    this returns.
 
     Raises StoreRefused where `to` exists already, DiskError where one of them can't be read or written.
     """
     from .store import SqliteStore
 
-    source = os.path.realpath(path)
-    if os.path.exists(to):
+    source, target = os.path.realpath(path), os.path.realpath(to)
+    if os.path.exists(target):
         raise StoreRefused(f"{os.fspath(to)} exists already: give the name of a new file")
+    part = f"{target}.{os.urandom(4).hex()}.part"
     try:
         pages = _fitting(source)
     except OSError as error:
         raise DiskError(error.errno, f"can't be read: {os.strerror(error.errno or 0)}", source) from error
     try:
         found = _Found(pages)
-        with SqliteStore(to, durability=Survives.PROCESS) as store:
+        with SqliteStore(part, durability=Survives.PROCESS) as store:
             batch: list[Any] = []
             for op in found.ops():
                 batch.append(op)
@@ -144,9 +148,12 @@ def salvage(path: str | os.PathLike[str], *, to: str | os.PathLike[str]) -> Salv
                     batch = []
             store.commit(*batch)
             store.checkpoint()
+        move(part, target)
         return Salvaged(len(found.records), len(found.entries), len(found.lost))
     finally:
         pages.close()
+        with suppress(DiskError):
+            remove(part)
 
 
 def _fitting(path: str) -> Pages:
