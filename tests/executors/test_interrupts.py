@@ -7,14 +7,23 @@ from __future__ import annotations
 import gc
 import sys
 import threading
+import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 import pqadapters.concurrent.futures as package
-from pqadapters.concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor, wait
+from pqadapters.concurrent.futures import (
+    BrokenExecutor,
+    ProcessPoolExecutor,
+    ThreadPoolExecutor,
+    _closing,
+    _returning,
+    wait,
+)
 from pqadapters.concurrent.futures._tickets import Tickets
 from pqadapters.errors import StoreClosed, StoreError
 from pqadapters.store import Ack, Nack
@@ -96,6 +105,42 @@ def test_cancelling_that_is_interrupted_anywhere(how: str, tmp_path: Path) -> No
         return executor, futures, calls[how]
 
     _everywhere(prepare)
+
+
+@pytest.mark.parametrize("how", ["cancel", "cancel_futures"])
+def test_cancelling_a_delayed_job_that_is_interrupted_anywhere(how: str, tmp_path: Path) -> None:
+    """It was to be dropped when it was due, and its future was forgotten, and never came to an end."""
+    nth, struck = 0, True
+    while struck:
+        nth += 1
+        executor = ThreadPoolExecutor(1, path=tmp_path / str(nth), durability="process")
+        future = executor.using(delay=3600.0).submit(work.double, 1)
+        end = partial(executor.shutdown, wait=False, cancel_futures=True)
+        struck = interrupted(future.cancel if how == "cancel" else end, nth, _HERE)
+        assert future.cancelled() or future.cancel()
+        Task(executor.shutdown, patience=work.PATIENCE).result()
+    assert nth > 10
+
+
+@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_a_shutdown_that_is_interrupted_at_its_end(
+    kind: type[Any], place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was delayed, and done by then, was looked at once more when it had been due: no pool was there to do that,
+    and the next shutdown() waited for it."""
+    executor = kind(1, **place)
+    executor.submit(work.double, 1).result(work.PATIENCE)
+
+    def interrupt(_: Any) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_closing, "sweep", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            executor.shutdown()
+    _returning._look(weakref.ref(executor._backlog))
+    _returning._back(executor._backlog, b"an id")
+    Task(executor.shutdown, patience=work.PATIENCE).result()
 
 
 def test_a_call_whose_thread_could_not_be_started_is_counted_once(

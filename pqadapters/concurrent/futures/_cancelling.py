@@ -48,10 +48,14 @@ def is_gone(backlog: Backlog, future: JobFuture) -> bool:
         return False
     with suppress(StoreError):
         there = next(backlog.store.browse(backlog.names.jobs, state=None, after=future._record - 1), None)
-        if there is None or wire.id_of(there.payload) != future._id:
+        if there is None or wire.id_of(there.payload) != future._id or _is_buried(backlog, future._id):
             backlog.forget(future._id)
             return True
     return False
+
+
+def _is_buried(backlog: Backlog, id: bytes) -> bool:
+    return backlog.tombs and backlog.store.get(backlog.names.cancelled, id) is not None
 
 
 def cancel_stored(backlog: Backlog, id: bytes, record: int, future: JobFuture | None = None) -> bool:
@@ -77,10 +81,10 @@ def cancel_stored(backlog: Backlog, id: bytes, record: int, future: JobFuture | 
         return False
     if future is not None and future._begun:
         return False
+    backlog.tombs = True  # before it is there: who begins the job looks for it
+    peers.bury(backlog)
     tombstone = Set(backlog.names.cancelled, id, b"")
     backlog.commit_ends([tombstone, *backlog.forget_key(waiting.payload)], waiting.payload)
-    backlog.tombs = True
-    peers.bury(backlog)
     return True
 
 
@@ -110,8 +114,8 @@ def cancel_all(backlog: Backlog) -> None:
                 continue
             if future.running() and future._id in backlog.live:  # it waits for its next try, or has just begun it
                 if cancel_stored(backlog, future._id, record):
-                    backlog.forget(future._id)
                     future.cancel_here()
+                    backlog.forget(future._id)
             else:
                 future.cancel()  # delayed; or somebody has begun it just now
 

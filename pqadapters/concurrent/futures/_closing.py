@@ -39,9 +39,11 @@ def shut_down(
     if wait:
         if not backlog.closed:
             wait_for_all()
+            backlog.stopped = True  # the pool ends: whoever comes again, behind an interrupt here, finds nothing to do
         stdlibs(wait=True, cancel_futures=cancel_futures or not drain)
         _close(backlog)
     elif backlog.drained() or backlog.stopped:
+        backlog.stopped = True
         stdlibs(wait=False, cancel_futures=cancel_futures or not drain)
         if backlog.idle():
             _close(backlog)
