@@ -116,8 +116,9 @@ def test_cancelling_a_delayed_job_that_is_interrupted_anywhere(how: str, tmp_pat
         executor = ThreadPoolExecutor(1, path=tmp_path / str(nth), durability="process")
         future = executor.using(delay=3600.0).submit(work.double, 1)
         end = partial(executor.shutdown, wait=False, cancel_futures=True)
-        struck = interrupted(future.cancel if how == "cancel" else end, nth, _HERE)
+        struck = interrupted(future.cancel if how == "cancel" else end, nth, _HERE, exits=True)
         assert future.cancelled() or future.cancel()
+        assert wait([future], work.PATIENCE).done
         Task(executor.shutdown, patience=work.PATIENCE).result()
     assert nth > 10
 

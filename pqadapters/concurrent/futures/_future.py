@@ -53,9 +53,13 @@ class JobFuture(Future[Any]):
             raise
 
     def _cancelled(self) -> bool:
-        """Nobody will begin it, so who waits for it by wait() or as_completed() is told here."""
+        """Nobody will begin it, so who waits for it by wait() or as_completed() is told here, once: also where a signal
+        handler has broken that off before."""
         self._owner = None
-        self.begin()
+        with self._backlog.lock:
+            self._begun = True
+            if self._state == "CANCELLED":
+                self.set_running_or_notify_cancel()
         return True
 
     def cancel_here(self) -> bool:
@@ -76,9 +80,9 @@ class JobFuture(Future[Any]):
         """The job is about to run; False if the future was cancelled meanwhile."""
         with self._backlog.lock:
             begun, self._begun = self._begun, True
-        if begun:  # a retry: to whoever looks it has been running all the time
-            return not self.done()
-        return self.set_running_or_notify_cancel()
+            if not begun:
+                return self.set_running_or_notify_cancel()
+        return not self.done()  # a retry: to whoever looks it has been running all the time
 
     def settle(self, result: Any, error: BaseException | None) -> None:
         """What it came to, unless that is known already."""
