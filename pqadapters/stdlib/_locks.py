@@ -14,7 +14,8 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
-from ..errors import ConditionFailed, LeaseLost
+from ..ending import start_thread
+from ..errors import ConditionFailed, LeaseLost, StoreClosed, StoreError, StoreForked, StorePoisoned
 from ..store import Ack, Claim, Delete, Expect, Nack, Op, Put, Record, Set, State, Store
 
 if TYPE_CHECKING:
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
 
 _MANY = 1000  #: locks that are kept
 _LOOK = 0.25  #: seconds after which a waiter looks whether the lock is still the same record
+_AWAY = 1.0  #: seconds between two tries to give a lock back
 _IN_VAIN = 100  #: claims in a row that came back at once: there is no waiting in the middle of another call
 
 _editors: dict[tuple[str, str, bytes], threading.Thread] = {}  #: which thread of this process edits a key
@@ -83,6 +85,23 @@ class Locks:
         for key in keys:
             _editors.pop(self._mark(key), None)
 
+    def give_back(self, held: dict[bytes, Claim], *, later: bool) -> None:
+        """They are free for others, and `held` is empty: now, or when the store can be used again."""
+        while held and not later:
+            key = next(iter(held))
+            try:
+                with suppress(LeaseLost):  # it was committed all the same, when an interrupt came
+                    self._store.commit(Nack(held[key]))
+            except StoreError:
+                later = True
+            else:
+                del held[key]
+        if held:
+            claims = list(held.values())
+            held.clear()
+            with suppress(RuntimeError):  # at the interpreter's end, with which they are free
+                start_thread(threading.Thread(target=_give_back, args=(self._store, claims), daemon=True))
+
     def is_held(self, key: bytes) -> bool:
         """Whether somebody edits the key."""
         found = self._store.get(self._name, key)
@@ -115,3 +134,16 @@ class Locks:
             except ConditionFailed:  # somebody else was faster
                 for claim in self._store.claim(self._name, ids=[id]):
                     self._store.commit(Ack(claim))
+
+
+def _give_back(store: Store, claims: list[Claim]) -> None:
+    pause = threading.Event()
+    while claims:
+        try:
+            with suppress(LeaseLost):
+                store.commit(Nack(claims[-1]))
+            claims.pop()
+        except (StoreClosed, StoreForked, StorePoisoned):  # they ended with it
+            return
+        except StoreError:
+            pause.wait(_AWAY)

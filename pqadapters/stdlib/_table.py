@@ -9,12 +9,11 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import suppress
 from functools import partial
 from typing import NoReturn
 
-from ..errors import ConditionFailed, LeaseLost, ReadOnlyError
-from ..store import Clear, Delete, Expect, Nack, Op, Set, Store
+from ..errors import ConditionFailed, LeaseLost, ReadOnlyError, StoreError
+from ..store import Clear, Delete, Expect, Op, Set, Store
 from ._batch import Batch
 from ._blocks import BatchBlock
 from ._held import consumer
@@ -191,16 +190,18 @@ class Table:
 
     def end(self, batch: Batch, *, failed: bool) -> None:
         """Commit what a batch has changed, unless it failed, and give back its locks."""
+        away = False
         try:
             if not failed:
                 self._commit(batch)
                 self.locks.let_go(batch.held)
                 batch.held.clear()
+        except StoreError:
+            away = True
+            raise
         finally:
             self.locks.let_go(batch.held)
-            for claim in batch.held.values():
-                with suppress(LeaseLost):  # it was committed all the same, when an interrupt came
-                    self.store.commit(Nack(claim))
+            self.locks.give_back(batch.held, later=away)
 
     def _commit(self, batch: Batch) -> None:
         ops = list(batch.ops())
@@ -212,6 +213,11 @@ class Table:
             raise ConditionFailed(
                 f"{self.label}: somebody else has changed a key meanwhile that this batch builds on ({error}). Nothing "
                 "of it was stored: do it again"
+            ) from error
+        except LeaseLost as error:
+            raise ConditionFailed(
+                f"{self.label}: this process was taken for dead meanwhile, and others may have edited a key of this "
+                f"block ({error}). Nothing of it was stored: do it again"
             ) from error
 
     # The whole

@@ -5,11 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import pymysql
 import pytest
 
-from pqadapters.errors import LeaseLost, OutcomeUnknown, Stopped, StoreUnreachable
+from pqadapters.errors import ConditionFailed, LeaseLost, OutcomeUnknown, Stopped, StoreUnreachable
+from pqadapters.stdlib.pdict import PDict
 from pqadapters.store import Ack, Expect, Nack, Op, Put, Set, Store, Update
 from pqadapters.stores.mysql import MysqlStore
+from pqadapters.stores.mysql.errors import translated
 from pqadapters.stores.mysql.wire import Wire
 from tests.contract.snapshot import payloads
 from tests.contract.threads import Task, together
@@ -281,3 +284,41 @@ def test_i7_a_getter_waits_through_an_outage(through: str, url: str, proxy: Prox
         assert not other.wait("q", lambda depth: depth.ready == 0, 1.0)
         proxy.accept()
         assert [claim.payload for claim in task.result()] == [b"a"]
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_an_edit_that_the_server_left_keeps_its_key_from_nobody(
+    through: str, url: str, proxy: Proxy, fails: bool
+) -> None:
+    """Its lock stayed with its process: who edited the key waited for ever, wherever. And the server's error came in
+    place of the program's own."""
+    here, there = PDict[str, list[int]](through, serializer="json"), PDict[str, list[int]](url, serializer="json")
+    with here, there:
+        here["k"] = []
+        with pytest.raises(ZeroDivisionError if fails else StoreUnreachable), here.edit("k") as value:
+            value.append(1)
+            proxy.refuse()
+            if fails:
+                raise ZeroDivisionError
+        proxy.accept()
+        with there.edit("k", timeout=PATIENCE) as value:
+            value.append(2)
+        assert here["k"] == [2]
+
+
+def test_an_edit_whose_lock_was_lost_says_so(url: str, server: Server) -> None:
+    """It was a LeaseLost of a record that nobody knows."""
+    with PDict[str, list[int]](url, serializer="json") as mapping:
+        mapping["k"] = []
+        told = r"taken for dead.*Nothing of it was stored: do it again"
+        with pytest.raises(ConditionFailed, match=told), mapping.edit("k") as value:
+            value.append(1)
+            server.run("UPDATE pqa_items SET attempts = attempts + 1", database=url.rpartition("/")[2])
+        assert mapping["k"] == []
+
+
+def test_whose_time_is_over_when_it_was_taken_for_dead_is_told_that() -> None:
+    """He was told of a column."""
+    said = translated(pymysql.err.IntegrityError(1048, "Column 'seq' cannot be null"), "mysql://here")
+    assert isinstance(said, StoreUnreachable)
+    assert "taken this process for dead" in str(said)

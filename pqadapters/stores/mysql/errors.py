@@ -102,6 +102,11 @@ def translated(error: BaseException, place: str) -> StoreError:
             f"{place}: {text}: its tables were dropped while it was open. Where all of them are gone, opening it again "
             "makes them anew"
         )
+    if is_null(error):
+        return StoreUnreachable(
+            f"{place}: others have taken this process for dead, and the time was over before it was back; nothing of "
+            "this call was stored. Look what keeps the server from hearing of it for so long (lease=)"
+        )
     if is_passing(error):
         return StoreUnreachable(f"{place}: others have locked what this needs ({text}); nothing was stored")
     if is_refused(error):
