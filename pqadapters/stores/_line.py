@@ -117,7 +117,9 @@ class Line:
             sleeper = threading.Lock()  # looked up here: gevent replaces it
             sleeper.acquire()
             work.sleeper = sleeper
-        left = _OVERSLEPT if work.patient else min(_OVERSLEPT, work.deadline - time.monotonic())
+        left = _OVERSLEPT  # of one that has begun, too, whatever its time is: it is done soon, or it isn't
+        if not (work.patient or work.begun):
+            left = min(left, work.deadline - time.monotonic())
         if work.done or not self.inside:  # whoever leads looks for sleepers behind this
             return True
         if work.sleeper.acquire(timeout=max(0.0, left)):

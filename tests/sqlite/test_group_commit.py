@@ -5,6 +5,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -249,6 +250,39 @@ def test_who_comes_behind_a_leader_keeps_to_his_own_time(
     raw.close()
     leader.result()
     assert [record.payload for record in store.browse("q")] == [b"first", b"leader"]
+
+
+def test_whose_time_runs_out_in_a_transaction_that_has_begun_sleeps(store: SqliteStore) -> None:
+    """It looked again and again whether that was over, without a pause: a core for each of them, in every slow sync."""
+    writer, slept = store._core.writer, list[Any]()
+    real, sleep = writer.connection, writer._sleep
+
+    class Slow(_Counted):
+        def execute(self, statement: str, *values: Any) -> Any:
+            if statement == "COMMIT" and self.begun == 2:
+                late = [work for work in writer._pending if not work.patient]
+                assert all(work.begun for work in late)
+                for work in late:
+                    work.deadline = 0.0
+                slept.clear()
+                threading.Event().wait(2 * _line._OVERSLEPT)
+            return super().execute(statement, *values)
+
+    def note(work: Any) -> bool:
+        slept.append(work)
+        return sleep(work)
+
+    assert real is not None
+    connection: Any = Slow(real)
+    writer.connection = connection
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "_sleep", note)
+        times = (None, None, PATIENCE, PATIENCE)
+        puts = [partial(store.commit, Put("q", b"a"), Put("q", b"b"), timeout=timeout) for timeout in times]
+        assert len(_held_up(store, [*puts])) == 4
+    writer.connection = real
+    assert store.depth("q").ready == 9
+    assert len(slept) < 50
 
 
 def test_a_claim_that_is_interrupted_on_its_way_back_claims_nothing(store: SqliteStore) -> None:
