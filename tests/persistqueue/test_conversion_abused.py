@@ -14,7 +14,7 @@ import persistqueue as old
 import pytest
 
 import pqadapters.persistqueue as ours
-from pqadapters.errors import StoreLocked, StoreRefused
+from pqadapters.errors import DiskError, StoreLocked, StoreRefused
 from pqadapters.opening import is_unfinished
 from pqadapters.persistqueue import conversion, serializers
 from pqadapters.persistqueue.conversion import directories
@@ -61,6 +61,17 @@ def test_an_empty_queue_whose_info_was_emptied(path: str) -> None:
     with ours.Queue(path) as q:
         assert q.empty()
         assert [Path(each.path).name for each in q._line.store.damage] == ["info"]
+
+
+@pytest.mark.parametrize("name", ["info", "q00000"])
+@pytest.mark.parametrize("make", [os.mkfifo, lambda path: os.symlink("/dev/zero", path)], ids=["pipe", "device"])
+def test_what_is_no_file_in_a_files_place(path: str, name: str, make: Callable[[str], None]) -> None:
+    """A pipe was waited for, for ever; of a device all memory was filled."""
+    theirs.file_queue(path, [{"n": 1}])
+    os.unlink(os.path.join(path, name))
+    make(os.path.join(path, name))
+    with pytest.raises(DiskError, match=f"can't be read.*{name}"):
+        ours.Queue(path)
 
 
 # The wrong serializer

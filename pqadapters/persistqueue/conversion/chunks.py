@@ -8,8 +8,10 @@ An `info` that is missing or damaged leaves all that the chunks have.
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import stat
 from collections.abc import Iterator
 from mmap import ACCESS_READ, mmap
 from typing import Any, NamedTuple
@@ -169,12 +171,20 @@ def _reads(framing: Framing, data: Data) -> bool:
 def _content(path: str) -> Data:
     """What is in a file; of a large one as it is asked for. Raises DiskError."""
     try:
-        with open(path, "rb") as file:
-            if os.fstat(file.fileno()).st_size < _MAPPED:
+        with open(path, "rb", opener=_no_wait) as file:
+            info = os.fstat(file.fileno())
+            if not stat.S_ISREG(info.st_mode):
+                raise OSError(errno.ENXIO, os.strerror(errno.ENXIO))
+            if info.st_size < _MAPPED:
                 return file.read()
             return mmap(file.fileno(), 0, access=ACCESS_READ)
     except OSError as error:
         raise _refused(path, error) from error
+
+
+def _no_wait(path: str, flags: int) -> int:
+    """As an opener: of a pipe in a file's place the other end isn't waited for."""
+    return os.open(path, flags | getattr(os, "O_NONBLOCK", 0))
 
 
 def _refused(path: str, error: OSError) -> DiskError:
