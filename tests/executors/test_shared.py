@@ -10,10 +10,11 @@ from typing import Any
 import pytest
 
 from pqadapters.concurrent.futures import ThreadPoolExecutor, _sharing, wait
+from pqadapters.concurrent.futures import _wire as wire
 from pqadapters.concurrent.futures._sharing import Sharing
 from pqadapters.errors import LeaseLost, StoreUnreachable
 from pqadapters.opening import open_store
-from pqadapters.store import Ack, State
+from pqadapters.store import Ack, Put, State
 
 from . import work
 from .harness import App
@@ -136,6 +137,27 @@ def test_a_store_that_refused_is_listened_to_again(url: str, monkeypatch: pytest
     monkeypatch.setattr(_sharing, "_REFUSED", 0.001)
     test_a_future_hears_of_an_outcome_in_another_executor(url)
     assert not errors
+
+
+def test_nothing_is_stored_for_a_dead_process(url: str) -> None:
+    """What its jobs came to, results and all, grew on the disk until another executor came to clean up."""
+    with ThreadPoolExecutor(1, store=url) as executor, open_store(url) as store:
+        executor.submit(abs, -1).result(work.PATIENCE)
+        store.commit(Put(executor._backlog.names.members, bytes(8)))
+        assert executor._backlog.sharing is not None
+        told = executor._backlog.sharing.tell(bytes(16), b"outcome", wire.REPLY, watched=False)
+        assert not any(isinstance(op, Put) for op in told)
+
+
+def test_who_ends_while_it_becomes_a_member_again_is_none(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its record was left: others took it for one that lives, or comes back, and kept outcomes for it."""
+    with ThreadPoolExecutor(1, store=url) as executor, open_store(url) as store:
+        executor.submit(abs, -1).result(work.PATIENCE)
+        sharing = executor._backlog.sharing
+        assert sharing is not None
+        monkeypatch.setattr(sharing, "lives", lambda token: bool(sharing.close()))
+        sharing._stay()
+        assert not store.depth(executor._backlog.names.members).unfinished
 
 
 def test_a_stale_outcome_is_refused(url: str, caplog: pytest.LogCaptureFixture) -> None:

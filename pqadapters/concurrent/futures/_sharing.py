@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import suppress
@@ -40,6 +41,7 @@ class Sharing:
     def __init__(self, backlog: Backlog, store: Store) -> None:
         self._store, self._names = store, backlog.names
         self._ended = False
+        self._look_at = 0.0
         self._clean_up()
         while True:
             self._token = backlog.token
@@ -81,6 +83,8 @@ class Sharing:
             self._store.commit(Put(self._names.members, self._token))
         ids = [each.id for each in self._store.browse(self._names.members) if each.payload == self._token]
         self._member = self._store.claim(self._names.members, ids=ids) or self._member
+        if self._ended:  # meanwhile
+            self.close()
 
     def _claimed_members(self) -> Iterator[Record]:
         return self._store.browse(self._names.members, state=State.CLAIMED)
@@ -92,8 +96,9 @@ class Sharing:
         ops: list[Op] = [Delete(self._names.watchers, id, names if names is not None else Expect.ABSENT)]
         tokens = {id[:_TOKEN]} if flags & wire.REPLY else set()
         tokens |= {names[at : at + _TOKEN] for at in range(0, len(names), _TOKEN)} if names else set()
+        waits = self._is_known if self._store.capabilities.hosts else self.lives
         for token in tokens - {self._token}:
-            if self._is_known(token):
+            if waits(token):
                 ops.append(Put(self._names.outcomes(token), id + outcome))
         return ops
 
@@ -147,8 +152,9 @@ class Sharing:
         del backlog
         if claims:
             self._store.commit(*(Ack(claim, lazy=True) for claim in claims))
-        if look is not None and not self._ended:
+        if look is not None and time.monotonic() >= self._look_at and not self._ended:
             self._stay()
+            self._look_at = time.monotonic() + look
 
     def _is_over(self) -> bool:
         return self._ended or self._backlog() is None
