@@ -9,6 +9,7 @@ import random
 import struct
 import subprocess
 import sys
+import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -298,6 +299,20 @@ def test_the_hole_at_the_end_of_a_segment_isnt_read(tmp_path: Path) -> None:
         assert [claim.payload for claim in store.claim("q")] == [b"1"]
         assert [damage.reason for damage in store.damage] == ["there is nothing in it"]
     assert (directory / "0000000000000001.seg").stat().st_size < 1 << 20
+
+
+def test_the_hole_at_the_end_of_a_checkpoint_isnt_read(files: State, tmp_path: Path) -> None:
+    """As much memory as the file had bytes was filled with nothing."""
+    with Ruins(tmp_path / "ruins").build(files) as directory:
+        os.truncate(directory / "checkpoint", 1 << 28)
+        tracemalloc.start()
+        try:
+            with SegmentStore(directory) as store:
+                assert store.depth("q").ready == 50
+                assert store.damage == ()
+            assert tracemalloc.get_traced_memory()[1] < 1 << 27
+        finally:
+            tracemalloc.stop()
 
 
 def test_a_segment_for_which_there_is_no_memory_is_refused(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ from itertools import compress
 from typing import Any, NamedTuple
 from zlib import crc32
 
-from .._disk import open_file
+from .._disk import Disk, open_file
 from . import format
 from .directory import CHECKPOINT
 from .log import Log
@@ -143,6 +143,8 @@ def read(directory: str) -> Saved | None:
     """The checkpoint, or None where none is whole."""
     try:
         with open(os.path.join(directory, CHECKPOINT), "rb", opener=open_file) as file:
+            if Disk().filled(file.fileno()) < os.fstat(file.fileno()).st_size:
+                return None  # a hole at its end, perhaps of more than there is memory for
             data = file.read()
         magic, version, length = _HEAD.unpack_from(data)
         if magic != _MAGIC or version != _VERSION or crc32(memoryview(data)[:-4]) != format.CRC.unpack(data[-4:])[0]:
