@@ -87,6 +87,20 @@ def test_a_submit_to_processes_that_is_interrupted_anywhere(tmp_path: Path) -> N
     _everywhere(prepare)
 
 
+def test_a_look_for_jobs_that_is_interrupted_anywhere(tmp_path: Path) -> None:
+    """A call that came to nothing, and was broken off as it was to be counted no more, was counted for good."""
+    nth, struck = 0, True
+    while struck:
+        nth += 1
+        executor = ProcessPoolExecutor(1, path=tmp_path / str(nth), durability="process")
+        executor._backlog.recovering = True
+        struck = interrupted(executor._calls.added, nth, _HERE, exits=True)
+        executor._backlog.recovering = False
+        assert executor._calls.count == 0
+        Task(executor.shutdown, patience=work.PATIENCE).result()
+    assert nth > 10
+
+
 @pytest.mark.parametrize("how", ["cancel", "cancel_futures", "drain=False"])
 def test_cancelling_that_is_interrupted_anywhere(how: str, tmp_path: Path) -> None:
     """The job was off the disk, or claimed, and whoever waited for its future was never told."""

@@ -46,7 +46,7 @@ class Calls:
         self._executor = weakref.ref(executor)
         self._kept: ProcessPoolExecutor | None = None
         self.changed = threading.Condition(backlog.lock)
-        self.count = 0  #: calls in the pool, or about to be
+        self._counted: dict[int, _Counted] = {}  #: calls in the pool, or about to be: each comes and goes in one step
         self._looks = 0
         self._thread: threading.Thread | None = None
         self._done: queue.SimpleQueue[tuple[Started, int, _Counted, Future[Any]] | None] = queue.SimpleQueue()
@@ -54,8 +54,12 @@ class Calls:
         backlog.opened = call_of
         _all.add(self)
 
+    @property
+    def count(self) -> int:
+        return len(self._counted)
+
     def idle(self) -> bool:
-        return not self.count
+        return not self._counted
 
     def notify(self) -> None:
         """Somebody may be waiting for the end, and so may the thread."""
@@ -77,7 +81,7 @@ class Calls:
                     if self.count >= self.most or backlog.stopped:
                         return not backlog.stopped
                     counted = [False]
-                    self.count += 1
+                    self._counted[id(counted)] = counted
                 try:
                     started = next_job(backlog)
                 except Exception as error:
@@ -102,10 +106,9 @@ class Calls:
     def _less(self, counted: _Counted) -> None:
         """A call is none of those in the pool any more."""
         with self.changed:
-            if counted:
-                counted.clear()
-                self.count -= 1
-                self.changed.notify_all()
+            self._counted.pop(id(counted), None)
+            counted.clear()
+            self.changed.notify_all()
 
     def _withdraw(self, started: Started | None, counted: _Counted) -> None:
         """Giving a job to the pool was interrupted: it isn't, unless that was done already."""
