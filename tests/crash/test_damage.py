@@ -399,6 +399,25 @@ def test_i8_a_crash_while_a_commit_that_damage_has_torn_apart_is_put_right(tmp_p
                 assert b"2" * 300 + b"!" + b"2" * 399 in kept
 
 
+@pytest.mark.parametrize("zeros", [False, True])
+def test_i8_the_end_of_the_last_commit_is_damaged_in_front_of_the_mark(zeros: bool, tmp_path: Path) -> None:
+    """What was whole of that commit went with it, and its ids were given again: it looked like one without an end."""
+    with SegmentStore(tmp_path / "store", durability=PROCESS) as store:
+        store.commit(Put("q", b"first"))
+        ids = store.commit(*(Put("q", b"%d" % n * 70) for n in range(3)))
+    (tmp_path / "store" / "checkpoint").unlink()
+    path = tmp_path / "store" / "0000000000000001.seg"
+    data = path.read_bytes()
+    at = data.index(b"2" * 70)
+    path.write_bytes(data[:at] + (bytes(70) if zeros else b"!" + data[at + 1 : at + 70]) + data[at + 70 :])
+    records, _, damage = _served(tmp_path / "store")
+    assert list(records.values()) == [b"first", b"0" * 70, b"1" * 70]
+    assert [Path(item.path).name for item in damage] == [path.name]
+    assert _served(tmp_path / "store") == (records, {}, ())
+    with SegmentStore(tmp_path / "store") as store:
+        assert store.commit(Put("q", b"new"))[0] > ids[-1]
+
+
 class _Killed(BaseException):
     pass
 

@@ -201,7 +201,7 @@ class _Recovery:
         for region in found.regions:
             self._note_region(segment, found, region, torn)
         log.next = max(log.next, segment.next)
-        self._finish_segment(segment, data, found, replay, last, marked)
+        self._finish_segment(segment, data, found, torn, replay, last, marked)
 
     def _is_torn(self, segment: Segment, data: bytes, region: Region) -> bool:
         """Of bytes that no mark covers."""
@@ -282,7 +282,7 @@ class _Recovery:
         return max(0, saved.next - segment.next)
 
     def _finish_segment(
-        self, segment: Segment, data: bytes, found: Scan, replay: Replay, last: bool, marked: int
+        self, segment: Segment, data: bytes, found: Scan, torn: set[int], replay: Replay, last: bool, marked: int
     ) -> None:
         """See to what follows the last frame: a commit without its end, a torn tail, damage."""
         following = None if last else self._base_after(segment.number)
@@ -290,8 +290,9 @@ class _Recovery:
         damaged = segment.end < marked if last else missing > 0
         if self._headers_by_number[segment.number] is None and not found.frames:
             damaged = True  # all that is in it is unreadable
+        behind = any(region.before == len(found.frames) and region.start not in torn for region in found.regions)
         first = replay.open_commit()
-        if first is not None and (damaged or segment.end > found.end):
+        if first is not None and (damaged or behind):
             replay.keep_open_commit(segment, data)
         elif first is not None and last:
             self._cut(segment, first)
