@@ -144,6 +144,20 @@ def test_a_submit_that_meets_a_shutdown_is_refused_as_a_later_one(
         assert not list(another.jobs())
 
 
+def test_who_asks_for_anothers_job_as_its_executor_ends_isnt_left_waiting(url: str) -> None:
+    """On a store of the program's own, which stays open: the future was one that nobody ends."""
+    with open_store(url) as store, ThreadPoolExecutor(1, store=url) as another:
+        another.using(key="k").submit(work.hold, "gate")
+        work.reached("gate")
+        executor = ThreadPoolExecutor(1, store=store)
+        try:
+            with pytest.raises(RuntimeError, match="after shutdown"):
+                submits(executor, {"key": "k"}, work.double, Shuts(executor, True, True))
+            assert executor.future(key="k").cancelled()
+        finally:
+            work.GATES["gate"].set()
+
+
 @pytest.mark.parametrize("options", [{}, {"key": "k"}, {"priority": 1}])
 def test_a_submit_that_is_refused_stores_nothing(
     make: Make, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch

@@ -40,6 +40,8 @@ def submit_keyed(backlog: Backlog, store: Store, future: JobFuture, put: Put) ->
         if found is not None:
             there = attach(backlog, found, still=lambda: store.get(names.keys, key) == found)  # noqa: B023
             if there is not None:
+                if backlog.closing:  # as where it is stored: see put_job
+                    backlog.check()
                 return there
         ops: list[Op] = [Set(names.keys, key, id, Expect.ABSENT if found is None else found)]
         if found is not None:
@@ -84,6 +86,8 @@ def _attach(backlog: Backlog, id: bytes, record: int, still: Callable[[], bool])
             if outcome is None and (first is not future or backlog.attached.pop(id, None) is future):
                 return None  # it has come to its end meanwhile, and nobody will say to what
         future = first
+        if outcome is None and backlog.closed:  # nobody will tell it any more; who closes looked before it was there
+            future.cancel_here()
     if outcome is not None:
         backlog.attached.pop(id, None)
         there = backlog.known.get(id)
