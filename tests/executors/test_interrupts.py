@@ -88,7 +88,8 @@ def test_a_submit_to_processes_that_is_interrupted_anywhere(tmp_path: Path) -> N
 
 
 def test_a_look_for_jobs_that_is_interrupted_anywhere(tmp_path: Path) -> None:
-    """A call that came to nothing, and was broken off as it was to be counted no more, was counted for good."""
+    """A call that came to nothing, and was broken off as it was to be counted no more, was counted for good; a
+    thread that was to be started, and wasn't, was waited for."""
     nth, struck = 0, True
     while struck:
         nth += 1
@@ -97,6 +98,9 @@ def test_a_look_for_jobs_that_is_interrupted_anywhere(tmp_path: Path) -> None:
         struck = interrupted(executor._calls.added, nth, _HERE, exits=True)
         executor._backlog.recovering = False
         assert executor._calls.count == 0
+        struck = interrupted(executor._calls._see_to_it, nth, _HERE, exits=True) or struck
+        thread = executor._calls._thread
+        assert thread is None or thread.ident
         Task(executor.shutdown, patience=work.PATIENCE).result()
     assert nth > 10
 

@@ -166,15 +166,16 @@ class Calls:
     # The thread
 
     def _see_to_it(self) -> None:
-        with self.backlog.lock:
-            if self._thread is not None:
-                return
-            self._thread = threading.Thread(target=self._work, name="pqadapters-executor-calls", daemon=True)
-            thread = self._thread
+        thread: threading.Thread | None = None
         try:
+            with self.backlog.lock:
+                if self._thread is not None:
+                    return
+                thread = threading.Thread(target=self._work, name="pqadapters-executor-calls", daemon=True)
+                self._thread = thread
             start_thread(thread)
         except BaseException:
-            if thread.ident is None:
+            if thread is not None and thread.ident is None:
                 self._thread = None
             raise
 
