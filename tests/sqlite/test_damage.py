@@ -219,6 +219,24 @@ def test_salvage_that_fails_leaves_nothing(database: Path, monkeypatch: pytest.M
         assert _left(store) == payloads
 
 
+def test_salvage_takes_nobodys_place(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who had opened the new one meanwhile went on with a file that was gone, and all that it stored was lost."""
+    _fill(database)
+    new, real, opened = database.with_name("new.db"), SqliteStore.checkpoint, list[SqliteStore]()
+
+    def slow(store: SqliteStore) -> None:
+        real(store)
+        opened.append(SqliteStore(new))
+        opened[0].commit(Put("q", b"theirs"))
+
+    with monkeypatch.context() as patched, pytest.raises(StoreRefused, match="exists already"):
+        patched.setattr(SqliteStore, "checkpoint", slow)
+        salvage(database, to=new)
+    opened[0].close()
+    with SqliteStore(new) as store:
+        assert _left(store) == {b"theirs"}
+
+
 def test_salvage_of_a_file_that_was_made_longer_than_there_is_room_for(database: Path) -> None:
     """Each page of nothing was looked at: for days."""
     payloads = _fill(database)
@@ -248,6 +266,25 @@ def test_a_database_that_was_cut_to_nothing_keeps_its_wal(tmp_path: Path) -> Non
     path.with_name("q.db-wal").unlink()
     with SqliteStore(path) as store:
         assert list(store.browse("q")) == []
+
+
+def test_an_empty_file_that_another_one_makes_a_database_of(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its size was from before that, and its WAL's from behind it: it was refused as one that was cut to nothing."""
+    database.touch()
+    real, opened = os.path.getsize, list[SqliteStore]()
+
+    def slow(path: str) -> int:
+        try:
+            return real(path)
+        finally:
+            if not opened:
+                monkeypatch.undo()
+                opened.append(SqliteStore(database))
+                opened[0].commit(Put("q", b"theirs"))
+
+    monkeypatch.setattr(os.path, "getsize", slow)
+    assert probe_file(str(database)).sqlite
+    opened[0].close()
 
 
 def test_i6_i8_a_database_that_was_cut_to_nothing_is_told_of(database: Path) -> None:

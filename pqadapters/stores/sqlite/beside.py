@@ -25,7 +25,7 @@ def check_sides(path: str) -> None:
             raise foreign(path + side, "is no regular file")
     wal = f"{path}-wal"
     with suppress(OSError):
-        if not os.path.getsize(path) and os.path.getsize(wal):
+        if os.path.getsize(wal) and not os.path.getsize(path):  # in this order: another one may just be making it
             raise FormatError(
                 f"{path} is empty, and wasn't when {wal} was written. Bring out what is whole with "
                 "pqadapters.stores.sqlite.salvage(path, to=...), and go on with that; or, to begin with an empty "

@@ -130,8 +130,7 @@ def salvage(path: str | os.PathLike[str], *, to: str | os.PathLike[str]) -> Salv
     from .store import SqliteStore
 
     source, target = os.path.realpath(path), os.path.realpath(to)
-    if os.path.exists(target):
-        raise StoreRefused(f"{os.fspath(to)} exists already: give the name of a new file")
+    _check_free(target)
     part = f"{target}.{os.urandom(4).hex()}.part"
     try:
         pages = _fitting(source)
@@ -148,12 +147,18 @@ def salvage(path: str | os.PathLike[str], *, to: str | os.PathLike[str]) -> Salv
                     batch = []
             store.commit(*batch)
             store.checkpoint()
+        _check_free(target)  # whoever has opened it meanwhile would go on with a file that has no name
         move(part, target)
         return Salvaged(len(found.records), len(found.entries), len(found.lost))
     finally:
         pages.close()
         with suppress(DiskError):
             remove(part)
+
+
+def _check_free(target: str) -> None:
+    if os.path.lexists(target):
+        raise StoreRefused(f"{target} exists already: give the name of a new file")
 
 
 def _fitting(path: str) -> Pages:
