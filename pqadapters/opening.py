@@ -54,7 +54,7 @@ def open_path(
     from .stores.segment import SegmentStore
 
     path = os.fsdecode(directory)
-    if path == "memory:" or ("://" in path and path.partition("://")[0] in _OPENERS):
+    if path == "memory:" or ("://" in path and path.partition("://")[0].lower() in _OPENERS):
         raise ValueError(f"path is a directory, and {shown(path)!r} is the URL of a store: give it as store=")
     options: dict[str, Any] = {"durability": durability, "max_lag": max_lag, "segment_bytes": segment_bytes}
     given = {name: value for name, value in options.items() if value is not None}

@@ -185,7 +185,7 @@ def shown(url: str) -> str:
     import re  # loaded by who has a URL
 
     scheme, slashes, rest = re.findall(r"(?s)\A([^:/]*)(:/*|//)?(.*)", url)[0]
-    if scheme in ("file", "sqlite") or not slashes:
+    if scheme.lower() in ("file", "sqlite") or not slashes:
         return url
     credentials, at, place = rest.rpartition("@")
     user, colon, _ = credentials.partition(":")

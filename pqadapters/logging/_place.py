@@ -12,7 +12,7 @@ def place_of(given: str | os.PathLike[str]) -> str:
     place = os.fspath(given)
     if not isinstance(place, str) or not place:
         raise ValueError("path is the directory of the spool, or the URL of a store")
-    return _directory(place) if place.startswith("file:") else place
+    return _directory(place) if place[:5].lower() == "file:" else place
 
 
 def _directory(url: str) -> str:

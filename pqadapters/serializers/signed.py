@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import os
 import pickle
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any, BinaryIO, Union
 
 from ._framing import read_frame, write_frame
@@ -40,7 +40,7 @@ class Seal:
         import hmac  # loads OpenSSL, which a program without keys needn't
 
         self._digest, self._same = hmac.digest, hmac.compare_digest
-        given = [keys] if isinstance(keys, (str, bytes)) else list(keys)
+        given = list(keys) if isinstance(keys, Iterable) and not isinstance(keys, (str, bytes)) else [keys]
         if not given or not all(isinstance(key, (str, bytes)) for key in given):
             raise TypeError("signing_key is text or bytes, or several of them, of which the first one signs")
         self._keys = [key.encode() if isinstance(key, str) else key for key in given]

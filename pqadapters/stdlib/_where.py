@@ -15,7 +15,7 @@ from ..home.shared import open_shared
 from ..opening import open_store
 from ..store import Store
 
-_URL = re.compile(r"memory:$|[a-z][a-z0-9+.-]+://")
+_URL = re.compile(r"memory:$|[a-z][a-z0-9+.-]+://", re.IGNORECASE)
 
 
 def with_durability(options: dict[str, Any], default: Durability | None = None) -> dict[str, Any]:
@@ -65,7 +65,7 @@ def is_url(place: object) -> bool:
 def absolute(place: Any) -> Any:
     """The same place, named so that it stays that one in another directory: for whoever opens it again."""
     if is_url(place):
-        relative = place.startswith("sqlite:///") and not place.startswith("sqlite:////")
+        relative = re.match(r"(?i)sqlite:///(?!/)", place)
         return f"sqlite:///{os.path.abspath('.')}/{place[len('sqlite:///'):]}" if relative else place
     return os.path.abspath(place) if isinstance(place, (str, bytes, os.PathLike)) and place else place
 

@@ -73,6 +73,17 @@ def test_a_url_may_be_the_path(tmp_path: Path) -> None:
         assert d == {"a": 1}
 
 
+def test_a_url_may_be_written_in_capitals(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As a path it would be one in a directory of that name, and a message would show its password."""
+    monkeypatch.chdir(tmp_path)
+    d: Dict = PDict("SQLITE:///jobs.db", "d")
+    with d:
+        d["a"] = 1
+    assert not (tmp_path / "SQLITE:").exists()
+    with PDict(store="Sqlite:///jobs.db", name="d") as d:
+        assert d == {"a": 1}
+
+
 def test_a_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreRefused, match="is a directory"):
         PDict(tmp_path)

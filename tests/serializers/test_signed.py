@@ -71,7 +71,7 @@ def test_keys_are_changed_by_giving_both() -> None:
 
 @pytest.mark.parametrize(("keys", "error"), [("short", ValueError), ("", ValueError), ([], TypeError), (7, TypeError)])
 def test_bad_keys_are_refused(keys: Any, error: type[Exception]) -> None:
-    with pytest.raises(error) as caught:
+    with pytest.raises(error, match="key") as caught:
         Seal(keys)
     assert "short" not in str(caught.value)
 
