@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
 from functools import partial
+from heapq import nsmallest
 from itertools import islice
 from types import TracebackType
 from typing import TypeVar
@@ -130,8 +131,10 @@ class MemoryData:
             self.queues[name] = _Queue(Gate(self.lock), Gate(self.lock))
         return self.queues[name]
 
-    def in_state(self, name: str, state: State, now: float) -> Iterable[_Row]:
-        rows = (self.rows[id] for id in self.queue(name).ids)
+    def in_state(self, name: str, state: State, now: float, *, newest: bool = False) -> Iterable[_Row]:
+        """By id; the newest first if it is wished."""
+        ids = self.queue(name).ids
+        rows = (self.rows[id] for id in (reversed(ids) if newest else ids))
         return (row for row in rows if _state(row, now) is state)
 
     def depth(self, name: str) -> Depth:
@@ -340,10 +343,10 @@ class MemoryStore:
             return data.queue(queue).takers.wait_locked(lambda: data.look(attempt), timeout, lambda: due) or []
 
     def _take(self, queue: str, order: Order, ids: Sequence[int] | None, limit: int) -> list[Claim]:
-        ready = self._data.in_state(queue, State.READY, self._data.clock.wall())
+        ready = self._data.in_state(queue, State.READY, self._data.clock.wall(), newest=order is Order.NEWEST)
         if ids is not None:
             ready = (row for row in ready if row.id in ids)
-        rows = list(islice(ready if order is Order.OLDEST else _sorted(list(ready), order), limit))
+        rows = nsmallest(limit, ready, key=_by_rank) if order is Order.RANK else list(islice(ready, limit))
         for row in rows:
             row.owner = self._token
             row.attempts += 1
@@ -452,10 +455,14 @@ def _state(row: _Row, now: float) -> State:
     return State.DELAYED if row.not_before > now else State.READY
 
 
+def _by_rank(row: _Row) -> tuple[bytes, int]:
+    return row.rank, row.id
+
+
 def _sorted(rows: list[_Row], order: Order) -> list[_Row]:
     """Rows in id order, put in the order of a claim (I4)."""
     if order is Order.RANK:
-        return sorted(rows, key=lambda row: (row.rank, row.id))
+        return sorted(rows, key=_by_rank)
     return rows[::-1] if order is Order.NEWEST else rows
 
 

@@ -98,8 +98,8 @@ class ClaimsTwice(KeptStore):
 
 
 class _TornClock(MemoryData):
-    def in_state(self, name: str, state: State, now: float) -> list[Any]:
-        return list(super().in_state(name, state, self.clock.wall()))
+    def in_state(self, name: str, state: State, now: float, *, newest: bool = False) -> list[Any]:
+        return list(super().in_state(name, state, self.clock.wall(), newest=newest))
 
 
 @caught_by("test_i3_a_delay_that_runs_out_while_it_is_counted_hides_nothing", "a record was in no state")

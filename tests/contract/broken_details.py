@@ -105,10 +105,11 @@ class DelaysWhatIsDue(KeptStore):
 
 
 class _ByTheClock(MemoryData):
-    def in_state(self, name: str, state: State, now: float) -> list[Any]:
+    def in_state(self, name: str, state: State, now: float, *, newest: bool = False) -> list[Any]:
         rows = [self.rows[id] for id in self.queue(name).ids]
         late = [row for row in rows if row.not_before > now]
-        return late if state is State.DELAYED else [r for r in super().in_state(name, state, now) if r not in late]
+        found = super().in_state(name, state, now, newest=newest)
+        return late if state is State.DELAYED else [row for row in found if row not in late]
 
 
 @caught_by("test_a_claimed_record_stays_claimed_whatever_the_clock_says", "assert store.depth")
