@@ -11,7 +11,9 @@ import pytest
 import pqadapters
 from pqadapters import forking
 from pqadapters.logging.handlers import QueueListener
+from pqadapters.store import Put
 from pqadapters.stores import _disk
+from pqadapters.stores.sqlite import SqliteStore
 
 from .contract.interrupting import interrupted
 from .contract.threads import Task
@@ -123,3 +125,17 @@ def test_a_fork_that_is_interrupted_anywhere_lets_go_of_all(tmp_path: Path) -> N
         Task(goes_on, patience=60.0).result()
     assert nth > 10
     listener.stop()
+
+
+def test_a_fork_that_is_interrupted_anywhere_lets_go_of_databases(tmp_path: Path) -> None:
+    """The main thread kept locks of a database's for good: every other thread that put or got hung."""
+    core = str(Path(pqadapters.__file__).parent / "stores" / "sqlite" / "core.py")
+    with SqliteStore(tmp_path / "q.db", durability="process") as store:
+        nth, struck = 0, True
+        while struck:
+            nth += 1
+            struck = interrupted(_fork, nth, (forking.__file__, core))
+            assert not forking._taken.calls
+            Task(lambda: store.commit(Put("q", b"")), patience=60.0).result()
+            assert Task(lambda: store.depth("q").ready, patience=60.0).result() == nth
+    assert nth > 20

@@ -61,6 +61,7 @@ class Core:
         self.numbers = count(1)  #: of handles, in this process
         self.aside = threading.RLock()  # of connections beside those of writer, reader and lookout
         self._still = False  #: no connection is open, for the moment of a fork
+        self._held: list[Any] = []  #: locks, for that moment
         self._guard = threading.RLock()  # of the number of handles, for a moment: nothing is called with it held
         self._entering = threading.RLock()  # of `owner`, which nothing calls in the middle of a transaction
         self._closing = self._entered = False
@@ -324,17 +325,16 @@ class Core:
         locks would go along to the child, which hasn't any."""
         deadline = time.monotonic() + _STANDSTILL
         while not self.writer.in_the_middle() and time.monotonic() < deadline:
-            held: list[Any] = []
             for lock in (self.writer.lock, self.reader.lock, self.lookout.reader.lock, self.aside):
+                self._held.append(lock)  # before it is taken: it may be, whatever a signal handler raises
                 if not lock.acquire(blocking=False):
+                    self._held.pop()
                     break
-                held.append(lock)
             else:
                 self._disconnect_locked()
                 self._still = True
                 return
-            for lock in reversed(held):
-                lock.release()
+            self._let_go()
             time.sleep(0.0005)  # four locks can't be waited for at once, and one after the other would be a deadlock
 
     def _disconnect_locked(self) -> None:
@@ -345,10 +345,14 @@ class Core:
 
     def go_on(self) -> None:
         """In the parent, behind the fork."""
-        if self._still:
-            self._still = False
-            for lock in (self.aside, self.lookout.reader.lock, self.reader.lock, self.writer.lock):
-                lock.release()
+        self._still = False
+        self._let_go()
+
+    def _let_go(self) -> None:
+        while self._held:
+            with suppress(RuntimeError):  # it isn't ours: a signal handler came before it was taken, or behind this
+                self._held[-1].release()
+            self._held.pop()
 
     def begin_again(self) -> None:
         """In a forked child: connections of its own, when it needs them."""
@@ -364,7 +368,7 @@ class Core:
                 f"the store in {self.path} was in the middle of something when this process was forked: open it anew"
             )
             forget(self)
-        self._still = False
+        self._still, self._held = False, []
         self.bells.begin_again()
         self.lookout, self.keeper = Lookout(self), self.keeper.begin_again(self)
 
