@@ -311,3 +311,20 @@ def test_tables_that_were_emptied_and_filled_anew_have_other_numbers(url: str, s
         store.commit(Put("mine", b"b"))
         assert [claim.payload for claim in store.claim("mine")] == [b"b"]
         assert store.depth("theirs").unfinished == 0
+
+
+def test_i5_in_tables_that_were_made_anew_nobody_has_another_ones_number(url: str, server: Server) -> None:
+    """Who had them open took the row of the one that came first for its own, and each ended the other's connections."""
+    database = url.rpartition("/")[2]
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"))
+        number = store._core.owners.number
+        theirs = f"UPDATE pqa_owners SET host = 'theirs', pid = 1 WHERE number = {number}"
+        server.run(theirs, database=database)
+        store._core.owners.renew()
+        store.commit()
+        second = store._core.owners.number
+        server.run(theirs.replace(str(number), str(second)), database=database)
+        store._core.writer.disconnect_locked()
+        store.commit(Put("q", b"b"))
+        assert len({number, second, store._core.owners.number}) == 3

@@ -36,6 +36,7 @@ class Owners:
         self.lease = lease
         self.lock = threading.RLock()
         self.number = 0  #: ours; 0 until there is one
+        self._whose = b"", 0  #: what its row says: in tables made anew the same number may be somebody else's
         self.resigned = 0  #: how often others had taken us for dead
         self.seq = 0  #: of our last transaction
         self.ahead = 0.0  #: seconds that the server's clock is ahead of our monotonic one
@@ -78,6 +79,7 @@ class Owners:
         try:
             wire = self._connected(left)
             number = wire.ask(self.sql.ADD_OWNER, self.lease, host, os.getpid()).first_id
+            self._whose = host, os.getpid()
             wire.alone(f"{self.base}{number}")
         except BaseException:
             self.drop_locked()
@@ -95,7 +97,7 @@ class Owners:
 
     def is_known(self, wire: Wire) -> bool:
         """Whether we are alive for others, as far as another connection can see: we may have been away for days."""
-        rows = wire.ask(self.sql.IS_ALIVE, self.number).rows
+        rows = wire.ask(self.sql.IS_ALIVE, self.number, *self._whose).rows
         return bool(rows) and rows[0][0] == ALIVE
 
     def renew(self) -> None:
@@ -107,7 +109,7 @@ class Owners:
                 wire = self._connected(LOCK_TIMEOUT)
                 if not self._held:
                     self._held = wire.alone(f"{self.base}{self.number}")
-                known = wire.ask(self.sql.RENEW, self.lease, self.number).affected
+                known = wire.ask(self.sql.RENEW, self.lease, self.number, *self._whose).affected
                 begun = time.monotonic()
                 (now,) = wire.ask(self.sql.CLOCK).rows[0]
                 self.ahead = float(now) - (begun + time.monotonic()) / 2

@@ -221,7 +221,10 @@ class Statements:
         "INSERT INTO {p}owners(alive, lease_until, seq, first_id, host, pid) "
         f"VALUES (1, {_NOW} + %s, 0, 0, %s, %s)"
     )
-    RENEW = f"UPDATE {{p}}owners SET lease_until = GREATEST(lease_until, {_NOW} + %s) WHERE number = %s AND alive = 1"
+    RENEW = (
+        f"UPDATE {{p}}owners SET lease_until = GREATEST(lease_until, {_NOW} + %s) "
+        "WHERE number = %s AND host = %s AND pid = %s AND alive = 1"
+    )
     DROP_OWNER = "DELETE FROM {p}owners WHERE number = %s"
     #: The last statement before a COMMIT. NULL is refused, and what stands behind it isn't carried out.
     TOKEN = (
@@ -244,7 +247,7 @@ class Statements:
     )
     LOCK_OWNER = f"SELECT alive, lease_until < {_NOW} FROM {{p}}owners WHERE number = %s FOR UPDATE"
     IS_FREE = "SELECT IS_FREE_LOCK(%s)"
-    IS_ALIVE = "SELECT alive FROM {p}owners WHERE number = %s"
+    IS_ALIVE = "SELECT alive FROM {p}owners WHERE number = %s AND host = %s AND pid = %s"
     SET_ALIVE = "UPDATE {p}owners SET alive = %s WHERE number = %s"
     FORGET = f"DELETE FROM {{p}}owners WHERE alive = 2 AND lease_until < {_NOW} - 86400"
     CLOCK = f"SELECT {_NOW}"
