@@ -128,13 +128,13 @@ def test_a_fork_that_is_interrupted_anywhere_lets_go_of_all(tmp_path: Path) -> N
 
 
 def test_a_fork_that_is_interrupted_anywhere_lets_go_of_databases(tmp_path: Path) -> None:
-    """The main thread kept locks of a database's for good: every other thread that put or got hung."""
-    core = str(Path(pqadapters.__file__).parent / "stores" / "sqlite" / "core.py")
+    """The main thread kept locks of a database's for good: every other thread that put or got hung. A look failed from
+    then on where its connection was just being closed."""
     with SqliteStore(tmp_path / "q.db", durability="process") as store:
         nth, struck = 0, True
         while struck:
             nth += 1
-            struck = interrupted(_fork, nth, (forking.__file__, core))
+            struck = interrupted(_fork, nth, (str(Path(pqadapters.__file__).parent),))
             assert not forking._taken.calls
             Task(lambda: store.commit(Put("q", b"")), patience=60.0).result()
             assert Task(lambda: store.depth("q").ready, patience=60.0).result() == nth

@@ -411,9 +411,10 @@ def _hold_still() -> None:
 
 
 def _go_on() -> None:
-    for core in living(_cores):
-        core.go_on()
-    _opening.release()
+    if _opening._is_owned():  # type: ignore[attr-defined]  # else another thread forks just now, and these are its
+        for core in living(_cores):
+            core.go_on()
+        _opening.release()
 
 
 def _begin_again() -> None:

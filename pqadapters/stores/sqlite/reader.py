@@ -101,9 +101,9 @@ class Reader:
     def close(self) -> None:
         with self.lock:
             self._cursor = self._moment = None
-            if self.connection is not None:
-                self.connection.close()
-                self.connection = None
+            connection, self.connection = self.connection, None
+            if connection is not None:
+                connection.close()
 
     def end(self) -> None:
         """Close it for good: an iterator that is still there reads no more."""
