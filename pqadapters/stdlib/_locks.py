@@ -99,8 +99,10 @@ class Locks:
         if held:
             claims = list(held.values())
             held.clear()
+            thread = threading.Thread(target=_give_back, args=(self._store, claims), daemon=True)
+            thread.name = "pqadapters-locks"
             with suppress(RuntimeError):  # at the interpreter's end, with which they are free
-                start_thread(threading.Thread(target=_give_back, args=(self._store, claims), daemon=True))
+                start_thread(thread)
 
     def is_held(self, key: bytes) -> bool:
         """Whether somebody edits the key."""
