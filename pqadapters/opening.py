@@ -54,7 +54,8 @@ def open_path(
     from .stores.segment import SegmentStore
 
     path = os.fsdecode(directory)
-    if path == "memory:" or ("://" in path and path.partition("://")[0].lower() in _OPENERS):
+    scheme, slash, _ = path.partition(":/")  # a Path has one slash of several
+    if path == "memory:" or (slash and scheme.lower() in _OPENERS):
         raise ValueError(f"path is a directory, and {shown(path)!r} is the URL of a store: give it as store=")
     options: dict[str, Any] = {"durability": durability, "max_lag": max_lag, "segment_bytes": segment_bytes}
     given = {name: value for name, value in options.items() if value is not None}
@@ -369,7 +370,7 @@ def _open_file(url: str, host: str, path: str, options: dict[str, Any]) -> Store
 
 
 def _open_sqlite(url: str, host: str, path: str, options: dict[str, Any]) -> Store:
-    if host or path in ("", "/", "//", "/:memory:") or not url.partition(":")[2].startswith("///"):
+    if host or path in ("", "/", "//", "/:memory:", "//:memory:") or not url.partition(":")[2].startswith("///"):
         raise ValueError(
             f"{url!r}: write sqlite:/// and the path of a file: sqlite:///jobs.db for one in the working directory, "
             "sqlite:////var/lib/app/jobs.db, with four slashes, for an absolute one; or memory: for no file at all"
