@@ -107,6 +107,31 @@ def test_the_only_item_left_is_damaged(path: str, name: str) -> None:
         assert all_of(q) == [ITEMS[5]]
 
 
+def test_an_own_serializer_that_reads_no_item(path: str) -> None:
+    """All of them were taken for damaged, and the queue began empty, where a module that they need was missing."""
+    missing = True
+
+    class Own:
+        dump = staticmethod(pickle.dump)
+
+        @staticmethod
+        def load(fp: Any) -> Any:
+            found = pickle.load(fp)
+            if isinstance(found, str) and missing:
+                raise ModuleNotFoundError("No module named 'jobs'")
+            return found
+
+    own: Any = Own
+    q = old.Queue(path, serializer=own)
+    q.put("a")
+    del q
+    with pytest.raises(StoreRefused, match="No module named 'jobs'"):
+        ours.Queue(path, serializer=own)
+    missing = False
+    with ours.Queue(path, serializer=own) as q:
+        assert all_of(q) == ["a"]
+
+
 def test_pickles_inside_of_a_damaged_item_are_no_items(path: str) -> None:
     """Where to go on is looked for by what pickles begin with, and an item may hold pickles as bytes."""
     inner = pickle.dumps({"n": 1000}, 4)

@@ -152,8 +152,10 @@ def _moved(source: FileQueue, serializer: Serializer, store: Store, queue: str, 
 
 def _check_read(source: FileQueue, count: int, serializer: Serializer) -> None:
     """Raises StoreRefused where nothing of it could be read: it may well be another serializer's. An `info` that could
-    is by this one, and all that is left is damaged."""
-    if source.info is None and not count and not source.is_blank():
+    is by this one, and all that is left is damaged; but a program's own may fail for all items and read numbers, as
+    where their module is missing."""
+    known = source.info is not None and name_of(serializer) is not None
+    if source.damage and not known and not count and not source.is_blank():
         words = guess(source.directory)
         seems = f"; it seems to be {words}'s" if words and words != name_of(serializer) else ""
         where = source.damage[-1]
