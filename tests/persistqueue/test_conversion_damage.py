@@ -122,9 +122,9 @@ def test_an_own_serializer_that_reads_no_item(path: str) -> None:
             return found
 
     own: Any = Own
-    q = old.Queue(path, serializer=own)
-    q.put("a")
-    del q
+    writer = old.Queue(path, serializer=own)
+    writer.put("a")
+    del writer
     with pytest.raises(StoreRefused, match="No module named 'jobs'"):
         ours.Queue(path, serializer=own)
     missing = False
