@@ -418,6 +418,22 @@ def test_i8_the_end_of_the_last_commit_is_damaged_in_front_of_the_mark(zeros: bo
         assert store.commit(Put("q", b"new"))[0] > ids[-1]
 
 
+def test_a_copy_that_a_store_before_this_one_has_left_makes_no_damage_of_a_crash(tmp_path: Path) -> None:
+    """A commit that was never synced was served in part, where other bytes had once been put aside at its offset."""
+    store = SegmentStore(tmp_path / "store", durability=PROCESS, disk=FaultyDisk(str(tmp_path / "store")))
+    store.commit(Put("q", b"first"))
+    store.sync()
+    ids = store.commit(*(Put("q", b"%d" % n * 700) for n in range(3)))
+    segment, start = store._core.log.locate(ids[1]) or (store._core.log.tail, 0)
+    end = (store._core.log.locate(ids[2]) or (segment, 0))[1]
+    die(store)
+    path = Path(segment.path)
+    data = path.read_bytes()
+    path.write_bytes(data[:start] + bytes(end - start) + data[end:])
+    (tmp_path / "store" / f"damaged-{path.stem}-{start}.bin").write_bytes(b"older")
+    assert _served(tmp_path / "store") == ({ids[0] - 1: b"first"}, {}, ())
+
+
 class _Killed(BaseException):
     pass
 

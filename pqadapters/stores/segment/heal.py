@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+from collections.abc import Iterator
 
 from ...store import Damage
 from .._disk import is_there, open_file
@@ -31,20 +32,32 @@ def quarantine(log: Log, damage: Damage) -> Damage:
     return damage._replace(quarantine=target)
 
 
-def was_put_aside(log: Log, path: str, offset: int) -> bool:
-    """Whether bytes that began there were copied: who was to put a PAD in their place may have died in the middle of
-    that, and what it has left looks like a write that was never finished. Raises OSError."""
-    return is_there(os.path.join(log.directory, f"{_stem(path, offset)}.bin"))
+def was_put_aside(log: Log, path: str, offset: int, length: int) -> bool:
+    """Whether these bytes were copied: who was to put a PAD in their place may have died in the middle of that, and
+    what it has left looks like a write that was never finished. Copies of others may be left from a store that stood
+    there before. Raises OSError."""
+    for target in _names(log, _stem(path, offset)):
+        if not is_there(target):
+            return False
+        if os.path.getsize(target) == length:
+            return True
+    raise AssertionError("the names don't end")
 
 
 def _stem(path: str, offset: int) -> str:
     return f"damaged-{os.path.basename(path)[:16]}-{offset}"
 
 
+def _names(log: Log, stem: str) -> Iterator[str]:
+    return (
+        os.path.join(log.directory, f"{stem}{n}.bin")
+        for n in itertools.chain([""], (f"-{n}" for n in itertools.count(2)))
+    )
+
+
 def _free_name(log: Log, stem: str, data: bytes) -> str:
     """A path that is not in use, or one with just these bytes."""
-    for suffix in itertools.chain([""], (f"-{n}" for n in itertools.count(2))):
-        path = os.path.join(log.directory, f"{stem}{suffix}.bin")
+    for path in _names(log, stem):
         if not is_there(path):
             return path
         with open(path, "rb", opener=open_file) as file:

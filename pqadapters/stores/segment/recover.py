@@ -206,7 +206,7 @@ class _Recovery:
     def _is_torn(self, segment: Segment, data: bytes, region: Region) -> bool:
         """Of bytes that no mark covers."""
         written = not never_written(data[region.start : region.end])
-        return not (written or was_put_aside(self._log, segment.path, region.start))
+        return not (written or was_put_aside(self._log, segment.path, region.start, region.end - region.start))
 
     def _content(self, path: str) -> bytes:
         fd = self._disk.open(path, write=False)
