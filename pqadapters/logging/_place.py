@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 
 from ..errors import StoreRefused
+from ..telling import shown
 
 
 def place_of(given: str | os.PathLike[str]) -> str:
@@ -12,6 +13,9 @@ def place_of(given: str | os.PathLike[str]) -> str:
     place = os.fspath(given)
     if not isinstance(place, str) or not place:
         raise ValueError("path is the directory of the spool, or the URL of a store")
+    scheme, colon, _ = place.partition(":")
+    if colon and scheme.lower() in ("sqlite", "mysql") and not is_url(place):  # as a Path it has one slash of several
+        raise ValueError(f"{shown(place)!r} lacks slashes: the URL of a store, as str, begins with {scheme}://")
     return _directory(place) if place[:5].lower() == "file:" else place
 
 

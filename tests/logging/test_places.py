@@ -49,10 +49,13 @@ os.wait()
         ("file://host/spool", "file:/// and an absolute path"),
         ("file:spool", "file:/// and an absolute path"),
         ("file:///", "file:/// and an absolute path"),
+        ("sqlite:logs.db", "slashes"),
+        (Path("sqlite:///logs.db"), "slashes"),
+        ("mysql:/host/logs", "slashes"),
         ("file:///spool?durability=power", "the handler's arguments, as in durability='power'"),
     ],
 )
-def test_urls_of_directories_that_are_none(url: str, message: str) -> None:
+def test_urls_of_directories_that_are_none(url: str | Path, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         QueueHandler(url)
 
