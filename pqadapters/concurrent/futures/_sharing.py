@@ -143,7 +143,8 @@ class Sharing:
                 pause.wait(_REFUSED)
 
     def _hear_some(self, look: float | None) -> None:
-        claims = self._store.claim(self._mine, limit=_MANY, timeout=look, stop=self._is_over)
+        left = None if look is None else max(0.0, self._look_at - time.monotonic())
+        claims = self._store.claim(self._mine, limit=_MANY, timeout=left, stop=self._is_over)
         backlog = self._backlog()
         if backlog is None:
             return
