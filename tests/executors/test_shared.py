@@ -11,10 +11,12 @@ import pytest
 
 from pqadapters.concurrent.futures import ThreadPoolExecutor, _sharing, wait
 from pqadapters.concurrent.futures import _wire as wire
+from pqadapters.concurrent.futures._names import Names
 from pqadapters.concurrent.futures._sharing import Sharing
 from pqadapters.errors import LeaseLost, StoreUnreachable
 from pqadapters.opening import open_store
-from pqadapters.store import Ack, Put, State
+from pqadapters.store import Ack, Op, Put, State
+from pqadapters.stores.sqlite import SqliteStore
 
 from . import work
 from .harness import App
@@ -147,6 +149,26 @@ def test_nothing_is_stored_for_a_dead_process(url: str) -> None:
         assert executor._backlog.sharing is not None
         told = executor._backlog.sharing.tell(bytes(16), b"outcome", wire.REPLY, watched=False)
         assert not any(isinstance(op, Put) for op in told)
+
+
+def test_what_a_dead_process_is_told_while_it_is_cleaned_up_after_is_removed(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stayed for good: nobody looks for outcomes of a process that is no member."""
+    dead, outcomes, commit = bytes(8), Names.of("default").outcomes(bytes(8)), SqliteStore.commit
+
+    def late(self: SqliteStore, *ops: Op, **options: Any) -> tuple[int, ...]:
+        if [op.claim.payload for op in ops if isinstance(op, Ack)] == [dead]:
+            commit(self, Put(outcomes, b"told"))
+        return commit(self, *ops, **options)
+
+    with open_store(url) as store:
+        store.commit(Put("default.members", dead))
+        monkeypatch.setattr(SqliteStore, "commit", late)
+        with ThreadPoolExecutor(1, store=url) as executor:
+            executor.submit(abs, -1).result(work.PATIENCE)
+            assert [member.payload for member in store.browse("default.members", state=None)] != [dead]
+            assert not store.depth(outcomes).unfinished
 
 
 def test_who_ends_while_it_becomes_a_member_again_is_none(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -59,9 +59,13 @@ class Sharing:
         """What is left of members that are dead."""
         for member in self._store.claim(self._names.members, limit=_MANY):
             queue = self._names.outcomes(member.payload)
-            while claims := self._store.claim(queue, limit=_MANY):
-                self._store.commit(*(Ack(claim, lazy=True) for claim in claims))
+            self._empty(queue)
             self._store.commit(Ack(member))
+            self._empty(queue)  # of what was told meanwhile
+
+    def _empty(self, queue: str) -> None:
+        while claims := self._store.claim(queue, limit=_MANY):
+            self._store.commit(*(Ack(claim, lazy=True) for claim in claims))
 
     def lives(self, token: bytes) -> bool:
         """Whether the member of that token lives."""
