@@ -277,6 +277,24 @@ def test_a_delayed_job_waits_for_its_time_in_the_next_executor(make: Make) -> No
     assert work.DONE == ["late"]
 
 
+def test_a_delayed_job_that_comes_due_as_the_next_executor_looks_is_waited_for(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was no more ready in the first look than it was delayed in the second: shutdown() left it for another time."""
+    expect_soon = _returning.expect_soon
+
+    def expect_late(backlog: Any, store: Any) -> None:
+        store.wait(backlog.names.jobs, lambda depth: depth.ready > 0, work.PATIENCE)
+        expect_soon(backlog, store)
+
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.expect_soon", expect_late)
+    executor = make()
+    executor.using(delay=0.2).submit(work.note, "late")
+    executor.shutdown(drain=False)
+    make().shutdown()
+    assert work.DONE == ["late"]
+
+
 def test_options_survive(make: Make) -> None:
     executor = make()
     executor.submit(work.hold, "gate")

@@ -178,6 +178,7 @@ class Backlog:
             peers.enter(self)
         if depth.delayed and self.foreign:
             expect_soon(self, store)
+            self.recovering = self.recovering or store.depth(self.names.jobs).ready > 0  # one was due right before that
         if self.shared or depth.delayed:
             from ._watch import watch
 
