@@ -59,7 +59,6 @@ class Line:
     def _relock(self) -> None:
         lock: Any = threading.RLock()
         self.lock: threading.RLock = lock
-        self._led = threading.Lock()  #: held by who leads, and asked for by nobody else: whether somebody really does
         self.is_ours: Callable[[], bool] = lock._is_owned  #: whether this thread has it (Condition uses it, too)
 
     def in_the_middle(self) -> bool:
@@ -84,11 +83,8 @@ class Line:
                         work.put_off()
                         self._late.append(work)
                         return LATE
-                    if not work.outcome.done and ours:  # it may have that one, further out
+                    if not work.outcome.done:
                         self._lead_locked()
-                    elif not work.outcome.done:
-                        with self._led:
-                            self._lead_locked()
         except BaseException:
             self._abandon(work)
             raise
@@ -128,7 +124,10 @@ class Line:
             self._abandon(work)
             if not work.done:
                 raise self.overdue()
-        return self._led.locked()
+        if not self.lock.acquire(blocking=False):
+            return True
+        self.lock.release()
+        return False
 
     def _abandon(self, work: Work) -> None:
         """Its caller goes away: whoever is about to carry it out leaves it, or has carried it out behind this."""
