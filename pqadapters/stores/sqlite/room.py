@@ -105,14 +105,14 @@ class Room:
                 with self._alone():
                     self._cut()
         elif not self.reserve.is_ample(wal):
-            with self._alone_unless_waiting() as alone:
+            with self._alone(waits=False) as alone:
                 is_kept = self.reserve.keep(wal, ample=True, alone=alone)
             if not is_kept:
                 self._tighten()
 
     def make_reserve(self) -> None:
         """At the opening. One that another process is about is its own matter."""
-        with self._alone_unless_waiting() as alone:
+        with self._alone(waits=False) as alone:
             if alone and not self._core.mark.crowded:
                 self.reserve.keep()
 
@@ -157,31 +157,21 @@ class Room:
                 connection.close()
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
-        """No other process makes room meanwhile, nor copies the WAL; unless it is stopped in the middle of that."""
-        hold, outer = None, self._maker
-        if outer != get_ident():
+    def _alone(self, *, waits: bool = True) -> Iterator[bool]:
+        """No other process makes room meanwhile, nor copies the WAL; unless it is stopped in the middle of that, or we
+        don't wait for it. Yields whether it is so."""
+        hold, owners, me = None, self._core.owners, get_ident()
+        is_nested = self._maker == me
+        if not is_nested:
             with suppress(StoreError):
-                hold = self._core.owners.hold_patiently(_CHECKPOINT, LOCK_TIMEOUT)
+                hold = owners.hold_patiently(_CHECKPOINT, LOCK_TIMEOUT) if waits else owners.hold(_CHECKPOINT)
         try:
             if hold is not None:
-                self._maker = get_ident()
-            yield
+                self._maker = me
+            yield is_nested or hold is not None
         finally:
             if hold is not None:
                 self._maker = None
-                hold.close()
-
-    @contextmanager
-    def _alone_unless_waiting(self) -> Iterator[bool]:
-        """The same at once, or not; yields which."""
-        hold = None
-        with suppress(StoreError):
-            hold = self._core.owners.hold(_CHECKPOINT)
-        try:
-            yield hold is not None
-        finally:
-            if hold is not None:
                 hold.close()
 
     def _give_up_reserve(self) -> None:
