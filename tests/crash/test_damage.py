@@ -9,6 +9,7 @@ import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import NamedTuple
+from zlib import crc32
 
 import pytest
 
@@ -230,9 +231,9 @@ def test_i8_the_name_of_a_queue_is_damaged(tmp_path: Path) -> None:
     files = dict(original.files)
     files.pop("checkpoint", None)
     for name in _segments(files):
-        for frame in (b"\x00q", b"\x01t"):
-            at = files[name].find(frame, format.DATA)
-            files[name] = files[name][: at + 1] + b"!" + files[name][at + 2 :]
+        for kind, called in ((0, b"q"), (1, b"t")):
+            named = format.NAME_FIELDS.pack(crc32(called, kind), kind)
+            files[name] = files[name].replace(named + called, named + b"!")
     with ruins.build(files) as directory:
         records, keys, damage = _served(directory)
         assert damage
