@@ -6,6 +6,7 @@ import gc
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -15,7 +16,8 @@ import pytest
 
 from pqadapters.errors import StoreLocked
 from pqadapters.store import Ack, Put, Set
-from pqadapters.stores.sqlite import SqliteStore, keeper
+from pqadapters.stores.sqlite import SqliteStore, keeper, transactions
+from pqadapters.stores.sqlite.database import rest
 from pqadapters.stores.sqlite.room import Room
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, run, running, said
@@ -76,6 +78,36 @@ def test_a_commit_waits_for_a_lock_that_is_let_go_of(database: Path) -> None:
         with _locked(database):
             task = Task(lambda: store.commit(Put("q", b"b"), timeout=PATIENCE), patience=PATIENCE)
         assert task.result() == (2,)
+
+
+@pytest.mark.parametrize("tries", [0, 1])
+def test_time_in_which_nothing_was_tried_is_not_waited_for_a_lock(
+    tries: int, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-Z stops all processes of a program, and `fg` was the end of one that was waiting for another one's lock. The
+    same where a first try came late, behind a slow sync of another thread."""
+    real, stopped, pauses = time.monotonic, 0.0, list[float]()
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"a"))
+        raw = sqlite3.connect(database, isolation_level=None)
+        raw.execute("BEGIN IMMEDIATE")
+
+        def pause(seconds: float) -> float:
+            pauses.append(seconds)
+            if len(pauses) > 2:
+                raw.execute("ROLLBACK")
+            return rest(seconds)
+
+        def now() -> float:
+            nonlocal stopped
+            if len(pauses) >= tries and any(work.begun for work in list(store._core.writer._pending)):
+                stopped = 3600.0
+            return real() + stopped
+
+        monkeypatch.setattr(transactions, "rest", pause)
+        monkeypatch.setattr("pqadapters.stores.sqlite.transactions.time.monotonic", now)
+        assert store.commit(Put("q", b"b")) == (2,)
+        raw.close()
 
 
 def test_many_processes_commit_at_once_and_none_hears_of_a_lock(database: Path) -> None:

@@ -22,6 +22,8 @@ from .mark import Mark
 from .pairing import NONE, is_at, note
 from .work import OVER, Outcome, Work
 
+_STOPPED = 1.0  #: seconds between two tries in which this process was stopped, or had no processor
+
 
 class _Behind(Exception):
     """Something came behind the one statement of a work: a signal handler's exception, want of memory."""
@@ -39,6 +41,7 @@ class Transactions:
         self._full = False  #: what PRAGMA synchronous is
         self.file = NONE  #: which file the database is; once it is open
         self._seen = -1  #: PRAGMA data_version when we last looked whether others get on
+        self._tried = 0.0  #: when the lock was last asked for in vain, in monotonic seconds
 
     @property
     def crowded(self) -> bool:
@@ -163,12 +166,18 @@ class Transactions:
             raise sqlite3.OperationalError(FULL)
 
     def _still_patient(self, batch: list[Work], error: Exception, *, first: bool) -> list[Work]:
+        """Those of the batch whose time isn't over. Time in which nothing was tried doesn't count: the process was
+        stopped with others that had the lock (Ctrl-Z, a frozen container), or a slow sync of ours came before."""
         now = time.monotonic()
+        gap, self._tried = now - self._tried, now
+        if gap > _STOPPED and not first:
+            for work in batch:
+                work.deadline += gap
         late = [work for work in batch if now >= work.deadline]
         if first or late:
             others = self._others_get_on()
             for work in late:
-                if work.patient and others and not first:
+                if work.patient and (others or first):
                     work.deadline = now + LOCK_TIMEOUT
         for work in late:
             if now >= work.deadline:
