@@ -15,7 +15,7 @@ import pickle
 import uuid
 from collections.abc import Callable, Sequence
 from decimal import Decimal
-from enum import Enum
+from enum import Enum, Flag
 from fractions import Fraction
 from typing import Any
 
@@ -36,14 +36,26 @@ def split(key: Any) -> Parts | None:
 def split_own(key: Any) -> Parts | None:
     """The same for types of a program's: to join their parts is to import and call what is named, as a pickle does."""
     kind: Any = type(key)
+    parts: Parts | None = None
     if isinstance(key, Enum):
-        return ("enum", *_where(kind), key.name) if kind(key.value) is key and key.name else None
-    if isinstance(key, tuple) and kind.__eq__ is tuple.__eq__ and hasattr(kind, "_make"):
-        return ("named", *_where(kind), *key)
-    if dataclasses.is_dataclass(key) and _is_plain(kind):
+        if kind.__members__.get(key.name) is key:
+            parts = ("enum", *_where(kind), key.name)
+        elif isinstance(key, Flag):  # of several members, or of none: its name isn't the same in each Python
+            parts = ("flag", *_where(kind), key.value)
+    elif isinstance(key, tuple) and kind.__eq__ is tuple.__eq__ and hasattr(kind, "_make"):
+        parts = ("named", *_where(kind), *key)
+    elif dataclasses.is_dataclass(key) and _is_plain(kind):
         parts = ("data", *_where(kind), *(getattr(key, field.name) for field in dataclasses.fields(kind)))
-        return parts if join(parts, own=True) == key else None
-    return None
+    return parts if parts is not None and _comes_back(parts, key) else None
+
+
+def _comes_back(parts: Parts, key: object) -> bool:
+    """Whether it can be made again of them: its type is found by name, and takes them."""
+    try:
+        copy = join(parts, own=True)
+        return type(copy) is type(key) and bool(copy == key)
+    except Exception:
+        return False
 
 
 def join(parts: Sequence[Any], *, own: bool) -> Any:
@@ -57,6 +69,8 @@ def join(parts: Sequence[Any], *, own: bool) -> Any:
     kind = _find(rest[0], rest[1])
     if name == "enum":
         return kind[rest[2]]
+    if name == "flag":
+        return kind(rest[2])
     if name == "named":
         return kind._make(rest[2:])
     return kind(**dict(zip((field.name for field in dataclasses.fields(kind)), rest[2:], strict=True)))
@@ -116,11 +130,18 @@ def _moment(key: datetime.datetime) -> Parts:
 
 
 def _to_moment(kind: str, microseconds: int) -> datetime.datetime:
-    return (_EPOCH if kind == "aware" else _EPOCH.replace(tzinfo=None)) + microseconds * _MICROSECOND
+    since = microseconds * _MICROSECOND
+    if kind == "naive":
+        return _EPOCH.replace(tzinfo=None) + since
+    try:
+        return _EPOCH + since
+    except OverflowError:  # UTC has no such day, and a zone far enough from it does
+        away = datetime.timedelta(minutes=-1439 if microseconds > 0 else 1439)
+        return (_EPOCH.replace(tzinfo=None) + (since + away)).replace(tzinfo=datetime.timezone(away))
 
 
 def _range(key: range) -> Parts:
-    return (key[0], key[-1] + (1 if key.step > 0 else -1), key.step if len(key) > 1 else 1) if key else (0, 0, 1)
+    return (key[0], key[-1] + (1 if key.step > 0 else -1), key.step if key[0] != key[-1] else 1) if key else (0, 0, 1)
 
 
 def _to_range(start: int, stop: int, step: int) -> range:

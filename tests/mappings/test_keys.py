@@ -32,6 +32,13 @@ class Colour(enum.Enum):
     RED = 1
 
 
+class Rights(enum.Flag):
+    READ = 1
+    WRITE = 2
+    BOTH = 3
+    RUN = 4
+
+
 @dataclasses.dataclass(frozen=True)
 class Frozen:
     number: float
@@ -98,7 +105,13 @@ def test_keys_are_one_exactly_where_a_dict_takes_them_for_one(keys: list[Any]) -
         (uuid.UUID(int=7), uuid.UUID),
         (Point(1, 2), Point),
         (Colour.RED, Colour),
+        (Rights.BOTH, Rights),
+        (Rights.READ | Rights.RUN, Rights),
+        (Rights(0), Rights),
+        (datetime.datetime.max.replace(tzinfo=datetime.timezone(-datetime.timedelta(hours=1))), datetime.datetime),
+        (datetime.datetime.min.replace(tzinfo=datetime.timezone(datetime.timedelta(hours=1))), datetime.datetime),
         (range(3), range),
+        (range(10**30), range),
         (int, type),
         (math.inf, float),
         ("\ud800 ä \x00", str),
@@ -213,6 +226,43 @@ def test_unhashable_keys_raise_what_a_dict_raises(key: Any) -> None:
     with pytest.raises(TypeError) as ours:
         KEYS.encode(key)
     assert str(ours.value) == str(theirs.value)
+
+
+def _of_a_function() -> list[Any]:
+    @dataclasses.dataclass(frozen=True)
+    class Data:
+        x: int
+
+    class Kind(enum.Enum):
+        ONE = 1
+
+    Pair = namedtuple("Pair", "x y")
+    return [Data(1), Kind.ONE, Pair(1, 2)]
+
+
+@pytest.mark.parametrize("key", _of_a_function(), ids=lambda key: type(key).__name__)
+def test_keys_of_types_that_nobody_finds_by_name_are_refused(key: Any) -> None:
+    """They were stored, and a mapping with one could not be listed any more; or a bare AttributeError was raised."""
+    with pytest.raises(NotSerializable, match=r"pickle|local object"):
+        KEYS.encode(key)
+
+
+@dataclasses.dataclass(frozen=True)
+class Scaled:
+    """Made of something else than of its fields."""
+
+    factor: dataclasses.InitVar[int]
+    number: int = 0
+
+    def __post_init__(self, factor: int) -> None:
+        object.__setattr__(self, "number", self.number * factor)
+
+
+def test_a_dataclass_that_is_not_made_of_its_fields_is_pickled() -> None:
+    key = Scaled(2, 3)
+    back = KEYS.decode(KEYS.encode(key))
+    assert back == key
+    assert KEYS.encode(back) == KEYS.encode(key)
 
 
 class Anything:
