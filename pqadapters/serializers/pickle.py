@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import io
 import pickle
+import struct
 from collections.abc import Callable
 from typing import BinaryIO
 
 from ._sorting import with_sorted_keys
 
 PROTOCOL = 5
+MAIN, SPAWNED_MAIN = "__main__", "__mp_main__"  #: a spawned child has the program's main module under both names
+_FRAME = struct.Struct("<2scQ")  #: how a pickle of protocol 4 or 5 begins that is one frame
 
 #: The value. Raises what pickle raises: UnpicklingError, EOFError, AttributeError, ModuleNotFoundError ...
 loads: Callable[[bytes], object] = pickle.loads
@@ -43,4 +46,26 @@ def _canonical(value: object, protocol: int) -> bytes:
     pickler = pickle.Pickler(out, protocol)
     pickler.fast = True  # no memo: the bytes say what the parts are, not which are one object
     pickler.dump(value)
-    return out.getvalue()
+    data = out.getvalue()
+    return _of_main(data) if SPAWNED_MAIN.encode() in data else data
+
+
+def _of_main(data: bytes) -> bytes:
+    """The pickle without a memo that a process makes which isn't a spawned child."""
+    import pickletools  # large, and hardly ever needed
+
+    start, opcode, size = _FRAME.unpack_from(data)
+    if opcode != pickle.FRAME or _FRAME.size + size != len(data):
+        return data
+    ops = [(op, found, at or 0) for op, found, at in pickletools.genops(data)]
+    whole, end = b"", _FRAME.size
+    for (_, module, at), _, (op, _, _) in zip(ops, ops[1:], ops[2:], strict=False):
+        if op.name == "STACK_GLOBAL" and module == SPAWNED_MAIN:
+            whole += data[end:at] + _short(MAIN)
+            end = at + len(_short(SPAWNED_MAIN))
+    whole += data[end:]
+    return _FRAME.pack(start, opcode, len(whole)) + whole
+
+
+def _short(text: str) -> bytes:
+    return pickle.SHORT_BINUNICODE + bytes([len(text)]) + text.encode()

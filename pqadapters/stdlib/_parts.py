@@ -20,6 +20,7 @@ from fractions import Fraction
 from typing import Any
 
 from ..errors import NotSerializable
+from ..serializers.pickle import MAIN, SPAWNED_MAIN
 
 Parts = tuple[object, ...]
 _UTC = datetime.timezone.utc
@@ -83,7 +84,8 @@ def _is_plain(kind: Any) -> bool:
 
 
 def _where(kind: type) -> tuple[str, str]:
-    return kind.__module__, kind.__qualname__
+    module = kind.__module__  # of the main one in a spawned child, the name that it has in every process
+    return MAIN if module == SPAWNED_MAIN else module, kind.__qualname__
 
 
 def _find(module: str, name: str) -> Any:

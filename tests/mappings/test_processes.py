@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import random
+import subprocess
+import sys
 import threading
 from pathlib import Path
 from typing import Any
@@ -11,7 +14,7 @@ import pytest
 
 from pqadapters import PDict
 from pqadapters.stdlib import shelve
-from tests.segment.programs import PATIENCE, run, running, said
+from tests.segment.programs import PATIENCE, ROOT, run, running, said
 
 OPEN = """
 import os, sys
@@ -181,3 +184,52 @@ say(sorted(d))
         assert d == {"a": 1, "b": 2}
         with d.edit("a", timeout=0):
             pass
+
+
+_SPAWNS = """
+import dataclasses, enum, multiprocessing, sys
+from collections import namedtuple
+from pqadapters import PDict
+
+class Colour(enum.Enum):
+    RED = 1
+
+@dataclasses.dataclass(frozen=True)
+class Data:
+    number: int
+
+Point = namedtuple("Point", "x y")
+
+class Own:
+    def __init__(self, name):
+        self.name = name
+    def __eq__(self, other):
+        return isinstance(other, Own) and self.name == other.name
+    def __hash__(self):
+        return hash(self.name)
+
+KEYS = [Colour.RED, Data(1), Point(1, Colour.RED), Own("__mp_main__")]
+
+def work(path):
+    with PDict(path, "d") as d:
+        for key in KEYS:
+            d[key] += 1
+
+if __name__ == "__main__":
+    with PDict(sys.argv[1], "d") as d:
+        d.update((key, 1) for key in KEYS)
+        child = multiprocessing.get_context("spawn").Process(target=work, args=(sys.argv[1],))
+        child.start()
+        child.join()
+        print([d[key] for key in KEYS], len(d), list(d) == KEYS)
+"""
+
+
+def test_a_spawned_child_finds_keys_of_the_programs_own_types(tmp_path: Path) -> None:
+    """Its main module has another name, and what its parent had set was missing for it, and set beside that."""
+    program = tmp_path / "program.py"
+    program.write_text(_SPAWNS)
+    command = [sys.executable, str(program), str(tmp_path / "d.db")]
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=env)
+    assert done.stdout == "[2, 2, 2, 2] 4 True\n", done.stderr
