@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 
 from ..sight import Sight
@@ -9,17 +10,18 @@ from ..store import DEAD, dead_queue
 from .failures import Failure
 
 DEFAULT = "default"
-_OURS = "pqadapters."  #: what names of ours begin with
+#: Names of ours: what mappings keep beside their keys, locks and times, is no queue of the program's.
+_OURS = re.compile(r"pqadapters\.|(edit|expiry)/(dict/|shelf(/|$))")
 
 
 def own_queues(names: Sequence[str]) -> list[str]:
     """The queues without those of dead letters, and without ours; one of which nothing else is left counts."""
-    return list(dict.fromkeys(name.removesuffix(DEAD) for name in names if not name.startswith(_OURS)))
+    return list(dict.fromkeys(name.removesuffix(DEAD) for name in names if not _OURS.match(name)))
 
 
 def own_tables(names: Sequence[str]) -> list[str]:
     """The tables without ours."""
-    return [name for name in names if not name.startswith(_OURS)]
+    return [name for name in names if not _OURS.match(name)]
 
 
 def chosen(sight: Sight, name: str | None) -> str:

@@ -11,7 +11,7 @@ from ..sight import Sight
 from . import options
 from .failures import told
 from .places import find
-from .queues import chosen, own_queues
+from .queues import chosen, own_queues, own_tables
 from .screen import Screen, age, print_json
 
 
@@ -37,7 +37,7 @@ def _look(sight: Sight, queue: str | None) -> dict[str, Any]:
         "format": sight.version,
         "held_by": list(sight.pids),
         "queues": {name: sight.depth(name)._asdict() for name in names},
-        "tables": {name: sight.count(name) for name in sight.tables()} if queue is None else {},
+        "tables": {name: sight.count(name) for name in own_tables(sight.tables())} if queue is None else {},
         "damage": [each._asdict() for each in sight.damage],
     }
 

@@ -53,6 +53,8 @@ class Locks:
             left = _LOOK if deadline is None else min(_LOOK, max(0.0, deadline - begun))
             if self._try(key, left, held):
                 return
+            if self._was_lost(key):
+                continue
             now = time.monotonic()
             if deadline is not None and now >= deadline:
                 raise TimeoutError(f"somebody else has edited this key for more than {timeout} seconds")
@@ -71,6 +73,18 @@ class Locks:
             if not any(key in batch.held for batch in list(self._batches.values())):
                 self._put_back(id)
             raise
+
+    def _was_lost(self, key: bytes) -> bool:
+        """Whether the key's record is gone, which was damaged or purged: then the next look makes it anew."""
+        found = self._store.get(self._name, key)
+        if found is None:
+            return False
+        id = int.from_bytes(found, "big")
+        if any(record.id == id for record in islice(self._store.browse(self._name, state=None, after=id - 1), 1)):
+            return False
+        with suppress(ConditionFailed):
+            self._store.commit(Delete(self._name, key, found))
+        return True
 
     def _put_back(self, id: int) -> None:
         """An interrupt came: the lock that this handle has claimed, and nobody knows of, is free again."""

@@ -11,9 +11,11 @@ from typing import Any
 
 import pytest
 
+from pqadapters import PDict
 from pqadapters.commands import places
 from pqadapters.store import Ack, Put
 from tests.commands.command import bytes_in, call, loaded, out, process, queue, refusal
+from tests.commands.conftest import path_of
 from tests.segment.programs import PATIENCE, ROOT, running, said
 
 _HOLD = """
@@ -46,6 +48,18 @@ def test_purge_removes_what_is_ready(place: Path) -> None:
 def test_purge_removes_dead_letters(place: Path) -> None:
     assert out("purge", place, "--dead", "--yes") == "1 removed\n"
     assert _counts(place) == [3, 1, 0, 0]
+
+
+def test_what_mappings_keep_is_no_queue(url: str) -> None:
+    """purge took the locks of edited keys, which nobody could edit any more then."""
+    with PDict[str, int](url) as d:
+        d.set("b", 1, expire=1000)
+        with d.edit("a", 0):
+            d["a"] = 1
+    found = loaded("stats", path_of(url))
+    assert (found["queues"], found["tables"]) == ({}, {"dict/default": 2})
+    for command in ("peek", "purge"):
+        assert "has no queue" in refusal(command, path_of(url))
 
 
 def test_purge_of_many(tmp_path: Path) -> None:

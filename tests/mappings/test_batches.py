@@ -11,7 +11,7 @@ import pytest
 
 from pqadapters import PDict
 from pqadapters.errors import ConditionFailed, NotSerializable
-from pqadapters.store import Order
+from pqadapters.store import Ack, Order
 
 from ..contract.threads import Task
 from .conftest import Maker
@@ -256,6 +256,20 @@ def test_many_edited_keys_leave_few_locks_behind(d: Dict, monkeypatch: pytest.Mo
     assert d.store.count("edit/dict/d") <= 6
     assert d.store.depth("edit/dict/d").unfinished <= 6
     assert len(list(d.store.browse("edit/dict/d", order=Order.OLDEST))) <= 6
+
+
+def test_a_lock_whose_record_is_gone_is_made_anew(d: Dict) -> None:
+    """It was damaged, or purged; who edited the key waited for ever."""
+    with d.edit("a", 0):
+        d["a"] = 1
+    queue = "edit/dict/d"
+    d.store.commit(*map(Ack, d.store.claim(queue, limit=9)))
+    assert not list(d.store.browse(queue, state=None))
+    for timeout in (0, 60):
+        with d.edit("a", timeout=timeout) as value:
+            d["a"] = value + 1
+    assert d["a"] == 3
+    assert d.store.depth(queue).unfinished == 1
 
 
 def test_a_thread_that_would_wait_for_itself_is_told(make: Maker) -> None:
