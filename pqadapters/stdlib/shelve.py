@@ -246,13 +246,18 @@ class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[An
         if isinstance(self._table, ClosedTable):
             return
         try:
-            self._flush()
+            if type(self).sync is DbfilenameShelf.sync:
+                self._flush()
+            else:
+                self.sync()  # as the standard library's: a subclass has a say
         finally:
             self.dict.close()
             self._table = closed()
 
     def __del__(self) -> None:
-        if getattr(self, "cache", None) and isinstance(getattr(self, "_table", None), Table):
+        kind, own = type(self), DbfilenameShelf
+        asked = getattr(self, "cache", None) or kind.close is not own.close or kind.sync is not own.sync
+        if asked and hasattr(self, "writeback") and isinstance(self._table, Table):
             with suppress(StoreError):  # at the interpreter's end its store may be closed already
                 self.close()
 

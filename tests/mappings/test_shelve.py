@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dbm
+import gc
 import importlib
 import os
 import pickle
@@ -407,6 +408,35 @@ def test_a_subclass_has_a_say_in_every_method(path: str) -> None:
         assert shelf.get_many(["a", "x"]) == {"a": [1]}
         assert shelf.pop("d") == [4]
         assert shelf.dict[b"a"] == pickle.dumps("[1]", pickle.DEFAULT_PROTOCOL)
+
+
+@pytest.mark.parametrize("ends", ["close", "with", "del"])
+def test_a_subclass_has_a_say_in_its_end(path: str, ends: str) -> None:
+    """The standard library's close() calls sync(), and one that is dropped calls close(): neither was called."""
+    called = []
+
+    class Own(shelve.DbfilenameShelf):
+        def sync(self) -> None:
+            called.append("sync")
+            self["count"] = len(self)
+            super().sync()
+
+        def close(self) -> None:
+            called.append("close")
+            super().close()
+
+    shelf = Own(path)
+    shelf["a"] = 1
+    if ends == "close":
+        shelf.close()
+    elif ends == "with":
+        with shelf:
+            pass
+    del shelf
+    gc.collect()
+    assert called[:2] == ["close", "sync"]
+    with shelve.open(path) as found:
+        assert found["count"] == 1
 
 
 def test_writeback_and_batches(path: str) -> None:
