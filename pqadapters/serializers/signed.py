@@ -47,6 +47,10 @@ class Seal:
         if any(len(key) < SHORTEST for key in self._keys):
             raise ValueError(f"a key in signing_key= or {KEY} has {SHORTEST} bytes or more: take secrets.token_hex(32)")
 
+    def others(self) -> list[Seal]:
+        """What signs by each of the other keys."""
+        return [Seal(key) for key in self._keys[1:]]
+
     def sign(self, data: bytes) -> bytes:
         return _LETTER + self._digest(self._keys[0], data, "sha256") + data
 
@@ -65,15 +69,20 @@ class Signed:
 
     def __init__(self, plain: Any, seal: Seal) -> None:
         self.plain = plain
-        self._sign, self._check = seal.sign, seal.check
+        self._seal = seal
+        self.sign, self.check = seal.sign, seal.check
         self._dumps, self._loads = plain.dumps, plain.loads
 
+    def others(self) -> list[Signed]:
+        """What signs by each of the other keys."""
+        return [Signed(self.plain, seal) for seal in self._seal.others()]
+
     def dumps(self, value: object, sort_keys: bool = False) -> bytes:
-        return self._sign(self._dumps(value, True) if sort_keys else self._dumps(value))
+        return self.sign(self._dumps(value, True) if sort_keys else self._dumps(value))
 
     def loads(self, data: bytes) -> object:
         """Raises WrongSignature, and what the serializer raises."""
-        value: object = self._loads(self._check(data))
+        value: object = self._loads(self.check(data))
         return value
 
     def dump(self, value: object, fp: BinaryIO, sort_keys: bool = False) -> None:

@@ -11,7 +11,8 @@ A dict finds a key by hash and equality; a store finds it by bytes. The first by
     t (length:4 key)*        tuple; lengths unsigned, big-endian
     z (length:4 key)*        frozenset, in the order of the bytes
     o (length:4 key)*        an object of one of the types in _parts.py: the type's name, and what it is made of
-    p data                   anything else, by the mapping's serializer
+    h signature (length:4 key)*   the same for a type of the program's, where the mapping's values are signed
+    p data                   anything else, by the mapping's serializer, which signs it where it signs values
 
 So 1, 1.0 and True are one key, as in a dict, and come back as 1; 1 and "1" are two. Instances of subclasses of the
 first ones, and numpy's numbers, are that value where they are equal to it and have its hash, and come back as it.
@@ -30,7 +31,8 @@ from typing import Any
 
 from ..errors import NotSerializable
 from ..serializers import Serializer, pickle
-from ._parts import join, refuse_sets, split, split_own
+from ..serializers.signed import Signed, WrongSignature
+from ._parts import is_known, join, refuse_sets, split, split_own
 
 _LENGTH = struct.Struct(">I")
 _DOUBLE = struct.Struct(">d")
@@ -42,6 +44,7 @@ class Keys:
 
     def __init__(self, serializer: Serializer) -> None:
         self._serializer = serializer
+        self._signed = serializer if isinstance(serializer, Signed) else None
         #: whether types of the program's may be made again
         self._own = getattr(serializer, "plain", serializer) is pickle
 
@@ -59,12 +62,28 @@ class Keys:
         plain = _plain(key)
         if plain is not None:
             return self.encode(plain)
-        parts = split(key) or (split_own(key) if self._own else None)
-        return self._other(key) if parts is None else b"o" + b"".join(map(_framed, map(self.encode, parts)))
+        parts, seal = split(key), None
+        if parts is None and self._own:
+            parts, seal = split_own(key), self._signed
+        if parts is None:
+            return self._other(key)
+        data = b"".join(map(_framed, map(self.encode, parts)))
+        return b"o" + data if seal is None else b"h" + seal.sign(data)
 
     def decode(self, data: bytes) -> Any:
         """The key. Raises what the serializer raises."""
         return _DECODERS[data[:1]](self, data[1:])
+
+    def _joined(self, data: bytes) -> Any:
+        parts = self._parts(data)
+        if self._signed is not None and not is_known(parts):
+            raise WrongSignature("a key of a program's own type isn't signed, and this program takes signed ones alone")
+        return join(parts, own=self._own)
+
+    def _joined_if_signed(self, data: bytes) -> Any:
+        if self._signed is None:
+            raise WrongSignature("a key is signed, and this program was given no signing_key=")
+        return join(self._parts(self._signed.check(data)), own=self._own)
 
     def _other(self, key: object) -> bytes:
         try:
@@ -158,7 +177,8 @@ _DECODERS: dict[bytes, Callable[[Keys, bytes], Any]] = {
     b"i": lambda _, data: int(data, 16),
     b"f": lambda _, data: _DOUBLE.unpack(data)[0],
     b"c": lambda _, data: complex(*_COMPLEX.unpack(data)),
-    b"o": lambda keys, data: join(keys._parts(data), own=keys._own),
+    b"o": Keys._joined,
+    b"h": Keys._joined_if_signed,
     b"t": lambda keys, data: tuple(keys._parts(data)),
     b"z": lambda keys, data: frozenset(keys._parts(data)),
     b"p": lambda keys, data: keys._serializer.loads(data),

@@ -59,15 +59,22 @@ def _comes_back(parts: Parts, key: object) -> bool:
         return False
 
 
+def is_known(parts: Sequence[Any]) -> bool:
+    """Whether to join them is to make a type that is known here, and no other."""
+    return parts[0] in _MAKERS
+
+
 def join(parts: Sequence[Any], *, own: bool) -> Any:
     """The object again. Raises what its module and type raise; NotSerializable for a type of a program's, unless
     `own`."""
     name, rest = parts[0], parts[1:]
-    if name in _MAKERS:
+    if is_known(parts):
         return _MAKERS[name](*rest)
     if not own:
         raise NotSerializable(f"a key is of the type {rest[0]}.{rest[1]}, which only a mapping with pickle makes again")
     kind = _find(rest[0], rest[1])
+    if not _is_such(name, kind):
+        raise NotSerializable(f"a key is said to be of the type {rest[0]}.{rest[1]}, which isn't of that kind any more")
     if name == "enum":
         return kind[rest[2]]
     if name == "flag":
@@ -75,6 +82,19 @@ def join(parts: Sequence[Any], *, own: bool) -> Any:
     if name == "named":
         return kind._make(rest[2:])
     return kind(**dict(zip((field.name for field in dataclasses.fields(kind)), rest[2:], strict=True)))
+
+
+#: What types of a program's are by each name.
+_IS: dict[str, Callable[[Any], bool]] = {
+    "enum": lambda kind: issubclass(kind, Enum),
+    "flag": lambda kind: issubclass(kind, Flag),
+    "named": lambda kind: issubclass(kind, tuple) and hasattr(kind, "_make"),
+    "data": dataclasses.is_dataclass,
+}
+
+
+def _is_such(name: str, kind: Any) -> bool:
+    return isinstance(kind, type) and name in _IS and _IS[name](kind)
 
 
 def _is_plain(kind: Any) -> bool:

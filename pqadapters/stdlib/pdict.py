@@ -22,7 +22,7 @@ from ..errors import ConditionFailed, NotSerializable, StoreClosed, StoreError
 from ..opening import open_database
 from ..serializers import NAMES, Serializer
 from ..serializers import serializer as choose_serializer
-from ..serializers.signed import Key, protected
+from ..serializers.signed import Key, Signed, protected
 from ..store import Op, Set, Store
 from ._expiry import Expiry, ends, is_over, with_end, without_end
 from ._keys import Keys
@@ -94,7 +94,9 @@ class PDict(DurableMapping[K, V]):
         self._table = Table(opened, f"dict/{self.name}", label=label, owned=owned)
         self._keys = Keys(self._codec)
         self._expiry = Expiry(self._table)
-        self._encode = self._keys.encode  # type: ignore[method-assign]  # without a step in between
+        self._earlier = [Keys(each) for each in codec.others()] if isinstance(codec, Signed) else []
+        if not self._earlier:
+            self._encode = self._keys.encode  # type: ignore[method-assign]  # without a step in between
         self._decode = self._keys.decode  # type: ignore[method-assign]
 
     @classmethod
@@ -108,7 +110,16 @@ class PDict(DurableMapping[K, V]):
                 made[key] = value
         return made
 
-    # How values are stored
+    # How keys and values are stored
+
+    def _encode(self, key: Any) -> bytes:
+        """Where keys have signatures in them: as it is there, signed by an earlier signing key; or by the first one."""
+        data = self._keys.encode(key)
+        for keys in self._earlier:
+            other = keys.encode(key)
+            if other != data and self._table.get(other) is not None:
+                return other
+        return data
 
     def _dump(self, value: V) -> bytes:
         try:

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import enum
 import io
 import os
 import pickle
+import struct
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pqadapters.errors import NotSerializable
 from pqadapters.serializers import json, serializer
 from pqadapters.serializers import pickle as pickles
 from pqadapters.serializers.signed import Seal, Signed, WrongSignature, protected
 from pqadapters.stdlib import shelve
+from pqadapters.stdlib._keys import Keys
 from pqadapters.stdlib.pdict import PDict
 from pqadapters.stdlib.queue import Queue
 from pqadapters.store import Put, Set
@@ -110,6 +114,73 @@ def test_a_mapping_refuses_what_isnt_signed(tmp_path: Path) -> None:
     with PDict[Any, str](path, signing_key=KEY) as mapping, pytest.raises(ValueError, match="signed"):
         mapping["k"]
     assert not (tmp_path / "exploded").exists()
+
+
+class Colour(enum.Enum):
+    RED = 1
+
+
+class Name:
+    """Equal by value; a key that is pickled."""
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Name) and self.name == other.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+
+def test_a_mapping_makes_no_key_of_a_type_that_isnt_signed(tmp_path: Path) -> None:
+    """Keys that say of which type they are weren't signed: to list a mapping was to import and call what they named."""
+    (tmp_path / "evil.py").write_text(f"import os\nos.mkdir({str(tmp_path / 'exploded')!r})\n")
+    path = tmp_path / "map.db"
+    parts = ("named", "evil", "Point", 1)
+    forged = b"o" + b"".join(struct.pack(">I", len(data)) + data for data in map(Keys(pickles).encode, parts))
+    with SqliteStore(path) as store:
+        store.commit(Set("dict/default", forged, b"p" + Signed(pickles, Seal(KEY)).dumps(1)))
+    with PDict[Any, int](path, signing_key=KEY) as mapping:
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(WrongSignature):
+            patch.syspath_prepend(tmp_path)
+            list(mapping)
+        mapping.clear()
+        mapping[Colour.RED] = 1
+        assert dict(mapping) == {Colour.RED: 1}
+    assert not (tmp_path / "exploded").exists()
+
+
+@pytest.mark.parametrize("kind", ["flag", "named", "data", "enum"])
+def test_a_key_calls_nothing_but_a_type_of_its_kind(kind: str) -> None:
+    keys = Keys(pickles)
+    parts = (kind, "os", "getenv", "HOME")
+    with pytest.raises(NotSerializable, match=r"os\.getenv"):
+        keys.decode(b"o" + b"".join(struct.pack(">I", len(data)) + data for data in map(keys.encode, parts)))
+
+
+@pytest.mark.parametrize("key", [Colour.RED, Name("a"), ("x", Name("a")), frozenset({Colour.RED, 1})])
+def test_a_mappings_keys_are_found_when_the_signing_key_changes(tmp_path: Path, key: Any) -> None:
+    """They have the signature in them: what the old one had signed was missing, and set once more beside it."""
+    path = tmp_path / "map.db"
+    with PDict[Any, int](path, signing_key=KEY) as mapping:
+        mapping.update({"first": 0, key: 1, "last": 2})
+    with PDict[Any, int](path, signing_key=[OTHER, KEY]) as mapping:
+        assert (mapping[key], mapping.get(key), key in mapping) == (1, 1, True)
+        assert mapping.get_many([key]) == {key: 1}
+        mapping[key] += 1
+        with mapping.edit(key) as value:
+            mapping[key] = value + 1
+        assert mapping.setdefault(key, 9) == 3
+        assert dict(mapping) == {"first": 0, key: 3, "last": 2}
+        with mapping.batch():
+            mapping[key] = mapping.pop(key)  # now it is signed by the new one
+    with PDict[Any, int](path, signing_key=OTHER) as mapping:
+        for each in mapping:
+            mapping[each] = 3  # the values of the others are signed by the old one
+        assert dict(mapping) == {"first": 3, "last": 3, key: 3}
+        assert mapping.pop(key) == 3
+        assert list(mapping) == ["first", "last"]
 
 
 def test_a_shelf_refuses_what_isnt_signed(tmp_path: Path) -> None:
