@@ -15,7 +15,7 @@ from pqadapters.concurrent.futures._names import Names
 from pqadapters.concurrent.futures._sharing import Sharing
 from pqadapters.errors import LeaseLost, StoreUnreachable
 from pqadapters.opening import open_store
-from pqadapters.store import Ack, Op, Put, State
+from pqadapters.store import Ack, Nack, Op, Put, State
 from pqadapters.stores.sqlite import SqliteStore
 
 from . import work
@@ -177,7 +177,15 @@ def test_who_ends_while_it_becomes_a_member_again_is_none(url: str, monkeypatch:
         executor.submit(abs, -1).result(work.PATIENCE)
         sharing = executor._backlog.sharing
         assert sharing is not None
-        monkeypatch.setattr(sharing, "lives", lambda token: bool(sharing.close()))
+        backlog, claim = executor._backlog, sharing._store.claim
+
+        def late(queue: str, **options: Any) -> Any:
+            if queue == backlog.names.members:
+                sharing.close()
+            return claim(queue, **options)
+
+        backlog.commit(*map(Nack, sharing._member))  # somebody took it for dead
+        monkeypatch.setattr(sharing._store, "claim", late)
         sharing._stay()
         assert not store.depth(executor._backlog.names.members).unfinished
 

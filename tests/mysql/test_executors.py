@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import os
 import pickle
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import ThreadPoolExecutor, _sharing
+from pqadapters.concurrent.futures import JobParked, ThreadPoolExecutor, UnknownJob, _sharing, wait
 from pqadapters.concurrent.futures import _wire as wire
 from pqadapters.errors import TooLarge
-from pqadapters.store import Put, Record, State
+from pqadapters.store import Ack, Claim, Nack, Put, Record, State
 from pqadapters.stores.mysql import MysqlStore
 from tests.executors import work
 from tests.segment.programs import run
@@ -121,3 +123,109 @@ def test_a_process_that_was_taken_for_dead_is_a_member_again(
         while attempts() != ([2] if how is _ROB else [1]):
             assert not executor._backlog.closed
         assert store.depth("default.members").unfinished == 1
+
+
+@contextmanager
+def _two(url: str, patch: pytest.MonkeyPatch, away: float) -> Iterator[tuple[ThreadPoolExecutor, ThreadPoolExecutor]]:
+    """Two executors that look around when they are told to. The first one was taken for dead before the second opened,
+    and is busy; it comes back after so many seconds, as far as the others care."""
+    work.GATES.clear()
+    work.ENTERED.clear()
+    patch.setenv("PQADAPTERS_SIGNING_KEY", KEY)
+    patch.setattr(_sharing.Sharing, "_look", lambda *_, **__: None)
+    patch.setattr(_sharing, "_AWAY", away)
+    one, two = ThreadPoolExecutor(1, store=url, recover="manual"), ThreadPoolExecutor(1, store=url, recover="on_submit")
+    with one, two:
+        try:
+            one.submit(work.hold, "one")
+            work.reached("one")
+            one._backlog.commit(*map(Nack, _part(one)._member))
+            _part(two)._clean_up()
+            yield one, two
+        finally:
+            for gate in work.GATES.values():
+                gate.set()
+            one.shutdown(drain=False)
+            two.shutdown(drain=False)
+
+
+_look = _sharing.Sharing._look
+
+
+def _part(executor: ThreadPoolExecutor) -> _sharing.Sharing:
+    executor._backlog.store  # noqa: B018  # opens it
+    found = executor._backlog.sharing
+    assert found is not None
+    return found
+
+
+def test_what_comes_about_behind_a_clean_up_is_heard_by_who_comes_back(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """From the opening of another executor to its return a process that was taken for dead was told nothing."""
+    with _two(url, monkeypatch, 600.0) as (one, two):
+        first = one.submit(work.double, 21)
+        assert two.submit(work.double, 1).result(work.PATIENCE) == 2
+        assert first.result(work.PATIENCE) == 42
+        _part(one)._stay()
+        _part(two)._clean_up()
+        later = one.submit(work.fail, "no")
+        assert isinstance(later.exception(work.PATIENCE), ValueError)
+
+
+def test_who_comes_back_after_a_long_time_knows_what_is_over(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its futures waited for ever."""
+    with _two(url, monkeypatch, -60.0) as (one, two), MysqlStore(url) as store:
+        kept, lost = one.using(key="kept").submit(work.double, 4), one.submit(work.double, 5)
+        parked = one.submit(work.nothing)
+        store.commit(Nack(store.claim("default", ids=[parked._record])[0], dead="so"))  # type: ignore[attr-defined]
+        delayed = two.using(key="later", delay=3600).submit(work.double, 3)
+        cancelled = one.future(key="later")
+        assert two.submit(work.double, 1).result(work.PATIENCE) == 2
+        two.submit(work.hold, "two")
+        work.reached("two")
+        pending = one.submit(work.double, 7)
+        assert delayed.cancel()
+        missed = [kept, lost, parked, cancelled]
+        _look(_part(one), one._backlog, heard_all=True)
+        assert not wait([*missed, pending], 0).done, "each was missing once"
+        _look(_part(one), one._backlog, heard_all=True)
+        assert wait(missed, 0).not_done == wait([pending], 0).done == set()
+        assert (kept.result(0), cancelled.cancelled()) == (8, True)
+        with pytest.raises(UnknownJob, match="came to its end while"):
+            lost.result(0)
+        with pytest.raises(JobParked, match=r"so; requeue"):
+            parked.result(0)
+        work.GATES["two"].set()
+        assert pending.result(work.PATIENCE) == 14
+
+
+def test_a_job_that_is_lost_while_it_runs_comes_to_its_end(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another process had brought it to its end and told nobody; the outcome here was refused, the future waited."""
+    with _two(url, monkeypatch, -60.0) as (one, _):
+        (future,) = one._backlog.running.values()
+        record = next(one._backlog.store.browse("default", state=State.CLAIMED))
+        one._backlog.commit(Ack(Claim("default", record.id, record.attempts, record.payload)))
+        for _ in range(4):
+            _look(_part(one), one._backlog, heard_all=True)
+        assert future.running()
+        work.GATES["one"].set()
+        one.submit(abs, -1).result(work.PATIENCE)
+        for _ in range(2):
+            _look(_part(one), one._backlog, heard_all=True)
+        with pytest.raises(UnknownJob):
+            future.result(0)
+
+
+def test_outcomes_for_a_dead_process_are_taken_away_although_nobody_comes(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They grew until the next executor opened."""
+    monkeypatch.setenv("PQADAPTERS_SIGNING_KEY", KEY)
+    monkeypatch.setattr(_sharing, "_LOOK", 0.01)
+    monkeypatch.setattr(_sharing, "_AWAY", -60.0)
+    with ThreadPoolExecutor(1, store=url) as executor, MysqlStore(url) as store:
+        executor.submit(abs, -1).result(work.PATIENCE)
+        store.commit(Put("default.members", bytes(8)), Put(f"default.to.{bytes(8).hex()}", b"told"))
+        assert store.wait(f"default.to.{bytes(8).hex()}", lambda depth: not depth.unfinished, work.PATIENCE)
+        assert store.wait("default.members", lambda depth: depth.unfinished == 1, work.PATIENCE)

@@ -85,13 +85,19 @@ def _wait_for_others(backlog: Backlog, future: JobFuture) -> None:
     """Another process runs our job, and will say what it came to."""
     if backlog.sharing is not None and not future.done() and future._id not in backlog.live:
         backlog.attached.setdefault(future._id, future)
+        backlog.sharing.doubt(future._id)
 
 
 def hear(backlog: Backlog, id: bytes, data: bytes) -> None:
     """Another process has brought a job to its end: also one that still runs here, and has lost its claim."""
+    if id in backlog.live or id in backlog.attached or id in backlog.running:
+        hear_outcome(backlog, id, _outcome.load(data, backlog.sealing))
+
+
+def hear_outcome(backlog: Backlog, id: bytes, found: _outcome.Outcome) -> None:
+    """The same, of what it came to."""
     future = backlog.live.pop(id, None) or backlog.attached.pop(id, None) or backlog.running.get(id)
     if future is not None:
-        found = _outcome.load(data, backlog.sealing)
         if isinstance(found.error, CancelledError):
             future.cancel_here()
         else:

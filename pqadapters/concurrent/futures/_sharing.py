@@ -1,10 +1,11 @@
 """Executors of several processes on one store: who lives, and how an outcome gets to who waits for it.
 
 Each backlog has a record in the queue of members, which it keeps claimed: the claim ends with its process, so records
-that are ready there are those of dead ones, or of such as a server takes for dead, which come back. Outcomes for a
-backlog go to a queue of its own, in the same commit as the acknowledgement of the job. Who waits for a job that
-somebody else has submitted enters its name in the table of watchers; the end of a job is committed on the condition
-that nobody has entered meanwhile.
+that are ready there are those of dead ones, or of such as a server takes for dead, which come back. A server's are put
+off at first, with a note, and cleaned up after when they are ready again: until then outcomes are kept for them.
+Outcomes for a backlog go to a queue of its own, in the same commit as the acknowledgement of the job. Who waits for a
+job that somebody else has submitted enters its name in the table of watchers; the end of a job is committed on the
+condition that nobody has entered meanwhile.
 """
 
 from __future__ import annotations
@@ -20,8 +21,9 @@ from typing import TYPE_CHECKING
 from ... import telling
 from ...ending import start_thread
 from ...errors import ConditionFailed, LeaseLost, StoreError
-from ...store import Ack, Delete, Expect, Op, Put, Record, Set, State, Store
+from ...store import Ack, Claim, Delete, Expect, Nack, Op, Put, Record, Set, State, Store
 from . import _wire as wire
+from ._doubts import Doubts
 from ._finishing import hear
 from ._refusals import FOR_GOOD
 
@@ -31,6 +33,7 @@ if TYPE_CHECKING:
 _log = telling.logger("pqadapters.executor")
 _MANY = 500
 _LOOK = 5.0  #: seconds between two looks whether we are a member still, where a live process may be taken for dead
+_AWAY = 600.0  #: seconds for which outcomes are kept for a process that a server takes for dead
 _REFUSED = 1.0  #: seconds between two tries while the store refuses
 _TOKEN = 8
 
@@ -42,6 +45,10 @@ class Sharing:
         self._store, self._names = store, backlog.names
         self._ended = False
         self._look_at = 0.0
+        self._robbable = store.capabilities.hosts  #: a live process may be taken for dead
+        self._doubts = Doubts()
+        self._was_unknown = False  #: others have cleaned up after us, or were about to
+        self._dead: list[Claim] = []  #: members that we are to see to
         self._clean_up()
         while True:
             self._token = backlog.token
@@ -57,10 +64,22 @@ class Sharing:
 
     def _clean_up(self) -> None:
         """What is left of members that are dead."""
-        for member in self._store.claim(self._names.members, limit=_MANY):
-            queue = self._names.outcomes(member.payload)
+        self._dead += self._store.claim(self._names.members, limit=_MANY)
+        while self._dead:
+            with suppress(LeaseLost):
+                self._see_to(self._dead[-1])
+            self._dead.pop()
+
+    def _see_to(self, dead: Claim) -> None:
+        if self._robbable and not dead.note:
+            later = time.time() + _AWAY
+            self._store.commit(Ack(dead), Put(dead.queue, dead.payload, not_before=later, note="taken for dead"))
+            return
+        queue, is_back = self._names.outcomes(dead.payload), self._is_known(dead.payload, but=dead.id)
+        if not is_back:
             self._empty(queue)
-            self._store.commit(Ack(member))
+        self._store.commit(Ack(dead))
+        if not is_back:
             self._empty(queue)  # of what was told meanwhile
 
     def _empty(self, queue: str) -> None:
@@ -75,18 +94,40 @@ class Sharing:
         """Whether no other member lives, who would see to the jobs of others."""
         return not any(each.payload != self._token for each in self._claimed_members())
 
-    def _is_known(self, token: bytes) -> bool:
+    def _is_known(self, token: bytes, but: int = 0) -> bool:
         """Whether there is a member of that token, be it one that is taken for dead and may come back."""
-        return any(each.payload == token for each in self._store.browse(self._names.members, state=None))
+        members = self._store.browse(self._names.members, state=None)
+        return any(each.payload == token and each.id != but for each in members)
+
+    def doubt(self, id: bytes) -> None:
+        """A claim is lost: another process has brought the job to its end, or will."""
+        if self._robbable:
+            self._doubts.about(id)
+
+    def _look(self, backlog: Backlog, *, heard_all: bool) -> None:
+        """Be a member again, should others have taken us for dead; and see to those that are."""
+        self._stay()
+        if self._was_unknown:
+            self._was_unknown = False
+            self._doubts.about_all(backlog)
+        self._clean_up()
+        if heard_all:
+            self._doubts.look(backlog)
 
     def _stay(self) -> None:
         """Be a member again."""
-        if self.lives(self._token):
+        members = self._store.browse(self._names.members, state=None)
+        ours = [each for each in members if each.payload == self._token]
+        held = {(each.id, each.attempts) for each in ours if each.state is State.CLAIMED}
+        if any((claim.id, claim.attempt) in held for claim in self._member):
             return
-        if not self._is_known(self._token):  # others have cleaned up
-            self._store.commit(Put(self._names.members, self._token))
-        ids = [each.id for each in self._store.browse(self._names.members) if each.payload == self._token]
-        self._member = self._store.claim(self._names.members, ids=ids) or self._member
+        ids = [each.id for each in ours if each.state is State.READY and not each.note]
+        member = self._store.claim(self._names.members, ids=ids) if ids else []
+        if not member:
+            self._was_unknown = True  # or will be, to who cleans up just now
+            ids = [self._store.commit(Put(self._names.members, self._token))[0]]
+            member = self._store.claim(self._names.members, ids=ids)
+        self._member = member or self._member
         if self._ended:  # meanwhile
             self.close()
 
@@ -100,7 +141,7 @@ class Sharing:
         ops: list[Op] = [Delete(self._names.watchers, id, names if names is not None else Expect.ABSENT)]
         tokens = {id[:_TOKEN]} if flags & wire.REPLY else set()
         tokens |= {names[at : at + _TOKEN] for at in range(0, len(names), _TOKEN)} if names else set()
-        waits = self._is_known if self._store.capabilities.hosts else self.lives
+        waits = self._is_known if self._robbable else self.lives
         for token in tokens - {self._token}:
             if waits(token):
                 ops.append(Put(self._names.outcomes(token), id + outcome))
@@ -128,7 +169,7 @@ class Sharing:
                     self.watch(id)
 
     def _listen(self) -> None:
-        look, pause, told = _LOOK if self._store.capabilities.hosts else None, threading.Event(), False
+        look, pause, told = _LOOK if self._robbable else None, threading.Event(), False
         while not self._is_over():
             try:
                 self._hear_some(look)
@@ -154,11 +195,10 @@ class Sharing:
             return
         for claim in claims:
             hear(backlog, claim.payload[:16], claim.payload[16:])
-        del backlog
         if claims:
             self._store.commit(*(Ack(claim, lazy=True) for claim in claims))
         if look is not None and time.monotonic() >= self._look_at and not self._ended:
-            self._stay()
+            self._look(backlog, heard_all=not claims)
             self._look_at = time.monotonic() + look
 
     def _is_over(self) -> bool:
@@ -170,3 +210,6 @@ class Sharing:
         with suppress(StoreError, LeaseLost):
             self._store.wake(self._mine)
             self._store.commit(*(Ack(claim) for claim in self._member))
+        for dead in self._dead.copy():
+            with suppress(StoreError, LeaseLost):
+                self._store.commit(Nack(dead))

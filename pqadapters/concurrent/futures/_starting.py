@@ -330,7 +330,8 @@ def give_up(backlog: Backlog, started: Started) -> None:
     try:
         put_back(backlog, started.claim, 0.0)
     except LeaseLost:
-        pass
+        if backlog.sharing is not None:
+            backlog.sharing.doubt(started.future._id)
     except PqadaptersError:
         let_go(backlog, started.claim)
 
