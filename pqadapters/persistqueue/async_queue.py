@@ -5,12 +5,15 @@ A put is on disk when it was awaited; who is cancelled while it runs doesn't kno
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
+from ..stdlib._stock import deadline_of, left_of
+from ..store import LOCK_TIMEOUT
 from . import serializers
 from ._loop import Bell, InLoop
 from .exceptions import Empty, Full
-from .queue import Queue
+from .queue import MOMENT, File, Queue
 
 __all__ = ["AsyncQueue", "Empty", "Full"]
 
@@ -34,6 +37,7 @@ class AsyncQueue(InLoop):
         queue = Queue(path, maxsize, chunksize, tempdir, serializer, autosave)
         self.path, self.maxsize, self.chunksize = path, maxsize, chunksize
         self.tempdir, self.serializer, self.autosave = tempdir, serializer, autosave
+        self._putting = 0  #: puts that are under way
         self._begin(queue, Bell(queue._line.store, queue.name), _NEVER)
 
     async def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
@@ -42,19 +46,33 @@ class AsyncQueue(InLoop):
         async def attempt() -> None:
             await self._apart(self._queue.put, item, False)
 
-        await self._within(attempt, block, timeout)
+        self._putting += 1
+        try:
+            await self._within(attempt, block, timeout)
+        finally:
+            self._putting -= 1
 
     async def put_nowait(self, item: Any) -> None:
         """Store an item, or raise Full."""
         await self.put(item, block=False)
 
     async def get(self, block: bool = True, timeout: float | None = None) -> Any:
-        """Take the next item; wait for one: for ever, `timeout` seconds, or not at all. Raises Empty."""
+        """Take the next item; wait for one: for ever, `timeout` seconds, or not at all, but for puts under way,
+        as `Queue.get`. Raises Empty."""
 
         async def attempt() -> Any:
-            return self._queue.get(False)
+            return self._queue.get(timeout=0.0)  # in no case waiting: the loop would stand still
 
-        return await self._within(attempt, block, timeout)
+        try:
+            return await self._within(attempt, block, timeout)
+        except Empty:
+            if block or not self._putting:
+                raise
+        deadline = deadline_of(LOCK_TIMEOUT)
+        while left_of(deadline) and self._putting:
+            with suppress(Empty):
+                return await self._within(attempt, True, MOMENT)
+        return await self._within(attempt, True, MOMENT)
 
     async def get_nowait(self) -> Any:
         """Take the next item, or raise Empty."""
@@ -65,6 +83,14 @@ class AsyncQueue(InLoop):
         more often than there were items."""
         self._queue.task_done()
         self._bell.ring()
+
+    @property
+    def headf(self) -> File | None:
+        """As `tailf`: None once the queue is closed."""
+        file: File = self._queue.headf
+        return None if file.closed else file
+
+    tailf = headf
 
     async def join(self) -> None:
         """Wait until as many `task_done()` were called as there were items."""

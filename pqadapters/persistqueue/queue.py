@@ -6,17 +6,37 @@ comes again after a restart, in its old place.
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
 from ..stdlib import queue as durable
 from ..stdlib._beyond import ABSENT
 from ..stdlib._held import consumer
+from ..stdlib._line import weak
+from ..stdlib._stock import deadline_of, left_of
+from ..store import LOCK_TIMEOUT
 from . import serializers
 from ._place import check_tempdir, converted_directory
 from ._serializing import serializer_of
 from .exceptions import Empty, Full
 
 __all__ = ["Empty", "Full", "Queue"]
+
+MOMENT = 0.05  #: seconds in which a producer begins its next put
+
+
+class File:
+    """What a queue stands for where persist-queue's has an open file."""
+
+    def __init__(self, queue: Queue) -> None:
+        self._queue = queue
+
+    @property
+    def closed(self) -> bool:
+        return self._queue._line.flags.closed
+
+    def close(self) -> None:
+        self._queue.close()
 
 
 class Queue(durable.Queue[Any]):
@@ -55,10 +75,45 @@ class Queue(durable.Queue[Any]):
             ack = "get" if autosave else "task_done"
             opening(maxsize, path=path, ack=ack, serializer=codec, volatile="raise")
 
+        self._under_way: set[tuple[object, object]] = set()  #: puts, with who makes them
         check_tempdir(path, tempdir)
         report = converted_directory(path, codec, opened)
+        self.__del__ = weak(self.close)  # for who calls it; Python itself doesn't look for an object's own
         if report is not None:
             report.note(self._line.store)
+
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
+        """As `pqadapters.stdlib.queue.Queue.put`."""
+        put = consumer(), object()
+        self._under_way.add(put)
+        try:
+            super().put(item, block, timeout)
+        finally:
+            self._under_way.discard(put)
+
+    def get(self, block: bool = True, timeout: float | None = None) -> Any:
+        """As `pqadapters.stdlib.queue.Queue.get`. With `block=False` it doesn't wait for an item, but for the puts of
+        other threads that are under way, and for a moment behind them: persist-queue's waits for the lock that a
+        producer has nearly always."""
+        try:
+            return super().get(block, timeout)
+        except Empty:
+            me = consumer()
+            puts = {put for put in tuple(self._under_way) if put[0] is not me}
+            if block or not puts:
+                raise
+        deadline = deadline_of(LOCK_TIMEOUT)
+        while left_of(deadline) and not puts.isdisjoint(self._under_way):
+            with suppress(Empty):
+                return super().get(timeout=MOMENT)
+        return super().get(timeout=MOMENT)
+
+    @property
+    def headf(self) -> File:
+        """As `tailf`: programs close persist-queue's, which has no close(), by closing these."""
+        return File(self)
+
+    tailf = headf
 
     def task_done(self, item: Any = ABSENT) -> None:
         """All that the calling thread has got is done; with an item, that one alone. One task fewer to wait for in

@@ -10,7 +10,8 @@ from typing import Any, BinaryIO
 import pytest
 
 from pqadapters.errors import NotSerializable, StoreLocked
-from pqadapters.persistqueue import AsyncQueue, Empty, Full, Queue
+from pqadapters.persistqueue import AsyncQueue, Empty, Full, Queue, queue
+from pqadapters.stdlib import queue as durable
 from tests.segment.programs import run, running, said
 
 _KILLED = """
@@ -151,6 +152,70 @@ def test_empty_and_timeouts(path: str) -> None:
             q.get(timeout=-1)
         q.put(None)
         assert q.get() is None
+
+
+def test_a_get_that_does_not_wait_still_waits_for_puts_that_are_under_way(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It raised Empty beside a producer that puts one after the other: theirs waits for the lock that a put holds."""
+    stored, goes_on, looked = threading.Event(), threading.Event(), threading.Event()
+    put, get = durable.Queue.put, durable.Queue.get
+
+    def slow(q: Any, item: Any, *arguments: Any) -> None:
+        put(q, item, *arguments)  # somebody may get it from here on
+        stored.set()
+        goes_on.wait()
+
+    def seen(q: Any, *arguments: Any, **options: Any) -> Any:
+        try:
+            return get(q, *arguments, **options)
+        except Empty:
+            looked.set()
+            raise
+
+    monkeypatch.setattr(durable.Queue, "put", slow)
+    monkeypatch.setattr(durable.Queue, "get", seen)
+    monkeypatch.setattr(queue, "MOMENT", 60.0)
+    got: list[Any] = []
+    with Queue(path) as q:
+        producer = threading.Thread(target=lambda: [q.put(item) for item in "ab"])
+        consumer = threading.Thread(target=lambda: got.append(q.get_nowait()))
+        producer.start()
+        stored.wait()
+        assert q.get() == "a"
+        consumer.start()
+        looked.wait()
+        goes_on.set()
+        producer.join()
+        consumer.join()
+        assert got == ["b"]
+        with pytest.raises(Empty):
+            q.get_nowait()
+
+
+def test_a_put_of_the_thread_itself_is_not_waited_for(path: str) -> None:
+    class Looks:
+        """As a finalizer or a signal handler in the middle of a put."""
+
+        def __reduce__(self) -> tuple[Any, ...]:
+            with pytest.raises(Empty):
+                q.get_nowait()
+            return str, ("looked",)
+
+    with Queue(path) as q:
+        q.put(Looks())
+        assert q.get() == "looked"
+
+
+@pytest.mark.parametrize("close", [lambda q: q.__del__(), lambda q: (q.headf.close(), q.tailf.close())])
+def test_it_is_closed_as_programs_close_persist_queues_which_has_no_close(close: Any, path: str) -> None:
+    q = Queue(path)
+    q.put("a")
+    assert not q.headf.closed
+    close(q)
+    assert q.headf.closed
+    assert q.tailf.closed
+    run("import sys; from pqadapters.persistqueue import Queue; assert Queue(sys.argv[1]).get() == 'a'", path)
 
 
 def test_two_objects_in_one_process_are_one_queue(path: str) -> None:
