@@ -6,11 +6,16 @@ in one loop.
 
 from __future__ import annotations
 
+import errno
+import os
 from typing import Any
 
+from ..errors import DiskError
 from ..stdlib._beyond import check_timeout
+from ..store import Store
 from . import serializers
 from ._loop import Bell, InLoop
+from ._place import MEMORY
 from ._stored import id_in
 from .exceptions import Empty, Full
 from .sqlqueue import FILOSQLiteQueue, SQLiteQueue, UniqueQ
@@ -27,9 +32,23 @@ __all__ = [
 _AT_ONCE = 0.0  #: a store that others have locked is tried again, and the loop goes on meanwhile
 
 
+def _where(path: Any) -> tuple[Any, str | None]:
+    """The directory and the name of its database, where persist-queue would make a file; else the path as it is."""
+    if path == MEMORY:
+        return path, None
+    place = os.fsdecode(path)
+    directory, file = os.path.split(place)
+    if not os.path.splitext(file)[1] or os.path.exists(place):
+        return path, None
+    if not os.path.isdir(directory or os.curdir):
+        raise DiskError(errno.ENOENT, "the database can't be made, for this directory isn't there", directory)
+    return directory or os.curdir, file
+
+
 class AsyncSQLiteQueue(InLoop):
     """A FIFO queue in a database. Arguments, results and errors are those of `SQLiteQueue`; the consumer, whose items
-    `task_done()` persists with `auto_commit=False`, is the task. A `path` that is a file is the database itself."""
+    `task_done()` persists with `auto_commit=False`, is the task. A `path` that is a file is the database itself, and so
+    is one that isn't there yet and is called like a file ("jobs.db"), whose directory has to be there (DiskError)."""
 
     _kind = SQLiteQueue
 
@@ -49,11 +68,11 @@ class AsyncSQLiteQueue(InLoop):
             serializer, multithreading = multithreading, False
             if isinstance(timeout, bool):
                 auto_commit, timeout = timeout, 10.0
-        queue = self._kind(
-            path, name, multithreading, _AT_ONCE, auto_commit, serializer, db_file_name, maxsize=maxsize
-        )
+        where, file = (path, db_file_name) if db_file_name else _where(path)
+        queue = self._kind(where, name, multithreading, _AT_ONCE, auto_commit, serializer, file, maxsize=maxsize)
         self.path, self.name, self.timeout, self.auto_commit = path, name, timeout, auto_commit
         self.multithreading, self.db_file_name, self.maxsize = multithreading, queue.db_file_name, maxsize
+        self._conn: Store | None = queue._store  #: None once it is closed, which programs look at
         self._begin(queue, Bell(queue._store, queue._queue), timeout)
 
     async def put(self, item: Any, block: bool = True, timeout: float | None = None) -> int | None:
@@ -103,6 +122,11 @@ class AsyncSQLiteQueue(InLoop):
 
         await self._unlocked(attempt)
         self._bell.ring()
+
+    async def close(self) -> None:
+        """Let go of the store. What was got and isn't done is ready again. A second call does nothing."""
+        self._conn = None
+        await super().close()
 
     async def join(self) -> None:
         """Wait until nothing is in the queue: neither waiting, nor got and not yet persisted by task_done()."""

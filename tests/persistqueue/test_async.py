@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters.errors import DiskError
 from pqadapters.persistqueue import (
     AsyncFIFOSQLiteQueue,
     AsyncFILOSQLiteQueue,
@@ -256,6 +257,66 @@ def test_a_path_that_is_a_file_is_the_database(tmp_path: Path) -> None:
                 assert await q.qsize() == 1
         assert file.is_file()
         assert not (tmp_path / "data.db").exists()
+
+    asyncio.run(main())
+
+
+def test_a_path_that_is_called_like_a_file_becomes_one(tmp_path: Path) -> None:
+    """It became a directory, which nobody could unlink or copy; where there was no directory for it, it was made."""
+
+    async def main() -> None:
+        file = tmp_path / "queue.db"
+        async with AsyncSQLiteQueue(str(file)) as q:
+            await q.put("a")
+        assert file.is_file()
+        assert SQLiteQueue(str(file)).get() == "a"
+        (tmp_path / "is.there").mkdir()
+        async with AsyncSQLiteQueue(str(tmp_path / "is.there")) as q:
+            await q.put("a")
+        assert (tmp_path / "is.there" / "data.db").is_file()
+        with pytest.raises(DiskError, match="isn't there"):
+            AsyncSQLiteQueue(str(tmp_path / "missing" / "queue.db"))
+        assert not (tmp_path / "missing").exists()
+
+    asyncio.run(main())
+
+
+def test_a_closed_queue_shows_it_as_persist_queues_does(path: str) -> None:
+    async def main() -> None:
+        database, files = AsyncSQLiteQueue(path), AsyncQueue(f"{path}.files")
+        assert database._conn is not None
+        assert files.headf is not None
+        await database.close()
+        await files.close()
+        assert database._conn is None
+        assert files.headf is None
+        assert files.tailf is None
+
+    asyncio.run(main())
+
+
+def test_a_get_that_does_not_wait_still_waits_for_puts_that_are_under_way(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It raised Empty beside a producer: theirs waits for the lock that a put holds."""
+    put, goes_on = Queue.put, threading.Event()
+
+    def slow(q: Any, *arguments: Any) -> None:
+        goes_on.wait()
+        put(q, *arguments)
+
+    async def main() -> None:
+        async with AsyncQueue(path) as q:
+            monkeypatch.setattr(Queue, "put", slow)
+            producer = asyncio.ensure_future(q.put("a"))
+            await asyncio.sleep(0)
+            consumer = asyncio.ensure_future(q.get_nowait())
+            await asyncio.sleep(0)
+            goes_on.set()
+            assert await consumer == "a"
+            await producer
+            with pytest.raises(Empty):
+                await q.get_nowait()
 
     asyncio.run(main())
 
