@@ -68,6 +68,7 @@ class PDict(DurableMapping[K, V]):
         max_lag: float | None = None,
         trust_directory: bool = False,
     ) -> None:
+        theirs = set(vars(self))
         check_name(name)
         if path is None and store is None and name is None:
             raise ValueError("say where the mapping lives: PDict(path), PDict(name='settings') or PDict(store=URL)")
@@ -98,6 +99,7 @@ class PDict(DurableMapping[K, V]):
         if not self._earlier:
             self._encode = self._keys.encode  # type: ignore[method-assign]  # without a step in between
         self._decode = self._keys.decode  # type: ignore[method-assign]
+        self._ours = {"_ours", *vars(self)} - theirs  #: names of attributes
 
     @classmethod
     def fromkeys(cls, keys: Iterable[K], value: Any = None, *where: Any, **options: Any) -> PDict[K, Any]:
@@ -269,16 +271,22 @@ class PDict(DurableMapping[K, V]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process, or as a copy: the same mapping, opened there."""
-        if self._again[2] is not None and not isinstance(self._again[2], str):
+        path, _, store, *_ = self._again
+        if store is not None and not isinstance(store, str):
             raise TypeError("a PDict on a store that was given as an object can't be pickled: give the store's URL")
-        return _open_again, (type(self), *self._again)
+        if any(isinstance(place, str) and place.lower().startswith("memory:") for place in (path, store)):
+            raise TypeError("a PDict in memory can't be pickled: copy() gives a dict with all of it")
+        more = {name: value for name, value in vars(self).items() if name not in self._ours}  # of a subclass
+        return _open_again, (type(self), *self._again), more or None
 
 
 def _open_again(
     kind: type[PDict[Any, Any]], path: Any, name: Any, store: Any, serializer: Any, expire: Any, *options: Any
 ) -> PDict[Any, Any]:
     durability, max_lag, trust_directory, signing_key = options
-    return kind(
+    made: PDict[Any, Any] = kind.__new__(kind)
+    PDict.__init__(
+        made,
         path,
         name,
         store=store,
@@ -289,6 +297,7 @@ def _open_again(
         max_lag=max_lag,
         trust_directory=trust_directory,
     )
+    return made
 
 
 def _closed(name: str) -> Any:

@@ -7,6 +7,7 @@ import json
 import pickle
 from collections import OrderedDict
 from collections.abc import MutableMapping
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -297,6 +298,33 @@ def test_it_goes_to_other_processes_by_its_place(make: Maker, place: dict[str, A
         with other:
             assert other == {"a": 1}
             other["a"] = 1
+
+
+class Settings(PDict[str, int]):
+    """A program's own, with an __init__ and attributes of its own."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        super().__init__(directory / "settings.db")
+        self.names = ["a"]
+
+
+def test_a_subclass_goes_to_other_processes_as_it_is(tmp_path: Path) -> None:
+    """Its __init__ was called with the arguments of PDict's."""
+    with Settings(tmp_path) as d:
+        d["a"] = 1
+        for other in (pickle.loads(pickle.dumps(d)), copy.copy(d), copy.deepcopy(d)):
+            with other:
+                assert (type(other), other.directory, other.names, other) == (Settings, tmp_path, ["a"], {"a": 1})
+
+
+@pytest.mark.parametrize("where", [{"path": "memory:"}, {"store": "memory:"}])
+def test_one_in_memory_is_in_no_other_process(where: dict[str, Any]) -> None:
+    """A copy was another mapping, and empty."""
+    d = PDict[str, int](**where)
+    for copied in (pickle.dumps, copy.copy):
+        with pytest.raises(TypeError, match="memory"):
+            copied(d)
 
 
 @pytest.mark.parametrize("name", ["pickle", "json", "msgpack", "cbor2"])
