@@ -14,11 +14,15 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, TextIO
+from urllib.parse import unquote, urlsplit
 
 import click
 
 from ..logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
+from ..opening import is_there
+from ..telling import shown
 from .failures import Failure, told
+from .options import named
 from .screen import escaped
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -32,7 +36,7 @@ def logs() -> None:
 
 
 @logs.command()
-@click.argument("place", required=False)
+@click.argument("place", required=False, callback=named)
 @click.option(
     "--config",
     metavar="FILE|MODULE:NAME",
@@ -99,13 +103,14 @@ def _told_on_stderr() -> Iterator[_Said]:
 
 
 def _there(place: str) -> str:
-    if "://" not in place and not os.path.isdir(place):
-        raise Failure(f"{place} isn't there, or no directory")
-    if "://" not in place and not any(name.isdecimal() for name in os.listdir(place)):
-        raise Failure(f"{place} has no log records: it isn't what a handler was given as its path")
-    path = place.partition("sqlite:///")[2].partition("?")[0]
-    if path and not os.path.exists(path):
-        raise Failure(f"{path} isn't there")
+    """Nothing is made where there is none."""
+    bare = shown(place).partition("?")[0]
+    scheme, colon, _ = place.partition("://")
+    path = place if not colon else unquote(urlsplit(place).path) if scheme.lower() == "file" else None
+    if not (is_there(place) if path is None else os.path.isdir(path)):
+        raise Failure(f"{bare} isn't there" + ("" if path is None else ", or no directory"))
+    if path is not None and not any(name.isdecimal() for name in os.listdir(path)):
+        raise Failure(f"{bare} has no log records: it isn't what a handler was given as its path")
     return place
 
 

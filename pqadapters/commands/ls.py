@@ -21,7 +21,7 @@ from .screen import Screen, print_json
 
 
 @click.command()
-@click.argument("home", required=False)
+@click.argument("home", required=False, callback=options.named)
 @options.as_json
 @told
 def ls(home: str | None, as_json: bool) -> None:

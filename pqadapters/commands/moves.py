@@ -124,7 +124,7 @@ class Server:
 
 def found_in(place: str, serializer: str | None, name: str | None) -> list[Move]:
     """What there is; nothing where it is ours already. Raises Failure where there is neither, StoreError."""
-    if place.startswith("mysql:"):
+    if place.lower().startswith("mysql:"):
         return [Server(place, name)]
     path = _path(place)
     found: list[Move] = []
@@ -158,14 +158,13 @@ def _nothing(path: str) -> str:
 
 
 def _path(place: str) -> str:
-    scheme, colon, _ = place.partition("://")
-    if not colon:
+    if "://" not in place:
         return os.path.abspath(place)
     parts = urlsplit(place)
     path = unquote(parts.path)
-    if scheme not in ("sqlite", "file") or parts.netloc not in ("", "localhost") or not path.strip("/"):
+    if parts.scheme not in ("sqlite", "file") or parts.netloc not in ("", "localhost") or not path.strip("/"):
         raise Failure(f"{shown(place)}: write a path, sqlite:////abs/data.db, file:///abs/dir or mysql://user@host/db")
-    return os.path.abspath(path[1:] if scheme == "sqlite" else path)
+    return os.path.abspath(path[1:] if parts.scheme == "sqlite" else path)
 
 
 def _files(directory: str) -> Iterator[str]:

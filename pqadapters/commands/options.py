@@ -6,7 +6,15 @@ import click
 
 from .payloads import FORMATS
 
-place = click.argument("place")
+
+def named(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
+    """What was given, which isn't empty: a shell's variable that isn't set would be the working directory."""
+    if given == "":
+        raise click.BadParameter("it is empty", context, parameter)
+    return given
+
+
+place = click.argument("place", callback=named)
 queue = click.option("--queue", metavar="NAME", help="One of the queues in it.")
 as_json = click.option("--json", "as_json", is_flag=True, help="For programs.")
 format = click.option(

@@ -20,10 +20,10 @@ DATABASES = (NAMED, OF_PROCESSES)  #: of an application
 
 def find(place: str) -> str:
     """The directory or file. Raises Failure where there is none; nothing is made."""
-    scheme = place.partition(":")[0]
+    scheme = place.partition(":")[0].lower()
     if scheme in ("sqlite", "file") and ":/" in place:
         return _there(_of_url(place))
-    if scheme in ("memory", "mysql") and place.startswith(f"{scheme}:"):
+    if scheme in ("memory", "mysql") and place.lower().startswith(f"{scheme}:"):
         bare = shown(place).partition("?")[0]
         raise Failure(f"{bare}: only a directory or a database file can be looked at from outside")
     if os.path.lexists(place):

@@ -22,9 +22,15 @@ _LOOKS = ("stats", "peek", "dead")
 
 @pytest.mark.parametrize("command", [*_LOOKS, "purge"])
 def test_a_place_that_is_not_there(command: str, tmp_path: Path) -> None:
-    for place in (tmp_path / "no", f"sqlite:///{tmp_path}/no.db", f"file://{tmp_path}/no"):
+    for place in (tmp_path / "no", f"sqlite:///{tmp_path}/no.db", f"file://{tmp_path}/no", f"SQLITE:///{tmp_path}/no"):
         assert "isn't there" in refusal(command, place)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("command", [*_LOOKS, "purge", "ls", "migrate", "logs drain"])
+def test_a_place_that_is_empty(command: str) -> None:
+    """A variable of the shell that isn't set: migrate took it for the working directory."""
+    assert "empty" in refusal(*command.split(), "", status=2)
 
 
 @pytest.mark.parametrize("command", [*_LOOKS, "purge"])
