@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from typing import Any
 
 from ..contender import Contender, Level, MappingHandle, Speed
 
@@ -10,7 +11,7 @@ from ..contender import Contender, Level, MappingHandle, Speed
 def open_mapping(directory: str, level: Level) -> MappingHandle:
     from pqadapters.stdlib.shelve import DbfilenameShelf
 
-    shelf = DbfilenameShelf(os.path.join(directory, "shelf"), durability=level.value)
+    shelf = DbfilenameShelf[Any](os.path.join(directory, "shelf"), durability=level.value)
     return MappingHandle(shelf.__setitem__, shelf.__getitem__, shelf.__len__, shelf.close, shelf.batch)
 
 

@@ -21,7 +21,7 @@ import pickle
 import shelve as stdlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, suppress
-from typing import Any, cast
+from typing import Any, TypeVar, cast
 
 from ..durability import Durability, Survives
 from ..errors import StoreError
@@ -40,12 +40,13 @@ from ._where import is_url
 
 __all__ = ["BsdDbShelf", "DbfilenameShelf", "Shelf", "ShelfError", "migrate", "open"]
 
+V = TypeVar("V")
 Pickler, Unpickler = pickle.Pickler, pickle.Unpickler  # programs put others in their place
 _PICKLER, _UNPICKLER = Pickler, Unpickler
 _AT_ONCE = 1000  #: keys that are moved in one commit
 
 
-class Shelf(stdlib.Shelf[Any]):
+class Shelf(stdlib.Shelf[V]):
     """A shelf over any mapping with bytes for keys and values, as the standard library's: as durable as that one."""
 
     _protocol: int
@@ -61,29 +62,31 @@ class Shelf(stdlib.Shelf[Any]):
         Pickler(file, self._protocol).dump(value)
         return file.getvalue()
 
-    def _unpickled(self, data: bytes) -> Any:
-        return pickle.loads(data) if Unpickler is _UNPICKLER else Unpickler(io.BytesIO(data)).load()
+    def _unpickled(self, data: bytes) -> V:
+        value: V = pickle.loads(data) if Unpickler is _UNPICKLER else Unpickler(io.BytesIO(data)).load()
+        return value
 
-    def __getitem__(self, key: str) -> Any:
+    def __getitem__(self, key: str) -> V:
         if not self.writeback:
             return self._unpickled(self.dict[key.encode(self.keyencoding)])
+        value: V
         try:
-            return self.cache[key]
+            value = self.cache[key]
         except KeyError:
             value = self.cache[key] = self._unpickled(self.dict[key.encode(self.keyencoding)])
-            return value
+        return value
 
-    def __setitem__(self, key: str, value: Any) -> None:
+    def __setitem__(self, key: str, value: V) -> None:
         if self.writeback:
             self.cache[key] = value
         self.dict[key.encode(self.keyencoding)] = self._pickled(value)
 
 
-class BsdDbShelf(Shelf, stdlib.BsdDbShelf[Any]):
+class BsdDbShelf(Shelf[V], stdlib.BsdDbShelf[V]):
     """For a database with `first`, `next`, `previous`, `last` and `set_location`, as the standard library's."""
 
 
-class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[Any]):
+class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V]):
     """The shelf of that name, as `open` has it; one that is a dbm file of the standard library is refused."""
 
     def __init__(
@@ -129,7 +132,7 @@ class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[An
         data = super()._pickled(value)
         return data if self._seal is None else self._seal.sign(data)
 
-    def _unpickled(self, data: bytes) -> Any:
+    def _unpickled(self, data: bytes) -> V:
         return super()._unpickled(data if self._seal is None else self._seal.check(data))
 
     def _encode(self, key: str) -> bytes:
@@ -141,7 +144,7 @@ class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[An
     def _dump(self, value: Any) -> bytes:
         return self._pickled(value)
 
-    def _load(self, data: bytes) -> Any:
+    def _load(self, data: bytes) -> V:
         return self._unpickled(data)
 
     def _missing(self, key: str) -> KeyError:
@@ -149,9 +152,10 @@ class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[An
 
     # What `writeback` has in its cache is newer than what is stored
 
-    def __getitem__(self, key: str) -> Any:
+    def __getitem__(self, key: str) -> V:
         if self.writeback and key in self.cache:
-            return self.cache[key]
+            cached: V = self.cache[key]
+            return cached
         data = self._table.get(key.encode(self.keyencoding))
         if data is None:
             raise self._missing(key)
@@ -160,7 +164,7 @@ class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[An
             self.cache[key] = value
         return value
 
-    def __setitem__(self, key: str, value: Any) -> None:
+    def __setitem__(self, key: str, value: V) -> None:
         self._table.set(key.encode(self.keyencoding), self._pickled(value))
         if self.writeback:
             self.cache[key] = value
@@ -271,7 +275,7 @@ class DbfilenameShelf(Shelf, DurableMapping[str, Any], stdlib.DbfilenameShelf[An
 class _ShelfBlock(BatchBlock):
     """What `writeback` holds goes with the batch: what was changed before it is stored, what in it is a part of it."""
 
-    def __init__(self, shelf: DbfilenameShelf) -> None:
+    def __init__(self, shelf: DbfilenameShelf[Any]) -> None:
         super().__init__(shelf._table)
         self._shelf = shelf
 
@@ -294,7 +298,7 @@ class _ShelfBlock(BatchBlock):
 class _ShelfEdit(Edit[Any]):
     """What `writeback` has read inside of the block is older than what the block stores."""
 
-    _mapping: DbfilenameShelf
+    _mapping: DbfilenameShelf[Any]
 
     def __enter__(self) -> Any:
         self._mapping.cache.pop(self._key, None)
@@ -318,7 +322,7 @@ def open(
     max_lag: float | None = None,
     trust_directory: bool = False,
     signing_key: Key | Sequence[Key] | None = None,
-) -> DbfilenameShelf:
+) -> DbfilenameShelf[Any]:
     """Open a shelf: the file `filename`, or the URL of a store; with `store=` (a store or its URL) the shelf of that
     name in it. `flag`: "r" to read, "w" to read and write, "c" to make it if it is missing (the default), "n" for a
     new, empty one. `protocol` is pickle's. With `writeback` values may be changed in place, and are stored by `sync`
@@ -337,7 +341,7 @@ def open(
         with as_dbm_errors():
             found = foreign(filename, letter_of(flag))
         if found is not None:
-            return cast("DbfilenameShelf", Shelf(as_it_is(*found, flag), protocol, writeback))
+            return cast("DbfilenameShelf[Any]", Shelf(as_it_is(*found, flag), protocol, writeback))
     return DbfilenameShelf(
         filename,
         flag,
@@ -381,7 +385,7 @@ def _move_over(path: str, progress: Callable[[int], None]) -> int:
     _dbm.settle(path, kind)
     new = f"{path}.new-shelf"
     try:
-        with closing(_dbm.open_dbm(path, kind, "r")) as old, DbfilenameShelf(new, "n") as shelf:
+        with closing(_dbm.open_dbm(path, kind, "r")) as old, DbfilenameShelf[Any](new, "n") as shelf:
             count = _copy(_dbm.pairs_of(old, path, kind), shelf._table, progress)
             if len(shelf) != count:
                 raise ShelfError(f"{path} has {count} keys, and {len(shelf)} arrived: it was left as it is")

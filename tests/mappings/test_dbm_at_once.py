@@ -51,7 +51,7 @@ def _files(path: str) -> list[str]:
 
 
 def _check_moved(path: str, kind: str) -> None:
-    with shelve.DbfilenameShelf(path) as shelf:
+    with shelve.DbfilenameShelf[Any](path) as shelf:
         assert dict(shelf) == VALUES
         assert shelf._table.store.damage == ()
     assert _items(f"{path}.old", kind) == VALUES
@@ -78,7 +78,7 @@ def _held_up(path: str) -> Callable[[Child], None]:
     def move(me: Child) -> None:
         real = shelve.DbfilenameShelf.sync
 
-        def wait(shelf: shelve.DbfilenameShelf) -> None:
+        def wait(shelf: shelve.DbfilenameShelf[Any]) -> None:
             real(shelf)
             me.say("all but moved")
             me.hear()
@@ -100,7 +100,7 @@ def _second(path: str, call: Callable[[], object]) -> Callable[[Child], None]:
             me.hear()
             return real(*args)
 
-        def clear(shelf: shelve.DbfilenameShelf) -> None:
+        def clear(shelf: shelve.DbfilenameShelf[Any]) -> None:
             empty(shelf)
             cast("SqliteStore", shelf._table.store).checkpoint()  # as its keeper does once the WAL is large
 

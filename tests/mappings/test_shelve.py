@@ -391,7 +391,7 @@ def test_a_name_that_is_no_text(tmp_path: Path) -> None:
 def test_a_subclass_has_a_say_in_every_method(path: str) -> None:
     import json
 
-    class Json(shelve.DbfilenameShelf):
+    class Json(shelve.DbfilenameShelf[Any]):
         def __getitem__(self, key: str) -> Any:
             return json.loads(super().__getitem__(key))
 
@@ -415,7 +415,7 @@ def test_a_subclass_has_a_say_in_its_end(path: str, ends: str) -> None:
     """The standard library's close() calls sync(), and one that is dropped calls close(): neither was called."""
     called = []
 
-    class Own(shelve.DbfilenameShelf):
+    class Own(shelve.DbfilenameShelf[int]):
         def sync(self) -> None:
             called.append("sync")
             self["count"] = len(self)

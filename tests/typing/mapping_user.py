@@ -29,6 +29,22 @@ def unchanged(path: str) -> None:
 def takes_the_stdlibs(shelf: stdlib.Shelf[int]) -> None: ...
 
 
+class Counts(shelve.DbfilenameShelf[int]):
+    def __setitem__(self, key: str, value: int) -> None:
+        super().__setitem__(key, value)
+
+
+def with_types(path: str) -> None:
+    """As the standard library's shelves, which are generic, too."""
+    shelf: shelve.Shelf[int] = shelve.open(path)
+    shelf["a"] = 1
+    shelf["b"] = "2"  # type: ignore[assignment]
+    assert_type(shelf["a"], int)
+    for _, value in Counts(path).items():
+        assert_type(value, int)
+    takes_the_stdlibs(Counts(path))
+
+
 def mapped(d: PDict[str, int]) -> None:
     d["a"] = 1
     d["b"] = "2"  # type: ignore[assignment]
