@@ -54,6 +54,7 @@ def refused(path: str, error: OSError, what: str) -> DiskError:
 _ADVICE = {
     errno.ENOSPC: "free some space there",
     errno.EDQUOT: "free some space there",
+    errno.EIO: "look at the disk and at the system's log",
     errno.EFBIG: "raise this process's limit of file sizes (ulimit -f)",
     errno.EMFILE: "a store that is open takes two files: raise this process's limit (ulimit -n), or close some",
     errno.EISDIR: "move away what stands there in place of a file",

@@ -27,6 +27,7 @@ from pqadapters.errors import (
 )
 from pqadapters.store import Ack, Put
 from pqadapters.stores import _directory
+from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore, format
 
 from .programs import run, running, said
@@ -82,6 +83,16 @@ def test_a_file_above_the_directory_is_an_error_that_names_it(tmp_path: Path) ->
         SegmentStore(tmp_path / "q" / "below")
     assert caught.value.errno == errno.ENOTDIR
     assert str(tmp_path / "q") in str(caught.value)
+
+
+def test_a_disk_that_fails_is_no_matter_of_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fails(self: Disk, path: str) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+
+    monkeypatch.setattr(Disk, "mkdir", fails)
+    with pytest.raises(DiskError, match="look at the disk and at the system's log") as caught:
+        SegmentStore(tmp_path / "q")
+    assert caught.value.errno == errno.EIO
 
 
 @as_root
