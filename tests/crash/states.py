@@ -169,9 +169,10 @@ def cut_writes(disk: FaultyDisk, count: int, rng: random.Random) -> Iterator[Sta
     disk.actions[count] = whole
 
 
-def distinct(states: Iterable[State]) -> Iterator[State]:
-    """Each state once. The lock file is left out: its content means nothing to the next process."""
-    seen = set()
+def distinct(states: Iterable[State], seen: set[int] | None = None) -> Iterator[State]:
+    """Each state once, and none that was `seen` before, at a moment at which the same was expected. The lock file is
+    left out: its content means nothing to the next process."""
+    seen = set() if seen is None else seen
     for state in states:
         content = {name: data for name, data in state.items() if name != "LOCK"}
         key = hash(tuple(sorted(content.items())))

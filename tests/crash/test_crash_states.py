@@ -72,8 +72,9 @@ def _crash_again(state: State, ruins: Ruins, rng: random.Random) -> None:
     with ruins.build(state) as directory:
         disk = FaultyDisk(str(directory))
         view = look(directory, disk)
+    seen: set[int] = set()
     for crash in range(1, len(disk.actions) + 1):
-        for again in distinct(Snapshot(disk, crash).power_cut(rng, SAMPLES)):
+        for again in distinct(Snapshot(disk, crash).power_cut(rng, SAMPLES), seen):
             with ruins.build({name: data for name, data in again.items() if name != "checkpoint"}) as directory:
                 assert look(directory) == view, f"without a checkpoint it is something else: {disk.actions}"
             with ruins.build(again) as directory:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import shutil
+from collections import defaultdict
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -67,6 +68,7 @@ def test_sigkill(traced: tuple[str, Trace], tmp_path: Path) -> None:
 def test_power_cut(traced: tuple[str, Trace], tmp_path: Path) -> None:
     kind, found = traced
     rng, disk = random.Random(2), found  # type: Any, Any
+    seen = defaultdict[Any, set[int]](set)
     for count, may_be in _moments(found):
-        for state in distinct(Snapshot(disk, count).power_cut(rng, samples=3)):
+        for state in distinct(Snapshot(disk, count).power_cut(rng, samples=3), seen[tuple(may_be)]):
             _check(tmp_path / "store", kind, state, may_be)
