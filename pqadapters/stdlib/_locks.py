@@ -26,7 +26,7 @@ _LOOK = 0.25  #: seconds after which a waiter looks whether the lock is still th
 _AWAY = 1.0  #: seconds between two tries to give a lock back
 _IN_VAIN = 100  #: claims in a row that came back at once: there is no waiting in the middle of another call
 
-_editors: dict[tuple[str, str, bytes], threading.Thread] = {}  #: which thread of this process edits a key
+_editors: dict[tuple[object, str, bytes], threading.Thread] = {}  #: which thread of this process edits a key
 
 
 class Locks:
@@ -35,6 +35,7 @@ class Locks:
     def __init__(self, store: Store, table: str, batches: Mapping[Any, Batch]) -> None:
         self._store = store
         self._name = f"edit/{table}"
+        self._place: object = store.place if store.capabilities.persistent else store  # all in memory have one name
         self._batches = batches  #: those of this handle that are open, with the locks that they have
 
     def take(self, key: bytes, timeout: float | None, held: dict[bytes, Claim]) -> None:
@@ -129,8 +130,8 @@ class Locks:
     def _claimed(self, id: int) -> Iterator[Record]:
         return self._store.browse(self._name, state=State.CLAIMED, after=id - 1)
 
-    def _mark(self, key: bytes) -> tuple[str, str, bytes]:
-        return self._store.place, self._name, key
+    def _mark(self, key: bytes) -> tuple[object, str, bytes]:
+        return self._place, self._name, key
 
     def release(self, key: bytes, claim: Claim) -> list[Op]:
         """What gives it back, to be committed with what was changed."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
 from typing import Any
@@ -279,6 +280,27 @@ def test_a_thread_that_would_wait_for_itself_is_told(make: Maker) -> None:
         pass
     with other.edit("a", timeout=0):
         pass
+
+
+def test_two_mappings_in_memory_are_two() -> None:
+    """A thread that edits a key in one was told that it edits it in the other, where another thread did."""
+    one, other = PDict[str, int]("memory:"), PDict[str, int]("memory:")
+    held, free = threading.Event(), threading.Event()
+
+    def edit() -> None:
+        with other.edit("a", 0):
+            held.set()
+            free.wait(PATIENCE)
+
+    thread = threading.Thread(target=edit)
+    thread.start()
+    held.wait(PATIENCE)
+    try:
+        with one.edit("a", 0), pytest.raises(TimeoutError), other.edit("a", 0, timeout=0):
+            pass
+    finally:
+        free.set()
+        thread.join(PATIENCE)
 
 
 def test_a_task_that_would_stop_its_loop_for_ever_is_told(d: Dict) -> None:
