@@ -10,14 +10,17 @@ and set, again and again has one record, not one for each time.
 from __future__ import annotations
 
 import struct
+from contextlib import suppress
 
 from ..clock import SYSTEM
-from ..errors import ConditionFailed, LeaseLost
+from ..errors import ConditionFailed, LeaseLost, StoreError
 from ..store import Ack, Claim, Delete, Expect, Nack, Op, Put, Set
 from ._table import Table
 
 _MOMENT = struct.Struct(">d")
 _AT_ONCE = 256  #: records
+_BYTES = 1 << 20  #: of values that are deleted in one commit
+_EVERY = 64  #: keys that get a time, behind which twice as many are looked at
 _WAIT = 1.0  #: seconds until a key that is being edited is looked at again
 
 
@@ -53,10 +56,12 @@ class Expiry:
         self._store = table.store
         self._name = f"expiry/{table.name}"
         self._left: list[Claim] = []  #: of a sweep that was broken off; nobody else can see to them while we live
+        self._noted = 0  #: keys that got a time since the last sweep
 
     def note(self, key: bytes, end: float) -> list[Op]:
         """What is committed with a value whose time ends then: a record, or the condition that there is one in time. In
         a batch, which can't be tried again, always a record."""
+        self._noted += 1
         due = None if self._table.in_batch else self._store.get(self._name, key)
         if due is not None and _MOMENT.unpack(due)[0] <= end:
             return [Set(self._name, key, due, due)]
@@ -64,15 +69,49 @@ class Expiry:
 
     def sweep(self) -> None:
         """Delete all keys whose time is over, unless another process is about that."""
+        while self._sweep(_AT_ONCE):
+            pass
+
+    def sweep_some(self) -> None:
+        """Now and then, before keys get a time: what is over is deleted though nobody counts the keys. Not in a batch,
+        which may build on what is over. Raises nothing: who sets a key isn't told what others are not rid of."""
+        if self._noted >= _EVERY and not self._table.in_batch:
+            self._noted = 0
+            with suppress(StoreError):
+                self._sweep(2 * _EVERY)
+
+    def _sweep(self, most: int) -> bool:
+        """Whether there was anything."""
         if not self._table.writable or not (self._left or self._store.depth(self._name).ready):
-            return
+            return False
         claims, self._left = self._left, []
         try:
-            while claims or (claims := self._store.claim(self._name, limit=_AT_ONCE)):
-                self._see_to(claims[-1])
-                del claims[-1]
+            claims += self._store.claim(self._name, limit=most)
+            found = bool(claims)
+            while claims:
+                some, ops = self._some_of(claims)
+                try:
+                    self._store.commit(*ops)
+                except (LeaseLost, ConditionFailed):  # one of them
+                    for claim in some.values():
+                        self._see_to(claim)
+                claims[:] = [claim for claim in claims if some.get(claim.payload) is not claim]
+            return found
         finally:
             self._left += claims
+
+    def _some_of(self, claims: list[Claim]) -> tuple[dict[bytes, Claim], list[Op]]:
+        """Those that are seen to in one commit, by key, and what does that: one of each key, not too much in memory."""
+        some: dict[bytes, Claim] = {}
+        ops: list[Op] = []
+        size = 0
+        for claim in claims:
+            if claim.payload not in some and size < _BYTES:
+                some[claim.payload] = claim
+                more = self._what_to_do(claim)
+                size += sum(len(op.expect) for op in more if isinstance(op, Delete) and isinstance(op.expect, bytes))
+                ops += more
+        return some, ops
 
     def _see_to(self, claim: Claim) -> None:
         while True:

@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from contextlib import AbstractContextManager
 from types import ModuleType
 from typing import Any, TypeVar
 
@@ -24,6 +25,7 @@ from ..serializers import NAMES, Serializer
 from ..serializers import serializer as choose_serializer
 from ..serializers.signed import Key, Signed, protected
 from ..store import Op, Set, Store
+from ._edit import MISSING
 from ._expiry import Expiry, ends, is_over, with_end, without_end
 from ._keys import Keys
 from ._mapping import DurableMapping, pairs_of
@@ -160,6 +162,18 @@ class PDict(DurableMapping[K, V]):
             end = SYSTEM.wall() + self._expire
         return (data, []) if end is None else (with_end(data, end), self._expiry.note(key, end))
 
+    def batch(self) -> AbstractContextManager[None]:
+        self._expiry.sweep_some()
+        return super().batch()
+
+    batch.__doc__ = DurableMapping.batch.__doc__
+
+    def edit(self, key: K, default: Any = MISSING, *, timeout: float | None = None) -> AbstractContextManager[V]:
+        self._expiry.sweep_some()
+        return super().edit(key, default, timeout=timeout)
+
+    edit.__doc__ = DurableMapping.edit.__doc__
+
     # What a dict has
 
     def __getitem__(self, key: K) -> V:
@@ -185,6 +199,7 @@ class PDict(DurableMapping[K, V]):
         if self._expire is None or not self._direct:
             return super().setdefault(key, default)
         data, content, end = self._encode(key), self._dump(default), SYSTEM.wall() + self._expire
+        self._expiry.sweep_some()
 
         def decide(found: bytes | None) -> list[Op] | None:
             return None if self._alive(found) is not None else self._setting(data, content, end)
@@ -226,6 +241,7 @@ class PDict(DurableMapping[K, V]):
 
     def _set_until(self, pairs: list[tuple[bytes, bytes]], seconds: float) -> None:
         """All of them, or none."""
+        self._expiry.sweep_some()
         end = SYSTEM.wall() + seconds
         timed = [(key, with_end(data, end)) for key, data in pairs]
         while True:
@@ -242,6 +258,7 @@ class PDict(DurableMapping[K, V]):
         """The key's time ends `expire` seconds from now, or never. Raises KeyError where there is none."""
         data = self._encode(key)
         end = None if expire is None else SYSTEM.wall() + _seconds(expire)
+        self._expiry.sweep_some()
 
         def decide(found: bytes | None) -> list[Op]:
             if found is None or is_over(found):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import tracemalloc
 from collections.abc import Callable
 from typing import Any
 
@@ -191,6 +192,7 @@ def test_what_a_sweep_that_was_broken_off_has_left_the_next_one_deletes(
 ) -> None:
     """It stayed claimed by the handle: whoever looked found keys that weren't there, as long as that lived."""
     d, other = make(), make()
+    monkeypatch.setattr(_expiry, "_BYTES", 1)  # a commit for each
     for n in range(5):
         d.set(n, n, expire=n)
     advance(5)
@@ -220,3 +222,70 @@ def test_a_sweep_is_interrupted_anywhere(advance: Advance, make: Maker) -> None:
         struck = interrupted(lambda: len(d), nth, (_expiry.__file__,))
         assert (len(d), list(d)) == (0, []), f"interrupted at {nth}"
     assert nth > 5
+
+
+def _set(d: Dict, n: int) -> None:
+    d.set(n, "x", expire=10)
+
+
+def _update(d: Dict, n: int) -> None:
+    d.update({n: "x"})
+
+
+def _setdefault(d: Dict, n: int) -> None:
+    d.setdefault(n, "x")
+
+
+def _edit(d: Dict, n: int) -> None:
+    with d.edit(n, []) as value:
+        value.append("x")
+
+
+def _batch(d: Dict, n: int) -> None:
+    with d.batch():
+        d[n] = "x"
+
+
+@pytest.mark.parametrize("way", [_set, _update, _setdefault, _edit, _batch])
+def test_what_is_over_goes_though_nobody_counts(advance: Advance, make: Maker, way: Callable[..., None]) -> None:
+    """A program that only set and got keys (sessions, a cache) kept all that it had ever set."""
+    d = make(expire=10)
+    for n in range(500):
+        way(d, n)
+        advance(1)
+    assert d.store.count("dict/d") < 150
+    assert d.store.depth(QUEUE).unfinished < 150
+    assert sorted(d) == list(range(490 + 1, 500))
+
+
+def test_large_values_that_are_over_are_not_all_in_memory_at_once(advance: Advance, d: Dict) -> None:
+    with d.batch():
+        for n in range(30):
+            d.set(n, "x" * 1_000_000, expire=1)
+    advance(2)
+    tracemalloc.start()
+    try:
+        assert len(d) == 0
+        assert tracemalloc.get_traced_memory()[1] < 12_000_000
+    finally:
+        tracemalloc.stop()
+
+
+def test_many_are_deleted_at_once(advance: Advance, d: Dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each was a commit of its own, with a sync."""
+    with d.batch():
+        for n in range(1000):
+            d.set(n, n, expire=1)
+            d.set(n, n, expire=2)  # a second record of the same key
+    advance(3)
+    commit, commits = d.store.commit, 0
+
+    def count(*ops: Any, **options: Any) -> Any:
+        nonlocal commits
+        commits += 1
+        return commit(*ops, **options)
+
+    monkeypatch.setattr(d.store, "commit", count)
+    assert len(d) == 0
+    assert commits < 100
+    assert d.store.depth(QUEUE).unfinished == d.store.count(QUEUE) == 0
