@@ -190,21 +190,27 @@ class States:
         if not self._newest:  # and no further: a backlog isn't read through for each item that was given back
             older = takewhile(lambda record: record.id < id, self._store.browse(self.queue, order=Order.OLDEST))
             return next((record.id for record in older if record.rank == FRESH), None)
-        ahead = [(_id_of(record), record.id) for record in self._tickets() if _id_of(record) > id]
-        fresh = next(self._fresh(), None)
-        if fresh is not None and fresh.id > id:
-            ahead.append((fresh.id, fresh.id))
-        return max(ahead)[1] if ahead else None
+        fresh = next(takewhile(lambda record: record.id > id, self._fresh()), None)
+        return self._nearest([other for other in self.ids(READY) if other > id], fresh)
 
     def _behind(self, id: int) -> int | None:
         """The record of what waits next behind that item."""
-        behind = [(_id_of(record), record.id) for record in self._tickets() if self._is_behind(_id_of(record), id)]
         fresh = next((record for record in self._fresh(after=id) if self._is_behind(record.id, id)), None)
-        if fresh is not None:
-            behind.append((fresh.id, fresh.id))
-        if not behind:
-            return None
-        return (max(behind) if self._newest else min(behind))[1]
+        return self._nearest([other for other in self.ids(READY) if self._is_behind(other, id)], fresh)
+
+    def _nearest(self, ready: list[int], fresh: Record | None) -> int | None:
+        """The record of the first one in the queue's order, of items that wait again and one that was never got."""
+        for id in sorted(ready, reverse=self._newest):
+            if fresh is not None and self._is_behind(id, fresh.id):
+                break
+            if (ticket := self._ticket_of(id)) is not None:
+                return ticket
+        return None if fresh is None else fresh.id
+
+    def _ticket_of(self, id: int) -> int | None:
+        """The record by which that item waits again. It is newer than the item, and as a rule among the newest ones."""
+        newer = takewhile(lambda record: record.id > id, self._store.browse(self.queue, order=Order.NEWEST))
+        return next((record.id for record in newer if record.rank != FRESH and _id_of(record) == id), None)
 
     def _is_behind(self, id: int, other: int) -> bool:
         return id < other if self._newest else id > other
@@ -217,10 +223,6 @@ class States:
             records = self._store.browse(self.queue, order=Order.OLDEST, after=after)
         return (record for record in records if record.rank == FRESH)
 
-    def _tickets(self) -> Iterator[Record]:
-        """What waits again, by rank: in front of all that is fresh."""
-        return takewhile(lambda record: record.rank != FRESH, self._store.browse(self.queue, order=Order.RANK))
-
     # States
 
     def state(self, id: int) -> str | None:
@@ -228,11 +230,11 @@ class States:
         id = _within(id)
         key = _KEY.pack(id)
         for _ in range(_LOOKS):
-            if self._is_fresh(id):
-                return INITED
-            for state in (READY, UNACK, ACKED, FAILED):
+            for state in (UNACK, READY, ACKED, FAILED):
                 if self._store.get(self._table(state), key) is not None:
                     return state
+            if self._is_fresh(id):  # last, for it costs most
+                return INITED
             if self._store.get(self._rows, key) is None:
                 break
         return None
@@ -282,7 +284,7 @@ class States:
         if state == INITED:
             found: int | None = id
         else:
-            found = next((record.id for record in self._tickets() if _id_of(record) == id), None)
+            found = self._ticket_of(id)
         claims = [] if found is None else self._store.claim(
             self.queue, ids=[found], timeout=GLANCE, patience=self._timeout
         )
@@ -363,7 +365,8 @@ class States:
         id = _within(id)
         key = _KEY.pack(id)
         while True:
-            if self._is_fresh(id):
+            data = self._store.get(self._rows, key)
+            if data is None and self._is_fresh(id):
                 claim = self._claim_of(id, INITED)
                 if claim is None:
                     continue
@@ -373,7 +376,7 @@ class States:
                     self._give_back(claim)
                     raise
                 return True
-            data = self._store.get(self._rows, key)
+            data = data or self._store.get(self._rows, key)  # it may have been got just now
             if data is None:
                 return False
             new = data[: _WHEN.size] + payload
