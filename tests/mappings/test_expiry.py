@@ -289,3 +289,16 @@ def test_many_are_deleted_at_once(advance: Advance, d: Dict, monkeypatch: pytest
     assert len(d) == 0
     assert commits < 100
     assert d.store.depth(QUEUE).unfinished == d.store.count(QUEUE) == 0
+
+
+def test_a_batch_that_builds_on_what_is_over_is_stored(advance: Advance, d: Dict) -> None:
+    """To count the keys in it deleted what it had found, and its end raised ConditionFailed."""
+    d.set("a", 1, expire=1)
+    advance(2)
+    with d.batch():
+        assert d.setdefault("a", 2) == 2
+        assert (len(d), list(d)) == (1, ["a"])
+    assert d == {"a": 2}
+    advance(2)
+    assert len(d) == 1
+    assert d.store.depth(QUEUE).unfinished == 0
