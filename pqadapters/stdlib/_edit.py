@@ -45,12 +45,23 @@ class Edit(Block, Generic[V]):
         if self._expects:
             batch.expect(data, found)
         alive = self._was = mapping._alive(found)
-        if alive is None and self._default is MISSING:
+        value: Any = self._own() if not mapping._direct else _UNTOUCHED if alive is None else mapping._load(alive)
+        self._missing = value is _UNTOUCHED
+        if self._missing and self._default is MISSING:
             raise KeyError(self._key)
-        self._value: V = self._default if alive is None else mapping._load(alive)
+        self._value: V = self._default if self._missing else value
+        if not mapping._direct:
+            self._dumped = mapping._dump(self._value)
         self._changed = batch.changes.get(data, _UNTOUCHED)
         batch.edited.add(data)
         return self._value
+
+    def _own(self) -> Any:
+        """What a subclass that has a say in it gives for the key; _UNTOUCHED for nothing."""
+        try:
+            return self._mapping[self._key]
+        except KeyError:
+            return _UNTOUCHED
 
     def _end(self, *, failed: bool) -> None:
         try:
@@ -66,6 +77,11 @@ class Edit(Block, Generic[V]):
         batch, data = self.batch, self._data
         if batch.changes.get(data, _UNTOUCHED) is not self._changed:
             return  # the block has set or deleted the key itself
+        if not self._mapping._direct:
+            missing = self._own() is _UNTOUCHED  # else, or if it wasn't, the block has set or deleted it
+            if missing == self._missing and (missing or self._mapping._dump(self._value) != self._dumped):
+                self._mapping[self._key] = self._value
+            return
         after, more = self._mapping._dump_again(data, self._value, self._was)
         if after != self._found:
             batch.set(data, after)

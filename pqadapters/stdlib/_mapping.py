@@ -33,8 +33,9 @@ class DurableMapping(MutableMapping[K, V]):
 
     def __init_subclass__(cls, **options: Any) -> None:
         super().__init_subclass__(**options)
-        hooks = (getattr(cls, name) for name in ("__getitem__", "__setitem__", "__delitem__"))
-        cls._direct = all(getattr(hook, "__module__", "").partition(".")[0] == _OURS for hook in hooks)
+        names = ("__getitem__", "__setitem__", "__delitem__")
+        owners = (next(kind for kind in cls.__mro__ if name in vars(kind)) for name in names)
+        cls._direct = all(owner.__module__.partition(".")[0] == _OURS for owner in owners)
 
     # How keys and values are stored
 
@@ -199,7 +200,8 @@ class DurableMapping(MutableMapping[K, V]):
     def popitem(self) -> tuple[K, V]:
         """The key that was set last, and its value; both are deleted."""
         if not self._direct:
-            return MutableMapping.popitem(self)
+            for key in reversed(self):
+                return key, self.pop(key)
         while True:
             self._tidy()
             last: bytes | None = None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import functools
 import json
 import pickle
 from collections import OrderedDict
@@ -415,6 +416,58 @@ def test_a_subclass_has_a_say_in_every_method(place: dict[str, Any]) -> None:
         assert d.setdefault("c", 3) == 3
         assert (list(d), d.get("a"), d.get_many(["A"])) == (["A", "B", "C"], 1, {"A": 1})
         assert d.copy() == {"A": 1, "B": 2, "C": 3}
+
+
+def test_a_subclass_has_a_say_in_edits_and_in_popitem(place: dict[str, Any]) -> None:
+    """An edit gave what is stored, not what the subclass makes of it; popitem gave the first item, not the last."""
+
+    class Json(PDict[str, Any]):
+        def __getitem__(self, key: str) -> Any:
+            return json.loads(super().__getitem__(key.upper()))
+
+        def __setitem__(self, key: str, value: Any) -> None:
+            super().__setitem__(key.upper(), json.dumps(value))
+
+    with Json(name="d", **place) as d:
+        d["a"], d["n"] = [1], 1
+        with d.edit("a") as value:
+            value.append(2)
+        with d.edit("n") as value:
+            d["n"] = value + 1
+        with d.edit("new", []) as value:
+            value.append(1)
+        with d.edit("empty", []):
+            pass
+        with d.edit("set", 0):
+            d["set"] = 5
+        d["gone"] = 1
+        with d.edit("gone"):
+            del d["GONE"]
+        with pytest.raises(KeyError), d.edit("missing"):
+            pass
+        with pytest.raises(ZeroDivisionError), d.edit("a") as value:
+            value.append(3)
+            raise ZeroDivisionError
+        assert d.copy() == {"A": [1, 2], "N": 2, "NEW": [1], "EMPTY": [], "SET": 5}
+        assert d.popitem() == ("SET", 5)
+        assert len(d) == 4
+
+
+def test_a_wrapped_method_is_a_say(place: dict[str, Any]) -> None:
+    """functools.wraps gives it the module of what it wraps: it was taken for that."""
+    seen = []
+
+    @functools.wraps(PDict.__getitem__)
+    def get(self: Dict, key: str) -> Any:
+        seen.append(key)
+        return PDict.__getitem__(self, key)
+
+    class Watched(PDict[str, int]):
+        __getitem__ = get  # type: ignore[assignment]
+
+    with Watched(name="d", **place) as d:
+        d["a"] = 1
+        assert (d.get("a"), list(d.items()), seen) == (1, [("a", 1)], ["a", "a"])
 
 
 def test_an_iterator_ends_with_its_mapping(tmp_path: Any) -> None:
