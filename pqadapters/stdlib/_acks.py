@@ -17,7 +17,7 @@ from ..store import Ack, Claim, Nack, Op, Store
 from ._counts import Counts
 from ._held import Consumer, Entry, Held, Own, consumer
 from ._policy import FETCHES, AckPolicy
-from ._stock import Stock
+from ._stock import Stock, insist
 
 _AUTO, _NEXT, _TASK_DONE = AckPolicy.AUTO, AckPolicy.NEXT, AckPolicy.TASK_DONE  # an enum's attribute takes a search
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
@@ -206,15 +206,19 @@ class Acks(Stock):
 
     def _after(self, error: BaseException, end: Ack | Nack, who: Consumer, item: object) -> None:
         """The end of a claim was refused, and the item is held as before; or interrupted, and is made up for."""
-        try:
-            if not isinstance(error, PqadaptersError):
-                self.held.by.get(who, Own()).pop(end.claim.id, None)
+
+        def make_up_for() -> None:
+            try:
                 self.commit(end)
-            elif not isinstance(error, LeaseLost):
+            except LeaseLost:  # it had happened already
+                pass
+            except PqadaptersError:
                 self.held.restore(who, end.claim, item)
-        except LeaseLost:  # it had happened already
-            pass
-        except PqadaptersError:
+
+        if not isinstance(error, PqadaptersError):
+            self.held.by.get(who, Own()).pop(end.claim.id, None)
+            insist(make_up_for)
+        elif not isinstance(error, LeaseLost):
             self.held.restore(who, end.claim, item)
 
     def _surely(self, *ops: Op) -> None:
@@ -288,7 +292,7 @@ class Acks(Stock):
         except BaseException:  # of a signal handler: it has happened, as in _surely
             if not counted:
                 self.counts.add(uncovered=-len(entries))
-            self._commit_acks([Ack(claim, lazy=True) for _, claim, _ in entries])
+            insist(lambda: self._commit_acks([Ack(claim, lazy=True) for _, claim, _ in entries]))
             raise
 
     def wake_joiners(self) -> None:

@@ -24,7 +24,7 @@ from ._exit import finish_at_exit
 from ._held import Own, consumer
 from ._objects import Gone, drop_ended
 from ._policy import AckPolicy
-from ._stock import deadline_of, left_of, works
+from ._stock import deadline_of, insist, left_of, works
 
 _log = telling.logger("pqadapters.queue")
 _LEARNT = "pqadapters.learnt"  #: table: queue -> which acknowledgement was learnt
@@ -293,7 +293,7 @@ class Line(Acks):
         for claim in claims:
             own.pop(claim.id, None)
             self.aside.claims.pop(claim.id, None)
-        self.release(claims)
+        insist(lambda: self.release(claims))
 
     def stats(self) -> dict[str, Any]:
         """For people and gauges."""

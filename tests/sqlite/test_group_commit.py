@@ -305,6 +305,36 @@ def test_a_claim_that_is_interrupted_on_its_way_back_claims_nothing(store: Sqlit
     assert [claim.attempt for claim in store.claim("q")] == [1]
 
 
+def test_a_claim_whose_caller_is_interrupted_twice_is_given_back_by_who_comes_next(store: SqliteStore) -> None:
+    """A greenlet that was killed again while the leader had its claim in hand left that to nobody."""
+    writer = store._core.writer
+    store._core.owner()
+    do, works = writer.do, list[Any]()
+
+    def interrupted(work: Any) -> Any:
+        works.append(work)
+        if len(works) == 3:
+            do(work)  # the second time it is given back, which nobody hears of
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "do", interrupted)
+        patch.setattr(writer, "inside", True)
+        with pytest.raises(KeyboardInterrupt):
+            store.claim("q")
+        patch.setattr(writer, "inside", False)
+        do(works[0])  # by the leader
+        for _ in range(2):
+            with pytest.raises(KeyboardInterrupt):
+                store.claim("q")
+    assert len(works) == 3
+    (claim,) = store.claim("q")
+    assert claim.attempt == 1
+    assert store.claim("q") == []
+    store.commit(Ack(claim))
+    assert not store._core.orphans
+
+
 def _giving_back(store: SqliteStore, do: Callable[[Any], Any]) -> Callable[..., None]:
     """As the core does it, by a writer that isn't interrupted."""
     give_back = store._core.give_back_claims

@@ -71,6 +71,28 @@ def test_a_task_done_is_interrupted_anywhere(tmp_path: Path) -> None:
     assert nth > 20
 
 
+def test_a_task_done_that_is_interrupted_again_and_again_is_made_up_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As that of a greenlet that is killed twice: nobody had the item until the queue was closed, and join() waited."""
+    q: JoinableQueue[int] = JoinableQueue(store=f"sqlite:///{tmp_path}/q.db?durability=process", ack="task_done")
+    q.put(1)
+    q.get()
+    interrupts, commit = [KeyboardInterrupt("last"), KeyboardInterrupt(), KeyboardInterrupt()], q._line.commit
+
+    def interrupt(*ops: Any) -> Any:
+        if interrupts:
+            raise interrupts.pop()
+        return commit(*ops)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(q._line, "commit", interrupt)
+        with pytest.raises(KeyboardInterrupt, match="last"):
+            q.task_done()
+    q.join()
+    assert not len(q._line.held)
+
+
 def test_an_interrupted_look_whose_exception_is_kept_ends_nevertheless(tmp_path: Path) -> None:
     """A console keeps it: the cursor lived on in its frames, the handle saw what was committed by then for good, not
     even its own changes, and a checkpoint found the database locked."""

@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import time
 import weakref
+from collections import deque
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -47,6 +48,14 @@ _BURY_EVERY = 0.1  #: seconds between two looks for dead processes by those who 
 _STANDSTILL = 5.0  #: seconds that a fork waits for what other threads are about
 
 
+class Orphan:
+    """What was claimed for a caller that isn't there any more."""
+
+    def __init__(self, claiming: Work, handle: int) -> None:
+        self.claiming, self.handle = claiming, handle
+        self.giving: Work | None = None  #: gives it back; whose caller was interrupted as well
+
+
 class Core:
     """An open database. Any thread may call any method."""
 
@@ -65,6 +74,7 @@ class Core:
         self._guard = threading.RLock()  # of the number of handles, for a moment: nothing is called with it held
         self._entering = threading.RLock()  # of `owner`, which nothing calls in the middle of a transaction
         self._closing = self._entered = False
+        self.orphans: deque[Orphan] = deque()  #: claims whose callers were interrupted
         self._unclaimed = True  #: what our closed handles had claimed was given back
         self._buried = 0.0
         self.room = Room(self)
@@ -275,6 +285,32 @@ class Core:
             for queue in {claim.queue for claim in claims}:
                 self.bells.ring(queue)
 
+    def give_back_orphans(self) -> None:
+        """The same of what was claimed for callers that an interrupt has taken away: once, since a record that was
+        given back may be claimed again with the same number. Who is interrupted at it leaves it to who comes next."""
+        for _ in range(len(self.orphans)):
+            try:
+                orphan = self.orphans.popleft()
+            except IndexError:  # another thread has it
+                return
+            with suppress(StoreError):
+                self._give_back(orphan)
+
+    def _give_back(self, orphan: Orphan) -> None:
+        claiming, giving = orphan.claiming, orphan.giving
+        if self.writer.inside and not (claiming if giving is None else giving).done:
+            self.orphans.append(orphan)  # somebody may be about it just now
+        elif claiming.done and claiming.result and claiming.result[0] and not (giving is not None and giving.done):
+            claims, number, handle = claiming.result[0], self.owners.number, orphan.handle
+            orphan.giving = Work(lambda each: give_back(each, self.names, claims, number, handle), synced=False)
+            try:
+                self.writer.do(orphan.giving)
+            except BaseException:
+                self.orphans.append(orphan)
+                raise
+            for queue in {claim.queue for claim in claims}:
+                self.bells.ring(queue)
+
     def _give_up(self, handle: int) -> None:
         if self._entered:
             values = (self.owners.number, handle)
@@ -359,6 +395,7 @@ class Core:
         self.process = os.getpid()
         self._guard, self._entering, self.aside = threading.RLock(), threading.RLock(), threading.RLock()
         self._entered, self._buried = False, 0.0
+        self.orphans.clear()
         self.owners.begin_again()
         _inherited.append(self.mark.begin_again())
         found = (self.writer.begin_again(), self.reader.begin_again(), self.lookout.reader.begin_again())

@@ -45,7 +45,7 @@ from . import entries, schema
 from .backup import back_up
 from .changes import Changes, Who, lease_lost, place_of, put_plain
 from .claims import Take, Taken, claim_oldest
-from .core import Core, share
+from .core import Core, Orphan, share
 from .looks import Looks
 from .room import BIG
 from .salvage import Salvaged, salvage_apart
@@ -255,6 +255,8 @@ class SqliteStore(Handle):
             if acks:
                 self.commit(*acks)
             return []  # in the middle of another call of this thread: there is no waiting for it
+        if core.orphans:
+            core.give_back_orphans()
         core.bury_dead(often=False, patience=wish.patience)  # first: what they had in hand is ready in its old place
         if bell.dry:
             is_ready, bell.claimed = self._looks.any_ready(queue)
@@ -267,7 +269,7 @@ class SqliteStore(Handle):
 
     def _take(self, wish: Wish, acks: Sequence[Ack], bell: Bell) -> list[Claim] | None:
         """Claim, in a transaction; [] where it is put off. What interrupts this on its way back gives the claims back,
-        which nobody would have else."""
+        which nobody would have else; should that be interrupted, too, whoever comes next does."""
         core = self._core
         touched: dict[str, int] = {}
         who = Who(core.owner(wish.patience), self._handle)
@@ -278,8 +280,8 @@ class SqliteStore(Handle):
             result = core.writer.do(work)
             return [] if result is LATE else self._taken(wish.queue, bell, result, touched)
         except BaseException:
-            if work.done and work.result and work.result[0]:  # by another thread, when this one was interrupted already
-                core.give_back_claims(work.result[0], self._handle)
+            core.orphans.append(Orphan(work, self._handle))
+            core.give_back_orphans()
             raise
 
     def _taken(self, queue: str, bell: Bell, taken: Taken, touched: dict[str, int]) -> list[Claim] | None:
@@ -350,6 +352,8 @@ class SqliteStore(Handle):
         self._check()
         if self._ahead.waiting:
             self._settle_ahead()
+        if self._core.orphans and not self._core.writer.in_the_middle():
+            self._core.give_back_orphans()
         found = self._looks.depth(queue)
         ahead = self._ahead.of(queue, self._core.process) if self._prefetch > 1 else 0
         if found.claimed > ahead and self._dead_are_buried(often=final and not found.ready + ahead):
