@@ -44,10 +44,12 @@ class Acks(Stock):
         """What an earlier run or another handle has learnt holds here, too. "task_done" is for good."""
         if self.auto and self.policy is not AckPolicy.TASK_DONE and word in ("task_done", "next"):
             self.policy = AckPolicy(word)
+            self.counts.settle_elsewhere(stands=self.policy is AckPolicy.TASK_DONE)
 
     def learn(self, policy: AckPolicy) -> None:
         """Settle what acknowledges an item here, for this run and later ones."""
         self.policy, self.unkept = policy, True
+        self.counts.settle_elsewhere(stands=policy is AckPolicy.TASK_DONE)
         _log.info("%s: an item is done %s", self.label, policy.meaning)
 
     def _settle_on_next(self) -> None:
@@ -96,10 +98,10 @@ class Acks(Stock):
         if self.fetched < FETCHES:
             return
         self._settle_on_next()
-        if self.policy is AckPolicy.NEXT:
-            self.ack_all_of(lambda: self.held.pop(self.held.passed()))
         if self.unkept:
             self.keep()
+        if self.policy is AckPolicy.NEXT:
+            self.ack_all_of(lambda: self.held.pop(self.held.passed()))
 
     def _ack_handed(self, acks: Sequence[Ack]) -> set[int]:
         self.counts.add(handed=len(acks))  # before the commit: a joiner must never see one task too few
@@ -162,7 +164,7 @@ class Acks(Stock):
 
     def done(self) -> bool:
         """Acknowledge the caller's oldest item, or count one off that was when it was handed out; False if none."""
-        if self.auto and self.policy is not _TASK_DONE:
+        if self.auto and self.policy is not _TASK_DONE and not self._is_elsewhere():
             self.learn(_TASK_DONE)
         if self.counts.handed and self.counts.take_handed():
             self.wake_joiners()
@@ -249,6 +251,8 @@ class Acks(Stock):
 
         Raises ValueError if nothing is unfinished; where covered items can't be acknowledged, the call isn't counted.
         """
+        if self.auto and self.policy is not _TASK_DONE and self._done_elsewhere():
+            return 0
         if self.unfinished() <= 0:
             raise ValueError("task_done() called too many times")
         term = "uncovered" if (covered := self.counts.cover(len(self.held))) else "adjustment"
@@ -259,6 +263,23 @@ class Acks(Stock):
             self.counts.add(**{term: -1 if covered else 1})
             raise
         return waited
+
+    def _is_elsewhere(self) -> bool:
+        """Whether what a task_done() is for must have been handed out by another process, if by any."""
+        return not (self.store.capabilities.exclusive or len(self.held) or self.counts.handed)
+
+    def _done_elsewhere(self) -> bool:
+        """A task_done() of a process that holds nothing, such as one that is sent the results, teaches nothing about
+        those that do: what they hold would never be done. While nothing is learnt it is counted beside their records;
+        where they turn out to mean "next", the records alone count. False where it is to be counted as any other."""
+        depth = self.store.depth(self.name)  # first: who has learnt "next" says so before it acknowledges anything
+        self.recall(self.learnt())
+        if self.policy is AckPolicy.AUTO:
+            if self.counts.elsewhere >= depth.claimed or self.counts.raw(depth) <= 0:
+                return False
+            self.counts.add(elsewhere=1)
+        self.wake_joiners()
+        return self.policy is not _TASK_DONE
 
     def settle_later(self) -> None:
         """`settle`, behind an acknowledgement that went well: a refusal of the disk is left to the next call."""
@@ -308,6 +329,8 @@ class Acks(Stock):
 
     def join(self) -> None:
         self.store.depth(self.name)  # what earlier runs left is to be done, too
+        if self.counts.elsewhere:
+            self.recall(self.learnt())
         self.counts.add(joining=1)
         try:
             self.store.wait(self.name, self.counts.finished)
@@ -333,6 +356,8 @@ class Acks(Stock):
         took anything and never called task_done(). `dropped`: nobody that lives can ask for the next item any more."""
         if self.policy is AckPolicy.AUTO and len(self.held):
             self._settle_on_next()
+        if self.unkept:
+            self.keep()
         if self.policy is AckPolicy.NEXT:
             working = self.held.cut_off() | (frozenset() if dropped else self.held.still_working())
             entries = self.held.pop(self.held.snapshot(but=working) + self.held.passed(working))
@@ -342,5 +367,3 @@ class Acks(Stock):
             except BaseException:
                 self._restore(entries)
                 raise
-        if self.unkept:
-            self.keep()

@@ -49,11 +49,19 @@ class Counts:
         self.handed = 0  #: acknowledged when handed out, task_done() still to come
         self.uncovered = 0  #: task_done() calls by callers that held nothing, for items that others hold
         self.adjustment = 0  #: what programs set `unfinished_tasks` to, and task_done() ahead of its get()
+        self.elsewhere = 0  #: task_done() calls for what other processes hold, while it isn't learnt whose they are
         self.buried = 0  #: records that this handle moved to the dead letters
         self.joining = 0  #: threads in join()
 
     def add(
-        self, *, handed: int = 0, uncovered: int = 0, adjustment: int = 0, buried: int = 0, joining: int = 0
+        self,
+        *,
+        handed: int = 0,
+        uncovered: int = 0,
+        adjustment: int = 0,
+        elsewhere: int = 0,
+        buried: int = 0,
+        joining: int = 0,
     ) -> None:
         """Change them; where a signal handler interrupts this, nothing is changed."""
         done = False
@@ -62,13 +70,19 @@ class Counts:
                 self.handed += handed
                 self.uncovered += uncovered
                 self.adjustment += adjustment
+                self.elsewhere += elsewhere
                 self.buried += buried
                 self.joining += joining
                 done = True
         except BaseException:  # as the lock was let go of
             if done:
                 self.add(
-                    handed=-handed, uncovered=-uncovered, adjustment=-adjustment, buried=-buried, joining=-joining
+                    handed=-handed,
+                    uncovered=-uncovered,
+                    adjustment=-adjustment,
+                    elsewhere=-elsewhere,
+                    buried=-buried,
+                    joining=-joining,
                 )
             raise
 
@@ -89,9 +103,14 @@ class Counts:
             self.adjustment -= 1
             return False
 
+    def settle_elsewhere(self, *, stands: bool) -> None:
+        """It is learnt what those calls are for: tasks that stay unfinished else, or records that go by themselves."""
+        with self._lock:
+            self.add(elsewhere=-self.elsewhere, adjustment=-self.elsewhere if stands else 0)
+
     def raw(self, depth: Depth) -> int:
         records = depth.claimed if self._flags.cut else depth.unfinished
-        return records + self.handed - self.uncovered + self.adjustment
+        return records + self.handed - self.uncovered + self.adjustment - min(self.elsewhere, depth.claimed)
 
     def level(self, depth: Depth) -> bool:
         """Forget a debt: the count starts again at zero. For `Store.wait`, under whose lock the depth is exact."""

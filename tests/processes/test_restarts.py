@@ -406,3 +406,40 @@ if __name__ == "__main__":
         run.tell("go on")
         run.end()
         assert run.words("joined") == ["0"]
+
+
+@pytest.mark.parametrize("method", METHODS)
+def test_task_done_where_the_results_come_in_teaches_the_workers_nothing(method: str, tmp_path: Path) -> None:
+    """The workers, who never call it, had done nothing then: the next one got all of the first one's items once more,
+    without any crash, and so did the next run, whose join() waited for ever."""
+    body = """
+def work(tasks, results):
+    for task in iter(tasks.get, None):
+        results.put(task)
+    results.put("end")
+
+def main():
+    context = multiprocessing.get_context(sys.argv[1])
+    tasks, results = context.JoinableQueue(), context.Queue()
+    for items in ((1, 2, 3), ()):
+        worker = context.Process(target=work, args=(tasks, results))
+        worker.start()
+        for item in (*items, None):
+            tasks.put(item)
+        for result in iter(results.get, "end"):
+            say("result", result)
+            tasks.task_done()
+        worker.join()
+        tasks.task_done()
+        tasks.join()
+    say("joined", tasks.qsize())
+
+if __name__ == "__main__":
+    main()
+"""
+    app = App(tmp_path, body)
+    for _ in range(2):
+        with app.start(method) as run:
+            run.end()
+            assert run.words("result") == ["1", "2", "3"]
+            assert run.words("joined") == ["0"]

@@ -13,7 +13,7 @@ import pytest
 
 from pqadapters.errors import DiskError
 from pqadapters.stdlib import _acks
-from pqadapters.stdlib.queue import Queue, SimpleQueue
+from pqadapters.stdlib.queue import Empty, Queue, SimpleQueue
 from pqadapters.store import Ack, Set
 
 from .background import Background, Watched, in_thread
@@ -431,3 +431,55 @@ def test_unnamed_a_given_policy_ignores_the_note(tmp_path: Path) -> None:
 def test_unnamed_simple_queues_note_nothing(tmp_path: Path) -> None:
     run("q = SimpleQueue(); q.put(1); q.put(2); q.put(3); q.get(); q.get(); crash()", tmp_path, status=KILLED)
     assert run(LOOK, tmp_path, status=KILLED).out == "None [2, 3]"
+
+
+# task_done() in a process that holds nothing. Another handle stands for it.
+
+
+def test_what_another_process_holds_is_counted_until_that_has_learnt_what_it_means(tmp_path: Path) -> None:
+    """Here it is done at its normal end: then the calls for it are over, too."""
+    holder, caller = (Queue[int](store=f"sqlite:///{tmp_path}/q.db") for _ in range(2))
+    holder.put_many(range(3))
+    assert holder.get_many(2) == [0, 1]
+    caller.task_done()
+    caller.task_done()
+    assert (caller.unfinished_tasks, caller.stats()["learnt"]) == (1, None)
+    holder.close()
+    assert (caller.stats()["learnt"], caller.stats()["unfinished"]) == (None, 1)
+    caller.task_done()
+    assert (caller.stats()["learnt"], caller.unfinished_tasks) == ("next", 1)
+
+
+def test_task_done_for_what_another_process_never_does_stands(tmp_path: Path) -> None:
+    """A `None` that ends a worker: whoever has put it may say so, also before the worker's own first one."""
+    holder, caller = (Queue[Any](store=f"sqlite:///{tmp_path}/q.db") for _ in range(2))
+    holder.put_many(["item", None])
+    holder.get_many(2)
+    caller.task_done()
+    holder.task_done()
+    caller.join()
+    holder.close()
+    assert (caller.qsize(), caller.unfinished_tasks) == (1, 0)
+
+
+def test_task_done_for_what_this_process_had_and_asked_beyond_settles_for_good(tmp_path: Path) -> None:
+    """An earlier run ended before its first one. A batch ends where nothing more is there, and is done behind that."""
+    url = f"sqlite:///{tmp_path}/q.db"
+    with Queue[int](store=url) as first:
+        first.put_many(range(3))
+        first.get()
+    with Queue[int](store=url) as q:
+        assert (q.get(), q.get(), q.stats()["learnt"]) == (1, 2, "next")
+        with pytest.raises(Empty):
+            q.get_nowait()
+        q.task_done()
+        assert q.stats()["learnt"] == "task_done"
+
+
+def test_task_done_ahead_of_any_get_stands(tmp_path: Path) -> None:
+    with Queue[int](store=f"sqlite:///{tmp_path}/q.db") as q:
+        q.put(1)
+        q.task_done()
+        q.join()
+        with pytest.raises(ValueError, match="too many"):
+            q.task_done()
