@@ -333,6 +333,17 @@ def test_salvage_as_a_command(database: Path) -> None:
     assert (again.returncode, "exists already" in again.stderr) == (1, True)
 
 
+@pytest.mark.parametrize("how", ['exec "$@" >&-', '"$@" | exec sleep 0; exit ${PIPESTATUS[0]}', '"$@" >/dev/full'])
+def test_salvage_as_a_command_whose_output_nobody_reads(database: Path, how: str) -> None:
+    """What was to be brought out was; then came a traceback."""
+    _fill(database, 20)
+    command = [sys.executable, "-m", "pqadapters.stores.sqlite", str(database), f"{database}.new"]
+    done = subprocess.run(["bash", "-c", how, "bash", *command], stderr=subprocess.PIPE, text=True)
+    assert "Traceback" not in done.stderr
+    with SqliteStore(f"{database}.new") as store:
+        assert store.count("t") == 40
+
+
 @pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"\xff" * 3000])
 def test_a_file_that_is_no_database_is_refused_and_left_alone(database: Path, content: bytes) -> None:
     database.write_bytes(content)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
 from ...errors import StoreError
@@ -19,7 +20,16 @@ def main() -> int:
     except StoreError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    sys.stdout.write(f"{found.records} records and {found.keys} keys are whole, {found.lost} are lost\n")
+    line = f"{found.records} records and {found.keys} keys are whole, {found.lost} are lost\n"
+    if sys.stdout is None:  # it was closed
+        return 0
+    try:
+        sys.stdout.write(line)
+        sys.stdout.flush()
+    except OSError as error:  # nobody reads it, or there is no room for it
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())  # for Python, which tries again at its end
+        sys.stderr.write(f"{line.rstrip()}; stdout: {error}\n")
+        return 1
     return 0
 
 
