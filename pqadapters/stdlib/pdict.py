@@ -79,12 +79,14 @@ class PDict(DurableMapping[K, V]):
         self._mark = _mark(serializer)
         self._code = self._mark[0]
         path, store = absolute(path), absolute(store)
-        self._again = (path, name, store, serializer, expire, durability, max_lag, trust_directory, signing_key)
         options = {"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None}
         given = {option: value for option, value in options.items() if value is not None}
         if is_url(path) and store is None:
             path, store = None, str(path)
         opened, owned = open_where(path, store, given, what="the mapping's file", open_path=open_database)
+        if path is None and store is None and not os.environ.get("PQADAPTERS_URL"):
+            path = opened.place  # the home is another one for another program, and a temporary one for each process
+        self._again = (path, name, store, serializer, expire, durability, max_lag, trust_directory, signing_key)
         try:
             codec = protected(codec, signing_key, hosts=opened.capabilities.hosts, place=opened.place)
         except BaseException:

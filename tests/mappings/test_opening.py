@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pickle
 import sqlite3
 import subprocess
 import sys
@@ -179,6 +180,21 @@ def test_a_name_alone_is_one_of_the_applications(tmp_path: Path) -> None:
     assert first[1] == second[1]
     assert first[1].startswith(str(tmp_path / "home"))
     assert first[1].endswith("named.db")
+
+
+def test_one_by_name_goes_to_another_programs_process(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was the mapping of that name in the other program's home, or in a temporary one of its own."""
+    monkeypatch.setenv("PQADAPTERS_HOME", str(tmp_path / "home"))
+    with PDict[str, int](name="settings") as d:
+        d["a"] = 1
+        data = pickle.dumps(d)
+        monkeypatch.setenv("PQADAPTERS_HOME", str(tmp_path / "other"))
+        with pickle.loads(data) as copied:
+            assert copied == {"a": 1}
+            assert copied.store.place == d.store.place
+    code = "import sys, pickle; print(dict(pickle.loads(bytes.fromhex(sys.argv[1]))))"
+    monkeypatch.delenv("PQADAPTERS_HOME")
+    assert run(code, data.hex()) == "{'a': 1}"
 
 
 def test_the_environment_steers_it(tmp_path: Path) -> None:
