@@ -22,6 +22,11 @@ _LEAD = b"\0pq-"
 _process = os.urandom(8)
 
 
+def key_of(queue: str) -> bytes:
+    """The key that a queue has in tables. A name may be of an undecodable file, with a surrogate in it."""
+    return queue.encode("utf-8", "surrogatepass")
+
+
 def payload(number: int, process: bytes | None = None) -> bytes:
     """The payload that stands for this process's object of that number, or for that of others."""
     return _LIVE + (process or _process) + number.to_bytes(8, "big")

@@ -115,7 +115,7 @@ def found_family(
             bury_all(store, queue)
         else:
             _adopt(queue, store, locks)
-        store.commit(Set(FAMILIES, queue.encode(), token))
+        store.commit(Set(FAMILIES, live.key_of(queue), token))
         left = store.depth(queue).unfinished
         _tell(spot, path, queue, left)
         reference = _founded[spot.name, spot.index] = Reference(path, queue, token, left, given)
@@ -144,7 +144,7 @@ def _trusted(options: dict[str, Any]) -> bool:
 
 def _know(spot: Spot, store: Store) -> None:
     """Whether the place makes a queue for each call: what any run has seen."""
-    key, word = spot.name.encode(), b"transient"
+    key, word = live.key_of(spot.name), b"transient"
     if spot.transient:
         store.commit(Set(FAMILIES, key, word))
     elif store.get(FAMILIES, key) == word:
@@ -184,10 +184,10 @@ def _let_go_of_dropped(locks: Locks) -> None:
 
 def _clear_up(store: Store, queue: str) -> None:
     """Stop markers that earlier runs have left go."""
-    first = store.get(MARKED, queue.encode())
+    first = store.get(MARKED, live.key_of(queue))
     if first is not None:
         drop_left_behind(store, queue, live.is_live, int.from_bytes(first, "big") - 1)
-        store.commit(Delete(MARKED, queue.encode()))
+        store.commit(Delete(MARKED, live.key_of(queue)))
 
 
 # What roots have left that died beside others

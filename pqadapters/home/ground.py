@@ -35,7 +35,9 @@ _temporary: dict[int, str] = {}  # pid -> the home that goes with that process
 _told: set[tuple[str, int]] = set()
 MANY = 16  #: queues of one place
 _FINAL = {"ack": "task_done", "transient": True}  #: what is learnt for good
-_UNUSABLE = frozenset({errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT, errno.ELOOP})
+_UNUSABLE = frozenset(
+    {errno.EACCES, errno.EPERM, errno.EROFS, errno.ENOTDIR, errno.ENOENT, errno.ELOOP, errno.ENAMETOOLONG}
+)
 
 
 class Ground:

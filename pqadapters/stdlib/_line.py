@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from queue import Empty
 from typing import Any
 
-from .. import telling
+from .. import live, telling
 from ..errors import ConditionFailed, StoreError
 from ..home.ground import Ground
 from ..home.private import PrivateStore
@@ -97,7 +97,7 @@ class Line(Acks):
             return self.private.learn(ack=word)
         expect = Expect.ABSENT if word == AckPolicy.NEXT.value else Expect.ANY
         try:
-            self.commit(Set(_LEARNT, self.name.encode(), word.encode(), expect))
+            self.commit(Set(_LEARNT, live.key_of(self.name), word.encode(), expect))
         except ConditionFailed:
             pass  # another handle has learnt something meanwhile
         except StoreError as error:
@@ -106,7 +106,7 @@ class Line(Acks):
     def learnt(self) -> object:
         if self.private is not None:
             return self.private.learnt("ack")
-        return (self.store.get(_LEARNT, self.name.encode()) or b"").decode("ascii", "replace")
+        return (self.store.get(_LEARNT, live.key_of(self.name)) or b"").decode("ascii", "replace")
 
     def _taken(self, ground: Ground) -> None:
         """The private store has its slot now."""

@@ -139,13 +139,13 @@ def flag(store: Store, queue: str, table: str = live.TABLE) -> None:
     (first,) = store.commit(Put(live.TABLE, b""))  # nothing else tells what ids are next
     claims = store.claim(live.TABLE, ids=[first])
     with suppress(ConditionFailed):
-        store.commit(Set(table, queue.encode(), first.to_bytes(8, "big"), Expect.ABSENT))
+        store.commit(Set(table, live.key_of(queue), first.to_bytes(8, "big"), Expect.ABSENT))
     store.commit(*map(Ack, claims))
 
 
 def drop_ended(store: Store, queue: str) -> int:
     """The store was opened: drop the records whose objects ended with their process or queue. Returns how many."""
-    flagged = store.get(live.TABLE, queue.encode())
+    flagged = store.get(live.TABLE, live.key_of(queue))
     if flagged is None:
         return 0
     last = int.from_bytes(flagged, "big") - 1
@@ -159,5 +159,5 @@ def drop_ended(store: Store, queue: str) -> int:
     dropped = drop(store, queue, ended)
     if read >= _MANY and not alive:
         with suppress(ConditionFailed):  # another handle of this process was faster
-            store.commit(Set(live.TABLE, queue.encode(), (last + 1).to_bytes(8, "big"), flagged))
+            store.commit(Set(live.TABLE, live.key_of(queue), (last + 1).to_bytes(8, "big"), flagged))
     return dropped

@@ -254,9 +254,10 @@ def test_a_segment_store_is_refused(tmp_path: Path) -> None:
         Queue(store=f"file://{tmp_path}/directory")
 
 
-def test_a_home_that_cannot_be_used(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+@pytest.mark.parametrize("home", ["file/home", "x" * 300, "/".join(["x" * 100] * 5)])
+def test_a_home_that_cannot_be_used(home: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("PQADAPTERS_HOME", str(tmp_path / "file" / "home"))
+    monkeypatch.setenv("PQADAPTERS_HOME", str(tmp_path / home))
     q: Queue[int] = Queue()
     with pytest.raises(StoreError, match="PQADAPTERS_HOME"):
         q.put(1)

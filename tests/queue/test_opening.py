@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pqadapters.errors import StoreClosed, StoreRefused
+from pqadapters.errors import DiskError, StoreClosed, StoreRefused
 from pqadapters.stdlib import queue as durable
 from pqadapters.stdlib.queue import Queue
 from pqadapters.stores.memory import MemoryStore
@@ -119,6 +120,35 @@ def test_a_store_that_was_given_stays_open(kind: Any) -> None:
         q.put(2)
     assert store.depth("default").claimed == 0
     assert store.depth("default").ready == 1  # close() without any task_done(): what was fetched is done
+
+
+@pytest.mark.parametrize(
+    ("where", "options"),
+    [("file://{}/q", {"markers": "drop"}), ("sqlite:///{}/q.db", {}), ("memory:", {"markers": "drop"})],
+    ids=["segment", "sqlite", "memory"],
+)
+@pytest.mark.parametrize(
+    "name",
+    ["a/b", "..", "a\0b", "\n", "\udcff", "x" * 100_000],
+    ids=["slash", "dots", "zero", "line", "surrogate", "long"],
+)
+def test_any_text_is_a_name(where: str, options: Any, name: str, tmp_path: Path) -> None:
+    """With a surrogate in it, as of an undecodable file's, there was an UnicodeEncodeError."""
+    for _ in range(2):
+        with Queue[Any](store=where.format(tmp_path), name=name, **options) as q:
+            q.put(None)
+            q.put(1)
+            assert (q.name, q.get(), q.get()) == (name, None, 1)
+            q.task_done()
+            q.task_done()
+
+
+def test_a_path_that_is_too_long_for_a_database_is_refused_in_plain_words(tmp_path: Path) -> None:
+    """SQLite can't open it and says nothing more: it was "Permission denied"."""
+    directory = tmp_path.joinpath(*["d" * 50] * (1 + (500 - len(bytes(tmp_path))) // 51))
+    with pytest.raises(DiskError, match="shorter path") as caught:
+        Queue(store=f"sqlite:///{directory}/q.db")
+    assert caught.value.errno == errno.ENAMETOOLONG
 
 
 def test_two_queues_on_one_path_in_one_process_share_it(tmp_path: Path) -> None:

@@ -22,6 +22,7 @@ _DAMAGED = ("database disk image is malformed", "file is not a database", "malfo
 _UNWRITTEN = 778  #: SQLITE_IOERR_WRITE
 _NOT_SHARED = 4874  #: SQLITE_IOERR_SHMSIZE
 _SHARED = 32768  #: bytes by which the file of SQLite's shared memory grows
+_LONGEST = 500  #: bytes of a path: SQLite takes 504, and a database is made as "<path>.new"
 _BLOCK = 4096  #: bytes below a limit of file sizes in which a write may have been refused
 _NUMBERS = {FULL: errno.ENOSPC, _IO: errno.EIO, "attempt to write a readonly database": errno.EROFS}
 _ADVICE = {
@@ -122,7 +123,7 @@ def _why_not_opened(path: str) -> int:
         os.stat(path if os.path.lexists(path) else os.path.dirname(path) or ".")
     except OSError as error:
         return error.errno or errno.ENOENT
-    return errno.EACCES
+    return errno.ENAMETOOLONG if len(os.fsencode(path)) > _LONGEST else errno.EACCES
 
 
 def locked(path: str) -> StoreLocked:
