@@ -16,6 +16,7 @@ from ..telling import shown
 from .failures import Failure
 
 DATABASES = (NAMED, OF_PROCESSES)  #: of an application
+_OWN = "data.db"  #: in the directory of a database class of persist-queue's
 
 
 def find(place: str) -> str:
@@ -68,7 +69,8 @@ def _one(path: str) -> str:
         return slots[0]
     if slots:
         raise Failure(f"{path} holds several stores: choose one of {', '.join(slots)}")
-    return next(databases_in(path), path)
+    own = os.path.join(path, _OWN)
+    return next(databases_in(path), own if os.path.isfile(own) else path)
 
 
 def databases_in(directory: str) -> Iterator[str]:

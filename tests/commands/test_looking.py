@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters.persistqueue import SQLiteQueue
 from pqadapters.serializers import serializer
 from pqadapters.store import Put
 from pqadapters.stores._disk import ReadingDisk
@@ -43,6 +44,14 @@ def test_stats(place: Path) -> None:
     lines = out("stats", place).splitlines()
     assert lines[0].endswith("format 1, held by nobody")
     assert any(line.split()[:5] == ["default", "3", "1", "0", "1"] for line in lines)
+
+
+def test_the_directory_of_a_database_queue_is_its_database(tmp_path: Path) -> None:
+    """A program says SQLiteQueue("jobs"); `stats jobs` said that there was no store."""
+    with SQLiteQueue(str(tmp_path / "jobs")) as q:
+        q.put("a")
+    assert loaded("stats", tmp_path / "jobs")["place"] == str(tmp_path / "jobs" / "data.db")
+    assert [row["payload"] for row in loaded("peek", tmp_path / "jobs")] == ["'a'"]
 
 
 def test_peek(place: Path) -> None:
