@@ -10,8 +10,9 @@ from ..store import DEAD, dead_queue
 from .failures import Failure
 
 DEFAULT = "default"
-#: Names of ours: what mappings keep beside their keys, locks and times, is no queue of the program's.
-_OURS = re.compile(r"pqadapters\.|(edit|expiry)/(dict/|shelf(/|$))")
+#: Names of ours: what mappings keep beside their keys, locks and times, is no queue of the program's, nor is who has
+#: items of an acknowledging queue in hand.
+_OURS = re.compile(r"pqadapters\.|(edit|expiry)/(dict/|shelf(/|$))|ack_(filo_|unique_)?queue_[\s\S]*/holders\Z")
 
 
 def own_queues(names: Sequence[str]) -> list[str]:

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.persistqueue import SQLiteQueue
+from pqadapters.persistqueue import SQLiteAckQueue, SQLiteQueue
 from pqadapters.serializers import serializer
 from pqadapters.store import Put
 from pqadapters.stores._disk import ReadingDisk
@@ -52,6 +52,16 @@ def test_the_directory_of_a_database_queue_is_its_database(tmp_path: Path) -> No
         q.put("a")
     assert loaded("stats", tmp_path / "jobs")["place"] == str(tmp_path / "jobs" / "data.db")
     assert [row["payload"] for row in loaded("peek", tmp_path / "jobs")] == ["'a'"]
+
+
+def test_an_acknowledging_queue_is_the_only_one(tmp_path: Path) -> None:
+    """Who has its items in hand was a queue, too, and `peek` asked which one was meant."""
+    with SQLiteAckQueue(str(tmp_path)) as q:
+        q.put("a")
+        q.put("b")
+        q.get()
+    assert [row["payload"] for row in loaded("peek", tmp_path)] == ["'b'"]
+    assert set(loaded("stats", tmp_path)["queues"]) == {"ack_queue_default"}
 
 
 def test_peek(place: Path) -> None:
