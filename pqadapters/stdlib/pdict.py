@@ -41,6 +41,8 @@ _SHOWN = 100  #: items in a repr
 
 class PDict(DurableMapping[K, V]):
     """A mapping with any hashable keys that can be serialised (1 and "1" are two), and any such values, up to 1 GiB.
+    An object of a plain class of your own is found by its pickle: what is kept in an attribute later on, by
+    `cached_property` say, makes another key of it, though it is equal. Frozen dataclasses are found by value.
 
     `path` is the file of a SQLite database, made if it is missing, which any number of processes and threads use; or
     the URL of a store, as `store=` is (a store, or `sqlite:////abs/file.db`, `file:///abs/dir` ...). Several mappings
