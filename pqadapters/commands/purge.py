@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import sys
+from itertools import chain
 
 import click
 
 from ..opening import look_at
 from ..sight import Sight
-from ..store import Ack, State, Store
+from ..store import State, Store
 from . import options
 from .failures import Failure, told
 from .places import find, opened
@@ -58,11 +59,13 @@ def _ask(question: str, yes: bool) -> None:
 
 
 def _remove(store: Store, name: str, ids: list[int]) -> int:
+    from ..persistqueue._removal import removal  # with all that it imports
+
     count = 0
     for at in range(0, len(ids), _AT_ONCE):
         wanted = ids[at : at + _AT_ONCE]
         claims = store.claim(name, ids=wanted, limit=len(wanted))
         if claims:
-            store.commit(*map(Ack, claims))
+            store.commit(*chain.from_iterable(removal(store, claim) for claim in claims))
         count += len(claims)
     return count

@@ -423,5 +423,10 @@ def _id_of(record: Claim | Record) -> int:
     return record.id if record.rank == FRESH else int(_KEY.unpack(record.payload)[0])
 
 
+def payload_of(data: bytes) -> bytes:
+    """Of a row."""
+    return data[_WHEN.size :]
+
+
 def _row(id: int, data: bytes | None) -> Row | None:
-    return None if data is None else Row(id, _WHEN.unpack(data[: _WHEN.size])[0], data[_WHEN.size :])
+    return None if data is None else Row(id, _WHEN.unpack(data[: _WHEN.size])[0], payload_of(data))

@@ -13,6 +13,7 @@ import pytest
 
 from pqadapters import PDict
 from pqadapters.commands import places
+from pqadapters.persistqueue import FILOSQLiteAckQueue, SQLiteAckQueue, UniqueAckQ, UniqueQ
 from pqadapters.store import Ack, Put
 from tests.commands.command import bytes_in, call, loaded, out, process, queue, refusal
 from tests.commands.conftest import path_of
@@ -60,6 +61,22 @@ def test_what_mappings_keep_is_no_queue(url: str) -> None:
     assert (found["queues"], found["tables"]) == ({}, {"dict/default": 2})
     for command in ("peek", "purge"):
         assert "has no queue" in refusal(command, path_of(url))
+
+
+@pytest.mark.parametrize("kind", [UniqueQ, SQLiteAckQueue, FILOSQLiteAckQueue, UniqueAckQ])
+def test_purge_leaves_nothing_of_an_item_behind(kind: Any, tmp_path: Path) -> None:
+    """What was purged could never be put again, or was ready for ever and never served."""
+    with kind(str(tmp_path)) as q:
+        for item in "abcd":
+            q.put(item)
+        if kind is not UniqueQ:
+            q.nack(q.get())
+    assert out("purge", tmp_path, "--yes") == "4 removed\n"
+    with kind(str(tmp_path)) as q:
+        assert q.queue() == []
+        assert q.qsize() == 0
+        assert all(q.put(item) for item in "abcd")
+        assert sorted(q.get(block=False) for _ in range(4)) == ["a", "b", "c", "d"]
 
 
 def test_purge_of_many(tmp_path: Path) -> None:

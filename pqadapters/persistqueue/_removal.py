@@ -1,0 +1,30 @@
+"""What goes with a record of a queue of persist-queue's where not the queue removes it, but `pqadapters purge`."""
+
+from __future__ import annotations
+
+import re
+
+from ..store import Ack, Claim, Delete, Op, Store
+from ._states import FRESH, READY, payload_of
+from ._unique import leave
+
+_QUEUE = re.compile(r"(?P<ack>ack_)?(filo_|(?P<unique>unique_))?queue_")
+
+
+def removal(store: Store, claim: Claim) -> list[Op]:
+    """What makes an end of the record, and of what stands for its item elsewhere. Of another program's queue, the first
+    alone."""
+    kind = _QUEUE.match(claim.queue)
+    payload, ops = claim.payload, list[Op]([Ack(claim)])
+    if kind is None:
+        return ops
+    if kind["ack"] and claim.rank != FRESH:  # a ticket: its payload is the item's key
+        ready, rows, key = f"{claim.queue}/{READY}", f"{claim.queue}/rows", claim.payload
+        data = store.get(rows, key)
+        if data is None or store.get(ready, key) is None:
+            return ops  # it has outlived that the item waits
+        payload = payload_of(data)
+        ops += [Delete(ready, key), Delete(rows, key)]
+    if kind["unique"]:
+        ops.append(leave(claim.queue, payload))
+    return ops
