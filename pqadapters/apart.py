@@ -14,7 +14,10 @@ from collections.abc import Callable
 from importlib import import_module
 from typing import Any, TypeVar
 
+from .errors import PqadaptersError
+
 T = TypeVar("T")
+_TRIES = 100  #: of a call that is interrupted again and again
 
 
 def this_thread() -> threading.Thread:
@@ -44,6 +47,24 @@ def apart(call: Callable[..., T], *arguments: Any) -> T:
     if "eventlet.patcher" in modules and (pool := _eventlets_pool()) is not None:
         return _by_eventlet(pool, call, arguments)
     return call(*arguments)
+
+
+def insist(call: Callable[[], object]) -> None:
+    """Make a call that nobody else would make, whatever interrupts it: a greenlet may be killed again and again. The
+    last interrupt goes on behind it."""
+    interrupt: BaseException | None = None
+    for _ in range(_TRIES):
+        try:
+            call()
+            break
+        except PqadaptersError:
+            if interrupt is None:
+                raise
+            break
+        except BaseException as error:
+            interrupt = error
+    if interrupt is not None:
+        raise interrupt
 
 
 # gevent

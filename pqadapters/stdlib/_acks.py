@@ -12,12 +12,13 @@ from contextlib import suppress
 from typing import Any
 
 from .. import telling
+from ..apart import insist
 from ..errors import LeaseLost, PqadaptersError, StoreError
 from ..store import Ack, Claim, Nack, Op, Store
 from ._counts import Counts
 from ._held import Consumer, Entry, Held, Own, consumer
 from ._policy import FETCHES, AckPolicy
-from ._stock import Stock, insist
+from ._stock import Stock
 
 _AUTO, _NEXT, _TASK_DONE = AckPolicy.AUTO, AckPolicy.NEXT, AckPolicy.TASK_DONE  # an enum's attribute takes a search
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path

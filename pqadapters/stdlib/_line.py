@@ -14,6 +14,7 @@ from queue import Empty
 from typing import Any
 
 from .. import live, telling
+from ..apart import insist
 from ..errors import ConditionFailed, StoreError
 from ..home.ground import Ground
 from ..home.private import PrivateStore
@@ -24,7 +25,7 @@ from ._exit import finish_at_exit
 from ._held import Own, consumer
 from ._objects import Gone, drop_ended
 from ._policy import AckPolicy
-from ._stock import deadline_of, insist, left_of, works
+from ._stock import deadline_of, left_of, works
 
 _log = telling.logger("pqadapters.queue")
 _LEARNT = "pqadapters.learnt"  #: table: queue -> which acknowledgement was learnt

@@ -19,7 +19,6 @@ from ..errors import (
     LimitReached,
     NotDurableWarning,
     NotSerializable,
-    PqadaptersError,
     ShutDown,
     Stopped,
     StoreClosed,
@@ -31,7 +30,6 @@ from ._counts import Flags
 from ._objects import Forgetting, Objects, flag
 from ._policy import AckPolicy, Markers, Volatile
 
-_TRIES = 100  #: of a call that is interrupted again and again
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _BARE = "it would come back as another object(), so that no 'is' finds it; use None, or markers=\"drop\""
 
@@ -218,22 +216,6 @@ class Stock:
         if self.flags.closed:
             return StoreClosed(f"{self.label} was closed by this program; open it again")
         return ShutDown(f"{self.label} was shut down")
-
-
-def insist(call: Callable[[], object]) -> None:
-    """Make a call that nobody else would make, whatever interrupts it: a greenlet may be killed again and again. The
-    last interrupt goes on behind it."""
-    interrupt: BaseException | None = None
-    for _ in range(_TRIES):
-        try:
-            call()
-            break
-        except PqadaptersError:
-            raise
-        except BaseException as error:
-            interrupt = error
-    if interrupt is not None:
-        raise interrupt
 
 
 def works(codec: Callable[[Any], object], value: object) -> bool:

@@ -141,6 +141,35 @@ def test_cancelling_a_delayed_job_that_is_interrupted_anywhere(how: str, tmp_pat
     assert nth > 10
 
 
+@pytest.mark.parametrize("times", [1, 3])
+def test_cancelling_that_is_interrupted_right_behind_its_commit_again_and_again(
+    times: int, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """LeaseLost came in the interrupt's place, and the future and shutdown() waited; so they did behind a second
+    one, as of a greenlet that is killed again."""
+    executor = make()
+    futures: list[Any] = [executor.submit(work.hold, "gate")]
+    work.reached("gate")
+    futures.append(executor.submit(work.double, 1))
+    backlog = executor._backlog
+    commit, interrupts = backlog.commit, [KeyboardInterrupt(f"{n}") for n in range(times)]
+
+    def interrupt(*ops: Any) -> Any:
+        try:
+            return commit(*ops)
+        finally:
+            if interrupts:
+                raise interrupts.pop()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backlog, "commit", interrupt)
+        with pytest.raises(KeyboardInterrupt, match="0"):
+            futures[1].cancel()
+    assert not interrupts
+    assert futures[1].cancelled()
+    _goes_on(executor, futures)
+
+
 @pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
 def test_a_shutdown_that_is_interrupted_at_its_end(
     kind: type[Any], place: dict[str, Any], monkeypatch: pytest.MonkeyPatch

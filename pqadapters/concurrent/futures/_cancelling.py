@@ -7,9 +7,11 @@ is due drops both. Any thread may call anything.
 from __future__ import annotations
 
 from contextlib import suppress
+from functools import partial
 from typing import TYPE_CHECKING
 
-from ...errors import StoreError
+from ...apart import insist
+from ...errors import LeaseLost, StoreError
 from ...store import Ack, Nack, Op, Set, State
 from . import _peers as peers
 from . import _wire as wire
@@ -72,8 +74,8 @@ def cancel_stored(backlog: Backlog, id: bytes, record: int, future: JobFuture | 
                 return False
             backlog.commit_ends([Ack(claims[0]), *backlog.forget_key(payload)], payload)
         except BaseException:
-            with suppress(StoreError):
-                backlog.commit(Nack(claims[0]))
+            with suppress(StoreError, LeaseLost):  # of an interrupt right behind it
+                insist(partial(backlog.commit, Nack(claims[0])))
             raise
         return True
     waiting = next(backlog.store.browse(backlog.names.jobs, state=None, after=record - 1), None)

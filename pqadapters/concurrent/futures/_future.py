@@ -6,6 +6,7 @@ from collections.abc import Callable
 from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import TYPE_CHECKING, Any
 
+from ...apart import insist
 from ._cancelling import cancel, is_gone
 from ._options import PLAIN, Options
 
@@ -48,9 +49,12 @@ class JobFuture(Future[Any]):
         except Exception:
             raise
         except BaseException:  # of a signal handler
-            if is_gone(self._backlog, self):  # nobody else would tell
-                self.cancel_here()
+            insist(self._cancel_if_gone)  # nobody else would tell
             raise
+
+    def _cancel_if_gone(self) -> None:
+        if is_gone(self._backlog, self):
+            self.cancel_here()
 
     def _cancelled(self) -> bool:
         """Nobody will begin it, so who waits for it by wait() or as_completed() is told here, once: also where a signal

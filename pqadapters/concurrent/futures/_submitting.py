@@ -8,9 +8,11 @@ from __future__ import annotations
 
 import time
 from contextlib import suppress
+from functools import partial
 from queue import Full
 from typing import TYPE_CHECKING, Any, NoReturn
 
+from ...apart import insist
 from ...errors import LimitReached, PqadaptersError, StoreClosed
 from ...rank import rank
 from ...store import PLAIN as PLAIN_PUT
@@ -115,7 +117,7 @@ def undo(backlog: Backlog, future: JobFuture) -> None:
     """submit() raises: whoever did that may be a signal handler, and the job stored already."""
     if future._record:
         with suppress(PqadaptersError):
-            cancel(backlog, future)
+            insist(partial(cancel, backlog, future))
     backlog.forget(future._id)  # and tell an end that waits for it
 
 
