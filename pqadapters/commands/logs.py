@@ -18,11 +18,13 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
+from ..logging._names import Names
 from ..logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
-from ..opening import is_there
+from ..opening import is_there, look_at
 from ..telling import shown
 from .failures import Failure, told
 from .options import named
+from .places import find
 from .screen import escaped
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -109,7 +111,11 @@ def _there(place: str) -> str:
     path = place if not colon else unquote(urlsplit(place).path) if scheme.lower() == "file" else None
     if not (is_there(place) if path is None else os.path.isdir(path)):
         raise Failure(f"{bare} isn't there" + ("" if path is None else ", or no directory"))
-    if path is not None and not any(name.isdecimal() for name in os.listdir(path)):
+    if scheme.lower() == "sqlite":
+        spool = Names().inbox in look_at(find(place), lambda sight: list(sight.queues()))
+    else:
+        spool = path is None or any(name.isdecimal() for name in os.listdir(path))
+    if not spool:
         raise Failure(f"{bare} has no log records: it isn't what a handler was given as its path")
     return place
 

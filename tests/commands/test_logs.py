@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from pqadapters import PDict
 from tests.commands.command import bytes_in, call, out, process, refusal
 from tests.logging.programs import ROOT, ran, running
 from tests.logging.sinks import PATIENCE
@@ -232,6 +233,9 @@ def test_mistakes(tmp_path: Path) -> None:
     assert "isn't there" in refusal("logs", "drain", tmp_path / "nowhere")
     assert "isn't there" in refusal("logs", "drain", f"sqlite:///{tmp_path}/nowhere.db")
     assert "isn't there" in refusal("logs", "drain", f"SQLITE:///{tmp_path}/nowhere.db")
+    PDict[str, int](tmp_path / "mapping.db")["a"] = 1
+    before = bytes_in(tmp_path)
+    assert "no log records" in refusal("logs", "drain", f"sqlite:///{tmp_path}/mapping.db")
     assert "isn't there" in refusal("logs", "drain", f"file://{tmp_path}/nowhere")
     assert "no log records" in refusal("logs", "drain", f"file://{tmp_path}")
     assert "PLACE" in refusal("logs", "drain", status=2)
