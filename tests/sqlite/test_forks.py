@@ -151,6 +151,30 @@ def test_a_daemon_that_closes_all_descriptors_keeps_those_that_it_opens_then(tmp
     assert {(tmp_path / str(number)).read_text() for number in range(40)} == {"of the daemon"}
 
 
+_IMPORTS = """
+import os, sys
+from pqadapters.stdlib import multiprocessing
+q = multiprocessing.Queue(store=f"sqlite:///{sys.argv[1]}")
+q.put(1)
+found = []
+class Finder:
+    @staticmethod
+    def find_spec(name, path=None, target=None):
+        found.append((os.getpid(), name))
+sys.meta_path.insert(0, Finder)
+if not os.fork():
+    print([name for pid, name in found if pid == os.getpid()], flush=True)
+    os._exit(0)
+os.wait()
+"""
+
+
+def test_a_forked_child_imports_nothing_before_it_runs(tmp_path: Path) -> None:
+    """It did for ten milliseconds, and Python ignores what is raised then: a child went on after Ctrl-C, and its parent
+    waited for it."""
+    assert run(_IMPORTS, tmp_path / "q.db") == "[]"
+
+
 def test_a_new_database_takes_nothing_from_an_old_ones_wal(tmp_path: Path) -> None:
     database = tmp_path / "q.db"
     code = """

@@ -18,7 +18,7 @@ from ... import telling
 from ...clock import Clock
 from ...ending import at_end
 from ...errors import DiskError, StoreClosed, StoreError, StoreForked
-from ...forking import DATABASES, hold_at_fork
+from ...forking import DATABASES, before_fork, hold_at_fork
 from ...living import living, take_out
 from ...store import Ack, Claim, Damage
 from .._ahead import Ahead
@@ -441,6 +441,14 @@ def _end_all() -> None:
 at_end(_end_all, last=True)
 
 
+def _be_ready() -> None:
+    """What a child needs is imported here, once: there a Ctrl-C in the middle of it would be lost, as is whatever is
+    raised at a fork."""
+    if len(_cores):
+        with suppress(ImportError):
+            import ctypes  # noqa: F401
+
+
 def _hold_still() -> None:
     _opening.acquire()
     for core in living(_cores):
@@ -472,5 +480,6 @@ def _keep_for_ever(things: list[object]) -> None:
 
 
 if hasattr(os, "register_at_fork"):
+    before_fork(_be_ready)
     hold_at_fork(DATABASES, _hold_still, _go_on)
     os.register_at_fork(after_in_child=_begin_again)
