@@ -32,6 +32,7 @@ from ._where import absolute, check_name, open_url, with_durability
 
 _log = telling.logger("pqadapters.queue")
 _all: weakref.WeakSet[SharedLine] = weakref.WeakSet()
+_TRIES = 3  #: how often it is said which queue this is, while signal handlers raise something
 
 
 class Kind(NamedTuple):
@@ -186,12 +187,21 @@ class SharedLine:
 
 
 def _settle_all() -> None:
-    """Before a fork: a child that uses a queue first must mean the same one."""
+    """Before a fork: a child that uses a queue first must mean the same one. What a signal handler raises meanwhile
+    Python ignores, and forks."""
+    failure: BaseException | None = None
     for shared in living(_all):
-        try:
-            shared.settle()
-        except PqadaptersError as error:
-            _log.error("a queue is used before the fork, or the child has another one: %s", error)
+        for _ in range(_TRIES):
+            try:
+                shared.settle()
+            except PqadaptersError as error:
+                _log.error("a queue is used before the fork, or the child has another one: %s", error)
+            except BaseException as error:
+                failure = error.with_traceback(None)  # its frames would keep the lock that they have taken
+                continue
+            break
+    if failure is not None:
+        raise failure
 
 
 def _renew_all() -> None:

@@ -443,3 +443,34 @@ if __name__ == "__main__":
             run.end()
             assert run.words("result") == ["1", "2", "3"]
             assert run.words("joined") == ["0"]
+
+
+def test_an_interrupt_at_a_fork_leaves_one_queue_to_parent_and_child(tmp_path: Path) -> None:
+    """Python ignores what is raised there and forks: each of them had a queue of its own."""
+    body = """
+from pqadapters.stdlib import _shared_line
+
+found_family = _shared_line.found_family
+
+def interrupted(*arguments, **options):
+    family = found_family(*arguments, **options)
+    _shared_line.found_family = found_family
+    raise KeyboardInterrupt
+
+if __name__ == "__main__":
+    queue = multiprocessing.Queue()
+    _shared_line.found_family = interrupted
+    go = os.pipe()
+    if not os.fork():
+        os.read(go[0], 1)
+        queue.put("of the child")
+        os._exit(0)
+    say("name", queue.name)
+    os.write(go[1], b"x")
+    os.wait()
+    say("got", queue.qsize())
+"""
+    with App(tmp_path, body).start() as run:
+        run.end()
+        assert run.words("name") == ["__main__-0.0"]
+        assert run.words("got") == ["1"]
