@@ -8,7 +8,7 @@ import weakref
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from functools import partial
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
 from ...callers import stacklevel
 from ...durability import Durability, Survives
@@ -29,6 +29,8 @@ from ._recovered import recovered
 from ._submitting import submit
 from ._words import Interrupted, JobState, Recover, Volatile, WhenFull
 
+P = ParamSpec("P")
+T = TypeVar("T")
 _warned: set[tuple[str, int]] = set()
 
 
@@ -133,19 +135,20 @@ class DurableExecutor(Executor):
 
     # What the standard library's executors have
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
         """As the standard library's, and the job is on disk when this returns, as far as the store's durability says.
 
         The future has `job_id`, `attempts` and `durable`. A call that can't be serialised runs from memory alone, with
         one NotDurableWarning for each place of call (`volatile=`). Raises RuntimeError after shutdown(),
         BrokenExecutor, queue.Full (`when_full="raise"`), StoreError; no job was stored then.
         """
+        called: Any = fn
         flags = 0
         if type(fn) in (Mapped, partial) and (mapped := unmapped(fn)) is not None:
             if not self._backlog.settings.recover_map:
                 return self._submit_volatile((mapped, args, kwargs))
-            fn, flags = mapped, wire.MAPPED
-        call = fn, args, kwargs
+            called, flags = mapped, wire.MAPPED
+        call = called, args, kwargs
         try:
             return submit(self._backlog, call, PLAIN, flags)
         except NotSerializable as error:
@@ -153,12 +156,12 @@ class DurableExecutor(Executor):
 
     def map(
         self,
-        fn: Callable[..., Any],
+        fn: Callable[..., T],
         *iterables: Iterable[Any],
         timeout: float | None = None,
         chunksize: int = 1,
         buffersize: int | None = None,
-    ) -> Iterator[Any]:
+    ) -> Iterator[T]:
         """As the standard library's. The calls run from memory: a program that is started again maps again. With the
         executor's `recover_map=True` they are jobs like any others. `buffersize` is there before Python 3.14, too (for
         calls one by one: with `chunksize` it is the standard library's)."""
