@@ -79,7 +79,7 @@ def test_a_lambda_runs_from_memory_with_one_warning_for_each_place(make: Make) -
     executor = make()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        futures: list[Any] = [executor.submit(work.double, work.Unstorable()) for _ in range(3)]  # one place  # type: ignore[arg-type]
+        futures: list[Any] = [executor.submit(work.double, work.Unstorable()) for _ in range(3)]  # type: ignore[arg-type]  # one place
         futures.append(executor.submit(str, work.Unstorable()))
     assert [each.category for each in caught] == [NotDurableWarning] * 2
     assert all(each.filename == __file__ for each in caught)
