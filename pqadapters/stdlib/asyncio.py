@@ -54,6 +54,31 @@ from ._policy import AckPolicy, Markers, Volatile
 from ._view import View
 from ._watcher import Watcher
 
+if TYPE_CHECKING:  # what `__getattr__` finds; asyncio's own star has its queues, too
+    from asyncio import events as events
+    from asyncio import exceptions as exceptions
+    from asyncio import locks as locks
+    from asyncio import streams as streams
+    from asyncio import subprocess as subprocess
+    from asyncio import tasks as tasks
+    from asyncio.base_events import *  # noqa: F403
+    from asyncio.coroutines import *  # noqa: F403
+    from asyncio.events import *  # noqa: F403
+    from asyncio.exceptions import *  # noqa: F403
+    from asyncio.futures import *  # noqa: F403
+    from asyncio.locks import *  # noqa: F403
+    from asyncio.protocols import *  # noqa: F403
+    from asyncio.runners import *  # noqa: F403
+    from asyncio.streams import *  # noqa: F403
+    from asyncio.subprocess import *  # noqa: F403
+    from asyncio.tasks import *  # noqa: F403
+    from asyncio.threads import *  # noqa: F403
+    from asyncio.transports import *  # noqa: F403
+
+    if sys.version_info >= (3, 11):
+        from asyncio.taskgroups import *  # noqa: F403
+        from asyncio.timeouts import *  # noqa: F403
+
 if sys.version_info >= (3, 13):
     from asyncio import QueueShutDown
 else:
