@@ -471,3 +471,14 @@ def test_sockets_do_not_outlive_their_run() -> None:
     assert q.get(timeout=10) == "next"
     (letter,) = q.dead_letters()
     assert "can't be decoded" in letter.reason
+
+
+def test_the_module_of_contexts_has_what_the_standard_librarys_has() -> None:
+    """`multiprocessing.context.BaseContext`, or `TimeoutError` there, was an AttributeError."""
+    import multiprocessing.context as stdlib
+
+    from pqadapters.stdlib import multiprocessing as ours
+
+    for name in ("BaseContext", "Process", "TimeoutError", "assert_spawning", "reduction"):
+        assert getattr(ours.context, name) is getattr(stdlib, name)
+    assert isinstance(ours.get_context("spawn"), ours.context.BaseContext)

@@ -8,32 +8,40 @@ from __future__ import annotations
 
 import sys
 from multiprocessing import context as stdlib
-from typing import Any
+from multiprocessing.context import BaseContext as BaseContext
+from typing import Any, Literal, overload
 
 from . import queues
 
 _INTERNAL = ("multiprocessing.", "concurrent.futures.")
 
 
+def __getattr__(name: str) -> Any:
+    """All else is the standard library's."""
+    if name.startswith("__"):
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(stdlib, name)
+
+
 class _Durable:
     """The methods that make queues."""
 
-    def Queue(self, maxsize: int = 0, **options: Any) -> Any:
+    def Queue(self, maxsize: int = 0, **options: Any) -> queues.Queue[Any]:
         """As `queues.Queue`, whose options it takes."""
         if _is_internal():
-            return super().Queue(maxsize)  # type: ignore[misc]
+            return super().Queue(maxsize)  # type: ignore[misc,no-any-return]
         return queues.Queue(maxsize, ctx=self.get_context(), **options)
 
-    def JoinableQueue(self, maxsize: int = 0, **options: Any) -> Any:
+    def JoinableQueue(self, maxsize: int = 0, **options: Any) -> queues.JoinableQueue[Any]:
         """As `queues.JoinableQueue`, whose options it takes."""
         if _is_internal():
-            return super().JoinableQueue(maxsize)  # type: ignore[misc]
+            return super().JoinableQueue(maxsize)  # type: ignore[misc,no-any-return]
         return queues.JoinableQueue(maxsize, ctx=self.get_context(), **options)
 
-    def SimpleQueue(self, **options: Any) -> Any:
+    def SimpleQueue(self, **options: Any) -> queues.SimpleQueue[Any]:
         """As `queues.SimpleQueue`, whose options it takes."""
         if _is_internal():
-            return super().SimpleQueue()  # type: ignore[misc]
+            return super().SimpleQueue()  # type: ignore[misc,no-any-return]
         return queues.SimpleQueue(ctx=self.get_context(), **options)
 
     def get_context(self, method: str | None = None) -> Any:
@@ -53,6 +61,16 @@ class DefaultContext(_Durable, stdlib.DefaultContext):
     def __init__(self) -> None:
         pass
 
+    @overload  # type: ignore[override]
+    def get_context(self, method: None = None) -> DefaultContext: ...
+    @overload
+    def get_context(self, method: Literal["spawn"]) -> SpawnContext: ...
+    @overload
+    def get_context(self, method: Literal["fork"]) -> ForkContext: ...
+    @overload
+    def get_context(self, method: Literal["forkserver"]) -> ForkServerContext: ...
+    @overload
+    def get_context(self, method: str | None) -> Any: ...
     def get_context(self, method: str | None = None) -> Any:
         found = _default.get_context(method)
         return _CONTEXTS.get(found.get_start_method(), found)  # libraries add start methods of their own
