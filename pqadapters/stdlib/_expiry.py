@@ -14,7 +14,7 @@ from contextlib import suppress
 
 from ..clock import SYSTEM
 from ..errors import ConditionFailed, LeaseLost, StoreError
-from ..store import Ack, Capabilities, Claim, Delete, Expect, Nack, Op, Put, Set
+from ..store import Ack, Claim, Delete, Expect, Nack, Op, Put, Set
 from ._table import Table
 
 _MOMENT = struct.Struct(">d")
@@ -56,8 +56,6 @@ class Expiry:
         self._store = table.store
         self._name = f"expiry/{table.name}"
         self._left: list[Claim] = []  #: of a sweep that was broken off; nobody else can see to them while we live
-        lasts = getattr(self._store, "capabilities", Capabilities()).persistent  # a frozen table has none
-        self._at_once = _AT_ONCE if lasts else 1  #: in one commit: in memory each of them copies the table
         self._noted = 0  #: keys that got a time since the last sweep
 
     def note(self, key: bytes, end: float) -> list[Op]:
@@ -108,7 +106,7 @@ class Expiry:
         ops: list[Op] = []
         size = 0
         for claim in claims:
-            if claim.payload not in some and size < _BYTES and len(some) < self._at_once:
+            if claim.payload not in some and size < _BYTES:
                 some[claim.payload] = claim
                 more = self._what_to_do(claim)
                 size += sum(len(op.expect) for op in more if isinstance(op, Delete) and isinstance(op.expect, bytes))

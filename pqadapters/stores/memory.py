@@ -70,6 +70,10 @@ class _Queue:
     ids: list[int] = field(default_factory=list)  # all records, ascending
 
 
+_Table = dict[bytes, tuple[int, bytes]]  # keys in the order of their places, which are never given twice; and values
+_ABSENT = (0, None)
+
+
 class MemoryData:
     """What handles share."""
 
@@ -78,7 +82,8 @@ class MemoryData:
         self.lock = threading.RLock()
         self.rows: dict[int, _Row] = {}
         self.queues: dict[str, _Queue] = {}
-        self.tables: dict[str, dict[bytes, bytes]] = {}
+        self.tables: dict[str, _Table] = {}
+        self.last_place = 0  #: of a key
         self.last_id = 0
         self.delays = False  #: whether any record was ever delayed
         self._busy = False
@@ -160,6 +165,12 @@ class MemoryData:
                     row.owner = None
             self.all_changed(self.queues)
 
+    def put_keys_in_order(self, names: Iterable[str]) -> None:
+        """Of tables whose keys were deleted and put back."""
+        for name in set(names):
+            if name in self.tables:
+                self.tables[name] = dict(sorted(self.tables[name].items(), key=_by_place))
+
     def all_changed(self, names: Iterable[str]) -> None:
         for name in list(names):
             self.changed(name)
@@ -206,6 +217,7 @@ class MemoryStore:
             except BaseException:
                 for step in reversed(undo):
                     step()
+                self._data.put_keys_in_order(op.table for op in ops if isinstance(op, Delete))
                 raise
             try:
                 self._data.all_changed(touched)
@@ -298,19 +310,22 @@ class MemoryStore:
         self._insert(row)
 
     def _table(self, op: Set | Delete | Clear, undo: list[Callable[[], object]]) -> None:
-        table = self._data.tables.setdefault(op.table, {})
-        if not isinstance(op, Clear) and not meets(op.expect, table.get(op.key)):
+        data = self._data
+        table = data.tables.setdefault(op.table, {})
+        if isinstance(op, Clear):
+            undo.append(partial(data.tables.__setitem__, op.table, table))
+            data.tables[op.table] = {}
+            return
+        place, value = table.get(op.key, _ABSENT)
+        if not meets(op.expect, value):
             raise ConditionFailed(f"key {op.key!r} of table {op.table!r} is not as expected ({op.expect!r:.60})")
-        if isinstance(op, Set):
-            undo.append(partial(_put_back, self._data.tables, op.table, op.key, table.get(op.key)))
-            table[op.key] = op.value
-        elif isinstance(op, Clear) or op.key in table:
-            before = dict(table)  # it has the places, too
-            undo.append(lambda: self._data.tables.__setitem__(op.table, before))
-            if isinstance(op, Clear):
-                table.clear()
-            else:
-                del table[op.key]
+        undo.append(partial(_put_back, data.tables, op.table, op.key, table.get(op.key)))
+        if isinstance(op, Delete):
+            table.pop(op.key, None)
+            return
+        if not place:
+            data.last_place += 1
+        table[op.key] = (place or data.last_place, op.value)
 
     def claim(
         self,
@@ -395,12 +410,12 @@ class MemoryStore:
     def get(self, table: str, key: bytes) -> bytes | None:
         with self._data.whole():
             self._check_open()
-            return self._data.tables.get(table, {}).get(key)
+            return self._data.tables.get(table, {}).get(key, _ABSENT)[1]
 
     def scan(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
         with self._data.whole():
             self._check_open()
-            items = list(self._data.tables.get(table, {}).items())
+            items = [(key, value) for key, (_, value) in self._data.tables.get(table, {}).items()]
         if reverse:
             items.reverse()
         keys = [key for key, _ in items]
@@ -414,7 +429,7 @@ class MemoryStore:
         with self._data.whole():
             self._check_open()
             found = self._data.tables.get(table, {})
-            return dict(found) if keys is None else {key: found[key] for key in keys if key in found}
+            return {key: found[key][1] for key in (found if keys is None else keys) if key in found}
 
     def count(self, table: str) -> int:
         with self._data.whole():
@@ -466,11 +481,15 @@ def _sorted(rows: list[_Row], order: Order) -> list[_Row]:
     return rows[::-1] if order is Order.NEWEST else rows
 
 
-def _put_back(tables: dict[str, dict[bytes, bytes]], name: str, key: bytes, value: bytes | None) -> None:
-    if value is None:
+def _put_back(tables: dict[str, _Table], name: str, key: bytes, held: tuple[int, bytes] | None) -> None:
+    if held is None:
         tables[name].pop(key, None)
     else:
-        tables[name][key] = value
+        tables[name][key] = held
+
+
+def _by_place(item: tuple[bytes, tuple[int, bytes]]) -> int:
+    return item[1][0]
 
 
 def _setter(row: _Row, **values: object) -> Callable[[], object]:

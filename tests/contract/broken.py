@@ -405,7 +405,7 @@ class ScansWhatIsThereNow(KeptStore):
             return
         place = 0
         while place < len(items := list(self._data.tables.get(table, {}).items())):
-            yield items[place]
+            yield items[place][0], items[place][1][1]
             place += 1
 
 

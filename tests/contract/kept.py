@@ -19,7 +19,7 @@ class KeptStore(MemoryStore):
     def reborn(cls, old: MemoryData) -> MemoryData:
         """What a later opening finds."""
         data = cls.Data(old.clock)
-        data.last_id = old.last_id
+        data.last_id, data.last_place = old.last_id, old.last_place
         data.tables = {name: dict(table) for name, table in old.tables.items()}
         for row in old.rows.values():
             data.rows[row.id] = replace(row, owner=None)

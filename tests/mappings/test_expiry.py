@@ -287,7 +287,7 @@ def test_many_are_deleted_at_once(advance: Advance, d: Dict, monkeypatch: pytest
 
     monkeypatch.setattr(d.store, "commit", count)
     assert len(d) == 0
-    assert commits < 100 or not d.store.capabilities.persistent
+    assert commits < 100
     assert d.store.depth(QUEUE).unfinished == d.store.count(QUEUE) == 0
 
 
