@@ -344,6 +344,25 @@ def test_the_servers_defaults_for_sessions_change_nothing(server: Server, url: s
         )
 
 
+def test_what_the_server_does_with_each_connection_changes_nothing(server: Server, url: str, user: str) -> None:
+    """The driver hears nothing of it: a process locked its own row, and no call came to an end."""
+    server.run(
+        f"GRANT ALL ON {url.rpartition('/')[2]}.* TO {user}@'127.0.0.1'",
+        "SET GLOBAL init_connect = 'SET autocommit = 0, tx_read_only = 1, max_join_size = 1'",
+    )
+    try:
+        with MysqlStore(_as(url, user, QUOTED), prefix="other_") as store:
+            store.commit(*(Put("q", b"%d" % n) for n in range(9)), *(Set("t", b"%d" % n, b"v") for n in range(9)))
+            assert len(payloads(store)) == len(store.snapshot("t")) == store.depth("q").ready == 9
+            assert len(store.claim("q", limit=9)) == 9
+            assert server.run(
+                "SELECT COUNT(*) FROM information_schema.innodb_trx t JOIN information_schema.processlist p "
+                f"ON t.trx_mysql_thread_id = p.id WHERE p.user = '{user}'"
+            ) == ((0,),)
+    finally:
+        server.run("SET GLOBAL init_connect = ''")
+
+
 def test_i5_who_writes_the_databases_name_otherwise_lives_as_well() -> None:
     """Where that is the same database: each took the other one for dead within a second, and its claims."""
     other = Server(lower_case_table_names=1)

@@ -136,6 +136,21 @@ def test_what_needs_no_signature_is_converted(
     assert {"kept_queue_mail", "kept_queue_mail#2"} <= tables
 
 
+def test_what_is_converted_is_whole_whatever_the_server_limits(
+    where: dict[str, Any], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A limit for every SELECT hid the table, and the queue was empty."""
+    monkeypatch.delenv("PQADAPTERS_SIGNING_KEY")
+    _theirs(where, "mail", "json")
+    before = server.run("SELECT @@sql_select_limit")[0][0]
+    server.run("SET GLOBAL sql_select_limit = 3, autocommit = 0, tx_read_only = 1")
+    try:
+        with MySQLQueue(**where, name="mail", serializer=serializers.json) as q:
+            assert [q.get()["n"] for _ in range(q.size)] == list(range(1, 30))
+    finally:
+        server.run(f"SET GLOBAL sql_select_limit = {before}, autocommit = 1, tx_read_only = 0")
+
+
 def test_what_is_not_signed_is_not_taken_for_the_programs_own(where: dict[str, Any], server: Server) -> None:
     """Whoever can write to the server can make a table that looks like persist-queue's, with a pickle in it."""
     _theirs(where, "jobs", "pickle")

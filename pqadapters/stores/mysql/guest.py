@@ -10,8 +10,9 @@ from ...errors import StoreError, StoreLocked
 from .address import address_of
 from .driver import ERRORS, pymysql
 from .errors import is_passing, translated
+from .schema import LEVEL, SESSION
 
-_WAIT = "SET SESSION lock_wait_timeout = 5, innodb_lock_wait_timeout = 5"  #: seconds
+_WAIT = f"{SESSION}, lock_wait_timeout = 5, innodb_lock_wait_timeout = 5"  #: seconds
 _LOCK = "SELECT GET_LOCK(%s, %s)"
 _MOMENT = ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION WITH CONSISTENT SNAPSHOT")
 
@@ -27,7 +28,8 @@ class Guest:
             self._connection = pymysql.connect(**address.options(), autocommit=True)
         except ERRORS as error:
             raise translated(error, self.place) from error
-        self.ask(_WAIT)
+        self.ask(_WAIT, 1)
+        self.ask(LEVEL)
 
     def ask(self, statement: str, *values: Any) -> Sequence[tuple[Any, ...]]:
         """The rows of the answer. Raises StoreLocked where others have what it needs, StoreError."""

@@ -81,6 +81,12 @@ CREATE TABLE IF NOT EXISTS {{p}}owners(
 #: What makes tables of a version those of the next one. A statement may be repeated, by whoever comes after a crash.
 UPGRADES: dict[int, tuple[str, ...]] = {}
 
+#: Of every session, whatever the server's defaults are, and its init_connect, of which the driver hears nothing.
+SESSION = (
+    "SET SESSION autocommit = %s, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', sql_safe_updates = 0, "
+    "sql_select_limit = 18446744073709551615, sql_big_selects = 1"
+)
+LEVEL = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE"
 _NOW = "UNIX_TIMESTAMP(NOW(6))"
 _ITEM = "id, place, attempts, put_at, ranking, note, payload"
 _RECORD = "id, state, attempts, put_at, not_before, ranking, note, payload"
@@ -93,9 +99,7 @@ class Statements:
     # Sessions
 
     BEGIN_SESSION = (
-        "SET SESSION sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', time_zone = '+00:00', "
-        "innodb_lock_wait_timeout = 2, completion_type = 0, sql_safe_updates = 0, "
-        "sql_select_limit = 18446744073709551615; SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED; "
+        f"{SESSION}, time_zone = '+00:00', innodb_lock_wait_timeout = 2, completion_type = 0; {LEVEL}; "
         f"SELECT {_NOW}, @@max_allowed_packet, @@auto_increment_increment"
     )
     END_IDLE = "SET SESSION idle_transaction_timeout = %s"

@@ -54,7 +54,7 @@ class Wire:
         self.sql = statements
         self._cursor = raw.cursor()
         self._most = _UNTIL_TOLD
-        now, largest, self.step = self.ask(statements.BEGIN_SESSION).rows[0]
+        now, largest, self.step = self.ask(statements.BEGIN_SESSION, int(raw.autocommit_mode)).rows[0]
         self._most = int(largest)  #: bytes of a packet
         self.largest = self._most - _ROOM  #: bytes of its statements
         #: seconds that the server's clock is ahead of our monotonic one; at most the time that the question took wrong
