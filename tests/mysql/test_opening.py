@@ -332,15 +332,18 @@ def test_the_servers_defaults_for_sessions_change_nothing(server: Server, url: s
     """A limit for every SELECT cut scans short without a word; others ended connections, and refused statements."""
     before = server.run("SELECT @@sql_select_limit")[0][0]
     server.run("SET GLOBAL sql_select_limit = 3, completion_type = 2, sql_safe_updates = 1, autocommit = 0")
+    server.run("SET GLOBAL max_statement_time = 9")
     try:
         with MysqlStore(url) as store:
             store.commit(*(Put("q", b"%d" % n) for n in range(9)), *(Set("t", b"%d" % n, b"v") for n in range(9)))
             assert len(payloads(store)) == len(list(store.scan("t"))) == len(store.snapshot("t")) == 9
             assert len(store.claim("q", limit=9)) == 9
             store.checkpoint()
+            assert store._core.reader.rows("SELECT @@max_statement_time") == ((0,),)
     finally:
         server.run(
-            f"SET GLOBAL sql_select_limit = {before}, completion_type = 0, sql_safe_updates = 0, autocommit = 1"
+            f"SET GLOBAL sql_select_limit = {before}, completion_type = 0, sql_safe_updates = 0, autocommit = 1",
+            "SET GLOBAL max_statement_time = 0",
         )
 
 

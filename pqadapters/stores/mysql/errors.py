@@ -11,7 +11,7 @@ from .driver import pymysql
 # By number: https://mariadb.com/kb/en/mariadb-error-codes/ and the client's own, of 2000 and more.
 _LOST = {2000, 2002, 2003, 2006, 2012, 2013, 2014, 2027, 2055, 1040, 1053, 1077, 1152, 1158, 1159, 1160, 1161, 1184}
 _CROWDED, _READ_ONLY = {1040, 1203, 1226}, {1290, 1836}
-_LOST |= {1317, 1927, 3024, 4031} | _CROWDED | _READ_ONLY  # killed, too idle; the others may be so for a moment
+_LOST |= {1317, 1927, 1969, 3024, 4031} | _CROWDED | _READ_ONLY  # killed, too idle; the others may be so for a moment
 _PASSING = {1205, 1213, 1020, 1637, 3058, 1180}
 _NULL, _NO_COLUMN, _DOUBLE, _NO_TABLE = 1048, 1054, 1062, 1146
 _DENIED = {1044: "the database", 1045: "the password", 1142: "a privilege", 1143: "a privilege", 1227: "a privilege"}
