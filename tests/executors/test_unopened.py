@@ -18,6 +18,8 @@ import pytest
 from pqadapters.concurrent.futures import JobParked, ProcessPoolExecutor, task
 from pqadapters.concurrent.futures import _wire as wire
 from pqadapters.concurrent.futures._unopened import call_of
+from pqadapters.errors import DiskError, StoreError, StorePoisoned
+from pqadapters.store import Nack
 
 from . import work
 
@@ -83,6 +85,24 @@ def test_a_function_that_the_worker_alone_lacks_is_looked_for_again(place: Place
         future = executor.future(job)
         executor.recovered()
         assert future.result(work.PATIENCE) == 7
+
+
+@pytest.mark.parametrize("kind", [DiskError, StorePoisoned])
+def test_a_store_that_refuses_what_becomes_of_it(place: Place, kind: type[StoreError]) -> None:
+    """The future never came to an end, and a shutdown waited for it for ever."""
+    job = _left(place, work.double, work.Unloadable())
+    with ProcessPoolExecutor(1, recover="manual", **place) as executor:
+        future = executor.future(job)
+        commit, refusals = executor._backlog.commit, [kind("no room")]
+
+        def refuses(*ops: Any) -> Any:
+            if any(isinstance(op, Nack) and op.dead for op in ops) and (refusals or kind is StorePoisoned):
+                raise refusals.pop() if refusals else kind("no room")
+            return commit(*ops)
+
+        executor._backlog.commit = refuses  # type: ignore[assignment]
+        executor.recovered()
+        assert isinstance(future.exception(work.PATIENCE), JobParked if kind is DiskError else kind)
 
 
 def test_what_to_retry_on_is_known(place: Place, tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ Any thread may ask.
 from __future__ import annotations
 
 import time
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -18,7 +19,7 @@ from ._errors import JobParked
 from ._finishing import drop, park
 from ._future import JobFuture
 from ._options import PLAIN, Options
-from ._refusals import let_go
+from ._refusals import let_go, try_later
 from ._returning import find_moved, put_back, wait_again
 from ._words import Interrupted
 
@@ -261,7 +262,16 @@ def _loaded(
 
 
 def not_loaded(backlog: Backlog, started: Started, error: NotLoaded) -> None:
-    """A worker couldn't load a job's call. Raises StoreError."""
+    """A worker couldn't load a job's call. Who refuses that this is stored is asked again."""
+    try:
+        _put_aside(backlog, started, error)
+    except PqadaptersError as problem:
+        _log.error("job %s can't be loaded, which can't be stored for now: %s", started.future.job_id, problem)
+        wait_again(backlog, started.future)  # should the store never work again, it fails with those that wait
+        try_later(backlog, started.future._id, partial(_put_aside, backlog, started, error), lambda: None)
+
+
+def _put_aside(backlog: Backlog, started: Started, error: NotLoaded) -> None:
     why, missing = error.args
     elsewhere = backlog.shared and _lives(backlog, started.future._id)
     _leave_aside(backlog, started.claim, started.future, why, missing, elsewhere)
