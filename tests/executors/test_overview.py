@@ -6,7 +6,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import wait
+from pqadapters.concurrent.futures import UnknownJob, wait
 
 from . import work
 from .conftest import Make
@@ -113,6 +113,43 @@ def test_purge_pending_and_delayed_jobs(make: Make) -> None:
     work.GATES["gate"].set()
     executor.shutdown()
     assert not work.DONE
+
+
+@pytest.mark.parametrize("how", ["delayed", "key", "job_id"])
+def test_a_delayed_job_that_is_purged_leaves_its_key(make: Make, how: str) -> None:
+    """Who submitted with its key got a future that never came to an end, after a restart, too."""
+    executor = make()
+    future: Any = executor.using(key="k", delay=600).submit(work.note, 1)
+    given: Any = {"key": {"key": "k"}, "job_id": {"job_id": future.job_id}}.get(how, {"state": how})
+    assert executor.purge(**given) == 1
+    assert future.cancelled()
+    assert executor.purge(**given) == 0
+    assert executor.using(key="k").submit(work.note, 2).result(work.PATIENCE) == 2
+
+
+def test_a_cancelled_job_that_isnt_due_is_gone_to_whoever_looks(make: Make) -> None:
+    """It was there until it was due: cancelled a second time, it took the key of the job that had it by then."""
+    executor = make(recover="manual")
+    first: Any = executor.using(key="k", delay=600).submit(work.note, 1)
+    assert first.cancel()
+    second = executor.using(key="k", delay=600).submit(work.note, 2)
+    assert not executor.cancel(first.job_id)
+    assert executor.future(key="k") is second
+    assert [job.job_id for job in executor.jobs()] == [second.job_id]
+    assert executor.stats()["delayed"] == 1
+    with pytest.raises(UnknownJob):
+        executor.future(first.job_id)
+    end(executor)
+    executor = make(recover="manual")
+    assert [future.job_id for future in executor.recovered()] == [second.job_id]
+    assert executor.purge("delayed") == 1
+
+
+def test_purge_results_that_are_kept_for_ever(make: Make) -> None:
+    executor = make()
+    executor.using(key="k", result_ttl=float("inf")).submit(work.note, 1).result(work.PATIENCE)
+    assert executor.purge("results") == 1
+    assert executor.using(key="k").submit(work.note, 2).result(work.PATIENCE) == 2
 
 
 def test_purge_results(make: Make) -> None:

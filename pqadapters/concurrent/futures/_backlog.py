@@ -223,9 +223,11 @@ class Backlog:
             call_in(0.0, self.ended)  # not here: whoever has brought that about is in the middle of it
 
     def forget_key(self, payload: bytes) -> list[Op]:
-        """What makes the job's key free."""
-        key = wire.read(payload).meta.get("key")
-        return [] if key is None else [Delete(self.names.keys, bytes.fromhex(key), Expect.ANY)]
+        """What makes the job's key free, unless another one has it by now: what was cancelled stays until it is due."""
+        job = wire.read(payload)
+        key = bytes.fromhex(job.meta.get("key", ""))
+        is_its = bool(key) and self.store.get(self.names.keys, key) == job.id
+        return [Delete(self.names.keys, key, Expect.ANY)] if is_its else []
 
     def commit_ends(self, ops: list[Op], *payloads: bytes) -> None:
         """Commit that jobs are gone without an outcome: to who waits for one in another process it is cancelled."""

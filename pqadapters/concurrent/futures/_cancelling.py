@@ -6,6 +6,7 @@ is due drops both. Any thread may call anything.
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -18,7 +19,7 @@ from . import _wire as wire
 from ._refusals import let_go
 
 if TYPE_CHECKING:
-    from ...store import Claim
+    from ...store import Claim, Record
     from ._backlog import Backlog
     from ._future import JobFuture
 
@@ -58,6 +59,15 @@ def is_gone(backlog: Backlog, future: JobFuture) -> bool:
 
 def _is_buried(backlog: Backlog, id: bytes) -> bool:
     return backlog.tombs and backlog.store.get(backlog.names.cancelled, id) is not None
+
+
+def there(backlog: Backlog, state: State | None = None) -> Iterator[Record]:
+    """The records of jobs, but for those of delayed ones that were cancelled, and are dropped when they are due."""
+    store = backlog.store  # only once it is open it is known whether there are any
+    buried = set(store.keys(backlog.names.cancelled)) if backlog.tombs or backlog.shared else ()
+    for record in store.browse(backlog.names.jobs, state=state):
+        if wire.id_of(record.payload) not in buried:
+            yield record
 
 
 def cancel_stored(backlog: Backlog, id: bytes, record: int, future: JobFuture | None = None) -> bool:

@@ -19,6 +19,7 @@ from ...errors import ConditionFailed
 from ...store import Delete, Expect, Op, Put, Set, Store
 from . import _peers as peers
 from . import _wire as wire
+from ._cancelling import there
 from ._errors import UnknownJob
 from ._future import JobFuture
 from ._options import Options
@@ -153,7 +154,7 @@ def _gone(job_id: str | None) -> JobFuture:
 
 def find_record(backlog: Backlog, queue: str, id: bytes) -> int | None:
     """The record of a job in that queue; all of it may be looked through."""
-    for record in backlog.store.browse(queue, state=None):
+    for record in there(backlog) if queue == backlog.names.jobs else backlog.store.browse(queue, state=None):
         if wire.id_of(record.payload) == id:
             return record.id
     return None

@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from ._future import JobFuture
 
 DAY = 86400.0
+_CENTURY = 100 * 365 * DAY  #: what is kept for ever is that a job was parked, and goes when that is requeued
 _LONGEST = 3600.0  #: seconds between two tries
 
 
@@ -134,10 +135,9 @@ class Settings(NamedTuple):
 
     def ttl(self, options: Options) -> float:
         """How long in seconds a job's result is kept; 0.0 for not at all."""
-        if options.result_ttl is not None:
-            return options.result_ttl
-        if self.result_ttl is not None:
-            return self.result_ttl
+        for given in (options.result_ttl, self.result_ttl):
+            if given is not None:
+                return min(given, _CENTURY)
         return DAY if options.key is not None else 0.0
 
 

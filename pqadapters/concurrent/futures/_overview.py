@@ -12,6 +12,7 @@ from ...errors import LeaseLost
 from ...store import Ack, Delete, Expect, Nack, Op, Put, Record, Set, State
 from . import _peers as peers
 from . import _wire as wire
+from ._cancelling import there
 from ._keys import find_record, forget
 from ._options import Options
 from ._outcome import Kept
@@ -40,11 +41,12 @@ class JobInfo(NamedTuple):
 def stats(backlog: Backlog) -> dict[str, Any]:
     """Counts, where it lives, and `oldest_age` in seconds."""
     depth, ahead = backlog.store.depth(backlog.names.jobs), len(backlog.ahead)
+    cancelled = backlog.store.count(backlog.names.cancelled)  # they stay until they are due
     return {
         "name": backlog.names.jobs,
         "place": backlog.store.place,
         "pending": depth.ready + ahead,
-        "delayed": depth.delayed,
+        "delayed": max(0, depth.delayed - cancelled),
         "running": max(0, depth.claimed - ahead),
         "dead": depth.dead,
         "bytes": depth.bytes,
@@ -64,7 +66,7 @@ def jobs(backlog: Backlog, state: str | JobState | None) -> Iterator[JobInfo]:
 def _jobs(backlog: Backlog, wanted: JobState | None) -> Iterator[JobInfo]:
     if wanted is not JobState.DEAD:
         ahead = backlog.ahead.ids()
-        for record in backlog.store.browse(backlog.names.jobs, state=None):
+        for record in there(backlog):
             found = _STATES[record.state]
             if record.id in ahead:
                 found, record = JobState.PENDING, record._replace(attempts=record.attempts - 1)
@@ -136,11 +138,11 @@ def purge(
     queue = backlog.names.dead if wanted is JobState.DEAD else backlog.names.jobs
     before = time.time() - older_than
     backlog.ahead.give_back(backlog)  # they are pending
-    records = [
-        record.id
-        for record in backlog.store.browse(queue, state=State.DELAYED if wanted is JobState.DELAYED else State.READY)
-        if record.put_at <= before
-    ]
+    if wanted is JobState.DEAD:
+        found = backlog.store.browse(queue)
+    else:
+        found = there(backlog, State.DELAYED if wanted is JobState.DELAYED else State.READY)
+    records = [record.id for record in found if record.put_at <= before]
     return sum(_purge_records(backlog, queue, records[at : at + _MANY]) for at in range(0, len(records), _MANY))
 
 
@@ -163,9 +165,9 @@ def _purge_records(backlog: Backlog, queue: str, records: list[int]) -> int:
         for record in backlog.store.browse(queue, state=State.DELAYED):
             if record.id in records:
                 tombstone = Set(backlog.names.cancelled, wire.id_of(record.payload), b"", Expect.ANY)
-                backlog.commit_ends([tombstone], record.payload)
-                backlog.tombs = True
+                backlog.tombs = True  # before it is there: who begins the job looks for it
                 peers.bury(backlog)
+                backlog.commit_ends([tombstone, *backlog.forget_key(record.payload)], record.payload)
                 _cancel_here(backlog, wire.id_of(record.payload))
                 count += 1
     return count

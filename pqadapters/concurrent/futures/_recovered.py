@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING
 
 from . import _peers as peers
 from . import _wire as wire
+from ._cancelling import there as all_there
 from ._errors import JobParked
 from ._future import JobFuture
 
@@ -25,7 +26,7 @@ def recovered(backlog: Backlog) -> list[JobFuture]:
 
 def _futures(backlog: Backlog) -> dict[bytes, JobFuture]:
     there: dict[bytes, JobFuture] = {}
-    for record in backlog.store.browse(backlog.names.jobs, state=None):
+    for record in all_there(backlog):
         id = wire.id_of(record.payload)
         if id and id[:8] != backlog.token and not peers.has(backlog, id):
             there[id] = peers.find(backlog, id) or backlog.attached.setdefault(
