@@ -20,6 +20,7 @@ from pqadapters.opening import open_store
 from pqadapters.store import Ack, Clear, Delete, Expect, Extend, Nack, Order, Put, Set, State, Update
 from pqadapters.stores.mysql import MysqlStore, schema
 from pqadapters.stores.mysql.address import address_of
+from pqadapters.stores.mysql.errors import is_lost, translated
 from pqadapters.stores.mysql.owners import Owners
 from pqadapters.stores.mysql.wire import Dialer
 from tests.contract.snapshot import payloads
@@ -92,6 +93,31 @@ def test_a_wrong_password_is_refused_at_once_and_isnt_shown(url: str, user: str,
     assert "wr@ng" not in said + caplog.text
 
 
+@pytest.mark.parametrize("how", ["ACCOUNT LOCK", "PASSWORD EXPIRE"])
+def test_an_account_that_is_locked_or_has_expired_is_refused(server: Server, url: str, user: str, how: str) -> None:
+    """As a number of the server's: programs that catch StoreRefused didn't know it for one."""
+    server.run(f"ALTER USER {user}@'127.0.0.1' {how}")
+    assert "Look at the user" in _refusal(_as(url, user, QUOTED), StoreRefused)
+
+
+@pytest.mark.parametrize("number", [1036, 1047, 1129, 1135, 1792, 1874])
+def test_a_server_that_is_of_no_use_for_now_is_waited_for(number: int) -> None:
+    """InnoDB read-only, a node without its cluster, a host that is blocked until FLUSH HOSTS, no more threads."""
+    error = pymysql.err.OperationalError(number, "for now")
+    assert is_lost(error)
+    assert isinstance(translated(error, "there"), StoreUnreachable)
+
+
+def test_a_way_to_send_passwords_that_isnt_installed_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """caching_sha2_password without TLS wants `cryptography`, and only when the server has forgotten the password."""
+
+    def connect(**options: object) -> None:
+        raise RuntimeError("'cryptography' package is required for sha256_password")
+
+    monkeypatch.setattr(pymysql, "connect", connect)
+    assert "'cryptography' package is required" in _refusal(url, StoreRefused)
+
+
 def test_a_database_that_isnt_there_is_named(server: Server) -> None:
     said = _refusal(server.url("nowhere"), StoreRefused)
     assert "nowhere" in said
@@ -108,6 +134,9 @@ def test_a_host_that_isnt_there_is_named() -> None:
     [
         f"mysql://me:{QUOTED}@host",
         f"mysql://me:{QUOTED}@host/",
+        f"mysql://me:{QUOTED}@ho..st/jobs",
+        f"mysql://me:{QUOTED}@{'h' * 64}.example/jobs",
+        f"mysql://me:{QUOTED}@host/jobs\udcff",
         f"mysql://me:{QUOTED}@host/a/b",
         f"mysql://me:{QUOTED}@host:port/jobs",
         f"mysql://me:{SECRET}@host/jobs",  # not quoted
@@ -127,7 +156,7 @@ def test_a_host_that_isnt_there_is_named() -> None:
     ],
 )
 def test_bad_urls_and_options_are_refused_without_their_password(url: str) -> None:
-    _refusal(url, ValueError)
+    assert "codec" not in _refusal(url, ValueError)
 
 
 @pytest.mark.parametrize(
@@ -157,7 +186,7 @@ def test_the_password_comes_from_a_file_or_the_environment(
     url: str, user: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     file = tmp_path / "password"
-    file.write_text(f"{SECRET}\n")
+    file.write_text(f"\ufeff{SECRET}\n", encoding="utf-8")  # as some editors write it
     bare = _as(url, user)
     with open_store(f"{bare}?password_file={file}") as store:
         store.commit(Put("q", b"a"))

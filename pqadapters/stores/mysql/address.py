@@ -100,6 +100,10 @@ def address_of(
         raise ValueError("tls='off' and certificates: leave one of them out")
     password = unquote(parts.password) if parts.password is not None else _password(password_file)
     user = unquote(parts.username or "")
+    try:
+        host.encode("idna"), f"{user}{database}".encode()
+    except UnicodeError:
+        raise ValueError(f"{shown(url)!r}: no host, user or database has such a name") from None
     return Address(host, port, user, database, prefix, socket, tls, tls_ca, tls_cert, tls_key, password)
 
 
@@ -108,7 +112,7 @@ def _password(path: str | None) -> str:
     if path is None:
         return os.environ.get(PASSWORD, "")
     try:
-        with open(path, encoding="utf-8") as file:
+        with open(path, encoding="utf-8-sig") as file:  # some editors begin with a mark
             return file.read().rstrip("\r\n")
     except (OSError, UnicodeDecodeError) as error:
         why = getattr(error, "strerror", None) or "it is no text"

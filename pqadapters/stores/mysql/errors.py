@@ -9,12 +9,13 @@ from ...errors import FormatError, OutcomeUnknown, StoreError, StoreRefused, Sto
 from .driver import pymysql
 
 # By number: https://mariadb.com/kb/en/mariadb-error-codes/ and the client's own, of 2000 and more.
-_LOST = {2000, 2002, 2003, 2006, 2012, 2013, 2014, 2027, 2055, 1040, 1053, 1077, 1152, 1158, 1159, 1160, 1161, 1184}
-_CROWDED, _READ_ONLY = {1040, 1203, 1226}, {1290, 1836}
+_LOST = {2000, 2002, 2003, 2006, 2012, 2013, 2014, 2027, 2055, 1047, 1053, 1077, 1152, 1158, 1159, 1160, 1161, 1184}
+_CROWDED, _READ_ONLY = {1040, 1129, 1135, 1203, 1226}, {1036, 1290, 1792, 1836, 1874}
 _LOST |= {1317, 1927, 1969, 3024, 4031} | _CROWDED | _READ_ONLY  # killed, too idle; the others may be so for a moment
-_PASSING = {1205, 1213, 1020, 1637, 3058, 1180}
+_PASSING = {1205, 1213, 1020, 1412, 1637, 3058, 1180}
 _NULL, _NO_COLUMN, _DOUBLE, _NO_TABLE = 1048, 1054, 1062, 1146
-_DENIED = {1044: "the database", 1045: "the password", 1142: "a privilege", 1143: "a privilege", 1227: "a privilege"}
+_DENIED = dict.fromkeys((1045, 1698, 1820, 1862), "the password") | dict.fromkeys((1142, 1143, 1227), "a privilege")
+_DENIED |= {1044: "the database", 1130: "this host", 3118: "the user", 4151: "the user"}
 _TOO_LARGE = {1153, 1301}
 _FULL, _WRITING = {1021, 1030, 1114}, {3, 14, 1026, 1878}
 UNSURE = 1180  #: an error of COMMIT itself

@@ -142,15 +142,20 @@ class Dialer:
 
     def raw(self, seconds: float, answer: float, *, autocommit: bool) -> Any:
         """A connection of the driver's, as it is. Errors of the driver, StoreRefused where it isn't encrypted."""
-        made = pymysql.connect(
-            **self._options,
-            autocommit=autocommit,
-            charset="utf8mb4",
-            client_flag=FLAGS,
-            connect_timeout=min(max(seconds, _SHORTEST), _LONGEST),
-            read_timeout=min(answer, _LONGEST),
-            write_timeout=min(answer, _LONGEST),
-        )
+        try:
+            made = pymysql.connect(
+                **self._options,
+                autocommit=autocommit,
+                charset="utf8mb4",
+                client_flag=FLAGS,
+                connect_timeout=min(max(seconds, _SHORTEST), _LONGEST),
+                read_timeout=min(answer, _LONGEST),
+                write_timeout=min(answer, _LONGEST),
+            )
+        except RuntimeError as error:
+            if "package is required" not in str(error):
+                raise  # a signal handler's
+            raise StoreRefused(f"{self.address.place}: to send this server its password, {error}") from error
         self._open.add(made)
         if self.address.encrypted and not isinstance(made._sock, ssl.SSLSocket):
             made.close()
