@@ -282,6 +282,11 @@ class Acks(Stock):
         self.wake_joiners()
         return self.policy is not _TASK_DONE
 
+    def _recall_for_elsewhere(self) -> None:
+        """Behind a look at the depth, as in `_done_elsewhere`: what those calls are for may be learnt by now."""
+        if self.counts.elsewhere and not self.flags.closed:
+            self.recall(self.learnt())
+
     def settle_later(self) -> None:
         """`settle`, behind an acknowledgement that went well: a refusal of the disk is left to the next call."""
         if self.unkept:
@@ -323,6 +328,7 @@ class Acks(Stock):
 
     def unfinished(self) -> int:
         depth = self.store.depth(self.name)  # before the counts are read, see _counts.py
+        self._recall_for_elsewhere()
         raw = self.counts.raw(depth)
         if raw < 0:
             self.store.wait(self.name, self.counts.level, 0.0)
@@ -330,11 +336,14 @@ class Acks(Stock):
 
     def join(self) -> None:
         self.store.depth(self.name)  # what earlier runs left is to be done, too
-        if self.counts.elsewhere:
-            self.recall(self.learnt())
+        self._recall_for_elsewhere()
         self.counts.add(joining=1)
         try:
-            self.store.wait(self.name, self.counts.finished)
+            policy = None
+            while policy is not self.policy:  # else calls were counted that have meant nothing since
+                policy = self.policy
+                self.store.wait(self.name, self.counts.finished)
+                self._recall_for_elsewhere()
         finally:
             self.counts.add(joining=-1)
         if self.flags.closed:

@@ -450,6 +450,41 @@ def test_what_another_process_holds_is_counted_until_that_has_learnt_what_it_mea
     assert (caller.stats()["learnt"], caller.unfinished_tasks) == ("next", 1)
 
 
+def test_calls_for_what_one_process_has_done_are_not_taken_for_what_another_one_holds(tmp_path: Path) -> None:
+    """A worker ended, and its items were done: the calls for them were counted for what the other worker was at."""
+    first, second, caller = (Queue[int](store=f"sqlite:///{tmp_path}/q.db") for _ in range(3))
+    caller.put_many(range(3))
+    assert (first.get_many(2), second.get()) == ([0, 1], 2)
+    caller.task_done()
+    caller.task_done()
+    first.close()
+    assert caller.unfinished_tasks == 1
+
+
+def test_join_is_not_over_where_what_is_learnt_meanwhile_says_that_items_are_at_work(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As above: join() ended while the other worker was at its item."""
+    first, second, caller = (Queue[int](store=f"sqlite:///{tmp_path}/q.db") for _ in range(3))
+    caller.put_many(range(3))
+    assert (first.get_many(2), second.get()) == ([0, 1], 2)
+    caller.task_done()
+    caller.task_done()
+    wait, waits = caller._line.store.wait, list[int]()
+
+    def late(queue: str, until: Any, *more: Any) -> bool:
+        waits.append(caller._line.counts.elsewhere)
+        if len(waits) == 1:
+            first.close()
+        else:
+            second.task_done()
+        return wait(queue, until, *more)
+
+    monkeypatch.setattr(caller._line.store, "wait", late)
+    caller.join()
+    assert waits == [2, 0]
+
+
 def test_task_done_for_what_another_process_never_does_stands(tmp_path: Path) -> None:
     """A `None` that ends a worker: whoever has put it may say so, also before the worker's own first one."""
     holder, caller = (Queue[Any](store=f"sqlite:///{tmp_path}/q.db") for _ in range(2))
