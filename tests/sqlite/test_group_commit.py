@@ -335,6 +335,34 @@ def test_a_claim_whose_caller_is_interrupted_twice_is_given_back_by_who_comes_ne
     assert not store._core.orphans
 
 
+@pytest.mark.parametrize("hears", [True, False])
+def test_a_claim_that_can_not_be_given_back_for_now_is_by_who_comes_next(hears: bool, store: SqliteStore) -> None:
+    """A lock of somebody else's, a full disk: it was taken for given back, and nobody had it until the store was
+    closed."""
+    writer = store._core.writer
+    store._core.owner()
+    do, works = writer.do, list[Any]()
+
+    def refused(work: Any) -> Any:
+        works.append(work)
+        if len(works) == 1:
+            do(work)
+            raise KeyboardInterrupt
+        work.refuse(StoreLocked("of somebody else"))
+        if hears:
+            return do(work)
+        raise KeyboardInterrupt
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(writer, "do", refused)
+        with pytest.raises(KeyboardInterrupt):
+            store.claim("q")
+    (claim,) = store.claim("q")
+    assert claim.attempt == 1
+    assert store.claim("q") == []
+    assert not store._core.orphans
+
+
 def _giving_back(store: SqliteStore, do: Callable[[Any], Any]) -> Callable[..., None]:
     """As the core does it, by a writer that isn't interrupted."""
     give_back = store._core.give_back_claims

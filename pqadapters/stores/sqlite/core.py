@@ -298,14 +298,17 @@ class Core:
 
     def _give_back(self, orphan: Orphan) -> None:
         claiming, giving = orphan.claiming, orphan.giving
+        is_given = giving is not None and giving.done and giving.error is None
         if self.writer.inside and not (claiming if giving is None else giving).done:
             self.orphans.append(orphan)  # somebody may be about it just now
-        elif claiming.done and claiming.result and claiming.result[0] and not (giving is not None and giving.done):
+        elif claiming.done and claiming.result and claiming.result[0] and not is_given:
             claims, number, handle = claiming.result[0], self.owners.number, orphan.handle
             orphan.giving = Work(lambda each: give_back(each, self.names, claims, number, handle), synced=False)
             try:
                 self.writer.do(orphan.giving)
-            except BaseException:
+            except BaseException as error:
+                if isinstance(error, StoreError):  # of a lock, a full disk: nothing was given back
+                    orphan.giving = None
                 self.orphans.append(orphan)
                 raise
             for queue in {claim.queue for claim in claims}:
