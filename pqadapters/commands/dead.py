@@ -81,8 +81,11 @@ def _look(sight: Sight, queue: str | None, decode: Decode) -> list[dict[str, Any
 
 
 def _requeue(path: str, queue: str | None, ids: set[int] | None) -> None:
-    def look(sight: Sight) -> dict[str, list[int]]:
-        return {name: [record.id for record in sight.browse(name, state=None)] for name in _queues(sight, queue)}
+    from ..concurrent.futures._commands import is_job, requeue  # with all that it imports
+
+    def look(sight: Sight) -> dict[str, dict[int, bool]]:
+        return {name: {each.id: is_job(each.payload) for each in sight.browse(name, state=None)}
+                for name in _queues(sight, queue)}
 
     letters = look_at(path, look)
     known = {id for each in letters.values() for id in each}
@@ -91,7 +94,9 @@ def _requeue(path: str, queue: str | None, ids: set[int] | None) -> None:
     done = 0
     with opened(path) as store:
         for name, each in letters.items():
-            wanted = [id for id in each if ids is None or id in ids]
+            wanted = [id for id, job in each.items() if not job and (ids is None or id in ids)]
+            jobs = [id for id, job in each.items() if job and (ids is None or id in ids)]
+            done += requeue(store, name, jobs) if jobs else 0
             for at in range(0, len(wanted), _AT_ONCE):
                 done += _put_back(store, name, wanted[at : at + _AT_ONCE])
     click.echo(f"{done} put back")

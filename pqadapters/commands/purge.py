@@ -33,21 +33,29 @@ def purge(place: str, queue: str | None, dead: bool, yes: bool) -> None:
     """
     path = find(place)
 
-    def look(sight: Sight) -> tuple[str, list[int]]:
+    def look(sight: Sight) -> tuple[str, dict[bool, list[int]]]:
         name = chosen(sight, queue)
         name = letters_of(name) if dead else name
         if sight.kind == "directory" and sight.pids:
             holder = f"process {sight.pids[0]}" if sight.pids[0] else "another process"
             raise Failure(f"{path} is held by {holder}: end it first. Nothing was removed")
-        return name, [record.id for record in sight.browse(name, state=State.READY)]
+        found: dict[bool, list[int]] = {False: [], True: []}
+        for record in sight.browse(name, state=State.READY):
+            found[is_job(record.payload)].append(record.id)
+        return name, found
 
-    name, ids = look_at(path, look)
-    if not ids:
+    from ..concurrent.futures._commands import is_job  # with all that it imports
+    from ..concurrent.futures._commands import purge as purge_jobs
+
+    name, found = look_at(path, look)
+    ids, jobs = found[False], found[True]
+    count = len(ids) + len(jobs)
+    if not count:
         click.echo("nothing to remove")
         return
-    _ask(f"Remove {len(ids)} {'dead letters' if dead else 'records'} of {escaped(name)!r} in {escaped(path)}?", yes)
+    _ask(f"Remove {count} {'dead letters' if dead else 'records'} of {escaped(name)!r} in {escaped(path)}?", yes)
     with opened(path) as store:
-        click.echo(f"{_remove(store, name, ids)} removed")
+        click.echo(f"{_remove(store, name, ids) + (purge_jobs(store, name, jobs) if jobs else 0)} removed")
 
 
 def _ask(question: str, yes: bool) -> None:

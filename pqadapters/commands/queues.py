@@ -14,6 +14,9 @@ DEFAULT = "default"
 #: items of an acknowledging queue in hand.
 _OURS = re.compile(r"pqadapters\.|(edit|expiry)/(dict/|shelf(/|$))|ack_(filo_|unique_)?queue_[\s\S]*/holders\Z")
 
+_TOKEN = 8  #: bytes that stand for a process
+_TOLD = re.compile(r"([\s\S]+)\.to\.[0-9a-f]{16}")
+
 
 def own_queues(names: Sequence[str]) -> list[str]:
     """The queues without those of dead letters, and without ours; one of which nothing else is left counts."""
@@ -33,11 +36,22 @@ def chosen(sight: Sight, name: str | None) -> str:
         if name in names or name in own:
             return name
         raise Failure(f"{sight.place} has no queue {name!r}{_choice(own)}")
+    own = [each for each in own if not _is_of_executor(sight, each, own)]
     if DEFAULT in own or len(own) == 1:
         return DEFAULT if DEFAULT in own else own[0]
     if not own:
         raise Failure(f"{sight.place} has no queue")
     raise Failure(f"{sight.place} has several queues: choose one by --queue{_choice(own)}")
+
+
+def _is_of_executor(sight: Sight, name: str, own: Sequence[str]) -> bool:
+    """Whether it is where processes that share the jobs of another one enter, or are told of what those came to."""
+    if told := _TOLD.fullmatch(name):
+        return told[1] in own
+    jobs, dot, rest = name.rpartition(".")
+    if jobs not in own or dot + rest != ".members":
+        return False
+    return all(len(each.payload) == _TOKEN for each in sight.browse(name, state=None))
 
 
 def _choice(names: Sequence[str]) -> str:

@@ -6,6 +6,7 @@ import os
 import pty
 import subprocess
 import sys
+from concurrent.futures import CancelledError
 from pathlib import Path
 from typing import Any
 
@@ -13,10 +14,12 @@ import pytest
 
 from pqadapters import PDict
 from pqadapters.commands import places
+from pqadapters.concurrent.futures import JobParked, ThreadPoolExecutor
 from pqadapters.persistqueue import FILOSQLiteAckQueue, SQLiteAckQueue, UniqueAckQ, UniqueQ
 from pqadapters.store import Ack, Put
 from tests.commands.command import bytes_in, call, loaded, out, process, queue, refusal
 from tests.commands.conftest import path_of
+from tests.executors import work
 from tests.segment.programs import PATIENCE, ROOT, running, said
 
 _HOLD = """
@@ -61,6 +64,50 @@ def test_what_mappings_keep_is_no_queue(url: str) -> None:
     assert (found["queues"], found["tables"]) == ({}, {"dict/default": 2})
     for command in ("peek", "purge"):
         assert "has no queue" in refusal(command, path_of(url))
+
+
+def _parked(url: str, key: str, **options: Any) -> None:
+    with ThreadPoolExecutor(1, store=url, recover="manual") as executor:
+        executor.using(key=key, delay=0.01, **options).submit(work.note, work.Unloadable())
+        executor.shutdown(drain=False)
+    with ThreadPoolExecutor(1, store=url) as executor, pytest.raises(JobParked):
+        executor.future(key=key).result(PATIENCE)
+
+
+def test_purge_frees_the_key_of_a_job(url: str) -> None:
+    """Who submitted with it got a future that never came to an end, or that was parked for ever."""
+    _parked(url, "dead")
+    with ThreadPoolExecutor(1, store=url, recover="manual") as executor:
+        executor.using(key="k", delay=0.01).submit(work.note, 1)
+        executor.shutdown(drain=False)
+    with ThreadPoolExecutor(1, store=url, recover="manual") as executor:
+        assert executor._backlog.store.wait("default", lambda depth: depth.ready == 1, PATIENCE)
+    assert out("purge", path_of(url), "--yes") == "1 removed\n"
+    assert out("purge", path_of(url), "--dead", "--yes") == "1 removed\n"
+    with ThreadPoolExecutor(1, store=url) as executor:
+        assert executor.stats()["keys"] == executor.stats()["results"] == 0
+        for key in ("k", "dead"):
+            assert executor.using(key=key).submit(work.note, 2).result(PATIENCE) == 2
+
+
+def test_a_job_that_is_put_back_isnt_parked_to_who_asks_for_it(url: str) -> None:
+    _parked(url, "k")
+    assert out("dead", path_of(url), "--requeue", "all") == "1 put back\n"
+    with ThreadPoolExecutor(1, store=url, recover="manual") as executor:
+        assert not executor.future(key="k").done()
+
+
+def test_who_waits_for_a_job_that_is_purged_is_told(tmp_path: Path) -> None:
+    """It waited for ever, and so did its shutdown()."""
+    with ThreadPoolExecutor(1, store=f"sqlite:///{tmp_path}/q.db", name="jobs") as executor:
+        executor.submit(work.hold, "gate")
+        work.reached("gate")
+        future = executor.submit(work.note, 1)
+        ended = process("purge", tmp_path / "q.db", "--yes")
+        assert ended.stdout == "1 removed\n", ended.stderr
+        with pytest.raises(CancelledError):
+            future.result(PATIENCE)
+        work.GATES["gate"].set()
 
 
 @pytest.mark.parametrize("kind", [UniqueQ, SQLiteAckQueue, FILOSQLiteAckQueue, UniqueAckQ])

@@ -93,6 +93,11 @@ def test_requeue_all(make: Make) -> None:
     assert executor.requeue("00" * 16) == 0
 
 
+def test_requeue_is_the_first_that_is_asked_for(make: Make) -> None:
+    """It was an AttributeError where nothing had opened the store yet."""
+    assert make(recover="manual").requeue() == 0
+
+
 def test_purge_dead_letters(make: Make) -> None:
     executor = _parked(make)
     assert executor.purge("dead", older_than=600) == 0

@@ -105,7 +105,13 @@ def requeue(backlog: Backlog, job_id: str | None) -> int:
         if record is None:
             return 0
         ids = [record]
+    return requeue_records(backlog, ids)
+
+
+def requeue_records(backlog: Backlog, ids: list[int] | None) -> int:
+    """The same with these dead letters, or all."""
     count = 0
+    backlog.open()  # what claims there is known from then on
     while claims := backlog.claim(backlog.names.dead, ids=ids, limit=_MANY):
         ops: list[Op] = []
         for claim in claims:
@@ -143,11 +149,13 @@ def purge(
     else:
         found = there(backlog, State.DELAYED if wanted is JobState.DELAYED else State.READY)
     records = [record.id for record in found if record.put_at <= before]
-    return sum(_purge_records(backlog, queue, records[at : at + _MANY]) for at in range(0, len(records), _MANY))
+    return sum(purge_records(backlog, queue, records[at : at + _MANY]) for at in range(0, len(records), _MANY))
 
 
-def _purge_records(backlog: Backlog, queue: str, records: list[int]) -> int:
+def purge_records(backlog: Backlog, queue: str, records: list[int]) -> int:
+    """Away with these of the jobs, or of the dead letters. Returns how many."""
     count = 0
+    backlog.open()
     for claim in backlog.claim(queue, ids=records, limit=len(records)):
         id = wire.id_of(claim.payload)
         try:
@@ -187,7 +195,7 @@ def _purge_id(backlog: Backlog, id: bytes) -> int:
     for queue in (backlog.names.dead, backlog.names.jobs):
         record = find_record(backlog, queue, id)
         if record is not None:
-            return max(_purge_records(backlog, queue, [record]), int(entry is not None))
+            return max(purge_records(backlog, queue, [record]), int(entry is not None))
     return int(entry is not None)
 
 

@@ -1,0 +1,50 @@
+"""Jobs that a command takes away or puts back: as an executor does it, so that a key goes with its job, and processes
+that wait for it are told. The store is the caller's.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import TYPE_CHECKING
+
+from ...store import DEAD, Store
+from . import _overview as overview
+from . import _wire as wire
+from .thread import ThreadPoolExecutor
+
+if TYPE_CHECKING:
+    from ._backlog import Backlog
+
+_MANY = 500
+
+
+def is_job(payload: bytes) -> bool:
+    """Whether an executor has put it there."""
+    try:
+        job = wire.read(payload)
+    except ValueError:
+        return False
+    return isinstance(job.meta, dict) and job.call[:1] == b"\x80" and job.call[-1:] == b"."
+
+
+def purge(store: Store, queue: str, records: list[int]) -> int:
+    """Away with these records of a queue of jobs, or of their dead letters. Returns how many."""
+    with _backlog(store, queue) as backlog:
+        parts = (records[at : at + _MANY] for at in range(0, len(records), _MANY))
+        return sum(overview.purge_records(backlog, queue, part) for part in parts)
+
+
+def requeue(store: Store, letters: str, records: list[int]) -> int:
+    """Back with these dead letters. Returns how many."""
+    with _backlog(store, letters) as backlog:
+        return overview.requeue_records(backlog, records)
+
+
+@contextmanager
+def _backlog(store: Store, queue: str) -> Iterator[Backlog]:
+    executor = ThreadPoolExecutor(1, store=store, name=queue.removesuffix(DEAD), recover="manual")
+    try:
+        yield executor._backlog
+    finally:
+        executor.shutdown(drain=False)
