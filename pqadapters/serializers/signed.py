@@ -36,6 +36,8 @@ class Seal:
     Raises TypeError for what is no key, ValueError for one of less than 16 bytes.
     """
 
+    of = ""  #: what it is a part of that is checked, for people
+
     def __init__(self, keys: Key | Sequence[Key]) -> None:
         import hmac  # loads OpenSSL, which a program without keys needn't
 
@@ -58,9 +60,9 @@ class Seal:
         """The data. Raises WrongSignature."""
         mac, data = signed[1:SIGNATURE], signed[SIGNATURE:]
         if signed[:1] != _LETTER or len(mac) < SIGNATURE - 1:
-            raise WrongSignature("it isn't signed, and this program takes signed ones alone")
+            raise WrongSignature(f"{self.of}it isn't signed, and this program takes signed ones alone")
         if not any(self._same(mac, self._digest(key, data, "sha256")) for key in self._keys):
-            raise WrongSignature("its signature is by none of this program's keys")
+            raise WrongSignature(f"{self.of}its signature is by none of this program's keys")
         return data
 
 
@@ -72,6 +74,10 @@ class Signed:
         self._seal = seal
         self.sign, self.check = seal.sign, seal.check
         self._dumps, self._loads = plain.dumps, plain.loads
+
+    def tell_of(self, place: str) -> None:
+        """Errors say that it was there."""
+        self._seal.of = f"something in {place} was refused: "
 
     def others(self) -> list[Signed]:
         """What signs by each of the other keys."""

@@ -98,6 +98,8 @@ class PDict(DurableMapping[K, V]):
         self._codec, self._loads = codec, codec.loads
         self.name = "default" if name is None else name
         label = f"mapping {self.name!r} in {opened.place}"
+        if isinstance(codec, Signed):
+            codec.tell_of(label)
         self._table = Table(opened, f"dict/{self.name}", label=label, owned=owned)
         self._keys = Keys(self._codec)
         self._expiry = Expiry(self._table)

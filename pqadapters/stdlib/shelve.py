@@ -124,6 +124,8 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
         except BaseException:
             self._table.close()
             raise
+        if seal is not None:
+            seal.of = f"something in {self._table.label} was refused: "
         return seal
 
     # How keys and values are stored

@@ -65,6 +65,17 @@ def test_what_was_changed_anywhere_is_refused_unopened(tmp_path: Path) -> None:
     assert not (tmp_path / "exploded").exists()
 
 
+def test_a_refusal_names_the_mapping(tmp_path: Path) -> None:
+    """A program with several mappings wasn't told which of them."""
+    path = tmp_path / "settings.db"
+    with PDict[str, int](path, "colours", signing_key=KEY) as d, shelve.open(str(path), signing_key=KEY) as shelf:
+        d["a"] = shelf["a"] = 1
+    with PDict[str, int](path, "colours", signing_key=OTHER) as d, pytest.raises(WrongSignature, match="'colours' in"):
+        d["a"]
+    with shelve.open(str(path), signing_key=OTHER) as shelf, pytest.raises(WrongSignature, match=r"settings\.db"):
+        shelf["a"]
+
+
 def test_keys_are_changed_by_giving_both() -> None:
     choices: tuple[Any, ...] = (KEY, [OTHER, KEY], OTHER)
     old, both, new = (Signed(pickles, Seal(keys)) for keys in choices)
