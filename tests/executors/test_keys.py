@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import CancelledError
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -83,6 +84,25 @@ def test_a_result_that_cant_be_kept_says_so(make: Make) -> None:
         assert executor.using(key="k").submit(work.Unstorable).result(work.PATIENCE)
     with make() as executor, pytest.raises(RemoteError, match="Unstorable"):
         executor.future(key="k").result(work.PATIENCE)
+
+
+def test_an_outcome_that_exits_where_it_is_pickled(make: Make, tmp_path: Path) -> None:
+    """Its future never came to an end, and shutdown() waited for it."""
+    with make() as executor:
+        assert type(executor.using(key="k").submit(work.Exits).result(work.PATIENCE)) is work.Exits
+        future = executor.using(key="e").submit(work.fail_noted, str(tmp_path / "ledger"), work.Exits)
+        assert type(future.exception(work.PATIENCE)) is work.Exits
+    with make() as executor:
+        for key in ("k", "e"):
+            assert isinstance(executor.future(key=key).exception(work.PATIENCE), RemoteError)
+
+
+def test_a_result_that_exits_where_it_is_loaded(make: Make) -> None:
+    """A process that others tell of it stopped listening."""
+    with make() as executor:
+        executor.using(key="k").submit(work.Leaves).result(work.PATIENCE)
+    with make() as executor:
+        assert isinstance(executor.future(key="k").exception(work.PATIENCE), RemoteError)
 
 
 def test_results_without_a_key_are_kept_where_that_is_asked_for(make: Make) -> None:

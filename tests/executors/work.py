@@ -139,6 +139,13 @@ class Unstorable:
         raise TypeError("not me")
 
 
+class Exits(Exception):
+    """Exits where it is pickled."""
+
+    def __reduce__(self) -> NoReturn:
+        raise SystemExit(3)
+
+
 class Unloadable:
     """Can be pickled, and not loaded."""
 

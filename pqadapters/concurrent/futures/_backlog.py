@@ -55,6 +55,7 @@ if TYPE_CHECKING:
 
 _log = telling.logger("pqadapters.executor")
 _REMEMBERED = 10_000  #: futures of recovered jobs that were begun before `recovered()` was called
+_CANCELLED = dump_outcome(Outcome(error=CancelledError()))
 _all: weakref.WeakSet[Backlog] = weakref.WeakSet()
 
 
@@ -234,7 +235,7 @@ class Backlog:
         if self.sharing is None:
             self.commit(*ops)
             return
-        cancelled = self.sealing.close(dump_outcome(Outcome(error=CancelledError())))
+        cancelled = self.sealing.close(_CANCELLED)
         while True:
             more: list[Op] = []
             for payload in payloads:

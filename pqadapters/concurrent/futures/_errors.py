@@ -58,5 +58,5 @@ def qualified(kind: type) -> str:
 def _text(error: BaseException) -> str:
     try:
         return str(error)
-    except Exception:
+    except BaseException:
         return "its text can't be had"

@@ -22,14 +22,15 @@ class Outcome(NamedTuple):
 
 
 def dump(outcome: Outcome) -> bytes:
-    """The bytes. What can't be serialised becomes a RemoteError that says so."""
+    """The bytes. What can't be serialised becomes a RemoteError that says so, also where that raises SystemExit or the
+    like: it is for a thread that runs jobs, which has the outcome to tell."""
     if isinstance(outcome.error, JobParked):
         return _PARKED + str(outcome.error).encode()
     if outcome.error is not None:
         return _dump_error(outcome.error)
     try:
         return _RESULT + pickle.dumps(outcome.result, 5)
-    except Exception as error:
+    except BaseException as error:
         text = f"the result, of the type {type(outcome.result).__qualname__}, can't be kept: {error}"
         return _remote(RemoteError(qualified(NotSerializable), text))
 
@@ -43,7 +44,7 @@ def _dump_error(error: BaseException) -> bytes:
         again = pickle.loads(data)
         if type(again) is type(error) and str(again) == str(error):
             return _ERROR + data
-    except Exception:
+    except BaseException:
         pass
     return _remote(told(error))
 
@@ -60,7 +61,7 @@ def load(stored: bytes, sealing: Sealing) -> Outcome:
         if kind == _PARKED:
             return Outcome(error=JobParked(body.decode()))
         value: Any = pickle.loads(body)
-    except Exception as error:
+    except (Exception, SystemExit) as error:
         return Outcome(error=RemoteError(qualified(type(error)), f"what was kept can't be loaded here: {error}"))
     if kind == _REMOTE:
         return Outcome(error=RemoteError(*value))
