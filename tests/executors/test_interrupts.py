@@ -21,6 +21,7 @@ from pqadapters.concurrent.futures import (
     ProcessPoolExecutor,
     ThreadPoolExecutor,
     _closing,
+    _refusals,
     _returning,
     wait,
 )
@@ -168,6 +169,64 @@ def test_cancelling_that_is_interrupted_right_behind_its_commit_again_and_again(
     assert not interrupts
     assert futures[1].cancelled()
     _goes_on(executor, futures)
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), StoreError("a full disk")])
+def test_a_job_whose_cancel_came_to_nothing_is_begun(
+    error: BaseException, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While it was claimed the last worker looked, and found none; where the store also refused to give it back, it
+    stayed claimed: nobody began it, and shutdown() waited."""
+    executor = make()
+    futures: list[Any] = [executor.submit(work.hold, "gate")]
+    work.reached("gate")
+    futures.append(executor.submit(work.double, 1))
+    monkeypatch.setattr(_refusals, "_AGAIN", 0.0)
+    backlog, tickets = executor._backlog, executor._tickets
+    commit, refused = backlog.commit, list[type]()
+
+    def refuse(*ops: Any) -> Any:
+        kind = type(ops[0])
+        if len(refused) == 2 or (refused and kind is not Nack):
+            return commit(*ops)
+        refused.append(kind)
+        if kind is Ack:
+            work.GATES["gate"].set()
+            with tickets.changed:
+                assert tickets.changed.wait_for(tickets.idle, work.PATIENCE)
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backlog, "commit", refuse)
+        with pytest.raises(type(error)):
+            futures[1].cancel()
+    assert refused == [Ack, Nack]
+    _goes_on_behind(executor, futures)
+
+
+def test_a_submit_that_is_interrupted_again_right_behind_the_undoing_leaves_nothing(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its job was off the disk, and shutdown() waited for it."""
+    executor = make()
+    futures: list[Any] = [executor.submit(work.hold, "gate")]
+    work.reached("gate")
+    backlog = executor._backlog
+    interrupts = [KeyboardInterrupt("second"), KeyboardInterrupt("first")]
+
+    def interrupt(call: Any, *ops: Any) -> Any:
+        result = call(*ops)
+        if interrupts:
+            raise interrupts.pop()
+        return result
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backlog, "added", partial(interrupt, backlog.added))
+        patch.setattr(backlog, "commit_ends", partial(interrupt, backlog.commit_ends))
+        with pytest.raises(KeyboardInterrupt):
+            executor.submit(work.double, 1)
+    assert not interrupts
+    _goes_on_behind(executor, futures)
 
 
 @pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])

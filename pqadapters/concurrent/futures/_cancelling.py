@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ...apart import insist
-from ...errors import LeaseLost, StoreError
+from ...errors import StoreError
 from ...store import Ack, Nack, Op, Set, State
 from . import _peers as peers
 from . import _wire as wire
@@ -84,8 +84,10 @@ def cancel_stored(backlog: Backlog, id: bytes, record: int, future: JobFuture | 
                 return False
             backlog.commit_ends([Ack(claims[0]), *backlog.forget_key(payload)], payload)
         except BaseException:
-            with suppress(StoreError, LeaseLost):  # of an interrupt right behind it
-                insist(partial(backlog.commit, Nack(claims[0])))
+            try:
+                insist(partial(let_go, backlog, claims[0]))
+            finally:
+                backlog.added()  # who has looked meanwhile has found none
             raise
         return True
     waiting = next(backlog.store.browse(backlog.names.jobs, state=None, after=record - 1), None)

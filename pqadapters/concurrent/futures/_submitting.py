@@ -115,10 +115,12 @@ def _store_job(backlog: Backlog, future: JobFuture, ops: tuple[Op, ...]) -> None
 
 def undo(backlog: Backlog, future: JobFuture) -> None:
     """submit() raises: whoever did that may be a signal handler, and the job stored already."""
-    if future._record:
-        with suppress(PqadaptersError):
-            insist(partial(cancel, backlog, future))
-    backlog.forget(future._id)  # and tell an end that waits for it
+    try:
+        if future._record:
+            with suppress(PqadaptersError):
+                insist(partial(cancel, backlog, future))
+    finally:
+        backlog.forget(future._id)  # and tell an end that waits for it
 
 
 def put_job(backlog: Backlog, future: JobFuture, ops: tuple[Op, ...]) -> None:
