@@ -51,7 +51,7 @@ class Edit(Block, Generic[V]):
             raise KeyError(self._key)
         self._value: V = self._default if self._missing else value
         if not mapping._direct:
-            self._dumped = mapping._dump(self._value)
+            self._dumped = self._bytes()
         self._changed = batch.changes.get(data, _UNTOUCHED)
         batch.edited.add(data)
         return self._value
@@ -62,6 +62,13 @@ class Edit(Block, Generic[V]):
             return self._mapping[self._key]
         except KeyError:
             return _UNTOUCHED
+
+    def _bytes(self) -> bytes | None:
+        """Of the value, which tell whether the block changes it; None where only the subclass can make some of it."""
+        try:
+            return self._mapping._dump(self._value)
+        except Exception:
+            return None
 
     def _end(self, *, failed: bool) -> None:
         try:
@@ -79,7 +86,7 @@ class Edit(Block, Generic[V]):
             return  # the block has set or deleted the key itself
         if not self._mapping._direct:
             missing = self._own() is _UNTOUCHED  # else, or if it wasn't, the block has set or deleted it
-            if missing == self._missing and (missing or self._mapping._dump(self._value) != self._dumped):
+            if missing == self._missing and (missing or self._dumped is None or self._bytes() != self._dumped):
                 self._mapping[self._key] = self._value
             return
         after, more = self._mapping._dump_again(data, self._value, self._was)

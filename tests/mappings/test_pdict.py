@@ -8,6 +8,7 @@ import json
 import pickle
 from collections import OrderedDict
 from collections.abc import MutableMapping
+from datetime import date
 from pathlib import Path
 from typing import Any
 
@@ -451,6 +452,27 @@ def test_a_subclass_has_a_say_in_edits_and_in_popitem(place: dict[str, Any]) -> 
         assert d.copy() == {"A": [1, 2], "N": 2, "NEW": [1], "EMPTY": [], "SET": 5}
         assert d.popitem() == ("SET", 5)
         assert len(d) == 4
+
+
+def test_a_subclass_whose_values_only_it_can_store_has_edits(place: dict[str, Any]) -> None:
+    """The value that an edit gave was to be serialised by the mapping, which is given something else to store."""
+
+    class Dates(PDict[str, Any]):
+        def __getitem__(self, key: str) -> Any:
+            return [date.fromisoformat(each) for each in super().__getitem__(key)]
+
+        def __setitem__(self, key: str, value: Any) -> None:
+            super().__setitem__(key, [each.isoformat() for each in value])
+
+    with Dates(name="d", serializer="json", **place) as d:
+        d["a"] = [date(2024, 1, 2)]
+        with d.edit("a") as value:
+            value.append(date(2024, 1, 3))
+        with d.edit("new", []) as value:
+            value.append(date(2024, 1, 4))
+        with d.edit("new"):
+            d["new"] = [date(2024, 1, 5)]
+        assert d.copy() == {"a": [date(2024, 1, 2), date(2024, 1, 3)], "new": [date(2024, 1, 5)]}
 
 
 def test_a_wrapped_method_is_a_say(place: dict[str, Any]) -> None:
