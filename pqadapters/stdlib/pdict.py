@@ -86,7 +86,7 @@ class PDict(DurableMapping[K, V]):
         if is_url(path) and store is None:
             path, store = None, str(path)
         opened, owned = open_where(path, store, given, what="the mapping's file", open_path=open_database)
-        if path is None and store is None and not os.environ.get("PQADAPTERS_URL"):
+        if path is None and store is None and not (opened.capabilities.persistent and os.environ.get("PQADAPTERS_URL")):
             path = opened.place  # the home is another one for another program, and a temporary one for each process
         self._again = (path, name, store, serializer, expire, durability, max_lag, trust_directory, signing_key)
         try:
@@ -299,8 +299,12 @@ class PDict(DurableMapping[K, V]):
             raise TypeError("a PDict on a store that was given as an object can't be pickled: give the store's URL")
         if any(isinstance(place, str) and place.lower().startswith("memory:") for place in (path, store)):
             raise TypeError("a PDict in memory can't be pickled: copy() gives a dict with all of it")
-        more = {name: value for name, value in vars(self).items() if name not in self._ours}  # of a subclass
-        return _open_again, (type(self), *self._again), more or None
+        kind: Any = type(self)
+        own = getattr(kind, "__getstate__", None) is not getattr(object, "__getstate__", None)
+        more = kind.__getstate__(self) if own else vars(self)
+        if isinstance(more, dict):
+            more = {name: value for name, value in more.items() if name not in self._ours}  # of a subclass
+        return _open_again, (kind, *self._again), more
 
 
 def _open_again(

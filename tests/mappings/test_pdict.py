@@ -6,6 +6,7 @@ import copy
 import functools
 import json
 import pickle
+import threading
 from collections import OrderedDict
 from collections.abc import MutableMapping
 from datetime import date
@@ -320,9 +321,34 @@ def test_a_subclass_goes_to_other_processes_as_it_is(tmp_path: Path) -> None:
                 assert (type(other), other.directory, other.names, other) == (Settings, tmp_path, ["a"], {"a": 1})
 
 
-@pytest.mark.parametrize("where", [{"path": "memory:"}, {"store": "memory:"}])
-def test_one_in_memory_is_in_no_other_process(where: dict[str, Any]) -> None:
+class Guarded(PDict[str, int]):
+    """Has what can't be pickled, and says so in the usual way."""
+
+    def __init__(self, *where: Any) -> None:
+        super().__init__(*where)
+        self.lock = threading.Lock()
+
+    def __getstate__(self) -> dict[str, Any]:
+        return {name: value for name, value in vars(self).items() if name != "lock"}
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        vars(self).update(state)
+        self.lock = threading.Lock()
+
+
+def test_a_subclass_says_what_goes_to_other_processes(tmp_path: Path) -> None:
+    """Its __getstate__ wasn't asked, and the lock was refused."""
+    with Guarded(tmp_path / "d.db") as d:
+        d["a"] = 1
+        for other in (pickle.loads(pickle.dumps(d)), copy.copy(d)):
+            with other:
+                assert (other, other.lock.locked(), other.lock is d.lock) == ({"a": 1}, False, False)
+
+
+@pytest.mark.parametrize("where", [{"path": "memory:"}, {"store": "memory:"}, {"name": "d"}])
+def test_one_in_memory_is_in_no_other_process(where: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy was another mapping, and empty."""
+    monkeypatch.setenv("PQADAPTERS_URL", "memory:")
     d = PDict[str, int](**where)
     for copied in (pickle.dumps, copy.copy):
         with pytest.raises(TypeError, match="memory"):
