@@ -85,8 +85,8 @@ class Queue(durable.Queue[Any]):
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """As `pqadapters.stdlib.queue.Queue.put`."""
         put = consumer(), object()
-        self._under_way.add(put)
         try:
+            self._under_way.add(put)  # in here: an interrupt right behind it would leave it to be waited for
             super().put(item, block, timeout)
         finally:
             self._under_way.discard(put)

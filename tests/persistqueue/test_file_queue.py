@@ -207,6 +207,21 @@ def test_a_put_of_the_thread_itself_is_not_waited_for(path: str) -> None:
         assert q.get() == "looked"
 
 
+def test_a_put_that_was_interrupted_is_not_waited_for(path: str) -> None:
+    """Right behind its beginning: each get_nowait of other threads took five seconds from then on."""
+
+    class Interrupted(set[Any]):
+        def add(self, put: Any) -> None:
+            super().add(put)
+            raise KeyboardInterrupt
+
+    with Queue(path) as q:
+        q._under_way = Interrupted()
+        with pytest.raises(KeyboardInterrupt):
+            q.put("a")
+        assert not q._under_way
+
+
 @pytest.mark.parametrize("close", [lambda q: q.__del__(), lambda q: (q.headf.close(), q.tailf.close())])
 def test_it_is_closed_as_programs_close_persist_queues_which_has_no_close(close: Any, path: str) -> None:
     q = Queue(path)
