@@ -54,6 +54,7 @@ class Expiry:
     def __init__(self, table: Table) -> None:
         self._table = table
         self._store = table.store
+        table.is_over = is_over
         self._name = f"expiry/{table.name}"
         self._left: list[Claim] = []  #: of a sweep that was broken off; nobody else can see to them while we live
         self._noted = 0  #: keys that got a time since the last sweep

@@ -32,6 +32,7 @@ class Table:
         self.batches: dict[tuple[object, int], Batch] = {}  #: those that are open
         self.locks = Locks(store, name, self.batches)
         self.read: Callable[[bytes], bytes | None] = partial(store.get, name)  #: past all batches
+        self.is_over: Callable[[bytes], bool] = lambda value: False  #: whether a value is found missing, and swept
 
     # Looking
 
@@ -214,6 +215,8 @@ class Table:
             if ops or locks:
                 self.store.commit(*ops, *locks)
         except ConditionFailed as error:
+            if self._was_swept(batch):
+                return self._commit(batch)
             raise ConditionFailed(
                 f"{self.label}: somebody else has changed a key meanwhile that this batch builds on ({error}). Nothing "
                 "of it was stored: do it again"
@@ -223,6 +226,13 @@ class Table:
                 f"{self.label}: this process was taken for dead meanwhile, and others may have edited a key of this "
                 f"block ({error}). Nothing of it was stored: do it again"
             ) from error
+
+    def _was_swept(self, batch: Batch) -> bool:
+        """Whether others have deleted what is over, which changes nothing for a batch: now it expects nothing there."""
+        over = [key for key, found in batch.expected.items() if isinstance(found, bytes) and self.is_over(found)]
+        swept = [key for key in over if self.read(key) is None]
+        batch.expected.update(dict.fromkeys(swept, Expect.ABSENT))
+        return bool(swept)
 
     # The whole
 

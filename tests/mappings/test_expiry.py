@@ -11,7 +11,7 @@ import pytest
 
 from pqadapters import PDict
 from pqadapters.clock import Clock
-from pqadapters.errors import DiskError
+from pqadapters.errors import ConditionFailed, DiskError
 from pqadapters.stdlib import _expiry
 from tests.contract.interrupting import interrupted
 
@@ -302,3 +302,25 @@ def test_a_batch_that_builds_on_what_is_over_is_stored(advance: Advance, d: Dict
     advance(2)
     assert len(d) == 1
     assert d.store.depth(QUEUE).unfinished == 0
+
+
+def test_a_batch_minds_nobody_who_deletes_what_is_over(advance: Advance, make: Maker, d: Dict) -> None:
+    """Its end raised ConditionFailed, though what it had found missing was missing still."""
+    other: Dict = make()
+    for key in "abcd":
+        d.set(key, 1, expire=1)
+    advance(2)
+    with d.batch():
+        assert d.setdefault("a", 2) == 2
+        assert d.setdefault("b", 2) == 2
+        assert d.pop("b") == 2
+        assert d.pop("c", None) is None
+        d["e"] = 5
+        assert len(other) == 0
+    assert d == {"a": 2, "e": 5}
+    d.set("a", 1, expire=1)
+    advance(2)
+    with pytest.raises(ConditionFailed), d.batch():
+        d.setdefault("a", 3)
+        other["a"] = 4
+    assert d == {"a": 4, "e": 5}
