@@ -15,7 +15,7 @@ from pqadapters.concurrent.futures import JobParked, ThreadPoolExecutor, Unknown
 from pqadapters.concurrent.futures import _wire as wire
 from pqadapters.errors import TooLarge
 from pqadapters.store import Ack, Claim, Nack, Put, Record, State
-from pqadapters.stores.mysql import MysqlStore
+from pqadapters.stores.mysql import MysqlStore, looks
 from tests.executors import work
 from tests.segment.programs import run
 
@@ -198,6 +198,30 @@ def test_who_comes_back_after_a_long_time_knows_what_is_over(url: str, monkeypat
             parked.result(0)
         work.GATES["two"].set()
         assert pending.result(work.PATIENCE) == 14
+
+
+def test_a_job_that_is_put_back_while_it_is_looked_for_is_there(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was another record by then, of which the look at a long backlog knew nothing: its future failed."""
+    monkeypatch.setattr(looks, "_PAGE", 1)
+    with _two(url, monkeypatch, -60.0) as (one, two), MysqlStore(url) as store:
+        moved = [one.submit(abs, number) for number in (-2, -3)]
+        first, second = (bytes.fromhex(each.job_id) for each in moved)  # type: ignore[attr-defined]
+        browse = one._backlog.store.browse
+
+        def slowly(queue: str, **more: Any) -> Iterator[Record]:
+            for record in browse(queue, **more):
+                yield record
+                if wire.id_of(record.payload) == first:
+                    (job,) = (each for each in store.browse("default") if wire.id_of(each.payload) == second)
+                    (claim,) = store.claim("default", ids=[job.id])
+                    store.commit(Ack(claim), Put("default", job.payload, job.rank))
+
+        monkeypatch.setattr(one._backlog.store, "browse", slowly)
+        for _ in range(4):
+            _look(_part(one), one._backlog, heard_all=True)
+        assert not wait(moved, 0).done
+        assert two.submit(work.double, 1).result(work.PATIENCE) == 2
+        assert [each.result(work.PATIENCE) for each in moved] == [2, 3]
 
 
 def test_a_job_that_is_lost_while_it_runs_comes_to_its_end(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

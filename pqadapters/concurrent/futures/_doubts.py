@@ -49,9 +49,11 @@ class Doubts:
             self._looks = _LOOKS
         if not self._looks:
             return
-        missing = self._ids.copy()
-        for record in backlog.store.browse(backlog.names.jobs, state=None):
-            missing.discard(wire.id_of(record.payload))
+        missing, last = self._ids.copy(), 0
+        for _ in range(2):  # the second time what was put back meanwhile, which is another record then, behind these
+            for record in backlog.store.browse(backlog.names.jobs, state=None, after=last):
+                missing.discard(wire.id_of(record.payload))
+                last = record.id
         missing |= self._ids.intersection(backlog.store.keys(backlog.names.cancelled))
         if gone := missing & self._missing:
             _end(backlog, gone)
