@@ -50,8 +50,7 @@ def hold_at_fork(place: int, take: Callable[[], object], let_go: Callable[[], ob
 
 def _prepare() -> None:
     try:
-        for call in _first:
-            call()
+        _call_first()
     finally:
         _take_all()
         while not _has_logging(_A_MOMENT):
@@ -59,6 +58,17 @@ def _prepare() -> None:
             if _has_logging(None):  # as `logging` itself waits for it
                 _go_on()
             _take_all()
+
+
+def _call_first() -> None:
+    failure: BaseException | None = None
+    for call in _first:
+        try:
+            call()
+        except BaseException as error:  # of a signal handler: the process forks nevertheless, and needs the others
+            failure = error.with_traceback(None)
+    if failure is not None:
+        raise failure
 
 
 def _take_all() -> None:

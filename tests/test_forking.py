@@ -102,6 +102,23 @@ def _fork() -> None:
     os.waitpid(child, 0)
 
 
+def test_what_is_done_before_a_fork_is_done_though_one_of_it_is_interrupted(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ctrl-C in the import of what a database's child needs left a queue that nobody had used yet unknown: parent and
+    child had one each."""
+    done: list[int] = []
+
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(forking, "_first", [interrupted, lambda: done.append(1)])
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            forking._prepare()
+    finally:
+        forking._go_on()
+    assert done == [1]
+
+
 def test_a_fork_that_is_interrupted_anywhere_lets_go_of_all(tmp_path: Path) -> None:
     """Ctrl-C as a process forked left what is held meanwhile, the handler of a listener's sink among that, to the main
     thread for good: every other thread that wanted it hung."""
