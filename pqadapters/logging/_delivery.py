@@ -15,6 +15,7 @@ import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
+from typing import Protocol
 
 from ..ending import start_thread
 from ..errors import StoreError
@@ -36,11 +37,19 @@ _HANGS = 5.0  #: seconds that the turn isn't given up for a sink that is still a
 _STEP = 0.02
 
 
+class Keeper(Protocol):
+    """The listener that it belongs to."""
+
+    def is_forsaken(self) -> bool:
+        """Whether it is to end once nothing waits for its sinks."""
+
+
 class Delivery:
     """What a listener runs, from `start` to `stop`."""
 
-    def __init__(self, spool: Spooled, sinks: Mapping[str, Sink], *, respect_level: bool) -> None:
+    def __init__(self, spool: Spooled, sinks: Mapping[str, Sink], keeper: Keeper, *, respect_level: bool) -> None:
         self.spool = spool
+        self._keeper: Keeper | None = keeper  #: lives for as long as this is carried out, whoever lets go of it
         self.stopping = threading.Event()
         self._hurries = False  #: nothing is collected any more: listening is about to end
         kind = Post if spool.diverts or len(sinks) < 2 else SharedPost
@@ -153,6 +162,9 @@ class Delivery:
                 try:
                     store = self._step(store)
                     self._trouble = ""
+                    if self._is_forsaken(store):
+                        self._keeper = None
+                        self.say_stop()
                 except Exception as error:
                     store = None
                     self._tell(str(error))
@@ -164,7 +176,16 @@ class Delivery:
             for left in self._left:
                 left.leave()
             self._turn.give_up()
+            if self._keeper is None:
+                for post in self.posts:
+                    post.sink.end()
             self.spool.let_go(self)
+
+    def _is_forsaken(self, store: Store | None) -> bool:
+        """Whether there is nothing to be done any more. Raises StoreError."""
+        if self._keeper is None or not self._keeper.is_forsaken():
+            return False
+        return store is None or not (self._others_wait or self._waits_for_ours(store))
 
     @staticmethod
     def _wait_for(threads: list[threading.Thread]) -> None:

@@ -87,6 +87,10 @@ class Limit:
         """Whether a listener of this process delivers."""
         return bool(self._deliverers)
 
+    def is_delivered_beside(self, who: object) -> bool:
+        """Whether another one does."""
+        return any(each is not who for each in list(self._deliverers))
+
     def forked(self) -> None:
         """In a child the listeners are the parent's, and one of its own comes with the first record."""
         self._deliverers.clear()

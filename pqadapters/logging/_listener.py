@@ -59,6 +59,7 @@ class QueueListener(stdlib.QueueListener):
         self._giving = threading.local()
         self._stopped = False
         self._retired = False  #: its handler was closed
+        self._of: weakref.ref[object] | None = None  #: the handler that has started it, if that alone uses its queue
         self._trouble = ""  #: why it couldn't start
         _listeners.add(self)
 
@@ -74,6 +75,7 @@ class QueueListener(stdlib.QueueListener):
     def start(self) -> None:
         """Start the threads. RuntimeError where it listens already, or no thread can be started any more; ValueError
         where two sinks have one name; StoreError."""
+        self._of = None
         self._make_way()
         with self._starting:
             self._stopped = False
@@ -91,7 +93,7 @@ class QueueListener(stdlib.QueueListener):
             for sink in sinks.values():
                 sink.through = self._handle_for if overridden else None
             at_end(_stop_all)
-            delivery = Delivery(spool, sinks, respect_level=self.respect_handler_level)
+            delivery = Delivery(spool, sinks, self, respect_level=self.respect_handler_level)
             try:
                 delivery.start()
                 self._delivery, self._thread = delivery, delivery.thread
@@ -101,14 +103,15 @@ class QueueListener(stdlib.QueueListener):
                 raise
         self._make_way()
 
-    def start_quietly(self) -> None:
-        """From a log call: once, and never where no thread can be started any more."""
+    def start_quietly(self, handler: object = None) -> None:
+        """From a log call: once, and never where no thread can be started any more. It is over with that handler."""
         if sys.is_finalizing():
             return
         if self._starting.locked():
             return
         try:
             self.start()
+            self._of = None if handler is None else weakref.ref(handler)
         except RuntimeError:
             pass
         except Exception as error:
@@ -117,17 +120,29 @@ class QueueListener(stdlib.QueueListener):
                 _log.warning("log records wait: %s", error)
 
     def _make_way(self) -> None:
-        """Of those that deliver from one spool the retired ones end: the turn is taken by who comes first, and they
-        have the sinks of then. Behind the start once more, where two have started at a time."""
+        """Of those that deliver from one spool those end whose handler was closed, or is gone: the turn is taken by who
+        comes first, and they have the sinks of then. Behind the start once more, where two have started at a time."""
         spool = spool_of(self.queue)
         others = [other for other in living(_listeners) if other._delivery is not None and other is not self]
         rivals = [other for other in others if spool is not None and spool_of(other.queue) is spool]
         if not self._retired:
             for other in rivals:
-                if other._retired:
+                if other._retired or other._is_orphan:
                     other.retire(0.0)
-        elif self._delivery is not None and not all(other._retired for other in rivals):
+        elif self._delivery is not None and not all(other._retired or other._is_orphan for other in rivals):
             self.retire(0.0)
+
+    @property
+    def _is_orphan(self) -> bool:
+        """Whether the program has let go of the handler that has started it, without closing it."""
+        return self._of is not None and self._of() is None
+
+    def is_forsaken(self) -> bool:
+        """Whether nothing comes any more that is for this one."""
+        spool, delivery = spool_of(self.queue), self._delivery
+        if not self._is_orphan or spool is None or delivery is None:
+            return False
+        return spool.limit.is_delivered_beside(delivery) or not spool.is_used_beside(self.queue, delivery)
 
     def retire(self, seconds: float | None = None) -> None:
         """Its handler was closed: stop, until there is a record and no other listener of this process delivers. What

@@ -98,5 +98,7 @@ class Spooled(Protocol):
     def left_behind(self) -> Iterator[Left]: ...
     def use(self, user: object) -> None:
         """It stays open for that one."""
+    def is_used_beside(self, *users: object) -> bool:
+        """Whether others than these use it, as far as it is known."""
     def let_go(self, user: object) -> None:
         """That one is done with it."""

@@ -9,6 +9,7 @@ goes on with a slot of its own, or with the same shared store.
 
 from __future__ import annotations
 
+import logging
 import os
 import threading
 import time
@@ -54,6 +55,8 @@ def spool_at(
     """The spool of this process in a directory, or in the store of a URL: one for all that ask for it. `given`: the
     durability was asked for. ValueError where another one was before."""
     where = place if is_url(place) else os.path.abspath(place)
+    if not has_lock_of_logging():
+        _close_forgotten(where)
     with _lock:
         spool = _spools.get(where)
         if spool is None:
@@ -64,6 +67,14 @@ def spool_at(
                 spool.be(durability)
         spool.durability_given |= given
         return spool
+
+
+def _close_forgotten(but: str) -> None:
+    """Those whose handlers the program has let go of, without closing them. What logs in a finalizer opens them
+    again. Never with the lock of `logging`: see `QueueHandler.close`."""
+    for spool in list(_open):
+        if spool.place != but and not spool.is_used_beside():
+            spool.let_go(None)
 
 
 class Spool:
@@ -237,10 +248,15 @@ class Spool:
         """It stays open for that one."""
         self._users.add(user)
 
+    def is_used_beside(self, *users: object) -> bool:
+        """Whether others than these use it."""
+        return any(user not in users for user in living(self._users))
+
     def let_go(self, user: object) -> None:
         """That one is done with it: the store is closed where nobody uses it any more. At the end of the process it
         stays open: finalizers and daemon threads log to the very end. So does one in memory, which would be lost."""
-        self._users.discard(user)
+        if user is not None:
+            self._users.discard(user)
         with self._lock:
             store = self._store
             if store is None or not store.capabilities.persistent or self._users or has_ended():
@@ -304,6 +320,12 @@ def _is_empty(store: Store) -> bool:
         return not _waits(store)
     except StoreError:
         return False
+
+
+def has_lock_of_logging() -> bool:
+    """Whether this thread does: `dictConfig` and `basicConfig` make and close handlers so."""
+    lock: Any = logging._lock  # type: ignore[attr-defined]
+    return bool(lock._is_owned())
 
 
 def _begin_again() -> None:

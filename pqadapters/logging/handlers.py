@@ -26,6 +26,7 @@ from ._feedback import delivers_from
 from ._limits import WhenFull
 from ._listener import QueueListener, spool_of
 from ._sinks import Sink
+from ._spool import has_lock_of_logging
 from ._wire import HTTPHandler, SocketHandler, SysLogHandler
 from .queues import SpoolQueue
 
@@ -156,7 +157,7 @@ class QueueHandler(stdlib.QueueHandler):
     def _start_listener(self) -> None:
         listener = self._listener
         if listener is not None and isinstance(listener, QueueListener) and not listener.started:
-            listener.start_quietly()
+            listener.start_quietly(self if self._has_own else None)
 
     def prepare(self, record: logging.LogRecord) -> Any:
         """For a spool the record as it is: what is stored are its fields."""
@@ -176,7 +177,7 @@ class QueueHandler(stdlib.QueueHandler):
         spool, listener = self._spool, self._listener
         if spool is None or not spool.is_open:
             return spool is None or not (spool.refused or spool.left)
-        if timeout == 0.0 and _has_lock_of_logging():  # logging.shutdown() asks, and goes on whatever it is told
+        if timeout == 0.0 and has_lock_of_logging():  # logging.shutdown() asks, and goes on whatever it is told
             return False
         try:
             if isinstance(listener, QueueListener):
@@ -196,7 +197,7 @@ class QueueHandler(stdlib.QueueHandler):
     def close(self) -> None:
         """What can't be delivered at once stays on the disk. A listener of the handler's own stops until a record
         comes: `dictConfig` closes all handlers there are, those too that loggers keep."""
-        if self._spool is None or not _has_lock_of_logging() or not self._let_go_apart():
+        if self._spool is None or not has_lock_of_logging() or not self._let_go_apart():
             self._let_go()
         super().close()
 
@@ -216,12 +217,6 @@ class QueueHandler(stdlib.QueueHandler):
             return False
         thread.join(_CLOSING)
         return True
-
-
-def _has_lock_of_logging() -> bool:
-    """Whether this thread does: `dictConfig` and `basicConfig` close handlers so."""
-    lock: Any = logging._lock  # type: ignore[attr-defined]
-    return bool(lock._is_owned())
 
 
 def __getattr__(name: str) -> Any:

@@ -11,7 +11,9 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import StoreRefused
-from pqadapters.logging import _spool
+from pqadapters.living import living
+from pqadapters.logging import _delivery, _spool
+from pqadapters.logging._listener import _listeners
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.store import Put, Store
 
@@ -228,3 +230,88 @@ def test_threads_that_log_while_it_is_closed(tmp_path: Path) -> None:
     handler.close()
     expected = [f"{thread}.{number + 1}" for thread in range(2) for number in range(counts[thread])]
     assert sorted(noting.messages) == sorted(expected)
+
+
+def _listener_beside(handler: QueueHandler) -> QueueListener:
+    return next(each for each in living(_listeners) if getattr(each.queue, "spool", None) is spool(handler))
+
+
+def _threads() -> list[threading.Thread]:
+    return [each for each in threading.enumerate() if each.name.startswith("pqadapters-logging")]
+
+
+@pytest.mark.parametrize("sinks", [1, 2])
+def test_a_handler_that_the_program_lets_go_of_is_over(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, sinks: int
+) -> None:
+    """Each that a logger had lost, without closing it, cost two threads and three descriptors for ever."""
+    monkeypatch.setattr(_delivery, "_LOOK", 0.05)
+    before = _descriptors()
+    noting = [Noting() for _ in range(sinks)]
+    handler = QueueHandler(tmp_path / "spool", handlers=noting)
+    logger = logger_of(handler)
+    logger.info("one")
+    assert handler.flush(PATIENCE)
+    threads = _threads()
+    logger.info("two")
+    logger.handlers.clear()
+    del handler
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert not _threads()
+    assert not _is_open(tmp_path / "spool")
+    assert _descriptors() <= before
+    assert [each.messages for each in noting] == [["one", "two"]] * sinks
+    assert "handleError" not in vars(noting[0])
+
+
+def test_the_next_handler_of_a_directory_delivers_where_the_program_has_let_go_of_the_last_one(tmp_path: Path) -> None:
+    """`logger.handlers = [...]` a second time: the first one's sinks were given everything, for ever."""
+    first, second = Noting(), Noting()
+    logger = logger_of(QueueHandler(tmp_path / "spool", handlers=[first]))
+    logger.info("one")
+    first.until_count(1)
+    logger.handlers = [QueueHandler(tmp_path / "spool", handlers=[second])]
+    logger.info("two")
+    second.until_count(1)
+    logger.handlers[0].close()
+    assert "two" in second.messages
+    assert first.messages == ["one"]
+
+
+def test_a_listener_that_the_program_has_started_and_lets_go_of_goes_on(tmp_path: Path) -> None:
+    """As the standard library's does; also one of a handler."""
+    noting = Noting()
+    QueueHandler(tmp_path / "spool", handlers=[noting]).listener.start()
+    handler = QueueHandler(tmp_path / "spool")
+    logger_of(handler).info("one")
+    assert handler.flush(PATIENCE)
+    listener = _listener_beside(handler)
+    listener.stop()
+    handler.close()
+    assert noting.messages == ["one"]
+
+
+def test_who_else_logs_keeps_the_listener_of_a_handler_that_is_gone(tmp_path: Path) -> None:
+    noting = Noting()
+    logger = logger_of(QueueHandler(tmp_path / "spool", handlers=[noting]))
+    logger.info("one")
+    noting.until_count(1)
+    other = QueueHandler(tmp_path / "spool")
+    listener = _listener_beside(other)
+    logger.handlers.clear()
+    assert not listener.is_forsaken()
+    logger_of(other).info("two")
+    noting.until_count(2)
+    other.close()
+    listener.stop()
+
+
+def test_a_directory_without_a_handler_is_closed_when_another_one_is_logged_to(tmp_path: Path) -> None:
+    handler = QueueHandler(tmp_path / "one")
+    logger_of(handler).info("one")
+    assert _is_open(tmp_path / "one")
+    del handler
+    other = QueueHandler(tmp_path / "other")
+    assert not _is_open(tmp_path / "one")
+    other.close()
