@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import ThreadPoolExecutor, _durable, wait
+from pqadapters.concurrent.futures import JobParked, ProcessPoolExecutor, ThreadPoolExecutor, _durable, wait
 from pqadapters.errors import NotDurableWarning, NotSerializable, StoreLocked
 
 from . import work
@@ -126,6 +126,26 @@ def test_cloudpickle_stores_lambdas(place: dict[str, Any]) -> None:
     with ThreadPoolExecutor(1, **place):
         pass
     assert work.DONE == [42]
+
+
+@pytest.mark.parametrize("pool", [ThreadPoolExecutor, ProcessPoolExecutor])
+def test_what_another_python_has_stored_by_value_is_parked(
+    pool: Any, place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its bytecode ended the process: a segmentation fault, each time that the program was started."""
+    pytest.importorskip("cloudpickle")
+    monkeypatch.setattr("pqadapters.concurrent.futures._starting._PATIENCE", 0.0)
+    monkeypatch.setattr("pqadapters.concurrent.futures._starting._HOUR", 0.0)
+    with monkeypatch.context() as older:
+        older.setattr("pqadapters.concurrent.futures._wire.PYTHON", "cpython-39")
+        with pool(1, **place) as executor:
+            job = executor.using(delay=0.05).submit(lambda: work.note(1)).job_id
+            executor.shutdown(drain=False)
+    with pool(1, recover="manual", **place) as executor:
+        future = executor.future(job)
+        executor.recovered()
+        with pytest.raises(JobParked, match="by cpython-39, and this is"):
+            future.result(work.PATIENCE)
 
 
 # map

@@ -242,7 +242,7 @@ def _loaded(
     if future is not None and future._call is not None:
         return Started(future, claim, future._call, future._options, job.failures, job.flags)
     try:
-        _check_main(job)
+        _check_bounds(job)
         call, retry_on = backlog.opened(backlog.sealing.open(job.call))
     except MemoryError:
         raise
@@ -316,11 +316,13 @@ def _tell(backlog: Backlog, future: JobFuture) -> None:
 
 
 class _NotOurs(LookupError):
-    """Another script has the function."""
+    """Another script has the function, or another Python runs it."""
 
 
-def _check_main(job: wire.Wire) -> None:
-    main = job.meta.get("main")
+def _check_bounds(job: wire.Wire) -> None:
+    main, python = job.meta.get("main"), job.meta.get("python", wire.PYTHON)
+    if python != wire.PYTHON:
+        raise _NotOurs(f"its code was stored by value (cloudpickle) by {python}, and this is {wire.PYTHON}")
     if main and main != wire.this_main():
         raise _NotOurs(f"its function is one of {main}, run as a script, and this is {wire.this_main() or 'none'}")
 

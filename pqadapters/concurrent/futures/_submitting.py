@@ -48,24 +48,24 @@ def _submit(backlog: Backlog, call: wire.Call, options: Options, flags: int) -> 
     data = wire.dump(call, options.retry_on)
     if backlog.begins_with_submit:
         backlog.take_in()  # before it: it may wait for their room, or find none
-    main = wire.main_of(call, data) if backlog.shared else ""
-    if backlog.opened is not wire.load and wire.is_by_value(data):
+    bounds = wire.bounds_of(call, data, shared=backlog.shared)
+    if backlog.opened is not wire.load and type(data) is wire.ByValue:
         call = backlog.opened(data)[0]  # the standard library would not give it to a worker
     data = backlog.sealing.close(data)
     future = JobFuture(backlog, id, call, options)
     if options is PLAIN and not (backlog.ranked or backlog.settings.max_pending or backlog.settings.max_bytes):
-        put = _new(Put, (backlog.names.jobs, wire.write(id, data, flags=flags)) + PLAIN_PUT)  # noqa: RUF005  # faster
+        put = _new(Put, (backlog.names.jobs, wire.write(id, data, flags=flags, meta=bounds)) + PLAIN_PUT)  # noqa: RUF005  # faster
         _store_plain(backlog, future, put)
     elif options.key is not None:
         from ._keys import submit_keyed
 
-        return submit_keyed(backlog, store, future, _put_for(backlog, future, data, flags, main))
+        return submit_keyed(backlog, store, future, _put_for(backlog, future, data, flags, bounds))
     else:
-        _store_job(backlog, future, (_put_for(backlog, future, data, flags, main),))
+        _store_job(backlog, future, (_put_for(backlog, future, data, flags, bounds),))
     return future
 
 
-def _put_for(backlog: Backlog, future: JobFuture, data: bytes, flags: int, main: str) -> Put:
+def _put_for(backlog: Backlog, future: JobFuture, data: bytes, flags: int, bounds: dict[str, str]) -> Put:
     """What stores a job that has options, or stands beside others that have."""
     options = future._options
     backlog.mixed = backlog.mixed or options is not PLAIN
@@ -74,12 +74,9 @@ def _put_for(backlog: Backlog, future: JobFuture, data: bytes, flags: int, main:
         backlog.ranked = True
     backlog.ranks = backlog.ranks or bool(options.priority)
     flags |= wire.REPLY if backlog.shared else 0
-    meta = options.meta()
-    if main:
-        meta["main"] = main
     return Put(
         backlog.names.jobs,
-        wire.write(future._id, data, flags=flags, meta=meta),
+        wire.write(future._id, data, flags=flags, meta={**options.meta(), **bounds}),
         rank(options.priority)[0] if backlog.ranked else b"",
         time.time() + options.delay if options.delay else 0.0,
         backlog.settings.max_pending,

@@ -26,7 +26,7 @@ def call_of(data: bytes) -> tuple[wire.Call, tuple[type[BaseException], ...] | N
     function, _, _, *retry_on = reader.load()
     if type(function) is Named:
         function.find()
-    return (_run, (data,), {}), tuple(reader.found[each] for each in retry_on[0]) if retry_on else None
+    return (_run, (bytes(data),), {}), tuple(reader.found[each] for each in retry_on[0]) if retry_on else None
 
 
 def _run(data: bytes) -> Any:

@@ -28,9 +28,15 @@ _HEAD = struct.Struct(">BB16sHI")
 _PROTOCOL = 5
 MISSING = (ImportError, AttributeError, LookupError)  #: what `load` raises where something isn't there
 
+#: The bytecode that this Python runs; that of another one may end the process.
+PYTHON = str(sys.implementation.cache_tag)
 _main = ""
 
 Call = tuple[Any, tuple[Any, ...], dict[str, Any]]
+
+
+class ByValue(bytes):
+    """A call that cloudpickle has made bytes of."""
 
 
 class Wire(NamedTuple):
@@ -96,17 +102,15 @@ def dump(call: Call, retry_on: tuple[type[BaseException], ...] | None = None) ->
         return _dump_by_value(whole, error)
 
 
-def main_of(call: Call, data: bytes) -> str:
-    """The script that the call belongs to; "" if it is of a module, or goes by value. What another script calls so is
-    something else."""
-    if b"__main__" not in data or is_by_value(data) or task_of(call[0]) is not None:
-        return ""
-    return this_main()
-
-
-def is_by_value(data: bytes) -> bool:
-    """Whether cloudpickle has made these bytes of a call; said of a few others, too."""
-    return b"cloudpickle" in data
+def bounds_of(call: Call, data: bytes, *, shared: bool) -> dict[str, str]:
+    """Who alone can run the call: in a store that processes share, the script that it belongs to, if it isn't of a
+    module, and doesn't go by value; what another one calls so is something else. Where code is in it, this Python."""
+    by_value = type(data) is ByValue
+    if by_value and b"CodeType" in data:
+        return {"python": PYTHON}
+    if shared and b"__main__" in data and not by_value and task_of(call[0]) is None and this_main():
+        return {"main": this_main()}
+    return {}
 
 
 def this_main() -> str:
@@ -128,10 +132,9 @@ def _dump_by_value(whole: tuple[Any, ...], refusal: Exception) -> bytes:
     except ImportError:
         raise NotSerializable(f"{why} (cloudpickle, the extra 'cloudpickle', takes lambdas and closures)") from refusal
     try:
-        data: bytes = cloudpickle.dumps(whole, _PROTOCOL)
+        return ByValue(cloudpickle.dumps(whole, _PROTOCOL))
     except Exception:
         raise NotSerializable(why) from refusal
-    return data
 
 
 def load(data: bytes) -> tuple[Call, tuple[type[BaseException], ...] | None]:
