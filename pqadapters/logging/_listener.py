@@ -53,8 +53,8 @@ class QueueListener(stdlib.QueueListener):
         self._has_own = isinstance(queue, (str, os.PathLike))
         if self._has_own:
             queue = SpoolQueue(queue)
-        super().__init__(queue, *handlers, respect_handler_level=respect_handler_level)
         self._delivery: Delivery | None = None
+        super().__init__(queue, *handlers, respect_handler_level=respect_handler_level)
         self._starting = threading.Lock()
         self._giving = threading.local()
         self._stopped = False
@@ -62,6 +62,26 @@ class QueueListener(stdlib.QueueListener):
         self._of: weakref.ref[object] | None = None  #: the handler that has started it, if that alone uses its queue
         self._trouble = ""  #: why it couldn't start
         _listeners.add(self)
+
+    @property
+    def handlers(self) -> Any:
+        """The sinks. Others that are put in their place while it listens are given what comes from then on, and what
+        was on its way. Raises ValueError where two have one name, and leaves those that there are."""
+        return self._handlers
+
+    @handlers.setter
+    def handlers(self, handlers: Any) -> None:
+        delivery = self._delivery
+        if delivery is None or not delivery.running:
+            self._handlers = handlers
+            return
+        sinks_of(handlers)
+        self._handlers, of = handlers, self._of
+        delivery.stop(_JOIN)
+        if self._delivery is delivery:
+            self._delivery = self._thread = None
+            self.start()
+            self._of = of
 
     @property
     def started(self) -> bool:

@@ -101,7 +101,6 @@ class QueueHandler(stdlib.QueueHandler):
             raise TypeError(f"queue is a directory, a URL or a queue, not {queue!r}")
         elif options:
             raise TypeError(f"{', '.join(options)}: options of a spool; this handler was given a queue")
-        self._spool = spool_of(queue)
         self._has_own = made
         self._listener: Any = None
         super().__init__(queue)
@@ -116,6 +115,15 @@ class QueueHandler(stdlib.QueueHandler):
     def createLock(self) -> None:
         """See `_NoLock`."""
         self.lock: Any = _NoLock()
+
+    @property
+    def queue(self) -> Any:
+        """Where the records go. What waits in one that another one takes the place of waits there."""
+        return self._queue
+
+    @queue.setter
+    def queue(self, queue: Any) -> None:
+        self._queue, self._spool = queue, spool_of(queue)
 
     @property
     def listener(self) -> Any:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import queue
 import threading
 from collections.abc import Callable, Iterator
 from functools import partial
@@ -189,6 +190,45 @@ def test_stop_and_start_again(place: str) -> None:
 
 
 
+
+
+def test_handlers_are_changed_while_it_listens(place: str) -> None:
+    """As with the standard library's; those that came later were given nothing until it was stopped and started."""
+    handler = QueueHandler(place)
+    logger = logger_of(handler)
+    first, second, third = Noting(), Noting(), Noting()
+    with QueueListener(place, Sink(first, name="first")) as listener:
+        logger.info("one")
+        assert listener.flush(PATIENCE)
+        listener.handlers = (*listener.handlers, second)
+        logger.info("two")
+        assert listener.flush(PATIENCE)
+        with pytest.raises(ValueError, match="named"):
+            listener.handlers = (Sink(first, name="same"), Sink(third, name="same"))
+        assert listener.sinks() == ["first", "Noting-1"]
+        listener.handlers = (third,)
+        logger.info("three")
+        assert listener.flush(PATIENCE)
+    assert [each.messages for each in (first, second, third)] == [["one", "two"], ["two"], ["three"]]
+    assert "handleError" not in vars(first)
+    spool(handler).close()
+
+
+def test_another_queue_in_the_place_of_a_handlers(tmp_path: Path) -> None:
+    """As with the standard library's; records went on into the first one."""
+    noting = Noting()
+    handler = QueueHandler(SpoolQueue(tmp_path / "one"))
+    logger = logger_of(handler)
+    logger.info("one")
+    first, handler.queue = handler.queue, SpoolQueue(tmp_path / "other")
+    logger.info("two")
+    with QueueListener(handler.queue, noting) as listener:
+        assert listener.flush(PATIENCE)
+    handler.queue = queue.Queue()
+    logger.info("three")
+    assert (noting.messages, handler.queue.get_nowait().message) == (["two"], "three")
+    assert first.qsize() == 1
+    first.close()
 
 
 def test_two_sinks_of_one_name_are_refused(place: str) -> None:
