@@ -81,7 +81,16 @@ def stats(spool: Spooled, delivery: Delivery | None) -> dict[str, Any]:
     """Of the whole: depth (records), bytes, oldest_age (seconds), dead (letters), dropped by reason, unencodable
     (values that were stored as their repr), disk_bytes of this process's files. Of each sink, by its name: depth,
     bytes, oldest_age of what it hasn't confirmed; delivered, retried, dead, last_error. Raises StoreError."""
-    store, names = spool.store, spool.names
+    was_open = spool.is_open
+    try:
+        return _stats(spool, spool.store, delivery)
+    finally:
+        if not was_open:
+            spool.let_go(None)  # it stays open for those that use it
+
+
+def _stats(spool: Spooled, store: Store, delivery: Delivery | None) -> dict[str, Any]:
+    names = spool.names
     depths = {queue: store.depth(queue) for queue in names.all(store)}
     inbox = depths[names.inbox]
     posts = delivery.posts if delivery is not None else []

@@ -63,6 +63,17 @@ def test_what_waits_is_there_for_the_next_handler(tmp_path: Path) -> None:
     assert noting.messages == ["early", "late"]
 
 
+def test_a_look_at_a_closed_handler_opens_nothing_for_long(tmp_path: Path) -> None:
+    """Who watched `stats()` kept the directory, and from others what waits there."""
+    handler = QueueHandler(tmp_path / "spool")
+    logger_of(handler).info("one")
+    assert handler.stats()["depth"] == 1
+    assert _is_open(tmp_path / "spool")
+    handler.close()
+    assert handler.stats()["depth"] == 1
+    assert not _is_open(tmp_path / "spool")
+
+
 def test_a_store_that_could_not_be_opened_once_is_flushed_later(tmp_path: Path) -> None:
     """What is true while it is open, that all was confirmed, was false when it was closed."""
     (tmp_path / "spool").write_text("no directory")
