@@ -15,7 +15,7 @@ from collections import OrderedDict
 from typing import Any
 
 from ._exceptions import write_exc_info
-from ._shown import str_of
+from ._shown import Shown, str_of
 from ._values import Writer, mapping, revived
 
 _BASIC = (
@@ -125,7 +125,8 @@ class _Message:
         tree = printed.fit(msg)
         if printed.lost:
             self._writer.lost += 1
-            return str_of(msg)
+            parts = tree.get("$shown") if type(tree) is dict else None
+            return str_of(msg) if parts is None else str(Shown.of(*parts))  # it is asked once: that may take long
         return tree
 
     def _event(self, event: dict[Any, Any]) -> Any:

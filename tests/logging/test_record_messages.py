@@ -64,6 +64,19 @@ def test_messages_say_the_same_whatever_the_arguments_are(codec: Codec, msg: Any
         assert loaded.msg == msg  # whoever groups by the raw message can go on
 
 
+def test_a_message_is_asked_for_its_text_once(codec: Codec) -> None:
+    """It may take long to make, and there is one which counts."""
+
+    class Counting:
+        asked = 0
+
+        def __str__(self) -> str:
+            self.asked += 1
+            return f"asked {self.asked} times"
+
+    assert through(codec, record(Counting())).getMessage() == "asked 1 times"
+
+
 def test_sets_print_as_they_did_though_other_processes_order_them_otherwise(codec: Codec) -> None:
     (stand_in,) = through(codec, record("%s", {"one", "two"})).args  # type: ignore[misc]
     assert isinstance(stand_in, str)
