@@ -228,6 +228,16 @@ def test_what_it_cannot_deliver_is_told_and_makes_it_fail(tmp_path: Path) -> Non
     assert call("logs", "drain", place).exit_code == 0
 
 
+def test_a_slot_that_cannot_be_locked_makes_it_fail(tmp_path: Path) -> None:
+    """Another user's, say: it was told, and the status was 0."""
+    _leave(str(tmp_path / "spool"))
+    (tmp_path / "spool" / "0").rename(tmp_path / "moved")
+    (tmp_path / "spool" / "0").symlink_to(tmp_path / "nowhere")
+    ended = call("logs", "drain", tmp_path / "spool")
+    assert (ended.exit_code, ended.stdout) == (1, "")
+    assert "passed over" in ended.stderr.splitlines()[0]
+
+
 def test_mistakes(tmp_path: Path) -> None:
     before = bytes_in(tmp_path)
     assert "isn't there" in refusal("logs", "drain", tmp_path / "nowhere")
