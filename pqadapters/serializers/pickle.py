@@ -8,6 +8,7 @@ from __future__ import annotations
 import io
 import pickle
 import struct
+import sys
 from collections.abc import Callable
 from typing import BinaryIO
 
@@ -16,6 +17,9 @@ from ._sorting import with_sorted_keys
 PROTOCOL = 5
 MAIN, SPAWNED_MAIN = "__main__", "__mp_main__"  #: a spawned child has the program's main module under both names
 _FRAME = struct.Struct("<2scQ")  #: how a pickle of protocol 4 or 5 begins that is one frame
+
+if MAIN in sys.modules:  # as multiprocessing does: what a spawned child has dumped is loaded by a run without it, too
+    sys.modules.setdefault(SPAWNED_MAIN, sys.modules[MAIN])
 
 #: The value. Raises what pickle raises: UnpicklingError, EOFError, AttributeError, ModuleNotFoundError ...
 loads: Callable[[bytes], object] = pickle.loads

@@ -233,3 +233,36 @@ def test_a_spawned_child_finds_keys_of_the_programs_own_types(tmp_path: Path) ->
     env = {**os.environ, "PYTHONPATH": str(ROOT)}
     done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=env)
     assert done.stdout == "[2, 2, 2, 2] 4 True\n", done.stderr
+
+
+_LATER = """
+import sys
+from pqadapters import PDict
+
+class Own:
+    name = "own"
+
+def work(path):
+    with PDict(path, "d") as d:
+        d["a"] = Own()
+
+if __name__ == "__main__":
+    if sys.argv[2] == "later":
+        print(PDict(sys.argv[1], "d")["a"].name, "multiprocessing" in sys.modules)
+    else:
+        import multiprocessing
+        child = multiprocessing.get_context("spawn").Process(target=work, args=(sys.argv[1],))
+        child.start()
+        child.join()
+"""
+
+
+def test_a_run_without_multiprocessing_reads_what_a_spawned_child_has_set(tmp_path: Path) -> None:
+    """It raised ModuleNotFoundError for __mp_main__, which multiprocessing makes when it is imported."""
+    program = tmp_path / "program.py"
+    program.write_text(_LATER)
+    env = {**os.environ, "PYTHONPATH": str(ROOT)}
+    for word in ("now", "later"):
+        command = [sys.executable, str(program), str(tmp_path / "d.db"), word]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE, env=env)
+    assert done.stdout == "own False\n", done.stderr
