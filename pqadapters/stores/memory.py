@@ -217,7 +217,8 @@ class MemoryStore:
             except BaseException:
                 for step in reversed(undo):
                     step()
-                self._data.put_keys_in_order(op.table for op in ops if isinstance(op, Delete))
+                if undo:  # what is refused at once, as a pop() that comes second, has put nothing back
+                    self._data.put_keys_in_order(op.table for op in ops if isinstance(op, Delete))
                 raise
             try:
                 self._data.all_changed(touched)
