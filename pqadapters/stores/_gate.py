@@ -119,7 +119,8 @@ class Gate:
 
 def unlocked(lock: Any, call: Callable[[], object]) -> None:
     """Make the call with the lock free, however often this thread holds it; an interrupt leaves the lock as it was."""
-    held = interrupt = None
+    held: Any = None
+    interrupt: BaseException | None = None
     try:
         held = lock._release_save()
         call()
@@ -129,6 +130,10 @@ def unlocked(lock: Any, call: Callable[[], object]) -> None:
                 if not lock._is_owned():  # else an interrupt came before the release
                     lock._acquire_restore(held or (1, threading.get_ident()))
                 break
+            except RecursionError as error:
+                interrupt = error
+                if held is None:  # no room for any call, and so there was none for the release
+                    break
             except BaseException as error:
                 interrupt = error
         if interrupt is not None:

@@ -239,3 +239,24 @@ def test_i5_a_claim_is_made_or_not(how: str, tmp_path: Path) -> None:
             store.commit(*map(Ack, [*claims, *store.claim("q", limit=9)]))
             assert store.depth("q").unfinished == 0
         assert nth > 5
+
+
+def test_a_sync_where_recursion_has_no_room_for_a_call() -> None:
+    """It was tried for ever whether the lock is there again: before Python 3.12 calls of C functions need room, too."""
+
+    class Brim:
+        asked = 0
+
+        def _release_save(self) -> object:
+            raise RecursionError
+
+        def _is_owned(self) -> bool:
+            self.asked += 1
+            if self.asked < 10:
+                raise RecursionError
+            return True
+
+    lock = Brim()
+    with pytest.raises(RecursionError):
+        _gate.unlocked(lock, lambda: None)
+    assert lock.asked == 1
