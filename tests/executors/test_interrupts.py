@@ -204,6 +204,35 @@ def test_a_job_whose_cancel_came_to_nothing_is_begun(
     _goes_on_behind(executor, futures)
 
 
+@pytest.mark.parametrize("behind", [True, False])
+def test_cancelling_all_that_is_interrupted_again_and_again(
+    behind: bool, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Ctrl-C twice: jobs stayed claimed by nobody, or their futures were never told."""
+    executor = make()
+    futures: list[Any] = [executor.submit(work.hold, "gate")]
+    work.reached("gate")
+    futures += [executor.submit(work.double, number) for number in range(3)]
+    backlog = executor._backlog
+    commit, interrupts = backlog.commit, [KeyboardInterrupt() for _ in range(3)]
+
+    def interrupt(*ops: Any) -> Any:
+        try:
+            if behind or not interrupts:
+                return commit(*ops)
+        finally:
+            if interrupts:
+                raise interrupts.pop()
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backlog, "commit", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            executor.shutdown(wait=False, cancel_futures=True)
+    assert [future.cancelled() for future in futures[1:]] == [behind] * 3
+    _goes_on_behind(executor, futures)
+    assert not interrupts
+
+
 def test_a_submit_that_is_interrupted_again_right_behind_the_undoing_leaves_nothing(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -117,10 +117,7 @@ def cancel_all(backlog: Backlog) -> None:
             backlog.commit_ends(ops, *(claim.payload for claim in claims))
             _told(backlog, [records[claim.id] for claim in claims])
         except BaseException:  # of a store that refuses, or of a signal handler
-            for claim in claims:
-                let_go(backlog, claim)
-            _told(backlog, [records[claim.id] for claim in claims if is_gone(backlog, records[claim.id])])
-            backlog.added()
+            insist(partial(_make_up_for, backlog, [(claim, records[claim.id]) for claim in claims]))
             raise
         taken = {claim.id for claim in claims}
         for record, future in records.items():
@@ -132,6 +129,14 @@ def cancel_all(backlog: Backlog) -> None:
                     backlog.forget(future._id)
             else:
                 future.cancel()  # delayed; or somebody has begun it just now
+
+
+def _make_up_for(backlog: Backlog, claimed: list[tuple[Claim, JobFuture]]) -> None:
+    """Their end was broken off: those that it hadn't come to are ready again."""
+    for claim, _ in claimed:
+        let_go(backlog, claim)
+    _told(backlog, [future for _, future in claimed if is_gone(backlog, future)])
+    backlog.added()
 
 
 def _told(backlog: Backlog, futures: list[JobFuture]) -> None:
