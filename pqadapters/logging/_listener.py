@@ -75,7 +75,7 @@ class QueueListener(stdlib.QueueListener):
         if delivery is None or not delivery.running:
             self._handlers = handlers
             return
-        sinks_of(handlers)
+        self._sinks(handlers)
         self._handlers, of = handlers, self._of
         delivery.stop(_JOIN)
         if self._delivery is delivery:
@@ -94,7 +94,7 @@ class QueueListener(stdlib.QueueListener):
 
     def start(self) -> None:
         """Start the threads. RuntimeError where it listens already, or no thread can be started any more; ValueError
-        where two sinks have one name; StoreError."""
+        where two sinks have one name, or one puts its records into this very queue; StoreError."""
         self._of = None
         self._make_way()
         with self._starting:
@@ -109,7 +109,7 @@ class QueueListener(stdlib.QueueListener):
                 self._delivery.stop(0.0)  # the call that stops it is at it yet, or was interrupted
             overridden = self._is_overridden()
             own = [Sink(NullHandler(), name=type(self).__qualname__)] if overridden and not self.handlers else []
-            sinks = sinks_of(own or self.handlers)
+            sinks = self._sinks(own or self.handlers)
             for sink in sinks.values():
                 sink.through = self._handle_for if overridden else None
             at_end(_stop_all)
@@ -122,6 +122,15 @@ class QueueListener(stdlib.QueueListener):
                 delivery.stop(0.0)
                 raise
         self._make_way()
+
+    def _sinks(self, handlers: Any) -> dict[str, Sink]:
+        """By name. Raises ValueError and TypeError where they aren't what can be delivered to."""
+        spool = spool_of(self.queue)
+        sinks = sinks_of(handlers)
+        for name, sink in sinks.items():
+            if spool is not None and spool_of(getattr(sink.handler, "queue", None)) is spool:
+                raise ValueError(f"the sink {name} puts its records into {spool.place}, from where it is given them")
+        return sinks
 
     def start_quietly(self, handler: object = None) -> None:
         """From a log call: once, and never where no thread can be started any more. It is over with that handler."""

@@ -236,6 +236,25 @@ def test_two_sinks_of_one_name_are_refused(place: str) -> None:
         QueueListener(place, Sink(Noting(), name="x"), Sink(Noting(), name="x")).start()
 
 
+def test_a_handler_that_is_its_own_sink_loses_nothing(place: str, caplog: pytest.LogCaptureFixture) -> None:
+    """As where a program's setup, which puts a queue in front of the handlers that there are, is called twice: what was
+    logged then counted as delivered."""
+    noting = Noting()
+    first = QueueHandler(place, handlers=[noting])
+    second = QueueHandler(place, handlers=[first])
+    logger_of(second).info("one")
+    assert "the sink QueueHandler-0 puts its records into" in caplog.text
+    assert second.stats()["depth"] == 1
+    with QueueListener(place, noting) as listener:
+        with pytest.raises(ValueError, match="puts its records into"):
+            listener.handlers = (first,)
+        assert listener.flush(PATIENCE)
+    assert noting.messages == ["one"]
+    second.close()
+    first.close()
+    spool(first).close()
+
+
 def test_a_handler_in_two_listeners_reports_to_the_one_that_delivers(tmp_path: Path) -> None:
     """And calls the `handleError` of its own again, when nobody listens any more."""
     failing = [True]
