@@ -202,6 +202,17 @@ def test_salvage_names_what_it_cannot_do(database: Path) -> None:
         salvage(database.with_name("none.db"), to=database.with_name("new.db"))
 
 
+@pytest.mark.parametrize("content", [b"", b"notes\n" * 9000])
+def test_salvage_of_what_is_no_database_of_ours(content: bytes, tmp_path: Path) -> None:
+    """Whoever gave another name was told that nothing was lost, and had an empty database."""
+    (tmp_path / "notes").write_bytes(content)
+    with pytest.raises(StoreRefused, match="nothing in it of a database of pqadapters"):
+        salvage(tmp_path / "notes", to=tmp_path / "new.db")
+    assert os.listdir(tmp_path) == ["notes"]
+    SqliteStore(tmp_path / "empty.db").close()
+    assert salvage(tmp_path / "empty.db", to=tmp_path / "new.db") == Salvaged(0, 0, 0)
+
+
 def test_salvage_that_fails_leaves_nothing(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """What had come so far looked like all of it, and was in the way of another try."""
     payloads, new = _fill(database), database.with_name("new.db")

@@ -15,7 +15,7 @@ from typing import Any, BinaryIO, NamedTuple
 
 from ...store import Damage
 from .._disk import Disk, open_file
-from .schema import PAGE_SIZE
+from .schema import APPLICATION, PAGE_SIZE
 
 _LEAF = 0x0D
 _MAGIC = b"SQLite format 3\0"
@@ -47,6 +47,7 @@ class Pages:
     def __init__(self, path: str, *, trusting: bool = True) -> None:
         self._file, self._wal = _opened(path), _opened(f"{path}-wal") if os.path.lexists(f"{path}-wal") else None
         head = self._file.read(100)
+        self.is_ours = head[68:72] == APPLICATION.to_bytes(4, "big")  #: as its head says, which may be damaged
         size = int.from_bytes(head[16:18], "big") if trusting and head.startswith(_MAGIC) else 0
         self._size = 65536 if size == 1 else size if size in {1 << n for n in range(9, 16)} else PAGE_SIZE
         self._usable = self._size - (head[20] if size and head[20] < 32 else 0)

@@ -51,6 +51,7 @@ class _Found:
             row = pages.row(cell)
             if row is not None and row.columns and row.columns[0] is None:
                 self._sort_in(cell, row)
+        self.is_ours = pages.is_ours or bool(self.queues or self.kinds or self.records or self.entries)
         for id in list(self.records):  # bodies may stand behind the records that they belong to
             if self.put(id) is None:
                 del self.records[id]
@@ -125,7 +126,8 @@ def salvage(path: str | os.PathLike[str], *, to: str | os.PathLike[str]) -> Salv
     """Put what is whole in the database `path` into a new one, `to`, which is whole or not there, and on the disk when
     this returns.
 
-    Raises StoreRefused where `to` exists already, DiskError where one of them can't be read or written.
+    Raises StoreRefused where `to` exists already, or nothing in `path` is of a database of ours; DiskError where one of
+    them can't be read or written.
     """
     from .store import SqliteStore
 
@@ -138,6 +140,8 @@ def salvage(path: str | os.PathLike[str], *, to: str | os.PathLike[str]) -> Salv
         raise DiskError(error.errno, f"can't be read: {os.strerror(error.errno or 0)}", source) from error
     try:
         found = _Found(pages)
+        if not found.is_ours:
+            raise StoreRefused(f"{source} has nothing in it of a database of pqadapters: give the name of the damaged one")
         with SqliteStore(part, durability=Survives.PROCESS) as store:
             batch: list[Any] = []
             for op in found.ops():
