@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from itertools import chain
 from typing import Any
 
 import click
 
+from ..errors import ConditionFailed
 from ..opening import look_at
 from ..sight import Sight
-from ..store import DEAD, Ack, Op, Put, Store
+from ..store import DEAD, Ack, Claim, Nack, Op, Put, Store
 from . import options
 from .failures import Failure, told
 from .places import find, opened
@@ -91,25 +93,44 @@ def _requeue(path: str, queue: str | None, ids: set[int] | None) -> None:
     known = {id for each in letters.values() for id in each}
     if ids is not None and not ids <= known:
         raise Failure(f"{path} has no dead letter {min(ids - known)}; nothing was changed")
-    done = 0
+    done = equal = 0
     with opened(path) as store:
         for name, each in letters.items():
             wanted = [id for id, job in each.items() if not job and (ids is None or id in ids)]
             jobs = [id for id, job in each.items() if job and (ids is None or id in ids)]
             done += requeue(store, name, jobs) if jobs else 0
             for at in range(0, len(wanted), _AT_ONCE):
-                done += _put_back(store, name, wanted[at : at + _AT_ONCE])
+                back, stay = _put_back(store, name, wanted[at : at + _AT_ONCE])
+                done, equal = done + back, equal + stay
     click.echo(f"{done} put back")
+    if equal:
+        raise Failure(f"{equal} left where they are: an equal item is in the queue, which has none twice")
     if ids is not None and done < len(ids):
         raise Failure(f"{len(ids) - done} in the hands of another process, or gone meanwhile")
 
 
-def _put_back(store: Store, letters: str, ids: list[int]) -> int:
-    """In one commit."""
+def _put_back(store: Store, letters: str, ids: list[int]) -> tuple[int, int]:
+    """In one commit, and one by one where some are in the queue. How many are back, and how many of the latter."""
+    from ..persistqueue._removal import entry  # with all that it imports
+
+    queue = letters.removesuffix(DEAD)
     claims = store.claim(letters, ids=ids, limit=len(ids))
-    ops: list[Op] = []
-    for claim in claims:
-        ops += [Ack(claim), Put(letters.removesuffix(DEAD), claim.payload, claim.rank)]
-    if ops:
-        store.commit(*ops)
-    return len(claims)
+    moves: list[list[Op]] = [
+        [Ack(claim), Put(queue, claim.payload, claim.rank), *entry(queue, claim.payload)] for claim in claims
+    ]
+    try:
+        if moves:
+            store.commit(*chain.from_iterable(moves))
+        return len(claims), 0
+    except ConditionFailed:
+        back = sum(_moved(store, move, claim) for move, claim in zip(moves, claims, strict=True))
+        return back, len(claims) - back
+
+
+def _moved(store: Store, move: list[Op], claim: Claim) -> bool:
+    try:
+        store.commit(*move)
+        return True
+    except ConditionFailed:
+        store.commit(Nack(claim))
+        return False

@@ -1,4 +1,5 @@
-"""What goes with a record of a queue of persist-queue's where not the queue removes it, but `pqadapters purge`."""
+"""What goes with a record of a queue of persist-queue's where not the queue removes it, but `pqadapters purge`, or puts it
+back, but `pqadapters dead`."""
 
 from __future__ import annotations
 
@@ -6,7 +7,7 @@ import re
 
 from ..store import Ack, Claim, Delete, Op, Store
 from ._states import FRESH, READY, payload_of
-from ._unique import leave
+from ._unique import enter, leave
 
 _QUEUE = re.compile(r"(?P<ack>ack_)?(filo_|(?P<unique>unique_))?queue_")
 
@@ -28,3 +29,10 @@ def removal(store: Store, claim: Claim) -> list[Op]:
     if kind["unique"]:
         ops.append(leave(claim.queue, payload))
     return ops
+
+
+def entry(queue: str, payload: bytes) -> list[Op]:
+    """What goes with a dead letter's way back: in a queue without doubles it had left. ConditionFailed where an equal
+    item is in it."""
+    kind = _QUEUE.match(queue)
+    return [enter(queue, payload)] if kind is not None and kind["unique"] and not kind["ack"] else []

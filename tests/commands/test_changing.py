@@ -16,7 +16,7 @@ from pqadapters import PDict
 from pqadapters.commands import places
 from pqadapters.concurrent.futures import JobParked, ThreadPoolExecutor
 from pqadapters.persistqueue import FILOSQLiteAckQueue, SQLiteAckQueue, UniqueAckQ, UniqueQ
-from pqadapters.store import Ack, Put
+from pqadapters.store import Ack, Nack, Put
 from tests.commands.command import bytes_in, call, loaded, out, process, queue, refusal
 from tests.commands.conftest import path_of
 from tests.executors import work
@@ -222,6 +222,29 @@ def test_requeue_all_of_one_queue(url: str, place: Path) -> None:
     assert _counts(place) == [3, 1, 0, 4]
     assert _counts(place, "other") == [4, 0, 0, 0]
     assert len(loaded("dead", place)) == 4
+
+
+def test_requeue_puts_no_item_into_a_unique_queue_twice(tmp_path: Path) -> None:
+    """It was there beside an equal one, and a third could be put."""
+    with UniqueQ(str(tmp_path)) as q:
+        for item in "abc":
+            q.put(item)
+        for _ in range(3):
+            claim = q._store.claim(q._queue)[0]
+            q._store.commit(Nack(claim, dead="x"), *q._removal(claim)[1:])
+        assert q.put("b")
+    letters = {letter["payload"]: letter["id"] for letter in loaded("dead", tmp_path)}
+    assert out("dead", tmp_path, "--requeue", letters["'a'"]) == "1 put back\n"
+    result = call("dead", tmp_path, "--requeue", "all")
+    assert result.exit_code == 1
+    assert result.stdout == "1 put back\n"
+    assert "1 left where they are: an equal item is in the queue" in result.stderr
+    assert [letter["payload"] for letter in loaded("dead", tmp_path)] == ["'b'"]
+    with UniqueQ(str(tmp_path)) as q:
+        assert not any(q.put(item) for item in "abc")
+        assert [q.get(block=False) for _ in range(3)] == ["b", "a", "c"]
+        assert q.empty()
+        assert all(q.put(item) for item in "abc")
 
 
 def test_requeue_in_a_directory_that_a_process_holds(tmp_path: Path) -> None:
