@@ -1,5 +1,5 @@
-"""What goes with a record of a queue of persist-queue's where not the queue removes it, but `pqadapters purge`, or puts it
-back, but `pqadapters dead`."""
+"""What goes with a record of a queue of persist-queue's where `pqadapters purge` removes it, or `pqadapters dead` puts it
+back, and not the queue."""
 
 from __future__ import annotations
 

@@ -141,7 +141,7 @@ def salvage(path: str | os.PathLike[str], *, to: str | os.PathLike[str]) -> Salv
     try:
         found = _Found(pages)
         if not found.is_ours:
-            raise StoreRefused(f"{source} has nothing in it of a database of pqadapters: give the name of the damaged one")
+            raise StoreRefused(f"{source} has nothing in it of a database of pqadapters: give the damaged one's name")
         with SqliteStore(part, durability=Survives.PROCESS) as store:
             batch: list[Any] = []
             for op in found.ops():
