@@ -149,6 +149,27 @@ def test_a_lock_that_is_never_let_go_of_is_told_within_the_callers_time(url: str
         assert store.get("t", b"k") == b"x"
 
 
+@pytest.mark.parametrize("lock", ["LOCK TABLES pqa_items WRITE", "FLUSH TABLES WITH READ LOCK"])
+def test_tables_that_others_have_locked_leave_no_doubt(server: Server, url: str, lock: str) -> None:
+    """A commit that waited for them hadn't answered in time, and nobody knew what became of it; a look took a minute."""
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"))
+        with pymysql.connect(unix_socket=server.socket, user="root", database=url.rpartition("/")[2]) as other:
+            other.cursor().execute(lock)
+            looked = Task(lambda: store.depth("q"), patience=PATIENCE)
+            with pytest.raises(StoreUnreachable, match="others have locked"):
+                Task(lambda: store.commit(Put("q", b"b"), timeout=0.5), patience=PATIENCE).result()
+            if "READ" in lock:
+                assert looked.result().ready == 1
+            else:
+                with pytest.raises(StoreUnreachable, match="others have locked"):
+                    looked.result()
+            put = Task(lambda: store.commit(Put("q", b"c"), timeout=PATIENCE), patience=PATIENCE)
+            other.cursor().execute("UNLOCK TABLES")
+            put.result()
+        assert payloads(store) == [b"a", b"c"]
+
+
 def test_more_works_than_a_transaction_takes(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(transactions, "_PER_TRANSACTION", 3)
     with MysqlStore(url) as store:

@@ -14,10 +14,12 @@ from .errors import is_missing, newer
 from .wire import Failed, Wire
 
 _PATIENCE = 60.0  #: seconds that another process may take for it
+_SHORT_PATIENCE = 4  #: seconds that tables which are there may be locked: less than an answer may take
 
 
 def prepare(wire: Wire, lock: str, place: str) -> None:
     """See that the tables are there, in our version. Raises FormatError for newer ones, StoreError, Failed."""
+    wire.ask(wire.sql.WAIT_FOR_TABLES, _SHORT_PATIENCE)
     if _version(wire) != schema.VERSION:
         _with_lock(wire, lock, place)
     found = _version(wire)
@@ -38,6 +40,7 @@ def _version(wire: Wire) -> int | None:
 
 def _with_lock(wire: Wire, lock: str, place: str) -> None:
     wire.give(_PATIENCE + 10)
+    wire.ask(wire.sql.WAIT_FOR_TABLES, int(_PATIENCE))
     if wire.ask(wire.sql.GET_LOCK, lock.encode(), _PATIENCE).rows[0][0] != 1:
         raise StoreUnreachable(f"{place}: another process has been making its tables for {_PATIENCE:.0f} seconds")
     try:

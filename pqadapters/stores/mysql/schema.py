@@ -100,9 +100,11 @@ class Statements:
     # Sessions
 
     BEGIN_SESSION = (
-        f"{SESSION}, time_zone = '+00:00', innodb_lock_wait_timeout = 2, completion_type = 0; {LEVEL}; "
+        f"{SESSION}, time_zone = '+00:00', innodb_lock_wait_timeout = 2, lock_wait_timeout = 1, completion_type = 0; "
+        f"{LEVEL}; "
         f"SELECT {_NOW}, @@max_allowed_packet, @@auto_increment_increment"
     )
+    WAIT_FOR_TABLES = "SET SESSION lock_wait_timeout = %s"
     END_IDLE = "SET SESSION idle_transaction_timeout = %s"
     FOLDS = "SELECT @@lower_case_table_names"
     SETTINGS = "SELECT @@innodb_flush_log_at_trx_commit, @@log_bin, @@sync_binlog"
