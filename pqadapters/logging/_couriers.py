@@ -16,15 +16,16 @@ _REST = 0.05  #: seconds until it is looked whether a refused record's pause is 
 
 
 class Job:
-    """Records that a sink was given, and what became of them."""
+    """Records that a sink was given, and what became of them. `before`: so many in front of these, of the same batch,
+    it has confirmed already."""
 
-    def __init__(self, records: Sequence[logging.LogRecord]) -> None:
-        self.records = records
+    def __init__(self, records: Sequence[logging.LogRecord], before: int = 0) -> None:
+        self.records, self.before = records, before
         self.ended = threading.Event()
         self.done = 0  #: confirmed, from the first on
         self.lock = threading.Lock()
         self.diverted: list[int] | None = None  #: ids in the sink's own queue, of what it was too slow for
-        self.first = 0  #: which of the records that list begins with
+        self.first = 0  #: which of these records that list begins with
 
 
 class Courier:

@@ -28,6 +28,8 @@ class Diverting:
     def __init__(self, posts: Sequence[Post], spool: Spooled) -> None:
         self._posts, self._limit, self._names = posts, spool.limit, spool.names
         self._stopping = posts[0].stopping
+        self._had: dict[Courier, set[int]] = {}  #: what they have confirmed of a batch that came back, by its ids
+        self._had_in: Store | None = None
         self._lock = threading.Lock()  #: who is behind, and the commit that follows from it
         self._couriers = [Courier(post, self._names.sink(post.name), spool) for post in posts]
         for courier in self._couriers:
@@ -59,21 +61,36 @@ class Diverting:
         """Listening ends: nothing is in hand but what is on the disk for its sink."""
 
     def hand_out(self, store: Store, claims: Sequence[Claim]) -> None:
-        """To all sinks; waits a second for them. Raises StoreError."""
+        """To all sinks; waits a second for them. Raises StoreError: on a full disk there may be no room for what has to
+        be copied, and the batch comes again. Who has confirmed some of it isn't given that once more."""
+        ids: list[int] = []
+        jobs: dict[Courier, Job] = {}
         try:
             entries = self._posts[0].decoded(store, claims)
             if not entries:
                 return
             with self._lock:
                 direct = [courier for courier in self._couriers if not courier.is_behind]
-            jobs = {courier: Job([copied(record) for _, record in entries]) for courier in direct}
+            ids = [claim.id for claim, _ in entries]
+            for courier in direct:
+                had = self._confirmed_before(courier, store, ids)
+                jobs[courier] = Job([copied(record) for _, record in entries[had:]], had)
             for courier, job in jobs.items():
                 courier.give(job, store)
             self._wait(jobs.values())
             self._settle(store, [claim for claim, _ in entries], jobs)
+            self._had.clear()
         except BaseException:
+            if jobs:
+                self._had_in = store
+                self._had = {courier: set(ids[: self._confirmed(job)]) for courier, job in jobs.items()}
             give_back(store, claims)
             raise
+
+    def _confirmed_before(self, courier: Courier, store: Store, ids: Sequence[int]) -> int:
+        """How many of these, from the first one on, when they were handed out the last time."""
+        had = self._had.get(courier, set()) if store is self._had_in else set()
+        return next((at for at, id in enumerate(ids) if id not in had), len(ids))
 
     def _wait(self, jobs: Iterable[Job]) -> None:
         """Until all have ended, or for a second; not while listening ends."""
@@ -112,7 +129,7 @@ class Diverting:
     @staticmethod
     def _confirmed(job: Job) -> int:
         with job.lock:
-            return job.done if job.ended.is_set() else 0
+            return job.before + (job.done if job.ended.is_set() else 0)
 
     @staticmethod
     def _moved(courier: Courier, claim: Claim) -> Put:
@@ -120,6 +137,7 @@ class Diverting:
 
     def _divert(self, job: Job, first: int, ids: list[int], courier: Courier, store: Store) -> None:
         """Say to a thread that is still at it where the rest is; or, if it has just ended, do its work for it."""
+        first -= job.before
         with job.lock:
             ended = job.ended.is_set()
             job.diverted, job.first = ids, first

@@ -12,8 +12,11 @@ from typing import Any
 
 import pytest
 
+from pqadapters.errors import StoreError
+from pqadapters.logging import _delivery
 from pqadapters.logging._delivery import Delivery
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
+from pqadapters.store import Put
 
 from .sinks import PATIENCE, Batching, Hanging, Noting, Reporting, logger_of, spool
 
@@ -101,6 +104,46 @@ def test_what_a_check_does_not_confirm_is_tried_again(place: str, listen: Listen
     _log(logger, 0, 2)
     assert listener.flush(PATIENCE)
     assert (len(sink.messages), set(sink.messages)) == (4, {"m 0", "m 1"})
+
+
+@pytest.mark.parametrize("up_first", [False, True])
+def test_the_others_get_nothing_twice_where_there_is_no_room_for_the_backlog_of_one(
+    place: str, monkeypatch: pytest.MonkeyPatch, up_first: bool
+) -> None:
+    """On a full disk: each try to put by what one of them hadn't confirmed gave the others the whole batch once more,
+    hundreds of records a second."""
+    monkeypatch.setattr(_delivery, "AGAIN", 0.01)
+    down = [ConnectionRefusedError("down")]
+    behind, healthy = Noting(lambda message: down[0] if down and message != "0" else None), Noting()
+    handler = QueueHandler(place)
+    logger = logger_of(handler)
+    store: Any = spool(handler).store
+    commit, full, tries = store.commit, [StoreError("no room")], threading.Semaphore(0)
+
+    def committing(*ops: Any) -> Any:
+        if full and any(isinstance(op, Put) and op.queue.startswith("sinks/") for op in ops):
+            tries.release()
+            raise full[0]
+        return commit(*ops)
+
+    monkeypatch.setattr(store, "commit", committing)
+    with QueueListener(place, Sink(behind, **FAST), healthy) as listener:
+        for number in range(5):
+            logger.info("%d", number)
+        for _ in range(5):
+            assert tries.acquire(timeout=PATIENCE)
+        for number in range(5, 10):
+            logger.info("%d", number)
+        for _ in range(3):
+            assert tries.acquire(timeout=PATIENCE)
+        if up_first:
+            down.clear()
+        full.clear()
+        healthy.until_count(10)
+        down.clear()
+        assert listener.flush(PATIENCE)
+    assert healthy.messages == behind.messages == [str(number) for number in range(10)]
+    spool(handler).close()
 
 
 def test_a_sink_that_hangs_keeps_nothing_from_the_others(place: str, listen: Listen) -> None:
