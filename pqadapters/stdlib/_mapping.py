@@ -201,7 +201,12 @@ class DurableMapping(MutableMapping[K, V]):
         """The key that was set last, and its value; both are deleted."""
         if not self._direct:
             for key in reversed(self):
-                return key, self.pop(key)
+                try:
+                    return key, self.pop(key)
+                except KeyError:  # another was faster
+                    if self._find(key) is not None:
+                        raise
+            raise KeyError("popitem(): the mapping is empty")
         while True:
             self._tidy()
             last: bytes | None = None

@@ -480,6 +480,28 @@ def test_a_subclass_has_a_say_in_edits_and_in_popitem(place: dict[str, Any]) -> 
         assert len(d) == 4
 
 
+def test_popitem_of_a_subclass_goes_on_to_the_next_one_where_another_was_faster(place: dict[str, Any]) -> None:
+    """KeyError says that the mapping is empty: programs end their loops by it."""
+
+    class Beaten(PDict[str, int]):
+        def __getitem__(self, key: str) -> int:
+            value = super().__getitem__(key)
+            if key == "b":
+                del self[key]
+            if key == "x":
+                raise KeyError("its own")
+            return value
+
+    with Beaten(name="d", **place) as d:
+        d.update(a=1, b=2)
+        assert d.popitem() == ("a", 1)
+        with pytest.raises(KeyError, match="empty"):
+            d.popitem()
+        d["x"] = 3
+        with pytest.raises(KeyError, match="its own"):
+            d.popitem()
+
+
 def test_a_subclass_whose_values_only_it_can_store_has_edits(place: dict[str, Any]) -> None:
     """The value that an edit gave was to be serialised by the mapping, which is given something else to store."""
 
