@@ -21,7 +21,7 @@ _MOMENT = struct.Struct(">d")
 _AT_ONCE = 256  #: records
 _BYTES = 1 << 20  #: of values that are deleted in one commit
 _EVERY = 64  #: keys that get a time, behind which twice as many are looked at
-_WAIT = 1.0  #: seconds until a key that is being edited, or that a batch builds on, is looked at again
+_WAIT = 1.0  #: seconds until a key that is being edited is looked at again
 
 
 def ends(data: bytes) -> float | None:
@@ -137,6 +137,6 @@ class Expiry:
         if end > now:
             later = Set(self._name, key, _MOMENT.pack(end), Expect.ABSENT if due is None else due)
             return [later, Nack(claim, not_before=end)]
-        if self._table.is_built_on(key) or self._table.locks.is_held(key):
+        if self._table.locks.is_held(key):
             return [Nack(claim, not_before=now + _WAIT)]
         return [Delete(table, key, found), over, Ack(claim, lazy=True)]

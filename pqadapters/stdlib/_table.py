@@ -88,10 +88,6 @@ class Table:
         """Whether what the caller changes now is committed later."""
         return self._mine() is not None
 
-    def is_built_on(self, key: bytes) -> bool:
-        """Whether a batch of this handle is open, of whichever thread, that needs the key to be as it was found."""
-        return any(key in batch.expected for batch in list(self.batches.values()))
-
     def _there(self, batch: Batch) -> dict[bytes, bytes]:
         """Those of the keys that a batch has changed that are in the store."""
         return self.store.snapshot(self.name, list(batch.changes))
