@@ -193,6 +193,37 @@ def test_a_get_that_does_not_wait_still_waits_for_puts_that_are_under_way(
             q.get_nowait()
 
 
+def test_a_put_that_takes_longer_than_a_moment_is_waited_for(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun, goes_on = threading.Event(), threading.Event()
+    put, get = durable.Queue.put, durable.Queue.get
+    looks = 0
+
+    def slow(q: Any, *arguments: Any) -> None:
+        begun.set()
+        goes_on.wait()
+        put(q, *arguments)
+
+    def seen(q: Any, *arguments: Any, **options: Any) -> Any:
+        nonlocal looks
+        looks += 1
+        if looks == 4:
+            goes_on.set()
+        return get(q, *arguments, **options)
+
+    monkeypatch.setattr(durable.Queue, "put", slow)
+    monkeypatch.setattr(durable.Queue, "get", seen)
+    monkeypatch.setattr(queue, "MOMENT", 0.001)
+    with Queue(path) as q:
+        producer = threading.Thread(target=q.put, args=("a",))
+        producer.start()
+        begun.wait()
+        try:
+            assert q.get_nowait() == "a"
+        finally:
+            goes_on.set()
+            producer.join()
+
+
 def test_a_put_of_the_thread_itself_is_not_waited_for(path: str) -> None:
     class Looks:
         """As a finalizer or a signal handler in the middle of a put."""
