@@ -1,5 +1,5 @@
-"""What goes with a record of a queue of persist-queue's where `pqadapters purge` removes it, or `pqadapters dead` puts it
-back, and not the queue."""
+"""What goes with a record of a queue of persist-queue's where not the queue itself removes it, or puts it back, but
+`pqadapters purge` and `dead`."""
 
 from __future__ import annotations
 
