@@ -8,12 +8,11 @@ from typing import Any
 import click
 
 from ..errors import ConditionFailed
-from ..opening import look_at
 from ..sight import Sight
 from ..store import DEAD, Ack, Claim, Nack, Op, Put, Store
 from . import options
 from .failures import Failure, told
-from .places import find, opened
+from .places import find, opened, seen
 from .queues import chosen, letters_of
 from .records import Decode, decoder, rows_of, show
 from .screen import Screen, print_json
@@ -49,7 +48,7 @@ def dead(
         _requeue(path, queue, _ids(requeue))
         return
     decode = decoder(options.length_of(length, as_json), format, unpickle)
-    rows = look_at(path, lambda sight: _look(sight, queue, decode))
+    rows = seen(path, lambda sight: _look(sight, queue, decode))
     if as_json:
         print_json(rows)
     elif rows:
@@ -89,7 +88,7 @@ def _requeue(path: str, queue: str | None, ids: set[int] | None) -> None:
         return {name: {each.id: is_job(each.payload) for each in sight.browse(name, state=None)}
                 for name in _queues(sight, queue)}
 
-    letters = look_at(path, look)
+    letters = seen(path, look)
     known = {id for each in letters.values() for id in each}
     if ids is not None and not ids <= known:
         raise Failure(f"{path} has no dead letter {min(ids - known)}; nothing was changed")

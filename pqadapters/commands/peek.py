@@ -6,12 +6,11 @@ from typing import Any
 
 import click
 
-from ..opening import look_at
 from ..sight import Sight
 from ..store import State
 from . import options
 from .failures import told
-from .places import find
+from .places import find, seen
 from .queues import chosen, letters_of
 from .records import Decode, decoder, rows_of, show
 from .screen import Screen, print_json
@@ -46,7 +45,7 @@ def peek(
     Pickles are shown by what they say, and not loaded.
     """
     decode = decoder(options.length_of(length, as_json), format, unpickle)
-    rows = look_at(find(place), lambda sight: _look(sight, queue, count, state, decode))
+    rows = seen(find(place), lambda sight: _look(sight, queue, count, state, decode))
     if as_json:
         print_json(rows)
     elif rows:

@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import TypeVar
 from urllib.parse import unquote, urlsplit
 
-from ..errors import NoHome
+from ..errors import NoHome, StoreRefused
 from ..home.application import home_directory
 from ..home.families import DATABASE as OF_PROCESSES
 from ..home.shared import DATABASE as NAMED
-from ..opening import is_directory_store, open_database, open_path, slot_directories
+from ..opening import is_directory_store, look_at, open_database, open_path, slot_directories
+from ..sight import Sight
 from ..store import Store
 from ..telling import shown
 from .failures import Failure
 
+T = TypeVar("T")
 DATABASES = (NAMED, OF_PROCESSES)  #: of an application
 _OWN = "data.db"  #: in the directory of a database class of persist-queue's
 
@@ -76,6 +79,18 @@ def _one(path: str) -> str:
 def databases_in(directory: str) -> Iterator[str]:
     """Those of an application that are there: the one of its named queues first."""
     return filter(os.path.isfile, (os.path.join(directory, name) for name in DATABASES))
+
+
+def seen(path: str, look: Callable[[Sight], T]) -> T:
+    """As `look_at`. Raises Failure for what persist-queue has written and nobody has moved over yet."""
+    try:
+        return look_at(path, look)
+    except StoreRefused as error:
+        from ..persistqueue import conversion  # with all that it imports
+
+        if not (conversion.is_file_queue if os.path.isdir(path) else conversion.is_theirs)(path):
+            raise
+        raise Failure(f"{path} is persist-queue's: `pqadapters migrate` moves it over, and keeps it") from error
 
 
 def opened(path: str) -> Store:

@@ -7,12 +7,11 @@ from itertools import chain
 
 import click
 
-from ..opening import look_at
 from ..sight import Sight
 from ..store import State, Store
 from . import options
 from .failures import Failure, told
-from .places import find, opened
+from .places import find, opened, seen
 from .queues import chosen, letters_of
 from .screen import escaped
 
@@ -47,7 +46,7 @@ def purge(place: str, queue: str | None, dead: bool, yes: bool) -> None:
     from ..concurrent.futures._commands import is_job  # with all that it imports
     from ..concurrent.futures._commands import purge as purge_jobs
 
-    name, found = look_at(path, look)
+    name, found = seen(path, look)
     ids, jobs = found[False], found[True]
     count = len(ids) + len(jobs)
     if not count:

@@ -6,11 +6,10 @@ from typing import Any
 
 import click
 
-from ..opening import look_at
 from ..sight import Sight
 from . import options
 from .failures import told
-from .places import find
+from .places import find, seen
 from .queues import chosen, own_queues, own_tables
 from .screen import Screen, age, print_json
 
@@ -22,7 +21,7 @@ from .screen import Screen, age, print_json
 @told
 def stats(place: str, queue: str | None, as_json: bool) -> None:
     """How much is in PLACE: its queues, its tables, who holds it, what is damaged."""
-    found = look_at(find(place), lambda sight: _look(sight, queue))
+    found = seen(find(place), lambda sight: _look(sight, queue))
     if as_json:
         print_json(found)
     else:

@@ -11,6 +11,7 @@ import sys
 from pathlib import Path
 from zlib import crc32
 
+import persistqueue as old
 import pytest
 
 from pqadapters.stores.segment import format
@@ -60,6 +61,17 @@ def test_foreign_places(command: str, tmp_path: Path) -> None:
     for place in ("mysql://ann:secret@h/d", "mysqlx://ann:secret@h/d"):  # terminals are logged: it was shown as given
         assert "ann:***@h" in refusal(command, place)
     assert "write sqlite" in refusal(command, "sqlite:///")
+
+
+@pytest.mark.parametrize("command", [*_LOOKS, "purge"])
+def test_what_persist_queue_has_written(command: str, tmp_path: Path) -> None:
+    """It was said to be another program's, with no word of what can be done."""
+    database, files = str(tmp_path / "database"), str(tmp_path / "files")
+    for q in (old.SQLiteQueue(database), old.Queue(files)):
+        q.put(1)
+        getattr(q, "close", lambda: None)()
+    for place in (database, files):
+        assert "persist-queue's: `pqadapters migrate`" in refusal(command, place)
 
 
 @pytest.mark.parametrize("arguments", [("stats",), ("peek",), ("dead",), ("stats", "--json")])
