@@ -276,9 +276,9 @@ class Acks(Stock):
         depth = self.store.depth(self.name)  # first: who has learnt "next" says so before it acknowledges anything
         self.recall(self.learnt())
         if self.policy is AckPolicy.AUTO:
-            if self.counts.elsewhere >= depth.claimed or self.counts.raw(depth) <= 0:
+            if not depth.claimed:
                 return False
-            self.counts.add(elsewhere=1)
+            self.counts.add(elsewhere=1)  # also beyond these: what a process held that was killed comes again
         self.wake_joiners()
         return self.policy is not _TASK_DONE
 

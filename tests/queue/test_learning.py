@@ -461,6 +461,24 @@ def test_calls_for_what_one_process_has_done_are_not_taken_for_what_another_one_
     assert caller.unfinished_tasks == 1
 
 
+def test_calls_for_what_comes_again_are_not_too_many(tmp_path: Path) -> None:
+    """A worker was killed, and the next one sent the same results again: the calls for these raised ValueError in the
+    main process, or were taken for calls for what nobody had got yet."""
+    killed, second, caller = (Queue[int](store=f"sqlite:///{tmp_path}/q.db", ack="auto") for _ in range(3))
+    caller.put_many(range(4))
+    for _ in range(2):
+        killed.get()
+        caller.task_done()
+    killed._line.close(normal=False)
+    for left in (3, 2, 1, 0):
+        second.get()
+        caller.task_done()
+        assert caller.unfinished_tasks == left
+    caller.task_done()
+    second.close()
+    caller.join()
+
+
 def test_join_is_not_over_where_what_is_learnt_meanwhile_says_that_items_are_at_work(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
