@@ -6,6 +6,7 @@ comes again after a restart, in its old place.
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from typing import Any
 
@@ -75,7 +76,7 @@ class Queue(durable.Queue[Any]):
             ack = "get" if autosave else "task_done"
             opening(maxsize, path=path, ack=ack, serializer=codec, volatile="raise")
 
-        self._under_way: set[tuple[object, object]] = set()  #: puts, with who makes them
+        self._under_way: dict[int, object] = {}  #: puts, by the thread that makes them
         check_tempdir(path, tempdir)
         report = converted_directory(path, codec, opened)
         self.__del__ = weak(self.close)  # for who calls it; Python itself doesn't look for an object's own
@@ -84,12 +85,12 @@ class Queue(durable.Queue[Any]):
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """As `pqadapters.stdlib.queue.Queue.put`."""
-        put = consumer(), object()
+        me = threading.get_ident()
         try:
-            self._under_way.add(put)  # in here: an interrupt right behind it would leave it to be waited for
+            self._under_way[me] = object()  # in here: an interrupt right behind it would leave it to be waited for
             super().put(item, block, timeout)
         finally:
-            self._under_way.discard(put)
+            self._under_way.pop(me, None)  # a signal handler's put has ended, too
 
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """As `pqadapters.stdlib.queue.Queue.get`. With `block=False` it doesn't wait for an item, but for the puts of
@@ -98,12 +99,12 @@ class Queue(durable.Queue[Any]):
         try:
             return super().get(block, timeout)
         except Empty:
-            me = consumer()
-            puts = {put for put in tuple(self._under_way) if put[0] is not me}
-            if block or not puts:
+            puts = {} if block else self._under_way.copy()
+            puts.pop(threading.get_ident(), None)
+            if not puts:
                 raise
         deadline = deadline_of(LOCK_TIMEOUT)
-        while left_of(deadline) and not puts.isdisjoint(self._under_way):
+        while left_of(deadline) and any(self._under_way.get(thread) is put for thread, put in puts.items()):
             with suppress(Empty):
                 return super().get(timeout=MOMENT)
         return super().get(timeout=MOMENT)
