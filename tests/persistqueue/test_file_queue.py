@@ -241,9 +241,9 @@ def test_a_put_of_the_thread_itself_is_not_waited_for(path: str) -> None:
 def test_a_put_that_was_interrupted_is_not_waited_for(path: str) -> None:
     """Right behind its beginning: each get_nowait of other threads took five seconds from then on."""
 
-    class Interrupted(set[Any]):
-        def add(self, put: Any) -> None:
-            super().add(put)
+    class Interrupted(dict[int, Any]):
+        def __setitem__(self, thread: int, put: Any) -> None:
+            super().__setitem__(thread, put)
             raise KeyboardInterrupt
 
     with Queue(path) as q:
