@@ -93,6 +93,19 @@ def test_a_wrong_password_is_refused_at_once_and_isnt_shown(url: str, user: str,
     assert "wr@ng" not in said + caplog.text
 
 
+def test_looks_with_a_password_that_was_changed_are_refused_at_once(
+    server: Server, url: str, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They were tried again for five seconds: of a connection that was lost, DBUtils says no more than that."""
+    with MysqlStore(_as(url, user, QUOTED)) as store:
+        store.commit(Put("q", b"a"))
+        assert payloads(store) == [b"a"]
+        server.run(f"ALTER USER {user}@'127.0.0.1' IDENTIFIED BY 'other'", f"KILL USER {user}")
+        monkeypatch.setattr(store._core.reader, "_rest", lambda pause: pytest.fail("there is nothing to wait for"))
+        with pytest.raises(StoreRefused, match="password"):
+            payloads(store)
+
+
 @pytest.mark.parametrize("how", ["ACCOUNT LOCK", "PASSWORD EXPIRE"])
 def test_an_account_that_is_locked_or_has_expired_is_refused(server: Server, url: str, user: str, how: str) -> None:
     """As a number of the server's: programs that catch StoreRefused didn't know it for one."""
@@ -245,6 +258,9 @@ def test_tables_of_a_newer_version_are_left_alone(server: Server, url: str) -> N
     database = url.rpartition("/")[2]
     server.run(f"UPDATE pqa_meta SET number = {schema.VERSION + 1}", database=database)
     with pytest.raises(FormatError, match=rf"version {schema.VERSION + 1}.*upgrade pqadapters"):
+        MysqlStore(url)
+    server.run("UPDATE pqa_meta SET number = 0", database=database)  # nobody has ever written that
+    with pytest.raises(FormatError, match="another prefix="):
         MysqlStore(url)
     server.run(f"UPDATE pqa_meta SET number = {schema.VERSION}", database=database)
     with MysqlStore(url) as store:

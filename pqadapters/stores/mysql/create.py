@@ -49,7 +49,7 @@ def _with_lock(wire: Wire, lock: str, place: str) -> None:
             for statement in wire.sql.created():
                 wire.ask(statement)
             found = schema.VERSION
-        elif found > schema.VERSION:
+        elif not 0 < found < schema.VERSION:
             return
         for version in range(found, schema.VERSION):
             for statement in schema.UPGRADES[version]:

@@ -93,9 +93,9 @@ class Reader:
             try:
                 return self._ask(ask)
             except ERRORS as error:
-                if not (is_lost(error) or is_passing(error)) or time.monotonic() >= deadline:
-                    # of a connection that was lost before, and is made anew in vain, DBUtils raises its old error
-                    why = self._refused if is_lost(error) and self._refused is not None else error
+                # of a connection that was lost before, and is made anew in vain, DBUtils raises its old error
+                why = self._refused if is_lost(error) and self._refused is not None else error
+                if not (is_lost(why) or is_passing(why)) or time.monotonic() >= deadline:
                     raise translated(why, self._dialer.address.place) from error
             pause = self._rest(pause)
 
