@@ -95,7 +95,6 @@ class QueueListener(stdlib.QueueListener):
     def start(self) -> None:
         """Start the threads. RuntimeError where it listens already, or no thread can be started any more; ValueError
         where two sinks have one name, or one puts its records into this very queue; StoreError."""
-        self._of = None
         self._make_way()
         with self._starting:
             self._stopped = False
@@ -107,6 +106,7 @@ class QueueListener(stdlib.QueueListener):
                 if self._delivery.running:
                     raise RuntimeError("Listener already started")
                 self._delivery.stop(0.0)  # the call that stops it is at it yet, or was interrupted
+            self._of = None
             overridden = self._is_overridden()
             own = [Sink(NullHandler(), name=type(self).__qualname__)] if overridden and not self.handlers else []
             sinks = self._sinks(own or self.handlers)

@@ -290,6 +290,21 @@ def test_the_next_handler_of_a_directory_delivers_where_the_program_has_let_go_o
     assert first.messages == ["one"]
 
 
+def test_a_listener_that_two_records_start_is_over_with_its_handler(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of two threads that logged at the same moment, the second one started what the first had started."""
+    handler = QueueHandler(tmp_path / "spool", handlers=[Noting()])
+    logger_of(handler).info("one")
+    monkeypatch.setattr(QueueListener, "started", False)
+    logger_of(handler).info("two")
+    assert handler.flush(PATIENCE)
+    listener = handler.listener
+    del handler
+    assert listener.is_forsaken()
+    listener.stop()
+
+
 def test_a_listener_that_the_program_has_started_and_lets_go_of_goes_on(tmp_path: Path) -> None:
     """As the standard library's does; also one of a handler."""
     noting = Noting()
