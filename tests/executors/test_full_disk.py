@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 
 from pqadapters.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
-from pqadapters.errors import DiskError, StorePoisoned
+from pqadapters.errors import DiskError, StoreError, StorePoisoned
+from pqadapters.store import Nack
 from tests.crash.test_full_disk import fill
 
 from . import work
@@ -202,6 +203,35 @@ def test_an_outcome_that_has_no_room_is_stored_later(small: Path) -> None:
     with ThreadPoolExecutor(1, **place) as another:
         assert another.future(key="k").result(work.PATIENCE) == "large" * 1000
         another.purge("delayed")
+
+
+def _refuses_next_tries(executor: Any, kind: type[StoreError], times: int) -> None:
+    executor.stats()  # it is open from here on
+    commit, left = executor._backlog.commit, [kind("no room") for _ in range(times)]
+
+    def refuses(*ops: Any) -> Any:
+        if left and any(isinstance(op, Nack) and op.not_before for op in ops):
+            raise left.pop()
+        return commit(*ops)
+
+    executor._backlog.commit = refuses
+
+
+def test_a_next_try_that_has_no_room_is_made_later(place: dict[str, Any], pool: type[Any], tmp_path: Path) -> None:
+    """The future failed as if there were no next try; what that came to was told to nobody."""
+    executor = pool(1, **place)
+    _refuses_next_tries(executor, DiskError, 2)
+    future = executor.using(retries=2, backoff=0.01).submit(work.fail_twice, str(tmp_path / "ledger"), ValueError)
+    assert future.result(work.PATIENCE) == 3
+    executor.shutdown()
+
+
+def test_a_next_try_that_the_store_never_takes(place: dict[str, Any], pool: type[Any], tmp_path: Path) -> None:
+    executor = pool(1, **place)
+    _refuses_next_tries(executor, StorePoisoned, 100)
+    future = executor.using(retries=2, backoff=0.01).submit(work.fail_twice, str(tmp_path / "ledger"), ValueError)
+    assert isinstance(future.exception(work.PATIENCE), StorePoisoned)
+    executor.shutdown()
 
 
 def test_a_store_that_never_works_again_fails_the_futures(place: dict[str, Any]) -> None:

@@ -62,13 +62,10 @@ def finish(backlog: Backlog, started: Started, result: Any, error: BaseException
 
 
 def _store_later(backlog: Backlog, started: Started, result: Any, error: BaseException | None) -> None:
-    """What could not be stored: the outcome, or that the job is to be tried again. Its future doesn't wait for that."""
+    """The outcome, which could not be stored. Its future doesn't wait for that."""
     future = started.future
-    if error is not None and started.options.retries_on(error, started.failures + 1):
-        try_later(backlog, future._id, partial(backlog.commit, Nack(started.claim)), lambda: None)
-    else:
-        then = partial(_settle_other, backlog, future, result, error)
-        try_later(backlog, future._id, partial(_store_what_goes, backlog, started, result, error), then)
+    then = partial(_settle_other, backlog, future, result, error)
+    try_later(backlog, future._id, partial(_store_what_goes, backlog, started, result, error), then)
 
 
 def is_held(backlog: Backlog, started: Started) -> bool:
@@ -169,21 +166,34 @@ def _try_again(backlog: Backlog, started: Started, error: BaseException) -> None
     pause = started.options.pause(failures)
     _log.info("job %s failed, and is tried again in %.1f s: %s: %s", _name(future), pause, type(error).__name__, error)
     future._options = started.options
-    hear_of(backlog, future._id)
     with backlog.lock:  # before it is stored: whoever claims it at once finds its future, and runs it in that
         if not is_held(backlog, started):
             raise LeaseLost(f"job {_name(future)} has run out of time")
         backlog.live[future._id] = future
         del backlog.running[future._id]
+    store = partial(_store_next_try, backlog, future, claim, failures, pause)
+    try:
+        store()
+    except BaseException as problem:
+        if isinstance(problem, LeaseLost) or not isinstance(problem, PqadaptersError):
+            backlog.live.pop(future._id, None)
+            raise
+        _log.error("job %s is to be tried again, which can't be stored for now: %s", _name(future), problem)
+        try_later(backlog, future._id, store, lambda: None)
+    if backlog.stopped and backlog.live.pop(future._id, None) is not None:  # it comes again in another executor
+        future.cancel_here()
+
+
+def _store_next_try(backlog: Backlog, future: JobFuture, claim: Claim, failures: int, pause: float) -> None:
+    hear_of(backlog, future._id)
     try:
         backlog.commit(Update(claim, wire.with_failures(claim.payload, failures)), Nack(claim, time.time() + pause))
-    except BaseException:
-        backlog.live.pop(future._id, None)
+    except LeaseLost:
+        if backlog.sharing is not None:
+            backlog.sharing.doubt(future._id)
         raise
     _let_go_of_suspect(backlog, future)
     come_back(backlog, future._id, pause)
-    if backlog.stopped and backlog.live.pop(future._id, None) is not None:  # it comes again in another executor
-        future.cancel_here()
 
 
 def park(backlog: Backlog, claim: Claim, reason: str, future: JobFuture | None = None) -> None:
