@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from pqadapters.errors import DiskError
-from pqadapters.store import Ack, Order, Put, State
+from pqadapters.store import Ack, Nack, Order, Put, State
 from pqadapters.stores.sqlite import SqliteStore
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, running, said
@@ -83,6 +83,17 @@ def test_another_order_gives_back_first(database: Path, order: Order) -> None:
         assert _got(store) == [b"0"]
         (claim,) = store.claim("q", order=order)
         assert (claim.payload, claim.attempt) == (b"9" if order is Order.NEWEST else b"1", 1)
+
+
+def test_what_is_given_back_comes_before_those_ahead(database: Path) -> None:
+    """It came behind them, out of its place, and peek() showed another item than the next get() gave."""
+    with SqliteStore(database, prefetch=4) as store:
+        first, second = [store.claim("q")[0] for _ in range(2)]
+        store.commit(Nack(second))
+        assert [_got(store) for _ in range(2)] == [[b"1"], [b"2"]]
+        store.commit(Nack(first))
+        assert [_got(store) for _ in range(3)] == [[b"0"], [b"3"], [b"4"]]
+        assert [claim.attempt for claim in store.claim("q")] == [1]
 
 
 def test_ids_and_counted_claims_are_exact(database: Path) -> None:

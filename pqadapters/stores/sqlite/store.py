@@ -125,6 +125,8 @@ class SqliteStore(Handle):
         core.keeper.written(size, synced=work.synced)
         for queue, ready in touched.items():
             core.bells.ring(queue, ready)
+        if self._goes_ahead and plain is None and any(map(_is_given_back, ops)):
+            self._give_back_ahead()  # what is ready again comes first
         results: tuple[int, ...] = result
         return results
 
@@ -452,6 +454,9 @@ def _shrinks(ops: tuple[Op, ...]) -> bool:
 
 def _is_lazy(op: Op) -> bool:
     """Whether it may be lost in a power cut (I1)."""
-    if type(op) is Ack:
-        return op.lazy
+    return op.lazy if type(op) is Ack else _is_given_back(op)
+
+
+def _is_given_back(op: Op) -> bool:
+    """Whether its record is ready again at once."""
     return type(op) is Nack and op.dead is None and not op.not_before
