@@ -57,7 +57,7 @@ class Expiry:
         table.is_over = is_over
         self._name = f"expiry/{table.name}"
         self._left: list[Claim] = []  #: of a sweep that was broken off; nobody else can see to them while we live
-        self._noted = 0  #: keys that got a time since the last sweep
+        self._noted = _EVERY  #: keys that got a time since the last sweep; a run that sets few of them begins with one
 
     def note(self, key: bytes, end: float) -> list[Op]:
         """What is committed with a value whose time ends then: a record, or the condition that there is one in time. In

@@ -324,3 +324,13 @@ def test_a_batch_minds_nobody_who_deletes_what_is_over(advance: Advance, make: M
         d.setdefault("a", 3)
         other["a"] = 4
     assert d == {"a": 4, "e": 5}
+
+
+def test_programs_that_set_few_keys_in_each_run_keep_no_more(advance: Advance, make: Maker, d: Dict) -> None:
+    """They never came to the number of keys behind which others are looked at."""
+    for run in range(5):
+        advance(2)
+        each = make()
+        for number in range(10):
+            each.set((run, number), 1, expire=1)
+    assert d.store.count("dict/d") == 10
