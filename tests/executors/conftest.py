@@ -42,6 +42,12 @@ def place(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
 
 
 @pytest.fixture
+def url(tmp_path: Path) -> str:
+    """Of a database that processes share."""
+    return f"sqlite:///{tmp_path}/jobs.db?durability=process"
+
+
+@pytest.fixture
 def make(place: dict[str, Any]) -> Iterator[Make]:
     """Makes executors at the place; what is still open at the end is shut down."""
     made: list[ThreadPoolExecutor] = []

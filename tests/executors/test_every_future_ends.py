@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import threading
@@ -19,43 +18,20 @@ from pqadapters.concurrent.futures import (
     JobParked,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
-    _cancelling,
-    _finishing,
     as_completed,
     wait,
 )
 from pqadapters.concurrent.futures._backlog import Backlog
 from pqadapters.concurrent.futures._durable import _abandon
-from pqadapters.concurrent.futures._returning import put_back
-from pqadapters.concurrent.futures._starting import give_up, next_job
 from pqadapters.errors import DiskError, LimitReached, StoreError
 from pqadapters.opening import open_store
-from pqadapters.store import Ack, Nack, Put, Set
+from pqadapters.store import Put, Set
 
 from ..contract.threads import Task
 from . import work
 from .conftest import Make
-from .harness import App
 
 HERE: list[ThreadPoolExecutor] = []  #: for jobs that use their executor
-
-
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/jobs.db?durability=process"
-
-
-def fail_once() -> int:
-    work.DONE.append("run")
-    if len(work.DONE) == 1:
-        raise OSError("once")
-    work.ENTERED["again"].release()
-    return len(work.DONE)
-
-
-def hold_each_time() -> str:
-    work.DONE.append("run")
-    return work.hold(f"run {len(work.DONE)}")
 
 
 def shut_down_inside() -> None:
@@ -236,90 +212,6 @@ def test_a_job_that_is_dropped_is_cancelled(place: dict[str, Any]) -> None:
         assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
 
 
-# Retries
-
-
-def test_a_retry_that_is_claimed_at_once_runs_in_the_same_future(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    """The job was put back before its future waited again: another thread made a second future for it."""
-    executor = make(2)
-    executor.submit(work.nothing).result(work.PATIENCE)
-    backlog = executor._backlog
-    commit, others = backlog.commit, []
-
-    def slow(*ops: Any) -> Any:
-        results = commit(*ops)
-        if any(type(op) is Nack for op in ops):
-            others.append(executor.submit(work.nothing))  # somebody looks
-            work.reached("again")
-            work.ENTERED["looked"].release()
-        return results
-
-    monkeypatch.setattr(backlog, "commit", slow)
-    assert executor.using(retries=1, backoff=0).submit(fail_once).result(work.PATIENCE) == 2
-    work.reached("looked")
-    assert not wait(others, work.PATIENCE).not_done
-    assert not backlog.running
-
-
-def test_each_try_has_its_time(make: Make) -> None:
-    """The late outcome of the first try took the second one off the list of what runs."""
-    executor = make(3)
-    future = executor.using(timeout=0.3, retries=1, backoff=0.01).submit(hold_each_time)
-    work.reached("run 1")
-    work.reached("run 2")
-    work.GATES["run 1"].set()
-    with pytest.raises(TimeoutError, match="wasn't done in"):
-        future.result(work.PATIENCE)
-    work.GATES["run 2"].set()
-
-
-@pytest.mark.parametrize("how", ["cancel", "purge", "drain=False", "cancel_futures"])
-def test_a_job_that_waits_for_its_next_try_can_be_cancelled(how: str, make: Make) -> None:
-    """Its future is running, which the standard library's cancel() leaves alone."""
-    executor = make(1)
-    future = executor.using(retries=1, backoff=600).submit(work.fail, "no")
-    executor._backlog.store.wait("default", lambda depth: depth.delayed > 0)
-    if how == "cancel":
-        assert executor.cancel(future.job_id)
-    elif how == "purge":
-        assert executor.purge("delayed") == 1
-    elif how == "drain=False":
-        executor.shutdown(drain=False)
-    else:
-        executor.shutdown(wait=False, cancel_futures=True)
-    with pytest.raises(CancelledError):
-        future.result(work.PATIENCE)
-
-
-def hold_and_fail() -> None:
-    work.hold("gate")
-    raise OSError("no")
-
-
-def test_a_job_that_fails_behind_the_end_is_left_for_the_next_executor(make: Make) -> None:
-    """It was running when nothing was to be begun any more, and nobody would have tried it again."""
-    executor = make(1)
-    future = executor.using(retries=1, backoff=600).submit(hold_and_fail)
-    work.reached("gate")
-    executor.shutdown(wait=False, drain=False)
-    work.GATES["gate"].set()
-    with pytest.raises(CancelledError):
-        future.result(work.PATIENCE)
-    executor.shutdown()
-    assert make(1, recover="manual").stats()["delayed"] == 1
-
-
-@pytest.mark.parametrize("options", [{"delay": 0.2}, {"retries": 1, "backoff": 0.2}])
-def test_an_executor_that_nobody_has_is_there_when_a_job_is_due(options: Any, place: dict[str, Any]) -> None:
-    def submit() -> JobFuture:
-        work.DONE.extend(["run"] if "delay" in options else [])
-        return ThreadPoolExecutor(1, **place).using(**options).submit(fail_once)
-
-    future = submit()
-    gc.collect()
-    assert future.result(work.PATIENCE) == 2
-
-
 # A store that fails for a moment
 
 
@@ -454,218 +346,6 @@ def test_few_jobs_are_asked_for_at_a_time(make: Make, monkeypatch: pytest.Monkey
     assert max(asked) <= 16
 
 
-# Several processes
-
-TWO_SCRIPTS = """
-def job(number):
-    return os.path.basename(os.path.dirname(sys.argv[0]))
-
-if __name__ == "__main__":
-    executor = ThreadPoolExecutor(2, store=sys.argv[2])
-    if sys.argv[1] == "help":
-        executor.stats()
-        say("ready")
-        hear()
-        executor.shutdown(drain=False)
-    else:
-        say("results", *(future.result() for future in [executor.submit(job, number) for number in range(20)]))
-        executor.shutdown()
-"""
-
-
-def test_a_function_of_another_script_isnt_taken_for_ours(tmp_path: Path, url: str) -> None:
-    """Two scripts on one store have functions of the same name in `__main__`: one ran its own with the other's jobs."""
-    apps = []
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        apps.append(App(tmp_path / name, TWO_SCRIPTS))
-    with apps[0].start("help", url) as helper:
-        helper.until("ready")
-        with apps[1].start("submit", url) as run:
-            run.end()
-            assert run.words("results") == [" ".join(["two"] * 20)]
-        helper.tell("")
-        helper.end()
-
-
-LEFT = """
-def job(number):
-    say("ran", number)
-
-if __name__ == "__main__":
-    executor = ThreadPoolExecutor(1, store=sys.argv[1])
-    if len(sys.argv) > 2:
-        executor.submit(hold, 0)
-        executor.submit(job, 1)
-        say("submitted")
-        hear()
-    executor.shutdown()
-    another = ThreadPoolExecutor(1, store=sys.argv[1], recover="manual")
-    say("left", *(info.state for info in another.jobs()))
-"""
-
-
-def test_what_another_script_has_left_stays_when_we_shut_down(tmp_path: Path, url: str) -> None:
-    apps = []
-    for name in ("one", "two"):
-        (tmp_path / name).mkdir()
-        apps.append(App(tmp_path / name, LEFT))
-    with apps[0].start(url, "submit") as run:
-        run.until("submitted")
-        run.kill()
-    apps[1].script.write_text(apps[1].script.read_text().replace("time.sleep(600)", "return 0"))
-    with apps[1].start(url) as run:
-        assert run.end().words("left") == ["pending pending"]
-        assert not run.words("ran") + run.words("holds")
-    apps[0].script.write_text(apps[0].script.read_text().replace("time.sleep(600)", "return 0"))
-    with apps[0].start(url) as run:
-        assert sorted(run.end().words("ran") + run.words("holds")) == ["0", "1"]
-
-
-def test_a_job_that_another_process_has_put_back_is_found(url: str) -> None:
-    """It is another record then: who shut down asked for the old one, for good."""
-    with (
-        ThreadPoolExecutor(1, store=url, recover="manual") as one,
-        ThreadPoolExecutor(1, store=url, recover="manual") as two,
-    ):
-        one.submit(work.hold, "gate")
-        work.reached("gate")
-        future = one.submit(work.double, 1)
-        two.stats()
-        (claim,) = two._backlog.claim("default", counted=True)
-        put_back(two._backlog, claim, 0.0)
-        work.GATES["gate"].set()
-        assert future.result(work.PATIENCE) == 2
-
-
-@pytest.mark.parametrize("how", ["cancel", "purge", "purge all", "future", "cancel_futures"])
-@pytest.mark.parametrize("options", [{}, {"key": "k"}, {"delay": 600}])
-def test_cancelled_elsewhere(how: str, options: dict[str, Any], url: str) -> None:
-    """The end of a job that never ran was told to nobody in other processes."""
-    with ThreadPoolExecutor(1, store=url) as one, ThreadPoolExecutor(1, store=url, recover="manual") as two:
-        one.submit(work.hold, "gate")
-        work.reached("gate")
-        future = one.using(**options).submit(work.nothing)
-        attached = two.future(future.job_id)
-        if how == "cancel":
-            assert two.cancel(future.job_id)
-        elif how == "purge":
-            assert two.purge(job_id=future.job_id)
-        elif how == "purge all":
-            assert two.purge("delayed" if "delay" in options else "pending") == 1
-        elif how == "future":
-            assert future.cancel()
-        else:
-            one.shutdown(wait=False, cancel_futures=True)
-        assert len(wait([future, attached], work.PATIENCE).done) == 2
-        assert future.cancelled()
-        assert attached.cancelled()
-        work.GATES["gate"].set()
-
-
-def test_a_job_of_others_that_is_tried_again_elsewhere(url: str) -> None:
-    """Who had tried it first waited for it, and shut down, for good: it was told to its submitter alone."""
-    begun: list[JobFuture] = []
-    with ThreadPoolExecutor(1, store=url, recover="manual") as one:
-        one.submit(work.hold, "one")
-        work.reached("one")
-        two = ThreadPoolExecutor(1, store=url, on_recovered=begun.append)
-        two.submit(work.hold, "first")
-        work.reached("first")
-        future = one.using(retries=1, backoff=0.02).submit(fail_once)
-        two.submit(work.hold, "second")
-        work.GATES["first"].set()
-        work.reached("second")
-        work.GATES["one"].set()
-        assert future.result(work.PATIENCE) == 2
-        work.GATES["second"].set()
-        Task(two.shutdown, patience=work.PATIENCE).result()
-        assert [each.result(work.PATIENCE) for each in begun] == [2]
-        assert one._backlog.store.count("default.watchers") == 0
-
-
-def test_a_job_of_others_that_waits_for_its_next_try_isnt_cancelled(url: str) -> None:
-    """shutdown(cancel_futures=True) is for what was submitted here; of others it took what had just failed here."""
-    with ThreadPoolExecutor(1, store=url, recover="manual") as one:
-        one.submit(work.hold, "one")
-        work.reached("one")
-        with ThreadPoolExecutor(1, store=url) as two:
-            two.submit(work.hold, "first")
-            work.reached("first")
-            future = one.using(retries=1, backoff=0.02).submit(fail_once)
-            two.submit(work.hold, "second")
-            work.GATES["first"].set()
-            work.reached("second")
-            two.shutdown(wait=False, cancel_futures=True)
-            work.GATES["one"].set()
-            assert future.result(work.PATIENCE) == 2
-            work.GATES["second"].set()
-
-
-def test_a_job_of_others_that_is_put_back_and_done_elsewhere(url: str) -> None:
-    """Who had it as a recovered one heard no more of it."""
-    with (
-        ThreadPoolExecutor(1, store=url, recover="manual") as one,
-        ThreadPoolExecutor(1, store=url, recover="manual") as two,
-    ):
-        one.submit(work.hold, "gate")
-        work.reached("gate")
-        future = one.submit(work.double, 1)
-        two.stats()
-        backlog = two._backlog
-        backlog.foreign = backlog.recovering = True
-        started = next_job(backlog)
-        assert started is not None
-        backlog.foreign = backlog.recovering = False
-        give_up(backlog, started)
-        work.GATES["gate"].set()
-        assert future.result(work.PATIENCE) == 2
-        assert started.future.result(work.PATIENCE) == 2
-
-
-def test_a_job_that_lost_its_claim_and_was_done_elsewhere(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Word of the end came while the job still ran here, was thrown away, and waited for behind that."""
-    with ThreadPoolExecutor(1, store=url, recover="manual") as one:
-        claims: list[Any] = []
-        claim = one._backlog.store.claim
-
-        def noted(*args: Any, **more: Any) -> Any:
-            claims.extend(claim(*args, **more))
-            return claims[:]
-
-        monkeypatch.setattr(one._backlog, "claim", noted)
-        future = one.submit(hold_each_time)
-        work.reached("run 1")
-        one._backlog.commit(Nack(claims[0]))  # as when it was stopped for longer than its claims last
-        with ThreadPoolExecutor(1, store=url):
-            work.reached("run 2")
-            work.GATES["run 2"].set()
-            assert future.result(work.PATIENCE) == "run 2"
-        work.GATES["run 1"].set()
-
-
-@pytest.mark.parametrize("how", ["future", "recovered"])
-@pytest.mark.parametrize("name", ["running", "pending"])
-def test_a_job_without_a_key_is_waited_for_in_another_process(how: str, name: str, url: str) -> None:
-    """Only who had submitted it was told of its end."""
-    with ThreadPoolExecutor(1, store=url) as one, ThreadPoolExecutor(1, store=url, recover="manual") as two:
-        jobs: dict[str, Any] = {"running": one.submit(work.hold, "gate")}
-        work.reached("gate")
-        jobs["pending"] = one.submit(work.double, 1)
-        found: Any
-        if how == "future":
-            found = two.future(jobs[name].job_id)
-        else:
-            two._backlog.foreign = True  # as if all were recovered, while another process has them
-            two._backlog.stopped = True
-            found = next(each for each in two.recovered() if each.job_id == jobs[name].job_id)
-            two._backlog.stopped = False
-        work.GATES["gate"].set()
-        assert found.result(work.PATIENCE) == jobs[name].result(work.PATIENCE)
-        wait(jobs.values())
-        assert one._backlog.store.count("default.watchers") == 0
-
-
 def test_a_job_that_ends_while_its_key_is_looked_up(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Without a result that is kept there was nothing to attach to any more, and the future waited for good."""
     executor = make(1)
@@ -684,28 +364,6 @@ def test_a_job_that_ends_while_its_key_is_looked_up(make: Make, monkeypatch: pyt
     monkeypatch.setattr(store, "get", late)
     assert executor.using(key=1, result_ttl=0).submit(work.double, 1).result(work.PATIENCE) == 2
     assert not backlog.attached
-
-
-def test_a_member_that_another_one_took_for_dead(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Executors that begin at the same time: between a member's entry and its claim another one cleaned it up."""
-    with open_store(url) as store, open_store(url) as other:
-        claim, entered = store.claim, threading.Event()
-
-        def late(queue: str, **more: Any) -> Any:
-            if queue.endswith("members") and more.get("ids") and not entered.is_set():
-                entered.set()
-                for member in other.claim(queue, limit=9):
-                    other.commit(Ack(member))
-            return claim(queue, **more)
-
-        monkeypatch.setattr(store, "claim", late)
-        with ThreadPoolExecutor(1, store=store) as executor:
-            future: Any = executor.submit(work.nothing)
-            future.result(work.PATIENCE)
-            assert entered.is_set()
-            sharing = executor._backlog.sharing
-            assert sharing is not None
-            assert sharing.lives(bytes.fromhex(future.job_id)[:8])
 
 
 class Submits:
@@ -730,25 +388,3 @@ def test_a_finalizer_submits_in_the_middle_of_a_commit(make: Make, recover: str,
     (future,) = futures
     assert future.result(work.PATIENCE) == 6
     Task(executor.shutdown, patience=work.PATIENCE).result()
-
-
-def test_a_cancel_that_meets_a_failing_try_leaves_the_next_one_alone(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It took the job off the disk and returned False, and the future never came to an end."""
-    executor, failed = make(), threading.Event()
-    executor.submit(work.hold, "first")
-    future = executor.using(retries=1, backoff=3600.0).submit(work.fail_until, 1, "done")
-    monkeypatch.setattr(_finishing, "come_back", lambda *_: failed.set())
-
-    def late(*args: Any) -> bool:
-        work.GATES["first"].set()
-        assert failed.wait(work.PATIENCE)
-        return _cancelling.cancel(*args)
-
-    monkeypatch.setattr("pqadapters.concurrent.futures._future.cancel", late)
-    assert not future.cancel()
-    assert future.running()
-    assert executor.cancel(future.job_id)
-    with pytest.raises(CancelledError):
-        future.result(work.PATIENCE)

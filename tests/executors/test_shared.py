@@ -118,11 +118,6 @@ def test_a_key_races_to_one_run(app: App) -> None:
 # In one process, with two handles on the store: the same, but for who dies
 
 
-@pytest.fixture
-def url(tmp_path: Path) -> str:
-    return f"sqlite:///{tmp_path}/jobs.db?durability=process"
-
-
 def test_a_future_hears_of_an_outcome_in_another_executor(url: str) -> None:
     with ThreadPoolExecutor(1, store=url) as one, ThreadPoolExecutor(1, store=url) as two:
         one.submit(work.hold, "one")

@@ -81,6 +81,19 @@ def append(path: str, what: object) -> None:
     os.close(ledger)
 
 
+def fail_once() -> int:
+    DONE.append("run")
+    if len(DONE) == 1:
+        raise OSError("once")
+    ENTERED["again"].release()
+    return len(DONE)
+
+
+def hold_each_time() -> str:
+    DONE.append("run")
+    return hold(f"run {len(DONE)}")
+
+
 class Awkward(Exception):
     """Pickles, and can't be unpickled: what pickle keeps isn't what its __init__ takes."""
 

@@ -1,0 +1,125 @@
+"""Jobs that are tried again: each try in the same future, and what comes between two of them."""
+
+from __future__ import annotations
+
+import gc
+import threading
+from concurrent.futures import CancelledError
+from typing import Any
+
+import pytest
+
+from pqadapters.concurrent.futures import (
+    JobFuture,
+    ThreadPoolExecutor,
+    _cancelling,
+    _finishing,
+    wait,
+)
+from pqadapters.store import Nack
+
+from . import work
+from .conftest import Make
+
+
+def test_a_retry_that_is_claimed_at_once_runs_in_the_same_future(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job was put back before its future waited again: another thread made a second future for it."""
+    executor = make(2)
+    executor.submit(work.nothing).result(work.PATIENCE)
+    backlog = executor._backlog
+    commit, others = backlog.commit, []
+
+    def slow(*ops: Any) -> Any:
+        results = commit(*ops)
+        if any(type(op) is Nack for op in ops):
+            others.append(executor.submit(work.nothing))  # somebody looks
+            work.reached("again")
+            work.ENTERED["looked"].release()
+        return results
+
+    monkeypatch.setattr(backlog, "commit", slow)
+    assert executor.using(retries=1, backoff=0).submit(work.fail_once).result(work.PATIENCE) == 2
+    work.reached("looked")
+    assert not wait(others, work.PATIENCE).not_done
+    assert not backlog.running
+
+
+def test_each_try_has_its_time(make: Make) -> None:
+    """The late outcome of the first try took the second one off the list of what runs."""
+    executor = make(3)
+    future = executor.using(timeout=0.3, retries=1, backoff=0.01).submit(work.hold_each_time)
+    work.reached("run 1")
+    work.reached("run 2")
+    work.GATES["run 1"].set()
+    with pytest.raises(TimeoutError, match="wasn't done in"):
+        future.result(work.PATIENCE)
+    work.GATES["run 2"].set()
+
+
+@pytest.mark.parametrize("how", ["cancel", "purge", "drain=False", "cancel_futures"])
+def test_a_job_that_waits_for_its_next_try_can_be_cancelled(how: str, make: Make) -> None:
+    """Its future is running, which the standard library's cancel() leaves alone."""
+    executor = make(1)
+    future = executor.using(retries=1, backoff=600).submit(work.fail, "no")
+    executor._backlog.store.wait("default", lambda depth: depth.delayed > 0)
+    if how == "cancel":
+        assert executor.cancel(future.job_id)
+    elif how == "purge":
+        assert executor.purge("delayed") == 1
+    elif how == "drain=False":
+        executor.shutdown(drain=False)
+    else:
+        executor.shutdown(wait=False, cancel_futures=True)
+    with pytest.raises(CancelledError):
+        future.result(work.PATIENCE)
+
+
+def hold_and_fail() -> None:
+    work.hold("gate")
+    raise OSError("no")
+
+
+def test_a_job_that_fails_behind_the_end_is_left_for_the_next_executor(make: Make) -> None:
+    """It was running when nothing was to be begun any more, and nobody would have tried it again."""
+    executor = make(1)
+    future = executor.using(retries=1, backoff=600).submit(hold_and_fail)
+    work.reached("gate")
+    executor.shutdown(wait=False, drain=False)
+    work.GATES["gate"].set()
+    with pytest.raises(CancelledError):
+        future.result(work.PATIENCE)
+    executor.shutdown()
+    assert make(1, recover="manual").stats()["delayed"] == 1
+
+
+@pytest.mark.parametrize("options", [{"delay": 0.2}, {"retries": 1, "backoff": 0.2}])
+def test_an_executor_that_nobody_has_is_there_when_a_job_is_due(options: Any, place: dict[str, Any]) -> None:
+    def submit() -> JobFuture:
+        work.DONE.extend(["run"] if "delay" in options else [])
+        return ThreadPoolExecutor(1, **place).using(**options).submit(work.fail_once)
+
+    future = submit()
+    gc.collect()
+    assert future.result(work.PATIENCE) == 2
+
+
+def test_a_cancel_that_meets_a_failing_try_leaves_the_next_one_alone(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It took the job off the disk and returned False, and the future never came to an end."""
+    executor, failed = make(), threading.Event()
+    executor.submit(work.hold, "first")
+    future = executor.using(retries=1, backoff=3600.0).submit(work.fail_until, 1, "done")
+    monkeypatch.setattr(_finishing, "come_back", lambda *_: failed.set())
+
+    def late(*args: Any) -> bool:
+        work.GATES["first"].set()
+        assert failed.wait(work.PATIENCE)
+        return _cancelling.cancel(*args)
+
+    monkeypatch.setattr("pqadapters.concurrent.futures._future.cancel", late)
+    assert not future.cancel()
+    assert future.running()
+    assert executor.cancel(future.job_id)
+    with pytest.raises(CancelledError):
+        future.result(work.PATIENCE)
