@@ -54,6 +54,15 @@ class View:
             return item
         raise IndexError(f"{self._line.label} has no item {index}")
 
+    def __setitem__(self, index: int | slice, item: Any) -> None:
+        """Put an item, or several, in the place of others, in one commit. In a priority queue, which has its own order,
+        these come and those go. Raises IndexError."""
+        going = self._ids(index) if self._line.ranked else []
+        items = list(item) if isinstance(index, slice) else [item]
+        self._put_at(index, items)
+        if going and self._drop(ids=going, limit=len(going)):
+            self._line.counts.add(adjustment=min(len(going), len(items)))  # they take the place of unfinished ones
+
     def append(self, item: object) -> None:
         """Put an item, whatever `maxsize` says. As in the standard library it's put() that counts an unfinished task,
         or who appends by hand."""
@@ -72,12 +81,12 @@ class View:
 
     def extendleft(self, items: Iterable[object]) -> None:
         """Put items before all that are ready, one before the other."""
-        self._put_at(0, list(items)[::-1])
+        self._put_at(slice(0, 0), list(items)[::-1])
 
     def insert(self, index: int, item: object) -> None:
         """Put an item before that index. All that is behind it is written anew, in one commit. A priority queue has its
         own order: there it is as `append`."""
-        self._put_at(index, [item])
+        self._put_at(slice(index, index), [item])
 
     def rotate(self, n: int = 1) -> None:
         """Move `n` items from the end to the front; from the front to the end where it is negative."""
@@ -86,6 +95,16 @@ class View:
     def reverse(self) -> None:
         """Turn the order of what is ready."""
         self._arrange(lambda puts: puts[::-1])
+
+    def sort(self, *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
+        """Put what is ready in that order. A priority queue has its own."""
+        if not self._line.ranked:
+            decode = self._line.decode
+
+            def rank(put: Put) -> Any:
+                return decode(put.payload) if key is None else key(decode(put.payload))
+
+            self._arrange(lambda puts: sorted(puts, key=rank, reverse=reverse))
 
     def popleft(self) -> Any:
         """Take the first item, as get_nowait() does. Raises IndexError if there is none."""
@@ -109,11 +128,19 @@ class View:
                 return
         raise ValueError(f"{item!r} is not in {line.label}")
 
-    def __delitem__(self, index: int) -> None:
-        """Drop the item at the index. Raises IndexError."""
-        records = list(self._line.records(self._order))
-        if not -len(records) <= index < len(records) or not self._drop(ids=[records[index].id]):
+    def __delitem__(self, index: int | slice) -> None:
+        """Drop the item at the index, or the slice. Raises IndexError."""
+        going = self._ids(index)
+        if going and not self._drop(ids=going, limit=len(going)):
             raise IndexError(f"{self._line.label} has no item {index}")
+
+    def _ids(self, index: int | slice) -> list[int]:
+        records = list(self._line.records(self._order))
+        if isinstance(index, slice):
+            return [record.id for record in records[index]]
+        if not -len(records) <= index < len(records):
+            raise IndexError(f"{self._line.label} has no item {index}")
+        return [records[index].id]
 
     def index(self, item: object, start: int = 0, stop: int | None = None) -> int:
         """Where the first item is that is equal. Raises ValueError."""
@@ -128,7 +155,15 @@ class View:
 
     def copy(self) -> Any:
         """The items, in a container of the standard library's kind."""
-        return deque(self) if self._line.order is Order.OLDEST and not self._line.ranked else list(self)
+        return self._kind(self)
+
+    @property
+    def _kind(self) -> type[deque[Any]] | type[list[Any]]:
+        return deque if self._line.order is Order.OLDEST and not self._line.ranked else list
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, by whatever means, is what was in it then."""
+        return self._kind, (list(self),)
 
     def clear(self) -> None:
         """Drop everything that is ready. What consumers hold stays theirs."""
@@ -141,20 +176,29 @@ class View:
         for item in items:
             self.append(item)
 
-    def _put_at(self, index: int, items: list[Any]) -> None:
+    def _put_at(self, index: int | slice, items: list[Any]) -> None:
+        """In the place of what is there; those that come in addition were put by hand, as `append` has it."""
         if self._line.ranked:
             return self.extend(items)
+        more = 0
         made = [self._line.make(item) for item in items]
 
         def with_them(puts: list[Put]) -> list[Put]:
-            return puts[:index] + made + puts[index:]
+            nonlocal more
+            after = puts.copy()
+            if isinstance(index, slice):
+                after[index] = made
+            else:
+                after[index] = made[0]
+            more = max(0, len(after) - len(puts))
+            return after
 
         try:
             self._arrange(with_them)
         except Exception:
             self._line.objects.forget(put.payload for put in made)
             raise
-        self._line.counts.add(adjustment=-len(items))
+        self._line.counts.add(adjustment=-more)
         return None
 
     def _arrange(self, changed: Callable[[list[Put]], list[Put]]) -> None:
@@ -168,8 +212,9 @@ class View:
                 for claim in claims
             ]
             after = changed(before)
-            first = next((at for at, moved in enumerate(map(ne, before, after)) if moved), len(before))
-            if first < len(after):
+            shared = min(len(before), len(after))
+            first = next((at for at, moved in enumerate(map(ne, before, after)) if moved), shared)
+            if first < max(len(before), len(after)):
                 line.commit(*[Ack(claim) for claim in claims[first:]], *after[first:])
                 del claims[first:]
         finally:
@@ -189,7 +234,7 @@ class View:
         return bool(claims)
 
     def __eq__(self, other: object) -> bool:
-        return list(self) == list(other) if isinstance(other, View) else NotImplemented
+        return list(self) == list(other) if isinstance(other, (View, self._kind)) else NotImplemented
 
     __hash__ = None  # type: ignore[assignment]  # like the containers that it stands for
 

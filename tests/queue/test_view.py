@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import pickle
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -9,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import DiskError
+from pqadapters.errors import DiskError, RankError
 from pqadapters.stdlib.queue import LifoQueue, PriorityQueue, Queue
 from pqadapters.store import Put, Store
 
@@ -101,6 +103,12 @@ CHANGES: dict[str, Callable[[Any], object]] = {
     "insert before the last": lambda q: q.insert(-1, "x"),
     "insert behind the last": lambda q: q.insert(9, "x"),
     "reverse": lambda q: q.reverse(),
+    "set": lambda q: q.__setitem__(1, "x"),
+    "set the last": lambda q: q.__setitem__(-1, "x"),
+    "set a slice": lambda q: q.__setitem__(slice(1, 3), "xyz"),
+    "set to the same": lambda q: q.__setitem__(slice(None), list(q)),
+    "sort": lambda q: q.sort(reverse=True),
+    "sort by a key": lambda q: q.sort(key=lambda item: item in "bd"),
     "del": lambda q: q.__delitem__(1),
     "del of the last": lambda q: q.__delitem__(-1),
 }
@@ -134,6 +142,43 @@ def test_it_is_changed_as_the_standard_librarys(change: str, items: str, kind: A
     assert list(again.queue) == list(container)
     left = [again.get() for _ in container]
     assert left == list(container)[:: 1 if kind is Queue else -1]
+
+
+def test_slices_are_dropped_and_put_in_place_of_longer_ones(place: Place) -> None:
+    q: Queue[str] = Queue(store=place.open())
+    q.put_many("abcdef")
+    del q.queue[1:3]
+    q.queue[2:] = "x"
+    del q.queue[9:]
+    assert (list(q.queue), q.unfinished_tasks) == (list("adx"), 3)
+    assert list(Queue(store=place.restart()).queue) == list("adx")
+
+
+def test_a_copy_of_it_stays(store: Store) -> None:
+    """It was the live view once more, or couldn't be made."""
+    for kind, container in (Queue, deque("abc")), (LifoQueue, list("abc")), (PriorityQueue, list("abc")):
+        q: Queue[str] = kind(store=store, name=kind.__name__)
+        q.put_many("abc")
+        assert q.queue == container
+        assert q.queue != type(container)("ab")
+        assert q.queue != tuple(container)
+        copies = [copy.copy(q.queue), copy.deepcopy(q.queue), pickle.loads(pickle.dumps(q.queue))]
+        q.queue.clear()
+        assert copies == [container] * 3
+
+
+def test_items_of_a_priority_queue_take_the_place_of_others(store: Store) -> None:
+    q: PriorityQueue[int] = PriorityQueue(store=store)
+    q.put_many([3, 1, 2])
+    q.queue[0] = 5
+    q.queue.sort()
+    assert (list(q.queue), q.unfinished_tasks) == ([2, 3, 5], 3)
+    with pytest.raises(RankError):
+        q.queue[0] = float("nan")
+    with pytest.raises(IndexError):
+        q.queue[3] = 7
+    q.queue[1:] = [4]
+    assert (list(q.queue), q.unfinished_tasks) == ([2, 4], 2)
 
 
 def test_markers_keep_their_place(tmp_path: Path) -> None:
