@@ -20,9 +20,10 @@ from pqadapters.stdlib.multiprocessing import Queue as SharedQueue
 from pqadapters.stdlib.pdict import PDict
 from pqadapters.stdlib.queue import PriorityQueue, Queue, SimpleQueue
 from pqadapters.store import Put, State
-from pqadapters.stores.mysql import MysqlStore
+from pqadapters.stores.mysql import MysqlStore, core
 from tests.segment.programs import run
 
+from .proxy import Proxy
 from .server import PATIENCE, Server
 
 KEY = "0123456789abcdef" * 2
@@ -132,6 +133,38 @@ def test_a_loop_goes_on_while_another_thread_is_served(url: str) -> None:
                 await task
                 assert other.result(PATIENCE)
                 assert [await q.get(), await q.get()] == [0, 1]
+
+    asyncio.run(main())
+
+
+def test_a_loop_goes_on_while_the_server_refuses_connections(
+    server: Server, url: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A getter of a queue that was empty looked for five seconds each time, and the loop stood still."""
+    rests: list[float] = []
+
+    def rest(pause: float) -> float:
+        if threading.current_thread() is threading.main_thread():
+            rests.append(pause)
+        return core.rest(pause)
+
+    async def main() -> None:
+        with MysqlStore(server.url(url.rpartition("/")[2], port=proxy.port)) as store:
+            async with LoopQueue[int](store=store, signing_key=KEY) as q:
+                await q.put(0)
+                assert await q.get() == 0
+                task = asyncio.ensure_future(q.get())
+                await asyncio.sleep(0)
+                monkeypatch.setattr(store._core.reader, "_rest", rest)
+                proxy.refuse()
+                another = asyncio.ensure_future(q.get())
+                await asyncio.sleep(0)
+                assert not another.done()
+                assert not rests
+                proxy.accept()
+                for item in (1, 2):
+                    await q.put(item)
+                assert sorted(await asyncio.gather(task, another)) == [1, 2]
 
     asyncio.run(main())
 

@@ -91,7 +91,7 @@ class Fetching(Handle):
             return []  # in the middle of another call of this thread: there is no waiting for it
         core.aheads.come(queue, self._handle)
         self._dues.pop(queue, None)
-        if core.names.queue(queue) is None or (bell.dry and self._is_dry(queue)):
+        if core.names.queue(queue) is None or (bell.dry and self._is_dry(queue, wish.patience)):
             if acks:
                 acknowledge(self, acks)
             core.lookout.ensure()  # what the dead had claimed is there the next time
@@ -131,11 +131,11 @@ class Fetching(Handle):
         self._ahead.orphan(claims)
         self._core.keeper.watch()
 
-    def _is_dry(self, queue: str) -> bool:
+    def _is_dry(self, queue: str, patience: float | None) -> bool:
         if self._core.aheads.hides(queue, self._handle):
             return False
         self._core.looked[queue] = time.monotonic()
-        ready, self._dues[queue] = self._looks.any_ready(queue)
+        ready, self._dues[queue] = self._looks.any_ready(queue, patient=patience is None or patience > 0.0)
         return not ready
 
     def _claiming(self, wish: Wish, acks: Sequence[Ack], ahead: bool) -> Part:

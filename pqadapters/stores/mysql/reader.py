@@ -56,6 +56,10 @@ class Reader:
         """The answer. Raises StoreUnreachable, StoreRefused."""
         return self._patiently(lambda cursor: _rows(cursor, bound(question, values)))
 
+    def once(self, question: str, *values: Any) -> Sequence[Any]:
+        """As `rows`, for who has no time to wait for a server that is away."""
+        return self._patiently(lambda cursor: _rows(cursor, bound(question, values)), 0.0)
+
     def scan(self, question: str, *values: Any) -> Sequence[Any]:
         """As `rows`, for what looks at many."""
         return self._patiently(lambda cursor: _scanned(cursor, lambda: _rows(cursor, bound(question, values))))
@@ -84,8 +88,8 @@ class Reader:
             pass
         return found
 
-    def _patiently(self, ask: Callable[[Any], T]) -> T:
-        deadline, pause = time.monotonic() + LOCK_TIMEOUT, 0.0
+    def _patiently(self, ask: Callable[[Any], T], patience: float = LOCK_TIMEOUT) -> T:
+        deadline, pause = time.monotonic() + patience, 0.0
         self._local.deadline = deadline
         while True:
             if self._ended:
