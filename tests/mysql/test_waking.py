@@ -71,7 +71,12 @@ def test_many_threads_that_wait_ask_no_more_than_one(url: str, monkeypatch: Any)
         here.claim("q")
         asked: list[str] = []
         look = here._looks.any_ready
-        monkeypatch.setattr(here._looks, "any_ready", lambda queue: asked.append(queue) or look(queue))
+
+        def count(queue: str, *, patient: bool) -> tuple[bool, float | None]:
+            asked.append(queue)
+            return look(queue, patient=patient)
+
+        monkeypatch.setattr(here._looks, "any_ready", count)
         for task in [Task(lambda: here.claim("q", timeout=1.0), patience=PATIENCE) for _ in range(10)]:
             assert task.result() == []
         assert len(asked) <= 1.0 / 0.05 + 3 * 10, "a first and a last one of each, and one for all every 50 ms"
