@@ -38,7 +38,7 @@ class Post:
         self._tries = 0  #: outages in a row
         self._alone = 0  #: so many records are delivered one by one: one of them spoils a batch
         self._trouble = ""  #: why its thread couldn't work
-        self._refusals: dict[int, int] = {}  #: how often a record was refused, by its id
+        self._refusals: dict[tuple[int, int], int] = {}  #: how often a record was refused, by its store and its id
 
     @property
     def failing(self) -> bool:
@@ -92,7 +92,7 @@ class Post:
         try:
             while work and not self.stopping.is_set():
                 done, failure = self.sink.deliver([record for _, record in work], self._respect)
-                self._acknowledge(store, [claim for claim, _ in work[:done]])
+                self._confirm(store, [claim for claim, _ in work[:done]])
                 del work[:done]
                 if done:
                     self._tries = 0
@@ -124,9 +124,10 @@ class Post:
     def _refuse(self, failure: Failure, store: Store, work: list[Entry]) -> None:
         """The record is tried again later, by itself; others go on."""
         claim = work.pop(0)[0]
-        refusals = self._refusals[claim.id] = self._refusals.get(claim.id, 0) + 1
+        key = id(store), claim.id
+        refusals = self._refusals[key] = self._refusals.get(key, 0) + 1
         if refusals >= self.sink.retries:
-            del self._refusals[claim.id]
+            del self._refusals[key]
             self._bury(store, claim, failure.text)
         else:
             self._put_off(store, claim, self.sink.pause(refusals))
@@ -148,7 +149,7 @@ class Post:
         done, _ = self.sink.deliver([work[at][1]], self._respect)
         if done:
             self._tries = 0
-            self._acknowledge(store, [work.pop(at)[0]])
+            self._confirm(store, [work.pop(at)[0]])
         return bool(done)
 
     def decoded(self, store: Store, claims: Sequence[Claim]) -> list[Entry]:
@@ -184,6 +185,12 @@ class Post:
         with suppress(LeaseLost):
             store.commit(Nack(claim, dead=reason))
         _log.error("a log record for %s is a dead letter now: %s", self.name, reason)
+
+    def _confirm(self, store: Store, claims: Sequence[Claim]) -> None:
+        self._acknowledge(store, claims)
+        if self._refusals:
+            for claim in claims:
+                self._refusals.pop((id(store), claim.id), None)
 
     def _acknowledge(self, store: Store, claims: Sequence[Claim]) -> None:
         if claims:

@@ -146,6 +146,23 @@ def test_the_others_get_nothing_twice_where_there_is_no_room_for_the_backlog_of_
     spool(handler).close()
 
 
+@pytest.mark.parametrize("sinks", [1, 2])
+def test_what_was_refused_and_then_confirmed_is_forgotten(place: str, sinks: int) -> None:
+    """Each such record took memory to the end of the process, and was counted with one of another slot."""
+    handler = QueueHandler(place)
+    logger = logger_of(handler)
+    flaky = Noting(lambda message: ValueError("once") if flaky.tries.count(message) < 3 else None)
+    with QueueListener(place, Sink(flaky, **FAST), *[Noting() for _ in range(sinks - 1)]) as listener:
+        for number in range(10):
+            logger.info("%d", number)
+        assert listener.flush(PATIENCE)
+        delivery: Any = listener._delivery
+        assert listener.stats()["dead"] == 0
+    assert sorted(flaky.messages) == [str(number) for number in range(10)]
+    assert not any(post._refusals for post in delivery.posts)
+    spool(handler).close()
+
+
 def test_a_sink_that_hangs_keeps_nothing_from_the_others(place: str, listen: Listen) -> None:
     hanging, healthy = Hanging(), Noting()
     logger = logger_of(QueueHandler(place))
