@@ -16,6 +16,7 @@ import time
 import weakref
 from collections import deque
 from collections.abc import Iterator
+from contextlib import suppress
 from copy import copy
 from functools import partial
 from queue import Queue
@@ -74,7 +75,8 @@ def _close_forgotten(but: str) -> None:
     again. Never with the lock of `logging`: see `QueueHandler.close`."""
     for spool in list(_open):
         if spool.place != but and not spool.is_used_beside():
-            spool.let_go(None)
+            with suppress(StoreError):
+                spool.let_go(None)
 
 
 class Spool:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import StoreRefused
+from pqadapters.errors import StoreError, StoreRefused
 from pqadapters.living import living
 from pqadapters.logging import _delivery, _spool
 from pqadapters.logging._listener import _listeners
@@ -341,3 +341,20 @@ def test_a_directory_without_a_handler_is_closed_when_another_one_is_logged_to(t
     other = QueueHandler(tmp_path / "other")
     assert not _is_open(tmp_path / "one")
     other.close()
+
+
+def test_one_that_cannot_be_closed_is_no_failure_of_another(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    handler = QueueHandler(tmp_path / "one")
+    logger_of(handler).info("one")
+    left = spool(handler)
+    store, closes = left.store, list[bool]()
+
+    def close() -> None:
+        closes.append(True)
+        raise StoreError("in vain")
+
+    monkeypatch.setattr(left, "_leave", lambda *used: close())
+    del handler
+    QueueHandler(tmp_path / "other").close()
+    assert closes
+    store.close()
