@@ -120,6 +120,35 @@ def test_a_submit_that_meets_a_shutdown_is_refused_as_a_later_one(
         assert not list(another.jobs())
 
 
+def test_who_asks_for_what_was_left_as_the_executor_ends_isnt_left_waiting(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The futures were entered behind the look of who closes, so that they never came to an end."""
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    executor.submit(work.note, 1)
+    executor.shutdown(wait=False, drain=False)
+    work.GATES["gate"].set()
+    executor.shutdown()
+    executor = make(recover="manual")
+    store, asked = executor._backlog.store, list[bool]()
+    browse = store.browse
+
+    def late(*args: Any, **more: Any) -> Any:
+        found = list(browse(*args, **more))
+        if not asked:
+            asked.append(True)
+            executor.shutdown()
+        return iter(found)
+
+    monkeypatch.setattr(store, "browse", late)
+    with suppress(StoreError):
+        assert all(future.cancelled() for future in executor.recovered())
+    assert all(future.cancelled() for future in executor._backlog.attached.values())
+    assert asked
+
+
 def test_who_asks_for_anothers_job_as_its_executor_ends_isnt_left_waiting(url: str) -> None:
     """On a store of the program's own, which stays open: the future was one that nobody ends."""
     with open_store(url) as store, ThreadPoolExecutor(1, store=url) as another:

@@ -306,8 +306,7 @@ class Backlog:
             store = self._store
         if self.forked:
             return
-        for future in list(self.attached.values()):  # nobody will tell them any more
-            future.cancel_here()
+        self.let_go_of_attached()
         if store is None:
             if self.place.private is not None:
                 self.place.private.close()  # its number at its place is free
@@ -320,6 +319,11 @@ class Backlog:
         store.wake(self.names.jobs)
         if self.place.owned:
             store.close()
+
+    def let_go_of_attached(self) -> None:
+        """Nobody will tell these futures any more; their jobs stay on disk."""
+        for future in list(self.attached.values()):
+            future.cancel_here()
 
 
 def _settled(ref: weakref.ref[Backlog], store: Store) -> None:

@@ -17,7 +17,11 @@ if TYPE_CHECKING:
 def recovered(backlog: Backlog) -> list[JobFuture]:
     """Those of jobs that were begun already, and of those that are still to be."""
     with backlog.attaching:
-        there = _futures(backlog)
+        try:
+            there = _futures(backlog)
+        finally:
+            if backlog.closed:  # nobody will tell them any more; who closes looked before they were there
+                backlog.let_go_of_attached()
     if not backlog.foreign:
         backlog.take_in()
     backlog.added()
