@@ -23,6 +23,7 @@ from ._turns import comers, stay_away
 from ._work import Work
 
 LATE = object()  #: the result of what was put off
+_GLANCE = 0.02  #: seconds between two looks of who goes away whether its work is done
 _OVERSLEPT = 0.25  #: seconds until a sleeper looks for itself: an interrupt may have kept its waker from waking it
 
 
@@ -130,11 +131,13 @@ class Line:
         return False
 
     def _abandon(self, work: Work) -> None:
-        """Its caller goes away: whoever is about to carry it out leaves it, or has carried it out behind this."""
+        """Its caller goes away: whoever is about to carry it out leaves it, or has carried it out behind this. The lock
+        may be given to others any number of times before it is ours, as in `_sleep`."""
         work.abandoned = True
-        if work.begun and not work.done and not self.is_ours():
-            with self.lock:
-                pass
+        while work.begun and not work.done and not self.is_ours():
+            if self.lock.acquire(timeout=_GLANCE):
+                self.lock.release()
+                return
 
     def _wake(self) -> None:
         """Those whose work is done, and who leads next."""

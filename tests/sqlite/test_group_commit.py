@@ -16,6 +16,7 @@ from pqadapters.store import Ack, Delete, Depth, Expect, Put, Set
 from pqadapters.stores import _line
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore, changes
+from pqadapters.stores.sqlite.work import Work
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE
 
@@ -333,6 +334,32 @@ def test_a_claim_whose_caller_is_interrupted_twice_is_given_back_by_who_comes_ne
     assert store.claim("q") == []
     store.commit(Ack(claim))
     assert not store._core.orphans
+
+
+def test_who_goes_away_waits_for_its_work_and_not_for_the_lock(store: SqliteStore) -> None:
+    """gevent gives a lock to whoever comes first: a greenlet that was killed waited for as long as others were busy."""
+    writer, held, over = store._core.writer, threading.Event(), threading.Event()
+
+    class Begun(Work):
+        begun, looks = True, 0
+
+        @property
+        def done(self) -> bool:
+            self.looks += 1
+            return self.looks > 1
+
+    def hold() -> None:
+        with writer.lock:
+            held.set()
+            over.wait()
+
+    other = Task(hold, patience=PATIENCE)
+    held.wait()
+    try:
+        Task(lambda: writer._abandon(Begun(bool, synced=False)), patience=PATIENCE).result()
+    finally:
+        over.set()
+    other.result()
 
 
 @pytest.mark.parametrize("hears", [True, False])
