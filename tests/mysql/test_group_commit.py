@@ -151,7 +151,7 @@ def test_a_lock_that_is_never_let_go_of_is_told_within_the_callers_time(url: str
 
 @pytest.mark.parametrize("lock", ["LOCK TABLES pqa_items WRITE", "FLUSH TABLES WITH READ LOCK"])
 def test_tables_that_others_have_locked_leave_no_doubt(server: Server, url: str, lock: str) -> None:
-    """A commit that waited for them hadn't answered in time, and nobody knew what became of it; a look took a minute."""
+    """A commit that waited for them hadn't answered in time, so nobody knew what became of it; a look took a minute."""
     with MysqlStore(url) as store:
         store.commit(Put("q", b"a"))
         with pymysql.connect(unix_socket=server.socket, user="root", database=url.rpartition("/")[2]) as other:
