@@ -252,3 +252,28 @@ def test_a_member_that_another_one_took_for_dead(url: str, monkeypatch: pytest.M
             sharing = executor._backlog.sharing
             assert sharing is not None
             assert sharing.lives(bytes.fromhex(future.job_id)[:8])
+
+
+@pytest.mark.parametrize("asked", [False, True])
+def test_what_is_cancelled_while_it_is_looked_for(asked: bool, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its future waited until the job was due; one that somebody had already was told of no outcome any more."""
+    with (
+        ThreadPoolExecutor(1, store=url) as one,
+        ThreadPoolExecutor(1, store=url, recover="manual") as two,
+    ):
+        future = one.using(key="k", delay=3600).submit(work.note, 1)
+        found = [two.future(key="k")] if asked else []
+        store, looked = two._backlog.store, list[bool]()
+        browse = store.browse
+
+        def late(*args: Any, **more: Any) -> Any:
+            records = list(browse(*args, **more))
+            if not looked:
+                looked.append(True)
+                assert future.cancel()
+            return iter(records)
+
+        monkeypatch.setattr(store, "browse", late)
+        found += two.recovered()
+        assert looked
+        assert wait(found, work.PATIENCE).not_done == set()

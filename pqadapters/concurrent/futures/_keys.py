@@ -142,6 +142,8 @@ def find(backlog: Backlog, job_id: str | None, key: bytes | None) -> JobFuture:
 
 def _is_there(backlog: Backlog, id: bytes, record: int) -> bool:
     """Whether a job without a result is still on disk: where it was, or put back as another record."""
+    if backlog.store.get(backlog.names.cancelled, id) is not None:
+        return False
     found = next(backlog.store.browse(backlog.names.jobs, state=None, after=record - 1), None)
     if found is not None and wire.id_of(found.payload) == id:
         return True

@@ -30,28 +30,30 @@ def recovered(backlog: Backlog) -> list[JobFuture]:
 
 def _futures(backlog: Backlog) -> dict[bytes, JobFuture]:
     there: dict[bytes, JobFuture] = {}
+    made: list[JobFuture] = []  #: others are told already, to whoever has them
     for record in all_there(backlog):
         id = wire.id_of(record.payload)
         if id and id[:8] != backlog.token and not peers.has(backlog, id):
-            there[id] = peers.find(backlog, id) or backlog.attached.setdefault(
-                id, JobFuture(backlog, id, None, record=record.id)
-            )
+            new = JobFuture(backlog, id, None, record=record.id)
+            there[id] = peers.find(backlog, id) or backlog.attached.setdefault(id, new)
+            if there[id] is new:
+                made.append(new)
     begun, backlog.begun = backlog.begun or (), None  # behind the look: what was begun before it, or meanwhile
     for future in list(begun):
         there[future._id] = future
         backlog.attached.pop(future._id, None)
     if backlog.sharing is not None:
         backlog.sharing.watch_all([id for id in there if id in backlog.attached])
-    _look_again(backlog, there)
+    _look_again(backlog, there, made)
     return there
 
 
-def _look_again(backlog: Backlog, there: dict[bytes, JobFuture]) -> None:
+def _look_again(backlog: Backlog, there: dict[bytes, JobFuture], made: list[JobFuture]) -> None:
     """Some may have come to their end while we looked, and nobody will say so: their records are gone, or parked."""
-    waiting = [future for future in there.values() if future._id in backlog.attached]
+    waiting = [future for future in made if future._id in backlog.attached]
     if waiting:
         names, store = backlog.names, backlog.store
-        left = {wire.id_of(record.payload) for record in store.browse(names.jobs, state=None)}
+        left = {wire.id_of(record.payload) for record in all_there(backlog)}
         dead = {wire.id_of(record.payload): record.note for record in store.browse(names.dead, state=None)}
         for future in waiting:
             if future._id in left or backlog.attached.pop(future._id, None) is not future:
@@ -60,3 +62,4 @@ def _look_again(backlog: Backlog, there: dict[bytes, JobFuture]) -> None:
                 future.settle(None, JobParked(dead[future._id]))
             else:
                 there.pop(future._id, None)
+                future.cancel_here()
