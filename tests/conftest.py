@@ -8,6 +8,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
@@ -32,6 +33,15 @@ def _has_cpythons_tests() -> bool:
         return importlib.util.find_spec("test.test_queue") is not None
     except ImportError:
         return False
+
+
+@pytest.fixture(autouse=True)
+def nobody_knows_the_application() -> Iterator[None]:
+    """A process finds out once which application it belongs to, and whether that has a home: here each test anew."""
+    yield
+    module: Any = sys.modules.get("pqadapters.home.application")
+    if module is not None:
+        module._known = None
 
 
 @pytest.fixture

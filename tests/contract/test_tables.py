@@ -9,7 +9,6 @@ import pytest
 
 from pqadapters.errors import ConditionFailed
 from pqadapters.store import Clear, Delete, Expect, Put, Set, Store
-from pqadapters.stores.memory import MemoryStore
 
 from .maker import Maker
 from .threads import Task
@@ -274,13 +273,3 @@ def test_many_keys(make_store: Maker) -> None:
     assert _keys(store) == keys[1::2]
     assert store.count("t") == 250
     assert [store.get("t", key) for key in keys[:4]] == [None, b"new", None, b"3" * 10]
-
-
-def test_in_memory_a_deletion_that_is_refused_leaves_the_table_alone() -> None:
-    """It was sorted as if something had been put back: 40 ms of 100,000 keys, for each pop() that came second."""
-    store = MemoryStore()
-    _set(store, b"a", b"b")
-    table = store._data.tables["t"]
-    with pytest.raises(ConditionFailed):
-        store.commit(Delete("t", b"c", Expect.PRESENT))
-    assert store._data.tables["t"] is table
