@@ -7,11 +7,13 @@ import errno
 import functools
 import os
 import stat
+import time
 import weakref
 
 from ..errors import DiskError, StoreRefused
 from ._disk import Disk, no_fork, open_file
 
+_STOPPED = 1.0  #: seconds between two tries in which this process was stopped, or had no processor
 _UNSAFE_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "fuse.s3fs"})
 
 
@@ -130,6 +132,23 @@ def try_lock(file: str, disk: Disk, *, name: bool = True, create: bool = True) -
             disk.truncate(hold.fd, 0)
             disk.write(hold.fd, b"%d\n" % os.getpid(), 0)
     return hold
+
+
+class Patience:
+    """So many seconds of trying for a lock that others have. Time in which nothing was tried doesn't count: this
+    process was stopped (Ctrl-Z, a frozen container), as a rule with those that have it."""
+
+    def __init__(self, seconds: float) -> None:
+        self._tried = time.monotonic()
+        self._end = self._tried + seconds
+
+    def is_over(self) -> bool:
+        """Behind each try."""
+        now = time.monotonic()
+        gap, self._tried = now - self._tried, now
+        if gap > _STOPPED:
+            self._end += gap
+        return now > self._end
 
 
 class Locks:

@@ -12,12 +12,15 @@ import stat
 import threading
 from contextlib import ExitStack
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pqadapters.errors import DiskError, StoreClosed, StoreLocked, StoreRefused
 from pqadapters.store import Ack, Put
+from pqadapters.stores import _directory
+from pqadapters.stores._directory import try_lock
 from pqadapters.stores._disk import Disk, ScratchDisk
 from pqadapters.stores.segment import SegmentStore, format
 from pqadapters.stores.segment import slots as module
@@ -475,6 +478,26 @@ def test_a_lock_that_goes_from_hand_to_hand_is_waited_for(place: Path, monkeypat
         slots.take()
     assert caught.value.pid == 5
     assert not list(taken)
+
+
+def test_time_in_which_a_process_was_stopped_is_not_waited_for_a_lock(
+    place: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All processes of a container stop at a time, whoever has the lock among them: each of the others gave up."""
+    slots, now, tries = open_slots(place), [1000.0], iter([False] * 3 + [True])
+    slots.prepare()
+
+    def sleep(seconds: float) -> None:
+        now[0] += 60.0 if now[0] == 1000.0 else seconds
+
+    def trying(*args: Any) -> Any:
+        return try_lock(*args) if next(tries) else None
+
+    for clock in (module, _directory):
+        monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    monkeypatch.setattr(module, "try_lock", trying)
+    with slots._locked():
+        assert now[0] > 1060.0
 
 
 # Fork

@@ -28,7 +28,7 @@ from typing import Any, NamedTuple
 from ... import telling
 from ...errors import StoreError, StoreLocked
 from ...store import LOCK_TIMEOUT, Op, Set, Store
-from .._directory import Hold, holder, prepare_parent, refused, try_lock
+from .._directory import Hold, Patience, holder, prepare_parent, refused, try_lock
 from .._disk import Disk, ScratchDisk, open_file
 from . import directory as directories
 from . import estates
@@ -362,8 +362,7 @@ class Slots:
 
     def _wait_for_lock(self) -> Hold:
         file = os.path.join(self.directory, directories.LOCK)
-        deadline, taken = time.monotonic() + LOCK_TIMEOUT, _taken(file)
-        end = deadline + _QUEUE * LOCK_TIMEOUT
+        patience, whole, taken = Patience(LOCK_TIMEOUT), Patience((1 + _QUEUE) * LOCK_TIMEOUT), _taken(file)
         while True:
             try:
                 hold = try_lock(file, self._disk)
@@ -373,13 +372,14 @@ class Slots:
             else:
                 if hold is not None and (self._disk.pretends or hold.is_of(file)):
                     return hold
-            if (now := time.monotonic()) > deadline:
+            is_over = whole.is_over()
+            if patience.is_over():
                 before, taken = taken, _taken(file)
-                if taken == before or now > end:
+                if taken == before or is_over:
                     pid = holder(file)
                     who = f"process {pid}" if pid else "another process"
                     raise StoreLocked(f"{self.directory} is in use by {who}; see whether it hangs", pid)
-                deadline = now + LOCK_TIMEOUT  # a hundred processes that start at once have it one after the other
+                patience = Patience(LOCK_TIMEOUT)  # a hundred processes that start at once have it one after the other
             time.sleep(_PAUSE)  # a file's lock can't be waited for with a limit
 
 

@@ -9,10 +9,9 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 from contextlib import suppress
 
-from .._directory import Hold, prepare_parent, refused, try_lock
+from .._directory import Hold, Patience, prepare_parent, refused, try_lock
 from .._disk import Disk
 from . import schema
 from .beside import SIDE
@@ -49,9 +48,9 @@ class Owners:
 
     def hold_patiently(self, name: str, seconds: float = _PATIENCE) -> Hold:
         """Raises StoreLocked where another process, which must be stopped in the middle of that, doesn't let go."""
-        deadline, pause = time.monotonic() + seconds, 0.0
+        patience, pause = Patience(seconds), 0.0
         while (hold := self.hold(name)) is None:
-            if time.monotonic() > deadline:
+            if patience.is_over():
                 raise locked(self._path)
             pause = rest(pause)
         return hold
