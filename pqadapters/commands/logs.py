@@ -29,7 +29,6 @@ from .screen import escaped
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
 _FIELD = re.compile(r"%\((\w+)\)")
-_PASSED_OVER = "is passed over"  #: says a warning of a slot that can't be locked: records may wait in it
 _STEP = 0.1  #: seconds between two looks whether anybody reads on
 
 
@@ -90,7 +89,7 @@ class _Said(logging.Handler):
         self.errors = 0
 
     def emit(self, record: logging.LogRecord) -> None:
-        self.errors += record.levelno >= logging.ERROR or _PASSED_OVER in str(record.msg)
+        self.errors += record.levelno >= logging.ERROR
         if record.levelno >= logging.ERROR or record.name != "pqadapters.logging":  # why some wait is said at the end
             click.echo(escaped(record.getMessage()), err=True)
 

@@ -30,6 +30,9 @@ def purge(place: str, queue: str | None, dead: bool, yes: bool) -> None:
     It needs a database, or a directory that no process holds. What a process has claimed stays, and so do delayed
     records and what is put meanwhile.
     """
+    from ..concurrent.futures._commands import is_job  # with all that it imports
+    from ..concurrent.futures._commands import purge as purge_jobs
+
     path = find(place)
 
     def look(sight: Sight) -> tuple[str, dict[bool, list[int]]]:
@@ -42,9 +45,6 @@ def purge(place: str, queue: str | None, dead: bool, yes: bool) -> None:
         for record in sight.browse(name, state=State.READY):
             found[is_job(record.payload)].append(record.id)
         return name, found
-
-    from ..concurrent.futures._commands import is_job  # with all that it imports
-    from ..concurrent.futures._commands import purge as purge_jobs
 
     name, found = seen(path, look)
     ids, jobs = found[False], found[True]

@@ -42,8 +42,8 @@ _COMPLEX = struct.Struct(">dd")
 class Keys:
     """Both ways, for one mapping. Any thread may use it."""
 
-    def __init__(self, serializer: Serializer) -> None:
-        self._serializer = serializer
+    def __init__(self, serializer: Serializer, label: str = "a mapping") -> None:
+        self._serializer, self._label = serializer, label
         self._signed = serializer if isinstance(serializer, Signed) else None
         #: whether types of the program's may be made again
         self._own = getattr(serializer, "plain", serializer) is pickle
@@ -77,12 +77,14 @@ class Keys:
     def _joined(self, data: bytes) -> Any:
         parts = self._parts(data)
         if self._signed is not None and not is_known(parts):
-            raise WrongSignature("a key of a program's own type isn't signed, and this program takes signed ones alone")
+            raise WrongSignature(
+                f"a key in {self._label}, of a program's own type, isn't signed, and this program takes signed ones"
+            )
         return join(parts, own=self._own)
 
     def _joined_if_signed(self, data: bytes) -> Any:
         if self._signed is None:
-            raise WrongSignature("a key is signed, and this program was given no signing_key=")
+            raise WrongSignature(f"a key in {self._label} is signed, and this program was given no signing_key=")
         return join(self._parts(self._signed.check(data)), own=self._own)
 
     def _other(self, key: object) -> bytes:

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from ..ending import start_thread
 from ..errors import ConditionFailed, LeaseLost, StoreClosed, StoreError, StoreForked, StorePoisoned
-from ..store import Ack, Capabilities, Claim, Delete, Expect, Nack, Op, Put, Record, Set, State, Store
+from ..store import Ack, Claim, Delete, Expect, Nack, Op, Put, Record, Set, State, Store
 
 if TYPE_CHECKING:
     from ._batch import Batch
@@ -35,8 +35,8 @@ class Locks:
     def __init__(self, store: Store, table: str, batches: Mapping[Any, Batch]) -> None:
         self._store = store
         self._name = f"edit/{table}"
-        lasts = getattr(store, "capabilities", Capabilities()).persistent  # a frozen table has none
-        self._place: object = store.place if lasts else store  # all in memory have one name
+        #: all in memory have one name
+        self._place: object = store.place if store.capabilities.persistent else store
         self._batches = batches  #: those of this handle that are open, with the locks that they have
 
     def take(self, key: bytes, timeout: float | None, held: dict[bytes, Claim]) -> None:

@@ -101,7 +101,7 @@ class PDict(DurableMapping[K, V]):
         if isinstance(codec, Signed):
             codec.tell_of(label)
         self._table = Table(opened, f"dict/{self.name}", label=label, owned=owned)
-        self._keys = Keys(self._codec)
+        self._keys = Keys(self._codec, label)
         self._expiry = Expiry(self._table)
         self._earlier = [Keys(each) for each in codec.others()] if isinstance(codec, Signed) else []
         if not self._earlier:

@@ -13,7 +13,7 @@ import weakref
 from ..errors import DiskError, StoreRefused
 from ._disk import Disk, no_fork, open_file
 
-_STOPPED = 1.0  #: seconds between two tries in which this process was stopped, or had no processor
+STOPPED = 1.0  #: seconds between two tries in which this process was stopped, or had no processor
 _UNSAFE_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "fuse.s3fs"})
 
 
@@ -146,7 +146,7 @@ class Patience:
         """Behind each try."""
         now = time.monotonic()
         gap, self._tried = now - self._tried, now
-        if gap > _STOPPED:
+        if gap > STOPPED:
             self._end += gap
         return now > self._end
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -71,6 +73,20 @@ if __name__ == "__main__":
 """
 
 
+@contextmanager
+def _behind_a_gate(url: str) -> Iterator[tuple[Any, Any]]:
+    """Another executor on the store, and the future of a job that waits behind one that holds the gate."""
+    with (
+        ThreadPoolExecutor(1, store=url, recover="manual") as one,
+        ThreadPoolExecutor(1, store=url, recover="manual") as two,
+    ):
+        one.submit(work.hold, "gate")
+        work.reached("gate")
+        future = one.submit(work.double, 1)
+        two.stats()
+        yield two, future
+
+
 def test_what_another_script_has_left_stays_when_we_shut_down(tmp_path: Path, url: str) -> None:
     apps = []
     for name in ("one", "two"):
@@ -90,14 +106,7 @@ def test_what_another_script_has_left_stays_when_we_shut_down(tmp_path: Path, ur
 
 def test_a_job_that_another_process_has_put_back_is_found(url: str) -> None:
     """It is another record then: who shut down asked for the old one, for good."""
-    with (
-        ThreadPoolExecutor(1, store=url, recover="manual") as one,
-        ThreadPoolExecutor(1, store=url, recover="manual") as two,
-    ):
-        one.submit(work.hold, "gate")
-        work.reached("gate")
-        future = one.submit(work.double, 1)
-        two.stats()
+    with _behind_a_gate(url) as (two, future):
         (claim,) = two._backlog.claim("default", counted=True)
         put_back(two._backlog, claim, 0.0)
         work.GATES["gate"].set()
@@ -170,14 +179,7 @@ def test_a_job_of_others_that_waits_for_its_next_try_isnt_cancelled(url: str) ->
 
 def test_a_job_of_others_that_is_put_back_and_done_elsewhere(url: str) -> None:
     """Who had it as a recovered one heard no more of it."""
-    with (
-        ThreadPoolExecutor(1, store=url, recover="manual") as one,
-        ThreadPoolExecutor(1, store=url, recover="manual") as two,
-    ):
-        one.submit(work.hold, "gate")
-        work.reached("gate")
-        future = one.submit(work.double, 1)
-        two.stats()
+    with _behind_a_gate(url) as (two, future):
         backlog = two._backlog
         backlog.foreign = backlog.recovering = True
         started = next_job(backlog)

@@ -52,6 +52,20 @@ def _goes_on_behind(executor: Any, futures: list[Any]) -> None:
     Task(executor.shutdown, patience=work.PATIENCE).result()
 
 
+def _interrupting(commit: Any, interrupts: list[KeyboardInterrupt], *, behind: bool = True) -> Any:
+    """A commit that each of the interrupts meets in turn: behind it, or instead of it."""
+
+    def interrupt(*ops: Any) -> Any:
+        try:
+            if behind or not interrupts:
+                return commit(*ops)
+        finally:
+            if interrupts:
+                raise interrupts.pop()
+
+    return interrupt
+
+
 def _everywhere(prepare: Callable[[int], tuple[Any, list[Any], Callable[[], object]]]) -> None:
     nth, struck = 0, True
     while struck:
@@ -153,17 +167,9 @@ def test_cancelling_that_is_interrupted_right_behind_its_commit_again_and_again(
     work.reached("gate")
     futures.append(executor.submit(work.double, 1))
     backlog = executor._backlog
-    commit, interrupts = backlog.commit, [KeyboardInterrupt(f"{n}") for n in range(times)]
-
-    def interrupt(*ops: Any) -> Any:
-        try:
-            return commit(*ops)
-        finally:
-            if interrupts:
-                raise interrupts.pop()
-
+    interrupts = [KeyboardInterrupt(f"{n}") for n in range(times)]
     with monkeypatch.context() as patch:
-        patch.setattr(backlog, "commit", interrupt)
+        patch.setattr(backlog, "commit", _interrupting(backlog.commit, interrupts))
         with pytest.raises(KeyboardInterrupt, match="0"):
             futures[1].cancel()
     assert not interrupts
@@ -214,18 +220,9 @@ def test_cancelling_all_that_is_interrupted_again_and_again(
     work.reached("gate")
     futures += [executor.submit(work.double, number) for number in range(3)]
     backlog = executor._backlog
-    commit, interrupts = backlog.commit, [KeyboardInterrupt() for _ in range(3)]
-
-    def interrupt(*ops: Any) -> Any:
-        try:
-            if behind or not interrupts:
-                return commit(*ops)
-        finally:
-            if interrupts:
-                raise interrupts.pop()
-
+    interrupts = [KeyboardInterrupt() for _ in range(3)]
     with monkeypatch.context() as patch:
-        patch.setattr(backlog, "commit", interrupt)
+        patch.setattr(backlog, "commit", _interrupting(backlog.commit, interrupts, behind=behind))
         with pytest.raises(KeyboardInterrupt):
             executor.shutdown(wait=False, cancel_futures=True)
     assert [future.cancelled() for future in futures[1:]] == [behind] * 3

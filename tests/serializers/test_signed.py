@@ -153,12 +153,14 @@ def test_a_mapping_makes_no_key_of_a_type_that_isnt_signed(tmp_path: Path) -> No
     with SqliteStore(path) as store:
         store.commit(Set("dict/default", forged, b"p" + Signed(pickles, Seal(KEY)).dumps(1)))
     with PDict[Any, int](path, signing_key=KEY) as mapping:
-        with pytest.MonkeyPatch.context() as patch, pytest.raises(WrongSignature):
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(WrongSignature, match="key in mapping 'default'"):
             patch.syspath_prepend(tmp_path)
             list(mapping)
         mapping.clear()
         mapping[Colour.RED] = 1
         assert dict(mapping) == {Colour.RED: 1}
+    with PDict[Any, int](path) as mapping, pytest.raises(WrongSignature, match="key in mapping 'default'"):
+        list(mapping)
     assert not (tmp_path / "exploded").exists()
 
 

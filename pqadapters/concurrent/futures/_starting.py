@@ -247,7 +247,7 @@ def _loaded(
     except MemoryError:
         raise
     except (Exception, SystemExit) as error:
-        elsewhere = backlog.shared and (isinstance(error, _NotOurs) or _lives(backlog, job.id))
+        elsewhere = backlog.shared and (isinstance(error, OtherProgram) or _lives(backlog, job.id))
         _leave_aside(backlog, claim, future, telling.named(error), _is_missing(error), elsewhere)
         return None
     if future is None:
@@ -315,16 +315,16 @@ def _tell(backlog: Backlog, future: JobFuture) -> None:
             _log.exception("on_recovered= failed")
 
 
-class _NotOurs(LookupError):
+class OtherProgram(LookupError):
     """Another script has the function, or another Python runs it."""
 
 
 def _check_bounds(job: wire.Wire) -> None:
     main, python = job.meta.get("main"), job.meta.get("python", wire.PYTHON)
     if python != wire.PYTHON:
-        raise _NotOurs(f"its code was stored by value (cloudpickle) by {python}, and this is {wire.PYTHON}")
+        raise OtherProgram(f"its code was stored by value (cloudpickle) by {python}, and this is {wire.PYTHON}")
     if main and main != wire.this_main():
-        raise _NotOurs(f"its function is one of {main}, run as a script, and this is {wire.this_main() or 'none'}")
+        raise OtherProgram(f"its function is one of {main}, run as a script, and this is {wire.this_main() or 'none'}")
 
 
 def _is_early(backlog: Backlog, claim: Claim, elsewhere: bool) -> bool:

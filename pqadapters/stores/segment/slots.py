@@ -210,7 +210,7 @@ class Slots:
             return try_lock(os.path.join(directory, directories.LOCK), self._disk, name=False)
         except OSError as error:
             if self._is_news(f"{directory}: {error}"):
-                logger.warning("%s is passed over: %s", directory, error)
+                logger.error("%s is passed over: %s", directory, error)
             return None
 
     @staticmethod

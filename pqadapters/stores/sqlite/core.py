@@ -280,10 +280,16 @@ class Core:
     def give_back_claims(self, claims: list[Claim], handle: int) -> None:
         """Make records ready that a handle of this process has claimed and not handed out."""
         if claims:
-            number = self.owners.number
-            self.writer.do(Work(lambda each: give_back(each, self.names, claims, number, handle), synced=False))
-            for queue in {claim.queue for claim in claims}:
-                self.bells.ring(queue)
+            self.writer.do(self._giving_back(claims, handle))
+            self._ring(claims)
+
+    def _giving_back(self, claims: list[Claim], handle: int) -> Work:
+        number = self.owners.number
+        return Work(lambda each: give_back(each, self.names, claims, number, handle), synced=False)
+
+    def _ring(self, claims: list[Claim]) -> None:
+        for queue in {claim.queue for claim in claims}:
+            self.bells.ring(queue)
 
     def give_back_orphans(self) -> None:
         """The same of what was claimed for callers that an interrupt has taken away: once, since a record that was
@@ -302,8 +308,8 @@ class Core:
         if self.writer.inside and not (claiming if giving is None else giving).done:
             self.orphans.append(orphan)  # somebody may be about it just now
         elif claiming.done and claiming.result and claiming.result[0] and not is_given:
-            claims, number, handle = claiming.result[0], self.owners.number, orphan.handle
-            orphan.giving = Work(lambda each: give_back(each, self.names, claims, number, handle), synced=False)
+            claims = claiming.result[0]
+            orphan.giving = self._giving_back(claims, orphan.handle)
             try:
                 self.writer.do(orphan.giving)
             except BaseException as error:
@@ -311,8 +317,7 @@ class Core:
                     orphan.giving = None
                 self.orphans.append(orphan)
                 raise
-            for queue in {claim.queue for claim in claims}:
-                self.bells.ring(queue)
+            self._ring(claims)
 
     def _give_up(self, handle: int) -> None:
         if self._entered:

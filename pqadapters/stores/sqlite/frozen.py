@@ -11,6 +11,7 @@ import sqlite3
 from collections.abc import Iterator, Sequence
 
 from ...errors import StoreClosed, StoreRefused
+from ...store import Capabilities
 from .database import address, check_version
 from .names import Names
 from .reader import Reader
@@ -19,6 +20,8 @@ from .tables import Tables
 
 class FrozenTables:
     """What a Store has for looking at tables. Any thread may use it. Raises StoreRefused, FormatError, DiskError."""
+
+    capabilities = Capabilities()
 
     def __init__(self, path: str) -> None:
         self.place = os.path.realpath(path)

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager, suppress
 from ...apart import apart, is_shared
 from ...errors import StoreError, StorePoisoned
 from ...store import LOCK_TIMEOUT
+from .._directory import STOPPED
 from .._trouble import afresh
 from . import schema
 from .database import connect, patiently, rest
@@ -21,8 +22,6 @@ from .errors import ERRORS, FULL, is_busy, is_full, is_unsure, locked, translate
 from .mark import Mark
 from .pairing import NONE, is_at, note
 from .work import OVER, Outcome, Work
-
-_STOPPED = 1.0  #: seconds between two tries in which this process was stopped, or had no processor
 
 
 class _Behind(Exception):
@@ -170,7 +169,7 @@ class Transactions:
         stopped with others that had the lock (Ctrl-Z, a frozen container), or a slow sync of ours came before."""
         now = time.monotonic()
         gap, self._tried = now - self._tried, now
-        if gap > _STOPPED and not first:
+        if gap > STOPPED and not first:
             for work in batch:
                 work.deadline += gap
         late = [work for work in batch if now >= work.deadline]
