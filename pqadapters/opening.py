@@ -291,15 +291,17 @@ def open_slots(
     scratch: bool = False,
     trust_directory: bool = False,
     segment_bytes: int | None = None,
+    ours_above: bool = True,
 ) -> Slots:
     """The slots in a directory, each a segment store for one process. Nothing is touched yet.
 
-    `scratch`: nothing in it need survive a power cut.
+    `scratch`: nothing in it need survive a power cut; `ours_above`: the directory above is made private, too.
     """
     from .stores.segment.slots import Slots
 
-    more = {} if segment_bytes is None else {"segment_bytes": segment_bytes}
-    return Slots(directory, scratch=scratch, trust_directory=trust_directory, durability=durability, **more)
+    more: dict[str, Any] = {} if segment_bytes is None else {"segment_bytes": segment_bytes}
+    more |= {"scratch": scratch, "trust_directory": trust_directory, "ours_above": ours_above}
+    return Slots(directory, durability=durability, **more)
 
 
 def open_estate(estate: Estate, *, repair: bool) -> SegmentStore:

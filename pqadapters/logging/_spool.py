@@ -169,7 +169,7 @@ class Spool:
         refuse_store(self.place)
         load_slots()
         options: dict[str, Any] = {"durability": self.durability, "trust_directory": self._trust}
-        slots = open_slots(self.place, **options, segment_bytes=self.limit.segment_bytes)
+        slots = open_slots(self.place, **options, segment_bytes=self.limit.segment_bytes, ours_above=False)
         slots.prepare()
         slot = slots.take()
         self._slots, self._slot = slots, slot

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+import os
+import stat
 import threading
 from pathlib import Path
 from types import SimpleNamespace
@@ -40,6 +42,37 @@ os.wait()
     with QueueListener(tmp_path / "a spool", noting) as listener:
         assert listener.flush(PATIENCE)
     assert sorted(noting.messages) == ["another process", "its child", "mine"]
+    spool(handler).close()
+
+
+@pytest.mark.parametrize("mode", [0o755, 0o2775, 0o1777])
+def test_the_directory_that_a_spool_is_in_is_left_as_it_is(tmp_path: Path, mode: int) -> None:
+    """It is the program's own, or its working directory, and was made private (0700), or refused (/tmp)."""
+    tmp_path.chmod(mode)
+    handler = QueueHandler(tmp_path / "spool")
+    logger_of(handler).info("x")
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == mode
+    assert (tmp_path / "spool").stat().st_mode & 0o777 == 0o700
+    spool(handler).close()
+
+
+def test_the_directory_that_a_spool_is_in_may_be_somebody_else_s(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Such as a container's, in which a directory is given to the program's user: each record was refused."""
+    real = os.stat
+
+    def theirs(path: Any, *rest: Any, **options: Any) -> os.stat_result:
+        info = real(path, *rest, **options)
+        return os.stat_result((*info[:4], 12345, *info[5:])) if str(path) == str(tmp_path) else info
+
+    monkeypatch.setattr("pqadapters.stores._directory.os.stat", theirs)
+    handler = QueueHandler(tmp_path / "spool")
+    logger_of(handler).info("x")
+    noting = Noting()
+    with QueueListener(tmp_path / "spool", noting) as listener:
+        assert listener.flush(PATIENCE)
+    assert noting.messages == ["x"]
     spool(handler).close()
 
 

@@ -64,10 +64,19 @@ class Found(NamedTuple):
 
 class Slots:
     """The slots in one directory, of an application's place. `options` are those of `SegmentStore`; `scratch`: nothing
-    need survive a power cut."""
+    need survive a power cut; `ours_above`: the directory above is ours, too, and not the program's."""
 
-    def __init__(self, directory: str, *, scratch: bool = False, trust_directory: bool = False, **options: Any) -> None:
+    def __init__(
+        self,
+        directory: str,
+        *,
+        scratch: bool = False,
+        trust_directory: bool = False,
+        ours_above: bool = True,
+        **options: Any,
+    ) -> None:
         self.directory = directory
+        self._prepared = (os.path.dirname(directory), directory) if ours_above else (directory,)
         self._disk = ScratchDisk() if scratch else Disk()
         self._trust = trust_directory
         self._options = options
@@ -311,11 +320,11 @@ class Slots:
     # The directory
 
     def prepare(self) -> None:
-        """Make the directory and the one above it, private to their owner.
+        """Make the directory and the one above it, private to their owner; one above that isn't ours stays as it is.
 
         Raises StoreRefused (it is somebody else's, or a file), DiskError.
         """
-        for path in (os.path.dirname(self.directory), self.directory):
+        for path in self._prepared:
             prepare_parent(path, self._disk, self._trust)
 
     def _path(self, number: int) -> str:
