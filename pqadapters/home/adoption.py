@@ -281,17 +281,24 @@ def bury_all(store: Store, queue: str = QUEUE) -> int:
         ops = [Ack(claim) if live.is_live(claim.payload) else Nack(claim, dead=LEFT_BEHIND) for claim in claims]
         store.commit(*ops)
         count += sum(type(op) is Nack for op in ops)
+    if count:
+        thin_out(store, queue)
     return count
 
 
-def thin_out(store: Store, place: str) -> None:
-    """Drop the oldest dead letters where a place would pile them up for ever."""
-    surplus = store.depth(DEAD).ready - _KEPT
-    if surplus > 0:
-        while surplus > 0 and (claims := store.claim(DEAD, limit=min(_RECORDS, surplus))):
+def thin_out(store: Store, queue: str = QUEUE) -> None:
+    """Drop the oldest dead letters where a place would pile them up for ever: some at a time, so that it isn't said at
+    each queue."""
+    dead = dead_queue(queue)
+    count = store.depth(dead).ready
+    if count > _KEPT:
+        left = surplus = count - _KEPT + _KEPT // 10
+        while left > 0 and (claims := store.claim(dead, limit=min(_RECORDS, left))):
             store.commit(*map(Ack, claims))
-            surplus -= len(claims)
-        _log.warning("%s: more than %d dead letters; the oldest were dropped", place, _KEPT)
+            left -= len(claims)
+        _log.warning(
+            "%s: more than %d dead letters of %r; the oldest %d were dropped", store.place, _KEPT, queue, surplus - left
+        )
 
 
 def drop_left_behind(store: Store, queue: str, ends: Callable[[bytes], bool], after: int) -> int:

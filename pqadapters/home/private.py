@@ -220,7 +220,7 @@ class PrivateStore:
             return
         self.moved = self.moved.plus(more)
         if ground.transient:
-            thin_out(slot.store, slot.directory)
+            thin_out(slot.store)
         self._adopted = True
         self._left += more.items
         self.settled(slot.store)

@@ -9,6 +9,7 @@ import resource
 import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -16,12 +17,14 @@ from pqadapters.errors import DiskError, StorePoisoned
 from pqadapters.home import adoption
 from pqadapters.home.adoption import DEAD, LEFT_BEHIND, QUEUE, Moved, adopt, bury_all, thin_out
 from pqadapters.live import is_left_behind, payload
+from pqadapters.stdlib import multiprocessing
+from pqadapters.stdlib.queue import Queue
 from pqadapters.store import Nack, Op, Order, Put, Record, Set, State
 from pqadapters.stores._disk import ScratchDisk
 from pqadapters.stores.segment import SegmentStore
 
 from .test_slots import UNUSABLE
-from .world import THEN, child, everything, items, leave, litter, open_slots, put, take_and_adopt, tree
+from .world import THEN, begin_anew, child, everything, items, leave, litter, open_slots, put, take_and_adopt, tree
 
 
 @pytest.fixture
@@ -174,13 +177,36 @@ def test_dead_letters_do_not_pile_up_for_ever(
     monkeypatch.setattr(adoption, "_KEPT", 1200)
     with SegmentStore(place, disk=ScratchDisk(), durability="process") as store:
         store.commit(*(Put(DEAD, b"%d" % n) for n in range(1200)))
-        thin_out(store, "here")
+        thin_out(store)
         assert store.depth(DEAD).ready == 1200
         assert not caplog.records
         store.commit(*(Put(DEAD, b"%d" % n) for n in range(1200, 2600)))
-        thin_out(store, "here")
-        assert items(store, DEAD) == [f"{n}" for n in range(1400, 2600)]
-        assert "here" in caplog.text
+        thin_out(store)
+        assert items(store, DEAD) == [f"{n}" for n in range(1520, 2600)]
+        assert f"{place}: more than 1200 dead letters" in caplog.text
+
+
+@pytest.mark.parametrize("kind", [Queue, multiprocessing.Queue], ids=["threads", "processes"])
+def test_a_process_that_drops_many_queues_keeps_few_dead_letters(
+    kind: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """They were counted where a process begins alone, and a server that abandons its queues runs for months."""
+    begin_anew(monkeypatch, tmp_path / "home")
+    monkeypatch.setattr(adoption, "_KEPT", 20)
+
+    def abandon(item: int) -> Any:
+        q = kind()
+        q.put(item)
+        return q
+
+    for item in range(44):
+        abandon(item).close()
+    q = abandon(44)
+    letters = q.dead_letters()
+    assert 18 <= len(letters) <= 20
+    assert letters[-1].item == 43
+    assert caplog.text.count("were dropped") == 8  # of 44 letters
+    q.close()
 
 
 # Many
