@@ -16,8 +16,9 @@ import pytest
 
 from pqadapters.clock import Clock
 from pqadapters.errors import LeaseLost, LimitReached, StoreUnreachable
-from pqadapters.store import Ack, Claim, Nack, Put, State
+from pqadapters.store import Ack, Claim, Nack, Order, Put, State
 from pqadapters.stores._bells import Bells
+from pqadapters.stores._handle import Wish
 from pqadapters.stores.mysql import MysqlStore, fetched, keeper
 from pqadapters.stores.mysql.fetched import MOST, WINDOW, Pace
 from pqadapters.stores.mysql.schema import LARGE
@@ -268,6 +269,29 @@ def test_i5_giving_back_over_a_lost_connection_is_done_once(url: str, proxy: Pro
         store.commit(*map(Ack, claims))
 
 
+@pytest.mark.parametrize("given_back", ["orphan", "ahead"])
+@pytest.mark.usefixtures("nobody_tidies")
+def test_i5_what_is_given_back_and_claimed_anew_in_one_transaction_has_one_consumer(
+    url: str, ticks: _Ticks, given_back: str
+) -> None:
+    """Each claim of a transaction gave it back once more: all the threads that shared it were handed the same item."""
+    with MysqlStore(url) as store:
+        _numbers(store, 20)
+        _quick(store, 8)
+        held = [_get(store) for _ in range(7 if given_back == "orphan" else 1)]
+        parts = [store._claiming(Wish("q", Order.OLDEST, None, 1, None, False, None), (), False) for _ in range(3)]
+        if given_back == "orphan":
+            store._orphan(held[:2])
+        else:
+            parts.insert(0, store._part((Nack(held[0]),), None, None))
+        with store._core.writer.lock:
+            store._core.writer.carry_out(list(parts))
+        found = [claim for part in parts[-3:] for claim in part.result]
+        last = 15 if given_back == "orphan" else 10
+        assert [claim.payload for claim in found] == [b"8", b"9", b"%d" % last]
+        store.commit(*map(Ack, found))
+
+
 @pytest.mark.usefixtures("nobody_tidies")
 def test_i4_what_could_not_be_given_back_is_before_what_comes_later(
     url: str, ticks: _Ticks, monkeypatch: pytest.MonkeyPatch
@@ -339,13 +363,13 @@ def test_i4_who_asks_while_something_is_given_back_gets_what_was_first(
         _quick(store, 8)
         meanwhile: list[Claim | None] = []
 
-        class Stray(fetched._Stray):
+        class Stray(fetched.Stray):
             def __init__(self, claim: Claim) -> None:
                 super().__init__(claim)
                 if not meanwhile:
                     meanwhile.append(store._ahead.pop("q", os.getpid()))
 
-        monkeypatch.setattr(fetched, "_Stray", Stray)
+        monkeypatch.setattr(fetched, "Stray", Stray)
         assert [record.payload for record in store.browse("q")] == [b"%d" % n for n in range(9, 20)]
         assert [claim.payload for claim in meanwhile if claim] == [b"8"]
 

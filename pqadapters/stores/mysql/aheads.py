@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from .changes import Changes
-from .fetched import Fetched
+from .fetched import Fetched, Stray
 from .session import Session
 from .transactions import Part
 
@@ -67,18 +67,15 @@ class Aheads:
             for each in list(self._all.values())
         )
 
-    def make_way(self, session: Session, queue: str, handle: int) -> None:
-        """Before a claim by this handle: others of the process keep nothing of the queue."""
+    def make_way(self, session: Session, queue: str, handle: int) -> list[Stray]:
+        """Before a claim by this handle: others of the process keep nothing of the queue. What that gives back."""
+        told: list[Stray] = []
         for each in list(self._all.values()):
             if each.adaptive and each.handle != handle and each.of(queue, self._core.process):
-                each.shed(session, self._core.names.queue, [queue])
+                told += each.shed(session, self._core.names.queue, [queue])
             elif each.has_strays:
-                each.shed_strays(session, self._core.names.queue)
-
-    def undo(self, session: Session) -> None:
-        """What a part told in this transaction isn't done, and others of it may be."""
-        for each in list(self._all.values()):
-            each.keep_strays(session.outcome)
+                told += each.shed_strays(session, self._core.names.queue)
+        return told
 
     def shed(self, session: Session, queues: Sequence[str]) -> None:
         """Nothing of these queues lies ahead any more: a record may have come in front of it."""

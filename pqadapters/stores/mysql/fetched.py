@@ -15,7 +15,7 @@ from time import monotonic
 
 from ...store import Ack, Claim
 from .._ahead import PUT_OFF, Ahead
-from .._work import PENDING, Outcome
+from .._work import PENDING
 from .schema import held_by, moment
 from .session import Session
 
@@ -51,13 +51,17 @@ class Pace:
         self.handed += 1
 
 
-class _Stray:
+class Stray:
     """A record that is to be given back. `outcome` is that of the last transaction that was told to."""
 
     __slots__ = ("claim", "outcome")
 
     def __init__(self, claim: Claim) -> None:
         self.claim = claim
+        self.outcome = PENDING
+
+    def undo(self) -> None:
+        """What that transaction was told isn't done, whatever becomes of the rest of it."""
         self.outcome = PENDING
 
 
@@ -73,7 +77,7 @@ class Fetched(Ahead):
         self.touched = 0.0  #: when something was last kept or handed out, in monotonic seconds
         self.due: dict[str, bytes] = {}  #: when a delayed record, which may come before these, is ready
         self._paces: dict[str, Pace] = {}
-        self._strays: list[_Stray] = []
+        self._strays: list[Stray] = []
         self._orphans: list[Claim] = []  #: which any thread adds to the strays
 
     def _begin_in(self, process: int) -> None:
@@ -150,37 +154,36 @@ class Fetched(Ahead):
     def has_strays(self) -> bool:
         return bool(self._orphans) or any(not stray.outcome.done for stray in self._strays)
 
-    def shed(self, session: Session, number_of: NumberOf, queues: Sequence[str] | None = None) -> None:
-        """Give back what lies ahead (of these queues), and what an earlier transaction has failed to."""
+    def shed(self, session: Session, number_of: NumberOf, queues: Sequence[str] | None = None) -> list[Stray]:
+        """Give back what lies ahead (of these queues), and what an earlier transaction has failed to. Returns what the
+        transaction wasn't told before."""
         for queue in list(self.claims) if queues is None else queues:
             claims = self.claims.get(queue)
             while claims:
                 try:  # the last one first: whoever asks meanwhile gets what was before it
-                    self._strays.append(_Stray(claims.pop()))
+                    self._strays.append(Stray(claims.pop()))
                 except IndexError:
                     break
-        self.shed_strays(session, number_of)
+        return self.shed_strays(session, number_of)
 
-    def shed_strays(self, session: Session, number_of: NumberOf) -> None:
+    def shed_strays(self, session: Session, number_of: NumberOf) -> list[Stray]:
+        """The same of the latter alone. Told twice, a transaction would give back what it has claimed in between."""
         while self._orphans:
-            self._strays.append(_Stray(self._orphans.pop()))
+            self._strays.append(Stray(self._orphans.pop()))
         if not self._strays:
-            return
+            return []
         self._strays = [stray for stray in self._strays if not stray.outcome.done]
+        told = [stray for stray in self._strays if stray.outcome is not session.outcome]
         groups: dict[str, list[int]] = {}
-        for stray in self._strays:
-            stray.outcome = session.outcome
+        for stray in told:
             groups.setdefault(stray.claim.queue, []).append(stray.claim.id)
         for queue, ids in groups.items():
             session.tell(
                 session.sql.UNTOUCHED, number_of(queue) or 0, held_by(session.owner, self.handle), sorted(ids)
             )
-
-    def keep_strays(self, outcome: Outcome) -> None:
-        """What that transaction was told is undone."""
-        for stray in self._strays:
-            if stray.outcome is outcome:
-                stray.outcome = PENDING
+        for stray in told:  # last: where that failed half way it is all told again
+            stray.outcome = session.outcome
+        return told
 
     def restore(self, acks: Sequence[Ack], process: int) -> None:
         """They weren't carried out, or nobody knows: what was is passed over when it comes again."""

@@ -151,7 +151,7 @@ class Fetching(Handle):
             number = core.names.queue(queue)
             if number is None:
                 return None
-            core.aheads.make_way(session, queue, self._handle)
+            given_back = core.aheads.make_way(session, queue, self._handle)
             take = Take(session, core.names, now)
             try:
                 if not ahead:
@@ -160,7 +160,8 @@ class Fetching(Handle):
                 self._ahead.note_due(queue, take.due)
                 return claims or None
             except Exception:
-                core.aheads.undo(session)
+                for stray in given_back:  # others' parts of the transaction may be done
+                    stray.undo()
                 raise
 
         part = Part(run, timeout=patience, stop=lambda: self._may_go_on(None))
