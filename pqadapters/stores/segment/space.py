@@ -25,7 +25,8 @@ def wasteful(log: Log, catalog: Catalog) -> bool:
     if len(log.segments) < 2:
         return False
     front = log.segments[0]
-    return front.live <= front.few or log.size - log.segment_bytes > 2 * catalog.live_bytes(log)
+    size = log.size - log.segment_bytes
+    return front.live <= front.few or (size > 2 * catalog.least_live_bytes(log) and size > 2 * catalog.live_bytes(log))
 
 
 def worth_dropping(log: Log, catalog: Catalog) -> bool:
