@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from concurrent.futures import CancelledError
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +12,7 @@ import pytest
 from pqadapters.concurrent.futures import JobParked, RemoteError, ThreadPoolExecutor, UnknownJob, wait
 from pqadapters.concurrent.futures import _outcome as outcome
 from pqadapters.concurrent.futures._sealing import Sealing
+from pqadapters.errors import StoreUnreachable
 from pqadapters.stores.memory import MemoryStore
 
 from . import work
@@ -148,6 +150,27 @@ def test_results_that_have_run_out_are_swept_with_their_keys(make: Make, monkeyp
     monkeypatch.undo()
     with make() as executor:
         assert executor.stats()["results"] == executor.stats()["keys"] == 100
+
+
+def test_results_that_run_out_are_swept_as_others_go_on_coming(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Looks went on to the end, where there is always one that hasn't run out, and never began anew: a server that
+    submits jobs with keys kept the results of all of them."""
+    executor = make(4)
+    for now in (1e10, 1e10 + 100, 1e10 + 200, 1e10 + 300):
+        monkeypatch.setattr("time.time", partial(float, now))
+        wait([executor.using(result_ttl=60).submit(work.double, number) for number in range(300)])
+    assert executor.stats()["results"] < 900
+
+
+def test_a_look_for_results_that_have_run_out_fails(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The result that it came behind was taken for one that couldn't be stored."""
+
+    def fail(backlog: object) -> None:
+        raise StoreUnreachable("away")
+
+    monkeypatch.setattr("pqadapters.concurrent.futures._finishing._SWEEP", 1)
+    monkeypatch.setattr("pqadapters.concurrent.futures._keys.sweep", fail)
+    assert make().using(key="k").submit(work.double, 2).result(work.PATIENCE) == 4
 
 
 def test_a_cancelled_jobs_key_is_free(make: Make) -> None:

@@ -8,11 +8,12 @@ from __future__ import annotations
 
 import time
 from concurrent.futures import CancelledError
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ... import telling
-from ...errors import ConditionFailed, LeaseLost, PqadaptersError, TooLarge
+from ...errors import ConditionFailed, LeaseLost, PqadaptersError, StoreError, TooLarge
 from ...store import Ack, Delete, Nack, Op, Set, Update
 from . import _outcome
 from . import _peers as peers
@@ -158,7 +159,8 @@ def _commit_outcome(
         if backlog.kept % _SWEEP == 0:
             from ._keys import sweep
 
-            sweep(backlog)
+            with suppress(StoreError):  # the outcome itself is stored
+                sweep(backlog)
 
 
 def _try_again(backlog: Backlog, started: Started, error: BaseException) -> None:

@@ -162,26 +162,39 @@ def find_record(backlog: Backlog, queue: str, id: bytes) -> int | None:
     return None
 
 
-def forget(backlog: Backlog, id: bytes, kept: Kept) -> None:
+def forget(backlog: Backlog, id: bytes, key: bytes) -> None:
     """Take a result away, with its key if that is still its."""
+    with suppress(ConditionFailed):
+        backlog.commit(*_end_of(backlog, id, key))
+        return
+    backlog.commit(Delete(backlog.names.results, id))
+
+
+def _end_of(backlog: Backlog, id: bytes, key: bytes) -> list[Op]:
     ops: list[Op] = [Delete(backlog.names.results, id)]
-    if kept.key and backlog.store.get(backlog.names.keys, kept.key) == id:
-        with suppress(ConditionFailed):
-            backlog.commit(*ops, Delete(backlog.names.keys, kept.key, id))
-            return
-    backlog.commit(*ops)
+    if key and backlog.store.get(backlog.names.keys, key) == id:
+        ops.append(Delete(backlog.names.keys, key, id))
+    return ops
 
 
 def sweep(backlog: Backlog) -> None:
     """Take away results that have run out, some at a time: the space of old ones comes back as new ones come."""
-    now, last = time.time(), None
+    now, last, seen = time.time(), None, 0
+    over: list[tuple[bytes, bytes]] = []
     for id, entry in islice(backlog.store.scan(backlog.names.results, after=backlog.swept), _LOOK):
-        kept = Kept.load(entry)
+        kept, seen = Kept.load(entry), seen + 1
         if kept.until <= now:
-            forget(backlog, id, kept)
+            over.append((id, kept.key))
         else:
             last = id
-    backlog.swept = last
+    backlog.swept = last if seen == _LOOK else None  # at the end: from the beginning on, where the old ones are
+    if not over:
+        return
+    try:
+        backlog.commit(*(op for id, key in over for op in _end_of(backlog, id, key)))
+    except ConditionFailed:  # one of the keys is another job's by now
+        for id, key in over:
+            forget(backlog, id, key)
 
 
 def options_of(payload: bytes) -> Options:

@@ -190,7 +190,7 @@ def _cancel_here(backlog: Backlog, id: bytes) -> None:
 def _purge_id(backlog: Backlog, id: bytes) -> int:
     entry = backlog.store.get(backlog.names.results, id)
     if entry is not None:
-        forget(backlog, id, Kept.load(entry))
+        forget(backlog, id, Kept.load(entry).key)
     backlog.ahead.give_back(backlog)
     for queue in (backlog.names.dead, backlog.names.jobs):
         record = find_record(backlog, queue, id)
@@ -210,6 +210,6 @@ def _purge_results(backlog: Backlog) -> int:
     for id, entry in list(backlog.store.scan(backlog.names.results)):
         kept = Kept.load(entry)
         if kept.until < inf:
-            forget(backlog, id, kept)
+            forget(backlog, id, kept.key)
             count += 1
     return count
