@@ -12,7 +12,7 @@ import sys
 import threading
 from collections.abc import Callable
 from importlib import import_module
-from typing import Any, TypeVar
+from typing import Any, Generic, TypeVar
 
 from .errors import PqadaptersError
 
@@ -29,6 +29,24 @@ def this_thread() -> threading.Thread:
     if "eventlet.patcher" in sys.modules and type(thread).__name__ == "_MainThread":
         return threading.main_thread()
     return thread
+
+
+class Renewed(Generic[T]):
+    """What a module has of `threading`: a lock, a `local`. Called it gives that; where gevent or eventlet have patched
+    the process since the import, one of theirs: all greenlets of a thread would have the old one at the same time."""
+
+    def __init__(self, make: Callable[[], T]) -> None:
+        self._make = make
+        self.renew()
+
+    def renew(self) -> None:
+        """In a forked child, whose parent may have it locked."""
+        self._made, self._when = self._make(), threading.Lock
+
+    def __call__(self) -> T:
+        if self._when is not threading.Lock:
+            self.renew()
+        return self._made
 
 
 def is_shared() -> bool:

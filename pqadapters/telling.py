@@ -20,6 +20,7 @@ from functools import partial
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, cast
 
+from .apart import Renewed
 from .callers import stacklevel
 
 if TYPE_CHECKING:
@@ -29,7 +30,7 @@ _logging: Any = None
 _least_level: int | None = None  #: which is still to be set; 0: it was
 
 
-class _Unheard(threading.local):
+class _Unheard:
     """What this thread has said in silence."""
 
     def __init__(self) -> None:
@@ -49,17 +50,26 @@ class _Unheard(threading.local):
         return bool(self.silences)
 
 
-_unheard = _Unheard()
+_own = Renewed(lambda: threading.local())
+
+
+def _unheard() -> _Unheard:
+    own = _own()
+    try:
+        found: _Unheard = own.unheard
+    except AttributeError:
+        found = own.unheard = _Unheard()
+    return found
 
 
 class _Later:
     """A filter that keeps records back while there is silence."""
 
     def filter(self, record: logging.LogRecord) -> bool:
-        if not _unheard.silent():
+        if not _unheard().silent():
             _speak()
             return True
-        _unheard.said.append(partial(aloud, partial(_made(record.name).handle, record)))
+        _unheard().said.append(partial(aloud, partial(_made(record.name).handle, record)))
         return False
 
 
@@ -83,7 +93,7 @@ class _Logger:
     def __getattr__(self, name: str) -> Any:
         if name in ("debug", "info") and known() is None:
             return _unsaid  # nobody has asked to hear it
-        if name in _SAYS and _unheard.silent():
+        if name in _SAYS and _unheard().silent():
             return partial(self._later, name)
         if name in _SAYS and known() is None:
             return partial(_plainly, exc_info=name == "exception")
@@ -92,7 +102,7 @@ class _Logger:
     def _later(self, method: str, *message: object, **how: Any) -> None:
         if how.get("exc_info", method == "exception") is True:
             how["exc_info"] = sys.exc_info()[1]
-        _unheard.said.append(partial(aloud, lambda: getattr(self, method)(*message, **how)))
+        _unheard().said.append(partial(aloud, lambda: getattr(self, method)(*message, **how)))
 
 
 def _unsaid(*message: object) -> None:
@@ -153,8 +163,8 @@ def _set_level() -> None:
 
 def warn(message: str, category: type[Warning]) -> None:
     """Warn of the program's own line that has led here."""
-    if _unheard.silent():
-        _unheard.said.append(partial(_warn, message, category))
+    if _unheard().silent():
+        _unheard().said.append(partial(_warn, message, category))
     else:
         _warn(message, category)
 
@@ -197,21 +207,22 @@ class silence:  # used like a function
     """`with silence(), lock:` keeps back what is said, until the lock is free again."""
 
     def __enter__(self) -> None:
-        _unheard.silences.append(sys._getframe(1))
+        _unheard().silences.append(sys._getframe(1))
 
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        ours = sys._getframe(1)
-        while _unheard.silences and _unheard.silences.pop() is not ours:
+        ours, unheard = sys._getframe(1), _unheard()
+        while unheard.silences and unheard.silences.pop() is not ours:
             pass  # one that was broken off
-        if _unheard.said and not _unheard.silent():
+        if unheard.said and not unheard.silent():
             _speak()
 
 
 def _speak() -> None:
     """One after the other. A warning may have been made an error, which is raised when all was said."""
-    said, _unheard.said = _unheard.said, []
+    unheard = _unheard()
+    said, unheard.said = unheard.said, []
     failure: Exception | None = None
     for call in said:
         try:

@@ -7,20 +7,17 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 
+from ..apart import Renewed
 
-class _Mine(threading.local):
-    spool: object = None
-
-
-_mine = _Mine()
+_mine = Renewed(lambda: threading.local())
 
 
 def deliver_apart(run: Callable[[], object], spool: object) -> None:
     """Run it as such a thread."""
-    _mine.spool = spool
+    _mine().spool = spool
     run()
 
 
 def delivers_from(spool: object) -> bool:
     """Whether the calling thread does."""
-    return _mine.spool is spool
+    return getattr(_mine(), "spool", None) is spool

@@ -12,6 +12,8 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
+from ..apart import Renewed
+
 _lock = threading.RLock()
 _NONE = object()
 
@@ -25,11 +27,12 @@ class Report:
         self.error: BaseException | None = None
 
 
-class _Mine(threading.local):
-    reports: tuple[Report, ...] = ()
+_mine = Renewed(lambda: threading.local())
 
 
-_mine = _Mine()
+def _reports() -> tuple[Report, ...]:
+    found: tuple[Report, ...] = getattr(_mine(), "reports", ())
+    return found
 
 
 class _Listening:
@@ -42,7 +45,7 @@ class _Listening:
         self.count = 0
 
     def __call__(self, record: logging.LogRecord) -> None:
-        for report in reversed(_mine.reports):
+        for report in reversed(_reports()):
             if report.handler is self._handler:
                 report.called, report.error = True, sys.exc_info()[1]
                 return
@@ -72,9 +75,9 @@ def listen_to(handler: Any) -> Callable[[], None]:
 @contextmanager
 def reported_by(handler: logging.Handler) -> Iterator[Report]:
     """What it reports in this thread meanwhile."""
-    report, before = Report(handler), _mine.reports
-    _mine.reports = (*before, report)
+    report, before = Report(handler), _reports()
+    _mine().reports = (*before, report)
     try:
         yield report
     finally:
-        _mine.reports = before
+        _mine().reports = before

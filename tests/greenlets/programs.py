@@ -17,6 +17,7 @@ from tests.segment.programs import PATIENCE, ROOT, run
 
 _OURS = """
 from pqadapters import PDict
+from pqadapters.logging import handlers
 from pqadapters.stdlib import queue, shelve
 """
 REST = """
@@ -100,6 +101,44 @@ sleep(0.02)
 kill(getter)
 simple.put(1)
 assert simple.get(timeout=10) == 1
+print("done")
+"""
+        assert run(begin + code, place) == "done"
+
+    def test_greenlets_that_open_a_place_at_the_same_time_share_it(self, begin: str, place: str) -> None:
+        """Patched behind the import each opened it for itself: a directory was in use by a process, this one."""
+        code = """
+queues = [result(each) for each in [spawn(queue.Queue, store=place) for _ in range(5)]]
+for n, q in enumerate(queues):
+    q.put(n)
+assert [q.get() for q in queues] == [0, 1, 2, 3, 4]
+assert len({id(q._line.store._core) for q in queues}) == 1
+print("done")
+"""
+        assert run(begin + code, place) == "done"
+
+    def test_what_greenlets_log_is_delivered(self, begin: str, place: str) -> None:
+        """Patched behind the import all of them were taken for the one that delivers, whose records aren't stored."""
+        code = """
+import logging
+
+class Sink(logging.Handler):
+    def emit(self, record):
+        found.append(record.getMessage())
+        logger.info("of the sink")
+
+found = []
+logger = logging.getLogger("greenlets")
+logger.propagate = False
+logger.setLevel("INFO")
+handler = handlers.QueueHandler(queue.Queue(store=place))
+logger.addHandler(handler)
+listener = handlers.QueueListener(handler.queue, Sink())
+listener.start()
+for each in [spawn(logger.info, "of %s", n) for n in range(10)]:
+    result(each)
+listener.stop()
+assert sorted(found) == [f"of {n}" for n in range(10)], found
 print("done")
 """
         assert run(begin + code, place) == "done"

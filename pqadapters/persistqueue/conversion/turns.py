@@ -5,18 +5,15 @@ from __future__ import annotations
 import os
 import threading
 
-_lock = threading.Lock()
+from ...apart import Renewed
+
+_lock = Renewed(lambda: threading.Lock())
 
 
 def turn() -> threading.Lock:
     """The lock, to be held."""
-    return _lock
-
-
-def _renew() -> None:
-    global _lock
-    _lock = threading.Lock()
+    return _lock()
 
 
 if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew)
+    os.register_at_fork(after_in_child=_lock.renew)

@@ -12,6 +12,7 @@ from itertools import count
 from typing import Any
 
 from ... import telling
+from ...apart import Renewed
 from ...clock import Clock
 from ...ending import at_end
 from ...errors import StoreClosed, StoreError, StoreRefused
@@ -289,13 +290,13 @@ class Core:
 
 
 _cores: weakref.WeakValueDictionary[Any, Core] = weakref.WeakValueDictionary()
-_opening = threading.RLock()
+_opening = Renewed(lambda: threading.RLock())
 
 
 def share(address: Address, lease: float, clock: Clock | None, power: bool) -> Core:
     """The core of the store, opened if this process has none; with one more handle on it."""
     key = (address, lease)
-    with telling.silence(), _opening:
+    with telling.silence(), _opening():
         core = _cores.get(key)
         if core is None or not core.join():
             core = Core(address, lease, clock, power)
@@ -324,8 +325,7 @@ at_end(_end_all, last=True)
 
 
 def _begin_again() -> None:
-    global _opening
-    _opening = threading.RLock()
+    _opening.renew()
     for core in living(_cores):
         core.begin_again()
 

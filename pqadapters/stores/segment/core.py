@@ -14,6 +14,7 @@ from collections.abc import Callable
 from functools import partial
 
 from ... import telling
+from ...apart import Renewed
 from ...clock import Clock
 from ...ending import at_end
 from ...errors import DiskError, LeaseLost, StoreClosed, StoreError, StoreForked, StorePoisoned
@@ -415,12 +416,12 @@ def _report(damage: Damage, records: int) -> None:
 # One core for each directory of this process
 
 _cores: weakref.WeakValueDictionary[tuple[int, int], Core] = weakref.WeakValueDictionary()
-_opening = threading.RLock()
+_opening = Renewed(lambda: threading.RLock())
 
 
 def share(directory: str, disk: Disk, segment_bytes: int, trust: bool, clock: Clock) -> Core:
     """The core of the directory, opened if this process has none; with one more handle on it."""
-    with telling.silence(), _opening:
+    with telling.silence(), _opening():
         directories.prepare(directory, disk, trust)
         core = None if disk.pretends else _cores.get(_key(directory))
         if core is None or not core.join():
@@ -454,8 +455,7 @@ at_end(_end_all, last=True)
 
 
 def _abandon_all() -> None:
-    global _opening
-    _opening = threading.RLock()
+    _opening.renew()
     for core in living(_cores):
         core.abandon()
     _cores.clear()

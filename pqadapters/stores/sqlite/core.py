@@ -15,6 +15,7 @@ from itertools import count
 from typing import Any
 
 from ... import telling
+from ...apart import Renewed
 from ...clock import Clock
 from ...ending import at_end
 from ...errors import DiskError, StoreClosed, StoreError, StoreForked
@@ -420,12 +421,12 @@ class Core:
 
 _inherited: list[object] = []  # marks, and connections of stores that couldn't be held still: never closed
 _cores: weakref.WeakValueDictionary[tuple[int, int], Core] = weakref.WeakValueDictionary()
-_opening = threading.RLock()
+_opening = Renewed(lambda: threading.RLock())
 
 
 def share(path: str, disk: Disk, trust: bool, clock: Clock) -> Core:
     """The core of the database, opened if this process has none; with one more handle on it."""
-    with telling.silence(), _opening:
+    with telling.silence(), _opening():
         prepare(path, disk, trust)
         file = file_at(path)
         core = _cores.get(file) if file != pairing.NONE else None
@@ -458,21 +459,20 @@ def _be_ready() -> None:
 
 
 def _hold_still() -> None:
-    _opening.acquire()
+    _opening().acquire()
     for core in living(_cores):
         core.hold_still()
 
 
 def _go_on() -> None:
-    if _opening._is_owned():  # type: ignore[attr-defined]  # else another thread forks just now, and these are its
+    if _opening()._is_owned():  # type: ignore[attr-defined]  # else another thread forks just now, and these are its
         for core in living(_cores):
             core.go_on()
-        _opening.release()
+        _opening().release()
 
 
 def _begin_again() -> None:
-    global _opening
-    _opening = threading.RLock()
+    _opening.renew()
     for core in living(_cores):
         core.begin_again()
     _keep_for_ever(_inherited)

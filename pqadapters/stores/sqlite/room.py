@@ -7,10 +7,10 @@ from __future__ import annotations
 
 import os
 import sqlite3
+import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from threading import get_ident
 from typing import TYPE_CHECKING
 
 from ...apart import apart
@@ -160,7 +160,7 @@ class Room:
     def _alone(self, *, waits: bool = True) -> Iterator[bool]:
         """No other process makes room meanwhile, nor copies the WAL; unless it is stopped in the middle of that, or we
         don't wait for it. Yields whether it is so."""
-        hold, owners, me = None, self._core.owners, get_ident()
+        hold, owners, me = None, self._core.owners, threading.get_ident()
         is_nested = self._maker == me
         if not is_nested:
             with suppress(StoreError):
