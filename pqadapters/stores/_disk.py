@@ -140,6 +140,10 @@ class Disk:
         except OSError as error:
             return error.errno == errno.ESTALE
 
+    def is_named(self, fd: int, path: str) -> bool:
+        """Whether it is that file which has that name. Raises OSError where nothing has it."""
+        return os.path.samestat(os.fstat(fd), os.stat(path))
+
     def free(self, directory: str) -> int:
         """How many bytes there is room for."""
         return int(late("shutil").disk_usage(directory).free)
@@ -240,6 +244,9 @@ class ReadingDisk(Disk):
 
     def open(self, path: str, *, create: bool = False, write: bool = True) -> int:
         return os.open(os.devnull, os.O_RDWR | _BINARY) if create else super().open(path, write=False)
+
+    def is_named(self, fd: int, path: str) -> bool:
+        return True
 
     def write(self, fd: int, data: bytes, offset: int) -> None:
         pass

@@ -210,6 +210,26 @@ def test_a_store_that_is_moved_while_it_is_open_goes_on(tmp_path: Path) -> None:
     assert payloads(tmp_path / "moved") == [b"one", b"two"]
 
 
+def test_a_store_that_was_moved_writes_nothing_into_the_one_that_has_its_place(tmp_path: Path) -> None:
+    """Its next segment took the place of one of the other's, whose records were gone, and was missing where it had been
+    moved to."""
+    store = SegmentStore(tmp_path / "store", segment_bytes=1 << 16)
+    store.commit(Put("q", b"old"))
+    (tmp_path / "store").rename(tmp_path / "moved")
+    other = SegmentStore(tmp_path / "store", segment_bytes=1 << 16)
+    large = bytes(1 << 16)
+    other.commit(Put("q", b"new"))
+    other.commit(Put("q", large))
+    for _ in range(2):
+        with pytest.raises(DiskError, match="was moved or replaced"):
+            store.commit(Put("q", large))
+    assert [claim.payload for claim in store.claim("q", limit=2)] == [b"old"]
+    store.close()
+    other.close()
+    assert payloads(tmp_path / "moved") == [b"old"]
+    assert payloads(tmp_path / "store") == [b"new", large]
+
+
 def test_foreign_content_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     (tmp_path / "info").write_bytes(b"somebody's")

@@ -43,6 +43,7 @@ def write(log: Log, catalog: Catalog, keep: list[Segment]) -> int:
 
     Raises OSError, and the old checkpoint is as it was then; StorePoisoned.
     """
+    log.check_place()
     data = _encode(log, catalog, keep)
     path = os.path.join(log.directory, CHECKPOINT)
     fd = log.disk.open(path + ".tmp", create=True)
@@ -64,6 +65,7 @@ def write(log: Log, catalog: Catalog, keep: list[Segment]) -> int:
 def remove(log: Log) -> None:
     """Remove the checkpoint: no space for a new one, or it isn't true any more. Raises OSError, StorePoisoned."""
     try:
+        log.check_place()
         log.disk.unlink(os.path.join(log.directory, CHECKPOINT))
     except FileNotFoundError:
         return

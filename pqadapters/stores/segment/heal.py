@@ -98,6 +98,7 @@ def heal(log: Log, segment: Segment, offset: int) -> tuple[Damage, list[int]]:
     write a new one, for the damage may have hit acknowledgements that only the old one knew of. Where no byte is
     damaged (length 0) it was the checkpoint that was wrong; then write none. Raises OSError, StorePoisoned.
     """
+    log.check_place()
     start, end, number = _region(segment, log.read(segment, 0, segment.end), offset)
     reason = "its checksum is wrong" if end > start else "no record begins there"
     damage = quarantine(log, Damage(segment.path, start, end - start, reason))

@@ -24,6 +24,7 @@ from .._disk import Disk
 from .._gate import unlocked
 from .._trouble import afresh
 from . import format
+from .directory import LOCK
 from .places import Places, Segment
 from .sleepers import Sleepers
 
@@ -157,6 +158,11 @@ class Log(Places):
             advice = (
                 "free some space there, or drain the queue: acknowledging works on a full disk, and gives space back"
             )
+        elif error.errno in (errno.ENOENT, errno.ESTALE):
+            advice = (
+                "its directory was moved or replaced while it was open. Nothing of this call was stored: close the "
+                "store, and open it where it is now"
+            )
         else:
             advice = "see the system's log; nothing of this call was stored"
         message = f"can't {what} the store: {os.strerror(error.errno or 0)}; {advice}"
@@ -187,9 +193,17 @@ class Log(Places):
             "them. Close the store and open it again; a store has to be closed before its files are removed"
         )
 
+    def check_place(self) -> None:
+        """Before anything is opened, made or removed by its path: where the directory was moved while the store was
+        open, another store may have the path by now. Raises OSError."""
+        lock = os.path.join(self.directory, LOCK)
+        if self.lock_file >= 0 and not self.disk.is_named(self.lock_file, lock):
+            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), lock)
+
     def read(self, segment: Segment, offset: int, length: int) -> bytes:
         """Bytes of a segment; fewer at the end of its file. Raises OSError."""
         if segment.fd < 0:
+            self.check_place()
             segment.fd = self.disk.open(segment.path, write=False)
             self._reading.append(segment)
             if len(self._reading) > _OPEN_FILES:
@@ -287,6 +301,7 @@ class Log(Places):
 
     def _create(self, number: int, size: int | None) -> Segment:
         """A new segment with room for `size` bytes; None: with room for nothing but its header."""
+        self.check_place()
         header = format.Header(self.store, number, self.next, self.clock.wall())
         path = os.path.join(self.directory, f"{number:016d}.seg")
         segment = Segment(path, header)
@@ -421,6 +436,7 @@ class Log(Places):
         self.sync_here()
         for segment in segments:
             try:
+                self.check_place()
                 with contextlib.suppress(FileNotFoundError):
                     self.disk.unlink(segment.path)
             except OSError as error:
