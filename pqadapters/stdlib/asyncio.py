@@ -395,6 +395,8 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             except Stopped:
                 self._check_not_shut()
                 raise
+            except OutcomeUnknown:  # it may be stored
+                raise
             except _BUSY as error:
                 begun = await self._stand_aside(begun, error)
 
@@ -414,9 +416,9 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
     async def _stand_aside(self, begun: float | None, error: StoreError) -> float:
         """Somebody else has the store locked, or its server is away: let the loop go on for a moment; when the waiting
-        began. Raises the error after as long as a call would wait for that, and where it may be stored already."""
+        began. Raises the error after as long as a call would wait for that."""
         now = time.monotonic()
-        if isinstance(error, OutcomeUnknown) or (begun is not None and now - begun > LOCK_TIMEOUT):
+        if begun is not None and now - begun > LOCK_TIMEOUT:
             raise error
         await stdlib.sleep(_ASIDE)
         return now if begun is None else begun

@@ -2,18 +2,21 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pymysql
 import pytest
 
 from pqadapters.errors import ConditionFailed, LeaseLost, OutcomeUnknown, Stopped, StoreUnreachable
+from pqadapters.stdlib.asyncio import Queue as LoopQueue
 from pqadapters.stdlib.pdict import PDict
 from pqadapters.store import Ack, Expect, Nack, Op, Put, Set, Store, Update
-from pqadapters.stores.mysql import MysqlStore
+from pqadapters.stores.mysql import MysqlStore, core
 from pqadapters.stores.mysql.errors import translated
-from pqadapters.stores.mysql.wire import Wire
+from pqadapters.stores.mysql.wire import Dialer, Failed, Wire
 from tests.contract.snapshot import payloads
 from tests.contract.threads import Task, together
 from tests.segment.programs import PATIENCE
@@ -202,16 +205,61 @@ def test_a_server_that_is_silent_is_told_of_within_the_callers_time(through: str
         assert payloads(store) == [b"a", b"c"]  # it was looked up behind that: it never came there
 
 
-def test_i5_a_claim_of_unknown_outcome_is_given_back(through: str, proxy: Proxy) -> None:
+def test_i5_a_claim_of_unknown_outcome_is_given_back(
+    through: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> Wire:
+        raise Failed(ConnectionRefusedError("not now"))
+
     with MysqlStore(through) as store:
         store.commit(Put("q", b"a"))
         proxy.at(b"COMMIT", How.CUT_AFTER)
-        refused = Task(lambda: store.claim("q", patience=0.0), patience=PATIENCE)
-        with pytest.raises(OutcomeUnknown):
-            refused.result()
+        with monkeypatch.context() as patch, pytest.raises(OutcomeUnknown):
+            patch.setattr(Dialer, "dial", refuse)
+            Task(lambda: store.claim("q", patience=0.0), patience=PATIENCE).result()
         assert proxy.came.is_set()
         (claim,) = Task(lambda: store.claim("q", timeout=None), patience=PATIENCE).result()
         assert claim.payload == b"a"
+
+
+@pytest.mark.parametrize("how", _GONE)
+def test_i2_a_call_without_time_is_told_what_has_become_of_it(through: str, proxy: Proxy, how: How) -> None:
+    """A cut connection was enough for OutcomeUnknown, and so for `await put()` and `await get()`, which have time."""
+    with MysqlStore(through) as store:
+        store.commit(Put("q", b"before"))
+        proxy.at(b"COMMIT", how)
+        _again(store, lambda: store.commit(Put("q", b"a"), timeout=0.0))
+        assert proxy.came.is_set()
+        assert payloads(store) == [b"before", b"a"]
+        proxy.at(b"COMMIT", how)
+        (claim,) = Task(lambda: store.claim("q", patience=0.0), patience=PATIENCE).result()
+        assert proxy.came.is_set()
+        assert (claim.payload, claim.attempt) == (b"before", 1)
+
+
+def test_a_loops_get_whose_answer_is_lost_asks_again(
+    through: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It raised OutcomeUnknown: what it may have claimed comes back, and it has time for that."""
+    dial, refusals = Dialer.dial, [Failed(ConnectionRefusedError("not now")) for _ in range(3)]
+
+    def refuse(self: Dialer, *arguments: Any, **options: Any) -> Wire:
+        if refusals:
+            raise refusals.pop()
+        return dial(self, *arguments, **options)
+
+    async def main() -> None:
+        async with LoopQueue[str](store=through, durability="process", signing_key=b"k" * 16) as q:
+            await q.put("a")
+            proxy.at(b"COMMIT", How.CUT_AFTER)
+            with monkeypatch.context() as patch:
+                patch.setattr(Dialer, "dial", refuse)
+                assert await asyncio.wait_for(q.get(), PATIENCE) == "a"
+            assert proxy.came.is_set()
+            q.task_done()
+            assert not q.qsize()
+
+    asyncio.run(main())
 
 
 def test_a_delayed_answer_is_waited_for(through: str, proxy: Proxy) -> None:
@@ -248,16 +296,31 @@ def test_looks_are_made_again_over_a_new_connection(through: str, proxy: Proxy) 
 
 @pytest.mark.parametrize("how", _GONE)
 @pytest.mark.parametrize("first", [True, False], ids=["the first one", "the next one"])
-def test_an_opening_that_is_cut_off_says_so(through: str, url: str, proxy: Proxy, how: How, first: bool) -> None:
-    """What the store's own modules tell each other of a lost connection came out of it, past the tables' making."""
+@pytest.mark.parametrize("where", [b"CREATE TABLE IF NOT EXISTS pqa_items", b"innodb_flush_log_at_trx_commit"])
+def test_an_opening_that_is_cut_off_goes_on(
+    through: str, url: str, proxy: Proxy, how: How, first: bool, where: bytes
+) -> None:
+    """It was told that the server can't be reached, as no other call is while it has time."""
     if not first:
         MysqlStore(url).close()
+    proxy.at(where, how)
+    with MysqlStore(through) as store:
+        store.commit(Put("q", b"a"))
+        assert proxy.came.is_set() or not first
+        assert payloads(store) == [b"a"]
+
+
+@pytest.mark.parametrize("how", _GONE)
+def test_an_opening_whose_server_is_gone_says_so(
+    through: str, proxy: Proxy, how: How, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the store's own modules tell each other of a lost connection came out of it, past the tables' making."""
+    monkeypatch.setattr(core, "LOCK_TIMEOUT", 0.5)
+    monkeypatch.setattr(core, "rest", lambda pause: proxy.refuse() or 0.05)
     proxy.at(b"innodb_flush_log_at_trx_commit", how)
     with pytest.raises(StoreUnreachable, match="can't be reached"):
         MysqlStore(through)
     assert proxy.came.is_set()
-    with MysqlStore(through) as store:
-        store.commit(Put("q", b"a"))
 
 
 def test_a_server_that_refuses_connections_is_told_of_within_the_callers_time(through: str, proxy: Proxy) -> None:

@@ -117,28 +117,25 @@ class Core:
         self.owners.lost = lost
 
     def _open(self, power: bool) -> None:
-        wire = self._dial()
+        """Over a first connection, or another one should that be lost. Raises StoreRefused, StoreUnreachable."""
+        deadline, pause = time.monotonic() + LOCK_TIMEOUT, 0.0
+        while True:
+            try:
+                return self._open_over(self.dialer.dial(LOCK_TIMEOUT, LOCK_TIMEOUT), power)
+            except Failed as error:
+                if not is_lost(error) or time.monotonic() >= deadline:
+                    raise translated(error, self.place) from error.error
+            pause = rest(pause)
+
+    def _open_over(self, wire: Wire, power: bool) -> None:
         try:
             self.owners.learn_names(wire)
             prepare(wire, f"{self.owners.base}schema", self.place)
             if power:
                 check_power(wire.ask(wire.sql.SETTINGS).rows[0], self.place)
             self.owners.ahead = wire.ahead
-        except Failed as error:
-            raise translated(error, self.place) from error.error
         finally:
             wire.close()
-
-    def _dial(self) -> Wire:
-        """A first connection. Raises StoreRefused, StoreUnreachable."""
-        deadline, pause = time.monotonic() + LOCK_TIMEOUT, 0.0
-        while True:
-            try:
-                return self.dialer.dial(LOCK_TIMEOUT, LOCK_TIMEOUT)
-            except Failed as error:
-                if not is_lost(error) or time.monotonic() >= deadline:
-                    raise translated(error, self.place) from error.error
-            pause = rest(pause)
 
     def look_at(self, wire: Wire) -> StoreError | None:
         """A new connection, maybe to another server, or to one with other settings: why it can't promise "power".

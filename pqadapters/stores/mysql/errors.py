@@ -36,6 +36,12 @@ def is_lost(error: BaseException) -> bool:
     return isinstance(error, (pymysql.err.InterfaceError, pymysql.err.InternalError)) and number_of(error) == 0
 
 
+def is_silent(error: BaseException) -> bool:
+    """No answer came in its time; else somebody has said that the connection is gone."""
+    error = getattr(error, "error", error)
+    return isinstance(error.__context__ or error, TimeoutError)
+
+
 def is_refused(error: BaseException) -> bool:
     """The server has answered that it changes nothing now: no doubt is left, not of a COMMIT either."""
     return number_of(error) in _READ_ONLY

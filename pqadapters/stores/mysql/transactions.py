@@ -17,7 +17,18 @@ from ...store import LOCK_TIMEOUT
 from .._line import Line
 from .._trouble import afresh
 from .._work import OVER, Outcome, Work
-from .errors import UNSURE, is_lost, is_null, is_passing, is_refused, number_of, overdue, translated, unknown
+from .errors import (
+    UNSURE,
+    is_lost,
+    is_null,
+    is_passing,
+    is_refused,
+    is_silent,
+    number_of,
+    overdue,
+    translated,
+    unknown,
+)
 from .owners import Owners
 from .schema import ALIVE
 from .session import Finish, Plan, Session
@@ -42,6 +53,7 @@ class Part(Work):
         self.refusable = True  #: it may fail behind changes of its own
         self.tried: BaseException | None = None  #: why it isn't done yet
         self.unsure = False  #: it may have been done
+        self.asked = False  #: it was looked up behind its time
         #: given its result where it was done and its caller is gone; called with a transaction open, or none
         self.left: Callable[[Any], object] | None = None
 
@@ -136,7 +148,7 @@ class Transactions(Line):
     def _refuse_late(self, batch: list[Part]) -> bool:
         """Whether there were any."""
         now = time.monotonic()
-        late = [part for part in batch if now >= part.deadline and not part.done]
+        late = [part for part in batch if now >= part.deadline and not part.done and not self._asks_once_more(part)]
         for part in late:
             tried = part.tried
             problem = unknown(self.place, tried) if part.unsure else translated(tried, self.place) if tried else None
@@ -146,6 +158,15 @@ class Transactions(Line):
             if part.unsure:
                 self.doubtful()
         return bool(late)
+
+    @staticmethod
+    def _asks_once_more(part: Part) -> bool:
+        """Whether a last try, behind its time, is to tell what has become of it: the server may take a new connection,
+        unless it was silent."""
+        if part.asked or not part.unsure or part.tried is None or is_silent(part.tried):
+            return False
+        part.asked = True
+        return True
 
     def _attempt(self, batch: list[Part], exactly: bool) -> None:
         """One transaction. Raises Failed."""
