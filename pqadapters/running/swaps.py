@@ -1,18 +1,15 @@
 """Which modules of the standard library have a durable mirror, and which of them a run swaps.
 
-A mirror is imported when the program imports what it stands for. One that isn't installed is no choice.
+A mirror is imported when the program imports what it stands for.
 """
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterable, Mapping
 from importlib import import_module
 from typing import NamedTuple
 
 from .. import late, telling
-
-_ROOT = os.path.dirname(os.path.dirname(os.path.dirname(os.path.abspath(__file__))))
 
 
 class Swap(NamedTuple):
@@ -40,29 +37,17 @@ SWAPS: Mapping[str, Swap] = {
 }
 
 
-def available() -> dict[str, Swap]:
-    """Those whose mirror is there."""
-    return {name: swap for name, swap in SWAPS.items() if _is_there(swap.mirror)}
-
-
-def _is_there(module: str) -> bool:
-    path = os.path.join(_ROOT, *module.split("."))
-    return os.path.isfile(path + ".py") or os.path.isfile(os.path.join(path, "__init__.py"))
-
-
 def heads() -> list[str]:
     """What `--only` may name: modules that aren't inside of another one of the table."""
-    names = available()
-    return [name for name in names if not any(name.startswith(f"{other}.") for other in names)]
+    return [name for name in SWAPS if not any(name.startswith(f"{other}.") for other in SWAPS)]
 
 
 def chosen(only: Iterable[str]) -> dict[str, Swap]:
     """Those that `--only` names, with what is inside of them; all, where it names none."""
     wanted = tuple(only)
-    found = available()
     if not wanted:
-        return found
-    return {name: swap for name, swap in found.items() if any(f"{name}.".startswith(f"{head}.") for head in wanted)}
+        return dict(SWAPS)
+    return {name: swap for name, swap in SWAPS.items() if any(f"{name}.".startswith(f"{head}.") for head in wanted)}
 
 
 def load_mirrors(only: Iterable[str]) -> None:

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import pytest
 
+import pqadapters
 from pqadapters.running import finder
 from pqadapters.running.ownership import Ownership
 from pqadapters.running.rewriting import Rewritten
@@ -286,6 +287,30 @@ def test_modules_of_the_programs_own_with_names_that_ours_need(archive: bool, tm
     ones = " 1" * len(_HIDDEN)
     assert ended.lines == [f"{ones[1:]} {OURS}queue", "a 1", "{'a': 1}"]
     assert "NotDurableWarning" in ended.errors
+
+
+def test_pqadapters_in_an_archive(tmp_path: Path) -> None:
+    """Its modules aren't files there, and nothing was swapped, without a word."""
+    package = Path(pqadapters.__file__).parent
+    with zipfile.ZipFile(tmp_path / "ours.zip", "w") as archive:
+        for file in package.rglob("*.py"):
+            archive.write(file, file.relative_to(package.parent))
+    program = """
+        import concurrent.futures, multiprocessing, pqadapters, queue
+        def work(numbers):
+            numbers.put(queue.Queue.__module__)
+        if __name__ == "__main__":
+            print("ours.zip" in pqadapters.__file__, queue.Queue.__module__)
+            print(concurrent.futures.ThreadPoolExecutor.__module__)
+            numbers = multiprocessing.Queue()
+            child = multiprocessing.get_context("spawn").Process(target=work, args=(numbers,))
+            child.start()
+            print(numbers.get())
+            child.join()
+    """
+    place = Place(tmp_path, {"app.py": program})
+    ended = place.start("app.py", env={"PYTHONPATH": str(tmp_path / "ours.zip")})
+    assert ended == (0, f"True {OURS}queue\npqadapters.concurrent.futures.thread\n{OURS}queue\n", "")
 
 
 def test_what_python_has_imported_before_any_program(tmp_path: Path) -> None:
