@@ -55,7 +55,7 @@ def open_path(
 
     path = os.fsdecode(directory)
     scheme, slash, _ = path.partition(":/")  # a Path has one slash of several
-    if path == "memory:" or (slash and scheme.lower() in _OPENERS):
+    if path == "memory:" or (slash and scheme.strip().lower() in _OPENERS):
         raise ValueError(f"path is a directory, and {shown(path)!r} is the URL of a store: give it as store=")
     options: dict[str, Any] = {"durability": durability, "max_lag": max_lag, "segment_bytes": segment_bytes}
     given = {name: value for name, value in options.items() if value is not None}

@@ -13,6 +13,7 @@ from ..home.adoption import QUEUE
 from ..home.application import home_directory
 from ..opening import look_at, open_slots, slot_directories
 from ..sight import Sight
+from ..telling import shown
 from . import options
 from .failures import Failure, told
 from .places import databases_in
@@ -28,7 +29,7 @@ def ls(home: str | None, as_json: bool) -> None:
     """What lives in HOME: by default PQADAPTERS_HOME, or the user's own."""
     directory = os.path.abspath(home) if home is not None else home_directory()
     if home is not None and not os.path.isdir(directory):
-        raise Failure(f"{home} isn't there, or is no directory")
+        raise Failure(f"{shown(home)} isn't there, or is no directory")
     entries = [entry for name in _directories(directory) for entry in _application(directory, name)]
     if as_json:
         print_json({"home": directory, "stores": entries})

@@ -28,7 +28,7 @@ from ._family_line import FamilyLine
 from ._line import Line
 from ._place import check_attempts
 from ._policy import AckPolicy, Markers, Volatile
-from ._where import absolute, check_name, open_url, with_durability
+from ._where import absolute_url, check_name, open_url, with_durability
 
 _log = telling.logger("pqadapters.queue")
 _all: weakref.WeakSet[SharedLine] = weakref.WeakSet()
@@ -76,7 +76,7 @@ class Address(NamedTuple):
         called = "default" if name is None else name
         url = store if isinstance(store, str) else os.environ.get("PQADAPTERS_URL") if store is None else None
         if url:
-            return cls(absolute(url), None, None, called, options)
+            return cls(absolute_url(url), None, None, called, options)
         if store is None:
             return cls(None, shared_path(), None, called, with_durability(options))
         if not all(callable(getattr(store, method, None)) for method in ("commit", "claim", "browse", "wait")):

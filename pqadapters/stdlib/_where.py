@@ -15,7 +15,8 @@ from ..home.shared import open_shared
 from ..opening import open_store
 from ..store import Store
 
-_URL = re.compile(r"memory:$|[a-z][a-z0-9+.-]+://", re.IGNORECASE)
+#: with what may stand before one, and one that lacks slashes: as a path it would be shown with its password
+_URL = re.compile(r"\s*(memory:$|mysql:|[a-z][a-z0-9+.-]+://)", re.IGNORECASE)
 
 
 def with_durability(options: dict[str, Any], default: Durability | None = None) -> dict[str, Any]:
@@ -65,9 +66,14 @@ def is_url(place: object) -> bool:
 def absolute(place: Any) -> Any:
     """The same place, named so that it stays that one in another directory: for whoever opens it again."""
     if is_url(place):
-        relative = re.match(r"(?i)sqlite:///(?!/)", place)
-        return f"sqlite:///{os.path.abspath('.')}/{place[len('sqlite:///'):]}" if relative else place
+        return absolute_url(place)
     return os.path.abspath(place) if isinstance(place, (str, bytes, os.PathLike)) and place else place
+
+
+def absolute_url(store: Any) -> Any:
+    """The same of what is given as store=, which is no path."""
+    relative = re.match(r"(?i)\s*sqlite:///(?!/)", store) if isinstance(store, str) else None
+    return f"sqlite:///{os.path.abspath('.')}/{store[relative.end() :]}" if relative else store
 
 
 def open_url(url: str, options: dict[str, Any], default: Durability | None = None) -> Store:

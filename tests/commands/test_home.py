@@ -140,6 +140,7 @@ def test_no_home(tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, "")
     assert "nothing lives in" in done.stdout
     assert "isn't there" in refusal("ls", tmp_path / "no")
+    assert "ann:***@h/d isn't there" in refusal("ls", "mysql://ann:secret@h/d")
     assert os.listdir(tmp_path) == []
 
 

@@ -7,6 +7,7 @@ import pickle
 import sqlite3
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -83,6 +84,22 @@ def test_a_url_may_be_written_in_capitals(tmp_path: Path, monkeypatch: pytest.Mo
     assert not (tmp_path / "SQLITE:").exists()
     with PDict(store="Sqlite:///jobs.db", name="d") as d:
         assert d == {"a": 1}
+
+
+@pytest.mark.parametrize("url", [" mysql://me:s3cr3t@:x/d", "mysql:me:s3cr3t@host/d", "mysql:/me:s3cr3t@host/d"])
+def test_a_url_with_a_space_or_without_slashes_is_no_path(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, url: str
+) -> None:
+    """It was taken for one, which messages showed, with the password."""
+    monkeypatch.chdir(tmp_path)
+    openings: list[Callable[[], object]] = [
+        lambda: PDict(url), lambda: PDict(store=url, name="d"), lambda: shelve.open(url)
+    ]
+    for opening in openings:
+        with pytest.raises(ValueError, match="write mysql://") as caught:
+            opening()
+        assert "s3cr3t" not in str(caught.value)
+    assert os.listdir(tmp_path) == []
 
 
 def test_a_directory_is_refused(tmp_path: Path) -> None:
