@@ -136,6 +136,19 @@ def test_a_job_that_was_done_in_time_leaves_nothing_for_the_clock(make: Make) ->
     assert not [call for call in calls if call.func is _run_out and call.args[1]() is future]
 
 
+@pytest.mark.parametrize("end", ["cancelled", "left"])
+def test_a_delayed_job_that_is_gone_leaves_nothing_for_the_clock(make: Make, end: str) -> None:
+    """It kept the executor's backlog until the job would have been due."""
+    executor = make()
+    future = executor.using(delay=600).submit(work.double, 1)
+    if end == "left":
+        executor.shutdown(drain=False)
+    else:
+        assert future.cancel()
+    calls: list[Any] = list(_clock._clocks[""]._calls.values())
+    assert not [call for call in calls if executor._backlog in getattr(call, "args", ())]
+
+
 def test_what_was_taken_back_doesnt_stay_to_its_time() -> None:
     clock = _clock.Clock()
     clock._runs = True  # in this thread

@@ -90,7 +90,7 @@ class Backlog:
         self.recovering = False  #: there may be more of these
         self.ranked = self.tombs = False
         self.suspects = Suspects()
-        self.delayed: set[bytes] = set()  #: jobs that the clock will bring back
+        self.delayed: dict[bytes, list[Callable[[], object]]] = {}  #: by the clock; what takes that back
         self.closing = self.stopped = self.closed = False
         self.broken: BaseException | None = None
         self.refusal = "cannot schedule new futures after shutdown"  #: what the pool said to a call that it didn't take
@@ -213,9 +213,14 @@ class Backlog:
         future = self.live.pop(id, None) or self.attached.pop(id, None)
         if future is None and peers.several():
             future = peers.forget(self, id)
-        self.delayed.discard(id)
+        self.not_due(id)
         self.less()
         return future
+
+    def not_due(self, id: bytes) -> None:
+        """The clock needn't bring the job back."""
+        for take_back in self.delayed.pop(id, ()):
+            take_back()
 
     def less(self) -> None:
         """A job is gone that nobody has run here; it may be the last one that an end waits for."""
@@ -306,6 +311,8 @@ class Backlog:
             store = self._store
         if self.forked:
             return
+        for id in list(self.delayed):
+            self.not_due(id)
         self.let_go_of_attached()
         if store is None:
             if self.place.private is not None:

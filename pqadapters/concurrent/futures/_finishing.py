@@ -100,7 +100,7 @@ def hear_outcome(backlog: Backlog, id: bytes, found: _outcome.Outcome) -> None:
             future.cancel_here()
         else:
             future.settle(found.result, found.error)
-        backlog.delayed.discard(id)
+        backlog.not_due(id)
         backlog.less()
 
 

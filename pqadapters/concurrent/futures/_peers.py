@@ -69,7 +69,7 @@ def take_over(backlog: Backlog, id: bytes) -> JobFuture | None:
         if other.live.pop(id, None) is None:
             backlog.attached[id] = future
         other.attached.pop(id, None)
-        other.delayed.discard(id)
+        other.not_due(id)
         future._backlog = backlog
         Future.add_done_callback(future, partial(_ended, weakref.ref(other), id))
         return future
@@ -91,7 +91,7 @@ def forget(backlog: Backlog, id: bytes) -> JobFuture | None:
     for other in others(backlog):
         future = other.live.pop(id, None) or other.attached.pop(id, None)
         if future is not None:
-            other.delayed.discard(id)
+            other.not_due(id)
             other.changed()
             return future
     return None

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import time
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from itertools import islice
@@ -32,13 +33,14 @@ _LATE = 0.02  #: seconds
 
 def come_back(backlog: Backlog, id: bytes, seconds: float) -> None:
     """A job is ready in that many seconds: see to it then."""
-    backlog.delayed.add(id)
-    call_in(seconds + 0.001, partial(_back, backlog, id))
+    backlog.not_due(id)
+    backlog.delayed[id] = due = list[Callable[[], object]]()
+    due.append(call_in(seconds + 0.001, partial(_back, backlog, id)))  # which may be over by now
 
 
 def _back(backlog: Backlog, id: bytes) -> None:
     """It is due, or was: somebody may have begun it already, and it may be waiting for its next try by now."""
-    backlog.delayed.discard(id)
+    backlog.delayed.pop(id, None)
     if not backlog.closed:
         backlog.recovering = backlog.recovering or backlog.foreign  # it may be one of somebody else
         begin_ready(backlog)
