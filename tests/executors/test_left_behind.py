@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import json
 import time
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -165,6 +166,23 @@ def test_a_program_that_is_still_defining_its_functions_isnt_robbed_of_its_jobs(
     monkeypatch.setattr(work, "late", work.note, raising=False)
     executor.shutdown()
     assert work.DONE == [1]
+
+
+def test_a_function_that_is_missing_is_left_to_others_by_who_shuts_down(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A short program of the old version parked what a newer one had left within that hour: its shutdown() came."""
+    monkeypatch.setattr("pqadapters.concurrent.futures._starting._LATER", 0.01)  # or it waits for those 5 seconds
+    with monkeypatch.context() as patch:
+        patch.setattr(work.note, "__qualname__", "newer")
+        patch.setattr(work, "newer", work.note, raising=False)
+        leave(partial(ThreadPoolExecutor, 1, store=url), (work.note, 1), (work.note, 2))
+    with ThreadPoolExecutor(1, store=url) as executor:
+        executor.submit(work.note, 3)
+    with ThreadPoolExecutor(1, store=url, recover="manual") as executor:
+        assert len(list(executor.jobs())) == 2
+        assert not list(executor.jobs("dead"))
+    assert work.DONE == [3]
 
 
 def test_a_task_is_found_by_its_name_and_by_an_alias(make: Make) -> None:

@@ -97,8 +97,9 @@ def expect_soon(backlog: Backlog, store: Store) -> None:
             come_back(backlog, wire.id_of(record.payload), max(0.0, record.not_before - now))
 
 
-def put_back(backlog: Backlog, claim: Claim, seconds: float) -> None:
-    """A job that was claimed and isn't begun: ready again in that time, and the attempt doesn't count."""
+def put_back(backlog: Backlog, claim: Claim, seconds: float, *, awaited: bool = True) -> None:
+    """A job that was claimed and isn't begun: ready again in that time, and the attempt doesn't count. Who shuts down
+    waits for it where it is `awaited`."""
     put = Put(
         claim.queue,
         claim.payload,
@@ -111,7 +112,8 @@ def put_back(backlog: Backlog, claim: Claim, seconds: float) -> None:
     future = backlog.live.get(wire.id_of(claim.payload))
     if future is not None:
         future._record = record
-    come_back(backlog, wire.id_of(claim.payload), seconds)
+    if awaited:
+        come_back(backlog, wire.id_of(claim.payload), seconds)
 
 
 def wait_again(backlog: Backlog, future: JobFuture, attempt: int | None = None) -> bool:

@@ -285,7 +285,7 @@ def _leave_aside(
     backlog: Backlog, claim: Claim, future: JobFuture | None, why: str, missing: bool, elsewhere: bool
 ) -> None:
     """A job whose call can't be loaded: for later where a function may still come, else for the dead letters."""
-    if not (missing and _is_early(backlog, claim, elsewhere)):
+    if not (missing and _is_early(backlog, claim, elsewhere or future is None)):
         park(backlog, claim, f"it can't be loaded: {why}", future)
         return
     if future is not None and future._id in backlog.running:
@@ -295,7 +295,7 @@ def _leave_aside(
         backlog.modest_until = time.monotonic() + _LATER
         put_back(backlog, claim, 0.0)
     else:
-        put_back(backlog, claim, _LATER if backlog.shared else _SOON)
+        put_back(backlog, claim, _LATER if backlog.shared else _SOON, awaited=not backlog.closing)
 
 
 def _remember(backlog: Backlog, future: JobFuture) -> None:
