@@ -23,13 +23,15 @@ class Durability(NamedTuple):
     def of(cls, value: str | Survives | Durability, max_lag: float | None = None) -> Durability:
         """From what users write: "power", "process", a `Survives` or a `Durability`.
 
-        Raises ValueError for another word or a `max_lag` that isn't positive.
+        Raises ValueError for another word or a `max_lag` that isn't positive, TypeError for one that is no number.
         """
         if isinstance(value, Durability):
             survives, lag = value
         else:
             survives, lag = _survives(value), 1.0
         lag = lag if max_lag is None else max_lag
+        if not isinstance(lag, (int, float)):
+            raise TypeError(f"max_lag is a number of seconds, not {type(lag).__name__}")
         if not lag > 0:
             raise ValueError(f"max_lag is the longest time in seconds until a background sync; {lag!r} isn't positive")
         return cls(survives, lag)

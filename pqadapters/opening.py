@@ -259,6 +259,13 @@ def note_damage(store: Store, damage: Sequence[Damage]) -> None:
         known.extend(damage)
 
 
+def check_prefetch(prefetch: int) -> None:
+    """Raises TypeError and ValueError for what a store's `prefetch` can't be."""
+    from .stores._handle import check_prefetch
+
+    check_prefetch(prefetch)
+
+
 def load_databases() -> None:
     """Import what a database needs before anybody forks: what is loaded first looks after its own forks first."""
     import_module(f"{__package__}.stores.sqlite")
@@ -317,6 +324,28 @@ def open_store(url: str, **options: Any) -> Store:
 
     Raises ValueError for a URL that names no store or an option that the store doesn't have, and what the store raises.
     """
+    scheme, path, in_url = _read(url)
+    named = {name: value for name, value in options.items() if value is not None}
+    return _OPENERS[scheme](url, path, in_url | named)
+
+
+def check_url(url: str) -> None:
+    """Raises ValueError as `open_store`, before anything is opened."""
+    _read(url)
+
+
+def absolute_url(url: str) -> str:
+    """The same store, named so that it stays that one in another directory; as it is where it isn't relative."""
+    scheme, is_one, file = url.partition(":///")
+    if scheme.strip().lower() != "sqlite" or not is_one or file.startswith("/"):
+        return url
+    from urllib.parse import quote  # loaded by who has a URL
+
+    return f"{scheme}:///{os.path.join(quote(os.fsencode(os.getcwd())), file)}"
+
+
+def _read(url: str) -> tuple[str, str, dict[str, Any]]:
+    """Its scheme, path and options."""
     from urllib.parse import unquote, urlsplit  # loaded by who has a URL
 
     try:
@@ -325,11 +354,12 @@ def open_store(url: str, **options: Any) -> Store:
         raise ValueError(_unknown(url)) from None
     if parts.fragment:
         raise ValueError(f"{shown(url)!r}: '#' ends a URL's path; write %23 for one in a name or a password")
-    opener = _OPENERS.get(parts.scheme)
-    if opener is None:
+    if parts.scheme not in _OPENERS:
         raise ValueError(_unknown(url))
-    named = {name: value for name, value in options.items() if value is not None}
-    return opener(url, parts.netloc, unquote(parts.path), _query(url, parts.scheme, parts.query) | named)
+    options, path = _query(url, parts.scheme, parts.query), unquote(parts.path)
+    if parts.scheme in _CHECKS:
+        _CHECKS[parts.scheme](url, parts.netloc, path)
+    return parts.scheme, path, options
 
 
 def _unknown(url: str) -> str:
@@ -363,31 +393,30 @@ def _flag(text: str) -> bool:
         raise ValueError(text) from None
 
 
-def _open_file(url: str, host: str, path: str, options: dict[str, Any]) -> Store:
+def _check_file(url: str, host: str, path: str) -> None:
     if host not in ("", "localhost") or not path.startswith("/") or path == "/":
         raise ValueError(
             f"{url!r}: write file:/// and an absolute path, three slashes in all, as in file:///var/lib/app/jobs"
         )
-    return open_path(path, **options)
 
 
-def _open_sqlite(url: str, host: str, path: str, options: dict[str, Any]) -> Store:
+def _check_sqlite(url: str, host: str, path: str) -> None:
     if host or path in ("", "/", "//", "/:memory:", "//:memory:") or not url.partition(":")[2].startswith("///"):
         raise ValueError(
             f"{url!r}: write sqlite:/// and the path of a file: sqlite:///jobs.db for one in the working directory, "
             "sqlite:////var/lib/app/jobs.db, with four slashes, for an absolute one; or memory: for no file at all"
         )
-    return open_database(path[1:], **options)
 
 
-def _open_mysql(url: str, host: str, path: str, options: dict[str, Any]) -> Store:
-    return open_server(url.partition("?")[0], **options)
+def _check_memory(url: str, host: str, path: str) -> None:
+    if host or path or "?" in url:
+        raise ValueError(f"{url!r}: memory: takes no path and no options")
 
 
-def _open_memory(url: str, host: str, path: str, options: dict[str, Any]) -> Store:
+def _open_memory(url: str, path: str, options: dict[str, Any]) -> Store:
     from .stores.memory import MemoryStore
 
-    if host or path or options:
+    if options:
         raise ValueError(f"{url!r}: memory: takes no path and no options")
     return MemoryStore()
 
@@ -405,9 +434,15 @@ _READERS: dict[str, dict[str, Callable[[str], Any]]] = {
     },
     "sqlite": {"prefetch": int, "trust_directory": _flag},
 }
-_OPENERS: dict[str, Callable[[str, str, str, dict[str, Any]], Store]] = {
-    "file": _open_file,
+#: Whether host and path make sense; those of a server are its store's own.
+_CHECKS: dict[str, Callable[[str, str, str], None]] = {
+    "file": _check_file,
+    "memory": _check_memory,
+    "sqlite": _check_sqlite,
+}
+_OPENERS: dict[str, Callable[[str, str, dict[str, Any]], Store]] = {
+    "file": lambda url, path, options: open_path(path, **options),
     "memory": _open_memory,
-    "mysql": _open_mysql,
-    "sqlite": _open_sqlite,
+    "mysql": lambda url, path, options: open_server(url.partition("?")[0], **options),
+    "sqlite": lambda url, path, options: open_database(path[1:], **options),
 }

@@ -5,18 +5,25 @@ from __future__ import annotations
 import os
 
 from ..errors import StoreRefused
+from ..opening import absolute_url, check_url
 from ..telling import shown
 
 
 def place_of(given: str | os.PathLike[str]) -> str:
-    """`file:///abs/dir` is that directory: as a store of its own it would be for one process. Raises ValueError."""
+    """`file:///abs/dir` is that directory: as a store of its own it would be for one process. A database is the one in
+    the directory of now: it is opened by the first record, and again and again. Raises ValueError."""
     place = os.fspath(given)
     if not isinstance(place, str) or not place:
         raise ValueError("path is the directory of the spool, or the URL of a store")
     scheme, colon, _ = place.partition(":")
     if colon and scheme.lower() in ("sqlite", "mysql") and not is_url(place):  # as a Path it has one slash of several
         raise ValueError(f"{shown(place)!r} lacks slashes: the URL of a store, as str, begins with {scheme}://")
-    return _directory(place) if place[:5].lower() == "file:" else place
+    if place[:5].lower() == "file:":
+        return _directory(place)
+    if is_url(place):
+        check_url(place)
+        return absolute_url(place)
+    return place
 
 
 def _directory(url: str) -> str:

@@ -17,9 +17,9 @@ from typing import Any
 from ..durability import Durability, Survives
 from ..errors import LeaseLost
 from ..store import Ack, Claim, Nack
-from ..telling import logger
+from ..telling import logger, shown
 from ._limits import Limit, WhenFull
-from ._place import place_of
+from ._place import is_url, place_of
 from ._records import NotReadHere
 from ._spool import Spool, spool_at
 
@@ -32,9 +32,10 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
     """Log records in a directory, or in the store of a URL. Several with one place are one spool.
 
     `path`: a directory, or a URL (`sqlite:////abs/file.db`); below a directory each process has a slot of its own.
-    ValueError for one that is neither.
-    `durability`: "process" (default; synced at most `max_lag` seconds later) or "power". `max_bytes`, `when_full`,
-    `drop_level`: see `WhenFull`. Nothing is opened before the first record.
+    `durability`: "process" (default; synced at most `max_lag` seconds later) or "power". `max_bytes`, of a directory
+    alone, `when_full`, `drop_level`: see `WhenFull`. `trust_directory=True` takes a directory that somebody else owns.
+    Nothing is opened before the first record. Raises TypeError and ValueError for arguments: ValueError for a path
+    that is neither.
     """
 
     def __init__(
@@ -49,10 +50,13 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
         trust_directory: bool = False,
     ) -> None:
         super().__init__()
+        place = place_of(path)
+        if max_bytes is not None and is_url(place):
+            raise ValueError(f"max_bytes bounds the files of a directory; {shown(place)} has no limit: leave it out")
         word: Any = durability or os.environ.get("PQADAPTERS_DURABILITY") or Survives.PROCESS
         lag = max_lag if isinstance(word, Durability) or max_lag is not None else MAX_LAG
         self.spool: Spool = spool_at(
-            place_of(path),
+            place,
             Durability.of(word, lag),
             Limit(max_bytes, when_full, drop_level),
             given=bool(durability) or max_lag is not None,

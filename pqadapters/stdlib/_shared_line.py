@@ -20,6 +20,7 @@ from ..home.families import Family, Reference, found_family
 from ..home.places import Spot
 from ..home.shared import open_in_home, shared_path
 from ..living import living
+from ..opening import absolute_url
 from ..serializers import serializer as choose_serializer
 from ..store import Order, Store
 from . import _forking
@@ -28,7 +29,7 @@ from ._family_line import FamilyLine
 from ._line import Line
 from ._place import check_attempts
 from ._policy import AckPolicy, Markers, Volatile
-from ._where import absolute_url, check_name, open_url, with_durability
+from ._where import check_name, open_url, with_durability
 
 _log = telling.logger("pqadapters.queue")
 _all: weakref.WeakSet[SharedLine] = weakref.WeakSet()
@@ -74,8 +75,8 @@ class Address(NamedTuple):
         """From a constructor's arguments, and the environment. Raises TypeError, ValueError, NoHome."""
         check_name(name)
         called = "default" if name is None else name
-        url = store if isinstance(store, str) else os.environ.get("PQADAPTERS_URL") if store is None else None
-        if url:
+        url = store if isinstance(store, str) else (os.environ.get("PQADAPTERS_URL") or None) if store is None else None
+        if url is not None:
             return cls(absolute_url(url), None, None, called, options)
         if store is None:
             return cls(None, shared_path(), None, called, with_durability(options))

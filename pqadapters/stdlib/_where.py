@@ -12,7 +12,7 @@ from typing import Any
 
 from ..durability import Durability
 from ..home.shared import open_shared
-from ..opening import open_store
+from ..opening import absolute_url, open_store
 from ..store import Store
 
 #: with what may stand before one, and one that lacks slashes: as a path it would be shown with its password
@@ -68,12 +68,6 @@ def absolute(place: Any) -> Any:
     if is_url(place):
         return absolute_url(place)
     return os.path.abspath(place) if isinstance(place, (str, bytes, os.PathLike)) and place else place
-
-
-def absolute_url(store: Any) -> Any:
-    """The same of what is given as store=, which is no path."""
-    relative = re.match(r"(?i)\s*sqlite:///(?!/)", store) if isinstance(store, str) else None
-    return f"sqlite:///{os.path.abspath('.')}/{store[relative.end() :]}" if relative else store
 
 
 def open_url(url: str, options: dict[str, Any], default: Durability | None = None) -> Store:

@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from ..clock import SYSTEM
 from ..durability import Durability, Survives
 from ..errors import ConditionFailed, NotSerializable, StoreClosed, StoreError
-from ..opening import open_database
+from ..opening import absolute_url, open_database
 from ..serializers import NAMES, Serializer
 from ..serializers import serializer as choose_serializer
 from ..serializers.signed import Key, Signed, protected
@@ -30,7 +30,7 @@ from ._expiry import Expiry, ends, is_over, with_end, without_end
 from ._keys import Keys
 from ._mapping import DurableMapping, pairs_of
 from ._table import ClosedTable, Table
-from ._where import absolute, absolute_url, check_name, is_url, open_where
+from ._where import absolute, check_name, is_url, open_where
 
 __all__ = ["PDict"]
 
@@ -80,7 +80,7 @@ class PDict(DurableMapping[K, V]):
         codec: Serializer = choose_serializer(serializer)
         self._mark = _mark(serializer)
         self._code = self._mark[0]
-        path, store = absolute(path), absolute_url(store)
+        path, store = absolute(path), absolute_url(store) if isinstance(store, str) else store
         options = {"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None}
         given = {option: value for option, value in options.items() if value is not None}
         if is_url(path) and store is None:

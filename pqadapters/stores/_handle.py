@@ -76,6 +76,14 @@ class Tables(Protocol):
     def count(self, table: str) -> int: ...
 
 
+def check_prefetch(prefetch: int) -> None:
+    """Raises TypeError and ValueError for what `prefetch` can't be."""
+    if not isinstance(prefetch, int):
+        raise TypeError(f"prefetch is how many records a claim takes, a whole number, not {type(prefetch).__name__}")
+    if not 1 <= prefetch <= 10_000:
+        raise ValueError(f"prefetch is how many records a claim takes, from 1 to 10,000, not {prefetch}")
+
+
 class Handle:
     """One handle. `_begin` comes first."""
 
@@ -87,9 +95,8 @@ class Handle:
     _goes_ahead: bool  #: whether a claim may take more than it is asked for
 
     def _begin(self, durability: Durability, prefetch: int) -> None:
-        """Raises ValueError for a number that `prefetch` can't be."""
-        if not 1 <= prefetch <= 10_000:
-            raise ValueError(f"prefetch is how many records a claim takes, from 1 to 10,000, not {prefetch}")
+        """Raises TypeError and ValueError for what `prefetch` can't be."""
+        check_prefetch(prefetch)
         self._durability, self._prefetch = durability, prefetch
         self._goes_ahead = prefetch > 1
         self._closed = False

@@ -86,11 +86,38 @@ def test_the_directory_that_a_spool_is_in_may_be_somebody_else_s(
         (Path("sqlite:///logs.db"), "slashes"),
         ("mysql:/host/logs", "slashes"),
         ("file:///spool?durability=power", "the handler's arguments, as in durability='power'"),
+        ("sqlite://logs.db", "write sqlite:///"),
+        ("sqlite:///logs.db?max_byte=1", "no option of this store"),
+        ("ftp://host/logs", "names no store"),
     ],
 )
 def test_urls_of_directories_that_are_none(url: str | Path, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         QueueHandler(url)
+
+
+def test_a_limit_that_a_database_doesnt_have_is_refused(tmp_path: Path) -> None:
+    """It was ignored, and the disk filled up."""
+    with pytest.raises(ValueError, match="has no limit"):
+        QueueHandler(f"sqlite:///{tmp_path}/logs.db", max_bytes=1_000_000, when_full="drop_oldest")
+
+
+def test_a_relative_url_is_in_the_directory_of_the_moment(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A daemon goes to another directory behind its configuration: the records were in a database there, or, of a
+    handler that dictConfig had closed between two records, in two of them."""
+    (tmp_path / "daemon").mkdir()
+    monkeypatch.chdir(tmp_path)
+    handler = QueueHandler("sqlite:///logs.db")
+    monkeypatch.chdir(tmp_path / "daemon")
+    logger_of(handler).info("here")
+    other = QueueHandler("sqlite:///logs.db")
+    logger_of(other).info("there")
+    monkeypatch.chdir(tmp_path)
+    assert [each.stats()["depth"] for each in (handler, other)] == [1, 1]
+    for each in (handler, other):
+        spool(each).close()
+    assert (tmp_path / "logs.db").exists()
+    assert (tmp_path / "daemon" / "logs.db").exists()
 
 
 def test_the_directory_of_a_queue_is_none(tmp_path: Path) -> None:
@@ -105,12 +132,12 @@ def test_the_directory_of_a_queue_is_none(tmp_path: Path) -> None:
 
 
 def test_what_is_wrong_with_a_place_is_said_once(
-    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """Twice a second it was said that records wait, for as long as the program ran; and `close` raised it."""
     tries, many = [], threading.Event()
 
-    handler = QueueHandler("nosuch://place", handlers=[Sink(Noting())])
+    handler = QueueHandler(f"sqlite:///{tmp_path}", handlers=[Sink(Noting())])
     opened = spool(handler)._opened
 
     def opening() -> Any:
@@ -128,7 +155,7 @@ def test_what_is_wrong_with_a_place_is_said_once(
     handler.close()
     said = [record.getMessage() for record in caplog.records if "log records in" in record.getMessage()]
     assert len(said) == 1
-    assert "names no store: use sqlite:" in said[0]
+    assert "is a directory" in said[0]
 
 
 @pytest.mark.parametrize("url", [False, True])

@@ -102,6 +102,23 @@ def test_a_url_with_a_space_or_without_slashes_is_no_path(
     assert os.listdir(tmp_path) == []
 
 
+@pytest.mark.parametrize("directory", ["100%25", "a?b", "a#b"])
+def test_a_relative_url_in_a_directory_of_any_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, directory: str
+) -> None:
+    """The directory's name was taken for a part of the URL: the file was in another directory, or was refused."""
+    (tmp_path / directory).mkdir()
+    monkeypatch.chdir(tmp_path / directory)
+    one: Dict = PDict("sqlite:///one.db")
+    two: Dict = PDict(store="sqlite:///two.db")
+    with one, two:
+        one["a"] = two["a"] = 1
+        with pickle.loads(pickle.dumps(one)) as again:
+            assert again == {"a": 1}
+    assert {"one.db", "two.db"} < set(os.listdir(tmp_path / directory))
+    assert os.listdir(tmp_path) == [directory]
+
+
 def test_a_directory_is_refused(tmp_path: Path) -> None:
     with pytest.raises(StoreRefused, match="is a directory"):
         PDict(tmp_path)

@@ -232,6 +232,9 @@ def test_the_ends_of_a_pipe_that_is_not_there() -> None:
         ({"store": MemoryStore()}, ValueError, "one process"),
         ({"store": 5}, TypeError, "store is"),
         ({"store": "nowhere:///x"}, ValueError, "names no store"),
+        ({"store": "jobs.db"}, ValueError, "^'jobs.db' names no store"),  # not a path that nobody has written
+        ({"store": "sqlite:jobs.db"}, ValueError, "^'sqlite:jobs.db': write sqlite:///"),
+        ({"store": ""}, ValueError, "^'' names no store"),
         ({"name": ""}, ValueError, "empty"),
         ({"name": 5}, TypeError, "str"),
         ({"maxsize": None}, TypeError, "integer"),  # at once, as the standard library's; was found by the first put
@@ -242,6 +245,9 @@ def test_the_ends_of_a_pipe_that_is_not_there() -> None:
         ({"max_attempts": 0}, ValueError, "too few"),
         ({"durability": "wishful"}, ValueError, "durability"),
         ({"name": "x", "prefetch": 0}, ValueError, "prefetch"),
+        ({"prefetch": 0}, ValueError, "prefetch"),  # was found by the first put
+        ({"name": "x", "prefetch": 1.5}, TypeError, "prefetch"),  # was found by the first get
+        ({"max_lag": "x"}, TypeError, "max_lag"),
     ],
 )
 def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], text: str) -> None:

@@ -21,6 +21,7 @@ from typing import Any, Generic, TypeVar
 from ...durability import Durability, Survives
 from ...errors import NotSerializable
 from ...home.places import made_in, occupy
+from ...opening import check_prefetch
 from ...store import PLAIN, Put, Store
 from .._letters import DeadLetter, dead_letters, requeue
 from .._line import Line
@@ -57,6 +58,8 @@ class _Durable:
         given = {option: value for option, value in options.items() if value is not None}
         if store is None and name is None:
             Durability.of(given.get("durability", Survives.POWER), given.get("max_lag"))
+            if "prefetch" in given:
+                check_prefetch(given["prefetch"])
             self._have(SharedLine(kind, occupy(made_in(self)), with_durability(given)))
         else:
             self._have(SharedLine(kind, Address.of(store, name, given), {}))
