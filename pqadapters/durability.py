@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import enum
+import os
 from typing import NamedTuple
 
 
@@ -35,6 +36,17 @@ class Durability(NamedTuple):
         if not lag > 0:
             raise ValueError(f"max_lag is the longest time in seconds until a background sync; {lag!r} isn't positive")
         return cls(survives, lag)
+
+
+def in_environment(max_lag: float | None = None) -> Durability | None:
+    """What PQADAPTERS_DURABILITY says, if it is set. Raises ValueError."""
+    word = os.environ.get("PQADAPTERS_DURABILITY")
+    if not word:
+        return None
+    try:
+        return Durability.of(word, max_lag)
+    except ValueError as error:
+        raise ValueError(f"PQADAPTERS_DURABILITY: {error}") from None
 
 
 def _survives(value: str | Survives) -> Survives:

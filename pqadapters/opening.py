@@ -53,13 +53,17 @@ def open_path(
     """
     from .stores.segment import SegmentStore
 
-    path = os.fsdecode(directory)
-    scheme, slash, _ = path.partition(":/")  # a Path has one slash of several
-    if path == "memory:" or (slash and scheme.strip().lower() in _OPENERS):
-        raise ValueError(f"path is a directory, and {shown(path)!r} is the URL of a store: give it as store=")
+    check_path(os.fsdecode(directory))
     options: dict[str, Any] = {"durability": durability, "max_lag": max_lag, "segment_bytes": segment_bytes}
     given = {name: value for name, value in options.items() if value is not None}
     return SegmentStore(directory, trust_directory=trust_directory, **given)
+
+
+def check_path(path: str) -> None:
+    """Raises ValueError for a URL where a directory is meant."""
+    scheme, slash, _ = path.partition(":/")  # a Path has one slash of several
+    if path == "memory:" or (slash and scheme.strip().lower() in _OPENERS):
+        raise ValueError(f"path is a directory, and {shown(path)!r} is the URL of a store: give it as store=")
 
 
 def open_database(
@@ -332,6 +336,18 @@ def open_store(url: str, **options: Any) -> Store:
 def check_url(url: str) -> None:
     """Raises ValueError as `open_store`, before anything is opened."""
     _read(url)
+
+
+def url_in_environment() -> str | None:
+    """Where what has a name alone lives, if PQADAPTERS_URL says it. Raises ValueError."""
+    url = os.environ.get("PQADAPTERS_URL")
+    if not url:
+        return None
+    try:
+        check_url(url)
+    except ValueError as error:
+        raise ValueError(f"PQADAPTERS_URL: {error}") from None
+    return url
 
 
 def absolute_url(url: str) -> str:

@@ -164,8 +164,12 @@ class Spool:
 
     def _opened(self) -> Store:
         if self.shared:
-            given = "durability=" in self.place.partition("?")[2] or self.place.startswith("memory:")
-            return open_store(self.place, **({} if given else {"durability": self.durability}))
+            query = self.place.partition("?")[2]
+            if self.place.startswith("memory:"):
+                return open_store(self.place)
+            if "durability=" not in query:
+                return open_store(self.place, durability=self.durability)
+            return open_store(self.place, max_lag=None if "max_lag=" in query else self.durability.max_lag)
         refuse_store(self.place)
         load_slots()
         options: dict[str, Any] = {"durability": self.durability, "trust_directory": self._trust}

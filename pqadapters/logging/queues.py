@@ -14,7 +14,7 @@ import time
 from contextlib import suppress
 from typing import Any
 
-from ..durability import Durability, Survives
+from ..durability import Durability, Survives, in_environment
 from ..errors import LeaseLost
 from ..store import Ack, Claim, Nack
 from ..telling import logger, shown
@@ -53,7 +53,7 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
         place = place_of(path)
         if max_bytes is not None and is_url(place):
             raise ValueError(f"max_bytes bounds the files of a directory; {shown(place)} has no limit: leave it out")
-        word: Any = durability or os.environ.get("PQADAPTERS_DURABILITY") or Survives.PROCESS
+        word = durability or in_environment(MAX_LAG) or Survives.PROCESS
         lag = max_lag if isinstance(word, Durability) or max_lag is not None else MAX_LAG
         self.spool: Spool = spool_at(
             place,

@@ -20,7 +20,7 @@ from ..home.families import Family, Reference, found_family
 from ..home.places import Spot
 from ..home.shared import open_in_home, shared_path
 from ..living import living
-from ..opening import absolute_url
+from ..opening import absolute_url, url_in_environment
 from ..serializers import serializer as choose_serializer
 from ..store import Order, Store
 from . import _forking
@@ -75,7 +75,7 @@ class Address(NamedTuple):
         """From a constructor's arguments, and the environment. Raises TypeError, ValueError, NoHome."""
         check_name(name)
         called = "default" if name is None else name
-        url = store if isinstance(store, str) else (os.environ.get("PQADAPTERS_URL") or None) if store is None else None
+        url = store if isinstance(store, str) else url_in_environment() if store is None else None
         if url is not None:
             return cls(absolute_url(url), None, None, called, options)
         if store is None:

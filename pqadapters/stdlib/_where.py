@@ -10,9 +10,9 @@ import re
 from collections.abc import Callable
 from typing import Any
 
-from ..durability import Durability
+from ..durability import Durability, in_environment
 from ..home.shared import open_shared
-from ..opening import absolute_url, open_store
+from ..opening import absolute_url, open_store, url_in_environment
 from ..store import Store
 
 #: with what may stand before one, and one that lacks slashes: as a path it would be shown with its password
@@ -20,17 +20,13 @@ _URL = re.compile(r"\s*(memory:$|mysql:|[a-z][a-z0-9+.-]+://)", re.IGNORECASE)
 
 
 def with_durability(options: dict[str, Any], default: Durability | None = None) -> dict[str, Any]:
-    """The options with the environment's word where the durability isn't given, or else with the adapter's default."""
-    word = os.environ.get("PQADAPTERS_DURABILITY")
-    if "durability" in options or not (word or default):
-        return options
-    if not word:
-        assert default is not None
-        return {**options, "durability": Durability(default.survives, options.get("max_lag", default.max_lag))}
-    try:
-        return {**options, "durability": Durability.of(word, options.get("max_lag"))}
-    except ValueError as error:
-        raise ValueError(f"PQADAPTERS_DURABILITY: {error}") from None
+    """The options with the environment's word where the durability isn't given, or else with the adapter's default,
+    whose lag also goes where its very word is given."""
+    word, lag = options.get("durability"), options.get("max_lag")
+    found = in_environment(lag) if word is None else Durability.of(word, lag)
+    if default is not None and not isinstance(word, Durability) and (not found or found.survives is default.survives):
+        found = Durability.of(default, lag)
+    return options if found is None else {**options, "durability": found}
 
 
 def open_where(
@@ -52,8 +48,8 @@ def open_where(
         return open_url(store, options, default), True
     if store is not None:
         return _as_given(store, options), False
-    url = os.environ.get("PQADAPTERS_URL")
-    if url:
+    url = url_in_environment()
+    if url is not None:
         return open_url(url, options, default), True
     return open_shared(**with_durability(options, default)), True
 
@@ -72,8 +68,14 @@ def absolute(place: Any) -> Any:
 
 def open_url(url: str, options: dict[str, Any], default: Durability | None = None) -> Store:
     """An option in the URL wins over the environment, an argument over both."""
-    in_url = "durability=" in url.partition("?")[2] or url.startswith("memory:")
-    return open_store(url, **(options if in_url else with_durability(options, default)))
+    query = url.partition("?")[2]
+    if url.startswith("memory:"):
+        return open_store(url, **options)
+    if "durability=" not in query or "durability" in options:
+        return open_store(url, **with_durability(options, default))
+    if default is not None and f"durability={default.survives.value}" in query and "max_lag=" not in query:
+        options = {"max_lag": default.max_lag, **options}
+    return open_store(url, **options)
 
 
 def _path(path: Any, what: str) -> str:

@@ -102,6 +102,27 @@ def test_a_queue_without_a_place_is_the_applications(tmp_path: Path, monkeypatch
     run(main())
 
 
+@pytest.mark.parametrize("word", ["argument", "environment", "url"])
+def test_process_is_fifty_milliseconds_however_it_is_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, word: str
+) -> None:
+    """Who wrote down the default had a sync after a second."""
+
+    async def main() -> None:
+        given: dict[str, Any] = {"durability": "process"} if word == "argument" else {}
+        if word == "environment":
+            monkeypatch.setenv("PQADAPTERS_DURABILITY", "process")
+        query = "?durability=process" if word == "url" else ""
+        async with (
+            Queue[int](store=f"sqlite:///{tmp_path}/q.db{query}", **given) as q,
+            Queue[int](store=f"sqlite:///{tmp_path}/q.db{query}", **given, max_lag=2.0) as other,
+        ):
+            assert q._line.store.durability == (Survives.PROCESS, 0.05)
+            assert other._line.store.durability == (Survives.PROCESS, 2.0)
+
+    run(main())
+
+
 @pytest.mark.parametrize("nowait", [False, True])
 def test_a_bounded_queue_is_filled_whatever_a_killed_run_left(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, nowait: bool

@@ -196,6 +196,12 @@ def test_a_task_is_found_by_its_name_and_by_an_alias(make: Make) -> None:
         del work.note.__pqadapters_task__  # type: ignore[attr-defined]
 
 
+def test_aliases_are_several() -> None:
+    """Of one in text each letter was an alias, and jobs of that name were parked."""
+    with pytest.raises(TypeError, match=r"\['send_invoice'\]"):
+        task(name="invoice", aliases="send_invoice")
+
+
 def test_a_task_of_a_newer_version_is_parked(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pqadapters.concurrent.futures._starting._PATIENCE", 0.0)
     monkeypatch.setattr("pqadapters.concurrent.futures._starting._HOUR", 0.0)

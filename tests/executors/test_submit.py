@@ -275,11 +275,50 @@ def test_a_path_is_for_one_process_at_a_time(tmp_path: Path) -> None:
         {"max_attempts": 0},
         {"max_pending": 0},
         {"result_ttl": -1},
+        {"store": ""},  # was the application's home
+        {"store": "jobs.db", "recover": "manual"},  # was found by the first submit
+        {"path": "memory:", "recover": "manual"},
+        {"path": ""},
     ],
 )
 def test_arguments_are_checked(wrong: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match=next(iter(wrong))):
         ThreadPoolExecutor(**wrong)
+
+
+@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
+@pytest.mark.parametrize(
+    ("wrong", "words"),
+    [
+        ({"serializer": "json"}, "PoolExecutor.. got an unexpected keyword argument 'serializer'"),
+        ({"on_recovered": "print"}, "on_recovered"),  # was found by the first job that was left
+        ({"path": 5}, "path"),
+    ],
+)
+def test_kinds_of_arguments_are_checked(kind: Any, wrong: dict[str, Any], words: str) -> None:
+    with pytest.raises(TypeError, match=words):
+        kind(**wrong)
+
+
+@pytest.mark.parametrize("variable", ["PQADAPTERS_DURABILITY", "PQADAPTERS_URL"])
+def test_a_wrong_word_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "somewhere")
+    with pytest.raises(ValueError, match=f"{variable}.*somewhere"):
+        ThreadPoolExecutor(name="jobs")
+
+
+@pytest.mark.parametrize("place", [{"path": "jobs"}, {"store": "sqlite:///jobs.db"}])
+def test_a_relative_place_is_in_the_directory_of_the_moment(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, place: dict[str, Any]
+) -> None:
+    """Where the first submit opens it, a program that had gone elsewhere meanwhile had its jobs there."""
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path)
+    with ThreadPoolExecutor(1, **place, recover="on_submit") as executor:
+        monkeypatch.chdir(tmp_path / "elsewhere")
+        assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
+        assert str(executor.stats()["place"]).startswith(f"{tmp_path}/jobs")
+    assert not list((tmp_path / "elsewhere").iterdir())
 
 
 @pytest.mark.parametrize(

@@ -96,6 +96,12 @@ def test_urls_of_directories_that_are_none(url: str | Path, message: str) -> Non
         QueueHandler(url)
 
 
+def test_a_wrong_word_in_the_environment_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PQADAPTERS_DURABILITY", "somewhere")
+    with pytest.raises(ValueError, match=r"PQADAPTERS_DURABILITY.*somewhere"):
+        SpoolQueue(tmp_path)
+
+
 def test_a_limit_that_a_database_doesnt_have_is_refused(tmp_path: Path) -> None:
     """It was ignored, and the disk filled up."""
     with pytest.raises(ValueError, match="has no limit"):

@@ -255,6 +255,13 @@ def test_bad_arguments(arguments: dict[str, Any], error: type[Exception], text: 
         Queue(**arguments)
 
 
+@pytest.mark.parametrize("variable", ["PQADAPTERS_ACK", "PQADAPTERS_DURABILITY", "PQADAPTERS_URL"])
+def test_a_wrong_word_in_the_environment_is_named(monkeypatch: pytest.MonkeyPatch, variable: str) -> None:
+    monkeypatch.setenv(variable, "somewhere")
+    with pytest.raises(ValueError, match=f"{variable}.*somewhere"):
+        Queue(name="jobs")
+
+
 def test_a_segment_store_is_refused(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="one process"):
         Queue(store=f"file://{tmp_path}/directory")

@@ -52,6 +52,11 @@ class DurableExecutor(Executor):
 
     _backlog: Backlog
 
+    def _check_names(self, given: dict[str, Any]) -> None:
+        """Of keyword arguments; before there is a pool."""
+        for name in given.keys() - (DurableExecutor._set_up.__kwdefaults__ or {}).keys():
+            raise TypeError(f"{type(self).__name__}() got an unexpected keyword argument {name!r}")
+
     def _set_up(
         self,
         *,

@@ -111,7 +111,8 @@ def check_attempts(value: int | None) -> None:
 def key_bytes(key: object) -> bytes:
     """A key as it is stored: 1 and "1" are two. Raises TypeError for what isn't text, bytes, a number or a tuple."""
     if not _is_key(key):
-        raise TypeError(f"a key is str, bytes, int or a tuple of these, not {type(key).__name__}")
+        what = repr(key) if type(key) is tuple else type(key).__name__
+        raise TypeError(f"a key is str, bytes, int or a tuple of these, not {what}")
     return repr(key).encode("utf-8", "surrogatepass")
 
 
@@ -156,6 +157,8 @@ def settings(
 ) -> Settings:
     """From what users write. Raises TypeError and ValueError."""
     check_attempts(max_attempts)
+    if on_recovered is not None and not callable(on_recovered):
+        raise TypeError(f"on_recovered is called with a future, and {on_recovered!r} can't be called")
     for name, value in (("max_pending", max_pending), ("max_bytes", max_bytes)):
         if value is not None and value < 1:
             raise ValueError(f"{name} is the most that may be waiting; {value!r} is none")

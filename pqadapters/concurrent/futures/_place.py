@@ -10,12 +10,20 @@ import os
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
-from ...durability import Durability, Survives
+from ...durability import Durability, Survives, in_environment
 from ...home.ground import ground_of
 from ...home.places import LastingSpot, Spot, made_in, occupy
 from ...home.private import PrivateStore
 from ...home.shared import open_shared
-from ...opening import load_slots, open_path, open_store
+from ...opening import (
+    absolute_url,
+    check_path,
+    check_url,
+    load_slots,
+    open_path,
+    open_store,
+    url_in_environment,
+)
 from ...store import Store
 from ._names import Names
 
@@ -42,7 +50,7 @@ def find_place(
     max_lag: float | None,
     trust_directory: bool,
 ) -> Place:
-    """The place that the arguments mean. Raises TypeError, ValueError."""
+    """The place that the arguments mean, wherever the program is when it is opened. Raises TypeError, ValueError."""
     if name is not None and (not isinstance(name, str) or not name):
         raise ValueError(f"name is a str that isn't empty, not {name!r}")
     if path is not None and store is not None:
@@ -50,13 +58,15 @@ def find_place(
     names = Names.of(name or _NAME)
     given = {"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None}
     options = {option: value for option, value in given.items() if value is not None}
-    url = store if isinstance(store, str) else os.environ.get("PQADAPTERS_URL") if name and path is None else None
     if path is not None:
-        directory = os.fsdecode(path)
+        directory = _absolute(path)
         return Place(names, lambda: open_path(directory, **_steered(options)))
     if store is not None and not isinstance(store, str):
         return Place(names, lambda: _given(store, options), owned=False)
-    if url:
+    url = store if store is not None else url_in_environment() if name is not None else None
+    if url is not None:
+        check_url(url)
+        url = absolute_url(url)
         in_url = "durability=" in url or url.startswith("memory:")
         return Place(names, lambda: open_store(url, **(options if in_url else _steered(options))))
     if name is not None:
@@ -64,10 +74,22 @@ def find_place(
     return _private(executor, names, _steered(options))
 
 
+def _absolute(path: Any) -> str:
+    try:
+        directory = os.fsdecode(path)
+    except TypeError:
+        kind = type(path).__name__
+        raise TypeError(f"path is the jobs' directory, as str, bytes or os.PathLike, not {kind}") from None
+    if not directory:
+        raise ValueError("path is the jobs' directory; '' names none")
+    check_path(directory)
+    return os.path.abspath(directory)
+
+
 def _steered(options: dict[str, Any]) -> dict[str, Any]:
     """With the environment's word where the durability isn't given."""
-    word = os.environ.get("PQADAPTERS_DURABILITY")
-    return {**options, "durability": word} if word and "durability" not in options else options
+    found = None if "durability" in options else in_environment(options.get("max_lag"))
+    return options if found is None else {**options, "durability": found}
 
 
 def _given(store: Any, options: dict[str, Any]) -> Store:

@@ -33,6 +33,9 @@ def task(*, name: str, version: int = 1, aliases: Sequence[str] = ()) -> Callabl
     if not isinstance(version, int) or isinstance(version, bool):
         raise TypeError(f"version is a whole number, not {version!r}")
 
+    if isinstance(aliases, str):
+        raise TypeError(f"aliases are several names, as in [{aliases!r}], not text")
+
     def register(function: F) -> F:
         setattr(function, _MARK, Task(name, version))
         for each in (name, *aliases):

@@ -50,6 +50,7 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
         rebuild: bool = False,
         **durable: Any,
     ) -> None:
+        self._check_names(durable)
         given: dict[str, Any] = {"mp_context": mp_context, "initializer": initializer, "initargs": initargs}
         if sys.version_info >= (3, 11):
             given["max_tasks_per_child"] = max_tasks_per_child

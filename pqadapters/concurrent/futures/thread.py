@@ -50,6 +50,7 @@ class ThreadPoolExecutor(DurableExecutor, stdlib.ThreadPoolExecutor):
         initargs: tuple[Any, ...] = (),
         **durable: Any,
     ) -> None:
+        self._check_names(durable)
         if max_workers is None:
             max_workers = default_workers()
         super().__init__(max_workers, thread_name_prefix, initializer, initargs)

@@ -170,8 +170,8 @@ class Queue(_Durable, stdlib.Queue, Generic[T]):  # type: ignore[type-arg]  # no
 
     def _policy(self, ack: str | AckPolicy | None) -> AckPolicy:
         if ack is None:
-            word = os.environ.get("PQADAPTERS_ACK")
-            return AckPolicy.GET if word == AckPolicy.GET.value else AckPolicy.NEXT
+            word = choice(AckPolicy, os.environ.get("PQADAPTERS_ACK") or AckPolicy.AUTO, "PQADAPTERS_ACK")
+            return AckPolicy.GET if word is AckPolicy.GET else AckPolicy.NEXT
         policy = choice(AckPolicy, ack, "ack")
         if policy not in (AckPolicy.NEXT, AckPolicy.GET):
             raise ValueError(f"ack={policy.value!r} needs task_done(): use JoinableQueue, or ack='next'")
