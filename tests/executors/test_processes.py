@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import queue
 import signal
@@ -210,6 +211,27 @@ def test_one_pool_forks_at_a_time(make_processes: MakeProcesses, monkeypatch: py
     executor._apart.submit(work.nothing).result(work.PATIENCE)
     assert len(free) > few > 0
     assert not any(free)
+
+
+@pytest.mark.parametrize("options", [{}, {"key": "k"}, {"priority": 1}])
+def test_a_submit_for_which_no_worker_can_be_started_stores_nothing(
+    make_processes: MakeProcesses, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
+) -> None:
+    """As one without descriptors: submit() raised, the job ran later all the same, and shutdown() waited for it."""
+    executor, file = make_processes(1), tmp_path / "file"
+
+    def none_left(*args: Any, **kwargs: Any) -> Any:
+        raise OSError(errno.EMFILE, "too many")
+
+    monkeypatch.setattr(executor, "_issue", none_left)
+    monkeypatch.setattr(executor._apart, "submit", none_left)
+    with pytest.raises(OSError, match="too many"):
+        executor.using(**options).submit(os.mkdir, str(file))
+    monkeypatch.undo()
+    assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
+    executor.shutdown()
+    assert not list(make_processes(recover="manual").jobs())
+    assert not file.exists()
 
 
 def test_an_initializer_that_fails_takes_no_attempt(make_processes: MakeProcesses, place: dict[str, Any]) -> None:

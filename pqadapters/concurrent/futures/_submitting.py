@@ -18,7 +18,7 @@ from ...rank import rank
 from ...store import PLAIN as PLAIN_PUT
 from ...store import Depth, Op, Put, Set
 from . import _wire as wire
-from ._cancelling import cancel
+from ._cancelling import cancel, cancel_stored
 from ._future import JobFuture
 from ._options import PLAIN, Options
 from ._returning import come_back, find_late
@@ -114,8 +114,9 @@ def undo(backlog: Backlog, future: JobFuture) -> None:
     """submit() raises: whoever did that may be a signal handler, and the job stored already."""
     try:
         if future._record:
+            future.cancel_here()  # who has it in hand just now, or fails to begin it, drops it
             with suppress(PqadaptersError):
-                insist(partial(cancel, backlog, future))
+                insist(partial(cancel_stored, backlog, future._id, future._record))
     finally:
         backlog.forget(future._id)  # and tell an end that waits for it
 
