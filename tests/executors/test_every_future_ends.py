@@ -5,10 +5,12 @@ from __future__ import annotations
 import os
 import signal
 import threading
+import time
 from concurrent.futures import BrokenExecutor, CancelledError
 from contextlib import suppress
 from pathlib import Path
 from queue import Full
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from pqadapters.concurrent.futures import (
     JobParked,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
+    _keys,
     as_completed,
     wait,
 )
@@ -30,6 +33,7 @@ from pqadapters.store import Put, Set
 from ..contract.threads import Task
 from . import work
 from .conftest import Make
+from .test_left_behind import leave
 
 HERE: list[ThreadPoolExecutor] = []  #: for jobs that use their executor
 
@@ -393,6 +397,47 @@ def test_a_job_that_ends_while_its_key_is_looked_up(make: Make, monkeypatch: pyt
     monkeypatch.setattr(store, "get", late)
     assert executor.using(key=1, result_ttl=0).submit(work.double, 1).result(work.PATIENCE) == 2
     assert not backlog.attached
+
+
+def test_a_job_whose_result_runs_out_while_its_key_is_looked_up(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was neither there nor gone: the key was still its, and what it came to was told before anybody asked."""
+    with ThreadPoolExecutor(1, store=url) as first, ThreadPoolExecutor(1, store=url, recover="manual") as second:
+        job = first.using(key=1, result_ttl=60).submit(work.hold, "gate")
+        work.reached("gate")
+        second.stats()
+        sharing = second._backlog.sharing
+        assert sharing is not None
+        watch = sharing.watch
+
+        def late(id: bytes) -> None:
+            work.GATES["gate"].set()
+            job.result(work.PATIENCE)
+            monkeypatch.setattr(_keys, "time", SimpleNamespace(time=lambda: time.time() + 3600))
+            watch(id)
+
+        monkeypatch.setattr(sharing, "watch", late)
+        assert second.using(key=1).submit(work.double, 1).result(work.PATIENCE) == 2
+
+
+def test_a_job_that_is_begun_as_its_executor_leaves_stays_on_disk(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its future was cancelled in that moment, as all that wait, and the job was dropped for one that was cancelled."""
+    leave(make, (work.note, 1))
+    executor = make(recover="manual")
+    opened = executor._backlog.opened
+
+    def late(call: bytes) -> Any:
+        executor.shutdown(wait=False, drain=False)
+        return opened(call)
+
+    monkeypatch.setattr(executor._backlog, "opened", late)
+    [future] = executor.recovered()
+    with pytest.raises(CancelledError):
+        future.result(work.PATIENCE)
+    executor.shutdown()
+    make().shutdown()
+    assert work.DONE == [1]
 
 
 class Submits:

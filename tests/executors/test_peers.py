@@ -5,14 +5,17 @@ futures, and the shutdown() of the other one, waited for ever."""
 
 from __future__ import annotations
 
+import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from pqadapters.concurrent.futures import CancelledError, JobFuture, ThreadPoolExecutor, wait
 from pqadapters.opening import open_store
 
+from ..contract.threads import Task
 from . import work
 from .conftest import Make
 from .test_left_behind import leave
@@ -59,6 +62,64 @@ def test_one_that_shuts_down_waits_for_its_job_in_the_other(make: Make) -> None:
     work.GATES["other"].set()
     one.shutdown()
     assert future.result(work.PATIENCE) == "other"
+
+
+def test_two_threads_shut_down_one_whose_job_another_has(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The one that drops the rest closes it; the other one waited for ever for the job that went over."""
+    one = make()
+    one.submit(work.hold, "gate")
+    work.reached("gate")
+    one.submit(work.hold, "other")
+    make()
+    work.reached("other")
+    idle, drained = threading.Event(), one._backlog.drained
+
+    def drained_or_idle() -> bool:
+        if one._tickets.idle():
+            idle.set()
+        return drained()
+
+    monkeypatch.setattr(one._backlog, "drained", drained_or_idle)
+    patient = Task(one.shutdown, patience=work.PATIENCE)
+    work.GATES["gate"].set()
+    assert idle.wait(work.PATIENCE)
+    one.shutdown(wait=False, drain=False)
+    work.GATES["other"].set()
+    patient.result()
+
+
+class Leaving(dict[bytes, JobFuture]):
+    """Its executor leaves right behind the look at one of them."""
+
+    leave: Callable[[], object]
+
+    def get(self, id: bytes, *default: Any) -> Any:
+        found = super().get(id, *default)
+        self.leave()
+        return found
+
+    def pop(self, id: bytes, *default: Any) -> Any:
+        found = super().pop(id, *default)
+        self.leave()
+        return found
+
+
+def test_one_leaves_while_the_other_takes_its_job(tmp_path: Path) -> None:
+    """It was cancelled, since it hadn't begun, and then dropped by who had it in hand, as if somebody had done that."""
+    place: dict[str, Any] = {"path": tmp_path / "jobs", "durability": "process"}
+    with ThreadPoolExecutor(1, **place) as one:
+        one.submit(work.hold, "gate")
+        work.reached("gate")
+        future = one.submit(work.note, 1)
+        leaving = Leaving(one._backlog.live)
+        leaving.leave = one._backlog.leave
+        one._backlog.live = leaving
+        ThreadPoolExecutor(1, **place).shutdown()
+        assert work.DONE == [1]
+        assert future.result(work.PATIENCE) == 1
+        work.GATES["gate"].set()
 
 
 def test_one_key_is_one_run(make: Make) -> None:

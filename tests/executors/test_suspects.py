@@ -6,9 +6,15 @@ import threading
 from types import SimpleNamespace
 from typing import Any
 
+import pytest
+
+from pqadapters.concurrent.futures import JobFuture
 from pqadapters.concurrent.futures._suspects import Suspects
+from pqadapters.store import Ack, Put
 
 from . import work
+from .conftest import Make
+from .test_left_behind import leave
 
 
 def test_one_at_a_time() -> None:
@@ -52,3 +58,24 @@ def test_jobs_that_were_never_begun_may_run_beside_it() -> None:
     suspects.begin(b"a")
     assert suspects.allow(new)
     assert not suspects.allow(old)
+
+
+def test_one_that_couldnt_be_begun_is_begun_later(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It stood in its own way for ever, as one that ran, and in that of all others which had been begun before."""
+    leave(make, (work.note, 1))
+    with make(recover="manual") as other:
+        store, name = other._backlog.store, other._backlog.names.jobs
+        [claim] = store.claim(name)
+        store.commit(Ack(claim), Put(name, claim.payload, claim.rank, attempts=1))
+    begin, failed = JobFuture.begin, list[bool]()
+
+    def fail(future: JobFuture) -> bool:
+        if failed:
+            return begin(future)
+        failed.append(True)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(JobFuture, "begin", fail)
+    [future] = make(recover="manual", max_attempts=2).recovered()
+    assert future.result(work.PATIENCE) == 1
+    assert failed

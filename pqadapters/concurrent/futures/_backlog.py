@@ -208,14 +208,28 @@ class Backlog:
         if self.closing:
             raise RuntimeError("cannot schedule new futures after shutdown")
 
-    def forget(self, id: bytes) -> JobFuture | None:
-        """A job that isn't on disk any more; its future."""
-        future = self.live.pop(id, None) or self.attached.pop(id, None)
-        if future is None and peers.several():
-            future = peers.forget(self, id)
+    def unfinished(self, id: bytes) -> JobFuture | None:
+        """The future of a job that has not come to its end, which somebody has here."""
+        for futures in (self.live, self.running, self.attached):
+            future = futures.get(id)
+            if future is not None and not future.done():
+                return future
+        return None
+
+    def forget(self, id: bytes) -> list[JobFuture]:
+        """A job that isn't on disk any more; its futures. One of somebody else's that waits for its next try here, and
+        that somebody has asked for meanwhile, has two."""
+        futures = [each for each in (self.live.pop(id, None), self.attached.pop(id, None)) if each is not None]
+        if peers.several():
+            futures += peers.forget(self, id)
         self.not_due(id)
         self.less()
-        return future
+        return futures
+
+    def forget_cancelled(self, id: bytes) -> None:
+        """The same of a job that never came to an outcome: to who waits for it, it is cancelled."""
+        for future in self.forget(id):
+            future.cancel_here()
 
     def not_due(self, id: bytes) -> None:
         """The clock needn't bring the job back."""
@@ -265,27 +279,34 @@ class Backlog:
         self.closing = self.stopped = True
         futures: list[JobFuture] = []
         try:
-            futures = [*self.live.values(), *self.attached.values()]
             self._cancel_here(futures)
         except BaseException:  # of a callback, or of a signal handler
-            self._cancel_here(futures or [*self.live.values(), *self.attached.values()])
+            self._cancel_here(futures)
             raise
         finally:
             self.ahead.give_back(self)
 
     def _cancel_here(self, futures: list[JobFuture]) -> None:
-        self.live.clear()
-        self.attached.clear()
+        self._take_out(futures)
         for future in futures:
             future.cancel_here()
+
+    def _take_out(self, futures: list[JobFuture]) -> None:
+        """Those of jobs that aren't begun, into that list: also such as come meanwhile, and none that is begun."""
+        for there in (self.live, self.attached):
+            while there:
+                for id, future in there.copy().items():
+                    futures.append(future)  # first: a signal handler may raise
+                    taken = there.pop(id, None)
+                    if taken is not future:
+                        futures[-1:] = [taken] if taken is not None else []
 
     def break_with(self, error: BaseException) -> None:
         """The pool can't run anything any more: as the standard library's, the futures fail; the jobs stay on disk."""
         self.broken = error
         self.stopped = True
-        futures = [*self.live.values(), *self.attached.values(), *self.running.values()]
-        self.live.clear()
-        self.attached.clear()
+        futures = list(self.running.values())
+        self._take_out(futures)
         for future in futures:
             future.settle(None, type(error)(*error.args))
         if self._store is not None and not self.closed:
@@ -295,9 +316,8 @@ class Backlog:
     def fail(self, error: Exception) -> None:
         """The store gives no jobs any more: those that aren't begun stay there, and their futures fail."""
         self.stopped = True
-        futures = [*self.live.values(), *self.attached.values()]
-        self.live.clear()
-        self.attached.clear()
+        futures: list[JobFuture] = []
+        self._take_out(futures)
         for future in futures:
             future.settle(None, error)
         self.changed()

@@ -40,7 +40,7 @@ def cancel(backlog: Backlog, future: JobFuture) -> bool:
             record = find_record(backlog, backlog.names.jobs, future._id)
     found = record is not None and cancel_stored(backlog, future._id, record, future)
     if found and not future._begun:  # else it was begun just now, and whoever finds it cancelled tells it
-        backlog.forget(future._id)
+        _forget(backlog, future)
     return found
 
 
@@ -52,9 +52,16 @@ def is_gone(backlog: Backlog, future: JobFuture) -> bool:
     with suppress(StoreError):
         there = next(backlog.store.browse(backlog.names.jobs, state=None, after=future._record - 1), None)
         if there is None or wire.id_of(there.payload) != future._id or _is_buried(backlog, future._id):
-            backlog.forget(future._id)
+            _forget(backlog, future)
             return True
     return False
+
+
+def _forget(backlog: Backlog, future: JobFuture) -> None:
+    """A job that is gone, whose future the caller cancels; others of it are cancelled here."""
+    for each in backlog.forget(future._id):
+        if each is not future:
+            each.cancel_here()
 
 
 def _is_buried(backlog: Backlog, id: bytes) -> bool:
@@ -126,7 +133,7 @@ def cancel_all(backlog: Backlog) -> None:
             if future.running() and future._id in backlog.live:  # it waits for its next try, or has just begun it
                 if cancel_stored(backlog, future._id, record):
                     future.cancel_here()
-                    backlog.forget(future._id)
+                    backlog.forget_cancelled(future._id)
             else:
                 future.cancel()  # delayed; or somebody has begun it just now
 
@@ -141,5 +148,5 @@ def _make_up_for(backlog: Backlog, claimed: list[tuple[Claim, JobFuture]]) -> No
 
 def _told(backlog: Backlog, futures: list[JobFuture]) -> None:
     for future in futures:
-        backlog.forget(future._id)
+        backlog.forget_cancelled(future._id)
         future.cancel_here()

@@ -251,8 +251,8 @@ class DurableExecutor(Executor):
         record = find_record(backlog, backlog.names.jobs, id)
         if record is None or not cancel_stored(backlog, id, record):
             return False
+        backlog.forget_cancelled(id)
         if future is not None:
-            backlog.forget(id)
             future.cancel_here()
         return True
 

@@ -82,7 +82,9 @@ def _refuse(future: JobFuture) -> None:
 def _wait_for_others(backlog: Backlog, future: JobFuture) -> None:
     """Another process runs our job, and will say what it came to."""
     if backlog.sharing is not None and not future.done() and future._id not in backlog.live:
-        backlog.attached.setdefault(future._id, future)
+        there = backlog.attached.setdefault(future._id, future)
+        if there is not future:
+            future.follow(there)
         backlog.sharing.doubt(future._id)
 
 
@@ -94,14 +96,15 @@ def hear(backlog: Backlog, id: bytes, data: bytes) -> None:
 
 def hear_outcome(backlog: Backlog, id: bytes, found: _outcome.Outcome) -> None:
     """The same, of what it came to."""
-    future = backlog.live.pop(id, None) or backlog.attached.pop(id, None) or backlog.running.get(id)
-    if future is not None:
+    for future in (backlog.live.pop(id, None), backlog.attached.pop(id, None), backlog.running.get(id)):
+        if future is None:
+            continue
         if isinstance(found.error, CancelledError):
             future.cancel_here()
         else:
             future.settle(found.result, found.error)
-        backlog.not_due(id)
-        backlog.less()
+    backlog.not_due(id)
+    backlog.less()
 
 
 def _store_what_goes(
@@ -194,7 +197,7 @@ def _store_next_try(backlog: Backlog, future: JobFuture, claim: Claim, failures:
         if backlog.sharing is not None:
             backlog.sharing.doubt(future._id)
         raise
-    _let_go_of_suspect(backlog, future)
+    let_go_of_suspect(backlog, future._id)
     come_back(backlog, future._id, pause)
 
 
@@ -251,11 +254,12 @@ def _let_go(backlog: Backlog, future: JobFuture) -> None:
     if waits:
         backlog.less()  # its worker was killed just now, and it was to be begun again
     if backlog.suspects.running is not None:
-        _let_go_of_suspect(backlog, future)
+        let_go_of_suspect(backlog, future._id)
 
 
-def _let_go_of_suspect(backlog: Backlog, future: JobFuture) -> None:
-    if backlog.suspects.end(future._id):
+def let_go_of_suspect(backlog: Backlog, id: bytes) -> None:
+    """A job runs no more, or not yet; should others have waited for that, they are looked for."""
+    if backlog.suspects.end(id):
         backlog.recovering = True
         backlog.added()
 

@@ -88,6 +88,17 @@ class JobFuture(Future[Any]):
                 return self.set_running_or_notify_cancel()
         return not self.done()  # a retry: to whoever looks it has been running all the time
 
+    def follow(self, other: JobFuture) -> None:
+        """Come to what that one comes to, which is another future of the same job."""
+        Future.add_done_callback(other, self._as)
+
+    def _as(self, other: Future[Any]) -> None:
+        if other.cancelled():
+            self.cancel_here()
+        else:
+            error = other.exception()
+            self.settle(None if error is not None else other.result(), error)
+
     def settle(self, result: Any, error: BaseException | None) -> None:
         """What it came to, unless that is known already."""
         if not self._begun and (self.done() or not self.begin()):

@@ -66,10 +66,9 @@ def attach(backlog: Backlog, id: bytes, record: int = 0, *, still: Callable[[], 
 
 
 def _attach(backlog: Backlog, id: bytes, record: int, still: Callable[[], bool]) -> JobFuture | None:
-    for futures in (backlog.live, backlog.running, backlog.attached, backlog.known):
-        known = futures.get(id)
-        if known is not None and not known.done():
-            return known
+    known = backlog.unfinished(id) or backlog.known.get(id)
+    if known is not None and not known.done():
+        return known
     theirs = peers.find(backlog, id)
     if theirs is not None:
         return theirs
@@ -79,13 +78,18 @@ def _attach(backlog: Backlog, id: bytes, record: int, still: Callable[[], bool])
         if _has_run_out(backlog, id):
             return None
         first = backlog.attached.setdefault(id, future)  # before the look: who brings its end has it, or we see that
-        if backlog.sharing is not None:
-            backlog.sharing.watch(id)
-        outcome = _kept(backlog, id)
-        if outcome is None and not still():
+        try:
+            if backlog.sharing is not None:
+                backlog.sharing.watch(id)
             outcome = _kept(backlog, id)
-            if outcome is None and (first is not future or backlog.attached.pop(id, None) is future):
-                return None  # it has come to its end meanwhile, and nobody will say to what
+            if outcome is None and (_has_run_out(backlog, id) or not still()):
+                outcome = _kept(backlog, id)
+                if outcome is None and (first is not future or backlog.attached.pop(id, None) is future):
+                    return None  # it has come to its end meanwhile, and nobody will say to what
+        except BaseException:  # a store that was closed just now, say: nobody is to find what nobody tells the end of
+            if first is future:
+                backlog.attached.pop(id, None)
+            raise
         future = first
         if outcome is None and backlog.closed:  # nobody will tell it any more; who closes looked before it was there
             future.cancel_here()
@@ -125,9 +129,10 @@ def find(backlog: Backlog, job_id: str | None, key: bytes | None) -> JobFuture:
             raise UnknownJob(f"no job has the key {key.decode(errors='replace')}, or its result isn't kept any longer")
         return found
     id = wire.id_from(job_id or "")
-    for futures in (backlog.live, backlog.running, backlog.attached):
-        if id in futures:
-            return futures[id]
+    with backlog.attaching:  # another thread's, of which it isn't known yet whether it may stay
+        known = backlog.live.get(id) or backlog.running.get(id) or backlog.attached.get(id)
+    if known is not None:
+        return known
     theirs = peers.find(backlog, id)
     if theirs is not None:
         return theirs

@@ -168,7 +168,7 @@ def purge_records(backlog: Backlog, queue: str, records: list[int]) -> int:
                 backlog.commit(Nack(claim))
             raise
         count += 1
-        _cancel_here(backlog, id)
+        backlog.forget_cancelled(id)
     if queue == backlog.names.jobs:
         for record in backlog.store.browse(queue, state=State.DELAYED):
             if record.id in records:
@@ -176,15 +176,9 @@ def purge_records(backlog: Backlog, queue: str, records: list[int]) -> int:
                 backlog.tombs = True  # before it is there: who begins the job looks for it
                 peers.bury(backlog)
                 backlog.commit_ends([tombstone, *backlog.forget_key(record.payload)], record.payload)
-                _cancel_here(backlog, wire.id_of(record.payload))
+                backlog.forget_cancelled(wire.id_of(record.payload))
                 count += 1
     return count
-
-
-def _cancel_here(backlog: Backlog, id: bytes) -> None:
-    future = backlog.forget(id)
-    if future is not None:
-        future.cancel_here()
 
 
 def _purge_id(backlog: Backlog, id: bytes) -> int:

@@ -3,7 +3,7 @@
 In a store that processes share, who waits for a job is told of its end (_sharing.py). Executors of one process on a
 store of its own need no such way: who begins a job that another one waits for takes over its future, and with it the
 live call, and whoever asks for such a job gets that future. Job ids are unique, so nobody needs to know who has the
-same store. Any thread may call anything; no backlog's lock is held.
+same store. Any thread may call anything that holds no backlog's lock.
 """
 
 from __future__ import annotations
@@ -13,22 +13,18 @@ from concurrent.futures import Future
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+from ...living import living
+
 if TYPE_CHECKING:
     from ._backlog import Backlog
     from ._future import JobFuture
 
-_open: tuple[weakref.ref[Backlog], ...] = ()  #: replaced, never changed: who looks needs no lock
+_open: weakref.WeakSet[Backlog] = weakref.WeakSet()
 
 
 def enter(backlog: Backlog) -> None:
     """It has opened a store that no other process uses."""
-    global _open
-    _open = (*(ref for ref in _open if _lives(ref)), weakref.ref(backlog))
-
-
-def _lives(ref: weakref.ref[Backlog]) -> bool:
-    backlog = ref()
-    return backlog is not None and not (backlog.closed or backlog.forked)
+    _open.add(backlog)
 
 
 def several() -> bool:
@@ -38,8 +34,7 @@ def several() -> bool:
 
 def others(backlog: Backlog) -> list[Backlog]:
     """Those beside this one."""
-    there = [ref() for ref in _open if _lives(ref)]
-    return [each for each in there if each is not None and each is not backlog]
+    return [each for each in living(_open) if each is not backlog and not (each.closed or each.forked)]
 
 
 def has(backlog: Backlog, id: bytes) -> bool:
@@ -52,23 +47,26 @@ def find(backlog: Backlog, id: bytes) -> JobFuture | None:
     if not several():
         return None
     for other in others(backlog):
-        for futures in (other.live, other.running, other.attached):
-            future = futures.get(id)
-            if future is not None and not future.done():
-                return future
+        future = other.unfinished(id)
+        if future is not None:
+            return future
     return None
 
 
 def take_over(backlog: Backlog, id: bytes) -> JobFuture | None:
     """The future of a job that this one begins, and another one has; that one waits for its end as for its own jobs."""
     for other in others(backlog):
-        future = other.live.get(id) or other.attached.get(id)
-        if future is None:
-            continue
-        other.running[id] = future
-        if other.live.pop(id, None) is None:
-            backlog.attached[id] = future
-        other.attached.pop(id, None)
+        with other.lock:  # who waits for its end must not find that there is none for a moment
+            own = other.live.pop(id, None)  # in one step: who leaves cancels what is there
+            asked_for = other.attached.pop(id, None)
+            future = own or asked_for
+            if future is None:
+                continue
+            other.running[id] = future
+        if asked_for is not None and asked_for is not future:
+            asked_for.follow(future)
+        if own is None:
+            backlog.attached.setdefault(id, future)
         other.not_due(id)
         future._backlog = backlog
         Future.add_done_callback(future, partial(_ended, weakref.ref(other), id))
@@ -78,23 +76,24 @@ def take_over(backlog: Backlog, id: bytes) -> JobFuture | None:
 
 def _ended(ref: weakref.ref[Backlog], id: bytes, future: Future[Any]) -> None:
     other = ref()
-    if other is None or other.closed:
+    if other is None:
         return
     other.running.pop(id, None)
-    other.changed()
-    if other.closing and other.idle():
+    other.changed()  # also where it is closed: another thread's shutdown() may wait
+    if other.closing and not other.closed and other.idle():
         other.ended()
 
 
-def forget(backlog: Backlog, id: bytes) -> JobFuture | None:
-    """A job that isn't on disk any more; the future that one of the others has of it."""
+def forget(backlog: Backlog, id: bytes) -> list[JobFuture]:
+    """A job that isn't on disk any more; the futures that the others have of it."""
+    futures: list[JobFuture] = []
     for other in others(backlog):
-        future = other.live.pop(id, None) or other.attached.pop(id, None)
-        if future is not None:
+        found = [each for each in (other.live.pop(id, None), other.attached.pop(id, None)) if each is not None]
+        if found:
+            futures += found
             other.not_due(id)
             other.changed()
-            return future
-    return None
+    return futures
 
 
 def settle(backlog: Backlog, id: bytes, result: Any, error: BaseException | None) -> None:

@@ -35,13 +35,16 @@ def _futures(backlog: Backlog) -> dict[bytes, JobFuture]:
         id = wire.id_of(record.payload)
         if id and id[:8] != backlog.token and not peers.has(backlog, id):
             new = JobFuture(backlog, id, None, record=record.id)
-            there[id] = peers.find(backlog, id) or backlog.attached.setdefault(id, new)
+            known = peers.find(backlog, id) or backlog.unfinished(id)
+            there[id] = known or backlog.attached.setdefault(id, new)
             if there[id] is new:
                 made.append(new)
     begun, backlog.begun = backlog.begun or (), None  # behind the look: what was begun before it, or meanwhile
     for future in list(begun):
         there[future._id] = future
-        backlog.attached.pop(future._id, None)
+        asked_for = backlog.attached.pop(future._id, None)
+        if asked_for is not None and asked_for is not future:
+            asked_for.follow(future)
     if backlog.sharing is not None:
         backlog.sharing.watch_all([id for id in there if id in backlog.attached])
     _look_again(backlog, there, made)

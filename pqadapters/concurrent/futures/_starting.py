@@ -6,6 +6,7 @@ Any thread may ask.
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
@@ -16,7 +17,7 @@ from ...store import Ack, Delete, Order
 from . import _peers as peers
 from . import _wire as wire
 from ._errors import JobParked
-from ._finishing import drop, park
+from ._finishing import drop, let_go_of_suspect, park
 from ._future import JobFuture
 from ._options import PLAIN, Options
 from ._refusals import let_go, try_later
@@ -92,7 +93,7 @@ def _begins(backlog: Backlog, started: Started) -> bool:
         future = started.future
         future.attempts = started.claim.attempt
         if not future.begin():
-            drop(backlog, started)
+            _not_begun(backlog, started)
             return False
         backlog.running[future._id] = future
         return True
@@ -101,6 +102,19 @@ def _begins(backlog: Backlog, started: Started) -> bool:
     except BaseException:  # of a signal handler
         give_up(backlog, started)
         raise
+
+
+def _not_begun(backlog: Backlog, started: Started) -> None:
+    """Its future was cancelled just now: with the job, whose tombstone is there then, or by the end of an executor,
+    which leaves the job to the next one."""
+    claim, id = started.claim, started.future._id
+    if backlog.store.get(backlog.names.cancelled, id) is not None:
+        _bury_cancelled(backlog, claim, id)
+        backlog.forget_cancelled(id)
+    else:
+        with suppress(LeaseLost):
+            put_back(backlog, claim, 0.0)
+    let_go_of_suspect(backlog, id)
 
 
 def _takes_anybodys(backlog: Backlog) -> bool:
@@ -157,7 +171,8 @@ def _looked_at(backlog: Backlog, claim: Claim, id: bytes, future: JobFuture | No
     """The job behind a claim that isn't simply ours and new; None after it was put out of the way."""
     try:
         job = wire.read(claim.payload)
-        options = future._options if future is not None else Options.of(job.meta, None)
+        called = future is not None and future._call is not None  # else it was asked for, and knows of no options
+        options = future._options if future is not None and called else Options.of(job.meta, None)
     except (ValueError, TypeError) as error:
         park(backlog, claim, f"it can't be read: {error}")
         return None
@@ -189,9 +204,9 @@ def _looked_at(backlog: Backlog, claim: Claim, id: bytes, future: JobFuture | No
 
 def _cancel_here(backlog: Backlog, id: bytes, future: JobFuture | None) -> None:
     """A job is gone that never came to an outcome."""
-    for each in (backlog.forget(id), future):
-        if each is not None:
-            each.cancel_here()
+    backlog.forget_cancelled(id)
+    if future is not None:
+        future.cancel_here()
 
 
 def _bury_cancelled(backlog: Backlog, claim: Claim, id: bytes) -> None:
@@ -346,6 +361,7 @@ def give_up(backlog: Backlog, started: Started) -> None:
             backlog.sharing.doubt(started.future._id)
     except PqadaptersError:
         let_go(backlog, started.claim)
+    let_go_of_suspect(backlog, started.future._id)
 
 
 __all__ = ["JobParked", "Started", "give_up", "next_job", "not_loaded"]
