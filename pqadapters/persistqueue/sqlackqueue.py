@@ -156,8 +156,8 @@ class SQLiteAckQueue(Stored):
     def ack(self, item: Any = None, id: Any = None) -> int | None:
         """The item is done. Returns its id; None where there is no such item.
 
-        `item` is the very object that get() of this queue gave, or what `raw=True` gave; or else give its id.
-        Raises ValueError for both and for neither.
+        `item` is the very object that get() of this queue gave (None as well), or what `raw=True` gave; or else give
+        its id. Raises ValueError for both and for neither.
         """
         return self._mark(item, id, ACKED)
 
@@ -170,9 +170,11 @@ class SQLiteAckQueue(Stored):
         return self._mark(item, id, READY)
 
     def _mark(self, item: Any, id: Any, state: str) -> int | None:
-        if (item is None) == (id is None):
-            raise ValueError("give the item or its id, not both" if id is not None else "give the item or its id")
+        if item is not None and id is not None:
+            raise ValueError("give the item or its id, not both")
         found = self._id_of(item) if id is None else number_in(id)
+        if item is None and id is None and found is None:  # an item may be None
+            raise ValueError("give the item or its id")
         if found is None or not self._states.mark(found, state):
             _log.warning("there is no such item in %s in %s; nothing was changed", self._queue, self._store.place)
             return None

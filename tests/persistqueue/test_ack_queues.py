@@ -266,6 +266,16 @@ def test_what_acknowledging_takes(method: str, path: str) -> None:
             call(*wrong)
 
 
+@pytest.mark.parametrize("method", ["ack", "nack", "ack_failed"])
+def test_none_is_an_item_like_any_other(path: str, method: str) -> None:
+    """`ack(get())` raised for it, and the item came again with each restart."""
+    q = SQLiteAckQueue(path)
+    q.put(None)
+    assert getattr(q, method)(q.get()) == 1
+    with pytest.raises(ValueError, match="item or its id"):
+        getattr(q, method)(None)
+
+
 def test_a_waiting_item_can_be_acknowledged_by_its_id(path: str) -> None:
     q = _filled(SQLiteAckQueue(path))
     assert q.ack(id=1) == 1
