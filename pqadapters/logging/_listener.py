@@ -43,10 +43,10 @@ def spool_of(queue: Any) -> Spooled | None:
 class QueueListener(stdlib.QueueListener):
     """Delivers records to handlers, its sinks: each record at least once to each of them.
 
-    `queue`: a directory, a URL, a `SpoolQueue`, a queue of ours, or any queue. `handlers`: handlers or `Sink`s. A
-    record is done when its sink has confirmed it; one that fails is tried again, and a sink that is down or slow has
-    what it hasn't confirmed in a queue of its own, and keeps nothing from the others. On a queue that isn't durable
-    they are called one behind the other; one that raises ends nothing.
+    `queue`: as of a `QueueHandler`. `handlers`: handlers or `Sink`s. A record is done when its sink has confirmed it;
+    one that fails is tried again, and a sink that is down or slow has what it hasn't confirmed in a queue of its own,
+    and keeps nothing from the others. On a queue that isn't durable they are called one behind the other; one that
+    raises ends nothing.
     """
 
     def __init__(self, queue: Any, *handlers: Any, respect_handler_level: bool = False) -> None:

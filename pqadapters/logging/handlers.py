@@ -67,10 +67,11 @@ class _NoLock:
 class QueueHandler(stdlib.QueueHandler):
     """A handler that puts records into a spool, or into a queue of the program's own.
 
-    `queue`: a directory, a URL (`sqlite:////abs/file.db`), a `SpoolQueue`, a queue of ours, or any queue. `path`: the
-    same, for `dictConfig`. `handlers`, `respect_handler_level`: the sinks of a listener of its own, which starts at the
-    first record; in `dictConfig` their names. `listener`: what makes that listener. The other options are those of
-    `SpoolQueue`.
+    `queue`: a directory, a URL (`sqlite:////abs/file.db`), a `SpoolQueue`, a durable queue of `pqadapters.stdlib` or
+    persistqueue's `Queue`, or any other queue, which isn't taken for a durable one. `path`: the same, for `dictConfig`.
+    `handlers`, `respect_handler_level`: the sinks of a listener of its own, which starts at the first record; in
+    `dictConfig` their names. `listener`: what makes that listener. The other options are those of `SpoolQueue`.
+    Raises TypeError and ValueError for arguments.
     """
 
     def __init__(

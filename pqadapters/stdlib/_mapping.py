@@ -198,7 +198,8 @@ class DurableMapping(MutableMapping[K, V]):
         return seen
 
     def popitem(self) -> tuple[K, V]:
-        """The key that was set last, and its value; both are deleted."""
+        """The key that comes last in the order of iteration, and its value; both are deleted. Raises KeyError where
+        there is none."""
         if not self._direct:
             for key in reversed(self):
                 try:
