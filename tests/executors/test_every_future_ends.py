@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import os
 import signal
 import threading
@@ -438,6 +439,27 @@ def test_a_job_that_is_begun_as_its_executor_leaves_stays_on_disk(
     executor.shutdown()
     make().shutdown()
     assert work.DONE == [1]
+
+
+@pytest.mark.parametrize("where", ["_submitting", "_finishing"])
+def test_a_job_that_is_purged_right_behind_its_commit_isnt_waited_for(
+    make: Make, where: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The clock was told of it then, and a shutdown() waited until it would have been due."""
+    executor = make()
+    module = importlib.import_module(f"pqadapters.concurrent.futures.{where}")
+    wait_until_due = module.wait_until_due
+
+    def late(*args: Any) -> None:
+        executor.purge("delayed")
+        wait_until_due(*args)
+
+    monkeypatch.setattr(module, "wait_until_due", late)
+    options = {"delay": 3600} if where == "_submitting" else {"retries": 1, "backoff": 3600}
+    future = submits(executor, options, work.fail, "once")
+    with pytest.raises(CancelledError):
+        future.result(work.PATIENCE)
+    Task(executor.shutdown, patience=work.PATIENCE).result()
 
 
 class Submits:

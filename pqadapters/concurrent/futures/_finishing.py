@@ -21,7 +21,7 @@ from . import _wire as wire
 from ._errors import JobParked
 from ._options import PLAIN, Options
 from ._refusals import try_later
-from ._returning import come_back, hear_of
+from ._returning import hear_of, wait_until_due
 
 if TYPE_CHECKING:
     from ...store import Claim
@@ -198,7 +198,7 @@ def _store_next_try(backlog: Backlog, future: JobFuture, claim: Claim, failures:
             backlog.sharing.doubt(future._id)
         raise
     let_go_of_suspect(backlog, future._id)
-    come_back(backlog, future._id, pause)
+    wait_until_due(backlog, future._id, pause)
 
 
 def park(backlog: Backlog, claim: Claim, reason: str, future: JobFuture | None = None) -> None:

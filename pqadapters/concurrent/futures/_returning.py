@@ -38,6 +38,14 @@ def come_back(backlog: Backlog, id: bytes, seconds: float) -> None:
     due.append(call_in(seconds + 0.001, partial(_back, backlog, id)))  # which may be over by now
 
 
+def wait_until_due(backlog: Backlog, id: bytes, seconds: float) -> None:
+    """The same of a job that was stored just now, and whose future waits; unless somebody has ended it since."""
+    come_back(backlog, id, seconds)
+    if id not in backlog.live:
+        backlog.not_due(id)
+        backlog.less()
+
+
 def _back(backlog: Backlog, id: bytes) -> None:
     """It is due, or was: somebody may have begun it already, and it may be waiting for its next try by now."""
     backlog.delayed.pop(id, None)

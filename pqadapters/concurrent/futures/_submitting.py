@@ -21,7 +21,7 @@ from . import _wire as wire
 from ._cancelling import cancel, cancel_stored
 from ._future import JobFuture
 from ._options import PLAIN, Options
-from ._returning import come_back, find_late
+from ._returning import find_late, wait_until_due
 from ._words import WhenFull
 
 if TYPE_CHECKING:
@@ -137,7 +137,7 @@ def put_job(backlog: Backlog, future: JobFuture, ops: tuple[Op, ...]) -> None:
     if not future._record:
         find_late(backlog)
     if options.delay:
-        come_back(backlog, future._id, options.delay)
+        wait_until_due(backlog, future._id, options.delay)
     elif not backlog.added() and future._id in backlog.live:
         _take_back(backlog, future)
 
