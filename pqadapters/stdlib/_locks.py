@@ -24,6 +24,7 @@ if TYPE_CHECKING:
 _MANY = 1000  #: locks that are kept
 _LOOK = 0.25  #: seconds after which a waiter looks whether the lock is still the same record
 _AWAY = 1.0  #: seconds between two tries to give a lock back
+_SURELY = 1.0  #: seconds in which a thread that has claimed a lock has written that down
 _IN_VAIN = 100  #: claims in a row that came back at once: there is no waiting in the middle of another call
 
 _editors: dict[tuple[object, str, bytes], threading.Thread] = {}  #: which thread of this process edits a key
@@ -38,6 +39,8 @@ class Locks:
         #: all in memory have one name
         self._place: object = store.place if store.capabilities.persistent else store
         self._batches = batches  #: those of this handle that are open, with the locks that they have
+        self._tried: dict[int, bytes] = {}  #: by thread: the key whose lock it is about to claim
+        self._left: dict[bytes, float] = {}  #: where one was interrupted, with others about it: when that was
 
     def take(self, key: bytes, timeout: float | None, held: dict[bytes, Claim]) -> None:
         """Wait for the key's lock, `timeout` seconds or for ever; then `held` has it. Raises TimeoutError."""
@@ -58,6 +61,9 @@ class Locks:
             if self._was_lost(key):
                 continue
             now = time.monotonic()
+            if key in self._left and now - self._left[key] >= _SURELY:
+                del self._left[key]
+                self._put_back(key)
             if deadline is not None and now >= deadline:
                 raise TimeoutError(f"somebody else has edited this key for more than {timeout} seconds")
             in_vain = in_vain + 1 if now - begun < left / 2 else 0
@@ -65,16 +71,21 @@ class Locks:
                 raise RuntimeError("a key can't be edited by a signal handler or finalizer in the middle of a call")
 
     def _try(self, key: bytes, timeout: float, held: dict[bytes, Claim]) -> bool:
-        id = self._record(key)
+        id, me = self._record(key), threading.get_ident()
+        self._tried[me] = key
         try:
             for claim in self._store.claim(self._name, ids=[id], timeout=timeout):
                 held[key] = claim
                 _editors[self._mark(key)] = threading.current_thread()
             return key in held
         except BaseException:
-            if not any(key in batch.held for batch in list(self._batches.values())):
-                self._put_back(id)
+            if any(other == key for who, other in list(self._tried.items()) if who != me):
+                self._left[key] = time.monotonic()  # it may be another one's, who hasn't written it down yet
+            else:
+                self._put_back(key)
             raise
+        finally:
+            self._tried.pop(me, None)
 
     def _was_lost(self, key: bytes) -> bool:
         """Whether the key's record is gone, which was damaged or purged: then the next look makes it anew."""
@@ -88,8 +99,11 @@ class Locks:
             self._store.commit(Delete(self._name, key, found))
         return True
 
-    def _put_back(self, id: int) -> None:
+    def _put_back(self, key: bytes) -> None:
         """An interrupt came: the lock that this handle has claimed, and nobody knows of, is free again."""
+        if any(key in batch.held for batch in list(self._batches.values())):
+            return
+        id = self._record(key)
         for record in self._claimed(id):
             if record.id == id:
                 with suppress(LeaseLost):  # it is somebody else's

@@ -6,7 +6,11 @@ import threading
 from functools import partial
 from typing import Any
 
+import pytest
+
 from pqadapters import PDict
+from pqadapters.stdlib import _locks
+from pqadapters.store import Claim
 
 from ..contract.threads import Task, together
 from .conftest import Maker
@@ -138,3 +142,64 @@ def test_a_handle_goes_from_thread_to_thread(make: Maker) -> None:
     Task(lambda: d.__setitem__("a", 1), patience=PATIENCE).result()
     assert d["a"] == 1
     Task(d.close, patience=PATIENCE).result()
+
+
+def test_an_interrupted_edit_takes_the_lock_from_no_other_thread(d: Dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It gave back what another thread had just claimed: that one's edit ended in ConditionFailed, and was lost."""
+    d["k"] = 0
+    claim, claimed, go = d.store.claim, threading.Event(), threading.Event()
+    me = threading.current_thread()
+
+    def held_up(*arguments: Any, **options: Any) -> list[Claim]:
+        if threading.current_thread() is me:
+            raise KeyboardInterrupt
+        found = claim(*arguments, **options)
+        claimed.set()
+        assert go.wait(PATIENCE)
+        return found
+
+    def count() -> None:
+        with d.edit("k") as value:
+            d["k"] = value + 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr(d.store, "claim", held_up)
+        other = Task(count, patience=PATIENCE)
+        assert claimed.wait(PATIENCE)
+        with pytest.raises(KeyboardInterrupt):
+            count()
+        go.set()
+        other.result()
+    count()
+    assert d["k"] == 2
+
+
+def test_a_lock_that_an_interrupt_left_while_another_thread_waits_is_that_ones(
+    d: Dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    d["k"] = 0
+    claim, claimed, waits = d.store.claim, threading.Event(), threading.Event()
+    me = threading.current_thread()
+
+    def interrupted(*arguments: Any, **options: Any) -> list[Claim]:
+        if threading.current_thread() is not me:
+            assert claimed.wait(PATIENCE)
+            waits.set()
+            return claim(*arguments, **options)
+        claim(*arguments, **options)
+        claimed.set()
+        assert waits.wait(PATIENCE)
+        raise KeyboardInterrupt
+
+    def count() -> None:
+        with d.edit("k") as value:
+            d["k"] = value + 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr(d.store, "claim", interrupted)
+        patch.setattr(_locks, "_SURELY", 0.0)
+        other = Task(count, patience=PATIENCE)
+        with pytest.raises(KeyboardInterrupt):
+            count()
+        other.result()
+    assert d["k"] == 1
