@@ -19,6 +19,9 @@ else:
             return PDict
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
+    def __dir__() -> list[str]:
+        return sorted({*globals(), "PDict"})
+
 
 __all__ = ["NotDurableWarning", "PDict", "PqadaptersError", "StoreError", "StoreLocked", "__version__"]
 __version__ = "0.1.0"

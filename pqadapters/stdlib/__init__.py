@@ -15,5 +15,8 @@ else:
             return PDict
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
 
+    def __dir__() -> list[str]:
+        return sorted({*globals(), "PDict"})
+
 
 __all__ = ["Empty", "Full", "LifoQueue", "PDict", "PriorityQueue", "Queue", "SimpleQueue"]

@@ -88,6 +88,7 @@ else:
 
 
 __all__ = ["LifoQueue", "PriorityQueue", "Queue", "QueueEmpty", "QueueFull", "QueueShutDown"]
+__all__ += stdlib.__all__  # for `from asyncio import *`; each is passed on
 
 
 def __getattr__(name: str) -> Any:

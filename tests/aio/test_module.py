@@ -37,6 +37,15 @@ def test_the_stdlibs_exceptions_are_caught(url: str) -> None:
     q.close()
 
 
+def test_all_of_asyncio_is_there_for_who_imports_all_of_it() -> None:
+    """`from asyncio import *` gave `run`, and the same of ours didn't."""
+    durable: dict[str, Any] = {}
+    exec("from pqadapters.stdlib.asyncio import *", durable)
+    assert durable.keys() >= set(asyncio.__all__)
+    assert durable["run"] is asyncio.run
+    assert durable["Queue"] is Queue
+
+
 def test_the_module_takes_asyncios_place(url: str) -> None:
     """`from pqadapters.stdlib import asyncio` is the only edit of a program that says `asyncio.run(main())`."""
     module: Any = importlib.import_module("pqadapters.stdlib.asyncio")

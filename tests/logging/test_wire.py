@@ -67,6 +67,15 @@ def listener(server: Any, tmp_path: Path) -> Iterator[QueueListener]:
     handler.close()
 
 
+def test_all_handlers_are_there_for_who_imports_all_of_them() -> None:
+    """`from logging.handlers import *` gave `RotatingFileHandler`, and the same of ours didn't."""
+    durable: dict[str, Any] = {}
+    exec("from pqadapters.logging.handlers import *", durable)
+    assert durable.keys() >= {name for name in vars(logging.handlers) if not name.startswith("_")}
+    assert durable["RotatingFileHandler"] is logging.handlers.RotatingFileHandler
+    assert durable["HTTPHandler"] is HTTPHandler
+
+
 def test_a_server_that_is_there(server: Any, logger: logging.Logger, listener: QueueListener) -> None:
     messages = _log(logger, 0, 50)
     assert listener.flush(PATIENCE)
