@@ -160,10 +160,15 @@ class Beyond(stdlib.Queue[T]):
 
     def _notify(self, condition: Noticed, n: int = 1) -> None:
         """Wake who waits by hand. A mutex that its own thread holds (a finalizer) is no deadlock."""
-        if (condition.waiting or self.mutex.locked()) and self.mutex.acquire(timeout=LOCK_TIMEOUT):
-            try:
+        if not (condition.waiting or self.mutex.locked()):
+            return
+        taken = list[bool]()
+        try:  # by `extend`: what a signal handler raises behind a plain call would leave it taken for good
+            taken.extend(map(self.mutex.acquire, (True,), (LOCK_TIMEOUT,)))
+            if True in taken:
                 condition.tell(n)
-            finally:
+        finally:
+            if True in taken:
                 self.mutex.release()
 
     def _notify_done(self) -> None:

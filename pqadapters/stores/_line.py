@@ -125,19 +125,26 @@ class Line:
             self._abandon(work)
             if not work.done:
                 raise self.overdue()
-        if not self.lock.acquire(blocking=False):
-            return True
-        self.lock.release()
-        return False
+        return not self._is_free(False)
 
     def _abandon(self, work: Work) -> None:
         """Its caller goes away: whoever is about to carry it out leaves it, or has carried it out behind this. The lock
         may be given to others any number of times before it is ours, as in `_sleep`."""
         work.abandoned = True
         while work.begun and not work.done and not self.is_ours():
-            if self.lock.acquire(timeout=_GLANCE):
-                self.lock.release()
+            if self._is_free(True, _GLANCE):
                 return
+
+    def _is_free(self, *how: Any) -> bool:
+        """Whether the lock is to be had, as `acquire` is told; then it is free again. What a signal handler raises
+        behind `acquire` would leave it taken for good, so it is `extend` that calls it, and keeps the answer."""
+        lock, taken = self.lock, list[bool]()
+        try:
+            taken.extend(map(lock.acquire, *([each] for each in how)))
+        finally:
+            if True in taken:
+                lock.release()
+        return True in taken
 
     def _wake(self) -> None:
         """Those whose work is done, and who leads next."""

@@ -18,11 +18,11 @@ class Interrupt(BaseException):
 class _Handler:
     """Raises at the nth place in files whose names begin so; once."""
 
-    def __init__(self, nth: int, files: tuple[str, ...], exits: bool) -> None:
+    def __init__(self, nth: int, files: tuple[str, ...], exits: bool, locks: bool) -> None:
         self.left = nth
         self.struck = False
         self._files = files
-        self._passed_over = ("acquire",) if exits else ("acquire", "__exit__")
+        self._looks_at = {"acquire": locks, "__exit__": exits}
         self._lines: dict[FrameType, int] = {}  #: the last one of each frame
 
     def trace(self, frame: FrameType, event: str, argument: Any) -> Any:
@@ -45,7 +45,7 @@ class _Handler:
         return text.startswith(("for ", "while "))
 
     def profile(self, frame: FrameType, event: str, function: Any) -> None:
-        looks = function is not sys.setprofile and getattr(function, "__name__", "") not in self._passed_over
+        looks = function is not sys.setprofile and self._looks_at.get(getattr(function, "__name__", ""), True)
         if event == "c_return" and looks and frame.f_code.co_filename.startswith(self._files):
             self.strike()
 
@@ -65,10 +65,11 @@ def interrupted(
     kept: list[BaseException] | None = None,
     *,
     exits: bool = False,
+    locks: bool = False,
 ) -> bool:
     """Make the call, interrupted at the nth place in these files; False where it has fewer. The exception is `kept`.
-    `exits`: also as a `with` has let go of its lock."""
-    handler = _Handler(nth, files, exits)
+    `exits`: also as a `with` has let go of its lock. `locks`: also as a lock was taken without one."""
+    handler = _Handler(nth, files, exits, locks)
     before = sys.gettrace(), sys.getprofile(), sys.unraisablehook
     gc.disable()  # a finalizer of another test's store isn't what is to be interrupted
     sys.unraisablehook = lambda told: None if told.exc_type is Interrupt else before[2](told)  # a generator's end

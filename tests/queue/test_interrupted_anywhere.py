@@ -190,6 +190,24 @@ def test_an_interrupted_close_can_be_made_up_for(tmp_path: Path) -> None:
     assert _everywhere(make, lambda q: q.close(), check) > 10
 
 
+@pytest.mark.parametrize("call", ["put", "get", "task_done(item)", "nack"])
+def test_a_call_that_is_interrupted_as_it_tells_who_waits_leaves_the_mutex_free(call: str) -> None:
+    """It had been taken, and each later put or get waited for it for five seconds."""
+    nth, struck = 0, True
+    while struck:
+        nth += 1
+        q: Queue[str] = Queue(store=MemoryStore(), ack="task_done")
+        for item in "ab":
+            q.put(item)
+        q.get()
+        for condition in (q.not_empty, q.not_full, q.all_tasks_done):
+            condition.waiting = 1  # by hand, as the standard library's conditions are waited for
+        struck = interrupted(lambda q=q: CALLS[call](q), nth, _HERE, exits=True, locks=True)  # type: ignore[misc]
+        assert not q.mutex.locked(), f"at place {nth}"
+        q.close()
+    assert nth > 4
+
+
 def test_a_commit_in_memory_that_is_interrupted_anywhere_is_there_or_it_isnt() -> None:
     """A record that an interrupt had left half removed was in the queue twice, and with its end each look into the
     queue was a KeyError."""

@@ -17,6 +17,7 @@ from pqadapters.stores import _line
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore, changes
 from pqadapters.stores.sqlite.work import Work
+from tests.contract.interrupting import interrupted
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE
 
@@ -457,3 +458,31 @@ def test_a_failed_sync_in_the_background_poisons_the_store(tmp_path: Path, monke
             threading.Event().wait(0.001)
         with pytest.raises(StorePoisoned, match="could not be synced"):
             store.commit(Put("q", b"b"))
+
+
+class _Begun(Work):
+    """By somebody who doesn't come to its end before its caller has looked twice."""
+
+    begun, looks = True, 0
+
+    @property
+    def done(self) -> bool:
+        self.looks += 1
+        return self.looks > 2
+
+
+@pytest.mark.parametrize("way", ["waits", "goes away"])
+def test_who_is_interrupted_as_it_looks_whether_anybody_leads_leaves_the_lock_free(
+    store: SqliteStore, monkeypatch: pytest.MonkeyPatch, way: str
+) -> None:
+    """It had taken it to find out, and all other threads waited for it for ever."""
+    writer, going, nth = store._core.writer, True, 0
+    monkeypatch.setattr(_line, "_OVERSLEPT", 0.0)
+    while going:
+        nth += 1
+        writer.inside = way == "waits"  # as an interrupt leaves it where a leader lets go
+        work = (Work if way == "waits" else _Begun)(lambda connection: None, synced=False)
+        call = partial(writer.do if way == "waits" else writer._abandon, work)
+        going = interrupted(call, nth, (_line.__file__,), locks=True)
+        Task(lambda: store.commit(Put("q", b"next")), patience=PATIENCE).result()
+    assert nth > 4
