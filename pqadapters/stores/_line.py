@@ -33,10 +33,13 @@ class Line:
     All attributes need `lock`; methods named `_locked` are called with it held.
     """
 
+    moment = 0.0  #: seconds that who has no time waits for a transaction of others, from its beginning on
+
     def __init__(self, name: str, place: str) -> None:
         self._logger, self._place = telling.logger(name), place
         self._relock()
         self.inside = False  #: the thread that has the lock is in the middle of a transaction
+        self._since = 0.0  #: and has been for so long, in monotonic seconds
         self.aside = 0  #: how many threads stay away: see _turns.py
         self._pending: deque[Work] = deque()  # each is taken out by its own caller
         self._late: list[Work] = []
@@ -116,16 +119,20 @@ class Line:
             work.sleeper = sleeper
         left = _OVERSLEPT  # of one that has begun, too, whatever its time is: it is done soon, or it isn't
         if not (work.patient or work.begun):
-            left = min(left, work.deadline - time.monotonic())
+            left = min(left, self._deadline(work) - time.monotonic())
         if work.done or not self.inside:  # whoever leads looks for sleepers behind this
             return True
         if work.sleeper.acquire(timeout=max(0.0, left)):
             return True
-        if not work.patient and time.monotonic() >= work.deadline and not work.begun:
+        if not work.patient and time.monotonic() >= self._deadline(work) and not work.begun:
             self._abandon(work)
             if not work.done:
                 raise self.overdue()
         return not self._is_free(False)
+
+    def _deadline(self, work: Work) -> float:
+        """Until when it waits for somebody to begin it."""
+        return max(work.deadline, self._since + self.moment)
 
     def _abandon(self, work: Work) -> None:
         """Its caller goes away: whoever is about to carry it out leaves it, or has carried it out behind this. The lock
@@ -174,6 +181,7 @@ class Line:
             say()
 
     def _lead_locked(self) -> None:
+        self._since = time.monotonic()
         self.inside = True
         try:
             batch: list[Work] = list(self._pending)

@@ -61,6 +61,22 @@ def test_commits_that_come_together_are_one_transaction(url: str, server: Server
         assert [found[id] for (id,) in results] == [b"%d" % n for n in range(16)]
 
 
+def test_calls_without_time_wait_for_the_transaction_of_another_thread(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As each of an event loop's is: it went through when no thread of the process was about anything, by chance, and
+    `await put()` was told that the server can't be reached."""
+    monkeypatch.setattr(transactions.Transactions, "moment", PATIENCE)
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"))
+        put, claims = _held_up(
+            store, [partial(store.commit, Put("p", b"b"), timeout=0.0), partial(store.claim, "q", patience=0.0)]
+        )
+        assert payloads(store, "p") == [b"b"]
+        assert len(put) == 1
+        assert [claim.payload for claim in claims] == [b"a"]
+
+
 def test_what_is_refused_undoes_itself_alone(url: str) -> None:
     with MysqlStore(url) as store:
         store.commit(*(Put("q", b"%d" % n) for n in range(3)), Set("t", b"k", b"v"))

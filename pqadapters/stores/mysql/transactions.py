@@ -72,6 +72,8 @@ class Doubt:
 class Transactions(Line):
     """The connection, and what goes through it."""
 
+    moment = 0.1  #: most transactions are over by then, and the next one is for all; else the server is away
+
     def __init__(self, dialer: Dialer, owners: Owners, rest: Callable[[float], float]) -> None:
         super().__init__("pqadapters.stores.mysql", dialer.address.place)
         self.place = dialer.address.place
