@@ -223,7 +223,8 @@ class DurableExecutor(Executor):
     def future(self, job_id: str | None = None, *, key: str | bytes | int | tuple[Any, ...] | None = None) -> JobFuture:
         """The future of a job by its id or its key: still to come to its end, or with the result that was kept.
 
-        By the id of a job without a kept result all pending ones are looked through. Raises UnknownJob."""
+        By the id of a job without a kept result all pending ones are looked through. Raises UnknownJob; ValueError for
+        what can't be an id, TypeError for what can't be a key."""
         if (job_id is None) == (key is None):
             raise TypeError("give a job_id or a key")
         return find(self._backlog, job_id, None if key is None else key_bytes(key))
@@ -238,11 +239,13 @@ class DurableExecutor(Executor):
         return overview.stats(self._backlog)
 
     def jobs(self, state: str | JobState | None = None) -> Iterator[JobInfo]:
-        """The jobs of one state ("pending", "delayed", "running", "dead") or of all, of whatever process."""
+        """The jobs of one state ("pending", "delayed", "running", "dead") or of all, of whatever process. Raises
+        ValueError for another state."""
         return overview.jobs(self._backlog, state)
 
     def cancel(self, job_id: str) -> bool:
-        """Cancel a job of whatever process by its id, if it isn't running or done; whether that was so."""
+        """Cancel a job of whatever process by its id, if it isn't running or done; whether that was so. Raises
+        ValueError for what can't be an id."""
         backlog, id = self._backlog, wire.id_from(job_id)
         backlog.open()  # only then it is seen by others, and sees them
         future = backlog.live.get(id) or backlog.attached.get(id) or peers.find(backlog, id)
@@ -257,7 +260,8 @@ class DurableExecutor(Executor):
         return True
 
     def requeue(self, job_id: str | None = None) -> int:
-        """Put a dead job, or all of them, back at the end of the backlog. Returns how many."""
+        """Put a dead job, or all of them, back at the end of the backlog. Returns how many. Raises ValueError for what
+        can't be an id."""
         return overview.requeue(self._backlog, job_id)
 
     def purge(
@@ -269,7 +273,8 @@ class DurableExecutor(Executor):
         older_than: float = 0.0,
     ) -> int:
         """Take away for good the jobs of a state ("pending", "delayed", "dead") that were submitted more than
-        `older_than` seconds ago, or all kept "results"; or what there is of one job. Returns how many."""
+        `older_than` seconds ago, or all kept "results"; or what there is of one job. Returns how many. Raises TypeError
+        and ValueError for arguments."""
         if sum(each is not None for each in (state, job_id, key)) != 1:
             raise TypeError("give a state, a job_id or a key")
         return overview.purge(self._backlog, state, job_id, None if key is None else key_bytes(key), older_than)
