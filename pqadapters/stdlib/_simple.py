@@ -28,13 +28,18 @@ from ._policy import AckPolicy, Markers, Volatile
 T = TypeVar("T")
 
 
-class SimpleQueue(stdlib.SimpleQueue[T]):
-    """An unbounded FIFO queue in a store. The arguments are those of `Queue`."""
+class _Made(stdlib.SimpleQueue[T]):
+    """The standard library's, which takes no arguments. Apart, so that the signature is that of `__init__`."""
+
+    def __new__(cls, *args: object, **options: object) -> Any:
+        return super().__new__(cls)
+
+
+class SimpleQueue(_Made[T]):
+    """An unbounded FIFO queue in a store. The arguments are those of `Queue`, but for `maxsize` and `ack`: an item is
+    done when the same thread asks for its next one, at close(), and at a normal exit."""
 
     __module__ = "pqadapters.stdlib.queue"  # where programs import it from
-
-    def __new__(cls, *args: object, **options: object) -> SimpleQueue[T]:
-        return super().__new__(cls)
 
     def __init__(
         self,

@@ -118,7 +118,8 @@ def _caller() -> Consumer | None:
 
 
 class Queue(LoopBeyond, stdlib.Queue[T]):
-    """A FIFO queue in a store. The arguments are those of `pqadapters.stdlib.queue.Queue`."""
+    """A FIFO queue in a store. The arguments, and the errors, are those of `pqadapters.stdlib.queue.Queue`; durability
+    is "process" where nobody says otherwise, with a `max_lag` of 0.05 seconds."""
 
     _order = Order.OLDEST
     _container: Any = ABSENT  #: of a subclass that keeps its items itself

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import queue
 import signal
 import weakref
@@ -11,7 +12,7 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import DiskError, NotSerializable, StoreClosed
-from pqadapters.stdlib.queue import SimpleQueue
+from pqadapters.stdlib.queue import Queue, SimpleQueue
 from pqadapters.store import Ack, Store
 
 from .background import Background, Watched, in_thread
@@ -26,6 +27,12 @@ def left(place: Place) -> list[Any]:
 def _drained(q: SimpleQueue[Any]) -> Iterator[Any]:
     while not q.empty():
         yield q.get()
+
+
+def test_help_shows_its_arguments() -> None:
+    """They were `*args, **options`."""
+    own, full = (inspect.signature(kind).parameters for kind in (SimpleQueue, Queue))
+    assert own.keys() == full.keys() - {"maxsize", "ack"}
 
 
 def test_in_and_out(store: Store) -> None:

@@ -302,7 +302,8 @@ class JoinableQueue(Queue[T], stdlib.JoinableQueue):  # type: ignore[type-arg]
 
 
 class SimpleQueue(_Durable, stdlib.SimpleQueue, Generic[T]):  # type: ignore[type-arg]
-    """An unbounded FIFO queue for any number of processes, with ack="next". The arguments are those of `Queue`."""
+    """An unbounded FIFO queue for any number of processes, with ack="next". The arguments are those of `Queue`,
+    but for `maxsize` and `ack`."""
 
     def __init__(
         self,
