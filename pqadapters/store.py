@@ -304,8 +304,8 @@ class Store(Protocol):
         `stop()` was true. `stop` is looked at first: while it holds, nothing is claimed.
         `counted`: the attempt is stored with the store's durability before the call returns, so that a record which
         kills its consumer is told by its attempts after a restart.
-        `patience` is how long in seconds to wait for other users of a shared store (None: as a commit does); who has
-        to be quick (an event loop) comes again after StoreLocked.
+        `patience` is how long in seconds to wait for other users of a shared store (None: as a commit does, and on
+        while `timeout` isn't over); who has to be quick (an event loop) comes again after StoreLocked.
         `acks` are carried out first, in one transaction with the claim where that is faster, and also where there is
         nothing to claim; one whose lease is lost is passed over. A store that serves claims from what it has fetched
         ahead may put them off until that is used up, for 50 ms at most; a process that is killed then gets those

@@ -194,8 +194,9 @@ class Queue(Beyond[T]):
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Take the next item; the caller holds it until it is acknowledged.
 
-        Waits for one: for ever, `timeout` seconds, or not at all. A record that can't be decoded goes to the dead
-        letters on the way, and the one behind it is served. Raises Empty, ShutDown, ValueError for a negative timeout.
+        Waits for one: for ever, `timeout` seconds, or not at all; as long for a store that is busy or away, but for 5
+        seconds at least. A record that can't be decoded goes to the dead letters on the way, and the one behind it is
+        served. Raises Empty, ShutDown, ValueError for a negative timeout.
         """
         if self._seam.hooked:
             return get_through(self, block, timeout)  # type: ignore[no-any-return]

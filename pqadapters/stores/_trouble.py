@@ -1,11 +1,30 @@
-"""Errors that several calls are told: why nothing goes any more, or why a transaction of many threads has failed."""
+"""Errors that are told later, or to several calls: a claim has time, a transaction many threads."""
 
 from __future__ import annotations
 
+import logging
+import time
 from copy import copy
 from typing import TypeVar
 
+from ..store import Claim, Stop
+
 E = TypeVar("E", bound=Exception)
+
+
+def bear(
+    error: E, again: bool, stop: Stop | None, deadline: float | None, logger: logging.Logger
+) -> list[Claim] | None:
+    """A call can't look, since the server is away, or others have the store. As long as the caller has time (until
+    `deadline` by the monotonic clock; None: for ever) that may end: None then, and [] where it wants no more; else
+    raises the error. `again`: that was so at the last look as well, and is told."""
+    if deadline is not None and time.monotonic() >= deadline:
+        raise error
+    if stop is not None and stop():
+        return []
+    if not again:
+        logger.warning("a call waits: %s", error)
+    return None
 
 
 def afresh(error: E) -> E:

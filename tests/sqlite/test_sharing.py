@@ -11,12 +11,15 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pqadapters.errors import StoreLocked
 from pqadapters.store import Ack, Put, Set
+from pqadapters.stores import _trouble, _work
 from pqadapters.stores.sqlite import SqliteStore, keeper, transactions
+from pqadapters.stores.sqlite import store as sqlite_store
 from pqadapters.stores.sqlite.database import rest
 from pqadapters.stores.sqlite.room import Room
 from tests.contract.threads import Task
@@ -70,6 +73,46 @@ def test_a_lock_that_is_never_let_go_of_is_named_and_nothing_is_stored(database:
                     store.commit(*ops, timeout=0.05)
         assert [record.payload for record in store.browse("q")] == [b"a"]
         store.commit(Put("q", b"b"))
+
+
+@pytest.mark.parametrize("timeout", [None, PATIENCE])
+def test_a_claim_that_has_time_waits_for_a_lock_that_is_let_go_of(
+    timeout: float | None, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A process that was stopped in the middle of a transaction ended all consumers beside it, after five seconds."""
+    told = threading.Event()
+    monkeypatch.setattr(sqlite_store, "bear", _telling(told))
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"a"), Put("q", b"b"))
+        [first] = store.claim("q")
+        monkeypatch.setattr(_work, "LOCK_TIMEOUT", 0.05)
+        with _locked(database):
+            task = Task(lambda: store.claim("q", timeout=timeout, acks=[Ack(first)]), patience=PATIENCE)
+            assert told.wait(PATIENCE)
+        assert [claim.payload for claim in task.result()] == [b"b"]
+        assert store.depth("q").unfinished == 1
+
+
+def _telling(told: threading.Event) -> Any:
+    bear = _trouble.bear
+
+    def bear_and_tell(*args: Any) -> Any:
+        told.set()
+        return bear(*args)
+
+    return bear_and_tell
+
+
+@pytest.mark.parametrize("more", [{}, {"timeout": 0.05}, {"timeout": PATIENCE, "patience": 0.05}])
+def test_a_claim_that_has_no_time_is_told_of_a_lock(
+    more: dict[str, Any], database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"a"))
+        store.claim("none")  # it is known to the database
+        monkeypatch.setattr(_work, "LOCK_TIMEOUT", 0.05)
+        with _locked(database), pytest.raises(StoreLocked):
+            store.claim("q", **more)
 
 
 def test_a_commit_waits_for_a_lock_that_is_let_go_of(database: Path) -> None:

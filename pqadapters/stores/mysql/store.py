@@ -19,7 +19,7 @@ from typing import Any
 from ... import telling
 from ...clock import Clock
 from ...durability import Durability, Survives
-from ...errors import StoreError, StoreUnreachable
+from ...errors import StoreUnreachable
 from ...store import (
     Ack,
     Capabilities,
@@ -40,6 +40,7 @@ from ...store import (
 from .._bells import Bell
 from .._handle import Wish
 from .._line import LATE
+from .._trouble import bear
 from .address import PREFIX, address_of
 from .changes import Changes
 from .core import Core, moved, share
@@ -193,7 +194,7 @@ class MysqlStore(Fetching):
                     acks = ()
                     away = False
                 except StoreUnreachable as error:
-                    found = self._bear(error, away, stop, deadline)
+                    found = bear(error, away, stop, deadline, logger)
                     away = True
                 if found is not None:
                     beside = core.beside()
@@ -207,16 +208,6 @@ class MysqlStore(Fetching):
         finally:
             if not claims and core.bells.waiting:
                 core.bells.pass_on(bell)  # a wake-up may have come to this thread (I7)
-
-    def _bear(self, error: StoreError, again: bool, stop: Stop | None, deadline: float | None) -> list[Claim] | None:
-        """The server is away: as long as the caller has time it may come back."""
-        if deadline is not None and time.monotonic() >= deadline:
-            raise error
-        if stop is not None and stop():
-            return []
-        if not again:
-            logger.warning("a claim waits for the server: %s", error)
-        return None
 
     def _wait(self, queue: str, bell: Bell, gate: Any, rings: int, left: float | None, away: bool) -> None:
         """Until there was a change, a delayed record is ready, or `left` seconds are over; seldom for nothing."""
@@ -282,7 +273,7 @@ class MysqlStore(Fetching):
                     return True
                 away = False
             except StoreUnreachable as error:
-                self._bear(error, away, None, deadline)
+                bear(error, away, None, deadline, logger)
                 away = True
             left = None if deadline is None else deadline - time.monotonic()
             if left is not None and left <= 0:

@@ -17,7 +17,7 @@ from typing import Any
 
 from ...clock import SYSTEM, Clock
 from ...durability import Durability, Survives
-from ...errors import FormatError, StoreError
+from ...errors import FormatError, StoreError, StoreLocked
 from ...store import (
     PLAIN,
     Ack,
@@ -41,11 +41,12 @@ from ...store import (
 from .._bells import Bell
 from .._disk import Disk
 from .._handle import Handle, Wish
+from .._trouble import bear
 from . import entries, schema
 from .backup import back_up
 from .changes import Changes, Who, lease_lost, place_of, put_plain
 from .claims import Take, Taken, claim_oldest
-from .core import Core, Orphan, share
+from .core import Core, Orphan, logger, share
 from .looks import Looks
 from .room import BIG
 from .salvage import Salvaged, salvage_apart
@@ -219,10 +220,16 @@ class SqliteStore(Handle):
         bell = core.bells.of(queue)
         deadline = time.monotonic() + timeout if timeout else timeout and 0.0
         wish = _new(Wish, (queue, order, ids, limit, stop, counted, patience))
+        locked = False
         while True:
             rings = bell.rings
-            claims = self._attempt(wish, acks)
-            acks = ()
+            try:
+                claims = self._attempt(wish, acks)
+                acks, locked = (), False
+            except StoreLocked as error:
+                if patience is not None:
+                    raise
+                claims, locked = bear(error, locked, stop, deadline, logger), True
             if claims is not None:
                 return claims
             left = None if deadline is None else deadline - time.monotonic()
