@@ -402,6 +402,24 @@ def test_another_users_slot_is_taken_where_the_directory_is_trusted(place: Path)
     slot.store.close()
 
 
+def test_what_was_moved_takes_no_slot_of_another_process_away(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Who moves a home, or a spool, aside while a process has it: at its end that one removed the slot that another one
+    had in the old place by then, with all that was in it."""
+    old = open_slots(tmp_path / "place")
+    moved = old.take()
+    (tmp_path / "place").rename(tmp_path / "aside")
+    slots = open_slots(tmp_path / "place")
+    slot = slots.take()
+    slot.store.commit(put("x"))
+    old.leave(moved, empty=True)
+    assert "can't be removed" in caplog.text
+    assert slot.directory == moved.directory
+    slots.leave(slot, empty=False)
+    slot = slots.take()
+    assert items(slot.store) == ["x"]
+    slot.store.close()
+
+
 # The directory
 
 

@@ -374,7 +374,7 @@ class Core:
         forget(self)  # last: whoever opens the directory meanwhile waits for this core's lock
 
     def discard(self, *, remove: bool = False) -> None:
-        """Close it for all its handles without a word to the disk; with `remove`, take its directory away."""
+        """Close it for all its handles without a word to the disk; with `remove`, take its directory away. OSError."""
         with self.lock:
             if self.log.trouble is not None:
                 return
@@ -383,6 +383,7 @@ class Core:
             self.log.close_files()
             try:
                 if remove:
+                    self.log.check_place()
                     directories.remove(self.directory, self.disk)
             finally:
                 self._end_locked("was removed" if remove else "was closed; open it again")
