@@ -1,22 +1,29 @@
 """The tasks that wait in durable asyncio queues: for items, for room, for the end of all work; and who wakes them.
 
 Whoever waits is a future in one of three deques, as in asyncio's. It is woken by what happens to the queue here and,
-where others have the store too, by the watcher (`_watcher.py`), which looks at the depth in a thread of its own.
+where others have the store too, by the watcher (`_watcher.py`), which looks at the depth in a thread of its own. Who
+can't look since others have locked the store, or its server is away, comes again after a moment.
 """
 
 from __future__ import annotations
 
 import asyncio as stdlib
+import time
 import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
+from .. import telling
 from ..errors import StoreError
-from ..store import Depth
+from ..store import LOCK_TIMEOUT, Depth
 from ._committer import Committer
 from ._line import Line
 from ._watcher import Watcher
+
+_log = telling.logger("pqadapters.queue")
+_ASIDE, _LONG_ASIDE = 0.002, 0.25  #: seconds until such a store is tried again, at first and later
+_TOLD = float("-inf")  #: since when a get() waits that has said so
 
 
 class LoopWaiting:
@@ -138,6 +145,22 @@ class LoopWaiting:
     def _wake_all(cls, waiters: deque[Any], over: bool | None = None) -> None:
         while cls._wakeup_next(waiters, over):
             pass
+
+
+async def stand_aside(begun: float | None, error: StoreError, *, for_ever: bool = False) -> float:
+    """Somebody else has the store locked, or its server is away: let the loop go on for a moment; when the waiting
+    began. Raises the error after as long as a call would wait for that, unless the caller waits for ever, as a get
+    does: that is told then, once."""
+    now = time.monotonic()
+    if begun is None or now - begun <= LOCK_TIMEOUT:
+        await stdlib.sleep(_ASIDE)
+        return now if begun is None else begun
+    if not for_ever:
+        raise error
+    if begun != _TOLD:
+        _log.warning("a get() waits: %s", error)
+    await stdlib.sleep(_LONG_ASIDE)
+    return _TOLD
 
 
 def until(ref: weakref.ref[LoopWaiting]) -> Callable[[Depth], bool]:

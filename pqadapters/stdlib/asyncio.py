@@ -19,7 +19,6 @@ import asyncio as stdlib
 import inspect
 import os
 import sys
-import time
 import weakref
 from asyncio import QueueEmpty, QueueFull
 from collections import deque
@@ -42,13 +41,13 @@ from ..errors import (
 )
 from ..living import living
 from ..serializers.signed import Key
-from ..store import LOCK_TIMEOUT, Order, Put, Store
+from ..store import Order, Put, Store
 from ._committer import Committer
 from ._exit import dropped, finish_at_exit
 from ._held import Consumer, known
 from ._line import weak
 from ._loop_beyond import ABSENT, LoopBeyond
-from ._loop_waiting import until
+from ._loop_waiting import stand_aside, until
 from ._place import open_line
 from ._policy import AckPolicy, Markers, Volatile
 from ._view import View
@@ -102,7 +101,6 @@ T = TypeVar("T")
 Q = TypeVar("Q", bound="Queue[Any]")
 _MANY_UNCOVERED = 1000
 _NONE = Put("", b"")  #: the record that `_put` of a subclass makes itself
-_ASIDE = 0.002  #: seconds until a store that others have locked is tried again
 _all: weakref.WeakValueDictionary[int, Queue[Any]] = weakref.WeakValueDictionary()  # by id: some can't be hashed
 _BUSY = (StoreLocked, StoreUnreachable)  #: nothing of the call was stored, and it may go through a moment later
 SOFT = Durability(Survives.PROCESS, 0.05)  #: where nobody says otherwise: the loop isn't stopped for a disk
@@ -296,7 +294,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
                 turn.set_result(None)
                 self._asking[turn] = self._getters  # the item is still ours, and not for the next one to be woken for
                 try:
-                    begun = await self._stand_aside(begun, error)
+                    begun = await stand_aside(begun, error, for_ever=True)
                 finally:
                     self._asking.pop(turn, None)
                 continue
@@ -400,7 +398,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             except OutcomeUnknown:  # it may be stored
                 raise
             except _BUSY as error:
-                begun = await self._stand_aside(begun, error)
+                begun = await stand_aside(begun, error)
 
     def _get_in_haste(self, asker: Consumer | None) -> T:
         line = self._line
@@ -415,15 +413,6 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
                 line.claim = line.store.claim
         finally:
             line.held.asker = None
-
-    async def _stand_aside(self, begun: float | None, error: StoreError) -> float:
-        """Somebody else has the store locked, or its server is away: let the loop go on for a moment; when the waiting
-        began. Raises the error after as long as a call would wait for that."""
-        now = time.monotonic()
-        if begun is not None and now - begun > LOCK_TIMEOUT:
-            raise error
-        await stdlib.sleep(_ASIDE)
-        return now if begun is None else begun
 
     def _take(self) -> T:
         try:

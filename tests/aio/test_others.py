@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import sqlite3
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from pqadapters.errors import StoreLocked
+from pqadapters.stdlib import _loop_waiting
 from pqadapters.stdlib import queue as threaded
 from pqadapters.stdlib.asyncio import Queue
 from tests.contract.threads import Task
@@ -78,9 +81,37 @@ def test_loops_in_several_threads(url: str) -> None:
     keeper.close()
 
 
-def test_the_loop_goes_on_while_others_have_the_database_locked(tmp_path: Path) -> None:
-    import sqlite3
+def test_a_get_waits_for_a_database_that_is_locked_for_long(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It raised StoreLocked after five seconds, as a put does, in a consumer that waits for ever."""
+    monkeypatch.setattr(_loop_waiting, "LOCK_TIMEOUT", 0.01)
+    monkeypatch.setattr(_loop_waiting, "_LONG_ASIDE", 0.002)
+    path = tmp_path / "q.db"
 
+    async def main() -> None:
+        async with Queue[int](store=f"sqlite:///{path}?durability=process") as q:
+            await q.put(1)
+            other = sqlite3.connect(path, isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            getter = asyncio.ensure_future(q.get())
+            with pytest.raises(StoreLocked):
+                await q.put(2)
+            while not caplog.records:
+                await asyncio.sleep(0)
+            for _ in range(20):
+                await asyncio.sleep(0.002)
+            assert not getter.done()
+            other.rollback()
+            other.close()
+            assert await getter == 1
+            q.task_done()
+
+    run(main())
+    assert len(caplog.records) == 1
+
+
+def test_the_loop_goes_on_while_others_have_the_database_locked(tmp_path: Path) -> None:
     path = tmp_path / "q.db"
 
     async def main() -> None:
