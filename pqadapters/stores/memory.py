@@ -11,7 +11,7 @@ import weakref
 from bisect import bisect_left
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from dataclasses import dataclass, field
 from functools import partial
 from heapq import nsmallest
@@ -91,13 +91,13 @@ class MemoryData:
         self._caught_up = 0
         self._catching_up = False
 
-    @contextmanager
-    def whole(self) -> Iterator[None]:
-        """Under the lock, and undisturbed by finalizers and signal handlers of this thread: see `in_turn`."""
+    def whole(self, call: Callable[[], T]) -> T:
+        """Make it under the lock, and undisturbed by finalizers and signal handlers of this thread: see `in_turn`. No
+        context manager of ours: one that a handler's exception broke off has the lock for as long as that is kept."""
         with self.lock:
             outermost, self._busy = not self._busy, True
             try:
-                yield
+                return call()
             finally:
                 if outermost:
                     self._busy = False
@@ -126,8 +126,7 @@ class MemoryData:
         """`attempt()` undisturbed, and again where a finalizer changed something right behind it (I7)."""
         while True:
             before = self._caught_up
-            with self.whole():
-                result = attempt()
+            result = self.whole(attempt)
             if result is not None or self._caught_up == before:
                 return result
 
@@ -159,11 +158,13 @@ class MemoryData:
         """A handle is gone: what it had claimed is ready again."""
         if self.in_turn(lambda: self.release(token)):
             return
-        with self.whole():
-            for row in self.rows.values():
-                if row.owner is token:
-                    row.owner = None
-            self.all_changed(self.queues)
+        self.whole(lambda: self._release(token))
+
+    def _release(self, token: object) -> None:
+        for row in self.rows.values():
+            if row.owner is token:
+                row.owner = None
+        self.all_changed(self.queues)
 
     def put_keys_in_order(self, names: Iterable[str]) -> None:
         """Of tables whose keys were deleted and put back."""
@@ -206,26 +207,27 @@ class MemoryStore:
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
         if self._data.in_turn(lambda: self.commit(*ops, stop=stop)):
             return (0,) * len(ops)
-        with self._data.whole():
-            self._check_open()
-            if stop is not None and stop():
-                raise Stopped("the commit was stopped by its own predicate")
-            undo: list[Callable[[], object]] = []
-            touched: set[str] = set()
-            try:
-                ids = tuple(self._apply(op, undo, touched) for op in ops)
-            except BaseException:
-                for step in reversed(undo):
-                    step()
-                if undo:  # what is refused at once, as a pop() that comes second, has put nothing back
-                    self._data.put_keys_in_order(op.table for op in ops if isinstance(op, Delete))
-                raise
-            try:
-                self._data.all_changed(touched)
-            except BaseException:  # of a signal handler; it is stored, and those who sleep have to know
-                self._data.all_changed(touched)
-                raise
-            return ids
+        return self._whole(lambda: self._commit(ops, stop))
+
+    def _commit(self, ops: Sequence[Op], stop: Stop | None) -> tuple[int, ...]:
+        if stop is not None and stop():
+            raise Stopped("the commit was stopped by its own predicate")
+        undo: list[Callable[[], object]] = []
+        touched: set[str] = set()
+        try:
+            ids = tuple(self._apply(op, undo, touched) for op in ops)
+        except BaseException:
+            for step in reversed(undo):
+                step()
+            if undo:  # what is refused at once, as a pop() that comes second, has put nothing back
+                self._data.put_keys_in_order(op.table for op in ops if isinstance(op, Delete))
+            raise
+        try:
+            self._data.all_changed(touched)
+        except BaseException:  # of a signal handler; it is stored, and those who sleep have to know
+            self._data.all_changed(touched)
+            raise
+        return ids
 
     def _apply(self, op: Op, undo: list[Callable[[], object]], touched: set[str]) -> int:
         if isinstance(op, Put):
@@ -380,20 +382,18 @@ class MemoryStore:
     def browse(
         self, queue: str, *, order: Order = Order.OLDEST, state: State | None = State.READY, after: int = 0
     ) -> Iterator[Record]:
-        with self._data.whole():
-            self._check_open()
+        def look() -> list[Record]:
             now = self._data.clock.wall()
             rows = [self._data.rows[id] for id in self._data.queue(queue).ids if id > after]
-            found = [
+            return [
                 Record(r.queue, r.id, _state(r, now), r.payload, r.rank, r.attempts, r.put_at, r.not_before, r.note)
                 for r in _sorted(rows, order)
             ]
-        return iter([record for record in found if state is None or record.state is state])
+
+        return iter([record for record in self._whole(look) if state is None or record.state is state])
 
     def depth(self, queue: str) -> Depth:
-        with self._data.whole():
-            self._check_open()
-            return self._data.depth(queue)
+        return self._whole(lambda: self._data.depth(queue))
 
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
         due: float | None = None
@@ -409,14 +409,11 @@ class MemoryStore:
             return bool(data.queue(queue).watchers.wait_locked(lambda: data.look(attempt), timeout, lambda: due))
 
     def get(self, table: str, key: bytes) -> bytes | None:
-        with self._data.whole():
-            self._check_open()
-            return self._data.tables.get(table, {}).get(key, _ABSENT)[1]
+        return self._whole(lambda: self._data.tables.get(table, {}).get(key, _ABSENT)[1])
 
     def scan(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[tuple[bytes, bytes]]:
-        with self._data.whole():
-            self._check_open()
-            items = [(key, value) for key, (_, value) in self._data.tables.get(table, {}).items()]
+        entries = self._whole(lambda: list(self._data.tables.get(table, {}).items()))
+        items = [(key, value) for key, (_, value) in entries]
         if reverse:
             items.reverse()
         keys = [key for key, _ in items]
@@ -427,19 +424,17 @@ class MemoryStore:
         return (key for key, _ in self.scan(table, after=after, reverse=reverse))
 
     def snapshot(self, table: str, keys: Sequence[bytes] | None = None) -> dict[bytes, bytes]:
-        with self._data.whole():
-            self._check_open()
+        def look() -> dict[bytes, bytes]:
             found = self._data.tables.get(table, {})
             return {key: found[key][1] for key in (found if keys is None else keys) if key in found}
 
+        return self._whole(look)
+
     def count(self, table: str) -> int:
-        with self._data.whole():
-            self._check_open()
-            return len(self._data.tables.get(table, {}))
+        return self._whole(lambda: len(self._data.tables.get(table, {})))
 
     def wake(self, queue: str) -> None:
-        with self._data.whole():
-            self._data.changed(queue)
+        self._data.whole(lambda: self._data.changed(queue))
 
     def sync(self) -> None:
         self._check_open()
@@ -451,6 +446,13 @@ class MemoryStore:
         with self._data.lock:
             self._closed = True
             self._release()
+
+    def _whole(self, call: Callable[[], T]) -> T:
+        def look() -> T:
+            self._check_open()
+            return call()
+
+        return self._data.whole(look)
 
     def _check_open(self) -> None:
         if self._closed:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from queue import Empty
 from typing import Any
@@ -19,6 +21,8 @@ from pqadapters.stores import memory
 from pqadapters.stores.memory import MemoryStore
 
 from ..contract.interrupting import interrupted
+from ..contract.threads import Task
+from .background import PATIENCE
 
 _HERE = str(Path(stdlib.__file__).parent), str(Path(home.__file__).parent)
 
@@ -225,3 +229,36 @@ def test_a_commit_in_memory_that_is_interrupted_anywhere_is_there_or_it_isnt() -
         if not struck:
             break
     assert nth > 20
+
+
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda store: store.commit(Put("q", b"b")),
+        lambda store: store.claim("q"),
+        lambda store: store.depth("q"),
+        lambda store: store.wait("q", lambda depth: depth.ready > 0),
+        lambda store: list(store.browse("q")),
+        lambda store: store.get("t", b"k"),
+        lambda store: list(store.scan("t")),
+        lambda store: store.snapshot("t"),
+        lambda store: store.count("t"),
+        lambda store: store.wake("q"),
+        lambda store: store.close(),
+    ],
+    ids=["commit", "claim", "depth", "wait", "browse", "get", "scan", "snapshot", "count", "wake", "close"],
+)
+def test_a_call_in_memory_whose_interrupt_is_kept_leaves_the_lock_free(call: Callable[[MemoryStore], object]) -> None:
+    """As the console keeps one: a context manager of ours that was broken off in the middle kept the lock with it, or
+    let go of another thread's when it was collected there."""
+    kept = list[BaseException]()
+    for nth in itertools.count(1):
+        store = MemoryStore()
+        store.commit(Put("q", b"a"), Set("t", b"k", b"value"))
+        struck = interrupted(partial(call, store), nth, (memory.__file__, contextlib.__file__), kept)
+        other = store.another()
+        Task(partial(other.commit, Put("q", b"c")), patience=PATIENCE).result()
+        assert [record.payload for record in other.browse("q", state=None)][-1] == b"c", nth
+        if not struck:
+            break
+    assert nth > 2
