@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from hashlib import sha256
@@ -14,7 +15,7 @@ import pytest
 
 from pqadapters.errors import LeaseLost
 from pqadapters.store import Ack, Claim, Extend, Nack, Op, Order, Put, Set, Store, Update
-from pqadapters.stores.mysql import MysqlStore
+from pqadapters.stores.mysql import MysqlStore, keeper, owners
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, run, running, said
 
@@ -61,6 +62,27 @@ def test_i5_what_a_killed_process_had_claimed_is_ready_again(url: str) -> None:
         claim = _claimed(store)
         assert (claim.payload, claim.attempt) == (b"a", 2)
         store.commit(Ack(claim))
+
+
+def test_i5_beside_a_backlog_it_is_ready_again_though_nobody_waits(
+    url: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whoever always finds something had no look at who has died: it came when the backlog was done, days later."""
+    monkeypatch.setattr(keeper, "_PER_LOOK", 0.1)
+    monkeypatch.setattr(keeper, "GRACE", 0.0)
+    monkeypatch.setattr(owners, "GRACE", 0.0)
+    with MysqlStore(url, lease=86_400, prefetch=1) as store, running(_CLAIM, url) as child:
+        store.commit(*(Put("q", b"%d" % n) for n in range(3)))
+        assert said(child) == "0 1"
+        assert [claim.payload for claim in store.claim("q")] == [b"1"]
+        child.kill()
+        child.wait(PATIENCE)
+        pause, claimed = threading.Event(), 2
+        while claimed == 2:
+            assert not pause.wait(0.01)
+            ((claimed,),) = server.run("SELECT COUNT(*) FROM pqa_items WHERE state = 2", database=url.rpartition("/")[2])
+        assert not store._core.lookout.runs
+        assert [(claim.payload, claim.attempt) for claim in store.claim("q", limit=2)] == [(b"0", 2), (b"2", 1)]
 
 
 def test_i5_records_that_were_fetched_ahead_come_back_too(url: str) -> None:

@@ -1,6 +1,6 @@
 """Being heard of: a thread that renews this process's promise to live, and notices at once when the connection that
-holds its lock is gone. It also gives back what was fetched ahead and nobody asks for (`aheads.py`). It keeps no store
-alive.
+holds its lock is gone. It also gives back what was fetched ahead and nobody asks for (`aheads.py`), and what the dead
+had claimed where nobody waits, as beside a backlog (else `lookout.py` does). It keeps no store alive.
 """
 
 from __future__ import annotations
@@ -14,11 +14,13 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ...ending import start_thread
+from .owners import GRACE
 
 if TYPE_CHECKING:
     from .core import Core
 
 _PATIENCE = 5.0  #: seconds that its end is waited for
+_PER_LOOK = 5.0  #: seconds between two looks for the dead
 _SOON = 0.25  #: seconds until the next try, where the server doesn't know that we live
 _WATCH = 0.02  #: seconds between two looks at what lies ahead
 _WATCHED = b"w"
@@ -128,8 +130,17 @@ def _round(core: Core) -> tuple[int | None, float]:
         core.owners.renew()
         core.catch_up()
         if core.owners.settled:
-            return core.owners.fileno(), core.owners.lease / 4
+            return core.owners.fileno(), min(core.owners.lease / 4, _look_for_dead(core))
     return None, _SOON
+
+
+def _look_for_dead(core: Core) -> float:
+    """Seconds until the next time: one whose lock is free is dead when it still is, a moment later."""
+    if core.lookout.runs:
+        return _PER_LOOK
+    with suppress(Exception):  # as above
+        core.look_for_dead()
+    return 1.1 * GRACE if core.owners.suspects else _PER_LOOK
 
 
 def _sleep(fd: int | None, called: int, seconds: float) -> bool:

@@ -171,6 +171,11 @@ class Owners:
         self._free = free
         return found
 
+    @property
+    def suspects(self) -> bool:
+        """Whether any that live had no lock at the last look."""
+        return bool(self._free)
+
     def bury(self, session: Any, number: int) -> set[int]:
         """Make ready what a dead process had claimed, in a transaction: the queues in which something is."""
         rows = session.ask(self.sql.LOCK_OWNER, number).rows
