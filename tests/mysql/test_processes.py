@@ -77,10 +77,10 @@ def test_i5_beside_a_backlog_it_is_ready_again_though_nobody_waits(
         assert [claim.payload for claim in store.claim("q")] == [b"1"]
         child.kill()
         child.wait(PATIENCE)
-        pause, claimed = threading.Event(), 2
+        pause, claimed, look = threading.Event(), 2, "SELECT COUNT(*) FROM pqa_items WHERE state = 2"
         while claimed == 2:
             assert not pause.wait(0.01)
-            ((claimed,),) = server.run("SELECT COUNT(*) FROM pqa_items WHERE state = 2", database=url.rpartition("/")[2])
+            ((claimed,),) = server.run(look, database=url.rpartition("/")[2])
         assert not store._core.lookout.runs
         assert [(claim.payload, claim.attempt) for claim in store.claim("q", limit=2)] == [(b"0", 2), (b"2", 1)]
 
