@@ -59,6 +59,14 @@ def passed_over() -> dict[str, Any]:
     return {name: value for name, value in given.items() if name not in _OWN}
 
 
+def is_made_unasked(queue: object) -> bool:
+    """Whether the configurator has made the queue, where the description of the handler has none."""
+    frame = _calling("_configure_queue_handler")
+    if frame is None or frame.f_locals.get("q") is not queue or frame.f_back is None:
+        return False
+    return not frame.f_back.f_locals.get("config", {}).get("queue")
+
+
 def configured() -> Mapping[str, Any]:
     """The handlers of the configuration that is carried out now, by name: those that are there, and descriptions of
     those that come later, in a dictionary that will have them."""

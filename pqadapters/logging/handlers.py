@@ -18,10 +18,11 @@ from logging import handlers as stdlib
 from queue import Full
 from typing import Any
 
+from .. import telling
 from ..ending import start_thread
-from ..errors import StoreError
+from ..errors import NotDurableWarning, StoreError
 from . import _looking
-from ._configured import listener_of, passed_over, queue_of
+from ._configured import is_made_unasked, listener_of, passed_over, queue_of
 from ._feedback import delivers_from
 from ._limits import WhenFull
 from ._listener import QueueListener, spool_of
@@ -103,6 +104,12 @@ class QueueHandler(stdlib.QueueHandler):
             raise TypeError(f"queue is a directory, a URL or a queue, not {queue!r}")
         elif options:
             raise TypeError(f"{', '.join(options)}: options of a spool; this handler was given a queue")
+        elif is_made_unasked(queue):
+            telling.warn(
+                "this handler has neither path nor queue in its configuration: its log records are in memory alone, and "
+                "would be lost in a crash. Give it a path",
+                NotDurableWarning,
+            )
         self._has_own = made
         self._listener: Any = None
         super().__init__(queue)

@@ -57,6 +57,29 @@ def test_a_handler_and_its_listener(tmp_path: Any, given: str, key: str) -> None
     assert said == ["got INFO app quiet", "got ERROR app loud 1", "True QueueListener SpoolQueue"]
 
 
+@pytest.mark.parametrize("key", ["class", "()"])
+def test_neither_path_nor_queue(tmp_path: Any, key: str) -> None:
+    """From Python 3.12 on dictConfig makes a queue in memory then, which was taken without a word."""
+    said = ran(
+        f"""{SINK}
+import warnings
+KEY = {key!r}
+with warnings.catch_warnings(record=True) as caught:
+    warnings.simplefilter("always")
+    try:
+        configure(handlers=["telling"])
+    except ValueError as error:
+        say("refused", error.__cause__)
+    say(*(each.category.__name__ for each in caught))
+""",
+        tmp_path / "spool",
+    )
+    if key == "class" and sys.version_info >= (3, 12):
+        assert said == ["NotDurableWarning"]
+    else:
+        assert said == ["refused queue is a directory, a URL or a queue", ""]
+
+
 def test_a_queue_whose_options_are_elsewhere(tmp_path: Any) -> None:
     """cfg:// and ext:// were taken for the URL of a store, which each record found out."""
     queue = '{"()": "pqadapters.logging.SpoolQueue", "path": "ext://__main__.place", "durability": "cfg://words.safe"}'
