@@ -106,8 +106,8 @@ class QueueHandler(stdlib.QueueHandler):
             raise TypeError(f"{', '.join(options)}: options of a spool; this handler was given a queue")
         elif is_made_unasked(queue):
             telling.warn(
-                "this handler has neither path nor queue in its configuration: its log records are in memory alone, and "
-                "would be lost in a crash. Give it a path",
+                "this handler has neither path nor queue in its configuration: its log records are in memory alone, "
+                "and would be lost in a crash. Give it a path",
                 NotDurableWarning,
             )
         self._has_own = made
