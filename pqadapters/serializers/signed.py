@@ -100,6 +100,13 @@ class Signed:
         return self.loads(read_frame(fp))
 
 
+def perhaps_signed(data: bytes, error: BaseException) -> str:
+    """What to add to the error of a program without a key that may have met a signed value; else nothing."""
+    if isinstance(error, WrongSignature) or data[:1] != _LETTER or len(data) < SIGNATURE:
+        return ""
+    return "; it may be signed: give the signing_key= that it was put with"
+
+
 def seal_for(key: Key | Sequence[Key] | None, *, hosts: bool) -> Seal | None:
     """The seal of a key that was given; on a store of several hosts the environment's stands for it."""
     if key is None and hosts:

@@ -18,6 +18,7 @@ from ..apart import insist
 from ..errors import ConditionFailed, StoreError
 from ..home.ground import Ground
 from ..home.private import PrivateStore
+from ..serializers.signed import perhaps_signed
 from ..store import Ack, Claim, Expect, Nack, Order, Set, Stop, Store
 from ._acks import Acks
 from ._aside import MISSING, Aside
@@ -253,7 +254,8 @@ class Line(Acks):
         except (Exception, SystemExit) as error:  # the latter of a module that is a script as well
             if works(self.decode, claim.payload):
                 raise  # a signal handler's exception, and no fault of the record: the claim goes back
-            self.bury(claim, f"can't be decoded: {telling.named(error)}")
+            more = perhaps_signed(claim.payload, error)
+            self.bury(claim, f"can't be decoded: {telling.named(error)}{more}")
         return _SKIPPED
 
     def _drop(self, claim: Claim) -> None:

@@ -19,7 +19,7 @@ from pqadapters.serializers.signed import Seal, Signed, WrongSignature, protecte
 from pqadapters.stdlib import shelve
 from pqadapters.stdlib._keys import Keys
 from pqadapters.stdlib.pdict import PDict
-from pqadapters.stdlib.queue import Queue
+from pqadapters.stdlib.queue import Empty, Queue
 from pqadapters.store import Put, Set
 from pqadapters.stores.sqlite import SqliteStore
 
@@ -112,6 +112,17 @@ def test_a_queue_buries_what_isnt_signed(tmp_path: Path) -> None:
         assert "isn't signed" in letter.reason
     assert not (tmp_path / "exploded").exists()
     store.close()
+
+
+def test_a_program_without_the_key_is_told_of_it(tmp_path: Path) -> None:
+    """Its dead letters said "invalid load key, 'H'"."""
+    with Queue[int](path=tmp_path, signing_key=KEY) as q:
+        q.put(1)
+    with Queue[int](path=tmp_path) as q:
+        with pytest.raises(Empty):
+            q.get_nowait()
+        (letter,) = q.dead_letters()
+        assert "signing_key=" in letter.reason
 
 
 def test_a_mapping_refuses_what_isnt_signed(tmp_path: Path) -> None:
