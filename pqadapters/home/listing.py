@@ -34,7 +34,7 @@ class Home(NamedTuple):
 def homes(directory: str | os.PathLike[str] | None = None) -> list[Home]:
     """All slots below `directory`, by default the home of this user: PQADAPTERS_HOME or the state directory.
 
-    Nothing is changed by it. Raises NoHome where there is no such directory to be had.
+    Nothing is changed by it; a directory that isn't there has none. Raises NoHome where this user can have no home.
     """
     home = home_directory() if directory is None else os.fspath(directory)
     return list(_homes(home))
