@@ -9,6 +9,7 @@ import sys
 import threading
 import warnings
 import weakref
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -293,6 +294,8 @@ def test_arguments_are_checked(wrong: dict[str, Any]) -> None:
         ({"serializer": "json"}, "PoolExecutor.. got an unexpected keyword argument 'serializer'"),
         ({"on_recovered": "print"}, "on_recovered"),  # was found by the first job that was left
         ({"path": 5}, "path"),
+        ({"result_ttl": Decimal("1")}, "result_ttl"),  # the jobs ran, and their futures never came to an end
+        ({"max_pending": "5"}, "max_pending"),
     ],
 )
 def test_kinds_of_arguments_are_checked(kind: Any, wrong: dict[str, Any], words: str) -> None:
@@ -322,7 +325,16 @@ def test_a_relative_place_is_in_the_directory_of_the_moment(
 
 
 @pytest.mark.parametrize(
-    "wrong", [{"retries": -1}, {"backoff": -1.0}, {"delay": -0.1}, {"timeout": 0}, {"max_attempts": 0}, {"key": 1.5}]
+    "wrong",
+    [
+        {"retries": -1},
+        {"backoff": -1.0},
+        {"delay": -0.1},
+        {"delay": Decimal("1")},
+        {"timeout": 0},
+        {"max_attempts": 0},
+        {"key": 1.5},
+    ],
 )
 def test_options_are_checked(make: Make, wrong: dict[str, Any]) -> None:
     with pytest.raises((ValueError, TypeError)):

@@ -78,6 +78,7 @@ def options(
     max_attempts: int | None = None,
 ) -> Options:
     """From what users write. Raises TypeError and ValueError."""
+    _check_numbers(retries=retries, backoff=backoff, delay=delay, timeout=timeout, result_ttl=result_ttl)
     for name, value in (("retries", retries), ("backoff", backoff), ("delay", delay), ("result_ttl", result_ttl)):
         if value is not None and not value >= 0:
             raise ValueError(f"{name} can't be negative; {value!r} is")
@@ -100,6 +101,13 @@ def options(
         None if interrupted is None else choice(Interrupted, interrupted, "interrupted"),
         max_attempts,
     )
+
+
+def _check_numbers(**given: object) -> None:
+    """Raises TypeError for others than the plain ones, which can be stored and added to the time of now."""
+    for name, value in given.items():
+        if value is not None and not isinstance(value, (int, float)):
+            raise TypeError(f"{name} is an int or a float, not {type(value).__name__}")
 
 
 def check_attempts(value: int | None) -> None:
@@ -159,6 +167,7 @@ def settings(
     check_attempts(max_attempts)
     if on_recovered is not None and not callable(on_recovered):
         raise TypeError(f"on_recovered is called with a future, and {on_recovered!r} can't be called")
+    _check_numbers(result_ttl=result_ttl, max_pending=max_pending, max_bytes=max_bytes)
     for name, value in (("max_pending", max_pending), ("max_bytes", max_bytes)):
         if value is not None and value < 1:
             raise ValueError(f"{name} is the most that may be waiting; {value!r} is none")
