@@ -72,8 +72,11 @@ class Sink(logging.Handler):
             raise TypeError(f"a sink is a logging handler, not {handler!r}")
         if not (check is None or callable(check)) or not (name is None or isinstance(name, str)):
             raise TypeError("check is a function of a record, name is text")
+        numbers = [*backoff, batch_wait, retries] if isinstance(backoff, (tuple, list)) else [None]
+        if not isinstance(batch, int) or not all(isinstance(each, (int, float)) for each in numbers):
+            raise TypeError("batch is a whole number, backoff two numbers, retries and batch_wait are numbers")
         shortest, longest = backoff if len(backoff) == 2 else (0, 0)
-        if retries < 1 or batch < 1 or not 0 < shortest <= longest or batch_wait < 0:
+        if retries < 1 or batch < 1 or not 0 < shortest <= longest or not batch_wait >= 0:
             raise ValueError(
                 "retries and batch are 1 or more, backoff is (shortest, longest) in seconds, batch_wait 0 or more"
             )

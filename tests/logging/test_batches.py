@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+from decimal import Decimal
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,22 @@ from .sinks import PATIENCE, Batching, Noting, logger_of, spool
 from .test_delivery import FAST, Listen, _log, _numbers, listen, place
 
 __all__ = ["listen", "place"]
+
+
+@pytest.mark.parametrize(
+    ("options", "error"),
+    [
+        ({"batch": 1.5}, TypeError),
+        ({"backoff": (Decimal("0.1"), Decimal("1"))}, TypeError),
+        ({"backoff": 1}, TypeError),
+        ({"retries": "8"}, TypeError),
+        ({"batch_wait": float("nan")}, ValueError),
+    ],
+)
+def test_options_of_a_sink_are_checked(options: dict[str, Any], error: type[Exception]) -> None:
+    """With the first two nothing was delivered, for good."""
+    with pytest.raises(error, match=next(iter(options))):
+        Sink(Noting(), **options)
 
 
 def test_batches(place: str, listen: Listen) -> None:
