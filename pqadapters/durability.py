@@ -6,6 +6,8 @@ import enum
 import os
 from typing import NamedTuple
 
+_LONGEST = 86400.0  #: seconds of a lag: nobody can wait for as long as one likes
+
 
 class Survives(enum.Enum):
     """The worst failure after which nothing acknowledged is missing."""
@@ -22,7 +24,7 @@ class Durability(NamedTuple):
 
     @classmethod
     def of(cls, value: str | Survives | Durability, max_lag: float | None = None) -> Durability:
-        """From what users write: "power", "process", a `Survives` or a `Durability`.
+        """From what users write: "power", "process", a `Survives` or a `Durability`. A lag is a day at most.
 
         Raises ValueError for another word or a `max_lag` that isn't positive, TypeError for one that is no number.
         """
@@ -35,7 +37,7 @@ class Durability(NamedTuple):
             raise TypeError(f"max_lag is a number of seconds, not {type(lag).__name__}")
         if not lag > 0:
             raise ValueError(f"max_lag is the longest time in seconds until a background sync; {lag!r} isn't positive")
-        return cls(survives, lag)
+        return cls(survives, min(lag, _LONGEST))
 
 
 def in_environment(max_lag: float | None = None) -> Durability | None:

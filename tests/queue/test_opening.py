@@ -78,6 +78,16 @@ def test_bad_words_for_durability_open_nothing(tmp_path: Path) -> None:
     assert not (tmp_path / "q").exists()
 
 
+@pytest.mark.parametrize("lag", [float("inf"), 1e300])
+def test_a_lag_is_a_day_at_most(tmp_path: Path, lag: float) -> None:
+    """No thread waits for as long as that: the one that syncs a database, and looks for dead processes, ended."""
+    for place in ({"path": tmp_path / "q"}, {"store": f"sqlite:///{tmp_path}/q.db"}):
+        options: dict[str, Any] = {**place, "durability": "process", "max_lag": lag}
+        with Queue[int](**options) as q:
+            q.put(1)
+            assert q._line.store.durability.max_lag == 86400
+
+
 def test_a_file_where_the_directory_should_be(tmp_path: Path) -> None:
     (tmp_path / "file").write_text("mine")
     with pytest.raises((StoreRefused, OSError), match="file"):
