@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
@@ -27,7 +27,8 @@ _AWAY = 1.0  #: seconds between two tries to give a lock back
 _SURELY = 1.0  #: seconds in which a thread that has claimed a lock has written that down
 _IN_VAIN = 100  #: claims in a row that came back at once: there is no waiting in the middle of another call
 
-_editors: dict[tuple[object, str, bytes], threading.Thread] = {}  #: which thread of this process edits a key
+_Mark = tuple[object, str, bytes]
+_editors: dict[tuple[_Mark, int], threading.Thread] = {}  #: which thread of this process edits a key, by the attempt
 
 
 class Locks:
@@ -40,14 +41,15 @@ class Locks:
         self._place: object = store.place if store.capabilities.persistent else store
         self._batches = batches  #: those of this handle that are open, with the locks that they have
         self._tried: dict[int, bytes] = {}  #: by thread: the key whose lock it is about to claim
-        self._left: dict[bytes, float] = {}  #: where one was interrupted, with others about it: when that was
+        self._left: dict[bytes, tuple[float, int]] = {}  #: when one was interrupted, with others about it; the attempt
 
     def take(self, key: bytes, timeout: float | None, held: dict[bytes, Claim]) -> None:
         """Wait for the key's lock, `timeout` seconds or for ever; then `held` has it. Raises TimeoutError."""
         deadline = None if timeout is None else time.monotonic() + timeout
         if self._try(key, 0.0, held):
             return
-        if _editors.get(self._mark(key)) is threading.current_thread():
+        mark, me = self._mark(key), threading.current_thread()
+        if any(editor is me for (edited, _), editor in list(_editors.items()) if edited == mark):
             raise RuntimeError(
                 "this key is being edited by this thread already, through another handle or in another task: to wait "
                 "for that would be for ever"
@@ -61,9 +63,10 @@ class Locks:
             if self._was_lost(key):
                 continue
             now = time.monotonic()
-            if key in self._left and now - self._left[key] >= _SURELY:
-                del self._left[key]
-                self._put_back(key)
+            since, attempt = self._left.get(key, (now, 0))
+            if attempt and now - since >= _SURELY:
+                self._left.pop(key, None)
+                self._put_back(key, attempt)
             if deadline is not None and now >= deadline:
                 raise TimeoutError(f"somebody else has edited this key for more than {timeout} seconds")
             in_vain = in_vain + 1 if now - begun < left / 2 else 0
@@ -76,13 +79,10 @@ class Locks:
         try:
             for claim in self._store.claim(self._name, ids=[id], timeout=timeout):
                 held[key] = claim
-                _editors[self._mark(key)] = threading.current_thread()
+                _editors[self._mark(key), claim.attempt] = threading.current_thread()
             return key in held
         except BaseException:
-            if any(other == key for who, other in list(self._tried.items()) if who != me):
-                self._left[key] = time.monotonic()  # it may be another one's, who hasn't written it down yet
-            else:
-                self._put_back(key)
+            self._put_back(key)
             raise
         finally:
             self._tried.pop(me, None)
@@ -99,21 +99,30 @@ class Locks:
             self._store.commit(Delete(self._name, key, found))
         return True
 
-    def _put_back(self, key: bytes) -> None:
-        """An interrupt came: the lock that this handle has claimed, and nobody knows of, is free again."""
-        if any(key in batch.held for batch in list(self._batches.values())):
+    def _put_back(self, key: bytes, attempt: int | None = None) -> None:
+        """An interrupt came: the lock that this handle has claimed, and nobody knows of, is free again. It is looked at
+        first, and then who may have it: another one's that is claimed behind the look has a later attempt."""
+        id, me = self._record(key), threading.get_ident()
+        record = next(self._claimed(id), None)
+        if record is None or record.id != id or attempt not in (None, record.attempts):
             return
-        id = self._record(key)
-        for record in self._claimed(id):
-            if record.id == id:
-                with suppress(LeaseLost):  # it is somebody else's
-                    self._store.commit(Nack(Claim(self._name, id, record.attempts, record.payload)))
-            return
+        if attempt is None and any(other == key for who, other in list(self._tried.items()) if who != me):
+            self._left[key] = time.monotonic(), record.attempts  # another one may be about to write it down
+        elif not self._is_known(key, record.attempts):
+            with suppress(LeaseLost):  # it is somebody else's
+                self._store.commit(Nack(Claim(self._name, id, record.attempts, record.payload)))
 
-    def let_go(self, keys: Iterable[bytes]) -> None:
-        """They aren't edited any more."""
-        for key in keys:
-            _editors.pop(self._mark(key), None)
+    def _is_known(self, key: bytes, attempt: int) -> bool:
+        """Whether a thread of this process edits the key, or is about to commit that."""
+        editor = _editors.get((self._mark(key), attempt))
+        claims = [batch.held.get(key) for batch in list(self._batches.values())]
+        held = any(claim is not None and claim.attempt == attempt for claim in claims)
+        return held or (editor is not None and editor.is_alive())
+
+    def let_go(self, held: Mapping[bytes, Claim]) -> None:
+        """They aren't edited any more. Somebody else may have one by now."""
+        for key, claim in list(held.items()):
+            _editors.pop((self._mark(key), claim.attempt), None)
 
     def give_back(self, held: dict[bytes, Claim], *, later: bool) -> None:
         """They are free for others, and `held` is empty: now, or when the store can be used again."""
@@ -145,7 +154,7 @@ class Locks:
     def _claimed(self, id: int) -> Iterator[Record]:
         return self._store.browse(self._name, state=State.CLAIMED, after=id - 1)
 
-    def _mark(self, key: bytes) -> tuple[object, str, bytes]:
+    def _mark(self, key: bytes) -> _Mark:
         return self._place, self._name, key
 
     def release(self, key: bytes, claim: Claim) -> list[Op]:

@@ -174,6 +174,40 @@ def test_an_interrupted_edit_takes_the_lock_from_no_other_thread(d: Dict, monkey
     assert d["k"] == 2
 
 
+def test_an_interrupted_edit_takes_the_lock_from_no_thread_that_is_about_to_commit(
+    d: Dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its block was over, so nobody was known to have the lock."""
+    d["k"] = 0
+    commit, commits, go = d.store.commit, threading.Event(), threading.Event()
+    me = threading.current_thread()
+
+    def held_up(*ops: Any, **options: Any) -> tuple[int, ...]:
+        if threading.current_thread() is not me and len(ops) > 1:
+            commits.set()
+            assert go.wait(PATIENCE)
+        return commit(*ops, **options)
+
+    def interrupt(*arguments: Any, **options: Any) -> Any:
+        raise KeyboardInterrupt
+
+    def count() -> None:
+        with d.edit("k") as value:
+            d["k"] = value + 1
+
+    with monkeypatch.context() as patch:
+        patch.setattr(d.store, "commit", held_up)
+        other = Task(count, patience=PATIENCE)
+        assert commits.wait(PATIENCE)
+        patch.setattr(d.store, "claim", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            count()
+        go.set()
+        other.result()
+    count()
+    assert d["k"] == 2
+
+
 def test_a_lock_that_an_interrupt_left_while_another_thread_waits_is_that_ones(
     d: Dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:
