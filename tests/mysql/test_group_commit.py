@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import threading
+import time
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -10,7 +12,7 @@ import pymysql
 import pytest
 
 from pqadapters.errors import ConditionFailed, LeaseLost, LimitReached, StoreUnreachable, TooLarge
-from pqadapters.store import Ack, Expect, Put, Set, Store
+from pqadapters.store import Ack, Delete, Expect, Op, Put, Set, Store
 from pqadapters.stores.mysql import MysqlStore, transactions
 from tests.contract.snapshot import payloads
 from tests.contract.threads import Task, together
@@ -150,6 +152,43 @@ def test_deadlocks_are_tried_again(url: str) -> None:
 
         together([partial(change, one, keys), partial(change, other, keys[::-1])], patience=PATIENCE)
         assert one.count("t") == 6
+
+
+def test_a_key_that_must_be_absent_stays_so_until_the_commit(url: str, server: Server) -> None:
+    """What isn't there was looked for, and not locked: another process could set it before the transaction was
+    committed. Who began to wait for a job in that moment was told of its end by nobody."""
+    waiting = "SELECT COUNT(*) FROM information_schema.innodb_trx WHERE trx_state = 'LOCK WAIT'"
+    with MysqlStore(url) as one, MysqlStore(url, lease=31) as other, closing(_raw(server, url)) as raw:
+        one.commit(Set("t", b"held", b"v"), Set("t", b"more", b"v"))
+        cursor = raw.cursor()
+
+        def wait_until_locked(count: int, task: Task[Any]) -> None:
+            while cursor.execute(waiting) and cursor.fetchone()[0] < count and task.running:
+                time.sleep(0.12)  # the server looks at most ten times a second
+
+        cursor.execute("SELECT * FROM pqa_entries FOR UPDATE")
+        told = Set("t", b"end", b"!")
+        ends: list[Op] = [Delete("watchers", b"job", Expect.ABSENT), Set("t", b"held", b"w", Expect.PRESENT), told]
+        first = Task(lambda: one.commit(*ends, timeout=PATIENCE), patience=PATIENCE)
+        wait_until_locked(1, first)
+
+        def watch() -> bytes | None:
+            other.commit(Set("watchers", b"job", b"other", Expect.ABSENT), timeout=PATIENCE)
+            return other.get("t", b"end")
+
+        second = Task(watch, patience=PATIENCE)
+        wait_until_locked(2, second)
+        raw.rollback()
+        first.result()
+        assert second.result() == b"!"
+        with pytest.raises(ConditionFailed):
+            one.commit(Delete("watchers", b"job", Expect.ABSENT))
+
+
+def _raw(server: Server, url: str) -> Any:
+    connection = pymysql.connect(unix_socket=server.socket, user="root", database=url.rpartition("/")[2])
+    connection.cursor().execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")
+    return connection
 
 
 def test_a_lock_that_is_never_let_go_of_is_told_within_the_callers_time(url: str, server: Server) -> None:

@@ -125,19 +125,26 @@ class Changes:
         """Raises ConditionFailed where the key isn't as the op expects."""
         if op.expect is Expect.ANY:
             return self._tell(op)
+        if op.expect is Expect.ABSENT:
+            return self._add(op)
         session, number = self._session, self._names.make_table(op.table)
         rows = session.ask(session.sql.LOCK_VALUE, number, digest(op.key)).rows
         if not meets(op.expect, bytes(rows[0][0]) if rows else None):
             raise self._not_as_expected(op)
-        if isinstance(op, Delete) or rows:
-            return self._tell(op)
+        return self._tell(op)
+
+    def _add(self, op: Set | Delete) -> int:
+        """A key that must be absent is set, also where it is to stay so, and taken away again then: what isn't there
+        can't be locked, and another transaction might set it before this one is committed."""
+        session, number = self._session, self._names.make_table(op.table)
+        value = op.value if isinstance(op, Set) else b""
         try:
-            session.change(session.sql.ADD, number, digest(op.key), op.key, op.value)
+            session.change(session.sql.ADD, number, digest(op.key), op.key, value)
         except Failed as error:
-            if is_double(error):  # set by another process since we looked
+            if is_double(error):
                 raise self._not_as_expected(op) from None
             raise
-        return 0
+        return self._tell(op) if isinstance(op, Delete) else 0
 
     @staticmethod
     def _not_as_expected(op: Set | Delete) -> ConditionFailed:
