@@ -6,7 +6,11 @@ import time
 
 
 class Clock:
-    """`wall()`: seconds since the epoch, for delays and ages. `monotonic()`: seconds, for waiting."""
+    """`wall()`: seconds since the epoch, for delays and ages. `monotonic()`: seconds, for waiting.
+
+    Tests of a program that stop the clock (freezegun) replace `time.monotonic`, and names of modules that stand for it;
+    the standard library's queues are left alone, and these, too: a `get(timeout=)` would never come to its end.
+    """
 
     wall = staticmethod(time.time)
     monotonic = staticmethod(time.monotonic)

@@ -6,13 +6,13 @@ a call of the store. An acknowledgement survives the process when it returns; a 
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import suppress
 from typing import Any
 
 from .. import telling
 from ..apart import insist
+from ..clock import SYSTEM
 from ..errors import LeaseLost, PqadaptersError, StoreError
 from ..store import Ack, Claim, Nack, Op, Store
 from ._counts import Counts
@@ -353,7 +353,7 @@ class Acks(Stock):
         """Give the caller's oldest item back, or this one; ready again in `delay` seconds. ValueError if not held."""
         if not delay >= 0.0:  # not a number isn't either
             raise ValueError(f"delay is in seconds from now, 0 or more, not {delay!r}")
-        not_before = time.time() + delay if delay else 0.0
+        not_before = SYSTEM.wall() + delay if delay else 0.0
         found = self.held.matching(item[0]) if item else self.held.oldest()
         if not self._end_one(found, lambda claim: Nack(claim, not_before=not_before)):
             raise ValueError(f"nobody holds {repr(item[0]) if item else 'an item'} of {self.label}")

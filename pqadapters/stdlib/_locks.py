@@ -8,12 +8,12 @@ those that come when there are many.
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from ..clock import SYSTEM
 from ..ending import start_thread
 from ..errors import ConditionFailed, LeaseLost, StoreClosed, StoreError, StoreForked, StorePoisoned
 from ..store import Ack, Claim, Delete, Expect, Nack, Op, Put, Record, Set, State, Store
@@ -45,7 +45,7 @@ class Locks:
 
     def take(self, key: bytes, timeout: float | None, held: dict[bytes, Claim]) -> None:
         """Wait for the key's lock, `timeout` seconds or for ever; then `held` has it. Raises TimeoutError."""
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else SYSTEM.monotonic() + timeout
         if self._try(key, 0.0, held):
             return
         mark, me = self._mark(key), threading.current_thread()
@@ -56,13 +56,13 @@ class Locks:
             )
         in_vain = 0
         while True:
-            begun = time.monotonic()
+            begun = SYSTEM.monotonic()
             left = _LOOK if deadline is None else min(_LOOK, max(0.0, deadline - begun))
             if self._try(key, left, held):
                 return
             if self._was_lost(key):
                 continue
-            now = time.monotonic()
+            now = SYSTEM.monotonic()
             since, attempt = self._left.get(key, (now, 0))
             if attempt and now - since >= _SURELY:
                 self._left.pop(key, None)
@@ -107,7 +107,7 @@ class Locks:
         if record is None or record.id != id or attempt not in (None, record.attempts):
             return
         if attempt is None and any(other == key for who, other in list(self._tried.items()) if who != me):
-            self._left[key] = time.monotonic(), record.attempts  # another one may be about to write it down
+            self._left[key] = SYSTEM.monotonic(), record.attempts  # another one may be about to write it down
         elif not self._is_known(key, record.attempts):
             with suppress(LeaseLost):  # it is somebody else's
                 self._store.commit(Nack(Claim(self._name, id, record.attempts, record.payload)))

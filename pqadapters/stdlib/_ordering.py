@@ -12,13 +12,13 @@ TypeError, and nothing is stored. Any thread may call anything.
 from __future__ import annotations
 
 import threading
-import time
 from bisect import insort
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Any
 
 from .. import telling
+from ..clock import SYSTEM
 from ..errors import RankError
 from ..rank import rank
 from ..store import Claim, Nack, Order, Put, Record, Stop
@@ -129,7 +129,7 @@ class Sorted:
                 insort(placed, _Entry(item, self._last + 1, None))
 
     def fetch(self, limit: int, timeout: float | None, stop: Stop) -> list[Claim]:
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else SYSTEM.monotonic() + timeout
         while True:
             claims: list[Claim] = []
             try:
@@ -140,7 +140,7 @@ class Sorted:
             except BaseException:  # of a signal handler
                 self._release(claims)
                 raise
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            left = None if deadline is None else max(0.0, deadline - SYSTEM.monotonic())
             if left == 0.0 or stop():
                 return []
             self._store.wait(self._name, lambda depth: depth.ready > 0 or stop(), left)

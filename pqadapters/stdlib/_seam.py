@@ -9,11 +9,11 @@ by the standard library: the store isn't used, nothing survives, and a NotDurabl
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from queue import Empty, Full
 from typing import TYPE_CHECKING, Any
 
+from ..clock import SYSTEM
 from ..store import Depth
 from ..telling import silence
 from ._view import NothingReady
@@ -156,12 +156,12 @@ def _deadline(block: bool, timeout: float | None) -> float | None:
         return None
     if timeout < 0:
         raise ValueError("'timeout' must be a non-negative number")
-    return time.monotonic() + timeout
+    return SYSTEM.monotonic() + timeout
 
 
 def _wait(q: Beyond[Any], condition: Noticed, until: Callable[[Depth], bool], deadline: float | None) -> bool:
     """Wait for a change with `mutex` let go; False after the deadline (monotonic seconds)."""
-    line, left = q._line, None if deadline is None else deadline - time.monotonic()
+    line, left = q._line, None if deadline is None else deadline - SYSTEM.monotonic()
     if left is not None and left <= 0:
         return False
     if q._seam.volatile or "_qsize" in q._seam.overridden:  # only the hook knows how much is in: wait to be notified

@@ -6,7 +6,6 @@ Any thread may call anything; no lock is held here. A put survives what the stor
 from __future__ import annotations
 
 import re
-import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -14,6 +13,7 @@ from queue import Full
 from typing import Any, Protocol
 
 from .. import live, telling
+from ..clock import SYSTEM
 from ..errors import (
     LeaseLost,
     LimitReached,
@@ -233,8 +233,8 @@ def patience_of(timeout: float | None) -> float | None:
 
 
 def deadline_of(timeout: float | None) -> float | None:
-    return None if timeout is None else time.monotonic() + timeout
+    return None if timeout is None else SYSTEM.monotonic() + timeout
 
 
 def left_of(deadline: float | None) -> float | None:
-    return None if deadline is None else max(0.0, deadline - time.monotonic())
+    return None if deadline is None else max(0.0, deadline - SYSTEM.monotonic())

@@ -9,10 +9,11 @@ from __future__ import annotations
 
 import contextlib
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
+
+from ..clock import SYSTEM
 
 T = TypeVar("T")
 
@@ -54,7 +55,7 @@ class Gate:
         result = attempt()
         if result is not None or (timeout is not None and timeout <= 0):
             return result
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else SYSTEM.monotonic() + timeout
         sleeper: threading.Lock | None = None
         try:
             while True:
@@ -63,7 +64,7 @@ class Gate:
                 try:
                     self._enter(sleeper)
                     result = attempt()
-                    left = None if deadline is None else deadline - time.monotonic()
+                    left = None if deadline is None else deadline - SYSTEM.monotonic()
                     if result is not None or (left is not None and left <= 0):
                         break
                     self._sleep(sleeper, _shorter(left, due and due()), awoken)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import queue
 import threading
+import time
 from typing import Any
 
 import pytest
@@ -52,6 +53,20 @@ def test_a_full_queue_refuses_and_takes_nothing(store: Store) -> None:
         q.put(3, timeout=0)
     assert q.full()
     assert list(q.queue) == [1, 2]
+
+
+def test_timeouts_end_while_a_test_has_stopped_the_clock(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As freezegun does: they never ended, while the standard library's do. Nor was an item ready behind its delay."""
+    q: Queue[int] = Queue(1, store=store)
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(time, "time", lambda: 4e9)
+    with pytest.raises(Empty):
+        q.get(timeout=0.01)
+    q.put(1)
+    with pytest.raises(Full):
+        q.put(2, timeout=0.01)
+    q.nack(q.get(), delay=0.01)
+    assert q.get() == 1
 
 
 def test_a_queue_that_was_reopened_with_more_than_maxsize_takes_no_more(place: Place) -> None:

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import os
 import sqlite3
-import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -218,7 +217,7 @@ class SqliteStore(Handle):
         if self._closed or core.writer.trouble is not None:
             self._check()
         bell = core.bells.of(queue)
-        deadline = time.monotonic() + timeout if timeout else timeout and 0.0
+        deadline = SYSTEM.monotonic() + timeout if timeout else timeout and 0.0
         wish = _new(Wish, (queue, order, ids, limit, stop, counted, patience))
         locked = False
         while True:
@@ -232,7 +231,7 @@ class SqliteStore(Handle):
                 claims, locked = bear(error, locked, stop, deadline, logger), True
             if claims is not None:
                 return claims
-            left = None if deadline is None else deadline - time.monotonic()
+            left = None if deadline is None else deadline - SYSTEM.monotonic()
             if left is None or left > 0:
                 self._wait(queue, bell, bell.takers, rings, left)
             elif not (bell.claimed and core.bury_dead(patience=patience)):
@@ -378,10 +377,10 @@ class SqliteStore(Handle):
 
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
         bell = self._core.bells.of(queue)
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else SYSTEM.monotonic() + timeout
         while True:
             rings = bell.rings
-            left = None if deadline is None else deadline - time.monotonic()
+            left = None if deadline is None else deadline - SYSTEM.monotonic()
             over = left is not None and left <= 0
             if until(self._depth(queue, final=over)._replace(oldest_age=None)):
                 return True
