@@ -155,6 +155,8 @@ def test_a_look_at_one_moment_that_is_interrupted_leaves_no_connection_in_the_pa
 
         def interrupt(cursor: Any, question: str) -> Any:
             found = rows(cursor, question)
+            if threading.current_thread() is not threading.main_thread():  # the keeper looks, too
+                return found
             asked.append(question)
             if len(asked) == 2:  # who it is, and the first of two pages
                 raise KeyboardInterrupt

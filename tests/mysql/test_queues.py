@@ -207,3 +207,45 @@ def test_a_delay_is_as_long_on_a_host_whose_clock_is_wrong(
         store.commit(Put("other", b"", put_at=time.time() - 50, not_before=time.time() - 10))
         (claim,) = store.claim("other")
         assert abs(claim.put_at - time.time()) < 100
+
+
+_PATCHES = {
+    "gevent": "from gevent import monkey; monkey.patch_all(); from gevent import spawn",
+    "eventlet": "import eventlet; eventlet.monkey_patch(); from eventlet import spawn",
+}
+
+
+@pytest.mark.parametrize("when", ["before", "after"])
+@pytest.mark.parametrize("library", list(_PATCHES))
+def test_greenlets(url: str, library: str, when: str) -> None:
+    """eventlet takes `select.poll` away: nothing went there, and the end of the store never came."""
+    imports = "from pqadapters import PDict; from pqadapters.stdlib.queue import Queue"
+    first, second = (_PATCHES[library], imports) if when == "before" else (imports, _PATCHES[library])
+    code = f"""
+{first}
+{second}
+import sys
+place, got = sys.argv[1], []
+
+def work():
+    for _ in range(10):
+        got.append(q.get())
+        q.task_done()
+        with d.edit("n") as n:
+            d["n"] = n + 1
+    left.pop()
+    if not left:
+        done.put("all")
+
+how = {{"store": place, "serializer": "json"}}
+with Queue(name="q", **how) as q, Queue(name="done", **how) as done, PDict(name="d", **how) as d:
+    d["n"] = 0
+    left = [spawn(work) for _ in range(3)]
+    for n in range(30):
+        spawn(q.put, n)
+    assert done.get(timeout={PATIENCE}) == "all"
+    q.join()
+    assert sorted(got) == list(range(30)) and d["n"] == 30
+print("done")
+"""
+    assert run(code, url) == "done"

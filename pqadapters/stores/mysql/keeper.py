@@ -6,7 +6,6 @@ had claimed where nobody waits, as beside a backlog (else `lookout.py` does). It
 from __future__ import annotations
 
 import os
-import select
 import threading
 import time
 import weakref
@@ -15,6 +14,7 @@ from typing import TYPE_CHECKING
 
 from ...ending import start_thread
 from .owners import GRACE
+from .wire import readable
 
 if TYPE_CHECKING:
     from .core import Core
@@ -61,8 +61,9 @@ class Keeper:
     def call(self) -> None:
         """There is something to do before the next round."""
         self.ensure()
-        with suppress(OSError):
-            os.write(self._call, b"x")
+        if not self._ended:  # eventlet waits for ever where nobody reads any more
+            with suppress(OSError):
+                os.write(self._call, b"x")
 
     def watch(self) -> None:
         """Something lies ahead, or was put off, and is to be seen to should nobody come again."""
@@ -148,14 +149,11 @@ def _sleep(fd: int | None, called: int, seconds: float) -> bool:
     round is due."""
     until = time.monotonic() + seconds
     with suppress(OSError, ValueError):  # it was closed under us
-        poll = select.poll()
-        poll.register(called, select.POLLIN)
-        if fd is not None:
-            poll.register(fd, select.POLLIN)
+        both = [called] if fd is None else [called, fd]
         while (left := until - time.monotonic()) > 0:
-            if found := poll.poll(left * 1000):
-                words = os.read(called, 64) if (called, select.POLLIN) in found else b""
-                return bool(words.strip(_WATCHED)) or any(known != called for known, _ in found)
+            if found := readable(both, left):
+                words = os.read(called, 64) if called in found else b""
+                return bool(words.strip(_WATCHED)) or fd in found
         return False
     time.sleep(_SOON)
     return True

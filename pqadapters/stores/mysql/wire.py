@@ -109,10 +109,8 @@ class Wire:
 
     def is_gone(self) -> bool:
         """Whether the other side has ended it: it says nothing unless it is asked. What isn't sent leaves no doubt."""
-        poll = select.poll()
         try:
-            poll.register(self.fileno(), select.POLLIN)
-            return bool(poll.poll(0))
+            return bool(readable([self.fileno()], 0.0))
         except (OSError, ValueError, AttributeError):
             return True
 
@@ -124,6 +122,17 @@ class Wire:
     def drop(self) -> None:
         """Without a word to the server: in a forked child, or where it doesn't answer."""
         drop(self.raw)
+
+
+def readable(descriptors: Sequence[int], seconds: float) -> list[int]:
+    """Those that have something to read, or nothing any more, as soon as there are any; none behind so many seconds.
+    Raises OSError, ValueError for one that is closed."""
+    if not hasattr(select, "poll"):  # eventlet takes it away
+        return select.select(descriptors, [], [], seconds)[0]
+    poll = select.poll()
+    for descriptor in descriptors:
+        poll.register(descriptor, select.POLLIN)
+    return [descriptor for descriptor, _ in poll.poll(seconds * 1000)]
 
 
 def drop(raw: Any) -> None:
