@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters.clock import Clock
 from pqadapters.errors import OutcomeUnknown
 from pqadapters.stdlib import shelve
 from pqadapters.stdlib.asyncio import Queue as LoopQueue
@@ -193,6 +194,7 @@ def test_a_delay_is_as_long_on_a_host_whose_clock_is_wrong(
     """It was added to the host's own time, and compared with the server's: over at once, or an hour late."""
     real = time.time
     monkeypatch.setattr(time, "time", lambda: real() + wrong)
+    monkeypatch.setattr(Clock, "wall", staticmethod(lambda: time.time()))
     with Queue[str](store=url, name="jobs", serializer="json", ack="task_done") as queue:
         queue.put("a")
         queue.nack(queue.get(), delay=1000)

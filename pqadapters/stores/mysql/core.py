@@ -58,7 +58,7 @@ class ServerClock(Clock):
 
     def beside(self) -> float:
         """Seconds that it is ahead of this host's clock, by which callers name times; 0 where they agree."""
-        ahead = self.wall() - time.time()
+        ahead = self.wall() - Clock.wall()
         return ahead if abs(ahead) >= _AGREE else 0.0
 
 
