@@ -8,17 +8,20 @@ from .queues import Extra, Queue
 from .reader import Unreadable
 
 
-def states(queue: Queue, order: Order, state: State | None) -> dict[int, State]:
-    """Ids of the queue's records in this state (None: all), in order."""
+def states(queue: Queue, order: Order, state: State | None, after: int) -> dict[int, State]:
+    """Ids of the queue's records in this state (None: all) above that one, in order."""
     if state is State.READY:
-        return dict.fromkeys(queue.ids(order), State.READY)
+        return {id: State.READY for id in queue.ids(order) if id > after}
     found = dict.fromkeys(queue.ids(Order.OLDEST), State.READY) if state is None else {}
     if state in (None, State.DELAYED):
         found.update((entry[1], State.DELAYED) for entry in queue.delayed)
     if state in (None, State.CLAIMED):
         found.update(dict.fromkeys(queue.claimed, State.CLAIMED))
-    ranks = _ranks(queue) if order is Order.RANK else {}
-    ids = sorted(found, key=lambda id: (ranks.get(id, b""), id), reverse=order is Order.NEWEST)
+    ids = [id for id in found if id > after]  # first: who looks for one of the last of thousands needs no more in order
+    ids.sort(reverse=order is Order.NEWEST)
+    if order is Order.RANK:
+        ranks = _ranks(queue)
+        ids.sort(key=lambda id: ranks.get(id, b""))
     return {id: found[id] for id in ids}
 
 

@@ -283,12 +283,11 @@ class SegmentStore:
 
         def look() -> dict[int, State]:
             found.mature(core.clock.wall())
-            return looks.states(found, order, state)
+            return looks.states(found, order, state, after)
 
         found = self._within(lambda: core.catalog.queue(queue))
         states = self._within(look)
-        ids = [id for id in states if id > after]
-        return filter(None, (self._within(partial(looks.record, core, found, id, states[id])) for id in ids))
+        return filter(None, (self._within(partial(looks.record, core, found, *each)) for each in states.items()))
 
     def _within(self, call: Callable[[], T]) -> T:
         """Make the call under the lock. What interrupts it, in the same thread, is put off until it is done."""
