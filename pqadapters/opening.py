@@ -338,6 +338,11 @@ def check_url(url: str) -> None:
     _read(url)
 
 
+def is_memory(url: str) -> bool:
+    """Whether it is that of a store in memory, which has no options."""
+    return url.partition(":")[0].strip().lower() == "memory"
+
+
 def url_in_environment() -> str | None:
     """Where what has a name alone lives, if PQADAPTERS_URL says it. Raises ValueError."""
     url = os.environ.get("PQADAPTERS_URL")
@@ -351,10 +356,12 @@ def url_in_environment() -> str | None:
 
 
 def absolute_url(url: str) -> str:
-    """The same store, named so that it stays that one in another directory; as it is where it isn't relative."""
+    """The same store, named so that it stays that one in another directory; as it is where it isn't relative. Raises
+    ValueError for one that names no file, which would name one then."""
     scheme, is_one, file = url.partition(":///")
     if scheme.strip().lower() != "sqlite" or not is_one or file.startswith("/"):
         return url
+    check_url(url)
     from urllib.parse import quote  # loaded by who has a URL
 
     return f"{scheme}:///{os.path.join(quote(os.fsencode(os.getcwd())), file)}"

@@ -26,7 +26,7 @@ from ..durability import Durability
 from ..ending import has_ended
 from ..errors import StoreClosed, StoreError, StoreForked, StorePoisoned
 from ..living import living
-from ..opening import load_databases, load_slots, open_slots, open_store
+from ..opening import is_memory, load_databases, load_slots, open_slots, open_store
 from ..store import Put, Store
 from ..telling import logger, silence
 from ._limits import Limit
@@ -165,7 +165,7 @@ class Spool:
     def _opened(self) -> Store:
         if self.shared:
             query = self.place.partition("?")[2]
-            if self.place.startswith("memory:"):
+            if is_memory(self.place):
                 return open_store(self.place)
             if "durability=" not in query:
                 return open_store(self.place, durability=self.durability)

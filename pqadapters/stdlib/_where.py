@@ -12,7 +12,7 @@ from typing import Any
 
 from ..durability import Durability, in_environment
 from ..home.shared import open_shared
-from ..opening import absolute_url, open_store, url_in_environment
+from ..opening import absolute_url, is_memory, open_store, url_in_environment
 from ..store import Store
 
 #: with what may stand before one, and one that lacks slashes: as a path it would be shown with its password
@@ -69,7 +69,7 @@ def absolute(place: Any) -> Any:
 def open_url(url: str, options: dict[str, Any], default: Durability | None = None) -> Store:
     """An option in the URL wins over the environment, an argument over both."""
     query = url.partition("?")[2]
-    if url.startswith("memory:"):
+    if is_memory(url):
         return open_store(url, **options)
     if "durability=" not in query or "durability" in options:
         return open_store(url, **with_durability(options, default))

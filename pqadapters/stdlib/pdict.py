@@ -20,7 +20,7 @@ from typing import Any, TypeVar
 from ..clock import SYSTEM
 from ..durability import Durability, Survives
 from ..errors import ConditionFailed, NotSerializable, StoreClosed, StoreError
-from ..opening import absolute_url, open_database
+from ..opening import absolute_url, is_memory, open_database
 from ..serializers import NAMES, Serializer
 from ..serializers import serializer as choose_serializer
 from ..serializers.signed import Key, Signed, protected
@@ -297,7 +297,7 @@ class PDict(DurableMapping[K, V]):
         path, _, store, *_ = self._again
         if store is not None and not isinstance(store, str):
             raise TypeError("a PDict on a store that was given as an object can't be pickled: give the store's URL")
-        if any(isinstance(place, str) and place.lower().startswith("memory:") for place in (path, store)):
+        if any(isinstance(place, str) and is_memory(place) for place in (path, store)):
             raise TypeError("a PDict in memory can't be pickled: copy() gives a dict with all of it")
         kind: Any = type(self)
         own = getattr(kind, "__getstate__", None) is not getattr(object, "__getstate__", None)

@@ -33,6 +33,7 @@ Dict = PDict[Any, Any]
         ({"store": 7}, TypeError, "not int"),
         ({"store": "ftp://x"}, ValueError, "names no store"),
         ({"path": "ftp://x"}, ValueError, "names no store"),
+        ({"store": "sqlite:///:memory:"}, ValueError, "memory:"),  # was a file of that name
         ({"store": MemoryStore(), "durability": "power"}, ValueError, "durability"),
         ({"path": "x", "name": ""}, ValueError, "empty"),
         ({"path": "x", "name": 3}, TypeError, "not int"),

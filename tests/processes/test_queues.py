@@ -235,6 +235,8 @@ def test_the_ends_of_a_pipe_that_is_not_there() -> None:
         ({"store": "jobs.db"}, ValueError, "^'jobs.db' names no store"),  # not a path that nobody has written
         ({"store": "sqlite:jobs.db"}, ValueError, "^'sqlite:jobs.db': write sqlite:///"),
         ({"store": ""}, ValueError, "^'' names no store"),
+        ({"store": "sqlite:///:memory:"}, ValueError, "memory:"),  # was a file of that name
+        ({"store": "sqlite:///"}, ValueError, "^'sqlite:///': write sqlite:///"),
         ({"name": ""}, ValueError, "empty"),
         ({"name": 5}, TypeError, "str"),
         ({"maxsize": None}, TypeError, "integer"),  # at once, as the standard library's; was found by the first put

@@ -121,6 +121,17 @@ def test_a_url_opens_a_store_of_the_queues_own(tmp_path: Path) -> None:
         q.put(1)
 
 
+@pytest.mark.parametrize("url", ["MEMORY:", " memory:"])
+def test_a_url_in_memory_takes_no_option_that_nobody_gave_however_it_is_written(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was refused, as if the environment's word had been given for it."""
+    monkeypatch.setenv("PQADAPTERS_DURABILITY", "process")
+    with Queue[int](store=url) as q:
+        q.put(1)
+        assert q.get() == 1
+
+
 @every_kind
 def test_a_store_that_was_given_stays_open(kind: Any) -> None:
     store = MemoryStore()

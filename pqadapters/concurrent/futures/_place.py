@@ -19,6 +19,7 @@ from ...opening import (
     absolute_url,
     check_path,
     check_url,
+    is_memory,
     load_slots,
     open_path,
     open_store,
@@ -67,7 +68,7 @@ def find_place(
     if url is not None:
         check_url(url)
         url = absolute_url(url)
-        in_url = "durability=" in url or url.startswith("memory:")
+        in_url = "durability=" in url or is_memory(url)
         return Place(names, lambda: open_store(url, **(options if in_url else _steered(options))))
     if name is not None:
         return Place(names, lambda: open_shared(**_steered(options)))
