@@ -6,10 +6,10 @@ never been claimed; so does the end of the handle. The death of its process make
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from collections.abc import Sequence
 
+from ..clock import SYSTEM
 from ..store import Ack, Claim
 
 PUT_OFF = 0.05  #: seconds that an acknowledgement waits for others at most, while its consumer asks for more
@@ -43,7 +43,7 @@ class Ahead:
         """Keep them for the next transaction. Whether they have waited long enough."""
         if self.process != process:
             self._begin_in(process)
-        now = time.monotonic()
+        now = SYSTEM.monotonic()
         if not self.waiting:
             self._since = now
         self.waiting += acks
@@ -51,7 +51,7 @@ class Ahead:
 
     def is_due(self) -> bool:
         """Whether acknowledgements have waited long enough."""
-        return bool(self.waiting) and time.monotonic() - self._since >= PUT_OFF
+        return bool(self.waiting) and SYSTEM.monotonic() - self._since >= PUT_OFF
 
     def take_waiting(self, process: int) -> list[Ack]:
         """Those that were put off, to be carried out by the caller."""

@@ -10,7 +10,6 @@ returns LATE. Where there is nothing to be had by sharing a transaction, threads
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable
 from contextlib import suppress
@@ -18,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from .. import telling
+from ..clock import SYSTEM
 from ..errors import LeaseLost, StoreError
 from ._turns import comers, stay_away
 from ._work import Work
@@ -119,12 +119,12 @@ class Line:
             work.sleeper = sleeper
         left = _OVERSLEPT  # of one that has begun, too, whatever its time is: it is done soon, or it isn't
         if not (work.patient or work.begun):
-            left = min(left, self._deadline(work) - time.monotonic())
+            left = min(left, self._deadline(work) - SYSTEM.monotonic())
         if work.done or not self.inside:  # whoever leads looks for sleepers behind this
             return True
         if work.sleeper.acquire(timeout=max(0.0, left)):
             return True
-        if not work.patient and time.monotonic() >= self._deadline(work) and not work.begun:
+        if not work.patient and SYSTEM.monotonic() >= self._deadline(work) and not work.begun:
             self._abandon(work)
             if not work.done:
                 raise self.overdue()
@@ -181,7 +181,7 @@ class Line:
             say()
 
     def _lead_locked(self) -> None:
-        self._since = time.monotonic()
+        self._since = SYSTEM.monotonic()
         self.inside = True
         try:
             batch: list[Work] = list(self._pending)

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import logging
-import time
 from copy import copy
 from typing import TypeVar
 
+from ..clock import SYSTEM
 from ..store import Claim, Stop
 
 E = TypeVar("E", bound=Exception)
@@ -18,7 +18,7 @@ def bear(
     """A call can't look, since the server is away, or others have the store. As long as the caller has time (until
     `deadline` by the monotonic clock; None: for ever) that may end: None then, and [] where it wants no more; else
     raises the error. `again`: that was so at the last look as well, and is told."""
-    if deadline is not None and time.monotonic() >= deadline:
+    if deadline is not None and SYSTEM.monotonic() >= deadline:
         raise error
     if stop is not None and stop():
         return []

@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
+from ..clock import SYSTEM
 from ..store import LOCK_TIMEOUT
 
 
@@ -37,7 +37,7 @@ class Work:
     def __init__(self, run: Callable[[Any], Any], timeout: float | None = None) -> None:
         self.run = run
         self.patient = timeout is None  #: goes on as long as others get on
-        self.deadline = time.monotonic() + (LOCK_TIMEOUT if timeout is None else timeout)
+        self.deadline = SYSTEM.monotonic() + (LOCK_TIMEOUT if timeout is None else timeout)
 
     @property
     def done(self) -> bool:

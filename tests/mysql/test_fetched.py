@@ -10,6 +10,7 @@ import os
 import threading
 from collections.abc import Sequence
 from time import time
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -43,7 +44,7 @@ class _Ticks:
 @pytest.fixture
 def ticks(monkeypatch: pytest.MonkeyPatch) -> _Ticks:
     found = _Ticks()
-    monkeypatch.setattr(fetched, "monotonic", found)
+    monkeypatch.setattr(fetched, "SYSTEM", SimpleNamespace(monotonic=found))
     monkeypatch.setattr(fetched, "_GROWTH", 2)  # fetches of 1, 2, 4, 8
     return found
 

@@ -9,6 +9,7 @@ import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from queue import Empty, Full
 from typing import Any
 
 import pytest
@@ -185,6 +186,20 @@ def test_a_loop_does_not_store_again_what_may_be_stored(url: str, monkeypatch: p
             assert len(tried) == 1
 
     asyncio.run(main())
+
+
+def test_timeouts_and_delays_end_while_a_test_has_stopped_the_clock(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As freezegun does: a get with a timeout never ended here, nor did a delay."""
+    with Queue[str](1, store=url, name="jobs", serializer="json", ack="task_done") as queue:
+        monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+        monkeypatch.setattr(time, "time", lambda: 4e9)
+        with pytest.raises(Empty):
+            queue.get(timeout=0.01)
+        queue.put("a")
+        with pytest.raises(Full):
+            queue.put("b", timeout=0.01)
+        queue.nack(queue.get(), delay=0.01)
+        assert queue.get() == "a"
 
 
 @pytest.mark.parametrize("wrong", [-5000, 5000])

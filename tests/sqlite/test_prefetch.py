@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -148,7 +149,7 @@ def test_acknowledgements_wait_for_the_next_look_at_the_database(database: Path)
 def test_a_slow_consumers_acknowledgements_do_not_wait(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     store, other = SqliteStore(database, prefetch=10), SqliteStore(database)
     now = 0.0
-    monkeypatch.setattr("pqadapters.stores._ahead.time.monotonic", lambda: now)
+    monkeypatch.setattr("pqadapters.stores._ahead.SYSTEM", SimpleNamespace(monotonic=lambda: now))
     claims = store.claim("q")
     claims = store.claim("q", acks=[Ack(claims[0], lazy=True)])
     assert other.depth("q").unfinished == 10

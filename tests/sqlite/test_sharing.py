@@ -11,6 +11,7 @@ import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -148,7 +149,7 @@ def test_time_in_which_nothing_was_tried_is_not_waited_for_a_lock(
             return real() + stopped
 
         monkeypatch.setattr(transactions, "rest", pause)
-        monkeypatch.setattr("pqadapters.stores.sqlite.transactions.time.monotonic", now)
+        monkeypatch.setattr(transactions, "SYSTEM", SimpleNamespace(monotonic=now))
         assert store.commit(Put("q", b"b")) == (2,)
         raw.close()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 from ... import telling
 from ...apart import Renewed
-from ...clock import Clock
+from ...clock import SYSTEM, Clock
 from ...ending import at_end
 from ...errors import StoreClosed, StoreError, StoreRefused
 from ...living import living, take_out
@@ -54,7 +54,7 @@ class ServerClock(Clock):
         self._owners = owners
 
     def wall(self) -> float:
-        return time.monotonic() + self._owners.ahead
+        return SYSTEM.monotonic() + self._owners.ahead
 
     def beside(self) -> float:
         """Seconds that it is ahead of this host's clock, by which callers name times; 0 where they agree."""
@@ -118,12 +118,12 @@ class Core:
 
     def _open(self, power: bool) -> None:
         """Over a first connection, or another one should that be lost. Raises StoreRefused, StoreUnreachable."""
-        deadline, pause = time.monotonic() + LOCK_TIMEOUT, 0.0
+        deadline, pause = SYSTEM.monotonic() + LOCK_TIMEOUT, 0.0
         while True:
             try:
                 return self._open_over(self.dialer.dial(LOCK_TIMEOUT, LOCK_TIMEOUT), power)
             except Failed as error:
-                if not is_lost(error) or time.monotonic() >= deadline:
+                if not is_lost(error) or SYSTEM.monotonic() >= deadline:
                     raise translated(error, self.place) from error.error
             pause = rest(pause)
 

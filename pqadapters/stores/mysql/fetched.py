@@ -11,8 +11,8 @@ out, and each claim of this process gives them back first: so one consumer gets 
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from time import monotonic
 
+from ...clock import SYSTEM
 from ...store import Ack, Claim
 from .._ahead import PUT_OFF, Ahead
 from .._work import PENDING
@@ -40,14 +40,14 @@ class Pace:
 
     def wanted(self) -> int:
         """How many a fetch may take now."""
-        used = int(self.handed * WINDOW / max(monotonic() - self.since, 1e-6))
+        used = int(self.handed * WINDOW / max(SYSTEM.monotonic() - self.since, 1e-6))
         return max(1, min(used, _GROWTH * self.most, MOST))
 
     def begin(self, most: int, *, first: bool = True) -> None:
         """A fetch of so many is done, and its first record is handed out. Not `first`: another thread fetches for all
         of them."""
         if first:
-            self.most, self.handed, self.since = most, 0, monotonic()
+            self.most, self.handed, self.since = most, 0, SYSTEM.monotonic()
         self.handed += 1
 
 
@@ -91,12 +91,12 @@ class Fetched(Ahead):
     def pop(self, queue: str, process: int) -> Claim | None:
         claim = super().pop(queue, process)
         if claim is not None:
-            self.touched = monotonic()
+            self.touched = SYSTEM.monotonic()
             self.pace(queue).handed += 1
         return claim
 
     def keep_rest(self, queue: str, claims: list[Claim]) -> None:
-        self.touched = monotonic()
+        self.touched = SYSTEM.monotonic()
         super().keep_rest(queue, claims)
 
     def orphan(self, claims: Sequence[Claim]) -> None:
@@ -109,7 +109,7 @@ class Fetched(Ahead):
         if not self.of(queue, process):
             return False
         patience = min(_STOPPED, lease / 4) if self.adaptive else lease / 2
-        if monotonic() - self.touched > patience:
+        if SYSTEM.monotonic() - self.touched > patience:
             return True
         due = self.due.get(queue)
         return due is not None and moment(wall()) >= due
@@ -140,11 +140,11 @@ class Fetched(Ahead):
 
     def is_idle(self) -> bool:
         """Whether nobody has asked for some time."""
-        return monotonic() - self.touched >= IDLE
+        return SYSTEM.monotonic() - self.touched >= IDLE
 
     def is_overdue(self) -> bool:
         """Whether something is to be done for it."""
-        if self.waiting and (self.is_idle() or monotonic() - self._since >= PUT_OFF):
+        if self.waiting and (self.is_idle() or SYSTEM.monotonic() - self._since >= PUT_OFF):
             return True
         return self.has_strays or (self.adaptive and self.is_idle() and any(self.claims.values()))
 

@@ -3,9 +3,9 @@ leaves of them."""
 
 from __future__ import annotations
 
-import time
 from collections.abc import Sequence
 
+from ...clock import SYSTEM
 from ...store import Ack, Claim, Extend, Nack, Op, Put, Update, acknowledge, dead_queue
 from .._bells import Bell
 from .._handle import Handle, Wish
@@ -134,7 +134,7 @@ class Fetching(Handle):
     def _is_dry(self, queue: str, patience: float | None) -> bool:
         if self._core.aheads.hides(queue, self._handle):
             return False
-        self._core.looked[queue] = time.monotonic()
+        self._core.looked[queue] = SYSTEM.monotonic()
         ready, self._dues[queue] = self._looks.any_ready(queue, patient=patience is None or patience > 0.0)
         return not ready
 

@@ -12,6 +12,7 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from ...clock import SYSTEM
 from ...ending import start_thread
 from .owners import GRACE
 from .wire import readable
@@ -113,10 +114,10 @@ def _run(ref: weakref.ref[Keeper], called: int) -> None:
             core = keeper.core_to_serve() if keeper is not None else None
             if keeper is None or core is None:
                 return
-            if time.monotonic() >= due:
+            if SYSTEM.monotonic() >= due:
                 fd, pause = _round(core)
-                due = time.monotonic() + pause
-            left = keeper.tidy(core, due - time.monotonic())
+                due = SYSTEM.monotonic() + pause
+            left = keeper.tidy(core, due - SYSTEM.monotonic())
             del keeper, core  # between rounds the store may go
             if _sleep(fd, called, left):
                 due = 0.0
@@ -147,10 +148,10 @@ def _look_for_dead(core: Core) -> float:
 def _sleep(fd: int | None, called: int, seconds: float) -> bool:
     """Until we are called, or the server has let go of the connection, or so many seconds are over. Whether the next
     round is due."""
-    until = time.monotonic() + seconds
+    until = SYSTEM.monotonic() + seconds
     with suppress(OSError, ValueError):  # it was closed under us
         both = [called] if fd is None else [called, fd]
-        while (left := until - time.monotonic()) > 0:
+        while (left := until - SYSTEM.monotonic()) > 0:
             if found := readable(both, left):
                 words = os.read(called, 64) if called in found else b""
                 return bool(words.strip(_WATCHED)) or fd in found

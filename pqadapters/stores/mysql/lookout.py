@@ -10,11 +10,11 @@ alive.
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from ...clock import SYSTEM
 from ...ending import start_thread
 
 if TYPE_CHECKING:
@@ -43,7 +43,7 @@ class Lookout:
     def ensure(self) -> None:
         """Somebody is about to wait, or has found nothing, and may come again. Without a thread, at the end of the
         interpreter, nothing of others is heard."""
-        self._wanted = time.monotonic()
+        self._wanted = SYSTEM.monotonic()
         if self._thread is not None or self._ended.is_set():
             return
         thread = threading.Thread(target=_look, args=(weakref.ref(self), self._ended), daemon=True)
@@ -65,7 +65,7 @@ class Lookout:
     def was_of_use(self, told: int) -> None:
         """Somebody has found what he waits for: by a look, if it has told since."""
         if told != self.told:
-            self.heard = time.monotonic()
+            self.heard = SYSTEM.monotonic()
 
     def core_to_serve(self) -> Core | None:
         """The core, if there is still somebody to look out for; else the thread is let go."""
@@ -73,7 +73,7 @@ class Lookout:
         if core is None or self._ended.is_set():
             return None
         with self._guard:
-            if core.bells.waiting or time.monotonic() - self._wanted < _LINGER:
+            if core.bells.waiting or SYSTEM.monotonic() - self._wanted < _LINGER:
                 return core
             self._thread = None
             return None
@@ -94,14 +94,14 @@ def pause_after(quiet: float) -> float:
 
 def _look(ref: weakref.ref[Lookout], ended: threading.Event) -> None:
     known: dict[int, int] | None = None
-    heard = begun = time.monotonic()
+    heard = begun = SYSTEM.monotonic()
     buried = 0.0
-    while not ended.wait(pause_after(time.monotonic() - heard)):
+    while not ended.wait(pause_after(SYSTEM.monotonic() - heard)):
         lookout = ref()
         core = lookout.core_to_serve() if lookout is not None else None
         if lookout is None or core is None:
             return
-        now = time.monotonic()
+        now = SYSTEM.monotonic()
         lookout.looks += 1
         with suppress(Exception):  # those who call are told; a signal handler's, too, as in keeper.py
             if now - buried > _PER_BURIAL:

@@ -12,12 +12,12 @@ from __future__ import annotations
 import os
 import platform
 import threading
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from hashlib import blake2b
 from typing import Any
 
+from ...clock import SYSTEM
 from ...store import LOCK_TIMEOUT
 from .schema import ALIVE, DEAD, DYING, held_by
 from .wire import Dialer, Failed, Wire
@@ -110,9 +110,9 @@ class Owners:
                 if not self._held:
                     self._held = wire.alone(f"{self.base}{self.number}")
                 known = wire.ask(self.sql.RENEW, self.lease, self.number, *self._whose).affected
-                begun = time.monotonic()
+                begun = SYSTEM.monotonic()
                 (now,) = wire.ask(self.sql.CLOCK).rows[0]
-                self.ahead = float(now) - (begun + time.monotonic()) / 2
+                self.ahead = float(now) - (begun + SYSTEM.monotonic()) / 2
             except BaseException:
                 self.drop_locked()
                 raise
@@ -159,7 +159,7 @@ class Owners:
 
     def dead(self, lives: Any) -> list[int]:
         """The numbers of those whose claims are to be given back, out of the rows of LIVES."""
-        now = time.monotonic()
+        now = SYSTEM.monotonic()
         found, free = [], {}
         for number, alive, overdue, lock_is_free, _ in lives:
             if number == self.number:

@@ -9,12 +9,12 @@ has just answered something.
 from __future__ import annotations
 
 import threading
-import time
 from collections import deque
 from collections.abc import Callable, Sequence
 from contextlib import suppress
 from typing import Any, TypeVar
 
+from ...clock import SYSTEM
 from ...errors import StoreClosed
 from ...store import LOCK_TIMEOUT
 from .driver import ERRORS, FAILURES, steady
@@ -42,7 +42,7 @@ class Reader:
         self._idle: deque[Any] = deque()  #: no lock: DBUtils' own pool has it while it connects, and all others wait
 
     def _dial(self) -> Any:
-        left = max(_SHORTEST, self._local.deadline - time.monotonic())
+        left = max(_SHORTEST, self._local.deadline - SYSTEM.monotonic())
         try:
             wire = self._dialer.dial(left, left, autocommit=True)
         except Failed as error:
@@ -89,7 +89,7 @@ class Reader:
         return found
 
     def _patiently(self, ask: Callable[[Any], T], patience: float = LOCK_TIMEOUT) -> T:
-        deadline, pause = time.monotonic() + patience, 0.0
+        deadline, pause = SYSTEM.monotonic() + patience, 0.0
         self._local.deadline = deadline
         while True:
             if self._ended:
@@ -99,7 +99,7 @@ class Reader:
             except ERRORS as error:
                 # of a connection that was lost before, and is made anew in vain, DBUtils raises its old error
                 why = self._refused if is_lost(error) and self._refused is not None else error
-                if not (is_lost(why) or is_passing(why)) or time.monotonic() >= deadline:
+                if not (is_lost(why) or is_passing(why)) or SYSTEM.monotonic() >= deadline:
                     raise translated(why, self._dialer.address.place) from error
             pause = self._rest(pause)
 

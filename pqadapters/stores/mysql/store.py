@@ -9,7 +9,6 @@ is gone loses them within seconds, one that is stopped, or whose host has vanish
 from __future__ import annotations
 
 import math
-import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -17,7 +16,7 @@ from functools import partial
 from typing import Any
 
 from ... import telling
-from ...clock import Clock
+from ...clock import SYSTEM, Clock
 from ...durability import Durability, Survives
 from ...errors import StoreUnreachable
 from ...store import (
@@ -183,7 +182,7 @@ class MysqlStore(Fetching):
         self._check()
         core = self._core
         bell = core.bells.of(queue)
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else SYSTEM.monotonic() + timeout
         away, told, claims = False, core.lookout.told, list[Claim]()
         wish = Wish(queue, order, ids, limit, stop, counted, patience)
         try:
@@ -201,7 +200,7 @@ class MysqlStore(Fetching):
                     claims = [moved(claim, -beside) for claim in found] if beside else found
                     core.lookout.was_of_use(told)
                     return claims
-                left = None if deadline is None else deadline - time.monotonic()
+                left = None if deadline is None else deadline - SYSTEM.monotonic()
                 if left is not None and left <= 0:
                     return []
                 self._wait(queue, bell, bell.takers, rings, left, away)
@@ -221,10 +220,10 @@ class MysqlStore(Fetching):
             ahead = 0.0 if due is None else due - core.clock.wall()
             if ahead > 0:
                 pause = min(pause, ahead)
-        end = math.inf if left is None else time.monotonic() + left
+        end = math.inf if left is None else SYSTEM.monotonic() + left
         core.bells.wait(bell, gate, rings, pause)
         if pause == _BESIDE_LOOKOUT and gate is bell.takers:  # where another one has looked, that is enough
-            while bell.rings == rings and (rest := self._next_look(queue, end) - time.monotonic()) > 0:
+            while bell.rings == rings and (rest := self._next_look(queue, end) - SYSTEM.monotonic()) > 0:
                 core.bells.wait(bell, gate, rings, rest)
         self._check()
 
@@ -260,7 +259,7 @@ class MysqlStore(Fetching):
 
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
         bell = self._core.bells.of(queue)
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else SYSTEM.monotonic() + timeout
         away, told, last = False, self._core.lookout.told, None
         while True:
             rings = bell.rings
@@ -275,7 +274,7 @@ class MysqlStore(Fetching):
             except StoreUnreachable as error:
                 bear(error, away, None, deadline, logger)
                 away = True
-            left = None if deadline is None else deadline - time.monotonic()
+            left = None if deadline is None else deadline - SYSTEM.monotonic()
             if left is not None and left <= 0:
                 return False
             self._wait(queue, bell, bell.watchers, rings, left, away)

@@ -8,10 +8,10 @@ as the callers have. All of it with the line's lock held.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from typing import Any
 
+from ...clock import SYSTEM
 from ...errors import StoreError
 from ...store import LOCK_TIMEOUT
 from .._line import Line
@@ -149,7 +149,7 @@ class Transactions(Line):
 
     def _refuse_late(self, batch: list[Part]) -> bool:
         """Whether there were any."""
-        now = time.monotonic()
+        now = SYSTEM.monotonic()
         late = [part for part in batch if now >= part.deadline and not part.done and not self._asks_once_more(part)]
         for part in late:
             tried = part.tried
@@ -172,7 +172,7 @@ class Transactions(Line):
 
     def _attempt(self, batch: list[Part], exactly: bool) -> None:
         """One transaction. Raises Failed."""
-        left = max(part.deadline for part in batch) - time.monotonic()
+        left = max(part.deadline for part in batch) - SYSTEM.monotonic()
         wire = self._ready(left)
         if self._doubt is not None:
             self._settle(wire, self._doubt)

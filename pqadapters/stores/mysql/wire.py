@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 import select
 import ssl
-import time
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 from typing import Any, NamedTuple
 
+from ...clock import SYSTEM
 from ...errors import StoreRefused
 from ...living import living
 from .address import Address
@@ -58,7 +58,7 @@ class Wire:
         self._most = int(largest)  #: bytes of a packet
         self.largest = self._most - _ROOM  #: bytes of its statements
         #: seconds that the server's clock is ahead of our monotonic one; at most the time that the question took wrong
-        self.ahead = float(now) - (begun + time.monotonic()) / 2
+        self.ahead = float(now) - (begun + SYSTEM.monotonic()) / 2
 
     def send(self, texts: Sequence[str]) -> list[Answer]:
         """The answers to several statements. Raises Failed; a packet that the server wouldn't take isn't sent."""
@@ -181,7 +181,7 @@ class Dialer:
         except ERRORS as error:
             raise Failed(error) from error
         try:
-            return Wire(raw, self.sql, time.monotonic())
+            return Wire(raw, self.sql, SYSTEM.monotonic())
         except BaseException:
             drop(raw)
             raise

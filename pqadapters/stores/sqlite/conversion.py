@@ -7,9 +7,9 @@ again, the directory too: so a lock counts only where its file still has the nam
 from __future__ import annotations
 
 import os
-import time
 from contextlib import suppress
 
+from ...clock import SYSTEM
 from ...errors import StoreLocked
 from .._directory import Hold, holder, prepare_parent, refused, try_lock
 from .._disk import Disk
@@ -30,9 +30,9 @@ class Conversion:
         self._hold = self._locked()
 
     def _locked(self) -> Hold:
-        deadline, pause = time.monotonic() + _PATIENCE, 0.0
+        deadline, pause = SYSTEM.monotonic() + _PATIENCE, 0.0
         while (hold := self._try()) is None:
-            if time.monotonic() > deadline:
+            if SYSTEM.monotonic() > deadline:
                 raise self._taken()
             pause = rest(pause)
         return hold

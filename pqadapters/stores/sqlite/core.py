@@ -16,7 +16,7 @@ from typing import Any
 
 from ... import telling
 from ...apart import Renewed
-from ...clock import Clock
+from ...clock import SYSTEM, Clock
 from ...ending import at_end
 from ...errors import DiskError, StoreClosed, StoreError, StoreForked
 from ...forking import DATABASES, before_fork, hold_at_fork
@@ -180,7 +180,7 @@ class Core:
     def bury_dead(self, *, often: bool = True, patience: float | None = None) -> bool:
         """Make ready what processes had claimed that have died; whether that was anything. Not `often`: unless they
         were looked for just now."""
-        now = time.monotonic()
+        now = SYSTEM.monotonic()
         if not often and now - self._buried < _BURY_EVERY:
             return False
         self._buried = now
@@ -368,8 +368,8 @@ class Core:
     def hold_still(self) -> None:
         """No connection is open and no thread inside SQLite from here to `go_on`: what SQLite remembers of a process's
         locks would go along to the child, which hasn't any."""
-        deadline = time.monotonic() + _STANDSTILL
-        while not self.writer.in_the_middle() and time.monotonic() < deadline:
+        deadline = SYSTEM.monotonic() + _STANDSTILL
+        while not self.writer.in_the_middle() and SYSTEM.monotonic() < deadline:
             for lock in (self.writer.lock, self.reader.lock, self.lookout.reader.lock, self.aside):
                 self._held.append(lock)  # before it is taken: it may be, whatever a signal handler raises
                 if not lock.acquire(blocking=False):

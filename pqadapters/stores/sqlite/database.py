@@ -17,6 +17,7 @@ from typing import TypeVar
 from urllib.parse import quote
 
 from ...apart import is_shared
+from ...clock import SYSTEM
 from ...errors import DiskError, StoreRefused
 from .._directory import is_mount, make, refused, unsafe_filesystem
 from .._disk import Disk, is_there
@@ -96,7 +97,7 @@ def _check_names(path: str, names: int) -> None:
 
 def patiently(call: Callable[[], T], path: str, seconds: float = _OPENING) -> T:
     """The call's result, with another try while somebody else has a lock. Raises StoreLocked after `seconds`."""
-    deadline = time.monotonic() + seconds
+    deadline = SYSTEM.monotonic() + seconds
     pause = 0.0
     while True:
         try:
@@ -104,7 +105,7 @@ def patiently(call: Callable[[], T], path: str, seconds: float = _OPENING) -> T:
         except ERRORS as error:
             if not is_busy(error):
                 raise translated(error, path) from error
-            if time.monotonic() >= deadline:
+            if SYSTEM.monotonic() >= deadline:
                 raise locked(path) from error
         pause = rest(pause)
 

@@ -7,11 +7,11 @@ a process has died that had records claimed. The thread ends when nobody waits a
 from __future__ import annotations
 
 import threading
-import time
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from ...clock import SYSTEM
 from ...ending import start_thread
 from ...errors import StoreError
 from . import schema
@@ -58,7 +58,7 @@ class Lookout:
         if core is None or self._ended.is_set():
             return None
         with self._guard:
-            if core.bells.waiting or time.monotonic() - since < _LINGER:
+            if core.bells.waiting or SYSTEM.monotonic() - since < _LINGER:
                 return core
             self._thread = None
             return None
@@ -81,13 +81,13 @@ class Lookout:
 
 def _look(ref: weakref.ref[Lookout], ended: threading.Event) -> None:
     version, quiet = -1, 0
-    waited = buried = time.monotonic()
+    waited = buried = SYSTEM.monotonic()
     while not ended.wait(EAGER if quiet < _EAGER_LOOKS else CALM):
         lookout = ref()
         core = lookout.core_to_serve(waited) if lookout is not None else None
         if lookout is None or core is None:
             break
-        now = time.monotonic()
+        now = SYSTEM.monotonic()
         if core.bells.waiting:
             waited = now
             before, version = version, lookout.version(version)

@@ -10,9 +10,9 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-import time
 from contextlib import ExitStack
 
+from ...clock import SYSTEM
 from ...errors import StoreError, StoreLocked
 from .._directory import refused
 from .._disk import Disk, is_there
@@ -54,9 +54,9 @@ class Predecessor:
     def _wait_for_users(self) -> None:
         """A connection that does nothing has no lock where the database isn't in WAL mode: then the system is asked who
         has the file open. Who only looks, as whoever opens it at this moment, is done soon."""
-        deadline, pause = time.monotonic() + self._seconds, 0.0
+        deadline, pause = SYSTEM.monotonic() + self._seconds, 0.0
         while pids := users_of([self.path]):
-            if time.monotonic() > deadline:
+            if SYSTEM.monotonic() > deadline:
                 raise self._used(min(pids))
             pause = rest(pause)
 

@@ -7,11 +7,11 @@ What one work may not do undoes that work alone. All of it with the writer's loc
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager, suppress
 
 from ...apart import apart, is_shared
+from ...clock import SYSTEM
 from ...errors import StoreError, StorePoisoned
 from ...store import LOCK_TIMEOUT
 from .._directory import STOPPED
@@ -167,7 +167,7 @@ class Transactions:
     def _still_patient(self, batch: list[Work], error: Exception, *, first: bool) -> list[Work]:
         """Those of the batch whose time isn't over. Time in which nothing was tried doesn't count: the process was
         stopped with others that had the lock (Ctrl-Z, a frozen container), or a slow sync of ours came before."""
-        now = time.monotonic()
+        now = SYSTEM.monotonic()
         gap, self._tried = now - self._tried, now
         if gap > STOPPED and not first:
             for work in batch:

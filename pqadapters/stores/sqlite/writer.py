@@ -8,10 +8,10 @@ set none.
 from __future__ import annotations
 
 import sqlite3
-import time
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 
+from ...clock import SYSTEM
 from ...errors import StoreError
 from .._line import LATE, Line
 from .errors import locked
@@ -33,7 +33,7 @@ class Writer(Transactions, Line):
     def takes_turns(self, work: Work) -> bool:
         """Without a sync there is next to nothing to share, and a thread that sleeps in the line costs more. Where
         others have theirs synced, it goes along with those."""
-        return not work.synced and not self._full and (work.patient or work.deadline - time.monotonic() > _AMPLE)
+        return not work.synced and not self._full and (work.patient or work.deadline - SYSTEM.monotonic() > _AMPLE)
 
     def overdue(self) -> StoreError:
         return locked(self.path)
