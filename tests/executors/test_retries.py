@@ -110,7 +110,7 @@ def test_a_cancel_that_meets_a_failing_try_leaves_the_next_one_alone(
     executor, failed = make(), threading.Event()
     executor.submit(work.hold, "first")
     future = executor.using(retries=1, backoff=3600.0).submit(work.fail_until, 1, "done")
-    monkeypatch.setattr(_finishing, "come_back", lambda *_: failed.set())
+    monkeypatch.setattr(_finishing, "wait_until_due", lambda *_: failed.set())
 
     def late(*args: Any) -> bool:
         work.GATES["first"].set()
