@@ -17,8 +17,9 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import StoreLocked
-from pqadapters.store import Ack, Put, Set
+from pqadapters.store import LOCK_TIMEOUT, Ack, Put, Set
 from pqadapters.stores import _trouble, _work
+from pqadapters.stores._handle import Wish
 from pqadapters.stores.sqlite import SqliteStore, keeper, transactions
 from pqadapters.stores.sqlite import store as sqlite_store
 from pqadapters.stores.sqlite.database import rest
@@ -92,6 +93,25 @@ def test_a_claim_that_has_time_waits_for_a_lock_that_is_let_go_of(
             assert told.wait(PATIENCE)
         assert [claim.payload for claim in task.result()] == [b"b"]
         assert store.depth("q").unfinished == 1
+
+
+def test_a_claim_waits_for_a_lock_for_no_longer_than_its_time(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One of seven seconds raised StoreLocked after ten: its second try waited as long as the first."""
+    now, tried = 0.0, list[float | None]()
+
+    def attempt(self: SqliteStore, wish: Wish, acks: Any) -> None:
+        nonlocal now
+        tried.append(wish.patience)
+        now += LOCK_TIMEOUT if wish.patience is None else wish.patience
+        raise StoreLocked("by another process")
+
+    for module in (sqlite_store, _trouble):
+        monkeypatch.setattr(module, "SYSTEM", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(SqliteStore, "_attempt", attempt)
+    monkeypatch.setattr(SqliteStore, "_wait", lambda *args: None)
+    with SqliteStore(database) as store, pytest.raises(StoreLocked):
+        store.claim("q", timeout=12.0)
+    assert (now, tried) == (12.0, [None, None, 2.0])
 
 
 def _telling(told: threading.Event) -> Any:

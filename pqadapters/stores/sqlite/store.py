@@ -18,6 +18,7 @@ from ...clock import SYSTEM, Clock
 from ...durability import Durability, Survives
 from ...errors import FormatError, StoreError, StoreLocked
 from ...store import (
+    LOCK_TIMEOUT,
     PLAIN,
     Ack,
     Capabilities,
@@ -232,6 +233,8 @@ class SqliteStore(Handle):
             if claims is not None:
                 return claims
             left = None if deadline is None else deadline - SYSTEM.monotonic()
+            if locked and left is not None and left < LOCK_TIMEOUT:
+                wish = wish._replace(patience=left)  # of the last try, which is over when the time is
             if left is None or left > 0:
                 self._wait(queue, bell, bell.takers, rings, left)
             elif not (bell.claimed and core.bury_dead(patience=patience)):
