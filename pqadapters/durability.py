@@ -46,9 +46,10 @@ def in_environment(max_lag: float | None = None) -> Durability | None:
     if not word:
         return None
     try:
-        return Durability.of(word, max_lag)
+        found = Durability.of(word)
     except ValueError as error:
         raise ValueError(f"PQADAPTERS_DURABILITY: {error}") from None
+    return Durability.of(found, max_lag)
 
 
 def _survives(value: str | Survives) -> Survives:

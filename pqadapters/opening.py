@@ -62,7 +62,7 @@ def open_path(
 def check_path(path: str) -> None:
     """Raises ValueError for a URL where a directory is meant."""
     scheme, slash, _ = path.partition(":/")  # a Path has one slash of several
-    if path == "memory:" or (slash and scheme.strip().lower() in _OPENERS):
+    if path.strip().lower() == "memory:" or (slash and scheme.strip().lower() in _OPENERS):
         raise ValueError(f"path is a directory, and {shown(path)!r} is the URL of a store: give it as store=")
 
 

@@ -15,10 +15,10 @@ def place_of(given: str | os.PathLike[str]) -> str:
     place = os.fspath(given)
     if not isinstance(place, str) or not place:
         raise ValueError("path is the directory of the spool, or the URL of a store")
-    scheme, colon, _ = place.partition(":")
-    if colon and scheme.lower() in ("sqlite", "mysql") and not is_url(place):  # as a Path it has one slash of several
+    scheme = place.partition(":")[0].strip().lower() if ":" in place else ""
+    if scheme in ("sqlite", "mysql") and not is_url(place):  # as a Path it has one slash of several
         raise ValueError(f"{shown(place)!r} lacks slashes: the URL of a store, as str, begins with {scheme}://")
-    if place[:5].lower() == "file:":
+    if scheme == "file":
         return _directory(place)
     if is_url(place):
         check_url(place)
@@ -39,7 +39,7 @@ def _directory(url: str) -> str:
 
 
 def is_url(place: str) -> bool:
-    return "://" in place or place == "memory:"
+    return "://" in place or place.strip().lower() == "memory:"
 
 
 def refuse_store(directory: str) -> None:

@@ -85,6 +85,7 @@ def test_the_directory_that_a_spool_is_in_may_be_somebody_else_s(
         ("sqlite:logs.db", "slashes"),
         (Path("sqlite:///logs.db"), "slashes"),
         ("mysql:/host/logs", "slashes"),
+        (" mysql:/host/logs", "slashes"),
         ("file:///spool?durability=power", "the handler's arguments, as in durability='power'"),
         ("sqlite://logs.db", "write sqlite:///"),
         ("sqlite:///logs.db?max_byte=1", "no option of this store"),
@@ -94,6 +95,16 @@ def test_the_directory_that_a_spool_is_in_may_be_somebody_else_s(
 def test_urls_of_directories_that_are_none(url: str | Path, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         QueueHandler(url)
+
+
+def test_a_url_is_known_however_it_is_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a space before it a directory was a store for one process, and MEMORY: was a directory of that name."""
+    monkeypatch.chdir(tmp_path)
+    for url in (f" FILE://{tmp_path}/spool", "MEMORY:"):
+        logger_of(handler := QueueHandler(url)).info("x")
+        spool(handler).close()
+    assert os.listdir(tmp_path) == ["spool"]
+    assert [path.name for path in (tmp_path / "spool").iterdir() if path.name.isdecimal()] == ["0"]
 
 
 def test_a_wrong_word_in_the_environment_is_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

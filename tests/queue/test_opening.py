@@ -66,11 +66,14 @@ def test_what_is_refused_is_refused_in_plain_words(
     assert os.listdir(tmp_path) == []
 
 
-def test_bad_words_for_durability_open_nothing(tmp_path: Path) -> None:
+def test_bad_words_for_durability_open_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     with pytest.raises(ValueError, match="'power' or 'process'"):
         Queue(path=tmp_path / "q", durability="fast")
     with pytest.raises(ValueError, match="max_lag"):
         Queue(path=tmp_path / "q", durability="process", max_lag=0)
+    monkeypatch.setenv("PQADAPTERS_DURABILITY", "process")
+    with pytest.raises(ValueError, match="^max_lag"):  # the variable was blamed
+        Queue(path=tmp_path / "q", max_lag=0)
     with pytest.raises(ValueError, match="ack"):
         Queue(path=tmp_path / "q", ack="later")
     with pytest.raises(TypeError):
