@@ -72,7 +72,7 @@ def test_bad_words_for_durability_open_nothing(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(ValueError, match="max_lag"):
         Queue(path=tmp_path / "q", durability="process", max_lag=0)
     monkeypatch.setenv("PQADAPTERS_DURABILITY", "process")
-    with pytest.raises(ValueError, match="^max_lag"):  # the variable was blamed
+    with pytest.raises(ValueError, match=r"^max_lag"):  # the variable was blamed
         Queue(path=tmp_path / "q", max_lag=0)
     with pytest.raises(ValueError, match="ack"):
         Queue(path=tmp_path / "q", ack="later")
