@@ -141,6 +141,16 @@ def look_at(path: str, look: Callable[[Sight], T]) -> T:
     return sqlite.see(path, look)
 
 
+def look_at_server(url: str, look: Callable[[Sight], T]) -> T:
+    """As `look_at`, of the store on a server that a URL names; nothing is made. Raises StoreRefused where there is no
+    store, FormatError for a newer one, StoreError, ValueError as `open_store`, ImportError without PyMySQL."""
+    from .stores.mysql import onlooker
+
+    _, _, options = _read(url)
+    where = {name: value for name, value in options.items() if name in _WHERE}
+    return onlooker.see(url.partition("?")[0], look, **where)
+
+
 def slot_directories(directory: str) -> list[str]:
     """The slots in a directory of slots, and what they have adopted; [] where there are none. Raises DiskError."""
     from .stores.segment.onlooker import slot_directories

@@ -1,8 +1,9 @@
 """What there is to see of a store for somebody who takes no part in it: the command line, a monitor.
 
 A sight changes no byte, takes no lock that a process which holds the store could run into, and works while one does. It
-is opened for one look (`pqadapters.opening.look_at`), and shows what was written up to some moment of it: in a
-directory, claims that nobody counts are not written, so what the holder has handed out is shown as ready.
+is opened for one look (`look_at` and `look_at_server` of `pqadapters.opening`), and shows what was written up to some
+moment of it: in a directory, claims that nobody counts are not written, so what the holder has handed out is shown as
+ready.
 """
 
 from __future__ import annotations
@@ -18,11 +19,11 @@ class Sight(Protocol):
 
     @property
     def place(self) -> str:
-        """The directory or file."""
+        """The directory or file; the URL of one on a server, without its password."""
 
     @property
     def kind(self) -> str:
-        """ "directory" or "database"."""
+        """ "directory", "database" or "MySQL store"."""
 
     @property
     def version(self) -> int:
@@ -31,6 +32,10 @@ class Sight(Protocol):
     @property
     def pids(self) -> Sequence[int]:
         """The processes that hold it, as far as the system tells; 0 for one that can't be named."""
+
+    @property
+    def hosts(self) -> Sequence[str]:
+        """On which each of them runs; of a store of one host, nothing."""
 
     @property
     def damage(self) -> Sequence[Damage]:

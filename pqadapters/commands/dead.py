@@ -12,7 +12,7 @@ from ..sight import Sight
 from ..store import DEAD, Ack, Claim, Nack, Op, Put, Store
 from . import options
 from .failures import Failure, told
-from .places import find, opened, seen
+from .places import Place, find, opened, seen
 from .queues import chosen, letters_of
 from .records import Decode, decoder, rows_of, show
 from .screen import Screen, print_json
@@ -41,7 +41,7 @@ def dead(
 ) -> None:
     """Dead letters, with the reason; of all queues, or of one.
 
-    --requeue puts them back, as new records. It needs a database, or a directory that no process holds.
+    --requeue puts them back, as new records. It needs a database, a server, or a directory that no process holds.
     """
     path = find(place)
     if requeue:
@@ -81,7 +81,7 @@ def _look(sight: Sight, queue: str | None, decode: Decode) -> list[dict[str, Any
     return found
 
 
-def _requeue(path: str, queue: str | None, ids: set[int] | None) -> None:
+def _requeue(path: Place, queue: str | None, ids: set[int] | None) -> None:
     from ..concurrent.futures._commands import is_job, requeue  # with all that it imports
 
     def look(sight: Sight) -> dict[str, dict[int, bool]]:

@@ -21,8 +21,8 @@ from .stats import stats
 def commands() -> None:
     """Durable queues and mappings, from outside.
 
-    PLACE is a directory, a database file, a store's URL (sqlite:///jobs.db, file:///abs/dir), or a place in the home as
-    `ls` shows it (application/place).
+    PLACE is a directory, a database file, a store's URL (sqlite:///jobs.db, file:///abs/dir, mysql://user@host/db), or
+    a place in the home as `ls` shows it (application/place).
     """
 
 

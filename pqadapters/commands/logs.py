@@ -20,11 +20,11 @@ import click
 
 from ..logging._names import Names
 from ..logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
-from ..opening import is_there, look_at
+from ..opening import is_there
 from ..telling import shown
 from .failures import Failure, told
 from .options import named
-from .places import find
+from .places import find, seen
 from .screen import escaped
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -112,7 +112,7 @@ def _there(place: str) -> str:
     if not (is_there(place) if path is None else os.path.isdir(path)):
         raise Failure(f"{bare} isn't there" + ("" if path is None else ", or no directory"))
     if scheme.lower() == "sqlite":
-        spool = Names().inbox in look_at(find(place), lambda sight: list(sight.queues()))
+        spool = Names().inbox in seen(find(place), lambda sight: list(sight.queues()))
     else:
         spool = path is None or any(name.isdecimal() for name in os.listdir(path))
     if not spool:

@@ -1,7 +1,8 @@
 """Payloads as text. Nothing in them is run: a pickle is shown by what it says, and loaded only if that is asked for.
 
 Payloads don't say which serializer wrote them. A pickle is known by its first and last bytes; JSON, MessagePack and
-CBOR are tried in that order, and one that reads all of it is taken for it.
+CBOR are tried in that order, and one that reads all of it is taken for it. What is signed is shown without its
+signature, which isn't checked.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ from typing import Any, NamedTuple
 
 from .. import live
 from ..serializers import serializer
+from ..serializers.signed import SIGNATURE, peeled
 from .pickles import is_pickle, summary
 from .values import written
 
@@ -35,12 +37,18 @@ def shown(payload: bytes, length: int, *, format: str = "auto", unpickle: bool =
     payload = live.unescape(payload)
     if len(payload) > _LARGE and not unpickle:
         return _bytes(payload, length)
-    for name, read in _READERS.items():
-        if format in ("auto", name):
-            found = read(payload, length, unpickle)
-            if found is not None:
-                return found
+    for data in (payload, _unsigned(payload)):
+        for name, read in _READERS.items():
+            if format in ("auto", name):
+                found = read(data, length, unpickle)
+                if found is not None:
+                    return found
     return _bytes(payload, length)
+
+
+def _unsigned(payload: bytes) -> bytes:
+    """A text may begin as what is signed does, a signature is none."""
+    return payload if payload[:SIGNATURE].isascii() else peeled(payload)
 
 
 def _bytes(payload: bytes, length: int) -> Shown:

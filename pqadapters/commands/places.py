@@ -1,17 +1,27 @@
-"""From what is written on the command line to a directory or a file with a store."""
+"""From what is written on the command line to a directory, a file or a server with a store."""
 
 from __future__ import annotations
 
 import os
 from collections.abc import Callable, Iterator
-from typing import TypeVar
+from dataclasses import dataclass, field
+from typing import TypeVar, Union
 from urllib.parse import unquote, urlsplit
 
 from ..errors import NoHome, StoreRefused
 from ..home.application import home_directory
 from ..home.families import DATABASE as OF_PROCESSES
 from ..home.shared import DATABASE as NAMED
-from ..opening import is_directory_store, look_at, open_database, open_path, slot_directories
+from ..opening import (
+    check_url,
+    is_directory_store,
+    look_at,
+    look_at_server,
+    open_database,
+    open_path,
+    open_store,
+    slot_directories,
+)
 from ..sight import Sight
 from ..store import Store
 from ..telling import shown
@@ -22,14 +32,29 @@ DATABASES = (NAMED, OF_PROCESSES)  #: of an application
 _OWN = "data.db"  #: in the directory of a database class of persist-queue's
 
 
-def find(place: str) -> str:
-    """The directory or file. Raises Failure where there is none; nothing is made."""
+@dataclass(frozen=True)
+class OnServer:
+    """A store that a URL names. Whether it is there is known when it is looked at. As text it has no password."""
+
+    url: str = field(repr=False)
+
+    def __str__(self) -> str:
+        return shown(self.url)
+
+
+Place = Union[str, OnServer]  #: the path of a directory or file; or a URL
+
+
+def find(place: str) -> Place:
+    """Where the store is. Raises Failure where nothing is there; nothing is made."""
     scheme = place.partition(":")[0].lower()
     if scheme in ("sqlite", "file") and ":/" in place:
         return _there(_of_url(place))
-    if scheme in ("memory", "mysql") and place.lower().startswith(f"{scheme}:"):
+    if scheme == "mysql" and ":" in place:
+        return _on_server(place)
+    if place.lower().startswith("memory:"):
         bare = shown(place).partition("?")[0]
-        raise Failure(f"{bare}: only a directory or a database file can be looked at from outside")
+        raise Failure(f"{bare}: only what is in a directory, a database or on a server can be looked at from outside")
     if os.path.lexists(place):
         return _one(os.path.abspath(place))
     in_home = _in_home(place)
@@ -37,6 +62,16 @@ def find(place: str) -> str:
         what = shown(place)
         raise Failure(f"{what} isn't there: neither as a file or directory, nor as a place in the home (see `ls`)")
     return _one(in_home)
+
+
+def _on_server(url: str) -> OnServer:
+    try:
+        check_url(url)
+    except ValueError as error:
+        raise Failure(str(error)) from None
+    if url[len("mysql") :][:3] != "://":
+        raise Failure(f"{shown(url)}: write mysql://user@host:3306/database")
+    return OnServer(url)
 
 
 def _of_url(url: str) -> str:
@@ -81,8 +116,12 @@ def databases_in(directory: str) -> Iterator[str]:
     return filter(os.path.isfile, (os.path.join(directory, name) for name in DATABASES))
 
 
-def seen(path: str, look: Callable[[Sight], T]) -> T:
+def seen(place: Place, look: Callable[[Sight], T]) -> T:
     """As `look_at`. Raises Failure for what persist-queue has written and nobody has moved over yet."""
+    return look_at_server(place.url, look) if isinstance(place, OnServer) else _seen_there(place, look)
+
+
+def _seen_there(path: str, look: Callable[[Sight], T]) -> T:
     try:
         return look_at(path, look)
     except StoreRefused as error:
@@ -93,6 +132,8 @@ def seen(path: str, look: Callable[[Sight], T]) -> T:
         raise Failure(f"{path} is persist-queue's: `pqadapters migrate` moves it over, and keeps it") from error
 
 
-def opened(path: str) -> Store:
+def opened(place: Place) -> Store:
     """The store, to be changed. Raises StoreLocked with the pid of a process that holds it, StoreError."""
-    return open_path(path) if os.path.isdir(path) else open_database(path)
+    if isinstance(place, OnServer):
+        return open_store(place.url)
+    return open_path(place) if os.path.isdir(place) else open_database(place)

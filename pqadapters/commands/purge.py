@@ -27,8 +27,8 @@ _AT_ONCE = 1000
 def purge(place: str, queue: str | None, dead: bool, yes: bool) -> None:
     """Remove the ready records of a queue, or its dead letters, for good.
 
-    It needs a database, or a directory that no process holds. What a process has claimed stays, and so do delayed
-    records and what is put meanwhile.
+    It needs a database, a server, or a directory that no process holds. What a process has claimed stays, and so do
+    delayed records and what is put meanwhile.
     """
     from ..concurrent.futures._commands import is_job  # with all that it imports
     from ..concurrent.futures._commands import purge as purge_jobs
@@ -52,7 +52,7 @@ def purge(place: str, queue: str | None, dead: bool, yes: bool) -> None:
     if not count:
         click.echo("nothing to remove")
         return
-    _ask(f"Remove {count} {'dead letters' if dead else 'records'} of {escaped(name)!r} in {escaped(path)}?", yes)
+    _ask(f"Remove {count} {'dead letters' if dead else 'records'} of {escaped(name)!r} in {escaped(str(path))}?", yes)
     with opened(path) as store:
         click.echo(f"{_remove(store, name, ids) + (purge_jobs(store, name, jobs) if jobs else 0)} removed")
 

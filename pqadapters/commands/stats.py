@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import zip_longest
 from typing import Any
 
 import click
@@ -35,15 +36,21 @@ def _look(sight: Sight, queue: str | None) -> dict[str, Any]:
         "kind": sight.kind,
         "format": sight.version,
         "held_by": list(sight.pids),
+        "hosts": list(sight.hosts),
         "queues": {name: sight.depth(name)._asdict() for name in names},
         "tables": {name: sight.count(name) for name in own_tables(sight.tables())} if queue is None else {},
         "damage": [each._asdict() for each in sight.damage],
     }
 
 
+def _holder(pid: int, host: str | None) -> str:
+    who = f"process {pid}" if pid else "another process"
+    return who if host is None else f"{who} on {host}"
+
+
 def _show(found: dict[str, Any]) -> None:
     screen = Screen()
-    holders = ", ".join("another process" if not pid else f"process {pid}" for pid in found["held_by"])
+    holders = ", ".join(_holder(pid, host) for pid, host in zip_longest(found["held_by"], found["hosts"]))
     screen.line(f"{found['place']}: a {found['kind']}, format {found['format']}, held by {holders or 'nobody'}")
     counts = ("ready", "delayed", "claimed", "dead", "bytes")
     rows = [

@@ -100,6 +100,11 @@ class Signed:
         return self.loads(read_frame(fp))
 
 
+def peeled(data: bytes) -> bytes:
+    """What may be signed, without its signature, to be looked at and not loaded: nothing is checked."""
+    return data[SIGNATURE:] if data[:1] == _LETTER else data
+
+
 def perhaps_signed(data: bytes, error: BaseException) -> str:
     """What to add to the error of a program without a key that may have met a signed value; else nothing."""
     if isinstance(error, WrongSignature) or data[:1] != _LETTER or len(data) < SIGNATURE:

@@ -56,9 +56,8 @@ def test_foreign_places(command: str, tmp_path: Path) -> None:
     assert sorted(os.listdir(tmp_path)) == [
         "empty", "foreign", "nothing", "other.db", "pipe", "text"
     ]
-    for place in ("memory:", "mysql://h/d"):
-        assert "from outside" in refusal(command, place)
-    for place in ("mysql://ann:secret@h/d", "mysqlx://ann:secret@h/d"):  # terminals are logged: it was shown as given
+    assert "from outside" in refusal(command, "memory:")
+    for place in ("mysql://ann:secret@h/d?no=1", "mysqlx://ann:secret@h/d"):  # terminals are logged
         assert "ann:***@h" in refusal(command, place)
     assert "write sqlite" in refusal(command, "sqlite:///")
 

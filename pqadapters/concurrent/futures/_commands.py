@@ -8,6 +8,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING
 
+from ...serializers.signed import peeled
 from ...store import DEAD, Store
 from . import _overview as overview
 from . import _wire as wire
@@ -25,7 +26,8 @@ def is_job(payload: bytes) -> bool:
         job = wire.read(payload)
     except ValueError:
         return False
-    return isinstance(job.meta, dict) and job.call[:1] == b"\x80" and job.call[-1:] == b"."
+    call = peeled(job.call)
+    return isinstance(job.meta, dict) and call[:1] == b"\x80" and call[-1:] == b"."
 
 
 def purge(store: Store, queue: str, records: list[int]) -> int:

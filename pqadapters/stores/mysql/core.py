@@ -50,11 +50,11 @@ def rest(pause: float) -> float:
 class ServerClock(Clock):
     """The server's time, as well as it is known here: hosts whose clocks differ or jump agree on what is due."""
 
-    def __init__(self, owners: Owners) -> None:
-        self._owners = owners
+    def __init__(self, known: Owners | Wire) -> None:
+        self._known = known
 
     def wall(self) -> float:
-        return SYSTEM.monotonic() + self._owners.ahead
+        return SYSTEM.monotonic() + self._known.ahead
 
     def beside(self) -> float:
         """Seconds that it is ahead of this host's clock, by which callers name times; 0 where they agree."""

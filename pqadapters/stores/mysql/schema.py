@@ -115,6 +115,7 @@ class Statements:
     WHO = "SELECT CONNECTION_ID()"
     REPEATABLE = "SET TRANSACTION ISOLATION LEVEL REPEATABLE READ"
     ONE_MOMENT = "START TRANSACTION WITH CONSISTENT SNAPSHOT"
+    ONE_MOMENT_TO_READ = f"{ONE_MOMENT}, READ ONLY"
 
     # The schema
 
@@ -128,9 +129,11 @@ class Statements:
     # Names
 
     QUEUE = "SELECT number, ranked FROM {p}queues WHERE digest = %s"
+    QUEUES = "SELECT name FROM {p}queues ORDER BY number"
     ADD_QUEUE = "INSERT IGNORE INTO {p}queues(digest, name) VALUES (%s, %s)"
     MARK = "UPDATE {p}queues SET ranked = ranked | %s WHERE number = %s"
     KIND = "SELECT number FROM {p}kinds WHERE digest = %s"
+    KINDS = "SELECT name FROM {p}kinds ORDER BY number"
     ADD_KIND = "INSERT IGNORE INTO {p}kinds(digest, name) VALUES (%s, %s)"
 
     # Records
@@ -251,6 +254,11 @@ class Statements:
     LIVES = (
         f"SELECT number, alive, lease_until < {_NOW}, IS_FREE_LOCK(CONCAT(%s, number)), seq "
         "FROM {p}owners WHERE alive < 2"
+    )
+    #: name of locks, without the number
+    HOLDERS = (
+        "SELECT host, pid FROM {p}owners "
+        f"WHERE alive = 1 AND lease_until >= {_NOW} AND IS_FREE_LOCK(CONCAT(%s, number)) = 0 ORDER BY number"
     )
     LOCK_OWNER = f"SELECT alive, lease_until < {_NOW} FROM {{p}}owners WHERE number = %s FOR UPDATE"
     IS_FREE = "SELECT IS_FREE_LOCK(%s)"

@@ -35,6 +35,7 @@ class SegmentSight:
 
     kind = "directory"
     version = format.VERSION
+    hosts: Sequence[str] = ()
 
     def __init__(self, directory: str) -> None:
         pid = holder_of(os.path.join(directory, directories.LOCK))

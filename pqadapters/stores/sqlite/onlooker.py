@@ -40,6 +40,7 @@ class SqliteSight:
 
     kind = "database"
     version = schema.VERSION
+    hosts: Sequence[str] = ()
 
     def __init__(self, path: str, how: str) -> None:
         self.place = os.path.realpath(path)
