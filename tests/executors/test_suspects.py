@@ -8,7 +8,8 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import JobFuture
+from pqadapters.concurrent.futures import JobFuture, _starting
+from pqadapters.concurrent.futures._returning import put_back
 from pqadapters.concurrent.futures._suspects import Suspects
 from pqadapters.store import Ack, Put
 
@@ -79,3 +80,26 @@ def test_one_that_couldnt_be_begun_is_begun_later(make: Make, monkeypatch: pytes
     [future] = make(recover="manual", max_attempts=2).recovered()
     assert future.result(work.PATIENCE) == 1
     assert failed
+
+
+def test_one_that_waits_for_another_is_ended_to_who_asks_for_what_was_left(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It had been taken for begun: its future was forgotten by recovered(), which had just handed it out."""
+    leave(make, (work.note, 1))
+    with make(recover="manual") as other:
+        store, name = other._backlog.store, other._backlog.names.jobs
+        [claim] = store.claim(name)
+        store.commit(Ack(claim), Put(name, claim.payload, claim.rank, attempts=1))
+    begin, waits = Suspects.begin, threading.Event()
+
+    def put(*args: Any, **more: Any) -> None:
+        put_back(*args, **more)
+        waits.set()
+
+    monkeypatch.setattr(Suspects, "begin", lambda suspects, id: waits.is_set() and begin(suspects, id))
+    monkeypatch.setattr(_starting, "put_back", put)
+    executor = make(max_attempts=2)
+    assert waits.wait(work.PATIENCE)
+    [future] = executor.recovered()
+    assert future.result(work.PATIENCE) == 1

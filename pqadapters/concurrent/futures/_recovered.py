@@ -42,8 +42,8 @@ def _futures(backlog: Backlog) -> dict[bytes, JobFuture]:
     begun, backlog.begun = backlog.begun or (), None  # behind the look: what was begun before it, or meanwhile
     for future in list(begun):
         there[future._id] = future
-        asked_for = backlog.attached.pop(future._id, None)
-        if asked_for is not None and asked_for is not future:
+        asked_for = backlog.attached.get(future._id)  # or itself: it may wait to be begun again
+        if asked_for not in (None, future) and backlog.attached.pop(future._id, None) is asked_for:
             asked_for.follow(future)
     if backlog.sharing is not None:
         backlog.sharing.watch_all([id for id in there if id in backlog.attached])
