@@ -22,6 +22,7 @@ from pqadapters.concurrent.futures import (
     ProcessPoolExecutor,
     ThreadPoolExecutor,
     _keys,
+    _starting,
     as_completed,
     wait,
 )
@@ -429,11 +430,13 @@ def test_a_job_that_is_begun_as_its_executor_leaves_stays_on_disk(
     opened = executor._backlog.opened
 
     def late(call: bytes) -> Any:
+        work.hold("gate")
         executor.shutdown(wait=False, drain=False)
         return opened(call)
 
     monkeypatch.setattr(executor._backlog, "opened", late)
     [future] = executor.recovered()
+    work.GATES["gate"].set()
     with pytest.raises(CancelledError):
         future.result(work.PATIENCE)
     executor.shutdown()
@@ -484,3 +487,34 @@ def test_a_finalizer_submits_in_the_middle_of_a_commit(make: Make, recover: str,
     (future,) = futures
     assert future.result(work.PATIENCE) == 6
     Task(executor.shutdown, patience=work.PATIENCE).result()
+
+
+def test_a_job_that_is_in_hand_while_all_are_left_and_then_refused_is_ended(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waited again behind the end of those that waited, and nobody came back to it."""
+    executor = make()
+
+    def refuse(*args: Any) -> None:
+        work.hold("gate")
+        raise StoreError("full")
+
+    monkeypatch.setattr(_starting, "_looked_at", refuse)
+    future = executor.using(priority=1).submit(work.nothing)
+    work.reached("gate")
+    executor.shutdown(wait=False, drain=False)
+    work.GATES["gate"].set()
+    assert not wait([future], work.PATIENCE).not_done
+
+
+def test_a_callback_that_would_end_its_thread_ends_no_pool_of_processes(place: dict[str, Any]) -> None:
+    """The thread that stores what jobs came to was over, and no later one came to its end."""
+
+    def leave(future: object) -> None:
+        work.hold("gate")
+        raise SystemExit
+
+    with ProcessPoolExecutor(1, **place) as executor:
+        executor.submit(work.nothing).add_done_callback(leave)
+        work.GATES["gate"].set()
+        assert executor.submit(work.double, 2).result(work.PATIENCE) == 4

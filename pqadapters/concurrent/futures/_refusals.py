@@ -33,7 +33,7 @@ FOR_GOOD = (StorePoisoned, StoreClosed, StoreForked)  #: after these a store nev
 def refused(backlog: Backlog, error: Exception) -> None:
     """No job can be begun, or what became of one can't be stored: look again later, unless there is no sense in it."""
     if backlog.closed or backlog.stopped:
-        return
+        return backlog.fail(error)  # a job that was in hand waits again, behind the end of those that waited
     level = logging.DEBUG if backlog.refused_since else logging.ERROR
     backlog.refused_since = backlog.refused_since or time.monotonic()
     _log.log(level, "no job of %s can be begun for now: %s", backlog.names.jobs, error)
