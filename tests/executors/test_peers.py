@@ -168,3 +168,26 @@ def test_one_cancels_what_the_other_was_given(make: Make) -> None:
     work.GATES["gate"].set()
     one.shutdown()
     assert not work.DONE
+
+
+@pytest.mark.parametrize("added", ["before", "behind"])
+def test_one_whose_job_ends_the_others_thread_by_a_callback_is_shut_down(added: str, make: Make) -> None:
+    """The callbacks behind it were left out, and among them what told the executor that its job was over."""
+
+    def leave(future: object) -> None:
+        raise SystemExit
+
+    one = make()
+    one.submit(work.hold, "busy")
+    work.reached("busy")
+    future: Any = one.submit(work.hold, "gate")
+    if added == "before":
+        future.add_done_callback(leave)
+    make()
+    work.reached("gate")
+    if added == "behind":
+        future.add_done_callback(leave)
+    work.GATES["gate"].set()
+    assert future.result(work.PATIENCE) == "gate"
+    work.GATES["busy"].set()
+    Task(one.shutdown, patience=work.PATIENCE).result()

@@ -211,6 +211,8 @@ class Calls:
                 finish(backlog, started, result, error)
         except Exception as problem:
             _log.error("job %s: %s", started.future.job_id, problem)
+        except BaseException:  # this thread is nobody's to end
+            _log.critical("a job's end can't be told: its future's callback has raised", exc_info=True)
         self._less(counted)
         try:
             self.added()

@@ -96,15 +96,18 @@ def hear(backlog: Backlog, id: bytes, data: bytes) -> None:
 
 def hear_outcome(backlog: Backlog, id: bytes, found: _outcome.Outcome) -> None:
     """The same, of what it came to."""
-    for future in (backlog.live.pop(id, None), backlog.attached.pop(id, None), backlog.running.get(id)):
-        if future is None:
-            continue
-        if isinstance(found.error, CancelledError):
-            future.cancel_here()
-        else:
-            future.settle(found.result, found.error)
+    futures = (backlog.live.pop(id, None), backlog.attached.pop(id, None), backlog.running.get(id))
     backlog.not_due(id)
-    backlog.less()
+    try:
+        for future in futures:
+            if future is None:
+                continue
+            if isinstance(found.error, CancelledError):
+                future.cancel_here()
+            else:
+                future.settle(found.result, found.error)
+    finally:
+        backlog.less()
 
 
 def _store_what_goes(
@@ -235,8 +238,10 @@ def drop(backlog: Backlog, started: Started) -> None:
 
 def _settle(backlog: Backlog, future: JobFuture, result: Any, error: BaseException | None) -> None:
     """Tell the future's waiters, and those of one that somebody has asked for while the job was on its way."""
-    future.settle(result, error)
-    _settle_other(backlog, future, result, error)
+    try:
+        future.settle(result, error)
+    finally:  # a callback may end its thread
+        _settle_other(backlog, future, result, error)
 
 
 def _settle_other(backlog: Backlog, future: JobFuture, result: Any, error: BaseException | None) -> None:

@@ -19,7 +19,17 @@ class JobFuture(Future[Any]):
     """A future with `job_id`, `attempts` (how often the job was started) and `durable`. `cancel()` that returns True
     has taken the job off the disk."""
 
-    __slots__ = ("_backlog", "_begun", "_call", "_called", "_id", "_options", "_owner", "_record", "attempts")
+    __slots__ = (
+        "_backlog",
+        "_begun",
+        "_call",
+        "_called",
+        "_id",
+        "_options",
+        "_owner",
+        "_record",
+        "attempts",
+    )
 
     durable = True
 
@@ -90,7 +100,15 @@ class JobFuture(Future[Any]):
 
     def follow(self, other: JobFuture) -> None:
         """Come to what that one comes to, which is another future of the same job."""
-        Future.add_done_callback(other, self._as)
+        other.tell_first(self._as)
+
+    def tell_first(self, fn: Callable[[Future[Any]], object]) -> None:
+        """Call it at the end, before all others: one that ends its thread would keep it from that."""
+        with self._condition:
+            if not self.done():
+                self._done_callbacks.insert(0, fn)  # type: ignore[attr-defined]
+                return
+        super().add_done_callback(fn)
 
     def _as(self, other: Future[Any]) -> None:
         if other.cancelled():

@@ -69,7 +69,7 @@ def take_over(backlog: Backlog, id: bytes) -> JobFuture | None:
             backlog.attached.setdefault(id, future)
         other.not_due(id)
         future._backlog = backlog
-        Future.add_done_callback(future, partial(_ended, weakref.ref(other), id))
+        future.tell_first(partial(_ended, weakref.ref(other), id))
         return future
     return None
 

@@ -194,7 +194,12 @@ class Sharing:
         if backlog is None:
             return
         for claim in claims:
-            hear(backlog, claim.payload[:16], claim.payload[16:])
+            try:
+                hear(backlog, claim.payload[:16], claim.payload[16:])
+            except Exception:
+                raise
+            except BaseException:  # this thread is nobody's to end
+                _log.critical("a job's end can't be told: its future's callback has raised", exc_info=True)
         if claims:
             self._store.commit(*(Ack(claim, lazy=True) for claim in claims))
         if look is not None and time.monotonic() >= self._look_at and not self._ended:
