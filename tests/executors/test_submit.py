@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import JobParked, ProcessPoolExecutor, ThreadPoolExecutor, _durable, wait
+from pqadapters.concurrent.futures import JobFuture, JobParked, ProcessPoolExecutor, ThreadPoolExecutor, _durable, wait
 from pqadapters.errors import NotDurableWarning, NotSerializable, StoreLocked
 
 from . import work
@@ -357,3 +357,34 @@ def test_what_failed_waits_for_no_garbage_collector(options: dict[str, Any], pla
         assert [each() for each in left] == [None, None]
     finally:
         gc.enable()
+
+
+def test_what_an_interrupted_submit_has_stored_isnt_put_back_by_who_has_it_in_hand(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was put back as one whose executor had come to its end, and ran later."""
+    executor = make()
+    executor.stats()
+    begin, added, begins = JobFuture.begin, executor._backlog.added, threading.Event()
+
+    def hold(future: JobFuture) -> bool:
+        begins.set()
+        work.hold("gate")
+        return begin(future)
+
+    def interrupt() -> bool:
+        if added() and threading.current_thread() is threading.main_thread():
+            begins.wait(work.PATIENCE)
+            raise KeyboardInterrupt
+        return True
+
+    with monkeypatch.context() as context:
+        context.setattr(JobFuture, "begin", hold)
+        context.setattr(executor._backlog, "added", interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            executor.submit(work.note, 1)
+    work.GATES["gate"].set()
+    executor.submit(work.nothing).result(work.PATIENCE)
+    executor.shutdown()
+    assert not work.DONE
+    assert not list(make(recover="manual").jobs())

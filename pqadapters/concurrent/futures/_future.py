@@ -28,6 +28,7 @@ class JobFuture(Future[Any]):
         "_options",
         "_owner",
         "_record",
+        "_undone",
         "attempts",
     )
 
@@ -39,6 +40,7 @@ class JobFuture(Future[Any]):
         super().__init__()
         self._backlog, self._id, self._call, self._options, self._record = backlog, id, call, options, record
         self._begun = self._called = False
+        self._undone = False  #: its submit() raises
         self._owner: object = None  #: the executor, where it must be there later: for a job that is delayed, or retried
         self.attempts = 0
 

@@ -105,12 +105,14 @@ def _begins(backlog: Backlog, started: Started) -> bool:
 
 
 def _not_begun(backlog: Backlog, started: Started) -> None:
-    """Its future was cancelled just now: with the job, whose tombstone is there then, or by the end of an executor,
-    which leaves the job to the next one."""
+    """Its future was cancelled just now: with the job, whose tombstone is there then, by a submit() that raises, or by
+    the end of an executor, which leaves the job to the next one."""
     claim, id = started.claim, started.future._id
     if backlog.store.get(backlog.names.cancelled, id) is not None:
         _bury_cancelled(backlog, claim, id)
         backlog.forget_cancelled(id)
+    elif started.future._undone:
+        drop(backlog, started)
     else:
         with suppress(LeaseLost):
             put_back(backlog, claim, 0.0)

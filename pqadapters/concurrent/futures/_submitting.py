@@ -114,6 +114,7 @@ def undo(backlog: Backlog, future: JobFuture) -> None:
     """submit() raises: whoever did that may be a signal handler, and the job stored already."""
     try:
         if future._record:
+            future._undone = True
             future.cancel_here()  # who has it in hand just now, or fails to begin it, drops it
             with suppress(PqadaptersError):
                 insist(partial(cancel_stored, backlog, future._id, future._record))
