@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pqadapters.concurrent.futures import CancelledError, JobFuture, ThreadPoolExecutor, wait
+from pqadapters.concurrent.futures import _peers as peers
 from pqadapters.opening import open_store
 
 from ..contract.threads import Task
@@ -191,3 +192,21 @@ def test_one_whose_job_ends_the_others_thread_by_a_callback_is_shut_down(added: 
     assert future.result(work.PATIENCE) == "gate"
     work.GATES["busy"].set()
     Task(one.shutdown, patience=work.PATIENCE).result()
+
+
+def test_two_that_wait_for_what_a_third_one_begins_are_told(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One had asked for the job of the other while that was between two tables; the third one took over its future, and
+    looked for no other."""
+    place: dict[str, Any] = {"path": tmp_path / "jobs", "durability": "process"}
+    with ThreadPoolExecutor(1, **place) as one, ThreadPoolExecutor(1, recover="manual", **place) as two:
+        one.submit(work.hold, "busy")
+        work.reached("busy")
+        two.stats()
+        future: Any = one.submit(work.double, 1)
+        asked_for = two._backlog.attached[future._id] = JobFuture(two._backlog, future._id, None)
+        others = peers.others
+        monkeypatch.setattr(peers, "others", lambda each: sorted(others(each), key=lambda one_: one_ is one._backlog))
+        with ThreadPoolExecutor(1, **place):
+            assert not wait([future, asked_for], work.PATIENCE).not_done
+        assert future.result() == asked_for.result() == 2
+        work.GATES["busy"].set()

@@ -54,24 +54,32 @@ def find(backlog: Backlog, id: bytes) -> JobFuture | None:
 
 
 def take_over(backlog: Backlog, id: bytes) -> JobFuture | None:
-    """The future of a job that this one begins, and another one has; that one waits for its end as for its own jobs."""
+    """The future of a job that this one begins, and others have; they wait for its end as for that of their own jobs.
+    Who has asked for a job of another one may have a future of its own."""
+    own: list[JobFuture] = []
+    asked_for: list[JobFuture] = []
     for other in others(backlog):
         with other.lock:  # who waits for its end must not find that there is none for a moment
-            own = other.live.pop(id, None)  # in one step: who leaves cancels what is there
-            asked_for = other.attached.pop(id, None)
-            future = own or asked_for
+            submitted = other.live.pop(id, None)  # in one step: who leaves cancels what is there
+            asked = other.attached.pop(id, None)
+            future = submitted or asked
             if future is None:
                 continue
             other.running[id] = future
-        if asked_for is not None and asked_for is not future:
-            asked_for.follow(future)
-        if own is None:
-            backlog.attached.setdefault(id, future)
+        own += [submitted] if submitted is not None else []
+        asked_for += [asked] if asked is not None else []
         other.not_due(id)
-        future._backlog = backlog
         future.tell_first(partial(_ended, weakref.ref(other), id))
-        return future
-    return None
+    if not (own or asked_for):
+        return None
+    future = (own or asked_for)[0]
+    for each in own + asked_for:
+        if each is not future:
+            each.follow(future)
+    if not own:
+        backlog.attached.setdefault(id, future)
+    future._backlog = backlog
+    return future
 
 
 def _ended(ref: weakref.ref[Backlog], id: bytes, future: Future[Any]) -> None:
