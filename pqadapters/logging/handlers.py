@@ -41,7 +41,7 @@ __all__ = [
     "SysLogHandler",
     "WhenFull",
 ]
-__all__ += [name for name in vars(stdlib) if not name.startswith("_")]  # for `import *`; each is passed on
+__all__ += sorted({name for name in vars(stdlib) if not name.startswith("_")}.difference(__all__))  # for `import *`
 
 _CLOSING = 0.5  #: seconds that who has the lock of `logging` waits until a handler is closed
 
