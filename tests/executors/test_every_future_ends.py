@@ -465,6 +465,41 @@ def test_a_job_that_is_purged_right_behind_its_commit_isnt_waited_for(
     Task(executor.shutdown, patience=work.PATIENCE).result()
 
 
+def test_a_job_that_becomes_ready_behind_the_last_look_of_a_shut_pool_is_left(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A shutdown() behind a shutdown(wait=False) waited for it for ever: nobody looked any more."""
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    executor.shutdown(wait=False)
+    end = executor._tickets._end
+
+    def late() -> bool:
+        last = end()
+        executor._backlog.recovering = True  # as requeue() and recovered() have it
+        return last
+
+    monkeypatch.setattr(executor._tickets, "_end", late)
+    work.GATES["gate"].set()
+    Task(executor.shutdown, patience=work.PATIENCE).result()
+    assert executor._backlog.closed
+
+
+def test_a_requeue_behind_the_end_of_a_shut_pool_is_left_to_the_next_one(place: dict[str, Any]) -> None:
+    executor = ThreadPoolExecutor(1, recover="manual", **place)
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    executor.shutdown(wait=False)
+    backlog = executor._backlog
+    backlog.foreign, backlog.ended = True, lambda: None  # as if the look at the end were still to come
+    work.GATES["gate"].set()
+    with executor._tickets.changed:
+        assert executor._tickets.changed.wait_for(executor._tickets.idle, work.PATIENCE)
+    backlog.recovering = True
+    Task(executor.shutdown, patience=work.PATIENCE).result()
+
+
 class Submits:
     """Its finalizer does."""
 

@@ -92,6 +92,7 @@ class Backlog:
         self.suspects = Suspects()
         self.delayed: dict[bytes, list[Callable[[], object]]] = {}  #: by the clock; what takes that back
         self.closing = self.stopped = self.closed = False
+        self.pool_shut = False  #: it takes no more calls, and what waits is for those that look already
         self.broken: BaseException | None = None
         self.refusal = "cannot schedule new futures after shutdown"  #: what the pool said to a call that it didn't take
         self.sharing: Sharing | None = None
@@ -272,7 +273,8 @@ class Backlog:
         """Whether nothing is left to do here."""
         if self.running or not self.idle():
             return False
-        return self.stopped or not (self.live or self.delayed or self.unsaved or (self.recovering and self.foreign))
+        others = self.recovering and self.foreign and not self.pool_shut  # else nobody looks for them any more
+        return self.stopped or not (self.live or self.delayed or self.unsaved or others)
 
     def leave(self) -> None:
         """No job is begun any more; what wasn't begun stays on disk, and its futures here are cancelled."""

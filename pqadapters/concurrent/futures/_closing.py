@@ -64,6 +64,7 @@ def _end_later(backlog: Backlog, stdlibs: Callable[..., None], cancel_futures: b
 
     futures = [*backlog.live.values(), *backlog.running.values()]
     if not (hold or backlog.delayed or any(future._options.retries for future in futures)):
+        backlog.pool_shut = True
         stdlibs(wait=False, cancel_futures=cancel_futures)
     backlog.ended = end
 
