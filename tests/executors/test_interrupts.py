@@ -238,11 +238,11 @@ def test_a_submit_that_is_interrupted_again_right_behind_the_undoing_leaves_noth
     futures: list[Any] = [executor.submit(work.hold, "gate")]
     work.reached("gate")
     backlog = executor._backlog
-    interrupts = [KeyboardInterrupt("second"), KeyboardInterrupt("first")]
+    interrupts, me = [KeyboardInterrupt("second"), KeyboardInterrupt("first")], threading.get_ident()
 
     def interrupt(call: Any, *ops: Any) -> Any:
         result = call(*ops)
-        if interrupts:
+        if interrupts and threading.get_ident() == me:  # in a database a thread of its own looks for jobs as well
             raise interrupts.pop()
         return result
 
