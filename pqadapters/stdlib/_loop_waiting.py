@@ -8,13 +8,13 @@ can't look since others have locked the store, or its server is away, comes agai
 from __future__ import annotations
 
 import asyncio as stdlib
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from .. import telling
+from ..clock import SYSTEM
 from ..errors import StoreError
 from ..store import LOCK_TIMEOUT, Depth
 from ._committer import Committer
@@ -151,7 +151,7 @@ async def stand_aside(begun: float | None, error: StoreError, *, for_ever: bool 
     """Somebody else has the store locked, or its server is away: let the loop go on for a moment; when the waiting
     began. Raises the error after as long as a call would wait for that, unless the caller waits for ever, as a get
     does: that is told then, once."""
-    now = time.monotonic()
+    now = SYSTEM.monotonic()
     if begun is None or now - begun <= LOCK_TIMEOUT:
         await stdlib.sleep(_ASIDE)
         return now if begun is None else begun

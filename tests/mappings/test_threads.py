@@ -20,6 +20,11 @@ PATIENCE = 60.0
 THREADS = 4
 
 
+def _count(d: Dict) -> None:
+    with d.edit("k") as value:
+        d["k"] = value + 1
+
+
 def test_one_of_many_sets_the_default(d: Dict) -> None:
     for round in range(20):
         found = together([partial(d.setdefault, round, n) for n in range(THREADS)], patience=PATIENCE)
@@ -158,19 +163,15 @@ def test_an_interrupted_edit_takes_the_lock_from_no_other_thread(d: Dict, monkey
         assert go.wait(PATIENCE)
         return found
 
-    def count() -> None:
-        with d.edit("k") as value:
-            d["k"] = value + 1
-
     with monkeypatch.context() as patch:
         patch.setattr(d.store, "claim", held_up)
-        other = Task(count, patience=PATIENCE)
+        other = Task(partial(_count, d), patience=PATIENCE)
         assert claimed.wait(PATIENCE)
         with pytest.raises(KeyboardInterrupt):
-            count()
+            _count(d)
         go.set()
         other.result()
-    count()
+    _count(d)
     assert d["k"] == 2
 
 
@@ -191,20 +192,16 @@ def test_an_interrupted_edit_takes_the_lock_from_no_thread_that_is_about_to_comm
     def interrupt(*arguments: Any, **options: Any) -> Any:
         raise KeyboardInterrupt
 
-    def count() -> None:
-        with d.edit("k") as value:
-            d["k"] = value + 1
-
     with monkeypatch.context() as patch:
         patch.setattr(d.store, "commit", held_up)
-        other = Task(count, patience=PATIENCE)
+        other = Task(partial(_count, d), patience=PATIENCE)
         assert commits.wait(PATIENCE)
         patch.setattr(d.store, "claim", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            count()
+            _count(d)
         go.set()
         other.result()
-    count()
+    _count(d)
     assert d["k"] == 2
 
 
@@ -225,15 +222,11 @@ def test_a_lock_that_an_interrupt_left_while_another_thread_waits_is_that_ones(
         assert waits.wait(PATIENCE)
         raise KeyboardInterrupt
 
-    def count() -> None:
-        with d.edit("k") as value:
-            d["k"] = value + 1
-
     with monkeypatch.context() as patch:
         patch.setattr(d.store, "claim", interrupted)
         patch.setattr(_locks, "_SURELY", 0.0)
-        other = Task(count, patience=PATIENCE)
+        other = Task(partial(_count, d), patience=PATIENCE)
         with pytest.raises(KeyboardInterrupt):
-            count()
+            _count(d)
         other.result()
     assert d["k"] == 1

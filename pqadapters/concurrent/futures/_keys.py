@@ -79,17 +79,13 @@ def _attach(backlog: Backlog, id: bytes, record: int, still: Callable[[], bool])
             return None
         first = backlog.attached.setdefault(id, future)  # before the look: who brings its end has it, or we see that
         try:
-            if backlog.sharing is not None:
-                backlog.sharing.watch(id)
-            outcome = _kept(backlog, id)
-            if outcome is None and (_has_run_out(backlog, id) or not still()):
-                outcome = _kept(backlog, id)
-                if outcome is None and (first is not future or backlog.attached.pop(id, None) is future):
-                    return None  # it has come to its end meanwhile, and nobody will say to what
+            outcome, is_there = _watched(backlog, id, still)
         except BaseException:  # a store that was closed just now, say: nobody is to find what nobody tells the end of
             if first is future:
                 backlog.attached.pop(id, None)
             raise
+        if not is_there and (first is not future or backlog.attached.pop(id, None) is future):
+            return None  # it has come to its end meanwhile, and nobody will say to what
         future = first
         if outcome is None and backlog.closed:  # nobody will tell it any more; who closes looked before it was there
             future.cancel_here()
@@ -102,6 +98,17 @@ def _attach(backlog: Backlog, id: bytes, record: int, still: Callable[[], bool])
         future.settle(found.result, found.error)
     backlog.known[id] = future
     return future
+
+
+def _watched(backlog: Backlog, id: bytes, still: Callable[[], bool]) -> tuple[Kept | None, bool]:
+    """From now on we are told of the job's end. What is kept of it, and whether either that or the job is there."""
+    if backlog.sharing is not None:
+        backlog.sharing.watch(id)
+    outcome = _kept(backlog, id)
+    if outcome is None and (_has_run_out(backlog, id) or not still()):
+        outcome = _kept(backlog, id)
+        return outcome, outcome is not None
+    return outcome, True
 
 
 def _kept(backlog: Backlog, id: bytes) -> Kept | None:
