@@ -6,6 +6,7 @@ What the handler's `handleError` was is called for everybody else, and is there 
 from __future__ import annotations
 
 import logging
+import os
 import sys
 import threading
 from collections.abc import Callable, Iterator
@@ -14,7 +15,7 @@ from typing import Any
 
 from ..apart import Renewed
 
-_lock = threading.RLock()
+_lock = Renewed(lambda: threading.RLock())
 _NONE = object()
 
 
@@ -52,7 +53,7 @@ class _Listening:
         self._before(record)
 
     def let_go(self) -> None:
-        with _lock:
+        with _lock():
             self.count -= 1
             if self.count or self._handler.__dict__.get("handleError") is not self:
                 return
@@ -64,7 +65,7 @@ class _Listening:
 
 def listen_to(handler: Any) -> Callable[[], None]:
     """Listen to the handler until what this returns is called."""
-    with _lock:
+    with _lock():
         listening = handler.__dict__.get("handleError")
         if not isinstance(listening, _Listening):
             listening = handler.__dict__["handleError"] = _Listening(handler)
@@ -74,10 +75,17 @@ def listen_to(handler: Any) -> Callable[[], None]:
 
 @contextmanager
 def reported_by(handler: logging.Handler) -> Iterator[Report]:
-    """What it reports in this thread meanwhile."""
+    """What it reports in this thread meanwhile, also when nobody else listens any more: a listener that is stopped
+    leaves a sink behind that hangs."""
     report, before = Report(handler), _reports()
+    let_go = listen_to(handler)
     _mine().reports = (*before, report)
     try:
         yield report
     finally:
         _mine().reports = before
+        let_go()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_lock.renew)

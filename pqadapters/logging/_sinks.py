@@ -163,23 +163,36 @@ class Sink(logging.Handler):
         handle: Give = self.handler.handle
         if self.through is not None:
             handle = partial(self.through, self._give_one if self.takes_batches else handle)
-        check, done, once = self._check, 0, _opens_once(self.handler)
+        done, asks = 0, self._check is not None or _opens_once(self.handler)
         try:
             for record in records:
                 if level is None or record.levelno >= level:
                     handle(record)
-                    if report.called or (check is not None and not check(record)):
-                        return done, _unconfirmed(report)
-                    if once and _is_shut(self.handler):
-                        return done, OSError("its file was closed, and isn't opened again with mode='w'")
+                    if (report.called or asks) and (failure := self._why_not(record, report)) is not None:
+                        return done, failure
                 done += 1
         except BaseException as error:  # SystemExit, too: it ends this thread for nobody
-            return (done + 1, None) if self._only_cannot_release(error) else (done, error)
+            if not self._cannot_release(error):
+                return done, error
+            why = error.__context__ or self._why_not(record, report)
+            return done + (why is None), why
         return done, None
 
-    def _only_cannot_release(self, error: BaseException) -> bool:
-        """Whether all is well but for the lock, which was another one when `handle` was done (before Python 3.13)."""
-        return self._relocked and error.__context__ is None and str(error) == "cannot release un-acquired lock"
+    def _why_not(self, record: logging.LogRecord, report: Report) -> BaseException | None:
+        """Why the handler that was given a record hasn't confirmed it, if so."""
+        try:
+            if report.called or (self._check is not None and not self._check(record)):
+                return _unconfirmed(report)
+        except BaseException as error:
+            return error
+        if _opens_once(self.handler) and _is_shut(self.handler):
+            return OSError("its file was closed, and isn't opened again with mode='w'")
+        return None
+
+    def _cannot_release(self, error: BaseException) -> bool:
+        """Whether it says of the lock alone that it was another one when `handle` was done (before Python 3.13); what
+        the handler has raised is its context."""
+        return self._relocked and str(error) == "cannot release un-acquired lock"
 
     def _give_one(self, record: logging.LogRecord) -> None:
         handler: Any = self.handler

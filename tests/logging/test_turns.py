@@ -14,11 +14,15 @@ from pqadapters.durability import Survives
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 
 from .programs import ran
-from .sinks import PATIENCE, Hanging, Noting, logger_of, spool
+from .sinks import PATIENCE, Hanging, Noting, Reporting, logger_of, spool
 from .test_processes import delivered, place
 
 __all__ = ["place"]
 FAST: dict[str, Any] = {"backoff": (0.001, 0.01), "retries": 1_000_000}
+
+
+class HangingReporting(Hanging, Reporting):
+    """Hangs in its first record until `go_on` is set, and fails by `handleError` alone."""
 
 
 def test_two_listeners_of_a_process_on_one_directory_take_turns(tmp_path: Path) -> None:
@@ -86,6 +90,37 @@ def test_a_listener_that_hangs_in_its_sink_when_it_is_stopped_keeps_its_turn(tmp
     assert listener.flush(PATIENCE)
     assert list(dict.fromkeys(hanging.messages)) == [str(number) for number in range(301)]
     listener.stop()
+    spool(handler).close()
+
+
+@pytest.mark.parametrize("kind", [Hanging, HangingReporting])
+@pytest.mark.parametrize("sinks", [1, 2])
+def test_a_sink_that_fails_when_its_listener_was_stopped_has_confirmed_nothing(
+    place: str, sinks: int, kind: type[Hanging]
+) -> None:
+    """As an `HTTPHandler` whose server hangs: it calls `handleError` at last, which nobody listened to by then, and the
+    record was gone. One that raises an `OSError` was said to refuse its record, which others overtook."""
+    handler = QueueHandler(place)
+    logger = logger_of(handler)
+    told: list[logging.LogRecord] = []
+    hanging = kind()
+    hanging.handleError = told.append  # type: ignore[method-assign,assignment]
+    listener = QueueListener(place, Sink(hanging, **FAST), *[Noting()] * (sinks - 1))
+    for number in range(3):
+        logger.info("%d", number)
+    listener.start()
+    assert hanging.hangs.wait(PATIENCE)
+    listener.stop(drain_timeout=0.0)
+    hanging.fails = lambda message: ConnectionResetError()
+    hanging.go_on.set()
+    hanging.until(lambda: hanging.tries)
+    hanging.fails = lambda message: None
+    listener.start()
+    assert listener.flush(PATIENCE)
+    assert list(dict.fromkeys(hanging.messages)) == ["0", "1", "2"]
+    listener.stop()
+    assert not told
+    assert hanging.handleError == told.append
     spool(handler).close()
 
 
