@@ -80,8 +80,12 @@ class QueueListener(stdlib.QueueListener):
         delivery.stop(_JOIN)
         if self._delivery is delivery:
             self._delivery = self._thread = None
-            self.start()
-            self._of = of
+            try:
+                self.start()
+                self._of = of
+            except RuntimeError:
+                if not self.started:  # else a record has started it
+                    raise
 
     @property
     def started(self) -> bool:

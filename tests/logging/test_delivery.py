@@ -274,6 +274,28 @@ def test_handlers_are_changed_while_it_listens(place: str) -> None:
     spool(handler).close()
 
 
+def test_handlers_are_changed_while_a_record_starts_the_listener(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One that another thread logged right then started it with the new ones, and who had changed them was told
+    "Listener already started"."""
+    first, second = Noting(), Noting()
+    handler = QueueHandler(place, handlers=[first])
+    logger, make_way = logger_of(handler), QueueListener._make_way
+
+    def log_first(listener: QueueListener) -> None:
+        monkeypatch.undo()
+        logger.info("two")
+        make_way(listener)
+
+    logger.info("one")
+    assert handler.flush(PATIENCE)
+    monkeypatch.setattr(QueueListener, "_make_way", log_first)
+    handler.listener.handlers = (second,)
+    assert handler.flush(PATIENCE)
+    assert (first.messages, second.messages) == (["one"], ["two"])
+    handler.close()
+    spool(handler).close()
+
+
 def test_another_queue_in_the_place_of_a_handlers(tmp_path: Path) -> None:
     """As with the standard library's; records went on into the first one."""
     noting = Noting()
