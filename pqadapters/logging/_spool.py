@@ -37,13 +37,14 @@ from ._records import Codec
 if TYPE_CHECKING:
     from ..stores.segment.slots import Slot, Slots
 
-    _Used = tuple[Store | None, Slots | None, Slot | None]  #: a store, or a slot with its store
+    _Used = tuple[Store | None, Slots | None, Slot | None, threading.Event]  #: a store, or a slot with its store
 
 _log = logger("pqadapters.logging")
 _NAMES = Names()
 _INBOX = _NAMES.inbox
 _PLAIN = Put(_INBOX, b"")[2:]
 _AGAIN = 1.0  #: seconds between two tries to open a store again that failed
+_LEAVES = 1.0  #: seconds that who opens it waits for another thread that lets go of it
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
 _spools: weakref.WeakValueDictionary[str, Spool] = weakref.WeakValueDictionary()
 _open: set[Spool] = set()  #: those that are open: what logs in a finalizer may be collected together with its handler
@@ -115,6 +116,7 @@ class Spool:
         self._slots: Slots | None = None
         self._slot: Slot | None = None
         self._opening: int | None = None  #: the thread that opens it
+        self._leaving: tuple[threading.Event, int] | None = None  #: until it is let go of, by which thread
         self._early: deque[bytes] = deque()
         self.limit.begin_again()
         _open.discard(self)
@@ -137,6 +139,7 @@ class Spool:
         with silence(), self._lock:
             self._opening = threading.get_ident()  # before the look: what comes in between may open it
             try:
+                self._let_leave_locked()
                 self._store = store = self._store or self._opened()
             finally:
                 self._opening = None
@@ -146,6 +149,14 @@ class Spool:
                 store.commit(Put(_INBOX, self._early[0]))
                 self._early.popleft()
             return store
+
+    def _let_leave_locked(self) -> None:
+        """In another slot the next records would overtake what waits in this one. Not for ever, and with the lock held,
+        which who lets go doesn't need: the store may be locked by a thread that is in the middle of a commit, and in
+        which a finalizer logs and comes here."""
+        leaving, self._leaving = self._leaving, None
+        if leaving is not None and self._store is None and leaving[1] != threading.get_ident():
+            leaving[0].wait(_LEAVES)
 
     def _open_for_record(self) -> Store:
         if self._failed is not None and time.monotonic() < self._may_reopen:
@@ -278,20 +289,24 @@ class Spool:
 
     def _take_away_locked(self) -> _Used:
         """What it has; it has nothing from here on."""
-        used = self._store, self._slots, self._slot
+        used = self._store, self._slots, self._slot, threading.Event()
         self._begin()
+        self._leaving = None if self.shared else (used[3], threading.get_ident())
         return used
 
-    def _leave(self, store: Store | None, slots: Slots | None, slot: Slot | None) -> None:
+    def _leave(self, store: Store | None, slots: Slots | None, slot: Slot | None, is_left: threading.Event) -> None:
         """With the lock free: who is in the middle of a commit there may have a finalizer that logs, and opens it."""
         with silence():
-            left = store is not None and not _is_done(store)
-            if self._store is None:
-                self.left = left
-            if slots is not None and slot is not None:
-                slots.leave(slot, empty=_is_empty(slot.store), unless=partial(_waits, slot.store))
-            elif store is not None:
-                store.close()
+            try:
+                left = store is not None and not _is_done(store)
+                if self._store is None:
+                    self.left = left
+                if slots is not None and slot is not None:
+                    slots.leave(slot, empty=_is_empty(slot.store), unless=partial(_waits, slot.store))
+                elif store is not None:
+                    store.close()
+            finally:
+                is_left.set()
 
 
 class Left:

@@ -16,6 +16,7 @@ from pqadapters.logging import _delivery, _spool
 from pqadapters.logging._listener import _listeners
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.store import Put, Store
+from pqadapters.stores.segment.slots import Slot, Slots
 
 from .sinks import PATIENCE, Hanging, Noting, logger_of, spool
 
@@ -214,6 +215,57 @@ def test_what_another_thread_logs_right_then_is_kept(tmp_path: Path, monkeypatch
     assert queue.get(timeout=0.0).getMessage() == "late"
     queue.task_done()
     spool(handler).close()
+
+
+def test_what_is_logged_while_it_is_closed_overtakes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Another thread took a slot of its own for that, from which it was delivered before what waited in the first."""
+    handler, noting = QueueHandler(tmp_path / "spool"), Noting()
+    logger, leave, opened = logger_of(handler), Slots.leave, threading.Event()
+    late = threading.Thread(target=logger.info, args=("two",))
+    logger.info("one")
+    opens = _spool.Spool._opened
+
+    def leave_late(slots: Slots, slot: Slot, **options: Any) -> None:
+        monkeypatch.setattr(Slots, "leave", leave)
+        late.start()
+        opened.wait(0.2)  # in vain
+        leave(slots, slot, **options)
+
+    def note(self: _spool.Spool) -> Store:
+        opened.set()
+        return opens(self)
+
+    monkeypatch.setattr(_spool, "_LEAVES", PATIENCE)
+    monkeypatch.setattr(_spool.Spool, "_opened", note)
+    monkeypatch.setattr(Slots, "leave", leave_late)
+    spool(handler).close()
+    late.join(PATIENCE)
+    with QueueListener(tmp_path / "spool", noting) as listener:
+        assert listener.flush(PATIENCE)
+    assert noting.messages == ["one", "two"]
+    handler.close()
+
+
+def test_a_finalizer_that_logs_while_it_is_closed_waits_for_nobody(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the thread that closes it: that would wait for itself."""
+    monkeypatch.setattr(_spool, "_LEAVES", None)
+    handler, noting = QueueHandler(tmp_path / "spool"), Noting()
+    logger, leave = logger_of(handler), Slots.leave
+    logger.info("one")
+
+    def leave_late(slots: Slots, slot: Slot, **options: Any) -> None:
+        monkeypatch.setattr(Slots, "leave", leave)
+        logger.info("two")
+        leave(slots, slot, **options)
+
+    monkeypatch.setattr(Slots, "leave", leave_late)
+    spool(handler).close()
+    with QueueListener(tmp_path / "spool", noting) as listener:
+        assert listener.flush(PATIENCE)
+    assert sorted(noting.messages) == ["one", "two"]
+    handler.close()
 
 
 def test_threads_that_log_while_it_is_closed(tmp_path: Path) -> None:
