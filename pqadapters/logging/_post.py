@@ -62,7 +62,7 @@ class Post:
 
     def hand_over(self, records: Sequence[logging.LogRecord]) -> tuple[int, Failure | None]:
         """Deliver what isn't this sink's own to acknowledge: how many were confirmed, and why not the next one."""
-        done, failure = self.sink.deliver(records, self._respect)
+        done, failure = self.sink.deliver(records, self._respect, self.stopping)
         self._tries = 1 if failure and failure.outage else 0
         self._alone = self._spoiled(failure)
         return done, failure
@@ -91,7 +91,7 @@ class Post:
             raise
         try:
             while work and not self.stopping.is_set():
-                done, failure = self.sink.deliver([record for _, record in work], self._respect)
+                done, failure = self.sink.deliver([record for _, record in work], self._respect, self.stopping)
                 self._confirm(store, [claim for claim, _ in work[:done]])
                 del work[:done]
                 if done:
@@ -146,7 +146,7 @@ class Post:
         return len(work) > 1 and self._gets_through(store, work, 1) and not self._gets_through(store, work, 0)
 
     def _gets_through(self, store: Store, work: list[Entry], at: int) -> bool:
-        done, _ = self.sink.deliver([work[at][1]], self._respect)
+        done, _ = self.sink.deliver([work[at][1]], self._respect, self.stopping)
         if done:
             self._tries = 0
             self._confirm(store, [work.pop(at)[0]])

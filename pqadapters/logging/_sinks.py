@@ -134,8 +134,11 @@ class Sink(logging.Handler):
             self._relocked = True
             self.handler.createLock()
 
-    def deliver(self, records: Sequence[logging.LogRecord], respect_level: bool) -> tuple[int, Failure | None]:
-        """How many were confirmed, from the first on, and why not the next."""
+    def deliver(
+        self, records: Sequence[logging.LogRecord], respect_level: bool, stopping: threading.Event
+    ) -> tuple[int, Failure | None]:
+        """How many were confirmed, from the first on, and why not the next. Where it is `stopping`, that is but the one
+        that it is at: a program that ends meanwhile would give it all of them once more."""
         self._deliverer, self._relocked = threading.get_ident(), False
         level = self.handler.level if respect_level else None
         try:
@@ -143,7 +146,7 @@ class Sink(logging.Handler):
                 batches = self.takes_batches and self.through is None
                 give = self._give_batches if batches else self._give_each
                 kept = self._get_rid()
-                done, error = give(records, level, report) if kept is None else (0, kept)
+                done, error = give(records, level, report, stopping) if kept is None else (0, kept)
         finally:
             self._deliverer = None
         self.delivered += done
@@ -159,11 +162,13 @@ class Sink(logging.Handler):
             return error
         return None
 
-    def _give_each(self, records: Sequence[logging.LogRecord], level: int | None, report: Report) -> Given:
+    def _give_each(
+        self, records: Sequence[logging.LogRecord], level: int | None, report: Report, stopping: threading.Event
+    ) -> Given:
         handle: Give = self.handler.handle
         if self.through is not None:
             handle = partial(self.through, self._give_one if self.takes_batches else handle)
-        done, asks = 0, self._check is not None or _opens_once(self.handler)
+        done, asks, is_stopping = 0, self._check is not None or _opens_once(self.handler), stopping.is_set
         try:
             for record in records:
                 if level is None or record.levelno >= level:
@@ -171,6 +176,8 @@ class Sink(logging.Handler):
                     if (report.called or asks) and (failure := self._why_not(record, report)) is not None:
                         return done, failure
                 done += 1
+                if is_stopping():
+                    break
         except BaseException as error:  # SystemExit, too: it ends this thread for nobody
             if not self._cannot_release(error):
                 return done, error
@@ -199,10 +206,12 @@ class Sink(logging.Handler):
         if (passed := _passed(handler, record)) is not None:
             handler.emit_batch([passed])
 
-    def _give_batches(self, records: Sequence[logging.LogRecord], level: int | None, report: Report) -> Given:
+    def _give_batches(
+        self, records: Sequence[logging.LogRecord], level: int | None, report: Report, stopping: threading.Event
+    ) -> Given:
         done = 0
         try:
-            while done < len(records):
+            while done < len(records) and not (done and stopping.is_set()):
                 batch = records[done : done + self.batch]
                 if not self._give_batch(batch, level) or report.called:
                     return done, _unconfirmed(report)

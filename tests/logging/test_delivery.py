@@ -48,6 +48,15 @@ def listen(place: str) -> Iterator[Listen]:
         spool(listener).close()
 
 
+class HangingBatching(Hanging, Batching):
+    """Hangs in its first batch."""
+
+    def emit_batch(self, records: list[logging.LogRecord]) -> None:
+        self.hangs.set()
+        assert self.go_on.wait(PATIENCE)
+        super().emit_batch(records)
+
+
 def _numbers(first: int, last: int) -> list[str]:
     return [f"m {number}" for number in range(first, last)]
 
@@ -250,6 +259,33 @@ def test_stop_and_start_again(place: str) -> None:
 
 
 
+
+
+@pytest.mark.parametrize("kind", [Hanging, HangingBatching])
+@pytest.mark.parametrize("sinks", [1, 2])
+def test_a_sink_is_given_nothing_more_of_its_batch_when_its_listener_is_stopped(
+    place: str, sinks: int, kind: type[Hanging]
+) -> None:
+    """A slow one was given the other 199, for minutes, and once more by the next start where the program had ended."""
+    handler = QueueHandler(place)
+    logger = logger_of(handler)
+    slow = kind()
+    listener = QueueListener(place, Sink(slow, batch=1), *[Noting()] * (sinks - 1))
+    for number in range(5):
+        logger.info("%d", number)
+    listener.start()
+    assert slow.hangs.wait(PATIENCE)
+    delivery = listener._delivery
+    assert delivery is not None
+    listener.stop(drain_timeout=0.0)
+    slow.go_on.set()
+    delivery.thread.join(PATIENCE)
+    assert slow.messages == ["0"]
+    listener.start()
+    assert listener.flush(PATIENCE)
+    assert slow.messages == [str(number) for number in range(5)]
+    listener.stop()
+    spool(handler).close()
 
 
 def test_handlers_are_changed_while_it_listens(place: str) -> None:
