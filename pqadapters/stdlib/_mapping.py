@@ -226,9 +226,9 @@ class DurableMapping(MutableMapping[K, V]):
         """The key's value, which is `default` where there was none."""
         if not self._direct:
             return MutableMapping.setdefault(self, key, default)
-        data, value = self._encode(key), self._dump(default)
+        data, name = self._encode(key), self._table.name
         found = self._table.change(
-            data, lambda found: None if self._alive(found) is not None else [Set(self._table.name, data, value)]
+            data, lambda found: None if self._alive(found) is not None else [Set(name, data, self._dump(default))]
         )
         alive = self._alive(found)
         return default if alive is None else self._load(alive)

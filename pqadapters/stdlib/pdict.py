@@ -204,11 +204,11 @@ class PDict(DurableMapping[K, V]):
     def setdefault(self, key: K, default: Any = None) -> Any:
         if self._expire is None or not self._direct:
             return super().setdefault(key, default)
-        data, content, end = self._encode(key), self._dump(default), SYSTEM.wall() + self._expire
+        data, end = self._encode(key), SYSTEM.wall() + self._expire
         self._expiry.sweep_some()
 
         def decide(found: bytes | None) -> list[Op] | None:
-            return None if self._alive(found) is not None else self._setting(data, content, end)
+            return None if self._alive(found) is not None else self._setting(data, self._dump(default), end)
 
         found = self._alive(self._table.change(data, decide))
         return default if found is None else self._load(found)

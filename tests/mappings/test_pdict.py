@@ -165,6 +165,17 @@ def test_pop_and_setdefault(d: Dict) -> None:
 
 
 def test_update_takes_what_dict_update_takes(d: Dict, make: Maker) -> None:
+@pytest.mark.parametrize("expire", [None, 1000.0])
+def test_a_default_is_serialised_only_where_it_is_stored(make: Maker, expire: float | None) -> None:
+    """`setdefault` of a key that was there raised for a default that can't be serialised."""
+    d = make(expire=expire)
+    d["a"] = 1
+    assert d.setdefault("a", lambda: 2) == 1
+    with pytest.raises(NotSerializable):
+        d.setdefault("b", lambda: 2)
+    assert d == {"a": 1}
+
+
     class Keyed:
         def keys(self) -> list[str]:
             return ["k"]

@@ -185,6 +185,16 @@ def test_a_programs_own_pickler_is_used(path: str, monkeypatch: pytest.MonkeyPat
     assert shelve.Shelf({b"k": pickle.dumps("x")})["k"] == "X"
 
 
+def test_a_default_is_pickled_only_where_it_is_stored(path: str) -> None:
+    """As with the standard library's: the key that is there needs none."""
+    with shelve.open(path) as shelf:
+        shelf["a"] = 1
+        assert shelf.setdefault("a", lambda: 2) == 1
+        with pytest.raises(Exception, match="pickle"):
+            shelf.setdefault("b", lambda: 2)
+        assert dict(shelf) == {"a": 1}
+
+
 def test_what_it_is_made_of_is_a_mapping_of_bytes(path: str) -> None:
     with shelve.open(path, protocol=2) as shelf:
         shelf["ä"] = [1]
