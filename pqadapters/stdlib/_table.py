@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from functools import partial
+from itertools import chain
 from typing import NoReturn
 
 from ..errors import ConditionFailed, LeaseLost, ReadOnlyError, StoreError
@@ -95,20 +96,18 @@ class Table:
     def _over(
         self, batch: Batch, base: Iterator[tuple[bytes, bytes]], reverse: bool
     ) -> Iterator[tuple[bytes, bytes]]:
-        """Keys and values with the changes of a batch over them, as they are when this begins."""
-        changes, moved = dict(batch.changes), set(batch.moved)
+        """Keys and values with the changes of a batch over them, as they are now; also when the batch is over, and
+        `base` comes to what was new in it."""
+        changes = dict(batch.changes)
         there = {} if batch.cleared else self._there(batch)
-        new = [
-            (key, value) for key, value in changes.items() if value is not None and (key in moved or key not in there)
-        ]
-        if reverse:
-            yield from new[::-1]
-        for key, value in () if batch.cleared else base:
-            after = changes.get(key, value)
-            if after is not None and key not in moved:
-                yield key, after
-        if not reverse:
-            yield from new
+        new = {
+            key: value
+            for key, value in changes.items()
+            if value is not None and (key in batch.moved or key not in there)
+        }
+        old = ((key, changes.get(key, value)) for key, value in (() if batch.cleared else base) if key not in new)
+        kept = ((key, value) for key, value in old if value is not None)
+        return chain(reversed(new.items()), kept) if reverse else chain(kept, new.items())
 
     # Changing
 

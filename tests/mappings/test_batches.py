@@ -93,6 +93,29 @@ def test_every_method_in_a_batch(d: Dict) -> None:
 
 
 def test_a_key_that_is_deleted_and_set_goes_to_the_end(d: Dict) -> None:
+@pytest.mark.parametrize("begun", [False, True])
+@pytest.mark.parametrize("dropped", [False, True])
+@pytest.mark.parametrize("look", [iter, reversed], ids=["forwards", "backwards"])
+def test_an_iterator_outlives_its_batch(d: Dict, look: Any, dropped: bool, begun: bool) -> None:
+    """What was new in the batch came twice, or not at all, where the iterator went on behind the end."""
+    d.update(a=1, b=2, c=3)
+    with ExitStack() as stack:
+        if dropped:
+            stack.enter_context(pytest.raises(Stop))
+        with d.batch():
+            del d["a"]
+            d.update(a=4, d=5)
+            expected = list(look(d))
+            assert expected == list(look("bcad"))
+            keys, seen = look(d), list[str]()
+            if begun:
+                seen.append(next(keys))
+            if dropped:
+                raise Stop
+    seen += keys
+    assert seen == expected
+
+
     d.update(a=1, b=2)
     with d.batch():
         del d["a"]
