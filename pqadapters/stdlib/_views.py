@@ -30,6 +30,13 @@ class Keys(KeysView[K]):
 class Items(ItemsView[K, V]):
     _mapping: DurableMapping[K, V]
 
+    def __contains__(self, item: Any) -> bool:
+        try:
+            key, value = item
+        except (TypeError, ValueError):  # no pair
+            return False
+        return super().__contains__((key, value))
+
     def __iter__(self) -> Iterator[tuple[K, V]]:
         return self._mapping._pairs()
 

@@ -153,6 +153,7 @@ def test_views(d: Dict) -> None:
     assert (len(keys), len(values), len(items)) == (3, 3, 3)
     assert (repr(keys), repr(values)) == ("Keys(['a', 'b', 'c'])", "Values([1, [2], 3])")
     assert repr(items) == "Items([('a', 1), ('b', [2]), ('c', 3)])"
+    assert [each in items for each in (5, ("a",), ("a", 2), ("a", 1))] == [False, False, False, True]
 
 
 def test_pop_and_setdefault(d: Dict) -> None:
