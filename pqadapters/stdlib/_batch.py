@@ -22,7 +22,7 @@ class Batch:
         self.expected: dict[bytes, bytes | Expect] = {}
         self.more: list[Op] = []  #: beside the keys
         self.held: dict[bytes, Claim] = {}  #: the locks of keys that were edited
-        self.edited: set[bytes] = set()  #: those that are being edited
+        self.edited: dict[bytes, bool] = {}  #: those that are being edited, and whether they were set or deleted since
 
     def copy(self) -> Batch:
         """As it is now, to go back to."""
@@ -34,22 +34,31 @@ class Batch:
         """Be as it was; locks that were taken since are kept to the end."""
         self.changes, self.moved = dict(other.changes), set(other.moved)
         self.cleared, self.expected, self.more = other.cleared, dict(other.expected), list(other.more)
+        self.edited = dict(other.edited)
 
     def set(self, key: bytes, value: bytes) -> None:
         if self.changes.get(key, b"") is None:
             del self.changes[key]
             self.moved.add(key)
         self.changes[key] = value
+        self._has_changed(key)
 
     def delete(self, key: bytes) -> None:
         self.changes.pop(key, None)
         self.moved.discard(key)
         self.changes[key] = None
+        self._has_changed(key)
 
     def clear(self) -> None:
         self.changes.clear()
         self.moved.clear()
         self.cleared = True
+        self._has_changed(*self.edited)
+
+    def _has_changed(self, *keys: bytes) -> None:
+        for key in keys:
+            if key in self.edited:
+                self.edited[key] = True
 
     def expect(self, key: bytes, found: bytes | None) -> None:
         """The key was found so in the store; the first one who looked counts."""

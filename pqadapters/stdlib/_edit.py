@@ -52,8 +52,7 @@ class Edit(Block, Generic[V]):
         self._value: V = self._default if self._missing else value
         if not mapping._direct:
             self._dumped = self._bytes()
-        self._changed = batch.changes.get(data, _UNTOUCHED)
-        batch.edited.add(data)
+        batch.edited[data] = False
         return self._value
 
     def _own(self) -> Any:
@@ -72,9 +71,9 @@ class Edit(Block, Generic[V]):
 
     def _end(self, *, failed: bool) -> None:
         try:
-            self.batch.edited.discard(self._data)
             if not failed:
                 self._store()
+            self.batch.edited.pop(self._data, None)
         except BaseException:
             self._leave(failed=True)
             raise
@@ -82,16 +81,17 @@ class Edit(Block, Generic[V]):
 
     def _store(self) -> None:
         batch, data = self.batch, self._data
-        if batch.changes.get(data, _UNTOUCHED) is not self._changed:
+        if batch.edited[data]:
             return  # the block has set or deleted the key itself
         if not self._mapping._direct:
             missing = self._own() is _UNTOUCHED  # else, or if it wasn't, the block has set or deleted it
             if missing == self._missing and (missing or self._dumped is None or self._bytes() != self._dumped):
                 self._mapping[self._key] = self._value
             return
-        after, more = self._mapping._dump_again(data, self._value, self._was)
-        if after != self._found:
+        now = batch.changes.get(data, self._found)  # touch() may have moved its time
+        after, more = self._mapping._dump_again(data, self._value, self._was if now is self._found else now)
+        if after != now:
             batch.set(data, after)
             batch.more += more
-        elif self._expects:  # nothing changes, so nothing need be made sure of
+        elif self._expects and data not in batch.changes:  # nothing changes, so nothing need be made sure of
             batch.expected.pop(data, None)

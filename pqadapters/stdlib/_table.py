@@ -140,10 +140,12 @@ class Table:
         else:
             batch.clear()
 
-    def change(self, key: bytes, decide: Callable[[bytes | None], Sequence[Op] | None]) -> bytes | None:
+    def change(
+        self, key: bytes, decide: Callable[[bytes | None], Sequence[Op] | None], *, same: bool = False
+    ) -> bytes | None:
         """Look at the key's value, and carry out what `decide` makes of it, if it is still that; else once more.
-        `decide` gives the operations, of which those on this key come without a condition, or None to leave it. The
-        value that was found."""
+        `decide` gives the operations, of which those on this key come without a condition, or None to leave it. `same`:
+        for who edits the key it isn't set by that. The value that was found."""
         batch = self._mine()
         while True:
             found = self.get(key)
@@ -152,7 +154,7 @@ class Table:
                 return found
             self._check_writable()
             if batch is not None:
-                self._note(batch, key, found, ops)
+                self._note(batch, key, found, ops, same)
                 return found
             expect = Expect.ABSENT if found is None else found
             try:
@@ -161,7 +163,8 @@ class Table:
             except ConditionFailed:
                 continue
 
-    def _note(self, batch: Batch, key: bytes, found: bytes | None, ops: Sequence[Op]) -> None:
+    def _note(self, batch: Batch, key: bytes, found: bytes | None, ops: Sequence[Op], same: bool) -> None:
+        edited = dict(batch.edited)
         if key not in batch.changes and not batch.cleared:
             batch.expect(key, found)
         for op in ops:
@@ -171,6 +174,8 @@ class Table:
                 batch.delete(op.key)
             else:
                 batch.more.append(op)
+        if same:
+            batch.edited = edited
 
     def _conditional(self, op: Op, key: bytes, expect: Expect | bytes) -> Op:
         ours = isinstance(op, (Set, Delete)) and op.table == self.name and op.key == key

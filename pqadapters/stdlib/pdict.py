@@ -271,7 +271,7 @@ class PDict(DurableMapping[K, V]):
                 raise KeyError(key)
             return [Set(self._table.name, data, without_end(found))] if end is None else self._setting(data, found, end)
 
-        self._table.change(data, decide)
+        self._table.change(data, decide, same=True)
 
     def expires_in(self, key: K) -> float | None:
         """Seconds until the key is gone; None where it stays. Raises KeyError where there is none."""

@@ -12,6 +12,7 @@ import pytest
 
 from pqadapters import PDict
 from pqadapters.errors import ConditionFailed, NotSerializable
+from pqadapters.stdlib._edit import Edit
 from pqadapters.store import Ack, Order
 
 from ..contract.threads import Task
@@ -92,7 +93,6 @@ def test_every_method_in_a_batch(d: Dict) -> None:
     assert list(d.items()) == [("b", 5)]
 
 
-def test_a_key_that_is_deleted_and_set_goes_to_the_end(d: Dict) -> None:
 @pytest.mark.parametrize("begun", [False, True])
 @pytest.mark.parametrize("dropped", [False, True])
 @pytest.mark.parametrize("look", [iter, reversed], ids=["forwards", "backwards"])
@@ -116,6 +116,7 @@ def test_an_iterator_outlives_its_batch(d: Dict, look: Any, dropped: bool, begun
     assert seen == expected
 
 
+def test_a_key_that_is_deleted_and_set_goes_to_the_end(d: Dict) -> None:
     d.update(a=1, b=2)
     with d.batch():
         del d["a"]
@@ -188,6 +189,43 @@ def test_an_edit_may_delete_the_key(d: Dict) -> None:
     with d.edit("a") as value:
         assert d.pop("a") == value
     assert len(d) == 0
+
+
+@pytest.mark.parametrize("was_there", [False, True])
+def test_an_edit_may_clear_the_mapping(d: Dict, was_there: bool) -> None:
+    """The key came back where its value was changed, unlike one that the block deletes."""
+    d["b"] = 1
+    if was_there:
+        d["a"] = []
+    with d.edit("a", []) as value:
+        value.append(2)
+        d.clear()
+    assert d == {}
+    with d.edit("a", []) as value:
+        with pytest.raises(Stop), d.batch():
+            d.clear()
+            raise Stop
+        value.append(3)
+    assert d == {"a": [3]}
+
+
+def test_an_edit_whose_beginning_was_interrupted_is_over(d: Dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The batch around it said that the key is being edited, and couldn't edit it again."""
+    look = Edit._look
+
+    def interrupted(edit: Edit[Any]) -> Any:
+        look(edit)
+        raise Stop
+
+    d["a"] = [1]
+    with d.batch():
+        with monkeypatch.context() as patch:
+            patch.setattr(Edit, "_look", interrupted)
+            with pytest.raises(Stop), d.edit("a"):
+                pass
+        with d.edit("a") as value:
+            value.append(2)
+    assert d["a"] == [1, 2]
 
 
 def test_what_an_edit_changes_elsewhere_goes_with_it(d: Dict, make: Maker) -> None:

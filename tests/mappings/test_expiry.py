@@ -187,6 +187,28 @@ def test_an_edit_is_not_disturbed_by_time(advance: Advance, d: Dict, make: Maker
     assert len(d) == 0
 
 
+@pytest.mark.parametrize("changes", [False, True])
+@pytest.mark.parametrize("expire", [50, None])
+def test_an_edit_that_puts_off_the_time_keeps_what_it_changes(
+    advance: Advance, d: Dict, expire: float | None, changes: bool
+) -> None:
+    """`touch` counted as a set, in whose favour the value that the block had changed was dropped."""
+    d.set("a", [1], expire=5)
+    with d.edit("a") as value:
+        if changes:
+            value.append(2)
+        d.touch("a", expire=20)
+        d.touch("a", expire=expire)
+    assert (d["a"], d.expires_in("a")) == ([1, 2] if changes else [1], expire)
+    advance(49)
+    assert d["a"] == ([1, 2] if changes else [1])
+    with d.edit("a") as value:
+        value.append(3)
+        d["a"] = [4]
+        d.touch("a", expire=60)
+    assert (d["a"], d.expires_in("a")) == ([4], 60)
+
+
 def test_what_a_sweep_that_was_broken_off_has_left_the_next_one_deletes(
     advance: Advance, make: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -165,7 +165,6 @@ def test_pop_and_setdefault(d: Dict) -> None:
     assert d == {"n": None}
 
 
-def test_update_takes_what_dict_update_takes(d: Dict, make: Maker) -> None:
 @pytest.mark.parametrize("expire", [None, 1000.0])
 def test_a_default_is_serialised_only_where_it_is_stored(make: Maker, expire: float | None) -> None:
     """`setdefault` of a key that was there raised for a default that can't be serialised."""
@@ -177,6 +176,7 @@ def test_a_default_is_serialised_only_where_it_is_stored(make: Maker, expire: fl
     assert d == {"a": 1}
 
 
+def test_update_takes_what_dict_update_takes(d: Dict, make: Maker) -> None:
     class Keyed:
         def keys(self) -> list[str]:
             return ["k"]
