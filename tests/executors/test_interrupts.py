@@ -35,7 +35,7 @@ from . import work
 from .conftest import Make
 from .harness import App
 
-_HERE = (str(Path(package.__file__).parent),)
+_HERE = (str(Path(package.__file__).parent), weakref.__file__)  # and Python's dictionaries of weak references
 
 
 def _goes_on(executor: Any, futures: list[Any]) -> None:
@@ -80,7 +80,8 @@ def _everywhere(prepare: Callable[[int], tuple[Any, list[Any], Callable[[], obje
 
 @pytest.mark.parametrize("options", [{}, {"key": "k"}, {"delay": 0.01}])
 def test_a_submit_that_is_interrupted_anywhere(options: dict[str, Any], tmp_path: Path) -> None:
-    """A ticket that never came to the pool was counted for good: leaving the `with` block on Ctrl-C hung."""
+    """A ticket that never came to the pool was counted for good: leaving the `with` block on Ctrl-C hung. So did it
+    where a job with a key was noted as one that waits, and was not yet to be undone."""
 
     def prepare(nth: int) -> tuple[Any, list[Any], Callable[[], object]]:
         executor = ThreadPoolExecutor(2, path=tmp_path / str(nth), durability="process")

@@ -47,8 +47,8 @@ def submit_keyed(backlog: Backlog, store: Store, future: JobFuture, put: Put) ->
         ops: list[Op] = [Set(names.keys, key, id, Expect.ABSENT if found is None else found)]
         if found is not None:
             ops.append(Delete(names.results, found))
-        backlog.live[id] = backlog.known[id] = future
         try:
+            backlog.live[id] = backlog.known[id] = future
             put_job(backlog, future, (*ops, put))
             return future
         except ConditionFailed:  # somebody was quicker
@@ -77,11 +77,11 @@ def _attach(backlog: Backlog, id: bytes, record: int, still: Callable[[], bool])
     if outcome is None:
         if _has_run_out(backlog, id):
             return None
-        first = backlog.attached.setdefault(id, future)  # before the look: who brings its end has it, or we see that
         try:
+            first = backlog.attached.setdefault(id, future)  # then look: who brings its end has it, or we see that
             outcome, is_there = _watched(backlog, id, still)
         except BaseException:  # a store that was closed just now, say: nobody is to find what nobody tells the end of
-            if first is future:
+            if backlog.attached.get(id) is future:
                 backlog.attached.pop(id, None)
             raise
         if not is_there and (first is not future or backlog.attached.pop(id, None) is future):
