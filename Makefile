@@ -6,7 +6,7 @@ JOBS ?= 3
 # What runs on every interpreter: the adapters, with CPython's own tests of them. On the newest the homes of queues as well, on
 # the oldest its sqlite3; less on one that stands between two others. What is on the disk at each moment is the same on all,
 # and so is what becomes of a full one, and what a later process finds.
-SEGMENT_PART := tests/segment tests/queue tests/mappings tests/aio tests/processes tests/logging
+SEGMENT_PART := tests/test_signatures.py tests/segment tests/queue tests/mappings tests/aio tests/processes tests/logging
 SEGMENT_PART += tests/executors/test_cpython_threads.py tests/executors/test_cpython_processes.py
 SAME_ON_ALL := test_crash_states.py test_full_disk.py test_small_disk.py test_room.py test_limits.py mappings/test_interrupts.py
 SAME_ON_ALL += queue/test_left_behind.py queue/test_volatile.py processes/test_restarts.py

@@ -184,9 +184,9 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
         except KeyError:
             return default
 
-    def pop(self, key: str, *default: Any) -> Any:
+    def pop(self, key: str, default: Any = MISSING) -> Any:
         self._flush()
-        value = DurableMapping.pop(self, key, *default)
+        value = DurableMapping.pop(self, key, default)
         self.cache.pop(key, None)
         return value
 
