@@ -295,8 +295,9 @@ class Delivery:
         stop = self._is_called if timeout else self.stopping.is_set
         claims = store.claim(self._names.inbox, limit=limit, timeout=timeout, stop=stop)
         deadline = time.monotonic() + wait
-        size = sum(len(claim.payload) for claim in claims) if most is not None else 0
-        while claims and (size < most if most is not None else len(claims) < batch):
+        enough = most if most is not None else self.spool.limit.collected_bytes
+        size = sum(len(claim.payload) for claim in claims) if enough is not None else 0
+        while claims and (most is not None or len(claims) < batch) and (enough is None or size < enough):
             left = max(0.0, deadline - time.monotonic()) if len(claims) < batch and not self._hurries else 0.0
             limit = 1 if most is not None else batch - len(claims)
             stop = self._waits_no_more if left else self.stopping.is_set
@@ -304,7 +305,7 @@ class Delivery:
             if not more and (not left or self.stopping.is_set()):
                 break
             claims += more
-            size += sum(len(claim.payload) for claim in more)
+            size += sum(len(claim.payload) for claim in more) if enough is not None else 0
         return claims
 
     def _is_called(self) -> bool:

@@ -27,6 +27,7 @@ _MOST_SEGMENT = 16 << 20
 _ALLOCATED = 20 << 10  #: bytes that a file may take beyond two segments, of which one is room for acknowledgements
 _PAUSE = 0.05  #: seconds between two looks of who waits for room
 _RECORDS = 50  #: dropped at a time
+_PATIENCE = 1.0  #: seconds with another thread that makes room
 
 
 class WhenFull(enum.Enum):
@@ -178,9 +179,12 @@ class Limit:
         if when in (WhenFull.RAISE, WhenFull.DROP_NEWEST):
             self._tidy(store)
             return self._look(size) or self._refuse(when)
-        with self._lock:
-            while not self._look(size) and self._drop_oldest(store, self._queues(store)):
-                pass
+        if self._lock.acquire(timeout=_PATIENCE):  # who has it may wait for a store, in whose middle a finalizer logs
+            try:
+                while not self._look(size) and self._drop_oldest(store, self._queues(store)):
+                    pass
+            finally:
+                self._lock.release()
         return not self._is_large(size) or self._look(size) or self._refuse(when)
 
     def _refuse(self, when: WhenFull) -> bool:
@@ -203,13 +207,16 @@ class Limit:
     def admits_copies(self, size: int, store: Store, queues: Sequence[str], stopping: threading.Event) -> bool:
         """Whether so many bytes may be put into these queues of sinks that have fallen behind: makes room or waits, as
         was asked for; False where they are dropped for these. Where none of them has anything yet they get something:
-        they work on by their own queues alone, and it is the inbox that takes the room."""
+        they work on by their own queues alone, and it is the inbox that takes the room. Raises Full at the end."""
         while not self._has_room_for(size):
             if self.when_full is WhenFull.DROP_NEWEST:
                 self._tidy(store)
                 return self._has_room_for(size)
             if self.when_full in (WhenFull.BLOCK, WhenFull.RAISE):
-                if not any(store.depth(queue).unfinished for queue in queues) or stopping.wait(_PAUSE):
+                if not any(store.depth(queue).unfinished for queue in queues):
+                    break
+                if stopping.wait(_PAUSE):
+                    self._refuse_beyond(size)
                     break
                 self._tidy(store)
             else:
@@ -218,8 +225,20 @@ class Limit:
                         return False
         return True
 
+    def _refuse_beyond(self, size: int) -> None:
+        """Where listening ends before there is room the reserve is used, and no more: each start and stop would need
+        some. Raises Full: those that have confirmed these get them once more."""
+        if self.used() + size > (self.max_bytes or 0):
+            raise Full(f"{self._directory}: no room for {size} bytes that sinks haven't confirmed")
+
     def _has_room_for(self, size: int) -> bool:
         return not (self.max_bytes and self._directory) or self.used() + size <= self._most
+
+    @property
+    def collected_bytes(self) -> int | None:
+        """So many bytes at most are collected before they are delivered: who waits for room would wait for that, and
+        nothing of it can be dropped."""
+        return None if self.max_bytes is None else self.max_bytes // 4
 
     @property
     def batch_bytes(self) -> int | None:

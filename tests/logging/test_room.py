@@ -14,8 +14,9 @@ import pytest
 from pqadapters.logging import _limits
 from pqadapters.logging.handlers import QueueListener, Sink
 from pqadapters.store import Ack, Nack, Put
+from pqadapters.stores._disk import Disk
 
-from .sinks import PATIENCE, Noting, spool
+from .sinks import PATIENCE, Batching, Noting, spool
 from .test_limits import LIMIT, MANY, SEGMENT, TEXT, Limited, closing, place
 
 __all__ = ["closing", "place"]
@@ -164,6 +165,22 @@ def test_full_is_raised_as_long_as_it_is_full(limited: Limited) -> None:
         limited.delivered()
 
 
+@pytest.mark.parametrize("limited", ["raise"], indirect=True)
+def test_each_stop_of_a_listener_takes_no_more_room(limited: Limited) -> None:
+    """What it had in hand was copied for the sinks that were down, room or not."""
+    Logging(limited).join()
+    down, healthy = Noting(lambda message: ConnectionRefusedError()), Noting()
+    sinks = [Sink(down, name="a", **FAST), Sink(down, name="b", **FAST), Sink(healthy, name="c")]
+    listener = QueueListener(limited.place, *sinks)
+    for _ in range(80):
+        count = len(healthy.records)
+        listener.start()
+        healthy.until_count(count + 1)
+        listener.stop(drain_timeout=0.0)
+        assert limited.size() <= limited.most
+    assert set(_numbers(healthy)) | set(limited.delivered()) == set(range(MANY - len(limited.failed)))
+
+
 @pytest.mark.parametrize("limited", ["drop_oldest"], indirect=True)
 def test_a_log_call_in_the_middle_of_making_room(limited: Limited, monkeypatch: pytest.MonkeyPatch) -> None:
     """As our own loggers do, or a finalizer, in the thread that makes room: it waited for itself."""
@@ -183,6 +200,55 @@ def test_a_log_call_in_the_middle_of_making_room(limited: Limited, monkeypatch: 
     assert inside
     assert set(found) >= set(range(MANY - 200, MANY))
     assert len(found) + limited.handler.stats()["dropped"]["drop_oldest"] == MANY + 200
+
+
+@pytest.mark.parametrize("limited", ["drop_oldest"], indirect=True)
+def test_a_finalizer_that_logs_in_the_middle_of_a_commit(limited: Limited, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While another thread makes room: that one waited for the store, and this one for room, both for ever."""
+    Logging(limited).join()
+    making, committing = threading.Event(), threading.Event()
+    drop, write, look = _limits.Limit._drop_oldest, Disk.write, _limits.Limit._look
+
+    def dropping(limit: Any, *arguments: Any) -> bool:
+        monkeypatch.setattr(_limits.Limit, "_drop_oldest", drop)
+        making.set()
+        assert committing.wait(PATIENCE)
+        return drop(limit, *arguments)
+
+    def writing(disk: Disk, fd: int, data: bytes, offset: int) -> None:
+        if threading.current_thread() is finalizing:
+            monkeypatch.setattr(Disk, "write", write)
+            committing.set()
+            limited.logger.info("%d from a finalizer", MANY + 1)
+        write(disk, fd, data, offset)
+
+    def put() -> None:
+        spool(limited.handler).store.commit(Put(spool(limited.handler).names.inbox, b""))
+
+    finalizing = threading.Thread(target=put, daemon=True)
+    monkeypatch.setattr(_limits.Limit, "_look", lambda limit, size: making.is_set() and look(limit, size))
+    monkeypatch.setattr(_limits.Limit, "_drop_oldest", dropping)
+    other = Logging(limited, MANY, 100)
+    assert making.wait(PATIENCE)
+    monkeypatch.setattr(_limits.Limit, "_look", lambda limit, size: False)
+    monkeypatch.setattr(Disk, "write", writing)
+    finalizing.start()
+    finalizing.join(PATIENCE)
+    assert not finalizing.is_alive()
+    monkeypatch.setattr(_limits.Limit, "_look", look)
+    other.join()
+
+
+@pytest.mark.parametrize("limited", ["block", "drop_oldest"], indirect=True)
+def test_records_that_are_collected_keep_no_room_for_long(limited: Limited) -> None:
+    """Until there were enough for a batch: who waited for room waited for its time, and nothing could be dropped."""
+    batching = Batching()
+    with QueueListener(limited.place, Sink(batching, batch=2 * MANY, batch_wait=3600.0)) as listener:
+        Logging(limited).join()
+        assert limited.size() <= limited.most
+        listener.stop()
+    dropped = sum(listener.stats()["dropped"].values())
+    assert len(batching.messages) + len(limited.delivered()) + dropped == MANY
 
 
 @pytest.mark.parametrize("limited", ["drop_oldest"], indirect=True)
