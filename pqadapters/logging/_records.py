@@ -76,10 +76,12 @@ class Codec:
                 return self._encoded(values)
             except (OverflowError, ValueError):  # an int that is too long, or a lone surrogate
                 pass
-        try:
-            return self._encoded(self._counted(write_record(record)))
-        except Exception:  # no stack is left, or a value does what nobody has thought of
-            return self._encoded(self._counted(write_bare(record)))
+        for _ in range(2):  # the first one may have been interrupted by a signal handler that raises something
+            try:
+                return self._counted(*write_record(record))
+            except Exception:  # no stack is left, or a value does what nobody has thought of
+                continue
+        return self._counted(*write_bare(record))
 
     def loads(self, data: bytes) -> logging.LogRecord:
         """A record with the same fields. Raises FormatError for what `dumps` didn't write, NotReadHere among them."""
@@ -127,10 +129,10 @@ class Codec:
         values.append(LAYOUT)
         return values
 
-    def _counted(self, written: tuple[list[Any], int]) -> list[Any]:
-        payload, lost = written
+    def _counted(self, payload: list[Any], lost: int) -> bytes:
+        data = self._encoded(payload)
         self.unencodable += lost  # no lock: a finalizer that logs may come in between
-        return payload
+        return data
 
     def _encoded(self, values: list[Any]) -> bytes:
         if not self._binary:

@@ -15,6 +15,7 @@ import pytest
 from hypothesis import given
 
 from pqadapters.logging import _records
+from pqadapters.logging._fields import write_record
 from pqadapters.logging._records import Codec
 
 from .records import record, same, through
@@ -215,6 +216,22 @@ def test_what_nobody_has_thought_of_loses_no_record(codec: Codec, monkeypatch: p
     loaded = codec.loads(codec.dumps(record("m %s", [1], x=[1], y="y")))
     assert (loaded.msg, loaded.args, loaded.__dict__["x"], loaded.__dict__["y"]) == ("m %s", None, None, "y")
     assert codec.unencodable >= 2
+
+
+def test_a_signal_handler_that_raises_something_meanwhile_spoils_no_record(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A program's alarm: the record was stored without its arguments, and said `%s`."""
+
+    def interrupted(record: logging.LogRecord) -> Any:
+        monkeypatch.undo()
+        write_record(record)
+        raise TimeoutError
+
+    monkeypatch.setattr(_records, "write_record", interrupted)
+    loaded = codec.loads(codec.dumps(record("%s", "it", extra=[Opaque()])))
+    assert loaded.getMessage() == "it"
+    assert codec.unencodable == 1
 
 
 def test_a_packer_has_one_record_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
