@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-import logging
 from copy import copy
-from typing import TypeVar
+from typing import TYPE_CHECKING, TypeVar
 
 from ..clock import SYSTEM
 from ..store import Claim, Stop
+
+if TYPE_CHECKING:
+    import logging
 
 E = TypeVar("E", bound=Exception)
 

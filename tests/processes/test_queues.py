@@ -420,6 +420,22 @@ def _log(queue: Any, number: int) -> None:
         logger.info("%d: %d", number, line)
 
 
+def test_a_fork_that_founds_a_queue_says_nothing() -> None:
+    """The store that it loads imported `logging`, whose hook behind a fork then let go of a lock that its hook before it
+    had never taken: each first `start()` of a child showed a traceback."""
+    program = """
+from pqadapters.stdlib import multiprocessing
+context = multiprocessing.get_context("fork")
+q = context.Queue()
+child = context.Process(target=q.put, args=(1,))
+child.start()
+print(q.get())
+child.join()
+"""
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=True)
+    assert (done.stdout, done.stderr) == ("1\n", "")
+
+
 # Contexts
 
 
