@@ -42,6 +42,7 @@ class Kind(NamedTuple):
     policy: AckPolicy
     serializer: Any
     max_attempts: int | None
+    joinable: bool = True  #: the queue has task_done(), and says of an item which one it means
 
     def check(self) -> None:
         """Raises TypeError and ValueError."""
@@ -55,7 +56,7 @@ class Kind(NamedTuple):
             "serializer": _forking if self.serializer == "pickle" else choose_serializer(self.serializer),
             "policy": self.policy,
             "max_attempts": self.max_attempts,
-            "keep_items": self.policy is not AckPolicy.NEXT,
+            "keep_items": self.joinable,
             "markers": Markers.KEEP,
             "volatile": Volatile.RAISE,
         }

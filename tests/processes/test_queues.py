@@ -213,6 +213,27 @@ def test_items_given_back_and_dead_letters(options: dict[str, Any]) -> None:
         q.nack(delay=-1.0)
 
 
+def test_a_queue_without_task_done_counts_no_calls_of_it() -> None:
+    """With ack="get" all that was ever handed out was unfinished, in `stats()`."""
+    q: Queue[int] = Queue(ack="get")
+    q.put(1)
+    assert q.get() == 1
+    assert q.stats()["unfinished"] == 0
+
+
+def test_a_joinable_queue_knows_its_items_however_they_are_done() -> None:
+    """With ack="next" nobody held what `nack(item)` named, and `stats()` counted no `task_done()`."""
+    q: JoinableQueue[str] = JoinableQueue(ack="next")
+    q.put_many(["a", "b"])
+    assert q.get() == "a"
+    q.nack("a")
+    assert [q.get(), q.get()] == ["a", "b"]
+    assert q.stats()["unfinished"] == 2
+    for unfinished in (1, 0):
+        q.task_done()
+        assert q.stats()["unfinished"] == unfinished
+
+
 def test_the_ends_of_a_pipe_that_is_not_there() -> None:
     q: Any = Queue()
     assert not q._reader.poll()

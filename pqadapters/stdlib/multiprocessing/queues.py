@@ -53,7 +53,7 @@ class _Durable:
         max_attempts: int | None,
         options: dict[str, Any],
     ) -> None:
-        kind = Kind(policy, serializer, max_attempts)
+        kind = Kind(policy, serializer, max_attempts, isinstance(self, JoinableQueue))
         kind.check()
         given = {option: value for option, value in options.items() if value is not None}
         if store is None and name is None:
