@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from types import SimpleNamespace
 
@@ -67,6 +69,27 @@ def test_what_was_put_off_is_lost_with_no_handle(database: Path) -> None:
         assert other.wait("q", lambda depth: not depth.claimed, PATIENCE)  # the keeper may have it in hand
         assert other.depth("q").unfinished == 9
         assert _got(other) == [b"1"]
+
+
+def test_what_was_put_off_is_done_at_the_end_of_a_process_that_fails(database: Path) -> None:
+    """It came again, as behind a SIGKILL, though its consumer had asked for the next ones."""
+    program = """
+import sys
+from pqadapters.store import Ack
+from pqadapters.stores import _ahead
+from pqadapters.stores.sqlite import SqliteStore
+
+_ahead.PUT_OFF = 1e9
+store = SqliteStore(sys.argv[1], prefetch=4)
+(claim,) = store.claim("q")
+for _ in range(2):
+    (claim,) = store.claim("q", acks=[Ack(claim)])
+1 / 0
+"""
+    done = subprocess.run([sys.executable, "-c", program, str(database)], capture_output=True, text=True, timeout=100)
+    assert "ZeroDivisionError" in done.stderr
+    with SqliteStore(database) as store:
+        assert _got(store) == [b"2"]
 
 
 def test_a_dropped_handle_gives_back_what_it_had_ahead(database: Path) -> None:

@@ -359,6 +359,7 @@ class Core:
 
     def end(self) -> None:
         """The interpreter exits. All stays open: daemon threads and handlers of the program may use it still."""
+        self.keeper.settle(at_once=True)  # they are of items that are done, however the process ends
         with suppress(StoreError):
             if self.keeper.unsynced:
                 self.keeper.sync(self)

@@ -99,10 +99,11 @@ class Keeper:
             if self._thread is None:
                 self._start()
 
-    def _settle(self) -> None:
+    def settle(self, *, at_once: bool = False) -> None:
+        """Have acknowledgements carried out that have waited long enough."""
         for number, ref in list(self._put_off.items()):
             handle = ref()
-            if handle is None or handle.settle_put_off():
+            if handle is None or handle.settle_put_off(at_once=at_once):
                 self._put_off.pop(number, None)
             if handle is not None and handle.has_put_off():  # meanwhile
                 self._put_off[number] = ref
@@ -139,7 +140,7 @@ class Keeper:
             return False
         busy = self.unsynced or bool(self._put_off)
         if self._put_off:
-            self._settle()
+            self.settle()
         if self.unsynced:
             with suppress(StoreError):
                 self.sync(core)

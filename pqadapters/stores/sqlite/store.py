@@ -246,11 +246,11 @@ class SqliteStore(Handle):
             self._core.keeper.settle_soon(self._handle, self)
         return claims
 
-    def settle_put_off(self) -> bool:
+    def settle_put_off(self, *, at_once: bool = False) -> bool:
         """Carry out acknowledgements that were put off and have waited long enough; whether none is left."""
         if self._closed:
             return True
-        if self._ahead.is_due():
+        if at_once or self._ahead.is_due():
             with suppress(StoreError):  # they are tried again
                 self._settle_ahead()
         return not self._ahead.waiting
