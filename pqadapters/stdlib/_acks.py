@@ -372,8 +372,8 @@ class Acks(Stock):
             working = self.held.cut_off() | (frozenset() if dropped else self.held.still_working())
             entries = self.held.pop(self.held.snapshot(but=working) + self.held.passed(working))
             try:
-                if entries:
-                    self._commit_acks([Ack(claim, lazy=True) for _, claim, _ in entries])
+                if entries:  # counted: a JoinableQueue's task_done() may come behind its close()
+                    self._ack_handed([Ack(claim, lazy=True) for _, claim, _ in entries])
             except BaseException:
                 self._restore(entries)
                 raise

@@ -198,6 +198,18 @@ def test_task_done_and_join(options: dict[str, Any]) -> None:
         q.task_done()
 
 
+@pytest.mark.parametrize("ack", [None, "next", "task_done"])
+def test_task_done_behind_close(ack: str | None) -> None:
+    """close() had taken what was in hand for done, so the calls were counted for what is still there: join() ended."""
+    q: JoinableQueue[int] = JoinableQueue(ack=ack)
+    q.put_many(range(5))
+    assert [q.get() for _ in range(3)] == [0, 1, 2]
+    q.close()
+    for unfinished in (4, 3, 2):
+        q.task_done()
+        assert q.stats()["unfinished"] == unfinished
+
+
 def test_items_given_back_and_dead_letters(options: dict[str, Any]) -> None:
     q: Queue[str] = Queue(max_attempts=2, **options)
     q.put("a")
