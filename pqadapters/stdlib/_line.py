@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from queue import Empty
 from typing import Any
 
@@ -297,6 +298,11 @@ class Line(Acks):
             own.pop(claim.id, None)
             self.aside.claims.pop(claim.id, None)
         insist(lambda: self.release(claims))
+
+    def leave_to_others(self) -> None:
+        """Whoever takes no more has nothing that was fetched ahead, either."""
+        with suppress(StoreError):  # it is given back when the handle ends
+            self.claim(self.name, ids=())
 
     def stats(self) -> dict[str, Any]:
         """For people and gauges."""

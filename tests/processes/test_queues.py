@@ -109,6 +109,19 @@ def test_prefetch(options: dict[str, Any]) -> None:
     assert q.stats()["unfinished"] == 0
 
 
+@pytest.mark.parametrize("kind", [Queue, JoinableQueue, SimpleQueue])
+def test_what_was_fetched_ahead_is_the_others_behind_close(kind: Any, options: dict[str, Any]) -> None:
+    """Nobody had it as long as the process lived: whoever waited for it waited on."""
+    q = kind(prefetch=8, **options)
+    other = pickle.loads(pickle.dumps(q))
+    for item in range(3):
+        q.put(item)
+    assert q.get() == 0
+    q.close()
+    assert other._reader.poll(10.0)
+    assert [other.get(), other.get()] == [1, 2]
+
+
 def test_what_a_child_has_done_with_prefetch_is_done_at_its_end(context: Any, options: dict[str, Any]) -> None:
     q = context.Queue(prefetch=8, **options)
     q.put_many(range(20))

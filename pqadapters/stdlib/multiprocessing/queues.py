@@ -247,6 +247,7 @@ class Queue(_Durable, stdlib.Queue, Generic[T]):  # type: ignore[type-arg]  # no
         line = self._shared.line
         if line is not None:
             line.finish()
+            line.leave_to_others()
 
     def join_thread(self) -> None:
         """Nothing to wait for: what was put is on the disk. Raises AssertionError before close()."""
@@ -356,6 +357,7 @@ class SimpleQueue(_Durable, stdlib.SimpleQueue, Generic[T]):  # type: ignore[typ
         line = self._shared.line
         if line is not None:
             line.finish()
+            line.leave_to_others()
 
     @property
     def _reader(self) -> Any:
