@@ -467,7 +467,7 @@ def _log(queue: Any, number: int) -> None:
 
 
 def test_a_fork_that_founds_a_queue_says_nothing() -> None:
-    """The store that it loads imported `logging`, whose hook behind a fork then let go of a lock that its hook before it
+    """The store that it loads imported `logging`, whose hook behind a fork then let go of a lock that the one before it
     had never taken: each first `start()` of a child showed a traceback."""
     program = """
 from pqadapters.stdlib import multiprocessing
