@@ -3,8 +3,10 @@ answer that nobody has read."""
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from typing import Any
 
 import pymysql
@@ -222,6 +224,42 @@ def test_a_keeper_that_had_no_thread_gets_one_later(url: str, monkeypatch: pytes
         thread = store._core.keeper._thread
         assert thread is not None
         assert thread.is_alive()
+
+
+@pytest.mark.parametrize("runs", [True, False])
+@pytest.mark.parametrize("module", [keeper, lookout])
+def test_a_thread_is_begun_again_behind_an_interrupt_of_its_start(
+    url: str, module: Any, runs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody knows whether it runs then. It was taken for one that does, and the process wasn't heard of any more."""
+    begun: list[threading.Thread] = []
+
+    def interrupted(thread: threading.Thread) -> None:
+        begun.append(thread)
+        if runs:
+            thread.start()
+        raise TimeoutError
+
+    with MysqlStore(url) as store, MysqlStore(url) as other:
+        whose = getattr(store._core, module.__name__.rpartition(".")[2])
+        with monkeypatch.context() as patch, suppress(TimeoutError):
+            patch.setattr(module, "start_thread", interrupted)
+            store.commit(Put("q", b"a"))
+            assert store.claim("q")
+            store.claim("q", timeout=None)
+        store.commit(Put("q", b"a"))
+        while store.claim("q", timeout=0.001):
+            pass
+        if module is keeper and runs:
+            whose.call()
+        if runs:
+            begun[0].join(PATIENCE)
+        assert not begun[0].is_alive()
+        assert whose._thread.is_alive()
+        if module is keeper:
+            os.fstat(whose._called)  # was closed by the one that ended
+        other.commit(Put("q", b"b"))
+        assert store.claim("q", timeout=PATIENCE)
 
 
 class _Alarm(Exception):

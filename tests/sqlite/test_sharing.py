@@ -20,7 +20,7 @@ from pqadapters.errors import StoreLocked
 from pqadapters.store import LOCK_TIMEOUT, Ack, Put, Set
 from pqadapters.stores import _trouble, _work
 from pqadapters.stores._handle import Wish
-from pqadapters.stores.sqlite import SqliteStore, keeper, transactions
+from pqadapters.stores.sqlite import SqliteStore, keeper, lookout, transactions
 from pqadapters.stores.sqlite import store as sqlite_store
 from pqadapters.stores.sqlite.database import rest
 from pqadapters.stores.sqlite.room import Room
@@ -261,6 +261,60 @@ def test_the_keeper_goes_on_behind_an_exception_of_a_signal_handler(
             store.commit(Put("q", b""))
         while not again.is_set():
             store.commit(Put("q", b""))
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_the_keeper_is_begun_again_behind_an_exception_of_a_signal_handler(
+    database: Path, runs: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In the middle of starting it, when nobody knows whether it runs. It was taken for one that does, for good."""
+    begun: list[threading.Thread] = []
+
+    def interrupted(thread: threading.Thread) -> None:
+        begun.append(thread)
+        if runs:
+            thread.start()
+        raise TimeoutError
+
+    with SqliteStore(database, durability="process", max_lag=0.01) as store:
+        with monkeypatch.context() as patch, pytest.raises(TimeoutError):
+            patch.setattr(keeper, "start_thread", interrupted)
+            store.commit(Put("q", b""))
+        synced = threading.Event()
+        monkeypatch.setattr(store._core, "sync_wal", synced.set)
+        store.commit(Put("q", b""))
+        if runs:
+            begun[0].join(PATIENCE)
+        assert not begun[0].is_alive()
+        assert synced.wait(PATIENCE)
+        synced.clear()
+        store.commit(Put("q", b""))
+        assert synced.wait(PATIENCE)
+
+
+@pytest.mark.parametrize("runs", [True, False])
+def test_the_lookout_is_begun_again_behind_one(database: Path, runs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    begun: list[threading.Thread] = []
+
+    def interrupted(thread: threading.Thread) -> None:
+        begun.append(thread)
+        if runs:
+            thread.start()
+        raise TimeoutError
+
+    with SqliteStore(database) as store, SqliteStore(database) as other:
+        with monkeypatch.context() as patch, pytest.raises(TimeoutError):
+            patch.setattr(lookout, "start_thread", interrupted)
+            store.claim("q", timeout=None)
+        store.claim("q", timeout=0.001)
+        thread = store._core.lookout._thread
+        assert thread is not None
+        assert thread.is_alive()
+        if runs:
+            begun[0].join(PATIENCE)
+        assert not begun[0].is_alive()
+        other.commit(Put("q", b"a"))
+        assert store.claim("q", timeout=PATIENCE)
 
 
 def test_an_open_browse_keeps_nothing_from_being_given_back(database: Path) -> None:

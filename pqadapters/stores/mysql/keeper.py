@@ -43,18 +43,23 @@ class Keeper:
         """This process has something to be alive for."""
         if self._thread is not None or self._ended:
             return
-        with self._guard:
-            if self._thread is not None or self._ended:
-                return
-            if self._called < 0:
-                self._called, self._call = os.pipe()
-            thread = threading.Thread(target=_run, args=(weakref.ref(self), self._called), daemon=True)
-            thread.name = "pqadapters-keeper"
-            self._thread = thread
+        given_up: list[bool] = []
         try:
+            with self._guard:
+                if self._thread is not None or self._ended:
+                    return
+                if self._called < 0:
+                    self._called, self._call = os.pipe()
+                thread = threading.Thread(target=_run, args=(weakref.ref(self), self._called, given_up), daemon=True)
+                thread.name = "pqadapters-keeper"
+                self._thread = thread
             start_thread(thread)
         except RuntimeError:  # the interpreter is shutting down; or there are too many threads, for now
             self._thread = None
+        except BaseException:  # of a signal handler: nobody knows whether it runs; it ends if so, and is begun again
+            given_up.append(True)
+            self._thread = None
+            raise
 
     def core_to_serve(self) -> Core | None:
         return None if self._ended else self._core()
@@ -105,14 +110,14 @@ class Keeper:
                     os.close(self._called)
 
 
-def _run(ref: weakref.ref[Keeper], called: int) -> None:
+def _run(ref: weakref.ref[Keeper], called: int, given_up: list[bool]) -> None:
     fd: int | None = None
     due = 0.0  #: when the next round is
     try:
         while True:
             keeper = ref()
             core = keeper.core_to_serve() if keeper is not None else None
-            if keeper is None or core is None:
+            if keeper is None or core is None or given_up:
                 return
             if SYSTEM.monotonic() >= due:
                 fd, pause = _round(core)
@@ -122,8 +127,9 @@ def _run(ref: weakref.ref[Keeper], called: int) -> None:
             if _sleep(fd, called, left):
                 due = 0.0
     finally:
-        with suppress(OSError):
-            os.close(called)
+        if not given_up:  # else it is another thread's by now
+            with suppress(OSError):
+                os.close(called)
 
 
 def _round(core: Core) -> tuple[int | None, float]:

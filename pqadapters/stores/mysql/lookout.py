@@ -48,14 +48,17 @@ class Lookout:
             return
         thread = threading.Thread(target=_look, args=(weakref.ref(self), self._ended), daemon=True)
         thread.name = "pqadapters-lookout"
-        with self._guard:
-            if self._thread is not None:
-                return
-            self._thread = thread
         try:
+            with self._guard:
+                if self._thread is not None:
+                    return
+                self._thread = thread
             start_thread(thread)  # with nothing held: a signal handler that comes here may wait, too
         except RuntimeError:
             self._thread = None
+        except BaseException:  # of a signal handler: nobody knows whether it runs; it ends if so, and is begun again
+            self._thread = None
+            raise
 
     @property
     def runs(self) -> bool:
@@ -73,6 +76,8 @@ class Lookout:
         if core is None or self._ended.is_set():
             return None
         with self._guard:
+            if self._thread is not threading.current_thread():  # see `ensure`
+                return None
             if core.bells.waiting or SYSTEM.monotonic() - self._wanted < _LINGER:
                 return core
             self._thread = None

@@ -79,17 +79,24 @@ class Keeper:
     def _start(self) -> None:
         thread = threading.Thread(target=_run, args=(weakref.ref(self), self._ended, self._called), daemon=True)
         thread.name = "pqadapters-keeper"
-        with self._guard:
-            if self._thread is not None or self._ended.is_set():
-                return
-            self._thread = thread
         try:
+            with self._guard:
+                if self._thread is not None or self._ended.is_set():
+                    return
+                self._thread = thread
             start_thread(thread)  # with nothing held: a signal handler that comes here may write, too
         except RuntimeError:  # the interpreter is shutting down
             self._thread = None
             core = self._core()
             if core is not None and self.unsynced:
                 self.sync(core)
+        except BaseException:  # of a signal handler: nobody knows whether it runs; it ends if so, and is begun again
+            self._thread = None
+            raise
+
+    def serves(self) -> bool:
+        """Whether the thread that asks is the one."""
+        return self._thread is threading.current_thread()
 
     def settle_soon(self, number: int, handle: SqliteStore) -> None:
         """It has put acknowledgements off, which are to be carried out though nobody calls it again."""
@@ -176,7 +183,7 @@ def _run(ref: weakref.ref[Keeper], ended: threading.Event, called: threading.Eve
     idle = 0
     while not ended.is_set():
         keeper = ref()
-        if keeper is None:
+        if keeper is None or not keeper.serves():
             return
         try:
             idle = 0 if keeper.round() else idle + 1

@@ -43,14 +43,17 @@ class Lookout:
             return
         thread = threading.Thread(target=_look, args=(weakref.ref(self), self._ended), daemon=True)
         thread.name = "pqadapters-lookout"
-        with self._guard:
-            if self._thread is not None:
-                return
-            self._thread = thread
         try:
+            with self._guard:
+                if self._thread is not None:
+                    return
+                self._thread = thread
             start_thread(thread)  # with nothing held: a signal handler that comes here may wait, too
         except RuntimeError:
             self._thread = None
+        except BaseException:  # of a signal handler, as in keeper.py
+            self._thread = None
+            raise
 
     def core_to_serve(self, since: float) -> Core | None:
         """The core, if there is still somebody to look out for; else the thread is let go."""
@@ -58,6 +61,8 @@ class Lookout:
         if core is None or self._ended.is_set():
             return None
         with self._guard:
+            if self._thread is not threading.current_thread():  # see `ensure`
+                return None
             if core.bells.waiting or SYSTEM.monotonic() - since < _LINGER:
                 return core
             self._thread = None
