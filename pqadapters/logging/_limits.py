@@ -10,6 +10,7 @@ allocated. A record that is larger than a segment is put where it fits. Any thre
 from __future__ import annotations
 
 import enum
+import itertools
 import logging
 import os
 import threading
@@ -27,6 +28,7 @@ _MOST_SEGMENT = 16 << 20
 _ALLOCATED = 20 << 10  #: bytes that a file may take beyond two segments, of which one is room for acknowledgements
 _PAUSE = 0.05  #: seconds between two looks of who waits for room
 _RECORDS = 50  #: dropped at a time
+_numbers = itertools.count()
 _PATIENCE = 1.0  #: seconds with another thread that makes room
 
 
@@ -70,6 +72,7 @@ class Limit:
         self._queues: Callable[[Store], list[str]] = lambda store: []
         self._tidied = 0.0
         self._free = 0  #: bytes that may be put until the next look
+        self.coming: dict[int, tuple[int, int]] = {}  #: large records let through, by thread: which, and bytes
         self._crowded = False  #: with `DROP_BELOW_LEVEL`: full, and not yet much below it again
 
     def delivers(self, who: object) -> None:
@@ -133,11 +136,22 @@ class Limit:
         return self._when_full(size, level, store)
 
     def _look(self, size: int) -> bool:
-        """Whether there is room for so many bytes."""
-        left = self._most - self.used() - (size if self._is_large(size) else 0)
+        """Whether there is room for so many bytes; what is large is let through until it `came`."""
+        mine = next(_numbers)
+        large = size if self._is_large(size) else 0
+        if large:
+            self.coming[threading.get_ident()] = mine, large
+        before = sum(size for number, size in list(self.coming.values()) if number < mine)
+        left = self._most - before - self.used() - large
         if left > 0:
             self._free = min(left, (self.segment_bytes or 0) // 8)
+        elif large:
+            self.came()
         return left > 0
+
+    def came(self) -> None:
+        """What this thread was let through with is put, or won't be."""
+        self.coming.pop(threading.get_ident(), None)
 
     def _is_large(self, size: int) -> bool:
         """Whether it gets a file of its own."""

@@ -216,6 +216,9 @@ class Spool:
             self.put(record)  # another thread has let go of it in between
         except StorePoisoned as error:
             self._reopened(store, error).commit(Put(_INBOX, payload))
+        finally:
+            if limit.coming:
+                limit.came()
 
     def _reopened(self, store: Store, error: StorePoisoned) -> Store:
         """Another store, where one refuses all work until it is opened again: who logs can't do that. Raises

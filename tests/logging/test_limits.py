@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters.logging import _limits
 from pqadapters.logging.handlers import QueueHandler, QueueListener, SpoolQueue, WhenFull
 from pqadapters.stores._disk import Disk
 
@@ -197,6 +198,36 @@ def test_a_record_that_is_larger_than_a_segment(
     assert dropped + len(found) == 303 - 3 * (when_full == "block" and size < LIMIT)
     if size > LIMIT:
         assert found == [number for number in range(500) if number % 200 < 100]
+
+
+def test_large_records_of_two_threads(place: Path, closing: list[Limited], monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each found the room that there was for one of them."""
+    limited = _limited(closing, place, "drop_newest")
+    limited.log(1)
+    let_through, go_on = threading.Event(), threading.Event()
+    admits = _limits.Limit.admits
+
+    def pause(limit: _limits.Limit, *arguments: Any) -> bool:
+        found = admits(limit, *arguments)
+        if threading.current_thread() is other:
+            let_through.set()
+            assert go_on.wait(PATIENCE)
+        return found
+
+    monkeypatch.setattr(_limits.Limit, "admits", pause)
+    large = "x" * (LIMIT // 2)
+    other = threading.Thread(target=limited.logger.info, args=("1 %s", large))
+    other.start()
+    assert let_through.wait(PATIENCE)
+    limited.logger.info("2 %s", large)
+    go_on.set()
+    other.join(PATIENCE)
+    limited.logger.info("3 %s", large)
+    assert limited.size() <= limited.most
+    assert limited.delivered() == [0, 1]
+    assert limited.handler.stats()["dropped"] == {"drop_newest": 2}
+    limited.logger.info("4 %s", large)
+    assert limited.delivered() == [4]
 
 
 def test_the_first_record_of_a_program_finds_its_spool_full(place: Path, closing: list[Limited]) -> None:
