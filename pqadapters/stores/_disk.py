@@ -4,7 +4,7 @@
 operating system's OSError as it is; the callers decide what it means.
 
 A forked child inherits descriptors, and a lock lives as long as any of them: the child closes those that hold one, and
-nothing forks between the opening of a file and its lock (`no_fork`).
+nothing forks between the opening of a file and its lock, or while one is closed (`no_fork`).
 
 Linux is what is tested. On macOS a sync is F_FULLFSYNC (fsync leaves the data in the drive's cache); on Windows
 there is no directory to sync, and a rename is tried again while a scanner has the file open.
@@ -19,7 +19,7 @@ import stat
 import sys
 import threading
 import time
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 
 try:
     import fcntl
@@ -88,12 +88,13 @@ class Disk:
 
     def close(self, fd: int) -> None:
         """An error is of no consequence: it is closed, and what was to be kept was synced before."""
-        _locked.discard(fd)
-        try:
-            os.close(fd)
-        except OSError as error:
-            if error.errno == errno.EBADF:
-                raise
+        with _forking if fd in _locked else nullcontext():
+            _locked.discard(fd)
+            try:
+                os.close(fd)
+            except OSError as error:
+                if error.errno == errno.EBADF:
+                    raise
 
     def write(self, fd: int, data: bytes, offset: int) -> None:
         """Write all of `data` at `offset`, however often the system takes only a part."""
