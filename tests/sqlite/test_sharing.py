@@ -425,3 +425,22 @@ def test_a_store_goes_with_its_last_handle(database: Path, closed: bool) -> None
         assert gone() is None
     finally:
         gc.enable()
+
+
+def test_a_commit_that_is_done_when_another_thread_closes_the_store(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It raised a TypeError about an mmap, and was there nevertheless."""
+    store = SqliteStore(database)
+    writer, do = store._core.writer, store._core.writer.do
+
+    def close_behind(work: Any) -> Any:
+        done = do(work)
+        monkeypatch.undo()
+        store.close()
+        return done
+
+    monkeypatch.setattr(writer, "do", close_behind)
+    store.commit(Put("q", b"it"))
+    with SqliteStore(database) as store:
+        assert [record.payload for record in store.browse("q")] == [b"it"]

@@ -48,7 +48,7 @@ class Mark:
         """A commit that gave this id is done."""
         try:
             _MARK.pack_into(self._memory, 0, id, id ^ _ALL)
-        except ValueError:  # it was closed just now
+        except (TypeError, ValueError):  # it was closed just now
             pass
 
     @property
