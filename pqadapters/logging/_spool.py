@@ -293,6 +293,7 @@ class Spool:
     def _take_away_locked(self) -> _Used:
         """What it has; it has nothing from here on."""
         used = self._store, self._slots, self._slot, threading.Event()
+        self.left = self.left or self._store is not None  # as far as anybody knows; `_leave` looks
         self._begin()
         self._leaving = None if self.shared else (used[3], threading.get_ident())
         return used
@@ -302,7 +303,7 @@ class Spool:
         with silence():
             try:
                 left = store is not None and not _is_done(store)
-                if self._store is None:
+                if store is not None and self._store is None:
                     self.left = left
                 if slots is not None and slot is not None:
                     slots.leave(slot, empty=_is_empty(slot.store), unless=partial(_waits, slot.store))

@@ -217,6 +217,27 @@ def test_what_another_thread_logs_right_then_is_kept(tmp_path: Path, monkeypatch
     spool(handler).close()
 
 
+def test_nothing_is_said_to_be_confirmed_while_it_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a `flush()` in another thread, before it was known whether anything was left."""
+    handler, said = QueueHandler(tmp_path / "spool"), list[bool]()
+    logger_of(handler).info("it")
+    is_done = _spool._is_done
+
+    def ask_first(store: Store) -> bool:
+        said.append(handler.flush(PATIENCE))
+        return is_done(store)
+
+    monkeypatch.setattr(_spool, "_is_done", ask_first)
+    spool(handler).close()
+    spool(handler).close()  # once more, which looked at nothing
+    assert said == [False]
+    assert not handler.flush(PATIENCE)
+    with QueueListener(tmp_path / "spool", Noting()) as listener:
+        assert listener.flush(PATIENCE)
+    handler.close()
+    assert handler.flush()
+
+
 def test_what_is_logged_while_it_is_closed_overtakes_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Another thread took a slot of its own for that, from which it was delivered before what waited in the first."""
     handler, noting = QueueHandler(tmp_path / "spool"), Noting()
