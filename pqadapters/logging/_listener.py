@@ -152,6 +152,12 @@ class QueueListener(stdlib.QueueListener):
                 self._trouble = str(error)
                 _log.warning("log records wait: %s", error)
 
+    def make_way_quietly(self) -> None:
+        """Before the record that starts this one: it isn't for the sinks of a handler that is gone."""
+        if not self._starting.locked():
+            with suppress(Exception):  # start() comes here again, and tells
+                self._make_way()
+
     def _make_way(self) -> None:
         """Of those that deliver from one spool those end whose handler was closed, or is gone: the turn is taken by who
         comes first, and they have the sinks of then. Behind the start once more, where two have started at a time."""

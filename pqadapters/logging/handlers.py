@@ -158,8 +158,8 @@ class QueueHandler(stdlib.QueueHandler):
         if delivers_from(spool):
             spool.limit.dropped["feedback"] += 1
             return
-        if spool.limit.max_bytes:
-            self._start_listener()  # which makes the room that the record may have to wait for
+        if self._listener is not None:
+            self._make_ready(spool)
         try:
             if self._plain:
                 spool.put(record)
@@ -170,6 +170,13 @@ class QueueHandler(stdlib.QueueHandler):
                 spool.limit.dropped[spool.limit.when_full.value] += 1
             self.handleError(record)
         self._start_listener()
+
+    def _make_ready(self, spool: Any) -> None:
+        """For a record, which is there before a listener of ours is started."""
+        if spool.limit.max_bytes:
+            self._start_listener()  # which makes the room that the record may have to wait for
+        elif isinstance(self._listener, QueueListener) and not self._listener.started:
+            self._listener.make_way_quietly()
 
     def _start_listener(self) -> None:
         listener = self._listener

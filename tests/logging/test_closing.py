@@ -363,6 +363,27 @@ def test_the_next_handler_of_a_directory_delivers_where_the_program_has_let_go_o
     assert first.messages == ["one"]
 
 
+def test_the_last_ones_sinks_are_given_nothing_that_the_next_handler_is(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next one's first record was there before its listener was: the last one's delivered it, if it was quick."""
+    noting, put, delivers = Noting(), _spool.Spool.put, []
+    logger = logger_of(QueueHandler(tmp_path / "spool", handlers=[noting]))
+    logger.info("one")
+    noting.until_count(1)
+    last = _listener_beside(logger.handlers[0])  # type: ignore[arg-type]
+    logger.handlers = [QueueHandler(tmp_path / "spool", handlers=[Noting()])]
+
+    def look_and_put(spool: Any, record: Any) -> None:
+        delivers.append(last.sinks() is not None)
+        put(spool, record)
+
+    monkeypatch.setattr(_spool.Spool, "put", look_and_put)
+    logger.info("two")
+    logger.handlers[0].close()
+    assert delivers == [False]
+
+
 def test_a_listener_that_two_records_start_is_over_with_its_handler(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
