@@ -220,7 +220,6 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
     batch.__doc__ = DurableMapping.batch.__doc__
 
     def edit(self, key: str, default: Any = MISSING, *, timeout: float | None = None) -> AbstractContextManager[Any]:
-        self._flush()
         return _ShelfEdit(self, key, default, timeout)
 
     edit.__doc__ = DurableMapping.edit.__doc__
@@ -293,24 +292,30 @@ class _ShelfBlock(BatchBlock):
             failed = True
             raise
         finally:
-            self._shelf.cache.clear()
             self._leave(failed=failed)
+
+    def _leave(self, *, failed: bool) -> None:
+        self._shelf.cache.clear()
+        super()._leave(failed=failed)
 
 
 class _ShelfEdit(Edit[Any]):
-    """What `writeback` has read inside of the block is older than what the block stores."""
+    """As with a batch; and what `writeback` has read of the key inside of the block is older than what that stores."""
 
     _mapping: DbfilenameShelf[Any]
 
     def __enter__(self) -> Any:
-        self._mapping.cache.pop(self._key, None)
+        self._mapping._flush()
         return super().__enter__()
 
-    def _end(self, *, failed: bool) -> None:
-        try:
-            super()._end(failed=failed)
-        finally:
-            self._mapping.cache.pop(self._key, None)
+    def _store(self) -> None:
+        self._mapping.cache.pop(self._key, None)
+        self._mapping._flush()
+        super()._store()
+
+    def _leave(self, *, failed: bool) -> None:
+        self._mapping.cache.clear()
+        super()._leave(failed=failed)
 
 
 def open(

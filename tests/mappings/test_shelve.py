@@ -467,3 +467,26 @@ def test_writeback_and_batches(path: str) -> None:
     shelf.close()
     with shelve.open(path) as other:
         assert dict(other) == {"x": [0, 1], "y": [0, 1], "b": [2, 3]}
+
+
+def test_writeback_and_edits(path: str) -> None:
+    """What a block of `edit` had set stayed in the cache when the block failed, and was stored by the next sync(); what
+    it had changed in place there was stored, but later than the rest."""
+    shelf = shelve.open(path, writeback=True)
+    shelf.update(x=[0], y=[0])
+    shelf["y"].append(1)
+    with pytest.raises(ZeroDivisionError), shelf.edit("x") as value:
+        value.append(99)
+        shelf["a"] = 1
+        shelf["y"].append(99)
+        raise ZeroDivisionError
+    shelf.sync()
+    with shelve.open(path) as other:
+        assert dict(other) == dict(shelf) == {"x": [0], "y": [0, 1]}
+        with shelf.edit("x") as value:
+            assert shelf["x"] == [0]
+            value.append(1)
+            shelf["y"].append(2)
+            shelf["b"] = 3
+        assert dict(other) == dict(shelf) == {"x": [0, 1], "y": [0, 1, 2], "b": 3}
+    shelf.close()
