@@ -167,9 +167,24 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
         return value
 
     def __setitem__(self, key: str, value: V) -> None:
-        self._table.set(key.encode(self.keyencoding), self._pickled(value))
         if self.writeback:
-            self.cache[key] = value
+            self._set_all({key: value})
+        else:
+            self._table.set(key.encode(self.keyencoding), self._pickled(value))
+
+    def _set_all(self, pairs: dict[str, Any]) -> None:
+        """With `writeback`. They come into the cache first: what an interrupt left in there that is older would be
+        stored by the next sync(), beside new values of other keys."""
+        data = [(self._encode(key), self._pickled(value)) for key, value in pairs.items()]
+        before = {key: self.cache[key] for key in pairs if key in self.cache}
+        self.cache.update(pairs)
+        try:
+            self._table.set_all(data)
+        except StoreError:
+            for key in pairs:
+                del self.cache[key]
+            self.cache.update(before)
+            raise
 
     def __delitem__(self, key: str) -> None:
         DurableMapping.__delitem__(self, key)
@@ -202,9 +217,10 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
 
     def update(self, other: Any = (), /, **more: Any) -> None:
         pairs = dict([*pairs_of(other), *more.items()])
-        DurableMapping.update(self, pairs)
         if self.writeback and self._direct:
-            self.cache.update(pairs)
+            self._set_all(pairs)
+        else:
+            DurableMapping.update(self, pairs)
 
     def _pairs(self, reverse: bool = False) -> Iterator[tuple[str, Any]]:
         for key, value in DurableMapping._pairs(self, reverse):
@@ -226,8 +242,12 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
 
     def clear(self) -> None:
         """Remove all items."""
-        self._table.clear()
-        self.cache.clear()
+        cache, self.cache = self.cache, {}  # first, as in `_set_all`
+        try:
+            self._table.clear()
+        except StoreError:
+            self.cache = cache
+            raise
 
     # The whole
 

@@ -9,6 +9,8 @@ from __future__ import annotations
 import inspect
 import sys
 from collections.abc import Callable
+from copy import deepcopy
+from pathlib import Path
 from types import FrameType
 from typing import Any
 
@@ -16,6 +18,7 @@ import pytest
 
 import pqadapters.stdlib
 from pqadapters import PDict
+from pqadapters.stdlib import shelve
 
 from .conftest import Maker
 
@@ -139,9 +142,28 @@ def test_a_step_is_interrupted_anywhere_down_to_the_disk(place: dict[str, Any], 
     d.close()
 
 
+@pytest.mark.parametrize("step", ["update", "clear", "edit"])
+def test_what_writeback_holds_goes_with_an_interrupted_step(tmp_path: Path, step: str) -> None:
+    """What was set stood beside an older value of the cache, which the next sync() stored: half of an update."""
+    call, after = STEPS[step]
+    nth, finished = 0, False
+    with shelve.open(str(tmp_path / "s"), writeback=True, durability="process") as shelf:
+        while not finished:
+            nth += 1
+            shelf.clear()
+            shelf.update(deepcopy(BEFORE))
+            finished = _interrupted(call, shelf, nth)
+            shelf.sync()
+            found = dict(shelf)
+            assert found in ((after,) if finished else (BEFORE, after)), f"interrupted at {nth}"
+            shelf.cache.clear()
+            assert dict(shelf) == found, f"interrupted at {nth}"
+    assert nth > 5
+
+
 def _interrupted(
     call: Callable[[Any], Any],
-    d: PDict[Any, Any],
+    d: Any,
     nth: int,
     *,
     calls: bool = False,
