@@ -10,6 +10,7 @@ import stat
 import time
 import weakref
 
+from ..apart import insist
 from ..errors import DiskError, StoreRefused
 from ._disk import Disk, no_fork, open_file
 
@@ -94,14 +95,23 @@ class Hold:
 
     def __init__(self, file: str, disk: Disk, *, create: bool = True) -> None:
         self.fd = disk.open(file, create=create)
-        self._dropped = weakref.finalize(self, _let_go, disk, self.fd, os.getpid())
-        self._dropped.atexit = False
+        try:
+            what = os.fstat(self.fd)
+            self._dropped = weakref.finalize(self, _let_go, disk, self.fd, what, os.getpid())
+            self._dropped.atexit = False
+        except BaseException:
+            disk.close(self.fd)
+            raise
 
     def close(self) -> None:
         """Let go of the lock."""
-        end = self._dropped.detach()  # to call it would do nothing at the interpreter's end
+        insist(self._close)
+
+    def _close(self) -> None:
+        end = self._dropped.peek()  # to call it would do nothing at the interpreter's end
         if end is not None:
             end[1](*end[2])
+            self._dropped.detach()
 
     def is_of(self, file: str) -> bool:
         """Whether that is the file that is locked, and not another one that has taken its place."""
@@ -111,9 +121,12 @@ class Hold:
             return False
 
 
-def _let_go(disk: Disk, fd: int, process: int) -> None:
+def _let_go(disk: Disk, fd: int, file: os.stat_result, process: int) -> None:
+    """Once more where an interrupt came: what is closed by then may be another file's number."""
     if process == os.getpid():  # a forked child has closed it already
-        disk.close(fd)
+        with contextlib.suppress(OSError):
+            if os.path.samestat(os.fstat(fd), file):
+                disk.close(fd)
 
 
 def try_lock(file: str, disk: Disk, *, name: bool = True, create: bool = True) -> Hold | None:
@@ -121,16 +134,22 @@ def try_lock(file: str, disk: Disk, *, name: bool = True, create: bool = True) -
 
     `name`: our pid is written to the file, for people. `create`: the file is made where it is missing.
     """
-    with no_fork():
-        hold = Hold(file, disk, create=create)
-        taken = disk.lock(hold.fd)
+    hold: Hold | None = None
+    try:
+        with no_fork():
+            hold = Hold(file, disk, create=create)
+            taken = disk.lock(hold.fd)
+        if taken and name:
+            with contextlib.suppress(OSError):  # a full disk must not keep a store shut
+                disk.truncate(hold.fd, 0)
+                disk.write(hold.fd, b"%d\n" % os.getpid(), 0)
+    except BaseException:  # whose traceback has this frame, for as long as somebody keeps it
+        if hold is not None:
+            hold.close()
+        raise
     if not taken:
         hold.close()
         return None
-    if name:
-        with contextlib.suppress(OSError):  # a full disk must not keep a store shut
-            disk.truncate(hold.fd, 0)
-            disk.write(hold.fd, b"%d\n" % os.getpid(), 0)
     return hold
 
 

@@ -48,11 +48,19 @@ def no_fork() -> threading.RLock:
 def open_file(path: str, flags: int) -> int:
     """A descriptor of a file, as an opener for `open()`: a pipe or a device in its place is an OSError, and not waited
     for, and so is a symbolic link."""
-    fd = _no_stream(os.open(path, flags | _BINARY | _NO_WAIT | _NO_LINK, 0o600))
-    if stat.S_ISFIFO(mode := os.fstat(fd).st_mode) or stat.S_ISCHR(mode):
-        os.close(fd)
-        raise OSError(errno.ENXIO, "it is a pipe or a device, and no file", path)
-    return fd
+    made: list[int] = []
+    try:
+        how = flags | _BINARY | _NO_WAIT | _NO_LINK
+        made.extend(map(os.open, (path,), (how,), (0o600,)))  # no interrupt comes in between
+        fd = made[0] = _no_stream(made[0])
+        if stat.S_ISFIFO(mode := os.fstat(fd).st_mode) or stat.S_ISCHR(mode):
+            raise OSError(errno.ENXIO, "it is a pipe or a device, and no file", path)
+        return fd
+    except BaseException:
+        for fd in made:
+            with suppress(OSError):
+                os.close(fd)
+        raise
 
 
 def _no_stream(fd: int) -> int:

@@ -5,6 +5,7 @@ What is claimed then is in hand, or ready again: nothing waits for the end of th
 
 from __future__ import annotations
 
+import gc
 import os
 from contextlib import suppress
 from pathlib import Path
@@ -107,6 +108,26 @@ def test_an_interrupted_look_whose_exception_is_kept_ends_nevertheless(tmp_path:
             assert store.get("t", b"k") == b"%d" % nth, f"at place {nth}"
         assert len(kept) == nth - 1 > 3
         store.checkpoint()
+
+
+def test_an_interrupted_checkpoint_lets_go_of_its_lock(tmp_path: Path) -> None:
+    """A console keeps the exception, and with it the frames that had just taken the lock, or were about to let go of
+    it: no process copied the WAL any more, and sync() ended in StoreLocked. A descriptor was left each time, too."""
+    with SqliteStore(tmp_path / "q.db", durability="process") as store:
+        going, nth, kept = True, 0, list[BaseException]()
+        store.checkpoint()
+        while going:
+            nth += 1
+            store.commit(Set("t", b"k", b"%d" % nth))
+            going = interrupted(store.checkpoint, nth, _HERE, kept)
+            hold = store._core.owners.lock("checkpoint")
+            assert hold is not None, f"at place {nth}"
+            hold.close()
+        assert nth > 30
+        kept.clear()
+        gc.collect()
+        files = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
+        assert not [file for file in files if file.endswith("checkpoint")]
 
 
 def _drain(q: JoinableQueue[int]) -> None:

@@ -162,10 +162,10 @@ class Room:
         don't wait for it. Yields whether it is so."""
         hold, owners, me = None, self._core.owners, threading.get_ident()
         is_nested = self._maker == me
-        if not is_nested:
-            with suppress(StoreError):
-                hold = owners.hold_patiently(_CHECKPOINT, LOCK_TIMEOUT) if waits else owners.hold(_CHECKPOINT)
         try:
+            if not is_nested:
+                with suppress(StoreError):
+                    hold = owners.hold_patiently(_CHECKPOINT, LOCK_TIMEOUT) if waits else owners.hold(_CHECKPOINT)
             if hold is not None:
                 self._maker = me
             yield is_nested or hold is not None
@@ -216,12 +216,15 @@ class Room:
                 break
         hold = core.owners.hold_patiently(_CHECKPOINT)
         try:
-            core.sync_wal()
-            with core.aside:
-                patiently(lambda: apart(shorten, core.path, True), core.path)
-            self.reserve.keep()
+            try:
+                core.sync_wal()
+                with core.aside:
+                    patiently(lambda: apart(shorten, core.path, True), core.path)
+                self.reserve.keep()
+            finally:
+                hold.close()
         finally:
-            hold.close()
+            hold.close()  # once more: an interrupt may have come as that began
 
 
 def _give_back(connection: sqlite3.Connection, most: int, *, all: bool = True) -> bool:
