@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import math
 import os
@@ -19,6 +20,7 @@ import pytest
 
 from pqadapters.errors import DiskError, FormatError, StoreRefused
 from pqadapters.store import Ack, Nack, Put, Set
+from pqadapters.stores._disk import open_file
 from pqadapters.stores.segment import SegmentStore, format
 
 from .faulty import FaultyDisk
@@ -250,6 +252,21 @@ def test_a_pipe_in_place_of_a_file_is_waited_for_by_nobody(name: str, tmp_path: 
     os.mkfifo(directory / name)
     opened = subprocess.run([sys.executable, "-c", OPEN, directory], capture_output=True, text=True, timeout=60)
     assert opened.stdout in (["opened\n"] if name == "checkpoint" else ["DiskError\n"]), opened.stderr
+
+
+def test_a_file_that_cant_be_looked_at_is_closed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each try to open a store on a filesystem whose server is away left a descriptor."""
+    (tmp_path / "file").touch()
+
+    def refuse(fd: int) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    before = os.listdir("/proc/self/fd")
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", refuse)
+        with pytest.raises(OSError, match=r"Stale"):
+            open_file(str(tmp_path / "file"), os.O_RDONLY)
+    assert os.listdir("/proc/self/fd") == before
 
 
 @pytest.mark.parametrize("made", [True, False])

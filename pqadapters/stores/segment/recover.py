@@ -210,8 +210,8 @@ class _Recovery:
 
     def _content(self, path: str) -> bytes:
         fd = self._disk.open(path, write=False)
-        size = self._disk.size(fd)
         try:
+            size = self._disk.size(fd)
             return self._disk.read(fd, min(size, self._disk.filled(fd) + _SLACK), 0)
         except (MemoryError, OverflowError):
             raise StoreRefused(
