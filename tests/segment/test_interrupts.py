@@ -5,8 +5,11 @@ All operations have happened, in memory and in the files, or none.
 
 from __future__ import annotations
 
+import gc
+import os
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,10 +20,11 @@ import pytest
 import pqadapters.stores.segment as package
 from pqadapters.errors import StorePoisoned
 from pqadapters.store import Ack, Claim, Nack, Order, Put, Set, State
-from pqadapters.stores import _gate
-from pqadapters.stores.segment import SegmentStore
+from pqadapters.stores import _directory, _disk, _gate
+from pqadapters.stores.segment import SegmentStore, format
 
 from ..contract.interrupting import interrupted
+from ..contract.maker import ManualClock
 from ..contract.threads import Task
 from ..crash.promises import die
 
@@ -209,6 +213,150 @@ def test_i2_acknowledgements_are_whole_wherever_they_are_interrupted(tmp_path: P
     with SegmentStore(tmp_path / "store") as store:
         assert [store.depth(name).unfinished for name in ("a", "b", "q", "done")] == [0, 0, 0, done]
         assert not store.damage
+
+
+def test_an_acknowledgement_of_a_record_with_a_rank_is_whole_wherever_it_is_interrupted(tmp_path: Path) -> None:
+    """It had a number in the log and no place in the index: what was put behind it was looked for in a wrong place."""
+    with SegmentStore(tmp_path / "store", durability="process", max_lag=1000) as store:
+        nth, going = 0, True
+        while going:
+            nth += 1
+            store.commit(Put("q", b"ranked", rank=b"r"))
+            claims = store.claim("q")
+            going = _interrupted(partial(store.commit, *map(Ack, claims)), nth)
+            if store.depth("q").unfinished:
+                store.commit(*map(Ack, claims))
+            store.commit(Put("p", b"%d" % nth))
+            assert store._core.log.tail.next == store._core.log.next, f"at place {nth}"
+            assert store.depth("q").bytes == 0
+        assert nth > 5
+    with SegmentStore(tmp_path / "store") as store:
+        assert _payloads(store, "p") == [b"%d" % n for n in range(1, nth + 1)]
+        assert not store.damage
+
+
+def test_i3_a_delayed_record_that_becomes_ready_is_in_one_state(tmp_path: Path) -> None:
+    """It was no more delayed, and not yet ready: the next checkpoint knew nothing of it."""
+    clock = ManualClock()
+    with SegmentStore(tmp_path / "store", durability="process", max_lag=1000, clock=clock) as store:
+        nth, going = 0, True
+        while going:
+            nth += 1
+            store.commit(*(Put("q", b"x", not_before=clock.now + n) for n in (5, 6)))
+            clock.advance(10)
+            going = _interrupted(partial(store.depth, "q"), nth)
+            assert store.depth("q")[:3] == (2, 0, 0), f"at place {nth}"
+            store.commit(*map(Ack, store.claim("q", limit=9)))
+        assert nth > 10
+
+
+def test_i3_an_entry_that_is_passed_over_is_counted_once(tmp_path: Path) -> None:
+    """A record that was claimed by its id leaves an entry, which went, and was still taken off the count."""
+    with SegmentStore(tmp_path / "store", durability="process", max_lag=1000) as store:
+        nth, going = 0, True
+        while going:
+            nth += 1
+            ids = store.commit(*[Put("q", b"x")] * 4)
+            store.commit(*map(Ack, store.claim("q", ids=ids[1:2])))
+            store.commit(*map(Ack, store.claim("q")))
+            going = _interrupted(partial(store.claim, "q"), nth)
+            held = [record.id for record in store.browse("q", state=State.CLAIMED)]
+            assert store.depth("q")[:3] == (2 - len(held), 0, len(held)), f"at place {nth}"
+            other = SegmentStore(tmp_path / "store")
+            store.close()
+            store = other
+            store.commit(*map(Ack, store.claim("q", limit=9)))
+        assert nth > 5
+
+
+def test_a_segment_is_begun_or_not_wherever_that_is_interrupted(tmp_path: Path) -> None:
+    """It was in the directory and unknown in memory, or known in one list of two: each record was looked for in the
+    segment beside its own."""
+    store = SegmentStore(tmp_path / "store", durability="process", max_lag=1000, segment_bytes=4096)
+    nth, going, log = 0, True, store._core.log
+    while going:
+        nth += 1
+        while log.tail.end + 1000 + format.PUT_COST <= log.segment_bytes:
+            store.commit(Put("q", bytes(1000)))
+        before = store.depth("q").unfinished
+        going = _interrupted(partial(store.commit, Put("q", bytes(1000))), nth)
+        assert store.depth("q").unfinished - before in (0, 1)
+        assert [segment.base for segment in log.segments] == log._bases
+        assert log.segments[-1] is log.tail
+        assert [len(payload) for payload in _payloads(store, "q")] == [1000] * store.depth("q").unfinished
+        store.commit(*map(Ack, store.claim("q", limit=max(0, store.depth("q").ready - 4))))
+    assert nth > 50
+    count = store.depth("q").unfinished
+    die(store)
+    with SegmentStore(tmp_path / "store") as store:
+        assert len(_payloads(store, "q")) == count
+        assert not store.damage
+
+
+def test_space_is_given_back_or_not_wherever_that_is_interrupted(tmp_path: Path) -> None:
+    """A record that was being written again was live nowhere, and the next checkpoint knew nothing of it."""
+    reopen = partial(SegmentStore, tmp_path / "store", segment_bytes=4096, disk=_disk.ScratchDisk())
+    store = reopen()
+    nth, going, log = 0, True, store._core.log
+    while going:
+        nth += 4  # there are some thousand
+        store.commit(Put("kept", b"%d" % nth), Set("t", b"%d" % (nth % 3), b"%d" % nth))
+        store.commit(*map(Ack, store.claim("kept", limit=max(0, store.depth("kept").ready - 3))))
+        for _ in range(2):
+            store.commit(*[Put("q", bytes(900))] * 4)
+            store.commit(*map(Ack, store.claim("q", limit=4)))
+        expected = _payloads(store, "kept"), store.snapshot("t")
+        going = _interrupted(store.checkpoint, nth)
+        assert [segment.base for segment in log.segments] == log._bases, f"at place {nth}"
+        assert (_payloads(store, "kept"), store.snapshot("t")) == expected, f"at place {nth}"
+        if nth % 80 == 0:
+            die(store)
+            store = reopen()
+            log = store._core.log
+            assert (_payloads(store, "kept"), store.snapshot("t")) == expected, f"at place {nth}"
+            assert not store.damage
+    assert nth > 100
+    store.close()
+
+
+def test_i5_a_handle_whose_close_is_interrupted_keeps_no_record(tmp_path: Path) -> None:
+    """A record was in no state any more, which the next checkpoint didn't know of; the others were nobody's as long as
+    the process lived, and the directory stayed open."""
+    nth, going = 0, True
+    while going:
+        nth += 1
+        with SegmentStore(tmp_path / "store", disk=_disk.ScratchDisk()) as store:
+            other: SegmentStore | None = SegmentStore(tmp_path / "store")
+            assert other is not None
+            store.commit(Put("q", b"a"), Put("q", b"b", rank=b"r"), Put("p", b"c"))
+            held = [*other.claim("q", limit=2), *other.claim("p")]
+            going = interrupted(other.close, nth, _HERE, exits=True)
+            if nth % 2:
+                other.close()
+            other = None  # or it is dropped
+            gc.collect()
+            assert (store.depth("q")[:3], store.depth("p")[:3]) == ((2, 0, 0), (1, 0, 0)), f"at place {nth}"
+        with SegmentStore(tmp_path / "store", disk=_disk.ScratchDisk()) as store:
+            claims = [*store.claim("q", limit=9), *store.claim("p")]
+            assert [claim.id for claim in claims] == [claim.id for claim in held], f"at place {nth}"
+            store.commit(*map(Ack, claims))
+    assert nth > 20
+
+
+def test_a_lock_whose_end_is_interrupted_goes_with_its_object(tmp_path: Path) -> None:
+    """It was nobody's any more and still held, to the end of the process."""
+    disk, file, files = _disk.Disk(), str(tmp_path / "LOCK"), (_directory.__file__, _disk.__file__, weakref.__file__)
+    nth, going = 0, True
+    while going:
+        nth += 1
+        open_files = len(os.listdir("/proc/self/fd"))
+        hold = _directory.try_lock(file, disk)
+        assert hold is not None, f"at place {nth - 1}"
+        going = interrupted(hold.close, nth, files)
+        del hold
+        gc.collect()
+        assert len(os.listdir("/proc/self/fd")) <= open_files, f"at place {nth}"
+    assert nth > 3
 
 
 _CLAIMS: dict[str, dict[str, Any]] = {

@@ -23,7 +23,6 @@ from .reader import Unreadable
 
 _PUT_COST, _ACK_FRAME = format.PUT_COST, format.ACK_FRAME
 _LONG = 65536
-_TRIES = 1000
 _id, _payload, _rank, _note = map(itemgetter, map(Claim._fields.index, ("id", "payload", "rank", "note")))
 _is_lazy = itemgetter(Ack._fields.index("lazy"))
 
@@ -99,6 +98,7 @@ def ack(core: Core, op: Ack, owner: object) -> None:
     if holder is not owner or (held is not claim and held.attempt != attempt):
         raise lease_lost(claim)
     size = len(payload if held is claim else held.payload)  # it may have been updated
+    more = format.more_cost(rank, note) if rank or note else 0
     tail = log.tail
     if tail.end + _ACK_FRAME > log.ack_room:
         core.tidy_locked()
@@ -115,8 +115,7 @@ def ack(core: Core, op: Ack, owner: object) -> None:
     tail.end = offset + _ACK_FRAME
     log.next += 1
     queue.bytes -= size
-    if rank or note:
-        log.more_bytes -= format.more_cost(rank, note)
+    log.more_bytes -= more
     del queue.claimed[id]
     try:
         tail.index.append(0)
@@ -155,7 +154,7 @@ def carry_out(core: Core, ops: tuple[Op, ...], owner: object) -> tuple[tuple[int
                 return carry_out(core, ops, owner)
         space.make_room(log, core.catalog, draft.size, tuple(draft.numbers), draft.shrinks)
     results = [log.next + at if at >= 0 else 0 for at in draft.results]
-    _land(log, *_encode(log, draft))
+    log.land(*_encode(log, draft))
     if log.dead:
         core.tidy_locked()
     return tuple(results), draft.lazy
@@ -180,7 +179,7 @@ def _ack_all(core: Core, ops: tuple[Ack, ...], owner: object) -> bool:
     if any(map(_rank, claims)) or any(map(_note, claims)):
         more = sum(format.more_cost(claim.rank, claim.note) for claim in claims)
     frame = format.encode_frame(format.ACK, format.WHOLE, log.next, body, log.tail.seed)
-    _land(log, frame, 1, [queue.changed, _end_of(queue, ids, payloads, more, core)])
+    log.land(frame, 1, [queue.changed, _end_of(queue, ids, payloads, more, core)])
     if log.dead:
         core.tidy_locked()
     return True
@@ -244,27 +243,3 @@ def _tell(draft: Draft) -> None:
     for queue in draft.touched:
         queue.takers.wake_all()
         queue.changed()
-
-
-def _land(log: Log, data: bytes, count: int, changes: list[Callable[[], object]]) -> None:
-    """Write frames, and make the changes in memory that belong to them, from the last one in the list on. An interrupt
-    is raised when all of it is done, or nothing: there is no instruction at which it could come in between. Where a
-    change fails for another reason, want of memory, say, the files alone know what is true: the store is poisoned."""
-    first, tries = log.next, 0
-    try:
-        if count:
-            log.add(data, count)
-        while changes:
-            changes[-1]()
-            del changes[-1]  # behind an interrupt in between it is made twice, which changes nothing
-    except BaseException:
-        while changes and (log.next > first or not count):  # no call before the next try: another one may come
-            try:
-                changes[-1]()
-                del changes[-1]
-            except BaseException as error:
-                tries += 1
-                if tries == _TRIES:
-                    changes.clear()
-                    log.give_up(error)
-        raise

@@ -53,7 +53,7 @@ class Core:
         self.coming = self.aside = 0  #: how many threads wait at the lock, and how many stay away: see _turns.py
         self._catching_up = False
         self.deferred: list[Callable[[], object]] = []
-        self.handles = 0
+        self.owners: set[object] = set()  #: of the handles that there are
         self.max_lag = 1.0
         self.syncer: Syncer | None = None
         self.ended = False  #: the interpreter exits
@@ -298,16 +298,17 @@ class Core:
 
     # Handles
 
-    def join(self) -> bool:
+    def join(self, owner: object) -> bool:
         """One more handle; False where the last one has just closed the store."""
         with self.lock:
             if isinstance(self.log.trouble, StoreClosed):
                 return False
-            self.handles += 1
+            self.owners.add(owner)
             return True
 
     def release(self, owner: object) -> None:
-        """A handle is gone: what it had claimed is ready again, and with the last handle the directory is let go of."""
+        """A handle is gone: what it had claimed is ready again, and with the last handle the directory is let go of.
+        What an interrupt breaks off is done by a second call."""
         if isinstance(self.log.trouble, (StoreForked, StoreClosed)):
             return
         if self.process != os.getpid():  # a forked child drops its parent's handles, maybe before it has abandoned them
@@ -316,12 +317,20 @@ class Core:
             if self.inside:
                 self.deferred.append(lambda: self.release(owner))
                 return
-            for queue in list(self.catalog.queues.values()):
-                for id in sorted(id for id, (_, holder) in queue.claimed.items() if holder is owner):
-                    self.return_locked(queue, id)
-            self.handles -= 1
-            if not self.handles:
+            try:
+                self._return_all_locked(owner)
+            except BaseException:  # whoever waits looks
+                self._return_all_locked(owner)
+                self.wake_everybody_locked()
+                raise
+            self.owners.discard(owner)
+            if not self.owners:
                 self._close_locked()
+
+    def _return_all_locked(self, owner: object) -> None:
+        for queue in list(self.catalog.queues.values()):
+            for id in sorted(id for id, (_, holder) in queue.claimed.items() if holder is owner):
+                self.return_locked(queue, id)
 
     def end(self) -> None:
         """The interpreter exits. All is put in order, and stays open: daemon threads and handlers of the program's own
@@ -341,9 +350,14 @@ class Core:
 
     def return_locked(self, queue: Queue, id: int) -> None:
         """A claim has ended without a word."""
-        claim, _ = queue.claimed.pop(id)
+        claim, _ = queue.claimed[id]
         self.catalog.extra[id] = self.catalog.extra.get(id, Extra())._replace(attempts=claim.attempt, note=claim.note)
-        queue.give_back(id, claim.rank)
+        try:
+            del queue.claimed[id]
+            queue.give_back(id, claim.rank)
+        except BaseException:
+            queue.keep(id, claim.rank)
+            raise
         queue.wake_taker()
         queue.changed()
 
@@ -369,9 +383,11 @@ class Core:
     def _end_locked(self, how: str) -> None:
         self.log.trouble = StoreClosed(f"the store in {self.directory} {how}")
         self.syncer = None  # or its thread lasts as long as the store, which the garbage collector takes
-        self.wake_everybody_locked()
-        self._hold.close()
-        forget(self)  # last: whoever opens the directory meanwhile waits for this core's lock
+        try:
+            self.wake_everybody_locked()
+        finally:
+            self._hold.close()
+            forget(self)  # last: whoever opens the directory meanwhile waits for this core's lock
 
     def discard(self, *, remove: bool = False) -> None:
         """Close it for all its handles without a word to the disk; with `remove`, take its directory away. OSError."""
@@ -420,17 +436,17 @@ _cores: weakref.WeakValueDictionary[tuple[int, int], Core] = weakref.WeakValueDi
 _opening = Renewed(lambda: threading.RLock())
 
 
-def share(directory: str, disk: Disk, segment_bytes: int, trust: bool, clock: Clock) -> Core:
+def share(directory: str, disk: Disk, segment_bytes: int, trust: bool, clock: Clock, owner: object) -> Core:
     """The core of the directory, opened if this process has none; with one more handle on it."""
     with telling.silence(), _opening():
         directories.prepare(directory, disk, trust)
         core = None if disk.pretends else _cores.get(_key(directory))
-        if core is None or not core.join():
+        if core is None or not core.join(owner):
             directories.warn_unsafe_filesystem(directory)
             core = Core(directory, disk, segment_bytes, clock)
             if not disk.pretends:
                 _cores[_key(directory)] = core
-            core.join()
+            core.join(owner)
         return core
 
 

@@ -16,6 +16,7 @@ import contextlib
 import errno
 import os
 import threading
+from collections.abc import Callable
 from typing import Any
 
 from ...clock import Clock
@@ -34,6 +35,7 @@ SPARE = 16 * 1024  #: enough for an empty segment and its place in the directory
 MIN_RESERVE = SPARE + 4096
 _RESERVE_STEP = 4096  # on a full disk space is looked for once for so many bytes of acknowledgements
 _OPEN_FILES = 8
+_TRIES = 1000
 _MIN_PUT = format.PUT_COST
 
 
@@ -106,6 +108,30 @@ class Log(Places):
                 self._undo(offset, len(data))
             raise
         return first
+
+    def land(self, data: bytes, count: int, changes: list[Callable[[], object]]) -> None:
+        """Write frames, and make the changes in memory that belong to them, from the last one in the list on. An
+        interrupt is raised when all of it is done, or nothing: there is no instruction at which it could come in
+        between. Where a change fails for another reason, want of memory, say, the files alone know what is true: the
+        store is poisoned."""
+        first, tries = self.next, 0
+        try:
+            if count:
+                self.add(data, count)
+            while changes:
+                changes[-1]()
+                del changes[-1]  # behind an interrupt in between it is made twice, which changes nothing
+        except BaseException:
+            while changes and (self.next > first or not count):  # no call before the next try: another one may come
+                try:
+                    changes[-1]()
+                    del changes[-1]
+                except BaseException as error:
+                    tries += 1
+                    if tries == _TRIES:
+                        changes.clear()
+                        self.give_up(error)
+            raise
 
     def _advance(self, count: int, size: int) -> None:
         tail = self.tail
@@ -256,7 +282,7 @@ class Log(Places):
             self.disk.truncate(tail.fd, tail.end)
             self._allocated = self.put_room = self.ack_room = tail.end
             self.sync_here()
-            self.add_segment(self._create(tail.number + 1, None))
+            self._begin_segment(tail.number + 1, None)
         except OSError as error:
             raise self.refused(error, "make room in") from error
         self._retire(tail)
@@ -290,17 +316,18 @@ class Log(Places):
         The old one is synced before the new one exists: a segment that isn't the last is whole.
         """
         if not self.segments:
-            self.add_segment(self._create(number or 1, size))
+            self._begin_segment(number or 1, size)
             return
         old = self.tail
         self.sync_here()
-        self.add_segment(self._create(number or old.number + 1, size))
+        self._begin_segment(number or old.number + 1, size)
         with contextlib.suppress(OSError):
             self.disk.truncate(old.fd, old.end)
         self._retire(old)
 
-    def _create(self, number: int, size: int | None) -> Segment:
-        """A new segment with room for `size` bytes; None: with room for nothing but its header."""
+    def _begin_segment(self, number: int, size: int | None) -> None:
+        """A new tail with room for `size` bytes; None: with room for nothing but its header. An interrupt leaves it the
+        tail, or not there."""
         self.check_place()
         header = format.Header(self.store, number, self.next, self.clock.wall())
         path = os.path.join(self.directory, f"{number:016d}.seg")
@@ -319,14 +346,16 @@ class Log(Places):
             self.sync_directory()
             if size is None:
                 self._allocated = self.put_room = self.ack_room = format.DATA
+            self.add_segment(segment)
         except BaseException:
+            if segment in self.segments:
+                raise
             self._allocated, self.put_room, self.ack_room = before
             self.disk.close(segment.fd)
             for leftover in (path + ".tmp", path):
                 with contextlib.suppress(OSError):
                     self.disk.unlink(leftover)
             raise
-        return segment
 
     def _retire(self, segment: Segment) -> None:
         """Close the descriptor; one that an fdatasync may be using is closed behind it."""

@@ -60,12 +60,12 @@ class Places:
 
     def add_segment(self, segment: Segment) -> None:
         if self.segments:
-            self.ended += self.tail.end
             frames = len(self.tail.index)
             self.tail.few = max(frames // 1000, int(frames >= 100))
-        self.segments.append(segment)
-        self._bases.append(segment.base)
-        self.tail = segment
+        segments, bases = [*self.segments, segment], [*self._bases, segment.base]
+        if self.segments:  # no call from here on, in which a signal handler might raise
+            self.ended += self.tail.end
+        self.segments, self._bases, self.tail = segments, bases, segment
 
     def locate(self, id: int) -> tuple[Segment, int] | None:
         """Where a live record stands."""
@@ -160,5 +160,6 @@ class Places:
 
     def remove_segment(self, segment: Segment) -> None:
         """A dead segment is gone."""
-        self.segments.remove(segment)
-        self._bases.remove(segment.base)
+        segments = [each for each in self.segments if each is not segment]
+        bases = [each.base for each in segments]
+        self.segments, self._bases = segments, bases  # in one run, without a call

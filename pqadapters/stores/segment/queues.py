@@ -12,6 +12,7 @@ from __future__ import annotations
 import threading
 from bisect import bisect_left, insort
 from collections import deque
+from contextlib import suppress
 from heapq import heapify, heappop, heappush
 from itertools import pairwise
 from typing import NamedTuple
@@ -21,6 +22,8 @@ from ...store import DEAD, Claim, Depth, Order, dead_queue
 from .._gate import Crowd, Gate
 from .format import PUT_COST
 from .places import Places
+
+_TRIES = 1000
 
 #: A claim as it was handed out, with the payload that the record has now; and the token of the handle that has it.
 Held = tuple[Claim, object]
@@ -134,10 +137,14 @@ class Queue:
             id = self._first(order)
             if id is None or id not in self.gone:
                 return id
-            if self._drop(id):
-                self.gone.discard(id)
-            else:
+            try:
+                if self._drop(id):
+                    self.gone.discard(id)
+                else:
+                    self.sweep()
+            except BaseException:  # an interrupt between the two: what has no entry isn't counted as gone
                 self.sweep()
+                raise
 
     def _first(self, order: Order) -> int | None:
         if self.heap is not None:
@@ -180,21 +187,37 @@ class Queue:
 
     def sweep(self) -> None:
         """Drop the entries of all that are gone."""
+        heap = None
         if self.heap is not None:
-            self.heap = [entry for entry in self.heap if entry[1] not in self.gone]
-            heapify(self.heap)
-        self.ready = deque(id for id in self.ready if id not in self.gone)
-        self.back = [id for id in self.back if id not in self.gone]
-        self.gone.clear()
+            heap = [entry for entry in self.heap if entry[1] not in self.gone]
+            heapify(heap)
+        ready = deque(id for id in self.ready if id not in self.gone)
+        back = [id for id in self.back if id not in self.gone]
+        gone: set[int] = set()
+        self.heap, self.ready, self.back, self.gone = heap, ready, back, gone  # in one run, without a call
 
     def mature(self, now: float) -> int:
         """Delayed records whose time has come are ready; how many there were."""
         count = 0
         while self.delayed and self.delayed[0][0] <= now:
-            _, id, rank = heappop(self.delayed)
-            self.give_back(id, rank)
+            _, id, rank = self.delayed[0]
+            try:
+                heappop(self.delayed)
+                self.give_back(id, rank)
+            except BaseException:
+                self.keep(id, rank)
+                raise
             count += 1
         return count
+
+    def keep(self, id: int, rank: bytes) -> None:
+        """Behind an interrupt: a record that is here, ready if it isn't delayed. What another one breaks off is done
+        again."""
+        for _ in range(_TRIES):
+            with suppress(BaseException):
+                if not self.knows(id):
+                    self.give_back(id, rank)
+                break
 
     def insert(self, id: int, rank: bytes = b"") -> None:
         """A record from elsewhere is ready here, in the place of its id."""

@@ -7,6 +7,8 @@ that it could acknowledge. Each byte is rewritten at most about once for each by
 
 from __future__ import annotations
 
+from collections.abc import Callable
+from functools import partial
 from itertools import compress
 
 from ...errors import DiskError
@@ -59,8 +61,7 @@ def _move_record(log: Log, catalog: Catalog, id: int, fields: format.Fields) -> 
             queue=extra.queue or fields.queue, not_before=extra.not_before, attempts=extra.attempts, note=extra.note
         )
     body = format.encode_record(fields._replace(id=id))
-    offset = _append(log, catalog, format.RECORD, body, fields.queue)[1]
-    log.place(id, log.tail, offset)
+    _write(log, catalog, format.RECORD, body, fields.queue, lambda new, offset: log.place(id, log.tail, offset))
 
 
 def _move_entry(log: Log, catalog: Catalog, id: int, body: bytes) -> None:
@@ -68,15 +69,20 @@ def _move_entry(log: Log, catalog: Catalog, id: int, body: bytes) -> None:
     table = catalog.by_number[entry.table]
     assert isinstance(table, Table)
     place = table.keys[entry.key].place
-    new, offset = _append(log, catalog, format.SET, format.encode_entry(entry._replace(place=place)), entry.table)
-    log.displace(id)
-    log.place(new, log.tail, offset)
-    table.keys[entry.key] = Key(new, place, len(entry.key) + len(entry.value))
+
+    def step(new: int, offset: int) -> None:
+        log.displace(id)
+        log.place(new, log.tail, offset)
+        table.keys[entry.key] = Key(new, place, len(entry.key) + len(entry.value))
+
+    _write(log, catalog, format.SET, format.encode_entry(entry._replace(place=place)), entry.table, step)
 
 
-def _append(log: Log, catalog: Catalog, kind: int, body: bytes, number: int) -> tuple[int, int]:
+def _write(log: Log, catalog: Catalog, kind: int, body: bytes, number: int, step: Callable[[int, int], object]) -> None:
+    """A frame, and what changes in memory with it, by its number and offset."""
     make_room(log, catalog, format.FRAME_COST + len(body), (number,))
-    return log.append(kind, body)
+    frame = format.encode_frame(kind, format.WHOLE, log.next, body, log.tail.seed)
+    log.land(frame, 1, [partial(step, log.next, log.tail.end)])
 
 
 def make_room(log: Log, catalog: Catalog, size: int, numbers: tuple[int, ...], shrinks: bool = False) -> None:

@@ -79,7 +79,7 @@ class SegmentStore:
         self._power = self._durability.survives is Survives.POWER
         self._owner = object()
         self._closed = False
-        self._core = core = share(path, disk or Disk(), segment_bytes, trust_directory, clock)
+        self._core = core = share(path, disk or Disk(), segment_bytes, trust_directory, clock, self._owner)
         core.max_lag = min(core.max_lag, self._durability.max_lag)
         self._release = weakref.finalize(self, core.release, self._owner)
         self._release.atexit = False  # see Core.end
@@ -388,8 +388,9 @@ class SegmentStore:
         self._closed = True
         with self._core.lock:
             self._core.wake_everybody_locked()
-        if self._release.detach():  # to call it would do nothing at the interpreter's end
+        if self._release.alive:  # to call it would do nothing at the interpreter's end
             self._core.release(self._owner)
+            self._release.detach()  # behind it: what is interrupted is done by who closes it again, or drops it
 
     def discard(
         self,
