@@ -223,8 +223,9 @@ class Handle:
                 self._settle_ahead()
         self._closed = True
         self._core.bells.ring_all()
-        if self._release.detach():  # to call it would do nothing at the interpreter's end
+        if self._release.alive:  # to call it would do nothing at the interpreter's end
             self._core.release(self._handle, self._ahead)
+            self._release.detach()  # behind it: what is interrupted is done by who closes it again, or drops it
 
     def __enter__(self: Self) -> Self:
         return self

@@ -18,10 +18,11 @@ import pqadapters.stdlib
 import pqadapters.stores
 from pqadapters.stdlib._policy import AckPolicy
 from pqadapters.stdlib.multiprocessing import JoinableQueue
-from pqadapters.store import Claim, Set, State
+from pqadapters.store import Ack, Claim, Put, Set, State
 from pqadapters.stores.sqlite import SqliteStore
 
 from ..contract.interrupting import interrupted
+from ..segment.programs import PATIENCE
 
 _HERE = tuple(os.path.dirname(str(package.__file__)) for package in (pqadapters.stdlib, pqadapters.stores))
 
@@ -128,6 +129,29 @@ def test_an_interrupted_checkpoint_lets_go_of_its_lock(tmp_path: Path) -> None:
         gc.collect()
         files = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
         assert not [file for file in files if file.endswith("checkpoint")]
+
+
+def test_i5_a_handle_whose_close_is_interrupted_keeps_no_record(tmp_path: Path) -> None:
+    """Another handle of the process kept the process alive, and with it claims that nobody had."""
+    nth, going = 0, True
+    while going:
+        nth += 1
+        with SqliteStore(tmp_path / "q.db", durability="process") as store:
+            other: SqliteStore | None = SqliteStore(tmp_path / "q.db", durability="process")
+            assert other is not None
+            store.commit(Put("q", b"a"), Put("q", b"b"))
+            assert len(other.claim("q", limit=2)) == 2
+            going = interrupted(other.close, nth, _HERE, exits=True)
+            if nth % 2:
+                other.close()
+            other = None  # or it is dropped
+            gc.collect()
+            claims = list[Claim]()
+            while len(claims) < 2:
+                claims += store.claim("q", limit=9, timeout=PATIENCE)
+            store.commit(*map(Ack, claims))
+            assert len(store._core.handles) == 1, f"at place {nth}"
+    assert nth > 20
 
 
 def _drain(q: JoinableQueue[int]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import os
 import sqlite3
@@ -16,9 +17,10 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import StoreLocked
+from pqadapters.errors import DiskError, StoreLocked
 from pqadapters.store import LOCK_TIMEOUT, Ack, Put, Set
 from pqadapters.stores import _trouble, _work
+from pqadapters.stores._disk import Disk
 from pqadapters.stores._handle import Wish
 from pqadapters.stores.sqlite import SqliteStore, keeper, lookout, transactions
 from pqadapters.stores.sqlite import store as sqlite_store
@@ -409,6 +411,71 @@ def test_a_handle_is_closed_while_another_thread_makes_a_bell(database: Path) ->
         with store._core.bells.lock:
             Task(other.close, patience=PATIENCE).result()
         assert store.depth("q").ready == 1
+
+
+def test_i5_what_a_closed_handle_couldnt_give_back_is_ready_later(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The disk was full for a moment, or another program had the lock: while the process had another handle, nobody got
+    those records."""
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"a"))
+        other = SqliteStore(database)
+        assert other.claim("q")
+
+        def refuse(handle: int) -> None:
+            monkeypatch.undo()
+            raise DiskError(errno.ENOSPC, "no space", str(database))
+
+        monkeypatch.setattr(store._core, "_give_up", refuse)
+        other.close()
+        assert [claim.payload for claim in store.claim("q", timeout=PATIENCE)] == [b"a"]
+    with SqliteStore(database) as store:
+        assert [claim.attempt for claim in store.claim("q")] == [3]
+
+
+class _NoDescriptors(Disk):
+    """None is left for the WAL."""
+
+    def open(self, path: str, *, create: bool = False, write: bool = True) -> int:
+        if path.endswith("-wal"):
+            raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+        return super().open(path, create=create, write=write)
+
+
+def test_a_sync_for_which_there_is_no_descriptor_says_what_to_do(database: Path) -> None:
+    with SqliteStore(database, disk=_NoDescriptors()) as store:
+        store.commit(Put("q", b"a"))
+        with pytest.raises(DiskError, match=r"Too many open files \(jobs.db-wal\); .*ulimit -n"):
+            store.sync()
+
+
+def test_a_store_that_couldnt_be_opened_has_no_file_open(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until the garbage collector came: who tries again and again ran out of descriptors."""
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"a"))
+
+    def refuse(room: Room) -> None:
+        raise DiskError(errno.EIO, "no", str(database))
+
+    monkeypatch.setattr(Room, "make_reserve", refuse)
+    with pytest.raises(DiskError):
+        SqliteStore(database)
+    links = (f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd"))
+    assert not [name for name in map(os.path.realpath, links) if name.startswith(str(database))]
+
+
+def test_a_store_is_closed_where_its_lookout_was_never_started(database: Path) -> None:
+    """An interrupt as it was being started: there was a RuntimeError in place of the end."""
+    store = SqliteStore(database)
+    store._core.lookout._thread = store._core.keeper._thread = _Unstarted()
+    store.close()
+
+
+class _Unstarted(threading.Thread):
+    """It has its number already, and hasn't said that it has begun."""
+
+    ident = 1
 
 
 @pytest.mark.parametrize("closed", [True, False], ids=["closed", "dropped"])

@@ -75,7 +75,7 @@ class Core:
         self.place = address.place
         self.address = address
         self.process = os.getpid()
-        self.handles = 0
+        self.handles: set[int] = set()  #: the numbers of those that there are
         self.numbers = count(1)  #: of handles, in this process
         self.unreleased: set[int] = set()  #: handles that are gone, and whose claims the server wasn't told of
         self.aheads = Aheads(self)
@@ -175,17 +175,18 @@ class Core:
 
     # Handles
 
-    def join(self) -> bool:
-        """One more handle; False where the last one has just closed the store."""
+    def join(self) -> int:
+        """The number of one more handle; 0 where the last one has just closed the store."""
         with self._guard:
-            if not self._closing:
-                self.handles += 1
-            return not self._closing
+            handle = 0 if self._closing else next(self.numbers)
+            if handle:
+                self.handles.add(handle)
+            return handle
 
-    def leave(self) -> None:
+    def leave(self, handle: int) -> None:
         """One handle less, that never was, or whose end was broken off."""
         with self._guard:
-            self.handles -= 1
+            self.handles.discard(handle)
 
     def check_settings(self) -> None:
         """Raises StoreRefused where "power" can't be promised."""
@@ -203,11 +204,11 @@ class Core:
                 self.unreleased.add(handle)
             except BaseException:  # of a signal handler: the keeper goes on with it
                 self.unreleased.add(handle)
-                self.leave()
+                self.leave(handle)
                 self.keeper.call()
                 raise
             with self._guard:
-                self.handles -= 1
+                self.handles.discard(handle)
                 self._closing = last = not self.handles
             if last:
                 self._close()
@@ -290,22 +291,23 @@ _cores: weakref.WeakValueDictionary[Any, Core] = weakref.WeakValueDictionary()
 _opening = Renewed(lambda: threading.RLock())
 
 
-def share(address: Address, lease: float, clock: Clock | None, power: bool) -> Core:
-    """The core of the store, opened if this process has none; with one more handle on it."""
+def share(address: Address, lease: float, clock: Clock | None, power: bool) -> tuple[Core, int]:
+    """The core of the store, opened if this process has none; and the number of one more handle on it."""
     key = (address, lease)
     with telling.silence(), _opening():
         core = _cores.get(key)
-        if core is None or not core.join():
+        handle = 0 if core is None else core.join()
+        if core is None or not handle:
             core = Core(address, lease, clock, power)
             _cores[key] = core
-            core.join()
+            handle = core.join()
         elif power:
             try:
                 core.check_settings()
             except BaseException:
-                core.leave()
+                core.leave(handle)
                 raise
-        return core
+        return core, handle
 
 
 def forget(core: Core) -> None:

@@ -98,7 +98,7 @@ class Keeper:
             return
         with suppress(OSError):
             os.write(self._call, b"x")
-        if wait and thread.ident is not None and thread is not threading.current_thread():
+        if wait and thread.is_alive() and thread is not threading.current_thread():
             thread.join(_PATIENCE)
 
     def __del__(self) -> None:

@@ -88,7 +88,7 @@ class Lookout:
         self._ended.set()
         with self._guard:
             thread = self._thread
-        if wait and thread is not None and thread.ident is not None and thread is not threading.current_thread():
+        if wait and thread is not None and thread.is_alive() and thread is not threading.current_thread():
             thread.join(_PATIENCE)
 
 

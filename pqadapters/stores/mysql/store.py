@@ -97,8 +97,8 @@ class MysqlStore(Fetching):
             raise ValueError(f"lease is in seconds, from 1 to 86,400, not {lease!r}")
         address = address_of(url, prefix=check_prefix(prefix), **connection)
         self._power = self._durability.survives is Survives.POWER
-        self._core = core = share(address, float(lease), clock, self._power)
-        self._handle = next(core.numbers)
+        self._core, self._handle = share(address, float(lease), clock, self._power)
+        core = self._core
         self._begin_fetching(prefetch)
         self._looks = Looks(core.reader, core.names, core.clock.wall)
         self._tables = Tables(core.reader, core.names)

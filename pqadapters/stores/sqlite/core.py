@@ -67,7 +67,7 @@ class Core:
         self.process = os.getpid()
         self.owners = Owners(path, disk, trust)
         self.damage: list[Damage] = []
-        self.handles = 0
+        self.handles: set[int] = set()  #: the numbers of those that there are
         self.numbers = count(1)  #: of handles, in this process
         self.aside = threading.RLock()  # of connections beside those of writer, reader and lookout
         self._still = False  #: no connection is open, for the moment of a fork
@@ -76,7 +76,7 @@ class Core:
         self._entering = threading.RLock()  # of `owner`, which nothing calls in the middle of a transaction
         self._closing = self._entered = False
         self.orphans: deque[Orphan] = deque()  #: claims whose callers were interrupted
-        self._unclaimed = True  #: what our closed handles had claimed was given back
+        self.unreleased: deque[int] = deque()  #: handles that are gone, whose claims couldn't be given back yet
         self._buried = 0.0
         self.room = Room(self)
         self.writer = Writer(path, self.room.made)
@@ -92,28 +92,34 @@ class Core:
         return self.path
 
     def _open(self, path: str) -> None:
+        try:
+            connection = self._open_files(path)
+            self._compare_with_mark(connection)
+            self._check_index(connection)
+            self.bury_dead()
+            self.room.make_reserve()
+        except BaseException:
+            for each in (self.writer.connection, self.writer.mark):
+                if each is not None:
+                    each.close()
+            self.reader.end()
+            raise
+
+    def _open_files(self, path: str) -> sqlite3.Connection:
         """One process at a time: to make a database in WAL mode takes it for oneself, and SQLite wouldn't wait."""
         hold = self.owners.hold_patiently(_OPENING)
         try:
             make_database(path, self.disk)
             self.mark = self.writer.mark = self._open_mark()
             pairing.check(path, self.mark)
-            self.writer.connection = self._connect(path)
+            self.writer.connection = connection = self._connect(path)
             pairing.note(path, self.mark)
             self.writer.file = file_of(path)
+            return connection
         except OSError as error:
             raise error if isinstance(error, StoreError) else refused(self.owners.directory, error, "use") from error
         finally:
             hold.close()
-        try:
-            self._compare_with_mark(self.writer.connection)
-            self._check_index(self.writer.connection)
-            self.bury_dead()
-            self.room.make_reserve()
-        except BaseException:
-            self.writer.connection.close()
-            self.mark.close()
-            raise
 
     def _connect(self, path: str) -> sqlite3.Connection:
         """On a full disk by what the reserve gives up: what is there can be drained."""
@@ -233,7 +239,7 @@ class Core:
         except FileNotFoundError:
             return
         except OSError as error:
-            raise DiskError(error.errno, f"can't be opened to be synced: {error.strerror}", self.path) from error
+            raise refused(os.path.dirname(self.path), error, "sync the WAL in") from error
         try:
             self.disk.sync(fd)
         except OSError as error:
@@ -244,15 +250,17 @@ class Core:
 
     # Handles
 
-    def join(self) -> bool:
-        """One more handle; False where the last one has just closed the store."""
+    def join(self) -> int:
+        """The number of one more handle; 0 where the last one has just closed the store."""
         with self._guard:
-            if not self._closing:
-                self.handles += 1
-            return not self._closing
+            handle = 0 if self._closing else next(self.numbers)
+            if handle:
+                self.handles.add(handle)
+            return handle
 
     def release(self, handle: int, ahead: Ahead) -> None:
-        """A handle is gone: what it had claimed is ready again, and with the last one the database is closed."""
+        """A handle is gone: what it had claimed is ready again, and with the last one the database is closed. What an
+        interrupt breaks off is done by a second call."""
         if self.process != os.getpid() or isinstance(self.writer.trouble, StoreClosed):
             return
         with telling.silence():
@@ -260,13 +268,22 @@ class Core:
                 self._settle(ahead.take_waiting(self.process), handle)
                 self.give_back_claims(ahead.pop_all(self.process), handle)
                 self._give_up(handle)
-            except StoreError:
-                self._unclaimed = False  # whoever finds our lock free sees to it
+            except BaseException as error:  # of a disk, a lock, a signal handler: the keeper tries again
+                self.unreleased.append(handle)  # or, behind our end, whoever finds our lock free
+                self.keeper.call()
+                if not isinstance(error, StoreError):
+                    raise
             with self._guard:
-                self.handles -= 1
+                self.handles.discard(handle)
                 self._closing = last = not self.handles
             if last:
                 self._close()
+
+    def release_rest(self) -> None:
+        """Give back what handles that are gone had claimed, and couldn't. Raises StoreError. For the keeper alone."""
+        while self.unreleased:
+            self._give_up(self.unreleased[0])
+            self.unreleased.popleft()
 
     def _settle(self, acks: list[Ack], handle: int) -> None:
         """Carry out what a handle has put off that is gone."""
@@ -345,7 +362,7 @@ class Core:
 
     def _close_locked(self) -> None:
         writer = self.writer
-        if self._unclaimed and writer.trouble is None and self.owners.number and writer.connection is not None:
+        if not self.unreleased and writer.trouble is None and self.owners.number and writer.connection is not None:
             with suppress(sqlite3.Error):
                 writer.connection.execute(schema.DROP_OWNER, (self.owners.number,))
         writer.trouble = StoreClosed(f"the store in {self.path} was closed; open it again")
@@ -354,8 +371,9 @@ class Core:
             writer.disconnect_locked()
         except sqlite3.Error as error:
             logger.warning("%s: %s", self.path, translated(error, self.path))
-        self.owners.leave()
-        self.mark.close()
+        finally:
+            self.owners.leave()
+            self.mark.close()
 
     def end(self) -> None:
         """The interpreter exits. All stays open: daemon threads and handlers of the program may use it still."""
@@ -406,6 +424,7 @@ class Core:
         self._guard, self._entering, self.aside = threading.RLock(), threading.RLock(), threading.RLock()
         self._entered, self._buried = False, 0.0
         self.orphans.clear()
+        self.unreleased.clear()
         self.owners.begin_again()
         _inherited.append(self.mark.begin_again())
         found = (self.writer.begin_again(), self.reader.begin_again(), self.lookout.reader.begin_again())
@@ -425,17 +444,18 @@ _cores: weakref.WeakValueDictionary[tuple[int, int], Core] = weakref.WeakValueDi
 _opening = Renewed(lambda: threading.RLock())
 
 
-def share(path: str, disk: Disk, trust: bool, clock: Clock) -> Core:
-    """The core of the database, opened if this process has none; with one more handle on it."""
+def share(path: str, disk: Disk, trust: bool, clock: Clock) -> tuple[Core, int]:
+    """The core of the database, opened if this process has none; and the number of one more handle on it."""
     with telling.silence(), _opening():
         prepare(path, disk, trust)
         file = file_at(path)
         core = _cores.get(file) if file != pairing.NONE else None
-        if core is None or not core.join():
+        handle = 0 if core is None else core.join()
+        if core is None or not handle:
             core = Core(path, disk, trust, clock)
             _cores[core.writer.file] = core
-            core.join()
-        return core
+            handle = core.join()
+        return core, handle
 
 
 def forget(core: Core) -> None:

@@ -18,7 +18,7 @@ from urllib.parse import quote
 
 from ...apart import is_shared
 from ...clock import SYSTEM
-from ...errors import DiskError, StoreRefused
+from ...errors import StoreRefused
 from .._directory import is_mount, make, refused, unsafe_filesystem
 from .._disk import Disk, is_there
 from . import schema
@@ -63,7 +63,7 @@ def _check_file(path: str, trust: bool) -> None:
     except FileNotFoundError:
         return
     except OSError as error:
-        raise DiskError(error.errno, f"can't be opened: {os.strerror(error.errno or 0)}", path) from error
+        raise refused(os.path.dirname(path), error, "look at a file in") from error
     if not stat.S_ISREG(info.st_mode):
         raise foreign(path, "is a directory" if stat.S_ISDIR(info.st_mode) else "is no regular file")
     _check_names(path, info.st_nlink)

@@ -102,9 +102,13 @@ class Keeper:
         """It has put acknowledgements off, which are to be carried out though nobody calls it again."""
         if number not in self._put_off:
             self._put_off[number] = weakref.ref(handle)
-            self._called.set()
-            if self._thread is None:
-                self._start()
+            self.call()
+
+    def call(self) -> None:
+        """There is something to do."""
+        self._called.set()
+        if self._thread is None:
+            self._start()
 
     def settle(self, *, at_once: bool = False) -> None:
         """Have acknowledgements carried out that have waited long enough."""
@@ -145,9 +149,12 @@ class Keeper:
         core = self._core()
         if core is None:
             return False
-        busy = self.unsynced or bool(self._put_off)
+        busy = self.unsynced or bool(self._put_off) or bool(core.unreleased)
         if self._put_off:
             self.settle()
+        if core.unreleased:
+            with suppress(StoreError):
+                core.release_rest()
         if self.unsynced:
             with suppress(StoreError):
                 self.sync(core)
@@ -175,7 +182,7 @@ class Keeper:
         self._called.set()
         with self._guard:
             thread = self._thread
-        if wait and thread is not None and thread.ident is not None and thread is not threading.current_thread():
+        if wait and thread is not None and thread.is_alive() and thread is not threading.current_thread():
             thread.join(_PATIENCE)
 
 

@@ -92,8 +92,8 @@ class SqliteStore(Handle):
     ) -> None:
         self._begin(Durability.of(durability, max_lag), prefetch)
         self._power = self._durability.survives is Survives.POWER
-        self._core = core = share(os.path.realpath(path), disk or Disk(), trust_directory, clock)
-        self._handle = next(core.numbers)
+        self._core, self._handle = share(os.path.realpath(path), disk or Disk(), trust_directory, clock)
+        core = self._core
         if not self._power:
             core.keeper.lag = min(core.keeper.lag or self._durability.max_lag, self._durability.max_lag)
         self._looks = Looks(core.reader, core.names, core.clock.wall)
