@@ -9,8 +9,10 @@ JOBS ?= 3
 SEGMENT_PART := tests/test_signatures.py tests/segment tests/queue tests/mappings tests/aio tests/processes tests/logging
 SEGMENT_PART += tests/executors/test_cpython_threads.py tests/executors/test_cpython_processes.py
 SAME_ON_ALL := test_crash_states.py test_full_disk.py test_small_disk.py test_room.py test_limits.py mappings/test_interrupts.py
-SAME_ON_ALL += queue/test_left_behind.py queue/test_volatile.py processes/test_restarts.py
-SEGMENT_PART += $(patsubst %,--ignore-glob='*/%',$(SAME_ON_ALL))
+SAME_ON_ALL += queue/test_left_behind.py queue/test_volatile.py processes/test_restarts.py test_sigkill.py mappings/test_damage.py
+SAME_ON_ALL += logging/test_processes.py logging/test_left_behind.py logging/test_turns.py logging/test_record_damage.py
+SAME_ON_ALL += mappings/test_machine.py mappings/test_processes.py home/test_adoption.py sqlite/test_large_items.py
+PASSED_OVER := $(patsubst %,--ignore-glob='*/%',$(SAME_ON_ALL))
 LESS_3.12 := tests/queue tests/aio $(wildcard tests/*/test_cpython*.py)
 ALSO_3.10 := tests/sqlite
 ALSO_3.13 := tests/home
@@ -67,7 +69,7 @@ suite: environment
 segment-%: python
 	@$(PYTHON) -m tools.environment $* test $*
 	@echo "== what runs on every interpreter, $$(.venv/$*/bin/python --version)"
-	@.venv/$*/bin/python $(PYTEST) $(or $(LESS_$*),$(SEGMENT_PART)) $(ALSO_$*)
+	@.venv/$*/bin/python $(PYTEST) $(or $(LESS_$*),$(SEGMENT_PART)) $(ALSO_$*) $(PASSED_OVER)
 
 environment: python
 	@$(PYTHON) -m tools.environment main test
