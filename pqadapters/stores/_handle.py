@@ -53,7 +53,7 @@ class Core(Protocol):
 
     def give_back_claims(self, claims: list[Claim], handle: int) -> None: ...
 
-    def release(self, handle: int, ahead: Ahead) -> None: ...
+    def release(self, token: Token, ahead: Ahead) -> None: ...
 
 
 class Writer(Protocol):
@@ -84,6 +84,14 @@ def check_prefetch(prefetch: int) -> None:
         raise ValueError(f"prefetch is how many records a claim takes, from 1 to 10,000, not {prefetch}")
 
 
+class Token:
+    """Stands for a handle in its core, which counts those that live: whoever is interrupted while it opens a store is
+    none."""
+
+    __slots__ = ("__weakref__", "number")
+    number: int
+
+
 class Handle:
     """One handle. `_begin` comes first."""
 
@@ -91,6 +99,7 @@ class Handle:
     _tables: Tables
     _handle: int  #: its number among those of the process
     _release: Any  #: the finalizer
+    _token: Token  #: is what the core knows us by
     _ahead: Ahead
     _goes_ahead: bool  #: whether a claim may take more than it is asked for
 
@@ -101,6 +110,7 @@ class Handle:
         self._goes_ahead = prefetch > 1
         self._closed = False
         self._ahead = Ahead()
+        self._token = Token()
 
     @property
     def durability(self) -> Durability:
@@ -224,7 +234,7 @@ class Handle:
         self._closed = True
         self._core.bells.ring_all()
         if self._release.alive:  # to call it would do nothing at the interpreter's end
-            self._core.release(self._handle, self._ahead)
+            self._core.release(self._token, self._ahead)
             self._release.detach()  # behind it: what is interrupted is done by who closes it again, or drops it
 
     def __enter__(self: Self) -> Self:

@@ -343,6 +343,21 @@ def test_i5_a_handle_whose_close_is_interrupted_keeps_no_record(tmp_path: Path) 
     assert nth > 20
 
 
+def test_a_store_whose_opening_was_interrupted_is_closed_with_its_other_handles(tmp_path: Path) -> None:
+    """The handle that there never was kept the directory locked; and a poisoned store couldn't be opened anew."""
+    nth, going = 0, True
+    while going:
+        nth += 1
+        store = SegmentStore(tmp_path / "store", disk=_disk.ScratchDisk())
+        going = interrupted(lambda: SegmentStore(tmp_path / "store"), nth, _HERE, exits=True)
+        gc.collect()
+        store.close()
+        hold = _directory.try_lock(str(tmp_path / "store" / "LOCK"), _disk.Disk())
+        assert hold is not None, f"at place {nth}"
+        hold.close()
+    assert nth > 10
+
+
 def test_a_lock_whose_end_is_interrupted_goes_with_its_object(tmp_path: Path) -> None:
     """It was nobody's any more and still held, to the end of the process."""
     disk, file, files = _disk.Disk(), str(tmp_path / "LOCK"), (_directory.__file__, _disk.__file__, weakref.__file__)

@@ -154,6 +154,19 @@ def test_i5_a_handle_whose_close_is_interrupted_keeps_no_record(tmp_path: Path) 
     assert nth > 20
 
 
+def test_a_store_whose_opening_was_interrupted_is_closed_with_its_other_handles(tmp_path: Path) -> None:
+    """The handle that there never was kept the database open; and a poisoned store couldn't be opened anew."""
+    nth, going = 0, True
+    while going:
+        nth += 1
+        store = SqliteStore(tmp_path / "q.db", durability="process")
+        going = interrupted(lambda: SqliteStore(tmp_path / "q.db", durability="process"), nth, _HERE, exits=True)
+        gc.collect()
+        store.close()
+        assert store._core.writer.connection is None, f"at place {nth}"
+    assert nth > 20
+
+
 def _drain(q: JoinableQueue[int]) -> None:
     with suppress(Empty):
         while True:

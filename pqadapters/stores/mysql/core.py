@@ -20,6 +20,7 @@ from ...living import living, take_out
 from ...store import LOCK_TIMEOUT, Claim
 from .._ahead import Ahead
 from .._bells import Bells
+from .._handle import Token
 from .address import Address
 from .aheads import Aheads
 from .create import check_power, prepare
@@ -75,7 +76,7 @@ class Core:
         self.place = address.place
         self.address = address
         self.process = os.getpid()
-        self.handles: set[int] = set()  #: the numbers of those that there are
+        self.handles = weakref.WeakSet[Token]()
         self.numbers = count(1)  #: of handles, in this process
         self.unreleased: set[int] = set()  #: handles that are gone, and whose claims the server wasn't told of
         self.aheads = Aheads(self)
@@ -175,27 +176,28 @@ class Core:
 
     # Handles
 
-    def join(self) -> int:
-        """The number of one more handle; 0 where the last one has just closed the store."""
+    def join(self, token: Token) -> bool:
+        """One more handle; False where the last one has just closed the store."""
         with self._guard:
-            handle = 0 if self._closing else next(self.numbers)
-            if handle:
-                self.handles.add(handle)
-            return handle
+            if not self._closing:
+                token.number = next(self.numbers)
+                self.handles.add(token)
+            return not self._closing
 
-    def leave(self, handle: int) -> None:
+    def leave(self, token: Token) -> None:
         """One handle less, that never was, or whose end was broken off."""
         with self._guard:
-            self.handles.discard(handle)
+            self.handles.discard(token)
 
     def check_settings(self) -> None:
         """Raises StoreRefused where "power" can't be promised."""
         check_power(self.reader.rows(self.reader.sql.SETTINGS)[0], self.place)
 
-    def release(self, handle: int, ahead: Ahead) -> None:
+    def release(self, token: Token, ahead: Ahead) -> None:
         """A handle is gone: what it had claimed is ready again, and with the last one the store is closed."""
         if self.process != os.getpid() or isinstance(self.writer.trouble, StoreClosed):
             return
+        handle = token.number
         with telling.silence():
             try:
                 self.aheads.end(handle)
@@ -204,11 +206,11 @@ class Core:
                 self.unreleased.add(handle)
             except BaseException:  # of a signal handler: the keeper goes on with it
                 self.unreleased.add(handle)
-                self.leave(handle)
+                self.leave(token)
                 self.keeper.call()
                 raise
             with self._guard:
-                self.handles.discard(handle)
+                self.handles.discard(token)
                 self._closing = last = not self.handles
             if last:
                 self._close()
@@ -291,23 +293,22 @@ _cores: weakref.WeakValueDictionary[Any, Core] = weakref.WeakValueDictionary()
 _opening = Renewed(lambda: threading.RLock())
 
 
-def share(address: Address, lease: float, clock: Clock | None, power: bool) -> tuple[Core, int]:
-    """The core of the store, opened if this process has none; and the number of one more handle on it."""
+def share(address: Address, lease: float, clock: Clock | None, power: bool, token: Token) -> Core:
+    """The core of the store, opened if this process has none; with one more handle on it."""
     key = (address, lease)
     with telling.silence(), _opening():
         core = _cores.get(key)
-        handle = 0 if core is None else core.join()
-        if core is None or not handle:
+        if core is None or not core.join(token):
             core = Core(address, lease, clock, power)
             _cores[key] = core
-            handle = core.join()
+            core.join(token)
         elif power:
             try:
                 core.check_settings()
             except BaseException:
-                core.leave(handle)
+                core.leave(token)
                 raise
-        return core, handle
+        return core
 
 
 def forget(core: Core) -> None:

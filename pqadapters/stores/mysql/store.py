@@ -97,12 +97,12 @@ class MysqlStore(Fetching):
             raise ValueError(f"lease is in seconds, from 1 to 86,400, not {lease!r}")
         address = address_of(url, prefix=check_prefix(prefix), **connection)
         self._power = self._durability.survives is Survives.POWER
-        self._core, self._handle = share(address, float(lease), clock, self._power)
-        core = self._core
+        self._core = core = share(address, float(lease), clock, self._power, self._token)
+        self._handle = self._token.number
         self._begin_fetching(prefetch)
         self._looks = Looks(core.reader, core.names, core.clock.wall)
         self._tables = Tables(core.reader, core.names)
-        self._release = weakref.finalize(self, core.release, self._handle, self._ahead)
+        self._release = weakref.finalize(self, core.release, self._token, self._ahead)
         self._release.atexit = False  # daemon threads and handlers of the program may use it to the very end
 
     # Commits

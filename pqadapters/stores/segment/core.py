@@ -53,7 +53,7 @@ class Core:
         self.coming = self.aside = 0  #: how many threads wait at the lock, and how many stay away: see _turns.py
         self._catching_up = False
         self.deferred: list[Callable[[], object]] = []
-        self.owners: set[object] = set()  #: of the handles that there are
+        self.owners = weakref.WeakSet[object]()  #: of handles; who is interrupted while it opens the store is none
         self.max_lag = 1.0
         self.syncer: Syncer | None = None
         self.ended = False  #: the interpreter exits

@@ -49,6 +49,10 @@ MAX_SEGMENT_BYTES = 1 << 30
 _NOTHING = (0,)  #: the results of an acknowledgement
 
 
+class _Owner:
+    """Who has claims: a handle."""
+
+
 class SegmentStore:
     """Queues and tables in the files of a directory.
 
@@ -77,7 +81,7 @@ class SegmentStore:
             raise ValueError(f"segment_bytes is from {MIN_SEGMENT_BYTES} to {MAX_SEGMENT_BYTES}, not {segment_bytes}")
         path = os.path.realpath(directory)
         self._power = self._durability.survives is Survives.POWER
-        self._owner = object()
+        self._owner = _Owner()
         self._closed = False
         self._core = core = share(path, disk or Disk(), segment_bytes, trust_directory, clock, self._owner)
         core.max_lag = min(core.max_lag, self._durability.max_lag)

@@ -26,6 +26,7 @@ from .._ahead import Ahead
 from .._bells import Bells
 from .._directory import refused
 from .._disk import Disk
+from .._handle import Token
 from . import entries, index, pairing, schema
 from .changes import Changes, Who
 from .claims import give_back
@@ -67,7 +68,7 @@ class Core:
         self.process = os.getpid()
         self.owners = Owners(path, disk, trust)
         self.damage: list[Damage] = []
-        self.handles: set[int] = set()  #: the numbers of those that there are
+        self.handles = weakref.WeakSet[Token]()
         self.numbers = count(1)  #: of handles, in this process
         self.aside = threading.RLock()  # of connections beside those of writer, reader and lookout
         self._still = False  #: no connection is open, for the moment of a fork
@@ -250,19 +251,20 @@ class Core:
 
     # Handles
 
-    def join(self) -> int:
-        """The number of one more handle; 0 where the last one has just closed the store."""
+    def join(self, token: Token) -> bool:
+        """One more handle; False where the last one has just closed the store."""
         with self._guard:
-            handle = 0 if self._closing else next(self.numbers)
-            if handle:
-                self.handles.add(handle)
-            return handle
+            if not self._closing:
+                token.number = next(self.numbers)
+                self.handles.add(token)
+            return not self._closing
 
-    def release(self, handle: int, ahead: Ahead) -> None:
+    def release(self, token: Token, ahead: Ahead) -> None:
         """A handle is gone: what it had claimed is ready again, and with the last one the database is closed. What an
         interrupt breaks off is done by a second call."""
         if self.process != os.getpid() or isinstance(self.writer.trouble, StoreClosed):
             return
+        handle = token.number
         with telling.silence():
             try:
                 self._settle(ahead.take_waiting(self.process), handle)
@@ -274,7 +276,7 @@ class Core:
                 if not isinstance(error, StoreError):
                     raise
             with self._guard:
-                self.handles.discard(handle)
+                self.handles.discard(token)
                 self._closing = last = not self.handles
             if last:
                 self._close()
@@ -444,18 +446,17 @@ _cores: weakref.WeakValueDictionary[tuple[int, int], Core] = weakref.WeakValueDi
 _opening = Renewed(lambda: threading.RLock())
 
 
-def share(path: str, disk: Disk, trust: bool, clock: Clock) -> tuple[Core, int]:
-    """The core of the database, opened if this process has none; and the number of one more handle on it."""
+def share(path: str, disk: Disk, trust: bool, clock: Clock, token: Token) -> Core:
+    """The core of the database, opened if this process has none; with one more handle on it."""
     with telling.silence(), _opening():
         prepare(path, disk, trust)
         file = file_at(path)
         core = _cores.get(file) if file != pairing.NONE else None
-        handle = 0 if core is None else core.join()
-        if core is None or not handle:
+        if core is None or not core.join(token):
             core = Core(path, disk, trust, clock)
             _cores[core.writer.file] = core
-            handle = core.join()
-        return core, handle
+            core.join(token)
+        return core
 
 
 def forget(core: Core) -> None:

@@ -92,13 +92,13 @@ class SqliteStore(Handle):
     ) -> None:
         self._begin(Durability.of(durability, max_lag), prefetch)
         self._power = self._durability.survives is Survives.POWER
-        self._core, self._handle = share(os.path.realpath(path), disk or Disk(), trust_directory, clock)
-        core = self._core
+        self._core = core = share(os.path.realpath(path), disk or Disk(), trust_directory, clock, self._token)
+        self._handle = self._token.number
         if not self._power:
             core.keeper.lag = min(core.keeper.lag or self._durability.max_lag, self._durability.max_lag)
         self._looks = Looks(core.reader, core.names, core.clock.wall)
         self._tables = Tables(core.reader, core.names, core.damaged_value)
-        self._release = weakref.finalize(self, core.release, self._handle, self._ahead)
+        self._release = weakref.finalize(self, core.release, self._token, self._ahead)
         self._release.atexit = False  # see Core.end
 
     @property
