@@ -130,7 +130,7 @@ class Locks:
             key = next(iter(held))
             try:
                 with suppress(LeaseLost):  # it was committed all the same, when an interrupt came
-                    self._store.commit(Nack(held[key]))
+                    self._store.commit(*self.release(key, held[key]))
             except StoreError:
                 later = True
             else:
@@ -158,7 +158,7 @@ class Locks:
         return self._place, self._name, key
 
     def release(self, key: bytes, claim: Claim) -> list[Op]:
-        """What gives it back, to be committed with what was changed."""
+        """What gives it back, to be committed with what was changed, if anything was."""
         if self._store.count(self._name) <= _MANY:
             return [Nack(claim)]
         return [Ack(claim), Delete(self._name, key)]

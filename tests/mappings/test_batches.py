@@ -320,6 +320,17 @@ def test_many_edited_keys_leave_few_locks_behind(d: Dict, monkeypatch: pytest.Mo
     assert len(list(d.store.browse("edit/dict/d", order=Order.OLDEST))) <= 6
 
 
+def test_edits_that_fail_leave_few_locks_behind(d: Dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each key that wasn't there, or whose block failed, left its lock in the store for good."""
+    monkeypatch.setattr("pqadapters.stdlib._locks._MANY", 5)
+    for n in range(30):
+        with pytest.raises(KeyError), d.edit(n):
+            pass
+        with pytest.raises(Stop), d.batch(), d.edit(-n, 0):
+            raise Stop
+    assert d.store.count("edit/dict/d") == d.store.depth("edit/dict/d").unfinished <= 6
+
+
 def test_a_lock_whose_record_is_gone_is_made_anew(d: Dict) -> None:
     """It was damaged, or purged; who edited the key waited for ever."""
     with d.edit("a", 0):
