@@ -80,12 +80,13 @@ def test_a_queue_gets_its_first_rank(tmp_path: Path) -> None:
 def test_i7_who_waits_gets_what_was_put(ops: list[Put], tmp_path: Path) -> None:
     """The put was interrupted, and the record is there: the getter has it, without anything else that is put."""
     with SegmentStore(tmp_path / "store", durability="process", max_lag=1000) as store:
+        gate = store._core.catalog.queue("q").takers  # here: whoever mentions a queue first makes it
         nth = 0
         going = True
         while going:
             nth += 1
             getter = Task(lambda: store.claim("q", timeout=None), patience=_PATIENCE)
-            _await(store._core.catalog.queue("q").takers)
+            _await(gate)
             going = _interrupted(partial(store.commit, *ops), nth)
             if not store.depth("q").unfinished:
                 store.commit(Put("q", b"x"))
@@ -96,6 +97,7 @@ def test_i7_who_waits_gets_what_was_put(ops: list[Put], tmp_path: Path) -> None:
 
 def test_i7_who_joins_hears_of_the_last_acknowledgement(tmp_path: Path) -> None:
     with SegmentStore(tmp_path / "store", durability="process", max_lag=1000) as store:
+        gate = store._core.catalog.queue("q").watchers  # here: whoever mentions a queue first makes it
         nth = 0
         going = True
         while going:
@@ -103,7 +105,7 @@ def test_i7_who_joins_hears_of_the_last_acknowledgement(tmp_path: Path) -> None:
             store.commit(Put("q", b"x"))
             (claim,) = store.claim("q")
             joiner = Task(lambda: store.wait("q", lambda depth: not depth.unfinished), patience=_PATIENCE)
-            _await(store._core.catalog.queue("q").watchers)
+            _await(gate)
             going = _interrupted(partial(store.commit, Ack(claim)), nth)
             if store.depth("q").unfinished:
                 store.commit(Ack(claim))
@@ -114,12 +116,13 @@ def test_i7_who_joins_hears_of_the_last_acknowledgement(tmp_path: Path) -> None:
 def test_i7_who_goes_away_takes_no_wake_up_along(tmp_path: Path) -> None:
     """Two wait, and one is interrupted on its way to sleep: the other one gets what is put."""
     with SegmentStore(tmp_path / "store", durability="process", max_lag=1000) as store:
+        gate = store._core.catalog.queue("q").takers  # here: whoever mentions a queue first makes it
         nth = 0
         going = True
         while going:
             nth += 1
             getter = Task(lambda: store.claim("q", timeout=None), patience=_PATIENCE)
-            _await(store._core.catalog.queue("q").takers)
+            _await(gate)
             going = _interrupted(partial(store.claim, "q", timeout=0.001), nth)
             store.commit(Put("q", b"x"))
             (claim,) = getter.result()
