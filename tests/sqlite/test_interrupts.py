@@ -7,9 +7,11 @@ from __future__ import annotations
 
 import gc
 import os
+import sqlite3
 from contextlib import suppress
 from pathlib import Path
 from queue import Empty
+from traceback import walk_tb
 from typing import Any
 
 import pytest
@@ -109,6 +111,22 @@ def test_an_interrupted_look_whose_exception_is_kept_ends_nevertheless(tmp_path:
             assert store.get("t", b"k") == b"%d" % nth, f"at place {nth}"
         assert len(kept) == nth - 1 > 3
         store.checkpoint()
+
+
+def test_no_frame_of_an_interrupted_scan_has_its_cursor(tmp_path: Path) -> None:
+    """Python 3.13 leaves a loop inside of a `try` past its `finally` where the interrupt comes right behind a turn: the
+    cursor stayed open in the frame, and the handle saw what was committed by then for good."""
+    with SqliteStore(tmp_path / "q.db", durability="process") as store:
+        store.commit(*(Set("t", b"%d" % n, b"1") for n in range(20)))
+        going, nth, kept = True, 0, list[BaseException]()
+        while going:
+            nth += 1
+            going = interrupted(lambda: list(store.scan("t")), nth, _HERE, kept)
+        assert len(kept) > 20
+        frames = [frame for error in kept for frame, _ in walk_tb(error.__traceback__)]
+        pages = [frame for frame in frames if frame.f_code.co_name == "_page"]
+        assert pages
+        assert not [value for frame in pages for value in frame.f_locals.values() if isinstance(value, sqlite3.Cursor)]
 
 
 def test_an_interrupted_checkpoint_lets_go_of_its_lock(tmp_path: Path) -> None:

@@ -123,13 +123,9 @@ def _page(
     connection: sqlite3.Connection, question: str, values: Sequence[Any], most: int, size: int
 ) -> list[Any]:
     rows: list[Any] = []
-    cursor = connection.execute(question, values)
-    try:
-        for row in cursor:
-            rows.append(row)
-            size -= len(row[-1] or b"")
-            if size <= 0 or len(rows) == most:
-                break
-    finally:
-        cursor.close()
+    for row in connection.execute(question, values):  # no name holds it: Python 3.13 may leave this without a `finally`
+        rows.append(row)
+        size -= len(row[-1] or b"")
+        if size <= 0 or len(rows) == most:
+            break
     return rows
