@@ -124,8 +124,12 @@ class Hold:
 def _let_go(disk: Disk, fd: int, file: os.stat_result, process: int) -> None:
     """Once more where an interrupt came: what is closed by then may be another file's number."""
     if process == os.getpid():  # a forked child has closed it already
-        with contextlib.suppress(OSError):
-            if os.path.samestat(os.fstat(fd), file):
+        try:
+            is_there = os.path.samestat(os.fstat(fd), file)
+        except OSError as error:  # one that can't be looked at is there
+            is_there = error.errno != errno.EBADF
+        if is_there:
+            with contextlib.suppress(OSError):
                 disk.close(fd)
 
 

@@ -20,7 +20,8 @@ import pytest
 
 from pqadapters.errors import DiskError, FormatError, StoreRefused
 from pqadapters.store import Ack, Nack, Put, Set
-from pqadapters.stores._disk import open_file
+from pqadapters.stores._directory import try_lock
+from pqadapters.stores._disk import Disk, open_file
 from pqadapters.stores.segment import SegmentStore, format
 
 from .faulty import FaultyDisk
@@ -267,6 +268,22 @@ def test_a_file_that_cant_be_looked_at_is_closed(tmp_path: Path, monkeypatch: py
         with pytest.raises(OSError, match=r"Stale"):
             open_file(str(tmp_path / "file"), os.O_RDONLY)
     assert os.listdir("/proc/self/fd") == before
+
+
+def test_a_lock_on_a_file_that_cant_be_looked_at_is_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was held to the end of the process: nobody copied a database's WAL any more."""
+    hold = try_lock(str(tmp_path / "lock"), Disk())
+    assert hold is not None
+
+    def refuse(fd: int) -> None:
+        raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "fstat", refuse)
+        hold.close()
+    again = try_lock(str(tmp_path / "lock"), Disk())
+    assert again is not None
+    again.close()
 
 
 @pytest.mark.parametrize("made", [True, False])
