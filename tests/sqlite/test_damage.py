@@ -12,6 +12,7 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -480,6 +481,33 @@ def test_a_backup_is_a_store_and_what_was_claimed_is_ready_in_it(database: Path)
         assert [claim.payload for claim in store.claim("q", limit=5)] == [b"a", b"b"]
         assert store.get("t", b"k") == b"v"
     assert sorted(os.listdir(database.parent)) == ["copy.db", "copy.db-owners", "jobs.db", "jobs.db-owners"]
+
+
+@pytest.mark.parametrize(
+    "copies", [lambda store, to: store.backup(to=to), lambda store, to: salvage(store.place, to=to)]
+)
+def test_what_may_stand_where_a_copy_is_to_is_not_replaced(
+    copies: Any, database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A disk that doesn't tell whether a file is there was taken to say no."""
+    copy = database.with_name("copy.db")
+    copy.write_bytes(b"somebody's")
+
+    def failing(look: Any) -> Any:
+        def fails(path: Any, **options: Any) -> os.stat_result:
+            if str(path) == str(copy):
+                raise OSError(errno.EIO, os.strerror(errno.EIO), path)
+            return look(path, **options)
+
+        return fails
+
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"a"))
+        for name in ("stat", "lstat"):
+            monkeypatch.setattr(os, name, failing(getattr(os, name)))
+        with pytest.raises(DiskError, match="the system's log"):
+            copies(store, copy)
+    assert copy.read_bytes() == b"somebody's"
 
 
 def test_two_backups_to_one_name_at_a_time(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,10 +6,9 @@ import os
 import sqlite3
 from contextlib import suppress
 
-from ...errors import StoreRefused
 from .._directory import refused
 from .._disk import Disk
-from .beside import make_way, remove_files
+from .beside import check_free, make_way, remove_files
 from .database import connect, patiently
 from .errors import translated
 
@@ -19,7 +18,7 @@ def back_up(path: str, to: str, disk: Disk) -> None:
 
     Raises StoreRefused where `to` exists already, DiskError.
     """
-    _check_free(to)
+    check_free(to)
     part = f"{to}.{os.urandom(4).hex()}.part"  # another process may be at it, to the same name
     try:
         disk.close(disk.open(part, create=True))
@@ -29,7 +28,7 @@ def back_up(path: str, to: str, disk: Disk) -> None:
             disk.sync(fd)
         finally:
             disk.close(fd)
-        _check_free(to)
+        check_free(to)
         make_way(to, disk)
         disk.rename(part, to)
         disk.sync_directory(os.path.dirname(to))
@@ -40,11 +39,6 @@ def back_up(path: str, to: str, disk: Disk) -> None:
     finally:
         with suppress(OSError):
             remove_files(part, disk)
-
-
-def _check_free(to: str) -> None:
-    if os.path.exists(to):
-        raise StoreRefused(f"{to} exists already: give the name of a new file")
 
 
 def _copy(path: str, part: str) -> None:

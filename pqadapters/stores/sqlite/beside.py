@@ -9,8 +9,9 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from ...errors import FormatError
-from .._disk import Disk
+from ...errors import FormatError, StoreRefused
+from .._directory import refused
+from .._disk import Disk, is_there
 from .errors import foreign
 
 _SIDES = ("-journal", "-wal", "-shm")
@@ -31,6 +32,16 @@ def check_sides(path: str) -> None:
                 "pqadapters.stores.sqlite.salvage(path, to=...), and go on with that; or, to begin with an empty "
                 f"database, move {wal} away"
             )
+
+
+def check_free(path: str) -> None:
+    """Raises StoreRefused where anything has the name that a new file is to get, DiskError where that isn't told."""
+    try:
+        is_taken = is_there(path)
+    except OSError as error:
+        raise refused(os.path.dirname(path), error, "look at a file in") from error
+    if is_taken:
+        raise StoreRefused(f"{path} exists already: give the name of a new file")
 
 
 def make_way(path: str, disk: Disk, *, emptied: bool = False) -> None:

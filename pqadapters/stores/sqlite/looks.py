@@ -101,9 +101,7 @@ class Looks:
 
     def _by_rank(self, queue: str, number: int, state: State | None, after: int) -> Iterator[Record]:
         """All ids and ranks first, since a rank has no page of its own."""
-        found = [
-            (record.rank, record.id) for record in self._by_id(queue, number, state, after, Order.OLDEST)
-        ]
+        found = [(record.rank, record.id) for record in self._by_id(queue, number, state, after, Order.OLDEST)]
         for _, id in sorted(found):
             record = self._find(queue, number, id)
             if record is not None and (state is None or record.state is state):

@@ -19,6 +19,7 @@ from zlib import crc32
 from ...durability import Survives
 from ...errors import DiskError, StoreRefused
 from ...store import Op, Put, Set
+from .beside import check_free
 from .pages import Cell, Pages, Row
 from .probe import move, remove
 from .schema import DELAYED, IDS, is_whole, is_whole_entry, name_text
@@ -132,7 +133,7 @@ def salvage(path: str | os.PathLike[str], *, to: str | os.PathLike[str]) -> Salv
     from .store import SqliteStore
 
     source, target = os.path.realpath(path), os.path.realpath(to)
-    _check_free(target)
+    check_free(target)
     part = f"{target}.{os.urandom(4).hex()}.part"
     try:
         pages = _fitting(source)
@@ -151,18 +152,13 @@ def salvage(path: str | os.PathLike[str], *, to: str | os.PathLike[str]) -> Salv
                     batch = []
             store.commit(*batch)
             store.checkpoint()
-        _check_free(target)  # whoever has opened it meanwhile would go on with a file that has no name
+        check_free(target)  # whoever has opened it meanwhile would go on with a file that has no name
         move(part, target)
         return Salvaged(len(found.records), len(found.entries), len(found.lost))
     finally:
         pages.close()
         with suppress(DiskError):
             remove(part)
-
-
-def _check_free(target: str) -> None:
-    if os.path.lexists(target):
-        raise StoreRefused(f"{target} exists already: give the name of a new file")
 
 
 def _fitting(path: str) -> Pages:
