@@ -16,10 +16,12 @@ from typing import Any
 import pytest
 
 import pqadapters.concurrent.futures as package
+from pqadapters import ending
 from pqadapters.concurrent.futures import (
     BrokenExecutor,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
+    _clock,
     _closing,
     _refusals,
     _returning,
@@ -119,6 +121,18 @@ def test_a_look_for_jobs_that_is_interrupted_anywhere(tmp_path: Path) -> None:
         assert thread is None or thread.ident
         Task(executor.shutdown, patience=work.PATIENCE).result()
     assert nth > 10
+
+
+def test_a_clock_that_is_interrupted_anywhere() -> None:
+    """Its thread was taken for one that runs, and no job that was delayed in this process was ever due again."""
+    nth, struck = 0, True
+    while struck:
+        nth += 1
+        clock, due = _clock.Clock(), threading.Event()
+        struck = interrupted(partial(clock.call_in, 0.0, int), nth, (_clock.__file__, ending.__file__), exits=True)
+        clock.call_in(0.0, due.set)
+        assert due.wait(work.PATIENCE)
+    assert nth > 5
 
 
 @pytest.mark.parametrize("how", ["cancel", "cancel_futures", "drain=False"])

@@ -151,7 +151,7 @@ def test_a_delayed_job_that_is_gone_leaves_nothing_for_the_clock(make: Make, end
 
 def test_what_was_taken_back_doesnt_stay_to_its_time() -> None:
     clock = _clock.Clock()
-    clock._runs = True  # in this thread
+    clock._thread = threading.current_thread()
     for _ in range(1000):
         clock.call_in(600, list)()
     clock.call_in(0, list)()

@@ -494,7 +494,7 @@ def test_what_may_stand_where_a_copy_is_to_is_not_replaced(
     copy.write_bytes(b"somebody's")
 
     def failing(look: Any) -> Any:
-        def fails(path: Any, **options: Any) -> os.stat_result:
+        def fails(path: Any, **options: Any) -> Any:
             if str(path) == str(copy):
                 raise OSError(errno.EIO, os.strerror(errno.EIO), path)
             return look(path, **options)

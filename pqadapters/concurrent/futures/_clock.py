@@ -14,6 +14,7 @@ from functools import partial
 from itertools import count
 
 from ... import telling
+from ...apart import insist
 from ...ending import start_thread
 
 _log = telling.logger("pqadapters.executor")
@@ -29,7 +30,7 @@ class Clock:
         self._due: list[tuple[float, int]] = []  #: when, and the number of the call; of those that were taken back, too
         self._calls: dict[int, Callable[[], object]] = {}
         self._numbers = count()
-        self._runs = False
+        self._thread: threading.Thread | None = None
 
     def call_in(self, seconds: float, function: Callable[[], object]) -> Callable[[], object]:
         """Call it that many seconds from now; at the end of the interpreter, never. What this returns takes it back."""
@@ -37,15 +38,24 @@ class Clock:
         with self._changed:
             self._calls[number] = function
             heapq.heappush(self._due, (time.monotonic() + seconds, number))
-            starts, self._runs = not self._runs, True
-            if not starts:
-                self._changed.notify()
-        if starts:
-            try:
-                start_thread(threading.Thread(target=self._run, name="pqadapters-executor-clock", daemon=True))
-            except RuntimeError:
-                self._runs = False
+            self._changed.notify()
+        if self._thread is None:
+            insist(self._start)
         return partial(self._calls.pop, number, None)
+
+    def _start(self) -> None:
+        thread = threading.Thread(target=self._run, name="pqadapters-executor-clock", daemon=True)
+        try:
+            with self._changed:
+                if self._thread is not None:
+                    return
+                self._thread = thread
+            start_thread(thread)
+        except RuntimeError:
+            self._thread = None
+        except BaseException:  # of a signal handler: nobody knows whether it runs; it ends if so
+            self._thread = None
+            raise
 
     def _run(self) -> None:
         while (function := self._next()) is not None:
@@ -57,7 +67,7 @@ class Clock:
 
     def _next(self) -> Callable[[], object] | None:
         with self._changed:
-            while self._due:
+            while self._due and self._thread is threading.current_thread():
                 if len(self._due) > 2 * len(self._calls) + _FEW:
                     self._sweep_locked()
                     continue
@@ -66,7 +76,8 @@ class Clock:
                     self._changed.wait(min(left, threading.TIMEOUT_MAX))
                 elif (function := self._calls.pop(heapq.heappop(self._due)[1], None)) is not None:
                     return function
-            self._runs = False
+            if self._thread is threading.current_thread():
+                self._thread = None
             return None
 
     def _sweep_locked(self) -> None:
