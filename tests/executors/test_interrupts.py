@@ -21,6 +21,7 @@ from pqadapters.concurrent.futures import (
     BrokenExecutor,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
+    _calls,
     _clock,
     _closing,
     _refusals,
@@ -121,6 +122,23 @@ def test_a_look_for_jobs_that_is_interrupted_anywhere(tmp_path: Path) -> None:
         assert thread is None or thread.ident
         Task(executor.shutdown, patience=work.PATIENCE).result()
     assert nth > 10
+
+
+def test_a_thread_that_an_interrupt_of_its_start_has_ended(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As `threading` has it where an Exception comes as it starts one: no outcome of the pool was told any more."""
+    executor, start = ProcessPoolExecutor(1, path=tmp_path / "e", durability="process"), ending.start_thread
+
+    def interrupt(thread: threading.Thread) -> None:
+        monkeypatch.setattr(_calls, "start_thread", start)
+        thread.run = lambda: None  # type: ignore[method-assign]
+        start(thread)
+        thread.join()
+        raise KeyError(thread)
+
+    monkeypatch.setattr(_calls, "start_thread", interrupt)
+    with pytest.raises(KeyError):
+        executor.submit(work.double, 1)
+    _goes_on(executor, [])
 
 
 def test_a_clock_that_is_interrupted_anywhere() -> None:

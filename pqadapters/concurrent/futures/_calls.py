@@ -174,13 +174,13 @@ class Calls:
                 thread = threading.Thread(target=self._work, name="pqadapters-executor-calls", daemon=True)
                 self._thread = thread
             start_thread(thread)
-        except BaseException:
-            if thread is not None and thread.ident is None:
+        except BaseException:  # of a signal handler: nobody knows whether it runs; it ends if so
+            if thread is not None:
                 self._thread = None
             raise
 
     def _work(self) -> None:
-        while True:
+        while self._thread is threading.current_thread():
             try:
                 done = self._done.get(timeout=_LINGER)
             except queue.Empty:
