@@ -24,6 +24,7 @@ from pqadapters.stores._directory import try_lock
 from pqadapters.stores._disk import Disk, open_file
 from pqadapters.stores.segment import SegmentStore, format
 
+from ..contract.descriptors import open_below
 from .faulty import FaultyDisk
 from .promises import Ruins, contents, die
 from .states import State
@@ -262,12 +263,11 @@ def test_a_file_that_cant_be_looked_at_is_closed(tmp_path: Path, monkeypatch: py
     def refuse(fd: int) -> None:
         raise OSError(errno.ESTALE, os.strerror(errno.ESTALE))
 
-    before = os.listdir("/proc/self/fd")
     with monkeypatch.context() as patch:
         patch.setattr(os, "fstat", refuse)
         with pytest.raises(OSError, match=r"Stale"):
             open_file(str(tmp_path / "file"), os.O_RDONLY)
-    assert os.listdir("/proc/self/fd") == before
+    assert not open_below(tmp_path)
 
 
 def test_a_lock_on_a_file_that_cant_be_looked_at_is_let_go_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,7 +6,6 @@ All operations have happened, in memory and in the files, or none.
 from __future__ import annotations
 
 import gc
-import os
 import threading
 import time
 import weakref
@@ -23,6 +22,7 @@ from pqadapters.store import Ack, Claim, Nack, Order, Put, Set, State
 from pqadapters.stores import _directory, _disk, _gate
 from pqadapters.stores.segment import SegmentStore, format
 
+from ..contract.descriptors import open_below
 from ..contract.interrupting import interrupted
 from ..contract.maker import ManualClock
 from ..contract.threads import Task
@@ -367,13 +367,12 @@ def test_a_lock_whose_end_is_interrupted_goes_with_its_object(tmp_path: Path) ->
     nth, going = 0, True
     while going:
         nth += 1
-        open_files = len(os.listdir("/proc/self/fd"))
         hold = _directory.try_lock(file, disk)
         assert hold is not None, f"at place {nth - 1}"
         going = interrupted(hold.close, nth, files)
         del hold
         gc.collect()
-        assert len(os.listdir("/proc/self/fd")) <= open_files, f"at place {nth}"
+        assert not open_below(tmp_path), f"at place {nth}"
     assert nth > 3
 
 

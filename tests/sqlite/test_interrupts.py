@@ -23,6 +23,7 @@ from pqadapters.stdlib.multiprocessing import JoinableQueue
 from pqadapters.store import Ack, Claim, Put, Set, State
 from pqadapters.stores.sqlite import SqliteStore
 
+from ..contract.descriptors import open_below
 from ..contract.interrupting import interrupted
 from ..segment.programs import PATIENCE
 
@@ -145,8 +146,7 @@ def test_an_interrupted_checkpoint_lets_go_of_its_lock(tmp_path: Path) -> None:
         assert nth > 30
         kept.clear()
         gc.collect()
-        files = [os.path.realpath(f"/proc/self/fd/{number}") for number in os.listdir("/proc/self/fd")]
-        assert not [file for file in files if file.endswith("checkpoint")]
+        assert not [file for file in open_below(tmp_path) if file.endswith("checkpoint")]
 
 
 def test_i5_a_handle_whose_close_is_interrupted_keeps_no_record(tmp_path: Path) -> None:

@@ -29,6 +29,8 @@ from pqadapters.stores.sqlite.room import Room
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, run, running, said
 
+from ..contract.descriptors import open_below
+
 
 @pytest.fixture
 def database(tmp_path: Path) -> Path:
@@ -461,8 +463,7 @@ def test_a_store_that_couldnt_be_opened_has_no_file_open(database: Path, monkeyp
     monkeypatch.setattr(Room, "make_reserve", refuse)
     with pytest.raises(DiskError):
         SqliteStore(database)
-    links = (f"/proc/self/fd/{number}" for number in os.listdir("/proc/self/fd"))
-    assert not [name for name in map(os.path.realpath, links) if name.startswith(str(database))]
+    assert not open_below(database)
 
 
 def test_a_store_is_closed_where_its_lookout_was_never_started(database: Path) -> None:
