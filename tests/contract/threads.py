@@ -84,3 +84,17 @@ def waiting(
         raise Hung("a waiter never looked")
     store.depth("")
     return task
+
+
+class InterruptedStart:
+    """Stands for `start_thread`, in whose middle a signal handler raises: nobody knows whether the thread runs."""
+
+    def __init__(self, *, runs: bool) -> None:
+        self.runs = runs
+        self.begun: list[threading.Thread] = []
+
+    def __call__(self, thread: threading.Thread) -> None:
+        self.begun.append(thread)
+        if self.runs:
+            thread.start()
+        raise TimeoutError

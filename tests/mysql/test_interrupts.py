@@ -18,6 +18,7 @@ from pqadapters.stores._handle import Wish
 from pqadapters.stores.mysql import MysqlStore, keeper, lookout, reader
 from pqadapters.stores.mysql.transactions import Part
 from pqadapters.stores.mysql.wire import Answer, Failed, Wire
+from tests.contract.threads import InterruptedStart
 from tests.segment.programs import PATIENCE
 
 from .server import Server
@@ -232,14 +233,8 @@ def test_a_thread_is_begun_again_behind_an_interrupt_of_its_start(
     url: str, module: Any, runs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody knows whether it runs then. It was taken for one that does, and the process wasn't heard of any more."""
-    begun: list[threading.Thread] = []
-
-    def interrupted(thread: threading.Thread) -> None:
-        begun.append(thread)
-        if runs:
-            thread.start()
-        raise TimeoutError
-
+    interrupted = InterruptedStart(runs=runs)
+    begun = interrupted.begun
     with MysqlStore(url) as store, MysqlStore(url) as other:
         whose = getattr(store._core, module.__name__.rpartition(".")[2])
         with monkeypatch.context() as patch, suppress(TimeoutError):

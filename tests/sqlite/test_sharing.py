@@ -26,7 +26,7 @@ from pqadapters.stores.sqlite import SqliteStore, keeper, lookout, transactions
 from pqadapters.stores.sqlite import store as sqlite_store
 from pqadapters.stores.sqlite.database import rest
 from pqadapters.stores.sqlite.room import Room
-from tests.contract.threads import Task
+from tests.contract.threads import InterruptedStart, Task
 from tests.segment.programs import PATIENCE, run, running, said
 
 from ..contract.descriptors import open_below
@@ -272,14 +272,8 @@ def test_the_keeper_is_begun_again_behind_an_exception_of_a_signal_handler(
     database: Path, runs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """In the middle of starting it, when nobody knows whether it runs. It was taken for one that does, for good."""
-    begun: list[threading.Thread] = []
-
-    def interrupted(thread: threading.Thread) -> None:
-        begun.append(thread)
-        if runs:
-            thread.start()
-        raise TimeoutError
-
+    interrupted = InterruptedStart(runs=runs)
+    begun = interrupted.begun
     with SqliteStore(database, durability="process", max_lag=0.01) as store:
         with monkeypatch.context() as patch, pytest.raises(TimeoutError):
             patch.setattr(keeper, "start_thread", interrupted)
@@ -298,14 +292,8 @@ def test_the_keeper_is_begun_again_behind_an_exception_of_a_signal_handler(
 
 @pytest.mark.parametrize("runs", [True, False])
 def test_the_lookout_is_begun_again_behind_one(database: Path, runs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
-    begun: list[threading.Thread] = []
-
-    def interrupted(thread: threading.Thread) -> None:
-        begun.append(thread)
-        if runs:
-            thread.start()
-        raise TimeoutError
-
+    interrupted = InterruptedStart(runs=runs)
+    begun = interrupted.begun
     with SqliteStore(database) as store, SqliteStore(database) as other:
         with monkeypatch.context() as patch, pytest.raises(TimeoutError):
             patch.setattr(lookout, "start_thread", interrupted)
