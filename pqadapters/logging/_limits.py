@@ -193,11 +193,13 @@ class Limit:
         if when in (WhenFull.RAISE, WhenFull.DROP_NEWEST):
             self._tidy(store)
             return self._look(size) or self._refuse(when)
-        if self._lock.acquire(timeout=_PATIENCE):  # who has it may wait for a store, in whose middle a finalizer logs
-            try:
-                while not self._look(size) and self._drop_oldest(store, self._queues(store)):
-                    pass
-            finally:
+        taken: list[bool] = []
+        try:  # with a limit: who has it may wait for a store, in whose middle a finalizer logs. By `extend`: _beyond.py
+            taken.extend(map(self._lock.acquire, (True,), (_PATIENCE,)))
+            while True in taken and not self._look(size) and self._drop_oldest(store, self._queues(store)):
+                pass
+        finally:
+            if True in taken:
                 self._lock.release()
         return not self._is_large(size) or self._look(size) or self._refuse(when)
 

@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 import pqadapters.logging
+from pqadapters.logging import _limits
 from pqadapters.logging.handlers import QueueHandler
 from pqadapters.stdlib.queue import Queue
 from pqadapters.stores.memory import MemoryStore
 
 from ..contract.interrupting import interrupted
+from ..contract.threads import Task
 from .sinks import PATIENCE, Noting, logger_of
 
 _HERE = (str(Path(pqadapters.logging.__file__).parent),)
@@ -70,3 +74,24 @@ def test_logging_goes_on(call: str, sinks: int) -> None:
                 thread.join(PATIENCE)  # stop() waits for a tenth of a second, which is little on a busy machine
                 assert not thread.is_alive(), f"at place {nth}"
     assert nth > 10
+
+
+def test_making_room_lets_go_of_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Each log call of a full spool waited a second for it from then on, and made no room."""
+    limit = _limits.Limit(1 << 20, "drop_oldest")
+
+    def is_free() -> bool:
+        taken = limit._lock.acquire(blocking=False)
+        if taken:
+            limit._lock.release()
+        return taken
+
+    monkeypatch.setattr(limit, "_look", lambda size: False)
+    with MemoryStore() as store:
+        nth, struck = 0, True
+        while struck:
+            nth += 1
+            call = partial(limit._when_full, 1, logging.INFO, store)
+            struck = interrupted(call, nth, (_limits.__file__,), exits=True, locks=True)
+            assert Task(is_free, patience=PATIENCE).result(), f"at place {nth}"
+    assert nth > 3
