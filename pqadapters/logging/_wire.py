@@ -2,13 +2,14 @@
 
 `SocketHandler`, and `SysLogHandler` by TCP, have nothing but that to go by: a record counts as delivered when the other
 side's system has it and the connection is still there. What was sent within a second before a connection broke may not
-have been read, and is sent again by the next one. Who needs to know that a record was processed uses HTTP, or
-`Sink(check=)`.
+have been read, and is sent again by the next one, whenever that is. Who needs to know that a record was processed uses
+HTTP, or `Sink(check=)`.
 """
 
 from __future__ import annotations
 
 import logging
+import os
 import select
 import socket
 import struct
@@ -33,28 +34,30 @@ class SocketHandler(stdlib.SocketHandler):
     def __init__(self, host: str, port: int | None) -> None:
         super().__init__(host, port)
         self._recent: deque[tuple[float, Any]] = deque(maxlen=_MOST_AGAIN)  #: when it was sent, and what
+        self._lost: list[Any] = []  #: what the last connection may have lost
 
     def send(self, s: Any) -> None:
         """Raises OSError."""
-        if self.sock is not None and _is_broken(self.sock):
-            self._drop()
         try:
+            if self.sock is not None and (error := _broken(self.sock)) is not None:
+                self._drop(error)
             if self.sock is None:
                 self._connect()
             self._send_all(s)
-        except OSError:
-            self._drop()
+        except OSError as error:
+            self._drop(error)
             raise
         self._recent.append((time.monotonic(), s))
 
     def _connect(self) -> None:
         """A new connection, by which what the last one may have lost is sent again."""
         self.sock = self.makeSocket()
-        since = time.monotonic() - _AGAIN
-        for sent, data in self._recent:
-            if sent > since:
-                self._send_all(data)
+        for data in self._lost:
+            self._send_all(data)
         _refuse_broken(self.sock, _FIRST)
+        now = time.monotonic()
+        self._recent.extend((now, data) for data in self._lost)
+        self._lost = []
 
     def _send_all(self, data: Any) -> None:
         assert self.sock is not None
@@ -62,10 +65,17 @@ class SocketHandler(stdlib.SocketHandler):
         self.sock.sendall(data)
         _wait_until_sent(self.sock)
 
-    def _drop(self) -> None:
-        if self.sock is not None:
-            self.sock.close()
-            self.sock = None
+    def _drop(self, error: OSError) -> None:
+        """It is found broken now. Who closes it has read all that was there; one that broke in another way may have
+        done so behind what was sent last, however long ago that was."""
+        if self.sock is None:
+            return
+        self.sock.close()
+        self.sock = None
+        is_closed = isinstance(error, _ClosedByPeer)
+        since = (time.monotonic() if is_closed or not self._recent else self._recent[-1][0]) - _AGAIN
+        self._lost += [data for sent, data in self._recent if sent > since]
+        self._recent.clear()
 
     def handleError(self, record: logging.LogRecord) -> None:
         logging.Handler.handleError(self, record)
@@ -104,20 +114,26 @@ class SysLogHandler(stdlib.SysLogHandler):
             self.unixsocket, self.socket = False, self._stream
 
 
-def _is_broken(sock: socket.socket, within: float = 0.0) -> bool:
-    """Whether the other side has closed it, or does so within some seconds. It sends nothing else."""
+class _ClosedByPeer(ConnectionResetError):
+    """The other side has closed it, with nothing of what it was sent left unread."""
+
+
+def _broken(sock: socket.socket, within: float = 0.0) -> OSError | None:
+    """Why the other side takes no more, or doesn't within some seconds. It sends nothing else."""
     readable, _, _ = select.select([sock], [], [], within)
-    if not readable:
-        return False
     try:
-        return not sock.recv(1, socket.MSG_PEEK)
-    except OSError:
-        return True
+        if not readable or sock.recv(1, socket.MSG_PEEK):
+            return None
+        if failed := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):  # closed for writing first, reset then
+            return ConnectionResetError(failed, os.strerror(failed))
+        return _ClosedByPeer(f"{sock} was closed by the other side")
+    except OSError as error:
+        return error
 
 
 def _refuse_broken(sock: socket.socket, within: float) -> None:
-    if _is_broken(sock, within):
-        raise ConnectionResetError(f"{sock} was closed by the other side")
+    if (error := _broken(sock, within)) is not None:
+        raise error
 
 
 def _wait_until_sent(sock: socket.socket) -> None:

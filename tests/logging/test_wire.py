@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import logging
 import socket
+import time
 from collections.abc import Callable, Iterator
 from logging import handlers as stdlib
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -109,6 +111,64 @@ def test_a_syslog_that_is_not_there_yet(logger: logging.Logger, tmp_path: Path) 
             assert listener.flush(PATIENCE)
             server.until_all(messages)
             sink.handler.close()
+
+
+@pytest.mark.parametrize("ends", [socket.SHUT_WR, None], ids=["shut down first", "closed"])
+@pytest.mark.parametrize("idle", [0, 60])
+@pytest.mark.parametrize("kind", [SocketServer, SyslogServer], ids=["socket", "syslog"])
+def test_what_a_server_has_not_read_when_it_dies_is_sent_again_however_long_it_is_down(
+    logger: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any, idle: int, ends: int | None
+) -> None:
+    """What was to be sent again was what had been sent within a second before the *next* connection: nothing, if the
+    server was down for longer, or nothing was logged for a second behind its end."""
+    clock = SimpleNamespace(now=100.0, sleep=time.sleep)
+    clock.monotonic = lambda: clock.now
+    monkeypatch.setattr(_wire, "time", clock)
+    server = kind()
+    with socket.create_server(("127.0.0.1", 0)) as deaf:
+        server.port = deaf.getsockname()[1]
+        handler = _handler(server)
+        listener = QueueListener(tmp_path / "spool", Sink(handler, name="wire", retries=10_000, **QUICK))
+        listener.start()
+        messages = _log(logger, 0, 5)
+        assert listener.flush(PATIENCE)
+        connection, _ = deaf.accept()
+        if ends is not None:
+            connection.shutdown(ends)
+        connection.close()  # what it hasn't read makes this a reset
+    clock.now += idle
+    messages += _log(logger, 5, 8)
+    assert not listener.flush(0.1)
+    clock.now += 60
+    with serving(server):
+        assert listener.flush(PATIENCE)
+        server.until_all(messages)
+        listener.stop()
+        handler.close()
+    assert server.messages == messages
+
+
+@pytest.mark.parametrize("kind", [SocketServer, SyslogServer], ids=["socket", "syslog"])
+def test_what_a_server_has_read_long_before_it_closes_the_connection_is_sent_once(
+    logger: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any
+) -> None:
+    clock = SimpleNamespace(now=100.0, sleep=time.sleep)
+    clock.monotonic = lambda: clock.now
+    monkeypatch.setattr(_wire, "time", clock)
+    with serving(kind()) as server:
+        handler = _handler(server)
+        with QueueListener(tmp_path / "spool", Sink(handler, name="wire", **QUICK)) as listener:
+            messages = _log(logger, 0, 5)
+            server.until_all(messages)
+            assert listener.flush(PATIENCE)
+            clock.now += 60
+            server.stop()
+            server.start()
+            messages += _log(logger, 5, 8)
+            assert listener.flush(PATIENCE)
+        server.until_all(messages)
+        handler.close()
+    assert server.messages == messages
 
 
 def test_a_server_that_resets_connections(server: Any, logger: logging.Logger, listener: QueueListener) -> None:
