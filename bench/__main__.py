@@ -109,7 +109,7 @@ def _who(contender: Contender) -> dict[str, Any]:
 
 def _observe(taking_part: dict[str, Contender], who: dict[str, dict[str, Any]], settings: Settings) -> None:
     for contender in taking_part.values():
-        if contender.gets and not contender.server:
+        if contender.is_observed:
             _say(f"observing {contender.name}")
             for level in contender.speed:
                 if level is not Level.MEMORY:

@@ -126,6 +126,7 @@ class Contender(NamedTuple):
     open_log: Callable[[str, Level], LogHandle] | None = None  #: a logger
     open_executor: Callable[[str, Level], ExecutorHandle] | None = None  #: an executor with its backlog there
     open_theirs: Callable[[str], Any] | None = None  #: a queue with persist-queue's API, in a directory of its own
+    left: Callable[[str, Level], int] | None = None  #: records, or calls, that an ended process has left there
     program: Sequence[str] | None = None  #: source of a program, and what stands before its path in a command line
     package: str = ""  #: the distribution that it comes with
     modules: Sequence[str] = ()  #: what must be importable
@@ -155,6 +156,16 @@ class Contender(NamedTuple):
         if self.server:
             return Kind.SERVER
         return Kind.QUEUE if self.open_mapping is None else Kind.MAPPING
+
+    @property
+    def puts_alone(self) -> bool:
+        """Whether nothing is handed out by it: a log handler, an executor."""
+        return self.kind in (Kind.LOGGING, Kind.EXECUTOR)
+
+    @property
+    def is_observed(self) -> bool:
+        """Whether what it survives can be seen from here: a server syncs by itself."""
+        return self.puts_alone or (self.gets and not self.server)
 
     def level(self, asked: Level) -> Level | None:
         """How it is opened where `asked` is compared; None where it can't be. At less than POWER a contender that

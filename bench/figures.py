@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from .contenders import OUR_EXECUTOR, OUR_FAMILY, OUR_LOG, OUR_LOOP, OUR_MAPPING, OUR_START, OURS
+from .contenders import OUR_EXECUTOR, OUR_FAMILY, OUR_LOG, OUR_LOG_JSON, OUR_LOOP, OUR_MAPPING, OUR_START, OURS
 from .result import Result, Series, Spread
 
 
@@ -330,6 +330,8 @@ FIGURES: Sequence[Figure] = (
         0.5,
     ),
     Ratio("logging: drain, by emit", Series("log-drain", OUR_LOG, "drain"), _emit(OUR_LOG), 3),
+    Ratio("logging as JSON: emit, by stdlib-logging's", _emit(OUR_LOG_JSON), _emit("stdlib-logging"), 0.5),
+    Ratio("logging as JSON: drain, by emit", Series("log-drain", OUR_LOG_JSON, "drain"), _emit(OUR_LOG_JSON), 3),
     Excess(
         "run: the start of a program",
         Series("start", OUR_START, "start"),

@@ -38,7 +38,7 @@ def observe(contender: Contender, level: Level, directory: Path, patience: float
 
 
 def _trace(contender: Contender, level: Level, directory: Path, patience: float) -> dict[str, Any]:
-    if not contender.gets:
+    if not contender.is_observed:
         return {"none": "no queue"}
     if shutil.which("strace") is None:
         return {"none": "strace isn't installed"}
@@ -76,22 +76,20 @@ def count_syncs(lines: Iterable[str]) -> dict[str, Any]:
         elif inside and _SYNCED.search(line):
             syncs[inside][-1] += 1
     puts, gets = syncs["put"], syncs["get"]
-    if not puts or not gets:
+    if not puts:
         return {"none": "the trace has no marks"}
-    return {
-        "puts": len(puts),
-        "synced_puts": sum(map(bool, puts)),
-        "syncs_per_put": sum(puts) / len(puts),
-        "syncs_per_done": sum(gets) / len(gets),
-    }
+    counts = {"puts": len(puts), "synced_puts": sum(map(bool, puts)), "syncs_per_put": sum(puts) / len(puts)}
+    return {**counts, "syncs_per_done": sum(gets) / len(gets)} if gets else counts
 
 
 # SIGKILL
 
 
 def _kill(contender: Contender, level: Level, directory: Path, patience: float) -> dict[str, Any]:
-    if not contender.gets:
+    if not contender.is_observed:
         return {"none": "no queue"}
+    if contender.puts_alone and contender.left is None:
+        return {"none": "its workers do the calls meanwhile"}
     with TemporaryDirectory(prefix="pqadapters-bench-", dir=directory) as scratch:
         place = os.path.join(scratch, "queue")
         os.mkdir(place, 0o700)
@@ -104,6 +102,8 @@ def _kill(contender: Contender, level: Level, directory: Path, patience: float) 
     announced, held = _said(filled, "put"), _said(filled, "held")
     if not held:
         return {"none": "it ended before it held an item"}
+    if contender.puts_alone:
+        return {"announced": len(announced), "found": int(_said(drained, "left")[0])}
     found = set(_said(drained, "found"))
     expected = [item for item in announced if item != held[0]]
     counts = {"announced": len(expected), "found": sum(item in found for item in expected)}

@@ -2,7 +2,8 @@
 
 `trace`: puts, gets and acknowledges, each between two marks; whoever traces its system calls knows so which are whose.
 `fill`: puts and says so item by item, takes one and holds it, and waits to be killed. `drain`: says what is there. A
-mapping sets and gets values of keys, and holds nothing.
+mapping sets and gets values of keys, and holds nothing. A logger logs and an executor submits, to busy workers where it
+can keep them busy; both only put, and say how much is there.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from contextlib import suppress
 from queue import Empty
 from typing import Any, NamedTuple
 
-from .contender import Handle, Level, LoopQueue, MappingHandle, itself
+from .contender import Contender, Handle, Level, LoopQueue, MappingHandle, itself
 from .contenders import contenders
 
 MARK = "pqbench"
@@ -119,7 +120,34 @@ def in_a_loop(open_loop: Callable[[str, Level], LoopQueue], directory: str, leve
     return Handle(put, lambda: run(queue.get()), get_now, lambda got: queue.task_done(), itself, close)
 
 
+def putting(contender: Contender, directory: str, level: Level) -> Callable[[int], object]:
+    """What logs a record, or submits a call, of that number."""
+    if contender.open_log is not None:
+        info = contender.open_log(directory, level).info
+        return lambda number: info("user %s did %d", "ann", number)
+    assert contender.open_executor is not None
+    executor = contender.open_executor(directory, level)
+    if executor.block is not None:
+        executor.block()
+    return lambda number: executor.submit()
+
+
+def trace_puts(put: Callable[[int], object], count: int) -> None:
+    put(count)
+    between_marks("put", count, put)
+    os._exit(0)  # workers that are kept busy would be waited for
+
+
+def fill_puts(put: Callable[[int], object], count: int) -> None:
+    for number in range(count):
+        put(number)
+        say("put", number)
+    say("held")
+    sys.stdin.read()  # until we are killed
+
+
 _QUEUE: dict[str, Callable[[Handle, int], None]] = {"trace": trace, "fill": fill, "drain": drain}
+_PUTS: dict[str, Callable[[Callable[[int], object], int], None]] = {"trace": trace_puts, "fill": fill_puts}
 _MAPPING: dict[str, Callable[[MappingHandle, int], None]] = {
     "trace": trace_mapping,
     "fill": fill_mapping,
@@ -130,7 +158,12 @@ _MAPPING: dict[str, Callable[[MappingHandle, int], None]] = {
 def main(arguments: Sequence[str]) -> None:
     subject = Subject(**json.loads(arguments[0]))
     contender, level = contenders()[subject.contender], Level(subject.level)
-    if contender.open_mapping is not None:
+    if contender.puts_alone and subject.mode == "drain":
+        assert contender.left is not None, "nobody asks how much it has left"
+        say("left", contender.left(subject.directory, level))
+    elif contender.puts_alone:
+        _PUTS[subject.mode](putting(contender, subject.directory, level), subject.operations)
+    elif contender.open_mapping is not None:
         _MAPPING[subject.mode](contender.open_mapping(subject.directory, level), subject.operations)
     elif contender.open_loop is not None:
         _QUEUE[subject.mode](in_a_loop(contender.open_loop, subject.directory, level), subject.operations)

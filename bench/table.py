@@ -118,7 +118,8 @@ def _seen(seen: Mapping[str, Any]) -> tuple[str, str, str, str, str]:
         cells = (f"no trace: {why}", "-", "-")
     else:
         synced = f"{traced['synced_puts']} of {traced['puts']}"
-        cells = (number(traced["syncs_per_put"]), synced, number(traced["syncs_per_done"]))
+        done = traced.get("syncs_per_done")
+        cells = (number(traced["syncs_per_put"]), synced, "-" if done is None else number(done))
     if why := killed.get("none"):
         return (*cells, why, "-")
     found, announced = killed["found"], killed["announced"]

@@ -14,6 +14,7 @@ OUR_FAMILY = "pqadapters-multiprocessing"
 OUR_START = "pqadapters-run"
 OUR_EXECUTOR = "pqadapters-executor"
 OUR_LOG = "pqadapters-logging"
+OUR_LOG_JSON = "pqadapters-logging-json"
 OUR_PERSISTQUEUE = "pqadapters-1-file"
 MODULES = (
     "ours",
@@ -58,6 +59,7 @@ MODULES = (
     "huey_executor",
     "persistqueue_executor",
     "ours_logging",
+    "ours_logging_json",
     "stdlib_logging",
     "persistqueue_logging",
     "loguru_enqueue",

@@ -6,9 +6,10 @@ import os
 from collections.abc import Callable
 from functools import partial
 from importlib import import_module
+from queue import Empty
 from typing import Any
 
-from ..contender import Contender, Level, Speed
+from ..contender import Contender, Handle, Level, Speed, itself
 
 THEIRS, OURS = "persistqueue", "pqadapters.persistqueue"
 
@@ -22,11 +23,28 @@ def _sqlite(module: str, directory: str, **options: Any) -> Any:
     return import_module(module).SQLiteQueue(directory, **options)
 
 
+def _observed(module: str, open: Callable[..., Any], directory: str, level: Level) -> Handle:
+    """As any queue, so that what it survives can be seen."""
+    queue, its_empty = open(module, directory), import_module(module).Empty
+
+    def get_now() -> Any:
+        try:
+            return queue.get_nowait()
+        except its_empty:
+            raise Empty from None
+
+    def done(got: Any) -> None:
+        queue.task_done()
+
+    return Handle(queue.put, queue.get, get_now, done, itself, getattr(queue, "close", lambda: None))
+
+
 def _contender(module: str, which: str, open: Callable[..., Any], level: Level, what: str) -> Contender:
     ours = module == OURS
     return Contender(
         name=f"{'pqadapters' if ours else 'persist-queue'}-{which}",
         about=f"{module}.{what}",
+        open=partial(_observed, module, open),
         open_theirs=partial(open, module),
         speed={level: Speed(100_000, 100_000) if ours else Speed(5_000, 5_000)},
         package="pqadapters" if ours else "persist-queue",

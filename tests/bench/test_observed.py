@@ -6,8 +6,8 @@ from pathlib import Path
 
 import pytest
 
-from bench.contender import Level
-from bench.contenders import OUR_MAPPING, OURS, contenders
+from bench.contender import Kind, Level
+from bench.contenders import OUR_EXECUTOR, OUR_LOG, OUR_MAPPING, OUR_PERSISTQUEUE, OURS, contenders
 from bench.observed import count_syncs, observe
 
 TRACE = """\
@@ -54,3 +54,25 @@ def test_our_own_mapping_which_holds_nothing(level: Level, tmp_path: Path) -> No
         if level is Level.POWER:  # else its own thread syncs now and then, and may do so during a set
             assert seen["trace"]["synced_puts"] == 20
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("name", [OUR_LOG, OUR_EXECUTOR])
+@pytest.mark.parametrize("level", [Level.POWER, Level.PROCESS])
+def test_our_own_log_handler_and_executor_which_hand_nothing_out(name: str, level: Level, tmp_path: Path) -> None:
+    seen = observe(contenders()[name], level, tmp_path, 60.0)
+    assert seen["kill"] == {"announced": 200, "found": 200}
+    if "strace" not in seen["trace"].get("none", ""):
+        assert (seen["trace"]["puts"], "syncs_per_done" in seen["trace"]) == (20, False)
+        if level is Level.POWER:
+            assert seen["trace"]["synced_puts"] == 20
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_our_queue_with_the_methods_of_persist_queue(tmp_path: Path) -> None:
+    seen = observe(contenders()[OUR_PERSISTQUEUE], Level.PROCESS, tmp_path, 60.0)
+    assert seen["kill"] == {"announced": 199, "found": 199, "held_again": True}
+
+
+def test_a_program_and_a_server_are_not_observed() -> None:
+    seen = {each.kind for each in contenders().values() if each.is_observed}
+    assert seen == {*Kind} - {Kind.START, Kind.SERVER}
