@@ -280,6 +280,33 @@ def test_a_write_that_fails_before_the_sync_refuses_its_commit_alone(tmp_path: P
         assert store.depth("q").ready == 9
 
 
+_TAKES_ALL = """
+import sys
+from pqadapters.errors import FormatError
+from pqadapters.store import Ack
+from pqadapters.stores.sqlite import SqliteStore
+with SqliteStore(sys.argv[1]) as store:
+    try:
+        while claims := store.claim("q"):
+            store.commit(*map(Ack, claims))
+    except FormatError as error:
+        print(error)
+"""
+
+
+def test_a_disk_that_cannot_be_read_is_named_beside_the_damage_that_sqlite_takes_it_for(tmp_path: Path) -> None:
+    database = tmp_path / "q.db"
+    with SqliteStore(database) as store:
+        store.commit(*[Put("q", bytes(5000))] * 1000)
+    tracer = ["strace", "-f", "-qq", "-o", os.devnull, "-P", str(database), "-e", "trace=pread64"]
+    fault = ["-e", "inject=pread64:error=EIO:when=100+"]
+    done = _ran(*tracer, *fault, sys.executable, "-c", _TAKES_ALL, str(database))
+    assert "a disk that can't be read" in done.stdout
+    assert "salvage" in done.stdout
+    with SqliteStore(database) as store:
+        assert store.depth("q").ready > 0
+
+
 _OPENS = """
 import sys
 from pqadapters.errors import DiskError

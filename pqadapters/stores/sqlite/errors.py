@@ -97,7 +97,8 @@ def translated(error: Exception, path: str) -> StoreError:
     unreadable = isinstance(error, UnicodeDecodeError) or (type(error) is sqlite3.DatabaseError and not text)
     if text.startswith(_DAMAGED) or unreadable:  # of a damaged schema Python 3.10 has no text
         return FormatError(
-            f"{path} is damaged, or no database: {text}. Keep a copy of it and of the files beside it, bring out "
+            f"{path} is damaged, or no database: {text}. Where the system's log tells of a disk that can't be read, "
+            "that is why: SQLite has the same words for it. Keep a copy of it and of the files beside it, bring out "
             "what is whole with pqadapters.stores.sqlite.salvage(path, to=...), and go on with that"
         )
     number = next((number for words, number in _NUMBERS.items() if text.startswith(words)), None)
