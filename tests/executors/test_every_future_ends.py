@@ -7,18 +7,14 @@ import os
 import signal
 import threading
 import time
-from concurrent.futures import BrokenExecutor, CancelledError
-from contextlib import suppress
+from concurrent.futures import CancelledError
 from pathlib import Path
-from queue import Full
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pqadapters.concurrent.futures import (
-    JobFuture,
-    JobParked,
     ProcessPoolExecutor,
     ThreadPoolExecutor,
     _keys,
@@ -28,13 +24,13 @@ from pqadapters.concurrent.futures import (
 )
 from pqadapters.concurrent.futures._backlog import Backlog
 from pqadapters.concurrent.futures._durable import _abandon
-from pqadapters.errors import DiskError, LimitReached, StoreError
-from pqadapters.opening import open_store
-from pqadapters.store import Put, Set
+from pqadapters.errors import StoreError
+from pqadapters.store import Set
 
 from ..contract.threads import Task
 from . import work
 from .conftest import Make
+from .test_futures_at_the_end import submits
 from .test_left_behind import leave
 
 HERE: list[ThreadPoolExecutor] = []  #: for jobs that use their executor
@@ -42,209 +38,6 @@ HERE: list[ThreadPoolExecutor] = []  #: for jobs that use their executor
 
 def shut_down_inside() -> None:
     HERE[0].shutdown()
-
-
-# Processes
-
-
-def test_a_worker_that_is_killed_while_idle_breaks_the_pool(place: dict[str, Any]) -> None:
-    """A job that the broken pool refused was forgotten, and its future with it."""
-    executor = ProcessPoolExecutor(1, **place)
-    os.kill(executor.submit(work.pid).result(work.PATIENCE), signal.SIGKILL)
-    with suppress(BrokenExecutor):
-        executor._issue(work.nothing).result(work.PATIENCE)  # the pool knows it now
-    with pytest.raises(BrokenExecutor):
-        executor.submit(work.nothing).result(work.PATIENCE)
-    executor.shutdown(drain=False)
-    with ProcessPoolExecutor(1, recover="manual", **place) as another:
-        assert another.stats()["pending"] == 1
-        another.purge("pending")
-
-
-def fail_to_begin() -> None:
-    raise OSError("no license")
-
-
-def fail_behind_the_gate() -> None:
-    work.hold("gate")
-    fail_to_begin()
-
-
-def test_a_broken_pool_ends_waiting_for_room(place: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
-    """What stands in its backlog is begun by nobody, so there is no room to wait for."""
-    executor = ThreadPoolExecutor(1, initializer=fail_behind_the_gate, max_pending=1, **place)
-    first = executor.submit(work.nothing)
-    work.reached("gate")
-    store, looked = executor._backlog.store, threading.Event()
-    store_wait = store.wait
-
-    def wait_for_room(queue: str, until: Any, *timeout: Any) -> bool:
-        def look(depth: Any) -> bool:
-            looked.set()
-            return bool(until(depth))
-
-        return store_wait(queue, look if not timeout else until, *timeout)
-
-    monkeypatch.setattr(store, "wait", wait_for_room)
-    second = Task(lambda: executor.submit(work.nothing), patience=work.PATIENCE)
-    assert looked.wait(work.PATIENCE)
-    work.GATES["gate"].set()
-    with pytest.raises(BrokenExecutor):
-        second.result()
-    with pytest.raises(BrokenExecutor):
-        first.result(work.PATIENCE)
-    executor.shutdown()
-
-
-class Shuts:
-    """Pickling it takes so long that its executor is shut down meanwhile."""
-
-    def __init__(self, executor: ThreadPoolExecutor, wait: bool, drain: bool) -> None:
-        self._executor, self._wait, self._drain = executor, wait, drain
-
-    def __reduce__(self) -> Any:
-        self._executor.shutdown(self._wait, drain=self._drain)
-        return int, ()
-
-
-def submits(executor: Any, options: dict[str, Any], function: Any, argument: Any) -> JobFuture:
-    future: JobFuture = (executor.using(**options) if options else executor).submit(function, argument)
-    return future
-
-
-@pytest.mark.parametrize("options", [{}, {"key": "k"}, {"priority": 1}])
-@pytest.mark.parametrize("drain", [True, False])
-def test_a_submit_that_meets_a_shutdown_is_refused_as_a_later_one(
-    make: Make, drain: bool, options: dict[str, Any]
-) -> None:
-    """It raised StoreClosed, which is no RuntimeError, where the store was closed meanwhile."""
-    executor = make(1)
-    executor.submit(work.double, 1).result(work.PATIENCE)
-    with pytest.raises(RuntimeError, match="after shutdown"):
-        submits(executor, options, work.double, Shuts(executor, True, drain))
-    with make(1, recover="manual") as another:
-        assert not list(another.jobs())
-
-
-def test_who_asks_for_what_was_left_as_the_executor_ends_isnt_left_waiting(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """The futures were entered behind the look of who closes, so that they never came to an end."""
-    executor = make()
-    executor.submit(work.hold, "gate")
-    work.reached("gate")
-    executor.submit(work.note, 1)
-    executor.shutdown(wait=False, drain=False)
-    work.GATES["gate"].set()
-    executor.shutdown()
-    executor = make(recover="manual")
-    store, asked = executor._backlog.store, list[bool]()
-    browse = store.browse
-
-    def late(*args: Any, **more: Any) -> Any:
-        found = list(browse(*args, **more))
-        if not asked:
-            asked.append(True)
-            executor.shutdown()
-        return iter(found)
-
-    monkeypatch.setattr(store, "browse", late)
-    with suppress(StoreError):
-        assert all(future.cancelled() for future in executor.recovered())
-    assert all(future.cancelled() for future in executor._backlog.attached.values())
-    assert asked
-
-
-def test_who_asks_for_anothers_job_as_its_executor_ends_isnt_left_waiting(url: str) -> None:
-    """On a store of the program's own, which stays open: the future was one that nobody ends."""
-    with open_store(url) as store, ThreadPoolExecutor(1, store=url) as another:
-        another.using(key="k").submit(work.hold, "gate")
-        work.reached("gate")
-        executor = ThreadPoolExecutor(1, store=store)
-        try:
-            with pytest.raises(RuntimeError, match="after shutdown"):
-                submits(executor, {"key": "k"}, work.double, Shuts(executor, True, True))
-            assert executor.future(key="k").cancelled()
-        finally:
-            work.GATES["gate"].set()
-
-
-@pytest.mark.parametrize("options", [{}, {"key": "k"}, {"priority": 1}])
-def test_a_submit_that_is_refused_stores_nothing(
-    make: Make, options: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It was stored first, and taken off the disk only where the shutdown hadn't closed the store by then."""
-    executor = make(1)
-    executor.submit(work.hold, "gate")
-    work.reached("gate")
-    commit, stored = executor._backlog.commit, list[Any]()
-    monkeypatch.setattr(executor._backlog, "commit", lambda *ops: stored.extend(ops) or commit(*ops))
-    with pytest.raises(RuntimeError, match="after shutdown"):
-        submits(executor, options, work.double, Shuts(executor, False, False))
-    assert not any(isinstance(op, Put) for op in stored)
-
-
-@pytest.mark.parametrize("options", [{}, {"key": "k"}, {"priority": 1}])
-@pytest.mark.parametrize("error", [DiskError("full"), LimitReached("full")])
-@pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
-def test_a_submit_that_fails_ends_a_shutdown_that_waits_for_it(
-    kind: type[Any], error: Exception, options: dict[str, Any], place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """A job that is being stored is waited for, and nobody was told that it came to nothing: shutdown() hung."""
-    bound = {"max_pending": 9, "when_full": "raise"} if isinstance(error, LimitReached) else {}
-    executor = kind(1, **bound, **place)
-    backlog = executor._backlog
-    waits, begun, drained, commit = threading.Event(), threading.Event(), backlog.drained, backlog.commit
-
-    def look() -> bool:
-        if not (over := drained()):
-            waits.set()
-        return bool(over)
-
-    def refuse(*ops: Any) -> Any:
-        if not any(isinstance(op, Put) for op in ops):
-            return commit(*ops)
-        begun.set()
-        assert waits.wait(work.PATIENCE)
-        raise error
-
-    monkeypatch.setattr(backlog, "commit", refuse)
-    task = Task(lambda: submits(executor, options, work.double, 2), patience=work.PATIENCE)
-    assert begun.wait(work.PATIENCE)
-    monkeypatch.setattr(backlog, "drained", look)
-    ends = Task(executor.shutdown, patience=work.PATIENCE)
-    with pytest.raises((DiskError, Full)):
-        task.result()
-    ends.result()
-
-
-def test_an_initializer_that_fails_isnt_tried_again_and_costs_no_attempt(place: dict[str, Any]) -> None:
-    """With rebuild=True each new pool cost the job an attempt, and it was parked without ever having run."""
-    executor = ProcessPoolExecutor(1, rebuild=True, initializer=fail_to_begin, **place)
-    with pytest.raises(BrokenExecutor):
-        executor.submit(work.double, 1).result(work.PATIENCE)
-    executor.shutdown(drain=False)
-    with ProcessPoolExecutor(1, rebuild=True, initializer=work.nothing, recover="manual", **place) as another:
-        assert [(job.state, job.attempts) for job in another.jobs()] == [("pending", 0)]
-        (future,) = another.recovered()
-        assert future.result(work.PATIENCE) == 2
-
-
-def test_two_jobs_that_kill_their_workers_are_both_parked(place: dict[str, Any]) -> None:
-    """One at a time is on its last attempt; none of those that wait for it loses its future."""
-    with ProcessPoolExecutor(2, rebuild=True, **place) as executor:
-        futures = [executor.submit(work.end_process) for _ in range(3)]
-        for future in futures:
-            with pytest.raises(JobParked):
-                future.result(work.PATIENCE)
-        executor.purge("dead")
-
-
-def test_a_job_that_is_dropped_is_cancelled(place: dict[str, Any]) -> None:
-    with ProcessPoolExecutor(1, rebuild=True, interrupted="drop", **place) as executor:
-        with pytest.raises(CancelledError):
-            executor.submit(work.end_process).result(work.PATIENCE)
-        assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
 
 
 # A store that fails for a moment
@@ -421,9 +214,7 @@ def test_a_job_whose_result_runs_out_while_its_key_is_looked_up(url: str, monkey
         assert second.using(key=1).submit(work.double, 1).result(work.PATIENCE) == 2
 
 
-def test_a_job_that_is_begun_as_its_executor_leaves_stays_on_disk(
-    make: Make, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_job_that_is_begun_as_its_executor_leaves_stays_on_disk(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """Its future was cancelled in that moment, as all that wait, and the job was dropped for one that was cancelled."""
     leave(make, (work.note, 1))
     executor = make(recover="manual")

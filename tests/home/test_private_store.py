@@ -10,7 +10,6 @@ import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from queue import Full
 from typing import Any
 
 import pytest
@@ -19,43 +18,20 @@ from pqadapters.errors import NoHome, StoreClosed
 from pqadapters.home import application, ground
 from pqadapters.home import private as module
 from pqadapters.home.adoption import QUEUE
-from pqadapters.home.private import PrivateStore
-from pqadapters.stdlib.queue import LifoQueue, PriorityQueue, Queue
 from pqadapters.store import Ack, Nack, Op
-from pqadapters.stores.segment import SegmentStore
 from pqadapters.stores.segment.slots import Slots
 from tests.queue.background import Background
 
 from .world import (
     PATIENCE,
     PLACE,
-    Child,
     begin_anew,
-    child,
-    kill_a_process_that,
     leave,
-    place_directory,
     private,
     put,
-    tree,
+    ready,
+    two_slots,
 )
-
-
-@pytest.fixture
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    begin_anew(monkeypatch, tmp_path / "home")
-    return tmp_path / "home"
-
-
-@pytest.fixture
-def place(home: Path) -> Path:
-    return place_directory(home)
-
-
-@pytest.fixture
-def restart(home: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
-    """From here on this is the next process of the application."""
-    return lambda: begin_anew(monkeypatch, home)
 
 
 @pytest.fixture
@@ -68,10 +44,6 @@ def usr1() -> Iterator[Callable[[Callable[[], object]], None]]:
 
     yield on_signal
     signal.signal(signal.SIGUSR1, before)
-
-
-def ready(store: PrivateStore, queue: str = QUEUE) -> list[str]:
-    return [record.payload.decode() for record in store.browse(queue)]
 
 
 # Taking
@@ -155,9 +127,6 @@ def test_a_home_that_is_a_file(home: Path) -> None:
             private().commit(put("x"))
 
 
-# Limits
-
-
 def test_where_no_temporary_directory_can_be_made(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was an OSError of `tempfile`, which no program expects of a put."""
     begin_anew(monkeypatch, tmp_path)
@@ -171,112 +140,6 @@ def test_where_no_temporary_directory_can_be_made(tmp_path: Path, monkeypatch: p
     store = private()
     with pytest.raises(NoHome, match=r"no usable.*PQADAPTERS_HOME"):
         store.commit(put("x"))
-
-
-def test_what_earlier_runs_left_is_told_apart_until_all_is_done(place: Path) -> None:
-    """A put's limit isn't about that: its program acts as if it had begun with an empty queue."""
-    two_slots(place)
-    store = private()
-    assert store.left == 0
-    store.commit(put("new"))
-    taken = store.left
-    assert 0 < taken < len(ready(store)) - 1 == store.left
-    claims = store.claim(QUEUE, limit=99)
-    assert store.left == len(claims) - 1
-    store.commit(*map(Ack, claims))
-    assert store.left == 0
-    store.commit(put("newer"))
-    assert store.left == 0
-    store.close()
-
-
-def test_a_queue_that_is_filled_before_its_workers_start_and_is_killed(home: Path) -> None:
-    def fill() -> Queue[int]:
-        q: Queue[int] = Queue(maxsize=5)
-        for n in range(5):
-            q.put(n, timeout=PATIENCE)
-        return q
-
-    for _ in range(3):
-        kill_a_process_that(fill)
-    q = fill()
-    assert [q.get() for _ in range(20)] == [*range(5)] * 4
-    assert q.empty()
-
-
-def bounded() -> Queue[int]:
-    """All queues are made here: in one place."""
-    return Queue(maxsize=3)
-
-
-def test_a_look_before_the_workers_start_is_in_no_puts_way(home: Path) -> None:
-    """The standard library's queue takes three items here, and so does this one, whatever an earlier run left."""
-
-    def fill(first: int) -> Queue[int]:
-        q = bounded()
-        for n in range(first, first + 3):
-            q.put_nowait(n)
-            assert q.qsize() > n - first
-        assert q.full()
-        with pytest.raises(Full):
-            q.put_nowait(99)
-        return q
-
-    kill_a_process_that(lambda: fill(0))
-    kill_a_process_that(lambda: fill(10))
-    q = fill(20)
-    assert [q.get() for _ in range(9)] == [0, 1, 2, 10, 11, 12, 20, 21, 22]
-    for n in range(3):  # what was taken may be given back, by whomever
-        Background(lambda n=n: q.put_nowait(n)).result()  # type: ignore[misc]
-    for _ in range(12 - 3):
-        q.task_done()
-    assert [q.get(), q.get(), q.get()] == [0, 1, 2]
-    for _ in range(3):
-        q.task_done()
-    for n in range(3):  # all was done: the limit is as it says
-        q.put_nowait(n)
-    with pytest.raises(Full):
-        q.put_nowait(99)
-    q.close()
-
-
-class Hooked(Queue[int]):
-    def _put(self, item: int) -> None:
-        super()._put(item)
-
-
-@pytest.mark.parametrize("kind", [Queue, Hooked])
-def test_full_as_the_first_look_minds_only_what_this_run_has_put(home: Path, kind: type[Queue[int]]) -> None:
-    """It compared the limit of before it had taken over what was left with the size of thereafter: full() was True, and
-    put_nowait() of a subclass with a hook raised Full."""
-
-    def fill() -> Queue[int]:
-        q = kind(maxsize=2)
-        if kind is Queue:
-            assert not q.full()
-        q.put_nowait(1)
-        q.put_nowait(2)
-        assert q.full()
-        return q
-
-    kill_a_process_that(fill)
-    assert fill().qsize() == 4
-
-
-def test_a_bounded_put_that_waits_goes_on_when_there_is_room(home: Path) -> None:
-    def fill() -> Queue[int]:
-        q = bounded()
-        for n in range(3):
-            q.put(n, timeout=PATIENCE)
-        return q
-
-    kill_a_process_that(fill)
-    q = fill()
-    waiter = Background(lambda: q.put(3, timeout=PATIENCE))
-    assert q.get() == 0
-    waiter.result()
-    assert q.qsize() == 6
-    q.close()
 
 
 # Others, meanwhile
@@ -300,11 +163,6 @@ class Gate:
             return moved(estate)
 
         monkeypatch.setattr(Slots, "moved", staticmethod(held))
-
-
-def two_slots(place: Path) -> None:
-    for n in range(2):
-        leave(place, put(f"old {n}", n))
 
 
 def test_puts_of_other_threads_during_an_adoption_come_behind(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -499,213 +357,3 @@ def test_a_first_get_on_a_full_disk_serves_what_is_at_hand(
     store._adopt_at = 0.0
     assert ready(store) == ["theirs", "new"]
     store.close()
-
-
-# Fork
-
-
-def test_a_forked_child_goes_on_with_a_slot_of_its_own(place: Path, restart: Callable[[], None]) -> None:
-    leave(place, put("old"))
-    store = private()
-    assert ready(store) == ["old"]
-    (claim,) = store.claim(QUEUE)
-    before = tree(place / "0")
-
-    def go_on(me: Child) -> None:
-        me.say(store.place)
-        me.say(tree(place / "0") == before)
-        store.commit(put("the child's"))
-        me.say(store.place)
-        me.say(", ".join(ready(store)))
-        me.hear()
-        store.close()
-
-    with child(go_on) as process:
-        assert "nothing was put yet" in process.hear()
-        assert process.hear() == "True", "the child has written to its parent's slot"
-        assert process.hear() == str(place / "1")
-        assert process.hear() == "the child's"
-        store.commit(put("the parent's"), Ack(claim))
-        assert ready(store) == ["the parent's"]
-        process.say("end")
-        assert process.wait() == 0
-    store.close()
-    restart()
-    after = private()
-    assert sorted(ready(after)) == ["the child's", "the parent's"]
-    after.close()
-
-
-def test_a_child_lets_its_parents_slot_alone_whatever_its_threads_do(place: Path) -> None:
-    """The parent's store is dropped in the child before anything else: without a checkpoint, a mark, or a wait for the
-    lock that a thread of the parent had."""
-    store = private()
-    store.commit(put("the parent's"))
-    ready(store)
-    core = store._slot.store._core  # type: ignore[union-attr]
-    locked, go_on = threading.Event(), threading.Event()
-
-    def hold() -> None:
-        with core.lock:
-            locked.set()
-            assert go_on.wait(PATIENCE)
-
-    holder = Background(hold)
-    assert locked.wait(PATIENCE)
-    before = tree(place)
-    with child(lambda me: me.say("alive")) as process:
-        assert process.hear() == "alive"
-        assert process.wait() == 0
-    assert tree(place) == before
-    go_on.set()
-    holder.result()
-    store.close()
-
-
-@pytest.mark.parametrize("when", ["takes a slot", "adopts", "commits"])
-def test_a_fork_while_another_thread_is_at_it(place: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
-    """The child goes on at once, and no lock of the parent's lives on in it."""
-    monkeypatch.setattr("pqadapters.stores.segment.slots.LOCK_TIMEOUT", 1.0)
-    two_slots(place)
-    store = private()
-    reached, go_on = threading.Event(), threading.Event()
-
-    def hold_up(*args: Any) -> None:
-        if threading.current_thread() is not threading.main_thread() and not reached.is_set():
-            reached.set()
-            assert go_on.wait(PATIENCE)
-
-    owner, name = {
-        "takes a slot": (Slots, "_open"),
-        "adopts": (Slots, "_rename"),
-        "commits": (SegmentStore, "commit"),
-    }[when]
-    original = getattr(owner, name)
-
-    def held(*args: Any, **options: Any) -> Any:
-        hold_up()
-        return original(*args, **options)
-
-    monkeypatch.setattr(owner, name, held)
-    thread = Background(lambda: ready(store) if when == "adopts" else store.commit(put("new")))
-    assert reached.wait(PATIENCE)
-
-    def live_on(me: Child) -> None:
-        store.commit(put("the child's"))
-        me.say(store.place)
-        me.hear()
-        store.close()
-
-    with child(live_on) as process:
-        if when == "commits":  # else the directory's lock is the parent's, and the child waits for it
-            assert process.hear().startswith(str(place))
-        go_on.set()
-        thread.result()
-        assert when == "commits" or process.hear().startswith(str(place))
-        mine = store.place
-        store.close()
-        again = private()
-        again.commit(put("again"))
-        assert again.place == mine, "the slot's lock has outlived its store"
-        again.close()
-        process.say("end")
-        assert process.wait() == 0
-
-
-# Queues on top of it
-
-
-@pytest.mark.parametrize(
-    ("kind", "expected"),
-    [
-        (Queue, [3, 1, 2, 30, 10, 20, 5]),
-        (LifoQueue, [5, 20, 10, 30, 2, 1, 3]),
-        (PriorityQueue, [1, 2, 3, 5, 10, 20, 30]),
-    ],
-)
-def test_queues_of_each_kind_find_what_was_left_in_their_order(home: Path, kind: Any, expected: list[int]) -> None:
-    def fill(*numbers: int) -> Any:
-        q = kind()
-        for number in numbers:
-            q.put(number)
-        return q
-
-    def fill_and_wait(me: Child, *numbers: int) -> None:
-        q = fill(*numbers)
-        me.say(q.name)
-        me.hear()
-
-    with child(lambda me: fill_and_wait(me, 3, 1, 2)) as first:
-        assert first.hear() == "default"
-        with child(lambda me: fill_and_wait(me, 30, 10, 20)) as second:
-            assert second.hear() == "default"
-    q = fill(5)
-    assert [q.get() for _ in range(7)] == expected
-    assert q.empty()
-
-
-def test_whoever_comes_late_to_a_closed_queue_does_not_come_to_the_next_one(home: Path) -> None:
-    """Its slot may be another queue's by then."""
-
-    def used() -> Any:
-        q = bounded()
-        q.put(1)
-        q.get()
-        q.task_done()
-        view = q.queue
-        q.close()
-        return view
-
-    used()
-    view = used()
-    q = bounded()
-    q.put(2)
-    with pytest.raises(StoreClosed):
-        view.clear()
-    assert q.qsize() == 1
-    q.close()
-
-
-def _emptied() -> tuple[Queue[int], PrivateStore, str]:
-    """A queue that was used and has nothing in it, its store, and its slot."""
-    q = bounded()
-    q.put(1)
-    q.get()
-    q.task_done()
-    private_store = q._line.private
-    assert private_store is not None
-    return q, private_store, q.stats()["place"]
-
-
-def test_a_queue_that_was_put_down_at_the_end_of_the_process_may_be_used_again(home: Path) -> None:
-    """By a handler of the program's own that comes behind ours."""
-    q, private_store, place = _emptied()
-    private_store.put_down()
-    assert not os.path.exists(place)
-    q.put(2)
-    assert q.qsize() == 1
-    private_store.put_down()
-    assert os.path.exists(q.stats()["place"]), "there is something in it"
-    assert q.get() == 2
-    q.task_done()
-    q.close()
-
-
-def test_what_a_daemon_thread_puts_right_at_the_end_of_the_process_is_kept(home: Path) -> None:
-    """Between the look, whether the slot is empty, and its removal: it went with the slot, behind put()'s return."""
-    q, private_store, place = _emptied()
-    holds, looks = private_store._holds, []
-
-    def look(slot: Any) -> bool:
-        looks.append(holds(slot))
-        if len(looks) == 1:
-            q.put(2)
-        return looks[-1]
-
-    private_store._holds = look  # type: ignore[method-assign]
-    private_store.put_down()
-    assert looks == [False, True]
-    assert os.path.exists(place)
-    assert q.get() == 2
-    q.task_done()
-    q.close()

@@ -211,3 +211,12 @@ def kill_a_process_that(call: Callable[[], object]) -> None:
 
     with child(run) as process:
         assert process.hear() == "done"
+
+
+def ready(store: PrivateStore, queue: str = QUEUE) -> list[str]:
+    return [record.payload.decode() for record in store.browse(queue)]
+
+
+def two_slots(place: Path) -> None:
+    for n in range(2):
+        leave(place, put(f"old {n}", n))

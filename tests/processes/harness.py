@@ -13,6 +13,7 @@ from types import TracebackType
 
 PATIENCE = 60.0  #: seconds until a program that says nothing more is ended
 ROOT = Path(__file__).resolve().parents[2]
+METHODS = ["fork", "spawn", "forkserver"]
 HEAD = """
 import os, sys
 from pqadapters.stdlib import multiprocessing

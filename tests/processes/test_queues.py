@@ -2,19 +2,12 @@
 
 from __future__ import annotations
 
-import concurrent.futures
-import logging
-import logging.handlers
 import multiprocessing as stdlib
-import os
 import pickle
 import socket
-import subprocess
-import sys
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from multiprocessing import pool, resource_sharer
-from multiprocessing.connection import Connection
 from pathlib import Path
 from queue import Empty, Full
 from typing import Any
@@ -25,33 +18,8 @@ from pqadapters.errors import NotSerializable, StoreError
 from pqadapters.stdlib import multiprocessing
 from pqadapters.stdlib.multiprocessing import JoinableQueue, Queue, SimpleQueue
 from pqadapters.stores.memory import MemoryStore
-from tests.home.world import begin_anew
 
-METHODS = ["fork", "spawn", "forkserver"]
-
-
-@pytest.fixture(autouse=True)
-def home(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    begin_anew(monkeypatch, tmp_path / "home")
-    return tmp_path / "home"
-
-
-@pytest.fixture(params=["home", "name", "url"])
-def options(request: pytest.FixtureRequest, tmp_path: Path) -> dict[str, Any]:
-    places: dict[str, dict[str, Any]] = {
-        "home": {},
-        "name": {"name": "jobs"},
-        "url": {"store": f"sqlite:///{tmp_path}/queue.db?durability=process", "name": "jobs"},
-    }
-    return places[str(request.param)]
-
-
-@pytest.fixture(params=METHODS)
-def context(request: pytest.FixtureRequest) -> Any:
-    return multiprocessing.get_context(request.param)
-
-
-# As the standard library's
+pytestmark = pytest.mark.usefixtures("home")
 
 
 def test_they_are_the_standard_librarys_classes() -> None:
@@ -72,9 +40,7 @@ def test_put_and_get(options: dict[str, Any]) -> None:
     q.put(None)
     q.put({"a": (1, b"2")}, True, 5)
     assert (q.qsize(), q.empty(), q.full()) == (2, False, True)
-    puts: list[Callable[[], object]] = [
-        lambda: q.put_nowait(3), lambda: q.put(3, False), lambda: q.put(3, True, -1.0)
-    ]
+    puts: list[Callable[[], object]] = [lambda: q.put_nowait(3), lambda: q.put(3, False), lambda: q.put(3, True, -1.0)]
     for refused in puts:
         with pytest.raises(Full):
             refused()
@@ -324,220 +290,6 @@ def test_a_home_that_cannot_be_used(home: str, monkeypatch: pytest.MonkeyPatch, 
         q.put(1)
 
 
-# To other processes
-
-
-def _double(source: Any, target: Any) -> None:
-    for item in iter(source.get, None):
-        target.put((os.getpid(), 2 * item))
-
-
-def test_as_arguments(context: Any, options: dict[str, Any]) -> None:
-    name = options.get("name")
-    source, target = context.Queue(**options), context.SimpleQueue(**options | ({"name": "results"} if name else {}))
-    process = context.Process(target=_double, args=(source, target))
-    process.start()
-    for item in (1, 2, None):
-        source.put(item)
-    assert [target.get(), target.get()] == [(process.pid, 2), (process.pid, 4)]
-    process.join()
-    assert process.exitcode == 0
-    assert source.stats()["unfinished"] == 0  # what it had in hand at its normal end is done
-
-
-_inherited: Any = None
-
-
-def _inherit(queue: Any) -> None:
-    global _inherited
-    _inherited = queue
-
-
-def _use_inherited(item: int) -> int:
-    _inherited.put(item)
-    return os.getpid()
-
-
-def test_in_a_pool(context: Any) -> None:
-    """The pool's own pipes stay the standard library's."""
-    q = context.Queue()
-    with context.Pool(2, initializer=_inherit, initargs=(q,)) as pool:
-        pids = pool.map(_use_inherited, range(6), chunksize=1)
-    assert os.getpid() not in pids
-    assert sorted(q.get() for _ in range(6)) == list(range(6))
-
-
-def test_in_an_executor(context: Any) -> None:
-    q = context.Queue()
-    with concurrent.futures.ProcessPoolExecutor(
-        2, mp_context=context, initializer=_inherit, initargs=(q,)
-    ) as executor:
-        list(executor.map(_use_inherited, range(6)))
-        executor.submit(_put, q, 6).result()  # the standard library refuses a queue as an argument
-    assert sorted(q.get() for _ in range(7)) == list(range(7))
-
-
-def _put(queue: Any, item: Any) -> None:
-    queue.put(item)
-
-
-def test_a_manager_and_its_queues_are_the_standard_librarys(context: Any) -> None:
-    with context.Manager() as manager:
-        q = manager.Queue()
-        q.put(1)
-        assert q.get() == 1
-
-
-def test_a_queue_in_a_queue() -> None:
-    outer: Queue[Any] = Queue()
-    inner: Queue[int] = Queue()
-    outer.put(inner)
-    inner.put(1)
-    other = outer.get()
-    assert other is not inner
-    assert other.get() == 1
-
-
-def test_a_copy_by_pickle_is_the_same_queue(options: dict[str, Any]) -> None:
-    q: Queue[Any] = Queue(3, max_attempts=5, **options)
-    other = pickle.loads(pickle.dumps(q))
-    q.put(None)
-    assert other.get() is None
-    other.put_many(range(3))
-    assert other.full()
-    assert q.full()
-
-
-def test_a_store_object_cannot_be_given_away(tmp_path: Path) -> None:
-    from pqadapters.opening import open_database
-
-    with open_database(tmp_path / "queue.db") as store:
-        q: Queue[int] = Queue(store=store)
-        q.put(1)
-        with pytest.raises(TypeError, match="give its URL"):
-            pickle.dumps(q)
-        assert q.get() == 1
-
-
-def test_connections_travel(context: Any) -> None:
-    """As through the standard library's queues."""
-    q, enough = context.Queue(), context.Event()
-    process = context.Process(target=_send_connection, args=(q, enough))
-    process.start()
-    connection: Connection = q.get()
-    assert connection.recv() == "through"
-    connection.close()
-    enough.set()
-    process.join()
-    assert process.exitcode == 0
-
-
-def _send_connection(queue: Any, enough: Any) -> None:
-    here, there = stdlib.Pipe()
-    queue.put(here)
-    there.send("through")
-    enough.wait()
-
-
-def test_a_spool_of_log_records(context: Any) -> None:
-    """`logging.handlers.QueueHandler` in children, its listener here."""
-    q = context.Queue()
-    seen: list[str] = []
-
-    class Sink(logging.Handler):
-        def emit(self, record: logging.LogRecord) -> None:
-            seen.append(record.getMessage())
-
-    listener = logging.handlers.QueueListener(q, Sink())
-    listener.start()
-    processes = [context.Process(target=_log, args=(q, number)) for number in range(2)]
-    for process in processes:
-        process.start()
-    for process in processes:
-        process.join()
-    listener.stop()
-    assert sorted(seen) == [f"{number}: {line}" for number in range(2) for line in range(5)]
-
-
-def _log(queue: Any, number: int) -> None:
-    logger = logging.Logger("child")
-    logger.addHandler(logging.handlers.QueueHandler(queue))
-    for line in range(5):
-        logger.info("%d: %d", number, line)
-
-
-def test_a_fork_that_founds_a_queue_says_nothing() -> None:
-    """The store that it loads imported `logging`, whose hook behind a fork then let go of a lock that the one before it
-    had never taken: each first `start()` of a child showed a traceback."""
-    program = """
-from pqadapters.stdlib import multiprocessing
-context = multiprocessing.get_context("fork")
-q = context.Queue()
-child = context.Process(target=q.put, args=(1,))
-child.start()
-print(q.get())
-child.join()
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=True)
-    assert (done.stdout, done.stderr) == ("1\n", "")
-
-
-# Contexts
-
-
-@pytest.fixture
-def start_method() -> Iterator[None]:
-    before = stdlib.get_start_method(allow_none=True)
-    yield
-    stdlib.set_start_method(before, force=True)
-
-
-@pytest.mark.usefixtures("start_method")
-def test_the_start_method_is_the_standard_librarys() -> None:
-    for method in METHODS:
-        multiprocessing.set_start_method(method, force=True)
-        assert multiprocessing.get_start_method() == stdlib.get_start_method() == method
-        assert multiprocessing.get_context().get_start_method() == method
-        stdlib.set_start_method("spawn", force=True)
-        assert multiprocessing.get_context().get_start_method() == "spawn"
-
-
-@pytest.mark.parametrize("method", METHODS)
-def test_a_context_gives_durable_queues(method: str) -> None:
-    context = multiprocessing.get_context(method)
-    assert context.get_start_method() == method
-    assert type(context.Queue()) is Queue
-    assert type(context.JoinableQueue(3)) is JoinableQueue
-    assert type(context.SimpleQueue()) is SimpleQueue
-    assert context.get_context("spawn") is multiprocessing.get_context("spawn")
-    assert isinstance(context, type(stdlib.get_context(method)))
-    with pytest.raises(ValueError, match="cannot find context"):
-        context.get_context("teleport")
-    with pytest.raises(ValueError, match="cannot find context"):
-        multiprocessing.get_context("teleport")
-
-
-def test_the_other_modules_are_the_standard_librarys() -> None:
-    """They need no import of their own, which would bind the name `multiprocessing` to the standard library's again."""
-    program = """
-from pqadapters.stdlib import multiprocessing
-print(multiprocessing.pool.ThreadPool.__module__, hasattr(multiprocessing, "nothing"), hasattr(multiprocessing, "_no"))
-"""
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, timeout=100, check=True)
-    assert done.stdout == "multiprocessing.pool False False\n"
-
-
-def test_a_start_method_of_a_librarys_own_is_left_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    """loky has one: joblib failed with a KeyError."""
-
-    class Loky(stdlib.context.SpawnContext):
-        _name = "loky"
-
-    loky = Loky()
-    monkeypatch.setitem(stdlib.context._concrete_contexts, "loky", loky)  # type: ignore[attr-defined]
-    assert multiprocessing.get_context("loky") is loky
-
-
 def test_sockets_do_not_outlive_their_run() -> None:
     """What can't come back is a dead letter, and the next one is served."""
     q: Queue[Any] = Queue()
@@ -548,14 +300,3 @@ def test_sockets_do_not_outlive_their_run() -> None:
     assert q.get(timeout=10) == "next"
     (letter,) = q.dead_letters()
     assert "can't be decoded" in letter.reason
-
-
-def test_the_module_of_contexts_has_what_the_standard_librarys_has() -> None:
-    """`multiprocessing.context.BaseContext`, or `TimeoutError` there, was an AttributeError."""
-    import multiprocessing.context as stdlib
-
-    from pqadapters.stdlib import multiprocessing as ours
-
-    for name in ("BaseContext", "Process", "TimeoutError", "assert_spawning", "reduction"):
-        assert getattr(ours.context, name) is getattr(stdlib, name)
-    assert isinstance(ours.get_context("spawn"), ours.context.BaseContext)
