@@ -121,7 +121,9 @@ def check_tempdir(path: Any, tempdir: Any) -> None:
     """As persist-queue does, though nothing is written there. Raises ValueError, and OSError where there is none."""
     if not tempdir:
         return
-    there = os.path.abspath(path)
+    there = os.path.abspath(os.fsdecode(path))
+    if not os.path.exists(tempdir) and f"{there}/".startswith(f"{os.path.abspath(os.fsdecode(tempdir))}/"):
+        return  # it is made with the queue's directory
     while not os.path.exists(there):  # the queue's directory is made when this has been found right
         there = os.path.dirname(there)
     if os.stat(there).st_dev != os.stat(tempdir).st_dev:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import threading
 from pathlib import Path
+from shutil import rmtree
 from typing import Any, BinaryIO
 
 import pytest
@@ -288,6 +289,19 @@ def test_tempdir_is_checked(path: str, tmp_path: Path) -> None:
         Queue(path, tempdir="/proc")
     with pytest.raises(FileNotFoundError):
         Queue(path, tempdir=str(tmp_path / "missing"))
+
+
+def test_tempdir_may_be_the_queues_own_directory_that_is_not_made_yet(tmp_path: Path) -> None:
+    """persist-queue makes the directory first; where it wasn't there, ours was a FileNotFoundError."""
+    path = tmp_path / "new" / "queue"
+    for tempdir in (path, path.parent):
+        with Queue(str(path), tempdir=str(tempdir)) as q:
+            q.put(1)
+            assert q.get() == 1
+        rmtree(path.parent)
+    with pytest.raises(FileNotFoundError):
+        Queue(str(path), tempdir=str(path / "below"))
+    assert not path.exists()
 
 
 def test_a_users_own_serializer_with_functions_for_files_alone(path: str) -> None:
