@@ -26,7 +26,7 @@ def load(fp: BinaryIO) -> object:
 
 def dumps(value: object, sort_keys: bool = False) -> bytes:
     """The value as CBOR. Raises cbor2.CBOREncodeError for what it doesn't know (a naive datetime among others)."""
-    packed: bytes = _library().dumps(with_sorted_keys(value) if sort_keys else value)
+    packed: bytes = _library().dumps(with_sorted_keys(value, plain=True) if sort_keys else value)
     return packed
 
 

@@ -26,7 +26,7 @@ def load(fp: BinaryIO) -> object:
 
 def dumps(value: object, sort_keys: bool = False) -> bytes:
     """The value as MessagePack. Raises TypeError for what it doesn't know, OverflowError for an int over 64 bits."""
-    packed: bytes = _library().packb(with_sorted_keys(value) if sort_keys else value, use_bin_type=True)
+    packed: bytes = _library().packb(with_sorted_keys(value, plain=True) if sort_keys else value, use_bin_type=True)
     return packed
 
 

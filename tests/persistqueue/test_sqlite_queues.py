@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections import Counter
+from collections import Counter, OrderedDict, defaultdict
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -132,6 +132,37 @@ def test_a_unique_queue_takes_an_item_again_once_it_has_left(path: str) -> None:
     assert q.update("new", id=again) == again
     assert q.put({"a": 1, "b": 2}) is not None
     assert q.put("new") is None
+
+
+@pytest.mark.parametrize("name", ["pickle", "json", "msgpack", "cbor2"])
+def test_a_unique_queue_knows_a_dict_by_what_is_in_it(path: str, name: str) -> None:
+    """One of a derived class was another item, as persist-queue's never is."""
+    q = UniqueQ(path, serializer=getattr(serializers, name))
+    assert q.put(OrderedDict(b=1, a=2)) is not None
+    assert q.put({"a": 2, "b": 1}) is None
+    assert q.put(defaultdict(int, a=2, b=1)) is None
+    assert (q.get(), q.qsize()) == ({"a": 2, "b": 1}, 0)
+
+
+@pytest.mark.parametrize("name", ["pickle", "msgpack", "cbor2"])
+def test_a_unique_queue_takes_dicts_in_items_whose_keys_cannot_be_sorted(path: str, name: str) -> None:
+    q = UniqueQ(path, serializer=getattr(serializers, name))
+    assert q.put({"row": {None: 1, "b": 2, 3: 4}}) is not None
+    assert q.put({"row": {3: 4, "b": 2, None: 1}}) is None
+    assert q.get() == {"row": {None: 1, "b": 2, 3: 4}}
+
+
+def test_a_unique_queue_takes_an_item_that_holds_itself(path: str) -> None:
+    """Such as a node that knows its parent: ValueError, and for lists and dicts RecursionError."""
+    node, held = SimpleNamespace(below=[]), list[Any]([1])
+    node.below.append(SimpleNamespace(parent=node))
+    held.append(held)
+    q = UniqueQ(path)
+    for item in (node, held, {"all": held}):
+        assert q.put(item) is not None
+        assert q.put(item) is None
+    found = q.get()
+    assert found.below[0].parent is found
 
 
 def test_what_was_got_and_not_persisted_is_still_in_a_unique_queue(path: str) -> None:

@@ -77,6 +77,20 @@ def test_keys_that_cannot_be_sorted(name: str) -> None:
         chosen(name).dumps({1: 1, "a": 2}, sort_keys=True)
 
 
+@pytest.mark.parametrize("name", ["pickle", "msgpack", "cbor2"])
+def test_keys_further_in_that_cannot_be_sorted_have_an_order_all_the_same(name: str) -> None:
+    dumps = chosen(name).dumps
+    one, other = {"a": ({1: 1, None: 3, "b": 2},)}, {"a": ({"b": 2, 1: 1, None: 3},)}
+    assert dumps(one, sort_keys=True) == dumps(other, sort_keys=True)
+
+
+@pytest.mark.parametrize("name", ["msgpack", "cbor2"])
+def test_keys_of_what_becomes_a_plain_dict_are_sorted(name: str) -> None:
+    dumps = chosen(name).dumps
+    one, other = OrderedDict(b=OrderedDict(d=1, c=2), a=3), {"a": 3, "b": {"c": 2, "d": 1}}
+    assert dumps(one, sort_keys=True) == dumps(other, sort_keys=True)
+
+
 @each
 def test_what_cannot_be_serialized_is_an_error(name: str) -> None:
     with pytest.raises(errors(name)):

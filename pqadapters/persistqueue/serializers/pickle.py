@@ -18,5 +18,13 @@ def dump(value: object, fp: BinaryIO, sort_keys: bool = False) -> None:
 
 
 def dumps(value: object, sort_keys: bool = False) -> bytes:
-    """The value's pickle; with `sort_keys`, the same for equal values."""
-    return pickle.dumps(value, sort_keys, protocol=protocol)
+    """The value's pickle; with `sort_keys`, the same for equal values. A dict of a derived class becomes a plain one
+    then, as persist-queue's does."""
+    if not sort_keys:
+        return pickle.dumps(value, protocol=protocol)
+    if isinstance(value, dict):
+        value = dict(value)
+    try:
+        return pickle.dumps(value, True, protocol=protocol)
+    except (ValueError, RecursionError):  # it holds itself, which a pickle says that tells its parts apart
+        return pickle.dumps(dict(sorted(value.items())) if isinstance(value, dict) else value, protocol=protocol)
