@@ -72,7 +72,7 @@ class SocketHandler(stdlib.SocketHandler):
             return
         self.sock.close()
         self.sock = None
-        is_closed = isinstance(error, _ClosedByPeer)
+        is_closed = isinstance(error, ConnectionClosed)
         since = (time.monotonic() if is_closed or not self._recent else self._recent[-1][0]) - _AGAIN
         self._lost += [data for sent, data in self._recent if sent > since]
         self._recent.clear()
@@ -114,7 +114,7 @@ class SysLogHandler(stdlib.SysLogHandler):
             self.unixsocket, self.socket = False, self._stream
 
 
-class _ClosedByPeer(ConnectionResetError):
+class ConnectionClosed(ConnectionResetError):
     """The other side has closed it, with nothing of what it was sent left unread."""
 
 
@@ -126,7 +126,7 @@ def _broken(sock: socket.socket, within: float = 0.0) -> OSError | None:
             return None
         if failed := sock.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):  # closed for writing first, reset then
             return ConnectionResetError(failed, os.strerror(failed))
-        return _ClosedByPeer(f"{sock} was closed by the other side")
+        return ConnectionClosed(f"{sock} was closed by the other side")
     except OSError as error:
         return error
 
