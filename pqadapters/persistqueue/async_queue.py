@@ -85,6 +85,11 @@ class AsyncQueue(InLoop):
         self._bell.ring()
 
     @property
+    def unfinished_tasks(self) -> int:
+        """How many `task_done()` there are to come, for `join()`."""
+        return int(self._queue.unfinished_tasks)
+
+    @property
     def headf(self) -> File | None:
         """As `tailf`: None once the queue is closed."""
         file: File = self._queue.headf

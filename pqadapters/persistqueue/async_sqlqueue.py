@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import errno
 import os
-from typing import Any
+from functools import partial
+from typing import Any, TypeVar
 
 from ..errors import DiskError
 from ..stdlib._beyond import check_timeout
@@ -29,6 +30,7 @@ __all__ = [
     "Full",
 ]
 
+Self = TypeVar("Self", bound="AsyncSQLiteQueue")
 _AT_ONCE = 0.0  #: a store that others have locked is tried again, and the loop goes on meanwhile
 
 
@@ -69,11 +71,29 @@ class AsyncSQLiteQueue(InLoop):
             if isinstance(timeout, bool):
                 auto_commit, timeout = timeout, 10.0
         where, file = (path, db_file_name) if db_file_name else _where(path)
-        queue = self._kind(where, name, multithreading, _AT_ONCE, auto_commit, serializer, file, maxsize=maxsize)
+        self._opening = partial(
+            self._kind, where, name, multithreading, _AT_ONCE, auto_commit, serializer, file, maxsize=maxsize
+        )
         self.path, self.name, self.timeout, self.auto_commit = path, name, timeout, auto_commit
-        self.multithreading, self.db_file_name, self.maxsize = multithreading, queue.db_file_name, maxsize
+        self.multithreading, self.maxsize = multithreading, maxsize
+        self._open()
+        self.db_file_name = self._queue.db_file_name
+
+    def _open(self) -> None:
+        queue = self._opening()
         self._conn: Store | None = queue._store  #: None once it is closed, which programs look at
-        self._begin(queue, Bell(queue._store, queue._queue), timeout)
+        self._begin(queue, Bell(queue._store, queue._queue), self.timeout)
+
+    async def __aenter__(self: Self) -> Self:
+        """One that was closed is opened again."""
+        if self._conn is None:
+            self._open()
+        return self
+
+    @property
+    def total(self) -> int:
+        """How many items are ready."""
+        return int(self._queue.qsize())
 
     async def put(self, item: Any, block: bool = True, timeout: float | None = None) -> int | None:
         """Store an item; returns its id. With a `maxsize`, wait for room. Raises Full."""

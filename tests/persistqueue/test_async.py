@@ -281,6 +281,34 @@ def test_a_path_that_is_called_like_a_file_becomes_one(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_what_programs_look_at_without_awaiting_it(path: str) -> None:
+    async def main() -> None:
+        async with AsyncSQLiteQueue(path) as database, AsyncQueue(f"{path}.files") as files:
+            for q in (database, files):
+                await q.put("a")
+                await q.put("b")
+                await q.get()
+            assert (database.total, files.unfinished_tasks) == (1, 2)
+            await files.task_done()
+            assert files.unfinished_tasks == 1
+
+    asyncio.run(main())
+
+
+def test_a_database_queue_that_was_closed_is_entered_again(tmp_path: Path) -> None:
+    """A server's lifespan, or each call of a class, enters one object: persist-queue's connects again."""
+    q = AsyncSQLiteQueue(str(tmp_path / "jobs.db"))
+
+    async def entered(item: int) -> Any:
+        async with q:
+            await q.put(item)
+            assert q._conn is not None
+            return await q.get()
+
+    assert [asyncio.run(entered(item)) for item in range(3)] == [0, 1, 2]
+    assert q._conn is None
+
+
 def test_a_closed_queue_shows_it_as_persist_queues_does(path: str) -> None:
     async def main() -> None:
         database, files = AsyncSQLiteQueue(path), AsyncQueue(f"{path}.files")
