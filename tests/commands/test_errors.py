@@ -50,7 +50,7 @@ def test_foreign_places(command: str, tmp_path: Path) -> None:
     assert "no store" in refusal(command, tmp_path / "foreign")
     assert "no database" in refusal(command, tmp_path / "text")
     assert "another program" in refusal(command, tmp_path / "other.db")
-    assert "another program" in refusal(command, tmp_path / "nothing")
+    assert "no store" in refusal(command, tmp_path / "nothing")
     assert "no regular file" in refusal(command, tmp_path / "pipe")
     assert bytes_in(tmp_path / "foreign") == before
     assert sorted(os.listdir(tmp_path)) == [
@@ -150,6 +150,17 @@ def test_damage_anywhere_ends_in_words(tmp_path: Path) -> None:
                 result = call(command, copy)
                 assert result.exit_code in (0, 1), (place, seed)
                 assert result.exception is None or isinstance(result.exception, SystemExit), (place, seed)
+
+
+@pytest.mark.parametrize("command", [*_LOOKS, "migrate --dry-run"])
+def test_a_database_that_was_cut_off_gets_no_files_beside_it(command: str, tmp_path: Path) -> None:
+    """SQLite was asked again, with locks, and left "-shm" and "-wal" there."""
+    queue(store=f"sqlite:///{tmp_path}/q.db").put(1)
+    shutil.copy(tmp_path / "q.db", tmp_path / "copy.db")
+    os.truncate(tmp_path / "copy.db", 5000)
+    before = bytes_in(tmp_path)
+    assert "malformed" in refusal(*command.split(), tmp_path / "copy.db")
+    assert bytes_in(tmp_path) == before
 
 
 def test_usage() -> None:

@@ -100,6 +100,8 @@ def see(path: str, look: Callable[[Sight], T]) -> T:
     if os.path.exists(path) and not os.path.isfile(path):
         raise foreign(path, "is no regular file")
     check_sides(path)
+    if os.path.exists(path) and not os.path.getsize(path):
+        raise StoreRefused(f"{path} is an empty file, in which there is no store")
     for _ in range(_TRIES):
         before = _state(path)
         alone = _is_alone(path)

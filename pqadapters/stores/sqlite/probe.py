@@ -5,10 +5,9 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from contextlib import suppress
 from typing import NamedTuple
 
-from ...errors import DiskError, StoreError
+from ...errors import DiskError, FormatError, StoreError
 from .._directory import refused
 from .._disk import Disk
 from . import schema
@@ -32,9 +31,12 @@ def probe(path: str) -> Probe:
     """Look at a file that is there; nothing is changed. Raises DiskError where it can't be read, StoreRefused,
     StoreLocked."""
     check_sides(path)
-    if not any(os.path.exists(path + side) for side in ("-wal", "-journal")):
-        with suppress(StoreError, *ERRORS):  # nobody has it open, or else it is looked at with locks
+    if (before := _alone(path)) is not None:
+        try:
             return _look(path, "immutable=1")
+        except (StoreError, *ERRORS) as error:
+            if isinstance(error, FormatError) and _alone(path) == before:  # with locks SQLite makes files beside it
+                raise
     try:
         return patiently(lambda: _look(path, "mode=ro"), path)
     except DiskError as error:
@@ -62,6 +64,17 @@ def remove(path: str) -> None:
         shutil.rmtree(f"{path}{SIDE}", ignore_errors=True)
     except OSError as error:
         raise refused(path, error, "remove the database") from error
+
+
+def _alone(path: str) -> tuple[int, ...] | None:
+    """Something that tells whether the file is as it was; None where somebody may have it open, or it isn't there."""
+    if any(os.path.exists(path + side) for side in ("-wal", "-journal")):
+        return None
+    try:
+        info = os.stat(path)
+    except OSError:
+        return None
+    return info.st_ino, info.st_size, info.st_mtime_ns
 
 
 def _look(path: str, how: str) -> Probe:
