@@ -46,6 +46,9 @@ def migrate(
     from .moves import found_in  # here: the other commands needn't wait for what it imports
 
     found = found_in(place, serializer, queue)
+    if not found and as_json:
+        print_json([])
+        return
     if not found:
         click.echo(f"{escaped(shown(place))} is pqadapters' own already: there is nothing to do")
         return

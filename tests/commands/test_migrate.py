@@ -105,6 +105,7 @@ def test_a_database_in_its_place(place: Path) -> None:
     assert ours.SQLiteQueue(str(place), name="jobs").size == 3
     assert ours.PDict(str(place), "settings")["k"] == "v"
     assert "own already" in out("migrate", place)
+    assert loaded("migrate", place) == []  # it was those words, which aren't JSON
 
 
 def test_what_it_prints(place: Path, files: Path) -> None:
