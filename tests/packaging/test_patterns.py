@@ -68,6 +68,17 @@ def test_the_example_runs_and_runs_again(tmp_path: Path, title: str, example: st
             assert len(printed) == len(expected)
 
 
+@pytest.mark.parametrize("title", ["Batches", "get() in one thread, task_done() in another"])
+def test_what_a_kill_left_is_worked_off(tmp_path: Path, title: str) -> None:
+    """These two took as many as they had put, and waited for ever: for a hundred that never came, or in join()."""
+    example = dict(EXAMPLES)[title]
+    killed = example.replace("q.put(item)\n", "q.put(item)\n    if item == 6: import os; os.kill(os.getpid(), 9)\n", 1)
+    with pytest.raises(AssertionError):
+        run(killed, tmp_path)
+    count = 300 if title == "Batches" else 30
+    assert sum(map(int, run(example, tmp_path))) == sum(range(7)) + sum(range(count))
+
+
 def test_every_pattern_has_an_example() -> None:
     patterns = re.findall(r"^### (.*)$", PAGE, re.MULTILINE)
     assert [title for title in patterns if title not in dict(EXAMPLES)] == []
