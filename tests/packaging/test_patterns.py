@@ -79,6 +79,15 @@ def test_what_a_kill_left_is_worked_off(tmp_path: Path, title: str) -> None:
     assert sum(map(int, run(example, tmp_path))) == sum(range(7)) + sum(range(count))
 
 
+def test_what_a_killed_program_and_its_children_left_is_worked_off(tmp_path: Path) -> None:
+    """It had stopped its workers by None, which stopped those of the next run: it waited in join(), and so did all runs."""
+    example = dict(EXAMPLES)["One queue for several processes"]
+    killed = f"import os\nos.setsid()\n{example}".replace("jobs.join()", "os.killpg(0, 9)")
+    with pytest.raises(AssertionError):
+        run(killed, tmp_path)
+    assert set(run(example, tmp_path)) == {str(n) for n in range(20)}
+
+
 def test_every_pattern_has_an_example() -> None:
     patterns = re.findall(r"^### (.*)$", PAGE, re.MULTILINE)
     assert [title for title in patterns if title not in dict(EXAMPLES)] == []
