@@ -35,7 +35,7 @@ def main() -> None:
 
             sys.stdout.write(f"pqadapters, version {__version__}\n")
             return None
-        sys.stderr.write(f'pqadapters: {arguments[0]} needs click and rich: pip install "pqadapters[cli]"\n')
+        sys.stderr.write('pqadapters: all commands but run need click and rich: pip install "pqadapters[cli]"\n')
         sys.exit(2)
     others()
     return None

@@ -7,7 +7,9 @@ import sys
 
 import click
 
+from .. import __version__
 from .dead import dead
+from .failures import Failure
 from .logs import logs
 from .ls import ls
 from .migrate import migrate
@@ -17,7 +19,7 @@ from .stats import stats
 
 
 @click.group(context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="pqadapters", prog_name="pqadapters")
+@click.version_option(__version__, prog_name="pqadapters")
 def commands() -> None:
     """Durable queues and mappings, from outside.
 
@@ -48,4 +50,8 @@ def main() -> None:
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding doesn't have
-    commands(prog_name="python -m pqadapters")
+    try:
+        commands(prog_name="python -m pqadapters")
+    except OSError as error:  # help, and the version, on a disk that is full
+        Failure(str(error)).show()
+        sys.exit(1)

@@ -14,6 +14,7 @@ from zlib import crc32
 import persistqueue as old
 import pytest
 
+from pqadapters import __version__
 from pqadapters.stores.segment import format
 from tests.commands.command import bytes_in, call, loaded, out, process, queue, refusal
 from tests.segment.programs import PATIENCE, run
@@ -161,6 +162,22 @@ def test_a_database_that_was_cut_off_gets_no_files_beside_it(command: str, tmp_p
     before = bytes_in(tmp_path)
     assert "malformed" in refusal(*command.split(), tmp_path / "copy.db")
     assert bytes_in(tmp_path) == before
+
+
+def test_help_on_a_full_disk() -> None:
+    """It was a traceback, where all other output is an error."""
+    for words in ("--help", "--version", "peek --help"):
+        command = [sys.executable, "-m", "pqadapters", *words.split()]
+        with open("/dev/full", "w") as full:
+            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
+        assert done.returncode == 1
+        assert done.stderr == "Error: [Errno 28] No space left on device\n"
+
+
+def test_the_version_of_a_copy_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was looked for among what is installed."""
+    monkeypatch.setattr(sys, "path", [])
+    assert out("--version") == f"pqadapters, version {__version__}\n"
 
 
 def test_usage() -> None:
