@@ -80,7 +80,7 @@ def test_what_a_kill_left_is_worked_off(tmp_path: Path, title: str) -> None:
 
 
 def test_what_a_killed_program_and_its_children_left_is_worked_off(tmp_path: Path) -> None:
-    """It had stopped its workers by None, which stopped those of the next run: it waited in join(), and so did all runs."""
+    """It had stopped its workers by None, which stopped those of the next run: that waited in join() for ever."""
     example = dict(EXAMPLES)["One queue for several processes"]
     killed = f"import os\nos.setsid()\n{example}".replace("jobs.join()", "os.killpg(0, 9)")
     with pytest.raises(AssertionError):
