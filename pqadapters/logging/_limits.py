@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterator, Sequence
 from queue import Full
 
 from ..errors import StoreError
+from ..interrupts import keep
 from ..store import Ack, Store
 
 _LEAST = 256 << 10  #: bytes of a limit
@@ -194,8 +195,8 @@ class Limit:
             self._tidy(store)
             return self._look(size) or self._refuse(when)
         taken: list[bool] = []
-        try:  # with a limit: who has it may wait for a store, in whose middle a finalizer logs. By `extend`: _beyond.py
-            taken.extend(map(self._lock.acquire, (True,), (_PATIENCE,)))
+        try:  # with a limit: who has it may wait for a store, in whose middle a finalizer logs
+            keep(taken, self._lock.acquire, True, _PATIENCE)
             while True in taken and not self._look(size) and self._drop_oldest(store, self._queues(store)):
                 pass
         finally:

@@ -13,6 +13,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from ..errors import ShutDown
+from ..interrupts import keep
 from ..store import LOCK_TIMEOUT
 from . import _originals as stdlib
 from ._held import Own
@@ -163,8 +164,8 @@ class Beyond(stdlib.Queue[T]):
         if not (condition.waiting or self.mutex.locked()):
             return
         taken = list[bool]()
-        try:  # by `extend`: what a signal handler raises behind a plain call would leave it taken for good
-            taken.extend(map(self.mutex.acquire, (True,), (LOCK_TIMEOUT,)))
+        try:
+            keep(taken, self.mutex.acquire, True, LOCK_TIMEOUT)
             if True in taken:
                 condition.tell(n)
         finally:

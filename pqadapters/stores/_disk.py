@@ -28,6 +28,7 @@ except ImportError:  # Windows
 
 from ..apart import apart
 from ..forking import DESCRIPTORS, hold_at_fork
+from ..interrupts import keep
 from ..late import late
 
 _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
@@ -51,7 +52,7 @@ def open_file(path: str, flags: int) -> int:
     made: list[int] = []
     try:
         how = flags | _BINARY | _NO_WAIT | _NO_LINK
-        made.extend(map(os.open, (path,), (how,), (0o600,)))  # no interrupt comes in between
+        keep(made, os.open, path, how, 0o600)
         fd = made[0] = _no_stream(made[0])
         if stat.S_ISFIFO(mode := os.fstat(fd).st_mode) or stat.S_ISCHR(mode):
             raise OSError(errno.ENXIO, "it is a pipe or a device, and no file", path)

@@ -19,6 +19,7 @@ from typing import Any
 from .. import telling
 from ..clock import SYSTEM
 from ..errors import LeaseLost, StoreError
+from ..interrupts import keep
 from ._turns import comers, stay_away
 from ._work import Work
 
@@ -144,10 +145,10 @@ class Line:
 
     def _is_free(self, *how: Any) -> bool:
         """Whether the lock is to be had, as `acquire` is told; then it is free again. What a signal handler raises
-        behind `acquire` would leave it taken for good, so it is `extend` that calls it, and keeps the answer."""
+        behind a plain `acquire` would leave it taken for good."""
         lock, taken = self.lock, list[bool]()
         try:
-            taken.extend(map(lock.acquire, *([each] for each in how)))
+            keep(taken, lock.acquire, *how)
         finally:
             if True in taken:
                 lock.release()

@@ -51,7 +51,7 @@ def _told(messages: list[str], sinks: int) -> list[str]:
 @pytest.mark.parametrize("call", CALLS)
 def test_logging_goes_on(call: str, sinks: int) -> None:
     """Threads that deliver were known to nobody any more: no stop() ended them, and another listener had no turn."""
-    nth, struck = 0, True
+    nth, struck, others = 0, True, set(threading.enumerate())
     while struck:
         nth += 1
         noting = [Noting() for _ in range(sinks)]
@@ -69,7 +69,7 @@ def test_logging_goes_on(call: str, sinks: int) -> None:
         finally:  # what is left of a failure would be found by the next test
             handler.close()
             handler.listener.stop()
-        for thread in threading.enumerate():
+        for thread in {*threading.enumerate()} - others:
             if thread.name.startswith("pqadapters-logging"):
                 thread.join(PATIENCE)  # stop() waits for a tenth of a second, which is little on a busy machine
                 assert not thread.is_alive(), f"at place {nth}"
