@@ -8,8 +8,10 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Sequence
+from itertools import repeat
 
 from ..clock import SYSTEM
+from ..interrupts import keep
 from ..store import Ack, Claim
 
 PUT_OFF = 0.05  #: seconds that an acknowledgement waits for others at most, while its consumer asks for more
@@ -28,10 +30,15 @@ class Ahead:
         """The oldest one of a queue."""
         if self.process != process:
             self._begin_in(process)
+        taken: list[Claim] = []
         try:
-            return self.claims[queue].popleft()
+            keep(taken, deque[Claim].popleft, self.claims[queue])
         except (KeyError, IndexError):
             return None
+        except BaseException:
+            self.claims[queue].extendleft(taken)
+            raise
+        return taken[0]
 
     def _begin_in(self, process: int) -> None:
         """A forked child has nothing of what its parent has."""
@@ -64,8 +71,7 @@ class Ahead:
         """All but the first one, which is left in the list. An interrupt finds each in one place or the other."""
         kept = self.claims.setdefault(queue, deque())
         claims.reverse()
-        while len(claims) > 1:
-            kept.append(claims.pop(-2))
+        kept.extend(map(claims.pop, repeat(-2, len(claims) - 1)))  # in one call, in which nothing comes between
 
     def of(self, queue: str, process: int) -> int:
         """How many there are of a queue."""

@@ -7,21 +7,28 @@ import os
 import threading
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 import pymysql
 import pytest
 
-from pqadapters.store import Ack, Order, Put, Set
+from pqadapters.errors import LeaseLost
+from pqadapters.store import Ack, Claim, Order, Put, Set
+from pqadapters.stores import _ahead, _handle
 from pqadapters.stores._bells import Bells
 from pqadapters.stores._handle import Wish
-from pqadapters.stores.mysql import MysqlStore, keeper, lookout, reader
+from pqadapters.stores.mysql import MysqlStore, fetched, keeper, lookout, reader
+from pqadapters.stores.mysql.fetched import Pace
 from pqadapters.stores.mysql.transactions import Part
 from pqadapters.stores.mysql.wire import Answer, Failed, Wire
+from tests.contract.interrupting import interrupted
 from tests.contract.threads import InterruptedStart
 from tests.segment.programs import PATIENCE
 
 from .server import Server
+
+_HERE = (os.path.dirname(str(fetched.__file__)), str(_ahead.__file__), str(_handle.__file__))
 
 
 @pytest.fixture
@@ -42,6 +49,60 @@ def behind_commit(monkeypatch: pytest.MonkeyPatch) -> Callable[[Callable[[Wire],
         return came
 
     return arrange
+
+
+def _claim(store: MysqlStore, got: list[Claim], *acks: Ack) -> None:
+    got.extend(store.claim("q", acks=acks))
+
+
+@pytest.mark.parametrize("prefetch", [None, 1])
+def test_i5_a_claim_is_interrupted_anywhere(url: str, monkeypatch: pytest.MonkeyPatch, prefetch: int | None) -> None:
+    """On its way out it had records that nobody had until the process ended. Before its COMMIT it left them locked in
+    an open transaction: others passed over them until the process had another one, or its lease was over."""
+    monkeypatch.setattr(Pace, "wanted", lambda self: 3)
+    with MysqlStore(url, prefetch=prefetch, lease=3600) as store, MysqlStore(url, lease=31) as other:
+        nth, going = 0, True
+        while going:
+            nth += 1
+            other.commit(*(Put("q", payload) for payload in (b"a", b"b", b"c", b"d")))
+            (done,) = store.claim("q", order=Order.NEWEST)
+            got = list[Claim]()
+            call = partial(_claim, store, got, Ack(done))
+            going = interrupted(call, nth, _HERE, exits=True, locks=True)
+            left = 3 - len(got)
+            while left:
+                claims = other.claim("q", limit=left, timeout=PATIENCE)
+                assert claims, f"at place {nth}"
+                left -= len(claims)
+                other.commit(*map(Ack, claims))
+            store.commit(*map(Ack, got))
+            with suppress(LeaseLost):
+                store.commit(Ack(done))
+            assert not other.depth("q").unfinished, f"at place {nth}"
+        assert nth > 50
+
+
+@pytest.mark.parametrize("prefetch", [None, 3])
+def test_i5_a_claim_of_what_lies_ahead_is_interrupted_anywhere(url: str, prefetch: int | None) -> None:
+    """The record was in nobody's hands until the process ended."""
+    with MysqlStore(url, prefetch=prefetch) as store:
+        store._ahead.adaptive = False  # the keeper leaves what lies ahead
+        nth, going = 0, True
+        while going:
+            nth += 1
+            store.commit(*(Put("q", payload) for payload in (b"a", b"b", b"c")))
+            claims = store._attempt_now(Wish("q", Order.OLDEST, None, 3, None, False, None), ())
+            assert claims is not None
+            store._keep_rest("q", claims)
+            got = list[Claim]()
+            going = interrupted(partial(_claim, store, got), nth, _HERE, exits=True, locks=True)
+            while len(got) < 2:
+                found = store.claim("q", timeout=PATIENCE)
+                assert found, f"at place {nth}"
+                got += found
+            store.commit(*map(Ack, claims + got))
+            assert not store.depth("q").unfinished, f"at place {nth}"
+        assert nth > 3
 
 
 @pytest.mark.parametrize("limit", [1, 2])

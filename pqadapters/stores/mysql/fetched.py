@@ -89,10 +89,10 @@ class Fetched(Ahead):
         return found if found is not None else self._paces.setdefault(queue, Pace())
 
     def pop(self, queue: str, process: int) -> Claim | None:
+        pace, self.touched = self.pace(queue), SYSTEM.monotonic()  # first: no call, and so no interrupt, behind it
         claim = super().pop(queue, process)
         if claim is not None:
-            self.touched = SYSTEM.monotonic()
-            self.pace(queue).handed += 1
+            pace.handed += 1
         return claim
 
     def keep_rest(self, queue: str, claims: list[Claim]) -> None:

@@ -40,8 +40,12 @@ class Fetching(Handle):
         if ahead.is_past(wish.queue, core.process, core.clock.wall, core.owners.lease):
             self._give_back_ahead()
         claims = super()._attempt_ahead(wish, acks)
-        if not ahead.is_empty(core.process):
-            core.keeper.watch()
+        try:
+            if not ahead.is_empty(core.process):
+                core.keeper.watch()
+        except BaseException:
+            self._orphan(claims or [])
+            raise
         return claims
 
     def _fetch(self, wish: Wish, acks: Sequence[Ack]) -> list[Claim] | None:

@@ -75,9 +75,13 @@ class Keeper:
         """Something lies ahead, or was put off, and is to be seen to should nobody come again."""
         if not self.watches:
             self.watches = True
-            self.ensure()
-            with suppress(OSError):
-                os.write(self._call, _WATCHED)
+            try:
+                self.ensure()
+                with suppress(OSError):
+                    os.write(self._call, _WATCHED)
+            except BaseException:  # of a signal handler: maybe the thread wasn't called
+                self.watches = False
+                raise
 
     def tidy(self, core: Core, pause: float) -> float:
         """See to that. Seconds until it is to be looked at again, `pause` at most."""

@@ -184,6 +184,7 @@ class MysqlStore(Fetching):
         bell = core.bells.of(queue)
         deadline = None if timeout is None else SYSTEM.monotonic() + timeout
         away, told, claims = False, core.lookout.told, list[Claim]()
+        found: list[Claim] | None = None
         wish = Wish(queue, order, ids, limit, stop, counted, patience)
         try:
             while True:
@@ -204,6 +205,10 @@ class MysqlStore(Fetching):
                 if left is not None and left <= 0:
                     return []
                 self._wait(queue, bell, bell.takers, rings, left, away)
+        except BaseException:
+            if found:  # an interrupt on the way out: nobody would have them
+                self._orphan(found)
+            raise
         finally:
             if not claims and core.bells.waiting:
                 core.bells.pass_on(bell)  # a wake-up may have come to this thread (I7)

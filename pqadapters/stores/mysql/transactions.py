@@ -110,6 +110,10 @@ class Transactions(Line):
             except Failed as error:
                 if not self._is_for_another_try(batch, error, exactly):
                     return
+            except BaseException:  # of a signal handler: others are passing over what is locked here
+                if self._busy:
+                    self.disconnect_locked()
+                raise
             if self._refuse_late(batch):
                 return
             pause = self._rest(pause)
@@ -320,10 +324,9 @@ class Transactions(Line):
 
     def disconnect_locked(self) -> None:
         """The next transaction makes a connection anew."""
-        wire, self._wire = self._wire, None
-        self._busy = False
-        if wire is not None:
-            wire.drop()
+        if self._wire is not None:
+            self._wire.drop()
+        self._wire, self._busy = None, False
 
     def close_locked(self) -> None:
         """Between two transactions, for good."""
