@@ -12,6 +12,7 @@ from typing import Any, TypeVar
 from ..errors import LimitReached
 from ..serializers import Serializer
 from ..stdlib._beyond import check_timeout
+from ..stdlib._line import weak
 from ..stdlib._stock import deadline_of, left_of
 from ..store import Op, Put, Store
 from .exceptions import Full
@@ -30,6 +31,7 @@ class Stored:
         self.name, self.timeout, self.auto_commit, self.maxsize = name, timeout, auto_commit, maxsize
         self._store, self._serializer = store, serializer
         self._queue = f"{self._TABLE_NAME}_{name}"
+        self.__del__ = weak(self.close)  # type: ignore[method-assign]  # for who calls it; Python itself doesn't look for an object's own
 
     # Putting
 
@@ -98,6 +100,9 @@ class Stored:
     def close(self) -> None:
         """Let go of the store. What was got and not persisted is ready again. A second call does nothing."""
         self._store.close()
+
+    def __del__(self) -> None:
+        """Nothing, for a subclass whose own calls it, as persist-queue's has one: the store closes itself."""
 
     def __enter__(self: Self) -> Self:
         return self

@@ -30,6 +30,9 @@ class PDict(durable.PDict[Any, Any]):
         opening = super().__init__
         converted(file, lambda: (opening(file, name), self._table)[1], name)
 
+    def __del__(self) -> None:
+        """Nothing, for a subclass whose own calls it, as persist-queue's has one: the store closes itself."""
+
     def __getitem__(self, key: Any) -> Any:
         try:
             return super().__getitem__(key)

@@ -79,9 +79,12 @@ class Queue(durable.Queue[Any]):
         self._under_way: dict[int, object] = {}  #: puts, by the thread that makes them
         check_tempdir(path, tempdir)
         report = converted_directory(path, codec, opened)
-        self.__del__ = weak(self.close)  # for who calls it; Python itself doesn't look for an object's own
+        self.__del__ = weak(self.close)  # type: ignore[method-assign]  # for who calls it; Python itself doesn't look for an object's own
         if report is not None:
             report.note(self._line.store)
+
+    def __del__(self) -> None:
+        """Nothing, for a subclass whose own calls it, as persist-queue's has one: the store closes itself."""
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """As `pqadapters.stdlib.queue.Queue.put`."""

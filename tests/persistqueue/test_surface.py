@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import importlib
 import inspect
 import pickle
@@ -13,6 +14,7 @@ import persistqueue as old
 import pytest
 
 import pqadapters.persistqueue as persistqueue
+from pqadapters.errors import StoreClosed
 from pqadapters.serializers import msgpack
 
 _DATABASE = "path name multithreading timeout auto_commit serializer db_file_name"
@@ -98,6 +100,33 @@ def test_a_serializer_without_its_library_is_said_at_once(tmp_path: Any, monkeyp
         with pytest.raises(ImportError, match=r"pip install 'pqadapters\[msgpack\]'"):
             kind(str(tmp_path / "q"), serializer=persistqueue.serializers.msgpack)
     assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize("name", ["Queue", "SQLiteQueue", "UniqueQ", "PriorityQueue", "SQLiteAckQueue", "PDict"])
+def test_a_subclass_whose_del_calls_its_bases(tmp_path: Any, monkeypatch: pytest.MonkeyPatch, name: str) -> None:
+    """persist-queue's have one: an AttributeError was said to be ignored for each object that was dropped."""
+    said: list[Any] = []
+    monkeypatch.setattr(sys, "unraisablehook", said.append)
+    base: Any = getattr(persistqueue, name)
+
+    class Own(base):  # type: ignore[misc]
+        def __del__(self) -> None:
+            dropped.append(type(self))
+            super().__del__()
+
+    dropped: list[type] = []
+    made = Own(str(tmp_path), *(["name"] if name == "PDict" else []))
+    del made
+    gc.collect()
+    assert (dropped, said) == ([Own], [])
+
+
+def test_who_calls_del_closes_a_database_queue(tmp_path: Any) -> None:
+    for kind in (persistqueue.SQLiteQueue, persistqueue.SQLiteAckQueue):
+        q: Any = kind(str(tmp_path))
+        q.__del__()
+        with pytest.raises(StoreClosed):
+            q.put(1)
 
 
 def test_the_states_have_persist_queues_spelling() -> None:
