@@ -16,9 +16,12 @@ The other commands need click and rich: pip install "pqadapters[cli]"
 def main() -> None:
     """Do what `sys.argv` says."""
     arguments = sys.argv[1:]
-    if arguments[:1] == ["run"]:
-        if _has_own_directory():
-            del sys.path[0]  # which is no business of the program's
+    runs = arguments[:1] == ["run"]
+    if _has_own_directory():
+        own = sys.path.pop(0)  # which is no business of the program's
+        if not runs or os.path.isfile(own):  # the standard library comes first; in an archive is what we need, too
+            sys.path.append(own)
+    if runs:
         from .running.command import run
 
         return run(arguments[1:])

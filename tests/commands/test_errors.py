@@ -164,6 +164,16 @@ def test_a_database_that_was_cut_off_gets_no_files_beside_it(command: str, tmp_p
     assert bytes_in(tmp_path) == before
 
 
+def test_where_a_program_has_a_queue_and_a_logging_of_its_own(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`-m` puts the working directory in front of the standard library, and each command was a traceback."""
+    for name in ("queue", "logging", "shelve", "asyncio"):
+        (tmp_path / f"{name}.py").write_text("x = 1\n")
+    monkeypatch.chdir(tmp_path)
+    for command in ("ls .", "migrate .", "logs drain ."):
+        done = process(*command.split())
+        assert len((done.stdout + done.stderr).splitlines()) == 1, done.stderr
+
+
 def test_help_on_a_full_disk() -> None:
     """It was a traceback, where all other output is an error."""
     for words in ("--help", "--version", "peek --help"):

@@ -7,6 +7,7 @@ import zipapp
 import zipfile
 from pathlib import Path
 
+import platformdirs
 import pytest
 
 import pqadapters
@@ -311,6 +312,19 @@ def test_pqadapters_in_an_archive(tmp_path: Path) -> None:
     place = Place(tmp_path, {"app.py": program})
     ended = place.start("app.py", env={"PYTHONPATH": str(tmp_path / "ours.zip")})
     assert ended == (0, f"True {OURS}queue\npqadapters.concurrent.futures.thread\n{OURS}queue\n", "")
+
+
+def test_run_in_an_archive_with_what_it_needs(tmp_path: Path) -> None:
+    """The archive was taken off the path, and with it platformdirs, without which there is no home."""
+    place = Place(tmp_path, {"app.py": "import queue\nq = queue.Queue()\nq.put(1)\nprint(q.get(), queue.Queue.__module__)\n"})
+    with zipfile.ZipFile(place.directory / "ours.pyz", "w") as archive:
+        archive.writestr("__main__.py", "from pqadapters.__main__ import main\nmain()\n")
+        for package in (Path(pqadapters.__file__).parent, Path(platformdirs.__file__).parent):
+            for file in package.rglob("*.py"):
+                archive.write(file, file.relative_to(package.parent))
+    env = {"PQADAPTERS_HOME": "", "XDG_STATE_HOME": str(place.home)}
+    ended = place.start("ours.pyz", "run", "app.py", run=None, python=["-S"], env=env)
+    assert ended == (0, f"1 {OURS}queue\n", "")
 
 
 def test_what_python_has_imported_before_any_program(tmp_path: Path) -> None:
