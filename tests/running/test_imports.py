@@ -316,7 +316,8 @@ def test_pqadapters_in_an_archive(tmp_path: Path) -> None:
 
 def test_run_in_an_archive_with_what_it_needs(tmp_path: Path) -> None:
     """The archive was taken off the path, and with it platformdirs, without which there is no home."""
-    place = Place(tmp_path, {"app.py": "import queue\nq = queue.Queue()\nq.put(1)\nprint(q.get(), type(q).__module__)\n"})
+    app = "import queue\nq = queue.Queue()\nq.put(1)\nprint(q.get(), queue.Queue.__module__)\n"
+    place = Place(tmp_path, {"app.py": app})
     with zipfile.ZipFile(place.directory / "ours.pyz", "w") as archive:
         archive.writestr("__main__.py", "from pqadapters.__main__ import main\nmain()\n")
         for package in (Path(pqadapters.__file__).parent, Path(platformdirs.__file__).parent):
