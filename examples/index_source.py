@@ -73,5 +73,7 @@ def totals(directory: Path) -> Counter[str]:
 
 
 if __name__ == "__main__":
+    if len(sys.argv) < 2:
+        sys.exit(__doc__)
     logging.basicConfig(level=logging.INFO, format="%(message)s")
     main(Path(sys.argv[1]))
