@@ -147,7 +147,10 @@ def _loaded(config: str) -> Any:
         found = getattr(import_module(module), name, None)
     else:
         with open(config, encoding="utf-8") as file:
-            found = json.load(file)
+            try:
+                found = json.load(file)
+            except ValueError as error:
+                raise Failure(f"{config} is no JSON: {error}") from error
     if not isinstance(found, dict):
         raise Failure(f"{config} is no dictionary for logging.config.dictConfig")
     return found

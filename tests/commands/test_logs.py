@@ -252,3 +252,6 @@ def test_mistakes(tmp_path: Path) -> None:
     assert "No such file" in refusal("logs", "drain", "--config", tmp_path / "nowhere.json")
     assert "nowhere_at_all" in refusal("logs", "drain", "--config", "nowhere_at_all:LOGGING")
     assert bytes_in(tmp_path) == before
+    for content in (b"{bad", b"\x89PNG\r\n"):  # the file wasn't named
+        (tmp_path / "bad.json").write_bytes(content)
+        assert "bad.json is no JSON" in refusal("logs", "drain", "--config", tmp_path / "bad.json")
