@@ -45,6 +45,8 @@ def migrate(
     """
     from .moves import found_in  # here: the other commands needn't wait for what it imports
 
+    if to is not None and to.lower().startswith("memory:"):
+        raise Failure("what is moved to memory: is gone as soon as this command ends: choose a store that stays")
     found = found_in(place, serializer, queue)
     if not found and as_json:
         print_json([])

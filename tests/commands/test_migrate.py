@@ -412,6 +412,7 @@ def test_a_shelf_that_another_command_has_moved_meanwhile(dumb: Path, target: st
 
 def test_a_shelf_into_another_store(dumb: Path, target: str) -> None:
     before = {name: entry for name, entry in bytes_in(dumb.parent).items() if name.startswith(f"{dumb}.")}
+    assert "gone" in refusal("migrate", dumb, "--to", "memory:")  # all of it had been moved there, for a moment
     out("migrate", dumb, "--to", target)
     out("migrate", dumb, "--to", target, "--queue", "second")
     assert {name: entry for name, entry in bytes_in(dumb.parent).items() if name.startswith(f"{dumb}.")} == before
