@@ -94,7 +94,7 @@ class Shelf:
         self.path, self._name = path, name
 
     def look(self, *, elsewhere: bool) -> Report:
-        return conversion.look_at_shelf(self.path)
+        return conversion.look_at_shelf(self.path, own=not elsewhere)
 
     def here(self, progress: Progress) -> list[Report]:
         return [conversion.convert_shelf(self.path, progress=progress)]

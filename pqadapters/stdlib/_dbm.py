@@ -129,6 +129,16 @@ def _check_whole(database: Any, key: bytes, value: bytes) -> None:
         raise ValueError(f"it has {size} bytes at {at} of the .dat file, and {len(value)} of them are there")
 
 
+def check_own(path: str, kind: str) -> None:
+    """Raises ShelfError where it is somebody else's, who couldn't open the shelf that is made of it."""
+    for suffix in _SUFFIXES[kind] if hasattr(os, "geteuid") else ():
+        with suppress(FileNotFoundError):
+            if (owner := os.stat(path + suffix).st_uid) != os.geteuid():
+                raise ShelfError(
+                    f"{path} belongs to user {owner}: only what is one's own is moved over; call migrate as that user"
+                )
+
+
 def check_aside(path: str, kind: str) -> None:
     """Raises ShelfError where the name is taken under which the old files are to be kept."""
     for suffix in _SUFFIXES[kind]:

@@ -389,11 +389,11 @@ def migrate(
 
     The shelf is there with all of them, or not at all. The old one is kept under the name with ".old" behind it. No
     program may use it meanwhile; another call of this waits. `progress` is called with how many more keys have been
-    moved. Raises ShelfError where there is none (any more), or this Python can't read it, or it is damaged, or not all
-    keys have arrived; StoreLocked where another call has been moving it for a minute.
+    moved. Raises ShelfError where there is none (any more), or it is another user's, or this Python can't read it, or
+    it is damaged, or not all keys have arrived; StoreLocked where another call has been moving it for a minute.
     """
     path = os.path.realpath(os.fsdecode(filename))
-    _dbm.dbm_kind(path)  # nothing is made beside what is none
+    _dbm.check_own(path, _dbm.dbm_kind(path))  # nothing is made beside what is none
     with closing(begin_conversion(path)) as conversion:
         try:
             return _move_over(path, progress or (lambda more: None))

@@ -397,6 +397,18 @@ def test_a_shelf_in_its_place(dumb: Path) -> None:
     assert "own already" in out("migrate", dumb)
 
 
+def test_a_shelf_of_somebody_elses(dumb: Path, target: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Moved over by root, it was root's alone, and its program couldn't open it any more."""
+    before = bytes_in(dumb.parent)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    for options in ((), ("--dry-run",)):
+        assert f"belongs to user {os.getuid()}: " in refusal("migrate", dumb, *options)
+    with pytest.raises(shelve.ShelfError, match="call migrate as that user"):
+        shelve.migrate(dumb)
+    assert bytes_in(dumb.parent) == before
+    assert "2500 items" in out("migrate", dumb, "--dry-run", "--to", target)
+
+
 def test_a_shelf_that_another_command_has_moved_meanwhile(dumb: Path, target: str) -> None:
     """A module without a name was to be imported for it."""
     [move] = found_in(str(dumb), None, None)

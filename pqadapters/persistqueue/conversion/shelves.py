@@ -6,7 +6,7 @@ import os
 from contextlib import closing, suppress
 
 from ...stdlib import shelve
-from ...stdlib._dbm import ShelfError, dbm_kind, kind_of, open_dbm, pairs_of
+from ...stdlib._dbm import ShelfError, check_own, dbm_kind, kind_of, open_dbm, pairs_of
 from ...store import Store
 from .databases import quiet
 from .moving import Mover
@@ -22,10 +22,13 @@ def is_shelf(path: str) -> bool:
     return False
 
 
-def look_at_shelf(path: str) -> Report:
-    """What is in it; all of it is read. Raises ShelfError, also where it is damaged."""
+def look_at_shelf(path: str, *, own: bool = True) -> Report:
+    """What is in it; all of it is read. `own`: it has to be this user's, as when it is converted. Raises ShelfError,
+    also where it is damaged."""
     path = os.path.realpath(path)
     kind = dbm_kind(path)
+    if own:
+        check_own(path, kind)
     with closing(open_dbm(path, kind, "r")) as database:
         count = sum(1 for _ in pairs_of(database, path, kind))
     return Report(path, [Part("shelf", kind, {SET: count} if count else {})])
