@@ -126,6 +126,8 @@ class Line:
         if work.sleeper.acquire(timeout=max(0.0, left)):
             return True
         if not work.patient and SYSTEM.monotonic() >= self._deadline(work) and not work.begun:
+            if self._is_free(False):
+                return False
             self._abandon(work)
             if not work.done:
                 raise self.overdue()

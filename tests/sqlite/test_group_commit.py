@@ -486,3 +486,12 @@ def test_who_is_interrupted_as_it_looks_whether_anybody_leads_leaves_the_lock_fr
         going = interrupted(call, nth, (_line.__file__,), locks=True)
         Task(lambda: store.commit(Put("q", b"next")), patience=PATIENCE).result()
     assert nth > 4
+
+
+def test_a_call_without_time_leads_where_nothing_but_a_flag_says_that_somebody_does(store: SqliteStore) -> None:
+    """An interrupt where a leader lets go leaves it: calls of event loops, and what is done by itself, were refused as
+    long as nobody came who had time."""
+    before = store.depth("q").ready
+    store._core.writer.inside = True
+    store.commit(Put("q", b"a"), timeout=0.0)
+    assert store.depth("q").ready == before + 1
