@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters import interrupts
 from pqadapters.clock import Clock
 from pqadapters.errors import LeaseLost, LimitReached, StoreUnreachable
 from pqadapters.store import Ack, Claim, Nack, Order, Put, State
@@ -364,13 +365,12 @@ def test_i4_who_asks_while_something_is_given_back_gets_what_was_first(
         _quick(store, 8)
         meanwhile: list[Claim | None] = []
 
-        class Stray(fetched.Stray):
-            def __init__(self, claim: Claim) -> None:
-                super().__init__(claim)
-                if not meanwhile:
-                    meanwhile.append(store._ahead.pop("q", os.getpid()))
+        def keep(*arguments: Any) -> None:
+            interrupts.keep(*arguments)
+            if not meanwhile:
+                meanwhile.append(store._ahead.pop("q", os.getpid()))
 
-        monkeypatch.setattr(fetched, "Stray", Stray)
+        monkeypatch.setattr(fetched, "keep", keep)
         assert [record.payload for record in store.browse("q")] == [b"%d" % n for n in range(9, 20)]
         assert [claim.payload for claim in meanwhile if claim] == [b"8"]
 

@@ -105,6 +105,23 @@ def test_i5_a_claim_of_what_lies_ahead_is_interrupted_anywhere(url: str, prefetc
         assert nth > 3
 
 
+def test_i5_what_lies_ahead_is_given_back_though_that_is_interrupted_anywhere(url: str) -> None:
+    """A record that was just taken from there was in nobody's hands until the process ended."""
+    with MysqlStore(url, prefetch=3) as store, MysqlStore(url, lease=31) as other:
+        nth, going = 0, True
+        while going:
+            nth += 1
+            other.commit(*(Put("q", payload) for payload in (b"a", b"b", b"c")))
+            claims = store.claim("q")
+            going = interrupted(store._give_back_ahead, nth, _HERE, exits=True, locks=True)
+            store._give_back_ahead()
+            store.commit(*map(Ack, claims))
+            found = other.claim("q", limit=3)
+            assert [claim.payload for claim in found] == [b"b", b"c"], f"at place {nth}"
+            other.commit(*map(Ack, found))
+        assert nth > 30
+
+
 @pytest.mark.parametrize("limit", [1, 2])
 @pytest.mark.parametrize("prefetch", [None, 1, 5])
 def test_what_an_interrupted_claim_has_is_ready_though_the_keeper_comes_first(

@@ -10,9 +10,12 @@ out, and each claim of this process gives them back first: so one consumer gets 
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 
 from ...clock import SYSTEM
+from ...interrupts import keep
 from ...store import Ack, Claim
 from .._ahead import PUT_OFF, Ahead
 from .._work import PENDING
@@ -160,16 +163,15 @@ class Fetched(Ahead):
         for queue in list(self.claims) if queues is None else queues:
             claims = self.claims.get(queue)
             while claims:
-                try:  # the last one first: whoever asks meanwhile gets what was before it
-                    self._strays.append(Stray(claims.pop()))
-                except IndexError:
-                    break
+                with suppress(IndexError):  # the last one first: whoever asks meanwhile gets what was before it
+                    keep(self._orphans, deque[Claim].pop, claims)
         return self.shed_strays(session, number_of)
 
     def shed_strays(self, session: Session, number_of: NumberOf) -> list[Stray]:
         """The same of the latter alone. Told twice, a transaction would give back what it has claimed in between."""
         while self._orphans:
-            self._strays.append(Stray(self._orphans.pop()))
+            self._strays.append(Stray(self._orphans[0]))  # told twice in one transaction should an interrupt come here
+            del self._orphans[0]
         if not self._strays:
             return []
         self._strays = [stray for stray in self._strays if not stray.outcome.done]
