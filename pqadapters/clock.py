@@ -1,4 +1,4 @@
-"""The clocks that stores read, in one place so that tests can move them."""
+"""The clocks that all of this package reads, in one place so that tests can move them."""
 
 from __future__ import annotations
 

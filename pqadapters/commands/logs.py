@@ -9,7 +9,6 @@ import logging.config
 import os
 import re
 import sys
-import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
@@ -18,6 +17,7 @@ from urllib.parse import unquote, urlsplit
 
 import click
 
+from ..clock import SYSTEM
 from ..logging._names import Names
 from ..logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from ..opening import is_there
@@ -160,13 +160,13 @@ def _drained(listener: QueueListener, timeout: float) -> int:
     """How many records still wait. Raises BrokenPipeError when nobody reads what is shown, and Failure where the rest
     is for other sinks."""
     shown = [sink.handler for sink in listener.handlers if isinstance(sink, Sink) and isinstance(sink.handler, _Shown)]
-    deadline = time.monotonic() + timeout
+    deadline = SYSTEM.monotonic() + timeout
     listener.start()
     try:
-        while not listener.drain(min(_STEP, max(0.0, deadline - time.monotonic()))):
+        while not listener.drain(min(_STEP, max(0.0, deadline - SYSTEM.monotonic()))):
             if any(handler.unread for handler in shown):
                 raise BrokenPipeError(errno.EPIPE, "nobody reads what is shown")
-            if time.monotonic() >= deadline:
+            if SYSTEM.monotonic() >= deadline:
                 return _waiting(listener)
         if rest := listener.unknown():
             raise Failure("; ".join(_for_others(name, count) for name, count in sorted(rest.items())))

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import json
-import time
 from collections.abc import Callable, Iterable
 from itertools import islice
 from typing import Any
 
+from ..clock import SYSTEM
 from ..store import Record
 from .payloads import Shown, shown
 from .screen import Screen, age
@@ -31,7 +31,7 @@ def _row(record: Record, payload: Shown) -> dict[str, Any]:
         "state": record.state.value,
         "attempts": record.attempts,
         "put_at": record.put_at,
-        "age": max(0.0, time.time() - record.put_at),
+        "age": max(0.0, SYSTEM.wall() - record.put_at),
         "not_before": record.not_before or None,
         "size": len(record.payload),
         "rank": record.rank.hex() or None,

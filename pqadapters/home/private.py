@@ -12,7 +12,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from functools import partial
@@ -20,6 +19,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
 from .. import live, telling
+from ..clock import SYSTEM
 from ..durability import Durability
 from ..errors import DiskError, StoreClosed
 from ..living import living
@@ -196,7 +196,7 @@ class PrivateStore:
             interrupting = self._busy or threading.get_ident() in self._committing.values()
             if self._put_off and not interrupting:
                 self._catch_up()
-            if not self._adopted and not interrupting and time.monotonic() >= self._adopt_at:
+            if not self._adopted and not interrupting and SYSTEM.monotonic() >= self._adopt_at:
                 self._changed.wait_for(lambda: not self._committing)
                 if not self._adopted:
                     self._alone(self._adopt)
@@ -216,7 +216,7 @@ class PrivateStore:
             more = adopt(ground.slots, slot, ends=self._ends, transient=ground.transient, tables=self._tables)
         except DiskError as error:  # a full disk: what is in our slot is served, which gives space back
             _log.warning("%s: what dead processes left can't be taken over yet: %s", slot.directory, error)
-            self._adopt_at = time.monotonic() + _PATIENCE
+            self._adopt_at = SYSTEM.monotonic() + _PATIENCE
             return
         self.moved = self.moved.plus(more)
         if ground.transient:

@@ -7,12 +7,12 @@ the end of a run, or when a second run begins so. Slots in which nothing is left
 from __future__ import annotations
 
 import os
-import time
 from collections.abc import Iterable
 from functools import partial
 from typing import TYPE_CHECKING, NamedTuple
 
 from .. import telling
+from ..clock import SYSTEM
 from ..ending import at_end
 from ..errors import StoreError
 from ..opening import open_slots
@@ -64,10 +64,10 @@ def name_waiting_places(ground: Ground) -> None:
 
 def _look(ground: Ground) -> list[_Place]:
     above = os.path.dirname(ground.directory)
-    ours, deadline = _ours(), time.monotonic() + _BUDGET
+    ours, deadline = _ours(), SYSTEM.monotonic() + _BUDGET
     found = []
     for name in sorted(set(os.listdir(above)) - ours):
-        if time.monotonic() > deadline:
+        if SYSTEM.monotonic() > deadline:
             break
         slots = open_slots(os.path.join(above, name), durability=ground.durability)
         note = slots.note()

@@ -11,12 +11,12 @@ dead, one behind the other.
 from __future__ import annotations
 
 import threading
-import time
 from collections import Counter
 from collections.abc import Mapping
 from contextlib import suppress
 from typing import Protocol
 
+from ..clock import SYSTEM
 from ..ending import start_thread
 from ..errors import StoreError
 from ..store import Claim, Store
@@ -90,12 +90,12 @@ class Delivery:
     def drain(self, seconds: float, *, whole: bool) -> None:
         """Wait until everything is delivered; or, not `whole`, what can be: a sink that fails keeps the rest. At most
         `seconds`. Raises StoreError."""
-        deadline = time.monotonic() + seconds
+        deadline = SYSTEM.monotonic() + seconds
         self._hurries = True
         self.spool.store.wake(self._names.inbox)
-        while self.running and not self._is_done(whole) and (left := deadline - time.monotonic()) > 0:
+        while self.running and not self._is_done(whole) and (left := deadline - SYSTEM.monotonic()) > 0:
             self.spool.store.wait(self._names.inbox, lambda depth: not depth.unfinished, min(left, 0.02))
-        if self.posts and time.monotonic() < deadline and not self._keeps_some(whole):
+        if self.posts and SYSTEM.monotonic() < deadline and not self._keeps_some(whole):
             self._look(deadline, whole=whole)
 
     def _keeps_some(self, whole: bool) -> bool:
@@ -106,7 +106,7 @@ class Delivery:
         time for it: whether none of it is known, and nobody waits for a look."""
         if self.spool.shared or not self.posts:
             return True
-        if deadline is not None and time.monotonic() >= deadline:
+        if deadline is not None and SYSTEM.monotonic() >= deadline:
             return not self._others_wait and not self._looks.is_awaited
         return self._look(deadline, whole=True)
 
@@ -114,7 +114,7 @@ class Delivery:
         look = self._looks.ask()
         self.spool.store.wake(self._names.inbox)
         while self.running and not look.is_set() and not self._keeps_some(whole):
-            left = _STEP if deadline is None else min(_STEP, deadline - time.monotonic())
+            left = _STEP if deadline is None else min(_STEP, deadline - SYSTEM.monotonic())
             if left <= 0:
                 break
             look.wait(left)
@@ -132,10 +132,10 @@ class Delivery:
     def stop(self, patience: float) -> None:
         """End the threads; who hangs in a handler is left behind after `patience` seconds."""
         self.say_stop()
-        deadline = time.monotonic() + patience
+        deadline = SYSTEM.monotonic() + patience
         for thread in self._threads:
             if thread.ident is not None and thread is not threading.current_thread():
-                thread.join(max(0.0, deadline - time.monotonic()))
+                thread.join(max(0.0, deadline - SYSTEM.monotonic()))
         if self.thread.ident is None:  # it couldn't be started
             self.spool.let_go(self)
         for post in self.posts:
@@ -191,10 +191,10 @@ class Delivery:
     def _wait_for(threads: list[threading.Thread]) -> None:
         """What the sinks have in hand comes before what the next listener gives them. One that hangs keeps it from them
         for a while only."""
-        deadline = time.monotonic() + _HANGS
+        deadline = SYSTEM.monotonic() + _HANGS
         for thread in threads:
             if thread.ident is not None:
-                thread.join(max(0.0, deadline - time.monotonic()))
+                thread.join(max(0.0, deadline - SYSTEM.monotonic()))
 
     def _tell(self, trouble: str) -> None:
         """Once, however often it is tried."""
@@ -247,7 +247,7 @@ class Delivery:
 
     def _others(self) -> list[Left]:
         """Slots of dead processes: looked for now and then."""
-        if time.monotonic() < self._look_at and not self._looks.is_due:
+        if SYSTEM.monotonic() < self._look_at and not self._looks.is_due:
             return list(self._left)
         self._looks.begin()
         for left in self.spool.left_behind():
@@ -255,7 +255,7 @@ class Delivery:
                 _log.info("%s: log records that a dead process left are delivered", left.store.place)
             self._left.append(left)
             self._begin_with(left.store)
-        self._look_at = time.monotonic() + _LOOK
+        self._look_at = SYSTEM.monotonic() + _LOOK
         return list(self._left)
 
     def _waits_for_ours(self, store: Store) -> bool:
@@ -294,11 +294,11 @@ class Delivery:
         limit = max(BATCH, batch) if most is None else 1
         stop = self._is_called if timeout else self.stopping.is_set
         claims = store.claim(self._names.inbox, limit=limit, timeout=timeout, stop=stop)
-        deadline = time.monotonic() + wait
+        deadline = SYSTEM.monotonic() + wait
         enough = most if most is not None else self.spool.limit.collected_bytes
         size = sum(len(claim.payload) for claim in claims) if enough is not None else 0
         while claims and (most is not None or len(claims) < batch) and (enough is None or size < enough):
-            left = max(0.0, deadline - time.monotonic()) if len(claims) < batch and not self._hurries else 0.0
+            left = max(0.0, deadline - SYSTEM.monotonic()) if len(claims) < batch and not self._hurries else 0.0
             limit = 1 if most is not None else batch - len(claims)
             stop = self._waits_no_more if left else self.stopping.is_set
             more = store.claim(self._names.inbox, limit=limit, timeout=left, stop=stop)

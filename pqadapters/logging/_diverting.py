@@ -10,9 +10,9 @@ One thread hands out; each sink has one of its own. Each record is on the disk f
 from __future__ import annotations
 
 import threading
-import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
+from ..clock import SYSTEM
 from ..store import Ack, Claim, Expect, Op, Put, Set, Store, acknowledge
 from ._couriers import Courier, Job
 from ._names import Spooled
@@ -94,10 +94,10 @@ class Diverting:
 
     def _wait(self, jobs: Iterable[Job]) -> None:
         """Until all have ended, or for a second; not while listening ends."""
-        deadline = time.monotonic() + _SLOW
+        deadline = SYSTEM.monotonic() + _SLOW
         for job in jobs:
-            while not job.ended.wait(min(_STEP, max(0.0, deadline - time.monotonic()))):
-                if self._stopping.is_set() or time.monotonic() >= deadline:
+            while not job.ended.wait(min(_STEP, max(0.0, deadline - SYSTEM.monotonic()))):
+                if self._stopping.is_set() or SYSTEM.monotonic() >= deadline:
                     return
 
     def _settle(self, store: Store, claims: Sequence[Claim], jobs: Mapping[Courier, Job]) -> None:

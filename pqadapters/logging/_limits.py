@@ -19,6 +19,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from queue import Full
 
+from ..clock import SYSTEM
 from ..errors import StoreError
 from ..interrupts import keep
 from ..store import Ack, Store
@@ -212,7 +213,7 @@ class Limit:
 
     def _tidy(self, store: Store) -> None:
         """Files of what was acknowledged go, one by one. Now and then: each takes a sync."""
-        now = time.monotonic()
+        now = SYSTEM.monotonic()
         if now - self._tidied >= _PAUSE:
             self._tidied = now
             for _ in range(_SEGMENTS):  # others may write new ones all the time

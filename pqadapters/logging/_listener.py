@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import sys
 import threading
-import time
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
@@ -14,6 +13,7 @@ from logging import handlers as stdlib
 from types import TracebackType
 from typing import Any
 
+from ..clock import SYSTEM
 from ..ending import at_end
 from ..errors import StoreError
 from ..forking import SINKS, hold_at_fork
@@ -256,7 +256,7 @@ class QueueListener(stdlib.QueueListener):
         if spool is None:
             own: Any = self.queue
             return bool(own.empty())
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else SYSTEM.monotonic() + timeout
         if not _looking.confirmed(spool, timeout, self.sinks()):
             return False
         return delivery is None or delivery.has_looked(deadline)
@@ -270,9 +270,9 @@ class QueueListener(stdlib.QueueListener):
         delivery = self._delivery
         if delivery is None:
             return False
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else SYSTEM.monotonic() + timeout
         delivery.looked.wait(timeout)
-        left = None if deadline is None else max(0.0, deadline - time.monotonic())
+        left = None if deadline is None else max(0.0, deadline - SYSTEM.monotonic())
         return self.flush(left) and delivery.looked.is_set()
 
     def unknown(self) -> dict[str, int]:
@@ -313,16 +313,16 @@ def _passed_over() -> Iterator[None]:
 def _stop_all() -> None:
     """At the end of the process: what can't be delivered at once stays on the disk."""
     found = [(listener, listener._delivery) for listener in living(_listeners) if listener._delivery is not None]
-    deadline = time.monotonic() + _EXIT
+    deadline = SYSTEM.monotonic() + _EXIT
     for listener, delivery in found:
         listener._delivery, listener._thread, listener._stopped = None, None, True
         with _passed_over():
-            delivery.drain(max(0.0, deadline - time.monotonic()), whole=False)
+            delivery.drain(max(0.0, deadline - SYSTEM.monotonic()), whole=False)
     for _, delivery in found:
         delivery.say_stop()
-    deadline = time.monotonic() + _JOIN
+    deadline = SYSTEM.monotonic() + _JOIN
     for _, delivery in found:
-        delivery.stop(max(0.0, deadline - time.monotonic()))
+        delivery.stop(max(0.0, deadline - SYSTEM.monotonic()))
 
 
 class _Held(threading.local):
@@ -338,7 +338,7 @@ _held = _Held()
 def _let_finish() -> None:
     """Before a fork: no sink has a record in hand. A child would find its stream locked by a thread that it hasn't, and
     what was half written. One that hangs is waited for in vain."""
-    deadline = time.monotonic() + _FORK
+    deadline = SYSTEM.monotonic() + _FORK
     deliveries = [listener._delivery for listener in living(_listeners)]
     for delivery in deliveries:
         for post in delivery.posts if delivery is not None else ():
@@ -346,7 +346,7 @@ def _let_finish() -> None:
             if lock is None:
                 continue
             _held.locks.append(lock)  # before it is taken: it may be, whatever a signal handler raises
-            if not lock.acquire(timeout=max(0.0, deadline - time.monotonic())):
+            if not lock.acquire(timeout=max(0.0, deadline - SYSTEM.monotonic())):
                 _held.locks.pop()
 
 

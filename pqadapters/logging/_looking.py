@@ -6,6 +6,7 @@ import time
 from collections.abc import Sequence
 from typing import Any
 
+from ..clock import SYSTEM
 from ..store import Depth, Order, State, Store, dead_queue
 from ._delivery import Delivery
 from ._names import Spooled
@@ -21,7 +22,7 @@ def confirmed(spool: Spooled, timeout: float | None, sinks: Sequence[str] | None
     """Whether the sinks have confirmed all that was logged before this call; waits up to `timeout` seconds for that
     (None: for ever). `sinks`: the names of those that count; None: all that ever fell behind. Raises StoreError."""
     store, names = spool.store, spool.names
-    deadline = None if timeout is None else time.monotonic() + timeout
+    deadline = None if timeout is None else SYSTEM.monotonic() + timeout
     if not _is_through(store, names.inbox, deadline):
         return False
     wanted = names.known(store) if sinks is None else [name for name in names.known(store) if name in sinks]
@@ -37,34 +38,34 @@ def _is_through(store: Store, queue: str, deadline: float | None) -> bool:
     count = store.depth(queue).unfinished
     if not count or _is_emptied(store, queue, max(_STEP, count * _RECORD), deadline, share=0.5):
         return True
-    if deadline is not None and time.monotonic() >= deadline:
+    if deadline is not None and SYSTEM.monotonic() >= deadline:
         return False
     newest = next(store.browse(queue, order=Order.NEWEST, state=None), None)
     pause = _STEP
     while newest is not None and not _is_emptied(store, queue, pause, deadline):
-        begun = time.monotonic()
+        begun = SYSTEM.monotonic()
         if _has_passed(store, queue, newest.id):
             return True
         if deadline is not None and begun >= deadline:
             return False
-        pause = max(_STEP, _PATIENCE * (time.monotonic() - begun))
+        pause = max(_STEP, _PATIENCE * (SYSTEM.monotonic() - begun))
     return True
 
 
 def _is_emptied(store: Store, queue: str, seconds: float, deadline: float | None, *, share: float = 1.0) -> bool:
     """Waits so long, and for so large a part of the time that is left."""
-    now = time.monotonic()
+    now = SYSTEM.monotonic()
     end = now + (seconds if deadline is None else min(seconds, share * (deadline - now)))
     if end > now:
         _let_deliver(store, queue, end)
-    left = end - time.monotonic()
+    left = end - SYSTEM.monotonic()
     return left > 0 and store.wait(queue, lambda depth: not depth.unfinished, left)
 
 
 def _let_deliver(store: Store, queue: str, end: float) -> None:
     """Look away for as long as what waits takes at the very least: who waits in the store is woken by each batch, and
     those who deliver wait for it."""
-    while (pause := store.depth(queue).unfinished * _AT_BEST) >= _WORTH and (left := end - time.monotonic()) > 0:
+    while (pause := store.depth(queue).unfinished * _AT_BEST) >= _WORTH and (left := end - SYSTEM.monotonic()) > 0:
         time.sleep(min(pause, left, _STEP))
 
 

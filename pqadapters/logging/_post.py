@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import logging
 import threading
-import time
 from collections.abc import Sequence
 from contextlib import suppress
 from itertools import repeat
 from typing import Any
 
+from ..clock import SYSTEM
 from ..errors import LeaseLost, StoreError
 from ..store import Ack, Claim, Nack, Op, Stop, Store, acknowledge
 from ..telling import logger
@@ -134,7 +134,7 @@ class Post:
 
     def _put_off(self, store: Store, claim: Claim, seconds: float) -> None:
         with suppress(LeaseLost):
-            store.commit(Nack(claim, not_before=time.time() + seconds))
+            store.commit(Nack(claim, not_before=SYSTEM.wall() + seconds))
 
     def _another_gets_through(self, store: Store, work: list[Entry]) -> bool:
         """Whether it is the first record that fails, or the sink: the second one tells, and then the first once more,

@@ -12,7 +12,6 @@ from __future__ import annotations
 import logging
 import os
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Iterator
@@ -22,6 +21,7 @@ from functools import partial
 from queue import Queue
 from typing import TYPE_CHECKING, Any
 
+from ..clock import SYSTEM
 from ..durability import Durability
 from ..ending import has_ended
 from ..errors import StoreClosed, StoreError, StoreForked, StorePoisoned
@@ -159,7 +159,7 @@ class Spool:
             leaving[0].wait(_LEAVES)
 
     def _open_for_record(self) -> Store:
-        if self._failed is not None and time.monotonic() < self._may_reopen:
+        if self._failed is not None and SYSTEM.monotonic() < self._may_reopen:
             raise copy(self._failed)
         try:
             return self._open()
@@ -171,7 +171,7 @@ class Spool:
     def _put_off_opening(self, error: BaseException) -> None:
         """Where it can't be opened again: who logs a thousand records a second doesn't try that as often."""
         if self._may_reopen and isinstance(error, StoreError):
-            self._failed, self._may_reopen = copy(error), time.monotonic() + _AGAIN
+            self._failed, self._may_reopen = copy(error), SYSTEM.monotonic() + _AGAIN
 
     def _opened(self) -> Store:
         if self.shared:
@@ -225,10 +225,10 @@ class Spool:
         StoreError; `error` where that was tried a moment ago."""
         with self._lock:
             mine = self._store is store
-            if mine and time.monotonic() < self._may_reopen:
+            if mine and SYSTEM.monotonic() < self._may_reopen:
                 raise error
             if mine:
-                self._may_reopen = time.monotonic() + _AGAIN
+                self._may_reopen = SYSTEM.monotonic() + _AGAIN
                 used = self._take_away_locked()
         if mine:
             self._leave(*used)

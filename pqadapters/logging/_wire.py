@@ -20,6 +20,8 @@ from http.client import HTTPException
 from logging import handlers as stdlib
 from typing import Any
 
+from ..clock import SYSTEM
+
 _PATIENCE = 5.0  #: seconds for the other side's system
 _FIRST = 0.02  #: seconds in which who doesn't want a new connection closes it
 _AGAIN, _MOST_AGAIN = 1.0, 1000  #: seconds, and records: what is sent again where a connection breaks
@@ -47,7 +49,7 @@ class SocketHandler(stdlib.SocketHandler):
         except OSError as error:
             self._drop(error)
             raise
-        self._recent.append((time.monotonic(), s))
+        self._recent.append((SYSTEM.monotonic(), s))
 
     def _connect(self) -> None:
         """A new connection, by which what the last one may have lost is sent again."""
@@ -55,7 +57,7 @@ class SocketHandler(stdlib.SocketHandler):
         for data in self._lost:
             self._send_all(data)
         _refuse_broken(self.sock, _FIRST)
-        now = time.monotonic()
+        now = SYSTEM.monotonic()
         self._recent.extend((now, data) for data in self._lost)
         self._lost = []
 
@@ -73,7 +75,7 @@ class SocketHandler(stdlib.SocketHandler):
         self.sock.close()
         self.sock = None
         is_closed = isinstance(error, ConnectionClosed)
-        since = (time.monotonic() if is_closed or not self._recent else self._recent[-1][0]) - _AGAIN
+        since = (SYSTEM.monotonic() if is_closed or not self._recent else self._recent[-1][0]) - _AGAIN
         self._lost += [data for sent, data in self._recent if sent > since]
         self._recent.clear()
 
@@ -142,9 +144,9 @@ def _wait_until_sent(sock: socket.socket) -> None:
         return
     import fcntl
 
-    deadline, pause = time.monotonic() + _PATIENCE, 0.0
+    deadline, pause = SYSTEM.monotonic() + _PATIENCE, 0.0
     while struct.unpack("i", fcntl.ioctl(sock.fileno(), _UNSENT, b"\0" * 4))[0]:
-        if time.monotonic() > deadline:
+        if SYSTEM.monotonic() > deadline:
             raise TimeoutError(f"{sock.getpeername()} doesn't take what was sent")
         time.sleep(pause)  # the system offers nothing to wait for
         pause = min(0.01, pause + 0.0005)

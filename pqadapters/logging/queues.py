@@ -10,10 +10,10 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import time
 from contextlib import suppress
 from typing import Any
 
+from ..clock import SYSTEM
 from ..durability import Durability, Survives, in_environment
 from ..errors import LeaseLost
 from ..store import Ack, Claim, Nack
@@ -83,9 +83,9 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
             self._gets = True
             self.spool.use(self)  # again: its handler may have been closed
         store = self.spool.store
-        deadline = None if timeout is None else time.monotonic() + timeout
+        deadline = None if timeout is None else SYSTEM.monotonic() + timeout
         while True:
-            left = None if deadline is None else max(0.0, deadline - time.monotonic())
+            left = None if deadline is None else max(0.0, deadline - SYSTEM.monotonic())
             claims = store.claim(self._inbox, timeout=left if block else 0.0, stop=self._has_other)
             if not claims:
                 claims = store.claim(self._inbox)
@@ -100,7 +100,7 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
         try:
             return self.spool.codec.loads(claim.payload)
         except NotReadHere as error:
-            op, reason = Nack(claim, not_before=time.time() + _LATER), str(error)
+            op, reason = Nack(claim, not_before=SYSTEM.wall() + _LATER), str(error)
         except Exception as error:
             reason = f"can't be decoded: {type(error).__name__}: {error}"
             op = Nack(claim, dead=reason)

@@ -6,13 +6,13 @@ To be called in one loop. What is attempted is done at once, in the loop; only w
 from __future__ import annotations
 
 import asyncio
-import time
 import weakref
 from collections.abc import Awaitable, Callable
 from queue import Empty, Full
 from types import TracebackType
 from typing import Any, TypeVar
 
+from ..clock import SYSTEM
 from ..errors import StoreLocked
 from ..stdlib._beyond import check_timeout
 from ..stdlib._line import weak
@@ -106,12 +106,12 @@ class InLoop:
 
     async def _unlocked(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Where others have the store locked, the loop goes on meanwhile."""
-        begun = time.monotonic()
+        begun = SYSTEM.monotonic()
         while True:
             try:
                 return await attempt()
             except StoreLocked:
-                if time.monotonic() - begun > self._patience:
+                if SYSTEM.monotonic() - begun > self._patience:
                     raise
             await asyncio.sleep(_ASIDE)
 

@@ -19,13 +19,13 @@ seen, and then it is looked at again.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable, Iterator
 from contextlib import suppress
 from itertools import chain, takewhile
 from struct import Struct
 from typing import NamedTuple
 
+from ..clock import SYSTEM
 from ..errors import ConditionFailed, DiskError, LeaseLost, StoreError, StoreLocked
 from ..stdlib._stock import deadline_of, left_of
 from ..store import Ack, Claim, Delete, Depth, Expect, Nack, Op, Order, Put, Record, Set, Store, Update
@@ -248,14 +248,14 @@ class States:
 
         Raises StoreLocked where it stayed in another's hands, halfway into a state, for `timeout` seconds.
         """
-        deadline = time.monotonic() + self._timeout
+        deadline = SYSTEM.monotonic() + self._timeout
         while True:
             now = self.state(id)
             if now is None or now == state:
                 return now is not None
             if self._move(id, now, state):
                 return True
-            if time.monotonic() > deadline:
+            if SYSTEM.monotonic() > deadline:
                 raise StoreLocked(f"item {id} of {self.queue} in {self._store.place} is being got by another process")
 
     def _move(self, id: int, now: str, state: str) -> bool:

@@ -13,9 +13,9 @@ The hour counts as unfinished. Any thread may call anything here.
 
 from __future__ import annotations
 
-import time
 from typing import NamedTuple
 
+from ..clock import SYSTEM
 from ..store import Claim, Nack, Store
 
 #: How long a record whose class is missing is left to others, in seconds.
@@ -44,23 +44,23 @@ class Aside:
     def add(self, claim: Claim, reason: str) -> bool:
         """Leave the claimed record to others; False if they had their hour."""
         if self._store.capabilities.exclusive:
-            self.claims[claim.id] = Waiting(claim, reason, time.monotonic() + PATIENCE)
+            self.claims[claim.id] = Waiting(claim, reason, SYSTEM.monotonic() + PATIENCE)
             return True
         if claim.id in self._delayed:
             self._delayed.discard(claim.id)
             return False
-        self._store.commit(Nack(claim, not_before=time.time() + PATIENCE))
+        self._store.commit(Nack(claim, not_before=SYSTEM.wall() + PATIENCE))
         self._delayed.add(claim.id)
         return True
 
     def overdue(self) -> list[Waiting]:
         """Those that had their hour."""
-        now = time.monotonic()
+        now = SYSTEM.monotonic()
         return [waiting for waiting in list(self.claims.values()) if waiting.due <= now]
 
     def next_due(self) -> float | None:
         """Seconds until the next one had its hour; None for none."""
-        now = time.monotonic()
+        now = SYSTEM.monotonic()
         return min((max(0.0, waiting.due - now) for waiting in list(self.claims.values())), default=None)
 
     def pop_all(self) -> list[Claim]:

@@ -7,10 +7,10 @@ import errno
 import functools
 import os
 import stat
-import time
 import weakref
 
 from ..apart import insist
+from ..clock import SYSTEM
 from ..errors import DiskError, StoreRefused
 from ._disk import Disk, no_fork, open_file
 
@@ -162,12 +162,12 @@ class Patience:
     process was stopped (Ctrl-Z, a frozen container), as a rule with those that have it."""
 
     def __init__(self, seconds: float) -> None:
-        self._tried = time.monotonic()
+        self._tried = SYSTEM.monotonic()
         self._end = self._tried + seconds
 
     def is_over(self) -> bool:
         """Behind each try."""
-        now = time.monotonic()
+        now = SYSTEM.monotonic()
         gap, self._tried = now - self._tried, now
         if gap > STOPPED:
             self._end += gap

@@ -20,7 +20,7 @@ New = Callable[..., ThreadPoolExecutor]
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_ahead, "time", SimpleNamespace(monotonic=lambda: 0.0))
+    monkeypatch.setattr(_ahead, "SYSTEM", SimpleNamespace(monotonic=lambda: 0.0))
 
 
 @pytest.fixture
@@ -59,7 +59,7 @@ def test_jobs_that_follow_each_other_are_counted_together(new: New) -> None:
 def test_a_slow_job_leaves_those_behind_it_alone(new: New, monkeypatch: pytest.MonkeyPatch) -> None:
     """They would be counted long before they are begun."""
     now = iter(range(1, 1000))
-    monkeypatch.setattr(_ahead, "time", SimpleNamespace(monotonic=lambda: float(next(now))))
+    monkeypatch.setattr(_ahead, "SYSTEM", SimpleNamespace(monotonic=lambda: float(next(now))))
     with new() as executor:
         behind_a_gate(executor, 1, 2, 3)
         assert claimed(executor) == 1

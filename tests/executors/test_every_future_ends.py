@@ -207,7 +207,7 @@ def test_a_job_whose_result_runs_out_while_its_key_is_looked_up(url: str, monkey
         def late(id: bytes) -> None:
             work.GATES["gate"].set()
             job.result(work.PATIENCE)
-            monkeypatch.setattr(_keys, "time", SimpleNamespace(time=lambda: time.time() + 3600))
+            monkeypatch.setattr(_keys, "SYSTEM", SimpleNamespace(wall=lambda: time.time() + 3600))
             watch(id)
 
         monkeypatch.setattr(sharing, "watch", late)

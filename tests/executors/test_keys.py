@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters.clock import SYSTEM, Clock
 from pqadapters.concurrent.futures import JobParked, RemoteError, ThreadPoolExecutor, UnknownJob, wait
 from pqadapters.concurrent.futures import _outcome as outcome
 from pqadapters.concurrent.futures._sealing import Sealing
@@ -133,8 +134,8 @@ def test_a_result_that_has_run_out_is_run_again(make: Make, monkeypatch: pytest.
     executor = make()
     first = executor.using(key="k", result_ttl=60).submit(work.note, 1)
     first.result(work.PATIENCE)
-    later = __import__("time").time() + 61
-    monkeypatch.setattr("time.time", lambda: later)
+    later = SYSTEM.wall() + 61
+    monkeypatch.setattr(Clock, "wall", staticmethod(lambda: later))
     with pytest.raises(UnknownJob):
         executor.future(key="k")
     assert executor.using(key="k").submit(work.note, 2).result(work.PATIENCE) == 2
@@ -143,8 +144,8 @@ def test_a_result_that_has_run_out_is_run_again(make: Make, monkeypatch: pytest.
 def test_results_that_have_run_out_are_swept_with_their_keys(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     executor = make(4)
     wait([executor.using(key=number, result_ttl=60).submit(work.double, number) for number in range(200)])
-    later = __import__("time").time() + 61
-    monkeypatch.setattr("time.time", lambda: later)
+    later = SYSTEM.wall() + 61
+    monkeypatch.setattr(Clock, "wall", staticmethod(lambda: later))
     wait([executor.using(key=number, result_ttl=600).submit(work.double, number) for number in range(1000, 1100)])
     executor.shutdown()
     monkeypatch.undo()
@@ -157,7 +158,7 @@ def test_results_that_run_out_are_swept_as_others_go_on_coming(make: Make, monke
     submits jobs with keys kept the results of all of them."""
     executor = make(4)
     for now in (1e10, 1e10 + 100, 1e10 + 200, 1e10 + 300):
-        monkeypatch.setattr("time.time", partial(float, now))
+        monkeypatch.setattr(Clock, "wall", staticmethod(partial(float, now)))
         wait([executor.using(result_ttl=60).submit(work.double, number) for number in range(300)])
     assert executor.stats()["results"] < 900
 

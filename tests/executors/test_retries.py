@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gc
 import threading
+import time
 from concurrent.futures import CancelledError
 from typing import Any
 
@@ -54,6 +55,17 @@ def test_each_try_has_its_time(make: Make) -> None:
     with pytest.raises(TimeoutError, match="wasn't done in"):
         future.result(work.PATIENCE)
     work.GATES["run 2"].set()
+
+
+def test_delays_end_and_tries_come_while_a_test_has_stopped_the_clock(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As freezegun does: the time of a job never came, or it was put off by as much as the two clocks differ."""
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(time, "time", lambda: 4e9)
+    executor = make()
+    assert executor.using(delay=0.01).submit(work.double, 1).result(work.PATIENCE) == 2
+    assert executor.using(retries=1, backoff=0.01).submit(work.fail_once).result(work.PATIENCE) == 2
 
 
 @pytest.mark.parametrize("how", ["cancel", "purge", "drain=False", "cancel_futures"])

@@ -109,8 +109,8 @@ def test_time_in_which_a_process_was_stopped_is_not_waited_for_a_lock(
     def trying(*args: Any) -> Any:
         return try_lock(*args) if next(tries) else None
 
-    for clock in (module, _directory):
-        monkeypatch.setattr(clock, "time", SimpleNamespace(monotonic=lambda: now[0], sleep=sleep))
+    monkeypatch.setattr(module, "time", SimpleNamespace(sleep=sleep))
+    monkeypatch.setattr(_directory, "SYSTEM", SimpleNamespace(monotonic=lambda: now[0]))
     monkeypatch.setattr(module, "try_lock", trying)
     with slots._locked():
         assert now[0] > 1060.0

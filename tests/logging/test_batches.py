@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import sys
 import threading
+import time
 from decimal import Decimal
 from pathlib import Path
 from typing import Any
@@ -111,6 +112,25 @@ def test_records_are_collected_for_so_long_at_most(place: str, listen: Listen, o
     _log(logger, 0, 3)
     assert listener.flush(PATIENCE)
     assert batching.messages == _numbers(0, 3)
+
+
+def test_records_are_delivered_while_a_test_has_stopped_the_clock(
+    place: str, listen: Listen, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As freezegun does: records were collected for ever, and a flush that came to nothing never ended."""
+    monkeypatch.setattr(time, "monotonic", lambda: 0.0)
+    monkeypatch.setattr(time, "time", lambda: 4e9)
+    batching = Batching()
+    logger = logger_of(QueueHandler(place))
+    listener = listen(Sink(batching, batch=1000, batch_wait=0.01, retries=10_000, **FAST))
+    _log(logger, 0, 3)
+    assert listener.flush(PATIENCE)
+    batching.fails = ConnectionResetError
+    _log(logger, 3, 4)
+    assert not listener.flush(0.01)
+    batching.fails = lambda message: None
+    assert listener.flush(PATIENCE)
+    assert batching.messages == _numbers(0, 4)
 
 
 @pytest.mark.parametrize("others", [0, 1])

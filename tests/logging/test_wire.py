@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import logging
 import socket
-import time
 from collections.abc import Callable, Iterator
 from logging import handlers as stdlib
 from pathlib import Path
@@ -121,9 +120,9 @@ def test_what_a_server_has_not_read_when_it_dies_is_sent_again_however_long_it_i
 ) -> None:
     """What was to be sent again was what had been sent within a second before the *next* connection: nothing, if the
     server was down for longer, or nothing was logged for a second behind its end."""
-    clock = SimpleNamespace(now=100.0, sleep=time.sleep)
+    clock = SimpleNamespace(now=100.0)
     clock.monotonic = lambda: clock.now
-    monkeypatch.setattr(_wire, "time", clock)
+    monkeypatch.setattr(_wire, "SYSTEM", clock)
     server = kind()
     with socket.create_server(("127.0.0.1", 0)) as deaf:
         server.port = deaf.getsockname()[1]
@@ -152,9 +151,9 @@ def test_what_a_server_has_not_read_when_it_dies_is_sent_again_however_long_it_i
 def test_what_a_server_has_read_long_before_it_closes_the_connection_is_sent_once(
     logger: logging.Logger, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: Any
 ) -> None:
-    clock = SimpleNamespace(now=100.0, sleep=time.sleep)
+    clock = SimpleNamespace(now=100.0)
     clock.monotonic = lambda: clock.now
-    monkeypatch.setattr(_wire, "time", clock)
+    monkeypatch.setattr(_wire, "SYSTEM", clock)
     with serving(kind()) as server:
         handler = _handler(server)
         with QueueListener(tmp_path / "spool", Sink(handler, name="wire", **QUICK)) as listener:

@@ -12,11 +12,11 @@ call anything.
 
 from __future__ import annotations
 
-import time
 from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from ...clock import SYSTEM
 from ._options import PLAIN, Settings
 from ._refusals import let_go
 from ._words import Interrupted
@@ -52,7 +52,7 @@ class Ahead:
 
     def how_many(self, backlog: Backlog) -> int:
         """How many jobs the next claim takes."""
-        before, self._at = self._at, time.monotonic()
+        before, self._at = self._at, SYSTEM.monotonic()
         most = 1
         if not (backlog.recovering or backlog.ranked or backlog.shared or backlog.mixed):
             each = (self._at - before) / self._last

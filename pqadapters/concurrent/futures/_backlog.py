@@ -20,7 +20,6 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import weakref
 from collections import deque
 from collections.abc import Callable
@@ -31,6 +30,7 @@ from itertools import count
 from typing import TYPE_CHECKING, Any
 
 from ... import telling
+from ...clock import SYSTEM
 from ...ending import at_end, others_run
 from ...errors import ConditionFailed, PqadaptersError, StoreForked
 from ...home.private import PrivateStore
@@ -76,7 +76,7 @@ class Backlog:
         self.token = os.urandom(8)
         self.numbers = count(1)
         self.attaching = threading.RLock()  #: held from a future's entry in `attached` to the look whether it may stay
-        self.made_at = time.monotonic()
+        self.made_at = SYSTEM.monotonic()
         self.owner: Callable[[], object] = lambda: None  #: the executor, while there is one
         self.live: dict[bytes, JobFuture] = {}  #: submitted here and not begun
         self.attached: dict[bytes, JobFuture] = {}  #: of jobs that somebody else has submitted, or runs

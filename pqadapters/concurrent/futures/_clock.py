@@ -8,13 +8,13 @@ from __future__ import annotations
 import heapq
 import os
 import threading
-import time
 from collections.abc import Callable
 from functools import partial
 from itertools import count
 
 from ... import telling
 from ...apart import insist
+from ...clock import SYSTEM
 from ...ending import start_thread
 
 _log = telling.logger("pqadapters.executor")
@@ -37,7 +37,7 @@ class Clock:
         number = next(self._numbers)
         with self._changed:
             self._calls[number] = function
-            heapq.heappush(self._due, (time.monotonic() + seconds, number))
+            heapq.heappush(self._due, (SYSTEM.monotonic() + seconds, number))
             self._changed.notify()
         if self._thread is None:
             insist(self._start)
@@ -71,7 +71,7 @@ class Clock:
                 if len(self._due) > 2 * len(self._calls) + _FEW:
                     self._sweep_locked()
                     continue
-                left = self._due[0][0] - time.monotonic()
+                left = self._due[0][0] - SYSTEM.monotonic()
                 if left > 0:
                     self._changed.wait(min(left, threading.TIMEOUT_MAX))
                 elif (function := self._calls.pop(heapq.heappop(self._due)[1], None)) is not None:

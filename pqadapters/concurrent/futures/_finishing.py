@@ -6,13 +6,13 @@ refused by the store, and whoever holds the claim now brings one.
 
 from __future__ import annotations
 
-import time
 from concurrent.futures import CancelledError
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ... import telling
+from ...clock import SYSTEM
 from ...errors import ConditionFailed, LeaseLost, PqadaptersError, StoreError, TooLarge
 from ...store import Ack, Delete, Nack, Op, Set, Update
 from . import _outcome
@@ -148,7 +148,7 @@ def _commit_outcome(
     data = backlog.sealing.close(_outcome.dump(outcome))
     ops = [end]
     if ttl:
-        kept = _outcome.Kept(time.time() + ttl, options.key or b"", data)
+        kept = _outcome.Kept(SYSTEM.wall() + ttl, options.key or b"", data)
         ops.append(Set(backlog.names.results, id, kept.dump()))
     elif options.key is not None:
         ops.append(Delete(backlog.names.keys, options.key))
@@ -195,7 +195,7 @@ def _try_again(backlog: Backlog, started: Started, error: BaseException) -> None
 def _store_next_try(backlog: Backlog, future: JobFuture, claim: Claim, failures: int, pause: float) -> None:
     hear_of(backlog, future._id)
     try:
-        backlog.commit(Update(claim, wire.with_failures(claim.payload, failures)), Nack(claim, time.time() + pause))
+        backlog.commit(Update(claim, wire.with_failures(claim.payload, failures)), Nack(claim, SYSTEM.wall() + pause))
     except LeaseLost:
         if backlog.sharing is not None:
             backlog.sharing.doubt(future._id)

@@ -8,13 +8,13 @@ So a key without a result is that of a job which is still to come to its end, wh
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from ...clock import SYSTEM
 from ...errors import ConditionFailed
 from ...store import Delete, Expect, Op, Put, Set, Store
 from . import _peers as peers
@@ -116,12 +116,12 @@ def _kept(backlog: Backlog, id: bytes) -> Kept | None:
     if entry is None:
         return None
     kept = Kept.load(entry)
-    return kept if kept.until > time.time() else None
+    return kept if kept.until > SYSTEM.wall() else None
 
 
 def _has_run_out(backlog: Backlog, id: bytes) -> bool:
     entry = backlog.store.get(backlog.names.results, id)
-    return entry is not None and Kept.load(entry).until <= time.time()
+    return entry is not None and Kept.load(entry).until <= SYSTEM.wall()
 
 
 def find(backlog: Backlog, job_id: str | None, key: bytes | None) -> JobFuture:
@@ -191,7 +191,7 @@ def _end_of(backlog: Backlog, id: bytes, key: bytes) -> list[Op]:
 
 def sweep(backlog: Backlog) -> None:
     """Take away results that have run out, some at a time: the space of old ones comes back as new ones come."""
-    now, last, seen = time.time(), None, 0
+    now, last, seen = SYSTEM.wall(), None, 0
     over: list[tuple[bytes, bytes]] = []
     for id, entry in islice(backlog.store.scan(backlog.names.results, after=backlog.swept), _LOOK):
         kept, seen = Kept.load(entry), seen + 1

@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import time
 from collections.abc import Iterator
 from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ...clock import SYSTEM
 from ...errors import LeaseLost
 from ...store import Ack, Delete, Expect, Nack, Op, Put, Record, Set, State
 from . import _peers as peers
@@ -142,7 +142,7 @@ def purge(
     if wanted is JobState.RUNNING:
         raise ValueError("what runs can't be purged")
     queue = backlog.names.dead if wanted is JobState.DEAD else backlog.names.jobs
-    before = time.time() - older_than
+    before = SYSTEM.wall() - older_than
     backlog.ahead.give_back(backlog)  # they are pending
     if wanted is JobState.DEAD:
         found = backlog.store.browse(queue)

@@ -8,12 +8,12 @@ futures fail with the store's error. Where the store will never work again they 
 from __future__ import annotations
 
 import logging
-import time
 from collections.abc import Callable
 from functools import partial
 from typing import TYPE_CHECKING
 
 from ... import telling
+from ...clock import SYSTEM
 from ...errors import LeaseLost, PqadaptersError, StoreClosed, StoreForked, StorePoisoned
 from ...store import Nack
 from . import _wire as wire
@@ -35,7 +35,7 @@ def refused(backlog: Backlog, error: Exception) -> None:
     if backlog.closed or backlog.stopped:
         return backlog.fail(error)  # a job that was in hand waits again, behind the end of those that waited
     level = logging.DEBUG if backlog.refused_since else logging.ERROR
-    backlog.refused_since = backlog.refused_since or time.monotonic()
+    backlog.refused_since = backlog.refused_since or SYSTEM.monotonic()
     _log.log(level, "no job of %s can be begun for now: %s", backlog.names.jobs, error)
     if isinstance(error, FOR_GOOD) or (backlog.closing and is_given_up(backlog)):
         _log.error("jobs of %s that aren't begun stay on disk: %s", backlog.names.jobs, error)
@@ -47,7 +47,7 @@ def refused(backlog: Backlog, error: Exception) -> None:
 
 def is_given_up(backlog: Backlog) -> bool:
     """Whether the store has refused for as long as who comes to an end waits for it."""
-    return backlog.refused_since > 0.0 and time.monotonic() - backlog.refused_since >= _PATIENCE
+    return backlog.refused_since > 0.0 and SYSTEM.monotonic() - backlog.refused_since >= _PATIENCE
 
 
 def try_later(backlog: Backlog, id: bytes, action: Callable[[], object], then: Callable[[], object]) -> None:

@@ -6,7 +6,6 @@ jobs of this process that are delayed or wait for their next try.
 
 from __future__ import annotations
 
-import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
@@ -14,6 +13,7 @@ from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from ...clock import SYSTEM
 from ...ending import is_over
 from ...errors import StoreError
 from ...store import Ack, Order, Put, State, Store
@@ -99,7 +99,7 @@ def _find_late(ref: weakref.ref[Backlog], tries: int) -> None:
 
 def expect_soon(backlog: Backlog, store: Store) -> None:
     """Jobs that an earlier process has put back for a moment: who shuts down waits for those as well."""
-    now = time.time()
+    now = SYSTEM.wall()
     for record in islice(store.browse(backlog.names.jobs, state=State.DELAYED), _MOST):
         if record.not_before <= now + _SOON:
             come_back(backlog, wire.id_of(record.payload), max(0.0, record.not_before - now))
@@ -112,7 +112,7 @@ def put_back(backlog: Backlog, claim: Claim, seconds: float, *, awaited: bool = 
         claim.queue,
         claim.payload,
         claim.rank,
-        time.time() + seconds,
+        SYSTEM.wall() + seconds,
         attempts=claim.attempt - 1,
         put_at=claim.put_at,
     )
@@ -148,7 +148,7 @@ def hear_of(backlog: Backlog, id: bytes) -> None:
 
 def find_moved(backlog: Backlog) -> bool:
     """Another process may have put back a job of ours, which is another record then: whether one was found."""
-    began = time.monotonic()
+    began = SYSTEM.monotonic()
     if backlog.sharing is None or began < backlog.look_at:
         return False
     backlog.look_at = began + _AGAIN
@@ -157,6 +157,6 @@ def find_moved(backlog: Backlog) -> bool:
         future = backlog.live.get(wire.id_of(record.payload))
         if future is not None and future._record and future._record != record.id:
             future._record, found = record.id, True
-    now = time.monotonic()
+    now = SYSTEM.monotonic()
     backlog.look_at = now + max(_AGAIN, 10 * (now - began))  # a long backlog isn't looked through all the time
     return found

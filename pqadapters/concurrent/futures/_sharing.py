@@ -12,13 +12,13 @@ from __future__ import annotations
 
 import os
 import threading
-import time
 import weakref
 from collections.abc import Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ... import telling
+from ...clock import SYSTEM
 from ...ending import start_thread
 from ...errors import ConditionFailed, LeaseLost, StoreError
 from ...store import Ack, Claim, Delete, Expect, Nack, Op, Put, Record, Set, State, Store
@@ -72,7 +72,7 @@ class Sharing:
 
     def _see_to(self, dead: Claim) -> None:
         if self._robbable and not dead.note:
-            later = time.time() + _AWAY
+            later = SYSTEM.wall() + _AWAY
             self._store.commit(Ack(dead), Put(dead.queue, dead.payload, not_before=later, note="taken for dead"))
             return
         queue, is_back = self._names.outcomes(dead.payload), self._is_known(dead.payload, but=dead.id)
@@ -188,7 +188,7 @@ class Sharing:
                 pause.wait(_REFUSED)
 
     def _hear_some(self, look: float | None) -> None:
-        left = None if look is None else max(0.0, self._look_at - time.monotonic())
+        left = None if look is None else max(0.0, self._look_at - SYSTEM.monotonic())
         claims = self._store.claim(self._mine, limit=_MANY, timeout=left, stop=self._is_over)
         backlog = self._backlog()
         if backlog is None:
@@ -202,9 +202,9 @@ class Sharing:
                 _log.critical("a job's end can't be told: its future's callback has raised", exc_info=True)
         if claims:
             self._store.commit(*(Ack(claim, lazy=True) for claim in claims))
-        if look is not None and time.monotonic() >= self._look_at and not self._ended:
+        if look is not None and SYSTEM.monotonic() >= self._look_at and not self._ended:
             self._look(backlog, heard_all=not claims)
-            self._look_at = time.monotonic() + look
+            self._look_at = SYSTEM.monotonic() + look
 
     def _is_over(self) -> bool:
         return self._ended or self._backlog() is None

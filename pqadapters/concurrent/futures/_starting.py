@@ -5,13 +5,13 @@ Any thread may ask.
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from ... import telling
+from ...clock import SYSTEM
 from ...errors import LeaseLost, PqadaptersError
 from ...store import Ack, Delete, Order
 from . import _peers as peers
@@ -121,7 +121,7 @@ def _not_begun(backlog: Backlog, started: Started) -> None:
 
 def _takes_anybodys(backlog: Backlog) -> bool:
     """Whether jobs that others have submitted are begun now. Who shuts down leaves them to others that live."""
-    if backlog.modest_until and time.monotonic() < backlog.modest_until:
+    if backlog.modest_until and SYSTEM.monotonic() < backlog.modest_until:
         return False
     return not backlog.closing or backlog.sharing is None or backlog.sharing.is_alone()
 
@@ -309,7 +309,7 @@ def _leave_aside(
         wait_again(backlog, future)
         backlog.recovering = backlog.suspects.end(future._id) or backlog.recovering
     if elsewhere:  # at once, for who has the function; we aren't in the way for a while
-        backlog.modest_until = time.monotonic() + _LATER
+        backlog.modest_until = SYSTEM.monotonic() + _LATER
         put_back(backlog, claim, 0.0)
     else:
         put_back(backlog, claim, _LATER if backlog.shared else _SOON, awaited=not backlog.closing)
@@ -347,9 +347,9 @@ def _check_bounds(job: wire.Wire) -> None:
 def _is_early(backlog: Backlog, claim: Claim, elsewhere: bool) -> bool:
     """Whether a function that is missing may still come: in a program that begins just now, or, in a store that
     processes share, in a newer version of it (a rolling deploy), which gets an hour to take the job."""
-    if backlog.shared and time.time() - claim.put_at < _HOUR:
+    if backlog.shared and SYSTEM.wall() - claim.put_at < _HOUR:
         return elsewhere or not backlog.closing
-    return not backlog.closing and time.monotonic() - backlog.made_at < _PATIENCE
+    return not backlog.closing and SYSTEM.monotonic() - backlog.made_at < _PATIENCE
 
 
 def give_up(backlog: Backlog, started: Started) -> None:

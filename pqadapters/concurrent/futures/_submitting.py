@@ -6,13 +6,13 @@ nothing was stored.
 
 from __future__ import annotations
 
-import time
 from contextlib import suppress
 from functools import partial
 from queue import Full
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ...apart import insist
+from ...clock import SYSTEM
 from ...errors import LimitReached, PqadaptersError, StoreClosed
 from ...rank import rank
 from ...store import PLAIN as PLAIN_PUT
@@ -78,7 +78,7 @@ def _put_for(backlog: Backlog, future: JobFuture, data: bytes, flags: int, bound
         backlog.names.jobs,
         wire.write(future._id, data, flags=flags, meta={**options.meta(), **bounds}),
         rank(options.priority)[0] if backlog.ranked else b"",
-        time.time() + options.delay if options.delay else 0.0,
+        SYSTEM.wall() + options.delay if options.delay else 0.0,
         backlog.settings.max_pending,
         backlog.settings.max_bytes,
     )

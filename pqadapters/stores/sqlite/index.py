@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
-import time
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from ...clock import SYSTEM
 from ...ending import start_thread
 from ...errors import StoreError
 from . import schema
@@ -59,7 +59,7 @@ def _is_time(core: Core) -> bool:
     """Whether nobody has looked for a day; who asks is about to."""
     path = core.owners.file("checked")
     with suppress(OSError):
-        if abs(time.time() - os.stat(path).st_mtime) < _EVERY:
+        if abs(SYSTEM.wall() - os.stat(path).st_mtime) < _EVERY:
             return False
     with suppress(OSError):
         core.disk.close(core.disk.open(path, create=True))
