@@ -177,7 +177,7 @@ def test_what_is_not_a_new_job_of_ours_goes_back(new: New) -> None:
 KILLED = """
 from types import SimpleNamespace
 from pqadapters.concurrent.futures import _ahead
-_ahead.time = SimpleNamespace(monotonic=lambda: 0.0)
+_ahead.SYSTEM = SimpleNamespace(monotonic=lambda: 0.0)
 begun, goes_on = threading.Event(), threading.Event()
 
 def wait_here():

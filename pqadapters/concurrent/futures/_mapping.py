@@ -8,8 +8,9 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Executor, Future
 from functools import partial
 from itertools import islice
-from time import monotonic
 from typing import Any
+
+from ...clock import SYSTEM
 
 #: Whether the standard library's map knows `buffersize`.
 KNOWS_BUFFERS = sys.version_info >= (3, 14)
@@ -47,7 +48,7 @@ def map_in_parts(
         raise TypeError("buffersize must be an integer or None")
     if buffersize < 1:
         raise ValueError("buffersize must be None or > 0")
-    end = None if timeout is None else timeout + monotonic()
+    end = None if timeout is None else timeout + SYSTEM.monotonic()
     arguments = zip(*iterables)  # noqa: B905  # as the standard library's: the shortest one ends it
     first = deque(executor.submit(function, *each) for each in islice(arguments, buffersize))
     return _results(executor, function, arguments, first, end)
@@ -60,7 +61,7 @@ def _results(
         while futures:
             future = futures.popleft()
             try:
-                result = future.result(None if end is None else end - monotonic())
+                result = future.result(None if end is None else end - SYSTEM.monotonic())
             finally:
                 future.cancel()
             for each in islice(arguments, 1):
