@@ -48,6 +48,18 @@ class Row(NamedTuple):
     payload: bytes
 
 
+class _Looked(NamedTuple):
+    """What was seen of the records with ids from `low` to `high`: these were of items never got, the newest first. No
+    more of them come in between; some may be gone."""
+
+    high: int = 0
+    low: int = 0
+    fresh: tuple[int, ...] = ()
+
+    def without(self, id: int) -> _Looked:
+        return self._replace(fresh=tuple(other for other in self.fresh if other != id))
+
+
 class States:
     """The items of one queue. `newest`: the one put last is the first. `timeout`: seconds to wait for other users of
     the store."""
@@ -57,12 +69,16 @@ class States:
         self._rows, self._holders = f"{queue}/rows", Holders(store, queue, timeout)
         self._order = Order.NEWEST if newest else Order.RANK
         self._astray: list[Claim] = []  #: claims that couldn't be given back: nobody else gets those while we live
+        self._looked = _Looked()
 
     def _table(self, state: str) -> str:
         return f"{self.queue}/{state}"
 
     def _commit(self, *ops: Op) -> None:
         self._store.commit(*ops, timeout=self._timeout)
+
+    def _claims(self, order: Order, timeout: float | None) -> list[Claim]:
+        return self._store.claim(self.queue, order=order, timeout=timeout, patience=self._timeout)
 
     # Getting
 
@@ -74,14 +90,14 @@ class States:
                 self._give_back(claim)
         deadline = deadline_of(timeout)
         while True:
-            claims = self._store.claim(
-                self.queue, order=self._order, timeout=left_of(deadline), patience=self._timeout
-            )
+            again = self._newest and self._store.count(self._table(READY)) > 0  # tickets are the first by rank
+            self._looked = self._looked if again else _Looked()
+            claims = self._claims(Order.RANK if again else self._order, left_of(deadline))
             if not claims:
                 return None
             claim = claims[0]
             try:
-                claim = self._first(claim)
+                claim = self._first(claim, again)
                 row = self._hand_out(claim)
             except BaseException:
                 self._take_back(claim)
@@ -174,24 +190,66 @@ class States:
 
     # The order: by the items' ids, which for tickets aren't the records'
 
-    def _first(self, claim: Claim) -> Claim:
+    def _first(self, claim: Claim, again: bool) -> Claim:
         """The claimed record, or the one that waits in front of it, in its place."""
-        if claim.rank == FRESH:
+        if claim.rank == FRESH and not again:
             return claim  # tickets are newer than what they stand for, so that one in front would have been claimed
+        if self._newest:
+            return self._newest_of(claim)
         better = self._in_front(_id_of(claim))
         claims = self._store.claim(self.queue, ids=[better], patience=self._timeout) if better else []
-        if not claims:
-            return claim
-        self._give_back(claim)
-        return claims[0]
+        return self._instead(claim, claims[0]) if claims else claim
 
     def _in_front(self, id: int) -> int | None:
-        """The record of what waits in front of that item."""
-        if not self._newest:  # and no further: a backlog isn't read through for each item that was given back
-            older = takewhile(lambda record: record.id < id, self._store.browse(self.queue, order=Order.OLDEST))
-            return next((record.id for record in older if record.rank == FRESH), None)
-        fresh = next(takewhile(lambda record: record.id > id, self._fresh()), None)
-        return self._nearest([other for other in self.ids(READY) if other > id], fresh)
+        """The record of what waits in front of that item. A backlog isn't read through for each that was given back."""
+        older = takewhile(lambda record: record.id < id, self._store.browse(self.queue, order=Order.OLDEST))
+        return next((record.id for record in older if record.rank == FRESH), None)
+
+    def _newest_of(self, claim: Claim) -> Claim:
+        """The same where the newest item is the first: the ticket is the newest one's."""
+        if claim.rank == FRESH:  # the oldest item that was never got: others have the tickets
+            claims = self._claims(Order.NEWEST, 0.0)
+            return self._instead(claim, claims[0]) if claims else claim
+        while (fresh := self._newest_fresh(_id_of(claim))) is not None:
+            claims = self._store.claim(self.queue, ids=[fresh], patience=self._timeout)
+            self._looked = self._looked.without(fresh)
+            if claims:
+                return self._instead(claim, claims[0])
+        return claim
+
+    def _newest_fresh(self, above: int) -> int | None:
+        """The newest item that was never got, if its id is above that one. It lies behind tickets, as a rule, which are
+        read through once, and not for each item."""
+        while True:
+            self._looked = looked = self._look()
+            if looked.fresh and looked.fresh[0] > above:
+                return looked.fresh[0]
+            if looked.fresh or looked.low <= above:
+                return None
+            self._looked = _Looked()
+
+    def _look(self) -> _Looked:
+        before, fresh, tickets, top = self._looked, list[int](), 0, 0
+        for record in self._store.browse(self.queue, order=Order.NEWEST):
+            top = top or record.id
+            if record.id <= before.high:
+                return _Looked(top, before.low, (*fresh, *before.fresh))
+            if record.rank != FRESH:
+                tickets += 1
+                continue
+            fresh.append(record.id)
+            if len(fresh) > tickets:
+                return _Looked(top, record.id, tuple(fresh))
+        return _Looked(top, 0, tuple(fresh))
+
+    def _instead(self, claim: Claim, other: Claim) -> Claim:
+        """That one, and the first one waits again."""
+        try:
+            self._give_back(claim)
+        except BaseException:
+            self._give_back(other)
+            raise
+        return other
 
     def _behind(self, id: int) -> int | None:
         """The record of what waits next behind that item."""

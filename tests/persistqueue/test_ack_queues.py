@@ -6,6 +6,7 @@ import errno
 import sys
 import threading
 from collections import Counter
+from random import Random
 from typing import Any
 
 import pytest
@@ -199,6 +200,54 @@ def test_no_other_call_looks_at_the_whole_backlog(kind: Any, path: str, monkeypa
     q.update("changed", id=first["pqid"])
     assert (q.unack_count(), q.acked_count(), q.ready_count()) == (1, 1, 0)
     assert len(seen) < 50
+
+
+@pytest.mark.parametrize("later", [0, 50])
+def test_items_of_a_filo_queue_that_wait_again_cost_no_look_at_each_other(path: str, later: int) -> None:
+    """Each get of one read all of them: after a restart with 4,000 in hand, two minutes until all were got again."""
+    q = _filled(FILOSQLiteAckQueue(path), range(150))
+    for _ in range(100):
+        q.get()
+    for item in range(150, 150 + later):
+        q.put(item)
+    q.resume_unack_tasks()
+    seen: list[Any] = []
+    browse = q._store.browse
+
+    def counted(*arguments: Any, **options: Any) -> Any:
+        for record in browse(*arguments, **options):
+            seen.append(record)
+            yield record
+
+    q._store.browse = counted
+    got = [q.get() for _ in range(75)]
+    q.put("new")
+    assert q.get() == "new"
+    got += [q.get() for _ in range(75 + later)]
+    assert got == list(reversed(range(150 + later)))
+    assert len(seen) < 2000
+
+
+def test_a_filo_queue_is_in_order_whatever_was_given_back(path: str) -> None:
+    random = Random(1)
+    q, waiting, held = FILOSQLiteAckQueue(path), list[int](), list[int]()
+    for item in range(1, 400):
+        what = random.choice(["put", "put", "get", "get", "nack", "all"])
+        if what == "put":
+            waiting.append(item)
+            q.put(item)
+        elif what == "get" and waiting:
+            held.append(q.get(block=False))
+            assert held[-1] == max(waiting)
+            waiting.remove(held[-1])
+        elif what == "nack" and held:
+            back = held.pop(random.randrange(len(held)))
+            q.nack(back)
+            waiting.append(back)
+        elif what == "all" and item % 5 == 0:
+            q.resume_unack_tasks()
+            waiting, held = waiting + held, []
+    assert [q.get(block=False) for _ in waiting] == sorted(waiting, reverse=True)
 
 
 def test_what_was_given_back_is_in_its_old_place(path: str) -> None:
