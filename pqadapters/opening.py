@@ -266,6 +266,13 @@ def users_of(files: list[str]) -> set[int]:
     return users_of(files)
 
 
+def is_written_here(files: list[str]) -> bool:
+    """Whether this process has one of these files open for writing, as far as the system shows it."""
+    from .stores._holders import is_written_here
+
+    return is_written_here(files)
+
+
 def note_damage(store: Store, damage: Sequence[Damage]) -> None:
     """What was found unreadable on the way into a store, for `store.damage` of this process."""
     known = getattr(getattr(store, "_core", None), "damage", None)

@@ -47,6 +47,25 @@ def users_of(files: list[str]) -> set[int]:
     return {pid for pid in _others() if any(each in wanted for each in _open_files(pid))}
 
 
+def is_written_here(files: list[str]) -> bool:
+    """Whether this process has one of these files open for writing, as far as Linux shows it."""
+    wanted = {(info.st_dev, info.st_ino) for file in files if (info := _stat(file)) is not None}
+    with suppress(OSError):
+        for name in os.listdir("/proc/self/fd"):
+            info = _stat(f"/proc/self/fd/{name}")
+            if info is not None and (info.st_dev, info.st_ino) in wanted and _is_writable(name):
+                return True
+    return False
+
+
+def _is_writable(fd: str) -> bool:
+    with suppress(OSError), open(f"/proc/self/fdinfo/{fd}", encoding="ascii") as told:
+        for line in told:
+            if line.startswith("flags:"):
+                return int(line.split()[1], 8) & os.O_ACCMODE != os.O_RDONLY
+    return False
+
+
 def _others() -> list[int]:
     try:
         return [int(name) for name in os.listdir("/proc") if name.isdecimal() and int(name) != os.getpid()]

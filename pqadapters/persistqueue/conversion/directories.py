@@ -14,7 +14,14 @@ from typing import TYPE_CHECKING
 
 from ... import telling
 from ...errors import StoreLocked, StoreRefused
-from ...opening import is_directory_store, is_unfinished, open_path, take_over_directory, users_of
+from ...opening import (
+    is_directory_store,
+    is_unfinished,
+    is_written_here,
+    open_path,
+    take_over_directory,
+    users_of,
+)
 from ...serializers import Serializer
 from ...store import Clear, Store
 from .chunks import INFO, FileQueue, chunks_in, guess, is_theirs, writers_of
@@ -193,7 +200,14 @@ def _check(directory: str, before: set[tuple[str, int, int, int]] | None = None)
 
 
 def _check_unused(directory: str) -> None:
-    pids = users_of(list(chunks_in(directory).values()))
+    chunks = list(chunks_in(directory).values())
+    if is_written_here(chunks):
+        raise StoreLocked(
+            f"{directory} is a file queue that this program has open by another library, persist-queue itself: drop "
+            "that object first",
+            os.getpid(),
+        )
+    pids = users_of(chunks)
     if pids:
         raise StoreLocked(
             f"{directory} is a file queue that process {min(pids)} has open, and would be taken away under it: end "
