@@ -20,7 +20,10 @@ def main() -> int:
     except StoreError as error:
         sys.stderr.write(f"{error}\n")
         return 1
-    line = f"{found.records} records and {found.keys} keys are whole, {found.lost} are lost\n"
+    line = (
+        f"{found.records} records and {found.keys} keys are whole, {found.lost} are damaged and left out; "
+        "what was on pages that are gone isn't counted\n"
+    )
     if sys.stdout is None:  # it was closed
         return 0
     try:
