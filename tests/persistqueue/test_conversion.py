@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import asyncio
 import json
+import math
 import os
 import pickle
 import re
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -177,6 +179,19 @@ def _has(path: str, table: str) -> bool:
         return True
     except sqlite3.OperationalError:
         return False
+
+
+def test_priorities_that_are_no_numbers(path: str) -> None:
+    """SQLite keeps whatever it is given, and sorts text behind numbers; text was all one."""
+    q = old.PriorityQueue(path)
+    priorities: list[Any] = ["low", b"x", "high", math.inf, "7", 2.5, None]
+    for item, priority in enumerate(priorities):
+        q.put(item, priority=priority)
+    q.close()
+    before = old.PriorityQueue(shutil.copytree(path, f"{path}.copy"))
+    with ours.PriorityQueue(path) as again:
+        assert all_of(again) == all_of(before) == [6, 5, 4, 3, 2, 0, 1]
+    before.close()
 
 
 def test_priorities(path: str) -> None:

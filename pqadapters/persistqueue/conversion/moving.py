@@ -16,7 +16,7 @@ from itertools import groupby, islice
 from typing import Any
 
 from ... import live
-from ...errors import ConditionFailed, RankError, StoreError, StoreLocked, StoreRefused
+from ...errors import ConditionFailed, StoreError, StoreLocked, StoreRefused
 from ...rank import rank
 from ...serializers import pickle
 from ...serializers.signed import Seal, seal_for, unsigned
@@ -34,7 +34,7 @@ _RESERVED = "pqadapters.reserved-ids"  #: queue of records whose ids are given t
 _AT_ONCE, _BYTES = 1000, 4 << 20  #: of one commit
 _NOBODY = _KEY.pack(0)  #: the holder of an item that a process had which is gone
 _PICKLED = b"p"  #: how a mapping's value begins
-_LOWEST, _HIGHEST = rank(-math.inf)[0], rank(math.inf)[0]
+_LOWEST = rank(-math.inf)[0]
 
 
 class Mover:
@@ -201,13 +201,8 @@ def _digest(before: str, items: Iterable[Item]) -> str:
 
 
 def _rank(priority: Any) -> bytes:
-    """As SQLite sorts: what is no number stands behind all numbers, and nothing at all in front."""
-    if priority is None:
-        return _LOWEST
-    try:
-        return rank(priority)[0] if isinstance(priority, (int, float)) else _HIGHEST
-    except RankError:
-        return _LOWEST
+    """As SQLite sorts: nothing at all stands in front of all numbers, text and bytes behind them."""
+    return _LOWEST if priority is None else rank(priority)[0]
 
 
 def _batches(items: Iterable[Item]) -> Iterator[list[Item]]:
