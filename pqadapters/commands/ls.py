@@ -11,6 +11,7 @@ from ..durability import Durability
 from ..errors import StoreError
 from ..home.adoption import QUEUE
 from ..home.application import home_directory
+from ..home.listing import directories
 from ..opening import look_at, open_slots, slot_directories
 from ..sight import Sight
 from ..telling import shown
@@ -30,30 +31,41 @@ def ls(home: str | None, as_json: bool) -> None:
     directory = os.path.abspath(home) if home is not None else home_directory()
     if home is not None and not os.path.isdir(directory):
         raise Failure(f"{shown(home)} isn't there, or is no directory")
-    entries = [entry for name in _directories(directory) for entry in _application(directory, name)]
+    try:
+        names = directories(directory)
+    except FileNotFoundError:
+        names = []
+    entries = [entry for name in names for entry in _application(directory, name)]
     if as_json:
         print_json({"home": directory, "stores": entries})
     else:
         _show(directory, entries)
 
 
-def _directories(above: str) -> list[str]:
-    try:
-        with os.scandir(above) as entries:
-            return sorted(entry.name for entry in entries if entry.is_dir())
-    except FileNotFoundError:
-        return []
-
-
 def _application(home: str, application: str) -> list[dict[str, Any]]:
     above = os.path.join(home, application)
-    found = []
-    for place in _directories(above):
-        directory = os.path.join(above, place)
+    try:
+        places = directories(above)
+    except FileNotFoundError:  # it has just gone
+        return []
+    except OSError as error:
+        return [_problem(home, application, above, error)]
+    found = [entry for place in places for entry in _place(home, application, os.path.join(above, place))]
+    return found + [_database(home, application, database) for database in databases_in(above)]
+
+
+def _place(home: str, application: str, directory: str) -> list[dict[str, Any]]:
+    try:
         slots = slot_directories(directory)
         note = open_slots(directory, durability=Durability()).note() if slots else {}
-        found += [_slot(home, application, slot, note) for slot in slots]
-    return found + [_database(home, application, database) for database in databases_in(above)]
+    except (StoreError, OSError) as error:
+        return [_problem(home, application, directory, error)]
+    return [_slot(home, application, slot, note) for slot in slots]
+
+
+def _problem(home: str, application: str, path: str, error: Exception) -> dict[str, Any]:
+    """One that can't be read keeps nobody from seeing the others."""
+    return {"place": os.path.relpath(path, home), "application": application, "problem": str(error)}
 
 
 def _slot(home: str, application: str, slot: str, note: dict[str, Any]) -> dict[str, Any]:
@@ -90,7 +102,6 @@ def _database(home: str, application: str, path: str) -> dict[str, Any]:
 
 
 def _seen(path: str, look: Any) -> dict[str, Any]:
-    """One that can't be read keeps nobody from seeing the others."""
     try:
         found: dict[str, Any] = look_at(path, look)
         return found

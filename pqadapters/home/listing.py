@@ -49,9 +49,15 @@ def _homes(home: str) -> Iterator[Home]:
                 yield _home(application, note, found)
 
 
+def directories(above: str) -> list[str]:
+    """The names of those in it. Raises OSError."""
+    with os.scandir(above) as entries:
+        return sorted(entry.name for entry in entries if os.path.isdir(entry))  # its own raises for a link to itself
+
+
 def _directories(above: str) -> list[str]:
     try:
-        return sorted(entry.name for entry in os.scandir(above) if entry.is_dir())
+        return directories(above)
     except OSError:
         return []
 

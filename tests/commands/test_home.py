@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
 import os
+from importlib import import_module
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from pqadapters.stdlib.queue import homes
 from tests.commands.command import bytes_in, loaded, out, process, refusal
 from tests.segment.programs import run, running, said
 
+ls: Any = import_module("pqadapters.commands.ls")  # the package has the command by that name
 _APP = """
 import os, sys
 os.environ["PQADAPTERS_HOME"] = sys.argv[1]
@@ -68,6 +73,31 @@ for item in (1, None, 2):
 print("there", flush=True)
 sys.stdin.read()
 """
+
+
+def test_what_cannot_be_read_keeps_nobody_from_seeing_the_rest(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With a link to itself, or another user's application, `ls` was one error; by the first homes() had nothing."""
+    real = ls.directories
+
+    def private(above: str) -> list[str]:
+        if above.endswith("private"):
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), above)
+        return real(above)
+
+    count = len(loaded("ls", home)["stores"])
+    assert len(homes(home)) == 1
+    (application,) = home.iterdir()
+    for above in (home, application):
+        (above / "loop").symlink_to(above / "loop")
+    (home / "private").mkdir()
+    monkeypatch.setattr(ls, "directories", private)
+    found = loaded("ls", home)["stores"]
+    assert len(found) == count + 1
+    assert [(each["place"], "Permission denied" in each["problem"]) for each in found if "problem" in each] == [
+        ("private", True)
+    ]
+    assert "Permission denied" in out("ls", home)
+    assert len(homes(home)) == 1
 
 
 def test_queues_of_multiprocessing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
