@@ -82,7 +82,7 @@ def test_what_cannot_be_read_keeps_nobody_from_seeing_the_rest(home: Path, monke
     def private(above: str) -> list[str]:
         if above.endswith("private"):
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), above)
-        return real(above)
+        return list(real(above))
 
     count = len(loaded("ls", home)["stores"])
     assert len(homes(home)) == 1
