@@ -133,7 +133,10 @@ def _seen_there(path: str, look: Callable[[Sight], T]) -> T:
 
 
 def opened(place: Place) -> Store:
-    """The store, to be changed. Raises StoreLocked with the pid of a process that holds it, StoreError."""
+    """The store, to be changed. Raises Failure where it is another user's, StoreLocked with the pid of a process that
+    holds it, StoreError."""
     if isinstance(place, OnServer):
         return open_store(place.url)
+    if hasattr(os, "geteuid") and os.path.exists(place) and (owner := os.stat(place).st_uid) != os.geteuid():
+        raise Failure(f"{place} belongs to user {owner}: only what is one's own is changed; call this as that user")
     return open_path(place) if os.path.isdir(place) else open_database(place)

@@ -174,6 +174,16 @@ def test_it_asks_in_a_terminal(place: Path, answer: bytes, status: int, left: in
     assert _counts(place)[0] == left
 
 
+def test_what_is_somebody_elses_is_left_alone(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root was told to pass trust_directory=True, which no command takes."""
+    before = bytes_in(place.parent)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    for words in (("purge", "--queue", "default", "--yes"), ("dead", "--requeue", "all")):
+        assert f"belongs to user {os.getuid()}: " in (said := refusal(*words, place))
+        assert "call this as that user" in said
+    assert bytes_in(place.parent) == before
+
+
 def test_a_directory_that_a_process_holds_is_left_alone(tmp_path: Path) -> None:
     with running(_HOLD, f"file://{tmp_path}/q", 2) as child:
         assert said(child) == "holds"
