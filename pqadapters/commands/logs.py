@@ -24,7 +24,7 @@ from ..opening import is_there
 from ..telling import shown
 from .failures import Failure, told
 from .options import named
-from .places import find, seen
+from .places import check_own, find, seen
 from .screen import escaped
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -111,8 +111,11 @@ def _there(place: str) -> str:
     path = place if not colon else unquote(urlsplit(place).path) if scheme.lower() == "file" else None
     if not (is_there(place) if path is None else os.path.isdir(path)):
         raise Failure(f"{bare} isn't there" + ("" if path is None else ", or no directory"))
+    if path is not None:
+        check_own(path)
     if scheme.lower() == "sqlite":
-        spool = Names().inbox in seen(find(place), lambda sight: list(sight.queues()))
+        check_own(str(where := find(place)))
+        spool = Names().inbox in seen(where, lambda sight: list(sight.queues()))
     else:
         spool = path is None or any(name.isdecimal() for name in os.listdir(path))
     if not spool:

@@ -132,11 +132,16 @@ def _seen_there(path: str, look: Callable[[Sight], T]) -> T:
         raise Failure(f"{path} is persist-queue's: `pqadapters migrate` moves it over, and keeps it") from error
 
 
+def check_own(path: str) -> None:
+    """Raises Failure where what is there is another user's, and is to be changed."""
+    if hasattr(os, "geteuid") and os.path.exists(path) and (owner := os.stat(path).st_uid) != os.geteuid():
+        raise Failure(f"{path} belongs to user {owner}: only what is one's own is changed; call this as that user")
+
+
 def opened(place: Place) -> Store:
     """The store, to be changed. Raises Failure where it is another user's, StoreLocked with the pid of a process that
     holds it, StoreError."""
     if isinstance(place, OnServer):
         return open_store(place.url)
-    if hasattr(os, "geteuid") and os.path.exists(place) and (owner := os.stat(place).st_uid) != os.geteuid():
-        raise Failure(f"{place} belongs to user {owner}: only what is one's own is changed; call this as that user")
+    check_own(place)
     return open_path(place) if os.path.isdir(place) else open_database(place)

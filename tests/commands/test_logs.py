@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -236,6 +237,16 @@ def test_a_slot_that_cannot_be_locked_makes_it_fail(tmp_path: Path) -> None:
     ended = call("logs", "drain", tmp_path / "spool")
     assert (ended.exit_code, ended.stdout) == (1, "")
     assert "passed over" in ended.stderr.splitlines()[0]
+
+
+def test_what_is_somebody_elses_is_left_alone(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Root was told to pass trust_directory=True, which no command takes."""
+    _leave(place)
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    assert f"belongs to user {os.getuid()}: " in (said := refusal("logs", "drain", place))
+    assert "call this as that user" in said
+    monkeypatch.undo()
+    assert "m 0" in out("logs", "drain", place)
 
 
 def test_mistakes(tmp_path: Path) -> None:
