@@ -416,3 +416,38 @@ def test_i2_an_exception_in_the_middle_of_an_answer_is_as_any_interrupt(
         _shared(store, other)
         assert other.result[0] > first
         assert [record.payload for record in store.browse("q")] == [b"a", b"c"]
+
+
+def test_i5_who_is_interrupted_as_it_looks_for_a_lost_answer_takes_nobody_his_claim(
+    url: str, behind_commit: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The answer was looked for a second time, and what others had claimed there by then taken for left behind: the
+    edits of other threads ended in an error, and a queue's item was handed out twice."""
+
+    def interrupt(wire: Wire) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(keeper.Keeper, "ensure", lambda self: None)  # nobody else looks
+    with MysqlStore(url, prefetch=1) as store:
+        store.commit(Put("q", b"a"))
+        claiming = store._claiming(Wish("q", Order.OLDEST, None, 1, None, False, None), (), False)
+        behind_commit(interrupt)
+        with pytest.raises(KeyboardInterrupt):
+            _shared(store, claiming)
+        send = Wire.send
+
+        def look(self: Wire, texts: Sequence[str]) -> list[Answer]:
+            found = send(self, texts)
+            if texts == [self.sql.COMMIT]:
+                raise KeyboardInterrupt
+            return found
+
+        with monkeypatch.context() as patch:
+            patch.setattr(Wire, "send", look)
+            with pytest.raises(KeyboardInterrupt):
+                _shared(store, Part(lambda session: None))
+        assert claiming.done
+        store.commit(Put("q", b"b"))
+        store._core.aheads.tidy()
+        store.commit(*map(Ack, claiming.result))
+        assert store.depth("q")[:3] == (1, 0, 0)

@@ -271,6 +271,7 @@ class Transactions(Line):
             else:
                 self._lose(doubt.batch)
             doubt.outcome.done = True
+            self._doubt = None  # no call before it: who looks once more would take done works for left behind
         elif rows:
             wire.send([wire.sql.FENCE % (doubt.seq + 1, doubt.owner)])
             if is_ours:
