@@ -69,16 +69,17 @@ class Queue(Beyond[T]):
     Where it lives: without any of `path`, `store` and `name` in the home of the application (`homes()` lists what is
     there): private to this process, and found again by the next one that makes a queue in the same place of the source.
     The constructor touches no disk then. `path=` a directory that this process holds alone, or `store=` a store or its
-    URL; `name=` one of the queues in it ("default"). `durability=` ("power", "process") and `max_lag=` (seconds) are
-    the store's; `trust_directory=True` takes a directory that somebody else owns. A store given as an object isn't
-    closed with the queue.
+    URL; `name=` one of the queues in it ("default"), or by itself a queue that all processes of the application share.
+    `durability=` ("power", "process") and `max_lag=` (seconds) are the store's; `trust_directory=True` takes a
+    directory that somebody else owns. A store given as an object isn't closed with the queue.
 
     `ack=` is what acknowledges an item: "task_done" (after a crash, what isn't done comes again), "get" (gone when
     handed out), "next" (done when the same consumer asks for its next item, at close(), at a normal exit), or "auto",
     the default: the one of the first and the last that the program turns out to mean. PQADAPTERS_ACK and
     PQADAPTERS_DURABILITY stand for arguments that aren't given.
     `markers="drop"`, the default without a place, gives `None` and a bare `object()` back as they are and drops those
-    that a dead process left; "keep" takes `None` for an item like any other and refuses a bare `object()`.
+    that a dead process left; "keep" takes `None` for an item like any other and refuses a bare `object()`, and is the
+    only one where processes share the store.
     `volatile="warn"` keeps items that can't be serialised in memory alone; "raise" refuses them.
     `max_attempts=`: a record handed out that often and never done goes to the dead letters.
     `serializer=`: "pickle", "json", "msgpack", "cbor2", or an object with their functions. `signing_key=` (a secret, or
