@@ -50,7 +50,7 @@ def parse(arguments: Sequence[str]) -> Options:
     if unknown or (given.only and not only):
         choices = ", ".join(heads())
         parser.error(f"argument --only: invalid choice: {', '.join(unknown) or repr('')} (choose from {choices})")
-    also = tuple(name.partition(".")[0] for name in given.also)
+    also = tuple(name.partition(".")[0] or name for name in given.also)
     return _program(module, rest)._replace(only=only, also=also, explain=given.explain)
 
 

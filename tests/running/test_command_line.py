@@ -41,6 +41,7 @@ def place(tmp_path: Path) -> Place:
         ("--only queue,asyncio.queues app.py", "invalid choice: asyncio.queues"),
         ("--only , app.py", "invalid choice: ''"),
         ("--also nothing_of_that_name app.py", "--also: no module named 'nothing_of_that_name'"),
+        ("--also ./package app.py", "--also: no module named './package'"),
         ("--also pqadapters app.py", "--also: pqadapters itself"),
         ("--unknown app.py", "unrecognized arguments: --unknown"),
         ("--exp app.py", "unrecognized arguments: --exp"),
