@@ -335,6 +335,25 @@ def test_a_thread_is_begun_again_behind_an_interrupt_of_its_start(
         assert store.claim("q", timeout=PATIENCE)
 
 
+def test_the_keeper_goes_on_where_another_thread_has_read_its_call(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One whose start was interrupted, and that still runs, reads from the same pipe: the other one waited there until
+    it was called again, and the process wasn't heard of."""
+    monkeypatch.setattr(keeper, "readable", lambda descriptors, seconds: descriptors[:1])
+    again, times = threading.Event(), list[bool]()
+    with MysqlStore(url) as store:
+        renew = store._core.owners.renew
+
+        def counted() -> None:
+            renew()
+            times.append(True)
+            if len(times) > 1:
+                again.set()
+
+        monkeypatch.setattr(store._core.owners, "renew", counted)
+        store.commit(Put("q", b"a"))
+        assert again.wait(PATIENCE)
+
+
 class _Alarm(Exception):
     """What many a handler of SIGALRM raises: no BaseException."""
 

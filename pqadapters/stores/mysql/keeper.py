@@ -117,6 +117,8 @@ class Keeper:
 def _run(ref: weakref.ref[Keeper], called: int, given_up: list[bool]) -> None:
     fd: int | None = None
     due = 0.0  #: when the next round is
+    with suppress(OSError, AttributeError):  # it is closed already; Windows before 3.12
+        os.set_blocking(called, False)  # another thread, that was given up, may have read what there was
     try:
         while True:
             keeper = ref()
