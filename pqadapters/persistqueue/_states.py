@@ -37,6 +37,7 @@ GLANCE = 0.25  #: seconds between two looks at what the store's own waiting does
 _KEY, _WHEN = Struct(">q"), Struct(">d")
 _LAST = (1 << 63) - 1
 _NO_ID = 1 << 42  #: above those of all items: they are counted up
+_MANY = 100_000  #: tickets that are remembered
 _LOOKS = 10  #: at an item that is there, and goes from state to state while we look
 
 
@@ -70,6 +71,7 @@ class States:
         self._order = Order.NEWEST if newest else Order.RANK
         self._astray: list[Claim] = []  #: claims that couldn't be given back: nobody else gets those while we live
         self._looked = _Looked()
+        self._tickets: dict[int, int] = {}  #: by item; it may have another one by now
 
     def _table(self, state: str) -> str:
         return f"{self.queue}/{state}"
@@ -90,14 +92,16 @@ class States:
                 self._give_back(claim)
         deadline = deadline_of(timeout)
         while True:
-            again = self._newest and self._store.count(self._table(READY)) > 0  # tickets are the first by rank
-            self._looked = self._looked if again else _Looked()
-            claims = self._claims(Order.RANK if again else self._order, left_of(deadline))
+            claims = self._claims(self._order, left_of(deadline))
             if not claims:
                 return None
             claim = claims[0]
             try:
-                claim = self._first(claim, again)
+                found = self._newest_ticket(claim) if self._newest and claim.rank != FRESH else claim
+                if found is None:
+                    continue
+                claim = found
+                claim = self._first(claim)
                 row = self._hand_out(claim)
             except BaseException:
                 self._take_back(claim)
@@ -190,9 +194,9 @@ class States:
 
     # The order: by the items' ids, which for tickets aren't the records'
 
-    def _first(self, claim: Claim, again: bool) -> Claim:
+    def _first(self, claim: Claim) -> Claim:
         """The claimed record, or the one that waits in front of it, in its place."""
-        if claim.rank == FRESH and not again:
+        if claim.rank == FRESH:
             return claim  # tickets are newer than what they stand for, so that one in front would have been claimed
         if self._newest:
             return self._newest_of(claim)
@@ -205,11 +209,20 @@ class States:
         older = takewhile(lambda record: record.id < id, self._store.browse(self.queue, order=Order.OLDEST))
         return next((record.id for record in older if record.rank == FRESH), None)
 
+    def _newest_ticket(self, claim: Claim) -> Claim | None:
+        """In place of a ticket, which needn't be that of the newest item: the first by rank. None where others have
+        it by now."""
+        if self._store.count(self._table(READY)) < 2:
+            self._looked = _Looked()
+            return claim
+        self._give_back(claim)
+        claims = self._claims(Order.RANK, 0.0)
+        if claims and claims[0].rank == FRESH:
+            self._give_back(claims.pop())
+        return claims[0] if claims else None
+
     def _newest_of(self, claim: Claim) -> Claim:
-        """The same where the newest item is the first: the ticket is the newest one's."""
-        if claim.rank == FRESH:  # the oldest item that was never got: others have the tickets
-            claims = self._claims(Order.NEWEST, 0.0)
-            return self._instead(claim, claims[0]) if claims else claim
+        """That of the newest ticket, or of an item that was never got, and is newer."""
         while (fresh := self._newest_fresh(_id_of(claim))) is not None:
             claims = self._store.claim(self.queue, ids=[fresh], patience=self._timeout)
             self._looked = self._looked.without(fresh)
@@ -253,7 +266,9 @@ class States:
 
     def _behind(self, id: int) -> int | None:
         """The record of what waits next behind that item."""
-        fresh = next((record for record in self._fresh(after=id) if self._is_behind(record.id, id)), None)
+        again = self._store.count(self._table(READY))
+        records = self._fresh(after=id) if self._store.depth(self.queue).unfinished > again else iter(())
+        fresh = next((record for record in records if self._is_behind(record.id, id)), None)
         return self._nearest([other for other in self.ids(READY) if self._is_behind(other, id)], fresh)
 
     def _nearest(self, ready: list[int], fresh: Record | None) -> int | None:
@@ -266,9 +281,19 @@ class States:
         return None if fresh is None else fresh.id
 
     def _ticket_of(self, id: int) -> int | None:
-        """The record by which that item waits again. It is newer than the item, and as a rule among the newest ones."""
-        newer = takewhile(lambda record: record.id > id, self._store.browse(self.queue, order=Order.NEWEST))
-        return next((record.id for record in newer if record.rank != FRESH and _id_of(record) == id), None)
+        """The record by which that item waits again. It is newer than the item, and as a rule among the newest ones;
+        those that are passed on the way to it are remembered, for who goes from item to item."""
+        known = self._tickets.get(id)
+        if known and next((record.id for record in self._store.browse(self.queue, after=known - 1)), 0) == known:
+            return known
+        if len(self._tickets) > _MANY:
+            self._tickets = {}
+        passed: dict[int, int] = {}
+        for record in takewhile(lambda record: record.id > id, self._store.browse(self.queue, order=Order.NEWEST)):
+            if record.rank != FRESH and passed.setdefault(_id_of(record), record.id) and id in passed:
+                break
+        self._tickets.update(passed)
+        return passed.get(id)
 
     def _is_behind(self, id: int, other: int) -> bool:
         return id < other if self._newest else id > other
