@@ -51,6 +51,7 @@ class Delivery:
         self.spool = spool
         self._keeper: Keeper | None = keeper  #: lives for as long as this is carried out, whoever lets go of it
         self.stopping = threading.Event()
+        self._stoppers: set[int] = set()  #: threads in the middle of `stop`: they may have the lock of that
         self._hurries = False  #: nothing is collected any more: listening is about to end
         kind = Post if spool.diverts or len(sinks) < 2 else SharedPost
         self.posts = [kind(name, sink, spool.codec, respect_level, self.stopping) for name, sink in sinks.items()]
@@ -130,7 +131,18 @@ class Delivery:
         return not inbox or all(post.failing or post.idle for post in self.posts)
 
     def stop(self, patience: float) -> None:
-        """End the threads; who hangs in a handler is left behind after `patience` seconds."""
+        """End the threads; who hangs in a handler is left behind after `patience` seconds. From a signal handler or a
+        finalizer that logs in the middle of this: nothing, it goes on."""
+        thread = threading.get_ident()
+        if thread in self._stoppers:
+            return
+        try:
+            self._stoppers.add(thread)
+            self._stop(patience)
+        finally:
+            self._stoppers.discard(thread)
+
+    def _stop(self, patience: float) -> None:
         self.say_stop()
         deadline = SYSTEM.monotonic() + patience
         for thread in self._threads:

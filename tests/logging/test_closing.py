@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import os
 import threading
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -287,6 +288,52 @@ def test_a_finalizer_that_logs_while_it_is_closed_waits_for_nobody(
         assert listener.flush(PATIENCE)
     assert sorted(noting.messages) == ["one", "two"]
     handler.close()
+
+
+class Interrupted:
+    """A lock; `strikes`, as a signal handler does, comes when this thread has taken it. Who would wait for itself then
+    gets an error."""
+
+    def __init__(self, lock: Any, strikes: Callable[[], None]) -> None:
+        self._lock, self._strikes = lock, strikes
+        self._thread, self._has = threading.get_ident(), False
+        self.waits_for_itself = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._lock, name)
+
+    def __enter__(self) -> Any:
+        if threading.get_ident() != self._thread:
+            return self._lock.__enter__()
+        if self._has:
+            self.waits_for_itself = True
+            raise RuntimeError
+        self._lock.__enter__()
+        self._has = True
+        self._strikes()
+        return True
+
+    def __exit__(self, *error: Any) -> Any:
+        if threading.get_ident() == self._thread:
+            self._has = False
+        return self._lock.__exit__(*error)
+
+
+def test_a_signal_handler_that_logs_while_the_threads_are_told_to_end_waits_for_nobody(tmp_path: Path) -> None:
+    """Its record told them as well: the thread waited for ever for the lock of the event, which it had itself."""
+    noting = [Noting(), Noting()]
+    closed, other = (QueueHandler(tmp_path / "spool", handlers=[each]) for each in noting)
+    logger_of(closed).info("one")
+    assert closed.flush(PATIENCE)
+    delivery: Any = closed.listener._delivery
+    told = Interrupted(delivery.stopping._cond, lambda: logger_of(other).info("two"))
+    delivery.stopping._cond = told
+    closed.close()
+    del delivery
+    assert not told.waits_for_itself
+    assert other.flush(PATIENCE)
+    assert noting[0].messages + noting[1].messages == ["one", "two"]
+    other.close()
 
 
 def test_threads_that_log_while_it_is_closed(tmp_path: Path) -> None:
