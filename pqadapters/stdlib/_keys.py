@@ -33,6 +33,7 @@ from ..errors import NotSerializable
 from ..serializers import Serializer, pickle
 from ..serializers.signed import Signed, WrongSignature
 from ._parts import is_known, join, refuse_sets, split, split_own
+from ._stock import works
 
 _LENGTH = struct.Struct(">I")
 _DOUBLE = struct.Struct(">d")
@@ -89,10 +90,10 @@ class Keys:
 
     def _other(self, key: object) -> bytes:
         try:
-            refuse_sets(key)
-            data = self._serializer.dumps(key, sort_keys=True)
-            copy: Any = self._serializer.loads(data)
+            data, copy = self._copied(key)
         except Exception as error:
+            if works(self._copied, key):
+                raise  # a signal handler's exception, and no fault of the key
             raise NotSerializable(f"key {_shown(key)} can't be serialised: {error}. Nothing was stored") from error
         if not isinstance(copy, Hashable) or hash(copy) != hash(key) or copy != key:
             raise NotSerializable(
@@ -100,6 +101,11 @@ class Keys:
                 "and __hash__ by value, or use a key made of text and numbers. Nothing was stored"
             )
         return b"p" + data
+
+    def _copied(self, key: object) -> tuple[bytes, Any]:
+        refuse_sets(key)
+        data = self._serializer.dumps(key, sort_keys=True)
+        return data, self._serializer.loads(data)
 
     def _tuple(self, key: tuple[object, ...]) -> bytes:
         return b"t" + b"".join(map(_framed, map(self.encode, key)))

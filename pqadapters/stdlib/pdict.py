@@ -29,6 +29,7 @@ from ._edit import MISSING
 from ._expiry import Expiry, ends, is_over, with_end, without_end
 from ._keys import Keys
 from ._mapping import DurableMapping, pairs_of
+from ._stock import works
 from ._table import ClosedTable, Table
 from ._where import absolute, check_name, is_url, open_where
 
@@ -135,6 +136,8 @@ class PDict(DurableMapping[K, V]):
         try:
             return self._mark + self._codec.dumps(value)
         except Exception as error:
+            if works(self._codec.dumps, value):
+                raise  # a signal handler's exception, and no fault of the value
             raise self._refused(value, error) from error
 
     def _refused(self, value: object, error: Exception) -> NotSerializable:

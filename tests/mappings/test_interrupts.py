@@ -161,6 +161,33 @@ def test_what_writeback_holds_goes_with_an_interrupted_step(tmp_path: Path, step
     assert nth > 5
 
 
+class _Alarm(Exception):
+    """What many a handler of SIGALRM raises: no BaseException."""
+
+
+class _Alarming:
+    """A signal comes the nth time that it is pickled."""
+
+    def __init__(self, nth: int) -> None:
+        self.left = nth
+
+    def __reduce__(self) -> Any:
+        self.left -= 1
+        if not self.left:
+            raise _Alarm
+        return _Alarming, (0,)
+
+
+def test_what_a_signal_handler_raises_is_no_fault_of_what_is_just_serialised(make: Maker) -> None:
+    """It was a NotSerializable, which the handler's caller didn't wait for."""
+    d = make()
+    with pytest.raises(_Alarm):
+        d["a"] = _Alarming(1)
+    with pytest.raises(_Alarm):
+        d[_Alarming(2)] = 1  # first it is looked at
+    assert not d.copy()
+
+
 def _interrupted(
     call: Callable[[Any], Any],
     d: Any,
