@@ -112,6 +112,12 @@ def perhaps_signed(data: bytes, error: BaseException) -> str:
     return "; it may be signed: give the signing_key= that it was put with"
 
 
+def hint(data: bytes, error: Exception) -> None:
+    """The same, in the error's own text."""
+    if (more := perhaps_signed(data, error)) and len(error.args) == 1:
+        error.args = (f"{error}{more}",)
+
+
 def seal_for(key: Key | Sequence[Key] | None, *, hosts: bool) -> Seal | None:
     """The seal of a key that was given; on a store of several hosts the environment's stands for it."""
     if key is None and hosts:

@@ -23,7 +23,7 @@ from ..errors import ConditionFailed, NotSerializable, StoreClosed, StoreError
 from ..opening import absolute_url, is_memory, open_database
 from ..serializers import NAMES, Serializer
 from ..serializers import serializer as choose_serializer
-from ..serializers.signed import Key, Signed, protected
+from ..serializers.signed import Key, Signed, hint, protected
 from ..store import Op, Set, Store
 from ._edit import MISSING
 from ._expiry import Expiry, ends, is_over, with_end, without_end
@@ -154,8 +154,14 @@ class PDict(DurableMapping[K, V]):
                 f"a value in {self._table.label} was written by the serializer {theirs}, and is to be read by the "
                 f"serializer {ours}: open the mapping with the former"
             )
-        value: Any = self._codec.loads(without_end(data)[1:])
-        return value  # type: ignore[no-any-return]
+        return self._decoded(without_end(data)[1:])
+
+    def _decoded(self, data: bytes) -> V:
+        try:
+            return self._loads(data)  # type: ignore[return-value]
+        except Exception as error:
+            hint(data, error)
+            raise
 
     def _alive(self, data: bytes | None) -> bytes | None:
         return None if data is None or is_over(data) else data
@@ -192,7 +198,7 @@ class PDict(DurableMapping[K, V]):
         except NotSerializable:
             raise KeyError(key) from None
         if data is not None and data[0] == self._code:  # the common case: ours, and for ever
-            return self._loads(data[1:])  # type: ignore[return-value]
+            return self._decoded(data[1:])
         data = self._alive(data)
         if data is None:
             raise KeyError(key)

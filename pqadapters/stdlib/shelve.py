@@ -26,7 +26,7 @@ from typing import Any, TypeVar, cast
 from ..durability import Durability, Survives
 from ..errors import StoreError
 from ..opening import begin_conversion, move_database, remove_database
-from ..serializers.signed import Key, Seal, seal_for, unsigned
+from ..serializers.signed import Key, Seal, hint, seal_for, unsigned
 from ..store import Capabilities, Set, Store
 from . import _dbm
 from ._blocks import BatchBlock
@@ -63,7 +63,11 @@ class Shelf(stdlib.Shelf[V]):
         return file.getvalue()
 
     def _unpickled(self, data: bytes) -> V:
-        value: V = pickle.loads(data) if Unpickler is _UNPICKLER else Unpickler(io.BytesIO(data)).load()
+        try:
+            value: V = pickle.loads(data) if Unpickler is _UNPICKLER else Unpickler(io.BytesIO(data)).load()
+        except Exception as error:
+            hint(data, error)
+            raise
         return value
 
     def __getitem__(self, key: str) -> V:

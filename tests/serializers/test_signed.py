@@ -76,6 +76,19 @@ def test_a_refusal_names_the_mapping(tmp_path: Path) -> None:
         shelf["a"]
 
 
+def test_who_has_no_key_is_told_that_a_value_may_be_signed(tmp_path: Path) -> None:
+    """It was pickle's word for garbage."""
+    path = tmp_path / "settings.db"
+    with PDict[str, int](path, "colours", signing_key=KEY) as d, shelve.open(str(path), signing_key=KEY) as shelf:
+        d["a"] = shelf["a"] = 1
+        d.set("b", 2, expire=1000)
+    with PDict[str, int](path, "colours") as d, shelve.open(str(path)) as shelf:
+        for read in (lambda: d["a"], lambda: d["b"], lambda: shelf["a"]):
+            with pytest.raises(pickle.UnpicklingError, match=r"signing_key=") as caught:
+                read()
+            assert str(caught.value).startswith("invalid load key")
+
+
 def test_keys_are_changed_by_giving_both() -> None:
     choices: tuple[Any, ...] = (KEY, [OTHER, KEY], OTHER)
     old, both, new = (Signed(pickles, Seal(keys)) for keys in choices)
