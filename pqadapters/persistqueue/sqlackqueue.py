@@ -8,10 +8,11 @@ An item is *inited* when it was put, *unack* when it was got, *acked* or *ack_fa
 from __future__ import annotations
 
 import warnings
+from contextlib import suppress
 from typing import Any
 
 from .. import telling
-from ..errors import ConditionFailed
+from ..errors import ConditionFailed, StoreError
 from ..stdlib._beyond import check_timeout
 from ..stdlib._stock import works
 from ..store import Op, Put
@@ -34,6 +35,7 @@ __all__ = [
     "UniqueAckQ",
 ]
 
+MANY = 1000  #: items of one object until it is looked which of them others have acknowledged
 _log = telling.logger("pqadapters.queue")
 
 
@@ -83,6 +85,7 @@ class SQLiteAckQueue(Stored):
         self._states = States(self._store, self._queue, newest=self._newest, timeout=timeout)
         self._in_hand: dict[int, Any] = {}  #: what this object gave out, for whoever acknowledges it by the item
         self._resumed: dict[int, Any] = {}  #: what was in hand when it was resumed: who works on it may still say so
+        self._most = MANY  #: items in both
         self._told = 0  #: grows with every item that this object acknowledges
         if auto_resume:
             self._states.resume(own=False)
@@ -114,6 +117,9 @@ class SQLiteAckQueue(Stored):
             raise ValueError("next_in_order is True or False")
         if next_in_order and wanted is None:
             raise ValueError("next_in_order needs the id of the item before")
+        if len(self._in_hand) + len(self._resumed) > self._most:
+            with suppress(StoreError):  # locked, as a rule: the next get may see to it
+                self._forget_done()
         while True:
             row = self._take(wanted, next_in_order, timeout if block else 0.0)
             if row is None:
@@ -183,6 +189,17 @@ class SQLiteAckQueue(Stored):
         self._told += 1
         self._store.wake(self._queue)  # for join()
         return found
+
+    def _forget_done(self) -> None:
+        """What others have acknowledged meanwhile, by its id. An item that goes from one state to the other and back is
+        seen in one of the looks."""
+        known = [*self._in_hand, *self._resumed]
+        left = {id for state in (UNACK, READY, UNACK) for id in self._states.ids(state)}
+        for id in known:
+            if id not in left:
+                self._in_hand.pop(id, None)
+                self._resumed.pop(id, None)
+        self._most = 2 * (len(self._in_hand) + len(self._resumed)) + MANY
 
     def _id_of(self, item: Any) -> int | None:
         """An item that was given out comes first: it may be a dict that looks like what `raw=True` gives."""

@@ -21,6 +21,7 @@ from pqadapters.persistqueue import (
     SQLiteQueue,
     UniqueAckQ,
     serializers,
+    sqlackqueue,
 )
 from pqadapters.stores.sqlite.looks import Looks
 from tests.segment.programs import run, running, said
@@ -251,6 +252,20 @@ def test_who_goes_from_item_to_item_and_gives_each_back_looks_at_each_once(kind:
         assert sorted(each["data"] for each in got) == list(range(100))
         assert abs(got[0]["pqid"] - got[-1]["pqid"]) == 99
     assert len(seen) < 1000
+
+
+def test_what_others_acknowledge_by_id_does_not_stay_in_memory(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One object gives out items whose ids other processes acknowledge: it kept all of them for its whole life."""
+    monkeypatch.setattr(sqlackqueue, "MANY", 10)
+    items = [f"item {number}" for number in range(100)]
+    q, other = _filled(SQLiteAckQueue(path), items), SQLiteAckQueue(path)
+    first, back = q.get(), q.get(id=100)
+    other.nack(id=100)
+    for _ in range(97):
+        other.ack(id=q.get(raw=True)["pqid"])
+    assert len(q._in_hand) < 30
+    late = q.get(id=99)
+    assert [q.ack(item) for item in (first, late, back)] == [1, 99, 100]
 
 
 def test_a_filo_queue_is_in_order_whatever_was_given_back(path: str) -> None:
