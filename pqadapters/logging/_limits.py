@@ -10,6 +10,7 @@ allocated. A record that is larger than a segment is put where it fits. Any thre
 from __future__ import annotations
 
 import enum
+import errno
 import itertools
 import logging
 import os
@@ -71,6 +72,7 @@ class Limit:
         """Nothing is known of the files: in a forked child, and before there are any."""
         self._lock = threading.RLock()  # a signal handler that logs may come in between
         self._directory: str | None = None
+        self._names: list[str] = []  #: of the files, at the last look
         self._queues: Callable[[Store], list[str]] = lambda store: []
         self._tidied = 0.0
         self._free = 0  #: bytes that may be put until the next look
@@ -116,15 +118,25 @@ class Limit:
 
     def watch(self, directory: str, queues: Callable[[Store], list[str]]) -> None:
         """These are the files, and the queues in them."""
-        self._directory, self._queues, self._free = directory, queues, 0
+        self._directory, self._queues, self._free, self._names = directory, queues, 0, []
 
     def used(self) -> int:
         """Bytes that the files take."""
         return sum(self._files().values())
 
     def _files(self) -> dict[str, int]:
-        """Their names and sizes."""
-        return dict(_sizes(self._directory)) if self._directory else {}
+        """Their names and sizes. Without a descriptor to spare they can't be listed, and none can come: those that were
+        there are looked at."""
+        if self._directory is None:
+            return {}
+        try:
+            names = os.listdir(self._directory)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._names:
+                raise StoreError(f"{self._directory} can't be looked at: {error}") from error
+            names = self._names
+        self._names = names
+        return dict(_sizes(self._directory, names))
 
     def admits(self, size: int, level: int, store: Store) -> bool:
         """Whether a record of so many bytes is to be put now; waits, drops and raises as was asked for."""
@@ -275,13 +287,9 @@ class Limit:
         return bool(claims)
 
 
-def _sizes(directory: str) -> Iterator[tuple[str, int]]:
-    try:
-        with os.scandir(directory) as entries:
-            for entry in entries:
-                try:
-                    yield entry.name, entry.stat().st_size
-                except OSError:  # it has just gone
-                    continue
-    except OSError as error:
-        raise StoreError(f"{directory} can't be looked at: {error}") from error
+def _sizes(directory: str, names: Sequence[str]) -> Iterator[tuple[str, int]]:
+    for name in names:
+        try:
+            yield name, os.stat(os.path.join(directory, name)).st_size
+        except OSError:  # it has just gone
+            continue

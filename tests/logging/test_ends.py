@@ -131,3 +131,36 @@ assert handler.flush(20) and got[-1] == "room again"
         tmp_path / "spool",
     )
     assert "ulimit -f" in said[0]
+
+
+def test_a_process_without_a_descriptor_to_spare_logs_on_with_a_limit(tmp_path: Path) -> None:
+    """Its records were refused, since the directory couldn't be listed, though the open file had room."""
+    ran(
+        """
+import resource
+refused = []
+
+class Handler(QueueHandler):
+    def handleError(self, record):
+        refused.append(sys.exc_info()[1])
+
+logger.addHandler(Handler(place, max_bytes=1 << 20))
+logger.info("0 %s", "x" * 1000)
+hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
+resource.setrlimit(resource.RLIMIT_NOFILE, (64, hard))
+taken = []
+try:
+    while True:
+        taken.append(os.open(os.devnull, os.O_RDONLY))
+except OSError:
+    pass
+for number in range(1, 50):
+    logger.info("%d %s", number, "x" * 1000)
+for descriptor in taken:
+    os.close(descriptor)
+assert not refused, (len(refused), refused[0])
+with QueueListener(place, Telling()) as listener:
+    assert listener.flush(30)
+""",
+        tmp_path / "spool",
+    )
