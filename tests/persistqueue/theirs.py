@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import pickle
 import sqlite3
 from pathlib import Path
 from typing import Any
@@ -68,3 +69,13 @@ def rows(file: str | Path, table: str) -> list[tuple[Any, ...]]:
         return connection.execute(f"SELECT * FROM `{table}` ORDER BY rowid").fetchall()
     finally:
         connection.close()
+
+
+def async_database(file: str, table: str) -> None:
+    """As persist-queue's async classes write it: the table is the same whatever the queue's name."""
+    connection = sqlite3.connect(file)
+    connection.execute(f"CREATE TABLE {table} (_id INTEGER PRIMARY KEY AUTOINCREMENT, data BLOB, timestamp FLOAT)")
+    rows = [(pickle.dumps(item, 4), 1.5) for item in "abc"]
+    connection.executemany(f"INSERT INTO {table} (data, timestamp) VALUES (?, ?)", rows)
+    connection.commit()
+    connection.close()
