@@ -6,7 +6,6 @@ import errno
 import sys
 import threading
 from collections import Counter
-from random import Random
 from typing import Any
 
 import pytest
@@ -23,7 +22,6 @@ from pqadapters.persistqueue import (
     serializers,
     sqlackqueue,
 )
-from pqadapters.stores.sqlite.looks import Looks
 from tests.segment.programs import run, running, said
 
 KINDS: list[Any] = [SQLiteAckQueue, FILOSQLiteAckQueue, UniqueAckQ]
@@ -67,7 +65,7 @@ class _Exits:
         return sys.exit, ()
 
 
-def _filled(q: Any, items: Any = "abc") -> Any:
+def filled(q: Any, items: Any = "abc") -> Any:
     for item in items:
         q.put(item)
     return q
@@ -83,7 +81,7 @@ def _states(q: Any) -> dict[Any, int]:
 
 @pytest.mark.parametrize("kind", KINDS)
 def test_states_and_counts(kind: Any, path: str) -> None:
-    q = _filled(kind(path))
+    q = filled(kind(path))
     assert (_counts(q), len(q), q.qsize(), q.empty(), q.full()) == ((3, 0, 0, 0, 0, 3), 3, 3, False, False)
     first, second, third = q.get(), q.get(), q.get()
     assert _counts(q) == (0, 0, 3, 0, 0, 3)
@@ -115,7 +113,7 @@ def test_states_survive_sigkill_and_are_resumed_when_asked(kind: Any, path: str)
 
 
 def test_without_auto_resume_what_is_unack_stays_with_nobody_through_many_openings(path: str) -> None:
-    _filled(SQLiteAckQueue(path), "a").get()
+    filled(SQLiteAckQueue(path), "a").get()
     look = (
         "import sys; from pqadapters.persistqueue import SQLiteAckQueue; "
         "q = SQLiteAckQueue(sys.argv[1], auto_resume=False); print(q.size, q.unack_count())"
@@ -125,7 +123,7 @@ def test_without_auto_resume_what_is_unack_stays_with_nobody_through_many_openin
 
 
 def test_a_second_opener_leaves_alone_what_a_live_one_works_on(path: str) -> None:
-    mine = _filled(SQLiteAckQueue(path))
+    mine = filled(SQLiteAckQueue(path))
     with running(_HOLDER, path) as child:
         assert said(child) == "a"
         assert mine.get() == "b"
@@ -140,7 +138,7 @@ def test_a_second_opener_leaves_alone_what_a_live_one_works_on(path: str) -> Non
 
 
 def test_resuming_by_hand_brings_back_what_this_object_has(path: str) -> None:
-    q = _filled(SQLiteAckQueue(path))
+    q = filled(SQLiteAckQueue(path))
     item = q.get()
     q.resume_unack_tasks()
     assert (q.unack_count(), q.ready_count()) == (0, 1)
@@ -150,7 +148,7 @@ def test_resuming_by_hand_brings_back_what_this_object_has(path: str) -> None:
 
 def test_who_works_on_an_item_while_it_is_resumed_can_still_acknowledge_it(path: str) -> None:
     # It was unknown by then: the work was done, and done again by the next one who got it.
-    q = _filled(SQLiteAckQueue(path), ["a" * 20, "b" * 20])
+    q = filled(SQLiteAckQueue(path), ["a" * 20, "b" * 20])
     item, other = q.get(), q.get()
     q.resume_unack_tasks()
     assert (q.ack(item), q.nack(other)) == (1, 2)
@@ -159,106 +157,11 @@ def test_who_works_on_an_item_while_it_is_resumed_can_still_acknowledge_it(path:
     assert q.get(block=False) == "b" * 20
 
 
-def test_an_item_that_was_given_back_costs_no_look_at_the_whole_backlog(path: str) -> None:
-    # Each get of one read all that waits behind it: 30 ms with 10,000 items.
-    q = _filled(SQLiteAckQueue(":memory:"), range(300))
-    for _ in range(3):
-        q.nack(q.get())
-    seen: list[Any] = []
-    browse = q._store.browse
-
-    def counted(*arguments: Any, **options: Any) -> Any:
-        for record in browse(*arguments, **options):
-            seen.append(record)
-            yield record
-
-    q._store.browse = counted
-    assert q.get() == 0
-    assert len(seen) < 10
-
-
-@pytest.mark.parametrize("kind", [SQLiteAckQueue, FILOSQLiteAckQueue])
-def test_no_other_call_looks_at_the_whole_backlog(kind: Any, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    """next_in_order, a FILO queue's nack, and the ack of what waits again did: 100 ms each with 10,000 items."""
-    q = _filled(kind(path), range(300))
-    seen: list[Any] = []
-    record = Looks._record
-
-    def counted(looks: Any, queue: str, row: Any, now: float) -> Any:
-        seen.append(row)
-        return record(looks, queue, row, now)
-
-    monkeypatch.setattr(Looks, "_record", counted)
-    first = q.get(raw=True)
-    second = q.get(id=first, next_in_order=True, raw=True)
-    assert abs(second["pqid"] - first["pqid"]) == 1
-    q.nack(first)
-    q.nack(second)
-    assert q.get() == first["data"]
-    assert q.get(id=first, next_in_order=True) == second["data"]
-    q.nack(second)
-    q.ack(id=second["pqid"])
-    q.update("changed", id=first["pqid"])
-    assert (q.unack_count(), q.acked_count(), q.ready_count()) == (1, 1, 0)
-    assert len(seen) < 50
-
-
-@pytest.mark.parametrize("later", [0, 50])
-def test_items_of_a_filo_queue_that_wait_again_cost_no_look_at_each_other(path: str, later: int) -> None:
-    """Each get of one read all of them: after a restart with 4,000 in hand, two minutes until all were got again."""
-    q = _filled(FILOSQLiteAckQueue(path), range(150))
-    for _ in range(100):
-        q.get()
-    for item in range(150, 150 + later):
-        q.put(item)
-    q.resume_unack_tasks()
-    seen: list[Any] = []
-    browse = q._store.browse
-
-    def counted(*arguments: Any, **options: Any) -> Any:
-        for record in browse(*arguments, **options):
-            seen.append(record)
-            yield record
-
-    q._store.browse = counted
-    got = [q.get() for _ in range(75)]
-    q.put("new")
-    assert q.get() == "new"
-    got += [q.get() for _ in range(75 + later)]
-    assert got == list(reversed(range(150 + later)))
-    assert len(seen) < 2000
-
-
-@pytest.mark.parametrize("kind", [SQLiteAckQueue, FILOSQLiteAckQueue])
-def test_who_goes_from_item_to_item_and_gives_each_back_looks_at_each_once(kind: Any, path: str) -> None:
-    """From the second time on all of them were looked at for each: 50 ms with 4,000."""
-    q = _filled(kind(path), range(100))
-    seen: list[Any] = []
-    browse = q._store.browse
-
-    def counted(*arguments: Any, **options: Any) -> Any:
-        for record in browse(*arguments, **options):
-            seen.append(record)
-            yield record
-
-    q._store.browse = counted
-    for _ in range(3):
-        seen.clear()
-        got = [q.get(raw=True)]
-        q.nack(got[0])
-        for _ in range(99):
-            got.append(q.get(id=got[-1], next_in_order=True, raw=True))
-            q.nack(got[-1])
-        assert sorted(each["data"] for each in got) == list(range(100))
-        assert abs(got[0]["pqid"] - got[-1]["pqid"]) == 99
-    assert len(seen) < 1000
-
-
 def test_what_others_acknowledge_by_id_does_not_stay_in_memory(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One object gives out items whose ids other processes acknowledge: it kept all of them for its whole life."""
     monkeypatch.setattr(sqlackqueue, "MANY", 10)
     items = [f"item {number}" for number in range(100)]
-    q, other = _filled(SQLiteAckQueue(path), items), SQLiteAckQueue(path)
+    q, other = filled(SQLiteAckQueue(path), items), SQLiteAckQueue(path)
     first, back = q.get(), q.get(id=100)
     other.nack(id=100)
     for _ in range(97):
@@ -268,66 +171,8 @@ def test_what_others_acknowledge_by_id_does_not_stay_in_memory(path: str, monkey
     assert [q.ack(item) for item in (first, late, back)] == [1, 99, 100]
 
 
-def test_a_filo_queue_is_in_order_whatever_was_given_back(path: str) -> None:
-    random = Random(1)
-    q, waiting, held = FILOSQLiteAckQueue(path), list[int](), list[int]()
-    for item in range(1, 400):
-        what = random.choice(["put", "put", "get", "get", "nack", "all"])
-        if what == "put":
-            waiting.append(item)
-            q.put(item)
-        elif what == "get" and waiting:
-            held.append(q.get(block=False))
-            assert held[-1] == max(waiting)
-            waiting.remove(held[-1])
-        elif what == "nack" and held:
-            back = held.pop(random.randrange(len(held)))
-            q.nack(back)
-            waiting.append(back)
-        elif what == "all" and item % 5 == 0:
-            q.resume_unack_tasks()
-            waiting, held = waiting + held, []
-    assert [q.get(block=False) for _ in waiting] == sorted(waiting, reverse=True)
-
-
-def test_what_was_given_back_is_in_its_old_place(path: str) -> None:
-    q = _filled(SQLiteAckQueue(path), "abcd")
-    third = q.get(id=3)
-    assert q.get() == "a"
-    q.nack(third)
-    q.nack(id=1)
-    assert [q.get(block=False) for _ in range(4)] == ["a", "b", "c", "d"]
-
-
-def test_filo_order_with_what_was_given_back(path: str) -> None:
-    q = _filled(FILOSQLiteAckQueue(path), "abc")
-    c, b = q.get(), q.get()
-    q.nack(b)
-    q.put("d")
-    q.nack(c)
-    assert [q.get(block=False) for _ in range(4)] == ["d", "c", "b", "a"]
-
-
-@pytest.mark.parametrize(
-    ("kind", "after", "last"), [(SQLiteAckQueue, ["b", "c"], 3), (FILOSQLiteAckQueue, ["b", "a"], 1)]
-)
-def test_next_in_order_goes_down_the_queue_and_starts_over(kind: Any, after: list[str], last: int, path: str) -> None:
-    q = _filled(kind(path))
-    first = q.get()
-    id = q.nack(first)
-    for expected in after:
-        item = q.get(id=id, next_in_order=True)
-        assert item == expected
-        id = q.nack(item)
-    assert id == last
-    assert q.get(id=id, next_in_order=True) == first
-    for wrong in ({"next_in_order": True}, {"id": 1, "next_in_order": "yes"}):
-        with pytest.raises(ValueError, match="next_in_order"):
-            q.get(**wrong)
-
-
 def test_by_id(path: str) -> None:
-    q = _filled(SQLiteAckQueue(path))
+    q = filled(SQLiteAckQueue(path))
     assert q.get(id=2) == "b"
     with pytest.raises(Empty):
         q.get(id=2, block=False)
@@ -341,7 +186,7 @@ def test_by_id(path: str) -> None:
 
 @pytest.mark.parametrize("method", ["ack", "nack", "ack_failed"])
 def test_what_acknowledging_takes(method: str, path: str) -> None:
-    q = _filled(SQLiteAckQueue(path), "abcde")
+    q = filled(SQLiteAckQueue(path), "abcde")
     call = getattr(q, method)
     assert call(q.get()) == 1
     q.get(id=2)
@@ -366,7 +211,7 @@ def test_none_is_an_item_like_any_other(path: str, method: str) -> None:
 
 
 def test_a_waiting_item_can_be_acknowledged_by_its_id(path: str) -> None:
-    q = _filled(SQLiteAckQueue(path))
+    q = filled(SQLiteAckQueue(path))
     assert q.ack(id=1) == 1
     q.nack(q.get())
     assert q.ack_failed(id=2) == 2
@@ -390,18 +235,18 @@ def test_get_nowait(kind: Any, path: str) -> None:
 
 def test_an_id_in_digits(path: str) -> None:
     # get() took them for no id and handed out the first item; update() refused them.
-    q = _filled(SQLiteAckQueue(path))
+    q = filled(SQLiteAckQueue(path))
     assert (q.get(id="3"), q.nack(id="3")) == ("c", 3)
     assert q.get(id="1", next_in_order=True) == "b"
     assert q.update("z", id="3") == 3
     assert (q.get(id=3), q.ack(id="3")) == ("z", 3)
-    other = _filled(SQLiteQueue(path))
+    other = filled(SQLiteQueue(path))
     id = other.queue()[0]["id"]
     assert (other.update("y", id=str(id)), other.get()) == (id, "y")
 
 
 def test_a_users_dict_that_looks_like_a_raw_item(path: str) -> None:
-    q = _filled(SQLiteAckQueue(path), [{"x": 1}, {"pqid": 1, "data": "mine"}])
+    q = filled(SQLiteAckQueue(path), [{"x": 1}, {"pqid": 1, "data": "mine"}])
     q.get()
     mine = q.get()
     assert q.ack(mine) == 2
@@ -409,14 +254,14 @@ def test_a_users_dict_that_looks_like_a_raw_item(path: str) -> None:
 
 
 def test_none_and_equal_items(path: str) -> None:
-    q = _filled(SQLiteAckQueue(path), [None, (1, "x"), (1, "x")])
+    q = filled(SQLiteAckQueue(path), [None, (1, "x"), (1, "x")])
     assert q.get() is None
     a, b = q.get(), q.get()
     assert (q.ack(id=1), q.ack(b), q.ack(a)) == (1, 3, 2)
 
 
 def test_another_object_sees_the_same_and_acknowledges_by_id(path: str) -> None:
-    q, other = _filled(SQLiteAckQueue(path)), SQLiteAckQueue(path)
+    q, other = filled(SQLiteAckQueue(path)), SQLiteAckQueue(path)
     q.get()
     assert _counts(other) == (2, 0, 1, 0, 0, 3)
     assert other.ack(id=1) == 1
@@ -424,7 +269,7 @@ def test_another_object_sees_the_same_and_acknowledges_by_id(path: str) -> None:
 
 
 def test_update_in_every_state(path: str) -> None:
-    q = _filled(SQLiteAckQueue(path))
+    q = filled(SQLiteAckQueue(path))
     q.get()
     raw = q.get(raw=True)
     q.nack(raw)
@@ -439,7 +284,7 @@ def test_update_in_every_state(path: str) -> None:
 
 
 def test_timestamps_stay(path: str) -> None:
-    q = _filled(SQLiteAckQueue(path), "a")
+    q = filled(SQLiteAckQueue(path), "a")
     before = q.queue()[0]["timestamp"]
     raw = q.get(raw=True)
     q.nack(raw)
@@ -448,7 +293,7 @@ def test_timestamps_stay(path: str) -> None:
 
 
 def test_clear_acked_data(path: str) -> None:
-    q = _filled(SQLiteAckQueue(path), range(6))
+    q = filled(SQLiteAckQueue(path), range(6))
     for n in range(6):
         (q.ack_failed if n == 5 else q.ack)(q.get())
     q.clear_acked_data()
@@ -463,7 +308,7 @@ def test_clear_acked_data(path: str) -> None:
 
 def test_what_is_acked_is_cleared_on_a_full_disk(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     # To clear is what frees space, and all at once took more than what a full disk keeps in reserve.
-    q = _filled(UniqueAckQ(path), range(40))
+    q = filled(UniqueAckQ(path), range(40))
     for _ in range(40):
         q.ack(q.get())
     commit, room = q._states._commit, 20
@@ -520,7 +365,7 @@ def test_maxsize_timeouts_and_a_put_that_wakes(path: str) -> None:
 
 
 def test_a_nack_wakes_who_waits(path: str) -> None:
-    q, other = _filled(SQLiteAckQueue(path), "a"), SQLiteAckQueue(path)
+    q, other = filled(SQLiteAckQueue(path), "a"), SQLiteAckQueue(path)
     item = q.get()
     got: list[Any] = []
     waiter = threading.Thread(target=lambda: got.append(other.get()))
@@ -531,7 +376,7 @@ def test_a_nack_wakes_who_waits(path: str) -> None:
 
 
 def test_join_waits_for_the_last_acknowledgement(path: str) -> None:
-    q = _filled(SQLiteAckQueue(path), "ab")
+    q = filled(SQLiteAckQueue(path), "ab")
     q.ack(q.get())
     item = q.get()
     joiner = threading.Thread(target=q.join)
@@ -550,7 +395,7 @@ def test_auto_commit_false_warns_and_is_ignored(path: str) -> None:
 
 
 def test_processes_share_the_items_without_a_second_delivery(path: str) -> None:
-    q = _filled(SQLiteAckQueue(path), range(60))
+    q = filled(SQLiteAckQueue(path), range(60))
     with running(_CONSUMER, path) as a, running(_CONSUMER, path) as b:
         for child in (a, b):
             assert said(child) == "ready"
@@ -564,7 +409,7 @@ def test_processes_share_the_items_without_a_second_delivery(path: str) -> None:
 
 
 def test_threads_that_give_back_and_acknowledge(path: str) -> None:
-    q = _filled(SQLiteAckQueue(path), range(30))
+    q = filled(SQLiteAckQueue(path), range(30))
     seen: Counter[int] = Counter()
 
     def work() -> None:
@@ -586,7 +431,7 @@ def test_threads_that_give_back_and_acknowledge(path: str) -> None:
 
 
 def test_an_item_that_cannot_be_read_has_failed(path: str) -> None:
-    q = _filled(SQLiteAckQueue(path), [{1, 2}])
+    q = filled(SQLiteAckQueue(path), [{1, 2}])
     reader = SQLiteAckQueue(path, serializer=serializers.json)
     reader.put("fine")
     assert reader.get() == "fine"
@@ -595,13 +440,13 @@ def test_an_item_that_cannot_be_read_has_failed(path: str) -> None:
 
 def test_an_item_that_exits_when_it_is_read_has_failed(path: str) -> None:
     """It ended whoever got it, and was there again for the next one."""
-    q = _filled(SQLiteAckQueue(path), [_Exits(), "fine"])
+    q = filled(SQLiteAckQueue(path), [_Exits(), "fine"])
     assert q.get() == "fine"
     assert (q.ack_failed_count(), [row["data"] for row in q.queue()]) == (1, ["fine"])
 
 
 def test_memory() -> None:
-    q = _filled(SQLiteAckQueue(":memory:"), "ab")
+    q = filled(SQLiteAckQueue(":memory:"), "ab")
     assert q.ack(q.get()) == 1
     assert _counts(q) == (1, 0, 0, 1, 0, 1)
 
