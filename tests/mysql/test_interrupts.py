@@ -335,6 +335,11 @@ def test_a_thread_is_begun_again_behind_an_interrupt_of_its_start(
         assert store.claim("q", timeout=PATIENCE)
 
 
+def test_a_keeper_whose_making_was_interrupted_ends_without_a_word() -> None:
+    """Its finalizer printed a traceback to stderr."""
+    keeper.Keeper.__new__(keeper.Keeper).__del__()
+
+
 def test_the_keeper_goes_on_where_another_thread_has_read_its_call(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """One whose start was interrupted, and that still runs, reads from the same pipe: the other one waited there until
     it was called again, and the process wasn't heard of."""

@@ -31,13 +31,13 @@ class Keeper:
     """The thread, if there is one."""
 
     watches = False  #: it comes again within `_WATCH` seconds
+    _called = _call = -1  #: a pipe: whoever writes to it calls the thread
 
     def __init__(self, core: Core) -> None:
         self._core = weakref.ref(core)
         self._guard = threading.RLock()
         self._thread: threading.Thread | None = None
         self._ended = False
-        self._called, self._call = -1, -1  #: a pipe: whoever writes to it calls the thread
 
     def ensure(self) -> None:
         """This process has something to be alive for."""
