@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import threading
 from pathlib import Path
+from textwrap import dedent
 
 import pytest
 
@@ -45,6 +46,31 @@ for n in range(30):
 print("done", flush=True)
 os._exit(0)
 """
+
+
+_HOOKED = """
+import os
+hooks = []
+os.register_at_fork(before=lambda: [hook() for hook in hooks])  # before ours: it is called behind ours
+"""
+
+
+def test_what_a_hook_does_right_before_the_fork_leaves_the_child_no_connection(tmp_path: Path) -> None:
+    """A signal handler may come there as well. The child had SQLite's memory of the parent's locks, and what it
+    committed went with the WAL that others took away."""
+    database = tmp_path / "q.db"
+    hook = """
+        def hook():
+            store.commit(Put("q", b"of the hook"))
+            assert store.depth("q").ready and list(store.browse("q")) and store.get("t", b"key") is None
+        hooks.append(hook)
+    """
+    code = _DAEMON.replace("ready, go, parent", dedent(hook) + "ready, go, parent")
+    assert run(_HOOKED + code, database, "process", "close") == "done"
+    with SqliteStore(database) as store:
+        found = {record.payload for record in store.browse("q", state=None)}
+        assert store.damage == ()
+    assert found >= {b"of the hook", b"of the child", *(b"%d" % n for n in range(30))}
 
 
 @pytest.mark.parametrize("durability", ["power", "process"])

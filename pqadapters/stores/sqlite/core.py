@@ -397,6 +397,7 @@ class Core:
                     self._held.pop()
                     break
             else:
+                self._part_soon(True)
                 self._disconnect_locked()
                 self._still = True
                 return
@@ -412,7 +413,12 @@ class Core:
     def go_on(self) -> None:
         """In the parent, behind the fork."""
         self._still = False
+        self._part_soon(False)
         self._let_go()
+
+    def _part_soon(self, fleeting: bool) -> None:
+        """From there to the fork nobody comes but this thread: by what others do before a fork, and signal handlers."""
+        self.writer.fleeting = self.reader.fleeting = self.lookout.reader.fleeting = fleeting
 
     def _let_go(self) -> None:
         while self._held:

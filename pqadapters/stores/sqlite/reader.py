@@ -34,6 +34,7 @@ class Reader:
         self._cursor: sqlite3.Cursor | None = None  #: to be used again
         self._moment: weakref.ref[_Moment] | None = None  #: of the transaction that is open
         self._ended = False
+        self.fleeting = False  #: right before a fork: no connection is open behind a question
 
     def rows(self, question: str, values: Sequence[Any] = ()) -> list[Any]:
         """The answer. Raises FormatError for a damaged database, DiskError, StoreLocked."""
@@ -42,6 +43,9 @@ class Reader:
                 return self._connected().execute(question, values).fetchall()
             except ERRORS:
                 return patiently(lambda: self._connected().execute(question, values).fetchall(), self._path)
+            finally:
+                if self.fleeting:
+                    self._part()
 
     def row(self, question: str, values: Sequence[Any]) -> Any:
         """The answer to a question that has one row, or None."""
@@ -57,14 +61,22 @@ class Reader:
             except BaseException:  # of a signal handler: as long as its traceback keeps this frame, and the cursor is
                 cursor.close()  # not closed, the connection would see what was committed by now, and no more
                 raise
-            self._cursor = cursor
+            finally:
+                if self.fleeting:
+                    self._part()
+            if self.connection is not None:
+                self._cursor = cursor
             return row
 
     def page(self, question: str, values: Sequence[Any], most: int, size: int) -> list[Any]:
         """The first rows of the answer: at most so many, and none behind the one with which the values in the last
         column come to `size` bytes."""
         with self.lock:
-            return patiently(lambda: _page(self._connected(), question, values, most, size), self._path)
+            try:
+                return patiently(lambda: _page(self._connected(), question, values, most, size), self._path)
+            finally:
+                if self.fleeting:
+                    self._part()
 
     def at_one_moment(self, run: Callable[[sqlite3.Connection], T]) -> T:
         """What several questions have for an answer, all of the same moment."""
@@ -82,7 +94,15 @@ class Reader:
                 self._moment = None
 
         with self.lock:
-            return patiently(attempt, self._path)
+            try:
+                return patiently(attempt, self._path)
+            finally:
+                if self.fleeting:
+                    self._part()
+
+    def _part(self) -> None:
+        if self._moment is None:  # else it is in the middle of another question
+            self.close()
 
     def _connected(self) -> sqlite3.Connection:
         if self._ended:
@@ -114,6 +134,7 @@ class Reader:
     def begin_again(self) -> sqlite3.Connection | None:
         """In a forked child: the parent's connection, if it was in use at that moment."""
         self.lock = threading.RLock()
+        self.fleeting = False
         inherited, self.connection = self.connection, None
         self._cursor = self._moment = None
         return inherited

@@ -37,6 +37,7 @@ class Transactions:
         self.connection: sqlite3.Connection | None = None  #: made when it is needed
         self._made_room = made_room  #: entered where the disk is full
         self.mark: Mark | None = None  #: which knows whether there is room; from the opening on
+        self.fleeting = False  #: right before a fork: no connection is open behind a transaction
         self._full = False  #: what PRAGMA synchronous is
         self.file = NONE  #: which file the database is; once it is open
         self._seen = -1  #: PRAGMA data_version when we last looked whether others get on
@@ -88,6 +89,16 @@ class Transactions:
             else:
                 self._undo()
             raise
+        finally:
+            if self.fleeting:
+                with suppress(sqlite3.Error):
+                    self.disconnect_locked()
+
+    def disconnect_locked(self) -> None:
+        """Between two transactions: the next one makes a connection anew."""
+        connection, self.connection = self.connection, None
+        if connection is not None:
+            connection.close()
 
     def look_for_file(self) -> None:
         """Behind a sync: what was committed can be found again, unless the file was removed, moved or replaced. Then it

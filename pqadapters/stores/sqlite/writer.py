@@ -38,14 +38,9 @@ class Writer(Transactions, Line):
     def overdue(self) -> StoreError:
         return locked(self.path)
 
-    def disconnect_locked(self) -> None:
-        """Between two transactions: the next one makes a connection anew."""
-        connection, self.connection = self.connection, None
-        if connection is not None:
-            connection.close()
-
     def begin_again(self) -> sqlite3.Connection | None:
         """In a forked child: the parent's connection, if it was in use at that moment."""
         inherited, self.connection = self.connection, None
+        self.fleeting = False
         self.begin_line_again()
         return inherited
