@@ -31,7 +31,8 @@ class Stored:
         self.name, self.timeout, self.auto_commit, self.maxsize = name, timeout, auto_commit, maxsize
         self._store, self._serializer = store, serializer
         self._queue = f"{self._TABLE_NAME}_{name}"
-        self.__del__ = weak(self.close)  # type: ignore[method-assign]  # for who calls it; Python itself doesn't look for an object's own
+        # For who calls it; Python itself doesn't look for an object's own.
+        self.__del__ = weak(self.close)  # type: ignore[method-assign]
 
     # Putting
 

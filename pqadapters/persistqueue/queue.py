@@ -79,7 +79,8 @@ class Queue(durable.Queue[Any]):
         self._under_way: dict[int, object] = {}  #: puts, by the thread that makes them
         check_tempdir(path, tempdir)
         report = converted_directory(path, codec, opened)
-        self.__del__ = weak(self.close)  # type: ignore[method-assign]  # for who calls it; Python itself doesn't look for an object's own
+        # For who calls it; Python itself doesn't look for an object's own.
+        self.__del__ = weak(self.close)  # type: ignore[method-assign]
         if report is not None:
             report.note(self._line.store)
 

@@ -184,6 +184,23 @@ def test_a_slow_consumers_acknowledgements_do_not_wait(database: Path, monkeypat
     other.close()
 
 
+def test_an_interrupt_as_the_keeper_is_called_leaves_the_record_to_others(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It stayed claimed until the handle was closed."""
+
+    def interrupted(*_: object) -> None:
+        monkeypatch.undo()
+        raise KeyboardInterrupt
+
+    with SqliteStore(database, prefetch=4) as store:
+        (first,) = store.claim("q")
+        monkeypatch.setattr(store._core.keeper, "settle_soon", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            store.claim("q", acks=[Ack(first)])
+        assert sorted(_got(store)[0] for _ in range(9)) == [b"%d" % n for n in range(1, 10)]
+
+
 def test_what_could_not_be_acknowledged_is_acknowledged_later(
     database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -242,8 +242,12 @@ class SqliteStore(Handle):
 
     def _attempt_ahead(self, wish: Wish, acks: Sequence[Ack]) -> list[Claim] | None:
         claims = super()._attempt_ahead(wish, acks)
-        if self._ahead.waiting:
-            self._core.keeper.settle_soon(self._handle, self)
+        try:
+            if self._ahead.waiting:
+                self._core.keeper.settle_soon(self._handle, self)
+        except BaseException:  # of a signal handler: nobody would have them
+            self._core.give_back_claims(claims or [], self._handle)
+            raise
         return claims
 
     def settle_put_off(self, *, at_once: bool = False) -> bool:
