@@ -126,7 +126,7 @@ def cases(parts: list[ModuleType]) -> dict[str, Any]:
     return found
 
 
-#: They hang once in a while, with the standard library's own classes as well, before its gh-125451 was repaired.
+#: They hang now and then with the standard library's own classes, before its gh-125451 was repaired; so did ours.
 HANGING = ("test_shutdown_deadlock_pickle", "test_processes_terminate")
 _TRIES = (12.0, 12.0, 12.0, 12.0, 20.0, 20.0, 25.0)  #: seconds; all of them within the 120 that a test has
 _ALONE = "PYTEST_OF_ONE_CPYTHON_TEST"

@@ -110,6 +110,29 @@ def test_a_result_that_cant_be_pickled_is_the_futures_error(make_processes: Make
     assert executor.submit(work.double, 2).result(work.PATIENCE) == 4
 
 
+def test_a_call_that_cant_be_pickled_is_its_futures_error_and_not_for_the_pool(
+    make_processes: MakeProcesses, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The standard library's pool hangs where it is shut down meanwhile (its gh-125451): every other time, here."""
+    executor = make_processes(1, volatile="allow")
+    executor.submit(work.double, 1).result(work.PATIENCE)
+    issued, given = executor._issue, list[Any]()
+
+    def issue(carry: Any, function: Any, *more: Any) -> Any:
+        given.append(function)
+        return issued(carry, function, *more)
+
+    monkeypatch.setattr(executor, "_issue", issue)
+    future: Any = executor.submit(id, work.Unstorable())
+    executor.shutdown(wait=False)
+    with pytest.raises(TypeError, match="not me"):
+        future.result(work.PATIENCE)
+    assert (future.durable, future.job_id) == (False, None)
+    assert id not in given
+    with pytest.raises(RuntimeError, match="shutdown"):
+        executor.submit(id, work.Unstorable())
+
+
 def test_results_come_as_multiprocessing_pickles_them(make_processes: MakeProcesses) -> None:
     """A connection goes to another process by its means alone."""
     connection = make_processes(1).submit(work.connected, b"hello").result(work.PATIENCE)

@@ -120,7 +120,10 @@ class DurableExecutor(Executor):
         """A call that runs from memory alone, in the standard library's own way."""
         self._backlog.check()
         fn, args, kwargs = call
-        future: Any = self._issue(fn, *args, **kwargs)
+        return self._as_volatile(self._issue(fn, *args, **kwargs))
+
+    @staticmethod
+    def _as_volatile(future: Any) -> Future[Any]:
         future.durable, future.job_id, future.attempts = False, None, 1
         return future  # type: ignore[no-any-return]
 
@@ -136,6 +139,10 @@ class DurableExecutor(Executor):
                 f"the call of {function} can't be stored, so it runs from memory alone and would be lost in a crash: "
                 f"{error}"
             )
+        return self._submit_unstored(call)
+
+    def _submit_unstored(self, call: wire.Call) -> Future[Any]:
+        """A call that can't be serialised."""
         return self._submit_volatile(call)
 
     # What the standard library's executors have

@@ -9,6 +9,7 @@ from concurrent.futures import Future
 from concurrent.futures import process as stdlib
 from concurrent.futures import thread as _thread  # noqa: F401  # its handler at the end is registered before ours
 from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from ._apart import Apart, failed_event, initialize, issue
@@ -86,6 +87,18 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
                     raise
                 self._renew_pool(pool)
 
+    def _submit_unstored(self, call: Call) -> Any:
+        """What no worker can be given is its future's failure, as in the standard library's pool. That is given nothing
+        to do instead, which starts its workers, too: one that finds this out as it is shut down hangs, until its
+        gh-125451 was repaired."""
+        failure = _refusal(call)
+        if failure is None:
+            return self._submit_volatile(call)
+        self._submit_volatile((_nothing, (), {}))
+        future: Future[Any] = Future()
+        future.set_exception(failure)
+        return self._as_volatile(future)
+
     def _cannot_begin(self) -> bool:
         """Whether the initializer fails, so that a new pool would come to the same end."""
         failed = self._init_failed is not None and bool(self._init_failed.is_set())
@@ -109,6 +122,23 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
         for pool in self._pools:
             pool.shutdown(wait, cancel_futures=cancel_futures)
         self._apart.shutdown(wait, cancel_futures)
+
+
+def _nothing() -> None:
+    """Is called in a worker."""
+
+
+def _refusal(call: Call) -> Exception | None:
+    """Why a call can't be pickled for a worker, if so."""
+    try:
+        ForkingPickler.dumps(call)
+    except Exception as error:
+        try:
+            ForkingPickler.dumps(call)
+        except Exception:
+            return error.with_traceback(None)  # which would keep what its frames know as long as the future is there
+        raise  # a signal handler's exception, and no fault of the call
+    return None
 
 
 def default_workers() -> int:
