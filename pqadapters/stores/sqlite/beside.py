@@ -34,6 +34,15 @@ def check_sides(path: str) -> None:
             )
 
 
+def state_of(path: str) -> tuple[int, ...]:
+    """What tells whether a file is as it was; () where there is none."""
+    try:
+        info = os.stat(path)
+    except OSError:
+        return ()
+    return info.st_ino, info.st_size, info.st_mtime_ns
+
+
 def check_free(path: str) -> None:
     """Raises StoreRefused where anything has the name that a new file is to get, DiskError where that isn't told."""
     try:

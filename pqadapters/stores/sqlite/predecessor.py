@@ -18,7 +18,7 @@ from .._directory import refused
 from .._disk import Disk, is_there
 from .._holders import users_of
 from .._kept import free_name, keep_file
-from .beside import SIDE, make_way, remove_files
+from .beside import SIDE, make_way, remove_files, state_of
 from .conversion import Conversion
 from .database import address, patiently, rest
 from .errors import translated
@@ -162,23 +162,15 @@ class Snapshot:
     def __init__(self, path: str) -> None:
         """Raises StoreError."""
         self.path = path
-        self._before = _state(path)
+        self._before = state_of(path)
         self._still = not any(os.path.exists(path + side) for side in ("-wal", "-journal"))
         self.connection = patiently(lambda: _read_only(path, "immutable=1" if self._still else "mode=ro"), path)
 
     def close(self) -> None:
         """Raises StoreLocked where somebody has changed it who wasn't there: what was read may make no sense."""
         self.connection.close()
-        if self._still and _state(self.path) != self._before:
+        if self._still and state_of(self.path) != self._before:
             raise StoreLocked(f"{self.path} was changed by another program meanwhile: end that first")
-
-
-def _state(path: str) -> tuple[int, ...]:
-    try:
-        info = os.stat(path)
-    except OSError:
-        return ()
-    return info.st_ino, info.st_size, info.st_mtime_ns
 
 
 def _read_only(path: str, how: str) -> sqlite3.Connection:

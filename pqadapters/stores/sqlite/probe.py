@@ -11,7 +11,7 @@ from ...errors import DiskError, FormatError, StoreError
 from .._directory import refused
 from .._disk import Disk
 from . import schema
-from .beside import SIDE, check_sides, make_way, remove_files
+from .beside import SIDE, check_sides, make_way, remove_files, state_of
 from .database import address, patiently
 from .errors import ERRORS, is_busy, translated
 
@@ -67,14 +67,10 @@ def remove(path: str) -> None:
 
 
 def _alone(path: str) -> tuple[int, ...] | None:
-    """Something that tells whether the file is as it was; None where somebody may have it open, or it isn't there."""
+    """The state of a file that nobody has open; None where somebody may have it, or it isn't there."""
     if any(os.path.exists(path + side) for side in ("-wal", "-journal")):
         return None
-    try:
-        info = os.stat(path)
-    except OSError:
-        return None
-    return info.st_ino, info.st_size, info.st_mtime_ns
+    return state_of(path) or None
 
 
 def _look(path: str, how: str) -> Probe:
