@@ -9,6 +9,7 @@ T = TypeVar("T")
 
 
 def keep(results: list[T], call: Callable[..., T], *arguments: object) -> None:
-    """Make the call and add what it returns; of a function in C that is one step of the interpreter. Whatever interrupts
-    this, who looks into the list behind it knows what was done: a lock that is taken, a descriptor that is open."""
+    """Make the call and add what it returns; of a function in C that is one step of the interpreter. Whatever comes
+    in between, who looks into the list behind it knows what was done: a lock that is taken, a descriptor that is open.
+    """
     results.extend(map(call, *([each] for each in arguments)))
