@@ -188,11 +188,18 @@ class QueueHandler(stdlib.QueueHandler):
         return record if self._spool is not None else super().prepare(record)
 
     def enqueue(self, record: Any) -> None:
-        """Raises queue.Full where a limit says so, and StoreError."""
-        if self._spool is not None:
-            self._spool.put(record)
-        else:
+        """Raises queue.Full where a limit says so, and StoreError. Starts the listener: who has an `emit` of its own
+        doesn't."""
+        spool = self._spool
+        if spool is None:
             super().enqueue(record)
+        elif delivers_from(spool):
+            spool.limit.dropped["feedback"] += 1
+        else:
+            if self._listener is not None:
+                self._make_ready(spool)
+            spool.put(record)
+            self._start_listener()
 
     def flush(self, timeout: float | None = 0.0) -> bool:  # type: ignore[override]  # says more
         """Whether the sinks have confirmed everything that was logged before; waits up to `timeout` seconds for that

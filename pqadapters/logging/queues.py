@@ -10,6 +10,7 @@ from __future__ import annotations
 import logging
 import os
 import queue
+import sys
 from contextlib import suppress
 from typing import Any
 
@@ -64,13 +65,14 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
         )
         self.spool.use(self)
         self._gets = False  #: somebody takes records out by himself
+        self._is_over = False  #: it was shut down, and what waits is left to others
         self._inbox = self.spool.names.inbox
         self._held: list[Claim] = []
         self._trouble = ""  #: why a record was passed over
 
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """Store a record. Anything else (a listener's sentinel) stays in memory."""
-        if isinstance(item, logging.LogRecord):
+        if isinstance(item, logging.LogRecord) and not self._is_shut:
             self.spool.put(item)
         else:
             super().put(item, block, timeout)
@@ -79,6 +81,10 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
     def get(self, block: bool = True, timeout: float | None = None) -> Any:
         """The next record, then what is in memory alone; the caller's until `task_done()`. One that can't be read is
         passed over: it is a dead letter, or waits for an installation that reads it."""
+        if block and timeout is not None and timeout < 0:
+            raise ValueError("'timeout' must be a non-negative number")
+        if self._is_over:
+            return super().get(block=False)
         if not self._gets:
             self._gets = True
             self.spool.use(self)  # again: its handler may have been closed
@@ -112,7 +118,20 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
         return None
 
     def _has_other(self) -> bool:
-        return bool(self.queue)
+        return bool(self.queue) or self._is_shut
+
+    if sys.version_info >= (3, 13):
+
+        def shutdown(self, immediate: bool = False) -> None:
+            """As the standard library's, but that records stay on the disk with `immediate`. A `QueueHandler` goes on:
+            it doesn't ask the queue."""
+            super().shutdown(immediate)
+            self._is_over |= immediate
+            self.spool.store.wake(self._inbox)
+
+    @property
+    def _is_shut(self) -> bool:
+        return getattr(self, "is_shutdown", False)
 
     def let_go(self) -> None:
         """Its only handler or listener is closed: the directory is let go of, unless others use it in this process."""

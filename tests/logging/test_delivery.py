@@ -240,6 +240,30 @@ def test_a_sink_that_logs_is_finite(place: str, listen: Listen) -> None:
     assert handler.stats()["dropped"] == {"feedback": 5}
 
 
+def test_a_handler_with_an_emit_of_its_own(place: str) -> None:
+    """Its listener was never started, and a sink that logged was given what it had logged."""
+
+    class Own(QueueHandler):
+        def emit(self, record: logging.LogRecord) -> None:
+            self.enqueue(self.prepare(record))
+
+    class Talking(Noting):
+        def emit(self, record: logging.LogRecord) -> None:
+            logger.info("delivering %s", record.getMessage())
+            super().emit(record)
+
+    talking = Talking()
+    handler = Own(place, handlers=[talking])
+    logger = logger_of(handler)
+    _log(logger, 0, 5)
+    assert handler.listener.started
+    assert handler.flush(PATIENCE)
+    assert talking.messages == _numbers(0, 5)
+    assert handler.stats()["dropped"] == {"feedback": 5}
+    handler.close()
+    spool(handler).close()
+
+
 def test_stop_and_start_again(place: str) -> None:
     sink = Noting()
     handler = QueueHandler(place, handlers=[sink])

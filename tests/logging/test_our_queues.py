@@ -1,9 +1,12 @@
-"""Queues of ours as spools: handler and listener are given one, and records wait in it and beside it."""
+"""Queues of ours as spools: handler and listener are given one, and records wait in it and beside it.
+And a spool as a queue of the program's."""
 
 from __future__ import annotations
 
 import logging
 import pickle
+import queue as stdlib_queue
+import sys
 import threading
 from collections.abc import Callable, Iterator
 from logging import handlers as stdlib
@@ -12,9 +15,9 @@ from typing import Any
 
 import pytest
 
-from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink
+from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.stdlib import multiprocessing
-from pqadapters.stdlib.queue import Queue
+from pqadapters.stdlib.queue import Queue, ShutDown
 
 from .sinks import PATIENCE, Noting, logger_of
 
@@ -149,3 +152,44 @@ def test_what_is_pickled_executes_nothing_of_the_programs(tmp_path: Path) -> Non
         assert "Nasty object" in item.nasty
         with pytest.raises(AssertionError):
             pickle.dumps(Nasty())
+
+
+def test_a_negative_timeout_of_a_spool(tmp_path: Path) -> None:
+    """As of the standard library's queues; it was taken for none."""
+    queue = SpoolQueue(tmp_path / "spool")
+    with pytest.raises(ValueError, match="non-negative"):
+        queue.get(timeout=-1)
+    with pytest.raises(stdlib_queue.Empty):
+        queue.get(block=False, timeout=-1)
+    queue.close()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="queues have no shutdown()")
+@pytest.mark.parametrize("immediate", [False, True])
+def test_a_spool_that_is_shut_down(tmp_path: Path, immediate: bool) -> None:
+    """Who waited for a record waited for ever. What waits is handed out, or left for the next one to the disk."""
+    queue: Any = SpoolQueue(tmp_path / "spool")
+    ends: list[BaseException] = []
+
+    def take() -> None:
+        try:
+            queue.get()
+        except BaseException as error:
+            ends.append(error)
+
+    waiting = threading.Thread(target=take)
+    waiting.start()
+    queue.shutdown()
+    waiting.join(PATIENCE)
+    assert list(map(type, ends)) == [ShutDown]
+
+    queue = SpoolQueue(tmp_path / "spool")
+    (message,) = _log(logger_of(QueueHandler(queue)), 0, 1)
+    queue.shutdown(immediate)
+    with pytest.raises(ShutDown):
+        queue.put(logging.makeLogRecord({"msg": "late"}))
+    given = None if immediate else queue.get().getMessage()
+    with pytest.raises(ShutDown):
+        queue.get()
+    assert (given or SpoolQueue(tmp_path / "spool").get().getMessage()) == message
+    queue.close()
