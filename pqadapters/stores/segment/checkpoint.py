@@ -210,9 +210,10 @@ def _load_queues(head: dict[str, Any], body: memoryview, at: int, catalog: Catal
         ids = array("Q")
         ids.frombytes(body[at : at + 8 * count])
         at += 8 * count
-        queue.ready = deque(ids)
         if is_ranked or ranked:
-            queue.heap = sorted((bytes.fromhex(rank), id) for rank, id in ranked)
+            queue.heap = sorted([*((b"", id) for id in ids), *((bytes.fromhex(rank), id) for rank, id in ranked)])
+        else:
+            queue.ready = deque(ids)
         queue.delayed = sorted((float(due), id, bytes.fromhex(rank)) for due, id, rank in delayed)
         listed.update(ids, (id for _, id in queue.heap or ()), (entry[1] for entry in queue.delayed))
     return at

@@ -45,9 +45,8 @@ def take_one(core: Core, queue: Queue, order: Order, owner: object, counted: boo
     """`take` for one record; None where none is ready."""
     if queue.delayed:
         queue.mature(core.clock.wall())
-    ready = queue.ready
-    if ready and _is_plain(queue, order) and ready[0] not in core.catalog.extra:
-        id = ready[0]
+    ready = queue.ready  # none where there is a heap
+    if ready and order is _OLDEST and not (queue.back or queue.gone) and (id := ready[0]) not in core.catalog.extra:
         found = core.recent.pop(id, None) or _at_hand(core, queue, id)
         if found is not None:
             payload, put_at = found

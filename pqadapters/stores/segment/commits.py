@@ -22,25 +22,23 @@ from .queues import Queue
 from .reader import Unreadable
 
 _PUT_COST, _ACK_FRAME = format.PUT_COST, format.ACK_FRAME
-_LONG = 65536
 _id, _payload, _rank, _note = map(itemgetter, map(Claim._fields.index, ("id", "payload", "rank", "note")))
 _is_lazy = itemgetter(Ack._fields.index("lazy"))
 
 
 def put(core: Core, op: Put) -> int:
     """A plain put as a commit of its own; the record's id."""
-    name, payload = op[:2]
+    payload = op[1]
     size = len(payload)
-    if size > _LONG:
-        check_size(payload)
     log = core.log
-    queue = core.catalog.queues.get(name)
+    queue = core.catalog.queues.get(op[0])
     if queue is None:
-        queue = core.catalog.queue(name)
+        queue = core.catalog.queue(op[0])
     tail = log.tail
     offset = tail.end
     end = offset + size + _PUT_COST
     if end > log.put_room or queue.number not in tail.names:
+        check_size(payload)  # there is never room for too large a one
         core.tidy_locked()
         space.make_room(log, core.catalog, size + _PUT_COST, (queue.number,))
         tail = log.tail
@@ -87,7 +85,7 @@ def _wake(queue: Queue) -> None:
 
 def ack(core: Core, op: Ack, owner: object) -> None:
     """An acknowledgement as a commit of its own."""
-    claim = op.claim
+    claim = op[0]
     catalog, log = core.catalog, core.log
     name, id, attempt, payload, rank, _, note = claim
     try:
@@ -95,19 +93,22 @@ def ack(core: Core, op: Ack, owner: object) -> None:
         held, holder = queue.claimed[id]
     except KeyError:
         raise lease_lost(claim) from None
-    if holder is not owner or (held is not claim and held.attempt != attempt):
-        raise lease_lost(claim)
-    size = len(payload if held is claim else held.payload)  # it may have been updated
+    if held is not claim or holder is not owner:
+        if holder is not owner or held.attempt != attempt:
+            raise lease_lost(claim)
+        payload = held.payload  # it may have been updated
+    size = len(payload)
     more = format.more_cost(rank, note) if rank or note else 0
     tail = log.tail
-    if tail.end + _ACK_FRAME > log.ack_room:
+    offset = tail.end
+    if offset + _ACK_FRAME > log.ack_room:
         core.tidy_locked()
         if id not in queue.claimed:  # it was found damaged while space was given back
             raise lease_lost(claim)
         space.make_room(log, catalog, _ACK_FRAME, (), shrinks=True)
         tail = log.tail
+        offset = tail.end
     frame = encode_ack(log.next, id, tail.seed)
-    offset = tail.end
     try:
         log.disk.write(tail.fd, frame, offset)
     except BaseException as error:

@@ -101,24 +101,23 @@ class Places:
 
     def displace(self, id: int) -> Segment | None:
         """A record is no longer live; the segment it stood in."""
-        segment = self.moved.get(id) if self.moved else None
-        if segment is not None:
+        if self.moved and (segment := self.moved.get(id)) is not None:
             del segment.guests[id]
             del self.moved[id]
-        else:
-            segment = self.tail  # most acknowledgements are for the last segment or the first
-            if id < segment.base:
-                segment = self.segments[0]
-            at = id - segment.base
-            index = segment.index
-            if not 0 <= at < len(index):
-                segment = self._home(id)
-                if segment is None:
-                    return None
-                at, index = id - segment.base, segment.index
-            if not index[at]:
+            segment.live -= 1
+            return segment
+        tail = self.tail  # most acknowledgements are for the last segment or the first
+        segment = tail if id >= tail.base else self.segments[0]
+        index = segment.index
+        at = id - segment.base
+        if not 0 <= at < len(index):
+            found = self._home(id)
+            if found is None:
                 return None
-            index[at] = 0
+            segment, index, at = found, found.index, id - found.base
+        if not index[at]:
+            return None
+        index[at] = 0
         segment.live -= 1
         return segment
 

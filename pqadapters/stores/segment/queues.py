@@ -39,7 +39,8 @@ class Extra(NamedTuple):
 
 
 class Queue:
-    """The records of one queue. Each id is in exactly one of ready, back, heap, delayed, claimed (I3)."""
+    """The records of one queue. Each id is in exactly one of ready, back, heap, delayed, claimed (I3); where there is a
+    heap, none is in the first two."""
 
     def __init__(self, name: str, number: int, lock: threading.RLock) -> None:
         self.name = name

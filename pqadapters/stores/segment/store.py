@@ -135,7 +135,7 @@ class SegmentStore:
                         results = (put(core, op),)
                     elif kind is Ack:
                         ack(core, op, self._owner)
-                        results, lazy = _NOTHING, op.lazy
+                        results, lazy = _NOTHING, op[1]
                     else:
                         results, lazy = carry_out(core, ops, self._owner)
                 finally:

@@ -1,0 +1,44 @@
+"""What the pickle serializer makes by itself is what a pickler makes."""
+
+from __future__ import annotations
+
+import pickle
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from pqadapters.serializers.pickle import PROTOCOL, dumps, loads
+
+
+class _Name(str):
+    pass
+
+
+@pytest.mark.parametrize("size", [*range(300), 65535, 65536])
+def test_a_text_of_any_length(size: int) -> None:
+    text = "x" * size
+    assert dumps(text) == pickle.dumps(text, PROTOCOL)
+    assert loads(dumps(text)) == text
+
+
+@given(text=st.text(st.characters(exclude_categories=()), max_size=300))
+def test_any_text(text: str) -> None:
+    assert dumps(text) == pickle.dumps(text, PROTOCOL)
+
+
+@pytest.mark.parametrize("value", [_Name("x"), b"x", 1, None, ["x"]])
+def test_what_is_no_text(value: Any) -> None:
+    assert dumps(value) == pickle.dumps(value, PROTOCOL)
+    assert type(loads(dumps(value))) is type(value)
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+def test_another_protocol(protocol: int) -> None:
+    assert dumps("x", protocol=protocol) == pickle.dumps("x", protocol)
+
+
+def test_sorted_keys_leave_out_what_tells_parts_apart() -> None:
+    assert dumps("x", sort_keys=True) != dumps("x")
+    assert loads(dumps("x", sort_keys=True)) == "x"
