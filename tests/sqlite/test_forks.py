@@ -10,12 +10,16 @@ import os
 import threading
 from pathlib import Path
 from textwrap import dedent
+from typing import Any
 
 import pytest
 
-from pqadapters.errors import StoreForked
+from pqadapters.errors import StoreClosed, StoreForked
 from pqadapters.store import Put
 from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite.core import Core
+from pqadapters.stores.sqlite.reader import Reader
+from pqadapters.stores.sqlite.writer import Writer
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, run
 
@@ -148,6 +152,55 @@ def test_a_fork_in_the_middle_of_a_commit_is_told_in_the_child(tmp_path: Path) -
     assert store.depth("q").ready == 3
     assert statuses == [0]
     store.close()
+
+
+@pytest.mark.parametrize("is_over", [False, True])
+@pytest.mark.parametrize("step", [(Writer, "disconnect_locked"), (Reader, "end")])
+def test_a_fork_while_another_thread_closes_the_store(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: tuple[Any, str], is_over: bool
+) -> None:
+    """The child had SQLite's memory of the locks of connections that were just being closed: what it committed by one of
+    its own went with the WAL that others took away. A call of the store's waited for ever, in the child or the parent."""
+    store = SqliteStore(tmp_path / "q.db")
+    core, is_at_it, forks = store._core, threading.Event(), threading.Event()
+    store.commit(Put("q", b"x"))
+    assert store.depth("q").ready == 1
+    kind, name = step
+    go_on, hold_still = getattr(kind, name), Core.hold_still
+
+    def close(connected: Any) -> None:
+        if connected in (core.writer, core.reader) and threading.current_thread() is not threading.main_thread():
+            is_at_it.set()
+            assert forks.wait(PATIENCE)
+        go_on(connected)
+
+    def hold(held: Core) -> None:
+        forks.set()
+        if is_over:
+            closing.result()
+        hold_still(held)
+
+    monkeypatch.setattr(kind, name, close)
+    monkeypatch.setattr(Core, "hold_still", hold)
+    closing = Task(store.close, patience=PATIENCE)
+    assert is_at_it.wait(PATIENCE)
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            assert core.writer.connection is core.reader.connection is None
+            with pytest.raises(StoreClosed):
+                Task(lambda: store.commit(Put("q", b"y")), patience=PATIENCE).result()
+            status = 0
+        finally:
+            os._exit(status)
+    forks.set()
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
+    closing.result()
+    with pytest.raises(StoreClosed):
+        Task(lambda: store.commit(Put("q", b"z")), patience=PATIENCE).result()
+    with SqliteStore(tmp_path / "q.db") as again:
+        assert again.depth("q").ready == 1
 
 
 _CLOSES_ALL = """

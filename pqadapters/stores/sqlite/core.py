@@ -360,6 +360,7 @@ class Core:
             else:
                 self._close_locked()
         self.reader.end()
+        _connected.discard(self)
         self.bells.ring_all()
 
     def _close_locked(self) -> None:
@@ -449,6 +450,8 @@ class Core:
 
 _inherited: list[object] = []  # marks, and connections of stores that couldn't be held still: never closed
 _cores: weakref.WeakValueDictionary[tuple[int, int], Core] = weakref.WeakValueDictionary()
+_connected: weakref.WeakSet[Core] = weakref.WeakSet()  #: those, and what is being closed
+_standing: list[Core] = []  #: those of them that are held still, of which some may be closed meanwhile
 _opening = Renewed(lambda: threading.RLock())
 
 
@@ -460,6 +463,7 @@ def share(path: str, disk: Disk, trust: bool, clock: Clock, token: Token) -> Cor
         core = _cores.get(file) if file != pairing.NONE else None
         if core is None or not core.join(token):
             core = Core(path, disk, trust, clock)
+            _connected.add(core)
             _cores[core.writer.file] = core
             core.join(token)
         return core
@@ -481,28 +485,31 @@ at_end(_end_all, last=True)
 def _be_ready() -> None:
     """What a child needs is imported here, once: there a Ctrl-C in the middle of it would be lost, as is whatever is
     raised at a fork."""
-    if len(_cores):
+    if len(_connected):
         with suppress(ImportError):
             import ctypes  # noqa: F401
 
 
 def _hold_still() -> None:
     _opening().acquire()
-    for core in living(_cores):
+    for core in living(_connected):
+        _standing.append(core)
         core.hold_still()
 
 
 def _go_on() -> None:
     if _opening()._is_owned():  # type: ignore[attr-defined]  # else another thread forks just now, and these are its
-        for core in living(_cores):
-            core.go_on()
+        while _standing:
+            _standing[-1].go_on()
+            _standing.pop()
         _opening().release()
 
 
 def _begin_again() -> None:
     _opening.renew()
-    for core in living(_cores):
+    for core in {*living(_connected), *_standing}:
         core.begin_again()
+    _standing.clear()
     _keep_for_ever(_inherited)
 
 
