@@ -159,8 +159,8 @@ def test_a_fork_in_the_middle_of_a_commit_is_told_in_the_child(tmp_path: Path) -
 def test_a_fork_while_another_thread_closes_the_store(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, step: tuple[Any, str], is_over: bool
 ) -> None:
-    """The child had SQLite's memory of the locks of connections that were just being closed: what it committed by one of
-    its own went with the WAL that others took away. A call of the store's waited for ever, in the child or the parent."""
+    """The child had SQLite's memory of the locks of connections that were just being closed: what it committed by one
+    of its own went with the WAL that others took away. A call of the store waited for ever, there or in the parent."""
     store = SqliteStore(tmp_path / "q.db")
     core, is_at_it, forks = store._core, threading.Event(), threading.Event()
     store.commit(Put("q", b"x"))
