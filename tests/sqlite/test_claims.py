@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
-from pqadapters.errors import LeaseLost
+from pqadapters.errors import LeaseLost, StoreError
 from pqadapters.store import Ack, Claim, Nack, Order, Put
-from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite import SqliteStore, core, schema
 from tests.segment.programs import run
 
 _PUTS = """
@@ -100,3 +101,25 @@ def test_neighbours_that_were_handed_out_unequally_often(tmp_path: Path) -> None
         assert {claim.attempt for claim in claims} == {1, 2}
         store.commit(*map(Ack, claims))
         assert store.depth("q").unfinished == 0
+
+
+def test_i5_a_claim_that_failed_takes_nothing_from_who_claims_next(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a full disk, say: what it would have had was given back when that went, from whoever had it by then."""
+
+    def refuse(*_: object) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with SqliteStore(tmp_path / "q.db", durability="process") as store:
+        store.commit(Put("q", b"first"), Put("q", b"second"))
+        store.commit(*map(Ack, store.claim("q")))
+        with monkeypatch.context() as patch:
+            patch.setattr(core, "give_back", refuse)
+            with monkeypatch.context() as failing:
+                failing.setattr(schema, "COMMIT", "COMMIT that fails")
+                with pytest.raises(StoreError):
+                    store.claim("q")
+            (claim,) = store.claim("q")
+        assert store.depth("q").claimed == 1
+        store.commit(Ack(claim))

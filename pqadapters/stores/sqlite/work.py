@@ -31,5 +31,9 @@ class Work(_Work):
         self.alone = alone  #: it is one statement, which is a transaction without our saying so
         self.shrinks = shrinks  #: it needs no space that it doesn't give back
 
+    def refuse(self, error: Exception) -> None:
+        self.result = None  # of a transaction that was undone: what it had claimed is for others
+        super().refuse(error)
+
     def put_off(self) -> None:
         self.alone = False
