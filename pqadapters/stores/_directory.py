@@ -145,8 +145,7 @@ def try_lock(file: str, disk: Disk, *, name: bool = True, create: bool = True) -
             taken = disk.lock(hold.fd)
         if taken and name:
             with contextlib.suppress(OSError):  # a full disk must not keep a store shut
-                disk.truncate(hold.fd, 0)
-                disk.write(hold.fd, b"%d\n" % os.getpid(), 0)
+                disk.write(hold.fd, b"%-10d\n" % os.getpid(), 0)  # to empty it first would have ext4 flush it
     except BaseException:  # whose traceback has this frame, for as long as somebody keeps it
         if hold is not None:
             hold.close()
@@ -240,7 +239,7 @@ def holder(file: str) -> int | None:
     """The pid that a lock's file names: of its holder, or of the last one."""
     try:
         with open(file, "rb", opener=open_file) as text:
-            return int(text.read(32))
+            return int(text.readline(32))
     except (OSError, ValueError):
         return None
 

@@ -304,6 +304,16 @@ os.read(0, 1)
 """
 
 
+@pytest.mark.parametrize("before", [b"", b"7\n", b"4194304\n", b"4194304   \n", b"longer than any number\n"])
+def test_a_lock_names_its_holder_whatever_stood_there(tmp_path: Path, before: bytes) -> None:
+    file = tmp_path / "LOCK"
+    file.write_bytes(before)
+    hold = _directory.try_lock(str(file), Disk())
+    assert hold is not None
+    assert _directory.holder(str(file)) == os.getpid()
+    hold.close()
+
+
 def test_a_lock_goes_with_its_holder_even_if_a_forked_child_lives_on(tmp_path: Path) -> None:
     with running(FORKED_HOLDER, tmp_path / "q") as child:
         assert said(child) == "held"

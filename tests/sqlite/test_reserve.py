@@ -56,3 +56,16 @@ def test_one_that_is_too_small_is_made_larger_by_anybody(tmp_path: Path) -> None
     assert reserve.keep()
     assert reserve.keep(Reserve.SIZE, ample=True, alone=False)
     assert reserve.size() >= 2 * Reserve.SIZE
+
+
+def test_one_that_grows_with_its_wal_is_made_larger_seldom(tmp_path: Path) -> None:
+    """It was made larger for each quarter of a megabyte of the first sixteen, with a lock and system calls each time."""
+    reserve = Reserve(str(tmp_path / "reserve"), Disk())
+    assert reserve.keep()
+    sizes = {reserve.size()}
+    for wal in range(0, 16 << 20, 64 << 10):
+        if not reserve.is_ample(wal):
+            assert reserve.keep(wal, ample=True)
+        assert Reserve.SIZE + wal <= reserve.size() <= 2 * (Reserve.SIZE + wal)
+        sizes.add(reserve.size())
+    assert len(sizes) < 16

@@ -34,7 +34,7 @@ class Reserve:
             self._cut(self.SIZE + wal)
             return True
         spares = (self.SIZE, self.SIZE // 4, self.SIZE // 16)
-        if ample and size < self.SIZE + wal and self._grow(self.SIZE + self.SIZE // 4 + wal, alone):
+        if ample and size < self.SIZE + wal and self._grow((self.SIZE + wal) * 5 // 4, alone):
             return True
         return any(self.size() >= spare + wal or self._grow(spare + wal, alone) for spare in spares)
 
