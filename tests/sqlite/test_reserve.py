@@ -59,7 +59,7 @@ def test_one_that_is_too_small_is_made_larger_by_anybody(tmp_path: Path) -> None
 
 
 def test_one_that_grows_with_its_wal_is_made_larger_seldom(tmp_path: Path) -> None:
-    """It was made larger for each quarter of a megabyte of the first sixteen, with a lock and system calls each time."""
+    """It was made larger for each quarter of a megabyte of the first sixteen, with a lock and some calls each time."""
     reserve = Reserve(str(tmp_path / "reserve"), Disk())
     assert reserve.keep()
     sizes = {reserve.size()}
