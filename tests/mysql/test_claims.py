@@ -6,12 +6,17 @@ import threading
 from collections.abc import Sequence
 from typing import Any
 
+import pymysql
 import pytest
 
+from pqadapters.errors import StoreError
 from pqadapters.store import Ack, Claim, Order, Put
 from pqadapters.stores.mysql import MysqlStore, keeper
 from pqadapters.stores.mysql.owners import Owners
 from pqadapters.stores.mysql.schema import Statements, bound, moment
+from pqadapters.stores.mysql.session import Session
+from pqadapters.stores.mysql.transactions import Part
+from pqadapters.stores.mysql.wire import Failed
 from tests.contract.snapshot import payloads
 from tests.segment.programs import PATIENCE
 
@@ -134,3 +139,28 @@ def test_the_keeper_goes_on_behind_an_exception_of_a_signal_handler(url: str, mo
         assert failed.wait(PATIENCE)
         assert again.wait(PATIENCE)
         monkeypatch.undo()
+
+
+def test_i5_a_claim_that_failed_takes_nothing_from_who_claims_next(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a server without room, say: what it would have had was given back, though somebody had it by then."""
+    with MysqlStore(url, prefetch=1) as store:
+        store.commit(Put("q", b"first"), Put("q", b"second"))
+        store.commit(*map(Ack, store.claim("q")))
+        claims: list[Claim] = []
+        leave = MysqlStore._leave
+
+        def refuse(*_: object) -> None:
+            raise Failed(pymysql.err.OperationalError(1021, "Disk full"))
+
+        def come_first(handle: MysqlStore, part: Part) -> None:
+            monkeypatch.undo()
+            claims.extend(store.claim("q"))
+            leave(handle, part)
+
+        monkeypatch.setattr(Session, "commit", refuse)
+        monkeypatch.setattr(MysqlStore, "_leave", come_first)
+        with pytest.raises(StoreError, match="no room"):
+            store.claim("q")
+        store._give_back_ahead()
+        assert store.depth("q").claimed == 1
+        store.commit(*map(Ack, claims))

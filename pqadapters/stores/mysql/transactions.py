@@ -57,6 +57,11 @@ class Part(Work):
         #: given its result where it was done and its caller is gone; called with a transaction open, or none
         self.left: Callable[[Any], object] | None = None
 
+    def refuse(self, error: Exception) -> None:
+        if not self.unsure:
+            self.result = None  # of a transaction that was undone: what it had claimed is for others
+        super().refuse(error)
+
 
 class Doubt:
     """A transaction whose answer isn't there. `owner`: our number then, which others may have taken for dead since."""
