@@ -81,6 +81,7 @@ class Capabilities(NamedTuple):
     processes: bool = False  #: several processes on one host may hold it at a time
     hosts: bool = False  #: several hosts may hold it at a time
     persistent: bool = True  #: it outlives the process
+    looks: bool = False  #: a claim is written down, and who removes a record at once does well to `look` first
 
     @property
     def exclusive(self) -> bool:
@@ -93,7 +94,7 @@ class Claim(NamedTuple):
 
     queue: str
     id: int
-    attempt: int  #: 1 for the first claim of the record
+    attempt: int  #: 1 for the first claim of the record; 0 where it was only looked at
     payload: bytes
     rank: bytes = b""
     put_at: float = 0.0  #: seconds since the epoch
@@ -256,6 +257,17 @@ def acknowledge(store: Commits, acks: Sequence[Ack]) -> None:
         for ack in acks:
             with suppress(LeaseLost):
                 store.commit(ack)
+
+
+class Looks(Protocol):
+    """What a store has beside the rest whose `capabilities.looks` says so."""
+
+    def look(self, queue: str) -> Claim | None:
+        """The oldest ready record, as a claim of attempt 0: nobody has it, and others may take it.
+
+        An `Ack` of it removes it, which raises LeaseLost where it isn't ready any more or was claimed meanwhile; any
+        other operation does in any case. None where there is none, or more to it than that: then it is to be claimed.
+        """
 
 
 @runtime_checkable

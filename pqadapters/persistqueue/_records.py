@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any
+from typing import Any, cast
 
 from .. import telling
 from ..errors import LeaseLost, StoreError
@@ -18,7 +18,7 @@ from ..stdlib._aside import MISSING, Aside
 from ..stdlib._beyond import check_timeout
 from ..stdlib._held import Consumer, Held, consumer
 from ..stdlib._stock import deadline_of, left_of, works
-from ..store import Ack, Claim, Nack, Op, Order, Record, Store, Update
+from ..store import Ack, Claim, Looks, Nack, Op, Order, Record, Store, Update
 from ._stored import Stored, id_and_item, id_in
 from .exceptions import Empty
 
@@ -71,6 +71,8 @@ class Records(Stored):
             self._give_back(astray)
         wanted = id_in(id)
         deadline = deadline_of(timeout if block else 0.0)
+        if not wanted and (seen := self._seen()):
+            return self._given(*seen, raw)
         while True:
             claims = self._store.claim(
                 self._queue,
@@ -87,8 +89,26 @@ class Records(Stored):
                 self._give_back(claims)
                 raise
             if found:
-                claim, item = claims[0], found[0]
-                return {"pqid": claim.id, "data": item, "timestamp": claim.put_at} if raw else item
+                return self._given(claims[0], found[0], raw)
+
+    @staticmethod
+    def _given(claim: Claim, item: Any, raw: bool) -> Any:
+        return {"pqid": claim.id, "data": item, "timestamp": claim.put_at} if raw else item
+
+    def _seen(self) -> tuple[Claim, Any] | None:
+        """The first item and its record, if it can be removed without being claimed, which would be written down."""
+        if not (self.auto_commit and self._order is Order.OLDEST and self._store.capabilities.looks):
+            return None
+        claim = cast("Looks", self._store).look(self._queue)
+        if claim is None:
+            return None
+        try:
+            item = self._serializer.loads(claim.payload)
+        except (Exception, SystemExit) as error:
+            if isinstance(error, MemoryError) or works(self._serializer.loads, claim.payload):
+                raise
+            return None  # who claims it puts it away
+        return (claim, item) if self._is_removed(claim) else None
 
     def get_nowait(self, id: Any = None, raw: bool = False) -> Any:
         """Take the next item, or the one with this id, or raise Empty."""
@@ -106,11 +126,15 @@ class Records(Stored):
         if not self.auto_commit:
             self._held.own()[claim.id] = claim, None
             return [item]
+        return [item] if self._is_removed(claim) else []
+
+    def _is_removed(self, claim: Claim) -> bool:
+        """False where it is somebody else's by now."""
         try:
             self._store.commit(*self._removal(claim), timeout=self.timeout)
         except LeaseLost:
-            return []  # it is another host's by now
-        return [item]
+            return False
+        return True
 
     def _removal(self, claim: Claim) -> list[Op]:
         """What makes an end of a record. With `auto_commit=False` a power cut may undo it: the item comes again."""

@@ -144,6 +144,7 @@ class Line(Acks):
             own = self.held.admit(who)
         deadline = deadline_of(timeout) if timeout else None
         entries = self.ask(own, who) if self.policy is not _TASK_DONE else None
+        looks = self.policy is _GET and lent is None and order is None and self._may_look()
         while True:
             claims: list[Claim] = []
             try:
@@ -158,12 +159,14 @@ class Line(Acks):
                     claims = self.claim_with(entries, timeout)
                     entries = None
                     claims = claims or self._last_claims(1)
+                elif looks and self.look is not None and (seen := self.look(self.name)) is not None:
+                    claims, looks = [seen], False  # if that comes to nothing it is claimed, as any other
                 else:  # as `fetch` does
                     claims = self.claim(
                         self.name, order=self.order, timeout=timeout, stop=self.stopped, counted=self.counted
                     ) or self._last_claims(1)
                 claim = claims[0]
-                item = self._decode(claim)
+                item = self._decode(claim) if claim[2] else self._decode_seen(claim)
                 if item is not _SKIPPED:
                     if lent is not None or self.policy is _GET or self.suspects > 0:
                         if self._hand_out([(claim, item)], own if lent is None else lent, lent):
@@ -257,6 +260,22 @@ class Line(Acks):
                 raise  # a signal handler's exception, and no fault of the record: the claim goes back
             more = perhaps_signed(claim.payload, error)
             self.bury(claim, f"can't be decoded: {telling.named(error)}{more}")
+        return _SKIPPED
+
+    def _may_look(self) -> bool:
+        """Whether a record may be removed that was never claimed. Who counts attempts wants to know of each."""
+        counts = self.counted or self.max_attempts is not None
+        return self.look is not None and self.order is Order.OLDEST and not counts and not self.stopped()
+
+    def _decode_seen(self, claim: Claim) -> Any:
+        """As `_decode`, of a record that nobody has claimed yet: who does that puts it out of the way."""
+        try:
+            return self.decode(claim.payload)
+        except MemoryError:
+            raise
+        except (Exception, SystemExit):
+            if works(self.decode, claim.payload):
+                raise
         return _SKIPPED
 
     def _drop(self, claim: Claim) -> None:

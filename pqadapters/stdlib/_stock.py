@@ -10,7 +10,7 @@ import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
 from queue import Full
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 from .. import live, telling
 from ..clock import SYSTEM
@@ -25,7 +25,7 @@ from ..errors import (
     StoreError,
 )
 from ..serializers.signed import protected
-from ..store import LOCK_TIMEOUT, Claim, Depth, Nack, Order, Put, Record, Store
+from ..store import LOCK_TIMEOUT, Claim, Depth, Looks, Nack, Order, Put, Record, Store
 from ._counts import Flags
 from ._objects import Forgetting, Objects, flag
 from ._policy import AckPolicy, Markers, Volatile
@@ -80,6 +80,7 @@ class Stock:
         """From now on commits and claims go to this store."""
         self.commit: Callable[..., tuple[int, ...]] = store.commit
         self.claim = store.claim
+        self.look = cast("Looks", store).look if store.capabilities.looks else None
         if self.objects.meeting:
             self._meet()
 

@@ -19,6 +19,7 @@ class Bell:
         self.rings = 0
         self.dry = True  #: whoever looked last found no record that is ready, or nobody has looked
         self.claimed = True  #: whether anybody may have a record in hand, as far as whoever looked last has seen
+        self.looked_at = 0  #: the record that somebody is about to remove, having looked at it
         self.takers = Gate(lock)  #: those who wait for a record
         self.watchers = Gate(lock)  #: those who wait for anything else
 

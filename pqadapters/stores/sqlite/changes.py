@@ -48,12 +48,14 @@ def lease_lost(claim: Claim) -> LeaseLost:
 
 
 def ack_held(connection: sqlite3.Connection, names: Names, who: Who, claim: Claim) -> bool:
-    """Acknowledge a record; whether it was held."""
+    """Acknowledge a record; whether it was held, or is as it was looked at."""
     number = names.queue_here(connection, claim[0])
     if number is None:
         return False
-    owner, handle = who
-    held = (-(number << ID_BITS | claim[1]), owner, handle, claim[2])  # of no owner it finds nothing
+    place = number << ID_BITS | claim[1]
+    if not claim[2]:
+        return connection.execute(schema.ACK_LOOKED_AT, (place,)).rowcount == 1
+    held = (-place, *who, claim[2])  # of no owner it finds nothing
     return connection.execute(schema.ACK, held).rowcount == 1
 
 

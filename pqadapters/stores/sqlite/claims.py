@@ -52,6 +52,24 @@ def claim_oldest(connection: sqlite3.Connection, queue: str, number: int, limit:
     return claims, rows[0][9] & 1 == 1
 
 
+def first_of(number: int) -> tuple[str, tuple[int, ...]]:
+    """The question for the first ready record of a queue, and its values."""
+    first = number << ID_BITS
+    return schema.FIRST, (number, first, first + IDS, 1)
+
+
+def first_whole(rows: Sequence[Any], queue: str) -> Claim | None:
+    """The record that was asked for, as one that was looked at: attempt 0. None where there is more to it: it was
+    claimed before, is long or damaged, some are delayed, or there is none."""
+    if not rows or rows[0][9] not in _NONE_DELAYED:
+        return None
+    row = rows[0]
+    payload, note = row[8], row[7]
+    if payload is None or not is_whole(row, payload) or row[4]:
+        return None
+    return Claim(queue, row[0] & _ID, 0, payload, row[6] or b"", row[3], name_text(note) if note else "")
+
+
 class Take:
     """One claim's way through a transaction. `damaged` is called with the row of a record that isn't whole."""
 

@@ -180,6 +180,8 @@ CLAIM_RANGE = f"{_CLAIM} BETWEEN ? AND ?"
 _HELD = "place = ? AND owner = ? AND handle = ? AND attempts = ?"
 IS_HELD = f"SELECT rank, note, put_at FROM record WHERE {_HELD}"
 ACK = f"DELETE FROM record WHERE {_HELD}"
+#: place: of one that nobody has claimed yet
+ACK_LOOKED_AT = "DELETE FROM record WHERE place = ? AND attempts = 0"
 #: the last place and the first, owner, handle, attempt: all between them
 ACK_RANGE = "DELETE FROM record WHERE place BETWEEN ? AND ? AND owner = ? AND handle = ? AND attempts = ?"
 NACK = f"UPDATE record SET place = ?, not_before = ?, owner = NULL, handle = NULL WHERE {_HELD}"

@@ -45,7 +45,7 @@ from .._trouble import bear
 from . import entries, schema
 from .backup import back_up
 from .changes import Changes, Who, lease_lost, place_of, put_plain
-from .claims import Take, Taken, claim_oldest
+from .claims import Take, Taken, claim_oldest, first_of, first_whole
 from .core import Core, Orphan, logger, share
 from .looks import Looks
 from .room import BIG
@@ -55,7 +55,7 @@ from .tables import Tables
 from .work import Work
 from .writer import LATE
 
-_CAPABILITIES = Capabilities(processes=True)
+_CAPABILITIES = Capabilities(processes=True, looks=True)
 _KEY = 256  #: bytes that a key which is deleted is taken to free
 _SPARE = 1024  #: bytes that whatever comes with an acknowledgement may bring beyond what that frees
 _ALONE: Any = {"alone": True, "shrinks": False}
@@ -142,10 +142,9 @@ class SqliteStore(Handle):
                 return Work(self._putting(op, queue, stop), **_ALONE, synced=self._power, timeout=timeout)
         elif type(op) is Ack:
             queue, owner = names.queues.get(op.claim.queue), self._core.owners.number
-            if queue is not None and owner is not None:
+            if queue is not None and (owner is not None or not op.claim.attempt):
                 touched[op.claim.queue] = 0
-                held = (-place_of(queue, op.claim.id), owner, self._handle, op.claim.attempt)
-                run = self._acking(op.claim, held, stop)
+                run = self._acking(op.claim, queue, owner, stop)
                 return Work(run, alone=True, synced=self._power and not op.lazy, timeout=timeout)
         elif type(op) is Set and op.expect is Expect.ANY and len(op.value) <= PART:
             table = names.table(op.table)
@@ -164,12 +163,16 @@ class SqliteStore(Handle):
         return run
 
     def _acking(
-        self, claim: Claim, held: tuple[int, ...], stop: Stop | None
+        self, claim: Claim, number: int, owner: int | None, stop: Stop | None
     ) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
+        place = place_of(number, claim.id)
+        values: tuple[Any, ...] = (-place, owner, self._handle, claim.attempt) if claim.attempt else (place,)
+        statement = schema.ACK if claim.attempt else schema.ACK_LOOKED_AT
+
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
             if stop is not None or self._closed:
                 self._may_go_on(stop)
-            if connection.execute(schema.ACK, held).rowcount != 1:
+            if connection.execute(statement, values).rowcount != 1:
                 raise lease_lost(claim)
             return (0,)
 
@@ -337,6 +340,19 @@ class SqliteStore(Handle):
             return take.claim(queue, number, order, ids, limit, who) or None, False
 
         return run
+
+    def look(self, queue: str) -> Claim | None:
+        self._check()
+        core, bell = self._core, self._core.bells.of(queue)
+        if bell.dry or self._goes_ahead or core.orphans or core.writer.in_the_middle():
+            return None
+        core.bury_dead(often=False, patience=_PATIENCE)
+        number = core.names.queue(queue)
+        claim = None if number is None else first_whole(core.reader.rows(*first_of(number)), queue)
+        if claim is None or claim.id == bell.looked_at:
+            return None  # another thread is about it
+        bell.looked_at = claim.id
+        return claim
 
     def _wait(self, queue: str, bell: Bell, gate: Any, rings: int, left: float | None) -> None:
         """Until there was a change, a delayed record is ready, or `left` seconds are over; seldom for nothing."""

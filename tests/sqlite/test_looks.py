@@ -1,0 +1,207 @@
+"""A record that is removed without having been claimed: by who looked at it, unless somebody else was first."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from itertools import chain
+from pathlib import Path
+
+import pytest
+
+from pqadapters.errors import LeaseLost, StoreClosed
+from pqadapters.persistqueue import FIFOSQLiteQueue, UniqueQ
+from pqadapters.persistqueue.exceptions import Empty as TheirEmpty
+from pqadapters.stdlib.queue import Empty, Queue
+from pqadapters.store import Ack, Claim, Extend, Nack, Op, Put, Update
+from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite.schema import LONG
+
+from ..contract.threads import together
+
+_PATIENCE = 60.0
+
+
+def _store(path: Path) -> SqliteStore:
+    return SqliteStore(path / "q.db", durability="process")
+
+
+def _filled(path: Path, *payloads: bytes) -> SqliteStore:
+    """With a handle that knows that there are records."""
+    store = _store(path)
+    store.commit(*(Put("q", payload) for payload in (b"0", *payloads)))
+    (claim,) = store.claim("q")
+    store.commit(Ack(claim))
+    return store
+
+
+def _seen(store: SqliteStore) -> Claim:
+    claim = store.look("q")
+    assert claim is not None
+    return claim
+
+
+def test_who_looks_has_nothing(tmp_path: Path) -> None:
+    with _filled(tmp_path, b"a", b"b") as store:
+        claim = _seen(store)
+        assert (claim.queue, claim.payload, claim.attempt) == ("q", b"a", 0)
+        assert claim.put_at == next(store.browse("q")).put_at
+        assert store.depth("q")[:3] == (2, 0, 0)
+        assert [each.payload for each in store.claim("q", limit=9)] == [b"a", b"b"]
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_an_acknowledgement_removes_it_once(tmp_path: Path, lazy: bool) -> None:
+    with _filled(tmp_path, b"a", b"b") as store, _store(tmp_path) as other:
+        claim = _seen(store)
+        other.commit(Ack(claim, lazy=lazy))  # whoever it is: nobody has it
+        assert [record.payload for record in store.browse("q", state=None)] == [b"b"]
+        with pytest.raises(LeaseLost):
+            store.commit(Ack(claim, lazy=lazy))
+        assert _seen(store).payload == b"b"
+
+
+def test_one_that_was_claimed_meanwhile_stays(tmp_path: Path) -> None:
+    with _filled(tmp_path, b"a") as store, _store(tmp_path) as other:
+        seen = _seen(store)
+        (claim,) = other.claim("q")
+        with pytest.raises(LeaseLost):
+            store.commit(Ack(seen))
+        other.commit(Nack(claim))
+        with pytest.raises(LeaseLost):  # it may have been changed in those hands
+            store.commit(Ack(seen))
+        assert [(each.payload, each.attempt) for each in store.claim("q")] == [(b"a", 2)]
+
+
+@pytest.mark.parametrize(
+    "op",
+    [Nack, lambda claim: Nack(claim, dead="why"), lambda claim: Nack(claim, 9e9), Extend, lambda c: Update(c, b"x")],
+    ids=["nack", "dead", "delayed", "extend", "update"],
+)
+def test_nothing_else_can_be_done_with_it(tmp_path: Path, op: Callable[[Claim], Op]) -> None:
+    with _filled(tmp_path, b"a") as store:
+        with pytest.raises(LeaseLost):
+            store.commit(op(_seen(store)))
+        assert [record.payload for record in store.browse("q")] == [b"a"]
+
+
+@pytest.mark.parametrize("more", [1, 9])
+def test_in_a_larger_commit_all_is_done_or_nothing(tmp_path: Path, more: int) -> None:
+    with _filled(tmp_path, b"a", *[b"b"] * more, b"c") as store:
+        seen = _seen(store)
+        claims = store.claim("q", ids=[seen.id + 1 + n for n in range(more)], limit=more)
+        assert len(claims) == more
+        store.commit(*map(Ack, claims), Ack(seen), Put("other", b"x"))
+        assert [record.payload for record in store.browse("q", state=None)] == [b"c"]
+        with pytest.raises(LeaseLost):
+            store.commit(Ack(_seen(store)), Put("other", b"y"), Ack(seen))
+        assert store.depth("q").ready == store.depth("other").ready == 1
+
+
+def test_what_there_is_more_to_is_claimed(tmp_path: Path) -> None:
+    with _store(tmp_path) as store:
+        assert store.look("q") is None  # there is no such queue
+        store.commit(Put("q", b"a"))
+        assert store.look("q") is None  # nobody has looked whether any is ready
+        (claim,) = store.claim("q")
+        store.commit(Nack(claim), Put("q", b"b"))
+        assert store.look("q") is None  # it was claimed before
+        store.commit(Ack(store.claim("q")[0]), Put("q", b"x" * (LONG + 1)))
+        assert _seen(store).payload == b"b"
+        assert store.look("q") is None  # somebody is about that one
+        store.commit(*map(Ack, store.claim("q")), Put("q", b"later", not_before=4e9))
+        assert store.look("q") is None  # a long one, whose delayed neighbours may be due
+    with pytest.raises(StoreClosed):
+        store.look("q")
+
+
+def test_those_who_remove_share_them_with_those_who_claim(tmp_path: Path) -> None:
+    def remove(store: SqliteStore) -> list[bytes]:
+        got: list[bytes] = []
+        while True:
+            claim = store.look("q") or next(iter(store.claim("q")), None)
+            if claim is None:
+                return got
+            try:
+                store.commit(Ack(claim))
+                got.append(claim.payload)
+            except LeaseLost:
+                assert not claim.attempt
+
+    payloads = [b"%d" % number for number in range(400)]
+    with _filled(tmp_path, *payloads) as store, _store(tmp_path) as other:
+        got = together([lambda: remove(store), lambda: remove(other)] * 2, patience=_PATIENCE)
+        assert sorted(chain(*got)) == sorted(payloads)
+        assert store.depth("q").unfinished == 0
+
+
+# Who looks
+
+@contextmanager
+def _claiming(store: SqliteStore) -> Iterator[list[str]]:
+    """The statements of claims."""
+    found: list[str] = []
+    connection = store._core.writer.connection
+    assert connection is not None
+    connection.set_trace_callback(lambda text: found.append(text) if "UPDATE record" in text else None)
+    yield found
+    connection.set_trace_callback(None)
+
+
+def test_an_item_that_is_gone_when_it_is_handed_out_is_written_once(tmp_path: Path) -> None:
+    with _store(tmp_path) as store:
+        q: Queue[int] = Queue(store=store, ack="get")
+        for number in range(4):
+            q.put(number)
+        assert q.get() == 0
+        with _claiming(store) as claims:
+            assert [q.get(), q.get()] == [1, 2]
+        assert claims == []
+        assert q.unfinished_tasks == 4
+        for _ in range(3):
+            q.task_done()
+        assert (q.get(), q.qsize()) == (3, 0)
+        with pytest.raises(Empty):
+            q.get_nowait()
+
+
+def test_what_cant_be_decoded_goes_to_the_dead_letters(tmp_path: Path) -> None:
+    with _filled(tmp_path, b"no pickle", b"neither") as store:
+        q: Queue[int] = Queue(store=store, ack="get", name="q")
+        q.put(1)
+        q.put(2)
+        assert [q.get(), q.get()] == [1, 2]
+        assert [record.payload for record in store.browse("q.dead")] == [b"no pickle", b"neither"]
+        assert store.depth("q").unfinished == 0
+
+
+def test_who_counts_attempts_claims(tmp_path: Path) -> None:
+    with _store(tmp_path) as store:
+        q: Queue[int] = Queue(store=store, ack="get", max_attempts=3)
+        for number in range(3):
+            q.put(number)
+        assert q.get() == 0
+        with _claiming(store) as claims:
+            assert q.get() == 1
+        assert claims
+
+
+@pytest.mark.parametrize("kind", [FIFOSQLiteQueue, UniqueQ])
+def test_persist_queues_classes(kind: type[FIFOSQLiteQueue], tmp_path: Path) -> None:
+    q = kind(str(tmp_path))
+    for item in ("a", "b", "c"):
+        q.put(item)
+    assert q.get() == "a"
+    store = q._store
+    assert isinstance(store, SqliteStore)
+    with _claiming(store) as claims:
+        found = q.get(raw=True)
+    assert claims == []
+    assert (found["pqid"], found["data"]) == (2, "b")
+    q.put("b")  # it has left, and may come again
+    store.commit(Put(q._queue, b"no pickle"))
+    assert [q.get(), q.get()] == ["c", "b"]
+    with pytest.raises(TheirEmpty):
+        q.get(block=False)
+    assert [record.payload for record in store.browse(f"{q._queue}.dead")] == [b"no pickle"]
+    q.close()
