@@ -17,12 +17,15 @@ from ._sorting import with_sorted_keys
 PROTOCOL = 5
 MAIN, SPAWNED_MAIN = "__main__", "__mp_main__"  #: a spawned child has the program's main module under both names
 _FRAME = struct.Struct("<2scQ")  #: how a pickle of protocol 4 or 5 begins that is one frame
-_PROTO = pickle.PROTO + bytes([PROTOCOL])
 _SHORT = 255
-#: What stands before a text of so many bytes, and behind it: PEP 3154's SHORT_BINUNICODE in a frame.
-_TEXT = [
-    _FRAME.pack(_PROTO, pickle.FRAME, size + 4) + pickle.SHORT_BINUNICODE + bytes([size]) for size in range(_SHORT + 1)
-]
+#: What stands before a text of so many bytes, by protocol, and behind it: PEP 3154's SHORT_BINUNICODE in a frame.
+_TEXT = {
+    protocol: [
+        _FRAME.pack(pickle.PROTO + bytes([protocol]), pickle.FRAME, size + 4) + pickle.SHORT_BINUNICODE + bytes([size])
+        for size in range(_SHORT + 1)
+    ]
+    for protocol in (4, 5)
+}
 _TEXT_END = pickle.MEMOIZE + pickle.STOP
 
 if MAIN in sys.modules:  # as multiprocessing does: what a spawned child has dumped is loaded by a run without it, too
@@ -49,8 +52,8 @@ def dumps(value: object, sort_keys: bool = False, *, protocol: int = PROTOCOL) -
     With `sort_keys`, equal values made of dicts, lists, tuples, text, bytes and numbers of the same types give equal
     bytes. (A plain pickle also tells which of its parts are one object, and so do two equal values differ.)
     """
-    if type(value) is str and len(value) <= _SHORT and value.isascii() and not sort_keys and protocol == PROTOCOL:
-        return _TEXT[len(value)] + value.encode() + _TEXT_END  # a pickler of its own takes four times as long
+    if type(value) is str and len(value) <= _SHORT and value.isascii() and not sort_keys and protocol in _TEXT:
+        return _TEXT[protocol][len(value)] + value.encode() + _TEXT_END  # a pickler takes three times as long
     return _canonical(with_sorted_keys(value), protocol) if sort_keys else pickle.dumps(value, protocol)
 
 

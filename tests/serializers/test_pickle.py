@@ -34,9 +34,10 @@ def test_what_is_no_text(value: Any) -> None:
     assert type(loads(dumps(value))) is type(value)
 
 
-@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("protocol", [-1, *range(pickle.HIGHEST_PROTOCOL + 1)])
 def test_another_protocol(protocol: int) -> None:
-    assert dumps("x", protocol=protocol) == pickle.dumps("x", protocol)
+    for text in ("", "x", "x" * 255, "x" * 256):
+        assert dumps(text, protocol=protocol) == pickle.dumps(text, protocol)
 
 
 def test_sorted_keys_leave_out_what_tells_parts_apart() -> None:
