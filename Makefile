@@ -19,8 +19,9 @@ ALSO_3.13 := tests/home
 
 MAIN := .venv/main/bin/python
 PYTEST := -m pytest -n $(JOBS) --dist worksteal
+SIDE_BY_SIDE = $(MAKE) --no-print-directory --keep-going --jobs=2
 
-.PHONY: help bench demo test checks python environment lint floors types suite clean
+.PHONY: help bench demo test alongside tests python environment lint floors types suite clean
 
 help:
 	@echo "make demo   index the standard library, SIGKILL it half-way, see what was lost"
@@ -38,15 +39,20 @@ bench: python
 	@$(PYTHON) -m tools.environment bench bench
 	@.venv/bench/bin/python -m bench $(BENCH)
 
-# All checks run, whatever fails; then it fails.
-test: environment
-	@$(MAKE) --no-print-directory --keep-going checks; status=$$?; $(PYTHON) -m tools.interpreters report; exit $$status
+# All checks run, whatever fails; then it fails. What takes one core each goes side by side first: making the environments, and
+# the linters.
+test: python
+	@$(SIDE_BY_SIDE) alongside; first=$$?; \
+	$(MAKE) --no-print-directory --keep-going tests; second=$$?; \
+	$(PYTHON) -m tools.interpreters report; exit $$((first | second))
 
-ifneq ($(filter checks,$(MAKECMDGOALS)),)
+ifneq ($(filter alongside tests,$(MAKECMDGOALS)),)
 OTHERS := $(shell $(PYTHON) -m tools.interpreters others)
 endif
 
-checks: lint floors types suite $(addprefix segment-,$(OTHERS))
+alongside: environment types lint floors $(addprefix environment-,$(OTHERS))
+
+tests: suite $(addprefix segment-,$(OTHERS))
 
 lint: environment
 	@echo "== ruff"
@@ -66,13 +72,15 @@ suite: environment
 	@echo "== all tests, $$($(MAIN) --version)"
 	@$(MAIN) $(PYTEST)
 
-segment-%: python
-	@$(PYTHON) -m tools.environment $* test $*
+segment-%: environment-%
 	@echo "== what runs on every interpreter, $$(.venv/$*/bin/python --version)"
 	@.venv/$*/bin/python $(PYTEST) $(or $(LESS_$*),$(SEGMENT_PART)) $(ALSO_$*) $(PASSED_OVER)
 
 environment: python
 	@$(PYTHON) -m tools.environment main test
+
+environment-%: python
+	@$(PYTHON) -m tools.environment $* test $*
 
 python:
 	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 10))' || \

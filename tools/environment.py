@@ -2,16 +2,21 @@
 
 `python3 -m tools.environment NAME EXTRA [VERSION]` leaves `.venv/NAME` with `pip install -e .[EXTRA]`, for the
 interpreter that runs this or the one of VERSION. A stamp in the environment says what it was made from, so that a
-second call returns at once. One process at a time: callers for different names may run side by side.
+second call returns at once. One process at a time: callers for different names may run side by side, and take turns
+where setuptools writes beside the sources, and at apt-get.
 """
 
 from __future__ import annotations
 
+import configparser
+import fcntl
 import hashlib
 import os
 import shutil
 import subprocess
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 from .interpreters import Interpreter, current, find, probe
@@ -35,8 +40,20 @@ def main(name: str, extra: str, version: str | None = None) -> None:
     print(f"making .venv/{name} with Python {python.version} ({python.executable})", flush=True)
     shutil.rmtree(place, ignore_errors=True)
     _run(python.executable, "-m", "venv", str(place))
-    _run(str(place / "bin" / "python"), "-m", "pip", "install", "--quiet", "--editable", f"{ROOT}[{extra}]")
+    install = (str(place / "bin" / "python"), "-m", "pip", "install", "--quiet")
+    _run(*install, *_needs(extra))
+    with _turn():  # `pqadapters.egg-info` is written anew by each
+        _run(*install, "--editable", f"{ROOT}[{extra}]")
     stamp.write_text(origin)
+
+
+@contextmanager
+def _turn() -> Iterator[None]:
+    """No other process is here meanwhile."""
+    (ROOT / ".venv").mkdir(exist_ok=True)
+    with open(ROOT / ".venv" / "turn", "w") as turn:
+        fcntl.flock(turn, fcntl.LOCK_EX)
+        yield
 
 
 def _interpreter(version: str | None) -> Interpreter:
@@ -50,6 +67,14 @@ def _origin(python: Interpreter, extra: str) -> str:
     """What an environment is made from: when any of it changes, the environment is made anew."""
     declared = b"".join((ROOT / name).read_bytes() for name in DECLARED)
     return f"{python.executable} {python.version} {extra} {ROOT} {hashlib.sha256(declared).hexdigest()}\n"
+
+
+def _needs(extra: str) -> list[str]:
+    """What is installed beside pqadapters itself."""
+    declared = configparser.ConfigParser(interpolation=None)
+    declared.read(ROOT / "setup.cfg")
+    wanted = declared["options"]["install_requires"], declared["options.extras_require"][extra]
+    return [line for each in wanted for line in each.splitlines() if line]
 
 
 def _complete(python: Interpreter, *, tests: bool) -> Interpreter:
@@ -94,11 +119,12 @@ def _apt_get(packages: list[str]) -> None:
         return
     print(f"apt-get install {' '.join(packages)}", flush=True)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
-    for words in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
-        command = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300", *words]
-        answer = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        if answer.returncode:
-            print(f"{answer.stderr}{' '.join(command)} ended with {answer.returncode}", file=sys.stderr)
+    with _turn():
+        for words in (["update"], ["install", "--yes", "--no-install-recommends", *packages]):
+            command = ["apt-get", "-qq", "-o", "DPkg::Lock::Timeout=300", *words]
+            answer = subprocess.run(command, env=environment, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+            if answer.returncode:
+                print(f"{answer.stderr}{' '.join(command)} ended with {answer.returncode}", file=sys.stderr)
 
 
 def _run(*command: str) -> None:
