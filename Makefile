@@ -5,7 +5,7 @@ JOBS ?= 3
 
 # What runs on every interpreter: the adapters, with CPython's own tests of them. On the newest the homes of queues as well, on
 # the oldest its sqlite3; less on one that stands between two others. What is on the disk at each moment is the same on all,
-# and so is what becomes of a full one, and what a later process finds.
+# and so is what becomes of a full one, and what a later process finds. So their files are in memory, if there is enough.
 SEGMENT_PART := tests/test_signatures.py tests/segment tests/queue tests/mappings tests/aio tests/processes tests/logging
 SEGMENT_PART += tests/executors/test_cpython_threads.py tests/executors/test_cpython_processes.py
 SAME_ON_ALL := test_crash_states.py test_full_disk.py test_small_disk.py test_room.py test_limits.py mappings/test_interrupts.py
@@ -74,7 +74,7 @@ suite: environment
 
 segment-%: environment-%
 	@echo "== what runs on every interpreter, $$(.venv/$*/bin/python --version)"
-	@.venv/$*/bin/python $(PYTEST) $(or $(LESS_$*),$(SEGMENT_PART)) $(ALSO_$*) $(PASSED_OVER)
+	@$(PYTHON) -m tools.in_memory .venv/$*/bin/python $(PYTEST) $(or $(LESS_$*),$(SEGMENT_PART)) $(ALSO_$*) $(PASSED_OVER)
 
 environment: python
 	@$(PYTHON) -m tools.environment main test
