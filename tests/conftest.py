@@ -6,12 +6,15 @@ import importlib.util
 import os
 import subprocess
 import sys
+import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 from hypothesis import HealthCheck, settings
+
+from tools.in_memory import PLACE, has_room
 
 settings.register_profile("pqadapters", deadline=None, print_blob=True, suppress_health_check=[HealthCheck.too_slow])
 settings.load_profile("pqadapters")
@@ -42,6 +45,17 @@ def nobody_knows_the_application() -> Iterator[None]:
     module: Any = sys.modules.get("pqadapters.home.application")
     if module is not None:
         module._known = None
+
+
+@pytest.fixture
+def in_memory(tmp_path: Path) -> Iterator[Path]:
+    """For states of a disk that are built by the hundred, and looked at: a directory whose syncs cost nothing, where
+    there is room for one."""
+    if not has_room(PLACE):
+        yield tmp_path
+        return
+    with tempfile.TemporaryDirectory(prefix="pqadapters-", dir=PLACE) as directory:
+        yield Path(directory)
 
 
 @pytest.fixture

@@ -29,8 +29,8 @@ def _crashes(disk: FaultyDisk, rng: random.Random) -> list[int]:
 
 @workloads
 @durabilities
-def test_i1_sigkill(workload: str, durability: Durability, tmp_path: Path) -> None:
-    player, ruins = record(tmp_path / "store", workload, durability), Ruins(tmp_path / "ruins")
+def test_i1_sigkill(workload: str, durability: Durability, tmp_path: Path, in_memory: Path) -> None:
+    player, ruins = record(tmp_path / "store", workload, durability), Ruins(in_memory / "ruins")
     rng = random.Random(workload)
     for crash in _crashes(player.disk, rng):
         fates = player.fates(crash, power_cut=False)
@@ -40,8 +40,8 @@ def test_i1_sigkill(workload: str, durability: Durability, tmp_path: Path) -> No
 
 @workloads
 @durabilities
-def test_i1_power_cut(workload: str, durability: Durability, tmp_path: Path) -> None:
-    player, ruins = record(tmp_path / "store", workload, durability), Ruins(tmp_path / "ruins")
+def test_i1_power_cut(workload: str, durability: Durability, tmp_path: Path, in_memory: Path) -> None:
+    player, ruins = record(tmp_path / "store", workload, durability), Ruins(in_memory / "ruins")
     rng = random.Random(workload)
     for crash in _crashes(player.disk, rng):
         fates = player.fates(crash, power_cut=True)
@@ -50,9 +50,9 @@ def test_i1_power_cut(workload: str, durability: Durability, tmp_path: Path) -> 
 
 
 @workloads
-def test_a_crash_in_the_middle_of_recovery(workload: str, tmp_path: Path) -> None:
+def test_a_crash_in_the_middle_of_recovery(workload: str, tmp_path: Path, in_memory: Path) -> None:
     """Whatever recovery had done, the next one finds the same."""
-    player, ruins = record(tmp_path / "store", workload, PROCESS), Ruins(tmp_path / "ruins")
+    player, ruins = record(tmp_path / "store", workload, PROCESS), Ruins(in_memory / "ruins")
     rng = random.Random(workload)
     crashes = rng.sample(range(1, len(player.disk.actions) + 1), 12)
     for crash in crashes:
@@ -60,9 +60,9 @@ def test_a_crash_in_the_middle_of_recovery(workload: str, tmp_path: Path) -> Non
             _crash_again(state, ruins, rng)
 
 
-def test_a_crash_while_segments_that_are_done_with_are_removed(tmp_path: Path) -> None:
+def test_a_crash_while_segments_that_are_done_with_are_removed(tmp_path: Path, in_memory: Path) -> None:
     """The checkpoint is there, and several segments that it has no need of: they go one by one."""
-    player, ruins = record(tmp_path / "store", "unpinning", PROCESS), Ruins(tmp_path / "ruins")
+    player, ruins = record(tmp_path / "store", "unpinning", PROCESS), Ruins(in_memory / "ruins")
     removals = [at for at, action in enumerate(player.disk.actions) if action.kind == "unlink"]
     assert len(removals) > 1
     _crash_again(Snapshot(player.disk, removals[0]).killed(), ruins, random.Random(5))

@@ -57,18 +57,18 @@ def _check(directory: Path, kind: str, state: State, may_be: list[int]) -> None:
         assert list(d)[-1] == "probe"
 
 
-def test_sigkill(traced: tuple[str, Trace], tmp_path: Path) -> None:
+def test_sigkill(traced: tuple[str, Trace], in_memory: Path) -> None:
     kind, found = traced
     rng, disk = random.Random(1), found  # type: Any, Any
     for count, may_be in _moments(found):
         for state in (Snapshot(disk, count).killed(), *cut_writes(disk, count, rng)):
-            _check(tmp_path / "store", kind, state, may_be)
+            _check(in_memory / "store", kind, state, may_be)
 
 
-def test_power_cut(traced: tuple[str, Trace], tmp_path: Path) -> None:
+def test_power_cut(traced: tuple[str, Trace], in_memory: Path) -> None:
     kind, found = traced
     rng, disk = random.Random(2), found  # type: Any, Any
     seen = defaultdict[Any, set[int]](set)
     for count, may_be in _moments(found):
         for state in distinct(Snapshot(disk, count).power_cut(rng, samples=3), seen[tuple(may_be)]):
-            _check(tmp_path / "store", kind, state, may_be)
+            _check(in_memory / "store", kind, state, may_be)

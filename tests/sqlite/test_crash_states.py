@@ -149,16 +149,16 @@ def traced(request: Any, tmp_path_factory: pytest.TempPathFactory) -> tuple[str,
     return request.param, found
 
 
-def test_i1_i2_a_killed_process_loses_nothing(traced: tuple[str, Trace], tmp_path: Path) -> None:
+def test_i1_i2_a_killed_process_loses_nothing(traced: tuple[str, Trace], in_memory: Path) -> None:
     _, found = traced
     rng = random.Random(1)
     for count, truth in _moments(found):
         disk: Any = found
         for state in (Snapshot(disk, count).killed(), *cut_writes(disk, count, rng)):
-            _check(tmp_path / "store", state, truth, power_cut=False)
+            _check(in_memory / "store", state, truth, power_cut=False)
 
 
-def test_i1_i2_a_power_cut_loses_nothing_that_was_synced(traced: tuple[str, Trace], tmp_path: Path) -> None:
+def test_i1_i2_a_power_cut_loses_nothing_that_was_synced(traced: tuple[str, Trace], in_memory: Path) -> None:
     durability, found = traced
     if durability != "power":
         return  # what may be missing there is the last second's, as the test of the kept order below shows
@@ -167,7 +167,7 @@ def test_i1_i2_a_power_cut_loses_nothing_that_was_synced(traced: tuple[str, Trac
     for count, truth in _moments(found):
         for state in distinct(Snapshot(disk, count).power_cut(rng, samples=6)):
             if truth.there or truth.begun or "q.db" in state:
-                _check(tmp_path / "store", state, truth, power_cut=True)
+                _check(in_memory / "store", state, truth, power_cut=True)
 
 
 _SYNCED = """
@@ -184,7 +184,7 @@ store.commit(Put("q", b"d"))
 """
 
 
-def test_what_was_synced_on_demand_outlasts_a_power_cut(tmp_path: Path) -> None:
+def test_what_was_synced_on_demand_outlasts_a_power_cut(tmp_path: Path, in_memory: Path) -> None:
     """At durability "process", where nobody has waited for a commit."""
     (tmp_path / "traced").mkdir()
     found = trace(_SYNCED, tmp_path / "traced")
@@ -193,7 +193,7 @@ def test_what_was_synced_on_demand_outlasts_a_power_cut(tmp_path: Path) -> None:
     disk: Any = found
     for count in range(synced, len(found.actions) + 1):
         for state in distinct(Snapshot(disk, count).power_cut(rng, samples=4)):
-            directory = tmp_path / "store"
+            directory = in_memory / "store"
             shutil.rmtree(directory, ignore_errors=True)
             directory.mkdir()
             for name, data in state.items():
