@@ -217,6 +217,13 @@ def _refuses_next_tries(executor: Any, kind: type[StoreError], times: int) -> No
     executor._backlog.commit = refuses
 
 
+@pytest.fixture
+def soon(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A store that refused is asked again in a moment, and not in a second."""
+    monkeypatch.setattr("pqadapters.concurrent.futures._refusals._AGAIN", 0.02)
+
+
+@pytest.mark.usefixtures("soon")
 def test_a_next_try_that_has_no_room_is_made_later(place: dict[str, Any], pool: type[Any], tmp_path: Path) -> None:
     """The future failed as if there were no next try; what that came to was told to nobody."""
     executor = pool(1, **place)
@@ -226,6 +233,7 @@ def test_a_next_try_that_has_no_room_is_made_later(place: dict[str, Any], pool: 
     executor.shutdown()
 
 
+@pytest.mark.usefixtures("soon")
 def test_a_next_try_that_the_store_never_takes(place: dict[str, Any], pool: type[Any], tmp_path: Path) -> None:
     executor = pool(1, **place)
     _refuses_next_tries(executor, StorePoisoned, 100)

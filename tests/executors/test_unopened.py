@@ -77,8 +77,11 @@ def test_a_function_that_is_gone_reaches_no_worker(
             assert not executor._processes
 
 
-def test_a_function_that_the_worker_alone_lacks_is_looked_for_again(place: Place) -> None:
+def test_a_function_that_the_worker_alone_lacks_is_looked_for_again(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Workers that were forked before a module was changed have the old one."""
+    monkeypatch.setattr("pqadapters.concurrent.futures._starting._LATER", 0.25)  # where others may have it, 5 seconds
     job = _left(place, work.only_in, 7)
     with ProcessPoolExecutor(1, recover="manual", **place) as executor:
         executor.submit(work.lose_only_in).result(work.PATIENCE)
@@ -88,8 +91,11 @@ def test_a_function_that_the_worker_alone_lacks_is_looked_for_again(place: Place
 
 
 @pytest.mark.parametrize("kind", [DiskError, StorePoisoned])
-def test_a_store_that_refuses_what_becomes_of_it(place: Place, kind: type[StoreError]) -> None:
+def test_a_store_that_refuses_what_becomes_of_it(
+    place: Place, kind: type[StoreError], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """The future never came to an end, and a shutdown waited for it for ever."""
+    monkeypatch.setattr("pqadapters.concurrent.futures._refusals._AGAIN", 0.02)  # or each try is a second later
     job = _left(place, work.double, work.Unloadable())
     with ProcessPoolExecutor(1, recover="manual", **place) as executor:
         future = executor.future(job)
