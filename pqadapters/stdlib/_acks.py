@@ -13,7 +13,7 @@ from typing import Any
 from .. import telling
 from ..apart import insist
 from ..clock import SYSTEM
-from ..errors import LeaseLost, PqadaptersError, StoreError
+from ..errors import LeaseLost, PqadaptersError, StoreError, StoreLocked
 from ..store import Ack, Claim, Nack, Op, Store
 from ._counts import Counts
 from ._held import Consumer, Entry, Held, Own, consumer
@@ -23,6 +23,7 @@ from ._stock import Stock
 _AUTO, _NEXT, _TASK_DONE = AckPolicy.AUTO, AckPolicy.NEXT, AckPolicy.TASK_DONE  # an enum's attribute takes a search
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
 _log = telling.logger("pqadapters.queue")
+_MOMENT = 0.1  #: seconds that who has looked waits for others' transactions; who claims waits as long as it may
 
 
 class Acks(Stock):
@@ -113,6 +114,18 @@ class Acks(Stock):
             raise
         self.counts.add(handed=-len(lost))
         return lost
+
+    def _ack_seen(self, seen: Claim) -> bool:
+        """Acknowledge a record that was looked at; False where it isn't as it was, or others have the store locked."""
+        self.counts.add(handed=1)
+        try:
+            self.commit(Ack(seen), timeout=_MOMENT)
+        except BaseException as error:
+            self.counts.add(handed=-1)
+            if not isinstance(error, (LeaseLost, StoreLocked)):
+                raise
+            return False
+        return True
 
     def _commit_acks(self, acks: Sequence[Ack]) -> set[int]:
         """In one commit, or one by one where a lease ran out meanwhile. Returns the ids that were somebody else's."""

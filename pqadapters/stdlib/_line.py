@@ -144,7 +144,10 @@ class Line(Acks):
             own = self.held.admit(who)
         deadline = deadline_of(timeout) if timeout else None
         entries = self.ask(own, who) if self.policy is not _TASK_DONE else None
-        looks = self.policy is _GET and lent is None and order is None and self._may_look()
+        if self.policy is _GET and self.look is not None and lent is None and order is None:
+            item = self._take_seen(self.look)
+            if item is not _SKIPPED:
+                return item
         while True:
             claims: list[Claim] = []
             try:
@@ -159,14 +162,12 @@ class Line(Acks):
                     claims = self.claim_with(entries, timeout)
                     entries = None
                     claims = claims or self._last_claims(1)
-                elif looks and self.look is not None and (seen := self.look(self.name)) is not None:
-                    claims, looks = [seen], False  # if that comes to nothing it is claimed, as any other
                 else:  # as `fetch` does
                     claims = self.claim(
                         self.name, order=self.order, timeout=timeout, stop=self.stopped, counted=self.counted
                     ) or self._last_claims(1)
                 claim = claims[0]
-                item = self._decode(claim) if claim[2] else self._decode_seen(claim)
+                item = self._decode(claim)
                 if item is not _SKIPPED:
                     if lent is not None or self.policy is _GET or self.suspects > 0:
                         if self._hand_out([(claim, item)], own if lent is None else lent, lent):
@@ -262,21 +263,21 @@ class Line(Acks):
             self.bury(claim, f"can't be decoded: {telling.named(error)}{more}")
         return _SKIPPED
 
-    def _may_look(self) -> bool:
-        """Whether a record may be removed that was never claimed. Who counts attempts wants to know of each."""
-        counts = self.counted or self.max_attempts is not None
-        return self.look is not None and self.order is Order.OLDEST and not counts and not self.stopped()
-
-    def _decode_seen(self, claim: Claim) -> Any:
-        """As `_decode`, of a record that nobody has claimed yet: who does that puts it out of the way."""
+    def _take_seen(self, look: Callable[[str], Claim | None]) -> Any:
+        """The next item, gone without having been claimed. _SKIPPED where it is to be claimed: none is there, somebody
+        else was first, it can't be decoded, others have the store locked, or attempts are counted."""
+        claimed = self.order is not Order.OLDEST or self.counted or self.max_attempts is not None
+        if claimed or self.aside.claims or self.stopped() or (seen := look(self.name)) is None:
+            return _SKIPPED
         try:
-            return self.decode(claim.payload)
+            item = self.decode(seen.payload)
         except MemoryError:
             raise
         except (Exception, SystemExit):
-            if works(self.decode, claim.payload):
-                raise
-        return _SKIPPED
+            if works(self.decode, seen.payload):
+                raise  # a signal handler's exception, and no fault of the record
+            return _SKIPPED
+        return item if self._ack_seen(seen) else _SKIPPED
 
     def _drop(self, claim: Claim) -> None:
         """What the record stood for ended with the process that put it."""

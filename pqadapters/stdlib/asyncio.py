@@ -172,6 +172,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             self._keep_in_memory()
         self._shared = not line.store.capabilities.exclusive
         self._hasty_claim = partial(line.store.claim, patience=0.0)
+        line.look = None  # its acknowledgement would wait for others in the loop; a claim comes again
         self._power = line.store.capabilities.persistent and line.store.durability.survives is Survives.POWER
         self._asking: dict[stdlib.Future[Any], deque[Any]] = {}  #: who waits, or is woken and didn't run yet
         watcher = self._watcher = Watcher(line.store, line.name, until(weakref.ref(self)), weak(self._changed))

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import sqlite3
+import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -17,7 +20,7 @@ from pqadapters.store import Ack, Claim, Extend, Nack, Op, Put, Update
 from pqadapters.stores.sqlite import SqliteStore
 from pqadapters.stores.sqlite.schema import LONG
 
-from ..contract.threads import together
+from ..contract.threads import Task, together
 
 _PATIENCE = 60.0
 
@@ -184,6 +187,30 @@ def test_who_counts_attempts_claims(tmp_path: Path) -> None:
         with _claiming(store) as claims:
             assert q.get() == 1
         assert claims
+
+
+def test_a_database_that_others_have_locked_is_waited_for_as_ever(tmp_path: Path) -> None:
+    """Who has looked gives up after a moment, and claims, which waits for as long as the caller does."""
+    claiming = threading.Event()
+
+    def claim(queue: str, **options: Any) -> list[Claim]:
+        claiming.set()
+        return store.claim(queue, **options)
+
+    with _store(tmp_path) as store, closing(sqlite3.connect(tmp_path / "q.db")) as other:
+        q: Queue[int] = Queue(store=store, ack="get")
+        for number in range(3):
+            q.put(number)
+        assert q.get() == 0
+        q._line.claim = claim
+        other.execute("BEGIN IMMEDIATE")
+        got = Task(q.get, patience=_PATIENCE)
+        assert claiming.wait(_PATIENCE)
+        assert q.unfinished_tasks == 3
+        other.rollback()
+        assert got.result() == 1
+        claiming.clear()
+        assert (q.get(), q.unfinished_tasks, claiming.is_set()) == (2, 3, False)
 
 
 @pytest.mark.parametrize("kind", [FIFOSQLiteQueue, UniqueQ])

@@ -346,7 +346,7 @@ class SqliteStore(Handle):
         core, bell = self._core, self._core.bells.of(queue)
         if bell.dry or self._goes_ahead or core.orphans or core.writer.in_the_middle():
             return None
-        core.bury_dead(often=False, patience=_PATIENCE)
+        self._dead_are_buried(often=False)
         number = core.names.queue(queue)
         claim = None if number is None else first_whole(core.reader.rows(*first_of(number)), queue)
         if claim is None or claim.id == bell.looked_at:
