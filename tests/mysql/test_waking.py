@@ -11,6 +11,7 @@ from pqadapters.store import Put
 from pqadapters.stores.mysql import MysqlStore, lookout
 from pqadapters.stores.mysql import store as stores
 from pqadapters.stores.mysql.lookout import CALM, EAGER, pause_after
+from tests.contract.late import check_a_late_commit_rings
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE
 
@@ -119,3 +120,10 @@ def test_no_thread_keeps_a_store_alive(url: str) -> None:
         gc.collect()
         deadline.wait(0.05)
     raise AssertionError("something keeps it")
+
+
+def test_i7_a_late_commit_is_heard_of_at_once(url: str, monkeypatch: Any) -> None:
+    """What a finalizer put in the middle of a commit was found by its own look two seconds later."""
+    monkeypatch.setattr(stores, "_BESIDE_LOOKOUT", 3600.0)
+    with MysqlStore(url) as store:
+        check_a_late_commit_rings(store)

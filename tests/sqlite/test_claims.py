@@ -11,6 +11,7 @@ import pytest
 from pqadapters.errors import LeaseLost, StoreError
 from pqadapters.store import Ack, Claim, Nack, Order, Put
 from pqadapters.stores.sqlite import SqliteStore, core, schema
+from tests.contract.late import check_a_late_commit_rings
 from tests.segment.programs import run
 
 _PUTS = """
@@ -123,3 +124,9 @@ def test_i5_a_claim_that_failed_takes_nothing_from_who_claims_next(
             (claim,) = store.claim("q")
         assert store.depth("q").claimed == 1
         store.commit(Ack(claim))
+
+
+def test_i7_a_late_commit_is_heard_of_at_once(tmp_path: Path) -> None:
+    """What a finalizer put in the middle of a commit was found by a waiter's own look, a quarter of a second later."""
+    with SqliteStore(tmp_path / "q.db", durability="process") as store:
+        check_a_late_commit_rings(store)

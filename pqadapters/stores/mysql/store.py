@@ -121,10 +121,15 @@ class MysqlStore(Fetching):
             part.prepare = None
         result = core.writer.do(part)
         if result is LATE:
+            core.writer.tell_later(partial(self._tell_of, ops))
             return (0,) * len(ops)
-        core.keeper.ensure()
-        self._ring(ops)
+        self._tell_of(ops)
         return tuple(result)
+
+    def _tell_of(self, ops: tuple[Op, ...]) -> None:
+        """What others are to know of a commit that is done."""
+        self._core.keeper.ensure()
+        self._ring(ops)
 
     def _part(self, ops: tuple[Op, ...], stop: Stop | None, timeout: float | None) -> Part:
         core = self._core

@@ -12,6 +12,7 @@ import sqlite3
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from ...clock import SYSTEM, Clock
@@ -118,18 +119,24 @@ class SqliteStore(Handle):
             core.room.check(size)
         result = core.writer.do(work)
         if result is LATE:
+            core.writer.tell_later(partial(self._tell_of, work, size, touched))
             return (0,) * len(ops)
         if work.synced:
             core.writer.check()
-        if result and (highest := max(result)):
-            core.mark.note(highest)
-        core.keeper.written(size, synced=work.synced)
-        for queue, ready in touched.items():
-            core.bells.ring(queue, ready)
+        self._tell_of(work, size, touched)
         if self._goes_ahead and plain is None and any(map(_is_given_back, ops)):
             self._give_back_ahead()  # what is ready again comes first
         results: tuple[int, ...] = result
         return results
+
+    def _tell_of(self, work: Work, size: int, touched: dict[str, int]) -> None:
+        """What others are to know of a commit that is done."""
+        core = self._core
+        if work.result and (highest := max(work.result)):
+            core.mark.note(highest)
+        core.keeper.written(size, synced=work.synced)
+        for queue, ready in touched.items():
+            core.bells.ring(queue, ready)
 
     def _plain(self, op: Any, stop: Stop | None, timeout: float | None, touched: dict[str, int]) -> Work | None:
         """An operation that is one statement: a short record without rank, delay and conditions, an acknowledgement,
