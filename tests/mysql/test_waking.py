@@ -11,7 +11,8 @@ from pqadapters.store import Put
 from pqadapters.stores.mysql import MysqlStore, lookout
 from pqadapters.stores.mysql import store as stores
 from pqadapters.stores.mysql.lookout import CALM, EAGER, pause_after
-from tests.contract.late import check_a_late_commit_rings
+from tests.contract.late import check_a_delay_that_runs_out_behind_a_look, check_a_late_commit_rings
+from tests.contract.maker import ManualClock
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE
 
@@ -127,3 +128,12 @@ def test_i7_a_late_commit_is_heard_of_at_once(url: str, monkeypatch: Any) -> Non
     monkeypatch.setattr(stores, "_BESIDE_LOOKOUT", 3600.0)
     with MysqlStore(url) as store:
         check_a_late_commit_rings(store)
+
+
+def test_i7_a_delay_that_runs_out_behind_a_look(url: str, monkeypatch: Any) -> None:
+    """It was found by the next look of the waiter's own, up to two seconds later."""
+    monkeypatch.setattr(stores, "_BESIDE_LOOKOUT", 3600.0)
+    monkeypatch.setattr(stores, "_WITHOUT_LOOKOUT", 3600.0)
+    clock = ManualClock()
+    with MysqlStore(url, clock=clock) as store:
+        check_a_delay_that_runs_out_behind_a_look(store, clock, 6)

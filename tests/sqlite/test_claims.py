@@ -11,7 +11,9 @@ import pytest
 from pqadapters.errors import LeaseLost, StoreError
 from pqadapters.store import Ack, Claim, Nack, Order, Put
 from pqadapters.stores.sqlite import SqliteStore, core, schema
-from tests.contract.late import check_a_late_commit_rings
+from pqadapters.stores.sqlite import store as stores
+from tests.contract.late import check_a_delay_that_runs_out_behind_a_look, check_a_late_commit_rings
+from tests.contract.maker import ManualClock
 from tests.segment.programs import run
 
 _PUTS = """
@@ -130,3 +132,11 @@ def test_i7_a_late_commit_is_heard_of_at_once(tmp_path: Path) -> None:
     """What a finalizer put in the middle of a commit was found by a waiter's own look, a quarter of a second later."""
     with SqliteStore(tmp_path / "q.db", durability="process") as store:
         check_a_late_commit_rings(store)
+
+
+def test_i7_a_delay_that_runs_out_behind_a_look(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was found by the next look of the waiter's own, a quarter of a second later."""
+    monkeypatch.setattr(stores, "_WITHOUT_LOOKOUT", 3600.0)
+    clock = ManualClock()
+    with SqliteStore(tmp_path / "q.db", durability="process", clock=clock) as store:
+        check_a_delay_that_runs_out_behind_a_look(store, clock, 12)

@@ -193,7 +193,7 @@ class MysqlStore(Fetching):
         wish = Wish(queue, order, ids, limit, stop, counted, patience)
         try:
             while True:
-                rings = bell.rings
+                rings, looked = bell.rings, core.clock.wall()
                 try:
                     found = self._attempt(wish, acks)
                     acks = ()
@@ -209,7 +209,7 @@ class MysqlStore(Fetching):
                 left = None if deadline is None else deadline - SYSTEM.monotonic()
                 if left is not None and left <= 0:
                     return []
-                self._wait(queue, bell, bell.takers, rings, left, away)
+                self._wait(queue, bell, bell.takers, rings, looked, left, away)
         except BaseException:
             if found:  # an interrupt on the way out: nobody would have them
                 self._orphan(found)
@@ -218,18 +218,20 @@ class MysqlStore(Fetching):
             if not claims and core.bells.waiting:
                 core.bells.pass_on(bell)  # a wake-up may have come to this thread (I7)
 
-    def _wait(self, queue: str, bell: Bell, gate: Any, rings: int, left: float | None, away: bool) -> None:
-        """Until there was a change, a delayed record is ready, or `left` seconds are over; seldom for nothing."""
+    def _wait(
+        self, queue: str, bell: Bell, gate: Any, rings: int, looked: float, left: float | None, away: bool
+    ) -> None:
+        """Until it has rung more often, a delayed record is ready that wasn't at the last look, which was at `looked`,
+        or `left` seconds are over; seldom for nothing."""
         core = self._core
         core.lookout.ensure()
         pause = _OUTAGE if away else _BESIDE_LOOKOUT if core.lookout.runs else _WITHOUT_LOOKOUT
         pause = pause if left is None else min(left, pause)
         if not away:
-            known: Any = self._dues.pop(queue, _UNASKED)
+            known: Any = self._dues.pop(queue, _UNASKED) if gate is bell.takers else _UNASKED
             due = self._next_due(queue) if known is _UNASKED else known
-            ahead = 0.0 if due is None else due - core.clock.wall()
-            if ahead > 0:
-                pause = min(pause, ahead)
+            if due is not None and due > looked:
+                pause = min(pause, max(0.0, due - core.clock.wall()))
         end = math.inf if left is None else SYSTEM.monotonic() + left
         core.bells.wait(bell, gate, rings, pause)
         if pause == _BESIDE_LOOKOUT and gate is bell.takers:  # where another one has looked, that is enough
@@ -272,7 +274,7 @@ class MysqlStore(Fetching):
         deadline = None if timeout is None else SYSTEM.monotonic() + timeout
         away, told, last = False, self._core.lookout.told, None
         while True:
-            rings = bell.rings
+            rings, looked = bell.rings, self._core.clock.wall()
             try:
                 depth = self._depth(queue, age=False)
                 if depth != last and last is not None:
@@ -287,7 +289,7 @@ class MysqlStore(Fetching):
             left = None if deadline is None else deadline - SYSTEM.monotonic()
             if left is not None and left <= 0:
                 return False
-            self._wait(queue, bell, bell.watchers, rings, left, away)
+            self._wait(queue, bell, bell.watchers, rings, looked, left, away)
 
     # The whole
 

@@ -232,7 +232,7 @@ class SqliteStore(Handle):
         wish = _new(Wish, (queue, order, ids, limit, stop, counted, patience))
         locked = False
         while True:
-            rings = bell.rings
+            rings, looked = bell.rings, core.clock.wall()
             try:
                 claims = self._attempt(wish, acks)
                 acks, locked = (), False
@@ -246,7 +246,7 @@ class SqliteStore(Handle):
             if locked and left is not None and left < LOCK_TIMEOUT:
                 wish = wish._replace(patience=left)  # of the last try, which is over when the time is
             if left is None or left > 0:
-                self._wait(queue, bell, bell.takers, rings, left)
+                self._wait(queue, bell, bell.takers, rings, looked, left)
             elif not (bell.claimed and core.bury_dead(patience=patience)):
                 return []
 
@@ -361,15 +361,15 @@ class SqliteStore(Handle):
         bell.looked_at = claim.id
         return claim
 
-    def _wait(self, queue: str, bell: Bell, gate: Any, rings: int, left: float | None) -> None:
-        """Until there was a change, a delayed record is ready, or `left` seconds are over; seldom for nothing."""
+    def _wait(self, queue: str, bell: Bell, gate: Any, rings: int, looked: float, left: float | None) -> None:
+        """Until it has rung more often, a delayed record is ready that wasn't at the last look, which was at `looked`,
+        or `left` seconds are over; seldom for nothing."""
         core = self._core
         core.lookout.ensure()
         pause = _WITHOUT_LOOKOUT if left is None else min(left, _WITHOUT_LOOKOUT)
         due = self._looks.next_due(queue)
-        ahead = 0.0 if due is None else due - core.clock.wall()
-        if ahead > 0:
-            pause = min(pause, ahead)
+        if due is not None and due > looked:
+            pause = min(pause, max(0.0, due - core.clock.wall()))
         core.bells.wait(bell, gate, rings, pause)
         self._check()
 
@@ -409,14 +409,14 @@ class SqliteStore(Handle):
         bell = self._core.bells.of(queue)
         deadline = None if timeout is None else SYSTEM.monotonic() + timeout
         while True:
-            rings = bell.rings
+            rings, looked = bell.rings, self._core.clock.wall()
             left = None if deadline is None else deadline - SYSTEM.monotonic()
             over = left is not None and left <= 0
             if until(self._depth(queue, final=over)._replace(oldest_age=None)):
                 return True
             if over:
                 return False
-            self._wait(queue, bell, bell.watchers, rings, left)
+            self._wait(queue, bell, bell.watchers, rings, looked, left)
 
     # The whole
 
