@@ -22,6 +22,7 @@ from pqadapters.stdlib._dbm import kind_of
 from pqadapters.store import Ack, Nack, Order, Put, Set
 from pqadapters.stores import _directory
 from pqadapters.stores.sqlite import SqliteStore, backup, salvage
+from pqadapters.stores.sqlite.beside import check_sides
 from pqadapters.stores.sqlite.salvage import Salvaged
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, ROOT
@@ -334,6 +335,26 @@ def test_a_pipe_in_a_files_place_is_refused(side: str, database: Path) -> None:
     if side:
         with SqliteStore(database) as store:
             assert _left(store) == payloads
+
+
+def test_a_file_that_goes_while_it_is_looked_at_is_nothing_else(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Where another process closed the database right then, its opening was refused: it was "no regular file"."""
+    shared, look = f"{database}-shm", os.stat
+
+    def look_and_lose(path: Any, *how: Any, **more: Any) -> os.stat_result:
+        found = look(path, *how, **more)
+        if path == shared:
+            os.unlink(path)
+        return found
+
+    SqliteStore(database).close()
+    Path(shared).touch()
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", look_and_lose)
+        check_sides(str(database))
+    assert not os.path.exists(shared)
 
 
 def test_salvage_as_a_command(database: Path) -> None:

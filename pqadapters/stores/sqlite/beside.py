@@ -7,6 +7,7 @@ one, and its mark know of ids that this has never given.
 from __future__ import annotations
 
 import os
+import stat
 from contextlib import suppress
 
 from ...errors import FormatError, StoreRefused
@@ -22,7 +23,7 @@ def check_sides(path: str) -> None:
     """Before SQLite opens a database that may be there: it would wait for the other end of a pipe, and remove the WAL
     of one that was cut to nothing. Raises StoreRefused, FormatError."""
     for side in _SIDES:
-        if os.path.exists(path + side) and not os.path.isfile(path + side):
+        if is_other(path + side):
             raise foreign(path + side, "is no regular file")
     wal = f"{path}-wal"
     with suppress(OSError):
@@ -32,6 +33,14 @@ def check_sides(path: str) -> None:
                 "pqadapters.stores.sqlite.salvage(path, to=...), and go on with that; or, to begin with an empty "
                 f"database, move {wal} away"
             )
+
+
+def is_other(path: str) -> bool:
+    """Whether something is there that is no regular file. At one look: it goes with who has it open."""
+    try:
+        return not stat.S_ISREG(os.stat(path).st_mode)
+    except OSError:
+        return False
 
 
 def state_of(path: str) -> tuple[int, ...]:

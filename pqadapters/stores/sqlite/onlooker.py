@@ -19,7 +19,7 @@ from ...sight import Sight
 from ...store import Damage, Depth, Order, Record, State
 from .._holders import holder_of, holders_of
 from . import schema
-from .beside import SIDE, check_sides
+from .beside import SIDE, check_sides, is_other
 from .database import address, check_version
 from .errors import foreign
 from .looks import Looks
@@ -97,7 +97,7 @@ class SqliteSight:
 def see(path: str, look: Callable[[Sight], T]) -> T:
     """What `look` makes of the store, which must take from it all that it needs. Raises StoreError."""
     path = os.path.realpath(path)
-    if os.path.exists(path) and not os.path.isfile(path):
+    if is_other(path):
         raise foreign(path, "is no regular file")
     check_sides(path)
     if os.path.exists(path) and not os.path.getsize(path):
