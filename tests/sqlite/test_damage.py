@@ -19,6 +19,7 @@ import pytest
 from pqadapters.errors import DiskError, FormatError, StoreError, StoreRefused
 from pqadapters.opening import look_at, probe_file
 from pqadapters.stdlib._dbm import kind_of
+from pqadapters.stdlib.queue import Queue
 from pqadapters.store import Ack, Nack, Order, Put, Set
 from pqadapters.stores import _directory
 from pqadapters.stores.sqlite import SqliteStore, backup, salvage
@@ -89,6 +90,26 @@ def test_damage_is_told_with_the_store_free_for_others(database: Path) -> None:
             assert store.depth("log").ready == len(heard) == 1
     finally:
         logger.removeHandler(handler)
+
+
+@pytest.mark.parametrize(("column", "value"), [("payload", 3), ("payload", 0.5), ("payload", "x"), ("attempts", -1)])
+@pytest.mark.parametrize("ack", ["get", "task_done"])
+def test_a_flipped_bit_in_a_columns_type(database: Path, column: str, value: object, ack: str) -> None:
+    """With a number for a payload each get was a TypeError; with less than no attempts, one that is gone when it is
+    handed out was taken for one that somebody had looked at, and held for good."""
+    with SqliteStore(database, durability="process") as store:
+        q: Queue[int] = Queue(store=store, ack=ack)
+        for number in range(3):
+            q.put(number)
+        assert q.get() == 0
+        q.task_done()
+        with sqlite3.connect(database) as raw:
+            raw.execute(f"UPDATE record SET {column} = ? WHERE place = (SELECT min(place) FROM record)", (value,))
+        raw.close()
+        assert q.get_nowait() == 2
+        q.task_done()
+        assert len(store.damage) == 1
+        assert store.depth("default").unfinished == q.unfinished_tasks == 0
 
 
 def test_a_flipped_bit_in_a_long_payload(database: Path) -> None:

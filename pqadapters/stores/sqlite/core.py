@@ -208,7 +208,8 @@ class Core:
     def damaged(self, row: Any, reason: str) -> None:
         """A record isn't whole, and was put aside."""
         what = f"record {row[0] & (schema.IDS - 1)}: {reason}, it was put aside"
-        self._report(Damage(self.path, 0, len(row[8] or b""), what, "table 'damaged' of the database"))
+        size = len(row[8]) if isinstance(row[8], (bytes, str)) else 0  # a long one, or a number by now
+        self._report(Damage(self.path, 0, size, what, "table 'damaged' of the database"))
 
     def damaged_value(self, table: str, number: int, place: int, key: Any) -> None:
         """A key isn't what was set: it is put aside, so that it is missing for everybody, in every way."""

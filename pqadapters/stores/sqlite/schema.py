@@ -294,7 +294,7 @@ def places(number: int) -> tuple[int, int]:
 def is_whole(row: Sequence[Any], payload: Any) -> bool:
     """Whether the checksum of a row of `_FIELDS` holds. In a damaged one anything may stand anywhere."""
     _, queue, crc, put_at, attempts, not_before, rank, note = row[:8]
-    if type(attempts) is not int or not (not_before is None or isinstance(not_before, (float, int))):
+    if type(attempts) is not int or attempts < 0 or not (not_before is None or isinstance(not_before, (float, int))):
         return False
     try:
         if rank or note:
