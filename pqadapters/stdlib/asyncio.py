@@ -193,6 +193,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         for waiters in (self._getters, self._putters, self._joiners, self._asking):
             waiters.clear()
         self._loop = self._finished._loop = None
+        self._line.look = None  # as above: the line has begun again by now
         self._committer.begin_again()
         self._watcher.begin_again()
 

@@ -14,7 +14,9 @@ from pqadapters.errors import StoreLocked
 from pqadapters.stdlib import _loop_waiting
 from pqadapters.stdlib import queue as threaded
 from pqadapters.stdlib.asyncio import Queue
+from pqadapters.stores.sqlite import SqliteStore
 from tests.contract.threads import Task
+from tests.home.world import child
 
 from .running import PATIENCE, Loop, run
 
@@ -139,3 +141,22 @@ def test_the_loop_goes_on_while_others_have_the_database_locked(tmp_path: Path) 
             assert q.empty()
 
     run(main())
+
+
+def test_a_forked_childs_loop_never_waits_for_others_to_remove_an_item(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """There what is gone when it is handed out was removed without a claim, for which the loop waits."""
+    looked: list[str] = []
+    monkeypatch.setattr(SqliteStore, "look", lambda store, queue: looked.append(queue))
+    q: Queue[int] = Queue(store=f"sqlite:///{tmp_path}/q.db?durability=process", ack="get")
+
+    async def put_and_get() -> list[int]:
+        for number in range(3):
+            await q.put(number)
+        return [await q.get() for _ in range(3)]
+
+    with child(lambda me: me.say(f"{run(put_and_get())} {looked}")) as process:
+        assert process.hear() == "[0, 1, 2] []"
+        assert process.wait() == 0
+    q.close()
