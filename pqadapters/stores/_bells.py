@@ -20,6 +20,7 @@ class Bell:
         self.dry = True  #: whoever looked last found no record that is ready, or nobody has looked
         self.claimed = True  #: whether anybody may have a record in hand, as far as whoever looked last has seen
         self.looked_at = 0  #: the record that somebody is about to remove, having looked at it
+        self.crowded = 0  #: how many more times nobody looks, since several threads want the same record
         self.takers = Gate(lock)  #: those who wait for a record
         self.watchers = Gate(lock)  #: those who wait for anything else
 

@@ -18,6 +18,7 @@ from pqadapters.persistqueue.exceptions import Empty as TheirEmpty
 from pqadapters.stdlib.queue import Empty, Queue
 from pqadapters.store import Ack, Claim, Extend, Nack, Op, Put, Update
 from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite import store as stores
 from pqadapters.stores.sqlite.schema import LONG
 
 from ..contract.threads import Task, together
@@ -116,6 +117,23 @@ def test_what_there_is_more_to_is_claimed(tmp_path: Path) -> None:
         assert store.look("q") is None  # a long one, whose delayed neighbours may be due
     with pytest.raises(StoreClosed):
         store.look("q")
+
+
+@pytest.mark.parametrize("durability", ["power", "process"])
+def test_threads_that_want_the_same_one_claim_for_a_while(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, durability: str
+) -> None:
+    """All had looked at the first one, one removed it, and each sync was for one item; those who claim share them."""
+    monkeypatch.setattr(stores, "_CROWDED", 2)
+    with SqliteStore(tmp_path / "q.db", durability=durability) as store:
+        store.commit(*(Put("q", payload) for payload in (b"0", b"a", b"b")))
+        store.commit(Ack(store.claim("q")[0]))
+        seen = _seen(store)
+        assert store.look("q") is None  # another thread's
+        store.commit(Ack(seen))
+        if durability == "power":
+            assert store.look("q") is store.look("q") is None
+        assert _seen(store).payload == b"b"
 
 
 def test_those_who_remove_share_them_with_those_who_claim(tmp_path: Path) -> None:

@@ -62,6 +62,7 @@ _SPARE = 1024  #: bytes that whatever comes with an acknowledgement may bring be
 _ALONE: Any = {"alone": True, "shrinks": False}
 _new: Any = tuple.__new__
 _PATIENCE = 0.25  #: seconds that a look waits for others' transactions to bury the dead
+_CROWDED = 64  #: records that are claimed in place of being looked at, once two threads were about the same one
 _WITHOUT_LOOKOUT = 0.25  #: seconds between two looks of a waiter, should nobody tell it of others
 
 
@@ -353,11 +354,17 @@ class SqliteStore(Handle):
         core, bell = self._core, self._core.bells.of(queue)
         if bell.dry or self._goes_ahead or core.orphans or core.writer.in_the_middle():
             return None
+        if bell.crowded > 0:
+            bell.crowded -= 1
+            return None
         self._dead_are_buried(often=False)
         number = core.names.queue(queue)
         claim = None if number is None else first_whole(core.reader.rows(*first_of(number)), queue)
-        if claim is None or claim.id == bell.looked_at:
-            return None  # another thread is about it
+        if claim is None:
+            return None
+        if claim.id == bell.looked_at:  # another thread is about it
+            bell.crowded = _CROWDED if self._power else 0  # claims share their syncs
+            return None
         bell.looked_at = claim.id
         return claim
 
