@@ -17,7 +17,7 @@ from typing import Any
 from ..clock import SYSTEM
 from ..durability import Durability, Survives, in_environment
 from ..errors import LeaseLost
-from ..store import Ack, Claim, Nack
+from ..store import Ack, Claim, Depth, Nack
 from ..telling import logger, shown
 from ._limits import Limit, WhenFull
 from ._place import is_url, place_of
@@ -159,5 +159,8 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
         return False
 
     def join(self) -> None:
-        """Wait until every record was delivered."""
-        self.spool.store.wait(self._inbox, lambda depth: not depth.unfinished)
+        """Wait until every record was delivered; behind an immediate `shutdown`, every one that was handed out."""
+        self.spool.store.wait(self._inbox, self._is_done)
+
+    def _is_done(self, depth: Depth) -> bool:
+        return not (depth.claimed if self._is_over else depth.unfinished)

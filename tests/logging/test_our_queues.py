@@ -193,3 +193,19 @@ def test_a_spool_that_is_shut_down(tmp_path: Path, immediate: bool) -> None:
         queue.get()
     assert (given or SpoolQueue(tmp_path / "spool").get().getMessage()) == message
     queue.close()
+
+
+@pytest.mark.skipif(sys.version_info < (3, 13), reason="queues have no shutdown()")
+def test_who_joins_a_spool_that_is_shut_down_at_once_waits_for_what_is_in_hand(tmp_path: Path) -> None:
+    """As the standard library's; what nobody was given stays on the disk, and was waited for for ever."""
+    queue: Any = SpoolQueue(tmp_path / "spool")
+    _log(logger_of(QueueHandler(queue)), 0, 2)
+    queue.get()
+    joined = threading.Thread(target=queue.join, daemon=True)
+    joined.start()
+    queue.shutdown(immediate=True)
+    queue.task_done()
+    joined.join(PATIENCE)
+    assert not joined.is_alive()
+    assert queue.qsize() == 1
+    queue.close()
