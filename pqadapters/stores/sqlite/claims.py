@@ -46,8 +46,10 @@ def claim_oldest(connection: sqlite3.Connection, queue: str, number: int, limit:
         fields = (queue, row[0] & _ID, row[4] + 1, payload, row[6] or b"", row[3], name_text(note) if note else "")
         claims.append(_new(Claim, fields))
     if len(rows) == 1:
-        connection.execute(schema.CLAIM, (*who, rows[0][0]))
-    elif connection.execute(schema.CLAIM_RANGE, (*who, rows[0][0], rows[-1][0])).rowcount != len(rows):
+        found = connection.execute(schema.CLAIM, (*who, rows[0][0])).rowcount
+    else:
+        found = connection.execute(schema.CLAIM_RANGE, (*who, rows[0][0], rows[-1][0])).rowcount
+    if found != len(rows):  # the tree doesn't lead to where they stand
         raise malformed()
     return claims, rows[0][9] & 1 == 1
 
@@ -90,11 +92,8 @@ class Take:
             claims = [self._whole(queue, row) for row in rows]
             if None not in claims:
                 break
-        owner, handle = who
-        if len(rows) == 1:
-            self._connection.execute(schema.CLAIM, (owner, handle, rows[0][0]))
-        elif rows:
-            self._connection.executemany(schema.CLAIM, [(owner, handle, row[0]) for row in rows])
+        if rows and self._connection.executemany(schema.CLAIM, [(*who, row[0]) for row in rows]).rowcount != len(rows):
+            raise malformed()
         return claims  # type: ignore[return-value]
 
     def _first(self, number: int, order: Order, limit: int) -> list[Any]:
