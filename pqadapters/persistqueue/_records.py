@@ -71,57 +71,48 @@ class Records(Stored):
             self._give_back(astray)
         wanted = id_in(id)
         deadline = deadline_of(timeout if block else 0.0)
-        if not wanted and (seen := self._seen()):
-            return self._given(*seen, raw)
+        seen = None if wanted else self._look()
         while True:
-            claims = self._store.claim(
+            claims = [seen] if seen is not None else self._store.claim(
                 self._queue,
                 order=self._order,
                 ids=[wanted] if wanted else None,
                 timeout=left_of(deadline),
                 patience=self.timeout,
             )
+            seen = None  # if that comes to nothing, the next one is claimed
             if not claims:
                 raise Empty
             try:
                 found = self._taken(claims[0])
             except BaseException:
-                self._give_back(claims)
+                if claims[0].attempt:  # else it is nobody's
+                    self._give_back(claims)
                 raise
             if found:
-                return self._given(claims[0], found[0], raw)
+                claim, item = claims[0], found[0]
+                return {"pqid": claim.id, "data": item, "timestamp": claim.put_at} if raw else item
 
-    @staticmethod
-    def _given(claim: Claim, item: Any, raw: bool) -> Any:
-        return {"pqid": claim.id, "data": item, "timestamp": claim.put_at} if raw else item
-
-    def _seen(self) -> tuple[Claim, Any] | None:
-        """The first item and its record, if it can be removed without being claimed, which would be written down."""
-        if not (self.auto_commit and self._order is Order.OLDEST and self._store.capabilities.looks):
-            return None
-        claim = cast("Looks", self._store).look(self._queue)
-        if claim is None:
-            return None
-        try:
-            item = self._serializer.loads(claim.payload)
-        except (Exception, SystemExit) as error:
-            if isinstance(error, MemoryError) or works(self._serializer.loads, claim.payload):
-                raise
-            return None  # who claims it puts it away
-        return (claim, item) if self._is_removed(claim) else None
+    def _look(self) -> Claim | None:
+        """The first record, if it can be removed without being claimed, which would be written down."""
+        if self.auto_commit and self._order is Order.OLDEST and self._store.capabilities.looks:
+            return cast("Looks", self._store).look(self._queue)
+        return None
 
     def get_nowait(self, id: Any = None, raw: bool = False) -> Any:
         """Take the next item, or the one with this id, or raise Empty."""
         return self.get(block=False, id=id, raw=raw)
 
     def _taken(self, claim: Claim) -> list[Any]:
-        """The item of a claimed record, which is the caller's from now on; nothing where there was none to have."""
+        """The item of a record that was claimed or looked at, which is the caller's from now on; nothing where there
+        was none to have."""
         try:
             item = self._serializer.loads(claim.payload)
         except (Exception, SystemExit) as error:
             if isinstance(error, MemoryError) or works(self._serializer.loads, claim.payload):
                 raise
-            self._put_away(claim, error)
+            if claim.attempt:  # else who claims it does
+                self._put_away(claim, error)
             return []
         if not self.auto_commit:
             self._held.own()[claim.id] = claim, None

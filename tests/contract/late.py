@@ -11,18 +11,20 @@ from .maker import ManualClock
 from .threads import Task
 
 
-class _Late:
+class Late:
+    """An object whose finalizer puts."""
+
     def __init__(self, store: Any, results: list[tuple[int, ...]]) -> None:
         self._store, self._results = store, results
 
     def __del__(self) -> None:
-        self._results.append(self._store.commit(Put("late", b"x")))
+        self._results.append(self._store.commit(Put("late", b"from a finalizer")))
 
 
 def check_a_late_commit_rings(store: Any) -> None:
     """Of a store whose waiters hear of changes by bells."""
     results: list[tuple[int, ...]] = []
-    late = [_Late(store, results)]
+    late = [Late(store, results)]
     before = store._core.bells.of("late").rings
     store.commit(Put("q", b"a"), stop=lambda: bool(late.clear()))
     assert results == [(0,)], "it was put off"

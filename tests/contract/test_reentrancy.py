@@ -20,6 +20,7 @@ from pqadapters.errors import ConditionFailed
 from pqadapters.store import Ack, Claim, Delete, Expect, Nack, Order, Put, Set, Stop, Store, Update
 from pqadapters.stores import _gate
 
+from .late import Late
 from .maker import Maker
 from .snapshot import payloads
 from .threads import Task, waiting
@@ -27,19 +28,9 @@ from .threads import Task, waiting
 _STORES = tuple(pqadapters.stores.__path__)
 
 
-class _Late:
-    """An object whose finalizer puts."""
-
-    def __init__(self, store: Store, results: list[tuple[int, ...]]) -> None:
-        self._store, self._results = store, results
-
-    def __del__(self) -> None:
-        self._results.append(self._store.commit(Put("late", b"from a finalizer")))
-
-
 def test_a_finalizer_commits_in_the_middle_of_a_commit(make_store: Maker) -> None:
     store, results = make_store(), list[tuple[int, ...]]()
-    late = [_Late(store, results)]
+    late = [Late(store, results)]
     task = Task(lambda: store.commit(Put("q", b"a"), stop=lambda: bool(late.clear())), patience=make_store.patience)
     (id,) = task.result()
     assert results == [(0,)]  # carried out later: no id yet
@@ -49,7 +40,7 @@ def test_a_finalizer_commits_in_the_middle_of_a_commit(make_store: Maker) -> Non
 
 def test_a_finalizer_commits_in_the_middle_of_a_claim(make_store: Maker) -> None:
     store, results = make_store.filled(b"a"), list[tuple[int, ...]]()
-    late = [_Late(store, results)]
+    late = [Late(store, results)]
     task = Task(lambda: store.claim("q", stop=lambda: bool(late.clear())), patience=make_store.patience)
     assert [claim.payload for claim in task.result()] == [b"a"]
     assert results == [(0,)]
@@ -58,7 +49,7 @@ def test_a_finalizer_commits_in_the_middle_of_a_claim(make_store: Maker) -> None
 
 def test_a_finalizer_commits_in_the_middle_of_a_wait(make_store: Maker) -> None:
     store, results = make_store.filled(b"a"), list[tuple[int, ...]]()
-    late = [_Late(store, results)]
+    late = [Late(store, results)]
     task = Task(lambda: store.wait("q", lambda depth: late.clear() is None), patience=make_store.patience)
     assert task.result()
     assert payloads(store, "late") == [b"from a finalizer"]
@@ -80,7 +71,7 @@ def test_a_late_commit_of_several_ops_returns_a_zero_for_each(make_store: Maker)
 
 def test_i2_a_late_commit_is_not_undone_with_the_one_it_interrupted(make_store: Maker) -> None:
     store, results = make_store(), list[tuple[int, ...]]()
-    late = [_Late(store, results)]
+    late = [Late(store, results)]
 
     def stop() -> bool:
         late.clear()
@@ -106,7 +97,7 @@ def test_i7_a_claim_takes_what_its_own_threads_finalizer_put(make_store: Maker) 
 
 def test_i7_a_late_commit_wakes_other_waiters(make_store: Maker) -> None:
     store, results = make_store(), list[tuple[int, ...]]()
-    late = [_Late(store, results)]
+    late = [Late(store, results)]
     taker = waiting(store, lambda look: store.claim("late", timeout=None, stop=look), patience=make_store.patience)
     Task(lambda: store.commit(Put("q", b"a"), stop=lambda: bool(late.clear())), patience=make_store.patience).result()
     assert taker.result()

@@ -72,11 +72,6 @@ class Queue:
         """How many are ready."""
         return len(self.ready) + len(self.back) + len(self.heap or ()) - len(self.gone)
 
-    @property
-    def is_plain(self) -> bool:
-        """Whether the first of `ready` is what a claim by age takes next."""
-        return bool(self.ready) and not self.back and not self.gone and self.heap is None
-
     def changed(self) -> None:
         """Whoever watches the queue, or whose dead letters are here, looks again."""
         self.watchers.wake_all()

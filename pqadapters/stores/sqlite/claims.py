@@ -32,8 +32,7 @@ Taken = tuple["list[Claim] | None", bool]
 def claim_oldest(connection: sqlite3.Connection, queue: str, number: int, limit: int, who: Who) -> Taken | None:
     """Claim the first ready records by their ids. None where there is more to it, and nothing was changed: some are
     delayed or damaged, or there is none."""
-    first = number << ID_BITS
-    rows = connection.execute(schema.FIRST, (number, first, first + IDS, limit)).fetchall()
+    rows = connection.execute(*first_of(number, limit)).fetchall()
     if not rows or rows[0][9] not in _NONE_DELAYED:
         return None
     claims: list[Claim] = []
@@ -54,10 +53,10 @@ def claim_oldest(connection: sqlite3.Connection, queue: str, number: int, limit:
     return claims, rows[0][9] & 1 == 1
 
 
-def first_of(number: int) -> tuple[str, tuple[int, ...]]:
-    """The question for the first ready record of a queue, and its values."""
+def first_of(number: int, limit: int) -> tuple[str, tuple[int, ...]]:
+    """The question for the first ready records of a queue, and its values."""
     first = number << ID_BITS
-    return schema.FIRST, (number, first, first + IDS, 1)
+    return schema.FIRST, (number, first, first + IDS, limit)
 
 
 def first_whole(rows: Sequence[Any], queue: str) -> Claim | None:

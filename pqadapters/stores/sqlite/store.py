@@ -359,7 +359,7 @@ class SqliteStore(Handle):
             return None
         self._dead_are_buried(often=False)
         number = core.names.queue(queue)
-        claim = None if number is None else first_whole(core.reader.rows(*first_of(number)), queue)
+        claim = None if number is None else first_whole(core.reader.rows(*first_of(number, 1)), queue)
         if claim is None:
             return None
         if claim.id == bell.looked_at:  # another thread is about it
