@@ -18,12 +18,14 @@ OUR_LOG_JSON = "pqadapters-logging-json"
 OUR_PERSISTQUEUE = "pqadapters-1-file"
 MODULES = (
     "ours",
+    "ours_get",
     "bare_write",
     "bare_fdatasync",
     "bare_queue",
     "bare_insert",
     "ours_sqlite",
     "ours_sqlite_ahead",
+    "ours_sqlite_get",
     "stdlib",
     "persistqueue_file",
     "persistqueue_sqlite",

@@ -4,15 +4,20 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..contender import Contender, Handle, Level, Speed, itself
+from ..contender import Contender, Handle, Level, Speed, itself, nothing
 
 
-def open_queue(directory: str, level: Level) -> Handle:
+def open_queue(directory: str, level: Level, ack: str | None = None) -> Handle:
     from pqadapters.stdlib.queue import Queue
 
-    queue: Queue[Any] = Queue(path=directory, durability=level.value)
+    return handle_of(Queue(path=directory, durability=level.value, ack=ack), ack)
+
+
+def handle_of(queue: Any, ack: str | None) -> Handle:
+    """A queue that was opened with this `ack`; with "get" nothing is left to be acknowledged."""
     task_done = queue.task_done
-    return Handle(queue.put, queue.get, queue.get_nowait, lambda got: task_done(), itself, queue.close)
+    done = nothing if ack == "get" else lambda got: task_done()
+    return Handle(queue.put, queue.get, queue.get_nowait, done, itself, queue.close)
 
 
 CONTENDER = Contender(

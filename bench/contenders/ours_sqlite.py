@@ -6,15 +6,15 @@ import os
 from typing import Any
 
 from ..contender import Contender, Handle, Level, Speed, itself
+from .ours import handle_of
 
 
-def open_queue(directory: str, level: Level, prefetch: int = 1) -> Handle:
+def open_queue(directory: str, level: Level, prefetch: int = 1, ack: str | None = None) -> Handle:
     from pqadapters.stdlib.queue import Queue
 
     path = os.path.join(os.path.abspath(directory), "queue.db")
-    queue: Queue[Any] = Queue(store=f"sqlite:///{path}?durability={level.value}&prefetch={prefetch}")
-    task_done = queue.task_done
-    return Handle(queue.put, queue.get, queue.get_nowait, lambda got: task_done(), itself, queue.close)
+    queue: Queue[Any] = Queue(store=f"sqlite:///{path}?durability={level.value}&prefetch={prefetch}", ack=ack)
+    return handle_of(queue, ack)
 
 
 CONTENDER = Contender(

@@ -60,7 +60,7 @@ def drain(place: str | None, config: str | None, text: str, as_json: bool, sink:
         listeners = list(_listeners(place, config, text, as_json, sink))
         waiting = sum(_drained(listener, timeout) for listener in listeners)
     if waiting:
-        raise Failure(f"{waiting} log records still wait")
+        raise Failure("1 log record still waits" if waiting == 1 else f"{waiting} log records still wait")
     if said.errors:
         raise Failure("not everything was delivered")
 
