@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 from typing import Any
 
-from ..contender import Contender, Handle, Level, Speed, itself
+from ..contender import Contender, Handle, Level, Speed
 from .ours import handle_of
 
 

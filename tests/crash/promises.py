@@ -73,15 +73,15 @@ def look(directory: Path, disk: FaultyDisk | None = None) -> View:
 def die(store: SegmentStore) -> None:
     """Let go of a store as SIGKILL does: without a word to the disk."""
     from pqadapters.errors import StoreClosed
-    from pqadapters.stores.segment import core as cores
+    from pqadapters.stores.segment import core as segment
 
     core = store._core
-    for segment in core.log.segments:
-        if segment.fd >= 0:
-            core.disk.close(segment.fd)
+    for each in core.log.segments:
+        if each.fd >= 0:
+            core.disk.close(each.fd)
     core.log.trouble = StoreClosed("killed")
     core._hold.close()
-    cores.forget(core)
+    segment._cores.forget(core)
 
 
 def check(player: Player, fates: list[Fate], state: State, ruins: Ruins) -> None:

@@ -18,6 +18,7 @@ from pqadapters.errors import StoreClosed, StoreForked
 from pqadapters.store import Put
 from pqadapters.stores.sqlite import SqliteStore
 from pqadapters.stores.sqlite.core import Core
+from pqadapters.stores.sqlite.forks import Standstill
 from pqadapters.stores.sqlite.reader import Reader
 from pqadapters.stores.sqlite.writer import Writer
 from tests.contract.threads import Task
@@ -166,7 +167,7 @@ def test_a_fork_while_another_thread_closes_the_store(
     store.commit(Put("q", b"x"))
     assert store.depth("q").ready == 1
     kind, name = step
-    go_on, hold_still = getattr(kind, name), Core.hold_still
+    go_on, begin = getattr(kind, name), Standstill.begin
 
     def close(connected: Any) -> None:
         if connected in (core.writer, core.reader) and threading.current_thread() is not threading.main_thread():
@@ -174,14 +175,14 @@ def test_a_fork_while_another_thread_closes_the_store(
             assert forks.wait(PATIENCE)
         go_on(connected)
 
-    def hold(held: Core) -> None:
+    def hold(held: Standstill, core: Core) -> None:
         forks.set()
         if is_over:
             closing.result()
-        hold_still(held)
+        begin(held, core)
 
     monkeypatch.setattr(kind, name, close)
-    monkeypatch.setattr(Core, "hold_still", hold)
+    monkeypatch.setattr(Standstill, "begin", hold)
     closing = Task(store.close, patience=PATIENCE)
     assert is_at_it.wait(PATIENCE)
     pid = os.fork()

@@ -12,14 +12,12 @@ from itertools import count
 from typing import Any
 
 from ... import telling
-from ...apart import Renewed
 from ...clock import SYSTEM, Clock
-from ...ending import at_end
 from ...errors import StoreClosed, StoreError, StoreRefused
-from ...living import living, take_out
 from ...store import LOCK_TIMEOUT, Claim
 from .._ahead import Ahead
 from .._bells import Bells
+from .._cores import Cores
 from .._handle import Token
 from .address import Address
 from .aheads import Aheads
@@ -263,7 +261,7 @@ class Core:
 
     def _close_locked(self) -> None:
         self.writer.trouble = StoreClosed(f"the store in {self.place} was closed; open it again")
-        forget(self)
+        _cores.forget(self)
         self.writer.close_locked()
         self.owners.leave(clean=not self.unreleased)
 
@@ -289,20 +287,17 @@ class Core:
         self.lookout, self.keeper = Lookout(self), Keeper(self)
 
 
-_cores: weakref.WeakValueDictionary[Any, Core] = weakref.WeakValueDictionary()
-_opening = Renewed(lambda: threading.RLock())
+_cores: Cores[Core] = Cores()
 
 
 def share(address: Address, lease: float, clock: Clock | None, power: bool, token: Token) -> Core:
     """The core of the store, opened if this process has none; with one more handle on it."""
-    key = (address, lease)
-    with telling.silence(), _opening():
-        core = _cores.get(key)
-        if core is None or not core.join(token):
-            core = Core(address, lease, clock, power)
-            _cores[key] = core
-            core.join(token)
-        elif power:
+    place = (address, lease)
+    with telling.silence(), _cores.opening():
+        core = _cores.joined(place, token)
+        if core is None:
+            return _cores.add(Core(address, lease, clock, power), place, token)
+        if power:
             try:
                 core.check_settings()
             except BaseException:
@@ -311,22 +306,8 @@ def share(address: Address, lease: float, clock: Clock | None, power: bool, toke
         return core
 
 
-def forget(core: Core) -> None:
-    """A closed core serves no new handles."""
-    take_out(_cores, core)
-
-
-def _end_all() -> None:
-    for core in living(_cores):
-        core.end()
-
-
-at_end(_end_all, last=True)
-
-
 def _begin_again() -> None:
-    _opening.renew()
-    for core in living(_cores):
+    for core in _cores.renew():
         core.begin_again()
 
 

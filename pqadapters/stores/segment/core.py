@@ -14,12 +14,10 @@ from collections.abc import Callable
 from functools import partial
 
 from ... import telling
-from ...apart import Renewed
 from ...clock import Clock
-from ...ending import at_end
 from ...errors import DiskError, LeaseLost, StoreClosed, StoreError, StoreForked, StorePoisoned
-from ...living import living, take_out
 from ...store import Damage
+from .._cores import Cores
 from .._directory import refused
 from .._disk import Disk
 from .._gate import unlocked
@@ -387,7 +385,7 @@ class Core:
             self.wake_everybody_locked()
         finally:
             self._hold.close()
-            forget(self)  # last: whoever opens the directory meanwhile waits for this core's lock
+            _cores.forget(self)  # last: whoever opens the directory meanwhile waits for this core's lock
 
     def discard(self, *, remove: bool = False) -> None:
         """Close it for all its handles without a word to the disk; with `remove`, take its directory away. OSError."""
@@ -432,27 +430,22 @@ def _report(damage: Damage, records: int) -> None:
 
 # One core for each directory of this process
 
-_cores: weakref.WeakValueDictionary[tuple[int, int], Core] = weakref.WeakValueDictionary()
-_opening = Renewed(lambda: threading.RLock())
+_cores: Cores[Core] = Cores()
 
 
 def share(directory: str, disk: Disk, segment_bytes: int, trust: bool, clock: Clock, owner: object) -> Core:
     """The core of the directory, opened if this process has none; with one more handle on it."""
-    with telling.silence(), _opening():
+    with telling.silence(), _cores.opening():
         directories.prepare(directory, disk, trust)
-        core = None if disk.pretends else _cores.get(_key(directory))
-        if core is None or not core.join(owner):
-            directories.warn_unsafe_filesystem(directory)
-            core = Core(directory, disk, segment_bytes, clock)
-            if not disk.pretends:
-                _cores[_key(directory)] = core
-            core.join(owner)
+        found = None if disk.pretends else _cores.joined(_key(directory), owner)
+        if found is not None:
+            return found
+        directories.warn_unsafe_filesystem(directory)
+        core = Core(directory, disk, segment_bytes, clock)
+        if not disk.pretends:
+            return _cores.add(core, _key(directory), owner)
+        core.join(owner)
         return core
-
-
-def forget(core: Core) -> None:
-    """A closed core serves no new handles."""
-    take_out(_cores, core)
 
 
 def _key(directory: str) -> tuple[int, int]:
@@ -463,17 +456,8 @@ def _key(directory: str) -> tuple[int, int]:
     return info.st_dev, info.st_ino
 
 
-def _end_all() -> None:
-    for core in living(_cores):
-        core.end()
-
-
-at_end(_end_all, last=True)
-
-
 def _abandon_all() -> None:
-    _opening.renew()
-    for core in living(_cores):
+    for core in _cores.renew():
         core.abandon()
     _cores.clear()
 

@@ -6,7 +6,6 @@ import errno
 import os
 import sqlite3
 import threading
-import time
 import weakref
 from collections import deque
 from contextlib import suppress
@@ -15,12 +14,8 @@ from itertools import count
 from typing import Any
 
 from ... import telling
-from ...apart import Renewed
 from ...clock import SYSTEM, Clock
-from ...ending import at_end
 from ...errors import DiskError, StoreClosed, StoreError, StoreForked
-from ...forking import DATABASES, before_fork, hold_at_fork
-from ...living import living, take_out
 from ...store import Ack, Claim, Damage
 from .._ahead import Ahead
 from .._bells import Bells
@@ -32,10 +27,12 @@ from .changes import Changes, Who
 from .claims import give_back
 from .database import make_database, open_database, patiently, prepare
 from .errors import ERRORS, malformed, translated
+from .forks import Standstill, connected, cores, inherited
 from .keeper import Keeper
 from .lookout import Lookout
 from .mark import Mark
 from .names import Names
+from .orphans import Orphans
 from .owners import Owners
 from .pairing import file_at, file_of
 from .reader import Reader
@@ -47,15 +44,6 @@ from .writer import LATE, Writer
 logger = telling.logger("pqadapters.stores.sqlite")
 _OPENING = "opening"  #: the name of its lock
 _BURY_EVERY = 0.1  #: seconds between two looks for dead processes by those who claim: one costs some microseconds each
-_STANDSTILL = 5.0  #: seconds that a fork waits for what other threads are about
-
-
-class Orphan:
-    """What was claimed for a caller that isn't there any more."""
-
-    def __init__(self, claiming: Work, handle: int) -> None:
-        self.claiming, self.handle = claiming, handle
-        self.giving: Work | None = None  #: gives it back; whose caller was interrupted as well
 
 
 class Core:
@@ -71,12 +59,11 @@ class Core:
         self.handles = weakref.WeakSet[Token]()
         self.numbers = count(1)  #: of handles, in this process
         self.aside = threading.RLock()  # of connections beside those of writer, reader and lookout
-        self._still = False  #: no connection is open, for the moment of a fork
-        self._held: list[Any] = []  #: locks, for that moment
+        self.standstill = Standstill()
         self._guard = threading.RLock()  # of the number of handles, for a moment: nothing is called with it held
         self._entering = threading.RLock()  # of `owner`, which nothing calls in the middle of a transaction
         self._closing = self._entered = False
-        self.orphans: deque[Orphan] = deque()  #: claims whose callers were interrupted
+        self.orphans = Orphans()  #: claims whose callers were interrupted
         self.unreleased: deque[int] = deque()  #: handles that are gone, whose claims couldn't be given back yet
         self._buried = 0.0
         self.room = Room(self)
@@ -301,44 +288,16 @@ class Core:
     def give_back_claims(self, claims: list[Claim], handle: int) -> None:
         """Make records ready that a handle of this process has claimed and not handed out."""
         if claims:
-            self.writer.do(self._giving_back(claims, handle))
-            self._ring(claims)
+            self.writer.do(self.giving_back(claims, handle))
+            self.ring(claims)
 
-    def _giving_back(self, claims: list[Claim], handle: int) -> Work:
+    def giving_back(self, claims: list[Claim], handle: int) -> Work:
         number = self.owners.number
         return Work(lambda each: give_back(each, self.names, claims, number, handle), synced=False)
 
-    def _ring(self, claims: list[Claim]) -> None:
+    def ring(self, claims: list[Claim]) -> None:
         for queue in {claim.queue for claim in claims}:
             self.bells.ring(queue)
-
-    def give_back_orphans(self) -> None:
-        """The same of what was claimed for callers that an interrupt has taken away: once, since a record that was
-        given back may be claimed again with the same number. Who is interrupted at it leaves it to who comes next."""
-        for _ in range(len(self.orphans)):
-            try:
-                orphan = self.orphans.popleft()
-            except IndexError:  # another thread has it
-                return
-            with suppress(StoreError):
-                self._give_back(orphan)
-
-    def _give_back(self, orphan: Orphan) -> None:
-        claiming, giving = orphan.claiming, orphan.giving
-        is_given = giving is not None and giving.done and giving.error is None
-        if self.writer.inside and not (claiming if giving is None else giving).done:
-            self.orphans.append(orphan)  # somebody may be about it just now
-        elif claiming.done and claiming.result and claiming.result[0] and not is_given:
-            claims = claiming.result[0]
-            orphan.giving = self._giving_back(claims, orphan.handle)
-            try:
-                self.writer.do(orphan.giving)
-            except BaseException as error:
-                if isinstance(error, StoreError):  # of a lock, a full disk: nothing was given back
-                    orphan.giving = None
-                self.orphans.append(orphan)
-                raise
-            self._ring(claims)
 
     def _give_up(self, handle: int) -> None:
         if self._entered:
@@ -361,7 +320,7 @@ class Core:
             else:
                 self._close_locked()
         self.reader.end()
-        _connected.discard(self)
+        connected.discard(self)
         self.bells.ring_all()
 
     def _close_locked(self) -> None:
@@ -370,7 +329,7 @@ class Core:
             with suppress(sqlite3.Error):
                 writer.connection.execute(schema.DROP_OWNER, (self.owners.number,))
         writer.trouble = StoreClosed(f"the store in {self.path} was closed; open it again")
-        forget(self)
+        cores.forget(self)
         try:
             writer.disconnect_locked()
         except sqlite3.Error as error:
@@ -388,46 +347,6 @@ class Core:
 
     # Forks
 
-    def hold_still(self) -> None:
-        """No connection is open and no thread inside SQLite from here to `go_on`: what SQLite remembers of a process's
-        locks would go along to the child, which hasn't any."""
-        deadline = SYSTEM.monotonic() + _STANDSTILL
-        while not self.writer.in_the_middle() and SYSTEM.monotonic() < deadline:
-            for lock in (self.writer.lock, self.reader.lock, self.lookout.reader.lock, self.aside):
-                self._held.append(lock)  # before it is taken: it may be, whatever a signal handler raises
-                if not lock.acquire(blocking=False):
-                    self._held.pop()
-                    break
-            else:
-                self._part_soon(True)
-                self._disconnect_locked()
-                self._still = True
-                return
-            self._let_go()
-            time.sleep(0.0005)  # four locks can't be waited for at once, and one after the other would be a deadlock
-
-    def _disconnect_locked(self) -> None:
-        with suppress(sqlite3.Error):
-            self.writer.disconnect_locked()
-        self.reader.close()
-        self.lookout.reader.close()
-
-    def go_on(self) -> None:
-        """In the parent, behind the fork."""
-        self._still = False
-        self._part_soon(False)
-        self._let_go()
-
-    def _part_soon(self, fleeting: bool) -> None:
-        """From there to the fork nobody comes but this thread: by what others do before a fork, and signal handlers."""
-        self.writer.fleeting = self.reader.fleeting = self.lookout.reader.fleeting = fleeting
-
-    def _let_go(self) -> None:
-        while self._held:
-            with suppress(RuntimeError):  # it isn't ours: a signal handler came before it was taken, or behind this
-                self._held[-1].release()
-            self._held.pop()
-
     def begin_again(self) -> None:
         """In a forked child: connections of its own, when it needs them."""
         self.process = os.getpid()
@@ -436,94 +355,27 @@ class Core:
         self.orphans.clear()
         self.unreleased.clear()
         self.owners.begin_again()
-        _inherited.append(self.mark.begin_again())
+        inherited.append(self.mark.begin_again())
         found = (self.writer.begin_again(), self.reader.begin_again(), self.lookout.reader.begin_again())
-        if not self._still:
-            _inherited.extend(each for each in found if each is not None)
+        if not self.standstill.reached:
+            inherited.extend(each for each in found if each is not None)
             self.writer.trouble = StoreForked(
                 f"the store in {self.path} was in the middle of something when this process was forked: open it anew"
             )
-            forget(self)
-        self._still, self._held = False, []
+            cores.forget(self)
+        self.standstill = Standstill()
         self.bells.begin_again()
         self.lookout, self.keeper = Lookout(self), self.keeper.begin_again(self)
 
 
-_inherited: list[object] = []  # marks, and connections of stores that couldn't be held still: never closed
-_cores: weakref.WeakValueDictionary[tuple[int, int], Core] = weakref.WeakValueDictionary()
-_connected: weakref.WeakSet[Core] = weakref.WeakSet()  #: those, and what is being closed
-_standing: list[Core] = []  #: those of them that are held still, of which some may be closed meanwhile
-_opening = Renewed(lambda: threading.RLock())
-
-
 def share(path: str, disk: Disk, trust: bool, clock: Clock, token: Token) -> Core:
     """The core of the database, opened if this process has none; with one more handle on it."""
-    with telling.silence(), _opening():
+    with telling.silence(), cores.opening():
         prepare(path, disk, trust)
         file = file_at(path)
-        core = _cores.get(file) if file != pairing.NONE else None
-        if core is None or not core.join(token):
-            core = Core(path, disk, trust, clock)
-            _connected.add(core)
-            _cores[core.writer.file] = core
-            core.join(token)
-        return core
-
-
-def forget(core: Core) -> None:
-    """A closed core serves no new handles."""
-    take_out(_cores, core)
-
-
-def _end_all() -> None:
-    for core in living(_cores):
-        core.end()
-
-
-at_end(_end_all, last=True)
-
-
-def _be_ready() -> None:
-    """What a child needs is imported here, once: there a Ctrl-C in the middle of it would be lost, as is whatever is
-    raised at a fork."""
-    if len(_connected):
-        with suppress(ImportError):
-            import ctypes  # noqa: F401
-
-
-def _hold_still() -> None:
-    _opening().acquire()
-    for core in living(_connected):
-        _standing.append(core)
-        core.hold_still()
-
-
-def _go_on() -> None:
-    if _opening()._is_owned():  # type: ignore[attr-defined]  # else another thread forks just now, and these are its
-        while _standing:
-            _standing[-1].go_on()
-            _standing.pop()
-        _opening().release()
-
-
-def _begin_again() -> None:
-    _opening.renew()
-    for core in {*living(_connected), *_standing}:
-        core.begin_again()
-    _standing.clear()
-    _keep_for_ever(_inherited)
-
-
-def _keep_for_ever(things: list[object]) -> None:
-    """One reference more, which nobody gives back: not even the end of the interpreter closes them."""
-    with suppress(ImportError):
-        import ctypes
-
-        for thing in things:
-            ctypes.pythonapi.Py_IncRef(ctypes.py_object(thing))
-
-
-if hasattr(os, "register_at_fork"):
-    before_fork(_be_ready)
-    hold_at_fork(DATABASES, _hold_still, _go_on)
-    os.register_at_fork(after_in_child=_begin_again)
+        found = cores.joined(file, token) if file != pairing.NONE else None
+        if found is not None:
+            return found
+        core = Core(path, disk, trust, clock)
+        connected.add(core)
+        return cores.add(core, core.writer.file, token)

@@ -47,8 +47,9 @@ from . import entries, schema
 from .backup import back_up
 from .changes import Changes, Who, lease_lost, place_of, put_plain
 from .claims import Take, Taken, claim_oldest, first_of, first_whole
-from .core import Core, Orphan, logger, share
+from .core import Core, logger, share
 from .looks import Looks
+from .orphans import Orphan
 from .room import BIG
 from .salvage import Salvaged, salvage_apart
 from .schema import LONG, PART, put_values
@@ -282,7 +283,7 @@ class SqliteStore(Handle):
                 self.commit(*acks)
             return []  # in the middle of another call of this thread: there is no waiting for it
         if core.orphans:
-            core.give_back_orphans()
+            core.orphans.give_back(core)
         core.bury_dead(often=False, patience=wish.patience)  # first: what they had in hand is ready in its old place
         if bell.dry:
             is_ready, bell.claimed = self._looks.any_ready(queue)
@@ -307,7 +308,7 @@ class SqliteStore(Handle):
             return [] if result is LATE else self._taken(wish.queue, bell, result, touched)
         except BaseException:
             core.orphans.append(Orphan(work, self._handle))
-            core.give_back_orphans()
+            core.orphans.give_back(core)
             raise
 
     def _taken(self, queue: str, bell: Bell, taken: Taken, touched: dict[str, int]) -> list[Claim] | None:
@@ -398,7 +399,7 @@ class SqliteStore(Handle):
         if self._ahead.waiting:
             self._settle_ahead()
         if self._core.orphans and not self._core.writer.in_the_middle():
-            self._core.give_back_orphans()
+            self._core.orphans.give_back(self._core)
         found = self._looks.depth(queue)
         ahead = self._ahead.of(queue, self._core.process) if self._prefetch > 1 else 0
         if found.claimed > ahead and self._dead_are_buried(often=final and not found.ready + ahead):
