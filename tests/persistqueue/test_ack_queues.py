@@ -311,14 +311,14 @@ def test_what_is_acked_is_cleared_on_a_full_disk(path: str, monkeypatch: pytest.
     q = filled(UniqueAckQ(path), range(40))
     for _ in range(40):
         q.ack(q.get())
-    commit, room = q._states._commit, 20
+    commit, room = q._states._claiming.commit, 20
 
     def full(*ops: Any) -> None:
         if len(ops) > room:
             raise DiskError(errno.ENOSPC, "No space left on device")
         commit(*ops)
 
-    monkeypatch.setattr(q._states, "_commit", full)
+    monkeypatch.setattr(q._states._claiming, "commit", full)
     q.clear_acked_data(keep_latest=0)
     assert (q.acked_count(), q.queue()) == (0, [])
     assert q.put(1) is not None

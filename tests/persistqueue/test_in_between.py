@@ -304,14 +304,14 @@ def test_an_item_that_is_updated_while_it_is_cleared_leaves_no_trace(
     """It was cleared as what it had been, and what it had become could never be put again."""
     q = _filled(UniqueAckQ(path))
     q.ack(q.get())
-    commit, done = q._states._commit, []  # type: ignore[var-annotated]
+    commit, done = q._states._claiming.commit, []  # type: ignore[var-annotated]
 
     def meanwhile(*ops: Any) -> None:
         if not done:
             done.append(UniqueAckQ(path, auto_resume=False).update("c", id=1))
         commit(*ops)
 
-    monkeypatch.setattr(q._states, "_commit", meanwhile)
+    monkeypatch.setattr(q._states._claiming, "commit", meanwhile)
     q.clear_acked_data(keep_latest=0)
     q.clear_acked_data(keep_latest=0)
     assert [row["data"] for row in q.queue()] == ["b"]

@@ -22,7 +22,8 @@ from ...serializers import pickle
 from ...serializers.signed import Seal, seal_for, unsigned
 from ...stdlib._keys import Keys
 from ...store import Ack, Expect, Op, Put, Set, Store
-from .._states import _KEY, FRESH, INITED, READY, UNACK, Row, States
+from .._rows import FRESH, KEY, Row
+from .._states import INITED, READY, UNACK, States
 from .report import Progress
 from .rows import SET, STATES, WAITING, Item, status_of
 from .tables import DICT, FILES, MAPPINGS, PRIORITY, SHELF, Table
@@ -32,7 +33,7 @@ MOVED = "pqadapters.moved-here"  #: table of a store: source -> JSON: how many i
 _WHICH = "sha256"  #: in it: a digest of them all
 _RESERVED = "pqadapters.reserved-ids"  #: queue of records whose ids are given to items that aren't records
 _AT_ONCE, _BYTES = 1000, 4 << 20  #: of one commit
-_NOBODY = _KEY.pack(0)  #: the holder of an item that a process had which is gone
+_NOBODY = KEY.pack(0)  #: the holder of an item that a process had which is gone
 _PICKLED = b"p"  #: how a mapping's value begins
 _LOWEST = rank(-math.inf)[0]
 
@@ -187,8 +188,8 @@ class Mover:
 def _got(states: States, row: Row, state: str) -> list[Op]:
     """An item that was got before is in that state; an unack one in the hands of nobody who lives."""
     if state == UNACK:
-        return [states._stored(row), Set(states._table(UNACK), _KEY.pack(row.id), _NOBODY)]
-    return [states._stored(row), *states._entering(row.id, state)]
+        return [states.stored(row), Set(states.table(UNACK), KEY.pack(row.id), _NOBODY)]
+    return [states.stored(row), *states.entering(row.id, state)]
 
 
 def _digest(before: str, items: Iterable[Item]) -> str:

@@ -1,0 +1,45 @@
+"""The records of one queue as a handle claims them and gives them back."""
+
+from __future__ import annotations
+
+from ..errors import LeaseLost, StoreError
+from ..store import Claim, Nack, Op, Order, Store
+
+
+class Claiming:
+    """What a handle has claimed for a moment. `timeout`: seconds to wait for other users of the store."""
+
+    def __init__(self, store: Store, queue: str, timeout: float) -> None:
+        self._store, self._queue, self._timeout = store, queue, timeout
+        self._astray: list[Claim] = []  #: claims that couldn't be given back: nobody else gets those while we live
+
+    def commit(self, *ops: Op) -> None:
+        self._store.commit(*ops, timeout=self._timeout)
+
+    def first(self, order: Order, timeout: float | None) -> Claim | None:
+        """The first record that is ready within `timeout` seconds."""
+        claims = self._store.claim(self._queue, order=order, timeout=timeout, patience=self._timeout)
+        return claims[0] if claims else None
+
+    def exactly(self, id: int, timeout: float = 0.0) -> Claim | None:
+        """That record; None where it doesn't get ready within `timeout` seconds."""
+        claims = self._store.claim(self._queue, ids=[id], timeout=timeout, patience=self._timeout)
+        return claims[0] if claims else None
+
+    def give_back(self, claim: Claim) -> None:
+        try:
+            self.commit(Nack(claim))
+        except LeaseLost:
+            pass
+        except StoreError:  # locked, as a rule
+            self.keep_astray(claim)
+
+    def keep_astray(self, claim: Claim) -> None:
+        """It is given back later."""
+        self._astray.append(claim)
+
+    def give_back_astray(self) -> None:
+        if self._astray:
+            astray, self._astray = self._astray, []
+            for claim in astray:
+                self.give_back(claim)
