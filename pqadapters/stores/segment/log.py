@@ -13,55 +13,36 @@ behind what they acknowledge, so nothing that is still needed goes with it (`spa
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
-import threading
 from collections.abc import Callable
-from typing import Any
 
 from ...clock import Clock
-from ...errors import DiskError, StoreError, StorePoisoned
+from ...errors import StoreError
 from .._disk import Disk
-from .._gate import unlocked
-from .._trouble import afresh
 from . import format
-from .directory import LOCK
-from .places import Places, Segment
-from .sleepers import Sleepers
+from .files import Files
+from .places import Segment
 
-NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # EFBIG: a limit of this process (`ulimit -f`)
 FIRST_ALLOCATION = 64 * 1024
 SPARE = 16 * 1024  #: enough for an empty segment and its place in the directory
 MIN_RESERVE = SPARE + 4096
 _RESERVE_STEP = 4096  # on a full disk space is looked for once for so many bytes of acknowledgements
-_OPEN_FILES = 8
 _TRIES = 1000
 _MIN_PUT = format.PUT_COST
 
 
-class Log(Places):
+class Log(Files):
     """The segments as files, and what may be written to them."""
 
     def __init__(self, directory: str, disk: Disk, store: bytes, segment_bytes: int, clock: Clock) -> None:
-        super().__init__()
-        self.directory = directory
-        self.disk = disk
+        super().__init__(directory, disk)
         self.store = store
         self.segment_bytes = segment_bytes
         self.clock = clock
-        self.lock_file = -1  #: a descriptor: a look at a segment itself would make its next sync half as long again
-        self.next = 1  #: the next sequence number
-        self.synced = 0  #: all frames up to this number are on the disk
-        self._syncing_by = 0  #: the thread that runs an fdatasync, or 0
-        self._sleepers = Sleepers()  #: those that wait for it, or for the next one
-        self.unmarked: tuple[Segment, int] | None = None  #: the tail, and up to where it was synced without a mark
-        self._reading: list[Segment] = []  # segments opened for reading, oldest first
-        self._retired: list[int] = []  #: descriptors to close when no fdatasync runs
         self.put_room = 0  #: a put may end here at most
         self.ack_room = 0  #: and an acknowledgement here; further than a put when the disk is full
         self._allocated = 0
         self._checkpointed = 0  #: where in the log the last checkpoint was written
-        self.trouble: StoreError | None = None  #: why the store can't be used any more
 
     def reopened(self) -> None:
         """The segments were read from files, and synced: go on behind the last frame."""
@@ -86,7 +67,7 @@ class Log(Places):
         tail = self.tail
         if tail in self._reading:
             self._reading.remove(tail)
-        self._retire(tail)
+        self.retire(tail)
         tail.fd = self.disk.open(tail.path)
 
     # Writing
@@ -176,68 +157,6 @@ class Log(Places):
             except OSError as error:
                 self.poison(error, "an incomplete record can't be taken back")
 
-    def refused(self, error: OSError, what: str) -> DiskError:
-        """The error for a system call that failed: what it was about, and what to do."""
-        if error.errno == errno.EFBIG:
-            advice = "raise this process's limit of file sizes (ulimit -f), or drain the queue: that gives space back"
-        elif error.errno in NO_SPACE:
-            advice = (
-                "free some space there, or drain the queue: acknowledging works on a full disk, and gives space back"
-            )
-        elif error.errno in (errno.ENOENT, errno.ESTALE):
-            advice = (
-                "its directory was moved or replaced while it was open. Nothing of this call was stored: close the "
-                "store, and open it where it is now"
-            )
-        else:
-            advice = "see the system's log; nothing of this call was stored"
-        message = f"can't {what} the store: {os.strerror(error.errno or 0)}; {advice}"
-        return DiskError(error.errno, message, self.directory)
-
-    def poison(self, error: BaseException, why: str) -> StorePoisoned:
-        """From now on nothing goes: what is on the disk is known to nobody until the store is opened again."""
-        trouble = StorePoisoned(
-            f"{self.directory}: {why} ({error}). What was acknowledged before is kept. "
-            "Close the store and open it again once the disk is in order"
-        )
-        trouble.__cause__ = error
-        self.trouble = trouble
-        return trouble
-
-    def give_up(self, error: BaseException) -> None:
-        """What is in the files couldn't be carried out in memory, which no checkpoint must be made of any more."""
-        self.trouble = StorePoisoned(
-            f"{self.directory}: a commit is stored and couldn't be carried out in memory ({error!r}). Nothing is lost: "
-            "close the store and open it again"
-        )
-        self.trouble.__cause__ = error
-
-    def _lose(self) -> None:
-        """The files have no names any more, and go with their last descriptors."""
-        self.trouble = StorePoisoned(
-            f"{self.directory}: its files were removed while the store was open, and what was put since then went with "
-            "them. Close the store and open it again; a store has to be closed before its files are removed"
-        )
-
-    def check_place(self) -> None:
-        """Before anything is opened, made or removed by its path: where the directory was moved while the store was
-        open, another store may have the path by now. Raises OSError."""
-        lock = os.path.join(self.directory, LOCK)
-        if self.lock_file >= 0 and not self.disk.is_named(self.lock_file, lock):
-            raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), lock)
-
-    def read(self, segment: Segment, offset: int, length: int) -> bytes:
-        """Bytes of a segment; fewer at the end of its file. Raises OSError."""
-        if segment.fd < 0:
-            self.check_place()
-            segment.fd = self.disk.open(segment.path, write=False)
-            self._reading.append(segment)
-            if len(self._reading) > _OPEN_FILES:
-                old = self._reading.pop(0)
-                if old is not segment and old is not self.tail:
-                    self._retire(old)
-        return self.disk.read(segment.fd, length, offset)
-
     # Room
 
     def make_room(self, size: int) -> None:
@@ -285,7 +204,7 @@ class Log(Places):
             self._begin_segment(tail.number + 1, None)
         except OSError as error:
             raise self.refused(error, "make room in") from error
-        self._retire(tail)
+        self.retire(tail)
         return True
 
     def _allocate(self, segment: Segment, size: int) -> None:
@@ -323,7 +242,7 @@ class Log(Places):
         self._begin_segment(number or old.number + 1, size)
         with contextlib.suppress(OSError):
             self.disk.truncate(old.fd, old.end)
-        self._retire(old)
+        self.retire(old)
 
     def _begin_segment(self, number: int, size: int | None) -> None:
         """A new tail with room for `size` bytes; None: with room for nothing but its header. An interrupt leaves it the
@@ -357,76 +276,7 @@ class Log(Places):
                     self.disk.unlink(leftover)
             raise
 
-    def _retire(self, segment: Segment) -> None:
-        """Close the descriptor; one that an fdatasync may be using is closed behind it."""
-        fd, segment.fd = segment.fd, -1
-        if fd >= 0:
-            self._retired.append(fd)
-        self._close_retired()
-
-    def close_files(self) -> None:
-        """Let go of all descriptors, without a word to the disk."""
-        for segment in self.segments:
-            self._retire(segment)
-
-    def _close_retired(self) -> None:
-        while self._retired and not self._syncing_by:
-            self.disk.close(self._retired.pop())
-
     # Syncing
-
-    def sync(self, sequence: int, lock: threading.RLock) -> None:
-        """Return when all frames up to `sequence` are on the disk. The lock is free while the disk works.
-
-        Whoever finds no fdatasync running runs one for all that was written so far; the others sleep, and one of those
-        that it came too early for runs the next. Raises StorePoisoned when it fails; it is never tried again.
-        """
-        me, slept = threading.get_ident(), None
-        try:
-            while self.synced < sequence:
-                if self.trouble is not None:
-                    raise afresh(self.trouble)
-                if self._syncing_by and self._syncing_by != me:
-                    slept = self._sleepers.sleep(sequence, lock)
-                else:  # nobody, or this thread, when a signal handler put something in the middle of a sync
-                    self._sync_all(me, lock)
-        finally:
-            if slept is not None:
-                self._sleepers.leave(slept)
-
-    def _sync_all(self, me: int, lock: Any) -> None:
-        """Sync what was written so far, with the lock free, however often this thread holds it."""
-        target, tail, outer, before = self.next - 1, self.tail, self._syncing_by, self.synced
-        end, whole = tail.end, False
-        failure: OSError | None = None
-
-        def sync() -> None:
-            nonlocal whole, failure
-            try:
-                self.disk.sync(tail.fd)
-                whole = True
-            except OSError as error:
-                failure = error
-
-        try:
-            self._syncing_by = me
-            self._sleepers.turn_taken()
-            unlocked(lock, sync)
-        finally:
-            self._syncing_by = outer
-            if failure is not None:
-                self.synced = before  # the system tells of a failure once: a sync by others meanwhile means nothing
-                self.poison(failure, "a sync to disk failed")
-            elif self.trouble is None and self.disk.is_removed(self.lock_file):
-                self._lose()
-            elif whole and target > self.synced:
-                self.synced = target
-                self.unmarked = tail, end
-            self._sleepers.wake(self.synced if self.trouble is None else self.next)
-        if self.trouble is not None and (failure is not None or self.synced < target):
-            raise afresh(self.trouble)
-        if self._retired:
-            self._close_retired()
 
     def mark(self) -> None:
         """Behind a sync: leave the mark. Where more was written meanwhile, whoever syncs that will."""
@@ -470,28 +320,9 @@ class Log(Places):
                     self.disk.unlink(segment.path)
             except OSError as error:
                 raise self.refused(error, "give back space in") from error
-            self._retire(segment)
+            self.retire(segment)
             self.remove_segment(segment)
             self.sync_directory()
-
-    def sync_directory(self) -> None:
-        """Sync what was made, renamed or removed. One that fails is as bad as any: raises StorePoisoned."""
-        try:
-            self.disk.sync_directory(self.directory)
-        except OSError as error:
-            raise self.poison(error, "a sync of the directory failed") from error
-
-    def sync_here(self) -> None:
-        """Sync the tail with the lock held; for the rare moments when files are about to go."""
-        if self.synced >= self.next - 1:
-            return
-        if self.trouble is not None:
-            raise afresh(self.trouble)
-        try:
-            self.disk.sync(self.tail.fd)
-        except OSError as error:
-            raise self.poison(error, "a sync to disk failed") from error
-        self.synced = self.next - 1
 
     def trim(self) -> None:
         """Give back the tail's room beyond its end, the reserve aside. The next put makes room again."""

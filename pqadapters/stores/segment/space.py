@@ -13,7 +13,8 @@ from itertools import compress
 
 from ...errors import DiskError
 from . import checkpoint, format
-from .log import NO_SPACE, Log
+from .files import NO_SPACE
+from .log import Log
 from .places import Segment
 from .queues import Catalog, Key, Table
 from .reader import Reader
