@@ -10,12 +10,16 @@ memory:
 from __future__ import annotations
 
 import os
+import sys
+import threading
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .durability import Durability, Survives
 from .errors import StoreError
+from .forking import before_fork
 from .sight import Sight
 from .store import Damage, Store
 from .telling import shown
@@ -486,3 +490,20 @@ _OPENERS: dict[str, Callable[[str, str, dict[str, Any]], Store]] = {
     "mysql": lambda url, path, options: open_server(url.partition("?")[0], **options),
     "sqlite": lambda url, path, options: open_database(path[1:], **options),
 }
+
+
+_STORES = f"{__package__}.stores"
+_FIRST = ("segment", "segment.slots", "segment.estates", "sqlite")  #: which the first queue of a process imports
+_MYSQL = f"{_STORES}.mysql"
+
+
+def _import_all() -> None:
+    """Before a fork: a thread that is importing one of them would leave the child its lock, to be waited for for ever."""
+    if threading.active_count() > 1:
+        begun = [_MYSQL] if _MYSQL in sys.modules else []
+        for name in ("platformdirs", *(f"{_STORES}.{name}" for name in _FIRST), *begun):
+            with suppress(ImportError):
+                import_module(name)
+
+
+before_fork(_import_all)

@@ -399,3 +399,33 @@ def _left_by_a_child(tmp_path: Path, method: str, where: str, end: str) -> str:
         "    print([(home.items, home.ack) for home in homes()])\n"
     )
     return run_script(script, tmp_path / "home").out
+
+
+@pytest.mark.parametrize("module", ["stores.segment.scan", "stores.segment.slots", "stores.sqlite.pages"])
+def test_another_thread_imports_a_store_at_the_time_of_the_fork(tmp_path: Path, module: str) -> None:
+    """The child had that thread's lock on the module, and its first queue waited for it for ever."""
+    kind = "store='sqlite:///%d.db' % os.getpid()" if "sqlite" in module else ""
+    program = f"""
+import importlib.abc
+begun, go_on = threading.Event(), threading.Event()
+class Slow(importlib.abc.MetaPathFinder):
+    def find_spec(self, name, path, target=None):
+        if name == "pqadapters.{module}" and threading.current_thread() is maker:
+            begun.set()
+            go_on.wait(10)
+maker = threading.Thread(target=lambda: Queue({kind}).put(1))
+sys.meta_path.insert(0, Slow())
+maker.start()
+assert begun.wait(60)
+threading.Timer(0.2, go_on.set).start()
+if forked():
+    signal.alarm(60)
+    q = Queue({kind})
+    q.put(2)
+    assert q.get() == 2
+    q.task_done()
+    sys.exit()
+go_on.set()
+maker.join()
+    """
+    assert run(HEAD + program, tmp_path).err == ""
