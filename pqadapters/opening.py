@@ -498,7 +498,7 @@ _MYSQL = f"{_STORES}.mysql"
 
 
 def _import_all() -> None:
-    """Before a fork: a thread that is importing one of them would leave the child its lock, to be waited for for ever."""
+    """Before a fork: a thread that is importing one of them would leave its lock to the child, for ever."""
     if threading.active_count() > 1:
         begun = [_MYSQL] if _MYSQL in sys.modules else []
         for name in ("platformdirs", *(f"{_STORES}.{name}" for name in _FIRST), *begun):
