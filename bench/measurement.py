@@ -1,6 +1,7 @@
 """Running one measurement: its steps one after the other, each in a process of its own, in a fresh directory.
 
-The processes end by themselves or are ended by their id when they take too long. Nothing is left on the disk.
+The processes end by themselves, or are ended when they take too long: each has a process group of its own, which goes
+with it. Nothing is left on the disk.
 """
 
 from __future__ import annotations
@@ -10,6 +11,8 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Sequence
+from contextlib import suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
@@ -43,7 +46,7 @@ def environment() -> dict[str, str]:
 def measure(entry: Entry, directory: Path, patience: float) -> dict[str, float]:
     """The numbers of an entry, by metric. Raises Failed; `patience` in seconds is for each of its processes."""
     values: dict[str, float] = {}
-    with TemporaryDirectory(prefix="pqadapters-bench-", dir=directory) as scratch:
+    with scratch_in(directory) as scratch:
         place = os.path.join(scratch, "queue")
         os.mkdir(place, 0o700)
         for step in range(len(entry.scenario.steps_of(entry.contender))):
@@ -52,25 +55,51 @@ def measure(entry: Entry, directory: Path, patience: float) -> dict[str, float]:
     return values
 
 
+def scratch_in(directory: Path) -> TemporaryDirectory[str]:
+    """For one measurement. What can't be removed at once, as an ended process still writes, goes with `directory`."""
+    return TemporaryDirectory(prefix="pqadapters-bench-", dir=directory, ignore_cleanup_errors=True)
+
+
 def run(module: str, *arguments: str, cwd: str, patience: float) -> str:
     """What a child process prints. Raises Failed; an end by SIGKILL is for the child to choose."""
-    command = [sys.executable, "-m", module, *arguments]
-    try:
-        done = subprocess.run(
-            command,
-            cwd=cwd,
-            env=environment(),
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=patience,
-        )
-    except subprocess.TimeoutExpired:
-        raise Failed(f"took longer than {patience:.0f} seconds") from None
+    done = ended([sys.executable, "-m", module, *arguments], cwd=cwd, patience=patience)
     if done.returncode not in (0, -signal.SIGKILL) or (done.returncode and not done.stdout):
-        lines = done.stderr.strip().splitlines()
-        raise Failed(lines[-1] if lines else f"ended with status {done.returncode}")
+        raise Failed(last_words(done))
     return done.stdout
+
+
+def ended(command: Sequence[str], *, cwd: str, patience: float) -> subprocess.CompletedProcess[str]:
+    """The command, which has ended. Raises Failed when it has to be ended; its children are then, too."""
+    pipe = subprocess.PIPE
+    with subprocess.Popen(
+        command,
+        cwd=cwd,
+        env=environment(),
+        stdin=subprocess.DEVNULL,
+        stdout=pipe,
+        stderr=pipe,
+        text=True,
+        start_new_session=True,
+    ) as process:
+        try:
+            out, err = process.communicate(timeout=patience)
+        except subprocess.TimeoutExpired:
+            raise Failed(f"took longer than {patience:g} seconds") from None
+        finally:
+            end_with_children(process)
+    return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+def end_with_children(process: subprocess.Popen[str]) -> None:
+    """SIGKILL for all in the process group that it leads, unless it has ended by itself."""
+    if process.returncode is None:
+        with suppress(ProcessLookupError):
+            os.killpg(process.pid, signal.SIGKILL)
+
+
+def last_words(done: subprocess.CompletedProcess[str]) -> str:
+    """Why it failed."""
+    return (done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"])[-1]
 
 
 def _printed(text: str) -> dict[str, float]:

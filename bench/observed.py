@@ -14,13 +14,13 @@ import re
 import shutil
 import subprocess
 import sys
+import threading
 from collections.abc import Iterable, Sequence
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from .contender import Contender, Level
-from .measurement import Failed, environment, run
+from .measurement import Failed, end_with_children, ended, environment, last_words, run, scratch_in
 from .subject import MARK, Subject
 
 _TRACED, _KILLED = 20, 200  #: items
@@ -42,24 +42,17 @@ def _trace(contender: Contender, level: Level, directory: Path, patience: float)
         return {"none": "no queue"}
     if shutil.which("strace") is None:
         return {"none": "strace isn't installed"}
-    with TemporaryDirectory(prefix="pqadapters-bench-", dir=directory) as scratch:
+    with scratch_in(directory) as scratch:
         place, log = os.path.join(scratch, "queue"), os.path.join(scratch, "trace")
         os.mkdir(place, 0o700)
         tracer = ["strace", "-f", "-qq", "-s", "64", "-e", f"trace=write,{','.join(_SYNCS)}", "-o", log]
         try:
-            done = subprocess.run(
-                [*tracer, *_command("trace", contender, level, place, _TRACED)],
-                cwd=scratch,
-                env=environment(),
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-                timeout=patience,
-            )
-        except subprocess.TimeoutExpired:
-            return {"none": f"took longer than {patience:.0f} seconds"}
+            command = [*tracer, *_command("trace", contender, level, place, _TRACED)]
+            done = ended(command, cwd=scratch, patience=patience)
+        except Failed as error:
+            return {"none": str(error)}
         if done.returncode:
-            return {"none": (done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"])[-1]}
+            return {"none": last_words(done)}
         return count_syncs(Path(log).read_text(errors="replace").splitlines())
 
 
@@ -90,11 +83,12 @@ def _kill(contender: Contender, level: Level, directory: Path, patience: float) 
         return {"none": "no queue"}
     if contender.puts_alone and contender.left is None:
         return {"none": "its workers do the calls meanwhile"}
-    with TemporaryDirectory(prefix="pqadapters-bench-", dir=directory) as scratch:
+    with scratch_in(directory) as scratch:
         place = os.path.join(scratch, "queue")
         os.mkdir(place, 0o700)
         try:
-            filled = _kill_when_it_holds(_command("fill", contender, level, place, _KILLED), scratch)
+            command = _command("fill", contender, level, place, _KILLED)
+            filled = _kill_when_it_holds(command, scratch, patience)
             job = _command("drain", contender, level, place, _KILLED)[-1]
             drained = run("bench.subject", job, cwd=scratch, patience=patience)
         except (Failed, OSError) as error:
@@ -110,8 +104,8 @@ def _kill(contender: Contender, level: Level, directory: Path, patience: float) 
     return {**counts, "held_again": held[0] in found} if held[0] else counts  # a mapping holds none
 
 
-def _kill_when_it_holds(command: Sequence[str], scratch: str) -> list[str]:
-    """What it said, up to holding an item. Its end is SIGKILL then."""
+def _kill_when_it_holds(command: Sequence[str], scratch: str, patience: float) -> list[str]:
+    """What it said, up to holding an item. Its end is SIGKILL then, or when `patience` ends."""
     lines: list[str] = []
     with subprocess.Popen(
         command,
@@ -121,7 +115,10 @@ def _kill_when_it_holds(command: Sequence[str], scratch: str) -> list[str]:
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        start_new_session=True,
     ) as process:
+        late = threading.Timer(patience, end_with_children, [process])
+        late.start()
         try:
             assert process.stdout is not None
             for line in process.stdout:
@@ -129,7 +126,8 @@ def _kill_when_it_holds(command: Sequence[str], scratch: str) -> list[str]:
                 if line.startswith(f"{MARK} held "):
                     break
         finally:
-            process.kill()
+            late.cancel()
+            end_with_children(process)
     return lines
 
 
