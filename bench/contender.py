@@ -164,8 +164,8 @@ class Contender(NamedTuple):
 
     @property
     def is_observed(self) -> bool:
-        """Whether what it survives can be seen from here: a server syncs by itself."""
-        return self.puts_alone or (self.gets and not self.server)
+        """Whether what it survives can be seen from here: a server syncs by itself, a program is what it imports."""
+        return self.kind not in (Kind.SERVER, Kind.START)
 
     def level(self, asked: Level) -> Level | None:
         """How it is opened where `asked` is compared; None where it can't be. At less than POWER a contender that

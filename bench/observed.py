@@ -81,6 +81,8 @@ def count_syncs(lines: Iterable[str]) -> dict[str, Any]:
 def _kill(contender: Contender, level: Level, directory: Path, patience: float) -> dict[str, Any]:
     if not contender.is_observed:
         return {"none": "no queue"}
+    if not contender.gets and not contender.puts_alone:
+        return {"none": "hands nothing out"}
     if contender.puts_alone and contender.left is None:
         return {"none": "its workers do the calls meanwhile"}
     with scratch_in(directory) as scratch:

@@ -3,7 +3,7 @@
 `trace`: puts, gets and acknowledges, each between two marks; whoever traces its system calls knows so which are whose.
 `fill`: puts and says so item by item, takes one and holds it, and waits to be killed. `drain`: says what is there. A
 mapping sets and gets values of keys, and holds nothing. A logger logs and an executor submits, to busy workers where it
-can keep them busy; both only put, and say how much is there.
+can keep them busy; both only put, and say how much is there. A bare loop only puts, too, and is traced alone.
 """
 
 from __future__ import annotations
@@ -51,10 +51,15 @@ def between_marks(word: str, count: int, step: Callable[[int], object]) -> None:
 
 
 def trace(handle: Handle, count: int) -> None:
-    handle.put(name(count))  # what happens once isn't of interest
-    between_marks("put", count, lambda number: handle.put(name(number)))
+    trace_loop(handle, count)
     handle.done(handle.get())
     between_marks("get", count, lambda number: handle.done(handle.get()))
+
+
+def trace_loop(handle: Handle, count: int) -> None:
+    """As far as a bare loop of puts goes."""
+    handle.put(name(count))  # what happens once isn't of interest
+    between_marks("put", count, lambda number: handle.put(name(number)))
 
 
 def fill(handle: Handle, count: int) -> None:
@@ -167,6 +172,9 @@ def main(arguments: Sequence[str]) -> None:
         _MAPPING[subject.mode](contender.open_mapping(subject.directory, level), subject.operations)
     elif contender.open_loop is not None:
         _QUEUE[subject.mode](in_a_loop(contender.open_loop, subject.directory, level), subject.operations)
+    elif not contender.gets:
+        assert subject.mode == "trace", "it hands nothing out"
+        trace_loop(contender.open(subject.directory, level), subject.operations)
     else:
         _QUEUE[subject.mode](contender.open(subject.directory, level), subject.operations)
 

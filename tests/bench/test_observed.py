@@ -73,6 +73,24 @@ def test_our_queue_with_the_methods_of_persist_queue(tmp_path: Path) -> None:
     assert seen["kill"] == {"announced": 199, "found": 199, "held_again": True}
 
 
+def test_a_bare_loop_of_puts_and_a_queue_in_memory(tmp_path: Path) -> None:
+    loop = observe(contenders()["bare-fdatasync"], Level.POWER, tmp_path, 60.0)
+    if "none" not in loop["trace"]:
+        assert loop["trace"] == {"puts": 20, "synced_puts": 20, "syncs_per_put": 1.0}
+    assert loop["kill"] == {"none": "hands nothing out"}
+    kept = observe(contenders()["stdlib"], Level.MEMORY, tmp_path, 60.0)
+    assert kept["kill"] == {"announced": 199, "found": 0, "held_again": False}
+
+
+def test_without_strace_the_trace_is_missing_alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PATH", str(tmp_path))
+    seen = observe(contenders()[OURS], Level.PROCESS, tmp_path, 60.0)
+    assert seen == {
+        "trace": {"none": "strace isn't installed"},
+        "kill": {"announced": 199, "found": 199, "held_again": True},
+    }
+
+
 def test_a_program_and_a_server_are_not_observed() -> None:
     seen = {each.kind for each in contenders().values() if each.is_observed}
     assert seen == {*Kind} - {Kind.START, Kind.SERVER}
