@@ -63,5 +63,6 @@ def _panel(axis: Any, scenario: Scenario, bars: list[tuple[str, Spread]]) -> Non
     axis.barh(names, medians, color=colours, xerr=[below, above], error_kw={"linewidth": 1})
     axis.set_xscale("log")
     axis.set_title(f"{scenario.name}: {scenario.about}", fontsize=9, loc="left")
-    axis.set_xlabel(f"{metric.name} [{metric.unit}]", fontsize=8)
-    axis.tick_params(labelsize=8)
+    better = "" if metric.more else ": less is better"
+    axis.set_xlabel(f"{metric.name} [{metric.unit}]{better}", fontsize=8)
+    axis.tick_params(which="both", labelsize=8)
