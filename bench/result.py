@@ -108,8 +108,12 @@ def save(result: Result, path: Path) -> None:
         "absent": [each._asdict() for each in result.absent],
     }
     new = path.with_suffix(".tmp")
-    new.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(new, path)
+    try:
+        new.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
+        os.replace(new, path)
+    except OSError:
+        new.unlink(missing_ok=True)
+        raise
 
 
 def load(path: Path) -> Result:

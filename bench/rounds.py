@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
@@ -16,6 +17,8 @@ from .contender import Contender, Level
 from .measurement import Entry, Failed, measure
 from .result import Absence, Measurement
 from .scenario import Scenario
+
+NO_TIME = "no time was left for it"  #: the reason of who was due behind the end of the budget
 
 
 class Settings(NamedTuple):
@@ -26,6 +29,7 @@ class Settings(NamedTuple):
     seconds: float  #: about what one measurement takes
     budget: float  #: seconds after which no measurement begins
     patience: float  #: seconds that a process may take
+    observing: float  #: seconds, behind all measurements, after which nobody is observed
 
 
 def entries(
@@ -60,11 +64,12 @@ def run(
             due = [each for each in rotated(row, number) if _key(each) not in failed]
             if not due or number > due[0].scenario.rounds:
                 continue
-            say(f"round {number} of {settings.rounds}: {due[0].scenario.name}, {len(due)} contenders")
+            if time.monotonic() <= deadline:
+                say(f"round {number} of {settings.rounds}: {due[0].scenario.name}, {len(due)} contenders")
             for entry in due:
                 if time.monotonic() > deadline:
                     if number == 1:
-                        yield Absence(*_key(entry), "no time was left for it")
+                        yield Absence(*_key(entry), NO_TIME)
                     continue
                 made = _measured(entry, number, settings)
                 if isinstance(made, Absence):
@@ -78,12 +83,24 @@ def rotated(row: Sequence[Entry], number: int) -> list[Entry]:
     return [*row[start:], *row[:start]]
 
 
+def whole(
+    part: Sequence[Sequence[Entry]], measurements: Sequence[Measurement], absent: Sequence[Absence], rounds: int
+) -> int:
+    """How many rounds came to their end for all who hadn't failed: fewer than `rounds` where the time was too short."""
+    if any(each.reason == NO_TIME for each in absent):
+        return 0
+    failed = {each[:2] for each in absent}
+    made = Counter(each[:2] for each in measurements)
+    due = {_key(each): min(rounds, each.scenario.rounds) for row in part for each in row if _key(each) not in failed}
+    return min((made[key] for key, count in due.items() if made[key] < count), default=rounds)
+
+
 def _measured(entry: Entry, number: int, settings: Settings) -> Measurement | Absence:
     if entry.scenario.level is Level.POWER:
         os.sync()  # what others left to be written isn't this contender's to wait for
     try:
         return Measurement(*_key(entry), entry.level, number, measure(entry, settings.directory, settings.patience))
-    except Failed as error:
+    except (Failed, OSError) as error:
         return Absence(*_key(entry), f"failed in round {number}: {error}")
 
 

@@ -3,12 +3,20 @@
 from __future__ import annotations
 
 import json
+import re
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
+from bench import rounds
 from bench.__main__ import main
-from bench.contenders import contenders
+from bench.contenders import OURS, contenders
+from bench.measurement import ROOT, environment
+from bench.result import Absence, Measurement
 from bench.rounds import entries, rotated
 from bench.scenarios import scenarios
 
@@ -32,6 +40,73 @@ def test_a_small_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None
 def test_a_name_that_is_not_there(tmp_path: Path) -> None:
     with pytest.raises(SystemExit, match=r"no scenario 'nothing': choose from items-40"):
         main(["--scenario", "nothing"])
+
+
+@pytest.mark.parametrize(
+    "option", ["--rounds=0", "--rounds=-1", "--seconds=0", "--seconds=nan", "--budget=-5", "--budget=x"]
+)
+def test_a_number_that_is_none(option: str, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit, match="2"):
+        main([option, "--list"])
+    assert f"'{option.partition('=')[2]}' is no number of" in capsys.readouterr().err
+
+
+SMALL = ("--quick", "--rounds=1", "--seconds=0.01", "--no-observing", "--scenario=items-40", "--contender=stdlib")
+
+
+@pytest.mark.parametrize("option", ["--output", "--directory"])
+def test_a_directory_that_cannot_be_used_is_told_before_anything_is_measured(
+    option: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "file").touch()
+    places = {"--output": tmp_path / "out", "--directory": tmp_path, option: tmp_path / "file"}
+    with pytest.raises(SystemExit, match=r"that can be written to: .*/file"):
+        main([*SMALL, *(f"{name}={path}" for name, path in places.items())])
+    assert "round" not in capsys.readouterr().err
+
+
+def test_results_stay_where_nothing_is_measured(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "results.json").write_text("of an earlier run")
+    arguments = ["--scenario=items-40", "--contender=bare-replace", f"--output={tmp_path}"]
+    assert main([*arguments, f"--directory={tmp_path}"]) == 1
+    assert re.search(r"nothing was measured.*\nnone of these contenders has a part", capsys.readouterr().err)
+    assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
+    assert (tmp_path / "results.json").read_text() == "of an earlier run"
+
+
+def test_an_interrupted_run_reports_what_it_has(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def run(*arguments: object) -> Iterator[Measurement]:
+        yield Measurement("items-40", "stdlib", "memory", 1, {"put": 1.0})
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(rounds, "run", run)
+    assert main([*SMALL, f"--output={tmp_path / 'out'}", f"--directory={tmp_path}"]) == 130
+    data = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert (data["settings"]["interrupted"], len(data["measurements"])) == (True, 1)
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_run_that_is_terminated_leaves_nothing(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "bench", "--scenario=items-40", "--contender=stdlib", "--seconds=20"]
+    command += [f"--directory={tmp_path}", f"--output={tmp_path / 'out'}"]
+    with subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True) as bench:
+        assert bench.stderr is not None
+        assert "round 1" in bench.stderr.readline()
+        bench.terminate()
+    assert bench.returncode == 128 + signal.SIGTERM
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
+
+
+def test_rounds_are_whole_if_nobody_was_left_out_for_want_of_time() -> None:
+    part, _ = entries({"items-40": scenarios()["items-40"]}, {name: contenders()[name] for name in ("stdlib", OURS)}, 1)
+    twice = [Measurement("items-40", "stdlib", "memory", number, {}) for number in (1, 2)]
+    once = Measurement("items-40", OURS, "process", 1, {})
+    assert rounds.whole(part, [*twice, once, once], [], 2) == 2
+    assert rounds.whole(part, [*twice, once], [], 2) == 1
+    assert rounds.whole(part, [*twice, once], [Absence("items-40", OURS, "failed in round 2: so")], 2) == 2
+    assert rounds.whole(part, twice, [Absence("items-40", OURS, "no time was left for it")], 2) == 0
 
 
 def test_the_list_measures_nothing(capsys: pytest.CaptureFixture[str]) -> None:
