@@ -177,7 +177,10 @@ class Contender(NamedTuple):
     def missing(self) -> str:
         """Why it can't be opened here; "" where it can."""
         absent = [name for name in self.modules if importlib.util.find_spec(name) is None]
-        return f"not installed: {self.package or absent[0]}" if absent else ""
+        if not absent:
+            return ""
+        its_own = self.package and absent[0] == self.modules[0]
+        return f"not installed: {self.package if its_own else absent[0]}"
 
     def version(self) -> str:
         try:

@@ -125,6 +125,13 @@ def test_who_takes_part_or_why_not() -> None:
         assert (scenario.ours if scenario.processes == 1 else "pqadapters-sqlite") not in reasons
 
 
+def test_what_is_missing_is_named() -> None:
+    ours = contenders()[OURS]
+    assert ours._replace(modules=("no_such",)).missing() == "not installed: pqadapters"
+    assert ours._replace(modules=("pqadapters", "no_such")).missing() == "not installed: no_such"
+    assert ours._replace(package="", modules=("no_such",)).missing() == "not installed: no_such"
+
+
 def test_another_one_comes_first_in_each_round() -> None:
     part, _ = entries(scenarios(), contenders(), 0.1)
     row = part[0]
