@@ -6,7 +6,7 @@ programs never share a name, but for those run with -m: these are known by their
 to another directory stays the same application (`origin` tells them apart). Programs that run other people's programs
 (gunicorn, celery, manage.py) are told apart by the directory that they are started in.
 
-`application` looks once for each process, any thread may call it; nothing here touches a disk.
+`application` looks once for each process, any thread may call it; nothing here writes to a disk.
 """
 
 from __future__ import annotations
@@ -17,6 +17,7 @@ import re
 import sys
 import threading
 from collections.abc import Mapping, Sequence
+from contextlib import suppress
 from typing import Any, NamedTuple
 
 from ..digest import digest
@@ -128,9 +129,23 @@ def home_directory() -> str:
 
 
 def _state_directory() -> str:
+    """Of the user that this process is, which for root isn't always what HOME says: `sudo -E` leaves it as it was, and
+    what root makes in another user's home that one can't use."""
     import platformdirs
 
-    return platformdirs.user_state_dir("pqadapters", appauthor=False)
+    found = platformdirs.user_state_dir("pqadapters", appauthor=False)
+    home = os.path.expanduser("~")
+    if hasattr(os, "geteuid") and not os.geteuid() and found.startswith(home + os.sep) and not _is_ours(found, home):
+        return os.path.join(os.path.expanduser("~root"), os.path.relpath(found, home))
+    return found
+
+
+def _is_ours(*directories: str) -> bool:
+    """Whether the first of these that there is belongs to this user; True where there is none."""
+    for directory in directories:
+        with suppress(OSError):
+            return os.stat(directory).st_uid == os.geteuid()
+    return True
 
 
 def _no_home(home: str, reason: str) -> NoHome:

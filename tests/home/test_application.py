@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import sys
 import types
 from collections.abc import Mapping
@@ -310,6 +311,38 @@ def test_else_it_is_in_the_users_state_directory(
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     if given is not None:
         monkeypatch.setenv("PQADAPTERS_HOME", given)
+    assert home_directory() == str(tmp_path / "pqadapters")
+
+
+@pytest.mark.parametrize("owner", [0, 12345])
+@pytest.mark.parametrize("made_by", [None, 0, 12345])
+def test_root_in_the_home_of_somebody_else(
+    owner: int, made_by: int | None, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """As `sudo -E` leaves it: the directories that root made there were in that user's way from then on."""
+    state = tmp_path / ".local" / "state" / "pqadapters"
+    owners = {str(tmp_path): owner, str(state): made_by}
+    monkeypatch.setenv("HOME", str(tmp_path))
+    monkeypatch.delenv("XDG_STATE_HOME", raising=False)
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
+
+    def stat(path: str) -> Any:
+        if owners[path] is None:
+            raise FileNotFoundError(path)
+        return types.SimpleNamespace(st_uid=owners[path])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", stat)
+        found = home_directory()
+    roots = pwd.getpwuid(0).pw_dir
+    ours = (owner if made_by is None else made_by) == 0
+    assert found == (str(state) if ours else os.path.join(roots, ".local/state/pqadapters"))
+
+
+def test_root_with_a_state_directory_that_was_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setenv("HOME", "/home/me")
+    monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
+    monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert home_directory() == str(tmp_path / "pqadapters")
 
 
