@@ -33,11 +33,6 @@ sys.stdin.readline()
 """
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    return tmp_path / "jobs.db"
-
-
 def test_i5_what_a_killed_process_had_claimed_is_ready_again(database: Path) -> None:
     store = SqliteStore(database)
     store.commit(Put("q", b"a"), Put("q", b"b"))

@@ -32,11 +32,6 @@ from tests.segment.programs import PATIENCE, run, running, said
 from ..contract.descriptors import open_below
 
 
-@pytest.fixture
-def database(tmp_path: Path) -> Path:
-    return tmp_path / "jobs.db"
-
-
 @contextmanager
 def _locked(database: Path) -> Iterator[None]:
     """Another program has begun a transaction and is in no hurry to end it."""

@@ -1,0 +1,142 @@
+"""A damaged database is brought out into a new one: every row whose checksum holds."""
+
+from __future__ import annotations
+
+import errno
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from pqadapters.errors import DiskError, StoreRefused
+from pqadapters.store import Ack, Order, Put
+from pqadapters.stores.sqlite import SqliteStore, salvage
+from pqadapters.stores.sqlite.salvage import Salvaged
+
+from .contents import fill, left
+
+_TAKE_FOR_ITSELF = "import sqlite3, sys; sqlite3.connect(sys.argv[1]).execute('PRAGMA journal_mode = DELETE')"
+
+
+def test_salvage_brings_out_all_of_a_healthy_database_in_its_order(database: Path) -> None:
+    whole = fill(database)
+    assert salvage(database, to=database.with_name("new.db")) == Salvaged(len(whole), 40, 0)
+    with SqliteStore(database) as old, SqliteStore(database.with_name("new.db")) as new:
+        for queue in ("q", "r", "q.dead"):
+            for order in Order:
+                pairs = zip(old.browse(queue, order=order), new.browse(queue, order=order), strict=True)
+                assert all(a[3:] == b[3:] for a, b in pairs)
+        assert list(old.scan("t")) == list(new.scan("t"))
+
+
+def test_salvage_of_a_store_that_is_open_keeps_its_locks(database: Path) -> None:
+    fill(database)
+    with SqliteStore(database) as store:
+        (claim,) = store.claim("q")
+        brought = store.salvage(to=database.with_name("new.db"))
+        assert brought.records == sum(store.depth(queue).unfinished for queue in ("q", "r", "q.dead"))
+        told = subprocess.run(
+            [sys.executable, "-c", _TAKE_FOR_ITSELF, str(database)],
+            capture_output=True,
+            text=True,
+        )
+        assert "locked" in told.stderr
+        store.commit(Ack(claim))
+
+
+def test_salvage_reads_what_stands_in_the_wal(database: Path) -> None:
+    store = SqliteStore(database)
+    store.commit(*[Put("q", b"%d" % n) for n in range(200)])
+    copy = database.with_name("copy.db")
+    copy.write_bytes(database.read_bytes())
+    wal = bytearray(Path(f"{database}-wal").read_bytes())
+    Path(f"{copy}-wal").write_bytes(wal)
+    assert salvage(copy, to=database.with_name("new.db")).records == 200
+    store.close()
+
+
+def test_salvage_names_what_it_cannot_do(database: Path) -> None:
+    fill(database, 2)
+    with pytest.raises(StoreRefused, match="exists already"):
+        salvage(database, to=database)
+    with pytest.raises(DiskError, match="can't be read"):
+        salvage(database.with_name("none.db"), to=database.with_name("new.db"))
+
+
+@pytest.mark.parametrize("content", [b"", b"notes\n" * 9000])
+def test_salvage_of_what_is_no_database_of_ours(content: bytes, tmp_path: Path) -> None:
+    """Whoever gave another name was told that nothing was lost, and had an empty database."""
+    (tmp_path / "notes").write_bytes(content)
+    with pytest.raises(StoreRefused, match="nothing in it of a database of pqadapters"):
+        salvage(tmp_path / "notes", to=tmp_path / "new.db")
+    assert os.listdir(tmp_path) == ["notes"]
+    SqliteStore(tmp_path / "empty.db").close()
+    assert salvage(tmp_path / "empty.db", to=tmp_path / "new.db") == Salvaged(0, 0, 0)
+
+
+def test_salvage_that_fails_leaves_nothing(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What had come so far looked like all of it, and was in the way of another try."""
+    payloads, new = fill(database), database.with_name("new.db")
+
+    def refuse(store: SqliteStore) -> None:
+        raise DiskError(errno.ENOSPC, os.strerror(errno.ENOSPC), str(new))
+
+    with monkeypatch.context() as patched, pytest.raises(DiskError):
+        patched.setattr(SqliteStore, "checkpoint", refuse)
+        salvage(database, to=new)
+    assert not list(database.parent.glob("new.db*"))
+    salvage(database, to=new)
+    assert {path.name for path in database.parent.glob("new.db*")} == {"new.db"}
+    with SqliteStore(new) as store:
+        assert left(store) == payloads
+
+
+def test_salvage_takes_nobodys_place(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who had opened the new one meanwhile went on with a file that was gone, and all that it stored was lost."""
+    fill(database)
+    new, real, opened = database.with_name("new.db"), SqliteStore.checkpoint, list[SqliteStore]()
+
+    def slow(store: SqliteStore) -> None:
+        real(store)
+        opened.append(SqliteStore(new))
+        opened[0].commit(Put("q", b"theirs"))
+
+    with monkeypatch.context() as patched, pytest.raises(StoreRefused, match="exists already"):
+        patched.setattr(SqliteStore, "checkpoint", slow)
+        salvage(database, to=new)
+    opened[0].close()
+    with SqliteStore(new) as store:
+        assert left(store) == {b"theirs"}
+
+
+def test_salvage_of_a_file_that_was_made_longer_than_there_is_room_for(database: Path) -> None:
+    """Each page of nothing was looked at: for days."""
+    payloads = fill(database)
+    os.truncate(database, 1 << 40)
+    assert salvage(database, to=database.with_name("new.db")).lost == 0
+    with SqliteStore(database.with_name("new.db")) as store:
+        assert left(store) == payloads
+
+
+def test_salvage_as_a_command(database: Path) -> None:
+    fill(database, 20)
+    command = [sys.executable, "-m", "pqadapters.stores.sqlite", str(database)]
+    done = subprocess.run([*command, f"{database}.new"], capture_output=True, text=True, check=True)
+    assert done.stdout == (
+        "11 records and 40 keys are whole, 0 are damaged and left out; what was on pages that are gone isn't counted\n"
+    )  # of a file that was cut off it said that nothing was lost
+    again = subprocess.run([*command, f"{database}.new"], capture_output=True, text=True)
+    assert (again.returncode, "exists already" in again.stderr) == (1, True)
+
+
+@pytest.mark.parametrize("how", ['exec "$@" >&-', '"$@" | exec sleep 0; exit ${PIPESTATUS[0]}', '"$@" >/dev/full'])
+def test_salvage_as_a_command_whose_output_nobody_reads(database: Path, how: str) -> None:
+    """What was to be brought out was; then came a traceback."""
+    fill(database, 20)
+    command = [sys.executable, "-m", "pqadapters.stores.sqlite", str(database), f"{database}.new"]
+    done = subprocess.run(["bash", "-c", how, "bash", *command], stderr=subprocess.PIPE, text=True)
+    assert "Traceback" not in done.stderr
+    with SqliteStore(f"{database}.new") as store:
+        assert store.count("t") == 40
