@@ -12,7 +12,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from functools import partial
 from typing import Any
 
@@ -160,8 +159,12 @@ class Line:
         """Those whose work is done, and who leads next."""
         leads = self.inside
         for work in list(self._pending):
-            if work.done or not leads:
-                leads = leads or not work.done
+            if work.outcome.done:
+                if not work.woken:
+                    _release(work.sleeper)
+                    work.woken = True  # behind it: should an interrupt come in between, the next one does it again
+            elif not leads:
+                leads = True
                 _release(work.sleeper)
 
     def put_off(self, work: Work) -> None:
@@ -233,5 +236,7 @@ comers.add(Line.do.__code__)
 
 def _release(sleeper: threading.Lock | None) -> None:
     if sleeper is not None:
-        with suppress(RuntimeError):  # it is awake already
+        try:
             sleeper.release()
+        except RuntimeError:  # it is awake already
+            pass

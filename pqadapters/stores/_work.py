@@ -33,6 +33,7 @@ class Work:
     error: Exception | None = None
     outcome = PENDING
     sleeper: threading.Lock | None = None  #: held; whoever releases it wakes its caller
+    woken = False  #: its caller was, and it was done: it never sleeps again
 
     def __init__(self, run: Callable[[Any], Any], timeout: float | None = None) -> None:
         self.run = run
