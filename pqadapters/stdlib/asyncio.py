@@ -121,6 +121,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
     _order = Order.OLDEST
     _container: Any = ABSENT  #: of a subclass that keeps its items itself
+    _in_memory = False  #: there is one
 
     if TYPE_CHECKING:  # what asyncio's has, and typeshed doesn't tell
         _maxsize: int
@@ -168,12 +169,14 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         self._joiners: deque[stdlib.Future[bool | None]] = deque()
         super().__init__(maxsize)
         self._ready_made = True
-        if self._container is not ABSENT:
+        if self._in_memory:
             self._keep_in_memory()
+        self._puts_itself, self._gets_itself = self._overrides("_put"), self._overrides("_get")
         self._shared = not line.store.capabilities.exclusive
         self._hasty_claim = partial(line.store.claim, patience=0.0)
         line.look = None  # its acknowledgement would wait for others in the loop; a claim comes again
         self._power = line.store.capabilities.persistent and line.store.durability.survives is Survives.POWER
+        self._direct = not (self._power or self._shared or self._puts_itself)  #: a put waits for nobody but for room
         self._asking: dict[stdlib.Future[Any], deque[Any]] = {}  #: who waits, or is woken and didn't run yet
         watcher = self._watcher = Watcher(line.store, line.name, until(weakref.ref(self)), weak(self._changed))
 
@@ -205,10 +208,6 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             NotDurableWarning,
         )
 
-    @property
-    def _in_memory(self) -> bool:
-        return self._container is not ABSENT
-
     # What asyncio's queue has
 
     def qsize(self) -> int:
@@ -232,6 +231,8 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         """
         if self._in_memory:
             return await super().put(item)
+        if self._direct and self._maxsize <= 0:
+            return self._put_directly(item)
         put = self._make(item)
         stows = False
         try:
@@ -307,7 +308,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         if self._in_memory:
             return super().get_nowait()
         self._watcher.own += 1
-        item = self._get() if self._overrides("_get") else self._take()
+        item = self._get() if self._gets_itself else self._take()
         self._wakeup_next(self._putters)
         return item
 
@@ -360,13 +361,21 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
     def _make(self, item: T) -> Put:
         """The item's record. Where a subclass stores something in its place, the item itself needn't be storable."""
-        return _NONE if self._overrides("_put") else self._line.make(item)
+        return _NONE if self._puts_itself else self._line.make(item)
 
     def _limited(self, put: Put) -> Put:
         return put._replace(limit=self._line.bound(self._maxsize)) if self._maxsize > 0 else put
 
+    def _put_directly(self, item: T) -> None:
+        put = self._line.make(item)
+        try:
+            self._stow_now(item, put)
+        except Exception:  # behind an interrupt it may be stored
+            self._line.objects.forget([put.payload])
+            raise
+
     async def _stow(self, item: T, put: Put) -> None:
-        if self._overrides("_put") or (not self._power and not self._shared):
+        if self._direct or self._puts_itself:
             return self._stow_now(item, put)
         if not self._power:
             return await self._stow_in_haste(put)
@@ -377,7 +386,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
     def _stow_now(self, item: T, put: Put) -> None:
         self._watcher.own += 1
-        if self._overrides("_put"):
+        if self._puts_itself:
             self._put(item)
         else:
             try:
@@ -438,7 +447,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
     @_queue.setter
     def _queue(self, container: Any) -> None:
-        self._container = container
+        self._container, self._in_memory = container, True
 
     def _init(self, maxsize: int) -> None:
         pass
