@@ -103,6 +103,14 @@ class Counts:
             self.adjustment -= 1
             return False
 
+    def pay(self, dropped: int) -> int:
+        """So many records go that nobody was given. As many as the program counted less by hand, or put by hand, were
+        never counted, or aren't any more. Returns how many."""
+        with self._lock:
+            paid = min(dropped, max(0, -self.adjustment))
+            self.add(adjustment=paid)
+            return paid
+
     def settle_elsewhere(self, *, stands: bool) -> None:
         """It is learnt what those calls are for: tasks that stay unfinished else, or records that go by themselves."""
         with self._lock:

@@ -58,10 +58,9 @@ class View:
         """Put an item, or several, in the place of others, in one commit. In a priority queue, which has its own order,
         these come and those go. Raises IndexError."""
         going = self._ids(index) if self._line.ranked else []
-        items = list(item) if isinstance(index, slice) else [item]
-        self._put_at(index, items)
-        if going and self._drop(ids=going, limit=len(going)):
-            self._line.counts.add(adjustment=min(len(going), len(items)))  # they take the place of unfinished ones
+        self._put_at(index, list(item) if isinstance(index, slice) else [item])
+        if going:
+            self._drop(ids=going, limit=len(going))
 
     def append(self, item: object) -> None:
         """Put an item, whatever `maxsize` says. As in the standard library it's put() that counts an unfinished task,
@@ -224,11 +223,14 @@ class View:
         """Take them out for good, as the arguments of `claim` say; False if there is none."""
         line = self._line
         claims: list[Claim] = []
+        paid = 0
         try:
             claims = line.claim(line.name, **which)
             if claims:
+                paid = line.counts.pay(len(claims))
                 line.commit(*[Ack(claim) for claim in claims])
         except BaseException:
+            line.counts.add(adjustment=-paid)
             line.release(claims)
             raise
         return bool(claims)

@@ -253,3 +253,38 @@ def test_a_put_between_a_look_and_the_wait_is_not_missed(store: Store) -> None:
     looked.wait()
     q.put(1)
     assert waiter.result()
+
+
+def test_the_recipe_that_empties_a_queue_leaves_what_is_in_hand_unfinished(store: Store) -> None:
+    """As programs do it: the count is lowered by hand, and then all that is ready goes. That lowered it once more, and
+    join() returned while somebody was at work."""
+    q: Queue[str] = Queue(3, store=store)
+    for each in "abc":
+        q.put(each)
+    assert q.get() == "a"
+    with q.mutex:
+        unfinished = q.unfinished_tasks - len(q.queue)
+        assert unfinished == 1
+        q.unfinished_tasks = unfinished
+        q.queue.clear()
+        q.not_full.notify_all()
+    assert (q.qsize(), q.unfinished_tasks) == (0, 1)
+    q.put("d")
+    q.task_done()
+    assert (q.get(), q.unfinished_tasks) == ("d", 1)
+    q.task_done()
+    q.join()
+
+
+@pytest.mark.parametrize("drop", ["q.queue.clear()", "q.queue.remove('by hand')", "del q.queue[-1]"])
+def test_what_was_put_by_hand_and_goes_was_never_counted(store: Store, drop: str) -> None:
+    q: Queue[str] = Queue(store=store)
+    q.put("a")
+    assert q.get() == "a"
+    q.queue.append("by hand")
+    assert q.unfinished_tasks == 1
+    exec(drop, {"q": q})
+    assert (q.qsize(), q.unfinished_tasks) == (0, 1)
+    q.task_done()
+    assert q.unfinished_tasks == 0
+    q.join()
