@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import sys
 
 import click
@@ -55,3 +56,14 @@ def main() -> None:
     except OSError as error:  # help, and the version, on a disk that is full
         Failure(str(error)).show()
         sys.exit(1)
+    finally:
+        _flush()
+
+
+def _flush() -> None:
+    """What there is no room for is thrown away: it has been told, and Python would tell it again at its end."""
+    try:
+        if sys.stdout is not None:
+            sys.stdout.flush()
+    except OSError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())

@@ -60,7 +60,7 @@ def purge(place: str, queue: str | None, dead: bool, yes: bool) -> None:
 def _ask(question: str, yes: bool) -> None:
     if yes:
         return
-    if not sys.stdin.isatty():
+    if sys.stdin is None or not sys.stdin.isatty():
         raise Failure("nobody can be asked here: say --yes. Nothing was removed")
     click.confirm(question, abort=True)
 

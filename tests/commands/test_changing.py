@@ -157,6 +157,14 @@ def test_without_a_terminal_nobody_is_asked(place: Path, tmp_path: Path) -> None
     assert bytes_in(tmp_path) == before
 
 
+def test_with_a_closed_stdin_nobody_is_asked(place: Path) -> None:
+    """`<&-`: there is no sys.stdin then. It was a traceback."""
+    command = ["sh", "-c", 'exec "$@" <&-', "sh", sys.executable, "-m", "pqadapters", "purge", str(place)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert done.stderr == "Error: nobody can be asked here: say --yes. Nothing was removed\n"
+
+
 @pytest.mark.parametrize(("answer", "status", "left"), [(b"n\n", 1, 3), (b"\n", 1, 3), (b"y\n", 0, 0)])
 def test_it_asks_in_a_terminal(place: Path, answer: bytes, status: int, left: int) -> None:
     ours, theirs = pty.openpty()

@@ -174,14 +174,17 @@ def test_where_a_program_has_a_queue_and_a_logging_of_its_own(tmp_path: Path, mo
         assert len((done.stdout + done.stderr).splitlines()) == 1, done.stderr
 
 
-def test_help_on_a_full_disk() -> None:
-    """It was a traceback, where all other output is an error."""
-    for words in ("--help", "--version", "peek --help"):
+def test_output_on_a_full_disk(tmp_path: Path) -> None:
+    """Help was a traceback. Where output has a buffer, Python tried again at its end: status 120, two lines more."""
+    queue(path=tmp_path / "q").close()
+    env = {name: value for name, value in os.environ.items() if name != "PYTHONUNBUFFERED"}
+    for words in ("--help", "--version", "peek --help", "stats q", "ls .", "stats q --json"):
         command = [sys.executable, "-m", "pqadapters", *words.split()]
         with open("/dev/full", "w") as full:
-            done = subprocess.run(command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE)
-        assert done.returncode == 1
-        assert done.stderr == "Error: [Errno 28] No space left on device\n"
+            done = subprocess.run(
+                command, stdout=full, stderr=subprocess.PIPE, text=True, timeout=PATIENCE, cwd=tmp_path, env=env
+            )
+        assert (done.returncode, done.stderr) == (1, "Error: [Errno 28] No space left on device\n"), words
 
 
 def test_the_version_of_a_copy_that_is_not_installed(monkeypatch: pytest.MonkeyPatch) -> None:
