@@ -126,5 +126,15 @@ def test_homes_lists_what_is_stored_where(home: Path) -> None:
     held.close()
 
 
+def test_homes_passes_over_directories_of_others(home: Path) -> None:
+    """In a home among other things each `photos/trip/2024` was an empty queue, and got a LOCK. One that couldn't be
+    read, or written, kept all others from being listed."""
+    private().commit(put("mine"))
+    others = home / "photos" / "trip" / "2024"
+    others.mkdir(parents=True)
+    assert [each.place for each in homes()] == [PLACE]
+    assert not [*others.iterdir(), *others.parent.glob("LOCK")]
+
+
 def test_homes_where_there_is_nothing(tmp_path: Path) -> None:
     assert homes(tmp_path) == homes(tmp_path / "nowhere") == []

@@ -297,7 +297,12 @@ class Slots:
     # Looking
 
     def look(self, *, read: bool = True) -> Iterator[Found]:
-        """All slots. What nobody holds is read, and nothing is changed; the store is closed before the next one."""
+        """All slots. What nobody holds is read, and nothing is changed; the store is closed before the next one.
+
+        A directory in which no slot was ever taken is somebody else's, whatever is in it: there are none, and no lock.
+        """
+        if not (os.path.exists(os.path.join(self.directory, directories.LOCK)) or self.note()):
+            return
         for number in self._numbers():
             yield from self._look(self._path(number), read)
 
