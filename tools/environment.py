@@ -1,9 +1,9 @@
 """Makes a virtual environment with pqadapters in it, and installs what a bare Debian Python lacks for that.
 
 `python3 -m tools.environment NAME EXTRA [VERSION]` leaves `.venv/NAME` with `pip install -e .[EXTRA]`, for the
-interpreter that runs this or the one of VERSION. A stamp in the environment says what it was made from, so that a
-second call returns at once. One process at a time: callers for different names may run side by side, and take turns
-where setuptools writes beside the sources, and at apt-get.
+interpreter that runs this or the one of VERSION, which a NAME like "3.12" says as well. A stamp in the environment
+says what it was made from, so that a second call returns at once. One process at a time: callers for different names
+may run side by side, and take turns where setuptools writes beside the sources, and at apt-get.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from .interpreters import Interpreter, current, find, probe
+from .interpreters import SUPPORTED, Interpreter, current, find, probe
 
 ROOT = Path(__file__).resolve().parent.parent
 DECLARED = ("setup.cfg", "pyproject.toml", "pqadapters/__init__.py")  # the last one has the version
@@ -27,7 +27,7 @@ DECLARED = ("setup.cfg", "pyproject.toml", "pqadapters/__init__.py")  # the last
 
 def main(name: str, extra: str, version: str | None = None) -> None:
     """Make `.venv/NAME` unless it is there. Raises SystemExit with what to do when it can't be made."""
-    python = _complete(_interpreter(version), tests=extra == "test")
+    python = _complete(_interpreter(version or (name if name in SUPPORTED else None)), tests=extra == "test")
     if extra == "test":
         _need_server()
     place = ROOT / ".venv" / name

@@ -7,6 +7,7 @@ from pathlib import Path
 
 import pytest
 
+from tools import environment
 from tools.interpreters import RUNNING, Interpreter, find, probe
 
 
@@ -53,3 +54,10 @@ def test_a_complete_interpreter_goes_before_one_that_lacks_something(shim: Path,
     bare = find(RUNNING)
     assert bare is not None
     assert bare.lacks == "venv and ensurepip"
+
+
+def test_an_environment_that_is_called_like_a_version_is_of_that_version(monkeypatch: pytest.MonkeyPatch) -> None:
+    """`tools.environment 3.10 test` made `.venv/3.10` of the Python that ran it, and tests on it were of that one."""
+    monkeypatch.setattr(environment, "find", lambda version: None)
+    with pytest.raises(SystemExit, match=r"no usable Python 3\.10 "):
+        environment.main("3.10", "test")
