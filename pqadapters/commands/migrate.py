@@ -48,6 +48,11 @@ def migrate(
     if to is not None and to.lower().startswith("memory:"):
         raise Failure("what is moved to memory: is gone as soon as this command ends: choose a store that stays")
     found = found_in(place, serializer, queue)
+    if not found and to is not None:
+        raise Failure(
+            f"{shown(place)} is pqadapters' own already, and only what persist-queue or shelve has written is moved: "
+            f"nothing was put into {shown(to)}"
+        )
     if not found and as_json:
         print_json([])
         return

@@ -108,6 +108,15 @@ def test_a_database_in_its_place(place: Path) -> None:
     assert loaded("migrate", place) == []  # it was those words, which aren't JSON
 
 
+def test_what_is_ours_already_is_put_nowhere_else(place: Path, target: str) -> None:
+    """It said that there was nothing to do, with status 0, as if the items were in the other store."""
+    out("migrate", place)
+    for words in ((), ("--dry-run",), ("--json",)):
+        said = refusal("migrate", place, "--to", target, *words)
+        assert "own already" in said
+        assert "nothing was put into" in said
+
+
 def test_what_it_prints(place: Path, files: Path) -> None:
     lines = out("migrate", f"sqlite:///{place}/data.db").splitlines()
     assert lines[0] == f"{place}/data.db: 15 items moved over; the original is kept as {place}/data.db.persist-queue"
