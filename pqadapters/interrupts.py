@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TypeVar
+from typing import Any, TypeVar
 
 T = TypeVar("T")
 
@@ -13,3 +13,12 @@ def keep(results: list[T], call: Callable[..., T], *arguments: object) -> None:
     in between, who looks into the list behind it knows what was done: a lock that is taken, a descriptor that is open.
     """
     results.extend(map(call, *([each] for each in arguments)))
+
+
+def works(codec: Callable[[Any], object], value: object) -> bool:
+    """Whether it goes well the second time: then what it raised was a signal handler's, and no fault of the value."""
+    try:
+        codec(value)
+    except (Exception, SystemExit):
+        return False
+    return True

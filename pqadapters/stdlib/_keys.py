@@ -30,10 +30,10 @@ from collections.abc import Callable, Hashable
 from typing import Any
 
 from ..errors import NotSerializable
+from ..interrupts import works
 from ..serializers import Serializer, pickle
 from ..serializers.signed import Signed, WrongSignature
 from ._parts import is_known, join, refuse_sets, split, split_own
-from ._stock import works
 
 _LENGTH = struct.Struct(">I")
 _DOUBLE = struct.Struct(">d")

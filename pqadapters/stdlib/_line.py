@@ -19,6 +19,7 @@ from ..apart import insist
 from ..errors import ConditionFailed, StoreError
 from ..home.ground import Ground
 from ..home.private import PrivateStore
+from ..interrupts import works
 from ..serializers.signed import perhaps_signed
 from ..store import Ack, Claim, Expect, Nack, Order, Set, Stop, Store
 from ._acks import Acks
@@ -27,7 +28,7 @@ from ._exit import finish_at_exit
 from ._held import Own, consumer
 from ._objects import Gone, drop_ended
 from ._policy import AckPolicy
-from ._stock import deadline_of, left_of, works
+from ._stock import deadline_of, left_of
 
 _log = telling.logger("pqadapters.queue")
 _LEARNT = "pqadapters.learnt"  #: table: queue -> which acknowledgement was learnt

@@ -24,6 +24,7 @@ from ..errors import (
     StoreClosed,
     StoreError,
 )
+from ..interrupts import works
 from ..serializers.signed import protected
 from ..store import LOCK_TIMEOUT, Claim, Depth, Looks, Nack, Order, Put, Record, Store
 from ._counts import Flags
@@ -217,15 +218,6 @@ class Stock:
         if self.flags.closed:
             return StoreClosed(f"{self.label} was closed by this program; open it again")
         return ShutDown(f"{self.label} was shut down")
-
-
-def works(codec: Callable[[Any], object], value: object) -> bool:
-    """Whether it goes well the second time."""
-    try:
-        codec(value)
-    except (Exception, SystemExit):
-        return False
-    return True
 
 
 def patience_of(timeout: float | None) -> float | None:

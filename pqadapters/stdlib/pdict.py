@@ -20,6 +20,7 @@ from typing import Any, TypeVar
 from ..clock import SYSTEM
 from ..durability import Durability, Survives
 from ..errors import ConditionFailed, NotSerializable, StoreClosed, StoreError
+from ..interrupts import works
 from ..opening import absolute_url, is_memory, open_database
 from ..serializers import NAMES, Serializer
 from ..serializers import serializer as choose_serializer
@@ -29,7 +30,6 @@ from ._edit import MISSING
 from ._expiry import Expiry, ends, is_over, with_end, without_end
 from ._keys import Keys
 from ._mapping import DurableMapping, pairs_of
-from ._stock import works
 from ._table import ClosedTable, Table
 from ._where import absolute, check_name, is_url, open_where
 

@@ -520,3 +520,31 @@ def test_a_job_that_is_put_back_while_the_last_look_finds_none(make: Make, monke
     Task(executor.shutdown, patience=work.PATIENCE).result()
     assert requeued == [1, 1]
     assert work.DONE == [1]
+
+
+@pytest.mark.parametrize("cloudpickle", [True, False])
+def test_a_handlers_exception_in_the_middle_of_pickling(
+    cloudpickle: bool, make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was taken for what the call can't be stored for: it came up nowhere, and the job ran from memory alone."""
+    if not cloudpickle:
+        monkeypatch.setitem(sys.modules, "cloudpickle", None)
+    executor = make(1)
+    monkeypatch.setattr(work.Struck, "when", "pickled")
+    with pytest.raises(TimeoutError, match="the handler's"):
+        executor.submit(work.note, work.Struck())
+    future: Any = executor.submit(work.note, work.Struck())
+    assert isinstance(future.result(work.PATIENCE), work.Struck)
+    assert future.durable
+
+
+def test_a_handlers_exception_in_the_middle_of_loading(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The job was a dead letter: "it can't be loaded"."""
+    executor = make(1)
+    executor.using(delay=0.01).submit(work.note, work.Struck())
+    executor.shutdown(drain=False)
+    monkeypatch.setattr(work.Struck, "when", "loaded")
+    again = make(1, recover="manual")
+    (future,) = again.recovered()
+    assert isinstance(future.result(work.PATIENCE), work.Struck)
+    assert (work.Struck.when, list(again.jobs("dead"))) == ("", [])

@@ -216,6 +216,25 @@ class LoadedIn:
         return str(os.getpid())
 
 
+class Struck:
+    """A signal handler raises while it is pickled, or while it is loaded, once."""
+
+    when = ""
+
+    def __getstate__(self) -> dict[str, bool]:
+        self._strike("pickled")
+        return {"is": True}
+
+    def __setstate__(self, state: dict[str, bool]) -> None:
+        self._strike("loaded")
+
+    @classmethod
+    def _strike(cls, when: str) -> None:
+        if cls.when == when:
+            cls.when = ""
+            raise TimeoutError("the handler's")
+
+
 class Fatal:
     """Ends the process that loads it."""
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ... import telling
 from ...clock import SYSTEM
 from ...errors import LeaseLost, PqadaptersError
+from ...interrupts import works
 from ...store import Ack, Delete, Order
 from . import _peers as peers
 from . import _wire as wire
@@ -259,11 +260,12 @@ def _loaded(
     if future is not None and future._call is not None:
         return Started(future, claim, future._call, future._options, job.failures, job.flags)
     try:
-        _check_bounds(job)
-        call, retry_on = backlog.opened(backlog.sealing.open(job.call))
+        call, retry_on = _opened(backlog, job)
     except MemoryError:
         raise
     except (Exception, SystemExit) as error:
+        if not _is_missing(error) and works(partial(_opened, backlog), job):
+            raise  # a signal handler's exception, and no fault of the job: the claim goes back
         elsewhere = backlog.shared and (isinstance(error, OtherProgram) or _lives(backlog, job.id))
         _leave_aside(backlog, claim, future, telling.named(error), _is_missing(error), elsewhere)
         return None
@@ -276,6 +278,12 @@ def _loaded(
         future._call, future._options = call, options._replace(retry_on=retry_on)
         future._owner = backlog.owner()
     return Started(future, claim, call, options._replace(retry_on=retry_on), job.failures, job.flags)
+
+
+def _opened(backlog: Backlog, job: wire.Wire) -> tuple[wire.Call, tuple[type[BaseException], ...] | None]:
+    """Its call, and what to retry on. Raises OtherProgram, and whatever loading does."""
+    _check_bounds(job)
+    return backlog.opened(backlog.sealing.open(job.call))
 
 
 def not_loaded(backlog: Backlog, started: Started, error: NotLoaded) -> None:

@@ -15,11 +15,13 @@ import pickle
 import pickletools
 import struct
 import sys
+from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
 from ... import telling
 from ...errors import NotSerializable
+from ...interrupts import works
 from ._tasks import Named, task_of
 
 FORMAT = 1
@@ -99,6 +101,8 @@ def dump(call: Call, retry_on: tuple[type[BaseException], ...] | None = None) ->
     try:
         return pickle.dumps(whole, _PROTOCOL)
     except Exception as error:
+        if works(partial(pickle.dumps, protocol=_PROTOCOL), whole):
+            raise  # a signal handler's exception, and no fault of the call
         return _dump_by_value(whole, error)
 
 
@@ -134,6 +138,8 @@ def _dump_by_value(whole: tuple[Any, ...], refusal: Exception) -> bytes:
     try:
         return ByValue(cloudpickle.dumps(whole, _PROTOCOL))
     except Exception:
+        if works(partial(cloudpickle.dumps, protocol=_PROTOCOL), whole):
+            raise
         raise NotSerializable(why) from refusal
 
 
