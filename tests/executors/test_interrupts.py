@@ -548,3 +548,26 @@ def test_a_handlers_exception_in_the_middle_of_loading(make: Make, monkeypatch: 
     (future,) = again.recovered()
     assert isinstance(future.result(work.PATIENCE), work.Struck)
     assert (work.Struck.when, list(again.jobs("dead"))) == ("", [])
+
+
+@pytest.mark.parametrize("how", ["result", "exception"])
+def test_who_is_interrupted_at_a_futures_lock_lets_go_of_it(make: Make, how: str) -> None:
+    """Who ended the future waited for that lock for ever, and all other jobs of the executor for that one."""
+
+    class Caught(threading.Condition):
+        def __enter__(self) -> bool:
+            taken = super().__enter__()
+            if self in caught and threading.current_thread() is threading.main_thread():
+                caught.clear()
+                raise KeyboardInterrupt
+            return taken
+
+    executor = make(1)
+    future = executor.submit(work.hold, "gate")
+    work.reached("gate")
+    caught = {(condition := Caught())}
+    future._condition = condition
+    with pytest.raises(KeyboardInterrupt):
+        getattr(future, how)()
+    assert Task(lambda: condition.acquire() and condition.release(), patience=work.PATIENCE).result() is None
+    _goes_on(executor, [future])

@@ -64,6 +64,25 @@ class JobFuture(Future[Any]):
             insist(self._cancel_if_gone)  # nobody else would tell
             raise
 
+    def result(self, timeout: float | None = None) -> Any:
+        return self._unlocked(super().result, timeout)
+
+    def exception(self, timeout: float | None = None) -> BaseException | None:
+        error: BaseException | None = self._unlocked(super().exception, timeout)
+        return error
+
+    def _unlocked(self, wait: Callable[[float | None], Any], timeout: float | None) -> Any:
+        """Wait, and let go of the future's lock, which what a signal handler raises on the way in or out leaves taken:
+        whoever ends the future would wait for it for ever, and all other jobs for that one."""
+        lock: Any = self._condition
+        outside = not lock._is_owned()
+        try:
+            return wait(timeout)
+        except BaseException:
+            while outside and lock._is_owned():
+                lock.release()
+            raise
+
     def _cancel_if_gone(self) -> None:
         if is_gone(self._backlog, self):
             self.cancel_here()
