@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from time import time
 from types import SimpleNamespace
 from typing import Any
@@ -18,7 +18,7 @@ import pytest
 from pqadapters import interrupts
 from pqadapters.clock import Clock
 from pqadapters.errors import LeaseLost, LimitReached, StoreUnreachable
-from pqadapters.store import Ack, Claim, Nack, Order, Put, State
+from pqadapters.store import Ack, Claim, Depth, Nack, Order, Put, State
 from pqadapters.stores._bells import Bells
 from pqadapters.stores._handle import Wish
 from pqadapters.stores.mysql import MysqlStore, fetched, keeper
@@ -161,6 +161,59 @@ def test_within_the_process_nobody_sees_any_of_it(url: str, ticks: _Ticks) -> No
         assert _get(store).payload == b"17"
         _quick(store, 4)
         assert store._ahead.of("q", os.getpid()) == 0, "two of the process claim from it"
+
+
+def _meanwhile(store: MysqlStore, monkeypatch: pytest.MonkeyPatch, change: Callable[[], object]) -> None:
+    """Once, behind the next look at a depth: what another thread does just then."""
+    look, changes = store._looks.depth, [change]
+
+    def depth(queue: str, *, age: bool) -> Depth:
+        found = look(queue, age=age)
+        if changes:
+            changes.pop()()
+        return found
+
+    monkeypatch.setattr(store._looks, "depth", depth)
+
+
+@pytest.mark.usefixtures("nobody_tidies")
+def test_a_depth_counts_what_is_given_back_meanwhile(
+    url: str, ticks: _Ticks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As the keeper does it, by itself: `while not q.empty()` would have ended too early."""
+    with MysqlStore(url) as store:
+        _numbers(store, 15)
+        _quick(store, 8)
+        assert store._ahead.of("q", os.getpid()) == 7
+        _meanwhile(store, monkeypatch, store._give_back_ahead)
+        assert store.depth("q")[:3] == (7, 0, 0)
+
+
+@pytest.mark.usefixtures("nobody_tidies")
+def test_a_depth_counts_what_is_being_given_back(
+    url: str, ticks: _Ticks, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with MysqlStore(url) as store:
+        _numbers(store, 15)
+        _quick(store, 8)
+        claims = store._ahead.claims["q"]
+        _meanwhile(store, monkeypatch, lambda: [store._ahead._orphans.append(claims.pop()) for _ in range(7)])
+        assert store.depth("q")[:3] == (7, 0, 0), "the transaction that gives them back isn't committed"
+
+
+@pytest.mark.usefixtures("nobody_tidies")
+@pytest.mark.parametrize("prefetch", [None, 8])
+def test_a_depth_counts_once_what_is_fetched_meanwhile(
+    url: str, ticks: _Ticks, monkeypatch: pytest.MonkeyPatch, prefetch: int | None
+) -> None:
+    with MysqlStore(url, prefetch=prefetch) as store:
+        _numbers(store, 15)
+        if prefetch is None:
+            _quick(store, 7)
+        ready = store.depth("q").ready
+        _meanwhile(store, monkeypatch, lambda: _get(store))
+        assert store.depth("q")[:3] == (ready - 1, 0, 1)
+        assert store._ahead.of("q", os.getpid()) == 7
 
 
 @pytest.mark.usefixtures("nobody_tidies")

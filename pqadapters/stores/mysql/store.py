@@ -56,6 +56,7 @@ _CAPABILITIES = Capabilities(processes=True, hosts=True)
 _WITHOUT_LOOKOUT = 1.0  #: seconds between two looks of a waiter, should nobody tell it of others
 _BESIDE_LOOKOUT = 2.0  #: the same of all waiters of a queue, where it does: what foreign transactions had locked
 _UNASKED = object()
+_LOOKS = 3  #: at a depth, as long as other threads change meanwhile what lies ahead
 _OUTAGE = 0.5  #: seconds between two looks while the server can't be reached
 LEASE = 30.0
 
@@ -261,12 +262,17 @@ class MysqlStore(Fetching):
         return self._depth(queue, age=True)
 
     def _depth(self, queue: str, *, age: bool) -> Depth:
-        self._check()
-        self._settle_ahead()
-        found = self._looks.depth(queue, age=age)
-        ahead = self._core.aheads.of(queue)
-        if not self._ahead.adaptive:
-            ahead += self._ahead.of(queue, self._core.process)
+        """The server is asked first, and then what lies ahead: again where other threads have changed that between."""
+        for _ in range(_LOOKS):
+            self._check()
+            moved = self._core.aheads.moved(self._ahead)
+            self._settle_ahead()
+            found = self._looks.depth(queue, age=age)
+            ahead = self._core.aheads.of(queue)
+            if not self._ahead.adaptive:
+                ahead += self._ahead.of(queue, self._core.process)
+            if moved == self._core.aheads.moved(self._ahead):
+                break
         return found._replace(ready=found.ready + ahead, claimed=found.claimed - ahead) if ahead else found
 
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
