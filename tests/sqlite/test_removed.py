@@ -6,11 +6,12 @@ import errno
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 import pytest
 
-from pqadapters.errors import StorePoisoned, StoreRefused
+from pqadapters.errors import DiskError, StorePoisoned, StoreRefused
 from pqadapters.store import Put
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore
@@ -215,3 +216,28 @@ def test_a_power_cut_brings_no_wal_of_a_removed_database_back_beside_a_backup(tm
             store.backup(to=path)
     with SqliteStore(path) as copy:
         assert [record.payload for record in copy.browse("q")] == [b"other"]
+
+
+class _OutOfReach(Disk):
+    """What is opened is refused."""
+
+    def __init__(self, number: int) -> None:
+        super().__init__()
+        self.number = number
+
+    def open(self, path: str, *, create: bool = False, write: bool = True) -> int:
+        raise OSError(self.number, os.strerror(self.number), path)
+
+
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOENT, errno.ENOSPC])
+def test_only_a_full_disk_is_said_to_be_full(number: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """And not a reserve that can't be reached: privileges were given up, or the directory is gone."""
+    with SqliteStore(tmp_path / "q.db") as store:
+        store.commit(Put("q", b"one"))
+        reserve = store._core.room.reserve
+        reserve.give_up()
+        with monkeypatch.context() as patched:
+            patched.setattr(reserve, "_disk", _OutOfReach(number))
+            store._core.room.keep_reserve()
+            with pytest.raises(DiskError, match="full") if number == errno.ENOSPC else nullcontext():
+                store.commit(Put("q", b"two"))

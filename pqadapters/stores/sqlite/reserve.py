@@ -5,6 +5,7 @@ before the WAL can be used anew. So the reserve is as large as the WAL, and some
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 
@@ -40,12 +41,20 @@ class Reserve:
 
     def _grow(self, wanted: int, alone: bool) -> bool:
         with suppress(OSError):
-            fd = self._disk.open(self._path, create=alone)
+            try:
+                fd = self._disk.open(self._path, create=alone)
+            except OSError as error:
+                return self._is_out_of_reach(error, alone)
             try:
                 return self._allocate(fd, wanted, alone)
             finally:
                 self._disk.close(fd)
         return False
+
+    @staticmethod
+    def _is_out_of_reach(error: OSError, alone: bool) -> bool:
+        """Whatever room there is: this process has given up its privileges, or the directory is gone."""
+        return error.errno in (errno.EACCES, errno.EPERM) or (alone and error.errno == errno.ENOENT)
 
     def _allocate(self, fd: int, wanted: int, alone: bool) -> bool:
         """What it has is asked of the file itself: cut to what it had before another process gave it up, and made it
