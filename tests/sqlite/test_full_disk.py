@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
@@ -110,6 +111,59 @@ def test_nothing_is_lost_over_a_restart_on_a_full_disk(small: Path) -> None:
         assert [record.payload[:8] for record in store.browse("q")] == [b"%08d" % n for n in range(count)]
         while claims := store.claim("q", limit=3):
             store.commit(*map(Ack, claims))
+
+
+_CLAIMS = """
+import os, signal, sys
+from pqadapters.stores.sqlite import SqliteStore
+store = SqliteStore(sys.argv[1], durability="process")
+for _ in range(int(sys.argv[2]) // 100):
+    assert len(store.claim("q", limit=100)) == 100
+os.kill(os.getpid(), signal.SIGKILL)
+"""
+
+
+def _drain(store: SqliteStore, count: int) -> None:
+    """In the order in which they were put, and with room for others behind that."""
+    number = 0
+    while number < count:
+        claims = store.claim("q", limit=20, timeout=PATIENCE)
+        assert [claim.payload[:8] for claim in claims] == [b"%08d" % (number + n) for n in range(len(claims))] != []
+        store.commit(*map(Ack, claims))
+        number += len(claims)
+    assert store.depth("q").unfinished == 0
+
+
+@pytest.mark.parametrize(("size", "claimed"), [(1000, 1200), (40, 5000)])
+def test_what_a_killed_process_had_in_hand_is_served_on_a_full_disk(small: Path, size: int, claimed: int) -> None:
+    """To make all of it ready in one transaction takes more than the reserve: the store couldn't be opened any more."""
+    with SqliteStore(small / "q.db", durability="process") as store:
+        count = _put_until_full(store, size)
+    died = _ran(sys.executable, "-c", _CLAIMS, str(small / "q.db"), str(claimed))
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    with SqliteStore(small / "q.db", durability="process") as store:
+        _drain(store, count)
+        store.commit(Put("q", b"and on"))
+
+
+def test_what_it_had_in_hand_is_served_on_a_disk_that_others_have_filled(small: Path) -> None:
+    with SqliteStore(small / "q.db", durability="process") as store:
+        store.commit(*[Put("q", b"%08d" % n + bytes(1000)) for n in range(1200)])
+    died = _ran(sys.executable, "-c", _CLAIMS, str(small / "q.db"), "1200")
+    assert died.returncode == -signal.SIGKILL, died.stderr
+    fill(small)
+    with SqliteStore(small / "q.db", durability="process") as store:
+        _drain(store, 1200)
+
+
+def test_what_a_closed_handle_had_in_hand_is_served_on_a_full_disk(small: Path) -> None:
+    """The same of a handle, while its process lives."""
+    with SqliteStore(small / "q.db", durability="process") as store:
+        count = _put_until_full(store, 1000)
+        with SqliteStore(small / "q.db", durability="process") as other:
+            for _ in range(12):
+                assert len(other.claim("q", limit=100)) == 100
+        _drain(store, count)
 
 
 @pytest.mark.parametrize("durability", ["power", "process"])

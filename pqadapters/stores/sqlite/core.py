@@ -8,6 +8,7 @@ import sqlite3
 import threading
 import weakref
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
 from itertools import count
@@ -43,6 +44,7 @@ from .writer import LATE, Writer
 
 logger = telling.logger("pqadapters.stores.sqlite")
 _OPENING = "opening"  #: the name of its lock
+Release = Callable[[sqlite3.Connection], int]  #: makes records ready, in a transaction; how many
 _BURY_EVERY = 0.1  #: seconds between two looks for dead processes by those who claim: one costs some microseconds each
 
 
@@ -180,11 +182,27 @@ class Core:
         self._buried = now
         if not self._any_dead():
             return False
-        released = self.writer.do(Work(self.owners.bury, synced=False, timeout=patience))
+        released = self._make_ready(self.owners.bury, self.owners.bury_few, patience)
         if released is LATE:
             return False
         self.bells.ring_all()
         return bool(released)
+
+    def _make_ready(self, whole: Release, few: Release, patience: float | None = None) -> Any:
+        """Give back what is nobody's any more, in one transaction; how many records, or LATE. Where a full disk has no
+        room for that, a few at a time: else nothing of it could be served, and nothing would free any room."""
+        released = 0
+        try:
+            if not self.writer.crowded:
+                return self.writer.do(Work(whole, synced=False, timeout=patience))
+        except DiskError as error:
+            if error.errno != errno.ENOSPC:
+                raise
+        while (more := self.writer.do(Work(few, synced=False, timeout=patience))) and more is not LATE:
+            released += more
+            self.room.keep_reserve()
+        rest = self.writer.do(Work(whole, synced=False, timeout=patience))
+        return rest if rest is LATE else released + rest
 
     def _any_dead(self) -> bool:
         numbers = [number for (number,) in self.reader.rows(schema.OWNERS)]
@@ -301,9 +319,12 @@ class Core:
 
     def _give_up(self, handle: int) -> None:
         if self._entered:
-            values = (self.owners.number, handle)
-            work = Work(lambda connection: connection.execute(schema.RELEASE_HANDLE, values).rowcount, synced=False)
-            if self.writer.do(work):
+            ours = (self.owners.number, handle)
+
+            def release(statement: str) -> Release:
+                return lambda connection: connection.execute(statement, ours).rowcount
+
+            if self._make_ready(release(schema.RELEASE_HANDLE), release(schema.RELEASE_FEW_OF_HANDLE)):
                 self.bells.ring_all()
 
     def _close(self) -> None:

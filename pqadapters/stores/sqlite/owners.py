@@ -93,9 +93,18 @@ class Owners:
             connection.execute(schema.DROP_OWNER, (number,))
             with suppress(OSError):
                 self._disk.unlink(self._process(number))
-        for (number,) in connection.execute(schema.ORPHANS).fetchall():
+        for number in self._orphans(connection):
             released += connection.execute(schema.RELEASE_OWNER, (number,)).rowcount
         return released
+
+    def bury_few(self, connection: sqlite3.Connection) -> int:
+        """The same of a few records, which takes little room; 0 where there is none."""
+        numbers = self.dead(connection) + self._orphans(connection)
+        released = (connection.execute(schema.RELEASE_FEW_OF_OWNER, (number,)).rowcount for number in numbers)
+        return next(filter(None, released), 0)
+
+    def _orphans(self, connection: sqlite3.Connection) -> list[int]:
+        return [number for (number,) in connection.execute(schema.ORPHANS)]
 
     def _process(self, number: int) -> str:
         return self.file(f"process-{number}")

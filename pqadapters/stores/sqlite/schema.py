@@ -195,6 +195,12 @@ UNTOUCHED = """
 UPDATE record SET place = -place, attempts = attempts - 1, owner = NULL, handle = NULL
 WHERE place = ? AND owner = ? AND handle = ?"""
 RELEASE_OWNER = "UPDATE record SET place = -place, owner = NULL, handle = NULL WHERE place < 0 AND owner = ?"
+#: The first few of those: what takes little room to write.
+_FEW = "WHERE place < 0 AND owner = ?{} ORDER BY place DESC LIMIT 8"
+_RELEASE_FEW = f"""
+UPDATE record SET place = -place, owner = NULL, handle = NULL WHERE place IN (SELECT place FROM record {_FEW})"""
+RELEASE_FEW_OF_OWNER = _RELEASE_FEW.format("")
+RELEASE_FEW_OF_HANDLE = _RELEASE_FEW.format(" AND handle = ?")
 ORPHANS = "SELECT DISTINCT owner FROM record WHERE place < 0 AND owner NOT IN (SELECT number FROM owner)"
 #: reason, place
 PUT_ASIDE = f"""
