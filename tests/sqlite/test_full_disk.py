@@ -16,6 +16,7 @@ from pqadapters.persistqueue import SQLiteAckQueue
 from pqadapters.stdlib.queue import Queue
 from pqadapters.store import Ack, Put, Set
 from pqadapters.stores.sqlite import SqliteStore
+from tests.contract.maker import ManualClock
 from tests.crash.test_full_disk import fill
 from tests.segment.programs import PATIENCE, ROOT
 
@@ -154,6 +155,17 @@ def test_what_it_had_in_hand_is_served_on_a_disk_that_others_have_filled(small: 
     fill(small)
     with SqliteStore(small / "q.db", durability="process") as store:
         _drain(store, 1200)
+
+
+def test_what_is_due_all_at_once_is_served_on_a_full_disk(small: Path) -> None:
+    """A claim makes all of it ready: nothing of the queue could be got any more."""
+    clock = ManualClock()
+    with SqliteStore(small / "q.db", durability="process", clock=clock) as store:
+        later = clock.wall() + 60.0
+        store.commit(*[Put("q", b"%08d" % n + bytes(1000), not_before=later) for n in range(1200)])
+        count = _put_until_full(store, 1000, 1200)
+        clock.advance(61.0)
+        _drain(store, count)
 
 
 def test_what_a_closed_handle_had_in_hand_is_served_on_a_full_disk(small: Path) -> None:

@@ -191,18 +191,27 @@ class Core:
     def _make_ready(self, whole: Release, few: Release, patience: float | None = None) -> Any:
         """Give back what is nobody's any more, in one transaction; how many records, or LATE. Where a full disk has no
         room for that, a few at a time: else nothing of it could be served, and nothing would free any room."""
-        released = 0
         try:
             if not self.writer.crowded:
                 return self.writer.do(Work(whole, synced=False, timeout=patience))
         except DiskError as error:
             if error.errno != errno.ENOSPC:
                 raise
+        released = self._few_by_few(few, patience)
+        rest = self.writer.do(Work(whole, synced=False, timeout=patience))
+        return rest if rest is LATE else released + rest
+
+    def _few_by_few(self, few: Release, patience: float | None) -> int:
+        released = 0
         while (more := self.writer.do(Work(few, synced=False, timeout=patience))) and more is not LATE:
             released += more
             self.room.keep_reserve()
-        rest = self.writer.do(Work(whole, synced=False, timeout=patience))
-        return rest if rest is LATE else released + rest
+        return released
+
+    def mature(self, queue: str, patience: float | None) -> int:
+        """Make ready what is due, where a claim hasn't had the room for all of it; how many records."""
+        number, now = self.names.queue(queue), self.clock.wall()
+        return self._few_by_few(lambda each: each.execute(schema.MATURE_FEW, (number, now)).rowcount, patience)
 
     def _any_dead(self) -> bool:
         numbers = [number for (number,) in self.reader.rows(schema.OWNERS)]

@@ -161,6 +161,10 @@ DUE = f"SELECT count(*) FROM record WHERE queue = ? AND place > {DELAYED} AND no
 NEXT_DUE = f"SELECT min(not_before) FROM record WHERE queue = ? AND place > {DELAYED}"
 MATURE = f"""
 UPDATE record SET place = place - {DELAYED} WHERE queue = ? AND place > {DELAYED} AND not_before <= ?"""
+#: The first few of those: what takes little room to write.
+MATURE_FEW = f"""
+UPDATE record SET place = place - {DELAYED} WHERE place IN (
+    SELECT place FROM record WHERE queue = ? AND place > {DELAYED} AND not_before <= ? ORDER BY place LIMIT 8)"""
 
 _FIELDS = "place, queue, crc, put_at, attempts, not_before, rank, note, payload"
 _BY_RANK = f"queue = ? AND rank IS NOT NULL AND place BETWEEN 0 AND {DELAYED}"
@@ -195,7 +199,7 @@ UNTOUCHED = """
 UPDATE record SET place = -place, attempts = attempts - 1, owner = NULL, handle = NULL
 WHERE place = ? AND owner = ? AND handle = ?"""
 RELEASE_OWNER = "UPDATE record SET place = -place, owner = NULL, handle = NULL WHERE place < 0 AND owner = ?"
-#: The first few of those: what takes little room to write.
+#: Likewise.
 _FEW = "WHERE place < 0 AND owner = ?{} ORDER BY place DESC LIMIT 8"
 _RELEASE_FEW = f"""
 UPDATE record SET place = -place, owner = NULL, handle = NULL WHERE place IN (SELECT place FROM record {_FEW})"""

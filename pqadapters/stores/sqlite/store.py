@@ -7,6 +7,7 @@ background. Claims are rows that name their handle and process: they end with ei
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import weakref
@@ -17,7 +18,7 @@ from typing import Any
 
 from ...clock import SYSTEM, Clock
 from ...durability import Durability, Survives
-from ...errors import FormatError, StoreError, StoreLocked
+from ...errors import DiskError, FormatError, StoreError, StoreLocked
 from ...store import (
     LOCK_TIMEOUT,
     PLAIN,
@@ -292,7 +293,12 @@ class SqliteStore(Handle):
                     acknowledge(self, acks)
                 return [] if stop is not None and stop() else None
 
-        return self._take(wish, acks, bell)
+        try:
+            return self._take(wish, acks, bell)
+        except DiskError as error:
+            if error.errno != errno.ENOSPC or not core.mature(queue, wish.patience):
+                raise
+            return self._take(wish, acks, bell)
 
     def _take(self, wish: Wish, acks: Sequence[Ack], bell: Bell) -> list[Claim] | None:
         """Claim, in a transaction; [] where it is put off. What interrupts this on its way back gives the claims back,
