@@ -14,6 +14,7 @@ from ..clock import SYSTEM
 from ..store import Ack, Claim
 
 _popleft: Callable[[deque[Claim]], Claim] = deque.popleft
+LOOKS = 3  #: at a depth, as long as other threads change meanwhile what lies ahead
 PUT_OFF = 0.05  #: seconds that an acknowledgement waits for others at most, while its consumer asks for more
 
 
@@ -24,6 +25,7 @@ class Ahead:
         self.claims: dict[str, deque[Claim]] = {}  #: of the process `process`
         self.waiting: list[Ack] = []  #: acknowledgements that were put off
         self._since = 0.0  #: the first of them, in monotonic seconds
+        self.moved = object()  #: another one whenever records have come to lie here, or are to be given back
         self.process = 0  #: whose claims these are: a forked child has none of its parent's
 
     def pop(self, queue: str, process: int) -> Claim | None:
@@ -69,6 +71,7 @@ class Ahead:
 
     def keep_rest(self, queue: str, claims: list[Claim]) -> None:
         """All but the first one, which is left in the list. An interrupt finds each in one place or the other."""
+        self.moved = object()
         kept = self.claims.setdefault(queue, deque())
         claims.reverse()
         kept.extend(map(claims.pop, repeat(-2, len(claims) - 1)))  # in one call, in which nothing comes between
@@ -84,5 +87,6 @@ class Ahead:
         for queue in list(self.claims):
             while (claim := self.pop(queue, process)) is not None:
                 taken.append(claim)
+                self.moved = object()
         return taken
 

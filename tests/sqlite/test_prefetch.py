@@ -10,7 +10,7 @@ from types import SimpleNamespace
 import pytest
 
 from pqadapters.errors import DiskError
-from pqadapters.store import Ack, Nack, Order, Put, State
+from pqadapters.store import Ack, Depth, Nack, Order, Put, State
 from pqadapters.stores.sqlite import SqliteStore
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, running, said
@@ -34,6 +34,23 @@ def test_the_handles_own_view_is_that_of_one_at_a_time(database: Path) -> None:
         assert store.depth("q")[:3] == (7, 0, 3)
         assert [record.payload for record in store.browse("q")] == [b"%d" % n for n in range(3, 10)]
         assert len(list(store.browse("q", state=State.CLAIMED))) == 3
+
+
+def test_a_depth_counts_once_what_another_thread_fetches_meanwhile(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SqliteStore(database, prefetch=4) as store:
+        look, got = store._looks.depth, list[bytes]()
+
+        def depth(queue: str) -> Depth:
+            found = look(queue)
+            if not got:
+                got.extend(_got(store))
+            return found
+
+        monkeypatch.setattr(store._looks, "depth", depth)
+        assert store.depth("q")[:3] == (9, 0, 1)
+        assert got == [b"0"]
 
 
 def test_others_see_those_ahead_as_claimed_until_the_handle_ends(database: Path) -> None:

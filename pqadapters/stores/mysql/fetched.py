@@ -78,7 +78,6 @@ class Fetched(Ahead):
         self.adaptive = prefetch is None  #: how many is found out here
         self.fetcher: object | None = None  #: who of several threads fetches for all
         self.touched = 0.0  #: when something was last kept or handed out, in monotonic seconds
-        self.moved = object()  #: another one whenever records have come to lie here, or are to be given back
         self.due: dict[str, bytes] = {}  #: when a delayed record, which may come before these, is ready
         self._paces: dict[str, Pace] = {}
         self._strays: list[Stray] = []
@@ -100,7 +99,7 @@ class Fetched(Ahead):
         return claim
 
     def keep_rest(self, queue: str, claims: list[Claim]) -> None:
-        self.touched, self.moved = SYSTEM.monotonic(), object()
+        self.touched = SYSTEM.monotonic()
         super().keep_rest(queue, claims)
 
     def orphan(self, claims: Sequence[Claim]) -> None:

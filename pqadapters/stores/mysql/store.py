@@ -36,6 +36,7 @@ from ...store import (
     Update,
     dead_queue,
 )
+from .._ahead import LOOKS
 from .._bells import Bell
 from .._handle import Wish
 from .._line import LATE
@@ -56,7 +57,6 @@ _CAPABILITIES = Capabilities(processes=True, hosts=True)
 _WITHOUT_LOOKOUT = 1.0  #: seconds between two looks of a waiter, should nobody tell it of others
 _BESIDE_LOOKOUT = 2.0  #: the same of all waiters of a queue, where it does: what foreign transactions had locked
 _UNASKED = object()
-_LOOKS = 3  #: at a depth, as long as other threads change meanwhile what lies ahead
 _OUTAGE = 0.5  #: seconds between two looks while the server can't be reached
 LEASE = 30.0
 
@@ -263,7 +263,7 @@ class MysqlStore(Fetching):
 
     def _depth(self, queue: str, *, age: bool) -> Depth:
         """The server is asked first, and then what lies ahead: again where other threads have changed that between."""
-        for _ in range(_LOOKS):
+        for _ in range(LOOKS):
             self._check()
             moved = self._core.aheads.moved(self._ahead)
             self._settle_ahead()

@@ -40,6 +40,7 @@ from ...store import (
     Update,
     acknowledge,
 )
+from .._ahead import LOOKS
 from .._bells import Bell
 from .._disk import Disk
 from .._handle import Handle, Wish
@@ -406,11 +407,20 @@ class SqliteStore(Handle):
             self._settle_ahead()
         if self._core.orphans and not self._core.writer.in_the_middle():
             self._core.orphans.give_back(self._core)
-        found = self._looks.depth(queue)
-        ahead = self._ahead.of(queue, self._core.process) if self._prefetch > 1 else 0
+        found, ahead = self._counted(queue)
         if found.claimed > ahead and self._dead_are_buried(often=final and not found.ready + ahead):
-            found = self._looks.depth(queue)
+            found, ahead = self._counted(queue)
         return found._replace(ready=found.ready + ahead, claimed=found.claimed - ahead) if ahead else found
+
+    def _counted(self, queue: str) -> tuple[Depth, int]:
+        """What the database has, and how much of the claimed lies ahead: again where a thread has fetched between."""
+        for _ in range(LOOKS):
+            moved = self._ahead.moved
+            found = self._looks.depth(queue)
+            ahead = self._ahead.of(queue, self._core.process) if self._prefetch > 1 else 0
+            if moved is self._ahead.moved:
+                break
+        return found, ahead
 
     def _dead_are_buried(self, *, often: bool) -> bool:
         """As `Core.bury_dead`, for who only looks: never in its way."""
