@@ -10,7 +10,7 @@ from typing import Any
 from urllib.parse import quote
 
 from ..errors import StoreRefused
-from ..opening import open_server
+from ..opening import open_server, visit_server
 from ..serializers import Serializer
 from ..serializers.signed import Signed, protected
 from ..stdlib._where import check_name
@@ -58,6 +58,8 @@ class MySQLQueue(Records):
         account = f"{quote(user, safe='')}:{quote(passwd, safe='')}"
         at = f"[{host}]" if ":" in host else host
         url = f"mysql://{account}@{at}:{port}/{quote(db_name, safe='')}"
+        self._table_name = f"`queue_{name or 'sql'}`"  # where persist-queue has it, for who cleans up behind both
+        self._url = url
         store = open_server(url)
         try:
             codec = protected(codec, None, hosts=store.capabilities.hosts, place=store.place)
@@ -66,6 +68,11 @@ class MySQLQueue(Records):
             store.close()
             raise
         self._begin(store, name or "sql", codec, timeout=10.0, auto_commit=auto_commit, maxsize=maxsize)
+
+    def get_pooled_conn(self) -> Any:
+        """A connection of PyMySQL's to the queue's database, for statements of the program's own, which closes it. Raises
+        StoreError."""
+        return visit_server(self._url).let_go()
 
     def _take_over(self, url: str, store: Store, name: str, codec: Serializer) -> None:
         """persist-queue signs nothing: whoever can write to the server may have put there what it has."""

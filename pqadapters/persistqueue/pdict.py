@@ -5,6 +5,7 @@ What was set is on disk when the call returns. It is a whole MutableMapping here
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Any
 
 from ..stdlib import pdict as durable
@@ -44,6 +45,15 @@ class PDict(durable.PDict[Any, Any]):
             super().__delitem__(key)
         except KeyError:
             raise KeyError(f"Key: {key} not exists.") from None
+
+    def iterkeys(self) -> Iterator[Any]:
+        return iter(self.keys())
+
+    def itervalues(self) -> Iterator[Any]:
+        return iter(self.values())
+
+    def iteritems(self) -> Iterator[tuple[Any, Any]]:
+        return iter(self.items())
 
     def __reduce__(self) -> tuple[Any, ...]:
         """In another process, or as a copy: the same mapping, opened there."""

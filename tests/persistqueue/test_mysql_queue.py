@@ -84,6 +84,21 @@ def test_what_a_sqlite_queue_has(where: dict[str, Any]) -> None:
     other.close()
 
 
+def test_a_connection_for_the_programs_own_statements(where: dict[str, Any]) -> None:
+    """As persist-queue's own tests clean up by."""
+    q = MySQLQueue(**where)
+    q.put("a")
+    connection = q.get_pooled_conn()
+    with connection.cursor() as cursor:
+        cursor.execute(f"drop table if exists {q._table_name}")
+        cursor.execute("select database()")
+        assert cursor.fetchall() == ((where["db_name"],),)
+    connection.commit()
+    connection.close()
+    assert q.get() == "a"
+    q.close()
+
+
 def test_without_auto_commit_what_was_not_done_comes_again(where: dict[str, Any]) -> None:
     q = MySQLQueue(**where, auto_commit=False)
     for item in "abc":

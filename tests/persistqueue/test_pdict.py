@@ -67,3 +67,9 @@ def test_a_pickle_is_the_same_mapping(path: str) -> None:
     with pytest.raises(TypeError, match="memory"):
         pickle.dumps(PDict(":memory:", "n"))
     assert not os.path.exists(":memory:")
+
+
+def test_the_names_of_python_2(path: str) -> None:
+    d = PDict(path, "n")
+    d.update({"a": 1, "b": 2})
+    assert (list(d.iterkeys()), list(d.itervalues()), list(d.iteritems())) == (["a", "b"], [1, 2], [("a", 1), ("b", 2)])

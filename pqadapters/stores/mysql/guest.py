@@ -54,6 +54,10 @@ class Guest:
         for statement in _MOMENT:
             self.ask(statement)
 
+    def let_go(self) -> Any:
+        """PyMySQL's connection, which is the caller's from now on."""
+        return self._connection
+
     def close(self) -> None:
         try:
             self._connection.close()
