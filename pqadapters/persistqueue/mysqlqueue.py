@@ -70,8 +70,7 @@ class MySQLQueue(Records):
         self._begin(store, name or "sql", codec, timeout=10.0, auto_commit=auto_commit, maxsize=maxsize)
 
     def get_pooled_conn(self) -> Any:
-        """A connection of PyMySQL's to the queue's database, for statements of the program's own, which closes it. Raises
-        StoreError."""
+        """A connection of PyMySQL's to the queue's database, which the program closes. Raises StoreError."""
         return visit_server(self._url).let_go()
 
     def _take_over(self, url: str, store: Store, name: str, codec: Serializer) -> None:
