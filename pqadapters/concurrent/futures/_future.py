@@ -65,23 +65,14 @@ class JobFuture(Future[Any]):
             raise
 
     def result(self, timeout: float | None = None) -> Any:
-        return self._unlocked(super().result, timeout)
+        try:
+            return _unlocked(self._condition, super().result, timeout)
+        finally:
+            del self  # the exception's traceback has this frame
 
     def exception(self, timeout: float | None = None) -> BaseException | None:
-        error: BaseException | None = self._unlocked(super().exception, timeout)
+        error: BaseException | None = _unlocked(self._condition, super().exception, timeout)
         return error
-
-    def _unlocked(self, wait: Callable[[float | None], Any], timeout: float | None) -> Any:
-        """Wait, and let go of the future's lock, which what a signal handler raises on the way in or out leaves taken:
-        whoever ends the future would wait for it for ever, and all other jobs for that one."""
-        lock: Any = self._condition
-        outside = not lock._is_owned()
-        try:
-            return wait(timeout)
-        except BaseException:
-            while outside and lock._is_owned():
-                lock.release()
-            raise
 
     def _cancel_if_gone(self) -> None:
         if is_gone(self._backlog, self):
@@ -154,3 +145,17 @@ class JobFuture(Future[Any]):
 
 def _takes_time(future: Future[Any]) -> None:
     future._backlog.takes_time()  # type: ignore[attr-defined]
+
+
+def _unlocked(lock: Any, wait: Callable[[float | None], Any], timeout: float | None) -> Any:
+    """Wait, and let go of the future's lock, which what a signal handler raises on the way in or out leaves taken:
+    whoever ends the future would wait for it for ever, and all other jobs for that one."""
+    outside = not lock._is_owned()
+    try:
+        return wait(timeout)
+    except BaseException:
+        while outside and lock._is_owned():
+            lock.release()
+        raise
+    finally:
+        del wait  # the exception's traceback has this frame, and this has the future
