@@ -121,7 +121,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
     _order = Order.OLDEST
     _container: Any = ABSENT  #: of a subclass that keeps its items itself
-    _in_memory = False  #: there is one
+    _in_memory = False  #: there is one; said apart, as each call asks
 
     if TYPE_CHECKING:  # what asyncio's has, and typeshed doesn't tell
         _maxsize: int
@@ -176,7 +176,8 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         self._hasty_claim = partial(line.store.claim, patience=0.0)
         line.look = None  # its acknowledgement would wait for others in the loop; a claim comes again
         self._power = line.store.capabilities.persistent and line.store.durability.survives is Survives.POWER
-        self._direct = not (self._power or self._shared or self._puts_itself)  #: a put waits for nobody but for room
+        #: without a `maxsize`, a put waits for nobody
+        self._direct = not (self._power or self._shared or self._puts_itself or self._overrides("full"))
         self._asking: dict[stdlib.Future[Any], deque[Any]] = {}  #: who waits, or is woken and didn't run yet
         watcher = self._watcher = Watcher(line.store, line.name, until(weakref.ref(self)), weak(self._changed))
 
@@ -369,13 +370,14 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
     def _put_directly(self, item: T) -> None:
         put = self._line.make(item)
         try:
+            self._check_not_shut()
             self._stow_now(item, put)
         except Exception:  # behind an interrupt it may be stored
             self._line.objects.forget([put.payload])
             raise
 
     async def _stow(self, item: T, put: Put) -> None:
-        if self._direct or self._puts_itself:
+        if self._puts_itself or (not self._power and not self._shared):
             return self._stow_now(item, put)
         if not self._power:
             return await self._stow_in_haste(put)

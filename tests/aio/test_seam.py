@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from typing import Any
 
 import pytest
@@ -96,5 +97,26 @@ def test_what_a_hook_makes_of_an_item_is_stored(url: str) -> None:
             await q.put({"urgency": 2, "name": "later", "then": lambda: None})
             q.put_nowait({"urgency": 1, "name": "now", "then": lambda: None})
             assert [await q.get(), q.get_nowait()] == ["now", "later"]
+
+    run(main())
+
+
+def test_a_subclass_that_says_by_itself_when_it_is_full(url: str) -> None:
+    """Without a `maxsize`, too, asyncio's own asks it; a put that waits for nobody else went past it."""
+
+    class Few(Queue[int]):
+        few = True
+
+        def full(self) -> bool:
+            return self.few and self.qsize() >= 1
+
+    async def main() -> None:
+        async with Few(store=url) as q:
+            await q.put(1)
+            with pytest.raises(asyncio.TimeoutError):
+                await asyncio.wait_for(q.put(2), 0.01)
+            q.few = False
+            await q.put(3)
+            assert [await q.get(), await q.get()] == [1, 3]
 
     run(main())

@@ -55,3 +55,16 @@ def test_who_waits_at_the_end_of_the_block_is_told(url: str, fails: bool) -> Non
         assert [type(outcome) for outcome in outcomes] == [StoreClosed, StoreClosed]
 
     run(main())
+
+
+def test_a_put_behind_shutdown_and_close_is_told_of_the_first(url: str) -> None:
+    async def main() -> None:
+        q: Queue[int] = Queue(store=url)
+        q.shutdown()
+        q.close()
+        with pytest.raises(QueueShutDown):
+            q.put_nowait(1)
+        with pytest.raises(QueueShutDown):
+            await q.put(1)
+
+    run(main())
