@@ -176,29 +176,30 @@ def _meanwhile(store: MysqlStore, monkeypatch: pytest.MonkeyPatch, change: Calla
     monkeypatch.setattr(store._looks, "depth", depth)
 
 
+def _is_given_back(store: MysqlStore) -> None:
+    """As the keeper does it, by itself."""
+    store._give_back_ahead()
+
+
+def _is_being_given_back(store: MysqlStore) -> None:
+    """In a transaction that isn't committed yet."""
+    claims = store._ahead.claims["q"]
+    for _ in range(7):
+        store._ahead._orphans.append(claims.pop())
+
+
 @pytest.mark.usefixtures("nobody_tidies")
-def test_a_depth_counts_what_is_given_back_meanwhile(
-    url: str, ticks: _Ticks, monkeypatch: pytest.MonkeyPatch
+@pytest.mark.parametrize("change", [_is_given_back, _is_being_given_back])
+def test_a_depth_counts_what_lay_ahead(
+    url: str, ticks: _Ticks, monkeypatch: pytest.MonkeyPatch, change: Callable[[MysqlStore], None]
 ) -> None:
-    """As the keeper does it, by itself: `while not q.empty()` would have ended too early."""
+    """`while not q.empty()` would have ended too early."""
     with MysqlStore(url) as store:
         _numbers(store, 15)
         _quick(store, 8)
         assert store._ahead.of("q", os.getpid()) == 7
-        _meanwhile(store, monkeypatch, store._give_back_ahead)
+        _meanwhile(store, monkeypatch, lambda: change(store))
         assert store.depth("q")[:3] == (7, 0, 0)
-
-
-@pytest.mark.usefixtures("nobody_tidies")
-def test_a_depth_counts_what_is_being_given_back(
-    url: str, ticks: _Ticks, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    with MysqlStore(url) as store:
-        _numbers(store, 15)
-        _quick(store, 8)
-        claims = store._ahead.claims["q"]
-        _meanwhile(store, monkeypatch, lambda: [store._ahead._orphans.append(claims.pop()) for _ in range(7)])
-        assert store.depth("q")[:3] == (7, 0, 0), "the transaction that gives them back isn't committed"
 
 
 @pytest.mark.usefixtures("nobody_tidies")
