@@ -340,10 +340,15 @@ def test_root_in_the_home_of_somebody_else(
 
 
 def test_root_with_a_state_directory_that_was_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    monkeypatch.setenv("HOME", "/home/me")
+    """Whosever it and HOME are: it was named."""
+    homes = {"~": "/me", "~root": "/var/root"}
     monkeypatch.setenv("XDG_STATE_HOME", str(tmp_path))
     monkeypatch.setattr(os, "geteuid", lambda: 0)
-    assert home_directory() == str(tmp_path / "pqadapters")
+    with monkeypatch.context() as patch:
+        patch.setattr(os.path, "expanduser", lambda path: homes.get(path, path))
+        patch.setattr(os, "stat", lambda path: types.SimpleNamespace(st_uid=12345))
+        found = home_directory()
+    assert found == str(tmp_path / "pqadapters")
 
 
 @pytest.mark.parametrize(

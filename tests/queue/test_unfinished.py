@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from typing import Any
 
 import pytest
 
+from pqadapters.errors import DiskError
 from pqadapters.stdlib.queue import Empty, Queue
-from pqadapters.store import Store
+from pqadapters.store import Op, Store
 
 from .background import PATIENCE, Background, Watched, in_thread
 from .conftest import Place
@@ -288,3 +290,20 @@ def test_what_was_put_by_hand_and_goes_was_never_counted(store: Store, drop: str
     q.task_done()
     assert q.unfinished_tasks == 0
     q.join()
+
+
+def test_what_is_refused_to_go_is_counted_as_before(store: Store) -> None:
+    q: Queue[str] = Queue(store=store)
+    q.put("a")
+    q.queue.append("by hand")
+    assert q.unfinished_tasks == 1
+
+    def refuse(*ops: Op, **_: object) -> tuple[int, ...]:
+        raise DiskError(errno.ENOSPC, "full")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(q._line, "commit", refuse)
+        patch.setattr(q._line, "release", lambda claims: None)
+        with pytest.raises(DiskError):
+            q.queue.clear()
+    assert q.unfinished_tasks == 1

@@ -72,6 +72,13 @@ def _held_up(store: SqliteStore, calls: list[Callable[[], Any]]) -> list[Any]:
     return outcomes
 
 
+def test_all_whose_work_is_done_are_woken(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """None of them has to look for itself."""
+    monkeypatch.setattr(_line, "_OVERSLEPT", 10 * PATIENCE)
+    outcomes = _held_up(store, [partial(store.commit, Put("q", b"%d" % n)) for n in range(8)])
+    assert len({id for ids in outcomes for id in ids}) == 8
+
+
 def test_i2_one_of_a_group_fails_and_the_others_dont(store: SqliteStore) -> None:
     (claim,) = store.claim("q")
     stale = claim._replace(attempt=9)
