@@ -17,8 +17,8 @@ from ..ending import start_thread
 from ..errors import StoreError
 from ..store import Depth, Store
 
-_LULL = 0.002  #: seconds between two looks, where the loop itself is at it: to look at all that it does is in its way
-_LULLS = 5  #: in a row, at most, while there is something
+_LULL, _LONG_LULL = 0.002, 0.01  #: seconds between two looks, where the loop itself is at it: they are in its way
+_LULLS = 4  #: in a row, at most, while there is something
 
 
 class Watcher:
@@ -73,14 +73,15 @@ class Watcher:
 
     def _wait(self, store: Store) -> None:
         """Until there is something for somebody who waits, which the loop doesn't see to by itself. StoreError."""
-        lulls = 0
+        self._seen, lulls, lull = None, 0, _LULL
         while True:
-            self._seen, own = None, self.own
+            own, looks = self.own, self.looks
             store.wait(self._queue, self._look, None)
             if self._ended or (self._found and (own == self.own or lulls == _LULLS)):
                 return
             lulls = lulls + 1 if self._found else 0
-            time.sleep(_LULL)
+            lull = min(2 * lull, _LONG_LULL) if self.looks == looks + 1 else _LULL  # it has waited for more to come
+            time.sleep(lull)
 
     def _run(self) -> None:
         while True:

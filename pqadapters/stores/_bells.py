@@ -17,7 +17,7 @@ class Bell:
 
     def __init__(self, lock: threading.RLock) -> None:
         self.rings = 0
-        self.dry = True  #: whoever looked last found no record that is ready, or nobody has looked
+        self.dry = True  #: nobody here knows of a record that is ready: who looked last found none, or nobody has
         self.claimed = True  #: whether anybody may have a record in hand, as far as whoever looked last has seen
         self.looked_at = 0  #: the record that somebody is about to remove, having looked at it
         self.crowded = 0  #: how many more times nobody looks, since several threads want the same record

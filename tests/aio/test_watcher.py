@@ -5,15 +5,17 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
 from pqadapters.opening import open_store
 from pqadapters.stdlib import queue as threaded
-from pqadapters.stdlib._watcher import Watcher
+from pqadapters.stdlib._watcher import _LONG_LULL, _LULL, _LULLS, Watcher
 from pqadapters.stdlib.asyncio import Queue
 from pqadapters.store import Depth
 
@@ -66,6 +68,27 @@ def test_it_doesnt_look_at_all_that_the_loop_does_and_sees_what_others_do(
         q.close()
 
     run(main())
+
+
+def test_it_stays_away_the_longer_the_loop_is_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looked twice each 2 ms, and the loop waited for the interpreter a quarter of its time."""
+    lulls: list[float] = []
+
+    class Busy:
+        """A store whose watcher's loop puts something during each lull, but for the fifth."""
+
+        def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None) -> None:
+            if len(lulls) != 5:
+                watcher.own += 1
+            while not until(Depth()):
+                watcher.own += 1
+
+    monkeypatch.setattr("pqadapters.stdlib._watcher.time", SimpleNamespace(sleep=lulls.append))
+    store: Any = Busy()
+    watcher = Watcher(store, "q", lambda depth: len(lulls) >= 6, lambda: None)
+    watcher._wait(store)
+    assert lulls[:7] == [_LULL, 2 * _LULL, 4 * _LULL, _LONG_LULL, _LONG_LULL, _LULL, 2 * _LULL]
+    assert len(lulls) == 6 + _LULLS
 
 
 def test_a_get_that_cannot_wait_is_not_woken(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

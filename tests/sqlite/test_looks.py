@@ -106,6 +106,7 @@ def test_what_there_is_more_to_is_claimed(tmp_path: Path) -> None:
     with _store(tmp_path) as store:
         assert store.look("q") is None  # there is no such queue
         store.commit(Put("q", b"a"))
+    with _store(tmp_path) as store:
         assert store.look("q") is None  # nobody has looked whether any is ready
         (claim,) = store.claim("q")
         store.commit(Nack(claim), Put("q", b"b"))
@@ -117,6 +118,21 @@ def test_what_there_is_more_to_is_claimed(tmp_path: Path) -> None:
         assert store.look("q") is None  # a long one, whose delayed neighbours may be due
     with pytest.raises(StoreClosed):
         store.look("q")
+
+
+def test_who_has_put_one_knows_that_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever gets what was put right before looked whether anything is ready, each time."""
+    with _store(tmp_path) as store:
+        store.commit(Put("q", b"a"))
+        store.commit(Ack(store.claim("q")[0]))
+        any_ready, looks = store._looks.any_ready, list[str]()
+        monkeypatch.setattr(store._looks, "any_ready", lambda queue: (looks.append(queue), any_ready(queue))[1])
+        store.commit(Put("q", b"b"))
+        assert _seen(store).payload == b"b"
+        store.commit(Ack(store.claim("q")[0]))
+        assert looks == []
+        assert store.claim("q") == []
+        assert looks == ["q"]
 
 
 @pytest.mark.parametrize("durability", ["power", "process"])

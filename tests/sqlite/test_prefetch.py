@@ -42,8 +42,8 @@ def test_a_depth_counts_once_what_another_thread_fetches_meanwhile(
     with SqliteStore(database, prefetch=4) as store:
         look, got = store._looks.depth, list[bytes]()
 
-        def depth(queue: str) -> Depth:
-            found = look(queue)
+        def depth(queue: str, *, age: bool) -> Depth:
+            found = look(queue, age=age)
             if not got:
                 got.extend(_got(store))
             return found

@@ -22,14 +22,14 @@ class Looks:
         self._names = names
         self._wall = wall
 
-    def depth(self, queue: str) -> Depth:
-        """How much is in the queue, now."""
+    def depth(self, queue: str, *, age: bool = True) -> Depth:
+        """How much is in the queue, now, and how old the first record is, if that is asked for."""
         try:
-            return self._depth(queue)
+            return self._depth(queue, age)
         except (TypeError, IndexError):
             raise self._reader.damaged() from None
 
-    def _depth(self, queue: str) -> Depth:
+    def _depth(self, queue: str, age: bool) -> Depth:
         number, dead = self._names.queue(queue), self._names.queue(dead_queue(queue))
         buried = sum(self._ask(schema.DEPTH, (dead,))[0][:3]) if dead is not None and dead != number else 0
         if number is None:
@@ -37,9 +37,9 @@ class Looks:
         now = self._wall()
         ready, delayed, claimed, size = self._ask(schema.DEPTH, (number,))[0]
         due = self._ask(schema.DUE, (number, now))[0][0] if delayed else 0
-        oldest = self._oldest(number, now, due) if ready or due else None
-        age = None if oldest is None else max(0.0, now - oldest)
-        return Depth(ready + due, delayed - due, claimed, buried, size, age)
+        oldest = self._oldest(number, now, due) if age and (ready or due) else None
+        seconds = None if oldest is None else max(0.0, now - oldest)
+        return Depth(ready + due, delayed - due, claimed, buried, size, seconds)
 
     def _oldest(self, number: int, now: float, due: int) -> float | None:
         """When the first ready record was put."""

@@ -141,6 +141,8 @@ class SqliteStore(Handle):
         core.keeper.written(size, synced=work.synced)
         for queue, ready in touched.items():
             core.bells.ring(queue, ready)
+            if ready:
+                core.bells.of(queue).dry = False
 
     def _plain(self, op: Any, stop: Stop | None, timeout: float | None, touched: dict[str, int]) -> Work | None:
         """An operation that is one statement: a short record without rank, delay and conditions, an acknowledgement,
@@ -398,25 +400,25 @@ class SqliteStore(Handle):
         return self._looks.browse(queue, order, state, after)
 
     def depth(self, queue: str) -> Depth:
-        return self._depth(queue, final=True)
+        return self._depth(queue, final=True, age=True)
 
-    def _depth(self, queue: str, *, final: bool) -> Depth:
+    def _depth(self, queue: str, *, final: bool, age: bool) -> Depth:
         """`final`: whoever asks may give the queue up if nothing is ready."""
         self._check()
         if self._ahead.waiting:
             self._settle_ahead()
         if self._core.orphans and not self._core.writer.in_the_middle():
             self._core.orphans.give_back(self._core)
-        found, ahead = self._counted(queue)
+        found, ahead = self._counted(queue, age)
         if found.claimed > ahead and self._dead_are_buried(often=final and not found.ready + ahead):
-            found, ahead = self._counted(queue)
+            found, ahead = self._counted(queue, age)
         return found._replace(ready=found.ready + ahead, claimed=found.claimed - ahead) if ahead else found
 
-    def _counted(self, queue: str) -> tuple[Depth, int]:
+    def _counted(self, queue: str, age: bool) -> tuple[Depth, int]:
         """What the database has, and how much of the claimed lies ahead: again where a thread has fetched between."""
         for _ in range(LOOKS):
             moved = self._ahead.moved
-            found = self._looks.depth(queue)
+            found = self._looks.depth(queue, age=age)
             ahead = self._ahead.of(queue, self._core.process) if self._prefetch > 1 else 0
             if moved is self._ahead.moved:
                 break
@@ -436,7 +438,7 @@ class SqliteStore(Handle):
             rings, looked = bell.rings, self._core.clock.wall()
             left = None if deadline is None else deadline - SYSTEM.monotonic()
             over = left is not None and left <= 0
-            if until(self._depth(queue, final=over)._replace(oldest_age=None)):
+            if until(self._depth(queue, final=over, age=False)):
                 return True
             if over:
                 return False
