@@ -14,10 +14,10 @@ from typing import Any, TypeVar
 
 from ..clock import SYSTEM
 from ..errors import StoreLocked
-from ..stdlib._beyond import check_timeout
-from ..stdlib._line import weak
-from ..stdlib._stock import deadline_of, left_of
-from ..stdlib._watcher import Watcher
+from ..stdlib._lines.line import weak
+from ..stdlib._lines.stock import deadline_of, left_of
+from ..stdlib._loops.watcher import Watcher
+from ..stdlib._queues.beyond import check_timeout
 from ..store import Depth, Store
 
 T = TypeVar("T")

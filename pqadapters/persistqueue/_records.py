@@ -15,10 +15,10 @@ from .. import telling
 from ..errors import LeaseLost, StoreError
 from ..interrupts import works
 from ..serializers import Serializer
-from ..stdlib._aside import MISSING, Aside
-from ..stdlib._beyond import check_timeout
-from ..stdlib._held import Consumer, Held, consumer
-from ..stdlib._stock import deadline_of, left_of
+from ..stdlib._lines.aside import MISSING, Aside
+from ..stdlib._lines.held import Consumer, Held, consumer
+from ..stdlib._lines.stock import deadline_of, left_of
+from ..stdlib._queues.beyond import check_timeout
 from ..store import Ack, Claim, Looks, Nack, Op, Order, Record, Store, Update
 from ._stored import Stored, id_and_item, id_in
 from .exceptions import Empty

@@ -25,7 +25,7 @@ from itertools import chain
 
 from ..clock import SYSTEM
 from ..errors import ConditionFailed, DiskError, LeaseLost, StoreError, StoreLocked
-from ..stdlib._stock import deadline_of, left_of
+from ..stdlib._lines.stock import deadline_of, left_of
 from ..store import Ack, Claim, Delete, Depth, Expect, Nack, Op, Order, Put, Set, Store, Update
 from ._claiming import Claiming
 from ._holders import Holders

@@ -11,9 +11,9 @@ from typing import Any, TypeVar
 
 from ..errors import LimitReached
 from ..serializers import Serializer
-from ..stdlib._beyond import check_timeout
-from ..stdlib._line import weak
-from ..stdlib._stock import deadline_of, left_of
+from ..stdlib._lines.line import weak
+from ..stdlib._lines.stock import deadline_of, left_of
+from ..stdlib._queues.beyond import check_timeout
 from ..store import Op, Put, Store
 from .exceptions import Full
 

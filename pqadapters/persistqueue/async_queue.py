@@ -8,7 +8,7 @@ from __future__ import annotations
 from contextlib import suppress
 from typing import Any
 
-from ..stdlib._stock import deadline_of, left_of
+from ..stdlib._lines.stock import deadline_of, left_of
 from ..store import LOCK_TIMEOUT
 from . import serializers
 from ._loop import Bell, InLoop

@@ -12,7 +12,7 @@ from functools import partial
 from typing import Any, TypeVar
 
 from ..errors import DiskError
-from ..stdlib._beyond import check_timeout
+from ..stdlib._queues.beyond import check_timeout
 from ..store import Store
 from . import serializers
 from ._loop import Bell, InLoop

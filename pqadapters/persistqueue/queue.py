@@ -11,10 +11,10 @@ from contextlib import suppress
 from typing import Any
 
 from ..stdlib import queue as durable
-from ..stdlib._beyond import ABSENT
-from ..stdlib._held import consumer
-from ..stdlib._line import weak
-from ..stdlib._stock import deadline_of, left_of
+from ..stdlib._lines.held import consumer
+from ..stdlib._lines.line import weak
+from ..stdlib._lines.stock import deadline_of, left_of
+from ..stdlib._queues.beyond import ABSENT
 from ..store import LOCK_TIMEOUT
 from . import serializers
 from ._place import check_tempdir, converted_directory

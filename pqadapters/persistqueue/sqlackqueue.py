@@ -14,7 +14,7 @@ from typing import Any
 from .. import telling
 from ..errors import ConditionFailed, StoreError
 from ..interrupts import works
-from ..stdlib._beyond import check_timeout
+from ..stdlib._queues.beyond import check_timeout
 from ..store import Op, Put
 from . import serializers
 from ._holders import HOLDERS

@@ -18,7 +18,7 @@ from .finder import Finder, Notes
 
 if TYPE_CHECKING:
     from ..home.families import Reference
-    from ..stdlib._line import Line
+    from ..stdlib._lines.line import Line
 
 _LEARNT = {"task_done": "task_done()", "next": "the next get, or a normal exit"}
 
@@ -76,7 +76,7 @@ def _swapped(notes: Notes) -> Iterator[str]:
 
 
 def _queues() -> Iterator[str]:
-    if "pqadapters.stdlib._exit" not in sys.modules:
+    if "pqadapters.stdlib._lines.exit" not in sys.modules:
         return
     from ..home.families import founded
 
@@ -99,7 +99,7 @@ def _made(what: str) -> list[tuple[str, int]]:
 
 def _open_ones(families: dict[tuple[str, int], Reference]) -> Iterator[tuple[object, str]]:
     """Queues that the program still has."""
-    from ..stdlib._exit import _lines
+    from ..stdlib._lines.exit import _lines
 
     for line in sorted(_lines, key=lambda line: line.label):
         private: Any = line.private

@@ -135,8 +135,8 @@ def _fit_in() -> None:
     """A program that puts what can't be serialised works on; it is warned that this is lost in a crash. And its log has
     its own lines, where it logs at INFO: `--explain` says where queues live."""
     from .. import telling
-    from ..stdlib import _defaults
-    from ..stdlib._policy import Volatile
+    from ..stdlib._lines import defaults as _defaults
+    from ..stdlib._lines.policy import Volatile
 
     _defaults.volatile = Volatile.WARN
     telling.set_least_level(_WARNING)

@@ -42,16 +42,16 @@ from ..errors import (
 from ..living import living
 from ..serializers.signed import Key
 from ..store import Order, Put, Store
-from ._committer import Committer
-from ._exit import dropped, finish_at_exit
-from ._held import Consumer, known
-from ._line import weak
-from ._loop_beyond import ABSENT, LoopBeyond
-from ._loop_waiting import stand_aside, until
-from ._place import open_line
-from ._policy import AckPolicy, Markers, Volatile
-from ._view import View
-from ._watcher import Watcher
+from ._lines.exit import dropped, finish_at_exit
+from ._lines.held import Consumer, known
+from ._lines.line import weak
+from ._lines.place import open_line
+from ._lines.policy import AckPolicy, Markers, Volatile
+from ._lines.view import View
+from ._loops.beyond import ABSENT, LoopBeyond
+from ._loops.committer import Committer
+from ._loops.waiting import stand_aside, until
+from ._loops.watcher import Watcher
 
 if TYPE_CHECKING:  # what `__getattr__` finds; asyncio's own star has its queues, too
     from asyncio import events as events

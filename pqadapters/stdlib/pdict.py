@@ -5,8 +5,8 @@ Every method is one step for all others; iterators follow the order in which key
 Values come back as copies: change one in place with `edit`. Loading a pickle runs what it says: open only what you
 trust, or choose another serializer.
 
-A stored value is one letter for its serializer (p, j, m, c, or u for a user's own), then its bytes; see _expiry.py for
-one whose time runs out, and _keys.py for keys.
+A stored value is one letter for its serializer (p, j, m, c, or u for a user's own), then its bytes; see
+_mappings/expiry.py for one whose time runs out, and _mappings/keys.py for keys.
 """
 
 from __future__ import annotations
@@ -26,11 +26,11 @@ from ..serializers import NAMES, Serializer
 from ..serializers import serializer as choose_serializer
 from ..serializers.signed import Key, Signed, hint, protected
 from ..store import Op, Set, Store
-from ._edit import MISSING
-from ._expiry import Expiry, ends, is_over, with_end, without_end
-from ._keys import Keys
-from ._mapping import DurableMapping, pairs_of
-from ._table import ClosedTable, Table
+from ._mappings.edit import MISSING
+from ._mappings.expiry import Expiry, ends, is_over, with_end, without_end
+from ._mappings.keys import Keys
+from ._mappings.mapping import DurableMapping, pairs_of
+from ._mappings.table import ClosedTable, Table
 from ._where import absolute, check_name, is_url, open_where
 
 __all__ = ["PDict"]

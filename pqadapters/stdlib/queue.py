@@ -26,17 +26,17 @@ from ..errors import NotDurableWarning, ShutDown, Stopped
 from ..home.listing import Home, homes
 from ..serializers.signed import Key
 from ..store import PLAIN, Order, Put, Store
-from . import _originals as stdlib
-from ._beyond import ABSENT, Beyond, check_timeout
-from ._exit import dropped, finish_at_exit
-from ._letters import DeadLetter
-from ._line import weak
-from ._place import open_line
-from ._policy import AckPolicy, Markers, Volatile
-from ._seam import HOOKS, Noticed, Seam, get_through, put_through
-from ._simple import SimpleQueue
-from ._stock import patience_of
-from ._view import NothingReady, View
+from ._lines.exit import dropped, finish_at_exit
+from ._lines.letters import DeadLetter
+from ._lines.line import weak
+from ._lines.place import open_line
+from ._lines.policy import AckPolicy, Markers, Volatile
+from ._lines.stock import patience_of
+from ._lines.view import NothingReady, View
+from ._queues import originals as stdlib
+from ._queues.beyond import ABSENT, Beyond, check_timeout
+from ._queues.seam import HOOKS, Noticed, Seam, get_through, put_through
+from ._queues.simple import SimpleQueue
 
 __all__ = [
     "DeadLetter",

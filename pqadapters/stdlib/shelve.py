@@ -28,14 +28,14 @@ from ..errors import StoreError
 from ..opening import begin_conversion, move_database, remove_database
 from ..serializers.signed import Key, Seal, hint, seal_for, unsigned
 from ..store import Capabilities, Set, Store
-from . import _dbm
-from ._blocks import BatchBlock
-from ._database import Database, closed
-from ._dbm import ShelfError
-from ._edit import MISSING, Edit
-from ._mapping import DurableMapping, pairs_of
-from ._shelf_place import as_dbm_errors, as_it_is, foreign, letter_of, open_table
-from ._table import ClosedTable, Table
+from ._mappings import dbm as _dbm
+from ._mappings.blocks import BatchBlock
+from ._mappings.database import Database, closed
+from ._mappings.dbm import ShelfError
+from ._mappings.edit import MISSING, Edit
+from ._mappings.mapping import DurableMapping, pairs_of
+from ._mappings.shelf_place import as_dbm_errors, as_it_is, foreign, letter_of, open_table
+from ._mappings.table import ClosedTable, Table
 from ._where import is_url
 
 __all__ = ["BsdDbShelf", "DbfilenameShelf", "Shelf", "ShelfError", "migrate", "open"]

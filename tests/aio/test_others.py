@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import StoreLocked
-from pqadapters.stdlib import _loop_waiting
 from pqadapters.stdlib import queue as threaded
+from pqadapters.stdlib._loops import waiting as _loop_waiting
 from pqadapters.stdlib.asyncio import Queue
 from pqadapters.stores.sqlite import SqliteStore
 from tests.contract.threads import Task

@@ -68,7 +68,7 @@ def test_what_is_left_to_others_is_a_dead_letter_after_its_time(
 ) -> None:
     """Nobody looked for it again unless something else was put."""
     begin_anew(monkeypatch, tmp_path)
-    monkeypatch.setattr("pqadapters.stdlib._aside.PATIENCE", 0.05)
+    monkeypatch.setattr("pqadapters.stdlib._lines.aside.PATIENCE", 0.05)
 
     async def main() -> None:
         async with Queue[Any]() as q:

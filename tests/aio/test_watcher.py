@@ -15,7 +15,7 @@ import pytest
 
 from pqadapters.opening import open_store
 from pqadapters.stdlib import queue as threaded
-from pqadapters.stdlib._watcher import _LONG_LULL, _LULL, _LULLS, Watcher
+from pqadapters.stdlib._loops.watcher import _LONG_LULL, _LULL, _LULLS, Watcher
 from pqadapters.stdlib.asyncio import Queue
 from pqadapters.store import Depth
 
@@ -50,7 +50,7 @@ def test_it_doesnt_look_at_all_that_the_loop_does_and_sees_what_others_do(
         begun.set()
         assert over.wait(PATIENCE)
 
-    monkeypatch.setattr("pqadapters.stdlib._watcher.time", SimpleNamespace(sleep=lull))
+    monkeypatch.setattr("pqadapters.stdlib._loops.watcher.time", SimpleNamespace(sleep=lull))
 
     async def main() -> None:
         q: Queue[int] = Queue(store=url, name="q")
@@ -83,7 +83,7 @@ def test_it_stays_away_the_longer_the_loop_is_at_it(monkeypatch: pytest.MonkeyPa
             while not until(Depth()):
                 watcher.own += 1
 
-    monkeypatch.setattr("pqadapters.stdlib._watcher.time", SimpleNamespace(sleep=lulls.append))
+    monkeypatch.setattr("pqadapters.stdlib._loops.watcher.time", SimpleNamespace(sleep=lulls.append))
     store: Any = Busy()
     watcher = Watcher(store, "q", lambda depth: len(lulls) >= 6, lambda: None)
     watcher._wait(store)
@@ -100,7 +100,7 @@ def test_a_get_that_cannot_wait_is_not_woken(url: str, monkeypatch: pytest.Monke
     async def main() -> None:
         async with Queue[int](store=url) as q:
             with monkeypatch.context() as patched:
-                patched.setattr("pqadapters.stdlib._watcher.start_thread", refuse)
+                patched.setattr("pqadapters.stdlib._loops.watcher.start_thread", refuse)
                 with pytest.raises(RuntimeError, match="start"):
                     await q.get()
             assert not q._getters

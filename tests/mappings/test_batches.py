@@ -12,7 +12,7 @@ import pytest
 
 from pqadapters import PDict
 from pqadapters.errors import ConditionFailed, NotSerializable
-from pqadapters.stdlib._edit import Edit
+from pqadapters.stdlib._mappings.edit import Edit
 from pqadapters.store import Ack, Order
 
 from ..contract.threads import Task
@@ -310,7 +310,7 @@ def test_a_value_that_cannot_be_stored_ends_the_edit(d: Dict) -> None:
 
 
 def test_many_edited_keys_leave_few_locks_behind(d: Dict, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pqadapters.stdlib._locks._MANY", 5)
+    monkeypatch.setattr("pqadapters.stdlib._mappings.locks._MANY", 5)
     for n in range(30):
         with d.edit(n, 0):
             pass
@@ -322,7 +322,7 @@ def test_many_edited_keys_leave_few_locks_behind(d: Dict, monkeypatch: pytest.Mo
 
 def test_edits_that_fail_leave_few_locks_behind(d: Dict, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each key that wasn't there, or whose block failed, left its lock in the store for good."""
-    monkeypatch.setattr("pqadapters.stdlib._locks._MANY", 5)
+    monkeypatch.setattr("pqadapters.stdlib._mappings.locks._MANY", 5)
     for n in range(30):
         with pytest.raises(KeyError), d.edit(n):
             pass

@@ -17,7 +17,7 @@ import pytest
 
 from pqadapters.errors import NotDurableWarning
 from pqadapters.stdlib import shelve
-from pqadapters.stdlib._dbm import ShelfError, kind_of
+from pqadapters.stdlib._mappings.dbm import ShelfError, kind_of
 from tests.home.world import Child, child
 from tests.segment.programs import run
 

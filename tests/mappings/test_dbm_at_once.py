@@ -15,7 +15,7 @@ import pytest
 
 from pqadapters.errors import StoreLocked
 from pqadapters.stdlib import shelve
-from pqadapters.stdlib._dbm import ShelfError
+from pqadapters.stdlib._mappings.dbm import ShelfError
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore, conversion
 from pqadapters.stores.sqlite.conversion import Conversion
@@ -248,7 +248,7 @@ def test_nothing_is_left_behind_by_a_new_one_that_is_refused(
         raise PermissionError("not by you")
 
     with monkeypatch.context() as patch:
-        patch.setattr("pqadapters.stdlib._dbm.remove", refuse)
+        patch.setattr("pqadapters.stdlib._mappings.dbm.remove", refuse)
         with pytest.raises(PermissionError):
             shelve.open(path, "n")
     assert _files(path) == before

@@ -12,7 +12,7 @@ import pytest
 from pqadapters import PDict
 from pqadapters.clock import Clock
 from pqadapters.errors import ConditionFailed, DiskError
-from pqadapters.stdlib import _expiry
+from pqadapters.stdlib._mappings import expiry as _expiry
 from tests.contract.interrupting import interrupted
 
 from .conftest import Maker

@@ -22,7 +22,7 @@ from hypothesis import strategies as st
 
 from pqadapters.errors import NotSerializable
 from pqadapters.serializers import serializer
-from pqadapters.stdlib._keys import Keys
+from pqadapters.stdlib._mappings.keys import Keys
 
 KEYS = Keys(serializer("pickle"))
 Point = namedtuple("Point", "x y")

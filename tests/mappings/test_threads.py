@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pqadapters import PDict
-from pqadapters.stdlib import _locks
+from pqadapters.stdlib._mappings import locks as _locks
 from pqadapters.store import Claim
 
 from ..contract.threads import Task, together

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import DiskError, LeaseLost
-from pqadapters.stdlib import _held
+from pqadapters.stdlib._lines import held as _held
 from pqadapters.stdlib.queue import Empty, Queue
 from pqadapters.store import Ack, State, Store
 from pqadapters.stores.memory import MemoryStore

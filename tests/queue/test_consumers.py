@@ -13,8 +13,8 @@ from typing import Any
 import greenlet  # type: ignore[import-untyped]
 import pytest
 
-from pqadapters.stdlib import _held
-from pqadapters.stdlib._held import Held, consumer, known
+from pqadapters.stdlib._lines import held as _held
+from pqadapters.stdlib._lines.held import Held, consumer, known
 from pqadapters.stdlib.queue import Queue
 from pqadapters.store import Claim, Store
 
@@ -169,7 +169,7 @@ def test_a_name_in_sys_modules_that_is_no_module(monkeypatch: pytest.MonkeyPatch
 
 def test_frameworks_are_found_when_they_are_imported_later(tmp_path: Any) -> None:
     program = """
-    from pqadapters.stdlib._held import consumer
+    from pqadapters.stdlib._lines.held import consumer
     assert not {"asyncio", "greenlet"} & set(sys.modules), "we import neither"
     assert consumer().who is threading.current_thread()
     import asyncio, greenlet

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import DiskError
-from pqadapters.stdlib import _acks
+from pqadapters.stdlib._lines import acks as _acks
 from pqadapters.stdlib.queue import Queue, SimpleQueue
 from pqadapters.store import Ack, Set
 

@@ -12,7 +12,7 @@ import pytest
 
 from pqadapters import live
 from pqadapters.errors import DiskError
-from pqadapters.stdlib import _objects
+from pqadapters.stdlib._lines import objects as _objects
 from pqadapters.stdlib.queue import Empty, LifoQueue, PriorityQueue, Queue, SimpleQueue
 from pqadapters.store import Put, Set
 

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import DiskError, NotSerializable
-from pqadapters.stdlib import _aside
+from pqadapters.stdlib._lines import aside as _aside
 from pqadapters.stdlib.queue import Empty, Queue
 from pqadapters.store import Capabilities, Put, Store
 from pqadapters.stores.memory import MemoryData, MemoryStore

@@ -201,7 +201,7 @@ def test_setting_the_count_to_zero_ends_join(store: Store) -> None:
 
 
 def test_a_finalizer_may_put_while_its_thread_holds_the_mutex(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pqadapters.stdlib._beyond.LOCK_TIMEOUT", 0.01)
+    monkeypatch.setattr("pqadapters.stdlib._queues.beyond.LOCK_TIMEOUT", 0.01)
     q: Queue[int] = Queue(store=store)
 
     class Puts:

@@ -17,7 +17,7 @@ from pqadapters.serializers import json, serializer
 from pqadapters.serializers import pickle as pickles
 from pqadapters.serializers.signed import Seal, Signed, WrongSignature, protected
 from pqadapters.stdlib import shelve
-from pqadapters.stdlib._keys import Keys
+from pqadapters.stdlib._mappings.keys import Keys
 from pqadapters.stdlib.pdict import PDict
 from pqadapters.stdlib.queue import Empty, Queue
 from pqadapters.store import Put, Set

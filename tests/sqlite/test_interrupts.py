@@ -18,7 +18,7 @@ import pytest
 
 import pqadapters.stdlib
 import pqadapters.stores
-from pqadapters.stdlib._policy import AckPolicy
+from pqadapters.stdlib._lines.policy import AckPolicy
 from pqadapters.stdlib.multiprocessing import JoinableQueue
 from pqadapters.store import Ack, Claim, Put, Set, State
 from pqadapters.stores.sqlite import SqliteStore

@@ -15,7 +15,7 @@ import pytest
 
 from pqadapters.errors import DiskError, FormatError, StoreRefused
 from pqadapters.opening import look_at, probe_file
-from pqadapters.stdlib._dbm import kind_of
+from pqadapters.stdlib._mappings.dbm import kind_of
 from pqadapters.store import Put
 from pqadapters.stores import _directory
 from pqadapters.stores.sqlite import SqliteStore, salvage

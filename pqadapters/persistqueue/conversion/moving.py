@@ -20,7 +20,7 @@ from ...errors import ConditionFailed, StoreError, StoreLocked, StoreRefused
 from ...rank import rank
 from ...serializers import pickle
 from ...serializers.signed import Seal, seal_for, unsigned
-from ...stdlib._keys import Keys
+from ...stdlib._mappings.keys import Keys
 from ...store import Ack, Expect, Op, Put, Set, Store
 from .._rows import FRESH, KEY, Row
 from .._states import INITED, READY, UNACK, States

@@ -6,7 +6,7 @@ import os
 from contextlib import closing, suppress
 
 from ...stdlib import shelve
-from ...stdlib._dbm import ShelfError, check_own, dbm_kind, kind_of, open_dbm, pairs_of
+from ...stdlib._mappings.dbm import ShelfError, check_own, dbm_kind, kind_of, open_dbm, pairs_of
 from ...store import Store
 from .databases import quiet
 from .moving import Mover

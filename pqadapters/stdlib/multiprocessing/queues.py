@@ -23,11 +23,11 @@ from ...errors import NotSerializable
 from ...home.places import made_in, occupy
 from ...opening import check_prefetch
 from ...store import PLAIN, Put, Store
-from .._letters import DeadLetter, dead_letters, requeue
-from .._line import Line
-from .._policy import AckPolicy, choice
-from .._shared_line import Address, Kind, SharedLine
+from .._lines.letters import DeadLetter, dead_letters, requeue
+from .._lines.line import Line
+from .._lines.policy import AckPolicy, choice
 from .._where import with_durability
+from ._shared_line import Address, Kind, SharedLine
 
 __all__ = ["DeadLetter", "Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue"]
 

@@ -1,0 +1,132 @@
+"""What a queue handle counts beside its store: unfinished tasks that no record stands for, and the shutdown flags.
+
+The store knows the records; a handle adds what only this process knows. After a crash only the records count.
+Readers take no lock. An update that belongs to a commit comes before it and is undone when the commit fails, and a
+reader looks at the store first: so a reader may for a moment see one task too many, never one too few.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+
+from ...store import Depth
+
+
+class Flags:
+    """Whether a handle was shut down or closed. Its methods are the `stop` predicates that travel with commits."""
+
+    def __init__(self) -> None:
+        self.shut = False  #: no more puts; gets drain what is there
+        self.cut = False  #: shut down immediately: gets nothing either
+        self.closed = False
+        self._pid = os.getpid()
+
+    @property
+    def forked(self) -> bool:
+        """Whether this is a child of the process that made the handle."""
+        return self._pid != os.getpid()
+
+    def renew(self) -> None:
+        """The handle is this process's own now."""
+        self._pid = os.getpid()
+
+    def stopped(self) -> bool:
+        """No put may succeed, no get may wait."""
+        return self.shut or self.closed
+
+    def ended(self) -> bool:
+        """No get may succeed."""
+        return self.cut or self.closed
+
+
+class Counts:
+    """The terms of `unfinished_tasks` besides the store's own records."""
+
+    def __init__(self, flags: Flags) -> None:
+        self._lock = threading.RLock()  # reentrant: a finalizer may count in the middle of a count
+        self._flags = flags
+        self.handed = 0  #: acknowledged when handed out, task_done() still to come
+        self.uncovered = 0  #: task_done() calls by callers that held nothing, for items that others hold
+        self.adjustment = 0  #: what programs set `unfinished_tasks` to, and task_done() ahead of its get()
+        self.elsewhere = 0  #: task_done() calls for what other processes hold, while it isn't learnt whose they are
+        self.buried = 0  #: records that this handle moved to the dead letters
+        self.joining = 0  #: threads in join()
+
+    def add(
+        self,
+        *,
+        handed: int = 0,
+        uncovered: int = 0,
+        adjustment: int = 0,
+        elsewhere: int = 0,
+        buried: int = 0,
+        joining: int = 0,
+    ) -> None:
+        """Change them; where a signal handler interrupts this, nothing is changed."""
+        done = False
+        try:
+            with self._lock:
+                self.handed += handed
+                self.uncovered += uncovered
+                self.adjustment += adjustment
+                self.elsewhere += elsewhere
+                self.buried += buried
+                self.joining += joining
+                done = True
+        except BaseException:  # as the lock was let go of
+            if done:
+                self.add(
+                    handed=-handed,
+                    uncovered=-uncovered,
+                    adjustment=-adjustment,
+                    elsewhere=-elsewhere,
+                    buried=-buried,
+                    joining=-joining,
+                )
+            raise
+
+    def take_handed(self) -> bool:
+        """One task less of those that were acknowledged when handed out; False if there is none."""
+        with self._lock:
+            if self.handed <= 0:
+                return False
+            self.handed -= 1
+            return True
+
+    def cover(self, outstanding: int) -> bool:
+        """Count a task_done() of a caller that holds nothing. Only what is outstanding can be covered by it."""
+        with self._lock:
+            if self.uncovered < outstanding:
+                self.uncovered += 1
+                return True
+            self.adjustment -= 1
+            return False
+
+    def pay(self, dropped: int) -> int:
+        """So many records go that nobody was given. As many as the program counted less by hand, or put by hand, were
+        never counted, or aren't any more. Returns how many."""
+        with self._lock:
+            paid = min(dropped, max(0, -self.adjustment))
+            self.add(adjustment=paid)
+            return paid
+
+    def settle_elsewhere(self, *, stands: bool) -> None:
+        """It is learnt what those calls are for: tasks that stay unfinished else, or records that go by themselves."""
+        with self._lock:
+            self.add(elsewhere=-self.elsewhere, adjustment=-self.elsewhere if stands else 0)
+
+    def raw(self, depth: Depth) -> int:
+        records = depth.claimed if self._flags.cut else depth.unfinished
+        return records + self.handed - self.uncovered + self.adjustment - min(self.elsewhere, depth.claimed)
+
+    def level(self, depth: Depth) -> bool:
+        """Forget a debt: the count starts again at zero. For `Store.wait`, under whose lock the depth is exact."""
+        raw = self.raw(depth)
+        if raw < 0:
+            self.adjustment -= raw
+        return True
+
+    def finished(self, depth: Depth) -> bool:
+        """Nothing is unfinished, or the handle was closed: join() ends."""
+        return self.raw(depth) <= 0 or self._flags.closed

@@ -1,0 +1,248 @@
+"""The live view behind `q.queue`: what is ready, as the container that the standard library keeps there.
+
+It holds no items: each look is a look at the store, each item a fresh copy. Changes go to the store and are as durable
+as those of put() and get(). Any thread may use it, with or without `q.mutex`, which it doesn't touch.
+"""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
+from operator import ne
+from queue import Empty
+from typing import Any, overload
+
+from ...errors import ShutDown
+from ...store import Ack, Claim, Order, Put
+from .line import Line
+
+_CHUNK = 10_000
+_ALL = 1 << 62
+
+
+class View:
+    """A queue's ready items, oldest first; in a priority queue in the order in which they will leave."""
+
+    def __init__(self, line: Line, queue: object) -> None:
+        self._line = line
+        self._queue = queue  #: kept: one that is let go of is closed
+        self._order = None if line.ranked else Order.OLDEST
+
+    def __len__(self) -> int:
+        return self._line.ready()
+
+    def __iter__(self) -> Iterator[Any]:
+        yield from self._line.items(self._order)
+
+    def __reversed__(self) -> Iterator[Any]:
+        yield from list(self)[::-1] if self._line.ranked else self._line.items(Order.NEWEST)
+
+    def __contains__(self, item: object) -> bool:
+        return any(each is item or each == item for each in self)
+
+    @overload
+    def __getitem__(self, index: int) -> Any: ...
+    @overload
+    def __getitem__(self, index: slice) -> list[Any]: ...
+    def __getitem__(self, index: int | slice) -> Any:
+        """The item at the index; the two ends are cheap. Of a slice a list. Raises IndexError."""
+        if isinstance(index, slice):
+            return list(self)[index]
+        found = iter(self) if index >= 0 else reversed(self)
+        for item in islice(found, index if index >= 0 else -index - 1, None):
+            return item
+        raise IndexError(f"{self._line.label} has no item {index}")
+
+    def __setitem__(self, index: int | slice, item: Any) -> None:
+        """Put an item, or several, in the place of others, in one commit. In a priority queue, which has its own order,
+        these come and those go. Raises IndexError."""
+        going = self._ids(index) if self._line.ranked else []
+        self._put_at(index, list(item) if isinstance(index, slice) else [item])
+        if going:
+            self._drop(ids=going, limit=len(going))
+
+    def append(self, item: object) -> None:
+        """Put an item, whatever `maxsize` says. As in the standard library it's put() that counts an unfinished task,
+        or who appends by hand."""
+        line = self._line
+        line.stow(item, line.make(item))
+        line.counts.add(adjustment=-1)
+
+    def extend(self, items: Iterable[object]) -> None:
+        """Put items, as `append` does."""
+        for item in items:
+            self.append(item)
+
+    def appendleft(self, item: object) -> None:
+        """Put an item before all that are ready."""
+        self.extendleft([item])
+
+    def extendleft(self, items: Iterable[object]) -> None:
+        """Put items before all that are ready, one before the other."""
+        self._put_at(slice(0, 0), list(items)[::-1])
+
+    def insert(self, index: int, item: object) -> None:
+        """Put an item before that index. All that is behind it is written anew, in one commit. A priority queue has its
+        own order: there it is as `append`."""
+        self._put_at(slice(index, index), [item])
+
+    def rotate(self, n: int = 1) -> None:
+        """Move `n` items from the end to the front; from the front to the end where it is negative."""
+        self._arrange(lambda puts: puts[-n % len(puts) :] + puts[: -n % len(puts)] if puts else puts)
+
+    def reverse(self) -> None:
+        """Turn the order of what is ready."""
+        self._arrange(lambda puts: puts[::-1])
+
+    def sort(self, *, key: Callable[[Any], Any] | None = None, reverse: bool = False) -> None:
+        """Put what is ready in that order. A priority queue has its own."""
+        if not self._line.ranked:
+            decode = self._line.decode
+
+            def rank(put: Put) -> Any:
+                return decode(put.payload) if key is None else key(decode(put.payload))
+
+            self._arrange(lambda puts: sorted(puts, key=rank, reverse=reverse))
+
+    def popleft(self) -> Any:
+        """Take the first item, as get_nowait() does. Raises IndexError if there is none."""
+        return self._pop(self._order)
+
+    def pop(self) -> Any:
+        """Take the last item put; in a priority queue the first to leave. Raises IndexError if there is none."""
+        return self._pop(None if self._line.ranked else Order.NEWEST)
+
+    def _pop(self, order: Order | None) -> Any:
+        try:
+            return self._line.take(0.0, order=order)
+        except (Empty, ShutDown):
+            raise NothingReady(f"{self._line.label} is empty") from None
+
+    def remove(self, item: object) -> None:
+        """Drop the first item that is equal. Raises ValueError if there is none."""
+        line = self._line
+        for record in line.records(self._order):
+            if line.decode(record.payload) == item and self._drop(ids=[record.id]):
+                return
+        raise ValueError(f"{item!r} is not in {line.label}")
+
+    def __delitem__(self, index: int | slice) -> None:
+        """Drop the item at the index, or the slice. Raises IndexError."""
+        going = self._ids(index)
+        if going and not self._drop(ids=going, limit=len(going)):
+            raise IndexError(f"{self._line.label} has no item {index}")
+
+    def _ids(self, index: int | slice) -> list[int]:
+        records = list(self._line.records(self._order))
+        if isinstance(index, slice):
+            return [record.id for record in records[index]]
+        if not -len(records) <= index < len(records):
+            raise IndexError(f"{self._line.label} has no item {index}")
+        return [records[index].id]
+
+    def index(self, item: object, start: int = 0, stop: int | None = None) -> int:
+        """Where the first item is that is equal. Raises ValueError."""
+        try:
+            return list(self).index(item, start, _ALL if stop is None else stop)
+        except ValueError:
+            raise ValueError(f"{item!r} is not in {self._line.label}") from None
+
+    def count(self, item: object) -> int:
+        """How many items are equal."""
+        return list(self).count(item)
+
+    def copy(self) -> Any:
+        """The items, in a container of the standard library's kind."""
+        return self._kind(self)
+
+    @property
+    def _kind(self) -> type[deque[Any]] | type[list[Any]]:
+        return deque if self._line.order is Order.OLDEST and not self._line.ranked else list
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, by whatever means, is what was in it then."""
+        return self._kind, (list(self),)
+
+    def clear(self) -> None:
+        """Drop everything that is ready. What consumers hold stays theirs."""
+        while not self._line.flags.cut and self._drop(limit=_CHUNK):
+            pass
+
+    def replace(self, items: list[Any]) -> None:
+        """What `q.queue = items` means: these, in place of what is there."""
+        self.clear()
+        for item in items:
+            self.append(item)
+
+    def _put_at(self, index: int | slice, items: list[Any]) -> None:
+        """In the place of what is there; those that come in addition were put by hand, as `append` has it."""
+        if self._line.ranked:
+            return self.extend(items)
+        more = 0
+        made = [self._line.make(item) for item in items]
+
+        def with_them(puts: list[Put]) -> list[Put]:
+            nonlocal more
+            after = puts.copy()
+            if isinstance(index, slice):
+                after[index] = made
+            else:
+                after[index] = made[0]
+            more = max(0, len(after) - len(puts))
+            return after
+
+        try:
+            self._arrange(with_them)
+        except Exception:
+            self._line.objects.forget(put.payload for put in made)
+            raise
+        self._line.counts.add(adjustment=-more)
+        return None
+
+    def _arrange(self, changed: Callable[[list[Put]], list[Put]]) -> None:
+        """Put what is ready in another order, in one commit: from the first place on at which something changes."""
+        line = self._line
+        claims: list[Claim] = []
+        try:
+            claims = line.claim(line.name, limit=_ALL)
+            before = [
+                Put(line.name, claim.payload, claim.rank, attempts=claim.attempt - 1, put_at=claim.put_at)
+                for claim in claims
+            ]
+            after = changed(before)
+            shared = min(len(before), len(after))
+            first = next((at for at, moved in enumerate(map(ne, before, after)) if moved), shared)
+            if first < max(len(before), len(after)):
+                line.commit(*[Ack(claim) for claim in claims[first:]], *after[first:])
+                del claims[first:]
+        finally:
+            line.release(claims)
+
+    def _drop(self, **which: Any) -> bool:
+        """Take them out for good, as the arguments of `claim` say; False if there is none."""
+        line = self._line
+        claims: list[Claim] = []
+        paid = 0
+        try:
+            claims = line.claim(line.name, **which)
+            if claims:
+                paid = line.counts.pay(len(claims))
+                line.commit(*[Ack(claim) for claim in claims])
+        except BaseException:
+            line.counts.add(adjustment=-paid)
+            line.release(claims)
+            raise
+        return bool(claims)
+
+    def __eq__(self, other: object) -> bool:
+        return list(self) == list(other) if isinstance(other, (View, self._kind)) else NotImplemented
+
+    __hash__ = None  # type: ignore[assignment]  # like the containers that it stands for
+
+    def __repr__(self) -> str:
+        return f"<view of {self._line.label}: {list(self)!r}>"
+
+
+class NothingReady(IndexError):
+    """There was nothing to take. `_get` hooks see the IndexError that the standard library's container raises."""

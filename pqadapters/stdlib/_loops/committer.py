@@ -1,0 +1,133 @@
+"""Puts whose sync is awaited: they are committed off the event loop, all that have gathered meanwhile with one sync."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
+from typing import Any
+
+from ...errors import StoreLocked, StoreUnreachable
+from ...store import Put
+
+_AT_ONCE = 1000  #: puts in one commit
+_OF_ALL = (StoreLocked, StoreUnreachable)  #: what each put of a batch would run into, and of which it may be stored
+
+
+class Committer:
+    """Of one queue. All but `commit` runs in the loop; that in a thread. `stored` is called for each put that is, and
+    `settled` behind each batch: puts that failed or were cancelled may have left room. Once a loop is closed the next
+    one may put: `asyncio.run` makes one each time, and asyncio's queues bear with that."""
+
+    def __init__(
+        self,
+        commit: Callable[[list[Any], list[Put]], object],
+        stored: Callable[[], object],
+        settled: Callable[[], object],
+    ) -> None:
+        self._commit, self._stored, self._settled = commit, stored, settled
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """In a forked child what is under way is the parent's, and so is the thread."""
+        self._pending: list[tuple[Any, Put, asyncio.Future[None]]] = []
+        self._loop: asyncio.AbstractEventLoop | None = None  #: that waits for the batch in the thread
+        self._under_way = 0  #: puts of that batch
+        self._untold = 0  #: puts of batches whose loop was closed, since the last one that came to its end
+        self._thread: ThreadPoolExecutor | None = None
+
+    def __len__(self) -> int:
+        """How many puts wait for their turn."""
+        return 0 if self.stranded else len(self._pending)
+
+    @property
+    def unsettled(self) -> int:
+        """Those, and the puts of the batch in the thread, which may be stored already."""
+        return 0 if self.stranded else len(self._pending) + (self._under_way if self._loop is not None else 0)
+
+    @property
+    def stranded(self) -> bool:
+        """Whether a loop was closed while a batch was in the thread: what of it is stored, nobody is told."""
+        return self._loop is not None and self._loop.is_closed()
+
+    async def put(self, item: Any, put: Put) -> None:
+        """Returns when it is stored. Raises what the store raises. One that is cancelled before its turn isn't stored;
+        later it may be. RuntimeError while another loop's puts are under way."""
+        loop = asyncio.get_running_loop()
+        self._part_from_others(loop)
+        done = loop.create_future()
+        self._pending.append((item, put, done))
+        if self._loop is None:
+            self._go_on(loop)
+        await done
+
+    def _part_from_others(self, loop: asyncio.AbstractEventLoop) -> None:
+        if self._loop is None or self._loop is loop:
+            return
+        if not self.stranded:
+            raise RuntimeError("another event loop's puts into this queue are under way; give each loop its own handle")
+        self._untold += self._under_way  # told with the next batch, which the same thread stores after them
+        self._pending.clear()
+        self._loop = None
+
+    def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
+        batch = [each for each in self._pending[:_AT_ONCE] if not each[2].done()]
+        del self._pending[:_AT_ONCE]
+        if not batch:
+            if self._pending:
+                self._go_on(loop)
+            return
+        self._loop, self._under_way = loop, len(batch)
+        job = self._begun([(item, put) for item, put, _ in batch])
+
+        def finish(job: Future[list[Exception | None]]) -> None:
+            with suppress(RuntimeError):  # the loop was closed
+                loop.call_soon_threadsafe(self._finish, job, [done for *_, done in batch], loop)
+
+        job.add_done_callback(finish)
+
+    def _begun(self, puts: Sequence[tuple[Any, Put]]) -> Future[list[Exception | None]]:
+        """In the thread; where none can be had, as behind the end of the main thread, it is over when this returns."""
+        try:
+            if self._thread is None:
+                self._thread = ThreadPoolExecutor(1, "pqadapters-committer")
+            return self._thread.submit(self._carry_out, puts)
+        except RuntimeError:
+            self._thread = None  # which may have the job in its line, and mustn't find a thread for it later
+            job: Future[list[Exception | None]] = Future()
+            job.set_result(self._carry_out(puts))
+            return job
+
+    def _carry_out(self, puts: Sequence[tuple[Any, Put]]) -> list[Exception | None]:
+        """In the thread: what each came to."""
+        try:
+            self._commit([item for item, _ in puts], [put for _, put in puts])
+        except Exception as error:
+            if len(puts) == 1 or isinstance(error, _OF_ALL):
+                return [error] * len(puts)
+            return [outcome for put in puts for outcome in self._carry_out([put])]
+        return [None] * len(puts)
+
+    def _finish(
+        self,
+        job: Future[list[Exception | None]],
+        waiters: Sequence[asyncio.Future[None]],
+        loop: asyncio.AbstractEventLoop,
+    ) -> None:
+        self._loop = None
+        for _ in range(self._untold):
+            self._stored()
+        self._untold = 0
+        for done, error in zip(waiters, job.result(), strict=True):
+            if error is None:
+                self._stored()
+            if done.done():
+                continue
+            if error is None:
+                done.set_result(None)
+            else:
+                done.set_exception(error)
+        if self._pending:
+            self._go_on(loop)
+        self._settled()

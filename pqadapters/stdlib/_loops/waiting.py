@@ -1,0 +1,173 @@
+"""The tasks that wait in durable asyncio queues: for items, for room, for the end of all work; and who wakes them.
+
+Whoever waits is a future in one of three deques, as in asyncio's. It is woken by what happens to the queue here and,
+where others have the store too, by the watcher (`watcher.py`), which looks at the depth in a thread of its own. Who
+can't look since others have locked the store, or its server is away, comes again after a moment.
+"""
+
+from __future__ import annotations
+
+import asyncio as stdlib
+import weakref
+from collections import deque
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+from ... import telling
+from ...clock import SYSTEM
+from ...errors import StoreError
+from ...store import LOCK_TIMEOUT, Depth
+from .._lines.line import Line
+from .committer import Committer
+from .watcher import Watcher
+
+_log = telling.logger("pqadapters.queue")
+_ASIDE, _LONG_ASIDE = 0.002, 0.25  #: seconds until such a store is tried again, at first and later
+_TOLD = float("-inf")  #: since when a get() waits that has said so
+
+
+class LoopWaiting:
+    """Waiting and waking. To be called in the queue's loop."""
+
+    _line: Line
+    _watcher: Watcher
+    _committer: Committer
+    _asking: dict[stdlib.Future[Any], deque[Any]]
+    _getters: deque[Any]
+    _putters: deque[Any]
+    _joiners: deque[stdlib.Future[bool | None]]
+    _maxsize: int
+    _finished: Any
+
+    if TYPE_CHECKING:
+
+        def _get_loop(self) -> stdlib.AbstractEventLoop: ...
+
+    async def _wait(self, waiters: deque[Any], looks: int) -> bool | None:
+        """Until somebody wakes us, who is among the waiters meanwhile; whether it is over, and we needn't look. Who is
+        cancelled wakes the next one. `looks`: the watcher's, before the caller looked."""
+        bound = self._finished if waiters is self._joiners else self  # as asyncio's, whose join() may have another loop
+        loop: stdlib.AbstractEventLoop = bound._get_loop()
+        waiter: stdlib.Future[bool | None] = loop.create_future()
+        waiters.append(waiter)
+        self._asking[waiter] = waiters
+        line, timer = self._line, None
+        try:
+            if line.private is None or self._committer.stranded or line.store.depth(line.name).delayed:
+                self._watcher.look_out(loop, looks)
+            if line.aside.claims:
+                timer = loop.call_later(line.aside.next_due() or 0.0, self._item_came)
+            return await waiter
+        except BaseException:
+            if not loop.is_closed():
+                waiter.cancel()
+            if waiter in waiters:
+                waiters.remove(waiter)
+            if not waiter.cancelled():  # we were woken, and go away
+                self._wakeup_next(waiters)
+            raise
+        finally:
+            self._asking.pop(waiter, None)
+            if timer is not None:
+                timer.cancel()
+
+    def _record_went(self) -> None:
+        """Out of the queue, with nobody who would say that it is done: there may be room now, or nothing left."""
+        self._wakeup_next(self._putters)
+        self._tell_joiners()
+
+    def _tell_joiners(self) -> None:
+        """Of the end, if nothing is unfinished. They wait no more, whatever is put before it is their turn."""
+        if self._joiners and not self._line.unfinished():
+            self._wake_all(self._joiners, over=True)
+
+    def _item_came(self) -> None:
+        self._wakeup_next(self._getters)
+
+    def _until(self, depth: Depth) -> bool:
+        """For the watcher: whether there may be something for those who wait."""
+        return bool(
+            (self._getters and depth.ready)
+            or (self._putters and self._maxsize > 0 and self._room(depth) > 0)
+            or (self._joiners and self._line.counts.finished(depth))
+            or ((self._getters or self._putters) and self._line.stopped())
+            or not (self._getters or self._putters or self._joiners)
+        )
+
+    def _changed(self) -> None:
+        """In the loop, when the watcher has seen something. It goes on for those that keep their places."""
+        self._wake_all(self._joiners)
+        self._serve()
+        self._admit()
+        if self._getters or self._putters:
+            self._watcher.look_out(stdlib.get_running_loop())
+
+    def _serve(self) -> None:
+        """Wake the gets that there are items for."""
+        if self._getters:
+            self._wake_for(self._getters, lambda depth: depth.ready)
+
+    def _admit(self) -> None:
+        """Wake the puts that there is room for."""
+        if self._putters:
+            self._wake_for(self._putters, self._room)
+
+    def _room(self, depth: Depth) -> float:
+        if self._maxsize <= 0:
+            return len(self._putters)
+        return self._line.bound(self._maxsize) - depth.ready - self._committer.unsettled
+
+    def _wake_for(self, waiters: deque[Any], count: Callable[[Depth], float]) -> None:
+        """So many, those included that are woken already. Who is woken for nothing loses its turn to who came later."""
+        line = self._line
+        woken = sum(
+            where is waiters and each.done() and not each.get_loop().is_closed() for each, where in self._asking.items()
+        )
+        try:
+            more: float = len(waiters) if line.stopped() else count(line.store.depth(line.name)) - woken
+        except StoreError:  # which all of them have to meet
+            more = len(waiters)
+        while more > 0 and self._wakeup_next(waiters):
+            more -= 1
+
+    @staticmethod
+    def _wakeup_next(waiters: deque[Any], over: bool | None = None) -> bool:
+        """Whether there was one. Tasks of a loop that was closed wait no more; to wake them is an error. `over`: it
+        needn't look."""
+        while waiters:
+            waiter = waiters.popleft()
+            if not waiter.done() and not waiter.get_loop().is_closed():
+                waiter.set_result(over)
+                return True
+        return False
+
+    @classmethod
+    def _wake_all(cls, waiters: deque[Any], over: bool | None = None) -> None:
+        while cls._wakeup_next(waiters, over):
+            pass
+
+
+async def stand_aside(begun: float | None, error: StoreError, *, for_ever: bool = False) -> float:
+    """Somebody else has the store locked, or its server is away: let the loop go on for a moment; when the waiting
+    began. Raises the error after as long as a call would wait for that, unless the caller waits for ever, as a get
+    does: that is told then, once."""
+    now = SYSTEM.monotonic()
+    if begun is None or now - begun <= LOCK_TIMEOUT:
+        await stdlib.sleep(_ASIDE)
+        return now if begun is None else begun
+    if not for_ever:
+        raise error
+    if begun != _TOLD:
+        _log.warning("a get() waits: %s", error)
+    await stdlib.sleep(_LONG_ASIDE)
+    return _TOLD
+
+
+def until(ref: weakref.ref[LoopWaiting]) -> Callable[[Depth], bool]:
+    """What a watcher asks, without keeping the queue."""
+
+    def look(depth: Depth) -> bool:
+        queue = ref()
+        return queue is None or queue._until(depth)
+
+    return look

@@ -1,0 +1,175 @@
+"""The seam of `queue.Queue`: subclasses that override `_put`, `_get`, `_qsize`, as the standard library invites to.
+
+Their hooks are called as there: with `mutex` held, and with items. Our own `_put` and `_get`, which they may call, or
+the live view `self.queue`, do the durable work; so here, and only here, `mutex` is held across calls of the store.
+A hook that raises leaves the queue as it was. A subclass with a container of its own is served from memory, exactly as
+by the standard library: the store isn't used, nothing survives, and a NotDurableWarning says so.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from queue import Empty, Full
+from typing import TYPE_CHECKING, Any
+
+from ...clock import SYSTEM
+from ...store import Depth
+from ...telling import silence
+from .._lines.view import NothingReady
+
+if TYPE_CHECKING:
+    from .._lines.line import Line
+    from .beyond import Beyond
+
+
+class Seam:
+    """Which hooks a subclass overrides, and what follows from it."""
+
+    def __init__(self, overridden: set[str]) -> None:
+        self.overridden = overridden
+        self.based = False  #: our own _init ran: the subclass builds on our container
+        self.settled = False  #: construction is over
+        self.hooked = bool(overridden - {"_init"})
+        self.plain = False  #: no hooks, and records in order of arrival: the short way
+        self.volatile = False  #: a container of its own: the store isn't used
+        self.unfinished = 0  #: the unfinished tasks of a volatile one
+
+    def replaced(self) -> bool:
+        """Whether nothing of ours is left."""
+        return self.overridden == set(HOOKS) and not self.based
+
+
+HOOKS = ("_init", "_qsize", "_put", "_get")
+
+
+class Noticed(threading.Condition):
+    """A condition that knows how many threads wait on it, so that a change nobody waits for costs one comparison."""
+
+    def __init__(self, lock: threading.Lock, line: Line) -> None:
+        super().__init__(lock)
+        self.waiting = 0  #: changed with the lock held
+        self._line = line
+
+    def notify(self, n: int = 1) -> None:
+        """As programs call it: whoever waits in the store looks again, too (at another `maxsize`, say)."""
+        self.tell(n)
+        self._line.store.wake(self._line.name)
+
+    def tell(self, n: int = 1) -> None:
+        """Wake those who wait here."""
+        super().notify(n)
+
+    def forget(self) -> None:
+        """In a forked child: nobody waits."""
+        self.waiting = 0
+        vars(self)["_waiters"].clear()
+
+    def wait(self, timeout: float | None = None) -> bool:
+        self.waiting += 1
+        try:
+            return super().wait(timeout)
+        finally:
+            self.waiting -= 1
+
+
+def put_through(q: Beyond[Any], item: Any, block: bool, timeout: float | None) -> None:
+    """`put` by way of the subclass's hooks."""
+    with silence(), q.mutex:
+        _await_room(q, block, timeout)
+        _count(q, 1)  # whatever the hook makes of the item: it counts as one task, as ever
+        try:
+            q._put(item)
+        except BaseException:
+            _count(q, -1)
+            _wake_joiners(q)
+            raise
+        q.not_empty.tell()
+
+
+def _count(q: Beyond[Any], tasks: int) -> None:
+    if q._seam.volatile:
+        q._seam.unfinished += tasks
+    else:
+        q._line.counts.add(adjustment=tasks)
+
+
+def _wake_joiners(q: Beyond[Any]) -> None:
+    if not q._seam.volatile:
+        q._line.wake_joiners()
+
+
+def _await_room(q: Beyond[Any], block: bool, timeout: float | None) -> None:
+    line = q._line
+    if line.stopped():
+        raise line.ending()
+    if q.maxsize > 0:
+        deadline = _deadline(block, timeout)
+        while line.is_full(q.maxsize, q._qsize()):
+            if not _wait(q, q.not_full, lambda depth: not 0 < line.bound(q.maxsize) <= depth.ready, deadline):
+                raise Full
+            if line.stopped():
+                raise line.ending()
+
+
+def get_through(q: Beyond[Any], block: bool, timeout: float | None) -> Any:
+    """`get` by way of the subclass's hooks."""
+    with silence(), q.mutex:
+        if q._line.stopped() and not q._qsize():
+            raise q._line.ending()
+        deadline = _deadline(block, timeout)
+        while True:
+            _await_item(q, deadline)
+            try:
+                item = _get_or_give_back(q)
+            except NothingReady:
+                if "_qsize" in q._seam.overridden:
+                    raise
+                continue  # another handle was faster
+            q.not_full.tell()
+            return item
+
+
+def _await_item(q: Beyond[Any], deadline: float | None) -> None:
+    while not q._qsize():
+        if not _wait(q, q.not_empty, lambda depth: depth.ready > 0, deadline):
+            raise Empty
+        if q._line.stopped() and not q._qsize():
+            raise q._line.ending()
+
+
+def _get_or_give_back(q: Beyond[Any]) -> Any:
+    line = q._line
+    before = set(line.held.own())
+    try:
+        return q._get()
+    except BaseException:
+        mine = line.held.own()
+        line.release([mine.pop(id)[0] for id in list(mine) if id not in before])
+        raise
+
+
+def _deadline(block: bool, timeout: float | None) -> float | None:
+    if not block:
+        return 0.0
+    if timeout is None:
+        return None
+    if timeout < 0:
+        raise ValueError("'timeout' must be a non-negative number")
+    return SYSTEM.monotonic() + timeout
+
+
+def _wait(q: Beyond[Any], condition: Noticed, until: Callable[[Depth], bool], deadline: float | None) -> bool:
+    """Wait for a change with `mutex` let go; False after the deadline (monotonic seconds)."""
+    line, left = q._line, None if deadline is None else deadline - SYSTEM.monotonic()
+    if left is not None and left <= 0:
+        return False
+    if q._seam.volatile or "_qsize" in q._seam.overridden:  # only the hook knows how much is in: wait to be notified
+        condition.wait(left)
+        return True
+    q.mutex.release()
+    try:
+        line.store.wait(line.name, lambda depth: line.stopped() or until(depth), left)
+    finally:
+        q.mutex.acquire()
+    return True
