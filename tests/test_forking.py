@@ -66,7 +66,8 @@ def test_what_is_said_while_a_queue_is_settled_is_said_with_no_lock_held() -> No
     who had that for the lock of `logging`."""
     program = """
 import os, sys, threading
-from pqadapters.stdlib import _shared_line, multiprocessing
+from pqadapters.stdlib import multiprocessing
+from pqadapters.stdlib.multiprocessing import _shared_line
 assert "logging" not in sys.modules
 has_logging = threading.Event()
 os.register_at_fork(before=has_logging.set)

@@ -18,7 +18,7 @@ from urllib.parse import unquote, urlsplit
 import click
 
 from ..clock import SYSTEM
-from ..logging._names import Names
+from ..logging._spools.names import Names
 from ..logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from ..opening import is_there
 from ..telling import shown

@@ -21,13 +21,13 @@ from typing import Any
 from .. import telling
 from ..ending import start_thread
 from ..errors import NotDurableWarning, StoreError
-from . import _looking
 from ._configured import is_made_unasked, listener_of, passed_over, queue_of
-from ._feedback import delivers_from
-from ._limits import WhenFull
-from ._listener import QueueListener, spool_of
-from ._sinks import Sink
-from ._spool import has_lock_of_logging
+from ._delivery.feedback import delivers_from
+from ._delivery.listener import QueueListener, spool_of
+from ._delivery.sinks import Sink
+from ._spools import looking as _looking
+from ._spools.limits import WhenFull
+from ._spools.spool import has_lock_of_logging
 from ._wire import HTTPHandler, SocketHandler, SysLogHandler
 from .queues import SpoolQueue
 

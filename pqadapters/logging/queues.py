@@ -19,10 +19,10 @@ from ..durability import Durability, Survives, in_environment
 from ..errors import LeaseLost
 from ..store import Ack, Claim, Depth, Nack
 from ..telling import logger, shown
-from ._limits import Limit, WhenFull
-from ._place import is_url, place_of
-from ._records import NotReadHere
-from ._spool import Spool, spool_at
+from ._records.records import NotReadHere
+from ._spools.limits import Limit, WhenFull
+from ._spools.place import is_url, place_of
+from ._spools.spool import Spool, spool_at
 
 _log = logger("pqadapters.logging")
 _LATER = 30.0  #: seconds until a record that another installation reads is tried again

@@ -12,7 +12,7 @@ import pytest
 
 from pqadapters.errors import StoreLocked
 from pqadapters.stdlib import queue as threaded
-from pqadapters.stdlib._loops import waiting as _loop_waiting
+from pqadapters.stdlib._loops import waiting
 from pqadapters.stdlib.asyncio import Queue
 from pqadapters.stores.sqlite import SqliteStore
 from tests.contract.threads import Task
@@ -87,8 +87,8 @@ def test_a_get_waits_for_a_database_that_is_locked_for_long(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     """It raised StoreLocked after five seconds, as a put does, in a consumer that waits for ever."""
-    monkeypatch.setattr(_loop_waiting, "LOCK_TIMEOUT", 0.01)
-    monkeypatch.setattr(_loop_waiting, "_LONG_ASIDE", 0.002)
+    monkeypatch.setattr(waiting, "LOCK_TIMEOUT", 0.01)
+    monkeypatch.setattr(waiting, "_LONG_ASIDE", 0.002)
     path = tmp_path / "q.db"
 
     async def main() -> None:

@@ -9,7 +9,8 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import ThreadPoolExecutor, _ahead, wait
+from pqadapters.concurrent.futures import ThreadPoolExecutor, wait
+from pqadapters.concurrent.futures._backlog import ahead
 from pqadapters.stores.segment import SegmentStore
 
 from . import work
@@ -20,7 +21,7 @@ New = Callable[..., ThreadPoolExecutor]
 
 @pytest.fixture(autouse=True)
 def at_once(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_ahead, "SYSTEM", SimpleNamespace(monotonic=lambda: 0.0))
+    monkeypatch.setattr(ahead, "SYSTEM", SimpleNamespace(monotonic=lambda: 0.0))
 
 
 @pytest.fixture
@@ -59,7 +60,7 @@ def test_jobs_that_follow_each_other_are_counted_together(new: New) -> None:
 def test_a_slow_job_leaves_those_behind_it_alone(new: New, monkeypatch: pytest.MonkeyPatch) -> None:
     """They would be counted long before they are begun."""
     now = iter(range(1, 1000))
-    monkeypatch.setattr(_ahead, "SYSTEM", SimpleNamespace(monotonic=lambda: float(next(now))))
+    monkeypatch.setattr(ahead, "SYSTEM", SimpleNamespace(monotonic=lambda: float(next(now))))
     with new() as executor:
         behind_a_gate(executor, 1, 2, 3)
         assert claimed(executor) == 1
@@ -176,8 +177,8 @@ def test_what_is_not_a_new_job_of_ours_goes_back(new: New) -> None:
 
 KILLED = """
 from types import SimpleNamespace
-from pqadapters.concurrent.futures import _ahead
-_ahead.SYSTEM = SimpleNamespace(monotonic=lambda: 0.0)
+from pqadapters.concurrent.futures._backlog import ahead
+ahead.SYSTEM = SimpleNamespace(monotonic=lambda: 0.0)
 begun, goes_on = threading.Event(), threading.Event()
 
 def wait_here():

@@ -15,8 +15,8 @@ from pqadapters.concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
-from pqadapters.concurrent.futures._returning import put_back
-from pqadapters.concurrent.futures._starting import give_up, next_job
+from pqadapters.concurrent.futures._backlog.returning import put_back
+from pqadapters.concurrent.futures._backlog.starting import give_up, next_job
 from pqadapters.opening import open_store
 from pqadapters.store import Ack, Nack
 

@@ -14,15 +14,9 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import (
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    _keys,
-    _starting,
-    as_completed,
-    wait,
-)
-from pqadapters.concurrent.futures._backlog import Backlog
+from pqadapters.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
+from pqadapters.concurrent.futures._backlog import keys, starting
+from pqadapters.concurrent.futures._backlog.backlog import Backlog
 from pqadapters.concurrent.futures._durable import _abandon
 from pqadapters.errors import StoreError
 from pqadapters.store import Set
@@ -207,7 +201,7 @@ def test_a_job_whose_result_runs_out_while_its_key_is_looked_up(url: str, monkey
         def late(id: bytes) -> None:
             work.GATES["gate"].set()
             job.result(work.PATIENCE)
-            monkeypatch.setattr(_keys, "SYSTEM", SimpleNamespace(wall=lambda: time.time() + 3600))
+            monkeypatch.setattr(keys, "SYSTEM", SimpleNamespace(wall=lambda: time.time() + 3600))
             watch(id)
 
         monkeypatch.setattr(sharing, "watch", late)
@@ -235,13 +229,13 @@ def test_a_job_that_is_begun_as_its_executor_leaves_stays_on_disk(make: Make, mo
     assert work.DONE == [1]
 
 
-@pytest.mark.parametrize("where", ["_submitting", "_finishing"])
+@pytest.mark.parametrize("where", ["submitting", "finishing"])
 def test_a_job_that_is_purged_right_behind_its_commit_isnt_waited_for(
     make: Make, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The clock was told of it then, and a shutdown() waited until it would have been due."""
     executor = make()
-    module = importlib.import_module(f"pqadapters.concurrent.futures.{where}")
+    module = importlib.import_module(f"pqadapters.concurrent.futures._backlog.{where}")
     wait_until_due = module.wait_until_due
 
     def late(*args: Any) -> None:
@@ -249,7 +243,7 @@ def test_a_job_that_is_purged_right_behind_its_commit_isnt_waited_for(
         wait_until_due(*args)
 
     monkeypatch.setattr(module, "wait_until_due", late)
-    options = {"delay": 3600} if where == "_submitting" else {"retries": 1, "backoff": 3600}
+    options = {"delay": 3600} if where == "submitting" else {"retries": 1, "backoff": 3600}
     future = submits(executor, options, work.fail, "once")
     with pytest.raises(CancelledError):
         future.result(work.PATIENCE)
@@ -325,7 +319,7 @@ def test_a_job_that_is_in_hand_while_all_are_left_and_then_refused_is_ended(
         work.hold("gate")
         raise StoreError("full")
 
-    monkeypatch.setattr(_starting, "_looked_at", refuse)
+    monkeypatch.setattr(starting, "_looked_at", refuse)
     future = executor.using(priority=1).submit(work.nothing)
     work.reached("gate")
     executor.shutdown(wait=False, drain=False)

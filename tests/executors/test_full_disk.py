@@ -107,7 +107,7 @@ def test_shutdown_on_a_full_disk(small: Path, place: dict[str, Any], how: dict[s
     assert expected <= set(left)
 
 
-REFUSALS = "pqadapters.concurrent.futures._refusals"
+REFUSALS = "pqadapters.concurrent.futures._backlog.refusals"
 
 
 def small_jobs_until_full(small: Path, executor: ThreadPoolExecutor) -> list[Future[Any]]:
@@ -220,7 +220,7 @@ def _refuses_next_tries(executor: Any, kind: type[StoreError], times: int) -> No
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that refused is asked again in a moment, and not in a second."""
-    monkeypatch.setattr("pqadapters.concurrent.futures._refusals._AGAIN", 0.02)
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.refusals._AGAIN", 0.02)
 
 
 @pytest.mark.usefixtures("soon")

@@ -17,18 +17,11 @@ import pytest
 
 import pqadapters.concurrent.futures as package
 from pqadapters import ending
-from pqadapters.concurrent.futures import (
-    BrokenExecutor,
-    ProcessPoolExecutor,
-    ThreadPoolExecutor,
-    _calls,
-    _clock,
-    _closing,
-    _refusals,
-    _returning,
-    wait,
-)
-from pqadapters.concurrent.futures._tickets import Tickets
+from pqadapters.concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor, _closing, wait
+from pqadapters.concurrent.futures._backlog import clock as _clock
+from pqadapters.concurrent.futures._backlog import refusals, returning
+from pqadapters.concurrent.futures._workers import calls as _calls
+from pqadapters.concurrent.futures._workers.tickets import Tickets
 from pqadapters.errors import StoreClosed, StoreError
 from pqadapters.store import Ack, Nack
 
@@ -220,7 +213,7 @@ def test_a_job_whose_cancel_came_to_nothing_is_begun(
     futures: list[Any] = [executor.submit(work.hold, "gate")]
     work.reached("gate")
     futures.append(executor.submit(work.double, 1))
-    monkeypatch.setattr(_refusals, "_AGAIN", 0.0)
+    monkeypatch.setattr(refusals, "_AGAIN", 0.0)
     backlog, tickets = executor._backlog, executor._tickets
     commit, refused = backlog.commit, list[type]()
 
@@ -304,8 +297,8 @@ def test_a_shutdown_that_is_interrupted_at_its_end(
         patch.setattr(_closing, "sweep", interrupt)
         with pytest.raises(KeyboardInterrupt):
             executor.shutdown()
-    _returning._look(weakref.ref(executor._backlog))
-    _returning._back(executor._backlog, b"an id")
+    returning._look(weakref.ref(executor._backlog))
+    returning._back(executor._backlog, b"an id")
     Task(executor.shutdown, patience=work.PATIENCE).result()
 
 
@@ -446,14 +439,14 @@ def test_map_goes_on_in_a_new_pool(place: dict[str, Any]) -> None:
 
 
 EXIT = """
-from pqadapters.concurrent.futures import _refusals
+from pqadapters.concurrent.futures._backlog import refusals
 from pqadapters.errors import StoreClosed, StoreError
 
 def refuse(*_, **__):
     raise StoreError("full")
 
 if __name__ == "__main__":
-    _refusals._PATIENCE = 0.1
+    refusals._PATIENCE = 0.1
     executor = ProcessPoolExecutor(1, path=sys.argv[0] + ".jobs")
     executor.submit(abs, -1).result()
     executor._backlog.claim = refuse

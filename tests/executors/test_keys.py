@@ -11,8 +11,8 @@ import pytest
 
 from pqadapters.clock import SYSTEM, Clock
 from pqadapters.concurrent.futures import JobParked, RemoteError, ThreadPoolExecutor, UnknownJob, wait
-from pqadapters.concurrent.futures import _outcome as outcome
-from pqadapters.concurrent.futures._sealing import Sealing
+from pqadapters.concurrent.futures._jobs import outcome
+from pqadapters.concurrent.futures._jobs.sealing import Sealing
 from pqadapters.errors import StoreUnreachable
 from pqadapters.stores.memory import MemoryStore
 
@@ -169,8 +169,8 @@ def test_a_look_for_results_that_have_run_out_fails(make: Make, monkeypatch: pyt
     def fail(backlog: object) -> None:
         raise StoreUnreachable("away")
 
-    monkeypatch.setattr("pqadapters.concurrent.futures._finishing._SWEEP", 1)
-    monkeypatch.setattr("pqadapters.concurrent.futures._keys.sweep", fail)
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.finishing._SWEEP", 1)
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.keys.sweep", fail)
     assert make().using(key="k").submit(work.double, 2).result(work.PATIENCE) == 4
 
 

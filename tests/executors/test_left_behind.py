@@ -11,16 +11,9 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import (
-    JobFuture,
-    JobParked,
-    ThreadPoolExecutor,
-    _returning,
-    as_completed,
-    task,
-    wait,
-)
-from pqadapters.concurrent.futures._watch import _Look
+from pqadapters.concurrent.futures import JobFuture, JobParked, ThreadPoolExecutor, as_completed, task, wait
+from pqadapters.concurrent.futures._backlog import returning
+from pqadapters.concurrent.futures._backlog.watch import _Look
 
 from ..contract.threads import Task
 from . import work
@@ -124,8 +117,8 @@ def test_a_finished_job_isnt_repeated(make: Make) -> None:
 
 
 def test_a_function_that_is_gone_parks_the_job(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pqadapters.concurrent.futures._starting._PATIENCE", 0.0)
-    monkeypatch.setattr("pqadapters.concurrent.futures._starting._HOUR", 0.0)
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.starting._PATIENCE", 0.0)
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.starting._HOUR", 0.0)
     with monkeypatch.context() as patch:
         patch.setattr(work.note, "__qualname__", "renamed")
         patch.setattr(work, "renamed", work.note, raising=False)
@@ -157,7 +150,7 @@ def test_arguments_that_cant_be_loaded_park_the_job(make: Make) -> None:
 def test_a_program_that_is_still_defining_its_functions_isnt_robbed_of_its_jobs(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("pqadapters.concurrent.futures._starting._LATER", 0.25)  # where others may have it, 5 seconds
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.starting._LATER", 0.25)  # else 5 seconds
     with monkeypatch.context() as patch:
         patch.setattr(work.note, "__qualname__", "late")
         patch.setattr(work, "late", work.note, raising=False)
@@ -173,7 +166,7 @@ def test_a_function_that_is_missing_is_left_to_others_by_who_shuts_down(
     url: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """A short program of the old version parked what a newer one had left within that hour: its shutdown() came."""
-    monkeypatch.setattr("pqadapters.concurrent.futures._starting._LATER", 0.01)  # or it waits for those 5 seconds
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.starting._LATER", 0.01)  # or it waits for 5 seconds
     with monkeypatch.context() as patch:
         patch.setattr(work.note, "__qualname__", "newer")
         patch.setattr(work, "newer", work.note, raising=False)
@@ -204,8 +197,8 @@ def test_aliases_are_several() -> None:
 
 
 def test_a_task_of_a_newer_version_is_parked(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pqadapters.concurrent.futures._starting._PATIENCE", 0.0)
-    monkeypatch.setattr("pqadapters.concurrent.futures._starting._HOUR", 0.0)
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.starting._PATIENCE", 0.0)
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.starting._HOUR", 0.0)
     try:
         task(name="t", version=2)(work.note)
         leave(make, (work.note, 1))
@@ -306,13 +299,13 @@ def test_a_delayed_job_that_comes_due_as_the_next_executor_looks_is_waited_for(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It was no more ready in the first look than it was delayed in the second: shutdown() left it for another time."""
-    expect_soon = _returning.expect_soon
+    expect_soon = returning.expect_soon
 
     def expect_late(backlog: Any, store: Any) -> None:
         store.wait(backlog.names.jobs, lambda depth: depth.ready > 0, work.PATIENCE)
         expect_soon(backlog, store)
 
-    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.expect_soon", expect_late)
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.backlog.expect_soon", expect_late)
     executor = make()
     executor.using(delay=0.2).submit(work.note, "late")
     executor.shutdown(drain=False)
@@ -402,7 +395,7 @@ def test_who_only_looked_expects_nothing_that_is_due_soon(
     make: Make, monkeypatch: pytest.MonkeyPatch, recover: str
 ) -> None:
     """shutdown() waited for that, up to five seconds, though nobody was to begin it."""
-    monkeypatch.setattr(_returning, "_SOON", 2 * work.PATIENCE)
+    monkeypatch.setattr(returning, "_SOON", 2 * work.PATIENCE)
     first = make()
     job: Any = first.using(delay=work.PATIENCE).submit(work.note, "left")
     first.shutdown(drain=False)
@@ -434,7 +427,7 @@ def test_what_comes_due_waits_for_the_first_submit_or_for_recovered(make: Make) 
     another = make(recover="on_submit")
     assert another.stats()["delayed"] == 1
     backlog = another._backlog
-    _returning._back(backlog, bytes.fromhex(job.job_id))
+    returning._back(backlog, bytes.fromhex(job.job_id))
     assert not backlog.recovering
     another.recovered()
     due = backlog.store.depth(backlog.names.jobs)._replace(ready=1)

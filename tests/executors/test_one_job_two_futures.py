@@ -13,10 +13,11 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import CancelledError, JobFuture, ThreadPoolExecutor, _finishing, wait
-from pqadapters.concurrent.futures import _peers as peers
-from pqadapters.concurrent.futures._backlog import Backlog
-from pqadapters.concurrent.futures._outcome import Outcome
+from pqadapters.concurrent.futures import CancelledError, JobFuture, ThreadPoolExecutor, wait
+from pqadapters.concurrent.futures._backlog import finishing
+from pqadapters.concurrent.futures._backlog.backlog import Backlog
+from pqadapters.concurrent.futures._jobs.outcome import Outcome
+from pqadapters.concurrent.futures._others import peers
 from pqadapters.errors import StoreClosed
 
 from ..contract.threads import Task, together
@@ -114,8 +115,8 @@ def test_one_whose_claim_is_lost_comes_to_what_who_asked_hears(url: str) -> None
         backlog, id = executor._backlog, b"some other's job"
         runs, asked_for = JobFuture(backlog, id, None), JobFuture(backlog, id, None)
         backlog.attached[id] = asked_for
-        _finishing._wait_for_others(backlog, runs)
-        _finishing.hear_outcome(backlog, id, Outcome("done"))
+        finishing._wait_for_others(backlog, runs)
+        finishing.hear_outcome(backlog, id, Outcome("done"))
         assert [each.result(work.PATIENCE) for each in (runs, asked_for)] == ["done", "done"]
 
 

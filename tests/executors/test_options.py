@@ -10,9 +10,10 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, _clock, wait
-from pqadapters.concurrent.futures._options import Options
-from pqadapters.concurrent.futures._timeouts import _run_out
+from pqadapters.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
+from pqadapters.concurrent.futures._backlog import clock as _clock
+from pqadapters.concurrent.futures._backlog.timeouts import _run_out
+from pqadapters.concurrent.futures._jobs.options import Options
 
 from . import work
 from .conftest import Make

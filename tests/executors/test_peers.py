@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from pqadapters.concurrent.futures import CancelledError, JobFuture, ThreadPoolExecutor, wait
-from pqadapters.concurrent.futures import _peers as peers
+from pqadapters.concurrent.futures._others import peers
 from pqadapters.opening import open_store
 
 from ..contract.threads import Task

@@ -13,7 +13,9 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import JobParked, ProcessPoolExecutor, RemoteError, _apart, _timeouts, wait
+from pqadapters.concurrent.futures import JobParked, ProcessPoolExecutor, RemoteError, wait
+from pqadapters.concurrent.futures._backlog import timeouts
+from pqadapters.concurrent.futures._workers import apart
 
 from ..contract.threads import Task
 from . import work
@@ -225,7 +227,7 @@ def test_one_pool_forks_at_a_time(make_processes: MakeProcesses, monkeypatch: py
     executor, fork, free = make_processes(), os.fork, []
 
     def noted() -> int:
-        free.append(Task(lambda: _apart._launching.acquire(blocking=False), patience=work.PATIENCE).result())
+        free.append(Task(lambda: apart._launching.acquire(blocking=False), patience=work.PATIENCE).result())
         return fork()
 
     monkeypatch.setattr(os, "fork", noted)
@@ -307,7 +309,7 @@ def test_a_job_that_runs_out_of_time_while_its_pool_is_renewed_is_over(
         due.put(function)
         return bool
 
-    monkeypatch.setattr(_timeouts, "call_in", call_in)
+    monkeypatch.setattr(timeouts, "call_in", call_in)
     executor = make_processes(1, rebuild=True)
     renew = executor._renew_pool
 

@@ -10,13 +10,8 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import (
-    JobFuture,
-    ThreadPoolExecutor,
-    _cancelling,
-    _finishing,
-    wait,
-)
+from pqadapters.concurrent.futures import JobFuture, ThreadPoolExecutor, wait
+from pqadapters.concurrent.futures._backlog import cancelling, finishing
 from pqadapters.store import Nack
 
 from . import work
@@ -122,14 +117,14 @@ def test_a_cancel_that_meets_a_failing_try_leaves_the_next_one_alone(
     executor, failed = make(), threading.Event()
     executor.submit(work.hold, "first")
     future = executor.using(retries=1, backoff=3600.0).submit(work.fail_until, 1, "done")
-    monkeypatch.setattr(_finishing, "wait_until_due", lambda *_: failed.set())
+    monkeypatch.setattr(finishing, "wait_until_due", lambda *_: failed.set())
 
     def late(*args: Any) -> bool:
         work.GATES["first"].set()
         assert failed.wait(work.PATIENCE)
-        return _cancelling.cancel(*args)
+        return cancelling.cancel(*args)
 
-    monkeypatch.setattr("pqadapters.concurrent.futures._future.cancel", late)
+    monkeypatch.setattr("pqadapters.concurrent.futures._jobs.future.cancel", late)
     assert not future.cancel()
     assert future.running()
     assert executor.cancel(future.job_id)

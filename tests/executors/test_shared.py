@@ -9,10 +9,11 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import ThreadPoolExecutor, _sharing, wait
-from pqadapters.concurrent.futures import _wire as wire
-from pqadapters.concurrent.futures._names import Names
-from pqadapters.concurrent.futures._sharing import Sharing
+from pqadapters.concurrent.futures import ThreadPoolExecutor, wait
+from pqadapters.concurrent.futures._jobs import wire
+from pqadapters.concurrent.futures._jobs.names import Names
+from pqadapters.concurrent.futures._others import sharing as _sharing
+from pqadapters.concurrent.futures._others.sharing import Sharing
 from pqadapters.errors import LeaseLost, StoreUnreachable
 from pqadapters.opening import open_store
 from pqadapters.store import Ack, Nack, Op, Put, State
@@ -304,7 +305,7 @@ def test_a_job_put_by_another_process_is_seen_by_an_idle_one(url: str) -> None:
 
 def test_a_server_that_was_away_is_looked_at_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The first look that it refused was the last one: jobs of others were left alone for good."""
-    monkeypatch.setattr("pqadapters.concurrent.futures._watch._REFUSED", 0.0)
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.watch._REFUSED", 0.0)
     url = f"sqlite:///{tmp_path}/jobs.db?durability=process"
     store = open_store(url)
     wait, refusals = store.wait, [StoreUnreachable("it is away")] * 3

@@ -10,12 +10,12 @@ import weakref
 import pytest
 
 from pqadapters.concurrent.futures import wait
-from pqadapters.concurrent.futures._clock import call_in
+from pqadapters.concurrent.futures._backlog.clock import call_in
 
 from . import work
 from .conftest import Make
 
-STAY = "pqadapters.concurrent.futures._tickets._STAY"
+STAY = "pqadapters.concurrent.futures._workers.tickets._STAY"
 
 
 @pytest.fixture

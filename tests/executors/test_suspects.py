@@ -8,9 +8,10 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import JobFuture, _starting
-from pqadapters.concurrent.futures._returning import put_back
-from pqadapters.concurrent.futures._suspects import Suspects
+from pqadapters.concurrent.futures import JobFuture
+from pqadapters.concurrent.futures._backlog import starting
+from pqadapters.concurrent.futures._backlog.returning import put_back
+from pqadapters.concurrent.futures._backlog.suspects import Suspects
 from pqadapters.store import Ack, Put
 
 from . import work
@@ -98,7 +99,7 @@ def test_one_that_waits_for_another_is_ended_to_who_asks_for_what_was_left(
         waits.set()
 
     monkeypatch.setattr(Suspects, "begin", lambda suspects, id: waits.is_set() and begin(suspects, id))
-    monkeypatch.setattr(_starting, "put_back", put)
+    monkeypatch.setattr(starting, "put_back", put)
     executor = make(max_attempts=2)
     assert waits.wait(work.PATIENCE)
     [future] = executor.recovered()

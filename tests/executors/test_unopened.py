@@ -16,8 +16,8 @@ from typing import Any
 import pytest
 
 from pqadapters.concurrent.futures import JobParked, ProcessPoolExecutor, task
-from pqadapters.concurrent.futures import _wire as wire
-from pqadapters.concurrent.futures._unopened import call_of
+from pqadapters.concurrent.futures._jobs import wire
+from pqadapters.concurrent.futures._workers.unopened import call_of
 from pqadapters.errors import DiskError, StoreError, StorePoisoned
 from pqadapters.store import Nack
 
@@ -64,8 +64,8 @@ def test_what_cant_be_loaded_is_a_dead_letter_with_the_reason(place: Place) -> N
 def test_a_function_that_is_gone_reaches_no_worker(
     place: Place, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
-    monkeypatch.setattr("pqadapters.concurrent.futures._starting._PATIENCE", 0.0)
-    monkeypatch.setattr("pqadapters.concurrent.futures._starting._HOUR", 0.0)
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.starting._PATIENCE", 0.0)
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.starting._HOUR", 0.0)
     job = _left(place, work.double, 1)
     with monkeypatch.context() as without:
         without.delattr(work, "double")
@@ -81,7 +81,7 @@ def test_a_function_that_the_worker_alone_lacks_is_looked_for_again(
     place: Place, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Workers that were forked before a module was changed have the old one."""
-    monkeypatch.setattr("pqadapters.concurrent.futures._starting._LATER", 0.25)  # where others may have it, 5 seconds
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.starting._LATER", 0.25)  # else 5 seconds
     job = _left(place, work.only_in, 7)
     with ProcessPoolExecutor(1, recover="manual", **place) as executor:
         executor.submit(work.lose_only_in).result(work.PATIENCE)
@@ -95,7 +95,7 @@ def test_a_store_that_refuses_what_becomes_of_it(
     place: Place, kind: type[StoreError], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The future never came to an end, and a shutdown waited for it for ever."""
-    monkeypatch.setattr("pqadapters.concurrent.futures._refusals._AGAIN", 0.02)  # or each try is a second later
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.refusals._AGAIN", 0.02)  # or each try is a second later
     job = _left(place, work.double, work.Unloadable())
     with ProcessPoolExecutor(1, recover="manual", **place) as executor:
         future = executor.future(job)
@@ -201,6 +201,6 @@ def test_a_task_is_found_by_its_name(place: Place, monkeypatch: pytest.MonkeyPat
     with ProcessPoolExecutor(1, **place) as executor:
         assert executor.future(job).result(work.PATIENCE) == 4
     data = wire.dump((twice, (2,), {}))
-    monkeypatch.setattr("pqadapters.concurrent.futures._tasks._known", {})
+    monkeypatch.setattr("pqadapters.concurrent.futures._jobs.tasks._known", {})
     with pytest.raises(LookupError, match=r"unopened\.twice"):
         call_of(data)

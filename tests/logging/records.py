@@ -8,7 +8,7 @@ from collections.abc import Callable
 from types import TracebackType
 from typing import Any
 
-from pqadapters.logging._records import Codec
+from pqadapters.logging._records.records import Codec
 
 Raised = tuple[type[BaseException], BaseException, TracebackType | None]
 

@@ -13,8 +13,9 @@ import pytest
 
 from pqadapters.errors import StoreError, StoreRefused
 from pqadapters.living import living
-from pqadapters.logging import _delivery, _spool
-from pqadapters.logging._listener import _listeners
+from pqadapters.logging._delivery import delivery as _delivery
+from pqadapters.logging._delivery.listener import _listeners
+from pqadapters.logging._spools import spool as _spool
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.store import Put, Store
 from pqadapters.stores.segment.slots import Slot, Slots

@@ -194,7 +194,7 @@ def test_a_handler_that_is_closed_and_used_delivers_on(tmp_path: Any, close: str
     ended nothing was delivered any more."""
     said = ran(
         f"""{SINK}
-from pqadapters.logging import _listener
+from pqadapters.logging._delivery import listener as _listener
 _listener._EXIT = 30
 handler = QueueHandler(place, handlers=[Telling()])
 logging.getLogger().addHandler(handler)

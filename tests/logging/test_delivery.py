@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import StoreError
-from pqadapters.logging import _delivery
-from pqadapters.logging._delivery import Delivery
+from pqadapters.logging._delivery import delivery as _delivery
+from pqadapters.logging._delivery.delivery import Delivery
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.store import Put
 

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.logging import _looking
+from pqadapters.logging._spools import looking
 from pqadapters.logging.handlers import QueueHandler
 from pqadapters.store import Depth
 
@@ -83,10 +83,10 @@ class Emptying:
 def test_who_waits_for_many_is_not_woken_by_each_batch() -> None:
     """Those who deliver waited for it each time: a tenth of what a delivery took."""
     store: Any = Emptying(5000, 3000, 100)
-    assert _looking._is_emptied(store, "q", PATIENCE, None)
+    assert looking._is_emptied(store, "q", PATIENCE, None)
 
 
 def test_who_waits_for_many_waits_no_longer_than_it_wants() -> None:
     store: Any = Emptying(*[10**9] * 3)
-    assert not _looking._is_emptied(store, "q", 0.01, None)
+    assert not looking._is_emptied(store, "q", 0.01, None)
     assert len(store._left) == 1  # a look, as long as it wants, and a look

@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 import pqadapters.logging
-from pqadapters.logging import _limits
+from pqadapters.logging._spools import limits
 from pqadapters.logging.handlers import QueueHandler
 from pqadapters.stdlib.queue import Queue
 from pqadapters.stores.memory import MemoryStore
@@ -78,7 +78,7 @@ def test_logging_goes_on(call: str, sinks: int) -> None:
 
 def test_making_room_lets_go_of_its_lock(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Each log call of a full spool waited a second for it from then on, and made no room."""
-    limit = _limits.Limit(1 << 20, "drop_oldest")
+    limit = limits.Limit(1 << 20, "drop_oldest")
 
     def is_free() -> bool:
         taken = limit._lock.acquire(blocking=False)
@@ -92,6 +92,6 @@ def test_making_room_lets_go_of_its_lock(tmp_path: Path, monkeypatch: pytest.Mon
         while struck:
             nth += 1
             call = partial(limit._when_full, 1, logging.INFO, store)
-            struck = interrupted(call, nth, (_limits.__file__,), exits=True, locks=True)
+            struck = interrupted(call, nth, (limits.__file__,), exits=True, locks=True)
             assert Task(is_free, patience=PATIENCE).result(), f"at place {nth}"
     assert nth > 3

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.logging import _limits
+from pqadapters.logging._spools import limits
 from pqadapters.logging.handlers import QueueHandler, QueueListener, SpoolQueue, WhenFull
 from pqadapters.stores._disk import Disk
 
@@ -205,16 +205,16 @@ def test_large_records_of_two_threads(place: Path, closing: list[Limited], monke
     limited = _limited(closing, place, "drop_newest")
     limited.log(1)
     let_through, go_on = threading.Event(), threading.Event()
-    admits = _limits.Limit.admits
+    admits = limits.Limit.admits
 
-    def pause(limit: _limits.Limit, *arguments: Any) -> bool:
+    def pause(limit: limits.Limit, *arguments: Any) -> bool:
         found = admits(limit, *arguments)
         if threading.current_thread() is other:
             let_through.set()
             assert go_on.wait(PATIENCE)
         return found
 
-    monkeypatch.setattr(_limits.Limit, "admits", pause)
+    monkeypatch.setattr(limits.Limit, "admits", pause)
     large = "x" * (LIMIT // 2)
     other = threading.Thread(target=limited.logger.info, args=("1 %s", large))
     other.start()

@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import StoreError, StorePoisoned, StoreRefused
-from pqadapters.logging import _spool
-from pqadapters.logging._post import Post
+from pqadapters.logging._delivery.post import Post
+from pqadapters.logging._spools import spool as _spool
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.stdlib.queue import Queue
 
@@ -164,7 +164,7 @@ def test_what_is_wrong_with_a_place_is_said_once(
         return opened()
 
     monkeypatch.setattr(spool(handler), "_opened", opening)
-    monkeypatch.setattr("pqadapters.logging._delivery.AGAIN", 0.001)
+    monkeypatch.setattr("pqadapters.logging._delivery.delivery.AGAIN", 0.001)
     monkeypatch.setattr(logging, "raiseExceptions", False)
     logger_of(handler).info("lost")
     assert many.wait(PATIENCE)
@@ -231,8 +231,8 @@ def test_what_one_of_several_sinks_waits_for_is_said_once(
         tries[post.name].release()
         raise StoreError("its files were removed")
 
-    for module in ("_couriers", "_sharing"):
-        monkeypatch.setattr(f"pqadapters.logging.{module}.AGAIN", 0.001)
+    for module in ("couriers", "sharing"):
+        monkeypatch.setattr(f"pqadapters.logging._delivery.{module}.AGAIN", 0.001)
     monkeypatch.setattr(Post, "work_off", failing)
     down = Noting(lambda message: ConnectionRefusedError("down"))
     queue: Any = Queue(path=tmp_path / "jobs") if own else tmp_path / "spool"

@@ -14,9 +14,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pqadapters.errors import FormatError
-from pqadapters.logging import _records
-from pqadapters.logging._records import Codec
-from pqadapters.logging._values import _READERS
+from pqadapters.logging._records import records
+from pqadapters.logging._records.records import Codec
+from pqadapters.logging._records.values import _READERS
 
 from . import failures
 from .records import raised, record
@@ -133,7 +133,7 @@ def test_each_format_is_read_whatever_is_written(payload: bytes) -> None:
 
 
 def test_without_msgpack_json_is_written_and_msgpack_is_asked_for(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_records, "msgpack", None)
+    monkeypatch.setattr(records, "msgpack", None)
     codec = Codec()
     data = codec.dumps(RECORDS[0])
     assert json.loads(data[2:])[1] == "user %s did %d"
@@ -144,7 +144,7 @@ def test_without_msgpack_json_is_written_and_msgpack_is_asked_for(monkeypatch: p
 
 _HOSTILE = r"""
 import json, sys
-from pqadapters.logging._records import Codec
+from pqadapters.logging._records.records import Codec
 before = set(sys.modules)
 error = [["antigravity", "Gone", "Gone", "ImportError"], "text", "repr", [], {"name": "this", "name_from": "x"}, None]
 tree = {"$exc": [[[*error, [], None, None, False, None]], [], [], None, True]}

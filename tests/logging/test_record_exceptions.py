@@ -16,8 +16,8 @@ from typing import Any
 
 import pytest
 
-from pqadapters.logging import _tracebacks
-from pqadapters.logging._records import Codec
+from pqadapters.logging._records import tracebacks
+from pqadapters.logging._records.records import Codec
 
 from . import failures
 from .failures import each_failure
@@ -159,7 +159,7 @@ def test_the_source_is_not_that_of_an_earlier_look(codec: Codec, module: ModuleT
 
 def test_lines_go_when_their_exceptions_do(codec: Codec) -> None:
     def stored() -> int:
-        for cache in (_tracebacks._frame, _tracebacks._name):
+        for cache in (tracebacks._frame, tracebacks._name):
             cache.cache_clear()
         gc.collect()
         return len([name for name in linecache.cache if type(name) is not str])
@@ -199,7 +199,7 @@ def test_tools_that_read_files_see_all_of_one_that_is_unchanged(codec: Codec, mo
 _ELSEWHERE = """
 import sys, traceback
 sys.argv[1:] and __import__(sys.argv[1])
-from pqadapters.logging._records import Codec
+from pqadapters.logging._records.records import Codec
 record = Codec().loads(bytes.fromhex(sys.stdin.read()))
 sys.stdout.buffer.write("".join(traceback.format_exception(*record.exc_info)).encode("utf-8", "surrogatepass"))
 assert not [name for name in sys.modules if name.startswith("tests")]
@@ -265,7 +265,7 @@ def test_frames_outlive_what_they_were_made_of(codec: Codec) -> None:
     """A frame of a generator that had begun made CPython 3.13 crash here."""
     traces = []
     for number in range(300):
-        _tracebacks._frame.cache_clear()
+        tracebacks._frame.cache_clear()
         trace = _delivered(codec, raised(failures.FAILURES[number % 3]))[2]
         traces.append(trace)
         if number % 20 == 0:

@@ -28,7 +28,7 @@ from structlog.processors import (
 from structlog.stdlib import ExtraAdder, PositionalArgumentsFormatter, ProcessorFormatter, add_log_level
 from structlog.tracebacks import ExceptionDictTransformer
 
-from pqadapters.logging._records import Codec
+from pqadapters.logging._records.records import Codec
 
 from . import failures
 from .failures import each_failure

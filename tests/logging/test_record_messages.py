@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pqadapters.logging._records import Codec
+from pqadapters.logging._records.records import Codec
 
 from .records import record, same, through
 from .values import Color, Hostile, Level, Opaque, Point, ordered_values, values

@@ -14,9 +14,9 @@ from zoneinfo import ZoneInfo
 import pytest
 from hypothesis import given
 
-from pqadapters.logging import _records
-from pqadapters.logging._fields import write_record
-from pqadapters.logging._records import Codec
+from pqadapters.logging._records import records
+from pqadapters.logging._records.fields import write_record
+from pqadapters.logging._records.records import Codec
 
 from .records import record, same, through
 from .values import Color, Hostile, Level, Opaque, Point, values
@@ -154,7 +154,7 @@ def test_records_of_another_kind_stay_of_it_where_it_is_known(codec: Codec, monk
     loaded = codec.loads(data)
     assert type(loaded) is Braces
     assert loaded.__dict__ == one.__dict__
-    monkeypatch.setattr("pqadapters.logging._fields._kinds", {})  # another process
+    monkeypatch.setattr("pqadapters.logging._records.fields._kinds", {})  # another process
     loaded = codec.loads(data)
     assert type(loaded) is logging.LogRecord
     assert loaded.getMessage() == "x is 'y'"
@@ -212,7 +212,7 @@ def test_loggers_come_back_by_name(codec: Codec) -> None:
 
 
 def test_what_nobody_has_thought_of_loses_no_record(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pqadapters.logging._records.write_record", lambda record: 1 / 0)
+    monkeypatch.setattr("pqadapters.logging._records.records.write_record", lambda record: 1 / 0)
     loaded = codec.loads(codec.dumps(record("m %s", [1], x=[1], y="y")))
     assert (loaded.msg, loaded.args, loaded.__dict__["x"], loaded.__dict__["y"]) == ("m %s", None, None, "y")
     assert codec.unencodable >= 2
@@ -228,7 +228,7 @@ def test_a_signal_handler_that_raises_something_meanwhile_spoils_no_record(
         write_record(record)
         raise TimeoutError
 
-    monkeypatch.setattr(_records, "write_record", interrupted)
+    monkeypatch.setattr(records, "write_record", interrupted)
     loaded = codec.loads(codec.dumps(record("%s", "it", extra=[Opaque()])))
     assert loaded.getMessage() == "it"
     assert codec.unencodable == 1
@@ -237,7 +237,7 @@ def test_a_signal_handler_that_raises_something_meanwhile_spoils_no_record(
 def test_a_packer_has_one_record_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the middle of one the garbage collector may call a finalizer that logs."""
     codec = Codec(binary=True)
-    real: Any = _records._packer
+    real: Any = records._packer
 
     class Packer:
         def __init__(self, **options: Any) -> None:
@@ -251,6 +251,6 @@ def test_a_packer_has_one_record_at_a_time(monkeypatch: pytest.MonkeyPatch) -> N
             self.busy = False
             return self.packer.pack(values)
 
-    monkeypatch.setattr(_records, "_packer", Packer)
+    monkeypatch.setattr(records, "_packer", Packer)
     for _ in range(3):
         assert codec.loads(codec.dumps(record("outer"))).msg == "outer"

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 
-from pqadapters.logging import _records
-from pqadapters.logging._post import Post
-from pqadapters.logging._records import Codec
+from pqadapters.logging._delivery.post import Post
+from pqadapters.logging._records import records
+from pqadapters.logging._records.records import Codec
 from pqadapters.logging.handlers import QueueHandler, Sink, SpoolQueue
 from pqadapters.store import Ack, Claim, Put, State
 
@@ -127,7 +127,7 @@ def test_a_record_that_another_installation_reads_waits_for_it(
     logger = logger_of(QueueHandler(place))
     _log(logger, 0, 3)
     with monkeypatch.context() as without:
-        without.setattr(_records, "msgpack", None)
+        without.setattr(records, "msgpack", None)
         queue = SpoolQueue(place)
         queue.spool.store.commit(Put("inbox", Codec(binary=False).dumps(logging.makeLogRecord({"msg": "as JSON"}))))
         noting = [Noting() for _ in range(sinks)]

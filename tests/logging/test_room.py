@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.logging import _limits
+from pqadapters.logging._spools import limits
 from pqadapters.logging.handlers import QueueListener, Sink
 from pqadapters.store import Ack, Nack, Put
 from pqadapters.stores._disk import Disk
@@ -81,7 +81,7 @@ def test_three_sinks_of_which_two_are_down(limited: Limited, up: threading.Event
     with QueueListener(limited.place, *sinks) as listener:
         logging_ = Logging(limited)
         first.until(lambda: sizes and max(sizes) > LIMIT * 3 // 4)
-        if spool(limited.handler).limit.when_full is not _limits.WhenFull.BLOCK:
+        if spool(limited.handler).limit.when_full is not limits.WhenFull.BLOCK:
             logging_.join()
         up.set()
         logging_.join()
@@ -122,7 +122,7 @@ def test_one_that_catches_up_again_and_again_gets_no_room_for_the_other(
 def test_room_that_has_come_back_is_used(limited: Limited, up: threading.Event) -> None:
     """A handler that had refused records went on refusing them when everything had been delivered."""
     logging_ = Logging(limited)
-    if spool(limited.handler).limit.when_full is _limits.WhenFull.BLOCK:
+    if spool(limited.handler).limit.when_full is limits.WhenFull.BLOCK:
         sink = Noting()
         with QueueListener(limited.place, sink) as listener:
             sink.until_count(MANY)
@@ -185,7 +185,7 @@ def test_each_stop_of_a_listener_takes_no_more_room(limited: Limited) -> None:
 def test_a_log_call_in_the_middle_of_making_room(limited: Limited, monkeypatch: pytest.MonkeyPatch) -> None:
     """As our own loggers do, or a finalizer, in the thread that makes room: it waited for itself."""
     inside: list[str] = []
-    drop = _limits.Limit._drop_oldest
+    drop = limits.Limit._drop_oldest
 
     def dropping(limit: Any, *arguments: Any) -> bool:
         if not inside:
@@ -194,7 +194,7 @@ def test_a_log_call_in_the_middle_of_making_room(limited: Limited, monkeypatch: 
                 limited.logger.info("%d %s", MANY + number, TEXT)
         return drop(limit, *arguments)
 
-    monkeypatch.setattr(_limits.Limit, "_drop_oldest", dropping)
+    monkeypatch.setattr(limits.Limit, "_drop_oldest", dropping)
     Logging(limited).join()
     found = limited.delivered()
     assert inside
@@ -207,10 +207,10 @@ def test_a_finalizer_that_logs_in_the_middle_of_a_commit(limited: Limited, monke
     """While another thread makes room: that one waited for the store, and this one for room, both for ever."""
     Logging(limited).join()
     making, committing = threading.Event(), threading.Event()
-    drop, write, look = _limits.Limit._drop_oldest, Disk.write, _limits.Limit._look
+    drop, write, look = limits.Limit._drop_oldest, Disk.write, limits.Limit._look
 
     def dropping(limit: Any, *arguments: Any) -> bool:
-        monkeypatch.setattr(_limits.Limit, "_drop_oldest", drop)
+        monkeypatch.setattr(limits.Limit, "_drop_oldest", drop)
         making.set()
         assert committing.wait(PATIENCE)
         return drop(limit, *arguments)
@@ -226,16 +226,16 @@ def test_a_finalizer_that_logs_in_the_middle_of_a_commit(limited: Limited, monke
         spool(limited.handler).store.commit(Put(spool(limited.handler).names.inbox, b""))
 
     finalizing = threading.Thread(target=put, daemon=True)
-    monkeypatch.setattr(_limits.Limit, "_look", lambda limit, size: making.is_set() and look(limit, size))
-    monkeypatch.setattr(_limits.Limit, "_drop_oldest", dropping)
+    monkeypatch.setattr(limits.Limit, "_look", lambda limit, size: making.is_set() and look(limit, size))
+    monkeypatch.setattr(limits.Limit, "_drop_oldest", dropping)
     other = Logging(limited, MANY, 100)
     assert making.wait(PATIENCE)
-    monkeypatch.setattr(_limits.Limit, "_look", lambda limit, size: False)
+    monkeypatch.setattr(limits.Limit, "_look", lambda limit, size: False)
     monkeypatch.setattr(Disk, "write", writing)
     finalizing.start()
     finalizing.join(PATIENCE)
     assert not finalizing.is_alive()
-    monkeypatch.setattr(_limits.Limit, "_look", look)
+    monkeypatch.setattr(limits.Limit, "_look", look)
     other.join()
 
 

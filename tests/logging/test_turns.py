@@ -226,7 +226,7 @@ def test_a_fork_while_another_thread_opens_the_store(place: str) -> None:
     """The child's first record waited for a lock that nobody in the child would ever let go of."""
     ran(
         """
-from pqadapters.logging import _spool
+from pqadapters.logging._spools import spool as _spool
 names = ["open_store", "open_slots"]
 opened = {name: getattr(_spool, name) for name in names}
 opening, go_on = threading.Event(), threading.Event()

@@ -12,7 +12,7 @@ import pytest
 from pqadapters import PDict
 from pqadapters.clock import Clock
 from pqadapters.errors import ConditionFailed, DiskError
-from pqadapters.stdlib._mappings import expiry as _expiry
+from pqadapters.stdlib._mappings import expiry
 from tests.contract.interrupting import interrupted
 
 from .conftest import Maker
@@ -214,7 +214,7 @@ def test_what_a_sweep_that_was_broken_off_has_left_the_next_one_deletes(
 ) -> None:
     """It stayed claimed by the handle: whoever looked found keys that weren't there, as long as that lived."""
     d, other = make(), make()
-    monkeypatch.setattr(_expiry, "_BYTES", 1)  # a commit for each
+    monkeypatch.setattr(expiry, "_BYTES", 1)  # a commit for each
     for n in range(5):
         d.set(n, n, expire=n)
     advance(5)
@@ -241,7 +241,7 @@ def test_a_sweep_is_interrupted_anywhere(advance: Advance, make: Maker) -> None:
         nth += 1
         d.set("a", 1, expire=1)
         advance(2)
-        struck = interrupted(lambda: len(d), nth, (_expiry.__file__,))
+        struck = interrupted(lambda: len(d), nth, (expiry.__file__,))
         assert (len(d), list(d)) == (0, []), f"interrupted at {nth}"
     assert nth > 5
 

@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pqadapters import PDict
-from pqadapters.stdlib._mappings import locks as _locks
+from pqadapters.stdlib._mappings import locks
 from pqadapters.store import Claim
 
 from ..contract.threads import Task, together
@@ -224,7 +224,7 @@ def test_a_lock_that_an_interrupt_left_while_another_thread_waits_is_that_ones(
 
     with monkeypatch.context() as patch:
         patch.setattr(d.store, "claim", interrupted)
-        patch.setattr(_locks, "_SURELY", 0.0)
+        patch.setattr(locks, "_SURELY", 0.0)
         other = Task(partial(_count, d), patience=PATIENCE)
         with pytest.raises(KeyboardInterrupt):
             _count(d)

@@ -11,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import JobParked, ThreadPoolExecutor, UnknownJob, _sharing, wait
-from pqadapters.concurrent.futures import _wire as wire
+from pqadapters.concurrent.futures import JobParked, ThreadPoolExecutor, UnknownJob, wait
+from pqadapters.concurrent.futures._jobs import wire
+from pqadapters.concurrent.futures._others import sharing
 from pqadapters.errors import TooLarge
 from pqadapters.store import Ack, Claim, Nack, Put, Record, State
 from pqadapters.stores.mysql import MysqlStore, looks
@@ -109,7 +110,7 @@ def test_a_process_that_was_taken_for_dead_is_a_member_again(
 ) -> None:
     """It never was, so that whoever came later did away with what it was told."""
     monkeypatch.setenv("PQADAPTERS_SIGNING_KEY", KEY)
-    monkeypatch.setattr(_sharing, "_LOOK", 0.01)
+    monkeypatch.setattr(sharing, "_LOOK", 0.01)
     with ThreadPoolExecutor(1, store=url) as executor, MysqlStore(url) as store:
         executor.submit(abs, -1).result(work.PATIENCE)
         token = executor._backlog.token
@@ -132,8 +133,8 @@ def _two(url: str, patch: pytest.MonkeyPatch, away: float) -> Iterator[tuple[Thr
     work.GATES.clear()
     work.ENTERED.clear()
     patch.setenv("PQADAPTERS_SIGNING_KEY", KEY)
-    patch.setattr(_sharing.Sharing, "_look", lambda *_, **__: None)
-    patch.setattr(_sharing, "_AWAY", away)
+    patch.setattr(sharing.Sharing, "_look", lambda *_, **__: None)
+    patch.setattr(sharing, "_AWAY", away)
     one, two = ThreadPoolExecutor(1, store=url, recover="manual"), ThreadPoolExecutor(1, store=url, recover="on_submit")
     with one, two:
         try:
@@ -149,10 +150,10 @@ def _two(url: str, patch: pytest.MonkeyPatch, away: float) -> Iterator[tuple[Thr
             two.shutdown(drain=False)
 
 
-_look = _sharing.Sharing._look
+_look = sharing.Sharing._look
 
 
-def _part(executor: ThreadPoolExecutor) -> _sharing.Sharing:
+def _part(executor: ThreadPoolExecutor) -> sharing.Sharing:
     executor._backlog.store  # noqa: B018  # opens it
     found = executor._backlog.sharing
     assert found is not None
@@ -246,8 +247,8 @@ def test_outcomes_for_a_dead_process_are_taken_away_although_nobody_comes(
 ) -> None:
     """They grew until the next executor opened."""
     monkeypatch.setenv("PQADAPTERS_SIGNING_KEY", KEY)
-    monkeypatch.setattr(_sharing, "_LOOK", 0.01)
-    monkeypatch.setattr(_sharing, "_AWAY", -60.0)
+    monkeypatch.setattr(sharing, "_LOOK", 0.01)
+    monkeypatch.setattr(sharing, "_AWAY", -60.0)
     with ThreadPoolExecutor(1, store=url) as executor, MysqlStore(url) as store:
         executor.submit(abs, -1).result(work.PATIENCE)
         store.commit(Put("default.members", bytes(8)), Put(f"default.to.{bytes(8).hex()}", b"told"))

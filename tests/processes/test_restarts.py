@@ -448,7 +448,7 @@ if __name__ == "__main__":
 def test_an_interrupt_at_a_fork_leaves_one_queue_to_parent_and_child(tmp_path: Path) -> None:
     """Python ignores what is raised there and forks: each of them had a queue of its own."""
     body = """
-from pqadapters.stdlib import _shared_line
+from pqadapters.stdlib.multiprocessing import _shared_line
 
 found_family = _shared_line.found_family
 

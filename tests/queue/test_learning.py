@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import DiskError
-from pqadapters.stdlib._lines import acks as _acks
+from pqadapters.stdlib._lines import acks
 from pqadapters.stdlib.queue import Queue, SimpleQueue
 from pqadapters.store import Ack, Set
 
@@ -34,7 +34,7 @@ def learnt(place: Place, **options: Any) -> Any:
 @pytest.fixture
 def few(monkeypatch: pytest.MonkeyPatch) -> None:
     """Four fetches without a task_done() are enough."""
-    monkeypatch.setattr(_acks, "FETCHES", 4)
+    monkeypatch.setattr(acks, "FETCHES", 4)
 
 
 def test_until_anything_is_learnt_all_that_was_fetched_comes_again(place: Place) -> None:

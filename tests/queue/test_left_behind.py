@@ -12,7 +12,7 @@ import pytest
 
 from pqadapters import live
 from pqadapters.errors import DiskError
-from pqadapters.stdlib._lines import objects as _objects
+from pqadapters.stdlib._lines import objects
 from pqadapters.stdlib.queue import Empty, LifoQueue, PriorityQueue, Queue, SimpleQueue
 from pqadapters.store import Put, Set
 
@@ -150,7 +150,7 @@ def test_where_there_never_was_a_marker_nothing_is_read(place: Place) -> None:
 
 
 def test_a_backlog_that_was_looked_through_once_is_not_again(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_objects, "_MANY", 10)
+    monkeypatch.setattr(objects, "_MANY", 10)
     dropping(place).put_many([None, *range(30)])
     reads = []
     for _ in range(2):
@@ -167,7 +167,7 @@ def test_a_backlog_that_was_looked_through_once_is_not_again(place: Place, monke
 
 
 def test_a_look_through_forgets_nobodys_live_markers(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_objects, "_MANY", 1)
+    monkeypatch.setattr(objects, "_MANY", 1)
     store = place.open()
     q: Queue[Any] = Queue(store=store, markers="drop")
     q.put_many([STOP, 1, None])

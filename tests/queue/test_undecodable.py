@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import DiskError, NotSerializable
-from pqadapters.stdlib._lines import aside as _aside
+from pqadapters.stdlib._lines import aside
 from pqadapters.stdlib.queue import Empty, Queue
 from pqadapters.store import Capabilities, Put, Store
 from pqadapters.stores.memory import MemoryData, MemoryStore
@@ -168,7 +168,7 @@ def test_what_is_set_aside_is_given_back_when_the_queue_is_closed_and_its_store_
 def test_after_an_hour_a_missing_class_is_a_dead_letter(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.commit(Put("default", newer()))
     q: Queue[Any] = Queue(store=store)
-    monkeypatch.setattr(_aside, "PATIENCE", 0.0)
+    monkeypatch.setattr(aside, "PATIENCE", 0.0)
     with pytest.raises(Empty):
         q.get_nowait()
     with pytest.raises(Empty):
@@ -206,7 +206,7 @@ def test_a_burial_that_fails_is_tried_again(store: Store) -> None:
 
 def test_a_waiting_get_looks_after_what_is_set_aside(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
     store.commit(Put("default", newer()))
-    monkeypatch.setattr(_aside, "PATIENCE", 0.01)
+    monkeypatch.setattr(aside, "PATIENCE", 0.01)
     q: Queue[Any] = Queue(store=store)
     getter = Background(q.get)
     q.join()
@@ -227,7 +227,7 @@ def test_on_a_shared_store_a_missing_class_is_left_to_others_for_an_hour(shared:
 
 
 def test_on_a_shared_store_the_second_meeting_is_the_last(shared: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_aside, "PATIENCE", -1.0)
+    monkeypatch.setattr(aside, "PATIENCE", -1.0)
     shared.commit(Put("default", newer()))
     q: Queue[Any] = Queue(store=shared)
     with pytest.raises(Empty):

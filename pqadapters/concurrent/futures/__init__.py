@@ -19,11 +19,11 @@ from concurrent.futures import (
     wait,
 )
 
-from ._errors import JobParked, RemoteError, UnknownJob
-from ._future import JobFuture
-from ._overview import JobInfo
+from ._backlog.overview import JobInfo
+from ._jobs.errors import JobParked, RemoteError, UnknownJob
+from ._jobs.future import JobFuture
+from ._jobs.tasks import task
 from ._sigterm import finish_on_sigterm
-from ._tasks import task
 from .process import ProcessPoolExecutor
 from .thread import ThreadPoolExecutor
 

@@ -9,9 +9,9 @@ from typing import Any
 
 from ...ending import is_over
 from ...errors import StoreError
-from ._backlog import Backlog, nothing
-from ._cancelling import cancel_all
-from ._keys import sweep
+from ._backlog.backlog import Backlog, nothing
+from ._backlog.cancelling import cancel_all
+from ._backlog.keys import sweep
 
 
 def shut_down(

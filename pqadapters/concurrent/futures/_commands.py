@@ -10,12 +10,12 @@ from typing import TYPE_CHECKING
 
 from ...serializers.signed import peeled
 from ...store import DEAD, Store
-from . import _overview as overview
-from . import _wire as wire
+from ._backlog import overview
+from ._jobs import wire
 from .thread import ThreadPoolExecutor
 
 if TYPE_CHECKING:
-    from ._backlog import Backlog
+    from ._backlog.backlog import Backlog
 
 _MANY = 500
 

@@ -14,20 +14,20 @@ from ...callers import stacklevel
 from ...durability import Durability, Survives
 from ...errors import NotDurableWarning, NotSerializable, StoreClosed
 from ...store import Store
-from . import _overview as overview
-from . import _peers as peers
-from . import _wire as wire
-from ._backlog import Backlog
-from ._cancelling import cancel_stored
-from ._future import JobFuture
-from ._keys import find, find_record
+from ._backlog import overview
+from ._backlog.backlog import Backlog
+from ._backlog.cancelling import cancel_stored
+from ._backlog.keys import find, find_record
+from ._backlog.overview import JobInfo
+from ._backlog.recovered import recovered
+from ._backlog.submitting import submit
+from ._jobs import wire
+from ._jobs.future import JobFuture
+from ._jobs.options import PLAIN, Options, key_bytes, options, settings
+from ._jobs.place import find_place
+from ._jobs.words import Interrupted, JobState, Recover, Volatile, WhenFull
 from ._mapping import KNOWS_BUFFERS, Mapped, map_in_parts, unmapped
-from ._options import PLAIN, Options, key_bytes, options, settings
-from ._overview import JobInfo
-from ._place import find_place
-from ._recovered import recovered
-from ._submitting import submit
-from ._words import Interrupted, JobState, Recover, Volatile, WhenFull
+from ._others import peers
 
 P = ParamSpec("P")
 T = TypeVar("T")

@@ -12,12 +12,12 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from ._apart import Apart, failed_event, initialize, issue
-from ._calls import Calls, register_at_exit
-from ._carrying import carry_back
 from ._closing import shut_down
 from ._durable import DurableExecutor
-from ._wire import Call
+from ._jobs.wire import Call
+from ._workers.apart import Apart, failed_event, initialize, issue
+from ._workers.calls import Calls, register_at_exit
+from ._workers.carrying import carry_back
 
 __all__ = ["BrokenProcessPool", "ProcessPoolExecutor"]
 

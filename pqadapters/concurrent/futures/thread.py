@@ -12,8 +12,8 @@ from typing import Any
 
 from ._closing import shut_down
 from ._durable import DurableExecutor
-from ._tickets import Tickets
-from ._wire import Call
+from ._jobs.wire import Call
+from ._workers.tickets import Tickets
 
 __all__ = ["BrokenThreadPool", "ThreadPoolExecutor"]
 

@@ -1,0 +1,152 @@
+"""Cancelling: a job that nobody runs goes off the disk, and stays cancelled after a restart.
+
+A ready job is claimed and acknowledged. A delayed one can't be claimed: it gets a tombstone, and who finds it when it
+is due drops both. Any thread may call anything.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING
+
+from ....apart import insist
+from ....errors import StoreError
+from ....store import Ack, Nack, Op, Set, State
+from .._jobs import wire
+from .._others import peers
+from .refusals import let_go
+
+if TYPE_CHECKING:
+    from ....store import Claim, Record
+    from .._jobs.future import JobFuture
+    from .backlog import Backlog
+
+_MANY = 500  #: of one commit
+
+
+def cancel(backlog: Backlog, future: JobFuture) -> bool:
+    """Take a job of ours that nobody runs off the disk; False if somebody does."""
+    if backlog.closed or backlog.forked:
+        return False  # the job stays on disk
+    record: int | None = future._record
+    if future._id not in backlog.live:
+        if future._id not in backlog.attached:  # it was begun
+            return False
+        if not record:  # somebody else's, found by its key
+            from .keys import find_record
+
+            record = find_record(backlog, backlog.names.jobs, future._id)
+    found = record is not None and cancel_stored(backlog, future._id, record, future)
+    if found and not future._begun:  # else it was begun just now, and whoever finds it cancelled tells it
+        _forget(backlog, future)
+    return found
+
+
+def is_gone(backlog: Backlog, future: JobFuture) -> bool:
+    """Whether the job that cancel() was about is off the disk; then it is forgotten."""
+    begun = future.running() and future._id not in backlog.live
+    if begun or backlog.closed or future._id in backlog.running or not future._record:
+        return False
+    with suppress(StoreError):
+        there = next(backlog.store.browse(backlog.names.jobs, state=None, after=future._record - 1), None)
+        if there is None or wire.id_of(there.payload) != future._id or _is_buried(backlog, future._id):
+            _forget(backlog, future)
+            return True
+    return False
+
+
+def _forget(backlog: Backlog, future: JobFuture) -> None:
+    """A job that is gone, whose future the caller cancels; others of it are cancelled here."""
+    for each in backlog.forget(future._id):
+        if each is not future:
+            each.cancel_here()
+
+
+def _is_buried(backlog: Backlog, id: bytes) -> bool:
+    return backlog.tombs and backlog.store.get(backlog.names.cancelled, id) is not None
+
+
+def there(backlog: Backlog, state: State | None = None) -> Iterator[Record]:
+    """The records of jobs, but for those of delayed ones that were cancelled, and are dropped when they are due."""
+    store = backlog.store  # only once it is open it is known whether there are any
+    buried = set(store.keys(backlog.names.cancelled)) if backlog.tombs or backlog.shared else ()
+    for record in store.browse(backlog.names.jobs, state=state):
+        if wire.id_of(record.payload) not in buried:
+            yield record
+
+
+def cancel_stored(backlog: Backlog, id: bytes, record: int, future: JobFuture | None = None) -> bool:
+    """The same for a job by its record. Where a future is given that was begun meanwhile, the job may wait for its next
+    try, and is left alone: the future is running to whoever looks."""
+    ahead = backlog.ahead.pull(record)
+    claims = [ahead] if ahead is not None else backlog.claim(backlog.names.jobs, ids=[record])
+    if claims:
+        try:
+            payload = claims[0].payload
+            if future is not None and future._begun:
+                backlog.commit(Nack(claims[0]))
+                backlog.added()
+                return False
+            backlog.commit_ends([Ack(claims[0]), *backlog.forget_key(payload)], payload)
+        except BaseException:
+            try:
+                insist(partial(let_go, backlog, claims[0]))
+            finally:
+                backlog.added()  # who has looked meanwhile has found none
+            raise
+        return True
+    waiting = next(backlog.store.browse(backlog.names.jobs, state=None, after=record - 1), None)
+    if waiting is None or waiting.state is not State.DELAYED or wire.id_of(waiting.payload) != id:
+        return False
+    if future is not None and future._begun:
+        return False
+    backlog.tombs = True  # before it is there: who begins the job looks for it
+    peers.bury(backlog)
+    tombstone = Set(backlog.names.cancelled, id, b"")
+    backlog.commit_ends([tombstone, *backlog.forget_key(waiting.payload)], waiting.payload)
+    return True
+
+
+def cancel_all(backlog: Backlog) -> None:
+    """Cancel all that was submitted here and wasn't begun, some hundred in a commit."""
+    live = backlog.live.copy()  # a job of somebody else, which has failed here, is among them until its next try
+    futures = [future for id, future in live.items() if id.startswith(backlog.token)]
+    for first in range(0, len(futures), _MANY):
+        records = {future._record: future for future in futures[first : first + _MANY]}
+        claims: list[Claim] = []
+        ops: list[Op] = []
+        try:
+            claims = backlog.claim(backlog.names.jobs, ids=list(records), limit=len(records))
+            for claim in claims:
+                ops += [Ack(claim), *backlog.forget_key(claim.payload)]
+            backlog.commit_ends(ops, *(claim.payload for claim in claims))
+            _told(backlog, [records[claim.id] for claim in claims])
+        except BaseException:  # of a store that refuses, or of a signal handler
+            insist(partial(_make_up_for, backlog, [(claim, records[claim.id]) for claim in claims]))
+            raise
+        taken = {claim.id for claim in claims}
+        for record, future in records.items():
+            if record in taken:
+                continue
+            if future.running() and future._id in backlog.live:  # it waits for its next try, or has just begun it
+                if cancel_stored(backlog, future._id, record):
+                    future.cancel_here()
+                    backlog.forget_cancelled(future._id)
+            else:
+                future.cancel()  # delayed; or somebody has begun it just now
+
+
+def _make_up_for(backlog: Backlog, claimed: list[tuple[Claim, JobFuture]]) -> None:
+    """Their end was broken off: those that it hadn't come to are ready again."""
+    for claim, _ in claimed:
+        let_go(backlog, claim)
+    _told(backlog, [future for _, future in claimed if is_gone(backlog, future)])
+    backlog.added()
+
+
+def _told(backlog: Backlog, futures: list[JobFuture]) -> None:
+    for future in futures:
+        backlog.forget_cancelled(future._id)
+        future.cancel_here()

@@ -1,0 +1,209 @@
+"""An executor's jobs as they stand in its store: to look at, to put back, to take away. Any thread may ask."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import suppress
+from math import inf
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ....clock import SYSTEM
+from ....errors import LeaseLost
+from ....store import Ack, Delete, Expect, Nack, Op, Put, Record, Set, State
+from .._jobs import wire
+from .._jobs.options import Options
+from .._jobs.outcome import Kept
+from .._jobs.words import JobState, choice
+from .._others import peers
+from .cancelling import there
+from .keys import find_record, forget
+
+if TYPE_CHECKING:
+    from .backlog import Backlog
+
+_STATES = {State.READY: JobState.PENDING, State.DELAYED: JobState.DELAYED, State.CLAIMED: JobState.RUNNING}
+_MANY = 500
+
+
+class JobInfo(NamedTuple):
+    """A job as it stands in the store."""
+
+    job_id: str
+    state: str  #: "pending", "delayed", "running" or "dead"
+    function: str  #: what it calls, as far as that is known without loading it
+    key: str  #: as it was written, in quotes if it is text; "" for none
+    attempts: int  #: how often it was started
+    put_at: float  #: seconds since the epoch
+    not_before: float  #: seconds since the epoch; 0.0 for at once
+    reason: str  #: why it is dead
+
+
+def stats(backlog: Backlog) -> dict[str, Any]:
+    """Counts, where it lives, and `oldest_age` in seconds."""
+    depth, ahead = backlog.store.depth(backlog.names.jobs), len(backlog.ahead)
+    cancelled = backlog.store.count(backlog.names.cancelled)  # they stay until they are due
+    return {
+        "name": backlog.names.jobs,
+        "place": backlog.store.place,
+        "pending": depth.ready + ahead,
+        "delayed": max(0, depth.delayed - cancelled),
+        "running": max(0, depth.claimed - ahead),
+        "dead": depth.dead,
+        "bytes": depth.bytes,
+        "oldest_age": depth.oldest_age,
+        "results": backlog.store.count(backlog.names.results),
+        "keys": backlog.store.count(backlog.names.keys),
+        "submitted_here": len(backlog.live),
+        "running_here": len(backlog.running),
+    }
+
+
+def jobs(backlog: Backlog, state: str | JobState | None) -> Iterator[JobInfo]:
+    """Those in that state, or all, in the order in which they were submitted. Raises ValueError, at once."""
+    return _jobs(backlog, None if state is None else choice(JobState, state, "state"))
+
+
+def _jobs(backlog: Backlog, wanted: JobState | None) -> Iterator[JobInfo]:
+    if wanted is not JobState.DEAD:
+        ahead = backlog.ahead.ids()
+        for record in there(backlog):
+            found = _STATES[record.state]
+            if record.id in ahead:
+                found, record = JobState.PENDING, record._replace(attempts=record.attempts - 1)
+            if wanted in (None, found):
+                yield _info(backlog, record, found)
+    if wanted in (None, JobState.DEAD):
+        for record in backlog.store.browse(backlog.names.dead, state=None):
+            begun = max(0, record.attempts - 1)  # whoever has parked it had claimed it, and didn't begin it
+            yield _info(backlog, record._replace(attempts=begun), JobState.DEAD)
+
+
+def _info(backlog: Backlog, record: Record, state: JobState) -> JobInfo:
+    try:
+        job = wire.read(record.payload)
+        key = Options.of(job.meta, None).key or b""
+        id, function = job.id.hex(), wire.name_of(backlog.sealing.peeled(job.call))
+    except (ValueError, TypeError):
+        id, key, function = "", b"", "?"
+    return JobInfo(
+        id,
+        state.value,
+        function,
+        key.decode("utf-8", "replace"),
+        record.attempts,
+        record.put_at,
+        record.not_before,
+        record.note,
+    )
+
+
+def requeue(backlog: Backlog, job_id: str | None) -> int:
+    """Put a parked job, or all of them, back at the end of the backlog, with no attempt counted. Returns how many."""
+    ids = None
+    if job_id is not None:
+        record = find_record(backlog, backlog.names.dead, wire.id_from(job_id))
+        if record is None:
+            return 0
+        ids = [record]
+    return requeue_records(backlog, ids)
+
+
+def requeue_records(backlog: Backlog, ids: list[int] | None) -> int:
+    """The same with these dead letters, or all."""
+    count = 0
+    backlog.open()  # what claims there is known from then on
+    while claims := backlog.claim(backlog.names.dead, ids=ids, limit=_MANY):
+        ops: list[Op] = []
+        for claim in claims:
+            payload = wire.with_failures(claim.payload, 0) if wire.id_of(claim.payload) else claim.payload
+            ops += [Ack(claim), Put(backlog.names.jobs, payload, claim.rank)]
+            ops.append(Delete(backlog.names.results, wire.id_of(claim.payload)))
+        backlog.commit(*ops)
+        count += len(claims)
+    if count:
+        backlog.recovering = True
+        backlog.added()
+    return count
+
+
+def purge(
+    backlog: Backlog, state: str | JobState | None, job_id: str | None, key: bytes | None, older_than: float
+) -> int:
+    """Take away for good: see `purge` of the executors. Returns how many."""
+    if key is not None:
+        return _purge_key(backlog, key)
+    if job_id is not None:
+        return _purge_id(backlog, wire.id_from(job_id))
+    if state == "results":
+        if older_than:
+            raise ValueError("older_than= is about when jobs were submitted, which isn't known of their results")
+        return _purge_results(backlog)
+    wanted = choice(JobState, state, "state")
+    if wanted is JobState.RUNNING:
+        raise ValueError("what runs can't be purged")
+    queue = backlog.names.dead if wanted is JobState.DEAD else backlog.names.jobs
+    before = SYSTEM.wall() - older_than
+    backlog.ahead.give_back(backlog)  # they are pending
+    if wanted is JobState.DEAD:
+        found = backlog.store.browse(queue)
+    else:
+        found = there(backlog, State.DELAYED if wanted is JobState.DELAYED else State.READY)
+    records = [record.id for record in found if record.put_at <= before]
+    return sum(purge_records(backlog, queue, records[at : at + _MANY]) for at in range(0, len(records), _MANY))
+
+
+def purge_records(backlog: Backlog, queue: str, records: list[int]) -> int:
+    """Away with these of the jobs, or of the dead letters. Returns how many."""
+    count = 0
+    backlog.open()
+    for claim in backlog.claim(queue, ids=records, limit=len(records)):
+        id = wire.id_of(claim.payload)
+        try:
+            ops: list[Op] = [Ack(claim), Delete(backlog.names.results, id)]
+            backlog.commit_ends([*ops, *(backlog.forget_key(claim.payload) if id else [])], claim.payload)
+        except LeaseLost:
+            continue
+        except BaseException:
+            with suppress(LeaseLost):
+                backlog.commit(Nack(claim))
+            raise
+        count += 1
+        backlog.forget_cancelled(id)
+    if queue == backlog.names.jobs:
+        for record in backlog.store.browse(queue, state=State.DELAYED):
+            if record.id in records:
+                tombstone = Set(backlog.names.cancelled, wire.id_of(record.payload), b"", Expect.ANY)
+                backlog.tombs = True  # before it is there: who begins the job looks for it
+                peers.bury(backlog)
+                backlog.commit_ends([tombstone, *backlog.forget_key(record.payload)], record.payload)
+                backlog.forget_cancelled(wire.id_of(record.payload))
+                count += 1
+    return count
+
+
+def _purge_id(backlog: Backlog, id: bytes) -> int:
+    entry = backlog.store.get(backlog.names.results, id)
+    if entry is not None:
+        forget(backlog, id, Kept.load(entry).key)
+    backlog.ahead.give_back(backlog)
+    for queue in (backlog.names.dead, backlog.names.jobs):
+        record = find_record(backlog, queue, id)
+        if record is not None:
+            return max(purge_records(backlog, queue, [record]), int(entry is not None))
+    return int(entry is not None)
+
+
+def _purge_key(backlog: Backlog, key: bytes) -> int:
+    id = backlog.store.get(backlog.names.keys, key)
+    return 0 if id is None else _purge_id(backlog, id)
+
+
+def _purge_results(backlog: Backlog) -> int:
+    """All but those of parked jobs, which go with them."""
+    count = 0
+    for id, entry in list(backlog.store.scan(backlog.names.results)):
+        kept = Kept.load(entry)
+        if kept.until < inf:
+            forget(backlog, id, kept.key)
+            count += 1
+    return count

@@ -1,0 +1,68 @@
+"""Futures for what earlier processes have left. Any thread may ask; the first one who does has them all."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from .._jobs import wire
+from .._jobs.errors import JobParked
+from .._jobs.future import JobFuture
+from .._others import peers
+from .cancelling import there as all_there
+
+if TYPE_CHECKING:
+    from .backlog import Backlog
+
+
+def recovered(backlog: Backlog) -> list[JobFuture]:
+    """Those of jobs that were begun already, and of those that are still to be."""
+    with backlog.attaching:
+        try:
+            there = _futures(backlog)
+        finally:
+            if backlog.closed:  # nobody will tell them any more; who closes looked before they were there
+                backlog.let_go_of_attached()
+    if not backlog.foreign:
+        backlog.take_in()
+    backlog.added()
+    return list(there.values())
+
+
+def _futures(backlog: Backlog) -> dict[bytes, JobFuture]:
+    there: dict[bytes, JobFuture] = {}
+    made: list[JobFuture] = []  #: others are told already, to whoever has them
+    for record in all_there(backlog):
+        id = wire.id_of(record.payload)
+        if id and id[:8] != backlog.token and not peers.has(backlog, id):
+            new = JobFuture(backlog, id, None, record=record.id)
+            known = peers.find(backlog, id) or backlog.unfinished(id)
+            there[id] = known or backlog.attached.setdefault(id, new)
+            if there[id] is new:
+                made.append(new)
+    begun, backlog.begun = backlog.begun or (), None  # behind the look: what was begun before it, or meanwhile
+    for future in list(begun):
+        there[future._id] = future
+        asked_for = backlog.attached.get(future._id)  # or itself: it may wait to be begun again
+        if asked_for not in (None, future) and backlog.attached.pop(future._id, None) is asked_for:
+            asked_for.follow(future)
+    if backlog.sharing is not None:
+        backlog.sharing.watch_all([id for id in there if id in backlog.attached])
+    _look_again(backlog, there, made)
+    return there
+
+
+def _look_again(backlog: Backlog, there: dict[bytes, JobFuture], made: list[JobFuture]) -> None:
+    """Some may have come to their end while we looked, and nobody will say so: their records are gone, or parked."""
+    waiting = [future for future in made if future._id in backlog.attached]
+    if waiting:
+        names, store = backlog.names, backlog.store
+        left = {wire.id_of(record.payload) for record in all_there(backlog)}
+        dead = {wire.id_of(record.payload): record.note for record in store.browse(names.dead, state=None)}
+        for future in waiting:
+            if future._id in left or backlog.attached.pop(future._id, None) is not future:
+                continue
+            if future._id in dead:
+                future.settle(None, JobParked(dead[future._id]))
+            else:
+                there.pop(future._id, None)
+                future.cancel_here()

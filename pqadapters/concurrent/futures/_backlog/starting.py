@@ -1,0 +1,377 @@
+"""Which job is begun next: claimed, counted on disk, and found fit to run. What isn't is put out of the way.
+
+Any thread may ask.
+"""
+
+from __future__ import annotations
+
+from contextlib import suppress
+from functools import partial
+from itertools import islice
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from .... import telling
+from ....clock import SYSTEM
+from ....errors import LeaseLost, PqadaptersError
+from ....interrupts import works
+from ....store import Ack, Delete, Order
+from .._jobs import wire
+from .._jobs.errors import JobParked
+from .._jobs.future import JobFuture
+from .._jobs.options import PLAIN, Options
+from .._jobs.words import Interrupted
+from .._others import peers
+from .finishing import drop, let_go_of_suspect, park
+from .refusals import let_go, try_later
+from .returning import find_moved, put_back, wait_again
+
+if TYPE_CHECKING:
+    from ....store import Claim
+    from .._workers.unopened import NotLoaded
+    from .backlog import Backlog
+
+_log = telling.logger("pqadapters.executor")
+_new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
+_RANK, _OLDEST = Order.RANK, Order.OLDEST  # an enum's attribute takes a search
+_OWN = 1000  #: jobs of ours that are asked for at a time, where only ours are run
+_FEW = 16  #: the same where none has a priority: they are in their order
+_HOUR = 3600.0
+_PATIENCE = 10.0  #: seconds from the executor's making on in which the program may still be defining its functions
+_SOON, _LATER = 0.25, 5.0  #: seconds until a job that can't be run yet is looked at again
+
+
+class Started(NamedTuple):
+    """A job that is to be run now, by whoever has this."""
+
+    future: JobFuture
+    claim: Claim
+    call: wire.Call
+    options: Options = PLAIN
+    failures: int = 0
+    flags: int = 0
+
+
+def next_job(backlog: Backlog) -> Started | None:
+    """Claim the next job that can be run; None if there is none. Raises StoreError."""
+    while not backlog.stopped:
+        if backlog.unsaved or not (backlog.live or backlog.recovering):
+            return None  # what was done comes first; and of what others have put there watch.py tells
+        claim = future = None
+        anybodys = backlog.suspects.enter() and backlog.foreign
+        try:
+            claim = backlog.ahead.pop() or _next_claim(backlog, anybodys)
+            if claim is None:
+                return None
+            future = backlog.live.pop(claim.payload[2:18], None)  # where a job has its id
+            if future is None and peers.several():
+                future = peers.take_over(backlog, claim.payload[2:18])
+            if future is not None and claim.attempt == 1 and future._options is PLAIN and future._call is not None:
+                started: Started | None = _new(Started, (future, claim, future._call, PLAIN, 0, 0))
+            else:
+                started = _looked_at(backlog, claim, wire.id_of(claim.payload), future)
+        except BaseException:
+            if claim is not None:
+                _leave_as_it_was(backlog, claim, future)
+            raise
+        finally:
+            backlog.suspects.leave()
+        if started is not None and _begins(backlog, started):
+            return started
+    return None
+
+
+def _leave_as_it_was(backlog: Backlog, claim: Claim, future: JobFuture | None) -> None:
+    """A job that was claimed, and what is to become of it can't be stored."""
+    if future is not None:
+        backlog.live[future._id] = future
+    backlog.suspects.end(wire.id_of(claim.payload))
+    let_go(backlog, claim)
+
+
+def _begins(backlog: Backlog, started: Started) -> bool:
+    """The job is running from here on, unless it was cancelled just now."""
+    try:
+        future = started.future
+        future.attempts = started.claim.attempt
+        if not future.begin():
+            _not_begun(backlog, started)
+            return False
+        backlog.running[future._id] = future
+        return True
+    except Exception:
+        raise
+    except BaseException:  # of a signal handler
+        give_up(backlog, started)
+        raise
+
+
+def _not_begun(backlog: Backlog, started: Started) -> None:
+    """Its future was cancelled just now: with the job, whose tombstone is there then, by a submit() that raises, or by
+    the end of an executor, which leaves the job to the next one."""
+    claim, id = started.claim, started.future._id
+    if backlog.store.get(backlog.names.cancelled, id) is not None:
+        _bury_cancelled(backlog, claim, id)
+        backlog.forget_cancelled(id)
+    elif started.future._undone:
+        drop(backlog, started)
+    else:
+        with suppress(LeaseLost):
+            put_back(backlog, claim, 0.0)
+    let_go_of_suspect(backlog, id)
+
+
+def _takes_anybodys(backlog: Backlog) -> bool:
+    """Whether jobs that others have submitted are begun now. Who shuts down leaves them to others that live."""
+    if backlog.modest_until and SYSTEM.monotonic() < backlog.modest_until:
+        return False
+    return not backlog.closing or backlog.sharing is None or backlog.sharing.is_alone()
+
+
+def _next_claim(backlog: Backlog, anybodys: bool) -> Claim | None:
+    """The next of all jobs that are ready, or of ours."""
+    claims: list[Claim]
+    anybodys = anybodys and (backlog.sharing is None or _takes_anybodys(backlog))
+    if anybodys:
+        ahead, order = backlog.ahead, _RANK if backlog.ranked else _OLDEST  # OLDEST is quicker, where none has a rank
+        most = ahead.how_many(backlog) if ahead.allowed and len(backlog.live) > 1 else 1
+        claims, before = [], backlog.recovering
+        backlog.recovering = False  # before the look: who puts one there meanwhile says so behind it
+        try:
+            claims = backlog.claim(backlog.names.jobs, order=order, limit=most, counted=True)
+        except BaseException:
+            backlog.recovering = before
+            raise
+        if claims and before:
+            backlog.recovering = True
+        if len(claims) > 1:
+            ahead.keep(backlog, claims[1:])
+    else:
+        claims = _claim_own(backlog, _OWN if backlog.ranks else _FEW)
+        if not claims and len(backlog.live) > _FEW:
+            claims = _claim_own(backlog, _OWN)
+        if not claims and backlog.live and find_moved(backlog):
+            claims = _claim_own(backlog, _OWN)
+    if not claims:
+        if not anybodys:
+            backlog.recovering = backlog.recovering and backlog.suspects.running is not None
+        return None
+    return claims[0]
+
+
+def _claim_own(backlog: Backlog, most: int) -> list[Claim]:
+    """One of the first jobs of ours."""
+    while True:
+        try:
+            some = list(islice(backlog.live.values(), most))
+            break
+        except RuntimeError:  # it has changed meanwhile
+            continue
+    own = [future._record for future in some if backlog.suspects.allow(future)]
+    return list(backlog.claim(backlog.names.jobs, order=_RANK, ids=own, counted=True)) if own else []
+
+
+def _looked_at(backlog: Backlog, claim: Claim, id: bytes, future: JobFuture | None) -> Started | None:
+    """The job behind a claim that isn't simply ours and new; None after it was put out of the way."""
+    try:
+        job = wire.read(claim.payload)
+        called = future is not None and future._call is not None  # else it was asked for, and knows of no options
+        options = future._options if future is not None and called else Options.of(job.meta, None)
+    except (ValueError, TypeError) as error:
+        park(backlog, claim, f"it can't be read: {error}")
+        return None
+    buries = backlog.tombs or (backlog.shared and bool(future is None or options.delay or job.failures))
+    if buries and backlog.store.get(backlog.names.cancelled, id) is not None:
+        _bury_cancelled(backlog, claim, id)
+        _cancel_here(backlog, id, future)
+        return None
+    if future is None:
+        future = backlog.attached.get(id)
+    reason = _interruption(backlog, claim, options, job.failures)
+    if reason is not None:
+        if reason:
+            park(backlog, claim, reason, future)
+        else:
+            _cancel_here(backlog, id, future)
+        return None
+    if future is None and job.flags & wire.MAPPED and not backlog.settings.recover_map and not _lives(backlog, id):
+        drop(backlog, Started(JobFuture(backlog, id, None), claim, (None, (), {})))
+        _log.info("a job that map() had submitted ended with its process: recover_map=True would run it")
+        return None
+    started = _loaded(backlog, claim, job, options, future)
+    if started is None or not _may_be_last(backlog, claim, options, job.failures, started.future):
+        return None
+    if backlog.attached.get(id) is started.future:  # one that was asked for just now stays, and hears of the end
+        backlog.attached.pop(id, None)
+    return started
+
+
+def _cancel_here(backlog: Backlog, id: bytes, future: JobFuture | None) -> None:
+    """A job is gone that never came to an outcome."""
+    backlog.forget_cancelled(id)
+    if future is not None:
+        future.cancel_here()
+
+
+def _bury_cancelled(backlog: Backlog, claim: Claim, id: bytes) -> None:
+    backlog.commit_ends([Ack(claim), Delete(backlog.names.cancelled, id)], claim.payload)
+
+
+def _interruption(backlog: Backlog, claim: Claim, options: Options, failures: int) -> str | None:
+    """Why a job isn't run that was begun before and came to no end; "" where it was dropped, None where it is run."""
+    interruptions = claim.attempt - 1 - failures
+    if interruptions <= 0:
+        return None
+    word = options.interrupted or backlog.settings.interrupted
+    most = options.max_attempts or backlog.settings.max_attempts
+    if word is Interrupted.DROP:
+        backlog.commit_ends([Ack(claim), *backlog.forget_key(claim.payload)], claim.payload)
+        return ""
+    if word is Interrupted.FAIL:
+        return "its process ended while it ran (interrupted='fail')"
+    if interruptions >= most:
+        return f"its process ended while it ran, {interruptions} times (max_attempts={most})"
+    return None
+
+
+def _may_be_last(backlog: Backlog, claim: Claim, options: Options, failures: int, future: JobFuture) -> bool:
+    """Of jobs on their last attempt one runs at a time: one that kills its process must not take others with it."""
+    most = options.max_attempts or backlog.settings.max_attempts
+    if most == 1 or claim.attempt - failures < most:
+        return True
+    id = wire.id_of(claim.payload)
+    if backlog.suspects.begin(id):
+        return True
+    wait_again(backlog, future)
+    put_back(backlog, claim, _SOON)
+    return False
+
+
+def _lives(backlog: Backlog, id: bytes) -> bool:
+    """Whether the process that has submitted the job lives."""
+    if id[:8] == backlog.token:
+        return True
+    return backlog.sharing is not None and backlog.sharing.lives(id[:8])
+
+
+def _loaded(
+    backlog: Backlog, claim: Claim, job: wire.Wire, options: Options, future: JobFuture | None
+) -> Started | None:
+    """The job with its call: the live one, else from its bytes. None after it was put out of the way."""
+    if future is not None and future._call is not None:
+        return Started(future, claim, future._call, future._options, job.failures, job.flags)
+    try:
+        call, retry_on = _opened(backlog, job)
+    except MemoryError:
+        raise
+    except (Exception, SystemExit) as error:
+        if not _is_missing(error) and works(partial(_opened, backlog), job):
+            raise  # a signal handler's exception, and no fault of the job: the claim goes back
+        elsewhere = backlog.shared and (isinstance(error, OtherProgram) or _lives(backlog, job.id))
+        _leave_aside(backlog, claim, future, telling.named(error), _is_missing(error), elsewhere)
+        return None
+    if future is None:
+        future = JobFuture(backlog, job.id, None, options, claim.id)
+        _remember(backlog, future)
+    elif backlog.attached.get(job.id) is future and not job.id.startswith(backlog.token):
+        _tell(backlog, future)
+    if options.retries or options.timeout:
+        future._call, future._options = call, options._replace(retry_on=retry_on)
+        future._owner = backlog.owner()
+    return Started(future, claim, call, options._replace(retry_on=retry_on), job.failures, job.flags)
+
+
+def _opened(backlog: Backlog, job: wire.Wire) -> tuple[wire.Call, tuple[type[BaseException], ...] | None]:
+    """Its call, and what to retry on. Raises OtherProgram, and whatever loading does."""
+    _check_bounds(job)
+    return backlog.opened(backlog.sealing.open(job.call))
+
+
+def not_loaded(backlog: Backlog, started: Started, error: NotLoaded) -> None:
+    """A worker couldn't load a job's call. Who refuses that this is stored is asked again."""
+    try:
+        _put_aside(backlog, started, error)
+    except PqadaptersError as problem:
+        _log.error("job %s can't be loaded, which can't be stored for now: %s", started.future.job_id, problem)
+        wait_again(backlog, started.future)  # should the store never work again, it fails with those that wait
+        try_later(backlog, started.future._id, partial(_put_aside, backlog, started, error), lambda: None)
+
+
+def _put_aside(backlog: Backlog, started: Started, error: NotLoaded) -> None:
+    why, missing = error.args
+    elsewhere = backlog.shared and _lives(backlog, started.future._id)
+    _leave_aside(backlog, started.claim, started.future, why, missing, elsewhere)
+
+
+def _is_missing(error: BaseException) -> bool:
+    return isinstance(error, wire.MISSING)
+
+
+def _leave_aside(
+    backlog: Backlog, claim: Claim, future: JobFuture | None, why: str, missing: bool, elsewhere: bool
+) -> None:
+    """A job whose call can't be loaded: for later where a function may still come, else for the dead letters."""
+    if not (missing and _is_early(backlog, claim, elsewhere or future is None)):
+        park(backlog, claim, f"it can't be loaded: {why}", future)
+        return
+    if future is not None and future._id in backlog.running:
+        wait_again(backlog, future)
+        backlog.recovering = backlog.suspects.end(future._id) or backlog.recovering
+    if elsewhere:  # at once, for who has the function; we aren't in the way for a while
+        backlog.modest_until = SYSTEM.monotonic() + _LATER
+        put_back(backlog, claim, 0.0)
+    else:
+        put_back(backlog, claim, _LATER if backlog.shared else _SOON, awaited=not backlog.closing)
+
+
+def _remember(backlog: Backlog, future: JobFuture) -> None:
+    """A recovered job is begun."""
+    begun = backlog.begun
+    if begun is not None:
+        begun.append(future)
+    _tell(backlog, future)
+
+
+def _tell(backlog: Backlog, future: JobFuture) -> None:
+    call = backlog.settings.on_recovered
+    if call is not None:
+        try:
+            call(future)
+        except Exception:
+            _log.exception("on_recovered= failed")
+
+
+class OtherProgram(LookupError):
+    """Another script has the function, or another Python runs it."""
+
+
+def _check_bounds(job: wire.Wire) -> None:
+    main, python = job.meta.get("main"), job.meta.get("python", wire.PYTHON)
+    if python != wire.PYTHON:
+        raise OtherProgram(f"its code was stored by value (cloudpickle) by {python}, and this is {wire.PYTHON}")
+    if main and main != wire.this_main():
+        raise OtherProgram(f"its function is one of {main}, run as a script, and this is {wire.this_main() or 'none'}")
+
+
+def _is_early(backlog: Backlog, claim: Claim, elsewhere: bool) -> bool:
+    """Whether a function that is missing may still come: in a program that begins just now, or, in a store that
+    processes share, in a newer version of it (a rolling deploy), which gets an hour to take the job."""
+    if backlog.shared and SYSTEM.wall() - claim.put_at < _HOUR:
+        return elsewhere or not backlog.closing
+    return not backlog.closing and SYSTEM.monotonic() - backlog.made_at < _PATIENCE
+
+
+def give_up(backlog: Backlog, started: Started) -> None:
+    """A job that can't be begun after all, since the pool is broken or gone: it stays on disk, for the next one. Its
+    future waits again, so whoever ends what waits ends it, too."""
+    wait_again(backlog, started.future)
+    try:
+        put_back(backlog, started.claim, 0.0)
+    except LeaseLost:
+        if backlog.sharing is not None:
+            backlog.sharing.doubt(started.future._id)
+    except PqadaptersError:
+        let_go(backlog, started.claim)
+    let_go_of_suspect(backlog, started.future._id)
+
+
+__all__ = ["JobParked", "Started", "give_up", "next_job", "not_loaded"]

@@ -1,0 +1,62 @@
+"""What becomes of a job beside its result, as exceptions."""
+
+from __future__ import annotations
+
+import traceback as tracebacks
+
+from ....errors import PqadaptersError
+
+
+class RemoteError(PqadaptersError):
+    """A job's exception that can't be brought back as it was: pickle refuses it, or what pickle makes of it isn't it.
+
+    `type` is its qualified name, `text` what str() made of it, `traceback` the lines that Python would have printed.
+    """
+
+    _kinds: frozenset[str] = frozenset()  #: names of the classes that it was of, where a worker has sent it
+
+    def __init__(self, type: str, text: str, traceback: str = "") -> None:
+        super().__init__(type, text, traceback)
+        self.type, self.text, self.traceback = type, text, traceback
+
+    def __str__(self) -> str:
+        return f"{self.type}: {self.text}"
+
+
+class JobParked(PqadaptersError):
+    """A job is in the dead letters, and runs when `requeue()` puts it back; the message says why."""
+
+
+class UnknownJob(PqadaptersError, LookupError):
+    """There is no job of that id or key: it never was one, it is done and its result wasn't kept, or it ran out."""
+
+
+def told(error: BaseException) -> RemoteError:
+    """What comes in the place of an exception."""
+    lines = "".join(tracebacks.format_exception(error))
+    there = RemoteError(qualified(type(error)), _text(error), lines)
+    there._kinds = frozenset(map(qualified, type(error).__mro__))
+    return there
+
+
+def is_of(error: BaseException, kinds: type[BaseException] | tuple[type[BaseException], ...]) -> bool:
+    """isinstance(), of what an exception was before it came from a worker, too."""
+    if not (isinstance(error, RemoteError) and error._kinds):
+        return isinstance(error, kinds)
+    return any(
+        qualified(kind) in error._kinds or (issubclass(kind, PqadaptersError) and isinstance(error, kind))
+        for kind in (kinds if isinstance(kinds, tuple) else (kinds,))
+    )
+
+
+def qualified(kind: type) -> str:
+    """A class's name. In a spawned worker the script's module has another one."""
+    module = "__main__" if kind.__module__ == "__mp_main__" else kind.__module__
+    return f"{module}.{kind.__qualname__}"
+
+
+def _text(error: BaseException) -> str:
+    try:
+        return str(error)
+    except BaseException:
+        return "its text can't be had"

@@ -1,0 +1,187 @@
+"""What may be said of one job, and what an executor says of all of its jobs."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any, NamedTuple
+
+from ....rank import rank
+from .errors import is_of
+from .words import Interrupted, Recover, Volatile, WhenFull, choice
+
+if TYPE_CHECKING:
+    from .future import JobFuture
+
+DAY = 86400.0
+_CENTURY = 100 * 365 * DAY  #: what is kept for ever is that a job was parked, and goes when that is requeued
+_LONGEST = 3600.0  #: seconds between two tries
+
+
+class Options(NamedTuple):
+    """Of one job. None stands for the executor's word."""
+
+    key: bytes | None = None
+    retries: int = 0
+    backoff: float = 1.0  #: seconds before the first retry, doubled for each further one
+    retry_on: tuple[type[BaseException], ...] | None = None  #: None: any Exception
+    delay: float = 0.0  #: seconds
+    priority: float = 0
+    timeout: float | None = None  #: seconds
+    result_ttl: float | None = None  #: seconds
+    interrupted: Interrupted | None = None
+    max_attempts: int | None = None
+
+    def meta(self) -> dict[str, Any]:
+        """What of it is kept with the job, but for `retry_on`."""
+        found: dict[str, Any] = {}
+        for name, value in zip(self._fields, self, strict=True):
+            if name not in ("retry_on", "priority") and value != _DEFAULTS[name]:
+                found[name] = value.hex() if isinstance(value, bytes) else getattr(value, "value", value)
+        return found
+
+    @classmethod
+    def of(cls, meta: dict[str, Any], retry_on: tuple[type[BaseException], ...] | None) -> Options:
+        """From what was kept; what a newer version has kept beside is passed over."""
+        given = {name: value for name, value in meta.items() if name in cls._fields}
+        if "key" in given:
+            given["key"] = bytes.fromhex(given["key"])
+        if "interrupted" in given:
+            given["interrupted"] = Interrupted(given["interrupted"])
+        return cls(**given, retry_on=retry_on)
+
+    def retries_on(self, error: BaseException, failures: int) -> bool:
+        """Whether it is tried again after that many failures, the last one being this."""
+        return failures <= self.retries and is_of(error, self.retry_on or Exception)
+
+    def pause(self, failures: int) -> float:
+        """Seconds until the next try: between half and all of what doubles each time, so that what failed together
+        doesn't come again together."""
+        return float(min(self.backoff * 2.0 ** min(failures - 1, 30), _LONGEST) * random.uniform(0.5, 1.0))
+
+
+_DEFAULTS = Options()._asdict()
+PLAIN = Options()
+
+
+def options(
+    *,
+    key: str | bytes | int | tuple[Any, ...] | None = None,
+    retries: int = 0,
+    backoff: float = 1.0,
+    retry_on: type[BaseException] | tuple[type[BaseException], ...] | None = None,
+    delay: float = 0.0,
+    priority: float = 0,
+    timeout: float | None = None,
+    result_ttl: float | None = None,
+    interrupted: str | Interrupted | None = None,
+    max_attempts: int | None = None,
+) -> Options:
+    """From what users write. Raises TypeError and ValueError."""
+    _check_numbers(retries=retries, backoff=backoff, delay=delay, timeout=timeout, result_ttl=result_ttl)
+    for name, value in (("retries", retries), ("backoff", backoff), ("delay", delay), ("result_ttl", result_ttl)):
+        if value is not None and not value >= 0:
+            raise ValueError(f"{name} can't be negative; {value!r} is")
+    if timeout is not None and not timeout > 0:
+        raise ValueError(f"timeout is how long in seconds the job may run; {timeout!r} isn't positive")
+    kinds = (retry_on,) if isinstance(retry_on, type) else retry_on
+    if kinds is not None and not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+        raise TypeError(f"retry_on is a class of exceptions or a tuple of such, not {retry_on!r}")
+    check_attempts(max_attempts)
+    rank(priority)
+    return Options(
+        None if key is None else key_bytes(key),
+        retries,
+        backoff,
+        kinds,
+        delay,
+        priority,
+        timeout,
+        result_ttl,
+        None if interrupted is None else choice(Interrupted, interrupted, "interrupted"),
+        max_attempts,
+    )
+
+
+def _check_numbers(**given: object) -> None:
+    """Raises TypeError for others than the plain ones, which can be stored and added to the time of now."""
+    for name, value in given.items():
+        if value is not None and not isinstance(value, (int, float)):
+            raise TypeError(f"{name} is an int or a float, not {type(value).__name__}")
+
+
+def check_attempts(value: int | None) -> None:
+    """Raises ValueError for what can't be `max_attempts`."""
+    if value is not None and (not isinstance(value, int) or value < 1):
+        raise ValueError(f"max_attempts is how often a job may be started, at least 1; not {value!r}")
+
+
+def key_bytes(key: object) -> bytes:
+    """A key as it is stored: 1 and "1" are two. Raises TypeError for what isn't text, bytes, a number or a tuple."""
+    if not _is_key(key):
+        what = repr(key) if type(key) is tuple else type(key).__name__
+        raise TypeError(f"a key is str, bytes, int or a tuple of these, not {what}")
+    return repr(key).encode("utf-8", "surrogatepass")
+
+
+def _is_key(key: object) -> bool:
+    return type(key) in (str, bytes, int) or (type(key) is tuple and all(map(_is_key, key)))
+
+
+class Settings(NamedTuple):
+    """Of an executor."""
+
+    max_attempts: int = 3
+    interrupted: Interrupted = Interrupted.RETRY
+    volatile: Volatile = Volatile.WARN
+    recover: Recover = Recover.AUTO
+    recover_map: bool = False
+    on_recovered: Callable[[JobFuture], object] | None = None
+    result_ttl: float | None = None
+    max_pending: int | None = None
+    max_bytes: int | None = None
+    when_full: WhenFull = WhenFull.BLOCK
+
+    def ttl(self, options: Options) -> float:
+        """How long in seconds a job's result is kept; 0.0 for not at all."""
+        for given in (options.result_ttl, self.result_ttl):
+            if given is not None:
+                return min(given, _CENTURY)
+        return DAY if options.key is not None else 0.0
+
+
+def settings(
+    *,
+    max_attempts: int = 3,
+    interrupted: str | Interrupted = "retry",
+    volatile: str | Volatile = "warn",
+    recover: str | Recover = "auto",
+    recover_map: bool = False,
+    on_recovered: Callable[[JobFuture], object] | None = None,
+    result_ttl: float | None = None,
+    max_pending: int | None = None,
+    max_bytes: int | None = None,
+    when_full: str | WhenFull = "block",
+) -> Settings:
+    """From what users write. Raises TypeError and ValueError."""
+    check_attempts(max_attempts)
+    if on_recovered is not None and not callable(on_recovered):
+        raise TypeError(f"on_recovered is called with a future, and {on_recovered!r} can't be called")
+    _check_numbers(result_ttl=result_ttl, max_pending=max_pending, max_bytes=max_bytes)
+    for name, value in (("max_pending", max_pending), ("max_bytes", max_bytes)):
+        if value is not None and value < 1:
+            raise ValueError(f"{name} is the most that may be waiting; {value!r} is none")
+    if result_ttl is not None and not result_ttl >= 0:
+        raise ValueError(f"result_ttl is in seconds from now; {result_ttl!r} has gone by")
+    return Settings(
+        max_attempts,
+        choice(Interrupted, interrupted, "interrupted"),
+        choice(Volatile, volatile, "volatile"),
+        choice(Recover, recover, "recover"),
+        recover_map,
+        on_recovered,
+        result_ttl,
+        max_pending,
+        max_bytes,
+        choice(WhenFull, when_full, "when_full"),
+    )

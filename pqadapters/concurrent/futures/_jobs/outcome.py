@@ -1,0 +1,85 @@
+"""What a job came to, as bytes: a kind, and a pickle that was tried before it was kept."""
+
+from __future__ import annotations
+
+import pickle
+import struct
+from typing import Any, NamedTuple
+
+from ....errors import NotSerializable
+from .errors import JobParked, RemoteError, qualified, told
+from .sealing import Sealing
+
+_RESULT, _ERROR, _REMOTE, _PARKED = b"R", b"E", b"X", b"P"
+_ENTRY = struct.Struct(">dI")
+
+
+class Outcome(NamedTuple):
+    """A result, or the exception in its place."""
+
+    result: Any = None
+    error: BaseException | None = None
+
+
+def dump(outcome: Outcome) -> bytes:
+    """The bytes. What can't be serialised becomes a RemoteError that says so, also where that raises SystemExit or the
+    like: it is for a thread that runs jobs, which has the outcome to tell."""
+    if isinstance(outcome.error, JobParked):
+        return _PARKED + str(outcome.error).encode()
+    if outcome.error is not None:
+        return _dump_error(outcome.error)
+    try:
+        return _RESULT + pickle.dumps(outcome.result, 5)
+    except BaseException as error:
+        text = f"the result, of the type {type(outcome.result).__qualname__}, can't be kept: {error}"
+        return _remote(RemoteError(qualified(NotSerializable), text))
+
+
+def _dump_error(error: BaseException) -> bytes:
+    """An exception as it is, if it survives a round trip: those with an __init__ of their own may not."""
+    if isinstance(error, RemoteError):
+        return _remote(error)
+    try:
+        data = pickle.dumps(error, 5)
+        again = pickle.loads(data)
+        if type(again) is type(error) and str(again) == str(error):
+            return _ERROR + data
+    except BaseException:
+        pass
+    return _remote(told(error))
+
+
+def _remote(error: RemoteError) -> bytes:
+    return _REMOTE + pickle.dumps((error.type, error.text, error.traceback), 5)
+
+
+def load(stored: bytes, sealing: Sealing) -> Outcome:
+    """The outcome again; where it can't be loaded here, a RemoteError."""
+    try:
+        data = sealing.open(stored)
+        kind, body = data[:1], data[1:]
+        if kind == _PARKED:
+            return Outcome(error=JobParked(body.decode()))
+        value: Any = pickle.loads(body)
+    except (Exception, SystemExit) as error:
+        return Outcome(error=RemoteError(qualified(type(error)), f"what was kept can't be loaded here: {error}"))
+    if kind == _REMOTE:
+        return Outcome(error=RemoteError(*value))
+    return Outcome(error=value) if kind == _ERROR else Outcome(value)
+
+
+class Kept(NamedTuple):
+    """An entry of the table of results."""
+
+    until: float  #: when it runs out, in seconds since the epoch
+    key: bytes  #: the job's; b"" for none
+    outcome: bytes
+
+    def dump(self) -> bytes:
+        return _ENTRY.pack(self.until, len(self.key)) + self.key + self.outcome
+
+    @classmethod
+    def load(cls, entry: bytes) -> Kept:
+        until, length = _ENTRY.unpack_from(entry)
+        start = _ENTRY.size
+        return cls(until, entry[start : start + length], entry[start + length :])

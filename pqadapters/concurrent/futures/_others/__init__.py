@@ -1,0 +1,1 @@
+"""Who else runs jobs of the same store: other executors of this process, other processes, other hosts."""

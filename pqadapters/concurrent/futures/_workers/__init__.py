@@ -1,0 +1,1 @@
+"""Who runs jobs: threads and processes of pools of the standard library's."""

@@ -1,0 +1,61 @@
+"""What a worker does with a call, and what it brings back: only what the parent can load, or that it can't.
+
+The standard library's pool breaks where its thread can't load what a worker has sent, and other jobs with it. So
+exceptions are tried in the worker, and results go as bytes that are loaded where it is known whose they are.
+"""
+
+from __future__ import annotations
+
+import pickle
+import traceback
+from collections.abc import Callable
+from concurrent.futures.process import BrokenProcessPool
+from multiprocessing.reduction import ForkingPickler
+from typing import Any, NamedTuple
+
+from .._jobs.errors import RemoteError, qualified, told
+
+_LOADED_ANYWAY = {type(None), bool, int, float, str, bytes}
+
+
+class Packed(NamedTuple):
+    """A result on its way."""
+
+    data: bytes
+
+
+class ResultNotLoaded(RemoteError, BrokenProcessPool):
+    """A result can't be loaded here. The standard library's pool breaks at that; this one goes on."""
+
+
+def carry_out(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """In a worker: the call of a job. What it gives is for `unpacked`."""
+    return carry_back(_packed, (function, args, kwargs), {})
+
+
+def _packed(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    result = function(*args, **kwargs)
+    return result if type(result) in _LOADED_ANYWAY else Packed(bytes(ForkingPickler.dumps(result)))
+
+
+def carry_back(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+    """In a worker: a call, with an exception that the parent can load."""
+    try:
+        return function(*args, **kwargs)
+    except BaseException as error:
+        try:
+            pickle.loads(pickle.dumps(error))
+        except (Exception, SystemExit):
+            raise told(error) from error
+        raise
+
+
+def unpacked(result: Any) -> tuple[Any, ResultNotLoaded | None]:
+    """In the parent: the result, or in its place that it can't be loaded."""
+    if type(result) is not Packed:
+        return result, None
+    try:
+        return pickle.loads(result.data), None
+    except (Exception, SystemExit) as error:
+        text, lines = f"the result can't be loaded here: {error}", "".join(traceback.format_exception(error))
+        return None, ResultNotLoaded(qualified(type(error)), text, lines)

@@ -1,0 +1,257 @@
+"""Threads that run jobs: tickets in a thread pool of the standard library's, each of which runs what is ready.
+
+A ticket is a call that the pool was given. It runs one job after the other until none is ready, so there are never more
+of them than threads, however many jobs wait. Then it stays for a moment: who submits again at once rings for it, which
+takes a third of what a new ticket does. Calls that can't be stored stand in the pool's own queue beside them: a ticket
+that meets one goes to the end of it after its job.
+"""
+
+from __future__ import annotations
+
+import queue
+import threading
+import weakref
+from collections.abc import Callable
+from concurrent.futures import BrokenExecutor, Future
+from contextlib import suppress
+from functools import partial
+from typing import Any
+
+from .... import telling
+from .._backlog.backlog import Backlog
+from .._backlog.finishing import finish
+from .._backlog.refusals import refused
+from .._backlog.returning import look_later
+from .._backlog.starting import next_job
+from .._backlog.timeouts import time_out
+
+_log = telling.logger("pqadapters.executor")
+_STAY = 0.02  #: seconds
+_Ticket = list[None]  #: not empty until it is begun, or taken back: whoever pops it has it, in one step
+
+
+class Tickets:
+    """The tickets of one executor. `issue` gives the pool a call; it belongs to the executor, and isn't kept alive."""
+
+    def __init__(self, backlog: Backlog, issue: Callable[..., Future[Any]], most: int) -> None:
+        self.backlog, self.most = backlog, most
+        self._issue = weakref.WeakMethod(issue)
+        self.changed = threading.Condition(backlog.lock)
+        self.count = self.busy = 0
+        self.volatile = 0  #: calls in the pool's queue that aren't ours
+        self.threads: set[int] = set()  #: those that run jobs
+        self._looks = 0  #: grows with each job that may have become ready: a ticket that saw none looks again
+        self._waiting = False
+        self._staying = 0  #: tickets that wait for the bell, but for those that a ring in it is for
+        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        self._free: set[int] = set()  #: of these, those that aren't busy any more, and still tell of their job's end
+        backlog.added, backlog.idle, backlog.changed = self.added, self.idle, self.notify
+        backlog.takes_time = self.takes_time
+        backlog.ahead.allow(backlog.settings)
+
+    def idle(self) -> bool:
+        return not self.count
+
+    def notify(self) -> None:
+        with self.changed:
+            self.changed.notify_all()
+            if self.backlog.closing:
+                self.ring(self._staying)
+
+    def ring(self, most: int = 1) -> None:
+        """For tickets that stay. The lock is held."""
+        for _ in range(min(most, self._staying)):
+            self._staying -= 1
+            self._bell.put(None)
+
+    def added(self) -> bool:
+        """A job is ready, or may be: see that somebody looks. False if nobody is there to."""
+        backlog = self.backlog
+        ticket: _Ticket = []
+        try:
+            with backlog.lock:
+                self._looks += 1
+                idle = self.count - self.busy
+                if idle == self._staying > 0:  # else somebody is about to look, and rings if there are more
+                    self._staying -= 1
+                    self._bell.put(None)
+                if idle >= self.most - self.busy or (idle and idle >= len(backlog.live)):
+                    return True
+                ticket = [None]
+                self.count += 1
+            return self._put(ticket) or self.count > 0
+        except BaseException:  # of a signal handler
+            self.take_back(ticket)
+            look_later(backlog)
+            raise
+
+    def _put(self, ticket: _Ticket) -> bool:
+        """Give the pool one more ticket, which is counted already."""
+        issue = self._issue()
+        try:
+            if issue is not None:
+                issue(self.work, ticket).add_done_callback(partial(_ended, weakref.ref(self), ticket))
+                return True
+        except BrokenExecutor as error:
+            self.backlog.break_with(error)
+        except RuntimeError as error:  # it was shut down; or it can't start a thread, and the call may be in its queue
+            self.backlog.refusal = str(error)
+        self.take_back(ticket)
+        return False
+
+    def take_back(self, ticket: _Ticket) -> None:
+        """It comes to nothing, unless it is begun already."""
+        with suppress(IndexError):
+            ticket.pop()
+            self.lost()
+
+    def lost(self) -> None:
+        """A ticket came to nothing."""
+        with self.backlog.lock:
+            self.count -= 1
+            self.changed.notify_all()
+
+    def work(self, ticket: _Ticket) -> bool:
+        """What a ticket does, in a thread of the pool."""
+        try:
+            ticket.pop()
+        except IndexError:
+            return False
+        thread = threading.get_ident()
+        self.threads.add(thread)
+        try:
+            last = self._work()
+        except BaseException:
+            _log.critical("a job's end can't be told: its future's callback has raised", exc_info=True)
+            self.lost()
+            self.added()  # somebody else goes on
+            raise
+        finally:
+            self.threads.discard(thread)
+        if last and self.backlog.closing:
+            self.backlog.ended()
+        return True
+
+    def _work(self) -> bool:
+        """Whether it was the last ticket."""
+        backlog, lock = self.backlog, self.backlog.lock
+        while True:
+            looks = self._looks
+            try:
+                started = next_job(backlog)
+            except Exception as error:
+                started = None
+                refused(backlog, error)
+                looks = -1
+            if started is None:
+                last = self._ends(looks)
+                if last is not None:
+                    return last
+                continue
+            if backlog.refused_since:
+                backlog.refused_since = 0.0
+            with lock:
+                self.busy += 1
+                more = False
+                if self.busy < self.most and (backlog.live or backlog.recovering):
+                    more = self.count == self.busy
+                    self.count += more
+                    if self._staying:
+                        self.ring()
+            if more:
+                self._put([None])
+            self._run(started)
+            del started
+            if self.volatile and self._step_back():
+                return False
+
+    def _ends(self, looks: int) -> bool | None:
+        """A ticket has found nothing, after so many looks of all; -1 if it couldn't look. None if it is to look again,
+        after a moment in which nobody rang the end of it; then whether it was the last one."""
+        backlog = self.backlog
+        with backlog.lock:
+            if self._looks != looks >= 0 and not backlog.stopped:
+                return None
+            if looks < 0 or self._waiting or self.volatile or backlog.closing or backlog.stopped:
+                return self._end()
+            self._staying += 1
+        try:
+            self._bell.get(timeout=_STAY)
+        except queue.Empty:
+            with backlog.lock:
+                if self._staying:
+                    self._staying -= 1
+                    return self._end() if self._looks == looks else None
+                self._bell.get_nowait()  # it has rung just now, for us
+        return None
+
+    def _end(self) -> bool:
+        """Whether it was the last ticket. The lock is held."""
+        self.count -= 1
+        if not self.count or self._waiting:
+            self.changed.notify_all()
+        return not self.count
+
+    def _step_back(self) -> bool:
+        """Let calls in the pool's queue come first; False if the pool takes no more tickets."""
+        with self.backlog.lock:
+            self.count += 1
+        if not self._put([None]):
+            return False
+        self.lost()
+        return True
+
+    def _run(self, started: Any) -> None:
+        """Run a job. What looks for the next one is free again before it tells of this one's end, unless that may
+        take time."""
+        backlog, future = self.backlog, started.future
+        if started.options.timeout is not None:
+            time_out(backlog, started)
+        function, args, kwargs = started.call
+        result = error = None
+        try:
+            result = function(*args, **kwargs)
+        except BaseException as failure:
+            error = failure
+        del function, args, kwargs
+        thread = threading.get_ident()
+        if not future._called:
+            with backlog.lock:
+                self.busy -= 1
+            self._free.add(thread)
+        try:
+            finish(backlog, started, result, error)
+        finally:
+            started = future = error = None  # it has this frame in its traceback, and the future has it
+            if thread in self._free:
+                self._free.discard(thread)
+            else:
+                with backlog.lock:
+                    self.busy -= 1
+
+    def takes_time(self) -> None:
+        """Callbacks that were added only while the end was stored are about to be called, by this thread."""
+        thread = threading.get_ident()
+        if thread in self._free:
+            self._free.discard(thread)
+            with self.backlog.lock:
+                self.busy += 1
+            if self.backlog.live:
+                self.added()  # who has submitted meanwhile has counted on us
+
+    def wait(self) -> None:
+        """Until nothing is left to do here."""
+        with self.changed:
+            self._waiting = True
+            self.changed.wait_for(self.backlog.drained)
+
+
+def _ended(ref: weakref.ref[Tickets], ticket: _Ticket, call: Future[Any]) -> None:
+    """A ticket that never ran: the pool is broken, or was shut down by somebody else's word."""
+    tickets = ref()
+    if tickets is None or not ticket:
+        return
+    tickets.take_back(ticket)
+    error = None if call.cancelled() else call.exception()
+    if isinstance(error, BrokenExecutor):
+        tickets.backlog.break_with(error)

@@ -1,0 +1,1 @@
+"""From the inbox to the sinks: `QueueListener`, and what its threads do."""

@@ -1,0 +1,108 @@
+"""One of several sinks: the thread that is handed records for it, and works off its own queue when it is behind."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+
+from ...errors import StoreClosed
+from ...store import Ack, Store, acknowledge
+from .feedback import deliver_apart
+from .post import Post
+
+AGAIN = 0.5  #: seconds until a store that failed is tried again
+_REST = 0.05  #: seconds until it is looked whether a refused record's pause is over
+
+
+class Job:
+    """Records that a sink was given, and what became of them. `before`: so many in front of these, of the same batch,
+    it has confirmed already."""
+
+    def __init__(self, records: Sequence[logging.LogRecord], before: int = 0) -> None:
+        self.records, self.before = records, before
+        self.ended = threading.Event()
+        self.done = 0  #: confirmed, from the first on
+        self.lock = threading.Lock()
+        self.diverted: list[int] | None = None  #: ids in the sink's own queue, of what it was too slow for
+        self.first = 0  #: which of these records that list begins with
+
+
+class Courier:
+    """The thread of one of several sinks."""
+
+    def __init__(self, post: Post, queue: str, spool: object) -> None:
+        self.post, self.queue = post, queue
+        self.behind: list[Store] = []  #: stores in which its queue may have something
+        self._changed = threading.Condition()
+        self._job: tuple[Job, Store] | None = None
+        self.thread = threading.Thread(
+            target=deliver_apart, args=(self._run, spool), name=f"pqadapters-logging-{post.name}", daemon=True
+        )
+
+    @property
+    def is_behind(self) -> bool:
+        return bool(self.behind)
+
+    def give(self, job: Job, store: Store) -> None:
+        with self._changed:
+            self._job = job, store
+            self._changed.notify_all()
+
+    def fall_behind(self, store: Store) -> None:
+        """Its queue there has something now. The caller holds the lock of the delivery."""
+        with self._changed:
+            if store not in self.behind:
+                self.behind.append(store)
+            self._changed.notify_all()
+
+    def stop(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _run(self) -> None:
+        stopping = self.post.stopping
+        while not stopping.is_set():
+            with self._changed:
+                self._changed.wait_for(lambda: self._job or self.behind or stopping.is_set())
+                given, self._job = self._job, None
+                behind = list(self.behind)
+            try:
+                if given is not None:
+                    self._carry(*given)
+                elif not any(map(self._work_off, behind)):
+                    self._rest()
+                self.post.tell("")
+            except Exception as error:
+                self.post.tell(str(error))
+                stopping.wait(AGAIN)
+
+    def _work_off(self, store: Store) -> bool:
+        try:
+            if self.post.work_off(store, self.queue):
+                return True
+            self.caught_up(store)
+        except StoreClosed:
+            with self._changed:
+                self.behind = [each for each in self.behind if each is not store]
+            raise
+        return False
+
+    def _rest(self) -> None:
+        """What it still has is to be tried again later."""
+        with self._changed:
+            if self.behind and self._job is None and not self.post.stopping.is_set():
+                self._changed.wait(_REST)
+
+    caught_up: Callable[[Store], None]
+
+    def _carry(self, job: Job, store: Store) -> None:
+        done, _ = self.post.hand_over(job.records)
+        with job.lock:
+            job.done = done
+            job.ended.set()
+            late = job.diverted
+        if late:
+            ids = late[: max(0, done - job.first)]
+            claims = store.claim(self.queue, ids=ids, limit=len(ids)) if ids else []
+            acknowledge(store, [Ack(claim, lazy=True) for claim in claims])

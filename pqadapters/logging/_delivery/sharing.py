@@ -1,0 +1,152 @@
+"""Several sinks of one queue that has no others beside it: what a sink hasn't confirmed is kept in memory for it, and
+stays claimed in the queue until all have confirmed it.
+
+A sink that is down keeps nothing from the others until so many records wait for it that memory would suffer. Should the
+process end before it is back, all sinks are given once more what it hadn't confirmed.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections import deque
+from collections.abc import Sequence
+from typing import Any
+
+from ...store import Ack, Claim, Put, Store, acknowledge, dead_queue
+from ...telling import logger
+from .couriers import AGAIN
+from .feedback import deliver_apart
+from .post import Entry, Post, copied, give_back
+
+_log = logger("pqadapters.logging")
+_MOST = 10_000  #: records that are kept
+
+
+class SharedPost(Post):
+    """A sink whose records are in memory. Its thread alone takes them; whoever reads the queue adds to them."""
+
+    sharing: Sharing
+
+    def __init__(self, *arguments: Any) -> None:
+        super().__init__(*arguments)
+        self._waiting: deque[Entry] = deque()
+        self._taken: dict[int, logging.LogRecord] = {}
+
+    @property
+    def idle(self) -> bool:
+        return not self._waiting and not self._taken
+
+    @property
+    def has_work(self) -> bool:
+        return bool(self._waiting)
+
+    def add(self, entries: Sequence[Entry]) -> None:
+        self._waiting.extend([(claim, copied(record)) for claim, record in entries])
+
+    def _claimed(self, store: Store, queue: str, limit: int) -> Sequence[Claim]:
+        entries = [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
+        self._taken.update((claim.id, record) for claim, record in entries)
+        return [claim for claim, _ in entries]
+
+    def decoded(self, store: Store, claims: Sequence[Claim]) -> list[Entry]:
+        return [(claim, self._taken[claim.id]) for claim in claims if claim.id in self._taken]
+
+    def _decoded(self, store: Store, claim: Claim) -> logging.LogRecord | None:
+        return self._taken.get(claim.id)
+
+    def _give_back(self, store: Store, claims: Sequence[Claim]) -> None:
+        for claim in reversed(claims):
+            record = self._taken.pop(claim.id, None)
+            if record is not None:
+                self._waiting.appendleft((claim, record))
+
+    def _put_off(self, store: Store, claim: Claim, seconds: float) -> None:
+        """Behind what waits; and behind a pause, where that is nothing."""
+        if not self._waiting:
+            self.stopping.wait(seconds)
+        record = self._taken.pop(claim.id, None)
+        if record is not None:
+            self._waiting.append((claim, record))
+
+    def _acknowledge(self, store: Store, claims: Sequence[Claim]) -> None:
+        for claim in claims:
+            self._taken.pop(claim.id, None)
+        self.sharing.confirmed(store, claims)
+
+    def _bury(self, store: Store, claim: Claim, reason: str) -> None:
+        """A copy goes to the dead letters: others may take the record."""
+        self.sink.dead += 1
+        store.commit(Put(dead_queue(claim.queue), claim.payload, put_at=claim.put_at, note=f"{self.name}: {reason}"))
+        _log.error("a log record for %s is a dead letter now: %s", self.name, reason)
+        self._acknowledge(store, [claim])
+
+
+class Sharing:
+    """The sinks' threads, and how many of them haven't confirmed a record yet."""
+
+    def __init__(self, posts: Sequence[Any], spool: object) -> None:
+        self._posts: Sequence[SharedPost] = posts
+        self._store: Store | None = None
+        self._left: dict[int, tuple[Claim, int]] = {}
+        self._changed = threading.Condition()
+        self.threads = []
+        for post in self._posts:
+            post.sharing = self
+            run = self._working(post)
+            name = f"pqadapters-logging-{post.name}"
+            self.threads.append(threading.Thread(target=deliver_apart, args=(run, spool), name=name, daemon=True))
+
+    def hand_out(self, store: Store, claims: Sequence[Claim]) -> None:
+        """To all sinks. Waits while too many are kept. Raises StoreError."""
+        self._store = store
+        first = self._posts[0]
+        entries = Post.decoded(first, store, claims)
+        with self._changed:
+            self._left.update((claim.id, (claim, len(self._posts))) for claim, _ in entries)
+            for post in self._posts:
+                post.add(entries)
+            self._changed.notify_all()
+            self._changed.wait_for(lambda: len(self._left) < _MOST or first.stopping.is_set())
+
+    def confirmed(self, store: Store, claims: Sequence[Claim]) -> None:
+        """By one more sink. Raises StoreError."""
+        done = []
+        with self._changed:
+            for claim in claims:
+                left = self._left.get(claim.id, (claim, 0))[1]  # none where listening has ended
+                if left > 1:
+                    self._left[claim.id] = claim, left - 1
+                elif left:
+                    del self._left[claim.id]
+                    done.append(claim)
+            self._changed.notify_all()
+        if done:
+            acknowledge(store, [Ack(claim, lazy=True) for claim in done])
+
+    def give_back(self) -> None:
+        """Listening ends: what not all have confirmed is ready again."""
+        with self._changed:
+            left = [claim for claim, _ in self._left.values()]
+            self._left.clear()
+        if self._store is not None:
+            give_back(self._store, left)
+
+    def stop(self) -> None:
+        with self._changed:
+            self._changed.notify_all()
+
+    def _working(self, post: SharedPost) -> Any:
+        def run() -> None:
+            while not post.stopping.is_set():
+                with self._changed:
+                    self._changed.wait_for(lambda: post.has_work or post.stopping.is_set())
+                try:
+                    if self._store is not None:
+                        post.work_off(self._store, "")
+                    post.tell("")
+                except Exception as error:
+                    post.tell(str(error))
+                    post.stopping.wait(AGAIN)
+
+        return run

@@ -1,0 +1,69 @@
+"""Who delivers from a store that several processes put into: one of them at a time, so that nothing overtakes.
+
+The turn is a record of a queue: whoever has it claimed delivers, and it is free when that process ends or
+its listener stops. In a directory each process has a slot of its own; there it is a lock of the process.
+"""
+
+from __future__ import annotations
+
+import threading
+from contextlib import suppress
+
+from ...errors import ConditionFailed, LeaseLost, StoreError
+from ...store import Claim, Expect, Nack, Put, Set, Store
+from ...telling import logger
+from .._spools.names import Spooled
+
+_KEY = b"record"
+_PATIENCE = 1.0  #: seconds between two tries
+_STEP = 0.1
+_log = logger("pqadapters.logging")
+
+
+class Turn:
+    """Of one listener; for one thread."""
+
+    def __init__(self, spool: Spooled) -> None:
+        self._spool = spool
+        self._claim: Claim | None = None
+        self._store: Store | None = None
+        self._has_lock = self._told = False
+
+    def is_ours(self, stopping: threading.Event) -> bool:
+        """Whether this listener delivers; waits a moment where another one does. Raises StoreError."""
+        if not self._spool.shared:
+            return self._has_lock or self._take_lock()
+        store = self._spool.store
+        if self._claim is None or self._store is not store:
+            id = self._record(store)
+            claims = store.claim(self._spool.names.turn, ids=[id], timeout=_PATIENCE, stop=stopping.is_set)
+            self._claim, self._store = (claims[0] if claims else None), store
+        return self._claim is not None
+
+    def _take_lock(self) -> bool:
+        """In a directory the listeners of this process take turns."""
+        self._has_lock = self._spool.turn.acquire(timeout=_STEP)
+        if not self._has_lock and not self._told:
+            self._told = True
+            _log.warning("%s: another listener of this process delivers from there; this one waits", self._spool.place)
+        return self._has_lock
+
+    def _record(self, store: Store) -> int:
+        queue = self._spool.names.turn
+        while True:
+            found = store.get(queue, _KEY)
+            if found is not None:
+                return int.from_bytes(found, "big")
+            (id,) = store.commit(Put(queue, b""))
+            with suppress(ConditionFailed):  # another one was faster
+                store.commit(Set(queue, _KEY, id.to_bytes(8, "big"), Expect.ABSENT))
+
+    def give_up(self) -> None:
+        """Another listener may deliver."""
+        if self._has_lock:
+            self._has_lock = False
+            self._spool.turn.release()
+        if self._claim is not None and self._store is not None:
+            with suppress(StoreError, LeaseLost):
+                self._store.commit(Nack(self._claim))
+        self._claim = None

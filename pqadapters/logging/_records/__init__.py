@@ -1,0 +1,1 @@
+"""Log records as bytes, and back: all their fields, tracebacks included."""

@@ -1,0 +1,295 @@
+"""How much of the disk log records may take, and what becomes of those that come when it is used up.
+
+What counts is what the files of the slot take, dead records that weren't tidied away yet included. It is looked at
+again and again while records are put, so that the limit is passed by one segment at most: the store may be writing one
+again, in order to give back its file. Below the limit there is room for what may come between two looks: some records,
+and a new file with all that the store allocates ahead in it, before the one that is full gives back what it had
+allocated. A record that is larger than a segment is put where it fits. Any thread may call anything.
+"""
+
+from __future__ import annotations
+
+import enum
+import errno
+import itertools
+import logging
+import os
+import threading
+import time
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from queue import Full
+
+from ...clock import SYSTEM
+from ...errors import StoreError
+from ...interrupts import keep
+from ...store import Ack, Store
+
+_LEAST = 256 << 10  #: bytes of a limit
+_SEGMENTS = 16  #: in a limit
+_MOST_SEGMENT = 16 << 20
+_ALLOCATED = 20 << 10  #: bytes that a file may take beyond two segments, of which one is room for acknowledgements
+_PAUSE = 0.05  #: seconds between two looks of who waits for room
+_RECORDS = 50  #: dropped at a time
+_numbers = itertools.count()
+_PATIENCE = 1.0  #: seconds with another thread that makes room
+
+
+class WhenFull(enum.Enum):
+    """What becomes of a record that comes when `max_bytes` are used up."""
+
+    BLOCK = "block"  #: its thread waits until records were delivered; when listening has ended, as `RAISE`
+    DROP_NEWEST = "drop_newest"  #: it is dropped
+    DROP_OLDEST = "drop_oldest"  #: it takes the place of the oldest ones
+    DROP_BELOW_LEVEL = "drop_below_level"  #: dropped below `drop_level` until there is much room, else as `DROP_OLDEST`
+    RAISE = "raise"  #: queue.Full, which logging reports as it reports errors of handlers
+
+
+class Limit:
+    """`max_bytes` None: no limit. `dropped` counts by reason."""
+
+    def __init__(
+        self,
+        max_bytes: int | None = None,
+        when_full: str | WhenFull = WhenFull.BLOCK,
+        drop_level: int | str = logging.WARNING,
+    ) -> None:
+        if max_bytes is not None and (not isinstance(max_bytes, int) or max_bytes < _LEAST):
+            raise ValueError(f"max_bytes is how much of the disk may be used, at least {_LEAST}")
+        try:
+            self.when_full = WhenFull(when_full)
+        except ValueError:
+            words = ", ".join(repr(each.value) for each in WhenFull)
+            raise ValueError(f"when_full is one of {words}, not {when_full!r}") from None
+        self.max_bytes = max_bytes
+        self.drop_level = logging._checkLevel(drop_level)  # type: ignore[attr-defined]
+        self.dropped: Counter[str] = Counter()
+        self._deliverers: set[object] = set()
+        self._abandoned = False  #: listening has ended: nobody makes room any more
+        self.begin_again()
+
+    def begin_again(self) -> None:
+        """Nothing is known of the files: in a forked child, and before there are any."""
+        self._lock = threading.RLock()  # a signal handler that logs may come in between
+        self._directory: str | None = None
+        self._names: list[str] = []  #: of the files, at the last look
+        self._queues: Callable[[Store], list[str]] = lambda store: []
+        self._tidied = 0.0
+        self._free = 0  #: bytes that may be put until the next look
+        self.coming: dict[int, tuple[int, int]] = {}  #: large records let through, by thread: which, and bytes
+        self._crowded = False  #: with `DROP_BELOW_LEVEL`: full, and not yet much below it again
+
+    def delivers(self, who: object) -> None:
+        """Who waits for room waits for that listener."""
+        self._deliverers.add(who)
+        self._abandoned = False
+
+    def delivers_no_more(self, who: object) -> None:
+        """It has ended. Who waits for room waits in vain, unless there is another one."""
+        if who in self._deliverers:
+            self._deliverers.discard(who)
+            self._abandoned = not self._deliverers
+
+    @property
+    def is_delivered(self) -> bool:
+        """Whether a listener of this process delivers."""
+        return bool(self._deliverers)
+
+    def is_delivered_beside(self, who: object) -> bool:
+        """Whether another one does."""
+        return any(each is not who for each in list(self._deliverers))
+
+    def forked(self) -> None:
+        """In a child the listeners are the parent's, and one of its own comes with the first record."""
+        self._deliverers.clear()
+        self._abandoned = False
+
+    def tighten(self, other: Limit) -> None:
+        """Another handler of the same spool: a limit that was given holds for both."""
+        if other.max_bytes is not None and (self.max_bytes is None or other.max_bytes < self.max_bytes):
+            self.max_bytes, self.when_full, self.drop_level = other.max_bytes, other.when_full, other.drop_level
+
+    @property
+    def segment_bytes(self) -> int | None:
+        """How large segments are: small ones where there is a limit, since space comes back by the segment."""
+        if self.max_bytes is None:
+            return None
+        return min(_MOST_SEGMENT, self.max_bytes // _SEGMENTS)
+
+    def watch(self, directory: str, queues: Callable[[Store], list[str]]) -> None:
+        """These are the files, and the queues in them."""
+        self._directory, self._queues, self._free, self._names = directory, queues, 0, []
+
+    def used(self) -> int:
+        """Bytes that the files take."""
+        return sum(self._files().values())
+
+    def _files(self) -> dict[str, int]:
+        """Their names and sizes. Without a descriptor to spare they can't be listed, and none can come: those that were
+        there are looked at."""
+        if self._directory is None:
+            return {}
+        try:
+            names = os.listdir(self._directory)
+        except OSError as error:
+            if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._names:
+                raise StoreError(f"{self._directory} can't be looked at: {error}") from error
+            names = self._names
+        self._names = names
+        return dict(_sizes(self._directory, names))
+
+    def admits(self, size: int, level: int, store: Store) -> bool:
+        """Whether a record of so many bytes is to be put now; waits, drops and raises as was asked for."""
+        if self._crowded and level < self.drop_level and self._is_crowded(store):
+            return self._refuse(WhenFull.DROP_NEWEST)
+        self._free -= size + 64
+        if self._free > 0 or self._directory is None:
+            return True
+        if self._look(size):
+            return True
+        return self._when_full(size, level, store)
+
+    def _look(self, size: int) -> bool:
+        """Whether there is room for so many bytes; what is large is let through until it `came`."""
+        mine = next(_numbers)
+        large = size if self._is_large(size) else 0
+        if large:
+            self.coming[threading.get_ident()] = mine, large
+        before = sum(size for number, size in list(self.coming.values()) if number < mine)
+        left = self._most - before - self.used() - large
+        if left > 0:
+            self._free = min(left, (self.segment_bytes or 0) // 8)
+        elif large:
+            self.came()
+        return left > 0
+
+    def came(self) -> None:
+        """What this thread was let through with is put, or won't be."""
+        self.coming.pop(threading.get_ident(), None)
+
+    def _is_large(self, size: int) -> bool:
+        """Whether it gets a file of its own."""
+        return size > (self.segment_bytes or 0)
+
+    def _never_fits(self, size: int, store: Store) -> bool:
+        """Whether there is no room for it though nothing waits."""
+        if self._is_large(size) and not any(store.depth(queue).unfinished for queue in self._queues(store)):
+            store.checkpoint()
+            return not self._look(size)
+        return False
+
+    @property
+    def _most(self) -> int:
+        """From so many bytes on there is no room."""
+        segment = self.segment_bytes or 0
+        return (self.max_bytes or 0) - segment // 4 - 2 * segment - _ALLOCATED
+
+    def _is_crowded(self, store: Store) -> bool:
+        """Room that the oldest records have left is for those that may take it, and not for what is dropped first."""
+        self._tidy(store)
+        self._crowded = self.used() > self._most - (self.max_bytes or 0) // 4
+        return self._crowded
+
+    def _when_full(self, size: int, level: int, store: Store) -> bool:
+        when = self.when_full
+        if size > self._most:
+            return self._refuse(when if when is not WhenFull.BLOCK else WhenFull.RAISE)
+        if when is WhenFull.DROP_BELOW_LEVEL:
+            self._crowded = True
+            when = WhenFull.DROP_NEWEST if level < self.drop_level else WhenFull.DROP_OLDEST
+        if when is WhenFull.BLOCK:
+            while not self._look(size):
+                if self._abandoned or self._never_fits(size, store):
+                    return self._refuse(WhenFull.RAISE)
+                time.sleep(_PAUSE)  # files that go are nothing to wait for
+                self._tidy(store)
+            return True
+        if when in (WhenFull.RAISE, WhenFull.DROP_NEWEST):
+            self._tidy(store)
+            return self._look(size) or self._refuse(when)
+        taken: list[bool] = []
+        try:  # with a limit: who has it may wait for a store, in whose middle a finalizer logs
+            keep(taken, self._lock.acquire, True, _PATIENCE)
+            while True in taken and not self._look(size) and self._drop_oldest(store, self._queues(store)):
+                pass
+        finally:
+            if True in taken:
+                self._lock.release()
+        return not self._is_large(size) or self._look(size) or self._refuse(when)
+
+    def _refuse(self, when: WhenFull) -> bool:
+        if when is WhenFull.RAISE:
+            raise Full(f"{self._directory}: log records take {self.max_bytes} bytes, which is the limit")
+        self.dropped[self.when_full.value] += 1
+        return False
+
+    def _tidy(self, store: Store) -> None:
+        """Files of what was acknowledged go, one by one. Now and then: each takes a sync."""
+        now = SYSTEM.monotonic()
+        if now - self._tidied >= _PAUSE:
+            self._tidied = now
+            for _ in range(_SEGMENTS):  # others may write new ones all the time
+                before = self._files()
+                store.checkpoint()
+                if before.keys() <= self._files().keys():
+                    break
+
+    def admits_copies(self, size: int, store: Store, queues: Sequence[str], stopping: threading.Event) -> bool:
+        """Whether so many bytes may be put into these queues of sinks that have fallen behind: makes room or waits, as
+        was asked for; False where they are dropped for these. Where none of them has anything yet they get something:
+        they work on by their own queues alone, and it is the inbox that takes the room. Raises Full at the end."""
+        while not self._has_room_for(size):
+            if self.when_full is WhenFull.DROP_NEWEST:
+                self._tidy(store)
+                return self._has_room_for(size)
+            if self.when_full in (WhenFull.BLOCK, WhenFull.RAISE):
+                if not any(store.depth(queue).unfinished for queue in queues):
+                    break
+                if stopping.wait(_PAUSE):
+                    self._refuse_beyond(size)
+                    break
+                self._tidy(store)
+            else:
+                with self._lock:
+                    if not self._drop_oldest(store, self._queues(store)[1:]):
+                        return False
+        return True
+
+    def _refuse_beyond(self, size: int) -> None:
+        """Where listening ends before there is room the reserve is used, and no more: each start and stop would need
+        some. Raises Full: those that have confirmed these get them once more."""
+        if self.used() + size > (self.max_bytes or 0):
+            raise Full(f"{self._directory}: no room for {size} bytes that sinks haven't confirmed")
+
+    def _has_room_for(self, size: int) -> bool:
+        return not (self.max_bytes and self._directory) or self.used() + size <= self._most
+
+    @property
+    def collected_bytes(self) -> int | None:
+        """So many bytes at most are collected before they are delivered: who waits for room would wait for that, and
+        nothing of it can be dropped."""
+        return None if self.max_bytes is None else self.max_bytes // 4
+
+    @property
+    def batch_bytes(self) -> int | None:
+        """So many bytes at most are worth handing out at once, where they may have to be copied."""
+        return None if self.segment_bytes is None else self.segment_bytes // 8
+
+    def _drop_oldest(self, store: Store, queues: Sequence[str]) -> bool:
+        """Make room; whether there was anything to drop."""
+        depths = {queue: store.depth(queue) for queue in queues}
+        ages = {queue: depth.oldest_age or 0.0 for queue, depth in depths.items() if depth.ready}
+        claims = store.claim(max(ages, key=ages.__getitem__), limit=_RECORDS) if ages else []
+        if claims:
+            store.commit(*[Ack(claim) for claim in claims])
+            self.dropped[self.when_full.value] += len(claims)
+            store.checkpoint()
+        return bool(claims)
+
+
+def _sizes(directory: str, names: Sequence[str]) -> Iterator[tuple[str, int]]:
+    for name in names:
+        try:
+            yield name, os.stat(os.path.join(directory, name)).st_size
+        except OSError:  # it has just gone
+            continue
