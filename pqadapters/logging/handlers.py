@@ -22,10 +22,10 @@ from .. import telling
 from ..ending import start_thread
 from ..errors import NotDurableWarning, StoreError
 from ._configured import is_made_unasked, listener_of, passed_over, queue_of
+from ._delivery import looking as _looking
 from ._delivery.feedback import delivers_from
 from ._delivery.listener import QueueListener, spool_of
 from ._delivery.sinks import Sink
-from ._spools import looking as _looking
 from ._spools.limits import WhenFull
 from ._spools.spool import has_lock_of_logging
 from ._wire import HTTPHandler, SocketHandler, SysLogHandler

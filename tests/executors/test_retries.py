@@ -124,7 +124,7 @@ def test_a_cancel_that_meets_a_failing_try_leaves_the_next_one_alone(
         assert failed.wait(work.PATIENCE)
         return cancelling.cancel(*args)
 
-    monkeypatch.setattr("pqadapters.concurrent.futures._jobs.future.cancel", late)
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.future.cancel", late)
     assert not future.cancel()
     assert future.running()
     assert executor.cancel(future.job_id)

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.logging._spools import looking
+from pqadapters.logging._delivery import looking
 from pqadapters.logging.handlers import QueueHandler
 from pqadapters.store import Depth
 

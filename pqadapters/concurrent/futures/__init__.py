@@ -19,9 +19,9 @@ from concurrent.futures import (
     wait,
 )
 
+from ._backlog.future import JobFuture
 from ._backlog.overview import JobInfo
 from ._jobs.errors import JobParked, RemoteError, UnknownJob
-from ._jobs.future import JobFuture
 from ._jobs.tasks import task
 from ._sigterm import finish_on_sigterm
 from .process import ProcessPoolExecutor

@@ -17,12 +17,12 @@ from ...store import Store
 from ._backlog import overview
 from ._backlog.backlog import Backlog
 from ._backlog.cancelling import cancel_stored
+from ._backlog.future import JobFuture
 from ._backlog.keys import find, find_record
 from ._backlog.overview import JobInfo
 from ._backlog.recovered import recovered
 from ._backlog.submitting import submit
 from ._jobs import wire
-from ._jobs.future import JobFuture
 from ._jobs.options import PLAIN, Options, key_bytes, options, settings
 from ._jobs.place import find_place
 from ._jobs.words import Interrupted, JobState, Recover, Volatile, WhenFull

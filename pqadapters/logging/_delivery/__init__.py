@@ -1,1 +1,1 @@
-"""From the inbox to the sinks: `QueueListener`, and what its threads do."""
+"""From the inbox to the sinks: `QueueListener`, what its threads do, and a look at what they have left to do."""

@@ -19,10 +19,10 @@ from ...errors import StoreError
 from ...forking import SINKS, hold_at_fork
 from ...living import living
 from ...telling import logger
-from .._spools import looking as _looking
 from .._spools.borrowed import is_durable, spool_in
 from .._spools.names import Spooled
 from ..queues import SpoolQueue
+from . import looking as _looking
 from .delivery import Delivery
 from .sinks import Give, Sink, sinks_of
 

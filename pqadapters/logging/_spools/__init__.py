@@ -1,1 +1,1 @@
-"""Where log records wait: places, names, limits, and looks at them."""
+"""Where log records wait: places, names, limits."""

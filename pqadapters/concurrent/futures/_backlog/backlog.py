@@ -37,7 +37,6 @@ from ....home.private import PrivateStore
 from ....living import living
 from ....store import Delete, Expect, Op, Store
 from .._jobs import wire
-from .._jobs.future import JobFuture
 from .._jobs.options import Settings
 from .._jobs.outcome import Outcome
 from .._jobs.outcome import dump as dump_outcome
@@ -47,6 +46,7 @@ from .._jobs.words import Recover
 from .._others import peers
 from .ahead import Ahead
 from .clock import call_in
+from .future import JobFuture
 from .returning import expect_soon
 from .suspects import Suspects
 

@@ -20,8 +20,8 @@ from .refusals import let_go
 
 if TYPE_CHECKING:
     from ....store import Claim, Record
-    from .._jobs.future import JobFuture
     from .backlog import Backlog
+    from .future import JobFuture
 
 _MANY = 500  #: of one commit
 

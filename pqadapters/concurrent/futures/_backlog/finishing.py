@@ -25,8 +25,8 @@ from .returning import hear_of, wait_until_due
 
 if TYPE_CHECKING:
     from ....store import Claim
-    from .._jobs.future import JobFuture
     from .backlog import Backlog
+    from .future import JobFuture
     from .starting import Started
 
 _log = telling.logger("pqadapters.executor")
@@ -215,7 +215,7 @@ def park(backlog: Backlog, claim: Claim, reason: str, future: JobFuture | None =
     except (ValueError, TypeError):
         options, flags = PLAIN, 0
     _log.error("job %s is a dead letter now: %s", id.hex(), reason)
-    from .._jobs.future import JobFuture as Future
+    from .future import JobFuture as Future
 
     found = future or backlog.attached.get(id) or Future(backlog, id, None)
     try:

@@ -19,11 +19,11 @@ from ....errors import ConditionFailed
 from ....store import Delete, Expect, Op, Put, Set, Store
 from .._jobs import wire
 from .._jobs.errors import UnknownJob
-from .._jobs.future import JobFuture
 from .._jobs.options import Options
 from .._jobs.outcome import Kept, load
 from .._others import peers
 from .cancelling import there
+from .future import JobFuture
 from .submitting import put_job, undo
 
 if TYPE_CHECKING:

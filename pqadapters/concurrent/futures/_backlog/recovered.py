@@ -6,9 +6,9 @@ from typing import TYPE_CHECKING
 
 from .._jobs import wire
 from .._jobs.errors import JobParked
-from .._jobs.future import JobFuture
 from .._others import peers
 from .cancelling import there as all_there
+from .future import JobFuture
 
 if TYPE_CHECKING:
     from .backlog import Backlog

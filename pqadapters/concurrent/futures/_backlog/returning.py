@@ -22,8 +22,8 @@ from .clock import call_in
 
 if TYPE_CHECKING:
     from ....store import Claim
-    from .._jobs.future import JobFuture
     from .backlog import Backlog
+    from .future import JobFuture
 
 _MOST = 10_000  #: delayed jobs of earlier processes that are looked at
 _SOON = 5.0  #: seconds

@@ -17,11 +17,11 @@ from ....interrupts import works
 from ....store import Ack, Delete, Order
 from .._jobs import wire
 from .._jobs.errors import JobParked
-from .._jobs.future import JobFuture
 from .._jobs.options import PLAIN, Options
 from .._jobs.words import Interrupted
 from .._others import peers
 from .finishing import drop, let_go_of_suspect, park
+from .future import JobFuture
 from .refusals import let_go, try_later
 from .returning import find_moved, put_back, wait_again
 

@@ -18,10 +18,10 @@ from ....rank import rank
 from ....store import PLAIN as PLAIN_PUT
 from ....store import Depth, Op, Put, Set
 from .._jobs import wire
-from .._jobs.future import JobFuture
 from .._jobs.options import PLAIN, Options
 from .._jobs.words import WhenFull
 from .cancelling import cancel, cancel_stored
+from .future import JobFuture
 from .returning import find_late, wait_until_due
 
 if TYPE_CHECKING:

@@ -11,7 +11,7 @@ import threading
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
-    from .._jobs.future import JobFuture
+    from .future import JobFuture
 
 
 class Suspects:

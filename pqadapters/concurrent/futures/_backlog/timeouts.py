@@ -17,8 +17,8 @@ from .finishing import finish
 from .starting import Started
 
 if TYPE_CHECKING:
-    from .._jobs.future import JobFuture
     from .backlog import Backlog
+    from .future import JobFuture
 
 
 def time_out(backlog: Backlog, started: Started) -> None:

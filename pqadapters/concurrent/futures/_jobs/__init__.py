@@ -1,1 +1,1 @@
-"""One job: its bytes, its options, its outcome, its future; how functions, queues and tables are named."""
+"""One job: its bytes, its options, its outcome; how functions, queues and tables are named."""

@@ -4,14 +4,11 @@ from __future__ import annotations
 
 import random
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from ....rank import rank
 from .errors import is_of
 from .words import Interrupted, Recover, Volatile, WhenFull, choice
-
-if TYPE_CHECKING:
-    from .future import JobFuture
 
 DAY = 86400.0
 _CENTURY = 100 * 365 * DAY  #: what is kept for ever is that a job was parked, and goes when that is requeued
@@ -136,7 +133,7 @@ class Settings(NamedTuple):
     volatile: Volatile = Volatile.WARN
     recover: Recover = Recover.AUTO
     recover_map: bool = False
-    on_recovered: Callable[[JobFuture], object] | None = None
+    on_recovered: Callable[[Any], object] | None = None  #: called with a JobFuture
     result_ttl: float | None = None
     max_pending: int | None = None
     max_bytes: int | None = None
@@ -157,7 +154,7 @@ def settings(
     volatile: str | Volatile = "warn",
     recover: str | Recover = "auto",
     recover_map: bool = False,
-    on_recovered: Callable[[JobFuture], object] | None = None,
+    on_recovered: Callable[[Any], object] | None = None,
     result_ttl: float | None = None,
     max_pending: int | None = None,
     max_bytes: int | None = None,

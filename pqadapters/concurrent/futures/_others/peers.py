@@ -17,7 +17,7 @@ from ....living import living
 
 if TYPE_CHECKING:
     from .._backlog.backlog import Backlog
-    from .._jobs.future import JobFuture
+    from .._backlog.future import JobFuture
 
 _open: weakref.WeakSet[Backlog] = weakref.WeakSet()
 

@@ -7,12 +7,12 @@ from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import TYPE_CHECKING, Any
 
 from ....apart import insist
-from .._backlog.cancelling import cancel, is_gone
-from .options import PLAIN, Options
+from .._jobs.options import PLAIN, Options
+from .cancelling import cancel, is_gone
 
 if TYPE_CHECKING:
-    from .._backlog.backlog import Backlog
-    from .wire import Call
+    from .._jobs.wire import Call
+    from .backlog import Backlog
 
 
 class JobFuture(Future[Any]):

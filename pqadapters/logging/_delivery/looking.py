@@ -8,8 +8,8 @@ from typing import Any
 
 from ...clock import SYSTEM
 from ...store import Depth, Order, State, Store, dead_queue
-from .._delivery.delivery import Delivery
-from .names import Spooled
+from .._spools.names import Spooled
+from .delivery import Delivery
 
 _STEP = 0.05  #: seconds between two looks
 _RECORD = 1e-5  #: seconds that it takes to deliver one, about
