@@ -6,9 +6,9 @@ from __future__ import annotations
 import re
 
 from ..store import Ack, Claim, Delete, Op, Store
+from ._digests import enter, leave
 from ._rows import FRESH, payload_of
 from ._states import READY
-from ._unique import enter, leave
 
 _QUEUE = re.compile(r"(?P<ack>ack_)?(filo_|(?P<unique>unique_))?queue_")
 

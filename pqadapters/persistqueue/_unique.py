@@ -5,34 +5,13 @@ Equal items have equal bytes where the serializer sorts keys; dicts with the sam
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 from ..errors import ConditionFailed, LimitReached
 from ..serializers import Serializer
-from ..store import Delete, Expect, Op, Set, Store
+from ..store import Op, Store
+from ._digests import enter, owed
 from ._stored import Stored
-
-Digest = bytes
-
-
-def digest(payload: bytes) -> Digest:
-    return hashlib.sha256(payload).digest()
-
-
-def enter(queue: str, payload: bytes) -> Op:
-    """It is in the queue from now on; ConditionFailed where it is already."""
-    return Set(f"{queue}/unique", digest(payload), b"", Expect.ABSENT)
-
-
-def owed(queue: str) -> str:
-    """The queue of a record that says that what is in it was persist-queue's, and hasn't been entered yet."""
-    return f"pqadapters.unique/{queue}"
-
-
-def leave(queue: str, payload: bytes) -> Op:
-    """It isn't in the queue any more."""
-    return Delete(f"{queue}/unique", digest(payload))
 
 
 class Unique(Stored):
@@ -41,7 +20,7 @@ class Unique(Stored):
     def _begin(self, store: Store, name: str, serializer: Serializer, **options: Any) -> None:
         super()._begin(store, name, serializer, **options)
         if store.depth(owed(self._queue)).unfinished:
-            from .conversion.unique import settle
+            from .conversion.unique import settle  # few need what is behind it
 
             settle(store, self._queue, serializer)
 

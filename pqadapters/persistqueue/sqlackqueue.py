@@ -17,13 +17,14 @@ from ..interrupts import works
 from ..stdlib._queues.beyond import check_timeout
 from ..store import Op, Put
 from . import serializers
+from ._digests import enter, leave
 from ._holders import HOLDERS
 from ._place import open_home
 from ._rows import FRESH, Row
 from ._serializing import serializer_of
 from ._states import ACKED, FAILED, INITED, READY, UNACK, States
 from ._stored import Stored, id_and_item, id_in, is_raw, number_in
-from ._unique import Unique, enter, leave
+from ._unique import Unique
 from .exceptions import Empty, Full
 
 __all__ = [

@@ -13,10 +13,11 @@ from ..durability import Durability, Survives
 from ..errors import ConditionFailed
 from ..store import Claim, Op, Order
 from . import serializers
+from ._digests import enter, leave
 from ._place import open_home
 from ._records import Records
 from ._serializing import serializer_of
-from ._unique import Unique, enter, leave
+from ._unique import Unique
 from .exceptions import Empty, Full
 
 __all__ = ["Empty", "FIFOSQLiteQueue", "FILOSQLiteQueue", "Full", "SQLiteQueue", "UniqueQ"]

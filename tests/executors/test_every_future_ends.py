@@ -229,7 +229,7 @@ def test_a_job_that_is_begun_as_its_executor_leaves_stays_on_disk(make: Make, mo
     assert work.DONE == [1]
 
 
-@pytest.mark.parametrize("where", ["submitting", "finishing"])
+@pytest.mark.parametrize("where", ["storing", "finishing"])
 def test_a_job_that_is_purged_right_behind_its_commit_isnt_waited_for(
     make: Make, where: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -243,7 +243,7 @@ def test_a_job_that_is_purged_right_behind_its_commit_isnt_waited_for(
         wait_until_due(*args)
 
     monkeypatch.setattr(module, "wait_until_due", late)
-    options = {"delay": 3600} if where == "submitting" else {"retries": 1, "backoff": 3600}
+    options = {"delay": 3600} if where == "storing" else {"retries": 1, "backoff": 3600}
     future = submits(executor, options, work.fail, "once")
     with pytest.raises(CancelledError):
         future.result(work.PATIENCE)

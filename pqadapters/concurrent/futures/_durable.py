@@ -18,8 +18,9 @@ from ._backlog import overview
 from ._backlog.backlog import Backlog
 from ._backlog.cancelling import cancel_stored
 from ._backlog.future import JobFuture
-from ._backlog.keys import find, find_record
+from ._backlog.keys import find
 from ._backlog.overview import JobInfo
+from ._backlog.records import find_record
 from ._backlog.recovered import recovered
 from ._backlog.submitting import submit
 from ._jobs import wire

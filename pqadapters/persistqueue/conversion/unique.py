@@ -14,8 +14,8 @@ from itertools import chain, islice
 from ...errors import ConditionFailed, LeaseLost, StoreError
 from ...serializers import Serializer
 from ...store import Ack, Claim, Nack, Op, Put, Set, Store, Update
+from .._digests import digest, owed
 from .._rows import FRESH
-from .._unique import digest, owed
 
 WHEN = 8  #: bytes in front of the payload of an item that was got before
 _ITEMS = (b"", FRESH)  #: ranks of records that are items

@@ -9,11 +9,9 @@ was claimed is ready. A record that was acknowledged right before the damage may
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator
 from contextlib import suppress
-from typing import Any, NamedTuple
+from typing import Any
 from zlib import crc32
 
 from ...durability import Survives
@@ -22,18 +20,12 @@ from ...store import Op, Put, Set
 from .beside import check_free
 from .pages import Cell, Pages, Row
 from .probe import move, remove
+from .salvaged import Salvaged
 from .schema import DELAYED, IDS, is_whole, is_whole_entry, name_text
+from .store import SqliteStore
 
 _AT_ONCE = 500
 _QUEUE, _KIND, _RECORD, _ENTRY, _BODY, _PART = 9, 3, 12, 7, 2, 4  #: how many columns
-
-
-class Salvaged(NamedTuple):
-    """What was brought out."""
-
-    records: int
-    keys: int
-    lost: int  #: rows of records and keys whose checksum doesn't hold
 
 
 class _Found:
@@ -130,8 +122,6 @@ def salvage(path: str | os.PathLike[str], *, to: str | os.PathLike[str]) -> Salv
     Raises StoreRefused where `to` exists already, or nothing in `path` is of a database of ours; DiskError where one of
     them can't be read or written.
     """
-    from .store import SqliteStore
-
     source, target = os.path.realpath(path), os.path.realpath(to)
     check_free(target)
     part = f"{target}.{os.urandom(4).hex()}.part"
@@ -171,14 +161,3 @@ def _fitting(path: str) -> Pages:
         finally:
             pages.close()
     return Pages(path, trusting=counts[True] >= counts[False])
-
-
-def salvage_apart(path: str, to: str | os.PathLike[str]) -> Salvaged:
-    """The same in a process of its own. Whoever has the database open would lose its locks by closing the file here."""
-    place = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-m", __package__ or "", path, os.path.abspath(to)]
-    done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=place)
-    numbers = [int(word) for word in done.stdout.split() if word.isdigit()]
-    if done.returncode or len(numbers) != len(Salvaged._fields):
-        raise StoreRefused(f"{path} could not be salvaged: {done.stderr.strip() or done.stdout.strip()}")
-    return Salvaged(*numbers)

@@ -53,7 +53,7 @@ from .core import Core, logger, share
 from .looks import Looks
 from .orphans import Orphan
 from .room import BIG
-from .salvage import Salvaged, salvage_apart
+from .salvaged import Salvaged, salvage_apart
 from .schema import LONG, PART, put_values
 from .tables import Tables
 from .work import Work

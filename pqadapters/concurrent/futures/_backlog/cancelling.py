@@ -6,7 +6,6 @@ is due drops both. Any thread may call anything.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING
@@ -16,10 +15,11 @@ from ....errors import StoreError
 from ....store import Ack, Nack, Op, Set, State
 from .._jobs import wire
 from .._others import peers
+from .records import find_record
 from .refusals import let_go
 
 if TYPE_CHECKING:
-    from ....store import Claim, Record
+    from ....store import Claim
     from .backlog import Backlog
     from .future import JobFuture
 
@@ -35,8 +35,6 @@ def cancel(backlog: Backlog, future: JobFuture) -> bool:
         if future._id not in backlog.attached:  # it was begun
             return False
         if not record:  # somebody else's, found by its key
-            from .keys import find_record
-
             record = find_record(backlog, backlog.names.jobs, future._id)
     found = record is not None and cancel_stored(backlog, future._id, record, future)
     if found and not future._begun:  # else it was begun just now, and whoever finds it cancelled tells it
@@ -66,15 +64,6 @@ def _forget(backlog: Backlog, future: JobFuture) -> None:
 
 def _is_buried(backlog: Backlog, id: bytes) -> bool:
     return backlog.tombs and backlog.store.get(backlog.names.cancelled, id) is not None
-
-
-def there(backlog: Backlog, state: State | None = None) -> Iterator[Record]:
-    """The records of jobs, but for those of delayed ones that were cancelled, and are dropped when they are due."""
-    store = backlog.store  # only once it is open it is known whether there are any
-    buried = set(store.keys(backlog.names.cancelled)) if backlog.tombs or backlog.shared else ()
-    for record in store.browse(backlog.names.jobs, state=state):
-        if wire.id_of(record.payload) not in buried:
-            yield record
 
 
 def cancel_stored(backlog: Backlog, id: bytes, record: int, future: JobFuture | None = None) -> bool:

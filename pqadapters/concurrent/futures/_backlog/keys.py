@@ -22,9 +22,9 @@ from .._jobs.errors import UnknownJob
 from .._jobs.options import Options
 from .._jobs.outcome import Kept, load
 from .._others import peers
-from .cancelling import there
 from .future import JobFuture
-from .submitting import put_job, undo
+from .records import find_record
+from .storing import put_job, undo
 
 if TYPE_CHECKING:
     from .backlog import Backlog
@@ -164,14 +164,6 @@ def _is_there(backlog: Backlog, id: bytes, record: int) -> bool:
 
 def _gone(job_id: str | None) -> JobFuture:
     raise UnknownJob(f"the result of job {job_id} isn't kept any longer")
-
-
-def find_record(backlog: Backlog, queue: str, id: bytes) -> int | None:
-    """The record of a job in that queue; all of it may be looked through."""
-    for record in there(backlog) if queue == backlog.names.jobs else backlog.store.browse(queue, state=None):
-        if wire.id_of(record.payload) == id:
-            return record.id
-    return None
 
 
 def forget(backlog: Backlog, id: bytes, key: bytes) -> None:

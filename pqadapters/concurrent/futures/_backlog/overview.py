@@ -15,8 +15,8 @@ from .._jobs.options import Options
 from .._jobs.outcome import Kept
 from .._jobs.words import JobState, choice
 from .._others import peers
-from .cancelling import there
-from .keys import find_record, forget
+from .keys import forget
+from .records import find_record, there
 
 if TYPE_CHECKING:
     from .backlog import Backlog

@@ -7,8 +7,8 @@ from typing import TYPE_CHECKING
 from .._jobs import wire
 from .._jobs.errors import JobParked
 from .._others import peers
-from .cancelling import there as all_there
 from .future import JobFuture
+from .records import there as all_there
 
 if TYPE_CHECKING:
     from .backlog import Backlog
