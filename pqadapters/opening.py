@@ -33,11 +33,11 @@ if TYPE_CHECKING:
     from .stores.segment.estates import Estate
     from .stores.segment.predecessor import Predecessor as OldFiles
     from .stores.segment.slots import Slots
-    from .stores.sqlite.conversion import Conversion
+    from .stores.sqlite.damage.trees import Raw
     from .stores.sqlite.frozen import FrozenTables
-    from .stores.sqlite.predecessor import Predecessor, Snapshot
-    from .stores.sqlite.probe import Probe
-    from .stores.sqlite.trees import Raw
+    from .stores.sqlite.takeover.conversion import Conversion
+    from .stores.sqlite.takeover.predecessor import Predecessor, Snapshot
+    from .stores.sqlite.takeover.probe import Probe
 
 T = TypeVar("T")
 
@@ -116,7 +116,7 @@ def visit_server(url: str) -> Guest:
 
 def probe_file(path: str) -> Probe:
     """What a file that is there is to a SQLite store; nothing is changed. Raises DiskError, StoreLocked."""
-    from .stores.sqlite.probe import probe
+    from .stores.sqlite.takeover.probe import probe
 
     return probe(path)
 
@@ -171,7 +171,7 @@ def is_directory_store(directory: str) -> bool:
 
 def remove_database(path: str) -> None:
     """A database that nobody has open goes, if it is there. Raises DiskError."""
-    from .stores.sqlite.probe import remove
+    from .stores.sqlite.takeover.probe import remove
 
     remove(path)
 
@@ -185,7 +185,7 @@ def open_frozen(path: str) -> FrozenTables:
 
 def move_database(path: str, to: str) -> None:
     """Put a database that nobody has open in the place of another file, on the disk. Raises DiskError."""
-    from .stores.sqlite.probe import move
+    from .stores.sqlite.takeover.probe import move
 
     move(path, to)
 
@@ -194,7 +194,7 @@ def begin_conversion(path: str) -> Conversion:
     """For who is to put a database in the place of what has that name: nobody else does, until it is closed. Waits for
     who is about that. Raises StoreLocked where that takes too long, StoreRefused, DiskError."""
     from .stores._disk import Disk
-    from .stores.sqlite.conversion import Conversion
+    from .stores.sqlite.takeover.conversion import Conversion
 
     return Conversion(path, Disk())
 
@@ -215,21 +215,21 @@ def keep_second_name(path: str, kept: str) -> None:
 def take_over_database(path: str, *, seconds: float) -> Predecessor:
     """Another program's database, in whose place one of ours is to be put: see `stores.sqlite.predecessor`. Raises
     StoreLocked, DiskError."""
-    from .stores.sqlite.predecessor import Predecessor
+    from .stores.sqlite.takeover.predecessor import Predecessor
 
     return Predecessor(path, seconds=seconds)
 
 
 def open_snapshot(path: str) -> Snapshot:
     """Another program's database as it is now, to be read: see `stores.sqlite.predecessor`. Raises StoreError."""
-    from .stores.sqlite.predecessor import Snapshot
+    from .stores.sqlite.takeover.predecessor import Snapshot
 
     return Snapshot(path)
 
 
 def roll_back(path: str) -> None:
     """What a killed process has left half-written in a database is undone. Raises StoreError."""
-    from .stores.sqlite.predecessor import roll_back
+    from .stores.sqlite.takeover.predecessor import roll_back
 
     roll_back(path)
 
@@ -243,7 +243,7 @@ def words_of(error: Error, path: str) -> StoreError:
 
 def open_raw(path: str) -> Raw:
     """The raw pages of a database, whatever SQLite says of it: see `stores.sqlite.trees`. Raises DiskError."""
-    from .stores.sqlite.trees import Raw
+    from .stores.sqlite.damage.trees import Raw
 
     return Raw(path)
 

@@ -116,7 +116,7 @@ def test_an_index_that_hides_keys_is_made_anew(tmp_path: Path) -> None:
 
 
 def test_the_rest_of_a_long_index_is_looked_at_beside_the_work(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("pqadapters.stores.sqlite.index._AT_ONCE", 10)
+    monkeypatch.setattr("pqadapters.stores.sqlite.damage.index._AT_ONCE", 10)
     path = tmp_path / "d.db"
     d: Dict = PDict(path)
     with d:
@@ -188,7 +188,7 @@ def test_an_index_that_hid_a_key_which_was_set_again(tmp_path: Path, monkeypatch
     content[at + 6] ^= 0x01
     path.write_bytes(content)
     with monkeypatch.context() as patch:  # a process that had it open already
-        patch.setattr("pqadapters.stores.sqlite.index.check", lambda *_: None)
+        patch.setattr("pqadapters.stores.sqlite.damage.index.check", lambda *_: None)
         d = PDict(path)
         with d:
             assert "key 15" not in d

@@ -17,9 +17,10 @@ from pqadapters.errors import StoreLocked
 from pqadapters.stdlib import shelve
 from pqadapters.stdlib._mappings.dbm import ShelfError
 from pqadapters.stores._disk import Disk
-from pqadapters.stores.sqlite import SqliteStore, conversion
-from pqadapters.stores.sqlite.conversion import Conversion
+from pqadapters.stores.sqlite import SqliteStore
 from pqadapters.stores.sqlite.database import rest
+from pqadapters.stores.sqlite.takeover import conversion
+from pqadapters.stores.sqlite.takeover.conversion import Conversion
 from tests.home.world import PATIENCE, Child, child
 
 from .test_dbm import KINDS

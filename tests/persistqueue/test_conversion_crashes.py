@@ -27,7 +27,7 @@ from pqadapters.serializers import pickle
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore
 from pqadapters.stores.segment import predecessor as files
-from pqadapters.stores.sqlite import predecessor as databases
+from pqadapters.stores.sqlite.takeover import predecessor as databases
 from tests.crash.trees import TreeDisk, build, die_at, power_cuts, refuse_at
 from tests.home.world import Child, child
 from tests.segment.programs import PATIENCE, ROOT

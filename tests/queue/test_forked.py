@@ -401,7 +401,7 @@ def _left_by_a_child(tmp_path: Path, method: str, where: str, end: str) -> str:
     return run_script(script, tmp_path / "home").out
 
 
-@pytest.mark.parametrize("module", ["stores.segment.scan", "stores.segment.slots", "stores.sqlite.pages"])
+@pytest.mark.parametrize("module", ["stores.segment.scan", "stores.segment.slots", "stores.sqlite.damage.pages"])
 def test_another_thread_imports_a_store_at_the_time_of_the_fork(tmp_path: Path, module: str) -> None:
     """The child had that thread's lock on the module, and its first queue waited for it for ever."""
     kind = f"store='sqlite:///{tmp_path}/%d.db' % os.getpid()" if "sqlite" in module else ""

@@ -23,7 +23,8 @@ from .traced import Trace, trace
 PROGRAM = """
 import os, sys
 from pqadapters.store import Ack, Nack, Put, Set, Update
-from pqadapters.stores.sqlite import SqliteStore, runway
+from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite.space import runway
 
 runway.FIRST = 1 << 16
 store = SqliteStore("q.db", durability=sys.argv[1])

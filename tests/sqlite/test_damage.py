@@ -17,7 +17,7 @@ from pqadapters.opening import look_at, probe_file
 from pqadapters.stdlib.queue import Queue
 from pqadapters.store import Put, Set
 from pqadapters.stores.sqlite import SqliteStore, salvage
-from pqadapters.stores.sqlite.salvaged import Salvaged
+from pqadapters.stores.sqlite.damage.salvaged import Salvaged
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE
 

@@ -18,7 +18,7 @@ from pqadapters.errors import StoreClosed, StoreForked
 from pqadapters.store import Put
 from pqadapters.stores.sqlite import SqliteStore
 from pqadapters.stores.sqlite.core import Core
-from pqadapters.stores.sqlite.forks import Standstill
+from pqadapters.stores.sqlite.processes.forks import Standstill
 from pqadapters.stores.sqlite.reader import Reader
 from pqadapters.stores.sqlite.writer import Writer
 from tests.contract.threads import Task

@@ -47,7 +47,7 @@ def test_they_are_drained(small: Path, durability: str, limit: int) -> None:
 def test_pages_that_are_free_in_the_database_are_room_for_one(small: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was refused once for each 2 MiB of it."""
     with monkeypatch.context() as patch, SqliteStore(small / "q.db", durability="process") as store:
-        patch.setattr("pqadapters.stores.sqlite.room.Room.give_back", lambda self, **options: False)  # has had no time
+        patch.setattr("pqadapters.stores.sqlite.space.room.Room.give_back", lambda self, **_: False)  # has had no time
         count = _fill(store)
         assert _drain(store, 1) == count
         room = os.statvfs(small)

@@ -164,7 +164,7 @@ def test_a_directory_in_the_files_place_is_refused(tmp_path: Path) -> None:
 _OPENS = """
 import sys
 from pqadapters.errors import DiskError
-from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite import SqliteStore, salvage
 try:
     SqliteStore(sys.argv[1])
 except DiskError as error:

@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pqadapters.stores._disk import Disk
-from pqadapters.stores.sqlite.reserve import Reserve
+from pqadapters.stores.sqlite.space.reserve import Reserve
 
 
 class _Full(Disk):

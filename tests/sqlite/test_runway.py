@@ -10,7 +10,8 @@ import pytest
 
 from pqadapters.store import Put
 from pqadapters.stores._disk import Disk
-from pqadapters.stores.sqlite import SqliteStore, runway
+from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite.space import runway
 
 
 @pytest.fixture

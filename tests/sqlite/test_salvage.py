@@ -13,7 +13,7 @@ import pytest
 from pqadapters.errors import DiskError, StoreRefused
 from pqadapters.store import Ack, Order, Put
 from pqadapters.stores.sqlite import SqliteStore, salvage
-from pqadapters.stores.sqlite.salvaged import Salvaged
+from pqadapters.stores.sqlite.damage.salvaged import Salvaged
 
 from .contents import fill, left
 

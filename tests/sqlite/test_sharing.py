@@ -22,10 +22,11 @@ from pqadapters.store import LOCK_TIMEOUT, Ack, Put, Set
 from pqadapters.stores import _trouble, _work
 from pqadapters.stores._disk import Disk
 from pqadapters.stores._handle import Wish
-from pqadapters.stores.sqlite import SqliteStore, keeper, lookout, transactions
+from pqadapters.stores.sqlite import SqliteStore, keeper, transactions
 from pqadapters.stores.sqlite import store as sqlite_store
 from pqadapters.stores.sqlite.database import rest
-from pqadapters.stores.sqlite.room import Room
+from pqadapters.stores.sqlite.processes import lookout
+from pqadapters.stores.sqlite.space.room import Room
 from tests.contract.threads import InterruptedStart, Task
 from tests.segment.programs import PATIENCE, run, running, said
 

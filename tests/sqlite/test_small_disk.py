@@ -14,7 +14,7 @@ import pytest
 from pqadapters.errors import DiskError
 from pqadapters.store import Ack, Delete, Put
 from pqadapters.stores.sqlite import SqliteStore, schema
-from pqadapters.stores.sqlite.room import Room
+from pqadapters.stores.sqlite.space.room import Room
 from tests.segment.programs import PATIENCE, ROOT
 
 CAPACITY = 1 << 20

@@ -33,8 +33,8 @@ from .tables import Table, are_theirs, tables_of
 from .turns import turn
 
 if TYPE_CHECKING:
-    from ...stores.sqlite.predecessor import Predecessor
-    from ...stores.sqlite.trees import Raw
+    from ...stores.sqlite.damage.trees import Raw
+    from ...stores.sqlite.takeover.predecessor import Predecessor
 
 SUFFIX = ".persist-queue"  #: of the original's name
 _NEW = ".converting"

@@ -13,8 +13,8 @@ from ...store import Damage
 from .tables import DICT, PRIORITY, Table
 
 if TYPE_CHECKING:
-    from ...stores.sqlite.pages import Row
-    from ...stores.sqlite.trees import Raw
+    from ...stores.sqlite.damage.pages import Row
+    from ...stores.sqlite.damage.trees import Raw
 
 WAITING, SET = "waiting", "set"
 STATES = {0: "inited", 1: "ready", 2: "unack", 5: "acked", 9: "ack_failed"}

@@ -28,7 +28,7 @@ from .tables import DICT, Table, named
 from .turns import turn
 
 if TYPE_CHECKING:
-    from ...stores.sqlite.trees import Raw
+    from ...stores.sqlite.damage.trees import Raw
 
 _log = telling.logger("pqadapters.conversion")
 _CONVERTING, _KEPT = "converting_", "kept_"

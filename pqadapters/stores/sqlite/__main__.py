@@ -7,7 +7,7 @@ import os
 import sys
 
 from ...errors import StoreError
-from .salvage import salvage
+from .damage.salvage import salvage
 
 
 def main() -> int:

@@ -23,21 +23,22 @@ from .._bells import Bells
 from .._directory import refused
 from .._disk import Disk
 from .._handle import Token
-from . import entries, index, pairing, schema
+from . import entries, pairing, schema
 from .changes import Changes, Who
 from .claims import give_back
+from .damage import index
 from .database import make_database, open_database, patiently, prepare
 from .errors import ERRORS, malformed, translated
-from .forks import Standstill, connected, cores, inherited
 from .keeper import Keeper
-from .lookout import Lookout
-from .mark import Mark
 from .names import Names
-from .orphans import Orphans
-from .owners import Owners
 from .pairing import file_at, file_of
+from .processes.forks import Standstill, connected, cores, inherited
+from .processes.lookout import Lookout
+from .processes.mark import Mark
+from .processes.orphans import Orphans
+from .processes.owners import Owners
 from .reader import Reader
-from .room import Room
+from .space.room import Room
 from .transactions import poisoned
 from .work import Work
 from .writer import LATE, Writer

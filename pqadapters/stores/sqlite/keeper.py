@@ -18,10 +18,11 @@ from typing import TYPE_CHECKING
 from ...ending import start_thread
 from ...errors import StoreError, StorePoisoned
 from .._ahead import PUT_OFF
-from . import runway, schema
+from . import schema
 from .database import connect, patiently
 from .errors import is_busy
 from .schema import PAGE_SIZE
+from .space import runway
 
 if TYPE_CHECKING:
     from .core import Core

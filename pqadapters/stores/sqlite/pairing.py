@@ -14,7 +14,7 @@ import os
 from contextlib import suppress
 
 from ...errors import StoreRefused
-from .mark import Mark
+from .processes.mark import Mark
 
 NONE = (0, 0)
 

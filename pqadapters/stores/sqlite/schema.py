@@ -15,7 +15,7 @@ row's own is NULL then. `crc` is that of `checksum()`: SQLite has none for its p
 with a rank is `ranked`: all its records have a `rank` from then on, x'' where none was given, and `by_rank` orders
 those that are ready. Names and notes are blobs of UTF-8 with surrogates passed, so that any str comes back.
 
-`owner` is the number of the process that has a record claimed (owners.py), `handle` which of its handles.
+`owner` is the number of the process that has a record claimed (processes/owners.py), `handle` which of its handles.
 
 `entry` holds the tables of the contract: its `place` is the table's number << 42 | that of the key's first Set, which
 orders a table. The first row of a table is its start, without a key. The last one says in `keys` how many there are,

@@ -50,11 +50,11 @@ from .backup import back_up
 from .changes import Changes, Who, lease_lost, place_of, put_plain
 from .claims import Take, Taken, claim_oldest, first_of, first_whole
 from .core import Core, logger, share
+from .damage.salvaged import Salvaged, salvage_apart
 from .looks import Looks
-from .orphans import Orphan
-from .room import BIG
-from .salvaged import Salvaged, salvage_apart
+from .processes.orphans import Orphan
 from .schema import LONG, PART, put_values
+from .space.room import BIG
 from .tables import Tables
 from .work import Work
 from .writer import LATE
@@ -467,7 +467,8 @@ class SqliteStore(Handle):
             back_up(self._core.path, os.path.abspath(to), self._core.disk)
 
     def salvage(self, *, to: str | os.PathLike[str]) -> Salvaged:
-        """Put every record and key that is whole into a new store, whatever SQLite says of this one: see salvage.py.
+        """Put every record and key that is whole into a new store, whatever SQLite says of this one: see
+        damage/salvage.py.
 
         Nobody commits meanwhile. Raises StoreRefused where the file exists already, or nothing can be read.
         """

@@ -19,8 +19,8 @@ from .._trouble import afresh
 from . import schema
 from .database import connect, patiently, rest
 from .errors import ERRORS, FULL, is_busy, is_full, is_unsure, locked, translated
-from .mark import Mark
 from .pairing import NONE, is_at, note
+from .processes.mark import Mark
 from .work import OVER, Outcome, Work
 
 

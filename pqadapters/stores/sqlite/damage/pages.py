@@ -13,9 +13,9 @@ from collections.abc import Iterator
 from itertools import chain
 from typing import Any, BinaryIO, NamedTuple
 
-from ...store import Damage
-from .._disk import Disk, open_file
-from .schema import APPLICATION, PAGE_SIZE
+from ....store import Damage
+from ..._disk import Disk, open_file
+from ..schema import APPLICATION, PAGE_SIZE
 
 _LEAF = 0x0D
 _MAGIC = b"SQLite format 3\0"

@@ -9,12 +9,12 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from ...clock import SYSTEM
-from ...errors import StoreLocked
-from .._directory import Hold, holder, prepare_parent, refused, try_lock
-from .._disk import Disk
-from .beside import SIDE
-from .database import rest
+from ....clock import SYSTEM
+from ....errors import StoreLocked
+from ..._directory import Hold, holder, prepare_parent, refused, try_lock
+from ..._disk import Disk
+from ..beside import SIDE
+from ..database import rest
 
 _PATIENCE = 60.0  #: seconds that another one may take for it
 

@@ -11,14 +11,14 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ...clock import SYSTEM
-from ...ending import start_thread
-from ...errors import StoreError
-from . import schema
-from .reader import Reader
+from ....clock import SYSTEM
+from ....ending import start_thread
+from ....errors import StoreError
+from .. import schema
+from ..reader import Reader
 
 if TYPE_CHECKING:
-    from .core import Core
+    from ..core import Core
 
 EAGER, CALM = 0.002, 0.008  #: seconds between two looks, when others have just committed and when they haven't
 _EAGER_LOOKS = 25

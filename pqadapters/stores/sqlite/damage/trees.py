@@ -10,8 +10,8 @@ import os
 from collections.abc import Iterator
 from typing import Union
 
-from ...errors import DiskError
-from ...store import Damage
+from ....errors import DiskError
+from ....store import Damage
 from .pages import Cell, Pages, Row
 
 _INNER, _LEAF = 0x05, 0x0D

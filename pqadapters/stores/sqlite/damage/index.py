@@ -14,17 +14,17 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ...clock import SYSTEM
-from ...ending import start_thread
-from ...errors import StoreError
-from . import schema
-from .database import connect
-from .entries import make_index_anew
-from .schema import is_whole_entry
-from .work import Work
+from ....clock import SYSTEM
+from ....ending import start_thread
+from ....errors import StoreError
+from .. import schema
+from ..database import connect
+from ..entries import make_index_anew
+from ..schema import is_whole_entry
+from ..work import Work
 
 if TYPE_CHECKING:
-    from .core import Core
+    from ..core import Core
 
 _FEW = 1_000  #: keys, which take a millisecond
 _AT_ONCE = 10_000

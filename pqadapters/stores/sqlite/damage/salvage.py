@@ -14,15 +14,15 @@ from contextlib import suppress
 from typing import Any
 from zlib import crc32
 
-from ...durability import Survives
-from ...errors import DiskError, StoreRefused
-from ...store import Op, Put, Set
-from .beside import check_free
+from ....durability import Survives
+from ....errors import DiskError, StoreRefused
+from ....store import Op, Put, Set
+from ..beside import check_free
+from ..schema import DELAYED, IDS, is_whole, is_whole_entry, name_text
+from ..store import SqliteStore
+from ..takeover.probe import move, remove
 from .pages import Cell, Pages, Row
-from .probe import move, remove
 from .salvaged import Salvaged
-from .schema import DELAYED, IDS, is_whole, is_whole_entry, name_text
-from .store import SqliteStore
 
 _AT_ONCE = 500
 _QUEUE, _KIND, _RECORD, _ENTRY, _BODY, _PART = 9, 3, 12, 7, 2, 4  #: how many columns

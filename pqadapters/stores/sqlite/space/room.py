@@ -13,19 +13,19 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
-from ...apart import apart
-from ...errors import StoreError
-from ...store import LOCK_TIMEOUT
-from . import schema
-from .database import connect, patiently
-from .errors import FULL, translated
-from .keeper import length, shorten, wait_for_writer
+from ....apart import apart
+from ....errors import StoreError
+from ....store import LOCK_TIMEOUT
+from .. import schema
+from ..database import connect, patiently
+from ..errors import FULL, translated
+from ..keeper import length, shorten, wait_for_writer
+from ..work import Work
 from .reserve import Reserve
 from .runway import extend
-from .work import Work
 
 if TYPE_CHECKING:
-    from .core import Core
+    from ..core import Core
 
 _CHECKPOINT = "checkpoint"  #: the name of its lock
 _SPARE = 512  #: pages that may stay free

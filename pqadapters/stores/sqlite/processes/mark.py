@@ -15,7 +15,7 @@ from __future__ import annotations
 import struct
 from contextlib import suppress
 
-from .._disk import Disk
+from ..._disk import Disk
 
 _MARK = struct.Struct("<QQ")
 _ALL = (1 << 64) - 1

@@ -7,13 +7,13 @@ import shutil
 import sqlite3
 from typing import NamedTuple
 
-from ...errors import DiskError, FormatError, StoreError
-from .._directory import refused
-from .._disk import Disk
-from . import schema
-from .beside import SIDE, check_sides, make_way, remove_files, state_of
-from .database import address, patiently
-from .errors import ERRORS, is_busy, translated
+from ....errors import DiskError, FormatError, StoreError
+from ..._directory import refused
+from ..._disk import Disk
+from .. import schema
+from ..beside import SIDE, check_sides, make_way, remove_files, state_of
+from ..database import address, patiently
+from ..errors import ERRORS, is_busy, translated
 
 _NOT_SQLITE = "file is not a database"
 _NOT_WRITABLE = "unable to open database file"  #: SQLite makes a file beside one in WAL mode even to read it

@@ -13,13 +13,13 @@ import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING, Any
 
-from ...clock import SYSTEM
-from ...forking import DATABASES, before_fork, hold_at_fork
-from ...living import living
-from .._cores import Cores
+from ....clock import SYSTEM
+from ....forking import DATABASES, before_fork, hold_at_fork
+from ....living import living
+from ..._cores import Cores
 
 if TYPE_CHECKING:
-    from .core import Core
+    from ..core import Core
 
 _LONGEST = 5.0  #: seconds that a fork waits for what other threads are about
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import os
 from contextlib import suppress
 
-from .._disk import Disk
+from ..._disk import Disk
 
 COMMITS = 32  #: so many synced commits between two looks at the file
 FIRST, MOST = 1 << 20, 16 << 20  #: bytes: how long the file is made at first, and at most

@@ -9,7 +9,7 @@ import errno
 import os
 from contextlib import suppress
 
-from .._disk import Disk
+from ..._disk import Disk
 
 
 class Reserve:

@@ -10,11 +10,11 @@ from collections import deque
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ...errors import StoreError
-from .work import Work
+from ....errors import StoreError
+from ..work import Work
 
 if TYPE_CHECKING:
-    from .core import Core
+    from ..core import Core
 
 
 class Orphan:

@@ -12,17 +12,17 @@ import shutil
 import sqlite3
 from contextlib import ExitStack
 
-from ...clock import SYSTEM
-from ...errors import StoreError, StoreLocked
-from .._directory import refused
-from .._disk import Disk, is_there
-from .._holders import users_of
-from .._kept import free_name, keep_file
-from .beside import SIDE, make_way, remove_files, state_of
+from ....clock import SYSTEM
+from ....errors import StoreError, StoreLocked
+from ..._directory import refused
+from ..._disk import Disk, is_there
+from ..._holders import users_of
+from ..._kept import free_name, keep_file
+from ..beside import SIDE, make_way, remove_files, state_of
+from ..damage.trees import Raw
+from ..database import address, patiently, rest
+from ..errors import translated
 from .conversion import Conversion
-from .database import address, patiently, rest
-from .errors import translated
-from .trees import Raw
 
 _SYNCED = "PRAGMA synchronous = FULL"
 

@@ -11,12 +11,12 @@ import os
 import sqlite3
 from contextlib import suppress
 
-from .._directory import Hold, Patience, prepare_parent, refused, try_lock
-from .._disk import Disk
-from . import schema
-from .beside import SIDE
-from .database import rest
-from .errors import locked
+from ..._directory import Hold, Patience, prepare_parent, refused, try_lock
+from ..._disk import Disk
+from .. import schema
+from ..beside import SIDE
+from ..database import rest
+from ..errors import locked
 
 _PATIENCE = 60.0  #: seconds that another process may take to open the database, or to copy its WAL
 
