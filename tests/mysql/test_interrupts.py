@@ -15,7 +15,7 @@ import pytest
 
 from pqadapters.errors import LeaseLost
 from pqadapters.store import Ack, Claim, Order, Put, Set
-from pqadapters.stores import _ahead, _handle
+from pqadapters.stores import _ahead, _handle, _lookout
 from pqadapters.stores._bells import Bells
 from pqadapters.stores._handle import Wish
 from pqadapters.stores.mysql import MysqlStore, fetched, keeper, lookout, reader
@@ -306,7 +306,7 @@ def test_a_keeper_that_had_no_thread_gets_one_later(url: str, monkeypatch: pytes
 
 
 @pytest.mark.parametrize("runs", [True, False])
-@pytest.mark.parametrize("module", [keeper, lookout])
+@pytest.mark.parametrize("module", [keeper, _lookout])
 def test_a_thread_is_begun_again_behind_an_interrupt_of_its_start(
     url: str, module: Any, runs: bool, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -314,7 +314,7 @@ def test_a_thread_is_begun_again_behind_an_interrupt_of_its_start(
     interrupted = InterruptedStart(runs=runs)
     begun = interrupted.begun
     with MysqlStore(url) as store, MysqlStore(url) as other:
-        whose = getattr(store._core, module.__name__.rpartition(".")[2])
+        whose = getattr(store._core, module.__name__.rpartition(".")[2].lstrip("_"))
         with monkeypatch.context() as patch, suppress(TimeoutError):
             patch.setattr(module, "start_thread", interrupted)
             store.commit(Put("q", b"a"))

@@ -19,13 +19,12 @@ import pytest
 
 from pqadapters.errors import DiskError, StoreLocked
 from pqadapters.store import LOCK_TIMEOUT, Ack, Put, Set
-from pqadapters.stores import _trouble, _work
+from pqadapters.stores import _lookout, _trouble, _work
 from pqadapters.stores._disk import Disk
 from pqadapters.stores._handle import Wish
 from pqadapters.stores.sqlite import SqliteStore, keeper, transactions
 from pqadapters.stores.sqlite import store as sqlite_store
 from pqadapters.stores.sqlite.database import rest
-from pqadapters.stores.sqlite.processes import lookout
 from pqadapters.stores.sqlite.space.room import Room
 from tests.contract.threads import InterruptedStart, Task
 from tests.segment.programs import PATIENCE, run, running, said
@@ -292,7 +291,7 @@ def test_the_lookout_is_begun_again_behind_one(database: Path, runs: bool, monke
     begun = interrupted.begun
     with SqliteStore(database) as store, SqliteStore(database) as other:
         with monkeypatch.context() as patch, pytest.raises(TimeoutError):
-            patch.setattr(lookout, "start_thread", interrupted)
+            patch.setattr(_lookout, "start_thread", interrupted)
             store.claim("q", timeout=None)
         store.claim("q", timeout=0.001)
         thread = store._core.lookout._thread

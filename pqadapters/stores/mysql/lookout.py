@@ -15,7 +15,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ...clock import SYSTEM
-from ...ending import start_thread
+from .._lookout import LookoutBase
 
 if TYPE_CHECKING:
     from .core import Core
@@ -23,73 +23,22 @@ if TYPE_CHECKING:
 EAGER, CALM = 0.005, 0.25  #: seconds between two looks, at least and at most
 _PART = 40  #: of the time since a look was of use
 _PER_BURIAL = 1.0  #: seconds between two looks for the dead
-_PATIENCE = 5.0  #: seconds that its end is waited for
 _LINGER = 3.0  #: seconds that it stays when nobody waits: long enough to find out that a process has died
 
 
-class Lookout:
+class Lookout(LookoutBase["Core"]):
     """The thread, if there is one."""
 
     def __init__(self, core: Core) -> None:
-        self._core = weakref.ref(core)
-        self._guard = threading.RLock()
-        self._thread: threading.Thread | None = None
-        self._ended = threading.Event()
-        self._wanted = 0.0  #: when somebody has last come, in monotonic seconds
+        super().__init__(core, _look, _LINGER)
         self.looks = 0  #: questions that were asked
         self.told = 0  #: how often everybody here was woken for it
         self.heard = 0.0  #: when that was last of use, in monotonic seconds
-
-    def ensure(self) -> None:
-        """Somebody is about to wait, or has found nothing, and may come again. Without a thread, at the end of the
-        interpreter, nothing of others is heard."""
-        self._wanted = SYSTEM.monotonic()
-        if self._thread is not None or self._ended.is_set():
-            return
-        thread = threading.Thread(target=_look, args=(weakref.ref(self), self._ended), daemon=True)
-        thread.name = "pqadapters-lookout"
-        try:
-            with self._guard:
-                if self._thread is not None:
-                    return
-                self._thread = thread
-            start_thread(thread)  # with nothing held: a signal handler that comes here may wait, too
-        except RuntimeError:
-            self._thread = None
-        except BaseException:  # of a signal handler: nobody knows whether it runs; it ends if so, and is begun again
-            self._thread = None
-            raise
-
-    @property
-    def runs(self) -> bool:
-        thread = self._thread
-        return thread is not None and thread.is_alive()
 
     def was_of_use(self, told: int) -> None:
         """Somebody has found what he waits for: by a look, if it has told since."""
         if told != self.told:
             self.heard = SYSTEM.monotonic()
-
-    def core_to_serve(self) -> Core | None:
-        """The core, if there is still somebody to look out for; else the thread is let go."""
-        core = self._core()
-        if core is None or self._ended.is_set():
-            return None
-        with self._guard:
-            if self._thread is not threading.current_thread():  # see `ensure`
-                return None
-            if core.bells.waiting or SYSTEM.monotonic() - self._wanted < _LINGER:
-                return core
-            self._thread = None
-            return None
-
-    def stop(self, *, wait: bool) -> None:
-        """No more from here on. With `wait` it has let go of the store when this returns, if it isn't what asks."""
-        self._ended.set()
-        with self._guard:
-            thread = self._thread
-        if wait and thread is not None and thread.is_alive() and thread is not threading.current_thread():
-            thread.join(_PATIENCE)
 
 
 def pause_after(quiet: float) -> float:
