@@ -9,9 +9,10 @@ from ...store import Depth, Order, Record, State, dead_queue
 from . import schema
 from .names import Names
 from .reader import Reader
-from .schema import DELAYED, ID_BITS, IDS, is_whole, name_text, places
+from .schema import DELAYED, ID_BITS, IDS, is_whole, name_blob, name_text, places
 
 _PAGE = 256  #: records that are fetched at a time
+_NOWHERE = (0, 0)
 
 
 class Looks:
@@ -30,30 +31,28 @@ class Looks:
             raise self._reader.damaged() from None
 
     def _depth(self, queue: str, age: bool) -> Depth:
-        number, dead = self._names.queue(queue), self._names.queue(dead_queue(queue))
-        buried = sum(self._ask(schema.DEPTH, (dead,))[0][:3]) if dead is not None and dead != number else 0
-        if number is None:
-            return Depth(dead=buried)
-        now = self._wall()
-        ready, delayed, claimed, size = self._ask(schema.DEPTH, (number,))[0]
+        number, dead, now = self._names.queue(queue) or 0, dead_queue(queue), self._wall()  # 0 has no records
+        letters = None if dead == queue else name_blob(dead)
+        asked = (letters, *(places(number) if age else _NOWHERE), number)
+        ready, delayed, claimed, size, buried, oldest = self._reader.row(schema.DEPTH, asked)
         due = self._ask(schema.DUE, (number, now))[0][0] if delayed else 0
-        oldest = self._oldest(number, now, due) if age and (ready or due) else None
+        if due and age:
+            oldest = self._oldest(number, now)
         seconds = None if oldest is None else max(0.0, now - oldest)
-        return Depth(ready + due, delayed - due, claimed, buried, size, seconds)
+        return Depth(ready + due, delayed - due, claimed, buried or 0, size, seconds)
 
-    def _oldest(self, number: int, now: float, due: int) -> float | None:
-        """When the first ready record was put."""
-        rows = self._ask(schema.OLDEST, places(number))
-        if due:
-            rows += self._ask(schema.OLDEST_DUE, (number, now))
-        return min(rows, key=lambda row: row[1] & (IDS - 1))[0] if rows else None
+    def _oldest(self, number: int, now: float) -> float:
+        """When the first ready record was put, where delayed ones are due."""
+        rows = self._ask(schema.OLDEST, places(number)) + self._ask(schema.OLDEST_DUE, (number, now))
+        found: float = min(rows, key=_id_of_oldest)[0]
+        return found
 
     def any_ready(self, queue: str) -> tuple[bool, bool]:
         """Whether there is a record to claim, and whether anybody has one in hand."""
         number = self._names.queue(queue)
         if number is None:
             return False, False
-        ready, delayed, claimed = self._ask(schema.DEPTH, (number,))[0][:3]
+        ready, delayed, claimed = self._ask(schema.COUNTS, (number,))[0][:3]
         is_ready = bool(ready or (delayed and self._ask(schema.DUE, (number, self._wall()))[0][0]))
         return is_ready, bool(claimed)
 
@@ -132,6 +131,10 @@ class Looks:
         return Record(
             queue, _id(row), state, payload, rank or b"", attempts, put_at, not_before or 0.0, name_text(note)
         )
+
+
+def _id_of_oldest(row: Any) -> int:
+    return int(row[1] & (IDS - 1))
 
 
 def _id(row: Any) -> int:

@@ -222,7 +222,11 @@ _UP, _DOWN = _BETWEEN.format("ASC"), _BETWEEN.format("DESC")
 #: are claimed, ready, delayed: two places, which are left out, and how many.
 BETWEEN = f"{_DOWN} UNION ALL {_UP} UNION ALL {_UP}"
 BETWEEN_BACK = f"{_UP} UNION ALL {_DOWN} UNION ALL {_DOWN}"
-DEPTH = "SELECT ready, delayed, claimed, bytes FROM queue WHERE number = ?"
+#: the name of the dead letters; the places between which the first ready record is asked for; number
+DEPTH = """
+SELECT ready, delayed, claimed, bytes, (SELECT ready + delayed + claimed FROM queue WHERE name = ?),
+    (SELECT put_at FROM record WHERE place >= ? AND place < ? ORDER BY place LIMIT 1)
+FROM queue WHERE number = ?"""
 OLDEST = "SELECT put_at, place FROM record WHERE place >= ? AND place < ? ORDER BY place LIMIT 1"
 OLDEST_DUE = f"""
 SELECT put_at, place FROM record WHERE queue = ? AND place > {DELAYED} AND not_before <= ? ORDER BY place LIMIT 1"""
