@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from copy import copy
 from typing import TYPE_CHECKING, TypeVar
 
@@ -35,3 +36,11 @@ def afresh(error: E) -> E:
     made = copy(error)
     made.__cause__ = error.__cause__
     return made
+
+
+def lasting(error: E, cause: BaseException) -> E:
+    """An error that a store keeps: why nothing goes any more. Its cause goes without the frames that it came through:
+    the queues in them would last as long as the store then, and the store as long as they."""
+    with suppress(Exception):  # not every exception can be copied
+        error.__cause__ = copy(cause)
+    return error

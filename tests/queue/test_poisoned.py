@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import gc
+import os
 import shutil
 import traceback
 import weakref
@@ -48,3 +50,26 @@ def test_a_poisoned_store_keeps_nothing_of_the_calls_that_it_refuses(url: str, t
     assert len({frames for frames, _ in found}) == 1
     assert [gone() for _, gone in found] == [None] * 6
     queue.close()
+
+
+def _refuses_syncs(fd: int) -> None:
+    raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+
+@pytest.mark.parametrize("durability", ["power", "process&max_lag=1000"])
+def test_a_poisoned_store_goes_with_its_last_queue(url: str, durability: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The reason that it kept had the frames of the call that had failed, with the queue in one of them: who let go of
+    it without a close, and made it anew, was refused until the process ended."""
+
+    def use() -> None:
+        queue = Queue[str](store=f"{url}?durability={durability}")
+        queue.put("one")
+        with monkeypatch.context() as patch, pytest.raises(StorePoisoned):
+            patch.setattr(os, "fdatasync", _refuses_syncs)
+            queue.put("two")
+            queue._line.store.sync()
+
+    use()
+    gc.collect()
+    with Queue[str](store=url) as queue:
+        assert queue.get_nowait() == "one"

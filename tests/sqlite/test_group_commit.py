@@ -238,6 +238,8 @@ def test_i1_a_failed_sync_of_a_group_poisons_the_store(store: SqliteStore) -> No
     assert _held_up(store, [put] * 4) == ["poisoned"] * 4
     with pytest.raises(StorePoisoned):
         store.commit(Put("q", b"late"))
+    kept: Any = writer.trouble
+    assert kept.__cause__.__traceback__ is None  # else the store would keep its callers
     writer.connection = real
 
 

@@ -14,7 +14,7 @@ from typing import Any
 from ...errors import DiskError, StoreError, StorePoisoned
 from .._disk import Disk
 from .._gate import unlocked
-from .._trouble import afresh
+from .._trouble import afresh, lasting
 from .directory import LOCK
 from .places import Places, Segment
 from .sleepers import Sleepers
@@ -172,22 +172,22 @@ class Files(Places):
         return DiskError(error.errno, message, self.directory)
 
     def poison(self, error: BaseException, why: str) -> StorePoisoned:
-        """From now on nothing goes: what is on the disk is known to nobody until the store is opened again."""
+        """From now on nothing goes: what is on the disk is known to nobody until the store is opened again. The error
+        to raise for it."""
         trouble = StorePoisoned(
             f"{self.directory}: {why} ({error}). What was acknowledged before is kept. "
             "Close the store and open it again once the disk is in order"
         )
-        trouble.__cause__ = error
-        self.trouble = trouble
-        return trouble
+        self.trouble = lasting(trouble, error)
+        return afresh(trouble)
 
     def give_up(self, error: BaseException) -> None:
         """What is in the files couldn't be carried out in memory, which no checkpoint must be made of any more."""
-        self.trouble = StorePoisoned(
+        trouble = StorePoisoned(
             f"{self.directory}: a commit is stored and couldn't be carried out in memory ({error!r}). Nothing is lost: "
             "close the store and open it again"
         )
-        self.trouble.__cause__ = error
+        self.trouble = lasting(trouble, error)
 
     def _lose(self) -> None:
         """The files have no names any more, and go with their last descriptors."""

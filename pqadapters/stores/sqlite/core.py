@@ -23,6 +23,7 @@ from .._bells import Bells
 from .._directory import refused
 from .._disk import Disk
 from .._handle import Token
+from .._trouble import afresh, lasting
 from . import entries, pairing, schema
 from .changes import Changes, Who
 from .claims import give_back
@@ -260,8 +261,8 @@ class Core:
         try:
             self.disk.sync(fd)
         except OSError as error:
-            self.writer.trouble = poisoned(self.path, error)
-            raise self.writer.trouble from error
+            self.writer.trouble = lasting(poisoned(self.path, error), error)
+            raise afresh(self.writer.trouble) from error
         finally:
             self.disk.close(fd)
 

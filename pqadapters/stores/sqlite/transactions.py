@@ -15,7 +15,7 @@ from ...clock import SYSTEM
 from ...errors import StoreError, StorePoisoned
 from ...store import LOCK_TIMEOUT
 from .._directory import STOPPED
-from .._trouble import afresh
+from .._trouble import afresh, lasting
 from . import schema
 from .database import connect, patiently, rest
 from .errors import ERRORS, FULL, is_busy, is_full, is_unsure, locked, translated
@@ -268,7 +268,8 @@ class Transactions:
     def _fail(self, batch: list[Work], error: Exception, committing: bool) -> None:
         problem = translated(error, self.path)
         if committing and self._full and is_unsure(error, self.path):
-            problem = self.trouble = poisoned(self.path, error)
+            problem = poisoned(self.path, error)
+            self.trouble = lasting(afresh(problem), error)
         problem.__cause__ = error
         for work in batch:
             work.refuse(afresh(problem))
