@@ -90,3 +90,8 @@ class Ahead:
                 self.moved = object()
         return taken
 
+    def put_back(self, claims: list[Claim]) -> None:
+        """They couldn't be given back, and come first as before."""
+        self.moved = object()
+        for claim in reversed(claims):
+            self.claims.setdefault(claim.queue, deque()).appendleft(claim)

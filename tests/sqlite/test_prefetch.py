@@ -126,6 +126,18 @@ def test_another_order_gives_back_first(database: Path, order: Order) -> None:
         assert (claim.payload, claim.attempt) == (b"9" if order is Order.NEWEST else b"1", 1)
 
 
+def test_what_can_not_be_given_back_stays_ahead(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a full disk, say: nobody had them until the handle was closed."""
+    with SqliteStore(database, prefetch=4) as store:
+        assert _got(store) == [b"0"]
+        with monkeypatch.context() as patch:
+            patch.setattr(store._core.writer, "do", _fail)
+            with pytest.raises(DiskError):
+                store.claim("q", limit=5)
+        assert store.depth("q")[:3] == (9, 0, 1)
+        assert [_got(store)[0] for _ in range(9)] == [b"%d" % n for n in range(1, 10)]
+
+
 def test_what_is_given_back_comes_before_those_ahead(database: Path) -> None:
     """It came behind them, out of its place, and peek() showed another item than the next get() gave."""
     with SqliteStore(database, prefetch=4) as store:
