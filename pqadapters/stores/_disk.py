@@ -186,15 +186,21 @@ class Disk:
         else:
             apart(os.fsync, fd)
 
-    def sync_directory(self, path: str) -> None:
+    def open_directory(self, path: str) -> int | None:
+        """A descriptor for `sync_directory`: who has it before the first change doesn't lack one behind the last. None
+        where it needs none."""
+        return open_file(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0)) if os.name != "nt" else None
+
+    def sync_directory(self, path: str, fd: int | None = None) -> None:
         """What was created, renamed or removed in the directory is on the disk when this returns."""
         if os.name == "nt":
             return
-        fd = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _BINARY)
+        opened = os.open(path, os.O_RDONLY | getattr(os, "O_DIRECTORY", 0) | _BINARY) if fd is None else fd
         try:
-            os.fsync(fd)
+            os.fsync(opened)
         finally:
-            os.close(fd)
+            if fd is None:
+                os.close(opened)
 
     def rename(self, source: str, target: str) -> None:
         """`target` is replaced at once; it needs `sync_directory` to last."""
@@ -274,7 +280,10 @@ class ReadingDisk(Disk):
     def sync(self, fd: int) -> None:
         pass
 
-    def sync_directory(self, path: str) -> None:
+    def open_directory(self, path: str) -> int | None:
+        return None
+
+    def sync_directory(self, path: str, fd: int | None = None) -> None:
         pass
 
     def rename(self, source: str, target: str) -> None:
@@ -302,7 +311,10 @@ class ScratchDisk(Disk):
     def sync(self, fd: int) -> None:
         pass
 
-    def sync_directory(self, path: str) -> None:
+    def open_directory(self, path: str) -> int | None:
+        return None
+
+    def sync_directory(self, path: str, fd: int | None = None) -> None:
         pass
 
 

@@ -117,7 +117,7 @@ class FaultyDisk(Disk):
         with self._lock:
             self._do(Action("sync", *self._open[fd]))
 
-    def sync_directory(self, path: str) -> None:
+    def sync_directory(self, path: str, fd: int | None = None) -> None:
         with self._lock:
             if os.path.realpath(path) == os.path.realpath(self.directory):
                 self._do(Action("sync_directory"))

@@ -110,7 +110,7 @@ class TreeDisk(Disk):
     def sync(self, fd: int) -> None:
         self._do(Change("sync", self._open[fd]))
 
-    def sync_directory(self, path: str) -> None:
+    def sync_directory(self, path: str, fd: int | None = None) -> None:
         if os.path.realpath(path) == self.root:
             self._do(Change("sync", 0))
         elif os.path.realpath(path).startswith(self.root + os.sep):

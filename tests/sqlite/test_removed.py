@@ -146,7 +146,7 @@ class _CutAtRename(Disk):
         super().unlink(path)
         self._removed[path] = before
 
-    def sync_directory(self, path: str) -> None:
+    def sync_directory(self, path: str, fd: int | None = None) -> None:
         self._removed = {name: data for name, data in self._removed.items() if os.path.dirname(name) != path}
 
     def rename(self, source: str, target: str) -> None:

@@ -57,19 +57,16 @@ def write(log: Log, catalog: Catalog, keep: list[Segment]) -> int:
         raise
     finally:
         log.disk.close(fd)
-    log.disk.rename(path + ".tmp", path)
-    log.sync_directory()
+    with log.changing_names():
+        log.disk.rename(path + ".tmp", path)
     return len(data)
 
 
 def remove(log: Log) -> None:
     """Remove the checkpoint: no space for a new one, or it isn't true any more. Raises OSError, StorePoisoned."""
-    try:
+    with contextlib.suppress(FileNotFoundError), log.changing_names():
         log.check_place()
         log.disk.unlink(os.path.join(log.directory, CHECKPOINT))
-    except FileNotFoundError:
-        return
-    log.sync_directory()
 
 
 def _encode(log: Log, catalog: Catalog, keep: list[Segment]) -> bytes:

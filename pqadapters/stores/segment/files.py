@@ -9,9 +9,12 @@ from __future__ import annotations
 import errno
 import os
 import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 from ...errors import DiskError, StoreError, StorePoisoned
+from ...interrupts import keep
 from .._disk import Disk
 from .._gate import unlocked
 from .._trouble import afresh, lasting
@@ -132,10 +135,23 @@ class Files(Places):
         if self._retired:
             self._close_retired()
 
-    def sync_directory(self) -> None:
+    @contextmanager
+    def changing_names(self) -> Iterator[None]:
+        """What is made, renamed or removed within is on the disk behind it. Without a descriptor for that nothing is
+        begun. Raises OSError, StorePoisoned."""
+        fds: list[int | None] = []
+        try:
+            keep(fds, self.disk.open_directory, self.directory)
+            yield
+            self.sync_directory(fds[0])
+        finally:
+            for fd in filter(None, fds):
+                self.disk.close(fd)
+
+    def sync_directory(self, fd: int | None = None) -> None:
         """Sync what was made, renamed or removed. One that fails is as bad as any: raises StorePoisoned."""
         try:
-            self.disk.sync_directory(self.directory)
+            self.disk.sync_directory(self.directory, fd)
         except OSError as error:
             raise self.poison(error, "a sync of the directory failed") from error
 
@@ -157,6 +173,8 @@ class Files(Places):
         """The error for a system call that failed: what it was about, and what to do."""
         if error.errno == errno.EFBIG:
             advice = "raise this process's limit of file sizes (ulimit -f), or drain the queue: that gives space back"
+        elif error.errno in (errno.EMFILE, errno.ENFILE):
+            advice = "raise this process's limit (ulimit -n), or close some; nothing of this call was stored"
         elif error.errno in NO_SPACE:
             advice = (
                 "free some space there, or drain the queue: acknowledging works on a full disk, and gives space back"

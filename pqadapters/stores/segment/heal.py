@@ -74,8 +74,8 @@ def _write_copy(log: Log, target: str, data: bytes) -> None:
         log.disk.sync(copy)
     finally:
         log.disk.close(copy)
-    log.disk.rename(target + ".tmp", target)
-    log.sync_directory()
+    with log.changing_names():
+        log.disk.rename(target + ".tmp", target)
 
 
 def pad(log: Log, segment: Segment, start: int, end: int, number: int, *, damaged: bool) -> None:

@@ -261,8 +261,8 @@ class Log(Files):
             self.disk.write(segment.fd, data, 0)
             self.disk.write(segment.fd, data, format.HEADER_COPY)
             self.disk.sync(segment.fd)
-            self.disk.rename(path + ".tmp", path)
-            self.sync_directory()
+            with self.changing_names():
+                self.disk.rename(path + ".tmp", path)
             if size is None:
                 self._allocated = self.put_room = self.ack_room = format.DATA
             self.add_segment(segment)
@@ -315,14 +315,14 @@ class Log(Files):
         self.sync_here()
         for segment in segments:
             try:
-                self.check_place()
-                with contextlib.suppress(FileNotFoundError):
-                    self.disk.unlink(segment.path)
+                with self.changing_names():
+                    self.check_place()
+                    with contextlib.suppress(FileNotFoundError):
+                        self.disk.unlink(segment.path)
+                    self.retire(segment)
+                    self.remove_segment(segment)
             except OSError as error:
                 raise self.refused(error, "give back space in") from error
-            self.retire(segment)
-            self.remove_segment(segment)
-            self.sync_directory()
 
     def trim(self) -> None:
         """Give back the tail's room beyond its end, the reserve aside. The next put makes room again."""

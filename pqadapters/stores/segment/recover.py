@@ -329,8 +329,8 @@ class _Recovery:
         for path in self._blank:
             self._disk.unlink(path)
         for number in self._superseded:  # they were dead when the checkpoint was written
-            self._disk.unlink(self._files[number])
-            log.sync_directory()  # each before the next, as in Log.drop
+            with log.changing_names():  # each before the next, as in Log.drop
+                self._disk.unlink(self._files[number])
         if log.segments:
             self._put_tail_right()
         if not self._skip_lost_numbers():
