@@ -253,15 +253,18 @@ def unsafe_filesystem(path: str) -> str:
 def _filesystem(path: str) -> str:
     """The type of the filesystem, from the kernel's table of mounts (Linux; elsewhere unknown)."""
     try:
-        return _filesystem_of(os.stat(path).st_dev)
+        device = os.stat(path).st_dev
     except OSError as error:
         raise refused(path, error, "look at") from error
+    with contextlib.suppress(OSError):  # which isn't remembered
+        return _filesystem_of(device)
+    return ""
 
 
 @functools.lru_cache(maxsize=16)
 def _filesystem_of(device: int) -> str:
     wanted = f"{os.major(device)}:{os.minor(device)}" if hasattr(os, "major") else ""
-    with contextlib.suppress(OSError), open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as table:
+    with open("/proc/self/mountinfo", encoding="utf-8", errors="replace") as table:
         for line in table:
             fields = line.split()
             if fields[2] == wanted:
@@ -272,8 +275,8 @@ def _filesystem_of(device: int) -> str:
 def is_mount(path: str) -> bool:
     """Whether the file is mounted from elsewhere, by itself: its neighbours here aren't its neighbours there. (Linux;
     elsewhere unknown.)"""
-    mount = _mount(path)
-    return mount is not None and mount != _mount(os.path.dirname(path))
+    mount, above = _mount(path), _mount(os.path.dirname(path))
+    return None not in (mount, above) and mount != above
 
 
 def _mount(path: str) -> str | None:

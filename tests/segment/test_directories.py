@@ -419,6 +419,20 @@ def test_the_type_of_a_filesystem_is_found() -> None:
     assert _directory._filesystem("/proc") == "proc"
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads the kernel's table of mounts")
+def test_the_type_of_a_filesystem_is_found_once_there_are_descriptors_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was unknown from then on, and a network filesystem as good as any."""
+    _directory._filesystem_of.cache_clear()
+    with monkeypatch.context() as patch:
+        patch.setattr(_directory, "open", _no_descriptor, raising=False)
+        assert _directory._filesystem("/proc") == ""
+    assert _directory._filesystem("/proc") == "proc"
+
+
+def _no_descriptor(path: str, **_: object) -> None:
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), path)
+
+
 @pytest.mark.parametrize(
     ("options", "message"),
     [

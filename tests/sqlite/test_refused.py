@@ -125,6 +125,13 @@ def test_a_network_filesystem_is_refused(database: Path, monkeypatch: pytest.Mon
     assert not database.exists()
 
 
+def test_a_mount_that_can_not_be_told_is_none(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where another thread had the last descriptor, the file was taken to be mounted from elsewhere."""
+    fill(database, 2)
+    monkeypatch.setattr(_directory, "_mount", lambda path: "mnt_id: 7" if path == str(database) else None)
+    SqliteStore(database).close()
+
+
 def test_two_names_of_one_file_are_refused(database: Path) -> None:
     """Each of them has a WAL of its own: what was put by the one was gone without a word."""
     fill(database, 20)
