@@ -9,6 +9,7 @@ import sys
 import threading
 import weakref
 from collections.abc import Callable
+from concurrent.futures import Future
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -466,26 +467,42 @@ def test_a_program_ends_while_the_store_refuses(tmp_path: Path) -> None:
 
 
 def test_a_store_that_refuses_while_the_executor_is_let_go_of(
-    place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """Nobody was there to look again, and nobody told the future."""
+    place: dict[str, Any] = {"path": tmp_path / "jobs", "durability": "process"}
+    future = _refused_and_let_go_of(place, monkeypatch)
+    with pytest.raises(StoreClosed):
+        future.result(work.PATIENCE)
+    with ThreadPoolExecutor(1, **place) as another:
+        assert [each.result(work.PATIENCE) for each in another.recovered()] == [2]
+
+
+def test_a_shared_store_that_refused_while_the_executor_was_let_go_of(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    place: dict[str, Any] = {"store": f"sqlite:///{tmp_path}/jobs.db?durability=process"}
+    future = _refused_and_let_go_of(place, monkeypatch)
+    assert not future.done()
+    monkeypatch.undo()
+    assert future.result(work.PATIENCE) == 2
+
+
+def _refused_and_let_go_of(place: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> Future[int]:
     executor = ThreadPoolExecutor(1, **place)
     executor.submit(work.nothing).result(work.PATIENCE)
-    backlog, refused = executor._backlog, threading.Event()
+    refused = threading.Event()
 
     def refuse(*_: Any, **__: Any) -> Any:
         refused.set()
         raise StoreError("full")
 
-    monkeypatch.setattr(backlog, "claim", refuse)
+    monkeypatch.setattr(executor._backlog, "claim", refuse)
     future = executor.submit(work.double, 1)
     assert refused.wait(work.PATIENCE)
     del executor
     gc.collect()
-    with pytest.raises(StoreClosed):
-        future.result(work.PATIENCE)
-    with ThreadPoolExecutor(1, **place) as another:
-        assert [each.result(work.PATIENCE) for each in another.recovered()] == [2]
+    return future
 
 
 def test_a_job_that_is_put_back_while_the_last_look_finds_none(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -239,6 +239,22 @@ def test_a_key_that_another_executor_runs_is_waited_for(url: str) -> None:
         assert two.future(key="k").result(0) == "gate"
 
 
+def test_who_has_let_go_of_an_executor_hears_of_jobs_that_another_runs(url: str) -> None:
+    """They failed with StoreClosed when the executor's own threads had nothing left to do."""
+    one = ThreadPoolExecutor(1, store=url)
+    held = one.submit(work.hold, "one")
+    work.reached("one")
+    future = one.submit(work.hold, "two")
+    with ThreadPoolExecutor(1, store=url):
+        work.reached("two")
+        del one
+        work.GATES["one"].set()
+        assert held.result(work.PATIENCE) == "one"
+        assert not wait([future], 0.1).done
+        work.GATES["two"].set()
+        assert future.result(work.PATIENCE) == "two"
+
+
 def test_a_program_that_just_ends_does_what_was_left(tmp_path: Path) -> None:
     """Behind its last line a script has no __file__: it took the jobs for another script's, and left them for good."""
     body = """

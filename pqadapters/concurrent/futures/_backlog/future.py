@@ -41,7 +41,8 @@ class JobFuture(Future[Any]):
         self._backlog, self._id, self._call, self._options, self._record = backlog, id, call, options, record
         self._begun = self._called = False
         self._undone = False  #: its submit() raises
-        self._owner: object = None  #: the executor, where it must be there later: for a job that is delayed, or retried
+        #: the executor, where it must be there later: for a job that is delayed, or retried, or that others may begin
+        self._owner: object = None
         self.attempts = 0
 
     @property
