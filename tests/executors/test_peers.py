@@ -123,6 +123,23 @@ def test_one_leaves_while_the_other_takes_its_job(tmp_path: Path) -> None:
         work.GATES["gate"].set()
 
 
+@pytest.mark.parametrize("leaves", [True, False])
+def test_a_job_that_failed_in_another_waits_with_its_own(leaves: bool, place: dict[str, Any]) -> None:
+    """It waited for its next try with who had begun it, at whose end it was cancelled, or failed (StoreClosed)."""
+    with ThreadPoolExecutor(1, **place) as one:
+        one.submit(work.hold, "gate")
+        work.reached("gate")
+        future = one.using(retries=1, backoff=0.5).submit(work.fail_until, 1, "done")
+        other = ThreadPoolExecutor(1, **place)
+        other.submit(work.nothing).result(work.PATIENCE)  # behind it
+        assert work.DONE == ["try"]
+        if leaves:
+            other.shutdown(drain=False)
+        del other
+        work.GATES["gate"].set()
+        assert future.result(work.PATIENCE) == "done"
+
+
 def test_one_key_is_one_run(make: Make) -> None:
     one, other = make(), make()
     first = one.using(key="k").submit(work.hold, "gate")

@@ -177,22 +177,23 @@ def _try_again(backlog: Backlog, started: Started, error: BaseException) -> None
     with backlog.lock:  # before it is stored: whoever claims it at once finds its future, and runs it in that
         if not is_held(backlog, started):
             raise LeaseLost(f"job {_name(future)} has run out of time")
-        backlog.live[future._id] = future
-        del backlog.running[future._id]
-    store = partial(_store_next_try, backlog, future, claim, failures, pause)
+        home = peers.wait_at_home(backlog, future)
+    store = partial(_store_next_try, backlog, home, future, claim, failures, pause)
     try:
         store()
     except BaseException as problem:
         if isinstance(problem, LeaseLost) or not isinstance(problem, PqadaptersError):
-            backlog.live.pop(future._id, None)
+            home.live.pop(future._id, None)
             raise
         _log.error("job %s is to be tried again, which can't be stored for now: %s", _name(future), problem)
         try_later(backlog, future._id, store, lambda: None)
-    if backlog.stopped and backlog.live.pop(future._id, None) is not None:  # it comes again in another executor
+    if home.stopped and home.live.pop(future._id, None) is not None:  # it comes again in another executor
         future.cancel_here()
 
 
-def _store_next_try(backlog: Backlog, future: JobFuture, claim: Claim, failures: int, pause: float) -> None:
+def _store_next_try(
+    backlog: Backlog, home: Backlog, future: JobFuture, claim: Claim, failures: int, pause: float
+) -> None:
     hear_of(backlog, future._id)
     try:
         backlog.commit(Update(claim, wire.with_failures(claim.payload, failures)), Nack(claim, SYSTEM.wall() + pause))
@@ -201,7 +202,7 @@ def _store_next_try(backlog: Backlog, future: JobFuture, claim: Claim, failures:
             backlog.sharing.doubt(future._id)
         raise
     let_go_of_suspect(backlog, future._id)
-    wait_until_due(backlog, future._id, pause)
+    wait_until_due(home, future._id, pause)
 
 
 def park(backlog: Backlog, claim: Claim, reason: str, future: JobFuture | None = None) -> None:

@@ -1,7 +1,7 @@
 """Jobs that come again: when they are due, when they were put back, when another process has moved them.
 
 What is due is called by the clock's thread; all else by any thread. None of it keeps the executor alive, but for
-jobs of this process that are delayed or wait for their next try.
+jobs of this process that are delayed or wait for their next try, or are in a store that processes share.
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from ....ending import is_over
 from ....errors import StoreError
 from ....store import Ack, Order, Put, State, Store
 from .._jobs import wire
+from .._others import peers
 from .clock import call_in
 
 if TYPE_CHECKING:
@@ -117,11 +118,15 @@ def put_back(backlog: Backlog, claim: Claim, seconds: float, *, awaited: bool = 
         put_at=claim.put_at,
     )
     record = backlog.commit(Ack(claim), put)[1]
-    future = backlog.live.get(wire.id_of(claim.payload))
+    id = wire.id_of(claim.payload)
+    home = peers.home_of(backlog, id)
+    future = home.live.get(id)
     if future is not None:
         future._record = record
-    if awaited:
-        come_back(backlog, wire.id_of(claim.payload), seconds)
+    if future is not None and home is not backlog:
+        come_back(home, id, seconds)
+    elif awaited:
+        come_back(backlog, id, seconds)
 
 
 def wait_again(backlog: Backlog, future: JobFuture, attempt: int | None = None) -> bool:
@@ -133,8 +138,9 @@ def wait_again(backlog: Backlog, future: JobFuture, attempt: int | None = None) 
     with backlog.lock:
         if attempt is not None and (backlog.running.get(id) is not future or future.attempts != attempt):
             return False
-        if id.startswith(backlog.token) or backlog.attached.setdefault(id, future) is not future:
-            backlog.live[id] = future
+        submitted_here = id.startswith(peers.home_of(backlog, id).token)
+        if submitted_here or backlog.attached.setdefault(id, future) is not future:
+            peers.wait_at_home(backlog, future)
         backlog.running.pop(id, None)
         return True
 

@@ -82,6 +82,28 @@ def take_over(backlog: Backlog, id: bytes) -> JobFuture | None:
     return future
 
 
+def home_of(backlog: Backlog, id: bytes) -> Backlog:
+    """Where a job waits that was begun and comes again: with the one that has submitted it, which may be there longer
+    than who has begun it."""
+    if several():
+        for other in others(backlog):
+            if id.startswith(other.token):
+                return other
+    return backlog
+
+
+def wait_at_home(backlog: Backlog, future: JobFuture) -> Backlog:
+    """It is no more one that runs. First it waits: who waits for the end must not find that there is none for a moment.
+    Returns where."""
+    id = future._id
+    home = home_of(backlog, id)
+    future._backlog = home
+    home.live[id] = future
+    home.running.pop(id, None)
+    backlog.running.pop(id, None)
+    return home
+
+
 def _ended(ref: weakref.ref[Backlog], id: bytes, future: Future[Any]) -> None:
     other = ref()
     if other is None:
