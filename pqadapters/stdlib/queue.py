@@ -319,7 +319,7 @@ class Queue(Beyond[T]):
     def queue(self, container: Any) -> None:
         seam: Seam | None = getattr(self, "_seam", None)
         if seam and seam.settled and not seam.hooked:
-            return View(self._line, self).replace(list(container))
+            return View(self._line, self).replace(container)
         self._container = container
         if seam and seam.settled and not seam.volatile:
             self._keep_in_memory()

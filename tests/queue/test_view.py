@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import DiskError, RankError
+from pqadapters.errors import DiskError, NotSerializable, RankError
 from pqadapters.stdlib.queue import LifoQueue, PriorityQueue, Queue
 from pqadapters.store import Put, Store
 
@@ -95,6 +95,48 @@ def test_assigning_to_it_replaces_what_is_ready(store: Store) -> None:
     q.put_many(range(3))
     q.queue = [7, 8]
     assert [q.get(), q.get(), q.qsize()] == [7, 8, 0]
+
+
+@pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
+def test_what_stays_behind_an_assignment_is_waited_for(kind: Any, place: Place) -> None:
+    """It was taken out, and put back as by hand: join() returned at once."""
+    q = kind(store=place.open())
+    q.put_many(range(6))
+    q.queue = [each for each in q.queue if each % 2]
+    assert (sorted(q.queue), q.unfinished_tasks) == ([1, 3, 5], 3)
+    q.unfinished_tasks -= 1
+    q.queue = sorted(q.queue)[1:]
+    assert (sorted(q.queue), q.unfinished_tasks) == ([3, 5], 2)
+    q.queue = [7, 8, 9]
+    assert (sorted(q.queue), q.unfinished_tasks) == ([7, 8, 9], 2)
+    assert sorted(kind(store=place.restart()).queue) == [7, 8, 9]
+
+
+@pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
+def test_an_assignment_is_one_commit(kind: Any, store: Store) -> None:
+    """A kill in the middle of it had lost what was to stay."""
+    q = kind(store=store)
+    q.put_many(range(3))
+    before, commit, commits = q.queue.copy(), q._line.commit, 0
+
+    def counted(*ops: Any, **options: Any) -> Any:
+        nonlocal commits
+        commits += 1
+        return commit(*ops, **options)
+
+    q._line.commit = counted
+    with pytest.raises((NotSerializable, RankError)):
+        q.queue = [5, lambda: 1]
+    assert (commits, q.queue.copy(), q.unfinished_tasks) == (0, before, 3)
+    q.queue = [1, 2]
+    assert (commits, sorted(q.queue), q.unfinished_tasks) == (1, [1, 2], 2)
+
+
+def test_it_is_extended_in_place(store: Store) -> None:
+    q: Queue[str] = Queue(store=store)
+    q.put("a")
+    q.queue += "bc"
+    assert (list(q.queue), q.unfinished_tasks) == (["a", "b", "c"], 1)
 
 
 CHANGES: dict[str, Callable[[Any], object]] = {
@@ -218,7 +260,9 @@ def test_what_cannot_be_decoded_is_passed_over(store: Store) -> None:
     assert q.peek() == 1
 
 
-@pytest.mark.parametrize("change", [lambda q: q.clear(), lambda q: q.appendleft(9), lambda q: q.reverse()])
+@pytest.mark.parametrize(
+    "change", [lambda q: q.clear(), lambda q: q.appendleft(9), lambda q: q.reverse(), lambda q: q.replace([1])]
+)
 def test_a_change_that_fails_gives_everything_back(change: Callable[[Any], object], store: Store) -> None:
     q: Queue[int] = Queue(store=store)
     q.put_many(range(3))

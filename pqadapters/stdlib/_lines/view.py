@@ -74,6 +74,11 @@ class View:
         for item in items:
             self.append(item)
 
+    def __iadd__(self, items: Iterable[object]) -> View:
+        """`q.queue += items`, as `extend`."""
+        self.extend(items)
+        return self
+
     def appendleft(self, item: object) -> None:
         """Put an item before all that are ready."""
         self.extendleft([item])
@@ -169,36 +174,42 @@ class View:
         while not self._line.flags.cut and self._drop(limit=_CHUNK):
             pass
 
-    def replace(self, items: list[Any]) -> None:
-        """What `q.queue = items` means: these, in place of what is there."""
-        self.clear()
-        for item in items:
-            self.append(item)
+    def replace(self, items: Iterable[Any]) -> None:
+        """What `q.queue = items` means: these, in place of what is there, in one commit."""
+        if not (isinstance(items, View) and items._line is self._line):  # as behind `q.queue += items`
+            self._exchange(slice(None), list(items))
 
     def _put_at(self, index: int | slice, items: list[Any]) -> None:
-        """In the place of what is there; those that come in addition were put by hand, as `append` has it."""
         if self._line.ranked:
-            return self.extend(items)
-        more = 0
-        made = [self._line.make(item) for item in items]
+            self.extend(items)
+        else:
+            self._exchange(index, items)
+
+    def _exchange(self, index: int | slice, items: list[Any]) -> None:
+        """In the place of what is there; those that come in addition were put by hand, as `append` has it."""
+        line = self._line
+        more = paid = 0
+        made = [line.make(item) for item in items]
 
         def with_them(puts: list[Put]) -> list[Put]:
-            nonlocal more
+            nonlocal more, paid
             after = puts.copy()
             if isinstance(index, slice):
                 after[index] = made
             else:
                 after[index] = made[0]
             more = max(0, len(after) - len(puts))
+            paid = line.counts.pay(max(0, len(puts) - len(after)))
             return after
 
         try:
             self._arrange(with_them)
-        except Exception:
-            self._line.objects.forget(put.payload for put in made)
+        except BaseException as error:
+            line.counts.add(adjustment=-paid)
+            if isinstance(error, Exception):
+                line.objects.forget(put.payload for put in made)
             raise
-        self._line.counts.add(adjustment=-more)
-        return None
+        line.counts.add(adjustment=-more)
 
     def _arrange(self, changed: Callable[[list[Put]], list[Put]]) -> None:
         """Put what is ready in another order, in one commit: from the first place on at which something changes."""
