@@ -122,6 +122,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
     _order = Order.OLDEST
     _container: Any = ABSENT  #: of a subclass that keeps its items itself
     _in_memory = False  #: there is one; said apart, as each call asks
+    _ready_made = False
 
     if TYPE_CHECKING:  # what asyncio's has, and typeshed doesn't tell
         _maxsize: int
@@ -165,7 +166,6 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             options={"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None},
             default=SOFT,
         )
-        self._ready_made = False
         self._joiners: deque[stdlib.Future[bool | None]] = deque()
         super().__init__(maxsize)
         self._ready_made = True
@@ -449,7 +449,12 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
     @_queue.setter
     def _queue(self, container: Any) -> None:
+        later = self._ready_made and not self._in_memory
+        if later and not (self._overrides("_put") or self._overrides("_get")):
+            return View(self._line, self).replace(container)
         self._container, self._in_memory = container, True
+        if later:
+            self._keep_in_memory()
 
     def _init(self, maxsize: int) -> None:
         pass

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+from collections import deque
 from typing import Any
 
 import pytest
@@ -118,5 +119,41 @@ def test_a_subclass_that_says_by_itself_when_it_is_full(url: str) -> None:
             q.few = False
             await q.put(3)
             assert [await q.get(), await q.get()] == [1, 3]
+
+    run(main())
+
+
+def test_what_waits_is_replaced_in_its_store(url: str) -> None:
+    """As programs filter and sort it: what was put from then on was in memory alone, and nobody was told."""
+
+    async def main() -> None:
+        async with Queue[int](store=url) as q:
+            for item in range(4):
+                await q.put(item)
+            q._queue = deque(item for item in q._queue if item % 2)
+            q._queue += [7]
+            await q.put(9)
+            assert (q.qsize(), q._unfinished_tasks) == (4, 3)
+        async with Queue[int](store=url) as q:
+            assert [q.get_nowait() for _ in range(q.qsize())] == [1, 3, 7, 9]
+
+    run(main())
+
+
+def test_a_container_that_is_exchanged_later_with_hooks_is_a_warning_too(url: str) -> None:
+    class Newest(Queue[int]):
+        def __init__(self) -> None:
+            super().__init__(store=url)
+            self._queue: Any = []
+
+        def _get(self) -> int:
+            return int(self._queue.pop())
+
+    async def main() -> None:
+        with pytest.warns(NotDurableWarning, match="memory alone"):
+            q = Newest()
+        await q.put(1)
+        await q.put(2)
+        assert [await q.get(), await q.get()] == [2, 1]
 
     run(main())
