@@ -6,6 +6,8 @@ import errno
 import gc
 import os
 import sqlite3
+import subprocess
+import sys
 import threading
 import time
 import weakref
@@ -495,3 +497,19 @@ def test_a_commit_that_is_done_when_another_thread_closes_the_store(
     store.commit(Put("q", b"it"))
     with SqliteStore(database) as store:
         assert [record.payload for record in store.browse("q")] == [b"it"]
+
+
+def test_a_program_that_closes_nothing_is_warned_of_nothing(database: Path) -> None:
+    """A queue or mapping of a module is there to the very end: Python 3.13 warned of its connections."""
+    program = """
+import sys
+from pqadapters import PDict
+from pqadapters.stdlib.queue import Queue
+d = PDict(sys.argv[1])
+d[1] = 2
+q = Queue(store=d.store)
+q.put(d[1])
+"""
+    command = [sys.executable, "-X", "dev", "-W", "error", "-c", program, str(database)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=PATIENCE)
+    assert (done.returncode, done.stderr) == (0, "")

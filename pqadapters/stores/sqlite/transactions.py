@@ -100,6 +100,9 @@ class Transactions:
         if connection is not None:
             connection.close()
 
+    def __del__(self) -> None:
+        self.disconnect_locked()  # as a Reader does
+
     def look_for_file(self) -> None:
         """Behind a sync: what was committed can be found again, unless the file was removed, moved or replaced. Then it
         goes with the last who has it open, or its WAL stays behind, and nothing goes any more."""
