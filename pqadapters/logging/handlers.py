@@ -23,7 +23,7 @@ from ..ending import start_thread
 from ..errors import NotDurableWarning, StoreError
 from ._configured import is_made_unasked, listener_of, passed_over, queue_of
 from ._delivery import looking as _looking
-from ._delivery.feedback import delivers_from
+from ._delivery.feedback import delivers_from, swallow
 from ._delivery.listener import QueueListener, spool_of
 from ._delivery.sinks import Sink
 from ._spools.limits import WhenFull
@@ -156,8 +156,7 @@ class QueueHandler(stdlib.QueueHandler):
             self._start_listener()
             return super().emit(record)
         if delivers_from(spool):
-            spool.limit.dropped["feedback"] += 1
-            return
+            return swallow(record, spool)
         if self._listener is not None:
             self._make_ready(spool)
         try:
@@ -194,7 +193,7 @@ class QueueHandler(stdlib.QueueHandler):
         if spool is None:
             super().enqueue(record)
         elif delivers_from(spool):
-            spool.limit.dropped["feedback"] += 1
+            swallow(record, spool)
         else:
             if self._listener is not None:
                 self._make_ready(spool)

@@ -232,3 +232,23 @@ def test_a_stream_on_a_full_disk_has_what_it_kept_of_a_try_once(tmp_path: Path) 
     assert disk.written.split(b"\n") == [b"m 0", b"m 0", b"m 1", b"m 2", b""]
     handler.close()
     spool(handler).close()
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_a_dead_letter_is_told_of_where_no_other_handler_hears_of_it(
+    place: str, heard: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The thread that delivers has said it to a handler that stores nothing of that thread's, and to nobody else."""
+    sink, console = Noting(lambda message: ValueError("no")), Noting()
+    handler = QueueHandler(place, handlers=[Sink(sink, retries=1, **FAST)])
+    ours = logging.getLogger("pqadapters")
+    handlers, ours.handlers, ours.propagate = ours.handlers, [handler, console][: 1 + heard], False
+    try:
+        logger_of(handler).info("%d", 1)
+        assert handler.flush(PATIENCE)
+        handler.listener.stop()
+    finally:
+        ours.handlers, ours.propagate = handlers, True
+        spool(handler).close()
+    told = "a log record for Noting-0 is a dead letter now: ValueError: no"
+    assert (capsys.readouterr().err, console.messages) == (("", [told]) if heard else (f"{told}\n", []))

@@ -4,8 +4,10 @@ another one they may.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections.abc import Callable
+from typing import Any
 
 from ...apart import Renewed
 
@@ -21,3 +23,24 @@ def deliver_apart(run: Callable[[], object], spool: object) -> None:
 def delivers_from(spool: object) -> bool:
     """Whether the calling thread does."""
     return getattr(_mine(), "spool", None) is spool
+
+
+def swallow(record: object, spool: Any) -> None:
+    """What such a thread has logged goes no further here. What we say ourselves, as of a dead letter, has to be read by
+    somebody: where nobody else is to get it, it goes where `logging` sends what nobody was set up for."""
+    spool.limit.dropped["feedback"] += 1
+    last = logging.lastResort
+    if last is None or not isinstance(record, logging.LogRecord) or not record.name.startswith("pqadapters."):
+        return
+    if record.levelno >= last.level and not _is_heard(record, spool):
+        last.handle(record)
+
+
+def _is_heard(record: logging.LogRecord, spool: object) -> bool:
+    logger: logging.Logger | None = logging.getLogger(record.name)
+    while logger is not None:
+        for handler in logger.handlers:
+            if record.levelno >= handler.level and getattr(handler, "_spool", None) is not spool:
+                return True
+        logger = logger.parent if logger.propagate else None
+    return False
