@@ -163,7 +163,7 @@ def test_what_was_taken_back_doesnt_stay_to_its_time() -> None:
 
 def test_a_timeout_may_be_tried_again(make: Make) -> None:
     executor = make(2)
-    future = executor.using(timeout=0.05, retries=1, backoff=0.0).submit(work.hold, "gate")
+    future = executor.using(timeout=1.0, retries=1, backoff=0.0).submit(work.hold, "gate")
     work.reached("gate")
     work.reached("gate")
     work.GATES["gate"].set()

@@ -134,7 +134,8 @@ class Reader:
     def __del__(self) -> None:
         """A handle that goes behind the interpreter's end ends nothing, and from Python 3.13 on a connection that is
         dropped as it is warns."""
-        self.close()
+        if self.connection is not None:
+            self.connection.close()
 
     def begin_again(self) -> sqlite3.Connection | None:
         """In a forked child: the parent's connection, if it was in use at that moment."""

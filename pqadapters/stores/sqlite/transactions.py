@@ -101,7 +101,8 @@ class Transactions:
             connection.close()
 
     def __del__(self) -> None:
-        self.disconnect_locked()  # as a Reader does
+        if self.connection is not None:
+            self.connection.close()  # as a Reader does
 
     def look_for_file(self) -> None:
         """Behind a sync: what was committed can be found again, unless the file was removed, moved or replaced. Then it
