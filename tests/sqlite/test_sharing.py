@@ -437,6 +437,20 @@ def test_a_sync_for_which_there_is_no_descriptor_says_what_to_do(database: Path)
             store.sync()
 
 
+@pytest.mark.parametrize("ops", [(Put("q", b"a"),), (Put("q", b"a"), Put("q", b"b"))])
+def test_a_connection_that_can_only_read_is_made_anew(database: Path, ops: tuple[Put, ...]) -> None:
+    """SQLite had opened the file for reading, since there was no descriptor when it was to be opened for writing: each
+    put was refused as on a read-only disk, until the store was closed."""
+    with SqliteStore(database) as store:
+        writer = store._core.writer
+        assert writer.connection is not None
+        writer.connection.close()
+        uri = f"file:{database}?mode=ro"
+        writer.connection = sqlite3.connect(uri, uri=True, isolation_level=None, check_same_thread=False)
+        store.commit(*ops)
+        assert store.depth("q").ready == len(ops)
+
+
 def test_a_store_that_couldnt_be_opened_has_no_file_open(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Until the garbage collector came: who tries again and again ran out of descriptors."""
     with SqliteStore(database) as store:

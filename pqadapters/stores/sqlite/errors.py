@@ -24,7 +24,8 @@ _NOT_SHARED = 4874  #: SQLITE_IOERR_SHMSIZE
 _SHARED = 32768  #: bytes by which the file of SQLite's shared memory grows
 _LONGEST = 500  #: bytes of a path: SQLite takes 504, and a database is made as "<path>.new"
 _BLOCK = 4096  #: bytes below a limit of file sizes in which a write may have been refused
-_NUMBERS = {FULL: errno.ENOSPC, _IO: errno.EIO, "attempt to write a readonly database": errno.EROFS}
+_READ_ONLY = "attempt to write a readonly database"
+_NUMBERS = {FULL: errno.ENOSPC, _IO: errno.EIO, _READ_ONLY: errno.EROFS}
 _ADVICE = {
     errno.ENOSPC: "free some space there, or drain the queue",
     errno.EFBIG: "raise this process's limit of file sizes (ulimit -f)",
@@ -50,6 +51,11 @@ def is_busy(error: Exception) -> bool:
 def is_io(error: Exception) -> bool:
     """The system refused a read, a write or a sync."""
     return str(error).startswith(_IO)
+
+
+def is_read_only(error: Exception) -> bool:
+    """Its connection is one for reading."""
+    return str(error).startswith(_READ_ONLY)
 
 
 def is_unsure(error: Exception, path: str) -> bool:

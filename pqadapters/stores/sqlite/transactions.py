@@ -18,7 +18,7 @@ from .._directory import STOPPED
 from .._trouble import afresh, lasting
 from . import schema
 from .database import connect, patiently, rest
-from .errors import ERRORS, FULL, is_busy, is_full, is_unsure, locked, translated
+from .errors import ERRORS, FULL, is_busy, is_full, is_read_only, is_unsure, locked, translated
 from .pairing import NONE, is_at, note
 from .processes.mark import Mark
 from .work import OVER, Outcome, Work
@@ -166,6 +166,8 @@ class Transactions:
             except ERRORS as error:
                 if is_full(error, self.path):
                     return self._once_more(work, error, True, lambda: self._run_alone(connection, work))
+                if self._reconnects([work], error):
+                    return self.carry_out([work])
                 if not is_busy(error):
                     return self._fail([work], error, committing=True)
                 if not self._still_patient([work], error, first=not pause):
@@ -238,6 +240,8 @@ class Transactions:
         """A transaction failed, and is undone: it may be the fault of one of several, or the disk may be full."""
         if committing and self._full and is_unsure(error, self.path):
             return self._fail(batch, error, committing)
+        if self._reconnects(batch, error):
+            return self.carry_out(batch)
         if len(batch) == 1:
             (work,) = batch
             if not is_full(error, self.path):
@@ -245,6 +249,17 @@ class Transactions:
             return self._once_more(work, error, committing, lambda: self.carry_out(batch, statement=False))
         for work in batch:
             self.carry_out([work], statement=False)
+
+    def _reconnects(self, batch: list[Work], error: Exception) -> bool:
+        """Whether they are worth a try on another connection: where a file can't be opened for writing, for want of a
+        descriptor say, SQLite opens it for reading without a word."""
+        if not is_read_only(error) or any(work.reconnected for work in batch) or not is_at(self.path, self.file):
+            return False
+        for work in batch:
+            work.reconnected = True
+        with suppress(sqlite3.Error):
+            self.disconnect_locked()
+        return True
 
     def _once_more(self, work: Work, error: Exception, committing: bool, attempt: Callable[[], None]) -> None:
         """The disk is full: with what room can be made for it."""

@@ -16,6 +16,7 @@ class Work(_Work):
     """`run` changes the database and nothing else: it may be called again."""
 
     full = 0  #: how often it was tried again for want of space
+    reconnected = False  #: it was tried again on another connection
 
     def __init__(
         self,
