@@ -262,6 +262,31 @@ def test_a_store_that_never_works_again_fails_the_futures(place: dict[str, Any])
         assert 2 in [each.result(work.PATIENCE) for each in another.recovered()]
 
 
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("early", [True, False])
+def test_a_store_that_never_works_again_is_closed_behind_a_shutdown_that_does_not_wait(
+    place: dict[str, Any], early: bool
+) -> None:
+    """An outcome that couldn't be stored kept it open, and whoever opened the place again was given the same store."""
+    executor = ThreadPoolExecutor(1, **place)
+    held = executor.submit(work.hold, "gate")
+    work.reached("gate")
+    backlog: Any = executor._backlog
+    closed, close = threading.Event(), backlog.close
+    if early:
+        executor.shutdown(wait=False)
+
+    def poisoned(*args: Any, **options: Any) -> Any:
+        raise StorePoisoned("a sync failed")
+
+    backlog.claim = backlog.commit = poisoned
+    backlog.close = lambda: (close(), closed.set())
+    work.GATES["gate"].set()
+    assert held.result(work.PATIENCE) == "gate"
+    executor.shutdown(wait=False)
+    assert closed.wait(work.PATIENCE)
+
+
 PROGRAM = """
 from tests.crash.test_full_disk import fill
 from pathlib import Path

@@ -322,7 +322,7 @@ class Backlog:
         self._take_out(futures)
         for future in futures:
             future.settle(None, error)
-        self.changed()
+        self.less()
 
     def close(self) -> None:
         """Let go of the store. What is claimed is ready for others. A second call does nothing."""
