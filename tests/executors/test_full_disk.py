@@ -220,7 +220,8 @@ def _refuses_next_tries(executor: Any, kind: type[StoreError], times: int) -> No
 @pytest.fixture
 def soon(monkeypatch: pytest.MonkeyPatch) -> None:
     """A store that refused is asked again in a moment, and not in a second."""
-    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.refusals._AGAIN", 0.02)
+    for module in ("_backlog.refusals", "_backlog.returning", "_workers.tickets"):
+        monkeypatch.setattr(f"pqadapters.concurrent.futures.{module}._AGAIN", 0.02)
 
 
 @pytest.mark.usefixtures("soon")
@@ -284,6 +285,40 @@ def test_a_store_that_never_works_again_is_closed_behind_a_shutdown_that_does_no
     work.GATES["gate"].set()
     assert held.result(work.PATIENCE) == "gate"
     executor.shutdown(wait=False)
+    assert closed.wait(work.PATIENCE)
+
+
+@pytest.mark.usefixtures("soon")
+@pytest.mark.parametrize("refused", ["claim", "commit"])
+@pytest.mark.parametrize("early", [True, False])
+def test_a_store_that_refuses_for_a_moment_behind_a_shutdown_that_does_not_wait(
+    place: dict[str, Any], refused: str, early: bool
+) -> None:
+    """The thread that was refused had nothing to do, and the pool took no more of them: what wasn't begun never was,
+    its futures never came to an end, and the store stayed open."""
+    executor = ThreadPoolExecutor(1, **place)
+    held = executor.submit(work.hold, "gate")
+    work.reached("gate")
+    futures = [executor.submit(work.double, number) for number in range(3)]
+    backlog: Any = executor._backlog
+    left, call, closed, close = [1, 2], getattr(backlog, refused), threading.Event(), backlog.close
+
+    def refuses(*args: Any, **options: Any) -> Any:
+        if left:
+            left.pop()
+            raise DiskError(errno.ENOSPC, "no room", "here")
+        return call(*args, **options)
+
+    setattr(backlog, refused, refuses)
+    backlog.close = lambda: (close(), closed.set())
+    if early:
+        executor.shutdown(wait=False)
+    work.GATES["gate"].set()
+    assert held.result(work.PATIENCE) == "gate"
+    while not early and not backlog.idle():
+        threading.Event().wait(0.001)
+    executor.shutdown(wait=False)
+    assert [future.result(work.PATIENCE) for future in futures] == [0, 2, 4]
     assert closed.wait(work.PATIENCE)
 
 

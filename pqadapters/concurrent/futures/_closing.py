@@ -54,7 +54,8 @@ def shut_down(
 
 
 def _end_later(backlog: Backlog, stdlibs: Callable[..., None], cancel_futures: bool, hold: bool) -> None:
-    """There are jobs that must still be done. While the clock has some of them the pool must stay open for them."""
+    """There are jobs that must still be done. While the clock has some of them, or nobody is at it because the store
+    has refused, the pool must stay open for them."""
 
     def end(*_: Any) -> None:
         if backlog.drained() or backlog.stopped:
@@ -63,7 +64,7 @@ def _end_later(backlog: Backlog, stdlibs: Callable[..., None], cancel_futures: b
             backlog.ended = nothing  # this refers to the executor, whose finalizer has the backlog
 
     futures = [*backlog.live.values(), *backlog.running.values()]
-    if not (hold or backlog.delayed or any(future._options.retries for future in futures)):
+    if not (hold or backlog.idle() or backlog.delayed or any(future._options.retries for future in futures)):
         backlog.pool_shut = True
         stdlibs(wait=False, cancel_futures=cancel_futures)
     backlog.ended = end

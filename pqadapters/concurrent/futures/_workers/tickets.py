@@ -27,6 +27,7 @@ from .._backlog.timeouts import time_out
 
 _log = telling.logger("pqadapters.executor")
 _STAY = 0.02  #: seconds
+_AGAIN = 1.0  #: seconds between two looks of the last ticket, while the store refuses
 _Ticket = list[None]  #: not empty until it is begun, or taken back: whoever pops it has it, in one step
 
 
@@ -172,6 +173,9 @@ class Tickets:
         with backlog.lock:
             if self._looks != looks >= 0 and not backlog.stopped:
                 return None
+            if (looks < 0 or backlog.unsaved) and self._is_needed():
+                self.changed.wait(_AGAIN)
+                return None
             if looks < 0 or self._waiting or self.volatile or backlog.closing or backlog.stopped:
                 return self._end()
             self._staying += 1
@@ -184,6 +188,12 @@ class Tickets:
                     return self._end() if self._looks == looks else None
                 self._bell.get_nowait()  # it has rung just now, for us
         return None
+
+    def _is_needed(self) -> bool:
+        """Whether it must not end, though the store refuses: there are jobs, and the pool takes no more tickets. The
+        lock is held."""
+        backlog = self.backlog
+        return backlog.pool_shut and self.count == 1 and bool(backlog.live) and not backlog.stopped
 
     def _end(self) -> bool:
         """Whether it was the last ticket. The lock is held."""
