@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -173,6 +174,34 @@ def test_what_is_not_a_new_job_of_ours_goes_back(new: New) -> None:
         assert (len(backlog.ahead), claimed(executor)) == (0, 1), "it was begun before, as far as is known"
         work.GATES["next"].set()
         assert again.result(work.PATIENCE) == "again"
+
+
+def test_nor_beside_what_others_have_left(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """While a thread looked for these, another one claimed some of them along with ours, and gave them back, which was
+    an attempt each time: they were dead letters before anybody had begun them."""
+    executor = ThreadPoolExecutor(1, path=tmp_path / "jobs", durability="process")
+    executor.submit(work.hold, "first")
+    work.reached("first")
+    for name in range(50):
+        executor.submit(work.note, name)
+    executor.shutdown(wait=False, drain=False)
+    work.GATES["first"].set()
+    executor.shutdown()
+    claim, attempts = SegmentStore.claim, list[int]()
+
+    def slowly(*arguments: Any, **how: Any) -> Any:
+        time.sleep(0.002)
+        claims = claim(*arguments, **how)
+        attempts.extend(each.attempt for each in claims)
+        return claims
+
+    monkeypatch.setattr(SegmentStore, "claim", slowly)
+    with ThreadPoolExecutor(4, path=tmp_path / "jobs", durability="process") as executor:
+        for name in range(50, 150):
+            executor.submit(work.note, name)
+    assert (sorted(work.DONE), max(attempts), caplog.messages) == (list(range(150)), 1, [])
 
 
 KILLED = """

@@ -10,6 +10,7 @@ import pytest
 
 from pqadapters.concurrent.futures import JobFuture
 from pqadapters.concurrent.futures._backlog import starting
+from pqadapters.concurrent.futures._backlog.finishing import let_go_of_suspect
 from pqadapters.concurrent.futures._backlog.returning import put_back
 from pqadapters.concurrent.futures._backlog.suspects import Suspects
 from pqadapters.store import Ack, Put
@@ -49,6 +50,20 @@ def test_it_begins_when_claims_on_their_way_are_decided() -> None:
     suspects.leave()
     thread.join(work.PATIENCE)
     assert begun.is_set()
+
+
+def test_who_was_kept_off_by_one_that_has_ended_since_looks_for_all_again(make: Make) -> None:
+    """It took it for granted that no others were left: they stayed on disk when the executor was shut down."""
+    backlog = make()._backlog
+    backlog.open()
+    backlog.added = lambda: True
+    assert backlog.suspects.enter()
+    assert backlog.suspects.begin(b"a")
+    backlog.suspects.leave()
+    free = backlog.suspects.enter()
+    let_go_of_suspect(backlog, b"a")
+    assert starting._next_claim(backlog, free) is None
+    assert (free, backlog.recovering) == (False, True)
 
 
 def test_jobs_that_were_never_begun_may_run_beside_it() -> None:

@@ -17,9 +17,11 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ....clock import SYSTEM
+from ....errors import LeaseLost, PqadaptersError
 from .._jobs.options import PLAIN, Settings
 from .._jobs.words import Interrupted
 from .refusals import let_go
+from .returning import put_back
 
 if TYPE_CHECKING:
     from ....store import Claim
@@ -54,7 +56,7 @@ class Ahead:
         """How many jobs the next claim takes."""
         before, self._at = self._at, SYSTEM.monotonic()
         most = 1
-        if not (backlog.recovering or backlog.ranked or backlog.shared or backlog.mixed):
+        if backlog.only_ours() and not (backlog.ranked or backlog.shared or backlog.mixed):
             each = (self._at - before) / self._last
             most = max(1, min(_MOST, len(backlog.live), int(_WINDOW / each) if each > 0 else _MOST))
         self._last = most
@@ -67,7 +69,7 @@ class Ahead:
             if future is not None and claim.attempt == 1 and future._options is PLAIN:
                 self._claims.append(claim)
             else:
-                let_go(backlog, claim)
+                _put_back(backlog, claim)
         if backlog.stopped:
             self.give_back(backlog)
 
@@ -99,3 +101,13 @@ class Ahead:
     def forget(self) -> None:
         """The store that they are of is gone for this process."""
         self._claims.clear()
+
+
+def _put_back(backlog: Backlog, claim: Claim) -> None:
+    """A claim that isn't used is no attempt: by some of them a job would be taken for one that ends processes."""
+    try:
+        put_back(backlog, claim, 0.0)
+    except LeaseLost:
+        pass
+    except PqadaptersError:
+        let_go(backlog, claim)

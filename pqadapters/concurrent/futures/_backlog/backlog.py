@@ -88,6 +88,8 @@ class Backlog:
         self.known: weakref.WeakValueDictionary[bytes, JobFuture] = weakref.WeakValueDictionary()
         self.foreign = False  #: jobs that others have submitted are run, too
         self.recovering = False  #: there may be more of these
+        self._looking = 0  #: threads that look for them just now, with `recovering` not set meanwhile
+        self._looks = threading.RLock()  #: of both, for a moment
         self.ranked = self.tombs = False
         self.suspects = Suspects()
         self.delayed: dict[bytes, list[Callable[[], object]]] = {}  #: by the clock; what takes that back
@@ -188,6 +190,26 @@ class Backlog:
 
     def _bind(self, store: Store) -> None:
         self.commit, self.claim = store.commit, store.claim
+
+    def begin_look(self) -> bool:
+        """Somebody looks for jobs of others; whether there may be some. Who puts one there meanwhile says so behind
+        this."""
+        with self._looks:
+            before, self.recovering = self.recovering, False
+            self._looking += before
+        return before
+
+    def end_look(self, before: bool, more: bool) -> None:
+        """What `begin_look` said, and whether there may be more of them."""
+        if before:
+            with self._looks:
+                self._looking -= 1
+                self.recovering = self.recovering or more
+
+    def only_ours(self) -> bool:
+        """Whether what is ready is ours, as far as is known."""
+        with self._looks:
+            return not (self.recovering or self._looking or self.delayed)
 
     def take_in(self) -> None:
         """Jobs of others are begun, too, from here on."""

@@ -49,9 +49,10 @@ def wait_until_due(backlog: Backlog, id: bytes, seconds: float) -> None:
 
 def _back(backlog: Backlog, id: bytes) -> None:
     """It is due, or was: somebody may have begun it already, and it may be waiting for its next try by now."""
-    backlog.delayed.pop(id, None)
     if not backlog.closed:
         backlog.recovering = backlog.recovering or backlog.foreign  # it may be one of somebody else
+    backlog.delayed.pop(id, None)
+    if not backlog.closed:
         begin_ready(backlog)
         if id in backlog.live:  # all are busy; or the store's clock isn't there yet
             call_in(_AGAIN, partial(_back, backlog, id))

@@ -57,9 +57,9 @@ def next_job(backlog: Backlog) -> Started | None:
         if backlog.unsaved or not (backlog.live or backlog.recovering):
             return None  # what was done comes first; and of what others have put there watch.py tells
         claim = future = None
-        anybodys = backlog.suspects.enter() and backlog.foreign
+        free = backlog.suspects.enter()
         try:
-            claim = backlog.ahead.pop() or _next_claim(backlog, anybodys)
+            claim = backlog.ahead.pop() or _next_claim(backlog, free)
             if claim is None:
                 return None
             future = backlog.live.pop(claim.payload[2:18], None)  # where a job has its id
@@ -127,22 +127,19 @@ def _takes_anybodys(backlog: Backlog) -> bool:
     return not backlog.closing or backlog.sharing is None or backlog.sharing.is_alone()
 
 
-def _next_claim(backlog: Backlog, anybodys: bool) -> Claim | None:
-    """The next of all jobs that are ready, or of ours."""
+def _next_claim(backlog: Backlog, free: bool) -> Claim | None:
+    """The next of all jobs that are ready, or of ours. `free`: no suspect runs, at whose end all are looked for."""
     claims: list[Claim]
-    anybodys = anybodys and (backlog.sharing is None or _takes_anybodys(backlog))
+    anybodys = free and backlog.foreign and (backlog.sharing is None or _takes_anybodys(backlog))
     if anybodys:
         ahead, order = backlog.ahead, _RANK if backlog.ranked else _OLDEST  # OLDEST is quicker, where none has a rank
         most = ahead.how_many(backlog) if ahead.allowed and len(backlog.live) > 1 else 1
-        claims, before = [], backlog.recovering
-        backlog.recovering = False  # before the look: who puts one there meanwhile says so behind it
+        before, more = backlog.begin_look(), True
         try:
             claims = backlog.claim(backlog.names.jobs, order=order, limit=most, counted=True)
-        except BaseException:
-            backlog.recovering = before
-            raise
-        if claims and before:
-            backlog.recovering = True
+            more = bool(claims)
+        finally:
+            backlog.end_look(before, more)
         if len(claims) > 1:
             ahead.keep(backlog, claims[1:])
     else:
@@ -152,8 +149,8 @@ def _next_claim(backlog: Backlog, anybodys: bool) -> Claim | None:
         if not claims and backlog.live and find_moved(backlog):
             claims = _claim_own(backlog, _OWN)
     if not claims:
-        if not anybodys:
-            backlog.recovering = backlog.recovering and backlog.suspects.running is not None
+        if free and not anybodys:
+            backlog.recovering = False
         return None
     return claims[0]
 
