@@ -53,6 +53,20 @@ def test_the_least_item_leaves_first_after_a_restart_as_well(place: Place) -> No
     assert drain(PriorityQueue(store=place.restart())) == sorted(items)
 
 
+@pytest.mark.exclusive
+def test_what_was_removed_is_seen_no_more(store: Store) -> None:
+    """In memory it was still in its place: q.queue[0] and peek() showed items that were gone."""
+    q: PriorityQueue[Any] = PriorityQueue(store=store)
+    q.put_many([Job(5), Job(3), Job(1), Job(4)])
+    assert q.peek() == Job(1)
+    q.queue.remove(Job(1))
+    assert (q.peek(), q.queue[0], len(q.queue)) == (Job(3), Job(3), 3)
+    q.queue = [Job(4), Job(2)]
+    assert (list(q.queue), q.unfinished_tasks) == ([Job(2), Job(4)], 2)
+    q.queue.clear()
+    assert (list(q.queue), q.unfinished_tasks) == ([], 0)
+
+
 def test_equal_items_leave_in_order_of_arrival(store: Store) -> None:
     q: PriorityQueue[Any] = PriorityQueue(store=store)
     q.put_many([(1, {"n": n}) for n in range(3)])  # the standard library can't compare these
