@@ -10,7 +10,7 @@ from typing import Any
 import pymysql
 import pytest
 
-from pqadapters.errors import ConditionFailed, LeaseLost, OutcomeUnknown, Stopped, StoreUnreachable
+from pqadapters.errors import ConditionFailed, LeaseLost, OutcomeUnknown, Stopped, StoreRefused, StoreUnreachable
 from pqadapters.stdlib.asyncio import Queue as LoopQueue
 from pqadapters.stdlib.pdict import PDict
 from pqadapters.store import Ack, Expect, Nack, Op, Put, Set, Store, Update
@@ -203,6 +203,40 @@ def test_a_server_that_is_silent_is_told_of_within_the_callers_time(through: str
         proxy.go.set()
         store.commit(Put("q", b"c"))
         assert payloads(store) == [b"a", b"c"]  # it was looked up behind that: it never came there
+
+
+def test_i2_who_is_let_in_no_more_behind_a_commit_is_told_that_nobody_knows(
+    through: str, server: Server, proxy: Proxy
+) -> None:
+    """It was told of the password alone, as of a call that had stored nothing."""
+    server.run("CREATE OR REPLACE USER app@'%' IDENTIFIED BY 'old'", "GRANT ALL ON *.* TO app@'%'")
+    with MysqlStore(through.replace("root@", "app:old@")) as store:
+        store.commit(Put("q", b"before"))
+        server.run("ALTER USER app@'%' IDENTIFIED BY 'new'")
+        proxy.at(b"COMMIT", How.CUT_AFTER)
+        with pytest.raises(OutcomeUnknown, match=r"asked to commit.*Access denied"):
+            _again(store, lambda: store.commit(Put("q", b"a")))
+        with pytest.raises(StoreRefused, match="refuses the password"):
+            _again(store, lambda: store.commit(Put("q", b"lost")))
+        server.run("ALTER USER app@'%' IDENTIFIED BY 'old'")
+        store.commit(Put("q", b"b"))
+        assert payloads(store) == [b"before", b"a", b"b"]
+
+
+def test_i2_who_gets_no_encrypted_connection_behind_a_commit_is_told_that_nobody_knows(
+    through: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object, **__: object) -> Wire:
+        raise StoreRefused("the server offers no TLS")
+
+    with MysqlStore(through) as store:
+        store.commit(Put("q", b"before"))
+        proxy.at(b"COMMIT", How.CUT_AFTER)
+        with monkeypatch.context() as patch, pytest.raises(OutcomeUnknown, match="no TLS"):
+            patch.setattr(Dialer, "dial", refuse)
+            _again(store, lambda: store.commit(Put("q", b"a")))
+        store.commit(Put("q", b"b"))
+        assert payloads(store) == [b"before", b"a", b"b"]
 
 
 def test_i5_a_claim_of_unknown_outcome_is_given_back(

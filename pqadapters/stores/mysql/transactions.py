@@ -12,7 +12,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...clock import SYSTEM
-from ...errors import StoreError
+from ...errors import StoreError, StoreRefused
 from ...store import LOCK_TIMEOUT
 from .._line import Line
 from .._trouble import afresh
@@ -115,9 +115,11 @@ class Transactions(Line):
             except Failed as error:
                 if not self._is_for_another_try(batch, error, exactly):
                     return
-            except BaseException:  # of a signal handler: others are passing over what is locked here
-                if self._busy:
+            except BaseException as error:
+                if self._busy:  # of a signal handler: others are passing over what is locked here
                     self.disconnect_locked()
+                elif isinstance(error, StoreRefused):  # a new connection isn't what it has to be
+                    return self._refuse(batch, error, error)
                 raise
             if self._refuse_late(batch):
                 return
@@ -149,12 +151,20 @@ class Transactions(Line):
         if exactly or (len(batch) == 1 and not is_null(error)):
             problem = translated(error, self.place)
             problem.__cause__ = error.error
-            for part in batch:
-                part.refuse(afresh(problem))
+            self._refuse(batch, error.error, problem)
             return False
         for part in batch:  # one of them may not be done: each by itself
             self._carry_out([part], exactly=True)
         return False
+
+    def _refuse(self, batch: list[Part], error: Exception, problem: StoreError) -> None:
+        """None of them can be done now, which says nothing of one that may have been done before."""
+        doubt = unknown(self.place, error)
+        doubt.__cause__ = error
+        for part in batch:
+            part.refuse(afresh(doubt if part.unsure else problem))
+            if part.unsure:
+                self.doubtful()
 
     def _refuse_late(self, batch: list[Part]) -> bool:
         """Whether there were any."""
