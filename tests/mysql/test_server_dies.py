@@ -16,6 +16,7 @@ from pqadapters.errors import OutcomeUnknown, PqadaptersError, StoreUnreachable
 from pqadapters.stdlib.queue import Queue
 from pqadapters.store import Ack, Op, Put, Set
 from pqadapters.stores.mysql import MysqlStore
+from pqadapters.stores.mysql.wire import Failed
 from tests.contract.snapshot import payloads
 from tests.contract.threads import Task, together
 from tests.segment.programs import PATIENCE
@@ -102,6 +103,24 @@ def test_a_read_only_server_is_waited_for_and_told_of_without_doubt(mortal: Serv
             mortal.run("SET GLOBAL read_only = 0")
         assert waiting.result()
         assert payloads(store) == [b"a", b"b"]
+
+
+def test_i5_a_process_lives_for_others_while_its_server_is_read_only(mortal: Server, on_mortal: str) -> None:
+    """It let go of its lock with each try to renew its lease, and whoever came first behind that had its claims."""
+    grants = "CREATE, ALTER, SELECT, INSERT, UPDATE, DELETE"
+    mortal.run("CREATE OR REPLACE USER app@'%'", f"GRANT {grants} ON *.* TO app@'%'")
+    with MysqlStore(on_mortal.replace("root@", "app@")) as store:
+        store.commit(Put("q", b"a"))
+        owners = store._core.owners
+        mortal.run("SET GLOBAL read_only = 1")
+        try:
+            with pytest.raises(Failed, match="read-only"):
+                owners.renew()
+            ((is_free,),) = mortal.run(f"SELECT IS_FREE_LOCK('{owners.base}{owners.number}')")
+        finally:
+            mortal.run("SET GLOBAL read_only = 0")
+        assert not is_free
+        owners.renew()
 
 
 def test_a_server_that_takes_no_more_connections_is_told_of(mortal: Server, on_mortal: str) -> None:

@@ -19,6 +19,7 @@ from typing import Any
 
 from ...clock import SYSTEM
 from ...store import LOCK_TIMEOUT
+from .errors import is_lost, is_refused
 from .schema import ALIVE, DEAD, DYING, held_by
 from .wire import Dialer, Failed, Wire
 
@@ -113,6 +114,10 @@ class Owners:
                 begun = SYSTEM.monotonic()
                 (now,) = wire.ask(self.sql.CLOCK).rows[0]
                 self.ahead = float(now) - (begun + SYSTEM.monotonic()) / 2
+            except Failed as error:
+                if is_lost(error) and not is_refused(error):  # else the lock goes on saying that we live
+                    self.drop_locked()
+                raise
             except BaseException:
                 self.drop_locked()
                 raise
