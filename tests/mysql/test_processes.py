@@ -8,6 +8,7 @@ import threading
 from collections.abc import Callable
 from contextlib import ExitStack
 from hashlib import sha256
+from types import SimpleNamespace
 from typing import Any
 
 import pymysql
@@ -16,6 +17,9 @@ import pytest
 from pqadapters.errors import LeaseLost
 from pqadapters.store import Ack, Claim, Extend, Nack, Op, Order, Put, Set, Store, Update
 from pqadapters.stores.mysql import MysqlStore, keeper, owners
+from pqadapters.stores.mysql.address import address_of
+from pqadapters.stores.mysql.schema import ALIVE, DYING, Statements
+from pqadapters.stores.mysql.wire import Dialer
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, run, running, said
 
@@ -140,6 +144,54 @@ def test_i5_a_stopped_process_is_not_robbed_before_that(url: str) -> None:
         os.kill(child.pid, signal.SIGCONT)
         _go_on(child)
         assert said(child) == "acked"
+
+
+def test_i5_whose_lease_ran_out_while_the_server_was_away_has_a_moment_to_renew_it(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """Whoever was there first took all others for dead, and live consumers lost their claims."""
+    now = 0.0
+    monkeypatch.setattr(owners, "SYSTEM", SimpleNamespace(monotonic=lambda: now))
+    us = owners.Owners(Dialer(address_of("mysql://u@h/d"), Statements("pqa_")), 30.0)
+    us.number, us._held = 1, True
+
+    def dead(*, ours: bool, theirs: bool) -> list[int]:
+        return us.dead([(1, ALIVE, ours, False, 9), (2, ALIVE, theirs, False, 9)])
+
+    assert dead(ours=False, theirs=True) == []
+    now += 0.9
+    assert dead(ours=False, theirs=True) == []
+    now += 0.2
+    assert dead(ours=False, theirs=True) == [2]
+    assert dead(ours=False, theirs=False) == []
+    for _ in range(3):  # it takes no changes from anybody
+        now += 1.0
+        assert dead(ours=True, theirs=True) == []
+    now += 0.1
+    assert dead(ours=False, theirs=True) == []
+    us.drop_locked()  # it is gone, and nobody has looked meanwhile
+    now += 60.0
+    assert dead(ours=False, theirs=True) == []
+    us._held, us._since = True, now
+    now += 0.9
+    assert dead(ours=False, theirs=True) == []
+    now += 0.2
+    assert dead(ours=False, theirs=True) == [2]
+
+
+def test_i5_who_gets_its_number_behind_an_outage_looks_once_more(
+    url: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """To wait on an empty queue takes none, so it can't tell from its own lease whether the server takes changes."""
+    monkeypatch.setattr(owners, "GRACE", 0.0)
+    database, alive = url.rpartition("/")[2], "SELECT alive FROM pqa_owners WHERE number = 77"
+    with MysqlStore(url) as store:
+        server.run("INSERT INTO pqa_owners VALUES (77, 1, 0, 0, 0, 'theirs', 1)", database=database)
+        store._core.look_for_dead()
+        assert server.run(alive, database=database) == ((ALIVE,),)
+        assert store._core.owners.number
+        store._core.look_for_dead()
+        assert server.run(alive, database=database) == ((DYING,),)
 
 
 def test_an_extension_outlasts_the_lease(url: str) -> None:

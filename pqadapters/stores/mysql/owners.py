@@ -23,7 +23,8 @@ from .errors import is_lost, is_refused
 from .schema import ALIVE, DEAD, DYING, held_by
 from .wire import Dialer, Failed, Wire
 
-GRACE = 1.0  #: seconds for which a lock must be free before its owner is dead: after a restart all of them are
+GRACE = 1.0  #: seconds before an owner is dead whose lock is free or lease over: behind an outage all of them are
+_OUTAGE = 0.25  #: seconds without our own lock after which that begins anew; an idle connection may be ended at any time
 _LAST_HANDLE = (1 << 32) - 1
 _FEW = 500  #: queues that are asked for at a time
 
@@ -45,7 +46,8 @@ class Owners:
         self.is_lost = False  #: others have taken us for dead
         self._wire: Wire | None = None
         self._held = False
-        self._free: dict[int, float] = {}  # owners whose lock was free, and since when
+        self._suspected: dict[int, float] = {}  # owners whose lock was free, or lease over, and since when
+        self._lost = self._since = 0.0  # when our lock was gone; when we had it again behind an outage
         self._name_locks(f"{dialer.address.database}\0{dialer.address.prefix}")
 
     def _name_locks(self, store: str) -> None:
@@ -85,7 +87,8 @@ class Owners:
         except BaseException:
             self.drop_locked()
             raise
-        self.seq, self._held = 0, True
+        self.seq, self._held, self._since = 0, True, SYSTEM.monotonic()
+        self._suspected = {}
         self.number = number
 
     def resign(self) -> None:
@@ -110,6 +113,8 @@ class Owners:
                 wire = self._connected(LOCK_TIMEOUT)
                 if not self._held:
                     self._held = wire.alone(f"{self.base}{self.number}")
+                    if SYSTEM.monotonic() - self._lost > _OUTAGE:
+                        self._since = SYSTEM.monotonic()
                 known = wire.ask(self.sql.RENEW, self.lease, self.number, *self._whose).affected
                 begun = SYSTEM.monotonic()
                 (now,) = wire.ask(self.sql.CLOCK).rows[0]
@@ -138,6 +143,8 @@ class Owners:
 
     def drop_locked(self) -> None:
         """The connection is gone, or no good."""
+        if self._held:
+            self._lost = SYSTEM.monotonic()
         wire, self._wire, self._held = self._wire, None, False
         if wire is not None:
             wire.drop()
@@ -158,28 +165,35 @@ class Owners:
         """In a forked child: the number, the lock and the connection are the parent's."""
         self.lock = threading.RLock()
         self.number = self.seq = 0
-        self._wire, self._held, self.is_lost, self._free = None, False, False, {}
+        self._wire, self._held, self.is_lost, self._suspected = None, False, False, {}
 
     # Others
 
     def dead(self, lives: Any) -> list[int]:
         """The numbers of those whose claims are to be given back, out of the rows of LIVES."""
         now = SYSTEM.monotonic()
-        found, free = [], {}
+        since = now if self._is_away(lives) else self._since
+        found, suspected = [], {}
         for number, alive, overdue, lock_is_free, _ in lives:
             if number == self.number:
                 continue
-            if lock_is_free and alive == ALIVE:
-                free[number] = self._free.get(number, now)
-            if alive == DYING or overdue or now - free.get(number, now) >= GRACE:
+            if alive == ALIVE and (overdue or lock_is_free):
+                suspected[number] = max(self._suspected.get(number, now), since)
+            if alive == DYING or now - suspected.get(number, now) >= GRACE:
                 found.append(number)
-        self._free = free
+        self._suspected = suspected
         return found
+
+    def _is_away(self, lives: Any) -> bool:
+        """Whether the server keeps us, too, from being heard of."""
+        if self.number and not self._held:
+            return True
+        return any(overdue for number, alive, overdue, *_ in lives if number == self.number and alive == ALIVE)
 
     @property
     def suspects(self) -> bool:
-        """Whether any that live had no lock at the last look."""
-        return bool(self._free)
+        """Whether any that live weren't heard of at the last look."""
+        return bool(self._suspected)
 
     def bury(self, session: Any, number: int) -> set[int]:
         """Make ready what a dead process had claimed, in a transaction: the queues in which something is."""
@@ -187,8 +201,8 @@ class Owners:
         if not rows:
             return set()
         alive, overdue = rows[0]
-        if alive == ALIVE and not overdue and not self._is_free(session, number):
-            return set()  # it is back
+        if alive == ALIVE and (number not in self._suspected or not (overdue or self._is_free(session, number))):
+            return set()  # it is back, or may be in a moment
         if alive == ALIVE:
             session.change(self.sql.SET_ALIVE, DYING, number)
         first, last = held_by(number, 0), held_by(number, _LAST_HANDLE)
