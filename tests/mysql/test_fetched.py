@@ -279,6 +279,22 @@ def test_a_limit_counts_everything_that_is_ready(url: str, ticks: _Ticks) -> Non
             other.commit(Put("q", b"x", limit=9))
 
 
+@pytest.mark.parametrize("others", [[], [Put("r", b"a")]], ids=["alone", "not alone"])
+@pytest.mark.usefixtures("nobody_tidies")
+def test_the_first_limit_counts_what_lies_ahead_here(url: str, ticks: _Ticks, others: list[Put]) -> None:
+    """What was fetched before anybody had put with a limit wasn't counted: as many came into the queue beyond it."""
+    with MysqlStore(url) as store:
+        _numbers(store, 20)
+        assert _quick(store, 8) == [b"%d" % n for n in range(8)]
+        assert store._ahead.of("q", os.getpid())
+        with pytest.raises(LimitReached):
+            store.commit(*others, Put("q", b"x", limit=12))
+        assert store.depth("q")[:3] == (12, 0, 0)
+        assert store.depth("r").ready == 0
+        store.commit(*others, Put("q", b"x", limit=13))
+        assert [_get(store).payload for _ in range(13)] == [*(b"%d" % n for n in range(8, 20)), b"x"]
+
+
 @pytest.mark.usefixtures("nobody_tidies")
 def test_large_items_are_not_fetched_ahead(url: str, ticks: _Ticks) -> None:
     with MysqlStore(url) as store:

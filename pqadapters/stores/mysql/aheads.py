@@ -81,10 +81,10 @@ class Aheads:
                 told += each.shed_strays(session, self._core.names.queue)
         return told
 
-    def shed(self, session: Session, queues: Sequence[str]) -> None:
-        """Nothing of these queues lies ahead any more: a record may have come in front of it."""
-        for each in self._shared():
-            each.shed(session, self._core.names.queue, queues)
+    def shed(self, session: Session, queues: Sequence[str]) -> list[Stray]:
+        """Nothing of these queues lies ahead any more: a record may have come in front of it, or it is to be counted.
+        What that gives back."""
+        return [stray for each in self._shared() for stray in each.shed(session, self._core.names.queue, queues)]
 
     # By themselves
 

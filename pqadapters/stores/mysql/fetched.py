@@ -63,9 +63,11 @@ class Stray:
         self.claim = claim
         self.outcome = PENDING
 
-    def undo(self) -> None:
-        """What that transaction was told isn't done, whatever becomes of the rest of it."""
-        self.outcome = PENDING
+
+def undo(strays: Sequence[Stray]) -> None:
+    """What their transaction was told of them isn't done, whatever becomes of the rest of it."""
+    for stray in strays:
+        stray.outcome = PENDING
 
 
 class Fetched(Ahead):

@@ -13,7 +13,7 @@ from .._line import LATE
 from .changes import Changes
 from .claims import Take
 from .core import Core
-from .fetched import Fetched
+from .fetched import Fetched, undo
 from .looks import Looks
 from .session import Session
 from .transactions import Part
@@ -164,8 +164,7 @@ class Fetching(Handle):
                 self._ahead.note_due(queue, take.due)
                 return claims or None
             except Exception:
-                for stray in given_back:  # others' parts of the transaction may be done
-                    stray.undo()
+                undo(given_back)  # others' parts of the transaction may be done
                 raise
 
         part = Part(run, timeout=patience, stop=lambda: self._may_go_on(None))

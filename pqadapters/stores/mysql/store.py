@@ -44,6 +44,7 @@ from .._trouble import bear
 from .address import PREFIX, address_of
 from .changes import Changes
 from .core import Core, moved, share
+from .fetched import undo
 from .fetching import Fetching
 from .looks import Looks
 from .plan import plan_of
@@ -136,7 +137,13 @@ class MysqlStore(Fetching):
         core = self._core
 
         def run(session: Session) -> list[int]:
-            found = Changes(session, core.names, self._handle, core.clock.wall()).apply(ops)
+            limited = [op.queue for op in ops if isinstance(op, Put) and op.limit is not None]
+            strays = core.aheads.shed(session, limited) if limited else []
+            try:
+                found = Changes(session, core.names, self._handle, core.clock.wall()).apply(ops)
+            except Exception:
+                undo(strays)  # others' parts of the transaction may be done
+                raise
             if given_back := {op.claim.queue for op in ops if isinstance(op, Nack)}:
                 core.aheads.shed(session, [*given_back, *map(dead_queue, given_back)])  # it may stand in front of those
             return found
