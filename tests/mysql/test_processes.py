@@ -19,7 +19,7 @@ from pqadapters.store import Ack, Claim, Extend, Nack, Op, Order, Put, Set, Stor
 from pqadapters.stores.mysql import MysqlStore, keeper, owners
 from pqadapters.stores.mysql.address import address_of
 from pqadapters.stores.mysql.schema import ALIVE, DYING, Statements
-from pqadapters.stores.mysql.wire import Dialer
+from pqadapters.stores.mysql.wire import Dialer, readable
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, run, running, said
 
@@ -192,6 +192,22 @@ def test_i5_who_gets_its_number_behind_an_outage_looks_once_more(
         assert store._core.owners.number
         store._core.look_for_dead()
         assert server.run(alive, database=database) == ((DYING,),)
+
+
+def test_i5_a_lock_whose_idle_connection_the_server_has_ended_is_ours_again_at_once(url: str, server: Server) -> None:
+    """With a wait_timeout of a second it was free for a quarter of that, in which others took its owner for dead."""
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"))
+        ours = store._core.owners
+        lock = f"'{ours.base}{ours.number}'"
+        with ours.lock:
+            ((holder,),) = server.run(f"SELECT IS_USED_LOCK({lock})")
+            server.run(f"KILL {holder}")
+            fd = ours.fileno()
+            assert fd is not None
+            assert readable([fd], PATIENCE)
+            ours.renew()
+            assert server.run(f"SELECT IS_FREE_LOCK({lock})") == ((0,),)
 
 
 def test_an_extension_outlasts_the_lease(url: str) -> None:

@@ -24,7 +24,7 @@ from .schema import ALIVE, DEAD, DYING, held_by
 from .wire import Dialer, Failed, Wire
 
 GRACE = 1.0  #: seconds before an owner is dead whose lock is free or lease over: behind an outage all of them are
-_OUTAGE = 0.25  #: seconds without our own lock after which that begins anew; an idle connection may be ended at any time
+_OUTAGE = 0.25  #: seconds without our own lock after which that begins anew; a new connection takes less
 _LAST_HANDLE = (1 << 32) - 1
 _FEW = 500  #: queues that are asked for at a time
 
@@ -71,6 +71,8 @@ class Owners:
                     self._enter(left)
 
     def _connected(self, left: float) -> Wire:
+        if self._wire is not None and self._wire.is_gone():
+            self.drop_locked()
         if self._wire is None:
             self._wire = self._dialer.dial(left, LOCK_TIMEOUT, autocommit=True)
             self.ahead = self._wire.ahead
