@@ -107,7 +107,7 @@ def translated(error: BaseException, place: str) -> StoreError:
     if is_missing(error):
         return StoreRefused(
             f"{place}: {text}: its tables were dropped while it was open. Where all of them are gone, opening it again "
-            "makes them anew"
+            "makes them anew, once this process has closed all that it has open there"
         )
     if is_null(error):
         return StoreUnreachable(
