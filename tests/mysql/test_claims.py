@@ -10,13 +10,13 @@ import pymysql
 import pytest
 
 from pqadapters.errors import StoreError
-from pqadapters.store import Ack, Claim, Order, Put
+from pqadapters.store import Ack, Claim, Nack, Order, Put
 from pqadapters.stores.mysql import MysqlStore, keeper
 from pqadapters.stores.mysql.owners import Owners
 from pqadapters.stores.mysql.schema import Statements, bound, moment
 from pqadapters.stores.mysql.session import Session
 from pqadapters.stores.mysql.transactions import Part
-from pqadapters.stores.mysql.wire import Failed
+from pqadapters.stores.mysql.wire import Answer, Failed, Wire
 from tests.contract.snapshot import payloads
 from tests.segment.programs import PATIENCE
 
@@ -164,3 +164,31 @@ def test_i5_a_claim_that_failed_takes_nothing_from_who_claims_next(url: str, mon
         store._give_back_ahead()
         assert store.depth("q").claimed == 1
         store.commit(*map(Ack, claims))
+
+
+@pytest.mark.parametrize("prefetch", [None, 1])
+def test_i5_a_claim_that_the_server_has_skipped_is_nobodys(
+    url: str, monkeypatch: pytest.MonkeyPatch, prefetch: int | None
+) -> None:
+    """KILL QUERY ends an UPDATE before its first row, with no error, and the rest of the packet is carried out: what
+    was claimed so had two consumers."""
+    send, skipped = Wire.send, list[str]()
+
+    def skip(wire: Wire, texts: Sequence[str]) -> list[Answer]:
+        found = [*texts]
+        if not skipped and (nth := next((n for n, text in enumerate(texts) if "SET state = 2" in text), -1)) >= 0:
+            skipped.append(found[nth])
+            found[nth] += " AND FALSE"
+        return send(wire, found)
+
+    with MysqlStore(url, prefetch=prefetch) as store, MysqlStore(url, lease=31) as other:
+        store.commit(Put("q", b"a"))
+        monkeypatch.setattr(Wire, "send", skip)
+        assert store.claim("q") == []
+        assert skipped
+        (claim,) = other.claim("q")
+        assert store.claim("q") == []
+        other.commit(Nack(claim))
+        (claim,) = store.claim("q", timeout=PATIENCE)
+        store.commit(Ack(claim))
+        assert not store.depth("q").unfinished

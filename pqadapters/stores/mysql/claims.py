@@ -38,7 +38,7 @@ class Take:
             places.setdefault(row[1], []).append(row[0])
         session = self._session
         for place, some in places.items():
-            session.tell(session.sql.CLAIM, held_by(session.owner, handle), number, place, some)
+            session.tell_of(len(some), session.sql.CLAIM, held_by(session.owner, handle), number, place, some)
         return [_claim(queue, row) for row in rows]
 
     def some(self, queue: str, number: int, limit: int, handle: int) -> list[Claim]:

@@ -39,6 +39,8 @@ class Session:
         self.changes = False  #: there is something to commit
         self.changed = 0  #: how often something was changed, or told to be, that isn't with the COMMIT
         self.asked = False  #: something was sent
+        self.is_short = False  #: what was to change so many rows has changed fewer
+        self._counts: dict[int, int] = {}  # rows that those of what was told are to change
         self._puts: list[tuple[list[int], int, str]] = []  # whose results, which of them, the row's values
         self._acks: dict[Held, list[int]] = {}
 
@@ -55,6 +57,19 @@ class Session:
         """A statement that is carried out before whatever is asked next, and whose answer nobody needs."""
         self._tell(bound(statement, values))
 
+    def tell_of(self, rows: int, statement: str, *values: Any) -> None:
+        """As `tell`, of what is to change so many rows. A server that is told to kill a query may end it half way, or
+        before its first row, and say that all is well."""
+        self._tell(bound(statement, values))
+        self._counts[len(self._told) - 1] = rows
+
+    def _hear(self, answers: Sequence[Answer]) -> Sequence[Answer]:
+        """The answers to what was told, and to what stood behind it."""
+        counts, self._counts = self._counts, {}
+        if any(answers[nth].affected != rows for nth, rows in counts.items()):
+            self.is_short = True
+        return answers
+
     def _tell(self, text: str) -> None:
         self.changes = True
         self.changed += 1
@@ -68,19 +83,19 @@ class Session:
         if self._told:
             told, self._told, self._length = self._told, [], 0
             self.asked = True
-            self._wire.send(told)
+            self._hear(self._wire.send(told))
 
     def ask(self, statement: str, *values: Any) -> Answer:
         return self.ask_all([(statement, values)])[0]
 
-    def ask_all(self, questions: Sequence[tuple[str, Sequence[Any]]]) -> list[Answer]:
+    def ask_all(self, questions: Sequence[tuple[str, Sequence[Any]]]) -> Sequence[Answer]:
         """The answers to several questions of one packet, behind what was told."""
         texts = [bound(statement, values) for statement, values in questions]
         if self._length + sum(map(len, texts)) > self._wire.largest:
             self.flush()
         told, self._told, self._length = self._told, [], 0
         self.asked = True
-        return self._wire.send([*told, *texts])[len(told) :]
+        return self._hear(self._wire.send([*told, *texts]))[len(told) :]
 
     def change(self, statement: str, *values: Any) -> int:
         """How many rows it has changed, or found to be so already."""
@@ -134,7 +149,7 @@ class Session:
         if self._length + sum(map(len, texts)) > self._wire.largest:
             self.flush()
         told, self._told = self._told, []
-        answers = self._wire.send([*told, *texts])
+        answers = self._hear(self._wire.send([*told, *texts]))
         if packets:
             finish.ids(answers[len(told)].first_id)
 

@@ -211,15 +211,16 @@ class Transactions(Line):
         elif session.asked:
             wire.send([session.sql.ROLLBACK])  # what was looked at may have locks
         self._busy = False
-        self._leave(batch)
+        self._leave(batch, short=session.is_short)
         outcome.done = True
         self._doubt = None
 
     @staticmethod
-    def _leave(batch: list[Part]) -> None:
-        """It is done. What was claimed for those who don't wait for it any more is left for others, by nobody else."""
+    def _leave(batch: list[Part], *, short: bool = False) -> None:
+        """It is done. What was claimed for those who don't wait for it any more is left for others, by nobody else; and
+        where it fell `short` of it all claims are: some of them aren't ours."""
         for part in batch:
-            if part.left is not None and part.result and (part.done or part.abandoned):
+            if part.left is not None and part.result and (short or part.done or part.abandoned):
                 part.left(part.result)
                 part.result = None
 
