@@ -83,11 +83,11 @@ def take_over(backlog: Backlog, id: bytes) -> JobFuture | None:
 
 
 def home_of(backlog: Backlog, id: bytes) -> Backlog:
-    """Where a job waits that was begun and comes again: with the one that has submitted it, which may be there longer
-    than who has begun it."""
+    """Where a job waits that was begun and comes again: with the one that has submitted it and still runs jobs, which
+    may be there longer than who has begun it."""
     if several():
         for other in others(backlog):
-            if id.startswith(other.token):
+            if id.startswith(other.token) and not other.stopped:
                 return other
     return backlog
 
