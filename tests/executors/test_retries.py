@@ -40,6 +40,25 @@ def test_a_retry_that_is_claimed_at_once_runs_in_the_same_future(make: Make, mon
     assert not backlog.running
 
 
+def test_a_shutdown_while_a_job_is_being_begun_leaves_it_its_retries(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It neither waited nor ran: the pool was shut, and its future waited for ever."""
+    begin = JobFuture.begin
+
+    def slow(future: JobFuture) -> bool:
+        work.hold("begin")
+        return begin(future)
+
+    monkeypatch.setattr(JobFuture, "begin", slow)
+    executor = make()
+    future = executor.using(retries=1, backoff=0.01).submit(work.fail_until, 1, "done")
+    work.reached("begin")
+    executor.shutdown(wait=False)
+    work.GATES["begin"].set()
+    assert future.result(work.PATIENCE) == "done"
+
+
 def test_each_try_has_its_time(make: Make) -> None:
     """The late outcome of the first try took the second one off the list of what runs."""
     executor = make(3)

@@ -239,6 +239,23 @@ def test_a_key_that_another_executor_runs_is_waited_for(url: str) -> None:
         assert two.future(key="k").result(0) == "gate"
 
 
+def test_a_job_that_comes_back_behind_a_shutdown_is_run(url: str) -> None:
+    """The pool was shut, since all was begun: of what another process had begun that died, nobody heard any more."""
+    one = ThreadPoolExecutor(1, store=url)
+    held = one.submit(work.hold, "gate")
+    work.reached("gate")
+    future = one.submit(work.double, 4)
+    with open_store(url) as store:
+        (claim,) = store.claim("default")
+        work.GATES["gate"].set()
+        assert held.result(work.PATIENCE) == "gate"
+        one.shutdown(wait=False)
+        with one._tickets.changed:
+            assert one._tickets.changed.wait_for(one._backlog.idle, work.PATIENCE)
+        store.commit(Nack(claim))
+        assert future.result(work.PATIENCE) == 8
+
+
 def test_who_has_let_go_of_an_executor_hears_of_jobs_that_another_runs(url: str) -> None:
     """They failed with StoreClosed when the executor's own threads had nothing left to do."""
     one = ThreadPoolExecutor(1, store=url)

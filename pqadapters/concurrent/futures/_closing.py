@@ -63,11 +63,18 @@ def _end_later(backlog: Backlog, stdlibs: Callable[..., None], cancel_futures: b
             _close(backlog)
             backlog.ended = nothing  # this refers to the executor, whose finalizer has the backlog
 
-    futures = [*backlog.live.values(), *backlog.running.values()]
-    if not (hold or backlog.idle() or backlog.delayed or any(future._options.retries for future in futures)):
+    if not (hold or backlog.idle() or _may_come_again(backlog)):
         backlog.pool_shut = True
         stdlibs(wait=False, cancel_futures=cancel_futures)
     backlog.ended = end
+
+
+def _may_come_again(backlog: Backlog) -> bool:
+    """Whether a job that somebody has begun may have to be begun once more: here, or in another process that dies. One
+    that is being begun just now isn't found among the others."""
+    if backlog.delayed or (backlog.shared and backlog.live) or (backlog.mixed and not backlog.idle()):
+        return True
+    return any(future._options.retries for future in [*backlog.live.values(), *backlog.running.values()])
 
 
 def _close(backlog: Backlog) -> None:
