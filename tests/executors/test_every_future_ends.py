@@ -250,6 +250,23 @@ def test_a_job_that_is_purged_right_behind_its_commit_isnt_waited_for(
     Task(executor.shutdown, patience=work.PATIENCE).result()
 
 
+def test_a_cancel_while_the_executor_ends_says_no(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It raised StoreClosed, which the standard library's never does; a moment later it is False."""
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    future = executor.submit(work.nothing)
+    backlog = executor._backlog
+    claim = backlog.claim
+
+    def late(*args: Any, **options: Any) -> Any:
+        backlog.close()
+        return claim(*args, **options)
+
+    monkeypatch.setattr(backlog, "claim", late)
+    assert not future.cancel()
+
+
 def test_a_job_that_becomes_ready_behind_the_last_look_of_a_shut_pool_is_left(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -11,7 +11,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ....apart import insist
-from ....errors import StoreError
+from ....errors import StoreClosed, StoreError
 from ....store import Ack, Nack, Op, Set, State
 from .._jobs import wire
 from .._others import peers
@@ -36,7 +36,12 @@ def cancel(backlog: Backlog, future: JobFuture) -> bool:
             return False
         if not record:  # somebody else's, found by its key
             record = find_record(backlog, backlog.names.jobs, future._id)
-    found = record is not None and cancel_stored(backlog, future._id, record, future)
+    try:
+        found = record is not None and cancel_stored(backlog, future._id, record, future)
+    except StoreClosed:
+        if not backlog.closed:
+            raise
+        return False  # it came to its end just now
     if found and not future._begun:  # else it was begun just now, and whoever finds it cancelled tells it
         _forget(backlog, future)
     return found
