@@ -132,6 +132,22 @@ def test_an_assignment_is_one_commit(kind: Any, store: Store) -> None:
     assert (commits, sorted(q.queue), q.unfinished_tasks) == (1, [1, 2], 2)
 
 
+@pytest.mark.parametrize("kind", [Queue, LifoQueue])
+def test_who_rearranges_what_is_ready_was_given_nothing(kind: Any, store: Store) -> None:
+    """What stayed in its place was claimed and released, which counts: it became dead letters."""
+    q = kind(store=store, max_attempts=2)
+    q.put_many("abc")
+    for _ in range(3):
+        q.queue.insert(3, "d")
+        del q.queue[3]
+        q.queue.sort()
+        with pytest.raises(IndexError):
+            q.queue[9] = "x"
+    assert (list(q.queue), q.unfinished_tasks) == (["a", "b", "c"], 3)
+    assert sorted(q.get_nowait() for _ in range(3)) == ["a", "b", "c"]
+    assert not list(q.dead_letters())
+
+
 def test_it_is_extended_in_place(store: Store) -> None:
     q: Queue[str] = Queue(store=store)
     q.put("a")

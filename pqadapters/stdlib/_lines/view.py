@@ -8,12 +8,13 @@ from __future__ import annotations
 
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
 from itertools import islice
 from operator import ne
 from queue import Empty
 from typing import Any, overload
 
-from ...errors import ShutDown
+from ...errors import ShutDown, StoreError
 from ...store import Ack, Claim, Order, Put
 from .line import Line
 
@@ -215,6 +216,7 @@ class View:
         """Put what is ready in another order, in one commit: from the first place on at which something changes."""
         line = self._line
         claims: list[Claim] = []
+        before: list[Put] = []
         try:
             claims = line.claim(line.name, limit=_ALL)
             before = [
@@ -225,10 +227,21 @@ class View:
             shared = min(len(before), len(after))
             first = next((at for at, moved in enumerate(map(ne, before, after)) if moved), shared)
             if first < max(len(before), len(after)):
+                first = first if line.max_attempts is None else 0
                 line.commit(*[Ack(claim) for claim in claims[first:]], *after[first:])
                 del claims[first:]
         finally:
-            line.release(claims)
+            self._give_back(claims, before)
+
+    def _give_back(self, claims: list[Claim], puts: list[Put]) -> None:
+        """What these were made of stays as it is. A claim that is released is an attempt: where those have a limit,
+        records that nobody was given would come to it."""
+        line = self._line
+        if claims and line.max_attempts is not None and len(puts) == len(claims):
+            with suppress(StoreError):
+                line.commit(*[Ack(claim) for claim in claims], *puts)
+                return
+        line.release(claims)
 
     def _drop(self, **which: Any) -> bool:
         """Take them out for good, as the arguments of `claim` say; False if there is none."""
