@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 from pathlib import Path
@@ -9,7 +10,7 @@ from pathlib import Path
 import pytest
 
 import pqadapters
-from pqadapters import forking
+from pqadapters import forking, opening
 from pqadapters.logging.handlers import QueueListener
 from pqadapters.store import Put
 from pqadapters.stores import _disk
@@ -157,3 +158,18 @@ def test_a_fork_that_is_interrupted_anywhere_lets_go_of_databases(tmp_path: Path
             Task(lambda: store.commit(Put("q", b"")), patience=60.0).result()
             assert Task(lambda: store.depth("q").ready, patience=60.0).result() == nth
     assert nth > 20
+
+
+def test_a_fork_says_nothing_where_a_module_can_not_be_opened(monkeypatch: pytest.MonkeyPatch) -> None:
+    """For want of a descriptor: the first one that couldn't kept the others from being tried, with a traceback on
+    stderr for each fork."""
+    tried = []
+
+    def refuses(name: str) -> None:
+        tried.append(name)
+        raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), name)
+
+    monkeypatch.setattr(opening, "import_module", refuses)
+    monkeypatch.setattr("threading.active_count", lambda: 2)
+    opening._import_all()
+    assert len(tried) > 1

@@ -30,7 +30,7 @@ def _import_all() -> None:
     if threading.active_count() > 1:
         begun = [_MYSQL] if _MYSQL in sys.modules else []
         for name in ("platformdirs", *(f"{_STORES}.{name}" for name in _FIRST), *begun):
-            with suppress(ImportError):
+            with suppress(ImportError, OSError):  # the latter for want of a descriptor; the process forks nevertheless
                 import_module(name)
 
 
