@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 import pqadapters
-from pqadapters import forking, opening
+from pqadapters import forking
 from pqadapters.logging.handlers import QueueListener
+from pqadapters.opening import importing
 from pqadapters.store import Put
 from pqadapters.stores import _disk
 from pqadapters.stores.sqlite import SqliteStore
@@ -23,6 +24,7 @@ from .segment.programs import run
 _CONFIGURING = """
 import logging, logging.config, os, sys, threading
 from pqadapters import forking
+from pqadapters.opening import importing
 from pqadapters.logging.handlers import QueueListener
 from pqadapters.stdlib.queue import Queue
 
@@ -169,7 +171,7 @@ def test_a_fork_says_nothing_where_a_module_can_not_be_opened(monkeypatch: pytes
         tried.append(name)
         raise OSError(errno.EMFILE, os.strerror(errno.EMFILE), name)
 
-    monkeypatch.setattr(opening, "import_module", refuses)
+    monkeypatch.setattr(importing, "import_module", refuses)
     monkeypatch.setattr("threading.active_count", lambda: 2)
-    opening._import_all()
+    importing._import_all()
     assert len(tried) > 1
