@@ -445,7 +445,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
     @property
     def _queue(self) -> Any:
-        return View(self._line, self) if self._container is ABSENT else self._container
+        return View(self._line, self).shown() if self._container is ABSENT else self._container
 
     @_queue.setter
     def _queue(self, container: Any) -> None:

@@ -313,7 +313,7 @@ class Queue(Beyond[T]):
     def queue(self) -> Any:
         """The live view of what is ready: len, iteration, `in`, [0], [-1], clear, append, popleft, pop, remove."""
         own = getattr(self, "_container", ABSENT)  # to look into __dict__ would make all attributes slow for good
-        return View(self._line, self) if own is ABSENT else own
+        return View(self._line, self).shown() if own is ABSENT else own
 
     @queue.setter
     def queue(self, container: Any) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import pickle
+import queue
 from collections import deque
 from collections.abc import Callable
 from pathlib import Path
@@ -110,6 +111,49 @@ def test_what_stays_behind_an_assignment_is_waited_for(kind: Any, place: Place) 
     q.queue = [7, 8, 9]
     assert (sorted(q.queue), q.unfinished_tasks) == ([7, 8, 9], 2)
     assert sorted(kind(store=place.restart()).queue) == [7, 8, 9]
+
+
+@pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
+def test_who_has_it_keeps_what_an_assignment_takes_out(kind: Any, place: Place) -> None:
+    """`old, q.queue = q.queue, deque()` takes all at once. `old` was empty then, and the items were gone."""
+    theirs: Any = {Queue: queue.Queue, LifoQueue: queue.LifoQueue, PriorityQueue: queue.PriorityQueue}[kind]()
+    ours = kind(store=place.open())
+    for q in (ours, theirs):
+        for item in (3, 1, 2):
+            q.put(item)
+    both = []
+    for q in (ours, theirs):
+        old, q.queue = q.queue, type(theirs.queue)()
+        assert (q.qsize(), q.unfinished_tasks, len(old), bool(old), 2 in old) == (0, 3, 3, True, True)
+        q.put(4)
+        assert (sorted(old), q.qsize(), q.unfinished_tasks) == ([1, 2, 3], 1, 4)
+        both.append(old)
+        for _ in range(3):
+            q.task_done()
+        assert (q.get(), q.unfinished_tasks) == (4, 1)
+        q.task_done()
+        q.join()
+    old, expected = both
+    assert type(old.copy()) is type(expected)
+    assert old == expected if kind is not PriorityQueue else list(old) == sorted(expected)
+    assert old.pop() in (2, 3)
+    old.append(7)
+    old += [8]
+    assert list(old)[2:] == [7, 8]
+    ours.queue = old
+    assert sorted(Queue(store=place.restart()).queue) == sorted(old)
+
+
+def test_a_view_of_another_queue_is_as_it_was(store: Store) -> None:
+    q: Queue[int] = Queue(store=store)
+    q.put_many(range(3))
+    view = q.queue
+    other: Queue[int] = Queue(store=store, name="other")
+    elsewhere = other.queue
+    q.queue = [each for each in view if each]
+    assert (list(view), q.queue.copy()) == ([0, 1, 2], deque([1, 2]))
+    other.put(5)
+    assert list(elsewhere) == [5]
 
 
 @pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])

@@ -6,6 +6,7 @@ as those of put() and get(). Any thread may use it, with or without `q.mutex`, w
 
 from __future__ import annotations
 
+import weakref
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
@@ -15,9 +16,12 @@ from queue import Empty
 from typing import Any, overload
 
 from ...errors import ShutDown, StoreError
+from ...living import living
 from ...store import Ack, Claim, Order, Put
+from .kept import keep
 from .line import Line
 
+_shown: weakref.WeakValueDictionary[int, View] = weakref.WeakValueDictionary()  #: by id: they can't be hashed
 _CHUNK = 10_000
 _ALL = 1 << 62
 
@@ -29,6 +33,11 @@ class View:
         self._line = line
         self._queue = queue  #: kept: one that is let go of is closed
         self._order = None if line.ranked else Order.OLDEST
+
+    def shown(self) -> View:
+        """Itself, which the program has from now on."""
+        _shown[id(self)] = self
+        return self
 
     def __len__(self) -> int:
         return self._line.ready()
@@ -176,9 +185,19 @@ class View:
             pass
 
     def replace(self, items: Iterable[Any]) -> None:
-        """What `q.queue = items` means: these, in place of what is there, in one commit."""
-        if not (isinstance(items, View) and items._line is self._line):  # as behind `q.queue += items`
-            self._exchange(slice(None), list(items))
+        """What `q.queue = items` means: these, in place of what is there, in one commit. Views that the program still
+        has keep what was there, as the standard library's container does, and it stays unfinished."""
+        if isinstance(items, View) and items._line is self._line:  # as behind `q.queue += items`
+            return
+        line = self._line
+        shown = [view for view in living(_shown) if isinstance(view, View) and view._line is line]
+        kept: list[Any] = []
+        dropped = self._exchange(slice(None), list(items), kept if shown else None)
+        if shown:
+            line.counts.add(adjustment=dropped)
+            container = self._kind(kept)
+            for view in shown:
+                keep(view, container)
 
     def _put_at(self, index: int | slice, items: list[Any]) -> None:
         if self._line.ranked:
@@ -186,21 +205,24 @@ class View:
         else:
             self._exchange(index, items)
 
-    def _exchange(self, index: int | slice, items: list[Any]) -> None:
-        """In the place of what is there; those that come in addition were put by hand, as `append` has it."""
+    def _exchange(self, index: int | slice, items: list[Any], kept: list[Any] | None = None) -> int:
+        """In the place of what is there; those that come in addition were put by hand, as `append` has it. `kept` gets
+        the items that were there. How many tasks less are unfinished."""
         line = self._line
-        more = paid = 0
+        more = less = paid = 0
         made = [line.make(item) for item in items]
 
         def with_them(puts: list[Put]) -> list[Put]:
-            nonlocal more, paid
+            nonlocal more, less, paid
+            if kept is not None:
+                kept[:] = self._decoded(puts)
             after = puts.copy()
             if isinstance(index, slice):
                 after[index] = made
             else:
                 after[index] = made[0]
-            more = max(0, len(after) - len(puts))
-            paid = line.counts.pay(max(0, len(puts) - len(after)))
+            more, less = max(0, len(after) - len(puts)), max(0, len(puts) - len(after))
+            paid = line.counts.pay(less)
             return after
 
         try:
@@ -211,6 +233,15 @@ class View:
                 line.objects.forget(put.payload for put in made)
             raise
         line.counts.add(adjustment=-more)
+        return less - paid
+
+    def _decoded(self, puts: list[Put]) -> list[Any]:
+        """Their items in the order in which they would leave; without those that can't be decoded."""
+        found = []
+        for put in sorted(puts, key=lambda put: put.rank) if self._line.ranked else puts:
+            with suppress(Exception):
+                found.append(self._line.decode(put.payload))
+        return found
 
     def _arrange(self, changed: Callable[[list[Put]], list[Put]]) -> None:
         """Put what is ready in another order, in one commit: from the first place on at which something changes."""
