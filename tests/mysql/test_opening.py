@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import ssl
 import subprocess
 from collections.abc import Iterator
@@ -488,3 +489,19 @@ def test_without_the_driver_the_extra_is_named() -> None:
         "except ImportError as error:\n    print(error)"
     )
     assert "pqadapters[mysql]" in said
+
+
+@pytest.mark.parametrize("greeting", [b"\x05\x00\x00\x00\x0bHy\x00\x06", b"\x05\x00\x00\x00\x0a8.0\x00"])
+def test_what_greets_otherwise_is_no_such_server(greeting: bytes) -> None:
+    """As MySQL's own other protocol does, on port 33060: it was a bare struct.error."""
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+
+        def greet() -> None:
+            connection, _ = listening.accept()
+            with connection:
+                connection.sendall(greeting)
+
+        greeting_once = Task(greet, patience=PATIENCE)
+        text = _refusal(f"mysql://root@127.0.0.1:{listening.getsockname()[1]}/d", StoreRefused)
+        greeting_once.result()
+    assert "33060 is for another protocol" in text

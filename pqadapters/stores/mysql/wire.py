@@ -9,6 +9,7 @@ from __future__ import annotations
 import os
 import select
 import ssl
+import struct
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
@@ -24,6 +25,7 @@ from .schema import Statements, bound
 
 _ROOM = 4096  #: bytes of a packet that aren't statements
 _UNTIL_TOLD = 1 << 14  #: bytes of a packet before the server has said what it takes
+_NO_GREETING = (struct.error, IndexError, AssertionError, UnicodeDecodeError)  #: where PyMySQL can't make sense of it
 _SHORTEST, _LONGEST = 0.5, 86_400.0  #: seconds that an attempt to connect is given; sockets take 24 days at most
 
 
@@ -150,7 +152,8 @@ class Dialer:
         self._open: weakref.WeakSet[Any] = weakref.WeakSet()
 
     def raw(self, seconds: float, answer: float, *, autocommit: bool) -> Any:
-        """A connection of the driver's, as it is. Errors of the driver, StoreRefused where it isn't encrypted."""
+        """A connection of the driver's, as it is. Errors of the driver, StoreRefused where it isn't encrypted or isn't
+        one of such a server."""
         try:
             made = pymysql.connect(
                 **self._options,
@@ -165,6 +168,11 @@ class Dialer:
             if "package is required" not in str(error):
                 raise  # a signal handler's
             raise StoreRefused(f"{self.address.place}: to send this server its password, {error}") from error
+        except _NO_GREETING as error:
+            raise StoreRefused(
+                f"{self.address.place}: what answers there doesn't greet as a MySQL or MariaDB server: look at host "
+                "and port (3306; 33060 is for another protocol)"
+            ) from error
         self._open.add(made)
         if self.address.encrypted and not isinstance(made._sock, ssl.SSLSocket):
             made.close()
