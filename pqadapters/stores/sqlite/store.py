@@ -329,6 +329,7 @@ class SqliteStore(Handle):
         bell.dry = was_last or not claims
         bell.claimed = True
         if claims:
+            core.names.queue(queue)  # known from here on, so that each acknowledgement is one statement
             core.keeper.written(_bytes_moved(claims))
             if queue not in touched:
                 core.bells.ring(queue)
