@@ -134,7 +134,9 @@ def test_who_has_it_keeps_what_an_assignment_takes_out(kind: Any, place: Place) 
         q.task_done()
         q.join()
     old, expected = both
-    assert type(old.copy()) is type(expected)
+    for copied in (old.copy(), copy.copy(old), pickle.loads(pickle.dumps(old))):
+        assert type(copied) is type(expected)
+        assert sorted(copied) == [1, 2, 3]
     assert old == expected if kind is not PriorityQueue else list(old) == sorted(expected)
     assert old.pop() in (2, 3)
     old.append(7)

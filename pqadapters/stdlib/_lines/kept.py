@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections import deque
 from typing import Any
 
-_INNER = {"__class__", "__doc__", "__getattribute__", "__hash__", "__init__", "__new__", "__class_getitem__"}
+_INNER = {"__class_getitem__", "__doc__", "__getattribute__", "__hash__", "__init__", "__new__"}
 
 
 class Kept:
@@ -21,6 +21,10 @@ class Kept:
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._kept, name)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy, by whatever means, is what is in it."""
+        return type(self._kept), (list(self._kept),)
 
 
 def keep(view: object, container: deque[Any] | list[Any]) -> None:
@@ -37,6 +41,6 @@ def _of_the_container(name: str) -> Any:
     return method
 
 
-for _name in {*vars(deque), *vars(list)} - _INNER:
+for _name in {*vars(deque)} & {*vars(list)} - _INNER:
     if _name.startswith("__"):  # others are found by `__getattr__`
         setattr(Kept, _name, _of_the_container(_name))
