@@ -14,6 +14,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
@@ -115,9 +116,11 @@ class Server:
         return self._server is None or self._server.poll() is not None
 
     def freeze(self) -> None:
-        """It says nothing until it is told to go on, and takes no connection."""
+        """It says nothing from when this returns until it is told to go on, and takes no connection."""
         if self._server is not None:
             self._server.send_signal(signal.SIGSTOP)
+            while not _is_stopped(self._server.pid):  # its threads stop one by one: one could still answer
+                time.sleep(0.001)
 
     def resume(self) -> None:
         if self._server is not None:
@@ -224,3 +227,12 @@ def end_shared() -> None:
     """Nobody needs it any more."""
     while _shared:
         _shared.pop().close()
+
+
+def _is_stopped(pid: int) -> bool:
+    """Whether all of its threads are."""
+    states = set()
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        with suppress(OSError):  # it has ended
+            states.add((thread / "stat").read_text().rpartition(")")[2].split()[0])
+    return states <= {"T", "t"}
