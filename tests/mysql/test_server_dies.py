@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 import random
+import socket
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator
+from contextlib import closing
 from functools import partial
 from typing import Any
 
@@ -14,9 +16,12 @@ import pytest
 
 from pqadapters.errors import OutcomeUnknown, PqadaptersError, StoreUnreachable
 from pqadapters.stdlib.queue import Queue
-from pqadapters.store import Ack, Op, Put, Set
-from pqadapters.stores.mysql import MysqlStore
-from pqadapters.stores.mysql.wire import Failed
+from pqadapters.store import LOCK_TIMEOUT, Ack, Claim, Op, Put, Set
+from pqadapters.stores._handle import Wish
+from pqadapters.stores.mysql import MysqlStore, reader
+from pqadapters.stores.mysql.address import address_of
+from pqadapters.stores.mysql.schema import Statements
+from pqadapters.stores.mysql.wire import Dialer, Failed
 from tests.contract.snapshot import payloads
 from tests.contract.threads import Task, together
 from tests.segment.programs import PATIENCE
@@ -166,6 +171,61 @@ def test_looks_at_a_silent_server_end_in_their_time(mortal: Server, on_mortal: s
             mortal.resume()
         assert payloads(store) == [b"a"]
         assert store.snapshot("t") == {b"k": b"v"}
+
+
+@pytest.mark.parametrize("queue", ["q", "r"])  # one that has something, and one where a look says that there is nothing
+def test_the_last_try_of_a_claim_is_over_when_its_time_is(
+    mortal: Server, on_mortal: str, monkeypatch: pytest.MonkeyPatch, queue: str
+) -> None:
+    """It began behind 5 seconds, and was given 5 more."""
+    with MysqlStore(on_mortal) as store:
+        store.commit(Put("q", b"a"), Put("r", b"b"))
+        store.claim("r")
+        assert not store.claim("r")
+        patience: list[float | None] = []
+        attempt = store._attempt_now
+
+        def noting(wish: Wish, *more: Any) -> list[Claim] | None:
+            patience.append(wish.patience)
+            return attempt(wish._replace(patience=0.0), *more)
+
+        monkeypatch.setattr(store, "_attempt_now", noting)
+        mortal.kill()
+        task = Task(lambda: store.claim(queue, timeout=1.5), patience=PATIENCE)
+        with pytest.raises(StoreUnreachable):
+            task.result()
+        mortal.start()  # else the handle's end waits for it
+    assert patience[0] is None
+    assert len(patience) > 1
+    assert all(left is not None and left <= 1.5 for left in patience[1:])
+
+
+def test_a_server_that_greets_nobody_is_waited_for_as_long_as_a_connection_may_take(url: str) -> None:
+    """As long as an answer may take."""
+    with socket.create_server(("127.0.0.1", 0)) as silent:
+        address = f"mysql://u@127.0.0.1:{silent.getsockname()[1]}/d"
+        dialer = Dialer(address_of(address), Statements("pqa_"))
+        with pytest.raises(Failed):
+            Task(lambda: dialer.dial(0.1, 100 * PATIENCE), patience=PATIENCE).result()
+    with MysqlStore(url) as store, closing(store._core.dialer.dial(PATIENCE, 100 * PATIENCE)) as wire:
+        assert wire.raw._read_timeout == wire.raw._write_timeout == 100 * PATIENCE
+
+
+def test_a_look_is_waited_for_no_longer_than_its_caller_can(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with MysqlStore(url) as store:
+        given: list[float] = []
+        rows = reader._rows
+
+        def noting(cursor: Any, question: str) -> Any:
+            if question == "SELECT 1":  # threads of the store look, too
+                given.append(cursor.connection._read_timeout)
+            return rows(cursor, question)
+
+        monkeypatch.setattr(reader, "_rows", noting)
+        for patience in (0.0, 3.0, 1000.0):
+            store._core.reader.within(patience, "SELECT 1")
+        store._core.reader.rows("SELECT 1")
+    assert given == [1.0, pytest.approx(3.0, abs=1.5), LOCK_TIMEOUT, LOCK_TIMEOUT]
 
 
 def test_no_look_waits_for_another_ones_connection(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -74,9 +74,9 @@ def test_many_threads_that_wait_ask_no_more_than_one(url: str, monkeypatch: Any)
         asked: list[str] = []
         look = here._looks.any_ready
 
-        def count(queue: str, *, patient: bool) -> tuple[bool, float | None]:
+        def count(queue: str, patience: float) -> tuple[bool, float | None]:
             asked.append(queue)
-            return look(queue, patient=patient)
+            return look(queue, patience)
 
         monkeypatch.setattr(here._looks, "any_ready", count)
         for task in [Task(lambda: here.claim("q", timeout=1.0), patience=PATIENCE) for _ in range(10)]:

@@ -6,7 +6,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from ...clock import SYSTEM
-from ...store import Ack, Claim, Extend, Nack, Op, Put, Update, acknowledge, dead_queue
+from ...store import LOCK_TIMEOUT, Ack, Claim, Extend, Nack, Op, Put, Update, acknowledge, dead_queue
 from .._bells import Bell
 from .._handle import Handle, Wish
 from .._line import LATE
@@ -139,7 +139,7 @@ class Fetching(Handle):
         if self._core.aheads.hides(queue, self._handle):
             return False
         self._core.looked[queue] = SYSTEM.monotonic()
-        ready, self._dues[queue] = self._looks.any_ready(queue, patient=patience is None or patience > 0.0)
+        ready, self._dues[queue] = self._looks.any_ready(queue, LOCK_TIMEOUT if patience is None else patience)
         return not ready
 
     def _claiming(self, wish: Wish, acks: Sequence[Ack], ahead: bool) -> Part:

@@ -59,13 +59,12 @@ class Looks:
             rows += self._reader.rows(self._sql.OLDEST_DUE, number, moment(now))
         return min(rows, key=lambda row: row[1])[0] if rows else None
 
-    def any_ready(self, queue: str, *, patient: bool = True) -> tuple[bool, float | None]:
+    def any_ready(self, queue: str, patience: float) -> tuple[bool, float | None]:
         """Whether there is a record to claim, and the moment at which the first delayed one is ready, as `next_due`."""
         number = self._names.queue(queue)
         if number is None:
             return False, None
-        look = self._reader.rows if patient else self._reader.once
-        ready, due = look(self._sql.ANY_READY, number, number)[0]
+        ready, due = self._reader.within(patience, self._sql.ANY_READY, number, number)[0]
         return bool(ready) or (due is not None and due <= self._wall()), due
 
     def next_due(self, queue: str) -> float | None:

@@ -26,6 +26,7 @@ T = TypeVar("T")
 _IDLE = 4  #: connections that are kept when nobody asks
 _SCAN = 60.0  #: seconds that a look at many rows may take
 _SHORTEST = 0.5  #: seconds that a new connection is given
+_LEAST = 1.0  #: seconds that an answer may take at least, whatever time its caller has
 _ANYTHING = "DO 0"
 
 
@@ -56,9 +57,14 @@ class Reader:
         """The answer. Raises StoreUnreachable, StoreRefused."""
         return self._patiently(lambda cursor: _rows(cursor, bound(question, values)))
 
-    def once(self, question: str, *values: Any) -> Sequence[Any]:
-        """As `rows`, for who has no time to wait for a server that is away."""
-        return self._patiently(lambda cursor: _rows(cursor, bound(question, values)), 0.0)
+    def within(self, patience: float, question: str, *values: Any) -> Sequence[Any]:
+        """As `rows`, for who has so many seconds to wait for a server that is away."""
+
+        def run(cursor: Any) -> Sequence[Any]:
+            left = max(_LEAST, min(LOCK_TIMEOUT, self._local.deadline - SYSTEM.monotonic()))
+            return _timed(cursor, left, lambda: _rows(cursor, bound(question, values)))
+
+        return self._patiently(run, patience)
 
     def scan(self, question: str, *values: Any) -> Sequence[Any]:
         """As `rows`, for what looks at many."""
@@ -156,8 +162,13 @@ def _rows(cursor: Any, question: str) -> Sequence[Any]:
 def _scanned(cursor: Any, ask: Callable[[], T]) -> T:
     """The answer that takes its time, of a server that isn't silent. The driver counts the silence, not the whole."""
     cursor.execute(_ANYTHING)
+    return _timed(cursor, _SCAN, ask)
+
+
+def _timed(cursor: Any, seconds: float, ask: Callable[[], T]) -> T:
+    """An answer that may take so long."""
     raw = cursor.connection
-    raw._read_timeout = _SCAN
+    raw._read_timeout = seconds
     try:
         return ask()
     finally:

@@ -20,6 +20,7 @@ from ...clock import SYSTEM, Clock
 from ...durability import Durability, Survives
 from ...errors import StoreUnreachable
 from ...store import (
+    LOCK_TIMEOUT,
     Ack,
     Capabilities,
     Claim,
@@ -218,6 +219,8 @@ class MysqlStore(Fetching):
                 if left is not None and left <= 0:
                     return []
                 self._wait(queue, bell, bell.takers, rings, looked, left, away)
+                if away and deadline is not None and (rest := deadline - SYSTEM.monotonic()) < LOCK_TIMEOUT:
+                    wish = wish._replace(patience=max(0.0, rest))  # of the last try, which is over when the time is
         except BaseException:
             if found:  # an interrupt on the way out: nobody would have them
                 self._orphan(found)

@@ -27,6 +27,7 @@ _ROOM = 4096  #: bytes of a packet that aren't statements
 _UNTIL_TOLD = 1 << 14  #: bytes of a packet before the server has said what it takes
 _NO_GREETING = (struct.error, IndexError, AssertionError, UnicodeDecodeError)  #: where PyMySQL can't make sense of it
 _SHORTEST, _LONGEST = 0.5, 86_400.0  #: seconds that an attempt to connect is given; sockets take 24 days at most
+_GREETING = 1.0  #: seconds that each word of a server's greeting may take at least
 
 
 class Failed(Exception):
@@ -154,6 +155,8 @@ class Dialer:
     def raw(self, seconds: float, answer: float, *, autocommit: bool) -> Any:
         """A connection of the driver's, as it is. Errors of the driver, StoreRefused where it isn't encrypted or isn't
         one of such a server."""
+        answer = min(answer, _LONGEST)
+        greeting = min(answer, max(seconds, _GREETING))
         try:
             made = pymysql.connect(
                 **self._options,
@@ -161,8 +164,8 @@ class Dialer:
                 charset="utf8mb4",
                 client_flag=FLAGS,
                 connect_timeout=min(max(seconds, _SHORTEST), _LONGEST),
-                read_timeout=min(answer, _LONGEST),
-                write_timeout=min(answer, _LONGEST),
+                read_timeout=greeting,
+                write_timeout=greeting,
             )
         except RuntimeError as error:
             if "package is required" not in str(error):
@@ -173,6 +176,7 @@ class Dialer:
                 f"{self.address.place}: what answers there doesn't greet as a MySQL or MariaDB server: look at host "
                 "and port (3306; 33060 is for another protocol)"
             ) from error
+        made._read_timeout = made._write_timeout = answer
         self._open.add(made)
         if self.address.encrypted and not isinstance(made._sock, ssl.SSLSocket):
             made.close()
