@@ -41,7 +41,7 @@ _MODULE_LAUNCHERS = LAUNCHERS | {"cprofile", "notebook", "pdb", "profile", "runp
 
 #: Why queues are temporary, by the name that the application has where PQADAPTERS_HOME is set and they are kept.
 _SESSIONS = {
-    "interactive": "an interactive session",
+    "interactive": "an interactive session, or a script from standard input",
     "command": "a -c command",
     "notebook": "a notebook",
     "pytest": "pytest",

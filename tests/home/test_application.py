@@ -160,12 +160,12 @@ def test_a_program_with_python_in_it_is_a_launcher(argv: str) -> None:
 @pytest.mark.parametrize(
     ("found", "reason"),
     [
-        (nameless(), "an interactive session"),
-        (nameless(""), "an interactive session"),
-        (nameless("-"), "an interactive session"),
-        (dash_m("asyncio.__main__"), "an interactive session"),
-        (script("/usr/bin/ipython3"), "an interactive session"),
-        (nameless("/usr/bin/ipython3", ipython=True), "an interactive session"),
+        (nameless(), "an interactive session, or a script from standard input"),
+        (nameless(""), "an interactive session, or a script from standard input"),
+        (nameless("-"), "an interactive session, or a script from standard input"),
+        (dash_m("asyncio.__main__"), "an interactive session, or a script from standard input"),
+        (script("/usr/bin/ipython3"), "an interactive session, or a script from standard input"),
+        (nameless("/usr/bin/ipython3", ipython=True), "an interactive session, or a script from standard input"),
         (nameless("-c"), "a -c command"),
         (nameless("-c", "argument"), "a -c command"),
         (script("/proc/12/fd/pipe:[345]"), "a -c command"),
@@ -250,7 +250,7 @@ def test_a_childs_child_that_was_told_nothing(tmp_path: Path) -> None:
     assert child(main, path=("/", str(tmp_path))) == dash_m("ns.jobs.__main__", main)
     assert child(main, path=(str(tmp_path), str(tmp_path / "ns"))) == dash_m("jobs.__main__", main)
     assert child(str(package)) == dash_m("__main__", main)
-    assert child("").temporary == "an interactive session"
+    assert child("").temporary == "an interactive session, or a script from standard input"
     assert child("-c").temporary == "a -c command"
 
 

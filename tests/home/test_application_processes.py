@@ -83,9 +83,9 @@ def test_programs_started_by_tests_are_what_they_are(tmp_path: Path) -> None:
 def test_sessions_for_real(tmp_path: Path) -> None:
     for arguments, stdin, reason in [
         (["-c", SHOW], "", "a -c command"),
-        ([], SHOW, "an interactive session"),
-        (["-"], SHOW, "an interactive session"),
-        (["-i"], SHOW, "an interactive session"),
+        ([], SHOW, "an interactive session, or a script from standard input"),
+        (["-"], SHOW, "an interactive session, or a script from standard input"),
+        (["-i"], SHOW, "an interactive session, or a script from standard input"),
     ]:
         (found,) = shown(arguments, tmp_path, stdin)
         assert found.temporary == reason

@@ -96,7 +96,11 @@ def ways(app: App) -> dict[str, dict[str, Any]]:
 
 @pytest.mark.parametrize(
     ("way", "name"),
-    [("prompt", "an interactive session"), ("stdin", "an interactive session"), ("command", "a -c command")],
+    [
+        ("prompt", "an interactive session, or a script from standard input"),
+        ("stdin", "an interactive session, or a script from standard input"),
+        ("command", "a -c command"),
+    ],
 )
 def test_queues_that_go_with_the_session(way: str, name: str, typed: App) -> None:
     prompts = r"(?:>>> |\.\.\. |\n)*" if way == "prompt" else ""
