@@ -51,6 +51,21 @@ def test_browse_after_an_id(make_store: Maker) -> None:
         assert [record.payload for record in store.browse(name, after=-(2**42))] == payloads
 
 
+def test_browse_of_many(make_store: Maker) -> None:
+    """Page by page, however the states lie among each other."""
+    for ranks in (1, 7):
+        store, name = make_store(), f"of {ranks}"
+        ranked = [b"%d" % (n % ranks) if ranks > 1 else b"" for n in range(700)]
+        later = [START + 60 if n % 5 == 1 else 0.0 for n in range(700)]
+        ids = store.commit(*[Put(name, b"", rank=rank, not_before=at) for rank, at in zip(ranked, later, strict=True)])
+        store.claim(name, ids=ids[300:420], limit=700)
+        for order in Order:
+            found = [record.id for record in store.browse(name, state=None, order=order)]
+            first = sorted(ids, key=lambda id: (ids.index(id) % ranks)) if order is Order.RANK else list(ids)
+            assert found == (first[::-1] if order is Order.NEWEST else first), f"{ranks} {order}"
+        assert [record.id for record in store.browse(name, state=None, after=ids[13])] == list(ids[14:])
+
+
 def test_browse_claims_nothing(make_store: Maker) -> None:
     store = _mixed(make_store)
     before = snapshot(store)

@@ -11,7 +11,8 @@ from .names import Names
 from .reader import Reader
 from .schema import DELAYED, ID_BITS, IDS, is_whole, name_blob, name_text, places
 
-_PAGE = 256  #: records that are fetched at a time
+_FIRST_PAGE = 8  #: records: who looks for one needs no more
+_PAGE = 256  #: records that are fetched at a time then
 _NOWHERE = (0, 0)
 
 
@@ -77,25 +78,26 @@ class Looks:
     def _by_id(self, queue: str, number: int, state: State | None, after: int, order: Order) -> Iterator[Record]:
         """Page by page: the next ids of each state's range, of which the first ones are the page."""
         back = order is Order.NEWEST
-        least, most = max(0, after), IDS
+        least, most, size = max(0, after), IDS, _FIRST_PAGE
         while True:
-            rows = self._page(number, least, most, back)
+            rows = self._page(number, least, most, size, back)
             rows.sort(key=_id, reverse=back)
             now = self._wall()
-            for row in rows[:_PAGE]:
+            for row in rows[:size]:
                 record = self._record(queue, row, now)
                 if record is not None and (state is None or record.state is state):
                     yield record
-            if len(rows) < _PAGE:
+            if len(rows) < size:
                 return
-            edge = _id(rows[_PAGE - 1])
+            edge = _id(rows[size - 1])
             least, most = (least, edge) if back else (edge, most)
+            size = _PAGE
 
-    def _page(self, number: int, least: int, most: int, back: bool) -> list[Any]:
-        """Up to a page of the records of each state with ids between the two, from one end on."""
+    def _page(self, number: int, least: int, most: int, size: int, back: bool) -> list[Any]:
+        """Up to so many records of each state with ids between the two, from one end on."""
         start = number << ID_BITS
         first, last = start + least, start + most
-        bands = (-last, -first, _PAGE, first, last, _PAGE, first + DELAYED, last + DELAYED, _PAGE)
+        bands = (-last, -first, size, first, last, size, first + DELAYED, last + DELAYED, size)
         return self._ask(schema.BETWEEN_BACK if back else schema.BETWEEN, bands)
 
     def _by_rank(self, queue: str, number: int, state: State | None, after: int) -> Iterator[Record]:
