@@ -262,8 +262,8 @@ def acknowledge(store: Commits, acks: Sequence[Ack]) -> None:
 class Looks(Protocol):
     """What a store has beside the rest whose `capabilities.looks` says so."""
 
-    def look(self, queue: str) -> Claim | None:
-        """The oldest ready record, as a claim of attempt 0: nobody has it, and others may take it.
+    def look(self, queue: str, order: Order = ...) -> Claim | None:
+        """The first ready record (the oldest one), as a claim of attempt 0: nobody has it, and others may take it.
 
         An `Ack` of it removes it, which raises LeaseLost where it isn't ready any more or was claimed meanwhile; any
         other operation does in any case. None where there is none, or more to it than that: then it is to be claimed.

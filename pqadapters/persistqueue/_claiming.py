@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from ..errors import LeaseLost, StoreError
-from ..store import Claim, Nack, Op, Order, Store
+from ..store import Claim, Looks, Nack, Op, Order, Store
 
 
 class Claiming:
@@ -20,6 +22,12 @@ class Claiming:
         """The first record that is ready within `timeout` seconds."""
         claims = self._store.claim(self._queue, order=order, timeout=timeout, patience=self._timeout)
         return claims[0] if claims else None
+
+    def seen(self, order: Order) -> Claim | None:
+        """The first record that is ready, not claimed: None where it is to be claimed. Only an Ack of it goes."""
+        if self._store.capabilities.looks:
+            return cast("Looks", self._store).look(self._queue, order)
+        return None
 
     def exactly(self, id: int, timeout: float = 0.0) -> Claim | None:
         """That record; None where it doesn't get ready within `timeout` seconds."""

@@ -96,8 +96,8 @@ class Records(Stored):
 
     def _look(self) -> Claim | None:
         """The first record, if it can be removed without being claimed, which would be written down."""
-        if self.auto_commit and self._order is Order.OLDEST and self._store.capabilities.looks:
-            return cast("Looks", self._store).look(self._queue)
+        if self.auto_commit and self._store.capabilities.looks:
+            return cast("Looks", self._store).look(self._queue, self._order)
         return None
 
     def get_nowait(self, id: Any = None, raw: bool = False) -> Any:

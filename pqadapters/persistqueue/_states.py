@@ -58,6 +58,9 @@ class States:
     def take(self, timeout: float | None) -> Row | None:
         """The first item that waits, in the caller's hands from now on; None if none came in time."""
         self._claiming.give_back_astray()
+        seen = self._claiming.seen(self._order)
+        if seen is not None and seen.rank == FRESH and (row := self._hand_out(seen)) is not None:
+            return row
         deadline = deadline_of(timeout)
         while True:
             claim = self._claiming.first(self._order, left_of(deadline))
@@ -141,7 +144,7 @@ class States:
         """An interrupt came, before the item was in this handle's hands or after that: nobody would know that it is."""
         try:
             self._claiming.commit(Nack(claim))
-        except LeaseLost:
+        except LeaseLost:  # as one that was only looked at in any case
             self.let_go(id_of(claim))
         except StoreError:
             self._claiming.keep_astray(claim)
@@ -172,11 +175,13 @@ class States:
         record = next(self._store.browse(self.queue, state=None, after=id - 1), None)
         return record is not None and record.id == id and record.rank == FRESH
 
-    def mark(self, id: int, state: str) -> bool:
-        """The item is in that state from now on; False where there is no such item.
+    def mark(self, id: int, state: str, *, in_hand: bool = False) -> bool:
+        """The item is in that state from now on; False where there is no such item. `in_hand`: it is unack, as a rule.
 
         Raises StoreLocked where it stayed in another's hands, halfway into a state, for `timeout` seconds.
         """
+        if in_hand and self._move(id, UNACK, state):
+            return True
         deadline = SYSTEM.monotonic() + self._timeout
         while True:
             now = self.state(id)

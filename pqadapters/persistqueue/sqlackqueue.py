@@ -183,7 +183,7 @@ class SQLiteAckQueue(Stored):
         found = self._id_of(item) if id is None else number_in(id)
         if item is None and id is None and found is None:  # an item may be None
             raise ValueError("give the item or its id")
-        if found is None or not self._states.mark(found, state):
+        if found is None or not self._states.mark(found, state, in_hand=found in self._in_hand):
             _log.warning("there is no such item in %s in %s; nothing was changed", self._queue, self._store.place)
             return None
         self._in_hand.pop(found, None)
@@ -205,9 +205,10 @@ class SQLiteAckQueue(Stored):
 
     def _id_of(self, item: Any) -> int | None:
         """An item that was given out comes first: it may be a dict that looks like what `raw=True` gives."""
-        for id, value in [*self._in_hand.items(), *self._resumed.items()]:
-            if value is item:
-                return id
+        for hand in (self._in_hand, self._resumed):
+            for id in list(hand):
+                if hand.get(id, hand) is item:
+                    return id
         return id_in(item) if is_raw(item) else None
 
     def resume_unack_tasks(self) -> None:

@@ -465,3 +465,59 @@ def test_a_name_that_another_queue_has_for_its_holders_is_refused(path: str) -> 
     """What was put there was gone as soon as the other queue was opened: it was taken for a dead holder."""
     with pytest.raises(ValueError, match="/holders"):
         SQLiteAckQueue(path, name="jobs/holders")
+
+
+def test_a_get_and_an_acknowledgement_are_one_transaction_each(path: str) -> None:
+    with filled(SQLiteAckQueue(path)) as q:
+        q.ack(q.get())
+        connection, said = _writer(q), list[str]()
+        connection.set_trace_callback(said.append)
+        item = q.get()
+        assert (said.count("BEGIN IMMEDIATE"), said.count("COMMIT")) == (1, 1)
+        q.ack(item)
+        assert said.count("COMMIT") == 2
+        assert not [text for text in said if text.startswith("SELECT number FROM")], "names that are known"
+        connection.set_trace_callback(None)
+
+
+def _writer(q: Any) -> Any:
+    return q._store._core.writer.connection
+
+
+@pytest.mark.parametrize("kind", [SQLiteAckQueue, FILOSQLiteAckQueue])
+def test_what_another_takes_at_the_same_moment_is_its_own(
+    kind: Any, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between a look at the first item and the commit that takes it."""
+    with filled(kind(path)) as one, kind(path) as other:
+        one.ack(one.get())
+        look, taken = one._store.look, list[str]()
+
+        def late(*arguments: Any) -> Any:
+            seen = look(*arguments)
+            if not taken:
+                taken.append(other.get())
+            return seen
+
+        monkeypatch.setattr(one._store, "look", late)
+        got = one.get()
+        assert {*taken, got} == ({"b", "c"} if kind is SQLiteAckQueue else {"a", "b"})
+        assert (one.unack_count(), one.size) == (2, 0)
+
+
+def test_an_interrupted_get_leaves_the_item_to_others(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Behind the commit that takes it, when nobody knows of it."""
+    with filled(SQLiteAckQueue(path)) as q:
+        q.ack(q.get())
+        commit = q._store.commit
+
+        def interrupted(*ops: Any, **options: Any) -> Any:
+            commit(*ops, **options)
+            monkeypatch.setattr(q._store, "commit", commit)
+            raise KeyboardInterrupt
+
+        monkeypatch.setattr(q._store, "commit", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            q.get()
+        assert (q.unack_count(), q.size) == (0, 2)
+        assert [q.get(), q.get()] == ["b", "c"]

@@ -138,9 +138,9 @@ def test_i2_what_comes_behind_a_statement_of_a_group_undoes_it(
     """Its caller was told that nothing was stored, and the rest of the group stored it."""
     failed: list[bytes] = []
 
-    def put_and_fail(connection: sqlite3.Connection, values: tuple[Any, ...]) -> int:
-        id = changes.put_plain(connection, values)
-        if b"fails" in values and not failed:
+    def put_and_fail(connection: sqlite3.Connection, put: tuple[str, tuple[Any, ...]]) -> int:
+        id = changes.put_plain(connection, put)
+        if b"fails" in put[1] and not failed:
             failed.append(b"fails")
             raise kind
         return id

@@ -16,7 +16,7 @@ from pqadapters.errors import LeaseLost, StoreClosed
 from pqadapters.persistqueue import FIFOSQLiteQueue, UniqueQ
 from pqadapters.persistqueue.exceptions import Empty as TheirEmpty
 from pqadapters.stdlib.queue import Empty, Queue
-from pqadapters.store import Ack, Claim, Extend, Nack, Op, Put, Update
+from pqadapters.store import Ack, Claim, Extend, Nack, Op, Order, Put, Update
 from pqadapters.stores.sqlite import SqliteStore
 from pqadapters.stores.sqlite import store as stores
 from pqadapters.stores.sqlite.schema import LONG
@@ -283,3 +283,42 @@ def test_who_looks_for_one_record_fetches_few(tmp_path: Path, monkeypatch: pytes
         assert next(store.browse("q", after=100)).id == 101
         assert len(list(store.browse("q"))) == 300
     assert fetched == [8, 8, 256, 36]
+
+
+def test_a_look_has_an_order(tmp_path: Path) -> None:
+    """Classes with another one than by age claimed what they got, each time."""
+    with _filled(tmp_path, b"a", b"b", b"c") as store:
+        newest, first = store.look("q", Order.NEWEST), store.look("q", Order.RANK)
+        assert newest is not None
+        assert first is not None  # without ranks that is the oldest one
+        assert (newest.payload, first.payload) == (b"c", b"a")
+        store.commit(Put("q", b"d", rank=b"2"), Put("q", b"e", rank=b"1"))
+        store._core.names.ranked.clear()
+        assert store.look("q", Order.RANK) is None  # there may be ranks: a claim finds it out
+        (claim,) = store.claim("q", order=Order.RANK)
+        store.commit(Ack(claim))
+        assert claim.payload == b"a"
+        assert [_by_rank(store) for _ in range(4)] == [b"b", b"c", b"e", b"d"]
+        assert store.look("q", Order.RANK) is None
+
+
+def _by_rank(store: SqliteStore) -> bytes:
+    claim = store.look("q", Order.RANK)
+    assert claim is not None
+    store.commit(Ack(claim))
+    return claim.payload
+
+
+def test_a_put_with_a_rank_is_one_statement_once_there_are_some(tmp_path: Path) -> None:
+    with _store(tmp_path) as store, _store(tmp_path) as other:
+        store.commit(Put("q", b"", rank=b"9"))
+        assert store._core.writer.connection is not None
+        said: list[str] = []
+        store._core.writer.connection.set_trace_callback(said.append)
+        ids = [store.commit(Put("q", b"%d" % n, rank=b"%d" % n))[0] for n in (3, 1, 2)]
+        assert [text for text in said if not text.lstrip().startswith(("INSERT", "--"))] == []
+        assert ids == sorted(ids)
+        claims = other.claim("q", order=Order.RANK, limit=9)
+        assert [claim.payload for claim in claims] == [b"1", b"2", b"3", b""]
+        assert [claim.rank for claim in claims] == [b"1", b"2", b"3", b"9"]
+        store._core.writer.connection.set_trace_callback(None)

@@ -264,11 +264,12 @@ class Line(Acks):
             self.bury(claim, f"can't be decoded: {telling.named(error)}{more}")
         return _SKIPPED
 
-    def _take_seen(self, look: Callable[[str], Claim | None]) -> Any:
+    def _take_seen(self, look: Callable[[str, Order], Claim | None]) -> Any:
         """The next item, gone without having been claimed. _SKIPPED where it is to be claimed: none is there, somebody
-        else was first, it can't be decoded, others have the store locked, or attempts are counted."""
-        claimed = self.order is not Order.OLDEST or self.counted or self.max_attempts is not None
-        if claimed or self.aside.claims or self.stopped() or (seen := look(self.name)) is None:
+        else was first, it can't be decoded, others have the store locked, attempts are counted, or ranks may be equal.
+        """
+        claimed = self.ranked or self.counted or self.max_attempts is not None
+        if claimed or self.aside.claims or self.stopped() or (seen := look(self.name, self.order)) is None:
             return _SKIPPED
         try:
             item = self.decode(seen.payload)

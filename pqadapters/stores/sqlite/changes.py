@@ -26,7 +26,7 @@ from ...store import (
 from . import entries, schema
 from .names import Names
 from .runs import FEW, ack_run, put_run, runs_of
-from .schema import DELAYED, ID_BITS, IDS, LONG, checksum, put_values
+from .schema import DELAYED, ID_BITS, IDS, LONG, checksum
 
 _ID = IDS - 1  #: the bits of a place that are the id
 
@@ -117,7 +117,7 @@ class Changes:
             self._check_room(number, op)
         self._touch(op.queue, 1)
         if op[2:4] == PLAIN[:2] and op[6:] == PLAIN[4:] and len(op.payload) <= LONG:
-            return put_plain(self._connection, put_values(number, op.payload, self._now))
+            return put_plain(self._connection, schema.put(number, op.payload, self._now))
         return self._put_with_all(number, op)
 
     def _check_room(self, number: int, op: Put) -> None:
@@ -269,9 +269,9 @@ _CARRIERS: dict[type, Callable[[Changes, Any], int]] = {
 }
 
 
-def put_plain(connection: sqlite3.Connection, values: tuple[Any, ...]) -> int:
-    """A short record without rank, delay and past, of `schema.put_values`: its id."""
-    return (connection.execute(schema.PUT, values).lastrowid or 0) & _ID
+def put_plain(connection: sqlite3.Connection, put: tuple[str, tuple[Any, ...]]) -> int:
+    """A short record without delay and past, of `schema.put`: its id."""
+    return (connection.execute(*put).lastrowid or 0) & _ID
 
 
 def payload_of(connection: sqlite3.Connection, row: Any) -> bytes:

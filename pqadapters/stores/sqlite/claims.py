@@ -11,6 +11,7 @@ from . import schema
 from .changes import Who, payload_of, place_of
 from .errors import malformed
 from .names import Names
+from .reader import Reader
 from .schema import ID_BITS, IDS, is_whole, name_text, places
 
 _new: Any = tuple.__new__
@@ -59,10 +60,20 @@ def first_of(number: int, limit: int) -> tuple[str, tuple[int, ...]]:
     return schema.FIRST, (number, first, first + IDS, limit)
 
 
-def first_whole(rows: Sequence[Any], queue: str) -> Claim | None:
-    """The record that was asked for, as one that was looked at: attempt 0. None where there is more to it: it was
-    claimed before, is long or damaged, some are delayed, or there is none."""
-    if not rows or rows[0][9] not in _NONE_DELAYED:
+def first_seen(reader: Reader, names: Names, queue: str, order: Order) -> Claim | None:
+    """The first ready record, as one that was looked at: attempt 0. None where there is more to it: it was claimed
+    before, is long or damaged, some are delayed, it isn't known yet that there are ranks, or there is none."""
+    number = names.queue(queue)
+    if number is None:
+        return None
+    by_rank = order is Order.RANK and number in names.ranked
+    if by_rank:
+        rows = reader.rows(schema.FIRST_BY_RANK, (number, number, 1))
+    elif order is Order.NEWEST:
+        rows = reader.rows(schema.LAST_READY, (number, *places(number), 1))
+    else:
+        rows = reader.rows(*first_of(number, 1))
+    if not rows or rows[0][9] not in _NONE_DELAYED or (order is Order.RANK and _counts(rows[0][9])[1] != by_rank):
         return None
     row = rows[0]
     payload, note = row[8], row[7]

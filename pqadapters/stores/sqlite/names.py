@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
+from contextlib import suppress
 from zlib import crc32
 
 from ...errors import StoreError
+from ...store import Delete, Op, Set
 from . import schema
 from .reader import Reader
 
@@ -18,6 +21,7 @@ class Names:
         self.queues: dict[str, int] = {}
         self.tables: dict[str, int] = {}
         self.ranked: set[int] = set()  #: queues that seem to be, to be asked first as such
+        self._ranked_for_good: set[int] = set()
 
     def queue(self, name: str) -> int | None:
         """The number of a queue that has one."""
@@ -27,6 +31,15 @@ class Names:
         """The number of a table that has one."""
         return self._known(self.tables, schema.TABLE_NUMBER, name)
 
+    def is_ranked(self, number: int) -> bool:
+        """Whether a queue is, which it stays."""
+        if number not in self._ranked_for_good:
+            rows = self._reader.rows(schema.COUNTS, (number,))
+            if not rows or not rows[0][4]:
+                return False
+            self._ranked_for_good.add(number)
+        return True
+
     def _known(self, numbers: dict[str, int], select: str, name: str) -> int | None:
         number = numbers.get(name)
         if number is None:
@@ -35,6 +48,13 @@ class Names:
                 return None
             number = numbers[name] = rows[0][0]
         return number
+
+    def learn(self, ops: Sequence[Op]) -> None:
+        """Tables that a commit has changed, and that its transaction has looked up, which the next one needn't."""
+        for op in ops:
+            if isinstance(op, (Set, Delete)) and op.table not in self.tables:
+                with suppress(StoreError):
+                    self.table(op.table)
 
     def queue_here(self, connection: sqlite3.Connection, name: str) -> int | None:
         """As `queue`, in a transaction: whoever has the reader may be waiting for the end of it."""

@@ -138,11 +138,15 @@ ADD_TABLE = "INSERT INTO kind(name, crc) VALUES (?, ?)"
 
 # Records
 
-#: `put_values`. A plain put is this statement alone.
+#: number, number, crc, size, put_at, number, payload. A plain put is this statement alone.
 PUT = f"""
 INSERT INTO record(place, queue, crc, size, put_at, rank, payload)
 VALUES ((? << {ID_BITS}) | ((SELECT last FROM queue WHERE number = 0) + 1), ?, ?, ?, ?,
     (SELECT CASE ranked WHEN 1 THEN x'' END FROM queue WHERE number = ?), ?)"""
+#: The same with a rank, where the queue is ranked: number, crc, size, put_at, rank, payload
+PUT_RANKED = f"""
+INSERT INTO record(queue, place, crc, size, put_at, rank, payload)
+VALUES (?1, (?1 << {ID_BITS}) | ((SELECT last FROM queue WHERE number = 0) + 1), ?2, ?3, ?4, ?5, ?6)"""
 PUT_RUN = "INSERT INTO record(place, queue, crc, size, put_at, rank, payload) VALUES (?, ?, ?, ?, ?, ?, ?)"
 PUT_WITH_ALL = """
 INSERT INTO record(queue, place, crc, size, put_at, attempts, not_before, rank, note, payload)
@@ -295,9 +299,12 @@ def checksum(queue: int, put_at: float, rank: bytes | None, note: bytes | None, 
     return crc32(payload, start)
 
 
-def put_values(queue: int, payload: bytes, put_at: float) -> tuple[Any, ...]:
-    """What PUT asks for: number, number, crc, size, put_at, number, payload."""
-    return queue, queue, crc32(payload, crc32(_head(queue, put_at))), len(payload), put_at, queue, payload
+def put(queue: int, payload: bytes, put_at: float, rank: bytes = b"") -> tuple[str, tuple[Any, ...]]:
+    """The statement that puts a short record, and its values; with a rank, into a queue that is ranked."""
+    if rank:
+        return PUT_RANKED, (queue, checksum(queue, put_at, rank, None, payload), len(payload), put_at, rank, payload)
+    crc = crc32(payload, crc32(_head(queue, put_at)))
+    return PUT, (queue, queue, crc, len(payload), put_at, queue, payload)
 
 
 def places(number: int) -> tuple[int, int]:

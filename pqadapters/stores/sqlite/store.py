@@ -48,12 +48,12 @@ from .._trouble import bear
 from . import entries, schema
 from .backup import back_up
 from .changes import Changes, Who, lease_lost, place_of, put_plain
-from .claims import Take, Taken, claim_oldest, first_of, first_whole
+from .claims import Take, Taken, claim_oldest, first_seen
 from .core import Core, logger, share
 from .damage.salvaged import Salvaged, salvage_apart
 from .looks import Looks
 from .processes.orphans import Orphan
-from .schema import LONG, PART, put_values
+from .schema import LONG, PART
 from .space.room import BIG
 from .tables import Tables
 from .work import Work
@@ -62,6 +62,7 @@ from .writer import LATE
 _CAPABILITIES = Capabilities(processes=True, looks=True)
 _KEY = 256  #: bytes that a key which is deleted is taken to free
 _SPARE = 1024  #: bytes that whatever comes with an acknowledgement may bring beyond what that frees
+_BESIDE_RANK = PLAIN[1:]  #: what follows queue, payload and rank
 _ALONE: Any = {"alone": True, "shrinks": False}
 _new: Any = tuple.__new__
 _PATIENCE = 0.25  #: seconds that a look waits for others' transactions to bury the dead
@@ -128,8 +129,10 @@ class SqliteStore(Handle):
         if work.synced:
             core.writer.check()
         self._tell_of(work, size, touched)
-        if self._goes_ahead and plain is None and any(map(_is_given_back, ops)):
-            self._give_back_ahead()  # what is ready again comes first
+        if plain is None:
+            core.names.learn(ops)
+            if self._goes_ahead and any(map(_is_given_back, ops)):
+                self._give_back_ahead()  # what is ready again comes first
         results: tuple[int, ...] = result
         return results
 
@@ -145,12 +148,12 @@ class SqliteStore(Handle):
                 core.bells.of(queue).dry = False
 
     def _plain(self, op: Any, stop: Stop | None, timeout: float | None, touched: dict[str, int]) -> Work | None:
-        """An operation that is one statement: a short record without rank, delay and conditions, an acknowledgement,
-        or a key that is set whatever it was. None for anything else."""
+        """An operation that is one statement: a short record without delay and conditions, an acknowledgement, or a key
+        that is set whatever it was. None for anything else."""
         names = self._core.names
-        if type(op) is Put and op[2:] == PLAIN and len(op.payload) <= LONG:
+        if type(op) is Put and op[3:] == _BESIDE_RANK and len(op.payload) <= LONG:
             queue = names.queue(op.queue)
-            if queue is not None:
+            if queue is not None and (not op.rank or names.is_ranked(queue)):
                 touched[op.queue] = 1
                 return Work(self._putting(op, queue, stop), **_ALONE, synced=self._power, timeout=timeout)
         elif type(op) is Ack:
@@ -166,12 +169,12 @@ class SqliteStore(Handle):
         return None
 
     def _putting(self, op: Put, number: int, stop: Stop | None) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
-        values = put_values(number, op.payload, self._core.clock.wall())
+        put = schema.put(number, op.payload, self._core.clock.wall(), op.rank)
 
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
             if stop is not None or self._closed:
                 self._may_go_on(stop)
-            return (put_plain(connection, values),)
+            return (put_plain(connection, put),)
 
         return run
 
@@ -360,7 +363,7 @@ class SqliteStore(Handle):
 
         return run
 
-    def look(self, queue: str) -> Claim | None:
+    def look(self, queue: str, order: Order = Order.OLDEST) -> Claim | None:
         self._check()
         core, bell = self._core, self._core.bells.of(queue)
         if bell.dry or self._goes_ahead or core.orphans or core.writer.in_the_middle():
@@ -369,8 +372,7 @@ class SqliteStore(Handle):
             bell.crowded -= 1
             return None
         self._dead_are_buried(often=False)
-        number = core.names.queue(queue)
-        claim = None if number is None else first_whole(core.reader.rows(*first_of(number, 1)), queue)
+        claim = first_seen(core.reader, core.names, queue, order)
         if claim is None:
             return None
         if claim.id == bell.looked_at:  # another thread is about it
