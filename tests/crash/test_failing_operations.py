@@ -238,3 +238,29 @@ def test_i1_a_sync_that_fails_while_others_wait(tmp_path: Path) -> None:
         player.put(1)
     assert log.synced < log.next - 1, "what was written counts as synced"
     store.close()
+
+
+def test_i1_a_sync_that_fails_while_another_one_runs(tmp_path: Path) -> None:
+    """The other way round: the system tells of the failure once, and it is not this thread that is told."""
+    player = _start(tmp_path / "store")
+    store, disk = player.store, player.disk
+    assert isinstance(store, SegmentStore)
+    core = store._core
+    player.put(1)
+
+    def fail(action: object, before: int) -> Exception | None:
+        return OSError(errno.EIO, "Input/output error") if getattr(action, "kind", "") == "sync" else None
+
+    def refuse_meanwhile(action: object, before: int) -> Exception | None:
+        if getattr(action, "kind", "") == "sync":
+            disk.refuse = fail
+            with core.lock, pytest.raises(StorePoisoned):  # another thread is about to begin a segment
+                core.log.sync_here()
+            disk.refuse = None
+        return None
+
+    disk.refuse = refuse_meanwhile
+    with pytest.raises(StorePoisoned):
+        player.put(1)
+    assert core.log.synced < core.log.next - 1, "what was written counts as synced"
+    store.close()

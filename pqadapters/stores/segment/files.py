@@ -126,8 +126,8 @@ class Files(Places):
                 self.poison(failure, "a sync to disk failed")
             elif self.trouble is None and self.disk.is_removed(self.lock_file):
                 self._lose()
-            elif whole and target > self.synced:
-                self.synced = target
+            elif whole and target > self.synced and not isinstance(self.trouble, StorePoisoned):
+                self.synced = target  # else another thread may have been told, once, what became of these writes
                 self.unmarked = tail, end
             self._sleepers.wake(self.synced if self.trouble is None else self.next)
         if self.trouble is not None and (failure is not None or self.synced < target):
