@@ -135,14 +135,30 @@ def test_an_attempt_is_synced_in_time(tmp_path: Path) -> None:
     directory = tmp_path / "store"
     with SegmentStore(directory, durability="process") as store:
         store.commit(Put("q", b"a"))
-    synced = threading.Event()
-
-    class Watching(Disk):
-        def sync(self, fd: int) -> None:
-            super().sync(fd)
-            if threading.current_thread().name.startswith("pqadapters"):
-                synced.set()
-
-    with SegmentStore(directory, durability="process", max_lag=0.01, disk=Watching()) as store:
+    disk = _Watching()
+    with SegmentStore(directory, durability="process", max_lag=0.01, disk=disk) as store:
         assert store.claim("q", counted=True)
-        assert synced.wait(30)
+        assert disk.synced.wait(30)
+
+
+class _Watching(Disk):
+    """Knows when a thread of ours has synced."""
+
+    def __init__(self) -> None:
+        self.synced = threading.Event()
+
+    def sync(self, fd: int) -> None:
+        super().sync(fd)
+        if threading.current_thread().name.startswith("pqadapters"):
+            self.synced.set()
+
+
+def test_an_older_handle_with_more_time_takes_none_from_others(tmp_path: Path) -> None:
+    """Their syncs came when its next one was due."""
+    disk = _Watching()
+    with SegmentStore(tmp_path, durability="process", disk=disk) as slow:
+        slow._core.max_lag = 1000.0
+        slow.commit(Put("q", b"a"))
+        with SegmentStore(tmp_path, durability="process", max_lag=0.01) as quick:
+            quick.commit(Put("q", b"b"))
+            assert disk.synced.wait(30)

@@ -264,6 +264,21 @@ def test_the_keeper_goes_on_behind_an_exception_of_a_signal_handler(
             store.commit(Put("q", b""))
 
 
+def test_an_older_handle_with_more_time_takes_none_from_others(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Their first sync came when its next one was due."""
+    synced = threading.Event()
+    with SqliteStore(database, durability="process", max_lag=1000.0) as slow:
+        monkeypatch.setattr(slow._core, "sync_wal", synced.set)
+        slow.commit(Put("q", b"a"))
+        assert synced.wait(PATIENCE)
+        synced.clear()
+        with SqliteStore(database, durability="process", max_lag=0.01) as quick:
+            quick.commit(Put("q", b"b"))
+            assert synced.wait(PATIENCE)
+
+
 @pytest.mark.parametrize("runs", [True, False])
 def test_the_keeper_is_begun_again_behind_an_exception_of_a_signal_handler(
     database: Path, runs: bool, monkeypatch: pytest.MonkeyPatch

@@ -218,6 +218,16 @@ class Core:
             self.log.sync_here()
         return None
 
+    def sync_within(self, lag: float) -> None:
+        """What is written from now on is synced so many seconds later at most."""
+        with self.lock:
+            if lag < self.max_lag:
+                self.max_lag = lag
+                syncer, self.syncer = self.syncer, None
+                if syncer is not None:  # it waits longer than that
+                    syncer.stop()
+                    self.written_locked()
+
     def sync_written(self) -> bool:
         """Sync what was written; False when there was nothing. For the background thread."""
         with self.lock:

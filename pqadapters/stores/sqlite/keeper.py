@@ -56,6 +56,12 @@ class Keeper:
         self.lag: float | None = None
         self.unsynced = False
 
+    def sync_within(self, lag: float) -> None:
+        """What is written from now on is synced so many seconds later at most."""
+        if self.lag is None or lag < self.lag:
+            self.lag = lag
+            self._called.set()  # the thread may be in a longer pause
+
     def written(self, size: int, *, synced: bool = False) -> None:
         """There was a commit of so many bytes of payloads; with a sync, or nobody waits for that."""
         if self.lag is not None:

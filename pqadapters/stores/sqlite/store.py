@@ -101,7 +101,7 @@ class SqliteStore(Handle):
         self._core = core = share(os.path.realpath(path), disk or Disk(), trust_directory, clock, self._token)
         self._handle = self._token.number
         if not self._power:
-            core.keeper.lag = min(core.keeper.lag or self._durability.max_lag, self._durability.max_lag)
+            core.keeper.sync_within(self._durability.max_lag)
         self._looks = Looks(core.reader, core.names, core.clock.wall)
         self._tables = Tables(core.reader, core.names, core.damaged_value)
         self._release = weakref.finalize(self, core.release, self._token, self._ahead)
