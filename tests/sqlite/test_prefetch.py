@@ -149,6 +149,19 @@ def test_what_is_given_back_comes_before_those_ahead(database: Path) -> None:
         assert [claim.attempt for claim in store.claim("q")] == [1]
 
 
+def test_i2_a_commit_is_done_though_those_ahead_can_not_be_given_back(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its caller was told that nothing was stored, and would have stored it twice."""
+    with SqliteStore(database, prefetch=4) as store:
+        (claim,) = store.claim("q")
+        with monkeypatch.context() as patch:
+            patch.setattr(store._core, "give_back_claims", lambda claims, handle: _fail(claims))
+            assert store.commit(Nack(claim), Put("results", b"r"))[1]
+        assert (store.depth("results").ready, store.depth("q")[:3]) == (1, (10, 0, 0))
+        assert sorted(_got(store)[0] for _ in range(10)) == [b"%d" % n for n in range(10)]
+
+
 def test_ids_and_counted_claims_are_exact(database: Path) -> None:
     with SqliteStore(database, prefetch=20) as store:
         (first,) = store.claim("q")

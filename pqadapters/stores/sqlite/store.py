@@ -132,7 +132,8 @@ class SqliteStore(Handle):
         if plain is None:
             core.names.learn(ops)
             if self._goes_ahead and any(map(_is_given_back, ops)):
-                self._give_back_ahead()  # what is ready again comes first
+                with suppress(StoreError):  # the commit is done, whatever comes of those: they stay ahead
+                    self._give_back_ahead()  # what is ready again comes first
         results: tuple[int, ...] = result
         return results
 
