@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import gc
+import shutil
 from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
 from pqadapters.errors import ConditionFailed
-from pqadapters.store import Ack, Delete, Nack, Op, Put, Set, Update
+from pqadapters.store import Ack, Clear, Delete, Nack, Op, Put, Set, Update
 from pqadapters.stores.segment import SegmentStore, draft
 
 
@@ -57,3 +58,15 @@ def test_a_commit_is_no_cycle(tmp_path: Path) -> None:
                 assert not [each for each in gc.get_objects() if type(each) is draft.Draft], ops
     finally:
         gc.enable()
+
+
+@pytest.mark.parametrize("first", [Delete("t", b"a"), Clear("t")], ids=["deleted", "cleared"])
+def test_a_key_that_a_commit_deletes_and_sets_twice_has_its_new_place_behind_a_crash(first: Op, tmp_path: Path) -> None:
+    """It came back to its old one: the last frame named that, and a commit's own keys aren't in the table yet."""
+    with SegmentStore(tmp_path / "q") as store:
+        store.commit(Set("t", b"a", b"1"), Set("t", b"b", b"1"))
+        store.commit(first, Set("t", b"b", b"2"), Set("t", b"a", b"2"), Set("t", b"a", b"3"), Set("t", b"b", b"3"))
+        assert list(store.keys("t")) == [b"b", b"a"]
+        shutil.copytree(tmp_path / "q", tmp_path / "killed")
+    with SegmentStore(tmp_path / "killed") as store:
+        assert list(store.scan("t")) == [(b"b", b"3"), (b"a", b"3")]

@@ -49,6 +49,7 @@ class Draft:
         self._ended: set[int] = set()
         self._sizes: dict[int, int] = {}
         self._keys: dict[tuple[str, bytes], bytes | None] = {}
+        self._deleted: set[tuple[str, bytes]] = set()  #: keys that have lost their places, set again since or not
         self._acked: list[_Acked] = []
 
     @property
@@ -241,8 +242,7 @@ class Draft:
         self._expect(op, table)
         size = len(op.key) + len(op.value)
         known = table.keys.get(op.key)
-        gone = known is None or self._keys.get((op.table, op.key), b"") is None  # by this very commit
-        place = known.place if known is not None and not gone else 0
+        place = known.place if known is not None and (op.table, op.key) not in self._deleted else 0
 
         log = self._log
         old: Key | None = None
@@ -283,6 +283,7 @@ class Draft:
 
             self._frame(format.DELETE, format.DELETE_FIELDS.pack(table.number) + op.key, step, table.number)
             self._keys[op.table, op.key] = None
+            self._deleted.add((op.table, op.key))
             self.lazy = False
 
     def _clear(self, op: Clear) -> None:
