@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import gc
 import shutil
 from contextlib import suppress
@@ -9,8 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from pqadapters.errors import ConditionFailed
+from pqadapters.errors import ConditionFailed, DiskError
 from pqadapters.store import Ack, Clear, Delete, Nack, Op, Put, Set, Update
+from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore, draft
 
 
@@ -70,3 +72,28 @@ def test_a_key_that_a_commit_deletes_and_sets_twice_has_its_new_place_behind_a_c
         shutil.copytree(tmp_path / "q", tmp_path / "killed")
     with SegmentStore(tmp_path / "killed") as store:
         assert list(store.scan("t")) == [(b"b", b"3"), (b"a", b"3")]
+
+
+class _Unreadable(Disk):
+    """Once it is `damaged`, nothing can be read."""
+
+    damaged = False
+
+    def read(self, fd: int, length: int, offset: int) -> bytes:
+        if self.damaged:
+            raise OSError(errno.EIO, "Input/output error")
+        return super().read(fd, length, offset)
+
+
+def test_a_value_to_compare_with_that_cannot_be_read_is_a_disk_error(tmp_path: Path) -> None:
+    """It was a bare OSError, which named nothing."""
+    disk = _Unreadable()
+    with SegmentStore(tmp_path / "q", disk=disk) as store:
+        store.commit(Set("t", b"k", b"v"))
+        disk.damaged = True
+        for op in (Set("t", b"k", b"w", expect=b"v"), Delete("t", b"k", expect=b"v")):
+            with pytest.raises(DiskError, match="can't read the store") as caught:
+                store.commit(Put("q", b"x"), op)
+            assert (caught.value.errno, caught.value.filename) == (errno.EIO, store.place)
+        disk.damaged = False
+        assert (store.depth("q").ready, store.get("t", b"k")) == (0, b"v")

@@ -213,14 +213,17 @@ def _end_of(queue: Queue, ids: list[int], payloads: int, more: int, core: Core) 
 
 
 def _plan(core: Core, ops: tuple[Op, ...], owner: object) -> Draft:
+    log = core.log
     while True:
-        draft = Draft(core.log, core.catalog, core.reader, owner, core.clock.wall())
+        draft = Draft(log, core.catalog, core.reader, owner, core.clock.wall())
         try:
             for op in ops:
                 draft.add(op)
         except Unreadable as error:
             core.heal_locked(error)
             continue
+        except OSError as error:  # of a value that was to be compared
+            raise log.refused(error, "read") from error
         draft.finish()
         return draft
 
