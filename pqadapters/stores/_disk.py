@@ -137,9 +137,12 @@ class Disk:
         if not hasattr(os, "SEEK_DATA"):
             return self.size(fd)
         here, end = os.lseek(fd, 0, os.SEEK_CUR), 0
-        with suppress(OSError):  # ENXIO: nothing but a hole from there on
+        try:
             while True:
                 end = os.lseek(fd, os.lseek(fd, end, os.SEEK_DATA), os.SEEK_HOLE)
+        except OSError as error:  # ENXIO: nothing but a hole from there on
+            if error.errno != errno.ENXIO:  # the filesystem knows of no holes
+                end = self.size(fd)
         os.lseek(fd, here, os.SEEK_SET)  # a file object with a buffer relies on it
         return end
 

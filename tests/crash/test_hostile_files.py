@@ -7,6 +7,7 @@ import json
 import math
 import os
 import random
+import shutil
 import struct
 import subprocess
 import sys
@@ -333,6 +334,28 @@ def test_the_hole_at_the_end_of_a_segment_isnt_read(tmp_path: Path) -> None:
         assert [claim.payload for claim in store.claim("q")] == [b"1"]
         assert [damage.reason for damage in store.damage] == ["there is nothing in it"]
     assert (directory / "0000000000000001.seg").stat().st_size < 1 << 20
+
+
+@pytest.mark.parametrize("code", [errno.EINVAL, errno.EIO], ids=["EINVAL", "EIO"])
+def test_where_the_system_knows_no_holes_all_is_read(
+    code: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The file was taken for one that is empty, and cut; so was one whose blocks couldn't be looked up just then."""
+    with SegmentStore(tmp_path / "store") as store:
+        store.commit(*[Put("q", bytes(1000))] * 200)
+        shutil.copytree(tmp_path / "store", tmp_path / "killed")
+
+    def seek(fd: int, at: int, whence: int) -> int:
+        if whence in (os.SEEK_DATA, os.SEEK_HOLE):
+            raise OSError(code, os.strerror(code))
+        return lseek(fd, at, whence)
+
+    lseek = os.lseek
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "lseek", seek)
+            with SegmentStore(tmp_path / "killed") as store:
+                assert (store.depth("q").ready, store.damage) == (200, ())
 
 
 def test_the_hole_at_the_end_of_a_checkpoint_isnt_read(files: State, tmp_path: Path) -> None:
