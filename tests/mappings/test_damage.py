@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import random
 import re
+import sqlite3
 import threading
 from pathlib import Path
 from typing import Any
@@ -14,6 +15,12 @@ from pqadapters import PDict
 from pqadapters.errors import FormatError, StoreError
 from pqadapters.stdlib import shelve
 from pqadapters.stores.sqlite import salvage
+from pqadapters.stores.sqlite.damage import index
+from pqadapters.stores.sqlite.database import connect
+from pqadapters.stores.sqlite.errors import FULL
+from pqadapters.stores.sqlite.work import Work
+from tests.contract.threads import Task
+from tests.segment.programs import PATIENCE
 
 Dict = PDict[Any, Any]
 
@@ -74,8 +81,6 @@ def test_it_is_missing_whoever_comes_first(path: Path, step: Any) -> None:
 
 
 def test_what_was_put_aside_can_be_looked_at(path: Path) -> None:
-    import sqlite3
-
     d: Dict = PDict(path)
     with d:
         assert d.get("key 7") is None
@@ -121,17 +126,58 @@ def test_the_rest_of_a_long_index_is_looked_at_beside_the_work(tmp_path: Path, m
     d: Dict = PDict(path)
     with d:
         d.update({f"key {n}": n for n in range(200)})
+    _hide_the_last_key(path)
+    d = PDict(path)
+    with d:
+        _wait_for_the_look()
+        assert d["key 199"] == 199
+        assert ["made anew" in damage.reason for damage in d.store.damage] == [True]
+
+
+def test_the_look_at_a_long_index_ends_on_a_full_disk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It waited for the thread that writes, and that one, which makes room, for it."""
+    monkeypatch.setattr(index, "_FEW", 10)
+    path, going = tmp_path / "d.db", threading.Event()
+    d: Dict = PDict(path)
+    with d:
+        d.update({f"key {n}": n for n in range(200)})
+    _hide_the_last_key(path)
+
+    def late(path: str) -> sqlite3.Connection:
+        assert going.wait(PATIENCE)
+        return connect(path)
+
+    monkeypatch.setattr(index, "connect", late)
+    d = PDict(path)
+    with d:
+        store: Any = d.store
+        writer, tries = store._core.writer, list[sqlite3.Connection]()
+
+        def run(connection: sqlite3.Connection) -> int:
+            tries.append(connection)
+            if len(tries) == 1:
+                going.set()
+                while len(writer._pending) < 2:
+                    threading.Event().wait(0.001)
+                raise sqlite3.OperationalError(FULL)
+            return len(tries)
+
+        assert Task(lambda: writer.do(Work(run, synced=False)), patience=PATIENCE).result() == 2
+        _wait_for_the_look()
+        assert d["key 199"] == 199
+
+
+def _hide_the_last_key(path: Path) -> None:
     content = bytearray(path.read_bytes())
     (at,) = (each.start() for each in re.finditer(rb"skey 199(?!p\x80)", content))  # in a row its value follows
     content[at + 1] ^= 0x10
     path.write_bytes(content)
-    d = PDict(path)
-    with d:
-        for thread in threading.enumerate():
-            if thread.name == "pqadapters-index":
-                thread.join(60)
-        assert d["key 199"] == 199
-        assert ["made anew" in damage.reason for damage in d.store.damage] == [True]
+
+
+def _wait_for_the_look() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "pqadapters-index":
+            thread.join(PATIENCE)
 
 
 def test_random_damage_shows_nothing_that_was_not_set(tmp_path: Path) -> None:

@@ -29,12 +29,14 @@ if TYPE_CHECKING:
 _FEW = 1_000  #: keys, which take a millisecond
 _AT_ONCE = 10_000
 _EVERY = 24 * 3600.0  #: seconds
+_HIDES = -1  #: no place
 
 
 def check(core: Core, connection: sqlite3.Connection) -> None:
     """Look the keys up, here and now if they are few. sqlite3.Error."""
     if connection.execute(schema.ARE_MORE, (_FEW,)).fetchone() is None:
-        _look(core, connection, 0, _FEW)
+        if _look(connection, 0, _FEW) == _HIDES:
+            _make_anew(core)
     elif _is_time(core):
         thread = threading.Thread(target=_check, args=(weakref.ref(core),), daemon=True)
         thread.name = "pqadapters-index"
@@ -42,17 +44,21 @@ def check(core: Core, connection: sqlite3.Connection) -> None:
             start_thread(thread)
 
 
-def _look(core: Core, connection: sqlite3.Connection, after: int, most: int) -> int | None:
-    """Look so many keys up, from the place behind `after` on: the last one's place, or None where that was all."""
+def _look(connection: sqlite3.Connection, after: int, most: int) -> int | None:
+    """Look so many keys up, from the place behind `after` on: the last one's place, None where that was all, or _HIDES
+    where one isn't found."""
     (last,) = connection.execute(schema.SOME_PLACES, (after, most)).fetchone()
     if last is None:
         return None
     rows = connection.execute(schema.NOT_FOUND, (after, last)).fetchall()
     if any(value is None or is_whole_entry(kind, key, crc, value) for kind, key, crc, value in rows):
-        core.writer.do(Work(make_index_anew, synced=False))
-        core.index_was_damaged()
-        return None
+        return _HIDES
     return int(last)
+
+
+def _make_anew(core: Core) -> None:
+    core.writer.do(Work(make_index_anew, synced=False))
+    core.index_was_damaged()
 
 
 def _is_time(core: Core) -> bool:
@@ -77,7 +83,9 @@ def _check(ref: weakref.ref[Core]) -> None:
             with core.aside:  # no fork comes in the middle of it
                 connection = connect(core.path)
                 try:
-                    after = _look(core, connection, after, _AT_ONCE)
+                    after = _look(connection, after, _AT_ONCE)
                 finally:
                     connection.close()
+            if after == _HIDES:  # with the lock free: on a full disk whoever writes waits for it
+                return _make_anew(core)
             del core
