@@ -14,7 +14,7 @@ import pytest
 
 from pqadapters.store import Ack, Nack, Order, Put, Update
 from pqadapters.stores._disk import Disk, ScratchDisk
-from pqadapters.stores.segment import SegmentStore, queues
+from pqadapters.stores.segment import SegmentStore, claims, queues
 
 
 def open_store(directory: Path, **options: Any) -> SegmentStore:
@@ -46,6 +46,18 @@ def test_nothing_is_kept_of_records_that_left(tmp_path: Path) -> None:
             (claim,) = store.claim("q", order=order)
             store.commit(Ack(claim))
         assert store._core.recent == {}
+
+
+def test_little_is_kept_of_records_that_nobody_claims(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those beside each record that was claimed by its id stayed in memory, in the end all of the queue's."""
+    monkeypatch.setattr(claims, "RECENT_RECORDS", 100)
+    with open_store(tmp_path) as store:
+        store.commit(*[Put("q", bytes(100)) for _ in range(2000)])
+    with open_store(tmp_path) as store:
+        for record in list(store.browse("q"))[::20]:
+            (claim,) = store.claim("q", ids=[record.id])
+            store.commit(Ack(claim))
+        assert len(store._core.recent) < 300
 
 
 @pytest.mark.parametrize("order", [Order.NEWEST, Order.RANK])

@@ -9,7 +9,7 @@ from typing import Any
 
 from ...store import Claim, Order
 from . import format, space
-from .core import Core
+from .core import RECENT_RECORDS, Core
 from .queues import Extra, Queue
 from .reader import Unreadable
 
@@ -139,8 +139,11 @@ def _hand_out(
 def _at_hand(core: Core, queue: Queue, id: int) -> tuple[bytes, float] | None:
     """Payload and time of a record that came by a plain put, if they needn't be read from disk."""
     recent = core.recent
-    if id not in recent and not core.reader.ahead(id, queue, core.catalog.extra, recent):
-        return None
+    if id not in recent:
+        if len(recent) > 2 * RECENT_RECORDS:  # where claims aren't in order, most are of no use to anybody
+            recent.clear()
+        if not core.reader.ahead(id, queue, core.catalog.extra, recent):
+            return None
     return recent.pop(id)
 
 
