@@ -423,8 +423,7 @@ def _move_over(path: str, progress: Callable[[int], None]) -> int:
             shelf.sync()
         _dbm.put_aside(path, kind, lambda: move_database(new, path))
     except BaseException:
-        for left in (new, f"{new}.new"):  # the second where it wasn't even made
-            remove_database(left)
+        remove_database(new)
         raise
     return count
 

@@ -63,7 +63,7 @@ _ADVICE = {
     errno.EISDIR: "move away what stands there in place of a file",
     errno.ENXIO: "move away what stands there in place of a file",
     errno.ELOOP: "a symbolic link stands there in place of a file, and isn't followed: move it away",
-    errno.ENAMETOOLONG: "give one with a shorter path: a database's has 500 bytes at most, a name 255",
+    errno.ENAMETOOLONG: "give one with a shorter path: a database's has 493 bytes at most, a name 255",
     errno.ENFILE: "the whole system's limit of open files is reached",
 }
 

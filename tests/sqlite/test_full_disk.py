@@ -391,7 +391,7 @@ def test_a_new_database_is_there_whole_or_not_at_all_whichever_write_fails(tmp_p
     for nth in range(1, 100):
         database = tmp_path / str(nth) / "q.db"
         database.parent.mkdir(mode=0o700)
-        tracer = ["strace", "-f", "-qq", "-o", os.devnull, "-P", f"{database}.new", "-e", "trace=pwrite64"]
+        tracer = ["strace", "-f", "-qq", "-o", os.devnull, "-P", f"{database}-owners/new", "-e", "trace=pwrite64"]
         fault = ["-e", f"inject=pwrite64:error=EIO:when={nth}"]
         done = _ran(*tracer, *fault, sys.executable, "-c", _OPENS, str(database))
         with SqliteStore(database) as store:

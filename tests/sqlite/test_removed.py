@@ -130,6 +130,25 @@ def test_who_may_not_look_any_more_goes_on(monkeypatch: pytest.MonkeyPatch, tmp_
         assert [record.payload for record in store.browse("q")] == [b"one", b"two"]
 
 
+@pytest.mark.parametrize("theirs", ["a file", "a database"])
+def test_a_new_database_takes_no_other_file_away(theirs: str, tmp_path: Path) -> None:
+    """What was salvaged to "q.db.new" went when somebody opened "q.db" before it had been put in its place."""
+    path = tmp_path / "q.db.new"
+    if theirs == "a file":
+        path.write_text("theirs")
+    else:
+        with SqliteStore(path) as store:
+            store.commit(Put("q", b"theirs"))
+    with SqliteStore(tmp_path / "q.db") as store:
+        assert store.depth("q").ready == 0
+    if theirs == "a file":
+        assert path.read_text() == "theirs"
+    else:
+        with SqliteStore(path) as store:
+            assert [record.payload for record in store.browse("q")] == [b"theirs"]
+    assert sorted(os.listdir(f"{tmp_path / 'q.db'}-owners")) == ["checkpoint", "mark", "opening", "reserve"]
+
+
 class _PowerCut(BaseException):
     pass
 

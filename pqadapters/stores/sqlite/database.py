@@ -22,7 +22,7 @@ from ...errors import StoreRefused
 from .._directory import is_mount, make, refused, unsafe_filesystem
 from .._disk import Disk, is_there
 from . import schema
-from .beside import check_sides, make_way, remove_files
+from .beside import SIDE, check_sides, make_way, remove_files
 from .errors import ERRORS, foreign, is_busy, locked, newer, translated
 
 T = TypeVar("T")
@@ -170,9 +170,9 @@ def check_version(connection: sqlite3.Connection, path: str) -> None:
 
 
 def make_database(path: str, disk: Disk) -> None:
-    """Make an empty one where there is none, under another name first: it is there, whole and on the disk, or not at
+    """Make an empty one where there is none, in our own directory first: it is there, whole and on the disk, or not at
     all. The caller holds the lock of openings. Raises DiskError."""
-    new, directory = f"{path}.new", os.path.dirname(path)
+    new, directory = os.path.join(path + SIDE, "new"), os.path.dirname(path)
     try:
         emptied = is_there(path)
         if emptied and os.path.getsize(path):

@@ -101,8 +101,7 @@ class Predecessor:
     def clear(self, new: str) -> None:
         """What there is of a database that was to take the place goes. Raises DiskError."""
         try:
-            for path in (new, f"{new}.new"):  # the second where it wasn't even made
-                remove_files(path, self._disk)
+            remove_files(new, self._disk)
             shutil.rmtree(f"{new}{SIDE}", ignore_errors=True)
         except OSError as error:
             raise refused(os.path.dirname(self.path), error, "tidy up in") from error
