@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
@@ -16,7 +17,8 @@ from pqadapters.store import Put
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore
 
-from ..segment.programs import running, said
+from ..contract.threads import Task
+from ..segment.programs import PATIENCE, running, said
 
 
 def _replace(path: Path) -> None:
@@ -82,6 +84,25 @@ def test_a_database_that_is_taken_away_is_noticed(how: str, durability: str, tmp
         store.commit(Put("q", b"four"))
         expected = [b"other", b"four"] if how == "replaced" else [b"four"]
         assert [record.payload for record in store.browse("q")] == expected
+
+
+_WAITS: dict[str, Callable[[SqliteStore], object]] = {
+    "for a record": lambda store: store.claim("q", timeout=PATIENCE),
+    "for a depth": lambda store: store.wait("q", lambda depth: depth.ready > 0, timeout=PATIENCE),
+}
+
+
+@pytest.mark.parametrize("what", _WAITS)
+def test_who_only_waits_notices_it_as_well(what: str, tmp_path: Path) -> None:
+    """A consumer waited for ever: what came in was put into the database in the other one's place."""
+    path = tmp_path / "q.db"
+    with SqliteStore(path) as store:
+        task = Task(lambda: _WAITS[what](store), patience=PATIENCE)
+        while not store._core.bells.waiting:
+            threading.Event().wait(0.001)
+        path.unlink()
+        with pytest.raises(StorePoisoned, match=r"q\.db was removed, moved or replaced while it was open"):
+            task.result()
 
 
 def _restore(path: Path) -> None:

@@ -18,6 +18,7 @@ from typing import Any
 
 from ...clock import SYSTEM, Clock
 from ...durability import Durability, Survives
+from ...ending import has_ended
 from ...errors import DiskError, FormatError, StoreError, StoreLocked
 from ...store import (
     LOCK_TIMEOUT,
@@ -392,6 +393,8 @@ class SqliteStore(Handle):
         if due is not None and due > looked:
             pause = min(pause, max(0.0, due - core.clock.wall()))
         core.bells.wait(bell, gate, rings, pause)
+        if not has_ended():  # then a temporary home is gone, and so is whoever waits
+            core.writer.look_for_file()  # who only claims and waits has no syncs, and would be deaf for ever
         self._check()
 
     # Looking
