@@ -140,6 +140,22 @@ def test_a_job_that_failed_in_another_waits_with_its_own(leaves: bool, place: di
         assert future.result(work.PATIENCE) == "done"
 
 
+def test_a_job_that_failed_in_another_stays_there_where_its_own_runs_no_more(tmp_path: Path) -> None:
+    """With one that has left, and waits for the job that it runs itself, it would be cancelled."""
+    place: dict[str, Any] = {"path": tmp_path / "jobs", "durability": "process"}
+    with ThreadPoolExecutor(1, **place) as one:
+        one.submit(work.hold, "busy")
+        work.reached("busy")
+        future = one.using(retries=1, backoff=0.01).submit(work.fail_at, "gate")
+        with ThreadPoolExecutor(1, **place):
+            work.reached("gate")
+            one.shutdown(wait=False, drain=False)
+            work.GATES["gate"].set()
+            wait([future], work.PATIENCE)
+            work.GATES["busy"].set()
+            assert future.result(0) == "gate"
+
+
 def test_one_key_is_one_run(make: Make) -> None:
     one, other = make(), make()
     first = one.using(key="k").submit(work.hold, "gate")

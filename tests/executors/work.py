@@ -68,6 +68,12 @@ def fail_until(count: int, result: Any) -> Any:
     return result
 
 
+def fail_at(gate: str) -> str:
+    """Fails behind that gate, and then succeeds."""
+    hold(gate)
+    return str(fail_until(1, gate))
+
+
 def wait_for_file(path: str) -> None:
     """In another process, which the test has no other way to hold up."""
     while not os.path.exists(path):

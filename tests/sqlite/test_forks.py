@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from pathlib import Path
 from textwrap import dedent
 from typing import Any
@@ -153,6 +154,28 @@ def test_a_fork_in_the_middle_of_a_commit_is_told_in_the_child(tmp_path: Path) -
     assert store.depth("q").ready == 3
     assert statuses == [0]
     store.close()
+
+
+def test_a_fork_has_no_lock_while_it_waits_for_another_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has that one may need the others first, to come to an end."""
+    with SqliteStore(tmp_path / "q.db") as store:
+        core, is_held, rests, others_are_free = store._core, threading.Event(), threading.Event(), list[bool]()
+
+        def hold() -> None:
+            with core.aside:
+                is_held.set()
+                assert rests.wait(PATIENCE)
+                for lock in (core.writer.lock, core.reader.lock, core.lookout.reader.lock):
+                    others_are_free.append(lock.acquire(blocking=False))
+                    if others_are_free[-1]:
+                        lock.release()
+
+        holder = Task(hold, patience=PATIENCE)
+        assert is_held.wait(PATIENCE)
+        monkeypatch.setattr(time, "sleep", lambda seconds: (rests.set(), holder.result()))
+        core.standstill.begin(core)
+        core.standstill.end(core)
+        assert others_are_free == [True] * 3
 
 
 @pytest.mark.parametrize("is_over", [False, True])
