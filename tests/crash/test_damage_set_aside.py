@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 from pqadapters.errors import LeaseLost, StoreRefused
-from pqadapters.store import Ack, Put, Set
+from pqadapters.store import Ack, Op, Put, Set
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore, format, space
 
@@ -174,9 +174,9 @@ def test_a_store_of_which_nothing_can_be_read_is_refused(tmp_path: Path) -> None
     assert len(list(tmp_path.glob("*.seg"))) == 2
 
 
-@pytest.mark.parametrize("alone", [True, False])
+@pytest.mark.parametrize("how", ["alone", "with another", "with a put"])
 def test_i6_a_record_found_damaged_by_its_own_acknowledgement(
-    alone: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    how: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """The commit that ends a claim may be the one that makes room, and finds the record unreadable: it is lost then."""
     directory = tmp_path / "store"
@@ -189,6 +189,8 @@ def test_i6_a_record_found_damaged_by_its_own_acknowledgement(
     path.write_bytes(path.read_bytes().replace(b"precious", b"prexious"))
     for _ in range(600):
         store.commit(Put("q", b""))
+    store.commit(Put("old", b"whole"))
+    (whole,) = store.claim("old")
     with monkeypatch.context() as patch:
         patch.setattr(store._core, "tidy_locked", lambda: None)  # else an earlier one finds it
         for other in store.claim("q", limit=600):
@@ -196,10 +198,12 @@ def test_i6_a_record_found_damaged_by_its_own_acknowledgement(
                 break
             assert store.damage == ()
             store.commit(Ack(other))
+    others: dict[str, list[Op]] = {"with another": [Ack(whole)], "with a put": [Put("r", b"result")]}
     with pytest.raises(LeaseLost):
-        store.commit(*[Ack(claim)] if alone else [Put("r", b"result"), Ack(claim)])
+        store.commit(*others.get(how, []), Ack(claim))
     assert len(store.damage) == 1
-    assert store.depth("r").ready == store.depth("old").unfinished == 0
+    assert store.depth("r").ready == 0
+    assert [record.payload for record in store.browse("old", state=None)] == [b"whole"]
     store.commit(Put("r", b"and on"), Ack(other))
     die(store)
     with SegmentStore(directory) as again:

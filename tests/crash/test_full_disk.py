@@ -15,7 +15,7 @@ import pytest
 
 from pqadapters.errors import DiskError
 from pqadapters.stdlib.queue import LifoQueue, PriorityQueue, Queue, SimpleQueue
-from pqadapters.store import Ack, Put, Set
+from pqadapters.store import Ack, Delete, Put, Set
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore
 
@@ -101,6 +101,23 @@ def test_queues_on_a_full_disk_refuse_puts_and_are_drained(small: Path, kind: ty
         (small / "ballast").unlink()
         q.put(-1)
         assert q.get() == -1
+
+
+@pytest.mark.parametrize("queues", ["aa", "ab"])
+def test_commits_of_several_operations_that_all_free_space_go_on(queues: str, small: Path) -> None:
+    """As acknowledgements do that go alone."""
+    with SegmentStore(small / "q", durability="process", segment_bytes=1 << 16) as store:
+        count = 0
+        with pytest.raises(DiskError):
+            while True:
+                more = [Set("t", b"%d" % count, bytes(99))] if queues == "ab" else []
+                store.commit(*[Put(queue, bytes(300)) for queue in queues], *more)
+                count += 1
+        fill(small)
+        for number in range(count):
+            claims = [claim for queue in queues for claim in store.claim(queue)]
+            store.commit(*map(Ack, claims), *[Delete("t", b"%d" % number)] * (queues == "ab"))
+        assert store.depth("a").unfinished == store.depth("b").unfinished == 0
 
 
 def test_a_few_items_on_a_disk_that_others_filled(small: Path) -> None:

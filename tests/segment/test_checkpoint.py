@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import random
 import shutil
 from pathlib import Path
@@ -10,7 +11,7 @@ from typing import Any
 import pytest
 
 from pqadapters.store import Ack, Delete, Nack, Op, Put, Set, Update
-from pqadapters.stores.segment import SegmentStore
+from pqadapters.stores.segment import SegmentStore, checkpoint
 from tests.crash.faulty import FaultyDisk
 from tests.crash.promises import die
 
@@ -117,3 +118,32 @@ def test_one_that_is_older_than_the_segments_is_used_as_far_as_it_goes(tmp_path:
     expected = _without_checkpoint(directory)
     (directory / "checkpoint").write_bytes(old)
     assert _inside(directory) == expected
+
+
+def test_it_is_on_the_disk_before_it_has_its_name(tmp_path: Path) -> None:
+    """A power cut would leave a name with nothing behind it, in the place of one that was whole."""
+    with SegmentStore(tmp_path, disk=(disk := FaultyDisk(str(tmp_path)))) as store:
+        store.commit(Put("q", b"x"))
+        store.checkpoint()
+        done = [action.kind for action in disk.actions if action.name == "checkpoint.tmp"]
+        assert done == ["create", "truncate", "write", "sync", "rename"]
+
+
+@pytest.mark.parametrize("call", ["write", "sync"])
+def test_of_one_that_cant_be_written_nothing_is_left(call: str, tmp_path: Path) -> None:
+    """The disk may be full: it is to have the room again. And the last one names segments that are about to go."""
+    with SegmentStore(tmp_path, disk=(disk := FaultyDisk(str(tmp_path)))) as store:
+        store.commit(Put("q", b"x"))
+        store.checkpoint()
+        assert (tmp_path / "checkpoint").exists()
+        disk.fail(call, 0, errno.ENOSPC)
+        store.checkpoint()
+        assert not [path.name for path in tmp_path.iterdir() if path.name.startswith("checkpoint")]
+
+
+def test_nothing_of_what_another_one_has_left_is_behind_it(tmp_path: Path) -> None:
+    with SegmentStore(tmp_path) as store:
+        store.commit(Put("q", b"x"))
+        (tmp_path / "checkpoint.tmp").write_bytes(bytes(100_000))
+        store.checkpoint()
+        assert checkpoint.read(str(tmp_path)) is not None

@@ -60,6 +60,17 @@ def test_little_is_kept_of_records_that_nobody_claims(tmp_path: Path, monkeypatc
         assert len(store._core.recent) < 300
 
 
+@pytest.mark.parametrize("together", [1, 3])
+def test_nothing_is_kept_of_what_was_known_of_records_that_left(together: int, tmp_path: Path) -> None:
+    """Each checkpoint would tell of it."""
+    with open_store(tmp_path) as store:
+        store.commit(*[Put("q", b"x")] * 6)
+        while claims := store.claim("q", limit=together, counted=True):
+            assert len(store._core.catalog.extra) == together
+            store.commit(*map(Ack, claims))
+        assert store._core.catalog.extra == {}
+
+
 @pytest.mark.parametrize("order", [Order.NEWEST, Order.RANK])
 def test_a_claim_that_is_interrupted_before_the_record_was_taken_out(
     tmp_path: Path, order: Order, monkeypatch: pytest.MonkeyPatch

@@ -14,6 +14,7 @@ from pqadapters.errors import ConditionFailed, DiskError
 from pqadapters.store import Ack, Clear, Delete, Nack, Op, Put, Set, Update
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore, draft
+from tests.crash.faulty import FaultyDisk
 
 
 def test_a_commit_beyond_what_a_segment_can_hold_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,3 +98,14 @@ def test_a_value_to_compare_with_that_cannot_be_read_is_a_disk_error(tmp_path: P
             assert (caught.value.errno, caught.value.filename) == (errno.EIO, store.place)
         disk.damaged = False
         assert (store.depth("q").ready, store.get("t", b"k")) == (0, b"v")
+
+
+def test_one_acknowledgement_among_lazy_ones_is_on_the_disk_when_all_are_done(tmp_path: Path) -> None:
+    with SegmentStore(tmp_path, disk=(disk := FaultyDisk(str(tmp_path)))) as store:
+        store.commit(*[Put("q", b"x")] * 4)
+        claims = store.claim("q", limit=4)
+        syncs = disk.count("sync")
+        store.commit(Ack(claims[0], lazy=True), Ack(claims[1], lazy=True))
+        assert disk.count("sync") == syncs
+        store.commit(Ack(claims[2], lazy=True), Ack(claims[3]))
+        assert disk.count("sync") > syncs

@@ -18,6 +18,7 @@ import pytest
 from pqadapters.errors import (
     DiskError,
     FormatError,
+    StoreClosed,
     StoreError,
     StoreForked,
     StoreLocked,
@@ -230,6 +231,20 @@ def test_a_store_that_was_moved_writes_nothing_into_the_one_that_has_its_place(t
     assert payloads(tmp_path / "store") == [b"new", large]
 
 
+def test_a_store_that_was_moved_leaves_the_checkpoint_of_the_one_that_has_its_place(tmp_path: Path) -> None:
+    store = SegmentStore(tmp_path / "store")
+    store.commit(Put("q", b"old"))
+    (tmp_path / "store").rename(tmp_path / "moved")
+    with SegmentStore(tmp_path / "store") as other:
+        other.commit(Put("q", b"new"))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "store").iterdir()}
+    assert "checkpoint" in before
+    with pytest.raises(DiskError, match="was moved or replaced"):
+        store.checkpoint()
+    store.close()
+    assert {path.name: path.read_bytes() for path in (tmp_path / "store").iterdir()} == before
+
+
 def test_foreign_content_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     (tmp_path / "info").write_bytes(b"somebody's")
@@ -364,6 +379,22 @@ def _use_in_child(store: SegmentStore, tmp_path: Path) -> str:
         own.commit(Put("q", b"y"))
         words.append(f"own {own.depth('q').ready}")
     return " ".join(words)
+
+
+def test_a_forked_child_is_told_of_a_store_that_was_removed_before_the_fork(tmp_path: Path) -> None:
+    """To open it after the fork would be of no use."""
+    store, other = SegmentStore(tmp_path / "q"), SegmentStore(tmp_path / "q")
+    assert other.discard(remove=True)
+    pid = os.fork()
+    if not pid:
+        status = 1
+        try:
+            with pytest.raises(StoreClosed, match="was removed"):
+                store.commit(Put("q", b"x"))
+            status = 0
+        finally:
+            os._exit(status)
+    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
 
 
 FORK_UNDER_LOCK = """

@@ -9,6 +9,7 @@ import gc
 import threading
 import time
 import weakref
+from array import array
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -145,6 +146,37 @@ def test_i7_who_goes_away_leaves_no_place_in_the_line(tmp_path: Path) -> None:
             gate._sleepers.clear()
             first.acquire(blocking=False)
         assert nth > 20
+
+
+class Tight(array):  # type: ignore[type-arg]  # takes none before Python 3.12
+    """A segment's index, for which there is no memory once."""
+
+    def append(self, place: int) -> None:
+        if not self.full:
+            self.full = True
+            raise MemoryError
+        super().append(place)
+
+    full = False
+
+
+@pytest.mark.parametrize("op", ["put", "ack"])
+def test_what_there_was_no_memory_for_has_its_place_in_the_index(op: str, tmp_path: Path) -> None:
+    """What was put behind it would be looked for in a wrong place."""
+    with SegmentStore(tmp_path / "store", durability="process", max_lag=1000) as store:
+        store.commit(Put("q", b"first"))
+        claims = store.claim("q")
+        tail = store._core.log.tail
+        tail.index = Tight("I", tail.index)
+        with pytest.raises(MemoryError):
+            store.commit(Put("q", b"second") if op == "put" else Ack(claims[0]))
+        store.commit(Put("q", b"last"))
+        expected = [b"first", b"second", b"last"] if op == "put" else [b"last"]
+        assert _payloads(store, "q") == expected
+        assert store._core.log.live == len(expected)
+    with SegmentStore(tmp_path / "store") as store:
+        assert _payloads(store, "q") == expected
+        assert not store.damage
 
 
 def test_what_cant_be_carried_out_in_memory_is_back_with_the_next_opening(

@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from pqadapters.store import Ack, Nack, Put, Set
+from pqadapters.store import Ack, Delete, Nack, Put, Set
 from pqadapters.stores._disk import ScratchDisk
 from pqadapters.stores.segment import SegmentStore
 from pqadapters.stores.segment.queues import Catalog
@@ -33,13 +33,18 @@ def _pass_through(store: SegmentStore, count: int, *, lazy: bool = True) -> None
         store.commit(Ack(store.claim("q")[0], lazy))
 
 
-def test_an_empty_queue_is_one_segment(tmp_path: Path) -> None:
+@pytest.mark.parametrize("how", ["one by one", "together", "beside something else"])
+def test_an_empty_queue_is_one_segment(how: str, tmp_path: Path) -> None:
     store = _open(tmp_path)
     for _ in range(300):
         store.commit(Put("q", bytes(1000)))
     assert len(_names(tmp_path)) > 15
-    for claim in store.claim("q", limit=300):
-        store.commit(Ack(claim))
+    acks = [Ack(claim) for claim in store.claim("q", limit=300)]
+    if how == "one by one":
+        for ack in acks:
+            store.commit(ack)
+    else:
+        store.commit(*acks, *[Delete("t", b"k")] * (how == "beside something else"))
     assert len([name for name in _names(tmp_path) if name.endswith(".seg")]) == 1
     store.checkpoint()
     assert len(_names(tmp_path)) == 2
