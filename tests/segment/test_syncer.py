@@ -1,0 +1,94 @@
+"""The background sync of "process" durability: its thread ends, and begins again, and keeps no store alive."""
+
+from __future__ import annotations
+
+import threading
+import weakref
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.store import Put
+from pqadapters.stores.segment import SegmentStore, syncer
+from tests.crash.faulty import FaultyDisk
+
+
+class Idle:
+    """A core for which there is nothing to sync; it lets the thread go when it is asked often enough."""
+
+    def __init__(self, refuses: int = 0) -> None:
+        self.rounds, self.refuses = 0, refuses
+
+    def sync_written(self) -> bool:
+        self.rounds += 1
+        return False
+
+    def retire_syncer(self, _: object) -> bool:
+        self.refuses -= 1
+        return self.refuses < 0
+
+
+class Rounds:
+    """For the event that ends it, and that it sleeps by: counts, and is called by that number."""
+
+    def __init__(self, between: Callable[[int], object] = bool) -> None:
+        self.count, self.between = 0, between
+
+    def wait(self, lag: float) -> bool:
+        self.count += 1
+        self.between(self.count)
+        return self.count > 100
+
+
+def _run(ref: Any, rounds: Any) -> None:
+    syncer._run(ref, syncer.Syncer(ref(), 1.0), rounds)
+
+
+def test_the_thread_ends_where_nothing_comes_any_more() -> None:
+    core, rounds = Idle(refuses=1), Rounds()  # something had come right before the end, the first time
+    _run(weakref.ref(core), rounds)
+    assert rounds.count == core.rounds == syncer._IDLE_ROUNDS + 1
+
+
+def test_between_two_rounds_the_store_may_go() -> None:
+    cores = [Idle()]
+    ref, rounds = weakref.ref(cores[0]), Rounds(lambda count: count == 2 and cores.clear())
+    _run(ref, rounds)
+    assert ref() is None
+    assert rounds.count == 2
+
+
+def test_what_comes_behind_the_last_round_has_another_one(tmp_path: Path) -> None:
+    with SegmentStore(tmp_path, durability="process", max_lag=1000.0) as store:
+        core = store._core
+        store.commit(Put("q", b"x"))
+        first = core.syncer
+        assert first is not None
+        assert not core.retire_syncer(first)
+        assert core.syncer is first
+        store.sync()
+        assert core.retire_syncer(first)
+        store.commit(Put("q", b"y"))
+        assert core.syncer is not None
+        assert core.syncer is not first
+        store.sync()
+        second = core.syncer
+        assert core.retire_syncer(first)
+        assert core.syncer is second
+        first.stop()
+
+
+@pytest.mark.parametrize("durability", ["process", "power"])
+def test_what_is_written_behind_the_end_of_the_interpreter_is_synced_at_once(durability: str, tmp_path: Path) -> None:
+    """Daemon threads and handlers of the program's own may put to the very end: no thread can be started any more."""
+    store = SegmentStore(tmp_path, durability=durability, disk=(disk := FaultyDisk(str(tmp_path))))
+    store.commit(Put("q", b"x"))
+    store._core.end()
+    threads, syncs = threading.active_count(), disk.count("sync")
+    store.commit(Put("q", b"y"))
+    assert disk.count("sync") > syncs
+    assert threading.active_count() == threads
+    assert store._core.log.synced == store._core.log.next - 1
+    store.close()
