@@ -5,15 +5,17 @@ from __future__ import annotations
 import os
 import random
 import shutil
+import threading
 from pathlib import Path
 
 import pytest
 
 from pqadapters.errors import LeaseLost, StoreRefused
-from pqadapters.store import Ack, Op, Put, Set
+from pqadapters.store import Ack, Nack, Op, Put, Set
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore, format, space
 
+from ..contract.threads import Task
 from .faulty import FaultyDisk
 from .promises import PROCESS, Ruins, die
 from .states import Snapshot, cut_writes, distinct
@@ -37,6 +39,47 @@ def test_i8_a_record_found_damaged_at_work_stays_gone(tmp_path: Path) -> None:
     die(store)
     records, _, damage = served(directory)
     assert ([payload[:1] for payload in records.values()], damage) == ([b"0", b"2"], ())
+
+
+def test_nothing_is_kept_of_records_found_damaged(tmp_path: Path) -> None:
+    """Neither what memory has for who gets them at once, nor how often they were claimed."""
+    with SegmentStore(tmp_path) as store:
+        store.commit(*(Put("q", b"%d" % n * 50) for n in range(2)))
+        store.commit(*map(Nack, store.claim("q", counted=True)))
+        store.commit(Put("q", b"2" * 50))
+        path = next(tmp_path.glob("*.seg"))
+        data = path.read_bytes()
+        for n in (b"0", b"2"):
+            data = data.replace(n * 50, b"!" * 50)
+        path.write_bytes(data)
+        store._core.reader.forget()
+        assert [record.payload[:1] for record in store.browse("q")] == [b"1"]
+        assert (store._core.catalog.extra, store._core.recent) == ({}, {})
+
+
+@pytest.mark.parametrize("state", ["ready", "delayed", "claimed"])
+def test_i3_a_record_found_damaged_is_in_no_state(state: str, tmp_path: Path) -> None:
+    """One that was taken out of the middle of its queue has left an entry there."""
+    with SegmentStore(tmp_path) as store:
+        ids = store.commit(*(Put("q", b"%d" % n * 50) for n in range(3)))
+        if state != "ready":
+            (claim,) = store.claim("q", ids=ids[1:2])
+            if state == "delayed":
+                store.commit(Nack(claim, not_before=4e9))
+        looks = threading.Event()
+        joiner = Task(lambda: store.wait("q", lambda depth: looks.set() or depth.unfinished < 3), patience=60)
+        assert looks.wait(60)
+        path = next(tmp_path.glob("*.seg"))
+        path.write_bytes(path.read_bytes().replace(b"1" * 50, b"!" * 50))
+        store._core.reader.forget()
+        assert len(list(store.browse("q", state=None))) == 2
+        assert joiner.result()
+        assert store.depth("q")[:3] == (2, 0, 0)
+        claims = store.claim("q", limit=9)
+        assert [claim.payload[:1] for claim in claims] == [b"0", b"2"]
+        store.commit(*map(Ack, claims))
+        assert store.depth("q").unfinished == 0
+        assert store.depth("q").bytes == 0 or state != "claimed"  # else nobody knows how much it was
 
 
 def test_i8_bytes_that_were_kept_are_never_replaced(tmp_path: Path) -> None:

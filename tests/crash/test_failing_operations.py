@@ -14,6 +14,7 @@ from pqadapters.errors import DiskError, StorePoisoned
 from pqadapters.store import Ack, Delete, Nack, Op, Put, Set, Update
 from pqadapters.stores.segment import SegmentStore
 
+from ..contract.descriptors import open_below
 from .faulty import SYNCS, FaultyDisk
 from .history import FAR, NOBODY_KNOWS, Fate, Player, View
 from .promises import POWER, Ruins, contents, die, look
@@ -179,7 +180,32 @@ def test_an_opening_that_fails_can_be_tried_again(kind: str, tmp_path: Path) -> 
                 look(directory, disk)
             except DiskError as error:
                 _check_error(error, errno.EIO, directory)
+                assert open_below(directory) == []
             assert look(directory) == expected
+
+
+@pytest.mark.parametrize("kind", [*KINDS])
+def test_an_opening_that_fails_while_damage_is_put_right_lets_go_of_all(kind: str, tmp_path: Path) -> None:
+    """Its descriptors and its lock, although somebody may keep the error."""
+    with SegmentStore(tmp_path / "store") as store:
+        store.commit(*(Put("q", b"%d" % n * 50) for n in range(3)))
+    state = contents(tmp_path / "store")
+    del state["checkpoint"]
+    name = max(state)
+    state[name] = state[name].replace(b"1" * 50, b"!" * 50)
+    ruins, errors = Ruins(tmp_path / "ruins"), list[DiskError]()
+    for place in range(40):
+        with ruins.build(state) as directory:
+            disk = FaultyDisk(str(directory))
+            disk.fail(kind, place, errno.EIO, times=2)
+            try:
+                SegmentStore(directory, disk=disk).discard()
+            except DiskError as error:
+                errors.append(error)
+                assert open_below(directory) == []
+            with SegmentStore(directory) as store:
+                assert [record.payload[:1] for record in store.browse("q")] == [b"0", b"2"]
+    assert errors or kind in ("allocate", "unlink")
 
 
 def test_a_write_that_fails_leaves_no_trace_behind_later_ones(tmp_path: Path) -> None:
