@@ -9,6 +9,7 @@ import signal
 import stat
 import struct
 import sys
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -30,7 +31,9 @@ from pqadapters.store import Ack, Put
 from pqadapters.stores import _directory
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore, format
+from pqadapters.stores.segment.core import Core
 
+from ..contract.threads import Task
 from .programs import run, running, said
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's directory")
@@ -437,6 +440,28 @@ def test_two_handles_of_one_process_share_a_store(tmp_path: Path) -> None:
     assert [claim.payload for claim in second.claim("q")] == [b"1"]
     second.close()
     assert payloads(tmp_path / "q") == [b"1"]
+
+
+def test_a_store_is_opened_while_its_last_handle_closes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It is opened anew, behind that: what is closed serves nobody."""
+    store, opening, joins = SegmentStore(tmp_path), list[Task[SegmentStore]](), threading.Event()
+    close, join = store._core.log.close, Core.join
+
+    def closing() -> None:
+        opening.append(Task(lambda: SegmentStore(tmp_path), patience=60))
+        assert joins.wait(60)
+        close()
+
+    def joining(core: Core, owner: object) -> bool:
+        joins.set()
+        return join(core, owner)
+
+    monkeypatch.setattr(store._core.log, "close", closing)
+    monkeypatch.setattr(Core, "join", joining)
+    store.close()
+    with opening[0].result() as again:
+        again.commit(Put("q", b"x"))
+        assert again.depth("q").ready == 1
 
 
 def test_a_network_filesystem_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
