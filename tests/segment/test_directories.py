@@ -442,6 +442,39 @@ def test_two_handles_of_one_process_share_a_store(tmp_path: Path) -> None:
     assert payloads(tmp_path / "q") == [b"1"]
 
 
+def test_i7_who_waits_is_told_that_the_store_was_removed(tmp_path: Path) -> None:
+    store, other, looks = SegmentStore(tmp_path / "q"), SegmentStore(tmp_path / "q"), threading.Event()
+    taker = Task(lambda: other.claim("q", timeout=None, stop=lambda: bool(looks.set())), patience=60)
+    watcher = Task(lambda: other.wait("q", lambda depth: bool(depth.ready)), patience=60)
+    assert looks.wait(60)
+    assert store.discard(remove=True)
+    for waiter in (taker, watcher):
+        with pytest.raises(StoreClosed, match="was removed"):
+            waiter.result()
+
+
+def test_what_stands_where_a_store_was_removed_stays(tmp_path: Path) -> None:
+    """Another handle is told to remove it as well."""
+    store, other = SegmentStore(tmp_path / "q"), SegmentStore(tmp_path / "q")
+    assert store.discard(remove=True)
+    assert not (tmp_path / "q").exists()
+    with SegmentStore(tmp_path / "q") as again:
+        again.commit(Put("q", b"new"))
+    other.discard(remove=True)
+    assert payloads(tmp_path / "q") == [b"new"]
+
+
+def test_what_stands_where_a_store_was_moved_away_stays(tmp_path: Path) -> None:
+    store = SegmentStore(tmp_path / "q")
+    (tmp_path / "q").rename(tmp_path / "moved")
+    with SegmentStore(tmp_path / "q") as other:
+        other.commit(Put("q", b"new"))
+    with pytest.raises(OSError, match="handle"):
+        store.discard(remove=True)
+    assert payloads(tmp_path / "q") == [b"new"]
+    assert payloads(tmp_path / "moved") == []
+
+
 def test_a_store_is_opened_while_its_last_handle_closes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is opened anew, behind that: what is closed serves nobody."""
     store, opening, joins = SegmentStore(tmp_path), list[Task[SegmentStore]](), threading.Event()

@@ -113,6 +113,18 @@ def test_files_that_are_open_stay_few(tmp_path: Path) -> None:
         assert held <= 10
 
 
+def test_a_store_that_the_end_of_the_interpreter_finds_open_takes_no_room_ahead(tmp_path: Path) -> None:
+    with _open(tmp_path) as store:
+        store.commit(Put("q", b"x"))
+        store.commit(Ack(store.claim("q")[0]))
+        assert _bytes(tmp_path) > SEGMENT
+        store._core.end()
+        assert _bytes(tmp_path) < SEGMENT
+        assert "checkpoint" in _names(tmp_path)
+        store.commit(Put("q", b"y"))
+        assert [record.payload for record in store.browse("q")] == [b"y"]
+
+
 def test_what_was_learnt_of_a_queue_keeps_no_segment_behind(tmp_path: Path) -> None:
     """One record of a table in the middle of the log pinned all that came behind it."""
     with SegmentStore(tmp_path, segment_bytes=SEGMENT, disk=ScratchDisk()) as store:

@@ -92,3 +92,13 @@ def test_what_is_written_behind_the_end_of_the_interpreter_is_synced_at_once(dur
     assert threading.active_count() == threads
     assert store._core.log.synced == store._core.log.next - 1
     store.close()
+
+
+def test_at_the_end_of_the_interpreter_the_thread_has_ended(tmp_path: Path) -> None:
+    """The interpreter would stop it for good wherever it is, with the store's lock, say."""
+    with SegmentStore(tmp_path, durability="process", max_lag=1000.0) as store:
+        store.commit(Put("q", b"x"))
+        thread = store._core.syncer
+        assert thread is not None
+        store._core.end()
+        assert not thread._thread.is_alive()
