@@ -80,6 +80,21 @@ def test_what_comes_behind_the_last_round_has_another_one(tmp_path: Path) -> Non
         first.stop()
 
 
+def test_a_handle_that_wants_it_soon_doesnt_wait_for_the_thread_of_one_that_has_time(tmp_path: Path) -> None:
+    """It did, as long as that thread had something to do: up to a second, whatever its max_lag."""
+    with SegmentStore(tmp_path, durability="process") as slow:
+        slow.commit(Put("q", b"x"))
+        first = slow._core.syncer
+        assert first is not None
+        with SegmentStore(tmp_path, durability="process", max_lag=0.25):
+            second = slow._core.syncer  # also for what is written already
+            assert second is not None
+            assert (first.lag, second.lag) == (1.0, 0.25)
+            first._thread.join(60)
+            with SegmentStore(tmp_path, durability="process", max_lag=0.5):
+                assert slow._core.syncer is second
+
+
 @pytest.mark.parametrize("durability", ["process", "power"])
 def test_what_is_written_behind_the_end_of_the_interpreter_is_synced_at_once(durability: str, tmp_path: Path) -> None:
     """Daemon threads and handlers of the program's own may put to the very end: no thread can be started any more."""

@@ -84,9 +84,9 @@ class SegmentStore:
         self._owner = _Owner()
         self._closed = False
         self._core = core = share(path, disk or Disk(), segment_bytes, trust_directory, clock, self._owner)
-        core.sync_within(self._durability.max_lag)
         self._release = weakref.finalize(self, core.release, self._owner)
         self._release.atexit = False  # see Core.end
+        core.sync_within(self._durability.max_lag)
 
     @property
     def durability(self) -> Durability:
