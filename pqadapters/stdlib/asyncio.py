@@ -50,7 +50,7 @@ from ._lines.policy import AckPolicy, Markers, Volatile
 from ._lines.view import View
 from ._loops.beyond import ABSENT, LoopBeyond
 from ._loops.committer import Committer
-from ._loops.waiting import stand_aside, until
+from ._loops.waiting import Finished, stand_aside, until
 from ._loops.watcher import Watcher
 
 if TYPE_CHECKING:  # what `__getattr__` finds; asyncio's own star has its queues, too
@@ -171,13 +171,18 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         self._ready_made = True
         if self._in_memory:
             self._keep_in_memory()
+        else:
+            self._finished = Finished(self)
         self._puts_itself, self._gets_itself = self._overrides("_put"), self._overrides("_get")
+        self._puts_now, self._says_empty = self._overrides("put_nowait"), self._overrides("empty")
         self._shared = not line.store.capabilities.exclusive
         self._hasty_claim = partial(line.store.claim, patience=0.0)
         line.look = None  # its acknowledgement would wait for others in the loop; a claim comes again
         self._power = line.store.capabilities.persistent and line.store.durability.survives is Survives.POWER
         #: without a `maxsize`, a put waits for nobody
-        self._direct = not (self._power or self._shared or self._puts_itself or self._overrides("full"))
+        self._direct = not (
+            self._power or self._shared or self._puts_itself or self._puts_now or self._overrides("full")
+        )
         self._asking: dict[stdlib.Future[Any], deque[Any]] = {}  #: who waits, or is woken and didn't run yet
         watcher = self._watcher = Watcher(line.store, line.name, until(weakref.ref(self)), weak(self._changed))
 
@@ -203,6 +208,8 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
     def _keep_in_memory(self) -> None:
         self._line.close()
+        self._finished = stdlib.Event()
+        self._finished.set()
         telling.warn(
             f"{type(self).__qualname__} keeps its items in a container of its own, so they are in memory alone and not "
             f"in {self._line.label}. Let _put and _get call super()",
@@ -217,7 +224,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
     def empty(self) -> bool:
         """Whether no item is ready."""
-        return not self.qsize()
+        return not Queue.qsize(self)  # as asyncio's, which doesn't ask a subclass
 
     def full(self) -> bool:
         """Whether a put would wait."""
@@ -234,6 +241,8 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             return await super().put(item)
         if self._direct and self._maxsize <= 0:
             return self._put_directly(item)
+        if self._puts_now:
+            return await self._put_through(item)
         put = self._make(item)
         stows = False
         try:
@@ -308,6 +317,8 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         """Take the next item, if one is ready. Raises QueueEmpty, QueueShutDown."""
         if self._in_memory:
             return super().get_nowait()
+        if self._says_empty and self.empty():
+            raise QueueShutDown if self._line.flags.shut else QueueEmpty
         self._watcher.own += 1
         item = self._get() if self._gets_itself else self._take()
         self._wakeup_next(self._putters)
@@ -366,6 +377,20 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
     def _limited(self, put: Put) -> Put:
         return put._replace(limit=self._line.bound(self._maxsize)) if self._maxsize > 0 else put
+
+    async def _put_through(self, item: T) -> None:
+        """By the `put_nowait` of a subclass, which asyncio's `put` calls, too."""
+        while True:
+            looks = self._watcher.looks
+            if self.full():
+                self._check_not_shut()
+                await self._wait(self._putters, looks)
+                continue
+            try:
+                return self.put_nowait(item)
+            except QueueFull:
+                if not self.full():
+                    raise  # it is the subclass's own word; else another put was faster
 
     def _put_directly(self, item: T) -> None:
         put = self._line.make(item)
@@ -478,6 +503,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             self._unfinished_in_memory = value
         else:
             self._line.counts.add(adjustment=value - self._line.unfinished())
+            self._tell_joiners()
 
     def _format(self) -> str:
         try:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections import deque
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,7 +12,7 @@ import pytest
 from pqadapters.errors import NotDurableWarning
 from pqadapters.stdlib.asyncio import PriorityQueue, Queue
 
-from .running import run
+from .running import run, turns
 
 
 def test_a_subclass_with_hooks(url: str) -> None:
@@ -155,5 +156,106 @@ def test_a_container_that_is_exchanged_later_with_hooks_is_a_warning_too(url: st
         await q.put(1)
         await q.put(2)
         assert [await q.get(), await q.get()] == [2, 1]
+
+    run(main())
+
+
+def test_put_calls_the_put_nowait_of_a_subclass(url: str) -> None:
+    """As asyncio's does: what a subclass does there was done for `put_nowait` alone."""
+
+    class Ring(Queue[int]):
+        def put_nowait(self, item: int) -> None:
+            if item < 0:
+                raise asyncio.QueueFull
+            super().put_nowait(item * 10)
+
+    async def main() -> None:
+        for maxsize in (0, 1):
+            async with Ring(maxsize, store=url) as q:
+                await q.put(1)
+                assert q.get_nowait() == 10
+                with pytest.raises(asyncio.QueueFull):
+                    await q.put(-1)
+                await q.put(2)
+                if maxsize:
+                    waiting = asyncio.ensure_future(q.put(3))
+                    await turns()
+                    assert not waiting.done()
+                    assert await q.get() == 20
+                    await waiting
+                    assert await q.get() == 30
+                else:
+                    assert await q.get() == 20
+
+    run(main())
+
+
+def test_get_asks_the_empty_of_a_subclass_and_empty_asks_nobody(url: str) -> None:
+    class Paused(Queue[int]):
+        paused = True
+
+        def empty(self) -> bool:
+            return self.paused or super().empty()
+
+        def qsize(self) -> int:
+            return 0 if self.empty() else super().qsize()
+
+    async def main() -> None:
+        async with Paused(store=url) as q:
+            await q.put(1)
+            with pytest.raises(asyncio.QueueEmpty):
+                q.get_nowait()
+            waiting = asyncio.ensure_future(q.get())
+            await turns()
+            assert not waiting.done()
+            q.paused = False
+            q._wakeup_next(q._getters)
+            assert await waiting == 1
+            assert (q.qsize(), q.empty()) == (0, True)
+
+    run(main())
+
+
+@pytest.mark.parametrize("private", [True, False])
+@pytest.mark.parametrize("set_first", [True, False])
+def test_the_recipe_that_empties_a_queue_ends_who_joins(
+    url: str, private: bool, set_first: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a queue that this process has alone nobody looks again, and `join` waited for ever."""
+    monkeypatch.setenv("PQADAPTERS_HOME", str(tmp_path / "home"))
+
+    async def main() -> None:
+        async with Queue[int](store=None if private else url) as q:
+            for item in range(3):
+                await q.put(item)
+            joining = asyncio.ensure_future(q.join())
+            await turns()
+            assert not joining.done()
+            assert not q._finished.is_set()
+            q._queue.clear()
+            if set_first:
+                q._finished.set()
+            q._unfinished_tasks = 0
+            if not set_first:
+                q._finished.set()
+            await joining
+            assert q._finished.is_set()
+            assert await q._finished.wait()
+
+    run(main())
+
+
+def test_who_sets_finished_ends_who_joins(url: str) -> None:
+    async def main() -> None:
+        async with Queue[int](store=url) as q:
+            await q.put(1)
+            joining, waiting = asyncio.ensure_future(q.join()), asyncio.ensure_future(q._finished.wait())
+            await turns()
+            assert not joining.done()
+            assert not waiting.done()
+            q._finished.set()
+            await joining
+            await waiting
+            assert (q.qsize(), q._unfinished_tasks) == (1, 1)
 
     run(main())

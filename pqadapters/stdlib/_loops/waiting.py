@@ -11,7 +11,7 @@ import asyncio as stdlib
 import weakref
 from collections import deque
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from ... import telling
 from ...clock import SYSTEM
@@ -42,6 +42,8 @@ class LoopWaiting:
     if TYPE_CHECKING:
 
         def _get_loop(self) -> stdlib.AbstractEventLoop: ...
+
+        async def join(self) -> None: ...
 
     async def _wait(self, waiters: deque[Any], looks: int) -> bool | None:
         """Until somebody wakes us, who is among the waiters meanwhile; whether it is over, and we needn't look. Who is
@@ -145,6 +147,30 @@ class LoopWaiting:
     def _wake_all(cls, waiters: deque[Any], over: bool | None = None) -> None:
         while cls._wakeup_next(waiters, over):
             pass
+
+
+class Finished(stdlib.Event):
+    """What programs look at of asyncio's queue, and set: whether nothing is unfinished."""
+
+    def __init__(self, queue: LoopWaiting) -> None:
+        super().__init__()
+        self._of = weakref.ref(queue)
+
+    def is_set(self) -> bool:
+        queue = self._of()
+        return queue is None or not queue._line.unfinished()
+
+    def set(self) -> None:
+        """Who is in `join()` waits no more, whatever is unfinished."""
+        queue = self._of()
+        if queue is not None:
+            queue._wake_all(queue._joiners, over=True)
+
+    async def wait(self) -> Literal[True]:
+        queue = self._of()
+        if queue is not None:
+            await queue.join()
+        return True
 
 
 async def stand_aside(begun: float | None, error: StoreError, *, for_ever: bool = False) -> float:
