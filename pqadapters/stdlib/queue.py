@@ -258,11 +258,11 @@ class Queue(Beyond[T]):
 
     def empty(self) -> bool:
         """Whether no item is ready."""
-        return not self.qsize()
+        return not Queue.qsize(self)  # as the standard library's, which doesn't ask a subclass
 
     def full(self) -> bool:
         """Whether a put would wait."""
-        return self._line.is_full(self.maxsize, self.qsize())
+        return self._line.is_full(self.maxsize, Queue.qsize(self))
 
     def shutdown(self, immediate: bool = False) -> None:
         """No more puts; gets serve what is there, and then raise ShutDown. When this returned, no put succeeds.

@@ -360,3 +360,18 @@ def test_a_hooked_queue_may_be_what_the_log_goes_to(tmp_path: Path) -> None:
     print(found[0], len(found) > 1)
     """
     assert run(program, tmp_path) == ("mine True", "")
+
+
+def test_empty_and_full_ask_no_qsize_of_a_subclass(store: Store) -> None:
+    """As the standard library's: one that asks them was a RecursionError."""
+
+    class Weighed(Queue[int]):
+        def qsize(self) -> int:
+            return 0 if self.empty() else sum(self.queue)
+
+    q = Weighed(3, store=store)
+    assert (q.empty(), q.full(), q.qsize()) == (True, False, 0)
+    q.put(7)
+    assert (q.empty(), q.full(), q.qsize()) == (False, False, 7)
+    q.get()
+    assert (q.empty(), q.qsize()) == (True, 0)

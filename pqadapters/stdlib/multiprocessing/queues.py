@@ -234,11 +234,11 @@ class Queue(_Durable, stdlib.Queue, Generic[T]):  # type: ignore[type-arg]  # no
         """Whether no item is ready. Raises OSError on a queue that was written to and closed."""
         if self._closed and self._wrote:
             raise OSError("handle is closed")
-        return not self.qsize()
+        return not Queue.qsize(self)  # as the standard library's, which doesn't ask a subclass
 
     def full(self) -> bool:
         """Whether a put would wait."""
-        return 0 < self._line.bound(self._maxsize) <= self.qsize()
+        return 0 < self._line.bound(self._maxsize) <= Queue.qsize(self)
 
     def close(self) -> None:
         """This process puts and gets no more; what it had in hand is done, save what another live thread still holds.
