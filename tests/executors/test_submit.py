@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import functools
 import gc
 import sys
 import threading
@@ -191,6 +192,38 @@ def test_map_with_buffersize_submits_as_it_is_read(make: Make) -> None:
 def test_map_refuses_a_buffer_for_nothing(make: Make, size: int) -> None:
     with pytest.raises(ValueError, match="buffersize"):
         make().map(work.double, [1], buffersize=size)
+
+
+def test_a_subclass_sees_the_function_that_is_mapped(place: dict[str, Any]) -> None:
+    """Its `submit` is called by `map`, as of the standard library's: with something that had no `__name__`."""
+    seen: list[tuple[Any, ...]] = []
+
+    class Noting(ThreadPoolExecutor):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+            seen.append((fn.__name__, fn == work.double, {fn: 1}.get(work.double), repr(fn)))
+            return super().submit(functools.wraps(fn)(lambda *each: fn(*each) + 1), *args, **kwargs)
+
+    with Noting(1, volatile="allow", **place) as executor:
+        assert list(executor.map(work.double, [1, 2])) == [3, 5]
+    assert seen == [("double", True, 1, repr(work.double))] * 2
+
+
+@pytest.mark.parametrize("recover", [False, True])
+def test_what_map_gives_to_the_submit_of_a_subclass_is_no_other_job(make: Make, recover: bool) -> None:
+    """It was stored, and run once more beside the program that maps again."""
+
+    class Calling(ThreadPoolExecutor):
+        def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
+            return super().submit(work.call, fn, *args, **kwargs)
+
+    executor = make(recover_map=recover)
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    executor.__class__ = Calling
+    results = executor.map(work.double, range(3))
+    assert len(list(executor.jobs("pending"))) == (3 if recover else 0)
+    work.GATES["gate"].set()
+    assert list(results) == [0, 2, 4]
 
 
 # With others

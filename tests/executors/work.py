@@ -39,6 +39,10 @@ def double(number: int) -> int:
     return 2 * number
 
 
+def call(function: Any, *args: Any) -> Any:
+    return function(*args)
+
+
 def note(what: Any) -> Any:
     DONE.append(what)
     return what

@@ -27,7 +27,7 @@ from ._jobs import wire
 from ._jobs.options import PLAIN, Options, key_bytes, options, settings
 from ._jobs.place import find_place
 from ._jobs.words import Interrupted, JobState, Recover, Volatile, WhenFull
-from ._mapping import KNOWS_BUFFERS, Mapped, map_in_parts, unmapped
+from ._mapping import KNOWS_BUFFERS, MARKS, Mapped, map_in_parts, unmarked
 from ._others import peers
 
 P = ParamSpec("P")
@@ -155,13 +155,14 @@ class DurableExecutor(Executor):
         one NotDurableWarning for each place of call (`volatile=`). Raises RuntimeError after shutdown(),
         BrokenExecutor, queue.Full (`when_full="raise"`), StoreError; no job was stored then.
         """
-        called: Any = fn
+        call: wire.Call = fn, args, kwargs
         flags = 0
-        if type(fn) in (Mapped, partial) and (mapped := unmapped(fn)) is not None:
-            if not self._backlog.settings.recover_map:
-                return self._submit_volatile((mapped, args, kwargs))
-            called, flags = mapped, wire.MAPPED
-        call = called, args, kwargs
+        if type(fn) in MARKS or (args and type(args[0]) in MARKS):
+            mapped = unmarked(fn, args)
+            if mapped is not None:
+                call, flags = (*mapped, kwargs), wire.MAPPED
+                if not self._backlog.settings.recover_map:
+                    return self._submit_volatile(call)
         try:
             return submit(self._backlog, call, PLAIN, flags)
         except NotSerializable as error:

@@ -17,7 +17,7 @@ KNOWS_BUFFERS = sys.version_info >= (3, 14)
 
 
 class Mapped:
-    """A function that was given to `map`."""
+    """A function that was given to `map`. To the `submit` of a subclass, which sees it, it is like that function."""
 
     __slots__ = ("function",)
 
@@ -27,8 +27,23 @@ class Mapped:
     def __call__(self, *args: Any) -> Any:
         return self.function(*args)
 
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self.function, name)
+
+    def __eq__(self, other: object) -> bool:
+        return bool(self.function == (other.function if type(other) is Mapped else other))
+
+    def __hash__(self) -> int:
+        return hash(self.function)
+
+    def __repr__(self) -> str:
+        return repr(self.function)
+
     def __reduce__(self) -> tuple[Any, ...]:
         return Mapped, (self.function,)
+
+
+MARKS = (Mapped, partial)  #: types of what may be marked
 
 
 def unmapped(function: Any) -> Any:
@@ -38,6 +53,16 @@ def unmapped(function: Any) -> Any:
     if type(function) is partial and function.args and type(function.args[0]) is Mapped:  # a chunk of a process pool's
         return partial(function.func, function.args[0].function, *function.args[1:], **function.keywords)
     return None
+
+
+def unmarked(function: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]] | None:
+    """The function and arguments of a call that `map` has made, without the mark; None of another one. A subclass may
+    have a function of its own call it: `super().submit(wrapper, function, *args)`."""
+    found = unmapped(function)
+    if found is not None:
+        return found, args
+    found = unmapped(args[0]) if args else None
+    return None if found is None else (function, (found, *args[1:]))
 
 
 def map_in_parts(
