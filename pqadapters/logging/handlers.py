@@ -111,7 +111,7 @@ class QueueHandler(stdlib.QueueHandler):
                 NotDurableWarning,
             )
         self._has_own = made
-        self._listener: Any = None
+        self._delivered_by: Any = None
         super().__init__(queue)
         kind = type(self)
         self._plain = kind.enqueue is QueueHandler.enqueue and kind.prepare is QueueHandler.prepare
@@ -128,17 +128,17 @@ class QueueHandler(stdlib.QueueHandler):
     @property
     def queue(self) -> Any:
         """Where the records go. What waits in one that another one takes the place of waits there."""
-        return self._queue
+        return self._goes_to
 
     @queue.setter
     def queue(self, queue: Any) -> None:
-        self._queue, self._spool = queue, spool_of(queue)
+        self._goes_to, self._spool = queue, spool_of(queue)
 
     @property
     def listener(self) -> Any:
         """The listener that starts at the first record. One of the standard library's, which `dictConfig` sets here,
         becomes one of ours."""
-        return self._listener
+        return self._delivered_by
 
     @listener.setter
     def listener(self, listener: Any) -> None:
@@ -147,7 +147,7 @@ class QueueHandler(stdlib.QueueHandler):
             listener = QueueListener(self.queue, *listener.handlers, **options)
         elif isinstance(listener, QueueListener):
             listener.queue = self.queue
-        self._listener = listener
+        self._delivered_by = listener
 
     def emit(self, record: logging.LogRecord) -> None:
         """Store the record, unless this thread delivers records."""
@@ -157,7 +157,7 @@ class QueueHandler(stdlib.QueueHandler):
             return super().emit(record)
         if delivers_from(spool):
             return swallow(record, spool)
-        if self._listener is not None:
+        if self._delivered_by is not None:
             self._make_ready(spool)
         try:
             if self._plain:
@@ -174,11 +174,11 @@ class QueueHandler(stdlib.QueueHandler):
         """For a record, which is there before a listener of ours is started."""
         if spool.limit.max_bytes:
             self._start_listener()  # which makes the room that the record may have to wait for
-        elif isinstance(self._listener, QueueListener) and not self._listener.started:
-            self._listener.make_way_quietly()
+        elif isinstance(self._delivered_by, QueueListener) and not self._delivered_by.started:
+            self._delivered_by.make_way_quietly()
 
     def _start_listener(self) -> None:
-        listener = self._listener
+        listener = self._delivered_by
         if listener is not None and isinstance(listener, QueueListener) and not listener.started:
             listener.start_quietly(self if self._has_own else None)
 
@@ -195,7 +195,7 @@ class QueueHandler(stdlib.QueueHandler):
         elif delivers_from(spool):
             swallow(record, spool)
         else:
-            if self._listener is not None:
+            if self._delivered_by is not None:
                 self._make_ready(spool)
             spool.put(record)
             self._start_listener()
@@ -204,7 +204,7 @@ class QueueHandler(stdlib.QueueHandler):
         """Whether the sinks have confirmed everything that was logged before; waits up to `timeout` seconds for that
         (None: for ever). With a listener of its own in a directory, also what dead processes have left there. False
         where the store can't be opened, or was closed with something in it. Of a queue that isn't durable: True."""
-        spool, listener = self._spool, self._listener
+        spool, listener = self._spool, self._delivered_by
         if spool is None or not spool.is_open:
             return spool is None or not (spool.refused or spool.left)
         if timeout == 0.0 and has_lock_of_logging():  # logging.shutdown() asks, and goes on whatever it is told
@@ -218,7 +218,7 @@ class QueueHandler(stdlib.QueueHandler):
 
     def stats(self) -> dict[str, Any]:
         """What waits, and how it is delivered; see `_looking.stats`. Of a queue that isn't durable: its depth."""
-        listener = self._listener
+        listener = self._delivered_by
         if isinstance(listener, QueueListener):
             return listener.stats()
         own: Any = self.queue
@@ -232,8 +232,8 @@ class QueueHandler(stdlib.QueueHandler):
         super().close()
 
     def _let_go(self) -> None:
-        if isinstance(self._listener, QueueListener):
-            self._listener.retire()
+        if isinstance(self._delivered_by, QueueListener):
+            self._delivered_by.retire()
         if self._has_own and isinstance(self.queue, SpoolQueue):
             self.queue.let_go()
 

@@ -264,6 +264,27 @@ def test_a_handler_with_an_emit_of_its_own(place: str) -> None:
     spool(handler).close()
 
 
+def test_a_subclass_may_have_a_listener_of_its_own(place: str) -> None:
+    """The well-known recipe, in attributes with the names that it gives them: the first record had started it."""
+
+    class Listening(QueueHandler):
+        def __init__(self, queue: Any, *handlers: logging.Handler) -> None:
+            super().__init__(queue)
+            self._queue = None
+            self._listener = QueueListener(self.queue, *handlers)
+
+    sink = Noting()
+    handler = Listening(place, sink)
+    logger = logger_of(handler)
+    logger.info("m 0")
+    handler._listener.start()
+    logger.info("m 1")
+    assert handler._listener.flush(PATIENCE)
+    handler._listener.stop()
+    assert sink.messages == _numbers(0, 2)
+    spool(handler).close()
+
+
 def test_stop_and_start_again(place: str) -> None:
     sink = Noting()
     handler = QueueHandler(place, handlers=[sink])
