@@ -10,6 +10,7 @@ A record survives SIGKILL ("process"), or a power cut, too ("power"). A kill del
 
 from __future__ import annotations
 
+import copy
 import logging
 import os
 import threading
@@ -114,7 +115,8 @@ class QueueHandler(stdlib.QueueHandler):
         self._delivered_by: Any = None
         super().__init__(queue)
         kind = type(self)
-        self._plain = kind.enqueue is QueueHandler.enqueue and kind.prepare is QueueHandler.prepare
+        self._prepares = kind.prepare is not QueueHandler.prepare
+        self._plain = kind.enqueue is QueueHandler.enqueue and not self._prepares
         given = list(handlers)
         if given or listener is not None:
             make = QueueListener if listener is None else listener_of(listener)
@@ -183,14 +185,27 @@ class QueueHandler(stdlib.QueueHandler):
             listener.start_quietly(self if self._has_own else None)
 
     def prepare(self, record: logging.LogRecord) -> Any:
-        """For a spool the record as it is: what is stored are its fields."""
-        return record if self._spool is not None else super().prepare(record)
+        """For a spool a copy of the record: what is stored are its fields. To a `prepare` of a subclass, which calls
+        this, its message is merged, as by the standard library's."""
+        if self._spool is None:
+            return super().prepare(record)
+        record = copy.copy(record)
+        if self._prepares:
+            record.msg = record.message = record.getMessage()
+            record.args = None
+        return record
 
     def enqueue(self, record: Any) -> None:
         """Raises queue.Full where a limit says so, and StoreError. Starts the listener: who has an `emit` of its own
-        doesn't."""
+        doesn't. What a `prepare` has made that is no record goes into a queue of the program's as it is, for whoever
+        gets from it; TypeError where there is none."""
         spool = self._spool
-        if spool is None:
+        if spool is not None and isinstance(self.queue, SpoolQueue) and not isinstance(record, logging.LogRecord):
+            raise TypeError(
+                f"log records are stored in {spool.place}, and {type(self).__qualname__}.prepare() has made a "
+                f"{type(record).__qualname__} of one: let it return a record, or give the handler a queue"
+            )
+        if spool is None or not isinstance(record, logging.LogRecord):
             super().enqueue(record)
         elif delivers_from(spool):
             swallow(record, spool)

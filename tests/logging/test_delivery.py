@@ -264,6 +264,48 @@ def test_a_handler_with_an_emit_of_its_own(place: str) -> None:
     spool(handler).close()
 
 
+def test_what_a_prepare_of_its_own_changes_is_its_own(place: str) -> None:
+    """It was given the very record: other handlers had what it made of that, and `message` wasn't there."""
+
+    class Masking(QueueHandler):
+        def prepare(self, record: logging.LogRecord) -> Any:
+            prepared = super().prepare(record)
+            assert prepared.message == prepared.msg
+            prepared.msg = prepared.msg.replace("secret", "***")
+            prepared.host = "here"
+            return prepared
+
+    sink, beside = Noting(), Noting()
+    handler = Masking(place, handlers=[sink])
+    logger = logger_of(handler, beside)
+    logger.info("password %s", "secret")
+    try:
+        raise OSError("failed")
+    except OSError:
+        logger.exception("%s again", "secret")
+    assert handler.flush(PATIENCE)
+    assert sink.messages == ["password ***", "*** again"]
+    assert sink.records[0].__dict__["host"] == "here"
+    assert logging.Formatter().format(sink.records[1]).endswith("OSError: failed")
+    assert beside.messages == ["password secret", "secret again"]
+    assert [record.args for record in beside.records] == [("secret",), ("secret",)]
+    assert not hasattr(beside.records[0], "host")
+    handler.close()
+    spool(handler).close()
+
+
+def test_a_prepare_that_makes_no_record_is_told_so(place: str, capsys: pytest.CaptureFixture[str]) -> None:
+    class AsDict(QueueHandler):
+        def prepare(self, record: logging.LogRecord) -> Any:
+            return {"message": record.getMessage()}
+
+    handler = AsDict(place)
+    logger_of(handler).info("m")
+    assert "AsDict.prepare() has made a dict of one" in capsys.readouterr().err
+    assert handler.queue.qsize() == 0
+    spool(handler).close()
+
+
 def test_a_subclass_may_have_a_listener_of_its_own(place: str) -> None:
     """The well-known recipe, in attributes with the names that it gives them: the first record had started it."""
 

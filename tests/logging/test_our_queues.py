@@ -63,6 +63,17 @@ def test_every_record_to_every_sink(make: Callable[[], Any], sinks: int) -> None
     assert queue.qsize() == 0
 
 
+def test_what_a_prepare_makes_of_records_goes_to_who_gets_from_the_queue(make: Callable[[], Any]) -> None:
+    """As the standard library's documentation has it: each log call was an AttributeError."""
+
+    class AsText(QueueHandler):
+        def prepare(self, record: logging.LogRecord) -> str:
+            return record.getMessage()
+
+    queue = make()
+    assert [queue.get() for _ in _log(logger_of(AsText(queue)), 0, 3)] == ["m 0", "m 1", "m 2"]
+
+
 def test_who_is_down_keeps_nothing_from_the_others_and_loses_nothing(make: Callable[[], Any]) -> None:
     """While the process lives the others get each record once; behind its end, once more."""
     queue = make()
