@@ -229,7 +229,7 @@ class Queue(Beyond[T]):
             line.done_exactly(item)
         elif not line.done():
             self._done_for_another()
-        if line.unkept or line.counts.uncovered or line.counts.adjustment:
+        if line.unkept or line.counts.uncovered or line.counts.adjustment < 0:
             line.settle_later()
         if self.all_tasks_done.waiting or self.mutex.locked():
             self._notify_done()

@@ -62,9 +62,9 @@ def test_what_was_removed_is_seen_no_more(store: Store) -> None:
     q.queue.remove(Job(1))
     assert (q.peek(), q.queue[0], len(q.queue)) == (Job(3), Job(3), 3)
     q.queue = [Job(4), Job(2)]
-    assert (list(q.queue), q.unfinished_tasks) == ([Job(2), Job(4)], 2)
+    assert (list(q.queue), q.unfinished_tasks) == ([Job(2), Job(4)], 4)
     q.queue.clear()
-    assert (list(q.queue), q.unfinished_tasks) == ([], 0)
+    assert (list(q.queue), q.unfinished_tasks) == ([], 4)
 
 
 def test_equal_items_leave_in_order_of_arrival(store: Store) -> None:

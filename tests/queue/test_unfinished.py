@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import errno
+import queue
 import threading
+from collections import deque
+from collections.abc import Callable
 from typing import Any
 
 import pytest
@@ -290,6 +293,71 @@ def test_what_was_put_by_hand_and_goes_was_never_counted(store: Store, drop: str
     q.task_done()
     assert q.unfinished_tasks == 0
     q.join()
+
+
+def _lower_behind(q: Any) -> None:
+    for at, item in enumerate(q.queue):
+        if item == 2:
+            del q.queue[at]
+            q.unfinished_tasks -= 1
+            break
+
+
+def _filter(q: Any) -> None:
+    keep = [item for item in q.queue if item != 2]
+    gone = len(q.queue) - len(keep)
+    q.queue.clear()
+    q.queue.extend(keep)
+    q.unfinished_tasks -= gone
+
+
+def _assign(q: Any) -> None:
+    keep = deque(item for item in q.queue if item != 2)
+    gone = len(q.queue) - len(keep)
+    q.queue = keep
+    q.unfinished_tasks -= gone
+
+
+def _say_done(q: Any) -> None:
+    gone = len(q.queue)
+    q.queue.clear()
+    q.mutex.release()
+    for _ in range(gone):
+        q.task_done()
+    q.mutex.acquire()
+
+
+BY_HAND: list[Callable[[Any], object]] = [
+    _lower_behind,
+    _filter,
+    _assign,
+    _say_done,
+    lambda q: q.queue.clear(),
+    lambda q: q.queue.remove(2),
+]
+
+
+@pytest.mark.parametrize("change", BY_HAND)
+def test_what_is_taken_out_by_hand_is_counted_as_the_standard_librarys(
+    store: Store, change: Callable[[Any], object]
+) -> None:
+    """It was counted less at once. Who lowered the count behind that, or called `task_done()` for each, had `join()`
+    return while somebody was at work, or a ValueError."""
+    counts = []
+    for q in (queue.Queue(), Queue(store=store)):  # type: ignore[var-annotated]
+        for item in range(4):
+            q.put(item)
+        q.get()
+        with q.mutex:
+            change(q)
+        counts.append([(q.unfinished_tasks, q.qsize())])
+        while not q.empty():
+            q.get()
+            q.task_done()
+            counts[-1].append((q.unfinished_tasks, q.qsize()))
+        q.task_done()
+        counts[-1].append((q.unfinished_tasks, q.qsize()))
+    assert counts[0] == counts[1]
 
 
 def test_what_is_refused_to_go_is_counted_as_before(store: Store) -> None:

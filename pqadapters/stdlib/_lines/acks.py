@@ -304,7 +304,7 @@ class Acks(Stock):
         """`settle`, behind an acknowledgement that went well: a refusal of the disk is left to the next call."""
         if self.unkept:
             self.keep()
-        if self.counts.uncovered or self.counts.adjustment:
+        if self.counts.uncovered or self.counts.adjustment < 0:
             try:
                 self.settle()
             except StoreError as error:
@@ -315,7 +315,7 @@ class Acks(Stock):
         outstanding = self.held.snapshot()
         if outstanding and self.counts.uncovered >= len(outstanding):
             self._ack_covered(outstanding)
-        if self.counts.adjustment:
+        if self.counts.adjustment < 0:
             self.store.wait(self.name, self.counts.level, 0.0)
         self.wake_joiners()
 

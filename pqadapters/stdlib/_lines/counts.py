@@ -48,7 +48,7 @@ class Counts:
         self._flags = flags
         self.handed = 0  #: acknowledged when handed out, task_done() still to come
         self.uncovered = 0  #: task_done() calls by callers that held nothing, for items that others hold
-        self.adjustment = 0  #: what programs set `unfinished_tasks` to, and task_done() ahead of its get()
+        self.adjustment = 0  #: set by programs; what goes in and out by `q.queue`; task_done() ahead of its get()
         self.elsewhere = 0  #: task_done() calls for what other processes hold, while it isn't learnt whose they are
         self.buried = 0  #: records that this handle moved to the dead letters
         self.joining = 0  #: threads in join()
@@ -103,13 +103,10 @@ class Counts:
             self.adjustment -= 1
             return False
 
-    def pay(self, dropped: int) -> int:
-        """So many records go that nobody was given. As many as the program counted less by hand, or put by hand, were
-        never counted, or aren't any more. Returns how many."""
-        with self._lock:
-            paid = min(dropped, max(0, -self.adjustment))
-            self.add(adjustment=paid)
-            return paid
+    def drop(self, dropped: int) -> int:
+        """So many records go that nobody was given: they stay unfinished. Returns how many."""
+        self.add(adjustment=dropped)
+        return dropped
 
     def settle_elsewhere(self, *, stands: bool) -> None:
         """It is learnt what those calls are for: tasks that stay unfinished else, or records that go by themselves."""

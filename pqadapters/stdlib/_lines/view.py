@@ -1,7 +1,8 @@
 """The live view behind `q.queue`: what is ready, as the container that the standard library keeps there.
 
 It holds no items: each look is a look at the store, each item a fresh copy. Changes go to the store and are as durable
-as those of put() and get(). Any thread may use it, with or without `q.mutex`, which it doesn't touch.
+as those of put() and get(). None of them changes how many tasks are unfinished, as in the standard library: what is
+taken out by hand is still to be said done. Any thread may use it, with or without `q.mutex`, which it doesn't touch.
 """
 
 from __future__ import annotations
@@ -192,9 +193,8 @@ class View:
         line = self._line
         shown = [view for view in living(_shown) if isinstance(view, View) and view._line is line]
         kept: list[Any] = []
-        dropped = self._exchange(slice(None), list(items), kept if shown else None)
+        self._exchange(slice(None), list(items), kept if shown else None)
         if shown:
-            line.counts.add(adjustment=dropped)
             container = self._kind(kept)
             for view in shown:
                 keep(view, container)
@@ -205,15 +205,15 @@ class View:
         else:
             self._exchange(index, items)
 
-    def _exchange(self, index: int | slice, items: list[Any], kept: list[Any] | None = None) -> int:
+    def _exchange(self, index: int | slice, items: list[Any], kept: list[Any] | None = None) -> None:
         """In the place of what is there; those that come in addition were put by hand, as `append` has it. `kept` gets
-        the items that were there. How many tasks less are unfinished."""
+        the items that were there."""
         line = self._line
-        more = less = paid = 0
+        more = less = 0
         made = [line.make(item) for item in items]
 
         def with_them(puts: list[Put]) -> list[Put]:
-            nonlocal more, less, paid
+            nonlocal more, less
             if kept is not None:
                 kept[:] = self._decoded(puts)
             after = puts.copy()
@@ -222,18 +222,17 @@ class View:
             else:
                 after[index] = made[0]
             more, less = max(0, len(after) - len(puts)), max(0, len(puts) - len(after))
-            paid = line.counts.pay(less)
+            line.counts.add(adjustment=less)
             return after
 
         try:
             self._arrange(with_them)
         except BaseException as error:
-            line.counts.add(adjustment=-paid)
+            line.counts.add(adjustment=-less)
             if isinstance(error, Exception):
                 line.objects.forget(put.payload for put in made)
             raise
         line.counts.add(adjustment=-more)
-        return less - paid
 
     def _decoded(self, puts: list[Put]) -> list[Any]:
         """Their items in the order in which they would leave; without those that can't be decoded."""
@@ -278,14 +277,14 @@ class View:
         """Take them out for good, as the arguments of `claim` say; False if there is none."""
         line = self._line
         claims: list[Claim] = []
-        paid = 0
+        counted = 0
         try:
             claims = line.claim(line.name, **which)
             if claims:
-                paid = line.counts.pay(len(claims))
+                counted = line.counts.drop(len(claims))
                 line.commit(*[Ack(claim) for claim in claims])
         except BaseException:
-            line.counts.add(adjustment=-paid)
+            line.counts.add(adjustment=-counted)
             line.release(claims)
             raise
         return bool(claims)
