@@ -114,6 +114,8 @@ class QueueHandler(stdlib.QueueHandler):
         self._has_own = made
         self._delivered_by: Any = None
         super().__init__(queue)
+        if self._spool is None:
+            super().createLock()  # a subclass may count on it that one thread at a time is in its `emit`
         kind = type(self)
         self._prepares = kind.prepare is not QueueHandler.prepare
         self._plain = kind.enqueue is QueueHandler.enqueue and not self._prepares

@@ -220,3 +220,29 @@ def test_who_joins_a_spool_that_is_shut_down_at_once_waits_for_what_is_in_hand(t
     assert not joined.is_alive()
     assert queue.qsize() == 1
     queue.close()
+
+
+def test_one_thread_at_a_time_is_in_the_emit_of_a_handler_with_another_queue() -> None:
+    """As the standard library has it: a subclass may count its records, or put some of them together."""
+    inside, go_on = threading.Event(), threading.Event()
+    order: list[str] = []
+
+    class Waiting(QueueHandler):
+        def emit(self, record: logging.LogRecord) -> None:
+            order.append(record.getMessage())
+            inside.set()
+            assert go_on.wait(PATIENCE)
+            order.append("end")
+            super().emit(record)
+
+    handler = Waiting(stdlib_queue.Queue())
+    logger = logger_of(handler)
+    threads = [threading.Thread(target=logger.info, args=[str(number)]) for number in range(2)]
+    threads[0].start()
+    assert inside.wait(PATIENCE)
+    threads[1].start()
+    assert not handler.lock.acquire(timeout=0.1)
+    go_on.set()
+    for thread in threads:
+        thread.join(PATIENCE)
+    assert order == ["0", "end", "1", "end"]
