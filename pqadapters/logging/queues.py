@@ -16,7 +16,7 @@ from typing import Any
 
 from ..clock import SYSTEM
 from ..durability import Durability, Survives, in_environment
-from ..errors import LeaseLost
+from ..errors import LeaseLost, StoreError
 from ..store import Ack, Claim, Depth, Nack
 from ..telling import logger, shown
 from ._records.records import NotReadHere
@@ -143,11 +143,16 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
         self.spool.close()
 
     def task_done(self) -> None:
-        """The oldest record that was handed out is done."""
-        if self._held:
-            self.spool.store.commit(Ack(self._held.pop(0), lazy=True))
-        else:
+        """The oldest record that was handed out is done. Raises StoreError where that can't be stored: say it again."""
+        if not self._held:
             super().task_done()
+            return
+        claim = self._held.pop(0)
+        try:
+            self.spool.store.commit(Ack(claim, lazy=True))
+        except StoreError:
+            self._held.insert(0, claim)
+            raise
 
     def qsize(self) -> int:
         return self.spool.store.depth(self._inbox).ready + super().qsize()

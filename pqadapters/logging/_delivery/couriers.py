@@ -7,7 +7,7 @@ import threading
 from collections.abc import Callable, Sequence
 
 from ...errors import StoreClosed
-from ...store import Ack, Store, acknowledge
+from ...store import Ack, Store
 from .feedback import deliver_apart
 from .post import Post
 
@@ -105,4 +105,4 @@ class Courier:
         if late:
             ids = late[: max(0, done - job.first)]
             claims = store.claim(self.queue, ids=ids, limit=len(ids)) if ids else []
-            acknowledge(store, [Ack(claim, lazy=True) for claim in claims])
+            self.post.owed.carry_out(store, [Ack(claim, lazy=True) for claim in claims])

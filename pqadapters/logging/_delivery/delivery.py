@@ -26,6 +26,7 @@ from .couriers import AGAIN
 from .diverting import Diverting
 from .feedback import deliver_apart
 from .looks import Looks
+from .owed import Owed
 from .post import BATCH, Post
 from .sharing import SharedPost, Sharing
 from .sinks import Sink
@@ -54,7 +55,8 @@ class Delivery:
         self._stoppers: set[int] = set()  #: threads in the middle of `stop`: they may have the lock of that
         self._hurries = False  #: nothing is collected any more: listening is about to end
         kind = Post if spool.diverts or len(sinks) < 2 else SharedPost
-        self.posts = [kind(name, sink, spool.codec, respect_level, self.stopping) for name, sink in sinks.items()]
+        self._owed = owed = Owed()
+        self.posts = [kind(name, sink, spool.codec, respect_level, self.stopping, owed) for name, sink in sinks.items()]
         self._names = spool.names
         several = len(self.posts) > 1
         self._diverting = Diverting(self.posts, spool) if several and spool.diverts else None
@@ -63,7 +65,7 @@ class Delivery:
         self._others_wait = False  #: whether something in those is for sinks of ours
         self._look_at = 0.0
         self._trouble = ""  #: why the last step failed
-        self._turn = Turn(spool)
+        self._turn = Turn(spool, owed)
         self._looks = Looks()
         self.looked = self._looks.ask()  #: at everything that waits, slots of dead processes included
         self.thread = threading.Thread(
@@ -192,6 +194,7 @@ class Delivery:
                 for post in self.posts:
                     post.sink.end()
             self.spool.let_go(self)
+            self._owed.pay_at_last()
 
     def _is_forsaken(self, store: Store | None) -> bool:
         """Whether there is nothing to be done any more. Raises StoreError."""
@@ -288,6 +291,7 @@ class Delivery:
 
     def _read(self, store: Store, timeout: float) -> bool:
         """A batch of the inbox. Whether there was anything."""
+        self._owed.pay(store)
         if len(self.posts) == 1 and self.posts[0].careful:
             return self.posts[0].work_off(store, self._names.inbox, timeout, self._is_called)
         claims = self._claimed(store, timeout)
@@ -313,7 +317,11 @@ class Delivery:
             left = max(0.0, deadline - SYSTEM.monotonic()) if len(claims) < batch and not self._hurries else 0.0
             limit = 1 if most is not None else batch - len(claims)
             stop = self._waits_no_more if left else self.stopping.is_set
-            more = store.claim(self._names.inbox, limit=limit, timeout=left, stop=stop)
+            try:
+                more = store.claim(self._names.inbox, limit=limit, timeout=left, stop=stop)
+            except BaseException:
+                self._owed.give_back(store, claims)
+                raise
             if not more and (not left or self.stopping.is_set()):
                 break
             claims += more

@@ -13,10 +13,10 @@ import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from ...clock import SYSTEM
-from ...store import Ack, Claim, Expect, Op, Put, Set, Store, acknowledge
+from ...store import Ack, Claim, Expect, Op, Put, Set, Store
 from .._spools.names import Spooled
 from .couriers import Courier, Job
-from .post import Post, copied, give_back
+from .post import Post, copied
 
 _SLOW = 1.0  #: seconds that sinks have for a batch
 _STEP = 0.02
@@ -27,7 +27,7 @@ class Diverting:
 
     def __init__(self, posts: Sequence[Post], spool: Spooled) -> None:
         self._posts, self._limit, self._names = posts, spool.limit, spool.names
-        self._stopping = posts[0].stopping
+        self._stopping, self._owed = posts[0].stopping, posts[0].owed
         self._had: dict[Courier, set[int]] = {}  #: what they have confirmed of a batch that came back, by its ids
         self._had_in: Store | None = None
         self._lock = threading.Lock()  #: who is behind, and the commit that follows from it
@@ -84,7 +84,7 @@ class Diverting:
             if jobs:
                 self._had_in = store
                 self._had = {courier: set(ids[: self._confirmed(job)]) for courier, job in jobs.items()}
-            give_back(store, claims)
+            self._owed.give_back(store, claims)
             raise
 
     def _confirmed_before(self, courier: Courier, store: Store, ids: Sequence[int]) -> int:
@@ -144,7 +144,7 @@ class Diverting:
         if ended and job.done > first:
             done = ids[: job.done - first]
             claims = store.claim(courier.queue, ids=done, limit=len(done))
-            acknowledge(store, [Ack(claim, lazy=True) for claim in claims])
+            self._owed.carry_out(store, [Ack(claim, lazy=True) for claim in claims])
 
     def _caught_up_with(self, courier: Courier) -> Callable[[Store], None]:
         def caught_up(store: Store) -> None:

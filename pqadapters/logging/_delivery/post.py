@@ -14,11 +14,12 @@ from itertools import repeat
 from typing import Any
 
 from ...clock import SYSTEM
-from ...errors import LeaseLost, StoreError
-from ...store import Ack, Claim, Nack, Op, Stop, Store, acknowledge
+from ...errors import LeaseLost
+from ...store import Ack, Claim, Nack, Stop, Store
 from ...telling import logger
 from .._records.records import NotReadHere
 from .._spools.names import Codec
+from .owed import Owed
 from .sinks import Failure, Sink
 
 _log = logger("pqadapters.logging")
@@ -31,9 +32,11 @@ BATCH = 200  #: records that are claimed, and acknowledged, at a time
 class Post:
     """A sink at its place in a listener. `stopping` ends all waiting."""
 
-    def __init__(self, name: str, sink: Sink, codec: Codec, respect_level: bool, stopping: threading.Event) -> None:
+    def __init__(
+        self, name: str, sink: Sink, codec: Codec, respect_level: bool, stopping: threading.Event, owed: Owed
+    ) -> None:
         self.name, self.sink = name, sink
-        self.stopping = stopping
+        self.stopping, self.owed = stopping, owed
         self._codec, self._respect = codec, respect_level
         self._tries = 0  #: outages in a row
         self._alone = 0  #: so many records are delivered one by one: one of them spoils a batch
@@ -72,6 +75,7 @@ class Post:
         was anything; waits up to `timeout` seconds for it. Raises StoreError."""
         if self._tries and self.stopping.wait(self.sink.pause(self._tries)):
             return True
+        self.owed.pay(store)
         claims = self._claimed(store, queue, 1 if self.careful else BATCH)
         if not claims and timeout:
             claims = store.claim(queue, timeout=timeout, stop=stop)
@@ -92,8 +96,9 @@ class Post:
         try:
             while work and not self.stopping.is_set():
                 done, failure = self.sink.deliver([record for _, record in work], self._respect, self.stopping)
-                self._confirm(store, [claim for claim, _ in work[:done]])
+                confirmed = [claim for claim, _ in work[:done]]
                 del work[:done]
+                self._confirm(store, confirmed)
                 if done:
                     self._tries = 0
                     self._alone = max(0, self._alone - done)
@@ -103,7 +108,7 @@ class Post:
             self._give_back(store, [claim for claim, _ in work])
 
     def _give_back(self, store: Store, claims: Sequence[Claim]) -> None:
-        give_back(store, claims)
+        self.owed.give_back(store, claims)
 
     def _spoiled(self, failure: Failure | None) -> int:
         return self.sink.batch if failure is not None and self.sink.takes_batches else 0
@@ -116,21 +121,23 @@ class Post:
             self._tries += 1
             is_asked = self._tries % self.sink.retries == 0 and not failure.full
             if is_asked and self._another_gets_through(store, work):
-                self._bury(store, work.pop(0)[0], failure.text)
+                self._bury(store, work[0][0], failure.text)
+                del work[0]
                 self._tries = 0
         else:
             self._refuse(failure, store, work)
 
     def _refuse(self, failure: Failure, store: Store, work: list[Entry]) -> None:
         """The record is tried again later, by itself; others go on."""
-        claim = work.pop(0)[0]
+        claim = work[0][0]
         key = id(store), claim.id
         refusals = self._refusals[key] = self._refusals.get(key, 0) + 1
         if refusals >= self.sink.retries:
-            del self._refusals[key]
             self._bury(store, claim, failure.text)
+            del self._refusals[key]
         else:
             self._put_off(store, claim, self.sink.pause(refusals))
+        del work[0]
 
     def _put_off(self, store: Store, claim: Claim, seconds: float) -> None:
         with suppress(LeaseLost):
@@ -194,7 +201,7 @@ class Post:
 
     def _acknowledge(self, store: Store, claims: Sequence[Claim]) -> None:
         if claims:
-            acknowledge(store, list(map(_new, repeat(Ack), zip(claims, repeat(True)))))  # all are lazy
+            self.owed.carry_out(store, list(map(_new, repeat(Ack), zip(claims, repeat(True)))))  # all are lazy
 
 
 def copied(record: logging.LogRecord) -> logging.LogRecord:
@@ -202,11 +209,3 @@ def copied(record: logging.LogRecord) -> logging.LogRecord:
     made: logging.LogRecord = _make(type(record))
     made.__dict__.update(record.__dict__)
     return made
-
-
-def give_back(store: Store, claims: Sequence[Claim]) -> None:
-    """Ready again, in their old places, as far as they are still ours."""
-    for claim in claims:
-        op: Op = Nack(claim)
-        with suppress(LeaseLost, StoreError):
-            store.commit(op)

@@ -13,11 +13,11 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from ...store import Ack, Claim, Put, Store, acknowledge, dead_queue
+from ...store import Ack, Claim, Put, Store, dead_queue
 from ...telling import logger
 from .couriers import AGAIN
 from .feedback import deliver_apart
-from .post import Entry, Post, copied, give_back
+from .post import Entry, Post, copied
 
 _log = logger("pqadapters.logging")
 _MOST = 10_000  #: records that are kept
@@ -101,7 +101,11 @@ class Sharing:
         """To all sinks. Waits while too many are kept. Raises StoreError."""
         self._store = store
         first = self._posts[0]
-        entries = Post.decoded(first, store, claims)
+        try:
+            entries = Post.decoded(first, store, claims)
+        except BaseException:
+            first.owed.give_back(store, claims)
+            raise
         with self._changed:
             self._left.update((claim.id, (claim, len(self._posts))) for claim, _ in entries)
             for post in self._posts:
@@ -122,7 +126,7 @@ class Sharing:
                     done.append(claim)
             self._changed.notify_all()
         if done:
-            acknowledge(store, [Ack(claim, lazy=True) for claim in done])
+            self._posts[0].owed.carry_out(store, [Ack(claim, lazy=True) for claim in done])
 
     def give_back(self) -> None:
         """Listening ends: what not all have confirmed is ready again."""
@@ -130,7 +134,7 @@ class Sharing:
             left = [claim for claim, _ in self._left.values()]
             self._left.clear()
         if self._store is not None:
-            give_back(self._store, left)
+            self._posts[0].owed.give_back(self._store, left)
 
     def stop(self) -> None:
         with self._changed:

@@ -9,10 +9,11 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 
-from ...errors import ConditionFailed, LeaseLost, StoreError
-from ...store import Claim, Expect, Nack, Put, Set, Store
+from ...errors import ConditionFailed
+from ...store import Claim, Expect, Put, Set, Store
 from ...telling import logger
 from .._spools.names import Spooled
+from .owed import Owed
 
 _KEY = b"record"
 _PATIENCE = 1.0  #: seconds between two tries
@@ -23,8 +24,8 @@ _log = logger("pqadapters.logging")
 class Turn:
     """Of one listener; for one thread."""
 
-    def __init__(self, spool: Spooled) -> None:
-        self._spool = spool
+    def __init__(self, spool: Spooled, owed: Owed) -> None:
+        self._spool, self._owed = spool, owed
         self._claim: Claim | None = None
         self._store: Store | None = None
         self._has_lock = self._told = False
@@ -64,6 +65,5 @@ class Turn:
             self._has_lock = False
             self._spool.turn.release()
         if self._claim is not None and self._store is not None:
-            with suppress(StoreError, LeaseLost):
-                self._store.commit(Nack(self._claim))
+            self._owed.give_back(self._store, [self._claim])
         self._claim = None
