@@ -127,10 +127,10 @@ def _configured(config: str, place: str | None) -> Iterator[QueueListener]:
     """The listeners of a configuration, which is carried out. Raises Failure."""
     logging.config.dictConfig(_loaded(config))
     found = [handler for handler in _handlers() if isinstance(handler.queue, SpoolQueue) and handler.listener]
-    wanted = [handler for handler in found if place is None or _same(handler.queue.spool.place, place)]
+    wanted = [handler for handler in found if place is None or _same(handler.queue.spool.where, place)]
     if not wanted:
         places = ", ".join(handler.queue.spool.place for handler in found) or "no spool with sinks"
-        raise Failure(f"{config} has {places}" + (f", and not {place}" if place else ""))
+        raise Failure(f"{config} has {places}" + (f", and not {shown(place)}" if place else ""))
     return (handler.listener for handler in wanted)
 
 

@@ -28,7 +28,7 @@ from ...errors import StoreClosed, StoreError, StoreForked, StorePoisoned
 from ...living import living
 from ...opening import is_memory, load_databases, load_slots, open_slots, open_store
 from ...store import Put, Store
-from ...telling import logger, silence
+from ...telling import logger, shown, silence
 from .._records.records import Codec
 from .limits import Limit
 from .names import Names
@@ -75,7 +75,7 @@ def _close_forgotten(but: str) -> None:
     """Those whose handlers the program has let go of, without closing them. What logs in a finalizer opens them
     again. Never with the lock of `logging`: see `QueueHandler.close`."""
     for spool in list(_open):
-        if spool.place != but and not spool.is_used_beside():
+        if spool.where != but and not spool.is_used_beside():
             with suppress(StoreError):
                 spool.let_go(None)
 
@@ -88,8 +88,9 @@ class Spool:
     refused = False
     left = False
 
-    def __init__(self, place: str, durability: Durability, limit: Limit, trust_directory: bool) -> None:
-        self.place, self.durability, self.limit = place, durability, limit
+    def __init__(self, where: str, durability: Durability, limit: Limit, trust_directory: bool) -> None:
+        self.where, self.durability, self.limit = where, durability, limit
+        self.place = shown(where) if is_url(where) else where  #: for people
         self.codec = Codec()
         self.durability_given = False
         self.turn = threading.Lock()  #: of the listener that delivers in this process
@@ -98,7 +99,7 @@ class Spool:
         self._trust = trust_directory
         self._may_reopen = 0.0  #: when a store that failed may be opened again; 0: none did
         self._failed: StoreError | None = None  #: why that was in vain
-        if place.startswith("sqlite:"):
+        if where.startswith("sqlite:"):
             load_databases()
         self._begin()
 
@@ -124,7 +125,7 @@ class Spool:
     @property
     def shared(self) -> bool:
         """Whether other processes put into the same queues."""
-        return is_url(self.place)
+        return is_url(self.where)
 
     @property
     def is_open(self) -> bool:
@@ -175,16 +176,16 @@ class Spool:
 
     def _opened(self) -> Store:
         if self.shared:
-            query = self.place.partition("?")[2]
-            if is_memory(self.place):
-                return open_store(self.place)
+            query = self.where.partition("?")[2]
+            if is_memory(self.where):
+                return open_store(self.where)
             if "durability=" not in query:
-                return open_store(self.place, durability=self.durability)
-            return open_store(self.place, max_lag=None if "max_lag=" in query else self.durability.max_lag)
-        refuse_store(self.place)
+                return open_store(self.where, durability=self.durability)
+            return open_store(self.where, max_lag=None if "max_lag=" in query else self.durability.max_lag)
+        refuse_store(self.where)
         load_slots()
         options: dict[str, Any] = {"durability": self.durability, "trust_directory": self._trust}
-        slots = open_slots(self.place, **options, segment_bytes=self.limit.segment_bytes, ours_above=False)
+        slots = open_slots(self.where, **options, segment_bytes=self.limit.segment_bytes, ours_above=False)
         slots.prepare()
         slot = slots.take()
         self._slots, self._slot = slots, slot
