@@ -169,6 +169,27 @@ def test_updates_leave_one_record_for_a_key(advance: Advance, make: Maker) -> No
     assert d.store.depth(QUEUE).unfinished == 2
 
 
+def test_a_key_whose_time_is_over_by_the_clock_of_the_store_alone_goes_later(
+    advance: Advance, d: Dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server's clock may be a little ahead of ours: who looked in between took it for one whose time was put off, and
+    `len` counted it for ever."""
+
+    class Behind(Clock):
+        monotonic = Clock.monotonic
+
+        def wall(self) -> float:
+            return Clock.wall() - 0.3
+
+    monkeypatch.setattr(expiry, "SYSTEM", Behind())
+    d.set("a", 1, expire=10)
+    advance(10)
+    assert (len(d), list(d)) == (1, ["a"])
+    advance(2)
+    assert (len(d), list(d)) == (0, [])
+    assert d.store.count("dict/d") == d.store.depth(QUEUE).unfinished == 0
+
+
 def test_an_edit_is_not_disturbed_by_time(advance: Advance, d: Dict, make: Maker) -> None:
     other = make()
     d.set("a", [1], expire=5)

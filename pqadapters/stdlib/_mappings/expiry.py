@@ -22,6 +22,7 @@ _AT_ONCE = 256  #: records
 _BYTES = 1 << 20  #: of values that are deleted in one commit
 _EVERY = 64  #: keys that get a time, behind which twice as many are looked at
 _WAIT = 1.0  #: seconds until a key that is being edited is looked at again
+_APART = 1.0  #: seconds by which a server's clock may be ahead of ours: where it is more, records are put off by that
 
 
 def ends(data: bytes) -> float | None:
@@ -127,8 +128,11 @@ class Expiry:
     def _what_to_do(self, claim: Claim) -> list[Op]:
         table, key, now = self._table.name, claim.payload, SYSTEM.wall()
         due = self._store.get(self._name, key)
-        if due is not None and _MOMENT.unpack(due)[0] > now:
+        early = 0.0 if due is None else _MOMENT.unpack(due)[0] - now
+        if early > _APART:
             return [Ack(claim, lazy=True)]  # there is a later record
+        if early > 0.0:  # there is, or by the clock of a server its time is over
+            return [Nack(claim, not_before=now + early + _APART)]
         found = self._store.get(table, key)
         end = None if found is None else ends(found)
         over: Op = Delete(self._name, key, Expect.ABSENT if due is None else due)
