@@ -12,6 +12,7 @@ import pytest
 
 from pqadapters.durability import Survives
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
+from tests.contract.threads import Task
 
 from .programs import ran
 from .sinks import PATIENCE, Hanging, Noting, Reporting, logger_of, spool
@@ -50,6 +51,19 @@ def test_two_listeners_of_a_process_on_one_directory_take_turns(tmp_path: Path) 
     assert other.flush(PATIENCE)
     assert second.messages == ["2"]
     other.stop()
+    spool(handler).close()
+
+
+def test_a_listener_that_never_had_its_turn_ends_at_once(tmp_path: Path) -> None:
+    """In a database that processes share it took 5 seconds, for slots that there are in directories alone."""
+    handler, sink = QueueHandler(f"sqlite:///{tmp_path}/spool.db"), Noting()
+    with QueueListener(handler.queue, sink) as first:
+        logger_of(handler).info("m")
+        assert first.flush(PATIENCE)
+        second = QueueListener(f"sqlite:///{tmp_path}/spool.db?durability=process", Noting())
+        second.start()
+        Task(second.stop, patience=2.5).result()
+    assert sink.messages == ["m"]
     spool(handler).close()
 
 

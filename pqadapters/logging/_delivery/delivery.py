@@ -98,7 +98,8 @@ class Delivery:
         self.spool.store.wake(self._names.inbox)
         while self.running and not self._is_done(whole) and (left := deadline - SYSTEM.monotonic()) > 0:
             self.spool.store.wait(self._names.inbox, lambda depth: not depth.unfinished, min(left, 0.02))
-        if self.posts and SYSTEM.monotonic() < deadline and not self._keeps_some(whole):
+        slots = bool(self.posts) and not self.spool.shared  # of dead processes, which may have left some
+        if slots and SYSTEM.monotonic() < deadline and not self._keeps_some(whole):
             self._look(deadline, whole=whole)
 
     def _keeps_some(self, whole: bool) -> bool:
