@@ -225,7 +225,9 @@ class Delivery:
             if not self.spool.shared:  # the listener of this process that delivers looks
                 self._looks.begin()
                 self._looks.end()
-            return before
+            if self._diverting is not None:
+                self._diverting.end_with()
+            return None
         if store is not before:  # not before it is our turn: whoever has it may still fill the sinks' own queues
             self._begin_with(store)
         if self._read(store, 0.0) and not self._looks.is_awaited:

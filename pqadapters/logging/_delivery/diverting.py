@@ -48,6 +48,11 @@ class Diverting:
             if store.depth(courier.queue).unfinished:
                 courier.fall_behind(store)
 
+    def end_with(self) -> None:
+        """Another listener works off their queues, too."""
+        for courier in self._couriers:
+            courier.catch_up()
+
     def is_done(self, store: Store) -> bool:
         """Whether all that can be delivered was, but for what is in the inbox."""
         return all(each.post.failing or not store.depth(each.queue).unfinished for each in self._couriers)

@@ -1,7 +1,7 @@
 """Who delivers from a store that several processes put into: one of them at a time, so that nothing overtakes.
 
-The turn is a record of a queue: whoever has it claimed delivers, and it is free when that process ends or
-its listener stops. In a directory each process has a slot of its own; there it is a lock of the process.
+The turn is a record of a queue: whoever has it claimed delivers. It is free when that process ends, a server takes it
+for dead, or its listener stops. In a directory each process has a slot of its own; there it is a lock of the process.
 """
 
 from __future__ import annotations
@@ -9,8 +9,9 @@ from __future__ import annotations
 import threading
 from contextlib import suppress
 
+from ...clock import SYSTEM
 from ...errors import ConditionFailed
-from ...store import Claim, Expect, Put, Set, Store
+from ...store import Claim, Expect, Put, Set, State, Store
 from ...telling import logger
 from .._spools.names import Spooled
 from .owed import Owed
@@ -18,6 +19,7 @@ from .owed import Owed
 _KEY = b"record"
 _PATIENCE = 1.0  #: seconds between two tries
 _STEP = 0.1
+_LOOK = 1.0  #: seconds between two looks whether it is ours still, where a live process may be taken for dead
 _log = logger("pqadapters.logging")
 
 
@@ -28,6 +30,7 @@ class Turn:
         self._spool, self._owed = spool, owed
         self._claim: Claim | None = None
         self._store: Store | None = None
+        self._look_at = 0.0
         self._has_lock = self._told = False
 
     def is_ours(self, stopping: threading.Event) -> bool:
@@ -35,11 +38,19 @@ class Turn:
         if not self._spool.shared:
             return self._has_lock or self._take_lock()
         store = self._spool.store
-        if self._claim is None or self._store is not store:
+        if self._claim is None or self._store is not store or self._is_lost(self._claim, store):
             id = self._record(store)
             claims = store.claim(self._spool.names.turn, ids=[id], timeout=_PATIENCE, stop=stopping.is_set)
             self._claim, self._store = (claims[0] if claims else None), store
         return self._claim is not None
+
+    def _is_lost(self, claim: Claim, store: Store) -> bool:
+        """Whether others have taken us for dead. Raises StoreError."""
+        if not store.capabilities.hosts or SYSTEM.monotonic() < self._look_at:
+            return False
+        self._look_at = SYSTEM.monotonic() + _LOOK
+        claimed = store.browse(self._spool.names.turn, state=State.CLAIMED)
+        return (claim.id, claim.attempt) not in {(record.id, record.attempts) for record in claimed}
 
     def _take_lock(self) -> bool:
         """In a directory the listeners of this process take turns."""
