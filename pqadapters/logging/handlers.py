@@ -93,7 +93,8 @@ class QueueHandler(stdlib.QueueHandler):
         if path is None and not options and (options := passed_over()):
             path = options.pop("path", None)
         if path is not None and isinstance(queue, (str, os.PathLike, SpoolQueue)):
-            raise TypeError(f"queue and path are two words for one thing: give one of {queue!r} and {path!r}")
+            both = f"{_shown(queue)} and {_shown(path)}"
+            raise TypeError(f"queue and path are two words for one thing: give one of {both}")
         made = path is not None or isinstance(queue, (str, os.PathLike))
         if path is not None:  # the queue, if there is one, is what dictConfig makes unasked
             queue = SpoolQueue(path, **options)
@@ -264,6 +265,12 @@ class QueueHandler(stdlib.QueueHandler):
             return False
         thread.join(_CLOSING)
         return True
+
+
+def _shown(queue: object) -> str:
+    """As it was given, but for the password of a URL."""
+    place = os.fspath(queue) if isinstance(queue, os.PathLike) else queue
+    return repr(telling.shown(place) if isinstance(place, str) else place)
 
 
 def __getattr__(name: str) -> Any:

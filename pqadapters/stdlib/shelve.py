@@ -28,6 +28,7 @@ from ..errors import StoreError
 from ..opening import begin_conversion, move_database, remove_database
 from ..serializers.signed import Key, Seal, hint, seal_for, unsigned
 from ..store import Capabilities, Set, Store
+from ..telling import shown
 from ._mappings import dbm as _dbm
 from ._mappings.blocks import BatchBlock
 from ._mappings.database import Database, closed
@@ -396,7 +397,9 @@ def migrate(
     moved. Raises ShelfError where there is none (any more), or it is another user's, or this Python can't read it, or
     it is damaged, or not all keys have arrived; StoreLocked where another call has been moving it for a minute.
     """
-    path = os.path.realpath(os.fsdecode(filename))
+    if is_url(name := os.fsdecode(filename)):
+        raise ShelfError(f"{shown(name)} is the URL of a store: give the name of a dbm file")
+    path = os.path.realpath(name)
     _dbm.check_own(path, _dbm.dbm_kind(path))  # nothing is made beside what is none
     with closing(begin_conversion(path)) as conversion:
         try:

@@ -99,6 +99,12 @@ def test_a_python_without_its_module_says_what_to_do(old: tuple[str, str], monke
     assert _files(path) == files
 
 
+def test_the_url_of_a_store_is_no_dbm_file_and_its_password_isnt_shown() -> None:
+    with pytest.raises(ShelfError, match="is the URL of a store") as told:
+        shelve.migrate("mysql://ann:s3cr3t@db.example/shop")
+    assert "s3cr3t" not in str(told.value)
+
+
 def test_it_is_moved_over(old: tuple[str, str]) -> None:
     path, kind = old
     before = _items(path, kind)

@@ -84,6 +84,9 @@ def test_the_password_is_in_nothing_that_a_handler_shows(
         for durability in ("power", "process"):
             SpoolQueue(place, durability=durability)
     assert not _is_secret(told.value)
+    with pytest.raises(TypeError, match="two words for one thing") as wrong:
+        QueueHandler(place, path=place)
+    assert not _is_secret(wrong.value)
     listener: Any = handler.listener
     with caplog.at_level(logging.WARNING, "pqadapters"):
         listener._delivery._tell("no server")
