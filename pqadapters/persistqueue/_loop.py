@@ -8,6 +8,7 @@ from __future__ import annotations
 import asyncio
 import weakref
 from collections.abc import Awaitable, Callable
+from concurrent.futures import Future
 from queue import Empty, Full
 from types import TracebackType
 from typing import Any, TypeVar
@@ -42,9 +43,9 @@ class Bell:
         loop = asyncio.get_running_loop()
         waiter: asyncio.Future[None] = loop.create_future()
         self._waiting[waiter] = seen
-        self._watcher.look_out(loop)
-        self._store.wake(self._queue)  # the watcher may sleep already, and knows nothing of us
         try:
+            self._watcher.look_out(loop)
+            self._store.wake(self._queue)  # the watcher may sleep already, and knows nothing of us
             await asyncio.wait({waiter}, timeout=timeout)
         finally:
             self._waiting.pop(waiter, None)
@@ -78,6 +79,29 @@ def _heard(done: asyncio.Future[Any]) -> None:
     """Its error is nobody's where who waited was cancelled: asyncio would report it, whenever it likes."""
     if not done.cancelled():
         done.exception()
+
+
+async def _in_a_thread(call: Callable[..., T], arguments: tuple[Any, ...]) -> T:
+    """What the call gives. Where no thread can be started it is made here: asyncio's pool refuses it then, and has it
+    in its line all the same, for a thread that can be started later."""
+    outcome: Future[T] = Future()
+    try:
+        await asyncio.to_thread(_make, outcome, call, arguments)
+    except RuntimeError:
+        if outcome.cancel():  # else a thread has found it there by now
+            return call(*arguments)
+        return await asyncio.wrap_future(outcome)
+    return outcome.result()
+
+
+def _make(outcome: Future[T], call: Callable[..., T], arguments: tuple[Any, ...]) -> None:
+    """Make the call, unless that was done elsewhere."""
+    if not outcome.set_running_or_notify_cancel():
+        return
+    try:
+        outcome.set_result(call(*arguments))
+    except BaseException as error:
+        outcome.set_exception(error)
 
 
 class InLoop:
@@ -116,8 +140,8 @@ class InLoop:
             await asyncio.sleep(_ASIDE)
 
     async def _apart(self, call: Callable[..., T], *arguments: Any) -> T:
-        """A call that syncs, in a thread. Cancelling who waits for it doesn't undo it."""
-        under_way = asyncio.ensure_future(asyncio.to_thread(call, *arguments))
+        """A call that syncs, in a thread where one can be had. Cancelling who waits for it doesn't undo it."""
+        under_way = asyncio.ensure_future(_in_a_thread(call, arguments))
         under_way.add_done_callback(_heard)
         return await asyncio.shield(under_way)
 

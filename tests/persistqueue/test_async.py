@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import gc
 import threading
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -150,6 +151,71 @@ def test_a_cancelled_puts_refusal_is_nobodys(kind: Any, path: str, monkeypatch: 
     asyncio.run(main())
     gc.collect()
     assert not reported
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_puts_where_no_thread_can_be_started(kind: Any, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """They raised, and were made once a thread could be started: what a program had put again was there twice."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        async with kind(path, maxsize=3) as q:
+            with monkeypatch.context() as patched:
+                patched.setattr(threading.Thread, "start", refuse)
+                await asyncio.gather(q.put("a"), q.put("b"))
+            await q.put("c")
+            with pytest.raises(Full):
+                await q.put("d", block=False)
+            assert [await q.get() for _ in range(3)] == ["a", "b", "c"]
+            assert await q.empty()
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_who_cannot_wait_is_in_nobodys_way(kind: Any, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was still told of all that it hadn't seen, and who waited later on was woken for that, again and again."""
+
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        async with kind(path) as q:
+            with monkeypatch.context() as patched:
+                patched.setattr("pqadapters.stdlib._loops.watcher.start_thread", refuse)
+                with pytest.raises(RuntimeError, match="start"):
+                    await q.get()
+            assert not q._bell._waiting
+            await q.put("a")
+            assert await q.get() == "a"
+
+    asyncio.run(main())
+
+
+def test_a_put_that_a_busy_pool_has_in_its_line_is_made_once(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A thread of the pool may come to it just as the put is refused."""
+
+    def submit(pool: ThreadPoolExecutor, call: Any, *arguments: Any) -> Any:
+        thread = threading.Thread(target=call, args=arguments)
+        thread.start()
+        if done:
+            thread.join()
+        raise RuntimeError("can't start new thread")
+
+    async def main() -> None:
+        async with AsyncQueue(path) as q:
+            await q.put("a")
+            with monkeypatch.context() as patched:
+                patched.setattr(ThreadPoolExecutor, "submit", submit)
+                for item in range(20):
+                    done[:] = [None] * (item % 2)
+                    await q.put(item)
+            assert [await q.get() for _ in range(await q.qsize())] == ["a", *range(20)]
+
+    done = list[None]()
+    asyncio.run(main())
 
 
 @pytest.mark.parametrize(
