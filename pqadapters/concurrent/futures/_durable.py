@@ -12,6 +12,7 @@ from typing import Any, ParamSpec, TypeVar
 
 from ...callers import stacklevel
 from ...durability import Durability, Survives
+from ...ending import is_over
 from ...errors import NotDurableWarning, NotSerializable, StoreClosed
 from ...store import Store
 from ._backlog import overview
@@ -108,8 +109,9 @@ class DurableExecutor(Executor):
         weakref.finalize(self, _abandon, backlog).atexit = False
         if backlog.settings.recover is Recover.AUTO and not backlog.place.lazy:
             backlog.open()
-            if backlog.recovering:
-                backlog.added()
+            if backlog.recovering and not backlog.added() and backlog.broken is None and not is_over():
+                backlog.close()
+                raise RuntimeError(backlog.refusal)
 
     # Calls that aren't stored
 

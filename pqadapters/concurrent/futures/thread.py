@@ -13,9 +13,11 @@ from typing import Any
 from ._closing import shut_down
 from ._durable import DurableExecutor
 from ._jobs.wire import Call
-from ._workers.tickets import Tickets
+from ._workers.tickets import Tickets, register_at_exit
 
 __all__ = ["BrokenThreadPool", "ThreadPoolExecutor"]
+
+register_at_exit()
 
 
 def __getattr__(name: str) -> Any:

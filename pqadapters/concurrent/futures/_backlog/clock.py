@@ -43,6 +43,18 @@ class Clock:
             insist(self._start)
         return partial(self._calls.pop, number, None)
 
+    @property
+    def stands(self) -> bool:
+        """Whether there is something to come, and no thread could be started for it."""
+        return self._thread is None and bool(self._calls)
+
+    def go_on(self) -> None:
+        """Start the thread that couldn't be started. If it still can't be, what is due is called here."""
+        if self.stands:
+            insist(self._start)
+            while self.stands and (function := self._take_due()) is not None:
+                _call(function)
+
     def _start(self) -> None:
         thread = threading.Thread(target=self._run, name="pqadapters-executor-clock", daemon=True)
         try:
@@ -59,10 +71,7 @@ class Clock:
 
     def _run(self) -> None:
         while (function := self._next()) is not None:
-            try:
-                function()
-            except Exception:
-                _log.exception("what was due in an executor failed")
+            _call(function)
             del function
 
     def _next(self) -> Callable[[], object] | None:
@@ -71,13 +80,20 @@ class Clock:
                 if len(self._due) > 2 * len(self._calls) + _FEW:
                     self._sweep_locked()
                     continue
-                left = self._due[0][0] - SYSTEM.monotonic()
-                if left > 0:
-                    self._changed.wait(min(left, threading.TIMEOUT_MAX))
-                elif (function := self._calls.pop(heapq.heappop(self._due)[1], None)) is not None:
+                if (function := self._take_due()) is not None:
                     return function
+                if self._due:
+                    left = self._due[0][0] - SYSTEM.monotonic()
+                    self._changed.wait(min(max(0.0, left), threading.TIMEOUT_MAX))
             if self._thread is threading.current_thread():
                 self._thread = None
+            return None
+
+    def _take_due(self) -> Callable[[], object] | None:
+        with self._changed:
+            while self._due and self._due[0][0] <= SYSTEM.monotonic():
+                if (function := self._calls.pop(heapq.heappop(self._due)[1], None)) is not None:
+                    return function
             return None
 
     def _sweep_locked(self) -> None:
@@ -88,12 +104,30 @@ class Clock:
                 heapq.heappush(self._due, each)
 
 
+def _call(function: Callable[[], object]) -> None:
+    try:
+        function()
+    except Exception:
+        _log.exception("what was due in an executor failed")
+
+
 _clocks: dict[str, Clock] = {}  #: the one there is, made at its first use: gevent and eventlet may have replaced locks
 
 
 def call_in(seconds: float, function: Callable[[], object]) -> Callable[[], object]:
     """Call it that many seconds from now, by the clock of this process. What is returned takes that back."""
     return (_clocks.get("") or _clocks.setdefault("", Clock())).call_in(seconds, function)
+
+
+def stands() -> bool:
+    """Whether the clock has something to call, and no thread could be started for that."""
+    return "" in _clocks and _clocks[""].stands
+
+
+def go_on() -> None:
+    """For who has nothing to do: should the clock stand, see that it goes on."""
+    if stands():
+        _clocks[""].go_on()
 
 
 if hasattr(os, "register_at_fork"):  # in a child the thread is the parent's, and so is what was due

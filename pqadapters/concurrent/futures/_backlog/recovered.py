@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from ....ending import is_over
 from .._jobs import wire
 from .._jobs.errors import JobParked
 from .._others import peers
@@ -24,7 +25,8 @@ def recovered(backlog: Backlog) -> list[JobFuture]:
                 backlog.let_go_of_attached()
     if not backlog.foreign:
         backlog.take_in()
-    backlog.added()
+    if not backlog.added() and not (backlog.closing or backlog.stopped or is_over()):
+        raise RuntimeError(backlog.refusal)
     return list(there.values())
 
 

@@ -8,10 +8,12 @@ from queue import Full
 from typing import TYPE_CHECKING, Any, NoReturn
 
 from ....apart import insist
+from ....ending import is_over
 from ....errors import LimitReached, PqadaptersError
 from ....store import Depth, Op, Put
 from .._jobs.words import WhenFull
 from .cancelling import cancel, cancel_stored
+from .clock import stands
 from .future import JobFuture
 from .returning import find_late, wait_until_due
 
@@ -76,6 +78,9 @@ def put_job(backlog: Backlog, future: JobFuture, ops: tuple[Op, ...]) -> None:
         find_late(backlog)
     if options.delay:
         wait_until_due(backlog, future._id, options.delay)
+        if stands() and not is_over():  # at the program's end it is for the next one
+            backlog.refusal = "can't start new thread"
+            _take_back(backlog, future)
     elif not backlog.added() and future._id in backlog.live:
         _take_back(backlog, future)
 

@@ -43,4 +43,7 @@ def _run_out(ref: weakref.ref[Backlog], future: weakref.ref[JobFuture], rest: tu
         # Its callbacks may take long, and the clock has others to call.
         thread = threading.Thread(target=finish, args=(backlog, started, None, error), daemon=True)
         thread.name = "pqadapters-executor-timeout"
-        start_thread(thread)
+        try:
+            start_thread(thread)
+        except RuntimeError:  # none can be started, and nobody else would end it
+            finish(backlog, started, None, error)

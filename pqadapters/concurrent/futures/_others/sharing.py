@@ -60,7 +60,11 @@ class Sharing:
             backlog.token = os.urandom(_TOKEN)
         self._mine = backlog.names.outcomes(self._token)
         self._backlog = weakref.ref(backlog)
-        start_thread(threading.Thread(target=self._listen, name="pqadapters-executor-outcomes", daemon=True))
+        try:
+            start_thread(threading.Thread(target=self._listen, name="pqadapters-executor-outcomes", daemon=True))
+        except BaseException:  # else others leave jobs to a member that does none
+            self.close()
+            raise
 
     def _clean_up(self) -> None:
         """What is left of members that are dead."""

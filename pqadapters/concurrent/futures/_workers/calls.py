@@ -20,6 +20,7 @@ from ....ending import start_thread
 from ....errors import PqadaptersError
 from ....living import living
 from .._backlog.backlog import Backlog
+from .._backlog.clock import go_on
 from .._backlog.finishing import finish, is_held
 from .._backlog.refusals import is_given_up, let_go, refused
 from .._backlog.returning import look_later, wait_again
@@ -33,6 +34,7 @@ if TYPE_CHECKING:
 
 _log = telling.logger("pqadapters.executor")
 _APART = -1  #: in place of a pool's number: that for jobs whose worker was killed before
+_LOOK = 1.0  #: seconds between two looks of who waits for the end
 _LINGER = 1.0  #: seconds that the thread waits for more before it ends
 _Counted = list[bool]  #: not empty while a call counts; True once the pool has it, and will say that it is done
 _all: weakref.WeakSet[Calls] = weakref.WeakSet()
@@ -121,6 +123,14 @@ class Calls:
     def _give(self, started: Started, counted: _Counted) -> bool:
         executor = self._executor()
         try:
+            self._see_to_it()  # first: without a thread nobody would hear what the call came to
+        except RuntimeError as error:
+            give_up(self.backlog, started)
+            self._less(counted)
+            self.backlog.refusal = str(error)
+            look_later(self.backlog)  # others may have counted on this one
+            return False
+        try:
             if executor is None:
                 raise RuntimeError("the executor is gone")
             pool, inner = self._call(executor, started)
@@ -140,7 +150,6 @@ class Calls:
             started.future._call = started.call
         inner.add_done_callback(partial(self._is_done, started._replace(call=(None, (), {})), pool, counted))
         counted[:] = [True] if counted else []
-        self._see_to_it()
         if started.options.timeout is not None:
             time_out(self.backlog, started)
         return True
@@ -187,6 +196,7 @@ class Calls:
                 done = None
             if done is not None:
                 self._finish(*done)
+            go_on()
             if self._is_over(nothing=done is None):
                 return
             done = None
@@ -256,9 +266,16 @@ class Calls:
         return over
 
     def wait(self) -> None:
-        """Until nothing is left to do here."""
-        with self.changed:
-            self.changed.wait_for(lambda: self.backlog.drained() or (self.backlog.stopped and not self.count))
+        """Until nothing is left to do here. Now and then it is looked: at a time no thread could be started to."""
+        backlog = self.backlog
+        while True:
+            with self.changed:
+                if self.changed.wait_for(lambda: backlog.drained() or (backlog.stopped and not self.count), _LOOK):
+                    return
+            go_on()
+            if not self.count:
+                with suppress(OSError):  # no worker can be forked
+                    self.added()
 
     def is_through(self) -> bool:
         """Whether all is done but for what is to be begun later."""

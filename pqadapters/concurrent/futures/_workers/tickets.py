@@ -19,6 +19,7 @@ from typing import Any
 
 from .... import telling
 from .._backlog.backlog import Backlog
+from .._backlog.clock import go_on, stands
 from .._backlog.finishing import finish
 from .._backlog.refusals import refused
 from .._backlog.returning import look_later
@@ -28,6 +29,7 @@ from .._backlog.timeouts import time_out
 _log = telling.logger("pqadapters.executor")
 _STAY = 0.02  #: seconds
 _AGAIN = 1.0  #: seconds between two looks of the last ticket, while the store refuses
+_ending: list[bool] = []  #: not empty once the program has ended, and its pools' threads are waited for
 _Ticket = list[None]  #: not empty until it is begun, or taken back: whoever pops it has it, in one step
 
 
@@ -97,6 +99,8 @@ class Tickets:
             self.backlog.break_with(error)
         except RuntimeError as error:  # it was shut down; or it can't start a thread, and the call may be in its queue
             self.backlog.refusal = str(error)
+            if not self.backlog.closing:  # others may have counted on this one
+                look_later(self.backlog)
         self.take_back(ticket)
         return False
 
@@ -170,8 +174,12 @@ class Tickets:
         """A ticket has found nothing, after so many looks of all; -1 if it couldn't look. None if it is to look again,
         after a moment in which nobody rang the end of it; then whether it was the last one."""
         backlog = self.backlog
+        go_on()
         with backlog.lock:
             if self._looks != looks >= 0 and not backlog.stopped:
+                return None
+            if self.count == 1 and backlog.delayed and stands() and not (backlog.stopped or self.volatile or _ending):
+                self.changed.wait(_AGAIN)
                 return None
             if (looks < 0 or backlog.unsaved) and self._is_needed():
                 self.changed.wait(_AGAIN)
@@ -250,10 +258,15 @@ class Tickets:
                 self.added()  # who has submitted meanwhile has counted on us
 
     def wait(self) -> None:
-        """Until nothing is left to do here."""
-        with self.changed:
-            self._waiting = True
-            self.changed.wait_for(self.backlog.drained)
+        """Until nothing is left to do here. Now and then it is looked: at a time no thread could be started to."""
+        while True:
+            with self.changed:
+                self._waiting = True
+                if self.changed.wait_for(self.backlog.drained, _AGAIN):
+                    return
+            go_on()
+            if not self.count:
+                self.added()
 
 
 def _ended(ref: weakref.ref[Tickets], ticket: _Ticket, call: Future[Any]) -> None:
@@ -265,3 +278,9 @@ def _ended(ref: weakref.ref[Tickets], ticket: _Ticket, call: Future[Any]) -> Non
     error = None if call.cancelled() else call.exception()
     if isinstance(error, BrokenExecutor):
         tickets.backlog.break_with(error)
+
+
+def register_at_exit() -> None:
+    """Before the standard library's own handler, which waits for the threads."""
+    with suppress(AttributeError, RuntimeError):
+        threading._register_atexit(_ending.append, True)  # type: ignore[attr-defined]
