@@ -37,6 +37,12 @@ def make_processes(place: dict[str, Any]) -> Iterator[MakeProcesses]:
         executor.shutdown(drain=False)
 
 
+def kill_idle(executor: Any) -> None:
+    """Its worker, until the pool knows."""
+    os.kill(executor.submit(work.pid).result(work.PATIENCE), signal.SIGKILL)
+    executor._executor_manager_thread.join(work.PATIENCE)
+
+
 def test_jobs_run_in_other_processes(make_processes: MakeProcesses) -> None:
     executor = make_processes()
     futures: list[Any] = [executor.submit(work.pid) for _ in range(20)]
@@ -188,6 +194,20 @@ def test_a_killed_worker_breaks_the_pool_and_the_jobs_stay(
         another.purge("pending")
 
 
+@pytest.mark.parametrize("options", [None, {}, {"key": "k"}, {"priority": 1}])
+def test_a_pool_whose_idle_worker_was_killed_takes_no_job(
+    make_processes: MakeProcesses, options: dict[str, Any] | None
+) -> None:
+    """As the standard library's: its future failed instead, where programs make a new pool if submit() raises."""
+    executor = make_processes(1)
+    kill_idle(executor)
+    submit: Any = executor.submit if options is None else executor.using(**options).submit
+    with pytest.raises(BrokenExecutor, match="terminated abruptly"):
+        submit(work.double, 1)
+    executor.shutdown()
+    assert not list(make_processes(recover="manual").jobs())
+
+
 def test_what_broke_a_pool_breaks_no_other(make_processes: MakeProcesses, place: dict[str, Any]) -> None:
     """A program that goes on with a new executor finds it as with the standard library's."""
     executor = make_processes(1)
@@ -271,6 +291,12 @@ def test_an_initializer_that_fails_takes_no_attempt(make_processes: MakeProcesse
     with ProcessPoolExecutor(1, recover="manual", **place) as another:
         assert [job.attempts for job in another.jobs() if job.function.endswith("end_process")] == [1]
         another.purge("pending")
+
+
+def test_a_new_pool_takes_the_place_of_one_that_was_idle(make_processes: MakeProcesses) -> None:
+    executor = make_processes(1, rebuild=True)
+    kill_idle(executor)
+    assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
 
 
 def test_a_new_pool_goes_on(make_processes: MakeProcesses) -> None:

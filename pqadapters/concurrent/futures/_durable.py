@@ -6,7 +6,7 @@ import os
 import warnings
 import weakref
 from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Executor, Future
+from concurrent.futures import BrokenExecutor, Executor, Future
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
@@ -46,6 +46,8 @@ class Submitter:
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> JobFuture:
         """As the executor's submit(). NotSerializable where the call can't be stored: options need that."""
+        if self._executor._broken:
+            self._executor._check_pool()
         return submit(self._executor._backlog, (fn, args, kwargs), self._options)
 
 
@@ -53,6 +55,9 @@ class DurableExecutor(Executor):
     """The part of both executors that is about the backlog."""
 
     _backlog: Backlog
+    _broken: Any = False  #: the standard library's: why its pool takes no calls any more
+    _broken_as: type[BrokenExecutor]
+    _rebuild = False  #: whether there is a new pool then
 
     def _check_names(self, given: dict[str, Any]) -> None:
         """Of keyword arguments; before there is a pool."""
@@ -113,6 +118,11 @@ class DurableExecutor(Executor):
                 backlog.close()
                 raise RuntimeError(backlog.refusal)
 
+    def _check_pool(self) -> None:
+        """Of a pool that is broken. Where it broke with nothing to do, no future has told us."""
+        if not self._rebuild:
+            raise self._broken_as(self._broken)
+
     # Calls that aren't stored
 
     def _issue(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -157,6 +167,8 @@ class DurableExecutor(Executor):
         one NotDurableWarning for each place of call (`volatile=`). Raises RuntimeError after shutdown(),
         BrokenExecutor, queue.Full (`when_full="raise"`), StoreError; no job was stored then.
         """
+        if self._broken:
+            self._check_pool()
         call: wire.Call = fn, args, kwargs
         flags = 0
         if type(fn) in MARKS or (args and type(args[0]) in MARKS):

@@ -40,6 +40,8 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
     worker was killed before runs in a pool beside this one, so that it can't break it as well.
     """
 
+    _broken_as = BrokenProcessPool
+
     def __init__(
         self,
         max_workers: int | None = None,

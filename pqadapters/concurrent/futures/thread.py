@@ -44,6 +44,8 @@ class ThreadPoolExecutor(DurableExecutor, stdlib.ThreadPoolExecutor):
     Raises TypeError and ValueError for arguments, StoreError where the store can't be opened.
     """
 
+    _broken_as = BrokenThreadPool
+
     def __init__(
         self,
         max_workers: int | None = None,
