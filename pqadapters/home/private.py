@@ -143,6 +143,13 @@ class PrivateStore:
             self._put_off[:0] = calls[done:]
 
     def _take(self) -> None:
+        if self._spot.transient:
+            for ground, slot in idling.held(self._spot.name):
+                try:
+                    ground.learn(transient=True)
+                    bury_all(slot.store)
+                finally:
+                    ground.leave(slot, empty=not self._holds(slot))
         idle = idling.again(self._key)
         if idle is not None:
             return self._go_on(idle)
@@ -352,6 +359,14 @@ class PrivateStore:
 
     def close(self) -> None:
         """Let go of the slot; one that is empty is taken away."""
+        self._close(dropped=False)
+
+    def drop(self) -> None:
+        """The same for a queue that the program has dropped. What it leaves is no other living process's, unless it is
+        known already that it is nobody's: the next queue of this place may show that."""
+        self._close(dropped=True)
+
+    def _close(self, *, dropped: bool) -> None:
         with silence(), self._lock:
             if self._closed:
                 return
@@ -364,10 +379,12 @@ class PrivateStore:
                 return
             if ground.transient:
                 bury_all(slot.store)
-            self._leave(slot, ground)
+            self._leave(slot, ground, dropped=dropped)
 
-    def _leave(self, slot: Slot, ground: Ground) -> None:
+    def _leave(self, slot: Slot, ground: Ground, *, dropped: bool) -> None:
         left = slot.store.depth(QUEUE)
+        if dropped and left.unfinished and not ground.transient:
+            return idling.hold(self._spot.name, (ground, slot))
         if ground.transient and self._adopted and not left.unfinished and idling.keep(self._key, (ground, slot)):
             return
         ground.leave(slot, empty=not self._holds(slot), unless=partial(self._holds, slot))

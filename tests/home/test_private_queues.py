@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -68,6 +69,37 @@ def test_whoever_comes_late_to_a_closed_queue_does_not_come_to_the_next_one(home
         view.clear()
     assert q.qsize() == 1
     q.close()
+
+
+def test_what_a_dropped_queue_leaves_is_given_to_no_other_live_process(home: Path) -> None:
+    """A worker's first request was given what another worker's first one had left, which was over."""
+
+    def handle(request: str) -> tuple[str, int]:
+        q: Queue[str] = Queue()
+        q.put_many([request, f"{request}, over"])
+        return q.get(), len(list(q.dead_letters()))
+
+    def work(me: Child) -> None:
+        for request in ("first", "second"):
+            me.say(str(handle(request)))
+            me.hear()
+
+    with child(work) as other:
+        assert other.hear() == "('first', 0)"
+        assert handle("mine") == ("mine", 0)
+        other.say("go on")
+        assert other.hear() == "('second', 1)"
+
+
+def test_what_a_dropped_queue_left_is_there_in_the_next_run(home: Path, restart: Callable[[], None]) -> None:
+    def main(*items: str) -> list[str]:
+        q: Queue[str] = Queue()
+        q.put_many(items)
+        return [] if items else [q.get() for _ in range(q.qsize())]
+
+    main("one", "two")
+    restart()
+    assert main() == ["one", "two"]
 
 
 def _emptied() -> tuple[Queue[int], PrivateStore, str]:

@@ -188,7 +188,7 @@ def begin_anew(monkeypatch: pytest.MonkeyPatch, home: Path) -> None:
     monkeypatch.setattr(places, "_alive", {})
     monkeypatch.setattr(places, "_transient", set())
     monkeypatch.setattr(places, "_made", set())
-    idling._idle.clear()
+    idling.leave_all()
 
 
 def private(name: str = PLACE, kind: type[Spot] = Spot, **options: object) -> PrivateStore:

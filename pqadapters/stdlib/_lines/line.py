@@ -360,7 +360,10 @@ class Line(Acks):
                 try:
                     self._bind(self.store)  # whoever comes late must not come to a slot that is another queue's by then
                 finally:
-                    self.store.close()
+                    if dropped and self.private is not None:
+                        self.private.drop()
+                    else:
+                        self.store.close()
             else:
                 self.release([claim for _, claim, _ in self.held.pop(self.held.snapshot())])
                 self.release(self.aside.pop_all())
