@@ -35,7 +35,7 @@ from ._lines.stock import patience_of
 from ._lines.view import NothingReady, View
 from ._queues import originals as stdlib
 from ._queues.beyond import ABSENT, Beyond, check_timeout
-from ._queues.seam import HOOKS, Noticed, Seam, get_through, put_through
+from ._queues.seam import HOOKS, Hook, Noticed, Seam, get_through, put_through
 from ._queues.simple import SimpleQueue
 
 __all__ = [
@@ -131,6 +131,8 @@ class Queue(Beyond[T]):
         self.not_full = Noticed(self.mutex, self._line)
         self.all_tasks_done = Noticed(self.mutex, self._line)
         self._seam = Seam({hook for hook in HOOKS if getattr(type(self), hook) is not getattr(Queue, hook)})
+        for hook, function in getattr(self, "_early_hooks", {}).items():
+            self._seam.replace(hook, function)
         self._set_up(maxsize)
 
     def _set_up(self, maxsize: int) -> None:
@@ -142,8 +144,7 @@ class Queue(Beyond[T]):
         except BaseException:
             self._line.close()
             raise
-        seam.settled = True
-        seam.plain = not seam.hooked and not self._line.ranked
+        seam.settle(in_order=not self._line.ranked)
         finish_at_exit(self._line)
         weakref.finalize(seam, dropped, self._line).atexit = False  # shallow copies share it: they are one queue
         self._line.renewed = weak(self._renew_locks)
@@ -350,6 +351,10 @@ class Queue(Beyond[T]):
         kind = type(self)
         place = "memory, not durable" if self._seam.volatile else self._line.store.place
         return f"<{kind.__module__}.{kind.__qualname__} {self._line.name!r} in {place}>"
+
+
+for _hook in HOOKS[1:]:
+    setattr(Queue, _hook, Hook(vars(Queue)[_hook]))
 
 
 class LifoQueue(Queue[T], stdlib.LifoQueue[T]):

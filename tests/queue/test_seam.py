@@ -6,6 +6,7 @@ import queue
 import threading
 import warnings
 from pathlib import Path
+from types import MethodType
 from typing import Any
 
 import pytest
@@ -375,3 +376,56 @@ def test_empty_and_full_ask_no_qsize_of_a_subclass(store: Store) -> None:
     assert (q.empty(), q.full(), q.qsize()) == (False, False, 7)
     q.get()
     assert (q.empty(), q.qsize()) == (True, 0)
+
+
+@pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
+def test_a_hook_that_is_replaced_in_one_queue(tmp_path: Path, kind: Any) -> None:
+    """As programs do that wait for several queues; it was never called."""
+    q, other, seen = kind(path=tmp_path / "q"), kind(path=tmp_path / "other"), []
+    before = q._put
+
+    def put(self: Any, item: int) -> None:
+        assert self.mutex.locked()
+        before(item)
+        seen.append(item)
+
+    q._put = MethodType(put, q)
+    q.put(1)
+    q.put_many([2, 3])
+    other.put(0)
+    assert seen == [1, 2, 3]
+    q._put = before
+    q.put(4)
+    assert seen == [1, 2, 3]
+    assert sorted(q.get() for _ in range(4)) == [1, 2, 3, 4]
+    assert q._seam.plain is (kind is not PriorityQueue)
+
+
+def test_other_hooks_that_are_replaced_in_one_queue(tmp_path: Path) -> None:
+    q: Any = Queue(maxsize=1, path=tmp_path / "q")
+    q._get, q._qsize = (lambda get=q._get: (get(), "got")), lambda: 0
+    q.put(1)
+    q.put(2)
+    assert q.qsize() == 0
+    del q._qsize
+    assert q.qsize() == 2
+    assert q.get() == (1, "got")
+    with pytest.raises(AttributeError):
+        del q._qsize
+    del q._get
+    assert q.get() == 2
+
+
+def test_a_hook_that_is_set_before_the_constructor_runs(tmp_path: Path) -> None:
+    class Early(Queue[int]):
+        def __init__(self) -> None:
+            self._put = self.put_twice  # type: ignore[method-assign]
+            super().__init__(path=tmp_path / "q")
+
+        def put_twice(self, item: int) -> None:
+            Queue._put(self, item)
+            Queue._put(self, item)
+
+    q = Early()
+    q.put(1)
+    assert [q.get(timeout=1), q.get(timeout=1)] == [1, 1]

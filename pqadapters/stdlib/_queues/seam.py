@@ -1,9 +1,10 @@
 """The seam of `queue.Queue`: subclasses that override `_put`, `_get`, `_qsize`, as the standard library invites to.
 
-Their hooks are called as there: with `mutex` held, and with items. Our own `_put` and `_get`, which they may call, or
-the live view `self.queue`, do the durable work; so here, and only here, `mutex` is held across calls of the store.
-A hook that raises leaves the queue as it was. A subclass with a container of its own is served from memory, exactly as
-by the standard library: the store isn't used, nothing survives, and a NotDurableWarning says so.
+Their hooks are called as there: with `mutex` held, and with items. So are those that a program gives to one queue.
+Our own `_put` and `_get`, which they may call, or the live view `self.queue`, do the durable work; so here, and only
+here, `mutex` is held across calls of the store. A hook that raises leaves the queue as it was. A subclass with a
+container of its own is served from memory, exactly as by the standard library: the store isn't used, nothing survives,
+and a NotDurableWarning says so.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ from __future__ import annotations
 import threading
 from collections.abc import Callable
 from queue import Empty, Full
+from types import MethodType
 from typing import TYPE_CHECKING, Any
 
 from ...clock import SYSTEM
@@ -27,6 +29,8 @@ class Seam:
     """Which hooks a subclass overrides, and what follows from it."""
 
     def __init__(self, overridden: set[str]) -> None:
+        self._by_class = frozenset(overridden)
+        self.own: dict[str, Callable[..., Any]] = {}  #: hooks that were replaced in this queue alone
         self.overridden = overridden
         self.based = False  #: our own _init ran: the subclass builds on our container
         self.settled = False  #: construction is over
@@ -34,6 +38,22 @@ class Seam:
         self.plain = False  #: no hooks, and records in order of arrival: the short way
         self.volatile = False  #: a container of its own: the store isn't used
         self.unfinished = 0  #: the unfinished tasks of a volatile one
+        self._in_order = False
+
+    def settle(self, *, in_order: bool) -> None:
+        """Construction is over. `in_order`: records are taken in order of arrival."""
+        self.settled, self._in_order = True, in_order
+        self.plain = in_order and not self.hooked
+
+    def replace(self, hook: str, function: Callable[..., Any] | None) -> None:
+        """Replace a hook in this queue alone; None: no more. From the next call on."""
+        if function is None:
+            del self.own[hook]
+        else:
+            self.own[hook] = function
+        self.overridden = {*self._by_class, *self.own}
+        self.hooked = self.volatile or bool(self.overridden - {"_init"})
+        self.plain = self._in_order and not self.hooked
 
     def replaced(self) -> bool:
         """Whether nothing of ours is left."""
@@ -41,6 +61,35 @@ class Seam:
 
 
 HOOKS = ("_init", "_qsize", "_put", "_get")
+
+
+class Hook:
+    """One of our own hooks. Programs replace it in one queue, too: `q._put = mine`, maybe before the constructor has
+    run, and later `q._put = before` or `del q._put`."""
+
+    def __init__(self, function: Callable[..., Any]) -> None:
+        self._function = function
+        self._name = function.__name__
+
+    def __get__(self, q: Any, kind: type | None = None) -> Any:
+        if q is None:
+            return self._function
+        seam: Seam | None = getattr(q, "_seam", None)
+        own = seam.own.get(self._name) if seam and seam.own else None
+        return MethodType(self._function, q) if own is None else own
+
+    def __set__(self, q: Any, function: Callable[..., Any]) -> None:
+        if getattr(q, "_seam", None) is None:
+            q._early_hooks = {**getattr(q, "_early_hooks", {}), self._name: function}
+        elif getattr(function, "__func__", None) is not self._function:
+            q._seam.replace(self._name, function)
+        elif self._name in q._seam.own:
+            self.__delete__(q)
+
+    def __delete__(self, q: Any) -> None:
+        if self._name not in q._seam.own:
+            raise AttributeError(self._name)
+        q._seam.replace(self._name, None)
 
 
 class Noticed(threading.Condition):
