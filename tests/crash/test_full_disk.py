@@ -191,3 +191,20 @@ def test_a_disk_with_a_limit_anywhere(tmp_path: Path) -> None:
         disk.capacity = 1 << 20
         store.commit(Put("q", b"%08d" % count))
         drain(store, count - count // 2 + 1, first=count // 2)
+
+
+@pytest.mark.parametrize("length", [40, 200])
+def test_keys_are_deleted_whatever_their_length(length: int, tmp_path: Path) -> None:
+    """There was room to acknowledge as many records, which takes less: nothing was freed, and nothing went any more."""
+    disk = FullDisk(tmp_path, 1 << 19)
+    with SegmentStore(tmp_path / "q", durability="process", disk=disk) as store:
+        number = 0
+        with pytest.raises(DiskError, match="free some space"):
+            while True:
+                store.commit(Set("t", b"%d" % number + bytes(length), bytes(100)))
+                number += 1
+        disk.capacity = disk.used()
+        for key in list(store.keys("t")):
+            store.commit(Delete("t", key))
+        assert store.count("t") == 0
+        store.commit(Set("t", b"again", b""))

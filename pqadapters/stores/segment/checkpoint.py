@@ -192,6 +192,7 @@ def load(saved: Saved, log: Log, catalog: Catalog, segments: list[Segment]) -> N
     log.next = saved.next
     log.synced = log.next - 1
     log.more_bytes = _number(_number(head["live_bytes"]) - catalog.live_bytes(log))
+    log.key_bytes = sum(sum(map(len, table.keys)) for table in catalog.tables.values())
 
 
 def _number(value: object) -> int:

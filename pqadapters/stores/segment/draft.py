@@ -253,9 +253,10 @@ class Draft:
             if found is None or found.id != id:
                 old = found
                 key = Key(id, found.place if found is not None else id, size)
-                more = size - (found.size if found is not None else 0)
+                more, length = (size, len(op.key)) if found is None else (size - found.size, 0)
                 table.keys[op.key] = key
                 log.more_bytes += more
+                log.key_bytes += length
             if old is not None:
                 log.displace(old.id)
             log.place(id, log.tail, offset)
@@ -273,11 +274,12 @@ class Draft:
 
             def step(sequence: int, offset: int) -> None:
                 nonlocal old
-                found = table.keys.get(op.key)
+                found, length = table.keys.get(op.key), len(op.key)
                 if found is not None:
                     old = found
                     del table.keys[op.key]
                     log.more_bytes -= found.size
+                    log.key_bytes -= length
                 if old is not None:
                     log.displace(old.id)
 

@@ -225,9 +225,13 @@ class Log(Files):
                 return
 
     def _reserve(self, more: int) -> int:
-        """Bytes for acknowledging what is live and what may come, up to what one segment can hold."""
+        """Bytes for acknowledging and deleting what is live and what may come, up to what one segment can hold."""
         records = min(self.live + more // _MIN_PUT, self.segment_bytes // _MIN_PUT)
-        return MIN_RESERVE + records * format.ACK_FRAME
+        return MIN_RESERVE + records * format.ACK_FRAME + min(self._key_bytes(more), self.segment_bytes)
+
+    def _key_bytes(self, more: int) -> int:
+        """Of the keys that there are, which a deletion names again, and of as many among what may come."""
+        return self.key_bytes + more * self.key_bytes // max(1, self.live * _MIN_PUT + self.more_bytes)
 
     def roll(self, size: int = 0, number: int = 0) -> None:
         """End the tail and begin another segment, by default the next one, with room for `size` bytes.

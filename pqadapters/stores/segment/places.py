@@ -47,6 +47,7 @@ class Places:
         self.ended = 0  #: bytes of all segments that another one was added to, those that are gone included
         self.moved: dict[int, Segment] = {}  #: where records stand that were written again
         self.more_bytes = 0  #: what live records take beside payload and PUT_COST: ranks, notes, keys, values
+        self.key_bytes = 0  #: the keys among that: to delete one it is written once more
 
     @property
     def live(self) -> int:

@@ -212,6 +212,8 @@ class Replay:
         if old is not None:
             self._log.displace(old.id)
             self._log.more_bytes -= old.size
+        else:
+            self._log.key_bytes += len(entry.key)
         size = len(entry.key) + len(entry.value)
         place = entry.place or (old.place if old is not None else sequence)
         table.keys[entry.key] = Key(sequence, place, size)
@@ -227,10 +229,12 @@ class Replay:
 
     def _delete(self, body: memoryview) -> None:
         (number,) = format.DELETE_FIELDS.unpack_from(body)
-        old = self._table(number).keys.pop(bytes(body[format.DELETE_FIELDS.size :]), None)
+        key = bytes(body[format.DELETE_FIELDS.size :])
+        old = self._table(number).keys.pop(key, None)
         if old is not None:
             self._log.displace(old.id)
             self._log.more_bytes -= old.size
+            self._log.key_bytes -= len(key)
 
     def _name(self, segment: Segment, body: memoryview) -> None:
         number, is_table = format.NAME_FIELDS.unpack_from(body)
