@@ -300,15 +300,25 @@ class Queue(Beyond[T]):
     @property
     def unfinished_tasks(self) -> int:
         """How many items are ready, delayed, or handed out and not done. May be set, as programs do."""
-        return self._seam.unfinished if self._seam.volatile else self._line.unfinished()
+        if self._seam.volatile:
+            return self._seam.unfinished
+        found = self._seam.read.count = self._line.unfinished()
+        return found
 
     @unfinished_tasks.setter
     def unfinished_tasks(self, value: int) -> None:
         if self._seam.volatile:
             self._seam.unfinished = value
         else:
-            self._line.counts.add(adjustment=value - self._line.unfinished())
+            self._line.counts.add(adjustment=value - self._told(value))
             self._line.wake_joiners()
+
+    def _told(self, value: int) -> int:
+        """What a new count is relative to: what its thread has read, as in `q.unfinished_tasks += 1`. What others do
+        meanwhile, whom `mutex` doesn't keep from it, counts as well. To set it to 0 is to begin again."""
+        read = vars(self._seam.read)
+        told: int | None = read.pop("count", None)
+        return self._line.unfinished() if told is None or not value else told
 
     @property
     def queue(self) -> Any:

@@ -295,6 +295,30 @@ def test_what_was_put_by_hand_and_goes_was_never_counted(store: Store, drop: str
     q.join()
 
 
+def test_what_others_do_between_a_look_and_a_change_counts(store: Store) -> None:
+    """As in `q.unfinished_tasks += 1` with the mutex held, which keeps nobody from task_done() here: that was undone,
+    and join() waited for ever."""
+    q: Queue[int] = Queue(store=store)
+    q.put_many(range(3))
+
+    def work() -> None:
+        q.get()
+        q.task_done()
+
+    read = q.unfinished_tasks
+    in_thread(work)
+    q.unfinished_tasks = read + 1
+    assert q.unfinished_tasks == 3
+    in_thread(work)
+    q.unfinished_tasks = 0
+    assert q.unfinished_tasks == 0
+    q.unfinished_tasks = 2
+    assert q.unfinished_tasks == 2
+    q.unfinished_tasks -= 1
+    q.unfinished_tasks -= 1
+    q.join()
+
+
 def _lower_behind(q: Any) -> None:
     for at, item in enumerate(q.queue):
         if item == 2:
