@@ -302,7 +302,9 @@ class Queue(Beyond[T]):
         """How many items are ready, delayed, or handed out and not done. May be set, as programs do."""
         if self._seam.volatile:
             return self._seam.unfinished
-        found = self._seam.read.count = self._line.unfinished()
+        found = self._line.unfinished()
+        if self.mutex.locked():
+            self._seam.read.count = found
         return found
 
     @unfinished_tasks.setter
@@ -314,11 +316,13 @@ class Queue(Beyond[T]):
             self._line.wake_joiners()
 
     def _told(self, value: int) -> int:
-        """What a new count is relative to: what its thread has read, as in `q.unfinished_tasks += 1`. What others do
-        meanwhile, whom `mutex` doesn't keep from it, counts as well. To set it to 0 is to begin again."""
-        read = vars(self._seam.read)
-        told: int | None = read.pop("count", None)
-        return self._line.unfinished() if told is None or not value else told
+        """What a new count is relative to: what its thread has read with `mutex` held, as `q.unfinished_tasks += 1`
+        does. What others do meanwhile, whom `mutex` doesn't keep from it, counts as well. 0 is 0.
+        """
+        told: int | None = vars(self._seam.read).pop("count", None)
+        if told is None or not value or not self.mutex.locked():
+            return self._line.unfinished()
+        return told
 
     @property
     def queue(self) -> Any:

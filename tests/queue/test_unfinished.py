@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import queue
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any
@@ -305,11 +306,18 @@ def test_what_others_do_between_a_look_and_a_change_counts(store: Store) -> None
         q.get()
         q.task_done()
 
-    read = q.unfinished_tasks
-    in_thread(work)
-    q.unfinished_tasks = read + 1
+    worker = threading.Thread(target=work)
+    with q.mutex:
+        read = q.unfinished_tasks
+        worker.start()
+        while q._line.unfinished() == read:
+            time.sleep(0.001)
+        q.unfinished_tasks = read + 1
+    worker.join()
     assert q.unfinished_tasks == 3
-    in_thread(work)
+    in_thread(work)  # between a look and a change that have nothing to do with each other
+    q.unfinished_tasks = 3
+    assert q.unfinished_tasks == 3
     q.unfinished_tasks = 0
     assert q.unfinished_tasks == 0
     q.unfinished_tasks = 2

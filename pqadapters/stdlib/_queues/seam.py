@@ -39,7 +39,7 @@ class Seam:
         self.volatile = False  #: a container of its own: the store isn't used
         self.unfinished = 0  #: the unfinished tasks of a volatile one
         self._in_order = False
-        self.read = threading.local()  #: how many a thread has read last
+        self.read = threading.local()  #: how many a thread has read last, with `mutex` held
 
     def settle(self, *, in_order: bool) -> None:
         """Construction is over. `in_order`: records are taken in order of arrival."""
