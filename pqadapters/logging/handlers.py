@@ -119,6 +119,7 @@ class QueueHandler(stdlib.QueueHandler):
             super().createLock()  # a subclass may count on it that one thread at a time is in its `emit`
         kind = type(self)
         self._prepares = kind.prepare is not QueueHandler.prepare
+        self._puts = kind.enqueue is not QueueHandler.enqueue or kind.emit is not QueueHandler.emit
         self._plain = kind.enqueue is QueueHandler.enqueue and not self._prepares
         given = list(handlers)
         if given or listener is not None:
@@ -189,8 +190,9 @@ class QueueHandler(stdlib.QueueHandler):
 
     def prepare(self, record: logging.LogRecord) -> Any:
         """For a spool a copy of the record: what is stored are its fields. To a `prepare` of a subclass, which calls
-        this, its message is merged, as by the standard library's."""
-        if self._spool is None:
+        this, its message is merged, as by the standard library's. What a subclass puts into its own queue by itself is
+        what the standard library makes of the record, which can be pickled."""
+        if self._spool is None or (self._puts and not isinstance(self.queue, SpoolQueue)):
             return super().prepare(record)
         record = copy.copy(record)
         if self._prepares:

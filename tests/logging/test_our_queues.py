@@ -74,6 +74,32 @@ def test_what_a_prepare_makes_of_records_goes_to_who_gets_from_the_queue(make: C
     assert [queue.get() for _ in _log(logger_of(AsText(queue)), 0, 3)] == ["m 0", "m 1", "m 2"]
 
 
+@pytest.mark.parametrize("method", ["enqueue", "emit"])
+def test_what_a_subclass_puts_into_the_queue_by_itself(make: Callable[[], Any], method: str) -> None:
+    """As the standard library's documentation has it, to wait for room: a record with an exception, or an argument that
+    can't be pickled, was lost."""
+
+    class Waiting(QueueHandler):
+        def put(self, record: logging.LogRecord) -> None:
+            self.queue.put(record if method == "enqueue" else self.prepare(record))
+
+    setattr(Waiting, method, Waiting.put)
+    queue, noting = make(), Noting()
+    if queue._line.dumps.__module__.endswith(".json"):
+        pytest.skip("its items are no records")
+    logger = logger_of(Waiting(queue))
+    logger.info("%s", threading.Lock())
+    try:
+        raise OSError("failed")
+    except OSError:
+        logger.exception("number %d", 1)
+    with QueueListener(queue, noting) as listener:
+        assert listener.flush(PATIENCE)
+    assert noting.messages[0].startswith("<unlocked")
+    assert noting.messages[1].startswith("number 1\nTraceback")
+    assert noting.messages[1].endswith("OSError: failed")
+
+
 def test_who_is_down_keeps_nothing_from_the_others_and_loses_nothing(make: Callable[[], Any]) -> None:
     """While the process lives the others get each record once; behind its end, once more."""
     queue = make()
