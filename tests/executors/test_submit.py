@@ -214,7 +214,7 @@ def test_what_map_gives_to_the_submit_of_a_subclass_is_no_other_job(make: Make, 
 
     class Calling(ThreadPoolExecutor):
         def submit(self, fn: Any, /, *args: Any, **kwargs: Any) -> Any:
-            return super().submit(work.call, fn, *args, **kwargs)
+            return super().submit(work.call, work.call, fn, *args, **kwargs)
 
     executor = make(recover_map=recover)
     executor.submit(work.hold, "gate")

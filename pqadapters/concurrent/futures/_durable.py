@@ -171,7 +171,7 @@ class DurableExecutor(Executor):
             self._check_pool()
         call: wire.Call = fn, args, kwargs
         flags = 0
-        if type(fn) in MARKS or (args and type(args[0]) in MARKS):
+        if type(fn) in MARKS or not MARKS.isdisjoint(map(type, args)):
             mapped = unmarked(fn, args)
             if mapped is not None:
                 call, flags = (*mapped, kwargs), wire.MAPPED

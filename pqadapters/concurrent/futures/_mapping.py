@@ -43,7 +43,7 @@ class Mapped:
         return Mapped, (self.function,)
 
 
-MARKS = (Mapped, partial)  #: types of what may be marked
+MARKS = frozenset({Mapped, partial})  #: types of what may be marked
 
 
 def unmapped(function: Any) -> Any:
@@ -61,8 +61,10 @@ def unmarked(function: Any, args: tuple[Any, ...]) -> tuple[Any, tuple[Any, ...]
     found = unmapped(function)
     if found is not None:
         return found, args
-    found = unmapped(args[0]) if args else None
-    return None if found is None else (function, (found, *args[1:]))
+    bare = [unmapped(each) for each in args]
+    if not any(each is not None for each in bare):
+        return None
+    return function, tuple(each if found is None else found for each, found in zip(args, bare, strict=True))
 
 
 def map_in_parts(
