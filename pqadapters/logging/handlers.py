@@ -115,6 +115,7 @@ class QueueHandler(stdlib.QueueHandler):
         self._has_own = made
         self._delivered_by: Any = None
         super().__init__(queue)
+        self._spool = spool_of(queue)  # a subclass may have a `queue` of its own, as in its slots
         if self._spool is None:
             super().createLock()  # a subclass may count on it that one thread at a time is in its `emit`
         kind = type(self)

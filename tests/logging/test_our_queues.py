@@ -74,6 +74,19 @@ def test_what_a_prepare_makes_of_records_goes_to_who_gets_from_the_queue(make: C
     assert [queue.get() for _ in _log(logger_of(AsText(queue)), 0, 3)] == ["m 0", "m 1", "m 2"]
 
 
+def test_a_subclass_with_a_slot_for_its_queue(make: Callable[[], Any]) -> None:
+    """As `dataclass(slots=True)` makes it. The handler didn't know where its records go."""
+
+    class Slotted(QueueHandler):
+        __slots__ = ("queue",)
+
+    queue, noting = make(), Noting()
+    messages = _log(logger_of(Slotted(queue)), 0, 3)
+    with QueueListener(queue, noting) as listener:
+        assert listener.flush(PATIENCE)
+    assert noting.messages == messages
+
+
 @pytest.mark.parametrize("method", ["enqueue", "emit"])
 def test_what_a_subclass_puts_into_the_queue_by_itself(make: Callable[[], Any], method: str) -> None:
     """As the standard library's documentation has it, to wait for room: a record with an exception, or an argument that
