@@ -181,3 +181,21 @@ def test_a_signal_handler_puts_while_get_waits(store: Store) -> None:
     finally:
         signal.setitimer(signal.ITIMER_REAL, 0)
         signal.signal(signal.SIGALRM, before)
+
+
+def test_a_singleton_keeps_what_is_in_it(store: Store) -> None:
+    """Its `__init__` runs each time that the class is called, and the standard library's has none: it became another
+    queue."""
+
+    class Only(SimpleQueue[int]):
+        made: Any = None
+
+        def __new__(cls, *args: Any, **options: Any) -> Any:
+            if cls.made is None:
+                cls.made = super().__new__(cls, *args, **options)
+            return cls.made
+
+    Only(store=store, name="first").put(1)
+    assert Only().get_nowait() == 1
+    assert Only().name == "first"
+    Only.made.close()

@@ -56,6 +56,8 @@ class SimpleQueue(_Made[T]):
         volatile: str | Volatile | None = None,
         trust_directory: bool = False,
     ) -> None:
+        if hasattr(self, "_line"):  # of a singleton, once more: the standard library's has no __init__
+            return
         self._line = open_line(
             self,
             order=Order.OLDEST,
