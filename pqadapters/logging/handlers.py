@@ -197,8 +197,9 @@ class QueueHandler(stdlib.QueueHandler):
             return super().prepare(record)
         record = copy.copy(record)
         if self._prepares:
-            record.msg = record.message = record.getMessage()
-            record.args = None
+            record.message = record.getMessage()
+            if not isinstance(record.msg, dict):  # structlog's: its formatter wants it as it is
+                record.msg, record.args = record.message, None
         return record
 
     def enqueue(self, record: Any) -> None:

@@ -294,6 +294,24 @@ def test_what_a_prepare_of_its_own_changes_is_its_own(place: str) -> None:
     spool(handler).close()
 
 
+def test_a_prepare_of_its_own_leaves_structlogs_event_as_it_is(place: str) -> None:
+    class Adding(QueueHandler):
+        def prepare(self, record: logging.LogRecord) -> Any:
+            prepared = super().prepare(record)
+            prepared.host = "here"
+            return prepared
+
+    sink = Noting()
+    handler = Adding(place, handlers=[sink])
+    logger_of(handler).info({"event": "paid", "order": 42})
+    assert handler.flush(PATIENCE)
+    assert [(record.msg, record.__dict__["host"]) for record in sink.records] == [
+        ({"event": "paid", "order": 42}, "here")
+    ]
+    handler.close()
+    spool(handler).close()
+
+
 def test_a_prepare_that_makes_no_record_is_told_so(place: str, capsys: pytest.CaptureFixture[str]) -> None:
     class AsDict(QueueHandler):
         def prepare(self, record: logging.LogRecord) -> Any:
