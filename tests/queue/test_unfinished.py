@@ -392,6 +392,21 @@ def test_what_is_taken_out_by_hand_is_counted_as_the_standard_librarys(
     assert counts[0] == counts[1]
 
 
+@pytest.mark.parametrize("change", ["q.queue.clear()", "q.queue = []"])
+def test_who_says_done_what_he_has_dropped_says_it_of_nothing_else(place: Place, change: str) -> None:
+    """What a worker was at was acknowledged by that, and lost in a crash."""
+    q: Queue[int] = Queue(store=place.open(), ack="task_done")
+    q.put_many(range(4))
+    assert in_thread(q.get) == 0
+    gone = len(q.queue)
+    exec(change, {"q": q})
+    for _ in range(gone):
+        q.task_done()
+    assert (q.stats()["claimed"], q.unfinished_tasks) == (1, 1)
+    q.task_done()
+    assert (q.stats()["claimed"], q.unfinished_tasks) == (0, 0)
+
+
 def test_what_is_refused_to_go_is_counted_as_before(store: Store) -> None:
     q: Queue[str] = Queue(store=store)
     q.put("a")

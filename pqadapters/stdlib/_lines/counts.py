@@ -52,6 +52,7 @@ class Counts:
         self.elsewhere = 0  #: task_done() calls for what other processes hold, while it isn't learnt whose they are
         self.buried = 0  #: records that this handle moved to the dead letters
         self.joining = 0  #: threads in join()
+        self._by_hand = threading.local()  #: how many records a thread has dropped that it may say done
 
     def add(
         self,
@@ -97,7 +98,10 @@ class Counts:
     def cover(self, outstanding: int) -> bool:
         """Count a task_done() of a caller that holds nothing. Only what is outstanding can be covered by it."""
         with self._lock:
-            if self.uncovered < outstanding:
+            dropped = vars(self._by_hand).get("count", 0)
+            if dropped and self.adjustment > 0:  # it is for one of those, and not for what another one is at
+                self._by_hand.count = dropped - 1
+            elif self.uncovered < outstanding:
                 self.uncovered += 1
                 return True
             self.adjustment -= 1
@@ -106,6 +110,7 @@ class Counts:
     def drop(self, dropped: int) -> int:
         """So many records go that nobody was given: they stay unfinished. Returns how many."""
         self.add(adjustment=dropped)
+        self._by_hand.count = vars(self._by_hand).get("count", 0) + dropped
         return dropped
 
     def settle_elsewhere(self, *, stands: bool) -> None:

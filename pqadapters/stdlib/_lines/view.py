@@ -222,7 +222,7 @@ class View:
             else:
                 after[index] = made[0]
             more, less = max(0, len(after) - len(puts)), max(0, len(puts) - len(after))
-            line.counts.add(adjustment=less)
+            line.counts.drop(less)
             return after
 
         try:
