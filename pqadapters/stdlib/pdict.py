@@ -135,6 +135,8 @@ class PDict(DurableMapping[K, V]):
     def _dump(self, value: V) -> bytes:
         try:
             return self._mark + self._codec.dumps(value)
+        except MemoryError:
+            raise
         except Exception as error:
             if works(self._codec.dumps, value):
                 raise  # a signal handler's exception, and no fault of the value

@@ -34,6 +34,21 @@ def test_a_job_is_stored_when_submit_returns(make: Make) -> None:
     assert future.result(work.PATIENCE) == 42
 
 
+class Large:
+    def __reduce__(self) -> Any:
+        raise MemoryError
+
+
+def test_a_call_that_there_is_no_memory_for_is_refused(make: Make) -> None:
+    """It ran from memory alone, as one that can't be serialised."""
+    executor = make()
+    for submit in (executor.submit, executor.using().submit):
+        with pytest.raises(MemoryError):
+            submit(work.note, Large())
+    executor.submit(work.nothing).result(work.PATIENCE)
+    assert not work.DONE
+
+
 def test_what_is_done_is_off_the_disk_before_anybody_sees_it(make: Make) -> None:
     executor = make()
     for number in range(20):

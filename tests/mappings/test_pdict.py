@@ -26,6 +26,25 @@ def test_it_is_a_mutable_mapping_and_no_dict(d: Dict) -> None:
     assert FromStdlib is PDict
 
 
+class Large:
+    def __reduce__(self) -> Any:
+        raise MemoryError
+
+
+def test_what_there_is_no_memory_for_is_no_fault_of_the_value(d: Dict) -> None:
+    """It was told to be what can't be serialised."""
+    d["a"] = [1]
+    with pytest.raises(MemoryError):
+        d["a"] = Large()
+    with pytest.raises(MemoryError):
+        d[Large()] = 1
+    with pytest.raises(MemoryError):
+        assert Large() not in d
+    with pytest.raises(MemoryError), d.edit("a") as value:
+        value.append(Large())
+    assert d.copy() == {"a": [1]}
+
+
 def test_what_was_set_is_there(d: Dict) -> None:
     d["a"] = {"x": [1, 2]}
     assert d["a"] == {"x": [1, 2]}

@@ -91,6 +91,8 @@ class Keys:
     def _other(self, key: object) -> bytes:
         try:
             data, copy = self._copied(key)
+        except MemoryError:
+            raise
         except Exception as error:
             if works(self._copied, key):
                 raise  # a signal handler's exception, and no fault of the key

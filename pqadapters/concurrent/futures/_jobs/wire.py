@@ -100,6 +100,8 @@ def dump(call: Call, retry_on: tuple[type[BaseException], ...] | None = None) ->
     whole = (function, args, kwargs) if retry_on is None else (function, args, kwargs, retry_on)
     try:
         return pickle.dumps(whole, _PROTOCOL)
+    except MemoryError:
+        raise
     except Exception as error:
         if works(partial(pickle.dumps, protocol=_PROTOCOL), whole):
             raise  # a signal handler's exception, and no fault of the call
@@ -137,6 +139,8 @@ def _dump_by_value(whole: tuple[Any, ...], refusal: Exception) -> bytes:
         raise NotSerializable(f"{why} (cloudpickle, the extra 'cloudpickle', takes lambdas and closures)") from refusal
     try:
         return ByValue(cloudpickle.dumps(whole, _PROTOCOL))
+    except MemoryError:
+        raise
     except Exception:
         if works(partial(cloudpickle.dumps, protocol=_PROTOCOL), whole):
             raise
