@@ -269,9 +269,10 @@ class _OutOfReach(Disk):
         raise OSError(self.number, os.strerror(self.number), path)
 
 
-@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOENT, errno.ENOSPC])
+@pytest.mark.parametrize("number", [errno.EACCES, errno.ENOENT, errno.EMFILE, errno.ENOSPC])
 def test_only_a_full_disk_is_said_to_be_full(number: int, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
-    """And not a reserve that can't be reached: privileges were given up, or the directory is gone."""
+    """And not a reserve that can't be reached: privileges were given up, or the directory is gone, or
+    this process has no descriptor to spare."""
     with SqliteStore(tmp_path / "q.db") as store:
         store.commit(Put("q", b"one"))
         reserve = store._core.room.reserve

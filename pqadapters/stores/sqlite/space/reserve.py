@@ -11,6 +11,8 @@ from contextlib import suppress
 
 from ..._disk import Disk
 
+_OUT_OF_REACH = (errno.EACCES, errno.EPERM, errno.EMFILE, errno.ENFILE)
+
 
 class Reserve:
     """The file that takes it, for all processes."""
@@ -53,8 +55,9 @@ class Reserve:
 
     @staticmethod
     def _is_out_of_reach(error: OSError, alone: bool) -> bool:
-        """Whatever room there is: this process has given up its privileges, or the directory is gone."""
-        return error.errno in (errno.EACCES, errno.EPERM) or (alone and error.errno == errno.ENOENT)
+        """Whatever room there is: this process has given up its privileges, or has no descriptor to spare, or the
+        directory is gone."""
+        return error.errno in _OUT_OF_REACH or (alone and error.errno == errno.ENOENT)
 
     def _allocate(self, fd: int, wanted: int, alone: bool) -> bool:
         """What it has is asked of the file itself: cut to what it had before another process gave it up, and made it
