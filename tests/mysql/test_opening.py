@@ -122,6 +122,19 @@ def test_a_server_that_is_of_no_use_for_now_is_waited_for(number: int) -> None:
     assert isinstance(translated(error, "there"), StoreUnreachable)
 
 
+def test_who_must_come_encrypted_is_told_of_it(server: Server, url: str, user: str) -> None:
+    """A server that takes nothing else was told of by its number alone, and a user by the password, which was right."""
+    server.run(f"ALTER USER {user}@'127.0.0.1' REQUIRE SSL")
+    assert "encrypted (tls=)" in _refusal(_as(url, user, QUOTED), StoreRefused)
+    server.run("SET GLOBAL require_secure_transport = 1")
+    try:
+        assert "Give tls='on'" in _refusal(_as(url, user, QUOTED), StoreRefused)
+        with open_store(_as(url, user, QUOTED), tls="on") as store:
+            store.commit(Put("q", b"a"))
+    finally:
+        server.run("SET GLOBAL require_secure_transport = 0")
+
+
 def test_a_way_to_send_passwords_that_isnt_installed_is_named(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """caching_sha2_password without TLS wants `cryptography`, and only when the server has forgotten the password."""
 

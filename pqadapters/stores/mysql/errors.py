@@ -16,7 +16,7 @@ _PASSING = {1205, 1213, 1020, 1412, 1637, 3058, 1180}
 _NULL, _NO_COLUMN, _DOUBLE, _NO_TABLE = 1048, 1054, 1062, 1146
 _DENIED = dict.fromkeys((1045, 1698, 1820, 1862), "the password") | dict.fromkeys((1142, 1143, 1227), "a privilege")
 _DENIED |= {1044: "the database", 1130: "this host", 3118: "the user", 4151: "the user"}
-_TOO_LARGE = {1153, 1301}
+_TOO_LARGE, _UNENCRYPTED = {1153, 1301}, 3159
 _FULL, _WRITING = {1021, 1030, 1114}, {3, 14, 1026, 1878}
 UNSURE = 1180  #: an error of COMMIT itself
 
@@ -84,10 +84,12 @@ def translated(error: BaseException, place: str) -> StoreError:
     number, text = number_of(error), said(error)
     if number in _DENIED:
         return StoreRefused(
-            f"{place}: the server refuses {_DENIED[number]}: {text}. Look at the user, the password (in the URL, "
-            "password_file= or PQADAPTERS_MYSQL_PASSWORD) and the grants: SELECT, INSERT, UPDATE and DELETE on the "
-            "store's tables, and CREATE to make them"
+            f"{place}: the server refuses {_DENIED[number]}: {text}. Look at the user, who may have to come encrypted "
+            "(tls=), the password (in the URL, password_file= or PQADAPTERS_MYSQL_PASSWORD) and the grants: SELECT, "
+            "INSERT, UPDATE and DELETE on the store's tables, and CREATE to make them"
         )
+    if number == _UNENCRYPTED:
+        return StoreRefused(f"{place}: {text} Give tls='on', or 'verify'")
     if number == 2026 or isinstance(getattr(error, "error", error), ssl.SSLError) or "SSL" in text:
         return StoreRefused(f"{place}: there is no TLS as tls= asks for it: {text}. Look at tls_ca and the host's name")
     if number == 1049:
