@@ -132,6 +132,32 @@ def test_a_future_hears_of_an_outcome_in_another_executor(url: str) -> None:
         work.GATES["one"].set()
 
 
+@pytest.mark.parametrize("heard", [True, False])
+def test_what_was_told_to_an_executor_goes_with_it(url: str, heard: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Outcomes that it hadn't heard of yet, or whose end the store had refused, stayed in the store for ever."""
+    if not heard:
+        monkeypatch.setattr(Sharing, "_listen", lambda sharing: None)
+    with open_store(url) as store:
+        executor = ThreadPoolExecutor(1, store=url, name="jobs")
+        executor.submit(abs, -1).result(work.PATIENCE)
+        queue, refused = Names.of("jobs").outcomes(executor._backlog.token), threading.Event()
+        ours: Any = executor._backlog.store
+        commit = ours.commit
+
+        def refusing(*ops: Op) -> Any:
+            if all(isinstance(op, Ack) and op.claim.queue == queue for op in ops) and not refused.is_set():
+                refused.set()
+                raise StoreUnreachable("it is away")
+            return commit(*ops)
+
+        monkeypatch.setattr(ours, "commit", refusing)
+        store.commit(Put(queue, bytes(16) + b"outcome"))
+        assert not heard or refused.wait(work.PATIENCE)
+        refused.set()
+        executor.shutdown()
+        assert store.depth(queue).unfinished == 0
+
+
 def test_a_store_that_refused_is_listened_to_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind one error of a server, no outcome of another process was heard of any more."""
     errors: list[Exception] = [StoreUnreachable("away"), LeaseLost("taken for dead")] * 2

@@ -21,7 +21,7 @@ from .... import telling
 from ....clock import SYSTEM
 from ....ending import start_thread
 from ....errors import ConditionFailed, LeaseLost, StoreError
-from ....store import Ack, Claim, Delete, Expect, Nack, Op, Put, Record, Set, State, Store
+from ....store import Ack, Claim, Delete, Expect, Nack, Op, Put, Record, Set, State, Store, acknowledge
 from .._backlog.finishing import hear
 from .._backlog.refusals import FOR_GOOD
 from .._jobs import wire
@@ -49,6 +49,7 @@ class Sharing:
         self._doubts = Doubts()
         self._was_unknown = False  #: others have cleaned up after us, or were about to
         self._dead: list[Claim] = []  #: members that we are to see to
+        self._heard: list[Claim] = []  #: outcomes that weren't acknowledged yet
         self._clean_up()
         while True:
             self._token = backlog.token
@@ -204,11 +205,19 @@ class Sharing:
                 raise
             except BaseException:  # this thread is nobody's to end
                 _log.critical("a job's end can't be told: its future's callback has raised", exc_info=True)
-        if claims:
-            self._store.commit(*(Ack(claim, lazy=True) for claim in claims))
+        self._heard += claims
+        self._forget_heard()
         if look is not None and SYSTEM.monotonic() >= self._look_at and not self._ended:
             self._look(backlog, heard_all=not claims)
             self._look_at = SYSTEM.monotonic() + look
+
+    def _forget_heard(self) -> None:
+        """Raises StoreError: then it is tried again."""
+        if claims := self._heard.copy():
+            acknowledge(self._store, [Ack(claim, lazy=True) for claim in claims])
+            for claim in claims:
+                with suppress(ValueError):  # who closes it has done so just now
+                    self._heard.remove(claim)
 
     def _is_over(self) -> bool:
         return self._ended or self._backlog() is None
@@ -219,6 +228,8 @@ class Sharing:
         with suppress(StoreError, LeaseLost):
             self._store.wake(self._mine)
             self._store.commit(*(Ack(claim) for claim in self._member))
+            self._forget_heard()
+            self._empty(self._mine)
         for dead in self._dead.copy():
             with suppress(StoreError, LeaseLost):
                 self._store.commit(Nack(dead))
