@@ -14,6 +14,7 @@ import sys
 from contextlib import suppress
 from typing import Any
 
+from ..astray import give_back
 from ..clock import SYSTEM
 from ..durability import Durability, Survives, in_environment
 from ..errors import LeaseLost, StoreError
@@ -97,7 +98,11 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
                 claims = store.claim(self._inbox)
             if not claims:
                 return super().get(block=False)
-            record = self._read(claims[0])
+            try:
+                record = self._read(claims[0])
+            except BaseException:
+                give_back(store, claims)
+                raise
             if record is not None:
                 self._held += claims
                 return record

@@ -6,7 +6,10 @@ from typing import Any
 
 import pytest
 
+from pqadapters import astray
 from pqadapters.concurrent.futures import UnknownJob, wait
+from pqadapters.errors import StoreUnreachable
+from pqadapters.store import Ack, Nack
 
 from . import work
 from .conftest import Make
@@ -167,3 +170,35 @@ def test_purge_results(make: Make) -> None:
     assert executor.stats()["results"] == executor.stats()["keys"] == 0
     with pytest.raises(TypeError):
         executor.purge()
+
+
+@pytest.mark.parametrize("state", ["pending", "dead"])
+def test_what_could_not_be_purged_or_put_back_is_there_as_before(
+    make: Make, state: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """While a server was away: claimed for as long as the process lived, it was neither begun nor ever put back."""
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    for number in range(3):
+        executor.submit(work.note, number)
+    backlog = executor._backlog
+    if state == "dead":
+        for claim in backlog.store.claim(backlog.names.jobs, limit=3):
+            backlog.store.commit(Nack(claim, dead="bad"))
+    commit, refusals = backlog.store.commit, [StoreUnreachable("it is away") for _ in range(3)]
+
+    def refusing(*ops: Any, **options: Any) -> Any:
+        if refusals and any(isinstance(op, (Ack, Nack)) for op in ops):
+            raise refusals.pop()
+        return commit(*ops, **options)
+
+    monkeypatch.setattr(astray, "_AGAIN", 0.001)
+    for owner in (backlog, backlog.store):
+        monkeypatch.setattr(owner, "commit", refusing)
+    with pytest.raises(StoreUnreachable):
+        executor.purge("pending") if state == "pending" else executor.requeue()
+    queue = backlog.names.jobs if state == "pending" else backlog.names.dead
+    assert backlog.store.wait(queue, lambda depth: depth.ready == 3, work.PATIENCE)
+    assert (executor.purge("pending") if state == "pending" else executor.requeue()) == 3
+    work.GATES["gate"].set()

@@ -7,10 +7,12 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from queue import Empty
 from typing import Any
 
 import pytest
 
+from pqadapters import astray as _astray
 from pqadapters.errors import StoreError, StoreUnreachable
 from pqadapters.logging._delivery import couriers as _couriers
 from pqadapters.logging._delivery import delivery as _delivery
@@ -19,7 +21,7 @@ from pqadapters.logging._delivery.listener import spool_of
 from pqadapters.logging._delivery.post import Post
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.stdlib.queue import Queue
-from pqadapters.store import Nack
+from pqadapters.store import Nack, Put
 
 from .sinks import PATIENCE, Batching, Noting, logger_of
 
@@ -258,3 +260,27 @@ def test_what_is_owed_to_a_store_that_was_closed_is_forgotten(tmp_path: Path) ->
     with pytest.raises(StoreError):
         owed.carry_out(store, [Nack(claims[0])])
     owed.pay_at_last()
+
+
+def test_a_record_that_can_not_be_read_is_put_away_when_the_store_is_back(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = SpoolQueue(tmp_path / "spool")
+    store = queue.spool.store
+    store.commit(Put(queue.spool.names.inbox, b"nonsense"))
+    commit, refusals = store.commit, [StoreUnreachable("it is away") for _ in range(3)]
+
+    def refusing(*ops: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return commit(*ops)
+
+    monkeypatch.setattr(_astray, "_AGAIN", 0.001)
+    monkeypatch.setattr(store, "commit", refusing)
+    with pytest.raises(StoreUnreachable):
+        queue.get()
+    assert store.wait(queue.spool.names.inbox, lambda depth: depth.ready > 0, PATIENCE)
+    with pytest.raises(Empty):
+        queue.get(block=False)
+    assert store.depth(queue.spool.names.inbox).dead == 1
+    queue.close()

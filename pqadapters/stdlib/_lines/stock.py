@@ -8,25 +8,23 @@ from __future__ import annotations
 import re
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
 from queue import Full
 from typing import Any, Protocol, cast
 
 from ... import live, telling
+from ...astray import give_back
 from ...clock import SYSTEM
 from ...errors import (
-    LeaseLost,
     LimitReached,
     NotDurableWarning,
     NotSerializable,
     ShutDown,
     Stopped,
     StoreClosed,
-    StoreError,
 )
 from ...interrupts import works
 from ...serializers.signed import protected
-from ...store import LOCK_TIMEOUT, Claim, Depth, Looks, Nack, Order, Put, Record, Store
+from ...store import LOCK_TIMEOUT, Claim, Depth, Looks, Order, Put, Record, Store
 from .counts import Flags
 from .objects import Forgetting, Objects, flag
 from .policy import AckPolicy, Markers, Volatile
@@ -208,10 +206,9 @@ class Stock:
                 continue
 
     def release(self, claims: Sequence[Claim]) -> None:
-        """Make claimed records ready again as far as they are still ours; never raises for the store's sake."""
-        for claim in claims:
-            with suppress(LeaseLost, StoreError):  # done, buried, or the store ends the claim itself
-                self.commit(Nack(claim))
+        """Make claimed records ready again as far as they are still ours: later, where the store refuses. Never raises
+        for the store's sake."""
+        give_back(self.store, claims)
 
     def ending(self) -> Exception:
         """Why nothing more comes."""

@@ -13,9 +13,9 @@ from contextlib import suppress
 from itertools import islice
 from typing import TYPE_CHECKING, Any
 
+from ...astray import give_back_later
 from ...clock import SYSTEM
-from ...ending import start_thread
-from ...errors import ConditionFailed, LeaseLost, StoreClosed, StoreError, StoreForked, StorePoisoned
+from ...errors import ConditionFailed, LeaseLost, StoreError
 from ...store import Ack, Claim, Delete, Expect, Nack, Op, Put, Record, Set, State, Store
 
 if TYPE_CHECKING:
@@ -23,7 +23,6 @@ if TYPE_CHECKING:
 
 _MANY = 1000  #: locks that are kept
 _LOOK = 0.25  #: seconds after which a waiter looks whether the lock is still the same record
-_AWAY = 1.0  #: seconds between two tries to give a lock back
 _SURELY = 1.0  #: seconds in which a thread that has claimed a lock has written that down
 _IN_VAIN = 100  #: claims in a row that came back at once: there is no waiting in the middle of another call
 
@@ -138,10 +137,7 @@ class Locks:
         if held:
             claims = list(held.values())
             held.clear()
-            thread = threading.Thread(target=_give_back, args=(self._store, claims), daemon=True)
-            thread.name = "pqadapters-locks"
-            with suppress(RuntimeError):  # at the interpreter's end, with which they are free
-                start_thread(thread)
+            give_back_later(self._store, claims)
 
     def is_held(self, key: bytes) -> bool:
         """Whether somebody edits the key."""
@@ -175,16 +171,3 @@ class Locks:
             except ConditionFailed:  # somebody else was faster
                 for claim in self._store.claim(self._name, ids=[id]):
                     self._store.commit(Ack(claim))
-
-
-def _give_back(store: Store, claims: list[Claim]) -> None:
-    pause = threading.Event()
-    while claims:
-        try:
-            with suppress(LeaseLost):
-                store.commit(Nack(claims[-1]))
-            claims.pop()
-        except (StoreClosed, StoreForked, StorePoisoned):  # they ended with it
-            return
-        except StoreError:
-            pause.wait(_AWAY)

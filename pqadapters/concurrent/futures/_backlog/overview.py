@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import suppress
 from math import inf
 from typing import TYPE_CHECKING, Any, NamedTuple
 
+from ....astray import give_back
 from ....clock import SYSTEM
 from ....errors import LeaseLost
-from ....store import Ack, Delete, Expect, Nack, Op, Put, Record, Set, State
+from ....store import Ack, Delete, Expect, Op, Put, Record, Set, State
 from .._jobs import wire
 from .._jobs.options import Options
 from .._jobs.outcome import Kept
@@ -118,7 +118,11 @@ def requeue_records(backlog: Backlog, ids: list[int] | None) -> int:
             payload = wire.with_failures(claim.payload, 0) if wire.id_of(claim.payload) else claim.payload
             ops += [Ack(claim), Put(backlog.names.jobs, payload, claim.rank)]
             ops.append(Delete(backlog.names.results, wire.id_of(claim.payload)))
-        backlog.commit(*ops)
+        try:
+            backlog.commit(*ops)
+        except BaseException:
+            give_back(backlog.store, claims)
+            raise
         count += len(claims)
     if count:
         backlog.recovering = True
@@ -156,7 +160,8 @@ def purge_records(backlog: Backlog, queue: str, records: list[int]) -> int:
     """Away with these of the jobs, or of the dead letters. Returns how many."""
     count = 0
     backlog.open()
-    for claim in backlog.claim(queue, ids=records, limit=len(records)):
+    claims = backlog.claim(queue, ids=records, limit=len(records))
+    for at, claim in enumerate(claims):
         id = wire.id_of(claim.payload)
         try:
             ops: list[Op] = [Ack(claim), Delete(backlog.names.results, id)]
@@ -164,8 +169,7 @@ def purge_records(backlog: Backlog, queue: str, records: list[int]) -> int:
         except LeaseLost:
             continue
         except BaseException:
-            with suppress(LeaseLost):
-                backlog.commit(Nack(claim))
+            give_back(backlog.store, claims[at:])
             raise
         count += 1
         backlog.forget_cancelled(id)

@@ -1,0 +1,49 @@
+"""Claims that go back to a store. Where it refuses to take them a thread gives them back when it can be used again:
+else nobody would have those records for as long as this process lives. Any thread may call it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from contextlib import suppress
+
+from .ending import start_thread
+from .errors import LeaseLost, StoreClosed, StoreError, StoreForked, StorePoisoned
+from .store import Claim, Nack, Store
+
+_AGAIN = 1.0  #: seconds between two tries
+_OVER = (StoreClosed, StoreForked, StorePoisoned)  #: the claims ended with the store
+
+
+def give_back(store: Store, claims: Sequence[Claim]) -> None:
+    """They are ready again, in their old places, as far as they are still ours: now, or later. Never raises for the
+    store's sake."""
+    for at, claim in enumerate(claims):
+        try:
+            store.commit(Nack(claim))
+        except LeaseLost:  # done, or buried
+            continue
+        except _OVER:
+            return
+        except StoreError:
+            return give_back_later(store, claims[at:])
+
+
+def give_back_later(store: Store, claims: Sequence[Claim]) -> None:
+    """The same, of a store that refuses just now."""
+    thread = threading.Thread(target=_insist, args=(store, [*claims]), daemon=True, name="pqadapters-astray")
+    with suppress(RuntimeError):  # at the interpreter's end, with which they are free
+        start_thread(thread)
+
+
+def _insist(store: Store, claims: list[Claim]) -> None:
+    pause = threading.Event()
+    while claims:
+        try:
+            with suppress(LeaseLost):
+                store.commit(Nack(claims[-1]))
+            claims.pop()
+        except _OVER:
+            return
+        except StoreError:
+            pause.wait(_AGAIN)
