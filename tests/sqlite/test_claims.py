@@ -12,6 +12,9 @@ from pqadapters.errors import LeaseLost, StoreError
 from pqadapters.store import Ack, Claim, Nack, Order, Put
 from pqadapters.stores.sqlite import SqliteStore, core, schema
 from pqadapters.stores.sqlite import store as stores
+from pqadapters.stores.sqlite.changes import Who
+from pqadapters.stores.sqlite.claims import claim_oldest
+from pqadapters.stores.sqlite.work import Work
 from tests.contract.late import check_a_delay_that_runs_out_behind_a_look, check_a_late_commit_rings
 from tests.contract.maker import ManualClock
 from tests.segment.programs import run
@@ -140,3 +143,31 @@ def test_i7_a_delay_that_runs_out_behind_a_look(tmp_path: Path, monkeypatch: pyt
     clock = ManualClock()
     with SqliteStore(tmp_path / "q.db", durability="process", clock=clock) as store:
         check_a_delay_that_runs_out_behind_a_look(store, clock, 12)
+
+
+def test_a_process_has_one_number_however_often_it_asks_for_it(tmp_path: Path) -> None:
+    """By a signal handler in the middle of asking: what was claimed with the first one would be a dead process's."""
+    with SqliteStore(tmp_path / "q.db") as store:
+        store.commit(Put("q", b"x"))
+        claims = store.claim("q")
+        store._core.writer.do(Work(store._core._enter, synced=False))
+        store.commit(*map(Ack, claims))
+        assert store.depth("q").unfinished == 0
+
+
+def test_i7_who_waits_hears_that_a_dead_process_had_a_record(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "q.db") as store:
+        mine = store._core
+        store.commit(Put("q", b"x"))
+        queue = mine.names.queue("q")
+        assert queue is not None
+
+        def die(connection: sqlite3.Connection) -> None:
+            number = connection.execute(schema.ADD_OWNER, (1,)).lastrowid
+            assert claim_oldest(connection, "q", queue, 1, Who(number, 1))
+
+        mine.writer.do(Work(die, synced=False))
+        rings = mine.bells.of("q").rings
+        assert mine.bury_dead()
+        assert mine.bells.of("q").rings > rings
+        assert store.depth("q")[:3] == (1, 0, 0)

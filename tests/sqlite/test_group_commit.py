@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import errno
 import sqlite3
 import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from pqadapters.errors import ConditionFailed, LeaseLost, LimitReached, StoreLocked, StorePoisoned
+from pqadapters.errors import ConditionFailed, DiskError, LeaseLost, LimitReached, StoreLocked, StorePoisoned
 from pqadapters.store import Ack, Delete, Depth, Expect, Put, Set
 from pqadapters.stores import _line
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore, changes
+from pqadapters.stores.sqlite.core import Core
 from pqadapters.stores.sqlite.work import Work
+from tests.contract.descriptors import open_below
 from tests.contract.interrupting import interrupted
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE
@@ -452,6 +456,36 @@ def test_a_waiter_beside_an_overdue_record_sleeps(store: SqliteStore) -> None:
 
     assert not store.wait("q", until, timeout=0.5)
     assert len(looks) < 50
+
+
+def test_i9_who_has_gone_away_before_its_turn_has_nothing_stored(store: SqliteStore) -> None:
+    """It was told so, in the middle of the transaction in which it would have come."""
+    ran, last = list[str](), Work(lambda _: ran.append("last"), synced=True)
+    first = Work(lambda _: (ran.append("first"), setattr(last, "abandoned", True)), synced=True)
+    with store._core.writer.lock:
+        store._core.writer.carry_out([first, last])
+    assert first.done
+    assert ran == ["first"]
+
+
+def test_an_error_of_the_disk_before_the_commit_is_no_failed_sync(store: SqliteStore) -> None:
+    """Nothing was on its way: the next one goes."""
+
+    def fail(_: sqlite3.Connection) -> None:
+        raise sqlite3.OperationalError("disk I/O error")
+
+    with pytest.raises(DiskError):
+        store._core.writer.do(Work(fail, synced=True))
+    assert store.commit(Put("q", b"second"))
+
+
+def test_an_opening_that_fails_at_its_end_keeps_no_descriptor(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although somebody keeps the error."""
+    monkeypatch.setattr(Core, "bury_dead", Mock(side_effect=DiskError(errno.EIO, "broken", "somewhere")))
+    with pytest.raises(DiskError) as kept:
+        SqliteStore(tmp_path / "new.db")
+    assert open_below(tmp_path / "new.db") == []
+    assert kept.value.errno == errno.EIO
 
 
 class _NoSync(Disk):
