@@ -60,6 +60,18 @@ def test_little_is_kept_of_records_that_nobody_claims(tmp_path: Path, monkeypatc
         assert len(store._core.recent) < 300
 
 
+def test_i5_what_an_interrupted_caller_had_is_taken_from_nobody_else(tmp_path: Path) -> None:
+    """It was given back meanwhile, by the end of its handle, and somebody else has it."""
+    with open_store(tmp_path) as store, open_store(tmp_path) as other:
+        store.commit(Put("q", b"x"))
+        claims = store.claim("q")
+        store.commit(*map(Nack, claims))
+        theirs = other.claim("q")
+        store._give_back(claims)
+        assert store.depth("q")[:3] == (0, 0, 1)
+        other.commit(*map(Ack, theirs))
+
+
 @pytest.mark.parametrize("together", [1, 3])
 def test_nothing_is_kept_of_what_was_known_of_records_that_left(together: int, tmp_path: Path) -> None:
     """Each checkpoint would tell of it."""

@@ -248,6 +248,21 @@ def test_a_store_that_was_moved_leaves_the_checkpoint_of_the_one_that_has_its_pl
     assert {path.name: path.read_bytes() for path in (tmp_path / "store").iterdir()} == before
 
 
+def test_damage_in_a_store_that_was_moved_changes_nothing_in_the_one_that_has_its_place(tmp_path: Path) -> None:
+    store = SegmentStore(tmp_path / "store")
+    store.commit(Put("q", b"precious"))
+    path = tmp_path / "store" / "0000000000000001.seg"
+    path.write_bytes(path.read_bytes().replace(b"precious", b"prexious"))
+    (tmp_path / "store").rename(tmp_path / "moved")
+    with SegmentStore(tmp_path / "store") as other:
+        other.commit(Put("q", b"whole"))
+    before = {path.name: path.read_bytes() for path in (tmp_path / "store").iterdir()}
+    with pytest.raises(DiskError, match="was moved or replaced"):
+        list(store.browse("q"))
+    store.close()
+    assert {path.name: path.read_bytes() for path in (tmp_path / "store").iterdir()} == before
+
+
 def test_foreign_content_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
     tmp_path.chmod(0o755)
     (tmp_path / "info").write_bytes(b"somebody's")

@@ -13,6 +13,7 @@ import pytest
 from pqadapters.store import Put
 from pqadapters.stores.segment import SegmentStore, syncer
 from tests.crash.faulty import FaultyDisk
+from tests.crash.promises import die
 
 
 class Idle:
@@ -117,3 +118,14 @@ def test_at_the_end_of_the_interpreter_the_thread_has_ended(tmp_path: Path) -> N
         assert thread is not None
         store._core.end()
         assert not thread._thread.is_alive()
+
+
+def test_what_an_opening_has_found_is_on_the_disk_when_it_is_served(tmp_path: Path) -> None:
+    """A killed process has written it; what somebody does for it must not outlive it in a power cut."""
+    store = SegmentStore(tmp_path, durability="process", max_lag=1000.0, disk=FaultyDisk(str(tmp_path)))
+    store.commit(Put("q", b"x"))
+    die(store)
+    with SegmentStore(tmp_path, durability="process", disk=(disk := FaultyDisk(str(tmp_path)))) as store:
+        done = {(action.kind, action.name) for action in disk.actions}
+        assert done >= {("sync", "0000000000000001.seg"), ("sync_directory", "")}
+        assert store.depth("q").ready == 1
