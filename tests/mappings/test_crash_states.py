@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from tests.crash.states import Snapshot, State, cut_writes, distinct
-from tests.sqlite.traced import Trace, trace
+from tests.sqlite.traced import Trace, put, trace
 
 from .steps import STEPS, open_mapping, states
 
@@ -41,8 +41,7 @@ def _moments(found: Trace) -> Iterator[tuple[int, list[int]]]:
 def _check(directory: Path, kind: str, state: State, may_be: list[int]) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
-    for name, content in state.items():
-        (directory / name).write_bytes(content)
+    put(directory, state)
     if "d.db" not in state:
         assert 0 in may_be
         return

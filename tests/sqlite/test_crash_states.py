@@ -18,7 +18,7 @@ from pqadapters.store import Ack, Put
 from pqadapters.stores.sqlite import SqliteStore
 from tests.crash.states import Snapshot, State, cut_writes, distinct
 
-from .traced import Trace, trace
+from .traced import Trace, put, trace
 
 PROGRAM = """
 import os, sys
@@ -92,8 +92,7 @@ def _truth(marks: list[str]) -> _Truth:
 def _check(directory: Path, state: State, truth: _Truth, *, power_cut: bool) -> None:
     shutil.rmtree(directory, ignore_errors=True)
     directory.mkdir()
-    for name, data in state.items():
-        (directory / name).write_bytes(data)
+    put(directory, state)
     with SqliteStore(directory / "q.db", durability="process") as store:
         found = [record.payload.rstrip(b"x") for record in store.browse("q", state=None)]
         value = store.get("t", b"k")
@@ -197,7 +196,6 @@ def test_what_was_synced_on_demand_outlasts_a_power_cut(tmp_path: Path, in_memor
             directory = in_memory / "store"
             shutil.rmtree(directory, ignore_errors=True)
             directory.mkdir()
-            for name, data in state.items():
-                (directory / name).write_bytes(data)
+            put(directory, state)
             with SqliteStore(directory / "q.db") as store:
                 assert [record.payload for record in store.browse("q")][:2] == [b"b", b"c"]

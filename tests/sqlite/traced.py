@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from tests.crash.faulty import Action
+from tests.crash.states import State
 from tests.segment.programs import PATIENCE, ROOT
 
 _CALLS = "openat,pwrite64,write,ftruncate,fdatasync,fsync,unlink,rename"
@@ -56,12 +57,23 @@ def _read(log: str, directory: str) -> Trace:
                 found.marks.append((len(found.actions), _data(arguments)[:result].decode()))
             continue
         path = _path(name, arguments)
-        if os.path.dirname(path) != directory and path != directory:
-            continue
-        base = os.path.basename(path)
-        if not base.endswith("-shm"):
+        base = os.path.relpath(path, directory) if path else ""
+        if _counts(base):
             found.actions.extend(_actions(name, arguments, result, base, files, path == directory))
     return found
+
+
+def _counts(name: str) -> bool:
+    """Whether it is the directory, a file in it, or a database that is being made beside another's locks."""
+    above, base = os.path.split(name)
+    return (not above and bool(base) and not base.endswith("-shm")) or (above.endswith("-owners") and base == "new")
+
+
+def put(directory: Path, state: State) -> None:
+    """The files of a state."""
+    for name, content in state.items():
+        (directory / name).parent.mkdir(mode=0o700, exist_ok=True)
+        (directory / name).write_bytes(content)
 
 
 def _joined(log: str) -> list[str]:
