@@ -9,7 +9,7 @@ import pytest
 from pqadapters.store import Ack, Delete, Nack, Put, Set
 from pqadapters.stores._disk import ScratchDisk
 from pqadapters.stores.segment import SegmentStore
-from pqadapters.stores.segment.queues import Catalog
+from pqadapters.stores.segment.queues import Catalog, Queue
 
 SEGMENT = 16384
 
@@ -174,3 +174,25 @@ def test_a_queue_that_is_new_to_a_segment_costs_no_look_at_all_others(
             store.commit(Ack(store.claim(f"answers-{n}")[0]))
         assert len(_names(tmp_path)) > 2
     assert len(looks) < 100
+
+
+def test_a_finalizer_asks_for_a_new_queue_while_all_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The commit or checkpoint that it came in the middle of failed: a dictionary had changed its size."""
+    new, total = [b"", b"2", b"3"], Queue.total.__get__
+
+    def interrupted(queue: Queue) -> object:
+        if new:
+            assert store.depth(f"new {new.pop()!r}").ready == 0
+        return total(queue)
+
+    with _open(tmp_path) as store:
+        for n in range(9):
+            store.commit(Put(f"q{n}", b"x"))
+        with monkeypatch.context() as patch:
+            patch.setattr(Queue, "total", property(interrupted))
+            store.checkpoint()
+        assert not new
+    with _open(tmp_path) as store:
+        assert [store.depth(f"q{n}").ready for n in range(9)] == [1] * 9

@@ -70,9 +70,9 @@ def remove(log: Log) -> None:
 
 
 def _encode(log: Log, catalog: Catalog, keep: list[Segment]) -> bytes:
-    largest = max(
-        (queue for queue in catalog.queues.values() if queue.heap is None), key=lambda queue: queue.total, default=None
-    )
+    queues = list(catalog.queues.values())
+    unranked = [queue for queue in queues if queue.heap is None]
+    largest = max(unranked, key=lambda queue: queue.total, default=None)
     head: dict[str, Any] = {
         "store": log.store.hex(),
         "segment": log.tail.number,
@@ -80,7 +80,7 @@ def _encode(log: Log, catalog: Catalog, keep: list[Segment]) -> bytes:
         "next": log.next,
         "segments": [[s.number, s.base, s.end, len(s.index), sorted(s.names)] for s in keep],
         "largest": largest.number if largest is not None else 0,
-        "queues": [_queue_head(queue, queue is largest) for queue in catalog.queues.values()],
+        "queues": [_queue_head(queue, queue is largest) for queue in queues],
         "tables": [[table.number, table.name, table.named, len(table.keys)] for table in catalog.tables.values()],
         "extra": [[id, *extra] for id, extra in catalog.extra.items()],
         "moved": [[id, segment.number, segment.guests[id]] for id, segment in log.moved.items()],
@@ -89,7 +89,7 @@ def _encode(log: Log, catalog: Catalog, keep: list[Segment]) -> bytes:
     text = json.dumps(head, separators=(",", ":")).encode()
     parts = [_HEAD.pack(_MAGIC, _VERSION, len(text)), text]
     parts += [segment.index.tobytes() for segment in keep]
-    parts += [array("Q", _plain(queue)).tobytes() for queue in catalog.queues.values() if queue is not largest]
+    parts += [array("Q", _plain(queue)).tobytes() for queue in queues if queue is not largest]
     for table in catalog.tables.values():
         parts += [struct.pack("<QQII", *key, len(name)) + name for name, key in table.keys.items()]
     data = b"".join(parts)

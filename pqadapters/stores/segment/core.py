@@ -167,7 +167,7 @@ class Core:
         for table in self.catalog.tables.values():
             for name in [name for name, key in table.keys.items() if key.id == id]:
                 del table.keys[name]
-        for queue in self.catalog.queues.values():
+        for queue in list(self.catalog.queues.values()):
             self._drop_from_locked(queue, id)
 
     @staticmethod
@@ -370,7 +370,7 @@ class Core:
         queue.changed()
 
     def wake_everybody_locked(self) -> None:
-        for queue in self.catalog.queues.values():
+        for queue in list(self.catalog.queues.values()):
             queue.takers.wake_all()
             queue.watchers.wake_all()
 

@@ -262,7 +262,7 @@ class Catalog:
 
     def __init__(self, lock: threading.RLock) -> None:
         self._lock = lock
-        self.queues: dict[str, Queue] = {}
+        self.queues: dict[str, Queue] = {}  #: a finalizer may mention a new one while a copy of these is gone through
         self.tables: dict[str, Table] = {}
         self.by_number: dict[int, Queue | Table] = {}
         self.extra: dict[int, Extra] = {}  #: by record id
@@ -336,7 +336,7 @@ class Catalog:
 
     def live_bytes(self, log: Places) -> int:
         """About what live records take in the log. All queues are looked at, of which there may be thousands."""
-        return sum(queue.bytes for queue in self.queues.values()) + self.least_live_bytes(log)
+        return sum(queue.bytes for queue in list(self.queues.values())) + self.least_live_bytes(log)
 
     def least_live_bytes(self, log: Places) -> int:
         """What they take without the payloads of queues: no look at those."""
