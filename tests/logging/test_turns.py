@@ -11,7 +11,11 @@ from typing import Any
 import pytest
 
 from pqadapters.durability import Survives
+from pqadapters.logging._delivery.couriers import Courier
+from pqadapters.logging._delivery.owed import Owed
+from pqadapters.logging._delivery.post import Post
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
+from pqadapters.store import Put
 from tests.contract.threads import Task
 
 from .programs import ran
@@ -65,6 +69,34 @@ def test_a_listener_that_never_had_its_turn_ends_at_once(tmp_path: Path) -> None
         Task(second.stop, patience=2.5).result()
     assert sink.messages == ["m"]
     spool(handler).close()
+
+
+def test_who_has_lost_the_turn_works_off_nothing_of_a_sink(tmp_path: Path) -> None:
+    """A process that was stopped goes on with any of its threads: that of a sink claimed what was another one's."""
+    queue, noting = SpoolQueue(tmp_path / "spool"), Noting()
+    store, name = queue.spool.store, queue.spool.names.sink("it")
+    for number in range(3):
+        store.commit(Put(name, queue.spool.codec.dumps(logging.makeLogRecord({"msg": str(number)}))))
+    stopping, lost, asked = threading.Event(), [True], threading.Semaphore(0)
+
+    def is_over() -> bool:
+        asked.release()
+        return bool(lost)
+
+    post = Post("it", Sink(noting), queue.spool.codec, False, stopping, Owed())
+    courier = Courier(post, name, queue.spool)
+    courier.is_over, courier.caught_up = is_over, lambda store: None
+    courier.fall_behind(store)
+    courier.thread.start()
+    for _ in range(3):
+        assert asked.acquire(timeout=PATIENCE)
+    assert store.depth(name).ready == 3
+    lost.clear()
+    noting.until_count(3)
+    stopping.set()
+    courier.stop()
+    courier.thread.join(PATIENCE)
+    queue.close()
 
 
 @pytest.mark.parametrize("closed_first", [True, False])

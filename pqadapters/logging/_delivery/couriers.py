@@ -75,7 +75,7 @@ class Courier:
             try:
                 if given is not None:
                     self._carry(*given)
-                elif not any(map(self._work_off, behind)):
+                elif self.is_over() or not any(map(self._work_off, behind)):
                     self._rest()
                 self.post.tell("")
             except Exception as error:
@@ -100,6 +100,7 @@ class Courier:
                 self._changed.wait(_REST)
 
     caught_up: Callable[[Store], None]
+    is_over: Callable[[], bool]  #: whether the turn to deliver is another listener's. Raises StoreError
 
     def _carry(self, job: Job, store: Store) -> None:
         done, _ = self.post.hand_over(job.records)

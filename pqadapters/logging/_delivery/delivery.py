@@ -58,14 +58,14 @@ class Delivery:
         self._owed = owed = Owed()
         self.posts = [kind(name, sink, spool.codec, respect_level, self.stopping, owed) for name, sink in sinks.items()]
         self._names = spool.names
+        self._turn = Turn(spool, owed)
         several = len(self.posts) > 1
-        self._diverting = Diverting(self.posts, spool) if several and spool.diverts else None
+        self._diverting = Diverting(self.posts, spool, self._turn) if several and spool.diverts else None
         self._several = Sharing(self.posts, spool) if several and not spool.diverts else self._diverting
         self._left: list[Left] = []
         self._others_wait = False  #: whether something in those is for sinks of ours
         self._look_at = 0.0
         self._trouble = ""  #: why the last step failed
-        self._turn = Turn(spool, owed)
         self._looks = Looks()
         self.looked = self._looks.ask()  #: at everything that waits, slots of dead processes included
         self.thread = threading.Thread(

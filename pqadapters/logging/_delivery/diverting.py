@@ -17,6 +17,7 @@ from ...store import Ack, Claim, Expect, Op, Put, Set, Store
 from .._spools.names import Spooled
 from .couriers import Courier, Job
 from .post import Post, copied
+from .turn import Turn
 
 _SLOW = 1.0  #: seconds that sinks have for a batch
 _STEP = 0.02
@@ -25,7 +26,7 @@ _STEP = 0.02
 class Diverting:
     """The sinks' threads, and what each is given."""
 
-    def __init__(self, posts: Sequence[Post], spool: Spooled) -> None:
+    def __init__(self, posts: Sequence[Post], spool: Spooled, turn: Turn) -> None:
         self._posts, self._limit, self._names = posts, spool.limit, spool.names
         self._stopping, self._owed = posts[0].stopping, posts[0].owed
         self._had: dict[Courier, set[int]] = {}  #: what they have confirmed of a batch that came back, by its ids
@@ -33,7 +34,7 @@ class Diverting:
         self._lock = threading.Lock()  #: who is behind, and the commit that follows from it
         self._couriers = [Courier(post, self._names.sink(post.name), spool) for post in posts]
         for courier in self._couriers:
-            courier.caught_up = self._caught_up_with(courier)
+            courier.caught_up, courier.is_over = self._caught_up_with(courier), turn.is_lost
         self.threads = [courier.thread for courier in self._couriers]
 
     @property

@@ -24,13 +24,14 @@ _log = logger("pqadapters.logging")
 
 
 class Turn:
-    """Of one listener; for one thread."""
+    """Of one listener; for one thread, but for `is_lost`."""
 
     def __init__(self, spool: Spooled, owed: Owed) -> None:
         self._spool, self._owed = spool, owed
         self._claim: Claim | None = None
         self._store: Store | None = None
         self._look_at = 0.0
+        self._lost: Claim | None = None  #: one that was found to be somebody else's
         self._has_lock = self._told = False
 
     def is_ours(self, stopping: threading.Event) -> bool:
@@ -38,19 +39,24 @@ class Turn:
         if not self._spool.shared:
             return self._has_lock or self._take_lock()
         store = self._spool.store
-        if self._claim is None or self._store is not store or self._is_lost(self._claim, store):
+        if self._claim is None or self._store is not store or self.is_lost():
             id = self._record(store)
             claims = store.claim(self._spool.names.turn, ids=[id], timeout=_PATIENCE, stop=stopping.is_set)
             self._claim, self._store = (claims[0] if claims else None), store
         return self._claim is not None
 
-    def _is_lost(self, claim: Claim, store: Store) -> bool:
-        """Whether others have taken us for dead. Raises StoreError."""
-        if not store.capabilities.hosts or SYSTEM.monotonic() < self._look_at:
+    def is_lost(self) -> bool:
+        """Whether others have taken us for dead. Any thread may ask: who was stopped looks first when it goes on.
+        Raises StoreError."""
+        claim, store = self._claim, self._store
+        if claim is None or store is None or not store.capabilities.hosts:
             return False
-        self._look_at = SYSTEM.monotonic() + _LOOK
-        claimed = store.browse(self._spool.names.turn, state=State.CLAIMED)
-        return (claim.id, claim.attempt) not in {(record.id, record.attempts) for record in claimed}
+        if self._lost is not claim and SYSTEM.monotonic() >= self._look_at:
+            self._look_at = SYSTEM.monotonic() + _LOOK
+            claimed = store.browse(self._spool.names.turn, state=State.CLAIMED)
+            if (claim.id, claim.attempt) not in {(record.id, record.attempts) for record in claimed}:
+                self._lost = claim
+        return self._lost is claim
 
     def _take_lock(self) -> bool:
         """In a directory the listeners of this process take turns."""
