@@ -422,3 +422,21 @@ def test_what_is_refused_to_go_is_counted_as_before(store: Store) -> None:
         with pytest.raises(DiskError):
             q.queue.clear()
     assert q.unfinished_tasks == 1
+
+
+def test_a_task_that_was_done_ahead_and_again_leaves_no_debt(store: Store) -> None:
+    """The next one would be taken for done before it is, and join() return."""
+    q: Queue[int] = Queue(store=store, ack="task_done")
+    q.put(1)
+    q.task_done()  # for what isn't got yet
+    q.get()
+    q.task_done()
+    q.put(2)
+    assert q.unfinished_tasks == 1
+
+
+def test_nobody_is_woken_for_a_join_that_is_over(store: Store) -> None:
+    """Each task_done() would ring for it."""
+    q: Queue[int] = Queue(store=store, ack="task_done")
+    q.join()
+    assert q._line.counts.joining == 0
