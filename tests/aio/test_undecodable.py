@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters.stdlib._lines.objects import Gone
 from pqadapters.stdlib.asyncio import Queue
 from tests.home.world import begin_anew
 
@@ -15,7 +16,8 @@ from .running import run, turns
 
 
 class Ruined:
-    """An item that can't be decoded: it goes to the dead letters, or is left to others where a module is missing."""
+    """An item that can't be decoded: it goes to the dead letters, is left to others where a module is missing, or goes
+    as what has ended with the process that put it."""
 
     def __init__(self, error: type[Exception]) -> None:
         self.error = error
@@ -28,7 +30,7 @@ def _ruin(error: type[Exception]) -> None:
     raise error("ruined")
 
 
-@pytest.mark.parametrize("error", [ValueError, ImportError], ids=["buried", "set aside"])
+@pytest.mark.parametrize("error", [ValueError, ImportError, Gone], ids=["buried", "set aside", "ended"])
 def test_a_record_that_nobody_is_given_makes_room(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[Exception]
 ) -> None:
