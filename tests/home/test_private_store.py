@@ -11,10 +11,11 @@ import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
-from pqadapters.errors import NoHome, StoreClosed
+from pqadapters.errors import DiskError, NoHome, StoreClosed
 from pqadapters.home import application, ground
 from pqadapters.home import private as module
 from pqadapters.home.adoption import QUEUE
@@ -66,6 +67,21 @@ def test_a_first_put_takes_a_slot_and_leaves_the_others_alone(place: Path) -> No
     assert other.is_dir()
     assert ready(store) == ["x" * 5000, "other", "new"]
     assert not other.exists()
+    store.close()
+
+
+def test_a_slot_that_cant_be_made_ready_is_let_go_of(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Although somebody keeps the error: what is put then must not overtake, in another one, what waits there."""
+    leave(place, put("old", 0))
+    store = private()
+    with monkeypatch.context() as patch:
+        patch.setattr(store, "_clear_up", Mock(side_effect=DiskError(errno.EIO, "broken", "somewhere")))
+        with pytest.raises(DiskError) as kept:
+            store.commit(put("new"))
+    store.commit(put("new"))
+    assert kept.value.errno == errno.EIO
+    assert store.place == str(place / "0")
+    assert ready(store) == ["old", "new"]
     store.close()
 
 
