@@ -18,6 +18,7 @@ from pqadapters.stores._directory import try_lock
 from pqadapters.stores.segment import slots as module
 from pqadapters.stores.segment.slots import Slots
 
+from ..crash.faulty import FaultyDisk
 from .world import PATIENCE, Child, child, open_slots
 
 
@@ -205,3 +206,11 @@ def test_a_pipe_in_place_of_the_note_is_waited_for_by_nobody(place: Path) -> Non
         assert slots.note() == {}
     finally:
         os.close(writer)
+
+
+def test_a_note_is_on_the_disk_before_it_has_its_name(place: Path) -> None:
+    """A power cut would leave an empty one in the place of what all processes knew."""
+    slots = open_slots(place, disk := FaultyDisk(str(place)))
+    slots.add_to_note({"ack": "next"})
+    done = [action.kind for action in disk.actions if action.name == "note.tmp" or action.kind == "sync_directory"]
+    assert done == ["create", "truncate", "write", "sync", "rename", "sync_directory"]
