@@ -41,6 +41,23 @@ def test_i8_a_record_found_damaged_at_work_stays_gone(tmp_path: Path) -> None:
     assert ([payload[:1] for payload in records.values()], damage) == ([b"0", b"2"], ())
 
 
+def test_damaged_bytes_are_on_the_disk_elsewhere_before_they_are_written_over(tmp_path: Path) -> None:
+    """Here in a segment that is not the last one, which is synced in any case."""
+    with SegmentStore(tmp_path, segment_bytes=4096) as store:
+        for n in range(60):
+            store.commit(Put("q", b"%02d" % n * 50))
+    (tmp_path / "checkpoint").unlink()
+    segment = min(tmp_path.glob("*.seg"))
+    segment.write_bytes(segment.read_bytes().replace(b"01" * 50, b"!!" * 50))
+    with SegmentStore(tmp_path, disk=(disk := FaultyDisk(str(tmp_path)))) as store:
+        (damage,) = store.damage
+    copy = Path(damage.quarantine).name + ".tmp"
+    steps = [(kind, copy) for kind in ("create", "truncate", "write", "sync", "rename")]
+    steps += [("sync_directory", ""), ("write", segment.name), ("sync", segment.name)]
+    done = [(action.kind, action.name) for action in disk.actions]
+    assert [each for each in done if each in steps][: len(steps)] == steps
+
+
 def test_nothing_is_kept_of_records_found_damaged(tmp_path: Path) -> None:
     """Neither what memory has for who gets them at once, nor how often they were claimed."""
     with SegmentStore(tmp_path) as store:
