@@ -122,7 +122,7 @@ class SqliteStore(Handle):
         if self._ahead.waiting:
             self._settle_ahead()
         if (size := _bytes_of(ops)) > BIG and not work.shrinks and not core.writer.in_the_middle():
-            core.room.check(size)
+            core.room.check(size, frees=any(type(op) is not Put for op in ops))
         result = core.writer.do(work)
         if result is LATE:
             core.writer.tell_later(partial(self._tell_of, work, size, touched))

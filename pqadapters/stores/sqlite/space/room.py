@@ -74,24 +74,28 @@ class Room:
             with suppress(sqlite3.Error):
                 connection.execute("PRAGMA secure_delete = FAST")
 
-    def check(self, size: int) -> None:
+    def check(self, size: int, *, frees: bool) -> None:
         """What brings so many bytes must leave room for the copy of them and of all that is in the WAL: else the WAL
-        could never be used anew, and nothing be drained. Raises DiskError."""
+        could never be used anew, and nothing be drained. `frees`: it frees something as well. Raises DiskError."""
         if not self._fits(size):
             self._tighten(wanted=size)
             if not self._fits(size):
                 raise translated(sqlite3.OperationalError(FULL), self._core.path)
+        if frees and not self._fits(size, zeros=True):
+            self._core.writer.do(Work(lambda _: self._free_without_zeros(), synced=False))
 
-    def _fits(self, size: int) -> bool:
+    def _fits(self, size: int, *, zeros: bool = False) -> bool:
+        """`zeros`: also where it frees all of the database, and each page is written over."""
         core = self._core
         try:
             room = self._free() + self.reserve.size() - self.reserve.SIZE // 16
+            written = size + (os.stat(core.path).st_size if zeros else 0)
         except OSError:
             return True
         copied = length(core.path) + size
-        if room < size + copied:  # what is free in the database itself is room for the copy
+        if room < written + copied:  # what is free in the database itself is room for the copy
             copied = max(0, copied - core.reader.rows(schema.FREE_PAGES)[0][0] * schema.PAGE_SIZE)
-        return room >= size + copied
+        return room >= written + copied
 
     def _free(self) -> int:
         return self._core.disk.free(os.path.dirname(self._core.path))
