@@ -17,7 +17,7 @@ import pytest
 
 import pqadapters.stores
 from pqadapters.errors import ConditionFailed
-from pqadapters.store import Ack, Claim, Delete, Expect, Nack, Op, Order, Put, Set, Stop, Store, Update
+from pqadapters.store import Ack, Claim, Delete, Expect, Nack, Order, Put, Set, Stop, Store, Update
 from pqadapters.stores import _gate
 
 from .late import Late
@@ -80,27 +80,6 @@ def test_i2_a_late_commit_is_not_undone_with_the_one_it_interrupted(make_store: 
     with pytest.raises(ZeroDivisionError):
         Task(lambda: store.commit(Put("q", b"a"), stop=stop), patience=make_store.patience).result()
     assert (payloads(store), payloads(store, "late")) == ([], [b"from a finalizer"])
-
-
-@pytest.mark.parametrize("lost", [True, False])
-def test_a_late_commit_that_is_refused_is_told_in_the_log(
-    lost: bool, make_store: Maker, caplog: pytest.LogCaptureFixture
-) -> None:
-    """Nobody else hears of it; nor of a lease that was lost, which changes nothing."""
-    store = make_store.filled(b"a")
-    (claim,) = store.claim("q")
-    store.commit(Ack(claim))
-    pending: list[Op] = [Ack(claim) if lost else Set("t", b"k", b"v", expect=b"other")]
-
-    def stop() -> bool:
-        if pending:
-            store.commit(pending.pop())
-        return False
-
-    Task(lambda: store.commit(Put("q", b"b"), stop=stop), patience=make_store.patience).result()
-    told = [record for record in caplog.records if "interrupted another one" in record.getMessage()]
-    assert len(told) == (store.capabilities.persistent and not lost)
-    assert payloads(store) == [b"b"]
 
 
 def test_i7_a_claim_takes_what_its_own_threads_finalizer_put(make_store: Maker) -> None:

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.store import Ack, Nack, Order, Put, Update
+from pqadapters.store import Ack, Nack, Op, Order, Put, Set, Update
 from pqadapters.stores._disk import Disk, ScratchDisk
 from pqadapters.stores.segment import SegmentStore, claims, queues
 
@@ -103,6 +103,27 @@ def test_a_claim_that_is_interrupted_before_the_record_was_taken_out(
         assert store.depth("q")[:3] == (3, 0, 0)
         assert len(store.claim("q", order=order, limit=9)) == 3
         assert store.depth("q")[:3] == (0, 0, 3)
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_late_commit_that_is_refused_is_told_in_the_log(
+    lost: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody else hears of it; nor of a lease that was lost, which changes nothing."""
+    with open_store(tmp_path) as store:
+        store.commit(Put("p", b"a"))
+        (claim,) = store.claim("p")
+        store.commit(Ack(claim))
+        pending: list[Op] = [Ack(claim) if lost else Set("t", b"k", b"v", expect=b"other")]
+
+        def stop() -> bool:
+            if pending:
+                store.commit(pending.pop())
+            return False
+
+        assert store.commit(Put("p", b"b"), stop=stop) != (0,)
+        told = [record for record in caplog.records if "interrupted another one" in record.getMessage()]
+        assert len(told) == (not lost)
 
 
 class Interrupt(BaseException):

@@ -14,7 +14,7 @@ from unittest.mock import Mock
 import pytest
 
 from pqadapters.errors import ConditionFailed, DiskError, LeaseLost, LimitReached, StoreLocked, StorePoisoned
-from pqadapters.store import Ack, Delete, Depth, Expect, Put, Set
+from pqadapters.store import Ack, Delete, Depth, Expect, Op, Put, Set
 from pqadapters.stores import _line
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore, changes
@@ -486,6 +486,26 @@ def test_an_opening_that_fails_at_its_end_keeps_no_descriptor(tmp_path: Path, mo
         SqliteStore(tmp_path / "new.db")
     assert open_below(tmp_path / "new.db") == []
     assert kept.value.errno == errno.EIO
+
+
+@pytest.mark.parametrize("lost", [True, False])
+def test_a_late_commit_that_is_refused_is_told_in_the_log(
+    lost: bool, store: SqliteStore, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Nobody else hears of it; nor of a lease that was lost, which changes nothing."""
+    store.commit(Put("p", b"a"))
+    (claim,) = store.claim("p")
+    store.commit(Ack(claim))
+    pending: list[Op] = [Ack(claim) if lost else Set("t", b"k", b"v", expect=b"other")]
+
+    def stop() -> bool:
+        if pending:
+            store.commit(pending.pop())
+        return False
+
+    assert store.commit(Put("p", b"b"), stop=stop) != (0,)
+    told = [record for record in caplog.records if "interrupted another one" in record.getMessage()]
+    assert len(told) == (not lost)
 
 
 class _NoSync(Disk):
