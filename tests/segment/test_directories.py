@@ -490,6 +490,32 @@ def test_what_stands_where_a_store_was_moved_away_stays(tmp_path: Path) -> None:
     assert payloads(tmp_path / "moved") == []
 
 
+def test_the_files_of_a_store_go_behind_the_door(tmp_path: Path) -> None:
+    """Whoever has it may be about to take the store."""
+    is_there = list[bool]()
+
+    @contextmanager
+    def door() -> Iterator[None]:
+        is_there.append((tmp_path / "q").exists())
+        yield
+        is_there.append((tmp_path / "q").exists())
+
+    assert SegmentStore(tmp_path / "q").discard(remove=True, door=door)
+    assert is_there == [True, False]
+
+
+def test_a_store_that_is_to_be_removed_in_the_middle_of_a_call_and_isnt_empty_by_then_is_closed(tmp_path: Path) -> None:
+    store = SegmentStore(tmp_path / "q")
+
+    def stop() -> bool:
+        return not store.discard(remove=True, unless=lambda: True)
+
+    store.commit(Put("q", b"x"), stop=stop)
+    with pytest.raises(StoreClosed):
+        store.depth("q")
+    assert payloads(tmp_path / "q") == [b"x"]
+
+
 def test_a_store_is_opened_while_its_last_handle_closes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """It is opened anew, behind that: what is closed serves nobody."""
     store, opening, joins = SegmentStore(tmp_path), list[Task[SegmentStore]](), threading.Event()

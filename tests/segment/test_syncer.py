@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.store import Put
+from pqadapters.store import Ack, Put
 from pqadapters.stores.segment import SegmentStore, syncer
 from tests.crash.faulty import FaultyDisk
 from tests.crash.promises import die
@@ -79,6 +79,22 @@ def test_what_comes_behind_the_last_round_has_another_one(tmp_path: Path) -> Non
         assert core.retire_syncer(first)
         assert core.syncer is second
         first.stop()
+
+
+@pytest.mark.parametrize("kind", ["put", "several", "lazy", "counted"])
+def test_whatever_nobody_waits_for_is_synced_in_time(kind: str, tmp_path: Path) -> None:
+    with SegmentStore(tmp_path, durability="power" if kind == "lazy" else "process") as store:
+        store.commit(Put("q", b"x"))
+        if kind != "put":
+            store.sync()
+            if store._core.syncer is not None:
+                assert store._core.retire_syncer(store._core.syncer)
+            (claim,) = store.claim("q", counted=kind == "counted")
+            if kind == "lazy":
+                store.commit(Ack(claim, lazy=True))
+            elif kind == "several":
+                store.commit(Ack(claim), Put("p", b"y"))
+        assert store._core.syncer is not None
 
 
 def test_a_handle_that_wants_it_soon_doesnt_wait_for_the_thread_of_one_that_has_time(tmp_path: Path) -> None:

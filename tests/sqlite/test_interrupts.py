@@ -8,7 +8,7 @@ from __future__ import annotations
 import gc
 import os
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from queue import Empty
 from traceback import walk_tb
@@ -28,6 +28,20 @@ from ..contract.interrupting import interrupted
 from ..segment.programs import PATIENCE
 
 _HERE = tuple(os.path.dirname(str(package.__file__)) for package in (pqadapters.stdlib, pqadapters.stores))
+
+
+def test_a_commit_that_is_interrupted_leaves_other_processes_the_lock(tmp_path: Path) -> None:
+    """They would wait for the next commit of this one."""
+
+    def interrupt() -> bool:
+        raise KeyboardInterrupt
+
+    with SqliteStore(tmp_path / "q.db") as store, closing(sqlite3.connect(tmp_path / "q.db", timeout=0)) as other:
+        with pytest.raises(KeyboardInterrupt):
+            store.commit(Put("q", b"a"), Put("p", b"b"), stop=interrupt)
+        other.execute("BEGIN IMMEDIATE")
+        other.rollback()
+        assert store.depth("q").ready == 0
 
 
 @pytest.mark.parametrize("prefetch", [1, 4])

@@ -58,6 +58,14 @@ TAKEN: dict[str, Callable[[Path], object]] = {
 }
 
 
+def test_a_commit_of_several_operations_is_refused_as_well(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "q.db") as store:
+        store.commit(Put("q", b"one"))
+        (tmp_path / "q.db").unlink()
+        with pytest.raises(StorePoisoned, match="was removed"):
+            store.commit(Put("q", b"two"), Put("p", b"three"))
+
+
 @pytest.mark.parametrize("durability", ["power", "process"])
 @pytest.mark.parametrize("how", TAKEN)
 def test_a_database_that_is_taken_away_is_noticed(how: str, durability: str, tmp_path: Path) -> None:
