@@ -149,7 +149,7 @@ def test_i2_what_comes_behind_a_statement_of_a_group_undoes_it(
             raise kind
         return id
 
-    monkeypatch.setattr("pqadapters.stores.sqlite.store.put_plain", put_and_fail)
+    monkeypatch.setattr("pqadapters.stores.sqlite.alone.put_plain", put_and_fail)
 
     def put(payload: bytes) -> str:
         try:

@@ -22,14 +22,12 @@ from ...ending import has_ended
 from ...errors import DiskError, FormatError, StoreError, StoreLocked
 from ...store import (
     LOCK_TIMEOUT,
-    PLAIN,
     Ack,
     Capabilities,
     Claim,
     Damage,
     Delete,
     Depth,
-    Expect,
     Nack,
     Op,
     Order,
@@ -44,17 +42,17 @@ from ...store import (
 from .._ahead import LOOKS
 from .._bells import Bell
 from .._disk import Disk
-from .._handle import Handle, Wish
+from .._handle import Wish
 from .._trouble import bear
-from . import entries, schema
+from .alone import Alone
 from .backup import back_up
-from .changes import Changes, Who, lease_lost, place_of, put_plain
+from .changes import Changes, Who
 from .claims import Take, Taken, claim_oldest, first_seen
-from .core import Core, logger, share
+from .core import logger, share
 from .damage.salvaged import Salvaged, salvage_apart
 from .looks import Looks
 from .processes.orphans import Orphan
-from .schema import LONG, PART
+from .schema import LONG
 from .space.room import BIG
 from .tables import Tables
 from .work import Work
@@ -63,15 +61,13 @@ from .writer import LATE
 _CAPABILITIES = Capabilities(processes=True, looks=True)
 _KEY = 256  #: bytes that a key which is deleted is taken to free
 _SPARE = 1024  #: bytes that whatever comes with an acknowledgement may bring beyond what that frees
-_BESIDE_RANK = PLAIN[1:]  #: what follows queue, payload and rank
-_ALONE: Any = {"alone": True, "shrinks": False}
 _new: Any = tuple.__new__
 _PATIENCE = 0.25  #: seconds that a look waits for others' transactions to bury the dead
 _CROWDED = 64  #: records that are claimed in place of being looked at, once two threads were about the same one
 _WITHOUT_LOOKOUT = 0.25  #: seconds between two looks of a waiter, should nobody tell it of others
 
 
-class SqliteStore(Handle):
+class SqliteStore(Alone):
     """Queues and tables in a database.
 
     `path` is its file, made if it is missing, private to its owner; "-wal", "-shm" and "-owners" stand behind that name
@@ -83,7 +79,6 @@ class SqliteStore(Handle):
     format, a damaged database), StoreLocked, DiskError (an OSError that names the file), ValueError for bad options.
     """
 
-    _core: Core
     capabilities = _CAPABILITIES
 
     def __init__(
@@ -148,62 +143,6 @@ class SqliteStore(Handle):
             core.bells.ring(queue, ready)
             if ready:
                 core.bells.of(queue).dry = False
-
-    def _plain(self, op: Any, stop: Stop | None, timeout: float | None, touched: dict[str, int]) -> Work | None:
-        """An operation that is one statement: a short record without delay and conditions, an acknowledgement, or a key
-        that is set whatever it was. None for anything else."""
-        names = self._core.names
-        if type(op) is Put and op[3:] == _BESIDE_RANK and len(op.payload) <= LONG:
-            queue = names.queue(op.queue)
-            if queue is not None and (not op.rank or names.is_ranked(queue)):
-                touched[op.queue] = 1
-                return Work(self._putting(op, queue, stop), **_ALONE, synced=self._power, timeout=timeout)
-        elif type(op) is Ack:
-            queue, owner = names.queues.get(op.claim.queue), self._core.owners.number
-            if queue is not None and (owner is not None or not op.claim.attempt):
-                touched[op.claim.queue] = 0
-                run = self._acking(op.claim, queue, owner, stop)
-                return Work(run, alone=True, synced=self._power and not op.lazy, timeout=timeout)
-        elif type(op) is Set and op.expect is Expect.ANY and len(op.value) <= PART:
-            table = names.table(op.table)
-            if table is not None:
-                return Work(self._setting(op, table, stop), **_ALONE, synced=self._power, timeout=timeout)
-        return None
-
-    def _putting(self, op: Put, number: int, stop: Stop | None) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
-        put = schema.put(number, op.payload, self._core.clock.wall(), op.rank)
-
-        def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            if stop is not None or self._closed:
-                self._may_go_on(stop)
-            return (put_plain(connection, put),)
-
-        return run
-
-    def _acking(
-        self, claim: Claim, number: int, owner: int | None, stop: Stop | None
-    ) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
-        place = place_of(number, claim.id)
-        values: tuple[Any, ...] = (-place, owner, self._handle, claim.attempt) if claim.attempt else (place,)
-        statement = schema.ACK if claim.attempt else schema.ACK_LOOKED_AT
-
-        def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            if stop is not None or self._closed:
-                self._may_go_on(stop)
-            if connection.execute(statement, values).rowcount != 1:
-                raise lease_lost(claim)
-            return (0,)
-
-        return run
-
-    def _setting(self, op: Set, number: int, stop: Stop | None) -> Callable[[sqlite3.Connection], tuple[int, ...]]:
-        def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            if stop is not None or self._closed:
-                self._may_go_on(stop)
-            entries.put(connection, number, op.key, op.value)
-            return (0,)
-
-        return run
 
     def _work(
         self, ops: tuple[Op, ...], stop: Stop | None, timeout: float | None, touched: dict[str, int]
