@@ -4,6 +4,7 @@ else nobody would have those records for as long as this process lives. Any thre
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -30,20 +31,30 @@ def give_back(store: Store, claims: Sequence[Claim]) -> None:
 
 
 def give_back_later(store: Store, claims: Sequence[Claim]) -> None:
-    """The same, of a store that refuses just now."""
-    thread = threading.Thread(target=_insist, args=(store, [*claims]), daemon=True, name="pqadapters-astray")
+    """The same, of a store that refuses just now; claims of a handle that is gone have ended."""
+    thread = threading.Thread(target=_insist, args=(weakref.ref(store), [*claims]), daemon=True)
+    thread.name = "pqadapters-astray"
     with suppress(RuntimeError):  # at the interpreter's end, with which they are free
         start_thread(thread)
 
 
-def _insist(store: Store, claims: list[Claim]) -> None:
+def _insist(ref: weakref.ref[Store], claims: list[Claim]) -> None:
     pause = threading.Event()
-    while claims:
-        try:
-            with suppress(LeaseLost):
-                store.commit(Nack(claims[-1]))
-            claims.pop()
-        except _OVER:
-            return
-        except StoreError:
+    while claims and (store := ref()) is not None:
+        goes = _goes_back(store, claims)
+        del store  # who only waits for it doesn't keep it
+        if not goes:
             pause.wait(_AGAIN)
+
+
+def _goes_back(store: Store, claims: list[Claim]) -> bool:
+    """Give back the last of them. False where the store refuses."""
+    try:
+        with suppress(LeaseLost):
+            store.commit(Nack(claims[-1]))
+        claims.pop()
+    except _OVER:
+        claims.clear()
+    except StoreError:
+        return False
+    return True

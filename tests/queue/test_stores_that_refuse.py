@@ -5,6 +5,9 @@ It was in the hands of the process, and in nobody's reach, for as long as that l
 
 from __future__ import annotations
 
+import threading
+import time
+import weakref
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -14,7 +17,7 @@ import pytest
 from pqadapters import astray
 from pqadapters.errors import StoreUnreachable
 from pqadapters.stdlib.queue import Queue
-from pqadapters.store import Nack
+from pqadapters.store import Claim, Nack
 from tests.segment.programs import PATIENCE
 
 PLACES: dict[str, Callable[[Path], dict[str, Any]]] = {
@@ -84,3 +87,33 @@ def test_dead_letters_that_could_not_be_put_back_can_be_later(
         assert queue.requeue() == 1
         assert queue.get(timeout=PATIENCE) == "a"
         queue.task_done()
+
+
+class _Away:
+    """A store that can't be reached."""
+
+    def __init__(self) -> None:
+        self.asked = threading.Event()
+
+    def commit(self, *ops: Any) -> Any:
+        self.asked.set()
+        raise StoreUnreachable("it is away")
+
+
+def test_who_waits_to_give_something_back_keeps_no_store(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its claims end with it."""
+    monkeypatch.setattr(astray, "_AGAIN", 0.2)
+    store: Any = _Away()
+    asked, ref = store.asked, weakref.ref(store)
+    astray.give_back_later(store, [Claim("q", 1, 1, b"", b"", 0.0, "")])
+    del store
+    assert asked.wait(PATIENCE)
+    wait_until(lambda: ref() is None)
+    wait_until(lambda: not any(thread.name == "pqadapters-astray" for thread in threading.enumerate()))
+
+
+def wait_until(condition: Callable[[], bool]) -> None:
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        assert time.monotonic() < deadline
+        time.sleep(0.001)
