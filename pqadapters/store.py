@@ -269,6 +269,9 @@ class Looks(Protocol):
         other operation does in any case. None where there is none, or more to it than that: then it is to be claimed.
         """
 
+    def record(self, queue: str, id: int) -> Record | None:
+        """The record with that id, in whatever state it is; None where there is none, or it is damaged."""
+
 
 @runtime_checkable
 class Store(Protocol):

@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import cast
 
 from ..errors import LeaseLost, StoreError
-from ..store import Claim, Looks, Nack, Op, Order, Store
+from ..store import Claim, Looks, Nack, Op, Order, Record, Store
 
 
 class Claiming:
@@ -28,6 +28,13 @@ class Claiming:
         if self._store.capabilities.looks:
             return cast("Looks", self._store).look(self._queue, order)
         return None
+
+    def record(self, id: int) -> Record | None:
+        """The record with that id, in whatever state it is."""
+        if self._store.capabilities.looks:
+            return cast("Looks", self._store).record(self._queue, id)
+        found = next(self._store.browse(self._queue, state=None, after=id - 1), None)
+        return found if found is not None and found.id == id else None
 
     def exactly(self, id: int, timeout: float = 0.0) -> Claim | None:
         """That record; None where it doesn't get ready within `timeout` seconds."""

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import takewhile
 from typing import NamedTuple
 
-from ..store import Claim, Order, Record, Store
+from ..store import Claim, Order, Record, State, Store
 from ._claiming import Claiming
 from ._rows import FRESH, id_of, ids_in
 
@@ -109,9 +109,15 @@ class Search:
     def behind(self, id: int) -> int | None:
         """The record of what waits next behind that item."""
         again = self._store.count(self._ready)
-        records = self._fresh(after=id) if self._store.depth(self._queue).unfinished > again else iter(())
-        fresh = next((record for record in records if self._is_behind(record.id, id)), None)
+        fresh = self._waiting(id - 1 if self._newest else id + 1)  # as a rule
+        if fresh is None or fresh.rank != FRESH:
+            records = self._fresh(after=id) if self._store.depth(self._queue).unfinished > again else iter(())
+            fresh = next((record for record in records if self._is_behind(record.id, id)), None)
         return self._nearest([other for other in ids_in(self._store, self._ready) if self._is_behind(other, id)], fresh)
+
+    def _waiting(self, id: int) -> Record | None:
+        record = self._claiming.record(id)
+        return record if record is not None and record.state is State.READY else None
 
     def _nearest(self, ready: list[int], fresh: Record | None) -> int | None:
         """The record of the first one in the queue's order, of items that wait again and one that was never got."""
@@ -126,7 +132,7 @@ class Search:
         """The record by which that item waits again. It is newer than the item, and as a rule among the newest ones;
         those that are passed on the way to it are remembered, for who goes from item to item."""
         known = self._tickets.get(id)
-        if known and next((record.id for record in self._store.browse(self._queue, after=known - 1)), 0) == known:
+        if known and self._waiting(known) is not None:
             return known
         if len(self._tickets) > _MANY:
             self._tickets = {}

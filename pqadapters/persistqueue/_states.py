@@ -172,8 +172,8 @@ class States:
         return None
 
     def _is_fresh(self, id: int) -> bool:
-        record = next(self._store.browse(self.queue, state=None, after=id - 1), None)
-        return record is not None and record.id == id and record.rank == FRESH
+        record = self._claiming.record(id)
+        return record is not None and record.rank == FRESH
 
     def mark(self, id: int, state: str, *, in_hand: bool = False) -> bool:
         """The item is in that state from now on; False where there is no such item. `in_hand`: it is unack, as a rule.

@@ -11,7 +11,7 @@ import pytest
 
 from pqadapters.errors import StoreError
 from pqadapters.store import Ack, Claim, Nack, Order, Put
-from pqadapters.stores.mysql import MysqlStore, keeper, looks
+from pqadapters.stores.mysql import MysqlStore, keeper
 from pqadapters.stores.mysql.owners import Owners
 from pqadapters.stores.mysql.schema import Statements, bound, moment
 from pqadapters.stores.mysql.session import Session
@@ -192,22 +192,3 @@ def test_i5_a_claim_that_the_server_has_skipped_is_nobodys(
         (claim,) = store.claim("q", timeout=PATIENCE)
         store.commit(Ack(claim))
         assert not store.depth("q").unfinished
-
-
-@pytest.mark.parametrize("rank", [b"", b"\1"])
-def test_browse_fetches_what_fits(url: str, monkeypatch: pytest.MonkeyPatch, rank: bytes) -> None:
-    """256 records at a time, however long they were."""
-    monkeypatch.setattr(looks, "_PAGE_BYTES", 10_000)
-    with MysqlStore(url) as store:
-        store.commit(*[Put("q", bytes(100 if n < 200 else 1000), rank) for n in range(240)])
-        rows, fetched = store._core.reader.rows, list[int]()
-
-        def counting(question: str, *values: Any) -> Sequence[Any]:
-            found = rows(question, *values)
-            if found and len(found[0]) > 7:  # records
-                fetched.append(len(found))
-            return found
-
-        monkeypatch.setattr(store._core.reader, "rows", counting)
-        assert len(list(store.browse("q"))) == 240
-    assert fetched == [8, 99, 99, 34]

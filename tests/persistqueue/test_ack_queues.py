@@ -521,3 +521,20 @@ def test_an_interrupted_get_leaves_the_item_to_others(path: str, monkeypatch: py
             q.get()
         assert (q.unack_count(), q.size) == (0, 2)
         assert [q.get(), q.get()] == ["b", "c"]
+
+
+@pytest.mark.parametrize("kind", [SQLiteAckQueue, FILOSQLiteAckQueue])
+def test_one_item_is_looked_for_alone(kind: Any, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """With 256 others: it took three times as long."""
+    with filled(kind(path), range(300)) as q:
+        first = q.get(raw=True)
+        browse, browsed = q._store.browse, list[Any]()
+        monkeypatch.setattr(q._store, "browse", lambda *a, **options: (browsed.append(a), browse(*a, **options))[1])
+        item = first
+        for step in range(1, 5):
+            item = q.get(id=item, next_in_order=True, raw=True)
+            assert item["data"] == (step if kind is SQLiteAckQueue else 299 - step)
+        assert q.get(id=100) == 99
+        assert browsed == []
+        q.nack(id=item["pqid"])
+        assert q.get(id=item) == item["data"]

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import threading
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
@@ -266,23 +266,6 @@ def test_persist_queues_classes(kind: type[FIFOSQLiteQueue], tmp_path: Path) -> 
         q.get(block=False)
     assert [record.payload for record in store.browse(f"{q._queue}.dead")] == [b"no pickle"]
     q.close()
-
-
-def test_who_looks_for_one_record_fetches_few(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """It fetched 256 of each state: get(id=...) of an acknowledging queue took three times as long."""
-    with _store(tmp_path) as store:
-        store.commit(*[Put("q", b"") for _ in range(300)])
-        ask, fetched = store._looks._ask, list[int]()
-
-        def counting(question: str, values: Sequence[Any] = ()) -> list[Any]:
-            rows = ask(question, values)
-            fetched.append(len(rows))
-            return rows
-
-        monkeypatch.setattr(store._looks, "_ask", counting)
-        assert next(store.browse("q", after=100)).id == 101
-        assert len(list(store.browse("q"))) == 300
-    assert fetched == [8, 8, 256, 36]
 
 
 def test_a_look_has_an_order(tmp_path: Path) -> None:

@@ -6,7 +6,7 @@ second for some millions of records.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ...store import Depth, Order, Record, State, dead_queue
@@ -14,9 +14,7 @@ from .names import Names
 from .reader import Reader
 from .schema import CLAIMED, DELAYED, READY, moment, name_text
 
-_FIRST_PAGE = 8  #: records: who looks for one needs no more
-_PAGE = 256  #: records that are fetched at a time then, at most,
-_PAGE_BYTES = 1 << 20  #: and as many as their payloads come to about so much
+_PAGE = 256  #: records that are fetched at a time
 _EVER = 1 << 63
 _EMPTY = (0, 0, 0)
 
@@ -89,27 +87,25 @@ class Looks:
         """Page by page: the next ids of each state's range, of which the first ones are the page."""
         back = order is Order.NEWEST
         question = self._sql.BETWEEN_BACK if back else self._sql.BETWEEN
-        least, most, size = after, _EVER, _FIRST_PAGE
+        least, most = after, _EVER
         while True:
-            rows = list(self._reader.rows(question, *(number, least, most, size) * 3))
+            rows = list(self._reader.rows(question, *(number, least, most, _PAGE) * 3))
             rows.sort(key=_id, reverse=back)
-            yield from self._records(queue, rows[:size], state)
-            if len(rows) < size:
+            yield from self._records(queue, rows[:_PAGE], state)
+            if len(rows) < _PAGE:
                 return
-            edge = _id(rows[size - 1])
+            edge = _id(rows[_PAGE - 1])
             least, most = (least, edge) if back else (edge, most)
-            size = _next_page(rows)
 
     def _all(self, queue: str, number: int, order: Order, state: State | None, after: int) -> Iterator[Record]:
         """All ids and ranks first, since a queue with ranks has no key by id alone."""
         found = list(self._reader.scan(self._sql.IDS, number, after))
         found.sort(key=_rank if order is Order.RANK else _id, reverse=order is Order.NEWEST)
         ids = [_id(row) for row in found]
-        start, size = 0, _FIRST_PAGE
-        while some := ids[start : start + size]:
+        for start in range(0, len(ids), _PAGE):
+            some = ids[start : start + _PAGE]
             rows = {_id(row): row for row in self._reader.rows(self._sql.RECORDS, some, number)}
             yield from self._records(queue, [rows[id] for id in some if id in rows], state)
-            start, size = start + size, _next_page(rows.values())
 
     def _records(self, queue: str, rows: Sequence[Any], state: State | None) -> Iterator[Record]:
         now = self._wall()
@@ -125,12 +121,6 @@ class Looks:
 
 def _id(row: Any) -> int:
     return int(row[0])
-
-
-def _next_page(rows: Collection[Any]) -> int:
-    """How many records to fetch behind these."""
-    mean = sum(len(row[-1]) for row in rows) // max(1, len(rows)) + 1
-    return min(_PAGE, max(_FIRST_PAGE, _PAGE_BYTES // mean))
 
 
 def _rank(row: Any) -> tuple[bytes, int]:

@@ -11,8 +11,7 @@ from .names import Names
 from .reader import Reader
 from .schema import DELAYED, ID_BITS, IDS, is_whole, name_blob, name_text, places
 
-_FIRST_PAGE = 8  #: records: who looks for one needs no more
-_PAGE = 256  #: records that are fetched at a time then
+_PAGE = 256  #: records that are fetched at a time
 _NOWHERE = (0, 0)
 
 
@@ -78,26 +77,25 @@ class Looks:
     def _by_id(self, queue: str, number: int, state: State | None, after: int, order: Order) -> Iterator[Record]:
         """Page by page: the next ids of each state's range, of which the first ones are the page."""
         back = order is Order.NEWEST
-        least, most, size = max(0, after), IDS, _FIRST_PAGE
+        least, most = max(0, after), IDS
         while True:
-            rows = self._page(number, least, most, size, back)
+            rows = self._page(number, least, most, back)
             rows.sort(key=_id, reverse=back)
             now = self._wall()
-            for row in rows[:size]:
+            for row in rows[:_PAGE]:
                 record = self._record(queue, row, now)
                 if record is not None and (state is None or record.state is state):
                     yield record
-            if len(rows) < size:
+            if len(rows) < _PAGE:
                 return
-            edge = _id(rows[size - 1])
+            edge = _id(rows[_PAGE - 1])
             least, most = (least, edge) if back else (edge, most)
-            size = _PAGE
 
-    def _page(self, number: int, least: int, most: int, size: int, back: bool) -> list[Any]:
-        """Up to so many records of each state with ids between the two, from one end on."""
+    def _page(self, number: int, least: int, most: int, back: bool) -> list[Any]:
+        """Up to a page of the records of each state with ids between the two, from one end on."""
         start = number << ID_BITS
         first, last = start + least, start + most
-        bands = (-last, -first, size, first, last, size, first + DELAYED, last + DELAYED, size)
+        bands = (-last, -first, _PAGE, first, last, _PAGE, first + DELAYED, last + DELAYED, _PAGE)
         return self._ask(schema.BETWEEN_BACK if back else schema.BETWEEN, bands)
 
     def _by_rank(self, queue: str, number: int, state: State | None, after: int) -> Iterator[Record]:
@@ -108,13 +106,15 @@ class Looks:
             if record is not None and (state is None or record.state is state):
                 yield record
 
+    def record(self, queue: str, id: int) -> Record | None:
+        """The record with that id, in whatever state it is."""
+        number = self._names.queue(queue)
+        return None if number is None else self._find(queue, number, id)
+
     def _find(self, queue: str, number: int, id: int) -> Record | None:
         place = number << ID_BITS | id
-        for each in (place, place + DELAYED, -place):
-            rows = self._ask(schema.ONE, (each,))
-            if rows:
-                return self._record(queue, rows[0], self._wall())
-        return None
+        rows = self._ask(schema.ONE_OF, (place, place + DELAYED, -place))
+        return self._record(queue, rows[0], self._wall()) if rows else None
 
     def _record(self, queue: str, row: Any, now: float) -> Record | None:
         """None for one that has left since, or isn't whole, which a claim finds out."""

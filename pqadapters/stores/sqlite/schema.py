@@ -180,6 +180,8 @@ LAST_READY = f"SELECT {_FIELDS}, {_COUNTS} FROM record WHERE place >= ? AND plac
 #: number, number, how many
 FIRST_BY_RANK = f"SELECT {_FIELDS}, {_COUNTS} FROM record WHERE {_BY_RANK} ORDER BY rank, place LIMIT ?"
 ONE = f"SELECT {_FIELDS} FROM record WHERE place = ?"
+#: a record's places in each state: at one moment it has one of them
+ONE_OF = f"SELECT {_FIELDS} FROM record WHERE place IN (?, ?, ?)"
 _CLAIM = "UPDATE record SET place = -place, attempts = attempts + 1, owner = ?, handle = ? WHERE place"
 CLAIM = f"{_CLAIM} = ?"
 #: owner, handle, the first place and the last: all between them

@@ -322,6 +322,10 @@ class SqliteStore(Alone):
         bell.looked_at = claim.id
         return claim
 
+    def record(self, queue: str, id: int) -> Record | None:
+        self._check()
+        return self._looks.record(queue, id)
+
     def _wait(self, queue: str, bell: Bell, gate: Any, rings: int, looked: float, left: float | None) -> None:
         """Until it has rung more often, a delayed record is ready that wasn't at the last look, which was at `looked`,
         or `left` seconds are over; seldom for nothing."""
