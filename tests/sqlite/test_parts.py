@@ -18,7 +18,7 @@ EXACT, LONGER = LONG[:1000], LONG[:1001]
 
 @pytest.fixture(autouse=True)
 def short_parts(monkeypatch: pytest.MonkeyPatch) -> None:
-    for module in ("entries", "store"):
+    for module in ("entries", "alone"):
         monkeypatch.setattr(f"pqadapters.stores.sqlite.{module}.PART", 1000)
 
 
