@@ -9,11 +9,10 @@ from collections.abc import Sequence
 from contextlib import suppress
 
 from .ending import start_thread
-from .errors import LeaseLost, StoreClosed, StoreError, StoreForked, StorePoisoned
+from .errors import FOR_GOOD, LeaseLost, StoreError
 from .store import Claim, Nack, Store
 
 _AGAIN = 1.0  #: seconds between two tries
-_OVER = (StoreClosed, StoreForked, StorePoisoned)  #: the claims ended with the store
 
 
 def give_back(store: Store, claims: Sequence[Claim]) -> None:
@@ -24,7 +23,7 @@ def give_back(store: Store, claims: Sequence[Claim]) -> None:
             store.commit(Nack(claim))
         except LeaseLost:  # done, or buried
             continue
-        except _OVER:
+        except FOR_GOOD:
             return
         except StoreError:
             return give_back_later(store, claims[at:])
@@ -53,7 +52,7 @@ def _goes_back(store: Store, claims: list[Claim]) -> bool:
         with suppress(LeaseLost):
             store.commit(Nack(claims[-1]))
         claims.pop()
-    except _OVER:
+    except FOR_GOOD:
         claims.clear()
     except StoreError:
         return False

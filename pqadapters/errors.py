@@ -114,6 +114,9 @@ class ReadOnlyError(StoreError, OSError):
     """A mapping that was opened for reading was to be changed. An OSError, as those of the dbm modules."""
 
 
+FOR_GOOD = (StorePoisoned, StoreClosed, StoreForked)  #: behind these a handle never works again, and its claims ended
+
+
 class NotDurableWarning(UserWarning):
     """Something is kept in memory alone and would be lost in a crash."""
 

@@ -249,14 +249,14 @@ class Commits(Protocol):
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]: ...
 
 
-def acknowledge(store: Commits, acks: Sequence[Ack]) -> None:
+def acknowledge(store: Commits, ops: Sequence[Ack | Nack]) -> None:
     """In one commit, or one by one where a lease was lost: that record is somebody else's by now."""
     try:
-        store.commit(*acks)
+        store.commit(*ops)
     except LeaseLost:
-        for ack in acks:
+        for op in ops:
             with suppress(LeaseLost):
-                store.commit(ack)
+                store.commit(op)
 
 
 class Looks(Protocol):

@@ -129,8 +129,9 @@ class States:
             return None
         except LeaseLost:
             return None
-        except BaseException:
-            self._take_back(claim)
+        except BaseException as error:
+            if claim.attempt or not isinstance(error, StoreError):  # else nothing was stored, and nothing claimed
+                self._take_back(claim)
             raise
 
     def _to_hand(self, id: int) -> list[Op]:

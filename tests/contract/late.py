@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from pqadapters.store import Ack, Nack, Put
+import pytest
+
+from pqadapters.store import Ack, Nack, Op, Put, Set
 
 from ..segment.programs import PATIENCE
 from .maker import ManualClock
@@ -30,6 +32,23 @@ def check_a_late_commit_rings(store: Any) -> None:
     assert results == [(0,)], "it was put off"
     assert store._core.bells.of("late").rings > before
     assert store.depth("late").ready == 1
+
+
+def check_a_refused_late_commit_is_told(store: Any, caplog: pytest.LogCaptureFixture, *, lost: bool) -> None:
+    """In the log: nobody else hears of it; nor of a lease that was `lost`, which changes nothing."""
+    store.commit(Put("p", b"a"))
+    (claim,) = store.claim("p")
+    store.commit(Ack(claim))
+    pending: list[Op] = [Ack(claim) if lost else Set("t", b"k", b"v", expect=b"other")]
+
+    def stop() -> bool:
+        if pending:
+            store.commit(pending.pop())
+        return False
+
+    assert store.commit(Put("p", b"b"), stop=stop) != (0,)
+    told = [record for record in caplog.records if "interrupted another one" in record.getMessage()]
+    assert len(told) == (not lost)
 
 
 def check_a_delay_that_runs_out_behind_a_look(store: Any, clock: ManualClock, looks: int) -> None:

@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import DiskError
+from pqadapters.errors import DiskError, StoreLocked
 from pqadapters.persistqueue import (
     AckStatus,
     Empty,
@@ -467,14 +467,16 @@ def test_a_name_that_another_queue_has_for_its_holders_is_refused(path: str) -> 
         SQLiteAckQueue(path, name="jobs/holders")
 
 
-def test_a_get_and_an_acknowledgement_are_one_transaction_each(path: str) -> None:
+def test_a_get_and_an_acknowledgement_are_one_transaction_each(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with filled(SQLiteAckQueue(path)) as q:
         q.ack(q.get())
         connection, said = _writer(q), list[str]()
         connection.set_trace_callback(said.append)
         item = q.get()
         assert (said.count("BEGIN IMMEDIATE"), said.count("COMMIT")) == (1, 1)
-        q.ack(item)
+        with monkeypatch.context() as patch:
+            patch.setattr(q._store, "get", None)  # the state of what is in hand is known
+            q.ack(item)
         assert said.count("COMMIT") == 2
         assert not [text for text in said if text.startswith("SELECT number FROM")], "names that are known"
         connection.set_trace_callback(None)
@@ -538,3 +540,30 @@ def test_one_item_is_looked_for_alone(kind: Any, path: str, monkeypatch: pytest.
         assert browsed == []
         q.nack(id=item["pqid"])
         assert q.get(id=item) == item["data"]
+
+
+def test_who_finds_the_database_locked_waits_once(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What was only looked at isn't to be given back, which took as long again."""
+    with filled(SQLiteAckQueue(path)) as q:
+        q.ack(q.get())
+        commit, refused = q._store.commit, list[Any]()
+
+        def locked(*ops: Any, **options: Any) -> Any:
+            refused.append(ops)
+            raise StoreLocked("others have it")
+
+        with monkeypatch.context() as patch:
+            patch.setattr(q._store, "commit", locked)
+            with pytest.raises(StoreLocked):
+                q.get()
+        assert len(refused) == 1
+        assert q._store.commit == commit
+        assert [q.get(), q.get()] == ["b", "c"]
+
+
+def test_an_id_beyond_all_is_no_other_queues_item(path: str) -> None:
+    """Queues of a database have numbers in front of their ids."""
+    with filled(SQLiteAckQueue(path)) as q, filled(SQLiteAckQueue(path, name="other"), "xyz") as other:
+        for queue, first in ((q, "a"), (other, "x")):
+            assert [queue._states._claiming.record(id) for id in (-1, (1 << 42) + 1, 1 << 50)] == [None] * 3
+            assert queue.get(id=1 << 60, next_in_order=True) == first

@@ -12,9 +12,10 @@ from typing import Any
 
 import pytest
 
-from pqadapters.store import Ack, Nack, Op, Order, Put, Set, Update
+from pqadapters.store import Ack, Nack, Order, Put, Update
 from pqadapters.stores._disk import Disk, ScratchDisk
 from pqadapters.stores.segment import SegmentStore, claims, queues
+from tests.contract.late import check_a_refused_late_commit_is_told
 
 
 def open_store(directory: Path, **options: Any) -> SegmentStore:
@@ -109,21 +110,8 @@ def test_a_claim_that_is_interrupted_before_the_record_was_taken_out(
 def test_a_late_commit_that_is_refused_is_told_in_the_log(
     lost: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nobody else hears of it; nor of a lease that was lost, which changes nothing."""
     with open_store(tmp_path) as store:
-        store.commit(Put("p", b"a"))
-        (claim,) = store.claim("p")
-        store.commit(Ack(claim))
-        pending: list[Op] = [Ack(claim) if lost else Set("t", b"k", b"v", expect=b"other")]
-
-        def stop() -> bool:
-            if pending:
-                store.commit(pending.pop())
-            return False
-
-        assert store.commit(Put("p", b"b"), stop=stop) != (0,)
-        told = [record for record in caplog.records if "interrupted another one" in record.getMessage()]
-        assert len(told) == (not lost)
+        check_a_refused_late_commit_is_told(store, caplog, lost=lost)
 
 
 class Interrupt(BaseException):

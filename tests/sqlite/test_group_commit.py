@@ -14,7 +14,7 @@ from unittest.mock import Mock
 import pytest
 
 from pqadapters.errors import ConditionFailed, DiskError, LeaseLost, LimitReached, StoreLocked, StorePoisoned
-from pqadapters.store import Ack, Delete, Depth, Expect, Op, Put, Set
+from pqadapters.store import Ack, Delete, Depth, Expect, Put, Set
 from pqadapters.stores import _line
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore, changes
@@ -22,6 +22,7 @@ from pqadapters.stores.sqlite.core import Core
 from pqadapters.stores.sqlite.work import Work
 from tests.contract.descriptors import open_below
 from tests.contract.interrupting import interrupted
+from tests.contract.late import check_a_refused_late_commit_is_told
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE
 
@@ -492,20 +493,7 @@ def test_an_opening_that_fails_at_its_end_keeps_no_descriptor(tmp_path: Path, mo
 def test_a_late_commit_that_is_refused_is_told_in_the_log(
     lost: bool, store: SqliteStore, caplog: pytest.LogCaptureFixture
 ) -> None:
-    """Nobody else hears of it; nor of a lease that was lost, which changes nothing."""
-    store.commit(Put("p", b"a"))
-    (claim,) = store.claim("p")
-    store.commit(Ack(claim))
-    pending: list[Op] = [Ack(claim) if lost else Set("t", b"k", b"v", expect=b"other")]
-
-    def stop() -> bool:
-        if pending:
-            store.commit(pending.pop())
-        return False
-
-    assert store.commit(Put("p", b"b"), stop=stop) != (0,)
-    told = [record for record in caplog.records if "interrupted another one" in record.getMessage()]
-    assert len(told) == (not lost)
+    check_a_refused_late_commit_is_told(store, caplog, lost=lost)
 
 
 class _NoSync(Disk):

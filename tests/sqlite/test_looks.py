@@ -305,3 +305,11 @@ def test_a_put_with_a_rank_is_one_statement_once_there_are_some(tmp_path: Path) 
         assert [claim.payload for claim in claims] == [b"1", b"2", b"3", b""]
         assert [claim.rank for claim in claims] == [b"1", b"2", b"3", b"9"]
         store._core.writer.connection.set_trace_callback(None)
+
+
+def test_the_first_rank_of_a_queue_that_has_records_counts(tmp_path: Path) -> None:
+    with _store(tmp_path) as store:
+        store.commit(Put("q", b"a"))
+        store.commit(Put("q", b"b", rank=b"5"))
+        store.commit(Put("q", b"c", rank=b"1"))
+        assert [claim.payload for claim in store.claim("q", order=Order.RANK, limit=9)] == [b"a", b"c", b"b"]

@@ -11,25 +11,25 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 
-from ...errors import LeaseLost, StoreClosed, StoreError, StoreForked, StorePoisoned, StoreUnreachable
-from ...store import Claim, Nack, Op, Store
+from ...errors import FOR_GOOD, StoreError, StoreUnreachable
+from ...store import Ack, Claim, Nack, Store, acknowledge
 
 _AGAIN = 0.5  #: seconds between two tries at the end
-_OVER = (StoreClosed, StoreForked, StorePoisoned)  #: the claims ended with the store
 
 
 class Owed:
     """By one listener. Any thread may call anything."""
 
     def __init__(self) -> None:
-        self._ops: deque[tuple[Store, Op]] = deque()
+        self._ops: deque[tuple[Store, Ack | Nack]] = deque()
         self._paying = threading.Lock()
 
-    def carry_out(self, store: Store, ops: Sequence[Op]) -> None:
+    def carry_out(self, store: Store, ops: Sequence[Ack | Nack]) -> None:
         """Commit these, but for those whose lease is lost. Raises StoreError: then they are owed."""
         try:
-            _commit(store, ops)
-        except _OVER:
+            if ops:
+                acknowledge(store, ops)
+        except FOR_GOOD:
             raise
         except StoreError:
             self._ops.extend((store, op) for op in ops)
@@ -48,8 +48,9 @@ class Owed:
         with self._paying:
             ours = [each for each in list(self._ops) if each[0] is store]
             try:
-                _commit(store, [op for _, op in ours])
-            except _OVER:
+                if ours:
+                    acknowledge(store, [op for _, op in ours])
+            except FOR_GOOD:
                 pass
             except StoreUnreachable:
                 raise
@@ -66,15 +67,3 @@ class Owed:
                 self.pay(some[0][0])
             if self._ops:
                 pause.wait(_AGAIN)
-
-
-def _commit(store: Store, ops: Sequence[Op]) -> None:
-    """All at once, or one by one where a lease was lost: that record is somebody else's by now."""
-    if not ops:
-        return
-    try:
-        store.commit(*ops)
-    except LeaseLost:
-        for op in ops:
-            with suppress(LeaseLost):
-                store.commit(op)

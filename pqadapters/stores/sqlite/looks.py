@@ -109,7 +109,7 @@ class Looks:
     def record(self, queue: str, id: int) -> Record | None:
         """The record with that id, in whatever state it is."""
         number = self._names.queue(queue)
-        return None if number is None else self._find(queue, number, id)
+        return None if number is None or not 0 <= id < IDS else self._find(queue, number, id)
 
     def _find(self, queue: str, number: int, id: int) -> Record | None:
         place = number << ID_BITS | id

@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 
 from .... import telling
 from ....clock import SYSTEM
-from ....errors import LeaseLost, PqadaptersError, StoreClosed, StoreForked, StorePoisoned
+from ....errors import FOR_GOOD, LeaseLost, PqadaptersError
 from ....store import Nack
 from .._jobs import wire
 from .clock import call_in
@@ -27,7 +27,6 @@ if TYPE_CHECKING:
 _log = telling.logger("pqadapters.executor")
 _AGAIN = 1.0  #: seconds
 _PATIENCE = 5.0  #: seconds that who shuts down waits for the store
-FOR_GOOD = (StorePoisoned, StoreClosed, StoreForked)  #: after these a store never works again
 
 
 def refused(backlog: Backlog, error: Exception) -> None:

@@ -10,9 +10,8 @@ from typing import TYPE_CHECKING
 
 from .... import telling
 from ....ending import start_thread
-from ....errors import StoreError
+from ....errors import FOR_GOOD, StoreError
 from ....store import Depth, Store
-from .refusals import FOR_GOOD
 from .returning import begin_ready
 
 if TYPE_CHECKING:

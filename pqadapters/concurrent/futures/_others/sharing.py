@@ -20,10 +20,9 @@ from typing import TYPE_CHECKING
 from .... import telling
 from ....clock import SYSTEM
 from ....ending import start_thread
-from ....errors import ConditionFailed, LeaseLost, StoreError
+from ....errors import FOR_GOOD, ConditionFailed, LeaseLost, StoreError
 from ....store import Ack, Claim, Delete, Expect, Nack, Op, Put, Record, Set, State, Store, acknowledge
 from .._backlog.finishing import hear
-from .._backlog.refusals import FOR_GOOD
 from .._jobs import wire
 from .doubts import Doubts
 
