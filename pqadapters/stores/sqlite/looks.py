@@ -33,28 +33,18 @@ class Looks:
     def _depth(self, queue: str, age: bool) -> Depth:
         number, dead, now = self._names.queue(queue) or 0, dead_queue(queue), self._wall()  # 0 has no records
         letters = None if dead == queue else name_blob(dead)
-        asked = (letters, *(places(number) if age else _NOWHERE), number)
-        ready, delayed, claimed, size, buried, oldest = self._reader.row(schema.DEPTH, asked)
-        due = self._ask(schema.DUE, (number, now))[0][0] if delayed else 0
-        if due and age:
-            oldest = self._oldest(number, now)
+        asked = (letters, *(places(number) if age else _NOWHERE), number, now)
+        ready, delayed, claimed, size, buried, due, oldest = self._reader.row(schema.DEPTH, asked)
         seconds = None if oldest is None else max(0.0, now - oldest)
         return Depth(ready + due, delayed - due, claimed, buried or 0, size, seconds)
-
-    def _oldest(self, number: int, now: float) -> float:
-        """When the first ready record was put, where delayed ones are due."""
-        rows = self._ask(schema.OLDEST, places(number)) + self._ask(schema.OLDEST_DUE, (number, now))
-        found: float = min(rows, key=_id_of_oldest)[0]
-        return found
 
     def any_ready(self, queue: str) -> tuple[bool, bool]:
         """Whether there is a record to claim, and whether anybody has one in hand."""
         number = self._names.queue(queue)
         if number is None:
             return False, False
-        ready, delayed, claimed = self._ask(schema.COUNTS, (number,))[0][:3]
-        is_ready = bool(ready or (delayed and self._ask(schema.DUE, (number, self._wall()))[0][0]))
-        return is_ready, bool(claimed)
+        ready, claimed = self._ask(schema.ANY_READY, (number, self._wall(), number))[0]
+        return bool(ready), bool(claimed)
 
     def next_due(self, queue: str) -> float | None:
         """The moment at which the first delayed record is ready, in seconds since the epoch."""
@@ -133,10 +123,6 @@ class Looks:
         return Record(
             queue, _id(row), state, payload, rank or b"", attempts, put_at, not_before or 0.0, name_text(note)
         )
-
-
-def _id_of_oldest(row: Any) -> int:
-    return int(row[1] & (IDS - 1))
 
 
 def _id(row: Any) -> int:

@@ -228,14 +228,24 @@ _UP, _DOWN = _BETWEEN.format("ASC"), _BETWEEN.format("DESC")
 #: are claimed, ready, delayed: two places, which are left out, and how many.
 BETWEEN = f"{_DOWN} UNION ALL {_UP} UNION ALL {_UP}"
 BETWEEN_BACK = f"{_UP} UNION ALL {_DOWN} UNION ALL {_DOWN}"
-#: the name of the dead letters; the places between which the first ready record is asked for; number
-DEPTH = """
-SELECT ready, delayed, claimed, bytes, (SELECT ready + delayed + claimed FROM queue WHERE name = ?),
-    (SELECT put_at FROM record WHERE place >= ? AND place < ? ORDER BY place LIMIT 1)
+_DUE = f"FROM record WHERE queue = ?4 AND place > {DELAYED} AND not_before <= ?5"
+_OLDEST = "SELECT put_at, place FROM record WHERE place >= ?2 AND place < ?3 ORDER BY place LIMIT 1"
+_OLDEST_DUE = f"SELECT put_at, place {_DUE} AND ?3 ORDER BY place LIMIT 1"
+#: All of one moment, else a record that comes due meanwhile is there twice or not at all. 1: the name of the dead
+#: letters; 2, 3: the places between which the first ready record is asked for, 0 and 0 for none; 4, 5: number, now.
+DEPTH = f"""
+SELECT ready, delayed, claimed, bytes, (SELECT ready + delayed + claimed FROM queue WHERE name = ?1),
+    CASE WHEN delayed THEN (SELECT count(*) {_DUE}) ELSE 0 END,
+    CASE WHEN delayed THEN (
+        SELECT put_at FROM (SELECT * FROM ({_OLDEST}) UNION ALL SELECT * FROM ({_OLDEST_DUE}))
+        ORDER BY place & {IDS - 1} LIMIT 1
+    ) ELSE (SELECT put_at FROM ({_OLDEST})) END
+FROM queue WHERE number = ?4"""
+#: number, now, number
+ANY_READY = f"""
+SELECT ready OR CASE WHEN delayed THEN EXISTS(
+    SELECT 1 FROM record WHERE queue = ? AND place > {DELAYED} AND not_before <= ?) ELSE 0 END, claimed
 FROM queue WHERE number = ?"""
-OLDEST = "SELECT put_at, place FROM record WHERE place >= ? AND place < ? ORDER BY place LIMIT 1"
-OLDEST_DUE = f"""
-SELECT put_at, place FROM record WHERE queue = ? AND place > {DELAYED} AND not_before <= ? ORDER BY place LIMIT 1"""
 
 # Owners
 

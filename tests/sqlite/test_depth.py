@@ -1,0 +1,56 @@
+"""What a look at a queue tells is of one moment, whatever others commit between two questions of it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from pqadapters.store import Put
+from pqadapters.stores.sqlite import SqliteStore
+
+from ..contract.maker import ManualClock
+
+
+@contextmanager
+def _at_question(store: SqliteStore, number: int, do: Callable[[], object]) -> Iterator[None]:
+    """Before the store asks its database for the so many-th time."""
+    asked = 0
+
+    def count(statement: str) -> None:
+        nonlocal asked
+        asked += 1
+        if asked == number:
+            do()
+
+    connection = store._looks._reader.connection
+    assert connection is not None
+    connection.set_trace_callback(count)
+    yield
+    connection.set_trace_callback(None)
+
+
+def _depth_is_right(store: SqliteStore) -> None:
+    depth = store.depth("q")
+    assert sorted(depth[:3]) == [0, 0, 1]
+    assert (depth.oldest_age is not None) == (depth.ready == 1)
+
+
+def _readiness_is_right(store: SqliteStore) -> None:
+    assert store._looks.any_ready("q") in {(True, False), (False, True)}
+
+
+@pytest.mark.parametrize("number", [1, 2, 3, 4])
+@pytest.mark.parametrize("look", [_depth_is_right, _readiness_is_right])
+def test_a_record_that_comes_due_meanwhile_is_there_once(
+    tmp_path: Path, look: Callable[[SqliteStore], None], number: int
+) -> None:
+    clock = ManualClock()
+    with SqliteStore(tmp_path / "q.db", durability="process", clock=clock) as store:
+        store.commit(Put("q", b"retried", not_before=clock.now + 10))
+        store.depth("q")
+        clock.advance(20)
+        with _at_question(store, number, lambda: store.claim("q")):
+            look(store)
