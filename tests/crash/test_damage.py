@@ -316,3 +316,20 @@ def test_i8_a_record_damaged_after_it_was_acknowledged_behind_a_checkpoint(tmp_p
     assert len(damage) == 1
     assert first not in records
     assert len(records) == 2
+
+
+def test_damaged_records_take_no_room_in_a_queue_that_was_empty_since(tmp_path: Path) -> None:
+    """Nobody knows how many bytes they had: they counted for ever, and less and less had room."""
+    with SegmentStore(tmp_path / "q") as store:
+        store.commit(Put("q", b"a" * 5000), Put("q", b"b"))
+    segment = next((tmp_path / "q").glob("*.seg"))
+    segment.write_bytes(segment.read_bytes().replace(b"a" * 5000, b"!" * 5000))
+    with SegmentStore(tmp_path / "q") as store:
+        (claim,) = store.claim("q", limit=9)
+        store.commit(Ack(claim))
+        store.commit(Put("q", b"c" * 2000, limit_bytes=4000))
+        assert store.depth("q").bytes == 2000
+        store.commit(Put("q", b"c" * 2000, limit_bytes=4000))
+        store.commit(*(Ack(claim) for claim in store.claim("q", limit=9)))
+    with SegmentStore(tmp_path / "q") as store:
+        assert store.depth("q").bytes == 0

@@ -114,7 +114,7 @@ def _queue_head(queue: Queue, largest: bool) -> list[Any]:
         queue.number,
         queue.name,
         queue.named,
-        queue.bytes,
+        queue.payload_bytes(),
         0 if largest else len(_plain(queue)),
         queue.heap is not None,
         [[rank.hex(), id] for rank, id in ranked],

@@ -100,7 +100,7 @@ class Draft:
         ready, size = len(queue) + self._ready[queue], len(op.payload)
         if op.limit is not None and ready >= op.limit:
             raise LimitReached(f"queue {op.queue!r} has {ready} ready records; its limit is {op.limit}")
-        held = queue.bytes + self._bytes[queue]
+        held = queue.payload_bytes() + self._bytes[queue]
         if op.limit_bytes is not None and queue.total + self._total[queue] and held + size > op.limit_bytes:
             raise LimitReached(f"queue {op.queue!r} has {held} bytes; its limit is {op.limit_bytes}")
         due = op.not_before if op.not_before > self._now else 0.0

@@ -89,6 +89,12 @@ class Queue:
     def total(self) -> int:
         return len(self) + len(self.delayed) + len(self.claimed)
 
+    def payload_bytes(self) -> int:
+        """Those of damaged records count, whose sizes nobody knows, until the queue is found empty."""
+        if not self.total:
+            self.bytes = 0
+        return self.bytes
+
     def add(self, id: int, rank: bytes = b"", not_before: float = 0.0) -> None:
         """A new record, its id above all others; `not_before` only where it lies ahead."""
         if not_before:
@@ -347,6 +353,5 @@ class Catalog:
         if queue.delayed:
             queue.mature(now)
         dead = None if queue.name.endswith(DEAD) else self.known_queue(dead_queue(queue.name))
-        return Depth(
-            len(queue), len(queue.delayed), len(queue.claimed), dead.total if dead is not None else 0, queue.bytes
-        )
+        buried = dead.total if dead is not None else 0
+        return Depth(len(queue), len(queue.delayed), len(queue.claimed), buried, queue.payload_bytes())
