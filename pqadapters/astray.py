@@ -5,6 +5,7 @@ from __future__ import annotations
 
 import threading
 import weakref
+from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 
@@ -13,6 +14,7 @@ from .errors import FOR_GOOD, LeaseLost, StoreError
 from .store import Claim, Nack, Store
 
 _AGAIN = 1.0  #: seconds between two tries
+_astray: weakref.WeakKeyDictionary[Store, deque[Claim]] = weakref.WeakKeyDictionary()
 
 
 def give_back(store: Store, claims: Sequence[Claim]) -> None:
@@ -31,29 +33,39 @@ def give_back(store: Store, claims: Sequence[Claim]) -> None:
 
 def give_back_later(store: Store, claims: Sequence[Claim]) -> None:
     """The same, of a store that refuses just now; claims of a handle that is gone have ended."""
-    thread = threading.Thread(target=_insist, args=(weakref.ref(store), [*claims]), daemon=True)
+    astray = _astray.setdefault(store, deque())
+    astray.extend(claims)
+    thread = threading.Thread(target=_insist, args=(weakref.ref(store), astray), daemon=True)
     thread.name = "pqadapters-astray"
     with suppress(RuntimeError):  # at the interpreter's end, with which they are free
         start_thread(thread)
 
 
-def _insist(ref: weakref.ref[Store], claims: list[Claim]) -> None:
+def settle(store: Store) -> None:
+    """Before more is claimed: what couldn't be given back to that store is, if it goes now."""
+    if _astray and (astray := _astray.get(store)):
+        _give_all_back(store, astray)
+
+
+def _insist(ref: weakref.ref[Store], astray: deque[Claim]) -> None:
     pause = threading.Event()
-    while claims and (store := ref()) is not None:
-        goes = _goes_back(store, claims)
+    while astray and (store := ref()) is not None:
+        goes = _give_all_back(store, astray)
         del store  # who only waits for it doesn't keep it
         if not goes:
             pause.wait(_AGAIN)
 
 
-def _goes_back(store: Store, claims: list[Claim]) -> bool:
-    """Give back the last of them. False where the store refuses."""
-    try:
-        with suppress(LeaseLost):
-            store.commit(Nack(claims[-1]))
-        claims.pop()
-    except FOR_GOOD:
-        claims.clear()
-    except StoreError:
-        return False
+def _give_all_back(store: Store, astray: deque[Claim]) -> bool:
+    """False where the store refuses."""
+    for claim in list(astray):
+        try:
+            with suppress(LeaseLost):
+                store.commit(Nack(claim))
+        except FOR_GOOD:
+            astray.clear()
+        except StoreError:
+            return False
+        with suppress(ValueError):  # by another thread meanwhile
+            astray.remove(claim)
     return True

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import cast
 
-from ..errors import LeaseLost, StoreError
-from ..store import Claim, Looks, Nack, Op, Order, Record, Store
+from ..astray import give_back, give_back_later, settle
+from ..store import Claim, Looks, Op, Order, Record, Store
 
 
 class Claiming:
@@ -13,7 +13,6 @@ class Claiming:
 
     def __init__(self, store: Store, queue: str, timeout: float) -> None:
         self._store, self._queue, self._timeout = store, queue, timeout
-        self._astray: list[Claim] = []  #: claims that couldn't be given back: nobody else gets those while we live
 
     def commit(self, *ops: Op) -> None:
         self._store.commit(*ops, timeout=self._timeout)
@@ -42,19 +41,11 @@ class Claiming:
         return claims[0] if claims else None
 
     def give_back(self, claim: Claim) -> None:
-        try:
-            self.commit(Nack(claim))
-        except LeaseLost:
-            pass
-        except StoreError:  # locked, as a rule
-            self.keep_astray(claim)
+        give_back(self._store, [claim])
 
-    def keep_astray(self, claim: Claim) -> None:
-        """It is given back later."""
-        self._astray.append(claim)
+    def settle(self) -> None:
+        """What couldn't be given back is, if it goes now."""
+        settle(self._store)
 
-    def give_back_astray(self) -> None:
-        if self._astray:
-            astray, self._astray = self._astray, []
-            for claim in astray:
-                self.give_back(claim)
+    def give_back_later(self, claim: Claim) -> None:
+        give_back_later(self._store, [claim])

@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import Any, cast
 
 from .. import telling
-from ..errors import LeaseLost, StoreError
+from ..astray import give_back, settle
+from ..errors import LeaseLost
 from ..interrupts import works
 from ..serializers import Serializer
 from ..stdlib._lines.aside import MISSING, Aside
@@ -36,7 +37,6 @@ class Records(Stored):
     ) -> None:
         super()._begin(store, name, serializer, timeout=timeout, auto_commit=auto_commit, maxsize=maxsize)
         self._held, self._aside = Held(), Aside(store)
-        self._astray: list[Claim] = []  #: claims that couldn't be given back: nobody else gets those while we live
         self._calls: list[object] = []  #: of task_done() by threads that hold nothing; to append is one step
         self._wrote: weakref.WeakSet[Any] = weakref.WeakSet()  #: who has put since its last task_done()
         self._unsynced = False  #: something was put since the last task_done()
@@ -67,9 +67,7 @@ class Records(Stored):
         """
         if block:
             check_timeout(timeout)
-        if self._astray:
-            astray, self._astray = self._astray, []
-            self._give_back(astray)
+        settle(self._store)
         wanted = id_in(id)
         deadline = deadline_of(timeout if block else 0.0)
         seen = None if wanted else self._look()
@@ -149,12 +147,7 @@ class Records(Stored):
     def _give_back(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
             self._held.own().pop(claim.id, None)
-            try:
-                self._store.commit(Nack(claim))
-            except LeaseLost:
-                pass
-            except StoreError:  # locked, as a rule
-                self._astray.append(claim)
+        give_back(self._store, claims)
 
     # Done
 

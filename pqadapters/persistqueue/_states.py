@@ -57,7 +57,7 @@ class States:
 
     def take(self, timeout: float | None) -> Row | None:
         """The first item that waits, in the caller's hands from now on; None if none came in time."""
-        self._claiming.give_back_astray()
+        self._claiming.settle()
         seen = self._claiming.seen(self._order)
         if seen is not None and seen.rank == FRESH and (row := self._hand_out(seen)) is not None:
             return row
@@ -148,7 +148,7 @@ class States:
         except LeaseLost:  # as one that was only looked at in any case
             self.let_go(id_of(claim))
         except StoreError:
-            self._claiming.keep_astray(claim)
+            self._claiming.give_back_later(claim)
 
     def let_go(self, id: int) -> None:
         """The item waits again if it is in this handle's hands."""

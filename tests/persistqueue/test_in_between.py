@@ -22,6 +22,8 @@ from tests.segment.programs import run
 
 from .test_sqlite_queues import drained
 
+_PATIENCE = 60.0
+
 _HERE, _ALL = tuple(persistqueue.__path__), tuple(pqadapters.__path__)
 
 
@@ -221,12 +223,10 @@ def test_what_could_not_be_resumed_is_resumed_by_the_next_call(path: str, monkey
     assert (q.unack_count(), q.size) == (0, 2)
 
 
-@pytest.mark.parametrize("kind", [SQLiteQueue, UniqueQ, SQLiteAckQueue])
-def test_an_item_that_could_neither_be_got_nor_given_back_is_there_again(
-    kind: Any, path: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Where the database was locked for so long, the item stayed claimed until the queue was closed."""
-    q = _filled(kind(path))
+@pytest.fixture(params=[SQLiteQueue, UniqueQ, SQLiteAckQueue])
+def refused(request: pytest.FixtureRequest, path: str, monkeypatch: pytest.MonkeyPatch) -> Any:
+    """A queue whose database was locked for so long that two items could neither be got nor given back."""
+    q = _filled(request.param(path))
     commit, locked = q._store.commit, True
 
     def locking(*ops: Any, **options: Any) -> Any:
@@ -239,7 +239,21 @@ def test_an_item_that_could_neither_be_got_nor_given_back_is_there_again(
         with pytest.raises(StoreLocked):
             q.get(block=False)
     locked = False
-    assert drained(q) == ["a", "b"]
+    return q
+
+
+def test_an_item_that_could_neither_be_got_nor_given_back_is_there_again(refused: Any) -> None:
+    """It stayed claimed until the queue was closed."""
+    assert drained(refused) == ["a", "b"]
+
+
+def test_others_get_it_whatever_this_one_does_meanwhile(refused: Any, path: str) -> None:
+    other = type(refused)(path, auto_resume=False) if isinstance(refused, SQLiteAckQueue) else type(refused)(path)
+    assert sorted(other.get(timeout=_PATIENCE) for _ in "ab") == ["a", "b"]
+    for thread in threading.enumerate():
+        if thread.name == "pqadapters-astray":
+            thread.join(_PATIENCE)
+            assert not thread.is_alive()
 
 
 @pytest.mark.parametrize("nacked", [False, True], ids=["inited", "ready"])
