@@ -44,6 +44,18 @@ def test_a_commit_that_is_interrupted_leaves_other_processes_the_lock(tmp_path: 
         assert store.depth("q").ready == 0
 
 
+def test_a_transaction_whose_end_was_interrupted_ends_before_the_next_one(tmp_path: Path) -> None:
+    """As behind a second KeyboardInterrupt, in the rollback that the first one led to."""
+    with SqliteStore(tmp_path / "q.db") as store:
+        store.commit(Put("q", b"a"))
+        connection = store._core.writer.connection
+        assert connection is not None
+        connection.execute("BEGIN IMMEDIATE")
+        connection.execute("DELETE FROM record")
+        store.commit(Put("q", b"b"))
+        assert [record.payload for record in store.browse("q")] == [b"a", b"b"]
+
+
 @pytest.mark.parametrize("prefetch", [1, 4])
 @pytest.mark.parametrize("ack", ["next", "task_done"])
 def test_a_get_is_interrupted_anywhere(ack: str, prefetch: int, tmp_path: Path) -> None:

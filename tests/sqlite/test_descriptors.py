@@ -1,0 +1,32 @@
+"""How many files a store has open."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from pqadapters.store import Ack, Nack, Put, Set
+from pqadapters.stores.sqlite import SqliteStore
+
+from ..contract.descriptors import open_below
+
+
+def _use(store: SqliteStore) -> None:
+    store.commit(Put("q", b"a"), Put("q", b"b"), Set("t", b"k", b"v"))
+    first, second = store.claim("q", limit=2)
+    store.commit(Nack(first))
+    store.commit(Ack(second))
+    store.depth("q")
+    store.sync()
+    store.checkpoint()
+    store.commit(Ack(store.claim("q")[0], lazy=True))
+
+
+def test_no_call_leaves_one_open(tmp_path: Path) -> None:
+    for durability in ("process", "power"):
+        with SqliteStore(tmp_path / durability / "q.db", durability=durability) as store:
+            _use(store)
+            before = len(open_below(tmp_path))
+            for _ in range(9):
+                _use(store)
+            assert len(open_below(tmp_path)) < before + 9  # the thread that syncs has one now and then
+    assert open_below(tmp_path) == []
