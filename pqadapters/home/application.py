@@ -25,14 +25,16 @@ from ..errors import NoHome
 from ..late import late
 
 _RUN_OTHERS = """
-    accelerate adev airflow apache arq bokeh celery chainlit chalice chaussette cherryd circusd coverage dagster
-    dagster-daemon daphne dask-scheduler dask-worker debugpy deepspeed django django-admin dramatiq fab fabric fastapi
-    faust flask functions-framework gearbox gevent gradio granian gunicorn honcho httpd huey huey-consumer hupper
-    hypercorn invoke jupyter jupyter-lab jupyter-notebook jupyterlab kernprof kopf line-profiler litestar locust luigi
-    luigid manage marimo memory-profiler mitmdump mitmproxy mitmweb mod-wsgi mod-wsgi-express mprof nameko nosetests
-    nose nox pabot papermill passenger-wsgi paster procrastinate pserve pshell pyinstrument quart rq rqscheduler
-    rqworker sanic saq scalene scrapy scrapyd solara streamlit superset supervisord taskiq torchrun tox twistd twisted
-    uvicorn uwsgi viztracer voila waitress waitress-serve watchfiles watchmedo zappa
+    accelerate adev airflow ansible ansible-playbook apache arq behave bokeh buildbot celery chainlit chalice chaussette
+    cherryd circusd coverage dagster dagster-daemon daphne dask-scheduler dask-worker dbt debugpy deepspeed django
+    django-admin doit dramatiq dvc fab fabric fastapi faust fil-profile flask functions-framework gearbox gevent gradio
+    granian gunicorn honcho httpd huey huey-consumer hupper hypercorn invoke ipdb ipengine jupyter jupyter-lab
+    jupyter-notebook jupyterlab jurigged kedro kernprof kopf line-profiler litestar locust luigi luigid manage marimo
+    memory-profiler memray mitmdump mitmproxy mitmweb mkdocs mlflow mod-wsgi mod-wsgi-express mprof nameko nose
+    nosetests nox pabot papermill passenger-wsgi paster prefect procrastinate pserve pshell pudb pyinstrument
+    quart radish ray robot rq rqscheduler rqworker sanic saq scalene scons scrapy scrapyd slipcover snakemake solara
+    sphinx-build streamlit superset supervisord taskiq torchrun tox twistd twisted uvicorn uwsgi viztracer voila
+    waitress waitress-serve watchfiles watchmedo zappa
 """
 #: Programs that run other people's programs, by their scripts, with "-" for "_", without endings and versions.
 LAUNCHERS = frozenset(_RUN_OTHERS.split())

@@ -108,7 +108,8 @@ LAUNCHED = """
     /venv/bin/rqworker /venv/bin/huey_consumer /venv/bin/huey_consumer.py /venv/bin/dramatiq /venv/bin/pserve
     /usr/bin/twistd3 /venv/bin/streamlit /venv/bin/scrapy /venv/bin/airflow /venv/bin/luigi /venv/bin/locust
     /usr/bin/supervisord /venv/bin/honcho /venv/bin/watchmedo /venv/bin/hupper /venv/bin/coverage-3.11 /venv/bin/tox
-    /venv/bin/nox /venv/bin/jupyter /C/Scripts/celery-script.py /C/Scripts/Celery.exe/__main__.py
+    /venv/bin/nox /venv/bin/jupyter /venv/bin/memray /venv/bin/robot /venv/bin/pudb3 /venv/bin/snakemake
+    /C/Scripts/celery-script.py /C/Scripts/Celery.exe/__main__.py
 """
 
 
