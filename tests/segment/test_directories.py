@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import errno
 import os
-import shutil
-import signal
 import stat
 import struct
 import sys
@@ -19,22 +17,19 @@ import pytest
 from pqadapters.errors import (
     DiskError,
     FormatError,
-    StoreClosed,
-    StoreError,
-    StoreForked,
     StoreLocked,
-    StorePoisoned,
     StoreRefused,
     UnsafeFilesystemWarning,
 )
-from pqadapters.store import Ack, Put
+from pqadapters.store import Put
 from pqadapters.stores import _directory
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore, format
 from pqadapters.stores.segment.core import Core
 
 from ..contract.threads import Task
-from .programs import run, running, said
+from .contents import filled, payloads
+from .programs import running, said
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's directory")
 
@@ -47,17 +42,6 @@ store.commit(Put("q", b"theirs"))
 print("held", flush=True)
 sys.stdin.readline()
 """
-
-
-def payloads(path: Path) -> list[bytes]:
-    with SegmentStore(path) as store:
-        return [record.payload for record in store.browse("q")]
-
-
-def filled(path: Path, *items: bytes) -> Path:
-    with SegmentStore(path) as store:
-        store.commit(*(Put("q", item) for item in items))
-    return path
 
 
 def mode(path: Path) -> int:
@@ -164,23 +148,6 @@ def test_a_directory_for_everybody_is_refused_and_left_as_it_is(tmp_path: Path) 
     assert mode(tmp_path) == 0o1777
 
 
-@pytest.mark.parametrize("durability", ["power", "process"])
-def test_files_that_are_removed_under_an_open_store_are_noticed(durability: str, tmp_path: Path) -> None:
-    """What is written to a file without a name goes with its descriptor: nothing more is acknowledged."""
-    store = SegmentStore(tmp_path / "store", durability=durability)
-    store.commit(Put("q", b"one"))
-    store.sync()
-    shutil.rmtree(tmp_path / "store")
-    with pytest.raises(StorePoisoned, match=r"its files were removed while the store was open.*open it again"):
-        for _ in range(2):  # at "process" the sync, which may be in the background, is what notices it
-            store.commit(Put("q", b"two"))
-            store.sync()
-    with pytest.raises(StorePoisoned, match="were removed"):
-        store.commit(Put("q", b"three"))
-    store.close()
-    assert payloads(filled(tmp_path / "store", b"four")) == [b"four"]
-
-
 def test_a_daemon_whose_standard_streams_were_closed(tmp_path: Path) -> None:
     """It puts /dev/null in their place: the files had their numbers, so what was put behind that was nowhere, and the
     lock was gone."""
@@ -203,64 +170,6 @@ os.read(heard, 1)
         with pytest.raises(StoreLocked):
             SegmentStore(tmp_path / "q")
     assert payloads(tmp_path / "q") == [b"late"]
-
-
-def test_a_store_that_is_moved_while_it_is_open_goes_on(tmp_path: Path) -> None:
-    store = SegmentStore(tmp_path / "store")
-    store.commit(Put("q", b"one"))
-    (tmp_path / "store").rename(tmp_path / "moved")
-    store.commit(Put("q", b"two"))
-    store.close()
-    assert payloads(tmp_path / "moved") == [b"one", b"two"]
-
-
-def test_a_store_that_was_moved_writes_nothing_into_the_one_that_has_its_place(tmp_path: Path) -> None:
-    """Its next segment took the place of one of the other's, whose records were gone, and was missing where it had been
-    moved to."""
-    store = SegmentStore(tmp_path / "store", segment_bytes=1 << 16)
-    store.commit(Put("q", b"old"))
-    (tmp_path / "store").rename(tmp_path / "moved")
-    other = SegmentStore(tmp_path / "store", segment_bytes=1 << 16)
-    large = bytes(1 << 16)
-    other.commit(Put("q", b"new"))
-    other.commit(Put("q", large))
-    for _ in range(2):
-        with pytest.raises(DiskError, match="was moved or replaced"):
-            store.commit(Put("q", large))
-    assert [claim.payload for claim in store.claim("q", limit=2)] == [b"old"]
-    store.close()
-    other.close()
-    assert payloads(tmp_path / "moved") == [b"old"]
-    assert payloads(tmp_path / "store") == [b"new", large]
-
-
-def test_a_store_that_was_moved_leaves_the_checkpoint_of_the_one_that_has_its_place(tmp_path: Path) -> None:
-    store = SegmentStore(tmp_path / "store")
-    store.commit(Put("q", b"old"))
-    (tmp_path / "store").rename(tmp_path / "moved")
-    with SegmentStore(tmp_path / "store") as other:
-        other.commit(Put("q", b"new"))
-    before = {path.name: path.read_bytes() for path in (tmp_path / "store").iterdir()}
-    assert "checkpoint" in before
-    with pytest.raises(DiskError, match="was moved or replaced"):
-        store.checkpoint()
-    store.close()
-    assert {path.name: path.read_bytes() for path in (tmp_path / "store").iterdir()} == before
-
-
-def test_damage_in_a_store_that_was_moved_changes_nothing_in_the_one_that_has_its_place(tmp_path: Path) -> None:
-    store = SegmentStore(tmp_path / "store")
-    store.commit(Put("q", b"precious"))
-    path = tmp_path / "store" / "0000000000000001.seg"
-    path.write_bytes(path.read_bytes().replace(b"precious", b"prexious"))
-    (tmp_path / "store").rename(tmp_path / "moved")
-    with SegmentStore(tmp_path / "store") as other:
-        other.commit(Put("q", b"whole"))
-    before = {path.name: path.read_bytes() for path in (tmp_path / "store").iterdir()}
-    with pytest.raises(DiskError, match="was moved or replaced"):
-        list(store.browse("q"))
-    store.close()
-    assert {path.name: path.read_bytes() for path in (tmp_path / "store").iterdir()} == before
 
 
 def test_foreign_content_is_refused_and_left_as_it_is(tmp_path: Path) -> None:
@@ -320,23 +229,6 @@ def test_another_process_is_told_who_holds_the_store(tmp_path: Path) -> None:
         assert payloads(tmp_path / "q") == [b"theirs"]
 
 
-FORKED_HOLDER = """
-import os, sys
-from pqadapters.store import Put
-from pqadapters.stores.segment import SegmentStore
-store = SegmentStore(sys.argv[1])
-store.commit(Put("q", b"theirs"))
-here, there = os.pipe()
-if os.fork() == 0:
-    os.write(there, b"x")    # the child is itself now, and lives on beyond its parent's end
-    os.read(0, 1)
-    os._exit(0)
-os.read(here, 1)
-print("held", flush=True)
-os.read(0, 1)
-"""
-
-
 @pytest.mark.parametrize("before", [b"", b"7\n", b"4194304\n", b"4194304   \n", b"longer than any number\n"])
 def test_a_lock_names_its_holder_whatever_stood_there(tmp_path: Path, before: bytes) -> None:
     file = tmp_path / "LOCK"
@@ -347,106 +239,6 @@ def test_a_lock_names_its_holder_whatever_stood_there(tmp_path: Path, before: by
     hold.close()
 
 
-def test_a_lock_goes_with_its_holder_even_if_a_forked_child_lives_on(tmp_path: Path) -> None:
-    with running(FORKED_HOLDER, tmp_path / "q") as child:
-        assert said(child) == "held"
-        with pytest.raises(StoreLocked):
-            SegmentStore(tmp_path / "q")
-        os.kill(child.pid, signal.SIGKILL)
-        os.waitid(os.P_PID, child.pid, os.WEXITED | os.WNOWAIT)
-        assert payloads(tmp_path / "q") == [b"theirs"]
-
-
-def test_a_forked_child_gets_a_clear_error_and_may_use_another_directory(tmp_path: Path) -> None:
-    store = SegmentStore(tmp_path / "q")
-    store.commit(Put("q", b"1"))
-    answer = _in_child(store, tmp_path)
-    assert answer.startswith("StoreForked")
-    assert f"belongs to process {os.getpid()}" in answer
-    assert answer.endswith("StoreLocked own 1")
-    (claim,) = store.claim("q")
-    store.commit(Ack(claim), Put("q", b"2"))
-    store.close()
-    assert payloads(tmp_path / "q") == [b"2"]
-
-
-def _in_child(store: SegmentStore, tmp_path: Path, work: str = "commit") -> str:
-    end, other = os.pipe()
-    pid = os.fork()
-    if pid == 0:
-        try:
-            os.write(other, _use_in_child(store, tmp_path).encode())
-        finally:
-            os._exit(0)
-    os.close(other)
-    with open(end) as answer:
-        text = answer.read()
-    os.waitpid(pid, 0)
-    return text
-
-
-def _use_in_child(store: SegmentStore, tmp_path: Path) -> str:
-    words = []
-    for use in (lambda: store.commit(Put("q", b"x")), lambda: SegmentStore(tmp_path / "q")):
-        try:
-            use()
-        except StoreError as error:
-            words.append(type(error).__name__ + (f" {error}" if isinstance(error, StoreForked) else ""))
-    store.close()
-    with SegmentStore(tmp_path / "own") as own:
-        own.commit(Put("q", b"y"))
-        words.append(f"own {own.depth('q').ready}")
-    return " ".join(words)
-
-
-def test_a_forked_child_is_told_of_a_store_that_was_removed_before_the_fork(tmp_path: Path) -> None:
-    """To open it after the fork would be of no use."""
-    store, other = SegmentStore(tmp_path / "q"), SegmentStore(tmp_path / "q")
-    assert other.discard(remove=True)
-    pid = os.fork()
-    if not pid:
-        status = 1
-        try:
-            with pytest.raises(StoreClosed, match="was removed"):
-                store.commit(Put("q", b"x"))
-            status = 0
-        finally:
-            os._exit(status)
-    assert os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1]) == 0
-
-
-FORK_UNDER_LOCK = """
-import os, sys, threading
-from pqadapters.errors import StoreForked
-from pqadapters.store import Put
-from pqadapters.stores.segment import SegmentStore
-store = SegmentStore(sys.argv[1])
-entered, go = threading.Event(), threading.Event()
-def stop():
-    entered.set()
-    go.wait(60)
-    return False
-thread = threading.Thread(target=lambda: store.commit(Put("q", b"1"), stop=stop))
-thread.start()
-entered.wait(60)             # the thread is in the middle of a commit, with the store's lock
-pid = os.fork()
-if pid == 0:
-    try:
-        store.commit(Put("q", b"2"))
-    except StoreForked:
-        os._exit(7)
-    os._exit(1)
-status = os.waitpid(pid, 0)[1]
-go.set()
-thread.join()
-print(os.waitstatus_to_exitcode(status), store.depth("q").ready)
-"""
-
-
-def test_a_fork_while_a_thread_holds_the_stores_lock_is_no_deadlock(tmp_path: Path) -> None:
-    assert run(FORK_UNDER_LOCK, tmp_path / "q") == "7 1"
-
-
 def test_two_handles_of_one_process_share_a_store(tmp_path: Path) -> None:
     first = SegmentStore(tmp_path / "q")
     first.commit(Put("q", b"1"))
@@ -455,65 +247,6 @@ def test_two_handles_of_one_process_share_a_store(tmp_path: Path) -> None:
     assert [claim.payload for claim in second.claim("q")] == [b"1"]
     second.close()
     assert payloads(tmp_path / "q") == [b"1"]
-
-
-def test_i7_who_waits_is_told_that_the_store_was_removed(tmp_path: Path) -> None:
-    store, other, looks = SegmentStore(tmp_path / "q"), SegmentStore(tmp_path / "q"), threading.Event()
-    taker = Task(lambda: other.claim("q", timeout=None, stop=lambda: bool(looks.set())), patience=60)
-    watcher = Task(lambda: other.wait("q", lambda depth: bool(depth.ready)), patience=60)
-    assert looks.wait(60)
-    assert store.discard(remove=True)
-    for waiter in (taker, watcher):
-        with pytest.raises(StoreClosed, match="was removed"):
-            waiter.result()
-
-
-def test_what_stands_where_a_store_was_removed_stays(tmp_path: Path) -> None:
-    """Another handle is told to remove it as well."""
-    store, other = SegmentStore(tmp_path / "q"), SegmentStore(tmp_path / "q")
-    assert store.discard(remove=True)
-    assert not (tmp_path / "q").exists()
-    with SegmentStore(tmp_path / "q") as again:
-        again.commit(Put("q", b"new"))
-    other.discard(remove=True)
-    assert payloads(tmp_path / "q") == [b"new"]
-
-
-def test_what_stands_where_a_store_was_moved_away_stays(tmp_path: Path) -> None:
-    store = SegmentStore(tmp_path / "q")
-    (tmp_path / "q").rename(tmp_path / "moved")
-    with SegmentStore(tmp_path / "q") as other:
-        other.commit(Put("q", b"new"))
-    with pytest.raises(OSError, match="handle"):
-        store.discard(remove=True)
-    assert payloads(tmp_path / "q") == [b"new"]
-    assert payloads(tmp_path / "moved") == []
-
-
-def test_the_files_of_a_store_go_behind_the_door(tmp_path: Path) -> None:
-    """Whoever has it may be about to take the store."""
-    is_there = list[bool]()
-
-    @contextmanager
-    def door() -> Iterator[None]:
-        is_there.append((tmp_path / "q").exists())
-        yield
-        is_there.append((tmp_path / "q").exists())
-
-    assert SegmentStore(tmp_path / "q").discard(remove=True, door=door)
-    assert is_there == [True, False]
-
-
-def test_a_store_that_is_to_be_removed_in_the_middle_of_a_call_and_isnt_empty_by_then_is_closed(tmp_path: Path) -> None:
-    store = SegmentStore(tmp_path / "q")
-
-    def stop() -> bool:
-        return not store.discard(remove=True, unless=lambda: True)
-
-    store.commit(Put("q", b"x"), stop=stop)
-    with pytest.raises(StoreClosed):
-        store.depth("q")
-    assert payloads(tmp_path / "q") == [b"x"]
 
 
 def test_a_store_is_opened_while_its_last_handle_closes_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
