@@ -8,8 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from pqadapters.store import Put
+from pqadapters.store import Put, Update
 from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite.schema import LONG
 
 from ..contract.maker import ManualClock
 
@@ -54,3 +55,17 @@ def test_a_record_that_comes_due_meanwhile_is_there_once(
         clock.advance(20)
         with _at_question(store, number, lambda: store.claim("q")):
             look(store)
+
+
+@pytest.mark.parametrize("payload", [b"short", b"M" * 2 * LONG])
+@pytest.mark.parametrize("number", [1, 2, 3])
+def test_a_record_whose_long_payload_changes_meanwhile_is_shown(tmp_path: Path, payload: bytes, number: int) -> None:
+    with SqliteStore(tmp_path / "q.db", durability="process") as store:
+        store.commit(Put("q", b"L" * 2 * LONG))
+        (claim,) = store.claim("q")
+        for look in (lambda: list(store.browse("q", state=None)), lambda: [store.record("q", claim.id)]):
+            store.commit(Update(claim, b"L" * 2 * LONG))
+            with _at_question(store, number, lambda: store.commit(Update(claim, payload))):
+                (record,) = look()
+            assert record is not None
+            assert record.payload in {b"L" * 2 * LONG, payload}

@@ -104,18 +104,17 @@ class Looks:
     def _find(self, queue: str, number: int, id: int) -> Record | None:
         place = number << ID_BITS | id
         rows = self._ask(schema.ONE_OF, (place, place + DELAYED, -place))
-        return self._record(queue, rows[0], self._wall()) if rows else None
+        return self._record(queue, rows[0], self._wall()) if rows and rows[0][8] is not None else None
 
     def _record(self, queue: str, row: Any, now: float) -> Record | None:
         """None for one that has left since, or isn't whole, which a claim finds out."""
         place, _, _, put_at, attempts, not_before, rank, note, payload = row[:9]
-        if payload is None:
+        is_apart = payload is None
+        if is_apart:
             bodies = self._ask(schema.BODY, (_id(row),))
-            if not bodies:
-                return None
-            payload = bodies[0][0]
-        if not is_whole(row, payload):
-            return None
+            payload = bodies[0][0] if bodies else None
+        if not is_whole(row, payload):  # a payload that was looked up by itself may be another one by now
+            return self._find(queue, abs(place) % DELAYED >> ID_BITS, _id(row)) if is_apart else None
         if place < 0:
             state = State.CLAIMED
         else:

@@ -180,8 +180,11 @@ LAST_READY = f"SELECT {_FIELDS}, {_COUNTS} FROM record WHERE place >= ? AND plac
 #: number, number, how many
 FIRST_BY_RANK = f"SELECT {_FIELDS}, {_COUNTS} FROM record WHERE {_BY_RANK} ORDER BY rank, place LIMIT ?"
 ONE = f"SELECT {_FIELDS} FROM record WHERE place = ?"
-#: a record's places in each state: at one moment it has one of them
-ONE_OF = f"SELECT {_FIELDS} FROM record WHERE place IN (?, ?, ?)"
+#: a record's places in each state, at one moment it has one of them; a long payload comes with it
+ONE_OF = f"""
+SELECT place, queue, crc, put_at, attempts, not_before, rank, note,
+    coalesce(payload, (SELECT payload FROM body WHERE id = abs(place) & {IDS - 1}))
+FROM record WHERE place IN (?, ?, ?)"""
 _CLAIM = "UPDATE record SET place = -place, attempts = attempts + 1, owner = ?, handle = ? WHERE place"
 CLAIM = f"{_CLAIM} = ?"
 #: owner, handle, the first place and the last: all between them
