@@ -266,6 +266,16 @@ class States:
         depth = self._store.depth(self.queue)
         return depth.ready + depth.claimed
 
+    def active(self) -> int:
+        """How many items are inited, ready or unack. They are counted until that is twice the same: one that is given
+        back in between is neither here nor there, and join() would end."""
+        seen = self.waiting(), self.count(UNACK)
+        for _ in range(_LOOKS):
+            before, seen = seen, (self.waiting(), self.count(UNACK))
+            if seen == before:
+                break
+        return max(sum(before), sum(seen))
+
     def row(self, id: int) -> Row | None:
         """An item that was got before."""
         return row_of(id, self._store.get(self._rows, KEY.pack(id)))
@@ -283,6 +293,10 @@ class States:
                 row = row_of(KEY.unpack(key)[0], rows.get(key))
                 if row is not None:
                     found[row.id] = row, state
+        for id in [id for (id,) in map(KEY.unpack, rows) if id not in found]:  # they go from state to state meanwhile
+            state_now, row = self.state(id), row_of(id, rows[KEY.pack(id)])
+            if row is not None and state_now is not None:
+                found[id] = row, state_now
         return [found[id] for id in sorted(found)]
 
     def ids(self, state: str) -> list[int]:

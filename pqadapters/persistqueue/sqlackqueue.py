@@ -252,7 +252,7 @@ class SQLiteAckQueue(Stored):
 
     def active_size(self) -> int:
         """How many items aren't done: those that wait, and those in somebody's hands."""
-        return self.size + self.unack_count()
+        return self._states.active()
 
     def queue(self) -> list[dict[str, Any]]:
         """Every item by id, done ones too: `{"id", "data", "timestamp", "status"}`."""

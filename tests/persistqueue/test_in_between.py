@@ -7,6 +7,7 @@ import errno
 import sqlite3
 import threading
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -330,6 +331,47 @@ def test_an_item_that_is_updated_while_it_is_cleared_leaves_no_trace(
     q.clear_acked_data(keep_latest=0)
     assert [row["data"] for row in q.queue()] == ["b"]
     assert q.put("c") is not None
+
+
+@pytest.fixture
+def before_look(monkeypatch: pytest.MonkeyPatch) -> Callable[[Any, int, Callable[[], object]], None]:
+    """Something is done before a queue looks at its store for the so many-th time."""
+
+    def arrange(q: Any, number: int, do: Callable[[], object]) -> None:
+        looks: list[str] = []
+
+        def look(name: str, *arguments: Any, **options: Any) -> Any:
+            looks.append(name)
+            if len(looks) == number:
+                do()
+            return getattr(type(q._store), name)(q._store, *arguments, **options)
+
+        for name in ("depth", "count", "get", "keys", "snapshot", "browse"):
+            monkeypatch.setattr(q._store, name, partial(look, name), raising=False)
+
+    return arrange
+
+
+@pytest.mark.parametrize("kind", [SQLiteAckQueue, FILOSQLiteAckQueue])
+@pytest.mark.parametrize("number", range(1, 8))
+def test_an_item_that_is_given_back_meanwhile_is_seen(kind: Any, number: int, path: str, before_look: Any) -> None:
+    """It was in no state: queue() left it out."""
+    q, other = kind(path), kind(path, auto_resume=False)
+    q.put("a")
+    item = other.get(raw=True)
+    before_look(q, number, lambda: other.nack(item))
+    assert [row["data"] for row in q.queue()] == ["a"]
+
+
+@pytest.mark.parametrize("kind", [SQLiteAckQueue, FILOSQLiteAckQueue])
+@pytest.mark.parametrize("number", range(1, 5))
+def test_an_item_that_is_given_back_meanwhile_is_counted(kind: Any, number: int, path: str, before_look: Any) -> None:
+    """It was counted neither among those that wait nor among those in hand, and join() ended."""
+    q, other = kind(path), kind(path, auto_resume=False)
+    q.put("a")
+    item = other.get(raw=True)
+    before_look(q, number, lambda: other.nack(item))
+    assert q.active_size() == 1
 
 
 @pytest.mark.parametrize("id", [-(2**70), -(2**63), -1, 2**62, 2**63 - 1, 2**70, "9" * 30])
