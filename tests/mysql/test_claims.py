@@ -192,3 +192,25 @@ def test_i5_a_claim_that_the_server_has_skipped_is_nobodys(
         (claim,) = store.claim("q", timeout=PATIENCE)
         store.commit(Ack(claim))
         assert not store.depth("q").unfinished
+
+
+@pytest.mark.parametrize("last", [True, False])
+def test_i3_what_another_transaction_has_locked_when_its_handle_ends_is_given_back_later(
+    url: str, server: Server, last: bool
+) -> None:
+    """It was passed over, and the row of its process went: the record was claimed by nobody, for good."""
+    with MysqlStore(url, lease=31) as other:
+        store, kept = MysqlStore(url), None if last else MysqlStore(url)
+        store.commit(Put("q", b"a"))
+        assert store.claim("q")
+        with pymysql.connect(unix_socket=server.socket, user="root", database=url.rpartition("/")[2]) as foreign:
+            foreign.cursor().execute("SELECT id FROM pqa_items FOR UPDATE")
+            store.close()
+            assert other.depth("q").claimed == 1
+        if kept is not None:
+            kept._core.catch_up()
+        (claim,) = other.claim("q", timeout=PATIENCE)
+        other.commit(Ack(claim))
+        if kept is not None:
+            assert not kept._core.unreleased
+            kept.close()

@@ -19,6 +19,7 @@ from .._ahead import Ahead
 from .._bells import Bells
 from .._cores import Cores
 from .._handle import Token
+from .._line import LATE
 from .address import Address
 from .aheads import Aheads
 from .create import check_power, prepare
@@ -26,7 +27,7 @@ from .errors import is_lost, translated
 from .keeper import Keeper
 from .lookout import Lookout
 from .names import Names
-from .owners import Owners, give_back
+from .owners import Owners, any_claimed, give_back
 from .reader import Reader
 from .schema import Statements, held_by
 from .session import Session
@@ -169,8 +170,8 @@ class Core:
         if self.owners.is_lost or self.writer.in_doubt:
             self.writer.do(Part(lambda session: None))  # takes a new number, looks it up
         for handle in list(self.unreleased):
-            self._give_up(handle)
-            self.unreleased.discard(handle)
+            if self._give_up(handle):
+                self.unreleased.discard(handle)
 
     # Handles
 
@@ -199,7 +200,8 @@ class Core:
         with telling.silence():
             try:
                 self.aheads.end(handle)
-                self._give_up(handle)
+                if not self._give_up(handle):
+                    self.unreleased.add(handle)
             except StoreError:
                 self.unreleased.add(handle)
             except BaseException:  # of a signal handler: the keeper goes on with it
@@ -233,16 +235,20 @@ class Core:
 
         return Part(run)
 
-    def _give_up(self, handle: int) -> None:
+    def _give_up(self, handle: int) -> bool:
+        """Whether all that it had claimed is ready: what another transaction has locked isn't."""
         if not self.owners.number:
-            return
+            return True
 
-        def run(session: Session) -> set[int]:
+        def run(session: Session) -> tuple[set[int], bool]:
             place = held_by(session.owner, handle)
-            return give_back(session, place, place)
+            return give_back(session, place, place), not any_claimed(session, place, place)
 
-        if self.writer.do(Part(run)):
+        result = self.writer.do(Part(run))
+        queues, whole = (set(), True) if result is LATE else result
+        if queues:
             self.bells.ring_all()
+        return bool(whole)
 
     def _close(self) -> None:
         writer = self.writer
