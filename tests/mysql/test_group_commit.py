@@ -12,7 +12,7 @@ import pymysql
 import pytest
 
 from pqadapters.errors import ConditionFailed, LeaseLost, LimitReached, StoreUnreachable, TooLarge
-from pqadapters.store import Ack, Delete, Expect, Op, Put, Set, Store
+from pqadapters.store import Ack, Delete, Expect, Op, Order, Put, Set, Store
 from pqadapters.stores.mysql import MysqlStore, transactions
 from tests.contract.snapshot import payloads
 from tests.contract.threads import Task, together
@@ -101,6 +101,24 @@ def test_what_is_refused_undoes_itself_alone(url: str) -> None:
         assert sorted(payloads(store, "r")) == [b"a", b"b"]
         assert dict(store.scan("t")) == {b"k": b"v", b"l": b"v"}
         assert store.depth("q").claimed == 1
+
+
+def test_a_key_that_is_there_takes_no_claim_from_who_claims_in_the_same_transaction(url: str) -> None:
+    """It was told that nothing is ready: what the server had answered to its claim went with the refusal."""
+    with MysqlStore(url) as store, MysqlStore(url) as other:
+        store.commit(*(Put("q", b"%d" % n) for n in range(5)), Put("first", b""), Set("t", b"k", b"v"))
+        store._core.bells.of("q").dry = False
+        line: Any = store._core.writer
+
+        def set_behind_it() -> None:
+            while len(line._pending) < 2:
+                time.sleep(0.001)
+            store.commit(Set("t", b"k", b"w", Expect.ABSENT))
+
+        calls = [partial(other.claim, "q", order=Order.RANK, limit=5), set_behind_it]
+        claims, refused = _held_up(store, calls)
+        assert refused is ConditionFailed
+        assert [claim.payload for claim in claims] == [b"%d" % n for n in range(5)]
 
 
 def test_one_acknowledgement_of_a_batch_that_is_late_spoils_no_other(url: str) -> None:

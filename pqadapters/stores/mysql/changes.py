@@ -139,7 +139,7 @@ class Changes:
         session, number = self._session, self._names.make_table(op.table)
         value = op.value if isinstance(op, Set) else b""
         try:
-            session.change(session.sql.ADD, number, digest(op.key), op.key, value)
+            session.attempt(session.sql.ADD, number, digest(op.key), op.key, value)
         except Failed as error:
             if is_double(error):
                 raise self._not_as_expected(op) from None

@@ -78,6 +78,12 @@ class Session:
         self._told.append(text)
         self._length += len(text) + 2
 
+    def attempt(self, statement: str, *values: Any) -> int:
+        """As `change`, of what may fail while the transaction goes on: what was told is heard of before."""
+        if self._counts:
+            self.flush()
+        return self.change(statement, *values)
+
     def flush(self) -> None:
         """What was told goes now."""
         if self._told:
