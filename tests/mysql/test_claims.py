@@ -9,7 +9,7 @@ from typing import Any
 import pymysql
 import pytest
 
-from pqadapters.errors import StoreError
+from pqadapters.errors import LeaseLost, StoreError
 from pqadapters.store import Ack, Claim, Nack, Order, Put
 from pqadapters.stores.mysql import MysqlStore, keeper
 from pqadapters.stores.mysql.owners import Owners
@@ -214,3 +214,18 @@ def test_i3_what_another_transaction_has_locked_when_its_handle_ends_is_given_ba
         if kept is not None:
             assert not kept._core.unreleased
             kept.close()
+
+
+def test_i5_who_was_taken_for_dead_hands_out_nothing_that_it_had_fetched(url: str, server: Server) -> None:
+    """Others had it by then: each item had two consumers."""
+    with MysqlStore(url, prefetch=5) as store, MysqlStore(url, lease=31) as other:
+        store.commit(*(Put("q", b"%d" % n) for n in range(5)))
+        (claim,) = store.claim("q")
+        server.run("UPDATE pqa_owners SET alive = 0", database=url.rpartition("/")[2])
+        assert [claim.payload for claim in other.claim("q", limit=5, timeout=PATIENCE)] == [b"%d" % n for n in range(5)]
+        store._core.owners.renew()
+        store._core.catch_up()
+        assert store.claim("q") == []
+        assert store.depth("q").claimed == 5
+        with pytest.raises(LeaseLost):
+            store.commit(Ack(claim))

@@ -39,6 +39,11 @@ class Aheads:
         for each in list(self._all.values()):
             each.is_empty(self._core.process)
 
+    def lose(self) -> None:
+        """Others have taken this process for dead."""
+        for each in list(self._all.values()):
+            each.lose()
+
     def of(self, queue: str) -> int:
         """How many records of a queue lie ahead of handles that nobody told to."""
         return sum(each.of(queue, self._core.process) for each in self._shared())

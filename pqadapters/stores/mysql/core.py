@@ -105,6 +105,7 @@ class Core:
         def lost() -> None:
             core = ref()
             if core is not None:
+                core.aheads.lose()
                 core.names.forget()
                 core.bells.ring_all()
 

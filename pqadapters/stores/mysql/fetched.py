@@ -125,6 +125,12 @@ class Fetched(Ahead):
         else:
             self.due.pop(queue, None)
 
+    def lose(self) -> None:
+        """Others have taken this process for dead: what lies ahead is theirs."""
+        for claims in list(self.claims.values()):
+            claims.clear()
+        self.moved = object()
+
     def lies_ahead(self, process: int) -> bool:
         return self.process == process and any(self.claims.values())
 
