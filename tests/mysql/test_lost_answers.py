@@ -16,6 +16,7 @@ from pqadapters.stdlib.pdict import PDict
 from pqadapters.store import Ack, Expect, Nack, Op, Put, Set, Store, Update
 from pqadapters.stores.mysql import MysqlStore, core
 from pqadapters.stores.mysql.errors import translated
+from pqadapters.stores.mysql.transactions import Doubt, Transactions
 from pqadapters.stores.mysql.wire import Dialer, Failed, Wire
 from tests.contract.snapshot import payloads
 from tests.contract.threads import Task, together
@@ -135,6 +136,66 @@ def test_i2_a_commit_that_was_refused_behind_a_lost_connection_stays_refused(
             _again(store, lambda: store.commit(Put("q", b"a"), stop=stop, timeout=PATIENCE))
         proxy.go.set()
         assert not store.wait("q", lambda depth: depth.ready != 1, 1.5)
+
+
+def test_i1_a_commit_is_not_looked_up_in_a_row_of_another_process(
+    through: str, url: str, proxy: Proxy, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On a server that has never heard of us its number may be ours: what was on its way was told to be there."""
+    settle, database = Transactions._settle, url.rpartition("/")[2]
+
+    def be_on_another_server(writer: Transactions, wire: Wire, doubt: Doubt) -> None:
+        server.run(f"UPDATE pqa_owners SET host = 'theirs', seq = {doubt.seq}", database=database)
+        settle(writer, wire, doubt)
+
+    monkeypatch.setattr(Transactions, "_settle", be_on_another_server)
+    with MysqlStore(through) as store:
+        store.commit(Put("q", b"a"))
+        proxy.at(b"COMMIT", How.CUT_BEFORE)
+        with pytest.raises(OutcomeUnknown):
+            store.commit(Put("q", b"b"), timeout=PATIENCE)
+        assert payloads(store) == [b"a"]
+        store.commit(Put("q", b"c"))
+    rows = server.run("SELECT seq FROM pqa_owners WHERE host = 'theirs'", database=database)
+    assert rows == ((2,),)  # nobody has moved it on, or taken it away
+
+
+def test_i2_a_commit_that_comes_later_than_the_end_of_its_process_is_not_done_twice(
+    through: str, url: str, proxy: Proxy, server: Server
+) -> None:
+    """The row with its number is gone by then; and the connection wasn't ended, since it had been made under the number
+    of a process that was taken for dead."""
+    with MysqlStore(url) as other:
+        with MysqlStore(through) as store:
+            store.commit(Put("q", b"a"))
+            server.run("UPDATE pqa_owners SET alive = 0", database=url.rpartition("/")[2])
+            store._core.owners.renew()
+            store.commit(Put("q", b"b"))
+            name = f"{store._core.owners.base}{store._core.owners.number}-commits"
+            assert server.run(f"SELECT IS_USED_LOCK('{name}')") != ((None,),)
+            proxy.at(b"COMMIT", How.LATE)
+            _again(store, lambda: store.commit(Put("q", b"c"), timeout=PATIENCE))
+        proxy.go.set()
+        assert not other.wait("q", lambda depth: depth.ready > 3, 1.0)
+
+
+def test_i6_whose_row_is_gone_claims_and_acknowledges_nothing(url: str, server: Server) -> None:
+    """Whoever was away for days, or whose tables were emptied: what it claimed was nobody's, for good."""
+    with MysqlStore(url) as store, MysqlStore(url, lease=31) as other:
+        store.commit(Put("q", b"a"), Put("q", b"b"))
+        (claim,) = store.claim("q")
+        number = store._core.owners.number
+        forget = f"DELETE FROM pqa_owners WHERE number = {number}"
+        ready = "UPDATE pqa_items SET state = 0, place = '' WHERE state = 2"
+        server.run(forget, ready, database=url.rpartition("/")[2])
+        with pytest.raises(LeaseLost):
+            store.commit(Ack(claim))
+        again = store.claim("q", limit=5)
+        assert store._core.owners.number != number
+        assert [claim.payload for claim in again] == [b"a", b"b"]
+        dead = f"UPDATE pqa_owners SET alive = 0 WHERE number = {store._core.owners.number}"
+        server.run(dead, database=url.rpartition("/")[2])
+        assert len(other.claim("q", limit=5, timeout=PATIENCE)) == 2
 
 
 def test_i6_an_acknowledgement_that_comes_late_takes_nothing_from_the_next_owner(through: str, proxy: Proxy) -> None:

@@ -38,7 +38,7 @@ class Owners:
         self.lease = lease
         self.lock = threading.RLock()
         self.number = 0  #: ours; 0 until there is one
-        self._whose = b"", 0  #: what its row says: in tables made anew the same number may be somebody else's
+        self.whose = b"", 0  #: what its row says: in tables made anew the same number may be somebody else's
         self.resigned = 0  #: how often others had taken us for dead
         self.seq = 0  #: of our last transaction
         self.ahead = 0.0  #: seconds that the server's clock is ahead of our monotonic one
@@ -84,7 +84,7 @@ class Owners:
         try:
             wire = self._connected(left)
             number = wire.ask(self.sql.ADD_OWNER, self.lease, host, os.getpid()).first_id
-            self._whose = host, os.getpid()
+            self.whose = host, os.getpid()
             wire.alone(f"{self.base}{number}")
         except BaseException:
             self.drop_locked()
@@ -103,7 +103,7 @@ class Owners:
 
     def is_known(self, wire: Wire) -> bool:
         """Whether we are alive for others, as far as another connection can see: we may have been away for days."""
-        rows = wire.ask(self.sql.IS_ALIVE, self.number, *self._whose).rows
+        rows = wire.ask(self.sql.IS_ALIVE, self.number, *self.whose).rows
         return bool(rows) and rows[0][0] == ALIVE
 
     def renew(self) -> None:
@@ -117,7 +117,7 @@ class Owners:
                     self._held = wire.alone(f"{self.base}{self.number}")
                     if SYSTEM.monotonic() - self._lost > _OUTAGE:
                         self._since = SYSTEM.monotonic()
-                known = wire.ask(self.sql.RENEW, self.lease, self.number, *self._whose).affected
+                known = wire.ask(self.sql.RENEW, self.lease, self.number, *self.whose).affected
                 begun = SYSTEM.monotonic()
                 (now,) = wire.ask(self.sql.CLOCK).rows[0]
                 self.ahead = float(now) - (begun + SYSTEM.monotonic()) / 2
@@ -160,7 +160,7 @@ class Owners:
             if wire is not None:
                 with suppress(Failed):
                     if number and clean:
-                        wire.ask(self.sql.DROP_OWNER, number)
+                        wire.ask(self.sql.DROP_OWNER, number, *self.whose)
                 wire.close()
 
     def begin_again(self) -> None:

@@ -235,8 +235,8 @@ class Statements:
         f"UPDATE {{p}}owners SET lease_until = GREATEST(lease_until, {_NOW} + %s) "
         "WHERE number = %s AND host = %s AND pid = %s AND alive = 1"
     )
-    DROP_OWNER = "DELETE FROM {p}owners WHERE number = %s"
-    #: The last statement before a COMMIT. NULL is refused, and what stands behind it isn't carried out.
+    DROP_OWNER = "DELETE FROM {p}owners WHERE number = %s AND host = %s AND pid = %s"
+    #: The last but one before a COMMIT. NULL is refused, and what stands behind it isn't carried out.
     TOKEN = (
         "UPDATE {p}owners SET first_id = LAST_INSERT_ID(), "
         "seq = IF(seq = %s AND alive = 1, %s, NULL) WHERE number = %s"
@@ -245,9 +245,11 @@ class Statements:
         "UPDATE {p}owners SET first_id = LAST_INSERT_ID(), "
         "seq = IF(seq = %s AND alive = 1 AND @pqa_rows = %s, %s, NULL) WHERE number = %s"
     )
+    #: Behind it, where the row may be gone: of a process that others have forgotten, or in tables that were emptied.
+    ONE_ROW = "SET @pqa_one = (SELECT 1 UNION ALL SELECT 1 FROM DUAL WHERE ROW_COUNT() <> 1)"
     NO_ROWS = "SET @pqa_rows = 0"
     COUNT_ROWS = "SET @pqa_rows = @pqa_rows + ROW_COUNT()"
-    SEQ = "SELECT seq, first_id, alive FROM {p}owners WHERE number = %s FOR UPDATE"
+    SEQ = "SELECT seq, first_id, alive FROM {p}owners WHERE number = %s AND host = %s AND pid = %s FOR UPDATE"
     FENCE = "UPDATE {p}owners SET seq = %s WHERE number = %s"
     SEQS = "SELECT number, seq FROM {p}owners WHERE alive < 2"
     #: name of locks, without the number

@@ -164,12 +164,12 @@ class Session:
         if rows:
             texts.append(sql.PUT + ",".join(rows))
         if not self._acks:
-            return [*texts, bound(sql.TOKEN, (seq - 1, seq, owner)), sql.COMMIT]
+            return [*texts, bound(sql.TOKEN, (seq - 1, seq, owner)), sql.ONE_ROW, sql.COMMIT]
         texts.append(sql.NO_ROWS)
         for (queue, place, attempt), ids in self._acks.items():
             texts += [bound(sql.ACK_SOME, (queue, place, attempt, sorted(ids))), sql.COUNT_ROWS]
         wanted = sum(map(len, self._acks.values()))
-        return [*texts, bound(sql.TOKEN_IF, (seq - 1, wanted, seq, owner)), sql.COMMIT]
+        return [*texts, bound(sql.TOKEN_IF, (seq - 1, wanted, seq, owner)), sql.ONE_ROW, sql.COMMIT]
 
 
 class Finish:

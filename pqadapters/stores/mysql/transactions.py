@@ -64,10 +64,14 @@ class Part(Work):
 
 
 class Doubt:
-    """A transaction whose answer isn't there. `owner`: our number then, which others may have taken for dead since."""
+    """A transaction whose answer isn't there. `owner`: our number then, which others may have taken for dead since, and
+    whose it is: on another server it may be another process's."""
 
-    def __init__(self, owner: int, seq: int, outcome: Outcome, finish: Finish, batch: list[Part]) -> None:
+    def __init__(
+        self, owner: int, whose: tuple[bytes, int], seq: int, outcome: Outcome, finish: Finish, batch: list[Part]
+    ) -> None:
         self.owner = owner
+        self.whose = whose
         self.seq = seq
         self.outcome = outcome
         self.finish = finish
@@ -91,6 +95,7 @@ class Transactions(Line):
         self._weak: StoreError | None = None
         self.doubtful: Callable[[], object] = lambda: None  #: called when a caller was told that nobody knows
         self._wire: Wire | None = None
+        self._named = 0  #: the number that it has the lock of
         self._doubt: Doubt | None = None
         self._busy = False  #: a transaction may be open
 
@@ -256,7 +261,7 @@ class Transactions(Line):
 
     def _commit(self, session: Session, outcome: Outcome, finish: Finish, batch: list[Part]) -> None:
         seq = self._owners.seq + 1
-        self._doubt = Doubt(self._owners.number, seq, outcome, finish, batch)
+        self._doubt = Doubt(self._owners.number, self._owners.whose, seq, outcome, finish, batch)
         for part in batch:
             part.unsure = True
         try:
@@ -276,7 +281,7 @@ class Transactions(Line):
     def _settle(self, wire: Wire, doubt: Doubt) -> None:
         """Find out what became of it. An earlier connection that is still about it has the row, and is waited for."""
         self._busy = True  # an interrupt leaves an answer unread
-        rows = wire.ask(wire.sql.SEQ, doubt.owner).rows
+        rows = wire.ask(wire.sql.SEQ, doubt.owner, *doubt.whose).rows
         seq, first, alive = rows[0] if rows else (None, 0, ALIVE)
         is_ours = doubt.owner == self._owners.number
         if seq == doubt.seq:
@@ -317,7 +322,7 @@ class Transactions(Line):
         if self._wire is None:
             self._wire = wire = self._dialer.dial(left, seconds)
             try:
-                wire.alone(f"{self._owners.base}{self._owners.number}-commits")
+                self._name(wire)
                 if self._doubt is None and not self._owners.is_known(wire):
                     self._owners.resign()
                     self._owners.present(left)
@@ -327,7 +332,15 @@ class Transactions(Line):
                 raise
         wire = self._wire
         wire.give(seconds)
+        if self._named != self._owners.number:
+            self._name(wire)
         return wire
+
+    def _name(self, wire: Wire) -> None:
+        """No earlier connection of our number's is about anything from here on."""
+        number = self._owners.number
+        wire.alone(f"{self._owners.base}{number}-commits")
+        self._named = number
 
     def _undo(self, error: BaseException | None) -> None:
         if error is not None and is_lost(error):
