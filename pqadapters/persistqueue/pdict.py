@@ -55,8 +55,6 @@ class PDict(durable.PDict[Any, Any]):
     def iteritems(self) -> Iterator[tuple[Any, Any]]:
         return iter(self.items())
 
-    def __reduce__(self) -> tuple[Any, ...]:
-        """In another process, or as a copy: the same mapping, opened there."""
-        if self.path == MEMORY:
-            raise TypeError("a PDict in memory can't be pickled: give it a directory")
-        return type(self), (self.path, self.name, self.multithreading)
+    def shrink_disk_usage(self) -> None:
+        """Give back space, which otherwise comes back by itself; what is stored is synced."""
+        self.store.checkpoint()

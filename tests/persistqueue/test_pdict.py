@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import pickle
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -67,6 +68,37 @@ def test_a_pickle_is_the_same_mapping(path: str) -> None:
     with pytest.raises(TypeError, match="memory"):
         pickle.dumps(PDict(":memory:", "n"))
     assert not os.path.exists(":memory:")
+
+
+class _Own(PDict):
+    def __init__(self, path: str) -> None:
+        super().__init__(path, "n")
+        self.mine = 5
+
+
+def test_a_pickle_is_the_same_mapping_in_another_directory_and_of_a_subclass(
+    path: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A new mapping, which was empty, was made in the directory that was the current one then; and a subclass was
+    called with arguments that it doesn't take."""
+    monkeypatch.chdir(tmp_path)
+    relative = os.path.relpath(path)
+    d, own = PDict(relative, "n"), _Own(relative)
+    d["a"] = 1
+    data = pickle.dumps([d, own])
+    (tmp_path / "elsewhere").mkdir()
+    monkeypatch.chdir(tmp_path / "elsewhere")
+    again, ours = pickle.loads(data)
+    assert (dict(again), dict(ours), ours.mine, ours.multithreading) == ({"a": 1}, {"a": 1}, 5, False)
+    assert not os.listdir()
+
+
+def test_it_can_be_shrunk_as_the_queues_can(path: str) -> None:
+    for where in (path, ":memory:"):
+        d = PDict(where, "n")
+        d["a"] = 1
+        d.shrink_disk_usage()
+        assert dict(d) == {"a": 1}
 
 
 def test_the_names_of_python_2(path: str) -> None:
