@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import logging
 import os
 import sys
@@ -48,6 +49,7 @@ for each in (ls, stats, peek, dead, purge, logs, migrate):
 def main() -> None:
     """Do what `sys.argv` says, and exit."""
     logging.getLogger("pqadapters").addHandler(logging.NullHandler())  # what is wrong is said by the commands
+    sys.stderr = sys.stderr or io.StringIO()  # where it is closed click says what is wrong on stdout
     for stream in (sys.stdout, sys.stderr):
         if hasattr(stream, "reconfigure"):
             stream.reconfigure(errors="backslashreplace")  # a name that the terminal's encoding doesn't have

@@ -19,6 +19,7 @@ import click
 
 from ..clock import SYSTEM
 from ..logging._spools.names import Names
+from ..logging._spools.place import is_url, place_of
 from ..logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from ..opening import is_there
 from ..telling import shown
@@ -28,8 +29,16 @@ from .places import check_own, find, seen
 from .screen import escaped
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_USUAL = logging.Formatter(_TEXT)
 _FIELD = re.compile(r"%\((\w+)\)")
 _STEP = 0.1  #: seconds between two looks whether anybody reads on
+
+
+def _seconds(context: click.Context, parameter: click.Parameter, given: float) -> float:
+    """NaN is in every range of click's, and nothing is ever later than that."""
+    if given != given:
+        raise click.BadParameter("it is no number", context, parameter)
+    return given
 
 
 @click.group()
@@ -47,7 +56,14 @@ def logs() -> None:
 @click.option("--format", "text", default=_TEXT, show_default=True, help="Of a line on stdout, without --config.")
 @click.option("--json", "as_json", is_flag=True, help="The fields of a record, without --config.")
 @click.option("--sink", metavar="NAME", help="Without --config: what waits for this sink, too.")
-@click.option("--timeout", type=click.FloatRange(0), default=60.0, show_default=True, help="Seconds for all of it.")
+@click.option(
+    "--timeout",
+    type=click.FloatRange(0),
+    default=60.0,
+    show_default=True,
+    callback=_seconds,
+    help="Seconds for all of it.",
+)
 @told
 def drain(place: str | None, config: str | None, text: str, as_json: bool, sink: str | None, timeout: float) -> None:
     """Deliver the log records in PLACE that dead processes have left: to the sinks of --config, or to stdout.
@@ -139,8 +155,10 @@ def _handlers() -> list[Any]:
     return [handler for each in references if isinstance(handler := each(), QueueHandler)]
 
 
-def _same(one: str, other: str) -> bool:
-    return one == other or ("://" not in other and os.path.realpath(one) == os.path.realpath(other))
+def _same(where: str, given: str) -> bool:
+    """Whether that is the spool's place, as its handler may have been given it. Raises ValueError."""
+    place = place_of(given)
+    return where == place or (not is_url(place) and os.path.realpath(where) == os.path.realpath(place))
 
 
 def _loaded(config: str) -> Any:
@@ -200,6 +218,7 @@ class _Shown(logging.Handler):
         self._stream = stream
         others = dict.fromkeys(_FIELD.findall(text or ""), "")  # an extra that not all records have
         self._formatter = None if text is None else logging.Formatter(text, defaults=others)
+        self._fits = True  #: whether all records were such as it is made for
 
     def emit_batch(self, records: list[logging.LogRecord]) -> None:
         """Raises OSError."""
@@ -222,7 +241,7 @@ class _Shown(logging.Handler):
 
     def _line(self, record: logging.LogRecord) -> str:
         if self._formatter is not None:
-            return self._formatter.format(record)
+            return self._formatted(self._formatter, record)
         trace = logging.Formatter().formatException(record.exc_info) if record.exc_info else record.exc_text
         fields = {**vars(record), "message": record.getMessage(), "exc_info": trace}
         try:
@@ -230,3 +249,14 @@ class _Shown(logging.Handler):
         except (TypeError, ValueError):  # a dict with keys that JSON hasn't
             plain = (str, int, float, type(None))
             return json.dumps({name: each if isinstance(each, plain) else repr(each) for name, each in fields.items()})
+
+    def _formatted(self, formatter: logging.Formatter, record: logging.LogRecord) -> str:
+        """A number for which the record has no number is no reason for a dead letter, either."""
+        try:
+            return formatter.format(record)
+        except (TypeError, ValueError) as error:
+            line = _USUAL.format(record)  # where that fails it is the record's own fault
+            if self._fits:
+                click.echo(f"--format isn't made for all records; others are shown by the usual one: {error}", err=True)
+            self._fits = False
+            return line

@@ -84,6 +84,16 @@ def test_a_closed_stdout(arguments: tuple[str, ...], tmp_path: Path) -> None:
     assert (done.returncode, done.stderr) == (0, b"")
 
 
+def test_a_closed_stderr(tmp_path: Path) -> None:
+    """`2>&-`: what was wrong was said on stdout, to who reads a result there."""
+    for words in ("stats nowhere", "stats", "logs drain nowhere"):
+        command = [sys.executable, "-m", "pqadapters", *words.split()]
+        done = subprocess.run(
+            ["sh", "-c", 'exec "$@" 2>&-', "sh", *command], stdout=subprocess.PIPE, timeout=PATIENCE, cwd=tmp_path
+        )
+        assert (done.returncode > 0, done.stdout) == (True, b""), words
+
+
 @pytest.mark.parametrize("command", _LOOKS)
 def test_a_newer_format(command: str, tmp_path: Path) -> None:
     with queue(path=tmp_path / "q") as q, queue(store=f"sqlite:///{tmp_path}/q.db") as other:

@@ -92,6 +92,17 @@ def test_what_cannot_be_shown_as_it_is_does_not_become_a_dead_letter(tmp_path: P
     assert [record.get("by") for record in records] == ["{(1, 2): 3}", None]
 
 
+def test_a_format_that_some_records_are_not_made_for(tmp_path: Path) -> None:
+    """They were dead letters: those that lack the number, or all, where the format has a slip."""
+    _leave(str(tmp_path / "spool"))
+    done = call("logs", "drain", tmp_path / "spool", "--format", "%(number)03d %(message)s")
+    assert done.exit_code == 0
+    assert done.stdout.splitlines()[:3] == ["000 m 0", "001 m 1", "002 m 2"]
+    assert "ERROR app: it failed" in done.stdout.splitlines()[3]
+    assert done.stderr.startswith("--format isn't made for all records")
+    assert len(done.stderr.splitlines()) == 1
+
+
 def test_without_a_stdout(tmp_path: Path) -> None:
     """All records were dead letters then."""
     ran(ODD, tmp_path / "spool")
@@ -126,6 +137,27 @@ def test_to_the_sinks_of_a_configuration(place: str, tmp_path: Path) -> None:
     assert out("logs", "drain", "--config", tmp_path / "logging.json") == ""
     assert (tmp_path / "app.log").read_text().splitlines()[:4] == ["m 0", "m 1", "m 2", "it failed"]
     assert "not nowhere" in refusal("logs", "drain", "nowhere", "--config", tmp_path / "logging.json")
+
+
+@pytest.mark.parametrize("given", ["spool", "./spool", "file://{}/spool", "sqlite:///spool.db", "sqlite:///{}/spool.db"])
+def test_one_of_a_configuration_is_chosen_by_what_its_handler_was_given(
+    given: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """URLs of a database in the working directory, and of a directory, were told to be in no configuration."""
+    monkeypatch.chdir(tmp_path)
+    place = given.format(tmp_path)
+    _leave(f"sqlite:///{tmp_path}/spool.db" if "sqlite" in given else str(tmp_path / "spool"))
+    configuration = {
+        "version": 1,
+        "handlers": {
+            "file": {"class": "logging.FileHandler", "filename": str(tmp_path / "app.log")},
+            "durable": {"()": "pqadapters.logging.handlers.QueueHandler", "path": place, "handlers": ["file"]},
+        },
+        "root": {"handlers": ["durable"]},
+    }
+    (tmp_path / "logging.json").write_text(json.dumps(configuration))
+    assert out("logs", "drain", place, "--config", tmp_path / "logging.json") == ""
+    assert "m 2" in (tmp_path / "app.log").read_text()
 
 
 def test_a_configuration_in_a_module(place: str, tmp_path: Path) -> None:
@@ -260,6 +292,7 @@ def test_mistakes(tmp_path: Path) -> None:
     assert "isn't there" in refusal("logs", "drain", f"file://{tmp_path}/nowhere")
     assert "no log records" in refusal("logs", "drain", f"file://{tmp_path}")
     assert "PLACE" in refusal("logs", "drain", status=2)
+    assert "--timeout" in refusal("logs", "drain", tmp_path, "--timeout", "nan", status=2)  # it never ended
     assert "No such file" in refusal("logs", "drain", "--config", tmp_path / "nowhere.json")
     assert "nowhere_at_all" in refusal("logs", "drain", "--config", "nowhere_at_all:LOGGING")
     assert bytes_in(tmp_path) == before
