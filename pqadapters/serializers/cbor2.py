@@ -13,6 +13,9 @@ from typing import Any, BinaryIO
 from ._framing import read_frame, write_frame
 from ._sorting import with_sorted_keys
 
+_NESTING = bytes(range(0x80, 0xE0))  #: how lists, dicts and tags begin (RFC 8949, 3.1)
+_SHALLOW = 400  #: the library reads so many inside each other, and writes any number
+
 
 def dump(value: object, fp: BinaryIO, sort_keys: bool = False) -> None:
     """Write the value behind its length; several in one file are read back by as many `load`s."""
@@ -25,8 +28,11 @@ def load(fp: BinaryIO) -> object:
 
 
 def dumps(value: object, sort_keys: bool = False) -> bytes:
-    """The value as CBOR. Raises cbor2.CBOREncodeError for what it doesn't know (a naive datetime among others)."""
+    """The value as CBOR. Raises cbor2.CBOREncodeError for what it doesn't know (a naive datetime among others), and
+    ValueError for one that is nested more deeply than the library reads."""
     packed: bytes = _library().dumps(with_sorted_keys(value, plain=True) if sort_keys else value)
+    if len(packed) > _SHALLOW and len(packed) - len(packed.translate(None, _NESTING)) > _SHALLOW:
+        _check(packed)
     return packed
 
 
@@ -34,6 +40,13 @@ def loads(data: bytes) -> object:
     """The value. Raises cbor2.CBORDecodeError for what isn't CBOR."""
     value: object = _library().loads(data)
     return value
+
+
+def _check(packed: bytes) -> None:
+    try:
+        loads(packed)
+    except Exception as error:
+        raise ValueError(f"cbor2 wouldn't read what it makes of the value: {error}") from error
 
 
 @cache

@@ -264,3 +264,17 @@ def test_msgpack_refuses_ints_over_64_bits() -> None:
 def test_cbor2_knows_more_types() -> None:
     value = {"a": Decimal("1.10"), "b": 2**100, "c": {1, 2}}
     assert chosen("cbor2").loads(chosen("cbor2").dumps(value)) == value
+
+
+@each
+@pytest.mark.parametrize("kind", [list, tuple, frozenset, lambda inner: {"a": next(iter(inner))}])
+def test_what_is_written_is_read(name: str, kind: Any) -> None:
+    """What is nested deeply is refused, or comes back. cbor2 reads 400 lists inside each other and wrote any number."""
+    serializer, value = chosen(name), kind([0])
+    for _ in range(600):
+        value = kind([value])
+        try:
+            written = serializer.dumps(value)
+        except errors(name):
+            continue
+        serializer.loads(written)
