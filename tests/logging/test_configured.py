@@ -343,3 +343,30 @@ else:
     )
     assert "Unable to configure handler 'durable'" in said[0]
     assert message in " ".join(said)
+
+
+def test_a_sinks_own_formatter_level_and_filters(tmp_path: Any) -> None:
+    """They were nobody's, in silence. The sink is configured before its handler."""
+    said = ran(
+        SINK
+        + """
+from pqadapters.logging import Sink
+logging.config.dictConfig({
+    "version": 1,
+    "formatters": {"short": {"format": "short %(message)s"}},
+    "filters": {"odd": {"()": lambda: lambda record: record.args[0] % 2}},
+    "handlers": {
+        "a": {"()": Sink, "handler": "b", "formatter": "short", "level": "WARNING", "filters": ["odd"]},
+        "b": {"()": Telling},
+        "durable": {"()": "pqadapters.logging.handlers.QueueHandler", "path": place, "handlers": ["a"],
+                    "respect_handler_level": True},
+    },
+    "root": {"level": "DEBUG", "handlers": ["durable"]},
+})
+for number in range(4):
+    (logging.info, logging.error)[number > 1]("%d", number)
+say(logging.root.handlers[0].flush(30))
+""",
+        tmp_path / "spool",
+    )
+    assert said == ["got ERROR short 3", "True"]

@@ -105,6 +105,45 @@ def test_a_sink_that_is_down_gets_everything_when_it_is_up_and_the_others_nothin
 
 
 
+@pytest.mark.parametrize("kind", [Noting, Batching])
+@pytest.mark.parametrize("durable", [True, False])
+def test_a_level_and_filters_of_a_sinks_own(place: str, listen: Listen, kind: Any, durable: bool) -> None:
+    """They were nobody's, in silence; `dictConfig` sets them, too."""
+    inner = kind()
+    sink = Sink(inner, **FAST)
+    sink.setLevel(logging.WARNING)
+    sink.addFilter(lambda record: "no" not in record.getMessage())
+    way: Any = place if durable else queue.Queue()
+    listener = listen(sink, respect_handler_level=True)
+    if not durable:
+        listener = QueueListener(way, sink, respect_handler_level=True)
+    logger = logger_of(QueueHandler(way))
+    for level, message in ((logging.INFO, "low"), (logging.WARNING, "no"), (logging.WARNING, "yes")):
+        logger.log(level, message)
+    if not durable:
+        listener.start()
+        listener.stop()
+    assert not durable or listener.flush(PATIENCE)
+    assert inner.messages == ["yes"]
+
+
+def test_a_sinks_formatter_is_its_handlers() -> None:
+    formatter, early = logging.Formatter(), Noting()
+    sink = Sink(early)
+    sink.setFormatter(formatter)
+    assert early.formatter is formatter
+
+
+def test_what_a_handlers_filter_drops_is_not_to_be_confirmed(place: str, listen: Listen) -> None:
+    """The check was asked whether it had come, and it was a dead letter in the end."""
+    sink = Noting()
+    sink.addFilter(lambda record: record.getMessage() != "m 1")
+    listener = listen(Sink(sink, check=lambda record: record.getMessage() in sink.messages, retries=2, **FAST))
+    _log(logger_of(QueueHandler(place)), 0, 3)
+    assert listener.flush(PATIENCE)
+    assert (sink.messages, listener.stats()["dead"]) == (["m 0", "m 2"], 0)
+
+
 def test_what_a_check_does_not_confirm_is_tried_again(place: str, listen: Listen) -> None:
     answers = iter([False, False, True, True])
     sink = Noting()

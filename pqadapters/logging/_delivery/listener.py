@@ -232,9 +232,9 @@ class QueueListener(stdlib.QueueListener):
             return
         for given in self.handlers:
             handler = given.handler if isinstance(given, Sink) else given
-            if not self.respect_handler_level or record.levelno >= handler.level:
+            if not self.respect_handler_level or record.levelno >= max(given.level, handler.level):
                 try:
-                    handler.handle(record)
+                    given.handle(record)
                 except Exception:
                     handler.handleError(record)
 

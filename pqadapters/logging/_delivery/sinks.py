@@ -11,7 +11,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from queue import Full
 from typing import Any, NamedTuple
@@ -48,7 +48,8 @@ class Failure(NamedTuple):
 
 
 class Sink(logging.Handler):
-    """A handler with options for its delivery; a listener makes one of each plain handler that it is given.
+    """A handler with options for its delivery; a listener makes one of each plain handler that it is given. A level and
+    filters of its own come beside the handler's, a formatter is the handler's.
 
     `handler`: a handler, or the name of one in `dictConfig`. `check(record)` is called behind it: false is a failure.
     `name`: what its backlog is kept under. `retries`: so often a record is tried that is refused. `backoff`: seconds
@@ -102,7 +103,15 @@ class Sink(logging.Handler):
             return self._handler
         self._handler = handler_named(self._handler, self._handlers)
         self._handlers = {}
+        if self.formatter is not None:
+            self._handler.setFormatter(self.formatter)
         return self._handler
+
+    def setFormatter(self, fmt: logging.Formatter | None) -> None:
+        """It is the handler that writes."""
+        super().setFormatter(fmt)
+        if not isinstance(self._handler, str):
+            self._handler.setFormatter(fmt)
 
     @property
     def takes_batches(self) -> bool:
@@ -140,7 +149,7 @@ class Sink(logging.Handler):
         """How many were confirmed, from the first on, and why not the next. Where it is `stopping`, that is but the one
         that it is at: a program that ends meanwhile would give it all of them once more."""
         self._deliverer, self._relocked = threading.get_ident(), False
-        level = self.handler.level if respect_level else None
+        level = max(self.level, self.handler.level) if respect_level else None
         try:
             with reported_by(self.handler) as report:
                 batches = self.takes_batches and self.through is None
@@ -170,10 +179,11 @@ class Sink(logging.Handler):
             handle = partial(self.through, self._give_one if self.takes_batches else handle)
         done, asks, is_stopping = 0, self._check is not None or _opens_once(self.handler), stopping.is_set
         try:
-            for record in records:
-                if level is None or record.levelno >= level:
-                    handle(record)
-                    if (report.called or asks) and (failure := self._why_not(record, report)) is not None:
+            for record in self._own(records):
+                if record is not None and (level is None or record.levelno >= level):
+                    passed: Any = handle(record)
+                    asked = asks and passed is not False  # what its filters have dropped isn't to be confirmed
+                    if (report.called or asked) and (failure := self._why_not(record, report)) is not None:
                         return done, failure
                 done += 1
                 if is_stopping():
@@ -184,6 +194,10 @@ class Sink(logging.Handler):
             why = error.__context__ or self._why_not(record, report)
             return done + (why is None), why
         return done, None
+
+    def _own(self, records: Sequence[logging.LogRecord]) -> Iterable[Any]:
+        """What its own filters, beside the handler's, make of them, one by one; None for what they drop."""
+        return (_passed(self, record) for record in records) if self.filters else records
 
     def _why_not(self, record: logging.LogRecord, report: Report) -> BaseException | None:
         """Why the handler that was given a record hasn't confirmed it, if so."""
@@ -222,7 +236,8 @@ class Sink(logging.Handler):
 
     def _give_batch(self, batch: Sequence[logging.LogRecord], level: int | None) -> bool:
         handler: Any = self.handler
-        high = [record for record in batch if level is None or record.levelno >= level]
+        own = [record for record in self._own(batch) if record is not None]
+        high = [record for record in own if level is None or record.levelno >= level]
         wanted = [passed for record in high if (passed := _passed(handler, record)) is not None]
         if wanted:
             handler.emit_batch(wanted)
