@@ -28,10 +28,8 @@ class Durability(NamedTuple):
 
         Raises ValueError for another word or a `max_lag` that isn't positive, TypeError for one that is no number.
         """
-        if isinstance(value, Durability):
-            survives, lag = value
-        else:
-            survives, lag = _survives(value), 1.0
+        word, lag = value if isinstance(value, Durability) else (value, 1.0)
+        survives = _survives(word)  # of a Durability as well: it takes any word, and a store asks for a `Survives`
         lag = lag if max_lag is None else max_lag
         if not isinstance(lag, (int, float)):
             raise TypeError(f"max_lag is a number of seconds, not {type(lag).__name__}")

@@ -73,10 +73,10 @@ def read(url: str) -> tuple[str, str, dict[str, Any]]:
         raise ValueError(f"{shown(url)!r}: '#' ends a URL's path; write %23 for one in a name or a password")
     if parts.scheme not in SCHEMES:
         raise ValueError(_unknown(url))
-    options, path = options_of(url, parts.scheme, parts.query), unquote(parts.path)
+    path = unquote(parts.path)
     if parts.scheme in _CHECKS:
         _CHECKS[parts.scheme](url, parts.netloc, path)
-    return parts.scheme, path, options
+    return parts.scheme, path, options_of(url, parts.scheme, parts.query)
 
 
 def options_of(url: str, scheme: str, query: str) -> dict[str, Any]:
@@ -136,7 +136,6 @@ WHERE = ("prefix", "socket", "password_file", "tls", "tls_ca", "tls_cert", "tls_
 #: Of each store's own options, what makes one of the text in a query.
 _READERS: dict[str, dict[str, Callable[[str], Any]]] = {
     "file": {"segment_bytes": int, "trust_directory": _flag},
-    "memory": {"segment_bytes": int, "trust_directory": _flag},
     "mysql": {
         "prefetch": int,
         "lease": float,

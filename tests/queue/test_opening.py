@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters.durability import Durability, Survives
 from pqadapters.errors import DiskError, StoreClosed, StoreRefused
 from pqadapters.stdlib import queue as durable
 from pqadapters.stdlib.queue import Queue
@@ -42,6 +43,7 @@ every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name
         ({"path": "sqlite:/jobs.db"}, ValueError, "give it as store="),
         ({"store": MemoryStore(), "durability": "power"}, ValueError, "durability"),
         ({"store": MemoryStore(), "trust_directory": True}, ValueError, "trust_directory"),
+        ({"store": "memory:?wrong=1"}, ValueError, "takes no path and no options"),  # it was told of some
         ({"store": "memory:", "name": ""}, ValueError, "empty"),
         ({"store": "memory:", "name": 3}, TypeError, "not int"),
         ({"store": "memory:", "serializer": "yaml"}, ValueError, "yaml"),
@@ -79,6 +81,18 @@ def test_bad_words_for_durability_open_nothing(tmp_path: Path, monkeypatch: pyte
     with pytest.raises(TypeError):
         Queue(0, "path")  # type: ignore[call-arg]
     assert not (tmp_path / "q").exists()
+
+
+@pytest.mark.parametrize("url", ["file://{}/q", "sqlite:///{}/q.db"])
+def test_the_word_in_a_durability_counts(url: str, tmp_path: Path) -> None:
+    """`Durability("power")` was neither: nothing was synced. `Durability("fast")` was taken as well."""
+    for word in ("power", "process"):
+        meant: Any = Durability(word, 0.5)  # type: ignore[arg-type]
+        with Queue[int](store=url.format(tmp_path), durability=meant) as q:
+            assert q._line.store.durability == Durability(Survives(word), 0.5)
+    wrong: Any = Durability("fast")  # type: ignore[arg-type]
+    with pytest.raises(ValueError, match="'power' or 'process'"):
+        Queue(store=url.format(tmp_path), durability=wrong)
 
 
 @pytest.mark.parametrize("lag", [float("inf"), 1e300])
