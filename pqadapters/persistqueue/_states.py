@@ -191,7 +191,10 @@ class States:
             if self._move(id, now, state):
                 return True
             if SYSTEM.monotonic() > deadline:
-                raise StoreLocked(f"item {id} of {self.queue} in {self._store.place} is being got by another process")
+                raise self._stuck(id)
+
+    def _stuck(self, id: int) -> StoreLocked:
+        return StoreLocked(f"item {id} of {self.queue} in {self._store.place} is being got by another process")
 
     def _move(self, id: int, now: str, state: str) -> bool:
         """False where it isn't in the state `now` any more, or another is about to get it."""
@@ -306,14 +309,17 @@ class States:
     # Changing
 
     def change(self, id: int, payload: bytes, more: Callable[[bytes], list[Op]]) -> bool:
-        """The item has this payload from now on, and what `more` makes of the one before happens with it."""
+        """The item has this payload from now on, and what `more` makes of the one before happens with it. False where
+        there is no such item. Raises StoreLocked as `mark` does."""
         id = within(id)
-        key = KEY.pack(id)
+        key, deadline = KEY.pack(id), SYSTEM.monotonic() + self._timeout
         while True:
             data = self._store.get(self._rows, key)
             if data is None and self._is_fresh(id):
                 claim = self._claim_of(id, INITED)
                 if claim is None:
+                    if SYSTEM.monotonic() > deadline:
+                        raise self._stuck(id)
                     continue
                 try:
                     self._claiming.commit(*more(claim.payload), Update(claim, payload), Nack(claim))

@@ -19,6 +19,7 @@ from pqadapters.errors import DiskError, StoreLocked
 from pqadapters.persistqueue import Empty, FILOSQLiteAckQueue, SQLiteAckQueue, SQLiteQueue, UniqueAckQ, UniqueQ
 from pqadapters.store import Ack, Nack
 from tests.contract.interrupting import interrupted
+from tests.contract.threads import Task
 from tests.segment.programs import run
 
 from .test_sqlite_queues import drained
@@ -331,6 +332,17 @@ def test_an_item_that_is_updated_while_it_is_cleared_leaves_no_trace(
     q.clear_acked_data(keep_latest=0)
     assert [row["data"] for row in q.queue()] == ["b"]
     assert q.put("c") is not None
+
+
+@pytest.mark.parametrize("change", [lambda q: q.update("c", id=1), lambda q: q.ack(id=1)], ids=["update", "ack"])
+def test_who_changes_what_another_is_just_getting_waits_no_longer_than_its_timeout(
+    path: str, change: Callable[[Any], Any]
+) -> None:
+    """A process may be stopped in the middle of a get: update() waited for it for ever."""
+    other, q = _filled(SQLiteAckQueue(path)), SQLiteAckQueue(path, timeout=0.1)
+    assert other._states._claiming.exactly(1) is not None
+    with pytest.raises(StoreLocked, match="is being got by another process"):
+        Task(lambda: change(q), patience=20).result()
 
 
 @pytest.fixture
