@@ -90,7 +90,7 @@ class States:
         with suppress(ConditionFailed):
             self._claiming.commit(*self._state_left(id, state), *self._to_hand(id))
             return self.row(id)
-        return None
+        return self.take_id(id)  # it is in another state by now
 
     def take_after(self, id: int) -> Row | None:
         """The item that waits behind that id in the queue's order; at the end, the first one."""

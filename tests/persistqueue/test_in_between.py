@@ -386,6 +386,22 @@ def test_an_item_that_is_given_back_meanwhile_is_counted(kind: Any, number: int,
     assert q.active_size() == 1
 
 
+def test_an_item_that_is_given_back_meanwhile_is_got(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was Empty, though the item was to be had before that and behind it."""
+    q, other = SQLiteAckQueue(path), SQLiteAckQueue(path, auto_resume=False)
+    q.put("a")
+    other.ack(item := other.get(raw=True))
+    commit, done = q._states._claiming.commit, []  # type: ignore[var-annotated]
+
+    def meanwhile(*ops: Any) -> None:
+        if not done:
+            done.append(other.nack(item))
+        commit(*ops)
+
+    monkeypatch.setattr(q._states._claiming, "commit", meanwhile)
+    assert q.get(block=False, id=item) == "a"
+
+
 @pytest.mark.parametrize("id", [-(2**70), -(2**63), -1, 2**62, 2**63 - 1, 2**70, "9" * 30])
 @pytest.mark.parametrize("kind", [SQLiteAckQueue, FILOSQLiteAckQueue, UniqueAckQ])
 def test_an_id_that_no_item_can_have(kind: Any, id: Any, path: str) -> None:
