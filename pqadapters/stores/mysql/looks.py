@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 from ...store import Depth, Order, Record, State, dead_queue
+from .._ahead import LOOKS
 from .names import Names
 from .reader import Reader
 from .schema import CLAIMED, DELAYED, READY, moment, name_text
@@ -28,8 +29,19 @@ class Looks:
         self._wall = wall
 
     def depth(self, queue: str, *, age: bool = True) -> Depth:
-        """How much is in the queue, now; the oldest one's age if it is asked for."""
-        number, dead = self._names.queue(queue), self._names.queue(dead_queue(queue))
+        """How much is in the queue, now; the oldest one's age if it is asked for. What comes with the counts is asked
+        for behind them: they are counted again where that doesn't fit them any more."""
+        letters = dead_queue(queue)
+        for _ in range(LOOKS):
+            known = letters in self._names.queues
+            found = self._counted(queue, self._names.queues.get(letters), age)
+            is_new = not known and self._names.queue(letters) is not None
+            if not is_new and not (age and found.ready and found.oldest_age is None):
+                break
+        return found
+
+    def _counted(self, queue: str, dead: int | None, age: bool) -> Depth:
+        number = self._names.queue(queue)
         numbers = [each for each in {number, dead} if each is not None]
         if not numbers:
             return Depth()
