@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import queue
 import signal
 import threading
 import time
@@ -125,6 +126,57 @@ def test_shutting_down_inside_a_job_is_refused(make: Make) -> None:
         HERE[0].submit(shut_down_inside).result(work.PATIENCE)
     with pytest.raises(RuntimeError):
         HERE[0].submit(work.nothing)
+
+
+@pytest.mark.parametrize("how", ["job", "callback", "map"])
+def test_shutting_down_inside_a_call_from_memory_is_refused(make: Make, how: str) -> None:
+    """Its thread waited for jobs that it was to run itself."""
+    executor = make(1, volatile="allow")
+    told: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
+
+    def shut_down(*_: object) -> None:
+        try:
+            work.hold("gate")
+            executor.shutdown()
+        except BaseException as error:
+            told.put(error)
+            raise
+
+    if how == "map":
+        executor.map(shut_down, [work.Unstorable()])
+    elif how == "job":
+        executor.submit(shut_down, work.Unstorable())
+    else:
+        executor.submit(work.call, work.hold, "gate").add_done_callback(shut_down)
+        executor.submit(id, work.Unstorable()).add_done_callback(shut_down)
+    future = executor.submit(work.double, 21)
+    work.GATES["gate"].set()
+    assert "cannot join current thread" in str(told.get(timeout=work.PATIENCE))
+    assert future.result(work.PATIENCE) == 42
+    executor.shutdown()
+
+
+@pytest.mark.parametrize("how", ["submit", "map"])
+def test_shutting_down_in_a_callback_of_a_process_pool_is_refused(place: dict[str, Any], how: str) -> None:
+    """As the standard library's. It waited for the job whose callback it was, and so did who shut down behind it."""
+    executor = ProcessPoolExecutor(1, **place)
+    told: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
+
+    def shut_down(_: object) -> None:
+        try:
+            executor.shutdown()
+        except BaseException as error:
+            told.put(error)
+
+    if how == "map":
+        executor._submit_volatile((time.sleep, (0.1,), {})).add_done_callback(shut_down)
+    else:
+        executor.submit(time.sleep, 0.1).add_done_callback(shut_down)
+    future = executor.submit(work.double, 21)
+    assert "cannot join current thread" in str(told.get(timeout=work.PATIENCE))
+    assert future.result(work.PATIENCE) == 42
+    executor.shutdown()
+    assert executor._backlog.closed
 
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="no fork")

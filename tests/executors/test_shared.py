@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import queue
 import threading
 import time
 from pathlib import Path
@@ -130,6 +131,26 @@ def test_a_future_hears_of_an_outcome_in_another_executor(url: str) -> None:
         assert futures[0].result(work.PATIENCE) == 42
         assert isinstance(futures[1].exception(work.PATIENCE), ValueError)
         work.GATES["one"].set()
+
+
+def test_shutting_down_where_an_outcome_is_heard_of_is_refused(url: str) -> None:
+    """Who hears of outcomes waited for jobs that others run, and heard of nothing."""
+    told: queue.SimpleQueue[str] = queue.SimpleQueue()
+
+    def shut_down(_: object) -> None:
+        try:
+            one.shutdown()
+        except RuntimeError as error:
+            told.put(str(error))
+
+    with ThreadPoolExecutor(1, store=url, recover="manual") as one, ThreadPoolExecutor(1, store=url) as other:
+        one.submit(work.hold, "gate")
+        other.recovered()
+        one.submit(work.double, 21).add_done_callback(shut_down)
+        try:
+            assert told.get(timeout=work.PATIENCE) == "cannot join current thread"
+        finally:
+            work.GATES["gate"].set()
 
 
 @pytest.mark.parametrize("heard", [True, False])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from contextlib import suppress
 from functools import partial
@@ -12,6 +13,14 @@ from ...errors import StoreError
 from ._backlog.backlog import Backlog, nothing
 from ._backlog.cancelling import cancel_all
 from ._backlog.keys import sweep
+
+INSIDE = "cannot join current thread"  #: the standard library's word to a job or a callback that shuts down
+
+
+def is_inside(backlog: Backlog, *threads: object) -> bool:
+    """Whether the caller is one of these threads, or one that tells what jobs came to: it would wait for itself."""
+    sharing = backlog.sharing
+    return threading.current_thread() in (*threads, sharing.thread if sharing is not None else None)
 
 
 def shut_down(

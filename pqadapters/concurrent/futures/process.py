@@ -12,7 +12,7 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from ._closing import shut_down
+from ._closing import INSIDE, is_inside, shut_down
 from ._durable import DurableExecutor
 from ._jobs.wire import Call
 from ._workers.apart import Apart, failed_event, initialize, issue
@@ -113,7 +113,12 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, drain: bool = True) -> None:
         """As of `ThreadPoolExecutor`."""
+        pools = (pool._executor_manager_thread for pool in (self, *self._pools))
+        inside = wait and is_inside(self._backlog, self._calls._thread, *pools)
+        wait = wait and not inside
         shut_down(self._backlog, self._shut_pools, self._wait, wait, cancel_futures, drain, hold=True)
+        if inside:
+            raise RuntimeError(INSIDE)
 
     def _wait(self) -> None:
         self._calls.wait()

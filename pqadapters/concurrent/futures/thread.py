@@ -10,7 +10,7 @@ from concurrent.futures.thread import BrokenThreadPool
 from functools import partial
 from typing import Any
 
-from ._closing import shut_down
+from ._closing import INSIDE, is_inside, shut_down
 from ._durable import DurableExecutor
 from ._jobs.wire import Call
 from ._workers.tickets import Tickets, register_at_exit
@@ -79,11 +79,15 @@ class ThreadPoolExecutor(DurableExecutor, stdlib.ThreadPoolExecutor):
         """As the standard library's: no more jobs are taken; with `wait`, returns when all are done, those that earlier
         processes have left included. `cancel_futures`: those that aren't begun are cancelled, and stay so after a
         restart. Not `drain`: they stay on disk for the next executor, and their futures here are cancelled."""
-        inside = wait and threading.get_ident() in self._tickets.threads
+        inside = wait and is_inside(self._backlog, *self._own_threads())
         wait = wait and not inside
         shut_down(self._backlog, super().shutdown, self._tickets.wait, wait, cancel_futures, drain)
         if inside:
-            raise RuntimeError("cannot join current thread")  # the standard library's word to a job that does that
+            raise RuntimeError(INSIDE)
+
+    def _own_threads(self) -> list[threading.Thread]:
+        with self._shutdown_lock:  # who starts one enters it before that is free
+            return list(self._threads)
 
 
 def _volatile_done(tickets: Tickets, future: object = None) -> None:

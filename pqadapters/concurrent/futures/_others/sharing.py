@@ -60,8 +60,9 @@ class Sharing:
             backlog.token = os.urandom(_TOKEN)
         self._mine = backlog.names.outcomes(self._token)
         self._backlog = weakref.ref(backlog)
+        self.thread = threading.Thread(target=self._listen, name="pqadapters-executor-outcomes", daemon=True)
         try:
-            start_thread(threading.Thread(target=self._listen, name="pqadapters-executor-outcomes", daemon=True))
+            start_thread(self.thread)
         except BaseException:  # else others leave jobs to a member that does none
             self.close()
             raise

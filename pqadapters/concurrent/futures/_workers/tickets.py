@@ -42,7 +42,6 @@ class Tickets:
         self.changed = threading.Condition(backlog.lock)
         self.count = self.busy = 0
         self.volatile = 0  #: calls in the pool's queue that aren't ours
-        self.threads: set[int] = set()  #: those that run jobs
         self._looks = 0  #: grows with each job that may have become ready: a ticket that saw none looks again
         self._waiting = False
         self._staying = 0  #: tickets that wait for the bell, but for those that a ring in it is for
@@ -122,8 +121,6 @@ class Tickets:
             ticket.pop()
         except IndexError:
             return False
-        thread = threading.get_ident()
-        self.threads.add(thread)
         try:
             last = self._work()
         except BaseException:
@@ -131,8 +128,6 @@ class Tickets:
             self.lost()
             self.added()  # somebody else goes on
             raise
-        finally:
-            self.threads.discard(thread)
         if last and self.backlog.closing:
             self.backlog.ended()
         return True
