@@ -277,6 +277,29 @@ def test_a_failing_initializer_breaks_the_pool_and_loses_no_job(
     assert work.DONE == ["job"]
 
 
+@pytest.mark.parametrize("fails", [False, True])
+def test_what_runs_as_an_initializer_fails_comes_to_its_end(place: dict[str, Any], fails: bool) -> None:
+    """As in the standard library's pool. Its future failed, though the job was done, and not run again."""
+    first = threading.Lock()
+
+    def begin() -> None:
+        assert first.acquire(blocking=False)
+
+    executor = ThreadPoolExecutor(2, initializer=begin, **place)
+    runs = executor.using(retries=1, backoff=0).submit(work.fail_at if fails else work.hold, "gate")
+    work.reached("gate")
+    with pytest.raises(concurrent.futures.BrokenExecutor):
+        executor.submit(work.nothing).result(work.PATIENCE)
+    assert not runs.done()
+    work.GATES["gate"].set()
+    if fails:  # its next try is for another executor
+        with pytest.raises(concurrent.futures.BrokenExecutor):
+            runs.result(work.PATIENCE)
+    else:
+        assert runs.result(work.PATIENCE) == "gate"
+    executor.shutdown()
+
+
 def test_the_store_doesnt_keep_the_executor_alive(place: dict[str, Any]) -> None:
     executor = ThreadPoolExecutor(1, **place)
     executor.submit(work.double, 1).result(work.PATIENCE)

@@ -227,7 +227,7 @@ class Backlog:
         """Raises what submit() does where no job is taken any more."""
         self._check_fork()
         if self.broken is not None:
-            raise type(self.broken)(*self.broken.args)
+            raise _another(self.broken)
         if self.closing:
             raise RuntimeError("cannot schedule new futures after shutdown")
 
@@ -325,17 +325,25 @@ class Backlog:
                     if taken is not future:
                         futures[-1:] = [taken] if taken is not None else []
 
-    def break_with(self, error: BaseException) -> None:
-        """The pool can't run anything any more: as the standard library's, the futures fail; the jobs stay on disk."""
+    def break_with(self, error: BaseException, *, goes_on: bool = False) -> None:
+        """The pool can't run anything any more: as the standard library's, the futures fail; the jobs stay on disk.
+        `goes_on`: what runs comes to its end."""
         self.broken = error
         self.stopped = True
-        futures = list(self.running.values())
+        futures = [] if goes_on else list(self.running.values())
         self._take_out(futures)
         for future in futures:
-            future.settle(None, type(error)(*error.args))
+            future.settle(None, _another(error))
         if self._store is not None and not self.closed:
             self._store.wake(self.names.jobs)  # who waits for room is refused
         self.ahead.give_back(self)
+
+    def turn_away(self, future: JobFuture) -> None:
+        """Its job comes again in another executor."""
+        if self.broken is not None:
+            future.settle(None, _another(self.broken))
+        else:
+            future.cancel_here()
 
     def fail(self, error: Exception) -> None:
         """The store gives no jobs any more: those that aren't begun stay there, and their futures fail."""
@@ -375,6 +383,11 @@ class Backlog:
         """Nobody will tell these futures any more; their jobs stay on disk."""
         for future in list(self.attached.values()):
             future.cancel_here()
+
+
+def _another(error: BaseException) -> BaseException:
+    """For each who is told: whoever raises it writes its traceback there."""
+    return type(error)(*error.args)
 
 
 def _settled(ref: weakref.ref[Backlog], store: Store) -> None:

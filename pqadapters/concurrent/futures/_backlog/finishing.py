@@ -187,8 +187,8 @@ def _try_again(backlog: Backlog, started: Started, error: BaseException) -> None
             raise
         _log.error("job %s is to be tried again, which can't be stored for now: %s", _name(future), problem)
         try_later(backlog, future._id, store, lambda: None)
-    if home.stopped and home.live.pop(future._id, None) is not None:  # it comes again in another executor
-        future.cancel_here()
+    if home.stopped and home.live.pop(future._id, None) is not None:
+        home.turn_away(future)
 
 
 def _store_next_try(

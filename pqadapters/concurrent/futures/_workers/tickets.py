@@ -95,7 +95,7 @@ class Tickets:
                 issue(self.work, ticket).add_done_callback(partial(_ended, weakref.ref(self), ticket))
                 return True
         except BrokenExecutor as error:
-            self.backlog.break_with(error)
+            self.backlog.break_with(error, goes_on=True)
         except RuntimeError as error:  # it was shut down; or it can't start a thread, and the call may be in its queue
             self.backlog.refusal = str(error)
             if not self.backlog.closing:  # others may have counted on this one
@@ -272,7 +272,7 @@ def _ended(ref: weakref.ref[Tickets], ticket: _Ticket, call: Future[Any]) -> Non
     tickets.take_back(ticket)
     error = None if call.cancelled() else call.exception()
     if isinstance(error, BrokenExecutor):
-        tickets.backlog.break_with(error)
+        tickets.backlog.break_with(error, goes_on=True)
 
 
 def register_at_exit() -> None:
