@@ -8,6 +8,7 @@ import queue
 import signal
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
+from concurrent.futures.process import BrokenProcessPool
 from pathlib import Path
 from typing import Any
 
@@ -148,6 +149,15 @@ def test_results_come_as_multiprocessing_pickles_them(make_processes: MakeProces
         assert connection.recv_bytes() == b"hello"
 
 
+def test_exceptions_come_as_multiprocessing_pickles_them(tmp_path: Path) -> None:
+    """It was an OSError of a bad descriptor: pickle alone closed the connection."""
+    with ProcessPoolExecutor(1, path=tmp_path / "jobs") as executor:
+        error = executor.submit(work.fail_connected, b"hello").exception(work.PATIENCE)
+    assert isinstance(error, ValueError)
+    with error.args[0] as connection:
+        assert connection.recv_bytes() == b"hello"
+
+
 def test_an_exception_of_map_that_cant_be_loaded_breaks_no_pool(make_processes: MakeProcesses, tmp_path: Path) -> None:
     """It broke it, and the jobs that ran beside it were begun again."""
     executor, go = make_processes(), str(tmp_path / "go")
@@ -156,6 +166,22 @@ def test_an_exception_of_map_that_cant_be_loaded_breaks_no_pool(make_processes: 
         list(executor.map(work.fail_awkwardly_on, [1]))
     Path(go).touch()
     assert other.result(work.PATIENCE) is None
+
+
+@pytest.mark.parametrize("rebuild", [False, True])
+def test_a_job_that_raises_what_a_broken_pool_does_breaks_none(
+    make_processes: MakeProcesses, tmp_path: Path, rebuild: bool
+) -> None:
+    """It may have a pool of its own. All other futures failed, and the executor took no more jobs; or it was begun
+    three times and parked."""
+    executor, go, ledger = make_processes(rebuild=rebuild), str(tmp_path / "go"), tmp_path / "ledger"
+    other = executor.submit(work.wait_for_file, go)
+    with pytest.raises(BrokenProcessPool, match="its own"):
+        executor.submit(work.fail_noted, str(ledger), BrokenProcessPool, "its own").result(work.PATIENCE)
+    Path(go).touch()
+    assert other.result(work.PATIENCE) is None
+    assert executor.submit(work.double, 2).result(work.PATIENCE) == 4
+    assert ledger.read_text().split() == ["BrokenProcessPool"]
 
 
 @pytest.mark.parametrize(

@@ -191,6 +191,10 @@ def connected(greeting: bytes) -> Connection:
     return end
 
 
+def fail_connected(greeting: bytes) -> NoReturn:
+    raise ValueError(connected(greeting))
+
+
 def numbered(number: int, filling: bytes) -> int:
     """Its bytes take room."""
     return number

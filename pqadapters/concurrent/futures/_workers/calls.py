@@ -26,7 +26,7 @@ from .._backlog.refusals import is_given_up, let_go, refused
 from .._backlog.returning import look_later, wait_again
 from .._backlog.starting import Started, give_up, next_job, not_loaded
 from .._backlog.timeouts import time_out
-from .carrying import carry_out, unpacked
+from .carrying import carry_out, has_broken, unpacked
 from .unopened import NotLoaded, call_of
 
 if TYPE_CHECKING:
@@ -212,7 +212,7 @@ class Calls:
                     give_up(backlog, started)
                 if backlog.stopped:
                     backlog.leave()  # nobody begins it again here
-            elif isinstance(error, BrokenExecutor):
+            elif has_broken(error):
                 self._broken(started, pool, error)
             elif isinstance(error, NotLoaded):
                 not_loaded(backlog, started, error)

@@ -9,9 +9,10 @@ from __future__ import annotations
 import pickle
 import traceback
 from collections.abc import Callable
+from concurrent.futures import BrokenExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.reduction import ForkingPickler
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, TypeGuard
 
 from .._jobs.errors import RemoteError, qualified, told
 
@@ -44,10 +45,16 @@ def carry_back(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict
         return function(*args, **kwargs)
     except BaseException as error:
         try:
-            pickle.loads(pickle.dumps(error))
+            ForkingPickler.loads(ForkingPickler.dumps(error))
         except (Exception, SystemExit):
             raise told(error) from error
         raise
+
+
+def has_broken(error: BaseException | None) -> TypeGuard[BrokenExecutor]:
+    """In the parent: whether the pool is broken. A job may raise the same, of a pool of its own: what a worker sends
+    has its traceback there as its cause, in these quotes."""
+    return isinstance(error, BrokenExecutor) and not str(error.__cause__).startswith('\n"""')
 
 
 def unpacked(result: Any) -> tuple[Any, ResultNotLoaded | None]:
