@@ -7,7 +7,7 @@ import os
 import socket
 import ssl
 import subprocess
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ import pytest
 from pqadapters.commands.failures import Failure
 from pqadapters.commands.places import find
 from pqadapters.errors import FormatError, StoreRefused, StoreUnreachable
-from pqadapters.opening import open_store
+from pqadapters.opening import open_store, visit_server
 from pqadapters.store import Ack, Clear, Delete, Expect, Extend, Nack, Order, Put, Set, State, Update
 from pqadapters.stores.mysql import MysqlStore, schema
 from pqadapters.stores.mysql.address import address_of
@@ -52,7 +52,9 @@ def _as(url: str, user: str, password: str = "") -> str:
     return url.replace("root@", f"{user}{':' + password if password else ''}@")
 
 
-def _refusal(url: str, kind: type[Exception], **options: Any) -> str:
+def _refusal(
+    url: str, kind: type[Exception], *, open_store: Callable[..., object] = open_store, **options: Any
+) -> str:
     with pytest.raises(kind) as caught:
         Task(lambda: open_store(url, **options), patience=PATIENCE).result()
     seen = [str(caught.value), repr(caught.value)]
@@ -145,9 +147,11 @@ def test_a_way_to_send_passwords_that_isnt_installed_is_named(url: str, monkeypa
     assert "'cryptography' package is required" in _refusal(url, StoreRefused)
 
 
-def test_a_database_that_isnt_there_is_named(server: Server) -> None:
-    said = _refusal(server.url("nowhere"), StoreRefused)
-    assert "nowhere" in said
+@pytest.mark.parametrize("name", ["nowhere", "SSLstore"])
+def test_a_database_that_isnt_there_is_named(server: Server, name: str) -> None:
+    """One with SSL in its name was told to be a matter of tls=."""
+    said = _refusal(server.url(name), StoreRefused)
+    assert name in said
     assert "CREATE DATABASE" in said
 
 
@@ -504,8 +508,9 @@ def test_without_the_driver_the_extra_is_named() -> None:
     assert "pqadapters[mysql]" in said
 
 
+@pytest.mark.parametrize("opening", [open_store, visit_server])
 @pytest.mark.parametrize("greeting", [b"\x05\x00\x00\x00\x0bHy\x00\x06", b"\x05\x00\x00\x00\x0a8.0\x00"])
-def test_what_greets_otherwise_is_no_such_server(greeting: bytes) -> None:
+def test_what_greets_otherwise_is_no_such_server(greeting: bytes, opening: Callable[[str], object]) -> None:
     """As MySQL's own other protocol does, on port 33060: it was a bare struct.error."""
     with socket.create_server(("127.0.0.1", 0)) as listening:
 
@@ -515,6 +520,6 @@ def test_what_greets_otherwise_is_no_such_server(greeting: bytes) -> None:
                 connection.sendall(greeting)
 
         greeting_once = Task(greet, patience=PATIENCE)
-        text = _refusal(f"mysql://root@127.0.0.1:{listening.getsockname()[1]}/d", StoreRefused)
+        text = _refusal(f"mysql://root@127.0.0.1:{listening.getsockname()[1]}/d", StoreRefused, open_store=opening)
         greeting_once.result()
     assert "33060 is for another protocol" in text

@@ -13,9 +13,12 @@ import pytest
 from pqadapters.errors import StoreRefused, StoreUnreachable
 from pqadapters.persistqueue import Empty, Full, MySQLQueue, serializers
 from pqadapters.persistqueue.conversion import moving, servers
+from pqadapters.stores.mysql import guest
+from pqadapters.stores.mysql.driver import FLAGS
+from tests.contract.threads import Task
 from tests.mysql.proxy import How, Proxy
 from tests.mysql.server import Server, shared
-from tests.segment.programs import run, running
+from tests.segment.programs import PATIENCE, run, running
 
 from . import theirs
 
@@ -93,6 +96,7 @@ def test_a_connection_for_the_programs_own_statements(where: dict[str, Any]) -> 
         cursor.execute(f"drop table if exists {q._table_name}")
         cursor.execute("select database()")
         assert cursor.fetchall() == ((where["db_name"],),)
+    assert (connection._read_timeout, connection.client_flag & FLAGS) == (None, 0)  # as PyMySQL makes one
     connection.commit()
     connection.close()
     assert q.get() == "a"
@@ -236,6 +240,17 @@ def test_a_connection_that_is_cut_breaks_it_off_and_the_next_opening_goes_on(
         assert proxy.came.is_set()
     with MySQLQueue(**where, name="mail", serializer=serializers.json) as q:
         assert [q.get()["n"] for _ in range(q.size)] == list(range(1, 50))
+
+
+def test_a_server_that_turns_silent_while_a_queue_is_opened_is_told_of(
+    where: dict[str, Any], server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was waited for without end."""
+    monkeypatch.setattr(guest, "_PATIENCE", 0.5)
+    with Proxy(server.port) as proxy:
+        proxy.at(b"information_schema", How.HANG)
+        with pytest.raises(StoreUnreachable):
+            Task(lambda: MySQLQueue(**{**where, "port": proxy.port}), patience=PATIENCE).result()
 
 
 def test_two_that_open_at_once_convert_once(where: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:

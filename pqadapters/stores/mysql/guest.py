@@ -7,12 +7,15 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...errors import StoreError, StoreLocked
+from ...store import LOCK_TIMEOUT
 from .address import address_of
-from .driver import ERRORS, pymysql
+from .driver import ERRORS
 from .errors import is_passing, translated
-from .schema import LEVEL, SESSION
+from .schema import LEVEL, SESSION, Statements
+from .wire import Dialer
 
 _WAIT = f"{SESSION}, lock_wait_timeout = 5, innodb_lock_wait_timeout = 5"  #: seconds
+_PATIENCE = 120.0  #: seconds that an answer may take, which may have counted millions of rows
 _LOCK = "SELECT GET_LOCK(%s, %s)"
 _MOMENT = ("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ", "START TRANSACTION WITH CONSISTENT SNAPSHOT")
 
@@ -25,7 +28,8 @@ class Guest:
         address = address_of(url, **options)
         self.place, self.database = address.place, address.database
         try:
-            self._connection = pymysql.connect(**address.options(), autocommit=True)
+            dialer = Dialer(address, Statements(address.prefix))
+            self._connection = dialer.raw(LOCK_TIMEOUT, _PATIENCE, autocommit=True, flags=0)
         except ERRORS as error:
             raise translated(error, self.place) from error
         self.ask(_WAIT, 1)
@@ -55,7 +59,8 @@ class Guest:
             self.ask(statement)
 
     def let_go(self) -> Any:
-        """PyMySQL's connection, which is the caller's from now on."""
+        """PyMySQL's connection, which is the caller's from now on, as PyMySQL makes it."""
+        self._connection._read_timeout = self._connection._write_timeout = None
         return self._connection
 
     def close(self) -> None:

@@ -152,7 +152,7 @@ class Dialer:
         self._options = address.options()
         self._open: weakref.WeakSet[Any] = weakref.WeakSet()
 
-    def raw(self, seconds: float, answer: float, *, autocommit: bool) -> Any:
+    def raw(self, seconds: float, answer: float, *, autocommit: bool, flags: int = FLAGS) -> Any:
         """A connection of the driver's, as it is. Errors of the driver, StoreRefused where it isn't encrypted or isn't
         one of such a server."""
         answer = min(answer, _LONGEST)
@@ -162,7 +162,7 @@ class Dialer:
                 **self._options,
                 autocommit=autocommit,
                 charset="utf8mb4",
-                client_flag=FLAGS,
+                client_flag=flags,
                 connect_timeout=min(max(seconds, _SHORTEST), _LONGEST),
                 read_timeout=greeting,
                 write_timeout=greeting,
