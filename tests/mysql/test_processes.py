@@ -23,6 +23,7 @@ from pqadapters.stores.mysql.wire import Dialer, readable
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, run, running, said
 
+from .proxy import Proxy
 from .server import Server
 
 _OPEN = """
@@ -418,3 +419,22 @@ def test_i5_in_tables_that_were_made_anew_nobody_has_another_ones_number(url: st
         store._core.writer.disconnect_locked()
         store.commit(Put("q", b"b"))
         assert len({number, second, store._core.owners.number}) == 3
+
+
+def test_i3_on_another_server_nothing_goes_into_a_queue_that_has_the_number_there(
+    url: str, server: Server, proxy: Proxy
+) -> None:
+    """A replica that took over before it had heard of our queue, and knew our process: it was put into another one."""
+    through, database = url.replace(f":{server.port}/", f":{proxy.port}/"), url.rpartition("/")[2]
+    with MysqlStore(through) as store, MysqlStore(url, lease=31) as other:
+        store.commit(Put("first", b""), Put("mine", b"a"), Set("my table", b"k", b"v"))
+        proxy.refuse()
+        lose = [f"DELETE FROM pqa_{name}" for name in ("items WHERE queue = 2", "queues WHERE number = 2", "kinds")]
+        begin = [f"ALTER TABLE pqa_{name} AUTO_INCREMENT = 1" for name in ("queues", "kinds")]
+        server.run(*lose, "DELETE FROM pqa_entries", *begin, database=database)
+        other.commit(Put("theirs", b"b"), Set("their table", b"k", b"w"))
+        proxy.accept()
+        store.commit(Put("mine", b"c"), Set("my table", b"k", b"x"), timeout=PATIENCE)
+        assert [[record.payload for record in other.browse(queue)] for queue in ("mine", "theirs")] == [[b"c"], [b"b"]]
+        assert [other.get(table, b"k") for table in ("my table", "their table")] == [b"x", b"w"]
+        assert [claim.payload for claim in store.claim("mine", limit=5)] == [b"c"]

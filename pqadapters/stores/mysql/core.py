@@ -102,6 +102,10 @@ class Core:
             core = ref()
             return None if core is None else core.look_at(wire)
 
+        def is_the_same(wire: Wire) -> bool:
+            core = ref()
+            return core is None or core.names.hold(wire)
+
         def lost() -> None:
             core = ref()
             if core is not None:
@@ -115,6 +119,7 @@ class Core:
                 core.keeper.call()
 
         self.writer.connected, self.writer.doubtful = connected, doubtful
+        self.writer.is_the_same = is_the_same
         self.owners.lost = lost
 
     def _open(self, power: bool) -> None:

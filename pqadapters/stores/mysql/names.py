@@ -7,8 +7,13 @@ it is held while a commit waits for the disk.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+
 from .reader import Reader
 from .schema import BOUNDED, RANKED, digest, name_blob
+from .wire import Wire
+
+_AT_ONCE = 500  #: numbers in a question
 
 
 class Names:
@@ -24,6 +29,11 @@ class Names:
         self.kinds: dict[str, int] = {}
         self.ranked: set[int] = set()  #: queues that have had a record with a rank; others may have, too
         self.bounded: set[int] = set()  #: queues that somebody has put into with a limit; likewise
+
+    def hold(self, wire: Wire) -> bool:
+        """Whether what is known is so on the server of this connection, which may be another one. Raises Failed."""
+        sql = wire.sql
+        return _hold(wire, sql.QUEUES_OF, self.queues) and _hold(wire, sql.KINDS_OF, self.kinds)
 
     def queue(self, name: str) -> int | None:
         """The number of a queue that has one."""
@@ -102,3 +112,10 @@ class Names:
             number = self.table(name)
             assert number is not None
         return number
+
+
+def _hold(wire: Wire, question: str, names: Mapping[str, int]) -> bool:
+    known = {number: digest(name_blob(name)) for name, number in list(names.items())}
+    numbers = list(known)
+    parts = [numbers[n : n + _AT_ONCE] for n in range(0, len(numbers), _AT_ONCE)]
+    return known == {number: its for part in parts for number, its in wire.ask(question, part).rows}

@@ -131,9 +131,12 @@ class Statements:
     QUEUE = "SELECT number, ranked FROM {p}queues WHERE digest = %s"
     QUEUES = "SELECT name FROM {p}queues ORDER BY number"
     ADD_QUEUE = "INSERT IGNORE INTO {p}queues(digest, name) VALUES (%s, %s)"
+    #: numbers
+    QUEUES_OF = "SELECT number, digest FROM {p}queues WHERE number IN (%s)"
     MARK = "UPDATE {p}queues SET ranked = ranked | %s WHERE number = %s"
     KIND = "SELECT number FROM {p}kinds WHERE digest = %s"
     KINDS = "SELECT name FROM {p}kinds ORDER BY number"
+    KINDS_OF = "SELECT number, digest FROM {p}kinds WHERE number IN (%s)"
     ADD_KIND = "INSERT IGNORE INTO {p}kinds(digest, name) VALUES (%s, %s)"
 
     # Records

@@ -93,6 +93,8 @@ class Transactions(Line):
         #: called with each new connection: why what it commits may be gone in a power cut
         self.connected: Callable[[Wire], StoreError | None] = lambda wire: None
         self._weak: StoreError | None = None
+        #: asked of each new connection: whether what is known of names is so there
+        self.is_the_same: Callable[[Wire], bool] = lambda wire: True
         self.doubtful: Callable[[], object] = lambda: None  #: called when a caller was told that nobody knows
         self._wire: Wire | None = None
         self._named = 0  #: the number that it has the lock of
@@ -323,7 +325,8 @@ class Transactions(Line):
             self._wire = wire = self._dialer.dial(left, seconds)
             try:
                 self._name(wire)
-                if self._doubt is None and not self._owners.is_known(wire):
+                known = self._doubt is not None or self._owners.is_known(wire)
+                if not (known and self.is_the_same(wire)):
                     self._owners.resign()
                     self._owners.present(left)
                 self._weak = self.connected(wire)
