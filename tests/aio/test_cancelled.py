@@ -63,6 +63,33 @@ def test_a_cancelled_get_hands_its_turn_on(url: str) -> None:
     run(main())
 
 
+def test_who_waits_keeps_its_place_where_a_cancelled_one_has_nothing_to_hand_on(url: str) -> None:
+    """What it was woken for is another's by then. The next one was woken for nothing, and was the last one then."""
+
+    async def main() -> None:
+        async with Queue[str](1, store=url) as q:
+            getters = [asyncio.ensure_future(q.get()) for _ in range(3)]
+            await turns()
+            q.put_nowait("a")
+            assert q.get_nowait() == "a"
+            getters[0].cancel()
+            await turns()
+            for number, item in ((1, "b"), (2, "c")):
+                q.put_nowait(item)
+                done, _ = await asyncio.wait(getters[number:], return_when=asyncio.FIRST_COMPLETED)
+                assert done == {getters[number]}
+            q.put_nowait("d")
+            putters = [asyncio.ensure_future(q.put(item)) for item in "efg"]
+            await turns()
+            assert q.get_nowait() == "d"
+            q.put_nowait("h")
+            putters[0].cancel()
+            await turns()
+            assert [await q.get() for _ in range(3)] == ["h", "f", "g"]
+
+    run(main())
+
+
 def test_a_cancelled_put_has_stored_nothing(url: str, loop: Loop) -> None:
     async def main() -> None:
         async with Queue[str](1, store=url) as q:

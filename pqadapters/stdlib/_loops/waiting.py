@@ -65,13 +65,23 @@ class LoopWaiting:
                 waiter.cancel()
             if waiter in waiters:
                 waiters.remove(waiter)
+            self._asking.pop(waiter, None)
             if not waiter.cancelled():  # we were woken, and go away
-                self._wakeup_next(waiters)
+                self._pass_on(waiters)
             raise
         finally:
             self._asking.pop(waiter, None)
             if timer is not None:
                 timer.cancel()
+
+    def _pass_on(self, waiters: deque[Any]) -> None:
+        """The turn of one of them is another's."""
+        if waiters is self._getters:
+            self._serve()
+        elif waiters is self._putters:
+            self._admit()
+        else:
+            self._wakeup_next(waiters)
 
     def _record_went(self) -> None:
         """Out of the queue, with nobody who would say that it is done: there may be room now, or nothing left."""
