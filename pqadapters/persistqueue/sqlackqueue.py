@@ -115,7 +115,7 @@ class SQLiteAckQueue(Stored):
         if block:
             check_timeout(timeout)
         wanted = number_in(id)
-        if not isinstance(next_in_order, bool):
+        if next_in_order and not isinstance(next_in_order, bool):
             raise ValueError("next_in_order is True or False")
         if next_in_order and wanted is None:
             raise ValueError("next_in_order needs the id of the item before")

@@ -164,6 +164,10 @@ def test_next_in_order_goes_down_the_queue_and_starts_over(kind: Any, after: lis
         id = q.nack(item)
     assert id == last
     assert q.get(id=id, next_in_order=True) == first
+    q.put("last")
+    for no in (None, 0):  # what persist-queue takes for False
+        assert q.get(next_in_order=no, id=q.queue()[-1]["id"]) == "last"
+        q.nack(id=q.queue()[-1]["id"])
     for wrong in ({"next_in_order": True}, {"id": 1, "next_in_order": "yes"}):
         with pytest.raises(ValueError, match="next_in_order"):
             q.get(**wrong)
