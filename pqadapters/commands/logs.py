@@ -29,6 +29,7 @@ from .places import check_own, find, seen
 from .screen import escaped
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
+_OURS = ("pqadapters", "pqadapters.home", "pqadapters.logging")  #: loggers
 _USUAL = logging.Formatter(_TEXT)
 _FIELD = re.compile(r"%\((\w+)\)")
 _STEP = 0.1  #: seconds between two looks whether anybody reads on
@@ -74,7 +75,8 @@ def drain(place: str | None, config: str | None, text: str, as_json: bool, sink:
     """
     with _told_on_stderr() as said:
         listeners = list(_listeners(place, config, text, as_json, sink))
-        waiting = sum(_drained(listener, timeout) for listener in listeners)
+        said.listen()  # a configuration may have taken it off
+        waiting = sum(_drained(listener, timeout, said) for listener in listeners)
     if waiting:
         raise Failure("1 log record still waits" if waiting == 1 else f"{waiting} log records still wait")
     if said.errors:
@@ -104,6 +106,15 @@ class _Said(logging.Handler):
         super().__init__()
         self.errors = 0
 
+    def listen(self) -> None:
+        """Loggers that a configuration doesn't mention are disabled by it."""
+        for name in _OURS:
+            logging.getLogger(name).disabled = False
+        logging.getLogger(_OURS[0]).addHandler(self)
+
+    def listen_no_more(self) -> None:
+        logging.getLogger(_OURS[0]).removeHandler(self)
+
     def emit(self, record: logging.LogRecord) -> None:
         self.errors += record.levelno >= logging.ERROR
         if record.levelno >= logging.ERROR or record.name != "pqadapters.logging":  # why some wait is said at the end
@@ -112,12 +123,12 @@ class _Said(logging.Handler):
 
 @contextmanager
 def _told_on_stderr() -> Iterator[_Said]:
-    ours, said = logging.getLogger("pqadapters"), _Said()
-    ours.addHandler(said)
+    said = _Said()
+    said.listen()
     try:
         yield said
     finally:
-        ours.removeHandler(said)
+        said.listen_no_more()
 
 
 def _there(place: str) -> str:
@@ -177,7 +188,7 @@ def _loaded(config: str) -> Any:
     return found
 
 
-def _drained(listener: QueueListener, timeout: float) -> int:
+def _drained(listener: QueueListener, timeout: float, said: _Said) -> int:
     """How many records still wait. Raises BrokenPipeError when nobody reads what is shown, and Failure where the rest
     is for other sinks."""
     shown = [sink.handler for sink in listener.handlers if isinstance(sink, Sink) and isinstance(sink.handler, _Shown)]
@@ -191,6 +202,7 @@ def _drained(listener: QueueListener, timeout: float) -> int:
                 return _waiting(listener)
         if rest := listener.unknown():
             raise Failure("; ".join(_for_others(name, count) for name, count in sorted(rest.items())))
+        said.errors += sum(sink["dead"] for sink in listener.stats()["sinks"].values())  # whatever a logger's level is
         return 0
     finally:
         listener.stop(drain_timeout=0.0)

@@ -9,6 +9,7 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -34,11 +35,19 @@ os._exit(0)
 """
 
 
+class Refusing(logging.Handler):
+    def emit(self, record: logging.LogRecord) -> None:
+        raise ValueError("never")
+
+
 @pytest.fixture(autouse=True)
 def configuration() -> Iterator[None]:
     """Loggers as they were."""
     before, level = list(logging.root.handlers), logging.root.level
+    ours = logging.getLogger("pqadapters")
+    of_ours = ours.level
     yield
+    ours.setLevel(of_ours)
     for logger in logging.root.manager.loggerDict.values():
         if isinstance(logger, logging.Logger):
             logger.disabled = False
@@ -158,6 +167,27 @@ def test_one_of_a_configuration_is_chosen_by_what_its_handler_was_given(
     (tmp_path / "logging.json").write_text(json.dumps(configuration))
     assert out("logs", "drain", place, "--config", tmp_path / "logging.json") == ""
     assert "m 2" in (tmp_path / "app.log").read_text()
+
+
+@pytest.mark.parametrize("ours", [{}, {"level": "CRITICAL"}, {"handlers": []}])
+def test_what_the_sinks_of_a_configuration_refuse_makes_it_fail(ours: dict[str, Any], tmp_path: Path) -> None:
+    """Where it says something of the logger `pqadapters` the status was 0."""
+    _leave(str(tmp_path / "spool"))
+    configuration = {
+        "version": 1,
+        "handlers": {
+            "refusing": {"()": "tests.commands.test_logs.Refusing"},
+            "once": {"()": "pqadapters.logging.Sink", "handler": "refusing", "retries": 1},
+            "durable": {
+                "()": "pqadapters.logging.QueueHandler", "path": str(tmp_path / "spool"), "handlers": ["once"]
+            },
+        },
+        "loggers": {"pqadapters": ours} if ours else {},
+    }  # fmt: skip
+    (tmp_path / "logging.json").write_text(json.dumps(configuration))
+    said = refusal("logs", "drain", "--config", tmp_path / "logging.json")
+    assert said.splitlines()[-1] == "Error: not everything was delivered"
+    assert ("dead letter" in said) == (ours.get("level") is None)
 
 
 def test_a_configuration_in_a_module(place: str, tmp_path: Path) -> None:
