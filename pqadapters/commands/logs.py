@@ -94,9 +94,7 @@ def _listeners(
         raise Failure("stdout is closed: there is nowhere to show the records")
     else:
         shown = Sink(_Shown(sys.stdout, None if as_json else text), name=sink or "stdout")
-        queue = SpoolQueue(_there(place))
-        queue.qsize()  # opened here, where it is told what is wrong with it
-        yield QueueListener(queue, shown)
+        yield QueueListener(SpoolQueue(_there(place)), shown)
 
 
 class _Said(logging.Handler):

@@ -301,6 +301,14 @@ def test_a_slot_that_cannot_be_locked_makes_it_fail(tmp_path: Path) -> None:
     assert "passed over" in ended.stderr.splitlines()[0]
 
 
+def test_what_cannot_be_opened_is_told_at_once(tmp_path: Path) -> None:
+    _leave(str(tmp_path / "spool"))
+    (tmp_path / "spool" / "LOCK").unlink()
+    (tmp_path / "spool" / "LOCK").symlink_to("LOCK")
+    (line,) = refusal("logs", "drain", tmp_path / "spool", "--timeout", "1000").splitlines()
+    assert "symbolic link" in line
+
+
 def test_what_is_somebody_elses_is_left_alone(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Root was told to pass trust_directory=True, which no command takes."""
     _leave(place)
