@@ -75,6 +75,9 @@ class _Pen:
             self._add(f"{node.shape}()")
         for state in node.state:
             self._add(" with ")
+            if self._left <= 0:
+                self._add("...")
+                break
             self.write(state, depth + 1)
 
     def _call(self, node: Node, depth: int) -> None:

@@ -89,6 +89,7 @@ def test_long_ones_are_cut() -> None:
 def test_a_pickle_that_would_be_huge_or_endless_isnt() -> None:
     doubled = b"\x80\x04]" + b"(]2ee" * 0 + b"".join(b"\x94h%c\x86" % n for n in range(60)) + b"."
     assert len(summary(doubled, 200) or "") < 1000
+    assert len(summary(b"\x80\x04]" + b"Nb" * 100_000 + b".", 200) or "") < 1000  # these were 900,000 characters
     itself: list[Any] = []
     itself.append(itself)
     assert "..." in (summary(pickle.dumps(itself), 200) or "")
