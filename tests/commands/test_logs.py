@@ -207,6 +207,28 @@ LOGGING = {{
     assert ended.stdout.splitlines()[:3] == ["m 0", "m 1", "m 2"]
 
 
+def test_where_a_configuration_is_looked_for(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """In a file of that name, if there is one; else in a module, where the command is called."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setattr(sys, "path", list(sys.path))
+    _leave(str(tmp_path / "spool"))
+    handlers = {
+        "file": {"class": "logging.FileHandler", "filename": str(tmp_path / "app.log")},
+        "alone": {"()": "pqadapters.logging.handlers.QueueHandler", "path": str(tmp_path / "alone")},
+        "memory": {"()": "pqadapters.logging.handlers.QueueHandler", "queue": {"()": "queue.Queue"}},
+    }
+    (tmp_path / "a:b").write_text(json.dumps({"version": 1, "handlers": handlers}))
+    assert "a:b has no spool with sinks" in refusal("logs", "drain", "--config", "a:b")
+    assert "a:b has no spool with sinks, and not spool" in refusal("logs", "drain", "spool", "--config", "a:b")
+    durable = {"()": "pqadapters.logging.handlers.QueueHandler", "path": "spool", "handlers": ["file"]}
+    configuration = {"version": 1, "handlers": {**handlers, "durable": durable}}
+    (tmp_path / "settings_of_here.py").write_text(f"LOGGING = {configuration!r}\nNONE = []")
+    for wrong in ("settings_of_here:NONE", "settings_of_here:NOWHERE"):
+        assert "is no dictionary" in refusal("logs", "drain", "--config", wrong)
+    assert out("logs", "drain", "--config", "settings_of_here:LOGGING") == ""
+    assert "m 2" in (tmp_path / "app.log").read_text()
+
+
 def test_a_sink_that_is_down(tmp_path: Path) -> None:
     _leave(str(tmp_path / "spool"))
     configuration = {
