@@ -21,11 +21,10 @@ from ..clock import SYSTEM
 from ..logging._spools.names import Names
 from ..logging._spools.place import is_url, place_of
 from ..logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
-from ..opening import is_there
 from ..telling import shown
 from .failures import Failure, told
 from .options import named
-from .places import check_own, find, seen
+from .places import check_own, find, is_there, seen
 from .screen import escaped
 
 _TEXT = "%(asctime)s %(levelname)s %(name)s: %(message)s"
@@ -134,9 +133,9 @@ def _there(place: str) -> str:
     bare = shown(place).partition("?")[0]
     scheme, colon, _ = place.partition("://")
     path = place if not colon else unquote(urlsplit(place).path) if scheme.lower() == "file" else None
-    if not (is_there(place) if path is None else os.path.isdir(path)):
-        raise Failure(f"{bare} isn't there" + ("" if path is None else ", or no directory"))
     if path is not None:
+        if not (is_there(path) and os.path.isdir(path)):
+            raise Failure(f"{bare} isn't there, or no directory")
         check_own(path)
     if scheme.lower() == "sqlite":
         check_own(str(where := find(place)))

@@ -17,6 +17,7 @@ from ..serializers import serializer as choose_serializer
 from ..store import Store
 from ..telling import shown
 from .failures import Failure
+from .places import is_there
 
 _ASIDE = ("-wal", "-shm", "-journal")
 
@@ -148,7 +149,7 @@ def _database(path: str) -> Move | None:
 
 
 def _nothing(path: str) -> str:
-    if not os.path.exists(path):
+    if not (is_there(path) and os.path.exists(path)):
         return "isn't there"
     owners = {os.stat(each).st_uid for each in ([path, *_files(path)] if os.path.isdir(path) else [path])}
     others = owners - {os.geteuid()} if hasattr(os, "geteuid") else owners

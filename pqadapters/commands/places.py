@@ -55,7 +55,7 @@ def find(place: str) -> Place:
     if place.lower().startswith("memory:"):
         bare = shown(place).partition("?")[0]
         raise Failure(f"{bare}: only what is in a directory, a database or on a server can be looked at from outside")
-    if os.path.lexists(place):
+    if is_there(place):
         return _one(os.path.abspath(place))
     in_home = _in_home(place)
     if in_home is None:
@@ -84,8 +84,17 @@ def _of_url(url: str) -> str:
     return path
 
 
+def is_there(path: str) -> bool:
+    """Raises OSError where nobody can tell: what is another user's alone may be there."""
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError, ValueError):  # the last one of a null byte
+        return False
+    return True
+
+
 def _there(path: str) -> str:
-    if not os.path.lexists(path):
+    if not is_there(path):
         raise Failure(f"{path} isn't there")
     return os.path.abspath(path)
 
@@ -95,7 +104,7 @@ def _in_home(place: str) -> str | None:
         path = os.path.normpath(os.path.join(home_directory(), place))
     except NoHome:
         return None
-    return path if os.path.lexists(path) else None
+    return path if is_there(path) else None
 
 
 def _one(path: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import shutil
@@ -27,6 +28,16 @@ def test_a_place_that_is_not_there(command: str, tmp_path: Path) -> None:
     for place in (tmp_path / "no", f"sqlite:///{tmp_path}/no.db", f"file://{tmp_path}/no", f"SQLITE:///{tmp_path}/no"):
         assert "isn't there" in refusal(command, place)
     assert os.listdir(tmp_path) == []
+
+
+@pytest.mark.parametrize("command", [*_LOOKS, "migrate", "logs drain"])
+@pytest.mark.parametrize("place", ["{}/loop/q", "sqlite:///{}/loop/q.db"])
+def test_a_place_of_which_nobody_can_tell_whether_it_is_there(command: str, place: str, tmp_path: Path) -> None:
+    """In a directory of another user's, say: it "isn't there", to who has called as the wrong one."""
+    (tmp_path / "loop").symlink_to("loop")
+    said = refusal(*command.split(), place.format(tmp_path))
+    assert "isn't there" not in said
+    assert os.strerror(errno.ELOOP) in said
 
 
 @pytest.mark.parametrize("command", [*_LOOKS, "purge", "ls", "migrate", "logs drain"])
