@@ -295,6 +295,16 @@ def test_slots_of_processes_that_run_are_left_to_them(tmp_path: Path) -> None:
     assert "mine" in out("logs", "drain", tmp_path / "spool")
 
 
+def test_where_another_process_delivers_and_nothing_waits_there_is_nothing_to_do(tmp_path: Path) -> None:
+    """It waited for its turn, and failed then: "1 log record still waits"."""
+    place = f"sqlite:///{tmp_path}/spool.db"
+    body = "logger.addHandler(QueueHandler(place, handlers=[Telling()]))\nlogger.info('mine')\nsys.stdin.read()"
+    with running(body, place) as child:
+        assert child.stdout is not None
+        assert child.stdout.readline() == "got mine\n"
+        assert out("logs", "drain", place, "--timeout", "100000") == ""
+
+
 def test_what_it_cannot_deliver_is_told_and_makes_it_fail(tmp_path: Path) -> None:
     """It printed nothing of a slot that it passed over and of damaged records, and was content."""
     place = tmp_path / "spool"

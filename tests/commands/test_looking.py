@@ -46,6 +46,18 @@ def test_stats(place: Path) -> None:
     assert any(line.split()[:5] == ["default", "3", "1", "0", "1"] for line in lines)
 
 
+@pytest.mark.parametrize("url", ["sqlite:///q.db", "sqlite:///{}/q.db", "sqlite:///%71.db?durability=process", "file://{}/q"])
+def test_places_are_known_by_the_urls_that_programs_have(
+    url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with queue(store=url.format(tmp_path)) as q:
+        q.put("here")
+    name = "q" if url.startswith("file") else "q.db"
+    assert loaded("stats", url.format(tmp_path))["place"] == str(tmp_path / name)
+    assert [row["payload"] for row in loaded("peek", url.format(tmp_path))] == ["'here'"]
+
+
 def test_the_directory_of_a_database_queue_is_its_database(tmp_path: Path) -> None:
     """A program says SQLiteQueue("jobs"); `stats jobs` said that there was no store."""
     with SQLiteQueue(str(tmp_path / "jobs")) as q:
