@@ -195,6 +195,22 @@ def test_who_rearranges_what_is_ready_was_given_nothing(kind: Any, store: Store)
     assert not list(q.dead_letters())
 
 
+def test_an_item_that_another_handle_takes_before_it_is_dropped(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was an IndexError, though there was another one at that index."""
+    q, other = Queue(store=store), Queue(store=store)  # type: ignore[var-annotated]
+    q.put_many("abc")
+    claim, taken = q._line.claim, []  # type: ignore[var-annotated]
+
+    def meanwhile(*arguments: Any, **options: Any) -> Any:
+        if not taken:
+            taken.append(other.get_nowait())
+        return claim(*arguments, **options)
+
+    monkeypatch.setattr(q._line, "claim", meanwhile)
+    del q.queue[0]
+    assert (taken, list(q.queue)) == (["a"], ["c"])
+
+
 def test_it_is_extended_in_place(store: Store) -> None:
     q: Queue[str] = Queue(store=store)
     q.put("a")

@@ -145,9 +145,8 @@ class View:
 
     def __delitem__(self, index: int | slice) -> None:
         """Drop the item at the index, or the slice. Raises IndexError."""
-        going = self._ids(index)
-        if going and not self._drop(ids=going, limit=len(going)):
-            raise IndexError(f"{self._line.label} has no item {index}")
+        while (going := self._ids(index)) and not self._drop(ids=going, limit=len(going)):
+            pass  # others were faster: it is another item's index by now, or none's
 
     def _ids(self, index: int | slice) -> list[int]:
         records = list(self._line.records(self._order))
