@@ -15,6 +15,8 @@ from pqadapters.concurrent.futures import (
     ThreadPoolExecutor,
     wait,
 )
+from pqadapters.concurrent.futures._backlog import keys
+from pqadapters.concurrent.futures._backlog.records import find_record
 from pqadapters.concurrent.futures._backlog.returning import put_back
 from pqadapters.concurrent.futures._backlog.starting import give_up, next_job
 from pqadapters.opening import open_store
@@ -232,6 +234,21 @@ def test_a_job_without_a_key_is_waited_for_in_another_process(how: str, name: st
         assert found.result(work.PATIENCE) == jobs[name].result(work.PATIENCE)
         wait(jobs.values())
         assert one._backlog.store.count("default.watchers") == 0
+
+
+def test_a_job_that_ends_as_it_is_looked_for_is_found(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had no result yet, and then no record any more: UnknownJob, though its result is kept."""
+    with ThreadPoolExecutor(1, store=url) as one, ThreadPoolExecutor(1, store=url, recover="manual") as two:
+        one.submit(work.hold, "gate")
+        work.reached("gate")
+        future = one.using(key="k").submit(work.double, 1)
+        def meanwhile(*arguments: Any) -> int | None:
+            work.GATES["gate"].set()
+            future.result(work.PATIENCE)
+            return find_record(*arguments)
+
+        monkeypatch.setattr(keys, "find_record", meanwhile)
+        assert two.future(future.job_id).result(work.PATIENCE) == 2
 
 
 def test_a_member_that_another_one_took_for_dead(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -145,10 +145,11 @@ def find(backlog: Backlog, job_id: str | None, key: bytes | None) -> JobFuture:
         return theirs
     if _kept(backlog, id) is None:
         record = find_record(backlog, names.jobs, id)
-        if record is None:
+        if record is not None:
+            still = partial(_is_there, backlog, id, record)
+            return attach(backlog, id, record, still=still) or _gone(job_id)
+        if _kept(backlog, id) is None:  # else it has come to its end meanwhile
             raise UnknownJob(f"there is no job {job_id}: it is done and its result isn't kept, or it never was there")
-        still = partial(_is_there, backlog, id, record)
-        return attach(backlog, id, record, still=still) or _gone(job_id)
     return attach(backlog, id, still=lambda: False) or _gone(job_id)
 
 
