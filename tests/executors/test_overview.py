@@ -8,6 +8,8 @@ import pytest
 
 from pqadapters import astray
 from pqadapters.concurrent.futures import UnknownJob, wait
+from pqadapters.concurrent.futures._backlog import overview
+from pqadapters.concurrent.futures._backlog.records import find_record
 from pqadapters.errors import StoreUnreachable
 from pqadapters.store import Ack, Nack
 
@@ -170,6 +172,25 @@ def test_purge_results(make: Make) -> None:
     assert executor.stats()["results"] == executor.stats()["keys"] == 0
     with pytest.raises(TypeError):
         executor.purge()
+
+
+def test_a_job_that_is_parked_as_it_is_looked_for_is_purged(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was no dead letter yet, and then no job any more: 0, and it stayed."""
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    backlog, future = executor._backlog, executor.using().submit(work.note, 1)
+    claims = backlog.store.claim(backlog.names.jobs)
+
+    def meanwhile(*arguments: Any) -> int | None:
+        if arguments[1] == backlog.names.jobs:
+            backlog.store.commit(*(Nack(claims.pop(), dead="bad") for _ in claims[:1]))
+        return find_record(*arguments)
+
+    monkeypatch.setattr(overview, "find_record", meanwhile)
+    assert executor.purge(job_id=future.job_id) == 1
+    assert executor.stats()["dead"] == 0
+    work.GATES["gate"].set()
 
 
 @pytest.mark.parametrize("state", ["pending", "dead"])

@@ -190,7 +190,7 @@ def _purge_id(backlog: Backlog, id: bytes) -> int:
     if entry is not None:
         forget(backlog, id, Kept.load(entry).key)
     backlog.ahead.give_back(backlog)
-    for queue in (backlog.names.dead, backlog.names.jobs):
+    for queue in (backlog.names.dead, backlog.names.jobs, backlog.names.dead):  # it may be parked just now
         record = find_record(backlog, queue, id)
         if record is not None:
             return max(purge_records(backlog, queue, [record]), int(entry is not None))
