@@ -219,6 +219,65 @@ def test_sigterm_finishes_what_runs_and_leaves_the_rest(tmp_path: Path) -> None:
     assert sorted(map(int, first + again)) == list(range(50))
 
 
+SIGTERM_INSIDE = """
+from pqadapters.concurrent.futures import finish_on_sigterm
+
+def told(*_):
+    os.kill(os.getpid(), signal.SIGTERM)
+
+class Threads(ThreadPoolExecutor):
+    _adjust_thread_count = told
+
+class Processes(ProcessPoolExecutor):
+    _start_executor_manager_thread = told
+
+if __name__ == "__main__":
+    executor = globals()[sys.argv[1]](1)
+    finish_on_sigterm(executor)
+    if sys.argv[1] == "ThreadPoolExecutor":
+        executor._backlog._begin = told
+    executor.submit(double, 1)
+"""
+
+
+@pytest.mark.parametrize("kind", ["Threads", "Processes", "ThreadPoolExecutor"])
+def test_sigterm_inside_a_submit_ends_the_program(kind: str, tmp_path: Path) -> None:
+    """It waited for a lock of the pool's that its own thread had, or for the store that this was opening."""
+    with App(tmp_path, SIGTERM_INSIDE).start(kind) as run:
+        assert run.process.wait(60) == 143
+
+
+SIGTERM_MAP = """
+from pqadapters.concurrent.futures import finish_on_sigterm
+
+def work(number):
+    say("begins", number)
+    time.sleep(0.2)
+
+def main():
+    executor = ThreadPoolExecutor(1, path=sys.argv[0] + ".jobs")
+    finish_on_sigterm(executor)
+    executor.submit(work, 0)
+    results = executor.map(work, range(1, 50))
+    say("submitted")
+    time.sleep(60)
+
+if __name__ == "__main__":
+    main()
+"""
+
+
+def test_sigterm_cancels_what_isnt_stored(tmp_path: Path) -> None:
+    """Also where nobody has the executor any more when the program ends."""
+    with App(tmp_path, SIGTERM_MAP).start() as run:
+        run.until("submitted")
+        run.process.terminate()
+        assert run.process.stdout is not None
+        run.said += [line.rstrip("\n") for line in run.process.stdout]
+        assert run.process.wait() == 143
+        assert len(run.words("begins")) < 5
+
+
 FORKED = """
 if __name__ == "__main__":
     executor = ThreadPoolExecutor(2, WHERE)

@@ -19,6 +19,7 @@ import pytest
 from pqadapters.concurrent.futures import JobFuture, JobParked, ProcessPoolExecutor, ThreadPoolExecutor, _durable, wait
 from pqadapters.errors import NotDurableWarning, NotSerializable, StoreLocked
 
+from ..contract.threads import Task
 from . import work
 from .conftest import Make
 
@@ -127,6 +128,20 @@ def test_a_call_from_memory_isnt_kept_waiting_by_the_backlog(make: Make) -> None
     work.GATES["first"].set()
     volatile.result(work.PATIENCE)
     assert work.DONE.index("volatile") <= 1  # behind the one job that its ticket had looked for already
+
+
+def test_cancel_futures_is_for_calls_from_memory_too(make: Make) -> None:
+    """Its thread, which had stepped back for them, came first behind them, and was waited for."""
+    executor = make(1)
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    results = executor.map(work.note, range(3), timeout=work.PATIENCE)
+    ends = Task(functools.partial(executor.shutdown, cancel_futures=True), patience=work.PATIENCE)
+    with pytest.raises(concurrent.futures.CancelledError):
+        next(results)
+    work.GATES["gate"].set()
+    ends.result()
+    assert not work.DONE
 
 
 def test_cloudpickle_stores_lambdas(place: dict[str, Any]) -> None:

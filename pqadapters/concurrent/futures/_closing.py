@@ -32,19 +32,21 @@ def shut_down(
     drain: bool,
     *,
     hold: bool = False,
+    cancel_unstored: Callable[[], None] = nothing,
 ) -> None:
     """`stdlibs` is the standard library's shutdown() of the pool, `wait_for_all` waits for the jobs. `hold`: the pool
-    must stay open while any job isn't begun."""
+    must stay open while any job isn't begun. `cancel_unstored`: calls that jobs would be waited for behind."""
     backlog.closing = True
     if backlog.forked:
         return stdlibs(wait=False)
     if cancel_futures and not backlog.closed:
         cancel_all(backlog)
+    drain = drain and not backlog.left
     if not drain or is_over():  # then no pool begins any more
         backlog.leave()
-    backlog.changed()
-    if backlog._store is not None and not backlog.closed:
-        backlog._store.wake(backlog.names.jobs)  # who waits for room is refused
+    if cancel_futures or not drain:
+        cancel_unstored()
+    _say_so(backlog)
     if wait:
         if not backlog.closed:
             wait_for_all()
@@ -60,6 +62,21 @@ def shut_down(
             backlog.ended = partial(_close, backlog)
     else:
         _end_later(backlog, stdlibs, cancel_futures, hold)
+
+
+def leave(backlog: Backlog) -> None:
+    """For a signal handler, of which the rest of an end must keep away: its own thread may hold a lock of the pool's,
+    or open the store. No more jobs are taken or begun; what isn't stored is cancelled by who shuts down."""
+    backlog.closing = backlog.left = True
+    if not backlog.forked:
+        backlog.leave()
+        _say_so(backlog)
+
+
+def _say_so(backlog: Backlog) -> None:
+    backlog.changed()
+    if backlog._store is not None and not backlog.closed:
+        backlog._store.wake(backlog.names.jobs)  # who waits for room is refused
 
 
 def _end_later(backlog: Backlog, stdlibs: Callable[..., None], cancel_futures: bool, hold: bool) -> None:

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import signal
+import threading
 import weakref
+from contextlib import suppress
 from types import FrameType
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from ...living import living
+from ._closing import leave
 
 if TYPE_CHECKING:
     from .process import ProcessPoolExecutor
@@ -18,11 +21,18 @@ def finish_on_sigterm(*executors: ThreadPoolExecutor | ProcessPoolExecutor, sign
     """From now on the signal makes these executors take and begin no more jobs, and ends the program by SystemExit with
     the status that shells give for it (143): what runs is finished, since the interpreter waits for it, and the jobs
     that weren't begun are on disk. For the main thread, as `signal.signal`; the handler that was there isn't called."""
-    kept = weakref.WeakSet(executors)
+    kept, left = weakref.WeakSet(executors), list[Any]()
 
     def handle(number: int, frame: FrameType | None) -> None:
         for executor in living(kept):
-            executor.shutdown(wait=False, drain=False)
+            left.append(executor)
+            leave(executor._backlog)
         raise SystemExit(128 + number)
 
+    def end() -> None:
+        for executor in left:
+            executor.shutdown(wait=False)
+
+    with suppress(AttributeError, RuntimeError):
+        threading._register_atexit(end)  # type: ignore[attr-defined]  # before threads are waited for
     signal.signal(signum, handle)

@@ -73,6 +73,7 @@ class ThreadPoolExecutor(DurableExecutor, stdlib.ThreadPoolExecutor):
             _volatile_done(tickets)
             raise
         future.add_done_callback(partial(_volatile_done, tickets))
+        tickets.unstored[id(future)] = future
         return future
 
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, drain: bool = True) -> None:
@@ -81,7 +82,15 @@ class ThreadPoolExecutor(DurableExecutor, stdlib.ThreadPoolExecutor):
         restart. Not `drain`: they stay on disk for the next executor, and their futures here are cancelled."""
         inside = wait and is_inside(self._backlog, *self._own_threads())
         wait = wait and not inside
-        shut_down(self._backlog, super().shutdown, self._tickets.wait, wait, cancel_futures, drain)
+        shut_down(
+            self._backlog,
+            super().shutdown,
+            self._tickets.wait,
+            wait,
+            cancel_futures,
+            drain,
+            cancel_unstored=self._tickets.cancel_unstored,
+        )
         if inside:
             raise RuntimeError(INSIDE)
 

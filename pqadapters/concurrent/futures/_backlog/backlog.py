@@ -94,6 +94,7 @@ class Backlog:
         self.suspects = Suspects()
         self.delayed: dict[bytes, list[Callable[[], object]]] = {}  #: by the clock; what takes that back
         self.closing = self.stopped = self.closed = False
+        self.left = False  #: by a signal handler
         self.pool_shut = False  #: it takes no more calls, and what waits is for those that look already
         self.broken: BaseException | None = None
         self.refusal = "cannot schedule new futures after shutdown"  #: what the pool said to a call that it didn't take

@@ -18,6 +18,7 @@ from functools import partial
 from typing import Any
 
 from .... import telling
+from ....living import living
 from .._backlog.backlog import Backlog
 from .._backlog.clock import go_on, stands
 from .._backlog.finishing import finish
@@ -42,6 +43,7 @@ class Tickets:
         self.changed = threading.Condition(backlog.lock)
         self.count = self.busy = 0
         self.volatile = 0  #: calls in the pool's queue that aren't ours
+        self.unstored = weakref.WeakValueDictionary[int, Future[Any]]()  #: what these come to, in order
         self._looks = 0  #: grows with each job that may have become ready: a ticket that saw none looks again
         self._waiting = False
         self._staying = 0  #: tickets that wait for the bell, but for those that a ring in it is for
@@ -251,6 +253,11 @@ class Tickets:
                 self.busy += 1
             if self.backlog.live:
                 self.added()  # who has submitted meanwhile has counted on us
+
+    def cancel_unstored(self) -> None:
+        """Those that aren't begun. A ticket may stand behind them."""
+        for future in living(self.unstored):
+            future.cancel()
 
     def wait(self) -> None:
         """Until nothing is left to do here. Now and then it is looked: at a time no thread could be started to."""
