@@ -6,6 +6,8 @@ import errno
 import os
 import queue
 import signal
+import socket
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor
 from concurrent.futures.process import BrokenProcessPool
@@ -14,9 +16,10 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import JobParked, ProcessPoolExecutor, RemoteError, wait
+from pqadapters.concurrent.futures import JobParked, ProcessPoolExecutor, RemoteError, _durable, wait
 from pqadapters.concurrent.futures._backlog import timeouts
 from pqadapters.concurrent.futures._workers import apart
+from pqadapters.errors import NotDurableWarning, NotSerializable
 
 from ..contract.threads import Task
 from . import work
@@ -122,8 +125,9 @@ def test_a_result_that_cant_be_pickled_is_the_futures_error(make_processes: Make
 def test_a_call_that_cant_be_pickled_is_its_futures_error_and_not_for_the_pool(
     make_processes: MakeProcesses, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """The standard library's pool hangs where it is shut down meanwhile (its gh-125451): every other time, here."""
-    executor = make_processes(1, volatile="allow")
+    """The standard library's pool hangs where it is shut down meanwhile (its gh-125451): every other time, here.
+    Nor did it run from memory, as a warning said."""
+    executor = make_processes(1)
     executor.submit(work.double, 1).result(work.PATIENCE)
     issued, given = executor._issue, list[Any]()
 
@@ -132,7 +136,9 @@ def test_a_call_that_cant_be_pickled_is_its_futures_error_and_not_for_the_pool(
         return issued(carry, function, *more)
 
     monkeypatch.setattr(executor, "_issue", issue)
-    future: Any = executor.submit(id, work.Unstorable())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        future: Any = executor.submit(id, work.Unstorable())
     executor.shutdown(wait=False)
     with pytest.raises(TypeError, match="not me"):
         future.result(work.PATIENCE)
@@ -140,6 +146,19 @@ def test_a_call_that_cant_be_pickled_is_its_futures_error_and_not_for_the_pool(
     assert id not in given
     with pytest.raises(RuntimeError, match="shutdown"):
         executor.submit(id, work.Unstorable())
+
+
+def test_a_call_that_multiprocessing_can_pickle_runs_from_memory(make_processes: MakeProcesses) -> None:
+    _durable._warned.clear()
+    one, other = socket.socketpair()
+    with one, other:
+        with pytest.warns(NotDurableWarning, match="runs from memory"):
+            future: Any = make_processes(1).submit(work.greet, one)
+        assert other.recv(10) == b"hello"
+        assert future.result(work.PATIENCE) is None
+    assert not future.durable
+    with pytest.raises(NotSerializable):
+        make_processes(1, volatile="raise", name="raising").submit(id, work.Unstorable())
 
 
 def test_results_come_as_multiprocessing_pickles_them(make_processes: MakeProcesses) -> None:

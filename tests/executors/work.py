@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from socket import socket
 from typing import Any, NoReturn, TypeVar
 
 T = TypeVar("T")
@@ -193,6 +194,11 @@ def connected(greeting: bytes) -> Connection:
 
 def fail_connected(greeting: bytes) -> NoReturn:
     raise ValueError(connected(greeting))
+
+
+def greet(end: socket) -> None:
+    with end:
+        end.sendall(b"hello")
 
 
 def numbered(number: int, filling: bytes) -> int:

@@ -141,6 +141,7 @@ class DurableExecutor(Executor):
         return future  # type: ignore[no-any-return]
 
     def _refused(self, call: wire.Call, error: NotSerializable) -> Future[Any]:
+        """A call that can't be stored."""
         word = self._backlog.settings.volatile
         function = getattr(call[0], "__qualname__", None) or type(call[0]).__qualname__
         if word is Volatile.RAISE:
@@ -152,10 +153,6 @@ class DurableExecutor(Executor):
                 f"the call of {function} can't be stored, so it runs from memory alone and would be lost in a crash: "
                 f"{error}"
             )
-        return self._submit_unstored(call)
-
-    def _submit_unstored(self, call: wire.Call) -> Future[Any]:
-        """A call that can't be serialised."""
         return self._submit_volatile(call)
 
     # What the standard library's executors have

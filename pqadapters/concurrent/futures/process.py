@@ -12,9 +12,11 @@ from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
+from ...errors import NotSerializable
 from ._closing import INSIDE, is_inside, shut_down
 from ._durable import DurableExecutor
 from ._jobs.wire import Call
+from ._jobs.words import Volatile
 from ._workers.apart import Apart, failed_event, initialize, issue
 from ._workers.calls import Calls, register_at_exit
 from ._workers.carrying import carry_back
@@ -89,13 +91,13 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
                     raise
                 self._renew_pool(pool)
 
-    def _submit_unstored(self, call: Call) -> Any:
+    def _refused(self, call: Call, error: NotSerializable) -> Any:
         """What no worker can be given is its future's failure, as in the standard library's pool. That is given nothing
         to do instead, which starts its workers, too: one that finds this out as it is shut down hangs, until its
         gh-125451 was repaired."""
-        failure = _refusal(call)
+        failure = None if self._backlog.settings.volatile is Volatile.RAISE else _refusal(call)
         if failure is None:
-            return self._submit_volatile(call)
+            return super()._refused(call, error)
         self._submit_volatile((_nothing, (), {}))
         future: Future[Any] = Future()
         future.set_exception(failure)
