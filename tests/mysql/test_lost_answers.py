@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -355,6 +356,16 @@ def test_a_loops_get_whose_answer_is_lost_asks_again(
             assert not q.qsize()
 
     asyncio.run(main())
+
+
+def test_an_idle_connection_is_kept_in_mind_by_what_lies_between(url: str) -> None:
+    """A box that forgets it without a word made the first commit behind an idle time one of unknown outcome."""
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"))
+        wire: Any = store._core.writer._wire
+        sock = wire.raw._sock
+        assert sock.getsockopt(socket.SOL_SOCKET, socket.SO_KEEPALIVE)
+        assert 0 < sock.getsockopt(socket.IPPROTO_TCP, socket.TCP_KEEPIDLE) <= 60
 
 
 def test_a_delayed_answer_is_waited_for(through: str, proxy: Proxy) -> None:

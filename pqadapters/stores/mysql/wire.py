@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import select
+import socket
 import ssl
 import struct
 import weakref
@@ -27,6 +28,9 @@ _ROOM = 4096  #: bytes of a packet that aren't statements
 _UNTIL_TOLD = 1 << 14  #: bytes of a packet before the server has said what it takes
 _NO_GREETING = (struct.error, IndexError, AssertionError, UnicodeDecodeError)  #: where PyMySQL can't make sense of it
 _SHORTEST, _LONGEST = 0.5, 86_400.0  #: seconds that an attempt to connect is given; sockets take 24 days at most
+#: Seconds that a connection is idle before the other side is asked whether it is there, and between that and the next
+#: time; how often it is asked in vain. The driver has set SO_KEEPALIVE.
+_ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 _GREETING = 1.0  #: seconds that each word of a server's greeting may take at least
 
 
@@ -138,6 +142,14 @@ def readable(descriptors: Sequence[int], seconds: float) -> list[int]:
     return [descriptor for descriptor, _ in poll.poll(seconds * 1000)]
 
 
+def _keep_alive(sock: socket.socket) -> None:
+    """What lies between forgets connections that are idle, and says nothing: of the next commit nobody would know. Two
+    hours, as systems mostly have it, are too long."""
+    for name, value in _ALIVE.items():
+        with suppress(OSError, AttributeError):  # it has no such option; a Unix socket has none
+            sock.setsockopt(socket.IPPROTO_TCP, getattr(socket, name), value)
+
+
 def drop(raw: Any) -> None:
     with suppress(Exception):
         raw._force_close()
@@ -177,6 +189,7 @@ class Dialer:
                 "and port (3306; 33060 is for another protocol)"
             ) from error
         made._read_timeout = made._write_timeout = answer
+        _keep_alive(made._sock)
         self._open.add(made)
         if self.address.encrypted and not isinstance(made._sock, ssl.SSLSocket):
             made.close()
