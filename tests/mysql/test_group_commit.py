@@ -143,6 +143,21 @@ def test_large_batches_go_in_several_packets(url: str, monkeypatch: pytest.Monke
         assert store.count("t") == 9
 
 
+def test_ids_are_right_where_the_server_leaves_some_out(url: str, server: Server) -> None:
+    """As servers do that take writes in turns with others."""
+    server.run("SET GLOBAL auto_increment_increment = 3")
+    try:
+        with MysqlStore(url) as store:
+            plain = store.commit(*(Put("q", b"%d" % n) for n in range(3)))
+            limited = store.commit(Put("q", b"3"), Put("q", b"4"), Put("q", b"5", limit=9))
+            ids = [record.id for record in store.browse("q")]
+            assert [*plain, *limited] == ids
+            assert ids[1] - ids[0] == 3
+            assert [claim.payload for claim in store.claim("q", ids=[limited[1]])] == [b"4"]
+    finally:
+        server.run("SET GLOBAL auto_increment_increment = 1")
+
+
 def test_an_item_that_no_packet_takes_is_told_of(url: str) -> None:
     """It was sent again and again until the time was over, since the server cuts the connection in the middle of such
     a packet, and then nobody knew whether it was stored."""

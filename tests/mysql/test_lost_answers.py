@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import socket
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
 
@@ -18,7 +18,7 @@ from pqadapters.store import Ack, Expect, Nack, Op, Put, Set, Store, Update
 from pqadapters.stores.mysql import MysqlStore, core
 from pqadapters.stores.mysql.errors import translated
 from pqadapters.stores.mysql.transactions import Doubt, Transactions
-from pqadapters.stores.mysql.wire import Dialer, Failed, Wire
+from pqadapters.stores.mysql.wire import Answer, Dialer, Failed, Wire
 from tests.contract.snapshot import payloads
 from tests.contract.threads import Task, together
 from tests.segment.programs import PATIENCE
@@ -48,6 +48,26 @@ def test_i2_a_put_is_there_once_and_its_id_is_right(through: str, url: str, prox
         assert proxy.came.is_set()
         assert payloads(store) == [b"before", b"a", b"b"]
         assert [record.id for record in store.browse("q")][1:] == list(ids)  # type: ignore[call-overload]
+
+
+def test_i2_an_error_of_the_commit_itself_says_nothing_of_what_has_become_of_it(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    send, failed = Wire.send, list[int]()
+
+    def fail(wire: Wire, texts: Sequence[str]) -> list[Answer]:
+        answers = send(wire, texts)
+        if len(texts) > 1 and texts[-1] == "COMMIT" and not failed:
+            failed.append(1180)
+            raise Failed(pymysql.err.OperationalError(1180, "Got error 1 during COMMIT"))
+        return answers
+
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"))
+        monkeypatch.setattr(Wire, "send", fail)
+        ids = store.commit(Put("q", b"b"))
+        assert failed
+        assert [(record.id, record.payload) for record in store.browse("q")] == [(1, b"a"), (*ids, b"b")]
 
 
 @pytest.mark.parametrize("how", _GONE)
@@ -159,6 +179,24 @@ def test_i1_a_commit_is_not_looked_up_in_a_row_of_another_process(
         store.commit(Put("q", b"c"))
     rows = server.run("SELECT seq FROM pqa_owners WHERE host = 'theirs'", database=database)
     assert rows == ((2,),)  # nobody has moved it on, or taken it away
+
+
+def test_i5_a_claim_of_who_was_taken_for_dead_before_it_is_looked_up_is_not_handed_out(
+    through: str, url: str, proxy: Proxy, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    settle = Transactions._settle
+
+    def be_taken_for_dead(writer: Transactions, wire: Wire, doubt: Doubt) -> None:
+        server.run(f"UPDATE pqa_owners SET alive = 0 WHERE number = {doubt.owner}", database=url.rpartition("/")[2])
+        settle(writer, wire, doubt)
+
+    with MysqlStore(through) as store, MysqlStore(url, lease=31) as other:
+        store.commit(Put("q", b"a"))
+        monkeypatch.setattr(Transactions, "_settle", be_taken_for_dead)
+        proxy.at(b"COMMIT", How.CUT_AFTER)
+        assert _again(store, lambda: store.claim("q")) == []
+        (claim,) = other.claim("q", timeout=PATIENCE)
+        other.commit(Ack(claim))
 
 
 def test_i2_a_commit_that_comes_later_than_the_end_of_its_process_is_not_done_twice(

@@ -195,6 +195,18 @@ def test_i5_who_gets_its_number_behind_an_outage_looks_once_more(
         assert server.run(alive, database=database) == ((DYING,),)
 
 
+def test_i5_who_is_back_right_before_it_is_buried_keeps_its_claims(url: str) -> None:
+    with MysqlStore(url) as store, MysqlStore(url, lease=31) as other:
+        store.commit(Put("q", b"a"))
+        (claim,) = store.claim("q")
+        other.commit()
+        number = store._core.owners.number
+        other._core.owners._suspected = {number: 0.0}  # its lock was free at the last looks
+        other._core._bury(number)
+        assert other.claim("q") == []
+        store.commit(Ack(claim))
+
+
 def test_i5_a_lock_whose_idle_connection_the_server_has_ended_is_ours_again_at_once(url: str, server: Server) -> None:
     """With a wait_timeout of a second it was free for a quarter of that, in which others took its owner for dead."""
     with MysqlStore(url) as store:
