@@ -18,6 +18,7 @@ from ..store import Op, Put, Store
 from .exceptions import Full
 
 Self = TypeVar("Self", bound="Stored")
+_RAW = {"pqid", "data", "timestamp"}
 
 
 class Stored:
@@ -127,8 +128,13 @@ def number_in(id: Any) -> int | None:
 
 
 def is_raw(item: Any) -> bool:
-    """Whether this is what `raw=True` gives, and no dict of the user's that happens to have such a key."""
-    return isinstance(item, dict) and isinstance(item.get("pqid"), int) and item.keys() <= {"pqid", "data", "timestamp"}
+    """Whether this is what `raw=True` gives, or a part of that, or with more that a program has noted in it; and no
+    dict of the user's that happens to have such a key."""
+    return (
+        isinstance(item, dict)
+        and isinstance(item.get("pqid"), int)
+        and (item.keys() <= _RAW or item.keys() >= _RAW)
+    )
 
 
 def id_and_item(item: Any, id: Any) -> tuple[int, Any]:

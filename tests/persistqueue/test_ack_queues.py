@@ -200,6 +200,19 @@ def test_what_acknowledging_takes(method: str, path: str) -> None:
             call(*wrong)
 
 
+@pytest.mark.parametrize("kind", [SQLiteQueue, SQLiteAckQueue])
+def test_a_raw_item_in_which_a_program_has_noted_something(kind: Any, path: str) -> None:
+    """It was nobody's then: update() raised, and ack() left the item in hand for good."""
+    q = filled(kind(path), "ab")
+    raw = {**q.get(raw=True), "tries": 1}
+    if kind is SQLiteAckQueue:
+        assert (q.update({**raw, "data": "c"}), q.ack(raw)) == (1, 1)
+        assert _states(q) == {"c": 5, "b": 0}
+    else:
+        id = q.queue()[0]["id"]
+        assert (q.update({**raw, "pqid": id, "data": "c"}), q.get()) == (id, "c")
+
+
 @pytest.mark.parametrize("method", ["ack", "nack", "ack_failed"])
 def test_none_is_an_item_like_any_other(path: str, method: str) -> None:
     """`ack(get())` raised for it, and the item came again with each restart."""
