@@ -111,6 +111,16 @@ class InLoop:
         self._queue, self._bell, self._patience = queue, bell, patience
         weakref.finalize(self, bell.end).atexit = False
 
+    @property
+    def maxsize(self) -> int:
+        """How many items may be ready; 0 or less means no limit. A program may change it."""
+        return int(self._queue.maxsize)
+
+    @maxsize.setter
+    def maxsize(self, maxsize: int) -> None:
+        self._queue.maxsize = maxsize
+        self._bell.ring()
+
     async def _within(self, attempt: Callable[[], Awaitable[T]], block: bool, timeout: float | None) -> T:
         """What the attempt gives, or Empty or Full if it gave nothing in time."""
         if block:

@@ -35,7 +35,7 @@ class AsyncQueue(InLoop):
     ) -> None:
         serializer = serializers.pickle if serializer is None else serializer
         queue = Queue(path, maxsize, chunksize, tempdir, serializer, autosave)
-        self.path, self.maxsize, self.chunksize = path, maxsize, chunksize
+        self.path, self.chunksize = path, chunksize
         self.tempdir, self.serializer, self.autosave = tempdir, serializer, autosave
         self._putting = 0  #: puts that are under way
         self._begin(queue, Bell(queue._line.store, queue.name), _NEVER)

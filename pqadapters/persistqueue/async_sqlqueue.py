@@ -75,7 +75,7 @@ class AsyncSQLiteQueue(InLoop):
             self._kind, where, name, multithreading, _AT_ONCE, auto_commit, serializer, file, maxsize=maxsize
         )
         self.path, self.name, self.timeout, self.auto_commit = path, name, timeout, auto_commit
-        self.multithreading, self.maxsize = multithreading, maxsize
+        self.multithreading = multithreading
         self._open()
         self.db_file_name = self._queue.db_file_name
 
@@ -87,7 +87,9 @@ class AsyncSQLiteQueue(InLoop):
     async def __aenter__(self: Self) -> Self:
         """One that was closed is opened again."""
         if self._conn is None:
+            maxsize = self.maxsize
             self._open()
+            self.maxsize = maxsize
         return self
 
     @property

@@ -88,6 +88,29 @@ def test_maxsize_and_waiting_tasks(kind: Any, path: str) -> None:
     asyncio.run(main())
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_maxsize_changed_at_run_time(kind: Any, path: str) -> None:
+    """It was kept, and nobody asked for it."""
+
+    async def main() -> None:
+        async with kind(path, maxsize=1) as q:
+            await q.put("a")
+            q.maxsize = 2
+            assert not await q.full()
+            await q.put_nowait("b")
+            waiting = asyncio.create_task(q.put("c"))
+            while not q._bell._waiting:
+                await asyncio.sleep(0.001)
+            q.maxsize = 0
+            await asyncio.wait_for(waiting, 30)
+        if kind is not AsyncQueue:  # that one is opened once
+            async with q:
+                assert q.maxsize == 0
+                await q.put_nowait("d")
+
+    asyncio.run(main())
+
+
 @pytest.mark.parametrize(("kind", "plain"), [(AsyncQueue, Queue), (AsyncSQLiteQueue, SQLiteQueue)])
 def test_a_thread_wakes_a_task_that_waits(kind: Any, plain: Any, path: str) -> None:
     async def main() -> None:
