@@ -66,6 +66,36 @@ def test_the_same_object_comes_back_in_its_place(place: Place, kind: Any, tmp_pa
         assert (came[0], came[3]) == (1, "two")
 
 
+class Failed(Exception):
+    """Pickled with the text alone, which its `__init__` doesn't take."""
+
+    def __init__(self, job: int, why: str) -> None:
+        super().__init__(f"{job}: {why}")
+
+
+class Proxy:
+    """Loaded, it has no `_of` yet, and asks itself for it."""
+
+    def __init__(self, of: object) -> None:
+        self._of = of
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._of, name)
+
+
+@pytest.mark.parametrize("kind", [*KINDS, PriorityQueue], ids=lambda kind: kind.__name__)
+def test_what_could_not_be_loaded_again_is_kept_as_well(place: Place, kind: Any, caught: list[Any]) -> None:
+    q = keeping(place, kind)
+    items = [(1, Failed(7, "no")), (2, "error", Failed(8, "no")), (3, Proxy("of this")), (4, Path("a"))]
+    for item in items:
+        q.put(item)
+    got = [q.get_nowait() for _ in items]
+    came = got[::-1] if kind is LifoQueue else got
+    assert [found is item for item, found in zip(items, came, strict=True)] == [True, True, True, False]
+    assert came[3] == items[3]
+    assert [str(each.message).count("can't be serialised") for each in caught] == [1, 1]  # one for both errors
+
+
 def test_a_priority_queue_orders_them_as_python_does(place: Place) -> None:
     class Job:
         def __init__(self, priority: int) -> None:

@@ -5,6 +5,7 @@ Any thread may call anything; no lock is held here. A put survives what the stor
 
 from __future__ import annotations
 
+import pickle
 import re
 import weakref
 from collections.abc import Callable, Iterator, Sequence
@@ -30,6 +31,7 @@ from .objects import Forgetting, Objects, flag
 from .policy import AckPolicy, Markers, Volatile
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
+_CLASS = pickle.STACK_GLOBAL  #: in every pickle that calls something
 _BARE = "it would come back as another object(), so that no 'is' finds it; use None, or markers=\"drop\""
 
 
@@ -40,6 +42,20 @@ class Serializer(Protocol):
     def dumps(self) -> Callable[[Any], bytes]: ...
     @property
     def loads(self) -> Callable[[bytes], Any]: ...
+
+
+def _loadable(serializer: Serializer) -> Callable[[Any], bytes]:
+    """Its `dumps`, which raises what `loads` does: for an exception whose `__init__` wants other arguments than it was
+    pickled with, say. An item that only `get` finds out about is lost to who waits for it."""
+    dumps, loads = serializer.dumps, serializer.loads
+
+    def dumped(item: Any) -> bytes:
+        payload = dumps(item)
+        if _CLASS in payload:
+            loads(payload)
+        return payload
+
+    return dumped
 
 
 class Stock:
@@ -66,7 +82,7 @@ class Stock:
         self.markers, self.volatile = markers, volatile
         self.dropped = 0  #: records whose objects ended with their process
         self.objects = Objects(serializer.loads, weakref.WeakMethod(self._meet))
-        self.dumps = serializer.dumps
+        self.dumps = _loadable(serializer) if volatile is Volatile.WARN else serializer.dumps
         self.decode: Callable[[bytes], Any] = self.objects.loads
         self.loads = serializer.loads  #: the same for payloads that don't begin with a zero, which nearly none does
         self._bind(store)
