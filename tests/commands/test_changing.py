@@ -7,6 +7,7 @@ import pty
 import subprocess
 import sys
 from concurrent.futures import CancelledError
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from tests.commands.conftest import path_of
 from tests.executors import work
 from tests.segment.programs import PATIENCE, ROOT, running, said
 
+dead: Any = import_module("pqadapters.commands.dead")  # the package has the command by that name
 _HOLD = """
 import sys
 from pqadapters.stdlib.queue import Queue
@@ -95,6 +97,14 @@ def test_a_job_that_is_put_back_isnt_parked_to_who_asks_for_it(url: str) -> None
     assert out("dead", path_of(url), "--requeue", "all") == "1 put back\n"
     with ThreadPoolExecutor(1, store=url, recover="manual") as executor:
         assert not executor.future(key="k").done()
+
+
+def test_one_job_of_several_is_put_back(url: str) -> None:
+    for key in ("a", "b"):
+        _parked(url, key)
+    first, second = (letter["id"] for letter in loaded("dead", path_of(url)))
+    assert out("dead", path_of(url), "--requeue", second) == "1 put back\n"
+    assert [letter["id"] for letter in loaded("dead", path_of(url))] == [first]
 
 
 def test_who_waits_for_a_job_that_is_purged_is_told(tmp_path: Path) -> None:
@@ -230,6 +240,22 @@ def test_requeue(place: Path) -> None:
     assert _counts(place) == [4, 1, 0, 0]
     assert loaded("peek", place)[-1]["payload"] == "'three'"
     assert out("dead", place, "--requeue", "all") == "0 put back\n"
+
+
+def test_a_letter_that_somebody_has_in_hand_is_told(place: Path, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    (letter,) = loaded("dead", place)
+    opened = places.opened
+
+    def after_another(place: Any) -> Any:
+        with queue(store=url) as q:
+            q._line.store.commit(*map(Ack, q._line.store.claim("default.dead", limit=9)))
+        return opened(place)
+
+    monkeypatch.setattr(dead, "opened", after_another)
+    ended = call("dead", place, "--requeue", letter["id"])
+    assert (ended.exit_code, ended.stdout) == (1, "0 put back\n")
+    assert "1 in the hands of another process, or gone meanwhile" in ended.stderr
+    assert _counts(place) == [3, 1, 0, 0]
 
 
 def test_requeue_all_of_one_queue(url: str, place: Path) -> None:

@@ -54,6 +54,41 @@ def test_ls_changes_nothing_and_shows_all(home: Path) -> None:
     assert bytes_in(home) == before
 
 
+_EACH_CALL = """
+import os, sys
+os.environ["PQADAPTERS_HOME"] = sys.argv[1]
+from pqadapters.stdlib.queue import Queue
+def handle(number):
+    q = Queue()
+    q.put(number)
+    return q if number == 2 else None
+kept = [handle(number) for number in range(3)]
+kept[2].put(kept[2].get())
+kept[2].task_done()
+print("there", flush=True)
+sys.stdin.read()
+"""
+
+
+def test_what_ls_says_about_them(home: Path, tmp_path: Path) -> None:
+    text = out("ls", home)
+    assert text.splitlines()[0] == str(home)
+    slot, database = sorted(text.splitlines()[2:], key=lambda line: "named.db" in line)
+    assert [*slot.split()[1:4], *slot.split()[5:]] == ["__main__", "2", "0", "-", "-"]
+    assert database.rstrip().endswith("queue jobs: 1; mapping dict/settings: 1")
+    assert database.split()[1] == "-"
+    (segment,) = home.rglob("*.seg")
+    segment.write_bytes(segment.read_bytes().replace(b"one", b"ONE", 1))
+    assert "  damaged: see stats" in out("ls", home)
+    (tmp_path / "nothing").mkdir()
+    assert out("ls", tmp_path / "nothing") == f"nothing lives in {tmp_path}/nothing\n"
+    with running(_EACH_CALL, tmp_path / "calls") as child:
+        assert said(child) == "there"
+        assert f"  {child.pid}  " in out("ls", tmp_path / "calls")
+        child.kill()
+    assert out("ls", tmp_path / "calls").rstrip().endswith("  done by task_done; a queue for each call")
+
+
 def test_places_of_the_home(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("PQADAPTERS_HOME", str(home))
     slot, database = sorted(loaded("ls")["stores"], key=lambda entry: "queues" in entry)

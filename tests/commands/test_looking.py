@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from pqadapters.persistqueue import SQLiteAckQueue, SQLiteQueue
+from pqadapters.rank import rank
 from pqadapters.serializers import serializer
+from pqadapters.stdlib.queue import PriorityQueue
 from pqadapters.store import Put
 from pqadapters.stores._disk import ReadingDisk
 from tests.commands.command import bytes_in, call, loaded, out, process, queue, refusal
@@ -44,6 +46,7 @@ def test_stats(place: Path) -> None:
     lines = out("stats", place).splitlines()
     assert lines[0].endswith("format 1, held by nobody")
     assert any(line.split()[:5] == ["default", "3", "1", "0", "1"] for line in lines)
+    assert lines[-1].split() == ["dict/settings", "1"]
 
 
 @pytest.mark.parametrize("url", ["sqlite:///q.db", "sqlite:///{}/q.db", "sqlite:///%71.db?durability=process", "file://{}/q"])
@@ -88,6 +91,20 @@ def test_peek(place: Path) -> None:
     assert (dead["payload"], dead["reason"]) == ("'three'", "it is broken")
     assert out("peek", place, "--queue", "default", "--state", "claimed") == "nothing\n"
     assert "'four'" in out("peek", place, "--queue", "default")
+
+
+def test_what_programs_get_of_a_record(tmp_path: Path) -> None:
+    """A value of JSON as it is, but for what JSON hasn't; a rank, and when it is due, where there is one."""
+    with queue(path=tmp_path / "j", serializer="json") as q:
+        q.put_many([{"a": [1, None]}, [float("nan")], False])
+    rows = loaded("peek", tmp_path / "j")
+    assert [row.get("value", "none") for row in rows] == [{"a": [1, None]}, "none", False]
+    assert {(row["not_before"], row["rank"], row["reason"]) for row in rows} == {(None, None, "")}
+    with PriorityQueue[int](path=tmp_path / "p") as ranked:
+        ranked.put(1)
+    (row,) = loaded("peek", tmp_path / "p")
+    assert (row["rank"], "value" in row) == (rank(1)[0].hex(), False)
+    assert row["rank"] in out("peek", tmp_path / "p")
 
 
 def test_dead(place: Path) -> None:

@@ -76,6 +76,22 @@ def test_payloads_of_objects_and_escaped_ones() -> None:
     assert shown(live.escape(inner), 100) == ("bytes", repr(inner), None)
 
 
+def test_what_is_signed_is_shown_without_its_signature() -> None:
+    signed = b"H" + bytes(range(200, 232)) + b'{"a": 1}'
+    assert shown(signed, 100) == ("json", "{'a': 1}", {"a": 1})
+    text = b"H" + b"x" * 32 + b'{"a": 1}'  # which signs nothing
+    assert shown(text, 100) == ("bytes", repr(text), None)
+
+
+def test_pickles_that_are_loaded() -> None:
+    """Large ones, too; and one that can't be is told as it is."""
+    large = pickle.dumps(["x" * (2 << 20), 7])
+    assert shown(large, 5 << 20, unpickle=True).text.endswith(", 7]")
+    gone = pickle.dumps(Invoice(1)).replace(b"Invoice", b"Nowhere")
+    found = shown(gone, 100, unpickle=True)
+    assert (found.format, found.text[:16]) == ("pickle", "AttributeError: ")
+
+
 def test_long_ones_are_cut() -> None:
     text = b"x" * 10_000
     for payload in (pickle.dumps(text), b'["%s"]' % text, b"\xff" + text, pickle.dumps([1] * 9999)):
