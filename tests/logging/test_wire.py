@@ -194,6 +194,21 @@ def test_a_server_that_hangs(
     assert list(dict.fromkeys(server.messages)) == messages
 
 
+def test_behind_a_part_of_a_record_comes_nothing_by_the_same_connection(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The other side would take it for the rest."""
+    monkeypatch.setattr(_wire, "_PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        handler = SocketHandler("127.0.0.1", listening.getsockname()[1])
+        with pytest.raises(TimeoutError):
+            handler.send(b"x" * (64 << 20))
+        handler.send(b"whole")
+        connections = [listening.accept()[0] for _ in range(2)]
+        assert connections[1].recv(5) == b"whole"
+        handler.close()
+        for connection in connections:
+            connection.close()
+
+
 def test_a_healthy_sink_beside_one_that_hangs(server: Any, logger: logging.Logger, tmp_path: Path) -> None:
     server.become("hang")
     wire, healthy = _handler(server), Noting()
