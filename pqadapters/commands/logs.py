@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, TextIO
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 import click
 
@@ -134,8 +134,10 @@ def _there(place: str) -> str:
     scheme, colon, _ = place.partition("://")
     path = place if not colon else unquote(urlsplit(place).path) if scheme.lower() == "file" else None
     if path is not None:
-        if not (is_there(path) and os.path.isdir(path)):
-            raise Failure(f"{bare} isn't there, or no directory")
+        if not is_there(path):
+            raise Failure(f"{bare} isn't there")
+        if not os.path.isdir(path):
+            raise Failure(f"{bare} is no directory; a database is named by its URL, as in sqlite:///{quote(bare)}")
         check_own(path)
     if scheme.lower() == "sqlite":
         check_own(str(where := find(place)))

@@ -359,6 +359,8 @@ def test_mistakes(tmp_path: Path) -> None:
     PDict[str, int](tmp_path / "mapping.db")["a"] = 1
     before = bytes_in(tmp_path)
     assert "no log records" in refusal("logs", "drain", f"sqlite:///{tmp_path}/mapping.db")
+    said = refusal("logs", "drain", tmp_path / "mapping.db")  # which "isn't there, or no directory"
+    assert said.endswith(f"is no directory; a database is named by its URL, as in sqlite:///{tmp_path}/mapping.db\n")
     assert "isn't there" in refusal("logs", "drain", f"file://{tmp_path}/nowhere")
     assert "no log records" in refusal("logs", "drain", f"file://{tmp_path}")
     assert "PLACE" in refusal("logs", "drain", status=2)
