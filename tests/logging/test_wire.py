@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import logging
+import select
 import socket
+import sys
 from collections.abc import Callable, Iterator
 from logging import handlers as stdlib
 from pathlib import Path
@@ -207,6 +209,37 @@ def test_behind_a_part_of_a_record_comes_nothing_by_the_same_connection(monkeypa
         handler.close()
         for connection in connections:
             connection.close()
+
+
+def test_what_two_connections_in_a_row_may_have_lost_is_sent_once_by_the_next_one() -> None:
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        handler = SocketHandler("127.0.0.1", listening.getsockname()[1])
+        for data in (b"a", b"b"):
+            handler.send(data)
+            listening.accept()[0].close()  # what was sent is unread
+            assert handler.sock is not None
+            assert select.select([handler.sock], [], [], PATIENCE)[0]
+        handler.send(b"c")
+        connection = listening.accept()[0]
+        handler.close()
+        assert connection.makefile("rb").read() == b"abc"
+        connection.close()
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="nobody tells what the other side's system has")
+def test_what_was_sent_is_in_the_other_sides_system(monkeypatch: pytest.MonkeyPatch) -> None:
+    import fcntl
+
+    monkeypatch.setattr(_wire, "_PATIENCE", 0.2)
+    with socket.create_server(("127.0.0.1", 0)) as listening:
+        handler = SocketHandler("127.0.0.1", listening.getsockname()[1])
+        with pytest.raises(TimeoutError):
+            for _ in range(1 << 12):
+                handler.send(b"x" * (1 << 16))
+                assert handler.sock is not None
+                unsent = fcntl.ioctl(handler.sock.fileno(), _wire._UNSENT, b"\0" * 4)
+                assert unsent == b"\0" * 4
+        handler.close()
 
 
 def test_a_healthy_sink_beside_one_that_hangs(server: Any, logger: logging.Logger, tmp_path: Path) -> None:
