@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from typing import Any
 
+from ..durability import Durability, Survives
 from ..telling import shown
 
 SCHEMES = ("file", "memory", "mysql", "sqlite")
@@ -83,7 +84,7 @@ def options_of(url: str, scheme: str, query: str) -> dict[str, Any]:
     """Those in its query. Raises ValueError."""
     from urllib.parse import parse_qsl  # loaded by who has a URL
 
-    readers: dict[str, Callable[[str], Any]] = {"durability": str, "max_lag": float, **_READERS.get(scheme, {})}
+    readers: dict[str, Callable[[str], Any]] = {"durability": _word, "max_lag": _lag, **_READERS.get(scheme, {})}
     options = {}
     for name, value in parse_qsl(query, keep_blank_values=True):
         if name not in readers and "@" in query:  # what stands there is the end of a password
@@ -93,7 +94,8 @@ def options_of(url: str, scheme: str, query: str) -> dict[str, Any]:
         try:
             options[name] = readers[name](value)
         except ValueError:
-            raise ValueError(f"{shown(url)!r}: {value!r} is no value for {name}") from None
+            choice = ", which is 'power' or 'process'" if name == "durability" else ""
+            raise ValueError(f"{shown(url)!r}: {value!r} is no value for {name}{choice}") from None
     return options
 
 
@@ -102,6 +104,14 @@ def _unknown(url: str) -> str:
         f"{shown(url)!r} names no store: use sqlite:////abs/file.db, file:///abs/dir, mysql://user@host:3306/database "
         "or memory:"
     )
+
+
+def _word(text: str) -> str:
+    return Durability.of(text).survives.value
+
+
+def _lag(text: str) -> float:
+    return Durability.of(Survives.PROCESS, float(text)).max_lag
 
 
 def _flag(text: str) -> bool:

@@ -341,3 +341,10 @@ def test_a_log_call_in_the_middle_of_opening_in_vain(tmp_path: Path, monkeypatch
         assert listener.flush(PATIENCE)
     assert noting.messages == ["inner"]
     spool(handler).close()
+
+
+@pytest.mark.parametrize("query", ["durability=fast", "max_lag=0", "max_lag=soon", "prefetch=x"])
+def test_a_url_with_an_option_that_makes_no_sense_is_refused_at_once(query: str, tmp_path: Path) -> None:
+    """By the constructor: with the first two each record was an error of the handler's."""
+    with pytest.raises(ValueError, match=rf"is no value for {query.partition('=')[0]}"):
+        QueueHandler(f"sqlite:///{tmp_path}/spool.db?{query}")

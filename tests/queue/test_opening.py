@@ -43,6 +43,8 @@ every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name
         ({"path": "sqlite:/jobs.db"}, ValueError, "give it as store="),
         ({"store": MemoryStore(), "durability": "power"}, ValueError, "durability"),
         ({"store": MemoryStore(), "trust_directory": True}, ValueError, "trust_directory"),
+        ({"store": "sqlite:///jobs.db?durability=fast"}, ValueError, "no value for durability, which is 'power' or"),
+        ({"store": "sqlite:///jobs.db?max_lag=nan"}, ValueError, "'nan' is no value for max_lag"),
         ({"store": "memory:?wrong=1"}, ValueError, "takes no path and no options"),  # it was told of some
         ({"store": "memory:", "name": ""}, ValueError, "empty"),
         ({"store": "memory:", "name": 3}, TypeError, "not int"),
