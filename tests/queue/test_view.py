@@ -211,6 +211,17 @@ def test_an_item_that_another_handle_takes_before_it_is_dropped(store: Store, mo
     assert (taken, list(q.queue)) == (["a"], ["c"])
 
 
+def test_an_item_that_nobody_can_take_just_now_is_not_tried_for_ever(
+    store: Store, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As one whose row another program has locked, on a server."""
+    q: Queue[str] = Queue(store=store)
+    q.put("a")
+    monkeypatch.setattr(q._line, "claim", lambda *_, **__: [])
+    with pytest.raises(IndexError, match="others take"):
+        del q.queue[0]
+
+
 def test_it_is_extended_in_place(store: Store) -> None:
     q: Queue[str] = Queue(store=store)
     q.put("a")

@@ -25,6 +25,7 @@ from .line import Line
 _shown: weakref.WeakValueDictionary[int, View] = weakref.WeakValueDictionary()  #: by id: they can't be hashed
 _CHUNK = 10_000
 _ALL = 1 << 62
+_TRIES = 10  #: to drop what others may take meanwhile, or have locked
 
 
 class View:
@@ -145,8 +146,11 @@ class View:
 
     def __delitem__(self, index: int | slice) -> None:
         """Drop the item at the index, or the slice. Raises IndexError."""
-        while (going := self._ids(index)) and not self._drop(ids=going, limit=len(going)):
-            pass  # others were faster: it is another item's index by now, or none's
+        for _ in range(_TRIES):
+            going = self._ids(index)
+            if not going or self._drop(ids=going, limit=len(going)):
+                return  # else others were faster: it is another item's index by now, or none's
+        raise IndexError(f"{self._line.label}: others take what is at {index} again and again")
 
     def _ids(self, index: int | slice) -> list[int]:
         records = list(self._line.records(self._order))
