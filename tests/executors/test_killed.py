@@ -317,3 +317,40 @@ def test_a_program_that_just_ends_does_its_jobs_first(kind: str, where: str, tmp
         assert sorted(map(int, run.end().words("ran"))) == list(range(20))
     with app.start() as run:
         assert len(run.end().words("ran")) == 20
+
+
+ENDLESS = """
+def feed():
+    try:
+        while True:
+            executor.submit(abs, -1)
+            time.sleep(0.001)
+    except RuntimeError as error:
+        say(error)
+
+def again():
+    executor.submit(again)
+
+if __name__ == "__main__":
+    executor = globals()[sys.argv[1]](1)
+    if sys.argv[2] == "job":
+        executor.submit(again)
+    else:
+        threading.Thread(target=feed, daemon=True).start()
+    time.sleep(0.2)
+    say("ends")
+"""
+
+
+@pytest.mark.parametrize(
+    ("kind", "who"),
+    [("ThreadPoolExecutor", "thread"), ("ThreadPoolExecutor", "job"), ("ProcessPoolExecutor", "thread")],
+)
+def test_a_program_that_just_ends_takes_no_more_jobs(kind: str, who: str, tmp_path: Path) -> None:
+    """As with the standard library's pools. It went on for as long as somebody submitted often enough."""
+    with App(tmp_path, ENDLESS).start(kind, who) as run:
+        assert run.process.wait(60) == 0
+        assert run.process.stdout is not None
+        said = [line.rstrip("\n") for line in run.process.stdout]
+    assert said[0] == "ends"
+    assert all("interpreter shutdown" in line for line in said[1:])

@@ -57,6 +57,7 @@ _log = telling.logger("pqadapters.executor")
 _REMEMBERED = 10_000  #: futures of recovered jobs that were begun before `recovered()` was called
 _CANCELLED = dump_outcome(Outcome(error=CancelledError()))
 _all: weakref.WeakSet[Backlog] = weakref.WeakSet()
+ending: list[bool] = []  #: not empty once the program has ended, and its pools' threads are waited for
 
 
 def nothing() -> None:
@@ -231,6 +232,8 @@ class Backlog:
             raise _another(self.broken)
         if self.closing:
             raise RuntimeError("cannot schedule new futures after shutdown")
+        if ending:  # else a thread that goes on submitting would keep the program from its end
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
 
     def unfinished(self, id: bytes) -> JobFuture | None:
         """The future of a job that has not come to its end, which somebody has here."""

@@ -15,6 +15,7 @@ from ....store import PLAIN as PLAIN_PUT
 from ....store import Put, Set
 from .._jobs import wire
 from .._jobs.options import PLAIN, Options
+from .backlog import ending
 from .future import JobFuture
 from .keys import submit_keyed
 from .storing import store_job, store_plain
@@ -28,7 +29,8 @@ _new: Any = tuple.__new__  # a named tuple without the detour through its own __
 def submit(backlog: Backlog, call: wire.Call, options: Options = PLAIN, flags: int = 0) -> JobFuture:
     """Store a job; the future of what becomes of it. Raises NotSerializable, queue.Full, RuntimeError, StoreError;
     no job was stored then."""
-    if backlog.closing or backlog.forked or backlog.broken is not None:
+    ends = ending and not options.delay  # that is for the next run
+    if backlog.closing or backlog.forked or backlog.broken is not None or ends:
         backlog.check()
     try:
         return _submit(backlog, call, options, flags)

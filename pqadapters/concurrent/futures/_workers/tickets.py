@@ -19,7 +19,7 @@ from typing import Any
 
 from .... import telling
 from ....living import living
-from .._backlog.backlog import Backlog
+from .._backlog.backlog import Backlog, ending
 from .._backlog.clock import go_on, stands
 from .._backlog.finishing import finish
 from .._backlog.refusals import refused
@@ -30,7 +30,6 @@ from .._backlog.timeouts import time_out
 _log = telling.logger("pqadapters.executor")
 _STAY = 0.02  #: seconds
 _AGAIN = 1.0  #: seconds between two looks of the last ticket, while the store refuses
-_ending: list[bool] = []  #: not empty once the program has ended, and its pools' threads are waited for
 _Ticket = list[None]  #: not empty until it is begun, or taken back: whoever pops it has it, in one step
 
 
@@ -175,7 +174,7 @@ class Tickets:
         with backlog.lock:
             if self._looks != looks >= 0 and not backlog.stopped:
                 return None
-            if self.count == 1 and backlog.delayed and stands() and not (backlog.stopped or self.volatile or _ending):
+            if self.count == 1 and backlog.delayed and stands() and not (backlog.stopped or self.volatile or ending):
                 self.changed.wait(_AGAIN)
                 return None
             if (looks < 0 or backlog.unsaved) and self._is_needed():
@@ -285,4 +284,4 @@ def _ended(ref: weakref.ref[Tickets], ticket: _Ticket, call: Future[Any]) -> Non
 def register_at_exit() -> None:
     """Before the standard library's own handler, which waits for the threads."""
     with suppress(AttributeError, RuntimeError):
-        threading._register_atexit(_ending.append, True)  # type: ignore[attr-defined]
+        threading._register_atexit(ending.append, True)  # type: ignore[attr-defined]
