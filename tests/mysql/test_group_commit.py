@@ -135,12 +135,16 @@ def test_large_batches_go_in_several_packets(url: str, monkeypatch: pytest.Monke
     with MysqlStore(url) as store:
         store.commit(Put("q", b""))
         wire: Any = store._core.writer._wire
-        wire.largest = 20_000
+        wire._most, wire.largest = 24_096, 20_000
         puts = [Put("q", bytes([n]) * 3000) for n in range(20)]
         ids = store.commit(*puts, *(Set("t", b"%d" % n, bytes(3000)) for n in range(9)))
         found = {record.id: record.payload for record in store.browse("q")}
         assert [found[id] for id in ids[:20]] == [bytes([n]) * 3000 for n in range(20)]
         assert store.count("t") == 9
+        sets = [Set("t", b"more %d" % n, bytes(2000)) for n in range(4)]
+        store.commit(*sets, Put("q", bytes(5000), limit=99), *sets, Set("t", b"new", bytes(5000), Expect.ABSENT))
+        store.commit(Set("t", b"half", bytes(9000)), Put("q", bytes(9000)))
+        assert store.count("t") == 15
 
 
 def test_ids_are_right_where_the_server_leaves_some_out(url: str, server: Server) -> None:
