@@ -114,7 +114,7 @@ class Records(Stored):
                 self._put_away(claim, error)
             return []
         if not self.auto_commit:
-            self._held.own()[claim.id] = claim, None
+            self._held.askers()[claim.id] = claim, None
             return [item]
         return [item] if self._is_removed(claim) else []
 
@@ -146,7 +146,7 @@ class Records(Stored):
 
     def _give_back(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
-            self._held.own().pop(claim.id, None)
+            self._held.askers().pop(claim.id, None)
         give_back(self._store, claims)
 
     # Done

@@ -5,10 +5,13 @@ A put is on disk when it was awaited; who is cancelled while it runs doesn't kno
 
 from __future__ import annotations
 
+from collections.abc import Coroutine
 from contextlib import suppress
 from typing import Any
 
+from ..stdlib._lines.held import Consumer
 from ..stdlib._lines.stock import deadline_of, left_of
+from ..stdlib._loops.asking import as_coroutine_function, caller, fetched_for
 from ..store import LOCK_TIMEOUT
 from . import serializers
 from ._loop import Bell, InLoop
@@ -56,12 +59,16 @@ class AsyncQueue(InLoop):
         """Store an item, or raise Full."""
         await self.put(item, block=False)
 
-    async def get(self, block: bool = True, timeout: float | None = None) -> Any:
+    @as_coroutine_function
+    def get(self, block: bool = True, timeout: float | None = None) -> Coroutine[Any, Any, Any]:
         """Take the next item; wait for one: for ever, `timeout` seconds, or not at all, but for puts under way,
-        as `Queue.get`. Raises Empty."""
+        as `Queue.get`. The item is the task's that has called this, whichever awaits it. Raises Empty."""
+        return self._get_for(caller(), block, timeout)
 
+    async def _get_for(self, asker: Consumer | None, block: bool, timeout: float | None) -> Any:
         async def attempt() -> Any:
-            return self._queue.get(timeout=0.0)  # in no case waiting: the loop would stand still
+            # in no case waiting: the loop would stand still
+            return fetched_for(asker, self._queue._line.held, lambda: self._queue.get(timeout=0.0))
 
         try:
             return await self._within(attempt, block, timeout)
@@ -74,9 +81,10 @@ class AsyncQueue(InLoop):
                 return await self._within(attempt, True, MOMENT)
         return await self._within(attempt, True, MOMENT)
 
-    async def get_nowait(self) -> Any:
+    @as_coroutine_function
+    def get_nowait(self) -> Coroutine[Any, Any, Any]:
         """Take the next item, or raise Empty."""
-        return await self.get(block=False)
+        return self.get(block=False)
 
     async def task_done(self) -> None:
         """All that this task has got is done; one task fewer to wait for in `join()`. Raises ValueError when called

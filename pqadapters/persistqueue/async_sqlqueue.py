@@ -8,10 +8,13 @@ from __future__ import annotations
 
 import errno
 import os
+from collections.abc import Coroutine
 from functools import partial
 from typing import Any, TypeVar
 
 from ..errors import DiskError
+from ..stdlib._lines.held import Consumer
+from ..stdlib._loops.asking import as_coroutine_function, caller, fetched_for
 from ..stdlib._queues.beyond import check_timeout
 from ..store import Store
 from . import serializers
@@ -113,20 +116,28 @@ class AsyncSQLiteQueue(InLoop):
         """Store an item, or raise Full."""
         return await self.put(item, block=False)
 
-    async def get(self, block: bool = True, timeout: float | None = None, id: Any = None, raw: bool = False) -> Any:
+    @as_coroutine_function
+    def get(
+        self, block: bool = True, timeout: float | None = None, id: Any = None, raw: bool = False
+    ) -> Coroutine[Any, Any, Any]:
         """Take the next item; wait for it: for ever, `timeout` seconds, or not at all. With an id (an int, or what
-        `raw=True` gave) that one, without waiting. Raises Empty."""
+        `raw=True` gave) that one, without waiting. The item is the task's that has called this, whichever awaits it.
+        Raises Empty."""
+        return self._get_for(caller(), block, timeout, id, raw)
+
+    async def _get_for(self, asker: Consumer | None, block: bool, timeout: float | None, id: Any, raw: bool) -> Any:
         if block:
             check_timeout(timeout)
 
         async def attempt() -> Any:
-            return self._queue.get(False, id=id, raw=raw)
+            return fetched_for(asker, self._queue._held, lambda: self._queue.get(False, id=id, raw=raw))
 
         return await self._within(attempt, block and not id_in(id), timeout)
 
-    async def get_nowait(self, id: Any = None, raw: bool = False) -> Any:
+    @as_coroutine_function
+    def get_nowait(self, id: Any = None, raw: bool = False) -> Coroutine[Any, Any, Any]:
         """Take the next item, or the one with this id, or raise Empty."""
-        return await self.get(block=False, id=id, raw=raw)
+        return self.get(block=False, id=id, raw=raw)
 
     async def update(self, item: Any, id: Any = None) -> int:
         """Put this in the place of the item with that id. Returns the id. Raises ValueError without one."""

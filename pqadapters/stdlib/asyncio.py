@@ -16,7 +16,6 @@ sync was under way.
 from __future__ import annotations
 
 import asyncio as stdlib
-import inspect
 import os
 import sys
 import weakref
@@ -43,11 +42,12 @@ from ..living import living
 from ..serializers.signed import Key
 from ..store import Order, Put, Store
 from ._lines.exit import dropped, finish_at_exit
-from ._lines.held import Consumer, known
+from ._lines.held import Consumer
 from ._lines.line import weak
 from ._lines.place import open_line
 from ._lines.policy import AckPolicy, Markers, Volatile
 from ._lines.view import View
+from ._loops.asking import as_coroutine_function, caller
 from ._loops.beyond import ABSENT, LoopBeyond
 from ._loops.committer import Committer
 from ._loops.waiting import Finished, stand_aside, until
@@ -104,15 +104,6 @@ _NONE = Put("", b"")  #: the record that `_put` of a subclass makes itself
 _all: weakref.WeakValueDictionary[int, Queue[Any]] = weakref.WeakValueDictionary()  # by id: some can't be hashed
 _BUSY = (StoreLocked, StoreUnreachable)  #: nothing of the call was stored, and it may go through a moment later
 SOFT = Durability(Survives.PROCESS, 0.05)  #: where nobody says otherwise: the loop isn't stopped for a disk
-
-
-def _caller() -> Consumer | None:
-    """The task that runs; None outside of any."""
-    try:
-        task = stdlib.current_task()
-    except RuntimeError:
-        return None
-    return None if task is None else known(task)
 
 
 class Queue(LoopBeyond, stdlib.Queue[T]):
@@ -279,18 +270,14 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
                 raise QueueFull from None
             raise
 
+    @as_coroutine_function
     def get(self) -> Coroutine[Any, Any, T]:
         """Take the next item; this task holds it until `task_done()`. Waits for one. Raises QueueShutDown.
 
         It is the task's that has called this, also where another one waits for it, as in `create_task(q.get())` and,
         before Python 3.12, in `wait_for(q.get(), 5)`.
         """
-        return self._get_for(_caller())
-
-    if sys.version_info >= (3, 12):
-        get = inspect.markcoroutinefunction(get)
-    else:
-        get._is_coroutine = stdlib.coroutines._is_coroutine  # type: ignore[attr-defined]  # as asyncio's and mock's functions look
+        return self._get_for(caller())
 
     async def _get_for(self, asker: Consumer | None) -> T:
         if self._in_memory:

@@ -290,6 +290,29 @@ def test_task_done_of_a_task_that_puts_leaves_what_another_has_in_hand(path: str
     assert [plain.get(block=False) for _ in range(plain.qsize())] == ["theirs", "more"]
 
 
+@pytest.mark.parametrize(("kind", "options"), [(AsyncQueue, {}), (AsyncSQLiteQueue, {"auto_commit": False})])
+@pytest.mark.parametrize("awaited", [asyncio.create_task, lambda get: asyncio.wait_for(get, 30)])
+def test_an_item_is_the_tasks_that_has_asked(kind: Any, options: dict[str, Any], awaited: Any, path: str) -> None:
+    """It was the one's that fetched it, which ended with that: of two workers that are always at something no item was
+    ever done, and after a crash all of them came again."""
+
+    async def main() -> None:
+        async with kind(path, **options) as q:
+            assert asyncio.iscoroutinefunction(q.get)
+            assert asyncio.iscoroutinefunction(q.get_nowait)
+            for item in "ab":
+                await asyncio.create_task(q.put(item))
+            holder = asyncio.create_task(_get_and_wait(q))
+            await asyncio.sleep(0)
+            assert await awaited(q.get()) == "b"
+            await q.task_done()
+            holder.cancel()
+
+    asyncio.run(main())
+    with Queue(path) if kind is AsyncQueue else SQLiteQueue(path) as plain:
+        assert [plain.get_nowait() for _ in range(plain.qsize())] == ["a"]
+
+
 async def _get_and_wait(q: Any) -> None:
     await q.get()
     await asyncio.sleep(60)

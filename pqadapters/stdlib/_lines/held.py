@@ -185,6 +185,12 @@ class Held:
         own = self.by.get(who)
         return self.admit(who) if own is None else own
 
+    def askers(self) -> Own:
+        """What the one holds for whom the caller asks; else as `own`."""
+        who = self.asker or consumer()
+        own = self.by.get(who)
+        return self.admit(who) if own is None else own
+
     def admit(self, who: Consumer) -> Own:
         if self.first is not None:
             first, self.first = self.first, None
