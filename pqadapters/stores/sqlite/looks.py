@@ -33,7 +33,7 @@ class Looks:
     def _depth(self, queue: str, age: bool) -> Depth:
         number, dead, now = self._names.queue(queue) or 0, dead_queue(queue), self._wall()  # 0 has no records
         letters = None if dead == queue else name_blob(dead)
-        asked = (letters, *(places(number) if age else _NOWHERE), number, now)
+        asked = schema.asked_of_depth(letters, number, now, places(number) if age else _NOWHERE)
         ready, delayed, claimed, size, buried, due, oldest = self._reader.row(schema.DEPTH, asked)
         seconds = None if oldest is None else max(0.0, now - oldest)
         return Depth(ready + due, delayed - due, claimed, buried or 0, size, seconds)

@@ -143,10 +143,10 @@ PUT = f"""
 INSERT INTO record(place, queue, crc, size, put_at, rank, payload)
 VALUES ((? << {ID_BITS}) | ((SELECT last FROM queue WHERE number = 0) + 1), ?, ?, ?, ?,
     (SELECT CASE ranked WHEN 1 THEN x'' END FROM queue WHERE number = ?), ?)"""
-#: The same with a rank, where the queue is ranked: number, crc, size, put_at, rank, payload
+#: The same with a rank, where the queue is ranked: number twice, crc, size, put_at, rank, payload
 PUT_RANKED = f"""
 INSERT INTO record(queue, place, crc, size, put_at, rank, payload)
-VALUES (?1, (?1 << {ID_BITS}) | ((SELECT last FROM queue WHERE number = 0) + 1), ?2, ?3, ?4, ?5, ?6)"""
+VALUES (?, (? << {ID_BITS}) | ((SELECT last FROM queue WHERE number = 0) + 1), ?, ?, ?, ?, ?)"""
 PUT_RUN = "INSERT INTO record(place, queue, crc, size, put_at, rank, payload) VALUES (?, ?, ?, ?, ?, ?, ?)"
 PUT_WITH_ALL = """
 INSERT INTO record(queue, place, crc, size, put_at, attempts, not_before, rank, note, payload)
@@ -231,19 +231,18 @@ _UP, _DOWN = _BETWEEN.format("ASC"), _BETWEEN.format("DESC")
 #: are claimed, ready, delayed: two places, which are left out, and how many.
 BETWEEN = f"{_DOWN} UNION ALL {_UP} UNION ALL {_UP}"
 BETWEEN_BACK = f"{_UP} UNION ALL {_DOWN} UNION ALL {_DOWN}"
-_DUE = f"FROM record WHERE queue = ?4 AND place > {DELAYED} AND not_before <= ?5"
-_OLDEST = "SELECT put_at, place FROM record WHERE place >= ?2 AND place < ?3 ORDER BY place LIMIT 1"
-_OLDEST_DUE = f"SELECT put_at, place {_DUE} AND ?3 ORDER BY place LIMIT 1"
-#: All of one moment, else a record that comes due meanwhile is there twice or not at all. 1: the name of the dead
-#: letters; 2, 3: the places between which the first ready record is asked for, 0 and 0 for none; 4, 5: number, now.
+_DUE = f"FROM record WHERE queue = ? AND place > {DELAYED} AND not_before <= ?"
+_OLDEST = "SELECT put_at, place FROM record WHERE place >= ? AND place < ? ORDER BY place LIMIT 1"
+_OLDEST_DUE = f"SELECT put_at, place {_DUE} AND ? ORDER BY place LIMIT 1"
+#: All of one moment, else a record that comes due meanwhile is there twice or not at all. For `asked_of_depth`.
 DEPTH = f"""
-SELECT ready, delayed, claimed, bytes, (SELECT ready + delayed + claimed FROM queue WHERE name = ?1),
+SELECT ready, delayed, claimed, bytes, (SELECT ready + delayed + claimed FROM queue WHERE name = ?),
     CASE WHEN delayed THEN (SELECT count(*) {_DUE}) ELSE 0 END,
     CASE WHEN delayed THEN (
         SELECT put_at FROM (SELECT * FROM ({_OLDEST}) UNION ALL SELECT * FROM ({_OLDEST_DUE}))
         ORDER BY place & {IDS - 1} LIMIT 1
     ) ELSE (SELECT put_at FROM ({_OLDEST})) END
-FROM queue WHERE number = ?4"""
+FROM queue WHERE number = ?"""
 #: number, now, number
 ANY_READY = f"""
 SELECT ready OR CASE WHEN delayed THEN EXISTS(
@@ -317,9 +316,19 @@ def checksum(queue: int, put_at: float, rank: bytes | None, note: bytes | None, 
 def put(queue: int, payload: bytes, put_at: float, rank: bytes = b"") -> tuple[str, tuple[Any, ...]]:
     """The statement that puts a short record, and its values; with a rank, into a queue that is ranked."""
     if rank:
-        return PUT_RANKED, (queue, checksum(queue, put_at, rank, None, payload), len(payload), put_at, rank, payload)
+        crc = checksum(queue, put_at, rank, None, payload)
+        return PUT_RANKED, (queue, queue, crc, len(payload), put_at, rank, payload)
     crc = crc32(payload, crc32(_head(queue, put_at)))
     return PUT, (queue, queue, crc, len(payload), put_at, queue, payload)
+
+
+def asked_of_depth(
+    letters: bytes | None, number: int, now: float, between: tuple[int, int]
+) -> tuple[bytes | float | None, ...]:
+    """The values of DEPTH. `letters`: the name of the dead letters; `between`: the places between which the first ready
+    record is asked for, 0 and 0 for none."""
+    due = number, now
+    return letters, *due, *between, *due, between[1], *between, number
 
 
 def places(number: int) -> tuple[int, int]:
