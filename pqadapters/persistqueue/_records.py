@@ -44,7 +44,7 @@ class Records(Stored):
     def _insert(self, ops: list[Op], block: bool, timeout: float | None) -> int:
         id = super()._insert(ops, block, timeout)
         if not self.auto_commit:
-            self._wrote.add(consumer())
+            self._wrote.add(self._held.asker or consumer())
             self._unsynced = True
         return id
 

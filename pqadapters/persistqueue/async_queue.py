@@ -11,7 +11,7 @@ from typing import Any
 
 from ..stdlib._lines.held import Consumer
 from ..stdlib._lines.stock import deadline_of, left_of
-from ..stdlib._loops.asking import as_coroutine_function, caller, fetched_for
+from ..stdlib._loops.asking import as_coroutine_function, caller, for_asker
 from ..store import LOCK_TIMEOUT
 from . import serializers
 from ._loop import Bell, InLoop
@@ -68,7 +68,7 @@ class AsyncQueue(InLoop):
     async def _get_for(self, asker: Consumer | None, block: bool, timeout: float | None) -> Any:
         async def attempt() -> Any:
             # in no case waiting: the loop would stand still
-            return fetched_for(asker, self._queue._line.held, lambda: self._queue.get(timeout=0.0))
+            return for_asker(asker, self._queue._line.held, lambda: self._queue.get(timeout=0.0))
 
         try:
             return await self._within(attempt, block, timeout)

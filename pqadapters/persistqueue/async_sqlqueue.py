@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from ..errors import DiskError
 from ..stdlib._lines.held import Consumer
-from ..stdlib._loops.asking import as_coroutine_function, caller, fetched_for
+from ..stdlib._loops.asking import as_coroutine_function, caller, for_asker
 from ..stdlib._queues.beyond import check_timeout
 from ..store import Store
 from . import serializers
@@ -100,21 +100,25 @@ class AsyncSQLiteQueue(InLoop):
         """How many items are ready."""
         return int(self._queue.qsize())
 
-    async def put(self, item: Any, block: bool = True, timeout: float | None = None) -> int | None:
+    @as_coroutine_function
+    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> Coroutine[Any, Any, int | None]:
         """Store an item; returns its id. With a `maxsize`, wait for room. Raises Full."""
+        return self._put_for(caller(), item, block, timeout)
 
+    async def _put_for(self, asker: Consumer | None, item: Any, block: bool, timeout: float | None) -> int | None:
         async def attempt() -> int | None:
             if self.auto_commit:
                 stored = await self._apart(self._queue.put, item, False)
-            else:
-                stored = self._queue.put(item, False)  # nothing is synced, and the queue learns which task has put
+            else:  # nothing is synced, and the queue learns which task has put
+                stored = for_asker(asker, self._queue._held, lambda: self._queue.put(item, False))
             return stored if stored is None else int(stored)
 
         return await self._within(attempt, block, timeout)
 
-    async def put_nowait(self, item: Any) -> int | None:
+    @as_coroutine_function
+    def put_nowait(self, item: Any) -> Coroutine[Any, Any, int | None]:
         """Store an item, or raise Full."""
-        return await self.put(item, block=False)
+        return self.put(item, block=False)
 
     @as_coroutine_function
     def get(
@@ -130,7 +134,7 @@ class AsyncSQLiteQueue(InLoop):
             check_timeout(timeout)
 
         async def attempt() -> Any:
-            return fetched_for(asker, self._queue._held, lambda: self._queue.get(False, id=id, raw=raw))
+            return for_asker(asker, self._queue._held, lambda: self._queue.get(False, id=id, raw=raw))
 
         return await self._within(attempt, block and not id_in(id), timeout)
 

@@ -274,14 +274,15 @@ def test_task_done_of_one_task_leaves_what_another_has_in_hand(path: str) -> Non
         assert [plain.get_nowait() for _ in range(plain.qsize())] == ["theirs"]
 
 
-def test_task_done_of_a_task_that_puts_leaves_what_another_has_in_hand(path: str) -> None:
+@pytest.mark.parametrize("awaited", [lambda put: put, asyncio.create_task, lambda put: asyncio.wait_for(put, 30)])
+def test_task_done_of_a_task_that_puts_leaves_what_another_has_in_hand(awaited: Any, path: str) -> None:
     async def main() -> None:
         async with AsyncSQLiteQueue(path, auto_commit=False) as q:
             await q.put("theirs")
             await q.task_done()
             holder = asyncio.create_task(_get_and_wait(q))
             await asyncio.sleep(0)
-            await q.put("more")
+            await awaited(q.put("more"))
             await q.task_done()
             holder.cancel()
 

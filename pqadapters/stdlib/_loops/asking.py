@@ -34,10 +34,10 @@ def as_coroutine_function(function: F) -> F:
         return function
 
 
-def fetched_for(asker: Consumer | None, held: Held, fetch: Callable[[], T]) -> T:
-    """What `fetch` gives at once, in the asker's hands; without one in those of the task that runs."""
+def for_asker(asker: Consumer | None, held: Held, call: Callable[[], T]) -> T:
+    """What the call gives at once: what it fetches and puts is the asker's; without one that of the task that runs."""
     held.asker = asker
     try:
-        return fetch()
+        return call()
     finally:
         held.asker = None
