@@ -229,3 +229,38 @@ def test_i5_who_was_taken_for_dead_hands_out_nothing_that_it_had_fetched(url: st
         assert store.depth("q").claimed == 5
         with pytest.raises(LeaseLost):
             store.commit(Ack(claim))
+
+
+@pytest.mark.parametrize("new", [True, False])
+def test_a_record_that_was_locked_for_a_moment_is_claimed_by_who_does_not_wait(
+    url: str, server: Server, new: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by another claim, which had looked at it and taken the one before: a worker that ends when the queue is empty
+    ended early."""
+    with MysqlStore(url) as store, MysqlStore(url) as other:
+        store.commit(Put("q", b"a"), Put("q", b"b"))
+        taker = other if new else store
+        if not new:
+            taker.commit(Ack(taker.claim("q")[0]))
+        with pymysql.connect(unix_socket=server.socket, user="root", database=url.rpartition("/")[2]) as foreign:
+            foreign.cursor().execute("SELECT id FROM pqa_items FOR UPDATE")
+            looks, any_ready = taker._looks, taker._looks.any_ready
+            asked: list[object] = []
+
+            def until_then(*arguments: Any) -> Any:
+                asked.append(any_ready(*arguments))
+                if len(asked) > new:
+                    foreign.rollback()
+                return asked[-1]
+
+            monkeypatch.setattr(looks, "any_ready", until_then)
+            (claim,) = taker.claim("q")
+        assert claim.payload == (b"a" if new else b"b")
+
+
+def test_what_stays_locked_is_left_alone_by_who_does_not_wait(url: str, server: Server) -> None:
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"))
+        with pymysql.connect(unix_socket=server.socket, user="root", database=url.rpartition("/")[2]) as foreign:
+            foreign.cursor().execute("SELECT id FROM pqa_items FOR UPDATE")
+            assert store.claim("q") == []

@@ -26,12 +26,14 @@ class Fetching(Handle):
     _ahead: Fetched
     _looks: Looks
     _dues: dict[str, float | None]  #: when delayed records of queues are ready that were just looked at
+    _tried: set[str]  #: queues whose last attempt was more than a look
 
     def _begin_fetching(self, prefetch: int | None) -> None:
         """`prefetch`: how many a claim takes; None for what turns out to be used up in a moment."""
         self._ahead = self._core.aheads.add(self._handle, prefetch)
         self._goes_ahead = prefetch != 1
         self._dues = {}
+        self._tried = set()
 
     # Ahead
 
@@ -95,11 +97,13 @@ class Fetching(Handle):
             return []  # in the middle of another call of this thread: there is no waiting for it
         core.aheads.come(queue, self._handle)
         self._dues.pop(queue, None)
+        self._tried.discard(queue)
         if core.names.queue(queue) is None or (bell.dry and self._is_dry(queue, wish.patience)):
             if acks:
                 acknowledge(self, acks)
             core.lookout.ensure()  # what the dead had claimed is there the next time
             return [] if stop is not None and stop() else None
+        self._tried.add(queue)
         part = self._claiming(wish, acks, parts is not None and self._ahead.adaptive and wish.limit > 1)
         if parts is not None:
             parts.append(part)
@@ -141,6 +145,13 @@ class Fetching(Handle):
         self._core.looked[queue] = SYSTEM.monotonic()
         ready, self._dues[queue] = self._looks.any_ready(queue, LOCK_TIMEOUT if patience is None else patience)
         return not ready
+
+    def _is_passed_over(self, wish: Wish) -> bool:
+        """Whether there is a record to claim which nobody has claimed, behind a claim that has found none: what another
+        transaction has locked, if only to look at it, is passed over."""
+        if wish.ids is not None or wish.queue not in self._tried:
+            return False
+        return self._looks.any_ready(wish.queue, LOCK_TIMEOUT if wish.patience is None else wish.patience)[0]
 
     def _claiming(self, wish: Wish, acks: Sequence[Ack], ahead: bool) -> Part:
         queue, order, ids, limit, stop, _, patience = wish

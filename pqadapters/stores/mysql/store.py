@@ -9,6 +9,7 @@ is gone loses them within seconds, one that is stopped, or whose host has vanish
 from __future__ import annotations
 
 import math
+import time
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import suppress
@@ -59,6 +60,7 @@ _CAPABILITIES = Capabilities(processes=True, hosts=True)
 _WITHOUT_LOOKOUT = 1.0  #: seconds between two looks of a waiter, should nobody tell it of others
 _BESIDE_LOOKOUT = 2.0  #: the same of all waiters of a queue, where it does: what foreign transactions had locked
 _UNASKED = object()
+_LOCKED = (0.016, 0.004, 0.001)  #: seconds, the last one first, until what was passed over is tried again
 _OUTAGE = 0.5  #: seconds between two looks while the server can't be reached
 LEASE = 30.0
 
@@ -198,6 +200,7 @@ class MysqlStore(Fetching):
         bell = core.bells.of(queue)
         deadline = None if timeout is None else SYSTEM.monotonic() + timeout
         away, told, claims = False, core.lookout.told, list[Claim]()
+        pauses = [*_LOCKED]
         found: list[Claim] | None = None
         wish = Wish(queue, order, ids, limit, stop, counted, patience)
         try:
@@ -217,7 +220,10 @@ class MysqlStore(Fetching):
                     return claims
                 left = None if deadline is None else deadline - SYSTEM.monotonic()
                 if left is not None and left <= 0:
-                    return []
+                    if away or not pauses or not self._is_passed_over(wish):
+                        return []
+                    time.sleep(pauses.pop())
+                    continue
                 self._wait(queue, bell, bell.takers, rings, looked, left, away)
                 if away and deadline is not None and (rest := deadline - SYSTEM.monotonic()) < LOCK_TIMEOUT:
                     wish = wish._replace(patience=max(0.0, rest))  # of the last try, which is over when the time is
