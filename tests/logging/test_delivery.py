@@ -105,6 +105,15 @@ def test_a_sink_that_is_down_gets_everything_when_it_is_up_and_the_others_nothin
 
 
 
+def test_one_of_several_that_is_down_is_tried_again_behind_a_pause(place: str, listen: Listen) -> None:
+    down, healthy = Noting(lambda message: ConnectionRefusedError("down")), Noting()
+    listener = listen(Sink(down, name="down", backoff=(1000.0, 1000.0)), Sink(healthy, name="healthy"))
+    _log(logger_of(QueueHandler(place)), 0, 1)
+    healthy.until_count(1)
+    assert not listener.flush(0.5)
+    assert len(down.tries) == 1
+
+
 @pytest.mark.parametrize("kind", [Noting, Batching])
 @pytest.mark.parametrize("durable", [True, False])
 def test_a_level_and_filters_of_a_sinks_own(place: str, listen: Listen, kind: Any, durable: bool) -> None:
