@@ -260,7 +260,8 @@ def main():
     executor.submit(work, 0)
     results = executor.map(work, range(1, 50))
     say("submitted")
-    time.sleep(60)
+    while True:
+        time.sleep(0.01)
 
 if __name__ == "__main__":
     main()
