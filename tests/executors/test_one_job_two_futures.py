@@ -6,7 +6,10 @@ ever.
 
 from __future__ import annotations
 
+import gc
 import sys
+import time
+import weakref
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -216,3 +219,42 @@ def test_executors_that_open_at_once_know_of_each_other(monkeypatch: pytest.Monk
     finally:
         sys.setswitchinterval(interval)
     assert set(peers.others(made[0])) == set(made[1:])
+
+
+@pytest.mark.parametrize("ended", [False, True])
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_who_follows_a_future_comes_to_the_same(make: Make, cancelled: bool, ended: bool) -> None:
+    """Also where that has just come to its end."""
+    backlog = make(1)._backlog
+    first, second = (JobFuture(backlog, bytes(16), None) for _ in range(2))
+
+    def come_to_it() -> None:
+        if cancelled:
+            first.cancel_here()
+        else:
+            first.settle(42, None)
+
+    if ended:
+        come_to_it()
+    second.follow(first)
+    come_to_it()
+    assert second.done()
+    assert second.cancelled() == cancelled
+    assert cancelled or second.result(0) == 42
+
+
+@pytest.mark.parametrize("cancelled", [False, True])
+def test_a_future_that_is_done_keeps_no_executor_and_no_call(place: dict[str, Any], cancelled: bool) -> None:
+    executor, given = ThreadPoolExecutor(1, **place), work.LoadedIn("")
+    gone, call = weakref.ref(executor), weakref.ref(given)
+    future = executor.using(delay=600 if cancelled else 0, retries=1).submit(id, given)
+    assert future.cancel() if cancelled else future.result(work.PATIENCE)
+    del executor, given
+    for _ in range(100):
+        gc.collect()
+        if gone() is None and call() is None:
+            break
+        time.sleep(0.01)
+    assert gone() is None
+    assert call() is None
+    assert future.done()

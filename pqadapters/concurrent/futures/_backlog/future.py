@@ -83,6 +83,8 @@ class JobFuture(Future[Any]):
         """Nobody will begin it, so who waits for it by wait() or as_completed() is told here, once: also where a signal
         handler has broken that off before."""
         self._owner = None
+        if not self._undone:  # else whoever has it in hand still looks at it
+            self._call = None
         with self._backlog.lock:
             self._begun = True
             if self._state == "CANCELLED":
