@@ -50,21 +50,27 @@ def test_i2_a_put_is_there_once_and_its_id_is_right(through: str, url: str, prox
         assert [record.id for record in store.browse("q")][1:] == list(ids)  # type: ignore[call-overload]
 
 
-def test_i2_an_error_of_the_commit_itself_says_nothing_of_what_has_become_of_it(
-    url: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def _fail_behind_a_commit(monkeypatch: pytest.MonkeyPatch, number: int) -> list[int]:
+    """The next one is carried out, and its answer is an error."""
     send, failed = Wire.send, list[int]()
 
     def fail(wire: Wire, texts: Sequence[str]) -> list[Answer]:
         answers = send(wire, texts)
         if len(texts) > 1 and texts[-1] == "COMMIT" and not failed:
-            failed.append(1180)
-            raise Failed(pymysql.err.OperationalError(1180, "Got error 1 during COMMIT"))
+            failed.append(number)
+            raise Failed(pymysql.err.OperationalError(number, "Got error 1"))
         return answers
 
+    monkeypatch.setattr(Wire, "send", fail)
+    return failed
+
+
+def test_i2_an_error_of_the_commit_itself_says_nothing_of_what_has_become_of_it(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     with MysqlStore(url) as store:
         store.commit(Put("q", b"a"))
-        monkeypatch.setattr(Wire, "send", fail)
+        failed = _fail_behind_a_commit(monkeypatch, 1180)
         ids = store.commit(Put("q", b"b"))
         assert failed
         assert [(record.id, record.payload) for record in store.browse("q")] == [(1, b"a"), (*ids, b"b")]
@@ -182,7 +188,7 @@ def test_i1_a_commit_is_not_looked_up_in_a_row_of_another_process(
 
 
 def test_i5_a_claim_of_who_was_taken_for_dead_before_it_is_looked_up_is_not_handed_out(
-    through: str, url: str, proxy: Proxy, server: Server, monkeypatch: pytest.MonkeyPatch
+    url: str, server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     settle = Transactions._settle
 
@@ -190,11 +196,12 @@ def test_i5_a_claim_of_who_was_taken_for_dead_before_it_is_looked_up_is_not_hand
         server.run(f"UPDATE pqa_owners SET alive = 0 WHERE number = {doubt.owner}", database=url.rpartition("/")[2])
         settle(writer, wire, doubt)
 
-    with MysqlStore(through) as store, MysqlStore(url, lease=31) as other:
+    with MysqlStore(url) as store, MysqlStore(url, lease=31) as other:
         store.commit(Put("q", b"a"))
         monkeypatch.setattr(Transactions, "_settle", be_taken_for_dead)
-        proxy.at(b"COMMIT", How.CUT_AFTER)
-        assert _again(store, lambda: store.claim("q")) == []
+        failed = _fail_behind_a_commit(monkeypatch, 2013)
+        assert store.claim("q") == []
+        assert failed
         (claim,) = other.claim("q", timeout=PATIENCE)
         other.commit(Ack(claim))
 
