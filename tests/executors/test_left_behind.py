@@ -96,6 +96,31 @@ def test_a_cancelled_delayed_job_stays_cancelled(make: Make) -> None:
         assert executor.stats()["delayed"] == executor.stats()["pending"] == 0
 
 
+def test_a_job_that_comes_due_as_it_is_cancelled_is_cancelled(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It couldn't be claimed, and wasn't delayed any more as it was looked at: cancel() was False, and the job was run
+    when nobody had it in hand. So was one that a submit() took back which raised."""
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    future = executor.using(delay=0.2).submit(work.note, "cancelled")
+    backlog = executor._backlog
+    claim, looks = backlog.claim, list[object]()
+
+    def too_early(*arguments: Any, **options: Any) -> Any:
+        looks.append(found := claim(*arguments, **options))
+        if len(looks) == 1:
+            assert not found
+            assert backlog.store.wait(backlog.names.jobs, lambda depth: depth.ready > 0, work.PATIENCE)
+        return found
+
+    with monkeypatch.context() as patch:
+        patch.setattr(backlog, "claim", too_early)
+        assert future.cancel()
+    work.GATES["gate"].set()
+    executor.shutdown()
+    assert not work.DONE
+
+
 def test_a_running_job_isnt_cancelled(make: Make) -> None:
     executor = make()
     future = executor.submit(work.hold, "gate")

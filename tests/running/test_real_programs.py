@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from pathlib import Path
 
 import pytest
@@ -36,8 +37,8 @@ def test_doit_runs_tasks_in_threads_and_in_processes(kind: str, tmp_path: Path) 
     assert sorted(line.split()[-1] for line in ended.lines) == [*(f"square:{number}" for number in range(6)), "sum"]
     assert "doit.runner (" in ended.errors
     if kind == "thread":
-        where = f"doit.runner.MRunner.run_tasks in {place.home / 'doit' / 'doit.runner.MRunner.run_tasks-'}"
-        assert ended.errors.count(where) == 2
+        where = rf"doit\.runner\.MRunner\.run_tasks in {place.home}/doit-\w+/doit\.runner\.MRunner\.run_tasks-"
+        assert len(re.findall(where, ended.errors)) == 2
     again = place.start("-m", "doit", "-n", "2", "-P", kind)
     assert (again.status, again.lines[-1]) == (0, "-- sum")  # up to date
 

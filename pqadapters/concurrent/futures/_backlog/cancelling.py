@@ -24,6 +24,7 @@ if TYPE_CHECKING:
     from .future import JobFuture
 
 _MANY = 500  #: of one commit
+_LOOKS = 3  #: for a job that comes due as it is cancelled
 
 
 def cancel(backlog: Backlog, future: JobFuture) -> bool:
@@ -74,32 +75,41 @@ def _is_buried(backlog: Backlog, id: bytes) -> bool:
 def cancel_stored(backlog: Backlog, id: bytes, record: int, future: JobFuture | None = None) -> bool:
     """The same for a job by its record. Where a future is given that was begun meanwhile, the job may wait for its next
     try, and is left alone: the future is running to whoever looks."""
-    ahead = backlog.ahead.pull(record)
-    claims = [ahead] if ahead is not None else backlog.claim(backlog.names.jobs, ids=[record])
-    if claims:
-        try:
-            payload = claims[0].payload
-            if future is not None and future._begun:
-                backlog.commit(Nack(claims[0]))
-                backlog.added()
-                return False
-            backlog.commit_ends([Ack(claims[0]), *backlog.forget_key(payload)], payload)
-        except BaseException:
+    for _ in range(_LOOKS):
+        ahead = backlog.ahead.pull(record)
+        claims = [ahead] if ahead is not None else backlog.claim(backlog.names.jobs, ids=[record])
+        if claims:
             try:
-                insist(partial(let_go, backlog, claims[0]))
-            finally:
-                backlog.added()  # who has looked meanwhile has found none
-            raise
-        return True
-    waiting = next(backlog.store.browse(backlog.names.jobs, state=None, after=record - 1), None)
-    if waiting is None or waiting.state is not State.DELAYED or wire.id_of(waiting.payload) != id:
+                return _cancel_claimed(backlog, claims[0], future)
+            except BaseException:
+                try:
+                    insist(partial(let_go, backlog, claims[0]))
+                finally:
+                    backlog.added()  # who has looked meanwhile has found none
+                raise
+        waiting = next(backlog.store.browse(backlog.names.jobs, state=None, after=record - 1), None)
+        if waiting is None or waiting.state is State.CLAIMED or wire.id_of(waiting.payload) != id:
+            return False
+        if waiting.state is State.DELAYED:
+            return _bury(backlog, id, waiting.payload, future)
+    return False  # it came due between the two, again and again
+
+
+def _cancel_claimed(backlog: Backlog, claim: Claim, future: JobFuture | None) -> bool:
+    if future is not None and future._begun:
+        backlog.commit(Nack(claim))
+        backlog.added()
         return False
+    backlog.commit_ends([Ack(claim), *backlog.forget_key(claim.payload)], claim.payload)
+    return True
+
+
+def _bury(backlog: Backlog, id: bytes, payload: bytes, future: JobFuture | None) -> bool:
     if future is not None and future._begun:
         return False
     backlog.tombs = True  # before it is there: who begins the job looks for it
     peers.bury(backlog)
-    tombstone = Set(backlog.names.cancelled, id, b"")
-    backlog.commit_ends([tombstone, *backlog.forget_key(waiting.payload)], waiting.payload)
+    backlog.commit_ends([Set(backlog.names.cancelled, id, b""), *backlog.forget_key(payload)], payload)
     return True
 
 
