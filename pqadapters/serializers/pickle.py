@@ -13,6 +13,7 @@ from collections.abc import Callable
 from typing import BinaryIO
 
 from ._sorting import with_sorted_keys
+from .connections import without_connections
 
 PROTOCOL = 5
 MAIN, SPAWNED_MAIN = "__main__", "__mp_main__"  #: a spawned child has the program's main module under both names
@@ -26,6 +27,7 @@ _TEXT = {
     ]
     for protocol in (4, 5)
 }
+_NO_PARTS = frozenset((str, bytes, int, float))
 _TEXT_END = pickle.MEMOIZE + pickle.STOP
 
 if MAIN in sys.modules:  # as multiprocessing does: what a spawned child has dumped is loaded by a run without it, too
@@ -51,10 +53,12 @@ def dumps(value: object, sort_keys: bool = False, *, protocol: int = PROTOCOL) -
 
     With `sort_keys`, equal values made of dicts, lists, tuples, text, bytes and numbers of the same types give equal
     bytes. (A plain pickle also tells which of its parts are one object, and so do two equal values differ.)
+    Raises what pickle raises, and PicklingError for a connection of multiprocessing.
     """
     if type(value) is str and len(value) <= _SHORT and value.isascii() and not sort_keys and protocol in _TEXT:
         return _TEXT[protocol][len(value)] + value.encode() + _TEXT_END  # a pickler takes three times as long
-    return _canonical(with_sorted_keys(value), protocol) if sort_keys else pickle.dumps(value, protocol)
+    data = _canonical(with_sorted_keys(value), protocol) if sort_keys else pickle.dumps(value, protocol)
+    return data if type(value) in _NO_PARTS else without_connections(data)
 
 
 def _canonical(value: object, protocol: int) -> bytes:

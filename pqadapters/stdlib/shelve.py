@@ -26,6 +26,7 @@ from typing import Any, TypeVar, cast
 from ..durability import Durability, Survives
 from ..errors import StoreError
 from ..opening import begin_conversion, move_database, remove_database
+from ..serializers.connections import without_connections
 from ..serializers.signed import Key, Seal, hint, seal_for, unsigned
 from ..store import Capabilities, Set, Store
 from ..telling import shown
@@ -58,7 +59,7 @@ class Shelf(stdlib.Shelf[V]):
 
     def _pickled(self, value: object) -> bytes:
         if Pickler is _PICKLER:
-            return pickle.dumps(value, self._protocol)
+            return without_connections(pickle.dumps(value, self._protocol))
         file = io.BytesIO()
         Pickler(file, self._protocol).dump(value)
         return file.getvalue()

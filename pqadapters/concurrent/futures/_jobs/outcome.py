@@ -7,6 +7,7 @@ import struct
 from typing import Any, NamedTuple
 
 from ....errors import NotSerializable
+from ....serializers.connections import without_connections
 from .errors import JobParked, RemoteError, qualified, told
 from .sealing import Sealing
 
@@ -29,7 +30,7 @@ def dump(outcome: Outcome) -> bytes:
     if outcome.error is not None:
         return _dump_error(outcome.error)
     try:
-        return _RESULT + pickle.dumps(outcome.result, 5)
+        return _RESULT + without_connections(pickle.dumps(outcome.result, 5))
     except BaseException as error:
         text = f"the result, of the type {type(outcome.result).__qualname__}, can't be kept: {error}"
         return _remote(RemoteError(qualified(NotSerializable), text))
@@ -40,7 +41,7 @@ def _dump_error(error: BaseException) -> bytes:
     if isinstance(error, RemoteError):
         return _remote(error)
     try:
-        data = pickle.dumps(error, 5)
+        data = without_connections(pickle.dumps(error, 5))
         again = pickle.loads(data)
         if type(again) is type(error) and str(again) == str(error):
             return _ERROR + data

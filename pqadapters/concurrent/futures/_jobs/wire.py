@@ -15,13 +15,13 @@ import pickle
 import pickletools
 import struct
 import sys
-from functools import partial
 from importlib import import_module
 from typing import Any, NamedTuple
 
 from .... import telling
 from ....errors import NotSerializable
 from ....interrupts import works
+from ....serializers.connections import without_connections
 from .tasks import Named, task_of
 
 FORMAT = 1
@@ -99,11 +99,11 @@ def dump(call: Call, retry_on: tuple[type[BaseException], ...] | None = None) ->
         function = Named(known.name, known.version, getattr(function, "__module__", "") or "")
     whole = (function, args, kwargs) if retry_on is None else (function, args, kwargs, retry_on)
     try:
-        return pickle.dumps(whole, _PROTOCOL)
+        return _by_reference(whole)
     except MemoryError:
         raise
     except Exception as error:
-        if works(partial(pickle.dumps, protocol=_PROTOCOL), whole):
+        if works(_by_reference, whole):
             raise  # a signal handler's exception, and no fault of the call
         return _dump_by_value(whole, error)
 
@@ -131,18 +131,26 @@ def this_main() -> str:
     return _main  # behind its last line a script has no __file__ any more
 
 
+def _by_reference(whole: tuple[Any, ...]) -> bytes:
+    return without_connections(pickle.dumps(whole, _PROTOCOL))
+
+
 def _dump_by_value(whole: tuple[Any, ...], refusal: Exception) -> bytes:
     why = telling.named(refusal)
     try:
         cloudpickle: Any = import_module("cloudpickle")
     except ImportError:
         raise NotSerializable(f"{why} (cloudpickle, the extra 'cloudpickle', takes lambdas and closures)") from refusal
+
+    def by_value(whole: tuple[Any, ...]) -> bytes:
+        return without_connections(cloudpickle.dumps(whole, _PROTOCOL))
+
     try:
-        return ByValue(cloudpickle.dumps(whole, _PROTOCOL))
+        return ByValue(by_value(whole))
     except MemoryError:
         raise
     except Exception:
-        if works(partial(cloudpickle.dumps, protocol=_PROTOCOL), whole):
+        if works(by_value, whole):
             raise
         raise NotSerializable(why) from refusal
 
