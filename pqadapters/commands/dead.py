@@ -45,7 +45,7 @@ def dead(
     """
     path = find(place)
     if requeue:
-        _requeue(path, queue, _ids(requeue))
+        _requeue(path, queue, _ids(requeue), as_json)
         return
     decode = decoder(options.length_of(length, as_json), format, unpickle)
     rows = seen(path, lambda sight: _look(sight, queue, decode))
@@ -81,7 +81,7 @@ def _look(sight: Sight, queue: str | None, decode: Decode) -> list[dict[str, Any
     return found
 
 
-def _requeue(path: Place, queue: str | None, ids: set[int] | None) -> None:
+def _requeue(path: Place, queue: str | None, ids: set[int] | None, as_json: bool) -> None:
     from ..concurrent.futures._commands import is_job, requeue  # with all that it imports
 
     def look(sight: Sight) -> dict[str, dict[int, bool]]:
@@ -101,7 +101,10 @@ def _requeue(path: Place, queue: str | None, ids: set[int] | None) -> None:
             for at in range(0, len(wanted), _AT_ONCE):
                 back, stay = _put_back(store, name, wanted[at : at + _AT_ONCE])
                 done, equal = done + back, equal + stay
-    click.echo(f"{done} put back")
+    if as_json:
+        print_json({"put_back": done})
+    else:
+        click.echo(f"{done} put back")
     if equal:
         raise Failure(f"{equal} left where they are: an equal item is in the queue, which has none twice")
     if ids is not None and done < len(ids):

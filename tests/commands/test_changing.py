@@ -105,6 +105,7 @@ def test_one_job_of_several_is_put_back(url: str) -> None:
     first, second = (letter["id"] for letter in loaded("dead", path_of(url)))
     assert out("dead", path_of(url), "--requeue", second) == "1 put back\n"
     assert [letter["id"] for letter in loaded("dead", path_of(url))] == [first]
+    assert loaded("dead", path_of(url), "--requeue", first) == {"put_back": 1}
 
 
 def test_who_waits_for_a_job_that_is_purged_is_told(tmp_path: Path) -> None:
