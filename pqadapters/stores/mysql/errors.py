@@ -13,7 +13,7 @@ _LOST = {2000, 2002, 2003, 2006, 2012, 2013, 2014, 2027, 2055, 1047, 1053, 1077,
 _CROWDED, _READ_ONLY = {1040, 1129, 1135, 1203, 1226}, {1036, 1290, 1792, 1836, 1874}
 _LOST |= {1317, 1927, 1969, 3024, 4031} | _CROWDED | _READ_ONLY  # killed, too idle; the others may be so for a moment
 _PASSING = {1205, 1213, 1020, 1412, 1637, 3058, 1180}
-_NULL, _NO_COLUMN, _DOUBLE, _NO_TABLE, _SEVERAL = 1048, 1054, 1062, 1146, 1242
+_NULL, _NO_COLUMN, _DOUBLE, _NO_TABLE, _OVERFLOW = 1048, 1054, 1062, 1146, 1690
 _DENIED = dict.fromkeys((1045, 1698, 1820, 1862), "the password") | dict.fromkeys((1142, 1143, 1227), "a privilege")
 _DENIED |= {1044: "the database", 1130: "this host", 3118: "the user", 4151: "the user"}
 _TOO_LARGE, _UNENCRYPTED = {1153, 1301}, 3159
@@ -54,7 +54,7 @@ def is_passing(error: BaseException) -> bool:
 
 def is_null(error: BaseException) -> bool:
     """What `TOKEN` and `ONE_ROW` say where a transaction may not be committed."""
-    return number_of(error) in (_NULL, _SEVERAL)
+    return number_of(error) in (_NULL, _OVERFLOW)
 
 
 def is_double(error: BaseException) -> bool:

@@ -248,8 +248,9 @@ class Statements:
         "UPDATE {p}owners SET first_id = LAST_INSERT_ID(), "
         "seq = IF(seq = %s AND alive = 1 AND @pqa_rows = %s, %s, NULL) WHERE number = %s"
     )
-    #: Behind it, where the row may be gone: of a process that others have forgotten, or in tables that were emptied.
-    ONE_ROW = "SET @pqa_one = (SELECT 1 UNION ALL SELECT 1 FROM DUAL WHERE ROW_COUNT() <> 1)"
+    #: Behind it: the row may be gone, of a process that others have forgotten, or in tables that were emptied. Then
+    #: this overflows, which is an error in every sql_mode.
+    ONE_ROW = "SET @pqa_one = POW(10, 999 * (1 - ROW_COUNT()))"
     NO_ROWS = "SET @pqa_rows = 0"
     COUNT_ROWS = "SET @pqa_rows = @pqa_rows + ROW_COUNT()"
     SEQ = "SELECT seq, first_id, alive FROM {p}owners WHERE number = %s AND host = %s AND pid = %s FOR UPDATE"
