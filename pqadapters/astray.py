@@ -17,12 +17,12 @@ _AGAIN = 1.0  #: seconds between two tries
 _astray: weakref.WeakKeyDictionary[Store, deque[Claim]] = weakref.WeakKeyDictionary()
 
 
-def give_back(store: Store, claims: Sequence[Claim]) -> None:
+def give_back(store: Store, claims: Sequence[Claim], timeout: float | None = None) -> None:
     """They are ready again, in their old places, as far as they are still ours: now, or later. Never raises for the
     store's sake."""
     for at, claim in enumerate(claims):
         try:
-            store.commit(Nack(claim))
+            store.commit(Nack(claim), timeout=timeout)
         except LeaseLost:  # done, or buried
             continue
         except FOR_GOOD:
@@ -41,10 +41,10 @@ def give_back_later(store: Store, claims: Sequence[Claim]) -> None:
         start_thread(thread)
 
 
-def settle(store: Store) -> None:
+def settle(store: Store, timeout: float | None = None) -> None:
     """Before more is claimed: what couldn't be given back to that store is, if it goes now."""
     if _astray and (astray := _astray.get(store)):
-        _give_all_back(store, astray)
+        _give_all_back(store, astray, timeout)
 
 
 def _insist(ref: weakref.ref[Store], astray: deque[Claim]) -> None:
@@ -56,14 +56,15 @@ def _insist(ref: weakref.ref[Store], astray: deque[Claim]) -> None:
             pause.wait(_AGAIN)
 
 
-def _give_all_back(store: Store, astray: deque[Claim]) -> bool:
+def _give_all_back(store: Store, astray: deque[Claim], timeout: float | None = None) -> bool:
     """False where the store refuses."""
     for claim in list(astray):
         try:
             with suppress(LeaseLost):
-                store.commit(Nack(claim))
+                store.commit(Nack(claim), timeout=timeout)
         except FOR_GOOD:
             astray.clear()
+            break
         except StoreError:
             return False
         with suppress(ValueError):  # by another thread meanwhile

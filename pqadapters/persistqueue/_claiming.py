@@ -41,11 +41,11 @@ class Claiming:
         return claims[0] if claims else None
 
     def give_back(self, claim: Claim) -> None:
-        give_back(self._store, [claim])
+        give_back(self._store, [claim], self._timeout)
 
     def settle(self) -> None:
         """What couldn't be given back is, if it goes now."""
-        settle(self._store)
+        settle(self._store, self._timeout)
 
     def give_back_later(self, claim: Claim) -> None:
         give_back_later(self._store, [claim])

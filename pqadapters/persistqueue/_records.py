@@ -67,7 +67,7 @@ class Records(Stored):
         """
         if block:
             check_timeout(timeout)
-        settle(self._store)
+        settle(self._store, self.timeout)
         wanted = id_in(id)
         deadline = deadline_of(timeout if block else 0.0)
         seen = None if wanted else self._look()
@@ -147,7 +147,7 @@ class Records(Stored):
     def _give_back(self, claims: Sequence[Claim]) -> None:
         for claim in claims:
             self._held.askers().pop(claim.id, None)
-        give_back(self._store, claims)
+        give_back(self._store, claims, self.timeout)
 
     # Done
 

@@ -270,10 +270,10 @@ def test_a_record_that_can_not_be_read_is_put_away_when_the_store_is_back(
     store.commit(Put(queue.spool.names.inbox, b"nonsense"))
     commit, refusals = store.commit, [StoreUnreachable("it is away") for _ in range(3)]
 
-    def refusing(*ops: Any) -> Any:
+    def refusing(*ops: Any, **options: Any) -> Any:
         if refusals:
             raise refusals.pop()
-        return commit(*ops)
+        return commit(*ops, **options)
 
     monkeypatch.setattr(_astray, "_AGAIN", 0.001)
     monkeypatch.setattr(store, "commit", refusing)

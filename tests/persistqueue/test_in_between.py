@@ -249,6 +249,27 @@ def test_an_item_that_could_neither_be_got_nor_given_back_is_there_again(refused
     assert drained(refused) == ["a", "b"]
 
 
+def test_who_gives_back_waits_no_longer_than_the_timeout(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    plain, acks = _filled(SQLiteQueue(path, timeout=0.5)), _filled(SQLiteAckQueue(f"{path}/acks", timeout=0.5))
+    waits: list[float | None] = []
+
+    def locked(*ops: Any, timeout: float | None = None, **options: Any) -> Any:
+        if threading.current_thread() is threading.main_thread():
+            waits.append(timeout)
+        raise StoreLocked("locked")
+
+    claims = [plain._store.claim(plain._queue)[0], acks._states._claiming.exactly(1)]
+    for q in (plain, acks):
+        monkeypatch.setattr(q._store, "commit", locked)
+    plain._give_back(claims[:1])
+    acks._states._claiming.give_back(claims[1])
+    for q in (plain, acks):
+        with pytest.raises((StoreLocked, Empty)):
+            q.get(block=False)
+    assert len(waits) >= 4
+    assert set(waits) == {0.5}
+
+
 def test_others_get_it_whatever_this_one_does_meanwhile(refused: Any, path: str) -> None:
     other = type(refused)(path, auto_resume=False) if isinstance(refused, SQLiteAckQueue) else type(refused)(path)
     assert sorted(other.get(timeout=_PATIENCE) for _ in "ab") == ["a", "b"]

@@ -95,7 +95,7 @@ class _Away:
     def __init__(self) -> None:
         self.asked = threading.Event()
 
-    def commit(self, *ops: Any) -> Any:
+    def commit(self, *ops: Any, **options: Any) -> Any:
         self.asked.set()
         raise StoreUnreachable("it is away")
 

@@ -24,7 +24,7 @@ def _send(connection: Any) -> None:
 @pytest.mark.parametrize("sort_keys", [False, True])
 def test_it_is_refused_wherever_it_is(protocol: int, sort_keys: bool) -> None:
     for end in Pipe():
-        for value in (end, ("job", end), {"reply": [end]}, [("multiprocessing.connection", end)]):
+        for value in (end, ("job", end), {"reply": [end]}, [("multiprocessing.connection", end)], ("Connection", end)):
             with pytest.raises(stdlib.PicklingError, match="a connection of multiprocessing can't be stored"):
                 pickle.dumps(value, sort_keys, protocol=protocol)
 
