@@ -12,10 +12,13 @@ from __future__ import annotations
 
 import sys
 import time
-from types import CodeType
-from typing import Any, Protocol
+from collections.abc import Callable
+from types import CodeType, FrameType
+from typing import Any, Protocol, TypeVar
 
 from ..apart import is_shared
+
+T = TypeVar("T")
 
 #: Seconds: the first look, about how long a turn is, and how long one stays away at most.
 _FIRST, _TURN, _LONGEST = 0.0001, 0.001, 0.05
@@ -34,6 +37,28 @@ class Busy(Protocol):
         """Whether a thread is at work, or waits at the lock."""
 
 
+class Counting(Busy, Protocol):
+    """The same, that knows who waits."""
+
+    coming: int  #: how many threads wait at the lock
+
+
+def in_turn(core: Counting, call: Callable[[], T], *, polite: bool) -> T:
+    """Make the call with the lock; `polite`: not before those who are at it."""
+    if polite and core.coming > 0:
+        stay_away(core)
+    core.coming += 1
+    came = False
+    try:
+        with core.lock:
+            core.coming -= 1
+            came = True
+            return call()
+    finally:
+        if not came:
+            core.coming -= 1
+
+
 def stay_away(core: Busy) -> None:
     """To be called before the lock is taken, by who finds that somebody waits at it already.
 
@@ -46,12 +71,12 @@ def stay_away(core: Busy) -> None:
 
 def _interrupts_another(core: Busy) -> bool:
     """Whether a finalizer or signal handler asks, in a call of its thread that has come to the lock already."""
-    frame = sys._getframe(2).f_back
-    while frame is not None:
-        if frame.f_code in comers and any(value is core for value in frame.f_locals.values()):
-            return True
+    frame: FrameType | None = sys._getframe(2)
+    calls = 0
+    while frame is not None and calls < 2:
+        calls += frame.f_code in comers and any(value is core for value in frame.f_locals.values())
         frame = frame.f_back
-    return False
+    return calls == 2
 
 
 def _stay(core: Busy) -> None:

@@ -6,7 +6,8 @@ import asyncio
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from itertools import chain
 from pathlib import Path
 from types import ModuleType, TracebackType
 from typing import Any
@@ -162,6 +163,11 @@ def test_who_was_asleep_looks_first(naps: list[float]) -> None:
     assert naps == [0.0001, 0.0002]
 
 
+def _taken_once(door: Iterator[bool]) -> Iterator[bool]:
+    """Of a lock that another thread has at first."""
+    return chain([False], door)
+
+
 class _Interrupted:
     """A lock on the way to which a signal handler raises."""
 
@@ -196,10 +202,12 @@ def test_who_is_interrupted_on_the_way_comes_no_more(call: Callable[[SegmentStor
     with _store(tmp_path / "store") as store:
         lock: Any = store._core.lock
         store._core.lock = _Interrupted(lock)  # type: ignore[assignment]
+        store._core.door = _taken_once(store._core.door)
         with pytest.raises(KeyboardInterrupt):
             call(store)
         store._core.lock = lock
         assert store._core.coming == 0
+        assert not store._core.owned()
 
 
 class _Collected:
@@ -232,6 +240,8 @@ def test_a_finalizer_on_the_way_to_the_lock_doesnt_wait_for_its_own_thread(
         store.commit(Put("q", b"x"), Put("q", b"x"))
         core = store._core if kind is SegmentStore else store._core.writer
         before = len(naps)
+        if kind is SegmentStore:
+            core.door = _taken_once(core.door)
         core.lock = _Collected(core.lock, lambda: store.commit(Put("late", b"of a finalizer")))
         call(store)
         assert store.depth("late").ready == 1

@@ -9,18 +9,44 @@ from __future__ import annotations
 
 import os
 import threading
+from collections.abc import Callable
 
 from ...store import Depth
 
 
 class Flags:
-    """Whether a handle was shut down or closed. Its methods are the `stop` predicates that travel with commits."""
+    """Whether a handle was shut down or closed: `stopped` and `ended` are the `stop` predicates commits go with."""
 
     def __init__(self) -> None:
-        self.shut = False  #: no more puts; gets drain what is there
+        self._shut = self._closed = False
+        self._over = threading.Lock()  #: held from then on; a lock, since every call asks it, and is told in C
         self.cut = False  #: shut down immediately: gets nothing either
-        self.closed = False
+        #: No put may succeed, no get may wait.
+        self.stopped: Callable[[], bool] = self._over.locked
         self._pid = os.getpid()
+
+    @property
+    def shut(self) -> bool:
+        """No more puts; gets drain what is there."""
+        return self._shut
+
+    @shut.setter
+    def shut(self, value: bool) -> None:
+        self._over.acquire(blocking=False)
+        self._shut = value
+        if not (value or self._closed):
+            self._over.release()
+            if self._closed:  # by another thread, just now
+                self._over.acquire(blocking=False)
+
+    @property
+    def closed(self) -> bool:
+        return self._closed
+
+    @closed.setter
+    def closed(self, value: bool) -> None:
+        self._over.acquire(blocking=False)
+        self._closed = value
 
     @property
     def forked(self) -> bool:
@@ -31,13 +57,9 @@ class Flags:
         """The handle is this process's own now."""
         self._pid = os.getpid()
 
-    def stopped(self) -> bool:
-        """No put may succeed, no get may wait."""
-        return self.shut or self.closed
-
     def ended(self) -> bool:
         """No get may succeed."""
-        return self.cut or self.closed
+        return self.cut or self._closed
 
 
 class Counts:

@@ -121,7 +121,7 @@ class Stock:
             if works(self.dumps, item):
                 raise  # a signal handler's exception, and no fault of the item
             return self._keep_volatile(item, telling.named(error), error)
-        return live.escape(payload) if payload[:1] == b"\0" else payload
+        return live.escape(payload) if payload < b"\1" and payload else payload
 
     def _encode_marker(self, item: object) -> bytes:
         if self.markers is Markers.DROP:

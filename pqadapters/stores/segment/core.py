@@ -10,8 +10,10 @@ import contextlib
 import os
 import threading
 import weakref
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from functools import partial
+from itertools import repeat
+from typing import Any
 
 from ... import telling
 from ...clock import Clock
@@ -46,7 +48,7 @@ class Core:
         self.disk = disk
         self.clock = clock
         self.process = os.getpid()
-        self.lock = threading.RLock()
+        self._relock()
         self.inside = False  #: a thread is in the middle of a call
         self.coming = self.aside = 0  #: how many threads wait at the lock, and how many stay away: see _turns.py
         self._catching_up = False
@@ -83,6 +85,14 @@ class Core:
             raise
 
     # Entering
+
+    def _relock(self) -> None:
+        lock: Any = threading.RLock()
+        self.lock: threading.RLock = lock
+        self.owned: Callable[[], bool] = lock._is_owned  #: whether this thread has it (Condition uses it, too)
+        #: Takes it if it is free, and says whether: as the first step of a `for`, behind which, unlike behind a call,
+        #: no signal handler comes. A `with` is as safe, and takes as long as the write of a record.
+        self.door: Iterator[bool] = map(lock.acquire, repeat(False))
 
     def is_busy(self) -> bool:
         return self.inside or self.coming > 0
@@ -414,7 +424,7 @@ class Core:
 
     def abandon(self) -> None:
         """In a forked child: let go of the lock's descriptor, which would hold the lock beyond the parent's death."""
-        self.lock = threading.RLock()  # another thread of the parent may have held the old one
+        self._relock()  # another thread of the parent may have held the old one
         self.catalog.relock(self.lock)
         self.inside = self._catching_up = False
         self.coming = self.aside = 0

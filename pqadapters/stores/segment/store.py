@@ -35,7 +35,7 @@ from ...store import (
     acknowledge,
 )
 from .._disk import Disk
-from .._turns import awoken, comers, stay_away
+from .._turns import awoken, comers, in_turn
 from . import looks
 from .claims import take, take_one, untake
 from .commits import ack, carry_out, put
@@ -110,44 +110,43 @@ class SegmentStore:
 
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
         core = self._core
-        if core.coming > 0 and not self._power:
-            stay_away(core)
-        core.coming += 1  # by hand, here and below: an interrupt in an `__enter__` of ours could leave the lock taken
-        came = False
+        if core.coming > 0 and not core.owned():
+            return in_turn(core, partial(self.commit, *ops, stop=stop), polite=not self._power)
+        lock = core.lock
+        for free in core.door:  # noqa: B007  # once
+            break
+        if not free:
+            return in_turn(core, partial(self.commit, *ops, stop=stop), polite=not self._power)
         try:
-            with core.lock:
-                core.coming -= 1
-                came = True
-                if core.inside:
-                    core.deferred.append(partial(self.commit, *ops, stop=stop))
-                    return (0,) * len(ops)
-                core.inside = True
-                lazy = False
-                results: tuple[int, ...]
-                try:
-                    if self._closed or core.log.trouble is not None:
-                        self._refuse()
-                    if stop is not None and stop():
-                        raise Stopped("the commit was stopped by its own predicate")
-                    op: Any = ops[0] if len(ops) == 1 else None
-                    kind = type(op)
-                    if kind is Put and op[2:] == PLAIN:
-                        results = (put(core, op),)
-                    elif kind is Ack:
-                        ack(core, op, self._owner)
-                        results, lazy = _NOTHING, op[1]
-                    else:
-                        results, lazy = carry_out(core, ops, self._owner)
-                finally:
-                    core.inside = False
-                    if core.deferred:
-                        core.leave_locked()
-                if core.syncer is None or (self._power and not lazy):
-                    core.settle_locked(self._power and not lazy)
+            if core.inside:
+                core.deferred.append(partial(self.commit, *ops, stop=stop))
+                return (0,) * len(ops)
+            core.inside = True
+            lazy = False
+            results: tuple[int, ...]
+            try:
+                if self._closed or core.log.trouble is not None:
+                    self._refuse()
+                if stop is not None and stop():
+                    raise Stopped("the commit was stopped by its own predicate")
+                op: Any = ops[0] if len(ops) == 1 else None
+                kind = type(op)
+                if kind is Put and op[2:] == PLAIN:
+                    results = (put(core, op),)
+                elif kind is Ack:
+                    ack(core, op, self._owner)
+                    results, lazy = _NOTHING, op[1]
+                else:
+                    results, lazy = carry_out(core, ops, self._owner)
+            finally:
+                core.inside = False
+                if core.deferred:
+                    core.leave_locked()
+            if core.syncer is None or (self._power and not lazy):
+                core.settle_locked(self._power and not lazy)
             return results
         finally:
-            if not came:
-                core.coming -= 1
+            lock.release()
 
     def _refuse(self) -> None:
         if self._closed:
@@ -183,14 +182,15 @@ class SegmentStore:
 
     def _claim_one(self, core: Core, queue: str, order: Order, stop: Stop | None, counted: bool) -> Claim | None:
         """The plain case: one record that is there already, by order."""
-        if core.coming > 0 and not self._power:
-            stay_away(core)
-        core.coming += 1
-        came, claim = False, None
+        if core.coming > 0 and not core.owned():
+            return self._claim_one_in_turn(core, queue, order, stop, counted)
+        lock, claim = core.lock, None
+        for free in core.door:  # noqa: B007  # as in `commit`
+            break
+        if not free:
+            return self._claim_one_in_turn(core, queue, order, stop, counted)
         try:
-            with core.lock:
-                core.coming -= 1
-                came = True
+            try:
                 if core.inside:
                     return None
                 core.inside = True
@@ -210,13 +210,21 @@ class SegmentStore:
                 if counted and claim is not None:
                     core.settle_locked(self._power)
                 return claim
+            finally:
+                lock.release()
         except BaseException:
             if claim is not None:
                 self._give_back([claim])
             raise
-        finally:
-            if not came:
-                core.coming -= 1
+
+    def _claim_one_in_turn(self, core: Core, *asked: Any) -> Claim | None:
+        claims: list[Claim | None] = []
+        try:
+            in_turn(core, lambda: claims.append(self._claim_one(core, *asked)), polite=not self._power)
+            return claims[0]
+        except BaseException:
+            self._give_back([claim for claim in claims if claim is not None])
+            raise
 
     def _claim_or_wait(
         self,
@@ -230,7 +238,7 @@ class SegmentStore:
     ) -> list[Claim]:
         core, claims = self._core, list[Claim]()
 
-        def attempt() -> list[Claim] | None:
+        def attempt(found: Queue) -> list[Claim] | None:
             if core.inside:
                 return []  # in the middle of another call of this thread: there is no waiting for it
             core.inside = True
@@ -247,32 +255,25 @@ class SegmentStore:
                 if core.deferred:
                     core.leave_locked()
 
-        if core.coming > 0 and not self._power:
-            stay_away(core)
-        core.coming += 1
-        came = False
+        def wait() -> None:
+            found = core.catalog.queue(queue)
+            if attempt(found) is None and (timeout is None or timeout > 0):
+                found.choosy += ids is not None
+                due, back = partial(_due, core, found), None if self._power else partial(awoken, core)
+                try:
+                    found.takers.wait_locked(partial(attempt, found), timeout, due, back)
+                finally:
+                    found.choosy -= ids is not None
+            if claims and counted:
+                core.settle_locked(self._power)
+
         try:
-            with core.lock:
-                core.coming -= 1
-                came = True
-                found = core.catalog.queue(queue)
-                if attempt() is None and (timeout is None or timeout > 0):
-                    found.choosy += ids is not None
-                    due, back = partial(_due, core, found), None if self._power else partial(awoken, core)
-                    try:
-                        found.takers.wait_locked(attempt, timeout, due, back)
-                    finally:
-                        found.choosy -= ids is not None
-                if claims and counted:
-                    core.settle_locked(self._power)
+            in_turn(core, wait, polite=not self._power)
             return claims
         except BaseException:
             if claims:
                 self._give_back(claims)
             raise
-        finally:
-            if not came:
-                core.coming -= 1
 
     def _give_back(self, claims: list[Claim]) -> None:
         with self._core.lock:
