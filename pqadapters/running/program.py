@@ -24,6 +24,9 @@ from .finder import Finder
 from .hiding import forget, hidden_in
 
 _TYPED = "<stdin>"  #: what the code of a program on standard input is called
+#: The main module before the program's: when the interpreter has shown an error, it still looks into that one's names,
+#: which nobody else may have any more by then.
+_began_with: list[ModuleType] = []
 
 
 class Program:
@@ -82,6 +85,7 @@ class Program:
         if self._is_script and not self._is_typed:
             kind = SourcelessFileLoader if self._is_bytecode(source) else SourceFileLoader
             vars(main).update(__loader__=kind("__main__", self._path))
+        _began_with.append(sys.modules["__main__"])
         sys.modules["__main__"] = main
         return main
 

@@ -238,6 +238,22 @@ def test_a_broken_script_and_a_broken_module(how: str, tmp_path: Path) -> None:
     same(place, "-m", "app")
 
 
+COMMAND = "import sys\nfrom pqadapters.__main__ import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
+
+
+@pytest.mark.parametrize("how", BROKEN)
+def test_a_broken_script_under_the_command(how: str, tmp_path: Path) -> None:
+    """As the script `pqadapters` that pip makes: the interpreter was ended by SIGSEGV behind the message.
+
+    When it has shown an error, it goes on with the names of the script that it began with, and thinks that it has them.
+    """
+    place = Place(tmp_path, {"app.py": BROKEN[how]})
+    (tmp_path / "pqadapters").write_text(COMMAND)
+    plain = place.start("app.py", run=None)
+    command = str(tmp_path / "pqadapters"), "run"
+    assert place.start("app.py", run=command, env={"PYTHONMALLOC": "debug"}) == plain  # which overwrites what is freed
+
+
 IMPORTS = {
     "missing": "import nothing_of_that_name",
     "missing in asyncio": "import asyncio.nothing",
