@@ -153,9 +153,10 @@ def test_what_cannot_be_serialised_is_named_and_nothing_is_stored(store: Store) 
 
 def test_a_bare_object_is_refused_with_the_reason(store: Store) -> None:
     q: Queue[object] = Queue(store=store)
-    with pytest.raises(NotSerializable, match="come back as another"):
+    with pytest.raises(NotSerializable, match="come back as another") as refused:
         q.put(object())
     assert q.empty()
+    assert ("markers=" in str(refused.value)) == store.capabilities.exclusive  # which nobody else takes
 
 
 def test_items_are_serialised_before_any_lock(store: Store) -> None:

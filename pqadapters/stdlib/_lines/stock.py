@@ -32,7 +32,8 @@ from .policy import AckPolicy, Markers, Volatile
 
 _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _CLASS = pickle.STACK_GLOBAL  #: in every pickle that calls something
-_BARE = "it would come back as another object(), so that no 'is' finds it; use None, or markers=\"drop\""
+_BARE = "it would come back as another object(), so that no 'is' finds it; use None"
+_OR_DROP = ', or markers="drop"'
 
 
 class Serializer(Protocol):
@@ -127,7 +128,7 @@ class Stock:
         if self.markers is Markers.DROP:
             return self._keep(item)
         if item is not None:
-            return self._keep_volatile(item, _BARE)
+            return self._keep_volatile(item, _BARE + (_OR_DROP if self.store.capabilities.exclusive else ""))
         return live.escape(self.dumps(item))
 
     # Objects that are kept as they are
