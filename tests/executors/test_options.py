@@ -54,6 +54,13 @@ def test_retries_are_for_what_retry_on_names(make: Make) -> None:
     assert future.result(work.PATIENCE) == "x"
 
 
+@pytest.mark.parametrize("kinds", [[OSError], {OSError}, OSError("x"), 5, (OSError, 5)], ids=repr)
+def test_retry_on_takes_what_isinstance_takes(kinds: Any, make: Make) -> None:
+    """The future of a job that failed with a list there had no end."""
+    with pytest.raises(TypeError, match="retry_on is a class of exceptions or a tuple"):
+        make().using(retries=3, retry_on=kinds)
+
+
 def test_more_retries_than_max_attempts_are_no_interruptions(make: Make) -> None:
     future = make(max_attempts=1).using(retries=5, backoff=0.0).submit(work.fail_until, 5, "done")
     assert future.result(work.PATIENCE) == "done"

@@ -120,6 +120,8 @@ def test_purge_pending_and_delayed_jobs(make: Make) -> None:
     assert all(future.cancelled() for future in futures)
     with pytest.raises(ValueError, match="runs"):
         executor.purge("running")
+    with pytest.raises(ValueError, match="'dead' or 'results', not 'done'"):
+        executor.purge("done")
     work.GATES["gate"].set()
     executor.shutdown()
     assert not work.DONE

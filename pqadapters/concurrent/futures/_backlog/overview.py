@@ -142,7 +142,10 @@ def purge(
         if older_than:
             raise ValueError("older_than= is about when jobs were submitted, which isn't known of their results")
         return _purge_results(backlog)
-    wanted = choice(JobState, state, "state")
+    try:
+        wanted = JobState(state)
+    except ValueError:
+        raise ValueError(f"purge takes 'pending', 'delayed', 'dead' or 'results', not {state!r}") from None
     if wanted is JobState.RUNNING:
         raise ValueError("what runs can't be purged")
     queue = backlog.names.dead if wanted is JobState.DEAD else backlog.names.jobs

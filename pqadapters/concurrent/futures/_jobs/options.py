@@ -82,7 +82,7 @@ def options(
     if timeout is not None and not timeout > 0:
         raise ValueError(f"timeout is how long in seconds the job may run; {timeout!r} isn't positive")
     kinds = (retry_on,) if isinstance(retry_on, type) else retry_on
-    if kinds is not None and not all(isinstance(kind, type) and issubclass(kind, BaseException) for kind in kinds):
+    if kinds is not None and not _are_exceptions(kinds):
         raise TypeError(f"retry_on is a class of exceptions or a tuple of such, not {retry_on!r}")
     check_attempts(max_attempts)
     rank(priority)
@@ -98,6 +98,11 @@ def options(
         None if interrupted is None else choice(Interrupted, interrupted, "interrupted"),
         max_attempts,
     )
+
+
+def _are_exceptions(kinds: object) -> bool:
+    """Whether isinstance() takes it when a job has failed, whose future would have no end otherwise."""
+    return isinstance(kinds, tuple) and all(isinstance(each, type) and issubclass(each, BaseException) for each in kinds)
 
 
 def _check_numbers(**given: object) -> None:
