@@ -43,7 +43,9 @@ class LoopBeyond(LoopWaiting):
         return self._line.stats()
 
     def close(self) -> None:
-        """Let go of the queue, and of the store if the queue opened it. What is held and not done is ready again."""
+        """Let go of the queue, and of the store if the queue opened it. What is held and not done is ready again;
+        under ack="next", and under "auto" without a task_done() so far, it is done, save what another task still holds.
+        """
         self._close(normal=True)
 
     def _close(self, *, normal: bool) -> None:

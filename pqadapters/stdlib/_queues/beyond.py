@@ -127,7 +127,8 @@ class Beyond(stdlib.Queue[T]):
 
     def close(self) -> None:
         """Let go of the queue, and of the store if the queue opened it. What was handed out and isn't done is ready
-        for the next handle; under ack="next" it is done, save what another live thread still holds."""
+        for the next handle; under ack="next", and under "auto" without a task_done() so far, it is done, save what
+        another live thread still holds."""
         if not self._seam.volatile:
             self._line.close()
 
