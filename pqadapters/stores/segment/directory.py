@@ -5,7 +5,7 @@ LOCK                       the lock, with the holder's pid
 checkpoint                 a shortcut for the next opening (checkpoint.py)
 damaged-*.bin              bytes that could not be read, kept for a person to look at
 adopted-*                  another store, whose records are being moved here (slots.py)
-*.tmp                      a file that was being written; removed at the next opening
+one of these with .tmp     a file that was being written; removed at the next opening
 """
 
 from __future__ import annotations
