@@ -102,7 +102,7 @@ def options(
 
 def _are_exceptions(kinds: object) -> bool:
     """Whether isinstance() takes it when a job has failed, whose future would have no end otherwise."""
-    return isinstance(kinds, tuple) and all(isinstance(each, type) and issubclass(each, BaseException) for each in kinds)
+    return isinstance(kinds, tuple) and all(isinstance(one, type) and issubclass(one, BaseException) for one in kinds)
 
 
 def _check_numbers(**given: object) -> None:
