@@ -28,7 +28,8 @@ _log = telling.logger("pqadapters.home")
 _BUDGET = 0.1  #: seconds for looking around; the next run goes on
 _ENDS = 2  #: so many runs begin without a queue there, until that is worth a warning
 _looked: set[int] = set()  # processes
-_ADVICE = "If that place moved in the source, open what is in %s: %s(path=that directory)"
+_ADVICE = "If that place moved in the source, open what waits: %s"
+_SHOWN = 3  #: so many directories are named
 _OPENS = {"executor": "ThreadPoolExecutor"}  #: what opens the items of anything else than a queue
 
 
@@ -40,12 +41,14 @@ class _Place(NamedTuple):
     made_in: str
     nth: int  #: of the queues made there, from 1 on
     what: str  #: "queue", "executor"
-    items: int
+    waiting: dict[str, int]  #: slots, and how many items wait in each
 
     def told(self) -> tuple[object, ...]:
         """What messages say of it."""
         opens = _OPENS.get(self.what, "Queue")
-        return self.items, self.what, self.made_in, self.nth, self.slots.directory, opens
+        calls = [f"{opens}(path={directory!r})" for directory in self.waiting]
+        more = [] if len(calls) <= _SHOWN else [f"and {len(calls) - _SHOWN} more, which homes() lists"]
+        return sum(self.waiting.values()), self.what, self.made_in, self.nth, ", ".join(calls[:_SHOWN] + more)
 
 
 def name_waiting_places(ground: Ground) -> None:
@@ -74,7 +77,7 @@ def _look(ground: Ground) -> list[_Place]:
         if note and not note.get("named"):
             nth, what = int(note.get("index", 0)) + 1, str(note.get("what", "queue"))
             place = _Place(slots, name, str(note.get("place")), nth, what, _waiting(slots))
-            if place.items:
+            if place.waiting:
                 found.append(place)
                 _pass(place, int(note.get("passed", 0)) + 1)
             elif place.nth > MANY:
@@ -86,18 +89,19 @@ def _ours() -> set[str]:
     return {directory_name(name, index) for name, index in made()}
 
 
-def _waiting(slots: Slots) -> int:
-    """How many items wait there for anybody; slots without any are taken away."""
+def _waiting(slots: Slots) -> dict[str, int]:
+    """How many items wait there for anybody, by slot; slots without any are taken away."""
     is_empty = partial(_is_empty, tables=slots.note().get("tables", ()))
-    count, empty = 0, []
+    waiting, empty = {}, []
     for found in slots.look():
         if found.store is not None:
-            count += found.store.depth(QUEUE).unfinished
+            if count := found.store.depth(QUEUE).unfinished:
+                waiting[found.directory] = count
             if is_empty(found.store):
                 empty.append(found.directory)
     for directory in empty:
         slots.take_away(directory, is_empty)
-    return count
+    return waiting
 
 
 def _is_empty(store: SegmentStore, tables: Iterable[str]) -> bool:
@@ -125,5 +129,5 @@ def _name_at_the_end(process: int, places: list[_Place]) -> None:
     if process == os.getpid():
         ours = _ours()
         for place in places:
-            if place.name not in ours and (items := _waiting(place.slots)):
-                _name(place._replace(items=items))
+            if place.name not in ours and (waiting := _waiting(place.slots)):
+                _name(place._replace(waiting=waiting))

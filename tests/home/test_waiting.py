@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -12,9 +13,10 @@ from pqadapters.home import waiting
 from pqadapters.home.ground import MANY
 from pqadapters.home.places import LastingSpot
 from pqadapters.home.private import PrivateStore
+from pqadapters.stdlib.queue import Queue
 from pqadapters.store import Ack, Set
 
-from .world import begin_anew, kill_a_process_that, place_directory, private, put
+from .world import begin_anew, kill_a_process_that, leave, place_directory, private, put
 
 MOVED = "shop.moved"
 
@@ -78,6 +80,23 @@ def test_at_the_end_of_a_run_that_makes_no_queue_there_and_never_again(home: Pat
     runs.begin()
     runs.end()
     assert runs.said(logging.INFO) + runs.said(logging.WARNING) == []
+
+
+@pytest.mark.parametrize("processes", [1, 3, 5])
+def test_what_it_advises_opens_the_items(processes: int, home: Path, runs: Runs) -> None:
+    """It named the directory of all slots of the place, which no queue takes for its own."""
+    kill_a_process_that(leave_two)
+    for _ in range(processes - 1):
+        leave(place_directory(home, MOVED), put(1), put(2))
+    runs.begin()
+    (hint,) = runs.said(logging.INFO)
+    assert ("and 2 more" in hint) == (processes == 5)
+    paths = re.findall(r"Queue\(path='([^']+)'\)", hint)
+    assert len(paths) == min(processes, 3)
+    for path in paths:
+        q: Queue[int] = Queue(path=path)
+        assert q.qsize() == 2
+        q.close()
 
 
 def test_when_a_second_run_begins_so(home: Path, runs: Runs) -> None:
