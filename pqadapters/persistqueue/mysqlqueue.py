@@ -12,7 +12,7 @@ from urllib.parse import quote
 from ..errors import StoreRefused
 from ..opening import open_server, visit_server
 from ..serializers import Serializer
-from ..serializers.signed import Signed, protected
+from ..serializers.signed import CHOOSE, Signed, protected
 from ..stdlib._where import check_name
 from ..store import Store
 from . import serializers
@@ -62,7 +62,7 @@ class MySQLQueue(Records):
         self._url = url
         store = open_server(url)
         try:
-            codec = protected(codec, None, hosts=store.capabilities.hosts, place=store.place)
+            codec = protected(codec, None, hosts=store.capabilities.hosts, place=store.place, ways=[CHOOSE])
             self._take_over(url, store, name or "sql", codec)
         except BaseException:
             store.close()

@@ -22,6 +22,9 @@ KEY = "PQADAPTERS_SIGNING_KEY"
 SHORTEST = 16  #: bytes of a key
 _LETTER = b"H"
 SIGNATURE = 33  #: bytes in front of the data
+#: What can be done where values have to be signed, beside the environment: if the caller has the argument for it.
+GIVE = "give signing_key="
+CHOOSE = "choose serializer='json' or 'msgpack'"
 
 Key = Union[str, bytes]
 
@@ -125,23 +128,25 @@ def seal_for(key: Key | Sequence[Key] | None, *, hosts: bool) -> Seal | None:
     return None if key is None else Seal(key)
 
 
-def protected(plain: Any, key: Key | Sequence[Key] | None, *, hosts: bool, place: str) -> Any:
+def protected(
+    plain: Any, key: Key | Sequence[Key] | None, *, hosts: bool, place: str, ways: Sequence[str] = (GIVE, CHOOSE)
+) -> Any:
     """The serializer, signed if there is a key. Raises ValueError where pickles would be loaded that anybody on the
-    network may have put there."""
+    network may have put there; it names the `ways` out."""
     if isinstance(plain, Signed):
         return plain
     seal = seal_for(key, hosts=hosts)
     if seal is not None:
         return Signed(plain, seal)
     if hosts and runs_code(plain):
-        raise ValueError(unsigned(place))
+        raise ValueError(unsigned(place, *ways))
     return plain
 
 
-def unsigned(place: str) -> str:
+def unsigned(place: str, *ways: str) -> str:
     return (
-        f"{place}: loading a pickle runs what it says, and whoever can write to this server could run code here. Give "
-        f"signing_key= or set {KEY} (one secret for all programs that use it), or choose serializer='json' or 'msgpack'"
+        f"{place}: loading a pickle runs what it says, and whoever can write to this server could run code here. "
+        f"{', or '.join([f'Set {KEY} (one secret for all programs that use it)', *ways])}"
     )
 
 

@@ -27,7 +27,7 @@ from ..durability import Durability, Survives
 from ..errors import StoreError
 from ..opening import begin_conversion, move_database, remove_database
 from ..serializers.connections import without_connections
-from ..serializers.signed import Key, Seal, hint, seal_for, unsigned
+from ..serializers.signed import GIVE, Key, Seal, hint, seal_for, unsigned
 from ..store import Capabilities, Set, Store
 from ..telling import shown
 from ._mappings import dbm as _dbm
@@ -126,7 +126,7 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
             hosts = getattr(store, "capabilities", Capabilities()).hosts  # a frozen table has none
             seal = seal_for(key, hosts=hosts)
             if seal is None and hosts:
-                raise ValueError(unsigned(store.place))
+                raise ValueError(unsigned(store.place, GIVE))
         except BaseException:
             self._table.close()
             raise

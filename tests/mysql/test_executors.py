@@ -26,8 +26,9 @@ from .test_queues import KEY, Bomb
 
 def test_calls_are_refused_without_a_key(url: str) -> None:
     executor = ThreadPoolExecutor(1, store=url, recover="on_submit")
-    with pytest.raises(ValueError, match=r"127\.0\.0\.1.*PQADAPTERS_SIGNING_KEY"):
+    with pytest.raises(ValueError, match=r"127\.0\.0\.1.*PQADAPTERS_SIGNING_KEY") as refused:
         executor.submit(abs, -1)
+    assert "signing_key=" not in str(refused.value)  # no argument of an executor's
 
 
 def test_jobs_and_outcomes_travel_signed(url: str, monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

@@ -118,8 +118,9 @@ def test_without_auto_commit_what_was_not_done_comes_again(where: dict[str, Any]
 
 def test_pickles_need_a_key_and_json_none(where: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delenv("PQADAPTERS_SIGNING_KEY")
-    with pytest.raises(ValueError, match="PQADAPTERS_SIGNING_KEY"):
+    with pytest.raises(ValueError, match="PQADAPTERS_SIGNING_KEY") as refused:
         MySQLQueue(**where)
+    assert "signing_key=" not in str(refused.value)  # no argument of persist-queue's
     q = MySQLQueue(**where, serializer=serializers.json)
     q.put({"a": 1})
     assert q.get() == {"a": 1}

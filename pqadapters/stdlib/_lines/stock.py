@@ -24,7 +24,7 @@ from ...errors import (
     StoreClosed,
 )
 from ...interrupts import works
-from ...serializers.signed import protected
+from ...serializers.signed import CHOOSE, protected
 from ...store import LOCK_TIMEOUT, Claim, Depth, Looks, Order, Put, Record, Store
 from .counts import Flags
 from .objects import Forgetting, Objects, flag
@@ -76,7 +76,7 @@ class Stock:
         markers: Markers = Markers.KEEP,
         volatile: Volatile = Volatile.RAISE,
     ) -> None:
-        serializer = protected(serializer, None, hosts=store.capabilities.hosts, place=store.place)
+        serializer = protected(serializer, None, hosts=store.capabilities.hosts, place=store.place, ways=[CHOOSE])
         self.store, self.name, self.owned, self.order = store, name, owned, order
         self.ranked = order is Order.RANK  #: whether the place of an item follows from its value
         self.policy, self.keep_items = policy, keep_items
