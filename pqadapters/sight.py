@@ -2,8 +2,8 @@
 
 A sight changes no byte, takes no lock that a process which holds the store could run into, and works while one does. It
 is opened for one look (`look_at` and `look_at_server` of `pqadapters.opening`), and shows what was written up to some
-moment of it: in a directory, claims that nobody counts are not written, so what the holder has handed out is shown as
-ready.
+moment of it: in a directory no claim is written (a counted one adds an attempt), so what the holder has handed out is
+shown as ready.
 """
 
 from __future__ import annotations
