@@ -21,6 +21,8 @@ class PDict(durable.PDict[Any, Any]):
     StoreLocked, DiskError.
     """
 
+    _takes_serializer = False
+
     def __init__(self, path: str, name: str, multithreading: bool = False) -> None:
         self.path, self.multithreading = path, multithreading
         name = name if name is None else f"{name}"

@@ -75,6 +75,7 @@ class Queue(durable.Queue[Any]):
         def opened() -> None:
             ack = "get" if autosave else "task_done"
             opening(maxsize, path=path, ack=ack, serializer=codec, volatile="raise")
+            self._line.takes_volatile = False
 
         self._under_way: dict[int, object] = {}  #: puts, by the thread that makes them
         check_tempdir(path, tempdir)

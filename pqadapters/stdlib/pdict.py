@@ -60,6 +60,8 @@ class PDict(DurableMapping[K, V]):
     directory, another program's database), FormatError (damaged, newer), StoreLocked, DiskError.
     """
 
+    _takes_serializer = True  #: for errors: whether whoever makes one may choose another
+
     def __init__(
         self,
         path: str | bytes | os.PathLike[str] | os.PathLike[bytes] | None = None,
@@ -143,9 +145,10 @@ class PDict(DurableMapping[K, V]):
             raise self._refused(value, error) from error
 
     def _refused(self, value: object, error: Exception) -> NotSerializable:
+        other = ", or choose another serializer=" if self._takes_serializer else ""
         return NotSerializable(
             f"a value of type {type(value).__qualname__} can't be stored in {self._table.label}: {error}. Nothing was "
-            "stored; give what can be serialised, or choose another serializer="
+            f"stored; give what can be serialised{other}"
         )
 
     def _load(self, data: bytes) -> V:

@@ -11,7 +11,7 @@ from typing import Any, BinaryIO
 import pytest
 
 from pqadapters.errors import NotSerializable, StoreLocked
-from pqadapters.persistqueue import AsyncQueue, Empty, Full, Queue, queue
+from pqadapters.persistqueue import AsyncQueue, Empty, Full, PDict, Queue, queue
 from pqadapters.stdlib import queue as durable
 from tests.segment.programs import run, running, said
 
@@ -319,6 +319,15 @@ def test_a_users_own_serializer_with_functions_for_files_alone(path: str) -> Non
         with pytest.raises(NotSerializable):
             q.put({1, 2})
         assert q.get() == {"a": [1]}
+
+
+def test_what_cant_be_kept_is_refused_without_advice_that_persist_queues_classes_dont_take(path: str) -> None:
+    with Queue(path) as q, pytest.raises(NotSerializable, match="serializer=") as refused:
+        q.put(lambda: None)
+    assert "volatile=" not in str(refused.value)
+    with PDict(f"{path}-mapping", "n") as d, pytest.raises(NotSerializable, match="Nothing was stored") as refused:
+        d["a"] = lambda: None
+    assert "serializer=" not in str(refused.value)
 
 
 def test_what_is_no_serializer_is_refused(path: str) -> None:

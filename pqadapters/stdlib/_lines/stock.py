@@ -62,6 +62,8 @@ def _loadable(serializer: Serializer) -> Callable[[Any], bytes]:
 class Stock:
     """What there is in a queue, and the way in."""
 
+    takes_volatile = True  #: whether whoever makes such a queue may say so
+
     def __init__(
         self,
         store: Store,
@@ -150,7 +152,7 @@ class Stock:
         return self._keep(item)
 
     def _refusal(self, item: object, reason: str) -> NotSerializable:
-        alone = self.store.capabilities.exclusive
+        alone = self.store.capabilities.exclusive and self.takes_volatile
         memory = ', or keep such items in memory alone with volatile="warn"' if alone else ""
         return NotSerializable(
             f"{self.label} can't keep an item of type {type(item).__module__}.{type(item).__qualname__}: {reason}. "
