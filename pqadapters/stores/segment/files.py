@@ -176,9 +176,7 @@ class Files(Places):
         elif error.errno in (errno.EMFILE, errno.ENFILE):
             advice = "raise this process's limit (ulimit -n), or close some; nothing of this call was stored"
         elif error.errno in NO_SPACE:
-            advice = (
-                "free some space there, or drain the queue: acknowledging works on a full disk, and gives space back"
-            )
+            advice = "free some space there, or drain the queue (of a mapping, delete keys): that gives space back"
         elif error.errno in (errno.ENOENT, errno.ESTALE):
             advice = (
                 "its directory was moved or replaced while it was open. Nothing of this call was stored: close the "

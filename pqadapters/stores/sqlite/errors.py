@@ -27,7 +27,7 @@ _BLOCK = 4096  #: bytes below a limit of file sizes in which a write may have be
 _READ_ONLY = "attempt to write a readonly database"
 _NUMBERS = {FULL: errno.ENOSPC, _IO: errno.EIO, _READ_ONLY: errno.EROFS}
 _ADVICE = {
-    errno.ENOSPC: "free some space there, or drain the queue",
+    errno.ENOSPC: "free some space there, or drain the queue; of a mapping, delete keys",
     errno.EFBIG: "raise this process's limit of file sizes (ulimit -f)",
     errno.EIO: "look at the disk and at the system's log; close the store before it is tried again",
     errno.EROFS: "the user that this process runs as must be allowed to write the file and its directory",
