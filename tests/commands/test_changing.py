@@ -111,14 +111,14 @@ def test_one_job_of_several_is_put_back(url: str) -> None:
 def test_who_waits_for_a_job_that_is_purged_is_told(tmp_path: Path) -> None:
     """It waited for ever, and so did its shutdown()."""
     with ThreadPoolExecutor(1, store=f"sqlite:///{tmp_path}/q.db", name="jobs") as executor:
-        executor.submit(work.hold, "gate")
-        work.reached("gate")
+        executor.submit(work.hold, "purged")
+        work.reached("purged")
         future = executor.submit(work.note, 1)
         ended = process("purge", tmp_path / "q.db", "--yes")
         assert ended.stdout == "1 removed\n", ended.stderr
         with pytest.raises(CancelledError):
             future.result(PATIENCE)
-        work.GATES["gate"].set()
+        work.GATES["purged"].set()
 
 
 @pytest.mark.parametrize("kind", [UniqueQ, SQLiteAckQueue, FILOSQLiteAckQueue, UniqueAckQ])

@@ -18,6 +18,7 @@ from pqadapters.errors import TooLarge
 from pqadapters.store import Ack, Claim, Nack, Put, Record, State
 from pqadapters.stores.mysql import MysqlStore, looks
 from tests.executors import work
+from tests.executors.conftest import shut_gates as shut_gates  # the same gates: what another test opened is open
 from tests.segment.programs import run
 
 from .server import Server
