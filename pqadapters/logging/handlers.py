@@ -181,12 +181,12 @@ class QueueHandler(stdlib.QueueHandler):
         """For a record, which is there before a listener of ours is started."""
         if spool.limit.max_bytes:
             self._start_listener()  # which makes the room that the record may have to wait for
-        elif isinstance(self._delivered_by, QueueListener) and not self._delivered_by.started:
+        elif isinstance(self._delivered_by, QueueListener) and not self._delivered_by.has_begun():
             self._delivered_by.make_way_quietly()
 
     def _start_listener(self) -> None:
         listener = self._delivered_by
-        if listener is not None and isinstance(listener, QueueListener) and not listener.started:
+        if listener is not None and isinstance(listener, QueueListener) and not listener.has_begun():
             listener.start_quietly(self if self._has_own else None)
 
     def prepare(self, record: logging.LogRecord) -> Any:

@@ -59,4 +59,4 @@ class PDict(durable.PDict[Any, Any]):
 
     def shrink_disk_usage(self) -> None:
         """Give back space, which otherwise comes back by itself; what is stored is synced."""
-        self.store.checkpoint()
+        self._table.store.checkpoint()

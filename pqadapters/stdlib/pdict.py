@@ -22,6 +22,7 @@ from ..durability import Durability, Survives
 from ..errors import ConditionFailed, NotSerializable, StoreClosed, StoreError
 from ..interrupts import works
 from ..opening import absolute_url, is_memory, open_database
+from ..overriding import Yielding
 from ..serializers import NAMES, Serializer
 from ..serializers import serializer as choose_serializer
 from ..serializers.signed import Key, Signed, hint, protected
@@ -38,6 +39,12 @@ __all__ = ["PDict"]
 K = TypeVar("K")
 V = TypeVar("V")
 _SHOWN = 100  #: items in a repr
+
+
+def _store_of(mapping: Any) -> Store:
+    """The store that it is in."""
+    store: Store = mapping._table.store
+    return store
 
 
 class PDict(DurableMapping[K, V]):
@@ -295,10 +302,7 @@ class PDict(DurableMapping[K, V]):
         end = ends(data)
         return None if end is None else end - SYSTEM.wall()
 
-    @property
-    def store(self) -> Store:
-        """The store that it is in."""
-        return self._table.store
+    store = Yielding(_store_of)
 
     def close(self) -> None:
         """Let go of the store, unless it was given as an object. A second call does nothing."""

@@ -24,11 +24,12 @@ from .. import telling
 from ..durability import Durability, Survives
 from ..errors import NotDurableWarning, ShutDown, Stopped
 from ..home.listing import Home, homes
+from ..overriding import Yielding
 from ..serializers.signed import Key
 from ..store import PLAIN, Order, Put, Store
 from ._lines.exit import dropped, finish_at_exit
 from ._lines.letters import DeadLetter
-from ._lines.line import weak
+from ._lines.line import name_of, weak
 from ._lines.place import open_line
 from ._lines.policy import AckPolicy, Markers, Volatile
 from ._lines.stock import patience_of
@@ -54,13 +55,6 @@ __all__ = [
 T = TypeVar("T")
 _MANY_UNCOVERED = 1000
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
-
-
-class Name:
-    """Read-only, and given way to a subclass's own attribute of that name: those set theirs before our __init__."""
-
-    def __get__(self, q: Any, owner: type | None = None) -> Any:
-        return self if q is None else q._line.name
 
 
 class Queue(Beyond[T]):
@@ -92,7 +86,6 @@ class Queue(Beyond[T]):
     """
 
     _order = Order.OLDEST
-    name = Name()
 
     def __init__(
         self,
@@ -167,6 +160,8 @@ class Queue(Beyond[T]):
             f"in {where}. Let _put and _get call super(), or use self.queue as it is",
             NotDurableWarning,
         )
+    name = Yielding(name_of)
+
 
     # What the standard library's queue has
 

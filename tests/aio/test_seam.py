@@ -39,6 +39,22 @@ def test_a_subclass_with_hooks(url: str) -> None:
     run(main())
 
 
+def test_attributes_of_a_subclass_take_the_place_of_ours(url: str) -> None:
+    """To set a `name` was an AttributeError."""
+
+    class Named(Queue[int]):
+        def __init__(self) -> None:
+            self.name = "mine"
+            super().__init__(store=url, name="jobs")
+
+    async def main() -> None:
+        async with Named() as q:
+            await q.put(1)
+            assert (q.name, await q.get()) == ("mine", 1)
+
+    run(main())
+
+
 def test_a_subclass_with_a_container_of_its_own_is_told(url: str) -> None:
     class Own(Queue[int]):
         def _init(self, maxsize: int) -> None:

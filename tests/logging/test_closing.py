@@ -438,7 +438,7 @@ def test_a_listener_that_two_records_start_is_over_with_its_handler(
     """Of two threads that logged at the same moment, the second one started what the first had started."""
     handler = QueueHandler(tmp_path / "spool", handlers=[Noting()])
     logger_of(handler).info("one")
-    monkeypatch.setattr(QueueListener, "started", False)
+    monkeypatch.setattr(QueueListener, "has_begun", lambda listener: False)
     logger_of(handler).info("two")
     assert handler.flush(PATIENCE)
     listener = handler.listener

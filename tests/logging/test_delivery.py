@@ -304,10 +304,27 @@ def test_a_handler_with_an_emit_of_its_own(place: str) -> None:
     handler = Own(place, handlers=[talking])
     logger = logger_of(handler)
     _log(logger, 0, 5)
-    assert handler.listener.started
     assert handler.flush(PATIENCE)
     assert talking.messages == _numbers(0, 5)
     assert handler.stats()["dropped"] == {"feedback": 5}
+    handler.close()
+    spool(handler).close()
+
+
+def test_attributes_of_a_listener_that_is_a_subclass_take_the_place_of_ours(place: str) -> None:
+    """To set `started` was an AttributeError, and `sinks` was called."""
+
+    class Own(QueueListener):
+        def __init__(self, *given: Any, **options: Any) -> None:
+            super().__init__(*given, **options)
+            self.started, self.sinks = False, []  # type: ignore[assignment, method-assign]
+
+    noting = Noting()
+    handler = QueueHandler(place, handlers=[noting], listener=Own)
+    logger_of(handler).info("1")
+    assert handler.flush(PATIENCE)
+    assert noting.messages == ["1"]
+    assert (handler.listener.started, handler.listener.sinks) == (False, [])
     handler.close()
     spool(handler).close()
 

@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters import PDict
+from pqadapters import PDict, persistqueue
 
 
 class Settings(PDict[str, int]):
@@ -32,6 +32,20 @@ def test_a_subclass_goes_to_other_processes_as_it_is(tmp_path: Path) -> None:
         for other in (pickle.loads(pickle.dumps(d)), copy.copy(d), copy.deepcopy(d)):
             with other:
                 assert (type(other), other.directory, other.names, other) == (Settings, tmp_path, ["a"], {"a": 1})
+
+
+def test_a_subclass_may_have_a_store_of_its_own(tmp_path: Path) -> None:
+    """persist-queue's has none. To set one was an AttributeError."""
+
+    class Stocked(persistqueue.PDict):
+        def __init__(self) -> None:
+            self.store = "mine"  # type: ignore[assignment]
+            super().__init__(str(tmp_path), "stocks")
+
+    with Stocked() as d:
+        d["a"] = 1
+        d.shrink_disk_usage()
+        assert (d.store, d["a"]) == ("mine", 1)  # type: ignore[comparison-overlap]
 
 
 class Guarded(PDict[str, int]):

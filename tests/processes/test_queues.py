@@ -52,6 +52,19 @@ def test_put_and_get(options: dict[str, Any]) -> None:
             refused_get()
 
 
+class Named(Queue[int]):
+    def __init__(self, **options: Any) -> None:
+        self.name = "mine"
+        super().__init__(**options)
+
+
+def test_attributes_of_a_subclass_take_the_place_of_ours(options: dict[str, Any]) -> None:
+    """To set a `name` was an AttributeError."""
+    q = Named(**options)
+    q.put(1)
+    assert (q.name, q.get()) == ("mine", 1)
+
+
 def test_many_at_a_time(options: dict[str, Any]) -> None:
     q: Queue[int] = Queue(5, **options)
     q.put_many(range(5))

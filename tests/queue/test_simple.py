@@ -35,6 +35,19 @@ def test_help_shows_its_arguments() -> None:
     assert own.keys() == full.keys() - {"maxsize", "ack"}
 
 
+def test_attributes_of_a_subclass_take_the_place_of_ours(store: Store) -> None:
+    """To set a `name` was an AttributeError."""
+
+    class Named(SimpleQueue[int]):
+        def __init__(self) -> None:
+            self.name = "mine"
+            super().__init__(store=store, name="jobs")
+
+    q = Named()
+    q.put(1)
+    assert (q.name, q.get()) == ("mine", 1)
+
+
 def test_in_and_out(store: Store) -> None:
     q: SimpleQueue[Any] = SimpleQueue(store=store)
     q.put(1, False, -1)  # both ignored, as ever

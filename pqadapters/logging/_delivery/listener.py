@@ -84,11 +84,10 @@ class QueueListener(stdlib.QueueListener):
                 self.start()
                 self._of = of
             except RuntimeError:
-                if not self.started:  # else a record has started it
+                if not self.has_begun():  # else a record has started it
                     raise
 
-    @property
-    def started(self) -> bool:
+    def has_begun(self) -> bool:
         """Whether it listens, or isn't to: it was stopped on purpose, or is retired and another one delivers."""
         return self._stopped or self._thread is not None or (self._retired and self._is_replaced())
 
@@ -257,7 +256,7 @@ class QueueListener(stdlib.QueueListener):
             own: Any = self.queue
             return bool(own.empty())
         deadline = None if timeout is None else SYSTEM.monotonic() + timeout
-        if not _looking.confirmed(spool, timeout, self.sinks()):
+        if not _looking.confirmed(spool, timeout, QueueListener.sinks(self)):  # a subclass may have its own
             return False
         return delivery is None or delivery.has_looked(deadline)
 

@@ -370,6 +370,12 @@ class Line(Acks):
                 self.store.wake(self.name)
 
 
+def name_of(q: Any) -> str:
+    """The queue's name in its store."""
+    name: str = q._line.name
+    return name
+
+
 def weak(method: Callable[..., object]) -> Callable[..., None]:
     """The bound method, called while its object lives: whoever keeps it keeps nothing else."""
     ref = weakref.WeakMethod(method)

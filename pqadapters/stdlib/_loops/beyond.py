@@ -6,7 +6,9 @@ from collections.abc import Iterable
 from types import TracebackType
 from typing import Any, TypeVar
 
+from ...overriding import Yielding
 from .._lines.letters import DeadLetter, dead_letters, requeue
+from .._lines.line import name_of
 from .waiting import LoopWaiting
 
 Q = TypeVar("Q", bound="LoopBeyond")
@@ -16,10 +18,7 @@ ABSENT: Any = object()  #: an argument that wasn't given, where None would be an
 class LoopBeyond(LoopWaiting):
     """The methods that `asyncio.Queue` lacks. To be called in the queue's loop."""
 
-    @property
-    def name(self) -> str:
-        """The queue's name in its store."""
-        return self._line.name
+    name = Yielding(name_of)
 
     def nack(self, item: Any = ABSENT, delay: float = 0.0) -> None:
         """Give an item back: this task's oldest, or the one given. It is ready again, in its place, after `delay`

@@ -17,10 +17,11 @@ from typing import Any, TypeVar
 
 from ...durability import Durability, Survives
 from ...errors import PqadaptersError
+from ...overriding import Yielding
 from ...serializers.signed import Key
 from ...store import Order, Put, Store
 from .._lines.exit import dropped, finish_at_exit
-from .._lines.line import weak
+from .._lines.line import name_of, weak
 from .._lines.place import open_line
 from .._lines.policy import AckPolicy, Markers, Volatile
 from . import originals as stdlib
@@ -155,10 +156,7 @@ class SimpleQueue(_Made[T]):
         """What is in the queue, and what this handle did: counts, `bytes`, and `oldest_age` in seconds."""
         return self._line.stats()
 
-    @property
-    def name(self) -> str:
-        """The queue's name in its store."""
-        return self._line.name
+    name = Yielding(name_of)
 
     def close(self) -> None:
         """What was handed out is done, save what another live thread still holds. Closes the store if it opened it."""

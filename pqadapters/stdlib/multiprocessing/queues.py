@@ -22,9 +22,10 @@ from ...durability import Durability, Survives
 from ...errors import NotSerializable
 from ...home.places import made_in, occupy
 from ...opening import check_prefetch
+from ...overriding import Yielding
 from ...store import PLAIN, Put, Store
 from .._lines.letters import DeadLetter, dead_letters, requeue
-from .._lines.line import Line
+from .._lines.line import Line, name_of
 from .._lines.policy import AckPolicy, choice
 from .._where import with_durability
 from ._shared_line import Address, Kind, SharedLine
@@ -82,10 +83,7 @@ class _Durable:
         vars(self).update(own, _closed=False)
         self._have(SharedLine.taken(*given))
 
-    @property
-    def name(self) -> str:
-        """The queue's name in its store."""
-        return self._line.name
+    name = Yielding(name_of)
 
     def stats(self) -> dict[str, Any]:
         """What is in the queue, and what this process did: counts, `bytes`, and `oldest_age` in seconds."""
