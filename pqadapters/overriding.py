@@ -1,11 +1,29 @@
-"""What a subclass that was written against the standard library may put its own in the place of."""
+"""What a subclass that was written against the standard library may put its own in the place of: methods which take
+more than the standard library's, and attributes which that doesn't have.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import Any, Generic, TypeVar, overload
+from collections.abc import Callable, Iterator
+from typing import Any, Concatenate, Generic, TypeVar, overload
 
 R = TypeVar("R", covariant=True)
+T = TypeVar("T")
+F = TypeVar("F", bound=Callable[..., Any])
+
+
+def declared_as(declaration: F) -> Callable[[Callable[..., Any]], F]:
+    """For a type checker the method is what is declared there; it stays as it is."""
+
+    def same(method: Any) -> Any:
+        return method
+
+    return same
+
+
+def declared_as_map(method: Callable[..., Any]) -> Callable[Concatenate[Any, Callable[..., T], ...], Iterator[T]]:
+    """As an executor's `map`, which is generic."""
+    return method
 
 
 class Yielding(Generic[R]):
@@ -27,3 +45,18 @@ class Yielding(Generic[R]):
 
     def __repr__(self) -> str:
         return f"<{self.__doc__}>"  # which help() shows
+
+
+# `*args: Any, **kwargs: Any` is compatible with whatever a subclass has in its place.
+
+
+def told(self: Any, *args: Any, **kwargs: Any) -> None:
+    """As `task_done`, which takes an item."""
+
+
+def asked(self: Any, *args: Any, **kwargs: Any) -> Any:
+    """As `flush`, which says whether all is done, where the standard library's says nothing."""
+
+
+def ended(self: Any, wait: bool = True, *args: Any, **kwargs: Any) -> None:
+    """As an executor's `shutdown`."""

@@ -17,11 +17,12 @@ import threading
 from collections.abc import Iterable
 from logging import handlers as stdlib
 from queue import Full
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import telling
 from ..ending import start_thread
 from ..errors import NotDurableWarning, StoreError
+from ..overriding import asked, declared_as
 from ._configured import is_made_unasked, listener_of, passed_over, queue_of
 from ._delivery import looking as _looking
 from ._delivery.feedback import delivers_from, swallow
@@ -31,6 +32,23 @@ from ._spools.limits import WhenFull
 from ._spools.spool import has_lock_of_logging
 from ._wire import HTTPHandler, SocketHandler, SysLogHandler
 from .queues import SpoolQueue
+
+if TYPE_CHECKING:  # what `__getattr__` finds
+    from logging.handlers import DEFAULT_HTTP_LOGGING_PORT as DEFAULT_HTTP_LOGGING_PORT
+    from logging.handlers import DEFAULT_SOAP_LOGGING_PORT as DEFAULT_SOAP_LOGGING_PORT
+    from logging.handlers import DEFAULT_TCP_LOGGING_PORT as DEFAULT_TCP_LOGGING_PORT
+    from logging.handlers import DEFAULT_UDP_LOGGING_PORT as DEFAULT_UDP_LOGGING_PORT
+    from logging.handlers import SYSLOG_TCP_PORT as SYSLOG_TCP_PORT
+    from logging.handlers import SYSLOG_UDP_PORT as SYSLOG_UDP_PORT
+    from logging.handlers import BaseRotatingHandler as BaseRotatingHandler
+    from logging.handlers import BufferingHandler as BufferingHandler
+    from logging.handlers import DatagramHandler as DatagramHandler
+    from logging.handlers import MemoryHandler as MemoryHandler
+    from logging.handlers import NTEventLogHandler as NTEventLogHandler
+    from logging.handlers import RotatingFileHandler as RotatingFileHandler
+    from logging.handlers import SMTPHandler as SMTPHandler
+    from logging.handlers import TimedRotatingFileHandler as TimedRotatingFileHandler
+    from logging.handlers import WatchedFileHandler as WatchedFileHandler
 
 __all__ = [
     "HTTPHandler",
@@ -132,29 +150,32 @@ class QueueHandler(stdlib.QueueHandler):
         """See `_NoLock`."""
         self.lock: Any = _NoLock()
 
-    @property
-    def queue(self) -> Any:
+    def _get_queue(self) -> Any:
         """Where the records go. What waits in one that another one takes the place of waits there."""
         return self._goes_to
 
-    @queue.setter
-    def queue(self, queue: Any) -> None:
+    def _set_queue(self, queue: Any) -> None:
         self._goes_to, self._spool = queue, spool_of(queue)
 
-    @property
-    def listener(self) -> Any:
+    def _get_listener(self) -> Any:
         """The listener that starts at the first record. One of the standard library's, which `dictConfig` sets here,
         becomes one of ours."""
         return self._delivered_by
 
-    @listener.setter
-    def listener(self, listener: Any) -> None:
+    def _set_listener(self, listener: Any) -> None:
         if type(listener) is stdlib.QueueListener:
             options = {"respect_handler_level": listener.respect_handler_level}
             listener = QueueListener(self.queue, *listener.handlers, **options)
         elif isinstance(listener, QueueListener):
             listener.queue = self.queue
         self._delivered_by = listener
+
+    if TYPE_CHECKING:  # as the standard library's, which a subclass may declare to be something else
+        queue: Any
+        listener: Any
+    else:
+        queue = property(_get_queue, _set_queue)
+        listener = property(_get_listener, _set_listener)
 
     def emit(self, record: logging.LogRecord) -> None:
         """Store the record, unless this thread delivers records."""
@@ -222,7 +243,8 @@ class QueueHandler(stdlib.QueueHandler):
             spool.put(record)
             self._start_listener()
 
-    def flush(self, timeout: float | None = 0.0) -> bool:  # type: ignore[override]  # says more
+    @declared_as(asked)
+    def flush(self, timeout: float | None = 0.0) -> bool:
         """Whether the sinks have confirmed everything that was logged before; waits up to `timeout` seconds for that
         (None: for ever). With a listener of its own in a directory, also what dead processes have left there. False
         where the store can't be opened, or was closed with something in it. Of a queue that isn't durable: True."""

@@ -10,6 +10,7 @@ import threading
 from contextlib import suppress
 from typing import Any
 
+from ..overriding import declared_as, told
 from ..stdlib import queue as durable
 from ..stdlib._lines.held import consumer
 from ..stdlib._lines.line import weak
@@ -121,6 +122,7 @@ class Queue(durable.Queue[Any]):
 
     tailf = headf
 
+    @declared_as(told)
     def task_done(self, item: Any = ABSENT) -> None:
         """All that the calling thread has got is done; with an item, that one alone. One task fewer to wait for in
         `join()`. A thread that got nothing is counted for the one that did.

@@ -39,6 +39,7 @@ from ..errors import (
     StoreUnreachable,
 )
 from ..living import living
+from ..overriding import declared_as, told
 from ..serializers.signed import Key
 from ..store import Order, Put, Store
 from ._lines.exit import dropped, finish_at_exit
@@ -54,12 +55,18 @@ from ._loops.waiting import Finished, stand_aside, until
 from ._loops.watcher import Watcher
 
 if TYPE_CHECKING:  # what `__getattr__` finds; asyncio's own star has its queues, too
+    from asyncio import base_events as base_events
     from asyncio import events as events
     from asyncio import exceptions as exceptions
+    from asyncio import futures as futures
     from asyncio import locks as locks
+    from asyncio import protocols as protocols
+    from asyncio import queues as queues
+    from asyncio import runners as runners
     from asyncio import streams as streams
     from asyncio import subprocess as subprocess
     from asyncio import tasks as tasks
+    from asyncio import transports as transports
     from asyncio.base_events import *  # noqa: F403
     from asyncio.coroutines import *  # noqa: F403
     from asyncio.events import *  # noqa: F403
@@ -77,6 +84,11 @@ if TYPE_CHECKING:  # what `__getattr__` finds; asyncio's own star has its queues
     if sys.version_info >= (3, 11):
         from asyncio.taskgroups import *  # noqa: F403
         from asyncio.timeouts import *  # noqa: F403
+
+    if sys.platform == "win32":
+        from asyncio.windows_events import *  # noqa: F403
+    else:
+        from asyncio.unix_events import *  # noqa: F403
 
 if sys.version_info >= (3, 13):
     from asyncio import QueueShutDown
@@ -270,14 +282,19 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
                 raise QueueFull from None
             raise
 
-    @as_coroutine_function
-    def get(self) -> Coroutine[Any, Any, T]:
-        """Take the next item; this task holds it until `task_done()`. Waits for one. Raises QueueShutDown.
+    if TYPE_CHECKING:  # to which it isn't the same
 
-        It is the task's that has called this, also where another one waits for it, as in `create_task(q.get())` and,
-        before Python 3.12, in `wait_for(q.get(), 5)`.
-        """
-        return self._get_for(caller())
+        async def get(self) -> T: ...
+    else:
+
+        @as_coroutine_function
+        def get(self) -> Coroutine[Any, Any, T]:
+            """Take the next item; this task holds it until `task_done()`. Waits for one. Raises QueueShutDown.
+
+            It is the task's that has called this, also where another one waits for it, as in `create_task(q.get())`
+            and, before Python 3.12, in `wait_for(q.get(), 5)`.
+            """
+            return self._get_for(caller())
 
     async def _get_for(self, asker: Consumer | None) -> T:
         if self._in_memory:
@@ -311,6 +328,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         self._wakeup_next(self._putters)
         return item
 
+    @declared_as(told)
     def task_done(self, item: Any = ABSENT) -> None:
         """Acknowledge the oldest item of this task, or exactly the item given. ValueError if called too often."""
         if self._in_memory:

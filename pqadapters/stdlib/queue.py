@@ -18,13 +18,13 @@ import threading
 import weakref
 from collections.abc import Sequence
 from queue import Empty, Full
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import telling
 from ..durability import Durability, Survives
 from ..errors import NotDurableWarning, ShutDown, Stopped
 from ..home.listing import Home, homes
-from ..overriding import Yielding
+from ..overriding import Yielding, declared_as, told
 from ..serializers.signed import Key
 from ..store import PLAIN, Order, Put, Store
 from ._lines.exit import dropped, finish_at_exit
@@ -160,8 +160,8 @@ class Queue(Beyond[T]):
             f"in {where}. Let _put and _get call super(), or use self.queue as it is",
             NotDurableWarning,
         )
-    name = Yielding(name_of)
 
+    name = Yielding(name_of)
 
     # What the standard library's queue has
 
@@ -211,6 +211,7 @@ class Queue(Beyond[T]):
             raise self._line.ending()
         check_timeout(-1.0)
 
+    @declared_as(told)
     def task_done(self, item: Any = ABSENT) -> None:
         """Acknowledge the caller's oldest item, or exactly the item given: the caller's own, else anybody's.
 
@@ -283,17 +284,14 @@ class Queue(Beyond[T]):
                 self._get()
                 self._seam.unfinished = max(0, self._seam.unfinished - 1)
 
-    @property
-    def is_shutdown(self) -> bool:
+    def _get_is_shutdown(self) -> bool:
         """Whether this handle was shut down."""
         return self._line.flags.shut
 
-    @is_shutdown.setter
-    def is_shutdown(self, value: bool) -> None:
+    def _set_is_shutdown(self, value: bool) -> None:
         self._line.flags.shut = value
 
-    @property
-    def unfinished_tasks(self) -> int:
+    def _get_unfinished_tasks(self) -> int:
         """How many items are ready, delayed, or handed out and not done. May be set, as programs do."""
         if self._seam.volatile:
             return self._seam.unfinished
@@ -302,8 +300,7 @@ class Queue(Beyond[T]):
             self._seam.read.count = found
         return found
 
-    @unfinished_tasks.setter
-    def unfinished_tasks(self, value: int) -> None:
+    def _set_unfinished_tasks(self, value: int) -> None:
         if self._seam.volatile:
             self._seam.unfinished = value
         else:
@@ -319,20 +316,27 @@ class Queue(Beyond[T]):
             return self._line.unfinished()
         return told
 
-    @property
-    def queue(self) -> Any:
+    def _get_queue(self) -> Any:
         """The live view of what is ready: len, iteration, `in`, [0], [-1], clear, append, popleft, pop, remove."""
         own = getattr(self, "_container", ABSENT)  # to look into __dict__ would make all attributes slow for good
         return View(self._line, self).shown() if own is ABSENT else own
 
-    @queue.setter
-    def queue(self, container: Any) -> None:
+    def _set_queue(self, container: Any) -> None:
         seam: Seam | None = getattr(self, "_seam", None)
         if seam and seam.settled and not seam.hooked:
             return View(self._line, self).replace(container)
         self._container = container
         if seam and seam.settled and not seam.volatile:
             self._keep_in_memory()
+
+    if TYPE_CHECKING:  # as the standard library's, which a subclass may declare to be something else
+        queue: Any
+        unfinished_tasks: int
+        is_shutdown: bool
+    else:
+        queue = property(_get_queue, _set_queue)
+        unfinished_tasks = property(_get_unfinished_tasks, _set_unfinished_tasks)
+        is_shutdown = property(_get_is_shutdown, _set_is_shutdown)
 
     # The seam: called with `mutex` held where a subclass overrides some of it
 
@@ -370,6 +374,8 @@ class LifoQueue(Queue[T], stdlib.LifoQueue[T]):
     """A stack: the item put last leaves first. Else as `Queue`."""
 
     _order = Order.NEWEST
+    if TYPE_CHECKING:
+        queue: list[T]
 
 
 class PriorityQueue(Queue[T], stdlib.PriorityQueue[T]):  # type: ignore[type-var]  # ours takes any item
@@ -382,6 +388,8 @@ class PriorityQueue(Queue[T], stdlib.PriorityQueue[T]):  # type: ignore[type-var
     """
 
     _order = Order.RANK
+    if TYPE_CHECKING:
+        queue: list[T]
 
 
 _PySimpleQueue = SimpleQueue  # CPython's tests ask for both, and there is one

@@ -21,7 +21,7 @@ import pickle
 import shelve as stdlib
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, suppress
-from typing import Any, TypeVar, cast
+from typing import Any, TypeVar, cast, overload
 
 from ..durability import Durability, Survives
 from ..errors import StoreError
@@ -42,6 +42,7 @@ from ._where import is_url
 
 __all__ = ["BsdDbShelf", "DbfilenameShelf", "Shelf", "ShelfError", "migrate", "open"]
 
+T = TypeVar("T")
 V = TypeVar("V")
 Pickler, Unpickler = pickle.Pickler, pickle.Unpickler  # programs put others in their place
 _PICKLER, _UNPICKLER = Pickler, Unpickler
@@ -196,6 +197,12 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
         DurableMapping.__delitem__(self, key)
         self.cache.pop(key, None)
 
+    @overload
+    def get(self, key: str, default: None = None) -> V | None: ...
+
+    @overload
+    def get(self, key: str, default: V | T) -> V | T: ...
+
     def get(self, key: str, default: Any = None) -> Any:
         if self._direct and not self.writeback:
             data = self._table.get(key.encode(self.keyencoding))
@@ -204,6 +211,12 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
             return self[key]
         except KeyError:
             return default
+
+    @overload  # type: ignore[override]  # says more than a mapping's
+    def pop(self, key: str) -> V: ...
+
+    @overload
+    def pop(self, key: str, default: V | T) -> V | T: ...
 
     def pop(self, key: str, default: Any = MISSING) -> Any:
         self._flush()
@@ -216,6 +229,12 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
         key, value = DurableMapping.popitem(self)
         self.cache.pop(key, None)
         return key, value
+
+    @overload  # type: ignore[override]
+    def setdefault(self: DbfilenameShelf[T | None], key: str, default: None = None) -> T | None: ...
+
+    @overload
+    def setdefault(self, key: str, default: V) -> V: ...
 
     def setdefault(self, key: str, default: Any = None) -> Any:
         value = DurableMapping.setdefault(self, key, default)

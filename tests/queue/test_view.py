@@ -300,7 +300,7 @@ def test_a_copy_of_it_stays(store: Store) -> None:
 
 
 def test_items_of_a_priority_queue_take_the_place_of_others(store: Store) -> None:
-    q: PriorityQueue[int] = PriorityQueue(store=store)
+    q: PriorityQueue[float] = PriorityQueue(store=store)
     q.put_many([3, 1, 2])
     q.queue[0] = 5
     q.queue.sort()

@@ -14,6 +14,7 @@ from ...callers import stacklevel
 from ...durability import Durability, Survives
 from ...ending import is_over
 from ...errors import NotDurableWarning, NotSerializable, StoreClosed
+from ...overriding import declared_as_map
 from ...store import Store
 from ._backlog import overview
 from ._backlog.backlog import Backlog
@@ -179,7 +180,8 @@ class DurableExecutor(Executor):
         except NotSerializable as error:
             return self._refused(call, error)
 
-    def map(
+    @declared_as_map
+    def map(  # type: ignore[override]  # for whom the arguments have no names
         self,
         fn: Callable[..., T],
         *iterables: Iterable[Any],

@@ -13,6 +13,7 @@ from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from ...errors import NotSerializable
+from ...overriding import declared_as, ended
 from ._closing import INSIDE, is_inside, shut_down
 from ._durable import DurableExecutor
 from ._jobs.wire import Call
@@ -113,6 +114,7 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
         if len(self._pools) == broken:
             self._pools.append(stdlib.ProcessPoolExecutor(**self._again))
 
+    @declared_as(ended)
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, drain: bool = True) -> None:
         """As of `ThreadPoolExecutor`."""
         pools = (pool._executor_manager_thread for pool in (self, *self._pools))

@@ -10,6 +10,7 @@ from concurrent.futures.thread import BrokenThreadPool
 from functools import partial
 from typing import Any
 
+from ...overriding import declared_as, ended
 from ._closing import INSIDE, is_inside, shut_down
 from ._durable import DurableExecutor
 from ._jobs.wire import Call
@@ -76,6 +77,7 @@ class ThreadPoolExecutor(DurableExecutor, stdlib.ThreadPoolExecutor):
         tickets.unstored[id(future)] = future
         return future
 
+    @declared_as(ended)
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, drain: bool = True) -> None:
         """As the standard library's: no more jobs are taken; with `wait`, returns when all are done, those that earlier
         processes have left included. `cancel_futures`: those that aren't begun are cancelled, and stay so after a

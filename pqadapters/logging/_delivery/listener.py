@@ -8,16 +8,17 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from logging import LogRecord, NullHandler
+from logging import Handler, LogRecord, NullHandler
 from logging import handlers as stdlib
 from types import TracebackType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ...clock import SYSTEM
 from ...ending import at_end
 from ...errors import StoreError
 from ...forking import SINKS, hold_at_fork
 from ...living import living
+from ...overriding import declared_as, told
 from ...telling import logger
 from .._spools.borrowed import is_durable, spool_in
 from .._spools.names import Spooled
@@ -63,14 +64,12 @@ class QueueListener(stdlib.QueueListener):
         self._trouble = ""  #: why it couldn't start
         _listeners.add(self)
 
-    @property
-    def handlers(self) -> Any:
+    def _get_handlers(self) -> Any:
         """The sinks. Others that are put in their place while it listens are given what comes from then on, and what
         was on its way. Raises ValueError where two have one name, and leaves those that there are."""
         return self._handlers
 
-    @handlers.setter
-    def handlers(self, handlers: Any) -> None:
+    def _set_handlers(self, handlers: Any) -> None:
         delivery = self._delivery
         if delivery is None or not delivery.running:
             self._handlers = handlers
@@ -86,6 +85,11 @@ class QueueListener(stdlib.QueueListener):
             except RuntimeError:
                 if not self.has_begun():  # else a record has started it
                     raise
+
+    if TYPE_CHECKING:  # as the standard library's, which a subclass may declare to be something else
+        handlers: tuple[Handler, ...]
+    else:
+        handlers = property(_get_handlers, _set_handlers)
 
     def has_begun(self) -> bool:
         """Whether it listens, or isn't to: it was stopped on purpose, or is retired and another one delivers."""
@@ -190,6 +194,7 @@ class QueueListener(stdlib.QueueListener):
         self._retired = True
         self._stop(_EXIT if seconds is None else seconds, whole=False)
 
+    @declared_as(told)
     def stop(self, drain_timeout: float | None = None) -> None:
         """Stop listening. What can be delivered is delivered first, within 5 seconds; with `drain_timeout` so many
         seconds are given to sinks that are down, too. What isn't delivered then stays on the disk."""

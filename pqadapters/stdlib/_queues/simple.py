@@ -13,7 +13,7 @@ import threading
 import weakref
 from collections.abc import Sequence
 from types import FrameType, TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...durability import Durability, Survives
 from ...errors import PqadaptersError
@@ -32,8 +32,10 @@ T = TypeVar("T")
 class _Made(stdlib.SimpleQueue[T]):
     """The standard library's, which takes no arguments. Apart, so that the signature is that of `__init__`."""
 
-    def __new__(cls, *args: object, **options: object) -> Any:
-        return super().__new__(cls)
+    if not TYPE_CHECKING:  # a subclass has an `__init__` of its own
+
+        def __new__(cls, *args: object, **options: object) -> Any:
+            return super().__new__(cls)
 
 
 class SimpleQueue(_Made[T]):

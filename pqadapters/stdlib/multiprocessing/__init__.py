@@ -50,11 +50,22 @@ from multiprocessing import (
     set_start_method,
 )
 from queue import Empty, Full
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from . import context as _context
 from . import queues
 from .queues import DeadLetter, JoinableQueue, Queue, SimpleQueue
+
+if TYPE_CHECKING:  # what `__getattr__` finds
+    from multiprocessing import connection as connection
+    from multiprocessing import managers as managers
+    from multiprocessing import pool as pool
+    from multiprocessing import process as process
+    from multiprocessing import shared_memory as shared_memory
+    from multiprocessing import sharedctypes as sharedctypes
+    from multiprocessing import synchronize as synchronize
+
+    from . import context as context
 
 __all__ = [
     "Array",

@@ -9,9 +9,21 @@ from __future__ import annotations
 import sys
 from multiprocessing import context as stdlib
 from multiprocessing.context import BaseContext as BaseContext
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import queues
+
+if TYPE_CHECKING:  # what `__getattr__` finds
+    from multiprocessing.context import AuthenticationError as AuthenticationError
+    from multiprocessing.context import BufferTooShort as BufferTooShort
+    from multiprocessing.context import Process as Process
+    from multiprocessing.context import ProcessError as ProcessError
+    from multiprocessing.context import SpawnProcess as SpawnProcess
+    from multiprocessing.context import TimeoutError as TimeoutError
+
+    if sys.platform != "win32":
+        from multiprocessing.context import ForkProcess as ForkProcess
+        from multiprocessing.context import ForkServerProcess as ForkServerProcess
 
 _INTERNAL = ("multiprocessing.", "concurrent.futures.")
 

@@ -16,7 +16,7 @@ from collections.abc import Iterable
 from multiprocessing import queues as stdlib
 from operator import index
 from queue import Empty, Full
-from typing import Any, Generic, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
 from ...durability import Durability, Survives
 from ...errors import NotSerializable
@@ -217,6 +217,11 @@ class Queue(_Durable, stdlib.Queue, Generic[T]):  # type: ignore[type-arg]  # no
         goes to the dead letters, and the one behind it is served. Raises Empty, and ValueError after close().
         """
         return self._open_line().take(_seconds(block, timeout))  # type: ignore[no-any-return]
+
+    if TYPE_CHECKING:  # the standard library's, which is of no type here
+
+        def put_nowait(self, obj: T) -> None: ...
+        def get_nowait(self) -> T: ...
 
     def get_many(self, most: int, timeout: float | None = None) -> list[T]:
         """At least one item and at most `most`, without waiting for more than the first. As get()."""
