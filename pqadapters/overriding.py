@@ -60,3 +60,8 @@ def asked(self: Any, *args: Any, **kwargs: Any) -> Any:
 
 def ended(self: Any, wait: bool = True, *args: Any, **kwargs: Any) -> None:
     """As an executor's `shutdown`."""
+
+
+def stored(self: Any, item: Any, *args: Any, **kwargs: Any) -> int:
+    """As persist-queue's `put`."""
+    raise NotImplementedError

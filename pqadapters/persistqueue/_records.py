@@ -9,7 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Sequence
 from contextlib import suppress
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from .. import telling
 from ..astray import give_back, settle
@@ -31,6 +31,10 @@ class Records(Stored):
     """The records of one queue, each gone once it was got, or with `auto_commit=False` at task_done()."""
 
     _order = Order.OLDEST
+    if TYPE_CHECKING:  # as persist-queue says it
+
+        def put(self, item: Any, *args: Any, **kwargs: Any) -> int: ...
+        def put_nowait(self, item: Any) -> int: ...
 
     def _begin(
         self, store: Store, name: str, serializer: Serializer, *, timeout: float, auto_commit: bool, maxsize: int

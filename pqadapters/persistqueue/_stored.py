@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Any, TypeVar
 
 from ..errors import LimitReached
+from ..overriding import asked, declared_as
 from ..serializers import Serializer
 from ..stdlib._lines.line import weak
 from ..stdlib._lines.stock import deadline_of, left_of
@@ -37,6 +38,7 @@ class Stored:
 
     # Putting
 
+    @declared_as(asked)
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> int | None:
         """Store an item; returns its id. With a `maxsize`, waits for room: for ever, `timeout` seconds, or not at all.
 
@@ -45,9 +47,11 @@ class Stored:
         """
         return self._insert(self._made(self._dumps(item)), block, timeout)
 
+    @declared_as(asked)
     def put_nowait(self, item: Any) -> int | None:
         """Store an item, or raise Full."""
-        return self.put(item, block=False)
+        id: int | None = self.put(item, block=False)
+        return id
 
     def _dumps(self, item: Any) -> bytes:
         return self._serializer.dumps(item)

@@ -8,6 +8,7 @@ from __future__ import annotations
 from typing import Any
 
 from ..errors import ConditionFailed, LimitReached
+from ..overriding import asked, declared_as
 from ..serializers import Serializer
 from ..store import Op, Store
 from ._digests import enter, owed
@@ -24,14 +25,16 @@ class Unique(Stored):
 
             settle(store, self._queue, serializer)
 
+    @declared_as(asked)
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> int | None:
         """As `SQLiteQueue.put`; None for an item that is in the queue."""
         try:
-            return super().put(item, block, timeout)
+            id: int | None = super().put(item, block, timeout)
         except LimitReached:
             raise
         except ConditionFailed:
             return None
+        return id
 
     def _dumps(self, item: Any) -> bytes:
         return self._serializer.dumps(item, sort_keys=True)

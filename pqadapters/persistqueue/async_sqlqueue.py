@@ -10,7 +10,7 @@ import errno
 import os
 from collections.abc import Coroutine
 from functools import partial
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ..errors import DiskError
 from ..stdlib._lines.held import Consumer
@@ -100,10 +100,15 @@ class AsyncSQLiteQueue(InLoop):
         """How many items are ready."""
         return int(self._queue.qsize())
 
-    @as_coroutine_function
-    def put(self, item: Any, block: bool = True, timeout: float | None = None) -> Coroutine[Any, Any, int | None]:
-        """Store an item; returns its id. With a `maxsize`, wait for room. Raises Full."""
-        return self._put_for(caller(), item, block, timeout)
+    if TYPE_CHECKING:  # as persist-queue says it
+
+        async def put(self, item: Any, *args: Any, **kwargs: Any) -> int: ...
+    else:
+
+        @as_coroutine_function
+        def put(self, item: Any, block: bool = True, timeout: float | None = None) -> Coroutine[Any, Any, int | None]:
+            """Store an item; returns its id. With a `maxsize`, wait for room. Raises Full."""
+            return self._put_for(caller(), item, block, timeout)
 
     async def _put_for(self, asker: Consumer | None, item: Any, block: bool, timeout: float | None) -> int | None:
         async def attempt() -> int | None:
@@ -116,7 +121,7 @@ class AsyncSQLiteQueue(InLoop):
         return await self._within(attempt, block, timeout)
 
     @as_coroutine_function
-    def put_nowait(self, item: Any) -> Coroutine[Any, Any, int | None]:
+    def put_nowait(self, item: Any) -> Coroutine[Any, Any, int]:
         """Store an item, or raise Full."""
         return self.put(item, block=False)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from ..overriding import declared_as, stored
 from ..rank import rank
 from ..store import Order, Put
 from .exceptions import Empty, Full
@@ -18,14 +19,13 @@ class PriorityQueue(SQLiteQueue):
     _TABLE_NAME = "priority_queue"
     _order = Order.RANK
 
-    def put(  # type: ignore[override]  # persist-queue's own has the priority there
-        self, item: Any, priority: float = 0, block: bool = True, timeout: float | None = None
-    ) -> int | None:
+    @declared_as(stored)
+    def put(self, item: Any, priority: float = 0, block: bool = True, timeout: float | None = None) -> int:
         """As `SQLiteQueue.put`. Raises TypeError for what is no number, and for NaN (RankError)."""
         if not isinstance(priority, (int, float)):
             raise TypeError(f"priority is a number, not {type(priority).__name__}")
         return self._insert([Put(self._queue, self._dumps(item), rank(priority)[0])], block, timeout)
 
-    def put_nowait(self, item: Any, priority: float = 0) -> int | None:
+    def put_nowait(self, item: Any, priority: float = 0) -> int:
         """Store an item, or raise Full."""
         return self.put(item, priority, block=False)

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import warnings
 from contextlib import suppress
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from .. import telling
 from ..errors import ConditionFailed, StoreError
@@ -61,6 +61,10 @@ class SQLiteAckQueue(Stored):
 
     _TABLE_NAME = "ack_queue"
     _newest = False
+    if TYPE_CHECKING:  # as persist-queue says it
+
+        def put(self, item: Any, *args: Any, **kwargs: Any) -> int | None: ...
+        def put_nowait(self, item: Any) -> int | None: ...
 
     def __init__(
         self,
@@ -268,7 +272,7 @@ class SQLiteAckQueue(Stored):
         except (Exception, SystemExit):
             return []
 
-    def update(self, item: Any, id: Any = None) -> int:
+    def update(self, item: Any, id: Any = None) -> int | None:
         """Put this in the place of the item with that id; `item` may be what `raw=True` gave. Returns the id.
 
         Nothing is changed where there is no such item. Raises ValueError without an id.
@@ -317,7 +321,7 @@ class UniqueAckQ(Unique, SQLiteAckQueue):
 
     _TABLE_NAME = "ack_unique_queue"
 
-    def update(self, item: Any, id: Any = None) -> int:
+    def update(self, item: Any, id: Any = None) -> int | None:
         """As `SQLiteAckQueue.update`. Raises ValueError where another one of the queue's items is the same."""
         try:
             return super().update(item, id)

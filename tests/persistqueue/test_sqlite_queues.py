@@ -114,7 +114,7 @@ def test_priorities(path: str) -> None:
     with pytest.raises(RankError):
         q.put("x", priority=float("nan"))
     with pytest.raises(TypeError, match="number"):
-        q.put("x", priority="high")  # type: ignore[arg-type]
+        q.put("x", priority="high")
 
 
 def test_a_unique_queue_takes_an_item_again_once_it_has_left(path: str) -> None:
