@@ -60,6 +60,24 @@ __all__ = [
     "SysLogHandler",
     "WhenFull",
 ]
+if TYPE_CHECKING:  # which take no more than a list
+    __all__ += [
+        "DEFAULT_HTTP_LOGGING_PORT",
+        "DEFAULT_SOAP_LOGGING_PORT",
+        "DEFAULT_TCP_LOGGING_PORT",
+        "DEFAULT_UDP_LOGGING_PORT",
+        "SYSLOG_TCP_PORT",
+        "SYSLOG_UDP_PORT",
+        "BaseRotatingHandler",
+        "BufferingHandler",
+        "DatagramHandler",
+        "MemoryHandler",
+        "NTEventLogHandler",
+        "RotatingFileHandler",
+        "SMTPHandler",
+        "TimedRotatingFileHandler",
+        "WatchedFileHandler",
+    ]
 __all__ += sorted({name for name in vars(stdlib) if not name.startswith("_")}.difference(__all__))  # for `import *`
 
 _CLOSING = 0.5  #: seconds that who has the lock of `logging` waits until a handler is closed
