@@ -15,7 +15,7 @@ import os
 from collections.abc import Iterable, Sequence
 from contextlib import AbstractContextManager
 from types import ModuleType
-from typing import Any, TypeVar
+from typing import Any, TypeVar, overload
 
 from ..clock import SYSTEM
 from ..durability import Durability, Survives
@@ -37,6 +37,7 @@ from ._where import absolute, check_name, is_url, open_where
 __all__ = ["PDict"]
 
 K = TypeVar("K")
+T = TypeVar("T")
 V = TypeVar("V")
 _SHOWN = 100  #: items in a repr
 
@@ -221,6 +222,12 @@ class PDict(DurableMapping[K, V]):
             self._table.set(self._encode(key), self._dump(value))
         else:
             self.set(key, value)
+
+    @overload
+    def setdefault(self: PDict[K, T | None], key: K, default: None = None) -> T | None: ...
+
+    @overload
+    def setdefault(self, key: K, default: V) -> V: ...
 
     def setdefault(self, key: K, default: Any = None) -> Any:
         if self._expire is None or not self._direct:

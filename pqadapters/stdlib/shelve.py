@@ -212,7 +212,7 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
         except KeyError:
             return default
 
-    @overload  # type: ignore[override]  # says more than a mapping's
+    @overload
     def pop(self, key: str) -> V: ...
 
     @overload
@@ -230,7 +230,7 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
         self.cache.pop(key, None)
         return key, value
 
-    @overload  # type: ignore[override]
+    @overload
     def setdefault(self: DbfilenameShelf[T | None], key: str, default: None = None) -> T | None: ...
 
     @overload

@@ -52,6 +52,10 @@ def mapped(d: PDict[str, int]) -> None:
     assert_type(d["a"], int)
     assert_type(d.get("a"), "int | None")
     assert_type(d.get("a", 0.5), "int | float")
+    assert_type(d.pop("a"), int)
+    assert_type(d.pop("a", None), "int | None")
+    assert_type(d.setdefault("a", 1), int)
+    d.setdefault("a", "1")  # type: ignore[arg-type]
     assert_type(d.get_many(["a"]), dict[str, int])
     assert_type(d.copy(), dict[str, int])
     d.set("c", 3, expire=60)

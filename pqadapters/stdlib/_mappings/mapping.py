@@ -169,6 +169,12 @@ class DurableMapping(MutableMapping[K, V]):
         if self._take(key, lambda data: data) is None:
             raise self._missing(key)
 
+    @overload
+    def pop(self, key: K) -> V: ...
+
+    @overload
+    def pop(self, key: K, default: V | T) -> V | T: ...
+
     def pop(self, key: K, default: Any = MISSING) -> Any:
         """The key's value, which is deleted. One that can't be read stays."""
         if not self._direct:
@@ -221,6 +227,12 @@ class DurableMapping(MutableMapping[K, V]):
             taken = self._take(key, lambda data: (self._load(data),))
             if taken is not None:
                 return key, taken[0]
+
+    @overload
+    def setdefault(self: DurableMapping[K, T | None], key: K, default: None = None) -> T | None: ...
+
+    @overload
+    def setdefault(self, key: K, default: V) -> V: ...
 
     def setdefault(self, key: K, default: Any = None) -> Any:
         """The key's value, which is `default` where there was none."""
