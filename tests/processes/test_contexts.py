@@ -6,6 +6,7 @@ import multiprocessing as stdlib
 import subprocess
 import sys
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 
@@ -65,7 +66,7 @@ def test_a_start_method_of_a_librarys_own_is_left_to_it(monkeypatch: pytest.Monk
     class Loky(stdlib.context.SpawnContext):
         _name = "loky"
 
-    loky = Loky()
+    loky: Any = Loky()
     monkeypatch.setitem(stdlib.context._concrete_contexts, "loky", loky)  # type: ignore[attr-defined]
     assert multiprocessing.get_context("loky") is loky
 

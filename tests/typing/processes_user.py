@@ -21,5 +21,14 @@ def spawned() -> multiprocessing.queues.Queue[int]:
     return context.Queue()
 
 
+def chosen(method: str) -> multiprocessing.Queue[int]:
+    return multiprocessing.get_context(method).Queue()
+
+
+def of(context: multiprocessing.context.BaseContext) -> multiprocessing.JoinableQueue[str]:
+    assert_type(context.get_context("spawn").cpu_count(), int)
+    return context.JoinableQueue()
+
+
 def is_set(context: multiprocessing.context.BaseContext) -> bool:
     return context.Event().is_set()

@@ -6,9 +6,8 @@ it lives with the pool, and reads it by its file descriptors.
 
 from __future__ import annotations
 
+import multiprocessing.context as stdlib
 import sys
-from multiprocessing import context as stdlib
-from multiprocessing.context import BaseContext as BaseContext
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from . import queues
@@ -62,53 +61,68 @@ class _Durable:
         return _CONTEXTS.get(found.get_start_method(), found)
 
 
+if TYPE_CHECKING:
+
+    class BaseContext(_Durable, stdlib.BaseContext):
+        """The standard library's, for who looks at types: one of ours, whose queues are."""
+
+        @overload  # type: ignore[override]
+        def get_context(self, method: None = None) -> DefaultContext: ...
+        @overload
+        def get_context(self, method: Literal["spawn"]) -> SpawnContext: ...
+        @overload
+        def get_context(self, method: Literal["fork"]) -> ForkContext: ...
+        @overload
+        def get_context(self, method: Literal["forkserver"]) -> ForkServerContext: ...
+        @overload
+        def get_context(self, method: str | None) -> BaseContext: ...
+        def get_context(self, method: str | None = None) -> Any: ...
+
+    _Ours = BaseContext
+else:
+    BaseContext, _Ours = stdlib.BaseContext, _Durable
+
+
 def _is_internal() -> bool:
     module = sys._getframe(2).f_globals.get("__name__")
     return isinstance(module, str) and module.startswith(_INTERNAL)
 
 
-class DefaultContext(_Durable, stdlib.DefaultContext):
+class DefaultContext(_Ours, stdlib.DefaultContext):
     """The context of the module's own functions: it starts processes as the standard library's does."""
 
     def __init__(self) -> None:
         pass
 
-    @overload  # type: ignore[override]
-    def get_context(self, method: None = None) -> DefaultContext: ...
-    @overload
-    def get_context(self, method: Literal["spawn"]) -> SpawnContext: ...
-    @overload
-    def get_context(self, method: Literal["fork"]) -> ForkContext: ...
-    @overload
-    def get_context(self, method: Literal["forkserver"]) -> ForkServerContext: ...
-    @overload
-    def get_context(self, method: str | None) -> Any: ...
-    def get_context(self, method: str | None = None) -> Any:
-        found = _default.get_context(method)
-        return _CONTEXTS.get(found.get_start_method(), found)  # libraries add start methods of their own
+    if not TYPE_CHECKING:  # for which it is that of `BaseContext`
+
+        def get_context(self, method: str | None = None) -> Any:
+            found = _default.get_context(method)
+            return _CONTEXTS.get(found.get_start_method(), found)  # libraries add start methods of their own
 
     def set_start_method(self, method: str | None, force: bool = False) -> None:
         _default.set_start_method(method, force)
 
-    def get_start_method(self, allow_none: bool = False) -> Any:
-        return _default.get_start_method(allow_none)
+    def get_start_method(self, allow_none: bool = False) -> str:
+        found: str = _default.get_start_method(allow_none)
+        return found
 
 
 _default: Any = stdlib._default_context
 _CONTEXTS: dict[str, Any] = {}
 
 
-class SpawnContext(_Durable, stdlib.SpawnContext):
+class SpawnContext(_Ours, stdlib.SpawnContext):
     """Starts processes anew."""
 
 
 _CONTEXTS["spawn"] = SpawnContext()
 if sys.platform != "win32":
 
-    class ForkContext(_Durable, stdlib.ForkContext):
+    class ForkContext(_Ours, stdlib.ForkContext):
         """Forks."""
 
-    class ForkServerContext(_Durable, stdlib.ForkServerContext):
+    class ForkServerContext(_Ours, stdlib.ForkServerContext):
         """Has a server fork."""
 
     _CONTEXTS["fork"], _CONTEXTS["forkserver"] = ForkContext(), ForkServerContext()
