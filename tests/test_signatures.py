@@ -5,7 +5,7 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator
 from importlib import import_module
-from typing import Any
+from typing import Any, get_type_hints
 
 import pytest
 
@@ -81,3 +81,15 @@ def test_each_call_is_taken(original: Any, mine: Any) -> None:
             if misses:
                 wrong[getattr(theirs, "__qualname__", theirs)] = misses
     assert not wrong
+
+
+@pytest.mark.parametrize("module", ["pqadapters", "pqadapters.stdlib", "pqadapters.persistqueue", *_PLACES.values()])
+def test_annotations_can_be_evaluated(module: str) -> None:
+    """`finish_on_sigterm` named classes that its module hadn't imported."""
+    here = import_module(module)
+    given = [getattr(here, name) for name in here.__all__]
+    for each in [each for each in given if getattr(each, "__module__", "").startswith("pqadapters")]:
+        get_type_hints(each)
+        for _, method in inspect.getmembers(each, inspect.isfunction):
+            if not method.__name__.startswith("_") and method.__module__.startswith("pqadapters"):
+                get_type_hints(method)

@@ -7,17 +7,14 @@ import threading
 import weakref
 from contextlib import suppress
 from types import FrameType
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from ...living import living
 from ._closing import leave
-
-if TYPE_CHECKING:
-    from .process import ProcessPoolExecutor
-    from .thread import ThreadPoolExecutor
+from ._durable import DurableExecutor
 
 
-def finish_on_sigterm(*executors: ThreadPoolExecutor | ProcessPoolExecutor, signum: int = signal.SIGTERM) -> None:
+def finish_on_sigterm(*executors: DurableExecutor, signum: int = signal.SIGTERM) -> None:
     """From now on the signal makes these executors take and begin no more jobs, and ends the program by SystemExit with
     the status that shells give for it (143): what runs is finished, since the interpreter waits for it, and the jobs
     that weren't begun are on disk. For the main thread, as `signal.signal`; the handler that was there isn't called."""
