@@ -9,6 +9,7 @@ import pytest
 from pqadapters.store import Ack, Nack, Put, Record, Update
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore
+from pqadapters.stores.segment.queues import Extra
 from tests.crash.faulty import FaultyDisk
 from tests.crash.promises import die
 
@@ -21,6 +22,7 @@ PROGRAM = """
 import sys
 from pqadapters.store import Nack, Put, Update
 from pqadapters.stores.segment import SegmentStore
+from pqadapters.stores.segment.queues import Extra
 
 path, then, note = sys.argv[1], float(sys.argv[2]), sys.argv[3]
 store = SegmentStore(path, durability="process", max_lag=1000.0, segment_bytes=4096)
@@ -152,6 +154,31 @@ def test_more_attempts_than_a_frame_can_say_are_refused(tmp_path: Path) -> None:
         assert store.depth("q").ready == 0
         store.commit(Put("q", b"a", attempts=(1 << 31) - 1))
         assert [claim.attempt for claim in store.claim("q", counted=True)] == [1 << 31]
+
+
+def test_one_that_is_given_back_for_days_without_a_pause_is_still_served(tmp_path: Path) -> None:
+    """A consumer that does nothing else gives a record back some 25,000 times a second."""
+    most = (1 << 32) - 1
+    with SegmentStore(tmp_path / "q", segment_bytes=4096) as store:
+        store.commit(Put("q", b"a"), Put("updated", b"a"), Put("delayed", b"a"))
+        extra = store._core.catalog.extra
+        extra.update({record.id: Extra(most) for name in ("q", "updated", "delayed") for record in store.browse(name)})
+        for attempt in (most + 1, most + 2):
+            (claim,) = store.claim("q", counted=True)
+            assert claim.attempt == attempt
+            store.commit(Nack(claim))
+        (claim,) = store.claim("updated")
+        store.commit(Update(claim, b"b"))
+        (claim,) = store.claim("delayed")
+        store.commit(Nack(claim, not_before=1.0))
+        front = store._core.log.segments[0].number
+        while store._core.log.segments[0].number == front:
+            store.commit(Put("busy", bytes(500)))
+            store.commit(*map(Ack, store.claim("busy")))
+        assert [record.attempts for record in store.browse("q")] == [most + 2]
+    (tmp_path / "q" / "checkpoint").unlink()
+    with SegmentStore(tmp_path / "q") as store:
+        assert [next(store.browse(name)).attempts for name in ("q", "updated", "delayed")] == [most] * 3
 
 
 def test_one_that_is_new_but_for_its_time_is_a_plain_frame(tmp_path: Path) -> None:

@@ -149,7 +149,6 @@ def _at_hand(core: Core, queue: Queue, id: int) -> tuple[bytes, float] | None:
 
 _TRIES = 1000
 _RUN = 1024  #: records that are looked at in one go
-_STATE = format.STATE_FIELDS
 _OLDEST = Order.OLDEST  # an enum's attribute takes a search
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
 
@@ -212,7 +211,7 @@ def _untake(queue: Queue, id: int) -> None:
 
 def _count(core: Core, queue: Queue, claims: list[Claim]) -> None:
     """Write the attempts down, so that they are known after a crash."""
-    bodies = [_STATE.pack(c.id, queue.number, 0.0, c.attempt) + format.encode_note(c.note) for c in claims]
+    bodies = [format.encode_state(c.id, queue.number, 0.0, c.attempt, c.note) for c in claims]
     size = sum(map(len, bodies)) + format.FRAME_COST * len(bodies)
     log = core.log
     if log.tail.end + size > log.ack_room or queue.number not in log.tail.names:

@@ -163,11 +163,10 @@ class Draft:
         log, extras = self._log, self._catalog.extra
         old = extras.get(id, Extra())
         note = held.note if op.dead is None else op.dead
-        text = format.encode_note(note)
         number = target.number if target is not queue or old.queue else 0
         extra = Extra(held.attempt, due, number, note)
 
-        more = len(text) - len(format.encode_note(held.note))
+        more = len(format.encode_note(note)) - len(format.encode_note(held.note))
 
         def step() -> None:
             if id in queue.claimed:
@@ -186,7 +185,7 @@ class Draft:
                 target.insert(id, held.rank)
 
         if op.dead is not None or due or old.not_before:
-            fields = format.STATE_FIELDS.pack(id, target.number, due, held.attempt) + text
+            fields = format.encode_state(id, target.number, due, held.attempt, note)
             self._frame(format.STATE, fields, lambda sequence, offset: None, target.number)
             self.lazy = False
         self.steps.append(step)

@@ -92,6 +92,7 @@ PUT_COST = FRAME_COST + PUT_FIELDS.size  #: bytes of a PUT beside its payload
 ACK_FRAME = FRAME_COST + ID.size  #: bytes of the acknowledgement of one record
 SYNC_FRAME = FRAME_COST + SYNC_FIELDS.size
 MAX_ATTEMPTS = 1 << 31  #: that a record may bring along; claims count on from there
+_MOST = (1 << 32) - 1  #: that are written down; the count in memory goes on
 
 
 class Header(NamedTuple):
@@ -268,9 +269,20 @@ def encode_record(fields: Fields) -> bytes:
     """The body of a RECORD."""
     note = encode_note(fields.note)
     head = RECORD_FIELDS.pack(
-        fields.queue, fields.put_at, fields.id, fields.not_before, fields.attempts, len(fields.rank), len(note)
+        fields.queue,
+        fields.put_at,
+        fields.id,
+        fields.not_before,
+        min(fields.attempts, _MOST),
+        len(fields.rank),
+        len(note),
     )
     return b"".join((head, fields.rank, note, fields.payload))
+
+
+def encode_state(id: int, queue: int, not_before: float, attempts: int, note: str) -> bytes:
+    """The body of a STATE."""
+    return STATE_FIELDS.pack(id, queue, not_before, min(attempts, _MOST)) + encode_note(note)
 
 
 def decode_record(kind: int, body: memoryview) -> Fields:
