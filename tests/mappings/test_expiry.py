@@ -169,6 +169,55 @@ def test_updates_leave_one_record_for_a_key(advance: Advance, make: Maker) -> No
     assert d.store.depth(QUEUE).unfinished == 2
 
 
+def test_edits_and_batches_leave_one_record_for_a_key(advance: Advance, make: Maker) -> None:
+    """Each of them put one more, which stayed until the key's time: a day of sessions was millions."""
+    d = make(expire=1000)
+    for n in range(20):
+        with d.edit("a", []) as value:
+            value.append(n)
+        with d.batch():
+            d["a"] = [n]
+            d.set("b", n, expire=2000 + n)
+        with d.batch():
+            d.touch("a", expire=1500)
+            d["c"], d["e"] = n, n
+            del d["c"]
+            d.update(c=n, e=n)
+            with pytest.raises(ZeroDivisionError), d.batch():
+                d.set("f", n / 0, expire=1)
+        advance(1)
+    assert d.store.depth(QUEUE).unfinished == 4
+    assert [d.expires_in(key) for key in "abce"] == [1499, 2018, 999, 999]
+    advance(3000)
+    assert len(d) == 0
+    assert d.store.depth(QUEUE).unfinished == 0
+    assert d.store.count("expiry/dict/d") == 0
+
+
+def test_a_batch_has_a_record_though_the_one_that_was_there_comes_to_its_time(
+    advance: Advance, make: Maker, d: Dict, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    other: Dict = make()
+    swept: list[None] = []
+    snapshot = type(d.store).snapshot
+
+    def and_sweep(store: Any, *args: Any) -> Any:
+        found = snapshot(store, *args)
+        if not swept:
+            swept.append(advance(6))
+            assert len(other) == 0
+        return found
+
+    d.set("a", 1, expire=5)
+    with d.batch():
+        d.set("a", 2, expire=100)
+        monkeypatch.setattr(type(d.store), "snapshot", and_sweep)
+    assert swept
+    assert (d["a"], d.expires_in("a"), d.store.depth(QUEUE).delayed) == (2, 94, 1)
+    advance(94)
+    assert (len(d), d.store.depth(QUEUE).unfinished) == (0, 0)
+
+
 def test_a_key_whose_time_is_over_by_the_clock_of_the_store_alone_goes_later(
     advance: Advance, d: Dict, monkeypatch: pytest.MonkeyPatch
 ) -> None:

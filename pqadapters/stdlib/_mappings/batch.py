@@ -20,7 +20,7 @@ class Batch:
         self.moved: set[bytes] = set()  #: deleted, then set again: they stand at the end
         self.cleared = False  #: first of all
         self.expected: dict[bytes, bytes | Expect] = {}
-        self.more: list[Op] = []  #: beside the keys
+        self.more: list[Op] = []  #: beside the keys, and behind them
         self.held: dict[bytes, Claim] = {}  #: the locks of keys that were edited
         self.edited: dict[bytes, bool] = {}  #: those that are being edited, and whether they were set or deleted since
 
@@ -65,7 +65,7 @@ class Batch:
         self.expected.setdefault(key, Expect.ABSENT if found is None else found)
 
     def ops(self) -> Iterator[Op]:
-        """What carries it out."""
+        """What carries it out, but for `more`."""
         table, expected = self._table, dict(self.expected)
         for key in [key for key in expected if self.cleared or key not in self.changes]:
             found = expected.pop(key)  # to be checked, and left as it is
@@ -79,4 +79,3 @@ class Batch:
                 expect = Expect.ANY
             if value is not None:
                 yield Set(table, key, value, expect)
-        yield from self.more

@@ -11,10 +11,11 @@ from __future__ import annotations
 
 import struct
 from contextlib import suppress
+from functools import partial
 
 from ...clock import SYSTEM
 from ...errors import ConditionFailed, LeaseLost, StoreError
-from ...store import Ack, Claim, Delete, Expect, Nack, Op, Put, Set
+from ...store import Ack, Claim, Delete, Expect, Nack, Op, Put, Set, Store
 from .table import Table
 
 _MOMENT = struct.Struct(">d")
@@ -49,6 +50,20 @@ def is_over(data: bytes) -> bool:
     return end is not None and end <= SYSTEM.wall()
 
 
+def _note(name: str, key: bytes, end: float, due: bytes | None) -> list[Op]:
+    """`due`: the moment of the record that there is."""
+    if due is not None and _MOMENT.unpack(due)[0] <= end:
+        return [Set(name, key, due, due)]
+    return [Put(name, key, not_before=end), Set(name, key, _MOMENT.pack(end))]
+
+
+def _spared(store: Store, name: str, notes: list[Op]) -> list[Op]:
+    """What does for the notes of a batch: of each key the last one, or the condition where there is a record."""
+    ends = {op.key: _MOMENT.unpack(op.value)[0] for op in notes if isinstance(op, Set)}
+    due = store.snapshot(name, list(ends))
+    return [op for key, end in ends.items() for op in _note(name, key, end, due.get(key))]
+
+
 class Expiry:
     """Of one table. Any thread may use it."""
 
@@ -57,17 +72,16 @@ class Expiry:
         self._store = table.store
         table.is_over = is_over
         self._name = f"expiry/{table.name}"
+        table.spared = partial(_spared, self._store, self._name)
         self._left: list[Claim] = []  #: of a sweep that was broken off; nobody else can see to them while we live
         self._noted = _EVERY  #: keys that got a time since the last sweep; a run that sets few of them begins with one
 
     def note(self, key: bytes, end: float) -> list[Op]:
         """What is committed with a value whose time ends then: a record, or the condition that there is one in time. In
-        a batch, which can't be tried again, always a record."""
+        a batch, whose end looks whether there is, a record."""
         self._noted += 1
         due = None if self._table.in_batch else self._store.get(self._name, key)
-        if due is not None and _MOMENT.unpack(due)[0] <= end:
-            return [Set(self._name, key, due, due)]
-        return [Put(self._name, key, not_before=end), Set(self._name, key, _MOMENT.pack(end))]
+        return _note(self._name, key, end, due)
 
     def sweep(self) -> None:
         """Delete all keys whose time is over, unless another process is about that."""

@@ -34,6 +34,8 @@ class Table:
         self.locks = Locks(store, name, self.batches)
         self.read: Callable[[bytes], bytes | None] = partial(store.get, name)  #: past all batches
         self.is_over: Callable[[bytes], bool] = lambda value: False  #: whether a value is found missing, and swept
+        #: what does for the `more` of a batch, unless others are faster: then all of that is committed
+        self.spared: Callable[[list[Op]], list[Op]] = lambda more: more
 
     # Looking
 
@@ -208,15 +210,18 @@ class Table:
             self.locks.let_go(batch.held)
             self.locks.give_back(batch.held, later=away)
 
-    def _commit(self, batch: Batch) -> None:
-        ops = list(batch.ops())
+    def _commit(self, batch: Batch, *, spare: bool = True) -> None:
+        more = self.spared(batch.more) if spare and batch.more else batch.more
+        ops = [*batch.ops(), *more]
         locks = [op for key, claim in batch.held.items() for op in self.locks.release(key, claim)]
         try:
             if ops or locks:
                 self.store.commit(*ops, *locks)
         except ConditionFailed as error:
             if self._was_swept(batch):
-                return self._commit(batch)
+                return self._commit(batch, spare=spare)
+            if more is not batch.more:
+                return self._commit(batch, spare=False)
             raise ConditionFailed(
                 f"{self.label}: somebody else has changed a key meanwhile that this batch builds on ({error}). Nothing "
                 "of it was stored: do it again"
