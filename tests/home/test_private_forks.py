@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -58,6 +59,24 @@ def test_a_forked_child_goes_on_with_a_slot_of_its_own(place: Path, restart: Cal
     after = private()
     assert sorted(ready(after)) == ["the child's", "the parent's"]
     after.close()
+
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="there is no /proc here")
+def test_a_forked_child_keeps_no_file_of_its_parents_slot_open(place: Path) -> None:
+    """Its store is dropped before anybody has told it of the fork."""
+    store = private()
+    store.commit(put("the parent's"))
+
+    def look(me: Child) -> None:
+        found = [each.path for each in [*os.scandir("/proc/self/fd")] if os.path.islink(each.path)]
+        me.say([name for name in map(os.readlink, found) if name.startswith(str(place))])
+
+    with child(look) as process:
+        assert process.hear() == "[]"
+        assert process.wait() == 0
+    assert ready(store) == ["the parent's"]
+    store.close()
 
 
 def test_a_child_lets_its_parents_slot_alone_whatever_its_threads_do(place: Path) -> None:

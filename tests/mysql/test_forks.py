@@ -6,6 +6,8 @@ its items would go to others while it works on them.
 
 from __future__ import annotations
 
+import os
+
 import pytest
 
 from pqadapters.stores.mysql import MysqlStore
@@ -110,3 +112,26 @@ def test_i5_a_child_that_is_forked_in_the_middle_of_use_ends_nothing_of_its_pare
         assert parent.wait(PATIENCE) == 0
     with MysqlStore(url) as store:
         assert store.depth("held").unfinished == 0
+
+
+_CHAIN = """
+import os, sys
+from pqadapters.store import Put
+from pqadapters.stores.mysql import MysqlStore
+
+store, before = MysqlStore(sys.argv[1]), None
+for n in range(4):
+    store.commit(Put("q", b"%d" % n))
+    open_now = sum(os.readlink(each.path).startswith("pipe:") for each in [*os.scandir("/proc/self/fd")]
+                   if os.path.islink(each.path))
+    print(open_now, flush=True)
+    if pid := os.fork():
+        os.waitpid(pid, 0)
+        os._exit(0)
+"""
+
+
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="there is no /proc here")
+def test_children_that_fork_the_next_one_have_no_more_descriptors_each_time(url: str) -> None:
+    with running(_CHAIN, url) as program:
+        assert len({said(program) for _ in range(4)}) == 1

@@ -175,6 +175,29 @@ def _use_in_child(store: SegmentStore, tmp_path: Path) -> str:
     return " ".join(words)
 
 
+@pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="there is no /proc here")
+def test_a_forked_child_keeps_no_file_of_its_parents_open(tmp_path: Path) -> None:
+    """A worker that lives for months had the segments of that moment, which the parent removes, take their space; and
+    where each child forks the next one, each had one descriptor more."""
+    store = SegmentStore(tmp_path / "q", segment_bytes=4096)
+    for _ in range(30):
+        store.commit(Put("q", bytes(500)))
+    assert len([*store.browse("q")]) == 30
+    end, other = os.pipe()
+    if (pid := os.fork()) == 0:
+        try:
+            names = [os.readlink(each.path) for each in [*os.scandir("/proc/self/fd")] if os.path.islink(each.path)]
+            os.write(other, repr([name for name in names if ".seg" in name]).encode())
+        finally:
+            os._exit(0)
+    os.close(other)
+    with open(end) as answer:
+        assert answer.read() == "[]"
+    os.waitpid(pid, 0)
+    assert len([*store.browse("q")]) == 30
+    store.close()
+
+
 def test_a_forked_child_is_told_of_a_store_that_was_removed_before_the_fork(tmp_path: Path) -> None:
     """To open it after the fork would be of no use."""
     store, other = SegmentStore(tmp_path / "q"), SegmentStore(tmp_path / "q")

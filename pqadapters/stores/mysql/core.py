@@ -296,6 +296,7 @@ class Core:
         self.bells.begin_again()
         self.unreleased = set()
         self.aheads.begin_again()
+        self.keeper.abandon()
         self.lookout, self.keeper = Lookout(self), Keeper(self)
 
 

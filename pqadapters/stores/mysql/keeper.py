@@ -105,6 +105,15 @@ class Keeper:
         if wait and thread.is_alive() and thread is not threading.current_thread():
             thread.join(_PATIENCE)
 
+    def abandon(self) -> None:
+        """In a forked child: the thread is the parent's, and may never let go of this one here."""
+        ended, self._ended = self._ended, True
+        fds = [self._call] if ended else [self._call, self._called]  # else the thread may have closed it just now
+        self._call = self._called = -1
+        for fd in fds:
+            with suppress(OSError):
+                os.close(fd)
+
     def __del__(self) -> None:
         self._ended = True
         with suppress(OSError):

@@ -330,7 +330,7 @@ class Core:
         if isinstance(self.log.trouble, (StoreForked, StoreClosed)):
             return
         if self.process != os.getpid():  # a forked child drops its parent's handles, maybe before it has abandoned them
-            return
+            return self.log.leave_files()
         with telling.silence(), self.lock:
             if self.inside:
                 self.deferred.append(lambda: self.release(owner))
@@ -423,7 +423,7 @@ class Core:
                 self._end_locked("was removed" if remove else "was closed; open it again")
 
     def abandon(self) -> None:
-        """In a forked child: let go of the lock's descriptor, which would hold the lock beyond the parent's death."""
+        """In a forked child: nothing of it is used here. Files that it had open would keep what the parent removes."""
         self._relock()  # another thread of the parent may have held the old one
         self.catalog.relock(self.lock)
         self.inside = self._catching_up = False
@@ -433,6 +433,7 @@ class Core:
             f"the store in {self.directory} belongs to process {os.getppid()}, and this is a forked child of it: a "
             "store in a directory is for one process. Open another directory here, or make the queue after the fork"
         )
+        self.log.leave_files()
 
 
 def _report(damage: Damage, records: int) -> None:

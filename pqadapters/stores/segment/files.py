@@ -10,7 +10,7 @@ import errno
 import os
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 from ...errors import DiskError, StoreError, StorePoisoned
@@ -75,6 +75,16 @@ class Files(Places):
         """Let go of all descriptors, without a word to the disk."""
         for segment in self.segments:
             self.retire(segment)
+
+    def leave_files(self) -> None:
+        """The same in a forked child, where nobody syncs, and once: later the numbers may be those of other files."""
+        fds = [segment.fd for segment in self.segments if segment.fd >= 0] + self._retired
+        for segment in self.segments:
+            segment.fd = -1
+        self._retired = []
+        for fd in fds:
+            with suppress(OSError):  # who becomes a daemon closes all there are
+                self.disk.close(fd)
 
     def _close_retired(self) -> None:
         while self._retired and not self._syncing_by:
