@@ -338,6 +338,15 @@ def test_an_initializer_that_fails_takes_no_attempt(make_processes: MakeProcesse
         another.purge("pending")
 
 
+def test_each_pool_gives_its_initializer_the_arguments(make_processes: MakeProcesses, tmp_path: Path) -> None:
+    """One that may be rebuilt has another initializer in between; so have the new one, and the one beside it."""
+    executor = make_processes(1, rebuild=True, initializer=os.chdir, initargs=(str(tmp_path),))
+    assert executor.submit(os.getcwd).result(work.PATIENCE) == str(tmp_path)
+    assert executor._apart.submit(os.getcwd).result(work.PATIENCE) == str(tmp_path)
+    kill_idle(executor)
+    assert executor.submit(os.getcwd).result(work.PATIENCE) == str(tmp_path)
+
+
 def test_a_new_pool_takes_the_place_of_one_that_was_idle(make_processes: MakeProcesses) -> None:
     executor = make_processes(1, rebuild=True)
     kill_idle(executor)
