@@ -15,9 +15,9 @@ from pqadapters.concurrent.futures._jobs import wire
 from pqadapters.concurrent.futures._jobs.names import Names
 from pqadapters.concurrent.futures._others import sharing as _sharing
 from pqadapters.concurrent.futures._others.sharing import Sharing
-from pqadapters.errors import LeaseLost, StoreUnreachable
+from pqadapters.errors import LeaseLost, StorePoisoned, StoreUnreachable
 from pqadapters.opening import open_store
-from pqadapters.store import Ack, Nack, Op, Put, State
+from pqadapters.store import Ack, Claim, Nack, Op, Put, State
 from pqadapters.stores.sqlite import SqliteStore
 
 from . import work
@@ -177,6 +177,8 @@ def test_what_was_told_to_an_executor_goes_with_it(url: str, heard: bool, monkey
         refused.set()
         executor.shutdown()
         assert store.depth(queue).unfinished == 0
+        assert executor._backlog.sharing is not None
+        assert not executor._backlog.sharing._heard
 
 
 def test_a_store_that_refused_is_listened_to_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -193,6 +195,19 @@ def test_a_store_that_refused_is_listened_to_again(url: str, monkeypatch: pytest
     monkeypatch.setattr(_sharing, "_REFUSED", 0.001)
     test_a_future_hears_of_an_outcome_in_another_executor(url)
     assert not errors
+
+
+def test_a_store_that_never_works_again_isnt_listened_to(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(sharing: Sharing, look: float | None) -> None:
+        raise StorePoisoned("open it again")
+
+    monkeypatch.setattr(Sharing, "_hear_some", fail)
+    monkeypatch.setattr(_sharing, "_REFUSED", 0.001)
+    with ThreadPoolExecutor(1, store=url) as executor:
+        executor.submit(abs, -1).result(work.PATIENCE)
+        assert executor._backlog.sharing is not None
+        executor._backlog.sharing.thread.join(work.PATIENCE)
+        assert not executor._backlog.sharing.thread.is_alive()
 
 
 def test_nothing_is_stored_for_a_dead_process(url: str) -> None:
@@ -360,10 +375,48 @@ def test_names_are_shared_by_the_application(tmp_path: Path, monkeypatch: pytest
 
 
 def test_a_store_that_was_given_stays_open(url: str) -> None:
+    """And nobody waits in it any more."""
     with open_store(url) as store:
+        before = set(threading.enumerate())
         with ThreadPoolExecutor(1, store=store) as executor:
             executor.submit(work.nothing).result(work.PATIENCE)
         assert store.depth("default").unfinished == 0
+        names = {"pqadapters-executor-outcomes", "pqadapters-executor-watch"}
+        for thread in {thread for thread in threading.enumerate() if thread.name in names} - before:
+            thread.join(work.PATIENCE)
+            assert not thread.is_alive()
+
+
+def test_a_dead_process_that_cant_be_cleaned_up_after_is_left_to_others(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuses(dead: Claim) -> None:
+        raise StoreUnreachable("it is away")
+
+    with open_store(url) as store:
+        with ThreadPoolExecutor(1, store=store) as executor:
+            executor.submit(work.nothing).result(work.PATIENCE)
+            sharing = executor._backlog.sharing
+            assert sharing is not None
+            store.commit(Put("default.members", bytes(8)))
+            monkeypatch.setattr(sharing, "_see_to", refuses)
+            with pytest.raises(StoreUnreachable):
+                sharing._clean_up()
+        assert [member.state for member in store.browse("default.members", state=None)] == [State.READY]
+
+
+def test_shutting_down_says_nothing_of_a_store_that_is_away(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others find out that its process is none of theirs any more; what is done is done."""
+
+    def refuses(*ops: Op) -> None:
+        raise StoreUnreachable("it is away")
+
+    with ThreadPoolExecutor(1, store=url) as executor:
+        executor.submit(work.nothing).result(work.PATIENCE)
+        sharing: Any = executor._backlog.sharing
+        sharing._dead = [*sharing._member]
+        monkeypatch.setattr(sharing._store, "commit", refuses)
+        executor.shutdown()
 
 
 def test_a_job_put_by_another_process_is_seen_by_an_idle_one(url: str) -> None:
