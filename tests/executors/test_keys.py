@@ -34,6 +34,26 @@ def test_the_same_key_gives_the_same_future(make: Make) -> None:
     assert work.DONE == [1]
 
 
+def test_a_key_that_was_taken_just_now_leaves_nothing_to_wait_for(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of the job that wasn't stored."""
+    with ThreadPoolExecutor(1, store=url) as other, ThreadPoolExecutor(1, store=url) as executor:
+        store, first = executor._backlog.store, list[Any]()
+        get = store.get
+
+        def late(table: str, key: bytes) -> bytes | None:
+            found = get(table, key)
+            if table == executor._backlog.names.keys and not first:
+                first.append(other.using(key="k").submit(work.note, 1))
+            return found
+
+        monkeypatch.setattr(store, "get", late)
+        future = executor.using(key="k").submit(work.note, 2)
+        assert future.result(work.PATIENCE) == 1
+        assert future.job_id == first[0].job_id
+        assert not executor._backlog.live
+    assert work.DONE == [1]
+
+
 def test_keys_of_two_types_are_two(make: Make) -> None:
     executor = make()
     keys: list[Any] = [1, "1", b"1", (1,), ("1",)]
