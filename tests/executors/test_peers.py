@@ -65,6 +65,31 @@ def test_one_that_shuts_down_waits_for_its_job_in_the_other(make: Make) -> None:
     assert future.result(work.PATIENCE) == "other"
 
 
+def test_one_that_was_shut_down_is_closed_behind_its_job_in_the_other(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nobody waits for that."""
+    one, closed = make(), threading.Event()
+    one.submit(work.hold, "gate")
+    work.reached("gate")
+    one.submit(work.hold, "other")
+    make()
+    work.reached("other")
+    close = one._backlog.close
+
+    def close_and_tell() -> None:
+        close()
+        closed.set()
+
+    monkeypatch.setattr(one._backlog, "close", close_and_tell)
+    one.shutdown(wait=False)
+    work.GATES["gate"].set()
+    with one._tickets.changed:
+        assert one._tickets.changed.wait_for(one._tickets.idle, work.PATIENCE)
+    work.GATES["other"].set()
+    assert closed.wait(work.PATIENCE)
+
+
 def test_two_threads_shut_down_one_whose_job_another_has(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
