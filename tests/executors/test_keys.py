@@ -54,6 +54,19 @@ def test_a_key_that_was_taken_just_now_leaves_nothing_to_wait_for(url: str, monk
     assert work.DONE == [1]
 
 
+@pytest.mark.parametrize(("how", "options"), [("cancel", {}), ("cancel", {"delay": 600}), ("cancel_futures", {})])
+def test_the_key_of_a_job_that_was_cancelled_is_free(how: str, options: dict[str, Any], make: Make) -> None:
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    future = executor.using(key="k", **options).submit(work.note, 1)
+    assert how != "cancel" or future.cancel()
+    executor.shutdown(wait=False, cancel_futures=how == "cancel_futures")
+    work.GATES["gate"].set()
+    with make() as executor:
+        assert executor.using(key="k").submit(work.note, 2).result(work.PATIENCE) == 2
+
+
 def test_keys_of_two_types_are_two(make: Make) -> None:
     executor = make()
     keys: list[Any] = [1, "1", b"1", (1,), ("1",)]
