@@ -224,7 +224,8 @@ def test_two_jobs_that_kill_their_workers_are_both_parked(place: dict[str, Any])
 
 
 def test_a_job_that_is_dropped_is_cancelled(place: dict[str, Any]) -> None:
+    """And its key is free."""
     with ProcessPoolExecutor(1, rebuild=True, interrupted="drop", **place) as executor:
         with pytest.raises(CancelledError):
-            executor.submit(work.end_process).result(work.PATIENCE)
-        assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
+            executor.using(key="k").submit(work.end_process).result(work.PATIENCE)
+        assert executor.using(key="k").submit(work.double, 1).result(work.PATIENCE) == 2

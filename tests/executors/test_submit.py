@@ -445,10 +445,12 @@ def test_what_failed_waits_for_no_garbage_collector(options: dict[str, Any], pla
         gc.enable()
 
 
+@pytest.mark.parametrize("options", [{}, {"key": "k"}])
 def test_what_an_interrupted_submit_has_stored_isnt_put_back_by_who_has_it_in_hand(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    options: dict[str, Any], make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """It was put back as one whose executor had come to its end, and ran later."""
+    """It was put back as one whose executor had come to its end, and ran later. Who asked for its key meanwhile waited
+    for ever."""
     executor = make()
     executor.stats()
     begin, added, begins = JobFuture.begin, executor._backlog.added, threading.Event()
@@ -468,9 +470,13 @@ def test_what_an_interrupted_submit_has_stored_isnt_put_back_by_who_has_it_in_ha
         context.setattr(JobFuture, "begin", hold)
         context.setattr(executor._backlog, "added", interrupt)
         with pytest.raises(KeyboardInterrupt):
-            executor.submit(work.note, 1)
+            executor.using(**options).submit(work.note, 1)
+    asked = [executor.using(**options).submit(work.note, 2)] if options else []
     work.GATES["gate"].set()
-    executor.submit(work.nothing).result(work.PATIENCE)
+    for future in asked:
+        with pytest.raises(concurrent.futures.CancelledError):
+            future.result(work.PATIENCE)
+    executor.using(**options).submit(work.nothing).result(work.PATIENCE)
     executor.shutdown()
     assert not work.DONE
     assert not list(make(recover="manual").jobs())

@@ -234,7 +234,8 @@ def drop(backlog: Backlog, started: Started) -> None:
     try:
         backlog.commit_ends([Ack(started.claim), *backlog.forget_key(started.claim.payload)], started.claim.payload)
     except LeaseLost:
-        pass
+        return
+    backlog.forget_cancelled(started.future._id)  # somebody may have asked for it meanwhile, by its key
 
 
 def _settle(backlog: Backlog, future: JobFuture, result: Any, error: BaseException | None) -> None:
