@@ -8,6 +8,7 @@ import queue
 import signal
 import threading
 import time
+from collections.abc import Callable
 from concurrent.futures import CancelledError
 from pathlib import Path
 from types import SimpleNamespace
@@ -16,10 +17,10 @@ from typing import Any
 import pytest
 
 from pqadapters.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
-from pqadapters.concurrent.futures._backlog import keys, starting
+from pqadapters.concurrent.futures._backlog import keys, refusals, starting
 from pqadapters.concurrent.futures._backlog.backlog import Backlog
 from pqadapters.concurrent.futures._durable import _abandon
-from pqadapters.errors import StoreError
+from pqadapters.errors import LeaseLost, StoreError
 from pqadapters.store import Set
 
 from ..contract.threads import Task
@@ -36,6 +37,38 @@ def shut_down_inside() -> None:
 
 
 # A store that fails for a moment
+
+
+def test_what_was_put_off_and_is_somebody_elses_by_now_holds_nothing_up(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as something waits to be stored no job is begun."""
+    monkeypatch.setattr(refusals, "_AGAIN", 0.0)
+    executor, over = make(), threading.Event()
+    executor.stats()
+
+    def lost() -> None:
+        raise LeaseLost("it is somebody else's")
+
+    refusals.try_later(executor._backlog, bytes(16), lost, over.set)
+    assert over.wait(work.PATIENCE)
+    assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
+
+
+def test_jobs_that_came_while_something_was_put_off_are_begun_behind_it(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    due: list[Callable[[], object]] = []
+    monkeypatch.setattr(refusals, "call_in", lambda seconds, function: due.append(function))
+    executor = make()
+    executor.stats()
+    refusals.try_later(executor._backlog, bytes(16), work.nothing, work.nothing)
+    future = executor.submit(work.double, 1)
+    with executor._tickets.changed:
+        assert executor._tickets.changed.wait_for(executor._tickets.idle, work.PATIENCE)
+    assert not future.done()
+    due.pop()()
+    assert future.result(work.PATIENCE) == 2
 
 
 @pytest.mark.parametrize("kind", [ThreadPoolExecutor, ProcessPoolExecutor])
