@@ -19,14 +19,15 @@ from .test_delivery import Listen, _log, _numbers, listen, place
 __all__ = ["listen", "place"]
 
 
-def test_flush_is_not_true_while_a_sink_has_it_in_hand(place: str, listen: Listen) -> None:
+@pytest.mark.parametrize("behind", [0, 19])
+def test_flush_is_not_true_while_a_sink_has_it_in_hand(place: str, listen: Listen, behind: int) -> None:
     """Whatever comes behind it."""
     hanging = Hanging()
     logger = logger_of(QueueHandler(place))
     listener = listen(hanging)
     _log(logger, 0, 1)
     assert hanging.hangs.wait(PATIENCE)
-    thread = threading.Timer(0.05, _log, (logger, 1, 20))
+    thread = threading.Timer(0.05, _log, (logger, 1, 1 + behind))
     thread.start()
     assert not listener.flush(0.3)
     hanging.go_on.set()
