@@ -14,6 +14,7 @@ from pqadapters.durability import Survives
 from pqadapters.logging._delivery.couriers import Courier
 from pqadapters.logging._delivery.owed import Owed
 from pqadapters.logging._delivery.post import Post
+from pqadapters.logging._delivery.turn import Turn
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.store import Put
 from tests.contract.threads import Task
@@ -56,6 +57,20 @@ def test_two_listeners_of_a_process_on_one_directory_take_turns(tmp_path: Path) 
     assert second.messages == ["2"]
     other.stop()
     spool(handler).close()
+
+
+def test_who_delivers_from_a_store_that_is_opened_anew_has_the_turn_there(tmp_path: Path) -> None:
+    """What it had claimed of the old one ended with that."""
+    spool = SpoolQueue(f"sqlite:///{tmp_path}/log.db").spool
+    turn, stopping = Turn(spool, Owed()), threading.Event()
+    assert turn.is_ours(stopping)
+    spool.close()
+    assert spool.store.depth(spool.names.turn).claimed == 0
+    assert turn.is_ours(stopping)
+    assert spool.store.depth(spool.names.turn).claimed == 1
+    turn.give_up()
+    assert spool.store.depth(spool.names.turn).claimed == 0
+    spool.close()
 
 
 def test_a_listener_that_never_had_its_turn_ends_at_once(tmp_path: Path) -> None:
