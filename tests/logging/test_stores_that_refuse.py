@@ -21,7 +21,8 @@ from pqadapters.logging._delivery.listener import spool_of
 from pqadapters.logging._delivery.post import Post
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.stdlib.queue import Queue
-from pqadapters.store import Nack, Put
+from pqadapters.store import Ack, Nack, Put
+from pqadapters.stores.memory import MemoryStore
 
 from .sinks import PATIENCE, Batching, Noting, logger_of
 
@@ -260,6 +261,26 @@ def test_what_is_owed_to_a_store_that_was_closed_is_forgotten(tmp_path: Path) ->
     with pytest.raises(StoreError):
         owed.carry_out(store, [Nack(claims[0])])
     owed.pay_at_last()
+
+
+def test_what_is_owed_to_one_store_is_no_other_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whose record of the same number it would acknowledge. Nothing more is claimed before it is paid."""
+    stores = MemoryStore(), MemoryStore()
+    for store in stores:
+        store.commit(Put("q", b""))
+    one, other = stores
+    claims, _ = one.claim("q"), other.claim("q")
+    owed, refusing = _owed.Owed(), Refusing(one, monkeypatch)
+    refusing.begin()
+    with pytest.raises(StoreUnreachable):
+        owed.carry_out(one, [Ack(claim) for claim in claims])
+    owed.pay(other)
+    assert other.depth("q").claimed == 1
+    with pytest.raises(StoreUnreachable):
+        owed.pay(one)
+    refusing.end()
+    owed.pay(one)
+    assert one.depth("q").unfinished == 0
 
 
 def test_a_record_that_can_not_be_read_is_put_away_when_the_store_is_back(
