@@ -19,6 +19,7 @@ from pqadapters.errors import DiskError, NoHome, StoreClosed
 from pqadapters.home import application, ground
 from pqadapters.home import private as module
 from pqadapters.home.adoption import QUEUE
+from pqadapters.home.listing import homes
 from pqadapters.store import Ack, Nack, Op
 from pqadapters.stores.segment.slots import Slots
 from tests.queue.background import Background
@@ -70,12 +71,15 @@ def test_a_first_put_takes_a_slot_and_leaves_the_others_alone(place: Path) -> No
     store.close()
 
 
-def test_a_slot_that_cant_be_made_ready_is_let_go_of(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("what", [(module.PrivateStore, "_clear_up"), (ground.Ground, "_know")])
+def test_a_slot_that_cant_be_made_ready_is_let_go_of(
+    place: Path, what: tuple[Any, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Although somebody keeps the error: what is put then must not overtake, in another one, what waits there."""
     leave(place, put("old", 0))
     store = private()
     with monkeypatch.context() as patch:
-        patch.setattr(store, "_clear_up", Mock(side_effect=DiskError(errno.EIO, "broken", "somewhere")))
+        patch.setattr(*what, Mock(side_effect=DiskError(errno.EIO, "broken", "somewhere")))
         with pytest.raises(DiskError) as kept:
             store.commit(put("new"))
     store.commit(put("new"))
@@ -83,6 +87,16 @@ def test_a_slot_that_cant_be_made_ready_is_let_go_of(place: Path, monkeypatch: p
     assert store.place == str(place / "0")
     assert ready(store) == ["old", "new"]
     store.close()
+
+
+def test_one_that_is_closed_is_held_no_more(place: Path) -> None:
+    """Neither at the process's end."""
+    store = private()
+    store.commit(put("x"))
+    assert [each.pid for each in homes()] == [os.getpid()]
+    store.close()
+    assert [(each.pid, each.items) for each in homes()] == [(None, 1)]
+    store.put_down()
 
 
 def test_an_empty_one_is_taken_away_and_a_full_one_is_kept(place: Path, restart: Callable[[], None]) -> None:
