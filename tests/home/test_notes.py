@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import errno
 import logging
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from pqadapters.errors import DiskError
 from pqadapters.home.application import application
-from pqadapters.home.ground import MANY
+from pqadapters.home.ground import MANY, ground_of
 from pqadapters.stdlib.queue import Home, Queue, homes
+from pqadapters.stores.segment.slots import Slots
 
 from .world import PLACE, begin_anew, kill_a_process_that, place_directory, private, put
 
@@ -59,6 +63,28 @@ def test_what_was_learnt_is_each_queues_own(home: Path, monkeypatch: pytest.Monk
     for q in (questions, answers):
         q.put(1)
     assert [q.stats()["learnt"] for q in (questions, answers)] == ["task_done", "next"]
+
+
+def test_what_is_learnt_for_good_stays(home: Path) -> None:
+    """Whatever another process believes that has looked before."""
+    store = private()
+    store.commit(put("x"))
+    other = ground_of(store._spot, store.durability, trust=False)
+    store.learn(ack="task_done")
+    other.learn(ack="next")
+    assert store.learnt("ack") == "task_done"
+    store.close()
+
+
+def test_what_cant_be_noted_keeps_nobody_from_anything(
+    home: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    store = private()
+    store.commit(put("x"))
+    monkeypatch.setattr(Slots, "add_to_note", Mock(side_effect=DiskError(errno.ENOSPC, "no room", "somewhere")))
+    store.learn(ack="task_done")
+    assert "can't be kept" in caplog.text
+    store.close()
 
 
 def test_many_queues_at_a_time_leave_few_directories(home: Path) -> None:
