@@ -22,6 +22,7 @@ from pqadapters.home.adoption import QUEUE
 from pqadapters.home.listing import homes
 from pqadapters.store import Ack, Nack, Op
 from pqadapters.stores.segment.slots import Slots
+from pqadapters.stores.segment.store import SegmentStore
 from tests.queue.background import Background
 
 from .world import (
@@ -87,6 +88,22 @@ def test_a_slot_that_cant_be_made_ready_is_let_go_of(
     assert store.place == str(place / "0")
     assert ready(store) == ["old", "new"]
     store.close()
+
+
+def test_the_first_claim_of_what_was_left_is_counted(place: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be what has ended the last run."""
+    counted: list[bool] = []
+    claim = SegmentStore.claim
+
+    def noting(self: SegmentStore, queue: str, **options: Any) -> Any:
+        counted.append(options["counted"])
+        return claim(self, queue, **options)
+
+    leave(place, put("x", 0))
+    monkeypatch.setattr(SegmentStore, "claim", noting)
+    with private() as store:
+        store.claim(QUEUE)
+    assert counted == [True]
 
 
 def test_one_that_is_closed_is_held_no_more(place: Path) -> None:
