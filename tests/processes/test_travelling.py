@@ -100,6 +100,20 @@ def test_a_copy_by_pickle_is_the_same_queue(options: dict[str, Any]) -> None:
     assert q.full()
 
 
+def test_a_copy_is_open_and_the_same_queue_wherever_it_is(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though it was closed here, and its URL names no directory."""
+    monkeypatch.chdir(tmp_path)
+    q: Queue[int] = Queue(store="sqlite:///jobs.db")
+    q.put(1)
+    q.close()
+    data = pickle.dumps(q)
+    (tmp_path / "other").mkdir()
+    monkeypatch.chdir(tmp_path / "other")
+    copy = pickle.loads(data)
+    assert copy.get(timeout=60) == 1
+    copy.close()
+
+
 def test_a_store_object_cannot_be_given_away(tmp_path: Path) -> None:
     from pqadapters.opening import open_database
 
