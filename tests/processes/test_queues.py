@@ -15,8 +15,10 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import NotSerializable, StoreError
+from pqadapters.opening import open_store
 from pqadapters.stdlib import multiprocessing
 from pqadapters.stdlib.multiprocessing import JoinableQueue, Queue, SimpleQueue
+from pqadapters.store import Put
 from pqadapters.stores.memory import MemoryStore
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -135,6 +137,37 @@ def test_close(options: dict[str, Any]) -> None:
     with pytest.raises(OSError, match="is closed"):
         q.empty()
     assert q.stats()["unfinished"] == 1  # 1 is done, 2 stays
+
+
+@pytest.mark.parametrize("put", [lambda q: q.put(1), lambda q: q.put_many([1])])
+def test_one_that_was_written_to_and_closed_isnt_asked_any_more(put: Callable[[Any], object]) -> None:
+    q: Queue[int] = Queue()
+    put(q)
+    q.close()
+    with pytest.raises(OSError, match="is closed"):
+        q.empty()
+
+
+def test_closing_a_simple_queue_acknowledges_what_was_in_hand(tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path}/jobs.db"
+    q: SimpleQueue[int] = SimpleQueue(store=url)
+    q.put(1)
+    q.put(2)
+    assert q.get() == 1
+    q.close()
+    other: SimpleQueue[int] = SimpleQueue(store=url)
+    assert other.get() == 2
+    assert other.stats()["unfinished"] == 1
+
+
+def test_a_store_that_one_process_has_for_itself_is_closed_again_where_we_opened_it(tmp_path: Path) -> None:
+    url = f"file://{tmp_path}/jobs"
+    with pytest.raises(ValueError, match="for one process"):
+        Queue(store=url)
+    with open_store(url) as store:
+        with pytest.raises(ValueError, match="for one process"):
+            Queue(store=store)
+        store.commit(Put("q", b""))
 
 
 def test_a_simple_queue(options: dict[str, Any]) -> None:
