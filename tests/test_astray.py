@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from pqadapters import astray
+from pqadapters.ending import start_thread
 from pqadapters.errors import StoreClosed, StoreUnreachable
 from pqadapters.store import Ack, Put, State
 from pqadapters.stores.memory import MemoryStore
@@ -31,8 +32,6 @@ def threads(monkeypatch: pytest.MonkeyPatch) -> list[threading.Thread]:
     """Those that try again, which they do at once."""
     monkeypatch.setattr(astray, "_AGAIN", 0.001)
     found: list[threading.Thread] = []
-    start_thread = astray.start_thread
-
     def start(thread: threading.Thread) -> None:
         found.append(thread)
         start_thread(thread)
