@@ -1,0 +1,81 @@
+"""What dead roots have left in queues beside ours moves into ours, in order, with all that is known of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from pqadapters import live
+from pqadapters.home import families
+from pqadapters.opening import open_locks
+from pqadapters.store import Nack, Put, Set, State, dead_queue
+from pqadapters.stores.memory import MemoryStore
+
+from .world import THEN
+
+OURS, OTHER, THIRD = "place-0.0", "place-0.1", "place-0.2"
+MARKER = live.payload(0, bytes(8))
+
+
+def put(queue: str, *seconds: int) -> list[Put]:
+    """Items that tell when they were put."""
+    return [
+        Put(queue, b"%d" % each, bytes([each]), attempts=each, put_at=THEN + each, note=str(each)) for each in seconds
+    ]
+
+
+@pytest.fixture
+def store() -> MemoryStore:
+    made = MemoryStore()
+    made.commit(*put(OTHER, 0, 4, 9), Put(OTHER, MARKER, put_at=THEN + 10), *put(OURS, 1, 5), *put(THIRD, 2, 3))
+    return made
+
+
+def test_what_they_left_is_merged_in_the_order_in_which_it_was_put(
+    store: MemoryStore, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A few in each commit; no stop markers, which never change the queue."""
+    monkeypatch.setattr(families, "_RECORDS", 2)
+    families._merge([OTHER, THIRD], OURS, store)
+    found = [0, 1, 2, 3, 4, 5, 9]
+    records = list(store.browse(OURS))
+    assert [record.payload for record in records] == [b"%d" % each for each in found]
+    assert [record.attempts for record in records] == found
+    assert [record.put_at for record in records] == [THEN + each for each in found]
+    assert [record.rank for record in records] == [bytes([each]) for each in found]
+    assert [record.note for record in records] == [str(each) for each in found]
+    assert [record.payload for record in store.browse(OTHER)] == [MARKER]
+    assert store.depth(THIRD).unfinished == 0
+
+
+def test_what_an_orphan_has_in_hand_stays_where_it_is(store: MemoryStore) -> None:
+    (claim,) = store.claim(THIRD)
+    families._merge([OTHER, THIRD], OURS, store)
+    assert [record.payload for record in store.browse(OURS)] == [b"%d" % each for each in (0, 1, 3, 4, 5, 9)]
+    assert [record.id for record in store.browse(THIRD, state=State.CLAIMED)] == [claim.id]
+
+
+@pytest.mark.parametrize("orphans", [False, True])
+def test_the_queue_of_a_dead_root_is_emptied_and_free(store: MemoryStore, tmp_path: Path, orphans: bool) -> None:
+    """With its dead letters; its stop markers go, unless children of it are still to be stopped by them."""
+    locks = open_locks(str(tmp_path / "locks"))
+    for queue in (OURS, OTHER, THIRD):
+        hold = locks.take(f"{queue}.root")
+        assert hold is not None
+        if queue == OTHER:
+            hold.close()
+    member = locks.join(f"{OTHER}.family")
+    if not orphans:
+        member.close()
+    store.commit(Set(families.MARKED, live.key_of(OTHER), (1).to_bytes(8, "big")))
+    store.commit(*put(OTHER, 11))
+    (buried,) = store.claim(OTHER, ids=[record.id for record in store.browse(OTHER) if record.payload == b"11"])
+    store.commit(Nack(buried, dead="broken"))
+    families._adopt(OURS, store, locks)
+    assert [record.payload for record in store.browse(OURS)] == [b"%d" % each for each in (0, 1, 4, 5, 9)]
+    assert [record.payload for record in store.browse(dead_queue(OURS))] == [b"11"]
+    assert [record.payload for record in store.browse(OTHER)] == ([MARKER] if orphans else [])
+    assert store.depth(THIRD).unfinished == 2  # its root lives
+    assert locks.take(f"{OTHER}.root") is not None
+    member.close()
