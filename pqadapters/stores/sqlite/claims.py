@@ -12,7 +12,7 @@ from .changes import Who, payload_of, place_of
 from .errors import malformed
 from .names import Names
 from .reader import Reader
-from .schema import ID_BITS, IDS, is_whole, name_text, places
+from .schema import ID_BITS, IDS, MAX_QUEUES, is_whole, name_text, places
 
 _new: Any = tuple.__new__
 _ID = IDS - 1  #: the bits of a place that are the id
@@ -153,11 +153,25 @@ class Take:
         return claim
 
     def _put_aside(self, row: Any) -> None:
-        reason = "its checksum doesn't hold"
-        self._connection.execute(schema.PUT_ASIDE, (reason, row[0]))
-        if self._connection.execute(schema.DROP, (row[0],)).rowcount != 1:
+        reason, place = "its checksum doesn't hold", row[0]
+        ask, number = self._connection.execute, place >> ID_BITS
+        ask(schema.PUT_ASIDE, (reason, place))
+        (is_counted,) = ask(schema.IS_COUNTED, (number, place)).fetchone() or (1,)
+        if not is_counted:
+            ask(schema.BLANK, (place, number))
+        if ask(schema.DROP, (place,)).rowcount != 1:
             raise malformed()  # it would be met again and again
+        if not is_counted:
+            for counted in {number, row[1]}:
+                recount(self._connection, counted)
         self._damaged(row, reason)
+
+
+def recount(connection: sqlite3.Connection, number: Any) -> None:
+    """Make a queue's counts what it has, in a transaction: who waits for their end would wait for ever."""
+    if isinstance(number, int) and 0 < number <= MAX_QUEUES:
+        first, behind = places(number)
+        connection.execute(schema.RECOUNT, {"number": number, "first": first, "behind": behind})
 
 
 def give_back(

@@ -88,7 +88,7 @@ class Core:
             connection = self._open_files(path)
             self._compare_with_mark(connection)
             self._check_index(connection)
-            self.bury_dead()
+            self.bury_dead(orphans=True)
             self.room.make_reserve()
         except BaseException:
             for each in (self.writer.connection, self.writer.mark):
@@ -154,8 +154,15 @@ class Core:
         except ERRORS as error:
             raise translated(error, self.path) from error
 
-    def index_was_damaged(self) -> None:
+    def index_was_damaged(self, aside: list[Any]) -> None:
+        """`aside`: the keys of those that weren't whole."""
         self._report(Damage(self.path, 0, 0, "its index didn't lead to all keys of its tables: it was made anew"))
+        for key in aside:
+            what = f"key {key!r}: its checksum doesn't hold, it was put aside"
+            self._report(Damage(self.path, 0, 0, what, "table 'damaged' of the database"))
+
+    def counts_were_damaged(self) -> None:
+        self._report(Damage(self.path, 0, 0, "it didn't know how many records its queues have: they were counted"))
 
     # Owners
 
@@ -175,14 +182,15 @@ class Core:
         except OSError as error:
             raise refused(self.owners.directory, error, "lock") from error
 
-    def bury_dead(self, *, often: bool = True, patience: float | None = None) -> bool:
+    def bury_dead(self, *, often: bool = True, patience: float | None = None, orphans: bool = False) -> bool:
         """Make ready what processes had claimed that have died; whether that was anything. Not `often`: unless they
-        were looked for just now."""
+        were looked for just now. `orphans`: also where nobody has died, what is claimed by a number that is nobody's,
+        in a damaged row."""
         now = SYSTEM.monotonic()
         if not often and now - self._buried < _BURY_EVERY:
             return False
         self._buried = now
-        if not self._any_dead():
+        if not self._any_dead() and not (orphans and self.reader.rows(schema.ORPHANS)):
             return False
         released = self._make_ready(self.owners.bury, self.owners.bury_few, patience)
         if released is LATE:

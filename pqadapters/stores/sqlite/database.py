@@ -129,12 +129,28 @@ def connect(path: str) -> sqlite3.Connection:
         path, timeout=0.0, isolation_level=None, check_same_thread=False, cached_statements=_CACHED
     )
     try:
+        connection.text_factory = as_text
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # keeper.py does it, under a lock of our own
         connection.execute("PRAGMA cache_size = -8192")
         connection.execute(schema.UNSYNCED)
     except BaseException:
         connection.close()
         raise
+    return connection
+
+
+def as_text(data: bytes) -> str:
+    """What a column has where bytes are to be, by a flipped bit: then they needn't be UTF-8, and SQLite's error for
+    that would be one for the whole table."""
+    return data.decode("utf-8", "replace")
+
+
+def read_only(path: str, how: str) -> sqlite3.Connection:
+    """A connection that looks, for any thread, one at a time. Raises sqlite3.Error."""
+    connection = sqlite3.connect(
+        address(path, how), uri=True, timeout=0.0, isolation_level=None, check_same_thread=False
+    )
+    connection.text_factory = as_text
     return connection
 
 

@@ -6,7 +6,8 @@ import sqlite3
 from typing import Any
 
 from . import schema
-from .schema import ID_BITS, PART, entry_checksum, is_whole_entry
+from .errors import malformed
+from .schema import DELAYED, ID_BITS, IDS, PART, entry_checksum, is_whole_entry
 
 
 def bounds(number: int) -> tuple[int, int]:
@@ -26,8 +27,9 @@ def value_of(connection: sqlite3.Connection, row: Any) -> bytes:
 
 
 def parts_of(connection: sqlite3.Connection, place: int) -> bytes:
-    """A long value, put together."""
-    return b"".join([data for (data,) in connection.execute(schema.PARTS, (place,))])
+    """A long value, put together; without a part that is damaged, which its checksum tells."""
+    parts = connection.execute(schema.PARTS, (place,))
+    return b"".join([data for (data,) in parts if isinstance(data, bytes)])
 
 
 def put(connection: sqlite3.Connection, number: int, key: bytes, value: bytes) -> None:
@@ -60,7 +62,8 @@ def put_aside(connection: sqlite3.Connection, number: int, place: int) -> None:
         return
     value = value_of(connection, row)
     if not is_whole_entry(number, row[5], row[3], value):
-        connection.execute(schema.PUT_KEY_ASIDE, (place, row[3], row[5], value[:PART]))
+        kept = value[:PART] if isinstance(value, bytes) else value
+        connection.execute(schema.PUT_KEY_ASIDE, (place, row[3], row[5], kept))
         drop(connection, number, row)
 
 
@@ -72,15 +75,38 @@ def clear(connection: sqlite3.Connection, number: int) -> None:
     connection.execute(schema.COUNT_KEYS, (0, last or place, end))
 
 
-def make_index_anew(connection: sqlite3.Connection) -> None:
-    """From the rows, which have checksums. A key that was set again because the index hid it is there once then."""
+def make_index_anew(connection: sqlite3.Connection) -> list[Any]:
+    """From the rows, which have checksums: the keys of those that aren't whole, which are put aside. A key that was set
+    again because the index hid it is there once then."""
+    damaged = [row for row in connection.execute(schema.NOT_FOUND, (0, DELAYED)) if not _is_whole(connection, row)]
     connection.execute(schema.DROP_INDEX)
+    aside = [row[2] for row in damaged if _take_out(connection, row)]
     for (place,) in connection.execute(schema.DOUBLES).fetchall():
         connection.execute(schema.DROP_ENTRY, (place,))
-    for _, keys, last in connection.execute(schema.HOW_MANY).fetchall():
+    for keys, last in connection.execute(schema.HOW_MANY).fetchall():
         connection.execute(schema.SET_COUNT, (keys, last))
     connection.execute(schema.MAKE_INDEX)
+    return aside
+
+
+def _is_whole(connection: sqlite3.Connection, row: Any) -> bool:
+    place, kind, key, crc, value = row
+    return is_whole_entry(kind, key, crc, parts_of(connection, place) if value is None else value)
+
+
+def _take_out(connection: sqlite3.Connection, row: Any) -> bool:
+    """A row that isn't whole; whether it was a key's, and not its table's start, which stays."""
+    place, _, key, crc, value = row
+    if not place & (IDS - 1):
+        connection.execute(schema.RESET_START, (place,))
+        return False
+    connection.execute(schema.PUT_KEY_ASIDE, (place, crc, key, value))
+    connection.execute(schema.DROP_ENTRY, (place,))
+    return True
 
 
 def _end(connection: sqlite3.Connection, end: int) -> Any:
-    return connection.execute(schema.END, (end,)).fetchone()
+    row = connection.execute(schema.END, (end,)).fetchone()
+    if row is None or type(row[1]) is not int:
+        raise malformed()
+    return row

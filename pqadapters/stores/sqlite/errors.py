@@ -18,7 +18,14 @@ from .._disk import Disk
 _BUSY = ("database is locked", "database table is locked", "database schema is locked")
 FULL = "database or disk is full"
 _IO = "disk I/O error"
-_DAMAGED = ("database disk image is malformed", "file is not a database", "malformed database schema")
+_DAMAGED = (
+    "database disk image is malformed",
+    "file is not a database",
+    "malformed database schema",
+    "no such table",  # all our statements fit our schema
+    "no such column",
+    "no such index",
+)
 _UNWRITTEN = 778  #: SQLITE_IOERR_WRITE
 _NOT_SHARED = 4874  #: SQLITE_IOERR_SHMSIZE
 _SHARED = 32768  #: bytes by which the file of SQLite's shared memory grows
@@ -36,6 +43,10 @@ _ADVICE = {
 
 #: What Python's sqlite3 raises; the second where not even an error's text, which names what is damaged, is one.
 ERRORS = (sqlite3.Error, UnicodeDecodeError)
+
+
+#: Those that only damage can have brought about: no statement of ours breaks a constraint of the tables.
+_UNREADABLE = (UnicodeDecodeError, sqlite3.IntegrityError)
 
 
 def malformed() -> sqlite3.DatabaseError:
@@ -100,7 +111,7 @@ def translated(error: Exception, path: str) -> StoreError:
     text = str(error)
     if is_busy(error):
         return locked(path)
-    unreadable = isinstance(error, UnicodeDecodeError) or (type(error) is sqlite3.DatabaseError and not text)
+    unreadable = isinstance(error, _UNREADABLE) or (type(error) is sqlite3.DatabaseError and not text)
     if text.startswith(_DAMAGED) or unreadable:  # of a damaged schema Python 3.10 has no text
         return FormatError(
             f"{path} is damaged, or no database: {text}. Where the system's log tells of a disk that can't be read, "

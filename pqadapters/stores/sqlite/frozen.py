@@ -7,12 +7,11 @@ use elsewhere, is refused.
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Iterator, Sequence
 
 from ...errors import StoreClosed, StoreRefused
 from ...store import Capabilities
-from .database import address, check_version
+from .database import check_version, read_only
 from .names import Names
 from .reader import Reader
 from .tables import Tables
@@ -31,7 +30,7 @@ class FrozenTables:
                 f"{self.place} can't be written here, and its WAL isn't empty, so it isn't whole by itself: close it "
                 "where it is written (its last handle empties the WAL), or copy both to where this process may write"
             )
-        reader = Reader(self.place, _connect)
+        reader = Reader(self.place, lambda path: read_only(path, "immutable=1"))
         reader.at_one_moment(lambda connection: check_version(connection, self.place))
         self._reader: Reader | None = reader
         self._tables = Tables(reader, Names(reader), lambda *_: None)
@@ -60,9 +59,3 @@ class FrozenTables:
         if self._reader is not None:
             self._reader.end()
             self._reader = None
-
-
-def _connect(path: str) -> sqlite3.Connection:
-    return sqlite3.connect(
-        address(path, "immutable=1"), uri=True, timeout=0.0, isolation_level=None, check_same_thread=False
-    )

@@ -35,7 +35,7 @@ class Looks:
         letters = None if dead == queue else name_blob(dead)
         asked = schema.asked_of_depth(letters, number, now, places(number) if age else _NOWHERE)
         ready, delayed, claimed, size, buried, due, oldest = self._reader.row(schema.DEPTH, asked)
-        seconds = None if oldest is None else max(0.0, now - oldest)
+        seconds = max(0.0, now - oldest) if isinstance(oldest, (int, float)) else None  # of a damaged one, a text
         return Depth(ready + due, delayed - due, claimed, buried or 0, size, seconds)
 
     def any_ready(self, queue: str) -> tuple[bool, bool]:
@@ -51,8 +51,8 @@ class Looks:
         number = self._names.queue(queue)
         if number is None:
             return None
-        due: float | None = self._ask(schema.NEXT_DUE, (number,))[0][0]
-        return due
+        due = self._ask(schema.NEXT_DUE, (number,))[0][0]
+        return due if isinstance(due, (int, float)) else None
 
     # Records
 

@@ -8,7 +8,6 @@ is whole by itself, and is read as one that doesn't change, else SQLite would ma
 from __future__ import annotations
 
 import os
-import sqlite3
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import closing
 from typing import Any, TypeVar
@@ -20,7 +19,7 @@ from ...store import Damage, Depth, Order, Record, State
 from .._holders import holder_of, holders_of
 from . import schema
 from .beside import SIDE, check_sides, is_other
-from .database import address, check_version
+from .database import check_version, read_only
 from .errors import foreign
 from .looks import Looks
 from .names import Names
@@ -44,7 +43,7 @@ class SqliteSight:
 
     def __init__(self, path: str, how: str) -> None:
         self.place = os.path.realpath(path)
-        self._reader = Reader(self.place, lambda path: _connect(path, how))
+        self._reader = Reader(self.place, lambda path: read_only(path, how))
         try:
             self._reader.at_one_moment(lambda connection: check_version(connection, self.place))
         except BaseException:
@@ -149,9 +148,3 @@ def _state(path: str) -> tuple[Any, ...]:
     except OSError as error:
         raise DiskError(error.errno, f"can't be opened: {os.strerror(error.errno or 0)}", path) from error
     return info.st_ino, info.st_size, info.st_mtime_ns
-
-
-def _connect(path: str, how: str) -> sqlite3.Connection:
-    return sqlite3.connect(
-        address(path, how), uri=True, timeout=0.0, isolation_level=None, check_same_thread=False
-    )

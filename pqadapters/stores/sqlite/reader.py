@@ -152,7 +152,7 @@ def _page(
     rows: list[Any] = []
     for row in connection.execute(question, values):  # no name holds it: Python 3.13 may leave this without a `finally`
         rows.append(row)
-        size -= len(row[-1] or b"")
+        size -= len(row[-1]) if isinstance(row[-1], bytes) else 0
         if size <= 0 or len(rows) == most:
             break
     return rows

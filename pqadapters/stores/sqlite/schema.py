@@ -207,14 +207,16 @@ UPDATE record SET place = -place, owner = NULL, handle = NULL WHERE place < 0 AN
 UNTOUCHED = """
 UPDATE record SET place = -place, attempts = attempts - 1, owner = NULL, handle = NULL
 WHERE place = ? AND owner = ? AND handle = ?"""
-RELEASE_OWNER = "UPDATE record SET place = -place, owner = NULL, handle = NULL WHERE place < 0 AND owner = ?"
+RELEASE_OWNER = "UPDATE record SET place = -place, owner = NULL, handle = NULL WHERE place < 0 AND owner IS ?"
 #: Likewise.
-_FEW = "WHERE place < 0 AND owner = ?{} ORDER BY place DESC LIMIT 8"
+_FEW = "WHERE place < 0 AND owner IS ?{} ORDER BY place DESC LIMIT 8"
 _RELEASE_FEW = f"""
 UPDATE record SET place = -place, owner = NULL, handle = NULL WHERE place IN (SELECT place FROM record {_FEW})"""
 RELEASE_FEW_OF_OWNER = _RELEASE_FEW.format("")
 RELEASE_FEW_OF_HANDLE = _RELEASE_FEW.format(" AND handle = ?")
-ORPHANS = "SELECT DISTINCT owner FROM record WHERE place < 0 AND owner NOT IN (SELECT number FROM owner)"
+#: NULL is one in a damaged row.
+ORPHANS = """
+SELECT DISTINCT owner FROM record WHERE place < 0 AND (owner IS NULL OR owner NOT IN (SELECT number FROM owner))"""
 #: reason, place
 PUT_ASIDE = f"""
 INSERT INTO damaged(id, queue, reason, put_at, crc, rank, note, payload)
@@ -222,6 +224,18 @@ SELECT abs(place) & {IDS - 1}, queue, ?, put_at, crc, rank, note,
     coalesce(payload, (SELECT payload FROM body WHERE id = abs(place) & {IDS - 1}))
 FROM record WHERE place = ?"""
 DROP = "DELETE FROM record WHERE place = ?"
+#: Of a row that stands in the queue's range, number and place: whether the triggers count it there.
+IS_COUNTED = "SELECT queue IS ? AND typeof(size) = 'integer' FROM record WHERE place = ?"
+#: place, number: in the place of what is there, without a trigger for that
+BLANK = "INSERT OR REPLACE INTO record(place, queue, crc, size, put_at) VALUES (?, ?, 0, 0, 0.0)"
+RECOUNT = f"""
+UPDATE queue SET
+    ready = (SELECT count(*) FROM record WHERE place >= :first AND place < :behind),
+    claimed = (SELECT count(*) FROM record WHERE place > -:behind AND place <= -:first),
+    delayed = (SELECT count(*) FROM record WHERE place >= :first + {DELAYED} AND place < :behind + {DELAYED}),
+    bytes = (SELECT coalesce(sum(size), 0) FROM record WHERE place >= :first AND place < :behind
+        OR place > -:behind AND place <= -:first OR place >= :first + {DELAYED} AND place < :behind + {DELAYED})
+WHERE number = :number"""
 
 # Looking
 
@@ -274,21 +288,41 @@ COUNT_KEYS = "UPDATE entry SET keys = ?, last = ? WHERE place = (SELECT max(plac
 CLEAR = "DELETE FROM entry WHERE place > ? AND place < ?"
 #: of keys from a place on, the last one's
 SOME_PLACES = "SELECT max(place) FROM (SELECT place FROM entry WHERE place > ? ORDER BY place LIMIT ?)"
-#: keys between two places to which the index doesn't lead
-NOT_FOUND = """
-SELECT kind, key, crc, value FROM entry e NOT INDEXED WHERE e.place > ? AND e.place <= ? AND e.key IS NOT NULL
-AND NOT EXISTS (
-    SELECT 1 FROM entry x INDEXED BY by_key WHERE x.kind = e.kind AND x.key = e.key AND x.place = e.place
-) LIMIT 100"""
+#: keys between two places to which the index doesn't lead; of a table's start, one that it has by damage
+NOT_FOUND = f"""
+SELECT place, kind, key, crc, value FROM entry e NOT INDEXED
+WHERE e.place > ? AND e.place <= ? AND (e.key IS NOT NULL OR e.place & {IDS - 1}) AND NOT EXISTS (
+    SELECT 1 FROM entry x INDEXED BY by_key WHERE x.kind = e.kind AND x.key = e.key AND x.place = e.place)"""
 ARE_MORE = "SELECT 1 FROM entry LIMIT 1 OFFSET ?"
+ARE_MORE_RECORDS = "SELECT 1 FROM record LIMIT 1 OFFSET ?"
+_COUNT = "(SELECT count(*) FROM record WHERE place"
+#: Of each queue its number, how many are ready, claimed, delayed as it says, and as there are.
+COUNTED = f"""
+SELECT number, ready, claimed, delayed,
+    {_COUNT} >= number << {ID_BITS} AND place < number + 1 << {ID_BITS}),
+    {_COUNT} > -(number + 1 << {ID_BITS}) AND place <= -(number << {ID_BITS})),
+    {_COUNT} >= (number << {ID_BITS}) + {DELAYED} AND place < (number + 1 << {ID_BITS}) + {DELAYED})
+FROM queue WHERE number > 0"""
+HOW_MANY_RECORDS = "SELECT count(*) FROM record"
+#: Of each table how many keys there are, and what its last row says: with max(), SQLite has a column from that row.
+MISCOUNTED_TABLES = f"""
+SELECT 1 FROM (
+    SELECT max(place) AS top, count(key) AS found, keys, last FROM entry NOT INDEXED GROUP BY place >> {ID_BITS})
+WHERE keys IS NOT found
+OR last IS NOT NULL AND (typeof(last) <> 'integer' OR last NOT BETWEEN top AND top | {IDS - 1})"""
 DROP_INDEX = "DROP INDEX by_key"
 MAKE_INDEX = "CREATE UNIQUE INDEX by_key ON entry(kind, key)"
 #: keys that are there more than once, because the index hid the first one: the last one counts
 DOUBLES = """
 SELECT place FROM entry NOT INDEXED WHERE key IS NOT NULL AND place NOT IN (
     SELECT max(place) FROM entry NOT INDEXED WHERE key IS NOT NULL GROUP BY kind, key)"""
-HOW_MANY = "SELECT kind, count(key), max(place) FROM entry NOT INDEXED GROUP BY kind"
-SET_COUNT = "UPDATE entry SET keys = ? WHERE place = ?"
+HOW_MANY = f"SELECT count(key), max(place) FROM entry NOT INDEXED GROUP BY place >> {ID_BITS}"
+#: how many keys a table has, its last place; a highest place that can't be is left out
+SET_COUNT = f"""
+UPDATE entry SET keys = ?, last = CASE typeof(last) WHEN 'integer' THEN
+    CASE last >> {ID_BITS} WHEN place >> {ID_BITS} THEN last END END WHERE place = ?"""
+#: of a table's start
+RESET_START = f"UPDATE entry SET kind = place >> {ID_BITS}, key = NULL, value = NULL WHERE place = ?"
 AT = "SELECT place, keys, last, crc, value, key FROM entry WHERE place = ?"
 PUT_KEY_ASIDE = "INSERT INTO damaged(id, reason, crc, note, payload) VALUES (?, 'a key', ?, ?, ?)"
 ADD_PART = "INSERT INTO part(place, nth, data) VALUES (?, ?, ?)"
@@ -339,7 +373,9 @@ def places(number: int) -> tuple[int, int]:
 def is_whole(row: Sequence[Any], payload: Any) -> bool:
     """Whether the checksum of a row of `_FIELDS` holds. In a damaged one anything may stand anywhere."""
     _, queue, crc, put_at, attempts, not_before, rank, note = row[:8]
-    if type(attempts) is not int or attempts < 0 or not (not_before is None or isinstance(not_before, (float, int))):
+    if type(attempts) is not int or not 0 <= attempts < DELAYED:
+        return False
+    if not (not_before is None or isinstance(not_before, (float, int))):
         return False
     try:
         if rank or note:

@@ -53,9 +53,9 @@ class Tables:
         if number is None:
             return 0
         row = self._reader.row(schema.END, (bounds(number)[1],))
-        if row is None:
+        if row is None or type(row[1]) is not int or row[1] < 0:
             raise self._reader.damaged()
-        return int(row[1])
+        return row[1]
 
     def snapshot(self, table: str, keys: Sequence[bytes] | None) -> dict[bytes, bytes]:
         number = self._names.table(table)
@@ -81,7 +81,8 @@ class Tables:
 
     def keys(self, table: str, after: bytes | None, reverse: bool) -> Iterator[bytes]:
         for _, (_, key) in self._rows(table, after, reverse, values=False):
-            yield key
+            if isinstance(key, bytes):
+                yield key
 
     def _rows(self, table: str, after: bytes | None, reverse: bool, values: bool) -> Iterator[tuple[int, Any]]:
         """Those that were there when it begins: what is set behind them would be seen again and again."""

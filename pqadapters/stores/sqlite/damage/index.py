@@ -1,8 +1,10 @@
-"""Whether the index leads to every key of the tables. SQLite's pages have no checksums, and a bit that is flipped in
-the index would hide keys that are there, without a word; the rows themselves have theirs.
+"""Whether the index leads to every key of the tables, and the counts of queues and tables are right. SQLite's pages
+have no checksums: a bit that is flipped in the index would hide keys that are there, without a word; one in a count,
+records from who looks whether there are any, or have somebody wait for the end of what isn't there. The rows
+themselves have their checksums.
 
-The keys of a small database are looked up whenever a process opens it, those of another one by a thread beside the
-work, once a day. An index that doesn't lead to a key that is whole is made anew.
+What is in a small database is looked at whenever a process opens it, and in another one by a thread beside the work,
+once a day. An index that doesn't lead to a key is made anew, without those keys that aren't whole; so are counts.
 """
 
 from __future__ import annotations
@@ -11,37 +13,68 @@ import os
 import sqlite3
 import threading
 import weakref
+from collections.abc import Callable
 from contextlib import suppress
-from typing import TYPE_CHECKING
+from functools import partial
+from typing import TYPE_CHECKING, TypeVar
 
 from ....clock import SYSTEM
 from ....ending import start_thread
 from ....errors import StoreError
 from .. import schema
+from ..claims import recount
 from ..database import connect
 from ..entries import make_index_anew
-from ..schema import is_whole_entry
 from ..work import Work
 
 if TYPE_CHECKING:
     from ..core import Core
 
-_FEW = 1_000  #: keys, which take a millisecond
+T = TypeVar("T")
+_FEW = 1_000  #: keys, or records, which take a millisecond
 _AT_ONCE = 10_000
 _EVERY = 24 * 3600.0  #: seconds
 _HIDES = -1  #: no place
 
 
 def check(core: Core, connection: sqlite3.Connection) -> None:
-    """Look the keys up, here and now if they are few. sqlite3.Error."""
-    if connection.execute(schema.ARE_MORE, (_FEW,)).fetchone() is None:
-        if _look(connection, 0, _FEW) == _HIDES:
-            _make_anew(core)
-    elif _is_time(core):
+    """Look here and now if there is little. sqlite3.Error."""
+    few_keys, few_records = (
+        connection.execute(are_more, (_FEW,)).fetchone() is None
+        for are_more in (schema.ARE_MORE, schema.ARE_MORE_RECORDS)
+    )
+    if few_keys and (_look(connection, 0, _FEW) == _HIDES or _are_keys_miscounted(connection)):
+        _make_anew(core)
+    if few_records and (numbers := _miscounted(connection)):
+        _count_anew(core, numbers)
+    if not (few_keys and few_records) and _is_time(core):
         thread = threading.Thread(target=_check, args=(weakref.ref(core),), daemon=True)
         thread.name = "pqadapters-index"
         with suppress(RuntimeError):  # the interpreter is shutting down
             start_thread(thread)
+
+
+def _are_keys_miscounted(connection: sqlite3.Connection) -> bool:
+    return connection.execute(schema.MISCOUNTED_TABLES).fetchone() is not None
+
+
+def _miscounted(connection: sqlite3.Connection) -> list[int]:
+    """The numbers of queues whose counts aren't right. None where the rows are out of order: then it is the number of a
+    row that is damaged, and those behind it aren't found."""
+    rows = connection.execute(schema.COUNTED).fetchall()
+    (there,) = connection.execute(schema.HOW_MANY_RECORDS).fetchone()
+    if sum(sum(row[4:]) for row in rows) != there:
+        return []
+    return [row[0] for row in rows if row[1:4] != row[4:]]
+
+
+def _count_anew(core: Core, numbers: list[int]) -> None:
+    def run(connection: sqlite3.Connection) -> None:
+        for number in numbers:
+            recount(connection, number)
+
+    core.writer.do(Work(run, synced=False))
+    core.counts_were_damaged()
 
 
 def _look(connection: sqlite3.Connection, after: int, most: int) -> int | None:
@@ -50,15 +83,12 @@ def _look(connection: sqlite3.Connection, after: int, most: int) -> int | None:
     (last,) = connection.execute(schema.SOME_PLACES, (after, most)).fetchone()
     if last is None:
         return None
-    rows = connection.execute(schema.NOT_FOUND, (after, last)).fetchall()
-    if any(value is None or is_whole_entry(kind, key, crc, value) for kind, key, crc, value in rows):
-        return _HIDES
-    return int(last)
+    return _HIDES if connection.execute(schema.NOT_FOUND, (after, last)).fetchone() else int(last)
 
 
 def _make_anew(core: Core) -> None:
-    core.writer.do(Work(make_index_anew, synced=False))
-    core.index_was_damaged()
+    aside = core.writer.do(Work(make_index_anew, synced=False))
+    core.index_was_damaged(aside if isinstance(aside, list) else [])
 
 
 def _is_time(core: Core) -> bool:
@@ -80,12 +110,19 @@ def _check(ref: weakref.ref[Core]) -> None:
             core = ref()
             if core is None or core.writer.trouble is not None:
                 return
-            with core.aside:  # no fork comes in the middle of it
-                connection = connect(core.path)
-                try:
-                    after = _look(connection, after, _AT_ONCE)
-                finally:
-                    connection.close()
+            after = _aside(core, partial(_look, after=after, most=_AT_ONCE))
             if after == _HIDES:  # with the lock free: on a full disk whoever writes waits for it
-                return _make_anew(core)
+                _make_anew(core)
+                break
             del core
+        if (core := ref()) is not None and (numbers := _aside(core, _miscounted)):
+            _count_anew(core, numbers)
+
+
+def _aside(core: Core, look: Callable[[sqlite3.Connection], T]) -> T:
+    with core.aside:  # no fork comes in the middle of it
+        connection = connect(core.path)
+        try:
+            return look(connection)
+        finally:
+            connection.close()

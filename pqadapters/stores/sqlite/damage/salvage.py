@@ -62,7 +62,7 @@ class _Found:
             self._add(self.bodies, row.key, cell)
         elif len(columns) == _ENTRY and isinstance(columns[5], bytes):
             self._add(self.entries, row.key, cell)
-        elif len(columns) == _PART and isinstance(columns[1], int) and isinstance(columns[2], int):
+        elif len(columns) == _PART and list(map(type, columns[1:])) == [int, int, bytes]:
             self._add(self.parts.setdefault(columns[1], {}), columns[2], cell)
         elif len(columns) in (_QUEUE, _KIND) and isinstance(columns[1], bytes) and crc32(columns[1]) == columns[2]:
             names = self.queues if len(columns) == _QUEUE else self.kinds
