@@ -2,7 +2,8 @@
 
 The file format is that of https://www.sqlite.org/fileformat2.html. Only leaf pages of tables are looked at, wherever
 they stand: the pages above them, which say where to look, may be damaged. Newer versions of pages are taken from the
-WAL. Free pages are left out, since what stands there was deleted.
+WAL, those behind damage as well: only SQLite needs all that is before a frame. Free pages are left out, since what
+stands there was deleted.
 """
 
 from __future__ import annotations
@@ -18,6 +19,8 @@ from ..._disk import Disk, open_file
 from ..schema import APPLICATION, PAGE_SIZE
 
 _LEAF = 0x0D
+_FREE = b"\x02"  #: in the map of pages
+_PENDING = 1 << 30  #: the byte whose page is never used
 _MAGIC = b"SQLite format 3\0"
 _WAL_MAGIC = 0x377F0682  #: and with the lowest bit set where checksums are big-endian
 _INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}  #: serial type -> bytes
@@ -48,6 +51,7 @@ class Pages:
         self._file, self._wal = _opened(path), _opened(f"{path}-wal") if os.path.lexists(f"{path}-wal") else None
         head = self._file.read(100)
         self.is_ours = head[68:72] == APPLICATION.to_bytes(4, "big")  #: as its head says, which may be damaged
+        self._has_map = self.is_ours or not head.startswith(_MAGIC) or any(head[52:56])
         size = int.from_bytes(head[16:18], "big") if trusting and head.startswith(_MAGIC) else 0
         self._size = 65536 if size == 1 else size if size in {1 << n for n in range(9, 16)} else PAGE_SIZE
         self._usable = self._size - (head[20] if size and head[20] < 32 else 0)
@@ -69,15 +73,22 @@ class Pages:
         if len(head) < 32:
             return
         magic, _, size, _ = struct.unpack(">IIII", head[:16])
-        if magic & ~1 != _WAL_MAGIC or size != self._size:
-            return
         order = ">" if magic & 1 else "<"
         total = _wal_checksum(head[:24], (0, 0), order)
-        whole, pending, at = True, dict[int, int](), 32
-        while len(frame := self._wal.read(24 + size)) == 24 + size:
+        whole = (magic & ~1, size, total) == (_WAL_MAGIC, self._size, struct.unpack(">II", head[24:]))
+        salt, pending, size = head[16:24] if whole else b"", dict[int, int](), self._size
+        doubtful = dict[int, int]()
+        for at in range(32, Disk().filled(self._wal.fileno()), 24 + size):
+            frame = self._wal.read(24 + size)
+            if len(frame) < 24 + size:
+                break
             page, commit = struct.unpack(">II", frame[:8])
-            if frame[8:16] != head[16:24]:
-                break  # left from before the WAL was begun anew
+            salt = salt or frame[8:16]  # where the head is damaged
+            if frame[8:16] != salt:  # left from before the WAL was begun anew; or damaged, if others come behind it
+                whole, doubtful[page] = False, at + 24
+                continue
+            self._behind.update(doubtful)
+            doubtful.clear()
             if whole:
                 total = _wal_checksum(frame[24:], _wal_checksum(frame[:8], total, order), order)
                 whole = total == struct.unpack(">II", frame[16:24])
@@ -89,7 +100,6 @@ class Pages:
                     pending = {}
             else:
                 self._behind[page] = at + 24
-            at += len(frame)
 
     def _page(self, number: int) -> bytes:
         at = self._newer.get(number)
@@ -105,7 +115,7 @@ class Pages:
         return self._wal.read(self._size)
 
     def _free(self) -> set[int]:
-        """The pages that hold nothing, as far as their list can be read."""
+        """The pages that hold nothing, as far as their list can be read, and the map of all pages says so as well."""
         found: set[int] = set()
         trunk = int.from_bytes(self._page(1)[32:36], "big")
         while 0 < trunk <= self._count and trunk not in found:
@@ -114,7 +124,18 @@ class Pages:
             count = min(int.from_bytes(page[4:8], "big"), self._usable // 4 - 2)
             found.update(struct.unpack(f">{count}I", page[8 : 8 + 4 * count]))
             trunk = int.from_bytes(page[:4], "big")
-        return found
+        return set(filter(self._is_free, found)) if self._has_map else found
+
+    def _is_free(self, number: int) -> bool:
+        """By the map, which a database has that can give pages back. Damage to it brings back what was deleted, and
+        hides nothing."""
+        if not 2 < number <= self._count:
+            return False
+        each = self._usable // 5 + 1  # pages that one of the map tells of, and itself
+        of_map = (number - 2) // each * each + 2
+        of_map += of_map == _PENDING // self._size + 1
+        at = 5 * (number - of_map - 1)
+        return at >= 0 and self._page(of_map)[at : at + 1] == _FREE
 
     @property
     def size(self) -> int:
