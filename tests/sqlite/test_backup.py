@@ -56,6 +56,45 @@ def test_what_may_stand_where_a_copy_is_to_is_not_replaced(
     assert copy.read_bytes() == b"somebody's"
 
 
+@pytest.mark.parametrize("copies", [lambda store, to: store.backup(to=to), lambda store, to: store.salvage(to=to)])
+@pytest.mark.parametrize(
+    ("name", "to"),
+    [
+        ("jobs.db", "jobs.db-journal"),
+        ("jobs.db", "jobs.db-owners/copy.db"),
+        ("jobs.db-wal", "jobs.db"),
+        ("jobs.db-shm", "jobs.db"),
+    ],
+)
+def test_a_copy_by_the_name_of_what_stands_beside_a_database(copies: Any, name: str, to: str, tmp_path: Path) -> None:
+    """It was taken for a journal: nobody opened the database for a minute, and then it was gone. Or the database itself
+    went, taken for the WAL of its copy."""
+    with SqliteStore(tmp_path / name) as store:
+        store.commit(*[Put("q", b"%d" % n) for n in range(9)])
+        before = sorted(os.listdir(tmp_path))
+        with pytest.raises(StoreRefused, match="one of them stands beside the other"):
+            copies(store, tmp_path / to)
+        assert sorted(os.listdir(tmp_path)) == before
+    with SqliteStore(tmp_path / name) as store:
+        assert len(store.claim("q", limit=20)) == 9
+
+
+def test_the_wal_of_a_lost_database_isnt_salvaged_into_its_place(database: Path) -> None:
+    """Five records of six hundred were brought out, and the WAL, in which all were, was removed."""
+    with SqliteStore(database, durability="process") as store:
+        for n in range(600):
+            store.commit(Put("q", b"%d " % n * 20))
+        wal = Path(f"{database}-wal").read_bytes()
+    for path in database.parent.iterdir():
+        if path.is_file():
+            path.unlink()
+    kept = database.with_name(f"{database.name}-wal")
+    kept.write_bytes(wal)
+    with pytest.raises(StoreRefused, match="one of them stands beside the other"):
+        salvage(kept, to=database)
+    assert kept.read_bytes() == wal
+
+
 def test_two_backups_to_one_name_at_a_time(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """They wrote into one file of that name: each took the other one's away, or gave it its name half written."""
     copy, real = database.with_name("copy.db"), backup._copy

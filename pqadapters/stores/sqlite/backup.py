@@ -8,7 +8,7 @@ from contextlib import suppress
 
 from .._directory import refused
 from .._disk import Disk
-from .beside import check_free, make_way, remove_files
+from .beside import check_apart, check_free, make_way, remove_files
 from .database import connect, patiently
 from .errors import translated
 
@@ -16,9 +16,10 @@ from .errors import translated
 def back_up(path: str, to: str, disk: Disk) -> None:
     """Copy the database to the file `to`, which is whole or not there, and on the disk when this returns.
 
-    Raises StoreRefused where `to` exists already, DiskError.
+    Raises StoreRefused where `to` exists already, or is the name of what stands beside the database; DiskError.
     """
     check_free(to)
+    check_apart(path, to)
     part = f"{to}.{os.urandom(4).hex()}.part"  # another process may be at it, to the same name
     try:
         disk.close(disk.open(part, create=True))

@@ -62,6 +62,15 @@ def check_free(path: str) -> None:
         raise StoreRefused(f"{path} exists already: give the name of a new file")
 
 
+def check_apart(path: str, to: str) -> None:
+    """Before a new file `to` is made of what is in `path`: neither stands beside the other, where it would be removed,
+    or taken by SQLite for what it isn't. Raises StoreRefused."""
+    path, to = os.path.realpath(path), os.path.realpath(to)
+    beside = [(one + side, other) for side in _SIDES for one, other in ((path, to), (to, path))]
+    if any(name == other for name, other in beside) or os.path.dirname(to) == path + SIDE:
+        raise StoreRefused(f"{to} is no name for what is made of {path}: one of them stands beside the other")
+
+
 def make_way(path: str, disk: Disk, *, emptied: bool = False) -> None:
     """Before a database gets that name. On the disk when this returns: a power cut may keep a rename, and bring back
     what was removed before it. `emptied`: it takes the place of one that was cut to nothing; the ids that were given

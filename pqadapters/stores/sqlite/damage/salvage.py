@@ -17,7 +17,7 @@ from zlib import crc32
 from ....durability import Survives
 from ....errors import DiskError, StoreRefused
 from ....store import Op, Put, Set
-from ..beside import check_free
+from ..beside import check_apart, check_free
 from ..schema import DELAYED, IDS, is_whole, is_whole_entry, name_text
 from ..store import SqliteStore
 from ..takeover.probe import move, remove
@@ -124,6 +124,7 @@ def salvage(path: str | os.PathLike[str], *, to: str | os.PathLike[str]) -> Salv
     """
     source, target = os.path.realpath(path), os.path.realpath(to)
     check_free(target)
+    check_apart(source, target)
     part = f"{target}.{os.urandom(4).hex()}.part"
     try:
         pages = _fitting(source)
