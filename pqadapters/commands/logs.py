@@ -132,12 +132,14 @@ def _there(place: str) -> str:
     """Nothing is made where there is none."""
     bare = shown(place).partition("?")[0]
     scheme, colon, _ = place.partition("://")
-    path = place if not colon else unquote(urlsplit(place).path) if scheme.lower() == "file" else None
+    path = place if not colon else None
+    if scheme.lower() == "file" and colon:
+        path = unquote(urlsplit(place).path, errors="surrogateescape")
     if path is not None:
         if not is_there(path):
             raise Failure(f"{bare} isn't there")
         if not os.path.isdir(path):
-            raise Failure(f"{bare} is no directory; a database is named by its URL, as in sqlite:///{quote(bare)}")
+            raise Failure(f"{bare} is no directory; a database is named by its URL, as in sqlite:///{quote(os.fsencode(bare))}")
         check_own(path)
     if scheme.lower() == "sqlite":
         check_own(str(where := find(place)))

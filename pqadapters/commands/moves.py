@@ -162,7 +162,7 @@ def _path(place: str) -> str:
     if "://" not in place:
         return os.path.abspath(place)
     parts = urlsplit(place)
-    path = unquote(parts.path)
+    path = unquote(parts.path, errors="surrogateescape")  # a name needn't be UTF-8
     if parts.scheme not in ("sqlite", "file") or parts.netloc not in ("", "localhost") or not path.strip("/"):
         raise Failure(f"{shown(place)}: write a path, sqlite:////abs/data.db, file:///abs/dir or mysql://user@host/db")
     return os.path.abspath(path[1:] if parts.scheme == "sqlite" else path)

@@ -76,7 +76,7 @@ def _on_server(url: str) -> OnServer:
 
 def _of_url(url: str) -> str:
     parts = urlsplit(url)
-    path = unquote(parts.path)
+    path = unquote(parts.path, errors="surrogateescape")  # a name needn't be UTF-8
     if parts.scheme == "sqlite":
         path = path[1:]
     if parts.netloc not in ("", "localhost") or not path.strip("/"):

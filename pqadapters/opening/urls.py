@@ -17,7 +17,7 @@ def is_there(url: str) -> bool:
     from urllib.parse import unquote, urlsplit  # loaded by who has a URL
 
     parts = urlsplit(url)
-    path = unquote(parts.path)
+    path = unquote(parts.path, errors="surrogateescape")  # a name needn't be UTF-8
     return {"sqlite": os.path.isfile(path[1:]), "file": os.path.isdir(path)}.get(parts.scheme, True)
 
 
@@ -74,7 +74,7 @@ def read(url: str) -> tuple[str, str, dict[str, Any]]:
         raise ValueError(f"{shown(url)!r}: '#' ends a URL's path; write %23 for one in a name or a password")
     if parts.scheme not in SCHEMES:
         raise ValueError(_unknown(url))
-    path = unquote(parts.path)
+    path = unquote(parts.path, errors="surrogateescape")  # a name needn't be UTF-8
     if parts.scheme in _CHECKS:
         _CHECKS[parts.scheme](url, parts.netloc, path)
     return parts.scheme, path, options_of(url, parts.scheme, parts.query)

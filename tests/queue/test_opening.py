@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import errno
 import os
+import sys
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import pytest
 
+from pqadapters import PDict
 from pqadapters.durability import Durability, Survives
 from pqadapters.errors import DiskError, StoreClosed, StoreRefused
 from pqadapters.stdlib import queue as durable
@@ -189,6 +192,29 @@ def test_a_path_that_is_too_long_for_a_database_is_refused_in_plain_words(tmp_pa
     with pytest.raises(DiskError, match="shorter path") as caught:
         Queue(store=f"sqlite:///{directory}/q.db")
     assert caught.value.errno == errno.ENAMETOOLONG
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are UTF-8")
+@pytest.mark.parametrize("url", ["sqlite:///{}/q.db", "file://{}/q"])
+def test_the_url_of_a_directory_whose_name_isnt_utf8(url: str, tmp_path: Path) -> None:
+    """It was made elsewhere, in a directory of a similar name."""
+    directory = tmp_path / os.fsdecode(b"caf\xe9")
+    directory.mkdir(mode=0o700)
+    with Queue(store=url.format(quote(os.fsencode(directory)))) as q:
+        q.put(1)
+    assert os.listdir(tmp_path) == [directory.name]
+    assert any(name.startswith("q") for name in os.listdir(directory))
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are UTF-8")
+def test_a_relative_url_where_the_directorys_name_isnt_utf8(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    directory = tmp_path / os.fsdecode(b"caf\xe9")
+    directory.mkdir(mode=0o700)
+    monkeypatch.chdir(directory)
+    with PDict(store="sqlite:///d.db", name="d") as d:
+        d[1] = 2
+    assert os.listdir(tmp_path) == [directory.name]
+    assert "d.db" in os.listdir(directory)
 
 
 def test_two_queues_on_one_path_in_one_process_share_it(tmp_path: Path) -> None:

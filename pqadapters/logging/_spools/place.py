@@ -30,7 +30,7 @@ def _directory(url: str) -> str:
     from urllib.parse import unquote, urlsplit  # loaded by who has a URL
 
     parts = urlsplit(url)
-    path = unquote(parts.path)
+    path = unquote(parts.path, errors="surrogateescape")  # a name needn't be UTF-8
     if parts.netloc not in ("", "localhost") or not path.startswith("/") or path == "/":
         raise ValueError(f"{url!r}: write file:/// and an absolute path, as in file:///var/log/shop")
     if parts.query or parts.fragment:
