@@ -34,15 +34,16 @@ def prepare_parent(path: str, disk: Disk, trust: bool) -> None:
 
 def make(path: str, disk: Disk) -> None:
     """Make a directory and those above it that are missing, each synced into its parent."""
-    parent = os.path.dirname(path)
-    try:
-        if not os.path.isdir(parent):
-            make(parent, disk)
-        with contextlib.suppress(FileExistsError):  # another process makes the same one
-            disk.mkdir(path)
-        disk.sync_directory(parent)
-    except OSError as error:
-        raise refused(path, error, "make") from error
+    missing = [path]
+    while not os.path.isdir(parent := os.path.dirname(missing[-1])) and parent not in ("", missing[-1]):
+        missing.append(parent)
+    for each in reversed(missing):
+        try:
+            with contextlib.suppress(FileExistsError):  # another process makes the same one
+                disk.mkdir(each)
+            disk.sync_directory(os.path.dirname(each))
+        except OSError as error:
+            raise refused(each, error, "make") from error
 
 
 def refused(path: str, error: OSError, what: str) -> DiskError:

@@ -16,6 +16,8 @@ from pqadapters.durability import Durability, Survives
 from pqadapters.errors import DiskError, StoreClosed, StoreRefused
 from pqadapters.stdlib import queue as durable
 from pqadapters.stdlib.queue import Queue
+from pqadapters.stores._directory import make
+from pqadapters.stores._disk import Disk
 from pqadapters.stores.memory import MemoryStore
 
 KINDS: list[Any] = [durable.Queue, durable.LifoQueue, durable.PriorityQueue, durable.SimpleQueue]
@@ -194,13 +196,25 @@ def test_a_path_that_is_too_long_for_a_database_is_refused_in_plain_words(tmp_pa
     assert caught.value.errno == errno.ENAMETOOLONG
 
 
+def test_a_path_of_more_directories_than_python_may_call_itself(tmp_path: Path) -> None:
+    """It was a RecursionError."""
+    path = tmp_path.joinpath(*["d"] * (sys.getrecursionlimit() + 9))
+    if len(bytes(path)) > 4000:
+        pytest.skip("the system takes no such path")
+    make(str(path), Disk())
+    assert path.is_dir()
+    (tmp_path / "kept").touch()
+    os.removedirs(path)
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="elsewhere names of files are UTF-8")
 @pytest.mark.parametrize("url", ["sqlite:///{}/q.db", "file://{}/q"])
 def test_the_url_of_a_directory_whose_name_isnt_utf8(url: str, tmp_path: Path) -> None:
     """It was made elsewhere, in a directory of a similar name."""
     directory = tmp_path / os.fsdecode(b"caf\xe9")
     directory.mkdir(mode=0o700)
-    with Queue(store=url.format(quote(os.fsencode(directory)))) as q:
+    q: Queue[int] = Queue(store=url.format(quote(os.fsencode(directory))))
+    with q:
         q.put(1)
     assert os.listdir(tmp_path) == [directory.name]
     assert any(name.startswith("q") for name in os.listdir(directory))
@@ -211,7 +225,8 @@ def test_a_relative_url_where_the_directorys_name_isnt_utf8(tmp_path: Path, monk
     directory = tmp_path / os.fsdecode(b"caf\xe9")
     directory.mkdir(mode=0o700)
     monkeypatch.chdir(directory)
-    with PDict(store="sqlite:///d.db", name="d") as d:
+    d: PDict[int, int] = PDict(store="sqlite:///d.db", name="d")
+    with d:
         d[1] = 2
     assert os.listdir(tmp_path) == [directory.name]
     assert "d.db" in os.listdir(directory)
