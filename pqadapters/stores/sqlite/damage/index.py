@@ -33,6 +33,7 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 _FEW = 1_000  #: keys, or records, which take a millisecond
 _AT_ONCE = 10_000
+_COUNTED = 1 << 16  #: pages, which take some tenths of a second
 _EVERY = 24 * 3600.0  #: seconds
 _HIDES = -1  #: no place
 
@@ -60,7 +61,10 @@ def _are_keys_miscounted(connection: sqlite3.Connection) -> bool:
 
 def _miscounted(connection: sqlite3.Connection) -> list[int]:
     """The numbers of queues whose counts aren't right. None where the rows are out of order: then it is the number of a
-    row that is damaged, and those behind it aren't found."""
+    row that is damaged, and those behind it aren't found. None of a database in which to count takes long: whoever
+    forks, or copies the WAL, would wait for it."""
+    if connection.execute(schema.FREE_PAGES).fetchone()[1] > _COUNTED:
+        return []
     rows = connection.execute(schema.COUNTED).fetchall()
     (there,) = connection.execute(schema.HOW_MANY_RECORDS).fetchone()
     if sum(sum(row[4:]) for row in rows) != there:
