@@ -299,7 +299,9 @@ def test_a_value_that_is_cut_off_is_not_moved_over(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    "damage", [b"'b', (", b"\0", b"f()", b"'b', 'c'"], ids=["cut off", "zeros", "a call", "no place"]
+    "damage",
+    [b"'b', (", b"\0", b"f()", b"'b', 'c'", b"5, (0, 3)", b"(" * 100_000],
+    ids=["cut off", "zeros", "a call", "no place", "a number", "deep"],
 )
 def test_a_damaged_index_is_told_as_dbms_errors_are(tmp_path: Path, damage: bytes) -> None:
     """A SyntaxError out of ast.literal_eval() says nothing of a file."""
@@ -314,6 +316,20 @@ def test_a_damaged_index_is_told_as_dbms_errors_are(tmp_path: Path, damage: byte
     if b"c" not in damage:
         with pytest.raises(dbm.error, match=r"old.dir, is damaged: .*old.bak may be an older one"):
             shelve.open(path)
+    assert _files(path) == files
+
+
+@pytest.mark.parametrize("place", [(0, 1 << 40), (1 << 70, 3), (0, -1), (-512, 3)])
+def test_a_place_in_a_damaged_index_that_cant_be(tmp_path: Path, place: tuple[int, int]) -> None:
+    """As much memory was asked for as it said; what came of that was an error of Python's own."""
+    path = str(tmp_path / "old")
+    with _theirs("dbm.dumb", path, "c") as shelf:
+        shelf["a"] = 1
+    with open(f"{path}.dir", "a") as index:
+        index.write(f"'b', {place}\n")
+    files = _files(path)
+    with pytest.raises(ShelfError, match=r"old is damaged: .*b'b'.*delete that key"):
+        shelve.migrate(path)
     assert _files(path) == files
 
 

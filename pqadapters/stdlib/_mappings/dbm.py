@@ -22,6 +22,8 @@ _SUFFIXES = {
     "dbm.sqlite3": ("", "-wal", "-journal"),
 }
 SQLITE, DUMB = "dbm.sqlite3", "dbm.dumb"
+#: What dbm.dumb raises, which reads its index as Python's literals, and takes what there is for what it should be.
+_UNREADABLE = (SyntaxError, ValueError, TypeError, AttributeError, OverflowError, RecursionError, MemoryError)
 _BERKELEY = 0x00061561  #: magic number at byte 12 of a hash, as file(1) knows it; at byte 0 in version 1.85 (macOS)
 
 
@@ -98,7 +100,7 @@ def open_dbm(path: str, kind: str, flag: str) -> Any:
         ) from error
     try:
         return module.open(path, flag)
-    except (SyntaxError, ValueError, TypeError) as error:  # dbm.dumb reads its index as Python's literals
+    except _UNREADABLE as error:
         raise ShelfError(
             f"the index of {path}, {path}.dir, is damaged: {error}. {path}.bak may be an older one: copy it to that "
             "name, or give another name for a new shelf"
@@ -110,11 +112,10 @@ def pairs_of(database: Any, path: str, kind: str) -> Iterator[tuple[bytes, bytes
     key: Any = None
     try:
         for key in database.keys():  # noqa: SIM118  # what all of them have
-            value = bytes(database[key])
             if kind == DUMB:
-                _check_whole(database, key, value)
-            yield bytes(key), value
-    except (_Error, OSError, ValueError, TypeError) as error:
+                _check_there(database, key, path)
+            yield bytes(key), bytes(database[key])
+    except (_Error, OSError, *_UNREADABLE) as error:
         where = f"the value of its key {key!r}" if key is not None else "what keys it has"
         raise ShelfError(
             f"{path} is damaged: {where} can't be read: {error}. It was left as it is: delete that key by {kind}, and "
@@ -122,11 +123,13 @@ def pairs_of(database: Any, path: str, kind: str) -> Iterator[tuple[bytes, bytes
         ) from error
 
 
-def _check_whole(database: Any, key: bytes, value: bytes) -> None:
-    """Raises ValueError where its file ends before the value does: the module passes over that."""
+def _check_there(database: Any, key: bytes, path: str) -> None:
+    """Raises ValueError where its file ends before the value does: the module passes over that, and asks for as much
+    memory as the index says."""
     at, size = database._index[key]
-    if len(value) != size:
-        raise ValueError(f"it has {size} bytes at {at} of the .dat file, and {len(value)} of them are there")
+    there = max(0, min(size, os.path.getsize(f"{path}.dat") - at)) if at >= 0 else 0
+    if there != size:
+        raise ValueError(f"it has {size} bytes at {at} of the .dat file, and {there} of them are there")
 
 
 def check_own(path: str, kind: str) -> None:
