@@ -5,6 +5,9 @@ from __future__ import annotations
 import shutil
 import sqlite3
 import threading
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from queue import Empty
 
@@ -127,6 +130,26 @@ def _wait_for_the_look() -> None:
     for thread in threading.enumerate():
         if thread.name == "pqadapters-index":
             thread.join(PATIENCE)
+
+
+@pytest.mark.parametrize("what", ["claimed = 'x'", "claimed = x''", "bytes = 'x'", "ready = 'x'", "delayed = x''"])
+@pytest.mark.parametrize("number", [0, 1])
+def test_counts_that_are_none(two_queues: Path, number: int, what: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """While nobody has looked yet, that is said."""
+    change(two_queues, f"UPDATE queue SET {what} WHERE number = {number}")
+    monkeypatch.setattr(index, "check", lambda *_: None)
+    with suppress(FormatError), SqliteStore(two_queues) as store:
+        for name in ("a", "none"):
+            uses: list[Callable[[], object]] = [
+                partial(store.depth, name),
+                partial(drained, store, name),
+                partial(store.commit, Put(name, b"1", limit=9)),
+                partial(store.commit, Put(name, b"1", rank=b"2")),
+            ]
+            for use in uses:
+                with suppress(FormatError):
+                    use()
+        assert drained(store, "b") == [0, 1, 2, 3]
 
 
 @pytest.mark.parametrize("owner", ["NULL", "77", "'x'"])

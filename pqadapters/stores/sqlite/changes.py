@@ -24,6 +24,7 @@ from ...store import (
     meets,
 )
 from . import entries, schema
+from .errors import malformed
 from .names import Names
 from .runs import FEW, ack_run, put_run, runs_of
 from .schema import DELAYED, ID_BITS, IDS, LONG, checksum
@@ -107,6 +108,13 @@ class Changes:
     def _one(self, question: str, *values: Any) -> Any:
         return self._connection.execute(question, values).fetchone()
 
+    def _counts(self, number: int) -> Any:
+        """A queue's row."""
+        row = self._one(schema.COUNTS, number)
+        if row is None or any(type(count) is not int for count in row[:4]):
+            raise malformed()
+        return row
+
     # Records
 
     def _put(self, op: Put) -> int:
@@ -121,7 +129,7 @@ class Changes:
         return self._put_with_all(number, op)
 
     def _check_room(self, number: int, op: Put) -> None:
-        ready, delayed, claimed, size, _ = self._one(schema.COUNTS, number)
+        ready, delayed, claimed, size, _ = self._counts(number)
         filled = ready or delayed or claimed
         if delayed:
             ready += self._one(schema.DUE, number, self._now)[0]
@@ -149,7 +157,7 @@ class Changes:
 
     def _rank(self, number: int, rank: bytes | None) -> bytes | None:
         """What a record's rank is in a queue, which is ranked from its first one on."""
-        if self._one(schema.COUNTS, number)[4]:
+        if self._counts(number)[4]:
             return rank or b""
         if not rank:
             return None

@@ -169,7 +169,7 @@ class Take:
 
 def recount(connection: sqlite3.Connection, number: Any) -> None:
     """Make a queue's counts what it has, in a transaction: who waits for their end would wait for ever."""
-    if isinstance(number, int) and 0 < number <= MAX_QUEUES:
+    if isinstance(number, int) and 0 <= number <= MAX_QUEUES:
         first, behind = places(number)
         connection.execute(schema.RECOUNT, {"number": number, "first": first, "behind": behind})
 

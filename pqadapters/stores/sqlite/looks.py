@@ -36,6 +36,8 @@ class Looks:
         asked = schema.asked_of_depth(letters, number, now, places(number) if age else _NOWHERE)
         ready, delayed, claimed, size, buried, due, oldest = self._reader.row(schema.DEPTH, asked)
         seconds = max(0.0, now - oldest) if isinstance(oldest, (int, float)) else None  # of a damaged one, a text
+        if type(claimed) is not int or type(size) is not int:
+            raise self._reader.damaged()
         return Depth(ready + due, delayed - due, claimed, buried or 0, size, seconds)
 
     def any_ready(self, queue: str) -> tuple[bool, bool]:
@@ -43,7 +45,10 @@ class Looks:
         number = self._names.queue(queue)
         if number is None:
             return False, False
-        ready, claimed = self._ask(schema.ANY_READY, (number, self._wall(), number))[0]
+        rows = self._ask(schema.ANY_READY, (number, self._wall(), number))
+        if not rows:
+            raise self._reader.damaged()
+        ready, claimed = rows[0]
         return bool(ready), bool(claimed)
 
     def next_due(self, queue: str) -> float | None:

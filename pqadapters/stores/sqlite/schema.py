@@ -302,7 +302,7 @@ SELECT number, ready, claimed, delayed,
     {_COUNT} >= number << {ID_BITS} AND place < number + 1 << {ID_BITS}),
     {_COUNT} > -(number + 1 << {ID_BITS}) AND place <= -(number << {ID_BITS})),
     {_COUNT} >= (number << {ID_BITS}) + {DELAYED} AND place < (number + 1 << {ID_BITS}) + {DELAYED})
-FROM queue WHERE number > 0"""
+FROM queue"""
 HOW_MANY_RECORDS = "SELECT count(*) FROM record"
 #: Of each table how many keys there are, and what its last row says: with max(), SQLite has a column from that row.
 MISCOUNTED_TABLES = f"""
