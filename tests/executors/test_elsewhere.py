@@ -13,6 +13,7 @@ import pytest
 from pqadapters.concurrent.futures import (
     JobFuture,
     ThreadPoolExecutor,
+    UnknownJob,
     wait,
 )
 from pqadapters.concurrent.futures._backlog import keys
@@ -249,6 +250,38 @@ def test_a_job_that_ends_as_it_is_looked_for_is_found(url: str, monkeypatch: pyt
 
         monkeypatch.setattr(keys, "find_record", meanwhile)
         assert two.future(future.job_id).result(work.PATIENCE) == 2
+
+
+@pytest.mark.parametrize("how", ["job_id", "key", "recovered"])
+def test_who_begins_to_wait_for_a_job_that_is_over_leaves_no_trace(
+    how: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its name stayed among those who wait, for good: the end of a job takes it away, and that was before."""
+    with ThreadPoolExecutor(1, store=url) as one, ThreadPoolExecutor(1, store=url, recover="manual") as two:
+        one.submit(work.hold, "gate")
+        work.reached("gate")
+        future: Any = one.using(key="k" if how == "key" else None).submit(work.double, 1)
+        two.stats()
+        sharing: Any = two._backlog.sharing
+
+        def late(watch: Any) -> Any:
+            def then(*args: Any) -> None:
+                work.GATES["gate"].set()
+                future.result(work.PATIENCE)
+                watch(*args)
+
+            return then
+
+        for each in ("watch", "watch_all"):
+            monkeypatch.setattr(sharing, each, late(getattr(sharing, each)))
+        if how == "key":
+            assert two.future(key="k").result(work.PATIENCE) == 2
+        elif how == "job_id":
+            with pytest.raises(UnknownJob):
+                two.future(future.job_id)
+        else:
+            two.recovered()
+        assert two._backlog.store.count("default.watchers") == 0
 
 
 def test_a_member_that_another_one_took_for_dead(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -105,10 +105,12 @@ def _watched(backlog: Backlog, id: bytes, still: Callable[[], bool]) -> tuple[Ke
     if backlog.sharing is not None:
         backlog.sharing.watch(id)
     outcome = _kept(backlog, id)
-    if outcome is None and (_has_run_out(backlog, id) or not still()):
-        outcome = _kept(backlog, id)
-        return outcome, outcome is not None
-    return outcome, True
+    if outcome is None and not _has_run_out(backlog, id) and still():
+        return None, True
+    outcome = outcome or _kept(backlog, id)
+    if backlog.sharing is not None:
+        backlog.sharing.watch_no_more(id)
+    return outcome, outcome is not None
 
 
 def _kept(backlog: Backlog, id: bytes) -> Kept | None:

@@ -47,18 +47,23 @@ def _futures(backlog: Backlog) -> dict[bytes, JobFuture]:
         asked_for = backlog.attached.get(future._id)  # or itself: it may wait to be begun again
         if asked_for not in (None, future) and backlog.attached.pop(future._id, None) is asked_for:
             asked_for.follow(future)
+    watched = [id for id in there if id in backlog.attached] if backlog.sharing is not None else []
     if backlog.sharing is not None:
-        backlog.sharing.watch_all([id for id in there if id in backlog.attached])
-    _look_again(backlog, there, made)
+        backlog.sharing.watch_all(watched)
+    _look_again(backlog, there, made, watched)
     return there
 
 
-def _look_again(backlog: Backlog, there: dict[bytes, JobFuture], made: list[JobFuture]) -> None:
+def _look_again(backlog: Backlog, there: dict[bytes, JobFuture], made: list[JobFuture], watched: list[bytes]) -> None:
     """Some may have come to their end while we looked, and nobody will say so: their records are gone, or parked."""
     waiting = [future for future in made if future._id in backlog.attached]
-    if waiting:
+    if waiting or watched:
         names, store = backlog.names, backlog.store
         left = {wire.id_of(record.payload) for record in all_there(backlog)}
+        if backlog.sharing is not None:
+            for id in watched:
+                if id not in left:
+                    backlog.sharing.watch_no_more(id)
         dead = {wire.id_of(record.payload): record.note for record in store.browse(names.dead, state=None)}
         for future in waiting:
             if future._id in left or backlog.attached.pop(future._id, None) is not future:

@@ -145,7 +145,7 @@ class Sharing:
         names = self._store.get(self._names.watchers, id) if watched else None
         ops: list[Op] = [Delete(self._names.watchers, id, names if names is not None else Expect.ABSENT)]
         tokens = {id[:_TOKEN]} if flags & wire.REPLY else set()
-        tokens |= {names[at : at + _TOKEN] for at in range(0, len(names), _TOKEN)} if names else set()
+        tokens |= set(_tokens(names))
         waits = self._is_known if self._robbable else self.lives
         for token in tokens - {self._token}:
             if waits(token):
@@ -156,12 +156,20 @@ class Sharing:
         """From now on this process is told of the job's end."""
         while True:
             names = self._store.get(self._names.watchers, id)
-            if names is not None and self._token in {names[at : at + _TOKEN] for at in range(0, len(names), _TOKEN)}:
+            if self._token in _tokens(names):
                 return
             expect = Expect.ABSENT if names is None else names
             with suppress(ConditionFailed):
                 self._store.commit(Set(self._names.watchers, id, (names or b"") + self._token, expect))
                 return
+
+    def watch_no_more(self, id: bytes) -> None:
+        """The job had come to its end before we began, so its end takes our name away no more. Raises StoreError."""
+        while (names := self._store.get(self._names.watchers, id)) is not None and self._token in _tokens(names):
+            left = b"".join(token for token in _tokens(names) if token != self._token)
+            change = Set(self._names.watchers, id, left, names) if left else Delete(self._names.watchers, id, names)
+            with suppress(ConditionFailed):
+                self._store.commit(change)
 
     def watch_all(self, ids: list[bytes]) -> None:
         """The same for many jobs."""
@@ -233,3 +241,8 @@ class Sharing:
         for dead in self._dead.copy():
             with suppress(StoreError, LeaseLost):
                 self._store.commit(Nack(dead))
+
+
+def _tokens(names: bytes | None) -> list[bytes]:
+    """Those in an entry of the table of watchers."""
+    return [names[at : at + _TOKEN] for at in range(0, len(names), _TOKEN)] if names else []
