@@ -10,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters.concurrent import futures
 from pqadapters.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
 from pqadapters.concurrent.futures._backlog import clock as _clock
 from pqadapters.concurrent.futures._backlog.timeouts import _run_out
@@ -127,6 +128,19 @@ def test_a_timeout_fails_the_future_and_refuses_the_late_outcome(make: Make, cap
     with pytest.raises(TimeoutError):
         future.result(0)
     with make() as executor, pytest.raises(TimeoutError):
+        executor.future(key="k").result(work.PATIENCE)
+
+
+@pytest.mark.parametrize("kind", [TimeoutError, futures.TimeoutError])
+def test_a_timeout_is_that_of_python_and_of_the_module(kind: type[Exception], make: Make) -> None:
+    """Before Python 3.11 they are two, and who caught the one that the module has didn't catch a job's."""
+    executor = make(2)
+    future = executor.using(timeout=0.05, key="k").submit(work.hold, "gate")
+    with pytest.raises(kind, match="can't be stopped"):
+        future.result(work.PATIENCE)
+    work.GATES["gate"].set()
+    executor.shutdown()
+    with make() as executor, pytest.raises(kind, match="can't be stopped"):
         executor.future(key="k").result(work.PATIENCE)
 
 

@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from ....ending import start_thread
+from .._jobs.errors import TimedOut
 from .clock import call_in
 from .finishing import finish
 from .starting import Started
@@ -36,7 +37,7 @@ def _run_out(ref: weakref.ref[Backlog], future: weakref.ref[JobFuture], rest: tu
         return
     started = Started(found, *rest)
     if found.attempts == started.claim.attempt:
-        error = TimeoutError(
+        error = TimedOut(
             f"job {found.job_id} wasn't done in {started.options.timeout} seconds: its outcome will be refused. What "
             "runs it can't be stopped, and goes on"
         )

@@ -2,9 +2,18 @@
 
 from __future__ import annotations
 
+import sys
 import traceback as tracebacks
+from concurrent import futures
 
 from ....errors import PqadaptersError
+
+if sys.version_info >= (3, 11):
+    TimedOut = TimeoutError
+else:
+
+    class TimedOut(TimeoutError, futures.TimeoutError):
+        """A job has run out of time. Before Python 3.11 Python and `concurrent.futures` have a TimeoutError each."""
 
 
 class RemoteError(PqadaptersError):
