@@ -14,8 +14,8 @@ from typing import Any
 import pymysql
 import pytest
 
-from pqadapters.errors import LeaseLost
-from pqadapters.store import Ack, Claim, Extend, Nack, Op, Order, Put, Set, Store, Update
+from pqadapters.errors import ConditionFailed, LeaseLost
+from pqadapters.store import Ack, Claim, Expect, Extend, Nack, Op, Order, Put, Set, Store, Update
 from pqadapters.stores.mysql import MysqlStore, keeper, owners
 from pqadapters.stores.mysql.address import address_of
 from pqadapters.stores.mysql.schema import ALIVE, DYING, Statements
@@ -88,6 +88,28 @@ def test_i5_beside_a_backlog_it_is_ready_again_though_nobody_waits(
             ((claimed,),) = server.run(look, database=url.rpartition("/")[2])
         assert not store._core.lookout.runs
         assert [(claim.payload, claim.attempt) for claim in store.claim("q", limit=2)] == [(b"0", 2), (b"2", 1)]
+
+
+@pytest.mark.parametrize("refused", [False, True])
+def test_i5_who_only_waits_is_given_what_a_killed_process_had_claimed(url: str, refused: bool) -> None:
+    """Looking for the dead, or a commit that was refused, gave it a number that nobody renewed: once the lease was over
+    it took the server for away, and nobody else for dead, for good."""
+    code = _OPEN + """
+store.commit(Put("q", b"a"))
+store.claim("q")
+print("claimed", flush=True)
+sys.stdin.readline()
+"""
+    with MysqlStore(url, lease=1) as store:
+        if refused:
+            with pytest.raises(ConditionFailed):
+                store.commit(Set("t", b"k", b"v", Expect.PRESENT))
+        with running(code, url) as child:
+            assert said(child) == "claimed"
+            child.kill()
+            child.wait(PATIENCE)
+            claim = _claimed(store)
+            assert (claim.payload, claim.attempt) == (b"a", 2)
 
 
 def test_i5_records_that_were_fetched_ahead_come_back_too(url: str) -> None:
@@ -185,6 +207,7 @@ def test_i5_who_gets_its_number_behind_an_outage_looks_once_more(
 ) -> None:
     """To wait on an empty queue takes none, so it can't tell from its own lease whether the server takes changes."""
     monkeypatch.setattr(owners, "GRACE", 0.0)
+    monkeypatch.setattr(keeper.Keeper, "ensure", lambda self: None)  # it looks, too
     database, alive = url.rpartition("/")[2], "SELECT alive FROM pqa_owners WHERE number = 77"
     with MysqlStore(url) as store:
         server.run("INSERT INTO pqa_owners VALUES (77, 1, 0, 0, 0, 'theirs', 1)", database=database)

@@ -162,6 +162,8 @@ class Core:
 
     def look_for_dead(self) -> dict[int, int]:
         """Make ready what processes had claimed that have died; how far each other process has come."""
+        if self.owners.number:  # taken by an earlier look, or for a commit that was refused
+            self.keeper.ensure()  # once ours is overdue nobody is taken for dead here
         rows = self.reader.rows(self.reader.sql.LIVES, self.owners.base.encode())
         for number in self.owners.dead(rows):
             self._bury(number)
