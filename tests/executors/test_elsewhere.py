@@ -252,6 +252,33 @@ def test_a_job_that_ends_as_it_is_looked_for_is_found(url: str, monkeypatch: pyt
         assert two.future(future.job_id).result(work.PATIENCE) == 2
 
 
+@pytest.mark.parametrize("how", ["future", "cancel", "purge"])
+def test_a_delayed_job_that_is_begun_elsewhere_as_it_is_cancelled(
+    how: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ran, and was cancelled to who had said so; a mark that nobody took away was taken for one delayed job less."""
+    with ThreadPoolExecutor(1, store=url) as one:
+        one.submit(work.hold, "busy")
+        work.reached("busy")
+        with ThreadPoolExecutor(1, store=url):
+            future: Any = one.using(delay=0.2).submit(work.hold, "gate")
+            commit_ends = one._backlog.commit_ends
+
+            def late(*args: Any) -> None:
+                work.reached("gate")
+                commit_ends(*args)
+
+            monkeypatch.setattr(one._backlog, "commit_ends", late)
+            if how == "purge":
+                assert one.purge("delayed") == 0
+            else:
+                assert not (future.cancel() if how == "future" else one.cancel(future.job_id))
+            work.GATES["gate"].set()
+            assert future.result(work.PATIENCE) == "gate"
+            assert one._backlog.store.count("default.cancelled") == 0
+            work.GATES["busy"].set()
+
+
 @pytest.mark.parametrize("how", ["job_id", "key", "recovered"])
 def test_who_begins_to_wait_for_a_job_that_is_over_leaves_no_trace(
     how: str, url: str, monkeypatch: pytest.MonkeyPatch

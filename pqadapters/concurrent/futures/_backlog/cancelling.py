@@ -11,15 +11,15 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ....apart import insist
-from ....errors import StoreClosed, StoreError
-from ....store import Ack, Nack, Op, Set, State
+from ....errors import ConditionFailed, StoreClosed, StoreError
+from ....store import Ack, Delete, Nack, Op, Set, State
 from .._jobs import wire
 from .._others import peers
 from .records import find_record
 from .refusals import let_go
 
 if TYPE_CHECKING:
-    from ....store import Claim
+    from ....store import Claim, Record
     from .backlog import Backlog
     from .future import JobFuture
 
@@ -91,7 +91,7 @@ def cancel_stored(backlog: Backlog, id: bytes, record: int, future: JobFuture | 
         if waiting is None or waiting.state is State.CLAIMED or wire.id_of(waiting.payload) != id:
             return False
         if waiting.state is State.DELAYED:
-            return _bury(backlog, id, waiting.payload, future)
+            return not (future is not None and future._begun) and bury(backlog, waiting, future)
     return False  # it came due between the two, again and again
 
 
@@ -104,13 +104,22 @@ def _cancel_claimed(backlog: Backlog, claim: Claim, future: JobFuture | None) ->
     return True
 
 
-def _bury(backlog: Backlog, id: bytes, payload: bytes, future: JobFuture | None) -> bool:
-    if future is not None and future._begun:
-        return False
+def bury(backlog: Backlog, delayed: Record, future: JobFuture | None = None) -> bool:
+    """A tombstone for a delayed job; False where it came due just now, and was claimed by who may not have seen it."""
+    id = wire.id_of(delayed.payload)
     backlog.tombs = True  # before it is there: who begins the job looks for it
     peers.bury(backlog)
-    backlog.commit_ends([Set(backlog.names.cancelled, id, b""), *backlog.forget_key(payload)], payload)
-    return True
+    backlog.commit_ends([Set(backlog.names.cancelled, id, b""), *backlog.forget_key(delayed.payload)], delayed.payload)
+    if future is not None and not (future._begun or backlog.shared):  # who has claimed it here finds it cancelled
+        return True
+    there = next(backlog.store.browse(backlog.names.jobs, state=None, after=delayed.id - 1), None)
+    if there is not None and there.id == delayed.id and there.state is not State.CLAIMED:
+        return True
+    try:
+        backlog.commit(Delete(backlog.names.cancelled, id, b""))
+    except ConditionFailed:  # it was seen
+        return True
+    return False
 
 
 def cancel_all(backlog: Backlog) -> None:

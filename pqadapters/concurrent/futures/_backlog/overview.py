@@ -9,12 +9,12 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from ....astray import give_back
 from ....clock import SYSTEM
 from ....errors import LeaseLost
-from ....store import Ack, Delete, Expect, Op, Put, Record, Set, State
+from ....store import Ack, Delete, Op, Put, Record, State
 from .._jobs import wire
 from .._jobs.options import Options
 from .._jobs.outcome import Kept
 from .._jobs.words import JobState, choice
-from .._others import peers
+from .cancelling import bury
 from .keys import forget
 from .records import find_record, there
 
@@ -178,11 +178,7 @@ def purge_records(backlog: Backlog, queue: str, records: list[int]) -> int:
         backlog.forget_cancelled(id)
     if queue == backlog.names.jobs:
         for record in backlog.store.browse(queue, state=State.DELAYED):
-            if record.id in records:
-                tombstone = Set(backlog.names.cancelled, wire.id_of(record.payload), b"", Expect.ANY)
-                backlog.tombs = True  # before it is there: who begins the job looks for it
-                peers.bury(backlog)
-                backlog.commit_ends([tombstone, *backlog.forget_key(record.payload)], record.payload)
+            if record.id in records and bury(backlog, record):
                 backlog.forget_cancelled(wire.id_of(record.payload))
                 count += 1
     return count
