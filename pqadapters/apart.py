@@ -85,6 +85,28 @@ def insist(call: Callable[[], object]) -> None:
         raise interrupt
 
 
+def is_killed_later(interrupt: BaseException) -> bool:
+    """For a finalizer, out of which nothing is raised: a greenlet that was killed there is killed once more, where it
+    waits next, since whoever has killed it may wait for its end. False where the interrupt is another one."""
+    modules = sys.modules
+    greenlet: Any = modules.get("greenlet")
+    if greenlet is None or not isinstance(interrupt, greenlet.GreenletExit):
+        return False
+    killed = greenlet.getcurrent()
+
+    def kill() -> None:
+        if not killed.dead:
+            killed.throw(interrupt)
+
+    if "gevent.monkey" in modules and _gevent_shares():
+        modules["gevent"].get_hub().loop.run_callback(kill)
+    elif "eventlet.patcher" in modules and _eventlets_pool() is not None:
+        modules["eventlet.hubs"].get_hub().schedule_call_global(0, kill)
+    else:
+        return False
+    return True
+
+
 # gevent
 
 

@@ -237,6 +237,41 @@ print("done")
 """
         assert run(begin + code, str(tmp_path / "q")) == "done"
 
+    def test_a_greenlet_that_is_killed_while_it_drops_a_queue_ends(self, begin: str, tmp_path: Path) -> None:
+        """Nothing is raised out of a finalizer, and whoever has killed it may wait for its end."""
+        code = """
+real, entered, go = os.fdatasync, [], native_lock()
+go.acquire()
+
+def held_up(fd):
+    entered.append(fd)
+    assert go.acquire(timeout=30)
+    go.release()
+    return real(fd)
+
+def work():
+    q = queue.Queue(path=place)
+    q.put(0)
+    os.fdatasync = held_up
+    del q
+    while True:
+        sleep(0.001)
+
+killed = spawn(work)
+while not entered:
+    sleep(0.001)
+throw(killed)
+assert others_run() and not ended(killed)
+go.release()
+for _ in range(3000):
+    if ended(killed):
+        break
+    sleep(0.01)
+assert ended(killed)
+print("done")
+"""
+        assert run(begin + code, str(tmp_path / "q")) == "done"
+
     def test_a_sync_that_fails_is_told_of_though_its_greenlet_is_killed(self, begin: str, tmp_path: Path) -> None:
         """The system tells of it once: a second sync, which goes well, would mean nothing."""
         code = """

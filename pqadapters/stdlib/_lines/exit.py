@@ -12,6 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ... import telling
+from ...apart import is_killed_later
 from ...ending import at_end, fails, others_run
 from ...errors import StoreClosed
 from ...home.idling import leave_all
@@ -66,3 +67,6 @@ def dropped(line: Line) -> None:
         pass  # who has closed the store has ended this as well
     except Exception as error:
         _log.warning("%s could not be closed: %s", line.label, error)
+    except BaseException as interrupt:
+        if not is_killed_later(interrupt):
+            raise
