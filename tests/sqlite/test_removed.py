@@ -15,7 +15,7 @@ import pytest
 from pqadapters.errors import DiskError, StorePoisoned, StoreRefused
 from pqadapters.store import Put
 from pqadapters.stores._disk import Disk
-from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite import SqliteStore, pairing
 
 from ..contract.threads import Task
 from ..segment.programs import PATIENCE, running, said
@@ -120,16 +120,38 @@ def _restore(path: Path) -> None:
     path.with_name("q.db-shm").unlink()
 
 
+def _copy_over(backup: Path, path: Path) -> None:
+    """Many a file system gives the new file the inode of the one that was removed just now."""
+    path.unlink()
+    shutil.copy(backup, path)
+    if not pairing._generation(str(path)):  # the system tells no more than that: see below
+        path.rename(path.with_name("moved"))
+        shutil.copy(backup, path)
+
+
+@pytest.mark.parametrize("restore", [Path.rename, _copy_over], ids=["moved", "copied"])
 @pytest.mark.parametrize("before", ["", "forked"])
-def test_a_backup_over_a_database_whose_last_process_was_killed(before: str, tmp_path: Path) -> None:
+def test_a_backup_over_a_database_whose_last_process_was_killed(
+    before: str, restore: Callable[[Path, Path], object], tmp_path: Path
+) -> None:
     """Its WAL stays behind, another one behind a fork, and SQLite would put its pages into the other database."""
     path = tmp_path / "q.db"
     with running(_VICTIM, path, before) as child:
         assert said(child) == "stored"
-    (tmp_path / "backup.db").rename(path)
+    restore(tmp_path / "backup.db", path)
     _restore(path)
     with SqliteStore(path) as store:
         assert [record.payload for record in store.browse("q")] == [b"one"]
+
+
+def test_a_file_with_the_inode_of_a_removed_one_is_another(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    (tmp_path / "q.db").touch()
+    found = []
+    for generation in (1, 2):
+        monkeypatch.setattr(pairing, "_generation", lambda path, it=generation: it)
+        found.append(pairing._very_file_at(str(tmp_path / "q.db")))
+    assert found[0] != found[1]
+    assert found[0][1] == found[1][1]
 
 
 def test_a_copy_of_all_files_is_opened_with_its_wal(tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 SQLite puts the pages of a WAL into whatever file has the database's name. Who restores a backup over a database whose
 last process was killed, and leaves its WAL where it is, gets a mixture of both, and isn't told. So the mark knows which
 two files were open together: where the WAL is still that one and the database isn't, opening is refused. A copy of all
-of them has two other files, and is trusted.
+of them has two other files, and is trusted. A file that is made where another one was removed often has its inode, and
+then another generation of it (name_to_handle_at(2)), where the file system tells.
 
 "How To Corrupt An SQLite Database File", section 1.4, has more of such ways.
 """
@@ -11,12 +12,17 @@ of them has two other files, and is trusted.
 from __future__ import annotations
 
 import os
+import struct
 from contextlib import suppress
+from zlib import crc32
 
 from ...errors import StoreRefused
 from .processes.mark import Mark
 
 NONE = (0, 0)
+_HANDLE = struct.Struct("=Ii")  #: of a struct file_handle: how many bytes there are, their type
+_MAX_HANDLE = 128
+_AT_FDCWD, _AT_SYMLINK_FOLLOW = -100, 0x400  # of Linux
 
 
 def file_of(path: str) -> tuple[int, int]:
@@ -45,13 +51,13 @@ def is_at(path: str, file: tuple[int, int]) -> bool:
 
 def note(path: str, mark: Mark) -> None:
     """The database is open, and its WAL there."""
-    mark.pair = (*file_at(path), *file_at(f"{path}-wal"))
+    mark.pair = (*_very_file_at(path), *_very_file_at(f"{path}-wal"))
 
 
 def check(path: str, mark: Mark) -> None:
     """Before it is opened. Raises StoreRefused."""
     database, wal = mark.pair[:2], mark.pair[2:]
-    if wal == NONE or wal != file_at(f"{path}-wal") or database == file_at(path):
+    if wal == NONE or wal != _very_file_at(f"{path}-wal") or database == _very_file_at(path):
         return
     with suppress(FileNotFoundError):  # somebody has just removed it
         if os.path.getsize(f"{path}-wal"):
@@ -60,3 +66,26 @@ def check(path: str, mark: Mark) -> None:
                 f"would mix the two. If this is the one that you want, a restored backup, say, move {path}-wal and "
                 f"{path}-shm away; if it isn't, put the other one back"
             )
+
+
+def _very_file_at(path: str) -> tuple[int, int]:
+    """As `file_at`, and none that was made since in the place of a removed one: the generation is mixed into the
+    device."""
+    device, inode = file_at(path)
+    return (device ^ _generation(path) << 32) & (1 << 64) - 1, inode
+
+
+def _generation(path: str) -> int:
+    """A number of 32 bits for the file, other than that of the inode's next one; 0 where there is none, or the system
+    doesn't tell."""
+    import ctypes
+
+    ask = getattr(ctypes.CDLL(None), "name_to_handle_at", None)
+    if ask is None:
+        return 0
+    handle, mount = ctypes.create_string_buffer(_HANDLE.size + _MAX_HANDLE), ctypes.c_int()
+    _HANDLE.pack_into(handle, 0, _MAX_HANDLE, 0)
+    if ask(_AT_FDCWD, os.fsencode(path), handle, ctypes.byref(mount), _AT_SYMLINK_FOLLOW):
+        return 0
+    size, _ = _HANDLE.unpack_from(handle)
+    return crc32(handle.raw[: _HANDLE.size + min(size, _MAX_HANDLE)])

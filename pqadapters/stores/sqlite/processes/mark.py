@@ -1,6 +1,7 @@
 """What all processes know without asking the database, in a file beside it: `mark`, the highest id that was ever given,
 u64 and the same with all its bits turned, little-endian; a byte that is 1 while there is no room on the disk; and which
-files the database and its WAL were when it was opened last, device and inode of each, u64 (see `pairing.py`).
+files the database and its WAL were when it was opened last, device (with the inode's generation in its upper half) and
+inode of each, u64 (see `pairing.py`).
 
 A WAL whose checksums don't hold is taken for one that was never finished, and its commits are gone without a word. Then
 the mark knows of ids that the database doesn't. It is memory that all processes share, written when a commit is done,
@@ -66,7 +67,7 @@ class Mark:
 
     @property
     def pair(self) -> tuple[int, ...]:
-        """Device and inode of the database, and of its WAL; zeros where that isn't known."""
+        """Device and inode of the database, and of its WAL, as `pairing` has them; zeros where that isn't known."""
         return _PAIR.unpack_from(self._memory, _PAIRED)
 
     @pair.setter
