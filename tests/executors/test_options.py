@@ -55,6 +55,12 @@ def test_retries_are_for_what_retry_on_names(make: Make) -> None:
     assert future.result(work.PATIENCE) == "x"
 
 
+def test_an_empty_retry_on_names_nothing(make: Make) -> None:
+    future = make().using(retries=3, backoff=0.0, retry_on=()).submit(work.fail_until, 3, "x")
+    with pytest.raises(OSError, match="try 1"):
+        future.result(work.PATIENCE)
+
+
 @pytest.mark.parametrize("kinds", [[OSError], {OSError}, OSError("x"), 5, (OSError, 5)], ids=repr)
 def test_retry_on_takes_what_isinstance_takes(kinds: Any, make: Make) -> None:
     """The future of a job that failed with a list there had no end."""

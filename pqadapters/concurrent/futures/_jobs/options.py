@@ -49,7 +49,7 @@ class Options(NamedTuple):
 
     def retries_on(self, error: BaseException, failures: int) -> bool:
         """Whether it is tried again after that many failures, the last one being this."""
-        return failures <= self.retries and is_of(error, self.retry_on or Exception)
+        return failures <= self.retries and is_of(error, Exception if self.retry_on is None else self.retry_on)
 
     def pause(self, failures: int) -> float:
         """Seconds until the next try: between half and all of what doubles each time, so that what failed together
