@@ -14,7 +14,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.store import Ack, Put
+from pqadapters.store import Ack, Op, Put
 from pqadapters.stores import _turns
 from pqadapters.stores._turns import awoken, stay_away
 from pqadapters.stores.segment import SegmentStore
@@ -208,6 +208,22 @@ def test_who_is_interrupted_on_the_way_comes_no_more(call: Callable[[SegmentStor
         store._core.lock = lock
         assert store._core.coming == 0
         assert not store._core.owned()
+
+
+def test_a_lock_that_is_taken_asks_nobody_for_a_commit_twice(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What a program has put in the place of a handle's `commit` was called again."""
+    with _store(tmp_path / "store") as store:
+        commit, asked = store.commit, list[Op]()
+
+        def noting(op: Op) -> tuple[int, ...]:
+            asked.append(op)
+            return commit(op)
+
+        monkeypatch.setattr(store, "commit", noting)
+        store._core.door = _taken_once(store._core.door)
+        store.commit(Put("q", b"x"))
+        assert len(asked) == 1
+        assert store.depth("q").ready == 1
 
 
 class _Collected:

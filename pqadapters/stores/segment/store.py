@@ -111,12 +111,12 @@ class SegmentStore:
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
         core = self._core
         if core.coming > 0 and not core.owned():
-            return in_turn(core, partial(self.commit, *ops, stop=stop), polite=not self._power)
+            return in_turn(core, partial(SegmentStore.commit, self, *ops, stop=stop), polite=not self._power)
         lock = core.lock
         for free in core.door:  # noqa: B007  # once
             break
         if not free:
-            return in_turn(core, partial(self.commit, *ops, stop=stop), polite=not self._power)
+            return in_turn(core, partial(SegmentStore.commit, self, *ops, stop=stop), polite=not self._power)
         try:
             if core.inside:
                 core.deferred.append(partial(self.commit, *ops, stop=stop))
