@@ -110,12 +110,18 @@ def test_where_no_thread_can_be_started_they_go_back_all_the_same(
     assert len(ready(store)) == 3
 
 
-def test_they_go_back_by_themselves(threads: list[threading.Thread]) -> None:
+def _away_with_a_claim() -> Away:
+    """A store that is away as a claim of its is given back."""
     store = Away()
     store.commit(Put("q", b""))
     claims = store.claim("q")
     store.away = True
     astray.give_back(store, claims)
+    return store
+
+
+def test_they_go_back_by_themselves(threads: list[threading.Thread]) -> None:
+    store = _away_with_a_claim()
     assert threads[0].is_alive()
     store.away = False
     assert store.wait("q", lambda depth: depth.ready == 1, PATIENCE)
@@ -124,11 +130,7 @@ def test_they_go_back_by_themselves(threads: list[threading.Thread]) -> None:
 
 
 def test_a_store_that_the_program_lets_go_of_is_waited_for_no_longer(threads: list[threading.Thread]) -> None:
-    store = Away()
-    store.commit(Put("q", b""))
-    claims = store.claim("q")
-    store.away = True
-    astray.give_back(store, claims)
+    store = _away_with_a_claim()
     assert threads[0].is_alive()
     del store
     threads[0].join(PATIENCE)

@@ -13,7 +13,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from importlib import import_module
 from typing import Any, TextIO
-from urllib.parse import quote, unquote, urlsplit
+from urllib.parse import quote, urlsplit
 
 import click
 
@@ -21,6 +21,7 @@ from ..clock import SYSTEM
 from ..logging._spools.names import Names
 from ..logging._spools.place import is_url, place_of
 from ..logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
+from ..opening import path_of
 from ..telling import shown
 from .failures import Failure, told
 from .options import named
@@ -134,7 +135,7 @@ def _there(place: str) -> str:
     scheme, colon, _ = place.partition("://")
     path = place if not colon else None
     if scheme.lower() == "file" and colon:
-        path = unquote(urlsplit(place).path, errors="surrogateescape")
+        path = path_of(urlsplit(place))
     if path is not None:
         if not is_there(path):
             raise Failure(f"{bare} isn't there")

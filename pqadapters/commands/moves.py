@@ -8,9 +8,9 @@ from __future__ import annotations
 import os
 from collections.abc import Iterator
 from typing import Protocol
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
-from ..opening import is_directory_store, is_unfinished, open_store, probe_file
+from ..opening import is_directory_store, is_unfinished, open_store, path_of, probe_file
 from ..persistqueue import conversion
 from ..persistqueue.conversion import Progress, Report, servers
 from ..serializers import serializer as choose_serializer
@@ -162,7 +162,7 @@ def _path(place: str) -> str:
     if "://" not in place:
         return os.path.abspath(place)
     parts = urlsplit(place)
-    path = unquote(parts.path, errors="surrogateescape")  # a name needn't be UTF-8
+    path = path_of(parts)
     if parts.scheme not in ("sqlite", "file") or parts.netloc not in ("", "localhost") or not path.strip("/"):
         raise Failure(f"{shown(place)}: write a path, sqlite:////abs/data.db, file:///abs/dir or mysql://user@host/db")
     return os.path.abspath(path[1:] if parts.scheme == "sqlite" else path)

@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from typing import TypeVar, Union
-from urllib.parse import unquote, urlsplit
+from urllib.parse import urlsplit
 
 from ..errors import NoHome, StoreRefused
 from ..home.application import home_directory
@@ -20,6 +20,7 @@ from ..opening import (
     open_database,
     open_path,
     open_store,
+    path_of,
     slot_directories,
 )
 from ..sight import Sight
@@ -76,7 +77,7 @@ def _on_server(url: str) -> OnServer:
 
 def _of_url(url: str) -> str:
     parts = urlsplit(url)
-    path = unquote(parts.path, errors="surrogateescape")  # a name needn't be UTF-8
+    path = path_of(parts)
     if parts.scheme == "sqlite":
         path = path[1:]
     if parts.netloc not in ("", "localhost") or not path.strip("/"):

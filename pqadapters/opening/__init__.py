@@ -33,7 +33,7 @@ from .takeover import (
     take_over_directory,
     words_of,
 )
-from .urls import absolute_url, check_path, check_url, is_memory, is_there, url_in_environment
+from .urls import absolute_url, check_path, check_url, is_memory, is_there, path_of, url_in_environment
 
 __all__ = [
     "absolute_url",
@@ -64,6 +64,7 @@ __all__ = [
     "open_slots",
     "open_snapshot",
     "open_store",
+    "path_of",
     "probe_file",
     "remove_database",
     "roll_back",

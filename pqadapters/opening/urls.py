@@ -4,21 +4,31 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from ..durability import Durability, Survives
 from ..telling import shown
+
+if TYPE_CHECKING:
+    from urllib.parse import SplitResult
 
 SCHEMES = ("file", "memory", "mysql", "sqlite")
 
 
 def is_there(url: str) -> bool:
     """Whether a store of that URL was made before; of one on a server nobody knows before it is opened."""
-    from urllib.parse import unquote, urlsplit  # loaded by who has a URL
+    from urllib.parse import urlsplit  # loaded by who has a URL
 
     parts = urlsplit(url)
-    path = unquote(parts.path, errors="surrogateescape")  # a name needn't be UTF-8
+    path = path_of(parts)
     return {"sqlite": os.path.isfile(path[1:]), "file": os.path.isdir(path)}.get(parts.scheme, True)
+
+
+def path_of(parts: SplitResult) -> str:
+    """The path in what `urlsplit` has made of a URL. A name needn't be UTF-8."""
+    from urllib.parse import unquote
+
+    return unquote(parts.path, errors="surrogateescape")
 
 
 def is_memory(url: str) -> bool:
@@ -64,7 +74,7 @@ def check_path(path: str) -> None:
 
 def read(url: str) -> tuple[str, str, dict[str, Any]]:
     """Its scheme, path and options. Raises ValueError."""
-    from urllib.parse import unquote, urlsplit  # loaded by who has a URL
+    from urllib.parse import urlsplit  # loaded by who has a URL
 
     try:
         parts = urlsplit(url)
@@ -74,7 +84,7 @@ def read(url: str) -> tuple[str, str, dict[str, Any]]:
         raise ValueError(f"{shown(url)!r}: '#' ends a URL's path; write %23 for one in a name or a password")
     if parts.scheme not in SCHEMES:
         raise ValueError(_unknown(url))
-    path = unquote(parts.path, errors="surrogateescape")  # a name needn't be UTF-8
+    path = path_of(parts)
     if parts.scheme in _CHECKS:
         _CHECKS[parts.scheme](url, parts.netloc, path)
     return parts.scheme, path, options_of(url, parts.scheme, parts.query)

@@ -114,15 +114,6 @@ except TimeoutError:
         code = """
 executor = ThreadPoolExecutor(2, path=place)
 assert executor.submit(double, 1).result(10) == 2
-real, entered, go = os.fdatasync, [], native_lock()
-go.acquire()
-
-def held_up(fd):
-    entered.append(fd)
-    assert go.acquire(timeout=30)
-    go.release()
-    return real(fd)
-
 os.fdatasync = held_up
 submits = [spawn(executor.submit, double, n) for n in range(5)]
 while not entered:

@@ -41,6 +41,16 @@ def others_run():
         if ticks - before >= 5:
             return True
     return False
+
+# A sync in the place of `os.fdatasync` that lasts until `go` is released.
+real, entered, go = os.fdatasync, [], native_lock()
+go.acquire()
+
+def held_up(fd):
+    entered.append(fd)
+    assert go.acquire(timeout=30)
+    go.release()
+    return real(fd)
 """
 
 
@@ -214,15 +224,6 @@ print("done")
         code = """
 q = queue.Queue(path=place)
 q.put(0)
-real, entered, go = os.fdatasync, [], native_lock()
-go.acquire()
-
-def held_up(fd):
-    entered.append(fd)
-    assert go.acquire(timeout=30)
-    go.release()
-    return real(fd)
-
 os.fdatasync = held_up
 killed = spawn(q.put, 1)
 while not entered:
@@ -240,15 +241,6 @@ print("done")
     def test_a_greenlet_that_is_killed_while_it_drops_a_queue_ends(self, begin: str, tmp_path: Path) -> None:
         """Nothing is raised out of a finalizer, and whoever has killed it may wait for its end."""
         code = """
-real, entered, go = os.fdatasync, [], native_lock()
-go.acquire()
-
-def held_up(fd):
-    entered.append(fd)
-    assert go.acquire(timeout=30)
-    go.release()
-    return real(fd)
-
 def work():
     q = queue.Queue(path=place)
     q.put(0)
@@ -278,13 +270,8 @@ print("done")
 from pqadapters.errors import StorePoisoned
 q = queue.Queue(path=place)
 q.put(0)
-real, entered, go = os.fdatasync, [], native_lock()
-go.acquire()
-
 def fail(fd):
-    entered.append(fd)
-    assert go.acquire(timeout=30)
-    go.release()
+    held_up(fd)
     raise OSError(5, os.strerror(5))
 
 os.fdatasync = fail

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 
 from ...errors import StoreRefused
-from ...opening import absolute_url, check_url
+from ...opening import absolute_url, check_url, path_of
 from ...telling import shown
 
 
@@ -27,10 +27,10 @@ def place_of(given: str | os.PathLike[str]) -> str:
 
 
 def _directory(url: str) -> str:
-    from urllib.parse import unquote, urlsplit  # loaded by who has a URL
+    from urllib.parse import urlsplit  # loaded by who has a URL
 
     parts = urlsplit(url)
-    path = unquote(parts.path, errors="surrogateescape")  # a name needn't be UTF-8
+    path = path_of(parts)
     if parts.netloc not in ("", "localhost") or not path.startswith("/") or path == "/":
         raise ValueError(f"{url!r}: write file:/// and an absolute path, as in file:///var/log/shop")
     if parts.query or parts.fragment:
