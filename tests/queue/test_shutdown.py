@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters.errors import StoreClosed
 from pqadapters.stdlib.queue import PriorityQueue, Queue, ShutDown
 from pqadapters.store import Store
 
@@ -28,6 +29,19 @@ def test_gets_drain_and_then_raise(store: Store) -> None:
     for call in (q.get, q.get_nowait, lambda: q.get(timeout=-1), lambda: q.get_many(2)):
         with pytest.raises(ShutDown):
             call()
+
+
+def test_one_that_is_taken_back(store: Store) -> None:
+    """`is_shutdown` is an attribute there, which a program may set."""
+    q: Queue[int] = Queue(store=store)
+    q.shutdown()
+    q.is_shutdown = False
+    q.put(1)
+    assert q.get() == 1
+    q.close()
+    q.is_shutdown = False
+    with pytest.raises(StoreClosed):
+        q.put(1)
 
 
 def test_an_immediate_one_empties_the_view_and_never_the_disk(place: Place) -> None:

@@ -12,6 +12,7 @@ import weakref
 from array import array
 from collections.abc import Callable
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -20,7 +21,7 @@ import pytest
 import pqadapters.stores.segment as package
 from pqadapters.errors import StorePoisoned
 from pqadapters.store import Ack, Claim, Nack, Order, Put, Set, State
-from pqadapters.stores import _directory, _disk, _gate
+from pqadapters.stores import _directory, _disk, _gate, _turns
 from pqadapters.stores.segment import SegmentStore, format
 
 from ..contract.descriptors import open_below
@@ -29,7 +30,7 @@ from ..contract.maker import ManualClock
 from ..contract.threads import Task
 from ..crash.promises import die
 
-_HERE = str(Path(package.__file__).parent), _gate.__file__
+_HERE = str(Path(package.__file__).parent), _gate.__file__, _turns.__file__
 _PATIENCE = 30.0
 
 
@@ -419,18 +420,22 @@ _CLAIMS: dict[str, dict[str, Any]] = {
 }
 
 
+@pytest.mark.parametrize("taken", [False, True], ids=["", "the lock is taken at first"])
 @pytest.mark.parametrize("how", _CLAIMS)
-def test_i5_a_claim_is_made_or_not(how: str, tmp_path: Path) -> None:
+def test_i5_a_claim_is_made_or_not(how: str, taken: bool, tmp_path: Path) -> None:
     """As the store's lock was let go of behind a claim, or somebody else was about to be woken, the record was nobody's
     until the handle was closed, and who joined waited for ever."""
     with SegmentStore(tmp_path / "store", durability="process", max_lag=1000) as store:
-        nth, going = 0, True
+        nth, going, door = 0, True, store._core.door
         while going:
             nth += 1
+            store._core.door = door
             ids = store.commit(*[Put("q", b"x")] * 3)
             options = _CLAIMS[how] if how != "some ids" else {"ids": ids}
             claims: list[Claim] = []
+            store._core.door = chain([False], door) if taken else door
             going = interrupted(lambda: claims.extend(store.claim("q", **options)), nth, _HERE, exits=True)  # noqa: B023
+            store._core.door = door
             held = [record.id for record in store.browse("q", state=State.CLAIMED)]
             assert held == sorted(claim.id for claim in claims), f"at place {nth}"
             store.commit(*map(Ack, [*claims, *store.claim("q", limit=9)]))
