@@ -56,6 +56,9 @@ class Line:
     def is_busy(self) -> bool:
         return self.inside or bool(self._pending)
 
+    def in_line(self) -> int:
+        return len(self._pending)
+
     def overdue(self) -> StoreError:
         """What a caller is told whose time is over before anybody has begun its work."""
         raise NotImplementedError

@@ -3,27 +3,47 @@
 Threads that queue up at a lock while each of them needs the interpreter's lock as well go forward one call at a time,
 with two switches of threads for each: whoever has just let go of the lock finds it given to the first in the line, and
 goes to its end. Such a line never ends by itself (a convoy: Blasgen, Gray, Mitoma and Price, "The convoy phenomenon",
-1979). So there is no line: whoever comes first waits at the lock and is the next one; who finds that somebody does, be
-it the thread that has just been at work, stays away while others are at it, up to a millisecond for each that does.
-Then it waits at the lock itself.
+1979). So there is no line: whoever comes first waits at the lock and is the next one; who finds that somebody does, and
+has had a turn, stays away while others are at it, up to a turn for each that does. Then it waits at the lock itself.
+
+A turn is as long as the interpreter's: who comes back asks for its lock, which each write gives up for a moment that is
+too short to come by it, and all writes take twice their time until who asks is given it.
 """
 
 from __future__ import annotations
 
 import sys
+import threading
 import time
 from collections.abc import Callable
 from types import CodeType, FrameType
 from typing import Any, Protocol, TypeVar
 
 from ..apart import is_shared
+from ..clock import SYSTEM
 
 T = TypeVar("T")
 
-#: Seconds: the first look, about how long a turn is, and how long one stays away at most.
-_FIRST, _TURN, _LONGEST = 0.0001, 0.001, 0.05
+#: Seconds: the first look, about how long a turn is, and how long one stays away at most; how long a loop does.
+_FIRST, _TURN, _LONGEST, _MOMENT = 0.0005, 0.005, 0.05, 0.0001
+#: Who comes now and then has been at rest for so many seconds at least, and at work for so small a part of the time.
+_REST, _WORK = 0.001, 0.125
+_FEW = 2  #: of those wait at the lock: more would be the line that never ends
 
 
+class _Coming(threading.local):
+    """When the thread came last, and how long it had been at work until then."""
+
+    when = spent = 0.0
+
+    def note(self) -> tuple[float, float]:
+        """It comes now: how long it was away, and how much of that it was at work."""
+        before, worked = self.when, self.spent
+        self.when, self.spent = SYSTEM.monotonic(), time.thread_time()
+        return self.when - before, self.spent - worked
+
+
+_coming = _Coming()
 comers: set[CodeType] = set()  #: of the functions that ask for a turn, with what it is at among their variables
 
 
@@ -35,6 +55,9 @@ class Busy(Protocol):
 
     def is_busy(self) -> bool:
         """Whether a thread is at work, or waits at the lock."""
+
+    def in_line(self) -> int:
+        """How many wait at the lock."""
 
 
 class Counting(Busy, Protocol):
@@ -80,12 +103,12 @@ def _interrupts_another(core: Busy) -> bool:
 
 
 def _stay(core: Busy) -> None:
-    if core.lock._is_owned() or is_shared():
+    if core.lock._is_owned() or is_shared() or _comes_now_and_then(core):
         return
-    turn = 0.0 if _in_a_loop() else _TURN
+    turn, pause = (0.0, _MOMENT) if _in_a_loop() else (_TURN, _FIRST)
     core.aside += 1
     try:
-        stayed, pause = 0.0, _FIRST
+        stayed = 0.0
         while stayed <= min(turn * core.aside, _LONGEST):
             time.sleep(nap := min(pause * max(1, core.aside), _LONGEST) if turn else pause)
             if not core.is_busy():
@@ -93,6 +116,13 @@ def _stay(core: Busy) -> None:
             stayed, pause = stayed + nap, 2 * pause
     finally:
         core.aside -= 1
+        _coming.note()
+
+
+def _comes_now_and_then(core: Busy) -> bool:
+    """Who does has had no turn, and needs none: it waits at the lock, and is gone again."""
+    away, worked = _coming.note()
+    return worked < _WORK * away and away - worked > _REST and core.in_line() < _FEW
 
 
 def _in_a_loop() -> bool:

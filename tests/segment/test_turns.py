@@ -9,11 +9,12 @@ import time
 from collections.abc import Callable, Iterator
 from itertools import chain
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import ModuleType, SimpleNamespace, TracebackType
 from typing import Any
 
 import pytest
 
+from pqadapters.clock import SYSTEM
 from pqadapters.store import Ack, Op, Put
 from pqadapters.stores import _turns
 from pqadapters.stores._turns import awoken, stay_away
@@ -93,25 +94,31 @@ class _Core:
 
     def __init__(self, looks: int = 1000) -> None:
         self.lock: Any = threading.RLock()
-        self.aside, self.looks = 0, looks
+        self.aside, self.looks, self.line = 0, looks, 1
 
     def is_busy(self) -> bool:
         self.looks -= 1
         return self.looks >= 0
 
+    def in_line(self) -> int:
+        return self.line
+
 
 @pytest.fixture
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
-    """The seconds of each, none of which is slept."""
+    """The seconds of each, none of which is slept, by a thread that has been at work all the time."""
     found: list[float] = []
     monkeypatch.setattr(time, "sleep", found.append)
+    monkeypatch.setattr(time, "thread_time", SYSTEM.monotonic)
+    stay_away(_Core(looks=0))  # it has been here before
+    found.clear()
     return found
 
 
 def test_one_stays_away_until_nobody_is_at_work(naps: list[float]) -> None:
     core = _Core(looks=2)
     stay_away(core)
-    assert naps == [0.0001, 0.0002, 0.0004]
+    assert naps == [0.0005, 0.001, 0.002]
     assert core.aside == 0
 
 
@@ -122,7 +129,7 @@ def test_nobody_stays_away_for_ever(others: int, naps: list[float]) -> None:
     core.aside = others
     stay_away(core)
     assert core.aside == others
-    assert 0.0001 <= sum(naps) < (0.003 if others < 7 else 0.4)
+    assert 0.0005 <= sum(naps) < (0.02 if others < 7 else 0.4)
     assert min(naps) > 0
 
 
@@ -153,14 +160,46 @@ def test_an_event_loop_stays_away_for_a_moment(naps: list[float]) -> None:
 def test_asyncio_may_be_on_its_way_in(naps: list[float], monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "asyncio.events", ModuleType("asyncio.events"))
     stay_away(_Core(looks=0))
-    assert naps == [0.0001]
+    assert naps == [0.0005]
+
+
+@pytest.mark.parametrize(
+    ("rested", "worked", "line", "stays"),
+    [(0.01, 0.001, 1, False), (0.01, 0.001, 2, True), (0.01, 0.005, 1, True), (0.0005, 0.00001, 1, True)],
+    ids=["it waits at the lock", "as others do", "it works half of the time", "it is back at once"],
+)
+def test_who_comes_now_and_then_stays_away_from_nobody(
+    rested: float, worked: float, line: int, stays: bool, naps: list[float], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Beside three threads that never rest, one call in ten took 5 ms."""
+    now, core = SYSTEM.monotonic(), _Core()
+    core.line = line
+    for passed in (0.0, 1.0):
+        monkeypatch.setattr(_turns, "SYSTEM", SimpleNamespace(monotonic=lambda: now + passed * (rested + worked)))  # noqa: B023
+        monkeypatch.setattr(time, "thread_time", lambda: now + passed * worked)  # noqa: B023
+        naps.clear()
+        stay_away(core)
+    assert bool(naps) is stays
+
+
+def test_a_stay_is_no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who works whenever it may stays away again."""
+    now, worked, naps = SYSTEM.monotonic(), 0.0, list[float]()
+    monkeypatch.setattr(_turns, "SYSTEM", SimpleNamespace(monotonic=lambda: now + sum(naps) + worked))
+    monkeypatch.setattr(time, "thread_time", lambda: now + worked)
+    monkeypatch.setattr(time, "sleep", naps.append)
+    stay_away(_Core(looks=0))
+    for worked in (0.005, 0.01):
+        before = len(naps)
+        stay_away(_Core())
+        assert len(naps) > before
 
 
 def test_who_was_asleep_looks_first(naps: list[float]) -> None:
     awoken(_Core(looks=0))
     assert naps == []
     awoken(_Core(looks=2))
-    assert naps == [0.0001, 0.0002]
+    assert naps == [0.0005, 0.001]
 
 
 def _taken_once(door: Iterator[bool]) -> Iterator[bool]:

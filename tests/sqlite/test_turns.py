@@ -88,3 +88,11 @@ def test_who_takes_turns(synced: bool, timeout: float | None, turns: bool, tmp_p
         assert writer.takes_turns(work) is turns
         store.commit(Put("q", b"synced"))
         assert not writer.takes_turns(work)  # it goes along with those that are synced
+
+
+def test_it_is_known_how_many_wait(tmp_path: Path) -> None:
+    with SqliteStore(tmp_path / "q.db", durability="process") as store:
+        writer = store._core.writer
+        found = list[int]()
+        store.commit(Put("q", b"x"), stop=lambda: found.append(writer.in_line()) is not None)
+        assert (found, writer.in_line()) == ([1], 0)

@@ -97,6 +97,9 @@ class Core:
     def is_busy(self) -> bool:
         return self.inside or self.coming > 0
 
+    def in_line(self) -> int:
+        return self.coming
+
     def check_locked(self) -> None:
         """Raises StorePoisoned, StoreForked or StoreClosed when nothing goes any more."""
         if self.log.trouble is not None:
