@@ -19,7 +19,7 @@ from .. import telling
 from ..clock import SYSTEM
 from ..errors import LeaseLost, StoreError
 from ..interrupts import keep
-from ._turns import comers, stay_away
+from ._turns import Rest, comers, stay_away
 from ._work import Work
 
 LATE = object()  #: the result of what was put off
@@ -66,6 +66,7 @@ class Line:
     def _relock(self) -> None:
         lock: Any = threading.RLock()
         self.lock: threading.RLock = lock
+        self.rest = Rest()
         self.is_ours: Callable[[], bool] = lock._is_owned  #: whether this thread has it (Condition uses it, too)
 
     def in_the_middle(self) -> bool:

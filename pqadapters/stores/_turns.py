@@ -4,7 +4,8 @@ Threads that queue up at a lock while each of them needs the interpreter's lock 
 with two switches of threads for each: whoever has just let go of the lock finds it given to the first in the line, and
 goes to its end. Such a line never ends by itself (a convoy: Blasgen, Gray, Mitoma and Price, "The convoy phenomenon",
 1979). So there is no line: whoever comes first waits at the lock and is the next one; who finds that somebody does, and
-has had a turn, stays away while others are at it, up to a turn for each that does. Then it waits at the lock itself.
+has had a turn, stays away while others are at it, up to a turn for each that does, or until one of those finds nothing
+to do, who may wait for what it brings. Then it waits at the lock itself.
 
 A turn is as long as the interpreter's: who comes back asks for its lock, which each write gives up for a moment that is
 too short to come by it, and all writes take twice their time until who asks is given it.
@@ -16,6 +17,7 @@ import sys
 import threading
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from types import CodeType, FrameType
 from typing import Any, Protocol, TypeVar
 
@@ -47,11 +49,29 @@ _coming = _Coming()
 comers: set[CodeType] = set()  #: of the functions that ask for a turn, with what it is at among their variables
 
 
+class Rest:
+    """Where a thread sleeps that stays away."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+
+    def sleep(self, seconds: float) -> None:
+        """So long, or until it is called."""
+        self._lock.acquire(timeout=seconds)
+
+    def call(self) -> None:
+        """One of those that sleep here."""
+        with suppress(RuntimeError):  # one is being called already
+            self._lock.release()
+
+
 class Busy(Protocol):
     """What threads take turns at."""
 
     lock: Any  # an RLock: what Condition uses of it, too, is in no stub
     aside: int  #: how many threads stay away
+    rest: Rest  #: where they do
 
     def is_busy(self) -> bool:
         """Whether a thread is at work, or waits at the lock."""
@@ -102,6 +122,12 @@ def _interrupts_another(core: Busy) -> bool:
     return calls == 2
 
 
+def call_back(core: Busy) -> None:
+    """For who finds nothing to do: one of those who stay away looks at once."""
+    if core.aside > 0:
+        core.rest.call()
+
+
 def _stay(core: Busy) -> None:
     if core.lock._is_owned() or is_shared() or _comes_now_and_then(core):
         return
@@ -110,7 +136,7 @@ def _stay(core: Busy) -> None:
     try:
         stayed = 0.0
         while stayed <= min(turn * core.aside, _LONGEST):
-            time.sleep(nap := min(pause * max(1, core.aside), _LONGEST) if turn else pause)
+            core.rest.sleep(nap := min(pause * max(1, core.aside), _LONGEST) if turn else pause)
             if not core.is_busy():
                 return
             stayed, pause = stayed + nap, 2 * pause

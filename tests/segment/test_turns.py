@@ -17,7 +17,7 @@ import pytest
 from pqadapters.clock import SYSTEM
 from pqadapters.store import Ack, Op, Put
 from pqadapters.stores import _turns
-from pqadapters.stores._turns import awoken, stay_away
+from pqadapters.stores._turns import Rest, awoken, call_back, stay_away
 from pqadapters.stores.segment import SegmentStore
 from pqadapters.stores.sqlite import SqliteStore
 
@@ -94,6 +94,7 @@ class _Core:
 
     def __init__(self, looks: int = 1000) -> None:
         self.lock: Any = threading.RLock()
+        self.rest = Rest()
         self.aside, self.looks, self.line = 0, looks, 1
 
     def is_busy(self) -> bool:
@@ -108,7 +109,7 @@ class _Core:
 def naps(monkeypatch: pytest.MonkeyPatch) -> list[float]:
     """The seconds of each, none of which is slept, by a thread that has been at work all the time."""
     found: list[float] = []
-    monkeypatch.setattr(time, "sleep", found.append)
+    monkeypatch.setattr(Rest, "sleep", lambda rest, seconds: found.append(seconds))
     monkeypatch.setattr(time, "thread_time", SYSTEM.monotonic)
     stay_away(_Core(looks=0))  # it has been here before
     found.clear()
@@ -187,7 +188,7 @@ def test_a_stay_is_no_rest(monkeypatch: pytest.MonkeyPatch) -> None:
     now, worked, naps = SYSTEM.monotonic(), 0.0, list[float]()
     monkeypatch.setattr(_turns, "SYSTEM", SimpleNamespace(monotonic=lambda: now + sum(naps) + worked))
     monkeypatch.setattr(time, "thread_time", lambda: now + worked)
-    monkeypatch.setattr(time, "sleep", naps.append)
+    monkeypatch.setattr(Rest, "sleep", lambda rest, seconds: naps.append(seconds))
     stay_away(_Core(looks=0))
     for worked in (0.001, 0.002):  # noqa: B007  # the clocks have it
         before = len(naps)
@@ -200,6 +201,35 @@ def test_who_was_asleep_looks_first(naps: list[float]) -> None:
     assert naps == []
     awoken(_Core(looks=2))
     assert naps == [0.0005, 0.001]
+
+
+def test_who_is_called_sleeps_no_longer() -> None:
+    core = _Core()
+    for core.aside in (0, 1, 1):
+        call_back(core)
+        assert core.rest._lock.locked() is (core.aside == 0)
+    core.rest.sleep(_PATIENCE)
+    assert core.rest._lock.locked()
+
+
+@pytest.mark.parametrize("kind", [SegmentStore, SqliteStore])
+@pytest.mark.parametrize(
+    "wanted", [{}, {"limit": 2}, {"timeout": 0.01}, {"limit": 2, "timeout": 0.01}, {"ids": [7]}], ids=str
+)
+def test_who_finds_nothing_to_do_calls_one_of_those_who_stay_away(
+    kind: Callable[..., Any], wanted: dict[str, Any], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Threads of an executor stayed away with the end of a job, while the others had no job left."""
+    calls: list[Rest] = []
+    monkeypatch.setattr(Rest, "call", lambda rest: calls.append(rest))
+    with kind(tmp_path / "store", durability="process") as store:
+        core = store._core if kind is SegmentStore else store._core.writer
+        core.aside = 1
+        store.commit(Put("q", b"x"))
+        assert len(store.claim("q", **(wanted | {"ids": None}))) == 1
+        assert calls == []
+        assert store.claim("q", **wanted) == []
+        assert calls
 
 
 def _taken_once(door: Iterator[bool]) -> Iterator[bool]:

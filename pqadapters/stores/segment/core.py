@@ -24,6 +24,7 @@ from .._directory import refused
 from .._disk import Disk
 from .._gate import unlocked
 from .._trouble import afresh
+from .._turns import Rest
 from . import directory as directories
 from . import format, space
 from .heal import heal
@@ -89,6 +90,7 @@ class Core:
     def _relock(self) -> None:
         lock: Any = threading.RLock()
         self.lock: threading.RLock = lock
+        self.rest = Rest()
         self.owned: Callable[[], bool] = lock._is_owned  #: whether this thread has it (Condition uses it, too)
         #: Takes it if it is free, and says whether: as the first step of a `for`, behind which, unlike behind a call,
         #: no signal handler comes. A `with` is as safe, and takes as long as the write of a record.

@@ -35,7 +35,7 @@ from ...store import (
     acknowledge,
 )
 from .._disk import Disk
-from .._turns import awoken, comers, in_turn
+from .._turns import awoken, call_back, comers, in_turn
 from . import looks
 from .claims import take, take_one, untake
 from .commits import ack, carry_out, put
@@ -177,6 +177,7 @@ class SegmentStore:
             if claim is not None:
                 return [claim]
             if timeout is not None and timeout <= 0:
+                call_back(core)
                 return []
         return self._claim_or_wait(queue, order, ids, limit, timeout, stop, counted)
 
@@ -249,6 +250,8 @@ class SegmentStore:
                     found.wake_taker()  # a wake-up that came here is somebody else's (I7)
                     return []
                 take(core, found, order, ids, limit, counted, self._owner, claims)
+                if not claims:
+                    call_back(core)
                 return claims or None
             finally:
                 core.inside = False

@@ -44,6 +44,7 @@ from .._bells import Bell
 from .._disk import Disk
 from .._handle import Wish
 from .._trouble import bear
+from .._turns import call_back
 from .alone import Alone
 from .backup import back_up
 from .changes import Changes, Who
@@ -192,6 +193,7 @@ class SqliteStore(Alone):
                 claims, locked = bear(error, locked, stop, deadline, logger), True
             if claims is not None:
                 return claims
+            call_back(core.writer)
             left = None if deadline is None else deadline - SYSTEM.monotonic()
             if locked and left is not None and left < LOCK_TIMEOUT:
                 wish = wish._replace(patience=left)  # of the last try, which is over when the time is
