@@ -23,6 +23,7 @@ from asyncio import QueueEmpty, QueueFull
 from collections import deque
 from collections.abc import Coroutine, Sequence
 from functools import partial
+from itertools import count
 from queue import Empty
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -51,7 +52,7 @@ from ._lines.view import View
 from ._loops.asking import as_coroutine_function, caller
 from ._loops.beyond import ABSENT, LoopBeyond
 from ._loops.committer import Committer
-from ._loops.waiting import Finished, stand_aside, until
+from ._loops.waiting import Asking, Finished, stand_aside, until
 from ._loops.watcher import Watcher
 
 if TYPE_CHECKING:  # what `__getattr__` finds; asyncio's own star has its queues, too
@@ -177,16 +178,16 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         else:
             self._finished = Finished(self)
         self._puts_itself, self._gets_itself = self._overrides("_put"), self._overrides("_get")
-        self._puts_now, self._says_empty = self._overrides("put_nowait"), self._overrides("empty")
+        self._puts_now = self._overrides("put_nowait")
+        self._says_empty, self._says_full = self._overrides("empty"), self._overrides("full")
         self._shared = not line.store.capabilities.exclusive
         self._hasty_claim = partial(line.store.claim, patience=0.0)
         line.look = None  # its acknowledgement would wait for others in the loop; a claim comes again
         self._power = line.store.capabilities.persistent and line.store.durability.survives is Survives.POWER
         #: without a `maxsize`, a put waits for nobody
-        self._direct = not (
-            self._power or self._shared or self._puts_itself or self._puts_now or self._overrides("full")
-        )
-        self._asking: dict[stdlib.Future[Any], deque[Any]] = {}  #: who waits, or is woken and didn't run yet
+        self._direct = not (self._power or self._shared or self._puts_itself or self._puts_now or self._says_full)
+        self._asking: dict[stdlib.Future[Any], Asking] = {}  #: who waits, or is woken and didn't run yet
+        self._places = count()
         watcher = self._watcher = Watcher(line.store, line.name, until(weakref.ref(self)), weak(self._changed))
 
         def stow_all(items: list[Any], puts: list[Put]) -> None:
@@ -233,7 +234,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         """Whether a put would wait."""
         if self._in_memory:
             return super().full()
-        return self._maxsize > 0 and self._line.is_full(self._maxsize, self.qsize() + len(self._committer))
+        return self._is_full(len(self._committer))
 
     async def put(self, item: T) -> None:
         """Store an item; waits for room where there is a `maxsize`, and at "power" for the sync.
@@ -246,21 +247,22 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             return self._put_directly(item)
         if self._puts_now:
             return await self._put_through(item)
-        put = self._make(item)
+        put, place = self._make(item), next(self._places)
         stows = False
         try:
             while True:
                 self._check_not_shut()
                 looks = self._watcher.looks
-                if self.full():
-                    await self._wait(self._putters, looks)
+                if (self._says_full and self.full()) or self._is_full(self._committer.ahead_of(place)):
+                    await self._wait(self._putters, looks, place)
                     continue
                 stows = True
                 try:
-                    return await self._stow(item, put)
+                    return await self._stow(item, put, place)
                 except LimitReached:  # another put was faster; there may be room again, of which nobody would tell us
                     stows = False
-                    await stdlib.sleep(0)
+                    if not self._power:  # where those that were refused are told in their order
+                        await stdlib.sleep(0)
         except BaseException as error:
             if not stows or isinstance(error, Exception):  # else it may be stored
                 self._line.objects.forget([put.payload])
@@ -300,6 +302,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         if self._in_memory:
             return await super().get()
         begun: float | None = None
+        place: int | None = None
         while True:
             looks = self._watcher.looks
             try:
@@ -309,13 +312,15 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             except _BUSY as error:
                 turn = stdlib.get_running_loop().create_future()
                 turn.set_result(None)
-                self._asking[turn] = self._getters  # the item is still ours, and not for the next one to be woken for
+                place = next(self._places) if place is None else place
+                self._asking[turn] = Asking(self._getters, place)  # the item is still ours: nobody is woken for it
                 try:
                     begun = await stand_aside(begun, error, for_ever=True)
                 finally:
                     self._asking.pop(turn, None)
                 continue
-            await self._wait(self._getters, looks)  # out here: who is cancelled knows nothing of the exception
+            place = next(self._places) if place is None else place
+            await self._wait(self._getters, looks, place)  # out here: who is cancelled knows nothing of the exception
 
     def get_nowait(self) -> T:
         """Take the next item, if one is ready. Raises QueueEmpty, QueueShutDown."""
@@ -380,16 +385,20 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         """The item's record. Where a subclass stores something in its place, the item itself needn't be storable."""
         return _NONE if self._puts_itself else self._line.make(item)
 
+    def _is_full(self, coming: int) -> bool:
+        return self._maxsize > 0 and self._line.is_full(self._maxsize, self.qsize() + coming)
+
     def _limited(self, put: Put) -> Put:
         return put._replace(limit=self._line.bound(self._maxsize)) if self._maxsize > 0 else put
 
     async def _put_through(self, item: T) -> None:
         """By the `put_nowait` of a subclass, which asyncio's `put` calls, too."""
+        place = next(self._places)
         while True:
             looks = self._watcher.looks
             if self.full():
                 self._check_not_shut()
-                await self._wait(self._putters, looks)
+                await self._wait(self._putters, looks, place)
                 continue
             try:
                 return self.put_nowait(item)
@@ -406,13 +415,13 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             self._line.objects.forget([put.payload])
             raise
 
-    async def _stow(self, item: T, put: Put) -> None:
+    async def _stow(self, item: T, put: Put, place: int) -> None:
         if self._puts_itself or (not self._power and not self._shared):
             return self._stow_now(item, put)
         if not self._power:
             return await self._stow_in_haste(put)
         try:
-            await self._committer.put(item, self._limited(put))
+            await self._committer.put(item, self._limited(put), place)
         except ShutDown:
             raise QueueShutDown from None
 

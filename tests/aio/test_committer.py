@@ -11,7 +11,9 @@ import pytest
 
 from pqadapters.durability import Survives
 from pqadapters.errors import DiskError, LimitReached, OutcomeUnknown, StoreError, StoreForked, StoreLocked
+from pqadapters.stdlib._loops.committer import Committer
 from pqadapters.stdlib.asyncio import Queue, QueueFull
+from pqadapters.store import Put
 from tests.home.world import Child, begin_anew, child
 
 from .running import PATIENCE, run, turns
@@ -227,5 +229,24 @@ def test_puts_of_a_batch_whose_store_went_away_are_not_made_once_more(tmp_path: 
             assert outcomes == [error] * 3
             assert calls == [[1], [2, 3]]
             assert [q.get_nowait() for _ in range(q.qsize())] == ([0, 1, 2, 3] if stored else [0])
+
+    run(main())
+
+
+def test_behind_a_put_that_is_refused_none_of_its_batch_is_stored() -> None:
+    """There was room again when the next one was tried by itself, and it went before the one that had come first."""
+    taken: list[list[str]] = []
+
+    def commit(items: list[str], puts: list[Put]) -> None:
+        taken.append(items)
+        if len(items) > 1 or len(taken) == 3:
+            raise LimitReached("full")
+
+    async def main() -> None:
+        committer = Committer(commit, lambda: None, lambda: None)
+        puts = [asyncio.ensure_future(committer.put(item, Put("q", b""), place)) for place, item in enumerate("abcd")]
+        outcomes = await asyncio.gather(*puts, return_exceptions=True)
+        assert taken == [["a"], ["b", "c", "d"], ["b"]]
+        assert [type(outcome) for outcome in outcomes] == [type(None), LimitReached, LimitReached, LimitReached]
 
     run(main())

@@ -3,22 +3,32 @@
 from __future__ import annotations
 
 import asyncio
+from bisect import bisect
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
-from typing import Any
+from typing import Any, NamedTuple
 
-from ...errors import StoreLocked, StoreUnreachable
+from ...errors import LimitReached, StoreLocked, StoreUnreachable
 from ...store import Put
 
 _AT_ONCE = 1000  #: puts in one commit
 _OF_ALL = (StoreLocked, StoreUnreachable)  #: what each put of a batch would run into, and of which it may be stored
 
 
+class _Pending(NamedTuple):
+    place: int
+    item: Any
+    put: Put
+    done: asyncio.Future[None]
+
+
 class Committer:
     """Of one queue. All but `commit` runs in the loop; that in a thread. `stored` is called for each put that is, and
     `settled` behind each batch: puts that failed or were cancelled may have left room. Once a loop is closed the next
-    one may put: `asyncio.run` makes one each time, and asyncio's queues bear with that."""
+    one may put: `asyncio.run` makes one each time, and asyncio's queues bear with that.
+
+    Puts are stored in the order of their places. Behind one that is refused, since there is no room, all are."""
 
     def __init__(
         self,
@@ -31,7 +41,7 @@ class Committer:
 
     def begin_again(self) -> None:
         """In a forked child what is under way is the parent's, and so is the thread."""
-        self._pending: list[tuple[Any, Put, asyncio.Future[None]]] = []
+        self._pending: list[_Pending] = []  #: by place
         self._loop: asyncio.AbstractEventLoop | None = None  #: that waits for the batch in the thread
         self._under_way = 0  #: puts of that batch
         self._untold = 0  #: puts of batches whose loop was closed, since the last one that came to its end
@@ -40,6 +50,10 @@ class Committer:
     def __len__(self) -> int:
         """How many puts wait for their turn."""
         return 0 if self.stranded else len(self._pending)
+
+    def ahead_of(self, place: int) -> int:
+        """How many of them are."""
+        return bisect(self._pending, (place,)) if len(self) else 0
 
     @property
     def unsettled(self) -> int:
@@ -51,13 +65,13 @@ class Committer:
         """Whether a loop was closed while a batch was in the thread: what of it is stored, nobody is told."""
         return self._loop is not None and self._loop.is_closed()
 
-    async def put(self, item: Any, put: Put) -> None:
+    async def put(self, item: Any, put: Put, place: int) -> None:
         """Returns when it is stored. Raises what the store raises. One that is cancelled before its turn isn't stored;
         later it may be. RuntimeError while another loop's puts are under way."""
         loop = asyncio.get_running_loop()
         self._part_from_others(loop)
         done = loop.create_future()
-        self._pending.append((item, put, done))
+        self._pending.insert(bisect(self._pending, (place,)), _Pending(place, item, put, done))
         if self._loop is None:
             self._go_on(loop)
         await done
@@ -72,18 +86,18 @@ class Committer:
         self._loop = None
 
     def _go_on(self, loop: asyncio.AbstractEventLoop) -> None:
-        batch = [each for each in self._pending[:_AT_ONCE] if not each[2].done()]
+        batch = [each for each in self._pending[:_AT_ONCE] if not each.done.done()]
         del self._pending[:_AT_ONCE]
         if not batch:
             if self._pending:
                 self._go_on(loop)
             return
         self._loop, self._under_way = loop, len(batch)
-        job = self._begun([(item, put) for item, put, _ in batch])
+        job = self._begun([(each.item, each.put) for each in batch])
 
         def finish(job: Future[list[Exception | None]]) -> None:
             with suppress(RuntimeError):  # the loop was closed
-                loop.call_soon_threadsafe(self._finish, job, [done for *_, done in batch], loop)
+                loop.call_soon_threadsafe(self._finish, job, [each.done for each in batch], loop)
 
         job.add_done_callback(finish)
 
@@ -106,8 +120,15 @@ class Committer:
         except Exception as error:
             if len(puts) == 1 or isinstance(error, _OF_ALL):
                 return [error] * len(puts)
-            return [outcome for put in puts for outcome in self._carry_out([put])]
+            return self._one_by_one(puts)
         return [None] * len(puts)
+
+    def _one_by_one(self, puts: Sequence[tuple[Any, Put]]) -> list[Exception | None]:
+        outcomes: list[Exception | None] = []
+        for put in puts:
+            last = outcomes[-1] if outcomes else None
+            outcomes += [last] if isinstance(last, LimitReached) else self._carry_out([put])
+        return outcomes
 
     def _finish(
         self,
@@ -119,7 +140,8 @@ class Committer:
         for _ in range(self._untold):
             self._stored()
         self._untold = 0
-        for done, error in zip(waiters, job.result(), strict=True):
+        outcomes = job.result()
+        for done, error in zip(waiters, outcomes, strict=True):
             if error is None:
                 self._stored()
             if done.done():
@@ -128,6 +150,14 @@ class Committer:
                 done.set_result(None)
             else:
                 done.set_exception(error)
+        if isinstance(outcomes[-1], LimitReached):  # those that were refused come again before the next batch begins
+            self._loop, self._under_way = loop, 0
+            loop.call_soon(self._settle, loop)
+        else:
+            self._settle(loop)
+
+    def _settle(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = None
         if self._pending:
             self._go_on(loop)
         self._settled()

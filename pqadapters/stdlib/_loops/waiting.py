@@ -10,8 +10,8 @@ from __future__ import annotations
 import asyncio as stdlib
 import weakref
 from collections import deque
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Literal
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any, Literal, NamedTuple
 
 from ... import telling
 from ...clock import SYSTEM
@@ -26,13 +26,21 @@ _ASIDE, _LONG_ASIDE = 0.002, 0.25  #: seconds until such a store is tried again,
 _TOLD = float("-inf")  #: since when a get() waits that has said so
 
 
+class Asking(NamedTuple):
+    """One that waits, or is woken and didn't run yet."""
+
+    among: deque[Any]
+    place: int
+
+
 class LoopWaiting:
     """Waiting and waking. To be called in the queue's loop."""
 
     _line: Line
     _watcher: Watcher
     _committer: Committer
-    _asking: dict[stdlib.Future[Any], deque[Any]]
+    _asking: dict[stdlib.Future[Any], Asking]
+    _places: Iterator[int]
     _getters: deque[Any]
     _putters: deque[Any]
     _joiners: deque[stdlib.Future[bool | None]]
@@ -45,14 +53,14 @@ class LoopWaiting:
 
         async def join(self) -> None: ...
 
-    async def _wait(self, waiters: deque[Any], looks: int) -> bool | None:
+    async def _wait(self, waiters: deque[Any], looks: int, place: int | None = None) -> bool | None:
         """Until somebody wakes us, who is among the waiters meanwhile; whether it is over, and we needn't look. Who is
-        cancelled wakes the next one. `looks`: the watcher's, before the caller looked."""
+        cancelled wakes the next one. `looks`: the watcher's, before the caller looked. `place`: the caller's, of
+        `_places`, who keeps it when it comes again; else at the end."""
         bound = self._finished if waiters is self._joiners else self  # as asyncio's, whose join() may have another loop
         loop: stdlib.AbstractEventLoop = bound._get_loop()
         waiter: stdlib.Future[bool | None] = loop.create_future()
-        waiters.append(waiter)
-        self._asking[waiter] = waiters
+        self._line_up(waiter, Asking(waiters, next(self._places) if place is None else place))
         line, timer = self._line, None
         try:
             if line.private is None or self._committer.stranded or line.store.depth(line.name).delayed:
@@ -73,6 +81,17 @@ class LoopWaiting:
             self._asking.pop(waiter, None)
             if timer is not None:
                 timer.cancel()
+
+    def _line_up(self, waiter: stdlib.Future[Any], asking: Asking) -> None:
+        waiters, place = asking
+        self._asking[waiter] = asking
+        if not waiters or self._place_of(waiters[-1]) <= place:
+            return waiters.append(waiter)
+        waiters.insert(next(at for at, other in enumerate(waiters) if self._place_of(other) > place), waiter)
+
+    def _place_of(self, waiter: stdlib.Future[Any]) -> int:
+        found = self._asking.get(waiter)
+        return -1 if found is None else found.place
 
     def _pass_on(self, waiters: deque[Any]) -> None:
         """The turn of one of them is another's."""
@@ -130,10 +149,11 @@ class LoopWaiting:
         return self._line.bound(self._maxsize) - depth.ready - self._committer.unsettled
 
     def _wake_for(self, waiters: deque[Any], count: Callable[[Depth], float]) -> None:
-        """So many, those included that are woken already. Who is woken for nothing loses its turn to who came later."""
+        """So many, those included that are woken already."""
         line = self._line
         woken = sum(
-            where is waiters and each.done() and not each.get_loop().is_closed() for each, where in self._asking.items()
+            asking.among is waiters and each.done() and not each.get_loop().is_closed()
+            for each, asking in self._asking.items()
         )
         try:
             more: float = len(waiters) if line.stopped() else count(line.store.depth(line.name)) - woken

@@ -1,0 +1,95 @@
+"""First come, first served, among those that wait for room and among those that wait for an item."""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from pqadapters.errors import LimitReached
+from pqadapters.stdlib.asyncio import Queue
+
+from .running import PATIENCE, Loop, run, turns
+
+
+@pytest.fixture(params=["segment", "sqlite"])
+def power(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    place = f"file://{tmp_path}/q" if request.param == "segment" else f"sqlite:///{tmp_path}/q.db"
+    return f"{place}?durability=power"
+
+
+@pytest.mark.parametrize("maxsize", [1, 3])
+def test_puts_at_power_do_not_overtake_each_other(power: str, maxsize: int, loop: Loop) -> None:
+    """In a database the ones behind the first sync were refused, and went behind all that had waited from the start."""
+
+    async def main() -> None:
+        async with Queue[int](maxsize, store=power) as q:
+            puts = [asyncio.ensure_future(q.put(n)) for n in range(12)]
+            assert [await q.get() for _ in puts] == list(range(12))
+            await asyncio.gather(*puts)
+
+    run(main(), loop)
+
+
+def test_who_is_woken_for_nothing_keeps_its_place(url: str) -> None:
+    """It went to the end of the line, behind those that had come after it."""
+
+    async def main() -> None:
+        async with Queue[str](1, store=url) as q:
+            getters = [asyncio.ensure_future(q.get()) for _ in range(3)]
+            await turns()
+            q.put_nowait("taken")
+            assert q.get_nowait() == "taken"
+            await turns()
+            for item in "abc":
+                await q.put(item)
+            assert [await getter for getter in getters] == ["a", "b", "c"]
+            q.put_nowait("first")
+            putters = [asyncio.ensure_future(q.put(item)) for item in "def"]
+            await turns()
+            assert q.get_nowait() == "first"
+            q.put_nowait("between")
+            await turns()
+            assert [await q.get() for _ in range(4)] == ["between", "d", "e", "f"]
+            await asyncio.gather(*putters)
+
+    run(main())
+
+
+@pytest.mark.parametrize("later", [0, 1, 5])
+def test_puts_that_are_refused_keep_their_places(power: str, later: int) -> None:
+    """Others took the room that the first one was to have, and there is some again when it hears of it."""
+
+    async def main() -> None:
+        async with Queue[str](2, store=power) as q:
+            go_on, refused, taken = threading.Event(), threading.Event(), threading.Event()
+            real = q._committer._commit
+
+            def tell_late(items: list[Any], puts: list[Any]) -> None:
+                assert go_on.wait(PATIENCE)
+                try:
+                    real(items, puts)
+                except LimitReached:
+                    refused.set()
+                    assert taken.wait(PATIENCE)
+                    raise
+
+            q._committer._commit = tell_late
+            puts = [asyncio.ensure_future(q.put("a"))]
+            await turns()
+            q.put_nowait("another's")
+            q.put_nowait("another's")
+            puts += [asyncio.ensure_future(q.put(item)) for item in "bcd"]
+            await turns()
+            go_on.set()
+            await asyncio.get_running_loop().run_in_executor(None, refused.wait, PATIENCE)
+            assert [q.get_nowait(), q.get_nowait()] == ["another's"] * 2
+            await turns(later)
+            taken.set()
+            assert [await q.get() for _ in puts] == ["a", "b", "c", "d"]
+            await asyncio.gather(*puts)
+
+    run(main())
