@@ -11,6 +11,7 @@ from typing import NoReturn
 import pytest
 
 from pqadapters.stdlib.asyncio import Queue
+from tests.home.world import begin_anew
 
 from .running import Loop, run, turns
 
@@ -86,6 +87,30 @@ def test_who_waits_keeps_its_place_where_a_cancelled_one_has_nothing_to_hand_on(
             putters[0].cancel()
             await turns()
             assert [await q.get() for _ in range(3)] == ["h", "f", "g"]
+
+    run(main())
+
+
+def test_a_turn_is_handed_on_past_who_is_cancelled_as_well(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who was cancelled while it waited passed for woken: the next one waited for good, beside an item or room."""
+    begin_anew(monkeypatch, tmp_path)  # where no watcher puts it right
+
+    async def main() -> None:
+        async with Queue[str](1) as q:
+            getters = [asyncio.ensure_future(q.get()) for _ in range(3)]
+            await turns()
+            q.put_nowait("a")
+            for getter in getters[:2]:
+                getter.cancel()
+            assert await getters[2] == "a"
+            q.put_nowait("b")
+            putters = [asyncio.ensure_future(q.put(item)) for item in "cde"]
+            await turns()
+            assert q.get_nowait() == "b"
+            for putter in putters[:2]:
+                putter.cancel()
+            await putters[2]
+            assert q.get_nowait() == "e"
 
     run(main())
 

@@ -152,7 +152,7 @@ class LoopWaiting:
         """So many, those included that are woken already."""
         line = self._line
         woken = sum(
-            asking.among is waiters and each.done() and not each.get_loop().is_closed()
+            asking.among is waiters and each.done() and not each.cancelled() and not each.get_loop().is_closed()
             for each, asking in self._asking.items()
         )
         try:
