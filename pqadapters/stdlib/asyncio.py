@@ -266,6 +266,8 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         except BaseException as error:
             if not stows or isinstance(error, Exception):  # else it may be stored
                 self._line.objects.forget([put.payload])
+            if isinstance(error, Exception):
+                self._admit()
             raise
 
     def put_nowait(self, item: T) -> None:
@@ -319,6 +321,9 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
                 finally:
                     self._asking.pop(turn, None)
                 continue
+            except Exception:
+                self._serve()
+                raise
             place = next(self._places) if place is None else place
             await self._wait(self._getters, looks, place)  # out here: who is cancelled knows nothing of the exception
 

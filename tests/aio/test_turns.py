@@ -9,8 +9,9 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import LimitReached
+from pqadapters.errors import DiskError, LimitReached
 from pqadapters.stdlib.asyncio import Queue
+from tests.home.world import begin_anew
 
 from .running import PATIENCE, Loop, run, turns
 
@@ -91,5 +92,41 @@ def test_puts_that_are_refused_keep_their_places(power: str, later: int) -> None
             taken.set()
             assert [await q.get() for _ in puts] == ["a", "b", "c", "d"]
             await asyncio.gather(*puts)
+
+    run(main())
+
+
+def test_who_fails_when_it_is_its_turn_hands_it_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next one waited for ever, beside an item or room: nothing else happened to the queue."""
+    begin_anew(monkeypatch, tmp_path)  # where no watcher puts it right
+
+    async def main() -> None:
+        async with Queue[str](1, ack="get") as q:
+
+            def fail_once(method: str) -> None:
+                real = getattr(q._line, method)
+
+                def fail(*arguments: Any) -> None:
+                    setattr(q._line, method, real)
+                    raise DiskError("no")
+
+                setattr(q._line, method, fail)
+
+            await q.put("a")
+            putters = [asyncio.ensure_future(q.put(item)) for item in "bc"]
+            await turns()
+            fail_once("stow")
+            assert q.get_nowait() == "a"
+            with pytest.raises(DiskError):
+                await putters[0]
+            await putters[1]
+            assert q.get_nowait() == "c"
+            getters = [asyncio.ensure_future(q.get()) for _ in range(2)]
+            await turns()
+            fail_once("take")
+            q.put_nowait("d")
+            with pytest.raises(DiskError):
+                await getters[0]
+            assert await getters[1] == "d"
 
     run(main())
