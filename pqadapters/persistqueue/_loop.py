@@ -9,6 +9,7 @@ import asyncio
 import weakref
 from collections.abc import Awaitable, Callable
 from concurrent.futures import Future
+from functools import partial
 from queue import Empty, Full
 from types import TracebackType
 from typing import Any, TypeVar
@@ -81,6 +82,10 @@ def _heard(done: asyncio.Future[Any]) -> None:
         done.exception()
 
 
+def _over(turn: asyncio.Future[None], _: object) -> None:
+    turn.set_result(None)
+
+
 async def _in_a_thread(call: Callable[..., T], arguments: tuple[Any, ...]) -> T:
     """What the call gives. Where no thread can be started it is made here: asyncio's pool refuses it then, and has it
     in its line all the same, for a thread that can be started later."""
@@ -109,6 +114,7 @@ class InLoop:
 
     def _begin(self, queue: Any, bell: Bell, patience: float) -> None:
         self._queue, self._bell, self._patience = queue, bell, patience
+        self._last_turn: asyncio.Future[None] | None = None  #: of the calls in threads, until that one is over
         weakref.finalize(self, bell.end).atexit = False
 
     @property
@@ -150,10 +156,30 @@ class InLoop:
             await asyncio.sleep(_ASIDE)
 
     async def _apart(self, call: Callable[..., T], *arguments: Any) -> T:
-        """A call that syncs, in a thread where one can be had. Cancelling who waits for it doesn't undo it."""
-        under_way = asyncio.ensure_future(_in_a_thread(call, arguments))
-        under_way.add_done_callback(_heard)
-        return await asyncio.shield(under_way)
+        """A call that syncs, in a thread where one can be had, behind those that were asked for before. Cancelling who
+        waits for it undoes nothing, and before its turn nothing was done."""
+        loop = asyncio.get_running_loop()
+        before, turn = self._last_turn, loop.create_future()
+        under_way: asyncio.Future[Any] | None = before if before is not None and before.get_loop() is loop else None
+        self._last_turn = turn
+
+        async def attempt() -> T:
+            nonlocal under_way
+            under_way = asyncio.ensure_future(_in_a_thread(call, arguments))
+            under_way.add_done_callback(_heard)
+            return await asyncio.shield(under_way)
+
+        try:
+            if under_way is not None:
+                await asyncio.shield(under_way)
+            return await self._unlocked(attempt)
+        finally:
+            if loop.is_closed():
+                pass  # nobody waits in it
+            elif under_way is None:
+                turn.set_result(None)
+            else:
+                under_way.add_done_callback(partial(_over, turn))
 
     async def qsize(self) -> int:
         """How many items are ready."""

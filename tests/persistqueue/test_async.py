@@ -143,6 +143,66 @@ def test_who_is_cancelled_takes_no_item(kind: Any, path: str) -> None:
 
 
 @pytest.mark.parametrize("kind", KINDS)
+def test_puts_of_many_tasks_are_stored_in_their_order(kind: Any, path: str) -> None:
+    """As persist-queue's, which has a lock. Each was made in a thread of its own, whichever came first; in a database
+    they took each other for somebody who has it locked, and of some hundreds the last ones raised StoreLocked."""
+
+    async def main() -> None:
+        async with kind(path) as q:
+            ids = await asyncio.gather(*(q.put(n) for n in range(40)))
+            assert kind is AsyncQueue or ids == sorted(ids)
+            assert [await q.get() for _ in range(40)] == list(range(40))
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+@pytest.mark.parametrize("left", [False, True], ids=["cancelled", "in a loop that was closed"])
+def test_a_put_before_its_turn_holds_nobody_up(
+    kind: Any, path: str, left: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begun, go_on, stored = threading.Event(), threading.Event(), threading.Event()
+    q = kind(path)
+    real = q._queue.put
+
+    def slow(*arguments: Any) -> Any:
+        begun.set()
+        go_on.wait(30)
+        id = real(*arguments)
+        stored.set()
+        return id
+
+    async def begin() -> list[asyncio.Task[Any]]:
+        puts = [asyncio.create_task(q.put(item)) for item in "ab"]
+        await asyncio.to_thread(begun.wait, 30)
+        return puts
+
+    async def go_on_with_it(puts: list[asyncio.Task[Any]]) -> None:
+        if not left:
+            puts[1].cancel()
+        puts.append(asyncio.create_task(q.put("c")))
+        await asyncio.sleep(0)
+        go_on.set()
+        await asyncio.gather(puts.pop(), *(puts if not left else []), return_exceptions=True)
+        assert [await q.get(), await q.get(), await q.empty()] == ["a", "c", True]
+        await q.close()
+
+    monkeypatch.setattr(q._queue, "put", slow)
+    loop = asyncio.new_event_loop()
+    puts = loop.run_until_complete(begin())
+    if left:
+        for task in asyncio.all_tasks(loop):
+            task._log_destroy_pending = False  # type: ignore[attr-defined]  # as is meant here
+        loop.close()
+        go_on.set()
+        assert stored.wait(30)
+        asyncio.run(go_on_with_it(puts))
+    else:
+        loop.run_until_complete(go_on_with_it(puts))
+        loop.close()
+
+
+@pytest.mark.parametrize("kind", KINDS)
 def test_a_cancelled_puts_refusal_is_nobodys(kind: Any, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """asyncio said later on, with a traceback, that nobody had asked for it."""
     begun, go_on, reported = threading.Event(), threading.Event(), list[Any]()
