@@ -84,7 +84,7 @@ UPGRADES: dict[int, tuple[str, ...]] = {}
 #: Of every session, whatever the server's defaults are, and its init_connect, of which the driver hears nothing.
 SESSION = (
     "SET SESSION autocommit = %s, sql_mode = 'STRICT_ALL_TABLES,NO_ENGINE_SUBSTITUTION', sql_safe_updates = 0, "
-    "sql_select_limit = 18446744073709551615, sql_big_selects = 1"
+    "sql_select_limit = 18446744073709551615, sql_big_selects = 1, unique_checks = 1"
     " /*M! , max_statement_time = 0 */ /*!80000 , max_execution_time = 0 */"  # of MariaDB, of MySQL
 )
 LEVEL = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE"
