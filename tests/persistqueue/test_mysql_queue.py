@@ -243,6 +243,27 @@ def test_a_connection_that_is_cut_breaks_it_off_and_the_next_opening_goes_on(
         assert [q.get()["n"] for _ in range(q.size)] == list(range(1, 50))
 
 
+def test_a_server_that_stores_names_in_small_letters_has_it_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The queue was empty, and what persist-queue had put stayed where nobody looks."""
+    monkeypatch.delenv("PQADAPTERS_SIGNING_KEY", raising=False)
+    monkeypatch.setattr(moving, "_AT_ONCE", 20)
+    monkeypatch.setattr(servers, "_AT_ONCE", 20)
+    small = Server(lower_case_table_names=1)
+    try:
+        small.start()
+        with small.database() as url, Proxy(small.port) as proxy:
+            where: dict[str, Any] = {"host": "127.0.0.1", "user": "root", "passwd": ""}
+            where["db_name"] = urlsplit(url).path[1:]
+            _theirs({**where, "port": small.port}, "Mail", "json", 50)
+            proxy.at(b"_id > 21 ", How.CUT_BEFORE)
+            with pytest.raises(StoreUnreachable, match="broken off"):
+                MySQLQueue(**where, port=proxy.port, name="Mail", serializer=serializers.json).close()
+            with MySQLQueue(**where, port=small.port, name="Mail", serializer=serializers.json) as q:
+                assert [q.get()["n"] for _ in range(q.size)] == list(range(1, 50))
+    finally:
+        small.close()
+
+
 def test_a_server_that_turns_silent_while_a_queue_is_opened_is_told_of(
     where: dict[str, Any], server: Server, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -28,6 +28,7 @@ _TABLES = (
     "SELECT table_name, column_name FROM information_schema.columns WHERE table_schema = DATABASE() "
     "ORDER BY table_name, ordinal_position"
 )
+_FOLDS = "SELECT @@lower_case_table_names"
 _LOCK = "conversion"
 _PATIENCE = 60.0  #: seconds that another process may take
 _AT_ONCE = 500
@@ -44,11 +45,22 @@ class Queues:
         self.columns: dict[str, tuple[str, ...]] = {}
         for table, column in guest.ask(_TABLES):
             self.columns[_text(table)] = (*self.columns.get(_text(table), ()), _text(column))
+        self._folds = bool(int(guest.ask(_FOLDS)[0][0]))
 
     def theirs(self, name: str | None = None) -> list[Table]:
-        """The queues, or the one of that name."""
+        """The queues, or the one of that name. A server that doesn't tell names apart by their case may have stored
+        another one than was asked for, by which its program knows the queue."""
         tables = [table for each in self.columns if (table := self._queue(each)) is not None]
-        return [table for table in tables if name in (None, table.name)]
+        if name is None:
+            return tables
+        return [table._replace(name=name) for table in tables if self._folded(table.name) == self._folded(name)]
+
+    def has(self, table: str) -> bool:
+        """Whether there is a table of that name."""
+        return self._folded(table) in map(self._folded, self.columns)
+
+    def _folded(self, name: str) -> str:
+        return name.lower() if self._folds else name
 
     def _queue(self, table: str) -> Table | None:
         found = named(table)
@@ -80,8 +92,9 @@ def names(url: str, store: Store, name: str | None = None) -> list[str]:
     with closing(visit_server(url)) as guest:
         queues = Queues(guest)
         found = {table.name for table in queues.theirs(name)}
-        kept = (each.removeprefix(_KEPT + "queue_").partition("#")[0] for each in queues.columns)
-        return sorted(found | {each for each in kept if name in (None, each) and _begun(store, each)})
+        kept = {each.removeprefix(_KEPT + "queue_").partition("#")[0] for each in queues.columns}
+        asked = kept if name is None else {name}
+        return sorted(found | {each for each in asked if _begun(store, each)})
 
 
 def convert_queue(url: str, store: Store, name: str, *, progress: Progress = quiet) -> Report | None:
@@ -107,7 +120,7 @@ def convert_queue(url: str, store: Store, name: str, *, progress: Progress = qui
 def _originals(guest: Guest, queues: Queues, table: Table, store: Store) -> Iterator[str]:
     """Those whose rows are to be copied, each under the name that it keeps: what was begun with, then what is new."""
     for kept in _begun(store, table.name):
-        if kept in queues.columns:
+        if queues.has(kept):
             yield kept
     if queues.theirs(table.name):
         for (data,) in guest.ask(f"SELECT data FROM {_quoted(table.table)} LIMIT 1"):
