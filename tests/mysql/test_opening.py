@@ -316,6 +316,19 @@ def test_tables_of_an_older_version_are_brought_up_to_date(
     assert server.run("SELECT number FROM pqa_meta", database=database) == ((schema.VERSION,),)
 
 
+@pytest.mark.parametrize("table", ["meta", "queues", "items", "kinds", "entries", "owners"])
+def test_i2_tables_of_another_engine_are_refused(server: Server, url: str, table: str) -> None:
+    """A commit that was refused had stored what stood before its condition, without a word."""
+    MysqlStore(url).close()
+    database = url.rpartition("/")[2]
+    server.run(f"ALTER TABLE pqa_{table} ENGINE=Aria", database=database)
+    message = _refusal(url, StoreRefused)
+    assert f"pqa_{table} (Aria)" in message
+    server.run(f"ALTER TABLE pqa_{table} ENGINE=InnoDB", database=database)
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"))
+
+
 def test_one_process_at_a_time_makes_the_tables(server: Server, url: str) -> None:
     """Whoever comes meanwhile waits for it: to change the tables of an older version twice would fail."""
     database = url.rpartition("/")[2]

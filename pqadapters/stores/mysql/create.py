@@ -18,13 +18,29 @@ _SHORT_PATIENCE = 4  #: seconds that tables which are there may be locked: less 
 
 
 def prepare(wire: Wire, lock: str, place: str) -> None:
-    """See that the tables are there, in our version. Raises FormatError for newer ones, StoreError, Failed."""
+    """See that the tables are there, in our version. Raises FormatError for newer ones, StoreRefused for those of
+    another engine, StoreError, Failed."""
     wire.ask(wire.sql.WAIT_FOR_TABLES, _SHORT_PATIENCE)
     if _version(wire) != schema.VERSION:
         _with_lock(wire, lock, place)
     found = _version(wire)
     if found != schema.VERSION:
         raise newer(place, found or 0, schema.VERSION)
+    _check_engines(wire, place)
+
+
+def _check_engines(wire: Wire, place: str) -> None:
+    """A copy of the database may have been made where there was no InnoDB: nothing is undone there, nor locked."""
+    strange = [f"{_text(table)} ({_text(engine)})" for table, engine in wire.ask(wire.sql.STRANGE).rows]
+    if strange:
+        raise StoreRefused(
+            f"{place}: tables of the store are of an engine without its transactions: {', '.join(strange)}. While "
+            "nobody uses them: ALTER TABLE ... ENGINE=InnoDB"
+        )
+
+
+def _text(name: Any) -> str:
+    return name.decode() if isinstance(name, bytes) else str(name)
 
 
 def _version(wire: Wire) -> int | None:

@@ -125,6 +125,12 @@ class Statements:
     RELEASE_LOCK = "DO RELEASE_LOCK(%s)"
     VERSION = "SELECT number FROM {p}meta WHERE name = 'version'"
     SET_VERSION = "REPLACE INTO {p}meta(name, number) VALUES ('version', %s)"
+    #: Tables of other engines, most of which know no transactions.
+    STRANGE = (
+        "SELECT table_name, engine FROM information_schema.tables "
+        "WHERE table_schema = DATABASE() AND engine <> 'InnoDB' "
+        "AND table_name IN ('{p}meta', '{p}queues', '{p}items', '{p}kinds', '{p}entries', '{p}owners')"
+    )
 
     # Names
 
