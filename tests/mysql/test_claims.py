@@ -195,6 +195,28 @@ def test_i5_a_claim_that_the_server_has_skipped_is_nobodys(
         assert not store.depth("q").unfinished
 
 
+def test_i3_what_lies_ahead_is_given_back_also_where_the_server_skips_that(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As above: nobody was given it while this process lived."""
+    send, skipped = Wire.send, list[str]()
+
+    def skip(wire: Wire, texts: Sequence[str]) -> list[Answer]:
+        found = [*texts]
+        if not skipped and (nth := next((n for n, text in enumerate(texts) if "attempts - 1" in text), -1)) >= 0:
+            skipped.append(found[nth])
+            found[nth] += " AND FALSE"
+        return send(wire, found)
+
+    with MysqlStore(url, prefetch=5) as store, MysqlStore(url, lease=31) as other:
+        store.commit(*(Put("q", b"%d" % n) for n in range(3)))
+        assert store.claim("q")
+        monkeypatch.setattr(Wire, "send", skip)
+        assert payloads(store) == [b"1", b"2"]
+        assert skipped
+        assert [claim.payload for claim in other.claim("q", limit=3)] == [b"1", b"2"]
+
+
 @pytest.mark.parametrize("last", [True, False])
 def test_i3_what_another_transaction_has_locked_when_its_handle_ends_is_given_back_later(
     url: str, server: Server, last: bool

@@ -70,6 +70,13 @@ def undo(strays: Sequence[Stray]) -> None:
         stray.outcome = PENDING
 
 
+def give_back_untouched(session: Session, number: int, place: bytes, ids: list[int]) -> None:
+    """Nobody would get it while this process lives, where the server has skipped that (see `Session.tell_of`): so it is
+    told again what it hasn't done. Some of them may be somebody else's by now."""
+    if session.change(session.sql.UNTOUCHED, number, place, ids) < len(ids):
+        session.tell(session.sql.UNTOUCHED, number, place, ids)
+
+
 class Fetched(Ahead):
     """One handle's. Strays are looked at and changed by whoever carries out a transaction, and by nobody else."""
 
@@ -189,9 +196,8 @@ class Fetched(Ahead):
         for stray in told:
             groups.setdefault(stray.claim.queue, []).append(stray.claim.id)
         for queue, ids in groups.items():
-            session.tell(
-                session.sql.UNTOUCHED, number_of(queue) or 0, held_by(session.owner, self.handle), sorted(ids)
-            )
+            place = held_by(session.owner, self.handle)
+            give_back_untouched(session, number_of(queue) or 0, place, sorted(ids))
         for stray in told:  # last: where that failed half way it is all told again
             stray.outcome = session.outcome
         return told
