@@ -84,6 +84,7 @@ class Server:
             str(program()),
             "--no-defaults",
             f"--datadir={self._data}",
+            f"--tmpdir={self.directory}",  # a server that starts removes what others have in a directory they share
             f"--socket={self.socket}",
             f"--port={self.port}",
             f"--pid-file={self.directory / 'pid'}",
