@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -113,6 +115,48 @@ def test_two_backups_to_one_name_at_a_time(database: Path, monkeypatch: pytest.M
     with SqliteStore(copy) as store:
         assert store.depth("q").ready == 1
     assert not list(database.parent.glob("*.part*"))
+
+
+_KILLED = """
+import os, sqlite3, sys
+from pqadapters.stores.sqlite import SqliteStore, backup
+
+def copy(path, part):
+    connection = sqlite3.connect(part)
+    connection.execute("CREATE TABLE half (way)")
+    connection.execute("BEGIN IMMEDIATE")
+    connection.execute("INSERT INTO half VALUES (1)")
+    os._exit(0)
+
+backup._copy = copy
+SqliteStore(sys.argv[1]).backup(to=sys.argv[2])
+"""
+
+
+def test_what_a_killed_backup_has_left_goes_with_the_next_one(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whatever its name. What one that lives is about stays."""
+    real, seen = backup._copy, list[list[Path]]()
+
+    def slowly(path: str, part: str) -> None:
+        monkeypatch.setattr(backup, "_copy", real)
+        real(path, part)
+        with SqliteStore(database) as other:
+            other.backup(to=database.with_name("tuesday.db"))
+        seen.append(list(database.parent.glob("*.part")))
+
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"a"))
+        monday = database.with_name("monday.db")
+        subprocess.run([sys.executable, "-c", _KILLED, str(database), str(monday)], check=True)
+        assert len(list(database.parent.glob("monday.db.*"))) == 2
+        monkeypatch.setattr(backup, "_copy", slowly)
+        store.backup(to=database.with_name("wednesday.db"))
+    assert [path.name.split(".")[0] for (path,) in seen] == ["wednesday"]
+    assert not list(database.parent.glob("*.part*"))
+    assert not list(database.parent.glob("*/backup-*"))
+    for name in ("tuesday.db", "wednesday.db"):
+        with SqliteStore(database.with_name(name)) as store:
+            assert store.depth("q").ready == 1
 
 
 def test_a_backup_that_fails_leaves_nothing(database: Path) -> None:

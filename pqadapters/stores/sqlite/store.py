@@ -416,7 +416,7 @@ class SqliteStore(Alone):
         self._check()
         self._give_back_ahead()
         with self._core.aside:
-            back_up(self._core.path, os.path.abspath(to), self._core.disk)
+            back_up(self._core.path, os.path.abspath(to), self._core.disk, self._core.owners)
 
     def salvage(self, *, to: str | os.PathLike[str]) -> Salvaged:
         """Put every record and key that is whole into a new store, whatever SQLite says of this one: see
