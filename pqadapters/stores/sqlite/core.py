@@ -28,6 +28,7 @@ from . import entries, pairing, schema
 from .changes import Changes, Who
 from .claims import give_back
 from .damage import index
+from .damage.wal import put_aside
 from .database import make_database, open_database, patiently, prepare
 from .errors import ERRORS, malformed, translated
 from .keeper import Keeper
@@ -86,7 +87,6 @@ class Core:
     def _open(self, path: str) -> None:
         try:
             connection = self._open_files(path)
-            self._compare_with_mark(connection)
             self._check_index(connection)
             self.bury_dead(orphans=True)
             self.room.make_reserve()
@@ -107,6 +107,7 @@ class Core:
             self.writer.connection = connection = self._connect(path)
             pairing.note(path, self.mark)
             self.writer.file = file_of(path)
+            self._compare_with_mark(connection)
             return connection
         except OSError as error:
             raise error if isinstance(error, StoreError) else refused(self.owners.directory, error, "use") from error
@@ -137,16 +138,29 @@ class Core:
         if not isinstance(last, int):
             raise translated(malformed(), self.path)
         if noted > last:
+            copy, why = self._put_wal_aside(last + 1, noted)
             self.writer.do(Work(lambda each: each.execute(schema.SKIP_TO, (noted,)), synced=False))
-            self._report(
-                Damage(
-                    self.path,
-                    0,
-                    0,
-                    f"ids up to {noted} were given, and it knows of {last}: its last commits are gone, by damage to "
-                    'its WAL, with a copy in its place, or in a power cut at durability "process"',
-                )
+            what = f"ids up to {noted} were given, and it knows of {last}: its last commits are gone, {why}"
+            self._report(Damage(self.path, 0, 0, what, copy))
+
+    def _put_wal_aside(self, first: int, last: int) -> tuple[str, str]:
+        """Before the next commit is written over what stands in it behind damage; the copy, and what is said. With the
+        lock of openings, so that nobody has written since SQLite looked at it."""
+        try:
+            copy = put_aside(self.path, first, last, self.disk)
+        except OSError as error:
+            return "", (
+                "by damage to its WAL, it seems. What stands there behind that is written over, and couldn't be copied "
+                f"before: {error}"
             )
+        if not copy:
+            return "", (
+                'by damage to its WAL, with a copy in its place, or in a power cut at durability "process"'
+            )
+        return copy, (
+            f"by damage to its WAL. What stands there behind that was copied to {copy}, and is brought out, with all "
+            "that is here, by pqadapters.stores.sqlite.salvage(path, to=...)"
+        )
 
     def _check_index(self, connection: sqlite3.Connection) -> None:
         try:

@@ -17,12 +17,12 @@ from typing import Any, BinaryIO, NamedTuple
 from ....store import Damage
 from ..._disk import Disk, open_file
 from ..schema import APPLICATION, PAGE_SIZE
+from .wal import frames
 
 _LEAF = 0x0D
 _FREE = b"\x02"  #: in the map of pages
 _PENDING = 1 << 30  #: the byte whose page is never used
 _MAGIC = b"SQLite format 3\0"
-_WAL_MAGIC = 0x377F0682  #: and with the lowest bit set where checksums are big-endian
 _INTEGERS = {1: 1, 2: 2, 3: 3, 4: 4, 5: 6, 6: 8}  #: serial type -> bytes
 
 
@@ -45,10 +45,12 @@ class Pages:
     """The pages of a database that nobody changes meanwhile. Raises OSError where the system can't read it.
 
     `trusting`: their size is what the file's head says, which may be damaged; else it is that of a database of ours.
+    `wal`: one that was put aside, whose pages are shown alone.
     """
 
-    def __init__(self, path: str, *, trusting: bool = True) -> None:
-        self._file, self._wal = _opened(path), _opened(f"{path}-wal") if os.path.lexists(f"{path}-wal") else None
+    def __init__(self, path: str, *, trusting: bool = True, wal: str = "") -> None:
+        log = wal or f"{path}-wal"
+        self._file, self._wal = _opened(path), _opened(log) if os.path.lexists(log) else None
         head = self._file.read(100)
         self.is_ours = head[68:72] == APPLICATION.to_bytes(4, "big")  #: as its head says, which may be damaged
         self._has_map = self.is_ours or not head.startswith(_MAGIC) or any(head[52:56])
@@ -56,7 +58,8 @@ class Pages:
         self._size = 65536 if size == 1 else size if size in {1 << n for n in range(9, 16)} else PAGE_SIZE
         self._usable = self._size - (head[20] if size and head[20] < 32 else 0)
         fd, disk = self._file.fileno(), Disk()
-        self._count = self._in_file = min(disk.size(fd) // self._size, -(-disk.filled(fd) // self._size))
+        self._count = min(disk.size(fd) // self._size, -(-disk.filled(fd) // self._size))
+        self._in_file = 0 if wal else self._count
         self._newer: dict[int, int] = {}  # page -> offset in the WAL
         self._behind: dict[int, int] = {}  # the same for those behind damage
         if self._wal is not None:
@@ -69,37 +72,16 @@ class Pages:
 
     def _read_wal(self) -> None:
         assert self._wal is not None
-        head = self._wal.read(32)
-        if len(head) < 32:
-            return
-        magic, _, size, _ = struct.unpack(">IIII", head[:16])
-        order = ">" if magic & 1 else "<"
-        total = _wal_checksum(head[:24], (0, 0), order)
-        whole = (magic & ~1, size, total) == (_WAL_MAGIC, self._size, struct.unpack(">II", head[24:]))
-        salt, pending, size = head[16:24] if whole else b"", dict[int, int](), self._size
-        doubtful = dict[int, int]()
-        for at in range(32, Disk().filled(self._wal.fileno()), 24 + size):
-            frame = self._wal.read(24 + size)
-            if len(frame) < 24 + size:
-                break
-            page, commit = struct.unpack(">II", frame[:8])
-            salt = salt or frame[8:16]  # where the head is damaged
-            if frame[8:16] != salt:  # left from before the WAL was begun anew; or damaged, if others come behind it
-                whole, doubtful[page] = False, at + 24
+        pending = dict[int, int]()
+        for frame in frames(self._wal, self._size):
+            if not frame.whole:
+                self._behind[frame.page] = frame.at
                 continue
-            self._behind.update(doubtful)
-            doubtful.clear()
-            if whole:
-                total = _wal_checksum(frame[24:], _wal_checksum(frame[:8], total, order), order)
-                whole = total == struct.unpack(">II", frame[16:24])
-            if whole:
-                pending[page] = at + 24
-                if commit:
-                    self._newer.update(pending)
-                    self._count = max(self._count, *pending)
-                    pending = {}
-            else:
-                self._behind[page] = at + 24
+            pending[frame.page] = frame.at
+            if frame.commit:
+                self._newer.update(pending)
+                self._count = max(self._count, *pending)
+                pending.clear()
 
     def _page(self, number: int) -> bytes:
         at = self._newer.get(number)
@@ -223,16 +205,6 @@ class Pages:
 
 def _opened(path: str) -> BinaryIO:
     return open(path, "rb", opener=open_file)  # closed by Pages.close()
-
-
-def _wal_checksum(data: bytes, before: tuple[int, int], order: str) -> tuple[int, int]:
-    """The sums of the file format, 8 bytes at a time."""
-    first, second = before
-    words = struct.unpack(f"{order}{len(data) // 4}I", data)
-    for at in range(0, len(words), 2):
-        first = (first + words[at] + second) & 0xFFFFFFFF
-        second = (second + words[at + 1] + first) & 0xFFFFFFFF
-    return first, second
 
 
 def _varint(data: bytes, at: int) -> tuple[int, int]:

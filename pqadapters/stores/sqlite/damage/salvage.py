@@ -3,7 +3,8 @@
     python -m pqadapters.stores.sqlite damaged.db new.db
 
 No process may use the damaged one meanwhile. It is only read. Records keep their order, ranks, notes and attempts; what
-was claimed is ready. A record that was acknowledged right before the damage may be there again.
+was claimed is ready. A record that was acknowledged right before the damage may be there again. Of a WAL that was put
+aside (`wal.py`), the records that were lost come out as well, and keys that the database doesn't have.
 """
 
 from __future__ import annotations
@@ -23,6 +24,7 @@ from ..store import SqliteStore
 from ..takeover.probe import move, remove
 from .pages import Cell, Pages, Row
 from .salvaged import Salvaged
+from .wal import Aside, those_aside
 
 _AT_ONCE = 500
 _QUEUE, _KIND, _RECORD, _ENTRY, _BODY, _PART = 9, 3, 12, 7, 2, 4  #: how many columns
@@ -32,7 +34,7 @@ class _Found:
     """Where the rows of a database stand, by what they are. Later versions of a row take the place of earlier ones."""
 
     def __init__(self, pages: Pages) -> None:
-        self._pages = pages
+        self.pages = pages
         self.queues: dict[int, str] = {}
         self.kinds: dict[int, str] = {}
         self.records: dict[int, Cell] = {}  # by id
@@ -75,12 +77,12 @@ class _Found:
 
     def put(self, id: int) -> Put | None:
         """What puts the record of that id again; None where it isn't whole."""
-        row = self._pages.row(self.records[id])
+        row = self.pages.row(self.records[id])
         assert row is not None
         _, queue, crc, _, put_at, attempts, _, _, not_before, rank, note, payload = row.columns
         fields = (row.key, queue, crc, put_at, attempts, not_before, rank, note)
         if payload is None and id in self.bodies:
-            body = self._pages.row(self.bodies[id])
+            body = self.pages.row(self.bodies[id])
             payload = body.columns[1] if body is not None else None
         if not is_whole(fields, payload):
             return None
@@ -90,7 +92,7 @@ class _Found:
 
     def set(self, place: int) -> Set | None:
         """What sets the key of that place again; None where it isn't whole."""
-        row = self._pages.row(self.entries[place])
+        row = self.pages.row(self.entries[place])
         assert row is not None
         _, number, crc, _, _, key, value = row.columns
         value = self._joined(place) if value is None else value
@@ -100,19 +102,59 @@ class _Found:
 
     def _joined(self, place: int) -> bytes:
         parts = self.parts.get(place, {})
-        rows = [self._pages.row(parts[nth]) for nth in sorted(parts)]
+        rows = [self.pages.row(parts[nth]) for nth in sorted(parts)]
         return b"".join(row.columns[3] for row in rows if row is not None)
 
+    def keep_behind(self, aside: Aside, main: _Found) -> None:
+        """What the database itself didn't know of when that WAL was put aside: what came later isn't there twice, and
+        what is done by now doesn't come again."""
+        ids = range(aside.first, aside.last + 1)
+        self.records = {id: cell for id, cell in self.records.items() if id in ids and cell.behind}
+        self.lost = {(kind, id) for kind, id in self.lost if kind == "record" and id in ids}
+        self.queues, self.kinds = {**main.queues, **self.queues}, {**main.kinds, **self.kinds}
+        known = {(op.table, op.key) for op in map(main.set, main.entries) if op is not None}
+        found = ((place, self.set(place)) for place, cell in self.entries.items() if cell.behind)
+        keys = {place for place, op in found if op is not None and (op.table, op.key) not in known}
+        self.entries = {place: self.entries[place] for place in keys}
+
+
+class _All:
+    """What is whole in a database, and in WALs of it that were put aside."""
+
+    def __init__(self, source: str) -> None:
+        main = _Found(_fitting(source))
+        self._found = [main]
+        self.is_ours = main.is_ours
+        try:
+            for aside in those_aside(source):
+                self._found.append(_Found(Pages(source, wal=aside.path)))
+                self._found[-1].keep_behind(aside, main)
+        except BaseException:
+            self.close()
+            raise
+
+    def close(self) -> None:
+        for each in self._found:
+            each.pages.close()
+
     def ops(self) -> Iterator[Op]:
-        """All that is whole, in its order."""
-        for id in sorted(self.records):
-            put = self.put(id)
+        """All of it, in its order."""
+        records = {id: each for each in reversed(self._found) for id in each.records}
+        for id in sorted(records):
+            put = records[id].put(id)
             if put is not None:
                 yield put
-        for place in sorted(self.entries):
-            found = self.set(place)
-            if found is not None:
-                yield found
+        for each in self._found:
+            for place in sorted(each.entries):
+                found = each.set(place)
+                if found is not None:
+                    yield found
+
+    @property
+    def counts(self) -> Salvaged:
+        records = {id for each in self._found for id in each.records}
+        lost = {what for each in self._found for what in each.lost}
+        return Salvaged(len(records), sum(len(each.entries) for each in self._found), len(lost))
 
 
 def salvage(path: str | os.PathLike[str], *, to: str | os.PathLike[str]) -> Salvaged:
@@ -127,11 +169,10 @@ def salvage(path: str | os.PathLike[str], *, to: str | os.PathLike[str]) -> Salv
     check_apart(source, target)
     part = f"{target}.{os.urandom(4).hex()}.part"
     try:
-        pages = _fitting(source)
+        found = _All(source)
     except OSError as error:
         raise DiskError(error.errno, f"can't be read: {os.strerror(error.errno or 0)}", source) from error
     try:
-        found = _Found(pages)
         if not found.is_ours:
             raise StoreRefused(f"{source} has nothing in it of a database of pqadapters: give the damaged one's name")
         with SqliteStore(part, durability=Survives.PROCESS) as store:
@@ -145,9 +186,9 @@ def salvage(path: str | os.PathLike[str], *, to: str | os.PathLike[str]) -> Salv
             store.checkpoint()
         check_free(target)  # whoever has opened it meanwhile would go on with a file that has no name
         move(part, target)
-        return Salvaged(len(found.records), len(found.entries), len(found.lost))
+        return found.counts
     finally:
-        pages.close()
+        found.close()
         with suppress(DiskError):
             remove(part)
 
