@@ -21,7 +21,11 @@ import sys
 from pqadapters.stores.sqlite import SqliteStore
 print(len(SqliteStore(sys.argv[1]).damage))
 """
-
+_LOOK = """
+import sys
+from pqadapters.opening import look_at
+print(look_at(sys.argv[1], lambda sight: sight.queues()))
+"""
 _DIE = """
 import os
 import sys
@@ -168,3 +172,11 @@ def test_a_full_disk_is_told_of(free: int, database: Path, tmp_path: Path) -> No
         assert "couldn't be copied" in damage.reason
         assert store.claim("q")
     assert not _copies(copy)
+
+
+def test_a_look_at_a_database_with_another_file_for_its_wal(database: Path, tmp_path: Path) -> None:
+    """SQLite tried for ten seconds to make sense of it, where a dead process had left its "-shm"."""
+    copy = _killed(database, tmp_path / "killed")
+    Path(f"{copy}-wal").write_bytes(b"some notes\n" * 900)
+    told = subprocess.run([sys.executable, "-c", _LOOK, str(copy)], capture_output=True, text=True, timeout=9.0)
+    assert told.stdout == "['q']\n"

@@ -19,6 +19,7 @@ from ...store import Damage, Depth, Order, Record, State
 from .._holders import holder_of, holders_of
 from . import schema
 from .beside import SIDE, check_sides, is_other
+from .damage.wal import has_magic
 from .database import check_version, read_only
 from .errors import foreign
 from .looks import Looks
@@ -116,7 +117,8 @@ def see(path: str, look: Callable[[Sight], T]) -> T:
 
 
 def _see_beside_others(path: str, look: Callable[[Sight], T]) -> T:
-    for how in _WAYS:
+    ways = _WAYS if has_magic(f"{path}-wal") else _WAYS[::-1]  # else SQLite tries the first for ten seconds
+    for how in ways:
         try:
             return _see(path, how, look)
         except (FormatError, StoreRefused):

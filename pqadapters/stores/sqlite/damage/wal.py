@@ -40,6 +40,15 @@ def open_wal(path: str) -> BinaryIO:
     return open(path, "rb", opener=open_file)
 
 
+def has_magic(path: str) -> bool:
+    """Whether the file begins as a WAL does."""
+    try:
+        with open_wal(path) as wal:
+            return int.from_bytes(wal.read(4), "big") & ~1 == _MAGIC
+    except OSError:
+        return False
+
+
 def frames(wal: BinaryIO, size: int) -> Iterator[Frame]:
     """Of a WAL with pages of that size, from its start on."""
     head = wal.read(_HEAD)
