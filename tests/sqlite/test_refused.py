@@ -70,6 +70,26 @@ def test_a_pipe_in_a_files_place_is_refused(side: str, database: Path) -> None:
             assert left(store) == payloads
 
 
+@pytest.mark.parametrize("side", ["-wal", "-shm", "-journal"])
+@pytest.mark.parametrize("leads_to", ["moved", "nothing"])
+def test_a_link_in_the_place_of_what_stands_beside_a_database(side: str, leads_to: str, database: Path) -> None:
+    """It was said that the user must be allowed to write the file, and by salvage that the database is a link."""
+    fill(database, 20)
+    link = Path(f"{database}{side}")
+    database.with_name("moved").touch()
+    link.symlink_to(database.with_name(leads_to))
+    looks: list[Callable[[], object]] = [
+        lambda: SqliteStore(database),
+        lambda: look_at(str(database), lambda sight: sight.queues()),
+    ]
+    for look in looks:
+        with pytest.raises(StoreRefused, match=rf"{link} is a symbolic link"):
+            look()
+    if side == "-wal":
+        with pytest.raises(DiskError, match=f"can't be read: .*{link}"):
+            salvage(database, to=database.with_name("new.db"))
+
+
 def test_a_file_that_goes_while_it_is_looked_at_is_nothing_else(
     database: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

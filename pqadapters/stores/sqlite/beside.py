@@ -20,9 +20,14 @@ SIDE = "-owners"  #: behind the database's path: the directory of what stands be
 
 
 def check_sides(path: str) -> None:
-    """Before SQLite opens a database that may be there: it would wait for the other end of a pipe, and remove the WAL
-    of one that was cut to nothing. Raises StoreRefused, FormatError."""
+    """Before SQLite opens a database that may be there: it would wait for the other end of a pipe, say of a link that
+    permissions are missing, and remove the WAL of one that was cut to nothing. Raises StoreRefused, FormatError."""
     for side in _SIDES:
+        if os.path.islink(path + side):
+            raise StoreRefused(
+                f"{path}{side} is a symbolic link, and SQLite follows none there: put the file that it leads to in its "
+                "place; if there is none, remove the link"
+            )
         if is_other(path + side):
             raise foreign(path + side, "is no regular file")
     wal = f"{path}-wal"

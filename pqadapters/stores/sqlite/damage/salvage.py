@@ -171,7 +171,8 @@ def salvage(path: str | os.PathLike[str], *, to: str | os.PathLike[str]) -> Salv
     try:
         found = _All(source)
     except OSError as error:
-        raise DiskError(error.errno, f"can't be read: {os.strerror(error.errno or 0)}", source) from error
+        name = error.filename or source
+        raise DiskError(error.errno, f"can't be read: {os.strerror(error.errno or 0)}", name) from error
     try:
         if not found.is_ours:
             raise StoreRefused(f"{source} has nothing in it of a database of pqadapters: give the damaged one's name")
