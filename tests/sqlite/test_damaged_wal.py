@@ -92,6 +92,18 @@ def test_i1_what_stands_behind_damage_is_put_aside_before_it_is_written_over(
         assert all(store.get("t", b"%d" % n) == b"v" * (n * 53 % 5000) for n in range(59))
 
 
+def test_a_block_of_a_wal_that_is_gone(database: Path, tmp_path: Path) -> None:
+    """The first one, with the head: the frames were taken for those of an earlier round."""
+    copy = _killed(database, tmp_path / "killed")
+    data = Path(f"{copy}-wal").read_bytes()
+    Path(f"{copy}-wal").write_bytes(bytes(4096) + data[4096:])
+    with SqliteStore(copy) as store:
+        assert len(_copies(copy)) == 1
+    salvage(copy, to=tmp_path / "new.db")
+    with SqliteStore(tmp_path / "new.db") as store:
+        assert _numbers(store) == [b"old", *(b"%d" % n for n in range(60))]
+
+
 def test_a_torn_tail_is_no_damage(database: Path, tmp_path: Path) -> None:
     """As a power cut leaves it at durability "process", with a mark that came to the disk."""
     killed = _killed(database, tmp_path / "killed")

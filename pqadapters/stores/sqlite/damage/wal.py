@@ -65,7 +65,7 @@ def frames(wal: BinaryIO, size: int) -> Iterator[Frame]:
         if len(data) < FRAME_HEAD + size:
             break
         page, commit, its_salt, *after = struct.unpack(">II8sII", data[:FRAME_HEAD])
-        salt = salt or its_salt  # where the head is damaged
+        salt = salt or (its_salt if page else b"")  # where the head is damaged, or has gone with what was behind it
         is_old = its_salt != salt  # left from before the WAL was begun anew; or damaged, if others come behind it
         sound = not is_old and _checksum(data[FRAME_HEAD:], _checksum(data[:8], before, order), order) == tuple(after)
         before, whole = (after[0], after[1]), whole and sound
