@@ -93,6 +93,25 @@ def test_a_database_that_is_taken_away_is_noticed(how: str, durability: str, tmp
         assert [record.payload for record in store.browse("q")] == expected
 
 
+@pytest.mark.parametrize("durability", ["power", "process"])
+@pytest.mark.parametrize("several", [False, True])
+def test_a_wal_that_is_taken_away_is_noticed(several: bool, durability: str, tmp_path: Path) -> None:
+    """It was synced without a name: all that was acknowledged since the last copy was gone behind a SIGKILL."""
+    path = tmp_path / "q.db"
+    ops = [Put("q", b"two"), Put("q", b"three")] if several else [Put("q", b"two")]
+    with SqliteStore(path, durability=durability) as store:
+        store.commit(Put("q", b"one"))
+        path.with_name("q.db-wal").unlink()
+        with pytest.raises(StorePoisoned, match=r"q\.db-wal was removed or moved while it was open.*Close the store"):
+            store.commit(*ops)  # at "power" it has a sync of its own
+            store.sync()
+        with pytest.raises(StorePoisoned, match="-wal was removed"):
+            store.commit(Put("q", b"four"))
+    with SqliteStore(path) as store:
+        assert [record.payload for record in store.browse("q")] == [b"one", *(op.payload for op in ops)]
+        store.commit(Put("q", b"five"))
+
+
 _WAITS: dict[str, Callable[[SqliteStore], object]] = {
     "for a record": lambda store: store.claim("q", timeout=PATIENCE),
     "for a depth": lambda store: store.wait("q", lambda depth: depth.ready > 0, timeout=PATIENCE),

@@ -277,7 +277,7 @@ class Core:
         try:
             fd = self.disk.open(f"{self.path}-wal", write=False)
         except FileNotFoundError:
-            return
+            return self._look_for_wal()
         except OSError as error:
             raise refused(os.path.dirname(self.path), error, "sync the WAL in") from error
         try:
@@ -287,6 +287,15 @@ class Core:
             raise afresh(self.writer.trouble) from error
         finally:
             self.disk.close(fd)
+
+    def _look_for_wal(self) -> None:
+        """Where nobody has a transaction open just now: else by the next one."""
+        if self.writer.lock.acquire(blocking=False):
+            try:
+                self.writer.look_for_wal_locked()
+            finally:
+                self.writer.lock.release()
+        self.writer.check()
 
     # Handles
 

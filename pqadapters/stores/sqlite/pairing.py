@@ -49,6 +49,20 @@ def is_at(path: str, file: tuple[int, int]) -> bool:
     return (info.st_dev, info.st_ino) == file
 
 
+def is_gone(path: str) -> bool:
+    """Whether nothing has that name. Not by os.stat(), as long as it is there: a file whose times were asked for takes
+    longer to sync."""
+    if os.access(path, os.F_OK):
+        return False
+    try:
+        os.lstat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False
+
+
 def note(path: str, mark: Mark) -> None:
     """The database is open, and its WAL there."""
     mark.pair = (*_very_file_at(path), *_very_file_at(f"{path}-wal"))

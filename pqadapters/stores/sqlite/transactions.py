@@ -19,7 +19,7 @@ from .._trouble import afresh, lasting
 from . import schema
 from .database import connect, patiently, rest
 from .errors import ERRORS, FULL, is_busy, is_full, is_read_only, is_unsure, locked, translated
-from .pairing import NONE, is_at, note
+from .pairing import NONE, is_at, is_gone, note
 from .processes.mark import Mark
 from .work import OVER, Outcome, Work
 
@@ -77,6 +77,7 @@ class Transactions:
             outcome.done = True
             if self._full:
                 self.look_for_file()
+                self.look_for_wal_locked()
         except ERRORS as error:
             self._undo()
             self._again(batch, error, committing)
@@ -111,6 +112,16 @@ class Transactions:
             self.trouble = StorePoisoned(
                 f"{self.path} was removed, moved or replaced while it was open, and what was committed since then went "
                 "with it. Close the store and open it again; a store has to be closed before its files are touched"
+            )
+
+    def look_for_wal_locked(self) -> None:
+        """The same of the WAL, which is there while a connection is: what is committed is in it alone, and is put into
+        the database by who closes that last, unless it is killed."""
+        if self.trouble is None and self.connection is not None and is_gone(f"{self.path}-wal"):
+            self.trouble = StorePoisoned(
+                f"{self.path}-wal was removed or moved while it was open, and what is in it goes with the processes "
+                "that use it. Close the store, which puts that into the database, unless others have opened it since, "
+                "and open it again; a store has to be closed before its files are touched"
             )
 
     def _note_files(self) -> None:
@@ -162,6 +173,7 @@ class Transactions:
                 work.outcome = OVER
                 if self._full:
                     self.look_for_file()
+                    self.look_for_wal_locked()
                 return
             except ERRORS as error:
                 if is_full(error, self.path):
