@@ -154,9 +154,7 @@ class Core:
                 f"before: {error}"
             )
         if not copy:
-            return "", (
-                'by damage to its WAL, with a copy in its place, or in a power cut at durability "process"'
-            )
+            return "", 'by damage to its WAL, with a copy in its place, or in a power cut at durability "process"'
         return copy, (
             f"by damage to its WAL. What stands there behind that was copied to {copy}, and is brought out, with all "
             "that is here, by pqadapters.stores.sqlite.salvage(path, to=...)"
@@ -174,6 +172,15 @@ class Core:
         for key in aside:
             what = f"key {key!r}: its checksum doesn't hold, it was put aside"
             self._report(Damage(self.path, 0, 0, what, "table 'damaged' of the database"))
+
+    def index_led_astray(self, what: str, *, mended: bool) -> None:
+        then = "it was made anew"
+        if not mended:
+            then = (
+                "a name was given again since. What is under the first one is brought out, with all that is here, by "
+                "pqadapters.stores.sqlite.salvage(path, to=...)"
+            )
+        self._report(Damage(self.path, 0, 0, f"an index didn't lead to all of its {what}: {then}"))
 
     def counts_were_damaged(self) -> None:
         self._report(Damage(self.path, 0, 0, "it didn't know how many records its queues have: they were counted"))

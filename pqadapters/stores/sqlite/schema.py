@@ -295,6 +295,36 @@ WHERE e.place > ? AND e.place <= ? AND (e.key IS NOT NULL OR e.place & {IDS - 1}
     SELECT 1 FROM entry x INDEXED BY by_key WHERE x.kind = e.kind AND x.key = e.key AND x.place = e.place)"""
 ARE_MORE = "SELECT 1 FROM entry LIMIT 1 OFFSET ?"
 ARE_MORE_RECORDS = "SELECT 1 FROM record LIMIT 1 OFFSET ?"
+
+
+def _not_led_to(table: str, index: str, columns: str, which: str = "1") -> str:
+    """Whether there is a row among those to which the index of these columns doesn't lead."""
+    same = " AND ".join(f"x.{each} IS n.{each}" for each in columns.split())
+    led_to = f"SELECT 1 FROM {table} x INDEXED BY {index} WHERE {same} AND {which.format('x')}"
+    return f"SELECT 1 FROM {table} n NOT INDEXED WHERE {which.format('n')} AND NOT EXISTS ({led_to}) LIMIT 1"
+
+
+#: the indexes beside that of keys: what leads to it, the table, what asks whether one isn't led to, what makes it anew
+INDEXES = (
+    ("queues", "queue", _not_led_to("queue", "sqlite_autoindex_queue_1", "name number"), "REINDEX queue"),
+    ("tables", "kind", _not_led_to("kind", "sqlite_autoindex_kind_1", "name number"), "REINDEX kind"),
+    (
+        "records with a rank",
+        "record",
+        _not_led_to(
+            "record", "by_rank", "queue rank place", f"{{0}}.rank IS NOT NULL AND {{0}}.place BETWEEN 0 AND {DELAYED}"
+        ),
+        "REINDEX by_rank",
+    ),
+    (
+        "delayed records",
+        "record",
+        _not_led_to("record", "due", "queue not_before place", f"{{0}}.place > {DELAYED}"),
+        "REINDEX due",
+    ),
+)
+NAMES_OF = "SELECT name, crc FROM {} NOT INDEXED"
+ARE_MORE_IN = "SELECT 1 FROM {} LIMIT 1 OFFSET ?"
 _COUNT = "(SELECT count(*) FROM record WHERE place"
 #: Of each queue its number, how many are ready, claimed, delayed as it says, and as there are.
 COUNTED = f"""

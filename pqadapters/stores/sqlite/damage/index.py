@@ -26,6 +26,7 @@ from ..claims import recount
 from ..database import connect
 from ..entries import make_index_anew
 from ..work import Work
+from . import indexes
 
 if TYPE_CHECKING:
     from ..core import Core
@@ -44,15 +45,23 @@ def check(core: Core, connection: sqlite3.Connection) -> None:
         connection.execute(are_more, (_FEW,)).fetchone() is None
         for are_more in (schema.ARE_MORE, schema.ARE_MORE_RECORDS)
     )
+    little = indexes.small(connection, _FEW)
+    for astray in indexes.astray(connection, little):
+        indexes.make_anew(core, astray)
     if few_keys and (_look(connection, 0, _FEW) == _HIDES or _are_keys_miscounted(connection)):
         _make_anew(core)
     if few_records and (numbers := _miscounted(connection)):
         _count_anew(core, numbers)
-    if not (few_keys and few_records) and _is_time(core):
+    if not (few_keys and few_records and len(little) == len(schema.INDEXES)) and _is_time(core):
         thread = threading.Thread(target=_check, args=(weakref.ref(core),), daemon=True)
         thread.name = "pqadapters-index"
         with suppress(RuntimeError):  # the interpreter is shutting down
             start_thread(thread)
+
+
+def _astray(connection: sqlite3.Connection) -> list[indexes.Index]:
+    """None of a database in which to look takes long: see below."""
+    return [] if connection.execute(schema.FREE_PAGES).fetchone()[1] > _COUNTED else indexes.astray(connection)
 
 
 def _are_keys_miscounted(connection: sqlite3.Connection) -> bool:
@@ -119,8 +128,12 @@ def _check(ref: weakref.ref[Core]) -> None:
                 _make_anew(core)
                 break
             del core
-        if (core := ref()) is not None and (numbers := _aside(core, _miscounted)):
-            _count_anew(core, numbers)
+        if (core := ref()) is not None:
+            for astray in _aside(core, _astray):
+                indexes.make_anew(core, astray)
+                core.bells.ring_all()
+            if numbers := _aside(core, _miscounted):
+                _count_anew(core, numbers)
 
 
 def _aside(core: Core, look: Callable[[sqlite3.Connection], T]) -> T:
