@@ -16,7 +16,8 @@ from typing import Any
 
 from ... import telling
 from ...clock import SYSTEM, Clock
-from ...errors import DiskError, StoreClosed, StoreError, StoreForked
+from ...errors import DiskError, StoreClosed, StoreError, StoreForked, StorePoisoned
+from ...interrupts import keep
 from ...store import Ack, Claim, Damage
 from .._ahead import Ahead
 from .._bells import Bells
@@ -106,7 +107,7 @@ class Core:
             pairing.check(path, self.mark)
             self.writer.connection = connection = self._connect(path)
             pairing.note(path, self.mark)
-            self.writer.file = file_of(path)
+            self.writer.file, self.writer.wal = file_of(path), file_at(f"{path}-wal")
             self._compare_with_mark(connection)
             return connection
         except OSError as error:
@@ -280,11 +281,12 @@ class Core:
     def sync_wal(self) -> None:
         """What was committed is on the disk when this returns. Raises StorePoisoned, or DiskError: it wasn't tried."""
         self.writer.look_for_file()
+        self._look_for_wal()
         self.writer.check()
         try:
             fd = self.disk.open(f"{self.path}-wal", write=False)
-        except FileNotFoundError:
-            return self._look_for_wal()
+        except FileNotFoundError:  # right before a fork, or behind one
+            return
         except OSError as error:
             raise refused(os.path.dirname(self.path), error, "sync the WAL in") from error
         try:
@@ -296,13 +298,15 @@ class Core:
             self.disk.close(fd)
 
     def _look_for_wal(self) -> None:
-        """Where nobody has a transaction open just now: else by the next one."""
-        if self.writer.lock.acquire(blocking=False):
-            try:
-                self.writer.look_for_wal_locked()
-            finally:
-                self.writer.lock.release()
-        self.writer.check()
+        """Where nobody is in the middle of a transaction: else the next sync does."""
+        lock, taken = self.writer.lock, list[bool]()
+        try:
+            keep(taken, lock.acquire, False)
+            if True in taken:
+                self.writer.look_for_wal_locked(closely=True)
+        finally:
+            if True in taken:
+                lock.release()
 
     # Handles
 
@@ -384,6 +388,8 @@ class Core:
         if self.keeper.unsynced:
             with suppress(StoreError):
                 self.keeper.sync(self)
+        if isinstance(writer.trouble, StorePoisoned):
+            self.reader.end()  # who closes last puts the WAL into the database: the writer has the right one
         with writer.lock:
             if writer.inside:
                 writer.put_off(Work(lambda _: self._close_locked(), synced=False, alone=True))

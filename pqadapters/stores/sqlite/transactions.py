@@ -19,9 +19,11 @@ from .._trouble import afresh, lasting
 from . import schema
 from .database import connect, patiently, rest
 from .errors import ERRORS, FULL, is_busy, is_full, is_read_only, is_unsure, locked, translated
-from .pairing import NONE, is_at, is_gone, note
+from .pairing import NONE, file_at, is_at, is_gone, note
 from .processes.mark import Mark
 from .work import OVER, Outcome, Work
+
+_SELDOM = 32  #: synced commits between two looks whether the WAL is still the same file
 
 
 class _Behind(Exception):
@@ -40,6 +42,8 @@ class Transactions:
         self.fleeting = False  #: right before a fork: no connection is open behind a transaction
         self._full = False  #: what PRAGMA synchronous is
         self.file = NONE  #: which file the database is; once it is open
+        self.wal = NONE  #: which one its WAL is, while a connection is open
+        self._synced = 0  #: commits
         self._seen = -1  #: PRAGMA data_version when we last looked whether others get on
         self._tried = 0.0  #: when the lock was last asked for in vain, in monotonic seconds
 
@@ -76,8 +80,7 @@ class Transactions:
                     connection.execute(schema.COMMIT)
             outcome.done = True
             if self._full:
-                self.look_for_file()
-                self.look_for_wal_locked()
+                self._look_behind_sync()
         except ERRORS as error:
             self._undo()
             self._again(batch, error, committing)
@@ -114,15 +117,24 @@ class Transactions:
                 "with it. Close the store and open it again; a store has to be closed before its files are touched"
             )
 
-    def look_for_wal_locked(self) -> None:
-        """The same of the WAL, which is there while a connection is: what is committed is in it alone, and is put into
-        the database by who closes that last, unless it is killed."""
-        if self.trouble is None and self.connection is not None and is_gone(f"{self.path}-wal"):
+    def look_for_wal_locked(self, *, closely: bool = False) -> None:
+        """The same of the WAL, which is there while a connection is: what is committed is in it alone. `closely`: also
+        whether it is another one by now. To ask for that has the file's next sync take longer: not behind each commit.
+        """
+        wal = f"{self.path}-wal"
+        if self.trouble is not None or self.connection is None or self.connection.in_transaction:
+            return
+        if is_gone(wal) or (closely and self.wal != NONE and not is_at(wal, self.wal)):
             self.trouble = StorePoisoned(
-                f"{self.path}-wal was removed or moved while it was open, and what is in it goes with the processes "
+                f"{wal} was removed, moved or replaced while it was open, and what is in it goes with the processes "
                 "that use it. Close the store, which puts that into the database, unless others have opened it since, "
                 "and open it again; a store has to be closed before its files are touched"
             )
+
+    def _look_behind_sync(self) -> None:
+        self.look_for_file()
+        self._synced += 1
+        self.look_for_wal_locked(closely=not self._synced % _SELDOM)
 
     def _note_files(self) -> None:
         """Behind a fork: the WAL is another file, unless other processes have it open."""
@@ -130,6 +142,7 @@ class Transactions:
             with suppress(sqlite3.Error):  # it is somebody's to recover just now: then nothing is known of them
                 self.connection.execute(schema.DATA_VERSION)  # makes the WAL
                 note(self.path, self.mark)
+                self.wal = file_at(f"{self.path}-wal")
 
     def check(self) -> None:
         """Raises StorePoisoned where what was committed just now may be gone."""
@@ -138,6 +151,7 @@ class Transactions:
 
     def _ready(self, synced: bool) -> sqlite3.Connection:
         if self.connection is None:
+            self.wal = NONE
             self.connection = patiently(lambda: connect(self.path), self.path)
             self._full = False
             self._note_files()
@@ -172,8 +186,7 @@ class Transactions:
                 work.result = work.run(connection)
                 work.outcome = OVER
                 if self._full:
-                    self.look_for_file()
-                    self.look_for_wal_locked()
+                    self._look_behind_sync()
                 return
             except ERRORS as error:
                 if is_full(error, self.path):
