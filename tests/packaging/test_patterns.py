@@ -29,6 +29,7 @@ PRINTED = {
     "Batches": ["4950", "14950", "24950"],
     "get() in one thread, task_done() in another": {str(n) for n in range(30)},
     "A queue for each request": ["[2, 4]", "[6, 8]"],
+    "A queue for each user": ["for bob alone"],
     "An object pool": ["{'connection': 0}"],
     "Pre-forked workers": {f"worker {n}" for n in range(4)},
     "One queue for several processes": {str(n) for n in range(20)},
@@ -86,6 +87,14 @@ def test_what_a_killed_program_and_its_children_left_is_worked_off(tmp_path: Pat
     with pytest.raises(AssertionError):
         run(killed, tmp_path)
     assert set(run(example, tmp_path)) == {str(n) for n in range(20)}
+
+
+def test_what_a_kill_left_for_a_user_is_his_whoever_comes_first(tmp_path: Path) -> None:
+    """Without a name it is the order of the queues that tells: Bob's, the first one here, would have what was Ann's."""
+    example = dict(EXAMPLES)["A queue for each user"]
+    with pytest.raises(AssertionError):
+        run(example.replace("print(", "import os\nos.kill(os.getpid(), 9)\nprint("), tmp_path)
+    assert run(re.sub(r"for user in .*\n.*\n", "", example), tmp_path) == ["for bob alone"]
 
 
 def test_every_pattern_has_an_example() -> None:
