@@ -32,7 +32,7 @@ from ._lines.letters import DeadLetter
 from ._lines.line import name_of, weak
 from ._lines.place import open_line
 from ._lines.policy import AckPolicy, Markers, Volatile
-from ._lines.stock import patience_of
+from ._lines.stock import Turned, patience_of
 from ._lines.view import NothingReady, View
 from ._queues import originals as stdlib
 from ._queues.beyond import ABSENT, Beyond, check_timeout
@@ -184,7 +184,10 @@ class Queue(Beyond[T]):
         elif self._seam.hooked:
             return put_through(self, item, block, timeout)
         else:
-            self._put_all((item,), block, timeout)
+            try:
+                self._put_all((item,), block, timeout)
+            except Turned as turned:
+                return put_through(self, item, block, turned.left)
         if self.not_empty.waiting or self.mutex.locked():
             self._notify(self.not_empty)
 
@@ -201,7 +204,10 @@ class Queue(Beyond[T]):
             timeout = 0.0
         elif timeout is not None and timeout < 0:
             self._refuse_timeout()
-        item: T = self._line.take(timeout)
+        try:
+            item: T = self._line.take(timeout)
+        except Turned as turned:
+            return get_through(self, True, turned.left)  # type: ignore[no-any-return]
         if self.not_full.waiting or self.mutex.locked():
             self._notify(self.not_full)
         return item

@@ -15,7 +15,7 @@ from pqadapters.errors import NotDurableWarning, ShutDown
 from pqadapters.stdlib.queue import Empty, Full, LifoQueue, PriorityQueue, Queue
 from pqadapters.store import Store
 
-from .background import Background, Watched
+from .background import PATIENCE, Background, Watched
 from .conftest import Place
 from .programs import run
 
@@ -414,6 +414,90 @@ def test_other_hooks_that_are_replaced_in_one_queue(tmp_path: Path) -> None:
         del q._qsize
     del q._get
     assert q.get() == 2
+
+
+def break_off(q: Any) -> None:
+    """As beets ends its pipelines: a queue that is never empty or full from now on, and gives nothing but None."""
+    with q.mutex:
+        q._qsize, q._put, q._get = lambda: 1, lambda item: None, lambda: None
+        q.not_empty.notify_all()
+        q.not_full.notify_all()
+
+
+@pytest.mark.parametrize("kind", [Queue, PriorityQueue, Uppercase])
+@pytest.mark.parametrize("timeout", [None, PATIENCE])
+def test_hooks_that_are_replaced_while_somebody_waits_for_an_item(store: Store, kind: Any, timeout: Any) -> None:
+    """It waited for an item that nobody would put any more."""
+    watched = Watched(store)
+    q = kind(store=watched)
+    getter = Background(lambda: q.get(timeout=timeout))
+    watched.settled()
+    break_off(q)
+    assert getter.result() is None
+
+
+@pytest.mark.parametrize("kind", [Queue, PriorityQueue, Uppercase])
+def test_hooks_that_are_replaced_while_somebody_waits_for_room(store: Store, kind: Any) -> None:
+    watched = Watched(store)
+    q = kind(2, store=watched)
+    q.put_many(["a", "b"])
+    putters = [Background(lambda: q.put("c"))]
+    watched.settled()
+    watched.waiting.clear()
+    if kind is not Uppercase:  # whose hooks get items one by one
+        putters.append(Background(lambda: q.put_many(["d", "e"])))
+        watched.settled()
+    break_off(q)
+    for putter in putters:
+        putter.result()
+    del q._qsize
+    assert q.qsize() == 2
+
+
+@pytest.mark.parametrize("kind", [Queue, PriorityQueue])
+def test_a_hook_that_comes_and_goes_ends_no_wait(store: Store, kind: Any) -> None:
+    watched, seen = Watched(store), []
+    q: Any = kind(1, store=watched)
+    before = q._put
+    for _ in range(2):
+        watched.waiting.clear()
+        getter = Background(q.get)
+        watched.settled()
+        q._put = lambda item: (seen.append(item), before(item))
+        del q._put
+        q._get = lambda get=q._get: ("got", get())
+        q.put(1)
+        assert getter.result() == ("got", 1)
+        del q._get
+    assert seen == []
+    q.put(2)
+    watched.waiting.clear()
+    putter = Background(lambda: q.put(3))
+    watched.settled()
+    q._put = lambda item: (seen.append(item), before(item))
+    assert q.get() == 2
+    putter.result()
+    assert (seen, q.get()) == ([3], 3)
+    q.shutdown()
+    del q._put
+    with pytest.raises(ShutDown):
+        q.put(4)
+    with pytest.raises(ShutDown):
+        q.get()
+
+
+@pytest.mark.parametrize("hooked", [False, True])
+def test_a_shutdown_behind_a_replaced_hook_ends_a_wait(store: Store, hooked: bool) -> None:
+    watched = Watched(store)
+    q: Any = Queue(store=watched)
+    q._get = q._get.__func__.__get__(q) if hooked else (lambda: 0)
+    if not hooked:
+        del q._get
+    getter = Background(q.get)
+    watched.settled()
+    q.shutdown()
+    with pytest.raises(ShutDown):
+        getter.result()
 
 
 def test_a_hook_that_is_set_before_the_constructor_runs(tmp_path: Path) -> None:

@@ -180,7 +180,7 @@ def test_finalizers_put_in_the_middle_of_the_stores_own_work(store: Store, many:
                 Puts(number)
         return False
 
-    q._line.stopped = stop
+    q._line.flags.turned = stop
     assert q.get() == "first"
     assert list(q._line.items()) == list(range(many))
 

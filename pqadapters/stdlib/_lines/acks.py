@@ -14,7 +14,7 @@ from ... import telling
 from ...apart import insist
 from ...clock import SYSTEM
 from ...errors import LeaseLost, PqadaptersError, StoreError, StoreLocked
-from ...store import Ack, Claim, Nack, Op, Store
+from ...store import Ack, Claim, Nack, Op, Stop, Store
 from .counts import Counts
 from .held import Consumer, Entry, Held, Own, consumer
 from .policy import FETCHES, AckPolicy
@@ -155,7 +155,7 @@ class Acks(Stock):
             self._restore(entries)
             raise
 
-    def claim_with(self, entries: list[tuple[Consumer, Claim, Any]], timeout: float | None) -> list[Claim]:
+    def claim_with(self, entries: list[tuple[Consumer, Claim, Any]], timeout: float | None, stop: Stop) -> list[Claim]:
         """The first record by the queue's order, and with it these acknowledgements."""
         self.counts.add(handed=len(entries))  # before the commit: a joiner must never see one task too few
         try:
@@ -163,7 +163,7 @@ class Acks(Stock):
                 self.name,
                 order=self.order,
                 timeout=timeout,
-                stop=self.stopped,
+                stop=stop,
                 counted=self.counted,
                 acks=[_new(Ack, (claim, True)) for _, claim, _ in entries],
             )

@@ -10,19 +10,24 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 
 from ...store import Depth
 
 
 class Flags:
-    """Whether a handle was shut down or closed: `stopped` and `ended` are the `stop` predicates commits go with."""
+    """Whether a handle was shut down or closed: `stopped` and `ended` are the `stop` predicates commits go with, and
+    `turned` is the one for who waits."""
 
     def __init__(self) -> None:
-        self._shut = self._closed = False
+        self._shut = self._closed = self._hooked = False
         self._over = threading.Lock()  #: held from then on; a lock, since every call asks it, and is told in C
         self.cut = False  #: shut down immediately: gets nothing either
         #: No put may succeed, no get may wait.
         self.stopped: Callable[[], bool] = self._over.locked
+        self._aside = threading.Lock()
+        #: Nor may who goes past the hooks wait: that, or a hook was replaced in this queue.
+        self.turned: Callable[[], bool] = self._aside.locked
         self._pid = os.getpid()
 
     @property
@@ -33,11 +38,13 @@ class Flags:
     @shut.setter
     def shut(self, value: bool) -> None:
         self._over.acquire(blocking=False)
+        self._aside.acquire(blocking=False)
         self._shut = value
         if not (value or self._closed):
             self._over.release()
             if self._closed:  # by another thread, just now
                 self._over.acquire(blocking=False)
+            self._turn_back()
 
     @property
     def closed(self) -> bool:
@@ -46,7 +53,26 @@ class Flags:
     @closed.setter
     def closed(self, value: bool) -> None:
         self._over.acquire(blocking=False)
+        self._aside.acquire(blocking=False)
         self._closed = value
+
+    @property
+    def hooked(self) -> bool:
+        """Whether gets and puts go by way of hooks that the program has put in the place of ours."""
+        return self._hooked
+
+    @hooked.setter
+    def hooked(self, value: bool) -> None:
+        self._aside.acquire(blocking=False)
+        self._hooked = value
+        self._turn_back()
+
+    def _turn_back(self) -> None:
+        if not (self.stopped() or self._hooked):
+            with suppress(RuntimeError):  # another thread did
+                self._aside.release()
+            if self.stopped() or self._hooked:  # by another thread, just now
+                self._aside.acquire(blocking=False)
 
     @property
     def forked(self) -> bool:

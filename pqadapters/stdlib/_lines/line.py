@@ -28,7 +28,7 @@ from .exit import finish_at_exit
 from .held import Own, consumer
 from .objects import Gone, drop_ended
 from .policy import AckPolicy
-from .stock import deadline_of, left_of
+from .stock import Turned, deadline_of, left_of
 
 _log = telling.logger("pqadapters.queue")
 _LEARNT = "pqadapters.learnt"  #: table: queue -> which acknowledgement was learnt
@@ -135,7 +135,7 @@ class Line(Acks):
         self.renewed()
 
     def take(self, timeout: float | None, *, lent: Own | None = None, order: Order | None = None) -> Any:
-        """The next item, within `timeout` seconds (None: for ever). Raises queue.Empty, ShutDown.
+        """The next item, within `timeout` seconds (None: for ever). Raises queue.Empty, ShutDown, Turned.
 
         The caller holds it from here on, or `lent` does. What interrupts this gives the claim back; an interrupt on the
         very way out leaves the item with its thread.
@@ -144,6 +144,7 @@ class Line(Acks):
         if own is None:
             own = self.held.admit(who)
         deadline = deadline_of(timeout) if timeout else None
+        stop = self.stopped if timeout == 0.0 or lent is not None else self.flags.turned
         entries = self.ask(own, who) if self.policy is not _TASK_DONE else None
         if self.policy is _GET and self.look is not None and lent is None and order is None:
             item = self._take_seen(self.look)
@@ -158,15 +159,14 @@ class Line(Acks):
                 if order is not None:
                     claims = self._first(order)
                 elif self.ranked or self.aside.claims:
-                    claims = self._next_claims(1, timeout)
+                    claims = self._next_claims(1, timeout, stop)
                 elif entries:
-                    claims = self.claim_with(entries, timeout)
+                    claims = self.claim_with(entries, timeout, stop)
                     entries = None
-                    claims = claims or self._last_claims(1)
                 else:  # as `fetch` does
-                    claims = self.claim(
-                        self.name, order=self.order, timeout=timeout, stop=self.stopped, counted=self.counted
-                    ) or self._last_claims(1)
+                    claims = self.claim(self.name, order=self.order, timeout=timeout, stop=stop, counted=self.counted)
+                if not claims:
+                    claims = self._last_claims(1, stop, deadline)
                 claim = claims[0]
                 item = self._decode(claim)
                 if item is not _SKIPPED:
@@ -195,7 +195,7 @@ class Line(Acks):
         while True:
             claims: list[Claim] = []
             try:
-                claims = self._next_claims(most, left_of(deadline))
+                claims = self._next_claims(most, left_of(deadline), self.stopped) or self._last_claims(most)
                 decoded = [(claim, item) for claim in claims if (item := self._decode(claim)) is not _SKIPPED]
                 items = [item for _, item in self._hand_out(decoded, own)]
             except BaseException:
@@ -210,28 +210,30 @@ class Line(Acks):
             raise Empty
         return claims
 
-    def _next_claims(self, limit: int, timeout: float | None) -> list[Claim]:
-        claims = self._await(limit, timeout) if self.aside.claims else self.fetch(limit, timeout, self.stopped)
-        return claims or self._last_claims(limit)
+    def _next_claims(self, limit: int, timeout: float | None, stop: Stop) -> list[Claim]:
+        return self._await(limit, timeout, stop) if self.aside.claims else self.fetch(limit, timeout, stop)
 
-    def _last_claims(self, limit: int) -> list[Claim]:
-        """None came in time, or the handle was shut down: what is there is still served."""
+    def _last_claims(self, limit: int, stop: Stop | None = None, deadline: float | None = 0.0) -> list[Claim]:
+        """None came in time, or the handle was shut down: what is there is still served. Or a hook was replaced, if
+        only for a moment, and there is time left."""
         if not self.stopped():
+            if stop is self.flags.turned and left_of(deadline) != 0.0:
+                raise Turned(left_of(deadline))
             raise Empty
         claims = self.fetch(limit, 0.0, self.flags.ended)
         if not claims:
             raise self.ending()
         return claims
 
-    def _await(self, limit: int, timeout: float | None) -> list[Claim]:
+    def _await(self, limit: int, timeout: float | None, stop: Stop) -> list[Claim]:
         """As `fetch`, and look after what is set aside meanwhile."""
         deadline = deadline_of(timeout)
         while True:
             self._bury_overdue()
             due, left = self.aside.next_due(), left_of(deadline)
             last = due is None or (left is not None and left <= due)
-            claims = self.fetch(limit, left if last else due, self.stopped)
-            if claims or last or self.stopped():
+            claims = self.fetch(limit, left if last else due, stop)
+            if claims or last or stop():
                 return claims
 
     def _bury_overdue(self) -> None:

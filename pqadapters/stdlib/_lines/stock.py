@@ -9,7 +9,7 @@ import pickle
 import re
 import weakref
 from collections.abc import Callable, Iterator, Sequence
-from queue import Full
+from queue import Empty, Full
 from typing import Any, Protocol, cast
 
 from ... import live, telling
@@ -34,6 +34,15 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _CLASS = pickle.STACK_GLOBAL  #: in every pickle that calls something
 _BARE = "it would come back as another object(), so that no 'is' finds it; use None"
 _OR_DROP = ', or markers="drop"'
+
+
+class Turned(Empty, Full):
+    """A hook was replaced while this call waited: it is to be made by way of the hooks, within `left` seconds (None: no
+    limit)."""
+
+    def __init__(self, left: float | None) -> None:
+        super().__init__()
+        self.left = left
 
 
 class Serializer(Protocol):
@@ -171,7 +180,7 @@ class Stock:
             raise self.ending() from None
 
     def put_within(self, maxsize: Callable[[], int], items: Sequence[object], timeout: float | None) -> None:
-        """Store all items in one commit, waiting up to `timeout` seconds for room. Raises queue.Full."""
+        """Store all items in one commit, waiting up to `timeout` seconds for room. Raises queue.Full, Turned."""
         puts: list[Put] = []
         deadline = deadline_of(timeout)
         try:
@@ -193,11 +202,14 @@ class Stock:
             except LimitReached:
                 if maxsize() == limit and not self._wait_for_room(maxsize, len(puts), left_of(deadline)):
                     raise Full from None
+                if self.flags.turned() and not self.stopped():
+                    raise Turned(left_of(deadline)) from None
 
     def _wait_for_room(self, maxsize: Callable[[], int], room: int, timeout: float | None) -> bool:
         def until(depth: Depth) -> bool:
-            return self.stopped() or not 0 < maxsize() < depth.ready + room
+            return turned() or not 0 < maxsize() < depth.ready + room
 
+        turned = self.flags.turned
         return (timeout is None or timeout > 0) and self.store.wait(self.name, until, timeout)
 
     def stow_all(self, items: Sequence[object], puts: Sequence[Put], timeout: float | None = None) -> None:

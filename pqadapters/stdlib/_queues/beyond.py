@@ -18,6 +18,7 @@ from ...store import LOCK_TIMEOUT
 from .._lines.held import Own
 from .._lines.letters import DeadLetter, dead_letters, requeue
 from .._lines.line import Line
+from .._lines.stock import Turned
 from . import originals as stdlib
 from .seam import Noticed, Seam, get_through, put_through
 
@@ -43,12 +44,14 @@ class Beyond(stdlib.Queue[T]):
         items = tuple(items)
         if 0 < self.maxsize < len(items):
             raise ValueError(f"{len(items)} items never fit a queue with maxsize={self.maxsize}; put them in parts")
-        if self._seam.hooked:
-            for item in items:
-                put_through(self, item, block, timeout)
-        elif items:
-            self._put_all(items, block, timeout)
-            self._notify(self.not_empty, len(items))
+        if items and not self._seam.hooked:
+            try:
+                self._put_all(items, block, timeout)
+                return self._notify(self.not_empty, len(items))
+            except Turned as turned:
+                timeout = turned.left
+        for item in items:
+            put_through(self, item, block, timeout)
 
     def get_many(self, most: int, timeout: float | None = None) -> list[T]:
         """At least one item and at most `most`, without waiting for more than the first. As get(); Empty if none came

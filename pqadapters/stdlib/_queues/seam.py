@@ -83,14 +83,19 @@ class Hook:
         if getattr(q, "_seam", None) is None:
             q._early_hooks = {**getattr(q, "_early_hooks", {}), self._name: function}
         elif getattr(function, "__func__", None) is not self._function:
-            q._seam.replace(self._name, function)
+            self._replace(q, function)
         elif self._name in q._seam.own:
             self.__delete__(q)
 
     def __delete__(self, q: Any) -> None:
         if self._name not in q._seam.own:
             raise AttributeError(self._name)
-        q._seam.replace(self._name, None)
+        self._replace(q, None)
+
+    def _replace(self, q: Any, function: Callable[..., Any] | None) -> None:
+        q._seam.replace(self._name, function)
+        q._line.flags.hooked = q._seam.hooked
+        q._line.store.wake(q._line.name)  # who waits looks again, by way of the hooks
 
 
 class Noticed(threading.Condition):
@@ -211,7 +216,7 @@ def _deadline(block: bool, timeout: float | None) -> float | None:
 
 def _wait(q: Beyond[Any], condition: Noticed, until: Callable[[Depth], bool], deadline: float | None) -> bool:
     """Wait for a change with `mutex` let go; False after the deadline (monotonic seconds)."""
-    line, left = q._line, None if deadline is None else deadline - SYSTEM.monotonic()
+    line, left, hooks = q._line, None if deadline is None else deadline - SYSTEM.monotonic(), q._seam.overridden
     if left is not None and left <= 0:
         return False
     if q._seam.volatile or "_qsize" in q._seam.overridden:  # only the hook knows how much is in: wait to be notified
@@ -219,7 +224,7 @@ def _wait(q: Beyond[Any], condition: Noticed, until: Callable[[Depth], bool], de
         return True
     q.mutex.release()
     try:
-        line.store.wait(line.name, lambda depth: line.stopped() or until(depth), left)
+        line.store.wait(line.name, lambda d: line.stopped() or q._seam.overridden is not hooks or until(d), left)
     finally:
         q.mutex.acquire()
     return True
