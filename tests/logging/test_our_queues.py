@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters.logging._delivery.sharing import Sharing
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.stdlib import multiprocessing
 from pqadapters.stdlib.queue import Queue, ShutDown
@@ -134,6 +135,44 @@ def test_who_is_down_keeps_nothing_from_the_others_and_loses_nothing(make: Calla
     with QueueListener(queue, Sink(again, name="down"), Sink(other, name="up")) as listener:
         assert listener.flush(PATIENCE)
     assert (again.messages, other.messages) == (more, more)
+
+
+def test_what_waits_at_the_end_is_delivered_though_all_sinks_are_idle(
+    make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """They had confirmed what they were given: stop() took that for the end, and left the rest to the next start."""
+    held, go_on, hand_out = threading.Event(), threading.Event(), Sharing.hand_out
+
+    def hold(*arguments: Any) -> None:
+        held.set()
+        assert go_on.wait(PATIENCE)
+        hand_out(*arguments)
+
+    monkeypatch.setattr(Sharing, "hand_out", hold)
+    queue, noting = make(), [Noting(), Noting()]
+    listener = QueueListener(queue, *noting)
+    listener.start()
+    logger = logger_of(QueueHandler(queue))
+    messages = _log(logger, 0, 1)
+    assert held.wait(PATIENCE)
+    messages += _log(logger, 1, 500)
+    stopping = threading.Thread(target=listener.stop)
+    stopping.start()
+    while not listener._delivery or not listener._delivery._hurries:
+        assert stopping.is_alive()
+    go_on.set()
+    stopping.join(PATIENCE)
+    assert [sink.messages for sink in noting] == [messages, messages]
+    assert queue.qsize() == 0
+
+
+def test_what_was_logged_right_before_the_end_is_delivered(make: Callable[[], Any]) -> None:
+    queue, noting, messages = make(), [Noting(), Noting(), Noting()], list[str]()
+    logger = logger_of(QueueHandler(queue))
+    for number in range(20):
+        with QueueListener(queue, *noting):
+            messages += _log(logger, number, number + 1)
+    assert [sink.messages for sink in noting] == [messages] * 3
 
 
 def test_what_one_of_several_refuses_is_a_dead_letter_of_its_own(make: Callable[[], Any]) -> None:

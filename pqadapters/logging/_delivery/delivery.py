@@ -61,7 +61,8 @@ class Delivery:
         self._turn = Turn(spool, owed)
         several = len(self.posts) > 1
         self._diverting = Diverting(self.posts, spool, self._turn) if several and spool.diverts else None
-        self._several = Sharing(self.posts, spool) if several and not spool.diverts else self._diverting
+        self._sharing = Sharing(self.posts, spool) if several and not spool.diverts else None
+        self._several = self._sharing or self._diverting
         self._left: list[Left] = []
         self._others_wait = False  #: whether something in those is for sinks of ours
         self._look_at = 0.0
@@ -96,11 +97,23 @@ class Delivery:
         deadline = SYSTEM.monotonic() + seconds
         self._hurries = True
         self.spool.store.wake(self._names.inbox)
-        while self.running and not self._is_done(whole) and (left := deadline - SYSTEM.monotonic()) > 0:
-            self.spool.store.wait(self._names.inbox, lambda depth: not depth.unfinished, min(left, 0.02))
+        self._wait_until_done(deadline, whole)
+        if self._sharing is not None:
+            self._see_handed_out(self._sharing, deadline, whole)
         slots = bool(self.posts) and not self.spool.shared  # of dead processes, which may have left some
         if slots and SYSTEM.monotonic() < deadline and not self._keeps_some(whole):
             self._look(deadline, whole=whole)
+
+    def _wait_until_done(self, deadline: float, whole: bool) -> None:
+        while self.running and not self._is_done(whole) and (left := deadline - SYSTEM.monotonic()) > 0:
+            self.spool.store.wait(self._names.inbox, lambda depth: not depth.unfinished, min(left, 0.02))
+
+    def _see_handed_out(self, sharing: Sharing, deadline: float, whole: bool) -> None:
+        """What the thread that reads has claimed isn't the sinks' yet, who may all be idle: behind a look it is."""
+        if sharing.is_full or not self._turn.is_held or not self.spool.store.depth(self._names.inbox).unfinished:
+            return
+        self._look(deadline, whole=True)
+        self._wait_until_done(deadline, whole)
 
     def _keeps_some(self, whole: bool) -> bool:
         return not whole and any(post.failing for post in self.posts)
@@ -128,10 +141,12 @@ class Delivery:
         store = self.spool.store
         if whole:
             return not self._names.unfinished(store)
-        inbox = store.depth(self._names.inbox).unfinished
+        inbox = store.depth(self._names.inbox)
         if self._diverting is not None:
-            return not inbox and self._diverting.is_done(store)
-        return not inbox or all(post.failing or post.idle for post in self.posts)
+            return not inbox.unfinished and self._diverting.is_done(store)
+        if self._sharing is not None:
+            return not inbox.unfinished or self._sharing.is_done(inbox)
+        return not inbox.unfinished or all(post.failing for post in self.posts)
 
     def stop(self, patience: float) -> None:
         """End the threads; who hangs in a handler is left behind after `patience` seconds. From a signal handler or a

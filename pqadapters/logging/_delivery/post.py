@@ -52,11 +52,6 @@ class Post:
         """Whether it is to be given one record at a time."""
         return self._tries > 0 or self._alone > 0
 
-    @property
-    def idle(self) -> bool:
-        """Whether it has confirmed all that it was given."""
-        return False
-
     def tell(self, trouble: str) -> None:
         """Why its thread can't work now, once, however often it is tried; "" where it can."""
         if trouble and trouble != self._trouble and not self.stopping.is_set():

@@ -13,7 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
-from ...store import Ack, Claim, Put, Store, dead_queue
+from ...store import Ack, Claim, Depth, Put, Store, dead_queue
 from ...telling import logger
 from .couriers import AGAIN
 from .feedback import deliver_apart
@@ -35,6 +35,7 @@ class SharedPost(Post):
 
     @property
     def idle(self) -> bool:
+        """Whether it has confirmed all that it was given."""
         return not self._waiting and not self._taken
 
     @property
@@ -45,8 +46,10 @@ class SharedPost(Post):
         self._waiting.extend([(claim, copied(record)) for claim, record in entries])
 
     def _claimed(self, store: Store, queue: str, limit: int) -> Sequence[Claim]:
-        entries = [self._waiting.popleft() for _ in range(min(limit, len(self._waiting)))]
+        entries = [self._waiting[place] for place in range(min(limit, len(self._waiting)))]
         self._taken.update((claim.id, record) for claim, record in entries)
+        for _ in entries:  # not before: it would seem idle meanwhile
+            self._waiting.popleft()
         return [claim for claim, _ in entries]
 
     def decoded(self, store: Store, claims: Sequence[Claim]) -> list[Entry]:
@@ -57,17 +60,19 @@ class SharedPost(Post):
 
     def _give_back(self, store: Store, claims: Sequence[Claim]) -> None:
         for claim in reversed(claims):
-            record = self._taken.pop(claim.id, None)
+            record = self._taken.get(claim.id)
             if record is not None:
                 self._waiting.appendleft((claim, record))
+                del self._taken[claim.id]
 
     def _put_off(self, store: Store, claim: Claim, seconds: float) -> None:
         """Behind what waits; and behind a pause, where that is nothing."""
         if not self._waiting:
             self.stopping.wait(seconds)
-        record = self._taken.pop(claim.id, None)
+        record = self._taken.get(claim.id)
         if record is not None:
             self._waiting.append((claim, record))
+            del self._taken[claim.id]
 
     def _acknowledge(self, store: Store, claims: Sequence[Claim]) -> None:
         for claim in claims:
@@ -111,7 +116,18 @@ class Sharing:
             for post in self._posts:
                 post.add(entries)
             self._changed.notify_all()
-            self._changed.wait_for(lambda: len(self._left) < _MOST or first.stopping.is_set())
+            self._changed.wait_for(lambda: not self.is_full or first.stopping.is_set())
+
+    @property
+    def is_full(self) -> bool:
+        """Whether nothing is handed out until one that is down has confirmed some."""
+        return len(self._left) >= _MOST
+
+    def is_done(self, depth: Depth) -> bool:
+        """Whether all that can be delivered was, but for what whoever reads the queue has in hand."""
+        if depth.ready and not self.is_full and not all(post.failing for post in self._posts):
+            return False
+        return all(post.failing or post.idle for post in self._posts)
 
     def confirmed(self, store: Store, claims: Sequence[Claim]) -> None:
         """By one more sink. Raises StoreError."""

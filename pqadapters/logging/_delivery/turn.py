@@ -45,6 +45,11 @@ class Turn:
             self._claim, self._store = (claims[0] if claims else None), store
         return self._claim is not None
 
+    @property
+    def is_held(self) -> bool:
+        """Whether it was ours when that was asked last."""
+        return self._has_lock or self._claim is not None
+
     def is_lost(self) -> bool:
         """Whether others have taken us for dead. Any thread may ask: who was stopped looks first when it goes on.
         Raises StoreError."""
