@@ -36,7 +36,7 @@ from ._lines.stock import Turned, patience_of
 from ._lines.view import NothingReady, View
 from ._queues import originals as stdlib
 from ._queues.beyond import ABSENT, Beyond, check_timeout
-from ._queues.seam import HOOKS, Hook, Noticed, Seam, get_through, put_through
+from ._queues.seam import HOOKS, LOCKS, Hook, Noticed, Seam, Unmade, get_through, is_held, put_through
 from ._queues.simple import SimpleQueue
 
 __all__ = [
@@ -119,6 +119,10 @@ class Queue(Beyond[T]):
             volatile=volatile,
             options={"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None},
         )
+        self._begin()
+        self._set_up(maxsize)
+
+    def _begin(self) -> None:
         self.mutex = threading.Lock()
         self.not_empty = Noticed(self.mutex, self._line)
         self.not_full = Noticed(self.mutex, self._line)
@@ -126,7 +130,32 @@ class Queue(Beyond[T]):
         self._seam = Seam({hook for hook in HOOKS if getattr(type(self), hook) is not getattr(Queue, hook)})
         for hook, function in getattr(self, "_early_hooks", {}).items():
             self._seam.replace(hook, function)
-        self._set_up(maxsize)
+
+    def _make_late(self) -> None:
+        """For a subclass that has the standard library's constructor written out, and left out ours. It may have been
+        made long ago, somewhere else: there is no place to keep its items by."""
+        line = open_line(
+            self,
+            order=self._order,
+            path=None,
+            store="memory:",
+            name=None,
+            ack=None,
+            serializer="pickle",
+            max_attempts=None,
+            markers=None,
+            volatile=None,
+            options={},
+        )
+        unfinished, locks = self._seam.unfinished, {name: getattr(self, name) for name in LOCKS if hasattr(self, name)}
+        self._line = line
+        self._begin()
+        for name, lock in locks.items():
+            setattr(self, name, lock)
+        self._seam.unfinished, self._seam.settled = unfinished, True
+        self._keep_in_memory(
+            "has a constructor of its own that doesn't call super().__init__(), so its items are in memory alone"
+        )
 
     def _set_up(self, maxsize: int) -> None:
         seam = self._seam
@@ -144,22 +173,23 @@ class Queue(Beyond[T]):
 
     def _renew_locks(self) -> None:
         """In a forked child: other threads, which may have held them, are the parent's."""
+        if self._seam.relocked:
+            return  # the program's own, which it renews itself if need be
         reset: Any = self.mutex
         reset._at_fork_reinit()
         for condition in (self.not_empty, self.not_full, self.all_tasks_done):
             condition.forget()
 
-    def _keep_in_memory(self) -> None:
+    def _keep_in_memory(self, why: str | None = None) -> None:
         line, seam = self._line, self._seam
-        where = line.label
+        why = why or (
+            f"keeps its items in a container of its own, so they are in memory alone and not in {line.label}. "
+            "Let _put and _get call super(), or use self.queue as it is"
+        )
         seam.volatile = seam.hooked = True
         if line.owned:
             line.store.close()
-        telling.warn(
-            f"{type(self).__qualname__} keeps its items in a container of its own, so they are in memory alone and not "
-            f"in {where}. Let _put and _get call super(), or use self.queue as it is",
-            NotDurableWarning,
-        )
+        telling.warn(f"{type(self).__qualname__} {why}", NotDurableWarning)
 
     name = Yielding(name_of)
 
@@ -234,7 +264,7 @@ class Queue(Beyond[T]):
             self._done_for_another()
         if line.unkept or line.counts.uncovered or line.counts.adjustment < 0:
             line.settle_later()
-        if self.all_tasks_done.waiting or self.mutex.locked():
+        if self._seam.relocked or self.all_tasks_done.waiting or self.mutex.locked():
             self._notify_done()
 
     def _done_for_another(self) -> None:
@@ -280,12 +310,12 @@ class Queue(Beyond[T]):
             self._empty_volatile(immediate)
         else:
             line.store.wake(line.name)
-        with self.mutex:
-            for condition in (self.not_empty, self.not_full, self.all_tasks_done):
+        for condition in (self.not_empty, self.not_full, self.all_tasks_done):
+            with condition:
                 condition.notify_all()
 
     def _empty_volatile(self, immediate: bool) -> None:
-        with self.mutex:
+        with self.not_empty:
             while immediate and self._qsize():
                 self._get()
                 self._seam.unfinished = max(0, self._seam.unfinished - 1)
@@ -295,14 +325,15 @@ class Queue(Beyond[T]):
         return self._line.flags.shut
 
     def _set_is_shutdown(self, value: bool) -> None:
-        self._line.flags.shut = value
+        if value or not isinstance(self._seam, Unmade):
+            self._line.flags.shut = value
 
     def _get_unfinished_tasks(self) -> int:
         """How many items are ready, delayed, or handed out and not done. May be set, as programs do."""
         if self._seam.volatile:
             return self._seam.unfinished
         found = self._line.unfinished()
-        if self.mutex.locked():
+        if is_held(self.mutex):
             self._seam.read.count = found
         return found
 
@@ -318,7 +349,7 @@ class Queue(Beyond[T]):
         does. What others do meanwhile, whom `mutex` doesn't keep from it, counts as well. 0 is 0.
         """
         told: int | None = vars(self._seam.read).pop("count", None)
-        if told is None or not value or not self.mutex.locked():
+        if told is None or not value or not is_held(self.mutex):
             return self._line.unfinished()
         return told
 
@@ -328,11 +359,11 @@ class Queue(Beyond[T]):
         return View(self._line, self).shown() if own is ABSENT else own
 
     def _set_queue(self, container: Any) -> None:
-        seam: Seam | None = getattr(self, "_seam", None)
-        if seam and seam.settled and not seam.hooked:
+        seam = self._seam
+        if seam.settled and not (seam.volatile or seam.overridden - {"_init"}):
             return View(self._line, self).replace(container)
         self._container = container
-        if seam and seam.settled and not seam.volatile:
+        if seam.settled and not seam.volatile:
             self._keep_in_memory()
 
     if TYPE_CHECKING:  # as the standard library's, which a subclass may declare to be something else
@@ -347,6 +378,8 @@ class Queue(Beyond[T]):
     # The seam: called with `mutex` held where a subclass overrides some of it
 
     def _init(self, maxsize: int) -> None:
+        if isinstance(self._seam, Unmade):
+            return super()._init(maxsize)
         self._seam.based = True
 
     def _qsize(self) -> int:

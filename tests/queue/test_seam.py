@@ -513,3 +513,100 @@ def test_a_hook_that_is_set_before_the_constructor_runs(tmp_path: Path) -> None:
     q = Early()
     q.put(1)
     assert [q.get(timeout=1), q.get(timeout=1)] == [1, 1]
+
+
+@pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
+@pytest.mark.parametrize("others", [False, True])
+def test_locks_of_the_programs_own(place: Place, kind: Any, others: bool) -> None:
+    """A put stored the item, and was an AttributeError then."""
+    q = kind(store=place.open())
+    q.mutex = threading.RLock()
+    if others:
+        for name in ("not_empty", "not_full", "all_tasks_done"):
+            setattr(q, name, threading.Condition(q.mutex))
+    with q.mutex:
+        q.put_many([1, 2])
+        assert (q.get(), q.qsize(), q.unfinished_tasks) == (2 if kind is LifoQueue else 1, 1, 2)
+    q.task_done()
+    q.unfinished_tasks += 1
+    assert q.unfinished_tasks == 2
+    q.unfinished_tasks -= 1
+    getter = Background(lambda: (q.get(), q.get()))
+    q.put(3)
+    getter.result()
+    q.close()
+    assert sorted(kind(store=place.restart()).queue) == ([1, 3] if kind is LifoQueue else [2, 3])
+
+
+def test_conditions_of_the_programs_own_are_notified(tmp_path: Path) -> None:
+    q: Any = Queue(path=tmp_path / "q")
+    q.mutex, entered = threading.RLock(), threading.Semaphore(0)
+    for name in ("not_empty", "not_full", "all_tasks_done"):
+        setattr(q, name, threading.Condition(q.mutex))
+
+    def await_(condition: threading.Condition, there: Any) -> None:
+        with condition:
+            entered.release()
+            assert condition.wait_for(there, timeout=30)
+
+    getter = Background(lambda: await_(q.not_empty, q.qsize))
+    assert entered.acquire(timeout=30)
+    q.put(1)
+    getter.result()
+    q.maxsize = 1
+    putter = Background(lambda: await_(q.not_full, q.empty))
+    joiner = Background(lambda: await_(q.all_tasks_done, lambda: not q.unfinished_tasks))
+    assert entered.acquire(timeout=30)
+    assert entered.acquire(timeout=30)
+    assert q.get() == 1
+    q.task_done()
+    putter.result()
+    joiner.result()
+    q.shutdown()
+
+
+@pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
+@pytest.mark.parametrize("newer", [False, True])
+def test_a_constructor_that_is_written_out(tmp_path: Path, kind: Any, newer: bool) -> None:
+    """As in old recipes: what they do without ours was an AttributeError."""
+
+    class Old(kind):  # type: ignore[misc]
+        def __init__(self, maxsize: int = 0) -> None:
+            self.maxsize = maxsize
+            self._init(maxsize)
+            self.mutex = threading.Lock()
+            self.not_empty = threading.Condition(self.mutex)
+            self.not_full = threading.Condition(self.mutex)
+            self.all_tasks_done = threading.Condition(self.mutex)
+            self.unfinished_tasks = 0
+            if newer:
+                self.is_shutdown = False
+
+    q = Old(2)
+    lock = q.mutex
+    with pytest.warns(NotDurableWarning, match="Old has a constructor of its own"):
+        q.put(3)
+    q.put(1)
+    with pytest.raises(Full):
+        q.put_nowait(2)
+    assert (q.mutex is lock, sorted(q.queue), q.unfinished_tasks) == (True, [1, 3], 2)
+    getter = Background(lambda: sorted(q.get() for _ in range(3)))
+    q.put(2)
+    assert getter.result() == [1, 2, 3]
+    with pytest.raises(Empty):
+        q.get(timeout=0.01)
+    for _ in range(3):
+        q.task_done()
+    q.join()
+    q.close()
+
+
+def test_what_is_set_before_the_constructor_runs_is_no_constructor() -> None:
+    class Early(Queue[int]):
+        def __init__(self) -> None:
+            self.mutex, self.unfinished_tasks, self.is_shutdown = threading.Lock(), 0, False
+            super().__init__(store="memory:")
+
+    q = Early()
+    q.put(1)
+    assert (q.get(), q._seam.plain, q.mutex is q.not_empty._lock) == (1, True, True)  # type: ignore[attr-defined]

@@ -6,11 +6,12 @@ the store.
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from queue import Empty
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from ...errors import ShutDown
 from ...interrupts import keep
@@ -20,7 +21,7 @@ from .._lines.letters import DeadLetter, dead_letters, requeue
 from .._lines.line import Line
 from .._lines.stock import Turned
 from . import originals as stdlib
-from .seam import Noticed, Seam, get_through, put_through
+from .seam import LOCKS, Noticed, Seam, Unmade, get_through, is_held, put_through, tell
 
 T = TypeVar("T")
 Self = TypeVar("Self", bound="Beyond[Any]")
@@ -35,6 +36,19 @@ class Beyond(stdlib.Queue[T]):
     not_empty: Noticed
     not_full: Noticed
     all_tasks_done: Noticed
+
+    if not TYPE_CHECKING:  # a subclass has an `__init__` of its own; and any attribute is no attribute
+
+        def __new__(cls, *args: object, **options: object) -> Any:
+            q = super().__new__(cls)
+            object.__setattr__(q, "_line", Unmade(q, "_line"))
+            object.__setattr__(q, "_seam", Unmade(q, "_seam"))
+            return q
+
+        def __setattr__(self, name: str, value: object) -> None:
+            super().__setattr__(name, value)
+            if name in LOCKS:
+                self._seam.relock()
 
     def put_many(self, items: Iterable[T], block: bool = True, timeout: float | None = None) -> None:
         """Store all items in one commit, or none. As put(); ValueError if they are more than `maxsize`.
@@ -163,22 +177,28 @@ class Beyond(stdlib.Queue[T]):
             raise TypeError(f"{what} would go past {type(self).__qualname__}._get: use get() and task_done(item)")
         return self._durable(what)
 
+    def _make_late(self) -> None:
+        raise NotImplementedError
+
     def _notify(self, condition: Noticed, n: int = 1) -> None:
         """Wake who waits by hand. A mutex that its own thread holds (a finalizer) is no deadlock."""
-        if not (condition.waiting or self.mutex.locked()):
+        if not self._somebody_may_wait(condition):
             return
         taken = list[bool]()
         try:
-            keep(taken, self.mutex.acquire, True, LOCK_TIMEOUT)
+            keep(taken, condition.acquire, True, LOCK_TIMEOUT)
             if True in taken:
-                condition.tell(n)
+                tell(condition, n)
         finally:
             if True in taken:
-                self.mutex.release()
+                condition.release()
 
     def _notify_done(self) -> None:
-        if (self.all_tasks_done.waiting or self.mutex.locked()) and not self._line.unfinished():
-            self._notify(self.all_tasks_done, self.all_tasks_done.waiting or 1)
+        if self._somebody_may_wait(self.all_tasks_done) and not self._line.unfinished():
+            self._notify(self.all_tasks_done, sys.maxsize)
+
+    def _somebody_may_wait(self, condition: Noticed) -> bool:
+        return self._seam.relocked or bool(condition.waiting) or is_held(self.mutex)
 
 
 def check_timeout(timeout: float | None) -> None:

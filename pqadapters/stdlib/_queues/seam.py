@@ -4,7 +4,8 @@ Their hooks are called as there: with `mutex` held, and with items. So are those
 Our own `_put` and `_get`, which they may call, or the live view `self.queue`, do the durable work; so here, and only
 here, `mutex` is held across calls of the store. A hook that raises leaves the queue as it was. A subclass with a
 container of its own is served from memory, exactly as by the standard library: the store isn't used, nothing survives,
-and a NotDurableWarning says so.
+and a NotDurableWarning says so. So is one whose constructor never calls ours. A queue that a program has given other
+locks goes the way of those with hooks, which holds them as the standard library's does.
 """
 
 from __future__ import annotations
@@ -38,6 +39,7 @@ class Seam:
         self.plain = False  #: no hooks, and records in order of arrival: the short way
         self.volatile = False  #: a container of its own: the store isn't used
         self.unfinished = 0  #: the unfinished tasks of a volatile one
+        self.relocked = False  #: the program has put locks of its own in the place of ours
         self._in_order = False
         self.read = threading.local()  #: how many a thread has read last, with `mutex` held
 
@@ -53,7 +55,15 @@ class Seam:
         else:
             self.own[hook] = function
         self.overridden = {*self._by_class, *self.own}
-        self.hooked = self.volatile or bool(self.overridden - {"_init"})
+        self._choose()
+
+    def relock(self) -> None:
+        """The program has replaced a lock or a condition: only with them held it is as the program wants it."""
+        self.relocked = True
+        self._choose()
+
+    def _choose(self) -> None:
+        self.hooked = self.volatile or self.relocked or bool(self.overridden - {"_init"})
         self.plain = self._in_order and not self.hooked
 
     def replaced(self) -> bool:
@@ -62,6 +72,32 @@ class Seam:
 
 
 HOOKS = ("_init", "_qsize", "_put", "_get")
+LOCKS = frozenset({"mutex", "not_empty", "not_full", "all_tasks_done"})
+_making = threading.RLock()
+
+
+class Unmade:
+    """In the place of the line and the seam until our constructor runs. A subclass that has written out the standard
+    library's never calls it: its queue is made when somebody asks for more than what is here."""
+
+    settled = False
+    volatile = True  #: so what it sets is kept as the standard library's keeps it
+    unfinished = 0
+    own: dict[str, Callable[..., Any]] = {}  # noqa: RUF012  # nobody changes it
+
+    def __init__(self, q: Beyond[Any], name: str) -> None:
+        self._q = q
+        self._name = name
+
+    def relock(self) -> None:
+        """The locks are just being made."""
+
+    def __getattr__(self, name: str) -> Any:
+        q = self._q
+        with _making:
+            if isinstance(q._seam, Unmade):
+                q._make_late()
+        return getattr(getattr(q, self._name), name)
 
 
 class Hook:
@@ -75,12 +111,11 @@ class Hook:
     def __get__(self, q: Any, kind: type | None = None) -> Any:
         if q is None:
             return self._function
-        seam: Seam | None = getattr(q, "_seam", None)
-        own = seam.own.get(self._name) if seam and seam.own else None
+        own = q._seam.own.get(self._name) if q._seam.own else None
         return MethodType(self._function, q) if own is None else own
 
     def __set__(self, q: Any, function: Callable[..., Any]) -> None:
-        if getattr(q, "_seam", None) is None:
+        if isinstance(q._seam, Unmade):
             q._early_hooks = {**getattr(q, "_early_hooks", {}), self._name: function}
         elif getattr(function, "__func__", None) is not self._function:
             self._replace(q, function)
@@ -128,9 +163,23 @@ class Noticed(threading.Condition):
             self.waiting -= 1
 
 
+def tell(condition: threading.Condition, n: int = 1) -> None:
+    """Wake those who wait there, with its lock held; it may be the program's own."""
+    if isinstance(condition, Noticed):
+        condition.tell(n)
+    else:
+        condition.notify(n)
+
+
+def is_held(lock: Any) -> bool:
+    """Whether a lock, maybe the program's own, is held: an RLock, which can't say it before 3.14, by this thread."""
+    ask: Callable[[], object] = getattr(lock, "locked", None) or lock._is_owned
+    return bool(ask())
+
+
 def put_through(q: Beyond[Any], item: Any, block: bool, timeout: float | None) -> None:
     """`put` by way of the subclass's hooks."""
-    with silence(), q.mutex:
+    with silence(), q.not_full:
         _await_room(q, block, timeout)
         _count(q, 1)  # whatever the hook makes of the item: it counts as one task, as ever
         try:
@@ -139,7 +188,7 @@ def put_through(q: Beyond[Any], item: Any, block: bool, timeout: float | None) -
             _count(q, -1)
             _wake_joiners(q)
             raise
-        q.not_empty.tell()
+        tell(q.not_empty)
 
 
 def _count(q: Beyond[Any], tasks: int) -> None:
@@ -169,7 +218,7 @@ def _await_room(q: Beyond[Any], block: bool, timeout: float | None) -> None:
 
 def get_through(q: Beyond[Any], block: bool, timeout: float | None) -> Any:
     """`get` by way of the subclass's hooks."""
-    with silence(), q.mutex:
+    with silence(), q.not_empty:
         if q._line.stopped() and not q._qsize():
             raise q._line.ending()
         deadline = _deadline(block, timeout)
@@ -181,7 +230,7 @@ def get_through(q: Beyond[Any], block: bool, timeout: float | None) -> Any:
                 if "_qsize" in q._seam.overridden:
                     raise
                 continue  # another handle was faster
-            q.not_full.tell()
+            tell(q.not_full)
             return item
 
 
@@ -215,16 +264,16 @@ def _deadline(block: bool, timeout: float | None) -> float | None:
 
 
 def _wait(q: Beyond[Any], condition: Noticed, until: Callable[[Depth], bool], deadline: float | None) -> bool:
-    """Wait for a change with `mutex` let go; False after the deadline (monotonic seconds)."""
+    """Wait for a change with the condition's lock let go; False after the deadline (monotonic seconds)."""
     line, left, hooks = q._line, None if deadline is None else deadline - SYSTEM.monotonic(), q._seam.overridden
     if left is not None and left <= 0:
         return False
     if q._seam.volatile or "_qsize" in q._seam.overridden:  # only the hook knows how much is in: wait to be notified
         condition.wait(left)
         return True
-    q.mutex.release()
+    condition.release()
     try:
         line.store.wait(line.name, lambda d: line.stopped() or q._seam.overridden is not hooks or until(d), left)
     finally:
-        q.mutex.acquire()
+        condition.acquire()
     return True
