@@ -14,8 +14,9 @@ import pytest
 
 from pqadapters.errors import DiskError, NotSerializable, RankError
 from pqadapters.stdlib.queue import LifoQueue, PriorityQueue, Queue
-from pqadapters.store import Put, Store
+from pqadapters.store import Ack, Put, Store
 
+from .background import Watched
 from .conftest import Place
 
 
@@ -65,6 +66,24 @@ def test_clear_drops_what_is_ready_for_good(place: Place) -> None:
     assert (q.qsize(), q.unfinished_tasks) == (0, 3)
     q = Queue(store=place.restart())
     assert (list(q.queue), q.unfinished_tasks) == ([0], 1)
+
+
+def test_clear_leaves_what_comes_when_there_is_room(store: Store) -> None:
+    """A put that waited for room was dropped as soon as it was done; in the standard library it comes later."""
+
+    class Refilled(Watched):
+        def commit(self, *ops: Any, **options: Any) -> Any:
+            done = super().commit(*ops, **options)
+            if isinstance(ops[0], Ack):
+                other.put("next")
+            return done
+
+    other: Queue[str] = Queue(store=store)
+    q: Queue[str] = Queue(2, store=Refilled(store))
+    q.put_many("ab")
+    q.queue.clear()
+    assert list(q.queue) == ["next"]
+    assert q.get() == "next"
 
 
 def test_append_and_popleft_are_durable(place: Place) -> None:

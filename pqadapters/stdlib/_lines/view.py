@@ -184,9 +184,10 @@ class View:
         return self._kind, (list(self),)
 
     def clear(self) -> None:
-        """Drop everything that is ready. What consumers hold stays theirs."""
-        while not self._line.flags.cut and self._drop(limit=_CHUNK):
-            pass
+        """Drop what is ready, and nothing for which there is room only now. What consumers hold stays theirs."""
+        left = self._line.ready()
+        while left > 0 and not self._line.flags.cut and (dropped := self._drop(limit=min(left, _CHUNK))):
+            left -= dropped
 
     def replace(self, items: Iterable[Any]) -> None:
         """What `q.queue = items` means: these, in place of what is there, in one commit. Views that the program still
@@ -276,8 +277,8 @@ class View:
                 return
         line.release(claims)
 
-    def _drop(self, **which: Any) -> bool:
-        """Take them out for good, as the arguments of `claim` say; False if there is none."""
+    def _drop(self, **which: Any) -> int:
+        """Take them out for good, as the arguments of `claim` say. Returns how many."""
         line = self._line
         claims: list[Claim] = []
         counted = 0
@@ -290,7 +291,7 @@ class View:
             line.counts.add(adjustment=-counted)
             line.release(claims)
             raise
-        return bool(claims)
+        return len(claims)
 
     def __eq__(self, other: object) -> bool:
         return list(self) == list(other) if isinstance(other, (View, self._kind)) else NotImplemented
