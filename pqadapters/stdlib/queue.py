@@ -134,6 +134,8 @@ class Queue(Beyond[T]):
     def _make_late(self) -> None:
         """For a subclass that has the standard library's constructor written out, and left out ours. It may have been
         made long ago, somewhere else: there is no place to keep its items by."""
+        if not hasattr(self, "mutex"):
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute 'mutex'")
         line = open_line(
             self,
             order=self._order,
@@ -356,6 +358,8 @@ class Queue(Beyond[T]):
     def _get_queue(self) -> Any:
         """The live view of what is ready: len, iteration, `in`, [0], [-1], clear, append, popleft, pop, remove."""
         own = getattr(self, "_container", ABSENT)  # to look into __dict__ would make all attributes slow for good
+        if own is ABSENT and self._seam.volatile:
+            raise AttributeError(f"{type(self).__name__!r} object has no attribute 'queue'")  # its _init made none
         return View(self._line, self).shown() if own is ABSENT else own
 
     def _set_queue(self, container: Any) -> None:

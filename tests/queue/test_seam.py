@@ -610,3 +610,10 @@ def test_what_is_set_before_the_constructor_runs_is_no_constructor() -> None:
     q = Early()
     q.put(1)
     assert (q.get(), q._seam.plain, q.mutex is q.not_empty._lock) == (1, True, True)  # type: ignore[attr-defined]
+
+
+def test_without_any_constructor_it_is_no_queue() -> None:
+    with pytest.raises(AttributeError, match="'Queue' object has no attribute 'mutex'"):
+        Queue.__new__(Queue).qsize()
+    with pytest.raises(AttributeError, match="'Queue' object has no attribute 'queue'"):
+        Queue.__new__(Queue).queue  # noqa: B018
