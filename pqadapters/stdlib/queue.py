@@ -128,13 +128,13 @@ class Queue(Beyond[T]):
         self.not_full = Noticed(self.mutex, self._line)
         self.all_tasks_done = Noticed(self.mutex, self._line)
         self._seam = Seam({hook for hook in HOOKS if getattr(type(self), hook) is not getattr(Queue, hook)})
-        for hook, function in getattr(self, "_early_hooks", {}).items():
+        for hook, function in self._early_hooks.items():
             self._seam.replace(hook, function)
 
     def _make_late(self) -> None:
         """For a subclass that has the standard library's constructor written out, and left out ours. It may have been
         made long ago, somewhere else: there is no place to keep its items by."""
-        if not hasattr(self, "mutex"):
+        if "mutex" not in vars(self):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute 'mutex'")
         line = open_line(
             self,
@@ -149,7 +149,7 @@ class Queue(Beyond[T]):
             volatile=None,
             options={},
         )
-        unfinished, locks = self._seam.unfinished, {name: getattr(self, name) for name in LOCKS if hasattr(self, name)}
+        unfinished, locks = self._seam.unfinished, {name: vars(self)[name] for name in LOCKS & vars(self).keys()}
         self._line = line
         self._begin()
         for name, lock in locks.items():
@@ -163,7 +163,7 @@ class Queue(Beyond[T]):
         seam = self._seam
         try:
             self._init(maxsize)
-            if getattr(self, "_container", ABSENT) is not ABSENT or seam.replaced():
+            if self._container is not ABSENT or seam.replaced():
                 self._keep_in_memory()
         except BaseException:
             self._line.close()
@@ -357,7 +357,7 @@ class Queue(Beyond[T]):
 
     def _get_queue(self) -> Any:
         """The live view of what is ready: len, iteration, `in`, [0], [-1], clear, append, popleft, pop, remove."""
-        own = getattr(self, "_container", ABSENT)  # to look into __dict__ would make all attributes slow for good
+        own = self._container
         if own is ABSENT and self._seam.volatile:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute 'queue'")  # its _init made none
         return View(self._line, self).shown() if own is ABSENT else own
@@ -382,9 +382,12 @@ class Queue(Beyond[T]):
     # The seam: called with `mutex` held where a subclass overrides some of it
 
     def _init(self, maxsize: int) -> None:
-        if isinstance(self._seam, Unmade):
+        seam = self._seam
+        if seam.volatile:
             return super()._init(maxsize)
-        self._seam.based = True
+        if seam.settled:
+            View(self._line, self).clear()  # as programs do that call it once more
+        seam.based = True
 
     def _qsize(self) -> int:
         return super()._qsize() if self._seam.volatile else self._line.ready()

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import NotDurableWarning, ShutDown
-from pqadapters.stdlib.queue import Empty, Full, LifoQueue, PriorityQueue, Queue
+from pqadapters.stdlib.queue import Empty, Full, LifoQueue, PriorityQueue, Queue, SimpleQueue
 from pqadapters.store import Store
 
 from .background import PATIENCE, Background, Watched
@@ -617,3 +617,34 @@ def test_without_any_constructor_it_is_no_queue() -> None:
         Queue.__new__(Queue).qsize()
     with pytest.raises(AttributeError, match="'Queue' object has no attribute 'queue'"):
         Queue.__new__(Queue).queue  # noqa: B018
+
+
+@pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue, SimpleQueue])
+def test_a_getattr_that_knows_everything(tmp_path: Path, kind: Any) -> None:
+    """Our own attributes were asked of it: an AttributeError of the constructor, or a RecursionError."""
+
+    class Knows(kind):  # type: ignore[misc]
+        def __getattr__(self, name: str) -> Any:
+            return getattr(self.queue, name)
+
+    class Says(kind):  # type: ignore[misc]
+        def __getattr__(self, name: str) -> Any:
+            return name
+
+    q: Any
+    for number, q in enumerate((Knows(path=tmp_path / "0"), Says(path=tmp_path / "1"))):
+        q.put(number)
+        assert (q.qsize(), q.get(), Says(store="memory:").other) == (1, number, "other")
+    if kind is not SimpleQueue:
+        assert Knows(store="memory:").count(1) == 0
+
+
+@pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
+def test_init_called_once_more_empties(store: Store, kind: Any) -> None:
+    q = kind(store=store)
+    q.put(1)
+    with q.mutex:
+        q._init(q.maxsize)
+    assert (q.qsize(), q.unfinished_tasks) == (0, 1)
+    q.put(2)
+    assert q.get() == 2

@@ -36,6 +36,9 @@ class Beyond(stdlib.Queue[T]):
     not_empty: Noticed
     not_full: Noticed
     all_tasks_done: Noticed
+    # Defaults are the class's: a subclass may have a __getattr__ that knows everything
+    _container: Any = ABSENT  #: what the program has for `queue`
+    _early_hooks: dict[str, Any] = {}  # noqa: RUF012  #: those that were replaced before the constructor ran
 
     if not TYPE_CHECKING:  # a subclass has an `__init__` of its own; and any attribute is no attribute
 

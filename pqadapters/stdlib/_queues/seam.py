@@ -116,7 +116,7 @@ class Hook:
 
     def __set__(self, q: Any, function: Callable[..., Any]) -> None:
         if isinstance(q._seam, Unmade):
-            q._early_hooks = {**getattr(q, "_early_hooks", {}), self._name: function}
+            q._early_hooks = {**q._early_hooks, self._name: function}
         elif getattr(function, "__func__", None) is not self._function:
             self._replace(q, function)
         elif self._name in q._seam.own:

@@ -43,6 +43,7 @@ class SimpleQueue(_Made[T]):
     done when the same thread asks for its next one, at close(), and at a normal exit."""
 
     __module__ = "pqadapters.stdlib.queue"  # where programs import it from
+    _made = False
 
     def __init__(
         self,
@@ -59,7 +60,7 @@ class SimpleQueue(_Made[T]):
         volatile: str | Volatile | None = None,
         trust_directory: bool = False,
     ) -> None:
-        if hasattr(self, "_line"):  # of a singleton, once more: the standard library's has no __init__
+        if self._made:  # of a singleton, once more: the standard library's has no __init__
             return
         self._line = open_line(
             self,
@@ -81,6 +82,7 @@ class SimpleQueue(_Made[T]):
         finish_at_exit(self._line)
         weakref.finalize(self, dropped, self._line).atexit = False
         self._line.renewed = weak(self._begin_again)
+        self._made = True
 
     def put(self, item: T, block: bool = True, timeout: float | None = None) -> None:
         """Store an item. `block` and `timeout` are ignored: this never waits for room. Raises NotSerializable."""
