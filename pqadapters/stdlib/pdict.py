@@ -116,8 +116,8 @@ class PDict(DurableMapping[K, V]):
         self._expiry = Expiry(self._table)
         self._earlier = [Keys(each) for each in codec.others()] if isinstance(codec, Signed) else []
         if not self._earlier:
-            self._encode = self._keys.encode  # type: ignore[method-assign]  # without a step in between
-        self._decode = self._keys.decode  # type: ignore[method-assign]
+            self._key_to_bytes = self._keys.encode  # type: ignore[method-assign]  # without a step in between
+        self._key_from_bytes = self._keys.decode  # type: ignore[method-assign]
         self._ours = {"_ours", *vars(self)} - theirs  #: names of attributes
 
     @classmethod
@@ -133,7 +133,7 @@ class PDict(DurableMapping[K, V]):
 
     # How keys and values are stored
 
-    def _encode(self, key: Any) -> bytes:
+    def _key_to_bytes(self, key: Any) -> bytes:
         """Where keys have signatures in them: as it is there, signed by an earlier signing key; or by the first one."""
         data = self._keys.encode(key)
         for keys in self._earlier:
@@ -142,7 +142,7 @@ class PDict(DurableMapping[K, V]):
                 return other
         return data
 
-    def _dump(self, value: V) -> bytes:
+    def _value_to_bytes(self, value: V) -> bytes:
         try:
             return self._mark + self._codec.dumps(value)
         except MemoryError:
@@ -159,7 +159,7 @@ class PDict(DurableMapping[K, V]):
             f"stored; give what can be serialised{other}"
         )
 
-    def _load(self, data: bytes) -> V:
+    def _value_from_bytes(self, data: bytes) -> V:
         mark = data[:1]
         if mark.lower() != self._mark:
             theirs, ours = (_NAMES.get(each, "of a user") for each in (mark.lower(), self._mark))
@@ -183,7 +183,7 @@ class PDict(DurableMapping[K, V]):
         self._expiry.sweep()
 
     def _dump_again(self, key: bytes, value: V, before: bytes | None) -> tuple[bytes, list[Op]]:
-        data, end = self._dump(value), None
+        data, end = self._value_to_bytes(value), None
         if before is not None:
             end = ends(before)
         elif self._expire is not None:
@@ -207,7 +207,7 @@ class PDict(DurableMapping[K, V]):
     def __getitem__(self, key: K) -> V:
         table = self._table
         try:
-            data = table.get(self._encode(key)) if table.batches else table.read(self._encode(key))
+            data = table.get(self._key_to_bytes(key)) if table.batches else table.read(self._key_to_bytes(key))
         except NotSerializable:
             raise KeyError(key) from None
         if data is not None and data[0] == self._code:  # the common case: ours, and for ever
@@ -215,11 +215,11 @@ class PDict(DurableMapping[K, V]):
         data = self._alive(data)
         if data is None:
             raise KeyError(key)
-        return self._load(data)
+        return self._value_from_bytes(data)
 
     def __setitem__(self, key: K, value: V) -> None:
         if self._expire is None:
-            self._table.set(self._encode(key), self._dump(value))
+            self._table.set(self._key_to_bytes(key), self._value_to_bytes(value))
         else:
             self.set(key, value)
 
@@ -232,20 +232,21 @@ class PDict(DurableMapping[K, V]):
     def setdefault(self, key: K, default: Any = None) -> Any:
         if self._expire is None or not self._direct:
             return super().setdefault(key, default)
-        data, end = self._encode(key), SYSTEM.wall() + self._expire
+        data, end = self._key_to_bytes(key), SYSTEM.wall() + self._expire
         self._expiry.sweep_some()
 
         def decide(found: bytes | None) -> list[Op] | None:
-            return None if self._alive(found) is not None else self._setting(data, self._dump(default), end)
+            return None if self._alive(found) is not None else self._setting(data, self._value_to_bytes(default), end)
 
         found = self._alive(self._table.change(data, decide))
-        return default if found is None else self._load(found)
+        return default if found is None else self._value_from_bytes(found)
 
     def update(self, other: Any = (), /, **more: Any) -> None:
         if self._expire is None or not self._direct:
             super().update(other, **more)
         else:
-            pairs = [(self._encode(key), self._dump(value)) for key, value in (*pairs_of(other), *more.items())]
+            given = (*pairs_of(other), *more.items())
+            pairs = [(self._key_to_bytes(key), self._value_to_bytes(value)) for key, value in given]
             self._set_until(pairs, self._expire)
 
     def __repr__(self) -> str:
@@ -269,9 +270,9 @@ class PDict(DurableMapping[K, V]):
         """Set the key, which is gone `expire` seconds from now (None: as the mapping's `expire=` says)."""
         seconds = self._expire if expire is None else _seconds(expire)
         if seconds is None:
-            self._table.set(self._encode(key), self._dump(value))
+            self._table.set(self._key_to_bytes(key), self._value_to_bytes(value))
         else:
-            self._set_until([(self._encode(key), self._dump(value))], seconds)
+            self._set_until([(self._key_to_bytes(key), self._value_to_bytes(value))], seconds)
 
     def _set_until(self, pairs: list[tuple[bytes, bytes]], seconds: float) -> None:
         """All of them, or none."""
@@ -290,7 +291,7 @@ class PDict(DurableMapping[K, V]):
 
     def touch(self, key: K, *, expire: float | None) -> None:
         """The key's time ends `expire` seconds from now, or never. Raises KeyError where there is none."""
-        data = self._encode(key)
+        data = self._key_to_bytes(key)
         end = None if expire is None else SYSTEM.wall() + _seconds(expire)
         self._expiry.sweep_some()
 
@@ -303,7 +304,7 @@ class PDict(DurableMapping[K, V]):
 
     def expires_in(self, key: K) -> float | None:
         """Seconds until the key is gone; None where it stays. Raises KeyError where there is none."""
-        data = self._find(key)
+        data = self._find_bytes(key)
         if data is None:
             raise KeyError(key)
         end = ends(data)

@@ -144,19 +144,19 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
     def _unpickled(self, data: bytes) -> V:
         return super()._unpickled(data if self._seal is None else self._seal.check(data))
 
-    def _encode(self, key: str) -> bytes:
+    def _key_to_bytes(self, key: str) -> bytes:
         return key.encode(self.keyencoding)
 
-    def _decode(self, data: bytes) -> str:
+    def _key_from_bytes(self, data: bytes) -> str:
         return data.decode(self.keyencoding)
 
-    def _dump(self, value: Any) -> bytes:
+    def _value_to_bytes(self, value: Any) -> bytes:
         return self._pickled(value)
 
-    def _load(self, data: bytes) -> V:
+    def _value_from_bytes(self, data: bytes) -> V:
         return self._unpickled(data)
 
-    def _missing(self, key: str) -> KeyError:
+    def _no_such_key(self, key: str) -> KeyError:
         return KeyError(key.encode(self.keyencoding))  # as the standard library's, whose dbm has the key in bytes
 
     # What `writeback` has in its cache is newer than what is stored
@@ -167,7 +167,7 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
             return cached
         data = self._table.get(key.encode(self.keyencoding))
         if data is None:
-            raise self._missing(key)
+            raise self._no_such_key(key)
         value = self._unpickled(data)
         if self.writeback:
             self.cache[key] = value
@@ -182,7 +182,7 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
     def _set_all(self, pairs: dict[str, Any]) -> None:
         """With `writeback`. They come into the cache first: what an interrupt left in there that is older would be
         stored by the next sync(), beside new values of other keys."""
-        data = [(self._encode(key), self._pickled(value)) for key, value in pairs.items()]
+        data = [(self._key_to_bytes(key), self._pickled(value)) for key, value in pairs.items()]
         before = {key: self.cache[key] for key in pairs if key in self.cache}
         self.cache.update(pairs)
         try:
@@ -219,13 +219,13 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
     def pop(self, key: str, default: V | T) -> V | T: ...
 
     def pop(self, key: str, default: Any = MISSING) -> Any:
-        self._flush()
+        self._store_cache()
         value = DurableMapping.pop(self, key, default)
         self.cache.pop(key, None)
         return value
 
     def popitem(self) -> tuple[str, Any]:
-        self._flush()
+        self._store_cache()
         key, value = DurableMapping.popitem(self)
         self.cache.pop(key, None)
         return key, value
@@ -276,10 +276,10 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
 
     # The whole
 
-    def _flush(self) -> None:
+    def _store_cache(self) -> None:
         """Store what is in the cache of `writeback`: all of it, or nothing."""
         if self.writeback and self.cache:
-            self._table.set_all([(self._encode(key), self._pickled(value)) for key, value in self.cache.items()])
+            self._table.set_all([(self._key_to_bytes(key), self._pickled(value)) for key, value in self.cache.items()])
             self.cache.clear()
 
     def sync(self) -> None:
@@ -288,7 +288,7 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
         On a closed shelf it does nothing, as the standard library's."""
         if isinstance(self._table, ClosedTable):
             return
-        self._flush()
+        self._store_cache()
         self._table.sync()
 
     def close(self) -> None:
@@ -297,7 +297,7 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
             return
         try:
             if type(self).sync is DbfilenameShelf.sync:
-                self._flush()
+                self._store_cache()
             else:
                 self.sync()  # as the standard library's: a subclass has a say
         finally:
@@ -326,13 +326,13 @@ class _ShelfBlock(BatchBlock):
         self._shelf = shelf
 
     def __enter__(self) -> None:
-        self._shelf._flush()
+        self._shelf._store_cache()
         super().__enter__()
 
     def _end(self, *, failed: bool) -> None:
         try:
             if not failed:
-                self._shelf._flush()
+                self._shelf._store_cache()
         except BaseException:
             failed = True
             raise
@@ -350,12 +350,12 @@ class _ShelfEdit(Edit[Any]):
     _mapping: DbfilenameShelf[Any]
 
     def __enter__(self) -> Any:
-        self._mapping._flush()
+        self._mapping._store_cache()
         return super().__enter__()
 
     def _store(self) -> None:
         self._mapping.cache.pop(self._key, None)
-        self._mapping._flush()
+        self._mapping._store_cache()
         super()._store()
 
     def _leave(self, *, failed: bool) -> None:

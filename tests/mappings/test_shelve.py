@@ -10,6 +10,7 @@ import pickle
 import shelve as stdlib
 import subprocess
 import warnings
+import zlib
 from pathlib import Path
 from typing import Any
 
@@ -490,3 +491,41 @@ def test_writeback_and_edits(path: str) -> None:
             shelf["b"] = 3
         assert dict(other) == dict(shelf) == {"x": [0, 1], "y": [0, 1, 2], "b": 3}
     shelf.close()
+
+
+@pytest.mark.parametrize("writeback", [False, True])
+def test_a_subclass_that_has_other_names_for_its_own(tmp_path: Path, writeback: bool) -> None:
+    """What it called `_encode` or `_load` was taken for how keys and values are stored: `in` found nothing."""
+
+    class Squeezed(shelve.DbfilenameShelf[Any]):
+        def _encode(self, value: Any) -> bytes:
+            return zlib.compress(pickle.dumps(value))
+
+        def _decode(self, data: bytes) -> Any:
+            return pickle.loads(zlib.decompress(data))
+
+        _dump, _load = _encode, _decode
+
+        def _find(self, key: str) -> None:
+            raise NotImplementedError
+
+        _missing = _find
+
+        def _flush(self) -> None:
+            self.sync()
+
+        def __getitem__(self, key: str) -> Any:
+            return self._decode(super().__getitem__(key))
+
+        def __setitem__(self, key: str, value: Any) -> None:
+            super().__setitem__(key, self._encode(value))
+
+    with Squeezed(tmp_path / "shelf", writeback=writeback) as shelf:
+        shelf["a"] = 1
+        shelf.update(b=2)
+        assert (list(shelf), "a" in shelf, shelf.get("z"), shelf.pop("a")) == (["a", "b"], True, None, 1)
+        assert dict(shelf) == {"b": 2}
+        with pytest.raises(KeyError):
+            shelf["z"]
+        del shelf["b"]
+        shelf._flush()

@@ -14,16 +14,16 @@ class Database(DurableMapping[bytes, bytes]):
     def __init__(self, table: Table) -> None:
         self._table = table
 
-    def _encode(self, key: Any) -> bytes:
+    def _key_to_bytes(self, key: Any) -> bytes:
         return _as_bytes(key, "keys")
 
-    def _decode(self, data: bytes) -> bytes:
+    def _key_from_bytes(self, data: bytes) -> bytes:
         return data
 
-    def _dump(self, value: bytes) -> bytes:
+    def _value_to_bytes(self, value: bytes) -> bytes:
         return _as_bytes(value, "values")
 
-    def _load(self, data: bytes) -> bytes:
+    def _value_from_bytes(self, data: bytes) -> bytes:
         return data
 
     def close(self) -> None:

@@ -24,7 +24,7 @@ class Edit(Block, Generic[V]):
     def __init__(self, mapping: DurableMapping[Any, V], key: Any, default: Any, timeout: float | None) -> None:
         super().__init__(mapping._table)
         self._mapping, self._key, self._default, self._timeout = mapping, key, default, timeout
-        self._data = mapping._encode(key)
+        self._data = mapping._key_to_bytes(key)
 
     def __enter__(self) -> V:
         self._begin()
@@ -45,7 +45,8 @@ class Edit(Block, Generic[V]):
         if self._expects:
             batch.expect(data, found)
         alive = self._was = mapping._alive(found)
-        value: Any = self._own() if not mapping._direct else _UNTOUCHED if alive is None else mapping._load(alive)
+        load = mapping._value_from_bytes
+        value: Any = self._own() if not mapping._direct else _UNTOUCHED if alive is None else load(alive)
         self._missing = value is _UNTOUCHED
         if self._missing and self._default is MISSING:
             raise KeyError(self._key)
@@ -65,7 +66,7 @@ class Edit(Block, Generic[V]):
     def _bytes(self) -> bytes | None:
         """Of the value, which tell whether the block changes it; None where only the subclass can make some of it."""
         try:
-            return self._mapping._dump(self._value)
+            return self._mapping._value_to_bytes(self._value)
         except Exception:
             return None
 

@@ -39,21 +39,21 @@ class DurableMapping(MutableMapping[K, V]):
 
     # How keys and values are stored
 
-    def _encode(self, key: Any) -> bytes:
+    def _key_to_bytes(self, key: Any) -> bytes:
         raise NotImplementedError
 
-    def _decode(self, data: bytes) -> K:
+    def _key_from_bytes(self, data: bytes) -> K:
         raise NotImplementedError
 
-    def _dump(self, value: V) -> bytes:
+    def _value_to_bytes(self, value: V) -> bytes:
         raise NotImplementedError
 
-    def _load(self, data: bytes) -> V:
+    def _value_from_bytes(self, data: bytes) -> V:
         raise NotImplementedError
 
     def _dump_again(self, key: bytes, value: V, before: bytes | None) -> tuple[bytes, list[Op]]:
         """A value that was edited, in place of the one that was alive before; and what is committed with it."""
-        return self._dump(value), []
+        return self._value_to_bytes(value), []
 
     def _alive(self, data: bytes | None) -> bytes | None:
         """What is stored, unless its time is over."""
@@ -64,24 +64,24 @@ class DurableMapping(MutableMapping[K, V]):
 
     # Looking
 
-    def _find(self, key: object) -> bytes | None:
+    def _find_bytes(self, key: object) -> bytes | None:
         """What is stored for the key. One that can't be stored isn't there."""
         try:
-            return self._alive(self._table.get(self._encode(key)))
+            return self._alive(self._table.get(self._key_to_bytes(key)))
         except NotSerializable:
             return None
 
-    def _missing(self, key: K) -> KeyError:
+    def _no_such_key(self, key: K) -> KeyError:
         return KeyError(key)
 
     def __getitem__(self, key: K) -> V:
-        data = self._find(key)
+        data = self._find_bytes(key)
         if data is None:
-            raise self._missing(key)
-        return self._load(data)
+            raise self._no_such_key(key)
+        return self._value_from_bytes(data)
 
     def __contains__(self, key: object) -> bool:
-        return self._find(key) is not None
+        return self._find_bytes(key) is not None
 
     @overload
     def get(self, key: K, default: None = None, /) -> V | None: ...
@@ -92,8 +92,8 @@ class DurableMapping(MutableMapping[K, V]):
     def get(self, key: K, default: Any = None) -> Any:
         if not self._direct:
             return MutableMapping.get(self, key, default)
-        data = self._find(key)
-        return default if data is None else self._load(data)
+        data = self._find_bytes(key)
+        return default if data is None else self._value_from_bytes(data)
 
     def get_many(self, keys: Iterable[K]) -> dict[K, V]:
         """The values of those keys that are there, all as of one moment."""
@@ -102,20 +102,20 @@ class DurableMapping(MutableMapping[K, V]):
         wanted = dict(self._encodable(keys))
         found = self._table.snapshot(list(wanted))
         alive = ((wanted[data], self._alive(found[data])) for data in wanted if data in found)
-        return {key: self._load(value) for key, value in alive if value is not None}
+        return {key: self._value_from_bytes(value) for key, value in alive if value is not None}
 
     def _encodable(self, keys: Iterable[K]) -> Iterator[tuple[bytes, K]]:
         """Those that could be there."""
         for key in keys:
             with suppress(NotSerializable):
-                yield self._encode(key), key
+                yield self._key_to_bytes(key), key
 
     def copy(self) -> dict[K, V]:
         """A dict with all of it, as of one moment."""
         if not self._direct:
             return {key: self[key] for key in self}
         alive = ((key, self._alive(value)) for key, value in self._table.snapshot().items())
-        return {self._decode(key): self._load(value) for key, value in alive if value is not None}
+        return {self._key_from_bytes(key): self._value_from_bytes(value) for key, value in alive if value is not None}
 
     def __len__(self) -> int:
         self._tidy()
@@ -123,11 +123,11 @@ class DurableMapping(MutableMapping[K, V]):
 
     def __iter__(self) -> Iterator[K]:
         self._tidy()
-        return map(self._decode, self._table.keys())
+        return map(self._key_from_bytes, self._table.keys())
 
     def __reversed__(self) -> Iterator[K]:
         self._tidy()
-        return map(self._decode, self._table.keys(reverse=True))
+        return map(self._key_from_bytes, self._table.keys(reverse=True))
 
     def _pairs(self, reverse: bool = False) -> Iterator[tuple[K, V]]:
         if not self._direct:
@@ -136,7 +136,7 @@ class DurableMapping(MutableMapping[K, V]):
         for key, value in self._table.items(reverse=reverse):
             alive = self._alive(value)
             if alive is not None:
-                yield self._decode(key), self._load(alive)
+                yield self._key_from_bytes(key), self._value_from_bytes(alive)
 
     def keys(self) -> Keys[K]:
         return Keys(self)
@@ -163,11 +163,11 @@ class DurableMapping(MutableMapping[K, V]):
     # Changing
 
     def __setitem__(self, key: K, value: V) -> None:
-        self._table.set(self._encode(key), self._dump(value))
+        self._table.set(self._key_to_bytes(key), self._value_to_bytes(value))
 
     def __delitem__(self, key: K) -> None:
         if self._take(key, lambda data: data) is None:
-            raise self._missing(key)
+            raise self._no_such_key(key)
 
     @overload
     def pop(self, key: K) -> V: ...
@@ -179,17 +179,17 @@ class DurableMapping(MutableMapping[K, V]):
         """The key's value, which is deleted. One that can't be read stays."""
         if not self._direct:
             return MutableMapping.pop(self, key, *(() if default is MISSING else (default,)))
-        taken = self._take(key, lambda data: (self._load(data),))
+        taken = self._take(key, lambda data: (self._value_from_bytes(data),))
         if taken is not None:
             return taken[0]
         if default is MISSING:
-            raise self._missing(key)
+            raise self._no_such_key(key)
         return default
 
     def _take(self, key: K, look: Callable[[bytes], T]) -> T | None:
         """Delete the key; what `look` makes of what was stored. None where it isn't there."""
         try:
-            data = self._encode(key)
+            data = self._key_to_bytes(key)
         except NotSerializable:
             return None
         seen: T | None = None
@@ -211,7 +211,7 @@ class DurableMapping(MutableMapping[K, V]):
                 try:
                     return key, self.pop(key)
                 except KeyError:  # another was faster
-                    if self._find(key) is not None:
+                    if self._find_bytes(key) is not None:
                         raise
             raise KeyError("popitem(): the mapping is empty")
         while True:
@@ -223,8 +223,8 @@ class DurableMapping(MutableMapping[K, V]):
                     break
             if last is None:
                 raise KeyError("popitem(): the mapping is empty")
-            key = self._decode(last)
-            taken = self._take(key, lambda data: (self._load(data),))
+            key = self._key_from_bytes(last)
+            taken = self._take(key, lambda data: (self._value_from_bytes(data),))
             if taken is not None:
                 return key, taken[0]
 
@@ -238,18 +238,19 @@ class DurableMapping(MutableMapping[K, V]):
         """The key's value, which is `default` where there was none."""
         if not self._direct:
             return MutableMapping.setdefault(self, key, default)
-        data, name = self._encode(key), self._table.name
+        data, name = self._key_to_bytes(key), self._table.name
         found = self._table.change(
-            data, lambda found: None if self._alive(found) is not None else [Set(name, data, self._dump(default))]
+            data,
+            lambda found: None if self._alive(found) is not None else [Set(name, data, self._value_to_bytes(default))],
         )
         alive = self._alive(found)
-        return default if alive is None else self._load(alive)
+        return default if alive is None else self._value_from_bytes(alive)
 
     def update(self, other: Any = (), /, **more: Any) -> None:
         """Set all of them at once: nobody sees a part of it, and what can't be stored leaves all as it was."""
         pairs = [*pairs_of(other), *more.items()]
         if self._direct:
-            self._table.set_all([(self._encode(key), self._dump(value)) for key, value in pairs])
+            self._table.set_all([(self._key_to_bytes(key), self._value_to_bytes(value)) for key, value in pairs])
         else:
             for key, value in pairs:
                 self[key] = value
