@@ -85,7 +85,7 @@ class Queue(Beyond[T]):
     item, and nothing is stored then.
     """
 
-    _order = Order.OLDEST
+    _order_of_items = Order.OLDEST
 
     def __init__(
         self,
@@ -107,7 +107,7 @@ class Queue(Beyond[T]):
         self.maxsize = maxsize
         self._line = open_line(
             self,
-            order=self._order,
+            order=self._order_of_items,
             path=path,
             store=store,
             name=name,
@@ -119,10 +119,10 @@ class Queue(Beyond[T]):
             volatile=volatile,
             options={"durability": durability, "max_lag": max_lag, "trust_directory": trust_directory or None},
         )
-        self._begin()
+        self._make_locks()
         self._set_up(maxsize)
 
-    def _begin(self) -> None:
+    def _make_locks(self) -> None:
         self.mutex = threading.Lock()
         self.not_empty = Noticed(self.mutex, self._line)
         self.not_full = Noticed(self.mutex, self._line)
@@ -138,7 +138,7 @@ class Queue(Beyond[T]):
             raise AttributeError(f"{type(self).__name__!r} object has no attribute 'mutex'")
         line = open_line(
             self,
-            order=self._order,
+            order=self._order_of_items,
             path=None,
             store="memory:",
             name=None,
@@ -151,7 +151,7 @@ class Queue(Beyond[T]):
         )
         unfinished, locks = self._seam.unfinished, {name: vars(self)[name] for name in LOCKS & vars(self).keys()}
         self._line = line
-        self._begin()
+        self._make_locks()
         for name, lock in locks.items():
             setattr(self, name, lock)
         self._seam.unfinished, self._seam.settled = unfinished, True
@@ -163,7 +163,7 @@ class Queue(Beyond[T]):
         seam = self._seam
         try:
             self._init(maxsize)
-            if self._container is not ABSENT or seam.replaced():
+            if self._own_container is not ABSENT or seam.replaced():
                 self._keep_in_memory()
         except BaseException:
             self._line.close()
@@ -221,7 +221,7 @@ class Queue(Beyond[T]):
             except Turned as turned:
                 return put_through(self, item, block, turned.left)
         if self.not_empty.waiting or self.mutex.locked():
-            self._notify(self.not_empty)
+            self._notify_waiting(self.not_empty)
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Take the next item; the caller holds it until it is acknowledged.
@@ -241,7 +241,7 @@ class Queue(Beyond[T]):
         except Turned as turned:
             return get_through(self, True, turned.left)  # type: ignore[no-any-return]
         if self.not_full.waiting or self.mutex.locked():
-            self._notify(self.not_full)
+            self._notify_waiting(self.not_full)
         return item
 
     def _refuse_timeout(self) -> None:
@@ -267,7 +267,7 @@ class Queue(Beyond[T]):
         if line.unkept or line.counts.uncovered or line.counts.adjustment < 0:
             line.settle_later()
         if self._seam.relocked or self.all_tasks_done.waiting or self.mutex.locked():
-            self._notify_done()
+            self._notify_joining()
 
     def _done_for_another(self) -> None:
         line = self._line
@@ -357,7 +357,7 @@ class Queue(Beyond[T]):
 
     def _get_queue(self) -> Any:
         """The live view of what is ready: len, iteration, `in`, [0], [-1], clear, append, popleft, pop, remove."""
-        own = self._container
+        own = self._own_container
         if own is ABSENT and self._seam.volatile:
             raise AttributeError(f"{type(self).__name__!r} object has no attribute 'queue'")  # its _init made none
         return View(self._line, self).shown() if own is ABSENT else own
@@ -366,7 +366,7 @@ class Queue(Beyond[T]):
         seam = self._seam
         if seam.settled and not (seam.volatile or seam.overridden - {"_init"}):
             return View(self._line, self).replace(container)
-        self._container = container
+        self._own_container = container
         if seam.settled and not seam.volatile:
             self._keep_in_memory()
 
@@ -419,7 +419,7 @@ for _hook in HOOKS[1:]:
 class LifoQueue(Queue[T], stdlib.LifoQueue[T]):
     """A stack: the item put last leaves first. Else as `Queue`."""
 
-    _order = Order.NEWEST
+    _order_of_items = Order.NEWEST
     if TYPE_CHECKING:
         queue: list[T]
 
@@ -433,7 +433,7 @@ class PriorityQueue(Queue[T], stdlib.PriorityQueue[T]):  # type: ignore[type-var
     other processes share the store.
     """
 
-    _order = Order.RANK
+    _order_of_items = Order.RANK
     if TYPE_CHECKING:
         queue: list[T]
 

@@ -648,3 +648,28 @@ def test_init_called_once_more_empties(store: Store, kind: Any) -> None:
     assert (q.qsize(), q.unfinished_tasks) == (0, 1)
     q.put(2)
     assert q.get() == 2
+
+
+@pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
+def test_a_subclass_that_has_other_names_for_its_own(store: Store, kind: Any) -> None:
+    """What it called `_notify` was taken for ours: a put stored its item, and was a TypeError then."""
+
+    class Listened(kind):  # type: ignore[misc]
+        def __init__(self) -> None:
+            self._order, self._container, self._begin = "mine", ["mine"], None
+            super().__init__(2, store=store)
+
+        def _notify(self) -> None:
+            raise NotImplementedError
+
+        _notify_done = _notify
+
+    q = Listened()
+    q.not_empty.waiting = q.not_full.waiting = q.all_tasks_done.waiting = 1  # else there is nobody to notify
+    q.put(1)
+    q.put(2)
+    assert (q.get(), q._order) == (2 if kind is LifoQueue else 1, "mine")
+    q.get()
+    q.task_done()
+    q.task_done()
+    assert list(q.queue) == []

@@ -37,7 +37,7 @@ class Beyond(stdlib.Queue[T]):
     not_full: Noticed
     all_tasks_done: Noticed
     # Defaults are the class's: a subclass may have a __getattr__ that knows everything
-    _container: Any = ABSENT  #: what the program has for `queue`
+    _own_container: Any = ABSENT  #: what the program has for `queue`
     _early_hooks: dict[str, Any] = {}  # noqa: RUF012  #: those that were replaced before the constructor ran
 
     if not TYPE_CHECKING:  # a subclass has an `__init__` of its own; and any attribute is no attribute
@@ -64,7 +64,7 @@ class Beyond(stdlib.Queue[T]):
         if items and not self._seam.hooked:
             try:
                 self._put_all(items, block, timeout)
-                return self._notify(self.not_empty, len(items))
+                return self._notify_waiting(self.not_empty, len(items))
             except Turned as turned:
                 timeout = turned.left
         for item in items:
@@ -79,7 +79,7 @@ class Beyond(stdlib.Queue[T]):
             return self._get_many_by_one(most, timeout)
         check_timeout(timeout)
         items: list[T] = self._line.take_many(most, timeout)
-        self._notify(self.not_full, len(items))
+        self._notify_waiting(self.not_full, len(items))
         return items
 
     def _get_many_by_one(self, most: int, timeout: float | None) -> list[T]:
@@ -109,7 +109,7 @@ class Beyond(stdlib.Queue[T]):
         lent, held = Own(), line.held  # another `held`: this is a forked child by now, and the lease is the parent's
         try:
             item: T = line.take(timeout if block else 0.0, lent=lent)
-            self._notify(self.not_full)
+            self._notify_waiting(self.not_full)
             yield item
             if line.held is held:
                 line.settle_lease(lent)
@@ -117,19 +117,19 @@ class Beyond(stdlib.Queue[T]):
             try:
                 if lent and line.held is held:
                     line.end_lease(lent)
-                    self._notify(self.not_empty)
+                    self._notify_waiting(self.not_empty)
             finally:
                 if lent and line.held is held:  # a signal handler has broken that off
                     line.end_lease(lent)
             raise
         if line.held is held:
-            self._notify_done()
+            self._notify_joining()
 
     def nack(self, item: Any = ABSENT, delay: float = 0.0) -> None:
         """Give an item back: the caller's oldest, or the one given. It is ready again, in its old place, after `delay`
         seconds. Raises ValueError if nobody holds it, and for a negative delay."""
         self._durable("nack()").nack(*(() if item is ABSENT else (item,)), delay=delay)
-        self._notify(self.not_empty)
+        self._notify_waiting(self.not_empty)
 
     def dead_letters(self) -> list[DeadLetter]:
         """What was put out of the way, with the reason: it could not be decoded, or was tried too often."""
@@ -138,7 +138,7 @@ class Beyond(stdlib.Queue[T]):
     def requeue(self, ids: Iterable[int] | None = None) -> int:
         """Put dead letters (all, or those ids) back at the end of the queue, in one commit. Returns how many."""
         count = requeue(self._durable("requeue()"), ids)
-        self._notify(self.not_empty, count)
+        self._notify_waiting(self.not_empty, count)
         return count
 
     def stats(self) -> dict[str, Any]:
@@ -183,7 +183,7 @@ class Beyond(stdlib.Queue[T]):
     def _make_late(self) -> None:
         raise NotImplementedError
 
-    def _notify(self, condition: Noticed, n: int = 1) -> None:
+    def _notify_waiting(self, condition: Noticed, n: int = 1) -> None:
         """Wake who waits by hand. A mutex that its own thread holds (a finalizer) is no deadlock."""
         if not self._somebody_may_wait(condition):
             return
@@ -196,9 +196,9 @@ class Beyond(stdlib.Queue[T]):
             if True in taken:
                 condition.release()
 
-    def _notify_done(self) -> None:
+    def _notify_joining(self) -> None:
         if self._somebody_may_wait(self.all_tasks_done) and not self._line.unfinished():
-            self._notify(self.all_tasks_done, sys.maxsize)
+            self._notify_waiting(self.all_tasks_done, sys.maxsize)
 
     def _somebody_may_wait(self, condition: Noticed) -> bool:
         return self._seam.relocked or bool(condition.waiting) or is_held(self.mutex)
