@@ -127,7 +127,7 @@ class Queue(Beyond[T]):
         self.not_empty = Noticed(self.mutex, self._line)
         self.not_full = Noticed(self.mutex, self._line)
         self.all_tasks_done = Noticed(self.mutex, self._line)
-        self._seam = Seam({hook for hook in HOOKS if getattr(type(self), hook) is not getattr(Queue, hook)})
+        self._seam = Seam({hook for hook in HOOKS if getattr(type(self), hook) is not _HOOKS[hook]})
         for hook, function in self._early_hooks.items():
             self._seam.replace(hook, function)
 
@@ -412,8 +412,9 @@ class Queue(Beyond[T]):
         return f"<{kind.__module__}.{kind.__qualname__} {self._line.name!r} in {place}>"
 
 
+_HOOKS = {hook: vars(Queue)[hook] for hook in HOOKS}  # a program may put its own in their place in `Queue` itself
 for _hook in HOOKS[1:]:
-    setattr(Queue, _hook, Hook(vars(Queue)[_hook]))
+    setattr(Queue, _hook, Hook(_HOOKS[_hook]))
 
 
 class LifoQueue(Queue[T], stdlib.LifoQueue[T]):

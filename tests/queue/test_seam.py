@@ -673,3 +673,20 @@ def test_a_subclass_that_has_other_names_for_its_own(store: Store, kind: Any) ->
     q.task_done()
     q.task_done()
     assert list(q.queue) == []
+
+
+@pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
+def test_a_hook_that_is_replaced_in_the_class(tmp_path: Path, kind: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As programs do that trace what is put; it was never called."""
+    seen, before = [], Queue._put
+
+    def put(self: Any, item: int) -> None:
+        seen.append(item)
+        before(self, item)
+
+    monkeypatch.setattr(Queue, "_put", put)
+    q = kind(path=tmp_path / "q")
+    q.put(1)
+    monkeypatch.undo()
+    q.put(2)
+    assert (seen, q.qsize(), kind(path=tmp_path / "other")._seam.hooked) == ([1], 2, False)
