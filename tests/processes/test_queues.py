@@ -37,6 +37,18 @@ def test_they_are_the_standard_librarys_classes() -> None:
     assert multiprocessing.pool is pool
 
 
+@pytest.mark.parametrize("maxsize", [-1, 0, 3])
+def test_the_most_that_programs_find_in_maxsize(maxsize: int) -> None:
+    """Of a queue without a limit a large number: one that asked whether `q.qsize() < q._maxsize` never put."""
+    theirs: Any = stdlib.Queue(maxsize)
+    q: Queue[int] = Queue(maxsize)
+    assert q._maxsize == theirs._maxsize
+    assert not q.full()
+    q.put(1)
+    assert q.qsize() < q._maxsize
+    assert not pickle.loads(pickle.dumps(q)).full()
+
+
 def test_put_and_get(options: dict[str, Any]) -> None:
     q: Queue[Any] = Queue(2, **options)
     q.put(None)
@@ -276,6 +288,7 @@ def test_the_ends_of_a_pipe_that_is_not_there() -> None:
     assert not q._reader.poll()
     q.put(1)
     assert q._reader.poll(5.0)
+    assert q._poll()
     assert not q._writer.closed
     with pytest.raises(OSError, match="no pipe"):
         q._reader.fileno()

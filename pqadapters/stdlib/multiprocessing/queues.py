@@ -35,6 +35,7 @@ __all__ = ["DeadLetter", "Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue
 T = TypeVar("T")
 _ABSENT: Any = object()
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
+_NO_LIMIT: int = stdlib._multiprocessing.SemLock.SEM_VALUE_MAX  # type: ignore[attr-defined]  # as there
 _HOOK = "_on_queue_feeder_error"  #: what a subclass overrides that deals with such items by itself
 
 
@@ -150,7 +151,8 @@ class Queue(_Durable, stdlib.Queue, Generic[T]):  # type: ignore[type-arg]  # no
         max_attempts: int | None = None,
         trust_directory: bool = False,
     ) -> None:
-        self._maxsize = index(maxsize)
+        self._limit = index(maxsize)
+        self._maxsize = self._limit if self._limit > 0 else _NO_LIMIT  # programs look at it
         self._wrote = False
         self._found(
             self._policy(ack),
@@ -191,10 +193,10 @@ class Queue(_Durable, stdlib.Queue, Generic[T]):  # type: ignore[type-arg]  # no
         line = self._open_line()
         self._wrote = True
         try:
-            if self._maxsize <= 0:
+            if self._limit <= 0:
                 line.stow(obj, _new(Put, (line.name, line.encode(obj)) + PLAIN))  # noqa: RUF005  # faster
             else:
-                line.put_within(lambda: line.bound(self._maxsize), (obj,), _seconds(block, timeout))
+                line.put_within(lambda: line.bound(self._limit), (obj,), _seconds(block, timeout))
         except NotSerializable as error:
             hook: Any = getattr(type(self), _HOOK)
             if hook is getattr(stdlib.Queue, _HOOK):
@@ -204,11 +206,11 @@ class Queue(_Durable, stdlib.Queue, Generic[T]):  # type: ignore[type-arg]  # no
     def put_many(self, items: Iterable[T], block: bool = True, timeout: float | None = None) -> None:
         """Store all items in one commit, or none. As put(); ValueError if they are more than `maxsize`."""
         line, given = self._open_line(), tuple(items)
-        if 0 < self._maxsize < len(given):
-            raise ValueError(f"{len(given)} items never fit a queue with maxsize={self._maxsize}; put them in parts")
+        if 0 < self._limit < len(given):
+            raise ValueError(f"{len(given)} items never fit a queue with maxsize={self._limit}; put them in parts")
         self._wrote = True
         if given:
-            line.put_within(lambda: line.bound(self._maxsize), given, _seconds(block, timeout))
+            line.put_within(lambda: line.bound(self._limit), given, _seconds(block, timeout))
 
     def get(self, block: bool = True, timeout: float | None = None) -> T:
         """Take the next item; this thread has it in hand until it is acknowledged.
@@ -241,7 +243,7 @@ class Queue(_Durable, stdlib.Queue, Generic[T]):  # type: ignore[type-arg]  # no
 
     def full(self) -> bool:
         """Whether a put would wait."""
-        return 0 < self._line.bound(self._maxsize) <= Queue.qsize(self)
+        return 0 < self._line.bound(self._limit) <= Queue.qsize(self)
 
     def close(self) -> None:
         """This process puts and gets no more; what it had in hand is done, save what another live thread still holds.
@@ -279,6 +281,10 @@ class Queue(_Durable, stdlib.Queue, Generic[T]):  # type: ignore[type-arg]  # no
         return _End(self)
 
     _writer = _reader
+
+    @property
+    def _poll(self) -> Any:
+        return self._reader.poll
 
 
 class JoinableQueue(Queue[T], stdlib.JoinableQueue):  # type: ignore[type-arg]
