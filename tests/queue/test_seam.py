@@ -565,6 +565,25 @@ def test_conditions_of_the_programs_own_are_notified(tmp_path: Path) -> None:
     q.shutdown()
 
 
+def test_a_put_with_the_programs_own_lock_held_waits_without_it(store: Store) -> None:
+    watched = Watched(store)
+    q: Any = Queue(1, store=watched)
+    q.mutex = threading.RLock()
+    for name in ("not_empty", "not_full", "all_tasks_done"):
+        setattr(q, name, threading.Condition(q.mutex))
+
+    def put() -> None:
+        with q.mutex:
+            q.put(2)
+
+    q.put(1)
+    putter = Background(put)
+    watched.settled()
+    assert Background(q.get).result() == 1
+    putter.result()
+    assert q.get() == 2
+
+
 @pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
 @pytest.mark.parametrize("newer", [False, True])
 def test_a_constructor_that_is_written_out(tmp_path: Path, kind: Any, newer: bool) -> None:

@@ -271,9 +271,10 @@ def _wait(q: Beyond[Any], condition: Noticed, until: Callable[[Depth], bool], de
     if q._seam.volatile or "_qsize" in q._seam.overridden:  # only the hook knows how much is in: wait to be notified
         condition.wait(left)
         return True
-    condition.release()
+    lock: Any = condition  # what it does itself in wait() is in no stub; the program's lock may be held more than once
+    held = lock._release_save()
     try:
         line.store.wait(line.name, lambda d: line.stopped() or q._seam.overridden is not hooks or until(d), left)
     finally:
-        condition.acquire()
+        lock._acquire_restore(held)
     return True
