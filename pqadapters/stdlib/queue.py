@@ -33,7 +33,7 @@ from ._lines.line import name_of, weak
 from ._lines.place import open_line
 from ._lines.policy import AckPolicy, Markers, Volatile
 from ._lines.stock import Turned, patience_of
-from ._lines.view import NothingReady, View
+from ._lines.view import NothingReady, View, is_plain
 from ._queues import originals as stdlib
 from ._queues.beyond import ABSENT, Beyond, check_timeout
 from ._queues.seam import HOOKS, LOCKS, Hook, Noticed, Seam, Unmade, get_through, is_held, put_through
@@ -163,7 +163,8 @@ class Queue(Beyond[T]):
         seam = self._seam
         try:
             self._init(maxsize)
-            if self._own_container is not ABSENT or seam.replaced():
+            elsewhere = type(self).queue is not Queue.queue and not seam.based
+            if self._own_container is not ABSENT or elsewhere or seam.replaced():
                 self._keep_in_memory()
         except BaseException:
             self._line.close()
@@ -189,6 +190,7 @@ class Queue(Beyond[T]):
             "Let _put and _get call super(), or use self.queue as it is"
         )
         seam.volatile = seam.hooked = True
+        seam.plain = False
         if line.owned:
             line.store.close()
         telling.warn(f"{type(self).__qualname__} {why}", NotDurableWarning)
@@ -364,7 +366,7 @@ class Queue(Beyond[T]):
 
     def _set_queue(self, container: Any) -> None:
         seam = self._seam
-        if seam.settled and not (seam.volatile or seam.overridden - {"_init"}):
+        if seam.settled and not (seam.volatile or seam.overridden - {"_init"}) and is_plain(container):
             return View(self._line, self).replace(container)
         self._own_container = container
         if seam.settled and not seam.volatile:

@@ -5,6 +5,8 @@ from __future__ import annotations
 import queue
 import threading
 import warnings
+from collections import deque
+from functools import partial
 from pathlib import Path
 from types import MethodType
 from typing import Any
@@ -252,8 +254,6 @@ def test_a_queue_in_memory_is_emptied_by_an_immediate_shutdown(store: Store) -> 
 
 
 def test_an_own_container_with_the_hooks_left_alone_is_a_warning_too(store: Store) -> None:
-    from collections import deque
-
     class Bounded(Queue[int]):
         def _init(self, maxsize: int) -> None:
             self.queue = deque(maxlen=2)
@@ -709,3 +709,43 @@ def test_a_hook_that_is_replaced_in_the_class(tmp_path: Path, kind: Any, monkeyp
     monkeypatch.undo()
     q.put(2)
     assert (seen, q.qsize(), kind(path=tmp_path / "other")._seam.hooked) == ([1], 2, False)
+
+
+class Doubling(deque[int]):
+    def append(self, item: int) -> None:
+        super().append(2 * item)
+
+
+@pytest.mark.parametrize(("made", "first"), [(partial(deque, maxlen=1), 3), (Doubling, 2)])
+def test_a_container_that_does_something_else_is_a_warning_too(store: Store, made: Any, first: int) -> None:
+    """As in `q.queue = deque(maxlen=2)`: it was taken for what is in it."""
+    q: Queue[int] = Queue(store=store)
+    with pytest.warns(NotDurableWarning, match="container of its own"):
+        q.queue = made()
+    q.put(1)
+    q.put(3)
+    assert q.get(timeout=5) == first
+
+
+def test_a_queue_property_is_a_container_of_its_own(store: Store) -> None:
+    """What its hooks had put there was never found, as the size was that of the store."""
+
+    class Listed(Queue[int]):
+        def _init(self, maxsize: int) -> None:
+            self.items: list[int] = []
+
+        @property
+        def queue(self) -> Any:
+            return self.items
+
+        def _put(self, item: int) -> None:
+            self.items.append(item)
+
+        def _get(self) -> int:
+            return self.items.pop(0)
+
+    with pytest.warns(NotDurableWarning, match="container of its own"):
+        q = Listed(store=store)
+    q.put(1)
+    q.put(2)
+    assert (q.qsize(), q.get(), q.queue) == (2, 1, [2])

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping, Set
 from contextlib import suppress
 from itertools import islice
 from operator import ne
@@ -300,6 +300,13 @@ class View:
 
     def __repr__(self) -> str:
         return f"<view of {self._line.label}: {list(self)!r}>"
+
+
+def is_plain(container: object) -> bool:
+    """Whether it does what ours does: a deque with a `maxlen`, a heir with an `append` of its own and a set don't."""
+    if isinstance(container, (deque, list, Set, Mapping)):
+        return type(container) in (deque, list) and getattr(container, "maxlen", None) is None
+    return True
 
 
 class NothingReady(IndexError):
