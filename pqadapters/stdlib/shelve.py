@@ -58,6 +58,16 @@ class Shelf(stdlib.Shelf[V]):
     cache: Any
     dict: Any
 
+    def __init__(
+        self, dict: Any, protocol: int | None = None, writeback: bool = False, keyencoding: str = "utf-8"
+    ) -> None:
+        if isinstance(self, DbfilenameShelf) and not isinstance(dict, Database):
+            raise TypeError(
+                f"{type(self).__qualname__} is a DbfilenameShelf, which keeps its keys in a database of its own: "
+                f"derive it from Shelf, to keep them in a {type(dict).__name__}"
+            )
+        stdlib.Shelf.__init__(self, dict, protocol, writeback, keyencoding)
+
     def _pickled(self, value: object) -> bytes:
         if Pickler is _PICKLER:
             return without_connections(pickle.dumps(value, self._protocol))

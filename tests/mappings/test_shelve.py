@@ -529,3 +529,12 @@ def test_a_subclass_that_has_other_names_for_its_own(tmp_path: Path, writeback: 
             shelf["z"]
         del shelf["b"]
         shelf._flush()
+
+
+def test_a_dbfilename_shelf_over_something_else_is_told_so() -> None:
+    class Other(shelve.DbfilenameShelf[Any]):
+        def __init__(self) -> None:
+            shelve.Shelf.__init__(self, {})
+
+    with pytest.raises(TypeError, match=r"Other is a DbfilenameShelf.* derive it from Shelf, to keep them in a dict"):
+        Other()
