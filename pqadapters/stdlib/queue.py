@@ -14,6 +14,7 @@ notifies nobody who waits on `not_empty` by hand.
 from __future__ import annotations
 
 import os
+import sys
 import threading
 import weakref
 from collections.abc import Sequence
@@ -326,11 +327,15 @@ class Queue(Beyond[T]):
 
     def _get_is_shutdown(self) -> bool:
         """Whether this handle was shut down."""
-        return self._line.flags.shut
+        return self._line.flags.shut or self._seam.stopped
 
     def _set_is_shutdown(self, value: bool) -> None:
-        if value or not isinstance(self._seam, Unmade):
-            self._line.flags.shut = value
+        if isinstance(self._seam, Unmade):
+            return
+        if value and sys.version_info < (3, 13):
+            self._seam.stopped = value  # the program's own word, which the standard library doesn't know
+        else:
+            self._line.flags.shut, self._seam.stopped = value, False
 
     def _get_unfinished_tasks(self) -> int:
         """How many items are ready, delayed, or handed out and not done. May be set, as programs do."""

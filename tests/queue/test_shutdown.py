@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any
 
@@ -42,6 +43,21 @@ def test_one_that_is_taken_back(store: Store) -> None:
     q.is_shutdown = False
     with pytest.raises(StoreClosed):
         q.put(1)
+
+
+def test_a_flag_of_the_programs_own(store: Store) -> None:
+    """Before Python 3.13 the name is free, and a put behind it raised ShutDown."""
+    q: Queue[int] = Queue(store=store)
+    q.is_shutdown = True
+    if sys.version_info < (3, 13):
+        q.put(1)
+        assert (q.is_shutdown, q.get()) == (True, 1)
+    q.shutdown()
+    with pytest.raises(ShutDown):
+        q.put(1)
+    q.is_shutdown = False
+    assert not q.is_shutdown
+    q.put(1)
 
 
 def test_an_immediate_one_empties_the_view_and_never_the_disk(place: Place) -> None:

@@ -40,6 +40,7 @@ class Seam:
         self.volatile = False  #: a container of its own: the store isn't used
         self.unfinished = 0  #: the unfinished tasks of a volatile one
         self.relocked = False  #: the program has put locks of its own in the place of ours
+        self.stopped: Any = False  #: what a program has set `is_shutdown` to, before that meant something
         self._in_order = False
         self.read = threading.local()  #: how many a thread has read last, with `mutex` held
 
