@@ -175,6 +175,36 @@ def test_a_record_that_can_not_be_put_out_of_the_way_is_not_lost(
     assert all(other.messages == MESSAGES for other in others)
 
 
+def test_a_record_that_was_taken_beside_a_failing_one_goes_back(
+    queue: Any, store: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It can't be decoded, and that couldn't be stored: it was in hand until the process ended."""
+    refusing, down = Refusing(store, monkeypatch), [ConnectionRefusedError("down")]
+    spool: Any = spool_of(queue)
+    commit = store.commit
+
+    def refuses_to_bury(*ops: Any) -> Any:
+        if down and any(isinstance(op, Nack) and op.dead for op in ops):
+            refusing.begin()
+        return commit(*ops)
+
+    def fails(message: str) -> Exception | None:
+        if len(noting.tries) == 1:
+            store.commit(Put(spool.names.inbox, b"no record"))
+        return next(iter(down), None)
+
+    monkeypatch.setattr(store, "commit", refuses_to_bury)
+    logger_of(QueueHandler(queue)).info("good")
+    noting = Noting(fails)
+    with QueueListener(queue, Sink(noting, retries=1, **FAST)) as listener:
+        refusing.until_tried(3)
+        down.clear()
+        refusing.end()
+        assert listener.flush(PATIENCE)
+        assert listener.stats()["dead"] == 1
+    assert noting.messages == ["good"]
+
+
 def test_a_listener_that_ends_while_the_store_refuses_leaves_nothing_behind(
     queue: Any, store: Any, monkeypatch: pytest.MonkeyPatch
 ) -> None:

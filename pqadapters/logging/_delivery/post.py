@@ -83,11 +83,7 @@ class Post:
 
     def deliver(self, store: Store, claims: Sequence[Claim]) -> None:
         """Deliver these, up to the first that fails; the rest goes back. Raises StoreError."""
-        try:
-            work = self.decoded(store, claims)
-        except BaseException:
-            self._give_back(store, claims)
-            raise
+        work = self._read_all(store, claims)
         try:
             while work and not self.stopping.is_set():
                 done, failure = self.sink.deliver([record for _, record in work], self._respect, self.stopping)
@@ -142,9 +138,7 @@ class Post:
         """Whether it is the first record that fails, or the sink: the second one tells, and then the first once more,
         for the sink may just have recovered: then these two have changed places, which is why it isn't asked often."""
         if len(work) == 1:
-            for claim in self._claimed(store, work[0][0].queue, 1):
-                record = self._decoded(store, claim)
-                work += [(claim, record)] if record is not None else []
+            work += self._read_all(store, self._claimed(store, work[0][0].queue, 1))
         return len(work) > 1 and self._gets_through(store, work, 1) and not self._gets_through(store, work, 0)
 
     def _gets_through(self, store: Store, work: list[Entry], at: int) -> bool:
@@ -163,8 +157,13 @@ class Post:
             found = [(claim, self._read(store, claim)) for claim in claims]
             return [(claim, record) for claim, record in found if record is not None]
 
-    def _decoded(self, store: Store, claim: Claim) -> logging.LogRecord | None:
-        return self._read(store, claim)
+    def _read_all(self, store: Store, claims: Sequence[Claim]) -> list[Entry]:
+        """The same; where that is refused they are in nobody's hand."""
+        try:
+            return self.decoded(store, claims)
+        except BaseException:
+            self._give_back(store, claims)
+            raise
 
     def _read(self, store: Store, claim: Claim) -> logging.LogRecord | None:
         try:

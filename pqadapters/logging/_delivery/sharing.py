@@ -55,9 +55,6 @@ class SharedPost(Post):
     def decoded(self, store: Store, claims: Sequence[Claim]) -> list[Entry]:
         return [(claim, self._taken[claim.id]) for claim in claims if claim.id in self._taken]
 
-    def _decoded(self, store: Store, claim: Claim) -> logging.LogRecord | None:
-        return self._taken.get(claim.id)
-
     def _give_back(self, store: Store, claims: Sequence[Claim]) -> None:
         for claim in reversed(claims):
             record = self._taken.get(claim.id)
