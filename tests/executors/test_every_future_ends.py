@@ -90,6 +90,30 @@ def test_a_store_that_fails_for_a_moment_holds_nothing_up_for_good(
         assert not failures
 
 
+def test_one_that_couldnt_be_begun_while_the_store_fails_is_begun_later(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(refusals, "_AGAIN", 0.0)
+    executor = make(1)
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    future = executor.submit(work.double, 1)
+    backlog = executor._backlog
+    started = starting.next_job(backlog)
+    assert started is not None
+    commit, failures = backlog.commit, [StoreError("full"), StoreError("full")]
+
+    def failing(*ops: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return commit(*ops)
+
+    monkeypatch.setattr(backlog, "commit", failing)
+    starting.give_up(backlog, started)
+    work.GATES["gate"].set()
+    assert future.result(work.PATIENCE) == 2
+
+
 def test_an_executor_whose_first_look_failed_looks_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A private store was closed for good by the first failure."""
     monkeypatch.setenv("PQADAPTERS_HOME", str(tmp_path))

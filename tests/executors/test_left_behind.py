@@ -359,6 +359,18 @@ def test_a_job_whose_bytes_exit_is_parked(make: Make) -> None:
     assert work.DONE == [1]
 
 
+def test_one_that_was_asked_for_and_runs_comes_to_its_end_behind_a_shutdown(make: Make) -> None:
+    [left] = leave(make, (work.hold, "runs"))
+    executor = make(recover="manual")
+    future = executor.future(left.job_id)
+    executor.recovered()
+    work.reached("runs")
+    executor.shutdown(wait=False, drain=False)
+    assert not future.done()
+    work.GATES["runs"].set()
+    assert future.result(work.PATIENCE) == "runs"
+
+
 def test_parked_jobs_end_waiting_for_them(make: Make) -> None:
     leave(make, (work.note, work.Unloadable()))
     (future,) = make(recover="manual").recovered()

@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pqadapters.concurrent.futures import CancelledError, JobFuture, ThreadPoolExecutor, wait
+from pqadapters.concurrent.futures._backlog import starting
 from pqadapters.concurrent.futures._others import peers
 from pqadapters.opening import open_store
 
@@ -33,6 +34,25 @@ def test_jobs_of_one_that_another_runs_come_to_their_end(make: Make) -> None:
     work.GATES["gate"].set()
     one.shutdown()
     assert other.submit(work.double, 4).result(work.PATIENCE) == 8
+
+
+def test_what_one_couldnt_begin_is_begun_by_who_waits_for_it(make: Make) -> None:
+    one, other = make(1), make(recover="manual")
+    held = one.submit(work.hold, "gate")
+    work.reached("gate")
+    future = one.submit(work.double, 1)
+    other.stats()
+    backlog = other._backlog
+    backlog.foreign = backlog.recovering = True
+    started = starting.next_job(backlog)
+    assert started is not None
+    backlog.foreign = backlog.recovering = False
+    work.GATES["gate"].set()
+    held.result(work.PATIENCE)
+    with one._tickets.changed:
+        assert one._tickets.changed.wait_for(one._tickets.idle, work.PATIENCE)
+    starting.give_up(backlog, started)
+    assert future.result(work.PATIENCE) == 2
 
 
 def test_the_very_objects_are_called(tmp_path: Path) -> None:

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from pqadapters.concurrent.futures import JobFuture, ThreadPoolExecutor, wait
-from pqadapters.concurrent.futures._backlog import cancelling, finishing
+from pqadapters.concurrent.futures._backlog import cancelling, finishing, returning
 from pqadapters.store import Nack
 
 from . import work
@@ -80,6 +80,16 @@ def test_delays_end_and_tries_come_while_a_test_has_stopped_the_clock(
     executor = make()
     assert executor.using(delay=0.01).submit(work.double, 1).result(work.PATIENCE) == 2
     assert executor.using(retries=1, backoff=0.01).submit(work.fail_once).result(work.PATIENCE) == 2
+
+
+def test_one_that_is_looked_for_before_the_store_thinks_it_due_is_looked_for_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(returning, "_AGAIN", 0.02)
+    executor = make()
+    future = executor.using(delay=0.1).submit(work.double, 1)
+    returning.come_back(executor._backlog, future._id, 0.0)
+    assert future.result(work.PATIENCE) == 2
 
 
 @pytest.mark.parametrize("how", ["cancel", "purge", "drain=False", "cancel_futures"])

@@ -20,6 +20,15 @@ from .conftest import Make
 from .test_left_behind import leave
 
 
+def leave_suspects(make: Make, *numbers: int) -> None:
+    """Jobs that were begun once, and came to no end."""
+    leave(make, *((work.note, number) for number in numbers))
+    with make(recover="manual") as other:
+        store, name = other._backlog.store, other._backlog.names.jobs
+        for claim in store.claim(name, limit=len(numbers)):
+            store.commit(Ack(claim), Put(name, claim.payload, claim.rank, attempts=1))
+
+
 def test_one_at_a_time() -> None:
     suspects = Suspects()
     assert suspects.enter()
@@ -79,11 +88,7 @@ def test_jobs_that_were_never_begun_may_run_beside_it() -> None:
 
 def test_one_that_couldnt_be_begun_is_begun_later(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """It stood in its own way for ever, as one that ran, and in that of all others which had been begun before."""
-    leave(make, (work.note, 1))
-    with make(recover="manual") as other:
-        store, name = other._backlog.store, other._backlog.names.jobs
-        [claim] = store.claim(name)
-        store.commit(Ack(claim), Put(name, claim.payload, claim.rank, attempts=1))
+    leave_suspects(make, 1)
     begin, failed = JobFuture.begin, list[bool]()
 
     def fail(future: JobFuture) -> bool:
@@ -98,15 +103,29 @@ def test_one_that_couldnt_be_begun_is_begun_later(make: Make, monkeypatch: pytes
     assert failed
 
 
+def test_one_that_was_cancelled_as_it_was_begun_keeps_no_other(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_suspects(make, 1, 2)
+    begin, cancelled = JobFuture.begin, list[bool]()
+
+    def cancel(future: JobFuture) -> bool:
+        if not cancelled:
+            cancelled.append(future.cancel_here())
+        return begin(future)
+
+    monkeypatch.setattr(JobFuture, "begin", cancel)
+    executor = make(recover="manual", max_attempts=2)
+    one, two = executor.recovered()
+    assert two.result(work.PATIENCE) == 2
+    assert one.cancelled()
+    executor.shutdown()
+    assert sorted(work.DONE) == [1, 2]
+
+
 def test_one_that_waits_for_another_is_ended_to_who_asks_for_what_was_left(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It had been taken for begun: its future was forgotten by recovered(), which had just handed it out."""
-    leave(make, (work.note, 1))
-    with make(recover="manual") as other:
-        store, name = other._backlog.store, other._backlog.names.jobs
-        [claim] = store.claim(name)
-        store.commit(Ack(claim), Put(name, claim.payload, claim.rank, attempts=1))
+    leave_suspects(make, 1)
     begin, waits = Suspects.begin, threading.Event()
 
     def put(*args: Any, **more: Any) -> None:
