@@ -194,7 +194,10 @@ def test_a_job_of_others_that_is_put_back_and_done_elsewhere(url: str) -> None:
         assert started.future.result(work.PATIENCE) == 2
 
 
-def test_a_job_that_lost_its_claim_and_was_done_elsewhere(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("first", ["run 1", "run 2"])
+def test_a_job_that_lost_its_claim_and_was_done_elsewhere(
+    first: str, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """Word of the end came while the job still ran here, was thrown away, and waited for behind that."""
     with ThreadPoolExecutor(1, store=url, recover="manual") as one:
         claims: list[Any] = []
@@ -210,6 +213,11 @@ def test_a_job_that_lost_its_claim_and_was_done_elsewhere(url: str, monkeypatch:
         one._backlog.commit(Nack(claims[0]))  # as when it was stopped for longer than its claims last
         with ThreadPoolExecutor(1, store=url):
             work.reached("run 2")
+            work.GATES[first].set()
+            if first == "run 1":
+                with one._tickets.changed:
+                    assert one._tickets.changed.wait_for(one._tickets.idle, work.PATIENCE)
+                assert not future.done()
             work.GATES["run 2"].set()
             assert future.result(work.PATIENCE) == "run 2"
         work.GATES["run 1"].set()

@@ -111,6 +111,26 @@ def test_who_else_waits_for_one_that_is_cancelled_is_told(make: Make) -> None:
     assert other.cancelled()
 
 
+@pytest.mark.parametrize("elsewhere", [False, True])
+def test_who_has_asked_for_one_that_runs_is_told(elsewhere: bool, make: Make) -> None:
+    """Also where a callback of the future that ran ends its thread."""
+    executor, other = make(), make(recover="manual")
+    other.stats()
+    future: Any = executor.submit(work.hold, "gate")
+    work.reached("gate")
+    backlog = (other if elsewhere else executor)._backlog
+    backlog.attached[future._id] = asked_for = JobFuture(backlog, future._id, None)
+    if elsewhere and backlog.sharing is not None:
+        backlog.sharing.watch(future._id)
+
+    def end_thread(_: object) -> None:
+        raise SystemExit
+
+    future.add_done_callback(end_thread)
+    work.GATES["gate"].set()
+    assert asked_for.result(work.PATIENCE) == "gate"
+
+
 def test_one_whose_claim_is_lost_comes_to_what_who_asked_hears(url: str) -> None:
     """Of what comes from the other process only one was told."""
     with ThreadPoolExecutor(1, store=url) as executor:

@@ -6,12 +6,14 @@ import gc
 import threading
 import time
 from concurrent.futures import CancelledError
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pqadapters.concurrent.futures import JobFuture, ThreadPoolExecutor, wait
-from pqadapters.concurrent.futures._backlog import cancelling, finishing, returning
+from pqadapters.concurrent.futures._backlog import cancelling, finishing, returning, starting
+from pqadapters.concurrent.futures._jobs.options import Options
 from pqadapters.store import Nack
 
 from . import work
@@ -80,6 +82,37 @@ def test_delays_end_and_tries_come_while_a_test_has_stopped_the_clock(
     executor = make()
     assert executor.using(delay=0.01).submit(work.double, 1).result(work.PATIENCE) == 2
     assert executor.using(retries=1, backoff=0.01).submit(work.fail_once).result(work.PATIENCE) == 2
+
+
+def test_an_earlier_run_of_a_job_doesnt_put_back_the_one_that_runs(make: Make) -> None:
+    executor = make()
+    future: Any = executor.submit(work.hold, "gate")
+    work.reached("gate")
+    assert not returning.wait_again(executor._backlog, future, future.attempts - 1)
+    work.GATES["gate"].set()
+    assert future.result(work.PATIENCE) == "gate"
+    assert not returning.wait_again(executor._backlog, future, future.attempts)
+
+
+def test_a_job_that_was_begun_again_as_its_first_run_failed_goes_on(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    executor = make()
+    future: Any = executor.using(retries=2).submit(work.hold, "gate")
+    work.reached("gate")
+
+    def begun_again(options: Options, failures: int) -> float:
+        future.attempts += 1
+        return 0.0
+
+    monkeypatch.setattr(Options, "pause", begun_again)
+    claim: Any = SimpleNamespace(attempt=future.attempts)
+    first = starting.Started(future, claim, (work.nothing, (), {}), future._options)
+    finishing.finish(executor._backlog, first, None, OSError("out of time"))
+    assert future._id in executor._backlog.running
+    future.attempts -= 1
+    work.GATES["gate"].set()
+    assert future.result(work.PATIENCE) == "gate"
 
 
 def test_one_that_is_looked_for_before_the_store_thinks_it_due_is_looked_for_again(

@@ -18,14 +18,19 @@ from pqadapters.store import Ack, Put
 from . import work
 from .conftest import Make
 from .test_left_behind import leave
+from .test_one_job_two_futures import leave_failing
 
 
 def leave_suspects(make: Make, *numbers: int) -> None:
     """Jobs that were begun once, and came to no end."""
     leave(make, *((work.note, number) for number in numbers))
+    make_suspects(make)
+
+
+def make_suspects(make: Make) -> None:
     with make(recover="manual") as other:
         store, name = other._backlog.store, other._backlog.names.jobs
-        for claim in store.claim(name, limit=len(numbers)):
+        for claim in store.claim(name, limit=10):
             store.commit(Ack(claim), Put(name, claim.payload, claim.rank, attempts=1))
 
 
@@ -119,6 +124,15 @@ def test_one_that_was_cancelled_as_it_was_begun_keeps_no_other(make: Make, monke
     assert one.cancelled()
     executor.shutdown()
     assert sorted(work.DONE) == [1, 2]
+
+
+def test_one_that_fails_is_tried_again(make: Make) -> None:
+    job = leave_failing(make, retries=1, backoff=0)
+    make_suspects(make)
+    executor = make(recover="manual", max_attempts=2)
+    future = executor.future(job)
+    executor.recovered()
+    assert future.result(work.PATIENCE) == "done"
 
 
 def test_one_that_waits_for_another_is_ended_to_who_asks_for_what_was_left(
