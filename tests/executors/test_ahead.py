@@ -98,6 +98,19 @@ def test_nor_jobs_with_options_of_their_own(new: New) -> None:
         assert future.result(work.PATIENCE)
 
 
+def test_what_is_put_there_while_somebody_looks_is_looked_for(new: New) -> None:
+    with new(recover="manual") as executor:
+        backlog = executor._backlog
+        backlog.recovering = True
+        looks = backlog.begin_look()
+        assert not backlog.only_ours()
+        backlog.recovering = True
+        backlog.end_look(looks, more=False)
+        assert backlog.recovering
+        backlog.end_look(backlog.begin_look(), more=False)
+        assert backlog.only_ours()
+
+
 def test_they_are_pending_to_whoever_looks(new: New) -> None:
     with new() as executor:
         futures = behind_a_gate(executor, 1, 2)
