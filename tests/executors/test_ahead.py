@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable
+from concurrent.futures.thread import BrokenThreadPool
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -168,6 +169,17 @@ def test_what_a_shutdown_leaves_is_ready_in_its_order(tmp_path: Path) -> None:
         executor.shutdown()
         ThreadPoolExecutor(1, store=store).shutdown()
     assert list(range(20)) == work.DONE
+
+
+def test_what_a_broken_pool_leaves_is_ready(new: New) -> None:
+    executor = new()
+    futures = behind_a_gate(executor, *range(5))
+    assert claimed(executor) == 6
+    executor._backlog.break_with(BrokenThreadPool("an initializer has failed"))
+    assert claimed(executor) == 1
+    assert all(isinstance(future.exception(work.PATIENCE), BrokenThreadPool) for future in futures)
+    work.GATES["next"].set()
+    executor.shutdown()
 
 
 def test_what_is_not_a_new_job_of_ours_goes_back(new: New) -> None:

@@ -114,6 +114,28 @@ def test_one_that_couldnt_be_begun_while_the_store_fails_is_begun_later(
     assert future.result(work.PATIENCE) == 2
 
 
+def test_an_outcome_that_was_put_off_is_stored_before_the_store_is_let_go_of(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Else the job would be done once more."""
+    monkeypatch.setattr(refusals, "call_in", lambda seconds, function: None)
+    executor = make(1)
+    future = executor.submit(work.hold, "gate")
+    work.reached("gate")
+    backlog = executor._backlog
+
+    def full(*ops: Any) -> Any:
+        raise StoreError("full")
+
+    with monkeypatch.context() as refuses:
+        refuses.setattr(backlog, "commit", full)
+        work.GATES["gate"].set()
+        assert future.result(work.PATIENCE) == "gate"
+    backlog.close()
+    with make(recover="manual") as other:
+        assert list(other.jobs()) == []
+
+
 def test_an_executor_whose_first_look_failed_looks_again(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """A private store was closed for good by the first failure."""
     monkeypatch.setenv("PQADAPTERS_HOME", str(tmp_path))

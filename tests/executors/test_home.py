@@ -54,6 +54,16 @@ def test_jobs_and_results_of_several_dead_processes_come_together(tmp_path: Path
         assert run.words("results") == ["2 402", "4 404", "6 406"]
 
 
+def test_one_that_is_used_behind_the_end_takes_another_slot(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PQADAPTERS_HOME", str(tmp_path))
+    with ThreadPoolExecutor(1) as executor:
+        assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
+        private = executor._backlog.place.private
+        assert private is not None
+        private.put_down()
+        assert executor.submit(work.double, 2).result(work.PATIENCE) == 4
+
+
 def test_a_place_that_makes_an_executor_for_each_call_goes_on_with_what_is_left(tmp_path: Path) -> None:
     """Other than a queue's, whose items would be somebody else's: a job says itself what is to be done."""
     app = App(
