@@ -15,6 +15,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters.logging._delivery import sharing
 from pqadapters.logging._delivery.sharing import Sharing
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.stdlib import multiprocessing
@@ -175,6 +176,17 @@ def test_what_was_logged_right_before_the_end_is_delivered(make: Callable[[], An
     assert [sink.messages for sink in noting] == [messages] * 3
 
 
+def test_who_waits_until_fewer_are_kept_goes_on_then(make: Callable[[], Any], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(sharing, "_MOST", 5)
+    logger, noting = logger_of(QueueHandler(queue := make())), [Noting(), Noting()]
+    with QueueListener(queue, *noting) as listener:
+        messages: list[str] = []
+        for first in (0, 10, 20):
+            messages += _log(logger, first, first + 10)
+            assert listener.flush(PATIENCE)
+    assert [sink.messages for sink in noting] == [messages] * 2
+
+
 def test_what_one_of_several_refuses_is_a_dead_letter_of_its_own(make: Callable[[], Any]) -> None:
     queue = make()
     refusing = Noting(lambda message: ValueError("not this one") if message == "m 2" else None)
@@ -183,6 +195,8 @@ def test_what_one_of_several_refuses_is_a_dead_letter_of_its_own(make: Callable[
         messages = _log(logger_of(QueueHandler(queue)), 0, 5)
         assert listener.flush(PATIENCE)
         assert listener.stats()["dead"] == 1
+        delivery: Any = listener._delivery
+        assert all(post.idle for post in delivery.posts)
     assert other.messages == messages
     assert refusing.messages == ["m 0", "m 1", "m 3", "m 4"]
 

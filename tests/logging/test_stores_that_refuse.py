@@ -175,31 +175,57 @@ def test_a_record_that_can_not_be_put_out_of_the_way_is_not_lost(
     assert all(other.messages == MESSAGES for other in others)
 
 
-def test_a_record_that_was_taken_beside_a_failing_one_goes_back(
-    queue: Any, store: Any, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """It can't be decoded, and that couldn't be stored: it was in hand until the process ended."""
-    refusing, down = Refusing(store, monkeypatch), [ConnectionRefusedError("down")]
-    spool: Any = spool_of(queue)
-    commit = store.commit
+@pytest.fixture
+def refusing_to_bury(store: Any, monkeypatch: pytest.MonkeyPatch) -> Refusing:
+    """From the first time on that a record is to be a dead letter."""
+    refusing, commit, begun = Refusing(store, monkeypatch), store.commit, list[bool]()
 
     def refuses_to_bury(*ops: Any) -> Any:
-        if down and any(isinstance(op, Nack) and op.dead for op in ops):
+        if not begun and any(isinstance(op, Nack) and op.dead for op in ops):
+            begun.append(True)
             refusing.begin()
         return commit(*ops)
 
+    monkeypatch.setattr(store, "commit", refuses_to_bury)
+    return refusing
+
+
+def _put_nonsense(queue: Any) -> None:
+    spool: Any = spool_of(queue)
+    spool.store.commit(Put(spool.names.inbox, b"no record"))
+
+
+@pytest.mark.parametrize("sinks", [1, 2])
+def test_those_beside_a_record_that_can_not_be_decoded_go_back(
+    queue: Any, sinks: int, refusing_to_bury: Refusing
+) -> None:
+    """That couldn't be stored."""
+    _log_all(queue)
+    _put_nonsense(queue)
+    noting = [Noting() for _ in range(sinks)]
+    with QueueListener(queue, *noting) as listener:
+        refusing_to_bury.until_tried(3)
+        refusing_to_bury.end()
+        assert listener.flush(PATIENCE)
+        assert listener.stats()["dead"] == 1
+    assert all(sink.messages == MESSAGES for sink in noting)
+
+
+def test_a_record_that_was_taken_beside_a_failing_one_goes_back(queue: Any, refusing_to_bury: Refusing) -> None:
+    """It can't be decoded, and that couldn't be stored: it was in hand until the process ended."""
+    down = [ConnectionRefusedError("down")]
+
     def fails(message: str) -> Exception | None:
         if len(noting.tries) == 1:
-            store.commit(Put(spool.names.inbox, b"no record"))
+            _put_nonsense(queue)
         return next(iter(down), None)
 
-    monkeypatch.setattr(store, "commit", refuses_to_bury)
     logger_of(QueueHandler(queue)).info("good")
     noting = Noting(fails)
     with QueueListener(queue, Sink(noting, retries=1, **FAST)) as listener:
-        refusing.until_tried(3)
+        refusing_to_bury.until_tried(3)
         down.clear()
-        refusing.end()
+        refusing_to_bury.end()
         assert listener.flush(PATIENCE)
         assert listener.stats()["dead"] == 1
     assert noting.messages == ["good"]
