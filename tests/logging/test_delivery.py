@@ -17,6 +17,7 @@ from pqadapters.logging._delivery import delivery as _delivery
 from pqadapters.logging._delivery.delivery import Delivery
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.store import Put
+from pqadapters.stores.memory import MemoryStore
 
 from .sinks import PATIENCE, Batching, Hanging, Noting, Reporting, logger_of, spool
 
@@ -161,6 +162,17 @@ def test_what_a_check_does_not_confirm_is_tried_again(place: str, listen: Listen
     _log(logger, 0, 2)
     assert listener.flush(PATIENCE)
     assert (len(sink.messages), set(sink.messages)) == (4, {"m 0", "m 1"})
+
+
+def test_what_was_confirmed_of_a_batch_of_one_slot_says_nothing_of_anothers(place: str) -> None:
+    """Their records have the same ids."""
+    with QueueListener(place, Noting(), Sink(Noting(), name="other")) as listener:
+        delivery: Any = listener._delivery
+        diverting = delivery._diverting
+        courier, one, other = diverting._couriers[0], MemoryStore(), MemoryStore()
+        diverting._had, diverting._had_in = {courier: {1, 2}}, one
+        assert diverting._confirmed_before(courier, one, [1, 2, 3]) == 2
+        assert diverting._confirmed_before(courier, other, [1, 2, 3]) == 0
 
 
 @pytest.mark.parametrize("up_first", [False, True])
