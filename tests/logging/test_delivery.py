@@ -14,6 +14,8 @@ import pytest
 
 from pqadapters.errors import StoreError
 from pqadapters.logging._delivery import delivery as _delivery
+from pqadapters.logging._delivery import diverting as _diverting
+from pqadapters.logging._delivery.couriers import Courier
 from pqadapters.logging._delivery.delivery import Delivery
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.store import Put
@@ -173,6 +175,31 @@ def test_what_was_confirmed_of_a_batch_of_one_slot_says_nothing_of_anothers(plac
         diverting._had, diverting._had_in = {courier: {1, 2}}, one
         assert diverting._confirmed_before(courier, one, [1, 2, 3]) == 2
         assert diverting._confirmed_before(courier, other, [1, 2, 3]) == 0
+
+
+def test_who_ends_while_its_records_are_put_by_gets_nothing_twice(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(_diverting, "_SLOW", 0.0)
+    handler, ended, carry = QueueHandler(place), threading.Semaphore(0), Courier._carry
+    store: Any = spool(handler).store
+    commit, hanging = store.commit, [Hanging(), Hanging()]
+
+    def carrying(courier: Courier, *job: Any) -> None:
+        carry(courier, *job)
+        ended.release()
+
+    def committing(*ops: Any) -> Any:
+        if any(isinstance(op, Put) and op.queue.startswith("sinks/") for op in ops):
+            for sink in hanging:
+                sink.go_on.set()
+                assert ended.acquire(timeout=PATIENCE)
+        return commit(*ops)
+
+    monkeypatch.setattr(Courier, "_carry", carrying)
+    _log(logger_of(handler), 0, 5)
+    monkeypatch.setattr(store, "commit", committing)
+    with QueueListener(place, *hanging) as listener:
+        assert listener.flush(PATIENCE)
+    assert [sink.messages for sink in hanging] == [_numbers(0, 5)] * 2
 
 
 @pytest.mark.parametrize("up_first", [False, True])
