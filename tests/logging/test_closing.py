@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import StoreError, StoreRefused
+from pqadapters.errors import StoreError, StoreForked, StoreRefused
 from pqadapters.living import living
 from pqadapters.logging._delivery import delivery as _delivery
 from pqadapters.logging._delivery.listener import _listeners
@@ -266,6 +266,31 @@ def test_what_is_logged_while_it_is_closed_overtakes_nothing(tmp_path: Path, mon
     with QueueListener(tmp_path / "spool", noting) as listener:
         assert listener.flush(PATIENCE)
     assert noting.messages == ["one", "two"]
+    handler.close()
+
+
+@pytest.mark.parametrize("forked", [False, True])
+def test_a_record_whose_store_goes_as_it_is_put_is_stored_in_the_next(
+    tmp_path: Path, forked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another thread lets go of it, or a signal handler forks, and this is the child."""
+    handler = QueueHandler(tmp_path / "spool")
+    logger, kept = logger_of(handler), spool(handler)
+    logger.info("one")
+    store: Any = kept.store
+    commit = store.commit
+
+    def going(*ops: Any) -> Any:
+        if forked:
+            raise StoreForked("it is the parent's")
+        kept.close()
+        return commit(*ops)
+
+    monkeypatch.setattr(store, "commit", going)
+    logger.info("two")
+    assert kept.store is not store
+    assert kept.store.depth("inbox").ready == (1 if forked else 2)
+    store.close()
     handler.close()
 
 
