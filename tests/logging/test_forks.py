@@ -130,3 +130,34 @@ os.waitpid(child, 0)
         tmp_path / "spool",
     )
     assert said == ["got parent", "got child", "open False"]
+
+
+@pytest.mark.parametrize("shared", [False, True], ids=["directory", "sqlite"])
+def test_a_child_opens_what_a_thread_of_its_parent_is_about_to_open(tmp_path: Path, shared: bool) -> None:
+    said = ran(
+        """
+import signal
+
+handler = QueueHandler(place)
+logger.addHandler(handler)
+opens, forked = threading.Event(), threading.Event()
+
+def open_slowly():
+    with handler.queue.spool._lock:
+        opens.set()
+        forked.wait()
+
+threading.Thread(target=open_slowly, daemon=True).start()
+opens.wait()
+child = os.fork()
+if not child:
+    signal.alarm(20)
+    logger.info("child")
+    say("open", handler.queue.spool.is_open)
+    os._exit(0)
+os.waitpid(child, 0)
+forked.set()
+""",
+        f"sqlite:///{tmp_path}/spool.db" if shared else tmp_path / "spool",
+    )
+    assert said == ["open True"]
