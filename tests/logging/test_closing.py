@@ -294,6 +294,26 @@ def test_a_record_whose_store_goes_as_it_is_put_is_stored_in_the_next(
     handler.close()
 
 
+def test_a_record_that_comes_behind_the_last_look_at_its_slot_is_kept(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Of a thread that was in the middle of putting it: an empty slot goes."""
+    handler, is_empty = QueueHandler(tmp_path / "spool"), _spool._is_empty
+
+    def look(store: Store) -> bool:
+        found = is_empty(store)
+        store.commit(Put("inbox", b"late"))
+        return found
+
+    kept = spool(handler)
+    assert kept.store.depth("inbox").ready == 0
+    monkeypatch.setattr(_spool, "_is_empty", look)
+    kept.close()
+    monkeypatch.undo()
+    assert kept.store.depth("inbox").ready == 1
+    handler.close()
+
+
 def test_a_finalizer_that_logs_while_it_is_closed_waits_for_nobody(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
