@@ -10,8 +10,10 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import StoreClosed
+from pqadapters.home.adoption import QUEUE
 from pqadapters.home.private import PrivateStore
 from pqadapters.stdlib.queue import LifoQueue, PriorityQueue, Queue
+from pqadapters.store import Put
 
 from .test_private_limits import bounded
 from .world import (
@@ -145,3 +147,20 @@ def test_what_a_daemon_thread_puts_right_at_the_end_of_the_process_is_kept(home:
     assert q.get() == 2
     q.task_done()
     q.close()
+
+
+def test_what_a_thread_puts_right_as_its_queue_is_closed_is_kept(home: Path) -> None:
+    """It had come to the store before. Likewise."""
+    q, private_store, place = _emptied()
+    holds, looks = private_store._holds, []
+
+    def look(slot: Any) -> bool:
+        looks.append(holds(slot))
+        if len(looks) == 1:
+            slot.store.commit(Put(QUEUE, b"late"))
+        return looks[-1]
+
+    private_store._holds = look  # type: ignore[method-assign]
+    q.close()
+    assert looks == [False, True]
+    assert os.path.exists(place)
