@@ -333,3 +333,22 @@ def test_damaged_records_take_no_room_in_a_queue_that_was_empty_since(tmp_path: 
         store.commit(*(Ack(claim) for claim in store.claim("q", limit=9)))
     with SegmentStore(tmp_path / "q") as store:
         assert store.depth("q").bytes == 0
+
+
+def test_i8_damage_at_work_of_a_record_that_was_written_again(tmp_path: Path) -> None:
+    """It stands among records of other numbers; who claims meets it once."""
+    with SegmentStore(tmp_path / "q", segment_bytes=4096) as store:
+        (id,) = store.commit(Put("q", b"precious" * 20))
+        while not (guests := store._core.log.tail.guests):
+            store.commit(Put("churn", bytes(200)))
+            store.commit(*map(Ack, store.claim("churn")))
+        assert list(guests) == [id]
+    with SegmentStore(tmp_path / "q", segment_bytes=4096) as store:
+        path = Path(store._core.log.tail.path)
+        assert list(store._core.log.tail.guests) == [id]
+        path.write_bytes(path.read_bytes().replace(b"precious" * 20, b"prexious" * 20))
+        store.commit(Put("q", b"whole"))
+        assert [claim.payload for claim in store.claim("q", limit=2)] == [b"whole"]
+        assert len(store.damage) == 1
+    with SegmentStore(tmp_path / "q") as store:
+        assert [record.payload for record in store.browse("q")] == [b"whole"]
