@@ -14,9 +14,10 @@ import pytest
 
 from pqadapters.logging._spools import limits
 from pqadapters.logging.handlers import QueueHandler, QueueListener, SpoolQueue, WhenFull
+from pqadapters.store import Store
 from pqadapters.stores._disk import Disk
 
-from .sinks import PATIENCE, Noting, logger_of, spool
+from .sinks import PATIENCE, Hanging, Noting, logger_of, spool
 
 LIMIT = 1 << 20
 SEGMENT = LIMIT // 16
@@ -267,6 +268,29 @@ def test_block_waits_for_no_listener_that_has_ended(place: Path, closing: list[L
     assert not thread.is_alive()
     assert limited.handler.stats()["dropped"]["block"] == len(limited.failed) > 0
     assert limited.delivered() == list(range(MANY - len(limited.failed)))
+
+
+def test_block_waits_for_a_listener_that_comes_behind_another(place: Path, closing: list[Limited]) -> None:
+    limited = _limited(closing, place, "block")
+    with QueueListener(place, Noting()):
+        pass
+    hanging, full = Hanging(), threading.Event()
+    limit: Any = spool(limited.handler).limit
+    tidy = limit._tidy
+
+    def noted(store: Store) -> None:
+        full.set()
+        tidy(store)
+
+    limit._tidy = noted
+    thread = threading.Thread(target=limited.log, args=(MANY,), daemon=True)
+    with QueueListener(place, hanging) as listener:
+        thread.start()
+        assert full.wait(PATIENCE)
+        hanging.go_on.set()
+        thread.join(PATIENCE)
+        assert listener.flush(PATIENCE)
+    assert not limited.failed
 
 
 def test_a_full_disk_of_one_sink_that_is_down(place: Path, closing: list[Limited]) -> None:
