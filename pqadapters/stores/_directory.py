@@ -185,8 +185,11 @@ class Locks:
         return os.path.join(self.directory, name)
 
     def names(self) -> list[str]:
-        """Those that there ever were."""
-        return sorted(os.listdir(self.directory))
+        """Those that there ever were. DiskError."""
+        try:
+            return sorted(os.listdir(self.directory))
+        except OSError as error:
+            raise refused(self.directory, error, "look into") from error
 
     def take(self, name: str) -> Hold | None:
         """The lock, for as long as the result lives, in this process alone; None where somebody has it. DiskError."""
@@ -198,18 +201,27 @@ class Locks:
     def join(self, name: str) -> Member:
         """A share in the lock. DiskError."""
         try:
-            fd = self._disk.open(self.file(name), create=True)
-            self._disk.lock_shared(fd)
+            return self._join(self.file(name))
         except OSError as error:
             raise refused(self.directory, error, "lock") from error
-        return Member(fd)
+
+    def _join(self, file: str) -> Member:
+        fd = self._disk.open(file, create=True)
+        try:
+            self._disk.lock_shared(fd)
+            return Member(fd)
+        except BaseException:
+            self._disk.close(fd)
+            raise
 
     def is_shared(self, name: str) -> bool:
-        """Whether any process, children included, has a share in the lock. OSError."""
+        """Whether any process, children included, has a share in the lock. DiskError."""
         try:
             hold = try_lock(self.file(name), self._disk)
         except FileNotFoundError:  # somebody has removed the whole directory
             return False
+        except OSError as error:
+            raise refused(self.directory, error, "lock") from error
         if hold is not None:
             hold.close()
         return hold is None

@@ -2,16 +2,22 @@
 
 from __future__ import annotations
 
+import errno
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
 
 from pqadapters import live
+from pqadapters.errors import DiskError
 from pqadapters.home import families
 from pqadapters.opening import open_locks
 from pqadapters.store import Nack, Put, Set, State, dead_queue
+from pqadapters.stores._disk import Disk
 from pqadapters.stores.memory import MemoryStore
 
+from ..contract.descriptors import descriptors_left, open_below
 from .world import THEN
 
 OURS, OTHER, THIRD = "place-0.0", "place-0.1", "place-0.2"
@@ -79,3 +85,27 @@ def test_the_queue_of_a_dead_root_is_emptied_and_free(store: MemoryStore, tmp_pa
     assert store.depth(THIRD).unfinished == 2  # its root lives
     assert locks.take(f"{OTHER}.root") is not None
     member.close()
+
+
+def test_locks_without_a_descriptor_are_a_disk_error(tmp_path: Path) -> None:
+    """To look who is there was a bare OSError, at the first `put` of a queue of `multiprocessing`."""
+    locks = open_locks(str(tmp_path / "locks"))
+    calls: list[Callable[[], object]] = [locks.names]
+    calls += [partial(call, "q.family") for call in (locks.take, locks.join, locks.is_shared)]
+    for call in calls:
+        with descriptors_left(0), pytest.raises(DiskError, match="ulimit -n") as caught:
+            call()
+        assert caught.value.errno == errno.EMFILE
+    assert not locks.is_shared("q.family")
+
+
+def test_a_share_that_is_refused_leaves_nothing_open(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    locks = open_locks(str(tmp_path / "locks"))
+
+    def refuse(self: Disk, fd: int) -> None:
+        raise OSError(errno.ENOLCK, "no locks")
+
+    monkeypatch.setattr(Disk, "lock_shared", refuse)
+    with pytest.raises(DiskError):
+        locks.join("q.family")
+    assert open_below(tmp_path) == []

@@ -3,10 +3,6 @@
 from __future__ import annotations
 
 import errno
-import os
-import resource
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -15,19 +11,7 @@ from pqadapters.errors import DiskError
 from pqadapters.store import Ack, Op, Put
 from pqadapters.stores.segment import SegmentStore
 
-
-@contextmanager
-def _left(count: int) -> Iterator[None]:
-    """So many descriptors may be opened within, one behind the other or at once."""
-    before = resource.getrlimit(resource.RLIMIT_NOFILE)
-    fds = [os.open(os.devnull, os.O_RDONLY) for _ in range(max(1, count))]
-    for fd in fds:
-        os.close(fd)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (max(fds) + 1 if count else fds[0], before[1]))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, before)
+from ..contract.descriptors import descriptors_left
 
 
 def _is_done(store: SegmentStore, op: Op) -> bool:
@@ -47,7 +31,7 @@ def test_a_segment_is_ended_and_there_is_no_descriptor(tmp_path: Path, left: int
     payloads = [b"%d" % n * 500 for n in range(20)]
     with SegmentStore(tmp_path / "q", segment_bytes=4096) as store:
         store.commit(Put("q", b"first"))
-        with _left(left):
+        with descriptors_left(left):
             stored = [payload for payload in payloads if _is_done(store, Put("q", payload))]
         assert (stored == payloads) == (left == 2)
         store.commit(Put("q", b"last"))
@@ -66,7 +50,7 @@ def test_space_comes_back_and_there_is_no_descriptor(tmp_path: Path, left: int) 
             store.commit(Put("q", bytes(1000)))
         claims = store.claim("q", limit=60)
         store.checkpoint()
-        with _left(left):
+        with descriptors_left(left):
             rest = [claim for claim in claims[:50] if not _is_done(store, Ack(claim))] + claims[50:]
         for claim in rest:
             store.commit(Ack(claim))

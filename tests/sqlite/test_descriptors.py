@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 from pathlib import Path
 
+import pytest
+
+from pqadapters.errors import DiskError
 from pqadapters.store import Ack, Nack, Put, Set
 from pqadapters.stores.sqlite import SqliteStore
 
-from ..contract.descriptors import open_below
+from ..contract.descriptors import descriptors_left, open_below
 
 
 def _use(store: SqliteStore) -> None:
@@ -30,3 +34,14 @@ def test_no_call_leaves_one_open(tmp_path: Path) -> None:
                 _use(store)
             assert len(open_below(tmp_path)) < before + 9  # the thread that syncs has one now and then
     assert open_below(tmp_path) == []
+
+
+@pytest.mark.parametrize("left", range(6))
+def test_a_database_is_opened_and_there_is_no_descriptor(tmp_path: Path, left: int) -> None:
+    """Where SQLite itself wanted one, that was "Permission denied"."""
+    with descriptors_left(left), pytest.raises(DiskError, match="ulimit -n") as caught:
+        SqliteStore(tmp_path / "q.db")
+    assert caught.value.errno == errno.EMFILE
+    assert open_below(tmp_path) == []
+    with SqliteStore(tmp_path / "q.db") as store:
+        _use(store)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import os
 import sqlite3
+from contextlib import ExitStack
 
 try:
     import resource
@@ -30,6 +31,7 @@ _UNWRITTEN = 778  #: SQLITE_IOERR_WRITE
 _NOT_SHARED = 4874  #: SQLITE_IOERR_SHMSIZE
 _SHARED = 32768  #: bytes by which the file of SQLite's shared memory grows
 _LONGEST = 493  #: bytes of a path: SQLite takes 504, and a database is made as "<path>-owners/new"
+_FILES = 4  #: that SQLite opens: the database, its WAL and shared memory, and for a moment their directory
 _BLOCK = 4096  #: bytes below a limit of file sizes in which a write may have been refused
 _READ_ONLY = "attempt to write a readonly database"
 _NUMBERS = {FULL: errno.ENOSPC, _IO: errno.EIO, _READ_ONLY: errno.EROFS}
@@ -137,11 +139,18 @@ def translated(error: Exception, path: str) -> StoreError:
 def _why_not_opened(path: str) -> int:
     """SQLite doesn't say. The file itself isn't opened: its closing would give up this process's locks on it."""
     try:
-        os.close(os.open(os.devnull, os.O_RDONLY))  # no descriptor may be left
+        _want_descriptors()
         os.stat(path if os.path.lexists(path) else os.path.dirname(path) or ".")
     except OSError as error:
         return error.errno or errno.ENOENT
     return errno.ENAMETOOLONG if len(os.fsencode(path)) > _LONGEST else errno.EACCES
+
+
+def _want_descriptors() -> None:
+    """Raises OSError where there aren't as many as SQLite may have wanted."""
+    with ExitStack() as opened:
+        for _ in range(_FILES):
+            opened.callback(os.close, os.open(os.devnull, os.O_RDONLY))
 
 
 def locked(path: str) -> StoreLocked:
