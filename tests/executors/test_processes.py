@@ -7,11 +7,15 @@ import os
 import queue
 import signal
 import socket
+import threading
 import warnings
 from collections.abc import Callable, Iterator
-from concurrent.futures import BrokenExecutor
+from concurrent.futures import BrokenExecutor, Future
+from concurrent.futures import process as stdlib
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -322,6 +326,71 @@ def test_a_submit_for_which_no_worker_can_be_started_stores_nothing(
     executor.shutdown()
     assert not list(make_processes(recover="manual").jobs())
     assert not file.exists()
+
+
+@contextmanager
+def no_workers() -> Iterator[threading.Semaphore]:
+    """As without descriptors: no pool can fork one. What is yielded is released at each try."""
+    tried = threading.Semaphore(0)
+
+    def none_left(pool: object) -> None:
+        tried.release()
+        raise OSError(errno.EMFILE, "too many")
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(stdlib.ProcessPoolExecutor, "_launch_processes", none_left)
+        yield tried
+
+
+def test_a_call_for_which_no_worker_can_be_started_is_not_left_in_the_pool(
+    make_processes: MakeProcesses, tmp_path: Path
+) -> None:
+    """The standard library's had put it there before, and it ran behind the next one."""
+    executor, file = make_processes(), str(tmp_path / "file")
+    with no_workers():
+        for number in range(3):
+            with pytest.raises(OSError, match="too many"):
+                executor.submit(work.append, file, number)
+    executor.submit(work.append, file, "last").result(work.PATIENCE)
+    executor.shutdown()
+    assert Path(file).read_text() == "last\n"
+
+
+def test_a_job_that_is_due_while_no_worker_can_be_started(
+    make_processes: MakeProcesses, place: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It was tried again and again, each time with a traceback in the log, and ran as often as it had been tried."""
+    executor, file = make_processes(), str(tmp_path / "file")
+    with no_workers() as tried:
+        future = executor.using(delay=0.01).submit(work.append, file, "due")
+        assert tried.acquire(timeout=work.PATIENCE)
+        assert "store" in place or not tried.acquire(timeout=0.3)  # where others may come, one looks more often
+    future.result(work.PATIENCE)
+    executor.shutdown()
+    assert Path(file).read_text() == "due\n"
+    (told,) = [record for record in caplog.records if record.levelname == "ERROR"]
+    assert "too many" in told.getMessage()
+    assert not told.exc_info
+
+
+def test_a_call_that_another_worker_has_already_was_submitted() -> None:
+    """One that is there takes it at once, and the one that it was to have can't be started."""
+
+    class Pool:
+        _queue_count, _pending_work_items = 0, dict[int, Any]()
+
+        def submit(self, function: Callable[[], object]) -> Future[Any]:
+            future = Future[Any]()
+            self._pending_work_items[self._queue_count] = SimpleNamespace(future=future)
+            if function is work.nothing:
+                future.set_running_or_notify_cancel()
+            raise OSError(errno.EMFILE, "too many")
+
+    pool = Pool()
+    assert apart.issue(pool.submit, work.nothing) is pool._pending_work_items[0].future
+    with pytest.raises(OSError, match="too many"):
+        apart.issue(pool.submit, work.pid)
+    assert pool._pending_work_items[0].future.cancelled()
 
 
 def test_an_initializer_that_fails_takes_no_attempt(make_processes: MakeProcesses, place: dict[str, Any]) -> None:

@@ -72,9 +72,10 @@ def _look(ref: weakref.ref[Backlog]) -> None:
 
 def begin_ready(backlog: Backlog) -> None:
     """See that somebody looks at what is ready. Behind the program's end nobody will, and who shuts down leaves it."""
-    if not backlog.added() and backlog.closing and is_over():
-        backlog.leave()
-        backlog.changed()
+    with suppress(OSError):  # no worker can be started: that was told, and is tried again
+        if not backlog.added() and backlog.closing and is_over():
+            backlog.leave()
+            backlog.changed()
 
 
 def find_late(backlog: Backlog, tries: int = 10) -> None:

@@ -357,12 +357,13 @@ def _is_early(backlog: Backlog, claim: Claim, elsewhere: bool) -> bool:
     return not backlog.closing and SYSTEM.monotonic() - backlog.made_at < _PATIENCE
 
 
-def give_up(backlog: Backlog, started: Started) -> None:
+def give_up(backlog: Backlog, started: Started, *, at_once: bool = True) -> None:
     """A job that can't be begun after all, since the pool is broken or gone: it stays on disk, for the next one. Its
-    future waits again, so whoever ends what waits ends it, too."""
+    future waits again, so whoever ends what waits ends it, too. `at_once`: it is tried again now, and not when the
+    caller says."""
     wait_again(backlog, started.future)
     try:
-        put_back(backlog, started.claim, 0.0)
+        put_back(backlog, started.claim, 0.0, awaited=at_once)
     except LeaseLost:
         if backlog.sharing is not None:
             backlog.sharing.doubt(started.future._id)

@@ -17,9 +17,21 @@ _launching = threading.RLock()
 
 def issue(submit: Callable[..., Future[Any]], fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
     """A pool's submit(), which may fork its workers: one pool after the other. A worker forked at the same time by
-    another pool has the pipe whose end tells of a worker's death, and that would go unnoticed."""
+    another pool has the pipe whose end tells of a worker's death, and that would go unnoticed.
+
+    Where no worker can be started the standard library's submit() raises, and has the call in its pool nevertheless: it
+    would run behind the next one. It is cancelled; one that is on its way to another worker is what was submitted.
+    """
+    pool = getattr(submit, "__self__", None)
     with _launching:
-        return submit(fn, *args, **kwargs)
+        number = getattr(pool, "_queue_count", None)
+        try:
+            return submit(fn, *args, **kwargs)
+        except BaseException as error:
+            left = getattr(getattr(pool, "_pending_work_items", {}).get(number), "future", None)
+            if left is None or left.cancel() or not isinstance(error, Exception):
+                raise
+            return left  # type: ignore[no-any-return]
 
 
 class Apart:

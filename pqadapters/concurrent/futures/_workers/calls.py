@@ -7,6 +7,7 @@ ends when there is nothing to do, and keeps the executor while there is.
 
 from __future__ import annotations
 
+import logging
 import queue
 import threading
 import weakref
@@ -50,6 +51,7 @@ class Calls:
         self.changed = threading.Condition(backlog.lock)
         self._counted: dict[int, _Counted] = {}  #: calls in the pool, or about to be: each comes and goes in one step
         self._looks = 0
+        self._trouble = ""  #: why no worker could be started
         self._thread: threading.Thread | None = None
         self._done: queue.SimpleQueue[tuple[Started, int, _Counted, Future[Any]] | None] = queue.SimpleQueue()
         backlog.added, backlog.idle, backlog.changed = self.added, self.idle, self.notify
@@ -71,7 +73,8 @@ class Calls:
             self._done.put(None)
 
     def added(self) -> bool:
-        """A job is ready, or may be: give it to the pool if a worker is free. False if it takes no more."""
+        """A job is ready, or may be: give it to the pool if a worker is free. False if it takes no more.
+        OSError where no worker can be started."""
         backlog = self.backlog
         while True:
             counted: _Counted = []
@@ -134,6 +137,12 @@ class Calls:
             if executor is None:
                 raise RuntimeError("the executor is gone")
             pool, inner = self._call(executor, started)
+        except OSError as error:
+            give_up(self.backlog, started, at_once=False)
+            self._less(counted)
+            self._tell(error)
+            look_later(self.backlog)
+            raise
         except Exception as error:
             give_up(self.backlog, started)
             self._less(counted)
@@ -145,7 +154,7 @@ class Calls:
                 started.future.settle(None, error)
                 return False
             raise
-        self._kept = executor
+        self._kept, self._trouble = executor, ""
         if self.rebuild:
             started.future._call = started.call
         inner.add_done_callback(partial(self._is_done, started._replace(call=(None, (), {})), pool, counted))
@@ -153,6 +162,12 @@ class Calls:
         if started.options.timeout is not None:
             time_out(self.backlog, started)
         return True
+
+    def _tell(self, error: OSError) -> None:
+        """No worker can be started: once, however often it is tried."""
+        level = logging.DEBUG if self._trouble == str(error) else logging.ERROR
+        self._trouble = str(error)
+        _log.log(level, "no job of %s can be begun for now: %s", self.backlog.names.jobs, error)
 
     def _call(self, executor: ProcessPoolExecutor, started: Started) -> tuple[int, Future[Any]]:
         """The number of the pool, and its future. A pool that is found broken is replaced, where that is wanted."""
