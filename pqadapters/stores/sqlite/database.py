@@ -132,6 +132,7 @@ def connect(path: str) -> sqlite3.Connection:
         connection.text_factory = as_text
         connection.execute("PRAGMA wal_autocheckpoint = 0")  # keeper.py does it, under a lock of our own
         connection.execute("PRAGMA cache_size = -8192")
+        connection.execute("PRAGMA temp_store = MEMORY")  # no file elsewhere, where there may be no room
         connection.execute(schema.UNSYNCED)
     except BaseException:
         connection.close()
