@@ -267,7 +267,7 @@ class QueueHandler(stdlib.QueueHandler):
         (None: for ever). With a listener of its own in a directory, also what dead processes have left there. False
         where the store can't be opened, or was closed with something in it. Of a queue that isn't durable: True."""
         spool, listener = self._spool, self._delivered_by
-        if spool is None or not spool.is_open:
+        if spool is None or not (spool.is_open or self._is_about_to_open(spool)):
             return spool is None or not (spool.refused or spool.left)
         if timeout == 0.0 and has_lock_of_logging():  # logging.shutdown() asks, and goes on whatever it is told
             return False
@@ -277,6 +277,11 @@ class QueueHandler(stdlib.QueueHandler):
             return _looking.confirmed(spool, timeout)
         except StoreError:
             return False
+
+    def _is_about_to_open(self, spool: Any) -> bool:
+        """Whether a listener of ours was started, and nothing says that it can't open the spool."""
+        listener = self._delivered_by
+        return not spool.refused and isinstance(listener, QueueListener) and QueueListener.sinks(listener) is not None
 
     def stats(self) -> dict[str, Any]:
         """What waits, and how it is delivered; see `_looking.stats`. Of a queue that isn't durable: its depth."""

@@ -65,6 +65,18 @@ def test_the_next_listener_delivers_all_of_it(tmp_path: Path, end: Callable[[Que
         assert set(sink.messages) == ALL
 
 
+def test_a_flush_right_behind_the_listeners_start_waits_for_it(tmp_path: Path) -> None:
+    """The listener's thread hadn't opened the spool yet, and nothing was known to wait."""
+    place = tmp_path / "spool"
+    ran(FORKS, place)
+    noting = Noting()
+    handler = QueueHandler(place, handlers=[noting])
+    handler.listener.start()
+    assert handler.flush(PATIENCE)
+    assert set(noting.messages) == ALL
+    handler.close()
+
+
 def test_what_died_while_a_listener_listens_is_flushed(tmp_path: Path) -> None:
     """Between two looks."""
     place = tmp_path / "spool"
