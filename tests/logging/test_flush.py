@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pqadapters.logging._delivery import looking
-from pqadapters.logging.handlers import QueueHandler
+from pqadapters.logging.handlers import QueueHandler, Sink
 from pqadapters.store import Depth
 
 from .sinks import PATIENCE, Hanging, Noting, logger_of
@@ -65,6 +65,31 @@ def test_flush_ends_though_others_log_on(place: str, listen: Listen, sinks: int)
     asked.release()
     there.release()
     feeding.join()
+
+
+def test_stats_tell_the_age_of_what_a_sink_has_in_hand(place: str, listen: Listen) -> None:
+    """A sink that hangs had everything, and nothing of it was old."""
+    hanging = Hanging()
+    logger = logger_of(QueueHandler(place))
+    listener = listen(hanging)
+    _log(logger, 0, 1)
+    assert hanging.hangs.wait(PATIENCE)
+    stats = listener.stats()
+    (sink,) = stats["sinks"].values()
+    assert 0 <= stats["oldest_age"] < PATIENCE
+    assert 0 <= sink["oldest_age"] < PATIENCE
+    hanging.go_on.set()
+    assert listener.flush(PATIENCE)
+    assert listener.stats()["oldest_age"] is None
+
+
+def test_stats_tell_the_age_of_what_waits_for_its_next_try(place: str, listen: Listen) -> None:
+    refusing = Noting(lambda message: ValueError("no"))
+    logger = logger_of(QueueHandler(place))
+    listener = listen(Sink(refusing, backoff=(PATIENCE, PATIENCE)))
+    _log(logger, 0, 1)
+    refusing.until(lambda: refusing.tries)
+    assert 0 <= listener.stats()["oldest_age"] < PATIENCE
 
 
 class Emptying:

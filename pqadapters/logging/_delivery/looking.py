@@ -92,7 +92,7 @@ def stats(spool: Spooled, delivery: Delivery | None) -> dict[str, Any]:
 
 def _stats(spool: Spooled, store: Store, delivery: Delivery | None) -> dict[str, Any]:
     names = spool.names
-    depths = {queue: store.depth(queue) for queue in names.all(store)}
+    depths = {queue: _depth(store, queue) for queue in names.all(store)}
     inbox = depths[names.inbox]
     posts = delivery.posts if delivery is not None else []
     return {
@@ -113,6 +113,15 @@ def _stats(spool: Spooled, store: Store, delivery: Delivery | None) -> dict[str,
             for post in posts
         },
     }
+
+
+def _depth(store: Store, queue: str) -> Depth:
+    """The age is that of the first record that isn't confirmed: a sink may have it in hand, or wait to try it again."""
+    found = store.depth(queue)
+    if found.unfinished == found.ready:
+        return found
+    oldest = next(store.browse(queue, state=None), None)
+    return found if oldest is None else found._replace(oldest_age=max(0.0, SYSTEM.wall() - oldest.put_at))
 
 
 def _sum(*depths: Depth | None) -> dict[str, Any]:
