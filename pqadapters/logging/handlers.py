@@ -264,8 +264,9 @@ class QueueHandler(stdlib.QueueHandler):
     @declared_as(asked)
     def flush(self, timeout: float | None = 0.0) -> bool:
         """Whether the sinks have confirmed everything that was logged before; waits up to `timeout` seconds for that
-        (None: for ever). With a listener of its own in a directory, also what dead processes have left there. False
-        where the store can't be opened, or was closed with something in it. Of a queue that isn't durable: True."""
+        (None: for ever). With a listener of its own in a directory that has started, also what dead processes have left
+        there. False where the store can't be opened, or was closed with something in it. Of a queue that isn't durable:
+        True."""
         spool, listener = self._spool, self._delivered_by
         if spool is None or not (spool.is_open or self._is_about_to_open(spool)):
             return spool is None or not (spool.refused or spool.left)
