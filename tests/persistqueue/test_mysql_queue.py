@@ -270,7 +270,7 @@ def test_a_server_that_turns_silent_while_a_queue_is_opened_is_told_of(
     """It was waited for without end."""
     monkeypatch.setattr(guest, "_PATIENCE", 0.5)
     with Proxy(server.port) as proxy:
-        proxy.at(b"information_schema", How.HANG)
+        proxy.at(b"information_schema.columns", How.HANG)
         with pytest.raises(StoreUnreachable):
             Task(lambda: MySQLQueue(**{**where, "port": proxy.port}), patience=PATIENCE).result()
 

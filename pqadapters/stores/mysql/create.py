@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import Any
 
 from ...errors import StoreRefused, StoreUnreachable
+from ...store import LOCK_TIMEOUT
 from . import schema
 from .errors import is_missing, newer
 from .wire import Failed, Wire
@@ -23,6 +24,7 @@ def prepare(wire: Wire, lock: str, place: str) -> None:
     wire.ask(wire.sql.WAIT_FOR_TABLES, _SHORT_PATIENCE)
     if _version(wire) != schema.VERSION:
         _with_lock(wire, lock, place)
+        wire.give(LOCK_TIMEOUT)
     found = _version(wire)
     if found != schema.VERSION:
         raise newer(place, found or 0, schema.VERSION)
