@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pymysql
@@ -195,26 +195,55 @@ def test_i5_a_claim_that_the_server_has_skipped_is_nobodys(
         assert not store.depth("q").unfinished
 
 
+@pytest.fixture
+def skipping(monkeypatch: pytest.MonkeyPatch) -> Callable[[str], list[str]]:
+    """Has the server skip the first statement that such words are in; what it has skipped."""
+    send = Wire.send
+
+    def skip_first(words: str) -> list[str]:
+        skipped: list[str] = []
+
+        def skip(wire: Wire, texts: Sequence[str]) -> list[Answer]:
+            found = [*texts]
+            if not skipped and (nth := next((n for n, text in enumerate(texts) if words in text), -1)) >= 0:
+                skipped.append(found[nth])
+                found[nth] += " AND FALSE"
+            return send(wire, found)
+
+        monkeypatch.setattr(Wire, "send", skip)
+        return skipped
+
+    return skip_first
+
+
 def test_i3_what_lies_ahead_is_given_back_also_where_the_server_skips_that(
-    url: str, monkeypatch: pytest.MonkeyPatch
+    url: str, skipping: Callable[[str], list[str]]
 ) -> None:
     """As above: nobody was given it while this process lived."""
-    send, skipped = Wire.send, list[str]()
-
-    def skip(wire: Wire, texts: Sequence[str]) -> list[Answer]:
-        found = [*texts]
-        if not skipped and (nth := next((n for n, text in enumerate(texts) if "attempts - 1" in text), -1)) >= 0:
-            skipped.append(found[nth])
-            found[nth] += " AND FALSE"
-        return send(wire, found)
-
     with MysqlStore(url, prefetch=5) as store, MysqlStore(url, lease=31) as other:
         store.commit(*(Put("q", b"%d" % n) for n in range(3)))
         assert store.claim("q")
-        monkeypatch.setattr(Wire, "send", skip)
+        skipped = skipping("attempts - 1")
         assert payloads(store) == [b"1", b"2"]
         assert skipped
         assert [claim.payload for claim in other.claim("q", limit=3)] == [b"1", b"2"]
+
+
+@pytest.mark.parametrize("prefetch", [None, 1, 5])
+def test_what_is_acknowledged_with_a_claim_is_done_also_where_the_server_skips_that(
+    url: str, skipping: Callable[[str], list[str]], prefetch: int | None
+) -> None:
+    """It came again when its process had ended."""
+    with MysqlStore(url, lease=31) as other:
+        with MysqlStore(url, prefetch=prefetch) as store:
+            store.commit(*(Put("q", b"%d" % n) for n in range(3)))
+            (first,) = store.claim("q")
+            skipped = skipping("DELETE FROM pqa_items")
+            (second,) = store.claim("q", acks=[Ack(first)])
+            (third,) = store.claim("q", acks=[Ack(second)])
+            store.sync()
+            assert skipped
+        assert payloads(other) == [third.payload]
 
 
 @pytest.mark.parametrize("last", [True, False])

@@ -84,7 +84,7 @@ class Changes:
             number, place, id, attempt = self._held(ack.claim)
             groups.setdefault((number, place, attempt), []).append(id)
         for held_so, ids in groups.items():
-            self._session.tell(self._session.sql.ACK_SOME, *held_so, sorted(ids))
+            self._session.tell_surely(len(ids), self._session.sql.ACK_SOME, *held_so, sorted(ids))
 
     def _state(self, op: Nack, rank: bytes | None) -> tuple[int, bytes, float]:
         if op.not_before > self._now:

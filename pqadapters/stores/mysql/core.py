@@ -24,7 +24,6 @@ from .address import Address
 from .aheads import Aheads
 from .create import check_power, prepare
 from .errors import is_lost, translated
-from .fetched import give_back_untouched
 from .keeper import Keeper
 from .lookout import Lookout
 from .names import Names
@@ -240,7 +239,7 @@ class Core:
                 groups.setdefault(claim.queue, []).append(claim.id)
             for queue, ids in groups.items():
                 number = self.names.queue(queue) or 0
-                give_back_untouched(session, number, held_by(session.owner, handle), ids)
+                session.tell_surely(len(ids), session.sql.UNTOUCHED, number, held_by(session.owner, handle), ids)
 
         return Part(run)
 

@@ -70,13 +70,6 @@ def undo(strays: Sequence[Stray]) -> None:
         stray.outcome = PENDING
 
 
-def give_back_untouched(session: Session, number: int, place: bytes, ids: list[int]) -> None:
-    """Nobody would get it while this process lives, where the server has skipped that (see `Session.tell_of`): so it is
-    told again what it hasn't done. Some of them may be somebody else's by now."""
-    if session.change(session.sql.UNTOUCHED, number, place, ids) < len(ids):
-        session.tell(session.sql.UNTOUCHED, number, place, ids)
-
-
 class Fetched(Ahead):
     """One handle's. Strays are looked at and changed by whoever carries out a transaction, and by nobody else."""
 
@@ -197,7 +190,7 @@ class Fetched(Ahead):
             groups.setdefault(stray.claim.queue, []).append(stray.claim.id)
         for queue, ids in groups.items():
             place = held_by(session.owner, self.handle)
-            give_back_untouched(session, number_of(queue) or 0, place, sorted(ids))
+            session.tell_surely(len(ids), session.sql.UNTOUCHED, number_of(queue) or 0, place, sorted(ids))
         for stray in told:  # last: where that failed half way it is all told again
             stray.outcome = session.outcome
         return told

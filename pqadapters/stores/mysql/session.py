@@ -41,6 +41,7 @@ class Session:
         self.asked = False  #: something was sent
         self.is_short = False  #: what was to change so many rows has changed fewer
         self._counts: dict[int, int] = {}  # rows that those of what was told are to change
+        self._repeats: dict[int, tuple[int, str]] = {}  # the same, of what is told once more else
         self._puts: list[tuple[list[int], int, str]] = []  # whose results, which of them, the row's values
         self._acks: dict[Held, list[int]] = {}
 
@@ -63,11 +64,21 @@ class Session:
         self._tell(bound(statement, values))
         self._counts[len(self._told) - 1] = rows
 
+    def tell_surely(self, rows: int, statement: str, *values: Any) -> None:
+        """As `tell_of`, of what is told once more where it has changed fewer: some may be somebody else's by now."""
+        text = bound(statement, values)
+        self._tell(text)
+        self._repeats[len(self._told) - 1] = rows, text
+
     def _hear(self, answers: Sequence[Answer]) -> Sequence[Answer]:
         """The answers to what was told, and to what stood behind it."""
         counts, self._counts = self._counts, {}
+        repeats, self._repeats = self._repeats, {}
         if any(answers[nth].affected != rows for nth, rows in counts.items()):
             self.is_short = True
+        for nth, (rows, text) in repeats.items():
+            if answers[nth].affected != rows:
+                self._tell(text)
         return answers
 
     def _tell(self, text: str) -> None:
@@ -80,7 +91,7 @@ class Session:
 
     def attempt(self, statement: str, *values: Any) -> int:
         """As `change`, of what may fail while the transaction goes on: what was told is heard of before."""
-        if self._counts:
+        if self._counts or self._repeats:
             self.flush()
         return self.change(statement, *values)
 
@@ -152,6 +163,8 @@ class Session:
             taken += len(some)
         finish.puts, finish.step = self._puts[taken:], self._wire.step
         texts = self._last_texts(packets[-1] if packets else [], seq)
+        if self._repeats:  # behind the COMMIT it would be too late
+            self.flush()
         if self._length + sum(map(len, texts)) > self._wire.largest:
             self.flush()
         told, self._told = self._told, []
