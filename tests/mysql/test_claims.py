@@ -246,6 +246,20 @@ def test_what_is_acknowledged_with_a_claim_is_done_also_where_the_server_skips_t
         assert payloads(other) == [third.payload]
 
 
+def test_i5_a_promise_to_live_that_the_server_skips_costs_no_claim(
+    url: str, skipping: Callable[[str], list[str]]
+) -> None:
+    """The process took itself for one that others take for dead, and others were given what it had in hand."""
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"))
+        (claim,) = store.claim("q")
+        skipped = skipping("SET lease_until = GREATEST")
+        store._core.owners.renew()
+        assert skipped
+        store._core.catch_up()
+        store.commit(Ack(claim))
+
+
 @pytest.mark.parametrize("last", [True, False])
 def test_i3_what_another_transaction_has_locked_when_its_handle_ends_is_given_back_later(
     url: str, server: Server, last: bool

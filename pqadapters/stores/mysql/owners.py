@@ -118,6 +118,7 @@ class Owners:
                     if SYSTEM.monotonic() - self._lost > _OUTAGE:
                         self._since = SYSTEM.monotonic()
                 known = wire.ask(self.sql.RENEW, self.lease, self.number, *self.whose).affected
+                known = known or self.is_known(wire)  # that may have been killed, and say nothing of it
                 begun = SYSTEM.monotonic()
                 (now,) = wire.ask(self.sql.CLOCK).rows[0]
                 self.ahead = float(now) - (begun + SYSTEM.monotonic()) / 2
