@@ -10,7 +10,7 @@ import pymysql
 import pytest
 
 from pqadapters.errors import LeaseLost, StoreError
-from pqadapters.store import Ack, Claim, Nack, Order, Put
+from pqadapters.store import Ack, Claim, Nack, Op, Order, Put, Update
 from pqadapters.stores.mysql import MysqlStore, keeper
 from pqadapters.stores.mysql.owners import Owners
 from pqadapters.stores.mysql.schema import Statements, bound, moment
@@ -244,6 +244,28 @@ def test_what_is_acknowledged_with_a_claim_is_done_also_where_the_server_skips_t
             store.sync()
             assert skipped
         assert payloads(other) == [third.payload]
+
+
+@pytest.mark.parametrize(
+    ("words", "change", "found"),
+    [
+        ("SET state = 0", Nack, [b"a"]),
+        ("SET queue = ", lambda claim: Nack(claim, dead="why"), []),
+        ("SET size = ", lambda claim: Update(claim, b"b"), [b"b"]),
+    ],
+)
+def test_i6_a_change_that_the_server_skips_is_no_lost_lease(
+    url: str, skipping: Callable[[str], list[str]], words: str, change: Callable[[Claim], Op], found: list[bytes]
+) -> None:
+    """The caller was told so, and the record was nobody's while its process lived."""
+    with MysqlStore(url, lease=31) as other:
+        with MysqlStore(url) as store:
+            store.commit(Put("q", b"a"))
+            (claim,) = store.claim("q")
+            skipped = skipping(words)
+            store.commit(change(claim))
+            assert skipped
+        assert payloads(other) == found
 
 
 def test_i5_a_promise_to_live_that_the_server_skips_costs_no_claim(

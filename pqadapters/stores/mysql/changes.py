@@ -69,8 +69,10 @@ class Changes:
         return number, place, min(max(claim.id, 0), _EVER), min(max(attempt, 0), _EVER)
 
     def _change(self, statement: str, claim: Claim, *values: Any) -> None:
-        """Change the claimed record. Raises LeaseLost."""
-        if self._session.change(statement, *values, *self._held(claim)) != 1:
+        """Change the claimed record. Raises LeaseLost, where it is told twice that it isn't there: a statement that is
+        killed may say so, too."""
+        held = self._held(claim)
+        if not any(self._session.change(statement, *values, *held) == 1 for _ in range(2)):
             raise lease_lost(claim)
 
     def _ack(self, op: Ack) -> int:
