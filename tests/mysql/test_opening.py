@@ -124,6 +124,17 @@ def test_a_server_that_is_of_no_use_for_now_is_waited_for(number: int) -> None:
     assert isinstance(translated(error, "there"), StoreUnreachable)
 
 
+def test_a_server_that_goes_in_the_middle_of_its_tls_greeting_is_waited_for() -> None:
+    """It was refused, as one that can't do what tls= asks for, and who waited through the outage gave up."""
+    text = "EOF occurred in violation of protocol (_ssl.c:1006)"
+    for error in (
+        pymysql.err.OperationalError(2003, f"Can't connect ([SSL: UNEXPECTED_EOF_WHILE_READING] {text})"),
+        ssl.SSLEOFError(8, text),
+    ):
+        assert is_lost(error)
+        assert isinstance(translated(error, "there"), StoreUnreachable)
+
+
 def test_who_must_come_encrypted_is_told_of_it(server: Server, url: str, user: str) -> None:
     """A server that takes nothing else was told of by its number alone, and a user by the password, which was right."""
     server.run(f"ALTER USER {user}@'127.0.0.1' REQUIRE SSL")

@@ -90,7 +90,8 @@ def translated(error: BaseException, place: str) -> StoreError:
         )
     if number == _UNENCRYPTED:
         return StoreRefused(f"{place}: {text} Give tls='on', or 'verify'")
-    if number == 2026 or isinstance(getattr(error, "error", error), ssl.SSLError) or "[SSL" in text:
+    is_of_tls = number == 2026 or isinstance(getattr(error, "error", error), ssl.SSLError) or "[SSL" in text
+    if is_of_tls and "EOF occurred" not in text:  # else the server went in the middle of the greeting
         return StoreRefused(f"{place}: there is no TLS as tls= asks for it: {text}. Look at tls_ca and the host's name")
     if number == 1049:
         return StoreRefused(f"{place}: {text}. The store makes its tables, not the database: CREATE DATABASE first")
