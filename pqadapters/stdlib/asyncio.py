@@ -188,6 +188,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         self._direct = not (self._power or self._shared or self._puts_itself or self._puts_now or self._says_full)
         self._asking: dict[stdlib.Future[Any], Asking] = {}  #: who waits, or is woken and didn't run yet
         self._places = count()
+        self._standing: set[int] = set()  #: the places of puts that stand aside
         watcher = self._watcher = Watcher(line.store, line.name, until(weakref.ref(self)), weak(self._changed))
 
         def stow_all(items: list[Any], puts: list[Put]) -> None:
@@ -203,7 +204,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
 
     def _begin_again(self) -> None:
         """In a forked child: who waits and what is under way are the parent's, and so is the loop."""
-        for waiters in (self._getters, self._putters, self._joiners, self._asking):
+        for waiters in (self._getters, self._putters, self._joiners, self._asking, self._standing):
             waiters.clear()
         self._loop = self._finished._loop = None
         self._line.look = None  # as above: the line has begun again by now
@@ -253,7 +254,8 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             while True:
                 self._check_not_shut()
                 looks = self._watcher.looks
-                if (self._says_full and self.full()) or self._is_full(self._committer.ahead_of(place)):
+                full = (self._says_full and self.full()) or self._is_full(len(self._committer))
+                if full or self._is_behind(place):
                     await self._wait(self._putters, looks, place)
                     continue
                 stows = True
@@ -335,7 +337,8 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             raise QueueShutDown if self._line.flags.shut else QueueEmpty
         self._watcher.own += 1
         item = self._get() if self._gets_itself else self._take()
-        self._wakeup_next(self._putters)
+        if self._putters and not self._committer.unsettled:  # else they are told later, behind those that come again
+            self._wakeup_next(self._putters)
         return item
 
     @declared_as(told)
@@ -424,7 +427,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         if self._puts_itself or (not self._power and not self._shared):
             return self._stow_now(item, put)
         if not self._power:
-            return await self._stow_in_haste(put)
+            return await self._stow_in_haste(put, place)
         try:
             await self._committer.put(item, self._limited(put), place)
         except ShutDown:
@@ -441,21 +444,27 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
                 raise QueueShutDown from None
         self._item_came()
 
-    async def _stow_in_haste(self, put: Put) -> None:
-        """On a store that others may have locked: the loop goes on meanwhile."""
+    async def _stow_in_haste(self, put: Put, place: int) -> None:
+        """On a store that others may have locked: the loop goes on meanwhile, and puts that come later wait."""
         line, begun = self._line, None
         self._watcher.own += 1
-        while True:
-            try:
-                line.commit(self._limited(put), stop=line.stopped, timeout=0.0)
-                return self._item_came()
-            except Stopped:
-                self._check_not_shut()
-                raise
-            except OutcomeUnknown:  # it may be stored
-                raise
-            except _BUSY as error:
-                begun = await stand_aside(begun, error)
+        try:
+            while True:
+                try:
+                    line.commit(self._limited(put), stop=line.stopped, timeout=0.0)
+                    return self._item_came()
+                except Stopped:
+                    self._check_not_shut()
+                    raise
+                except OutcomeUnknown:  # it may be stored
+                    raise
+                except _BUSY as error:
+                    self._standing.add(place)
+                    begun = await stand_aside(begun, error)
+        finally:
+            if place in self._standing:
+                self._standing.remove(place)
+                self._admit()
 
     def _get_in_haste(self, asker: Consumer | None) -> T:
         line = self._line

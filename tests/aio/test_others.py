@@ -18,7 +18,7 @@ from pqadapters.stores.sqlite import SqliteStore
 from tests.contract.threads import Task
 from tests.home.world import child
 
-from .running import PATIENCE, Loop, run
+from .running import PATIENCE, Loop, run, turns
 
 
 def test_an_asyncio_producer_and_a_threaded_consumer(url: str, loop: Loop) -> None:
@@ -139,6 +139,30 @@ def test_the_loop_goes_on_while_others_have_the_database_locked(tmp_path: Path) 
             other.rollback()
             other.close()
             assert q.empty()
+
+    run(main())
+
+
+@pytest.mark.parametrize("maxsize", [0, 2])
+@pytest.mark.parametrize("gone", [False, True])
+def test_a_put_waits_behind_one_that_found_the_database_locked(tmp_path: Path, maxsize: int, gone: bool) -> None:
+    """It was tried again after a moment, and whoever came meanwhile went before it."""
+    path = tmp_path / "q.db"
+
+    async def main() -> None:
+        async with Queue[str](maxsize, store=f"sqlite:///{path}?durability=process") as q:
+            other = sqlite3.connect(path, isolation_level=None)
+            other.execute("BEGIN IMMEDIATE")
+            puts = [asyncio.ensure_future(q.put(item)) for item in "abc"]
+            await turns()
+            other.rollback()
+            other.close()
+            if gone:
+                puts[0].cancel()
+                await asyncio.wait([puts.pop(0)])
+            puts.append(asyncio.ensure_future(q.put("d")))
+            assert "".join([await q.get() for _ in puts]) == ("bcd" if gone else "abcd")
+            await asyncio.gather(*puts)
 
     run(main())
 

@@ -96,6 +96,26 @@ def test_puts_that_are_refused_keep_their_places(power: str, later: int) -> None
     run(main())
 
 
+@pytest.mark.parametrize("durability", ["process", "power"])
+def test_who_has_taken_an_item_may_put_one_in_its_place(power: str, durability: str) -> None:
+    """As with asyncio's own, although others wait for room: a worker that puts things back would wait for itself."""
+
+    async def main() -> None:
+        async with Queue[str](2, store=power.replace("power", durability)) as q:
+            await q.put("a")
+            await q.put("b")
+            putters = [asyncio.ensure_future(q.put(item)) for item in "cd"]
+            await turns()
+            for _ in range(4):
+                await q.put(await q.get())
+            for _ in range(4):
+                q.task_done()
+                await q.get()
+            await asyncio.gather(*putters)
+
+    run(main())
+
+
 def test_who_fails_when_it_is_its_turn_hands_it_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The next one waited for ever, beside an item or room: nothing else happened to the queue."""
     begin_anew(monkeypatch, tmp_path)  # where no watcher puts it right

@@ -51,10 +51,6 @@ class Committer:
         """How many puts wait for their turn."""
         return 0 if self.stranded else len(self._pending)
 
-    def ahead_of(self, place: int) -> int:
-        """How many of them are."""
-        return bisect(self._pending, (place,)) if len(self) else 0
-
     @property
     def unsettled(self) -> int:
         """Those, and the puts of the batch in the thread, which may be stored already."""

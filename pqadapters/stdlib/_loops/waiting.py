@@ -41,6 +41,7 @@ class LoopWaiting:
     _committer: Committer
     _asking: dict[stdlib.Future[Any], Asking]
     _places: Iterator[int]
+    _standing: set[int]
     _getters: deque[Any]
     _putters: deque[Any]
     _joiners: deque[stdlib.Future[bool | None]]
@@ -92,6 +93,10 @@ class LoopWaiting:
     def _place_of(self, waiter: stdlib.Future[Any]) -> int:
         found = self._asking.get(waiter)
         return -1 if found is None else found.place
+
+    def _is_behind(self, place: int) -> bool:
+        """Whether a put that came before stands aside."""
+        return bool(self._standing) and min(self._standing) < place
 
     def _pass_on(self, waiters: deque[Any]) -> None:
         """The turn of one of them is another's."""
