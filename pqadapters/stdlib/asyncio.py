@@ -254,7 +254,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             while True:
                 self._check_not_shut()
                 looks = self._watcher.looks
-                full = (self._says_full and self.full()) or self._is_full(len(self._committer))
+                full = (self._says_full and self.full()) or self._is_full(self._committer.unsettled)
                 if full or self._is_behind(place):
                     await self._wait(self._putters, looks, place)
                     continue

@@ -45,7 +45,7 @@ def test_a_loop_that_is_closed_while_its_put_is_under_way(
 ) -> None:
     """Nobody is left to hear that it is stored: the next loop's gets still find it, and its puts aren't held up."""
     begin_anew(monkeypatch, tmp_path)
-    q = Queue[str](maxsize=1, durability="power")
+    q = Queue[str](maxsize=2, durability="power")
     begun, go_on = threading.Event(), threading.Event()
     real = q._committer._commit
 

@@ -106,10 +106,10 @@ def test_who_has_taken_an_item_may_put_one_in_its_place(power: str, durability: 
             await q.put("b")
             putters = [asyncio.ensure_future(q.put(item)) for item in "cd"]
             await turns()
-            for _ in range(4):
+            for _ in range(60):
                 await q.put(await q.get())
-            for _ in range(4):
                 q.task_done()
+            for _ in range(4):
                 await q.get()
             await asyncio.gather(*putters)
 
