@@ -24,6 +24,13 @@ def _fill(database: Path, clock: ManualClock) -> None:
         store.commit(Put("alpha", b"1"), Put("beta", b"2"), Set("one", b"k", b"1"), Set("two", b"k", b"1"))
         store.commit(*(Put("ranked", b"%d" % n, rank=b"rank %d" % n) for n in range(4)))
         store.commit(*(Put("later", b"%d" % n, not_before=_DUE + n) for n in range(4)))
+    _await_looks()  # whose connection may be the last one, which puts the WAL into the database
+
+
+def _await_looks() -> None:
+    for thread in threading.enumerate():
+        if thread.name == "pqadapters-index":
+            thread.join(PATIENCE)
 
 
 def _flip(database: Path, index: str, cell: bytes, byte: int = 0) -> None:
@@ -59,9 +66,7 @@ def test_a_flipped_bit_in_an_index_hides_nothing(
     database.with_name("jobs.db-owners").joinpath("checked").unlink(missing_ok=True)
     _flip(database, name, cell, byte)
     with SqliteStore(database, clock=clock) as store:
-        for thread in threading.enumerate():
-            if thread.name == "pqadapters-index":
-                thread.join(PATIENCE)
+        _await_looks()
         (damage,) = store.damage
         assert "it was made anew" in damage.reason
         store.commit(Put("beta", b"3"), Set("two", b"l", b"1"))

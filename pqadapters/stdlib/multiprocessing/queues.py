@@ -10,6 +10,7 @@ Any thread of any process may call anything. Items come back as copies; one may 
 
 from __future__ import annotations
 
+import _multiprocessing  # type: ignore[import-not-found]  # has no stub
 import os
 import weakref
 from collections.abc import Iterable
@@ -35,7 +36,7 @@ __all__ = ["DeadLetter", "Empty", "Full", "JoinableQueue", "Queue", "SimpleQueue
 T = TypeVar("T")
 _ABSENT: Any = object()
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
-_NO_LIMIT: int = stdlib._multiprocessing.SemLock.SEM_VALUE_MAX  # type: ignore[attr-defined]  # as there
+_NO_LIMIT: int = _multiprocessing.SemLock.SEM_VALUE_MAX  # as the standard library's
 _HOOK = "_on_queue_feeder_error"  #: what a subclass overrides that deals with such items by itself
 
 
