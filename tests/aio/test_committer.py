@@ -16,7 +16,7 @@ from pqadapters.stdlib.asyncio import Queue, QueueFull
 from pqadapters.store import Put
 from tests.home.world import Child, begin_anew, child
 
-from .running import PATIENCE, run, turns
+from .running import PATIENCE, refusals_told_late, run, turns
 
 
 @pytest.mark.parametrize("kind", ["segment", "sqlite"])
@@ -72,23 +72,11 @@ def test_a_put_at_power_that_is_cancelled_is_stored_or_not(tmp_path: Path) -> No
 def test_room_that_comes_while_a_put_at_power_is_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The get had nobody to wake: the put heard of its refusal only then, and waited for ever."""
     begin_anew(monkeypatch, tmp_path)
-    both_there, refused, taken = threading.Event(), threading.Event(), threading.Event()
-
     async def main() -> None:
         q = Queue[int](maxsize=1, durability="power")
-        real, is_full = q._committer._commit, q._is_full
+        is_full = q._is_full
         monkeypatch.setattr(q, "_is_full", lambda coming: is_full(0))  # as where another handle is faster
-
-        def tell_late(items: list[Any], puts: list[Any]) -> None:
-            assert both_there.wait(PATIENCE)
-            try:
-                real(items, puts)
-            except LimitReached:
-                refused.set()
-                assert taken.wait(PATIENCE)
-                raise
-
-        q._committer._commit = tell_late
+        both_there, refused, taken = refusals_told_late(q)
         puts = [asyncio.ensure_future(q.put(n)) for n in range(2)]
         await turns()
         both_there.set()

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import threading
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pqadapters.errors import DiskError, LimitReached
+from pqadapters.errors import DiskError
 from pqadapters.stdlib.asyncio import Queue
 from tests.home.world import begin_anew
 
-from .running import PATIENCE, Loop, run, turns
+from .running import PATIENCE, Loop, refusals_told_late, run, turns
 
 
 @pytest.fixture(params=["segment", "sqlite"])
@@ -66,19 +65,7 @@ def test_puts_that_are_refused_keep_their_places(power: str, later: int) -> None
 
     async def main() -> None:
         async with Queue[str](2, store=power) as q:
-            go_on, refused, taken = threading.Event(), threading.Event(), threading.Event()
-            real = q._committer._commit
-
-            def tell_late(items: list[Any], puts: list[Any]) -> None:
-                assert go_on.wait(PATIENCE)
-                try:
-                    real(items, puts)
-                except LimitReached:
-                    refused.set()
-                    assert taken.wait(PATIENCE)
-                    raise
-
-            q._committer._commit = tell_late
+            go_on, refused, taken = refusals_told_late(q)
             puts = [asyncio.ensure_future(q.put("a"))]
             await turns()
             q.put_nowait("another's")
