@@ -123,7 +123,7 @@ def test_a_wal_that_is_taken_away_is_noticed(
         wal.rmdir()
     with SqliteStore(path) as store:
         found = {int(record.payload) for record in store.browse("q")}
-        assert found == {*range(n + 1)} or (durability == "process" and 0 in found)  # whose sync may be under way
+        assert found == {*range(n + 1)} or (durability == "process" and 0 in found)  # no sync has reached it
         store.commit(Put("q", b"more"))
 
 
