@@ -188,7 +188,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         self._direct = not (self._power or self._shared or self._puts_itself or self._puts_now or self._says_full)
         self._asking: dict[stdlib.Future[Any], Asking] = {}  #: who waits, or is woken and didn't run yet
         self._places = count()
-        self._standing: set[int] = set()  #: the places of puts that stand aside
+        self._standing: set[int] = set()  #: the places of puts that stand aside, or that such ones let in
         watcher = self._watcher = Watcher(line.store, line.name, until(weakref.ref(self)), weak(self._changed))
 
         def stow_all(items: list[Any], puts: list[Put]) -> None:
@@ -271,6 +271,9 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             if isinstance(error, Exception):
                 self._admit()
             raise
+        finally:
+            if place in self._standing:
+                self._go_on(place)
 
     def put_nowait(self, item: T) -> None:
         """Store an item now. Raises QueueFull, QueueShutDown, NotSerializable, and the store's DiskError."""
@@ -448,23 +451,18 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         """On a store that others may have locked: the loop goes on meanwhile, and puts that come later wait."""
         line, begun = self._line, None
         self._watcher.own += 1
-        try:
-            while True:
-                try:
-                    line.commit(self._limited(put), stop=line.stopped, timeout=0.0)
-                    return self._item_came()
-                except Stopped:
-                    self._check_not_shut()
-                    raise
-                except OutcomeUnknown:  # it may be stored
-                    raise
-                except _BUSY as error:
-                    self._standing.add(place)
-                    begun = await stand_aside(begun, error)
-        finally:
-            if place in self._standing:
-                self._standing.remove(place)
-                self._admit()
+        while True:
+            try:
+                line.commit(self._limited(put), stop=line.stopped, timeout=0.0)
+                return self._item_came()
+            except Stopped:
+                self._check_not_shut()
+                raise
+            except OutcomeUnknown:  # it may be stored
+                raise
+            except _BUSY as error:
+                self._standing.add(place)
+                begun = await stand_aside(begun, error)
 
     def _get_in_haste(self, asker: Consumer | None) -> T:
         line = self._line

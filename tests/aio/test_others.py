@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import time
 from collections.abc import Coroutine
 from pathlib import Path
 from typing import Any
@@ -145,8 +146,12 @@ def test_the_loop_goes_on_while_others_have_the_database_locked(tmp_path: Path) 
 
 @pytest.mark.parametrize("maxsize", [0, 2])
 @pytest.mark.parametrize("gone", [False, True])
-def test_a_put_waits_behind_one_that_found_the_database_locked(tmp_path: Path, maxsize: int, gone: bool) -> None:
-    """It was tried again after a moment, and whoever came meanwhile went before it."""
+@pytest.mark.parametrize("later", range(5))
+def test_a_put_waits_behind_one_that_found_the_database_locked(
+    tmp_path: Path, maxsize: int, gone: bool, later: int
+) -> None:
+    """It was tried again after a moment, and whoever came meanwhile went before it. `later`: in turns of the loop, of
+    which one is that in which it is through."""
     path = tmp_path / "q.db"
 
     async def main() -> None:
@@ -160,7 +165,11 @@ def test_a_put_waits_behind_one_that_found_the_database_locked(tmp_path: Path, m
             if gone:
                 puts[0].cancel()
                 await asyncio.wait([puts.pop(0)])
+            if later:
+                time.sleep(0.005)  # the moment is over
+                await turns(later)
             puts.append(asyncio.ensure_future(q.put("d")))
+            await turns(1)  # else it is new behind the first get, and may go before who is woken by that, as asyncio's
             assert "".join([await q.get() for _ in puts]) == ("bcd" if gone else "abcd")
             await asyncio.gather(*puts)
 

@@ -98,6 +98,17 @@ class LoopWaiting:
         """Whether a put that came before stands aside."""
         return bool(self._standing) and min(self._standing) < place
 
+    def _go_on(self, place: int) -> None:
+        """A put that stood aside is through. Those it lets in stand in its place until they ran: one that is new in
+        this turn of the loop runs before them."""
+        self._standing.remove(place)
+        self._admit()
+        self._standing.update(
+            asking.place
+            for each, asking in self._asking.items()
+            if asking.among is self._putters and each.done() and not each.cancelled()
+        )
+
     def _pass_on(self, waiters: deque[Any]) -> None:
         """The turn of one of them is another's."""
         if waiters is self._getters:
