@@ -19,7 +19,8 @@ from .. import telling
 from ..clock import SYSTEM
 from ..errors import LeaseLost, StoreError
 from ..interrupts import keep
-from ._turns import Rest, comers, stay_away
+from ..resting import Rest
+from ._turns import call_back, comers, give_way
 from ._work import Work
 
 LATE = object()  #: the result of what was put off
@@ -40,7 +41,7 @@ class Line:
         self._relock()
         self.inside = False  #: the thread that has the lock is in the middle of a transaction
         self._since = 0.0  #: and has been for so long, in monotonic seconds
-        self.aside = 0  #: how many threads stay away: see _turns.py
+        self.aside, self.since = 0, 0.0  #: how many threads stay away, and when the turn began: see _turns.py
         self._pending: deque[Work] = deque()  # each is taken out by its own caller
         self._late: list[Work] = []
         self._untold: list[Callable[[], object]] = []
@@ -58,6 +59,9 @@ class Line:
 
     def in_line(self) -> int:
         return len(self._pending)
+
+    def keep_watch(self) -> None:
+        """Nothing to be done: it is asked each time."""
 
     def overdue(self) -> StoreError:
         """What a caller is told whose time is over before anybody has begun its work."""
@@ -78,8 +82,9 @@ class Line:
 
         An interrupt leaves it done or not done, and never half.
         """
-        if self._pending and self.takes_turns(work):
-            stay_away(self)
+        passes_by = False
+        if self._pending or self.aside > 0:
+            passes_by = not (self.takes_turns(work) and give_way(self, not self.inside))
         try:
             self._pending.append(work)
             while not work.outcome.done:
@@ -103,6 +108,8 @@ class Line:
                 pass
             if self._pending:
                 self._wake()
+            if passes_by and not self.is_busy():
+                call_back(self)
         if self._untold:
             self._tell()
         if work.error is not None:

@@ -18,6 +18,7 @@ import pytest
 
 from pqadapters.concurrent.futures import JobFuture, JobParked, ProcessPoolExecutor, ThreadPoolExecutor, _durable, wait
 from pqadapters.errors import NotDurableWarning, NotSerializable, StoreLocked
+from pqadapters.resting import Rest, visit
 
 from ..contract.threads import Task
 from . import work
@@ -33,6 +34,17 @@ def test_a_job_is_stored_when_submit_returns(make: Make) -> None:
     assert [job.job_id for job in executor.jobs("pending")] == [future.job_id]  # type: ignore[attr-defined]
     work.GATES["gate"].set()
     assert future.result(work.PATIENCE) == 42
+
+
+@pytest.mark.parametrize("wait_for", [JobFuture.result, JobFuture.exception])
+def test_who_waits_for_a_job_has_no_turn(wait_for: Any, make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """At its store, from which workers stay away meanwhile: they would come back by themselves, later."""
+    place, called = Rest(), list[Rest]()
+    future = make().submit(work.double, 21)
+    monkeypatch.setattr(Rest, "call", lambda rest, *call: called.append(rest))
+    visit(place)
+    wait_for(future, work.PATIENCE)
+    assert place in called
 
 
 class Large:

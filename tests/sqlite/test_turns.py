@@ -10,7 +10,9 @@ from typing import Any
 
 import pytest
 
+from pqadapters.resting import Call, Rest
 from pqadapters.store import Put
+from pqadapters.stores import _line, _turns
 from pqadapters.stores.sqlite import SqliteStore
 from pqadapters.stores.sqlite.work import Work
 
@@ -56,6 +58,40 @@ def test_who_doesnt_take_turns_keeps_nobody_out(tmp_path: Path) -> None:
     path = tmp_path / "q.db"
     with SqliteStore(path, durability="process") as store, SqliteStore(path, durability="power") as synced:
         together([hurry(store, None), hurry(store, 0.4), hurry(synced, None), rest], patience=60)
+
+
+@pytest.mark.parametrize(
+    ("durability", "makes_way", "called"),
+    [("process", True, []), ("process", False, ["LOOK"]), ("power", True, ["LOOK"])],
+)
+def test_who_passes_by_calls_those_back_that_made_way(
+    durability: str, makes_way: bool, called: list[str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who has its puts synced takes no turns."""
+    calls: list[str] = []
+    monkeypatch.setattr(Rest, "call", lambda rest, call=Call.LOOK: calls.append(call.name))
+    monkeypatch.setattr(_line, "give_way", lambda line, asks: makes_way)
+    with SqliteStore(tmp_path / "q.db", durability=durability) as store:
+        store.commit(Put("q", b"x"))
+        assert calls == []
+        store._core.writer.aside = 1
+        store.commit(Put("q", b"x"))
+        assert calls == called
+
+
+def test_who_has_had_a_turn_hands_over(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[str] = []
+    monkeypatch.setattr(Rest, "call", lambda rest, call=Call.LOOK: calls.append(call.name) or True)
+    monkeypatch.setattr(Rest, "sleep", lambda rest, seconds: calls.append("sleeps") or Call.TURN)
+    monkeypatch.setattr(_turns, "_comes_now_and_then", lambda line: False)
+    with SqliteStore(tmp_path / "q.db", durability="process") as store:
+        writer = store._core.writer
+        writer.aside, writer.since = 1, float("inf")
+        store.commit(Put("q", b"x"))
+        assert calls == []
+        writer.since = 0.0
+        store.commit(Put("q", b"x"))
+        assert calls == ["TURN", "sleeps"]
 
 
 class _Interrupting(deque[Any]):

@@ -12,19 +12,19 @@ import threading
 import weakref
 from collections.abc import Callable, Iterator
 from functools import partial
-from itertools import repeat
+from itertools import chain, islice, repeat
 from typing import Any
 
 from ... import telling
 from ...clock import Clock
 from ...errors import DiskError, LeaseLost, StoreClosed, StoreError, StoreForked, StorePoisoned
+from ...resting import Rest
 from ...store import Damage
 from .._cores import Cores
 from .._directory import refused
 from .._disk import Disk
 from .._gate import unlocked
 from .._trouble import afresh
-from .._turns import Rest
 from . import directory as directories
 from . import format, space
 from .heal import heal
@@ -38,6 +38,7 @@ logger = telling.logger("pqadapters.stores.segment")
 RECENT_RECORDS, RECENT_BYTES = 1024, 1024  #: how many payloads are kept in memory, of what size at most
 _CHECKPOINT_BYTES = 8 << 20
 _REWRITES_PER_ROUND = 4
+_CALLS = 128  #: until who is at it asks for its turn
 _TIDY_AGAIN = 10_000  #: frames until space is looked for again where there was none to move records to
 
 
@@ -52,6 +53,7 @@ class Core:
         self._relock()
         self.inside = False  #: a thread is in the middle of a call
         self.coming = self.aside = 0  #: how many threads wait at the lock, and how many stay away: see _turns.py
+        self.since = 0.0  #: when the turn began
         self._catching_up = False
         self.deferred: list[Callable[[], object]] = []
         self.owners = weakref.WeakSet[object]()  #: of handles; who is interrupted while it opens the store is none
@@ -94,7 +96,12 @@ class Core:
         self.owned: Callable[[], bool] = lock._is_owned  #: whether this thread has it (Condition uses it, too)
         #: Takes it if it is free, and says whether: as the first step of a `for`, behind which, unlike behind a call,
         #: no signal handler comes. A `with` is as safe, and takes as long as the write of a record.
-        self.door: Iterator[bool] = map(lock.acquire, repeat(False))
+        self.door: Iterator[bool | None] = map(lock.acquire, repeat(False))
+        self._open = self.door
+
+    def keep_watch(self) -> None:
+        """As long as a thread stays away, the door says None behind so many calls: see _turns.py."""
+        self.door = chain(islice(self._open, _CALLS), repeat(None)) if self.aside > 0 else self._open
 
     def is_busy(self) -> bool:
         return self.inside or self.coming > 0

@@ -116,7 +116,8 @@ class SegmentStore:
         for free in core.door:  # noqa: B007  # once
             break
         if not free:
-            return in_turn(core, partial(SegmentStore.commit, self, *ops, stop=stop), polite=not self._power)
+            again = partial(SegmentStore.commit, self, *ops, stop=stop)
+            return in_turn(core, again, polite=not self._power, asks=free is None)
         try:
             if core.inside:
                 core.deferred.append(partial(self.commit, *ops, stop=stop))
@@ -184,12 +185,12 @@ class SegmentStore:
     def _claim_one(self, core: Core, queue: str, order: Order, stop: Stop | None, counted: bool) -> Claim | None:
         """The plain case: one record that is there already, by order."""
         if core.coming > 0 and not core.owned():
-            return self._claim_one_in_turn(core, queue, order, stop, counted)
+            return self._claim_one_in_turn(False, core, queue, order, stop, counted)
         lock, claim = core.lock, None
         for free in core.door:  # noqa: B007  # as in `commit`
             break
         if not free:
-            return self._claim_one_in_turn(core, queue, order, stop, counted)
+            return self._claim_one_in_turn(free is None, core, queue, order, stop, counted)
         try:
             try:
                 if core.inside:
@@ -218,10 +219,10 @@ class SegmentStore:
                 self._give_back([claim])
             raise
 
-    def _claim_one_in_turn(self, core: Core, *asked: Any) -> Claim | None:
+    def _claim_one_in_turn(self, asks: bool, core: Core, *asked: Any) -> Claim | None:
         claims: list[Claim | None] = []
         try:
-            in_turn(core, lambda: claims.append(self._claim_one(core, *asked)), polite=not self._power)
+            in_turn(core, lambda: claims.append(self._claim_one(core, *asked)), polite=not self._power, asks=asks)
             return claims[0]
         except BaseException:
             self._give_back([claim for claim in claims if claim is not None])
@@ -322,6 +323,7 @@ class SegmentStore:
                 self._refuse()
             return until(core.catalog.depth(found, core.clock.wall())) or None
 
+        call_back(core)
         with core.lock:
             found = core.catalog.queue(queue)
             return bool(found.watchers.wait_locked(attempt, timeout, lambda: _due(core, found)))

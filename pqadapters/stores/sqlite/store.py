@@ -394,6 +394,7 @@ class SqliteStore(Alone):
                 return True
             if over:
                 return False
+            call_back(self._core.writer)
             self._wait(queue, bell, bell.watchers, rings, looked, left)
 
     # The whole

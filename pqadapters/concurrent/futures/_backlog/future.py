@@ -7,6 +7,7 @@ from concurrent.futures import CancelledError, Future, InvalidStateError
 from typing import TYPE_CHECKING, Any
 
 from ....apart import insist
+from ....resting import leave
 from .._jobs.options import PLAIN, Options
 from .cancelling import cancel, is_gone
 
@@ -154,6 +155,7 @@ def _unlocked(lock: Any, wait: Callable[[float | None], Any], timeout: float | N
     """Wait, and let go of the future's lock, which what a signal handler raises on the way in or out leaves taken:
     whoever ends the future would wait for it for ever, and all other jobs for that one."""
     outside = not lock._is_owned()
+    leave()
     try:
         return wait(timeout)
     except BaseException:
