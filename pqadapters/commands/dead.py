@@ -14,7 +14,7 @@ from . import options
 from .failures import Failure, told
 from .places import Place, find, opened, seen
 from .queues import chosen, letters_of
-from .records import Decode, decoder, rows_of, show
+from .records import Decode, decoder, letters_in, show
 from .screen import Screen, print_json
 
 _AT_ONCE = 1000
@@ -74,11 +74,7 @@ def _queues(sight: Sight, queue: str | None) -> list[str]:
 
 
 def _look(sight: Sight, queue: str | None, decode: Decode) -> list[dict[str, Any]]:
-    found = []
-    for name in _queues(sight, queue):
-        rows = rows_of(sight.browse(name, state=None), None, decode)
-        found += [row | {"queue": name.removesuffix(DEAD)} for row in rows]
-    return found
+    return [row for name in _queues(sight, queue) for row in letters_in(sight, name, None, decode)]
 
 
 def _requeue(path: Place, queue: str | None, ids: set[int] | None, as_json: bool) -> None:

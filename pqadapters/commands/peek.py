@@ -12,7 +12,7 @@ from . import options
 from .failures import told
 from .places import find, seen
 from .queues import chosen, letters_of
-from .records import Decode, decoder, rows_of, show
+from .records import Decode, decoder, letters_in, rows_of, show
 from .screen import Screen, print_json
 
 _DEAD = "dead"
@@ -57,5 +57,5 @@ def peek(
 def _look(sight: Sight, queue: str | None, count: int, state: str, decode: Decode) -> list[dict[str, Any]]:
     name = chosen(sight, queue)
     if state == _DEAD:
-        return rows_of(sight.browse(letters_of(name), state=None), count, decode)
+        return letters_in(sight, letters_of(name), count, decode)
     return rows_of(sight.browse(name, state=State(state)), count, decode)

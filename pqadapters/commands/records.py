@@ -8,7 +8,8 @@ from itertools import islice
 from typing import Any
 
 from ..clock import SYSTEM
-from ..store import Record
+from ..sight import Sight
+from ..store import DEAD, Record
 from .payloads import Shown, shown
 from .screen import Screen, age
 
@@ -22,6 +23,12 @@ def decoder(length: int, format: str, unpickle: bool) -> Decode:
 def rows_of(records: Iterable[Record], count: int | None, decode: Decode) -> list[dict[str, Any]]:
     """The first records, each as a program gets it."""
     return [_row(record, decode(record.payload)) for record in islice(records, count)]
+
+
+def letters_in(sight: Sight, letters: str, count: int | None, decode: Decode) -> list[dict[str, Any]]:
+    """The first dead letters of a queue of them, which to itself is one like any other, and its records ready."""
+    rows = rows_of(sight.browse(letters, state=None), count, decode)
+    return [row | {"queue": letters.removesuffix(DEAD), "state": "dead"} for row in rows]
 
 
 def _row(record: Record, payload: Shown) -> dict[str, Any]:

@@ -89,6 +89,7 @@ def test_peek(place: Path) -> None:
     assert delayed["not_before"] > delayed["put_at"]
     (dead,) = loaded("peek", place, "--queue", "default", "--state", "dead")
     assert (dead["payload"], dead["reason"]) == ("'three'", "it is broken")
+    assert (dead["queue"], dead["state"]) == ("default", "dead")
     assert out("peek", place, "--queue", "default", "--state", "claimed") == "nothing\n"
     assert "'four'" in out("peek", place, "--queue", "default")
 
@@ -109,8 +110,8 @@ def test_what_programs_get_of_a_record(tmp_path: Path) -> None:
 
 def test_dead(place: Path) -> None:
     (letter,) = loaded("dead", place)
-    assert [letter[name] for name in ("payload", "queue", "reason", "attempts")] == [
-        "'three'", "default", "it is broken", 1
+    assert [letter[name] for name in ("payload", "queue", "state", "reason", "attempts")] == [
+        "'three'", "default", "dead", "it is broken", 1
     ]  # fmt: skip
     assert "it is broken" in out("dead", place, "--queue", "default")
     assert out("dead", place, "--queue", "other") == "no dead letters\n"
