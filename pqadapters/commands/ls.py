@@ -29,11 +29,13 @@ from .screen import Screen, print_json
 def ls(home: str | None, as_json: bool) -> None:
     """What lives in HOME: by default PQADAPTERS_HOME, or the user's own."""
     directory = os.path.abspath(home) if home is not None else home_directory()
-    if home is not None and not os.path.isdir(directory):
-        raise Failure(f"{shown(home)} isn't there, or is no directory")
     try:
         names = directories(directory)
-    except FileNotFoundError:
+    except (FileNotFoundError, NotADirectoryError) as error:
+        if home is not None:
+            raise Failure(f"{shown(home)} isn't there, or is no directory") from error
+        if isinstance(error, NotADirectoryError):
+            raise
         names = []
     entries = [entry for name in names for entry in _application(directory, name)]
     if as_json:

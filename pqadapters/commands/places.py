@@ -59,17 +59,23 @@ def find(place: str) -> Place:
     if is_there(place):
         return _one(os.path.abspath(place))
     in_home = _in_home(place)
+    if in_home is None and ("://" in place or place.lower().startswith(("sqlite:", "file:"))):
+        _check_url(place)
     if in_home is None:
         what = shown(place)
         raise Failure(f"{what} isn't there: neither as a file or directory, nor as a place in the home (see `ls`)")
     return _one(in_home)
 
 
-def _on_server(url: str) -> OnServer:
+def _check_url(url: str) -> None:
     try:
         check_url(url)
     except ValueError as error:
         raise Failure(str(error)) from None
+
+
+def _on_server(url: str) -> OnServer:
+    _check_url(url)
     if url[len("mysql") :][:3] != "://":
         raise Failure(f"{shown(url)}: write mysql://user@host:3306/database")
     return OnServer(url)

@@ -71,6 +71,8 @@ def test_foreign_places(command: str, tmp_path: Path) -> None:
     assert "from outside" in refusal(command, "memory:")
     for place in ("mysql://ann:secret@h/d?no=1", "mysqlx://ann:secret@h/d"):  # terminals are logged
         assert "ann:***@h" in refusal(command, place)
+    for place in ("sqlite3:///other.db", "redis://h/0", "sqlite:other.db", "file:q"):  # "isn't there", of one that is
+        assert ": use sqlite:///" in (said := refusal(command, place)) or "///" in said.partition(": write ")[2]
     assert "write sqlite" in refusal(command, "sqlite:///")
 
 

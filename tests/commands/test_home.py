@@ -209,6 +209,15 @@ def test_no_home(tmp_path: Path) -> None:
     assert os.listdir(tmp_path) == []
 
 
+def test_a_home_of_which_nobody_can_tell_whether_it_is_there(tmp_path: Path) -> None:
+    """Another user's: it "isn't there", to who has called as the wrong one."""
+    (tmp_path / "loop").symlink_to("loop")
+    (tmp_path / "file").touch()
+    for home in ("loop", "loop/q"):
+        assert refusal("ls", tmp_path / home) == f"Error: {tmp_path / home}: {os.strerror(errno.ELOOP)}\n"
+    assert "is no directory" in refusal("ls", tmp_path / "file")
+
+
 def test_adopted_slots_are_listed(tmp_path: Path) -> None:
     for number in ("0", "0/adopted-3-91c0aa41"):
         os.makedirs(tmp_path / "app" / "place" / number)
