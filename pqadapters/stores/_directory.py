@@ -48,14 +48,30 @@ def make(path: str, disk: Disk) -> None:
 
 def refused(path: str, error: OSError, what: str) -> DiskError:
     """The error for a directory that the system doesn't let us use."""
-    advice = _ADVICE.get(error.errno or 0, "give a directory that this user may create and write")
+    advice = _whose(error) or _ADVICE.get(error.errno or 0, _GIVE)
     reason = os.strerror(error.errno or 0)
     if isinstance(error.filename, str) and os.path.dirname(error.filename) == path:
         reason += f" ({os.path.basename(error.filename)})"
     return DiskError(error.errno, f"can't {what} the directory of the store: {reason}; {advice}", path)
 
 
+def _whose(error: OSError) -> str | None:
+    """What is to be done about a file that another user has made there: root, who trusted the directory."""
+    try:
+        owner = os.lstat(error.filename).st_uid if error.errno == errno.EACCES and hasattr(os, "geteuid") else None
+    except (OSError, TypeError):
+        return None
+    if owner is None or owner == os.geteuid():
+        return None
+    return (
+        f"it belongs to user {owner}, and this process runs as user {os.geteuid()}: have its owner changed (chown), or "
+        "run as that user"
+    )
+
+
+_GIVE = "give a directory that this user may create and write"
 _ADVICE = {
+    errno.ENOENT: f"where it was removed, close the store and open it again; else {_GIVE}",
     errno.ENOSPC: "free some space there",
     errno.EDQUOT: "free some space there",
     errno.EIO: "look at the disk and at the system's log",
@@ -75,7 +91,8 @@ def make_private(path: str, info: os.stat_result) -> None:
     if info.st_uid != os.geteuid():
         raise StoreRefused(
             f"{path} belongs to user {info.st_uid}, and this process runs as user {os.geteuid()}: whoever owns it can "
-            "read and change what is stored. Give a directory of your own, or pass trust_directory=True"
+            "read and change what is stored. Run as that user, give a directory of your own, or pass "
+            "trust_directory=True"
         )
     check_unshared(path, info)
     if info.st_mode & 0o077:

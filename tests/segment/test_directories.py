@@ -121,6 +121,19 @@ def _open_to_all(path: Path) -> None:
 
 
 @as_root
+def test_a_file_that_another_user_has_made_there(tmp_path: Path) -> None:
+    """Root, who trusted the directory. Its owner was told to give one that they may write."""
+    _open_to_all(tmp_path)
+    path = filled(tmp_path / "q", b"1")
+    (made,) = path.glob("*.seg")
+    for each in (path, *path.iterdir()):
+        os.chown(each, 0 if each == made else 12345, -1)
+    with _as_user(12345), pytest.raises(DiskError, match=r"user 0, .* as user 12345: .*chown") as caught:
+        SegmentStore(path)
+    assert made.name in str(caught.value)
+
+
+@as_root
 def test_somebody_elses_directory_is_refused_unless_trusted(tmp_path: Path) -> None:
     path = filled(tmp_path / "q", b"1")
     os.chown(path, 12345, 12345)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -219,6 +220,17 @@ def test_a_database_that_may_not_be_read(database: Path) -> None:
     SqliteStore(database).close()
     database.chmod(0)
     assert f"[Errno {errno.EACCES}]" in _refusal(database)
+
+
+def test_what_is_beside_a_database_was_removed(database: Path) -> None:
+    """Who took it for litter was told that they may not write there."""
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"1"))
+        shutil.rmtree(f"{database}-owners")
+        with pytest.raises(DiskError, match=r"was removed.*close the store and open it again"):
+            store.claim("q")
+    with SqliteStore(database) as store:
+        assert [claim.payload for claim in store.claim("q")] == [b"1"]
 
 
 def test_the_files_are_their_owners_alone(database: Path) -> None:

@@ -72,7 +72,7 @@ def _check_file(path: str, trust: bool) -> None:
     if info.st_uid != os.geteuid():
         raise StoreRefused(
             f"{path} belongs to user {info.st_uid}, and this process runs as user {os.geteuid()}: whoever owns it can "
-            "read and change what is stored. Give a file of your own, or pass trust_directory=True"
+            "read and change what is stored. Run as that user, give a file of your own, or pass trust_directory=True"
         )
     if info.st_mode & 0o077:
         try:

@@ -129,7 +129,10 @@ def translated(error: Exception, path: str) -> StoreError:
         return DiskError(number, f"{text} ({os.strerror(number)}); {_ADVICE[number]}", path)
     if text.startswith("unable to open database file"):
         number = _why_not_opened(path)
-        advice = "this user must be allowed to write the file and its directory, and have descriptors left (ulimit -n)"
+        advice = (
+            "this user must be allowed to write the file and its directory, or to read them where they are only looked "
+            "at, and have descriptors left (ulimit -n)"
+        )
         return DiskError(number, f"{text} ({os.strerror(number)}); {advice}", path)
     if text.startswith("string or blob too big"):
         return StoreError(f"{path}: {text}; nothing was stored. Put a smaller item, or the path of a file")
