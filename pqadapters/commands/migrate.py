@@ -53,11 +53,8 @@ def migrate(
             f"{shown(place)} is pqadapters' own already, and only what persist-queue or shelve has written is moved: "
             f"nothing was put into {shown(to)}"
         )
-    if not found and as_json:
-        print_json([])
-        return
     if not found:
-        click.echo(f"{escaped(shown(place))} is pqadapters' own already: there is nothing to do")
+        _nothing_to_do(place, as_json)
         return
     before = [move.look(elsewhere=to is not None) for move in found]
     if dry_run:
@@ -65,8 +62,18 @@ def migrate(
         return
     with _bar(sum(report.total for report in before)) as tell:
         after = _into(to, found, tell) if to else [report for move in found for report in move.here(tell)]
-    _show(after, as_json, shown(to) if to else "")
+    if after:
+        _show(after, as_json, shown(to) if to else "")
+    else:
+        _nothing_to_do(place, as_json)
     _compare(before, after)
+
+
+def _nothing_to_do(place: str, as_json: bool) -> None:
+    if as_json:
+        print_json([])
+    else:
+        click.echo(f"{escaped(shown(place))} is pqadapters' own already: there is nothing to do")
 
 
 def _into(url: str, found: list[Move], tell: Tell) -> list[Report]:

@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from typing import Protocol
 from urllib.parse import urlsplit
 
-from ..opening import is_directory_store, is_unfinished, open_store, path_of, probe_file
+from ..errors import StoreRefused
+from ..opening import is_directory_store, is_unfinished, look_at_server, open_store, path_of, probe_file
 from ..persistqueue import conversion
 from ..persistqueue.conversion import Progress, Report, servers
 from ..serializers import serializer as choose_serializer
@@ -114,10 +115,18 @@ class Server:
         return servers.look_at_server(self.url, self._name)
 
     def here(self, progress: Progress) -> list[Report]:
+        if not self.look(elsewhere=False).parts and not self._is_ours():  # to open it would make tables there
+            raise Failure(f"{shown(self.url)} has nothing that persist-queue has written")
         with open_store(self.url) as store:
             names = servers.names(self.url, store, self._name)
             found = [servers.convert_queue(self.url, store, name, progress=progress) for name in names]
         return [report for report in found if report is not None]
+
+    def _is_ours(self) -> bool:
+        try:
+            return look_at_server(self.url, lambda sight: True)
+        except StoreRefused:
+            return False
 
     def into(self, store: Store, progress: Progress) -> Report:
         return servers.move_server(self.url, store, self._name, progress=progress)

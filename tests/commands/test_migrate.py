@@ -476,7 +476,16 @@ def test_a_server_in_its_place(server: tuple[str, dict[str, Any]], monkeypatch: 
     with ours.MySQLQueue(**where, name="mail", serializer="json") as q:
         assert [q.get()["n"] for _ in range(q.size)] == list(range(1, 30))
     assert loaded("migrate", url) == []
+    assert "nothing to do" in out("migrate", url)
     assert shared().run("SELECT COUNT(*) FROM kept_queue_jobs", database=where["db_name"]) == ((29,),)
+
+
+def test_a_server_with_nothing_of_persist_queues() -> None:
+    """It said nothing, with the status of success, and a database whose name was written wrongly had tables of ours."""
+    with shared().database() as url:
+        for options in ([], ["--queue", "jobs"], ["--json"]):
+            assert "has nothing that persist-queue has written" in refusal("migrate", url, *options)
+        assert shared().run("SHOW TABLES", database=url.rpartition("/")[2]) == ()
 
 
 def test_from_a_server_and_onto_one(
