@@ -28,7 +28,7 @@ _log = telling.logger("pqadapters.home")
 _BUDGET = 0.1  #: seconds for looking around; the next run goes on
 _ENDS = 2  #: so many runs begin without a queue there, until that is worth a warning
 _looked: set[int] = set()  # processes
-_ADVICE = "If that place moved in the source, open what waits: %s"
+_ADVICE = "If that place moved in the source, open what waits, by the class that it was made by: %s"
 _SHOWN = 3  #: so many directories are named
 _OPENS = {"executor": "ThreadPoolExecutor"}  #: what opens the items of anything else than a queue
 

@@ -72,6 +72,7 @@ def test_at_the_end_of_a_run_that_makes_no_queue_there_and_never_again(home: Pat
     runs.begin()
     (hint,) = runs.said(logging.INFO)
     assert "2 items" in hint
+    assert "by the class that it was made by: Queue(path=" in hint  # a Queue hands out a PriorityQueue's items in turn
     assert runs.said(logging.WARNING) == []
     runs.end()
     (warning,) = runs.said(logging.WARNING)
