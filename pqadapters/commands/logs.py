@@ -235,6 +235,7 @@ class _Shown(logging.Handler):
         self._stream = stream
         others = dict.fromkeys(_FIELD.findall(text or ""), "")  # an extra that not all records have
         self._formatter = None if text is None else logging.Formatter(text, defaults=others)
+        self._needed = () if {"message", "msg"} & others.keys() else tuple(others)  #: else a line says nothing
         self._fits = True  #: whether all records were such as it is made for
 
     def emit_batch(self, records: list[logging.LogRecord]) -> None:
@@ -268,12 +269,18 @@ class _Shown(logging.Handler):
             return json.dumps({name: each if isinstance(each, plain) else repr(each) for name, each in fields.items()})
 
     def _formatted(self, formatter: logging.Formatter, record: logging.LogRecord) -> str:
-        """A number for which the record has no number is no reason for a dead letter, either."""
+        """A number for which the record has no number is no reason for a dead letter, either; and a slip in the name of
+        its message none to show nothing of it, since it is gone then."""
         try:
-            return formatter.format(record)
+            line = formatter.format(record)
+            lacking = next((name for name in self._needed if not hasattr(record, name)), None)
+            if lacking is None:
+                return line
+            problem = f"they have no {lacking!r}"
         except (TypeError, ValueError) as error:
-            line = _USUAL.format(record)  # where that fails it is the record's own fault
-            if self._fits:
-                click.echo(f"--format isn't made for all records; others are shown by the usual one: {error}", err=True)
-            self._fits = False
-            return line
+            problem = str(error)
+        line = _USUAL.format(record)  # where that fails it is the record's own fault
+        if self._fits:
+            click.echo(f"--format isn't made for all records; others are shown by the usual one: {problem}", err=True)
+        self._fits = False
+        return line

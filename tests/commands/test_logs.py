@@ -112,6 +112,16 @@ def test_a_format_that_some_records_are_not_made_for(tmp_path: Path) -> None:
     assert len(done.stderr.splitlines()) == 1
 
 
+def test_a_format_with_a_slip_in_the_messages_name(tmp_path: Path) -> None:
+    """Records were shown as empty lines, and gone. An extra that only some have is no slip, beside the message."""
+    ran(ODD, tmp_path / "spool")
+    done = call("logs", "drain", tmp_path / "spool", "--format", "%(levelname)s %(mesage)s")
+    assert done.exit_code == 0
+    assert [line.partition("app: ")[2] for line in done.stdout.splitlines()] == ["lone \\ud800", "with an id"]
+    (line,) = done.stderr.splitlines()
+    assert line.endswith("others are shown by the usual one: they have no 'mesage'")
+
+
 def test_without_a_stdout(tmp_path: Path) -> None:
     """All records were dead letters then."""
     ran(ODD, tmp_path / "spool")
