@@ -1,0 +1,71 @@
+"""The wait loop of all stores: a wake-up that its waiter has no use for, or can't take, is the next one's."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+
+import pytest
+
+from pqadapters.stores._gate import Crowd, Gate
+
+
+def _nothing() -> None:
+    return None
+
+
+def _waiter(gate: Gate) -> threading.Lock:
+    """Somebody who waits there; free again when he is woken."""
+    sleeper = threading.Lock()
+    sleeper.acquire()
+    gate._enter(sleeper)
+    return sleeper
+
+
+def _once(gate: Gate, lock: threading.RLock, behind: list[threading.Lock]) -> Callable[[], None]:
+    """Called as the first waiter's sleep ends: another one comes, and somebody wakes the first."""
+
+    def wake() -> None:
+        with lock:
+            if not behind:
+                behind.append(_waiter(gate))
+                gate.wake_one()
+
+    return wake
+
+
+def test_i7_who_was_woken_as_its_time_was_over_and_finds_nothing_wakes_the_next_one() -> None:
+    lock, behind = threading.RLock(), list[threading.Lock]()
+    gate = Gate(lock)
+    with lock:
+        gate.wait_locked(_nothing, 0.001, awoken=_once(gate, lock, behind))
+    assert behind[0].acquire(blocking=False)
+
+
+def test_who_has_gone_is_counted_no_more() -> None:
+    lock, crowd, looks = threading.RLock(), Crowd(), iter([None, "found"])
+    gate = Gate(lock, crowd)
+    with lock:
+        assert gate.wait_locked(lambda: next(looks), None) == "found"
+        assert (gate.waiting, crowd.size) == (0, 0)
+        _waiter(gate)
+        assert (gate.waiting, crowd.size) == (1, 1)
+        gate.wake_one()
+        assert (gate.waiting, crowd.size) == (0, 0)
+
+
+def test_i7_who_is_interrupted_as_it_leaves_is_waiting_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    lock = threading.RLock()
+    gate = Gate(lock)
+    leave, interrupts = gate._leave, [KeyboardInterrupt()]
+
+    def interrupted(sleeper: threading.Lock) -> None:
+        if interrupts:
+            raise interrupts.pop()
+        leave(sleeper)
+
+    monkeypatch.setattr(gate, "_leave", interrupted)
+    behind: list[threading.Lock] = []
+    with lock, pytest.raises(KeyboardInterrupt):
+        gate.wait_locked(_nothing, 0.001, awoken=lambda: behind.append(_waiter(gate)))
+    assert behind[0].acquire(blocking=False), "the wake-up was for nobody"
