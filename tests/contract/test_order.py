@@ -119,3 +119,11 @@ def test_i4_queues_have_orders_of_their_own(make_store: Maker) -> None:
         store.commit(Put("even" if n % 2 == 0 else "odd", b"%d" % n, rank=b"%d" % (9 - n)))
     assert [claim.payload for claim in store.claim("even", limit=9)] == [b"0", b"2", b"4"]
     assert [claim.payload for claim in store.claim("odd", order=Order.RANK, limit=9)] == [b"5", b"3", b"1"]
+
+
+def test_i4_records_that_came_back_leave_one_by_one_among_the_others(make_store: Maker) -> None:
+    store = make_store()
+    ids = store.commit(*[Put("q", b"")] * 7)
+    taken = store.claim("q", limit=6)
+    store.commit(*(Nack(taken[n]) for n in (4, 0, 5, 2)))
+    assert _drain(store, Order.OLDEST) == [ids[n] for n in (0, 2, 4, 5, 6)]
