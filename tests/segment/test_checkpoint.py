@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import logging
 import random
 import shutil
 from pathlib import Path
@@ -10,8 +11,9 @@ from typing import Any
 
 import pytest
 
-from pqadapters.store import Ack, Delete, Nack, Op, Put, Set, Update
+from pqadapters.store import Ack, Delete, Nack, Op, Put, Set, State, Update
 from pqadapters.stores.segment import SegmentStore, checkpoint
+from tests.contract.maker import ManualClock
 from tests.crash.faulty import FaultyDisk
 from tests.crash.promises import die
 
@@ -54,6 +56,7 @@ def _inside(directory: Path) -> dict[str, Any]:
         "next": core.log.next,
         "live": core.log.live,
         "live bytes": core.catalog.live_bytes(core.log),
+        "key bytes": core.log.key_bytes,
         "live by segment": {s.number: s.live for s in core.log.segments if s.live},
         "end": core.log.tail.end,
     }
@@ -72,9 +75,10 @@ def _without_checkpoint(directory: Path) -> dict[str, Any]:
 
 
 @pytest.mark.parametrize("seed", range(10))
-def test_with_and_without_it_the_same_is_there(seed: int, tmp_path: Path) -> None:
+def test_with_and_without_it_the_same_is_there(seed: int, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     rng, directory = random.Random(seed), tmp_path / "store"
     directory.mkdir()
+    caplog.set_level(logging.INFO, "pqadapters.stores.segment")
     for _ in range(4):
         store = SegmentStore(
             directory, segment_bytes=4096, durability="process", max_lag=1000.0, disk=FaultyDisk(str(directory))
@@ -89,7 +93,22 @@ def test_with_and_without_it_the_same_is_there(seed: int, tmp_path: Path) -> Non
             die(store)
         expected = _without_checkpoint(directory)
         assert _inside(directory) == expected
+    assert [record.getMessage() for record in caplog.records] == []  # that one was of no use, say
 
+
+def test_of_the_delayed_records_that_it_tells_of_one_has_left_since(tmp_path: Path) -> None:
+    clock, path = ManualClock(), str(tmp_path)
+    store = SegmentStore(path, clock=clock, disk=FaultyDisk(path))
+    _, *others = store.commit(*(Put("q", b"%d" % n, not_before=clock.now + 10 + n) for n in range(5)))
+    store.checkpoint()
+    clock.advance(10)
+    store.commit(*map(Ack, store.claim("q")))
+    die(store)
+    with SegmentStore(path, clock=clock) as store:
+        assert [record.id for record in store.browse("q", state=State.DELAYED)] == others
+        for id in others:
+            clock.advance(1)
+            assert [claim.id for claim in store.claim("q", limit=9)] == [id]
 
 def test_it_is_used(tmp_path: Path) -> None:
     """After a clean close the segments' frames aren't read: damage to one isn't seen before somebody reads it."""
