@@ -78,6 +78,15 @@ def test_i9_limit_bytes_lets_one_large_record_into_an_empty_queue(make_store: Ma
     assert _accepted(store, Put("q", b"much too large", limit_bytes=3))
 
 
+def test_i9_limit_bytes_sees_what_the_same_commit_does_to_the_queue(make_store: Maker) -> None:
+    store = make_store()
+    with pytest.raises(LimitReached):
+        store.commit(Put("q", b"much too large", limit_bytes=3), Put("q", b"", limit_bytes=3))
+    store.commit(Put("q", b"much too large", limit_bytes=3))
+    store.commit(*map(Ack, store.claim("q")), Put("q", b"it is empty now", limit_bytes=3))
+    assert payloads(store) == [b"it is empty now"]
+
+
 def test_i9_both_limits_at_once(make_store: Maker) -> None:
     store = make_store()
     assert _accepted(store, Put("q", b"12", limit=2, limit_bytes=5))

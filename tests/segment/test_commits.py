@@ -34,6 +34,12 @@ def test_a_payload_beyond_the_limit_is_refused(tmp_path: Path, monkeypatch: pyte
                 store.commit(put)
         store.commit(Put("q", bytes(70_000)))
         assert store.depth("q").ready == 1
+        (claim,) = store.claim("q")
+        for op in (Update(claim, bytes(70_001)), Set("t", b"k", bytes(70_001))):
+            with pytest.raises(ValueError, match="a payload of 70001 bytes is too large"):
+                store.commit(op)
+        assert [record.payload for record in store.browse("q", state=None)] == [bytes(70_000)]
+        assert store.get("t", b"k") is None
 
 
 def test_a_commit_is_no_cycle(tmp_path: Path) -> None:
