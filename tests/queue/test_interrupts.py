@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import errno
 import threading
 from collections.abc import Callable
 from typing import Any
 
 import pytest
 
+from pqadapters.errors import DiskError
 from pqadapters.stdlib.queue import PriorityQueue, Queue
 from pqadapters.store import Put
 from pqadapters.stores.memory import MemoryStore
@@ -45,6 +47,44 @@ def test_an_interrupt_as_a_commit_returns_leaves_no_stale_holder(
     q.put("b")
     q.get()
     q.task_done()
+
+
+def failing(*errors: Exception, call: Callable[..., Any]) -> Callable[..., Any]:
+    """Of the first calls none does anything; later ones do."""
+    left = list(errors)
+
+    def failed(*args: Any, **options: Any) -> Any:
+        if left:
+            raise left.pop(0)
+        return call(*args, **options)
+
+    return failed
+
+
+def test_an_interrupt_before_the_commit_of_a_lease_that_went_well_leaves_it_done(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    q = Queue[str](store=place.open())
+    q.put("a")
+    with pytest.raises(Interrupt), q.lease():
+        monkeypatch.setattr(q._line, "commit", failing(Interrupt(), call=q._line.commit))
+    assert q.stats()["unfinished"] == 0
+
+
+def test_an_interrupt_before_a_commit_that_is_refused_then_leaves_the_item_with_its_holder(
+    place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    q = Queue[str](store=place.open())
+    q.put("a")
+    q.get()
+    full = DiskError(errno.ENOSPC, "no room")
+    with monkeypatch.context() as patch:
+        patch.setattr(q._line, "commit", failing(Interrupt(), full, call=q._line.commit))
+        with pytest.raises(Interrupt):
+            q.task_done()
+    assert q.stats()["held"] == 1
+    q.task_done()
+    assert q.stats()["unfinished"] == 0
 
 
 class Slow:

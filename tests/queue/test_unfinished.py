@@ -70,6 +70,17 @@ def test_join_ends_on_calls_of_a_thread_that_holds_nothing(store: Store) -> None
     joiner.result()
 
 
+def test_i7_join_hears_that_an_item_is_done_which_is_named_and_was_gone_when_it_was_handed_out(store: Store) -> None:
+    watched = Watched(store)
+    q: Queue[int] = Queue(store=watched, ack="get")
+    q.put(1)
+    q.get()
+    joiner = Background(q.join)
+    watched.settled()
+    q.task_done(1)
+    joiner.result()
+
+
 def test_a_dead_letter_ends_join(store: Store) -> None:
     watched = Watched(store)
     q: Queue[int] = Queue(store=watched, max_attempts=1)

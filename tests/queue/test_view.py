@@ -35,6 +35,15 @@ def test_it_looks_like_the_standard_librarys_container(store: Store) -> None:
     assert view == q.queue
 
 
+@pytest.mark.parametrize("end", ["pop", "popleft"])
+def test_under_next_what_is_taken_from_an_end_says_that_the_last_item_is_done(store: Store, end: str) -> None:
+    q: Queue[int] = Queue(store=store, ack="next")
+    q.put_many(range(3))
+    q.get()
+    getattr(q.queue, end)()
+    assert (store.depth(q.name).unfinished, q.stats()["held"]) == (2, 1)
+
+
 def test_it_is_live(store: Store) -> None:
     q: Queue[int] = Queue(store=store)
     view = q.queue
