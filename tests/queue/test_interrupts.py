@@ -109,9 +109,10 @@ def _interrupted_once(what: str) -> dict[str, int]:
     return {"a": 1}
 
 
-def test_an_interrupt_in_the_middle_of_a_codec_is_no_fault_of_the_item(place: Place) -> None:
+@pytest.mark.parametrize("ack", ["auto", "get"])
+def test_an_interrupt_in_the_middle_of_a_codec_is_no_fault_of_the_item(place: Place, ack: str) -> None:
     _seen.clear()
-    q = Queue[Slow](store=place.open())
+    q = Queue[Slow](store=place.open(), ack=ack)
     with pytest.raises(Interrupt):
         q.put(Slow())
     assert q.qsize() == 0

@@ -14,7 +14,7 @@ import pytest
 from pqadapters import live
 from pqadapters.errors import NotSerializable
 from pqadapters.opening import open_store
-from pqadapters.stdlib.queue import LifoQueue, PriorityQueue, Queue, SimpleQueue
+from pqadapters.stdlib.queue import Empty, LifoQueue, PriorityQueue, Queue, SimpleQueue
 from pqadapters.store import State, Store
 
 from .background import Background, Watched, in_thread
@@ -100,6 +100,19 @@ def test_another_handle_gets_the_very_object(place: Place) -> None:
     assert (other.get(), other.get(), keeps.get()) == (STOP, None, 1)
     assert keeps.get() is STOP
     assert other.stats()["dropped"] == keeps.stats()["dropped"] == 0
+
+
+@pytest.mark.exclusive
+def test_an_object_that_went_with_its_queue_is_done_where_another_handle_finds_its_record(place: Place) -> None:
+    store = place.open()
+    q: Queue[Any] = Queue(store=store, markers="drop")
+    other: Queue[Any] = Queue(store=store, markers="drop")
+    q.put(STOP)
+    del q
+    gc.collect()
+    with pytest.raises(Empty):
+        other.get_nowait()
+    assert (other.stats()["dropped"], store.depth(other.name).unfinished) == (1, 0)
 
 
 def test_the_view_finds_and_removes_markers(place: Place) -> None:

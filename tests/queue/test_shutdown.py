@@ -156,3 +156,11 @@ def test_allowed_transitions(store: Store) -> None:
     q.shutdown(immediate=True)
     q.shutdown()
     assert q.qsize() == 0
+
+
+def test_what_a_closed_queue_held_is_ready_in_a_store_that_stays_open(store: Store) -> None:
+    q: Queue[int] = Queue(store=store, ack="task_done")
+    q.put_many(range(3))
+    assert q.get_many(2) == [0, 1]
+    q.close()
+    assert store.depth(q.name)[:3] == (3, 0, 0)

@@ -7,14 +7,15 @@ import pickle
 import sys
 import types
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pqadapters.errors import DiskError, NotSerializable
-from pqadapters.stdlib._lines import aside
+from pqadapters.stdlib._lines import aside, stock
 from pqadapters.stdlib.queue import Empty, Queue
-from pqadapters.store import Capabilities, Put, Store
+from pqadapters.store import Capabilities, Claim, Put, Store
 from pqadapters.stores.memory import MemoryData, MemoryStore
 
 from .background import Background, Watched
@@ -247,7 +248,7 @@ def test_too_many_attempts_make_a_dead_letter(place: Place) -> None:
         q.get_nowait()
     (letter,) = q.dead_letters()
     assert letter.item == "kills"
-    assert "max_attempts=2" in letter.reason
+    assert letter.reason == "claimed 2 times and never done (max_attempts=2)"
 
 
 def test_attempts_are_counted_in_the_store_only_where_they_are_limited(store: Store) -> None:
@@ -316,3 +317,37 @@ def test_memory_running_out_is_no_poison(store: Store) -> None:
     q._line.loads = loads
     assert q.get() == 1
     assert q.dead_letters() == []
+
+
+class _Counted:
+    """A store that notes how long each claim may wait."""
+
+    def __init__(self, store: Store) -> None:
+        self._store = store
+        self.timeouts: list[float | None] = []
+
+    def claim(self, queue: str, **options: Any) -> Any:
+        self.timeouts.append(options["timeout"])
+        return self._store.claim(queue, **options)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._store, name)
+
+
+def test_what_a_get_passes_over_gives_it_no_more_time(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    now = 100.0
+    monkeypatch.setattr(stock, "SYSTEM", SimpleNamespace(monotonic=lambda: now))
+    counted: Any = _Counted(store)
+    q: Queue[object] = Queue(store=counted)
+    store.commit(Put(q.name, b"no pickle"), Put(q.name, b"none either"))
+
+    def take_time(claim: Claim, reason: str) -> None:
+        nonlocal now
+        now += 20.0
+        bury(claim, reason)
+
+    bury = q._line.bury
+    monkeypatch.setattr(q._line, "bury", take_time)
+    with pytest.raises(Empty):
+        q.get(timeout=40)
+    assert counted.timeouts == [40.0, 20.0, 0.0]
