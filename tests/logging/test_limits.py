@@ -14,8 +14,9 @@ import pytest
 
 from pqadapters.logging._spools import limits
 from pqadapters.logging.handlers import QueueHandler, QueueListener, SpoolQueue, WhenFull
-from pqadapters.store import Store
+from pqadapters.store import Put, Store
 from pqadapters.stores._disk import Disk
+from pqadapters.stores.memory import MemoryStore
 
 from .sinks import PATIENCE, Hanging, Noting, logger_of, spool
 
@@ -304,6 +305,32 @@ def test_a_full_disk_of_one_sink_that_is_down(place: Path, closing: list[Limited
         assert [int(message.split()[0]) for message in healthy.messages] == list(range(MANY))
         assert listener.stats()["dropped"]["drop_oldest"] > 0
         listener.stop(drain_timeout=0.0)
+
+
+def test_of_two_handlers_on_one_spool_the_stricter_limit_holds() -> None:
+    limit = limits.Limit()
+    seen = []
+    for other in (limits.Limit(LIMIT, "raise"), limits.Limit(LIMIT // 2, "drop_newest", "ERROR"), limits.Limit(LIMIT)):
+        limit.tighten(other)
+        limit.tighten(limits.Limit())
+        seen.append((limit.max_bytes, limit.when_full.value, limit.drop_level))
+    stricter = (LIMIT // 2, "drop_newest", logging.ERROR)
+    assert seen == [(LIMIT, "raise", logging.WARNING), stricter, stricter]
+
+
+@pytest.mark.parametrize("when", ["block", "raise", "drop_newest", "drop_oldest", "drop_below_level"])
+def test_for_a_record_that_never_fits_nobody_waits_and_none_makes_room(when: str, tmp_path: Path) -> None:
+    limit, store = limits.Limit(LIMIT, when), MemoryStore()
+    store.commit(Put("q", b"x"))
+    limit.watch(str(tmp_path), lambda store: ["q"])
+    limit.delivers(limit)
+    if when in ("block", "raise"):
+        with pytest.raises(Full, match=f"{LIMIT} bytes, which is the limit"):
+            limit.admits(LIMIT, logging.INFO, store)
+    else:
+        assert not limit.admits(LIMIT, logging.INFO, store)
+    assert limit.dropped.total() == (when not in ("block", "raise"))
+    assert store.depth("q").ready == 1
 
 
 @pytest.mark.parametrize(

@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import NotSerializable, RankError
+from pqadapters.errors import DiskError, NotSerializable, RankError
 from pqadapters.stdlib.queue import Empty, Full, PriorityQueue
 from pqadapters.store import Capabilities, Put, Record, Store
 from pqadapters.stores.memory import MemoryStore
@@ -245,3 +245,25 @@ def test_a_look_at_the_first_reads_no_others(store: Store, monkeypatch: pytest.M
     monkeypatch.setattr(store, "browse", counting)
     assert (q.peek(), q.queue[0]) == (0, 0)
     assert len(read) == 2
+
+
+class _FailsLater(Watched):
+    """A store that can't claim the second of the records that it is asked for by their ids."""
+
+    asked = 0
+
+    def claim(self, queue: str, **options: Any) -> Any:
+        self.asked += options.get("ids") is not None
+        if self.asked == 2:
+            raise DiskError(5, "EIO")
+        return super().claim(queue, **options)
+
+
+@pytest.mark.exclusive
+def test_what_was_claimed_before_the_disk_refused_is_ready_again(store: Store) -> None:
+    q: PriorityQueue[Any] = PriorityQueue(store=_FailsLater(store))
+    q.put_many([Job(2), Job(1), Job(3)])
+    with pytest.raises(DiskError):
+        q.get_many(3)
+    assert store.depth(q.name)[:3] == (3, 0, 0)
+    assert q.get_many(3) == [Job(1), Job(2), Job(3)]

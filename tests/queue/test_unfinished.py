@@ -81,6 +81,17 @@ def test_i7_join_hears_that_an_item_is_done_which_is_named_and_was_gone_when_it_
     joiner.result()
 
 
+def test_what_one_thread_has_dropped_by_hand_is_no_others_to_report_done(store: Store) -> None:
+    q: Queue[int] = Queue(store=store, ack="task_done")
+    q.put_many(range(2))
+    in_thread(q.get)
+    del q.queue[0]
+    in_thread(q.task_done)
+    assert (store.depth(q.name).unfinished, q.unfinished_tasks) == (0, 1)
+    q.task_done()
+    q.join()
+
+
 def test_a_dead_letter_ends_join(store: Store) -> None:
     watched = Watched(store)
     q: Queue[int] = Queue(store=watched, max_attempts=1)
