@@ -28,6 +28,7 @@ __all__ = ["listen", "place"]
         ({"backoff": 1}, TypeError),
         ({"retries": "8"}, TypeError),
         ({"batch_wait": float("nan")}, ValueError),
+        ({"batch": 0}, ValueError),
     ],
 )
 def test_options_of_a_sink_are_checked(options: dict[str, Any], error: type[Exception]) -> None:
