@@ -18,7 +18,7 @@ from pqadapters.stdlib._lines.held import Held, consumer, known
 from pqadapters.stdlib.queue import Queue
 from pqadapters.store import Claim, Store
 
-from .background import Background, in_thread
+from .background import PATIENCE, Background, in_thread
 from .conftest import Place
 from .programs import run
 
@@ -273,6 +273,26 @@ def test_what_ended_consumers_took_is_done_under_next(store: Store, work: Callab
     work(q, 500)
     assert q.stats()["claimed"] <= 130
     assert len(q._line.held.by) <= 130
+
+
+def test_what_a_live_thread_has_in_hand_is_not_done_with_what_ended_ones_took_under_next(store: Store) -> None:
+    q: Queue[int] = Queue(store=store, ack="next")
+    q.put_many(range(300))
+    has, end = threading.Event(), threading.Event()
+
+    def work() -> int:
+        item = q.get_nowait()
+        has.set()
+        end.wait(PATIENCE)
+        return item
+
+    worker = Background(work)
+    assert has.wait(PATIENCE)
+    _each_in_a_thread(q, 299)
+    assert q.stats()["claimed"] <= 130
+    first = next(store.browse(q.name, state=None))
+    end.set()
+    assert q._line.decode(first.payload) == worker.result() == 0
 
 
 def test_what_cancelled_tasks_had_in_hand_is_not_done_under_next(store: Store) -> None:

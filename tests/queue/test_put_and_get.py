@@ -11,7 +11,7 @@ import pytest
 
 from pqadapters.errors import NotSerializable, StoreClosed
 from pqadapters.stdlib.queue import Empty, Full, LifoQueue, Queue
-from pqadapters.store import Put, Store
+from pqadapters.store import LOCK_TIMEOUT, Put, Store
 
 from .background import Background, Watched
 from .conftest import Place
@@ -217,6 +217,22 @@ def test_a_closed_queue_says_so(place: Place) -> None:
     for call in (lambda: q.put(1), q.get, lambda: q.put_many([1, 2])):
         with pytest.raises(StoreClosed):
             call()
+
+
+def test_a_put_that_has_more_time_than_the_stores_own_waits_so_long_for_the_store(store: Store) -> None:
+    class Noting(Watched):
+        def commit(self, *ops: Any, **options: Any) -> Any:
+            timeouts.append(options.get("timeout"))
+            return super().commit(*ops, **options)
+
+    timeouts: list[float | None] = []
+    q: Queue[int] = Queue(9, store=Noting(store))
+    for timeout in (60.0, LOCK_TIMEOUT - 1, None):
+        q.put_many([1, 2], timeout=timeout)
+    long, short, none = timeouts
+    assert long is not None
+    assert LOCK_TIMEOUT < long <= 60.0
+    assert (short, none) == (None, None)
 
 
 def test_closing_wakes_who_waits(store: Store) -> None:

@@ -187,6 +187,24 @@ def test_a_view_of_another_queue_is_as_it_was(store: Store) -> None:
     assert list(elsewhere) == [5]
 
 
+def test_what_is_in_another_queue_takes_the_place_of_what_is_in_this(store: Store) -> None:
+    q: Queue[int] = Queue(store=store)
+    other: Queue[int] = Queue(store=store, name="other")
+    q.put_many(range(3))
+    other.put_many([5, 6])
+    q.queue = other.queue
+    assert (list(q.queue), list(other.queue)) == ([5, 6], [5, 6])
+
+
+def test_an_assignment_keeps_what_can_be_read_of_what_it_takes_out(store: Store) -> None:
+    q: Queue[int] = Queue(store=store)
+    store.commit(Put(q.name, b"no pickle"))
+    q.put(1)
+    view = q.queue
+    q.queue = [2]
+    assert (list(view), q.get()) == ([1], 2)
+
+
 @pytest.mark.parametrize("kind", [Queue, LifoQueue, PriorityQueue])
 def test_an_assignment_is_one_commit(kind: Any, store: Store) -> None:
     """A kill in the middle of it had lost what was to stay."""
