@@ -342,18 +342,27 @@ def test_damage_is_listed_and_told_by_the_exit_status(files: Path) -> None:
         assert 130 < q.qsize() < 230
 
 
-@pytest.mark.parametrize("what", ["missing", "empty", "text", "foreign"])
+@pytest.mark.parametrize("what", ["missing", "gone", "empty", "text", "foreign"])
 def test_what_is_nothing_of_the_kind(tmp_path: Path, what: str) -> None:
     path = tmp_path / "x"
-    if what == "empty":
+    if what == "gone":
+        path.symlink_to(tmp_path / "what is gone")
+    elif what == "empty":
         path.mkdir()
     elif what == "text":
         path.write_text("text")
     elif what == "foreign":
         sqlite3.connect(path).execute("CREATE TABLE t (a)").connection.close()
     assert str(path) in refusal("migrate", path)
-    assert ("isn't there" in refusal("migrate", path)) == (what == "missing")
-    assert "persist-queue or shelve" in refusal("migrate", path) or what == "missing"
+    missing = what in ("missing", "gone")
+    assert ("isn't there" in refusal("migrate", path)) == missing
+    assert "persist-queue or shelve" in refusal("migrate", path) or missing
+
+
+@pytest.mark.parametrize("url", ["file://elsewhere{}", "sqlite://elsewhere/{}", "http://localhost{}", "file:///"])
+def test_a_url_that_names_no_file_here(files: Path, url: str) -> None:
+    assert "write a path, sqlite:////abs/data.db" in refusal("migrate", url.format(files))
+    assert files.is_dir()
 
 
 def test_what_is_somebody_elses(place: Path, files: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -110,6 +110,7 @@ def test_of_the_delayed_records_that_it_tells_of_one_has_left_since(tmp_path: Pa
             clock.advance(1)
             assert [claim.id for claim in store.claim("q", limit=9)] == [id]
 
+
 def test_it_is_used(tmp_path: Path) -> None:
     """After a clean close the segments' frames aren't read: damage to one isn't seen before somebody reads it."""
     with SegmentStore(tmp_path) as store:
