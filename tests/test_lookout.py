@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
+from contextlib import suppress
 from types import SimpleNamespace
 from typing import Any
 
@@ -12,6 +15,7 @@ from pqadapters.stores import _lookout
 from pqadapters.stores._lookout import LookoutBase
 
 _LINGER = 2.0
+_PATIENCE = 30.0
 
 
 class _Core:
@@ -41,4 +45,62 @@ def test_it_stays_while_somebody_waits_and_a_while_longer(monkeypatch: pytest.Mo
     begin()
     assert lookout.core_to_serve() is core, "who finds that there is none begins it anew"
     lookout.stop(wait=False)
+    assert lookout.core_to_serve() is None
+
+
+@pytest.mark.parametrize("error", [RuntimeError("can't start new thread"), KeyboardInterrupt()])
+def test_one_that_could_not_be_begun_is_begun_by_the_next_who_waits(
+    monkeypatch: pytest.MonkeyPatch, error: BaseException
+) -> None:
+    def fail(thread: threading.Thread) -> None:
+        raise error
+
+    begun = threading.Event()
+    core = _Core()
+    lookout: LookoutBase[Any] = LookoutBase(core, lambda ref, ended: begun.set(), _LINGER)
+    with monkeypatch.context() as patch:
+        patch.setattr(_lookout, "start_thread", fail)
+        with suppress(KeyboardInterrupt):  # of a signal handler; the other one says that the interpreter ends
+            lookout.ensure()
+    assert not lookout.runs
+    lookout.ensure()
+    assert begun.wait(_PATIENCE)
+
+
+def test_who_stops_it_waits_until_it_has_let_go_and_it_not_for_itself(monkeypatch: pytest.MonkeyPatch) -> None:
+    errors: list[BaseException] = []
+    waited_for, join = threading.Event(), threading.Thread.join
+
+    def look(ref: weakref.ref[Any], ended: threading.Event) -> None:
+        try:
+            lookout.stop(wait=True)
+        except BaseException as error:
+            errors.append(error)
+        waited_for.wait(_PATIENCE)
+
+    def joining(thread: threading.Thread, timeout: float | None = None) -> None:
+        waited_for.set()
+        join(thread, timeout)
+
+    core = _Core()
+    lookout: LookoutBase[Any] = LookoutBase(core, look, _LINGER)
+    lookout.ensure()
+    monkeypatch.setattr(threading.Thread, "join", joining)
+    lookout.stop(wait=True)
+    assert (lookout.runs, errors) == (False, [])
+
+
+def test_none_is_begun_behind_the_end() -> None:
+    begun: list[object] = []
+    core = _Core()
+    lookout: LookoutBase[Any] = LookoutBase(core, lambda ref, ended: begun.append(ended), _LINGER)
+    lookout.stop(wait=True)
+    lookout.ensure()
+    assert (lookout._thread, begun) == (None, [])
+
+
+def test_a_store_that_is_gone_is_served_no_more() -> None:
+    lookout: LookoutBase[Any] = LookoutBase(_Core(), lambda ref, ended: None, _LINGER)
+    lookout._thread = threading.current_thread()
+    gc.collect()
     assert lookout.core_to_serve() is None
