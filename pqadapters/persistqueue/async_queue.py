@@ -5,8 +5,9 @@ A put is on disk when it was awaited; who is cancelled while it runs doesn't kno
 
 from __future__ import annotations
 
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from contextlib import suppress
+from functools import partial
 from typing import Any
 
 from ..stdlib._lines.held import Consumer
@@ -14,13 +15,19 @@ from ..stdlib._lines.stock import deadline_of, left_of
 from ..stdlib._loops.asking import as_coroutine_function, caller, for_asker
 from ..store import LOCK_TIMEOUT
 from . import serializers
-from ._loop import Bell, InLoop
+from ._bell import Bell
+from ._loop import InLoop
 from .exceptions import Empty, Full
 from .queue import MOMENT, File, Queue
 
 __all__ = ["AsyncQueue", "Empty", "Full"]
 
 _NEVER = 0.0  #: nobody else has the store locked: this process holds it
+
+
+def _stored(queue: Queue, ops: Sequence[Any]) -> Sequence[int]:
+    queue._line.stow_all((), ops)
+    return [0] * len(ops)  # their ids are nobody's business
 
 
 class AsyncQueue(InLoop):
@@ -41,17 +48,14 @@ class AsyncQueue(InLoop):
         self.path, self.chunksize = path, chunksize
         self.tempdir, self.serializer, self.autosave = tempdir, serializer, autosave
         self._putting = 0  #: puts that are under way
-        self._begin(queue, Bell(queue._line.store, queue.name), _NEVER)
+        self._begin(queue, Bell(queue._line.store, queue.name), _NEVER, partial(_stored, queue))
 
     async def put(self, item: Any, block: bool = True, timeout: float | None = None) -> None:
         """Store an item; with a `maxsize`, wait for room: for ever, `timeout` seconds, or not at all. Raises Full."""
 
-        async def attempt() -> None:
-            await self._apart(self._queue.put, item, False)
-
         self._putting += 1
         try:
-            await self._within(attempt, block, timeout)
+            await self._in_line([self._queue._line.make(item)], block, timeout)
         finally:
             self._putting -= 1
 
@@ -68,7 +72,9 @@ class AsyncQueue(InLoop):
     async def _get_for(self, asker: Consumer | None, block: bool, timeout: float | None) -> Any:
         async def attempt() -> Any:
             # in no case waiting: the loop would stand still
-            return for_asker(asker, self._queue._line.held, lambda: self._queue.get(timeout=0.0))
+            item = for_asker(asker, self._queue._line.held, lambda: self._queue.get(timeout=0.0))
+            self._room_made()
+            return item
 
         try:
             return await self._within(attempt, block, timeout)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Coroutine
+from collections.abc import Coroutine, Sequence
 from functools import partial
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -16,9 +16,10 @@ from ..errors import DiskError
 from ..stdlib._lines.held import Consumer
 from ..stdlib._loops.asking import as_coroutine_function, caller, for_asker
 from ..stdlib._queues.beyond import check_timeout
-from ..store import Store
+from ..store import Op, Store
 from . import serializers
-from ._loop import Bell, InLoop
+from ._bell import Bell
+from ._loop import InLoop
 from ._place import MEMORY
 from ._stored import id_in
 from .exceptions import Empty, Full
@@ -48,6 +49,10 @@ def _where(path: Any) -> tuple[Any, str | None]:
     if not os.path.isdir(directory or os.curdir):
         raise DiskError(errno.ENOENT, "the database can't be made, for this directory isn't there", directory)
     return directory or os.curdir, file
+
+
+def _stored(store: Store, ops: Sequence[Op]) -> Sequence[int]:
+    return store.commit(*ops, timeout=_AT_ONCE)
 
 
 class AsyncSQLiteQueue(InLoop):
@@ -85,7 +90,8 @@ class AsyncSQLiteQueue(InLoop):
     def _open(self) -> None:
         queue = self._opening()
         self._conn: Store | None = queue._store  #: None once it is closed, which programs look at
-        self._begin(queue, Bell(queue._store, queue._queue), self.timeout)
+        commit = partial(_stored, queue._store)
+        self._begin(queue, Bell(queue._store, queue._queue), self.timeout, commit)
 
     async def __aenter__(self: Self) -> Self:
         """One that was closed is opened again."""
@@ -111,14 +117,16 @@ class AsyncSQLiteQueue(InLoop):
             return self._put_for(caller(), item, block, timeout)
 
     async def _put_for(self, asker: Consumer | None, item: Any, block: bool, timeout: float | None) -> int | None:
-        async def attempt() -> int | None:
-            if self.auto_commit:
-                stored = await self._apart(self._queue.put, item, False)
-            else:  # nothing is synced, and the queue learns which task has put
-                stored = for_asker(asker, self._queue._held, lambda: self._queue.put(item, False))
-            return stored if stored is None else int(stored)
+        queue = self._queue
+        if self.auto_commit:
+            stored = await self._in_line(queue._made(queue._dumps(item)), block, timeout)
+        else:  # nothing is synced, and the queue learns which task has put
 
-        return await self._within(attempt, block, timeout)
+            async def attempt() -> Any:
+                return for_asker(asker, queue._held, lambda: queue.put(item, False))
+
+            stored = await self._within(attempt, block, timeout)
+        return stored if stored is None else int(stored)
 
     @as_coroutine_function
     def put_nowait(self, item: Any) -> Coroutine[Any, Any, int]:
@@ -139,7 +147,9 @@ class AsyncSQLiteQueue(InLoop):
             check_timeout(timeout)
 
         async def attempt() -> Any:
-            return for_asker(asker, self._queue._held, lambda: self._queue.get(False, id=id, raw=raw))
+            item = for_asker(asker, self._queue._held, lambda: self._queue.get(False, id=id, raw=raw))
+            self._room_made()
+            return item
 
         return await self._within(attempt, block and not id_in(id), timeout)
 
@@ -187,6 +197,6 @@ class AsyncFILOSQLiteQueue(AsyncSQLiteQueue):
 
 
 class AsyncUniqueQ(AsyncSQLiteQueue):
-    """No item is in it twice: put() returns None for one that is in it."""
+    """No item is in it twice: put() returns None for one that is in it, behind a wait for room where it is full."""
 
     _kind = UniqueQ
