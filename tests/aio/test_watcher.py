@@ -15,7 +15,7 @@ import pytest
 
 from pqadapters.opening import open_store
 from pqadapters.stdlib import queue as threaded
-from pqadapters.stdlib._loops.watcher import _LONG_LULL, _LULL, _LULLS, Watcher
+from pqadapters.stdlib._loops.watcher import _LONG_LULL, _LULL, _LULLS, _UNWATCHED, Watcher
 from pqadapters.stdlib.asyncio import Queue
 from pqadapters.store import Depth
 
@@ -94,16 +94,76 @@ def test_it_stays_away_the_longer_the_loop_is_at_it(monkeypatch: pytest.MonkeyPa
 def test_a_get_that_cannot_wait_is_not_woken(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was told of the next item, in place of a get that waited."""
 
-    def refuse(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+    def refuse(watcher: Watcher, loop: asyncio.AbstractEventLoop, looks: int | None = None) -> None:
+        raise MemoryError
 
     async def main() -> None:
         async with Queue[int](store=url) as q:
             with monkeypatch.context() as patched:
-                patched.setattr("pqadapters.stdlib._loops.watcher.start_thread", refuse)
-                with pytest.raises(RuntimeError, match="start"):
+                patched.setattr(Watcher, "look_out", refuse)
+                with pytest.raises(MemoryError):
                     await q.get()
             assert not q._getters
+
+    run(main())
+
+
+@pytest.fixture
+def no_thread(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(thread: threading.Thread) -> None:
+        raise RuntimeError("can't start new thread")
+
+    monkeypatch.setattr("pqadapters.stdlib._loops.watcher.start_thread", refuse)
+
+
+def test_who_waits_where_no_thread_can_be_had_looks_again(url: str, no_thread: None) -> None:
+    """get() and join() raised "can't start new thread", where asyncio's wait: in a container at its limit of processes,
+    and with Python 3.12 in the handlers of atexit."""
+
+    async def main() -> None:
+        async with Queue[int](store=url, maxsize=1) as q:
+            other = threaded.Queue[int](store=url, ack="task_done")
+            getters = [asyncio.ensure_future(q.get()) for _ in range(2)]
+            await turns()
+            await q.put(1)
+            other.put(2)
+            assert sorted(await asyncio.gather(*getters)) == [1, 2]
+            for _ in getters:
+                q.task_done()
+            await q.put(3)
+            putter = asyncio.ensure_future(q.put(4))
+            await turns()
+            assert [other.get(), await putter] == [3, None]
+            joiner = asyncio.ensure_future(q.join())
+            await turns()
+            assert other.get() == 4
+            other.task_done()
+            other.task_done()
+            await joiner
+            other.close()
+
+    run(main())
+
+
+def test_it_looks_once_at_a_time_where_no_thread_can_be_had(no_thread: None) -> None:
+    async def main() -> None:
+        looked, enough = list[float](), asyncio.Event()
+        loop = asyncio.get_running_loop()
+
+        def changed() -> None:
+            looked.append(loop.time())
+            watcher.look_out(loop)
+            watcher.look_out(loop)
+            if len(looked) == 4:
+                enough.set()
+
+        with open_store("memory:") as store:
+            watcher = Watcher(store, "q", lambda depth: False, changed)
+            watcher.look_out(loop)
+            watcher.look_out(loop)
+            await asyncio.wait_for(enough.wait(), PATIENCE)
+            watcher.end()
+        assert looked[3] - looked[0] > 2.5 * _UNWATCHED
 
     run(main())
 

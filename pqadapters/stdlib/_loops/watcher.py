@@ -19,6 +19,7 @@ from ...store import Depth, Store
 
 _LULL, _LONG_LULL = 0.002, 0.01  #: seconds between two looks, where the loop itself is at it: they are in its way
 _LULLS = 4  #: in a row, at most, while there is something
+_UNWATCHED = 0.05  #: seconds between two looks of those who wait, where no thread can be had
 
 
 class Watcher:
@@ -40,6 +41,7 @@ class Watcher:
         self.own = 0  #: how often the loop has put or got something, and told those who wait by itself
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._coming: asyncio.AbstractEventLoop | None = None  #: that looks again in a moment, without a thread
 
     def look_out(self, loop: asyncio.AbstractEventLoop, looks: int | None = None) -> None:
         """Somebody in this loop waits from now on. Called in the loop. `looks`: how many there had been when they
@@ -48,9 +50,25 @@ class Watcher:
         self._needed.set()
         if self._thread is None or not self._thread.is_alive():
             self._thread = threading.Thread(target=self._run, name="pqadapters-watcher", daemon=True)
-            start_thread(self._thread)
+            try:
+                start_thread(self._thread)
+            except RuntimeError:  # as at the end of the interpreter, or of a container's processes
+                self._thread = None
+                self._look_again(loop)
         elif looks not in (None, self.looks):
             self._wake()
+
+    def _look_again(self, loop: asyncio.AbstractEventLoop) -> None:
+        """Those who wait do so themselves, in a moment."""
+
+        def look() -> None:
+            self._coming = None
+            if not self._ended:
+                self._changed()
+
+        if self._coming is not loop:
+            self._coming = loop
+            loop.call_later(_UNWATCHED, look)
 
     def end(self) -> None:
         """The handle goes."""
