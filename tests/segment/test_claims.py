@@ -114,6 +114,25 @@ def test_a_late_commit_that_is_refused_is_told_in_the_log(
         check_a_refused_late_commit_is_told(store, caplog, lost=lost)
 
 
+def test_a_claim_for_whose_list_there_is_no_memory_is_given_back(tmp_path: Path) -> None:
+    """It was nobody's until the handle was closed: join() waited for it."""
+    memory = pytest.importorskip("_testcapi")
+    with open_store(tmp_path) as store:
+        for allocation in range(40):
+            store.commit(Put("q", b"A"))
+            taken = list[Any]()
+            try:
+                memory.set_nomemory(allocation, allocation + 1)
+                try:
+                    taken = store.claim("q")
+                finally:
+                    memory.remove_mem_hooks()
+            except MemoryError:
+                taken = store.claim("q")
+            assert len(taken) == 1, f"after a failure of allocation {allocation}"
+            store.commit(Ack(taken[0]))
+
+
 class Interrupt(BaseException):
     """What the signal's handler raises."""
 

@@ -174,9 +174,10 @@ class SegmentStore:
         if acks:
             acknowledge(self, acks)
         if limit == 1 and ids is None:
-            claim = self._claim_one(core, queue, order, stop, counted)
-            if claim is not None:
-                return [claim]
+            found: list[Any] = [None]  # made before: there may be no memory for it
+            found[0] = self._claim_one(core, queue, order, stop, counted)
+            if found[0] is not None:
+                return found
             if timeout is not None and timeout <= 0:
                 call_back(core)
                 return []
