@@ -6,6 +6,7 @@ import atexit
 import os
 import sys
 import threading
+import time
 from collections.abc import Callable
 from contextlib import suppress
 from types import FrameType
@@ -13,6 +14,7 @@ from typing import Any
 
 from .apart import this_thread
 
+_PAUSE = 0.1  #: seconds until a thread that lacked memory goes on
 _first: dict[Callable[[], object], None] = {}
 _last: dict[Callable[[], object], None] = {}
 _seen_off: set[int] = set()  # children of multiprocessing that end with our handler, too
@@ -52,6 +54,24 @@ def start_thread(thread: threading.Thread) -> None:
     if sys.is_finalizing():
         raise RuntimeError("can't start a thread: the interpreter has ended")
     thread.start()
+
+
+def enduring(run: Callable[..., object]) -> Callable[..., None]:
+    """For a thread that others rely on: where it lacks memory for a moment it begins anew, and doesn't end."""
+
+    def run_on(*given: Any) -> None:
+        while _lacks_memory(run, given):
+            time.sleep(_PAUSE)  # out here, where nothing is kept of what it had in hand
+
+    return run_on
+
+
+def _lacks_memory(run: Callable[..., object], given: tuple[Any, ...]) -> bool:
+    try:
+        run(*given)
+    except MemoryError:
+        return True
+    return False
 
 
 def is_over() -> bool:

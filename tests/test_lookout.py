@@ -104,3 +104,19 @@ def test_a_store_that_is_gone_is_served_no_more() -> None:
     lookout._thread = threading.current_thread()
     gc.collect()
     assert lookout.core_to_serve() is None
+
+
+def test_it_begins_anew_where_it_lacked_memory() -> None:
+    """Nobody in this process heard of others any more."""
+    looked, again = list[bool](), threading.Event()
+
+    def look(ref: object, ended: threading.Event) -> None:
+        looked.append(True)
+        if len(looked) == 1:
+            raise MemoryError
+        again.set()
+
+    lookout: LookoutBase[Any] = LookoutBase(_Core(), look, _LINGER)
+    lookout.ensure()
+    assert again.wait(_PATIENCE)
+    lookout.stop(wait=True)

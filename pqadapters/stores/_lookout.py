@@ -10,7 +10,7 @@ from collections.abc import Callable
 from typing import Any, Generic, Protocol, TypeVar
 
 from ..clock import SYSTEM
-from ..ending import start_thread
+from ..ending import enduring, start_thread
 from ._bells import Bells
 
 _PATIENCE = 5.0  #: seconds that its end is waited for
@@ -45,7 +45,7 @@ class LookoutBase(Generic[C]):
         self.wanted = SYSTEM.monotonic()
         if self._thread is not None or self._ended.is_set():
             return
-        thread = threading.Thread(target=self._look, args=(weakref.ref(self), self._ended), daemon=True)
+        thread = threading.Thread(target=enduring(self._look), args=(weakref.ref(self), self._ended), daemon=True)
         thread.name = "pqadapters-lookout"
         try:
             with self._guard:

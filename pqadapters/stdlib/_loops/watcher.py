@@ -13,7 +13,7 @@ import weakref
 from collections.abc import Callable
 from contextlib import suppress
 
-from ...ending import start_thread
+from ...ending import enduring, start_thread
 from ...errors import StoreError
 from ...store import Depth, Store
 
@@ -49,7 +49,7 @@ class Watcher:
         self._loop = loop
         self._needed.set()
         if self._thread is None or not self._thread.is_alive():
-            self._thread = threading.Thread(target=self._run, name="pqadapters-watcher", daemon=True)
+            self._thread = threading.Thread(target=enduring(self._run), name="pqadapters-watcher", daemon=True)
             try:
                 start_thread(self._thread)
             except RuntimeError:  # as at the end of the interpreter, or of a container's processes
@@ -102,6 +102,7 @@ class Watcher:
             time.sleep(lull)
 
     def _run(self) -> None:
+        self._needed.set()  # it may have lacked memory to tell
         while True:
             self._needed.wait()
             store = self._store()

@@ -6,7 +6,7 @@ import threading
 import weakref
 from typing import TYPE_CHECKING
 
-from ...ending import start_thread
+from ...ending import enduring, start_thread
 
 if TYPE_CHECKING:
     from .core import Core
@@ -22,7 +22,10 @@ class Syncer:
         self._stopped = threading.Event()
         self.lag = lag
         self._thread = threading.Thread(
-            target=_run, args=(weakref.ref(core), self, self._stopped), name="pqadapters-sync", daemon=True
+            target=enduring(_run),
+            args=(weakref.ref(core), self, self._stopped),
+            name="pqadapters-sync",
+            daemon=True,
         )
 
     def start(self) -> None:

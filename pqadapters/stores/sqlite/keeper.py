@@ -15,7 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
-from ...ending import start_thread
+from ...ending import enduring, start_thread
 from ...errors import StoreError, StorePoisoned
 from .._ahead import PUT_OFF
 from . import schema
@@ -84,7 +84,8 @@ class Keeper:
                 self._start()
 
     def _start(self) -> None:
-        thread = threading.Thread(target=_run, args=(weakref.ref(self), self._ended, self._called), daemon=True)
+        given = weakref.ref(self), self._ended, self._called
+        thread = threading.Thread(target=enduring(_run), args=given, daemon=True)
         thread.name = "pqadapters-keeper"
         try:
             with self._guard:

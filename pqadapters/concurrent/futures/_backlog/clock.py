@@ -15,7 +15,7 @@ from itertools import count
 from .... import telling
 from ....apart import insist
 from ....clock import SYSTEM
-from ....ending import start_thread
+from ....ending import enduring, start_thread
 
 _log = telling.logger("pqadapters.executor")
 
@@ -56,7 +56,7 @@ class Clock:
                 _call(function)
 
     def _start(self) -> None:
-        thread = threading.Thread(target=self._run, name="pqadapters-executor-clock", daemon=True)
+        thread = threading.Thread(target=enduring(self._run), name="pqadapters-executor-clock", daemon=True)
         try:
             with self._changed:
                 if self._thread is not None:

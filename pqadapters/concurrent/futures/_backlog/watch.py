@@ -9,7 +9,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from .... import telling
-from ....ending import start_thread
+from ....ending import enduring, start_thread
 from ....errors import FOR_GOOD, StoreError
 from ....store import Depth, Store
 from .returning import begin_ready
@@ -26,7 +26,7 @@ _REFUSED = 5.0  #: seconds between two looks while the store refuses
 def watch(backlog: Backlog, store: Store) -> None:
     """Begin to look."""
     look = _Look(backlog, store)
-    start_thread(threading.Thread(target=look.run, name="pqadapters-executor-watch", daemon=True))
+    start_thread(threading.Thread(target=enduring(look.run), name="pqadapters-executor-watch", daemon=True))
 
 
 class _Look:
