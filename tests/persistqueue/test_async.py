@@ -258,14 +258,14 @@ def test_puts_where_no_thread_can_be_started(kind: Any, path: str, monkeypatch: 
 def test_who_cannot_wait_is_in_nobodys_way(kind: Any, path: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It was still told of all that it hadn't seen, and who waited later on was woken for that, again and again."""
 
-    def refuse(thread: threading.Thread) -> None:
-        raise RuntimeError("can't start new thread")
+    def refuse(watcher: object, loop: asyncio.AbstractEventLoop) -> None:
+        raise MemoryError
 
     async def main() -> None:
         async with kind(path) as q:
             with monkeypatch.context() as patched:
-                patched.setattr("pqadapters.stdlib._loops.watcher.start_thread", refuse)
-                with pytest.raises(RuntimeError, match="start"):
+                patched.setattr("pqadapters.stdlib._loops.watcher.Watcher.look_out", refuse)
+                with pytest.raises(MemoryError):
                     await q.get()
             assert not q._bell._waiting
             await q.put("a")
