@@ -5,19 +5,20 @@ from __future__ import annotations
 import queue
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import ThreadPoolExecutor, wait
+from pqadapters.concurrent.futures import CancelledError, ThreadPoolExecutor, wait
 from pqadapters.concurrent.futures._jobs import wire
 from pqadapters.concurrent.futures._jobs.names import Names
 from pqadapters.concurrent.futures._others import sharing as _sharing
 from pqadapters.concurrent.futures._others.sharing import Sharing
 from pqadapters.errors import LeaseLost, StorePoisoned, StoreUnreachable
 from pqadapters.opening import open_store
-from pqadapters.store import Ack, Claim, Nack, Op, Put, State
+from pqadapters.store import Ack, Claim, Nack, Op, Put, Record, State
 from pqadapters.stores.sqlite import SqliteStore
 
 from . import work
@@ -298,6 +299,54 @@ def test_a_key_that_another_executor_runs_is_waited_for(url: str) -> None:
         work.GATES["gate"].set()
         assert [first.result(work.PATIENCE), second.result(work.PATIENCE)] == ["gate", "gate"]
         assert two.future(key="k").result(0) == "gate"
+
+
+def test_a_delayed_job_that_was_begun_as_it_is_cancelled_is_heard_of(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It isn't cancelled then. Others who waited for it were told that it was; who had tried to cancel it heard of
+    nothing, and its key was free while it ran."""
+    with ThreadPoolExecutor(1, store=url) as one, ThreadPoolExecutor(1, store=url, recover="manual") as two:
+        future = one.using(key="it", delay=3600).submit(work.double, 21)
+        theirs = two.future(key="it")
+        commit, browse, buried = two._backlog.commit, SqliteStore.browse, threading.Event()
+
+        def too_late(*ops: Op) -> Any:
+            done = commit(*ops)
+            buried.set()
+            return done
+
+        def found(self: SqliteStore, *args: Any, **more: Any) -> Iterator[Record]:
+            for record in browse(self, *args, **more):
+                yield record._replace(state=State.CLAIMED) if buried.is_set() else record
+
+        monkeypatch.setattr(two._backlog, "commit", too_late)
+        with monkeypatch.context() as patch:
+            patch.setattr(SqliteStore, "browse", found)
+            assert not two.cancel(future.job_id)
+        assert one.future(key="it") is future
+        assert not (future.done() or theirs.done())
+        assert future.cancel()
+        with pytest.raises(CancelledError):
+            theirs.result(work.PATIENCE)
+
+
+def test_who_looks_what_there_is_as_a_delayed_job_is_cancelled_hears_of_it(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A tombstone isn't to be believed before others are told."""
+    with ThreadPoolExecutor(1, store=url) as one, ThreadPoolExecutor(1, store=url, recover="manual") as two:
+        future = one.using(key="it", delay=3600).submit(work.double, 21)
+        theirs = two.future(key="it")
+        commit = one._backlog.commit
+
+        def looked(*ops: Op) -> Any:
+            done = commit(*ops)
+            two.recovered()
+            return done
+
+        monkeypatch.setattr(one._backlog, "commit", looked)
+        assert one.cancel(future.job_id)
+        with pytest.raises(CancelledError):
+            theirs.result(work.PATIENCE)
 
 
 def test_a_job_that_comes_back_behind_a_shutdown_is_run(url: str) -> None:

@@ -276,22 +276,21 @@ class Backlog:
         is_its = bool(key) and self.store.get(self.names.keys, key) == job.id
         return [Delete(self.names.keys, key, Expect.ANY)] if is_its else []
 
-    def commit_ends(self, ops: list[Op], *payloads: bytes) -> None:
-        """Commit that jobs are gone without an outcome: to who waits for one in another process it is cancelled."""
-        if self.sharing is None:
-            self.commit(*ops)
-            return
-        cancelled = self.sealing.close(_CANCELLED)
+    def commit_ends(self, ops: list[Op], *payloads: bytes, still: Callable[[], bool] = lambda: True) -> None:
+        """Commit that jobs are gone without an outcome: to who waits for one in another process it is cancelled. Not
+        where a condition of theirs isn't met, and `still` says no."""
+        cancelled, sharing = self.sealing.close(_CANCELLED), self.sharing
         while True:
             more: list[Op] = []
             for payload in payloads:
-                if id := wire.id_of(payload):
-                    more += self.sharing.tell(id, cancelled, payload[1], watched=True)
+                if sharing is not None and (id := wire.id_of(payload)):
+                    more += sharing.tell(id, cancelled, payload[1], watched=True)
             try:
                 self.commit(*ops, *more)
                 return
             except ConditionFailed:  # somebody began to wait for one just now
-                continue
+                if not still():
+                    return
 
     # The end
 

@@ -1,7 +1,8 @@
 """Cancelling: a job that nobody runs goes off the disk, and stays cancelled after a restart.
 
 A ready job is claimed and acknowledged. A delayed one can't be claimed: it gets a tombstone, and who finds it when it
-is due drops both. Any thread may call anything.
+is due drops both. Where it was claimed just before, by who may not have looked for one, the tombstone is taken away
+again; so its key is freed, and who waits for it is told, only when it is known to stay. Any thread may call anything.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from ....errors import ConditionFailed, StoreClosed, StoreError
 from ....store import Ack, Delete, Nack, Op, Set, State
 from .._jobs import wire
 from .._others import peers
-from .records import find_record
+from .records import SURE, find_record
 from .refusals import let_go
 
 if TYPE_CHECKING:
@@ -24,6 +25,7 @@ if TYPE_CHECKING:
     from .future import JobFuture
 
 _MANY = 500  #: of one commit
+_UNSURE = b"?"  #: in a tombstone: it may be taken away again, and to who waits for the job that is still to come
 _LOOKS = 3  #: for a job that comes due as it is cancelled
 
 
@@ -109,17 +111,35 @@ def bury(backlog: Backlog, delayed: Record, future: JobFuture | None = None) -> 
     id = wire.id_of(delayed.payload)
     backlog.tombs = True  # before it is there: who begins the job looks for it
     peers.bury(backlog)
-    backlog.commit_ends([Set(backlog.names.cancelled, id, b""), *backlog.forget_key(delayed.payload)], delayed.payload)
     if future is not None and not (future._begun or backlog.shared):  # who has claimed it here finds it cancelled
+        backlog.commit(Set(backlog.names.cancelled, id, SURE), *backlog.forget_key(delayed.payload))
         return True
+    if backlog.store.get(backlog.names.cancelled, id) == SURE:
+        return True
+    backlog.commit(Set(backlog.names.cancelled, id, _UNSURE))
+    if not _stays_buried(backlog, delayed, id):
+        return False
+    with suppress(StoreError):  # else its key is free, and others are told, when it is due
+        ends = [Set(backlog.names.cancelled, id, SURE, _UNSURE), *backlog.forget_key(delayed.payload)]
+        backlog.commit_ends(ends, delayed.payload, still=partial(_is_unsure, backlog, id))
+    return True
+
+
+def _stays_buried(backlog: Backlog, delayed: Record, id: bytes) -> bool:
+    """Whether the tombstone came in time; else it is away again, before anybody is told."""
     there = next(backlog.store.browse(backlog.names.jobs, state=None, after=delayed.id - 1), None)
     if there is not None and there.id == delayed.id and there.state is not State.CLAIMED:
         return True
     try:
-        backlog.commit(Delete(backlog.names.cancelled, id, b""))
+        backlog.commit(Delete(backlog.names.cancelled, id, _UNSURE))
     except ConditionFailed:  # it was seen
         return True
     return False
+
+
+def _is_unsure(backlog: Backlog, id: bytes) -> bool:
+    """Whether nobody has come upon the tombstone meanwhile, who has told everybody."""
+    return backlog.store.get(backlog.names.cancelled, id) == _UNSURE
 
 
 def cancel_all(backlog: Backlog) -> None:

@@ -23,7 +23,7 @@ from .._jobs.options import Options
 from .._jobs.outcome import Kept, load
 from .._others import peers
 from .future import JobFuture
-from .records import find_record
+from .records import SURE, find_record
 from .storing import put_job, undo
 
 if TYPE_CHECKING:
@@ -157,7 +157,7 @@ def find(backlog: Backlog, job_id: str | None, key: bytes | None) -> JobFuture:
 
 def _is_there(backlog: Backlog, id: bytes, record: int) -> bool:
     """Whether a job without a result is still on disk: where it was, or put back as another record."""
-    if backlog.store.get(backlog.names.cancelled, id) is not None:
+    if backlog.store.get(backlog.names.cancelled, id) == SURE:
         return False
     found = next(backlog.store.browse(backlog.names.jobs, state=None, after=record - 1), None)
     if found is not None and wire.id_of(found.payload) == id:

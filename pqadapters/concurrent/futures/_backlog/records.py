@@ -11,14 +11,21 @@ if TYPE_CHECKING:
     from ....store import Record, State
     from .backlog import Backlog
 
+SURE = b""  #: in a tombstone: the job doesn't come any more, which everybody was told
+
 
 def there(backlog: Backlog, state: State | None = None) -> Iterator[Record]:
     """The records of jobs, but for those of delayed ones that were cancelled, and are dropped when they are due."""
     store = backlog.store  # only once it is open it is known whether there are any
-    buried = set(store.keys(backlog.names.cancelled)) if backlog.tombs or backlog.shared else ()
+    gone = buried(backlog) if backlog.tombs or backlog.shared else ()
     for record in store.browse(backlog.names.jobs, state=state):
-        if wire.id_of(record.payload) not in buried:
+        if wire.id_of(record.payload) not in gone:
             yield record
+
+
+def buried(backlog: Backlog) -> set[bytes]:
+    """The ids of delayed jobs that were cancelled for good."""
+    return {id for id, word in backlog.store.scan(backlog.names.cancelled) if word == SURE}
 
 
 def find_record(backlog: Backlog, queue: str, id: bytes) -> int | None:

@@ -210,7 +210,8 @@ def _cancel_here(backlog: Backlog, id: bytes, future: JobFuture | None) -> None:
 
 
 def _bury_cancelled(backlog: Backlog, claim: Claim, id: bytes) -> None:
-    backlog.commit_ends([Ack(claim), Delete(backlog.names.cancelled, id)], claim.payload)
+    ops = [Ack(claim), Delete(backlog.names.cancelled, id), *backlog.forget_key(claim.payload)]
+    backlog.commit_ends(ops, claim.payload)
 
 
 def _interruption(backlog: Backlog, claim: Claim, options: Options, failures: int) -> str | None:

@@ -12,6 +12,7 @@ from concurrent.futures import CancelledError
 from typing import TYPE_CHECKING
 
 from .._backlog.finishing import hear, hear_outcome
+from .._backlog.records import buried
 from .._jobs import wire
 from .._jobs.errors import JobParked, UnknownJob
 from .._jobs.outcome import Kept, Outcome
@@ -54,7 +55,7 @@ class Doubts:
             for record in backlog.store.browse(backlog.names.jobs, state=None, after=last):
                 missing.discard(wire.id_of(record.payload))
                 last = record.id
-        missing |= self._ids.intersection(backlog.store.keys(backlog.names.cancelled))
+        missing |= self._ids & buried(backlog)
         if gone := missing & self._missing:
             _end(backlog, gone)
         self._looks -= 1
