@@ -101,11 +101,12 @@ def test_an_exception_that_cant_be_loaded_breaks_no_pool(make_processes: MakePro
 
 
 @pytest.mark.parametrize("rebuild", [False, True])
-@pytest.mark.parametrize("kind", [work.Unloadable, work.Leaves])
+@pytest.mark.parametrize("kind", [work.Unloadable, work.Leaves, work.Interrupts])
 def test_a_result_that_cant_be_loaded_breaks_no_pool(
     make_processes: MakeProcesses, tmp_path: Path, kind: type[Any], rebuild: bool
 ) -> None:
-    """It broke it, and with rebuild=True its job was begun three times and parked, as if it had ended its worker."""
+    """It broke it, and with rebuild=True its job was begun three times and parked, as if it had ended its worker. One
+    whose loading raises what is no Exception left its future without an end."""
     executor, go, ledger = make_processes(rebuild=rebuild), str(tmp_path / "go"), tmp_path / "ledger"
     other = executor.submit(work.wait_for_file, go)
     failed: Any = executor.submit(work.return_noted, str(ledger), kind)
@@ -114,7 +115,8 @@ def test_a_result_that_cant_be_loaded_breaks_no_pool(
     Path(go).touch()
     assert other.result(work.PATIENCE) is None
     assert isinstance(caught.value, BrokenExecutor)  # what the standard library gives
-    assert caught.value.type == ("builtins.ValueError" if kind is work.Unloadable else "builtins.SystemExit")
+    raised = {work.Unloadable: ValueError, work.Leaves: SystemExit, work.Interrupts: KeyboardInterrupt}
+    assert caught.value.type == f"builtins.{raised[kind].__name__}"
     assert executor.submit(work.double, 2).result(work.PATIENCE) == 4
     assert ledger.read_text().split() == [kind.__name__]
 

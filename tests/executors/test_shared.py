@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import CancelledError, ThreadPoolExecutor, wait
+from pqadapters.concurrent.futures import CancelledError, RemoteError, ThreadPoolExecutor, wait
 from pqadapters.concurrent.futures._jobs import wire
 from pqadapters.concurrent.futures._jobs.names import Names
 from pqadapters.concurrent.futures._others import sharing as _sharing
@@ -131,6 +131,17 @@ def test_a_future_hears_of_an_outcome_in_another_executor(url: str) -> None:
         work.GATES["two"].set()
         assert futures[0].result(work.PATIENCE) == 42
         assert isinstance(futures[1].exception(work.PATIENCE), ValueError)
+        work.GATES["one"].set()
+
+
+def test_an_outcome_of_another_executor_whose_loading_raises_no_exception_is_one(url: str) -> None:
+    """Its future had no end, and who shut down waited for that."""
+    with ThreadPoolExecutor(1, store=url) as one, ThreadPoolExecutor(1, store=url):
+        one.submit(work.hold, "one")
+        work.reached("one")
+        future = one.submit(work.Interrupts)
+        with pytest.raises(RemoteError, match="KeyboardInterrupt: what was kept can't be loaded here"):
+            future.result(work.PATIENCE)
         work.GATES["one"].set()
 
 
@@ -323,7 +334,7 @@ def test_a_delayed_job_that_was_begun_as_it_is_cancelled_is_heard_of(url: str, m
             patch.setattr(SqliteStore, "browse", found)
             assert not two.cancel(future.job_id)
         assert one.future(key="it") is future
-        assert not (future.done() or theirs.done())
+        assert [future.done(), theirs.done()] == [False, False]
         assert future.cancel()
         with pytest.raises(CancelledError):
             theirs.result(work.PATIENCE)

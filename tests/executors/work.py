@@ -177,6 +177,17 @@ class Unloadable:
         return fail, ("this can't be loaded",)
 
 
+class Interrupts:
+    """What loads it takes it for an interrupt, or for anything that is no Exception."""
+
+    def __reduce__(self) -> Any:
+        return _interrupt, ()
+
+
+def _interrupt() -> NoReturn:
+    raise KeyboardInterrupt("this can't be loaded")
+
+
 class Leaves:
     """What loads it is told to exit: by a module that is a script as well."""
 

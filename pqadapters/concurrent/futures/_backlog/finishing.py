@@ -91,7 +91,7 @@ def _wait_for_others(backlog: Backlog, future: JobFuture) -> None:
 def hear(backlog: Backlog, id: bytes, data: bytes) -> None:
     """Another process has brought a job to its end: also one that still runs here, and has lost its claim."""
     if id in backlog.live or id in backlog.attached or id in backlog.running:
-        hear_outcome(backlog, id, _outcome.load(data, backlog.sealing))
+        hear_outcome(backlog, id, _outcome.load(data, backlog.sealing, by_thread=True))
 
 
 def hear_outcome(backlog: Backlog, id: bytes, found: _outcome.Outcome) -> None:

@@ -54,15 +54,18 @@ def _remote(error: RemoteError) -> bytes:
     return _REMOTE + pickle.dumps((error.type, error.text, error.traceback), 5)
 
 
-def load(stored: bytes, sealing: Sealing) -> Outcome:
-    """The outcome again; where it can't be loaded here, a RemoteError."""
+def load(stored: bytes, sealing: Sealing, *, by_thread: bool = False) -> Outcome:
+    """The outcome again; where it can't be loaded here, a RemoteError. `by_thread`: the caller is one of our own, which
+    no signal handler interrupts, and somebody waits for what it tells; so that is whatever loading raises."""
     try:
         data = sealing.open(stored)
         kind, body = data[:1], data[1:]
         if kind == _PARKED:
             return Outcome(error=JobParked(body.decode()))
         value: Any = pickle.loads(body)
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if not (by_thread or isinstance(error, (Exception, SystemExit))):
+            raise
         return Outcome(error=RemoteError(qualified(type(error)), f"what was kept can't be loaded here: {error}"))
     if kind == _REMOTE:
         return Outcome(error=RemoteError(*value))

@@ -63,6 +63,6 @@ def unpacked(result: Any) -> tuple[Any, ResultNotLoaded | None]:
         return result, None
     try:
         return pickle.loads(result.data), None
-    except (Exception, SystemExit) as error:
+    except BaseException as error:  # it is for the thread that tells outcomes, and no signal handler's
         text, lines = f"the result can't be loaded here: {error}", "".join(traceback.format_exception(error))
         return None, ResultNotLoaded(qualified(type(error)), text, lines)
