@@ -430,6 +430,8 @@ def test_a_relative_place_is_in_the_directory_of_the_moment(
         {"delay": -0.1},
         {"delay": Decimal("1")},
         {"timeout": 0},
+        {"timeout": 10**400},  # as of the next one, a job that was begun had no end
+        {"backoff": 10**400},
         {"max_attempts": 0},
         {"key": 1.5},
     ],

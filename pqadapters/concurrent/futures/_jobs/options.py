@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+import sys
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -106,10 +107,13 @@ def _are_exceptions(kinds: object) -> bool:
 
 
 def _check_numbers(**given: object) -> None:
-    """Raises TypeError for others than the plain ones, which can be stored and added to the time of now."""
+    """Raises TypeError for others than the plain ones, which can be stored and added to the time of now, and ValueError
+    for an int that no float is as large as."""
     for name, value in given.items():
         if value is not None and not isinstance(value, (int, float)):
             raise TypeError(f"{name} is an int or a float, not {type(value).__name__}")
+        if isinstance(value, int) and abs(value) > sys.float_info.max:
+            raise ValueError(f"{name} is too large a number")
 
 
 def check_attempts(value: int | None) -> None:
