@@ -270,13 +270,14 @@ def test_a_delayed_job_that_is_begun_elsewhere_as_it_is_cancelled(
         work.reached("busy")
         with ThreadPoolExecutor(1, store=url):
             future: Any = one.using(delay=0.2).submit(work.hold, "gate")
-            commit_ends = one._backlog.commit_ends
+            commit = one._backlog.commit
 
-            def late(*args: Any) -> None:
+            def late(*ops: Any) -> Any:
                 work.reached("gate")
-                commit_ends(*args)
+                monkeypatch.setattr(one._backlog, "commit", commit)
+                return commit(*ops)
 
-            monkeypatch.setattr(one._backlog, "commit_ends", late)
+            monkeypatch.setattr(one._backlog, "commit", late)
             if how == "purge":
                 assert one.purge("delayed") == 0
             else:
