@@ -21,7 +21,7 @@ from typing import Any
 import pytest
 
 from pqadapters.concurrent.futures import JobParked, ProcessPoolExecutor, RemoteError, _durable, wait
-from pqadapters.concurrent.futures._backlog import timeouts
+from pqadapters.concurrent.futures._backlog import clock, keys, returning, starting, storing, timeouts
 from pqadapters.concurrent.futures._workers import apart
 from pqadapters.errors import NotDurableWarning, NotSerializable
 
@@ -330,6 +330,59 @@ def test_a_submit_for_which_no_worker_can_be_started_stores_nothing(
     assert not file.exists()
 
 
+@pytest.mark.parametrize("stands", ["before its try", "behind it", "behind putting it back"])
+@pytest.mark.parametrize("options", [{}, {"key": "k"}])
+def test_nor_where_another_thread_has_it_in_hand(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any], stands: str
+) -> None:
+    """In a store that processes share one looks for jobs all the time: it put the job back behind the end of submit(),
+    and it ran later."""
+    executor, file = ProcessPoolExecutor(2, path=tmp_path / "jobs", durability="process"), tmp_path / "file"
+    executor.stats()
+    backlog, undo, put_back = executor._backlog, storing.undo, returning.put_back
+    other, back = list[Task[bool]](), list[int]()
+
+    def is_others() -> bool:
+        return threading.current_thread() is not threading.main_thread()
+
+    def none_left(*args: Any, **kwargs: Any) -> Any:
+        if is_others() and stands == "before its try":
+            work.hold("there")
+        raise OSError(errno.EMFILE, "too many")
+
+    def put_back_late(*args: Any, **more: Any) -> int:
+        if is_others() and stands == "behind it":
+            work.hold("there")
+        record = put_back(*args, **more)
+        back.extend([record] * is_others())
+        if is_others() and stands == "behind putting it back":
+            work.hold("there")
+        return record
+
+    def undo_late(*args: Any) -> None:
+        other.append(Task(backlog.added, patience=work.PATIENCE))
+        work.reached("there")
+        undo(*args)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(executor, "_issue", none_left)
+        patch.setattr(starting, "put_back", put_back_late)
+        for module in (storing, keys):
+            patch.setattr(module, "undo", undo_late)
+        with pytest.raises(OSError, match="too many"):
+            executor.using(**options).submit(os.mkdir, str(file))
+        work.GATES["there"].set()
+        with pytest.raises(OSError, match="too many"):
+            other[0].result()
+    assert bool(back) == (stands != "before its try"), "others would have it for a moment"
+    assert not backlog.live
+    assert executor.using(**options).submit(work.double, 1).result(work.PATIENCE) == 2
+    executor.shutdown()
+    with ProcessPoolExecutor(1, path=tmp_path / "jobs", recover="manual") as executor:
+        assert not list(executor.jobs())
+    assert not file.exists()
+
+
 @contextmanager
 def no_workers() -> Iterator[threading.Semaphore]:
     """As without descriptors: no pool can fork one. What is yielded is released at each try."""
@@ -359,14 +412,28 @@ def test_a_call_for_which_no_worker_can_be_started_is_not_left_in_the_pool(
 
 
 def test_a_job_that_is_due_while_no_worker_can_be_started(
-    make_processes: MakeProcesses, place: dict[str, Any], tmp_path: Path, caplog: pytest.LogCaptureFixture
+    make_processes: MakeProcesses,
+    place: dict[str, Any],
+    tmp_path: Path,
+    caplog: pytest.LogCaptureFixture,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """It was tried again and again, each time with a traceback in the log, and ran as often as it had been tried."""
+    later, call_in = queue.SimpleQueue[Callable[[], object]](), clock.call_in
+
+    def put_off(seconds: float, function: Callable[[], object]) -> Callable[[], object]:
+        if seconds < returning._AGAIN:
+            return call_in(seconds, function)
+        later.put(function)
+        return bool
+
+    monkeypatch.setattr(returning, "call_in", put_off)
     executor, file = make_processes(), str(tmp_path / "file")
     with no_workers() as tried:
         future = executor.using(delay=0.01).submit(work.append, file, "due")
         assert tried.acquire(timeout=work.PATIENCE)
         assert "store" in place or not tried.acquire(timeout=0.3)  # where others may come, one looks more often
+    later.get(timeout=work.PATIENCE)()
     future.result(work.PATIENCE)
     executor.shutdown()
     assert Path(file).read_text() == "due\n"

@@ -12,7 +12,7 @@ from functools import partial
 from typing import TYPE_CHECKING
 
 from ....apart import insist
-from ....errors import ConditionFailed, StoreClosed, StoreError
+from ....errors import ConditionFailed, PqadaptersError, StoreClosed, StoreError
 from ....store import Ack, Delete, Nack, Op, Set, State
 from .._jobs import wire
 from .._others import peers
@@ -61,6 +61,14 @@ def is_gone(backlog: Backlog, future: JobFuture) -> bool:
             _forget(backlog, future)
             return True
     return False
+
+
+def withdraw(backlog: Backlog, future: JobFuture) -> None:
+    """A job whose submit() raises, and which may be stored."""
+    future._undone = True
+    future.cancel_here()  # who has it in hand just now, or fails to begin it, drops it
+    with suppress(PqadaptersError):
+        insist(partial(cancel_stored, backlog, future._id, future._record))
 
 
 def _forget(backlog: Backlog, future: JobFuture) -> None:

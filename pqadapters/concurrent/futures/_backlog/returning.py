@@ -108,9 +108,9 @@ def expect_soon(backlog: Backlog, store: Store) -> None:
             come_back(backlog, wire.id_of(record.payload), max(0.0, record.not_before - now))
 
 
-def put_back(backlog: Backlog, claim: Claim, seconds: float, *, awaited: bool = True) -> None:
+def put_back(backlog: Backlog, claim: Claim, seconds: float, *, awaited: bool = True) -> int:
     """A job that was claimed and isn't begun: ready again in that time, and the attempt doesn't count. Who shuts down
-    waits for it where it is `awaited`."""
+    waits for it where it is `awaited`. The number of its record."""
     put = Put(
         claim.queue,
         claim.payload,
@@ -129,6 +129,7 @@ def put_back(backlog: Backlog, claim: Claim, seconds: float, *, awaited: bool = 
         come_back(home, id, seconds)
     elif awaited:
         come_back(backlog, id, seconds)
+    return record
 
 
 def wait_again(backlog: Backlog, future: JobFuture, attempt: int | None = None) -> bool:

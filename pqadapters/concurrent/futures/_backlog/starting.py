@@ -20,6 +20,7 @@ from .._jobs.errors import JobParked
 from .._jobs.options import PLAIN, Options
 from .._jobs.words import Interrupted
 from .._others import peers
+from .cancelling import withdraw
 from .finishing import drop, let_go_of_suspect, park
 from .future import JobFuture
 from .refusals import let_go, try_later
@@ -362,15 +363,22 @@ def give_up(backlog: Backlog, started: Started, *, at_once: bool = True) -> None
     """A job that can't be begun after all, since the pool is broken or gone: it stays on disk, for the next one. Its
     future waits again, so whoever ends what waits ends it, too. `at_once`: it is tried again now, and not when the
     caller says."""
-    wait_again(backlog, started.future)
+    future = started.future
+    wait_again(backlog, future)
     try:
-        put_back(backlog, started.claim, 0.0, awaited=at_once)
+        if future._undone:
+            drop(backlog, started)
+        else:
+            future._record = put_back(backlog, started.claim, 0.0, awaited=at_once)
     except LeaseLost:
         if backlog.sharing is not None:
-            backlog.sharing.doubt(started.future._id)
+            backlog.sharing.doubt(future._id)
     except PqadaptersError:
         let_go(backlog, started.claim)
-    let_go_of_suspect(backlog, started.future._id)
+    let_go_of_suspect(backlog, future._id)
+    if future._undone:  # its submit() raised meanwhile, and found it in our hands
+        withdraw(backlog, future)
+        backlog.forget(future._id)
 
 
 __all__ = ["JobParked", "Started", "give_up", "next_job", "not_loaded"]

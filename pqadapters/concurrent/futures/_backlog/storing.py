@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-from contextlib import suppress
-from functools import partial
 from queue import Full
 from typing import TYPE_CHECKING, Any, NoReturn
 
-from ....apart import insist
 from ....ending import is_over
-from ....errors import LimitReached, PqadaptersError
+from ....errors import LimitReached
 from ....store import Depth, Op, Put
 from .._jobs.words import WhenFull
-from .cancelling import cancel, cancel_stored
+from .cancelling import cancel, withdraw
 from .clock import stands
 from .future import JobFuture
 from .returning import find_late, wait_until_due
@@ -53,10 +50,7 @@ def undo(backlog: Backlog, future: JobFuture) -> None:
     """submit() raises: whoever did that may be a signal handler, and the job stored already."""
     try:
         if future._record:
-            future._undone = True
-            future.cancel_here()  # who has it in hand just now, or fails to begin it, drops it
-            with suppress(PqadaptersError):
-                insist(partial(cancel_stored, backlog, future._id, future._record))
+            withdraw(backlog, future)
     finally:
         backlog.forget(future._id)  # and tell an end that waits for it
 
