@@ -13,7 +13,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
+from pqadapters.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, _closing
 from pqadapters.errors import DiskError, StoreError, StorePoisoned
 from pqadapters.store import Nack
 from tests.crash.test_full_disk import fill
@@ -317,6 +317,57 @@ def test_a_store_that_refuses_for_a_moment_behind_a_shutdown_that_does_not_wait(
     assert held.result(work.PATIENCE) == "gate"
     while not early and not backlog.idle():
         threading.Event().wait(0.001)
+    executor.shutdown(wait=False)
+    assert [future.result(work.PATIENCE) for future in futures] == [0, 2, 4]
+    assert closed.wait(work.PATIENCE)
+
+
+class _Met:
+    """A lock, and whether somebody had to wait for it."""
+
+    def __init__(self, lock: Any) -> None:
+        self._lock, self.met = lock, False
+
+    def __enter__(self) -> None:
+        if not self._lock.acquire(blocking=False):
+            self.met = True
+            self._lock.acquire()
+
+    def __exit__(self, *_: object) -> None:
+        self._lock.release()
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_thread_that_is_refused_in_the_middle_of_a_shutdown_that_does_not_wait(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It ended, since the pool was still open, and the pool was shut, since it was still there. Likewise."""
+    executor = ThreadPoolExecutor(1, path=tmp_path / "jobs", durability="process")
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    futures = [executor.submit(work.double, number) for number in range(3)]
+    backlog: Any = executor._backlog
+    claim, refusals = backlog.claim, [DiskError(errno.ENOSPC, "no room")]
+    closed, close = threading.Event(), backlog.close
+    may_come_again, lock = _closing._may_come_again, _Met(backlog.lock)
+
+    def refuses(*args: Any, **options: Any) -> Any:
+        if refusals:
+            work.hold("refusal")
+            raise refusals.pop()
+        return claim(*args, **options)
+
+    def meanwhile(backlog: Any) -> bool:
+        work.GATES["refusal"].set()
+        while not (backlog.idle() or lock.met):
+            threading.Event().wait(0.001)
+        return may_come_again(backlog)
+
+    backlog.claim, backlog.lock = refuses, lock
+    backlog.close = lambda: (close(), closed.set())
+    work.GATES["gate"].set()
+    work.reached("refusal")
+    monkeypatch.setattr(_closing, "_may_come_again", meanwhile)
     executor.shutdown(wait=False)
     assert [future.result(work.PATIENCE) for future in futures] == [0, 2, 4]
     assert closed.wait(work.PATIENCE)

@@ -5,8 +5,11 @@ from __future__ import annotations
 import os
 import signal
 import threading
+from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError
+from concurrent.futures import thread as stdlib
 from contextlib import suppress
+from pathlib import Path
 from queue import Full
 from typing import Any
 
@@ -229,3 +232,32 @@ def test_a_job_that_is_dropped_is_cancelled(place: dict[str, Any]) -> None:
         with pytest.raises(CancelledError):
             executor.using(key="k").submit(work.end_process).result(work.PATIENCE)
         assert executor.using(key="k").submit(work.double, 1).result(work.PATIENCE) == 2
+
+
+@pytest.mark.parametrize(("looked_at", "drain"), [("drained", True), ("pool", True), ("pool", False), ("idle", False)])
+def test_one_whose_last_job_ends_as_it_is_shut_down_is_closed(
+    looked_at: str, drain: bool, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though nobody waits for it. Who had the job found nobody to tell, and the store stayed open for good."""
+    executor = ThreadPoolExecutor(1, path=tmp_path / "jobs", durability="process")
+    held = executor.submit(work.hold, "gate")
+    work.reached("gate")
+    backlog: Any = executor._backlog
+    closed, close, idle = threading.Event(), backlog.close, backlog.idle
+    owner, name = (stdlib.ThreadPoolExecutor, "shutdown") if looked_at == "pool" else (backlog, looked_at)
+
+    def ends_behind(look: Callable[..., object]) -> Callable[..., object]:
+        def first(*args: Any, **options: Any) -> object:
+            found = look(*args, **options)
+            work.GATES["gate"].set()
+            while threading.current_thread() is threading.main_thread() and not idle():
+                threading.Event().wait(0.001)
+            return found
+
+        return first
+
+    backlog.close = lambda: (close(), closed.set())
+    monkeypatch.setattr(owner, name, ends_behind(getattr(owner, name)))
+    executor.shutdown(wait=False, drain=drain)
+    assert held.result(work.PATIENCE) == "gate"
+    assert closed.wait(work.PATIENCE)

@@ -56,10 +56,9 @@ def shut_down(
     elif backlog.drained() or backlog.stopped:
         backlog.stopped = True
         stdlibs(wait=False, cancel_futures=cancel_futures or not drain)
-        if backlog.idle():
+        backlog.ended = partial(_close, backlog)
+        if backlog.idle():  # looked at behind that: the last one may come to its end in between
             _close(backlog)
-        else:
-            backlog.ended = partial(_close, backlog)
     else:
         _end_later(backlog, stdlibs, cancel_futures, hold)
 
@@ -89,10 +88,13 @@ def _end_later(backlog: Backlog, stdlibs: Callable[..., None], cancel_futures: b
             _close(backlog)
             backlog.ended = nothing  # this refers to the executor, whose finalizer has the backlog
 
-    if not (hold or backlog.idle() or _may_come_again(backlog)):
-        backlog.pool_shut = True
+    with backlog.lock:  # whoever looks for jobs now, and is refused, ends before that or stays behind it
+        backlog.pool_shut = not (hold or backlog.idle() or _may_come_again(backlog))
+    if backlog.pool_shut:
         stdlibs(wait=False, cancel_futures=cancel_futures)
     backlog.ended = end
+    if backlog.drained():  # as above
+        end()
 
 
 def _may_come_again(backlog: Backlog) -> bool:
