@@ -31,6 +31,7 @@ from ..contract.threads import Task
 from . import work
 from .conftest import Make
 from .harness import App
+from .test_left_behind import leave
 
 _HERE = (str(Path(package.__file__).parent), weakref.__file__)  # and Python's dictionaries of weak references
 
@@ -550,9 +551,7 @@ def test_a_handlers_exception_in_the_middle_of_pickling(
 
 def test_a_handlers_exception_in_the_middle_of_loading(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
     """The job was a dead letter: "it can't be loaded"."""
-    executor = make(1)
-    executor.using(delay=0.01).submit(work.note, work.Struck())
-    executor.shutdown(drain=False)
+    leave(make, (work.note, work.Struck()))
     monkeypatch.setattr(work.Struck, "when", "loaded")
     again = make(1, recover="manual")
     (future,) = again.recovered()

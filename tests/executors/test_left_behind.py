@@ -86,9 +86,12 @@ def test_cancel_futures_cancels_for_good(make: Make) -> None:
 
 def test_a_cancelled_delayed_job_stays_cancelled(make: Make) -> None:
     executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")  # else it may be begun before
     future = executor.using(delay=0.05).submit(work.note, "cancelled")
     assert future.cancel()
     other = executor.using(delay=0.06).submit(work.note, "kept")
+    work.GATES["gate"].set()
     other.result(work.PATIENCE)
     executor.shutdown()
     assert work.DONE == ["kept"]
@@ -311,9 +314,11 @@ def test_recover_map_runs_them(make: Make) -> None:
 
 def test_a_delayed_job_waits_for_its_time_in_the_next_executor(make: Make) -> None:
     executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")  # else it may be begun here
     before = time.time()
     executor.using(delay=0.3).submit(work.note, "late")
-    executor.shutdown(drain=False)
+    end(executor)
     executor = make()
     (future,) = executor.recovered()
     future.result(work.PATIENCE)
@@ -386,8 +391,9 @@ def test_a_key_that_was_left_and_isnt_begun_yet(make: Make, end: str) -> None:
     first._issue(work.hold, "gate")
     work.reached("gate")
     first.using(key="k").submit(work.note, 1)
+    first.shutdown(wait=False, drain=False)
     work.GATES["gate"].set()
-    first.shutdown(drain=False)
+    first.shutdown()
     executor = make(recover="manual")
     future = executor.using(key="k").submit(work.note, 2)
     assert not future.done()

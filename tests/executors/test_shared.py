@@ -155,10 +155,12 @@ def test_shutting_down_where_an_outcome_is_heard_of_is_refused(url: str) -> None
         except RuntimeError as error:
             told.put(str(error))
 
-    with ThreadPoolExecutor(1, store=url, recover="manual") as one, ThreadPoolExecutor(1, store=url) as other:
+    with ThreadPoolExecutor(1, store=url, recover="manual") as one:
         one.submit(work.hold, "gate")
-        other.recovered()
-        one.submit(work.double, 21).add_done_callback(shut_down)
+        work.reached("gate")
+        one.submit(work.hold, "other").add_done_callback(shut_down)
+        with ThreadPoolExecutor(1, store=url):
+            work.GATES["other"].set()
         try:
             assert told.get(timeout=work.PATIENCE) == "cannot join current thread"
         finally:

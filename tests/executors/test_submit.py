@@ -183,7 +183,8 @@ def test_what_another_python_has_stored_by_value_is_parked(
     with monkeypatch.context() as older:
         older.setattr("pqadapters.concurrent.futures._jobs.wire.PYTHON", "cpython-39")
         with pool(1, **place) as executor:
-            job = executor.using(delay=0.05).submit(lambda: work.note(1)).job_id
+            executor._backlog.added = lambda: True  # and begins nothing
+            job = executor.submit(lambda: work.note(1)).job_id
             executor.shutdown(drain=False)
     with pool(1, recover="manual", **place) as executor:
         future = executor.future(job)
