@@ -269,7 +269,7 @@ def test_a_child_that_is_forked_while_a_lock_is_held_ends(make: Make) -> None:
         child = os.fork()
         if not child:
             try:
-                signal.alarm(10)
+                signal.alarm(60)
                 _abandon(backlog)
                 executor.shutdown()
                 backlog.suspects.enter()

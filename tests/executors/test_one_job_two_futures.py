@@ -272,10 +272,9 @@ def test_a_future_that_is_done_keeps_no_executor_and_no_call(place: dict[str, An
     future = executor.using(delay=600 if cancelled else 0, retries=1).submit(id, given)
     assert future.cancel() if cancelled else future.result(work.PATIENCE)
     del executor, given
-    for _ in range(100):
+    deadline = time.monotonic() + work.PATIENCE
+    while not (gone() is None and call() is None) and time.monotonic() < deadline:
         gc.collect()
-        if gone() is None and call() is None:
-            break
         time.sleep(0.01)
     assert gone() is None
     assert call() is None

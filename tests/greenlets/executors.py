@@ -66,19 +66,19 @@ class ExecutorPrograms:
     def test_jobs_and_what_they_come_to(self, begin: str, place: str) -> None:
         code = """
 with pool() as executor:
-    assert executor.submit(double, 1).result(10) == 2
+    assert executor.submit(double, 1).result(60) == 2
     futures = [executor.submit(double_slowly, n) for n in range(50)]
     assert others_run()
     assert sorted(each.result() for each in as_completed(futures, 10)) == list(range(0, 100, 2))
-    assert list(executor.map(double_slowly, range(20), timeout=10)) == list(range(0, 40, 2))
+    assert list(executor.map(double_slowly, range(20), timeout=60)) == list(range(0, 40, 2))
     assert isinstance(executor.submit(fail, "so").exception(10), ValueError)
-    assert executor.submit(lambda: ticks).result(10) > 0
+    assert executor.submit(lambda: ticks).result(60) > 0
     done = executor.using(key="k").submit(double, 4)
-    assert executor.using(key="k").submit(double, 5).result(10) == done.result(10) == 8
-    assert executor.using(delay=0.02).submit(double, 6).result(10) == 12
+    assert executor.using(key="k").submit(double, 5).result(60) == done.result(60) == 8
+    assert executor.using(delay=0.02).submit(double, 6).result(60) == 12
 assert executor._backlog.closed
 with pool() as executor:
-    assert executor.stats()["pending"] == 0 and executor.future(key="k").result(10) == 8
+    assert executor.stats()["pending"] == 0 and executor.future(key="k").result(60) == 8
 print("done")
 """
         assert run(begin + code, place) == "done"
@@ -95,8 +95,8 @@ first = executor.submit(wait_long)
 puts = [spawn(executor.submit, double, n) for n in (1, 2)]  # there is no room for them
 assert others_run() and not any(ended(each) for each in puts)
 held.go.set()
-assert first.result(10) == "slept"
-assert [result(each).result(10) for each in puts] == [2, 4]
+assert first.result(60) == "slept"
+assert [result(each).result(60) for each in puts] == [2, 4]
 waiter = spawn(executor.submit(wait_long).result)
 assert others_run() and result(waiter) == "slept"
 last = executor.submit(wait_long)
@@ -113,14 +113,14 @@ except TimeoutError:
     def test_others_run_while_a_submit_waits_for_the_disk(self, begin: str, tmp_path: Path) -> None:
         code = """
 executor = ThreadPoolExecutor(2, path=place)
-assert executor.submit(double, 1).result(10) == 2
+assert executor.submit(double, 1).result(60) == 2
 os.fdatasync = held_up
 submits = [spawn(executor.submit, double, n) for n in range(5)]
 while not entered:
     sleep(0.001)
 assert others_run() and not any(ended(each) for each in submits)
 go.release()
-assert [result(each).result(10) for each in submits] == [0, 2, 4, 6, 8]
+assert [result(each).result(60) for each in submits] == [0, 2, 4, 6, 8]
 executor.shutdown()
 print("done")
 """
@@ -132,7 +132,7 @@ executor = pool(2)
 waiter = spawn(executor.submit(double_slowly, 1).result)
 kill(waiter)
 futures = [executor.submit(double_slowly, n) for n in range(5)]
-assert [each.result(10) for each in futures] == [0, 2, 4, 6, 8]
+assert [each.result(60) for each in futures] == [0, 2, 4, 6, 8]
 executor.shutdown()
 assert executor._backlog.closed
 print("done")
@@ -151,7 +151,7 @@ def hold():
 
 if not os.path.exists(sys.argv[2]):
     executor = pool(1)
-    executor.submit(append, "first").result(10)
+    executor.submit(append, "first").result(60)
     executor.submit(hold)
     for number in range(20):
         executor.submit(append, number)
@@ -189,7 +189,7 @@ if sys.argv[2] == "waits":
     held.go.set()
     print("done")
 else:
-    assert [each.result(10) for each in executor.recovered()] == [42]
+    assert [each.result(60) for each in executor.recovered()] == [42]
 executor.shutdown()
 """
         assert self._program(tmp_path, begin + code, f"sqlite:///{tmp_path}/jobs.db", "waits") == "done\n"
@@ -240,9 +240,9 @@ else:
         code = """
 with ThreadPoolExecutor(3) as executor:
     futures = [executor.submit(double_slowly, n) for n in range(20)]
-    assert [each.result(10) for each in futures] == list(range(0, 40, 2))
+    assert [each.result(60) for each in futures] == list(range(0, 40, 2))
 with ThreadPoolExecutor(2, name="jobs") as executor:
-    assert result(spawn(lambda: executor.submit(double, 3).result(10))) == 6
+    assert result(spawn(lambda: executor.submit(double, 3).result(60))) == 6
 print("done")
 """
         assert self._program(tmp_path, begin + code, "nowhere") == "done\n"

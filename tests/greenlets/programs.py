@@ -89,7 +89,7 @@ full = queue.Queue(1, store=place, name="full")
 full.put(1)
 putter = spawn(full.put, 2)
 assert others_run() and not ended(putter)
-assert (full.get(), full.get(timeout=10)) == (1, 2)
+assert (full.get(), full.get(timeout=60)) == (1, 2)
 print("done")
 """
         assert run(begin + code, place) == "done"
@@ -110,7 +110,7 @@ getter = spawn(simple.get)
 sleep(0.02)
 kill(getter)
 simple.put(1)
-assert simple.get(timeout=10) == 1
+assert simple.get(timeout=60) == 1
 print("done")
 """
         assert run(begin + code, place) == "done"
@@ -325,7 +325,7 @@ own = Own(1)
 own.put(1)
 joiner, putter = spawn(own.join), spawn(own.put, 2)
 assert others_run() and not ended(joiner) and not ended(putter)
-assert (own.get(), own.get(timeout=10)) == (1, 2)
+assert (own.get(), own.get(timeout=60)) == (1, 2)
 own.task_done(), own.task_done()
 result(joiner)
 q.shutdown()
@@ -449,7 +449,7 @@ if not child:
     q.put(2)
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
-assert sorted((q.get(timeout=10), q.get(timeout=10))) == [1, 2]
+assert sorted((q.get(timeout=60), q.get(timeout=60))) == [1, 2]
 print("done")
 """
         assert run(begin + code, str(tmp_path / "q.db")) == "done"

@@ -4,10 +4,21 @@ from __future__ import annotations
 
 import logging
 import threading
+import time
 from collections.abc import Callable
 from typing import Any
 
-PATIENCE = 30.0
+PATIENCE = 60.0
+
+
+def eventually(condition: Callable[[], object]) -> bool:
+    """Whether it comes to be true. Of what nothing tells of."""
+    deadline = time.monotonic() + PATIENCE
+    while not condition():
+        if time.monotonic() >= deadline:
+            return False
+        time.sleep(0.005)
+    return True
 
 
 class Noting(logging.Handler):

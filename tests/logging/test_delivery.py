@@ -113,6 +113,7 @@ def test_one_of_several_that_is_down_is_tried_again_behind_a_pause(place: str, l
     listener = listen(Sink(down, name="down", backoff=(1000.0, 1000.0)), Sink(healthy, name="healthy"))
     _log(logger_of(QueueHandler(place)), 0, 1)
     healthy.until_count(1)
+    down.until(lambda: down.tries)
     assert not listener.flush(0.5)
     assert len(down.tries) == 1
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -112,7 +113,16 @@ def test_who_waits_for_many_is_not_woken_by_each_batch() -> None:
     assert looking._is_emptied(store, "q", PATIENCE, None)
 
 
-def test_who_waits_for_many_waits_no_longer_than_it_wants() -> None:
+def test_who_waits_for_many_waits_no_longer_than_it_wants(monkeypatch: pytest.MonkeyPatch) -> None:
     store: Any = Emptying(*[10**9] * 3)
+    now = 0.0
+
+    def sleep(seconds: float) -> None:
+        nonlocal now
+        now += seconds
+
+    monkeypatch.setattr(looking, "SYSTEM", SimpleNamespace(monotonic=lambda: now))
+    monkeypatch.setattr(looking, "time", SimpleNamespace(sleep=sleep))
     assert not looking._is_emptied(store, "q", 0.01, None)
+    assert now == 0.01
     assert len(store._left) == 1  # a look, as long as it wants, and a look

@@ -151,7 +151,7 @@ threading.Thread(target=open_slowly, daemon=True).start()
 opens.wait()
 child = os.fork()
 if not child:
-    signal.alarm(20)
+    signal.alarm(60)
     logger.info("child")
     say("open", handler.queue.spool.is_open)
     os._exit(0)

@@ -19,7 +19,7 @@ from pqadapters.logging._records.records import Codec
 from pqadapters.logging.handlers import QueueHandler, Sink, SpoolQueue
 from pqadapters.store import Ack, Claim, Put, State
 
-from .sinks import PATIENCE, Noting, logger_of, spool
+from .sinks import PATIENCE, Noting, eventually, logger_of, spool
 from .test_delivery import FAST, Listen, _log, _numbers, listen, place
 
 __all__ = ["listen", "place"]
@@ -100,8 +100,8 @@ def test_a_file_that_was_closed_and_opens_once_has_confirmed_nothing(
     assert first.flush(PATIENCE)
     file.close()
     logger.info("m 1")
+    assert eventually(lambda: "closed" in str(first.stats()["sinks"]))
     assert not first.flush(0.1)
-    assert "closed" in str(first.stats()["sinks"])
     first.stop()
     sink = Noting()
     assert listen(sink).flush(PATIENCE)
@@ -132,7 +132,9 @@ def test_a_record_that_another_installation_reads_waits_for_it(
         queue.spool.store.commit(Put("inbox", Codec(binary=False).dumps(logging.makeLogRecord({"msg": "as JSON"}))))
         noting = [Noting() for _ in range(sinks)]
         listener = listen(*[Sink(each, **FAST) for each in noting])
-        noting[-1].until_count(1)
+        for each in noting:
+            each.until_count(1)
+        assert eventually(lambda: listener.stats()["depth"] == 3)
         assert not listener.flush(0.1)
         assert [each.messages for each in noting] == [["as JSON"]] * sinks
         stats = listener.stats()

@@ -28,7 +28,7 @@ from . import failures
 from .failures import each_failure
 from .records import raised
 from .servers import HTTPServer, Server, SocketServer, SyslogServer, serving
-from .sinks import PATIENCE, Noting, logger_of, spool
+from .sinks import PATIENCE, Noting, eventually, logger_of, spool
 
 QUICK: dict[str, Any] = {"backoff": (0.01, 0.05)}
 
@@ -91,12 +91,12 @@ def test_a_server_that_refuses_and_comes_back(server: Any, logger: logging.Logge
     assert listener.flush(PATIENCE)
     server.stop()
     messages += _log(logger, 20, 60)
+    assert eventually(lambda: listener.stats()["sinks"]["wire"]["retried"])
     assert not listener.flush(0.3)
     server.start()
     assert listener.flush(PATIENCE)
     server.until_all(messages)
     assert list(dict.fromkeys(server.messages)) == messages
-    assert listener.stats()["sinks"]["wire"]["retried"] > 0
     assert "Connection" in listener.stats()["sinks"]["wire"]["last_error"]
 
 

@@ -58,7 +58,7 @@ def test_a_claim_locks_its_records_and_nothing_beside_them(url: str, server: Ser
         holder: Any = store._core.dialer.dial(5, 60)
         try:
             holder.ask(SQL.FIRST, 1, 2)
-            store.commit(Put("q", b"new"), timeout=2)
+            store.commit(Put("q", b"new"), timeout=PATIENCE)
             assert [claim.payload for claim in store.claim("q", limit=9)] == [b"2", b"3", b"4", b"new"]
         finally:
             holder.close()

@@ -142,8 +142,14 @@ def test_i5_a_process_that_was_taken_for_dead_claims_anew(url: str) -> None:
 store.claim("q", timeout=None)
 print("claimed", flush=True)
 sys.stdin.readline()
-(claim,) = store.claim("r", timeout=None)
-store.commit(Ack(claim), Put("done", claim.payload))
+lost = True
+while lost:
+    (claim,) = store.claim("r", timeout=None)
+    try:
+        store.commit(Ack(claim), Put("done", claim.payload))
+        lost = False
+    except LeaseLost:  # a slow machine took more than two seconds for that
+        pass
 print("done", flush=True)
 sys.stdin.readline()
 """
@@ -159,7 +165,8 @@ sys.stdin.readline()
 
 
 def test_i5_a_stopped_process_is_not_robbed_before_that(url: str) -> None:
-    with MysqlStore(url) as store, running(_CLAIM, url) as child:
+    code = _CLAIM.replace("(sys.argv[1])", "(sys.argv[1], lease=60)")
+    with MysqlStore(url) as store, running(code, url) as child:
         store.commit(Put("q", b"a"))
         assert said(child) == "a 1"
         os.kill(child.pid, signal.SIGSTOP)
@@ -247,12 +254,20 @@ def test_i5_a_lock_whose_idle_connection_the_server_has_ended_is_ours_again_at_o
 
 
 def test_an_extension_outlasts_the_lease(url: str) -> None:
-    code = _CLAIM.replace("(sys.argv[1])", "(sys.argv[1], lease=1)")
-    code = code.replace("print(claim.payload", "store.commit(Extend(claim, 600)); print(claim.payload", 1)
-    code = code.replace("Ack, Nack, Put", "Ack, Extend, Nack, Put")
+    code = _OPEN.replace("(sys.argv[1])", "(sys.argv[1], lease=1)").replace("Ack, Nack", "Ack, Extend, Nack") + """
+while True:
+    (claim,) = store.claim("q", timeout=None)
+    try:
+        store.commit(Extend(claim, 600))
+    except LeaseLost:  # a slow machine took more than a second for that
+        continue
+    break
+print(claim.payload.decode(), flush=True)
+sys.stdin.readline()
+"""
     with MysqlStore(url) as store, running(code, url) as child:
         store.commit(Put("q", b"a"))
-        assert said(child) == "a 1"
+        assert said(child) == "a"
         os.kill(child.pid, signal.SIGSTOP)
         assert store.claim("q", timeout=4.0) == []
         os.kill(child.pid, signal.SIGCONT)

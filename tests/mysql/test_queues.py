@@ -101,7 +101,7 @@ def test_a_bounded_queue_waits_for_room(url: str) -> None:
         queue.put(2)
         assert queue.full()
         assert queue.get() == 1
-        queue.put(3, timeout=10)
+        queue.put(3, timeout=PATIENCE)
         assert queue.qsize() == 2
 
 

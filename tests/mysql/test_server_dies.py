@@ -6,6 +6,7 @@ import math
 import random
 import socket
 import threading
+import time
 from collections import Counter
 from collections.abc import Callable, Iterator
 from contextlib import closing
@@ -225,7 +226,8 @@ def test_a_look_is_waited_for_no_longer_than_its_caller_can(url: str, monkeypatc
         for patience in (0.0, 3.0, 1000.0):
             store._core.reader.within(patience, "SELECT 1")
         store._core.reader.rows("SELECT 1")
-    assert given == [1.0, pytest.approx(3.0, abs=1.5), LOCK_TIMEOUT, LOCK_TIMEOUT]
+    assert given[0] == 1.0 <= given[1] <= 3.0
+    assert given[2:] == [LOCK_TIMEOUT, LOCK_TIMEOUT]
 
 
 def test_no_look_waits_for_another_ones_connection(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -352,8 +354,10 @@ def test_i1_i2_kills_in_the_middle_lose_and_double_nothing(mortal: Server, on_mo
         jobs = [lambda: produce(0), lambda: produce(1), lambda: produce(2), consume, consume, kill, nudge]
         together(jobs, patience=2 * PATIENCE)
         left = Counter[bytes]()
-        while claims := consuming.claim("q", limit=1000, timeout=3.0):
+        deadline = time.monotonic() + PATIENCE
+        while (claims := consuming.claim("q", limit=1000, timeout=0.5)) or consuming.depth("q").claimed > left.total():
             left.update(claim.payload for claim in claims)
+            assert time.monotonic() < deadline
         assert again == []
         assert max(put.values()) == max(acked.values()) == 1
         assert max(left.values(), default=1) == 1

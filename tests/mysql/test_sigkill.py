@@ -114,7 +114,8 @@ def test_producers_and_consumers_are_killed_at_random(url: str) -> None:
             assert not thread.is_alive()
     left = Counter[str]()
     with MysqlStore(url) as store:
-        while claims := store.claim("q", limit=1000, timeout=4.0):
+        assert store.wait("q", lambda depth: not depth.claimed, PATIENCE)  # the dead ones are found within seconds
+        while claims := store.claim("q", limit=1000):
             left.update(claim.payload.decode() for claim in claims)
         depth = store.depth("q")
     assert told.again == []

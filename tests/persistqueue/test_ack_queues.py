@@ -369,7 +369,7 @@ def test_maxsize_timeouts_and_a_put_that_wakes(path: str) -> None:
     waiter = threading.Thread(target=lambda: got.append(q.get()))
     waiter.start()
     SQLiteAckQueue(path).put("a")
-    waiter.join(5)
+    waiter.join(60)
     assert got == ["a"]
     q.put("b")
     assert q.full()
@@ -384,7 +384,7 @@ def test_a_nack_wakes_who_waits(path: str) -> None:
     waiter = threading.Thread(target=lambda: got.append(other.get()))
     waiter.start()
     q.nack(item)
-    waiter.join(5)
+    waiter.join(60)
     assert got == ["a"]
 
 

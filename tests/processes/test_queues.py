@@ -21,6 +21,8 @@ from pqadapters.stdlib.multiprocessing import JoinableQueue, Queue, SimpleQueue
 from pqadapters.store import Put
 from pqadapters.stores.memory import MemoryStore
 
+from .harness import PATIENCE
+
 pytestmark = pytest.mark.usefixtures("home")
 
 
@@ -87,7 +89,7 @@ def test_many_at_a_time(options: dict[str, Any]) -> None:
     with pytest.raises(ValueError, match="never fit"):
         q.put_many(range(6))
     assert q.get_many(3) == [0, 1, 2]
-    assert q.get_many(9, timeout=1.0) == [3, 4]
+    assert q.get_many(9, timeout=PATIENCE) == [3, 4]
     with pytest.raises(ValueError, match="none"):
         q.get_many(0)
     with pytest.raises(Empty):
@@ -111,7 +113,7 @@ def test_what_was_fetched_ahead_is_the_others_behind_close(kind: Any, options: d
         q.put(item)
     assert q.get() == 0
     q.close()
-    assert other._reader.poll(10.0)
+    assert other._reader.poll(PATIENCE)
     assert [other.get(), other.get()] == [1, 2]
 
 
@@ -122,7 +124,7 @@ def test_what_a_child_has_done_with_prefetch_is_done_at_its_end(context: Any, op
     process.start()
     process.join()
     assert process.exitcode == 0
-    assert [q.get(timeout=10) for _ in range(2)] == [18, 19]
+    assert [q.get(timeout=PATIENCE) for _ in range(2)] == [18, 19]
     q.close()
     assert q.stats()["unfinished"] == 0
 
@@ -356,6 +358,6 @@ def test_sockets_do_not_outlive_their_run() -> None:
         q.put(one)
     resource_sharer.stop()
     q.put("next")
-    assert q.get(timeout=10) == "next"
+    assert q.get(timeout=PATIENCE) == "next"
     (letter,) = q.dead_letters()
     assert "can't be decoded" in letter.reason

@@ -97,8 +97,11 @@ def test_whatever_nobody_waits_for_is_synced_in_time(kind: str, tmp_path: Path) 
         assert store._core.syncer is not None
 
 
-def test_a_handle_that_wants_it_soon_doesnt_wait_for_the_thread_of_one_that_has_time(tmp_path: Path) -> None:
+def test_a_handle_that_wants_it_soon_doesnt_wait_for_the_thread_of_one_that_has_time(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It did, as long as that thread had something to do: up to a second, whatever its max_lag."""
+    monkeypatch.setattr(syncer, "_IDLE_ROUNDS", 10**9)  # else it may have ended by then
     with SegmentStore(tmp_path, durability="process") as slow:
         slow.commit(Put("q", b"x"))
         first = slow._core.syncer

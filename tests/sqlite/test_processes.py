@@ -67,7 +67,7 @@ def test_i5_a_process_that_ends_without_a_word_leaves_its_claims(database: Path)
     store = SqliteStore(database)
     store.commit(Put("q", b"a"))
     run(_OPEN + 'store.claim("q"); os._exit(0)', database)
-    assert [claim.attempt for claim in store.claim("q", timeout=10)] == [2]
+    assert [claim.attempt for claim in store.claim("q", timeout=PATIENCE)] == [2]
     store.close()
 
 
