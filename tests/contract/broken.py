@@ -30,6 +30,7 @@ from pqadapters.store import (
 from pqadapters.stores.memory import MemoryData
 
 from .kept import KeptStore
+from .maker import PATIENCE
 
 
 class Broken(NamedTuple):
@@ -303,7 +304,7 @@ class ChecksFirstAndActsLater(KeptStore):
             if self.depth(op.queue).ready >= op.limit:
                 raise LimitReached("full")
             with contextlib.suppress(threading.BrokenBarrierError):
-                self._meeting.wait(0.3)
+                self._meeting.wait(PATIENCE)
             ops = (op._replace(limit=None),)
         return super().commit(*ops, stop=stop)
 
