@@ -18,6 +18,7 @@ from pqadapters.errors import DiskError, StoreError, StorePoisoned
 from pqadapters.store import Nack
 from tests.crash.test_full_disk import fill
 
+from ..contract.threads import Task
 from . import work
 from .harness import App
 
@@ -335,6 +336,74 @@ class _Met:
 
     def __exit__(self, *_: object) -> None:
         self._lock.release()
+
+
+@pytest.mark.usefixtures("soon")
+def test_a_thread_that_was_to_be_had_as_the_pool_was_shut(tmp_path: Path) -> None:
+    """It was counted on, and then the pool took no more. Likewise."""
+    executor = ThreadPoolExecutor(1, path=tmp_path / "jobs", durability="process")
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    futures = [executor.submit(work.double, number) for number in range(3)]
+    backlog, tickets = executor._backlog, executor._tickets
+    claim, refusals, put = backlog.claim, [DiskError(errno.ENOSPC, "no room")], tickets._put
+
+    def refuses(*args: Any, **options: Any) -> Any:
+        if refusals:
+            raise refusals.pop()
+        return claim(*args, **options)
+
+    def put_late(ticket: Any) -> bool:
+        work.hold("put")
+        return put(ticket)
+
+    backlog.claim, tickets._put = refuses, put_late  # type: ignore[method-assign]
+    work.GATES["gate"].set()
+    work.reached("put")  # by the clock, a moment behind the refusal
+    executor.shutdown(wait=False)
+    work.GATES["put"].set()
+    assert [future.result(work.PATIENCE) for future in futures] == [0, 2, 4]
+
+
+def test_who_comes_behind_the_end_of_the_pool_is_not_counted_on(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The thread that is there ended when it was refused: another one was to come, which the pool didn't take."""
+    monkeypatch.setattr("pqadapters.concurrent.futures._backlog.refusals.look_later", lambda backlog: None)
+    monkeypatch.setattr("pqadapters.concurrent.futures._workers.tickets._AGAIN", 0.02)
+    executor = ThreadPoolExecutor(2, path=tmp_path / "jobs", durability="process")
+    executor.stats()
+    backlog, tickets = executor._backlog, executor._tickets
+    claim, put, firsts, full = backlog.claim, tickets._put, ["refusal"], [True]
+
+    def refuses(*args: Any, **options: Any) -> Any:
+        if full:
+            for name in firsts:
+                firsts.clear()
+                work.hold(name)
+            raise DiskError(errno.ENOSPC, "no room")
+        return claim(*args, **options)
+
+    def put_late(ticket: Any) -> bool:
+        work.hold("put")
+        return put(ticket)
+
+    backlog.claim = refuses
+    futures = [executor.submit(work.double, number) for number in range(3)]
+    work.reached("refusal")
+    while tickets.count > 1:
+        threading.Event().wait(0.001)
+    executor.shutdown(wait=False)
+    tickets._put = put_late  # type: ignore[method-assign]
+    adds = Task(backlog.added, patience=work.PATIENCE)
+    while adds.running and not work.ENTERED["put"]._value:
+        threading.Event().wait(0.001)
+    work.GATES["refusal"].set()
+    while adds.running and tickets.count > 1:
+        threading.Event().wait(0.001)
+    full.clear()
+    work.GATES["put"].set()
+    assert [future.result(work.PATIENCE) for future in futures] == [0, 2, 4]
 
 
 @pytest.mark.usefixtures("soon")

@@ -89,7 +89,7 @@ def _end_later(backlog: Backlog, stdlibs: Callable[..., None], cancel_futures: b
             backlog.ended = nothing  # this refers to the executor, whose finalizer has the backlog
 
     with backlog.lock:  # whoever looks for jobs now, and is refused, ends before that or stays behind it
-        backlog.pool_shut = not (hold or backlog.idle() or _may_come_again(backlog))
+        backlog.pool_shut = not (hold or backlog.idle() or backlog.to_come or _may_come_again(backlog))
     if backlog.pool_shut:
         stdlibs(wait=False, cancel_futures=cancel_futures)
     backlog.ended = end

@@ -97,6 +97,7 @@ class Backlog:
         self.closing = self.stopped = self.closed = False
         self.left = False  #: by a signal handler
         self.pool_shut = False  #: it takes no more calls, and what waits is for those that look already
+        self.to_come = set[int]()  #: those that are counted as such, and that the pool hasn't taken yet
         self.broken: BaseException | None = None
         self.refusal = "cannot schedule new futures after shutdown"  #: what the pool said to a call that it didn't take
         self.sharing: Sharing | None = None

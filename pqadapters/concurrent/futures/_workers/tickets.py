@@ -78,11 +78,17 @@ class Tickets:
                 if idle == self._staying > 0:  # else somebody is about to look, and rings if there are more
                     self._staying -= 1
                     self._bell.put(None)
+                if backlog.pool_shut:
+                    return self.count > 0
                 if idle >= self.most - self.busy or (idle and idle >= len(backlog.live)):
                     return True
                 ticket = [None]
+                backlog.to_come.add(id(ticket))
                 self.count += 1
-            return self._put(ticket) or self.count > 0
+            try:
+                return self._put(ticket) or self.count > 0
+            finally:
+                backlog.to_come.discard(id(ticket))
         except BaseException:  # of a signal handler
             self.take_back(ticket)
             look_later(backlog)
