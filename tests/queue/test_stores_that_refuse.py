@@ -106,8 +106,8 @@ def test_who_waits_to_give_something_back_keeps_no_store(monkeypatch: pytest.Mon
     store: Any = _Away()
     asked, ref = store.asked, weakref.ref(store)
     astray.give_back_later(store, [Claim("q", 1, 1, b"", b"", 0.0, "")])
+    assert asked.wait(PATIENCE)  # else it may be gone before anybody has begun to wait
     del store
-    assert asked.wait(PATIENCE)
     wait_until(lambda: ref() is None)
     wait_until(lambda: not any(thread.name == "pqadapters-astray" for thread in threading.enumerate()))
 
