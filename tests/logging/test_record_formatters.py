@@ -180,11 +180,42 @@ def test_structlog_with_exceptions(codec: Codec, name: str, how: Any) -> None:
     try:
         failures.chained()
     except failures.Custom as error:
-        info = {"error": error, "whole": sys.exc_info()}.get(how, True)
+        info = {"error": error, "whole": sys.exc_info(), "rendered": True}.get(how, how)
         log.info("failed %s", "x", exc_info=info, number=1)
     assert "Custom" in handler.expected
     assert _unstyled(handler.later()) == _unstyled(handler.expected)
     assert codec.unencodable == 0
+
+
+@pytest.mark.parametrize("how", [True, 1])
+@pytest.mark.parametrize("name", ["percent", "brace", "json", "as it was said", *STRUCTLOG])
+def test_the_exception_of_the_moment_is_what_it_said_to_all_but_structlog(codec: Codec, name: str, how: Any) -> None:
+    """A plain formatter printed the exception's three, with the address of a traceback."""
+    formatter = FORMATTERS.get(name) or _processed(KeyValueRenderer(sort_keys=True))
+    handler = Keeping(codec, formatter)
+    log = _structlog(handler)
+    try:
+        failures.chained()
+    except failures.Custom:
+        log.info("failed", exc_info=how)
+    assert _unstyled(handler.later()) == _unstyled(handler.expected)
+    twice = codec.loads(codec.dumps(codec.loads(handler.data)))  # a sink may be a queue, too
+    assert _unstyled(handler.format(twice)) == _unstyled(handler.expected)
+    assert codec.unencodable == 0
+
+
+def test_the_exception_of_the_moment_is_gone_where_a_filter_takes_it_out(codec: Codec) -> None:
+    handler = Keeping(codec, FORMATTERS["structlog-json"])
+    try:
+        failures.chained()
+    except failures.Custom:
+        _structlog(handler).info("failed", exc_info=True)
+    late = codec.loads(handler.data)
+    late.msg["exc_info"] = False  # type: ignore[index]
+    assert "Custom" not in handler.format(late)
+    assert "Custom" not in handler.format(codec.loads(codec.dumps(late)))
+    del late.msg["exc_info"]  # type: ignore[union-attr]
+    assert "exc_info" not in handler.format(late)
 
 
 @pytest.mark.parametrize("name", [*STRUCTLOG, "percent", "json"])

@@ -1,7 +1,8 @@
 """Exceptions as text and tables, and exceptions that print the same again.
 
     exc_info  [errors, files, frames, traceback, whole]     the first error is the one that was logged; the traceback is
-              None where it is that error's; whole: all three of sys.exc_info(), or the exception alone
+              None where it is that error's; whole: all three of sys.exc_info(), or the exception alone; [what was said]
+              where that means the current one
     error     [type, text, repr, args, attributes, hint]    and of those in exc_info
               [..., traceback, cause, context, suppress context, members of a group]
 
@@ -19,9 +20,9 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from functools import lru_cache, partial
-from types import TracebackType
 from typing import Any
 
+from .events import Current
 from .shown import Shown, repr_of, str_of
 from .tracebacks import Retold, Traces
 
@@ -58,9 +59,9 @@ def write_error(error: BaseException, fit: Fit) -> Any:
     return {"$error": _alone(error, fit)}
 
 
-def write_exc_info(info: tuple[Any, BaseException, TracebackType | None] | BaseException, fit: Fit) -> Any:
+def write_exc_info(info: tuple[Any, ...] | BaseException, fit: Fit) -> Any:
     """The tree of the three of `sys.exc_info()`, or of an exception with all that comes with it."""
-    whole = isinstance(info, tuple)
+    whole = [info.said] if isinstance(info, Current) else isinstance(info, tuple)
     error = info[1] if isinstance(info, tuple) else info
     told = _Told(fit)
     told.number(error)
@@ -165,7 +166,8 @@ def read_exc_info(parts: Any) -> Any:
     first: BaseException = errors[0]
     if not whole:
         return first
-    return type(first), first, first.__traceback__ if path is None else retold.trace(path)
+    info = type(first), first, first.__traceback__ if path is None else retold.trace(path)
+    return Current.of(info, *whole) if type(whole) is list else info
 
 
 def _gather(errors: list[Any], entries: Any) -> None:

@@ -14,6 +14,7 @@ import weakref
 from collections import OrderedDict
 from typing import Any
 
+from .events import Current, Event, as_logged
 from .exceptions import write_exc_info
 from .shown import Shown, str_of
 from .values import Writer, mapping, revived
@@ -133,11 +134,13 @@ class _Message:
         """A dict stays one, whatever it holds: formatters look into it. structlog's may have an exception."""
         if type(event) is OrderedDict:
             return self._writer.fit(event)
-        if type(event) is not dict:
+        if type(event) not in (dict, Event):
             self._writer.lost += 1
         info = event.get("exc_info")
-        if info and type(info) in (bool, int) and "_name" in self._fields and sys.exc_info()[1]:
-            info = sys.exc_info()  # the current one, which the listener's thread doesn't have
+        if type(event) is Event:  # logged once more
+            info = event.exception()
+        elif info and type(info) in (bool, int) and "_name" in self._fields and sys.exc_info()[1]:
+            info = Current.of(sys.exc_info(), info)
         fit = self._writer.fit
         return mapping(
             [
@@ -208,11 +211,13 @@ def read_record(values: Any) -> logging.LogRecord:
             fields["args"] = tuple(fields["args"])
         if len(values) > count + 1:
             fields.update(values[count])
+            fields["msg"] = as_logged(fields["msg"])
         if len(values) > count + 2:
             kind, text = values[count + 1 : -1]
     else:
         pairs, kind, text, _ = values
         fields = dict(pairs)
+        fields["msg"] = as_logged(fields.get("msg"))
     record: logging.LogRecord = _new(_Record if kind is None else _known(kind, text, fields))
     record.__dict__ = fields
     return record
