@@ -111,6 +111,44 @@ def test_a_turn_that_was_taken_is_nobodys(ward: Ward) -> None:
     assert ward.asleep() == [5]
 
 
+class Interrupting(int):
+    """A sequence that is compared in the middle of a wake-up."""
+
+    meanwhile: Callable[[], object]
+
+    def _compared(self) -> int:
+        meanwhile, self.meanwhile = self.meanwhile, lambda: None
+        meanwhile()
+        return int(self)
+
+    def __le__(self, other: int) -> bool:
+        return self._compared() <= other
+
+    def __gt__(self, other: int) -> bool:
+        return self._compared() > other
+
+
+@pytest.mark.parametrize("synced", [False, True])
+def test_who_comes_in_the_middle_of_a_wake_up_is_woken_as_well(synced: bool, ward: Ward) -> None:
+    """A finalizer that logs syncs there, with the lock free; whoever came was given the turn, and slept a second."""
+    first = Interrupting(3)
+
+    def sync() -> None:
+        ward.lock.release()
+        ward.lay("new", 9)
+        ward.lock.acquire()
+        if synced:
+            ward.sleepers.wake(4)
+
+    first.meanwhile = sync
+    ward.lay("first", first)
+    with ward.lock:
+        ward.sleepers.wake(5)
+    ward.wakes("first")
+    ward.wakes("new")
+    assert ward.asleep() == []
+
+
 def test_an_interrupt_leaves_no_sleeper_and_passes_the_turn_on(ward: Ward, monkeypatch: pytest.MonkeyPatch) -> None:
     ward.lay("b", 5)
 

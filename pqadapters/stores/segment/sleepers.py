@@ -66,12 +66,19 @@ class Sleepers:
         self._turn = None
 
     def wake(self, done: int) -> None:
-        """The log is on the disk that far, as far as its sleepers weren't told, and nobody runs an fdatasync."""
+        """The log is on the disk that far, as far as its sleepers weren't told, and nobody runs an fdatasync. In the
+        middle a finalizer may sync, which lets go of the lock: others come and go meanwhile, and are woken there."""
         self._turn = None
-        if self._all:
-            sleepers, self._all = self._all, []
-            self._all.extend(each for each in sleepers if each.sequence > done)
-            turn = self._turn = self._all.pop(0) if self._all else None
-            for each in sleepers:
-                if each.sequence <= done or each is turn:
-                    each.bell.release()
+        for each in self._all[:]:
+            if each.sequence <= done:
+                self._ring(each)
+        if self._all and self._turn is None:
+            turn = self._turn = self._all[0]
+            self._ring(turn)
+
+    def _ring(self, sleeper: Sleeper) -> None:
+        try:
+            self._all.remove(sleeper)
+        except ValueError:  # it was woken in the middle
+            return
+        sleeper.bell.release()
