@@ -124,6 +124,7 @@ def test_who_waits_for_a_directory_that_goes_makes_it_anew(tmp_path: Path) -> No
     lock = place / directories.LOCK
 
     def wait(me: Child) -> None:
+        assert me.hear() == "it is locked"  # else it may be there first
         me.say("ready")
         slot = open_slots(place).take()
         slot.store.commit(put("mine"))
@@ -131,6 +132,7 @@ def test_who_waits_for_a_directory_that_goes_makes_it_anew(tmp_path: Path) -> No
         me.hear()
 
     with child(wait) as process, slots._locked():
+        process.say("it is locked")
         assert process.hear() == "ready"
         lock.unlink()
         with suppress(OSError):  # it may have made another one
