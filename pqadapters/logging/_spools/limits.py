@@ -15,7 +15,6 @@ import itertools
 import logging
 import os
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from queue import Full
@@ -24,6 +23,7 @@ from ...clock import SYSTEM
 from ...errors import StoreError
 from ...interrupts import keep
 from ...store import Ack, Store
+from .waiting import Waiting
 
 _LEAST = 256 << 10  #: bytes of a limit
 _SEGMENTS = 16  #: in a limit
@@ -76,6 +76,8 @@ class Limit:
         self._queues: Callable[[Store], list[str]] = lambda store: []
         self._tidied = 0.0
         self._free = 0  #: bytes that may be put until the next look
+        self._waiting = Waiting()  #: for room, with `BLOCK`
+        self._copies: dict[int, int] = {}  #: bytes that come next, by thread
         self.coming: dict[int, tuple[int, int]] = {}  #: large records let through, by thread: which, and bytes
         self._crowded = False  #: with `DROP_BELOW_LEVEL`: full, and not yet much below it again
 
@@ -145,7 +147,7 @@ class Limit:
         self._free -= size + 64
         if self._free > 0 or self._directory is None:
             return True
-        if self._look(size):
+        if not self._waiting and self._look(size):
             return True
         return self._when_full(size, level, store)
 
@@ -156,7 +158,7 @@ class Limit:
         if large:
             self.coming[threading.get_ident()] = mine, large
         before = sum(size for number, size in list(self.coming.values()) if number < mine)
-        left = self._most - before - self.used() - large
+        left = self._most - before - self.used() - large - sum(list(self._copies.values()))
         if left > 0:
             self._free = min(left, (self.segment_bytes or 0) // 8)
         elif large:
@@ -198,12 +200,7 @@ class Limit:
             self._crowded = True
             when = WhenFull.DROP_NEWEST if level < self.drop_level else WhenFull.DROP_OLDEST
         if when is WhenFull.BLOCK:
-            while not self._look(size):
-                if self._abandoned or self._never_fits(size, store):
-                    return self._refuse(WhenFull.RAISE)
-                time.sleep(_PAUSE)  # files that go are nothing to wait for
-                self._tidy(store)
-            return True
+            return self._wait(size, store) or self._refuse(WhenFull.RAISE)
         if when in (WhenFull.RAISE, WhenFull.DROP_NEWEST):
             self._tidy(store)
             return self._look(size) or self._refuse(when)
@@ -216,6 +213,25 @@ class Limit:
             if True in taken:
                 self._lock.release()
         return not self._is_large(size) or self._look(size) or self._refuse(when)
+
+    def _wait(self, size: int, store: Store) -> bool:
+        """Whether there is room at last."""
+        has_come = self._waiting.has_this
+        try:
+            self._waiting.come()
+            while True:
+                if self._waiting.may_look():
+                    self._tidy(store)
+                    if self._look(size):
+                        return True
+                    if self._never_fits(size, store):
+                        return False
+                if self._abandoned:
+                    return False
+                self._waiting.sleep(_PAUSE)  # files that go are nothing to wait for
+        finally:
+            if not has_come:
+                self._waiting.go()
 
     def _refuse(self, when: WhenFull) -> bool:
         if when is WhenFull.RAISE:
@@ -238,7 +254,14 @@ class Limit:
         """Whether so many bytes may be put into these queues of sinks that have fallen behind: makes room or waits, as
         was asked for; False where they are dropped for these. Where none of them has anything yet they get something:
         they work on by their own queues alone, and it is the inbox that takes the room. Raises Full at the end."""
+        try:
+            return self._has_room_for(size) or self._makes_room_for(size, store, queues, stopping)
+        finally:
+            self._copies.pop(threading.get_ident(), None)
+
+    def _makes_room_for(self, size: int, store: Store, queues: Sequence[str], stopping: threading.Event) -> bool:
         while not self._has_room_for(size):
+            self._copies[threading.get_ident()] = size  # before new records: what empties the inbox makes room for them
             if self.when_full is WhenFull.DROP_NEWEST:
                 self._tidy(store)
                 return self._has_room_for(size)
