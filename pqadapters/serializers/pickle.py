@@ -20,13 +20,13 @@ MAIN, SPAWNED_MAIN = "__main__", "__mp_main__"  #: a spawned child has the progr
 _FRAME = struct.Struct("<2scQ")  #: how a pickle of protocol 4 or 5 begins that is one frame
 _SHORT = 255
 #: What stands before a text of so many bytes, by protocol, and behind it: PEP 3154's SHORT_BINUNICODE in a frame.
-_TEXT = [
-    [
+_TEXT = {
+    protocol: [
         _FRAME.pack(pickle.PROTO + bytes([protocol]), pickle.FRAME, size + 4) + pickle.SHORT_BINUNICODE + bytes([size])
         for size in range(_SHORT + 1)
     ]
-    for protocol in range(PROTOCOL + 1)
-]
+    for protocol in range(4, PROTOCOL + 1)
+}
 _NO_PARTS = frozenset((str, bytes, int, float))
 _TEXT_END = pickle.MEMOIZE + pickle.STOP
 
@@ -55,9 +55,10 @@ def dumps(value: object, sort_keys: bool = False, *, protocol: int = PROTOCOL) -
     bytes. (A plain pickle also tells which of its parts are one object, and so do two equal values differ.)
     Raises what pickle raises, and PicklingError for a connection of multiprocessing.
     """
-    plain = not sort_keys and 4 <= protocol <= PROTOCOL
-    if plain and type(value) is str and len(value) <= _SHORT and value.isascii():
-        return _TEXT[protocol][len(value)] + value.encode() + _TEXT_END  # a pickler takes three times as long
+    if type(value) is str and not sort_keys and value.isascii() and len(value) <= _SHORT:
+        heads = _TEXT.get(protocol)
+        if heads is not None:
+            return heads[len(value)] + value.encode() + _TEXT_END  # a pickler takes three times as long
     data = _canonical(with_sorted_keys(value), protocol) if sort_keys else pickle.dumps(value, protocol)
     return data if type(value) in _NO_PARTS else without_connections(data)
 

@@ -11,6 +11,7 @@ import pytest
 from pqadapters.errors import FormatError
 from pqadapters.store import Ack, Order, Put, State
 from pqadapters.stores.segment import SegmentStore, format
+from tests.contract.maker import ManualClock
 
 from . import literal
 from .literal import ACK, CREATED, DELETE, FIRST, LAST, NAME, PAD, PUT, RECORD, SET, STATE, frame
@@ -52,20 +53,19 @@ def test_the_example_is_a_store(tmp_path: Path) -> None:
         assert store.damage == ()
 
 
-def test_the_package_writes_the_example() -> None:
-    """The same bytes, from the package's own encoder."""
-    head = format.Header(literal.STORE, 1, 1, CREATED)
-    copy = format.encode_header(head).ljust(512, b"\0")
-    number, seed = literal.queue_number(b"jobs"), head.seed
-    frames = [
-        format.encode_frame(format.NAME, 3, 1, format.NAME_FIELDS.pack(number, 0) + b"jobs", seed),
-        format.encode_put(2, number, CREATED, b"hello", seed),
-        format.encode_put(3, number, CREATED + 1, b"world", seed),
-        format.encode_ack(4, 2, seed),
-    ]
-    data = copy + copy + b"".join(frames)
-    mark = format.encode_frame(format.SYNC, 3, 5, format.SYNC_FIELDS.pack(len(data)), seed)
-    assert data + mark == literal.example()
+def test_the_package_writes_the_example(tmp_path: Path) -> None:
+    """The same bytes, by the commits that it shows."""
+    clock = ManualClock()
+    directory = _write(tmp_path / "store", literal.header())
+    with SegmentStore(directory, clock=clock) as store:
+        store.commit(Put("jobs", b"hello"))
+        clock.advance(1)
+        store.commit(Put("jobs", b"world"))
+        store.commit(Ack(store.claim("jobs")[0]))
+    (segment,) = directory.glob("*.seg")
+    header = format.encode_header(format.Header(literal.STORE, 1, 1, CREATED))
+    assert header.ljust(512, b"\0") * 2 == literal.header()
+    assert segment.read_bytes()[: len(literal.example())] == literal.example()
 
 
 @pytest.mark.parametrize(

@@ -11,12 +11,13 @@ from functools import partial
 from itertools import repeat
 from operator import itemgetter
 from typing import cast
+from zlib import crc32
 
 from ...store import Ack, Claim, Op, Order, Put
 from . import format, space
 from .core import RECENT_BYTES, RECENT_RECORDS, Core
 from .draft import Draft, check_size, lease_lost
-from .format import encode_ack, encode_put
+from .format import ACK_LEAD, PUT_BESIDE, PUT_LEAD, pack_ack, pack_put
 from .log import Log
 from .queues import Queue
 from .reader import Unreadable
@@ -45,9 +46,9 @@ def put(core: Core, op: Put) -> int:
         offset = tail.end
         end = offset + size + _PUT_COST
     id, now = log.next, core.clock.wall()
-    frame = encode_put(id, queue.number, now, payload, tail.seed)
+    head = pack_put(PUT_LEAD, size + PUT_BESIDE, id, queue.number, now) + payload
     try:
-        log.disk.write(tail.fd, frame, offset)
+        log.disk.write(tail.fd, head + crc32(head, tail.seed).to_bytes(4, "little"), offset)
     except BaseException as error:
         raise log.undone(error, offset, size + _PUT_COST)  # noqa: B904  # it has its cause
     tail.end = end
@@ -108,9 +109,9 @@ def ack(core: Core, op: Ack, owner: object) -> None:
         space.make_room(log, catalog, _ACK_FRAME, (), shrinks=True)
         tail = log.tail
         offset = tail.end
-    frame = encode_ack(log.next, id, tail.seed)
+    head = pack_ack(ACK_LEAD, 8, log.next, id)
     try:
-        log.disk.write(tail.fd, frame, offset)
+        log.disk.write(tail.fd, head + crc32(head, tail.seed).to_bytes(4, "little"), offset)
     except BaseException as error:
         raise log.undone(error, offset, _ACK_FRAME)  # noqa: B904
     tail.end = offset + _ACK_FRAME

@@ -151,7 +151,8 @@ def encode_frame(kind: int, flags: int, sequence: int, body: bytes, start: int) 
     return head + CRC.pack(crc32(head, start))
 
 
-# The short ways for the two frames that nearly all logs consist of, and back.
+# The short ways for the two frames that nearly all logs consist of, and back. commits.py puts these together by itself:
+# a function of its own for that takes 3 of 100 parts of a put's time.
 
 
 def _lead(kind: int, flags: int = WHOLE) -> int:
@@ -159,25 +160,14 @@ def _lead(kind: int, flags: int = WHOLE) -> int:
     return int.from_bytes(MAGIC + bytes((kind, flags)), "little")
 
 
-_PUT_LEAD, _ACK_LEAD, _SYNC_LEAD = _lead(PUT), _lead(ACK), _lead(SYNC)
+PUT_LEAD, ACK_LEAD, _SYNC_LEAD = _lead(PUT), _lead(ACK), _lead(SYNC)
 _PUT_LEADS = frozenset(_lead(PUT, flags) for flags in range(WHOLE + 1))  #: those of larger commits, too
 _ONE_NUMBER = struct.Struct("<IIQQ")
-_PUT_FIELDS, _PUT_HEAD, _COST = PUT_FIELDS.size, PUT_FRAME.size, FRAME_COST
-_unpack_put = PUT_FRAME.unpack_from
+PUT_BESIDE, _PUT_HEAD, _COST = PUT_FIELDS.size, PUT_FRAME.size, FRAME_COST
+pack_put, _unpack_put = PUT_FRAME.pack, PUT_FRAME.unpack_from
+pack_ack = _ONE_NUMBER.pack
 #: The CRC-32 of anything with its own CRC-32 behind it, wherever that started.
 _RESIDUE = 0x2144DF1C
-
-
-def encode_put(sequence: int, queue: int, put_at: float, payload: bytes, start: int) -> bytes:
-    """The frame of a plain PUT that is a commit of its own."""
-    head = PUT_FRAME.pack(_PUT_LEAD, len(payload) + _PUT_FIELDS, sequence, queue, put_at) + payload
-    return head + crc32(head, start).to_bytes(4, "little")
-
-
-def encode_ack(sequence: int, id: int, start: int) -> bytes:
-    """The frame of the acknowledgement of one record that is a commit of its own."""
-    head = _ONE_NUMBER.pack(_ACK_LEAD, 8, sequence, id)
-    return head + crc32(head, start).to_bytes(4, "little")
 
 
 def encode_ids(ids: Sequence[int]) -> bytes:
