@@ -27,7 +27,8 @@ _TEXT = {
     ]
     for protocol in range(4, PROTOCOL + 1)
 }
-_NO_PARTS = frozenset((str, bytes, int, float))
+#: Types (no subclasses) of which each value has a pickle that anybody loads, and none begins with a zero.
+SIMPLE = frozenset((str, bytes, int, float, bool))
 _TEXT_END = pickle.MEMOIZE + pickle.STOP
 
 if MAIN in sys.modules:  # as multiprocessing does: what a spawned child has dumped is loaded by a run without it, too
@@ -60,7 +61,7 @@ def dumps(value: object, sort_keys: bool = False, *, protocol: int = PROTOCOL) -
         if heads is not None:
             return heads[len(value)] + value.encode() + _TEXT_END  # a pickler takes three times as long
     data = _canonical(with_sorted_keys(value), protocol) if sort_keys else pickle.dumps(value, protocol)
-    return data if type(value) in _NO_PARTS else without_connections(data)
+    return data if type(value) in SIMPLE else without_connections(data)
 
 
 def _canonical(value: object, protocol: int) -> bytes:

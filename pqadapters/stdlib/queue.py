@@ -209,7 +209,7 @@ class Queue(Beyond[T]):
         """
         line = self._line
         if self._seam.plain and self.maxsize <= 0:
-            payload = line.encode(item)
+            payload = line.dumps(item) if type(item) in line.simple else line.encode(item)
             patience = None if timeout is None or not block else patience_of(timeout)
             try:
                 put = _new(Put, (line.name, payload) + PLAIN)  # noqa: RUF005  # faster

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import pickle
+import pickletools
 from typing import Any
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pqadapters.serializers.pickle import PROTOCOL, dumps, loads
+from pqadapters.serializers.pickle import PROTOCOL, SIMPLE, dumps, loads
 
 
 class _Name(str):
@@ -38,6 +39,15 @@ def test_what_is_no_text(value: Any) -> None:
 def test_another_protocol(protocol: int) -> None:
     for text in ("", "x", "x" * 255, "x" * 256):
         assert dumps(text, protocol=protocol) == pickle.dumps(text, protocol)
+
+
+@pytest.mark.parametrize("value", ["", "\0\ud800", b"", b"\0", 0, -(1 << 70), 1 << 3000, float("-inf"), False, True])
+def test_what_is_simple_loads_anywhere_and_begins_with_no_zero(value: Any) -> None:
+    assert type(value) in SIMPLE
+    payload = dumps(value)
+    assert payload >= b"\1"
+    assert not {"GLOBAL", "STACK_GLOBAL", "REDUCE"} & {opcode.name for opcode, _, _ in pickletools.genops(payload)}
+    assert loads(payload) == value
 
 
 def test_sorted_keys_leave_out_what_tells_parts_apart() -> None:

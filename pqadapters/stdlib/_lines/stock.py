@@ -24,6 +24,7 @@ from ...errors import (
     StoreClosed,
 )
 from ...interrupts import works
+from ...serializers import pickle as pickles
 from ...serializers.signed import CHOOSE, protected
 from ...store import LOCK_TIMEOUT, Claim, Depth, Looks, Order, Put, Record, Store
 from .counts import Flags
@@ -95,6 +96,8 @@ class Stock:
         self.dropped = 0  #: records whose objects ended with their process
         self.objects = Objects(serializer.loads, weakref.WeakMethod(self._meet))
         self.dumps = _loadable(serializer) if volatile is Volatile.WARN else serializer.dumps
+        #: Types whose items `dumps` alone encodes.
+        self.simple: frozenset[type] = pickles.SIMPLE if serializer.dumps is pickles.dumps else frozenset()
         self.decode: Callable[[bytes], Any] = self.objects.loads
         self.loads = serializer.loads  #: the same for payloads that don't begin with a zero, which nearly none does
         self._bind(store)
