@@ -21,7 +21,7 @@ import sys
 import weakref
 from asyncio import QueueEmpty, QueueFull
 from collections import deque
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from functools import partial
 from itertools import count
 from queue import Empty
@@ -195,7 +195,13 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             watcher.own += 1
             line.stow_all(items, puts)
 
-        self._committer = Committer(stow_all, weak(self._serve), weak(self._admit))
+        def ready() -> int:
+            try:
+                return line.ready() if maxsize > 0 else 0
+            except StoreError:  # which the puts have to meet
+                return sys.maxsize
+
+        self._committer = Committer(stow_all, weak(self._serve), weak(self._admit), ready)
         line.passed_over = weak(self._record_went)
         _all[id(self)] = self
         finish_at_exit(line)
@@ -235,7 +241,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         """Whether a put would wait."""
         if self._in_memory:
             return super().full()
-        return self._is_full(len(self._committer))
+        return self._is_full(lambda ready: len(self._committer))
 
     async def put(self, item: T) -> None:
         """Store an item; waits for room where there is a `maxsize`, and at "power" for the sync.
@@ -254,7 +260,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             while True:
                 self._check_not_shut()
                 looks = self._watcher.looks
-                full = (self._says_full and self.full()) or self._is_full(self._committer.unsettled)
+                full = (self._says_full and self.full()) or self._is_full(self._committer.coming)
                 if full or self._is_behind(place):
                     await self._wait(self._putters, looks, place)
                     continue
@@ -396,8 +402,11 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         """The item's record. Where a subclass stores something in its place, the item itself needn't be storable."""
         return _NONE if self._puts_itself else self._line.make(item)
 
-    def _is_full(self, coming: int) -> bool:
-        return self._maxsize > 0 and self._line.is_full(self._maxsize, self.qsize() + coming)
+    def _is_full(self, coming: Callable[[int], int]) -> bool:
+        if self._maxsize <= 0:
+            return False
+        ready = self.qsize()
+        return self._line.is_full(self._maxsize, ready + coming(ready))
 
     def _limited(self, put: Put) -> Put:
         return put._replace(limit=self._line.bound(self._maxsize)) if self._maxsize > 0 else put
@@ -487,6 +496,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             raise QueueEmpty from None
         except ShutDown:
             raise QueueShutDown from None
+        self._committer.had -= 1
         return item
 
     def _overrides(self, hook: str) -> bool:

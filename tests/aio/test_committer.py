@@ -75,7 +75,7 @@ def test_room_that_comes_while_a_put_at_power_is_refused(tmp_path: Path, monkeyp
     async def main() -> None:
         q = Queue[int](maxsize=1, durability="power")
         is_full = q._is_full
-        monkeypatch.setattr(q, "_is_full", lambda coming: is_full(0))  # as where another handle is faster
+        monkeypatch.setattr(q, "_is_full", lambda coming: is_full(lambda ready: 0))  # as where another handle is faster
         both_there, refused, taken = refusals_told_late(q)
         puts = [asyncio.ensure_future(q.put(n)) for n in range(2)]
         await turns()
@@ -86,6 +86,92 @@ def test_room_that_comes_while_a_put_at_power_is_refused(tmp_path: Path, monkeyp
         await asyncio.gather(*puts)
         assert q.get_nowait() == 1
         q.close()
+
+    run(main())
+
+
+def test_a_put_that_is_ready_before_its_sync_is_over_takes_no_second_room(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who had taken it, and put something in its place, waited for itself: the room went to who had waited longer."""
+    begin_anew(monkeypatch, tmp_path)
+
+    async def main() -> None:
+        async with Queue[str](maxsize=1, durability="power") as q:
+            await q.put("a")
+            stored, over, real = threading.Event(), threading.Event(), q._committer._commit
+
+            def commit(items: list[Any], puts: list[Any]) -> None:
+                real(items, puts)
+                stored.set()
+                assert over.wait(PATIENCE)
+
+            q._committer._commit = commit
+            waiting = [asyncio.ensure_future(q.put(item)) for item in "bc"]
+            await turns()
+            assert q.get_nowait() == "a"
+            await turns()
+            assert await asyncio.get_running_loop().run_in_executor(None, stored.wait, PATIENCE)
+            assert q.get_nowait() == "b"
+            again = asyncio.ensure_future(q.put("b again"))
+            await turns()
+            over.set()
+            await asyncio.wait_for(again, PATIENCE)
+            assert not waiting[1].done()
+            assert [await q.get(), await q.get()] == ["b again", "c"]
+            await asyncio.gather(*waiting)
+
+    run(main())
+
+
+def test_a_put_that_is_not_ready_yet_takes_room(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    begin_anew(monkeypatch, tmp_path)
+
+    async def main() -> None:
+        async with Queue[str](maxsize=2, durability="power") as q:
+            await q.put("a")
+            go_on, real = threading.Event(), q._committer._commit
+
+            def commit(items: list[Any], puts: list[Any]) -> object:
+                assert go_on.wait(PATIENCE)
+                return real(items, puts)
+
+            q._committer._commit = commit
+            puts = [asyncio.ensure_future(q.put(item)) for item in "bc"]
+            await turns()
+            assert len(q._putters) == 1
+            assert q.get_nowait() == "a"
+            await turns()
+            puts.append(asyncio.ensure_future(q.put("d")))
+            await turns()
+            assert len(q._putters) == 1
+            go_on.set()
+            assert [await q.get() for _ in puts] == ["b", "d", "c"]
+            await asyncio.gather(*puts)
+
+    run(main())
+
+
+def test_a_batch_begins_also_where_the_store_cannot_be_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    begin_anew(monkeypatch, tmp_path)
+
+    def refuse() -> int:
+        raise DiskError("no")
+
+    async def main() -> None:
+        async with Queue[str](maxsize=3, durability="power") as q:
+            real: Any = q._committer._go_on
+
+            def go_on(loop: asyncio.AbstractEventLoop) -> None:
+                with monkeypatch.context() as patched:
+                    patched.setattr(q._line, "ready", refuse)
+                    real(loop)
+
+            monkeypatch.setattr(q._committer, "_go_on", go_on)
+            await asyncio.gather(*map(q.put, "abc"))
+            assert [q.get_nowait() for _ in range(3)] == [*"abc"]
 
     run(main())
 

@@ -25,8 +25,9 @@ class _Pending(NamedTuple):
 
 class Committer:
     """Of one queue. All but `commit` runs in the loop; that in a thread. `stored` is called for each put that is, and
-    `settled` behind each batch: puts that failed or were cancelled may have left room. Once a loop is closed the next
-    one may put: `asyncio.run` makes one each time, and asyncio's queues bear with that.
+    `settled` behind each batch: puts that failed or were cancelled may have left room; `ready` is how many items there
+    are. Once a loop is closed the next one may put: `asyncio.run` makes one each time, and asyncio's queues bear with
+    that.
 
     Puts are stored in the order of their places. Behind one that is refused, since there is no room, all are."""
 
@@ -35,8 +36,9 @@ class Committer:
         commit: Callable[[list[Any], list[Put]], object],
         stored: Callable[[], object],
         settled: Callable[[], object],
+        ready: Callable[[], int] = int,
     ) -> None:
-        self._commit, self._stored, self._settled = commit, stored, settled
+        self._commit, self._stored, self._settled, self._ready = commit, stored, settled, ready
         self.begin_again()
 
     def begin_again(self) -> None:
@@ -44,6 +46,7 @@ class Committer:
         self._pending: list[_Pending] = []  #: by place
         self._loop: asyncio.AbstractEventLoop | None = None  #: that waits for the batch in the thread
         self._under_way = 0  #: puts of that batch
+        self.had = 0  #: items that were ready when that batch began, less those taken since
         self._untold = 0  #: puts of batches whose loop was closed, since the last one that came to its end
         self._thread: ThreadPoolExecutor | None = None
 
@@ -55,6 +58,10 @@ class Committer:
     def unsettled(self) -> int:
         """Those, and the puts of the batch in the thread, which may be stored already."""
         return 0 if self.stranded else len(self._pending) + (self._under_way if self._loop is not None else 0)
+
+    def coming(self, ready: int) -> int:
+        """Those of them that aren't among the items that are ready: a put is there before its sync is over."""
+        return len(self) if 0 < self._under_way <= ready - self.had else self.unsettled
 
     @property
     def stranded(self) -> bool:
@@ -88,7 +95,7 @@ class Committer:
             if self._pending:
                 self._go_on(loop)
             return
-        self._loop, self._under_way = loop, len(batch)
+        self._loop, self._under_way, self.had = loop, len(batch), self._ready()
         job = self._begun([(each.item, each.put) for each in batch])
 
         def finish(job: Future[list[Exception | None]]) -> None:
