@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from collections.abc import Callable
+from types import FrameType
+from typing import Any
 
 import pytest
 
-from pqadapters.stores._gate import Crowd, Gate
+from pqadapters.stores._gate import Crowd, Gate, Sleeper
 
 
 def _nothing() -> None:
@@ -16,10 +19,9 @@ def _nothing() -> None:
 
 def _waiter(gate: Gate) -> threading.Lock:
     """Somebody who waits there; free again when he is woken."""
-    sleeper = threading.Lock()
-    sleeper.acquire()
+    sleeper = Sleeper()
     gate._enter(sleeper)
-    return sleeper
+    return sleeper.lock
 
 
 def _once(gate: Gate, lock: threading.RLock, behind: list[threading.Lock]) -> Callable[[], None]:
@@ -59,7 +61,7 @@ def test_i7_who_is_interrupted_as_it_leaves_is_waiting_no_more(monkeypatch: pyte
     gate = Gate(lock)
     leave, interrupts = gate._leave, [KeyboardInterrupt()]
 
-    def interrupted(sleeper: threading.Lock) -> None:
+    def interrupted(sleeper: Sleeper) -> None:
         if interrupts:
             raise interrupts.pop()
         leave(sleeper)
@@ -69,3 +71,34 @@ def test_i7_who_is_interrupted_as_it_leaves_is_waiting_no_more(monkeypatch: pyte
     with lock, pytest.raises(KeyboardInterrupt):
         gate.wait_locked(_nothing, 0.001, awoken=lambda: behind.append(_waiter(gate)))
     assert behind[0].acquire(blocking=False), "the wake-up was for nobody"
+
+
+class _Handler:
+    """A signal handler that wakes one, in the middle of another one's wake-up: behind the nth call in it."""
+
+    def __init__(self, gate: Gate, nth: int) -> None:
+        self._gate, self._left = gate, nth
+
+    def profile(self, frame: FrameType, event: str, function: Any) -> None:
+        if event == "c_return" and frame.f_code is Gate.wake_one.__code__:
+            self._left -= 1
+            if not self._left:
+                sys.setprofile(None)
+                self._gate.wake_one()
+
+
+@pytest.mark.parametrize("nth", [1, 2])
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_i7_each_wake_up_is_anothers_wherever_a_signal_handler_sends_one(nth: int, count: int) -> None:
+    lock, before = threading.RLock(), sys.getprofile()
+    gate = Gate(lock)
+    with lock:
+        sleepers = [_waiter(gate) for _ in range(count)]
+        handler = _Handler(gate, nth)
+        sys.setprofile(handler.profile)
+        try:
+            gate.wake_one()
+        finally:
+            sys.setprofile(before)
+        assert [sleeper.acquire(blocking=False) for sleeper in sleepers] == [True, True, False][:count]
+        assert gate.waiting == max(0, count - 2)

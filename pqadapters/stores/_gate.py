@@ -27,6 +27,17 @@ class Crowd:
         self.size = others
 
 
+class Sleeper:
+    """A thread that waits: `lock` is held until it is woken, which it is once."""
+
+    __slots__ = ("called", "lock")
+
+    def __init__(self) -> None:
+        self.called = False
+        self.lock = threading.Lock()  # looked up here: gevent replaces it
+        self.lock.acquire()
+
+
 class Gate:
     """Threads that wait for a change in what `lock` protects. All methods need the lock.
 
@@ -36,7 +47,7 @@ class Gate:
 
     def __init__(self, lock: threading.RLock, crowd: Crowd | None = None) -> None:
         self._lock: Any = lock  # its _release_save and _acquire_restore, which Condition uses too, are in no stub
-        self._sleepers: deque[threading.Lock] = deque()  # each is held until its waiter is woken
+        self._sleepers: deque[Sleeper] = deque()
         self._crowd = crowd or Crowd()
         self.waiting = 0  #: how many threads wait
 
@@ -56,11 +67,10 @@ class Gate:
         if result is not None or (timeout is not None and timeout <= 0):
             return result
         deadline = None if timeout is None else SYSTEM.monotonic() + timeout
-        sleeper: threading.Lock | None = None
+        sleeper: Sleeper | None = None
         try:
             while True:
-                sleeper = threading.Lock()  # looked up here: gevent replaces it
-                sleeper.acquire()
+                sleeper = Sleeper()
                 try:
                     self._enter(sleeper)
                     result = attempt()
@@ -79,11 +89,11 @@ class Gate:
             self.wake_one()  # likewise
         return result
 
-    def _enter(self, sleeper: threading.Lock) -> None:
+    def _enter(self, sleeper: Sleeper) -> None:
         self._sleepers.append(sleeper)
         self._count()
 
-    def _leave(self, sleeper: threading.Lock) -> None:
+    def _leave(self, sleeper: Sleeper) -> None:
         with contextlib.suppress(ValueError):  # whoever woke it has taken it out
             self._sleepers.remove(sleeper)
         self._count()
@@ -93,24 +103,30 @@ class Gate:
         self._crowd.size += waiting - self.waiting  # no call from here on, in which a signal handler might count
         self.waiting = waiting
 
-    def _sleep(self, sleeper: threading.Lock, seconds: float | None, awoken: Callable[[], object] | None) -> None:
-        """Until `sleeper` is released or `seconds` are over; the lock is free meanwhile."""
+    def _sleep(self, sleeper: Sleeper, seconds: float | None, awoken: Callable[[], object] | None) -> None:
+        """Until `sleeper` is called or `seconds` are over; the lock is free meanwhile."""
         timeout = -1 if seconds is None else min(max(seconds, 0.0), threading.TIMEOUT_MAX)
 
         def sleep() -> None:
-            sleeper.acquire(timeout=timeout)
+            sleeper.lock.acquire(timeout=timeout)
             if awoken is not None:
                 awoken()
 
         unlocked(self._lock, sleep)
 
     def wake_one(self) -> None:
+        """Also in the middle of this very method, by a signal handler: then that is another one."""
         woken = False
-        while self._sleepers and not woken:
-            with contextlib.suppress(RuntimeError):  # an interrupt came right here, and it is awake already
-                self._sleepers[0].release()
-                woken = True
-            self._sleepers.popleft()
+        while not woken:
+            try:
+                sleeper = self._sleepers[0]
+            except IndexError:
+                break
+            if not sleeper.called:
+                woken = sleeper.called = True  # no call from here to its release
+                sleeper.lock.release()
+            with contextlib.suppress(ValueError):  # it has risen, or a signal handler has taken it out
+                self._sleepers.remove(sleeper)
         self._count()
 
     def wake_all(self) -> None:

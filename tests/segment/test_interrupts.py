@@ -6,7 +6,6 @@ All operations have happened, in memory and in the files, or none.
 from __future__ import annotations
 
 import gc
-import threading
 import time
 import weakref
 from array import array
@@ -135,17 +134,15 @@ def test_i7_who_goes_away_takes_no_wake_up_along(tmp_path: Path) -> None:
 def test_i7_who_goes_away_leaves_no_place_in_the_line(tmp_path: Path) -> None:
     """Behind somebody who waits already: the next wake-up would go to nobody."""
     with SegmentStore(tmp_path / "store", durability="process", max_lag=1000) as store:
-        gate, first = store._core.catalog.queue("q").takers, threading.Lock()
-        first.acquire()
-        nth = 0
+        gate, nth = store._core.catalog.queue("q").takers, 0
         going = True
         while going:
             nth += 1
+            first = _gate.Sleeper()
             gate._sleepers.append(first)
             going = _interrupted(partial(store.claim, "q", timeout=0.001), nth)
             assert {*gate._sleepers} <= {first}
             gate._sleepers.clear()
-            first.acquire(blocking=False)
         assert nth > 20
 
 
