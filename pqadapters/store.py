@@ -224,6 +224,12 @@ class Clear(NamedTuple):
 Op = Union[Put, Ack, Nack, Extend, Update, Set, Delete, Clear]
 
 
+def without_limits(ops: Sequence[Op]) -> Sequence[Op]:
+    """What a store carries out later, in place of a commit that interrupts another one of its thread: its caller has
+    gone on by then, and can't be told that the queue has its `limit`. It has one record more, rather than lose it."""
+    return [op._replace(limit=None) if isinstance(op, Put) else op for op in ops]
+
+
 def meets(expect: Expect | bytes, value: bytes | None) -> bool:
     """Whether a key with this value (None: absent) is as a `Set` or `Delete` expects it."""
     if isinstance(expect, Expect):

@@ -24,7 +24,21 @@ from ..durability import Durability
 from ..errors import DiskError, StoreClosed
 from ..living import living
 from ..opening import open_store
-from ..store import Ack, Capabilities, Claim, Damage, Delete, Depth, Op, Order, Record, State, Stop, Store
+from ..store import (
+    Ack,
+    Capabilities,
+    Claim,
+    Damage,
+    Delete,
+    Depth,
+    Op,
+    Order,
+    Record,
+    State,
+    Stop,
+    Store,
+    without_limits,
+)
 from ..telling import silence
 from . import idling
 from .adoption import DEAD, QUEUE, Moved, adopt, bury_all, drop_left_behind, thin_out
@@ -243,7 +257,7 @@ class PrivateStore:
         try:
             with self._lock:
                 if self._busy:
-                    self._put_off.append(lambda: self.commit(*ops, stop=stop, timeout=timeout))
+                    self._put_off.append(lambda: self.commit(*without_limits(ops), stop=stop, timeout=timeout))
                     return (0,) * len(ops)
                 store = self._own()
                 if self._put_off:

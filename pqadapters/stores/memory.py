@@ -44,6 +44,7 @@ from ..store import (
     acknowledge,
     dead_queue,
     meets,
+    without_limits,
 )
 from ._gate import Gate
 
@@ -205,7 +206,7 @@ class MemoryStore:
         return MemoryStore(self._data)
 
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
-        if self._data.in_turn(lambda: self.commit(*ops, stop=stop)):
+        if self._data.in_turn(lambda: self.commit(*without_limits(ops), stop=stop)):
             return (0,) * len(ops)
         return self._whole(lambda: self._commit(ops, stop))
 

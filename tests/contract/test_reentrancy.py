@@ -69,6 +69,20 @@ def test_a_late_commit_of_several_ops_returns_a_zero_for_each(make_store: Maker)
     assert store.get("t", b"k") == b"v"
 
 
+def test_a_late_put_goes_beyond_the_limit_rather_than_get_lost(make_store: Maker) -> None:
+    """Its caller has been told that it is stored."""
+    store, results = make_store.filled(b"a"), list[tuple[int, ...]]()
+
+    def stop() -> bool:
+        if not results:
+            results.append(store.commit(Put("q", b"late", limit=1)))
+        return False
+
+    Task(lambda: store.commit(Put("other", b"b"), stop=stop), patience=make_store.patience).result()
+    assert results == [(0,)]
+    assert payloads(store) == [b"a", b"late"]
+
+
 def test_i2_a_late_commit_is_not_undone_with_the_one_it_interrupted(make_store: Maker) -> None:
     store, results = make_store(), list[tuple[int, ...]]()
     late = [Late(store, results)]

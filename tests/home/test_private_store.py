@@ -302,7 +302,7 @@ def test_a_signal_handler_that_puts_in_the_middle_of_an_adoption(
         leave(place, put(f"old {n}", n))
     monkeypatch.setattr("pqadapters.home.adoption._RECORDS", 1)
     store = private()
-    usr1(lambda: store.commit(put("from the handler")))
+    usr1(lambda: store.commit(put("from the handler")._replace(limit=1)))  # and isn't told of what is there
     Gate(monkeypatch, lambda: signal.raise_signal(signal.SIGUSR1))
     assert ready(store) == ["old 0", "old 1", "old 2", "from the handler"]
     assert [record.payload for record in store.browse(QUEUE)].count(b"from the handler") == 1

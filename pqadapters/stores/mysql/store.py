@@ -37,6 +37,7 @@ from ...store import (
     Stop,
     Update,
     dead_queue,
+    without_limits,
 )
 from .._ahead import LOOKS
 from .._bells import Bell
@@ -117,10 +118,11 @@ class MysqlStore(Fetching):
         core = self._core
         if beside := core.beside():
             ops = tuple(moved(op, beside) for op in ops)
-        part = self._part(ops, stop, timeout)
+        in_the_middle = core.writer.in_the_middle()
+        part = self._part(tuple(without_limits(ops)) if in_the_middle else ops, stop, timeout)
         if self._ahead.waiting:
             self._settle_ahead()
-        if not core.writer.in_the_middle():
+        if not in_the_middle:
             assert part.prepare is not None
             part.prepare()
             part.prepare = None

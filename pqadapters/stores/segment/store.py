@@ -33,6 +33,7 @@ from ...store import (
     State,
     Stop,
     acknowledge,
+    without_limits,
 )
 from .._disk import Disk
 from .._turns import awoken, call_back, comers, in_turn
@@ -120,7 +121,7 @@ class SegmentStore:
             return in_turn(core, again, polite=not self._power, asks=free is None)
         try:
             if core.inside:
-                core.deferred.append(partial(self.commit, *ops, stop=stop))
+                core.deferred.append(partial(self.commit, *without_limits(ops), stop=stop))
                 return (0,) * len(ops)
             core.inside = True
             lazy = False
