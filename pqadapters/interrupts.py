@@ -2,10 +2,52 @@
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Callable
 from typing import Any, TypeVar
 
+from .clock import SYSTEM
+
 T = TypeVar("T")
+
+
+class Flag:
+    """A `threading.Event` that a signal handler or a finalizer may set in the middle of this thread's setting it: that
+    has a lock of the event's then, which the handler would wait for, or, where it raises, leave taken for good.
+    """
+
+    def __init__(self) -> None:
+        self._set = False
+        self._bell = threading.Lock()  # looked up here: gevent replaces it
+        self._bell.acquire()
+
+    def is_set(self) -> bool:
+        return self._set
+
+    def set(self) -> None:
+        self._set = True
+        self._ring()
+
+    def clear(self) -> None:
+        self._set = False
+
+    def wait(self, timeout: float | None = None) -> bool:
+        """Until it is set, or so many seconds are over; whether it is."""
+        end = None if timeout is None else SYSTEM.monotonic() + timeout
+        while not self._set:
+            left = -1.0 if end is None else min(end - SYSTEM.monotonic(), threading.TIMEOUT_MAX)
+            if end is not None and left <= 0:
+                break
+            self._bell.acquire(timeout=left)
+            if self._set:
+                self._ring()  # for another one who waits
+        return self._set
+
+    def _ring(self) -> None:
+        try:
+            self._bell.release()
+        except RuntimeError:  # it rings already
+            pass
 
 
 def keep(results: list[T], call: Callable[..., T], *arguments: object) -> None:

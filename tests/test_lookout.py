@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters.interrupts import Flag
 from pqadapters.stores import _lookout
 from pqadapters.stores._lookout import LookoutBase
 
@@ -71,7 +72,7 @@ def test_who_stops_it_waits_until_it_has_let_go_and_it_not_for_itself(monkeypatc
     errors: list[BaseException] = []
     waited_for, join = threading.Event(), threading.Thread.join
 
-    def look(ref: weakref.ref[Any], ended: threading.Event) -> None:
+    def look(ref: weakref.ref[Any], ended: Flag) -> None:
         try:
             lookout.stop(wait=True)
         except BaseException as error:
@@ -110,7 +111,7 @@ def test_it_begins_anew_where_it_lacked_memory() -> None:
     """Nobody in this process heard of others any more."""
     looked, again = list[bool](), threading.Event()
 
-    def look(ref: object, ended: threading.Event) -> None:
+    def look(ref: object, ended: Flag) -> None:
         looked.append(True)
         if len(looked) == 1:
             raise MemoryError

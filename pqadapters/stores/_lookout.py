@@ -11,6 +11,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from ..clock import SYSTEM
 from ..ending import enduring, start_thread
+from ..interrupts import Flag
 from ._bells import Bells
 
 _PATIENCE = 5.0  #: seconds that its end is waited for
@@ -24,7 +25,7 @@ class Waited(Protocol):
 
 
 C = TypeVar("C", bound=Waited)
-Look = Callable[["weakref.ref[Any]", threading.Event], object]
+Look = Callable[["weakref.ref[Any]", Flag], object]
 
 
 class LookoutBase(Generic[C]):
@@ -36,7 +37,7 @@ class LookoutBase(Generic[C]):
         self._look, self._linger = look, linger
         self._guard = threading.RLock()
         self._thread: threading.Thread | None = None
-        self._ended = threading.Event()
+        self._ended = Flag()
         self.wanted = 0.0  #: when somebody has last come, or was seen to wait, in monotonic seconds
 
     def ensure(self) -> None:

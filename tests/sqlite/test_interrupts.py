@@ -8,10 +8,12 @@ from __future__ import annotations
 import gc
 import os
 import sqlite3
+import sys
 from contextlib import closing, suppress
 from pathlib import Path
 from queue import Empty
 from traceback import walk_tb
+from types import FrameType
 from typing import Any
 
 import pytest
@@ -22,12 +24,40 @@ from pqadapters.stdlib._lines.policy import AckPolicy
 from pqadapters.stdlib.multiprocessing import JoinableQueue
 from pqadapters.store import Ack, Claim, Put, Set, State
 from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite.keeper import Keeper
 
 from ..contract.descriptors import open_below
 from ..contract.interrupting import interrupted
+from ..contract.threads import Task
 from ..segment.programs import PATIENCE
 
 _HERE = tuple(os.path.dirname(str(package.__file__)) for package in (pqadapters.stdlib, pqadapters.stores))
+
+
+def test_a_signal_handler_puts_as_the_keeper_is_called(tmp_path: Path) -> None:
+    """In the middle of an event's `set()`, which isn't to be entered again."""
+    for nth in range(1, 8):
+        store, left = SqliteStore(tmp_path / f"{nth}.db"), nth
+        keeper = store._core.keeper
+        keeper.call()  # it has its thread
+
+        def handle(frame: FrameType, event: str, function: Any, store: SqliteStore = store) -> None:
+            nonlocal left
+            left -= event == "c_return"
+            if not left:
+                sys.setprofile(None)
+                store.commit(Put("q", b"from a handler"))
+                store._core.keeper.call()
+
+        def call(keeper: Keeper = keeper, handle: Any = handle) -> None:
+            sys.setprofile(handle)
+            try:
+                keeper.call()
+            finally:
+                sys.setprofile(None)
+
+        Task(call, patience=PATIENCE).result()
+        store.close()
 
 
 def test_a_commit_that_is_interrupted_leaves_other_processes_the_lock(tmp_path: Path) -> None:

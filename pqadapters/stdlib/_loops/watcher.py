@@ -15,6 +15,7 @@ from contextlib import suppress
 
 from ...ending import enduring, start_thread
 from ...errors import StoreError
+from ...interrupts import Flag
 from ...store import Depth, Store
 
 _LULL, _LONG_LULL = 0.002, 0.01  #: seconds between two looks, where the loop itself is at it: they are in its way
@@ -36,7 +37,7 @@ class Watcher:
 
     def begin_again(self) -> None:
         """In a forked child the thread and the loop are the parent's."""
-        self._needed = threading.Event()  #: somebody waits
+        self._needed = Flag()  #: somebody waits
         self.looks = 0  #: how often the thread has looked
         self.own = 0  #: how often the loop has put or got something, and told those who wait by itself
         self._loop: asyncio.AbstractEventLoop | None = None

@@ -9,12 +9,12 @@ alive.
 
 from __future__ import annotations
 
-import threading
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ...clock import SYSTEM
+from ...interrupts import Flag
 from .._lookout import LookoutBase
 
 if TYPE_CHECKING:
@@ -46,7 +46,7 @@ def pause_after(quiet: float) -> float:
     return min(CALM, max(EAGER, quiet / _PART))
 
 
-def _look(ref: weakref.ref[Lookout], ended: threading.Event) -> None:
+def _look(ref: weakref.ref[Lookout], ended: Flag) -> None:
     known: dict[int, int] | None = None
     heard = begun = SYSTEM.monotonic()
     buried = 0.0

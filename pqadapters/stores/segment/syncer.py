@@ -7,6 +7,7 @@ import weakref
 from typing import TYPE_CHECKING
 
 from ...ending import enduring, start_thread
+from ...interrupts import Flag
 
 if TYPE_CHECKING:
     from .core import Core
@@ -19,7 +20,7 @@ class Syncer:
     """A daemon thread that runs while there is something to sync, and keeps no store alive."""
 
     def __init__(self, core: Core, lag: float) -> None:
-        self._stopped = threading.Event()
+        self._stopped = Flag()
         self.lag = lag
         self._thread = threading.Thread(
             target=enduring(_run),
@@ -42,7 +43,7 @@ class Syncer:
             self._thread.join(_PATIENCE)
 
 
-def _run(ref: weakref.ref[Core], syncer: Syncer, stopped: threading.Event) -> None:
+def _run(ref: weakref.ref[Core], syncer: Syncer, stopped: Flag) -> None:
     idle = 0
     while not stopped.wait(syncer.lag):
         core = ref()

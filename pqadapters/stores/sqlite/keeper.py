@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING
 
 from ...ending import enduring, start_thread
 from ...errors import StoreError, StorePoisoned
+from ...interrupts import Flag
 from .._ahead import PUT_OFF
 from . import schema
 from .database import connect, patiently
@@ -46,8 +47,8 @@ class Keeper:
         self._core = weakref.ref(core)
         self._guard = threading.RLock()
         self._thread: threading.Thread | None = None
-        self._ended = threading.Event()
-        self._called = threading.Event()  #: there is something to do before the next round
+        self._ended = Flag()
+        self._called = Flag()  #: there is something to do before the next round
         self._volume = 0  #: bytes that were committed since the last copy
         self._is_much = False  #: and that is enough for another one
         self._unlooked = 0  #: bytes that were committed since the last look at the reserve
@@ -194,7 +195,7 @@ class Keeper:
             thread.join(_PATIENCE)
 
 
-def _run(ref: weakref.ref[Keeper], ended: threading.Event, called: threading.Event) -> None:
+def _run(ref: weakref.ref[Keeper], ended: Flag, called: Flag) -> None:
     idle = 0
     while not ended.is_set():
         keeper = ref()

@@ -6,13 +6,13 @@ a process has died that had records claimed. The thread ends when nobody waits a
 
 from __future__ import annotations
 
-import threading
 import weakref
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ....clock import SYSTEM
 from ....errors import StoreError
+from ....interrupts import Flag
 from ..._lookout import LookoutBase
 from .. import schema
 from ..reader import Reader
@@ -41,7 +41,7 @@ class Lookout(LookoutBase["Core"]):
             return known
 
 
-def _look(ref: weakref.ref[Lookout], ended: threading.Event) -> None:
+def _look(ref: weakref.ref[Lookout], ended: Flag) -> None:
     version, quiet = -1, 0
     buried = SYSTEM.monotonic()
     while not ended.wait(EAGER if quiet < _EAGER_LOOKS else CALM):
