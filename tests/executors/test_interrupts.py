@@ -21,6 +21,7 @@ from pqadapters import ending
 from pqadapters.concurrent.futures import BrokenExecutor, ProcessPoolExecutor, ThreadPoolExecutor, _closing, wait
 from pqadapters.concurrent.futures._backlog import clock as _clock
 from pqadapters.concurrent.futures._backlog import refusals, returning
+from pqadapters.concurrent.futures._backlog.future import JobFuture
 from pqadapters.concurrent.futures._workers import calls as _calls
 from pqadapters.concurrent.futures._workers.tickets import Tickets
 from pqadapters.errors import StoreClosed, StoreError
@@ -74,6 +75,26 @@ def _everywhere(prepare: Callable[[int], tuple[Any, list[Any], Callable[[], obje
         struck = interrupted(call, nth, _HERE)
         _goes_on(executor, futures)
     assert nth > 10
+
+
+def test_a_signal_handler_submits_while_its_thread_has_a_futures_lock(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As `result()` has, in the middle of which it comes. Who begins that job waits for this lock, and has no other."""
+    held = list[bool]()
+    executor = make(1)
+    lock: Any = executor._backlog.lock
+    begin = JobFuture.set_running_or_notify_cancel
+
+    def look(future: JobFuture) -> bool:
+        held.append(lock._is_owned())
+        return begin(future)
+
+    monkeypatch.setattr(JobFuture, "set_running_or_notify_cancel", look)
+    assert executor.submit(work.double, 2).result(work.PATIENCE) == 4
+    cancelled = executor.using(delay=60).submit(work.double, 2)
+    assert cancelled.cancel()
+    assert held == [False, False]
 
 
 @pytest.mark.parametrize("options", [{}, {"key": "k"}, {"delay": 0.01}])

@@ -86,7 +86,7 @@ class JobFuture(Future[Any]):
         self._owner = None
         if not self._undone:  # else whoever has it in hand still looks at it
             self._call = None
-        with self._backlog.lock:
+        with self._condition:
             self._begun = True
             if self._state == "CANCELLED":
                 self.set_running_or_notify_cancel()
@@ -107,8 +107,9 @@ class JobFuture(Future[Any]):
         super().add_done_callback(fn)
 
     def begin(self) -> bool:
-        """The job is about to run; False if the future was cancelled meanwhile."""
-        with self._backlog.lock:
+        """The job is about to run; False if the future was cancelled meanwhile. The backlog's lock isn't held: a signal
+        handler that comes as its thread has the future's (in `result`) may want it, to submit something."""
+        with self._condition:
             begun, self._begun = self._begun, True
             if not begun:
                 return self.set_running_or_notify_cancel()
