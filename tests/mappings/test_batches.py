@@ -13,7 +13,7 @@ import pytest
 from pqadapters import PDict
 from pqadapters.errors import ConditionFailed, NotSerializable
 from pqadapters.stdlib._mappings.edit import Edit
-from pqadapters.store import Ack, Order
+from pqadapters.store import Ack, Order, Set
 
 from ..contract.threads import Task
 from .conftest import Maker
@@ -343,6 +343,23 @@ def test_a_lock_whose_record_is_gone_is_made_anew(d: Dict) -> None:
             d["a"] = value + 1
     assert d["a"] == 3
     assert d.store.depth(queue).unfinished == 1
+
+
+def test_a_signal_handler_in_the_middle_of_a_call_is_refused_a_key(d: Dict) -> None:
+    """The record that a lock is comes behind that call, and there is no waiting for it."""
+    refused: list[str] = []
+
+    def handle() -> bool:
+        if not refused:
+            with pytest.raises(RuntimeError, match="in the middle of a call") as error, d.edit("a", 0):
+                pass
+            refused.append(str(error.value))
+        return False
+
+    Task(lambda: d.store.commit(Set("t", b"k", b""), stop=handle), patience=PATIENCE).result()
+    with d.edit("a", 0, timeout=PATIENCE):
+        d["a"] = 2
+    assert (d["a"], len(refused)) == (2, 1)
 
 
 def test_a_thread_that_would_wait_for_itself_is_told(make: Maker) -> None:

@@ -26,6 +26,8 @@ _LOOK = 0.25  #: seconds after which a waiter looks whether the lock is still th
 _SURELY = 1.0  #: seconds in which a thread that has claimed a lock has written that down
 _IN_VAIN = 100  #: claims in a row that came back at once: there is no waiting in the middle of another call
 
+_IN_THE_MIDDLE = "a key can't be edited by a signal handler or finalizer in the middle of a call"
+
 _Mark = tuple[object, str, bytes]
 _editors: dict[tuple[_Mark, int], threading.Thread] = {}  #: which thread of this process edits a key, by the attempt
 
@@ -70,7 +72,7 @@ class Locks:
                 raise TimeoutError(f"somebody else has edited this key for more than {timeout} seconds")
             in_vain = in_vain + 1 if now - begun < left / 2 else 0
             if in_vain > _IN_VAIN:
-                raise RuntimeError("a key can't be edited by a signal handler or finalizer in the middle of a call")
+                raise RuntimeError(_IN_THE_MIDDLE)
 
     def _try(self, key: bytes, timeout: float, held: dict[bytes, Claim]) -> bool:
         id, me = self._record(key), threading.get_ident()
@@ -166,6 +168,8 @@ class Locks:
             if found is not None:
                 return int.from_bytes(found, "big")
             (id,) = self._store.commit(Put(self._name, key))
+            if not id:  # it is carried out later
+                raise RuntimeError(_IN_THE_MIDDLE)
             try:
                 self._store.commit(Set(self._name, key, id.to_bytes(8, "big"), Expect.ABSENT))
             except ConditionFailed:  # somebody else was faster
