@@ -13,6 +13,7 @@ from typing import Any
 
 import pytest
 
+import pqadapters
 from pqadapters import home, stdlib
 from pqadapters.errors import StoreClosed
 from pqadapters.stdlib.queue import PriorityQueue, Queue, SimpleQueue
@@ -194,6 +195,24 @@ def test_an_interrupted_close_can_be_made_up_for(tmp_path: Path) -> None:
         return Queue(path=tmp_path / str(next(numbers)), durability="process", ack="next")
 
     assert _everywhere(make, lambda q: q.close(), check) > 10
+
+
+def test_who_opens_the_place_of_an_interrupted_close_finds_it_free(tmp_path: Path) -> None:
+    """The store was half closed and still known: the next queue on it could put nothing. A second close() is none."""
+    nth, struck = 0, True
+    while struck:
+        nth += 1
+        q: Queue[str] = Queue(path=tmp_path / str(nth), durability="process", ack="task_done")
+        q.put("a")
+        struck = interrupted(q.close, nth, (str(Path(pqadapters.__file__).parent),), exits=True)
+        with Queue[str](path=tmp_path / str(nth), durability="process", ack="task_done") as again:
+            again.put("b")
+            for _ in range(2):
+                again.get(timeout=0)
+                again.task_done()
+            assert not again.unfinished_tasks, f"at place {nth}"
+        q.close()
+    assert nth > 100
 
 
 @pytest.mark.parametrize("call", ["put", "get", "task_done(item)", "nack"])

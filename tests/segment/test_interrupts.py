@@ -376,6 +376,21 @@ def test_i5_a_handle_whose_close_is_interrupted_keeps_no_record(tmp_path: Path) 
     assert nth > 20
 
 
+def test_a_store_whose_close_is_interrupted_is_closed_by_a_second_call(tmp_path: Path) -> None:
+    """Its directory stayed locked, though the store was closed."""
+    nth, going = 0, True
+    while going:
+        nth += 1
+        store = SegmentStore(tmp_path / "store", disk=_disk.ScratchDisk())
+        store.commit(Put("q", b"a"))
+        going = interrupted(store.close, nth, (*_HERE, _directory.__file__), exits=True)
+        store.close()
+        with SegmentStore(tmp_path / "store", disk=_disk.ScratchDisk()) as again:
+            assert again._core is not store._core, f"at place {nth}"
+            again.commit(*map(Ack, again.claim("q", limit=2)))
+    assert nth > 20
+
+
 def test_a_store_whose_opening_was_interrupted_is_closed_with_its_other_handles(tmp_path: Path) -> None:
     """The handle that there never was kept the directory locked; and a poisoned store couldn't be opened anew."""
     nth, going = 0, True

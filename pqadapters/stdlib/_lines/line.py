@@ -365,7 +365,7 @@ class Line(Acks):
                     if dropped and self.private is not None:
                         self.private.drop()
                     else:
-                        self.store.close()
+                        insist(self.store.close)
             else:
                 self.release([claim for _, claim, _ in self.held.pop(self.held.snapshot())])
                 self.release(self.aside.pop_all())

@@ -339,7 +339,11 @@ class Core:
     def release(self, owner: object) -> None:
         """A handle is gone: what it had claimed is ready again, and with the last handle the directory is let go of.
         What an interrupt breaks off is done by a second call."""
-        if isinstance(self.log.trouble, (StoreForked, StoreClosed)):
+        if isinstance(self.log.trouble, StoreForked):
+            return
+        if isinstance(self.log.trouble, StoreClosed):
+            if self.process == os.getpid():
+                self._leave_place()
             return
         if self.process != os.getpid():  # a forked child drops its parent's handles, maybe before it has abandoned them
             return self.log.leave_files()
@@ -416,6 +420,11 @@ class Core:
         try:
             self.wake_everybody_locked()
         finally:
+            self._leave_place()
+
+    def _leave_place(self) -> None:
+        """Once more where an interrupt came."""
+        with self.lock:
             self._hold.close()
             _cores.forget(self)  # last: whoever opens the directory meanwhile waits for this core's lock
 
