@@ -12,7 +12,7 @@ import weakref
 from ..apart import insist
 from ..clock import SYSTEM
 from ..errors import DiskError, StoreRefused
-from ._disk import Disk, no_fork, open_file
+from ._disk import Disk, disk_of, no_fork, open_file
 
 STOPPED = 1.0  #: seconds between two tries in which this process was stopped, or had no processor
 _UNSAFE_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "fuse.s3fs"})
@@ -195,7 +195,7 @@ class Locks:
     """Named locks in a directory of their own, made when it is missing. Raises DiskError, StoreRefused."""
 
     def __init__(self, directory: str, *, trust: bool = False) -> None:
-        self.directory, self._disk = directory, Disk()
+        self.directory, self._disk = directory, disk_of(directory, trust=trust)
         prepare_parent(directory, self._disk, trust)
 
     def file(self, name: str) -> str:

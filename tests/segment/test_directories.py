@@ -8,8 +8,6 @@ import stat
 import struct
 import sys
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -26,12 +24,12 @@ from pqadapters.stores import _directory
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore, format
 from pqadapters.stores.segment.core import Core
+from pqadapters.stores.segment.store import MIN_SEGMENT_BYTES
 
 from ..contract.threads import Task
 from .contents import filled, payloads
 from .programs import running, said
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can make another user's directory")
+from .users import USER, as_root, as_user, home_of_user, open_to_all, owners
 
 HOLD = """
 import sys
@@ -86,7 +84,7 @@ def test_a_disk_that_fails_is_no_matter_of_permissions(tmp_path: Path, monkeypat
 @as_root
 @pytest.mark.parametrize("made", [False, True], ids=["missing", "there"])
 def test_a_directory_that_may_not_be_written_is_an_error(tmp_path: Path, made: bool) -> None:
-    _open_to_all(tmp_path)
+    open_to_all(tmp_path)
     home = tmp_path / "home"
     home.mkdir(0o755)
     path = home / "q"
@@ -95,7 +93,7 @@ def test_a_directory_that_may_not_be_written_is_an_error(tmp_path: Path, made: b
         os.chown(path, 12345, 12345)
         path.chmod(0o500)
     with (
-        _as_user(12345),
+        as_user(12345),
         pytest.raises(DiskError, match="give a directory that this user may create and write") as caught,
     ):
         SegmentStore(path)
@@ -104,31 +102,15 @@ def test_a_directory_that_may_not_be_written_is_an_error(tmp_path: Path, made: b
     assert made or not path.exists()
 
 
-@contextmanager
-def _as_user(uid: int) -> Iterator[None]:
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-
-
-def _open_to_all(path: Path) -> None:
-    """pytest's directories are for their owner alone."""
-    for place in (path, *path.parents):
-        if mode(place) & 0o055 != 0o055 and place.stat().st_uid == os.geteuid():
-            place.chmod(mode(place) | 0o055)
-
-
 @as_root
 def test_a_file_that_another_user_has_made_there(tmp_path: Path) -> None:
     """Root, who trusted the directory. Its owner was told to give one that they may write."""
-    _open_to_all(tmp_path)
+    open_to_all(tmp_path)
     path = filled(tmp_path / "q", b"1")
     (made,) = path.glob("*.seg")
     for each in (path, *path.iterdir()):
         os.chown(each, 0 if each == made else 12345, -1)
-    with _as_user(12345), pytest.raises(DiskError, match=r"user 0, .* as user 12345: .*chown") as caught:
+    with as_user(12345), pytest.raises(DiskError, match=r"user 0, .* as user 12345: .*chown") as caught:
         SegmentStore(path)
     assert made.name in str(caught.value)
 
@@ -144,6 +126,28 @@ def test_somebody_elses_directory_is_refused_unless_trusted(tmp_path: Path) -> N
     with SegmentStore(path, trust_directory=True) as store:
         assert [record.payload for record in store.browse("q")] == [b"1"]
     assert path.stat().st_uid == 12345
+
+
+@as_root
+def test_what_root_makes_in_another_users_directory_is_that_users(tmp_path: Path) -> None:
+    """Its owner couldn't open the store any more: a segment in it was root's."""
+    home = home_of_user(tmp_path)
+    with SegmentStore(home / "a" / "q", segment_bytes=MIN_SEGMENT_BYTES, trust_directory=True) as store:
+        store.commit(*[Put("q", b"%d" % n * 5000) for n in range(3)])
+    assert owners(home) == {USER}
+    with as_user():
+        assert payloads(home / "a" / "q") == [b"%d" % n * 5000 for n in range(3)]
+
+
+@as_root
+def test_a_file_that_is_there_already_is_given_to_nobody(tmp_path: Path) -> None:
+    """It may be a second name of one that isn't theirs."""
+    home = home_of_user(tmp_path)
+    (tmp_path / "secret").write_bytes(b"")
+    os.link(tmp_path / "secret", home / "LOCK")
+    with SegmentStore(home, trust_directory=True) as store:
+        store.commit(Put("q", b"1"))
+    assert (tmp_path / "secret").stat().st_uid == 0
 
 
 @pytest.mark.parametrize("loose", [0o2775, 0o777, 0o755])

@@ -16,6 +16,7 @@ from pqadapters.store import Ack, Nack, Put, Set
 from pqadapters.stores.sqlite import SqliteStore
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, run, running, said
+from tests.segment.users import USER, as_root, home_of_user, owners
 
 _OPEN = """
 import os, sys, threading
@@ -61,6 +62,16 @@ def test_i5_a_stopped_process_is_not_robbed(database: Path) -> None:
         assert said(child) == "acked"
         assert store.depth("q").unfinished == 0
     store.close()
+
+
+@as_root
+def test_i5_what_a_dead_process_of_root_leaves_beside_another_users_database(tmp_path: Path) -> None:
+    """What it had claimed stayed claimed: the file that tells whether it lives was root's, as was all that it made."""
+    database = home_of_user(tmp_path) / "jobs.db"
+    trusting = _OPEN.replace("sys.argv[1]", "sys.argv[1], trust_directory=True")
+    run(trusting + 'store.commit(Put("q", b"a")); store.claim("q"); os._exit(0)', database)
+    assert list(Path(f"{database}-owners").glob("process-*"))
+    assert owners(database.parent) == {USER}
 
 
 def test_i5_a_process_that_ends_without_a_word_leaves_its_claims(database: Path) -> None:

@@ -29,7 +29,7 @@ from ... import telling
 from ...errors import StoreError, StoreLocked
 from ...store import LOCK_TIMEOUT, Op, Set, Store
 from .._directory import Hold, Patience, holder, prepare_parent, refused, try_lock
-from .._disk import Disk, ScratchDisk, open_file
+from .._disk import ScratchDisk, disk_of, open_file
 from . import directory as directories
 from . import estates
 from .estates import Estate, Reading, Spans
@@ -77,7 +77,7 @@ class Slots:
     ) -> None:
         self.directory = directory
         self._prepared = (os.path.dirname(directory), directory) if ours_above else (directory,)
-        self._disk = ScratchDisk() if scratch else Disk()
+        self._disk = ScratchDisk() if scratch else disk_of(directory, trust=trust_directory)
         self._trust = trust_directory
         self._options = options
         self._told: set[str] = set()

@@ -35,7 +35,7 @@ from ...store import (
     acknowledge,
     without_limits,
 )
-from .._disk import Disk
+from .._disk import Disk, disk_of
 from .._turns import awoken, call_back, comers, in_turn
 from . import looks
 from .claims import take, take_one, untake
@@ -84,7 +84,8 @@ class SegmentStore:
         self._power = self._durability.survives is Survives.POWER
         self._owner = _Owner()
         self._closed = False
-        self._core = core = share(path, disk or Disk(), segment_bytes, trust_directory, clock, self._owner)
+        disk = disk or disk_of(path, trust=trust_directory)
+        self._core = core = share(path, disk, segment_bytes, trust_directory, clock, self._owner)
         self._release = weakref.finalize(self, core.release, self._owner)
         self._release.atexit = False  # see Core.end
         core.sync_within(self._durability.max_lag)

@@ -42,7 +42,7 @@ from ...store import (
 )
 from .._ahead import LOOKS
 from .._bells import Bell
-from .._disk import Disk
+from .._disk import Disk, disk_of
 from .._handle import Wish
 from .._trouble import bear
 from .._turns import call_back
@@ -96,7 +96,9 @@ class SqliteStore(Alone):
     ) -> None:
         self._begin(Durability.of(durability, max_lag), prefetch)
         self._power = self._durability.survives is Survives.POWER
-        self._core = core = share(os.path.realpath(path), disk or Disk(), trust_directory, clock, self._token)
+        file = os.path.realpath(path)
+        disk = disk or disk_of(file, trust=trust_directory)
+        self._core = core = share(file, disk, trust_directory, clock, self._token)
         self._handle = self._token.number
         if not self._power:
             core.keeper.sync_within(self._durability.max_lag)
