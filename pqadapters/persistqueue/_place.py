@@ -82,6 +82,7 @@ def converted(file: str, opening: Callable[[], T], name: str) -> T:
     from . import conversion  # here: it is needed once in the life of a place
 
     if not conversion.is_theirs(file):
+        _check_own(file)
         return opening()  # refused for good, or another process has converted it at this moment
     report = conversion.convert_database(file, bare=name)
     opened = opening()
@@ -110,11 +111,23 @@ def converted_directory(path: Any, serializer: Serializer, opening: Callable[[],
     from . import conversion
 
     if not conversion.is_file_queue(directory):
+        _check_own(directory)
         opening()  # refused for good, or another process has converted it at this moment
         return None
     report = conversion.convert_directory(directory, serializer)
     opening()
     return report
+
+
+def _check_own(path: str) -> None:
+    """Raises StoreRefused for somebody else's, where the stores' own words advise an option that these classes lack."""
+    if not hasattr(os, "geteuid") or not os.path.exists(path):
+        return
+    if (owner := os.stat(path).st_uid) != os.geteuid():
+        raise StoreRefused(
+            f"{path} belongs to user {owner}, and this process runs as user {os.geteuid()}: whoever owns it can "
+            "read and change what is stored. Run as that user, or give a directory of your own"
+        )
 
 
 def check_tempdir(path: Any, tempdir: Any) -> None:

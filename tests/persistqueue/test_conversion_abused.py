@@ -39,6 +39,18 @@ def test_somebody_elses_file_queue_is_left_alone_and_the_error_says_whose_it_is(
     assert theirs.contents(path) == before
 
 
+@pytest.mark.parametrize("make", [ours.Queue, ours.SQLiteQueue, lambda path: ours.PDict(path, "x")])
+def test_somebody_elses_store_is_refused_without_advice_that_cant_be_followed(
+    make: Callable[[str], Any], path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was to pass trust_directory=True, which these classes don't take."""
+    make(path).close()
+    monkeypatch.setattr(os, "geteuid", lambda: os.getuid() + 1)
+    with pytest.raises(StoreRefused, match=f"belongs to user {os.getuid()}.*Run as that user, or give a dir") as caught:
+        make(path)
+    assert "trust_directory" not in str(caught.value)
+
+
 # Nothing in it
 
 
