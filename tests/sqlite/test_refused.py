@@ -114,20 +114,31 @@ def test_a_file_that_goes_while_it_is_looked_at_is_nothing_else(
 @pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"\xff" * 3000])
 def test_a_file_that_is_no_database_is_refused_and_left_alone(database: Path, content: bytes) -> None:
     database.write_bytes(content)
-    database.chmod(0o600)
+    database.chmod(0o644)
     with pytest.raises(FormatError, match=rf"{database}.*salvage"):
         SqliteStore(database)
     assert database.read_bytes() == content
+    assert database.stat().st_mode & 0o777 == 0o644  # of root that was even /etc/passwd
+
+
+def test_a_database_that_others_may_read_is_made_private(database: Path) -> None:
+    """With all that SQLite has beside it, which is as readable as the database was when it was made."""
+    SqliteStore(database).close()
+    database.chmod(0o644)
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"1"))
+        assert {each.stat().st_mode & 0o777 for each in database.parent.glob("jobs.db*") if each.is_file()} == {0o600}
 
 
 def test_another_programs_database_is_refused_and_left_alone(database: Path) -> None:
     with sqlite3.connect(database) as raw:
         raw.execute("CREATE TABLE users(name)")
+    database.chmod(0o664)
     raw.close()
     before = database.read_bytes()
     with pytest.raises(StoreRefused, match=r"another program.*a database of its own"):
         SqliteStore(database)
-    assert database.read_bytes() == before
+    assert (database.read_bytes(), database.stat().st_mode & 0o777) == (before, 0o664)
 
 
 def test_a_newer_version_is_refused(database: Path) -> None:

@@ -30,7 +30,7 @@ from .changes import Changes, Who
 from .claims import give_back
 from .damage import index
 from .damage.wal import put_aside
-from .database import make_database, open_database, patiently, prepare
+from .database import make_database, make_private, open_database, patiently, prepare
 from .errors import ERRORS, malformed, translated
 from .keeper import Keeper
 from .names import Names
@@ -78,16 +78,18 @@ class Core:
         self.names = Names(self.reader)
         self.bells = Bells()
         self.lookout, self.keeper = Lookout(self), Keeper(self)
-        self._open(path)
+        self._open(path, trust)
 
     @property
     def place(self) -> str:
         """Where it is, for people."""
         return self.path
 
-    def _open(self, path: str) -> None:
+    def _open(self, path: str, trust: bool) -> None:
         try:
             connection = self._open_files(path)
+            if not trust:
+                make_private(path)
             self._check_index(connection)
             self.bury_dead(orphans=True)
             self.room.make_reserve()

@@ -35,7 +35,7 @@ _AT_ONCE = 30  #: tries without a pause
 
 
 def prepare(path: str, disk: Disk, trust: bool) -> None:
-    """Make the file's directory, and see that a file that is there may be used; it is made private to its owner.
+    """Make the file's directory, and see that a file that is there may be used.
 
     Raises StoreRefused for somebody else's file, a directory, or a filesystem without locks that work; DiskError.
     """
@@ -74,11 +74,23 @@ def _check_file(path: str, trust: bool) -> None:
             f"{path} belongs to user {info.st_uid}, and this process runs as user {os.geteuid()}: whoever owns it can "
             "read and change what is stored. Run as that user, give a file of your own, or pass trust_directory=True"
         )
-    if info.st_mode & 0o077:
-        try:
-            os.chmod(path, info.st_mode & 0o700)  # one that its owner may not write stays so
-        except OSError as error:
-            raise refused(os.path.dirname(path), error, "make private the database in") from error
+
+
+def make_private(path: str) -> None:
+    """The database, which is ours by now, and what SQLite has beside it. Raises DiskError."""
+    try:
+        _close_to_others(path)
+    except OSError as error:
+        raise refused(os.path.dirname(path), error, "make private the database in") from error
+    for side in ("-wal", "-shm"):  # as readable as the database was when they were made
+        with suppress(OSError):
+            _close_to_others(path + side)
+
+
+def _close_to_others(file: str) -> None:
+    mode = os.stat(file).st_mode
+    if mode & 0o077 and hasattr(os, "geteuid"):
+        os.chmod(file, mode & 0o700)  # one that its owner may not write stays so
 
 
 def _check_names(path: str, names: int) -> None:
