@@ -33,8 +33,8 @@ def prepare_parent(path: str, disk: Disk, trust: bool) -> None:
 
 
 def make(path: str, disk: Disk) -> None:
-    """Make a directory and those above it that are missing, each synced into its parent."""
-    missing = [path]
+    """Make a directory and those above it that are missing, where symbolic links lead, each synced into its parent."""
+    missing = [os.path.realpath(path)]
     while not os.path.isdir(parent := os.path.dirname(missing[-1])) and parent not in ("", missing[-1]):
         missing.append(parent)
     for each in reversed(missing):

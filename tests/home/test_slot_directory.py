@@ -57,6 +57,17 @@ def test_a_directory_of_somebody_else_is_refused_unless_trusted(
     Slots(str(place), trust_directory=True).prepare()
 
 
+@pytest.mark.parametrize("level", ["volume", "volume/app", "volume/app/place-0"])
+def test_a_link_to_a_directory_that_isnt_there_yet(tmp_path: Path, level: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The directory seemed to be there, and its lock was waited for as if another process had it."""
+    monkeypatch.setattr(module, "LOCK_TIMEOUT", 0.1)
+    link = tmp_path / level
+    link.parent.mkdir(parents=True, exist_ok=True)
+    link.symlink_to(tmp_path / "elsewhere" / "deep")
+    slot = open_slots(tmp_path / "volume" / "app" / "place-0").take()
+    assert Path(slot.directory).resolve().is_relative_to(tmp_path / "elsewhere" / "deep")
+
+
 def test_a_file_in_place_of_the_directory_is_refused(tmp_path: Path) -> None:
     (tmp_path / "app").write_text("")
     with pytest.raises((StoreRefused, DiskError), match="app"):
