@@ -80,6 +80,13 @@ def test_as_json(place: str) -> None:
     assert "ZeroDivisionError" in records[-1]["exc_info"]
 
 
+def test_a_place_whose_records_are_all_delivered(place: str) -> None:
+    """A directory is left without slots then, and "isn't what a handler was given as its path", with the status 1."""
+    ran("handler = QueueHandler(place, handlers=[logging.NullHandler()])\nlogger.addHandler(handler)\n"
+        "logger.info('m')\nhandler.close()", place)
+    assert out("logs", "drain", place) == ""
+
+
 ODD = """
 logger.addHandler(QueueHandler(place))
 logger.info("lone \\ud800", extra={"by": {(1, 2): 3}})
