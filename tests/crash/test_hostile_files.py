@@ -171,6 +171,20 @@ def test_random_bytes_as_segments(files: State, tmp_path: Path) -> None:
             assert _all(directory) == (records, keys, 0)
 
 
+def test_a_segment_of_a_giant_number(files: State, tmp_path: Path) -> None:
+    """Each of those before it was told to be missing, until there was no memory."""
+    number, last = 9_999_999_999_999, max(int(name[:16]) for name in files if name.endswith(".seg"))
+    ruins = Ruins(tmp_path / "ruins")
+    with ruins.build(files) as directory:
+        expected = _all(directory)[:2]
+    with ruins.build({**files, f"{number:016d}.seg": b"not a segment" * 100}) as directory:
+        with SegmentStore(directory, segment_bytes=4096) as store:
+            reasons = [damage.reason for damage in store.damage if "missing" in damage.reason]
+        assert len(reasons) == 101
+        assert reasons[-1].endswith(f"missing, and so are all {number - last - 102} between it and the next one")
+        assert _all(directory) == (*expected, 0)
+
+
 def test_lengths_that_are_giant_or_look_negative(files: State, tmp_path: Path) -> None:
     ruins = Ruins(tmp_path / "ruins")
     name = max(name for name in files if name.endswith(".seg"))

@@ -30,6 +30,7 @@ from .scan import Region, Scan, first_number, never_written, scan
 
 logger = telling.logger("pqadapters.stores.segment")
 
+_LISTED = 100  #: segments in a row that are missing
 _SLACK = 1 << 16  # a copy that leaves out blocks of zeros may have left out the last bytes of a checksum
 
 
@@ -222,9 +223,12 @@ class _Recovery:
             self._disk.close(fd)
 
     def _notice_missing(self, number: int) -> None:
-        if self._log.segments and number != self._log.tail.number + 1:
-            for gone in range(self._log.tail.number + 1, number):
-                self._report_missing(gone)
+        first = self._log.tail.number + 1 if self._log.segments else number
+        for gone in range(first, min(number, first + _LISTED)):
+            self._report_missing(gone)
+        if number > first + _LISTED:  # a file of a high number need not be ours, and would take hours
+            rest = number - first - _LISTED - 1
+            self._report_missing(first + _LISTED, f", and so are all {rest} between it and the next one")
 
     def _notice_lost(self) -> None:
         """Segments that a checkpoint tells of, and that are gone from the front or the end, where no gap shows."""
@@ -232,8 +236,8 @@ class _Recovery:
             if number < min(self._files, default=number + 1) or number > max(self._files):
                 self._report_missing(number)
 
-    def _report_missing(self, number: int) -> None:
-        self._report(os.path.join(self._directory, f"{number:016d}.seg"), 0, 0, "the segment is missing")
+    def _report_missing(self, number: int, more: str = "") -> None:
+        self._report(os.path.join(self._directory, f"{number:016d}.seg"), 0, 0, f"the segment is missing{more}")
 
     def _marked(self, number: int, data: bytes, found: Scan) -> int:
         """Up to where the segment is known to have been synced: a mark says so, or a checkpoint, even a stale one."""
