@@ -111,6 +111,20 @@ def test_a_file_that_goes_while_it_is_looked_at_is_nothing_else(
     assert not os.path.exists(shared)
 
 
+@pytest.mark.parametrize("there", [True, False])
+def test_a_link_in_place_of_the_directory_beside_a_database(database: Path, there: bool) -> None:
+    """The directory that it leads to was made private, and used: in a directory that others write, any one of ours."""
+    elsewhere = database.with_name("elsewhere")
+    if there:
+        elsewhere.mkdir(0o755)
+        elsewhere.chmod(0o755)
+    Path(f"{database}-owners").symlink_to(elsewhere)
+    with pytest.raises(StoreRefused, match=r"jobs.db-owners is a symbolic link.*remove the link"):
+        SqliteStore(database)
+    assert elsewhere.exists() == there
+    assert not there or (elsewhere.stat().st_mode & 0o777, os.listdir(elsewhere)) == (0o755, [])
+
+
 @pytest.mark.parametrize("content", [b"not a database at all" * 100, b"SQLite format 3\0" + b"\xff" * 3000])
 def test_a_file_that_is_no_database_is_refused_and_left_alone(database: Path, content: bytes) -> None:
     database.write_bytes(content)

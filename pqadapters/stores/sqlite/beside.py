@@ -11,12 +11,22 @@ import stat
 from contextlib import suppress
 
 from ...errors import FormatError, StoreRefused
-from .._directory import refused
+from .._directory import prepare_parent, refused
 from .._disk import Disk, is_there
 from .errors import foreign
 
 _SIDES = ("-journal", "-wal", "-shm")
 SIDE = "-owners"  #: behind the database's path: the directory of what stands beside it
+
+
+def prepare_side(directory: str, disk: Disk, *, trust: bool) -> None:
+    """Make the directory beside a database, private to its owner. Raises StoreRefused, DiskError."""
+    if os.path.islink(directory):  # what it leads to would be made private, whoever has put it there
+        raise StoreRefused(
+            f"{directory} is a symbolic link, and the directory beside a database isn't to be elsewhere: put the one "
+            "that it leads to in its place; if there is none, remove the link"
+        )
+    prepare_parent(directory, disk, trust)
 
 
 def check_sides(path: str) -> None:

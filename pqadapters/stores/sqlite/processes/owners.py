@@ -11,10 +11,10 @@ import os
 import sqlite3
 from contextlib import suppress
 
-from ..._directory import Hold, Patience, prepare_parent, refused, try_lock
+from ..._directory import Hold, Patience, refused, try_lock
 from ..._disk import Disk
 from .. import schema
-from ..beside import SIDE
+from ..beside import SIDE, prepare_side
 from ..database import rest
 from ..errors import locked
 
@@ -29,7 +29,7 @@ class Owners:
         self.number: int | None = None  #: ours, once it is needed
         self._disk = disk
         self._hold: Hold | None = None
-        prepare_parent(self.directory, disk, trust)
+        prepare_side(self.directory, disk, trust=trust)
 
     def file(self, name: str) -> str:
         """The path of what is kept beside the database under that name."""

@@ -11,9 +11,9 @@ from contextlib import suppress
 
 from ....clock import SYSTEM
 from ....errors import StoreLocked
-from ..._directory import Hold, holder, prepare_parent, refused, try_lock
+from ..._directory import Hold, holder, refused, try_lock
 from ..._disk import Disk
-from ..beside import SIDE
+from ..beside import SIDE, prepare_side
 from ..database import rest
 
 _PATIENCE = 60.0  #: seconds that another one may take for it
@@ -39,7 +39,7 @@ class Conversion:
 
     def _try(self) -> Hold | None:
         """None where somebody has it, or has just taken it away."""
-        prepare_parent(self._directory, self._disk, trust=False)
+        prepare_side(self._directory, self._disk, trust=False)
         try:
             hold = try_lock(self._file, self._disk)
         except FileNotFoundError:
