@@ -388,6 +388,19 @@ def test_a_slot_that_somebody_removed_is_an_error_that_says_so(place: Path) -> N
     assert caught.value.filename == slot.directory
 
 
+def test_a_link_in_place_of_a_slot_is_passed_over(place: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """It was followed: an empty directory became a slot, and in any other one a lock was left."""
+    place.mkdir(parents=True)
+    elsewhere = place.with_name("elsewhere")
+    elsewhere.mkdir()
+    (place / "0").symlink_to(elsewhere)
+    slot = open_slots(place).take()
+    assert Path(slot.directory).name == "1"
+    assert os.listdir(elsewhere) == []
+    assert "0 is passed over: it is a symbolic link" in caplog.text
+    slot.store.close()
+
+
 def test_another_users_slot_is_taken_where_the_directory_is_trusted(place: Path) -> None:
     theirs = leave(place, put("x"))
     if not os.geteuid():

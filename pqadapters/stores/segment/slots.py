@@ -18,6 +18,7 @@ import contextlib
 import json
 import os
 import re
+import stat
 import threading
 import time
 import weakref
@@ -214,7 +215,10 @@ class Slots:
     def _lock_slot(self, directory: str) -> Hold | None:
         """The slot's lock; None where somebody holds it, or it isn't ours to take."""
         try:
-            if not self._trust and os.stat(directory).st_uid != _me():
+            info = os.lstat(directory)
+            if stat.S_ISLNK(info.st_mode):
+                raise PermissionError("it is a symbolic link, and isn't followed")
+            if not self._trust and info.st_uid != _me():
                 raise PermissionError("it belongs to another user")
             return try_lock(os.path.join(directory, directories.LOCK), self._disk, name=False)
         except OSError as error:
