@@ -6,6 +6,7 @@ import contextlib
 import errno
 import functools
 import os
+import re
 import stat
 import weakref
 
@@ -14,6 +15,7 @@ from ..clock import SYSTEM
 from ..errors import DiskError, StoreRefused
 from ._disk import Disk, disk_of, no_fork, open_file
 
+SEGMENT = re.compile(r"\d{16}\.seg")  #: a file of a store in a directory
 STOPPED = 1.0  #: seconds between two tries in which this process was stopped, or had no processor
 _UNSAFE_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "fuse.s3fs"})
 
@@ -33,10 +35,14 @@ def prepare_parent(path: str, disk: Disk, trust: bool) -> None:
 
 
 def make(path: str, disk: Disk) -> None:
-    """Make a directory and those above it that are missing, where symbolic links lead, each synced into its parent."""
+    """Make a directory and those above it that are missing, where symbolic links lead, each synced into its parent.
+
+    Raises DiskError, and StoreRefused in a store's own directory.
+    """
     missing = [os.path.realpath(path)]
     while not os.path.isdir(parent := os.path.dirname(missing[-1])) and parent not in ("", missing[-1]):
         missing.append(parent)
+    _check_around(parent, os.path.basename(missing[-1]))
     for each in reversed(missing):
         try:
             with contextlib.suppress(FileExistsError):  # another process makes the same one
@@ -44,6 +50,16 @@ def make(path: str, disk: Disk) -> None:
             disk.sync_directory(os.path.dirname(each))
         except OSError as error:
             raise refused(each, error, "make") from error
+
+
+def _check_around(directory: str, name: str) -> None:
+    """With a foreign name in it a store that is there would be refused: at the next start, and with all that it has."""
+    with contextlib.suppress(OSError):
+        if not name.startswith(".") and any(map(SEGMENT.fullmatch, os.listdir(directory))):
+            raise StoreRefused(
+                f"{directory} is the directory of a store, which couldn't be opened any more with {name!r} in it: "
+                "give a place that isn't below it"
+            )
 
 
 def refused(path: str, error: OSError, what: str) -> DiskError:

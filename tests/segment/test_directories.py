@@ -8,6 +8,7 @@ import stat
 import struct
 import sys
 import threading
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
@@ -25,6 +26,7 @@ from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore, format
 from pqadapters.stores.segment.core import Core
 from pqadapters.stores.segment.store import MIN_SEGMENT_BYTES
+from pqadapters.stores.sqlite import SqliteStore
 
 from ..contract.threads import Task
 from .contents import filled, payloads
@@ -69,6 +71,21 @@ def test_a_file_above_the_directory_is_an_error_that_names_it(tmp_path: Path) ->
         SegmentStore(tmp_path / "q" / "below")
     assert caught.value.errno == errno.ENOTDIR
     assert str(tmp_path / "q") in str(caught.value)
+
+
+@pytest.mark.parametrize("below", ["sub", "sub/deep", "jobs.db"])
+@pytest.mark.parametrize("make", [SegmentStore, SqliteStore])
+def test_no_store_is_made_in_another_ones_directory(make: Callable[[Path], object], below: str, tmp_path: Path) -> None:
+    """It worked, and the next start was told that what had been made there is foreign."""
+    path = filled(tmp_path / "q", b"1")
+    with pytest.raises(StoreRefused, match=r"q is the directory of a store, .* give a place that isn't below it"):
+        make(path / below)
+    assert payloads(path) == [b"1"]
+
+
+def test_a_directory_of_other_files_may_have_a_store_in_it(tmp_path: Path) -> None:
+    (tmp_path / "speech-01.seg").touch()
+    assert payloads(filled(tmp_path / "q", b"1")) == [b"1"]
 
 
 def test_a_disk_that_fails_is_no_matter_of_permissions(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -17,13 +17,12 @@ import stat
 
 from ... import telling
 from ...errors import StoreLocked, StoreRefused, UnsafeFilesystemWarning
-from .._directory import Hold, holder, make, make_private, refused, try_lock, unsafe_filesystem
+from .._directory import SEGMENT, Hold, holder, make, make_private, refused, try_lock, unsafe_filesystem
 from .._disk import Disk
 
 LOCK = "LOCK"
 ADOPTED = r"adopted-\d+-[0-9a-f]{8}"
 CHECKPOINT = "checkpoint"
-_SEGMENT = re.compile(r"\d{16}\.seg")
 _OURS = re.compile(r"(\d{16}\.seg|checkpoint|damaged-.*\.bin)(\.tmp)?|LOCK|" + ADOPTED)
 _HARMLESS = re.compile(r"\..*|lost\+found")  # what filesystems, editors and volumes leave
 
@@ -82,7 +81,7 @@ def lock(path: str, disk: Disk) -> Hold:
 
 def segment_files(path: str) -> dict[int, str]:
     """The segments in the directory: path by number, in order."""
-    names = sorted(name for name in os.listdir(path) if _SEGMENT.fullmatch(name))
+    names = sorted(name for name in os.listdir(path) if SEGMENT.fullmatch(name))
     return {int(name[:16]): os.path.join(path, name) for name in names}
 
 
