@@ -9,6 +9,7 @@ import os
 import re
 import stat
 import weakref
+from collections.abc import Callable
 
 from ..apart import insist
 from ..clock import SYSTEM
@@ -20,8 +21,9 @@ STOPPED = 1.0  #: seconds between two tries in which this process was stopped, o
 _UNSAFE_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "fuse.s3fs"})
 
 
-def prepare_parent(path: str, disk: Disk, trust: bool) -> None:
-    """As `prepare`, for a directory of stores: whatever else is in it doesn't matter."""
+def prepare_parent(path: str, disk: Disk, trust: bool, is_ours: Callable[[], bool] = lambda: True) -> None:
+    """As `prepare`, for a directory of stores: whatever else is in it doesn't matter. One that isn't ours alone is left
+    as open as it is: others read there what isn't the stores'."""
     try:
         info = os.stat(path)
     except FileNotFoundError:
@@ -30,7 +32,7 @@ def prepare_parent(path: str, disk: Disk, trust: bool) -> None:
         raise refused(path, error, "open") from error
     if not stat.S_ISDIR(info.st_mode):
         raise StoreRefused(f"{path} is a file, where a directory of stores is to be: move it away")
-    if not trust:
+    if not trust and check_owner(path, info) and is_ours():
         make_private(path, info)
 
 
@@ -101,9 +103,10 @@ _ADVICE = {
 }
 
 
-def make_private(path: str, info: os.stat_result) -> None:
+def check_owner(path: str, info: os.stat_result) -> bool:
+    """Whether the system has owners. Raises StoreRefused for another user's directory, and one like /tmp."""
     if not hasattr(os, "geteuid"):
-        return  # Windows: the directory's access list is inherited from the user's own
+        return False  # Windows: the directory's access list is inherited from the user's own
     if info.st_uid != os.geteuid():
         raise StoreRefused(
             f"{path} belongs to user {info.st_uid}, and this process runs as user {os.geteuid()}: whoever owns it can "
@@ -111,7 +114,12 @@ def make_private(path: str, info: os.stat_result) -> None:
             "trust_directory=True"
         )
     check_unshared(path, info)
-    if info.st_mode & 0o077:
+    return True
+
+
+def make_private(path: str, info: os.stat_result) -> None:
+    """Raises StoreRefused as `check_owner`, DiskError."""
+    if check_owner(path, info) and info.st_mode & 0o077:
         try:
             os.chmod(path, 0o700)
         except OSError as error:

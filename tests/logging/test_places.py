@@ -56,6 +56,17 @@ def test_the_directory_that_a_spool_is_in_is_left_as_it_is(tmp_path: Path, mode:
     spool(handler).close()
 
 
+def test_a_directory_that_has_other_files_as_well_is_left_as_it_is(tmp_path: Path) -> None:
+    """It was made private: who reads the log files there couldn't any more, and of root it was even /var/log."""
+    (tmp_path / "app.log").touch()
+    tmp_path.chmod(0o2750)
+    handler = QueueHandler(tmp_path)
+    logger_of(handler).info("x")
+    assert stat.S_IMODE(tmp_path.stat().st_mode) == 0o2750
+    assert {stat.S_IMODE(each.stat().st_mode) & 0o077 for each in tmp_path.iterdir() if each.name != "app.log"} == {0}
+    spool(handler).close()
+
+
 def test_the_directory_that_a_spool_is_in_may_be_somebody_else_s(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -40,6 +40,7 @@ logger = telling.logger("pqadapters.home")
 
 NOTE = "note"
 _SLOT = re.compile(r"0|[1-9][0-9]{0,9}")
+_OURS = re.compile(rf"{_SLOT.pattern}|{NOTE}(\.tmp)?|{directories.LOCK}|\..*")
 _PAUSE = 0.005
 _QUEUE = 11  # so many times the patience with one process is had with many
 _NESTED = 500
@@ -329,12 +330,21 @@ class Slots:
     # The directory
 
     def prepare(self) -> None:
-        """Make the directory and the one above it, private to their owner; one above that isn't ours stays as it is.
+        """Make the directory and the one above it, private to their owner. One above that isn't ours stays as it is,
+        and so does a directory of the program's that has something else in it.
 
         Raises StoreRefused (it is somebody else's, or a file), DiskError.
         """
         for path in self._prepared:
-            prepare_parent(path, self._disk, self._trust)
+            prepare_parent(path, self._disk, self._trust, self._is_ours)
+
+    def _is_ours(self) -> bool:
+        if len(self._prepared) > 1:
+            return True
+        try:
+            return all(map(_OURS.fullmatch, os.listdir(self.directory)))
+        except OSError as error:
+            raise refused(self.directory, error, "look into") from error
 
     def _path(self, number: int) -> str:
         return os.path.join(self.directory, str(number))
