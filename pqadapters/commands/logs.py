@@ -131,8 +131,8 @@ def _told_on_stderr() -> Iterator[_Said]:
 
 def _there(place: str) -> str:
     """Nothing is made where there is none."""
-    bare = shown(place).partition("?")[0]
     scheme, colon, _ = place.partition("://")
+    bare = shown(place).partition("?")[0] if colon else shown(place)
     path = place if not colon else None
     if scheme.lower() == "file" and colon:
         path = path_of(urlsplit(place))
@@ -140,7 +140,7 @@ def _there(place: str) -> str:
         if not is_there(path):
             raise Failure(f"{bare} isn't there")
         if not os.path.isdir(path):
-            raise Failure(f"{bare} is no directory; a database is named by its URL, as in sqlite:///{quote(os.fsencode(bare))}")
+            raise Failure(f"{bare} is no directory; a database is named by its URL, as in sqlite:///{quote(os.fsencode(path))}")
         check_own(path)
     if scheme.lower() == "sqlite":
         check_own(str(where := find(place)))

@@ -378,6 +378,9 @@ def test_mistakes(tmp_path: Path) -> None:
     assert "no log records" in refusal("logs", "drain", f"sqlite:///{tmp_path}/mapping.db")
     said = refusal("logs", "drain", tmp_path / "mapping.db")  # which "isn't there, or no directory"
     assert said.endswith(f"is no directory; a database is named by its URL, as in sqlite:///{tmp_path}/mapping.db\n")
+    said = refusal("logs", "drain", f"file://{tmp_path}/mapping.db")  # "as in sqlite:///file%3A///..."
+    assert said.endswith(f"as in sqlite:///{tmp_path}/mapping.db\n")
+    assert "nowhere?x isn't there" in refusal("logs", "drain", tmp_path / "nowhere?x")
     assert "isn't there" in refusal("logs", "drain", f"file://{tmp_path}/nowhere")
     assert "no log records" in refusal("logs", "drain", f"file://{tmp_path}")
     assert "PLACE" in refusal("logs", "drain", status=2)
