@@ -64,3 +64,12 @@ def works(codec: Callable[[Any], object], value: object) -> bool:
     except (Exception, SystemExit):
         return False
     return True
+
+
+def repeats(codec: Callable[[Any], object], value: object, error: BaseException) -> bool:
+    """The same of what is no Exception, the other way round: whether it raises such a thing again."""
+    try:
+        codec(value)
+    except BaseException as again:
+        return type(again) is type(error)
+    return False

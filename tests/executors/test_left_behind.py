@@ -355,12 +355,14 @@ def test_options_survive(make: Make) -> None:
     assert len(work.DONE) == 3
 
 
-def test_a_job_whose_bytes_exit_is_parked(make: Make) -> None:
-    """Its worker ended with it, and so did the next one that was given it."""
-    leave(make, (work.note, work.Leaves()), (work.note, 1))
+@pytest.mark.parametrize(("what", "kind"), [(work.Leaves, "SystemExit"), (work.Interrupts, "KeyboardInterrupt")])
+def test_a_job_whose_bytes_end_who_loads_them_is_parked(what: type, kind: str, make: Make) -> None:
+    """Its worker ended with it, and so did the next one that was given it; at last its process was said to have."""
+    leave(make, (work.note, what()), (work.note, 1))
     executor = make()
     (letter,) = _parked(executor)
-    assert "SystemExit" in letter.reason
+    assert letter.reason.startswith(f"it can't be loaded: {kind}")
+    assert letter.attempts == 0
     executor.shutdown()
     assert work.DONE == [1]
 

@@ -54,8 +54,10 @@ def test_what_ends_who_loads_it_ends_no_parent(place: Place) -> None:
         assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
 
 
-def test_what_cant_be_loaded_is_a_dead_letter_with_the_reason(place: Place) -> None:
-    job = _left(place, work.double, work.Unloadable())
+@pytest.mark.parametrize("what", [work.Unloadable, work.Interrupts])
+def test_what_cant_be_loaded_is_a_dead_letter_with_the_reason(what: type, place: Place) -> None:
+    """What is no Exception was taken for the outcome of the job, which was gone then."""
+    job = _left(place, work.double, what())
     with ProcessPoolExecutor(1, **place) as executor:
         with pytest.raises(JobParked, match="this can't be loaded"):
             executor.future(job).result(work.PATIENCE)

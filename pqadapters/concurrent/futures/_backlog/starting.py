@@ -5,6 +5,7 @@ Any thread may ask.
 
 from __future__ import annotations
 
+import threading
 from contextlib import suppress
 from functools import partial
 from itertools import islice
@@ -13,7 +14,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 from .... import telling
 from ....clock import SYSTEM
 from ....errors import LeaseLost, PqadaptersError
-from ....interrupts import works
+from ....interrupts import repeats, works
 from ....store import Ack, Delete, Order
 from .._jobs import wire
 from .._jobs.errors import JobParked
@@ -262,8 +263,8 @@ def _loaded(
         call, retry_on = _opened(backlog, job)
     except MemoryError:
         raise
-    except (Exception, SystemExit) as error:
-        if not _is_missing(error) and works(partial(_opened, backlog), job):
+    except BaseException as error:
+        if not (_is_missing(error) or _fails_again(backlog, job, error)):
             raise  # a signal handler's exception, and no fault of the job: the claim goes back
         elsewhere = backlog.shared and (isinstance(error, OtherProgram) or _lives(backlog, job.id))
         _leave_aside(backlog, claim, future, telling.named(error), _is_missing(error), elsewhere)
@@ -283,6 +284,15 @@ def _opened(backlog: Backlog, job: wire.Wire) -> tuple[wire.Call, tuple[type[Bas
     """Its call, and what to retry on. Raises OtherProgram, and whatever loading does."""
     _check_bounds(job)
     return backlog.opened(backlog.sealing.open(job.call))
+
+
+def _fails_again(backlog: Backlog, job: wire.Wire, error: BaseException) -> bool:
+    opened = partial(_opened, backlog)
+    if isinstance(error, (Exception, SystemExit)):
+        return not works(opened, job)
+    if isinstance(error, KeyboardInterrupt) and threading.current_thread() is threading.main_thread():
+        return False  # who presses Ctrl-C may do so twice
+    return repeats(opened, job, error)
 
 
 def not_loaded(backlog: Backlog, started: Started, error: NotLoaded) -> None:

@@ -12,6 +12,7 @@ import pickle
 from typing import Any
 
 from .... import telling
+from ....interrupts import repeats
 from .._jobs import wire
 from .._jobs.tasks import Named
 
@@ -35,7 +36,9 @@ def _run(data: bytes) -> Any:
         (function, args, kwargs), _ = wire.load(data)
     except MemoryError:
         raise
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
+        if not isinstance(error, (Exception, SystemExit)) and not repeats(wire.load, data, error):
+            raise  # Ctrl-C, say
         missing = isinstance(error, wire.MISSING)
         raise NotLoaded(telling.named(error), missing) from error
     return function(*args, **kwargs)
