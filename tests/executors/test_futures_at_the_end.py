@@ -204,16 +204,42 @@ def test_a_submit_that_fails_ends_a_shutdown_that_waits_for_it(
     ends.result()
 
 
-def test_an_initializer_that_fails_isnt_tried_again_and_costs_no_attempt(place: dict[str, Any]) -> None:
-    """With rebuild=True each new pool cost the job an attempt, and it was parked without ever having run."""
-    executor = ProcessPoolExecutor(1, rebuild=True, initializer=fail_to_begin, **place)
+@pytest.mark.parametrize("rebuild", [True, False])
+@pytest.mark.parametrize("initializer", [fail_to_begin, work.end_process])
+def test_an_initializer_that_fails_isnt_tried_again_and_costs_no_attempt(
+    initializer: Callable[[], None], rebuild: bool, place: dict[str, Any]
+) -> None:
+    """With rebuild=True each new pool cost the job an attempt, and it was parked without ever having run; without, it
+    was taken for one that had been interrupted."""
+    executor = ProcessPoolExecutor(1, rebuild=rebuild, initializer=initializer, interrupted="drop", **place)
     with pytest.raises(BrokenExecutor):
         executor.submit(work.double, 1).result(work.PATIENCE)
     executor.shutdown(drain=False)
-    with ProcessPoolExecutor(1, rebuild=True, initializer=work.nothing, recover="manual", **place) as another:
+    with ProcessPoolExecutor(1, recover="manual", interrupted="drop", **place) as another:
         assert [(job.state, job.attempts) for job in another.jobs()] == [("pending", 0)]
         (future,) = another.recovered()
         assert future.result(work.PATIENCE) == 2
+
+
+def test_a_job_that_was_begun_before_isnt_blamed_for_an_initializer_that_ends_its_worker(
+    place: dict[str, Any], tmp_path: Path
+) -> None:
+    """It runs in a pool beside the executor's, of which no worker begins either."""
+    with pytest.raises(BrokenExecutor), ProcessPoolExecutor(1, **place) as executor:
+        executor.submit(work.end_process_once, str(tmp_path / "once")).result(work.PATIENCE)
+    with pytest.raises(BrokenExecutor), ProcessPoolExecutor(1, initializer=work.end_process, **place) as executor:
+        executor.submit(work.double, 1).result(work.PATIENCE)
+    with ProcessPoolExecutor(1, recover="manual", **place) as executor:
+        assert sorted(job.attempts for job in executor.jobs()) == [0, 1]
+        assert [future.exception(work.PATIENCE) for future in executor.recovered()] == [None, None]
+
+
+def test_a_worker_that_is_killed_before_it_begins_costs_no_attempt(place: dict[str, Any], tmp_path: Path) -> None:
+    """By somebody else, say: then the next pool's begins."""
+    once: dict[str, Any] = {"initializer": work.end_process_once, "initargs": (str(tmp_path / "once"),)}
+    with ProcessPoolExecutor(1, rebuild=True, **once, **place) as executor:
+        future: Any = executor.submit(work.double, 1)
+        assert (future.result(work.PATIENCE), future.attempts) == (2, 1)
 
 
 def test_two_jobs_that_kill_their_workers_are_both_parked(place: dict[str, Any]) -> None:

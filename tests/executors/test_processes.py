@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import multiprocessing
 import os
 import queue
 import signal
@@ -304,7 +305,7 @@ def test_one_pool_forks_at_a_time(make_processes: MakeProcesses, monkeypatch: py
     monkeypatch.setattr(os, "fork", noted)
     executor.submit(work.nothing).result(work.PATIENCE)
     few = len(free)
-    executor._apart.submit(work.nothing).result(work.PATIENCE)
+    executor._apart.submit(work.nothing)[1].result(work.PATIENCE)
     assert len(free) > few > 0
     assert not any(free)
 
@@ -482,7 +483,7 @@ def test_each_pool_gives_its_initializer_the_arguments(make_processes: MakeProce
     """One that may be rebuilt has another initializer in between; so have the new one, and the one beside it."""
     executor = make_processes(1, rebuild=True, initializer=os.chdir, initargs=(str(tmp_path),))
     assert executor.submit(os.getcwd).result(work.PATIENCE) == str(tmp_path)
-    assert executor._apart.submit(os.getcwd).result(work.PATIENCE) == str(tmp_path)
+    assert executor._apart.submit(os.getcwd)[1].result(work.PATIENCE) == str(tmp_path)
     kill_idle(executor)
     assert executor.submit(os.getcwd).result(work.PATIENCE) == str(tmp_path)
 
@@ -579,6 +580,18 @@ def test_an_executor_that_nobody_has_does_what_it_was_given(place: dict[str, Any
     del executor
     wait(futures, work.PATIENCE)
     assert [future.result(0) for future in futures] == list(range(0, 40, 2))
+
+
+@pytest.mark.parametrize("rebuild", [True, False])
+def test_workers_that_are_on_their_way_as_nobody_has_the_executor_any_more(
+    rebuild: bool, place: dict[str, Any]
+) -> None:
+    """What an initializer was given beside its arguments was gone with the executor, and the pool broke."""
+    spawn = multiprocessing.get_context("spawn")
+    executor = ProcessPoolExecutor(1, spawn, initializer=work.nothing, rebuild=rebuild, **place)
+    results = executor.map(work.double, range(2))
+    del executor
+    assert list(results) == [0, 2]
 
 
 def test_a_timeout_fails_the_future(make_processes: MakeProcesses, tmp_path: Path) -> None:

@@ -152,6 +152,12 @@ def end_process() -> None:
     os.kill(os.getpid(), 9)
 
 
+def end_process_once(file: str) -> None:
+    if not os.path.exists(file):
+        append(file, "ends")
+        end_process()
+
+
 def exit_process(status: int) -> None:
     os._exit(status)
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
+import threading
 from collections.abc import Callable
 from concurrent.futures import Future
 from concurrent.futures import process as stdlib
@@ -18,7 +19,8 @@ from ._closing import INSIDE, is_inside, shut_down
 from ._durable import DurableExecutor
 from ._jobs.wire import Call
 from ._jobs.words import Volatile
-from ._workers.apart import Apart, failed_event, initialize, issue
+from ._workers.apart import Apart, issue
+from ._workers.beginnings import Beginnings
 from ._workers.calls import Calls, register_at_exit
 from ._workers.carrying import carry_back
 
@@ -39,8 +41,9 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
     Only this process touches the store. When a worker is killed, futures get BrokenProcessPool as the standard
     library's do, and the jobs stay on disk for the next executor. With `rebuild=True` a new pool takes the place of the
     broken one instead, and goes on with them; a job whose worker was killed `max_attempts` times goes to the dead
-    letters. Where the initializer fails there is no new pool. A job's `timeout` doesn't stop its worker. A job whose
-    worker was killed before runs in a pool beside this one, so that it can't break it as well.
+    letters. Where the initializer fails, or ends its worker three times, there is no new pool. A job's `timeout`
+    doesn't stop its worker. A job whose worker was killed before runs in a pool beside this one, so that it can't break
+    it as well.
     """
 
     _broken_as = BrokenProcessPool
@@ -57,21 +60,22 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
         **durable: Any,
     ) -> None:
         self._check_names(durable)
-        given: dict[str, Any] = {"mp_context": mp_context, "initializer": initializer, "initargs": initargs}
+        given: dict[str, Any] = {
+            "max_workers": max_workers,
+            "mp_context": mp_context,
+            "initializer": initializer,
+            "initargs": initargs,
+        }
         if sys.version_info >= (3, 11):
             given["max_tasks_per_child"] = max_tasks_per_child
         elif max_tasks_per_child is not None:
             raise TypeError("max_tasks_per_child needs Python 3.11")
-        self._apart = Apart({"max_workers": max_workers, **given})
-        self._init_failed: Any = None  #: is set where the initializer failed in a worker
-        if rebuild and callable(initializer):
-            self._init_failed = failed_event()
-            given["initializer"] = initialize
-            given["initargs"] = (self._init_failed, initializer, *initargs)
+        self._apart = Apart(given)
+        self._beginnings = Beginnings(given)
         workers = default_workers() if max_workers is None else max_workers
-        super().__init__(max_workers, **given)
-        self._again = {"max_workers": max_workers, **given}
+        super().__init__(**self._beginnings.given(0))
         self._pools: list[stdlib.ProcessPoolExecutor] = []  #: those that took the first one's place, which we are
+        self._renewing = threading.RLock()
         self._rebuild = rebuild
         self._set_up(**durable)
         self._calls = Calls(self._backlog, self, workers, rebuild)
@@ -88,7 +92,7 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
             try:
                 return super()._submit_volatile((carry_back, call, {}))
             except BrokenProcessPool:
-                if not self._rebuild or self._backlog.broken is not None or self._cannot_begin():
+                if not self._rebuild or self._backlog.broken is not None or self._cannot_begin(pool):
                     raise
                 self._renew_pool(pool)
 
@@ -104,15 +108,22 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
         future.set_exception(failure)
         return self._as_volatile(future)
 
-    def _cannot_begin(self) -> bool:
-        """Whether the initializer fails, so that a new pool would come to the same end."""
-        failed = self._init_failed is not None and bool(self._init_failed.is_set())
-        return failed or self._apart.cannot_begin()
+    def _cannot_begin(self, broken: int) -> bool:
+        """Whether no worker begins, as where the initializer fails, so that a new pool would come to the same end.
+        `broken` is the number of one."""
+        if broken < 0:
+            return self._apart.cannot_begin(~broken)
+        return self._beginnings.cannot_begin(broken) or self._apart.cannot_begin()
+
+    def _has_begun(self, pool: int) -> bool:
+        """Whether any worker has, of a pool of that number."""
+        return self._apart.beginnings.has_begun(~pool) if pool < 0 else self._beginnings.has_begun(pool)
 
     def _renew_pool(self, broken: int) -> None:
         """A new pool in the place of the one of that number, once."""
-        if len(self._pools) == broken:
-            self._pools.append(stdlib.ProcessPoolExecutor(**self._again))
+        with self._renewing:
+            if len(self._pools) == broken:
+                self._pools.append(stdlib.ProcessPoolExecutor(**self._beginnings.given(broken + 1)))
 
     @declared_as(ended)
     def shutdown(self, wait: bool = True, *, cancel_futures: bool = False, drain: bool = True) -> None:

@@ -4,13 +4,14 @@ processes of their own, and break no pool that other jobs are in. Any thread may
 
 from __future__ import annotations
 
-import multiprocessing
 import os
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
 from concurrent.futures import process as stdlib
 from typing import Any
+
+from .beginnings import Beginnings
 
 _launching = threading.RLock()
 
@@ -38,55 +39,37 @@ class Apart:
     """Made when it is needed, with what the executor was given, and made anew when a worker was killed."""
 
     def __init__(self, given: dict[str, Any]) -> None:
-        self._given = given
+        self.beginnings = Beginnings(given)
         self._lock = threading.Lock()
         self._pool: stdlib.ProcessPoolExecutor | None = None
-        self._init_failed: Any = None
+        self._number = 0  #: of that
+        self._given_up = False
 
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        """Raises BrokenExecutor where the initializer fails, RuntimeError behind a shutdown."""
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> tuple[int, Future[Any]]:
+        """The number of the pool, and its future. Raises BrokenExecutor where no worker begins, RuntimeError behind a
+        shutdown."""
         with self._lock:
-            if self._pool is None:
-                self._pool = self._made()
-            try:
-                return issue(self._pool.submit, fn, *args, **kwargs)
-            except BrokenExecutor:
-                if self.cannot_begin():
-                    raise
-                self._pool = self._made()
-                return issue(self._pool.submit, fn, *args, **kwargs)
+            while True:
+                if self._pool is None:
+                    self._pool = stdlib.ProcessPoolExecutor(**self.beginnings.given(self._number))
+                try:
+                    return self._number, issue(self._pool.submit, fn, *args, **kwargs)
+                except BrokenExecutor:
+                    if self.cannot_begin(self._number):
+                        raise
+                    self._number, self._pool = self._number + 1, None
 
-    def _made(self) -> stdlib.ProcessPoolExecutor:
-        given, initializer = dict(self._given), self._given["initializer"]
-        if callable(initializer):
-            self._init_failed = failed_event()
-            given["initializer"] = initialize
-            given["initargs"] = (self._init_failed, initializer, *self._given["initargs"])
-        return stdlib.ProcessPoolExecutor(**given)
-
-    def cannot_begin(self) -> bool:
-        """Whether the initializer fails, so that a new pool would come to the same end."""
-        return self._init_failed is not None and bool(self._init_failed.is_set())
+    def cannot_begin(self, broken: int | None = None) -> bool:
+        """Whether no worker begins, so that a new pool would come to the same end. `broken` is the number of one."""
+        if broken is not None and self.beginnings.cannot_begin(broken):
+            self._given_up = True
+        return self._given_up or self.beginnings.have_failed()
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
         with self._lock:
             pool = self._pool
         if pool is not None:
             pool.shutdown(wait, cancel_futures=cancel_futures)
-
-
-def failed_event() -> Any:
-    """What a worker sets whose initializer fails."""
-    return multiprocessing.get_context("spawn").Event()  # which the other kinds take as well
-
-
-def initialize(failed: Any, initializer: Callable[..., object], *args: Any) -> None:
-    """In a worker."""
-    try:
-        initializer(*args)
-    except BaseException:
-        failed.set()
-        raise
 
 
 def _begin_again() -> None:

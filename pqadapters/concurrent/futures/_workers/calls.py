@@ -34,9 +34,9 @@ if TYPE_CHECKING:
     from ..process import ProcessPoolExecutor
 
 _log = telling.logger("pqadapters.executor")
-_APART = -1  #: in place of a pool's number: that for jobs whose worker was killed before
 _LOOK = 1.0  #: seconds between two looks of who waits for the end
 _LINGER = 1.0  #: seconds that the thread waits for more before it ends
+_Pool = int  #: its number from 0 on; of those for jobs whose worker was killed before, ~number
 _Counted = list[bool]  #: not empty while a call counts; True once the pool has it, and will say that it is done
 _all: weakref.WeakSet[Calls] = weakref.WeakSet()
 
@@ -53,7 +53,7 @@ class Calls:
         self._looks = 0
         self._trouble = ""  #: why no worker could be started
         self._thread: threading.Thread | None = None
-        self._done: queue.SimpleQueue[tuple[Started, int, _Counted, Future[Any]] | None] = queue.SimpleQueue()
+        self._done: queue.SimpleQueue[tuple[Started, _Pool, _Counted, Future[Any]] | None] = queue.SimpleQueue()
         backlog.added, backlog.idle, backlog.changed = self.added, self.idle, self.notify
         backlog.opened = call_of
         _all.add(self)
@@ -169,21 +169,22 @@ class Calls:
         self._trouble = str(error)
         _log.log(level, "no job of %s can be begun for now: %s", self.backlog.names.jobs, error)
 
-    def _call(self, executor: ProcessPoolExecutor, started: Started) -> tuple[int, Future[Any]]:
-        """The number of the pool, and its future. A pool that is found broken is replaced, where that is wanted."""
+    def _call(self, executor: ProcessPoolExecutor, started: Started) -> tuple[_Pool, Future[Any]]:
+        """The pool, and its future. A pool that is found broken is replaced, where that is wanted."""
         if started.claim.attempt - started.failures > 1 and not executor._apart.cannot_begin():
             with suppress(BrokenExecutor):  # its initializer fails, and the pool's own will as well
-                return _APART, executor._apart.submit(carry_out, *started.call)
+                number, inner = executor._apart.submit(carry_out, *started.call)
+                return ~number, inner
         while True:
             pool = len(executor._pools)
             try:
                 return pool, executor._issue(carry_out, *started.call)
             except BrokenExecutor:
-                if not self.rebuild or self.backlog.stopped or executor._cannot_begin():
+                if not self.rebuild or self.backlog.stopped or executor._cannot_begin(pool):
                     raise
                 executor._renew_pool(pool)
 
-    def _is_done(self, started: Started, pool: int, counted: _Counted, inner: Future[Any]) -> None:
+    def _is_done(self, started: Started, pool: _Pool, counted: _Counted, inner: Future[Any]) -> None:
         """In the pool's thread: quick, and nothing of the pool's is called."""
         self._done.put((started, pool, counted, inner))
 
@@ -216,7 +217,7 @@ class Calls:
                 return
             done = None
 
-    def _finish(self, started: Started, pool: int, counted: _Counted, inner: Future[Any]) -> None:
+    def _finish(self, started: Started, pool: _Pool, counted: _Counted, inner: Future[Any]) -> None:
         backlog = self.backlog
         if not counted:
             return  # it was withdrawn
@@ -245,20 +246,21 @@ class Calls:
             if not backlog.closed:
                 _log.error("no job of %s can be begun: %s", backlog.names.jobs, problem)
 
-    def _broken(self, started: Started, pool: int, error: BrokenExecutor) -> None:
-        """A worker was killed. The job stays on disk, and the attempt counts."""
-        backlog, future = self.backlog, started.future
+    def _broken(self, started: Started, pool: _Pool, error: BrokenExecutor) -> None:
+        """A worker was killed. The job stays on disk, and the attempt counts, unless no worker has begun."""
+        backlog, future, apart = self.backlog, started.future, pool < 0
         executor = self._executor()
-        if executor is not None and executor._cannot_begin():
-            if is_held(backlog, started):
-                give_up(backlog, started)  # it never ran
-            return None if pool == _APART else backlog.break_with(error)
-        if executor is None or backlog.stopped or not (self.rebuild or pool == _APART):
+        cannot_begin = executor is not None and executor._cannot_begin(pool)
+        never_ran = cannot_begin or (executor is not None and not executor._has_begun(pool))
+        goes_on = executor is not None and not backlog.stopped and (apart or (self.rebuild and not cannot_begin))
+        if never_ran and is_held(backlog, started):
+            give_up(backlog, started, at_once=goes_on)
+        if not goes_on:
             return backlog.break_with(error)
-        if pool != _APART:
+        if executor is not None and not apart:
             executor._renew_pool(pool)
-        if not wait_again(backlog, future, started.claim.attempt):
-            return None  # it has run out of time, maybe just now, and is over or begun again
+        if never_ran or not wait_again(backlog, future, started.claim.attempt):
+            return None  # or it has run out of time, maybe just now, and is over or begun again
         backlog.suspects.end(future._id)
         backlog.recovering = True
         let_go(backlog, started.claim)

@@ -1,0 +1,74 @@
+"""Whether workers begin, in pools of processes that take each other's place: no job is what ends one before its first
+call. Any thread may ask.
+
+An initializer that raises says so. One that ends its worker tells nobody, and neither does a script that can't be
+imported there; but in such a pool no worker ever begins.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from multiprocessing.heap import BufferWrapper
+from typing import Any
+
+_TRIES = 3  #: pools in a row in which no worker has begun: one may have been killed by somebody else
+_TOKEN = 8
+_BEGUN, _FAILED = 0, _TOKEN  #: where a worker leaves the token of its pool
+
+
+class Beginnings:
+    """Of pools that are made with the same arguments, and known by their numbers, from 0 on."""
+
+    def __init__(self, given: dict[str, Any]) -> None:
+        self._given = given
+        self._pools: list[_Marks] = []
+
+    def given(self, number: int) -> dict[str, Any]:
+        """The arguments of the pool that is to have that number."""
+        initializer = self._given["initializer"]
+        if not (initializer is None or callable(initializer)):
+            return self._given  # the standard library's constructor refuses it
+        marks = _Marks()
+        self._pools[number:] = [marks]
+        initargs = marks.room, marks.token, initializer, self._given["initargs"]
+        return {**self._given, "initializer": initialize, "initargs": initargs}
+
+    def has_begun(self, number: int) -> bool:
+        """Whether a worker of that pool has."""
+        return self._pools[number].has(_BEGUN)
+
+    def have_failed(self) -> bool:
+        """Whether the initializer has raised, so that a new pool would come to the same end."""
+        return any(marks.has(_FAILED) for marks in self._pools)
+
+    def cannot_begin(self, broken: int) -> bool:
+        """The same; or the pool of that number, which is broken, is the last of some in which no worker has begun."""
+        tried = range(max(0, broken + 1 - _TRIES), broken + 1)
+        return self.have_failed() or (len(tried) == _TRIES and not any(map(self.has_begun, tried)))
+
+
+class _Marks:
+    """Of one pool: memory that its workers have, too. Nothing is locked, since a worker may be killed in the middle of
+    anything, and nothing has a name that goes with the executor, while workers are still on their way."""
+
+    def __init__(self) -> None:
+        self.token = os.urandom(_TOKEN)  # others may have had the room before, and may still write there
+        self.room = BufferWrapper(2 * _TOKEN)
+
+    def has(self, at: int) -> bool:
+        return bytes(self.room.create_memoryview()[at : at + _TOKEN]) == self.token
+
+
+def initialize(
+    room: BufferWrapper, token: bytes, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]
+) -> None:
+    """In a worker."""
+    view = room.create_memoryview()
+    try:
+        if initializer is not None:
+            initializer(*initargs)
+    except BaseException:
+        view[_FAILED : _FAILED + _TOKEN] = token
+        raise
+    view[_BEGUN : _BEGUN + _TOKEN] = token
