@@ -195,6 +195,26 @@ def test_what_was_told_to_an_executor_goes_with_it(url: str, heard: bool, monkey
         assert not executor._backlog.sharing._heard
 
 
+@pytest.mark.parametrize("options", [{}, {"key": "k"}, {"retries": 1}])
+def test_a_submit_whose_job_another_process_has_begun_as_no_thread_is_left_here(
+    options: dict[str, Any], url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It raised, as if nothing were stored, and the job ran."""
+    with ThreadPoolExecutor(1, store=url) as other, ThreadPoolExecutor(1, store=url) as executor:
+        other.stats()
+        executor.stats()
+
+        def no_thread() -> bool:
+            work.reached("gate")
+            return False
+
+        with monkeypatch.context() as patch:
+            patch.setattr(executor._backlog, "added", no_thread)
+            future = executor.using(**options).submit(work.hold, "gate")
+        work.GATES["gate"].set()
+        assert future.result(work.PATIENCE) == "gate"
+
+
 def test_a_store_that_refused_is_listened_to_again(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Behind one error of a server, no outcome of another process was heard of any more."""
     errors: list[Exception] = [StoreUnreachable("away"), LeaseLost("taken for dead")] * 2

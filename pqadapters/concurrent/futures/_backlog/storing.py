@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from queue import Full
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any
 
 from ....ending import is_over
 from ....errors import LimitReached
@@ -79,9 +79,11 @@ def put_job(backlog: Backlog, future: JobFuture, ops: tuple[Op, ...]) -> None:
         _take_back(backlog, future)
 
 
-def _take_back(backlog: Backlog, future: JobFuture) -> NoReturn:
-    """Nobody will run it: the pool has come to its end just now, or has no thread and gets none."""
-    cancel(backlog, future)
+def _take_back(backlog: Backlog, future: JobFuture) -> None:
+    """Nobody will run it here: the pool has come to its end just now, or has no thread and gets none. RuntimeError, but
+    where another process has begun it already, and will say what it came to."""
+    if not cancel(backlog, future) and backlog.shared and not backlog.stopped:
+        return
     backlog.check()
     raise RuntimeError(backlog.refusal)
 
