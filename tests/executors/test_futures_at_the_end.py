@@ -21,7 +21,7 @@ from pqadapters.concurrent.futures import (
     ProcessPoolExecutor,
     ThreadPoolExecutor,
 )
-from pqadapters.errors import DiskError, LimitReached, StoreError
+from pqadapters.errors import DiskError, LimitReached
 from pqadapters.opening import open_store
 from pqadapters.store import Put
 
@@ -112,6 +112,24 @@ def test_a_submit_that_meets_a_shutdown_is_refused_as_a_later_one(
         assert not list(another.jobs())
 
 
+def test_who_asks_for_what_was_left_and_meets_a_shutdown_is_refused_as_after_it(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It raised StoreClosed, where a submit raises RuntimeError."""
+    executor = make(recover="manual")
+    store = executor._backlog.store
+    browse = store.browse
+
+    def late(*args: Any, **more: Any) -> Any:
+        executor.shutdown()
+        return browse(*args, **more)
+
+    monkeypatch.setattr(store, "browse", late)
+    for _ in range(2):
+        with pytest.raises(RuntimeError, match="was shut down"):
+            executor.recovered()
+
+
 def test_who_asks_for_what_was_left_as_the_executor_ends_isnt_left_waiting(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -135,7 +153,7 @@ def test_who_asks_for_what_was_left_as_the_executor_ends_isnt_left_waiting(
         return iter(found)
 
     monkeypatch.setattr(store, "browse", late)
-    with suppress(StoreError):
+    with suppress(RuntimeError):
         assert all(future.cancelled() for future in executor.recovered())
     assert all(future.cancelled() for future in executor._backlog.attached.values())
     assert asked

@@ -253,7 +253,7 @@ class DurableExecutor(Executor):
 
     def recovered(self) -> list[JobFuture]:
         """The futures of the jobs that earlier processes have left, for wait() and as_completed(). With
-        `recover="manual"` they are begun now."""
+        `recover="manual"` they are begun now. Raises RuntimeError after shutdown()."""
         return recovered(self._backlog)
 
     def stats(self) -> dict[str, Any]:

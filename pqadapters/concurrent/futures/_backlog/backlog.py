@@ -57,6 +57,7 @@ _log = telling.logger("pqadapters.executor")
 _REMEMBERED = 10_000  #: futures of recovered jobs that were begun before `recovered()` was called
 _CANCELLED = dump_outcome(Outcome(error=CancelledError()))
 _all: weakref.WeakSet[Backlog] = weakref.WeakSet()
+SHUT_DOWN = "the executor was shut down"
 ending: list[bool] = []  #: not empty once the program has ended, and its pools' threads are waited for
 
 
@@ -141,7 +142,7 @@ class Backlog:
 
     def _open_locked(self) -> Store:
         if self.closed:
-            raise RuntimeError("the executor was shut down")
+            raise RuntimeError(SHUT_DOWN)
         store = self.place.open()
         try:
             self._begin(store)

@@ -5,9 +5,11 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from ....ending import is_over
+from ....errors import StoreClosed
 from .._jobs import wire
 from .._jobs.errors import JobParked
 from .._others import peers
+from .backlog import SHUT_DOWN
 from .future import JobFuture
 from .records import there as all_there
 
@@ -16,7 +18,16 @@ if TYPE_CHECKING:
 
 
 def recovered(backlog: Backlog) -> list[JobFuture]:
-    """Those of jobs that were begun already, and of those that are still to be."""
+    """Those of jobs that were begun already, and of those that are still to be. Raises RuntimeError after shutdown."""
+    try:
+        return _recovered(backlog)
+    except StoreClosed:
+        if not backlog.closed:
+            raise
+        raise RuntimeError(SHUT_DOWN) from None  # just now, it may be
+
+
+def _recovered(backlog: Backlog) -> list[JobFuture]:
     with backlog.attaching:
         try:
             there = _futures(backlog)
