@@ -165,6 +165,30 @@ def test_records_of_another_kind_stay_of_it_where_it_is_known(codec: Codec, monk
         logging.setLogRecordFactory(logging.LogRecord)
 
 
+class Reader:
+    """Of some user, who can't be stored, and prints otherwise by its own format."""
+
+    name = "ann"
+
+    def __format__(self, spec: str) -> str:
+        return "{ann}"
+
+
+class Named(logging.LogRecord):
+    def getMessage(self) -> str:
+        return f"{self.__dict__['user'].name}: {self.msg}"
+
+
+@pytest.mark.parametrize("kind", [Braces, Named])
+def test_records_of_another_kind_say_what_they_said_whatever_of_them_cant_be_stored(
+    codec: Codec, kind: type[logging.LogRecord]
+) -> None:
+    """Its own `getMessage` may make something else of what stands for that, or fail."""
+    one = kind("app", 20, "/srv/app.py", 4, "{}" if kind is Braces else "in", (Reader(),), None)
+    one.user = Reader()
+    assert through(codec, one).getMessage() == one.getMessage()
+
+
 def test_a_finalizer_that_logs_may_come_in_between(codec: Codec) -> None:
     """A packer is one record's at a time, also where a record is written in the middle of another."""
     inner: list[str] = []

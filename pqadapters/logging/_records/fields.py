@@ -48,7 +48,11 @@ def write_record(record: logging.LogRecord) -> tuple[list[Any], int]:
         trees["_logger"] = {"$logger": _logger_name(fields["_logger"], record)}
     fit = writer.fit
     pairs = [(fit(name), trees[name] if name in trees else fit(value)) for name, value in fields.items()]
-    return _laid_out(pairs, record), writer.lost
+    kind = _kind_of(record)
+    if writer.lost and not _says_the_same(record, pairs, kind):
+        plain = {"msg": kind[1], "args": {"$tuple": []}}
+        pairs, kind = [(name, plain[name] if name in ("msg", "args") else tree) for name, tree in pairs], []
+    return _laid_out(pairs, kind), writer.lost
 
 
 def write_bare(record: logging.LogRecord) -> tuple[list[Any], int]:
@@ -62,8 +66,7 @@ def _bare(value: Any) -> Any:
     return value if kind is str or kind is float or (kind is int and abs(value) < 1 << 63) else None
 
 
-def _laid_out(pairs: list[tuple[Any, Any]], record: logging.LogRecord) -> list[Any]:
-    kind = _kind_of(record)
+def _laid_out(pairs: list[tuple[Any, Any]], kind: list[Any]) -> list[Any]:
     names = tuple(name for name, _ in pairs)
     values = [value for _, value in pairs]
     for layout in (1, 0):
@@ -83,6 +86,15 @@ def _kind_of(record: logging.LogRecord) -> list[Any]:
     name = _full_name(kind)
     _kinds[name] = kind
     return [name, None if kind.getMessage is _Record.getMessage else _formatted(record)]
+
+
+def _says_the_same(record: logging.LogRecord, pairs: list[tuple[Any, Any]], kind: list[Any]) -> bool:
+    """Whether a subclass's own `getMessage` does so of what comes back: it may look into what can't be stored."""
+    if not kind or kind[1] is None or issubclass(type(record.__dict__.get("msg")), dict):
+        return True
+    probe = _new(type(record))
+    probe.__dict__.update((revived(name), revived(tree)) for name, tree in pairs if name != "exc_info")
+    return bool(_formatted(probe) == kind[1])
 
 
 def _full_name(kind: type) -> str:
