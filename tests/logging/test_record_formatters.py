@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import enum
 import json
 import logging
 import re
@@ -35,6 +36,10 @@ from .failures import each_failure
 from .records import raised, record, through
 
 Fail = Callable[[], object]
+
+
+class Colour(enum.Enum):
+    RED = 1
 
 
 class Named:
@@ -114,6 +119,12 @@ def test_extras_and_arguments(codec: Codec, name: str) -> None:
     printed = _check(codec, name, original)
     assert "is Decimal('1.20'), 99.50%" in printed
     assert codec.unencodable == 0
+
+
+def test_members_of_an_enum_in_a_width(codec: Codec) -> None:
+    formatter = logging.Formatter("{colour:<14}|{colour:>14}|{colour}|{message}", style="{")
+    original = record("text", colour=Colour.RED)
+    assert formatter.format(through(codec, original)) == formatter.format(original)
 
 
 @each_formatter

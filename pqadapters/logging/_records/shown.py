@@ -33,6 +33,9 @@ class Shown(str):
     def __repr__(self) -> str:
         return self._shown
 
+    def __format__(self, spec: str) -> str:
+        return format(self._printed, spec)
+
     def __reduce__(self) -> Any:
         return str, (str.__str__(self),)
 
