@@ -114,6 +114,30 @@ def test_who_has_lost_the_turn_works_off_nothing_of_a_sink(tmp_path: Path) -> No
     queue.close()
 
 
+def test_a_slot_that_is_let_go_of_in_the_middle_is_no_trouble(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """Who reads found that all of it was delivered before its sink's own thread did, which said that records wait."""
+    left = SpoolQueue(tmp_path / "left").spool.store
+    queue, noting = SpoolQueue(tmp_path / "spool"), Noting()
+    store, name = queue.spool.store, queue.spool.names.sink("it")
+    store.commit(Put(name, queue.spool.codec.dumps(logging.makeLogRecord({"msg": "m"}))))
+    stopping, ended = threading.Event(), threading.Event()
+    post = Post("it", Sink(noting), queue.spool.codec, False, stopping, Owed())
+    courier = Courier(post, name, queue.spool)
+    courier.is_over, courier.caught_up = lambda: False, lambda store: ended.set()
+    courier.fall_behind(left)
+    courier.fall_behind(store)
+    left.close()
+    courier.thread.start()
+    noting.until_count(1)
+    assert ended.wait(PATIENCE)
+    assert courier.behind == [store]
+    stopping.set()
+    courier.stop()
+    courier.thread.join(PATIENCE)
+    assert not caplog.records
+    queue.close()
+
+
 @pytest.mark.parametrize("closed_first", [True, False])
 def test_a_closed_handler_that_starts_beside_another_one_makes_way(
     place: str, monkeypatch: pytest.MonkeyPatch, closed_first: bool

@@ -83,6 +83,7 @@ class Courier:
                 stopping.wait(AGAIN)
 
     def _work_off(self, store: Store) -> bool:
+        """Whether there was anything. A slot may be let go of in between: all of it was delivered."""
         try:
             if self.post.work_off(store, self.queue):
                 return True
@@ -90,7 +91,7 @@ class Courier:
         except StoreClosed:
             with self._changed:
                 self.behind = [each for each in self.behind if each is not store]
-            raise
+            return True
         return False
 
     def _rest(self) -> None:
