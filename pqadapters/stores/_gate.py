@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections import deque
 from collections.abc import Callable
 from typing import Any, TypeVar
@@ -155,6 +156,16 @@ def unlocked(lock: Any, call: Callable[[], object]) -> None:
                 interrupt = error
         if interrupt is not None:
             raise interrupt
+
+
+def shut_in(attempt: Callable[[], T | None], timeout: float) -> T | None:
+    """As `Gate.wait_locked`, in the middle of another call of this thread, with the lock held all the time: what others
+    did meanwhile would be put off to the end of that call, and wouldn't be done when they are told so."""
+    result = attempt()
+    if result is None and timeout > 0:
+        time.sleep(min(timeout, threading.TIMEOUT_MAX))
+        result = attempt()
+    return result
 
 
 def _shorter(a: float | None, b: float | None) -> float | None:

@@ -46,7 +46,7 @@ from ..store import (
     meets,
     without_limits,
 )
-from ._gate import Gate
+from ._gate import Gate, shut_in
 
 T = TypeVar("T")
 
@@ -407,6 +407,8 @@ class MemoryStore:
 
         data = self._data
         with data.lock:
+            if data._busy and timeout is not None:
+                return bool(shut_in(attempt, timeout))
             return bool(data.queue(queue).watchers.wait_locked(lambda: data.look(attempt), timeout, lambda: due))
 
     def get(self, table: str, key: bytes) -> bytes | None:

@@ -55,6 +55,27 @@ def test_a_finalizer_commits_in_the_middle_of_a_wait(make_store: Maker) -> None:
     assert payloads(store, "late") == [b"from a finalizer"]
 
 
+def test_i1_others_dont_come_in_while_who_interrupts_a_commit_waits(make_store: Maker) -> None:
+    """As a signal handler that flushes: theirs was put off to the end of a call that isn't their own, and a kill before
+    that took what they had been told to be stored."""
+    store, waits, ids = make_store(), threading.Event(), list[tuple[int, ...]]()
+
+    def put() -> None:
+        assert waits.wait(make_store.patience)
+        ids.append(store.commit(Put("q", b"other")))
+
+    def stop() -> bool:
+        waits.set()
+        store.wait("q", lambda depth: bool(ids), timeout=0.3)
+        return False
+
+    other = Task(put, patience=make_store.patience)
+    Task(lambda: store.commit(Put("q", b"a"), stop=stop), patience=make_store.patience).result()
+    other.result()
+    assert ids != [(0,)]
+    assert payloads(store) == [b"a", b"other"]
+
+
 def test_a_late_commit_of_several_ops_returns_a_zero_for_each(make_store: Maker) -> None:
     store, results = make_store(), list[tuple[int, ...]]()
 

@@ -36,6 +36,7 @@ from ...store import (
     without_limits,
 )
 from .._disk import Disk, disk_of
+from .._gate import shut_in
 from .._turns import awoken, call_back, comers, in_turn
 from . import looks
 from .claims import take, take_one, untake
@@ -329,6 +330,8 @@ class SegmentStore:
         call_back(core)
         with core.lock:
             found = core.catalog.queue(queue)
+            if core.inside and timeout is not None:
+                return bool(shut_in(attempt, timeout))
             return bool(found.watchers.wait_locked(attempt, timeout, lambda: _due(core, found)))
 
     def wake(self, queue: str) -> None:
