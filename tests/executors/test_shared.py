@@ -231,6 +231,32 @@ def test_a_store_that_refused_is_listened_to_again(url: str, monkeypatch: pytest
     assert not errors
 
 
+def _fail_once(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, error: type[Exception]) -> list[type[Exception]]:
+    """What is left to be raised."""
+    errors, call = [error], getattr(owner, name)
+
+    def fail(*given: Any) -> Any:
+        if errors:
+            raise errors.pop()
+        return call(*given)
+
+    monkeypatch.setattr(owner, name, fail)
+    return errors
+
+
+@pytest.mark.parametrize("error", [MemoryError, ValueError])
+@pytest.mark.parametrize(("owner", "name"), [(Sharing, "_hear_some"), (_sharing, "hear")])
+def test_whatever_is_raised_where_outcomes_are_heard_of_they_are_again(
+    url: str, monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, error: type[Exception]
+) -> None:
+    """The thread ended, at a lack of memory or what a signal handler raised in a transaction that it shared: futures
+    waited for ever."""
+    monkeypatch.setattr(_sharing, "_REFUSED", 0.001)
+    errors = _fail_once(monkeypatch, owner, name, error)
+    test_a_future_hears_of_an_outcome_in_another_executor(url)
+    assert not errors
+
+
 def test_a_store_that_never_works_again_isnt_listened_to(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     def fail(sharing: Sharing, look: float | None) -> None:
         raise StorePoisoned("open it again")

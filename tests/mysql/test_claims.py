@@ -16,7 +16,7 @@ from pqadapters.stores.mysql.owners import Owners
 from pqadapters.stores.mysql.schema import Statements, bound, moment
 from pqadapters.stores.mysql.session import Session
 from pqadapters.stores.mysql.transactions import Part
-from pqadapters.stores.mysql.wire import Answer, Failed, Wire
+from pqadapters.stores.mysql.wire import Answer, Failed, Wire, readable
 from tests.contract.snapshot import payloads
 from tests.segment.programs import PATIENCE
 
@@ -139,6 +139,29 @@ def test_the_keeper_goes_on_behind_an_exception_of_a_signal_handler(url: str, mo
         assert failed.wait(PATIENCE)
         assert again.wait(PATIENCE)
         monkeypatch.undo()
+
+
+def test_the_keeper_goes_on_behind_a_lack_of_memory(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ended for good: the process was heard of no more, and lost what it held to others."""
+    lacked, renewed, renew = threading.Event(), threading.Event(), Owners.renew
+
+    def lacking(descriptors: Sequence[int], seconds: float) -> list[int]:
+        if not lacked.is_set():
+            lacked.set()
+            raise MemoryError
+        return readable(descriptors, seconds)
+
+    def told(owners: Owners) -> None:
+        renew(owners)
+        if lacked.is_set():
+            renewed.set()
+
+    monkeypatch.setattr(keeper, "readable", lacking)
+    monkeypatch.setattr(Owners, "renew", told)
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"))
+        assert lacked.wait(PATIENCE)
+        assert renewed.wait(PATIENCE)
 
 
 def test_i5_a_claim_that_failed_takes_nothing_from_who_claims_next(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ...clock import SYSTEM
-from ...ending import start_thread
+from ...ending import enduring, start_thread
 from .owners import GRACE
 from .wire import readable
 
@@ -124,27 +124,31 @@ class Keeper:
 
 
 def _run(ref: weakref.ref[Keeper], called: int, given_up: list[bool]) -> None:
-    fd: int | None = None
-    due = 0.0  #: when the next round is
     with suppress(OSError, AttributeError):  # it is closed already; Windows before 3.12
         os.set_blocking(called, False)  # another thread, that was given up, may have read what there was
     try:
-        while True:
-            keeper = ref()
-            core = keeper.core_to_serve() if keeper is not None else None
-            if keeper is None or core is None or given_up:
-                return
-            if SYSTEM.monotonic() >= due:
-                fd, pause = _round(core)
-                due = SYSTEM.monotonic() + pause
-            left = keeper.tidy(core, due - SYSTEM.monotonic())
-            del keeper, core  # between rounds the store may go
-            if _sleep(fd, called, left):
-                due = 0.0
+        enduring(_serve)(ref, called, given_up)
     finally:
         if not given_up:  # else it is another thread's by now
             with suppress(OSError):
                 os.close(called)
+
+
+def _serve(ref: weakref.ref[Keeper], called: int, given_up: list[bool]) -> None:
+    fd: int | None = None
+    due = 0.0  #: when the next round is
+    while True:
+        keeper = ref()
+        core = keeper.core_to_serve() if keeper is not None else None
+        if keeper is None or core is None or given_up:
+            return
+        if SYSTEM.monotonic() >= due:
+            fd, pause = _round(core)
+            due = SYSTEM.monotonic() + pause
+        left = keeper.tidy(core, due - SYSTEM.monotonic())
+        del keeper, core  # between rounds the store may go
+        if _sleep(fd, called, left):
+            due = 0.0
 
 
 def _round(core: Core) -> tuple[int | None, float]:

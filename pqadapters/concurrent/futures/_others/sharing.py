@@ -19,7 +19,7 @@ from typing import TYPE_CHECKING
 
 from .... import telling
 from ....clock import SYSTEM
-from ....ending import start_thread
+from ....ending import enduring, start_thread
 from ....errors import FOR_GOOD, ConditionFailed, LeaseLost, StoreError
 from ....store import Ack, Claim, Delete, Expect, Nack, Op, Put, Record, Set, State, Store, acknowledge
 from .._backlog.finishing import hear
@@ -48,7 +48,8 @@ class Sharing:
         self._doubts = Doubts()
         self._was_unknown = False  #: others have cleaned up after us, or were about to
         self._dead: list[Claim] = []  #: members that we are to see to
-        self._heard: list[Claim] = []  #: outcomes that weren't acknowledged yet
+        self._told: list[Claim] = []  #: outcomes that are to be heard
+        self._heard: list[Claim] = []  #: those that weren't acknowledged yet
         self._clean_up()
         while True:
             self._token = backlog.token
@@ -60,7 +61,8 @@ class Sharing:
             backlog.token = os.urandom(_TOKEN)
         self._mine = backlog.names.outcomes(self._token)
         self._backlog = weakref.ref(backlog)
-        self.thread = threading.Thread(target=self._listen, name="pqadapters-executor-outcomes", daemon=True)
+        listen = enduring(self._listen)
+        self.thread = threading.Thread(target=listen, name="pqadapters-executor-outcomes", daemon=True)
         try:
             start_thread(self.thread)
         except BaseException:  # else others leave jobs to a member that does none
@@ -189,7 +191,9 @@ class Sharing:
                 told = False
             except LeaseLost:
                 pass  # we were taken for dead, and are told again
-            except StoreError as error:
+            except MemoryError:
+                raise  # see `enduring`
+            except Exception as error:  # a signal handler's, too, in another thread that had a work of ours in hand
                 for_good = isinstance(error, FOR_GOOD)
                 if not (self._ended or told):
                     how = "any more" if for_good else "for now"
@@ -202,22 +206,30 @@ class Sharing:
 
     def _hear_some(self, look: float | None) -> None:
         left = None if look is None else max(0.0, self._look_at - SYSTEM.monotonic())
-        claims = self._store.claim(self._mine, limit=_MANY, timeout=left, stop=self._is_over)
+        if not self._told:
+            self._told = self._store.claim(self._mine, limit=_MANY, timeout=left, stop=self._is_over)
         backlog = self._backlog()
         if backlog is None:
             return
-        for claim in claims:
+        heard_all = not self._told
+        self._hear_told(backlog)
+        self._forget_heard()
+        if look is not None and SYSTEM.monotonic() >= self._look_at and not self._ended:
+            self._look(backlog, heard_all=heard_all)
+            self._look_at = SYSTEM.monotonic() + look
+
+    def _hear_told(self, backlog: Backlog) -> None:
+        """Each stays where it is until it was heard: nobody else has it."""
+        while self._told:
+            claim = self._told[0]
             try:
                 hear(backlog, claim.payload[:16], claim.payload[16:])
             except Exception:
                 raise
             except BaseException:  # this thread is nobody's to end
                 _log.critical("a job's end can't be told: its future's callback has raised", exc_info=True)
-        self._heard += claims
-        self._forget_heard()
-        if look is not None and SYSTEM.monotonic() >= self._look_at and not self._ended:
-            self._look(backlog, heard_all=not claims)
-            self._look_at = SYSTEM.monotonic() + look
+            self._heard.append(claim)
+            self._told.pop(0)
 
     def _forget_heard(self) -> None:
         """Raises StoreError: then it is tried again."""
