@@ -8,6 +8,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +20,11 @@ from pqadapters.commands.places import find
 from pqadapters.errors import FormatError, StoreRefused, StoreUnreachable
 from pqadapters.opening import open_store, visit_server
 from pqadapters.store import Ack, Clear, Delete, Expect, Extend, Nack, Order, Put, Set, State, Update
-from pqadapters.stores.mysql import MysqlStore, schema
+from pqadapters.stores.mysql import MysqlStore, keeper, schema
 from pqadapters.stores.mysql.address import address_of
 from pqadapters.stores.mysql.errors import is_lost, translated
 from pqadapters.stores.mysql.owners import Owners
-from pqadapters.stores.mysql.wire import Dialer
+from pqadapters.stores.mysql.wire import Dialer, Failed
 from tests.contract.snapshot import payloads
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, run
@@ -86,6 +87,27 @@ def test_a_user_who_may_not_make_tables_is_told_which_privileges_it_takes(server
     said = _refusal(_as(url, user, QUOTED), StoreRefused, prefix="other_")
     assert "CREATE" in said
     assert user in said
+
+
+def test_what_was_refused_for_want_of_a_privilege_goes_on_once_it_is_granted(
+    server: Server, url: str, user: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A server looks at the grants when a connection comes, and the store kept those that it had: all was refused until
+    the process began anew, and what it held was others' when its lease was over."""
+    update = f"UPDATE ON {url.rpartition('/')[2]}.* {{}} {user}@'127.0.0.1'"
+    monkeypatch.setattr(keeper.Keeper, "ensure", lambda self: None)
+    with MysqlStore(_as(url, user, QUOTED)) as store:
+        server.run(f"REVOKE {update.format('FROM')}", f"KILL USER {user}")
+        for _ in range(2):
+            with pytest.raises(StoreRefused, match="UPDATE"):
+                store.commit(Put("q", b"a"))
+        with pytest.raises(Failed, match="UPDATE"):
+            store._core.owners.renew()
+        server.run(f"GRANT {update.format('TO')}")
+        store.commit(Put("q", b"a"))
+        with suppress(Failed):
+            store._core.owners.renew()
+        store._core.owners.renew()
 
 
 def test_a_wrong_password_is_refused_at_once_and_isnt_shown(url: str, user: str, caplog: Any) -> None:

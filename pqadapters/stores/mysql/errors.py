@@ -47,6 +47,11 @@ def is_refused(error: BaseException) -> bool:
     return number_of(error) in _READ_ONLY
 
 
+def is_denied(error: BaseException) -> bool:
+    """This user may not, by the grants that the server has looked at when the connection came."""
+    return number_of(error) in _DENIED
+
+
 def is_passing(error: BaseException) -> bool:
     """A deadlock, or a lock that was waited for too long: another try may go through."""
     return number_of(error) in _PASSING

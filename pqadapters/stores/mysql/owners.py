@@ -19,7 +19,7 @@ from typing import Any
 
 from ...clock import SYSTEM
 from ...store import LOCK_TIMEOUT
-from .errors import is_lost, is_refused
+from .errors import is_denied, is_lost, is_refused
 from .schema import ALIVE, DEAD, DYING, held_by
 from .wire import Dialer, Failed, Wire
 
@@ -125,6 +125,8 @@ class Owners:
             except Failed as error:
                 if is_lost(error) and not is_refused(error):  # else the lock goes on saying that we live
                     self.drop_locked()
+                elif is_denied(error) and self._wire is not None:
+                    self._wire.look_at_grants()
                 raise
             except BaseException:
                 self.drop_locked()

@@ -19,6 +19,7 @@ from .._trouble import afresh
 from .._work import OVER, Outcome, Work
 from .errors import (
     UNSURE,
+    is_denied,
     is_lost,
     is_null,
     is_passing,
@@ -346,7 +347,7 @@ class Transactions(Line):
         self._named = number
 
     def _undo(self, error: BaseException | None) -> None:
-        if error is not None and is_lost(error):
+        if error is not None and (is_lost(error) or is_denied(error)):  # another connection may have other grants
             self.disconnect_locked()
         elif self._wire is not None:
             try:

@@ -106,6 +106,11 @@ class Wire:
                 self.ask(self.sql.END, int(holder))
         return bool(self.ask(self.sql.GET_LOCK, lock, 1).rows[0][0] == 1)
 
+    def look_at_grants(self) -> None:
+        """Those to the database, which the server looks at when that is chosen, and no more. Locks stay held."""
+        with suppress(*ERRORS):
+            self.raw.select_db(self.raw.db)
+
     @property
     def version(self) -> str:
         return str(self.raw.get_server_info())
