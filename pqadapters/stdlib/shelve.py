@@ -19,7 +19,7 @@ import io
 import os
 import pickle
 import shelve as stdlib
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, closing, suppress
 from typing import Any, TypeVar, cast, overload
 
@@ -221,6 +221,16 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
             return self[key]
         except KeyError:
             return default
+
+    def get_many(self, keys: Iterable[str]) -> dict[str, Any]:
+        if not (self.writeback and self._direct):
+            return DurableMapping.get_many(self, keys)
+        wanted = list(keys)
+        for key, value in DurableMapping.get_many(self, [key for key in wanted if key not in self.cache]).items():
+            self.cache.setdefault(key, value)
+        return {key: self.cache[key] for key in wanted if key in self.cache}
+
+    get_many.__doc__ = DurableMapping.get_many.__doc__
 
     @overload
     def pop(self, key: str) -> V: ...

@@ -450,6 +450,22 @@ def test_a_subclass_has_a_say_in_its_end(path: str, ends: str) -> None:
         assert found["count"] == 1
 
 
+def test_several_values_of_a_shelf_with_writeback(path: str) -> None:
+    """get_many() gave what was stored, and what it gave was stored by nobody."""
+    with shelve.open(path, writeback=True) as shelf:
+        shelf.update(x=[0], y=[0], z=[0])
+        shelf.sync()
+        shelf["x"].append(1)
+        found = shelf.get_many(iter(["x", "missing", "y"]))
+        assert found == {"x": [0, 1], "y": [0]}
+        assert found["x"] is shelf["x"]
+        found["y"].append(2)
+        assert shelf["y"] == [0, 2]
+        assert "z" not in shelf.cache
+    with shelve.open(path) as other:
+        assert other.get_many(["x", "y", "z"]) == {"x": [0, 1], "y": [0, 2], "z": [0]}
+
+
 def test_writeback_and_batches(path: str) -> None:
     shelf = shelve.open(path, writeback=True)
     shelf.update(x=[0], y=[0])
