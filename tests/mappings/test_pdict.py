@@ -138,6 +138,34 @@ def test_the_order_is_that_of_the_first_setting(d: Dict) -> None:
     assert d.popitem() == ("b", 3)
 
 
+class Grown:
+    """As of a program whose next version gives what is loaded one attribute more."""
+
+    left = 10
+
+    def __init__(self, name: str) -> None:
+        self.name = name
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, Grown) and other.name == self.name
+
+    def __hash__(self) -> int:
+        return hash(self.name)
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        Grown.left -= 1
+        assert Grown.left
+        self.__dict__.update(state, region="eu")
+
+
+def test_popitem_takes_a_key_that_is_pickled_otherwise_by_now(d: Dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It looked for what it had found by another pickle, again and again for ever."""
+    monkeypatch.setattr(Grown, "left", 10)
+    d["a"], d[Grown("x")] = 1, 2
+    assert d.popitem() == (Grown("x"), 2)
+    assert d.copy() == {"a": 1}
+
+
 def test_iteration_while_it_changes_is_defined(d: Dict) -> None:
     d.update({n: n for n in range(50)})
     seen = []

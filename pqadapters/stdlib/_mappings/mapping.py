@@ -192,6 +192,10 @@ class DurableMapping(MutableMapping[K, V]):
             data = self._key_to_bytes(key)
         except NotSerializable:
             return None
+        return self._take_bytes(data, look)
+
+    def _take_bytes(self, data: bytes, look: Callable[[bytes], T]) -> T | None:
+        """The same, of the key as it is stored."""
         seen: T | None = None
 
         def decide(found: bytes | None) -> Sequence[Op] | None:
@@ -223,8 +227,8 @@ class DurableMapping(MutableMapping[K, V]):
                     break
             if last is None:
                 raise KeyError("popitem(): the mapping is empty")
-            key = self._key_from_bytes(last)
-            taken = self._take(key, lambda data: (self._value_from_bytes(data),))
+            key = self._key_from_bytes(last)  # which needn't be stored by the same bytes any more
+            taken = self._take_bytes(last, lambda data: (self._value_from_bytes(data),))
             if taken is not None:
                 return key, taken[0]
 
