@@ -116,7 +116,7 @@ class SqliteStore(Alone):
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
         core = self._core
         touched: dict[str, int] = {}
-        if core.writer.in_the_middle():
+        if core.writer.inside and core.writer.in_the_middle():
             ops = tuple(without_limits(ops))
         plain = self._plain(ops[0], stop, timeout, touched) if len(ops) == 1 else None
         work = plain or self._work(ops, stop, timeout, touched)
