@@ -391,7 +391,7 @@ def test_what_an_adopter_had_not_moved_when_it_died(place: Path) -> None:
     """Its mark is where its store is: in the slot that is adopted next."""
     leave(place, put("0", 0))
     outer = leave(place, put("1", 1), put("2", 2))
-    inner = leave(outer, put("1", 1), put("2", 2), put("3", 3), put("4", 4))
+    inner = leave(place.with_name("beside"), put("1", 1), put("2", 2), put("3", 3), put("4", 4))
     inner.rename(outer / "adopted-7-0123abcd")
     with SegmentStore(outer / "adopted-7-0123abcd", disk=ScratchDisk()) as store:
         second = [record.id for record in store.browse(QUEUE)][1]
@@ -404,7 +404,7 @@ def test_one_that_had_ended_and_was_not_removed(place: Path, caplog: pytest.LogC
     """Its files went in part: what is left tells of records that were done, and is not read."""
     leave(place, put("1", 1))
     outer = leave(place, put("2", 2), put("x" * 9000, 3))
-    inner = leave(outer, put("done long ago"), put("2", 2))
+    inner = leave(place.with_name("beside"), put("done long ago"), put("2", 2))
     inner.rename(outer / "adopted-7-0123abcd")
     with SegmentStore(outer, disk=ScratchDisk()) as store:
         store.commit(Set("pqadapters.moved", b"adopted-7-0123abcd", b'"ended"'))
@@ -416,7 +416,7 @@ def test_one_that_had_ended_and_was_not_removed(place: Path, caplog: pytest.LogC
 def test_one_that_cant_be_read_doesnt_go_with_the_one_around_it(place: Path) -> None:
     leave(place, put("x" * 9000))
     outer = leave(place, put("1", 1))
-    inner = leave(outer, put("precious"))
+    inner = leave(place.with_name("beside"), put("precious"))
     UNUSABLE["a newer format"](inner)
     before = tree(inner)
     inner.rename(outer / "adopted-7-0123abcd")
@@ -431,7 +431,7 @@ def test_one_in_another_that_cant_be_read_stays_in_it(place: Path) -> None:
     """How far it was moved over is known to the one around it alone."""
     leave(place, put("x" * 9000))
     outer = leave(place, put("1", 1))
-    inner = leave(outer, put("2", 2))
+    inner = leave(place.with_name("beside"), put("2", 2))
     inner.rename(outer / "adopted-7-0123abcd")
     UNUSABLE["both headers gone"](outer)
     slot, moved = take_and_adopt(open_slots(place))

@@ -24,7 +24,7 @@ from ... import telling
 from ...errors import StoreError
 from ...late import late
 from ...store import Delete, Op, Set
-from .._disk import Disk, ReadingDisk, is_there
+from .._disk import Disk, ReadingDisk, disk_of, is_there
 from . import directory as directories
 from .store import SegmentStore
 
@@ -63,7 +63,8 @@ class Reading:
 def open_estate(estate: Estate, *, repair: bool) -> SegmentStore:
     """An adopted slot, to be closed by `discard()`. It is only read; with `repair`, what is damaged in it is put aside
     in files of its own. Raises StoreError."""
-    return SegmentStore(estate.directory, disk=Disk() if repair else ReadingDisk(), trust_directory=True)
+    disk = disk_of(estate.directory, trust=True) if repair else ReadingDisk()
+    return SegmentStore(estate.directory, disk=disk, trust_directory=True)
 
 
 def adopted(directory: str) -> list[str]:

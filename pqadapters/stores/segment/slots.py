@@ -40,7 +40,7 @@ logger = telling.logger("pqadapters.home")
 
 NOTE = "note"
 _SLOT = re.compile(r"0|[1-9][0-9]{0,9}")
-_OURS = re.compile(rf"{_SLOT.pattern}|{NOTE}(\.tmp)?|{directories.LOCK}|\..*")
+_OURS = re.compile(rf"{_SLOT.pattern}|{NOTE}(\.tmp)?|{directories.LOCK}|\..*|lost\+found")
 _PAUSE = 0.005
 _QUEUE = 11  # so many times the patience with one process is had with many
 _NESTED = 500
