@@ -22,6 +22,7 @@ from pqadapters.stores import _directory
 from pqadapters.stores.sqlite import SqliteStore, salvage
 from pqadapters.stores.sqlite.beside import check_sides
 from tests.segment.programs import PATIENCE, ROOT
+from tests.segment.users import USER, as_root
 
 from .contents import fill, left
 
@@ -109,6 +110,22 @@ def test_a_file_that_goes_while_it_is_looked_at_is_nothing_else(
         patch.setattr(os, "stat", look_and_lose)
         check_sides(str(database))
     assert not os.path.exists(shared)
+
+
+@as_root
+@pytest.mark.parametrize("side", ["-wal", "-shm", "-journal"])
+def test_what_another_user_has_put_beside_a_database_is_refused(side: str, database: Path) -> None:
+    """In a directory that others write, such as /tmp, their WAL took the place of all that was stored."""
+    payloads = fill(database, 3)
+    theirs = Path(f"{database}{side}")
+    theirs.write_bytes(b"theirs")
+    os.chown(theirs, USER, -1)
+    with pytest.raises(StoreRefused, match=f"{side} belongs to user {USER}, .* as user 0: .*move it away"):
+        SqliteStore(database)
+    assert theirs.read_bytes() == b"theirs"
+    theirs.unlink()
+    with SqliteStore(database) as store:
+        assert left(store) == payloads
 
 
 @pytest.mark.parametrize("there", [True, False])

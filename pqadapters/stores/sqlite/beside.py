@@ -29,9 +29,11 @@ def prepare_side(directory: str, disk: Disk, *, trust: bool) -> None:
     prepare_parent(directory, disk, trust)
 
 
-def check_sides(path: str) -> None:
+def check_sides(path: str, *, trust: bool = True) -> None:
     """Before SQLite opens a database that may be there: it would wait for the other end of a pipe, say of a link that
-    permissions are missing, and remove the WAL of one that was cut to nothing. Raises StoreRefused, FormatError."""
+    permissions are missing, and remove the WAL of one that was cut to nothing. Without `trust` they are to be this
+    user's: in a directory that others write, their WAL would be what is in the database. Raises StoreRefused,
+    FormatError."""
     for side in _SIDES:
         if os.path.islink(path + side):
             raise StoreRefused(
@@ -40,6 +42,8 @@ def check_sides(path: str) -> None:
             )
         if is_other(path + side):
             raise foreign(path + side, "is no regular file")
+        if not trust:
+            _check_owner(path + side)
     wal = f"{path}-wal"
     with suppress(OSError):
         if os.path.getsize(wal) and not os.path.getsize(path):  # in this order: another one may just be making it
@@ -47,6 +51,17 @@ def check_sides(path: str) -> None:
                 f"{path} is empty, and wasn't when {wal} was written. Bring out what is whole with "
                 "pqadapters.stores.sqlite.salvage(path, to=...), and go on with that; or, to begin with an empty "
                 f"database, move {wal} away"
+            )
+
+
+def _check_owner(file: str) -> None:
+    with suppress(FileNotFoundError):
+        owner = os.stat(file).st_uid
+        if hasattr(os, "geteuid") and owner != os.geteuid():
+            raise StoreRefused(
+                f"{file} belongs to user {owner}, and this process runs as user {os.geteuid()}: whoever has put it "
+                "there decides what is in the database. If that is right, have its owner changed (chown), or pass "
+                "trust_directory=True; else move it away"
             )
 
 

@@ -52,7 +52,7 @@ def prepare(path: str, disk: Disk, trust: bool) -> None:
             "be damaged. Put it on a local disk, or use a database server"
         )
     _check_file(path, trust)
-    check_sides(path)
+    check_sides(path, trust=trust)
     with suppress(OSError):  # a directory that we may not open was synced by whoever made it
         disk.sync_directory(directory)
 
