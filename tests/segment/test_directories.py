@@ -146,6 +146,20 @@ def test_somebody_elses_directory_is_refused_unless_trusted(tmp_path: Path) -> N
 
 
 @as_root
+@pytest.mark.parametrize("name", ["0000000000000001.seg", "LOCK", "checkpoint"])
+def test_what_another_user_has_put_into_a_directory_that_others_write(name: str, tmp_path: Path) -> None:
+    """It was the store's from then on, with whatever pickles were in it; and they could read what came to it."""
+    path = filled(tmp_path / "q", b"1")
+    (path / name).touch()
+    os.chown(path / name, USER, -1)
+    path.chmod(0o2775)
+    with pytest.raises(StoreRefused, match=f"{name} in it belongs to user {USER}, not 0 .*move it away"):
+        SegmentStore(path)
+    os.chown(path / name, 0, -1)
+    assert (payloads(path), mode(path)) == ([b"1"], 0o700)
+
+
+@as_root
 def test_what_root_makes_in_another_users_directory_is_that_users(tmp_path: Path) -> None:
     """Its owner couldn't open the store any more: a segment in it was root's."""
     home = home_of_user(tmp_path)

@@ -17,7 +17,7 @@ import stat
 
 from ... import telling
 from ...errors import StoreLocked, StoreRefused, UnsafeFilesystemWarning
-from .._directory import SEGMENT, Hold, holder, make, make_private, refused, try_lock, unsafe_filesystem
+from .._directory import SEGMENT, Hold, check_owner, holder, make, make_private, refused, try_lock, unsafe_filesystem
 from .._disk import Disk
 
 LOCK = "LOCK"
@@ -42,7 +42,9 @@ def prepare(path: str, disk: Disk, trust: bool) -> None:
     if not stat.S_ISDIR(info.st_mode):
         raise StoreRefused(f"{path} is a file; a store is a directory: give the path of a new or empty directory")
     _check_content(path)
-    if not trust:
+    if not trust and check_owner(path, info):
+        if info.st_mode & 0o022:
+            _check_owners(path)
         make_private(path, info)
     with contextlib.suppress(OSError):  # a parent that we may not open was synced by whoever made the directory
         disk.sync_directory(os.path.dirname(path))
@@ -60,6 +62,18 @@ def _check_content(path: str) -> None:
             f"{f' (and {len(foreign) - 1} more)' if len(foreign) > 1 else ''}: "
             "give a directory of its own to the store, or move the file away"
         )
+
+
+def _check_owners(path: str) -> None:
+    """Of the files in a directory that others could write: what they have put there would be taken for the store's."""
+    for name in sorted(filter(_OURS.fullmatch, os.listdir(path))):
+        with contextlib.suppress(FileNotFoundError):
+            if (owner := os.lstat(os.path.join(path, name)).st_uid) != os.geteuid():
+                raise StoreRefused(
+                    f"{path} can be written by others, and {name} in it belongs to user {owner}, not {os.geteuid()} as "
+                    "whom this process runs. If that is right, have its owner changed (chown), or pass "
+                    "trust_directory=True; else move it away"
+                )
 
 
 def lock(path: str, disk: Disk) -> Hold:
