@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dbm
+import errno
 import gc
 import importlib
 import os
@@ -19,6 +20,7 @@ import pytest
 from pqadapters.errors import ReadOnlyError, StoreError
 from pqadapters.stdlib import shelve
 from tests.segment.programs import run
+from tests.segment.users import as_root, as_user, open_to_all
 
 from .conftest import Maker
 
@@ -41,6 +43,21 @@ def test_it_is_a_file_of_that_name(path: str) -> None:
         assert dict(shelf) == {"a": 1}
     with shelve.open(Path(path)) as shelf:
         assert shelf["a"] == 1
+
+
+@as_root
+@pytest.mark.parametrize("name", ["shelf", "deep/shelf"])
+@pytest.mark.parametrize("flag", ["r", "w", "c"])
+def test_a_directory_that_may_not_be_looked_into(name: str, flag: Any, tmp_path: Path) -> None:
+    """There was "no shelf" in it, or "no such directory; make it first"."""
+    open_to_all(tmp_path)
+    place = tmp_path / "private"
+    (place / "deep").mkdir(parents=True)
+    _filled(str(place / name), a=1)
+    place.chmod(0o700)
+    with as_user(), pytest.raises(OSError, match="Permission denied") as caught:
+        shelve.open(str(place / name), flag)
+    assert caught.value.errno == errno.EACCES
 
 
 def test_the_flags(path: str) -> None:

@@ -72,10 +72,10 @@ def open_table(filename: Any, mode: str, store: Any, options: dict[str, Any]) ->
     kind = _dbm.kind_of(path)
     if kind:
         raise ShelfError(f"{path} is a file of {kind}: move it over with pqadapters.stdlib.shelve.migrate({path!r})")
-    if mode in "rw" and not (os.path.exists(path) and (not os.path.isfile(path) or os.path.getsize(path))):
+    if mode in "rw" and (_is_missing(path) or (os.path.isfile(path) and not os.path.getsize(path))):
         raise ShelfError(f"there is no shelf {path}: open it with flag 'c' to make one")
     directory = os.path.dirname(path)
-    if directory and not os.path.exists(directory):  # a mistyped path would be a new, empty shelf
+    if directory and _is_missing(directory):  # a mistyped path would be a new, empty shelf
         raise FileNotFoundError(errno.ENOENT, "there is no such directory; make it first", directory)
     try:
         opened, owned = open_where(path, None, options, what="the shelf's file", open_path=open_database)
@@ -84,6 +84,17 @@ def open_table(filename: Any, mode: str, store: Any, options: dict[str, Any]) ->
             raise
         opened, owned = cast("Store", open_frozen(path)), True  # all that is asked of one that is only read
     return Table(opened, _TABLE, label=f"shelf {path}", owned=owned)
+
+
+def _is_missing(path: str) -> bool:
+    """Not where the system doesn't tell: that is for who opens it to say."""
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return True
+    except OSError:
+        pass
+    return False
 
 
 def _table_in(store: Any, mode: str, name: str, options: dict[str, Any]) -> Table:
