@@ -44,7 +44,7 @@ def make(path: str, disk: Disk) -> None:
     missing = [os.path.realpath(path)]
     while not os.path.isdir(parent := os.path.dirname(missing[-1])) and parent not in ("", missing[-1]):
         missing.append(parent)
-    _check_around(parent, os.path.basename(missing[-1]))
+    check_around(parent, os.path.basename(missing[-1]))
     for each in reversed(missing):
         try:
             with contextlib.suppress(FileExistsError):  # another process makes the same one
@@ -54,8 +54,9 @@ def make(path: str, disk: Disk) -> None:
             raise refused(each, error, "make") from error
 
 
-def _check_around(directory: str, name: str) -> None:
-    """With a foreign name in it a store that is there would be refused: at the next start, and with all that it has."""
+def check_around(directory: str, name: str) -> None:
+    """Before that name is made there: a store with a foreign one in it is refused, at the next start, and with all that
+    it has. Raises StoreRefused."""
     with contextlib.suppress(OSError):
         if not name.startswith(".") and any(map(SEGMENT.fullmatch, os.listdir(directory))):
             raise StoreRefused(

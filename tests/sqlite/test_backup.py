@@ -13,6 +13,7 @@ import pytest
 
 from pqadapters.errors import DiskError, StoreRefused
 from pqadapters.store import Ack, Put, Set
+from pqadapters.stores.segment import SegmentStore
 from pqadapters.stores.sqlite import SqliteStore, backup, salvage
 
 
@@ -162,3 +163,13 @@ def test_what_a_killed_backup_has_left_goes_with_the_next_one(database: Path, mo
 def test_a_backup_that_fails_leaves_nothing(database: Path) -> None:
     with SqliteStore(database) as store, pytest.raises(DiskError, match="back up to"):
         store.backup(to=database.parent / "none" / "copy.db")
+
+
+def test_no_copy_is_put_into_the_directory_of_a_queue(database: Path, tmp_path: Path) -> None:
+    """The queue couldn't be opened any more."""
+    SegmentStore(tmp_path / "q").close()
+    with SqliteStore(database) as store, pytest.raises(StoreRefused, match="q is the directory of a store"):
+        store.backup(to=tmp_path / "q" / "copy.db")
+    with pytest.raises(StoreRefused, match="q is the directory of a store"):
+        salvage(database, to=tmp_path / "q" / "copy.db")
+    SegmentStore(tmp_path / "q").close()

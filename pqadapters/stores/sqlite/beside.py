@@ -11,7 +11,7 @@ import stat
 from contextlib import suppress
 
 from ...errors import FormatError, StoreRefused
-from .._directory import prepare_parent, refused
+from .._directory import check_around, prepare_parent, refused
 from .._disk import Disk, is_there
 from .errors import foreign
 
@@ -83,13 +83,15 @@ def state_of(path: str) -> tuple[int, ...]:
 
 
 def check_free(path: str) -> None:
-    """Raises StoreRefused where anything has the name that a new file is to get, DiskError where that isn't told."""
+    """Raises StoreRefused where anything has the name that a new file is to get, or its directory is a store's;
+    DiskError where that isn't told."""
     try:
         is_taken = is_there(path)
     except OSError as error:
         raise refused(os.path.dirname(path), error, "look at a file in") from error
     if is_taken:
         raise StoreRefused(f"{path} exists already: give the name of a new file")
+    check_around(*os.path.split(os.path.realpath(path)))
 
 
 def check_apart(path: str, to: str) -> None:
