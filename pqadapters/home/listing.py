@@ -52,7 +52,15 @@ def _homes(home: str) -> Iterator[Home]:
 def directories(above: str) -> list[str]:
     """The names of those in it. Raises OSError."""
     with os.scandir(above) as entries:
-        return sorted(entry.name for entry in entries if os.path.isdir(entry))  # its own raises for a link to itself
+        return sorted(entry.name for entry in entries if _is_directory(entry))
+
+
+def _is_directory(entry: os.DirEntry[str]) -> bool:
+    """As the listing says: in a directory that may be listed, and no more, the system tells nothing else."""
+    try:
+        return entry.is_dir()
+    except OSError:  # a link to itself
+        return False
 
 
 def _directories(above: str) -> list[str]:

@@ -13,6 +13,7 @@ import pytest
 from pqadapters.stdlib.queue import homes
 from tests.commands.command import bytes_in, loaded, out, process, refusal
 from tests.segment.programs import run, running, said
+from tests.segment.users import as_root, as_user, open_to_all
 
 ls: Any = import_module("pqadapters.commands.ls")  # the package has the command by that name
 _APP = """
@@ -216,6 +217,17 @@ def test_a_home_of_which_nobody_can_tell_whether_it_is_there(tmp_path: Path) -> 
     for home in ("loop", "loop/q"):
         assert refusal("ls", tmp_path / home) == f"Error: {tmp_path / home}: {os.strerror(errno.ELOOP)}\n"
     assert "is no directory" in refusal("ls", tmp_path / "file")
+
+
+@as_root
+def test_a_home_that_may_be_listed_and_not_looked_into(home: Path) -> None:
+    """Nothing lived in it."""
+    open_to_all(home.parent)
+    out("ls", home)  # what that imports need not be the user's to read
+    home.chmod(0o744)
+    with as_user():
+        (entry,) = loaded("ls", home)["stores"]
+    assert "Permission denied" in entry["problem"]
 
 
 def test_adopted_slots_are_listed(tmp_path: Path) -> None:
