@@ -580,3 +580,54 @@ def test_an_id_beyond_all_is_no_other_queues_item(path: str) -> None:
         for queue, first in ((q, "a"), (other, "x")):
             assert [queue._states._claiming.record(id) for id in (-1, (1 << 42) + 1, 1 << 50)] == [None] * 3
             assert queue.get(id=1 << 60, next_in_order=True) == first
+
+
+def test_an_item_that_is_given_back_as_it_is_acknowledged_is_acknowledged_all_the_same(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    q, other = SQLiteAckQueue(path), SQLiteAckQueue(path)
+    id = q.put("a")
+    q.get()
+    state, looks = other._states.state, list[str | None]()
+
+    def then_it_is_given_back(wanted: int) -> str | None:
+        found = state(wanted)
+        if not looks:
+            q.nack(id=wanted)
+        looks.append(found)
+        return found
+
+    monkeypatch.setattr(other._states, "state", then_it_is_given_back)
+    assert other.ack(id=id) == id
+    assert looks == [AckStatus.unack, AckStatus.ready]
+    assert (q.acked_count(), q.size) == (1, 0)
+
+
+@pytest.mark.parametrize("kind", [SQLiteAckQueue, FILOSQLiteAckQueue])
+def test_next_in_order_where_another_takes_the_item_passes_it_over(
+    kind: Any, path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    q, other = kind(path), kind(path)
+    first, *ids = [q.put(n) for n in (range(4) if kind is SQLiteAckQueue else range(3, -1, -1))]
+    before = first if kind is SQLiteAckQueue else ids[-1]
+    assert q.get(id=before) == 0
+    behind, taken = q._states._search.behind, list[Any]()
+
+    def then_it_is_taken(id: int) -> int | None:
+        found = behind(id)
+        if not taken:
+            taken.append(other.get())
+        return found  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(q._states._search, "behind", then_it_is_taken)
+    assert q.get(id=before, next_in_order=True, block=False) == 2
+    assert taken == [1]
+
+
+def test_next_in_order_goes_down_a_filo_queue_over_a_gap(path: str) -> None:
+    q = FILOSQLiteAckQueue(path)
+    ids = [q.put(n) for n in range(5)]
+    q.ack(q.get(id=ids[2]))
+    assert q.get(id=ids[3], next_in_order=True) == 1
+    assert q.get(id=ids[1], next_in_order=True) == 0
+    assert q.get(id=ids[0], next_in_order=True) == 4

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import DiskError
+from pqadapters.errors import DiskError, StoreLocked
 from pqadapters.persistqueue import (
     AsyncFIFOSQLiteQueue,
     AsyncFILOSQLiteQueue,
@@ -23,11 +23,14 @@ from pqadapters.persistqueue import (
     Full,
     Queue,
     SQLiteQueue,
+    async_queue,
     serializers,
 )
 from pqadapters.persistqueue._bell import Bell
 from pqadapters.store import Depth
 from tests.segment.programs import running
+
+from .test_async_puts import started
 
 KINDS: list[Any] = [AsyncQueue, AsyncSQLiteQueue, AsyncFIFOSQLiteQueue, AsyncUniqueQ]
 
@@ -451,6 +454,79 @@ def test_a_path_that_is_called_like_a_file_becomes_one(tmp_path: Path) -> None:
     asyncio.run(main())
 
 
+def test_a_file_without_a_directory_is_in_the_working_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with AsyncSQLiteQueue("queue.db") as q:
+            await q.put("a")
+
+    monkeypatch.chdir(tmp_path)
+    asyncio.run(main())
+    assert (tmp_path / "queue.db").is_file()
+
+
+def test_join_with_autosave_ends_with_the_last_task_done(path: str) -> None:
+    """Nothing changes in the directory then, which those who wait would see."""
+
+    async def main() -> None:
+        async with AsyncQueue(path, autosave=True) as q:
+            await q.put("a")
+            await q.put("b")
+            await q.get()
+            await q.get()
+            (joining,) = await started(q.join())
+            await q.task_done()
+            await asyncio.sleep(0)
+            assert not joining.done()
+            await q.task_done()
+            await asyncio.wait_for(joining, 30)
+
+    asyncio.run(main())
+
+
+def test_a_put_that_waits_for_room_leaves_the_loop_to_others(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Those that nothing is synced of have a way of their own."""
+
+    async def main() -> None:
+        async with AsyncSQLiteQueue(path, auto_commit=False, maxsize=1) as q:
+            put = q._queue.put
+
+            def at_once(item: str, block: bool = True) -> Any:
+                assert not block
+                return put(item, block)
+
+            monkeypatch.setattr(q._queue, "put", at_once)
+            await q.put("a")
+            (putting,) = await started(q.put("b"))
+            with pytest.raises(Full):
+                await q.put_nowait("c")
+            assert await q.get() == "a"
+            await asyncio.wait_for(putting, 30)
+            assert await q.get() == "b"
+
+    asyncio.run(main())
+
+
+def test_who_finds_the_database_locked_leaves_the_loop_to_others(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    async def main() -> None:
+        async with AsyncSQLiteQueue(path) as q:
+            await q.put("a")
+            locked, get = [True], q._queue.get
+
+            def get_unlocked(*args: Any, **options: Any) -> Any:
+                if locked:
+                    raise StoreLocked("others have it")
+                return get(*args, **options)
+
+            monkeypatch.setattr(q._queue, "get", get_unlocked)
+            (getting,) = await started(q.get())
+            locked.clear()
+            assert await getting == "a"
+
+    asyncio.run(main())
+
+
 def test_what_programs_look_at_without_awaiting_it(path: str) -> None:
     async def main() -> None:
         async with AsyncSQLiteQueue(path) as database, AsyncQueue(f"{path}.files") as files:
@@ -517,6 +593,40 @@ def test_a_get_that_does_not_wait_still_waits_for_puts_that_are_under_way(
             await producer
             with pytest.raises(Empty):
                 await q.get_nowait()
+
+    asyncio.run(main())
+
+
+def test_a_get_that_does_not_wait_outlasts_many_moments_of_a_put(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    goes_on, looks = threading.Event(), list[None]()
+    monkeypatch.setattr(async_queue, "MOMENT", 0.0)
+
+    async def main() -> None:
+        async with AsyncQueue(path) as q:
+            commit, get = q._commit, q._queue.get
+
+            def slow(ops: Any) -> Any:
+                goes_on.wait()
+                return commit(ops)
+
+            def counted(**options: Any) -> Any:
+                looks.append(None)
+                if len(looks) == 10:
+                    goes_on.set()
+                return get(**options)
+
+            monkeypatch.setattr(q, "_commit", slow)
+            monkeypatch.setattr(q._queue, "get", counted)
+            (producer,) = await started(q.put("a"))
+            try:
+                assert await q.get_nowait() == "a"
+            finally:
+                goes_on.set()
+            await producer
+            looks.clear()
+            with pytest.raises(Empty):
+                await q.get_nowait()
+            assert len(looks) == 1
 
     asyncio.run(main())
 

@@ -8,12 +8,21 @@ import gc
 import threading
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pqadapters.errors import DiskError, LimitReached, NotSerializable, StoreClosed, StoreLocked, TooLarge
-from pqadapters.persistqueue import AsyncFILOSQLiteQueue, AsyncQueue, AsyncSQLiteQueue, AsyncUniqueQ, Empty, Full
+from pqadapters.persistqueue import (
+    AsyncFILOSQLiteQueue,
+    AsyncQueue,
+    AsyncSQLiteQueue,
+    AsyncUniqueQ,
+    Empty,
+    Full,
+    _putting,
+)
 from pqadapters.store import Put
 
 KINDS: list[Any] = [AsyncQueue, AsyncSQLiteQueue, AsyncUniqueQ]
@@ -355,6 +364,135 @@ def test_close_does_not_wait_for_those_that_never_have_room(kind: Any, path: str
         await asyncio.wait_for(q.close(), 30)
         found = await asyncio.gather(putting_back, *waiting, return_exceptions=True)
         assert [isinstance(each, StoreClosed) for each in found] == [False, True, True]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_put_with_a_timeout_waits_for_room(kind: Any, path: str) -> None:
+    async def main() -> None:
+        async with kind(path, maxsize=1) as q:
+            await q.put("a")
+            (putting,) = await started(q.put("b", timeout=30))
+            with pytest.raises(Full):
+                await q.put("c", timeout=0)
+            assert await q.get() == "a"
+            await putting
+            assert await all_of(q) == ["b"]
+
+    asyncio.run(main())
+
+
+class _Gone(BaseException):
+    """As a thread may meet that a library ends."""
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_whose_thread_is_ended_is_told(kind: Any, path: str) -> None:
+    def refuse(puts: Sequence[Put]) -> None:
+        raise _Gone
+
+    async def main() -> None:
+        q = kind(path)
+        async with first_put_under_way(q) as (held, first):
+            puts = await started(q.put("a"), q.put("b"))
+            held.refuse = refuse
+            held.may_go_on.set()
+            found = await asyncio.wait_for(asyncio.gather(first, *puts, return_exceptions=True), 30)
+            assert [type(each) for each in found] == [_Gone] * 3
+            held.refuse = lambda puts: None
+            await q.put("c")
+            assert await all_of(q) == ["c"]
+        await q.close()
+
+    asyncio.run(main())
+
+
+def test_close_waits_for_puts_that_find_the_database_locked(path: str) -> None:
+    async def main() -> None:
+        q = AsyncSQLiteQueue(path)
+        async with first_put_under_way(q) as (held, first):
+            left = [3]
+
+            def refuse(puts: Sequence[Put]) -> None:
+                if left[0]:
+                    left[0] -= 1
+                    raise StoreLocked("locked")
+
+            held.refuse = refuse
+            held.may_go_on.set()
+            await asyncio.wait_for(q.close(), 30)
+            assert await first
+        async with AsyncSQLiteQueue(path) as q:
+            assert await all_of(q) == ["first"]
+
+    asyncio.run(main())
+
+
+def test_the_patience_of_one_that_had_no_room_begins_as_it_finds_the_database_locked(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The time of an earlier lock, which is over, is not counted."""
+    now = [0.0]
+    monkeypatch.setattr(_putting, "SYSTEM", SimpleNamespace(monotonic=lambda: now[0]))
+
+    async def main() -> None:
+        async with AsyncSQLiteQueue(path, maxsize=1) as q, first_put_under_way(q) as (held, first):
+            left = [1]
+
+            def refuse(puts: Sequence[Put]) -> None:
+                if left[0]:
+                    left[0] -= 1
+                    raise StoreLocked("locked")
+
+            held.refuse = refuse
+            held.may_go_on.set()
+            await first
+            (putting,) = await started(q.put("second"))
+            now[0], left[0] = 100.0, 1
+            assert await q.get() == "first"
+            await putting
+            assert await all_of(q) == ["second"]
+
+    asyncio.run(main())
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_close_that_is_cancelled_keeps_no_other_one_waiting(kind: Any, path: str) -> None:
+    async def main() -> None:
+        q = kind(path)
+        errors = list[Any]()
+        asyncio.get_running_loop().set_exception_handler(lambda loop, context: errors.append(context))
+        async with first_put_under_way(q) as (held, first):
+            settling, other = await started(q._puts.settle(), q._puts.settle())
+            settling.cancel()
+            await asyncio.wait([settling])
+            held.may_go_on.set()
+            await asyncio.wait_for(other, 30)
+            await first
+            await q.close()
+        assert errors == []
+
+    asyncio.run(main())
+
+
+def test_a_put_that_finds_the_database_locked_as_it_looks_for_room_is_tried_again(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    async def main() -> None:
+        async with AsyncSQLiteQueue(path, maxsize=3) as q:
+            depth, left = q._bell.depth, [3]
+
+            def locked() -> Any:
+                if left[0]:
+                    left[0] -= 1
+                    raise StoreLocked("locked")
+                return depth()
+
+            monkeypatch.setattr(q._bell, "depth", locked)
+            await asyncio.gather(q.put("a"), q.put("b"))
+            assert left == [0]
+            assert await all_of(q) == ["a", "b"]
 
     asyncio.run(main())
 

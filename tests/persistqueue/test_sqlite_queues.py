@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import json
 import os
 import sys
 import threading
@@ -30,6 +31,7 @@ from pqadapters.persistqueue import (
     UniqueQ,
     serializers,
 )
+from pqadapters.store import Put
 from tests.segment.programs import run, running, said
 
 KINDS: list[Any] = [FIFOSQLiteQueue, FILOSQLiteQueue, UniqueQ, PriorityQueue]
@@ -172,6 +174,25 @@ def test_what_was_got_and_not_persisted_is_still_in_a_unique_queue(path: str) ->
     assert q.put("a") is None
     q.task_done()
     assert q.put("a") is not None
+
+
+def test_what_is_updated_in_hand_has_left_a_unique_queue_once_it_is_done(path: str) -> None:
+    q = UniqueQ(path, auto_commit=False)
+    id = q.put("a")
+    q.get()
+    assert q.update("b", id=id) == id
+    assert (q.put("a") is not None, q.put("b")) == (True, None)
+    q.task_done()
+    assert q.put("b") is not None
+
+
+def test_in_memory_nobody_else_could_have_the_class_that_is_missing(caplog: pytest.LogCaptureFixture) -> None:
+    q = SQLiteQueue(":memory:")
+    q._store.commit(Put("queue_default", b"cnowhere\nMissing\n."))
+    with pytest.raises(Empty):
+        q.get(block=False)
+    assert "is a dead letter now" in caplog.text
+    assert q._store.depth("queue_default").unfinished == 0
 
 
 def test_by_id_and_raw(path: str) -> None:
@@ -520,3 +541,40 @@ def test_a_serializer_of_text_that_takes_no_none(path: str, dumps: Any) -> None:
         q.put(b"bytes")
         assert q.get() == b"bytes"
         assert not len(q)
+
+
+def _by_file(value: Any, file: Any, sort_keys: bool = False) -> None:
+    file.write(json.dumps(value, sort_keys=sort_keys).encode())
+
+
+def _of_bytes(value: Any, sort_keys: bool = False) -> bytes:
+    if value is None:
+        raise ValueError("no value")
+    return json.dumps(value, sort_keys=sort_keys).encode()
+
+
+def _of_text(value: Any, sort_keys: bool = False) -> str:
+    return json.dumps(value, sort_keys=sort_keys)
+
+
+@pytest.mark.parametrize(
+    "serializer",
+    [
+        SimpleNamespace(dump=_by_file, load=json.load),
+        SimpleNamespace(dumps=_of_bytes, loads=json.loads),
+        SimpleNamespace(dumps=_of_text, loads=json.loads),
+    ],
+    ids=["by file", "that takes no None", "of text"],
+)
+def test_a_unique_queue_sorts_keys_by_a_users_own_serializer(path: str, serializer: Any) -> None:
+    with UniqueQ(path, serializer=serializer) as q:
+        assert q.put({"a": 1, "b": 2}) is not None
+        assert q.put({"b": 2, "a": 1}) is None
+        assert q.get() == {"a": 1, "b": 2}
+
+
+def test_a_serializer_of_text_need_not_sort_keys(path: str) -> None:
+    serializer = SimpleNamespace(dumps=lambda value: json.dumps(value), loads=json.loads)
+    with SQLiteQueue(path, serializer=serializer) as q:
+        q.put({"b": 2, "a": 1})
+        assert list(q.get()) == ["b", "a"]
