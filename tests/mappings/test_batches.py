@@ -6,6 +6,7 @@ import gc
 import threading
 from collections.abc import Iterator
 from contextlib import ExitStack
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -140,6 +141,60 @@ def test_what_it_builds_on_must_still_be_so(make: Maker, step: Any) -> None:
     assert d == {"a": 2, "n": 2}
     with d.batch():
         step(d)
+
+
+def test_what_it_builds_on_must_still_be_there(make: Maker) -> None:
+    """Only what is gone by itself, when its time is over, changes nothing."""
+    d, other = make(), make()
+    d.update(a=1, b=1)
+    with pytest.raises(ConditionFailed, match="do it again"), d.batch():
+        d["c"] = d.pop("a")
+        Task(lambda: other.pop("a"), patience=PATIENCE).result()
+    assert d == {"b": 1}
+
+
+@pytest.mark.parametrize("change", [lambda d: d.update(a=2), lambda d: d.pop("a")], ids=["set", "deleted"])
+def test_what_is_set_by_an_unchanged_value_is_not_stored_where_others_have_changed_that(
+    make: Maker, change: Any
+) -> None:
+    """It was, beside a value that nobody had seen when it was decided."""
+    d, other = make(), make()
+    d.update(a=1, list=[])
+    with pytest.raises(ConditionFailed, match="Nothing"), d.edit("a") as value:
+        Task(lambda: change(other), patience=PATIENCE).result()
+        d["b"] = value
+    assert "b" not in d
+    d["a"] = 1
+    with pytest.raises(ConditionFailed, match="Nothing"), d.edit("list") as all_of_them, d.edit("a") as value:
+        all_of_them.append(value)
+        Task(lambda: change(other), patience=PATIENCE).result()
+    assert d["list"] == []
+    d["a"] = 1
+    with d.batch(), d.edit("a"):  # nothing is stored
+        Task(lambda: change(other), patience=PATIENCE).result()
+
+
+def test_two_handles_make_the_first_lock_of_a_key_at_once(make: Maker, monkeypatch: pytest.MonkeyPatch) -> None:
+    d, other = make(), make()
+    d["a"] = [1]
+    commit, done = d.store.commit, list[object]()
+
+    def another_is_faster(*ops: Any, **options: Any) -> Any:
+        if not done and any(isinstance(op, Set) and op.table == "edit/dict/d" for op in ops):
+            done.append(None)
+            Task(lambda: edited(other, 2), patience=PATIENCE).result()
+        return commit(*ops, **options)
+
+    own = {name: getattr(d.store, name) for name in ("get", "claim", "browse", "count")}
+    monkeypatch.setattr(d._table.locks, "_store", SimpleNamespace(**own, commit=another_is_faster))
+    edited(d, 3)
+    assert (done, d["a"]) == ([None], [1, 2, 3])
+    assert d.store.depth("edit/dict/d").unfinished == 1
+
+
+def edited(d: Dict, more: int) -> None:
+    with d.edit("a") as value:
+        value.append(more)
 
 
 def test_what_is_only_set_needs_nothing(make: Maker) -> None:

@@ -66,6 +66,8 @@ class Batch:
 
     def ops(self) -> Iterator[Op]:
         """What carries it out, but for `more`."""
+        if not (self.changes or self.cleared or self.more):
+            return  # nothing is stored, so nothing need be made sure of
         table, expected = self._table, dict(self.expected)
         for key in [key for key in expected if self.cleared or key not in self.changes]:
             found = expected.pop(key)  # to be checked, and left as it is

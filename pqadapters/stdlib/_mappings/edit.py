@@ -41,8 +41,7 @@ class Edit(Block, Generic[V]):
         if data in batch.edited:
             raise RuntimeError(f"key {self._key!r} is being edited by this thread already")
         self._found = found = self._table.get(data)
-        self._expects = data not in batch.expected and data not in batch.changes and not batch.cleared
-        if self._expects:
+        if data not in batch.changes and not batch.cleared:
             batch.expect(data, found)
         alive = self._was = mapping._alive(found)
         load = mapping._value_from_bytes
@@ -94,5 +93,3 @@ class Edit(Block, Generic[V]):
         if after != now:
             batch.set(data, after)
             batch.more += more
-        elif self._expects and data not in batch.changes:  # nothing changes, so nothing need be made sure of
-            batch.expected.pop(data, None)
