@@ -13,6 +13,7 @@ from pqadapters import PDict
 from pqadapters.clock import Clock
 from pqadapters.errors import ConditionFailed, DiskError
 from pqadapters.stdlib._mappings import expiry
+from pqadapters.store import Op
 from tests.contract.interrupting import interrupted
 
 from .conftest import Maker
@@ -426,3 +427,63 @@ def test_programs_that_set_few_keys_in_each_run_keep_no_more(advance: Advance, m
         for number in range(10):
             each.set((run, number), 1, expire=1)
     assert d.store.count("dict/d") == 10
+
+
+def test_what_got_its_time_in_a_batch_is_deleted_when_that_is_over(advance: Advance, make: Maker) -> None:
+    d = make(expire=10)
+    with d.batch():
+        assert d.setdefault("a", 1) == 1
+        d["b"] = 2
+        d.touch("b", expire=5)
+        with d.edit("c", 3):
+            pass
+    advance(11)
+    assert len(d) == 0
+    assert d.store.count("dict/d") == 0
+
+
+def test_a_key_that_is_set_again_as_it_is_deleted_keeps_none_of_the_others(
+    advance: Advance, make: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """All are deleted in one commit, which is refused then, and so is the next try of that one."""
+    d, other = make(), make()
+    for key in "abc":
+        d.set(key, 1, expire=10)
+    advance(11)
+    what, looks = d._expiry._what_to_do, list[Any]()
+
+    def then_it_is_set(claim: Any) -> list[Op]:
+        found = what(claim)
+        if claim.payload == d._keys.encode("b") and len(looks) < 2:
+            looks.append(None)
+            other.set("b", len(looks), expire=100)
+        return found
+
+    monkeypatch.setattr(d._expiry, "_what_to_do", then_it_is_set)
+    assert len(d) == 1
+    assert (d.copy(), len(looks)) == ({"b": 2}, 2)
+    depth = d.store.depth(QUEUE)
+    assert (depth.claimed, depth.ready) == (0, 0)
+    advance(101)
+    assert len(d) == 0
+
+
+def test_a_key_whose_earlier_time_is_over_as_it_is_set_is_set(
+    advance: Advance, make: Maker, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    d, other = make(), make()
+    d.set("a", 1, expire=10)
+    note, looks = d._expiry.note, list[Any]()
+
+    def then_it_is_over(key: bytes, end: float) -> list[Op]:
+        found = note(key, end)
+        if not looks:
+            advance(11)
+            looks.append(len(other))
+        return found
+
+    monkeypatch.setattr(d._expiry, "note", then_it_is_over)
+    d.set("a", 2, expire=20)
+    assert (looks, d["a"], len(d)) == ([0], 2, 1)
+    advance(21)
+    assert len(d) == 0

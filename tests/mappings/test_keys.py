@@ -22,6 +22,7 @@ from hypothesis import strategies as st
 
 from pqadapters.errors import NotSerializable
 from pqadapters.serializers import serializer
+from pqadapters.serializers.signed import WrongSignature, protected
 from pqadapters.stdlib._mappings.keys import Keys
 
 KEYS = Keys(serializer("pickle"))
@@ -269,7 +270,40 @@ class Anything:
     """Compared by identity."""
 
 
-@pytest.mark.parametrize("key", [Anything(), object(), lambda: 0, (1, Anything())])
+class Alike(Anything):
+    """The same hash for all of them."""
+
+    def __hash__(self) -> int:
+        return 7
+
+
+class Unlike(str):
+    """No text, and with the hash of one."""
+
+    __slots__ = ()
+    __hash__ = str.__hash__
+
+    def __eq__(self, other: object) -> bool:
+        return type(other) is Unlike and str.__eq__(self, other)
+
+
+def test_a_text_that_equals_none_is_another_key() -> None:
+    assert KEYS.encode(Unlike("a")) != KEYS.encode("a")
+    assert KEYS.decode(KEYS.encode(Unlike("a"))) == Unlike("a")
+
+
+def test_an_object_without_a_signature_is_refused_where_keys_are_signed() -> None:
+    """Whoever can write to the store could name any type, and have it called."""
+    signed = Keys(protected(serializer("pickle"), "k" * 32, hosts=False, place="here"))
+    for key in (Colour.RED, Rights.READ | Rights.RUN, Point(1, 2), Frozen(1)):
+        assert signed.decode(signed.encode(key)) == key
+        with pytest.raises(WrongSignature, match="isn't signed"):
+            signed.decode(KEYS.encode(key))
+        with pytest.raises(WrongSignature, match="is signed"):
+            KEYS.decode(signed.encode(key))
+
+
+@pytest.mark.parametrize("key", [Anything(), Alike(), object(), lambda: 0, (1, Anything())])
 def test_keys_that_nobody_would_find_again_are_refused(key: Any) -> None:
     with pytest.raises(NotSerializable, match="key"):
         KEYS.encode(key)

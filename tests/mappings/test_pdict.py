@@ -358,6 +358,24 @@ def test_it_goes_to_other_processes_by_its_place(make: Maker, place: dict[str, A
             other["a"] = 1
 
 
+def test_it_goes_to_other_processes_with_all_that_it_was_given(tmp_path: Any) -> None:
+    with PDict[str, Any](tmp_path / "signed.db", signing_key="k" * 32) as signed:
+        signed["a"] = (1,)
+        with copy.copy(signed) as other:
+            assert other["a"] == (1,)
+            other["b"] = 2
+        assert signed["b"] == 2
+    options = {"serializer": "json", "expire": 100.0, "durability": "process", "trust_directory": True}
+    with PDict[str, Any](tmp_path / "plain.db", "d", **options) as d:  # type: ignore[arg-type]
+        d["a"] = [1]
+        with pickle.loads(pickle.dumps(d)) as other:
+            assert other["a"] == [1]
+            other["b"] = 2
+            assert (d["b"], other.expires_in("b") is not None) == (2, True)
+            assert other._again == d._again
+            assert copy.copy(other)._again == d._again
+
+
 @pytest.mark.parametrize("where", [{"path": "memory:"}, {"store": "memory:"}, {"name": "d"}])
 def test_one_in_memory_is_in_no_other_process(where: dict[str, Any], monkeypatch: pytest.MonkeyPatch) -> None:
     """A copy was another mapping, and empty."""

@@ -17,7 +17,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import ReadOnlyError, StoreError
+from pqadapters.errors import DiskError, ReadOnlyError, StoreError
 from pqadapters.stdlib import shelve
 from tests.segment.programs import run
 from tests.segment.users import as_root, as_user, open_to_all
@@ -481,6 +481,25 @@ def test_several_values_of_a_shelf_with_writeback(path: str) -> None:
         assert "z" not in shelf.cache
     with shelve.open(path) as other:
         assert other.get_many(["x", "y", "z"]) == {"x": [0, 1], "y": [0, 2], "z": [0]}
+
+
+def test_what_the_store_refuses_is_not_left_for_the_next_sync(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with shelve.open(path, writeback=True) as shelf:
+        shelf["a"] = [1]
+
+        def full(pairs: Any) -> None:
+            raise DiskError(errno.ENOSPC, "no space", path)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(shelf._table, "set_all", full)
+            for refused in (lambda: shelf.update(a=[2], b=[2]), lambda: shelf.__setitem__("b", [2])):
+                with pytest.raises(DiskError):
+                    refused()
+        assert shelf["a"] == [1]
+        shelf.sync()
+        assert dict(shelf) == {"a": [1]}
+    with shelve.open(path) as other:
+        assert dict(other) == {"a": [1]}
 
 
 def test_writeback_and_batches(path: str) -> None:
