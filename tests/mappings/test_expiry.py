@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import tracemalloc
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -445,23 +446,23 @@ def test_what_got_its_time_in_a_batch_is_deleted_when_that_is_over(advance: Adva
 def test_a_key_that_is_set_again_as_it_is_deleted_keeps_none_of_the_others(
     advance: Advance, make: Maker, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """All are deleted in one commit, which is refused then, and so is the next try of that one."""
+    """All are deleted in one commit, which is refused for "a"; then each by itself, which is refused for "b"."""
     d, other = make(), make()
     for key in "abc":
         d.set(key, 1, expire=10)
     advance(11)
-    what, looks = d._expiry._what_to_do, list[Any]()
+    what, looks = d._expiry._what_to_do, Counter[str]()
 
     def then_it_is_set(claim: Any) -> list[Op]:
-        found = what(claim)
-        if claim.payload == d._keys.encode("b") and len(looks) < 2:
-            looks.append(None)
-            other.set("b", len(looks), expire=100)
+        found, key = what(claim), d._keys.decode(claim.payload)
+        looks[key] += 1
+        if (key, looks[key]) in (("a", 1), ("b", 2)):
+            other.set(key, 2, expire=100)
         return found
 
     monkeypatch.setattr(d._expiry, "_what_to_do", then_it_is_set)
-    assert len(d) == 1
-    assert (d.copy(), len(looks)) == ({"b": 2}, 2)
+    assert len(d) == 2
+    assert (d.copy(), looks) == ({"a": 2, "b": 2}, {"a": 2, "b": 3, "c": 2})
     depth = d.store.depth(QUEUE)
     assert (depth.claimed, depth.ready) == (0, 0)
     advance(101)

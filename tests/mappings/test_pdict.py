@@ -486,6 +486,13 @@ def test_a_relative_place_stays_that_place(tmp_path: Any, monkeypatch: pytest.Mo
     assert list((tmp_path / "two").iterdir()) == []
 
 
+def test_sync_is_the_stores(d: Dict, monkeypatch: pytest.MonkeyPatch) -> None:
+    synced = list[None]()
+    monkeypatch.setattr(d.store, "checkpoint", lambda: synced.append(None))
+    d.sync()
+    assert synced == [None]
+
+
 def test_a_dropped_mapping_lets_go_of_its_store(tmp_path: Any) -> None:
     import gc
 
