@@ -84,10 +84,14 @@ class Ahead:
     def pop_all(self, process: int) -> list[Claim]:
         """All of them, to be given back."""
         taken: list[Claim] = []
-        for queue in list(self.claims):
-            while (claim := self.pop(queue, process)) is not None:
-                taken.append(claim)
-                self.moved = object()
+        try:
+            for queue in list(self.claims):
+                while (claim := self.pop(queue, process)) is not None:
+                    taken.append(claim)
+                    self.moved = object()
+        except BaseException:  # of a signal handler: nobody would have them
+            self.put_back(taken)
+            raise
         return taken
 
     def put_back(self, claims: list[Claim]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import subprocess
 import sys
 from pathlib import Path
@@ -9,9 +10,11 @@ from types import SimpleNamespace
 
 import pytest
 
+from pqadapters import stores
 from pqadapters.errors import DiskError
 from pqadapters.store import Ack, Depth, Nack, Order, Put, State
 from pqadapters.stores.sqlite import SqliteStore
+from tests.contract.interrupting import interrupted
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, running, said
 
@@ -259,6 +262,25 @@ def test_what_could_not_be_acknowledged_is_acknowledged_later(
 
 def _fail(work: object) -> None:
     raise DiskError(5, "a bad day")
+
+
+def test_those_that_are_given_back_are_had_by_somebody_wherever_that_is_interrupted(tmp_path: Path) -> None:
+    """Nobody got them as long as the handle lived: they were neither ahead nor ready."""
+    going, nth = True, 0
+    while going:
+        nth += 1
+        with SqliteStore(tmp_path / f"{nth}.db", durability="process", prefetch=4) as store:
+            store.commit(*(Put("q", b"%d" % n) for n in range(4)))
+            (claim,) = store.claim("q")
+            store.commit(Ack(claim))
+            going = interrupted(lambda: list(store.browse("q")), nth, (os.path.dirname(stores.__file__),))
+            found = []
+            while claims := store.claim("q"):
+                found += [each.payload for each in claims]
+                store.commit(*map(Ack, claims))
+            assert found == [b"1", b"2", b"3"], f"at place {nth}"
+            assert store.depth("q").unfinished == 0
+    assert nth > 50
 
 
 @pytest.mark.parametrize("prefetch", [0, -1, 10_001])

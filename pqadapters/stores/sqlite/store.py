@@ -53,7 +53,7 @@ from .claims import Take, Taken, claim_oldest, first_seen
 from .core import logger, share
 from .damage.salvaged import Salvaged, salvage_apart
 from .looks import Looks
-from .processes.orphans import Orphan
+from .processes.orphans import Orphan, claimed
 from .schema import LONG
 from .space.room import BIG
 from .tables import Tables
@@ -216,6 +216,24 @@ class SqliteStore(Alone):
             self._core.give_back_claims(claims or [], self._handle)
             raise
         return claims
+
+    def _give_back_ahead(self) -> None:
+        """What interrupts this on its way leaves them ahead, or gives them back: nobody would have them else."""
+        self._settle_ahead()
+        core, claims, orphan = self._core, self._ahead.pop_all(self._core.process), None
+        try:
+            if claims:
+                orphan = Orphan(claimed(claims), self._handle)
+                orphan.giving = core.giving_back(claims, self._handle)
+                core.writer.do(orphan.giving)
+                core.ring(claims)
+        except BaseException as error:
+            if isinstance(error, (DiskError, StoreLocked)) or orphan is None or orphan.giving is None:
+                self._ahead.put_back(claims)  # nothing was given back
+            elif not isinstance(error, StoreError):
+                core.orphans.append(orphan)
+                core.orphans.give_back(core)
+            raise
 
     def settle_put_off(self, *, at_once: bool = False) -> bool:
         """Carry out acknowledgements that were put off and have waited long enough; whether none is left."""

@@ -11,10 +11,18 @@ from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ....errors import StoreError
-from ..work import Work
+from ..work import OVER, Work
 
 if TYPE_CHECKING:
+    from ....store import Claim
     from ..core import Core
+
+
+def claimed(claims: list[Claim]) -> Work:
+    """What has claimed them, for an Orphan."""
+    work = Work(lambda _: None, synced=False)
+    work.result, work.outcome = (claims, False), OVER
+    return work
 
 
 class Orphan:
