@@ -12,7 +12,8 @@ import pytest
 
 from pqadapters import stores
 from pqadapters.errors import DiskError
-from pqadapters.store import Ack, Depth, Nack, Order, Put, State
+from pqadapters.store import Ack, Claim, Depth, Nack, Order, Put, State
+from pqadapters.stores._ahead import Ahead
 from pqadapters.stores.sqlite import SqliteStore
 from tests.contract.interrupting import interrupted
 from tests.contract.threads import Task
@@ -262,6 +263,22 @@ def test_what_could_not_be_acknowledged_is_acknowledged_later(
 
 def _fail(work: object) -> None:
     raise DiskError(5, "a bad day")
+
+
+@pytest.mark.parametrize("first", ["pop", "put_off", "take_waiting"])
+def test_a_forked_child_has_nothing_of_what_its_parent_has(first: str) -> None:
+    ahead, parent, child = Ahead(), 1, 2
+    claims = [Claim("q", id, 1, b"x") for id in (1, 2, 3)]
+    ahead.put_off([Ack(claims[2])], parent)
+    ahead.keep_rest("q", claims[:2])
+    assert ahead.of("q", parent) == 1
+    assert ahead.of("q", child) == 0
+    if first == "pop":
+        assert ahead.pop("q", child) is None
+    elif first == "put_off":
+        assert not ahead.put_off([], child)
+    assert ahead.take_waiting(child) == []
+    assert (ahead.of("q", child), ahead.pop_all(child)) == (0, [])
 
 
 def test_those_that_are_given_back_are_had_by_somebody_wherever_that_is_interrupted(tmp_path: Path) -> None:
