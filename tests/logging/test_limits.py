@@ -307,6 +307,37 @@ def test_a_full_disk_of_one_sink_that_is_down(place: Path, closing: list[Limited
         listener.stop(drain_timeout=0.0)
 
 
+def test_a_spool_that_is_let_go_of_while_its_files_are_looked_at(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As by a dictConfig while others log: the record was lost, with a TypeError."""
+    limit, listdir = limits.Limit(LIMIT), os.listdir
+    (tmp_path / "file").write_bytes(b"abc")
+    limit.watch(str(tmp_path), lambda store: [])
+
+    def listing(path: str) -> list[str]:
+        found = listdir(path)
+        limit.begin_again()
+        return found
+
+    monkeypatch.setattr(os, "listdir", listing)
+    assert limit.used() == 3
+    assert limit.used() == 0
+
+
+def test_a_spool_that_is_let_go_of_while_room_is_made(tmp_path: Path) -> None:
+    """The same, with a RuntimeError of a lock that was another one by then."""
+    limit = limits.Limit(LIMIT, "drop_oldest")
+    (tmp_path / "file").write_bytes(b"x" * LIMIT)
+
+    def queues(store: Store) -> list[str]:
+        limit.begin_again()
+        return ["q"]
+
+    limit.watch(str(tmp_path), queues)
+    assert limit.admits(100, logging.INFO, MemoryStore())
+
+
 def test_of_two_handlers_on_one_spool_the_stricter_limit_holds() -> None:
     limit = limits.Limit()
     seen = []

@@ -129,16 +129,17 @@ class Limit:
     def _files(self) -> dict[str, int]:
         """Their names and sizes. Without a descriptor to spare they can't be listed, and none can come: those that were
         there are looked at."""
-        if self._directory is None:
+        directory = self._directory  # another thread may let go of it
+        if directory is None:
             return {}
         try:
-            names = os.listdir(self._directory)
+            names = os.listdir(directory)
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._names:
-                raise StoreError(f"{self._directory} can't be looked at: {error}") from error
+                raise StoreError(f"{directory} can't be looked at: {error}") from error
             names = self._names
         self._names = names
-        return dict(_sizes(self._directory, names))
+        return dict(_sizes(directory, names))
 
     def admits(self, size: int, level: int, store: Store) -> bool:
         """Whether a record of so many bytes is to be put now; waits, drops and raises as was asked for."""
@@ -205,13 +206,14 @@ class Limit:
             self._tidy(store)
             return self._look(size) or self._refuse(when)
         taken: list[bool] = []
+        lock = self._lock  # there is another one when the spool is let go of
         try:  # with a limit: who has it may wait for a store, in whose middle a finalizer logs
-            keep(taken, self._lock.acquire, True, _PATIENCE)
+            keep(taken, lock.acquire, True, _PATIENCE)
             while True in taken and not self._look(size) and self._drop_oldest(store, self._queues(store)):
                 pass
         finally:
             if True in taken:
-                self._lock.release()
+                lock.release()
         return not self._is_large(size) or self._look(size) or self._refuse(when)
 
     def _wait(self, size: int, store: Store) -> bool:
