@@ -5,11 +5,14 @@ They are called by who is at it as its turn ends, or as it goes: to wait for som
 
 from __future__ import annotations
 
+import os
 import threading
 import weakref
 from collections import deque
 from contextlib import suppress
 from enum import IntEnum
+
+from .living import living
 
 
 class Call(IntEnum):
@@ -66,6 +69,7 @@ class _Visits:
 
     def __init__(self) -> None:
         self._places: list[weakref.ref[Rest]] = []
+        _all.add(self)
 
     def add(self, place: Rest) -> None:
         if not any(ref() is place for ref in self._places):
@@ -81,6 +85,21 @@ class _Visits:
                     place.call()
 
     __del__ = end
+
+
+_all: weakref.WeakSet[_Visits] = weakref.WeakSet()
+_kept: list[_Visits] = []  #: while a process forks
+
+
+def _keep() -> None:
+    """In a child those of threads that it hasn't would go at once, and run code of ours: a signal that came before the
+    fork would be handled there once more, while all locks are held by threads that it hasn't, those of `logging`, too.
+    """
+    _kept.extend(living(_all))
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(before=_keep, after_in_parent=_kept.clear, after_in_child=_kept.clear)
 
 
 class _Here(threading.local):

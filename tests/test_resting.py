@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 
@@ -142,3 +145,36 @@ def test_places_that_are_gone_arent_kept() -> None:
         visit(Rest())
     assert len(resting._here.visits._places) <= before + 1
     leave()
+
+
+_SIGNALLED = """
+import _thread, os, signal, threading
+from functools import partial
+os.register_at_fork(before=partial(_thread.interrupt_main, signal.SIGUSR1))  # the last of all such calls
+from pqadapters.resting import Rest, visit
+
+handled, place, ready, over = [], Rest(), threading.Event(), threading.Event()
+signal.signal(signal.SIGUSR1, lambda *_: handled.append(os.getpid()))
+
+def be_there():
+    visit(place)
+    ready.set()
+    over.wait()
+
+thread = threading.Thread(target=be_there, daemon=True)
+thread.start()
+ready.wait()
+pid = os.fork()
+if not pid:
+    os._exit(os.getpid() in handled)
+assert os.waitpid(pid, 0) == (pid, 0)
+assert handled == [os.getpid()]
+over.set()
+thread.join()
+"""
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="needs os.fork")
+def test_a_signal_that_came_before_a_fork_isnt_handled_in_the_child() -> None:
+    """Its handler may log, and would wait there for ever: nothing is put in order yet."""
+    subprocess.run([sys.executable, "-W", "ignore", "-c", _SIGNALLED], check=True, timeout=_PATIENCE)
