@@ -26,6 +26,18 @@ TEXT = "x" * 1000
 MANY = 3000  #: more records than there is room for
 
 
+class _Tidying(MemoryStore):
+    """Gives back a file at its first checkpoint."""
+
+    def __init__(self, file: Path) -> None:
+        super().__init__()
+        self._file = file
+
+    def checkpoint(self) -> None:
+        super().checkpoint()
+        self._file.unlink(missing_ok=True)
+
+
 @pytest.fixture
 def place(tmp_path: Path) -> Path:
     return tmp_path / "spool"
@@ -336,6 +348,17 @@ def test_a_spool_that_is_let_go_of_while_room_is_made(tmp_path: Path) -> None:
 
     limit.watch(str(tmp_path), queues)
     assert limit.admits(100, logging.INFO, MemoryStore())
+
+
+def test_block_waits_for_the_listener_that_goes_on(tmp_path: Path) -> None:
+    limit, one, other = limits.Limit(LIMIT), object(), object()
+    (tmp_path / "file").write_bytes(b"x" * LIMIT)
+    limit.watch(str(tmp_path), lambda store: [])
+    limit.delivers(one)
+    limit.delivers(other)
+    limit.delivers_no_more(one)
+    assert limit.is_delivered
+    assert limit.admits(100, logging.INFO, _Tidying(tmp_path / "file"))
 
 
 def test_of_two_handlers_on_one_spool_the_stricter_limit_holds() -> None:
