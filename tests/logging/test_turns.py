@@ -16,7 +16,7 @@ from pqadapters.logging._delivery.owed import Owed
 from pqadapters.logging._delivery.post import Post
 from pqadapters.logging._delivery.turn import Turn
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
-from pqadapters.store import Put
+from pqadapters.store import Capabilities, Put, State
 from tests.contract.threads import Task
 
 from .programs import ran
@@ -70,6 +70,23 @@ def test_who_delivers_from_a_store_that_is_opened_anew_has_the_turn_there(tmp_pa
     assert spool.store.depth(spool.names.turn).claimed == 1
     turn.give_up()
     assert spool.store.depth(spool.names.turn).claimed == 0
+    spool.close()
+
+
+def test_a_turn_that_came_back_to_another_one_is_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """On a server that took us for dead: it is claimed, but not by us."""
+    spool = SpoolQueue(f"sqlite:///{tmp_path}/log.db").spool
+    store, name = spool.store, spool.names.turn
+    monkeypatch.setattr(type(store), "capabilities", Capabilities(hosts=True))
+    monkeypatch.setattr("pqadapters.logging._delivery.turn._LOOK", 0.0)
+    turn = Turn(spool, Owed())
+    assert turn.is_ours(threading.Event())
+    assert not turn.is_lost()
+    (claimed,) = store.browse(name, state=State.CLAIMED)
+    monkeypatch.setattr(store, "browse", lambda queue, **options: iter([claimed._replace(attempts=2)]))
+    assert turn.is_lost()
+    monkeypatch.undo()
+    turn.give_up()
     spool.close()
 
 
