@@ -15,7 +15,7 @@ import pytest
 from pqadapters.errors import StoreError
 from pqadapters.logging._delivery import delivery as _delivery
 from pqadapters.logging._delivery import diverting as _diverting
-from pqadapters.logging._delivery.couriers import Courier
+from pqadapters.logging._delivery.couriers import Courier, Job
 from pqadapters.logging._delivery.delivery import Delivery
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.store import Put
@@ -176,6 +176,20 @@ def test_what_was_confirmed_of_a_batch_of_one_slot_says_nothing_of_anothers(plac
         diverting._had, diverting._had_in = {courier: {1, 2}}, one
         assert diverting._confirmed_before(courier, one, [1, 2, 3]) == 2
         assert diverting._confirmed_before(courier, other, [1, 2, 3]) == 0
+
+
+def test_who_ends_with_a_batch_that_came_again_while_it_is_put_by_gets_nothing_twice(place: str) -> None:
+    """It had confirmed the first of three before, and confirms the others in the moment in which they are put by."""
+    with QueueListener(place, Noting(), Sink(Noting(), name="other")) as listener:
+        delivery: Any = listener._delivery
+        diverting, store = delivery._diverting, MemoryStore()
+        courier = diverting._couriers[0]
+        ids = store.commit(Put(courier.queue, b""), Put(courier.queue, b""))
+        job = Job([logging.makeLogRecord({})] * 2, before=1)
+        job.done = 2
+        job.ended.set()
+        diverting._divert(job, 1, list(ids), courier, store)
+        assert store.depth(courier.queue).unfinished == 0
 
 
 def test_who_ends_while_its_records_are_put_by_gets_nothing_twice(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
