@@ -110,6 +110,17 @@ def test_a_submit_that_is_interrupted_anywhere(options: dict[str, Any], tmp_path
     _everywhere(prepare)
 
 
+def test_an_executor_whose_first_submit_is_interrupted_anywhere_shuts_down(tmp_path: Path) -> None:
+    """A ticket was taken back that wasn't counted yet: there was one less than none, and shutdown() waited for it."""
+    nth, struck = 0, True
+    while struck:
+        nth += 1
+        executor = ThreadPoolExecutor(2, path=tmp_path / str(nth), durability="process")
+        struck = interrupted(partial(executor.submit, work.double, 1), nth, _HERE)
+        Task(executor.shutdown, patience=work.PATIENCE).result()
+    assert nth > 10
+
+
 def test_a_submit_to_processes_that_is_interrupted_anywhere(tmp_path: Path) -> None:
     """A job that was claimed, and that the pool hadn't got, was nobody's; its call was counted for good."""
 
@@ -163,8 +174,9 @@ def test_a_clock_that_is_interrupted_anywhere() -> None:
     while struck:
         nth += 1
         clock, due = _clock.Clock(), threading.Event()
-        struck = interrupted(partial(clock.call_in, 0.0, int), nth, (_clock.__file__, ending.__file__), exits=True)
-        clock.call_in(0.0, due.set)
+        files = _clock.__file__, ending.__file__, threading.__file__  # a condition's `with` has code of its own
+        struck = interrupted(partial(clock.call_in, 0.0, int), nth, files, exits=True)
+        Task(partial(clock.call_in, 0.0, due.set), patience=work.PATIENCE).result()
         assert due.wait(work.PATIENCE)
     assert nth > 5
 

@@ -26,7 +26,8 @@ class Clock:
     """Calls functions when their time has come."""
 
     def __init__(self) -> None:
-        self._changed = threading.Condition()
+        self._lock = threading.RLock()  #: taken by itself: a condition's `with` keeps it where a signal handler raises
+        self._changed = threading.Condition(self._lock)
         self._due: list[tuple[float, int]] = []  #: when, and the number of the call; of those that were taken back, too
         self._calls: dict[int, Callable[[], object]] = {}
         self._numbers = count()
@@ -35,7 +36,7 @@ class Clock:
     def call_in(self, seconds: float, function: Callable[[], object]) -> Callable[[], object]:
         """Call it that many seconds from now; at the end of the interpreter, never. What this returns takes it back."""
         number = next(self._numbers)
-        with self._changed:
+        with self._lock:
             self._calls[number] = function
             heapq.heappush(self._due, (SYSTEM.monotonic() + seconds, number))
             self._changed.notify()
@@ -58,7 +59,7 @@ class Clock:
     def _start(self) -> None:
         thread = threading.Thread(target=enduring(self._run), name="pqadapters-executor-clock", daemon=True)
         try:
-            with self._changed:
+            with self._lock:
                 if self._thread is not None:
                     return
                 self._thread = thread
@@ -75,7 +76,7 @@ class Clock:
             del function
 
     def _next(self) -> Callable[[], object] | None:
-        with self._changed:
+        with self._lock:
             while self._due and self._thread is threading.current_thread():
                 if len(self._due) > 2 * len(self._calls) + _FEW:
                     self._sweep_locked()
@@ -90,7 +91,7 @@ class Clock:
             return None
 
     def _take_due(self) -> Callable[[], object] | None:
-        with self._changed:
+        with self._lock:
             while self._due and self._due[0][0] <= SYSTEM.monotonic():
                 if (function := self._calls.pop(heapq.heappop(self._due)[1], None)) is not None:
                     return function

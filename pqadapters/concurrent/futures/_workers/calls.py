@@ -48,6 +48,7 @@ class Calls:
         self.backlog, self.most, self.rebuild = backlog, most, rebuild
         self._executor = weakref.ref(executor)
         self._kept: ProcessPoolExecutor | None = None
+        self.lock = backlog.lock  #: taken by itself, as in clock.py
         self.changed = threading.Condition(backlog.lock)
         self._counted: dict[int, _Counted] = {}  #: calls in the pool, or about to be: each comes and goes in one step
         self._looks = 0
@@ -67,7 +68,7 @@ class Calls:
 
     def notify(self) -> None:
         """Somebody may be waiting for the end, and so may the thread."""
-        with self.changed:
+        with self.lock:
             self.changed.notify_all()
         if self.backlog.closing and self._thread is not None:
             self._done.put(None)
@@ -110,7 +111,7 @@ class Calls:
 
     def _less(self, counted: _Counted) -> None:
         """A call is none of those in the pool any more."""
-        with self.changed:
+        with self.lock:
             self._counted.pop(id(counted), None)
             counted.clear()
             self.changed.notify_all()
@@ -268,7 +269,7 @@ class Calls:
     def _is_over(self, nothing: bool) -> bool:
         """Whether the thread may end. The executor may go before it, as soon as there is nothing to do."""
         backlog = self.backlog
-        with self.changed:
+        with self.lock:
             waiting = bool(self.count or backlog.live) and not backlog.stopped
             if waiting or self.count:
                 return False
@@ -286,7 +287,7 @@ class Calls:
         """Until nothing is left to do here. Now and then it is looked: at a time no thread could be started to."""
         backlog = self.backlog
         while True:
-            with self.changed:
+            with self.lock:
                 if self.changed.wait_for(lambda: backlog.drained() or (backlog.stopped and not self.count), _LOOK):
                     return
             go_on()
@@ -313,7 +314,7 @@ def _drain_all() -> None:
     """The program ends: as with the standard library's, what was submitted is done first."""
     for calls in living(_all):
         if not (calls.backlog.closed or calls.backlog.forked) and (calls.count or calls.backlog.live):
-            with calls.changed:
+            with calls.lock:
                 calls.changed.wait_for(calls.is_through)
 
 

@@ -39,6 +39,7 @@ class Tickets:
     def __init__(self, backlog: Backlog, issue: Callable[..., Future[Any]], most: int) -> None:
         self.backlog, self.most = backlog, most
         self._issue = weakref.WeakMethod(issue)
+        self._lock = backlog.lock  #: taken by itself, as in clock.py
         self.changed = threading.Condition(backlog.lock)
         self.count = self.busy = 0
         self.volatile = 0  #: calls in the pool's queue that aren't ours
@@ -56,7 +57,7 @@ class Tickets:
         return not self.count
 
     def notify(self) -> None:
-        with self.changed:
+        with self._lock:
             self.changed.notify_all()
             if self.backlog.closing:
                 self.ring(self._staying)
@@ -71,6 +72,7 @@ class Tickets:
         """A job is ready, or may be: see that somebody looks. False if nobody is there to."""
         backlog = self.backlog
         ticket: _Ticket = []
+        coming: _Ticket = [None]
         try:
             with backlog.lock:
                 self._looks += 1
@@ -82,17 +84,16 @@ class Tickets:
                     return self.count > 0
                 if idle >= self.most - self.busy or (idle and idle >= len(backlog.live)):
                     return True
-                ticket = [None]
-                backlog.to_come.add(id(ticket))
-                self.count += 1
-            try:
-                return self._put(ticket) or self.count > 0
-            finally:
-                backlog.to_come.discard(id(ticket))
+                backlog.to_come.add(id(coming))
+                ticket = coming
+                self.count += 1  # no call in between: who takes it back counts it no more
+            return self._put(ticket) or self.count > 0
         except BaseException:  # of a signal handler
             self.take_back(ticket)
             look_later(backlog)
             raise
+        finally:
+            backlog.to_come.discard(id(coming))
 
     def _put(self, ticket: _Ticket) -> bool:
         """Give the pool one more ticket, which is counted already."""
@@ -267,7 +268,7 @@ class Tickets:
     def wait(self) -> None:
         """Until nothing is left to do here. Now and then it is looked: at a time no thread could be started to."""
         while True:
-            with self.changed:
+            with self._lock:
                 self._waiting = True
                 if self.changed.wait_for(self.backlog.drained, _AGAIN):
                     return
