@@ -9,7 +9,7 @@ from collections import deque
 from collections.abc import Sequence
 from contextlib import suppress
 
-from .ending import start_thread
+from .ending import enduring, start_thread
 from .errors import FOR_GOOD, LeaseLost, StoreError
 from .store import Claim, Nack, Store
 
@@ -35,7 +35,7 @@ def give_back_later(store: Store, claims: Sequence[Claim]) -> None:
     """The same, of a store that refuses just now; claims of a handle that is gone have ended."""
     astray = _astray.setdefault(store, deque())
     astray.extend(claims)
-    thread = threading.Thread(target=_insist, args=(weakref.ref(store), astray), daemon=True)
+    thread = threading.Thread(target=enduring(_insist), args=(weakref.ref(store), astray), daemon=True)
     thread.name = "pqadapters-astray"
     with suppress(RuntimeError):  # at the interpreter's end, with which they are free
         start_thread(thread)

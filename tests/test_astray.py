@@ -135,3 +135,18 @@ def test_a_store_that_the_program_lets_go_of_is_waited_for_no_longer(threads: li
     del store
     threads[0].join(PATIENCE)
     assert not threads[0].is_alive()
+
+
+def test_who_tries_again_goes_on_behind_a_lack_of_memory(
+    monkeypatch: pytest.MonkeyPatch, threads: list[threading.Thread]
+) -> None:
+    """The records were nobody's until more was claimed, or the process ended."""
+    store = Away()
+    store.commit(Put("q", b"a"))
+    claims = store.claim("q")
+    refuse(monkeypatch, store, MemoryError())
+    astray.give_back_later(store, claims)
+    threads[0].join(0.2)
+    monkeypatch.undo()
+    threads[0].join(PATIENCE)
+    assert ready(store) == [b"a"]

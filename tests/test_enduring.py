@@ -5,12 +5,15 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pqadapters.concurrent.futures import ThreadPoolExecutor
 from pqadapters.concurrent.futures._backlog import clock
+from pqadapters.logging.handlers import QueueHandler, QueueListener
 from pqadapters.opening import open_store
 from pqadapters.stdlib import queue as threaded
 from pqadapters.stdlib.asyncio import Queue
@@ -18,6 +21,7 @@ from pqadapters.store import Put
 from pqadapters.stores._disk import Disk
 
 from .aio.running import PATIENCE, run, turns
+from .logging.sinks import Noting, logger_of
 
 
 @pytest.fixture
@@ -77,3 +81,17 @@ def test_delayed_jobs_are_begun(tmp_path: Path, struck: list[str], monkeypatch: 
     with ThreadPoolExecutor(1, path=tmp_path / "jobs") as executor:
         assert executor.using(delay=0.05).submit(abs, -7).result(PATIENCE) == 7
     assert "pqadapters-executor-clock" in struck
+
+
+@pytest.mark.parametrize("own", [True, False])
+def test_each_sink_gets_its_records(tmp_path: Path, struck: list[str], own: bool) -> None:
+    """`own`: the program has a queue of its own, and the sinks share what is read from it."""
+    sinks = [Noting(), Noting()]
+    spool: Any = threaded.Queue[Any](path=tmp_path / "own") if own else str(tmp_path / "spool")
+    handler = QueueHandler(spool)
+    with QueueListener(spool, *sinks):
+        while len([name for name in struck if name.startswith("pqadapters-logging-")]) < 2:
+            time.sleep(0.001)
+        logger_of(handler).info("m")
+        for sink in sinks:
+            sink.until_count(1)

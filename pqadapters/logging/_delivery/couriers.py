@@ -6,6 +6,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 
+from ...ending import enduring
 from ...errors import StoreClosed
 from ...store import Ack, Store
 from .feedback import deliver_apart
@@ -37,7 +38,7 @@ class Courier:
         self._changed = threading.Condition()
         self._job: tuple[Job, Store] | None = None
         self.thread = threading.Thread(
-            target=deliver_apart, args=(self._run, spool), name=f"pqadapters-logging-{post.name}", daemon=True
+            target=deliver_apart, args=(enduring(self._run), spool), name=f"pqadapters-logging-{post.name}", daemon=True
         )
 
     @property
@@ -70,8 +71,8 @@ class Courier:
         while not stopping.is_set():
             with self._changed:
                 self._changed.wait_for(lambda: self._job or self.behind or stopping.is_set())
-                given, self._job = self._job, None
                 behind = list(self.behind)
+                given, self._job = self._job, None  # last: nothing is lost where memory is lacking
             try:
                 if given is not None:
                     self._carry(*given)

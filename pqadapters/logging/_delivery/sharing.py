@@ -13,6 +13,7 @@ from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from ...ending import enduring
 from ...store import Ack, Claim, Depth, Put, Store, dead_queue
 from ...telling import logger
 from .couriers import AGAIN
@@ -95,7 +96,7 @@ class Sharing:
         self.threads = []
         for post in self._posts:
             post.sharing = self
-            run = self._working(post)
+            run = enduring(self._working(post))
             name = f"pqadapters-logging-{post.name}"
             self.threads.append(threading.Thread(target=deliver_apart, args=(run, spool), name=name, daemon=True))
 
