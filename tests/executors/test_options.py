@@ -16,7 +16,8 @@ from pqadapters.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecuto
 from pqadapters.concurrent.futures._backlog import clock as _clock
 from pqadapters.concurrent.futures._backlog import timeouts
 from pqadapters.concurrent.futures._backlog.timeouts import _run_out
-from pqadapters.concurrent.futures._jobs.options import Options
+from pqadapters.concurrent.futures._jobs import wire
+from pqadapters.concurrent.futures._jobs.options import Options, key_bytes, options
 
 from . import work
 from .conftest import Make
@@ -289,3 +290,35 @@ def test_a_cancelled_job_is_waited_for_no_longer(kind: Any, way: str, place: dic
         assert executor.purge("delayed") == 1
     assert closed.wait(work.PATIENCE)
     assert future.cancelled()
+
+
+@pytest.mark.parametrize("name", ["retries", "backoff", "delay", "timeout", "result_ttl"])
+def test_what_is_no_number_at_all_is_refused(name: str) -> None:
+    with pytest.raises(ValueError, match=name):
+        options(**{name: float("nan")})  # type: ignore[arg-type]
+
+
+def test_what_may_be_a_key() -> None:
+    """What is stored is its repr(): that of a bool, or of a type of somebody's own, says something else."""
+    assert key_bytes("\udc80") != key_bytes("\udc81")
+    for key in (True, (True,), type("Text", (str,), {})("k")):
+        with pytest.raises(TypeError):
+            key_bytes(key)
+
+
+def test_results_that_are_kept_for_ever_can_be_purged(make: Make) -> None:
+    """Those of parked jobs can't be, whose time is without end."""
+    executor = make()
+    executor.using(result_ttl=float("inf")).submit(work.double, 1).result(work.PATIENCE)
+    assert executor.purge("results") == 1
+
+
+def test_a_result_without_a_key_isnt_kept(make: Make) -> None:
+    executor = make()
+    executor.using(retries=1).submit(work.double, 1).result(work.PATIENCE)
+    assert executor.stats()["results"] == 0
+
+
+def test_more_failures_than_are_counted() -> None:
+    job = wire.write(b"0123456789abcdef", b"call")
+    assert wire.read(wire.with_failures(job, 70_000)).failures == 0xFFFF
