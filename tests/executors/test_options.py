@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import queue
 import random
+import sys
 import threading
 import time
 from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from pqadapters.concurrent import futures
-from pqadapters.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, wait
+from pqadapters.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, task, wait
 from pqadapters.concurrent.futures._backlog import clock as _clock
 from pqadapters.concurrent.futures._backlog import timeouts
 from pqadapters.concurrent.futures._backlog.timeouts import _run_out
@@ -322,3 +325,23 @@ def test_a_result_without_a_key_isnt_kept(make: Make) -> None:
 def test_more_failures_than_are_counted() -> None:
     job = wire.write(b"0123456789abcdef", b"call")
     assert wire.read(wire.with_failures(job, 70_000)).failures == 0xFFFF
+
+
+@task(name="named in a store")
+def _named() -> None: ...
+
+
+def test_a_task_goes_by_its_name_whatever_script_it_is_in() -> None:
+    call: wire.Call = (_named, (), {})
+    assert wire.name_of(wire.dump(call)) == "named in a store"
+    assert wire.bounds_of(call, b"__main__", shared=True) == {}
+
+
+def test_a_script_is_the_same_by_whatever_path_it_is_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    (tmp_path / "app.py").touch()
+    (tmp_path / "link.py").symlink_to("app.py")
+    main = SimpleNamespace(__spec__=None, __file__=str(tmp_path / "link.py"))
+    monkeypatch.setitem(sys.modules, "__main__", main)
+    monkeypatch.setattr(wire, "_main", "")
+    there = str((tmp_path / "app.py").resolve())
+    assert wire.bounds_of((work.double, (), {}), b"__main__", shared=True) == {"main": there}
