@@ -6,6 +6,7 @@ from __future__ import annotations
 import asyncio
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +14,7 @@ import pytest
 
 from pqadapters.concurrent.futures import ThreadPoolExecutor
 from pqadapters.concurrent.futures._backlog import clock
+from pqadapters.interrupts import Flag
 from pqadapters.logging.handlers import QueueHandler, QueueListener
 from pqadapters.opening import open_store
 from pqadapters.stdlib import queue as threaded
@@ -28,16 +30,19 @@ from .logging.sinks import Noting, logger_of
 def struck(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """The names of the threads of ours that lacked memory in a wait: each does, once."""
     names: list[str] = []
-    wait = threading.Condition.wait
 
-    def lacking(condition: threading.Condition, timeout: float | None = None) -> bool:
-        name = threading.current_thread().name
-        if name.startswith("pqadapters-") and name not in names:
-            names.append(name)
-            raise MemoryError
-        return wait(condition, timeout)
+    def lacking(wait: Callable[..., bool]) -> Callable[..., bool]:
+        def waiting(what: Any, timeout: float | None = None) -> bool:
+            name = threading.current_thread().name
+            if name.startswith("pqadapters-") and name not in names:
+                names.append(name)
+                raise MemoryError
+            return wait(what, timeout)
 
-    monkeypatch.setattr(threading.Condition, "wait", lacking)
+        return waiting
+
+    for kind in (threading.Condition, Flag):
+        monkeypatch.setattr(kind, "wait", lacking(kind.wait))
     return names
 
 
