@@ -41,16 +41,17 @@ def prepare(path: str, disk: Disk, trust: bool) -> None:
         raise refused(path, error, "open") from error
     if not stat.S_ISDIR(info.st_mode):
         raise StoreRefused(f"{path} is a file; a store is a directory: give the path of a new or empty directory")
-    _check_content(path)
+    names = _check_content(path)
     if not trust and check_owner(path, info):
         if info.st_mode & 0o022:
-            _check_owners(path)
+            _check_owners(path, names)
         make_private(path, info)
     with contextlib.suppress(OSError):  # a parent that we may not open was synced by whoever made the directory
         disk.sync_directory(os.path.dirname(path))
 
 
-def _check_content(path: str) -> None:
+def _check_content(path: str) -> list[str]:
+    """What is in the directory."""
     try:
         names = os.listdir(path)
     except OSError as error:
@@ -62,18 +63,24 @@ def _check_content(path: str) -> None:
             f"{f' (and {len(foreign) - 1} more)' if len(foreign) > 1 else ''}: "
             "give a directory of its own to the store, or move the file away"
         )
+    return names
 
 
-def _check_owners(path: str) -> None:
+def _check_owners(path: str, names: list[str]) -> None:
     """Of the files in a directory that others could write: what they have put there would be taken for the store's."""
-    for name in sorted(filter(_OURS.fullmatch, os.listdir(path))):
-        with contextlib.suppress(FileNotFoundError):
-            if (owner := os.lstat(os.path.join(path, name)).st_uid) != os.geteuid():
-                raise StoreRefused(
-                    f"{path} can be written by others, and {name} in it belongs to user {owner}, not {os.geteuid()} as "
-                    "whom this process runs. If that is right, have its owner changed (chown), or pass "
-                    "trust_directory=True; else move it away"
-                )
+    for name in sorted(filter(_OURS.fullmatch, names)):
+        try:
+            owner = os.lstat(os.path.join(path, name)).st_uid
+        except FileNotFoundError:
+            continue
+        except OSError as error:
+            raise refused(path, error, f"look at {name} in") from error
+        if owner != os.geteuid():
+            raise StoreRefused(
+                f"{path} can be written by others, and {name} in it belongs to user {owner}, not {os.geteuid()} as "
+                "whom this process runs. If that is right, have its owner changed (chown), or pass "
+                "trust_directory=True; else move it away"
+            )
 
 
 def lock(path: str, disk: Disk) -> Hold:

@@ -55,14 +55,18 @@ def check_sides(path: str, *, trust: bool = True) -> None:
 
 
 def _check_owner(file: str) -> None:
-    with suppress(FileNotFoundError):
+    try:
         owner = os.stat(file).st_uid
-        if hasattr(os, "geteuid") and owner != os.geteuid():
-            raise StoreRefused(
-                f"{file} belongs to user {owner}, and this process runs as user {os.geteuid()}: whoever has put it "
-                "there decides what is in the database. If that is right, have its owner changed (chown), or pass "
-                "trust_directory=True; else move it away"
-            )
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise refused(os.path.dirname(file), error, f"look at {os.path.basename(file)} in") from error
+    if hasattr(os, "geteuid") and owner != os.geteuid():
+        raise StoreRefused(
+            f"{file} belongs to user {owner}, and this process runs as user {os.geteuid()}: whoever has put it there "
+            "decides what is in the database. If that is right, have its owner changed (chown), or pass "
+            "trust_directory=True; else move it away"
+        )
 
 
 def is_other(path: str) -> bool:
