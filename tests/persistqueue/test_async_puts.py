@@ -408,18 +408,24 @@ def test_whose_thread_is_ended_is_told(kind: Any, path: str) -> None:
     asyncio.run(main())
 
 
+def locked_so_often(held: Any, times: int) -> list[int]:
+    """What finds the database locked; how often it still does."""
+    left = [times]
+
+    def refuse(puts: Sequence[Put]) -> None:
+        if left[0]:
+            left[0] -= 1
+            raise StoreLocked("locked")
+
+    held.refuse = refuse
+    return left
+
+
 def test_close_waits_for_puts_that_find_the_database_locked(path: str) -> None:
     async def main() -> None:
         q = AsyncSQLiteQueue(path)
         async with first_put_under_way(q) as (held, first):
-            left = [3]
-
-            def refuse(puts: Sequence[Put]) -> None:
-                if left[0]:
-                    left[0] -= 1
-                    raise StoreLocked("locked")
-
-            held.refuse = refuse
+            locked_so_often(held, 3)
             held.may_go_on.set()
             await asyncio.wait_for(q.close(), 30)
             assert await first
@@ -438,14 +444,7 @@ def test_the_patience_of_one_that_had_no_room_begins_as_it_finds_the_database_lo
 
     async def main() -> None:
         async with AsyncSQLiteQueue(path, maxsize=1) as q, first_put_under_way(q) as (held, first):
-            left = [1]
-
-            def refuse(puts: Sequence[Put]) -> None:
-                if left[0]:
-                    left[0] -= 1
-                    raise StoreLocked("locked")
-
-            held.refuse = refuse
+            left = locked_so_often(held, 1)
             held.may_go_on.set()
             await first
             (putting,) = await started(q.put("second"))
