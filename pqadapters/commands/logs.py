@@ -19,7 +19,7 @@ import click
 
 from ..clock import SYSTEM
 from ..logging._spools.names import Names
-from ..logging._spools.place import is_url, place_of
+from ..logging._spools.place import has_slots, is_url, place_of
 from ..logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from ..opening import path_of
 from ..telling import shown
@@ -146,16 +146,10 @@ def _there(place: str) -> str:
         check_own(str(where := find(place)))
         spool = Names().inbox in seen(where, lambda sight: list(sight.queues()))
     else:
-        spool = path is None or _is_spool(os.listdir(path))
+        spool = path is None or has_slots(path)
     if not spool:
         raise Failure(f"{bare} has no log records: it isn't what a handler was given as its path")
     return place
-
-
-def _is_spool(names: list[str]) -> bool:
-    """Whether a directory with these in it has slots, or had some: who delivers all takes them away. A queue's has a
-    lock as well."""
-    return any(map(str.isdecimal, names)) or ("LOCK" in names and not any(name.endswith(".seg") for name in names))
 
 
 def _configured(config: str, place: str | None) -> Iterator[QueueListener]:

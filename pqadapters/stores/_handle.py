@@ -12,7 +12,7 @@ from types import TracebackType
 from typing import Any, NamedTuple, Protocol, TypeVar
 
 from ..durability import Durability
-from ..errors import DiskError, Stopped, StoreClosed, StoreError, StoreLocked
+from ..errors import Stopped, StoreClosed, StoreError
 from ..store import Ack, Claim, Op, Order, Stop, acknowledge
 from ._ahead import Ahead
 from ._bells import Bells
@@ -196,13 +196,8 @@ class Handle:
             raise
 
     def _give_back_ahead(self) -> None:
-        self._settle_ahead()
-        claims = self._ahead.pop_all(self._core.process)
-        try:
-            self._core.give_back_claims(claims, self._handle)
-        except (DiskError, StoreLocked):  # nothing was: they are ours, and would be out of everybody's reach
-            self._ahead.put_back(claims)
-            raise
+        """What lies ahead is ready again. Raises StoreError: then it is there still."""
+        raise NotImplementedError
 
     def wake(self, queue: str) -> None:
         self._core.bells.ring(queue)

@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from pqadapters import PDict
+from pqadapters.stdlib.queue import Queue
 from tests.commands.command import bytes_in, call, out, process, refusal
 from tests.logging.programs import ROOT, ran, running
 from tests.logging.sinks import PATIENCE
@@ -374,6 +375,8 @@ def test_mistakes(tmp_path: Path) -> None:
     assert "isn't there" in refusal("logs", "drain", f"sqlite:///{tmp_path}/nowhere.db")
     assert "isn't there" in refusal("logs", "drain", f"SQLITE:///{tmp_path}/nowhere.db")
     PDict[str, int](tmp_path / "mapping.db")["a"] = 1
+    with Queue[str](path=tmp_path / "queue") as q:  # which has a lock, as a spool has it
+        q.put("a")
     before = bytes_in(tmp_path)
     assert "no log records" in refusal("logs", "drain", f"sqlite:///{tmp_path}/mapping.db")
     said = refusal("logs", "drain", tmp_path / "mapping.db")  # which "isn't there, or no directory"
@@ -383,6 +386,7 @@ def test_mistakes(tmp_path: Path) -> None:
     assert "nowhere?x isn't there" in refusal("logs", "drain", tmp_path / "nowhere?x")
     assert "isn't there" in refusal("logs", "drain", f"file://{tmp_path}/nowhere")
     assert "no log records" in refusal("logs", "drain", f"file://{tmp_path}")
+    assert "no log records" in refusal("logs", "drain", tmp_path / "queue")
     assert "PLACE" in refusal("logs", "drain", status=2)
     assert "--timeout" in refusal("logs", "drain", tmp_path, "--timeout", "nan", status=2)  # it never ended
     assert "No such file" in refusal("logs", "drain", "--config", tmp_path / "nowhere.json")

@@ -48,5 +48,15 @@ def refuse_store(directory: str) -> None:
         names = os.listdir(directory)
     except OSError:  # not there yet; or for others to say
         return
-    if any(name.endswith(".seg") for name in names):
+    if _is_store(names):
         raise StoreRefused(f"{directory} is the directory of a queue or a mapping: give another one to the log records")
+
+
+def has_slots(directory: str) -> bool:
+    """Whether it has slots, or had some: who delivers all takes them away, and leaves a lock, as stores have it too."""
+    names = os.listdir(directory)
+    return any(map(str.isdecimal, names)) or ("LOCK" in names and not _is_store(names))
+
+
+def _is_store(names: list[str]) -> bool:
+    return any(name.endswith(".seg") for name in names)
