@@ -26,17 +26,13 @@ from ...store import (
     Capabilities,
     Claim,
     Damage,
-    Delete,
     Depth,
-    Nack,
     Op,
     Order,
     Put,
     Record,
-    Set,
     State,
     Stop,
-    Update,
     acknowledge,
     without_limits,
 )
@@ -51,18 +47,16 @@ from .backup import back_up
 from .changes import Changes, Who
 from .claims import Take, Taken, claim_oldest, first_seen
 from .core import logger, share
+from .costs import bytes_moved, bytes_of, is_given_back, is_lazy, shrinks
 from .damage.salvaged import Salvaged, salvage_apart
 from .looks import Looks
 from .processes.orphans import Orphan, claimed
-from .schema import LONG
 from .space.room import BIG
 from .tables import Tables
 from .work import Work
 from .writer import LATE
 
 _CAPABILITIES = Capabilities(processes=True, looks=True)
-_KEY = 256  #: bytes that a key which is deleted is taken to free
-_SPARE = 1024  #: bytes that whatever comes with an acknowledgement may bring beyond what that frees
 _new: Any = tuple.__new__
 _PATIENCE = 0.25  #: seconds that a look waits for others' transactions to bury the dead
 _CROWDED = 64  #: records that are claimed in place of being looked at, once two threads were about the same one
@@ -122,7 +116,7 @@ class SqliteStore(Alone):
         work = plain or self._work(ops, stop, timeout, touched)
         if self._ahead.waiting:
             self._settle_ahead()
-        if (size := _bytes_of(ops)) > BIG and not work.shrinks and not core.writer.in_the_middle():
+        if (size := bytes_of(ops)) > BIG and not work.shrinks and not core.writer.in_the_middle():
             core.room.check(size, frees=any(type(op) is not Put for op in ops))
         result = core.writer.do(work)
         if result is LATE:
@@ -133,7 +127,7 @@ class SqliteStore(Alone):
         self._tell_of(work, size, touched)
         if plain is None:
             core.names.learn(ops)
-            if self._goes_ahead and any(map(_is_given_back, ops)):
+            if self._goes_ahead and any(map(is_given_back, ops)):
                 with suppress(StoreError):  # the commit is done, whatever comes of those: they stay ahead
                     self._give_back_ahead()  # what is ready again comes first
         results: tuple[int, ...] = result
@@ -161,8 +155,8 @@ class SqliteStore(Alone):
             who = Who(core.owners.number, self._handle)
             return Changes(connection, core.names, who, core.clock.wall(), touched).apply_all(ops)
 
-        synced = self._power and not all(_is_lazy(op) for op in ops)
-        return Work(run, synced=synced, timeout=timeout, shrinks=_shrinks(ops))
+        synced = self._power and not all(is_lazy(op) for op in ops)
+        return Work(run, synced=synced, timeout=timeout, shrinks=shrinks(ops))
 
     # Claims
 
@@ -299,7 +293,7 @@ class SqliteStore(Alone):
         bell.claimed = True
         if claims:
             core.names.queue(queue)  # known from here on, so that each acknowledgement is one statement
-            core.keeper.written(_bytes_moved(claims))
+            core.keeper.written(bytes_moved(claims))
             if queue not in touched:
                 core.bells.ring(queue)
         return claims
@@ -455,47 +449,3 @@ class SqliteStore(Alone):
         except FormatError:  # not even a transaction can be begun
             found = salvage_apart(core.path, to)
         return found
-
-
-def _bytes_of(ops: tuple[Op, ...]) -> int:
-    """What a commit brings, beside what each of its operations costs."""
-    size = 0
-    for op in ops:
-        if type(op) is Put:
-            size += len(op.payload)
-        elif type(op) is Set:
-            size += len(op.value)
-    return size
-
-
-def _bytes_moved(claims: list[Claim]) -> int:
-    """What of the records a claim writes again: long payloads stay where they are."""
-    size = 0
-    for claim in claims:
-        size += min(len(claim.payload), LONG)
-    return size
-
-
-def _shrinks(ops: tuple[Op, ...]) -> bool:
-    """Whether a commit needs no more room than it gives back, about: then it may have the reserve."""
-    brings = frees = 0
-    for op in ops:
-        if type(op) is Ack:
-            frees += len(op.claim.payload) + _SPARE
-        elif type(op) is Delete:
-            frees += _KEY
-        elif type(op) is Put or type(op) is Update:
-            brings += len(op.payload) + 1
-        elif type(op) is Set:
-            brings += len(op.value) + 1
-    return brings <= frees
-
-
-def _is_lazy(op: Op) -> bool:
-    """Whether it may be lost in a power cut (I1)."""
-    return op.lazy if type(op) is Ack else _is_given_back(op)
-
-
-def _is_given_back(op: Op) -> bool:
-    """Whether its record is ready again at once."""
-    return type(op) is Nack and op.dead is None and not op.not_before
