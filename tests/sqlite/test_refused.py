@@ -161,15 +161,34 @@ def test_a_database_that_others_may_read_is_made_private(database: Path) -> None
         assert {each.stat().st_mode & 0o777 for each in database.parent.glob("jobs.db*") if each.is_file()} == {0o600}
 
 
-def test_another_programs_database_is_refused_and_left_alone(database: Path) -> None:
+@pytest.mark.parametrize("mode", ["delete", "wal"])
+def test_another_programs_database_is_refused_and_left_alone(mode: str, database: Path) -> None:
+    """There was a directory beside it from then on."""
     with sqlite3.connect(database) as raw:
         raw.execute("CREATE TABLE users(name)")
+        raw.execute(f"PRAGMA journal_mode = {mode}")
     database.chmod(0o664)
     raw.close()
     before = database.read_bytes()
     with pytest.raises(StoreRefused, match=r"another program.*a database of its own"):
         SqliteStore(database)
     assert (database.read_bytes(), database.stat().st_mode & 0o777) == (before, 0o664)
+    assert list(database.parent.iterdir()) == [database]
+
+
+def test_nothing_is_made_beside_what_is_no_database(database: Path) -> None:
+    database.write_text("hello " * 100)
+    with pytest.raises(FormatError, match="no database"):
+        SqliteStore(database)
+    assert list(database.parent.iterdir()) == [database]
+
+
+def test_a_database_without_what_stood_beside_it_is_opened(database: Path) -> None:
+    """As one that was copied alone is. It was looked at before that, as any file that nobody of ours has opened."""
+    payloads = fill(database, 20)
+    shutil.rmtree(f"{database}-owners")
+    with SqliteStore(database) as store:
+        assert left(store) == payloads
 
 
 def test_a_newer_version_is_refused(database: Path) -> None:

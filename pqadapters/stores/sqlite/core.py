@@ -42,6 +42,7 @@ from .processes.orphans import Orphans
 from .processes.owners import Owners
 from .reader import Reader
 from .space.room import Room
+from .takeover.probe import refuse_others
 from .transactions import poisoned
 from .work import Work
 from .writer import LATE, Writer
@@ -454,6 +455,7 @@ def share(path: str, disk: Disk, trust: bool, clock: Clock, token: Token) -> Cor
         found = cores.joined(file, token) if file != pairing.NONE else None
         if found is not None:
             return found
+        refuse_others(path)
         core = Core(path, disk, trust, clock)
         connected.add(core)
         return cores.add(core, core.writer.file, token)

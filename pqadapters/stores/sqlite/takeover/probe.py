@@ -5,15 +5,16 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
+from contextlib import suppress
 from typing import NamedTuple
 
-from ....errors import DiskError, FormatError, StoreError
+from ....errors import DiskError, FormatError, StoreError, StoreLocked
 from ..._directory import refused
-from ..._disk import Disk
+from ..._disk import Disk, is_there
 from .. import schema
 from ..beside import SIDE, check_sides, make_way, remove_files, state_of
 from ..database import address, patiently
-from ..errors import ERRORS, is_busy, translated
+from ..errors import ERRORS, foreign, is_busy, translated
 
 _NOT_SQLITE = "file is not a database"
 _NOT_WRITABLE = "unable to open database file"  #: SQLite makes a file beside one in WAL mode even to read it
@@ -43,6 +44,20 @@ def probe(path: str) -> Probe:
         if not str(error.__cause__).startswith(_NOT_WRITABLE):
             raise
         return patiently(lambda: _look(path, "immutable=1"), path)
+
+
+def refuse_others(path: str) -> None:
+    """Before anything is made beside a file that never was a store's, as far as that can be known without waiting for
+    whoever has it: what opens the file knows the rest. Raises StoreRefused, FormatError."""
+    with suppress(OSError, StoreLocked):  # a DiskError is one of the former
+        if is_there(path + SIDE) or not os.path.getsize(path):
+            return
+        how = "mode=ro" if _alone(path) is None else "mode=rw"  # of one in WAL mode the latter removes what it makes
+        found = patiently(lambda: _look(path, how), path, 0.0)
+        if not found.sqlite:
+            raise translated(sqlite3.DatabaseError(_NOT_SQLITE), path)
+        if not found.ours:
+            raise foreign(path, "is a database of another program")
 
 
 def move(path: str, to: str) -> None:
