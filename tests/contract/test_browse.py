@@ -66,6 +66,40 @@ def test_browse_of_many(make_store: Maker) -> None:
         assert [record.id for record in store.browse(name, state=None, after=ids[13])] == list(ids[14:])
 
 
+def test_browse_of_many_that_are_ready(make_store: Maker) -> None:
+    """In the order in which claims take them, also those whose delay is over and that nobody has claimed since."""
+    for ranks, later in itertools.product((1, 3, 700), (0.0, 60.0)):
+        store, name = make_store(), f"of {ranks} {later}"
+        ranked = [b"%03d" % (n * 7 % ranks) if ranks > 1 else b"" for n in range(700)]
+        due = [START + later if n % 5 == 1 else 0.0 for n in range(700)]
+        ids = store.commit(*[Put(name, b"", rank=rank, not_before=at) for rank, at in zip(ranked, due, strict=True)])
+        store.claim(name, ids=ids[300:420], limit=700)
+        make_store.clock.advance(later)
+        found = {order: [record.id for record in store.browse(name, order=order)] for order in Order}
+        assert found[Order.NEWEST] == found[Order.OLDEST][::-1]
+        for order in (Order.OLDEST, Order.RANK):
+            claims = store.claim(name, order=order, limit=700)
+            assert [claim.id for claim in claims] == found[order], f"{ranks} {later} {order}"
+            store.commit(*map(Nack, claims))
+
+
+def test_browse_while_records_come_and_go(make_store: Maker) -> None:
+    """What was there all the time is seen once, in its place; what has left meanwhile, and come back, once at most."""
+    for order, ranks in itertools.product(Order, (1, 2)):
+        store, name = make_store(), f"{order} {ranks}"
+        ranked = [b"%d" % (n % ranks) if ranks > 1 else b"" for n in range(40)]
+        ids = store.commit(*[Put(name, b"", rank=rank) for rank in ranked])
+        stay = [record.id for record in store.browse(name, order=order)]
+        looking = store.browse(name, order=order)
+        found = [next(looking).id]
+        first, *others = store.claim(name, ids=[found[0], *ids[5:8]], limit=9)
+        store.commit(Put(name, b"new", rank=ranked[-1]), Nack(first), *map(Ack, others))
+        found += [record.id for record in looking]
+        gone = {claim.id for claim in others}
+        assert len(set(found)) == len(found)
+        assert [id for id in found if id in ids and id not in gone] == [id for id in stay if id not in gone]
+
+
 def test_browse_claims_nothing(make_store: Maker) -> None:
     store = _mixed(make_store)
     before = snapshot(store)

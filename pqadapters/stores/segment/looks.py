@@ -8,8 +8,15 @@ from .queues import Extra, Queue
 from .reader import Unreadable
 
 
-def states(queue: Queue, order: Order, state: State | None, after: int) -> dict[int, State]:
+def first(core: Core, queue: Queue, order: Order) -> int | None:
+    """The id of the first ready record."""
+    queue.mature(core.clock.wall())
+    return queue.first(order)
+
+
+def states(core: Core, queue: Queue, order: Order, state: State | None, after: int) -> dict[int, State]:
     """Ids of the queue's records in this state (None: all) above that one, in order."""
+    queue.mature(core.clock.wall())
     if state is State.READY:
         return {id: State.READY for id in queue.ids(order) if id > after}
     found = dict.fromkeys(queue.ids(Order.OLDEST), State.READY) if state is None else {}

@@ -9,10 +9,10 @@ from __future__ import annotations
 
 import os
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from functools import partial
-from itertools import dropwhile
+from itertools import chain, dropwhile, repeat
 from types import TracebackType
 from typing import Any, TypeVar
 
@@ -293,14 +293,22 @@ class SegmentStore:
         self, queue: str, *, order: Order = Order.OLDEST, state: State | None = State.READY, after: int = 0
     ) -> Iterator[Record]:
         core = self._core
-
-        def look() -> dict[int, State]:
-            found.mature(core.clock.wall())
-            return looks.states(found, order, state, after)
-
         found = self._within(lambda: core.catalog.queue(queue))
-        states = self._within(look)
-        return filter(None, (self._within(partial(looks.record, core, found, *each)) for each in states.items()))
+        if state is State.READY and after <= 0:
+            states: Iterable[tuple[int, State]] = zip(self._ready(found, order), repeat(state))
+        else:
+            states = self._within(lambda: looks.states(core, found, order, state, after)).items()
+        return filter(None, (self._within(partial(looks.record, core, found, *each)) for each in states))
+
+    def _ready(self, queue: Queue, order: Order) -> Iterator[int]:
+        """The ids of all that are ready. The first one comes by itself: who wants no more needs no list of all."""
+        core = self._core
+        first, behind = self._within(lambda: (looks.first(core, queue, order), core.log.next))
+
+        def others() -> Iterator[int]:
+            yield from (id for id in self._within(lambda: queue.ids(order)) if id != first and id < behind)
+
+        return iter(()) if first is None else chain([first], others())
 
     def _within(self, call: Callable[[], T]) -> T:
         """Make the call under the lock. What interrupts it, in the same thread, is put off until it is done."""
@@ -359,13 +367,31 @@ class SegmentStore:
         return ((key, value) for key, value in pairs if value is not None)
 
     def keys(self, table: str, *, after: bytes | None = None, reverse: bool = False) -> Iterator[bytes]:
+        if after is None:
+            return self._all_keys(table, reverse)
         keys = self._within(lambda: self._keys(table))
-        known = after in keys if after is not None else False
+        known = after in keys
         if reverse:
             keys.reverse()
         if known:
             keys = list(dropwhile(lambda key: key != after, keys))[1:]
         return iter(keys)
+
+    def _all_keys(self, table: str, reverse: bool) -> Iterator[bytes]:
+        """The first one by itself, as in `_ready`; then those that were there already."""
+        core = self._core
+
+        def turned(keys: dict[bytes, Key] | list[bytes]) -> Iterator[bytes]:
+            return reversed(keys) if reverse else iter(keys)
+
+        def older() -> list[bytes]:
+            return [key for key, each in self._table(table).items() if each.place < behind and key != first]
+
+        def others() -> Iterator[bytes]:
+            yield from turned(self._within(older))
+
+        first, behind = self._within(lambda: (next(turned(self._table(table)), None), core.log.next))
+        return iter(()) if first is None else chain([first], others())
 
     def snapshot(self, table: str, keys: Sequence[bytes] | None = None) -> dict[bytes, bytes]:
         def look() -> dict[bytes, bytes]:

@@ -11,7 +11,8 @@ from .names import Names
 from .reader import Reader
 from .schema import DELAYED, ID_BITS, IDS, is_whole, name_blob, name_text, places
 
-_PAGE = 256  #: records that are fetched at a time
+_FIRST_PAGE = 8  #: records that are fetched at first: who looks for the next one needs no more
+_PAGE = 256  #: records that are fetched at a time then
 _NOWHERE = (0, 0)
 
 
@@ -65,36 +66,60 @@ class Looks:
         number = self._names.queue(queue)
         if number is None:
             return iter(())
+        if order is Order.RANK and state is State.READY and after <= 0:
+            return self._ready_by_rank(queue, number)
         if order is Order.RANK:
             return self._by_rank(queue, number, state, after)
         return self._by_id(queue, number, state, after, order)
 
     def _by_id(self, queue: str, number: int, state: State | None, after: int, order: Order) -> Iterator[Record]:
         """Page by page: the next ids of each state's range, of which the first ones are the page."""
-        back = order is Order.NEWEST
+        back, size = order is Order.NEWEST, _FIRST_PAGE
         least, most = max(0, after), IDS
         while True:
-            rows = self._page(number, least, most, back)
+            rows = self._page(number, least, most, back, size)
             rows.sort(key=_id, reverse=back)
             now = self._wall()
-            for row in rows[:_PAGE]:
+            for row in rows[:size]:
                 record = self._record(queue, row, now)
                 if record is not None and (state is None or record.state is state):
                     yield record
-            if len(rows) < _PAGE:
+            if len(rows) < size:
                 return
-            edge = _id(rows[_PAGE - 1])
+            edge, size = _id(rows[size - 1]), _PAGE
             least, most = (least, edge) if back else (edge, most)
 
-    def _page(self, number: int, least: int, most: int, back: bool) -> list[Any]:
-        """Up to a page of the records of each state with ids between the two, from one end on."""
+    def _page(self, number: int, least: int, most: int, back: bool, size: int) -> list[Any]:
+        """Up to so many of the records of each state with ids between the two, from one end on."""
         start = number << ID_BITS
         first, last = start + least, start + most
-        bands = (-last, -first, _PAGE, first, last, _PAGE, first + DELAYED, last + DELAYED, _PAGE)
+        bands = (-last, -first, size, first, last, size, first + DELAYED, last + DELAYED, size)
         return self._ask(schema.BETWEEN_BACK if back else schema.BETWEEN, bands)
 
+    def _ready_by_rank(self, queue: str, number: int) -> Iterator[Record]:
+        """Page by page, where all that is ready has a place by its rank."""
+        if not self._names.is_ranked(number):
+            yield from self._by_id(queue, number, State.READY, 0, Order.OLDEST)
+        elif self._ask(schema.DUE, (number, self._wall()))[0][0]:  # they have one when somebody claims
+            yield from self._by_rank(queue, number, State.READY, 0)
+        else:
+            yield from self._pages_by_rank(queue, number)
+
+    def _pages_by_rank(self, queue: str, number: int) -> Iterator[Record]:
+        rank, place, size = b"", 0, _FIRST_PAGE
+        while True:
+            rows = self._ask(schema.NEXT_BY_RANK, (number, rank, place, size, number, rank, size))[:size]
+            now = self._wall()
+            for row in rows:
+                record = self._record(queue, row, now)
+                if record is not None and record.state is State.READY:
+                    yield record
+            if len(rows) < size:
+                return
+            (place, *_, rank, _, _), size = rows[-1], _PAGE
+
     def _by_rank(self, queue: str, number: int, state: State | None, after: int) -> Iterator[Record]:
-        """All ids and ranks first, since a rank has no page of its own."""
+        """All ids and ranks first: only what is ready has a place by its rank."""
         found = [(record.rank, record.id) for record in self._by_id(queue, number, state, after, Order.OLDEST)]
         for _, id in sorted(found):
             record = self._find(queue, number, id)

@@ -241,6 +241,9 @@ WHERE number = :number"""
 
 _BETWEEN = f"SELECT * FROM (SELECT {_FIELDS} FROM record WHERE place > ? AND place < ? ORDER BY place {{}} LIMIT ?)"
 _UP, _DOWN = _BETWEEN.format("ASC"), _BETWEEN.format("DESC")
+_RANKED = f"SELECT * FROM (SELECT {_FIELDS} FROM record WHERE {_BY_RANK} AND {{}} ORDER BY rank, place LIMIT ?)"
+#: What is ready behind a record. Of its rank: number, rank, place, how many; of the others: number, rank, how many.
+NEXT_BY_RANK = f"{_RANKED.format('rank = ? AND place > ?')} UNION ALL {_RANKED.format('rank > ?')}"
 #: Records of all states in one look, else one that changes its state would be seen twice or not at all. For those that
 #: are claimed, ready, delayed: two places, which are left out, and how many.
 BETWEEN = f"{_DOWN} UNION ALL {_UP} UNION ALL {_UP}"

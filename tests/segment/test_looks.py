@@ -1,0 +1,72 @@
+"""Looking at a segment store: whoever wants the first record or key alone doesn't pay for all of them."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from pqadapters.stdlib.pdict import PDict
+from pqadapters.stdlib.queue import LifoQueue, PriorityQueue, Queue
+from pqadapters.stores.segment import queues
+from pqadapters.stores.segment.queues import Key
+
+
+def _refuse(*_: object) -> NoReturn:
+    raise AssertionError("all of them were asked for")
+
+
+@pytest.mark.parametrize(("kind", "first"), [(Queue, 1), (LifoQueue, 3), (PriorityQueue, 1)])
+def test_the_next_item_is_looked_at_by_itself(kind: Any, first: int, tmp_path: Path, monkeypatch: Any) -> None:
+    """`q.queue[0]` took 4 ms behind 60,000 items, of a priority queue 98."""
+    q = kind(path=tmp_path / "q", durability="process")
+    q.put_many([1, 2, 3])
+    monkeypatch.setattr(queues.Queue, "ids", _refuse)
+    assert q.peek() == first
+    assert q.queue[0] == 1
+    monkeypatch.undo()
+    assert list(q.queue) == [1, 2, 3]
+    q.close()
+
+
+class _Keys(dict[bytes, Key]):
+    """Those of a table, which count how many of them are looked at."""
+
+    looked = 0
+
+    def _counted(self, keys: Iterator[bytes]) -> Iterator[bytes]:
+        for key in keys:
+            self.looked += 1
+            yield key
+
+    def __iter__(self) -> Iterator[bytes]:
+        return self._counted(super().__iter__())
+
+    def __reversed__(self) -> Iterator[bytes]:
+        return self._counted(super().__reversed__())
+
+
+def test_the_first_key_is_looked_at_by_itself(tmp_path: Path, monkeypatch: Any) -> None:
+    mapping: PDict[str, int] = PDict(store=f"file://{tmp_path}/d")
+    with mapping:
+        mapping.update(a=1, b=2, c=3)
+        catalog = mapping._table.store._core.catalog  # type: ignore[attr-defined]
+        table = catalog.known_table(mapping._table.name)
+        keys = _Keys(table.keys)
+        monkeypatch.setattr(table, "keys", keys)
+        assert (next(iter(mapping)), next(reversed(mapping))) == ("a", "c")
+        assert keys.looked == 2
+
+
+def test_keys_that_are_set_while_others_are_looked_at_are_not_seen(tmp_path: Path) -> None:
+    mapping: PDict[str, int] = PDict(store=f"file://{tmp_path}/d")
+    with mapping:
+        mapping.update(a=1, b=2, c=3)
+        seen = []
+        for key in mapping:
+            mapping[f"{key}{key}"] = mapping.pop(key)
+            seen.append(key)
+        assert seen == ["a", "b", "c"]
+        assert list(mapping) == ["aa", "bb", "cc"]
