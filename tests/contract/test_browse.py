@@ -68,9 +68,9 @@ def test_browse_of_many(make_store: Maker) -> None:
 
 def test_browse_of_many_that_are_ready(make_store: Maker) -> None:
     """In the order in which claims take them, also those whose delay is over and that nobody has claimed since."""
-    for ranks, later in itertools.product((1, 3, 700), (0.0, 60.0)):
-        store, name = make_store(), f"of {ranks} {later}"
-        ranked = [b"%03d" % (n * 7 % ranks) if ranks > 1 else b"" for n in range(700)]
+    for ranks, later, start in itertools.product((1, 3, 700), (0.0, 60.0), (b"", b"long" * 200)):
+        store, name = make_store(), f"of {ranks} {later} {len(start)}"
+        ranked = [start * (n > 90) + b"%03d" % (n * 7 % ranks) if ranks > 1 else b"" for n in range(700)]
         due = [START + later if n % 5 == 1 else 0.0 for n in range(700)]
         ids = store.commit(*[Put(name, b"", rank=rank, not_before=at) for rank, at in zip(ranked, due, strict=True)])
         store.claim(name, ids=ids[300:420], limit=700)

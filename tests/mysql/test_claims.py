@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 import pymysql
@@ -35,6 +36,7 @@ SQL = Statements("pqa_")
         (SQL.CLAIM, (b"x" * 12, 1, b"", [1, 2])),
         (SQL.ACK_SOME, (1, b"x" * 12, 1, [1, 2])),
         (SQL.CLAIMED_BY, ([1, 2], b"a", b"b")),
+        (SQL.READY_BEHIND, (1, b"", 7, 8, 1, b"", 8)),
     ],
 )
 def test_a_claim_is_a_range_of_the_primary_key(
@@ -72,6 +74,23 @@ def test_long_ranks_are_told_apart_behind_what_the_key_has_of_them(url: str) -> 
         while claims := store.claim("q", order=Order.RANK, limit=3):
             taken += claims
         assert [claim.payload for claim in taken] == [b"first", *sorted(ranks), b"last"]
+
+
+def test_the_first_by_rank_is_looked_at_with_few_others(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """`q.queue[0]` of a priority queue asked for all ids and ranks."""
+    with MysqlStore(url) as store:
+        store.commit(*(Put("q", b"%d" % n, rank=b"%d" % (n % 3)) for n in range(600)))
+        reader, rows = store._core.reader, list[int]()
+
+        def counting(ask: Callable[..., Any], *question: Any) -> Any:
+            found = list(ask(*question))
+            rows.append(len(found))
+            return found
+
+        for name in ("rows", "scan"):
+            monkeypatch.setattr(reader, name, partial(counting, getattr(reader, name)))
+        assert next(store.browse("q", order=Order.RANK)).payload == b"0"
+        assert sum(rows) < 50
 
 
 def test_a_queue_that_gets_its_first_rank_elsewhere_is_looked_at_anew(url: str) -> None:

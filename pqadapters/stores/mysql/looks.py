@@ -13,8 +13,9 @@ from ...store import Depth, Order, Record, State, dead_queue
 from .._ahead import LOOKS
 from .names import Names
 from .reader import Reader
-from .schema import CLAIMED, DELAYED, READY, moment, name_text
+from .schema import CLAIMED, DELAYED, PLACE, READY, moment, name_text
 
+_FIRST_PAGE = 8  #: records that are fetched at first by rank: who looks for the next one needs no more
 _PAGE = 256  #: records that are fetched at a time
 _EVER = 1 << 63
 _EMPTY = (0, 0, 0)
@@ -92,6 +93,8 @@ class Looks:
         if number is None:
             return iter(())
         if self._names.is_ranked(queue):
+            if order is Order.RANK and state is State.READY and after <= 0:
+                return self._ready_by_rank(queue, number)
             return self._all(queue, number, order, state, after)
         return self._by_id(queue, number, state, after, order)
 
@@ -119,6 +122,24 @@ class Looks:
             rows = {_id(row): row for row in self._reader.rows(self._sql.RECORDS, some, number)}
             yield from self._records(queue, [rows[id] for id in some if id in rows], state)
 
+    def _ready_by_rank(self, queue: str, number: int) -> Iterator[Record]:
+        """Page by page along the key, as far as that has all of a rank, and no delayed ones are due: they stand
+        elsewhere."""
+        due, last, size = self.next_due(queue), (b"", 0), _FIRST_PAGE
+        while due is None or due > self._wall():
+            rows = list(self._reader.rows(self._sql.READY_BEHIND, number, *last, size, number, last[0], size))
+            rows.sort(key=_place)
+            del rows[size:]
+            if any(len(_place(row)[0]) >= PLACE for row in rows):
+                break
+            yield from self._records(queue, rows, State.READY)
+            if len(rows) < size:
+                return
+            last, size = _place(rows[-1]), _PAGE
+        for record in self._all(queue, number, Order.RANK, State.READY, 0):
+            if (record.rank, record.id) > last:
+                yield record
+
     def _records(self, queue: str, rows: Sequence[Any], state: State | None) -> Iterator[Record]:
         now = self._wall()
         for id, stands, attempts, put_at, not_before, rank, note, payload in rows:
@@ -137,3 +158,8 @@ def _id(row: Any) -> int:
 
 def _rank(row: Any) -> tuple[bytes, int]:
     return row[1] or b"", row[0]
+
+
+def _place(row: Any) -> tuple[bytes, int]:
+    """The same of a record's row."""
+    return row[5] or b"", row[0]

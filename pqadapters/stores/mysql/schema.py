@@ -308,6 +308,11 @@ class Statements:
         for state in ("0 AND place = ''", "1", "2")
     )
     BETWEEN_BACK = BETWEEN.replace("ORDER BY id", "ORDER BY id DESC")
+    #: Of one place number, place, an id that is left out, and how many; of those behind it number, place, how many.
+    READY_BEHIND = " UNION ALL ".join(
+        f"(SELECT {_RECORD} FROM {{p}}items FORCE INDEX(PRIMARY) WHERE queue = %s AND state = 0 AND {behind} LIMIT %s)"
+        for behind in ("place = %s AND id > %s ORDER BY id", "place > %s ORDER BY place, id")
+    )
     IDS = "SELECT id, ranking FROM {p}items WHERE queue = %s AND id > %s"
     RECORDS = f"SELECT {_RECORD} FROM {{p}}items FORCE INDEX(by_id) WHERE id IN (%s) AND queue = %s"
 
