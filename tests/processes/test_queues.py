@@ -92,6 +92,8 @@ def test_many_at_a_time(options: dict[str, Any]) -> None:
     assert q.get_many(9, timeout=PATIENCE) == [3, 4]
     with pytest.raises(ValueError, match="none"):
         q.get_many(0)
+    with pytest.raises(TypeError, match="a whole number"):
+        q.get_many(1.5)  # type: ignore[arg-type]  # as a program without types has it
     with pytest.raises(Empty):
         q.get_many(1, timeout=0.0)
 

@@ -51,6 +51,18 @@ def test_get_many_takes_at_least_one(store: Store) -> None:
     assert q.unfinished_tasks == 3
 
 
+@pytest.mark.parametrize("most", [1.5, math.nan, "2", None])
+def test_what_isnt_a_whole_number_is_refused(store: Store, most: Any) -> None:
+    """A database was said to be damaged (1.5), or half a number was taken for a whole one."""
+    q: Queue[int] = Queue(store=store)
+    q.put_many(range(3))
+    with pytest.raises(TypeError, match=f"a whole number, not {most!r}"):
+        q.get_many(most, timeout=0)
+    with pytest.raises(TypeError, match=f"a whole number, not {most!r}"):
+        q.requeue([most])
+    assert q.get_many(10**30) == [0, 1, 2]
+
+
 @pytest.mark.parametrize(("ack", "left"), [("get", []), ("next", [0, 1]), ("task_done", [0, 1])])
 def test_get_many_follows_the_ack_policy(place: Place, ack: str, left: list[int]) -> None:
     q: Queue[int] = Queue(store=place.open(), ack=ack)

@@ -10,8 +10,7 @@ from typing import Any, NamedTuple
 
 from ...store import Ack, Op, Put, dead_queue
 from .line import Line
-
-_ALL = 1 << 30
+from .stock import ALL, whole
 
 
 class DeadLetter(NamedTuple):
@@ -40,8 +39,8 @@ def _item(line: Line, payload: bytes) -> Any:
 
 def requeue(line: Line, ids: Iterable[int] | None) -> int:
     """Put dead letters back, as new records at the end of the queue, all in one commit. Returns how many."""
-    wanted = None if ids is None else list(ids)
-    claims = line.claim(dead_queue(line.name), ids=wanted, limit=_ALL)
+    wanted = None if ids is None else [whole(each, "an id is a dead letter's `id`") for each in ids]
+    claims = line.claim(dead_queue(line.name), ids=wanted, limit=ALL)
     ops: list[Op] = []
     for claim in claims:
         ops += [Ack(claim), Put(line.name, claim.payload, claim.rank)]

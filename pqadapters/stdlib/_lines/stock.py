@@ -9,8 +9,9 @@ import pickle
 import re
 import weakref
 from collections.abc import Callable, Iterator, Sequence
+from operator import index
 from queue import Empty, Full
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, SupportsIndex, cast
 
 from ... import live, telling
 from ...astray import give_back
@@ -35,6 +36,7 @@ _ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+")
 _CLASS = pickle.STACK_GLOBAL  #: in every pickle that calls something
 _BARE = "it would come back as another object(), so that no 'is' finds it; use None"
 _OR_DROP = ', or markers="drop"'
+ALL = 1 << 30  #: more records than any queue has, and a number that each store can count to
 
 
 class Turned(Empty, Full):
@@ -262,3 +264,19 @@ def deadline_of(timeout: float | None) -> float | None:
 
 def left_of(deadline: float | None) -> float | None:
     return None if deadline is None else max(0.0, deadline - SYSTEM.monotonic())
+
+
+def whole(number: SupportsIndex, what: str) -> int:
+    """A whole number that a user gave. Raises TypeError, which says what it is."""
+    try:
+        return index(number)
+    except TypeError:
+        raise TypeError(f"{what}, a whole number, not {number!r}") from None
+
+
+def most_of(most: SupportsIndex) -> int:
+    """How many items a call takes at most, from what it was given. Raises TypeError and ValueError."""
+    number = whole(most, "most is how many items to take at most")
+    if number < 1:
+        raise ValueError(f"most is how many items to take at most; {most} is none")
+    return min(number, ALL)

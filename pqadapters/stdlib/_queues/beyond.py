@@ -19,7 +19,7 @@ from ...store import LOCK_TIMEOUT
 from .._lines.held import Own
 from .._lines.letters import DeadLetter, dead_letters, requeue
 from .._lines.line import Line
-from .._lines.stock import Turned
+from .._lines.stock import Turned, most_of
 from . import originals as stdlib
 from .seam import LOCKS, Noticed, Seam, Unmade, get_through, is_held, put_through, tell
 
@@ -73,8 +73,7 @@ class Beyond(stdlib.Queue[T]):
     def get_many(self, most: int, timeout: float | None = None) -> list[T]:
         """At least one item and at most `most`, without waiting for more than the first. As get(); Empty if none came
         within `timeout` seconds (None: wait for ever)."""
-        if most < 1:
-            raise ValueError(f"most is how many items to take at most; {most} is none")
+        most = most_of(most)
         if self._seam.hooked:
             return self._get_many_by_one(most, timeout)
         check_timeout(timeout)

@@ -28,6 +28,7 @@ from ...store import PLAIN, Put, Store
 from .._lines.letters import DeadLetter, dead_letters, requeue
 from .._lines.line import Line, name_of
 from .._lines.policy import AckPolicy, choice
+from .._lines.stock import most_of
 from .._where import with_durability
 from ._shared_line import Address, Kind, SharedLine
 
@@ -228,9 +229,7 @@ class Queue(_Durable, stdlib.Queue, Generic[T]):  # type: ignore[type-arg]  # no
 
     def get_many(self, most: int, timeout: float | None = None) -> list[T]:
         """At least one item and at most `most`, without waiting for more than the first. As get()."""
-        if most < 1:
-            raise ValueError(f"most is how many items to take at most; {most} is none")
-        return self._open_line().take_many(most, _seconds(True, timeout))
+        return self._open_line().take_many(most_of(most), _seconds(True, timeout))
 
     def qsize(self) -> int:
         """How many items are ready."""
