@@ -13,11 +13,14 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import DiskError, NotSerializable, RankError
+from pqadapters.stdlib._lines.view import View
 from pqadapters.stdlib.queue import LifoQueue, PriorityQueue, Queue
 from pqadapters.store import Ack, Put, Store
 
 from .background import Watched
 from .conftest import Place
+
+POPPED = [(LifoQueue, 0, 1, [2, 3, 4]), (LifoQueue, -2, 3, [1, 2, 4]), (PriorityQueue, 1, 2, [1, 3, 4])]
 
 
 def test_it_looks_like_the_standard_librarys_container(store: Store) -> None:
@@ -109,6 +112,38 @@ def test_append_and_popleft_are_durable(place: Place) -> None:
         q.queue.pop()
     with pytest.raises(IndexError):
         q.queue.popleft()
+
+
+@pytest.mark.parametrize(("kind", "index", "item", "left"), POPPED)
+def test_pop_takes_what_is_at_an_index(place: Place, kind: Any, index: int, item: int, left: list[int]) -> None:
+    """`stack.queue.pop(0)`, as programs bound a stack, was a TypeError."""
+    q: Any = kind(store=place.open(), ack="task_done")
+    q.put_many([1, 2, 3, 4])
+    assert (q.queue.pop(index), list(q.queue), q.unfinished_tasks) == (item, left, 4)
+    with pytest.raises(IndexError):
+        q.queue.pop(3)
+    q = kind(store=place.restart(), ack="task_done")
+    assert list(q.queue) == [1, 2, 3, 4]
+    assert q.queue.pop(index) == item
+    q.task_done()
+    assert list(kind(store=place.restart()).queue) == left
+
+
+def test_pop_at_an_index_that_others_empty_meanwhile(store: Store, monkeypatch: pytest.MonkeyPatch) -> None:
+    q: Any = LifoQueue(store=store)
+    q.put_many([1, 2])
+    look = View._ids
+
+    def others_are_faster(view: View, index: int) -> list[int]:
+        found = look(view, index)
+        if q.qsize() == 2:
+            assert q.queue.popleft() == 1
+        return found
+
+    monkeypatch.setattr(View, "_ids", others_are_faster)
+    assert (q.queue.pop(0), q.qsize()) == (2, 0)
+    with pytest.raises(IndexError, match="no item 0"):
+        q.queue.pop(0)
 
 
 def test_remove_drops_one_equal_item(place: Place) -> None:

@@ -134,8 +134,16 @@ class Line(Acks):
         self.objects.begin_again()
         self.renewed()
 
-    def take(self, timeout: float | None, *, lent: Own | None = None, order: Order | None = None) -> Any:
-        """The next item, within `timeout` seconds (None: for ever). Raises queue.Empty, ShutDown, Turned.
+    def take(
+        self,
+        timeout: float | None,
+        *,
+        lent: Own | None = None,
+        order: Order | None = None,
+        ids: Sequence[int] | None = None,
+    ) -> Any:
+        """The next item, within `timeout` seconds (None: for ever). Raises queue.Empty, ShutDown, Turned. With `order`
+        the first one in that order, or with `ids` of these, without waiting.
 
         The caller holds it from here on, or `lent` does. What interrupts this gives the claim back; an interrupt on the
         very way out leaves the item with its thread.
@@ -157,7 +165,7 @@ class Line(Acks):
                     self.ack_entries(entries)
                     entries = None
                 if order is not None:
-                    claims = self._first(order)
+                    claims = self._first(order, ids)
                 elif self.ranked or self.aside.claims:
                     claims = self._next_claims(1, timeout, stop)
                 elif entries:
@@ -204,8 +212,8 @@ class Line(Acks):
             if items:
                 return items
 
-    def _first(self, order: Order) -> list[Claim]:
-        claims = [] if self.flags.ended() else self.claim(self.name, order=order, counted=self.counted)
+    def _first(self, order: Order, ids: Sequence[int] | None) -> list[Claim]:
+        claims = [] if self.flags.ended() else self.claim(self.name, order=order, ids=ids, counted=self.counted)
         if not claims:
             raise Empty
         return claims

@@ -126,13 +126,19 @@ class View:
         """Take the first item, as get_nowait() does. Raises IndexError if there is none."""
         return self._pop(self._order)
 
-    def pop(self) -> Any:
-        """Take the last item put; in a priority queue the first to leave. Raises IndexError if there is none."""
-        return self._pop(None if self._line.ranked else Order.NEWEST)
+    def pop(self, index: int = -1) -> Any:
+        """Take the item at the index: the last item put; in a priority queue the first to leave, unless an index is
+        given that isn't -1. Raises IndexError if there is none."""
+        if index == -1:
+            return self._pop(None if self._line.ranked else Order.NEWEST)
+        for _ in range(_TRIES):
+            with suppress(NothingReady):  # others were faster: it is another item's index by now, or none's
+                return self._pop(Order.OLDEST, self._ids(index))
+        raise IndexError(f"{self._line.label}: others take what is at {index} again and again")
 
-    def _pop(self, order: Order | None) -> Any:
+    def _pop(self, order: Order | None, ids: list[int] | None = None) -> Any:
         try:
-            return self._line.take(0.0, order=order)
+            return self._line.take(0.0, order=order, ids=ids)
         except (Empty, ShutDown):
             raise NothingReady(f"{self._line.label} is empty") from None
 
