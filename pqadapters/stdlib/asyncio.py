@@ -448,13 +448,24 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
     def _stow_now(self, item: T, put: Put) -> None:
         self._watcher.own += 1
         if self._puts_itself:
-            self._put(item)
+            self._put_counted(item)
         else:
             try:
                 self._line.stow(item, self._limited(put))
             except ShutDown:
                 raise QueueShutDown from None
         self._item_came()
+
+    def _put_counted(self, item: T) -> None:
+        """By the `_put` of a subclass. Whatever that makes of the item: it counts as one task, as ever."""
+        counts = self._line.counts
+        counts.add(adjustment=1)
+        try:
+            self._put(item)
+        except BaseException:
+            counts.add(adjustment=-1)
+            self._tell_joiners()
+            raise
 
     async def _stow_in_haste(self, put: Put, place: int) -> None:
         """On a store that others may have locked: the loop goes on meanwhile, and puts that come later wait."""
@@ -518,13 +529,14 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
             self._keep_in_memory()
 
     def _init(self, maxsize: int) -> None:
-        pass
+        if self._ready_made and not self._in_memory:
+            View(self._line, self).clear()  # as programs do that call it once more
 
     def _put(self, item: T) -> None:
         if self._in_memory:
             super()._put(item)
         else:
-            self._line.stow(item, self._line.make(item))
+            View(self._line, self).append(item)  # it's put_nowait() that counts a task, or who calls this
 
     def _get(self) -> T:
         return super()._get() if self._in_memory else self._take()

@@ -39,6 +39,59 @@ def test_a_subclass_with_hooks(url: str) -> None:
     run(main())
 
 
+def test_who_puts_by_the_hook_counts_the_task_itself(url: str) -> None:
+    """As a `put_nowait` does that has room for one more: the task was counted twice, and `join` waited for ever."""
+
+    class Urgent(Queue[str]):
+        def put_anyway(self, item: str) -> None:
+            self._put(item)
+            self._unfinished_tasks += 1
+            self._finished.clear()
+            self._wakeup_next(self._getters)
+
+    async def main() -> None:
+        async with Urgent(1, store=url) as q:
+            q.put_nowait("a")
+            q.put_anyway("b")
+            assert (q.qsize(), q._unfinished_tasks) == (2, 2)
+            for item in "ab":
+                assert await q.get() == item
+                q.task_done()
+            await asyncio.wait_for(q.join(), 60)
+
+    run(main())
+
+
+def test_a_put_counts_one_task_whatever_its_hook_makes_of_the_item(url: str) -> None:
+    class Pairs(Queue[str]):
+        def _put(self, item: str) -> None:
+            if item == "bad":
+                raise KeyError(item)
+            for _ in range({"none": 0, "two": 2}[item]):
+                super()._put(item)
+
+    async def main() -> None:
+        async with Pairs(store=url) as q:
+            q.put_nowait("two")
+            assert (q.qsize(), q._unfinished_tasks) == (2, 1)
+            await q.put("none")
+            with pytest.raises(KeyError):
+                await q.put("bad")
+            assert (q.qsize(), q._unfinished_tasks) == (2, 2)
+
+    run(main())
+
+
+def test_init_once_more_empties_it(url: str) -> None:
+    async def main() -> None:
+        async with Queue[int](store=url) as q:
+            await q.put(1)
+            q._init(q.maxsize)
+            assert (q.empty(), q._unfinished_tasks) == (True, 1)
+
+    run(main())
+
+
 def test_attributes_of_a_subclass_take_the_place_of_ours(url: str) -> None:
     """To set a `name` was an AttributeError."""
 
