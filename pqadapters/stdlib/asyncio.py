@@ -372,10 +372,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         """Wait until nothing is unfinished: no item ready or handed out, dead letters aside."""
         if self._in_memory:
             return await super().join()
-        while True:
-            looks = self._watcher.looks
-            if self._line.unfinished() <= 0 or await self._wait(self._joiners, looks):
-                return
+        await self._wait_for_the_end()
 
     def shutdown(self, immediate: bool = False) -> None:
         """No more puts; gets serve what is there, and then raise QueueShutDown. `immediate`: gets raise at once, and

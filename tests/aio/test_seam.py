@@ -328,3 +328,25 @@ def test_who_sets_finished_ends_who_joins(url: str) -> None:
             assert (q.qsize(), q._unfinished_tasks) == (1, 1)
 
     run(main())
+
+
+def test_a_join_of_a_subclass_waits_for_finished(url: str) -> None:
+    """As one with a timeout does: it called itself for ever (RecursionError)."""
+
+    class Patient(Queue[int]):
+        async def join(self, timeout: float | None = None) -> None:
+            await asyncio.wait_for(self._finished.wait(), timeout)
+
+    async def main() -> None:
+        async with Patient(store=url) as q:
+            await q.put(1)
+            with pytest.raises(asyncio.TimeoutError):
+                await q.join(0.01)
+            joining = asyncio.ensure_future(q.join(60))
+            await turns()
+            assert not joining.done()
+            await q.get()
+            q.task_done()
+            await joining
+
+    run(main())

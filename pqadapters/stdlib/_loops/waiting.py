@@ -52,7 +52,12 @@ class LoopWaiting:
 
         def _get_loop(self) -> stdlib.AbstractEventLoop: ...
 
-        async def join(self) -> None: ...
+    async def _wait_for_the_end(self) -> None:
+        """Until nothing is unfinished, or somebody says so: `join()`, whatever a subclass has in its place."""
+        while True:
+            looks = self._watcher.looks
+            if self._line.unfinished() <= 0 or await self._wait(self._joiners, looks):
+                return
 
     async def _wait(self, waiters: deque[Any], looks: int, place: int | None = None) -> bool | None:
         """Until somebody wakes us, who is among the waiters meanwhile; whether it is over, and we needn't look. Who is
@@ -215,7 +220,7 @@ class Finished(stdlib.Event):
     async def wait(self) -> Literal[True]:
         queue = self._of()
         if queue is not None:
-            await queue.join()
+            await queue._wait_for_the_end()
         return True
 
 
