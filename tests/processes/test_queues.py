@@ -7,6 +7,7 @@ import pickle
 import socket
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from multiprocessing import pool, resource_sharer
 from pathlib import Path
 from queue import Empty, Full
@@ -14,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import NotSerializable, StoreError
+from pqadapters.errors import NotSerializable, StoreError, StorePoisoned
 from pqadapters.opening import open_store
 from pqadapters.stdlib import multiprocessing
 from pqadapters.stdlib.multiprocessing import JoinableQueue, Queue, SimpleQueue
@@ -117,6 +118,26 @@ def test_what_was_fetched_ahead_is_the_others_behind_close(kind: Any, options: d
     q.close()
     assert other._reader.poll(PATIENCE)
     assert [other.get(), other.get()] == [1, 2]
+
+
+@pytest.mark.parametrize("kind", [Queue, JoinableQueue, SimpleQueue])
+def test_a_store_that_was_taken_away_works_again_behind_close(kind: Any, tmp_path: Path) -> None:
+    """It was refused to every new queue until the old object was gone, though that was closed as the message says."""
+    database = tmp_path / "queue.db"
+    q = kind(store=f"sqlite:///{database}")
+    q.put(1)
+    q.put(2)
+    assert q.get() == 1
+    database.rename(tmp_path / "elsewhere")
+    with pytest.raises(StorePoisoned, match="was removed, moved or replaced"):
+        q.put(3)
+    (tmp_path / "elsewhere").rename(database)
+    with suppress(StorePoisoned):  # what it had in hand can't be acknowledged
+        q.close()
+    again = kind(store=f"sqlite:///{database}")
+    again.put(4)
+    assert [again.get() for _ in range(4)] == [1, 2, 3, 4]  # the refused one may have happened
+    q.close()
 
 
 def test_what_a_child_has_done_with_prefetch_is_done_at_its_end(context: Any, options: dict[str, Any]) -> None:

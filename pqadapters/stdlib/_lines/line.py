@@ -10,13 +10,12 @@ from __future__ import annotations
 
 import weakref
 from collections.abc import Callable, Sequence
-from contextlib import suppress
 from queue import Empty
 from typing import Any
 
 from ... import live, telling
 from ...apart import insist
-from ...errors import ConditionFailed, StoreError
+from ...errors import FOR_GOOD, ConditionFailed, StoreError
 from ...home.ground import Ground
 from ...home.private import PrivateStore
 from ...interrupts import works
@@ -332,9 +331,15 @@ class Line(Acks):
         insist(lambda: self.release(claims))
 
     def leave_to_others(self) -> None:
-        """Whoever takes no more has nothing that was fetched ahead, either."""
-        with suppress(StoreError):  # it is given back when the handle ends
+        """Whoever takes no more has nothing that was fetched ahead, either, nor a store that never works again: it can
+        be opened anew only once it is closed."""
+        try:
             self.claim(self.name, ids=())
+        except FOR_GOOD:
+            if self.owned:
+                self.close(normal=False)
+        except StoreError:  # it is given back when the handle ends
+            pass
 
     def stats(self) -> dict[str, Any]:
         """For people and gauges."""

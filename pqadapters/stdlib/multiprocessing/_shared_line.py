@@ -176,6 +176,14 @@ class SharedLine:
         """In a forked child: the thread that held the lock may not exist here."""
         self._lock = threading.RLock()
 
+    def finish(self) -> None:
+        """This process puts and gets no more. Raises StoreError; what it has in hand comes again then."""
+        if self.line is not None and not self.line.flags.closed:
+            try:
+                self.line.finish()
+            finally:
+                self.line.leave_to_others()
+
     def drop(self) -> None:
         """The program has let go of the queue. Never in its way."""
         if self.line is not None:

@@ -249,10 +249,7 @@ class Queue(_Durable, stdlib.Queue, Generic[T]):  # type: ignore[type-arg]  # no
         """This process puts and gets no more; what it had in hand is done, save what another live thread still holds.
         Other processes are not concerned."""
         self._closed = True
-        line = self._shared.line
-        if line is not None:
-            line.finish()
-            line.leave_to_others()
+        self._shared.finish()
 
     def join_thread(self) -> None:
         """Nothing to wait for: what was put is on the disk. Raises AssertionError before close()."""
@@ -363,10 +360,7 @@ class SimpleQueue(_Durable, stdlib.SimpleQueue, Generic[T]):  # type: ignore[typ
     def close(self) -> None:
         """This process puts and gets no more. Other processes are not concerned."""
         self._closed = True
-        line = self._shared.line
-        if line is not None:
-            line.finish()
-            line.leave_to_others()
+        self._shared.finish()
 
     @property
     def _reader(self) -> Any:
