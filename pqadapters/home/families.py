@@ -18,6 +18,7 @@ import heapq
 import os
 import threading
 from collections.abc import Iterator
+from contextlib import ExitStack
 from itertools import chain, count
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -107,19 +108,27 @@ def found_family(
         locks = open_locks(_locks_of(path), trust_directory=_trusted(options))
         _let_go_of_dropped(locks)
         _know(spot, store)
-        queue, hold = _take(f"{directory_name(spot.name, spot.index)}.", store, locks)
-        member = locks.join(f"{queue}.family")
-        token = os.urandom(8)
-        _clear_up(store, queue)
-        if spot.transient:
-            bury_all(store, queue)
-        else:
-            _adopt(queue, store, locks)
-        store.commit(Set(FAMILIES, live.key_of(queue), token))
-        left = store.depth(queue).unfinished
-        _tell(spot, path, queue, left)
-        reference = _founded[spot.name, spot.index] = Reference(path, queue, token, left, given)
+        with ExitStack() as taken:  # nobody could have it as long as somebody keeps the exception
+            queue, hold = _take(f"{directory_name(spot.name, spot.index)}.", store, locks)
+            taken.callback(hold.close)
+            member = locks.join(f"{queue}.family")
+            taken.callback(member.close)
+            token, left = os.urandom(8), _begun(queue, spot, store, locks)
+            store.commit(Set(FAMILIES, live.key_of(queue), token))
+            _tell(spot, path, queue, left)
+            reference = _founded[spot.name, spot.index] = Reference(path, queue, token, left, given)
+            taken.pop_all()
         return Family(reference, member, Root(spot, locks, hold))
+
+
+def _begun(queue: str, spot: Spot, store: Store, locks: Locks) -> int:
+    """Make the queue ready for a run; how many records earlier ones have left."""
+    _clear_up(store, queue)
+    if spot.transient:
+        bury_all(store, queue)
+    else:
+        _adopt(queue, store, locks)
+    return store.depth(queue).unfinished
 
 
 def founded() -> dict[tuple[str, int], Reference]:
@@ -157,11 +166,20 @@ def _take(base: str, store: Store, locks: Locks) -> tuple[str, Hold]:
     queues = sorted(_queues(base, locks), key=lambda queue: -store.depth(queue).unfinished)
     for queue in chain(queues, (f"{base}{number}" for number in count())):
         hold = locks.take(f"{queue}.root")
-        if hold is not None and not _has_members(queue, locks):
+        if hold is not None and _is_free(queue, hold, locks):
             return queue, hold
-        if hold is not None:
-            hold.close()
     raise AssertionError("there is always one more")
+
+
+def _is_free(queue: str, hold: Hold, locks: Locks) -> bool:
+    """Whether nobody uses the queue whose root lock we have; else we let go of that."""
+    used = True
+    try:
+        used = _has_members(queue, locks)
+    finally:
+        if used:
+            hold.close()
+    return not used
 
 
 def _has_members(queue: str, locks: Locks) -> bool:
@@ -198,16 +216,18 @@ def _adopt(queue: str, store: Store, locks: Locks) -> None:
     were put for them."""
     base = queue[: queue.rindex(".") + 1]
     others = [other for other in _queues(base, locks) if other != queue]
-    holds = {other: hold for other in others if (hold := locks.take(f"{other}.root")) is not None}
-    try:
-        for other in holds:
+    with ExitStack() as holds:
+        dead = []
+        for other in others:
+            hold = locks.take(f"{other}.root")
+            if hold is not None:
+                holds.callback(hold.close)
+                dead.append(other)
+        for other in dead:
             if not _has_members(other, locks):
                 _clear_up(store, other)
-        _merge(list(holds), queue, store)
-        _merge([dead_queue(other) for other in holds], dead_queue(queue), store)
-    finally:
-        for hold in holds.values():
-            hold.close()
+        _merge(dead, queue, store)
+        _merge([dead_queue(other) for other in dead], dead_queue(queue), store)
 
 
 def _merge(queues: list[str], target: str, store: Store) -> None:

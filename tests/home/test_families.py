@@ -6,16 +6,20 @@ import errno
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pqadapters import live
 from pqadapters.errors import DiskError
 from pqadapters.home import families
+from pqadapters.home.places import Spot
 from pqadapters.opening import open_locks
 from pqadapters.store import Nack, Put, Set, State, dead_queue
+from pqadapters.stores._directory import Locks
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.memory import MemoryStore
+from pqadapters.stores.sqlite import SqliteStore
 
 from ..contract.descriptors import descriptors_left, open_below
 from .world import THEN
@@ -109,3 +113,50 @@ def test_a_share_that_is_refused_leaves_nothing_open(tmp_path: Path, monkeypatch
     with pytest.raises(DiskError):
         locks.join("q.family")
     assert open_below(tmp_path) == []
+
+
+def _end(family: families.Family) -> None:
+    """As the end of its process ends it."""
+    assert family._root is not None
+    family._root.hold.close()
+    family.member.close()
+
+
+@pytest.mark.usefixtures("home")
+@pytest.mark.parametrize("call", ["commit", "claim", "take", "join", "is_shared"])
+def test_whoever_keeps_the_exception_of_a_founding_that_failed_keeps_no_lock(
+    call: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The next try had another queue, without what earlier runs had left: a `get` waited for ever."""
+    spot = Spot("place")
+    runs = [families.found_family(spot) for _ in range(2)]
+    for run in runs:
+        with run.open() as store:
+            queue = run.reference.queue
+            store.commit(Put(queue, b"left"), Set(families.MARKED, live.key_of(queue), bytes(8)))
+        _end(run)
+    owner: Any = SqliteStore if hasattr(SqliteStore, call) else Locks
+    plain, calls, failing = getattr(owner, call), 0, 0
+
+    def fail(*arguments: Any, **options: Any) -> Any:
+        nonlocal calls
+        calls += 1
+        if calls == failing:
+            raise DiskError(errno.EIO, "it can't be read")
+        return plain(*arguments, **options)
+
+    monkeypatch.setattr(owner, call, fail)
+    kept = []
+    while calls >= failing:
+        calls, failing = 0, failing + 1
+        try:
+            family = families.found_family(spot)
+        except DiskError as error:
+            kept.append(error)
+            calls, failing, again = 0, 0, failing
+            family = families.found_family(spot)
+            calls = failing = again
+        assert family.reference.queue in ("place-0.0", "place-0.1")
+        assert family.reference.left == 2
+        _end(family)
+    assert kept
