@@ -252,7 +252,9 @@ class PrivateStore:
 
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
         if self._slot is None:
-            self._taken_now()
+            with silence(), self._lock:
+                if not self._busy:
+                    self._own()
         this = object()
         try:
             with self._lock:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -48,6 +49,23 @@ def test_what_a_finalizer_put_meanwhile_is_there_nevertheless(tmp_path: Path, mo
         assert {*done, "after"} <= {*_items(store)}, f"at place {nth}"
         store.close()
     assert nth > 10
+
+
+def test_a_put_in_the_middle_of_a_first_use_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler in the middle of another one's import had half a module, and its put an ImportError."""
+    begin_anew(monkeypatch, tmp_path)
+    store, opened = private(), Slots._open
+
+    def interrupted_by_a_put(self: Slots, directory: str) -> Any:
+        with monkeypatch.context() as patched:
+            patched.setitem(sys.modules, "pqadapters.stores.memory", None)
+            store.commit(put("from a handler"))
+        return opened(self, directory)
+
+    monkeypatch.setattr(Slots, "_open", interrupted_by_a_put)
+    store.commit(put("new"))
+    assert sorted(_items(store)) == ["from a handler", "new"]
+    store.close()
 
 
 def test_who_waits_for_the_end_of_a_commit_hears_of_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
