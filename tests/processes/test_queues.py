@@ -5,6 +5,8 @@ from __future__ import annotations
 import multiprocessing as stdlib
 import pickle
 import socket
+import subprocess
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import suppress
@@ -15,10 +17,12 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import NotSerializable, StoreError, StorePoisoned
+from pqadapters.errors import DiskError, NotSerializable, StoreError, StorePoisoned
+from pqadapters.home import families
 from pqadapters.opening import open_store
 from pqadapters.stdlib import multiprocessing
-from pqadapters.stdlib.multiprocessing import JoinableQueue, Queue, SimpleQueue
+from pqadapters.stdlib.multiprocessing import JoinableQueue, Queue, SimpleQueue, _shared_line
+from pqadapters.stdlib.multiprocessing._family_line import FamilyLine
 from pqadapters.store import Put
 from pqadapters.stores.memory import MemoryStore
 
@@ -118,6 +122,106 @@ def test_what_was_fetched_ahead_is_the_others_behind_close(kind: Any, options: d
     q.close()
     assert other._reader.poll(PATIENCE)
     assert [other.get(), other.get()] == [1, 2]
+
+
+def _puts_in_the_middle(q: Any, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """From a signal handler, say, while the queue is opened."""
+    plain = getattr(_shared_line, step)
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        monkeypatch.setattr(_shared_line, step, plain)
+        q.put("before")
+        found = plain(*arguments, **options)
+        q.put(None)
+        return found
+
+    monkeypatch.setattr(_shared_line, step, interrupted)
+
+
+@pytest.mark.parametrize("kind", [Queue, JoinableQueue, SimpleQueue])
+@pytest.mark.parametrize("step", ["found_family", "FamilyLine", "finish_at_exit"])
+def test_what_is_put_in_the_middle_of_the_first_use_is_in_the_same_queue(
+    kind: Any, step: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was in one of its own, which nobody looked at before the next run."""
+    q = kind()
+    _puts_in_the_middle(q, step, monkeypatch)
+    q.put("own")
+    assert q.stats()["ready"] == 3
+    assert [q.get() for _ in range(3)] == ["before", None, "own"]
+
+
+def test_what_is_put_while_a_queue_is_given_away_is_there_for_both(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Though there is less room."""
+    q: Queue[Any] = Queue(1)
+    _puts_in_the_middle(q, "found_family", monkeypatch)
+    copy = pickle.loads(pickle.dumps(q))
+    assert [copy.get(timeout=PATIENCE), q.get(timeout=PATIENCE)] == ["before", None]
+
+
+def test_several_that_are_put_in_the_middle_of_the_first_use_are_put_together(monkeypatch: pytest.MonkeyPatch) -> None:
+    q: Queue[int] = Queue()
+    found_family = families.found_family
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        q.put_many([1, 2])
+        return found_family(*arguments, **options)
+
+    monkeypatch.setattr(_shared_line, "found_family", interrupted)
+    q.put(3)
+    assert [q.get(timeout=PATIENCE) for _ in range(3)] == [1, 2, 3]
+
+
+@pytest.mark.parametrize("forked", [False, True])
+@pytest.mark.parametrize("error", [KeyboardInterrupt, DiskError])
+def test_what_was_put_in_the_middle_of_a_first_use_that_fails_is_there_behind_the_next_one(
+    error: type[BaseException], forked: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A child that is forked meanwhile doesn't put it as well."""
+    q: Queue[str] = Queue()
+    _puts_in_the_middle(q, "FamilyLine", monkeypatch)
+
+    def fail(self: FamilyLine, *arguments: object, **options: object) -> None:
+        patched.undo()
+        raise error
+
+    with monkeypatch.context() as patched:
+        if error is KeyboardInterrupt:
+            patched.setattr(FamilyLine, "put_within", fail)
+        else:
+            patched.setattr(FamilyLine, "__init__", fail)
+        with pytest.raises(error):
+            q.put("new")
+    if forked:
+        _shared_line._renew_all()
+    q.put("again")
+    expected = ["before"] if error is DiskError else ["before", None]
+    assert [q.get() for _ in range(q.qsize())] == [*([] if forked else expected), "again"]
+
+
+def test_what_was_put_in_the_middle_and_cannot_be_stored_is_said(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    q: Queue[Any] = Queue()
+    found_family = families.found_family
+
+    def interrupted(*arguments: Any, **options: Any) -> Any:
+        q.put(lambda: None)
+        return found_family(*arguments, **options)
+
+    monkeypatch.setattr(_shared_line, "found_family", interrupted)
+    q.put("own")
+    assert "a put that interrupted the opening of queue '" in caplog.text
+    assert (q.get(), q.empty()) == ("own", True)
+
+
+def test_a_queue_has_loaded_its_store_before_anybody_uses_it(options: dict[str, Any]) -> None:
+    """A signal handler that put in the middle of that import had half a module, and its put an ImportError."""
+    head = "import pickle, sys; from pqadapters.stdlib.multiprocessing import Queue; q = "
+    given = pickle.dumps(Queue(**options))
+    for made in (f"Queue(**{options!r})", f"pickle.loads({given!r})"):
+        program = f"{head}{made}; print('pqadapters.stores.sqlite' in sys.modules)"
+        assert subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE).stdout == b"True\n"
 
 
 @pytest.mark.parametrize("kind", [Queue, JoinableQueue, SimpleQueue])

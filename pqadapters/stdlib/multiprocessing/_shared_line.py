@@ -20,7 +20,7 @@ from ...home.families import Family, Reference, found_family
 from ...home.places import Spot
 from ...home.shared import open_in_home, shared_path
 from ...living import living
-from ...opening import absolute_url, url_in_environment
+from ...opening import absolute_url, load_databases, url_in_environment
 from ...serializers import serializer as choose_serializer
 from ...store import Order, Store
 from .._lines.exit import dropped, finish_at_exit
@@ -87,6 +87,10 @@ class Address(NamedTuple):
             raise ValueError(f"{', '.join(options)}: the store that was given is open already; give it when opening")
         return cls(None, None, store, called, options)  # type: ignore[arg-type]  # looked at above
 
+    @property
+    def is_in_database(self) -> bool:
+        return self.path is not None or (self.url or "").startswith("sqlite:")
+
     def open(self) -> Store:
         """Raises StoreError, and ValueError for a store that one process has for itself."""
         if self.store is not None:
@@ -111,7 +115,10 @@ class SharedLine:
     def __init__(self, kind: Kind, where: Address | Spot | Family, options: dict[str, Any]) -> None:
         self.kind, self._where, self._options = kind, where, options
         self.line: Line | None = None  #: once it is used here
-        self._lock = threading.RLock()
+        self._lock: Any = threading.RLock()
+        self._put_off: list[tuple[object, ...]] = []  #: by calls that interrupted `open` or `settle`
+        if not isinstance(where, Address) or where.is_in_database:
+            load_databases()  # a handler that comes in the middle of an import finds half a module
         _all.add(self)
 
     @property
@@ -127,7 +134,9 @@ class SharedLine:
             if self.line is None:
                 line = self._opened()
                 finish_at_exit(line)
+                self._catch_up(line)
                 self.line = line
+                self._catch_up(line)  # what came in between
             return self.line
 
     def _opened(self) -> Line:
@@ -143,6 +152,27 @@ class SharedLine:
         with telling.silence(), self._lock:
             if isinstance(self._where, Spot):
                 self._where = found_family(self._where, **self._options)
+        if self._put_off and not self._lock._is_owned():
+            self.open()
+
+    def puts_off(self, *items: object) -> bool:
+        """Whether the call comes in the middle of this thread's own opening, from a signal handler or a finalizer: then
+        its items are put right behind that, whatever the limit. A queue that it opened itself would be another one."""
+        if self.line is not None or not self._lock._is_owned():
+            return False
+        self._put_off.append(items)
+        return True
+
+    def _catch_up(self, line: Line) -> None:
+        while self._put_off:
+            items = self._put_off.pop(0)
+            try:
+                line.put_within(lambda: 0, items, None)
+            except Exception:
+                _log.exception("a put that interrupted the opening of %s failed", line.label)
+            except BaseException:
+                self._put_off.insert(0, items)
+                raise
 
     # To other processes
 
@@ -175,6 +205,7 @@ class SharedLine:
     def renew(self) -> None:
         """In a forked child: the thread that held the lock may not exist here."""
         self._lock = threading.RLock()
+        self._put_off.clear()
 
     def finish(self) -> None:
         """This process puts and gets no more. Raises StoreError; what it has in hand comes again then."""

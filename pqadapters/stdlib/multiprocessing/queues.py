@@ -192,6 +192,8 @@ class Queue(_Durable, stdlib.Queue, Generic[T]):  # type: ignore[type-arg]  # no
         With a `maxsize`, waits for room: for ever, `timeout` seconds (a negative one is 0), or not at all. Raises Full,
         ValueError after close(), NotSerializable, and what the store raises; nothing was stored then.
         """
+        if self._shared.line is None and self._shared.puts_off(obj):
+            return
         line = self._open_line()
         self._wrote = True
         try:
@@ -207,7 +209,10 @@ class Queue(_Durable, stdlib.Queue, Generic[T]):  # type: ignore[type-arg]  # no
 
     def put_many(self, items: Iterable[T], block: bool = True, timeout: float | None = None) -> None:
         """Store all items in one commit, or none. As put(); ValueError if they are more than `maxsize`."""
-        line, given = self._open_line(), tuple(items)
+        given = tuple(items)
+        if self._shared.line is None and self._shared.puts_off(*given):
+            return
+        line = self._open_line()
         if 0 < self._limit < len(given):
             raise ValueError(f"{len(given)} items never fit a queue with maxsize={self._limit}; put them in parts")
         self._wrote = True
@@ -346,6 +351,8 @@ class SimpleQueue(_Durable, stdlib.SimpleQueue, Generic[T]):  # type: ignore[typ
 
     def put(self, obj: T) -> None:
         """Store an item. Raises NotSerializable, and OSError after close()."""
+        if self._shared.line is None and self._shared.puts_off(obj):
+            return
         line = self._open_line()
         line.stow(obj, Put(line.name, line.encode(obj)))
 
