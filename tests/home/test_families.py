@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -12,8 +13,8 @@ import pytest
 
 from pqadapters import live
 from pqadapters.errors import DiskError
-from pqadapters.home import families
-from pqadapters.home.places import Spot
+from pqadapters.home import families, places
+from pqadapters.home.places import Spot, occupy
 from pqadapters.opening import open_locks
 from pqadapters.store import Nack, Put, Set, State, dead_queue
 from pqadapters.stores._directory import Locks
@@ -120,6 +121,122 @@ def _end(family: families.Family) -> None:
     assert family._root is not None
     family._root.hold.close()
     family.member.close()
+
+
+def _found(spot: Spot, *items: bytes) -> families.Family:
+    """A run's queue, with what it puts."""
+    family = families.found_family(spot)
+    with family.open() as store:
+        store.commit(*(Put(family.reference.queue, item) for item in items))
+    return family
+
+
+def _in(family: families.Family) -> tuple[int, int]:
+    """How many items and dead letters are in its queue."""
+    with family.open() as store:
+        depth = store.depth(family.reference.queue)
+    return depth.unfinished, depth.dead
+
+
+@pytest.mark.usefixtures("home")
+def test_a_run_goes_on_with_the_fullest_of_the_dead_queues() -> None:
+    """What is in the others is moved."""
+    spot = Spot("place")
+    for run in [_found(spot, b"1"), _found(spot, b"2", b"3", b"4"), _found(spot, b"5", b"6")]:
+        _end(run)
+    family = families.found_family(spot)
+    assert family.reference.queue == "place-0.1"
+    assert _in(family) == (6, 0)
+    _end(family)
+
+
+def test_what_a_queue_for_each_call_leaves_is_nobodys(restart: Callable[[], None]) -> None:
+    """The next run knows it as well, of all queues of the place."""
+    first = _found(occupy("place"), b"of the first call")  # nobody can tell yet
+    first.leave()
+    spot = occupy("place")
+    second = _found(spot, b"of another one")
+    assert spot.transient
+    assert _in(second) == (1, 1)
+    second.leave()
+    assert _in(second) == (0, 2)
+    killed = _found(occupy("place"), b"of a run that was killed")
+    _end(killed)
+    restart()
+    spot = occupy("place")
+    assert not spot.transient
+    family = families.found_family(spot)
+    assert spot.transient
+    assert occupy("place").transient
+    assert _in(family) == (0, 3)
+    family.leave()
+
+
+def test_what_a_run_left_beside_a_queue_for_each_call_is_nobodys(home: Path) -> None:
+    spot = Spot("place")
+    for run in [_found(spot, b"1"), _found(spot, b"2")]:
+        _end(run)
+    spot.transient = True
+    family = families.found_family(spot)
+    assert _in(family) == (0, 1)  # the other one is buried when it is taken
+    _end(family)
+
+
+@pytest.mark.usefixtures("home")
+def test_the_first_of_the_stop_markers_ends_with_its_run_as_well() -> None:
+    spot = Spot("place")
+    family = families.found_family(spot)
+    with family.open() as store:
+        (first, _) = store.commit(Put(family.reference.queue, MARKER), Put(family.reference.queue, MARKER))
+        store.commit(Set(families.MARKED, live.key_of(family.reference.queue), first.to_bytes(8, "big")))
+    _end(family)
+    family = families.found_family(spot)
+    assert (family.reference.left, _in(family)) == (0, (0, 0))
+    _end(family)
+
+
+@pytest.mark.usefixtures("home")
+def test_a_place_whose_name_begins_as_another_one_keeps_its_own() -> None:
+    _end(_found(Spot("place-0.inner"), b"inner"))
+    family = families.found_family(Spot("place"))
+    assert (family.reference.queue, _in(family)) == ("place-0.0", (0, 0))
+    _end(family)
+
+
+def test_a_long_queue_is_moved_behind_what_is_older_once(tmp_path: Path) -> None:
+    """What has been moved is found again at its end, while the rest is still read."""
+    with SqliteStore(tmp_path / "q.db") as store:
+        store.commit(*put(OTHER, 0))
+        store.commit(*(Put(OURS, b"%d" % each, put_at=THEN + each) for each in range(1, 3000)))
+        families._merge([OTHER], OURS, store)
+        assert [record.payload for record in store.browse(OURS)] == [b"%d" % each for each in range(3000)]
+
+
+@pytest.mark.usefixtures("home")
+def test_a_queue_that_was_dropped_is_used_again_once_its_children_are_gone() -> None:
+    first = families.found_family(occupy("place"))
+    child = families.Family.joined(first.reference, None)
+    first.leave()
+    second = families.found_family(occupy("place"))
+    assert second.reference.queue == "place-0.1"
+    second.leave()
+    child.leave()
+    third = families.found_family(occupy("place"))
+    assert third.reference.queue == "place-0.0"
+    third.leave()
+
+
+@pytest.mark.usefixtures("home")
+def test_a_forked_child_that_drops_the_queue_has_not_left_its_place() -> None:
+    """Nor does it touch what is in it: the parent's own queue there was taken for one of many."""
+    family = _found(occupy("place"), b"item")
+    child = os.fork()
+    if not child:
+        family.leave()
+        os._exit(occupy("place").transient or places.made() != {("place", 0), ("place", 1)})
+    assert os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) == 0
+    assert _in(family) == (1, 0)
+    family.leave()
 
 
 @pytest.mark.usefixtures("home")
