@@ -6,6 +6,7 @@ import os
 import pickle
 import random
 import sqlite3
+import struct
 from contextlib import closing
 from itertools import pairwise
 from pathlib import Path
@@ -259,6 +260,10 @@ def _ruin(path: str, page: int, data: bytes = b"\xff" * 4096) -> None:
         file.write(data)
 
 
+def _page(path: str, page: int) -> bytes:
+    return Path(path, "data.db").read_bytes()[page * 4096 : (page + 1) * 4096]
+
+
 def test_a_damaged_leaf_costs_its_own_rows(path: str) -> None:
     _rows(path)
     leaves = _pages(path)["leaf"]
@@ -304,6 +309,23 @@ def test_damage_in_one_table_is_not_anothers(path: str) -> None:
         assert len(q.queue()) == 10
     with ours.SQLiteQueue(path) as queue:
         assert 3900 < queue.size < 4000
+
+
+def test_a_time_that_is_no_number_costs_nothing(path: str) -> None:
+    """To SQLite it is NULL; from the raw pages it came as it was, and nothing could be converted."""
+    _rows(path)
+    leaves = _pages(path)["leaf"]
+    leaf, time = _page(path, leaves[10]), struct.Struct(">d")
+    number = next(n for n in range(4000) if f"item {n} ".encode() in leaf)
+    with closing(sqlite3.connect(f"{path}/data.db")) as connection, connection:
+        connection.execute("UPDATE queue_default SET timestamp = 12345.678 WHERE timestamp = ?", (float(number),))
+    with closing(sqlite3.connect(f"{path}/data.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    changed = _page(path, leaves[10]).replace(time.pack(12345.678), time.pack(float("nan")))
+    _ruin(path, leaves[10], changed)
+    _ruin(path, leaves[20])
+    with ours.SQLiteQueue(path) as q:
+        assert number in [int(item.split()[1]) for item in all_of(q)]
 
 
 def test_a_pointer_to_another_page_is_noticed(path: str) -> None:

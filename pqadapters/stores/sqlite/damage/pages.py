@@ -244,7 +244,8 @@ def _column(record: bytes, at: int, kind: int) -> tuple[Any, int]:
         end = at + _INTEGERS[kind]
         return int.from_bytes(record[at:end], "big", signed=True), end
     if kind == 7:
-        return struct.unpack(">d", record[at : at + 8])[0], at + 8
+        (number,) = struct.unpack(">d", record[at : at + 8])
+        return None if number != number else number, at + 8  # to SQLite what is no number is NULL
     if kind in (8, 9):
         return kind - 8, at
     if kind < 12:
