@@ -311,6 +311,35 @@ def test_damage_in_one_table_is_not_anothers(path: str) -> None:
         assert 3900 < queue.size < 4000
 
 
+@pytest.mark.parametrize("alone", [True, False])
+def test_an_older_first_page_is_noticed(path: str, alone: bool) -> None:
+    """SQLite found nothing wrong with the table, and its other pages were left out without a word."""
+    _rows(path, 40)
+    first = next(page for page in _pages(path)["leaf"] if b"item 7 " in _page(path, page))
+    older = _page(path, first)
+    _rows(path)
+    if not alone:
+        theirs.database(path, old.FILOSQLiteQueue, ["x"])
+    with closing(sqlite3.connect(f"{path}/data.db")) as connection:
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    _ruin(path, first, older)
+    with ours.SQLiteQueue(path) as q:
+        found = [int(item.split()[1]) for item in all_of(q)]
+        assert found == [*range(40), *(range(4000) if alone else [])]
+        assert "pages that belong to no table" in q._store.damage[0].reason
+
+
+def test_a_page_in_the_place_of_another_gives_no_item_twice(path: str) -> None:
+    _rows(path)
+    leaves = _pages(path)["leaf"]
+    _ruin(path, leaves[20], _page(path, leaves[10]))
+    with ours.SQLiteQueue(path) as q:
+        found = [int(item.split()[1]) for item in all_of(q)]
+        assert found == sorted(set(found))
+        assert 3900 < len(found) < 4000
+        assert q._store.damage
+
+
 def test_a_time_that_is_no_number_costs_nothing(path: str) -> None:
     """To SQLite it is NULL; from the raw pages it came as it was, and nothing could be converted."""
     _rows(path)

@@ -37,6 +37,7 @@ class Source:
         self.path, self.damage = path, list[Damage]()
         self.connection, self._open_raw = connection, raw
         self._tables: list[Table] = []
+        self._pages_lost: bool | None = None
 
     def knows(self, tables: list[Table]) -> None:
         """All tables that there are: what of a damaged one has gone astray is told apart by them."""
@@ -60,8 +61,30 @@ class Source:
 
     def items(self, table: Table) -> Generator[Item, None, None]:
         """Everything readable. To be closed: a row that is being read keeps the database locked."""
-        with closing(self._whole(table) if self._is_whole(table) else self._raw(table, None)) as items:
+        whole = self._is_whole(table) and not (self._has_lost_pages() and self._alone(table))
+        with closing(self._whole(table) if whole else self._raw(table, None)) as items:
             yield from self._once(table, items) if table.kind == DICT else items
+
+    def _has_lost_pages(self) -> bool:
+        """Whether no table leads to some pages, and none is known to be torn: where an older state of a table's first
+        page is back, the table is whole by itself, and most of its rows are on such pages. Which one's they were only
+        their columns tell."""
+        if self._pages_lost is None:
+            lost = bool(self._tables) and any(b"never used" in found for found in self._found_wrong())
+            self._pages_lost = lost and all(map(self._is_whole, self._tables))
+            if self._pages_lost:
+                reason = "it has pages that belong to no table: rows may be missing"
+                self.damage.append(Damage(self.path, 0, 0, reason))
+        return self._pages_lost
+
+    def _found_wrong(self) -> list[bytes]:
+        """What SQLite has to say of the database as a whole."""
+        try:
+            return [found for (found,) in self.connection.execute("PRAGMA quick_check")]
+        except sqlite3.OperationalError:
+            raise
+        except sqlite3.DatabaseError:
+            return []
 
     def _is_whole(self, table: Table) -> bool:
         """Where a bit of a pointer isn't as it was, SQLite reads a page twice and another one never. It says nothing of
@@ -120,14 +143,14 @@ class Source:
         tree = raw.tree(table.root)
         seen = tree.walked()
         astray: list[list[Row]] = []
-        if tree.torn and self._alone(table):
+        if (tree.torn or self._pages_lost) and self._alone(table):
             for root in [1, *(other.root for other in self._tables if other.root != table.root)]:
                 seen |= raw.tree(root).walked()
             astray = [rows for rows in raw.astray(seen) if len(rows[0].columns) == len(table.columns)]
         leaves = sorted(astray, key=lambda rows: rows[0].key)
         found = self._reported(table, raw.tree(table.root).rows())
         rows = heapq.merge(found, chain.from_iterable(leaves), key=lambda row: row.key)
-        for row in dropwhile(lambda row: last is not None and row.key <= last, rows):
+        for row in _each_once(dropwhile(lambda row: last is not None and row.key <= last, rows)):
             yield from self._from_pages(table, row.key, row.columns)
         if len(self.damage) == known:
             reason = f"table {table.table} is damaged: rows of it may be missing"
@@ -151,6 +174,16 @@ class Source:
         item = self._item(table, row, columns[0] if table.kind == DICT else row, *columns[1:])
         if item is not None:
             yield item
+
+
+def _each_once(rows: Iterable[Row]) -> Iterator[Row]:
+    """Though two pages have a row: where an older state of a page is there as well, or one in another one's place."""
+    seen = set[Any]()
+    for row in rows:
+        item = row.key, hash(row.columns[1:3])
+        if item not in seen:
+            seen.add(item)
+            yield row
 
 
 def _key(key: Any, kind: Any) -> Any:
