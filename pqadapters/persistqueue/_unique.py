@@ -5,9 +5,10 @@ Equal items have equal bytes where the serializer sorts keys; dicts with the sam
 
 from __future__ import annotations
 
+from contextlib import suppress
 from typing import Any
 
-from ..errors import ConditionFailed, LimitReached
+from ..errors import ConditionFailed, LimitReached, StoreError
 from ..overriding import asked, declared_as
 from ..serializers import Serializer
 from ..store import Op, Store
@@ -23,7 +24,12 @@ class Unique(Stored):
         if store.depth(owed(self._queue)).unfinished:
             from .conversion.unique import settle  # few need what is behind it
 
-            settle(store, self._queue, serializer)
+            try:
+                settle(store, self._queue, serializer)
+            except BaseException:
+                with suppress(StoreError):
+                    store.close()  # gives back what it had in hand: whoever opens the queue next would wait for it
+                raise
 
     @declared_as(asked)
     def put(self, item: Any, block: bool = True, timeout: float | None = None) -> int | None:

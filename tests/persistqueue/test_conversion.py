@@ -18,6 +18,8 @@ import pytest
 
 import pqadapters.persistqueue as ours
 from pqadapters.persistqueue import serializers
+from pqadapters.persistqueue._digests import owed
+from pqadapters.persistqueue.conversion import unique
 from tests.segment.programs import run, running, said
 
 from . import theirs
@@ -251,6 +253,28 @@ def test_a_unique_queue_and_the_wrong_serializer(path: str) -> None:
     with ours.UniqueQ(path) as q:
         assert q.put({"a": 2, "b": 1}) is None
         assert q.size == 1
+
+
+@pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
+def test_a_unique_queue_whose_opening_is_broken_off_is_opened_again(
+    path: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As long as the exception lived, so did the handle that had claimed that work, and the next opening waited for it."""
+    theirs.database(path, old.UniqueQ, [{"b": 1, "a": n} for n in range(9)])
+
+    def broken_off(work: unique._Work, payload: bytes) -> bytes:
+        raise error
+
+    with monkeypatch.context() as patch:
+        patch.setattr(unique._Work, "_ours", broken_off)
+        with pytest.raises(error) as broken:
+            ours.UniqueQ(path)
+    with ours.SQLiteQueue(path) as other:
+        depths = [other._store.depth(name) for name in (owed("unique_queue_default"), "unique_queue_default")]
+        assert [(depth.ready, depth.claimed) for depth in depths] == [(1, 0), (9, 0)]
+    with ours.UniqueQ(path) as q:
+        assert q.put({"a": 3, "b": 1}) is None
+    assert broken.value.__traceback__ is not None
 
 
 def test_a_mapping(path: str) -> None:

@@ -11,7 +11,7 @@ from __future__ import annotations
 from contextlib import suppress
 from itertools import chain, islice
 
-from ...errors import ConditionFailed, LeaseLost, StoreError
+from ...errors import ConditionFailed
 from ...serializers import Serializer
 from ...store import Ack, Claim, Nack, Op, Put, Set, Store, Update
 from .._digests import digest, owed
@@ -31,7 +31,8 @@ def owe(store: Store, queue: str) -> None:
 
 def settle(store: Store, queue: str, serializer: Serializer) -> None:
     """It is done, here or by another process, when this returns. What can't be loaded stays as it is; where that is all
-    of it, the serializer is another one's, and it is left to who has the right one."""
+    of it, the serializer is another one's, and it is left to who has the right one. Where it raises, the store has to be
+    closed, which gives back what was claimed."""
     while store.depth(owed(queue)).unfinished:
         for claim in store.claim(owed(queue), timeout=_WAIT):
             work = _Work(store, queue, serializer)
@@ -56,13 +57,8 @@ class _Work:
             self._all_or_each([self._row(key, data) for key, data in batch])
 
     def _records(self, claims: list[Claim]) -> None:
-        try:
-            for_each = [[*self._record(claim), Nack(claim)] for claim in claims]
-            self._store.commit(*chain.from_iterable(for_each))
-        except BaseException:
-            with suppress(StoreError, LeaseLost):
-                self._store.commit(*map(Nack, claims))
-            raise
+        for_each = [[*self._record(claim), Nack(claim)] for claim in claims]
+        self._store.commit(*chain.from_iterable(for_each))
 
     def _record(self, claim: Claim) -> list[Op]:
         payload = self._ours(claim.payload)
