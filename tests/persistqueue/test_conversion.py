@@ -10,7 +10,9 @@ import pickle
 import re
 import shutil
 import sqlite3
+import sys
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import persistqueue as old
@@ -259,7 +261,7 @@ def test_a_unique_queue_and_the_wrong_serializer(path: str) -> None:
 def test_a_unique_queue_whose_opening_is_broken_off_is_opened_again(
     path: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """As long as the exception lived, so did the handle that had claimed that work, and the next opening waited for it."""
+    """As long as the exception lived, so did the handle that had claimed that work: the next opening waited for it."""
     theirs.database(path, old.UniqueQ, [{"b": 1, "a": n} for n in range(9)])
 
     def broken_off(work: unique._Work, payload: bytes) -> bytes:
@@ -275,6 +277,25 @@ def test_a_unique_queue_whose_opening_is_broken_off_is_opened_again(
     with ours.UniqueQ(path) as q:
         assert q.put({"a": 3, "b": 1}) is None
     assert broken.value.__traceback__ is not None
+
+
+class _Exit:
+    def __reduce__(self) -> Any:
+        return sys.exit, (3,)
+
+
+def test_an_item_of_a_unique_queue_that_ends_the_program_is_left_to_who_gets_it(path: str) -> None:
+    theirs.database(path, old.UniqueQ, ["a", _Exit(), "b"])
+    with ours.UniqueQ(path) as q:
+        assert q.put("b") is None
+        assert [q.get(block=False), q.get(block=False)] == ["a", "b"]
+
+
+def test_an_item_by_which_a_serializer_of_the_programs_own_ends_the_program_is_damaged(path: str) -> None:
+    theirs.file_queue(path, ["a", _Exit(), "b"], chunksize=1)
+    with ours.Queue(path, serializer=SimpleNamespace(dump=pickle.dump, load=pickle.load)) as q:
+        assert all_of(q) == ["a", "b"]
+        assert "SystemExit" in q._line.store.damage[0].reason
 
 
 def test_a_mapping(path: str) -> None:

@@ -281,7 +281,7 @@ class Own:
         self._file.seek(at)
         try:
             self._value = at, self._serializer.load(self._file)
-        except Exception as error:
+        except (Exception, SystemExit) as error:
             raise Broken(f"the serializer can't read it: {type(error).__name__}: {error}") from None
         end = self._file.tell()
         if end <= at:

@@ -31,8 +31,8 @@ def owe(store: Store, queue: str) -> None:
 
 def settle(store: Store, queue: str, serializer: Serializer) -> None:
     """It is done, here or by another process, when this returns. What can't be loaded stays as it is; where that is all
-    of it, the serializer is another one's, and it is left to who has the right one. Where it raises, the store has to be
-    closed, which gives back what was claimed."""
+    of it, the serializer is another one's, and it is left to who has the right one. Where this raises, the store has to
+    be closed, which gives back what was claimed."""
     while store.depth(owed(queue)).unfinished:
         for claim in store.claim(owed(queue), timeout=_WAIT):
             work = _Work(store, queue, serializer)
@@ -88,7 +88,7 @@ class _Work:
             found = self._serializer.dumps(self._serializer.loads(payload), sort_keys=True)
         except MemoryError:
             raise
-        except Exception:
+        except (Exception, SystemExit):
             self.failed += 1
             return payload
         self.read += 1
