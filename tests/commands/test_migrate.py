@@ -20,7 +20,7 @@ from pqadapters import PDict
 from pqadapters.commands.moves import Database, Files, Move, found_in
 from pqadapters.errors import StoreLocked
 from pqadapters.opening import open_store
-from pqadapters.persistqueue.conversion import databases, moving
+from pqadapters.persistqueue.conversion import databases, directories, moving
 from pqadapters.stdlib import shelve
 from pqadapters.stdlib.queue import Queue
 from tests.mysql.server import shared
@@ -80,6 +80,20 @@ q = persistqueue.SQLiteQueue(sys.argv[1])
 for n in range(50): q.put(n)
 os.kill(os.getpid(), 9)
 """
+
+
+def test_a_dry_run_refuses_what_would_not_be_moved(files: Path) -> None:
+    before = bytes_in(files)
+    assert "the serializer that was given" in refusal("migrate", files, "--dry-run", "--serializer", "json")
+    assert bytes_in(files) == before
+    (files / "notes.txt").write_text("mine")
+    assert "'notes.txt'" in refusal("migrate", files, "--dry-run")
+
+
+def test_a_dry_run_refuses_items_that_none_can_be_read_of(files: Path) -> None:
+    """Without an `info` that would tell whose they are."""
+    (files / "info").unlink()
+    assert "none of its items" in refusal("migrate", files, "--dry-run", "--serializer", "json")
 
 
 def test_a_dry_run_writes_nothing_beside_what_was_killed(tmp_path: Path) -> None:
@@ -224,6 +238,25 @@ def test_into_another_store_again_after_the_first_was_used(tmp_path: Path, targe
     with open_store(target) as store:
         name = "default" if kind == "files" else "queue_default"
         assert [pickle.loads(record.payload) for record in store.browse(name)] == [0, 1, 2]
+
+
+def test_what_is_put_while_it_is_moved_into_another_store(
+    files: Path, target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nobody could say whether it was moved, too; the next call moves what came behind."""
+    moved = directories._moved
+
+    def used(*args: Any, **options: Any) -> Any:
+        part = moved(*args, **options)
+        theirs.file_queue(str(files), [{"n": 250}])
+        return part
+
+    with monkeypatch.context() as patch:
+        patch.setattr(directories, "_moved", used)
+        assert "was changed by another program meanwhile" in refusal("migrate", files, "--to", target)
+    out("migrate", files, "--to", target)
+    with open_store(target) as store:
+        assert store.depth("default").ready == 231
 
 
 def test_into_another_store_again_moves_what_came_behind(files: Path, target: str) -> None:
