@@ -27,8 +27,8 @@ MEMORY = ":memory:"
 DATABASE = "data.db"
 _CHUNK = re.compile(r"q\d{5,}")
 _THEIRS = (
-    "SELECT 1 FROM sqlite_master WHERE type = 'table' AND (name GLOB '*queue_*' OR name GLOB '*dict_*') "
-    "AND name NOT GLOB 'kept_*'"
+    "SELECT 1 FROM sqlite_master WHERE type = 'table' AND (name GLOB '*queue_*' OR name GLOB '*dict_*' "
+    "OR name GLOB '*filo_queue*' OR name GLOB '*unique_queue*') AND name NOT GLOB 'kept_*'"
 )
 
 

@@ -6,6 +6,7 @@ Its tables stood beside ours without a word: an old program that was started onc
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Callable
 from contextlib import closing
 from pathlib import Path
 from typing import Any
@@ -69,6 +70,47 @@ def test_migrate_takes_over_all_of_it_once_while_ours_is_used(path: str, file: s
         assert {row["data"]: row["status"] for row in acks.queue()} == states
     assert ours.UniqueQ(path).put((1, 2)) is None
     assert dict(ours.PDict(path, "settings")) == {"k": "v"}
+
+
+@pytest.mark.parametrize(("table", "kind"), [("filo_queue", ours.FILOSQLiteQueue), ("unique_queue", ours.UniqueQ)])
+def test_what_an_async_class_has_put(
+    path: str, table: str, kind: Callable[[str], Any], caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its table has no name. Of the plain queues' ones persist-queue can't make one here: so is one of ours called."""
+    ours.SQLiteQueue(path).close()
+    theirs.async_database(f"{path}/data.db", table)
+    kind(path).close()
+    assert f"({table}: 3)" in caplog.text
+    out("migrate", path)
+    assert sorted(all_of(kind(path))) == ["a", "b", "c"]
+
+
+def test_what_is_put_in_the_moment_in_which_it_is_taken_over(
+    path: str, file: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It is left to the next call: its table has its name still, and persist-queue gets what is in it."""
+    set_aside = strays._set_aside
+
+    def late(*arguments: Any) -> None:
+        set_aside(*arguments)
+        theirs.database(path, old.SQLiteQueue, ["late"])
+
+    with monkeypatch.context() as patch:
+        patch.setattr(strays, "_set_aside", late)
+        out("migrate", file)
+    assert ours.SQLiteQueue(path).qsize() == 2501
+    assert theirs.rows(file, "queue_default")
+    out("migrate", file)
+    assert all_of(ours.SQLiteQueue(path)) == ["ours", *range(2500), "late"]
+
+
+def test_a_table_of_another_version_is_left_alone(path: str) -> None:
+    ours.SQLiteQueue(path).close()
+    with closing(sqlite3.connect(f"{path}/data.db")) as connection, connection:
+        connection.execute("CREATE TABLE queue_default (_id INTEGER PRIMARY KEY, data BLOB)")
+        connection.execute("INSERT INTO queue_default (data) VALUES ('x')")
+    assert "nothing to do" in out("migrate", path)
+    assert theirs.rows(f"{path}/data.db", "queue_default") == [(1, "x")]
 
 
 def test_what_comes_behind_is_taken_over_too(path: str, file: str) -> None:

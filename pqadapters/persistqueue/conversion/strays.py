@@ -100,7 +100,7 @@ def _tables(connection: sqlite3.Connection, *, begun: bool = False) -> list[Tabl
     for (data,) in connection.execute(_NAMES).fetchall():
         name = data.decode("utf-8", "surrogateescape")
         table = named(_first_name(name))
-        if table is None or table.table == table.kind or (begun and not name.startswith(_CONVERTING)):
+        if table is None or (begun and not name.startswith(_CONVERTING)):
             continue
         table = table._replace(table=name)
         columns = tuple(row[1].decode() for row in connection.execute(f"PRAGMA table_info({table.quoted})"))
