@@ -15,7 +15,7 @@ import persistqueue as old
 import pytest
 
 import pqadapters.persistqueue as ours
-from pqadapters.errors import DiskError, StoreRefused
+from pqadapters.errors import DiskError, StoreLocked, StoreRefused
 from pqadapters.persistqueue import conversion
 from pqadapters.persistqueue.conversion import moving, strays
 from tests.commands.command import loaded, out, refusal
@@ -128,6 +128,16 @@ def test_a_program_that_still_uses_persist_queue_gets_an_error(path: str, file: 
     running.close()
 
 
+def test_a_database_that_somebody_writes_to(path: str, file: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(strays, "PATIENCE", 0.01)
+    with closing(sqlite3.connect(file, isolation_level=None)) as connection:
+        connection.execute("BEGIN IMMEDIATE")
+        with pytest.raises(StoreLocked):
+            strays._rename(file, {"queue_default": "converting_queue_default#1"})
+    out("migrate", path)
+    assert ours.SQLiteQueue(path).qsize() == 2501
+
+
 @pytest.mark.parametrize("step", ["copy", "name"])
 def test_what_was_broken_off_goes_on(path: str, file: str, step: str, monkeypatch: pytest.MonkeyPatch) -> None:
     commit, rename, calls = moving.Mover._commit, strays._rename, list[object]()
@@ -163,6 +173,7 @@ def test_a_mapping_of_both_is_left_alone_and_can_be_put_elsewhere(path: str, tmp
     stray["k"] = "theirs"
     stray.close()
     assert "keys would be lost" in refusal("migrate", path)
+    assert theirs.rows(f"{path}/data.db", "dict_m")
     with pytest.raises(StoreRefused):
         conversion.convert_strays(f"{path}/data.db")
     out("migrate", path, "--to", f"sqlite:///{tmp_path}/other/data.db")
