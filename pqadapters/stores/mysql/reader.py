@@ -17,7 +17,7 @@ from typing import Any, TypeVar
 from ...clock import SYSTEM
 from ...errors import StoreClosed
 from ...store import LOCK_TIMEOUT
-from .driver import ERRORS, FAILURES, steady
+from .driver import ERRORS, FAILURES, pymysql, steady
 from .errors import is_lost, is_passing, translated
 from .schema import Statements, bound
 from .wire import Dialer, Failed, drop
@@ -28,6 +28,19 @@ _SCAN = 60.0  #: seconds that a look at many rows may take
 _SHORTEST = 0.5  #: seconds that a new connection is given
 _LEAST = 1.0  #: seconds that an answer may take at least, whatever time its caller has
 _ANYTHING = "DO 0"
+_ERRORS: tuple[type[Exception], ...] = (*ERRORS, Failed)
+
+
+class _Cursor(pymysql.cursors.Cursor):  # type: ignore[misc]  # the driver has no types
+    """DBUtils takes every error for a lost connection, and asks twice more: for a lock that is three times the wait."""
+
+    def execute(self, query: str, args: None = None) -> int:
+        try:
+            return int(super().execute(query, args))
+        except ERRORS as error:
+            if is_lost(error):
+                raise
+            raise Failed(error) from error
 
 
 class Reader:
@@ -51,6 +64,7 @@ class Reader:
             raise error.error from None  # which DBUtils knows
         self._refused = None
         wire.give(LOCK_TIMEOUT)
+        wire.raw.cursorclass = _Cursor
         return wire.raw
 
     def rows(self, question: str, *values: Any) -> Sequence[Any]:
@@ -102,11 +116,11 @@ class Reader:
                 raise StoreClosed(f"the store in {self._dialer.address.place} was closed; open it again")
             try:
                 return self._ask(ask)
-            except ERRORS as error:
+            except _ERRORS as error:
                 # of a connection that was lost before, and is made anew in vain, DBUtils raises its old error
                 why = self._refused if is_lost(error) and self._refused is not None else error
                 if not (is_lost(why) or is_passing(why)) or SYSTEM.monotonic() >= deadline:
-                    raise translated(why, self._dialer.address.place) from error
+                    raise translated(why, self._dialer.address.place) from getattr(error, "error", error)
             pause = self._rest(pause)
 
     def _ask(self, ask: Callable[[Any], T]) -> T:
