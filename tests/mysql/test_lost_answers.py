@@ -6,16 +6,18 @@ import asyncio
 import socket
 from collections.abc import Callable, Sequence
 from functools import partial
+from types import SimpleNamespace
 from typing import Any
 
 import pymysql
 import pytest
 
+from pqadapters.clock import SYSTEM
 from pqadapters.errors import ConditionFailed, LeaseLost, OutcomeUnknown, Stopped, StoreRefused, StoreUnreachable
 from pqadapters.stdlib.asyncio import Queue as LoopQueue
 from pqadapters.stdlib.pdict import PDict
-from pqadapters.store import Ack, Expect, Nack, Op, Put, Set, Store, Update
-from pqadapters.stores.mysql import MysqlStore, core
+from pqadapters.store import LOCK_TIMEOUT, Ack, Expect, Nack, Op, Put, Set, Store, Update
+from pqadapters.stores.mysql import MysqlStore, core, patience, reader
 from pqadapters.stores.mysql.errors import translated
 from pqadapters.stores.mysql.transactions import Doubt, Transactions
 from pqadapters.stores.mysql.wire import Answer, Dialer, Failed, Wire
@@ -536,3 +538,27 @@ def test_whose_time_is_over_when_it_was_taken_for_dead_is_told_that() -> None:
     said = translated(pymysql.err.IntegrityError(1048, "Column 'seq' cannot be null"), "mysql://here")
     assert isinstance(said, StoreUnreachable)
     assert "taken this process for dead" in str(said)
+
+
+def test_a_put_into_a_new_queue_waits_for_its_server_as_long_as_its_timeout_says(
+    through: str, proxy: Proxy, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The queue's number was waited for 5 seconds, whatever the timeout."""
+    ahead, left = 0.0, 3
+
+    def rest(pause: float) -> float:
+        nonlocal ahead, left
+        ahead += LOCK_TIMEOUT
+        left -= 1
+        if not left:
+            proxy.accept()
+        return pause
+
+    with MysqlStore(through) as store:
+        clock = SimpleNamespace(monotonic=lambda: SYSTEM.monotonic() + ahead)
+        for module in (reader, patience):
+            monkeypatch.setattr(module, "SYSTEM", clock)
+        monkeypatch.setattr(store._core.reader, "_rest", rest)
+        proxy.refuse()
+        assert store.commit(Put("new", b"a"), timeout=PATIENCE)
+        assert payloads(store, "new") == [b"a"]

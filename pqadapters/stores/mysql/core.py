@@ -90,7 +90,8 @@ class Core:
         self.beside = servers.beside if clock is None else lambda: 0.0  #: one that was given is the callers', too
         self.reader = Reader(self.dialer, rest)
         self.names = Names(self.reader)
-        self.writer = Transactions(self.dialer, self.owners, rest)
+        self.patience = self.reader.patience
+        self.writer = Transactions(self.dialer, self.owners, rest, self.patience)
         self.lookout, self.keeper = Lookout(self), Keeper(self)
         self._connect_callbacks()
         self._open(power)
@@ -205,7 +206,7 @@ class Core:
         if self.process != os.getpid() or isinstance(self.writer.trouble, StoreClosed):
             return
         handle = token.number
-        with telling.silence():
+        with telling.silence(), self.patience.share():
             try:
                 self.aheads.end(handle)
                 if not self._give_up(handle):

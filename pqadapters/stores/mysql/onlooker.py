@@ -39,7 +39,7 @@ class Moment(Reader):
         for statement in (self.sql.REPEATABLE, self.sql.ONE_MOMENT_TO_READ):
             self.rows(statement)
 
-    def _patiently(self, ask: Callable[[Any], T], patience: float = LOCK_TIMEOUT) -> T:
+    def _patiently(self, ask: Callable[[Any], T], patience: float | None = None) -> T:
         place = self._dialer.address.place
         try:
             return ask(self._cursor)

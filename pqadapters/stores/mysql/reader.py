@@ -19,6 +19,7 @@ from ...errors import StoreClosed
 from ...store import LOCK_TIMEOUT
 from .driver import ERRORS, FAILURES, pymysql, steady
 from .errors import is_lost, is_passing, translated
+from .patience import Patience
 from .schema import Statements, bound
 from .wire import Dialer, Failed, drop
 
@@ -49,6 +50,7 @@ class Reader:
     def __init__(self, dialer: Dialer, rest: Callable[[float], float]) -> None:
         self._dialer = dialer
         self._rest = rest
+        self.patience = Patience()
         self.sql: Statements = dialer.sql
         self._ended = False
         self._refused: Exception | None = None  #: why there was no new connection, the last time
@@ -108,8 +110,8 @@ class Reader:
             pass
         return found
 
-    def _patiently(self, ask: Callable[[Any], T], patience: float = LOCK_TIMEOUT) -> T:
-        deadline, pause = SYSTEM.monotonic() + patience, 0.0
+    def _patiently(self, ask: Callable[[Any], T], patience: float | None = None) -> T:
+        deadline, pause = self.patience.until(patience), 0.0
         self._local.deadline = deadline
         while True:
             if self._ended:

@@ -120,13 +120,14 @@ class MysqlStore(Fetching):
             ops = tuple(moved(op, beside) for op in ops)
         in_the_middle = core.writer.in_the_middle()
         part = self._part(tuple(without_limits(ops)) if in_the_middle else ops, stop, timeout)
-        if self._ahead.waiting:
-            self._settle_ahead()
-        if not in_the_middle:
-            assert part.prepare is not None
-            part.prepare()
-            part.prepare = None
-        result = core.writer.do(part)
+        with core.patience.share(timeout):
+            if self._ahead.waiting:
+                self._settle_ahead()
+            if not in_the_middle:
+                assert part.prepare is not None
+                part.prepare()
+                part.prepare = None
+            result = core.writer.do(part)
         if result is LATE:
             core.writer.tell_later(partial(self._tell_of, ops))
             return (0,) * len(ops)
@@ -201,12 +202,16 @@ class MysqlStore(Fetching):
         core = self._core
         bell = core.bells.of(queue)
         deadline = None if timeout is None else SYSTEM.monotonic() + timeout
+        each = LOCK_TIMEOUT if patience is None else patience
+        last = math.inf if timeout is None else SYSTEM.monotonic() + max(timeout, each)
+        outer = core.patience.end
         away, told, claims = False, core.lookout.told, list[Claim]()
         pauses = [*_LOCKED]
         found: list[Claim] | None = None
         wish = Wish(queue, order, ids, limit, stop, counted, patience)
         try:
             while True:
+                core.patience.end = min(SYSTEM.monotonic() + each, last)
                 rings, looked = bell.rings, core.clock.wall()
                 try:
                     found = self._attempt(wish, acks)
@@ -227,13 +232,12 @@ class MysqlStore(Fetching):
                     time.sleep(pauses.pop())
                     continue
                 self._wait(queue, bell, bell.takers, rings, looked, left, away)
-                if away and deadline is not None and (rest := deadline - SYSTEM.monotonic()) < LOCK_TIMEOUT:
-                    wish = wish._replace(patience=max(0.0, rest))  # of the last try, which is over when the time is
         except BaseException:
             if found:  # an interrupt on the way out: nobody would have them
                 self._orphan(found)
             raise
         finally:
+            core.patience.end = outer
             if not claims and core.bells.waiting:
                 core.bells.pass_on(bell)  # a wake-up may have come to this thread (I7)
 
@@ -262,7 +266,7 @@ class MysqlStore(Fetching):
         return min(self._core.looked.get(queue, 0.0) + _BESIDE_LOOKOUT, end)
 
     def _next_due(self, queue: str) -> float | None:
-        with suppress(StoreUnreachable):  # whoever looks next is told
+        with suppress(StoreUnreachable), self._core.patience.share():  # whoever looks next is told
             return self._looks.next_due(queue)
         return None
 
@@ -272,14 +276,19 @@ class MysqlStore(Fetching):
         self, queue: str, *, order: Order = Order.OLDEST, state: State | None = State.READY, after: int = 0
     ) -> Iterator[Record]:
         self._check()
-        self._give_back_ahead()
-        records = self._looks.browse(queue, order, state, after)
+        with self._core.patience.share():
+            self._give_back_ahead()
+            records = self._looks.browse(queue, order, state, after)
         return map(partial(moved, seconds=-beside), records) if (beside := self._core.beside()) else records
 
     def depth(self, queue: str) -> Depth:
         return self._depth(queue, age=True)
 
     def _depth(self, queue: str, *, age: bool) -> Depth:
+        with self._core.patience.share():
+            return self._counted(queue, age=age)
+
+    def _counted(self, queue: str, *, age: bool) -> Depth:
         """The server is asked first, and then what lies ahead: again where other threads have changed that between."""
         for _ in range(LOOKS):
             self._check()
@@ -296,26 +305,31 @@ class MysqlStore(Fetching):
     def wait(self, queue: str, until: Callable[[Depth], bool], timeout: float | None = None) -> bool:
         bell = self._core.bells.of(queue)
         deadline = None if timeout is None else SYSTEM.monotonic() + timeout
-        away, told, last = False, self._core.lookout.told, None
-        while True:
-            rings, looked = bell.rings, self._core.clock.wall()
-            try:
-                depth = self._depth(queue, age=False)
-                if depth != last and last is not None:
-                    self._core.lookout.was_of_use(told)
-                last = depth
-                if until(depth):
-                    return True
-                away = False
-            except StoreUnreachable as error:
-                bear(error, away, None, deadline, logger)
-                away = True
-            left = None if deadline is None else deadline - SYSTEM.monotonic()
-            if left is not None and left <= 0:
-                return False
-            self._wait(queue, bell, bell.watchers, rings, looked, left, away)
+        away, told, before = False, self._core.lookout.told, None
+        with self._core.patience.share(math.inf if timeout is None else max(timeout, LOCK_TIMEOUT)):
+            while True:
+                rings, looked = bell.rings, self._core.clock.wall()
+                try:
+                    depth = self._depth(queue, age=False)
+                    if depth != before and before is not None:
+                        self._core.lookout.was_of_use(told)
+                    before = depth
+                    if until(depth):
+                        return True
+                    away = False
+                except StoreUnreachable as error:
+                    bear(error, away, None, deadline, logger)
+                    away = True
+                left = None if deadline is None else deadline - SYSTEM.monotonic()
+                if left is not None and left <= 0:
+                    return False
+                self._wait(queue, bell, bell.watchers, rings, looked, left, away)
 
     # The whole
+
+    def close(self) -> None:
+        with self._core.patience.share():
+            super().close()
 
     def sync(self) -> None:
         """The server's settings say what survives; nothing is kept back but acknowledgements."""

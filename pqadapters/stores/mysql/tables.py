@@ -24,15 +24,21 @@ class Tables:
         self._names = names
 
     def value(self, table: str, key: bytes) -> bytes | None:
-        number = self._names.table(table)
-        rows = self._reader.rows(self._sql.VALUE, number, digest(key)) if number is not None else ()
+        with self._reader.patience.share():
+            number = self._names.table(table)
+            rows = self._reader.rows(self._sql.VALUE, number, digest(key)) if number is not None else ()
         return rows[0][0] if rows else None
 
     def count(self, table: str) -> int:
-        number = self._names.table(table)
-        return int(self._reader.scan(self._sql.COUNT, number)[0][0]) if number is not None else 0
+        with self._reader.patience.share():
+            number = self._names.table(table)
+            return int(self._reader.scan(self._sql.COUNT, number)[0][0]) if number is not None else 0
 
     def snapshot(self, table: str, keys: Sequence[bytes] | None) -> dict[bytes, bytes]:
+        with self._reader.patience.share():
+            return self._snapshot(table, keys)
+
+    def _snapshot(self, table: str, keys: Sequence[bytes] | None) -> dict[bytes, bytes]:
         number = self._names.table(table)
         if number is None or (keys is not None and not keys):
             return {}

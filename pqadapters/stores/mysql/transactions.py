@@ -12,11 +12,12 @@ from collections.abc import Callable
 from typing import Any
 
 from ...clock import SYSTEM
-from ...errors import StoreError, StoreRefused
+from ...errors import StoreError, StoreRefused, StoreUnreachable
 from ...store import LOCK_TIMEOUT
 from .._line import Line
 from .._trouble import afresh
 from .._work import OVER, Outcome, Work
+from .driver import ERRORS
 from .errors import (
     UNSURE,
     is_denied,
@@ -31,6 +32,7 @@ from .errors import (
     unknown,
 )
 from .owners import Owners
+from .patience import Patience
 from .schema import ALIVE
 from .session import Finish, Plan, Session
 from .wire import Dialer, Failed, Wire
@@ -84,12 +86,13 @@ class Transactions(Line):
 
     moment = 0.1  #: most transactions are over by then, and the next one is for all; else the server is away
 
-    def __init__(self, dialer: Dialer, owners: Owners, rest: Callable[[float], float]) -> None:
+    def __init__(self, dialer: Dialer, owners: Owners, rest: Callable[[float], float], patience: Patience) -> None:
         super().__init__("pqadapters.stores.mysql", dialer.address.place)
         self.place = dialer.address.place
         self._dialer = dialer
         self._owners = owners
         self._rest = rest
+        self._patience = patience
         self.trouble: StoreError | None = None  #: why nothing goes any more
         #: called with each new connection: why what it commits may be gone in a power cut
         self.connected: Callable[[Wire], StoreError | None] = lambda wire: None
@@ -106,6 +109,13 @@ class Transactions(Line):
     def in_doubt(self) -> bool:
         """Whether a transaction is to be looked up."""
         return self._doubt is not None
+
+    def do(self, work: Work) -> Any:
+        """As everywhere, in the time of the call that it is a step of."""
+        end = self._patience.end
+        if end is not None:
+            work.deadline = min(work.deadline, end)
+        return super().do(work)
 
     def overdue(self) -> StoreError:
         return overdue(self.place)
@@ -244,7 +254,7 @@ class Transactions(Line):
                 if shared and part.refusable:
                     session.mark(session.sql.SAVE)
                     saved = True
-                part.result = part.run(session)
+                part.result = self._result(session, part)
         except Failed:
             raise
         except Exception as error:
@@ -261,6 +271,16 @@ class Transactions(Line):
             if part.plan is not None and not exactly:  # outside: what is raised here is a signal handler's
                 part.result = [0] * part.plan.size
                 session.add(part.plan, part.result)
+
+    def _result(self, session: Session, part: Part) -> Any:
+        """What it asks over other connections is asked once: all of this is tried again."""
+        try:
+            with self._patience.share(0.0):
+                return part.run(session)
+        except StoreUnreachable as error:
+            if isinstance(error.__cause__, ERRORS):
+                raise Failed(error.__cause__) from error
+            raise
 
     def _commit(self, session: Session, outcome: Outcome, finish: Finish, batch: list[Part]) -> None:
         seq = self._owners.seq + 1
