@@ -14,6 +14,8 @@ import pytest
 from pqadapters.errors import ConditionFailed, LeaseLost, LimitReached, StoreUnreachable, TooLarge
 from pqadapters.store import Ack, Delete, Expect, Op, Order, Put, Set, Store
 from pqadapters.stores.mysql import MysqlStore, transactions
+from pqadapters.stores.mysql.transactions import Part, Transactions
+from pqadapters.stores.mysql.wire import Failed
 from tests.contract.snapshot import payloads
 from tests.contract.threads import Task, together
 from tests.segment.programs import PATIENCE
@@ -129,6 +131,30 @@ def test_one_acknowledgement_of_a_batch_that_is_late_spoils_no_other(url: str) -
         outcomes = _held_up(store, [partial(store.commit, Ack(claim)) for claim in claims])
         assert [outcome is LeaseLost for outcome in outcomes] == [n == 3 for n in range(8)]
         assert not store.depth("q").unfinished
+
+
+def test_what_waits_each_by_itself_doesnt_wait_one_behind_the_other(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where others had locked what a batch needed, of which one part could not be done, each of the others waited once
+    more for that: sixteen threads half a minute."""
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b""), Put("first", b""))
+        tried = list[int]()
+        attempt = Transactions._attempt
+
+        def refuse(writer: Transactions, batch: list[Part], exactly: bool) -> None:
+            if len(batch) == 1 and not tried:
+                return attempt(writer, batch, exactly)
+            tried.append(len(batch))
+            for part in batch:
+                part.deadline = 0.0
+            raise Failed(pymysql.err.OperationalError(1048 if len(tried) == 1 else 1205, "refused"))
+
+        monkeypatch.setattr(Transactions, "_attempt", refuse)
+        results = _held_up(store, [partial(store.commit, Put("q", b"%d" % n)) for n in range(16)])
+        monkeypatch.undo()
+    assert set(results) == {StoreUnreachable}
+    assert tried[:3] == [tried[0], 1, tried[0] - 1]  # the store's own threads may come, too
+    assert len(tried) < 16
 
 
 def test_large_batches_go_in_several_packets(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -124,24 +124,27 @@ class Transactions(Line):
         """Those whose time is over meanwhile are refused, and the others left for who leads next."""
         self._carry_out(batch[:_PER_TRANSACTION], exactly=False)
 
-    def _carry_out(self, batch: list[Part], *, exactly: bool) -> None:
+    def _carry_out(self, batch: list[Part], *, exactly: bool) -> bool:
+        """False where the time of some was over before the server could do them."""
         pause = 0.0
         while batch := self._prepared([part for part in batch if not part.done and not part.abandoned]):
             try:
                 self._attempt(batch, exactly)
-                return
+                return True
             except Failed as error:
                 if not self._is_for_another_try(batch, error, exactly):
-                    return
+                    return True
             except BaseException as error:
                 if self._busy:  # of a signal handler: others are passing over what is locked here
                     self.disconnect_locked()
                 elif isinstance(error, StoreRefused):  # a new connection isn't what it has to be
-                    return self._refuse(batch, error, error)
+                    self._refuse(batch, error, error)
+                    return True
                 raise
             if self._refuse_late(batch):
-                return
+                return False
             pause = self._rest(pause)
+        return True
 
     def _prepared(self, batch: list[Part]) -> list[Part]:
         for part in batch:
@@ -172,7 +175,8 @@ class Transactions(Line):
             self._refuse(batch, error.error, problem)
             return False
         for part in batch:  # one of them may not be done: each by itself
-            self._carry_out([part], exactly=True)
+            if not self._carry_out([part], exactly=True):
+                break  # the others would wait as long, one behind the other: whoever leads next has them all at once
         return False
 
     def _refuse(self, batch: list[Part], error: Exception, problem: StoreError) -> None:
