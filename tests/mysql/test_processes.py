@@ -18,8 +18,9 @@ from pqadapters.errors import ConditionFailed, LeaseLost
 from pqadapters.store import Ack, Claim, Expect, Extend, Nack, Op, Order, Put, Set, Store, Update
 from pqadapters.stores.mysql import MysqlStore, keeper, owners
 from pqadapters.stores.mysql.address import address_of
-from pqadapters.stores.mysql.schema import ALIVE, DYING, Statements
+from pqadapters.stores.mysql.schema import ALIVE, DEAD, DYING, Statements
 from pqadapters.stores.mysql.wire import Dialer, readable
+from tests.contract.snapshot import payloads
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, run, running, said
 
@@ -223,6 +224,29 @@ def test_i5_who_gets_its_number_behind_an_outage_looks_once_more(
         assert store._core.owners.number
         store._core.look_for_dead()
         assert server.run(alive, database=database) == ((DYING,),)
+
+
+def test_i3_what_others_had_locked_when_a_process_died_is_given_back_later(
+    url: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(owners, "GRACE", 0.0)
+    monkeypatch.setattr(keeper.Keeper, "ensure", lambda self: None)
+    database = url.rpartition("/")[2]
+    with MysqlStore(url) as store, MysqlStore(url, lease=31) as other:
+        store.commit(Put("q", b"a"))
+        assert other.claim("q")
+        number = other._core.owners.number
+        other._core.owners.drop_locked()  # as the end of its process
+        with pymysql.connect(unix_socket=server.socket, user="root", database=database) as third:
+            third.cursor().execute("SELECT id FROM pqa_items FOR UPDATE")
+            for _ in range(3):
+                store._core.look_for_dead()
+            assert store.depth("q").claimed
+            third.rollback()
+        for _ in range(2):
+            store._core.look_for_dead()
+        assert payloads(store) == [b"a"]
+        assert server.run(f"SELECT alive FROM pqa_owners WHERE number = {number}", database=database) == ((DEAD,),)
 
 
 def test_i5_who_is_back_right_before_it_is_buried_keeps_its_claims(url: str) -> None:
