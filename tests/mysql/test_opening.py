@@ -212,6 +212,7 @@ def test_a_host_that_isnt_there_is_named() -> None:
         f"mysql://me:{QUOTED}@host/jobs?tls=maybe",
         f"mysql://me:{QUOTED}@host/jobs?tls=off&tls_ca=/ca.pem",
         f"mysql://me:{QUOTED}@host/jobs?tls_ca=/nowhere/ca.pem",
+        f"mysql://me:{QUOTED}@127.0.0.1:1/jobs?tls_key=/nowhere/key.pem",
         f"mysql://me:{QUOTED}@host/jobs?lease=0",
         f"mysql://me:{QUOTED}@host/jobs?prefetch=0",
         f"mysql://me:{QUOTED}@host/jobs#part",

@@ -98,6 +98,8 @@ def address_of(
         raise ValueError(f"tls is one of {', '.join(map(repr, _TLS))}, not {tls!r}")
     if tls == "off" and (tls_ca or tls_cert):
         raise ValueError("tls='off' and certificates: leave one of them out")
+    if tls_key and not tls_cert:
+        raise ValueError("tls_key is the key of a certificate: give tls_cert as well")
     password = unquote(parts.password) if parts.password is not None else _password(password_file)
     user = unquote(parts.username or "")
     try:
