@@ -14,7 +14,7 @@ import pytest
 
 from pqadapters.logging._spools import limits
 from pqadapters.logging.handlers import QueueHandler, QueueListener, SpoolQueue, WhenFull
-from pqadapters.store import Put, Store
+from pqadapters.store import Ack, Nack, Put, Store
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.memory import MemoryStore
 
@@ -182,16 +182,52 @@ def test_small_limits_hold(
     """A new file is larger than a small segment, and is there before the last one has given back its room: files of a
     limit of 300000 bytes took 417653."""
     limited = _limited(closing, place, "drop_oldest", max_bytes=max_bytes)
+    sizes = _sizes_of(limited, monkeypatch)
+    limited.log(MANY)
+    assert max(sizes) <= limited.most
+    assert not limited.failed
+    assert len(limited.delivered()) > 20
+
+
+def _sizes_of(limited: Limited, monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """What its files take whenever there is a new one, which may be about to take another one's place."""
+    sizes: list[int] = []
     allocate = Disk.allocate
 
     def allocated(self: Disk, fd: int, size: int) -> None:
         allocate(self, fd, size)
-        assert limited.size() <= limited.most
+        sizes.append(limited.size())
 
     monkeypatch.setattr(Disk, "allocate", allocated)
-    limited.log(MANY)
-    assert not limited.failed
-    assert len(limited.delivered()) > 20
+    return sizes
+
+
+@pytest.mark.parametrize(
+    ("when_full", "share"),
+    [("drop_oldest", 0.1), ("drop_oldest", 0.22), *(("raise", each / 10) for each in range(1, 8))],
+)
+def test_a_large_record_that_stays(
+    place: Path, closing: list[Limited], when_full: str, share: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A sink has it in hand. It is written again once most behind it is gone, and took its room twice then."""
+    limited = _limited(closing, place, when_full)
+    sizes = _sizes_of(limited, monkeypatch)
+    limited.logger.info("0 %s", "x" * int(LIMIT * share))
+    store = spool(limited.handler).store
+    (claim,) = store.claim("inbox")
+    for first in range(1, 2001, 100):
+        limited.log(100, first=first)
+        if when_full == "raise":
+            store.commit(*map(Ack, store.claim("inbox", limit=MANY)))
+    assert max(sizes) <= limited.most
+    store.commit(Nack(claim))
+    found = limited.delivered()
+    assert found[0] == 0
+    if when_full == "drop_oldest":
+        assert found[1:] == list(range(found[1], 2001))
+        assert len(found) > 20
+    limited.log(100, first=5000)
+    assert limited.delivered() == list(range(5000, 5100))
 
 
 @pytest.mark.parametrize("when_full", ["block", "drop_newest", "drop_oldest", "drop_below_level", "raise"])

@@ -137,7 +137,7 @@ def test_copies_for_sinks_that_are_behind_go_before_new_records(
     room = [1000]
     store.commit(Put("sink", b"x"))
     limit.watch(str(tmp_path), lambda store: ["sink"])
-    monkeypatch.setattr(limit, "used", lambda: limit._most - room[0])
+    monkeypatch.setattr(limit, "_room_with", lambda size: room[0] - size)
     monkeypatch.setattr(limit, "_tidy", lambda store: None)
 
     def copy() -> None:

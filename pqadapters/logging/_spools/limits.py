@@ -159,12 +159,27 @@ class Limit:
         if large:
             self.coming[threading.get_ident()] = mine, large
         before = sum(size for number, size in list(self.coming.values()) if number < mine)
-        left = self._most - before - self.used() - large - sum(list(self._copies.values()))
+        left = self._room_with(large) - before - sum(list(self._copies.values()))
         if left > 0:
             self._free = min(left, (self.segment_bytes or 0) // 8)
         elif large:
             self.came()
         return left > 0
+
+    def _room_with(self, size: int) -> int:
+        """Bytes that may be put beside so many, which get a file of their own where they are more than a segment."""
+        files = self._files().values()
+        largest, used = max(size, *files, 0), sum(files) + size
+        return min(self._most, self._most_with(largest)) - used
+
+    def _most_with(self, largest: int) -> int:
+        """The same where one file is that large. Once all that is live takes less than half of the files, the store
+        writes that one again before it goes: there is to be room for both, or it never comes to that."""
+        segment, limit = self.segment_bytes or 0, self.max_bytes or 0
+        written_again = 2 * largest + 3 * segment + _ALLOCATED  # from so many bytes on, if nothing else is live
+        if written_again + largest + segment + _ALLOCATED > limit:
+            return 2 * largest
+        return max(written_again, self._most - max(0, largest - segment))
 
     def came(self) -> None:
         """What this thread was let through with is put, or won't be."""
@@ -287,7 +302,7 @@ class Limit:
             raise Full(f"{self._directory}: no room for {size} bytes that sinks haven't confirmed")
 
     def _has_room_for(self, size: int) -> bool:
-        return not (self.max_bytes and self._directory) or self.used() + size <= self._most
+        return not (self.max_bytes and self._directory) or self._room_with(size) >= 0
 
     @property
     def collected_bytes(self) -> int | None:
