@@ -109,7 +109,11 @@ def test_one_that_catches_up_again_and_again_gets_no_room_for_the_other(
     admitted: list[bool] = []
     waited = threading.Event()
     monkeypatch.setattr(limit, "_tidy", lambda store: (waited.set(), store.checkpoint()))
-    copying = threading.Thread(target=lambda: admitted.append(limit.admits_copies(1, store, [idle, down], up)))
+
+    def copy() -> None:
+        admitted.append(limit.admits_copies(1, store, [idle, down], up, lambda: 1))
+
+    copying = threading.Thread(target=copy)
     copying.start()
     assert waited.wait(PATIENCE)
     assert copying.is_alive()

@@ -141,7 +141,7 @@ def test_copies_for_sinks_that_are_behind_go_before_new_records(
     monkeypatch.setattr(limit, "_tidy", lambda store: None)
 
     def copy() -> None:
-        if limit.admits_copies(5000, store, ["sink"], threading.Event()):
+        if limit.admits_copies(5000, store, ["sink"], threading.Event(), lambda: 5000):
             admitted.put("copies")
 
     def log() -> None:

@@ -18,15 +18,42 @@ _REST = 0.05  #: seconds until it is looked whether a refused record's pause is 
 
 class Job:
     """Records that a sink was given, and what became of them. `before`: so many in front of these, of the same batch,
-    it has confirmed already."""
+    it is done with already. `stays`: where there is no room for copies, they are tried until they are done, or it is
+    `over`. `refused`: why, of those of the batch that the sink doesn't take, by their places; it is done with these."""
 
-    def __init__(self, records: Sequence[logging.LogRecord], before: int = 0) -> None:
-        self.records, self.before = records, before
-        self.ended = threading.Event()
-        self.done = 0  #: confirmed, from the first on
+    def __init__(
+        self,
+        records: Sequence[logging.LogRecord],
+        before: int = 0,
+        *,
+        stays: bool = False,
+        refused: dict[int, str] | None = None,
+    ) -> None:
+        self.records, self.before, self.stays = records, before, stays
+        self.refused = {} if refused is None else refused
+        self.ended, self.over = threading.Event(), threading.Event()
+        self.done = 0  #: of these, from the first on
         self.lock = threading.Lock()
         self.diverted: list[int] | None = None  #: ids in the sink's own queue, of what it was too slow for
         self.first = 0  #: which of these records that list begins with
+
+    @property
+    def confirmed(self) -> int:
+        """How many of the batch it is done with."""
+        with self.lock:
+            return self.before + (self.done if self.stays or self.ended.is_set() else 0)
+
+    def refuse(self, reason: str) -> None:
+        """The next one is refused, unless it is another one's by now."""
+        with self.lock:
+            if not self.over.is_set():
+                self.refused[self.before + self.done] = reason
+                self.done += 1
+
+    def end(self) -> None:
+        """What isn't done is another one's."""
+        with self.lock:
+            self.over.set()
 
 
 class Courier:
@@ -103,14 +130,51 @@ class Courier:
 
     caught_up: Callable[[Store], None]
     is_over: Callable[[], bool]  #: whether the turn to deliver is another listener's. Raises StoreError
+    takes_another: Callable[[Store], bool]  #: whether it takes the record behind those of the batch
 
     def _carry(self, job: Job, store: Store) -> None:
-        done, _ = self.post.hand_over(job.records)
-        with job.lock:
-            job.done = done
-            job.ended.set()
-            late = job.diverted
+        try:
+            if job.stays:
+                self._insist(job, store)
+            else:
+                job.done, _ = self.post.hand_over(job.records)
+        finally:
+            with job.lock:
+                job.ended.set()
+                late, done = job.diverted, job.done
         if late:
             ids = late[: max(0, done - job.first)]
             claims = store.claim(self.queue, ids=ids, limit=len(ids)) if ids else []
             self.post.owed.carry_out(store, [Ack(claim, lazy=True) for claim in claims])
+
+    def _insist(self, job: Job, store: Store) -> None:
+        """As `Post.work_off`, with what has no queue of the sink's own to go into, and keeps its place."""
+        sink, tries = self.post.sink, 0
+        while job.done < len(job.records) and not job.over.is_set() and not self.post.stopping.is_set():
+            left = job.records[job.done :]
+            given = left[:1] if self.post.careful else left
+            done, failure = self.post.hand_over(given)
+            with job.lock:
+                job.done += done
+            tries = 0 if done else tries
+            if failure is None:
+                continue
+            sink.retried += 1
+            if sink.takes_batches and len(given) > 1:
+                continue  # which record is it? They are tried one by one
+            tries += 1
+            asks = tries % sink.retries == 0
+            if asks and (not failure.outage or (not failure.full and self._is_its_fault(job, store))):
+                job.refuse(failure.text)
+                tries = 0
+            else:
+                job.over.wait(sink.pause(tries))
+
+    def _is_its_fault(self, job: Job, store: Store) -> bool:
+        """Whether the sink takes the next record and not this one: then this is refused, whatever it raises."""
+        if not self.takes_another(store):
+            return False
+        done, _ = self.post.hand_over(job.records[job.done :][:1])
+        with job.lock:
+            job.done += done
+        return not done

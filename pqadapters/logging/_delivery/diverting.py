@@ -2,7 +2,8 @@
 
 They are given each batch together; what one of them hasn't confirmed within a second goes into its queue, in the commit
 that acknowledges the inbox, and from then on so do all records for it, until its own thread has worked that off. So a
-sink that fails or hangs keeps nothing from the others, and they get nothing twice because of it.
+sink that fails or hangs keeps nothing from the others, and they get nothing twice because of it. Where there is a limit
+and no room for copies, the batch stays in the inbox until there is, or all have confirmed it.
 
 One thread hands out; each sink has one of its own. Each record is on the disk for each sink until it has confirmed it.
 """
@@ -11,12 +12,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import partial
 
 from ...clock import SYSTEM
-from ...store import Ack, Claim, Expect, Op, Put, Set, Store
+from ...store import Ack, Claim, Expect, Nack, Op, Put, Set, Store
 from .._spools.names import Spooled
 from .couriers import Courier, Job
-from .post import Post, copied
+from .post import Entry, Post, copied
 from .turn import Turn
 
 _SLOW = 1.0  #: seconds that sinks have for a batch
@@ -31,10 +33,13 @@ class Diverting:
         self._stopping, self._owed = posts[0].stopping, posts[0].owed
         self._had: dict[Courier, set[int]] = {}  #: what they have confirmed of a batch that came back, by its ids
         self._had_in: Store | None = None
+        self._ahead: dict[Courier, set[tuple[Store, int]]] = {}  #: what they have confirmed of the batch behind
+        self._looking_ahead = threading.Lock()
         self._lock = threading.Lock()  #: who is behind, and the commit that follows from it
         self._couriers = [Courier(post, self._names.sink(post.name), spool) for post in posts]
         for courier in self._couriers:
             courier.caught_up, courier.is_over = self._caught_up_with(courier), turn.is_lost
+            courier.takes_another = partial(self._takes_another, courier)
         self.threads = [courier.thread for courier in self._couriers]
 
     @property
@@ -84,19 +89,24 @@ class Diverting:
             for courier, job in jobs.items():
                 courier.give(job, store)
             self._wait(jobs.values())
-            self._settle(store, [claim for claim, _ in entries], jobs)
+            self._settle(store, entries, jobs)
             self._had.clear()
+            for ahead in self._ahead.values():
+                ahead.difference_update((store, id) for id in ids)
         except BaseException:
+            for job in jobs.values():
+                job.end()
             if jobs:
                 self._had_in = store
-                self._had = {courier: set(ids[: self._confirmed(job)]) for courier, job in jobs.items()}
+                self._had = {courier: set(ids[: job.confirmed]) for courier, job in jobs.items()}
             self._owed.give_back(store, claims)
             raise
 
     def _confirmed_before(self, courier: Courier, store: Store, ids: Sequence[int]) -> int:
         """How many of these, from the first one on, when they were handed out the last time."""
         had = self._had.get(courier, set()) if store is self._had_in else set()
-        return next((at for at, id in enumerate(ids) if id not in had), len(ids))
+        ahead = self._ahead.get(courier, set())
+        return next((at for at, id in enumerate(ids) if id not in had and (store, id) not in ahead), len(ids))
 
     def _wait(self, jobs: Iterable[Job]) -> None:
         """Until all have ended, or for a second; not while listening ends."""
@@ -106,20 +116,21 @@ class Diverting:
                 if self._stopping.is_set() or SYSTEM.monotonic() >= deadline:
                     return
 
-    def _settle(self, store: Store, claims: Sequence[Claim], jobs: Mapping[Courier, Job]) -> None:
+    def _settle(self, store: Store, entries: Sequence[Entry], jobs: dict[Courier, Job]) -> None:
         """One commit: the inbox is done with these, and who hasn't confirmed some of them has them in its own queue."""
-        late = [each for each in self._couriers if each not in jobs or self._confirmed(jobs[each]) < len(claims)]
-        size = len(late) * sum(len(claim.payload) for claim in claims)
-        queues = [courier.queue for courier in late]
-        fits = not late or self._limit.admits_copies(size, store, queues, self._stopping)
+        claims = [claim for claim, _ in entries]
+        fits = self._makes_room(store, entries, jobs)
         with self._lock:
+            for job in jobs.values():
+                job.end()
             ops: list[Op] = [Ack(claim, lazy=True) for claim in claims]
+            for at, reason in self._refused(jobs).items():
+                ops[at] = Nack(claims[at], dead=reason)
             places: list[tuple[Courier, Job | None, int, int]] = []
             for courier in self._couriers:
-                job = jobs.get(courier)
-                first = 0 if job is None else self._confirmed(job)
+                first = self._confirmed(jobs.get(courier))
                 if first < len(claims) and fits:
-                    places.append((courier, job, first, len(ops)))
+                    places.append((courier, jobs.get(courier), first, len(ops)))
                     ops += [self._moved(courier, claim) for claim in claims[first:]]
                 elif first < len(claims):
                     self._limit.dropped[self._limit.when_full.value] += len(claims) - first
@@ -127,15 +138,69 @@ class Diverting:
                 if store.get(self._names.sinks, courier.post.name.encode()) is None:
                     ops.append(Set(self._names.sinks, courier.post.name.encode(), b"", Expect.ANY))
             ids = store.commit(*ops)
-            for courier, job, first, at in places:
-                if job is not None:
-                    self._divert(job, first, list(ids[at : at + len(claims) - first]), courier, store)
+            for courier, given, first, at in places:
+                if given is not None:
+                    self._divert(given, first, list(ids[at : at + len(claims) - first]), courier, store)
                 courier.fall_behind(store)
+        for courier, job in jobs.items():
+            for reason in job.refused.values():
+                courier.post.tell_of_dead(reason)
+
+    def _makes_room(self, store: Store, entries: Sequence[Entry], jobs: dict[Courier, Job]) -> bool:
+        """Whether who hasn't confirmed some of these gets copies; False where they are dropped for it. Raises Full."""
+        queues = [courier.queue for courier in self._couriers if self._confirmed(jobs.get(courier)) < len(entries)]
+
+        def stay() -> int:
+            self._insist(store, entries, jobs)
+            return self._missing(entries, jobs)
+
+        size = self._missing(entries, jobs) if queues else 0
+        return not queues or self._limit.admits_copies(size, store, queues, self._stopping, stay)
+
+    def _missing(self, entries: Sequence[Entry], jobs: Mapping[Courier, Job]) -> int:
+        """Bytes of the copies that are wanted now."""
+        firsts = [self._confirmed(jobs.get(courier)) for courier in self._couriers]
+        return sum(len(claim.payload) for first in firsts for claim, _ in entries[first:])
+
+    def _insist(self, store: Store, entries: Sequence[Entry], jobs: dict[Courier, Job]) -> None:
+        """Who isn't at it yet tries these again, until there is room."""
+        for courier in self._couriers:
+            job, first = jobs.get(courier), self._confirmed(jobs.get(courier))
+            if first < len(entries) and not courier.is_behind and (job is None or job.ended.is_set()):
+                records = [copied(record) for _, record in entries[first:]]
+                jobs[courier] = Job(records, first, stays=True, refused=None if job is None else job.refused)
+                courier.give(jobs[courier], store)
+
+    def _takes_another(self, courier: Courier, store: Store) -> bool:
+        """Whether it takes the record behind the batch. It isn't given that once more."""
+        if not self._looking_ahead.acquire(blocking=False):
+            return False
+        try:
+            claims = store.claim(self._names.inbox)
+            try:
+                for claim, record in courier.post.decoded(store, claims):
+                    if courier.post.hand_over([copied(record)])[0]:
+                        self._ahead.setdefault(courier, set()).add((store, claim.id))
+                        return True
+            finally:
+                self._owed.give_back(store, claims)
+        finally:
+            self._looking_ahead.release()
+        return False
 
     @staticmethod
-    def _confirmed(job: Job) -> int:
-        with job.lock:
-            return job.before + (job.done if job.ended.is_set() else 0)
+    def _refused(jobs: Mapping[Courier, Job]) -> dict[int, str]:
+        """Why, by the place in the batch: one dead letter for all, since there is no room for more."""
+        found: dict[int, str] = {}
+        for courier, job in jobs.items():
+            for at, reason in job.refused.items():
+                text = f"{courier.post.name}: {reason}"
+                found[at] = f"{found[at]}; {text}" if at in found else text
+        return found
+
+    @staticmethod
+    def _confirmed(job: Job | None) -> int:
+        return 0 if job is None else job.confirmed
 
     @staticmethod
     def _moved(courier: Courier, claim: Claim) -> Put:

@@ -182,9 +182,12 @@ class Post:
         Post._put_off(self, store, claim, self.sink.backoff[1])
 
     def _bury(self, store: Store, claim: Claim, reason: str) -> None:
-        self.sink.dead += 1
         with suppress(LeaseLost):
             store.commit(Nack(claim, dead=reason))
+        self.tell_of_dead(reason)
+
+    def tell_of_dead(self, reason: str) -> None:
+        self.sink.dead += 1
         _log.error("a log record for %s is a dead letter now: %s", self.name, reason)
 
     def _confirm(self, store: Store, claims: Sequence[Claim]) -> None:

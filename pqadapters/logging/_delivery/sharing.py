@@ -15,12 +15,10 @@ from typing import Any
 
 from ...ending import enduring
 from ...store import Ack, Claim, Depth, Put, Store, dead_queue
-from ...telling import logger
 from .couriers import AGAIN
 from .feedback import deliver_apart
 from .post import Entry, Post, copied
 
-_log = logger("pqadapters.logging")
 _MOST = 10_000  #: records that are kept
 
 
@@ -79,9 +77,8 @@ class SharedPost(Post):
 
     def _bury(self, store: Store, claim: Claim, reason: str) -> None:
         """A copy goes to the dead letters: others may take the record."""
-        self.sink.dead += 1
         store.commit(Put(dead_queue(claim.queue), claim.payload, put_at=claim.put_at, note=f"{self.name}: {reason}"))
-        _log.error("a log record for %s is a dead letter now: %s", self.name, reason)
+        self.tell_of_dead(reason)
         self._acknowledge(store, [claim])
 
 

@@ -267,23 +267,31 @@ class Limit:
                 if before.keys() <= self._files().keys():
                     break
 
-    def admits_copies(self, size: int, store: Store, queues: Sequence[str], stopping: threading.Event) -> bool:
+    def admits_copies(
+        self, size: int, store: Store, queues: Sequence[str], stopping: threading.Event, stay: Callable[[], int]
+    ) -> bool:
         """Whether so many bytes may be put into these queues of sinks that have fallen behind: makes room or waits, as
-        was asked for; False where they are dropped for these. Where none of them has anything yet they get something:
-        they work on by their own queues alone, and it is the inbox that takes the room. Raises Full at the end."""
+        was asked for; False where they are dropped for these. Who waits calls `stay`, which has the sinks try what
+        stays in the inbox, and says how much is still to be copied. Raises Full at the end."""
         try:
-            return self._has_room_for(size) or self._makes_room_for(size, store, queues, stopping)
+            return self._has_room_for(size) or self._makes_room_for(size, store, queues, stopping, stay)
         finally:
             self._copies.pop(threading.get_ident(), None)
 
-    def _makes_room_for(self, size: int, store: Store, queues: Sequence[str], stopping: threading.Event) -> bool:
+    def _makes_room_for(
+        self, size: int, store: Store, queues: Sequence[str], stopping: threading.Event, stay: Callable[[], int]
+    ) -> bool:
         while not self._has_room_for(size):
-            self._copies[threading.get_ident()] = size  # before new records: what empties the inbox makes room for them
+            if size <= self._most:  # before new records: what empties the inbox makes room for them
+                self._copies[threading.get_ident()] = size
             if self.when_full is WhenFull.DROP_NEWEST:
                 self._tidy(store)
                 return self._has_room_for(size)
             if self.when_full in (WhenFull.BLOCK, WhenFull.RAISE):
-                if not any(store.depth(queue).unfinished for queue in queues):
+                if self._gets_reserve(size, store, queues):
+                    break
+                size = stay()
+                if not size:
                     break
                 if stopping.wait(_PAUSE):
                     self._refuse_beyond(size)
@@ -294,6 +302,12 @@ class Limit:
                     if not self._drop_oldest(store, self._queues(store)[1:]):
                         return False
         return True
+
+    def _gets_reserve(self, size: int, store: Store, queues: Sequence[str]) -> bool:
+        """Where none of the sinks has anything in its queue yet they get something: they work on by these alone, and it
+        is the inbox that takes the room."""
+        is_waited_for = any(store.depth(queue).unfinished for queue in queues)
+        return not is_waited_for and self.used() + size <= (self.max_bytes or 0)
 
     def _refuse_beyond(self, size: int) -> None:
         """Where listening ends before there is room the reserve is used, and no more: each start and stop would need
