@@ -15,6 +15,7 @@ import logging
 import os
 import threading
 from collections.abc import Iterable
+from functools import partial
 from logging import handlers as stdlib
 from queue import Full
 from typing import TYPE_CHECKING, Any
@@ -28,6 +29,7 @@ from ._delivery import looking as _looking
 from ._delivery.feedback import delivers_from, swallow
 from ._delivery.listener import QueueListener, spool_of
 from ._delivery.sinks import Sink
+from ._spools.forks import forking, look_after_forks, put_off
 from ._spools.limits import WhenFull
 from ._spools.spool import has_lock_of_logging
 from ._wire import HTTPHandler, SocketHandler, SysLogHandler
@@ -196,13 +198,15 @@ class QueueHandler(stdlib.QueueHandler):
         listener = property(_get_listener, _set_listener)
 
     def emit(self, record: logging.LogRecord) -> None:
-        """Store the record, unless this thread delivers records."""
+        """Store the record, unless this thread delivers records. In the middle of a fork: behind that."""
         spool = self._spool
         if spool is None:
             self._start_listener()
             return super().emit(record)
         if delivers_from(spool):
             return swallow(record, spool)
+        if forking and put_off(partial(self.emit, copy.copy(record))):
+            return None
         if self._delivered_by is not None:
             self._make_ready(spool)
         try:
@@ -255,7 +259,7 @@ class QueueHandler(stdlib.QueueHandler):
             super().enqueue(record)
         elif delivers_from(spool):
             swallow(record, spool)
-        else:
+        elif not (forking and put_off(partial(self.enqueue, copy.copy(record)))):
             if self._delivered_by is not None:
                 self._make_ready(spool)
             spool.put(record)
@@ -326,3 +330,6 @@ def _shown(queue: object) -> str:
 def __getattr__(name: str) -> Any:
     """The standard library's other handlers."""
     return getattr(stdlib, name)
+
+
+look_after_forks()

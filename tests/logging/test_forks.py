@@ -161,3 +161,100 @@ forked.set()
         f"sqlite:///{tmp_path}/spool.db" if shared else tmp_path / "spool",
     )
     assert said == ["open True"]
+
+
+def test_a_log_call_in_the_middle_of_a_fork_waits_for_nobody(tmp_path: Path) -> None:
+    """A signal handler's. Another thread closed the spool and waited, with the store's lock, for what the fork held."""
+    said = ran(
+        """
+import faulthandler
+from pqadapters import forking
+from pqadapters.logging._spools import spool as spools
+from pqadapters.stores._disk import Disk
+
+faulthandler.dump_traceback_later(30, exit=True)
+handler = QueueHandler(place)
+logger.addHandler(handler)
+take_all, living, close = forking._take_all, spools.living, Disk.close
+parent = os.getpid()
+closing = threading.Event()
+closer = threading.Thread(target=handler.queue.close)
+
+def closed(disk, fd):
+    if threading.current_thread() is closer:
+        closing.set()
+    close(disk, fd)
+
+def taken():
+    take_all()
+    closer.start()
+    closing.wait()
+    logger.info("1 in the middle")
+
+def begun(found):
+    if os.getpid() != parent:
+        spools.living = living
+        logger.info("in the child's beginning")
+    return living(found)
+
+logger.info("0 before")
+Disk.close, forking._take_all, spools.living = closed, taken, begun
+child = os.fork()
+if not child:
+    logger.info("in the child")
+    os._exit(0)
+os.waitpid(child, 0)
+closer.join()
+logger.info("2 after")
+with QueueListener(place, Telling()) as listener:
+    say("flushed", listener.flush(20))
+""",
+        tmp_path / "spool",
+    )
+    assert sorted(said) == [
+        "flushed True",
+        "got 0 before",
+        "got 1 in the middle",
+        "got 2 after",
+        "got in the child",
+        "got in the child's beginning",
+    ]
+
+
+def test_what_a_signal_handler_breaks_off_puts_off_no_later_log_call(tmp_path: Path) -> None:
+    """Neither a fork that never says that it has ended, nor what was put off in its middle."""
+    said = ran(
+        """
+from pqadapters import forking
+from pqadapters.logging._spools import forks
+
+handler = QueueHandler(place)
+logger.addHandler(handler)
+take_all, get_ident = forking._take_all, threading.get_ident
+
+def taken():
+    take_all()
+    logger.info("1 in the middle")
+    forks.threading.get_ident = broken_off
+
+def broken_off():
+    if sys._getframe(1).f_code.co_name in ("_end", "_begin_again"):
+        raise KeyboardInterrupt
+    return get_ident()
+
+forking._take_all = taken
+sys.unraisablehook = lambda error: say(error.exc_type.__name__)
+logger.info("0 before")
+child = os.fork()
+if not child:
+    os._exit(0)
+os.waitpid(child, 0)
+forks.threading.get_ident = get_ident
+say("put off", sum(len(each.put_off) for each in forks.forking.values()))
+logger.info("2 after")
+with QueueListener(place, Telling()) as listener:
+    say("flushed", listener.flush(20))
+""",
+        tmp_path / "spool",
+    )
+    assert said[-5:] == ["put off 1", "got 0 before", "got 1 in the middle", "got 2 after", "flushed True"]

@@ -30,6 +30,7 @@ from ...opening import is_memory, load_databases, load_slots, open_slots, open_s
 from ...store import Put, Store
 from ...telling import logger, shown, silence
 from .._records.records import Codec
+from .forks import forking, put_off
 from .limits import Limit
 from .names import Names
 from .place import is_url, refuse_store
@@ -195,7 +196,9 @@ class Spool:
     def put(self, record: Any) -> None:
         """Store a record. Raises queue.Full where the limit says so, and StoreError. From a finalizer or a signal
         handler in the middle of opening the store, it is stored when that is done, before the record for which it is
-        opened."""
+        opened; in the middle of a fork, behind that."""
+        if forking and put_off(partial(self.put, copy(record))):
+            return
         payload = self.codec.dumps(record)
         store = self._store
         if store is None:
