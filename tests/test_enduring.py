@@ -15,6 +15,7 @@ import pytest
 from pqadapters.concurrent.futures import ThreadPoolExecutor
 from pqadapters.concurrent.futures._backlog import clock
 from pqadapters.interrupts import Flag
+from pqadapters.logging._delivery.delivery import Delivery
 from pqadapters.logging.handlers import QueueHandler, QueueListener
 from pqadapters.opening import open_store
 from pqadapters.stdlib import queue as threaded
@@ -86,6 +87,30 @@ def test_delayed_jobs_are_begun(tmp_path: Path, struck: list[str], monkeypatch: 
     with ThreadPoolExecutor(1, path=tmp_path / "jobs") as executor:
         assert executor.using(delay=0.05).submit(abs, -7).result(PATIENCE) == 7
     assert "pqadapters-executor-clock" in struck
+
+
+def test_who_reads_the_inbox_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It lacks memory for a second time where it waits until the first time is over."""
+    sink, step = Noting(), Delivery._step
+    failed: list[Delivery] = []
+
+    def failing(delivery: Delivery, before: Any) -> Any:
+        if failed:
+            return step(delivery, before)
+        failed.append(delivery)
+        monkeypatch.setattr(delivery.stopping, "wait", lacking)
+        raise MemoryError
+
+    def lacking(timeout: float | None = None) -> bool:
+        monkeypatch.undo()
+        raise MemoryError
+
+    monkeypatch.setattr(Delivery, "_step", failing)
+    handler = QueueHandler(tmp_path / "spool")
+    with QueueListener(tmp_path / "spool", sink):
+        logger_of(handler).info("m")
+        sink.until_count(1)
+    assert failed
 
 
 @pytest.mark.parametrize("own", [True, False])

@@ -17,7 +17,7 @@ from contextlib import suppress
 from typing import Protocol
 
 from ...clock import SYSTEM
-from ...ending import start_thread
+from ...ending import enduring, start_thread
 from ...errors import StoreError
 from ...store import Claim, Store
 from ...telling import logger
@@ -184,21 +184,8 @@ class Delivery:
     # The thread that reads
 
     def _run(self) -> None:
-        if not self.posts:  # nobody to deliver to: the records wait
-            self.stopping.wait()
-        store: Store | None = None
         try:
-            while not self.stopping.is_set():
-                try:
-                    store = self._step(store)
-                    self._trouble = ""
-                    if self._is_forsaken(store):
-                        self._keeper = None
-                        self.say_stop()
-                except Exception as error:
-                    store = None
-                    self._tell(str(error))
-                    self.stopping.wait(AGAIN)
+            enduring(self._go_on)()
         finally:
             if self._several is not None:
                 self._wait_for(self._several.threads)
@@ -211,6 +198,22 @@ class Delivery:
                     post.sink.end()
             self.spool.let_go(self)
             self._owed.pay_at_last()
+
+    def _go_on(self) -> None:
+        if not self.posts:  # nobody to deliver to: the records wait
+            self.stopping.wait()
+        store: Store | None = None
+        while not self.stopping.is_set():
+            try:
+                store = self._step(store)
+                self._trouble = ""
+                if self._is_forsaken(store):
+                    self._keeper = None
+                    self.say_stop()
+            except Exception as error:
+                store = None
+                self._tell(str(error))
+                self.stopping.wait(AGAIN)
 
     def _is_forsaken(self, store: Store | None) -> bool:
         """Whether there is nothing to be done any more. Raises StoreError."""
