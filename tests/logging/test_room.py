@@ -16,7 +16,7 @@ from pqadapters.logging.handlers import QueueListener, Sink
 from pqadapters.store import Ack, Nack, Put
 from pqadapters.stores._disk import Disk
 
-from .sinks import PATIENCE, Batching, Noting, spool
+from .sinks import PATIENCE, Batching, Hanging, Noting, spool
 from .test_limits import LIMIT, MANY, SEGMENT, TEXT, Limited, closing, place
 
 __all__ = ["closing", "place"]
@@ -93,6 +93,19 @@ def test_three_sinks_of_which_two_are_down(limited: Limited, up: threading.Event
     missing = sum(MANY - len(sink.records) for sink in (first, second, healthy))
     assert (missing > 0) == (dropped > 0) == (spool(limited.handler).limit.when_full.value != "block")
     assert dropped <= missing <= 3 * dropped
+
+
+@pytest.mark.parametrize("limited", ["drop_newest", "drop_oldest", "drop_below_level"], indirect=True)
+def test_what_a_sink_that_hung_has_confirmed_was_not_dropped(limited: Limited) -> None:
+    """What it had in hand was counted when its copies were dropped, or when there was no room for them."""
+    hanging, healthy = Hanging(), Noting()
+    with QueueListener(limited.place, Sink(hanging, name="a"), Sink(healthy, name="b")) as listener:
+        limited.log(MANY)
+        hanging.go_on.set()
+        assert listener.flush(PATIENCE)
+        stats = listener.stats()
+    lacking = set(range(MANY)) - (set(_numbers(hanging)) & set(_numbers(healthy)))
+    assert stats["dropped"] == {spool(limited.handler).limit.when_full.value: len(lacking)}
 
 
 @pytest.mark.parametrize("limited", ["block", "raise"], indirect=True)

@@ -34,8 +34,8 @@ class Job:
         self.ended, self.over = threading.Event(), threading.Event()
         self.done = 0  #: of these, from the first on
         self.lock = threading.Lock()
-        self.diverted: list[int] | None = None  #: ids in the sink's own queue, of what it was too slow for
-        self.first = 0  #: which of these records that list begins with
+        self.diverted: list[int] | None = None  #: ids in its own queue, of what it was too slow for; [] if dropped
+        self.first = 0  #: the first of these records that is there, or was dropped
 
     @property
     def confirmed(self) -> int:
@@ -130,6 +130,7 @@ class Courier:
 
     caught_up: Callable[[Store], None]
     is_over: Callable[[], bool]  #: whether the turn to deliver is another listener's. Raises StoreError
+    not_dropped: Callable[[int], None]  #: so many records that were counted as dropped
     takes_another: Callable[[Store], bool]  #: whether it takes the record behind those of the batch
 
     def _carry(self, job: Job, store: Store) -> None:
@@ -141,11 +142,18 @@ class Courier:
         finally:
             with job.lock:
                 job.ended.set()
-                late, done = job.diverted, job.done
-        if late:
-            ids = late[: max(0, done - job.first)]
-            claims = store.claim(self.queue, ids=ids, limit=len(ids)) if ids else []
-            self.post.owed.carry_out(store, [Ack(claim, lazy=True) for claim in claims])
+                is_late = job.diverted is not None
+        if is_late:
+            self.done_late(job, store)
+
+    def done_late(self, job: Job, store: Store) -> None:
+        """It has ended, with more confirmed than was known when the rest was put into the sink's own queue, or dropped:
+        that is done there, and what isn't there any more was counted as dropped, and wasn't."""
+        count = max(0, job.done - job.first)
+        ids = (job.diverted or [])[:count]
+        claims = store.claim(self.queue, ids=ids, limit=len(ids)) if ids else []
+        self.not_dropped(count - len(claims))
+        self.post.owed.carry_out(store, [Ack(claim, lazy=True) for claim in claims])
 
     def _insist(self, job: Job, store: Store) -> None:
         """As `Post.work_off`, with what has no queue of the sink's own to go into, and keeps its place."""

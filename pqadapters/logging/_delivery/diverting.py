@@ -39,6 +39,7 @@ class Diverting:
         self._couriers = [Courier(post, self._names.sink(post.name), spool) for post in posts]
         for courier in self._couriers:
             courier.caught_up, courier.is_over = self._caught_up_with(courier), turn.is_lost
+            courier.not_dropped = self._not_dropped
             courier.takes_another = partial(self._takes_another, courier)
         self.threads = [courier.thread for courier in self._couriers]
 
@@ -129,19 +130,22 @@ class Diverting:
             places: list[tuple[Courier, Job | None, int, int]] = []
             for courier in self._couriers:
                 first = self._confirmed(jobs.get(courier))
-                if first < len(claims) and fits:
+                if first < len(claims):
                     places.append((courier, jobs.get(courier), first, len(ops)))
+                if first < len(claims) and fits:
                     ops += [self._moved(courier, claim) for claim in claims[first:]]
                 elif first < len(claims):
-                    self._limit.dropped[self._limit.when_full.value] += len(claims) - first
-            for courier in {place[0] for place in places}:
+                    self._limit.count_dropped(len(claims) - first)
+            for courier in {place[0] for place in places if fits}:
                 if store.get(self._names.sinks, courier.post.name.encode()) is None:
                     ops.append(Set(self._names.sinks, courier.post.name.encode(), b"", Expect.ANY))
             ids = store.commit(*ops)
             for courier, given, first, at in places:
                 if given is not None:
-                    self._divert(given, first, list(ids[at : at + len(claims) - first]), courier, store)
-                courier.fall_behind(store)
+                    end = at + len(claims) - first if fits else at
+                    self._divert(given, first, list(ids[at:end]), courier, store)
+                if fits:
+                    courier.fall_behind(store)
         for courier, job in jobs.items():
             for reason in job.refused.values():
                 courier.post.tell_of_dead(reason)
@@ -202,6 +206,10 @@ class Diverting:
     def _confirmed(job: Job | None) -> int:
         return 0 if job is None else job.confirmed
 
+    def _not_dropped(self, count: int) -> None:
+        if count and self._limit.max_bytes is not None:  # else others have taken it away
+            self._limit.count_dropped(-count)
+
     @staticmethod
     def _moved(courier: Courier, claim: Claim) -> Put:
         return Put(courier.queue, claim.payload, put_at=claim.put_at)
@@ -213,9 +221,7 @@ class Diverting:
             ended = job.ended.is_set()
             job.diverted, job.first = ids, first
         if ended and job.done > first:
-            done = ids[: job.done - first]
-            claims = store.claim(courier.queue, ids=done, limit=len(done))
-            self._owed.carry_out(store, [Ack(claim, lazy=True) for claim in claims])
+            courier.done_late(job, store)
 
     def _caught_up_with(self, courier: Courier) -> Callable[[Store], None]:
         def caught_up(store: Store) -> None:

@@ -253,8 +253,12 @@ class Limit:
     def _refuse(self, when: WhenFull) -> bool:
         if when is WhenFull.RAISE:
             raise Full(f"{self._directory}: log records take {self.max_bytes} bytes, which is the limit")
-        self.dropped[self.when_full.value] += 1
+        self.count_dropped(1)
         return False
+
+    def count_dropped(self, count: int) -> None:
+        """So many more; fewer, where a sink that hangs has confirmed some of them after all."""
+        self.dropped[self.when_full.value] += count
 
     def _tidy(self, store: Store) -> None:
         """Files of what was acknowledged go, one by one. Now and then: each takes a sync."""
@@ -336,7 +340,7 @@ class Limit:
         claims = store.claim(max(ages, key=ages.__getitem__), limit=_RECORDS) if ages else []
         if claims:
             store.commit(*[Ack(claim) for claim in claims])
-            self.dropped[self.when_full.value] += len(claims)
+            self.count_dropped(len(claims))
             store.checkpoint()
         return bool(claims)
 
