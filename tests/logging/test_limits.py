@@ -13,8 +13,8 @@ from typing import Any
 import pytest
 
 from pqadapters.logging._spools import limits
-from pqadapters.logging.handlers import QueueHandler, QueueListener, SpoolQueue, WhenFull
-from pqadapters.store import Ack, Nack, Put, Store
+from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue, WhenFull
+from pqadapters.store import Ack, Nack, Put, Store, dead_queue
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.memory import MemoryStore
 
@@ -353,6 +353,28 @@ def test_a_full_disk_of_one_sink_that_is_down(place: Path, closing: list[Limited
         assert [int(message.split()[0]) for message in healthy.messages] == list(range(MANY))
         assert listener.stats()["dropped"]["drop_oldest"] > 0
         listener.stop(drain_timeout=0.0)
+
+
+@pytest.mark.parametrize("when_full", ["block", "drop_newest", "drop_oldest", "drop_below_level", "raise"])
+def test_a_disk_full_of_dead_letters(place: Path, closing: list[Limited], when_full: str) -> None:
+    """With "block" a log call never returned, though nothing waited, and with "drop_oldest" there was no limit: what a
+    sink had refused was never dropped."""
+    limited = _limited(closing, place, when_full, max_bytes=1 << 18, drop_level="INFO")
+    refusing = Sink(Noting(lambda message: ValueError()), retries=1)
+    with QueueListener(place, refusing) as listener:
+        thread = threading.Thread(target=limited.log, args=(500,), daemon=True)
+        thread.start()
+        thread.join(PATIENCE)
+        assert not thread.is_alive()
+        assert listener.flush(PATIENCE)
+        stats = listener.stats()
+    assert limited.size() <= limited.most
+    assert 20 < stats["dead"] < 500
+    assert 500 - refusing.dead <= stats["dropped"][when_full] == 500 - stats["dead"]
+    store = spool(limited.handler).store
+    store.commit(*map(Ack, store.claim(dead_queue("inbox"), limit=500)))
+    limited.log(20, first=500)
+    assert limited.delivered() == list(range(500, 520))
 
 
 def test_a_spool_that_is_let_go_of_while_its_files_are_looked_at(

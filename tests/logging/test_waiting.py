@@ -24,6 +24,7 @@ class Room:
         self.limit, self.store, self.got = limits.Limit(1 << 20, "block"), MemoryStore(), queue.Queue[str]()
         self.room = threading.Semaphore(0)
         self.limit.watch(str(directory), lambda store: ["q"])
+        self.store.commit(Put("q", b"what is delivered some time"))
         monkeypatch.setattr(self.limit, "_look", lambda size: self.room.acquire(blocking=False))
         monkeypatch.setattr(self.limit, "_tidy", lambda store: None)
 

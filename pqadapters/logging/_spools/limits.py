@@ -22,7 +22,7 @@ from queue import Full
 from ...clock import SYSTEM
 from ...errors import StoreError
 from ...interrupts import keep
-from ...store import Ack, Store
+from ...store import Ack, Store, dead_queue
 from .waiting import Waiting
 
 _LEAST = 256 << 10  #: bytes of a limit
@@ -190,11 +190,11 @@ class Limit:
         return size > (self.segment_bytes or 0)
 
     def _never_fits(self, size: int, store: Store) -> bool:
-        """Whether there is no room for it though nothing waits."""
-        if self._is_large(size) and not any(store.depth(queue).unfinished for queue in self._queues(store)):
-            store.checkpoint()
-            return not self._look(size)
-        return False
+        """Whether there is no room though nothing waits, nor is about to: dead letters take it, or it is large."""
+        if self.coming or self._copies or any(store.depth(queue).unfinished for queue in self._queues(store)):
+            return False
+        self._give_back(store)
+        return not self._look(size)
 
     @property
     def _most(self) -> int:
@@ -252,7 +252,7 @@ class Limit:
 
     def _refuse(self, when: WhenFull) -> bool:
         if when is WhenFull.RAISE:
-            raise Full(f"{self._directory}: log records take {self.max_bytes} bytes, which is the limit")
+            raise Full(f"{self._directory}: records and dead letters take {self.max_bytes} bytes, which is the limit")
         self.count_dropped(1)
         return False
 
@@ -265,11 +265,14 @@ class Limit:
         now = SYSTEM.monotonic()
         if now - self._tidied >= _PAUSE:
             self._tidied = now
-            for _ in range(_SEGMENTS):  # others may write new ones all the time
-                before = self._files()
-                store.checkpoint()
-                if before.keys() <= self._files().keys():
-                    break
+            self._give_back(store)
+
+    def _give_back(self, store: Store) -> None:
+        for _ in range(_SEGMENTS):  # others may write new ones all the time
+            before = self._files()
+            store.checkpoint()
+            if before.keys() <= self._files().keys():
+                break
 
     def admits_copies(
         self, size: int, store: Store, queues: Sequence[str], stopping: threading.Event, stay: Callable[[], int]
@@ -334,8 +337,9 @@ class Limit:
         return None if self.segment_bytes is None else self.segment_bytes // 8
 
     def _drop_oldest(self, store: Store, queues: Sequence[str]) -> bool:
-        """Make room; whether there was anything to drop."""
-        depths = {queue: store.depth(queue) for queue in queues}
+        """Make room; whether there was anything to drop, in these or among the dead letters."""
+        dead = map(dead_queue, self._queues(store))
+        depths = {queue: store.depth(queue) for queue in (*queues, *dead)}
         ages = {queue: depth.oldest_age or 0.0 for queue, depth in depths.items() if depth.ready}
         claims = store.claim(max(ages, key=ages.__getitem__), limit=_RECORDS) if ages else []
         if claims:
