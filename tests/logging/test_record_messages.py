@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 import logging
+import pickle
+from collections import Counter, defaultdict
 from typing import Any
 
 import pytest
@@ -13,6 +16,11 @@ from pqadapters.logging._records.records import Codec
 
 from .records import record, same, through
 from .values import Color, Hostile, Level, Opaque, Point, ordered_values, values
+
+
+class Named(dict[str, Any]):
+    def __str__(self) -> str:
+        return "named"
 
 
 @pytest.fixture(params=["msgpack", "json"])
@@ -62,6 +70,32 @@ def test_messages_say_the_same_whatever_the_arguments_are(codec: Codec, msg: Any
     assert loaded.getMessage() == original.getMessage()
     if isinstance(msg, str) and not isinstance(msg, Color) and "%d" not in msg and msg != "%r":
         assert loaded.msg == msg  # whoever groups by the raw message can go on
+
+
+_cyclic: dict[str, Any] = {"a": 1}
+_cyclic["self"] = _cyclic
+
+
+@pytest.mark.parametrize(
+    "msg",
+    [Counter("aab"), defaultdict(int, a=1), defaultdict(list, {1: [Opaque]}), Counter(), _cyclic, Named(a=1)],
+    ids=["Counter", "defaultdict", "unencodable", "empty", "cyclic", "with a str of its own"],
+)
+def test_another_kind_of_dict_as_a_message_says_the_same_and_stays_a_dict(codec: Codec, msg: dict[Any, Any]) -> None:
+    """It came back as a plain one, and said so. Formatters that look into it find what was there."""
+    original = record(msg)
+    loaded = through(codec, through(codec, original))  # logged once more where it is delivered
+    for form in ("%(message)s|%(msg)r", "%(msg)s"):
+        formatter = logging.Formatter(form)
+        assert formatter.format(copy.copy(loaded)) == formatter.format(copy.copy(original))
+    assert isinstance(loaded.msg, dict)
+    assert list(loaded.msg) == list(msg)
+    assert type(loaded.msg.copy()) is type(pickle.loads(pickle.dumps(loaded.msg))) is dict
+    assert f"{loaded.msg:}" == str(msg)
+
+
+def test_a_plain_dict_that_can_be_stored_is_one(codec: Codec) -> None:
+    assert type(through(codec, record({"a": 1, 2: [Color.RED]})).msg) is dict
 
 
 def test_a_message_is_asked_for_its_text_once(codec: Codec) -> None:

@@ -16,8 +16,8 @@ from typing import Any
 
 from .events import Current, Event, as_logged
 from .exceptions import write_exc_info
-from .shown import Shown, str_of
-from .values import Writer, mapping, revived
+from .shown import Printed, Shown, str_of
+from .values import Writer, mapping, printed_mapping, revived
 
 _BASIC = (
     "name", "msg", "args", "levelname", "levelno", "pathname", "filename", "module", "exc_info", "exc_text",
@@ -146,7 +146,8 @@ class _Message:
         """A dict stays one, whatever it holds: formatters look into it. structlog's may have an exception."""
         if type(event) is OrderedDict:
             return self._writer.fit(event)
-        if type(event) not in (dict, Event):
+        lost = self._writer.lost
+        if type(event) not in (dict, Event, Printed):
             self._writer.lost += 1
         info = event.get("exc_info")
         if type(event) is Event:  # logged once more
@@ -154,12 +155,14 @@ class _Message:
         elif info and type(info) in (bool, int) and "_name" in self._fields and sys.exc_info()[1]:
             info = Current.of(sys.exc_info(), info)
         fit = self._writer.fit
-        return mapping(
+        tree = mapping(
             [
                 (fit(key), exc_info_tree(info, self._writer) if key == "exc_info" else fit(value))
                 for key, value in list(event.items())
             ]
         )
+        is_other = type(event) is Printed or self._writer.lost > lost
+        return printed_mapping(event, tree) if is_other and "exc_info" not in event else tree
 
     @staticmethod
     def _args(args: Any, printed: Writer) -> Any:

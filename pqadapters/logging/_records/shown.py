@@ -1,4 +1,4 @@
-"""What stands for a value that can't be stored: the text that it was printed as.
+"""What stands for a value that can't be stored: the text that it was printed as, or a dict that prints so.
 
 Any thread may use it. Nothing here raises, whatever a value's own methods do.
 """
@@ -48,6 +48,28 @@ class Shown(str):
     def parts(self) -> list[str]:
         """What `of` takes."""
         return [str.__str__(self), self._printed, self._shown]
+
+
+class Printed(dict[Any, Any]):
+    """A dict that prints as one of another kind did, as a Counter. A copy or a pickle of it is a plain one."""
+
+    __slots__ = ("_printed", "_shown")
+
+    def __init__(self, printed: str, shown: str, items: dict[Any, Any]) -> None:
+        super().__init__(items)
+        self._printed, self._shown = printed, shown
+
+    def __str__(self) -> str:
+        return self._printed
+
+    def __repr__(self) -> str:
+        return self._shown
+
+    def __format__(self, spec: str) -> str:
+        return format(self._printed, spec)
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)
 
 
 def repr_of(value: object) -> str:

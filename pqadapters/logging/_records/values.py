@@ -6,6 +6,7 @@ Everything else is a tag, a dict of one item whose key begins with a dollar sign
     {1: "a"}        {"$dict": [[1, "a"]]}; so is a dict that looks like a tag
     Decimal("1.0")  {"$decimal": "1.0"}
     object()        {"$shown": ["<object object at 0x7f...>", null, null]}
+    Counter("a")    {"$printed": ["Counter({'a': 1})", "Counter({'a': 1})", {"a": 1}]} as a message, else {"a": 1}
 
 What comes back equals what was stored and is of the same type, all the way, or was counted as lost. Reading calls
 nothing but the constructors that are written here. Any thread may use a `Writer`, one at a time.
@@ -20,7 +21,7 @@ from typing import Any
 
 from .exceptions import read_error, read_exc_info, write_error
 from .scalars import SCALARS, read_bytes, write_scalar
-from .shown import Shown, shown_parts, str_of
+from .shown import Printed, Shown, repr_of, shown_parts, str_of
 
 DEEPEST = 60  #: containers in one another; what is deeper is stored as its repr, as is what holds itself
 _INTS = range(-(1 << 63), 1 << 64)  #: what MessagePack has
@@ -145,6 +146,12 @@ def mapping(pairs: list[tuple[Any, Any]]) -> Any:
     return {"$dict": [list(pair) for pair in pairs]}
 
 
+def printed_mapping(value: dict[Any, Any], tree: Any) -> Any:
+    """The tree of a dict that has this one, and prints as `value` does."""
+    printed = str_of(value)
+    return tree if printed == str(revived(tree)) else {"$printed": [printed, repr_of(value), tree]}
+
+
 def is_flat(value: dict[Any, Any], plain: frozenset[Any]) -> bool:
     """Whether a dict is its own tree: keys of str, values of these types, and no look of a tag."""
     return (
@@ -211,6 +218,7 @@ _READERS: dict[str, Callable[[Any], Any]] = {
     "$int": lambda text: int(text, 16),
     "$logger": lambda name: logging.getLogger(name),
     "$shown": lambda parts: Shown.of(*parts),
+    "$printed": lambda parts: Printed(*_listed(parts)),
     "$error": read_error,
     "$exc": read_exc_info,
     "$bytes": read_bytes,
