@@ -8,24 +8,12 @@ from __future__ import annotations
 from typing import Any
 
 
-class Shown(str):
-    """The repr of a value, which prints as the value did: `%s` as its str, `%r` as its repr.
+class _AsItDid:
+    """Prints so."""
 
-    Of a value that is some kind of str, this is its text. A pickle of it is a plain str, for receivers without
-    pqadapters.
-    """
-
-    __slots__ = ("_printed", "_shown")
+    __slots__ = ()
     _printed: str
     _shown: str
-
-    @classmethod
-    def of(cls, text: str, printed: str | None, shown: str | None) -> Shown:
-        """`printed` and `shown`: what str and repr give, where that isn't `text`."""
-        self = cls(text)
-        self._printed = text if printed is None else printed
-        self._shown = text if shown is None else shown
-        return self
 
     def __str__(self) -> str:
         return self._printed
@@ -35,6 +23,24 @@ class Shown(str):
 
     def __format__(self, spec: str) -> str:
         return format(self._printed, spec)
+
+
+class Shown(_AsItDid, str):
+    """The repr of a value, which prints as the value did: `%s` as its str, `%r` as its repr.
+
+    Of a value that is some kind of str, this is its text. A pickle of it is a plain str, for receivers without
+    pqadapters.
+    """
+
+    __slots__ = ("_printed", "_shown")
+
+    @classmethod
+    def of(cls, text: str, printed: str | None, shown: str | None) -> Shown:
+        """`printed` and `shown`: what str and repr give, where that isn't `text`."""
+        self = cls(text)
+        self._printed = text if printed is None else printed
+        self._shown = text if shown is None else shown
+        return self
 
     def __reduce__(self) -> Any:
         return str, (str.__str__(self),)
@@ -50,7 +56,7 @@ class Shown(str):
         return [str.__str__(self), self._printed, self._shown]
 
 
-class Printed(dict[Any, Any]):
+class Printed(_AsItDid, dict[Any, Any]):
     """A dict that prints as one of another kind did, as a Counter. A copy or a pickle of it is a plain one."""
 
     __slots__ = ("_printed", "_shown")
@@ -58,15 +64,6 @@ class Printed(dict[Any, Any]):
     def __init__(self, printed: str, shown: str, items: dict[Any, Any]) -> None:
         super().__init__(items)
         self._printed, self._shown = printed, shown
-
-    def __str__(self) -> str:
-        return self._printed
-
-    def __repr__(self) -> str:
-        return self._shown
-
-    def __format__(self, spec: str) -> str:
-        return format(self._printed, spec)
 
     def __reduce__(self) -> Any:
         return dict, (dict(self),)
