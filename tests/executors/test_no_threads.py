@@ -4,6 +4,7 @@ waits for good, and all goes on once threads can be started again.
 
 from __future__ import annotations
 
+import multiprocessing
 import threading
 from collections.abc import Callable
 from pathlib import Path
@@ -64,6 +65,55 @@ def test_the_thread_that_hears_what_calls_in_processes_come_to(
     refuse("nobody")
     assert executor.submit(work.double, 2).result(work.PATIENCE) == 4
     assert _is_over(executor)
+
+
+def test_the_thread_of_a_pool_of_processes(tmp_path: Path, refuse: Refuse) -> None:
+    """Its workers were there, and nobody gave them anything: no job was begun any more, and no program ended."""
+    before = set(multiprocessing.active_children())
+    executor = ProcessPoolExecutor(1, path=tmp_path / "jobs", durability="process")
+    refuse("Thread-")
+    with pytest.raises(RuntimeError, match=_NO_MORE):
+        executor.submit(work.double, 1)
+    assert set(multiprocessing.active_children()) == before
+    assert not list(executor.jobs())
+    refuse("nobody")
+    assert executor.submit(work.double, 2).result(work.PATIENCE) == 4
+    assert _is_over(executor)
+
+
+def test_a_pool_of_processes_that_is_begun_as_the_program_ends(tmp_path: Path) -> None:
+    """From Python 3.12 on no thread is started then. The program waited for its workers, and for the next job."""
+    app = App(tmp_path, _AT_THE_END)
+    with app.start() as program:
+        assert sorted(program.end().said) == ["first RuntimeError", "second RuntimeError"]
+    with app.start("again") as program:
+        assert sorted(program.end().said) == ["ran 1", "ran 2"]
+
+
+_AT_THE_END = """
+from pqadapters.concurrent.futures._backlog.backlog import ending
+start, second = threading.Thread.start, threading.Event()
+def failing(thread):
+    if thread.name.startswith("Thread-"):
+        second.set()
+        while not ending:
+            time.sleep(0.01)
+        raise RuntimeError("can't start new thread")
+    start(thread)
+def submit(name, number):
+    say(name, type(executor.submit(double, number).exception(60)).__name__)
+if __name__ == "__main__":
+    executor = ProcessPoolExecutor(1, path=sys.argv[0] + ".jobs")
+    if sys.argv[1:]:
+        executor.shutdown()
+        sys.exit()
+    threading.Thread.start = failing
+    start(threading.Thread(target=submit, args=("first", 1)))
+    second.wait(60)
+    start(threading.Thread(target=submit, args=("second", 2)))
+    while executor.stats()["pending"] < 1:
+        time.sleep(0.01)
+"""
 
 
 def _leave_one(place: Path) -> None:

@@ -22,6 +22,7 @@ def issue(submit: Callable[..., Future[Any]], fn: Callable[..., Any], /, *args: 
 
     Where no worker can be started the standard library's submit() raises, and has the call in its pool nevertheless: it
     would run behind the next one. It is cancelled; one that is on its way to another worker is what was submitted.
+    Where it is the pool's own thread that can't be started, it has workers, and nobody who gives them anything.
     """
     pool = getattr(submit, "__self__", None)
     with _launching:
@@ -29,10 +30,27 @@ def issue(submit: Callable[..., Future[Any]], fn: Callable[..., Any], /, *args: 
         try:
             return submit(fn, *args, **kwargs)
         except BaseException as error:
+            _begin_anew(pool)
             left = getattr(getattr(pool, "_pending_work_items", {}).get(number), "future", None)
             if left is None or left.cancel() or not isinstance(error, Exception):
                 raise
             return left  # type: ignore[no-any-return]
+
+
+def _begin_anew(pool: Any) -> None:
+    """Where the pool's thread isn't there the next submit() starts it, and the workers, which have done nothing yet and
+    would wait for ever: the program's end waits for them."""
+    thread = getattr(pool, "_executor_manager_thread", None)
+    if thread is None and getattr(pool, "_shutdown_thread", True):
+        return  # it was there
+    if thread is not None and (thread.ident is not None or thread in threading.enumerate()):
+        return
+    processes = pool._processes or {}
+    while processes:
+        _, worker = processes.popitem()
+        worker.kill()
+        worker.join()
+    pool._executor_manager_thread = None
 
 
 class Apart:

@@ -20,7 +20,7 @@ from .... import telling
 from ....ending import start_thread
 from ....errors import PqadaptersError
 from ....living import living
-from .._backlog.backlog import Backlog
+from .._backlog.backlog import Backlog, ending
 from .._backlog.clock import go_on
 from .._backlog.finishing import finish, is_held
 from .._backlog.refusals import is_given_up, let_go, refused
@@ -131,8 +131,7 @@ class Calls:
         except RuntimeError as error:
             give_up(self.backlog, started)
             self._less(counted)
-            self.backlog.refusal = str(error)
-            look_later(self.backlog)  # others may have counted on this one
+            self._look_later(error)
             return False
         try:
             if executor is None:
@@ -151,8 +150,11 @@ class Calls:
                 self.backlog.break_with(error)
                 return False
             if isinstance(error, RuntimeError):
-                self.backlog.forget(started.future._id)
-                started.future.settle(None, error)
+                if self.backlog.closing:
+                    self.backlog.forget(started.future._id)
+                    started.future.settle(None, error)
+                else:
+                    self._look_later(error)
                 return False
             raise
         self._kept, self._trouble = executor, ""
@@ -163,6 +165,14 @@ class Calls:
         if started.options.timeout is not None:
             time_out(self.backlog, started)
         return True
+
+    def _look_later(self, error: RuntimeError) -> None:
+        """A thread can't be started, and others may have counted on this call. At the program's end none ever will."""
+        self.backlog.refusal = str(error)
+        if ending:
+            self.backlog.fail(error)
+        else:
+            look_later(self.backlog)
 
     def _tell(self, error: OSError) -> None:
         """No worker can be started: once, however often it is tried."""
