@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -247,6 +249,57 @@ def test_sigterm_inside_a_submit_ends_the_program(kind: str, tmp_path: Path) -> 
     """It waited for a lock of the pool's that its own thread had, or for the store that this was opening."""
     with App(tmp_path, SIGTERM_INSIDE).start(kind) as run:
         assert run.process.wait(60) == 143
+
+
+SIGTERM_FOR_ALL = """
+from pqadapters.concurrent.futures import finish_on_sigterm
+
+def work(number):
+    say("begins", number)
+    if sys.argv[1] == "first":
+        time.sleep(600)
+
+if __name__ == "__main__":
+    executor = ProcessPoolExecutor(1, path=sys.argv[0] + ".jobs")
+    finish_on_sigterm(executor)
+    if sys.argv[1] == "first":
+        for number in range(3):
+            executor.submit(work, number)
+        time.sleep(600)
+    executor.shutdown()
+"""
+
+
+def test_sigterm_for_the_workers_as_well_ends_no_job(tmp_path: Path) -> None:
+    """The handler's exit was what the job had come to, and the worker waited for a lock that its parent had had."""
+    app = App(tmp_path, SIGTERM_FOR_ALL)
+    with app.start("first") as run:
+        run.until("begins 0")
+        os.killpg(run.process.pid, signal.SIGTERM)
+        assert run.process.wait(60) == 143
+    with app.start("second") as run:
+        assert sorted(run.end().said) == ["begins 0", "begins 1", "begins 2"]
+
+
+SIGTERM_AND_A_FORK = """
+from pqadapters.concurrent.futures import finish_on_sigterm
+
+def strike():
+    if not executor._backlog.left:
+        os.kill(os.getpid(), signal.SIGTERM)
+
+if __name__ == "__main__":
+    executor = ProcessPoolExecutor(1, path=sys.argv[0] + ".jobs")
+    finish_on_sigterm(executor)
+    os.register_at_fork(before=strike)
+    executor.submit(double, 1)
+"""
+
+
+def test_sigterm_right_before_a_worker_is_forked(tmp_path: Path) -> None:
+    """The worker shut down what it has of the executor, whose lock its parent had, and the program waited for it."""
+    with App(tmp_path, SIGTERM_AND_A_FORK).start() as run:
+        assert run.end().said == ["ran 1"]
 
 
 SIGTERM_MAP = """

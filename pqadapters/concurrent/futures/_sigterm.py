@@ -12,12 +12,15 @@ from typing import Any
 from ...living import living
 from ._closing import leave
 from ._durable import DurableExecutor
+from ._workers.beginnings import handlers
 
 
 def finish_on_sigterm(*executors: DurableExecutor, signum: int = signal.SIGTERM) -> None:
     """From now on the signal makes these executors take and begin no more jobs, and ends the program by SystemExit with
     the status that shells give for it (143): what runs is finished, since the interpreter waits for it, and the jobs
-    that weren't begun are on disk. For the main thread, as `signal.signal`; the handler that was there isn't called."""
+    that weren't begun are on disk. For the main thread, as `signal.signal`; the handler that was there isn't called.
+    A process of a pool that gets the signal as well (systemd tells all) ends, as one that is killed: its job stays on
+    disk. What it raised there would be what the job came to."""
     kept, left = weakref.WeakSet(executors), list[Any]()
 
     def handle(number: int, frame: FrameType | None) -> None:
@@ -28,8 +31,10 @@ def finish_on_sigterm(*executors: DurableExecutor, signum: int = signal.SIGTERM)
 
     def end() -> None:
         for executor in left:
-            executor.shutdown(wait=False)
+            if not executor._backlog.forked:  # in a child, whose parent may have had a lock of the pool's
+                executor.shutdown(wait=False)
 
     with suppress(AttributeError, RuntimeError):
         threading._register_atexit(end)  # type: ignore[attr-defined]  # before threads are waited for
+    handlers[signum] = handle  # before it may be inherited
     signal.signal(signum, handle)

@@ -8,12 +8,14 @@ imported there; but in such a pool no worker ever begins.
 from __future__ import annotations
 
 import os
+import signal
 from collections.abc import Callable
 from multiprocessing.heap import BufferWrapper
 from typing import Any
 
 _TRIES = 3  #: pools in a row in which no worker has begun: one may have been killed by somebody else
 _TOKEN = 8
+handlers: dict[int, Any] = {}  #: of signals, that a forked worker has from its parent and that aren't for it
 _BEGUN, _FAILED = 0, _TOKEN  #: where a worker leaves the token of its pool
 
 
@@ -64,6 +66,9 @@ def initialize(
     room: BufferWrapper, token: bytes, initializer: Callable[..., object] | None, initargs: tuple[Any, ...]
 ) -> None:
     """In a worker."""
+    for number, handler in handlers.items():
+        if signal.getsignal(number) is handler:
+            signal.signal(number, signal.SIG_DFL)
     view = room.create_memoryview()
     try:
         if initializer is not None:
