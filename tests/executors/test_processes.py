@@ -246,6 +246,38 @@ def test_a_killed_worker_breaks_the_pool_and_the_jobs_stay(
         another.purge("pending")
 
 
+def test_ctrl_c_in_a_worker_ends_no_job(make_processes: MakeProcesses, tmp_path: Path) -> None:
+    """A terminal sends it to all processes of a program: what ran was done with KeyboardInterrupt, and lost."""
+    executor, file = make_processes(1), str(tmp_path / "struck")
+    assert isinstance(executor.submit(work.strike_once, file).exception(work.PATIENCE), KeyboardInterrupt)
+    assert executor.submit(work.double, 2).result(work.PATIENCE) == 4
+    executor.shutdown()
+    again = make_processes(1)
+    assert [future.result(work.PATIENCE) for future in again.recovered()] == ["done"]
+
+
+def test_a_key_whose_job_ctrl_c_has_broken_off_begins_it_again(make_processes: MakeProcesses, tmp_path: Path) -> None:
+    """Else the interrupt would be what the key stands for, for a day."""
+    keyed, file = make_processes(1, recover="manual").using(key="key"), str(tmp_path / "struck")
+    assert isinstance(keyed.submit(work.strike_once, file).exception(work.PATIENCE), KeyboardInterrupt)
+    again = keyed.submit(work.strike_once, file)
+    assert again.exception(work.PATIENCE) is None
+    assert again.result() == "done"
+
+
+def test_ctrl_c_in_a_worker_is_tried_again_where_the_job_says_so(make_processes: MakeProcesses, tmp_path: Path) -> None:
+    retried = make_processes(1).using(retries=1, backoff=0.0, retry_on=KeyboardInterrupt)
+    assert retried.submit(work.strike_once, str(tmp_path / "struck")).exception(work.PATIENCE) is None
+
+
+def test_a_job_that_raises_keyboard_interrupt_has_come_to_that(make_processes: MakeProcesses, tmp_path: Path) -> None:
+    executor, ledger = make_processes(1), str(tmp_path / "ledger")
+    raised = executor.submit(work.fail_noted, ledger, KeyboardInterrupt).exception(work.PATIENCE)
+    assert isinstance(raised, KeyboardInterrupt)
+    executor.shutdown()
+    assert not make_processes(1).recovered()
+
+
 @pytest.mark.parametrize("options", [None, {}, {"key": "k"}, {"priority": 1}])
 def test_a_pool_whose_idle_worker_was_killed_takes_no_job(
     make_processes: MakeProcesses, options: dict[str, Any] | None

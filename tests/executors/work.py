@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 import sys
 import threading
 import time
@@ -156,6 +157,15 @@ def end_process_once(file: str) -> None:
     if not os.path.exists(file):
         append(file, "ends")
         end_process()
+
+
+def strike_once(file: str) -> str:
+    """Ctrl-C comes in the middle of it, as from a terminal, which sends it to workers as well."""
+    if not os.path.exists(file):
+        append(file, "struck")
+        os.kill(os.getpid(), signal.SIGINT)
+        time.sleep(PATIENCE)
+    return "done"
 
 
 def exit_process(status: int) -> None:

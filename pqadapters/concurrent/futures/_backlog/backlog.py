@@ -35,7 +35,7 @@ from ....ending import at_end, others_run
 from ....errors import ConditionFailed, PqadaptersError, StoreForked
 from ....home.private import PrivateStore
 from ....living import living
-from ....store import Delete, Expect, Op, Store
+from ....store import Delete, Expect, Nack, Op, Store
 from .._jobs import wire
 from .._jobs.options import Settings
 from .._jobs.outcome import Outcome
@@ -51,6 +51,7 @@ from .returning import expect_soon
 from .suspects import Suspects
 
 if TYPE_CHECKING:
+    from ....store import Claim
     from .._others.sharing import Sharing
 
 _log = telling.logger("pqadapters.executor")
@@ -109,6 +110,7 @@ class Backlog:
         self.sealing: Sealing
         self.shared = False  #: other processes may use the store as well
         self.unsaved: dict[bytes, Callable[[], object]] = {}  #: what the store refused, by job id
+        self.interrupted: dict[bytes, Claim] = {}  #: jobs that are for the next executor, by job id
         self.refused_since = 0.0  #: by the monotonic clock; 0.0 while it doesn't refuse
         self.kept = 0  #: outcomes that were kept
         self.swept: bytes | None = None  #: how far they were looked through for such as have run out
@@ -378,6 +380,9 @@ class Backlog:
         for action in list(self.unsaved.values()):
             with suppress(PqadaptersError):
                 action()
+        for claim in list(self.interrupted.values()):
+            with suppress(PqadaptersError):
+                self.commit(Nack(claim))
         if self.sharing is not None:
             self.sharing.close()
         store.wake(self.names.jobs)

@@ -69,6 +69,17 @@ def _store_later(backlog: Backlog, started: Started, result: Any, error: BaseExc
     try_later(backlog, future._id, partial(_store_what_goes, backlog, started, result, error), then)
 
 
+def leave_to_next(backlog: Backlog, started: Started, error: BaseException) -> None:
+    """Ctrl-C has broken it off in its worker. Its future fails, and the job stays claimed until this executor ends, or
+    somebody asks for it: who has begun it wouldn't have it begin at once."""
+    future = started.future
+    if not is_held(backlog, started):
+        return _refuse(future)
+    backlog.interrupted[future._id] = started.claim
+    _let_go(backlog, future)
+    _settle(backlog, future, None, error)
+
+
 def is_held(backlog: Backlog, started: Started) -> bool:
     """Whether this run of the job is the one that counts here: it may be out of time, and the next one begun."""
     future = started.future

@@ -24,9 +24,11 @@ from .._jobs.outcome import Kept, load
 from .._others import peers
 from .future import JobFuture
 from .records import SURE, find_record
+from .refusals import let_go
 from .storing import put_job, undo
 
 if TYPE_CHECKING:
+    from ....store import Claim
     from .backlog import Backlog
 
 _LOOK = 1024  #: results that one sweep looks at
@@ -73,6 +75,9 @@ def _attach(backlog: Backlog, id: bytes, record: int, still: Callable[[], bool])
     if theirs is not None:
         return theirs
     future = JobFuture(backlog, id, None, record=record)
+    interrupted = backlog.interrupted.pop(id, None)
+    if interrupted is not None:
+        return _begun_again(backlog, future, interrupted)
     outcome = _kept(backlog, id)
     if outcome is None:
         if _has_run_out(backlog, id):
@@ -97,6 +102,16 @@ def _attach(backlog: Backlog, id: bytes, record: int, still: Callable[[], bool])
         found = load(outcome.outcome, backlog.sealing)
         future.settle(found.result, found.error)
     backlog.known[id] = future
+    return future
+
+
+def _begun_again(backlog: Backlog, future: JobFuture, claim: Claim) -> JobFuture:
+    """A job that Ctrl-C has broken off in its worker is begun once more, for who asks for it."""
+    id = future._id
+    future._record = claim.id
+    backlog.live[id] = backlog.known[id] = future
+    let_go(backlog, claim)
+    backlog.added()
     return future
 
 

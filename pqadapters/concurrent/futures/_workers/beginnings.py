@@ -13,6 +13,8 @@ from collections.abc import Callable
 from multiprocessing.heap import BufferWrapper
 from typing import Any
 
+from .carrying import interrupt
+
 _TRIES = 3  #: pools in a row in which no worker has begun: one may have been killed by somebody else
 _TOKEN = 8
 handlers: dict[int, Any] = {}  #: of signals, that a forked worker has from its parent and that aren't for it
@@ -69,6 +71,8 @@ def initialize(
     for number, handler in handlers.items():
         if signal.getsignal(number) is handler:
             signal.signal(number, signal.SIG_DFL)
+    if signal.getsignal(signal.SIGINT) is signal.default_int_handler:
+        signal.signal(signal.SIGINT, interrupt)
     view = room.create_memoryview()
     try:
         if initializer is not None:

@@ -22,12 +22,12 @@ from ....errors import PqadaptersError
 from ....living import living
 from .._backlog.backlog import Backlog, ending
 from .._backlog.clock import go_on
-from .._backlog.finishing import finish, is_held
+from .._backlog.finishing import finish, is_held, leave_to_next
 from .._backlog.refusals import is_given_up, let_go, refused
 from .._backlog.returning import look_later, wait_again
 from .._backlog.starting import Started, give_up, next_job, not_loaded
 from .._backlog.timeouts import time_out
-from .carrying import carry_out, has_broken, unpacked
+from .carrying import Interrupt, carry_out, has_broken, unpacked
 from .unopened import NotLoaded, call_of
 
 if TYPE_CHECKING:
@@ -243,6 +243,8 @@ class Calls:
                 self._broken(started, pool, error)
             elif isinstance(error, NotLoaded):
                 not_loaded(backlog, started, error)
+            elif isinstance(error, Interrupt) and not started.options.retries_on(error, started.failures + 1):
+                leave_to_next(backlog, started, error)
             else:
                 result, error = unpacked(inner.result()) if error is None else (None, error)
                 finish(backlog, started, result, error)

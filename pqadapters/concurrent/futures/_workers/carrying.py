@@ -12,7 +12,8 @@ from collections.abc import Callable
 from concurrent.futures import BrokenExecutor
 from concurrent.futures.process import BrokenProcessPool
 from multiprocessing.reduction import ForkingPickler
-from typing import Any, NamedTuple, TypeGuard
+from types import FrameType
+from typing import Any, NamedTuple, NoReturn, TypeGuard
 
 from .._jobs.errors import RemoteError, qualified, told
 
@@ -23,6 +24,15 @@ class Packed(NamedTuple):
     """A result on its way."""
 
     data: bytes
+
+
+class Interrupt(KeyboardInterrupt):
+    """Ctrl-C, which a terminal sends to workers, too. A job that raises KeyboardInterrupt itself has come to that."""
+
+
+def interrupt(number: int, frame: FrameType | None) -> NoReturn:
+    """The handler of a worker."""
+    raise Interrupt
 
 
 class ResultNotLoaded(RemoteError, BrokenProcessPool):
