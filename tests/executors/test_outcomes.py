@@ -1,0 +1,120 @@
+"""What jobs came to, as the next run reads it; functions that are found by a stable name."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from importlib import import_module
+from pathlib import Path
+from typing import Any, NoReturn
+
+import pytest
+
+from pqadapters.concurrent.futures import JobParked, RemoteError, ThreadPoolExecutor, task
+from pqadapters.concurrent.futures._jobs import tasks
+
+from . import work
+from .conftest import Make
+
+
+class AnotherType(Exception):
+    def __reduce__(self) -> Any:
+        return ValueError, self.args
+
+
+class AnotherText(Exception):
+    def __reduce__(self) -> Any:
+        return AnotherText, ("another text",)
+
+
+class NoText(Exception):
+    def __str__(self) -> NoReturn:
+        raise OSError("no text")
+
+
+def fail_as(kind: type[Exception]) -> NoReturn:
+    raise kind("the text")
+
+
+@pytest.mark.parametrize(
+    ("kind", "text"),
+    [(AnotherType, "the text"), (AnotherText, "the text"), (NoText, "its text can't be had")],
+)
+def test_an_exception_that_pickle_makes_another_one_of_is_a_remote_error(
+    kind: type[Exception], text: str, make: Make
+) -> None:
+    with make() as executor:
+        assert type(executor.using(key="k").submit(fail_as, kind).exception(work.PATIENCE)) is kind
+    with make() as executor:
+        error = executor.future(key="k").exception(work.PATIENCE)
+    assert isinstance(error, RemoteError)
+    assert (error.type, error.text) == (f"{__name__}.{kind.__name__}", text)
+    assert "in fail_as" in error.traceback
+
+
+def _leave(executor: ThreadPoolExecutor, function: Callable[..., object], *args: object, **options: Any) -> None:
+    """A job that wasn't begun."""
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    executor.using(**options).submit(function, *args)
+    executor.shutdown(wait=False, drain=False)
+    work.GATES["gate"].set()
+    executor.shutdown()
+
+
+def test_a_parked_job_is_that_in_the_next_run_too(make: Make) -> None:
+    _leave(make(), work.note, work.Unloadable(), key="k")
+    with make() as executor:
+        parked = executor.future(key="k").exception(work.PATIENCE)
+    with make() as executor:
+        error = executor.future(key="k").exception(work.PATIENCE)
+    assert isinstance(error, JobParked)
+    assert str(error) == str(parked)
+
+
+def test_ctrl_c_while_a_result_is_loaded_is_for_who_asks(make: Make) -> None:
+    with make() as executor:
+        executor.using(key="k").submit(work.Interrupts).result(work.PATIENCE)
+    with make() as executor:
+        with pytest.raises(KeyboardInterrupt):
+            executor.future(key="k")
+        assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
+
+
+@pytest.mark.parametrize("name", ["", 1, None])
+def test_a_task_without_a_name_is_none(name: Any) -> None:
+    with pytest.raises(ValueError, match="a str that isn't empty"):
+        task(name=name)
+
+
+@pytest.mark.parametrize("version", ["1", 1.0, True, None])
+def test_versions_are_whole_numbers(version: Any) -> None:
+    with pytest.raises(TypeError, match="whole number"):
+        task(name="t", version=version)
+
+
+TASKS = """
+from pqadapters.concurrent.futures import task
+
+@task(name="of a module that nobody has imported")
+def run(file):
+    with open(file, "w") as ledger:
+        ledger.write("ran")
+"""
+
+
+def test_a_tasks_module_is_imported_to_find_it(make: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.setattr(tasks, "_known", {})
+    (tmp_path / "late_tasks.py").write_text(TASKS)
+    _leave(make(), import_module("late_tasks").run, str(tmp_path / "ledger"))
+    del sys.modules["late_tasks"]
+    tasks._known.clear()
+    make().shutdown()
+    assert (tmp_path / "ledger").read_text() == "ran"
+    monkeypatch.delitem(sys.modules, "late_tasks")
+
+
+def test_a_task_whose_module_is_gone_is_told_by_its_name() -> None:
+    with pytest.raises(LookupError, match=r"no task is called 'gone' here; it was registered in no\.such\.module"):
+        tasks.Named("gone", 1, "no.such.module").find()
