@@ -281,6 +281,41 @@ def test_sigterm_for_the_workers_as_well_ends_no_job(tmp_path: Path) -> None:
         assert sorted(run.end().said) == ["begins 0", "begins 1", "begins 2"]
 
 
+SIGTERM_TWICE = """
+from pqadapters.concurrent.futures import finish_on_sigterm
+
+def work(pid):
+    say("begins")
+    while not os.path.exists(sys.argv[0] + ".ends"):
+        time.sleep(0.01)
+    os.kill(pid, signal.SIGTERM)
+    time.sleep(0.5)
+    say("ran")
+
+if __name__ == "__main__":
+    executor = globals()[sys.argv[1]](1, path=sys.argv[0] + ".jobs")
+    if sys.argv[2] == "first":
+        finish_on_sigterm(executor)
+        threading._register_atexit(open, sys.argv[0] + ".ends", "w")
+        executor.submit(work, os.getpid())
+        time.sleep(600)
+    executor.shutdown()
+"""
+
+
+@pytest.mark.parametrize("kind", ["ThreadPoolExecutor", "ProcessPoolExecutor"])
+def test_a_second_sigterm_breaks_nothing_off(kind: str, tmp_path: Path) -> None:
+    """What ran ended with the program, or, where that had processes, they and the program waited for each other."""
+    app = App(tmp_path, SIGTERM_TWICE)
+    with app.start(kind, "first") as run:
+        run.until("begins")
+        run.process.terminate()
+        run.until("ran")
+        assert run.process.wait(60) == 143
+    with app.start(kind, "second") as run:
+        assert not run.end().said
+
+
 SIGTERM_AND_A_FORK = """
 from pqadapters.concurrent.futures import finish_on_sigterm
 

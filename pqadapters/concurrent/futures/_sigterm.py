@@ -9,7 +9,9 @@ from contextlib import suppress
 from types import FrameType
 from typing import Any
 
+from ...ending import is_over
 from ...living import living
+from ._backlog.backlog import ending
 from ._closing import leave
 from ._durable import DurableExecutor
 from ._workers.beginnings import handlers
@@ -20,10 +22,12 @@ def finish_on_sigterm(*executors: DurableExecutor, signum: int = signal.SIGTERM)
     the status that shells give for it (143): what runs is finished, since the interpreter waits for it, and the jobs
     that weren't begun are on disk. For the main thread, as `signal.signal`; the handler that was there isn't called.
     A process of a pool that gets the signal as well (systemd tells all) ends, as one that is killed: its job stays on
-    disk. What it raised there would be what the job came to."""
+    disk. What it raised there would be what the job came to. While what runs is waited for the signal does no more."""
     kept, left = weakref.WeakSet(executors), list[Any]()
 
     def handle(number: int, frame: FrameType | None) -> None:
+        if ending and not is_over():
+            return  # what runs is waited for: who breaks that off leaves processes of a pool that nobody ends
         for executor in living(kept):
             left.append(executor)
             leave(executor._backlog)
