@@ -217,6 +217,8 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
         if self._direct and not self.writeback:
             data = self._table.get(key.encode(self.keyencoding))
             return default if data is None else self._unpickled(data)
+        if not self._direct and DurableMapping._find_bytes(self, key) is None:
+            return default  # as the standard library's, which doesn't ask a subclass for what isn't there
         try:
             return self[key]
         except KeyError:

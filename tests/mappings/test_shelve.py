@@ -547,6 +547,22 @@ def test_writeback_and_edits(path: str) -> None:
 
 
 @pytest.mark.parametrize("writeback", [False, True])
+def test_get_asks_no_subclass_for_what_isnt_there(tmp_path: Path, writeback: bool) -> None:
+    """One that has a value for each key gave that, and not the default: `get` went by its `__getitem__` alone."""
+
+    class Counts(shelve.DbfilenameShelf[int]):
+        def __getitem__(self, key: str) -> int:
+            try:
+                return super().__getitem__(key)
+            except KeyError:
+                return 0
+
+    with Counts(tmp_path / "shelf", writeback=writeback) as shelf:
+        shelf["a"] = 1
+        assert (shelf["b"], shelf.get("b"), shelf.get("b", 7), shelf.get("a", 7)) == (0, None, 7, 1)
+
+
+@pytest.mark.parametrize("writeback", [False, True])
 def test_a_subclass_that_has_other_names_for_its_own(tmp_path: Path, writeback: bool) -> None:
     """What it called `_encode` or `_load` was taken for how keys and values are stored: `in` found nothing."""
 
