@@ -13,6 +13,7 @@ from contextlib import closing
 from functools import partial
 from typing import Any
 
+import pymysql
 import pytest
 
 from pqadapters.errors import OutcomeUnknown, PqadaptersError, StoreUnreachable
@@ -172,6 +173,54 @@ def test_looks_at_a_silent_server_end_in_their_time(mortal: Server, on_mortal: s
             mortal.resume()
         assert payloads(store) == [b"a"]
         assert store.snapshot("t") == {b"k": b"v"}
+
+
+def test_a_server_that_falls_silent_while_it_counts_is_waited_for_no_longer(
+    mortal: Server, on_mortal: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A minute: a `put(timeout=1)` into a full queue took as long."""
+    rows = reader._rows
+
+    def freezing(cursor: Any, question: str) -> Any:
+        if "GROUP BY" in question and threading.current_thread().name == "looks":
+            mortal.freeze()
+        return rows(cursor, question)
+
+    def look() -> object:
+        threading.current_thread().name = "looks"
+        return store.depth("q")
+
+    with MysqlStore(on_mortal) as store:
+        store.commit(Put("q", b"a"))
+        monkeypatch.setattr(reader, "_rows", freezing)
+        try:
+            with pytest.raises(StoreUnreachable, match="can't be reached"):
+                Task(look, patience=PATIENCE / 2).result()
+        finally:
+            mortal.resume()
+            monkeypatch.undo()
+        assert payloads(store) == [b"a"]
+
+
+@pytest.mark.parametrize("crowded", [False, True])
+def test_what_looks_at_many_rows_is_waited_for_as_long_as_the_server_answers(
+    url: str, monkeypatch: pytest.MonkeyPatch, crowded: bool
+) -> None:
+    monkeypatch.setattr(reader, "_QUIET", 0.2)
+    with MysqlStore(url) as store:
+        dial, asked = store._core.dialer.dial, list[float]()
+
+        def answer(seconds: float, *more: Any, **options: Any) -> Any:
+            if seconds == 0.2:
+                asked.append(seconds)
+                if crowded:
+                    raise Failed(pymysql.err.OperationalError(1040, "Too many connections"))
+            return dial(max(seconds, 1.0), *more, **options)
+
+        monkeypatch.setattr(store._core.dialer, "dial", answer)
+        assert store._core.reader.scan("SELECT SLEEP(1), 7") == ((0, 7),)
+        assert asked
+        assert store._core.reader.scan("SELECT 8") == ((8,),)
 
 
 @pytest.mark.parametrize("queue", ["q", "r"])  # one that has something, and one where a look says that there is nothing

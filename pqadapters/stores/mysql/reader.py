@@ -2,8 +2,8 @@
 
 Each question is one statement, which sees what is committed at its moment, or is asked in a transaction of one moment.
 A connection that was lost is made anew, and the question asked again, for as long as a call may wait for the server.
-That is how long a server may be silent as well; only what looks at many rows is waited for longer, and then the server
-has just answered something.
+That is how long a server may be silent as well; only what looks at many rows is waited for longer, while the server
+answers others.
 """
 
 from __future__ import annotations
@@ -18,14 +18,15 @@ from ...clock import SYSTEM
 from ...errors import StoreClosed
 from ...store import LOCK_TIMEOUT
 from .driver import ERRORS, FAILURES, pymysql, steady
-from .errors import is_lost, is_passing, translated
+from .errors import is_lost, is_passing, is_silent, translated
 from .patience import Patience
 from .schema import Statements, bound
-from .wire import Dialer, Failed, drop
+from .wire import Dialer, Failed, drop, readable
 
 T = TypeVar("T")
 _IDLE = 4  #: connections that are kept when nobody asks
 _SCAN = 60.0  #: seconds that a look at many rows may take
+_QUIET = 2.5  #: seconds of it until the server is asked whether it is there, which may take as long again
 _SHORTEST = 0.5  #: seconds that a new connection is given
 _LEAST = 1.0  #: seconds that an answer may take at least, whatever time its caller has
 _ANYTHING = "DO 0"
@@ -84,7 +85,7 @@ class Reader:
 
     def scan(self, question: str, *values: Any) -> Sequence[Any]:
         """As `rows`, for what looks at many."""
-        return self._patiently(lambda cursor: _scanned(cursor, lambda: _rows(cursor, bound(question, values))))
+        return self._patiently(lambda cursor: self._scanned(cursor, lambda: _rows(cursor, bound(question, values))))
 
     def change(self, statement: str, *values: Any) -> int:
         """Change something that is by itself, and may be done twice; how many rows."""
@@ -102,7 +103,7 @@ class Reader:
             (before,) = _rows(cursor, self.sql.WHO)
             cursor.execute(self.sql.REPEATABLE)
             cursor.execute(self.sql.ONE_MOMENT)
-            found = _scanned(cursor, lambda: [row for question in questions for row in _rows(cursor, question)])
+            found = self._scanned(cursor, lambda: [row for question in questions for row in _rows(cursor, question)])
             cursor.execute(self.sql.COMMIT)
             return found if _rows(cursor, self.sql.WHO)[0] == before else None  # DBUtils connects anew by itself
 
@@ -157,6 +158,35 @@ class Reader:
         with suppress(AttributeError):  # it has none
             drop(connection._con)
 
+    def _scanned(self, cursor: Any, ask: Callable[[], T]) -> T:
+        """The answers that take their time, of a server that isn't silent."""
+        cursor.execute(_ANYTHING)  # it is there, and this the connection that is asked
+        raw = cursor.connection
+        read = raw._read_query_result
+
+        def wait_and_read(unbuffered: bool = False) -> Any:
+            self._wait_for_answer(raw)
+            return read(unbuffered)
+
+        raw._read_query_result = wait_and_read
+        try:
+            return ask()
+        finally:
+            del raw._read_query_result
+
+    def _wait_for_answer(self, raw: Any) -> None:
+        """As long as the server answers others. Raises its error where it doesn't."""
+        until = SYSTEM.monotonic() + _SCAN
+        while not readable([raw._sock.fileno()], _QUIET):
+            try:
+                self._dialer.dial(_QUIET, _QUIET, autocommit=True).close()
+            except Failed as error:
+                if is_silent(error):
+                    drop(raw)  # else its answer would be the next question's
+                    raise error.error from None
+            if SYSTEM.monotonic() >= until:
+                return
+
     def end(self) -> None:
         """Close them for good: an iterator that is still there reads no more."""
         self._ended = True
@@ -173,12 +203,6 @@ def _rows(cursor: Any, question: str) -> Sequence[Any]:
     cursor.execute(question)
     found: Sequence[Any] = cursor.fetchall()
     return found
-
-
-def _scanned(cursor: Any, ask: Callable[[], T]) -> T:
-    """The answer that takes its time, of a server that isn't silent. The driver counts the silence, not the whole."""
-    cursor.execute(_ANYTHING)
-    return _timed(cursor, _SCAN, ask)
 
 
 def _timed(cursor: Any, seconds: float, ask: Callable[[], T]) -> T:
