@@ -45,6 +45,25 @@ def test_a_record_that_is_refused_is_a_dead_letter_and_the_others_flow(
         assert sink.messages == _numbers(0, 20)
 
 
+@pytest.mark.parametrize("others", [0, 1])
+def test_a_sink_that_comes_back_with_the_record_behind_refuses_none(place: str, listen: Listen, others: int) -> None:
+    """It was asked whether it is the record's fault, and the next one got through because the sink was up again."""
+    up = threading.Event()
+
+    def fails(message: str) -> Exception | None:
+        if message == "m 1":
+            up.set()
+        return None if up.is_set() else ConnectionRefusedError()
+
+    sink = Noting(fails)
+    logger = logger_of(QueueHandler(place))
+    _log(logger, 0, 2)
+    listener = listen(Sink(sink, retries=3, **FAST), *[Noting() for _ in range(others)])
+    assert listener.flush(PATIENCE)
+    assert sink.messages == ["m 1", "m 0"]
+    assert listener.stats()["dead"] == 0
+
+
 def test_nobody_looks_again_and_again_while_a_refused_record_waits(
     place: str, listen: Listen, monkeypatch: pytest.MonkeyPatch
 ) -> None:
