@@ -4,6 +4,7 @@ from there, and the limit holds.
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -164,3 +165,26 @@ def test_room_that_comes_meanwhile_is_used(full: Limited, up: threading.Event) -
         assert listener.flush(PATIENCE)
     for sink in (hanging, down, healthy):
         assert _numbers(sink) == list(range(_count(full)))
+
+
+def test_copies_that_there_is_room_for_have_a_file_each(
+    place: Path, closing: list[Limited], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one for all, what one sink had not confirmed was written again while the others' part took its room yet."""
+    monkeypatch.setattr(diverting, "_SLOW", 0.1)
+    limited = Limited(place, "raise")
+    closing.append(limited)
+    hanging, healthy = [Hanging(), Hanging()], Noting()
+    sinks = [Sink(each, name=name) for name, each in zip("abc", [*hanging, healthy], strict=True)]
+    with QueueListener(place, *sinks) as listener:
+        limited.logger.info("0 %s", "x" * (LIMIT // 5))
+        store, names = spool(limited.handler).store, spool(limited.handler).names
+        assert eventually(lambda: all(store.depth(names.sink(name)).ready for name in "ab"))
+        limited.log(20, first=1)
+        healthy.until_count(21)
+        assert max(os.path.getsize(file) for file in place.glob("*/*.seg")) < LIMIT // 4
+        for each in hanging:
+            each.go_on.set()
+        assert listener.flush(PATIENCE)
+    for sink in (*hanging, healthy):
+        assert _numbers(sink) == list(range(21))

@@ -21,6 +21,7 @@ from .couriers import Courier, Job
 from .post import Entry, Post, copied
 from .turn import Turn
 
+_Late = tuple[Courier, int]  #: who hasn't confirmed all of a batch, and from where on
 _SLOW = 1.0  #: seconds that sinks have for a batch
 _STEP = 0.02
 
@@ -124,31 +125,49 @@ class Diverting:
         with self._lock:
             for job in jobs.values():
                 job.end()
-            ops: list[Op] = [Ack(claim, lazy=True) for claim in claims]
+            done: list[Op] = [Ack(claim, lazy=True) for claim in claims]
             for at, reason in self._refused(jobs).items():
-                ops[at] = Nack(claims[at], dead=reason)
-            places: list[tuple[Courier, Job | None, int, int]] = []
-            for courier in self._couriers:
-                first = self._confirmed(jobs.get(courier))
-                if first < len(claims):
-                    places.append((courier, jobs.get(courier), first, len(ops)))
-                if first < len(claims) and fits:
-                    ops += [self._moved(courier, claim) for claim in claims[first:]]
-                elif first < len(claims):
+                done[at] = Nack(claims[at], dead=reason)
+            firsts = {courier: self._confirmed(jobs.get(courier)) for courier in self._couriers}
+            late = [(courier, first) for courier, first in firsts.items() if first < len(claims)]
+            if fits:
+                *apart, last = self._together(late, claims)
+                for some in apart:
+                    self._copy(store, claims, some, jobs, [])
+                self._copy(store, claims, last, jobs, done)
+            else:
+                store.commit(*done)
+                for courier, first in late:
                     self._limit.count_dropped(len(claims) - first)
-            for courier in {place[0] for place in places if fits}:
-                if store.get(self._names.sinks, courier.post.name.encode()) is None:
-                    ops.append(Set(self._names.sinks, courier.post.name.encode(), b"", Expect.ANY))
-            ids = store.commit(*ops)
-            for courier, given, first, at in places:
-                if given is not None:
-                    end = at + len(claims) - first if fits else at
-                    self._divert(given, first, list(ids[at:end]), courier, store)
-                if fits:
-                    courier.fall_behind(store)
+                    self._divert(jobs.get(courier), first, [], courier, store)
         for courier, job in jobs.items():
             for reason in job.refused.values():
                 courier.post.tell_of_dead(reason)
+
+    def _together(self, late: list[_Late], claims: Sequence[Claim]) -> list[list[_Late]]:
+        """Who is given copies by one commit. Large ones come one by one, since a commit stands in one file, which is
+        written again where some of it stays: a kill in between gives some of them the batch once more."""
+        size = len(late) * sum(len(claim.payload) for claim in claims)
+        return [[each] for each in late] if late and self._limit.is_large(size) else [late]
+
+    def _copy(
+        self, store: Store, claims: Sequence[Claim], late: list[_Late], jobs: Mapping[Courier, Job], done: list[Op]
+    ) -> None:
+        """Into the queues of these, from the first that each hasn't confirmed, in the commit that does the rest."""
+        ops = list(done)
+        for courier, first in late:
+            ops += [self._moved(courier, claim) for claim in claims[first:]]
+        names = [courier.post.name.encode() for courier, _ in late]
+        ops += [Set(self._names.sinks, each, b"", Expect.ANY) for each in names if not self._is_known(each, store)]
+        ids, at = store.commit(*ops), len(done)
+        for courier, first in late:
+            count = len(claims) - first
+            self._divert(jobs.get(courier), first, list(ids[at : at + count]), courier, store)
+            courier.fall_behind(store)
+            at += count
+
+    def _is_known(self, name: bytes, store: Store) -> bool:
+        return store.get(self._names.sinks, name) is not None
 
     def _makes_room(self, store: Store, entries: Sequence[Entry], jobs: dict[Courier, Job]) -> bool:
         """Whether who hasn't confirmed some of these gets copies; False where they are dropped for it. Raises Full."""
@@ -214,8 +233,10 @@ class Diverting:
     def _moved(courier: Courier, claim: Claim) -> Put:
         return Put(courier.queue, claim.payload, put_at=claim.put_at)
 
-    def _divert(self, job: Job, first: int, ids: list[int], courier: Courier, store: Store) -> None:
+    def _divert(self, job: Job | None, first: int, ids: list[int], courier: Courier, store: Store) -> None:
         """Say to a thread that is still at it where the rest is; or, if it has just ended, do its work for it."""
+        if job is None:
+            return
         first -= job.before
         with job.lock:
             ended = job.ended.is_set()

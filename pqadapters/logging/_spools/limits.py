@@ -155,7 +155,7 @@ class Limit:
     def _look(self, size: int) -> bool:
         """Whether there is room for so many bytes; what is large is let through until it `came`."""
         mine = next(_numbers)
-        large = size if self._is_large(size) else 0
+        large = size if self.is_large(size) else 0
         if large:
             self.coming[threading.get_ident()] = mine, large
         before = sum(size for number, size in list(self.coming.values()) if number < mine)
@@ -185,9 +185,9 @@ class Limit:
         """What this thread was let through with is put, or won't be."""
         self.coming.pop(threading.get_ident(), None)
 
-    def _is_large(self, size: int) -> bool:
-        """Whether it gets a file of its own."""
-        return size > (self.segment_bytes or 0)
+    def is_large(self, size: int) -> bool:
+        """Whether it gets a file of its own, where there is a limit."""
+        return self.max_bytes is not None and size > (self.segment_bytes or 0)
 
     def _never_fits(self, size: int, store: Store) -> bool:
         """Whether there is no room though nothing waits, nor is about to: dead letters take it, or it is large."""
@@ -229,7 +229,7 @@ class Limit:
         finally:
             if True in taken:
                 lock.release()
-        return not self._is_large(size) or self._look(size) or self._refuse(when)
+        return not self.is_large(size) or self._look(size) or self._refuse(when)
 
     def _wait(self, size: int, store: Store) -> bool:
         """Whether there is room at last."""
