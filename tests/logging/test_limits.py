@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters.clock import SYSTEM
 from pqadapters.logging._spools import limits
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue, WhenFull
 from pqadapters.store import Ack, Nack, Put, Store, dead_queue
@@ -417,6 +418,26 @@ def test_block_waits_for_the_listener_that_goes_on(tmp_path: Path) -> None:
     limit.delivers_no_more(one)
     assert limit.is_delivered
     assert limit.admits(100, logging.INFO, _Tidying(tmp_path / "file"))
+
+
+def test_block_waits_for_what_was_put_while_room_was_looked_for(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Nothing waited before: then another thread took what room there was."""
+    limit, store = limits.Limit(LIMIT, "block"), _Tidying(tmp_path / "file")
+    (tmp_path / "file").write_bytes(b"x" * LIMIT)
+    limit.watch(str(tmp_path), lambda store: ["q"])
+    limit.delivers(limit)
+    give_back = limit._give_back
+
+    def put(store: Store) -> None:
+        monkeypatch.setattr(limit, "_give_back", give_back)
+        store.commit(Put("q", b"x"))
+
+    monkeypatch.setattr(limit, "_tidied", SYSTEM.monotonic() + 0.1)
+    monkeypatch.setattr(limit, "_give_back", put)
+    assert limit.admits(100, logging.INFO, store)
+    assert store.depth("q").ready
 
 
 def test_of_two_handlers_on_one_spool_the_stricter_limit_holds() -> None:

@@ -191,10 +191,14 @@ class Limit:
 
     def _never_fits(self, size: int, store: Store) -> bool:
         """Whether there is no room though nothing waits, nor is about to: dead letters take it, or it is large."""
-        if self.coming or self._copies or any(store.depth(queue).unfinished for queue in self._queues(store)):
+        if self._comes(store):
             return False
         self._give_back(store)
-        return not self._look(size)
+        return not (self._look(size) or self._comes(store))
+
+    def _comes(self, store: Store) -> bool:
+        """Whether room does: something waits to be delivered, or is about to."""
+        return bool(self.coming or self._copies or any(store.depth(each).unfinished for each in self._queues(store)))
 
     @property
     def _most(self) -> int:
