@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, CancelledError
@@ -305,3 +306,20 @@ def test_one_whose_last_job_ends_as_it_is_shut_down_is_closed(
     executor.shutdown(wait=False, drain=drain)
     assert held.result(work.PATIENCE) == "gate"
     assert closed.wait(work.PATIENCE)
+
+
+def test_a_callback_that_ends_the_last_thread_behind_a_shutdown(make: Make) -> None:
+    """The next shutdown() waited for jobs that nobody would begin."""
+    executor = make()
+    first = executor.submit(work.hold, "gate")
+    work.reached("gate")
+    first.add_done_callback(lambda _: sys.exit())
+    left = executor.submit(work.note, "left")
+    executor.shutdown(wait=False)
+    work.GATES["gate"].set()
+    Task(executor.shutdown, patience=work.PATIENCE).result()
+    assert first.result() == "gate"
+    assert left.done()
+    with make():
+        pass
+    assert work.DONE == ["left"]  # there, where the pool was shut already

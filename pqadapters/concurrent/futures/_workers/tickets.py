@@ -134,7 +134,9 @@ class Tickets:
         except BaseException:
             _log.critical("a job's end can't be told: its future's callback has raised", exc_info=True)
             self.lost()
-            self.added()  # somebody else goes on
+            if not self.added() and self.backlog.pool_shut:  # else somebody else goes on
+                self.backlog.leave()
+                self.backlog.ended()
             raise
         if last and self.backlog.closing:
             self.backlog.ended()
