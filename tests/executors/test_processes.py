@@ -249,7 +249,7 @@ def test_a_killed_worker_breaks_the_pool_and_the_jobs_stay(
 def test_ctrl_c_in_a_worker_ends_no_job(make_processes: MakeProcesses, tmp_path: Path) -> None:
     """A terminal sends it to all processes of a program: what ran was done with KeyboardInterrupt, and lost."""
     executor, file = make_processes(1), str(tmp_path / "struck")
-    assert isinstance(executor.submit(work.strike_once, file).exception(work.PATIENCE), KeyboardInterrupt)
+    assert type(executor.submit(work.strike_once, file).exception(work.PATIENCE)) is KeyboardInterrupt
     assert executor.submit(work.double, 2).result(work.PATIENCE) == 4
     executor.shutdown()
     again = make_processes(1)

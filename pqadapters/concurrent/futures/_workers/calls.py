@@ -27,7 +27,7 @@ from .._backlog.refusals import is_given_up, let_go, refused
 from .._backlog.returning import look_later, wait_again
 from .._backlog.starting import Started, give_up, next_job, not_loaded
 from .._backlog.timeouts import time_out
-from .carrying import Interrupt, carry_out, has_broken, unpacked
+from .carrying import carry_out, has_broken, unpacked, was_interrupted
 from .unopened import NotLoaded, call_of
 
 if TYPE_CHECKING:
@@ -243,7 +243,7 @@ class Calls:
                 self._broken(started, pool, error)
             elif isinstance(error, NotLoaded):
                 not_loaded(backlog, started, error)
-            elif isinstance(error, Interrupt) and not started.options.retries_on(error, started.failures + 1):
+            elif was_interrupted(error) and not started.options.retries_on(error, started.failures + 1):
                 leave_to_next(backlog, started, error)
             else:
                 result, error = unpacked(inner.result()) if error is None else (None, error)

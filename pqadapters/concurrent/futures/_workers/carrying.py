@@ -17,6 +17,7 @@ from typing import Any, NamedTuple, NoReturn, TypeGuard
 
 from .._jobs.errors import RemoteError, qualified, told
 
+_BY_SIGNAL = "pqadapters: by a signal"
 _LOADED_ANYWAY = {type(None), bool, int, float, str, bytes}
 
 
@@ -26,13 +27,17 @@ class Packed(NamedTuple):
     data: bytes
 
 
-class Interrupt(KeyboardInterrupt):
-    """Ctrl-C, which a terminal sends to workers, too. A job that raises KeyboardInterrupt itself has come to that."""
-
-
 def interrupt(number: int, frame: FrameType | None) -> NoReturn:
-    """The handler of a worker."""
-    raise Interrupt
+    """The handler of a worker for Ctrl-C, which a terminal sends to workers, too. It raises what Python's does, and
+    marks it: a job that raises KeyboardInterrupt itself has come to that."""
+    error = KeyboardInterrupt()
+    error.__dict__[_BY_SIGNAL] = True
+    raise error
+
+
+def was_interrupted(error: BaseException | None) -> TypeGuard[KeyboardInterrupt]:
+    """In the parent: whether Ctrl-C has broken a job off."""
+    return isinstance(error, KeyboardInterrupt) and _BY_SIGNAL in error.__dict__
 
 
 class ResultNotLoaded(RemoteError, BrokenProcessPool):
