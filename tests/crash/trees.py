@@ -177,14 +177,7 @@ def refuse_at(disk: TreeDisk, nth: int, code: int, times: int = 1) -> None:
 
 def power_cuts(disk: TreeDisk, count: int, rng: random.Random, samples: int) -> Iterator[Keep]:
     """Which of the first `count` changes the disk has: those that were synced, and of the others some."""
-    changes = disk.changes[:count]
-    synced: set[int] = set()
-    durable = set()
-    for at in reversed(range(count)):
-        if changes[at].kind == "sync":
-            synced.add(changes[at].node)
-        elif changes[at].synced_by & synced:
-            durable.add(at)
+    changes, durable = disk.changes[:count], _durable(disk.changes[:count])
     names = {at for at in range(count) if changes[at].kind in ("link", "unlink")}
     choices: list[set[int]] = [set(), set(range(count)), names, set(range(count)) - names]
     for _ in range(samples):
@@ -192,6 +185,26 @@ def power_cuts(disk: TreeDisk, count: int, rng: random.Random, samples: int) -> 
         choices.append({at for at in range(count) if rng.random() < chance})
     for chosen in choices:
         yield (chosen | durable).__contains__
+
+
+def one_by_one(disk: TreeDisk, count: int) -> Iterator[Keep]:
+    """As `power_cuts`: of what wasn't synced one change alone, and all but that one, for each of them."""
+    changes, durable = disk.changes[:count], _durable(disk.changes[:count])
+    for at in set(range(count)) - durable:
+        if changes[at].kind != "sync":
+            yield ({at} | durable).__contains__
+            yield (set(range(count)) - {at}).__contains__
+
+
+def _durable(changes: list[Change]) -> set[int]:
+    synced: set[int] = set()
+    durable = set()
+    for at in reversed(range(len(changes))):
+        if changes[at].kind == "sync":
+            synced.add(changes[at].node)
+        elif changes[at].synced_by & synced:
+            durable.add(at)
+    return durable
 
 
 def build(disk: TreeDisk, count: int, keep: Keep, target: Path) -> None:

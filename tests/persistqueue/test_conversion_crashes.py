@@ -14,6 +14,7 @@ import subprocess
 import sys
 from collections import Counter
 from contextlib import suppress
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -28,7 +29,7 @@ from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import SegmentStore
 from pqadapters.stores.segment import predecessor as files
 from pqadapters.stores.sqlite.takeover import predecessor as databases
-from tests.crash.trees import TreeDisk, build, die_at, power_cuts, refuse_at
+from tests.crash.trees import TreeDisk, build, die_at, one_by_one, power_cuts, refuse_at
 from tests.home.world import Child, child
 from tests.segment.programs import PATIENCE, ROOT
 
@@ -118,10 +119,13 @@ def test_power_cuts_of_files(place: Path, tmp_path: Path, caplog: pytest.LogCapt
     last = next(at for at, change in enumerate(disk.changes) if change.after and change.after[1] == ".converted")
     crashes = [*range(1, last - 5, 9), *range(last - 5, len(disk.changes) + 1)]
     for crash in crashes:
-        for keep in power_cuts(disk, crash, rng, 1):
+        singly = one_by_one(disk, crash) if crash > last else ()
+        for keep in chain(power_cuts(disk, crash, rng, 1), singly):
             build(disk, crash, keep, tmp_path / "ruin")
             check(tmp_path / "ruin")
             shutil.rmtree(tmp_path / "ruin")
+    build(disk, len(disk.changes), next(power_cuts(disk, len(disk.changes), rng, 0)), tmp_path / "ruin")
+    assert not {"info", ".converted"} & set(os.listdir(tmp_path / "ruin" / "q")), "it is ours, and on the disk"
     assert not [record for record in caplog.records if record.levelno >= logging.ERROR]
 
 
@@ -226,6 +230,8 @@ def test_power_cuts_where_the_new_database_takes_the_place(database: Path, tmp_p
             kept = tmp_path / "ruin" / "data.db.persist-queue"
             assert found == "old" or (found, kept.read_text()) == ("new", "old")
             shutil.rmtree(tmp_path / "ruin")
+    build(disk, len(disk.changes), next(power_cuts(disk, len(disk.changes), rng, 0)), tmp_path / "ruin")
+    assert (tmp_path / "ruin" / "data.db").read_text() == "new", "what is put from now on would be lost"
 
 
 class _NoLinks(Disk):
