@@ -402,6 +402,25 @@ def test_the_original_goes_on_with_persist_queue(path: str) -> None:
     again.close()
 
 
+@pytest.mark.parametrize("kind", ["Queue", "SQLiteQueue"])
+def test_who_has_gone_back_to_persist_queue_comes_again(path: str, kind: str) -> None:
+    """What ours has left beside it, as the mark of the ids that were given, is no sign of damage then."""
+    theirs.file_queue(path, ["a"]) if kind == "Queue" else theirs.database(path, old.SQLiteQueue, ["a"])
+    with getattr(ours, kind)(path) as q:
+        for n in range(50):
+            q.put(n)
+    if kind == "Queue":
+        shutil.rmtree(path)
+        os.rename(f"{path}.persist-queue", path)
+        theirs.file_queue(path, ["b"])
+    else:
+        os.replace(f"{path}/data.db.persist-queue", f"{path}/data.db")
+        theirs.database(path, old.SQLiteQueue, ["b"])
+    with getattr(ours, kind)(path) as q:
+        assert all_of(q) == ["a", "b"]
+        assert not (q._line.store if kind == "Queue" else q._store).damage
+
+
 def test_a_conversion_says_what_it_did(path: str, caplog: pytest.LogCaptureFixture) -> None:
     theirs.database(path, old.SQLiteQueue, [1, 2, 3])
     ours.SQLiteQueue(path).close()
