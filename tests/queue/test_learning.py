@@ -81,6 +81,29 @@ def test_the_1001st_fetch_settles_on_next(place: Place) -> None:
 
 
 @pytest.mark.usefixtures("few")
+def test_fewer_large_items_settle_on_next(place: Place) -> None:
+    """What is outstanding is in memory: a thousand frames of a camera were more than there is."""
+    q: Queue[bytes] = Queue(store=place.open())
+    q.put_many(bytes(1 << 17) for _ in range(4))
+    q.get()
+    assert (q.stats()["learnt"], q.stats()["claimed"]) == (None, 1)
+    q.get_many(1)
+    assert (q.stats()["learnt"], q.stats()["claimed"]) == (None, 2)
+    q.get()
+    assert (q.stats()["learnt"], q.stats()["claimed"]) == ("next", 1)
+
+
+@pytest.mark.usefixtures("few")
+def test_large_items_that_were_given_back_teach_nothing(place: Place) -> None:
+    q: Queue[bytes] = Queue(store=place.open())
+    q.put_many(bytes(3 << 17) for _ in range(4))
+    for _ in range(3):
+        q.get()
+        q.nack()
+    assert q.stats()["learnt"] is None
+
+
+@pytest.mark.usefixtures("few")
 def test_settling_on_next_spares_what_live_threads_work_on(place: Place) -> None:
     q: Queue[int] = Queue(store=place.open())
     q.put_many(range(7))

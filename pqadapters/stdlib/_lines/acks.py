@@ -37,7 +37,7 @@ class Acks(Stock):
     def begin_counting(self) -> None:
         """Nothing is held by anybody yet."""
         self.held, self.counts = Held(), Counts(self.flags)
-        self.fetched = 0  #: items handed out while nothing was learnt
+        self.fetched = 0  #: items handed out while nothing was learnt, by their weight
         self.unkept = False  #: what was learnt isn't stored yet
 
     # What is learnt
@@ -96,7 +96,7 @@ class Acks(Stock):
         return entries
 
     def _ask_once_more(self) -> None:
-        self.fetched = len(self.held)  # what was given back teaches nothing
+        self.fetched = self.held.weight()  # what was given back teaches nothing
         if self.fetched < FETCHES:
             return
         self._settle_on_next()

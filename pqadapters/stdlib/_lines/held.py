@@ -18,6 +18,7 @@ from typing import Any
 
 from ...apart import this_thread
 from ...store import Claim
+from .policy import weight
 
 # Set once the program has imported the frameworks, which it may never do: we don't, and a get() shouldn't search.
 _running_loop: Callable[[], object] | None = None
@@ -216,6 +217,10 @@ class Held:
 
     def __len__(self) -> int:
         return sum(len(own) for own in list(self.by.values()))
+
+    def weight(self) -> int:
+        """How many fetches all of it counts for."""
+        return sum(weight(claim) for own in list(self.by.values()) for claim, _ in list(own.values()))
 
     def oldest(self) -> Iterator[Entry]:
         """The caller's oldest, until it is popped; then the next one."""

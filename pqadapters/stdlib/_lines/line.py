@@ -26,7 +26,7 @@ from .aside import MISSING, Aside
 from .exit import finish_at_exit
 from .held import Own, consumer
 from .objects import Gone, drop_ended
-from .policy import AckPolicy
+from .policy import AckPolicy, weight
 from .stock import Turned, deadline_of, left_of
 
 _log = telling.logger("pqadapters.queue")
@@ -183,7 +183,7 @@ class Line(Acks):
                     else:
                         own[claim[1]] = claim, item if self.keep_items else None
                         if self.policy is _AUTO:
-                            self.fetched += 1
+                            self.fetched += weight(claim)
                         return item
             except BaseException:
                 if entries:
@@ -319,7 +319,7 @@ class Line(Acks):
         for claim, item in taken:
             own[claim.id] = claim, item if self.keep_items else None
         if self.policy is AckPolicy.AUTO and lent is None:
-            self.fetched += len(taken)
+            self.fetched += sum(weight(claim) for claim, _ in taken)
         if self.suspects > 0:
             self._watch(taken)
         return taken

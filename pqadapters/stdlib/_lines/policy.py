@@ -5,8 +5,11 @@ from __future__ import annotations
 import enum
 from typing import TypeVar
 
+from ...store import Claim
+
 #: So many items may be fetched without a task_done() before "auto" takes the program for one that never calls it.
 FETCHES = 1000
+_LARGE = 17  #: the logarithm of as many bytes as count for one item more: what is outstanding is in memory
 
 
 Word = TypeVar("Word", bound=enum.Enum)
@@ -21,13 +24,18 @@ def choice(kind: type[Word], value: object, what: str) -> Word:
         raise ValueError(f"{what} is one of {words}, not {value!r}") from None
 
 
+def weight(claim: Claim) -> int:
+    """How many fetches one of this record counts for."""
+    return 1 + (len(claim.payload) >> _LARGE)
+
+
 class AckPolicy(enum.Enum):
     """What acknowledges an item of a queue.
 
     "auto" learns which of "task_done" and "next" the program means. Until the queue's first task_done() everything
     fetched stays claimed. That call settles on "task_done", for good. A normal end (no uncaught exception), close() or
-    the 1,001st fetch without one settles on "next", until there is a task_done() after all. What is learnt is stored
-    with the queue.
+    the 1,001st fetch without one (fewer of large items: each 128 KiB count for one) settles on "next", until there is a
+    task_done() after all. What is learnt is stored with the queue.
     """
 
     AUTO = "auto"
