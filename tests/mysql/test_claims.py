@@ -93,6 +93,31 @@ def test_the_first_by_rank_is_looked_at_with_few_others(url: str, monkeypatch: p
         assert sum(rows) < 50
 
 
+@pytest.mark.parametrize("rank", [b"", b"r"])
+def test_large_payloads_are_looked_at_one_by_one(rank: bytes, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A page of them took as much memory as all of them have."""
+    with MysqlStore(url) as store:
+        payloads = [b"%d" % n * (100_000 if n % 4 == 1 else 1) for n in range(20)]
+        ids = store.commit(*(Put("q", payload, rank=rank) for payload in payloads))
+        largest = list[int]()
+        query = pymysql.cursors.Cursor._query
+
+        def measured(cursor: Any, text: str) -> Any:
+            found = query(cursor, text)
+            largest.append(sum(len(row[-1]) for row in cursor._rows or () if isinstance(row[-1], bytes)))
+            return found
+
+        monkeypatch.setattr(pymysql.cursors.Cursor, "_query", measured)
+        for order in Order:
+            found = [record.payload for record in store.browse("q", order=order)]
+            assert found == (payloads[::-1] if order is Order.NEWEST else payloads)
+        assert max(largest) == len(payloads[17])
+        looking = store.browse("q")
+        assert next(looking).id == ids[0]
+        store.commit(*map(Ack, store.claim("q", ids=[ids[1]])))
+        assert [record.payload for record in looking] == payloads[2:]
+
+
 def test_a_queue_that_gets_its_first_rank_elsewhere_is_looked_at_anew(url: str) -> None:
     """Two processes' worth of what is known: a cache that is behind must not hide anything."""
     with MysqlStore(url) as one, MysqlStore(url, lease=31) as other:

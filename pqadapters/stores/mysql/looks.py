@@ -15,8 +15,8 @@ from .names import Names
 from .reader import Reader
 from .schema import CLAIMED, DELAYED, PLACE, READY, moment, name_text
 
-_FIRST_PAGE = 8  #: records that are fetched at first by rank: who looks for the next one needs no more
-_PAGE = 256  #: records that are fetched at a time
+_FIRST_PAGE = 8  #: records that are fetched at first: who looks for the next one needs no more
+_PAGE = 256  #: records that are fetched at a time then
 _EVER = 1 << 63
 _EMPTY = (0, 0, 0)
 
@@ -102,14 +102,14 @@ class Looks:
         """Page by page: the next ids of each state's range, of which the first ones are the page."""
         back = order is Order.NEWEST
         question = self._sql.BETWEEN_BACK if back else self._sql.BETWEEN
-        least, most = after, _EVER
+        least, most, size = after, _EVER, _FIRST_PAGE
         while True:
-            rows = list(self._reader.rows(question, *(number, least, most, _PAGE) * 3))
+            rows = list(self._reader.rows(question, *(number, least, most, size) * 3))
             rows.sort(key=_id, reverse=back)
-            yield from self._records(queue, rows[:_PAGE], state)
-            if len(rows) < _PAGE:
+            yield from self._records(queue, number, rows[:size], state)
+            if len(rows) < size:
                 return
-            edge = _id(rows[_PAGE - 1])
+            edge, size = _id(rows[size - 1]), _PAGE
             least, most = (least, edge) if back else (edge, most)
 
     def _all(self, queue: str, number: int, order: Order, state: State | None, after: int) -> Iterator[Record]:
@@ -120,7 +120,7 @@ class Looks:
         for start in range(0, len(ids), _PAGE):
             some = ids[start : start + _PAGE]
             rows = {_id(row): row for row in self._reader.rows(self._sql.RECORDS, some, number)}
-            yield from self._records(queue, [rows[id] for id in some if id in rows], state)
+            yield from self._records(queue, number, [rows[id] for id in some if id in rows], state)
 
     def _ready_by_rank(self, queue: str, number: int) -> Iterator[Record]:
         """Page by page along the key, as far as that has all of a rank, and no delayed ones are due: they stand
@@ -132,7 +132,7 @@ class Looks:
             del rows[size:]
             if any(len(_place(row)[0]) >= PLACE for row in rows):
                 break
-            yield from self._records(queue, rows, State.READY)
+            yield from self._records(queue, number, rows, State.READY)
             if len(rows) < size:
                 return
             last, size = _place(rows[-1]), _PAGE
@@ -140,16 +140,23 @@ class Looks:
             if (record.rank, record.id) > last:
                 yield record
 
-    def _records(self, queue: str, rows: Sequence[Any], state: State | None) -> Iterator[Record]:
+    def _records(self, queue: str, number: int, rows: Sequence[Any], state: State | None) -> Iterator[Record]:
         now = self._wall()
-        for id, stands, attempts, put_at, not_before, rank, note, payload in rows:
-            if stands == CLAIMED:
-                now_is = State.CLAIMED
-            else:
-                now_is = State.DELAYED if stands == DELAYED and not_before > now else State.READY
-            if state is None or state is now_is:
-                text = name_text(note)
-                yield Record(queue, id, now_is, payload, rank or b"", attempts, put_at, not_before, text)
+        for seen in rows:
+            is_large = seen[-1] is None  # then it comes by itself, unless it has left
+            for row in self._reader.rows(self._sql.WHOLE, seen[0], number) if is_large else (seen,):
+                record = _record(queue, row, now)
+                if state is None or state is record.state:
+                    yield record
+
+
+def _record(queue: str, row: Any, now: float) -> Record:
+    id, stands, attempts, put_at, not_before, rank, note, payload = row
+    if stands == CLAIMED:
+        state = State.CLAIMED
+    else:
+        state = State.DELAYED if stands == DELAYED and not_before > now else State.READY
+    return Record(queue, id, state, payload, rank or b"", attempts, put_at, not_before, name_text(note))
 
 
 def _id(row: Any) -> int:

@@ -91,6 +91,7 @@ LEVEL = "SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE"
 _NOW = "UNIX_TIMESTAMP(NOW(6))"
 _ITEM = "id, place, attempts, put_at, ranking, note, payload"
 _RECORD = "id, state, attempts, put_at, not_before, ranking, note, payload"
+_SEEN = _RECORD.replace("payload", f"IF(size > {LARGE}, NULL, payload)")  # a page of large payloads fills the memory
 _HELD = "queue = %s AND state = 2 AND place = %s AND id = %s AND attempts = %s"
 
 
@@ -303,18 +304,19 @@ class Statements:
     )
     #: for each state a number, two ids that are left out, and how many
     BETWEEN = " UNION ALL ".join(
-        f"(SELECT {_RECORD} FROM {{p}}items FORCE INDEX(PRIMARY) WHERE queue = %s AND state = {state} "
+        f"(SELECT {_SEEN} FROM {{p}}items FORCE INDEX(PRIMARY) WHERE queue = %s AND state = {state} "
         "AND id > %s AND id < %s ORDER BY id LIMIT %s)"
         for state in ("0 AND place = ''", "1", "2")
     )
     BETWEEN_BACK = BETWEEN.replace("ORDER BY id", "ORDER BY id DESC")
     #: Of one place number, place, an id that is left out, and how many; of those behind it number, place, how many.
     READY_BEHIND = " UNION ALL ".join(
-        f"(SELECT {_RECORD} FROM {{p}}items FORCE INDEX(PRIMARY) WHERE queue = %s AND state = 0 AND {behind} LIMIT %s)"
+        f"(SELECT {_SEEN} FROM {{p}}items FORCE INDEX(PRIMARY) WHERE queue = %s AND state = 0 AND {behind} LIMIT %s)"
         for behind in ("place = %s AND id > %s ORDER BY id", "place > %s ORDER BY place, id")
     )
     IDS = "SELECT id, ranking FROM {p}items WHERE queue = %s AND id > %s"
-    RECORDS = f"SELECT {_RECORD} FROM {{p}}items FORCE INDEX(by_id) WHERE id IN (%s) AND queue = %s"
+    RECORDS = f"SELECT {_SEEN} FROM {{p}}items FORCE INDEX(by_id) WHERE id IN (%s) AND queue = %s"
+    WHOLE = f"SELECT {_RECORD} FROM {{p}}items FORCE INDEX(by_id) WHERE id = %s AND queue = %s"
 
     # Tables
 
