@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import DiskError, NotSerializable, RankError
+from pqadapters.stdlib._lines import view as views
 from pqadapters.stdlib._lines.view import View
 from pqadapters.stdlib.queue import LifoQueue, PriorityQueue, Queue
 from pqadapters.store import Ack, Put, Store
@@ -78,6 +79,23 @@ def test_clear_drops_what_is_ready_for_good(place: Place) -> None:
     assert (q.qsize(), q.unfinished_tasks) == (0, 3)
     q = Queue(store=place.restart())
     assert (list(q.queue), q.unfinished_tasks) == ([0], 1)
+
+
+def test_clear_takes_few_large_items_at_a_time(place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Ten thousand were read at once, which of large ones was more than there is memory."""
+    monkeypatch.setattr(views, "_CHUNK_BYTES", 1000)
+    q: Queue[str] = Queue(store=place.open())
+    q.put_many("x" * 400 for _ in range(9))
+    claim, taken = q._line.claim, list[int]()
+
+    def noted(*which: Any, **options: Any) -> Any:
+        claims = claim(*which, **options)
+        taken.append(len(claims))
+        return claims
+
+    monkeypatch.setattr(q._line, "claim", noted)
+    q.queue.clear()
+    assert (taken, q.qsize()) == ([2, 2, 2, 2, 1], 0)
 
 
 def test_clear_leaves_what_comes_when_there_is_room(store: Store) -> None:

@@ -23,7 +23,7 @@ from .kept import keep
 from .line import Line
 
 _shown: weakref.WeakValueDictionary[int, View] = weakref.WeakValueDictionary()  #: by id: they can't be hashed
-_CHUNK = 10_000
+_CHUNK, _CHUNK_BYTES = 10_000, 32 << 20  #: that are dropped at a time
 _ALL = 1 << 62
 _TRIES = 10  #: to drop what others may take meanwhile, or have locked
 
@@ -192,8 +192,14 @@ class View:
     def clear(self) -> None:
         """Drop what is ready, and nothing for which there is room only now. What consumers hold stays theirs."""
         left = self._line.ready()
-        while left > 0 and not self._line.flags.cut and (dropped := self._drop(limit=min(left, _CHUNK))):
+        most = self._at_once() if left > 1 else 1
+        while left > 0 and not self._line.flags.cut and (dropped := self._drop(limit=min(left, most))):
             left -= dropped
+
+    def _at_once(self) -> int:
+        """How many are dropped at a time: their payloads are read on the way, of large ones all the memory there is."""
+        depth = self._line.store.depth(self._line.name)
+        return max(1, min(_CHUNK, _CHUNK_BYTES * depth.unfinished // (depth.bytes + 1)))
 
     def replace(self, items: Iterable[Any]) -> None:
         """What `q.queue = items` means: these, in place of what is there, in one commit. Views that the program still
