@@ -54,9 +54,9 @@ def _is_at_it(fork: _Fork) -> bool:
 
 
 def _begin() -> None:
-    frame = sys._getframe(1)
+    frame = sys._getframe().f_back  # none where no code of Python forks
     fork = forking.setdefault(threading.get_ident(), _Fork())
-    fork.frame, fork.at = frame, frame.f_lasti
+    fork.frame, fork.at = frame, -1 if frame is None else frame.f_lasti
 
 
 def _end() -> None:
