@@ -80,3 +80,11 @@ def test_the_module_of_contexts_has_what_the_standard_librarys_has() -> None:
     for name in ("BaseContext", "Process", "TimeoutError", "assert_spawning", "reduction"):
         assert getattr(ours.context, name) is getattr(stdlib, name)
     assert isinstance(ours.get_context("spawn"), ours.context.BaseContext)
+
+
+@pytest.mark.usefixtures("home")
+def test_the_most_that_a_contexts_queue_takes(context: Any) -> None:
+    for make in (context.Queue, context.JoinableQueue):
+        q = make(1)
+        q.put(1)
+        assert q.full()

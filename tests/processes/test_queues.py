@@ -26,6 +26,7 @@ from pqadapters.stdlib.multiprocessing._family_line import FamilyLine
 from pqadapters.store import Put
 from pqadapters.stores.memory import MemoryStore
 
+from ..contract.descriptors import open_below
 from .harness import PATIENCE
 
 pytestmark = pytest.mark.usefixtures("home")
@@ -224,6 +225,22 @@ def test_a_queue_has_loaded_its_store_before_anybody_uses_it(options: dict[str, 
         assert subprocess.run([sys.executable, "-c", program], check=True, stdout=subprocess.PIPE).stdout == b"True\n"
 
 
+def test_what_is_put_as_the_opening_ends_is_in_the_same_queue(monkeypatch: pytest.MonkeyPatch) -> None:
+    q: Queue[str] = Queue()
+    plain = _shared_line.SharedLine.__setattr__
+
+    def puts(self: Any, name: str, value: object) -> None:
+        if name == "line":
+            monkeypatch.setattr(_shared_line.SharedLine, "__setattr__", plain)
+            q.put("late")
+        plain(self, name, value)
+
+    monkeypatch.setattr(_shared_line.SharedLine, "__setattr__", puts)
+    q._shared.open()
+    assert q.qsize() == 1
+    assert q.get() == "late"
+
+
 @pytest.mark.parametrize("kind", [Queue, JoinableQueue, SimpleQueue])
 def test_a_store_that_was_taken_away_works_again_behind_close(kind: Any, tmp_path: Path) -> None:
     """It was refused to every new queue until the old object was gone, though that was closed as the message says."""
@@ -303,8 +320,10 @@ def test_closing_a_simple_queue_acknowledges_what_was_in_hand(tmp_path: Path) ->
 
 def test_a_store_that_one_process_has_for_itself_is_closed_again_where_we_opened_it(tmp_path: Path) -> None:
     url = f"file://{tmp_path}/jobs"
-    with pytest.raises(ValueError, match="for one process"):
+    with pytest.raises(ValueError, match="for one process") as kept:
         Queue(store=url)
+    assert kept.value.__traceback__ is not None  # which keeps what isn't closed
+    assert open_below(tmp_path) == []
     with open_store(url) as store:
         with pytest.raises(ValueError, match="for one process"):
             Queue(store=store)
@@ -488,3 +507,50 @@ def test_sockets_do_not_outlive_their_run() -> None:
     assert q.get(timeout=PATIENCE) == "next"
     (letter,) = q.dead_letters()
     assert "can't be decoded" in letter.reason
+
+
+def test_the_environment_says_when_an_item_is_done(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Of a queue without task_done(), what goes for it."""
+    for word, unfinished in (("get", 0), ("next", 1), ("task_done", 1)):
+        monkeypatch.setenv("PQADAPTERS_ACK", word)
+        q: Queue[int] = Queue()
+        q.put(1)
+        assert q.get() == 1
+        assert q.stats()["unfinished"] == unfinished
+    monkeypatch.setenv("PQADAPTERS_ACK", "never")
+    for kind in (Queue, JoinableQueue):
+        with pytest.raises(ValueError, match="PQADAPTERS_ACK"):
+            kind()
+    with pytest.raises(ValueError, match=r"^ack"):
+        JoinableQueue(ack="never")
+
+
+def test_a_queue_that_was_closed_and_never_written_to_is_still_asked() -> None:
+    """As the standard library's, which closes its pipe in the thread that writes to it."""
+    q: Queue[int] = Queue()
+    end = q._reader
+    q.close()
+    assert q.empty()
+    with pytest.raises(OSError, match="handle is closed"):
+        end.poll()
+
+
+def test_a_subclass_without_qsize_can_be_asked_whether_it_is_empty_or_full() -> None:
+    class Sizeless(Queue[int]):
+        def qsize(self) -> int:
+            raise NotImplementedError
+
+    q = Sizeless(1)
+    assert (q.empty(), q.full()) == (True, False)
+    q.put(1)
+    assert (q.empty(), q.full()) == (False, True)
+
+
+def test_a_negative_timeout_is_none() -> None:
+    q: Queue[int] = Queue()
+    with pytest.raises(Empty):
+        q.get(True, -1.0)
+    with pytest.raises(Empty):
+        q.get_many(1, timeout=-1.0)
+    q.put(1)
+    assert q.get(timeout=-1.0) == 1
