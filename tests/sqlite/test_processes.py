@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import signal
+import sqlite3
 import time
 from collections.abc import Callable
 from contextlib import ExitStack
@@ -11,9 +13,10 @@ from pathlib import Path
 
 import pytest
 
-from pqadapters.errors import LeaseLost
+from pqadapters.errors import DiskError, LeaseLost
 from pqadapters.store import Ack, Nack, Put, Set
-from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite import SqliteStore, schema
+from pqadapters.stores.sqlite.work import Work
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, run, running, said
 from tests.segment.users import USER, as_root, home_of_user, owners
@@ -141,6 +144,51 @@ def test_asking_after_a_process_makes_no_file(database: Path) -> None:
     with SqliteStore(database) as store:
         assert store._core.owners.is_dead(99)
         assert not list(Path(f"{database}-owners").glob("process-*"))
+
+
+def _files(database: Path) -> list[str]:
+    return sorted(file.name for file in Path(f"{database}-owners").glob("process-*"))
+
+
+def test_nothing_is_left_of_a_process_that_has_ended(database: Path) -> None:
+    """Its file goes when it closes the store, and where it couldn't, when it is buried."""
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"a"))
+        run(_OPEN + 'store.claim("q"); store.close()', database)
+        assert not _files(database)
+        run(_OPEN + 'store.claim("q"); os._exit(0)', database)
+        assert _files(database) == ["process-2"]
+        assert store.claim("q", timeout=PATIENCE)
+        assert _files(database) == ["process-3"]
+    assert not _files(database)
+
+
+def test_a_number_whose_transaction_was_broken_off_leaves_no_file(database: Path) -> None:
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"a"))
+        core = store._core
+
+        def enter_in_vain(connection: sqlite3.Connection) -> None:
+            core.owners.enter(connection)
+            raise DiskError(errno.EIO, "behind it")
+
+        with pytest.raises(DiskError, match="behind it"):
+            core.writer.do(Work(enter_in_vain, synced=False))
+        assert store.claim("q")
+        assert _files(database) == [f"process-{core.owners.number}"]
+        assert core.reader.rows(schema.OWNERS) == [(core.owners.number,)]
+
+
+def test_a_number_that_another_process_has_in_a_transaction_that_is_undone_is_passed_over(database: Path) -> None:
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"a"))
+        core = store._core
+        hold = core.owners.lock("process-1")
+        assert hold is not None
+        assert store.claim("q")
+        assert core.owners.number == 2
+        assert core.reader.rows(schema.OWNERS) == [(2,)]  # nobody waits for the other one's end
+        hold.close()
 
 
 def test_i7_a_put_wakes_a_getter_in_another_process(database: Path) -> None:
