@@ -13,9 +13,11 @@ from pathlib import Path
 
 import pytest
 
-from pqadapters.errors import DiskError, LeaseLost
-from pqadapters.store import Ack, Nack, Put, Set
+from pqadapters.errors import DiskError, LeaseLost, StoreLocked
+from pqadapters.store import Ack, Claim, Nack, Put, Set
 from pqadapters.stores.sqlite import SqliteStore, schema
+from pqadapters.stores.sqlite import store as sqlite_store
+from pqadapters.stores.sqlite.processes.orphans import Orphan, claimed
 from pqadapters.stores.sqlite.work import Work
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, run, running, said
@@ -202,6 +204,83 @@ print(claim.payload.decode(), flush=True)
         store.commit(Put("q", b"hello"))
         assert said(child) == "hello"
     store.close()
+
+
+def test_i5_i7_who_waits_is_told_of_what_other_processes_put_and_of_their_end(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By the lookout, within milliseconds; its own looks are for want of one."""
+    monkeypatch.setattr(sqlite_store, "_WITHOUT_LOOKOUT", 3600.0)
+    store = SqliteStore(database)
+
+    def waiting(queue: str) -> Task[list[Claim]]:
+        task = Task(lambda: store.claim(queue, timeout=None), patience=PATIENCE)
+        deadline = time.monotonic() + PATIENCE
+        while not store._core.bells.waiting:
+            assert time.monotonic() < deadline
+            time.sleep(0.001)
+        return task
+
+    with running(_OPEN + """
+store.commit(Put("other", b"claimed"))
+store.claim("other")
+sys.stdin.readline()
+store.commit(Put("q", b"put"))
+print("put", flush=True)
+sys.stdin.readline()
+""", database) as child:
+        task = waiting("q")
+        assert child.stdin is not None
+        child.stdin.write("\n")
+        child.stdin.flush()
+        assert [claim.payload for claim in task.result()] == [b"put"]
+        assert said(child) == "put"
+        task = waiting("other")
+        child.kill()
+        assert [claim.payload for claim in task.result()] == [b"claimed"]
+    store.close()
+
+
+def test_a_lookout_outlives_a_database_that_is_locked_for_a_moment(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with SqliteStore(database) as store:
+        lookout = store._core.lookout
+        version = lookout.version(-1)
+        assert lookout.version(version) == version
+
+        def locked(*arguments: object) -> None:
+            raise StoreLocked("for a moment")
+
+        monkeypatch.setattr(lookout.reader, "rows", locked)
+        assert lookout.version(7) == 7
+
+
+def test_an_orphan_that_was_given_back_is_not_given_back_again(database: Path) -> None:
+    """Somebody may have claimed it by then."""
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"a"))
+        core, claims = store._core, store.claim("q")
+        orphan = Orphan(claimed(claims), store._handle)
+        orphan.giving = claimed([])
+        core.orphans.append(orphan)
+        core.orphans.give_back(core)
+        assert not core.orphans
+        assert (store.depth("q").ready, store.depth("q").unfinished) == (0, 1)
+
+
+def test_a_parent_keeps_its_connections_behind_a_fork(database: Path) -> None:
+    """It made new ones for each commit, look and claim."""
+    with SqliteStore(database) as store:
+        assert _forked(lambda: True) == 0
+        store.commit(Put("q", b"a"))
+        core = store._core
+        connection = core.writer.connection
+        assert connection is not None
+        assert store.depth("q").ready == 1
+        store.commit(Put("q", b"b"))
+        assert core.writer.connection is connection
+        assert not any(each.fleeting for each in (core.writer, core.reader, core.lookout.reader))
 
 
 def test_join_goes_on_when_another_process_has_done_the_last_task(database: Path) -> None:
