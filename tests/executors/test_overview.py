@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from pqadapters import astray
+from pqadapters.clock import SYSTEM, Clock
 from pqadapters.concurrent.futures import UnknownJob, wait
 from pqadapters.concurrent.futures._backlog import overview
 from pqadapters.concurrent.futures._backlog.records import find_record
@@ -28,6 +29,19 @@ def test_stats(make: Make) -> None:
     assert [stats[each] for each in ("pending", "delayed", "running", "dead")] == [1, 1, 1, 0]
     assert stats["bytes"] > 0
     assert stats["submitted_here"] == 2
+
+
+def test_a_cancelled_job_that_is_due_isnt_counted(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was pending, and the next delayed one was taken off instead of it."""
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    executor.using(delay=6000).submit(work.note, 1)
+    assert executor.using(delay=600).submit(work.note, 2).cancel()
+    counts = [executor.stats()[each] for each in ("pending", "delayed", "running")]
+    later = SYSTEM.wall() + 601
+    monkeypatch.setattr(Clock, "wall", staticmethod(lambda: later))
+    assert [executor.stats()[each] for each in ("pending", "delayed", "running")] == counts == [0, 1, 1]
 
 
 def test_jobs_by_state(make: Make) -> None:

@@ -16,7 +16,7 @@ from .._jobs.outcome import Kept
 from .._jobs.words import JobState, choice
 from .cancelling import bury
 from .keys import forget
-from .records import find_record, there
+from .records import buried, find_record, there
 
 if TYPE_CHECKING:
     from .backlog import Backlog
@@ -41,12 +41,12 @@ class JobInfo(NamedTuple):
 def stats(backlog: Backlog) -> dict[str, Any]:
     """Counts, where it lives, and `oldest_age` in seconds."""
     depth, ahead = backlog.store.depth(backlog.names.jobs), len(backlog.ahead)
-    cancelled = backlog.store.count(backlog.names.cancelled)  # they stay until they are due
+    delayed, due = _cancelled(backlog)
     return {
         "name": backlog.names.jobs,
         "place": backlog.store.place,
-        "pending": depth.ready + ahead,
-        "delayed": max(0, depth.delayed - cancelled),
+        "pending": max(0, depth.ready - due) + ahead,
+        "delayed": max(0, depth.delayed - delayed),
         "running": max(0, depth.claimed - ahead),
         "dead": depth.dead,
         "bytes": depth.bytes,
@@ -56,6 +56,16 @@ def stats(backlog: Backlog) -> dict[str, Any]:
         "submitted_here": len(backlog.live),
         "running_here": len(backlog.running),
     }
+
+
+def _cancelled(backlog: Backlog) -> tuple[int, int]:
+    """How many delayed jobs were cancelled: those that are still delayed, and those that nobody has dropped yet."""
+    gone = buried(backlog)
+    if not gone:
+        return 0, 0
+    there = backlog.store.browse(backlog.names.jobs, state=State.DELAYED)
+    delayed = sum(wire.id_of(record.payload) in gone for record in there)
+    return delayed, len(gone) - delayed
 
 
 def jobs(backlog: Backlog, state: str | JobState | None) -> Iterator[JobInfo]:
