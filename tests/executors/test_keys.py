@@ -11,6 +11,7 @@ import pytest
 
 from pqadapters.clock import SYSTEM, Clock
 from pqadapters.concurrent.futures import JobParked, RemoteError, ThreadPoolExecutor, UnknownJob, wait
+from pqadapters.concurrent.futures._backlog import keys as _keys
 from pqadapters.concurrent.futures._jobs import outcome
 from pqadapters.concurrent.futures._jobs.sealing import Sealing
 from pqadapters.errors import StoreUnreachable
@@ -65,6 +66,22 @@ def test_the_key_of_a_job_that_was_cancelled_is_free(how: str, options: dict[str
     work.GATES["gate"].set()
     with make() as executor:
         assert executor.using(key="k").submit(work.note, 2).result(work.PATIENCE) == 2
+
+
+def test_a_job_that_ends_as_it_is_asked_for_is_waited_for_no_more(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    watched = _keys._watched
+
+    def late(*given: Any, **named: Any) -> Any:
+        work.GATES["gate"].set()
+        assert future.result(work.PATIENCE) == "gate"
+        return watched(*given, **named)
+
+    with ThreadPoolExecutor(1, store=url) as one, ThreadPoolExecutor(1, store=url, recover="manual") as other:
+        future = one.using(key="k").submit(work.hold, "gate")
+        work.reached("gate")
+        monkeypatch.setattr(_keys, "_watched", late)
+        assert other.future(key="k").result(work.PATIENCE) == "gate"
+        assert not other._backlog.attached
 
 
 def test_keys_of_two_types_are_two(make: Make) -> None:

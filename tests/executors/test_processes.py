@@ -258,11 +258,14 @@ def test_ctrl_c_in_a_worker_ends_no_job(make_processes: MakeProcesses, tmp_path:
 
 def test_a_key_whose_job_ctrl_c_has_broken_off_begins_it_again(make_processes: MakeProcesses, tmp_path: Path) -> None:
     """Else the interrupt would be what the key stands for, for a day."""
-    keyed, file = make_processes(1, recover="manual").using(key="key"), str(tmp_path / "struck")
+    recovered: list[Any] = []
+    executor, file = make_processes(1, recover="manual", on_recovered=recovered.append), str(tmp_path / "struck")
+    keyed = executor.using(key="key")
     assert isinstance(keyed.submit(work.strike_once, file).exception(work.PATIENCE), KeyboardInterrupt)
     again = keyed.submit(work.strike_once, file)
     assert again.exception(work.PATIENCE) is None
     assert again.result() == "done"
+    assert not recovered
 
 
 def test_ctrl_c_in_a_worker_is_tried_again_where_the_job_says_so(make_processes: MakeProcesses, tmp_path: Path) -> None:
