@@ -265,6 +265,7 @@ if __name__ == "__main__":
     if sys.argv[1] == "first":
         for number in range(3):
             executor.submit(work, number)
+        say("submitted")
         time.sleep(600)
     executor.shutdown()
 """
@@ -274,7 +275,9 @@ def test_sigterm_for_the_workers_as_well_ends_no_job(tmp_path: Path) -> None:
     """The handler's exit was what the job had come to, and the worker waited for a lock that its parent had had."""
     app = App(tmp_path, SIGTERM_FOR_ALL)
     with app.start("first") as run:
-        run.until("begins 0")
+        run.until("submitted")
+        if not run.words("begins"):
+            run.until("begins")
         os.killpg(run.process.pid, signal.SIGTERM)
         assert run.process.wait(60) == 143
     with app.start("second") as run:
