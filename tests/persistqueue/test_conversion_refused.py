@@ -16,7 +16,10 @@ import pqadapters.persistqueue as ours
 from pqadapters.errors import StoreLocked, StoreRefused
 from pqadapters.persistqueue import serializers
 from pqadapters.persistqueue.conversion import databases
-from tests.segment.programs import running, said
+from pqadapters.stores.sqlite.processes.forks import cores
+from pqadapters.stores.sqlite.takeover.predecessor import Predecessor
+from tests.contract.threads import Task
+from tests.segment.programs import PATIENCE, running, said
 
 from . import theirs
 from .test_conversion import ITEMS, all_of
@@ -124,6 +127,29 @@ def test_two_processes_that_open_at_once_convert_once(path: str, kind: str) -> N
         assert found == ([count, "locked"] if kind == "Queue" else [count, count])
     kept = [name for name in os.listdir(os.path.dirname(path)) + os.listdir(path) if "persist-queue" in name]
     assert len(kept) == 1
+
+
+def test_a_thread_that_opens_a_database_while_another_one_converts_it(
+    path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It waits for the old one with the lock of all openings, which the other thread wanted for the new one: both stood
+    still for a minute, and then it was refused."""
+    theirs.database(path, old.SQLiteQueue, [1, 2, 3])
+    seize, others = Predecessor.seize, list[Task[int]]()
+
+    def seized(predecessor: Predecessor) -> sqlite3.Connection:
+        connection = seize(predecessor)
+        others.append(Task(lambda: ours.SQLiteQueue(path).qsize(), patience=PATIENCE))
+        for _ in range(2_000_000):  # until it has the lock
+            if not cores.opening().acquire(blocking=False):
+                break
+            cores.opening().release()
+        return connection
+
+    monkeypatch.setattr(Predecessor, "seize", seized)
+    with ours.SQLiteQueue(path) as q:
+        assert q.qsize() == 3
+    assert others[0].result() == 3
 
 
 def test_ours_is_never_taken_for_theirs(path: str) -> None:

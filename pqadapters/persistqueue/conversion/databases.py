@@ -120,10 +120,11 @@ def convert_database(path: str, *, bare: str = "default", progress: Progress = q
 
 
 def _convert(path: str, old: Predecessor, bare: str, progress: Progress) -> Report:
-    source, new = Source(old.seize(), path, old.raw), path + _NEW
+    new = path + _NEW
     try:
         old.clear(new)
         with room_for(path), open_database(new, durability="process") as store:
+            source = Source(old.seize(), path, old.raw)  # now: who is opening it in another thread lets none be opened
             parts = _move_all(source, store, bare, progress)
             store.commit(Clear(MOVED))
             store.checkpoint()
