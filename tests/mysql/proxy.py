@@ -119,6 +119,7 @@ class _Link:
         self._proxy, self._client, self._server = proxy, client, server
         self._deaf = False  #: what the server says isn't passed on
         self._answered = threading.Event()
+        self._statements, self._heard = 1, b""  #: of a packet whose answer nobody hears, and the answer
 
     def start(self) -> None:
         for function in (self._up, self._down):
@@ -142,11 +143,21 @@ class _Link:
     def _down(self) -> None:
         with suppress(OSError):
             while data := self._server.recv(_SIZE):
-                self._answered.set()
                 if not self._deaf:
                     self._client.sendall(data)
+                elif self._is_answered(data):
+                    self._answered.set()
         if not self._deaf:
             self.close()
+
+    def _is_answered(self, data: bytes) -> bool:
+        """Whether all statements are: a server that is cut off behind the first answer carries out no other one."""
+        self._heard += data
+        rest, found = self._heard, 0
+        while len(rest) > 4 and len(rest) >= (end := 4 + int.from_bytes(rest[:3], "little")):
+            found = self._statements if rest[4] == 0xFF else found + 1  # an error is the last one
+            rest = rest[end:]
+        return found >= self._statements
 
     def _do(self, how: How, data: bytes) -> bool:
         """Whether the connection goes on."""
@@ -155,8 +166,8 @@ class _Link:
             self._server.sendall(data)
             return True
         if how in (How.CUT_AFTER, How.LATE, How.HALF):
+            self._statements = data.count(b";\n") + 1
             self._deaf = True
-            self._answered.clear()
             if how is How.LATE:
                 _close(self._client)
                 self._proxy.go.wait(PATIENCE)
