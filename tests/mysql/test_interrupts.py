@@ -69,6 +69,7 @@ def test_i5_a_claim_is_interrupted_anywhere(url: str, monkeypatch: pytest.Monkey
             got = list[Claim]()
             call = partial(_claim, store, got, Ack(done))
             going = interrupted(call, nth, _HERE, exits=True, locks=True)
+            assert store._core.patience.end is None, f"at place {nth}: calls to come would have its time"
             left = 3 - len(got)
             while left:
                 claims = other.claim("q", limit=left, timeout=PATIENCE)
@@ -96,6 +97,7 @@ def test_i5_a_claim_of_what_lies_ahead_is_interrupted_anywhere(url: str, prefetc
             store._keep_rest("q", claims)
             got = list[Claim]()
             going = interrupted(partial(_claim, store, got), nth, _HERE, exits=True, locks=True)
+            assert store._core.patience.end is None, f"at place {nth}"
             while len(got) < 2:
                 found = store.claim("q", timeout=PATIENCE)
                 assert found, f"at place {nth}"

@@ -42,7 +42,7 @@ class Patience:
         """What this thread does in it is a call that has so much time (None: as by default), or a part of one."""
         outer = self.end
         try:
-            self.end = self.until(LOCK_TIMEOUT if seconds is None else seconds)
+            self._local.end = self.until(LOCK_TIMEOUT if seconds is None else seconds)
             yield
         finally:
-            self.end = outer
+            self._local.end = outer  # no call: an interrupt would leave it

@@ -224,20 +224,22 @@ class MysqlStore(Fetching):
                     beside = core.beside()
                     claims = [moved(claim, -beside) for claim in found] if beside else found
                     core.lookout.was_of_use(told)
+                    core.patience.end = outer
                     return claims
                 left = None if deadline is None else deadline - SYSTEM.monotonic()
                 if left is not None and left <= 0:
                     if away or not pauses or not self._is_passed_over(wish):
+                        core.patience.end = outer
                         return []
                     time.sleep(pauses.pop())
                     continue
                 self._wait(queue, bell, bell.takers, rings, looked, left, away)
         except BaseException:
+            core.patience.end = outer
             if found:  # an interrupt on the way out: nobody would have them
                 self._orphan(found)
             raise
         finally:
-            core.patience.end = outer
             if not claims and core.bells.waiting:
                 core.bells.pass_on(bell)  # a wake-up may have come to this thread (I7)
 
