@@ -419,3 +419,18 @@ def test_what_stays_locked_is_left_alone_by_who_does_not_wait(url: str, server: 
         with pymysql.connect(unix_socket=server.socket, user="root", database=url.rpartition("/")[2]) as foreign:
             foreign.cursor().execute("SELECT id FROM pqa_items FOR UPDATE")
             assert store.claim("q") == []
+
+
+@pytest.mark.parametrize(
+    ("order", "rank", "locked"), [(Order.OLDEST, b"r", 0), (Order.NEWEST, b"r", 2), (Order.RANK, b"r" * 600, 0)]
+)
+def test_what_others_have_locked_is_passed_over_in_every_order(
+    url: str, server: Server, order: Order, rank: bytes, locked: int
+) -> None:
+    """Also where the key isn't in that order, and candidates are looked for first."""
+    with MysqlStore(url) as store:
+        ids = store.commit(*(Put("q", b"%d" % n, rank=rank + b"%d" % n) for n in range(3)))
+        with pymysql.connect(unix_socket=server.socket, user="root", database=url.rpartition("/")[2]) as foreign:
+            foreign.cursor().execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")  # it locks no gaps
+            foreign.cursor().execute(f"SELECT id FROM pqa_items WHERE id = {ids[locked]} FOR UPDATE")
+            assert [claim.payload for claim in store.claim("q", order=order)] == [b"1"]

@@ -8,7 +8,7 @@ import socket
 import ssl
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import suppress
+from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
@@ -19,9 +19,10 @@ from pqadapters.commands.failures import Failure
 from pqadapters.commands.places import find
 from pqadapters.errors import FormatError, StoreRefused, StoreUnreachable
 from pqadapters.opening import open_store, visit_server
-from pqadapters.store import Ack, Clear, Delete, Expect, Extend, Nack, Order, Put, Set, State, Update
+from pqadapters.store import LOCK_TIMEOUT, Ack, Clear, Delete, Expect, Extend, Nack, Order, Put, Set, State, Update
 from pqadapters.stores.mysql import MysqlStore, keeper, schema
 from pqadapters.stores.mysql.address import address_of
+from pqadapters.stores.mysql.create import prepare
 from pqadapters.stores.mysql.errors import is_lost, translated
 from pqadapters.stores.mysql.owners import Owners
 from pqadapters.stores.mysql.wire import Dialer, Failed
@@ -389,6 +390,13 @@ def test_making_the_tables_is_taken_up_where_a_killed_process_left_it(server: Se
 
 
 # Durability
+
+
+def test_behind_the_making_of_tables_answers_are_waited_for_as_any(url: str) -> None:
+    dialer = Dialer(address_of(url), schema.Statements("pqa_"))
+    with closing(dialer.dial(PATIENCE, LOCK_TIMEOUT)) as wire:
+        prepare(wire, "lock", "here")
+        assert wire.raw._read_timeout == LOCK_TIMEOUT
 
 
 def test_power_is_refused_where_the_server_doesnt_sync(server: Server, url: str) -> None:

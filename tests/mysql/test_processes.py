@@ -18,6 +18,7 @@ from pqadapters.errors import ConditionFailed, LeaseLost
 from pqadapters.store import Ack, Claim, Expect, Extend, Nack, Op, Order, Put, Set, Store, Update
 from pqadapters.stores.mysql import MysqlStore, keeper, owners
 from pqadapters.stores.mysql.address import address_of
+from pqadapters.stores.mysql.owners import Owners
 from pqadapters.stores.mysql.schema import ALIVE, DEAD, DYING, Statements
 from pqadapters.stores.mysql.wire import Dialer, readable
 from tests.contract.snapshot import payloads
@@ -275,6 +276,28 @@ def test_i5_a_lock_whose_idle_connection_the_server_has_ended_is_ours_again_at_o
             assert readable([fd], PATIENCE)
             ours.renew()
             assert server.run(f"SELECT IS_FREE_LOCK({lock})") == ((0,),)
+
+
+def test_i5_the_keeper_sees_that_the_connection_is_gone_before_it_is_to_come_again(
+    url: str, server: Server, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(keeper, "_PER_LOOK", 3600.0)
+    renewed, renew = threading.Event(), Owners.renew
+
+    def renewing(ours: Owners) -> None:
+        renew(ours)
+        renewed.set()
+
+    monkeypatch.setattr(Owners, "renew", renewing)
+    with MysqlStore(url, lease=3600) as store:
+        store.commit(Put("q", b"a"))
+        assert renewed.wait(PATIENCE)
+        question = f"SELECT IS_USED_LOCK('{store._core.owners.base}{store._core.owners.number}')"
+        ((holder,),) = server.run(question)
+        renewed.clear()
+        server.run(f"KILL {holder}")
+        assert renewed.wait(PATIENCE)
+        assert server.run(question)[0][0] not in (None, holder)
 
 
 def test_an_extension_outlasts_the_lease(url: str) -> None:

@@ -260,6 +260,16 @@ def test_a_server_that_greets_nobody_is_waited_for_as_long_as_a_connection_may_t
         assert wire.raw._read_timeout == wire.raw._write_timeout == 100 * PATIENCE
 
 
+def test_an_answer_is_waited_for_as_long_as_the_call_that_asks_has_time(url: str) -> None:
+    """Not as long as the one for which the connection was made."""
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a"), timeout=100 * PATIENCE)
+        store.commit(Put("q", b"b"))
+        wire = store._core.writer._wire
+        assert wire is not None
+        assert wire.raw._read_timeout <= LOCK_TIMEOUT
+
+
 def test_a_look_is_waited_for_no_longer_than_its_caller_can(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     with MysqlStore(url) as store:
         given: list[float] = []
