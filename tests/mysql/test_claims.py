@@ -93,6 +93,46 @@ def test_the_first_by_rank_is_looked_at_with_few_others(url: str, monkeypatch: p
         assert sum(rows) < 50
 
 
+def test_long_and_short_ranks_are_claimed_and_seen_in_one_order(url: str) -> None:
+    """Claims of some at a time, and looks page by page, at places that have all of a rank, or the beginning of many."""
+    with MysqlStore(url) as store:
+        starts = [b"", b"a", b"b" * 511, b"b" * 512, b"b" * 600, b"c" * 900, b"d"]
+        ranks = [start + b"%02d" % (n * 7 % 40) * (n % 3) for start in starts for n in range(40)]
+        ids = store.commit(*(Put("q", b"", rank=rank) for rank in ranks[::-1]))
+        expected = [id for _, id in sorted(zip(ranks[::-1], ids, strict=True))]
+        assert [record.id for record in store.browse("q", order=Order.RANK)] == expected
+        taken: list[Claim] = []
+        while claims := store.claim("q", order=Order.RANK, limit=7):
+            taken += claims
+        assert [claim.id for claim in taken] == expected
+
+
+def test_a_long_rank_costs_no_look_at_all_others(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As that of (1, "a long text"). Each claim read the ranks of all that waited, and so did a look at the first."""
+    with MysqlStore(url) as store:
+        store.commit(*(Put("q", b"%d" % n, rank=b"%03d" % n + b"long" * 200) for n in range(300)))
+        query, rows = pymysql.cursors.Cursor._query, list[int]()
+
+        def counted(cursor: Any, text: str) -> Any:
+            found = query(cursor, text)
+            rows.append(len(cursor._rows or ()))
+            return found
+
+        send, answers = Wire.send, list[int]()
+
+        def sent(wire: Wire, *texts: Any) -> Any:
+            found = send(wire, *texts)
+            answers.extend(len(answer.rows) for answer in found)
+            return found
+
+        monkeypatch.setattr(pymysql.cursors.Cursor, "_query", counted)
+        monkeypatch.setattr(Wire, "send", sent)
+        assert next(store.browse("q", order=Order.RANK)).payload == b"0"
+        assert store.claim("q", order=Order.RANK)[0].payload == b"0"
+        assert max(rows) < 20
+        assert 0 < max(answers) < 20
+
+
 @pytest.mark.parametrize("rank", [b"", b"r"])
 def test_large_payloads_are_looked_at_one_by_one(rank: bytes, url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """A page of them took as much memory as all of them have."""

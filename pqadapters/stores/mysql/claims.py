@@ -4,7 +4,7 @@ over, so nobody waits for anybody; who gives them back wakes those who would hav
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import takewhile
+from itertools import groupby, takewhile
 from typing import Any
 
 from ...store import Claim, Order
@@ -84,7 +84,7 @@ class Take:
         if self._is_due or found is None:
             found = session.ask_all([self._along(number, order, limit)])[0].rows
         if any(len(row[1]) == PLACE for row in found):
-            return self._by_long_rank(number, limit)
+            return self._by_long_rank(number, found, limit)
         return found
 
     def _along(self, number: int, order: Order, limit: int) -> tuple[str, Sequence[Any]]:
@@ -108,10 +108,17 @@ class Take:
         ids = [id for (id,) in self._session.ask(question, number, limit + _MORE).rows]
         return sorted(self._these(number, ids, limit), key=_id, reverse=newest)
 
-    def _by_long_rank(self, number: int, limit: int) -> Sequence[Any]:
-        """Ranks that go on behind what the key has of them."""
-        rows = self._session.ask(self._session.sql.READY_RANKS, number).rows
-        ids = [id for id, _ in sorted(rows, key=lambda row: (row[1] or b"", row[0]))[: limit + _MORE]]
+    def _by_long_rank(self, number: int, found: Sequence[Any], limit: int) -> Sequence[Any]:
+        """Ranks that go on behind what the key has of them: of such a place all are asked for, and of no other one."""
+        ids: list[int] = []
+        for place, rows in groupby(found, key=_place):
+            if len(place) == PLACE:
+                ranks = self._session.ask(self._session.sql.RANKS_AT, number, place).rows
+                ids += [id for id, _ in sorted(ranks, key=lambda row: (row[1] or b"", row[0]))[: limit + _MORE]]
+            else:
+                ids += map(_id, rows)
+            if len(ids) >= limit:
+                break
         return sorted(self._these(number, ids, limit), key=_rank)
 
     def _these(self, number: int, ids: Sequence[int], limit: int) -> list[Any]:
@@ -132,6 +139,11 @@ class Take:
 
 def _id(row: Any) -> int:
     return int(row[0])
+
+
+def _place(row: Any) -> bytes:
+    place: bytes = row[1]
+    return place
 
 
 def _rank(row: Any) -> tuple[bytes, int]:

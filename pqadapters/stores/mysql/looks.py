@@ -7,13 +7,14 @@ second for some millions of records.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
+from itertools import takewhile
 from typing import Any
 
 from ...store import Depth, Order, Record, State, dead_queue
 from .._ahead import LOOKS
 from .names import Names
 from .reader import Reader
-from .schema import CLAIMED, DELAYED, PLACE, READY, moment, name_text
+from .schema import CLAIMED, DELAYED, PLACE, READY, moment, name_text, ready_at
 
 _FIRST_PAGE = 8  #: records that are fetched at first: who looks for the next one needs no more
 _PAGE = 256  #: records that are fetched at a time then
@@ -116,29 +117,37 @@ class Looks:
         """All ids and ranks first, since a queue with ranks has no key by id alone."""
         found = list(self._reader.scan(self._sql.IDS, number, after))
         found.sort(key=_rank if order is Order.RANK else _id, reverse=order is Order.NEWEST)
-        ids = [_id(row) for row in found]
+        yield from self._of_ids(queue, number, [_id(row) for row in found], state)
+
+    def _of_ids(self, queue: str, number: int, ids: Sequence[int], state: State | None) -> Iterator[Record]:
         for start in range(0, len(ids), _PAGE):
             some = ids[start : start + _PAGE]
             rows = {_id(row): row for row in self._reader.rows(self._sql.RECORDS, some, number)}
             yield from self._records(queue, number, [rows[id] for id in some if id in rows], state)
 
     def _ready_by_rank(self, queue: str, number: int) -> Iterator[Record]:
-        """Page by page along the key, as far as that has all of a rank, and no delayed ones are due: they stand
-        elsewhere."""
-        due, last, size = self.next_due(queue), (b"", 0), _FIRST_PAGE
-        while due is None or due > self._wall():
+        due = self.next_due(queue)
+        if due is not None and due <= self._wall():  # they stand elsewhere
+            return self._all(queue, number, Order.RANK, State.READY, 0)
+        return self._along(queue, number)
+
+    def _along(self, queue: str, number: int) -> Iterator[Record]:
+        """Page by page along the key. Of a place that has the beginning of a rank alone all ranks are asked for."""
+        last, size = (b"", 0), _FIRST_PAGE
+        while True:
             rows = list(self._reader.rows(self._sql.READY_BEHIND, number, *last, size, number, last[0], size))
-            rows.sort(key=_place)
-            del rows[size:]
-            if any(len(_place(row)[0]) >= PLACE for row in rows):
-                break
-            yield from self._records(queue, number, rows, State.READY)
-            if len(rows) < size:
+            rows = sorted(rows, key=_stands)[:size]
+            short = list(takewhile(lambda row: len(_stands(row)[0]) < PLACE, rows))
+            yield from self._records(queue, number, short, State.READY)
+            if len(short) < len(rows):
+                place, _ = _stands(rows[len(short)])
+                ranks = self._reader.scan(self._sql.RANKS_AT, number, place)
+                yield from self._of_ids(queue, number, [_id(row) for row in sorted(ranks, key=_rank)], State.READY)
+                last = place, _EVER
+            elif len(rows) < size:
                 return
-            last, size = _place(rows[-1]), _PAGE
-        for record in self._all(queue, number, Order.RANK, State.READY, 0):
-            if (record.rank, record.id) > last:
-                yield record
+            else:
+                last, size = _stands(rows[-1]), _PAGE
 
     def _records(self, queue: str, number: int, rows: Sequence[Any], state: State | None) -> Iterator[Record]:
         now = self._wall()
@@ -167,6 +176,6 @@ def _rank(row: Any) -> tuple[bytes, int]:
     return row[1] or b"", row[0]
 
 
-def _place(row: Any) -> tuple[bytes, int]:
-    """The same of a record's row."""
-    return row[5] or b"", row[0]
+def _stands(row: Any) -> tuple[bytes, int]:
+    """Where a ready record stands in the key."""
+    return ready_at(row[5]), row[0]

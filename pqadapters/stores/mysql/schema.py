@@ -202,7 +202,9 @@ class Statements:
     NEWEST_IDS = (
         "SELECT id FROM {p}items FORCE INDEX(by_id) WHERE queue = %s AND state = 0 ORDER BY id DESC LIMIT %s"
     )
-    READY_RANKS = "SELECT id, ranking FROM {p}items WHERE queue = %s AND state = 0"
+    RANKS_AT = (
+        "SELECT id, ranking FROM {p}items FORCE INDEX(PRIMARY) WHERE queue = %s AND state = 0 AND place = %s"
+    )
     THESE = (
         f"SELECT {_ITEM} FROM {{p}}items FORCE INDEX(by_id) WHERE id IN (%s) AND queue = %s AND state = 0 "
         "FOR UPDATE SKIP LOCKED"
