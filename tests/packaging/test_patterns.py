@@ -36,6 +36,7 @@ PRINTED = {
     "A daemon that is killed and restarted": [str(n) for n in range(5)],
     "A rolling deploy": ["Order(number=1)"],
     "No home, or one that can't be written": [],
+    "Large items in a priority queue": ["b'small'"],
     "Items that can't be serialised": ["('job', 7)", "True"],
     "A notebook, a REPL, -c, tests": ["1"],
     "Questions and answers": ["2 4"],
