@@ -16,8 +16,8 @@ from .names import Names
 from .reader import Reader
 from .schema import CLAIMED, DELAYED, PLACE, READY, moment, name_text, ready_at
 
-_FIRST_PAGE = 8  #: records that are fetched at first: who looks for the next one needs no more
-_PAGE = 256  #: records that are fetched at a time then
+_PAGE = 256  #: records that are fetched at a time; those of one page are as they were at one moment
+_FIRST_PAGE = 8  #: the first one by rank: who looks for the next one needs no more
 _EVER = 1 << 63
 _EMPTY = (0, 0, 0)
 
@@ -103,14 +103,14 @@ class Looks:
         """Page by page: the next ids of each state's range, of which the first ones are the page."""
         back = order is Order.NEWEST
         question = self._sql.BETWEEN_BACK if back else self._sql.BETWEEN
-        least, most, size = after, _EVER, _FIRST_PAGE
+        least, most = after, _EVER
         while True:
-            rows = list(self._reader.rows(question, *(number, least, most, size) * 3))
+            rows = list(self._reader.rows(question, *(number, least, most, _PAGE) * 3))
             rows.sort(key=_id, reverse=back)
-            yield from self._records(queue, number, rows[:size], state)
-            if len(rows) < size:
+            yield from self._records(queue, number, rows[:_PAGE], state)
+            if len(rows) < _PAGE:
                 return
-            edge, size = _id(rows[size - 1]), _PAGE
+            edge = _id(rows[_PAGE - 1])
             least, most = (least, edge) if back else (edge, most)
 
     def _all(self, queue: str, number: int, order: Order, state: State | None, after: int) -> Iterator[Record]:

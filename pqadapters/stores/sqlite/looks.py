@@ -11,8 +11,8 @@ from .names import Names
 from .reader import Reader
 from .schema import DELAYED, ID_BITS, IDS, is_whole, name_blob, name_text, places
 
-_FIRST_PAGE = 8  #: records that are fetched at first: who looks for the next one needs no more
-_PAGE = 256  #: records that are fetched at a time then
+_PAGE = 256  #: records that are fetched at a time; those of one page are as they were at one moment
+_FIRST_PAGE = 8  #: the first one by rank: who looks for the next one needs no more
 _NOWHERE = (0, 0)
 
 
@@ -74,26 +74,26 @@ class Looks:
 
     def _by_id(self, queue: str, number: int, state: State | None, after: int, order: Order) -> Iterator[Record]:
         """Page by page: the next ids of each state's range, of which the first ones are the page."""
-        back, size = order is Order.NEWEST, _FIRST_PAGE
+        back = order is Order.NEWEST
         least, most = max(0, after), IDS
         while True:
-            rows = self._page(number, least, most, back, size)
+            rows = self._page(number, least, most, back)
             rows.sort(key=_id, reverse=back)
             now = self._wall()
-            for row in rows[:size]:
+            for row in rows[:_PAGE]:
                 record = self._record(queue, row, now)
                 if record is not None and (state is None or record.state is state):
                     yield record
-            if len(rows) < size:
+            if len(rows) < _PAGE:
                 return
-            edge, size = _id(rows[size - 1]), _PAGE
+            edge = _id(rows[_PAGE - 1])
             least, most = (least, edge) if back else (edge, most)
 
-    def _page(self, number: int, least: int, most: int, back: bool, size: int) -> list[Any]:
-        """Up to so many of the records of each state with ids between the two, from one end on."""
+    def _page(self, number: int, least: int, most: int, back: bool) -> list[Any]:
+        """Up to a page of the records of each state with ids between the two, from one end on."""
         start = number << ID_BITS
         first, last = start + least, start + most
-        bands = (-last, -first, size, first, last, size, first + DELAYED, last + DELAYED, size)
+        bands = (-last, -first, _PAGE, first, last, _PAGE, first + DELAYED, last + DELAYED, _PAGE)
         return self._ask(schema.BETWEEN_BACK if back else schema.BETWEEN, bands)
 
     def _ready_by_rank(self, queue: str, number: int) -> Iterator[Record]:
