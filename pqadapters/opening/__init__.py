@@ -7,7 +7,7 @@ mysql://user@host:3306/database?password_file=/run/secrets/pqa&tls=verify&prefet
 memory:
 """
 
-from .importing import load_databases, load_slots
+from .importing import load_databases, load_for, load_slots
 from .looking import (
     is_directory_store,
     is_written_here,
@@ -48,6 +48,7 @@ __all__ = [
     "is_written_here",
     "keep_second_name",
     "load_databases",
+    "load_for",
     "load_slots",
     "look_at",
     "look_at_server",

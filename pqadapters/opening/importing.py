@@ -19,6 +19,12 @@ def load_databases() -> None:
     import_module(f"{_STORES}.sqlite")
 
 
+def load_for(url: str) -> None:
+    """The same for the store of that URL, if it is one."""
+    if url.partition(":")[0].strip().lower() == "sqlite":
+        load_databases()
+
+
 def load_slots() -> None:
     """Import what slots need, so that no thread's first use of one does: were the process forked in the middle of that,
     the module would stay locked in the child for ever."""

@@ -31,6 +31,19 @@ def test_the_next_item_is_looked_at_by_itself(kind: Any, first: int, tmp_path: P
     q.close()
 
 
+@pytest.mark.parametrize("kind", [Queue, PriorityQueue])
+def test_items_that_are_put_while_others_are_looked_at_are_not_seen(kind: Any, tmp_path: Path) -> None:
+    q = kind(path=tmp_path / "q", durability="process")
+    q.put_many([1, 2])
+    seen = []
+    for item in q.queue:
+        q.put(item + 10)
+        seen.append(item)
+    assert seen == [1, 2]
+    assert list(q.queue) == [1, 2, 11, 12]
+    q.close()
+
+
 class _Keys(dict[bytes, Key]):
     """Those of a table, which count how many of them are looked at."""
 

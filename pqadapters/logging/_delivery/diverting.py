@@ -119,7 +119,8 @@ class Diverting:
                     return
 
     def _settle(self, store: Store, entries: Sequence[Entry], jobs: dict[Courier, Job]) -> None:
-        """One commit: the inbox is done with these, and who hasn't confirmed some of them has them in its own queue."""
+        """One commit, the last one where copies are large: the inbox is done with these, and who hasn't confirmed some
+        of them has them in its own queue."""
         claims = [claim for claim, _ in entries]
         fits = self._makes_room(store, entries, jobs)
         with self._lock:

@@ -26,7 +26,7 @@ from ...durability import Durability
 from ...ending import has_ended
 from ...errors import StoreClosed, StoreError, StoreForked, StorePoisoned
 from ...living import living
-from ...opening import is_memory, load_databases, load_slots, open_slots, open_store
+from ...opening import is_memory, load_for, load_slots, open_slots, open_store
 from ...store import Put, Store
 from ...telling import logger, shown, silence
 from .._records.records import Codec
@@ -100,8 +100,7 @@ class Spool:
         self._trust = trust_directory
         self._may_reopen = 0.0  #: when a store that failed may be opened again; 0: none did
         self._failed: StoreError | None = None  #: why that was in vain
-        if where.startswith("sqlite:"):
-            load_databases()
+        load_for(where)
         self._begin()
 
     def be(self, durability: Durability) -> None:

@@ -21,10 +21,10 @@ from ...living import living
 from ...store import Ack, Claim, Order, Put
 from .kept import keep
 from .line import Line
+from .stock import ALL
 
 _shown: weakref.WeakValueDictionary[int, View] = weakref.WeakValueDictionary()  #: by id: they can't be hashed
 _CHUNK, _CHUNK_BYTES = 10_000, 32 << 20  #: that are dropped at a time
-_ALL = 1 << 62
 _TRIES = 10  #: to drop what others may take meanwhile, or have locked
 
 
@@ -169,7 +169,7 @@ class View:
     def index(self, item: object, start: int = 0, stop: int | None = None) -> int:
         """Where the first item is that is equal. Raises ValueError."""
         try:
-            return list(self).index(item, start, _ALL if stop is None else stop)
+            return list(self).index(item, start, ALL if stop is None else stop)
         except ValueError:
             raise ValueError(f"{item!r} is not in {self._line.label}") from None
 
@@ -264,7 +264,7 @@ class View:
         claims: list[Claim] = []
         before: list[Put] = []
         try:
-            claims = line.claim(line.name, limit=_ALL)
+            claims = line.claim(line.name, limit=ALL)
             before = [
                 Put(line.name, claim.payload, claim.rank, attempts=claim.attempt - 1, put_at=claim.put_at)
                 for claim in claims

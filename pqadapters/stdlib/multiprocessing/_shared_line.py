@@ -20,7 +20,7 @@ from ...home.families import Family, Reference, found_family
 from ...home.places import Spot
 from ...home.shared import open_in_home, shared_path
 from ...living import living
-from ...opening import absolute_url, load_databases, url_in_environment
+from ...opening import absolute_url, load_databases, load_for, url_in_environment
 from ...serializers import serializer as choose_serializer
 from ...store import Order, Store
 from .._lines.exit import dropped, finish_at_exit
@@ -87,9 +87,12 @@ class Address(NamedTuple):
             raise ValueError(f"{', '.join(options)}: the store that was given is open already; give it when opening")
         return cls(None, None, store, called, options)  # type: ignore[arg-type]  # looked at above
 
-    @property
-    def is_in_database(self) -> bool:
-        return self.path is not None or (self.url or "").startswith("sqlite:")
+    def load(self) -> None:
+        """Import what its store needs, if that isn't open."""
+        if self.path is not None:
+            load_databases()
+        elif self.url is not None:
+            load_for(self.url)
 
     def open(self) -> Store:
         """Raises StoreError, and ValueError for a store that one process has for itself."""
@@ -117,8 +120,10 @@ class SharedLine:
         self.line: Line | None = None  #: once it is used here
         self._lock: Any = threading.RLock()
         self._put_off: list[tuple[object, ...]] = []  #: by calls that interrupted `open` or `settle`
-        if not isinstance(where, Address) or where.is_in_database:
-            load_databases()  # a handler that comes in the middle of an import finds half a module
+        if isinstance(where, Address):  # now: a handler that comes in the middle of an import finds half a module
+            where.load()
+        else:
+            load_databases()
         _all.add(self)
 
     @property

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import shutil
 import sqlite3
-from contextlib import suppress
+from contextlib import closing, suppress
 from typing import NamedTuple
 
 from ....errors import DiskError, FormatError, StoreError, StoreLocked
@@ -13,8 +13,8 @@ from ..._directory import refused
 from ..._disk import Disk, is_there
 from .. import schema
 from ..beside import SIDE, check_sides, make_way, remove_files, state_of
-from ..database import address, patiently
-from ..errors import ERRORS, foreign, is_busy, translated
+from ..database import address, check_version, patiently, read_only
+from ..errors import ERRORS, is_busy, translated
 
 _NOT_SQLITE = "file is not a database"
 _NOT_WRITABLE = "unable to open database file"  #: SQLite makes a file beside one in WAL mode even to read it
@@ -53,11 +53,12 @@ def refuse_others(path: str) -> None:
         if is_there(path + SIDE) or not os.path.getsize(path):
             return
         how = "mode=ro" if _alone(path) is None else "mode=rw"  # of one in WAL mode the latter removes what it makes
-        found = patiently(lambda: _look(path, how), path, 0.0)
-        if not found.sqlite:
-            raise translated(sqlite3.DatabaseError(_NOT_SQLITE), path)
-        if not found.ours:
-            raise foreign(path, "is a database of another program")
+        patiently(lambda: _check(path, how), path, 0.0)
+
+
+def _check(path: str, how: str) -> None:
+    with closing(read_only(os.path.abspath(path), how)) as connection:
+        check_version(connection, path)
 
 
 def move(path: str, to: str) -> None:
