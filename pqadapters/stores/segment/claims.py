@@ -95,11 +95,9 @@ def _take_plain(
 ) -> int:
     """Claim what came by plain puts, is at hand and hasn't changed since, up to the first that isn't so. So many as
     `run` are looked at in one go; returns how many are worth it the next time."""
-    ready, changed = queue.ready, core.catalog.extra
+    ready = queue.ready
     while ready and len(claims) < limit:
-        ids = list(islice(ready, min(limit - len(claims), run)))
-        if changed and not changed.keys().isdisjoint(ids):
-            ids = list(takewhile(lambda id: id not in changed, ids))
+        ids = _unchanged(core, list(islice(ready, min(limit - len(claims), run))))
         found = _recent(core, ids) or core.reader.run(ids, queue)
         if not found:
             return 1
@@ -142,13 +140,23 @@ def _at_hand(core: Core, queue: Queue, id: int) -> tuple[bytes, float] | None:
     if id not in recent:
         if len(recent) > 2 * RECENT_RECORDS:  # where claims aren't in order, most are of no use to anybody
             recent.clear()
-        if not core.reader.ahead(id, queue, core.catalog.extra, recent):
-            return None
-    return recent.pop(id)
+        ready = queue.ready
+        ids = list(islice(ready, _AT_ONCE)) if ready and ready[0] == id else [id]
+        recent.update(zip(ids, core.reader.run(_unchanged(core, ids), queue)))  # noqa: B905  # up to the first that isn't
+    return recent.pop(id, None)
+
+
+def _unchanged(core: Core, ids: list[int]) -> list[int]:
+    """Up to the first of which more is known than its frame tells."""
+    changed = core.catalog.extra
+    if changed and not changed.keys().isdisjoint(ids):
+        return list(takewhile(lambda id: id not in changed, ids))
+    return ids
 
 
 _TRIES = 1000
 _RUN = 1024  #: records that are looked at in one go
+_AT_ONCE = 32  #: the same, where one is asked for
 _OLDEST = Order.OLDEST  # an enum's attribute takes a search
 _new: Any = tuple.__new__  # a named tuple without the detour through its own __new__; for the hot path
 

@@ -181,29 +181,14 @@ def encode_sync(sequence: int, offset: int, start: int) -> bytes:
     return head + crc32(head, start).to_bytes(4, "little")
 
 
-def decode_put(data: bytes, at: int, sequence: int, queue: int, start: int) -> tuple[bytes, float] | None:
-    """Payload and time of the plain PUT with that number into that queue at `data[at]`; None where none is whole there.
-
-    `data` has at least PUT_COST bytes from there on.
-    """
-    lead, length, found, number, put_at = _unpack_put(data, at)
-    end = at + length + _COST
-    if lead not in _PUT_LEADS or found != sequence or number != queue or crc32(data[at:end], start) != _RESIDUE:
-        return None
-    return data[at + _PUT_HEAD : end - 4], put_at
-
-
 def decode_puts(
     data: bytes, offsets: Iterable[int], sequences: Iterable[int], queue: int, start: int, first: int
 ) -> list[tuple[bytes, float]]:
-    """As `decode_put`, up to the first that isn't whole there, for many and without a call for each; `data` is what
-    stands from offset `first` on."""
+    """Payload and time of the plain PUTs with these numbers into that queue at these offsets, up to the first that isn't
+    whole there. `data` is what stands from offset `first` on, and has at least PUT_COST bytes from each of them on."""
     found: list[tuple[bytes, float]] = []
-    last = len(data) - PUT_COST
     for sequence, offset in zip(sequences, offsets):  # noqa: B905  # as many of both
         at = offset - first
-        if not 0 <= at <= last:
-            break
         lead, length, its, number, put_at = _unpack_put(data, at)
         end = at + length + _COST
         if lead not in _PUT_LEADS or its != sequence or number != queue or crc32(data[at:end], start) != _RESIDUE:

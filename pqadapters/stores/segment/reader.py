@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Container, Sequence
+from bisect import bisect_right
+from collections.abc import Sequence
 from typing import NamedTuple
 
 from . import format
-from .format import PUT_COST, decode_put, decode_puts
+from .format import decode_puts
 from .log import Log
 from .places import Segment
 from .queues import Queue
 
 _SHORT, _LONG = 4096, 128 * 1024
-_AT_ONCE = 32  #: records that are decoded in one go, where they are read in order
 _BRING = frozenset({format.PUT, format.RECORD, format.SET})  #: frames with a record; a stale checkpoint names others
 
 
@@ -46,33 +46,6 @@ class Reader:
         """The bytes of a segment were changed in place."""
         self._window = None
 
-    def ahead(
-        self, id: int, queue: Queue, changed: Container[int], into: dict[int, tuple[bytes, float]]
-    ) -> bool:
-        """Payload and time of the record `id`, and of some behind it, where they are plain PUTs of the queue and their
-        frames are at hand; False, and nothing, where the first of them isn't. The short way of `record`. Those that
-        have `changed` since, or are in somebody's hands, are passed over.
-        """
-        window = self._window
-        if window is None:
-            return False
-        segment, start, data = window
-        nth, number, claimed, seed, most = id - segment.base, queue.number, queue.claimed, segment.seed, len(data)
-        if not 0 <= nth < len(segment.index):
-            return False
-        for offset in segment.index[nth : nth + _AT_ONCE]:
-            at = offset - start
-            if at >= 0:
-                if at + PUT_COST > most:
-                    break
-                found = decode_put(data, at, id, number, seed)
-                if found is None:
-                    break
-                if id not in claimed and id not in changed:
-                    into[id] = found
-            id += 1
-        return nth + segment.base in into
-
     def run(self, ids: Sequence[int], queue: Queue) -> list[tuple[bytes, float]]:
         """Payload and time of the first of these, in rising order, as far as they are plain PUTs of the queue and their
         frames are at hand."""
@@ -89,7 +62,12 @@ class Reader:
         else:
             frames = len(index)
             offsets = [index[id - base] for id in ids if id - base < frames]
-        return decode_puts(data, offsets, ids, queue.number, segment.seed, start)
+        if 0 in offsets:  # it is live elsewhere, or nowhere
+            offsets = offsets[: offsets.index(0)]
+        if not offsets or offsets[0] < start:
+            return []
+        behind = bisect_right(offsets, start + len(data) - format.PUT_COST)
+        return decode_puts(data, offsets[:behind], ids, queue.number, segment.seed, start)
 
     def body(self, id: int) -> tuple[int, bytes]:
         """The kind and body of the frame that brought a live record.
