@@ -17,6 +17,7 @@ from typing import Any, TypeVar
 from ..clock import SYSTEM
 
 T = TypeVar("T")
+_LONGEST = 1.0  #: seconds that a delay is slept over in one go
 
 
 class Crowd:
@@ -61,8 +62,8 @@ class Gate:
     ) -> T | None:
         """The first result of `attempt()` that isn't None; None after `timeout` seconds without one.
 
-        `due()` is how many seconds from now `attempt` might succeed without anybody's wake-up (a delay that runs
-        out), or None. `awoken()` is called behind each sleep, before the lock is taken again.
+        `due()` is how many seconds from now, by the wall clock, `attempt` might succeed without anybody's wake-up (a
+        delay that runs out), or None. `awoken()` is called behind each sleep, before the lock is taken again.
         """
         result = attempt()
         if result is not None or (timeout is not None and timeout <= 0):
@@ -78,7 +79,7 @@ class Gate:
                     left = None if deadline is None else deadline - SYSTEM.monotonic()
                     if result is not None or (left is not None and left <= 0):
                         break
-                    self._sleep(sleeper, _shorter(left, due and due()), awoken)
+                    self._sleep(sleeper, _shorter(left, due and _some_of(due())), awoken)
                 finally:
                     self._leave(sleeper)
         except BaseException:
@@ -166,6 +167,12 @@ def shut_in(attempt: Callable[[], T | None], timeout: float) -> T | None:
         time.sleep(min(timeout, threading.TIMEOUT_MAX))
         result = attempt()
     return result
+
+
+def _some_of(delay: float | None) -> float | None:
+    """How long to sleep before the next look at it. It ends by the wall clock, which may be put forward, and goes on
+    while the machine is suspended; the one that sleeps are timed by does neither."""
+    return None if delay is None else min(delay, _LONGEST)
 
 
 def _shorter(a: float | None, b: float | None) -> float | None:

@@ -58,6 +58,19 @@ def test_a_plain_nack_ends_a_delay(make_store: Maker) -> None:
     assert store.depth("q").ready == 1
 
 
+def test_i7_who_waits_out_a_delay_has_the_record_when_the_clock_was_put_forward(make_store: Maker) -> None:
+    """By an hour, or the machine was suspended: files and memory slept on for all of the delay."""
+    store, clock = make_store(), make_store.clock
+    store.commit(Put("q", b"a", not_before=clock.now + 3600))
+    watcher = waiting(
+        store, lambda look: store.wait("q", lambda depth: look() or not depth.delayed), patience=make_store.patience
+    )
+    taker = waiting(store, lambda look: store.claim("q", timeout=None, stop=look), patience=make_store.patience)
+    clock.advance(3601)
+    assert watcher.result()
+    assert [claim.payload for claim in taker.result()] == [b"a"]
+
+
 def test_a_claimed_record_stays_claimed_whatever_the_clock_says(make_store: Maker) -> None:
     store, clock = make_store(), make_store.clock
     store.commit(Put("q", b"a", not_before=clock.now + 10))
