@@ -188,14 +188,13 @@ def test_i5_whose_lease_ran_out_while_the_server_was_away_has_a_moment_to_renew_
     us.number, us._held = 1, True
 
     def dead(*, ours: bool, theirs: bool) -> list[int]:
-        return us.dead([(1, ALIVE, ours, False, 9), (2, ALIVE, theirs, False, 9)])
+        return us.dead([(1, ALIVE, ours, False, 9), (2, ALIVE, theirs, True, 9)])
 
     assert dead(ours=False, theirs=True) == []
     now += 0.9
     assert dead(ours=False, theirs=True) == []
     now += 0.2
     assert dead(ours=False, theirs=True) == [2]
-    assert dead(ours=False, theirs=False) == []
     for _ in range(3):  # it takes no changes from anybody
         now += 1.0
         assert dead(ours=True, theirs=True) == []
@@ -209,6 +208,40 @@ def test_i5_whose_lease_ran_out_while_the_server_was_away_has_a_moment_to_renew_
     assert dead(ours=False, theirs=True) == []
     now += 0.2
     assert dead(ours=False, theirs=True) == [2]
+
+
+def test_i5_who_holds_its_lock_is_waited_for_until_it_is_to_be_heard_of_again(monkeypatch: pytest.MonkeyPatch) -> None:
+    """The server's clock was put forward, and who was heard of there first robbed all others, alive and well."""
+    now = 0.0
+    monkeypatch.setattr(owners, "SYSTEM", SimpleNamespace(monotonic=lambda: now))
+    us = owners.Owners(Dialer(address_of("mysql://u@h/d"), Statements("pqa_")), 30.0)
+    us.number, us._held = 1, True
+
+    def dead(*, overdue: bool) -> list[int]:
+        return us.dead([(1, ALIVE, False, False, 9), (2, ALIVE, overdue, False, 9)])
+
+    assert dead(overdue=True) == []
+    now += us.pause + 0.9
+    assert dead(overdue=True) == []
+    now += 0.2
+    assert dead(overdue=True) == [2]
+    assert dead(overdue=False) == []
+    assert dead(overdue=True) == []
+
+
+def test_i5_whose_lease_ends_by_a_jump_of_the_servers_clock_keeps_its_claims(url: str, server: Server) -> None:
+    database = url.rpartition("/")[2]
+    with MysqlStore(url) as store, MysqlStore(url, lease=31) as other:
+        store.commit(Put("q", b"a"))
+        (claim,) = store.claim("q")
+        other.commit(Put("r", b""))
+        jumped = "UPDATE pqa_owners SET lease_until = lease_until - 3600"  # as good as one
+        server.run(jumped, database=database)
+        other._core.owners.renew()
+        other._core.look_for_dead()
+        assert other.claim("q", timeout=2.0) == []
+        store._core.owners.renew()
+        store.commit(Ack(claim))
 
 
 def test_i5_who_gets_its_number_behind_an_outage_looks_once_more(

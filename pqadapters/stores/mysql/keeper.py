@@ -14,14 +14,14 @@ from typing import TYPE_CHECKING
 
 from ...clock import SYSTEM
 from ...ending import enduring, start_thread
-from .owners import GRACE
+from .owners import GRACE, OFTEN
 from .wire import readable
 
 if TYPE_CHECKING:
     from .core import Core
 
 _PATIENCE = 5.0  #: seconds that its end is waited for
-_PER_LOOK = 5.0  #: seconds between two looks for the dead
+_PER_LOOK = OFTEN  #: seconds between two looks for the dead
 _SOON = 0.25  #: seconds until the next try, where the server doesn't know that we live
 _WATCH = 0.02  #: seconds between two looks at what lies ahead
 _WATCHED = b"w"
@@ -157,7 +157,7 @@ def _round(core: Core) -> tuple[int | None, float]:
         core.owners.renew()
         core.catch_up()
         if core.owners.settled:
-            return core.owners.fileno(), min(core.owners.lease / 4, _look_for_dead(core))
+            return core.owners.fileno(), min(core.owners.pause, _look_for_dead(core))
     return None, _SOON
 
 

@@ -24,6 +24,7 @@ from .schema import ALIVE, DEAD, DYING, held_by
 from .wire import Dialer, Failed, Wire
 
 GRACE = 1.0  #: seconds before an owner is dead whose lock is free or lease over: behind an outage all of them are
+OFTEN = 5.0  #: seconds, at most, between two times that a process is heard of
 _OUTAGE = 0.25  #: seconds without our own lock after which that begins anew; a new connection takes less
 _LAST_HANDLE = (1 << 32) - 1
 _FEW = 500  #: queues that are asked for at a time
@@ -36,6 +37,7 @@ class Owners:
         self._dialer = dialer
         self.sql = dialer.sql
         self.lease = lease
+        self.pause = min(lease / 4, OFTEN)  #: seconds, at most, between two times that we are heard of
         self.lock = threading.RLock()
         self.number = 0  #: ours; 0 until there is one
         self.whose = b"", 0  #: what its row says: in tables made anew the same number may be somebody else's
@@ -70,6 +72,11 @@ class Owners:
                 if not self.number:
                     self._enter(left)
 
+    @property
+    def _promised(self) -> float:
+        """Seconds from now until others suspect us, who then wait for as long as we may take to be heard of again."""
+        return self.lease - self.pause
+
     def _connected(self, left: float) -> Wire:
         if self._wire is not None and self._wire.is_gone():
             self.drop_locked()
@@ -83,7 +90,7 @@ class Owners:
         host = platform.node().encode("utf-8", "replace")[:255]
         try:
             wire = self._connected(left)
-            number = wire.ask(self.sql.ADD_OWNER, self.lease, host, os.getpid()).first_id
+            number = wire.ask(self.sql.ADD_OWNER, self._promised, host, os.getpid()).first_id
             self.whose = host, os.getpid()
             wire.alone(f"{self.base}{number}")
         except BaseException:
@@ -117,7 +124,7 @@ class Owners:
                     self._held = wire.alone(f"{self.base}{self.number}")
                     if SYSTEM.monotonic() - self._lost > _OUTAGE:
                         self._since = SYSTEM.monotonic()
-                known = wire.ask(self.sql.RENEW, self.lease, self.number, *self.whose).affected
+                known = wire.ask(self.sql.RENEW, self._promised, self.number, *self.whose).affected
                 known = known or self.is_known(wire)  # that may have been killed, and say nothing of it
                 begun = SYSTEM.monotonic()
                 (now,) = wire.ask(self.sql.CLOCK).rows[0]
@@ -175,7 +182,8 @@ class Owners:
     # Others
 
     def dead(self, lives: Any) -> list[int]:
-        """The numbers of those whose claims are to be given back, out of the rows of LIVES."""
+        """The numbers of those whose claims are to be given back, out of the rows of LIVES. Of one that holds its lock
+        the lease may be over since the server's clock was put forward: it is heard of again when it would be anyway."""
         now = SYSTEM.monotonic()
         since = now if self._is_away(lives) else self._since
         found, suspected = [], {}
@@ -184,7 +192,8 @@ class Owners:
                 continue
             if alive == ALIVE and (overdue or lock_is_free):
                 suspected[number] = max(self._suspected.get(number, now), since)
-            if alive == DYING or now - suspected.get(number, now) >= GRACE:
+            grace = GRACE if lock_is_free else GRACE + self.pause
+            if alive == DYING or now - suspected.get(number, now) >= grace:
                 found.append(number)
         self._suspected = suspected
         return found
