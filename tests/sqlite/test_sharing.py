@@ -12,7 +12,7 @@ import threading
 import time
 import weakref
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
@@ -342,6 +342,23 @@ def test_space_comes_back_when_a_backlog_is_done(database: Path) -> None:
             store.commit(*map(Ack, claims))
         store.checkpoint()
         assert os.path.getsize(database) < full / 50
+
+
+def test_a_database_that_gives_no_pages_back_holds_nobody_up(database: Path) -> None:
+    """Another tool had rewritten it; `checkpoint()` and the keeper asked for a page's return again and again."""
+    with SqliteStore(database, durability="process") as store:
+        store.commit(*(Put("q", bytes(4000)) for _ in range(2000)))
+    with closing(sqlite3.connect(database, isolation_level=None)) as tool:
+        for statement in ("PRAGMA journal_mode = DELETE", "PRAGMA auto_vacuum = NONE", "VACUUM"):
+            tool.execute(statement)
+    with SqliteStore(database, durability="process") as store:
+        store.commit(*map(Ack, store.claim("q", limit=2000)))
+        assert not store._core.room.give_back()
+        Task(store.checkpoint, patience=PATIENCE).result()
+        size = os.path.getsize(database)
+        store.commit(*(Put("q", bytes(4000)) for _ in range(2000)))
+        store.checkpoint()
+        assert os.path.getsize(database) < 1.1 * size, "free pages aren't used again"
 
 
 def test_space_comes_back_by_itself(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -208,7 +208,7 @@ class Room:
                     hold.close()
 
     def give_back(self, *, all: bool = False) -> bool:
-        """Take some free pages from the database if there are many; whether there may be more."""
+        """Take some free pages from the database if there are many; whether any came back, and there may be more."""
         run = Work(lambda connection: _give_back(connection, _PAGES_AT_ONCE, all=all), synced=False)
         return self._core.writer.do(run) is True
 
@@ -232,10 +232,12 @@ class Room:
 
 
 def _give_back(connection: sqlite3.Connection, most: int, *, all: bool = True) -> bool:
-    """In a transaction; whether there was anything to give back. Not `all`: if a large part of the pages is free."""
+    """In a transaction; whether any came back: in a database that another tool has rewritten (VACUUM behind PRAGMA
+    auto_vacuum) none does. Not `all`: if a large part of the pages is free."""
     free, pages = connection.execute(schema.FREE_PAGES).fetchone()
     if not free or not (all or (free > _SPARE and free > pages // 4)):
         return False
     for _ in range(min(free, most)):
         connection.execute(schema.GIVE_BACK)
-    return True
+    (left, _) = connection.execute(schema.FREE_PAGES).fetchone()
+    return bool(left < free)
