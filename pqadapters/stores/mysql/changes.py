@@ -118,9 +118,13 @@ class Changes:
 
     # Tables
 
-    def _tell(self, op: Set | Delete | Clear) -> int:
+    def _tell(self, op: Set | Delete) -> int:
         session = self._session
         session.tell(told(self._names, session.sql, op))
+        return 0
+
+    def _clear(self, op: Clear) -> int:
+        self._session.change_many(self._session.sql.CLEAR, self._names.make_table(op.table))
         return 0
 
     def _conditionally(self, op: Set | Delete) -> int:
@@ -161,5 +165,5 @@ _CARRIERS: dict[type, Callable[[Changes, Any], int]] = {
     Update: Changes._update,
     Set: Changes._conditionally,
     Delete: Changes._conditionally,
-    Clear: Changes._tell,
+    Clear: Changes._clear,
 }

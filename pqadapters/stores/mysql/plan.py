@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any
 
-from ...store import PLAIN, Ack, Clear, Delete, Expect, Op, Put, Set
+from ...store import PLAIN, Ack, Delete, Expect, Op, Put, Set
 from .names import Names
 from .schema import DELAYED, READY, Statements, bound, digest, held_by, literal, moment, name_blob, ready_at
 from .session import Held, Plan
@@ -43,7 +43,7 @@ def is_plain(op: Op) -> bool:
         return op.limit is None and op.limit_bytes is None  # type: ignore[union-attr]
     if kind is Set or kind is Delete:
         return op.expect is Expect.ANY  # type: ignore[union-attr]
-    return kind is Ack or kind is Clear
+    return kind is Ack
 
 
 def plan_of(ops: Sequence[Op], names: Names, sql: Statements, owner: int, handle: int, now: float) -> Plan | None:
@@ -74,5 +74,4 @@ def told(names: Names, sql: Statements, op: Any) -> str:
 _TOLD: dict[type, Callable[[int, Statements, Any], str]] = {
     Set: lambda number, sql, op: bound(sql.SET, (number, digest(op.key), op.key, op.value)),
     Delete: lambda number, sql, op: bound(sql.DELETE, (number, digest(op.key))),
-    Clear: lambda number, sql, op: bound(sql.CLEAR, (number,)),
 }

@@ -18,15 +18,13 @@ from ...clock import SYSTEM
 from ...errors import StoreClosed
 from ...store import LOCK_TIMEOUT
 from .driver import ERRORS, FAILURES, pymysql, steady
-from .errors import is_lost, is_passing, is_silent, translated
+from .errors import is_lost, is_passing, translated
 from .patience import Patience
 from .schema import Statements, bound
-from .wire import Dialer, Failed, drop, readable
+from .wire import Dialer, Failed, drop
 
 T = TypeVar("T")
 _IDLE = 4  #: connections that are kept when nobody asks
-_SCAN = 60.0  #: seconds that a look at many rows may take
-_QUIET = 2.5  #: seconds of it until the server is asked whether it is there, which may take as long again
 _SHORTEST = 0.5  #: seconds that a new connection is given
 _LEAST = 1.0  #: seconds that an answer may take at least, whatever time its caller has
 _ANYTHING = "DO 0"
@@ -161,31 +159,8 @@ class Reader:
     def _scanned(self, cursor: Any, ask: Callable[[], T]) -> T:
         """The answers that take their time, of a server that isn't silent."""
         cursor.execute(_ANYTHING)  # it is there, and this the connection that is asked
-        raw = cursor.connection
-        read = raw._read_query_result
-
-        def wait_and_read(unbuffered: bool = False) -> Any:
-            self._wait_for_answer(raw)
-            return read(unbuffered)
-
-        raw._read_query_result = wait_and_read
-        try:
+        with self._dialer.waiting_for(cursor.connection):
             return ask()
-        finally:
-            del raw._read_query_result
-
-    def _wait_for_answer(self, raw: Any) -> None:
-        """As long as the server answers others. Raises its error where it doesn't."""
-        until = SYSTEM.monotonic() + _SCAN
-        while not readable([raw._sock.fileno()], _QUIET):
-            try:
-                self._dialer.dial(_QUIET, _QUIET, autocommit=True).close()
-            except Failed as error:
-                if is_silent(error):
-                    drop(raw)  # else its answer would be the next question's
-                    raise error.error from None
-            if SYSTEM.monotonic() >= until:
-                return
 
     def end(self) -> None:
         """Close them for good: an iterator that is still there reads no more."""

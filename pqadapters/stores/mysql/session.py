@@ -89,6 +89,13 @@ class Session:
         self._told.append(text)
         self._length += len(text) + 2
 
+    def change_many(self, statement: str, *values: Any) -> None:
+        """As `change`, of what may be about many rows."""
+        self.flush()
+        self.changes = self.asked = True
+        self.changed += 1
+        self._wire.ask_patiently(statement, *values)
+
     def attempt(self, statement: str, *values: Any) -> int:
         """As `change`, of what may fail while the transaction goes on: what was told is heard of before."""
         if self._counts or self._repeats:

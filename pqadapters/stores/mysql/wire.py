@@ -12,8 +12,8 @@ import socket
 import ssl
 import struct
 import weakref
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from typing import Any, NamedTuple
 
 from ...clock import SYSTEM
@@ -21,7 +21,7 @@ from ...errors import StoreRefused
 from ...living import living
 from .address import Address
 from .driver import ERRORS, FLAGS, pymysql
-from .errors import too_large
+from .errors import is_silent, too_large
 from .schema import Statements, bound
 
 _ROOM = 4096  #: bytes of a packet that aren't statements
@@ -32,6 +32,8 @@ _SHORTEST, _LONGEST = 0.5, 86_400.0  #: seconds that an attempt to connect is gi
 #: time; how often it is asked in vain. The driver has set SO_KEEPALIVE.
 _ALIVE = {"TCP_KEEPIDLE": 60, "TCP_KEEPINTVL": 15, "TCP_KEEPCNT": 4}
 _GREETING = 1.0  #: seconds that each word of a server's greeting may take at least
+_SCAN = 60.0  #: seconds that an answer may take which is about many rows
+_QUIET = 2.5  #: seconds of it until the server is asked whether it is there, which may take as long again
 
 
 class Failed(Exception):
@@ -56,9 +58,10 @@ class Wire:
 
     is_broken = False  #: an interrupt in the middle of an answer has ended it
 
-    def __init__(self, raw: Any, statements: Statements, begun: float) -> None:
+    def __init__(self, raw: Any, dialer: Dialer, begun: float) -> None:
         self.raw = raw
-        self.sql = statements
+        self._dialer = dialer
+        self.sql = statements = dialer.sql
         self._cursor = raw.cursor()
         self._most = _UNTIL_TOLD
         now, largest, self.step = self.ask(statements.BEGIN_SESSION, int(raw.autocommit_mode)).rows[0]
@@ -89,6 +92,11 @@ class Wire:
     def ask(self, statement: str, *values: Any) -> Answer:
         """The answer to the last statement of a text."""
         return self.send([bound(statement, values)])[-1]
+
+    def ask_patiently(self, statement: str, *values: Any) -> Answer:
+        """As `ask` of one statement, which may be about many rows."""
+        with self._dialer.waiting_for(self.raw):
+            return self.ask(statement, *values)
 
     def give(self, seconds: float) -> None:
         """How long an answer may take from here on."""
@@ -211,10 +219,38 @@ class Dialer:
         except ERRORS as error:
             raise Failed(error) from error
         try:
-            return Wire(raw, self.sql, SYSTEM.monotonic())
+            return Wire(raw, self, SYSTEM.monotonic())
         except BaseException:
             drop(raw)
             raise
+
+    @contextmanager
+    def waiting_for(self, raw: Any) -> Iterator[None]:
+        """Statements over this connection, each sent by itself, take their time as long as the server isn't silent."""
+        read = raw._read_query_result
+
+        def wait_and_read(unbuffered: bool = False) -> Any:
+            self._wait_for_answer(raw)
+            return read(unbuffered)
+
+        raw._read_query_result = wait_and_read
+        try:
+            yield
+        finally:
+            del raw._read_query_result
+
+    def _wait_for_answer(self, raw: Any) -> None:
+        """As long as the server answers others. Raises its error where it doesn't."""
+        until = SYSTEM.monotonic() + _SCAN
+        while not readable([raw._sock.fileno()], _QUIET):
+            try:
+                self.dial(_QUIET, _QUIET, autocommit=True).close()
+            except Failed as error:
+                if is_silent(error):
+                    drop(raw)  # else its answer would be the next question's
+                    raise error.error from None
+            if SYSTEM.monotonic() >= until:
+                return
 
     def abandon(self) -> None:
         """In a forked child: the connections are the parent's."""
