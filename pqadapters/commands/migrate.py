@@ -24,13 +24,21 @@ if TYPE_CHECKING:
 
 @click.command()
 @options.place
-@click.option("--to", metavar="URL", help="Into this store, and PLACE stays as it is: sqlite:////abs/file.db, mysql://...")
+@click.option(
+    "--to",
+    metavar="URL",
+    callback=options.named,
+    help="Into this store, and PLACE stays as it is: sqlite:////abs/file.db, mysql://...",
+)
 @click.option("--dry-run", is_flag=True, help="Say what there is, and change nothing.")
 @click.option(
     "--serializer", type=click.Choice(NAMES), help="What a file queue was written by; without it that is seen."
 )
 @click.option(
-    "--queue", metavar="NAME", help="Of a server: only this one. With --to: what a file queue or shelf is called there."
+    "--queue",
+    metavar="NAME",
+    callback=options.named,
+    help="Of a server: only this one. With --to: what a file queue or shelf is called there.",
 )
 @options.as_json
 @told

@@ -46,6 +46,13 @@ def test_a_place_that_is_empty(command: str) -> None:
     assert "empty" in refusal(*command.split(), "", status=2)
 
 
+@pytest.mark.parametrize("option", ["--to", "--queue"])
+def test_an_option_of_migrate_that_is_empty(option: str, tmp_path: Path) -> None:
+    """The same: with --to "" what was to stay as it is was converted in its place."""
+    (tmp_path / "shelf").write_text("mine")
+    assert "empty" in refusal("migrate", tmp_path / "shelf", option, "", status=2)
+
+
 @pytest.mark.parametrize("command", [*_LOOKS, "purge"])
 def test_foreign_places(command: str, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
