@@ -51,10 +51,10 @@ def migrate(
     original is kept under another name beside it. Nothing is unpickled. What was broken off goes on when this is called
     again.
     """
-    from .moves import found_in  # here: the other commands needn't wait for what it imports
+    from .moves import check_target, found_in  # here: the other commands needn't wait for what it imports
 
-    if to is not None and to.lower().startswith("memory:"):
-        raise Failure("what is moved to memory: is gone as soon as this command ends: choose a store that stays")
+    if to is not None:
+        check_target(to)
     found = found_in(place, serializer, queue)
     if not found and to is not None:
         raise Failure(

@@ -151,6 +151,18 @@ def found_in(place: str, serializer: str | None, name: str | None) -> list[Move]
     return found
 
 
+def check_target(url: str) -> None:
+    """Raises Failure for a store that is gone at once, and for one that hides a dbm file, whose own files have other
+    names: programs that open that shelf would find the store's file, and nothing in it."""
+    if url.lower().startswith("memory:"):
+        raise Failure("what is moved to memory: is gone as soon as this command ends: choose a store that stays")
+    if url.partition(":///")[0].lower() in ("sqlite", "file") and conversion.is_shelf(path := _path(url)):
+        raise Failure(
+            f"{shown(url)} is the name of the dbm file {path}, which it would hide: choose another one, or leave out "
+            "--to, which makes a shelf of it in its place"
+        )
+
+
 def _database(path: str) -> Move | None:
     if conversion.is_theirs(path):
         return Database(path)

@@ -8,8 +8,8 @@ from .payloads import FORMATS
 
 
 def named(context: click.Context, parameter: click.Parameter, given: str | None) -> str | None:
-    """What was given, which isn't empty: a shell's variable that isn't set would be the working directory, or as good as
-    no option at all."""
+    """What was given, which isn't empty: a shell's variable that isn't set would be the working directory, or as good
+    as no option at all."""
     if given == "":
         raise click.BadParameter("it is empty", context, parameter)
     return given

@@ -484,6 +484,17 @@ def test_a_shelf_into_another_store(dumb: Path, target: str) -> None:
             assert (len(shelf), shelf["k7"]) == (2500, 7)
 
 
+@pytest.mark.parametrize("url", ["sqlite:///{}", "SQLITE:///{}?durability=process", "file://{}"])
+def test_no_store_hides_a_shelf(dumb: Path, files: Path, url: str) -> None:
+    """Its own files have other names, so the store was made, and `shelve.open` found that one, empty."""
+    before = bytes_in(dumb.parent)
+    for place in (dumb, files):
+        assert "hide" in refusal("migrate", place, "--to", url.format(dumb))
+    assert bytes_in(dumb.parent) == before
+    with stdlib.open(str(dumb)) as shelf:
+        assert shelf["k7"] == 7
+
+
 # Servers
 
 KEY = "0123456789abcdef" * 2
