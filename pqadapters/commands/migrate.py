@@ -68,11 +68,14 @@ def migrate(
     if dry_run:
         _show(before, as_json, "")
         return
-    with _bar(sum(report.total for report in before)) as tell:
-        after = _into(to, found, tell) if to else [report for move in found for report in move.here(tell)]
-    if after:
-        _show(after, as_json, shown(to) if to else "")
-    else:
+    after: list[Report] = []
+    try:
+        with _bar(sum(report.total for report in before)) as tell:
+            after.extend(_into(to, found, tell) if to else (report for move in found for report in move.here(tell)))
+    finally:  # what was moved is told, whatever the next one fails for: its original has another name
+        if after:
+            _show(after, as_json, shown(to) if to else "")
+    if not after:
         _nothing_to_do(place, as_json)
     _compare(before, after)
 
@@ -84,11 +87,11 @@ def _nothing_to_do(place: str, as_json: bool) -> None:
         click.echo(f"{escaped(shown(place))} is pqadapters' own already: there is nothing to do")
 
 
-def _into(url: str, found: list[Move], tell: Tell) -> list[Report]:
+def _into(url: str, found: list[Move], tell: Tell) -> Iterator[Report]:
     with open_store(url) as store:
-        reports = [move.into(store, tell) for move in found]
+        for move in found:
+            yield move.into(store, tell)
         store.checkpoint()
-        return reports
 
 
 def _compare(before: list[Report], after: list[Report]) -> None:

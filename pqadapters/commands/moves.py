@@ -6,7 +6,7 @@ Each can be looked at, moved over in its place, and moved into another store.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import Protocol
 from urllib.parse import urlsplit
 
@@ -29,8 +29,8 @@ class Move(Protocol):
     def look(self, *, elsewhere: bool) -> Report:
         """What there is; nothing is changed. `elsewhere`: that is where it is to go."""
 
-    def here(self, progress: Progress) -> list[Report]:
-        """In its place; the original is kept under another name."""
+    def here(self, progress: Progress) -> Iterable[Report]:
+        """In its place; the original is kept under another name. Each as it is done."""
 
     def into(self, store: Store, progress: Progress) -> Report:
         """Into another store; the original stays as it is."""
@@ -114,13 +114,14 @@ class Server:
     def look(self, *, elsewhere: bool) -> Report:
         return servers.look_at_server(self.url, self._name)
 
-    def here(self, progress: Progress) -> list[Report]:
+    def here(self, progress: Progress) -> Iterator[Report]:
         if not self.look(elsewhere=False).parts and not self._is_ours():  # to open it would make tables there
             raise Failure(f"{shown(self.url)} has nothing that persist-queue has written")
         with open_store(self.url) as store:
             names = servers.names(self.url, store, self._name)
-            found = [servers.convert_queue(self.url, store, name, progress=progress) for name in names]
-        return [report for report in found if report is not None]
+            for name in names:
+                if (report := servers.convert_queue(self.url, store, name, progress=progress)) is not None:
+                    yield report
 
     def _is_ours(self) -> bool:
         try:

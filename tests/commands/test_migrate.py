@@ -147,6 +147,22 @@ def test_a_directory_with_a_file_queue_and_databases(tmp_path: Path) -> None:
     assert ours.SQLiteQueue(path, db_file_name="two.sqlite").get() == "b"
 
 
+@pytest.mark.parametrize("options", [[], ["--json"]])
+def test_what_was_moved_is_told_though_the_next_one_is_in_use(tmp_path: Path, options: list[str]) -> None:
+    """The first database had another name by then, and nobody had said which."""
+    path = str(tmp_path / "both")
+    theirs.database(path, old.SQLiteQueue, ["a"], db_file_name="one.db")
+    used = old.SQLiteQueue(path, db_file_name="two.db")
+    used.put("b")
+    result = process("migrate", path, *options)
+    used.close()
+    assert result.returncode == 1
+    assert f"{path}/two.db is open in process {os.getpid()}" in result.stderr
+    assert f"{path}/one.db.persist-queue" in result.stdout
+    if options:
+        assert [(report["place"], report["items"]) for report in json.loads(result.stdout)] == [(f"{path}/one.db", 1)]
+
+
 @pytest.mark.parametrize("name", ["pickle", "json", "msgpack", "cbor2"])
 def test_a_file_queues_serializer_is_seen(tmp_path: Path, name: str) -> None:
     path = tmp_path / "q"
