@@ -476,6 +476,19 @@ def test_a_shelf_of_somebody_elses(dumb: Path, target: str, monkeypatch: pytest.
     assert "2500 items" in out("migrate", dumb, "--dry-run", "--to", target)
 
 
+@pytest.mark.parametrize("index", [None, b"garbage"])
+def test_a_shelf_without_its_index(dumb: Path, target: str, index: bytes | None) -> None:
+    """It "isn't there", it was said, with all values in its .dat file, and an older index beside them."""
+    Path(f"{dumb}.dir").rename(f"{dumb}.bak")
+    if index is not None:
+        Path(f"{dumb}.dir").write_bytes(index)
+    before = bytes_in(dumb.parent)
+    for options in ((), ("--dry-run",), ("--to", target)):
+        assert f"{dumb}.bak may be an older one" in refusal("migrate", dumb, *options)
+    assert "may be an older one" in refusal("migrate", dumb, "--to", f"sqlite:///{dumb}")
+    assert bytes_in(dumb.parent) == before
+
+
 def test_a_shelf_that_another_command_has_moved_meanwhile(dumb: Path, target: str) -> None:
     """A module without a name was to be imported for it."""
     [move] = found_in(str(dumb), None, None)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from contextlib import closing, suppress
+from contextlib import closing, nullcontext, suppress
 
 from ...stdlib import shelve
 from ...stdlib._mappings.dbm import ShelfError, check_own, dbm_kind, kind_of, open_dbm, pairs_of
@@ -16,8 +16,9 @@ from .tables import SHELF, Table
 
 
 def is_shelf(path: str) -> bool:
-    """Whether there is a dbm file under that name; the names of its files may go on behind it."""
-    with suppress(ShelfError):
+    """Whether there is a dbm file under that name; the names of its files may go on behind it. Raises ShelfError where
+    those seem to be damaged; what has the very name is another program's then."""
+    with suppress(ShelfError) if os.path.isfile(path) else nullcontext():
         return bool(kind_of(path))
     return False
 
