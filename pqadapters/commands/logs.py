@@ -204,7 +204,9 @@ def _drained(listener: QueueListener, timeout: float, said: _Said) -> int:
             if any(handler.unread for handler in shown):
                 raise BrokenPipeError(errno.EPIPE, "nobody reads what is shown")
             if SYSTEM.monotonic() >= deadline:
-                return _waiting(listener)
+                _say_why(listener)
+                listener.stop(drain_timeout=0.0)  # first: what sinks have in hand gets there meanwhile
+                return max(1, int(listener.stats()["depth"]))
         if rest := listener.unknown():
             raise Failure("; ".join(_for_others(name, count) for name, count in sorted(rest.items())))
         said.errors += sum(sink["dead"] for sink in listener.stats()["sinks"].values())  # whatever a logger's level is
@@ -217,13 +219,12 @@ def _for_others(name: str, count: int) -> str:
     return f"{count} log records wait for the sink {name!r}, which isn't here: --sink {name} shows them"
 
 
-def _waiting(listener: QueueListener) -> int:
-    """How many records wait, and on stderr why."""
+def _say_why(listener: QueueListener) -> None:
+    """On stderr, for what records wait."""
     stats = listener.stats()
     for name, sink in stats["sinks"].items():
         if sink["last_error"]:
             click.echo(escaped(f"{stats['place']}: {name}: {sink['last_error']}"), err=True)
-    return max(1, int(stats["depth"]))
 
 
 class _Shown(logging.Handler):

@@ -7,13 +7,16 @@ import logging
 import os
 import subprocess
 import sys
+import threading
 from collections.abc import Iterator
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pqadapters import PDict
+from pqadapters.logging.handlers import QueueListener
 from pqadapters.stdlib.queue import Queue
 from tests.commands.command import bytes_in, call, out, process, refusal
 from tests.logging.programs import ROOT, ran, running
@@ -270,6 +273,41 @@ def test_a_sink_that_is_down(tmp_path: Path) -> None:
     assert "http: ConnectionRefusedError" in said
     assert "log records still wait" in said
     assert len(out("logs", "drain", tmp_path / "spool").splitlines()) > 4
+
+
+def test_what_is_in_hand_when_the_time_is_up_is_not_said_to_wait(place: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It was counted, and then shown."""
+    ran(
+        """
+logger.addHandler(QueueHandler(place))
+for number in range(5000):
+    logger.info("m %d", number)
+os._exit(0)
+""",
+        place,
+    )
+    logs: Any = import_module("pqadapters.commands.logs")  # the package has the command by that name
+    begun, ending = threading.Event(), threading.Event()
+    emit_batch, stop = logs._Shown.emit_batch, QueueListener.stop
+
+    def held_up(handler: Any, records: list[logging.LogRecord]) -> None:
+        begun.set()
+        assert ending.wait(PATIENCE)
+        emit_batch(handler, records)
+
+    def stopping(listener: QueueListener, drain_timeout: float | None = None) -> None:
+        ending.set()
+        stop(listener, drain_timeout)
+
+    monkeypatch.setattr(logs._Shown, "emit_batch", held_up)
+    monkeypatch.setattr(QueueListener, "stop", stopping)
+    monkeypatch.setattr(QueueListener, "drain", lambda listener, timeout: not begun.wait(PATIENCE))
+    ended = call("logs", "drain", place, "--timeout", "0")
+    shown = len(ended.stdout.splitlines())
+    assert 0 < shown < 5000
+    assert f"{5000 - shown} log records still wait" in ended.stderr
+    monkeypatch.undo()
+    assert len(out("logs", "drain", place).splitlines()) == 5000 - shown
 
 
 def test_a_reader_that_goes_ends_it_and_keeps_the_rest(place: str, tmp_path: Path) -> None:
