@@ -280,9 +280,9 @@ class Backlog:
         is_its = bool(key) and self.store.get(self.names.keys, key) == job.id
         return [Delete(self.names.keys, key, Expect.ANY)] if is_its else []
 
-    def commit_ends(self, ops: list[Op], *payloads: bytes, still: Callable[[], bool] = lambda: True) -> None:
+    def commit_ends(self, ops: list[Op], *payloads: bytes, still: Callable[[], bool] = lambda: True) -> bool:
         """Commit that jobs are gone without an outcome: to who waits for one in another process it is cancelled. Not
-        where a condition of theirs isn't met, and `still` says no."""
+        where a condition of theirs isn't met, and `still` says no. Whether that was done."""
         cancelled, sharing = self.sealing.close(_CANCELLED), self.sharing
         while True:
             more: list[Op] = []
@@ -291,10 +291,10 @@ class Backlog:
                     more += sharing.tell(id, cancelled, payload[1], watched=True)
             try:
                 self.commit(*ops, *more)
-                return
+                return True
             except ConditionFailed:  # somebody began to wait for one just now
                 if not still():
-                    return
+                    return False
 
     # The end
 

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ....apart import insist
 from ....errors import ConditionFailed, PqadaptersError, StoreClosed, StoreError
-from ....store import Ack, Delete, Nack, Op, Set, State
+from ....store import Ack, Delete, Expect, Nack, Op, Set, State
 from .._jobs import wire
 from .._others import peers
 from .records import SURE, find_record
@@ -101,7 +101,7 @@ def cancel_stored(backlog: Backlog, id: bytes, record: int, future: JobFuture | 
         if waiting is None or waiting.state is State.CLAIMED or wire.id_of(waiting.payload) != id:
             return False
         if waiting.state is State.DELAYED:
-            return not (future is not None and future._begun) and bury(backlog, waiting, future)
+            return not (future is not None and future._begun) and bury(backlog, waiting)
     return False  # it came due between the two, again and again
 
 
@@ -114,33 +114,43 @@ def _cancel_claimed(backlog: Backlog, claim: Claim, future: JobFuture | None) ->
     return True
 
 
-def bury(backlog: Backlog, delayed: Record, future: JobFuture | None = None) -> bool:
+def bury(backlog: Backlog, delayed: Record) -> bool:
     """A tombstone for a delayed job; False where it came due just now, and was claimed by who may not have seen it."""
     id = wire.id_of(delayed.payload)
     backlog.tombs = True  # before it is there: who begins the job looks for it
     peers.bury(backlog)
-    if future is not None and not (future._begun or backlog.shared):  # who has claimed it here finds it cancelled
-        backlog.commit(Set(backlog.names.cancelled, id, SURE), *backlog.forget_key(delayed.payload))
-        return True
     if backlog.store.get(backlog.names.cancelled, id) == SURE:
         return True
-    backlog.commit(Set(backlog.names.cancelled, id, _UNSURE))
+    try:
+        backlog.commit(Set(backlog.names.cancelled, id, _UNSURE, Expect.ABSENT))
+    except ConditionFailed:  # somebody else cancels it just now, or was killed as he did
+        return _is_in_time(backlog, delayed) and _make_sure(backlog, delayed, id)
     if not _stays_buried(backlog, delayed, id):
         return False
     with suppress(StoreError):  # else its key is free, and others are told, when it is due
-        ends = [Set(backlog.names.cancelled, id, SURE, _UNSURE), *backlog.forget_key(delayed.payload)]
-        backlog.commit_ends(ends, delayed.payload, still=partial(_is_unsure, backlog, id))
+        _make_sure(backlog, delayed, id)
     return True
 
 
-def _stays_buried(backlog: Backlog, delayed: Record, id: bytes) -> bool:
-    """Whether the tombstone came in time; else it is away again, before anybody is told."""
+def _make_sure(backlog: Backlog, delayed: Record, id: bytes) -> bool:
+    """The tombstone stays: whether it is there to."""
+    ends = [Set(backlog.names.cancelled, id, SURE, _UNSURE), *backlog.forget_key(delayed.payload)]
+    return backlog.commit_ends(ends, delayed.payload, still=partial(_is_unsure, backlog, id))
+
+
+def _is_in_time(backlog: Backlog, delayed: Record) -> bool:
+    """Of a tombstone that is there: whether nobody has claimed the job before."""
     there = next(backlog.store.browse(backlog.names.jobs, state=None, after=delayed.id - 1), None)
-    if there is not None and there.id == delayed.id and there.state is not State.CLAIMED:
+    return there is not None and there.id == delayed.id and there.state is not State.CLAIMED
+
+
+def _stays_buried(backlog: Backlog, delayed: Record, id: bytes) -> bool:
+    """Whether our tombstone came in time; else it is away again, before anybody is told."""
+    if _is_in_time(backlog, delayed):
         return True
     try:
         backlog.commit(Delete(backlog.names.cancelled, id, _UNSURE))
-    except ConditionFailed:  # it was seen
+    except ConditionFailed:  # it was found
         return True
     return False
 

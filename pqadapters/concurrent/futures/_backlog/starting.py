@@ -111,8 +111,7 @@ def _not_begun(backlog: Backlog, started: Started) -> None:
     """Its future was cancelled just now: with the job, whose tombstone is there then, by a submit() that raises, or by
     the end of an executor, which leaves the job to the next one."""
     claim, id = started.claim, started.future._id
-    if backlog.store.get(backlog.names.cancelled, id) is not None:
-        _bury_cancelled(backlog, claim, id)
+    if _bury_cancelled(backlog, claim, id):
         backlog.forget_cancelled(id)
     elif started.future._undone:
         drop(backlog, started)
@@ -179,8 +178,7 @@ def _looked_at(backlog: Backlog, claim: Claim, id: bytes, future: JobFuture | No
         park(backlog, claim, f"it can't be read: {error}")
         return None
     buries = backlog.tombs or (backlog.shared and bool(future is None or options.delay or job.failures))
-    if buries and backlog.store.get(backlog.names.cancelled, id) is not None:
-        _bury_cancelled(backlog, claim, id)
+    if buries and _bury_cancelled(backlog, claim, id):
         _cancel_here(backlog, id, future)
         return None
     if future is None:
@@ -211,9 +209,18 @@ def _cancel_here(backlog: Backlog, id: bytes, future: JobFuture | None) -> None:
         future.cancel_here()
 
 
-def _bury_cancelled(backlog: Backlog, claim: Claim, id: bytes) -> None:
-    ops = [Ack(claim), Delete(backlog.names.cancelled, id), *backlog.forget_key(claim.payload)]
-    backlog.commit_ends(ops, claim.payload)
+def _bury_cancelled(backlog: Backlog, claim: Claim, id: bytes) -> bool:
+    """Whether the job has a tombstone; both are gone then. One that isn't sure may be taken away in between."""
+    store, table = backlog.store, backlog.names.cancelled
+    while (word := store.get(table, id)) is not None:
+        ops = [Ack(claim), Delete(table, id, word), *backlog.forget_key(claim.payload)]
+        if backlog.commit_ends(ops, claim.payload, still=partial(_has_word, backlog, id, word)):
+            return True
+    return False
+
+
+def _has_word(backlog: Backlog, id: bytes, word: bytes) -> bool:
+    return backlog.store.get(backlog.names.cancelled, id) == word
 
 
 def _interruption(backlog: Backlog, claim: Claim, options: Options, failures: int) -> str | None:

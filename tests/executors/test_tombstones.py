@@ -1,0 +1,104 @@
+"""A delayed job is cancelled in the moment in which it is begun: it is cancelled, or it is run, and cancel() knows."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+
+from pqadapters.concurrent.futures import ThreadPoolExecutor
+from pqadapters.store import Delete, Op, Record, Set, State
+from pqadapters.stores.sqlite import SqliteStore
+
+from . import work
+from .conftest import Make
+
+SOON = 1.0  #: seconds until a job is due: on a machine so slow that it is begun before, nothing is seen here
+
+
+def cancels(executor: ThreadPoolExecutor, kind: type[Set] | type[Delete], ops: tuple[Op, ...]) -> bool:
+    """Whether a commit sets tombstones, or takes them away."""
+    table = executor._backlog.names.cancelled
+    return any(isinstance(op, kind) and op.table == table for op in ops)
+
+
+def test_a_job_that_is_begun_before_its_tombstone_is_there_keeps_its_key(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In a store of one process the key was free while it ran, and the tombstone stayed, for its next try to find."""
+    executor = make()
+    future = executor.using(key="it", delay=SOON).submit(work.hold, "gate")
+    commit = executor._backlog.commit
+
+    def begun_before(*ops: Op) -> Any:
+        if cancels(executor, Set, ops):
+            work.reached("gate")
+        return commit(*ops)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(executor._backlog, "commit", begun_before)
+        assert not future.cancel()
+    assert executor.using(key="it").submit(work.double, 21) is future
+    work.GATES["gate"].set()
+    assert future.result(work.PATIENCE) == "gate"
+    assert not executor._backlog.store.count(executor._backlog.names.cancelled)
+
+
+def test_a_job_whose_tombstone_is_taken_away_as_it_is_found_is_run(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who had found it dropped the job, and cancel() had said that it isn't cancelled."""
+    canceller, found, away = threading.current_thread(), threading.Event(), threading.Event()
+    with ThreadPoolExecutor(1, store=url) as executor:
+        future = executor.using(key="it", delay=SOON).submit(work.double, 21)
+        commit = executor._backlog.commit
+
+        def in_turn(*ops: Op) -> Any:
+            takes_away = cancels(executor, Delete, ops)
+            if threading.current_thread() is not canceller and takes_away:
+                found.set()
+                assert away.wait(work.PATIENCE)
+            done = commit(*ops)
+            if threading.current_thread() is canceller and cancels(executor, Set, ops):
+                    assert found.wait(work.PATIENCE)
+            elif threading.current_thread() is canceller and takes_away:
+                away.set()
+            return done
+
+        monkeypatch.setattr(executor._backlog, "commit", in_turn)
+        assert not future.cancel()
+        assert future.result(work.PATIENCE) == 42
+        assert executor.future(key="it") is future
+
+
+def test_of_two_who_cancel_a_job_that_is_begun_neither_does(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """One took the other's tombstone away, and that one took the job for dropped."""
+    with ThreadPoolExecutor(1, store=url) as executor, ThreadPoolExecutor(1, store=url, recover="manual") as other:
+        future = executor.using(delay=3600).submit(work.double, 21)
+        other.stats()  # it is open now
+        browse, is_begun, also = SqliteStore.browse, threading.Event(), list[bool]()
+        commit, theirs = executor._backlog.commit, other._backlog.commit
+
+        def others_as_well(*ops: Op) -> Any:
+            done = commit(*ops)
+            if cancels(executor, Set, ops) and not also:
+                also.append(other.cancel(future.job_id))
+            return done
+
+        def begun_then(*ops: Op) -> Any:
+            try:
+                return theirs(*ops)
+            finally:
+                is_begun.set()
+
+        def claimed(self: SqliteStore, *args: Any, **more: Any) -> Iterator[Record]:
+            for record in browse(self, *args, **more):
+                yield record._replace(state=State.CLAIMED) if is_begun.is_set() else record
+
+        monkeypatch.setattr(executor._backlog, "commit", others_as_well)
+        monkeypatch.setattr(other._backlog, "commit", begun_then)
+        with monkeypatch.context() as patch:
+            patch.setattr(SqliteStore, "browse", claimed)
+            assert not future.cancel()
+        assert also == [False]
+        assert future.cancel()
