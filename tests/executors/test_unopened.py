@@ -124,6 +124,22 @@ def test_what_to_retry_on_is_known(place: Place, tmp_path: Path) -> None:
             executor.future(other).result(work.PATIENCE)
 
 
+@pytest.mark.parametrize("left", [True, False])
+def test_what_to_retry_on_may_be_stored_by_value(left: bool, place: Place, tmp_path: Path) -> None:
+    """submit() raised KeyError, and a job of a thread pool that was left was parked."""
+    pytest.importorskip("cloudpickle")
+
+    class Local(Exception):
+        pass
+
+    arguments: Any = work.fail_twice, str(tmp_path / "ledger"), Local
+    options: dict[str, Any] = {"retries": 3, "retry_on": (KeyError, Local), "backoff": 0.01, "result_ttl": 60}
+    job = _left(place, *arguments, **options) if left else None
+    with ProcessPoolExecutor(1, **place) as executor:
+        future = executor.future(job) if job else executor.using(**options).submit(*arguments)
+        assert future.result(work.PATIENCE) == 3
+
+
 class Colour(enum.Enum):
     RED = 1
 

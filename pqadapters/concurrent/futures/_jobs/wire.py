@@ -4,7 +4,8 @@
 
 All numbers big-endian. The job id is 8 random bytes, of the process that submitted it, and a number of that. The call
 is a pickle of (function, args, kwargs) or of (function, args, kwargs, exceptions to retry on), the function being a
-`Named` where it has a stable name. Who runs jobs looks at the head, and loads the call only to run it.
+`Named` where it has a stable name. In one of cloudpickle's the exceptions may be by value: (module, name) of each comes
+behind them. Who runs jobs looks at the head, and loads the call only to run it.
 """
 
 from __future__ import annotations
@@ -145,6 +146,8 @@ def _dump_by_value(whole: tuple[Any, ...], refusal: Exception) -> bytes:
     def by_value(whole: tuple[Any, ...]) -> bytes:
         return without_connections(cloudpickle.dumps(whole, _PROTOCOL))
 
+    names = tuple((kind.__module__, kind.__qualname__) for kind in whole[3]) if len(whole) > 3 else ()
+    whole = (*whole, names) if names else whole
     try:
         return ByValue(by_value(whole))
     except MemoryError:

@@ -27,7 +27,7 @@ def call_of(data: bytes) -> tuple[wire.Call, tuple[type[BaseException], ...] | N
     function, _, _, *retry_on = reader.load()
     if type(function) is Named:
         function.find()
-    return (_run, (bytes(data),), {}), tuple(reader.found[each] for each in retry_on[0]) if retry_on else None
+    return (_run, (bytes(data),), {}), reader.kinds(*retry_on) if retry_on else None
 
 
 def _run(data: bytes) -> Any:
@@ -76,3 +76,13 @@ class _Reader(pickle.Unpickler):
         blank = _Blanks(name, (_Blank,), {})
         self.found[blank] = found
         return blank
+
+    def kinds(self, blanks: tuple[Any, ...], names: tuple[Any, ...] = ()) -> tuple[type[BaseException], ...]:
+        """The exceptions to retry on. One that is in the pickle by value comes from a worker as RemoteError, which is
+        known by the names of its classes: here something else has that name."""
+        found = [self.found.get(each) for each in blanks]
+        return tuple(_called(*names[at]) if each is None else each for at, each in enumerate(found))
+
+
+def _called(module: str, name: str) -> type[BaseException]:
+    return type(name, (BaseException,), {"__module__": module, "__qualname__": name})
