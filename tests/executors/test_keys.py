@@ -132,6 +132,16 @@ def test_an_exception_that_doesnt_survive_comes_back_as_a_remote_error(make: Mak
     assert "fail_awkwardly" in caught.value.traceback
 
 
+def test_a_job_whose_exception_cant_be_printed_comes_to_its_end(make: Make, tmp_path: Path) -> None:
+    """Its future waited for ever, and so did shutdown()."""
+    with make() as executor:
+        options = executor.using(key="k")
+        future = options.submit(work.fail_noted, str(tmp_path / "ledger"), work.Unprinted, "1", "7", "no")
+        assert isinstance(future.exception(work.PATIENCE), work.Unprinted)
+    with make() as executor, pytest.raises(RemoteError, match="no"):
+        executor.future(key="k").result(work.PATIENCE)
+
+
 def test_a_result_that_cant_be_kept_says_so(make: Make) -> None:
     with make() as executor:
         assert executor.using(key="k").submit(work.Unstorable).result(work.PATIENCE)

@@ -184,6 +184,20 @@ def test_exceptions_come_as_multiprocessing_pickles_them(tmp_path: Path) -> None
         assert connection.recv_bytes() == b"hello"
 
 
+@pytest.mark.parametrize(("kind", "args"), [(work.Unprinted, ("1", "7", "no")), (work.Sealed, ("no",))])
+def test_an_exception_that_the_pool_cant_send_breaks_no_pool(
+    kind: type[Exception], args: tuple[str, ...], make_processes: MakeProcesses, tmp_path: Path
+) -> None:
+    """It ended its worker, and the others with it; with `rebuild=True` the job was begun three times and parked."""
+    executor = make_processes()
+    failed: Any = executor.submit(work.fail_noted, str(tmp_path / "ledger"), kind, *args)
+    with pytest.raises(RemoteError, match="no") as caught:
+        failed.result(work.PATIENCE)
+    assert caught.value.type == f"tests.executors.work.{kind.__name__}"
+    assert failed.attempts == 1
+    assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
+
+
 def test_an_exception_of_map_that_cant_be_loaded_breaks_no_pool(make_processes: MakeProcesses, tmp_path: Path) -> None:
     """It broke it, and the jobs that ran beside it were begun again."""
     executor, go = make_processes(), str(tmp_path / "go")

@@ -121,6 +121,20 @@ def fail_awkwardly_on(_: object) -> NoReturn:
     fail_awkwardly()
 
 
+class Unprinted(SyntaxError):
+    """Python can't print it, nor can it be unpickled."""
+
+    def __init__(self, line: str, column: str, text: str) -> None:
+        super().__init__(text, ("script", line, column, text))
+
+
+class Sealed(Exception):
+    """Nothing about it can be set, as with a dataclass that is frozen."""
+
+    def __setattr__(self, name: str, value: object) -> NoReturn:
+        raise AttributeError(f"{name} can't be set")
+
+
 class AwkwardSystem(OSError):
     """The same of another kind."""
 

@@ -42,8 +42,7 @@ class UnknownJob(PqadaptersError, LookupError):
 
 def told(error: BaseException) -> RemoteError:
     """What comes in the place of an exception."""
-    lines = "".join(tracebacks.format_exception(error))
-    there = RemoteError(qualified(type(error)), _text(error), lines)
+    there = RemoteError(qualified(type(error)), _text(error), _lines(error))
     there._kinds = frozenset(map(qualified, type(error).__mro__))
     return there
 
@@ -62,6 +61,13 @@ def qualified(kind: type) -> str:
     """A class's name. In a spawned worker the script's module has another one."""
     module = "__main__" if kind.__module__ == "__mp_main__" else kind.__module__
     return f"{module}.{kind.__qualname__}"
+
+
+def _lines(error: BaseException) -> str:
+    try:
+        return "".join(tracebacks.format_exception(error))
+    except BaseException:
+        return "its traceback can't be had"
 
 
 def _text(error: BaseException) -> str:

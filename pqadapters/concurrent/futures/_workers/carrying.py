@@ -55,15 +55,24 @@ def _packed(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[st
 
 
 def carry_back(function: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-    """In a worker: a call, with an exception that the parent can load."""
+    """In a worker: a call, with an exception that the pool can send and the parent can load."""
     try:
         return function(*args, **kwargs)
     except BaseException as error:
         try:
-            ForkingPickler.loads(ForkingPickler.dumps(error))
+            traceback.format_exception(error)
+        except Exception:
+            raise told(error) from None
+        try:
+            _travel(error)
         except (Exception, SystemExit):
             raise told(error) from error
         raise
+
+
+def _travel(error: BaseException) -> None:
+    """What is done to an exception on its way: some refuse to have attributes set."""
+    ForkingPickler.loads(ForkingPickler.dumps(error)).__traceback__ = None
 
 
 def has_broken(error: BaseException | None) -> TypeGuard[BrokenExecutor]:
