@@ -125,7 +125,8 @@ class Unprinted(SyntaxError):
     """Python can't print it, nor can it be unpickled."""
 
     def __init__(self, line: str, column: str, text: str) -> None:
-        super().__init__(text, ("script", line, column, text))
+        where: Any = "script", line, column, text
+        super().__init__(text, where)
 
 
 class Sealed(Exception):
