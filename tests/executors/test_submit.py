@@ -231,6 +231,16 @@ def test_map_with_buffersize_submits_as_it_is_read(make: Make) -> None:
     assert list(results) == list(range(2, 20, 2))
 
 
+@pytest.mark.parametrize("options", [{}, {"buffersize": 2}])
+def test_map_keeps_nothing_of_what_was_read(make: Make, options: dict[str, Any]) -> None:
+    """With a buffer the last result stayed until the next one was read, however large it was."""
+    executor = make()
+    results: Any = executor.map(set, [[1], [2], [3]], **options)
+    read = weakref.ref(next(results))
+    executor.shutdown()  # and its thread has it no longer
+    assert [read(), list(results)] == [None, [{2}, {3}]]
+
+
 @pytest.mark.parametrize("size", [0, -1])
 def test_map_refuses_a_buffer_for_nothing(make: Make, size: int) -> None:
     with pytest.raises(ValueError, match="buffersize"):

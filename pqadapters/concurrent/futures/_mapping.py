@@ -86,14 +86,18 @@ def _results(
 ) -> Iterator[Any]:
     try:
         while futures:
-            future = futures.popleft()
-            try:
-                result = future.result(None if end is None else end - SYSTEM.monotonic())
-            finally:
-                future.cancel()
+            read = [_result(futures.popleft(), end)]
             for each in islice(arguments, 1):
                 futures.append(executor.submit(function, *each))
-            yield result
+            yield read.pop()  # and nothing here has it any more
     finally:
         for future in futures:
             future.cancel()
+
+
+def _result(future: Future[Any], end: float | None) -> Any:
+    try:
+        return future.result(None if end is None else end - SYSTEM.monotonic())
+    finally:
+        future.cancel()
+        del future  # an exception's traceback has this frame
