@@ -146,6 +146,35 @@ def test_a_forked_child_gets_a_clear_error_and_may_use_another_directory(tmp_pat
     assert payloads(tmp_path / "q") == [b"2"]
 
 
+DAEMON = """
+import os, sys
+alive, ours = os.pipe()
+
+def wait_for_the_parents_end():
+    os.close(ours)
+    os.read(alive, 1)
+
+os.register_at_fork(after_in_child=wait_for_the_parents_end)  # before anything of ours runs in the child
+from pqadapters.errors import StoreForked
+from pqadapters.store import Put
+from pqadapters.stores.segment import SegmentStore
+store = SegmentStore(sys.argv[1])
+opener = os.getpid()
+if os.fork():
+    os._exit(0)
+try:
+    store.commit(Put("q", b""))
+except StoreForked as error:
+    print(f"belongs to process {opener}," in str(error), flush=True)
+os._exit(0)
+"""
+
+
+def test_a_daemon_is_told_which_process_has_opened_the_store(tmp_path: Path) -> None:
+    """It was told of process 1, which has it by then."""
+    assert run(DAEMON, tmp_path / "q") == "True"
+
+
 def _in_child(store: SegmentStore, tmp_path: Path, work: str = "commit") -> str:
     end, other = os.pipe()
     pid = os.fork()

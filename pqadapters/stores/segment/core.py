@@ -451,7 +451,7 @@ class Core:
         self.coming = self.aside = 0
         self.deferred = []
         self.log.trouble = StoreForked(
-            f"the store in {self.directory} belongs to process {os.getppid()}, and this is a forked child of it: a "
+            f"the store in {self.directory} belongs to process {self.process}, and this is a forked child of it: a "
             "store in a directory is for one process. Open another directory here, or make the queue after the fork"
         )
         self.log.leave_files()
