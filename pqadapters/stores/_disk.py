@@ -224,7 +224,11 @@ class Disk:
         os.unlink(path)
 
     def mkdir(self, path: str) -> None:
+        """For its owner alone, who may enter it whatever the umask takes away."""
         os.mkdir(path, 0o700)
+        mode = stat.S_IMODE(os.lstat(path).st_mode)
+        if ~mode & 0o700 and os.name != "nt":
+            os.chmod(path, mode | 0o700)
 
     def rmdir(self, path: str) -> None:
         os.rmdir(path)

@@ -48,8 +48,10 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_missing_directories_are_made_and_are_private(tmp_path: Path) -> None:
-    before = os.umask(0)
+@pytest.mark.parametrize("umask", [0, 0o177])
+def test_missing_directories_are_made_and_are_private(umask: int, tmp_path: Path) -> None:
+    """By a program that has set its umask for files, nobody but root could enter what it had made."""
+    before = os.umask(umask)
     try:
         path = filled(tmp_path / "a" / "b", b"1")
     finally:
