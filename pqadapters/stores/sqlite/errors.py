@@ -22,6 +22,7 @@ _IO = "disk I/O error"
 _DAMAGED = (
     "database disk image is malformed",
     "file is not a database",
+    "unsupported file format",
     "malformed database schema",
     "no such table",  # all our statements fit our schema
     "no such column",
