@@ -62,6 +62,18 @@ def test_damage_is_told_with_the_store_free_for_others(database: Path) -> None:
         logger.removeHandler(handler)
 
 
+def test_a_flipped_bit_in_the_formats_number(database: Path, tmp_path: Path) -> None:
+    """It was told in SQLite's own words, with nothing of what to do."""
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"1"))
+    data = bytearray(database.read_bytes())
+    data[47] ^= 64
+    database.write_bytes(data)
+    with pytest.raises(FormatError, match=r"jobs\.db is damaged.*salvage"):
+        SqliteStore(database)
+    assert salvage(database, to=tmp_path / "new.db").records == 1
+
+
 @pytest.mark.parametrize(("column", "value"), [("payload", 3), ("payload", 0.5), ("payload", "x"), ("attempts", -1)])
 @pytest.mark.parametrize("ack", ["get", "task_done"])
 def test_a_flipped_bit_in_a_columns_type(database: Path, column: str, value: object, ack: str) -> None:
