@@ -184,8 +184,8 @@ def encode_sync(sequence: int, offset: int, start: int) -> bytes:
 def decode_puts(
     data: bytes, offsets: Iterable[int], sequences: Iterable[int], queue: int, start: int, first: int
 ) -> list[tuple[bytes, float]]:
-    """Payload and time of the plain PUTs with these numbers into that queue at these offsets, up to the first that isn't
-    whole there. `data` is what stands from offset `first` on, and has at least PUT_COST bytes from each of them on."""
+    """Payload and time of the plain PUTs with these numbers into that queue at these offsets, up to the first that
+    isn't whole there. `data` is what stands from offset `first` on, at least PUT_COST bytes from each of them on."""
     found: list[tuple[bytes, float]] = []
     for sequence, offset in zip(sequences, offsets):  # noqa: B905  # as many of both
         at = offset - first
