@@ -180,6 +180,16 @@ def test_who_has_a_database_open(tmp_path: Path) -> None:
     assert loaded("stats", tmp_path / "q.db")["held_by"] == []
 
 
+def test_a_holder_whose_number_nobody_here_knows(home: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Linux gives one of another container as 0."""
+    monkeypatch.setenv("PQADAPTERS_HOME", str(home))
+    monkeypatch.setattr("pqadapters.stores.segment.onlooker.holder_of", lambda file: 0)
+    slot = next(entry["place"] for entry in loaded("ls", home)["stores"] if "queues" not in entry)
+    assert "  another process  " in out("ls", home)
+    assert "held by another process\n" in out("stats", slot)
+    assert "is held by another process: end it first" in refusal("purge", slot, "--yes")
+
+
 def test_a_place_with_several_stores(home: Path) -> None:
     slot = next(entry for entry in loaded("ls", home)["stores"] if "queues" not in entry)
     directory = (home / slot["place"]).parent
@@ -197,7 +207,9 @@ def test_a_home_in_use(tmp_path: Path) -> None:
         assert [entry.get("pid", child.pid) for entry in found] == [child.pid, child.pid]
         assert [entry["items"] for entry in found if "queues" not in entry] == [2]
         assert child.poll() is None
-        assert str(child.pid) in out("ls", tmp_path / "home")
+        lines = out("ls", tmp_path / "home").splitlines()
+        assert [str(child.pid) in line for line in lines] == [False, False, True, True]
+
         child.kill()
 
 

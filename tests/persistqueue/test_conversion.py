@@ -257,6 +257,13 @@ def test_a_unique_queue_and_the_wrong_serializer(path: str) -> None:
         assert q.size == 1
 
 
+def test_a_unique_queue_in_which_there_is_nothing(path: str) -> None:
+    theirs.database(path, old.UniqueQ, [])
+    with ours.UniqueQ(path) as q:
+        assert q.put("a")
+        assert q.put("a") is None
+
+
 @pytest.mark.parametrize("error", [MemoryError, KeyboardInterrupt])
 def test_a_unique_queue_whose_opening_is_broken_off_is_opened_again(
     path: str, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
@@ -368,6 +375,14 @@ def test_an_async_database(tmp_path: Path, kind: Any, table: str, items: list[st
             return [await q.get() for _ in range(await q.qsize())]
 
     assert asyncio.run(use()) == items
+
+
+def test_an_async_table_beside_one_of_that_name(path: str) -> None:
+    """Both would be the same queue here, and the conversion be refused for it."""
+    theirs.database(path, old.SQLiteQueue, ["x"])
+    theirs.async_database(f"{path}/data.db", "queue")
+    with ours.SQLiteQueue(path) as q, ours.SQLiteQueue(path, name="async") as other:
+        assert (all_of(q), all_of(other)) == (["x"], ["a", "b", "c"])
 
 
 def test_what_stands_in_the_wal_is_taken(path: str) -> None:

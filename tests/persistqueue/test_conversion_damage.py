@@ -18,6 +18,7 @@ import pytest
 import pqadapters.persistqueue as ours
 from pqadapters.errors import FormatError, StoreRefused
 from pqadapters.persistqueue import serializers
+from pqadapters.persistqueue.conversion import rows
 from pqadapters.persistqueue.conversion.framing import FRAMINGS, Broken
 
 from . import theirs
@@ -186,6 +187,14 @@ def test_a_chunk_that_is_missing(path: str) -> None:
     assert [each.reason for each in damage] == ["1 of the files q00000 to q00003 are missing"]
 
 
+def test_chunks_that_its_info_says_nothing_of_are_not_read(path: str) -> None:
+    """Such as one that is done with, when persist-queue is killed before it removes it."""
+    theirs.file_queue(path, ITEMS, chunksize=10, got=15)
+    for name in ("q00000", "q00009"):
+        Path(path, name).write_bytes(Path(path, "q00001").read_bytes())
+    assert numbers(path) == (list(range(15, 30)), [])
+
+
 def test_an_info_that_was_being_written_goes_with_the_rest(path: str) -> None:
     theirs.file_queue(path, ITEMS)
     Path(path, "tmpab_12xyz").write_bytes(b"half")
@@ -264,6 +273,15 @@ def _page(path: str, page: int) -> bytes:
     return Path(path, "data.db").read_bytes()[page * 4096 : (page + 1) * 4096]
 
 
+def _check_each_once(path: str) -> None:
+    """Of the rows only those of one leaf are missing."""
+    with ours.SQLiteQueue(path) as q:
+        found = [int(item.split()[1]) for item in all_of(q)]
+        assert found == sorted(set(found))
+        assert 3900 < len(found) < 4000
+        assert q._store.damage
+
+
 def test_a_damaged_leaf_costs_its_own_rows(path: str) -> None:
     _rows(path)
     leaves = _pages(path)["leaf"]
@@ -288,6 +306,28 @@ def test_a_damaged_inner_page_costs_nothing(path: str) -> None:
         times = [record.put_at for record in q._store.browse("queue_default")]
         assert times[1:] == [float(n) for n in range(1, 60_000)]
         assert [each.offset for each in q._store.damage] == [inner[-1] * 4096]
+
+
+def test_a_leaf_that_is_damaged_while_it_is_read_gives_no_row_twice(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """SQLite has handed out those in front of it."""
+    _rows(path)
+    _ruin(path, _pages(path)["leaf"][10])
+    monkeypatch.setattr(rows.Source, "_is_whole", lambda source, table: True)
+    _check_each_once(path)
+
+
+def test_text_beside_a_damaged_leaf(path: str) -> None:
+    """SQLite keeps as text what a serializer of the program's own has given it as such."""
+    _rows(path)
+    with closing(sqlite3.connect(f"{path}/data.db")) as connection:
+        connection.execute("UPDATE queue_default SET data = '\"item ' || _id || '                 \"'")
+        connection.commit()
+        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)")
+    _ruin(path, _pages(path)["leaf"][10])
+    with ours.SQLiteQueue(path, serializer=serializers.json) as q:
+        found = [int(item.split()[1]) for item in all_of(q)]
+        assert found == sorted(set(found))
+        assert 3800 < len(found) < 4000
 
 
 def test_a_damaged_root_page(path: str) -> None:
@@ -333,11 +373,7 @@ def test_a_page_in_the_place_of_another_gives_no_item_twice(path: str) -> None:
     _rows(path)
     leaves = _pages(path)["leaf"]
     _ruin(path, leaves[20], _page(path, leaves[10]))
-    with ours.SQLiteQueue(path) as q:
-        found = [int(item.split()[1]) for item in all_of(q)]
-        assert found == sorted(set(found))
-        assert 3900 < len(found) < 4000
-        assert q._store.damage
+    _check_each_once(path)
 
 
 def test_a_time_that_is_no_number_costs_nothing(path: str) -> None:
