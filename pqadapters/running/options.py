@@ -57,6 +57,8 @@ def parse(arguments: Sequence[str]) -> Options:
 def _program(module: bool, rest: Sequence[str]) -> Options:
     """Without any option, which takes no parser: that is a part of a start that can be seen."""
     name, *arguments = rest
+    if module and not name:
+        refuse("argument -m: it is empty")
     return Options(name if module else "", "" if module else name, tuple(arguments))
 
 

@@ -54,6 +54,15 @@ def test_mistakes(arguments: str, said: str, place: Place) -> None:
     assert ended.errors.startswith("usage: python -m pqadapters run ")
 
 
+def test_a_module_without_a_name(place: Place) -> None:
+    """A variable of the shell that isn't set: it ran whatever `__main__` there was in the working directory."""
+    (place.directory / "__main__.py").write_text("print('another program')")
+    for more in ([], ["--explain"]):
+        ended = place.start(*more, "-m", "")
+        assert (ended.status, ended.out) == (2, "")
+        assert "argument -m: it is empty" in ended.errors
+
+
 @pytest.mark.parametrize(
     ("arguments", "rest"),
     [
