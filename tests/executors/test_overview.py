@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from typing import Any
 
 import pytest
@@ -29,6 +30,20 @@ def test_stats(make: Make) -> None:
     assert [stats[each] for each in ("pending", "delayed", "running", "dead")] == [1, 1, 1, 0]
     assert stats["bytes"] > 0
     assert stats["submitted_here"] == 2
+
+
+def test_what_is_kept_is_purged_without_being_in_memory(make: Make) -> None:
+    """All results were read before the first one was taken away."""
+    executor = make(result_ttl=60)
+    for done in [executor.submit(bytes, 1 << 20) for _ in range(32)]:
+        done.result(work.PATIENCE)
+    del done
+    tracemalloc.start()
+    try:
+        assert executor.purge("results") == 32
+        assert tracemalloc.get_traced_memory()[1] < 1 << 24
+    finally:
+        tracemalloc.stop()
 
 
 def test_a_cancelled_job_that_is_due_isnt_counted(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -213,10 +213,8 @@ def _purge_key(backlog: Backlog, key: bytes) -> int:
 
 def _purge_results(backlog: Backlog) -> int:
     """All but those of parked jobs, which go with them."""
-    count = 0
-    for id, entry in list(backlog.store.scan(backlog.names.results)):
-        kept = Kept.load(entry)
-        if kept.until < inf:
-            forget(backlog, id, kept.key)
-            count += 1
-    return count
+    results = backlog.store.scan(backlog.names.results)
+    found = [(id, kept.key) for id, kept in ((id, Kept.load(entry)) for id, entry in results) if kept.until < inf]
+    for id, key in found:
+        forget(backlog, id, key)
+    return len(found)
