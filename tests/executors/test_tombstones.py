@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from pqadapters.concurrent.futures import ThreadPoolExecutor
-from pqadapters.store import Delete, Op, Record, Set, State
+from pqadapters.store import Delete, Nack, Op, Record, Set, State
 from pqadapters.stores.sqlite import SqliteStore
 
 from . import work
@@ -44,6 +44,28 @@ def test_a_job_that_is_begun_before_its_tombstone_is_there_keeps_its_key(
     work.GATES["gate"].set()
     assert future.result(work.PATIENCE) == "gate"
     assert not executor._backlog.store.count(executor._backlog.names.cancelled)
+
+
+def test_a_job_that_fails_before_its_tombstone_is_there_is_tried_again(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its next try found the tombstone, though cancel() had said that it isn't cancelled."""
+    executor, failed = make(), threading.Event()
+    future = executor.using(delay=SOON, retries=1, backoff=SOON).submit(work.fail_until, 1, "done")
+    commit = executor._backlog.commit
+
+    def failed_before(*ops: Op) -> Any:
+        if cancels(executor, Set, ops):
+            assert failed.wait(work.PATIENCE)
+        done = commit(*ops)
+        if any(isinstance(op, Nack) for op in ops):
+            failed.set()
+        return done
+
+    monkeypatch.setattr(executor._backlog, "commit", failed_before)
+    assert not future.cancel()
+    assert future.result(work.PATIENCE) == "done"
+    assert future.attempts == 2
 
 
 def test_a_job_whose_tombstone_is_taken_away_as_it_is_found_is_run(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

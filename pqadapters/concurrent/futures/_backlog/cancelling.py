@@ -101,7 +101,7 @@ def cancel_stored(backlog: Backlog, id: bytes, record: int, future: JobFuture | 
         if waiting is None or waiting.state is State.CLAIMED or wire.id_of(waiting.payload) != id:
             return False
         if waiting.state is State.DELAYED:
-            return not (future is not None and future._begun) and bury(backlog, waiting)
+            return not (future is not None and future._begun) and bury(backlog, waiting, future)
     return False  # it came due between the two, again and again
 
 
@@ -114,8 +114,9 @@ def _cancel_claimed(backlog: Backlog, claim: Claim, future: JobFuture | None) ->
     return True
 
 
-def bury(backlog: Backlog, delayed: Record) -> bool:
-    """A tombstone for a delayed job; False where it came due just now, and was claimed by who may not have seen it."""
+def bury(backlog: Backlog, delayed: Record, future: JobFuture | None = None) -> bool:
+    """A tombstone for a delayed job; False where it came due just now, and was claimed by who may not have seen it. The
+    future as of `cancel_stored`."""
     id = wire.id_of(delayed.payload)
     backlog.tombs = True  # before it is there: who begins the job looks for it
     peers.bury(backlog)
@@ -124,8 +125,8 @@ def bury(backlog: Backlog, delayed: Record) -> bool:
     try:
         backlog.commit(Set(backlog.names.cancelled, id, _UNSURE, Expect.ABSENT))
     except ConditionFailed:  # somebody else cancels it just now, or was killed as he did
-        return _is_in_time(backlog, delayed) and _make_sure(backlog, delayed, id)
-    if not _stays_buried(backlog, delayed, id):
+        return _is_in_time(backlog, delayed, future) and _make_sure(backlog, delayed, id)
+    if not _stays_buried(backlog, delayed, id, future):
         return False
     with suppress(StoreError):  # else its key is free, and others are told, when it is due
         _make_sure(backlog, delayed, id)
@@ -138,15 +139,17 @@ def _make_sure(backlog: Backlog, delayed: Record, id: bytes) -> bool:
     return backlog.commit_ends(ends, delayed.payload, still=partial(_is_unsure, backlog, id))
 
 
-def _is_in_time(backlog: Backlog, delayed: Record) -> bool:
-    """Of a tombstone that is there: whether nobody has claimed the job before."""
+def _is_in_time(backlog: Backlog, delayed: Record, future: JobFuture | None) -> bool:
+    """Of a tombstone that is there: whether nobody has claimed the job before, who may have failed by now."""
     there = next(backlog.store.browse(backlog.names.jobs, state=None, after=delayed.id - 1), None)
-    return there is not None and there.id == delayed.id and there.state is not State.CLAIMED
+    if there is None or there.id != delayed.id or there.state is State.CLAIMED:
+        return False
+    return future is None or not future._begun
 
 
-def _stays_buried(backlog: Backlog, delayed: Record, id: bytes) -> bool:
+def _stays_buried(backlog: Backlog, delayed: Record, id: bytes, future: JobFuture | None) -> bool:
     """Whether our tombstone came in time; else it is away again, before anybody is told."""
-    if _is_in_time(backlog, delayed):
+    if _is_in_time(backlog, delayed, future):
         return True
     try:
         backlog.commit(Delete(backlog.names.cancelled, id, _UNSURE))
