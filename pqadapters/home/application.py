@@ -1,10 +1,10 @@
 """Which application is this process? Its queues without a name or path live in a directory of that name.
 
 The answer is the same in every run of a program, from whatever directory it is started, and in all its processes:
-forked ones, and those that multiprocessing starts anew, also while these are still importing the main module. Two
-programs never share a name, but for those run with -m: these are known by their module's name alone, so that a deploy
-to another directory stays the same application (`origin` tells them apart). Programs that run other people's programs
-(gunicorn, celery, manage.py) are told apart by the directory that they are started in.
+forked ones, and those that multiprocessing or joblib start anew, also while these are still importing the main module.
+Two programs never share a name, but for those run with -m: these are known by their module's name alone, so that a
+deploy to another directory stays the same application (`origin` tells them apart). Programs that run other people's
+programs (gunicorn, celery, manage.py) are told apart by the directory that they are started in.
 
 `application` looks once for each process, any thread may call it; nothing here writes to a disk.
 """
@@ -65,6 +65,8 @@ _FOLDS_CASE = sys.platform in ("win32", "darwin")
 
 #: How multiprocessing starts an interpreter; a forkserver's children have its command line too.
 _HELPERS = ("from multiprocessing.spawn import ", "from multiprocessing.forkserver import ")
+#: The module by which loky starts the processes of joblib. It hands on `sys.argv`, as multiprocessing does.
+_LOKY = "loky.backend.popen_loky_posix"
 
 
 class Application(NamedTuple):
@@ -85,7 +87,7 @@ class Process(NamedTuple):
     kept: bool = False  #: PQADAPTERS_HOME is set
     frozen: str = ""  #: the executable of a program that was packed with its interpreter
     ipython: bool = False
-    helper: bool = False  #: multiprocessing started this interpreter
+    helper: bool = False  #: multiprocessing, or loky, started this interpreter
     told: Mapping[str, Any] = {}  #: what multiprocessing's parent told it
     path: Sequence[str] = ()  #: sys.path
 
@@ -199,7 +201,7 @@ def _start_directory() -> str:
 
 
 def _is_helper() -> bool:
-    return any(argument.startswith(_HELPERS) for argument in sys.orig_argv)
+    return any(argument.startswith(_HELPERS) or argument.endswith(_LOKY) for argument in sys.orig_argv)
 
 
 def _this_process() -> Process:
@@ -224,7 +226,8 @@ def _main_globals() -> Mapping[str, Any]:
     child = getattr(sys.modules.get("__mp_main__"), "__dict__", {})
     if child.get("__name__") == "__mp_main__":
         return child
-    return getattr(sys.modules.get("__main__"), "__dict__", {})
+    main = getattr(sys.modules.get("__main__"), "__dict__", {})
+    return {} if _name(main).endswith(_LOKY) else main  # that is no program's
 
 
 def _frozen(main: Mapping[str, Any]) -> str:
@@ -283,8 +286,12 @@ def _container(file: str) -> str:
 
 
 def _module(process: Process) -> str:
-    name = getattr(process.main.get("__spec__"), "name", None)
-    return name or process.told.get("init_main_from_name") or ""
+    return _name(process.main) or process.told.get("init_main_from_name") or ""
+
+
+def _name(main: Mapping[str, Any]) -> str:
+    """The module's that was run with -m, or a directory's or an archive's "__main__"; "" of a script."""
+    return getattr(main.get("__spec__"), "name", None) or ""
 
 
 def _file(process: Process) -> str:

@@ -248,3 +248,36 @@ child.join()
     found = shown(["-c", code], tmp_path, PYTHONPATH=str(tmp_path))
     assert len(found) == 3
     assert {one.temporary for one in found} == {"a -c command"}
+
+
+LOKY = """
+import multiprocessing.process, os, sys
+if __name__ == "__main__":
+    sys.argv, multiprocessing.process.ORIGINAL_DIR = os.environ["ARGV"].split(), os.environ["DIRECTORY"]
+    from targets import show
+    show()
+"""
+LOKYS_PARENT = """
+import os, subprocess, sys
+from multiprocessing import process
+from targets import show
+show()
+os.environ["ARGV"], os.environ["DIRECTORY"] = " ".join(sys.argv), process.ORIGINAL_DIR
+os.chdir("/")
+subprocess.run([sys.executable, "-m", "joblib.externals.loky.backend.popen_loky_posix", "--pipe", "7"], check=True)
+"""
+
+
+@pytest.mark.parametrize("arguments", [("worker.py",), ("manage.py",), ("-m", "jobs"), ("jobs",), ("-c", LOKYS_PARENT)])
+def test_the_processes_of_joblib_are_what_their_program_is(arguments: tuple[str, ...], tmp_path: Path) -> None:
+    """They were an application of their own, the same for all programs with joblib: what they put into a queue with a
+    name never came to their program, and what was left in one without a name came to another program's."""
+    backend = tmp_path / "joblib" / "externals" / "loky" / "backend"
+    backend.mkdir(parents=True)
+    (backend / "popen_loky_posix.py").write_text(LOKY)
+    family(tmp_path)
+    for program in ("worker.py", "manage.py", "jobs/__main__.py"):
+        (tmp_path / program).write_text(LOKYS_PARENT)
+    found = shown([*arguments, "x"], tmp_path, PYTHONPATH=str(tmp_path))
+    assert len(found) == 2
+    assert found[1] == found[0]
