@@ -94,7 +94,14 @@ class SQLiteAckQueue(Stored):
         self._most = MANY  #: items in both
         self._told = 0  #: grows with every item that this object acknowledges
         if auto_resume:
+            self._resume_first()
+
+    def _resume_first(self) -> None:
+        try:
             self._states.resume(own=False)
+        except BaseException:  # which has our frames, as long as somebody keeps it
+            self._store.close()
+            raise
 
     def _made(self, payload: bytes) -> list[Op]:
         return [Put(self._queue, payload, rank=FRESH)]

@@ -6,11 +6,12 @@ import errno
 import sys
 import threading
 from collections import Counter
+from pathlib import Path
 from typing import Any
 
 import pytest
 
-from pqadapters.errors import DiskError, StoreLocked
+from pqadapters.errors import DiskError, StoreLocked, StorePoisoned
 from pqadapters.persistqueue import (
     AckStatus,
     Empty,
@@ -22,6 +23,8 @@ from pqadapters.persistqueue import (
     serializers,
     sqlackqueue,
 )
+from pqadapters.persistqueue._states import States
+from tests.contract.descriptors import open_below
 from tests.segment.programs import run, running, said
 
 KINDS: list[Any] = [SQLiteAckQueue, FILOSQLiteAckQueue, UniqueAckQ]
@@ -144,6 +147,22 @@ def test_resuming_by_hand_brings_back_what_this_object_has(path: str) -> None:
     assert (q.unack_count(), q.ready_count()) == (0, 1)
     assert q.get(block=False) == "a"
     assert q.ack(item) == 1
+
+
+def test_an_opening_that_cant_resume_lets_go_of_the_store(path: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who keeps the exception and tries again was given the same store, in which nothing goes any more."""
+
+    def refuse(self: States, *, own: bool) -> int:
+        raise StorePoisoned("a sync failed")
+
+    with SQLiteAckQueue(path) as q:
+        q.put(1)
+    with monkeypatch.context() as patch:
+        patch.setattr(States, "resume", refuse)
+        with pytest.raises(StorePoisoned) as kept:
+            SQLiteAckQueue(path)
+    assert "a sync failed" in str(kept.value)
+    assert not open_below(Path(path))
 
 
 def test_who_works_on_an_item_while_it_is_resumed_can_still_acknowledge_it(path: str) -> None:
