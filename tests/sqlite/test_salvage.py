@@ -58,6 +58,17 @@ def test_salvage_reads_what_stands_in_the_wal(database: Path) -> None:
     store.close()
 
 
+@pytest.mark.parametrize("length", [0, 17, 20, 60])
+def test_salvage_of_a_file_that_ends_in_its_head_brings_out_its_wal(length: int, database: Path) -> None:
+    """With the page's size in it, and nothing of what stands behind that, it was an IndexError."""
+    copy = database.with_name("copy.db")
+    with SqliteStore(database) as store:
+        store.commit(*[Put("q", b"%d" % n) for n in range(200)])
+        copy.write_bytes(database.read_bytes()[:length])
+        Path(f"{copy}-wal").write_bytes(Path(f"{database}-wal").read_bytes())
+    assert salvage(copy, to=database.with_name("new.db")).records == 200
+
+
 def test_salvage_names_what_it_cannot_do(database: Path) -> None:
     fill(database, 2)
     with pytest.raises(StoreRefused, match="exists already"):

@@ -51,7 +51,7 @@ class Pages:
     def __init__(self, path: str, *, trusting: bool = True, wal: str = "") -> None:
         log = wal or f"{path}-wal"
         self._file, self._wal = _opened(path), _opened(log) if os.path.lexists(log) else None
-        head = self._file.read(100)
+        head = self._file.read(100).ljust(100, b"\0")
         self.is_ours = head[68:72] == APPLICATION.to_bytes(4, "big")  #: as its head says, which may be damaged
         self._has_map = self.is_ours or not head.startswith(_MAGIC) or any(head[52:56])
         size = int.from_bytes(head[16:18], "big") if trusting and head.startswith(_MAGIC) else 0
