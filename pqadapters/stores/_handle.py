@@ -161,6 +161,11 @@ class Handle:
                 return []
             claim = ahead.pop(wish.queue, core.process)
             if claim is not None:
+                try:
+                    core.bells.taken(wish.queue)
+                except BaseException:  # of a signal handler: nobody would have it
+                    ahead.put_back([claim])
+                    raise
                 return [claim]
         waiting = ahead.take_waiting(core.process)
         try:
@@ -194,6 +199,10 @@ class Handle:
         except BaseException:
             self._ahead.put_off(acks, self._core.process)
             raise
+
+    def _lying_ahead(self, queue: str) -> int:
+        """How many records of a queue are ready for this handle's users, and claimed in the store."""
+        return self._ahead.of(queue, self._core.process)
 
     def _give_back_ahead(self) -> None:
         """What lies ahead is ready again. Raises StoreError: then it is there still."""

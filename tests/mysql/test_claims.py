@@ -10,7 +10,7 @@ from typing import Any
 import pymysql
 import pytest
 
-from pqadapters.errors import LeaseLost, StoreError
+from pqadapters.errors import LeaseLost, LimitReached, StoreError
 from pqadapters.store import Ack, Claim, Nack, Op, Order, Put, Update
 from pqadapters.stores.mysql import MysqlStore, keeper
 from pqadapters.stores.mysql.owners import Owners
@@ -184,6 +184,16 @@ def test_prefetch_takes_several_and_counts_them_as_ready(url: str) -> None:
             (b"2", 1),
             (b"3", 1),
         ]
+
+
+def test_i9_a_limit_counts_what_prefetch_has_taken_as_ready(url: str) -> None:
+    with MysqlStore(url, prefetch=4) as store:
+        store.commit(*(Put("q", b"%d" % n) for n in range(6)))
+        store.claim("q")
+        store.commit(Put("q", b"6", limit=6))
+        with pytest.raises(LimitReached):
+            store.commit(Put("q", b"7", limit=6))
+        assert store.depth("q").ready == 6
 
 
 def test_acknowledgements_that_were_put_off_come_with_the_next_transaction(url: str) -> None:

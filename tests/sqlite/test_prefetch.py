@@ -11,10 +11,11 @@ from types import SimpleNamespace
 import pytest
 
 from pqadapters import stores
-from pqadapters.errors import DiskError
+from pqadapters.errors import DiskError, LimitReached
 from pqadapters.store import Ack, Claim, Depth, Nack, Order, Put, State
 from pqadapters.stores._ahead import Ahead
 from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite import store as sqlite_store
 from tests.contract.interrupting import interrupted
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, running, said
@@ -55,6 +56,30 @@ def test_a_depth_counts_once_what_another_thread_fetches_meanwhile(
         monkeypatch.setattr(store._looks, "depth", depth)
         assert store.depth("q")[:3] == (9, 0, 1)
         assert got == [b"0"]
+
+
+def test_i9_a_limit_counts_what_lies_ahead_as_ready(database: Path) -> None:
+    """A queue with `maxsize=3` took three more as soon as its consumer had fetched the first three."""
+    with SqliteStore(database, prefetch=4) as store:
+        assert _got(store) == [b"0"]
+        store.commit(Put("q", b"10", limit=10))
+        with pytest.raises(LimitReached):
+            store.commit(Put("q", b"11", limit=10))
+        assert store.depth("q").ready == 10
+
+
+def test_who_waits_for_room_hears_of_what_is_handed_out_from_ahead(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(sqlite_store, "_WITHOUT_LOOKOUT", 2 * PATIENCE)
+    with SqliteStore(database, prefetch=10) as store:
+        monkeypatch.setattr(store._core.lookout, "ensure", lambda: None)
+        assert _got(store) == [b"0"]
+        waiter = Task(lambda: store.wait("q", lambda depth: depth.ready < 9, 2 * PATIENCE), patience=PATIENCE)
+        while not store._core.bells.waiting:
+            assert waiter.running
+        assert _got(store) == [b"1"]
+        assert waiter.result()
 
 
 def test_others_see_those_ahead_as_claimed_until_the_handle_ends(database: Path) -> None:
@@ -99,6 +124,7 @@ import sys
 from pqadapters.store import Ack
 from pqadapters.stores import _ahead
 from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite import store as sqlite_store
 
 _ahead.PUT_OFF = 1e9
 store = SqliteStore(sys.argv[1], prefetch=4)
@@ -186,6 +212,7 @@ def test_what_a_killed_process_had_ahead_comes_in_its_old_place(database: Path) 
     with running("""
 import sys
 from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite import store as sqlite_store
 store = SqliteStore(sys.argv[1], prefetch=5)
 print(store.claim("q")[0].payload.decode(), flush=True)
 sys.stdin.read()

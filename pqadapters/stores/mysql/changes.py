@@ -23,13 +23,22 @@ def lease_lost(claim: Claim) -> LeaseLost:
 
 
 class Changes:
-    """The operations of one commit."""
+    """The operations of one commit. `ahead`: how many records of a queue its caller has fetched, for whom they are
+    ready still."""
 
-    def __init__(self, session: Session, names: Names, handle: int, now: float) -> None:
+    def __init__(
+        self,
+        session: Session,
+        names: Names,
+        handle: int,
+        now: float,
+        ahead: Callable[[str], int] = lambda queue: 0,
+    ) -> None:
         self._session = session
         self._names = names
         self._handle = handle
         self._now = now
+        self._ahead = ahead
 
     def apply(self, ops: Sequence[Op]) -> list[int]:
         """Each op's number: the id for a Put, else 0. Raises ConditionFailed, LeaseLost, ValueError."""
@@ -55,7 +64,7 @@ class Changes:
         session.ask(sql.LOCK_QUEUE, number)
         if op.limit is not None:
             values = (number, max(op.limit, 1), number, moment(self._now))
-            ready = int(session.ask(sql.COUNT_READY, *values).rows[0][0])
+            ready = int(session.ask(sql.COUNT_READY, *values).rows[0][0]) + self._ahead(op.queue)
             if ready >= op.limit:
                 raise LimitReached(f"queue {op.queue!r} has {ready} ready records or more; its limit is {op.limit}")
         if op.limit_bytes is not None:

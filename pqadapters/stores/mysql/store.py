@@ -146,7 +146,7 @@ class MysqlStore(Fetching):
             limited = [op.queue for op in ops if isinstance(op, Put) and op.limit is not None]
             strays = core.aheads.shed(session, limited) if limited else []
             try:
-                found = Changes(session, core.names, self._handle, core.clock.wall()).apply(ops)
+                found = Changes(session, core.names, self._handle, core.clock.wall(), self._lying_ahead).apply(ops)
             except Exception:
                 undo(strays)  # others' parts of the transaction may be done
                 raise

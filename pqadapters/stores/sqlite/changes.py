@@ -62,16 +62,24 @@ def ack_held(connection: sqlite3.Connection, names: Names, who: Who, claim: Clai
 
 class Changes:
     """The operations of one transaction. `touched` gets the queues that it changes, and how many records more are
-    ready there; 0 for another change."""
+    ready there; 0 for another change. `ahead`: how many records of a queue its caller has fetched, for whom they are
+    ready still."""
 
     def __init__(
-        self, connection: sqlite3.Connection, names: Names, who: Who, now: float, touched: dict[str, int]
+        self,
+        connection: sqlite3.Connection,
+        names: Names,
+        who: Who,
+        now: float,
+        touched: dict[str, int],
+        ahead: Callable[[str], int] = lambda queue: 0,
     ) -> None:
         self._connection = connection
         self._names = names
         self._who = who
         self._now = now
         self._touched = touched
+        self._ahead = ahead
 
     def apply_all(self, ops: Sequence[Op]) -> tuple[int, ...]:
         """The numbers of all ops: the id for a Put, else 0. Raises ConditionFailed, LeaseLost, ValueError."""
@@ -133,6 +141,7 @@ class Changes:
         filled = ready or delayed or claimed
         if delayed:
             ready += self._one(schema.DUE, number, self._now)[0]
+        ready += self._ahead(op.queue)
         if op.limit is not None and ready >= op.limit:
             raise LimitReached(f"queue {op.queue!r} has {ready} ready records; its limit is {op.limit}")
         if op.limit_bytes is not None and filled and size + len(op.payload) > op.limit_bytes:

@@ -153,7 +153,8 @@ class SqliteStore(Alone):
             self._may_go_on(stop)
             touched.clear()
             who = Who(core.owners.number, self._handle)
-            return Changes(connection, core.names, who, core.clock.wall(), touched).apply_all(ops)
+            changes = Changes(connection, core.names, who, core.clock.wall(), touched, self._lying_ahead)
+            return changes.apply_all(ops)
 
         synced = self._power and not all(is_lazy(op) for op in ops)
         return Work(run, synced=synced, timeout=timeout, shrinks=shrinks(ops))
