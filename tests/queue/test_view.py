@@ -3,16 +3,19 @@
 from __future__ import annotations
 
 import copy
+import operator
 import pickle
 import queue
+import random
 from collections import deque
-from collections.abc import Callable
+from collections.abc import Callable, MutableSequence
 from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pqadapters.errors import DiskError, NotSerializable, RankError
+from pqadapters.stdlib import queue as durable
 from pqadapters.stdlib._lines import view as views
 from pqadapters.stdlib._lines.view import View
 from pqadapters.stdlib.queue import LifoQueue, PriorityQueue, Queue
@@ -35,8 +38,36 @@ def test_it_looks_like_the_standard_librarys_container(store: Store) -> None:
     for index in (3, -4):
         with pytest.raises(IndexError):
             view[index]
-    assert "['a', 'b', 'c']" in repr(view)
     assert view == q.queue
+
+
+@pytest.mark.parametrize("name", ["Queue", "LifoQueue", "PriorityQueue"])
+def test_it_is_shown_and_added_up_as_the_standard_librarys_container(store: Store, name: str) -> None:
+    ours, theirs = getattr(durable, name)(store=store), getattr(queue, name)()
+    for item in (1, 2, 3):
+        ours.put(item)
+        theirs.put(item)
+    view, container = ours.queue, theirs.queue
+    assert (repr(view), f"{view}") == (repr(container), f"{container}")
+    more = type(container)([7])
+    results = [(each + more, more + each, each + each, each * 2, 2 * each) for each in (view, container)]
+    assert results[0] == results[1]
+    assert {type(result) for result in results[0]} == {type(container)}
+    with pytest.raises(TypeError, match="can only concatenate"):
+        operator.add(view, ())
+    assert getattr(view, "maxlen", None) is None
+
+
+def test_it_is_a_sequence_for_who_asks(store: Store) -> None:
+    q: Queue[int] = Queue(store=store)
+    q.put_many((1, 2, 3))
+    assert isinstance(q.queue, MutableSequence)
+    assert sorted(random.sample(q.queue, 3)) == [1, 2, 3]
+    match q.queue:
+        case [first, *rest]:
+            assert (first, rest) == (1, [2, 3])
+        case _:
+            pytest.fail("no sequence for a pattern")
 
 
 @pytest.mark.parametrize("end", ["pop", "popleft"])

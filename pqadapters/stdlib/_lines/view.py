@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator, Mapping, Set
+from collections.abc import Callable, Iterable, Iterator, Mapping, MutableSequence, Set
 from contextlib import suppress
 from itertools import islice
 from operator import ne
@@ -177,6 +177,24 @@ class View:
         """How many items are equal."""
         return list(self).count(item)
 
+    def __add__(self, other: Iterable[object]) -> Any:
+        """A container of the standard library's kind, as of all that follows here."""
+        added: Any = other.copy() if isinstance(other, View) else other
+        return self.copy() + added
+
+    def __radd__(self, other: Any) -> Any:
+        return other + self.copy()
+
+    def __mul__(self, times: int) -> Any:
+        return self.copy() * times
+
+    __rmul__ = __mul__
+
+    @property
+    def maxlen(self) -> None:
+        """There is none, as a deque without one says."""
+        return None
+
     def copy(self) -> Any:
         """The items, in a container of the standard library's kind."""
         return self._kind(self)
@@ -311,7 +329,11 @@ class View:
     __hash__ = None  # type: ignore[assignment]  # like the containers that it stands for
 
     def __repr__(self) -> str:
-        return f"<view of {self._line.label}: {list(self)!r}>"
+        """As its container's: programs print it."""
+        return repr(self.copy())
+
+
+MutableSequence.register(View)  # as the containers are, for who asks: `random.sample`, `match`
 
 
 def is_plain(container: object) -> bool:
