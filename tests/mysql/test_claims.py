@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 from collections.abc import Callable, Sequence
 from functools import partial
@@ -213,6 +214,21 @@ def test_one_consumer_gets_what_came_first(url: str) -> None:
             store.commit(Put("q", b"%d" % n))
         found = [store.claim("q", timeout=PATIENCE)[0].payload for _ in range(50)]
         assert found == [b"%d" % n for n in range(50)]
+
+
+def test_i4_what_is_given_back_comes_before_what_was_fetched_ahead(url: str) -> None:
+    """It came behind all of it, where somebody had asked for a prefetch."""
+    with MysqlStore(url, prefetch=4) as store:
+        store.commit(*[Put("q", b"%d" % n) for n in range(6)])
+        first, second = [store.claim("q")[0] for _ in range(2)]
+        store.commit(Nack(second))
+        assert [store.claim("q")[0].payload for _ in range(2)] == [b"1", b"2"]
+        store.commit(Nack(first, not_before=store._core.clock.wall() + 3600))
+        assert store._ahead.of("q", os.getpid())
+        third = store.claim("q")[0]
+        store.commit(Nack(third))
+        claims = [store.claim("q")[0] for _ in range(3)]
+        assert [(claim.payload, claim.attempt) for claim in claims] == [(b"3", 2), (b"4", 1), (b"5", 1)]
 
 
 def test_the_keeper_goes_on_behind_an_exception_of_a_signal_handler(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -150,8 +150,7 @@ class MysqlStore(Fetching):
             except Exception:
                 undo(strays)  # others' parts of the transaction may be done
                 raise
-            if given_back := {op.claim.queue for op in ops if isinstance(op, Nack)}:
-                core.aheads.shed(session, [*given_back, *map(dead_queue, given_back)])  # it may stand in front of those
+            self._put_behind(session, [op for op in ops if isinstance(op, Nack)])
             return found
 
         def prepare() -> None:
@@ -164,6 +163,16 @@ class MysqlStore(Fetching):
         part.prepare = prepare
         part.refusable, part.power = len(ops) > 1, self._power
         return part
+
+    def _put_behind(self, session: Session, given_back: Sequence[Nack]) -> None:
+        """What is given back may stand in front of what lies ahead: nothing of these queues does any more. Of a
+        `prefetch` that somebody asked for, where it is ready at once."""
+        if given_back:
+            queues = {op.claim.queue for op in given_back}
+            self._core.aheads.shed(session, [*queues, *map(dead_queue, queues)])
+        at_once = {op.claim.queue for op in given_back if op.dead is None and not op.not_before}
+        if at_once and not self._ahead.adaptive:
+            self._ahead.shed(session, self._core.names.queue, [*at_once])
 
     def _make_names(self, ops: Sequence[Op]) -> None:
         """So that none is made in the middle of the transaction."""
