@@ -82,21 +82,27 @@ def first_seen(reader: Reader, names: Names, queue: str, order: Order) -> Claim 
     return Claim(queue, row[0] & _ID, 0, payload, row[6] or b"", row[3], name_text(note) if note else "")
 
 
+class ManyDue(Exception):
+    """So many delayed records are due that they are to be made ready before, some at a time."""
+
+
 class Take:
     """One claim's way through a transaction. `damaged` is called with the row of a record that isn't whole."""
 
     def __init__(
-        self, connection: sqlite3.Connection, names: Names, now: float, damaged: Callable[[Any, str], object]
-    ) -> None:
+        self, connection: sqlite3.Connection, names: Names, now: float, damaged: Callable[[Any, str], object],
+        *, many: bool = True,
+    ) -> None:  # fmt: skip
         self._connection = connection
         self._names = names
         self._now = now
         self._damaged = damaged
+        self._many = many  #: however many are due, they are made ready
 
     def claim(
         self, queue: str, number: int, order: Order, ids: Sequence[int] | None, limit: int, who: Who
     ) -> list[Claim]:
-        """Claim up to `limit` ready records of the queue."""
+        """Claim up to `limit` ready records of the queue. Raises ManyDue."""
         while True:
             rows = self._first(number, order, limit) if ids is None else self._of_ids(number, order, ids, limit)
             claims = [self._whole(queue, row) for row in rows]
@@ -114,13 +120,20 @@ class Take:
             delayed, ranked = _counts(rows[0][-1])
         else:
             _, delayed, _, _, ranked = ask(schema.COUNTS, (number,)).fetchone() or (0,) * 5
-        matured = delayed and ask(schema.MATURE, (number, self._now)).rowcount > 0
+        matured = delayed and self._mature(number)
         by_rank = order is Order.RANK and bool(ranked)
         if by_rank:
             self._names.ranked.add(number)
         if matured or by_rank != known:
             rows = self._by_rank(number, limit) if by_rank else self._by_place(number, order, limit)
         return rows
+
+    def _mature(self, number: int) -> bool:
+        """Make ready what is due; whether that was anything. Raises ManyDue."""
+        ask, due = self._connection.execute, (number, self._now)
+        if not self._many and ask(schema.ARE_MANY_DUE, due).fetchone() is not None:
+            raise ManyDue
+        return ask(schema.MATURE, due).rowcount > 0
 
     def _by_place(self, number: int, order: Order, limit: int) -> list[Any]:
         statement = schema.LAST_READY if order is Order.NEWEST else schema.FIRST
@@ -130,7 +143,7 @@ class Take:
         return self._connection.execute(schema.FIRST_BY_RANK, (number, number, limit)).fetchall()
 
     def _of_ids(self, number: int, order: Order, ids: Sequence[int], limit: int) -> list[Any]:
-        self._connection.execute(schema.MATURE, (number, self._now))
+        self._mature(number)
         wanted = {place_of(number, id) for id in ids if 0 < id < IDS}
         found = (self._connection.execute(schema.ONE, (place,)).fetchone() for place in wanted)
         rows = [row for row in found if row is not None]

@@ -243,10 +243,11 @@ class Core:
             self.room.keep_reserve()
         return released
 
-    def mature(self, queue: str, patience: float | None) -> int:
-        """Make ready what is due, where a claim hasn't had the room for all of it; how many records."""
+    def mature(self, queue: str, patience: float | None, some: str = schema.MATURE_FEW) -> int:
+        """Make ready what is due, where a claim hasn't had the room for all of it, or it is too much for one
+        transaction, `some` at a time; how many records."""
         number, now = self.names.queue(queue), self.clock.wall()
-        return self._few_by_few(lambda each: each.execute(schema.MATURE_FEW, (number, now)).rowcount, patience)
+        return self._few_by_few(lambda each: each.execute(some, (number, now)).rowcount, patience)
 
     def _any_dead(self) -> bool:
         numbers = [number for (number,) in self.reader.rows(schema.OWNERS)]

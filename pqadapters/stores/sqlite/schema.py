@@ -41,6 +41,7 @@ IDS = 1 << ID_BITS
 DELAYED = 1 << 62
 MAX_QUEUES = (1 << 20) - 1
 PART = 1 << 28  #: bytes
+MANY = 10_000  #: delayed records
 
 SCHEMA = f"""
 CREATE TABLE queue(
@@ -165,6 +166,12 @@ DUE = f"SELECT count(*) FROM record WHERE queue = ? AND place > {DELAYED} AND no
 NEXT_DUE = f"SELECT min(not_before) FROM record WHERE queue = ? AND place > {DELAYED}"
 MATURE = f"""
 UPDATE record SET place = place - {DELAYED} WHERE queue = ? AND place > {DELAYED} AND not_before <= ?"""
+#: Whether those are more than one transaction makes ready, for whose end all others wait; and so many of them.
+ARE_MANY_DUE = f"""
+SELECT 1 FROM record WHERE queue = ? AND place > {DELAYED} AND not_before <= ? LIMIT 1 OFFSET {MANY}"""
+MATURE_SOME = f"""
+UPDATE record SET place = place - {DELAYED} WHERE place IN (
+    SELECT place FROM record WHERE queue = ? AND place > {DELAYED} AND not_before <= ? LIMIT {MANY})"""
 #: The first few of those: what takes little room to write.
 MATURE_FEW = f"""
 UPDATE record SET place = place - {DELAYED} WHERE place IN (

@@ -42,10 +42,11 @@ from .._disk import Disk, disk_of
 from .._handle import Wish
 from .._trouble import bear
 from .._turns import call_back
+from . import schema
 from .alone import Alone
 from .backup import back_up
 from .changes import Changes, Who
-from .claims import Take, Taken, claim_oldest, first_seen
+from .claims import ManyDue, Take, Taken, claim_oldest, first_seen
 from .core import logger, share
 from .costs import bytes_moved, bytes_of, is_given_back, is_lazy, shrinks
 from .damage.salvaged import Salvaged, salvage_apart
@@ -261,20 +262,29 @@ class SqliteStore(Alone):
                 return [] if stop is not None and stop() else None
 
         try:
-            return self._take(wish, acks, bell)
+            return self._take_patiently(wish, acks, bell)
         except DiskError as error:
             if error.errno != errno.ENOSPC or not core.mature(queue, wish.patience):
                 raise
-            return self._take(wish, acks, bell)
+            return self._take(wish, acks, bell, many=True)
 
-    def _take(self, wish: Wish, acks: Sequence[Ack], bell: Bell) -> list[Claim] | None:
+    def _take_patiently(self, wish: Wish, acks: Sequence[Ack], bell: Bell) -> list[Claim] | None:
+        """As `_take`; where very many have come due, they are made ready in several transactions, between which others
+        get on, who wouldn't wait for the end of a long one."""
+        try:
+            return self._take(wish, acks, bell)
+        except ManyDue:
+            self._core.mature(wish.queue, wish.patience, schema.MATURE_SOME)
+            return self._take(wish, acks, bell, many=True)
+
+    def _take(self, wish: Wish, acks: Sequence[Ack], bell: Bell, *, many: bool = False) -> list[Claim] | None:
         """Claim, in a transaction; [] where it is put off. What interrupts this on its way back gives the claims back,
         which nobody would have else; should that be interrupted, too, whoever comes next does."""
         core = self._core
         touched: dict[str, int] = {}
         who = Who(core.owner(wish.patience), self._handle)
         work = Work(
-            self._taking(wish, acks, who, touched), synced=wish.counted and self._power, timeout=wish.patience
+            self._taking(wish, acks, who, touched, many), synced=wish.counted and self._power, timeout=wish.patience
         )
         try:
             result = core.writer.do(work)
@@ -300,7 +310,7 @@ class SqliteStore(Alone):
         return claims
 
     def _taking(
-        self, wish: Wish, acks: Sequence[Ack], who: Who, touched: dict[str, int]
+        self, wish: Wish, acks: Sequence[Ack], who: Who, touched: dict[str, int], many: bool
     ) -> Callable[[sqlite3.Connection], Taken]:
         names, (queue, order, ids, limit, stop, _, _) = self._core.names, wish
 
@@ -319,7 +329,7 @@ class SqliteStore(Alone):
                 found = claim_oldest(connection, queue, number, limit, who)
                 if found is not None:
                     return found
-            take = Take(connection, names, self._core.clock.wall(), self._core.damaged)
+            take = Take(connection, names, self._core.clock.wall(), self._core.damaged, many=many)
             return take.claim(queue, number, order, ids, limit, who) or None, False
 
         return run
