@@ -62,6 +62,7 @@ def enduring(run: Callable[..., object]) -> Callable[..., None]:
     def run_on(*given: Any) -> None:
         while _lacks_memory(run, given):
             time.sleep(_PAUSE)  # out here, where nothing is kept of what it had in hand
+        threading.current_thread()  # which knows a greenlet of a forked child again: else its end is a KeyError
 
     return run_on
 

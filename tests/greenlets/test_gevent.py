@@ -3,8 +3,12 @@ as threads do, and its hub runs."""
 
 from __future__ import annotations
 
+import subprocess
+import sys
+
 from tests.greenlets.executors import ExecutorPrograms
 from tests.greenlets.programs import Programs
+from tests.segment.programs import PATIENCE, ROOT
 
 
 class TestGevent(Programs):
@@ -30,6 +34,50 @@ def result(greenlet, seconds=10):
 def in_pool(size, function, items):
     return list(Pool(size).imap_unordered(function, items))
 """
+
+    def test_a_forked_child_says_nothing_of_its_parents_threads(self, begin: str, place: str) -> None:
+        """They are greenlets, and live on in it. At their end `threading`, which has forgotten them, raised KeyError,
+        and a listener said that the parent's records wait."""
+        code = """
+import gc, logging
+
+def ours():
+    found = [each for each in gc.get_objects() if isinstance(each, gevent.Greenlet)]
+    return [each for each in found if "pqadapters-" in repr(each) and not each.ready()]
+
+class Sink(logging.Handler):
+    def emit(self, record):
+        pass
+
+handler = handlers.QueueHandler(place, handlers=[Sink(), Sink()])
+logger = logging.getLogger("greenlets")
+logger.addHandler(handler)
+logger.warning("of the parent")
+assert handler.flush(10)
+child = os.fork()
+if not child:
+    living = ours()
+    assert living
+    for _ in range(3000):
+        if all(each.ready() for each in living):
+            break
+        sleep(0.01)
+    else:
+        print(living)
+    logger.warning("of the child")
+    assert handler.flush(10)
+    os._exit(0)
+assert os.waitpid(child, 0)[1] == 0
+print("done")
+"""
+        done = subprocess.run(
+            [sys.executable, "-W", "ignore", "-c", begin + code, place],
+            env={"PYTHONPATH": str(ROOT), "PATH": "/usr/bin:/bin"},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+        )
+        assert (done.stdout, done.stderr) == ("done\n", "")
 
 
 class TestExecutors(ExecutorPrograms):

@@ -181,6 +181,13 @@ class Delivery:
         if self._several is not None:
             self._several.stop()
 
+    def abandon(self) -> None:
+        """In a forked child where greenlets live on: these end, and have no turn of this process's."""
+        self._turn = Turn(self.spool, self._owed)
+        self.stopping.set()
+        if self._several is not None:
+            self._several.stop()
+
     # The thread that reads
 
     def _run(self) -> None:

@@ -13,6 +13,7 @@ from logging import handlers as stdlib
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
 
+from ...apart import is_shared
 from ...clock import SYSTEM
 from ...ending import at_end
 from ...errors import StoreError
@@ -366,8 +367,11 @@ def _begin_again() -> None:
     _go_on()
     for listener in living(_listeners):
         listener._starting = threading.Lock()
-        if listener._delivery is not None:
+        delivery = listener._delivery
+        if delivery is not None:
             listener._delivery, listener._thread = None, None
+            if is_shared():
+                delivery.abandon()
 
 
 if hasattr(os, "register_at_fork"):
