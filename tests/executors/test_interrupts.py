@@ -465,6 +465,30 @@ def test_cancelling_all_that_the_store_refuses_leaves_the_jobs_as_they_were(
     assert [future.result() for future in futures[1:]] == [0, 2, 4]
 
 
+def test_jobs_that_werent_cancelled_after_all_are_begun_though_nobody_looks_any_more(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The last worker has found nothing while they were claimed, and nobody calls shutdown() again."""
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    futures = [executor.submit(work.double, number) for number in range(3)]
+    commit, failures = executor._backlog.commit, [StoreError("full")]
+
+    def failing(*ops: Any) -> Any:
+        if failures and sum(type(op) is Ack for op in ops) == 3:
+            work.GATES["gate"].set()
+            with executor._tickets.changed:
+                assert executor._tickets.changed.wait_for(executor._backlog.idle, work.PATIENCE)
+            raise failures.pop()
+        return commit(*ops)
+
+    monkeypatch.setattr(executor._backlog, "commit", failing)
+    with pytest.raises(StoreError):
+        executor.shutdown(wait=False, cancel_futures=True)
+    assert [future.result(work.PATIENCE) for future in futures] == [0, 2, 4]
+
+
 def test_map_goes_on_in_a_new_pool(place: dict[str, Any]) -> None:
     """A pool that a call of map() had broken was replaced only for jobs that are on disk."""
     with ProcessPoolExecutor(1, rebuild=True, **place) as executor:
