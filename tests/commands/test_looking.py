@@ -8,6 +8,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters.opening import open_store
 from pqadapters.persistqueue import SQLiteAckQueue, SQLiteQueue
 from pqadapters.rank import rank
 from pqadapters.serializers import serializer
@@ -69,6 +70,17 @@ def test_the_directory_of_a_database_queue_is_its_database(tmp_path: Path) -> No
     assert [row["payload"] for row in loaded("peek", tmp_path / "jobs")] == ["'a'"]
 
 
+def test_who_shares_the_jobs_of_an_executor_is_no_queue_to_choose(tmp_path: Path) -> None:
+    """Unless a program has queues that are only called so."""
+    url = f"sqlite:///{tmp_path}/q.db"
+    with open_store(url) as store:
+        store.commit(Put("jobs", b"1"), Put("jobs.members", bytes(8)), Put(f"jobs.to.{'0' * 16}", b"2"))
+    assert [row["queue"] for row in loaded("peek", url)] == ["jobs"]
+    with open_store(url) as store:
+        store.commit(Put("jobs.members", b"a program's own"))
+    assert "choose one by --queue; there are 'jobs', 'jobs.members'" in refusal("peek", url)
+
+
 def test_an_acknowledging_queue_is_the_only_one(tmp_path: Path) -> None:
     """Who has its items in hand was a queue, too, and `peek` asked which one was meant."""
     with SQLiteAckQueue(str(tmp_path)) as q:
@@ -90,6 +102,7 @@ def test_peek(place: Path) -> None:
     (dead,) = loaded("peek", place, "--queue", "default", "--state", "dead")
     assert (dead["payload"], dead["reason"]) == ("'three'", "it is broken")
     assert (dead["queue"], dead["state"]) == ("default", "dead")
+    assert [row["id"] for row in loaded("peek", place, "--queue", "default.dead")] == [dead["id"]]
     assert out("peek", place, "--queue", "default", "--state", "claimed") == "nothing\n"
     assert "'four'" in out("peek", place, "--queue", "default")
 

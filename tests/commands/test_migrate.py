@@ -132,9 +132,11 @@ def test_what_is_ours_already_is_put_nowhere_else(place: Path, target: str) -> N
 
 
 def test_what_it_prints(place: Path, files: Path) -> None:
+    theirs.database(str(place), old.FILOSQLiteQueue, [], "none")
     lines = out("migrate", f"sqlite:///{place}/data.db").splitlines()
     assert lines[0] == f"{place}/data.db: 15 items moved over; the original is kept as {place}/data.db.persist-queue"
     assert ["queue_jobs", "queue_jobs", "waiting", "3"] in [line.split() for line in lines]
+    assert lines[-1].split() == ["filo_queue_none", "filo_queue_none", "-", "0"]
     assert "230 items moved over" in out("migrate", f"file://{files}")
 
 
