@@ -445,6 +445,16 @@ def test_a_conversion_says_what_it_did(path: str, caplog: pytest.LogCaptureFixtu
     assert record.getMessage().endswith("data.db.persist-queue")
 
 
+def test_a_conversion_of_a_file_queue_says_what_it_did(path: str, caplog: pytest.LogCaptureFixture) -> None:
+    """And not that the queue was used meanwhile."""
+    theirs.file_queue(path, [1, 2, 3])
+    ours.Queue(path).close()
+    ours.Queue(path).close()
+    [record] = [record for record in caplog.records if record.name == "pqadapters.conversion"]
+    assert "default: 3" in record.getMessage()
+    assert record.getMessage().endswith("mypath.persist-queue")
+
+
 def test_another_process_finds_the_converted_one(path: str) -> None:
     theirs.database(path, old.SQLiteQueue, ["a"])
     ours.SQLiteQueue(path).close()
