@@ -102,6 +102,7 @@ class Handle:
     _token: Token  #: is what the core knows us by
     _ahead: Ahead
     _goes_ahead: bool  #: whether a claim may take more than it is asked for
+    _limited: set[str]  #: queues that were put into with a limit: there somebody may wait for room
 
     def _begin(self, durability: Durability, prefetch: int) -> None:
         """Raises TypeError and ValueError for what `prefetch` can't be."""
@@ -110,6 +111,7 @@ class Handle:
         self._goes_ahead = prefetch > 1
         self._closed = False
         self._ahead = Ahead()
+        self._limited = set()
         self._token = Token()
 
     @property
@@ -162,7 +164,8 @@ class Handle:
             claim = ahead.pop(wish.queue, core.process)
             if claim is not None:
                 try:
-                    core.bells.taken(wish.queue)
+                    if wish.queue in self._limited:
+                        core.bells.taken(wish.queue)
                 except BaseException:  # of a signal handler: nobody would have it
                     ahead.put_back([claim])
                     raise
@@ -201,7 +204,9 @@ class Handle:
             raise
 
     def _lying_ahead(self, queue: str) -> int:
-        """How many records of a queue are ready for this handle's users, and claimed in the store."""
+        """How many records of a queue are ready for this handle's users, and claimed in the store: for a put with a
+        limit, which may wait for room from now on."""
+        self._limited.add(queue)
         return self._ahead.of(queue, self._core.process)
 
     def _give_back_ahead(self) -> None:

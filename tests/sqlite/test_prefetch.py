@@ -75,6 +75,8 @@ def test_who_waits_for_room_hears_of_what_is_handed_out_from_ahead(
     with SqliteStore(database, prefetch=10) as store:
         monkeypatch.setattr(store._core.lookout, "ensure", lambda: None)
         assert _got(store) == [b"0"]
+        with pytest.raises(LimitReached):
+            store.commit(Put("q", b"10", limit=9))
         waiter = Task(lambda: store.wait("q", lambda depth: depth.ready < 9, 2 * PATIENCE), patience=PATIENCE)
         while not store._core.bells.waiting:
             assert waiter.running
