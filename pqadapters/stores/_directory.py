@@ -18,7 +18,8 @@ from ._disk import Disk, disk_of, no_fork, open_file
 
 SEGMENT = re.compile(r"\d{16}\.seg")  #: a file of a store in a directory
 STOPPED = 1.0  #: seconds between two tries in which this process was stopped, or had no processor
-_UNSAFE_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs", "fuse.s3fs"})
+_OBJECT_STORES = frozenset(f"fuse.{each}" for each in ("s3fs", "rclone", "gcsfuse", "goofys", "blobfuse", "blobfuse2"))
+_UNSAFE_FILESYSTEMS = frozenset({"nfs", "nfs4", "cifs", "smb3", "smbfs", "9p", "afs", "fuse.sshfs"}) | _OBJECT_STORES
 
 
 def prepare_parent(path: str, disk: Disk, trust: bool, is_ours: Callable[[], bool] = lambda: True) -> None:

@@ -321,9 +321,10 @@ def test_a_store_is_opened_while_its_last_handle_closes_it(tmp_path: Path, monke
         assert again.depth("q").ready == 1
 
 
-def test_a_network_filesystem_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(_directory, "_filesystem", lambda path: "nfs4")
-    with pytest.warns(UnsafeFilesystemWarning, match=r"lies on nfs4.*Put the store on a local disk"):
+@pytest.mark.parametrize("kind", ["nfs4", "fuse.sshfs", "fuse.rclone"])
+def test_a_network_filesystem_is_warned_of(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, kind: str) -> None:
+    monkeypatch.setattr(_directory, "_filesystem", lambda path: kind)
+    with pytest.warns(UnsafeFilesystemWarning, match=rf"lies on {kind}.*Put the store on a local disk"):
         SegmentStore(tmp_path / "q").close()
 
 
