@@ -25,10 +25,11 @@ def is_there(url: str) -> bool:
 
 
 def path_of(parts: SplitResult) -> str:
-    """The path in what `urlsplit` has made of a URL. A name needn't be UTF-8."""
+    """The path in what `urlsplit` has made of a URL. A file's name needn't be UTF-8, nor what the locale has for it."""
     from urllib.parse import unquote
 
-    return unquote(parts.path, errors="surrogateescape")
+    text = unquote(parts.path, errors="surrogateescape")
+    return text if parts.scheme == "mysql" else os.fsdecode(text.encode("utf-8", "surrogateescape"))
 
 
 def is_memory(url: str) -> bool:

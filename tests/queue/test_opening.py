@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import subprocess
 import sys
 from pathlib import Path
 from typing import Any
@@ -19,6 +20,7 @@ from pqadapters.stdlib.queue import Queue
 from pqadapters.stores._directory import make
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.memory import MemoryStore
+from tests.segment.programs import PATIENCE, ROOT
 
 KINDS: list[Any] = [durable.Queue, durable.LifoQueue, durable.PriorityQueue, durable.SimpleQueue]
 every_kind = pytest.mark.parametrize("kind", KINDS, ids=lambda kind: kind.__name__)
@@ -230,6 +232,20 @@ def test_a_relative_url_where_the_directorys_name_isnt_utf8(tmp_path: Path, monk
         d[1] = 2
     assert os.listdir(tmp_path) == [directory.name]
     assert "d.db" in os.listdir(directory)
+
+
+def test_a_url_names_the_same_file_whatever_the_locale(tmp_path: Path) -> None:
+    """Where that has no such letter, each URL that named the file was a UnicodeEncodeError."""
+    here = tmp_path / "Aufträge"
+    here.mkdir(mode=0o700)
+    code = "import sys; from pqadapters.stdlib.queue import Queue; Queue(store=sys.argv[1]).put(1)"
+    plain = {"LC_ALL": "C", "PYTHONUTF8": "0", "PYTHONCOERCECLOCALE": "0", "PYTHONPATH": str(ROOT)}
+    for url in ("sqlite:///relative.db", f"sqlite:///{here}/raw.db", f"sqlite:///{quote(str(here))}/quoted.db"):
+        command = [sys.executable, "-c", code, url]
+        subprocess.run(command, cwd=here, env={**os.environ, **plain}, check=True, timeout=PATIENCE)
+    for name in ("relative", "raw", "quoted"):
+        with durable.Queue[int](store=f"sqlite:///{here}/{name}.db") as q:
+            assert q.qsize() == 1
 
 
 def test_two_queues_on_one_path_in_one_process_share_it(tmp_path: Path) -> None:
