@@ -205,12 +205,12 @@ def test_a_submit_whose_job_another_process_has_begun_as_no_thread_is_left_here(
         executor.stats()
 
         def no_thread() -> bool:
-            if submits:  # else it is a thread of the executor's own that asks
+            if threading.current_thread() in submits:  # else it is a thread of the executor's own that asks
                 submits.clear()
                 work.reached("gate")
             return False
 
-        submits = [True]
+        submits = [threading.current_thread()]
 
         with monkeypatch.context() as patch:
             patch.setattr(executor._backlog, "added", no_thread)
