@@ -151,3 +151,9 @@ def test_one_copy_of_the_header_is_enough(tmp_path: Path) -> None:
         with SegmentStore(_write(tmp_path / str(at), data)) as store:
             assert [record.payload for record in store.browse("jobs")] == [b"world"]
             assert store.damage == ()
+
+
+@pytest.mark.parametrize("offset", [0, 190, 297, 5000])
+def test_what_stands_elsewhere_ends_the_records_that_are_read_ahead(offset: int) -> None:
+    """Behind one that was written again in its own segment the offsets don't rise; a dead one's is 0."""
+    assert format.decode_puts(bytes(100), [offset], [1], 1, 0, 200) == []

@@ -185,10 +185,14 @@ def decode_puts(
     data: bytes, offsets: Iterable[int], sequences: Iterable[int], queue: int, start: int, first: int
 ) -> list[tuple[bytes, float]]:
     """Payload and time of the plain PUTs with these numbers into that queue at these offsets, up to the first that
-    isn't whole there. `data` is what stands from offset `first` on, at least PUT_COST bytes from each of them on."""
+    isn't whole there; `data` is what stands from offset `first` on. The offsets needn't rise: one of a record that was
+    written again in its segment is behind those of the next."""
     found: list[tuple[bytes, float]] = []
+    last = len(data) - PUT_COST
     for sequence, offset in zip(sequences, offsets):  # noqa: B905  # as many of both
         at = offset - first
+        if not 0 <= at <= last:
+            break
         lead, length, its, number, put_at = _unpack_put(data, at)
         end = at + length + _COST
         if lead not in _PUT_LEADS or its != sequence or number != queue or crc32(data[at:end], start) != _RESIDUE:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from bisect import bisect_right
 from collections.abc import Sequence
 from typing import NamedTuple
 
@@ -62,12 +61,7 @@ class Reader:
         else:
             frames = len(index)
             offsets = [index[id - base] for id in ids if id - base < frames]
-        if 0 in offsets:  # it is live elsewhere, or nowhere
-            offsets = offsets[: offsets.index(0)]
-        if not offsets or offsets[0] < start:
-            return []
-        behind = bisect_right(offsets, start + len(data) - format.PUT_COST)
-        return decode_puts(data, offsets[:behind], ids, queue.number, segment.seed, start)
+        return decode_puts(data, offsets, ids, queue.number, segment.seed, start)
 
     def body(self, id: int) -> tuple[int, bytes]:
         """The kind and body of the frame that brought a live record.
