@@ -54,9 +54,11 @@ def test_it_doesnt_look_at_all_that_the_loop_does_and_sees_what_others_do(
 
     async def main() -> None:
         q: Queue[int] = Queue(store=url, name="q")
-        await _through(q)
-        assert begun.is_set(), "it stays away while the loop is at it"
-        assert q._watcher.looks < _ITEMS // 4
+        put = 0
+        while not begun.is_set():  # the thread may be late; run() ends the wait for one that doesn't stay away
+            await _through(q)
+            put += _ITEMS
+        assert q._watcher.looks < put // 4
         waiting = asyncio.ensure_future(q.get())
         await asyncio.sleep(0)
         over.set()
@@ -67,7 +69,10 @@ def test_it_doesnt_look_at_all_that_the_loop_does_and_sees_what_others_do(
         q.task_done()
         q.close()
 
-    run(main())
+    try:
+        run(main())
+    finally:
+        over.set()
 
 
 def test_it_stays_away_the_longer_the_loop_is_at_it(monkeypatch: pytest.MonkeyPatch) -> None:
