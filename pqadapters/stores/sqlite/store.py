@@ -339,6 +339,8 @@ class SqliteStore(Alone):
         core, bell = self._core, self._core.bells.of(queue)
         if bell.dry or self._goes_ahead or core.orphans or core.writer.in_the_middle():
             return None
+        if not self._power and (core.writer.in_line() or core.writer.aside > 0):
+            return None  # who claims has its turn like all others; a look is taken beside theirs, and in their way
         if bell.crowded > 0:
             bell.crowded -= 1
             return None
