@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import itertools
+import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -15,7 +16,7 @@ from pqadapters.store import Ack, Delete, Nack, Op, Put, Set, Update
 from pqadapters.stores.segment import SegmentStore
 
 from ..contract.descriptors import open_below
-from .faulty import SYNCS, FaultyDisk
+from .faulty import CHANGES, SYNCS, Action, FaultyDisk
 from .history import FAR, NOBODY_KNOWS, Fate, Player, View
 from .promises import POWER, Ruins, contents, die, look
 from .workloads import QUEUES, TABLES
@@ -99,7 +100,7 @@ def test_i2_a_call_that_fails(kind: str, code: int, tmp_path: Path) -> None:
         player = _start(directory)
         player.disk.fail(kind, place, code)
         poisoned = _play(player, directory, code, ruins)
-        assert not poisoned or kind in SYNCS or kind == "truncate"
+        assert not poisoned or kind in SYNCS
         poisonings += poisoned
         if poisoned:
             _reopen(player, directory)
@@ -219,6 +220,31 @@ def test_a_write_that_fails_leaves_no_trace_behind_later_ones(tmp_path: Path) ->
         player.disk.refuse = None
         player.put(1, size=30)
         _agree(player, tmp_path / "store", Ruins(tmp_path / f"ruins-{times}"))
+    die_quietly(player)
+
+
+@pytest.mark.parametrize("size", [30, 3000], ids=["smaller", "larger"])
+@pytest.mark.parametrize("end", [False, True], ids=["goes on", "ends"])
+def test_i2_a_disk_that_can_only_be_read_for_a_while(size: int, end: bool, tmp_path: Path) -> None:
+    """Half a record couldn't be wiped out, and the store took nothing any more for as long as its process lived."""
+    player = _start(tmp_path / "store")
+    player.put(2)
+
+    def refuse(action: Action, before: int) -> OSError | None:
+        return OSError(errno.EROFS, os.strerror(errno.EROFS)) if action.kind in CHANGES else None
+
+    player.disk.refuse = refuse
+    (claim,) = player.store.claim("q")
+    for ops in ([Put("q", b"x" * 1000)], [Put("q", b"y" * 10), Set("t", b"k", b"v")], [Ack(claim)]):
+        with pytest.raises(DiskError) as caught:
+            player.store.commit(*ops)
+        _check_error(caught.value, errno.EROFS, tmp_path / "store")
+    player.disk.refuse = None
+    player.reopen() if end else player.store.commit(Nack(claim))
+    player.put(1, size=size)
+    _agree(player, tmp_path / "store", Ruins(tmp_path / "ruins"))
+    player.checkpoint()
+    _agree(player, tmp_path / "store", Ruins(tmp_path / "ruins-2"))
     die_quietly(player)
 
 

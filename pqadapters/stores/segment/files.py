@@ -192,6 +192,11 @@ class Files(Places):
                 "its directory was moved or replaced while it was open. Nothing of this call was stored: close the "
                 "store, and open it where it is now"
             )
+        elif error.errno == errno.EROFS:
+            advice = (
+                "see the system's log for why it was made so; nothing of this call was stored. The store goes on once "
+                "it may be written again"
+            )
         else:
             advice = "see the system's log; nothing of this call was stored"
         message = f"can't {what} the store: {os.strerror(error.errno or 0)}; {advice}"

@@ -42,6 +42,7 @@ class Log(Files):
         self.put_room = 0  #: a put may end here at most
         self.ack_room = 0  #: and an acknowledgement here; further than a put when the disk is full
         self._allocated = 0
+        self._torn = 0  #: up to where the tail has what a write that failed has left, which couldn't be wiped out; or 0
         self._checkpointed = 0  #: where in the log the last checkpoint was written
 
     def reopened(self) -> None:
@@ -137,7 +138,7 @@ class Log(Files):
             raise self.undone(error, offset, len(data))  # noqa: B904  # it has its cause
 
     def undone(self, error: BaseException, offset: int, length: int) -> BaseException:
-        """Wipe out what a write that failed has left; the error to raise for it."""
+        """Wipe out what a write that failed has left, now or before the next one; the error to raise for it."""
         self._undo(offset, length)
         if not isinstance(error, OSError):
             return error
@@ -147,15 +148,24 @@ class Log(Files):
 
     def _undo(self, offset: int, length: int) -> None:
         try:
-            end = min(offset + length, self.disk.size(self.tail.fd))
+            self._torn = max(self._torn, offset + length)
+            with contextlib.suppress(OSError):  # as on a disk that can only be read by now
+                self._wipe()
+        finally:
+            if self._torn:  # whoever comes next makes room, and wipes it out first
+                self.put_room = self.ack_room = offset
+
+    def _wipe(self) -> None:
+        """Zeros behind the last frame in place of what a write has left there, or nothing. Raises OSError."""
+        offset = self.tail.end
+        try:
+            end = min(self._torn, self.disk.size(self.tail.fd))
             if end > offset:
                 self.disk.write(self.tail.fd, bytes(end - offset), offset)
         except OSError:
-            try:
-                self.disk.truncate(self.tail.fd, offset)
-                self._allocated = self.put_room = self.ack_room = offset
-            except OSError as error:
-                self.poison(error, "an incomplete record can't be taken back")
+            self.disk.truncate(self.tail.fd, offset)
+            self._allocated = self.put_room = self.ack_room = offset
+        self._torn = 0
 
     # Room
 
@@ -165,6 +175,8 @@ class Log(Files):
         Raises DiskError where the disk is full; acknowledgements may then `use_reserve`.
         """
         try:
+            if self._torn:
+                self._wipe()
             if self.tail.end > format.DATA and self.tail.end + size > self.segment_bytes:
                 self.roll(size)
             else:
@@ -177,6 +189,8 @@ class Log(Files):
 
         The last of the reserve isn't for them: it makes room for an empty segment (`start_over`).
         """
+        if self._torn:
+            return False
         need = self.tail.end + max(size, _RESERVE_STEP)
         if need + SPARE > self._allocated:
             try:  # segments that went may have left a little
@@ -200,6 +214,7 @@ class Log(Files):
         try:
             self.disk.truncate(tail.fd, tail.end)
             self._allocated = self.put_room = self.ack_room = tail.end
+            self._torn = 0
             self.sync_here()
             self._begin_segment(tail.number + 1, None)
         except OSError as error:
@@ -334,10 +349,11 @@ class Log(Files):
         if self.trouble is None:
             with contextlib.suppress(OSError):
                 mark = self._mark_synced(tail, tail.end) if self.synced >= self.next - 1 else 0
-                reserve = self._reserve(0) if self.live else 0
+                reserve = self._reserve(0) if self.live and not self._torn else 0
                 self._allocated = min(self._allocated, tail.end + max(mark, reserve))
                 self.put_room = self.ack_room = tail.end
                 self.disk.truncate(tail.fd, self._allocated)
+                self._torn = 0
                 self.disk.sync(tail.fd)
 
     def close(self) -> None:
