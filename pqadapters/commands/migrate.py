@@ -51,21 +51,26 @@ def migrate(
     original is kept under another name beside it. Nothing is unpickled. What was broken off goes on when this is called
     again.
     """
-    from .moves import check_target, found_in  # here: the other commands needn't wait for what it imports
+    from .moves import check_name, found_in  # here: the other commands needn't wait for what it imports
+    from .targets import check_target, look_at_target
 
     if to is not None:
         check_target(to)
     found = found_in(place, serializer, queue)
+    if found and queue is not None:
+        check_name(found, place, elsewhere=to is not None)
     if not found and to is not None:
         raise Failure(
             f"{shown(place)} is pqadapters' own already, and only what persist-queue or shelve has written is moved: "
             f"nothing was put into {shown(to)}"
         )
     if not found:
-        _nothing_to_do(place, as_json)
+        _nothing_to_do(place, queue, as_json)
         return
     before = [move.look(elsewhere=to is not None) for move in found]
     if dry_run:
+        if to is not None:
+            look_at_target(to)
         _show(before, as_json, "")
         return
     after: list[Report] = []
@@ -76,15 +81,16 @@ def migrate(
         if after:
             _show(after, as_json, shown(to) if to else "")
     if not after:
-        _nothing_to_do(place, as_json)
+        _nothing_to_do(place, queue, as_json)
     _compare(before, after)
 
 
-def _nothing_to_do(place: str, as_json: bool) -> None:
+def _nothing_to_do(place: str, queue: str | None, as_json: bool) -> None:
     if as_json:
         print_json([])
-    else:
-        click.echo(f"{escaped(shown(place))} is pqadapters' own already: there is nothing to do")
+        return
+    what = "is pqadapters' own already" if queue is None else f"has no queue {queue!r} of persist-queue's any more"
+    click.echo(f"{escaped(shown(place))} {escaped(what)}: there is nothing to do")
 
 
 def _into(url: str, found: list[Move], tell: Tell) -> Iterator[Report]:

@@ -10,6 +10,8 @@ from collections.abc import Iterable, Iterator
 from typing import Protocol
 from urllib.parse import urlsplit
 
+import click
+
 from ..errors import StoreRefused
 from ..opening import is_directory_store, is_unfinished, look_at_server, open_store, path_of, probe_file
 from ..persistqueue import conversion
@@ -26,6 +28,9 @@ _ASIDE = ("-wal", "-shm", "-journal")
 class Move(Protocol):
     """One thing to be moved over."""
 
+    def named(self, *, elsewhere: bool) -> bool:
+        """Whether `--queue` says something about it."""
+
     def look(self, *, elsewhere: bool) -> Report:
         """What there is; nothing is changed. `elsewhere`: that is where it is to go."""
 
@@ -41,6 +46,9 @@ class Database:
 
     def __init__(self, path: str) -> None:
         self.path = path
+
+    def named(self, *, elsewhere: bool) -> bool:
+        return False
 
     def look(self, *, elsewhere: bool) -> Report:
         return conversion.look_at_database(self.path, alone=not elsewhere)
@@ -59,6 +67,9 @@ class Strays:
     def __init__(self, path: str) -> None:
         self.path = path
 
+    def named(self, *, elsewhere: bool) -> bool:
+        return False
+
     def look(self, *, elsewhere: bool) -> Report:
         return conversion.look_at_strays(self.path)
 
@@ -75,6 +86,9 @@ class Files:
     def __init__(self, directory: str, serializer: str | None, name: str) -> None:
         self.directory, self._name = directory, name
         self._serializer = choose_serializer(serializer or conversion.guess(directory) or "pickle")
+
+    def named(self, *, elsewhere: bool) -> bool:
+        return elsewhere
 
     def look(self, *, elsewhere: bool) -> Report:
         if is_unfinished(self.directory):
@@ -95,6 +109,9 @@ class Shelf:
     def __init__(self, path: str, name: str) -> None:
         self.path, self._name = path, name
 
+    def named(self, *, elsewhere: bool) -> bool:
+        return elsewhere
+
     def look(self, *, elsewhere: bool) -> Report:
         return conversion.look_at_shelf(self.path, own=not elsewhere)
 
@@ -111,12 +128,19 @@ class Server:
     def __init__(self, url: str, name: str | None) -> None:
         self.url, self._name = url, name
 
+    def named(self, *, elsewhere: bool) -> bool:
+        return True
+
     def look(self, *, elsewhere: bool) -> Report:
-        return servers.look_at_server(self.url, self._name)
+        report = servers.look_at_server(self.url, self._name)
+        if not report.parts and (elsewhere or not self._is_ours()):  # what was broken off is there under its new name
+            raise Failure(f"{shown(self.url)} has {self._nothing()} that persist-queue has written")
+        return report
+
+    def _nothing(self) -> str:
+        return "nothing" if self._name is None else f"no queue {self._name!r}"
 
     def here(self, progress: Progress) -> Iterator[Report]:
-        if not self.look(elsewhere=False).parts and not self._is_ours():  # to open it would make tables there
-            raise Failure(f"{shown(self.url)} has nothing that persist-queue has written")
         with open_store(self.url) as store:
             names = servers.names(self.url, store, self._name)
             for name in names:
@@ -152,16 +176,18 @@ def found_in(place: str, serializer: str | None, name: str | None) -> list[Move]
     return found
 
 
-def check_target(url: str) -> None:
-    """Raises Failure for a store that is gone at once, and for one that hides a dbm file, whose own files have other
-    names: programs that open that shelf would find the store's file, and nothing in it."""
-    if url.lower().startswith("memory:"):
-        raise Failure("what is moved to memory: is gone as soon as this command ends: choose a store that stays")
-    if url.partition(":///")[0].lower() in ("sqlite", "file") and conversion.is_shelf(path := _path(url)):
-        raise Failure(
-            f"{shown(url)} is the name of the dbm file {path}, which it would hide: choose another one, or leave out "
-            "--to, which makes a shelf of it in its place"
+def check_name(found: list[Move], place: str, *, elsewhere: bool) -> None:
+    """Raises UsageError where `--queue` says nothing about anything that was found: who gave it means less than all, or
+    another name, than would be moved."""
+    if any(move.named(elsewhere=elsewhere) for move in found):
+        return
+    if any(move.named(elsewhere=True) for move in found):
+        raise click.UsageError(
+            f"--queue: what {shown(place)} is called in another store, by --to; in its place it is as it was"
         )
+    raise click.UsageError(
+        f"--queue: {shown(place)} is moved over as a whole, its queues under the names that they have: leave it out"
+    )
 
 
 def _database(path: str) -> Move | None:

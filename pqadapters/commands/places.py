@@ -50,7 +50,7 @@ def find(place: str) -> Place:
     """Where the store is. Raises Failure where nothing is there; nothing is made."""
     scheme = place.partition(":")[0].lower()
     if scheme in ("sqlite", "file") and ":/" in place:
-        return _there(_of_url(place))
+        return _there(of_url(place))
     if scheme == "mysql" and ":" in place:
         return _on_server(place)
     if place.lower().startswith("memory:"):
@@ -81,7 +81,7 @@ def _on_server(url: str) -> OnServer:
     return OnServer(url)
 
 
-def _of_url(url: str) -> str:
+def of_url(url: str) -> str:
     parts = urlsplit(url)
     path = path_of(parts)
     if parts.scheme == "sqlite":

@@ -9,6 +9,7 @@ memory:
 
 from .importing import load_databases, load_for, load_slots
 from .looking import (
+    check_content,
     is_directory_store,
     is_written_here,
     look_at,
@@ -38,6 +39,7 @@ from .urls import absolute_url, check_path, check_url, is_memory, is_there, path
 __all__ = [
     "absolute_url",
     "begin_conversion",
+    "check_content",
     "check_path",
     "check_prefetch",
     "check_url",

@@ -55,6 +55,13 @@ def is_directory_store(directory: str) -> bool:
     return is_store(directory)
 
 
+def check_content(directory: str) -> None:
+    """Raises StoreRefused where there is something in it that is no part of a store, DiskError."""
+    from ..stores.segment.directory import check_content
+
+    check_content(directory)
+
+
 def open_frozen(path: str) -> FrozenTables:
     """The tables of a database that this process can't write, to be looked at. Raises StoreError."""
     from ..stores.sqlite.frozen import FrozenTables

@@ -23,9 +23,10 @@ from pqadapters.opening import open_store
 from pqadapters.persistqueue.conversion import databases, directories, moving
 from pqadapters.stdlib import shelve
 from pqadapters.stdlib.queue import Queue
+from pqadapters.store import Put
 from tests.mysql.server import shared
 from tests.persistqueue import theirs
-from tests.segment.programs import running
+from tests.segment.programs import running, said
 
 from .command import bytes_in, call, loaded, out, process, refusal
 
@@ -491,6 +492,62 @@ def test_a_shelf_without_its_index(dumb: Path, target: str, index: bytes | None)
     assert bytes_in(dumb.parent) == before
 
 
+def test_a_name_that_says_nothing_of_what_is_there(place: Path, files: Path, dumb: Path, target: str) -> None:
+    """It was ignored without a word: all queues of a database were moved, or one kept the name that it had."""
+    before = bytes_in(place), bytes_in(files)
+    for words in ((), ("--dry-run",)):
+        for options in ((), ("--to", target)):
+            words_of = refusal("migrate", place, "--queue", "jobs", *options, *words, status=2)
+            assert "under the names that they have" in words_of
+        for each in (files, dumb):
+            assert "by --to" in refusal("migrate", each, "--queue", "jobs", *words, status=2)
+    assert (bytes_in(place), bytes_in(files)) == before
+    with open_store(target) as store:
+        assert not store.depth("queue_jobs").unfinished
+
+
+def test_a_dry_run_looks_at_the_target(files: Path, place: Path, tmp_path: Path) -> None:
+    """It said what would be moved, and nothing of what the real run is refused for."""
+    (tmp_path / "notes").mkdir(mode=0o700)
+    (tmp_path / "notes" / "letter.txt").write_text("mine")
+    (tmp_path / "empty").mkdir(mode=0o700)
+    before = bytes_in(tmp_path)
+    for url, words in (
+        (f"sqlite:///{tmp_path}/notes", "is a directory"),
+        (f"file://{tmp_path}/notes/letter.txt", "is a file"),
+        (f"file://{tmp_path}/notes", "'letter.txt', which is no part of a store"),
+        (f"sqlite:///{tmp_path}/notes/letter.txt", "or no database"),
+        (f"sqlite:///{place}/data.db", "another program"),
+        (f"sqlite:///{tmp_path}/notes/letter.txt/data.db", "is no directory"),
+        (f"sqlite:///{tmp_path}/new.db?prefech=3", "no option"),
+        (f"{tmp_path}/new.db", "names no store"),
+        ("mysql://user@127.0.0.1:1/db", "can't be reached"),
+    ):
+        assert words in refusal("migrate", files, "--dry-run", "--to", url)
+    for free in (f"file://{tmp_path}/empty", f"file://{tmp_path}/a/b", f"sqlite:///{tmp_path}/a/b.db"):
+        assert "230 items would be moved" in out("migrate", files, "--dry-run", "--to", free)
+    assert bytes_in(tmp_path) == before
+
+
+def test_a_dry_run_looks_at_a_target_that_is_a_store(files: Path, target: str) -> None:
+    with open_store(target) as store:
+        store.commit(Put("default", b"in front"))
+    assert "230 items would be moved" in out("migrate", files, "--dry-run", "--to", target)
+    if target.startswith("file:"):
+        with running(_HOLDS, target.removeprefix("file://")) as child:
+            assert said(child) == "held"
+            assert f"held by process {child.pid}" in refusal("migrate", files, "--dry-run", "--to", target)
+
+
+_HOLDS = """
+import sys
+from pqadapters.opening import open_path
+store = open_path(sys.argv[1])
+print("held", flush=True)
+sys.stdin.read()
+"""
+
+
 def test_a_shelf_that_another_command_has_moved_meanwhile(dumb: Path, target: str) -> None:
     """A module without a name was to be imported for it."""
     [move] = found_in(str(dumb), None, None)
@@ -564,10 +621,23 @@ def test_a_server_in_its_place(server: tuple[str, dict[str, Any]], monkeypatch: 
     assert shared().run("SELECT COUNT(*) FROM kept_queue_jobs", database=where["db_name"]) == ((29,),)
 
 
+def test_a_queue_that_a_server_has_not(
+    server: tuple[str, dict[str, Any]], target: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A name that was written wrongly was moved elsewhere as no items at all, with the status of success."""
+    url, _ = server
+    for options in (("--dry-run",), (), ("--to", target), ("--dry-run", "--to", target)):
+        assert "no queue 'job'" in refusal("migrate", url, "--queue", "job", *options)
+    monkeypatch.setenv("PQADAPTERS_SIGNING_KEY", KEY)
+    out("migrate", url)
+    assert "no queue 'job'" in out("migrate", url, "--queue", "job")
+    assert "nothing that persist-queue has written" in refusal("migrate", url, "--to", target)
+
+
 def test_a_server_with_nothing_of_persist_queues() -> None:
     """It said nothing, with the status of success, and a database whose name was written wrongly had tables of ours."""
     with shared().database() as url:
-        for options in ([], ["--queue", "jobs"], ["--json"]):
+        for options in ([], ["--json"], ["--dry-run"]):
             assert "has nothing that persist-queue has written" in refusal("migrate", url, *options)
         assert shared().run("SHOW TABLES", database=url.rpartition("/")[2]) == ()
 

@@ -41,7 +41,7 @@ def prepare(path: str, disk: Disk, trust: bool) -> None:
         raise refused(path, error, "open") from error
     if not stat.S_ISDIR(info.st_mode):
         raise StoreRefused(f"{path} is a file; a store is a directory: give the path of a new or empty directory")
-    names = _check_content(path)
+    names = check_content(path)
     if not trust and check_owner(path, info):
         if info.st_mode & 0o022:
             _check_owners(path, names)
@@ -50,8 +50,8 @@ def prepare(path: str, disk: Disk, trust: bool) -> None:
         disk.sync_directory(os.path.dirname(path))
 
 
-def _check_content(path: str) -> list[str]:
-    """What is in the directory."""
+def check_content(path: str) -> list[str]:
+    """What is in the directory. Raises StoreRefused for what is no part of a store, DiskError."""
     try:
         names = os.listdir(path)
     except OSError as error:
