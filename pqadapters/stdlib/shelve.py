@@ -84,13 +84,11 @@ class Shelf(stdlib.Shelf[V]):
         return value
 
     def __getitem__(self, key: str) -> V:
-        if not self.writeback:
-            return self._unpickled(self.dict[key.encode(self.keyencoding)])
-        value: V
-        try:
-            value = self.cache[key]
-        except KeyError:
-            value = self.cache[key] = self._unpickled(self.dict[key.encode(self.keyencoding)])
+        value: V = self.cache.get(key, MISSING)
+        if value is MISSING:
+            value = self._unpickled(self.dict[key.encode(self.keyencoding)])
+            if self.writeback:
+                self.cache[key] = value
         return value
 
     def __setitem__(self, key: str, value: V) -> None:
@@ -172,8 +170,8 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
     # What `writeback` has in its cache is newer than what is stored
 
     def __getitem__(self, key: str) -> V:
-        if self.writeback and key in self.cache:
-            cached: V = self.cache[key]
+        cached: V = self.cache.get(key, MISSING)
+        if cached is not MISSING:
             return cached
         data = self._table.get(key.encode(self.keyencoding))
         if data is None:
@@ -241,6 +239,7 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
     def pop(self, key: str, default: V | T) -> V | T: ...
 
     def pop(self, key: str, default: Any = MISSING) -> Any:
+        hash(key)  # as the standard library's, which asks its cache first
         self._store_cache()
         value = DurableMapping.pop(self, key, default)
         self.cache.pop(key, None)
@@ -259,6 +258,7 @@ class DbfilenameShelf(Shelf[V], DurableMapping[str, V], stdlib.DbfilenameShelf[V
     def setdefault(self, key: str, default: V) -> V: ...
 
     def setdefault(self, key: str, default: Any = None) -> Any:
+        hash(key)  # as the standard library's, which asks its cache first
         value = DurableMapping.setdefault(self, key, default)
         return self.cache.setdefault(key, value) if self.writeback and self._direct else value
 

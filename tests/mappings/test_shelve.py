@@ -131,6 +131,33 @@ def test_a_shelf_is_as_unhashable_as_the_standard_librarys(path: str) -> None:
             hash(shelf)
 
 
+@pytest.mark.parametrize("key", [["u"], {"u"}, None, 5, 1.5, b"u", ("u",), "\udc80"], ids=repr)
+@pytest.mark.parametrize(
+    "call",
+    [
+        lambda shelf, key: key in shelf,
+        lambda shelf, key: shelf[key],
+        lambda shelf, key: shelf.get(key),
+        lambda shelf, key: shelf.__setitem__(key, 1),
+        lambda shelf, key: shelf.__delitem__(key),
+        lambda shelf, key: shelf.setdefault(key, 1),
+        lambda shelf, key: shelf.pop(key),
+        lambda shelf, key: shelf.pop(key, None),
+    ],
+    ids=["in", "[]", "get", "[]=", "del", "setdefault", "pop", "pop, default"],
+)
+def test_what_is_no_key_is_refused_as_by_the_standard_librarys(key: Any, call: Any, path: str) -> None:
+    """A list was an AttributeError where its shelves raise TypeError."""
+    errors = []
+    shelves: list[stdlib.Shelf[Any]] = [stdlib.Shelf({}), shelve.Shelf({}), shelve.open(path)]
+    for shelf in shelves:
+        with pytest.raises((AttributeError, TypeError, UnicodeEncodeError)) as caught:
+            call(shelf, key)
+        errors.append((type(caught.value), str(caught.value)))
+        shelf.close()
+    assert errors[0] == errors[1] == errors[2]
+
+
 def test_writeback(path: str) -> None:
     shelf = shelve.open(path, writeback=True)
     shelf["a"] = [1]
