@@ -18,7 +18,7 @@ from pqadapters.concurrent.futures._others import sharing as _sharing
 from pqadapters.concurrent.futures._others.sharing import Sharing
 from pqadapters.errors import LeaseLost, StorePoisoned, StoreUnreachable
 from pqadapters.opening import open_store
-from pqadapters.store import Ack, Claim, Nack, Op, Put, Record, State
+from pqadapters.store import Ack, Claim, Nack, Op, Put, Record, Set, State
 from pqadapters.stores.sqlite import SqliteStore
 
 from . import work
@@ -362,6 +362,20 @@ def test_a_key_that_another_executor_runs_is_waited_for(url: str) -> None:
         work.GATES["gate"].set()
         assert [first.result(work.PATIENCE), second.result(work.PATIENCE)] == ["gate", "gate"]
         assert two.future(key="k").result(0) == "gate"
+
+
+def test_who_is_gone_does_not_wait_for_a_job_any_more(url: str) -> None:
+    """A job that stands for a day, say, had an entry of each process that was ever given its future, to its end."""
+    id, table = bytes(16), Names.of("default").watchers
+    with ThreadPoolExecutor(1, store=url) as one, ThreadPoolExecutor(1, store=url) as two, open_store(url) as store:
+        tokens = b""
+        store.commit(Set(table, id, b"deadbeef" * 3))
+        for executor in (one, two):
+            executor.submit(abs, -1).result(work.PATIENCE)
+            assert executor._backlog.sharing is not None
+            executor._backlog.sharing.watch(id)
+            tokens += executor._backlog.token
+            assert store.get(table, id) == tokens
 
 
 def test_a_delayed_job_that_was_begun_as_it_is_cancelled_is_heard_of(url: str, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -13,7 +13,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
@@ -148,21 +148,29 @@ class Sharing:
         ops: list[Op] = [Delete(self._names.watchers, id, names if names is not None else Expect.ABSENT)]
         tokens = {id[:_TOKEN]} if flags & wire.REPLY else set()
         tokens |= set(_tokens(names))
-        waits = self._is_known if self._robbable else self.lives
-        for token in tokens - {self._token}:
-            if waits(token):
-                ops.append(Put(self._names.outcomes(token), id + outcome))
+        ops += [Put(self._names.outcomes(token), id + outcome) for token in self._waiting(tokens - {self._token})]
         return ops
 
+    def _waiting(self, tokens: Collection[bytes]) -> list[bytes]:
+        """Those of them that live; or may come back."""
+        if not tokens:
+            return []
+        state = None if self._robbable else State.CLAIMED
+        members = {each.payload for each in self._store.browse(self._names.members, state=state)}
+        return [token for token in tokens if token in members]
+
     def watch(self, id: bytes) -> None:
-        """From now on this process is told of the job's end."""
+        """From now on this process is told of the job's end; a job may be waited for by one process after the other."""
         while True:
             names = self._store.get(self._names.watchers, id)
-            if self._token in _tokens(names):
+            tokens = _tokens(names)
+            if self._token in tokens:
                 return
+            if not self._robbable:  # who comes back after all is told of what it has waited for
+                tokens = self._waiting(tokens)
             expect = Expect.ABSENT if names is None else names
             with suppress(ConditionFailed):
-                self._store.commit(Set(self._names.watchers, id, (names or b"") + self._token, expect))
+                self._store.commit(Set(self._names.watchers, id, b"".join([*tokens, self._token]), expect))
                 return
 
     def watch_no_more(self, id: bytes) -> None:
