@@ -208,6 +208,13 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         weakref.finalize(self, dropped, line).atexit = False
         weakref.finalize(self, self._watcher.end).atexit = False
 
+    def __copy__(self) -> Queue[T]:
+        """The same queue. It keeps the one that it is a copy of, which is told what others do, and whose end is the
+        queue's."""
+        copied = type(self).__new__(type(self))
+        vars(copied).update(vars(self), _original=self)
+        return copied
+
     def _begin_again(self) -> None:
         """In a forked child: who waits and what is under way are the parent's, and so is the loop."""
         for waiters in (self._getters, self._putters, self._joiners, self._asking, self._standing):

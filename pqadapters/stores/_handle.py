@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from types import TracebackType
-from typing import Any, NamedTuple, Protocol, TypeVar
+from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
 from ..durability import Durability
 from ..errors import Stopped, StoreClosed, StoreError
@@ -250,6 +250,9 @@ class Handle:
         if self._release.alive:  # to call it would do nothing at the interpreter's end
             self._core.release(self._token, self._ahead)
             self._release.detach()  # behind it: what is interrupted is done by who closes it again, or drops it
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a handle on {self.place} can't be copied or pickled: open the store again")
 
     def __enter__(self: Self) -> Self:
         return self

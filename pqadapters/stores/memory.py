@@ -17,7 +17,7 @@ from functools import partial
 from heapq import nsmallest
 from itertools import islice
 from types import TracebackType
-from typing import TypeVar
+from typing import NoReturn, TypeVar
 
 from ..clock import SYSTEM, Clock
 from ..durability import Durability
@@ -460,6 +460,9 @@ class MemoryStore:
     def _check_open(self) -> None:
         if self._closed:
             raise StoreClosed("this handle on a memory store was closed")
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a handle on {self.place} can't be copied or pickled: open the store again")
 
     def __enter__(self) -> MemoryStore:
         return self

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import copy
+import gc
 import sqlite3
 import time
 from collections.abc import Coroutine
@@ -20,6 +22,29 @@ from tests.contract.threads import Task
 from tests.home.world import child
 
 from .running import PATIENCE, Loop, run, turns
+
+
+def test_a_shallow_copy_is_the_same_queue_and_outlives_it(url: str, loop: Loop) -> None:
+    """The queue was closed when the first of the two was dropped."""
+
+    async def main() -> None:
+        q: Queue[int] = Queue(store=url)
+        q = copy.copy(q)
+        gc.collect()
+        getting = asyncio.create_task(q.get())
+        await turns()
+        with threaded.Queue[int](store=url) as other:
+            await asyncio.to_thread(other.put, 1)
+            assert await getting == 1
+        q.task_done()
+        await q.join()
+        await q.put(2)
+        del q
+        gc.collect()
+        async with Queue[int](store=url) as again:
+            assert await again.get() == 2
+
+    run(main(), loop)
 
 
 def test_an_asyncio_producer_and_a_threaded_consumer(url: str, loop: Loop) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 import gc
+import pickle
 import weakref
 
 import pytest
@@ -54,6 +56,14 @@ def test_i5_forgetting_a_handle_gives_back_its_claims(make_store: Maker) -> None
     gc.collect()
     assert gone() is None, "something keeps the handle alive"
     assert [claim.attempt for claim in store.claim("q", limit=3)] == [2, 2]
+
+
+def test_a_handle_is_not_copied(make_store: Maker) -> None:
+    """A copy was closed where the handle was dropped, and each had its own idea of whether it is."""
+    store = make_store()
+    for copied in (copy.copy, copy.deepcopy, pickle.dumps):
+        with pytest.raises(TypeError, match="can't be copied or pickled"):
+            copied(store)
 
 
 def test_i5_a_forgotten_cycle_gives_back_its_claims(make_store: Maker) -> None:

@@ -14,7 +14,7 @@ from contextlib import AbstractContextManager, nullcontext
 from functools import partial
 from itertools import chain, dropwhile, repeat
 from types import TracebackType
-from typing import Any, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 from ...clock import SYSTEM, Clock
 from ...durability import Durability, Survives
@@ -461,6 +461,9 @@ class SegmentStore:
     def _discard_or_close(self, **options: Any) -> None:
         if not self.discard(**options):
             self.close()
+
+    def __reduce__(self) -> NoReturn:
+        raise TypeError(f"a handle on {self.place} can't be copied or pickled: open the store again")
 
     def __enter__(self) -> SegmentStore:
         return self
