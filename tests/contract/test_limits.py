@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable
+from decimal import Decimal
 from functools import partial
+from typing import Any
 
 import pytest
 
@@ -40,6 +43,16 @@ def test_i9_a_limit_that_was_lowered_refuses(make_store: Maker) -> None:
     assert _accepted(store, Put("q", b"", limit=6))
     assert not _accepted(store, Put("q", b"", limit=0))
     assert store.depth("q").ready == 6
+
+
+def test_i9_a_limit_is_any_number(make_store: Maker) -> None:
+    """As a program's `maxsize` is one: on a server those were an error of its SQL."""
+    store = make_store()
+    limits: list[tuple[Any, int]] = [(1.5, 2), (Decimal("2.5"), 3), (math.inf, 4), (1 << 64, 4), (True, 1)]
+    for limit, most in limits:
+        queue = f"q{limit}"
+        assert [_accepted(store, Put(queue, b"x", limit=limit)) for _ in range(4)].count(True) == most
+        assert store.depth(queue).ready == most
 
 
 def test_i9_a_limit_passes_over_delayed_and_dead_records(make_store: Maker) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Sequence
 from itertools import groupby
 from typing import Any
@@ -20,6 +21,12 @@ _EVER = 1 << 62
 
 def lease_lost(claim: Claim) -> LeaseLost:
     return LeaseLost(f"record {claim.id} of queue {claim.queue!r} is no longer held by attempt {claim.attempt}")
+
+
+def _enough(limit: float) -> int:
+    """How many records have to be counted to know whether there are as many. A program's `maxsize` needn't be whole,
+    nor finite."""
+    return max(1, math.ceil(min(limit, _EVER)))
 
 
 class Changes:
@@ -63,7 +70,7 @@ class Changes:
         session, sql = self._session, self._session.sql
         session.ask(sql.LOCK_QUEUE, number)
         if op.limit is not None:
-            values = (number, max(op.limit, 1), number, moment(self._now))
+            values = (number, _enough(op.limit), number, moment(self._now))
             ready = int(session.ask(sql.COUNT_READY, *values).rows[0][0]) + self._ahead(op.queue)
             if ready >= op.limit:
                 raise LimitReached(f"queue {op.queue!r} has {ready} ready records or more; its limit is {op.limit}")
