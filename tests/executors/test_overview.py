@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import tracemalloc
+from pathlib import Path
 from typing import Any
 
 import pytest
 
 from pqadapters import astray
 from pqadapters.clock import SYSTEM, Clock
-from pqadapters.concurrent.futures import UnknownJob, wait
+from pqadapters.concurrent.futures import ThreadPoolExecutor, UnknownJob, wait
 from pqadapters.concurrent.futures._backlog import overview
 from pqadapters.concurrent.futures._backlog.records import find_record
 from pqadapters.errors import StoreUnreachable
@@ -73,6 +74,14 @@ def test_jobs_by_state(make: Make) -> None:
     assert [job.state for job in executor.jobs("delayed")] == ["delayed"]
     with pytest.raises(ValueError, match="state"):
         executor.jobs("gone")
+
+
+def test_jobs_keep_their_executor_while_they_are_looked_through(tmp_path: Path) -> None:
+    """Of one that nothing else kept it was StoreClosed."""
+    executor = ThreadPoolExecutor(1, path=tmp_path / "jobs")
+    executor.using(delay=600).submit(work.note, 1)
+    executor.shutdown(drain=False)
+    assert [job.state for job in ThreadPoolExecutor(1, path=tmp_path / "jobs", recover="manual").jobs()] == ["delayed"]
 
 
 def test_cancel_by_id(make: Make) -> None:

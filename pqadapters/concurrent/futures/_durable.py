@@ -263,7 +263,11 @@ class DurableExecutor(Executor):
     def jobs(self, state: str | JobState | None = None) -> Iterator[JobInfo]:
         """The jobs of one state ("pending", "delayed", "running", "dead") or of all, of whatever process. Raises
         ValueError for another state."""
-        return overview.jobs(self._backlog, state)
+        return self._kept_for(overview.jobs(self._backlog, state))
+
+    def _kept_for(self, found: Iterator[JobInfo]) -> Iterator[JobInfo]:
+        """The executor as well, while they are looked through: without it the store is closed."""
+        yield from found
 
     def cancel(self, job_id: str) -> bool:
         """Cancel a job of whatever process by its id, if it isn't running or done; whether that was so. Raises
