@@ -10,12 +10,13 @@ import tracemalloc
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
 from pqadapters.errors import DiskError, StorePoisoned
 from pqadapters.home import adoption
-from pqadapters.home.adoption import DEAD, LEFT_BEHIND, QUEUE, Moved, adopt, bury_all, thin_out
+from pqadapters.home.adoption import DEAD, LEFT_BEHIND, QUEUE, Moved, adopt, bury_all, drop, thin_out
 from pqadapters.live import is_left_behind, payload
 from pqadapters.stdlib import multiprocessing
 from pqadapters.stdlib.queue import Queue
@@ -153,6 +154,19 @@ def test_what_ended_with_its_process_is_dropped_and_counted(place: Path) -> None
 
 
 # Transient places
+
+
+def test_where_dropping_fails_whoever_is_handed_one_drops_it(place: Path) -> None:
+    """On a full disk say: the queue is served nevertheless."""
+    slot = open_slots(place).take()
+    store = slot.store
+    ids = [*store.commit(put("marker")), *store.commit(put("item"))]
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store, "commit", Mock(side_effect=DiskError(errno.ENOSPC, "no room", "somewhere")))
+        assert drop(store, QUEUE, ids[:1]) == 0
+    assert drop(store, QUEUE, ids[1:]) == 1
+    assert items(store) == ["marker"]
+    store.close()
 
 
 def test_what_is_left_in_a_place_that_makes_a_queue_for_each_call_is_dead(place: Path) -> None:

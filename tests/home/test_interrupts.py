@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sys
 import time
 from pathlib import Path
@@ -9,6 +10,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters.errors import Stopped
 from pqadapters.home import private as module
 from pqadapters.home.adoption import QUEUE
 from pqadapters.home.private import PrivateStore
@@ -26,9 +28,12 @@ def _items(store: PrivateStore) -> list[str]:
     return [record.payload.decode() for record in store.browse(QUEUE, state=None)]
 
 
-def test_what_a_finalizer_put_meanwhile_is_there_nevertheless(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("then", ["put", "close", "put_down"])
+def test_what_a_finalizer_put_meanwhile_is_there_nevertheless(
+    then: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It had returned, and was to be carried out behind the taking of the slot: it was taken out of the list for that,
-    and then the interrupt came."""
+    and then the interrupt came. Whatever the program does next, be it nothing, carries it out."""
     opened = Slots._open
     nth, struck = 0, True
     while struck:
@@ -45,10 +50,39 @@ def test_what_a_finalizer_put_meanwhile_is_there_nevertheless(tmp_path: Path, mo
         monkeypatch.setattr(Slots, "_open", finalizer_puts)
         struck = interrupted(lambda store=store: store.commit(put("new")), nth, _HERE, exits=True)  # type: ignore[misc]
         monkeypatch.setattr(Slots, "_open", opened)
-        store.commit(put("after"))
-        assert {*done, "after"} <= {*_items(store)}, f"at place {nth}"
+        if then == "put":
+            store.commit(put("after"))
+            assert "after" in _items(store), f"at place {nth}"
+        else:
+            getattr(store, then)()
+            if store._slot is not None:
+                store._slot.store.discard()  # put down: the process ends, and the kernel lets go of it
+            begin_anew(monkeypatch, tmp_path / str(nth))
+            store = private()
+        assert {*done} <= {*_items(store)}, f"at place {nth}"
         store.close()
     assert nth > 10
+
+
+def test_one_that_fails_is_said_in_the_log_and_fails_nobody_else(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """It has returned already: there is nobody else to be told."""
+    begin_anew(monkeypatch, tmp_path)
+    store, opened = private(), Slots._open
+
+    def interrupted_by_puts(self: Slots, directory: str) -> Any:
+        store.commit(put("first"), stop=lambda: True)
+        store.commit(put("second"))
+        return opened(self, directory)
+
+    monkeypatch.setattr(Slots, "_open", interrupted_by_puts)
+    store.commit(put("new"))
+    assert sorted(_items(store)) == ["new", "second"]
+    (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
+    assert record.exc_info is not None
+    assert record.exc_info[0] is Stopped
+    store.close()
 
 
 def test_a_put_in_the_middle_of_a_first_use_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -126,6 +126,15 @@ def test_one_line_at_the_first_use_says_where_it_lives_and_what_it_has_learnt(
     again.close()
 
 
+def test_the_next_queue_of_the_place_says_it_no_more(home: Path, caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO, "pqadapters.home")
+    for _ in range(3):
+        with make() as q:
+            q.put(1)
+            q.get()
+    assert [line for line in caplog.messages if "keeps its items in" in line] == caplog.messages[:1]
+
+
 def test_homes_lists_what_is_stored_where(home: Path) -> None:
     def leave() -> None:
         q = make()
@@ -159,6 +168,7 @@ def test_homes_passes_over_directories_of_others(home: Path) -> None:
     private().commit(put("mine"))
     others = home / "photos" / "trip" / "2024"
     others.mkdir(parents=True)
+    (home / "itself").symlink_to(home / "itself")
     assert [each.place for each in homes()] == [PLACE]
     assert not [*others.iterdir(), *others.parent.glob("LOCK")]
 

@@ -6,15 +6,18 @@ import logging
 import re
 from collections.abc import Callable
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+from pqadapters.errors import StoreLocked
 from pqadapters.home import waiting
 from pqadapters.home.ground import MANY
 from pqadapters.home.places import LastingSpot
 from pqadapters.home.private import PrivateStore
 from pqadapters.stdlib.queue import Queue
 from pqadapters.store import Ack, Set
+from pqadapters.stores.segment.slots import Slots
 
 from .world import begin_anew, kill_a_process_that, leave, place_directory, private, put
 
@@ -155,6 +158,20 @@ def test_what_is_empty_goes_on_the_way(home: Path, runs: Runs) -> None:
     above = place_directory(home, MOVED).parent
     assert list(above.glob(f"{MOVED}-*/0")) == []
     assert len(list(above.glob(f"{MOVED}-*"))) == MANY, "what was learnt of the first ones is kept"
+
+
+def test_what_cant_be_looked_at_keeps_nobody_from_a_first_use(
+    home: Path, runs: Runs, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Another process may have the directory's lock, and hang."""
+    kill_a_process_that(leave_two)
+    with monkeypatch.context() as patch:
+        patch.setattr(Slots, "look", Mock(side_effect=StoreLocked("in use", 1)))
+        store = runs.begin()
+    assert store.depth("default").ready == 1
+    assert runs.said(logging.INFO) == []
+    runs.begin()
+    assert len(runs.said(logging.INFO)) == 1
 
 
 def test_looking_around_takes_only_so_long(home: Path, runs: Runs, monkeypatch: pytest.MonkeyPatch) -> None:
