@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import sqlite3
 import threading
+import time
 from collections.abc import Callable, Iterator
 from contextlib import closing, contextmanager
 from itertools import chain
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
+from unittest.mock import Mock
 
 import pytest
 
@@ -17,7 +20,7 @@ from pqadapters.persistqueue import FIFOSQLiteQueue, UniqueQ
 from pqadapters.persistqueue.exceptions import Empty as TheirEmpty
 from pqadapters.stdlib.queue import Empty, PriorityQueue, Queue
 from pqadapters.store import Ack, Claim, Extend, Nack, Op, Order, Put, Update
-from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite import SqliteStore, schema
 from pqadapters.stores.sqlite import store as stores
 from pqadapters.stores.sqlite.schema import LONG
 
@@ -150,6 +153,85 @@ def test_threads_that_want_the_same_one_claim_for_a_while(
         if durability == "power":
             assert store.look("q") is store.look("q") is None
         assert _seen(store).payload == b"b"
+
+
+class _Between:
+    """A connection with something that happens between an answer and its end."""
+
+    in_transaction = False
+
+    def __init__(self, connection: Any, happens: Callable[[], object]) -> None:
+        self._connection, self._happens = connection, happens
+
+    def execute(self, *question: Any) -> Any:
+        rows = self._connection.execute(*question).fetchall()
+        self._happens()
+        return SimpleNamespace(fetchall=lambda: rows)
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+
+def test_who_looks_asks_where_it_was_written(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A reader fetches each page anew that was written since it read it: a look took three times as long."""
+    with _filled(tmp_path, b"a", b"b") as store:
+        rows = store._core.reader.rows
+        monkeypatch.setattr(store._core.reader, "rows", Mock(side_effect=AssertionError))
+        assert _seen(store).payload == b"a"
+        store.commit(Ack(store.claim("q")[0]))
+        monkeypatch.setattr(store._core.reader, "rows", rows)
+        monkeypatch.setattr(store._core.writer, "inside", True)  # another thread is at it
+        assert _seen(store).payload == b"b"
+
+
+def test_where_the_writer_cant_say_the_reader_is_asked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with _filled(tmp_path, b"a") as store:
+        fails = _Between(store._core.writer.connection, Mock(side_effect=sqlite3.OperationalError))
+        monkeypatch.setattr(store._core.writer, "connection", fails)
+        assert _seen(store).payload == b"a"
+        monkeypatch.undo()
+
+
+def test_what_an_interrupt_has_left_undecided_isnt_seen(tmp_path: Path) -> None:
+    with _filled(tmp_path, b"a") as store:
+        connection = store._core.writer.connection
+        assert connection is not None
+        connection.execute(schema.BEGIN)
+        connection.execute("DELETE FROM record")
+        assert _seen(store).payload == b"a"
+        assert store.claim("q")[0].payload == b"a"
+
+
+def test_a_finalizer_in_the_middle_of_a_look_puts_behind_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with _filled(tmp_path, b"a") as store:
+        writer, ids = store._core.writer, list[tuple[int, ...]]()
+
+        def finalize() -> None:
+            monkeypatch.undo()
+            ids.append(store.commit(Put("q", b"b")))
+
+        monkeypatch.setattr(writer, "connection", _Between(writer.connection, finalize))
+        assert _seen(store).payload == b"a"
+        assert ids == [(0,)]  # it was put off
+        assert [record.payload for record in store.browse("q")] == [b"a", b"b"]
+        assert not writer.inside
+
+
+def test_who_comes_during_a_look_is_called_behind_it(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    with _filled(tmp_path, b"a") as store:
+        writer, connection, tasks = store._core.writer, store._core.writer.connection, list[Task[Any]]()
+
+        def come() -> None:
+            writer.connection = connection
+            tasks.append(Task(lambda: store.commit(Put("q", b"b")), patience=_PATIENCE))
+            while not any(work.sleeper for work in writer._pending):
+                assert tasks[0].running
+                time.sleep(0.001)
+
+        monkeypatch.setattr("pqadapters.stores._line._OVERSLEPT", 2 * _PATIENCE)
+        monkeypatch.setattr(writer, "connection", _Between(connection, come))
+        assert _seen(store).payload == b"a"
+        tasks[0].result()
 
 
 @pytest.mark.parametrize("durability", ["power", "process"])

@@ -11,7 +11,6 @@ from . import schema
 from .changes import Who, payload_of, place_of
 from .errors import malformed
 from .names import Names
-from .reader import Reader
 from .schema import ID_BITS, IDS, MAX_QUEUES, is_whole, name_text, places
 
 _new: Any = tuple.__new__
@@ -28,6 +27,7 @@ def _counts(both: Any) -> tuple[int, int]:
 
 #: What a claim has got, or None; and whether that was the last one that was ready, as far as is known.
 Taken = tuple["list[Claim] | None", bool]
+Ask = Callable[[str, "tuple[int, ...]"], "list[Any]"]  #: the answer to a question with these values
 
 
 def claim_oldest(connection: sqlite3.Connection, queue: str, number: int, limit: int, who: Who) -> Taken | None:
@@ -60,7 +60,7 @@ def first_of(number: int, limit: int) -> tuple[str, tuple[int, ...]]:
     return schema.FIRST, (number, first, first + IDS, limit)
 
 
-def first_seen(reader: Reader, names: Names, queue: str, order: Order) -> Claim | None:
+def first_seen(ask: Ask, names: Names, queue: str, order: Order) -> Claim | None:
     """The first ready record, as one that was looked at: attempt 0. None where there is more to it: it was claimed
     before, is long or damaged, some are delayed, it isn't known yet that there are ranks, or there is none."""
     number = names.queue(queue)
@@ -68,11 +68,11 @@ def first_seen(reader: Reader, names: Names, queue: str, order: Order) -> Claim 
         return None
     by_rank = order is Order.RANK and number in names.ranked
     if by_rank:
-        rows = reader.rows(schema.FIRST_BY_RANK, (number, number, 1))
+        rows = ask(schema.FIRST_BY_RANK, (number, number, 1))
     elif order is Order.NEWEST:
-        rows = reader.rows(schema.LAST_READY, (number, *places(number), 1))
+        rows = ask(schema.LAST_READY, (number, *places(number), 1))
     else:
-        rows = reader.rows(*first_of(number, 1))
+        rows = ask(*first_of(number, 1))
     if not rows or rows[0][9] not in _NONE_DELAYED or (order is Order.RANK and _counts(rows[0][9])[1] != by_rank):
         return None
     row = rows[0]

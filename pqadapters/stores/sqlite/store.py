@@ -345,7 +345,7 @@ class SqliteStore(Alone):
             bell.crowded -= 1
             return None
         self._dead_are_buried(often=False)
-        claim = first_seen(core.reader, core.names, queue, order)
+        claim = first_seen(self._ask, core.names, queue, order)
         if claim is None:
             return None
         if claim.id == bell.looked_at:  # another thread is about it
@@ -353,6 +353,11 @@ class SqliteStore(Alone):
             return None
         bell.looked_at = claim.id
         return claim
+
+    def _ask(self, question: str, values: Sequence[Any]) -> list[Any]:
+        """The answer, right before a transaction."""
+        rows = self._core.writer.glance(question, values)
+        return rows if rows is not None else self._core.reader.rows(question, values)
 
     def record(self, queue: str, id: int) -> Record | None:
         self._check()

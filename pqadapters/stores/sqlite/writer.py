@@ -8,13 +8,14 @@ set none.
 from __future__ import annotations
 
 import sqlite3
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
+from typing import Any
 
 from ...clock import SYSTEM
 from ...errors import StoreError
 from .._line import LATE, Line
-from .errors import locked
+from .errors import ERRORS, locked
 from .transactions import Transactions
 from .work import Work
 
@@ -34,6 +35,29 @@ class Writer(Transactions, Line):
         """Without a sync there is next to nothing to share, and a thread that sleeps in the line costs more. Where
         others have theirs synced, it goes along with those."""
         return not work.synced and not self._full and (work.patient or work.deadline - SYSTEM.monotonic() > _AMPLE)
+
+    def glance(self, question: str, values: Sequence[Any]) -> list[Any] | None:
+        """The answer, between two transactions: what was written here is in this connection's cache still, where a
+        reader fetches each page anew. None where it is to be asked elsewhere: others are at it, or it fails."""
+        if self.inside or self._pending:
+            return None
+        try:
+            with self.lock:
+                connection = self.connection
+                if self.inside or self.fleeting or connection is None or connection.in_transaction:
+                    return None
+                try:
+                    self.inside = True  # a finalizer's transaction would come between the answer and its end
+                    return connection.execute(question, values).fetchall()
+                except ERRORS:
+                    return None
+                finally:
+                    self._leave_locked()
+        finally:
+            if self._pending:
+                self._wake()
+            if self._untold:
+                self._tell()
 
     def overdue(self) -> StoreError:
         return locked(self.path)
