@@ -19,6 +19,7 @@ from ..contract.descriptors import open_below
 from .faulty import CHANGES, SYNCS, Action, FaultyDisk
 from .history import FAR, NOBODY_KNOWS, Fate, Player, View
 from .promises import POWER, Ruins, contents, die, look
+from .states import Snapshot
 from .workloads import QUEUES, TABLES
 
 KINDS = ("create", "write", "truncate", "allocate", "rename", "unlink", *SYNCS)
@@ -316,3 +317,39 @@ def test_i1_a_sync_that_fails_while_another_one_runs(tmp_path: Path) -> None:
         player.put(1)
     assert core.log.synced < core.log.next - 1, "what was written counts as synced"
     store.close()
+
+
+def test_i1_what_a_failed_sync_has_lost_is_written_anew_by_the_next_opening(tmp_path: Path) -> None:
+    """The system takes it for written, and no later sync sees to it: behind a power cut the store would end there, or
+    have damage, and what was put and synced since then would be gone."""
+    player = _start(tmp_path / "store")
+    disk, store = player.disk, player.store
+    player.put(1)
+    before = len(disk.actions)
+    disk.fail("sync", 0, errno.EIO)
+    with pytest.raises(StorePoisoned):
+        store.commit(Put("q", b"lost" * 500))
+    lost = [id(action) for action in disk.actions[before:] if action.kind == "write"]
+    store.close()
+    player.store = player.reopened()
+    player.put(2)
+    disk.actions[:] = [action for action in disk.actions if id(action) not in lost]
+    with Ruins(tmp_path / "ruins").build(Snapshot(disk, len(disk.actions)).killed()) as copy:
+        assert look(copy).things == View(player.store, QUEUES, TABLES).things
+    die_quietly(player)
+
+
+@pytest.mark.parametrize("kind", ["create", "write"])
+def test_a_store_of_which_not_all_is_on_the_disk_is_opened_where_there_is_no_room(kind: str, tmp_path: Path) -> None:
+    player = _start(tmp_path / "store")
+    player.put(1)
+    player.disk.fail("sync", 0, errno.EIO)
+    with pytest.raises(StorePoisoned):
+        player.store.commit(Put("q", b"there" * 500))
+    player.store.close()
+    names = sorted(contents(tmp_path / "store"))
+    player.disk.fail(kind, 0, errno.ENOSPC)
+    player.store = player.reopened()
+    assert player.store.depth("q").ready == 2
+    assert sorted(contents(tmp_path / "store")) == names
+    die_quietly(player)

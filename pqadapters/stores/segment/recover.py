@@ -11,6 +11,7 @@ missing in it.
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from typing import NamedTuple
 
 from ... import telling
@@ -21,6 +22,7 @@ from .._directory import refused
 from .._disk import Disk, open_file
 from . import checkpoint, format
 from .directory import remove_leftovers, segment_files
+from .files import NO_SPACE
 from .heal import pad, quarantine, was_put_aside
 from .log import Log
 from .places import Segment
@@ -31,6 +33,7 @@ from .scan import Region, Scan, first_number, never_written, scan
 logger = telling.logger("pqadapters.stores.segment")
 
 _LISTED = 100  #: segments in a row that are missing
+_CHUNK = 1 << 20  #: bytes that are read and written at once
 _SLACK = 1 << 16  # a copy that leaves out blocks of zeros may have left out the last bytes of a checksum
 
 
@@ -75,6 +78,7 @@ class _Recovery:
         self._fixes: list[_Fix] = []
         self._superseded: list[int] = []
         self._blank: list[str] = []
+        self._known = format.DATA  #: up to where the tail is known to be on the disk
         self._headers_by_number = self._headers()
         self._store = self._store_id(self._headers_by_number)
         if self._saved is not None and self._saved.store != self._store:
@@ -196,6 +200,7 @@ class _Recovery:
         found = scan(data, start or format.DATA, segment.seed, segment.next)
         marked = max(start, self._marked(number, data, found))
         if last:
+            self._known = max(self._known, marked)
             found = self._without_mark(found)
         torn = {r.start for r in found.regions if last and r.start >= marked and self._is_torn(segment, data, r)}
         replay.segment(segment, data, found, torn)
@@ -342,11 +347,40 @@ class _Recovery:
 
     def _put_tail_right(self) -> None:
         log = self._log
+        if self._known < log.tail.end:
+            self._renew(log.tail)
         log.open_tail()
         if self._disk.size(log.tail.fd) != log.tail.end:
             self._disk.truncate(log.tail.fd, log.tail.end)
         self._disk.sync(log.tail.fd)
         log.reopened()
+
+    def _renew(self, tail: Segment) -> None:
+        """A new file in place of one of which not all is known to be on the disk. Where a sync of that has failed, and
+        be it the system's own, it is in memory and taken for written: no later sync would see to it, nor would one
+        behind a write in its place, and of what follows it nothing could be read behind a power cut."""
+        try:
+            self._copy(tail.path)
+        except OSError as error:
+            with suppress(OSError):
+                self._disk.unlink(tail.path + ".tmp")
+            if error.errno not in NO_SPACE:  # which a store has to be opened without
+                raise
+
+    def _copy(self, path: str) -> None:
+        source, target = self._disk.open(path, write=False), -1
+        try:
+            target = self._disk.open(path + ".tmp", create=True)
+            for start in range(0, self._log.tail.end, _CHUNK):
+                data = self._disk.read(source, min(_CHUNK, self._log.tail.end - start), start)
+                self._disk.write(target, data, start)
+            self._disk.sync(target)
+        finally:
+            for fd in (source, target):
+                if fd >= 0:
+                    self._disk.close(fd)
+        with self._log.changing_names():
+            self._disk.rename(path + ".tmp", path)
 
     def _skip_lost_numbers(self) -> bool:
         """Begin a segment where there is none, or behind those that are lost: their numbers stay used (I6). Whether it
