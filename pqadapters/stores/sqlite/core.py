@@ -32,7 +32,7 @@ from .damage import index
 from .damage.wal import put_aside
 from .database import make_database, make_private, open_database, patiently, prepare
 from .errors import ERRORS, malformed, translated
-from .keeper import Keeper
+from .keeper import Keeper, shorten
 from .names import Names
 from .pairing import file_at, file_of
 from .processes.forks import Standstill, connected, cores, inherited
@@ -112,6 +112,8 @@ class Core:
             pairing.note(path, self.mark)
             self.writer.file, self.writer.wal = file_of(path), file_at(f"{path}-wal")
             self._compare_with_mark(connection)
+            if self.mark.doubted:
+                self._renew_wal()
             return connection
         except OSError as error:
             raise error if isinstance(error, StoreError) else refused(self.owners.directory, error, "use") from error
@@ -127,6 +129,12 @@ class Core:
                 raise
             self.mark.crowded = True
             return open_database(path)
+
+    def _renew_wal(self) -> None:
+        """All that is in the WAL is copied, and synced where it is then. Raises DiskError, StoreLocked."""
+        with self.aside:
+            patiently(lambda: shorten(self.path, whole=True), self.path)
+        self.mark.doubted = False
 
     def _open_mark(self) -> Mark:
         try:
@@ -296,10 +304,13 @@ class Core:
         try:
             self.disk.sync(fd)
         except OSError as error:
+            self.mark.doubted = True
             self.writer.trouble = lasting(poisoned(self.path, error), error)
             raise afresh(self.writer.trouble) from error
         finally:
             self.disk.close(fd)
+        self.writer.look_for_doubt()
+        self.writer.check()
 
     def _look_for_wal(self) -> None:
         """Where nobody is in the middle of a transaction: else the next sync does."""

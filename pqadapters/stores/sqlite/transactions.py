@@ -131,8 +131,14 @@ class Transactions:
                 "and open it again; a store has to be closed before its files are touched"
             )
 
+    def look_for_doubt(self) -> None:
+        """Behind a sync, which means nothing where one of another process has failed before."""
+        if self.trouble is None and self.mark is not None and self.mark.doubted:
+            self.trouble = poisoned(self.path, "in another process")
+
     def _look_behind_sync(self) -> None:
         self.look_for_file()
+        self.look_for_doubt()
         self._synced += 1
         self.look_for_wal_locked(closely=not self._synced % _SELDOM)
 
@@ -314,12 +320,14 @@ class Transactions:
         if committing and self._full and is_unsure(error, self.path):
             problem = poisoned(self.path, error)
             self.trouble = lasting(afresh(problem), error)
+            if self.mark is not None:
+                self.mark.doubted = True
         problem.__cause__ = error
         for work in batch:
             work.refuse(afresh(problem))
 
 
-def poisoned(path: str, error: Exception) -> StorePoisoned:
+def poisoned(path: str, error: object) -> StorePoisoned:
     return StorePoisoned(
         f"{path}: what was committed could not be synced ({error}), so nobody knows what of it is on the disk. The "
         "store refuses work: look at the disk, close the store, and open it again"

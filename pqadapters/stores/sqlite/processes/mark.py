@@ -1,7 +1,8 @@
 """What all processes know without asking the database, in a file beside it: `mark`, the highest id that was ever given,
-u64 and the same with all its bits turned, little-endian; a byte that is 1 while there is no room on the disk; and which
+u64 and the same with all its bits turned, little-endian; a byte that is 1 while there is no room on the disk; which
 files the database and its WAL were when it was opened last, device (with the inode's generation in its upper half) and
-inode of each, u64 (see `pairing.py`).
+inode of each, u64 (see `pairing.py`); and a byte that is 1 since a sync of the WAL failed, until all of it is in the
+database.
 
 A WAL whose checksums don't hold is taken for one that was never finished, and its commits are gone without a word. Then
 the mark knows of ids that the database doesn't. It is memory that all processes share, written when a commit is done,
@@ -9,6 +10,9 @@ and never synced: it may lag behind.
 
 Room that one process gives up, so that an acknowledgement can be stored, would be taken by the puts of another one that
 doesn't know of it.
+
+The system tells of a sync that failed once, to one process, and has what it couldn't write in memory, as if it were on
+the disk: what is committed and synced behind that would be gone with it after a power cut.
 """
 
 from __future__ import annotations
@@ -23,7 +27,8 @@ _ALL = (1 << 64) - 1
 _CROWDED = _MARK.size  #: where that byte stands
 _PAIR = struct.Struct("<QQQQ")
 _PAIRED = _CROWDED + 1  #: where they stand
-_SIZE = _PAIRED + _PAIR.size
+_DOUBTED = _PAIRED + _PAIR.size  #: where the other byte stands
+_SIZE = _DOUBTED + 1
 
 
 class Mark:
@@ -64,6 +69,19 @@ class Mark:
     def crowded(self, is_so: bool) -> None:
         with suppress(ValueError):
             self._memory[_CROWDED] = is_so
+
+    @property
+    def doubted(self) -> bool:
+        """Nobody knows what of the WAL is on the disk."""
+        try:
+            return self._memory[_DOUBTED] == 1
+        except ValueError:  # it was closed just now
+            return False
+
+    @doubted.setter
+    def doubted(self, is_so: bool) -> None:
+        with suppress(ValueError):
+            self._memory[_DOUBTED] = is_so
 
     @property
     def pair(self) -> tuple[int, ...]:

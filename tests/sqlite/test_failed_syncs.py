@@ -1,0 +1,79 @@
+"""A sync of the WAL that fails. The system tells one process, once, and has what it couldn't write in memory as if it
+were on the disk: what is committed and synced behind that would be gone with it after a power cut."""
+
+from __future__ import annotations
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from pqadapters.errors import StorePoisoned
+from pqadapters.store import Put
+from pqadapters.stores._disk import Disk
+from pqadapters.stores.sqlite import SqliteStore
+from tests.segment.programs import running, said
+
+_OTHER = """
+import sys
+from pqadapters.errors import StorePoisoned
+from pqadapters.store import Put
+from pqadapters.stores.sqlite import SqliteStore
+store = SqliteStore(sys.argv[1], durability=sys.argv[2])
+store.commit(Put("q", b"others"))
+print("open", flush=True)
+sys.stdin.readline()
+try:
+    store.commit(Put("q", b"behind"))
+    store.sync()
+    print("was told nothing", flush=True)
+except StorePoisoned as error:
+    print("could not be synced" in str(error), flush=True)
+sys.stdin.readline()
+"""
+
+
+class _NoSync(Disk):
+    def sync(self, fd: int) -> None:
+        raise OSError(5, "Input/output error")
+
+
+@pytest.fixture
+def database(tmp_path: Path) -> Path:
+    return tmp_path / "q.db"
+
+
+def _fail(database: Path, monkeypatch: pytest.MonkeyPatch) -> SqliteStore:
+    """A store of which a sync has failed."""
+    store = SqliteStore(database, durability="process", max_lag=1e6)
+    store.commit(Put("q", b"ours"))
+    with monkeypatch.context() as patch, pytest.raises(StorePoisoned):
+        patch.setattr(store._core, "disk", _NoSync())
+        store.sync()
+    return store
+
+
+@pytest.mark.parametrize("durability", ["process", "power"])
+def test_i1_others_are_told(database: Path, durability: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What they had committed by then is lost as well, and so would be what they commit behind it."""
+    with running(_OTHER, database, durability) as child:
+        assert said(child) == "open"
+        with _fail(database, monkeypatch):
+            assert child.stdin is not None
+            child.stdin.write("go on\n")
+            child.stdin.flush()
+            assert said(child) == "True"
+
+
+def test_i1_the_next_opening_puts_the_wal_into_the_database(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Others may have the database open; who closes it last would do the same."""
+    with running(_OTHER, database, "process") as child:
+        assert said(child) == "open"
+        _fail(database, monkeypatch).close()
+        with SqliteStore(database) as store:
+            alone = Path(shutil.copy(database, database.with_name("alone.db")))
+            store.commit(Put("q", b"and on"))
+    with SqliteStore(alone) as store:
+        assert [record.payload for record in store.browse("q")] == [b"others", b"ours"]
+    with SqliteStore(database) as store:
+        assert not store._core.mark.doubted
