@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sqlite3
 import subprocess
@@ -163,3 +164,19 @@ def test_processes_that_filled_it_together_drain_it_together(small: Path, size: 
     with SqliteStore(small / "q.db", durability="process") as store:
         assert store.depth("q").unfinished == 0
         store.commit(Put("q", b"and on"))
+
+
+def test_a_disk_without_room_for_more_files_says_so(small: Path) -> None:
+    """SQLite couldn't make the files beside the database, and a permission was said to be missing."""
+    files, opened, told = 2, False, list[DiskError]()
+    while not opened:
+        files += 1
+        subprocess.run(["mount", "-o", f"remount,nr_inodes={files}", str(small)], check=True)
+        try:
+            with SqliteStore(small / "q.db") as store:
+                store.commit(Put("q", b"a"))
+                opened = True
+        except DiskError as error:
+            told.append(error)
+    assert len(told) > 2
+    assert {error.errno for error in told} == {errno.ENOSPC}

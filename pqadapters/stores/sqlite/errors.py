@@ -32,6 +32,7 @@ _UNWRITTEN = 778  #: SQLITE_IOERR_WRITE
 _NOT_SHARED = 4874  #: SQLITE_IOERR_SHMSIZE
 _SHARED = 32768  #: bytes by which the file of SQLite's shared memory grows
 _LONGEST = 493  #: bytes of a path: SQLite takes 504, and a database is made as "<path>-owners/new"
+_MADE = 2  #: files that SQLite makes beside the database: its WAL and shared memory
 _FILES = 4  #: that SQLite opens: the database, its WAL and shared memory, and for a moment their directory
 _BLOCK = 4096  #: bytes below a limit of file sizes in which a write may have been refused
 _READ_ONLY = "attempt to write a readonly database"
@@ -134,6 +135,8 @@ def translated(error: Exception, path: str) -> StoreError:
             "this user must be allowed to write the file and its directory, or to read them where they are only looked "
             "at, and have descriptors left (ulimit -n)"
         )
+        if number == errno.ENOSPC:
+            advice = "the filesystem has no room for more files (df -i): remove some"
         return DiskError(number, f"{text} ({os.strerror(number)}); {advice}", path)
     if text.startswith("string or blob too big"):
         return StoreError(f"{path}: {text}; nothing was stored. Put a smaller item, or the path of a file")
@@ -145,9 +148,19 @@ def _why_not_opened(path: str) -> int:
     try:
         _want_descriptors()
         os.stat(path if os.path.lexists(path) else os.path.dirname(path) or ".")
+        if _has_no_files(os.path.dirname(path) or "."):
+            return errno.ENOSPC
     except OSError as error:
         return error.errno or errno.ENOENT
     return errno.ENAMETOOLONG if len(os.fsencode(path)) > _LONGEST else errno.EACCES
+
+
+def _has_no_files(directory: str) -> bool:
+    """Whether there are fewer left than SQLite makes; some filesystems don't count them."""
+    if not hasattr(os, "statvfs"):
+        return False
+    found = os.statvfs(directory)
+    return found.f_files > 0 and found.f_favail < _MADE
 
 
 def _want_descriptors() -> None:
