@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import threading
 import weakref
 from collections.abc import Callable
@@ -10,10 +12,13 @@ from typing import Any
 
 import pytest
 
+from pqadapters.errors import StorePoisoned
 from pqadapters.store import Ack, Put
 from pqadapters.stores.segment import SegmentStore, syncer
-from tests.crash.faulty import FaultyDisk
+from tests.crash.faulty import CHANGES, FaultyDisk
 from tests.crash.promises import die
+
+FAR = 1e6
 
 
 class Idle:
@@ -126,6 +131,42 @@ def test_what_is_written_behind_the_end_of_the_interpreter_is_synced_at_once(dur
     assert disk.count("sync") > syncs
     assert threading.active_count() == threads
     assert store._core.log.synced == store._core.log.next - 1
+    store.close()
+
+
+def _refused_from_now_on(store: SegmentStore, *kinds: str) -> None:
+    disk = store._core.disk
+    assert isinstance(disk, FaultyDisk)
+    disk.refuse = lambda action, _: OSError(errno.EIO, os.strerror(errno.EIO)) if action.kind in kinds else None
+
+
+@pytest.mark.parametrize("ends", [False, True])
+def test_a_sync_of_its_own_that_fails_is_told(ends: bool, tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The next caller was told, and a program that had put its last item, and ended, was not."""
+    place = tmp_path / "store"
+    place.mkdir()
+    store = SegmentStore(place, durability="process", max_lag=FAR, disk=FaultyDisk(str(place)))
+    store.commit(Put("q", b"a"))
+    _refused_from_now_on(store, "sync")
+    (store._core.end if ends else store._core.sync_written)()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert f"{place}: a sync to disk failed" in caplog.text
+    with pytest.raises(StorePoisoned):
+        store.commit(Put("q", b"b"))
+    store.close()
+
+
+def test_the_end_of_the_interpreter_comes_on_a_disk_that_takes_nothing(tmp_path: Path) -> None:
+    """An UnboundLocalError kept all others from it."""
+    place = tmp_path / "store"
+    place.mkdir()
+    store = SegmentStore(place, durability="process", max_lag=FAR, disk=FaultyDisk(str(place)))
+    store.commit(Put("q", b"a"))
+    store.checkpoint()
+    store.commit(Put("q", b"b"))
+    _refused_from_now_on(store, *CHANGES)
+    store._core.end()
+    assert store._core.ended
     store.close()
 
 

@@ -53,6 +53,22 @@ def _fail(database: Path, monkeypatch: pytest.MonkeyPatch) -> SqliteStore:
     return store
 
 
+@pytest.mark.parametrize("when", ["in time", "at the end", "at its close"])
+def test_one_that_nobody_waits_for_is_told(
+    database: Path, when: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """The next caller was told, and a program that had put its last item, and ended, was not."""
+    store = SqliteStore(database, durability="process", max_lag=1e6)
+    core = store._core
+    monkeypatch.setattr(core.keeper, "_start", lambda: None)  # it would do it at once
+    store.commit(Put("q", b"a"))
+    monkeypatch.setattr(core, "disk", _NoSync())
+    {"in time": core.keeper.round, "at the end": core.end, "at its close": store.close}[when]()
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert f"{database}: what was committed could not be synced" in caplog.text
+    store.close()
+
+
 @pytest.mark.parametrize("durability", ["process", "power"])
 def test_i1_others_are_told(database: Path, durability: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """What they had committed by then is lost as well, and so would be what they commit behind it."""

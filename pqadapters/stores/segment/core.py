@@ -252,11 +252,15 @@ class Core:
 
     def sync_written(self) -> bool:
         """Sync what was written; False when there was nothing. For the background thread."""
-        with self.lock:
+        with telling.silence(), self.lock:
             if self.inside or self.log.trouble is not None or self.log.synced >= self.log.next - 1:
                 return False
-            with contextlib.suppress(Exception):  # it poisons the store, and the next caller is told
+            try:
                 self.sync_locked(self.log.next - 1)
+            except StorePoisoned as error:  # the next caller is told, if there is one
+                logger.error("%s", error)
+            except Exception:  # of a signal handler
+                pass
             return True
 
     def retire_syncer(self, syncer: Syncer) -> bool:
@@ -369,18 +373,26 @@ class Core:
     def end(self) -> None:
         """The interpreter exits. All is put in order, and stays open: daemon threads and handlers of the program's own
         may use it to the very end. The kernel drops the lock with the process."""
-        with telling.silence(), contextlib.suppress(StoreError), self.lock:
-            if self.log.trouble is None and not self.inside:
-                self.inside = True
-                try:
-                    self.checkpoint_locked()
-                    self.log.trim()
-                finally:
-                    self.leave_locked()
+        with telling.silence(), self.lock:
+            try:
+                if self.log.trouble is None and not self.inside:
+                    self._tidy_up_locked()
+            except StorePoisoned as error:
+                logger.error("%s", error)
+            except StoreError:  # a disk that is full, say: there is no checkpoint then
+                pass
             self.ended = True
             syncer, self.syncer = self.syncer, None
         if syncer is not None:
             syncer.end()
+
+    def _tidy_up_locked(self) -> None:
+        self.inside = True
+        try:
+            self.checkpoint_locked()
+            self.log.trim()
+        finally:
+            self.leave_locked()
 
     def return_locked(self, queue: Queue, id: int) -> None:
         """A claim has ended without a word."""

@@ -401,8 +401,7 @@ class Core:
         self.keeper.stop(wait=not in_the_middle)
         self.lookout.stop(wait=not in_the_middle)
         if self.keeper.unsynced:
-            with suppress(StoreError):
-                self.keeper.sync(self)
+            self.keeper.sync_aside(self)
         if isinstance(writer.trouble, StorePoisoned):
             self.reader.end()  # who closes last puts the WAL into the database: the writer has the right one
         with writer.lock:
@@ -432,9 +431,8 @@ class Core:
     def end(self) -> None:
         """The interpreter exits. All stays open: daemon threads and handlers of the program may use it still."""
         self.keeper.settle(at_once=True)  # they are of items that are done, however the process ends
-        with suppress(StoreError):
-            if self.keeper.unsynced:
-                self.keeper.sync(self)
+        if self.keeper.unsynced:
+            self.keeper.sync_aside(self)
 
     # Forks
 

@@ -15,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
+from ... import telling
 from ...ending import enduring, start_thread
 from ...errors import StoreError, StorePoisoned
 from ...interrupts import Flag
@@ -28,6 +29,8 @@ from .space import runway
 if TYPE_CHECKING:
     from .core import Core
     from .store import SqliteStore
+
+logger = telling.logger("pqadapters.stores.sqlite")
 
 CHECKPOINT = 16 << 20  #: bytes, about, that are committed between two copies of the WAL into the database
 _SYNCED = 2 << 20  #: the same, where callers wait for syncs: one of a WAL that grows no more takes less time
@@ -145,6 +148,15 @@ class Keeper:
             self.unsynced = True
             raise
 
+    def sync_aside(self, core: Core) -> None:
+        """As `sync`, where nobody is there to be told."""
+        try:
+            self.sync(core)
+        except StorePoisoned as error:
+            logger.error("%s", error)
+        except StoreError:
+            pass
+
     def retire(self) -> None:
         """The thread ends; another one begins where something came right before that."""
         with self._guard:
@@ -165,8 +177,7 @@ class Keeper:
             with suppress(StoreError):
                 core.release_rest()
         if self.unsynced:
-            with suppress(StoreError):
-                self.sync(core)
+            self.sync_aside(core)
         if self._waited >= runway.COMMITS:
             self._waited, busy = 0, True
             with suppress(StoreError):
