@@ -14,11 +14,11 @@ from pqadapters.concurrent.futures import ThreadPoolExecutor, UnknownJob, wait
 from pqadapters.concurrent.futures._backlog import overview
 from pqadapters.concurrent.futures._backlog.records import find_record
 from pqadapters.errors import StoreUnreachable
-from pqadapters.store import Ack, Nack
+from pqadapters.store import Ack, Nack, Put
 
 from . import work
 from .conftest import Make
-from .test_left_behind import end
+from .test_left_behind import end, leave
 
 
 def test_stats(make: Make) -> None:
@@ -134,6 +134,53 @@ def test_requeue_all(make: Make) -> None:
     assert executor.requeue() == 2
     assert executor._backlog.store.wait("default", lambda depth: depth.dead == 2, work.PATIENCE)
     assert executor.requeue("00" * 16) == 0
+
+
+def test_requeue_is_of_what_is_dead_when_it_is_asked_for(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It went on for as long as jobs were parked again as fast: by processes that lack their module, say."""
+    executor = _parked(make)
+    backlog, store, rounds = executor._backlog, executor._backlog.store, [1] * 3
+
+    def parked_again(*ops: Any, **options: Any) -> Any:
+        done = commit(*ops, **options)
+        if rounds and any(isinstance(op, Put) for op in ops):
+            rounds.pop()
+            for claim in store.claim("default", limit=2):
+                store.commit(Nack(claim, dead="again"))
+            assert store.wait("default", lambda depth: depth.dead == 2, work.PATIENCE)
+        return done
+
+    commit = backlog.commit
+    monkeypatch.setattr(backlog, "commit", parked_again)
+    assert executor.requeue() == 2
+    assert len(rounds) == 2
+
+
+def test_what_a_requeue_has_put_back_is_begun_where_it_is_broken_off(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was left to whoever came next."""
+    leave(make, (work.note, 1), (work.note, 2))
+    manual = make(recover="manual")
+    store = manual._backlog.store
+    store.commit(*(Nack(claim, dead="so") for claim in store.claim("default", limit=2)))
+    end(manual)
+    executor = make()
+    executor.submit(abs, -1).result(work.PATIENCE)
+    backlog, store, commit = executor._backlog, executor._backlog.store, executor._backlog.commit
+
+    def refusing(*ops: Any, **options: Any) -> Any:
+        if store.depth("default").dead == 1 and any(isinstance(op, Put) and op.queue == "default" for op in ops):
+            raise StoreUnreachable("it is away")
+        return commit(*ops, **options)
+
+    monkeypatch.setattr(backlog, "commit", refusing)
+    monkeypatch.setattr(overview, "_MANY", 1)
+    with pytest.raises(StoreUnreachable):
+        executor.requeue()
+    assert store.wait("default", lambda depth: not depth.unfinished, work.PATIENCE)
+    assert work.DONE == [1]
+    assert store.depth("default").dead == 1
 
 
 def test_requeue_is_the_first_that_is_asked_for(make: Make) -> None:

@@ -119,25 +119,36 @@ def requeue(backlog: Backlog, job_id: str | None) -> int:
 
 
 def requeue_records(backlog: Backlog, ids: list[int] | None) -> int:
-    """The same with these dead letters, or all."""
+    """The same with these dead letters, or all that there are now: of what is parked again meanwhile it would find no
+    end."""
     count = 0
     backlog.open()  # what claims there is known from then on
-    while claims := backlog.claim(backlog.names.dead, ids=ids, limit=_MANY):
-        ops: list[Op] = []
-        for claim in claims:
-            payload = wire.with_failures(claim.payload, 0) if wire.id_of(claim.payload) else claim.payload
-            ops += [Ack(claim), Put(backlog.names.jobs, payload, claim.rank)]
-            ops.append(Delete(backlog.names.results, wire.id_of(claim.payload)))
-        try:
-            backlog.commit(*ops)
-        except BaseException:
-            give_back(backlog.store, claims)
-            raise
-        count += len(claims)
-    if count:
-        backlog.recovering = True
-        backlog.added()
+    if ids is None:
+        ids = [record.id for record in backlog.store.browse(backlog.names.dead)]
+    try:
+        for at in range(0, len(ids), _MANY):
+            count += _put_back(backlog, ids[at : at + _MANY])
+    finally:
+        if count:
+            backlog.recovering = True
+            backlog.added()
     return count
+
+
+def _put_back(backlog: Backlog, ids: list[int]) -> int:
+    """All of them that are still there, in one commit. Returns how many."""
+    claims = backlog.claim(backlog.names.dead, ids=ids, limit=len(ids))
+    ops: list[Op] = []
+    for claim in claims:
+        payload = wire.with_failures(claim.payload, 0) if wire.id_of(claim.payload) else claim.payload
+        ops += [Ack(claim), Put(backlog.names.jobs, payload, claim.rank)]
+        ops.append(Delete(backlog.names.results, wire.id_of(claim.payload)))
+    try:
+        backlog.commit(*ops)
+    except BaseException:
+        give_back(backlog.store, claims)
+        raise
+    return len(claims)
 
 
 def purge(
