@@ -112,7 +112,7 @@ def test_all_that_is_known_of_a_record_moves_with_it(place: Path) -> None:
     leave(place, put("x" * 9000))  # the slot that is taken
     slot = leave(
         place,
-        put("rich", 1, rank=b"r", attempts=3, note="why"),
+        put("rich", 1, attempts=3, note="why"),
         put("delayed", 2, not_before=THEN + 1e10, attempts=1),
         put("letter", 3, attempts=2, note="poison")._replace(queue=DEAD),
         put("nacked", 4),
@@ -130,6 +130,16 @@ def test_all_that_is_known_of_a_record_moves_with_it(place: Path) -> None:
     del after["x" * 9000]
     assert after == before
     assert moved == Moved(items=4, letters=2)
+
+
+def test_what_goes_behind_the_adopted_ones_in_our_slot_keeps_its_attempts(place: Path) -> None:
+    """Else what ends its process is begun once more in each run that adopts something."""
+    leave(place, put("x" * 9000), put("own", 5, attempts=3, note="why"))  # the slot that is taken
+    leave(place, put("other", 1))
+    store, _ = adopt_all(place)
+    _, other, own = _all(store)
+    assert (other.payload, own.payload) == (b"other", b"own")
+    assert (own.attempts, own.put_at, own.note) == (3, THEN + 5, "why")
 
 
 def _all(store: SegmentStore) -> Iterator[Record]:
