@@ -17,7 +17,7 @@ from typing import Any
 from ..astray import give_back
 from ..clock import SYSTEM
 from ..durability import Durability, Survives, in_environment
-from ..errors import LeaseLost, StoreError
+from ..errors import FormatError, LeaseLost, StoreError
 from ..store import Ack, Claim, Depth, Nack
 from ..telling import logger, shown
 from ._records.records import NotReadHere
@@ -112,7 +112,7 @@ class SpoolQueue(queue.Queue[logging.LogRecord]):
             return self.spool.codec.loads(claim.payload)
         except NotReadHere as error:
             op, reason = Nack(claim, not_before=SYSTEM.wall() + _LATER), str(error)
-        except Exception as error:
+        except FormatError as error:
             reason = f"can't be decoded: {type(error).__name__}: {error}"
             op = Nack(claim, dead=reason)
         with suppress(LeaseLost):

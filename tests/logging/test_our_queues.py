@@ -17,6 +17,7 @@ import pytest
 
 from pqadapters.logging._delivery import sharing
 from pqadapters.logging._delivery.sharing import Sharing
+from pqadapters.logging._records import records
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
 from pqadapters.stdlib import multiprocessing
 from pqadapters.stdlib.queue import Queue, ShutDown
@@ -255,6 +256,48 @@ def test_what_is_pickled_executes_nothing_of_the_programs(tmp_path: Path) -> Non
         assert "Nasty object" in item.nasty
         with pytest.raises(AssertionError):
             pickle.dumps(Nasty())
+
+
+def _raising(error: Exception, times: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Reading a record fails so many times."""
+    read, left = vars(records)["read_record"], [error] * times
+
+    def failing(values: Any) -> logging.LogRecord:
+        if left:
+            raise left.pop()
+        return read(values)  # type: ignore[no-any-return]
+
+    monkeypatch.setattr(records, "read_record", failing)
+
+
+@pytest.mark.parametrize(("error", "times"), [(TimeoutError("of a signal handler"), 1), (MemoryError(), 2)])
+def test_what_is_no_fault_of_a_record_leaves_it_in_the_spool(
+    error: Exception, times: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was a dead letter, and the exception of an alarm was gone."""
+    queue = SpoolQueue(tmp_path / "spool")
+    (message,) = _log(logger_of(QueueHandler(queue)), 0, 1)
+    _raising(error, times, monkeypatch)
+    for _ in range(times):
+        with pytest.raises(type(error)):
+            queue.get()
+    assert queue.get().getMessage() == message
+    queue.close()
+
+
+@pytest.mark.parametrize("sinks", [1, 2])
+def test_memory_that_runs_out_for_a_moment_makes_no_dead_letters(
+    make: Callable[[], Any], sinks: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    queue = make()
+    messages = _log(logger_of(QueueHandler(queue)), 0, 3)
+    _raising(MemoryError(), 4, monkeypatch)
+    noting = [Noting() for _ in range(sinks)]
+    with QueueListener(queue, *noting) as listener:
+        for each in noting:
+            each.until_count(3)
+        assert listener.stats()["dead"] == 0
+    assert all(each.messages == messages for each in noting)
 
 
 def test_a_negative_timeout_of_a_spool(tmp_path: Path) -> None:

@@ -170,6 +170,8 @@ class Post:
             return self._codec.loads(claim.payload)
         except NotReadHere as error:
             self._leave_to_others(store, claim, str(error))
+        except MemoryError:
+            raise
         except Exception as error:
             Post._bury(self, store, claim, f"can't be decoded: {type(error).__name__}: {error}")
         return None

@@ -23,6 +23,7 @@ from collections.abc import Callable
 from typing import Any
 
 from ...errors import FormatError
+from ...interrupts import works
 from .fields import COUNT, LAYOUT, NAMES, read_record, write_bare, write_record
 from .scalars import write_bytes
 from .values import is_flat, read_tag
@@ -84,23 +85,35 @@ class Codec:
         return self._counted(*write_bare(record))
 
     def loads(self, data: bytes) -> logging.LogRecord:
-        """A record with the same fields. Raises FormatError for what `dumps` didn't write, NotReadHere among them."""
-        head = data[:2]
+        """A record with the same fields. Raises FormatError for what `dumps` didn't write, NotReadHere among them;
+        MemoryError, and what a signal handler raises meanwhile."""
         try:
-            if head == _MSGPACK and msgpack is not None:
-                return read_record(msgpack.unpackb(data[2:], object_hook=read_tag, unicode_errors="surrogatepass"))
-            if head == _JSON:
-                text = data.decode("utf-8", "surrogatepass")
-                values, end = _scan(text, len(_JSON))
-                if end == len(text):
-                    return read_record(values)
-                raise ValueError("something else behind it")
+            found = self._read(data)
+        except MemoryError:
+            raise
         except Exception as error:
+            if works(self._read, data):
+                raise  # a signal handler's exception, and no fault of the record
             raise FormatError(
                 f"a log record of {len(data)} bytes is damaged ({type(error).__name__}: {error}): "
                 "it can't be delivered; look at it with `pqadapters peek`, or drop it"
             ) from error
-        raise _foreign(head)
+        if found is None:
+            raise _foreign(data[:2])
+        return found
+
+    def _read(self, data: bytes) -> logging.LogRecord | None:
+        """None for another format. Raises anything."""
+        head = data[:2]
+        if head == _MSGPACK and msgpack is not None:
+            return read_record(msgpack.unpackb(data[2:], object_hook=read_tag, unicode_errors="surrogatepass"))
+        if head == _JSON:
+            text = data.decode("utf-8", "surrogatepass")
+            values, end = _scan(text, len(_JSON))
+            if end == len(text):
+                return read_record(values)
+            raise ValueError("something else behind it")
+        return None
 
     def _flat(self, record: logging.LogRecord) -> list[Any] | None:
         """The payload of an ordinary record, whose values are what both formats hold; of another one None."""
