@@ -69,9 +69,9 @@ with pool() as executor:
     assert executor.submit(double, 1).result(60) == 2
     futures = [executor.submit(double_slowly, n) for n in range(50)]
     assert others_run()
-    assert sorted(each.result() for each in as_completed(futures, 10)) == list(range(0, 100, 2))
+    assert sorted(each.result() for each in as_completed(futures, 60)) == list(range(0, 100, 2))
     assert list(executor.map(double_slowly, range(20), timeout=60)) == list(range(0, 40, 2))
-    assert isinstance(executor.submit(fail, "so").exception(10), ValueError)
+    assert isinstance(executor.submit(fail, "so").exception(60), ValueError)
     assert executor.submit(lambda: ticks).result(60) > 0
     done = executor.using(key="k").submit(double, 4)
     assert executor.using(key="k").submit(double, 5).result(60) == done.result(60) == 8
@@ -99,12 +99,19 @@ assert first.result(60) == "slept"
 assert [result(each).result(60) for each in puts] == [2, 4]
 waiter = spawn(executor.submit(wait_long).result)
 assert others_run() and result(waiter) == "slept"
-last = executor.submit(wait_long)
+
+def wait_for_the_end():
+    ends.wait()
+    return "slept"
+
+ends = Event()
+last = executor.submit(wait_for_the_end)
 try:
     last.result(0.01)
 except TimeoutError:
     end = spawn(executor.shutdown)
-    assert others_run()
+    assert others_run() and not ended(end)
+    ends.set()
     result(end)
     print(last.result(0))
 """
@@ -162,7 +169,7 @@ if not os.path.exists(sys.argv[2]):
     os.kill(os.getpid(), 9)
 hold = lambda: append("held again")
 with pool(1) as executor:
-    for future in as_completed(executor.recovered(), 10):
+    for future in as_completed(executor.recovered(), 60):
         future.result()
 assert others_run()
 print("done")
@@ -205,8 +212,8 @@ def work():
     with ProcessPoolExecutor(2, store=place, mp_context=spawned) as executor:
         futures = [executor.submit(double_slowly, n) for n in range(20)]
         assert others_run()
-        assert [each.result(30) for each in futures] == list(range(0, 40, 2))
-        assert list(executor.map(double, range(5), timeout=30)) == list(range(0, 10, 2))
+        assert [each.result(60) for each in futures] == list(range(0, 40, 2))
+        assert list(executor.map(double, range(5), timeout=60)) == list(range(0, 10, 2))
 
 if __name__ == "__main__":
     result(spawn(work), 60)

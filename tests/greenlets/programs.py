@@ -199,16 +199,19 @@ real, seen = os.fdatasync, []
 
 def slow(fd):
     before = ticks
-    native_sleep(0.2)  # in whatever thread this is
-    seen.append(ticks - before)
-    return real(fd)
+    for _ in range(1000):
+        if ticks - before >= 100:
+            seen.append(fd)
+            return real(fd)
+        native_sleep(0.01)
+    os.write(2, b"the others stand still")  # this thread is the one that runs them
+    os._exit(1)
 
 os.fdatasync = slow
 puts = [spawn(q.put, n) for n in range(1, 6)]
 for put in puts:
     result(put)
-assert all(number >= 10 for number in seen), seen
-assert len(seen) <= 3, seen  # they have shared them
+assert 0 < len(seen) <= 3, seen  # they have shared them
 killed = spawn(q.put, 6)
 sleep(0.05)
 kill(killed)  # in the middle of its sync
@@ -394,21 +397,26 @@ s.update(a=1, b=2)
 def batch():
     with s.batch():
         s["a"] = 3
-        sleep(0.01)
+        inside.set()
+        go_on.wait()
         s["b"] = 4
 
+inside, go_on = Event(), Event()
 one = spawn(batch)
-sleep(0.005)
+inside.wait()
 assert dict(s) == {"a": 1, "b": 2}
+go_on.set()
 result(one)
 assert dict(s) == {"a": 3, "b": 4}
 
 def hold():
     with d.edit("n"):
+        held.set()
         sleep(100)
 
+held = Event()
 holder = spawn(hold)
-sleep(0.02)
+held.wait()
 waiter = spawn(count)
 assert others_run() and not ended(waiter)
 kill(holder)

@@ -38,7 +38,7 @@ class Event:
 def ended(greenlet):
     return greenlet.dead
 
-def result(greenlet, seconds=10):
+def result(greenlet, seconds=60):
     with timeout.Timeout(seconds):
         return greenlet.wait()
 

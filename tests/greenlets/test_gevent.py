@@ -28,7 +28,7 @@ def throw(greenlet):
 def ended(greenlet):
     return greenlet.ready()
 
-def result(greenlet, seconds=10):
+def result(greenlet, seconds=60):
     return greenlet.get(timeout=seconds)
 
 def in_pool(size, function, items):
@@ -53,7 +53,7 @@ handler = handlers.QueueHandler(place, handlers=[Sink(), Sink()])
 logger = logging.getLogger("greenlets")
 logger.addHandler(handler)
 logger.warning("of the parent")
-assert handler.flush(10)
+assert handler.flush(60)
 child = os.fork()
 if not child:
     living = ours()
@@ -65,7 +65,7 @@ if not child:
     else:
         print(living)
     logger.warning("of the child")
-    assert handler.flush(10)
+    assert handler.flush(60)
     os._exit(0)
 assert os.waitpid(child, 0)[1] == 0
 print("done")
