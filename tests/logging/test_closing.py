@@ -155,11 +155,11 @@ def test_who_takes_records_out_after_that_keeps_it_open(tmp_path: Path) -> None:
 
 
 def test_a_sink_that_hangs_keeps_it_open_until_it_is_done(tmp_path: Path) -> None:
-    hanging = Hanging()
+    before, hanging = {*_threads()}, Hanging()  # those of earlier tests may be on their way out
     handler = QueueHandler(tmp_path / "spool", handlers=[hanging])
     logger_of(handler).info("one")
-    hanging.hangs.wait(PATIENCE)
-    thread = next(each for each in threading.enumerate() if each.name == "pqadapters-logging")
+    assert hanging.hangs.wait(PATIENCE)
+    (thread,) = {*_threads()} - before
     handler.close()
     assert _is_open(tmp_path / "spool")
     hanging.go_on.set()
