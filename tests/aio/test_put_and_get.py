@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import threading
+import time
 from pathlib import Path
 from typing import Any
 
@@ -62,8 +63,9 @@ def test_a_delayed_item_wakes_who_waits(url: str) -> None:
         async with Queue[str](store=url) as q:
             await q.put("a")
             assert await q.get() == "a"
+            before = time.monotonic()
             q.nack(delay=0.2)
-            assert q.empty()
+            assert q.empty() or time.monotonic() - before > 0.15  # a busy machine's is due by now
             assert await q.get() == "a"
 
     run(main())

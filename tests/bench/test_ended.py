@@ -21,6 +21,7 @@ if not os.fork():  # it holds the lock, too
 print("held by both", flush=True)
 time.sleep(60)
 """
+PATIENCE = (2, 10, 60)  #: seconds: on a busy machine the child hasn't begun by the first
 
 
 def is_free(lock: Path) -> bool:
@@ -32,12 +33,17 @@ def is_free(lock: Path) -> bool:
 
 
 def test_a_measurement(tmp_path: Path) -> None:
-    with pytest.raises(Failed, match="took longer than 2 seconds"):
-        ended([sys.executable, "-c", CHILD], cwd=str(tmp_path), patience=2)
+    for patience in PATIENCE:
+        with pytest.raises(Failed, match=f"took longer than {patience} seconds"):
+            ended([sys.executable, "-c", CHILD], cwd=str(tmp_path), patience=patience)
+        if (tmp_path / "lock").exists():
+            break
     assert is_free(tmp_path / "lock")
 
 
 def test_a_queue_that_never_says_that_it_holds_an_item(tmp_path: Path) -> None:
-    said = _kill_when_it_holds([sys.executable, "-c", CHILD], str(tmp_path), 2)
+    for patience in PATIENCE:
+        if said := _kill_when_it_holds([sys.executable, "-c", CHILD], str(tmp_path), patience):
+            break
     assert said == ["held by both\n"]
     assert is_free(tmp_path / "lock")

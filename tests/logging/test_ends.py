@@ -73,7 +73,12 @@ atexit.register(lambda: logger.info("at the end"))
 
 def test_a_spool_in_memory_ends_without_a_traceback() -> None:
     """The store had let go of all claims by then, that of the turn too, and the thread that delivers told of it."""
-    body = "logger.addHandler(QueueHandler(place, handlers=[Telling()]))\nlogger.info('it')"
+    body = """
+from pqadapters.logging._delivery import listener
+listener._EXIT = 30  # seconds that it has to deliver it
+logger.addHandler(QueueHandler(place, handlers=[Telling()]))
+logger.info("it")
+"""
     with running(body, "memory:") as process:
         said, errors = process.communicate(timeout=PATIENCE)
     assert "got it" in said

@@ -90,15 +90,16 @@ def test_a_turn_that_came_back_to_another_one_is_lost(tmp_path: Path, monkeypatc
     spool.close()
 
 
-def test_a_listener_that_never_had_its_turn_ends_at_once(tmp_path: Path) -> None:
+def test_a_listener_that_never_had_its_turn_ends_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """In a database that processes share it took 5 seconds, for slots that there are in directories alone."""
+    monkeypatch.setattr("pqadapters.logging._delivery.listener._STOP", 4 * PATIENCE)
     handler, sink = QueueHandler(f"sqlite:///{tmp_path}/spool.db"), Noting()
     with QueueListener(handler.queue, sink) as first:
         logger_of(handler).info("m")
         assert first.flush(PATIENCE)
         second = QueueListener(f"sqlite:///{tmp_path}/spool.db?durability=process", Noting())
         second.start()
-        Task(second.stop, patience=2.5).result()
+        Task(second.stop, patience=PATIENCE).result()
     assert sink.messages == ["m"]
     spool(handler).close()
 

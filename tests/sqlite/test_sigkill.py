@@ -9,6 +9,7 @@ from __future__ import annotations
 import random
 import subprocess
 import threading
+import time
 from collections import Counter
 from contextlib import ExitStack
 from pathlib import Path
@@ -138,13 +139,15 @@ def test_four_producers_and_four_consumers_are_killed_at_random(tmp_path: Path, 
             stack.callback(lives.end)
             lives.start(database, durability, told)
         for lives in producers:
-            lives.thread.join(PATIENCE)
+            lives.thread.join(4 * PATIENCE)
             assert not lives.thread.is_alive()
         for lives in consumers:
             lives.end()
         assert told.again == []
         left = Counter[str]()
-        while claims := keeper.claim("q", limit=1000, timeout=0.5):
+        deadline = time.monotonic() + PATIENCE
+        while (claims := keeper.claim("q", limit=1000, timeout=0.5)) or keeper.depth("q").claimed > left.total():
+            assert time.monotonic() < deadline, "what a killed consumer had in hand is given back by nobody"
             left.update(claim.payload.split(b"x")[0].decode() for claim in claims)
         assert max(left.values(), default=1) == 1
         assert told.put - told.acked - set(left) - told.held == set()
