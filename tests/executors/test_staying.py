@@ -3,7 +3,6 @@ is so long that who isn't called in it would hang, or so short that every ring c
 
 from __future__ import annotations
 
-import gc
 import threading
 import weakref
 
@@ -73,8 +72,7 @@ def test_who_stays_keeps_no_executor(place: dict[str, object]) -> None:
     executor.submit(work.nothing).result(work.PATIENCE)
     backlog, threads, gone = executor._backlog, list(executor._threads), weakref.ref(executor)
     del executor
-    gc.collect()
-    assert gone() is None
+    assert work.is_gone(gone)
     for thread in threads:
         thread.join(work.PATIENCE)
     assert backlog.closed
@@ -104,5 +102,4 @@ def test_who_is_shut_down_without_waiting_is_gone_with_its_last_job(place: dict[
     call_in(0.0, over.set)  # behind what was to be called
     assert over.wait(work.PATIENCE)
     del executor
-    gc.collect()
-    assert gone() is None
+    assert work.is_gone(gone)

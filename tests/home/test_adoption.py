@@ -24,6 +24,7 @@ from pqadapters.store import Nack, Op, Order, Put, Record, Set, State
 from pqadapters.stores._disk import ScratchDisk
 from pqadapters.stores.segment import SegmentStore
 
+from ..contract.descriptors import open_below
 from .test_slots import UNUSABLE
 from .world import THEN, begin_anew, child, everything, items, leave, litter, open_slots, put, take_and_adopt, tree
 
@@ -258,20 +259,15 @@ def test_a_thousand_slots_of_dead_processes(place: Path) -> None:
         with child(die) as process:
             assert process.wait() == -9
         left = last
-    before = _open_files()
     slots = open_slots(place)
     slot = slots.take()
     slot.store.commit(put("new"))
     moved = adopt(slots, slot, ends=is_left_behind, transient=False)
-    assert _open_files() - before < 10
+    assert len(open_below(place)) < 10
     assert moved == Moved(items=MANY - 1)
     assert items(slot.store) == [*(f"{n:04d}" for n in sorted(range(MANY), key=lambda n: (n * 7919) % MANY)), "new"]
     assert litter(slot) == []
     assert [*slot.store.scan("pqadapters.moved")] == []
-
-
-def _open_files() -> int:
-    return len(os.listdir("/proc/self/fd"))
 
 
 @pytest.mark.skipif(not os.path.isdir("/proc/self/fd"), reason="open files can't be counted here")
@@ -285,7 +281,7 @@ def test_open_files_dont_grow_with_the_number_of_slots(
     commit = SegmentStore.commit
 
     def counting(self: SegmentStore, *ops: Op, **options: object) -> tuple[int, ...]:
-        most[-1] = max(most[-1], _open_files())
+        most[-1] = max(most[-1], len(open_below(place)))
         return commit(self, *ops, **options)  # type: ignore[arg-type]
 
     monkeypatch.setattr(SegmentStore, "commit", counting)
