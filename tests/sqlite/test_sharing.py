@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import gc
+import itertools
 import os
 import sqlite3
 import subprocess
@@ -27,6 +28,7 @@ from pqadapters.stores._handle import Wish
 from pqadapters.stores.sqlite import SqliteStore, keeper, transactions
 from pqadapters.stores.sqlite import store as sqlite_store
 from pqadapters.stores.sqlite.database import rest
+from pqadapters.stores.sqlite.space import room as sqlite_room
 from pqadapters.stores.sqlite.space.room import Room
 from tests.contract.threads import InterruptedStart, Task
 from tests.segment.programs import PATIENCE, run, running, said
@@ -202,18 +204,23 @@ print("done", flush=True)
         assert store.depth("q").unfinished == 0
 
 
-def test_the_wal_stays_small_under_a_steady_reader(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("seconds", [0, 0.3])
+def test_the_wal_stays_small_under_a_steady_reader(
+    database: Path, monkeypatch: pytest.MonkeyPatch, seconds: float
+) -> None:
+    """Also under one who reads for longer than a checkpoint waits, and begins again at once."""
     monkeypatch.setattr(keeper, "CHECKPOINT", 64 << 10)
     monkeypatch.setattr(keeper, "TOO_LONG", 256 << 10)
     with SqliteStore(database, durability="process", max_lag=0.02) as store, running("""
-import sqlite3, sys
+import sqlite3, sys, time
 raw = sqlite3.connect(sys.argv[1], isolation_level=None)
 print("reading", flush=True)
 while True:
     raw.execute("BEGIN")
     raw.execute("SELECT count(*) FROM record").fetchone()
+    time.sleep(float(sys.argv[2]))
     raw.execute("COMMIT")
-""", database) as child:
+""", database, seconds) as child:
         assert said(child) == "reading"
 
         def write() -> None:
@@ -225,6 +232,30 @@ while True:
                 times, before = times + (length < before), length
 
         Task(write, patience=PATIENCE).result()  # it begins anew again and again
+
+
+def test_a_reader_who_stays_is_tried_again_when_the_wal_has_twice_the_length(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Writers are kept out meanwhile."""
+    monkeypatch.setattr(keeper, "CHECKPOINT", 64 << 10)
+    monkeypatch.setattr(keeper, "TOO_LONG", 256 << 10)
+    monkeypatch.setattr(keeper, "_IN_TURN", 0.01)
+    lengths: list[int] = []
+    outwait = keeper.outwait
+    monkeypatch.setattr(sqlite_room, "outwait", lambda path: lengths.append(keeper.length(path)) or outwait(path))
+    with SqliteStore(database, durability="process") as store:
+        with closing(sqlite3.connect(database, isolation_level=None)) as reader:
+            reader.execute("BEGIN")
+            reader.execute("SELECT count(*) FROM record").fetchone()
+
+            def write() -> None:
+                while len(lengths) < 3:
+                    store.commit(Put("q", bytes(1000)))
+
+            Task(write, patience=PATIENCE).result()
+        assert lengths[0] > 256 << 10
+        assert all(later > 2 * earlier for earlier, later in itertools.pairwise(lengths[:3]))
 
 
 def test_the_wal_is_used_anew_sooner_where_commits_are_synced(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,12 +10,14 @@ from __future__ import annotations
 import os
 import sqlite3
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ... import telling
+from ...clock import SYSTEM
 from ...ending import enduring, start_thread
 from ...errors import StoreError, StorePoisoned
 from ...interrupts import Flag
@@ -37,6 +39,8 @@ _SYNCED = 2 << 20  #: the same, where callers wait for syncs: one of a WAL that 
 TOO_LONG = 64 << 20  #: bytes of WAL from which on its file is cut as well
 _PER_COMMIT = 3 * PAGE_SIZE  #: bytes, about, that a commit takes in the WAL beside payloads
 _READERS = 250  #: milliseconds that readers are waited for who still use the WAL
+_IN_TURN = 2.0  #: seconds that writers are kept out, at most, for readers who take turns
+_BETWEEN = 0.01  #: seconds between two looks at them
 _WRITER = 1.0  #: seconds that whoever writes is waited for
 _PATIENCE = 5.0  #: seconds that its end is waited for
 _LOOK = 64 << 10  #: bytes that are committed between two looks whether the reserve is large enough; by each process
@@ -258,3 +262,36 @@ def shorten(path: str, whole: bool = False, *, cut: bool = False) -> None:
             raise
     finally:
         connection.close()
+
+
+def outwait(path: str) -> bool:
+    """Cut the WAL although readers take turns, whether it was. One that begins again at once takes the very lock that a
+    checkpoint looks for, so that none of its looks finds it free; but who begins while nobody writes sees all there
+    is, and keeps nothing from being copied; and who begins behind that doesn't use the WAL. So each is waited for
+    twice. Raises sqlite3.Error, StoreLocked."""
+    deadline = SYSTEM.monotonic() + _IN_TURN
+    connection = connect(path)
+    try:
+        while _copied_alone(connection, path, deadline):
+            connection.execute(f"PRAGMA busy_timeout = {max(0, round(1000 * (deadline - SYSTEM.monotonic())))}")
+            (busy, _, _) = connection.execute(schema.CUT_WAL).fetchone()
+            if not busy:
+                return True
+        return False
+    finally:
+        connection.close()
+
+
+def _copied_alone(connection: sqlite3.Connection, path: str, deadline: float) -> bool:
+    """Whether all of the WAL could be copied, with the writers kept out meanwhile."""
+    writer = connect(path)
+    try:
+        patiently(lambda: writer.execute(schema.BEGIN), path, _WRITER)
+        while SYSTEM.monotonic() < deadline:
+            (_, frames, copied) = connection.execute(schema.SOME_OF_WAL).fetchone()
+            if copied == frames:
+                return True
+            time.sleep(_BETWEEN)
+        return False
+    finally:
+        writer.close()

@@ -16,10 +16,10 @@ from typing import TYPE_CHECKING
 from ....apart import apart
 from ....errors import StoreError
 from ....store import LOCK_TIMEOUT
-from .. import schema
+from .. import keeper, schema
 from ..database import connect, patiently
 from ..errors import FULL, translated
-from ..keeper import length, shorten, wait_for_writer
+from ..keeper import length, outwait, shorten, wait_for_writer
 from ..work import Work
 from .reserve import Reserve
 from .runway import extend
@@ -44,6 +44,7 @@ class Room:
         self._core: Core = weakref.proxy(core)  # which has this one, and goes when its last handle does
         self.reserve = Reserve(core.owners.file("reserve"), core.disk)
         self._maker: int | None = None  #: the thread that is about it, alone
+        self._too_long = keeper.TOO_LONG  #: bytes of WAL from which on readers are outwaited
 
     # Where there is none
 
@@ -204,8 +205,17 @@ class Room:
             if hold is not None:
                 try:
                     apart(shorten, self._core.path)
+                    self._outwait_readers()
                 finally:
                     hold.close()
+
+    def _outwait_readers(self) -> None:
+        """Where they have kept the WAL from beginning anew. It holds up all writers, so where it didn't help, since one
+        reads for long, it is tried again when the WAL has twice the length."""
+        path = self._core.path
+        if length(path) > self._too_long:
+            cut = apart(outwait, path)
+            self._too_long = keeper.TOO_LONG if cut else 2 * length(path)
 
     def give_back(self, *, all: bool = False) -> bool:
         """Take some free pages from the database if there are many; whether any came back, and there may be more."""
