@@ -114,13 +114,36 @@ def test_what_there_is_more_to_is_claimed(tmp_path: Path) -> None:
         (claim,) = store.claim("q")
         store.commit(Nack(claim), Put("q", b"b"))
         assert store.look("q") is None  # it was claimed before
-        store.commit(Ack(store.claim("q")[0]), Put("q", b"x" * (LONG + 1)))
+        store.commit(Ack(store.claim("q")[0]), Put("q", b"c"))
         assert _seen(store).payload == b"b"
         assert store.look("q") is None  # somebody is about that one
-        store.commit(*map(Ack, store.claim("q")), Put("q", b"later", not_before=4e9))
-        assert store.look("q") is None  # a long one, whose delayed neighbours may be due
+        store.commit(*map(Ack, store.claim("q")), Put("q", b"d"), Put("q", b"later", not_before=4e9))
+        assert store.look("q") is None  # there may be others that are due by now
     with pytest.raises(StoreClosed):
         store.look("q")
+
+
+@pytest.mark.parametrize("order", [Order.OLDEST, Order.NEWEST])
+def test_a_long_one_is_removed_as_any_other(tmp_path: Path, order: Order) -> None:
+    long = b"x" * (LONG + 1)
+    with _filled(tmp_path, long) as store:
+        claim = store.look("q", order)
+        assert claim is not None
+        assert claim.payload == long
+        store.commit(Ack(claim))
+        assert store.depth("q")[:3] == (0, 0, 0)
+        assert store._core.reader.rows("SELECT count(*) FROM body") == [(0,)]
+
+
+@pytest.mark.parametrize("change", ["DELETE FROM body", "UPDATE body SET payload = x'00'"])
+def test_a_long_one_that_isnt_whole_any_more_is_left_to_who_claims(tmp_path: Path, change: str) -> None:
+    """Somebody removed it between the two questions, or it is damaged."""
+    with _filled(tmp_path, b"x" * (LONG + 1)) as store:
+        with closing(sqlite3.connect(tmp_path / "q.db", isolation_level=None)) as connection:
+            connection.execute(change)
+        assert store.look("q") is None
+        assert store.claim("q") == []
+        assert len(store.damage) == 1
 
 
 def test_who_has_put_one_knows_that_there_is_one(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

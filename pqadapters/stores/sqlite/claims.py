@@ -62,7 +62,7 @@ def first_of(number: int, limit: int) -> tuple[str, tuple[int, ...]]:
 
 def first_seen(ask: Ask, names: Names, queue: str, order: Order) -> Claim | None:
     """The first ready record, as one that was looked at: attempt 0. None where there is more to it: it was claimed
-    before, is long or damaged, some are delayed, it isn't known yet that there are ranks, or there is none."""
+    before, is damaged, some are delayed, it isn't known yet that there are ranks, or there is none."""
     number = names.queue(queue)
     if number is None:
         return None
@@ -77,7 +77,11 @@ def first_seen(ask: Ask, names: Names, queue: str, order: Order) -> Claim | None
         return None
     row = rows[0]
     payload, note = row[8], row[7]
-    if payload is None or not is_whole(row, payload) or row[4]:
+    if row[4]:
+        return None
+    if payload is None:
+        ((payload,),) = ask(schema.BODY, (row[0] & _ID,)) or [(b"",)]  # somebody was first
+    if not is_whole(row, payload):
         return None
     return Claim(queue, row[0] & _ID, 0, payload, row[6] or b"", row[3], name_text(note) if note else "")
 
