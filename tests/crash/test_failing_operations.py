@@ -339,8 +339,12 @@ def test_i1_what_a_failed_sync_has_lost_is_written_anew_by_the_next_opening(tmp_
     die_quietly(player)
 
 
-@pytest.mark.parametrize("kind", ["create", "write"])
-def test_a_store_of_which_not_all_is_on_the_disk_is_opened_where_there_is_no_room(kind: str, tmp_path: Path) -> None:
+@pytest.mark.parametrize(
+    ("kind", "code"), [("create", errno.ENOSPC), ("write", errno.ENOSPC), ("create", errno.EMFILE)]
+)
+def test_a_store_of_which_not_all_is_on_the_disk_is_opened_where_there_is_no_room(
+    kind: str, code: int, tmp_path: Path
+) -> None:
     player = _start(tmp_path / "store")
     player.put(1)
     player.disk.fail("sync", 0, errno.EIO)
@@ -348,7 +352,7 @@ def test_a_store_of_which_not_all_is_on_the_disk_is_opened_where_there_is_no_roo
         player.store.commit(Put("q", b"there" * 500))
     player.store.close()
     names = sorted(contents(tmp_path / "store"))
-    player.disk.fail(kind, 0, errno.ENOSPC)
+    player.disk.fail(kind, 0, code)
     player.store = player.reopened()
     assert player.store.depth("q").ready == 2
     assert sorted(contents(tmp_path / "store")) == names

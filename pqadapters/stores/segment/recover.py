@@ -10,6 +10,7 @@ missing in it.
 
 from __future__ import annotations
 
+import errno
 import os
 from contextlib import suppress
 from typing import NamedTuple
@@ -33,6 +34,7 @@ from .scan import Region, Scan, first_number, never_written, scan
 logger = telling.logger("pqadapters.stores.segment")
 
 _LISTED = 100  #: segments in a row that are missing
+_WITHOUT = NO_SPACE | {errno.EMFILE, errno.ENFILE}  # a store has to be opened without room, and with two descriptors
 _CHUNK = 1 << 20  #: bytes that are read and written at once
 _SLACK = 1 << 16  # a copy that leaves out blocks of zeros may have left out the last bytes of a checksum
 
@@ -364,7 +366,7 @@ class _Recovery:
         except OSError as error:
             with suppress(OSError):
                 self._disk.unlink(tail.path + ".tmp")
-            if error.errno not in NO_SPACE:  # which a store has to be opened without
+            if error.errno not in _WITHOUT:
                 raise
 
     def _copy(self, path: str) -> None:
