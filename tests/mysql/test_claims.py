@@ -15,10 +15,11 @@ from pqadapters.errors import LeaseLost, LimitReached, StoreError
 from pqadapters.store import Ack, Claim, Nack, Op, Order, Put, Update
 from pqadapters.stores.mysql import MysqlStore, keeper
 from pqadapters.stores.mysql.owners import Owners
-from pqadapters.stores.mysql.schema import Statements, bound, moment
+from pqadapters.stores.mysql.schema import DUE_AT_ONCE, Statements, bound, moment
 from pqadapters.stores.mysql.session import Session
 from pqadapters.stores.mysql.transactions import Part
 from pqadapters.stores.mysql.wire import Answer, Failed, Wire, readable
+from tests.contract.maker import ManualClock
 from tests.contract.snapshot import payloads
 from tests.segment.programs import PATIENCE
 
@@ -34,6 +35,8 @@ SQL = Statements("pqa_")
         (SQL.FIRST, (1, 100)),
         (SQL.LAST, (1, 1)),
         (SQL.DUE, (1, moment(1.0))),
+        (SQL.MATURE, (1, moment(1.0), moment(1.0), [1, 2])),
+        (SQL.MATURE, (1, moment(1.0), moment(2.0), [1, 2])),
         (SQL.CLAIM, (b"x" * 12, 1, b"", [1, 2])),
         (SQL.ACK_SOME, (1, b"x" * 12, 1, [1, 2])),
         (SQL.CLAIMED_BY, ([1, 2], b"a", b"b")),
@@ -52,6 +55,33 @@ def test_a_claim_is_a_range_of_the_primary_key(
             assert row[5] == "PRIMARY", row
             assert "filesort" not in row[9], row
             assert row[3] in ("range", "ref"), row
+
+
+@pytest.mark.parametrize("apart", [0.0, 0.001], ids=["at once", "one by one"])
+@pytest.mark.parametrize("ids", [None, [7]])
+def test_many_that_come_due_are_made_ready_in_several_transactions(
+    ids: list[int] | None, apart: float, url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In one they were more locks than a server has, at some 100,000, and no claim ever got through; and the queue was
+    empty for all others meanwhile."""
+    clock, transactions, tell = ManualClock(), dict[Session, int](), Session.tell
+
+    def counting(self: Session, statement: str, *values: Any) -> None:
+        if statement == SQL.MATURE:
+            transactions[self] = transactions.get(self, 0) + len(values[-1])
+        tell(self, statement, *values)
+
+    monkeypatch.setattr(Session, "tell", counting)
+    with MysqlStore(url, clock=clock, prefetch=1) as store:
+        store.commit(Put("q", b"other"))
+        many = 2 * DUE_AT_ONCE + 100
+        store.commit(*(Put("q", b"%d" % n, not_before=clock.now + 10 + (many - n) * apart) for n in range(many)))
+        clock.advance(20)
+        (claim,) = store.claim("q", ids=ids)
+        assert claim.payload == (b"other" if ids is None else b"5")
+        assert list(transactions.values()) == [DUE_AT_ONCE, DUE_AT_ONCE, 100]
+        assert payloads(store)[:3] == ([b"0", b"1", b"2"] if ids is None else [b"other", b"0", b"1"])
+        assert store.depth("q").ready == many
 
 
 def test_a_claim_locks_its_records_and_nothing_beside_them(url: str, server: Server) -> None:

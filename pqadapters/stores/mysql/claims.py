@@ -9,26 +9,32 @@ from typing import Any
 
 from ...store import Claim, Order
 from .names import Names
-from .schema import PLACE, RANKED, held_by, moment, name_text
+from .schema import DUE_AT_ONCE, PLACE, RANKED, held_by, moment, name_text
 from .session import Session
 
 _new: Any = tuple.__new__
 _MORE = 32  #: candidates beyond those that are wanted, since others are after them, too
 
 
+class ManyDue(Exception):
+    """So many delayed records are due that they are to be made ready before, some at a time: one transaction of them may
+    need more locks than the server has, and others would find none of them, nor what is behind."""
+
+
 class Take:
     """One claim's way through a transaction."""
 
-    def __init__(self, session: Session, names: Names, now: float) -> None:
+    def __init__(self, session: Session, names: Names, now: float, *, many: bool = True) -> None:
         self._session = session
         self._names = names
         self._now = moment(now)
+        self._many = many  #: however many are due, they are made ready
         self.due: bytes | None = None  #: when the first one of those that are delayed is ready
 
     def claim(
         self, queue: str, number: int, order: Order, ids: Sequence[int] | None, limit: int, handle: int
     ) -> list[Claim]:
-        """Claim up to `limit` ready records of the queue."""
+        """Claim up to `limit` ready records of the queue. Raises ManyDue."""
         rows = self._first(number, order, limit) if ids is None else self._of_ids(number, order, ids, limit)
         return self._take(queue, rows, number, handle)
 
@@ -43,7 +49,7 @@ class Take:
 
     def some(self, queue: str, number: int, limit: int, handle: int) -> list[Claim]:
         """Claim the first record, and up to `limit` if nothing speaks against taking some before they are asked for: a
-        limit, that may be about to be looked at, a large payload, an order of its own."""
+        limit, that may be about to be looked at, a large payload, an order of its own. Raises ManyDue."""
         return self._take(queue, self._some(number, limit), number, handle)
 
     def _some(self, number: int, limit: int) -> Sequence[Any]:
@@ -93,13 +99,28 @@ class Take:
         return sql.LAST if order is Order.NEWEST else sql.FIRST, (number, limit)
 
     def _mature(self, number: int) -> None:
-        """Those whose delay is over are ready, unless another one is just about that."""
-        session, sql = self._session, self._session.sql
-        while True:
-            ids = [id for (id,) in session.ask(sql.DUE, number, self._now).rows]
-            if not ids:
-                return
-            session.tell(sql.MATURE, number, self._now, ids)
+        """Those whose delay is over are ready, unless another one is just about that. Raises ManyDue."""
+        while rows := self._due(number):
+            if len(rows) == DUE_AT_ONCE and not self._many:
+                raise ManyDue
+            self._make_ready(number, rows)
+
+    def mature_some(self, number: int) -> bool:
+        """The first ones of them; whether there may be more."""
+        if rows := self._due(number):
+            self._make_ready(number, rows)
+        return len(rows) == DUE_AT_ONCE
+
+    def _due(self, number: int) -> Sequence[Any]:
+        return self._session.ask(self._session.sql.DUE, number, self._now).rows
+
+    def _make_ready(self, number: int, rows: Sequence[Any]) -> None:
+        """Looking at no others, which somebody else may have locked: the last moment may be that of many more."""
+        last = rows[-1][1]
+        for some in ([row for row in rows if row[1] != last], [row for row in rows if row[1] == last]):
+            if some:
+                ids = list(map(_id, some))
+                self._session.tell(self._session.sql.MATURE, number, some[0][1], some[-1][1], ids)
 
     def _by_id(self, number: int, order: Order, limit: int) -> Sequence[Any]:
         """Of a queue whose key isn't in that order: candidates first, which locks nothing."""

@@ -11,7 +11,7 @@ from .._bells import Bell
 from .._handle import Handle, Wish
 from .._line import LATE
 from .changes import Changes
-from .claims import Take
+from .claims import ManyDue, Take
 from .core import Core
 from .fetched import Fetched, undo
 from .looks import Looks
@@ -104,12 +104,34 @@ class Fetching(Handle):
             core.lookout.ensure()  # what the dead had claimed is there the next time
             return [] if stop is not None and stop() else None
         self._tried.add(queue)
-        part = self._claiming(wish, acks, parts is not None and self._ahead.adaptive and wish.limit > 1)
+        try:
+            return self._do(wish, acks, parts)
+        except ManyDue:
+            self._mature(wish)
+            return self._do(wish, acks, parts, many=True)
+
+    def _mature(self, wish: Wish) -> None:
+        """Make ready what is due in several transactions, between which others get on."""
+        core = self._core
+
+        def run(session: Session) -> bool:
+            number = core.names.queue(wish.queue)
+            return number is not None and Take(session, core.names, core.clock.wall()).mature_some(number)
+
+        while core.writer.do(Part(run, timeout=wish.patience)) is True:
+            core.bells.ring(wish.queue)
+
+    def _do(
+        self, wish: Wish, acks: Sequence[Ack], parts: list[Part] | None, *, many: bool = False
+    ) -> list[Claim] | None:
+        """Claim, in a transaction. Raises ManyDue, unless `many`."""
+        ahead = parts is not None and self._ahead.adaptive and wish.limit > 1
+        part = self._claiming(wish, acks, ahead, many)
         if parts is not None:
             parts.append(part)
         try:
-            result = core.writer.do(part)
-            return [] if result is LATE else self._taken(queue, bell, result, acks)
+            result = self._core.writer.do(part)
+            return [] if result is LATE else self._taken(wish.queue, self._core.bells.of(wish.queue), result, acks)
         except BaseException:
             if parts is None:
                 self._leave(part)
@@ -153,7 +175,7 @@ class Fetching(Handle):
             return False
         return self._looks.any_ready(wish.queue, LOCK_TIMEOUT if wish.patience is None else wish.patience)[0]
 
-    def _claiming(self, wish: Wish, acks: Sequence[Ack], ahead: bool) -> Part:
+    def _claiming(self, wish: Wish, acks: Sequence[Ack], ahead: bool, many: bool = True) -> Part:
         queue, order, ids, limit, stop, _, patience = wish
         core = self._core
 
@@ -167,7 +189,7 @@ class Fetching(Handle):
             if number is None:
                 return None
             given_back = core.aheads.make_way(session, queue, self._handle)
-            take = Take(session, core.names, now)
+            take = Take(session, core.names, now, many=many)
             try:
                 if not ahead:
                     return take.claim(queue, number, order, ids, limit, self._handle) or None

@@ -39,6 +39,7 @@ ALIVE, DYING, DEAD = 1, 0, 2
 PLACE = 512  #: bytes of a rank in the key
 RANKED, BOUNDED = 1, 2  #: what `queues.ranked` says: there were records with ranks, puts with a limit
 LARGE = 1 << 16  #: bytes of a payload that isn't fetched ahead
+DUE_AT_ONCE = 500  #: delayed records that one statement makes ready
 
 _PREFIX = re.compile(r"[A-Za-z_][A-Za-z0-9_]{0,31}")
 _MADE = "ENGINE=InnoDB ROW_FORMAT=DYNAMIC DEFAULT CHARACTER SET utf8mb4"
@@ -178,13 +179,13 @@ class Statements:
         "ORDER BY place, id LIMIT 1) FROM {p}queues WHERE number = %s"
     )
     DUE = (
-        "SELECT id FROM {p}items FORCE INDEX(PRIMARY) WHERE queue = %s AND state = 1 AND place <= %s "
-        "ORDER BY place, id LIMIT 500 FOR UPDATE SKIP LOCKED"
+        "SELECT id, place FROM {p}items FORCE INDEX(PRIMARY) WHERE queue = %s AND state = 1 AND place <= %s "
+        f"ORDER BY place, id LIMIT {DUE_AT_ONCE} FOR UPDATE SKIP LOCKED"
     )
-    #: number, now, ids
+    #: number, their first place and the last one, ids
     MATURE = (
-        f"UPDATE {{p}}items SET state = 0, place = LEFT(COALESCE(ranking, ''), {PLACE}) "
-        "WHERE queue = %s AND state = 1 AND place <= %s AND id IN (%s)"
+        f"UPDATE {{p}}items FORCE INDEX(PRIMARY) SET state = 0, place = LEFT(COALESCE(ranking, ''), {PLACE}) "
+        "WHERE queue = %s AND state = 1 AND place BETWEEN %s AND %s AND id IN (%s)"
     )
     FIRST = (
         f"SELECT {_ITEM} FROM {{p}}items FORCE INDEX(PRIMARY) WHERE queue = %s AND state = 0 "
