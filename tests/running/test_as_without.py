@@ -129,6 +129,14 @@ def test_a_safe_path(arguments: str, tmp_path: Path) -> None:
         assert same(place, *arguments.split(), **how).status == (1 if arguments == "-m show" else 0)
 
 
+@pytest.mark.parametrize("first", ["", "import queue\n"])
+def test_annotations_are_the_programs(first: str, tmp_path: Path) -> None:
+    """With something to be swapped or not: what our own modules import from `__future__` goes for none of it."""
+    text = first + "def f(x: 1 + 1): pass\nprint(f.__annotations__)\n"
+    place = Place(tmp_path, {"script.py": text + "import inner\n", "inner.py": text})
+    assert same(place, "script.py").lines == same(place, "-", given=text + text).lines == 2 * ["{'x': 2}"]
+
+
 ENDS = {
     "normal": "print(q.empty())",
     "exit status": "import sys; sys.exit(7)",
