@@ -23,7 +23,6 @@ from ..clock import SYSTEM
 from ..durability import Durability
 from ..errors import DiskError, StoreClosed
 from ..living import living
-from ..opening import open_store
 from ..store import (
     Ack,
     Capabilities,
@@ -43,6 +42,7 @@ from ..telling import silence
 from . import idling
 from .adoption import DEAD, QUEUE, Moved, adopt, bury_all, drop_left_behind, thin_out
 from .ground import Ground, ground_of
+from .nothing import Nothing
 from .places import Spot
 from .waiting import name_waiting_places
 
@@ -127,7 +127,7 @@ class PrivateStore:
         if self._closed:
             raise StoreClosed(f"the {self._spot.what} made in {self._spot.name} was closed; make a new one")
         if self._slot is None and self._busy:
-            return open_store("memory:")  # to whoever interrupts us in the middle of it, nothing is there yet
+            return Nothing()  # to whoever interrupts us in the middle of it, nothing is there yet
         if self._slot is None:
             self._alone(self._take)
         assert self._slot is not None

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import builtins
 import logging
-import sys
 import time
 from pathlib import Path
 from typing import Any
@@ -14,7 +14,7 @@ from pqadapters.errors import Stopped
 from pqadapters.home import private as module
 from pqadapters.home.adoption import QUEUE
 from pqadapters.home.private import PrivateStore
-from pqadapters.store import Op
+from pqadapters.store import Depth, Op
 from pqadapters.stores.segment.slots import Slots
 from tests.contract.interrupting import interrupted
 from tests.queue.background import Background
@@ -85,19 +85,28 @@ def test_one_that_fails_is_said_in_the_log_and_fails_nobody_else(
     store.close()
 
 
-def test_a_put_in_the_middle_of_a_first_use_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """A signal handler in the middle of another one's import had half a module, and its put an ImportError."""
+def test_use_in_the_middle_of_a_first_use_imports_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A signal handler in the middle of another one's import had half a module, and its put or get an ImportError."""
     begin_anew(monkeypatch, tmp_path)
     store, opened = private(), Slots._open
+    seen: list[object] = []
 
-    def interrupted_by_a_put(self: Slots, directory: str) -> Any:
+    def no_import(name: str, *more: object) -> None:
+        raise ImportError(name)
+
+    def interrupted_by_use(self: Slots, directory: str) -> Any:
         with monkeypatch.context() as patched:
-            patched.setitem(sys.modules, "pqadapters.stores.memory", None)
+            patched.setattr(builtins, "__import__", no_import)
             store.commit(put("from a handler"))
+            seen.extend([store.depth(QUEUE), store.claim(QUEUE), store.claim(QUEUE, timeout=1e-3)])
+            seen.extend([*store.browse(QUEUE), store.wait(QUEUE, lambda depth: not depth.unfinished)])
+            seen.extend([store.get("table", b"key"), *store.scan("table"), *store.keys("table")])
+            seen.extend([store.snapshot("table"), store.count("table")])
         return opened(self, directory)
 
-    monkeypatch.setattr(Slots, "_open", interrupted_by_a_put)
+    monkeypatch.setattr(Slots, "_open", interrupted_by_use)
     store.commit(put("new"))
+    assert seen == [Depth(), [], [], True, None, {}, 0]
     assert sorted(_items(store)) == ["from a handler", "new"]
     store.close()
 
