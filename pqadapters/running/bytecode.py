@@ -41,7 +41,9 @@ class Bytecode:
             code = marshal.loads(data[len(header) :])
         except (OSError, EOFError, ValueError, TypeError, NotImplementedError):
             return False, None
-        if code is not None and code.co_filename != source:  # tracebacks would name the old place
+        if code is None:
+            return True, None
+        if not isinstance(code, CodeType) or code.co_filename != source:  # tracebacks would name the old place
             return False, None
         return True, code
 

@@ -54,6 +54,23 @@ def test_optimised_code_is_another(options: list[str], tmp_path: Path) -> None:
     assert len(kept(place)) == 2
 
 
+def test_another_choice_is_another(tmp_path: Path) -> None:
+    place = Place(tmp_path, APP)
+    for _ in range(2):
+        assert place.well("--only", "shelve", "app.py") == PLAIN
+        assert place.well("app.py") == OURS
+
+
+def test_a_module_that_is_executed_again_is_what_its_source_is_then(tmp_path: Path) -> None:
+    again = """
+        import module
+        with open(module.__file__, "a") as file:
+            file.write("print('more')\\n")
+        module.__spec__.loader.exec_module(module)
+        """
+    assert Place(tmp_path, {**APP, "app.py": again}).well("app.py") == [*OURS, *OURS, "more"]
+
+
 def test_nothing_is_written_where_python_writes_nothing(tmp_path: Path) -> None:
     place = Place(tmp_path, APP)
     assert place.well("app.py", python=["-B"]) == OURS
@@ -71,7 +88,7 @@ def test_a_directory_that_cant_be_written(tmp_path: Path) -> None:
     assert place.well("app.py") == OURS
 
 
-@pytest.mark.parametrize("damage", [b"", b"x", b"\0" * 16, b"\0" * 400])
+@pytest.mark.parametrize("damage", [b"", b"x", b"\0" * 16, b"\0" * 400, b"0", b"T"])
 def test_damaged_bytecode_is_made_anew(damage: bytes, tmp_path: Path) -> None:
     place = Place(tmp_path, APP)
     assert place.well("app.py") == OURS
