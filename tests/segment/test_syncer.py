@@ -120,6 +120,21 @@ def test_a_handle_that_wants_it_soon_doesnt_wait_for_the_thread_of_one_that_has_
                 assert slow._core.syncer is second
 
 
+def test_where_there_are_no_daemon_threads_it_is_synced_at_once(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As in an interpreter beside the main one, which refuses them when they are made, not when they are started."""
+
+    def refused(**options: object) -> None:
+        raise RuntimeError("daemon threads are disabled in this (sub)interpreter")
+
+    with SegmentStore(tmp_path, durability="process") as store:
+        monkeypatch.setattr(threading, "Thread", refused)
+        store.commit(Put("q", b"x"))
+        assert store._core.syncer is None
+        assert store._core.log.synced == store._core.log.next - 1
+
+
 @pytest.mark.parametrize("durability", ["process", "power"])
 def test_what_is_written_behind_the_end_of_the_interpreter_is_synced_at_once(durability: str, tmp_path: Path) -> None:
     """Daemon threads and handlers of the program's own may put to the very end: no thread can be started any more."""

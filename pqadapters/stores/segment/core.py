@@ -232,11 +232,11 @@ class Core:
             return None
         if self.ended:
             return self.log.sync_here()
-        syncer = Syncer(self, self.max_lag)
         try:
+            syncer = Syncer(self, self.max_lag)
             syncer.start()
             self.syncer = syncer
-        except RuntimeError:  # the interpreter is shutting down
+        except RuntimeError:  # the interpreter is shutting down, or is one beside the main one, without daemon threads
             self.log.sync_here()
         return None
 
