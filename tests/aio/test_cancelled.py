@@ -11,9 +11,10 @@ from typing import NoReturn
 import pytest
 
 from pqadapters.stdlib.asyncio import Queue
+from tests.contract.threads import is_gone
 from tests.home.world import begin_anew
 
-from .running import Loop, run, turns
+from .running import PATIENCE, Loop, run, turns
 
 
 def test_a_cancelled_get_has_taken_nothing(url: str, loop: Loop) -> None:
@@ -211,6 +212,4 @@ def test_a_queue_is_gone_with_the_task_that_was_cancelled_there(url: str, item: 
         await asyncio.wait([taker])
         return weakref.ref(q)
 
-    gone = run(main())
-    gc.collect()
-    assert gone() is None
+    assert is_gone(run(main()), patience=PATIENCE)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import threading
+import weakref
 from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from pqadapters.store import Store
 
@@ -98,3 +100,13 @@ class InterruptedStart:
         if self.runs:
             thread.start()
         raise TimeoutError
+
+
+def is_gone(ref: weakref.ref[Any], *, patience: float) -> bool:
+    """Whether nobody keeps it. A thread that keeps it no longer than it looks at it may be in the middle of that."""
+    for _ in range(round(patience * 100)):
+        gc.collect()
+        if ref() is None:
+            return True
+        threading.Event().wait(0.01)
+    return False

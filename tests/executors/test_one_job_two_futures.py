@@ -21,7 +21,7 @@ from pqadapters.concurrent.futures._jobs.outcome import Outcome
 from pqadapters.concurrent.futures._others import peers
 from pqadapters.errors import StoreClosed
 
-from ..contract.threads import Task, together
+from ..contract.threads import Task, is_gone, together
 from . import work
 from .conftest import Make
 from .test_left_behind import end
@@ -270,6 +270,6 @@ def test_a_future_that_is_done_keeps_no_executor_and_no_call(place: dict[str, An
     future = executor.using(delay=600 if cancelled else 0, retries=1).submit(id, given)
     assert future.cancel() if cancelled else future.result(work.PATIENCE)
     del executor, given
-    assert work.is_gone(gone)
-    assert work.is_gone(call)
+    assert is_gone(gone, patience=work.PATIENCE)
+    assert is_gone(call, patience=work.PATIENCE)
     assert future.done()

@@ -11,6 +11,7 @@ import pytest
 from pqadapters.concurrent.futures import wait
 from pqadapters.concurrent.futures._backlog.clock import call_in
 
+from ..contract.threads import is_gone
 from . import work
 from .conftest import Make
 
@@ -72,7 +73,7 @@ def test_who_stays_keeps_no_executor(place: dict[str, object]) -> None:
     executor.submit(work.nothing).result(work.PATIENCE)
     backlog, threads, gone = executor._backlog, list(executor._threads), weakref.ref(executor)
     del executor
-    assert work.is_gone(gone)
+    assert is_gone(gone, patience=work.PATIENCE)
     for thread in threads:
         thread.join(work.PATIENCE)
     assert backlog.closed
@@ -102,4 +103,4 @@ def test_who_is_shut_down_without_waiting_is_gone_with_its_last_job(place: dict[
     call_in(0.0, over.set)  # behind what was to be called
     assert over.wait(work.PATIENCE)
     del executor
-    assert work.is_gone(gone)
+    assert is_gone(gone, patience=work.PATIENCE)

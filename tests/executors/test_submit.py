@@ -20,7 +20,7 @@ from pqadapters.concurrent.futures import JobFuture, JobParked, ProcessPoolExecu
 from pqadapters.errors import NotDurableWarning, NotSerializable, StoreLocked
 from pqadapters.resting import Rest, visit
 
-from ..contract.threads import Task
+from ..contract.threads import Task, is_gone
 from . import work
 from .conftest import Make
 
@@ -344,7 +344,7 @@ def test_the_store_doesnt_keep_the_executor_alive(place: dict[str, Any]) -> None
     threads = list(executor._threads)
     gone = weakref.ref(executor)
     del executor
-    assert work.is_gone(gone)
+    assert is_gone(gone, patience=work.PATIENCE)
     for thread in threads:
         thread.join(work.PATIENCE)
         assert not thread.is_alive()

@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import gc
 import os
 import signal
 import sys
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
@@ -62,15 +60,6 @@ def hold(name: str) -> str:
 def reached(name: str) -> None:
     """Wait until a job stands at that gate."""
     assert ENTERED[name].acquire(timeout=PATIENCE)
-
-
-def is_gone(ref: weakref.ref[Any]) -> bool:
-    """Whether it comes to be. A thread of the pool has its executor for a moment, on its way to the next job."""
-    deadline = time.monotonic() + PATIENCE
-    while ref() is not None and time.monotonic() < deadline:
-        gc.collect()
-        time.sleep(0.001)
-    return ref() is None
 
 
 def fail(text: str) -> NoReturn:
