@@ -17,8 +17,8 @@ _MORE = 32  #: candidates beyond those that are wanted, since others are after t
 
 
 class ManyDue(Exception):
-    """So many delayed records are due that they are to be made ready before, some at a time: one transaction for all may
-    need more locks than the server has, and others would find none of them, nor what is behind."""
+    """So many delayed records are due that they are to be made ready before, some at a time: for all in one transaction
+    the server may have too few locks, and others would find none of them, nor what is behind."""
 
 
 class Take:

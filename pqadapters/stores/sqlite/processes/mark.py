@@ -31,8 +31,28 @@ _DOUBTED = _PAIRED + _PAIR.size  #: where the other byte stands
 _SIZE = _DOUBTED + 1
 
 
+class _Word:
+    """Whether a byte of the mark is 1; False where that was closed just now."""
+
+    def __init__(self, place: int) -> None:
+        self._place = place
+
+    def __get__(self, mark: Mark, kind: type[Mark]) -> bool:
+        try:
+            return mark._memory[self._place] == 1
+        except ValueError:
+            return False
+
+    def __set__(self, mark: Mark, is_so: bool) -> None:
+        with suppress(ValueError):
+            mark._memory[self._place] = is_so
+
+
 class Mark:
     """One process's way to the file. Any thread may note; who is late is of no harm. Raises OSError."""
+
+    crowded = _Word(_CROWDED)  #: there is no room but for what frees some
+    doubted = _Word(_DOUBTED)  #: nobody knows what of the WAL is on the disk
 
     def __init__(self, path: str, disk: Disk) -> None:
         fd = disk.open(path, create=True)
@@ -56,32 +76,6 @@ class Mark:
             _MARK.pack_into(self._memory, 0, id, id ^ _ALL)
         except (TypeError, ValueError):  # it was closed just now
             pass
-
-    @property
-    def crowded(self) -> bool:
-        """There is no room but for what frees some."""
-        try:
-            return self._memory[_CROWDED] == 1
-        except ValueError:  # it was closed just now
-            return False
-
-    @crowded.setter
-    def crowded(self, is_so: bool) -> None:
-        with suppress(ValueError):
-            self._memory[_CROWDED] = is_so
-
-    @property
-    def doubted(self) -> bool:
-        """Nobody knows what of the WAL is on the disk."""
-        try:
-            return self._memory[_DOUBTED] == 1
-        except ValueError:  # it was closed just now
-            return False
-
-    @doubted.setter
-    def doubted(self, is_so: bool) -> None:
-        with suppress(ValueError):
-            self._memory[_DOUBTED] = is_so
 
     @property
     def pair(self) -> tuple[int, ...]:
