@@ -17,6 +17,7 @@ import os
 import threading
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from queue import Full
 
 from ...clock import SYSTEM
@@ -175,11 +176,19 @@ class Limit:
     def _most_with(self, largest: int) -> int:
         """The same where one file is that large. Once all that is live takes less than half of the files, the store
         writes that one again before it goes: there is to be room for both, or it never comes to that."""
-        segment, limit = self.segment_bytes or 0, self.max_bytes or 0
-        written_again = 2 * largest + 3 * segment + _ALLOCATED  # from so many bytes on, if nothing else is live
-        if written_again + largest + segment + _ALLOCATED > limit:
+        segment = self.segment_bytes or 0
+        if self._stays(largest):
             return 2 * largest
-        return max(written_again, self._most - max(0, largest - segment))
+        return max(self._written_again(largest), self._most - max(0, largest - segment))
+
+    def _written_again(self, largest: int) -> int:
+        """From so many bytes on one file that is that large is, if nothing else is live."""
+        return 2 * largest + 3 * (self.segment_bytes or 0) + _ALLOCATED
+
+    def _stays(self, largest: int) -> bool:
+        """Whether there never is room for one file of that size to be written again."""
+        segment = self.segment_bytes or 0
+        return self._written_again(largest) + largest + segment + _ALLOCATED > (self.max_bytes or 0)
 
     def came(self) -> None:
         """What this thread was let through with is put, or won't be."""
@@ -228,12 +237,34 @@ class Limit:
         lock = self._lock  # there is another one when the spool is let go of
         try:  # with a limit: who has it may wait for a store, in whose middle a finalizer logs
             keep(taken, lock.acquire, True, _PATIENCE)
-            while True in taken and not self._look(size) and self._drop_oldest(store, self._queues(store)):
-                pass
+            if True in taken:
+                self._drop_for(partial(self._look, size), store, self._queues(store))
         finally:
             if True in taken:
                 lock.release()
-        return not self.is_large(size) or self._look(size) or self._refuse(when)
+        return self._look(size) or self._has_reserve(size) or self._refuse(when)
+
+    def _drop_for(self, has_room: Callable[[], bool], store: Store, queues: Sequence[str]) -> bool:
+        """Drop the oldest until there is room; whether there is. Not where it would make none, as behind a large record
+        that a sink has in hand."""
+        while not has_room():
+            if not (self._can_make_room(store, queues) and self._drop_oldest(store, queues)):
+                return False
+        return True
+
+    def _can_make_room(self, store: Store, queues: Sequence[str]) -> bool:
+        """Whether it makes room to drop the oldest: nothing stays in its way, unless that is the oldest itself."""
+        first = (next(store.browse(queue), None) for queue in self._droppable(store, queues))
+        return not self._stays_first() or any(each and self.is_large(len(each.payload)) for each in first)
+
+    def _stays_first(self) -> bool:
+        """Whether the first file, which all others stay behind, is so large that the store doesn't write it again."""
+        files = self._files()
+        return bool(files) and self._stays(files[min(files)])
+
+    def _has_reserve(self, size: int) -> bool:
+        """Whether the last of the limit does for a record where all is in the hands of sinks."""
+        return not (self.is_large(size) or self._stays_first()) and self.used() + size <= (self.max_bytes or 0)
 
     def _wait(self, size: int, store: Store) -> bool:
         """Whether there is room at last."""
@@ -310,7 +341,7 @@ class Limit:
                 self._tidy(store)
             else:
                 with self._lock:
-                    if not self._drop_oldest(store, self._queues(store)[1:]):
+                    if not self._drop_for(partial(self._has_room_for, size), store, self._queues(store)[1:]):
                         return False
         return True
 
@@ -340,10 +371,13 @@ class Limit:
         """So many bytes at most are worth handing out at once, where they may have to be copied."""
         return None if self.segment_bytes is None else self.segment_bytes // 8
 
+    def _droppable(self, store: Store, queues: Sequence[str]) -> list[str]:
+        """These, and all dead letters."""
+        return [*queues, *map(dead_queue, self._queues(store))]
+
     def _drop_oldest(self, store: Store, queues: Sequence[str]) -> bool:
         """Make room; whether there was anything to drop, in these or among the dead letters."""
-        dead = map(dead_queue, self._queues(store))
-        depths = {queue: store.depth(queue) for queue in (*queues, *dead)}
+        depths = {queue: store.depth(queue) for queue in self._droppable(store, queues)}
         ages = {queue: depth.oldest_age or 0.0 for queue, depth in depths.items() if depth.ready}
         claims = store.claim(max(ages, key=ages.__getitem__), limit=_RECORDS) if ages else []
         if claims:
