@@ -142,6 +142,41 @@ def test_i8_random_damage_hands_out_nothing_that_was_not_put(database: Path) -> 
         assert brought.records > 0
 
 
+def test_a_sector_of_zeros_leaves_nothing_that_is_ready_and_that_nobody_gets(database: Path) -> None:
+    """A cell of zeros is a row out of order: whole ones may stand behind it, and aren't found."""
+    with SqliteStore(database, durability="process") as store:
+        for n in range(30):
+            store.commit(Put("q", b"%02d" % n * 20 * n))
+    data = database.read_bytes()
+    refused = 0
+    for at in range(data.index(b"03" * 60) // 512 * 512, len(data), 512):
+        database.write_bytes(data[:at] + bytes(512) + data[at + 512 :])
+        for side in ("-wal", "-shm"):
+            Path(f"{database}{side}").unlink(missing_ok=True)
+        try:
+            with SqliteStore(database, durability="process") as store:
+                while store.claim("q", limit=7):
+                    pass
+                assert store.depth("q").ready == 0
+        except FormatError as error:
+            assert "salvage" in str(error)  # noqa: PT017
+            refused += 1
+    assert refused
+
+
+def test_i7_a_count_that_is_too_high_is_made_right_by_who_finds_nothing(database: Path) -> None:
+    """Else who waits for the end of what isn't there would wait for ever."""
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"payload"))
+        with sqlite3.connect(database) as raw:
+            raw.execute("UPDATE queue SET ready = 3 WHERE name = x'71'")
+        raw.close()
+        assert [claim.payload for claim in store.claim("q", limit=5)] == [b"payload"]
+        assert store.claim("q") == []
+        assert store.depth("q")[:3] == (0, 0, 1)
+        assert ["they were counted" in damage.reason for damage in store.damage] == [True]
+
+
 def _queues(database: Path) -> list[str]:
     raw = sqlite3.connect(database)
     names = [name.decode() for (name,) in raw.execute("SELECT name FROM queue WHERE number > 0")]

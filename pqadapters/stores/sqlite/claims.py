@@ -91,16 +91,18 @@ class ManyDue(Exception):
 
 
 class Take:
-    """One claim's way through a transaction. `damaged` is called with the row of a record that isn't whole."""
+    """One claim's way through a transaction. `damaged` is called with the row of a record that isn't whole,
+    `miscounted` where the queue's count was made right."""
 
     def __init__(
         self, connection: sqlite3.Connection, names: Names, now: float, damaged: Callable[[Any, str], object],
-        *, many: bool = True,
+        miscounted: Callable[[], object], *, many: bool = True,
     ) -> None:  # fmt: skip
         self._connection = connection
         self._names = names
         self._now = now
         self._damaged = damaged
+        self._miscounted = miscounted
         self._many = many  #: however many are due, they are made ready
 
     def claim(
@@ -123,7 +125,9 @@ class Take:
         if rows:
             delayed, ranked = _counts(rows[0][-1])
         else:
-            _, delayed, _, _, ranked = ask(schema.COUNTS, (number,)).fetchone() or (0,) * 5
+            ready, delayed, _, _, ranked = ask(schema.COUNTS, (number,)).fetchone() or (0,) * 5
+            if ready:
+                self._miss(number)
         matured = delayed and self._mature(number)
         by_rank = order is Order.RANK and bool(ranked)
         if by_rank:
@@ -131,6 +135,14 @@ class Take:
         if matured or by_rank != known:
             rows = self._by_rank(number, limit) if by_rank else self._by_place(number, order, limit)
         return rows
+
+    def _miss(self, number: int) -> None:
+        """Some are ready by the queue's count, and none is found: the count is made right, unless there are records
+        that are behind damage. Who waits for them, or for the end of what isn't there, would wait for ever."""
+        if counted(self._connection) is None:
+            raise malformed()
+        recount(self._connection, number)
+        self._miscounted()
 
     def _mature(self, number: int) -> bool:
         """Make ready what is due; whether that was anything. Raises ManyDue."""
@@ -182,6 +194,14 @@ class Take:
             for counted in {number, row[1]}:
                 recount(self._connection, counted)
         self._damaged(row, reason)
+
+
+def counted(connection: sqlite3.Connection) -> list[Any] | None:
+    """Of each queue its number, its three counts, and what they ought to be. None where the rows are out of order: then
+    it is the number of a row that is damaged, and those behind it aren't found."""
+    rows = connection.execute(schema.COUNTED).fetchall()
+    (there,) = connection.execute(schema.HOW_MANY_RECORDS).fetchone()
+    return rows if sum(sum(row[4:]) for row in rows) == there else None
 
 
 def recount(connection: sqlite3.Connection, number: Any) -> None:

@@ -329,7 +329,8 @@ class SqliteStore(Alone):
                 found = claim_oldest(connection, queue, number, limit, who)
                 if found is not None:
                     return found
-            take = Take(connection, names, self._core.clock.wall(), self._core.damaged, many=many)
+            core, now = self._core, self._core.clock.wall()
+            take = Take(connection, names, now, core.damaged, core.counts_were_damaged, many=many)
             return take.claim(queue, number, order, ids, limit, who) or None, False
 
         return run

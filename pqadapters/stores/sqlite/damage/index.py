@@ -22,7 +22,7 @@ from ....clock import SYSTEM
 from ....ending import start_thread
 from ....errors import StoreError
 from .. import schema
-from ..claims import recount
+from ..claims import counted, recount
 from ..database import connect
 from ..entries import make_index_anew
 from ..work import Work
@@ -69,16 +69,11 @@ def _are_keys_miscounted(connection: sqlite3.Connection) -> bool:
 
 
 def _miscounted(connection: sqlite3.Connection) -> list[int]:
-    """The numbers of queues whose counts aren't right. None where the rows are out of order: then it is the number of a
-    row that is damaged, and those behind it aren't found. None of a database in which to count takes long: whoever
-    forks, or copies the WAL, would wait for it."""
+    """The numbers of queues whose counts aren't right. None where the rows are out of order, nor of a database in which
+    to count takes long: whoever forks, or copies the WAL, would wait for it."""
     if connection.execute(schema.FREE_PAGES).fetchone()[1] > _COUNTED:
         return []
-    rows = connection.execute(schema.COUNTED).fetchall()
-    (there,) = connection.execute(schema.HOW_MANY_RECORDS).fetchone()
-    if sum(sum(row[4:]) for row in rows) != there:
-        return []
-    return [row[0] for row in rows if row[1:4] != row[4:]]
+    return [row[0] for row in counted(connection) or () if row[1:4] != row[4:]]
 
 
 def _count_anew(core: Core, numbers: list[int]) -> None:
