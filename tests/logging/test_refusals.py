@@ -273,3 +273,23 @@ def test_a_dead_letter_is_told_of_where_no_other_handler_hears_of_it(
         spool(handler).close()
     told = "a log record for Noting-0 is a dead letter now: ValueError: no"
     assert (capsys.readouterr().err, console.messages) == (("", [told]) if heard else (f"{told}\n", []))
+
+
+@pytest.mark.parametrize("heard", [False, True])
+def test_why_nothing_is_delivered_is_told_where_no_other_handler_hears_of_it(
+    place: str, heard: bool, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It was said to the spool alone, where it waited with the others."""
+    console, sinks = Noting(), [Sink(Noting(), name="twice"), Sink(Noting(), name="twice")]
+    handler = QueueHandler(place, handlers=sinks)
+    ours = logging.getLogger("pqadapters")
+    handlers, ours.handlers, ours.propagate = ours.handlers, [handler, console][: 1 + heard], False
+    try:
+        logger_of(handler).info("%d", 1)
+        logger_of(handler).info("%d", 2)
+    finally:
+        ours.handlers, ours.propagate = handlers, True
+        spool(handler).close()
+    told, said = capsys.readouterr().err, console.messages
+    assert ["twice" in message for message in said] == [True] * heard
+    assert ("twice" in told, told.count("log records wait")) == (not heard, 1 - heard)

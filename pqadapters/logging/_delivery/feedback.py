@@ -26,13 +26,17 @@ def delivers_from(spool: object) -> bool:
 
 
 def swallow(record: object, spool: Any) -> None:
-    """What such a thread has logged goes no further here. What we say ourselves, as of a dead letter, has to be read by
-    somebody: where nobody else is to get it, it goes where `logging` sends what nobody was set up for."""
+    """What such a thread has logged goes no further here, but for what we say ourselves, as of a dead letter."""
     spool.limit.dropped["feedback"] += 1
+    if isinstance(record, logging.LogRecord) and record.name.startswith("pqadapters."):
+        tell_somebody(record, spool)
+
+
+def tell_somebody(record: logging.LogRecord, spool: object) -> None:
+    """It has to be read: where nobody is to get it, or the spool alone, which isn't delivered, it goes where `logging`
+    sends what nobody was set up for."""
     last = logging.lastResort
-    if last is None or not isinstance(record, logging.LogRecord) or not record.name.startswith("pqadapters."):
-        return
-    if record.levelno >= last.level and not _is_heard(record, spool):
+    if last is not None and record.levelno >= last.level and not _is_heard(record, spool):
         last.handle(record)
 
 

@@ -8,7 +8,7 @@ import threading
 import weakref
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from logging import Handler, LogRecord, NullHandler
+from logging import WARNING, Handler, LogRecord, NullHandler
 from logging import handlers as stdlib
 from types import TracebackType
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from .._spools.names import Spooled
 from ..queues import SpoolQueue
 from . import looking as _looking
 from .delivery import Delivery
+from .feedback import tell_somebody
 from .sinks import Give, Sink, sinks_of
 
 _log = logger("pqadapters.logging")
@@ -154,7 +155,14 @@ class QueueListener(stdlib.QueueListener):
         except Exception as error:
             if str(error) != self._trouble:
                 self._trouble = str(error)
-                _log.warning("log records wait: %s", error)
+                self._say_they_wait(error)
+
+    def _say_they_wait(self, error: Exception) -> None:
+        """What the spool gets of it waits, too."""
+        message, spool = "log records wait: %s", spool_of(self.queue)
+        _log.warning(message, error)
+        if spool is not None:
+            tell_somebody(LogRecord(_log.name, WARNING, __file__, 0, message, (error,), None), spool)
 
     def make_way_quietly(self) -> None:
         """Before the record that starts this one: it isn't for the sinks of a handler that is gone."""
