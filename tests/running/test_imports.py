@@ -31,6 +31,8 @@ FORMS = {
     "if True: import queue": "queue.Queue",
     "try:\n    import queue\nexcept ImportError:\n    import Queue as queue": "queue.Queue",
     "try:\n    import Queue as queue\nexcept ImportError:\n    import queue": "queue.Queue",
+    "try:\n    pass\nfinally:\n    import queue": "queue.Queue",
+    "from \\\n    queue import Queue": "Queue",
     "def f():\n    from queue import Queue\n    return Queue": "f()",
     "def f():\n    global queue\n    import queue\nf()": "queue.Queue",
     "class C:\n    from queue import Queue": "C.Queue",
@@ -72,8 +74,9 @@ def test_forms(form: str, tmp_path: Path) -> None:
 def test_a_source_that_is_nested_deep(tmp_path: Path) -> None:
     """Python's compiler goes deeper into a source than into a tree: such a module was silently not swapped."""
     text = f"import queue\nprint(queue.Queue.__module__, {'+'.join('1' * 1400)})\n"
-    place = Place(tmp_path, {"app.py": text + "import module\n", "module.py": text})
-    assert place.well("app.py") == [f"{OURS}queue 1400"] * 2
+    limit = "import sys\nprint(sys.getrecursionlimit())\n"
+    place = Place(tmp_path, {"app.py": text + "import module\n" + limit, "module.py": text})
+    assert place.well("app.py") == [*[f"{OURS}queue 1400"] * 2, "1000"]
 
 
 def test_a_source_that_is_nested_too_deep_is_named(
