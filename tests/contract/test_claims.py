@@ -9,7 +9,7 @@ from functools import partial
 
 import pytest
 
-from pqadapters.store import Ack, Claim, Nack, Put, Record, State, Store, Update
+from pqadapters.store import Ack, Claim, Nack, Order, Put, Record, State, Store, Update
 
 from .maker import Maker
 from .snapshot import snapshot
@@ -130,6 +130,15 @@ def test_a_counted_claim_is_like_any_other(make_store: Maker) -> None:
     assert [(claim.payload, claim.attempt) for claim in claims] == [(b"a", 1), (b"b", 1)]
     store.commit(Ack(claims[0]), Nack(claims[1]))
     assert [claim.attempt for claim in store.claim("q", limit=2, counted=True)] == [2, 1]
+
+
+def test_i9_a_claim_of_no_records_gets_none(make_store: Maker) -> None:
+    store = make_store.filled(b"a")
+    before = snapshot(store)
+    for order in Order:
+        assert store.claim("q", order=order, limit=0) == []
+        assert snapshot(store) == before
+    assert not store.damage
 
 
 def test_i9_stop_is_looked_at_before_anything_is_claimed(make_store: Maker) -> None:

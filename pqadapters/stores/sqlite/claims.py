@@ -126,7 +126,7 @@ class Take:
             delayed, ranked = _counts(rows[0][-1])
         else:
             ready, delayed, _, _, ranked = ask(schema.COUNTS, (number,)).fetchone() or (0,) * 5
-            if ready:
+            if ready and limit > 0:
                 self._miss(number)
         matured = delayed and self._mature(number)
         by_rank = order is Order.RANK and bool(ranked)
