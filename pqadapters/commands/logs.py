@@ -154,7 +154,9 @@ def _there(place: str) -> str:
 
 def _configured(config: str, place: str | None) -> Iterator[QueueListener]:
     """The listeners of a configuration, which is carried out. Raises Failure."""
-    logging.config.dictConfig(_loaded(config))
+    made = logging.config.dictConfigClass(_loaded(config))
+    made.configure()
+    click.get_current_context().meta[__name__] = made  # which keeps the handlers that no logger has
     found = [handler for handler in _handlers() if isinstance(handler.queue, SpoolQueue) and handler.listener]
     wanted = [handler for handler in found if place is None or _same(handler.queue.spool.where, place)]
     if not wanted:

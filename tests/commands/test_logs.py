@@ -215,6 +215,13 @@ def test_a_configuration_in_a_module(place: str, tmp_path: Path) -> None:
     """As a process: it is looked for where the command is called."""
     _leave(place)
     (tmp_path / "settings.py").write_text(f"""
+import gc, sys
+
+def collect(frame, event, argument):
+    if event == "call" and frame.f_globals.get("__name__") == "pqadapters.commands.logs":
+        gc.collect()  # no logger keeps the handlers
+
+sys.setprofile(collect)
 LOGGING = {{
     "version": 1,
     "handlers": {{
