@@ -402,6 +402,8 @@ class Core:
         self.lookout.stop(wait=not in_the_middle)
         if self.keeper.unsynced:
             self.keeper.sync_aside(self)
+        if not in_the_middle:
+            self.room.leave()
         if isinstance(writer.trouble, StorePoisoned):
             self.reader.end()  # who closes last puts the WAL into the database: the writer has the right one
         with writer.lock:
@@ -410,6 +412,7 @@ class Core:
             else:
                 self._close_locked()
         self.reader.end()
+        self.room.trim_reserve()
         connected.discard(self)
         self.bells.ring_all()
 

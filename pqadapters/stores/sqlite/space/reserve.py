@@ -32,14 +32,20 @@ class Reserve:
         part of SIZE has to do, which is some transactions. `ample`: where it is too small it is made larger than need
         be, if there is room, so that it isn't grown so often. Not where the disk is full: puts need that room. Not
         `alone`: others may be about it as well, and none is made where there is none."""
-        size = self.size()
-        if size > 4 * (self.SIZE + wal):
-            self._cut(self.SIZE + wal)
+        if self.trim(wal):
             return True
+        size = self.size()
         spares = (self.SIZE, self.SIZE // 4, self.SIZE // 16)
         if ample and size < self.SIZE + wal and self._grow((self.SIZE + wal) * 5 // 4, alone):
             return True
         return any(self.size() >= spare + wal or self._grow(spare + wal, alone) for spare in spares)
+
+    def trim(self, wal: int) -> bool:
+        """Give back what is far more than a WAL of so many bytes needs; whether it was."""
+        if self.size() <= 4 * (self.SIZE + wal):
+            return False
+        self._cut(self.SIZE + wal)
+        return True
 
     def _grow(self, wanted: int, alone: bool) -> bool:
         with suppress(OSError):

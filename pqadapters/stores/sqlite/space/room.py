@@ -14,6 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import TYPE_CHECKING
 
 from ....apart import apart
+from ....clock import SYSTEM
 from ....errors import StoreError
 from ....store import LOCK_TIMEOUT
 from .. import keeper, schema
@@ -34,6 +35,7 @@ _ROUNDS = 1 << 16  #: of giving pages back, at most, in one checkpoint
 _GIVEN_UP = 20  #: times, at most, that the reserve is given up for one commit
 _FEW = 16  #: pages that are given back at once, at first, where there is next to no room for that
 _ROUNDS_OF_FEW = 32
+_AT_THE_END = 2.0  #: seconds that pages are given back for, at most
 BIG = 256 << 10  #: bytes of a commit from which on it is looked first whether there is room for all that it needs
 
 
@@ -217,10 +219,21 @@ class Room:
             cut = apart(outwait, path)
             self._too_long = keeper.TOO_LONG if cut else 2 * length(path)
 
-    def give_back(self, *, all: bool = False) -> bool:
+    def give_back(self, *, all: bool = False, timeout: float | None = None) -> bool:
         """Take some free pages from the database if there are many; whether any came back, and there may be more."""
-        run = Work(lambda connection: _give_back(connection, _PAGES_AT_ONCE, all=all), synced=False)
+        run = Work(lambda connection: _give_back(connection, _PAGES_AT_ONCE, all=all), synced=False, timeout=timeout)
         return self._core.writer.do(run) is True
+
+    def leave(self) -> None:
+        """At the end: what was freed since the last look comes back, as far as that doesn't take long."""
+        deadline = SYSTEM.monotonic() + _AT_THE_END
+        with suppress(sqlite3.Error, StoreError, OSError):
+            while (left := deadline - SYSTEM.monotonic()) > 0 and self.give_back(timeout=left):
+                pass
+
+    def trim_reserve(self) -> None:
+        """Behind the end of the connections, which may have been that of the WAL."""
+        self.reserve.trim(length(self._core.path))
 
     def checkpoint(self) -> None:
         """All of the WAL is in the database, and that has no free pages, when this returns. Raises StoreError."""
