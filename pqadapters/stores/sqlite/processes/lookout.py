@@ -20,7 +20,7 @@ from ..reader import Reader
 if TYPE_CHECKING:
     from ..core import Core
 
-EAGER, CALM = 0.002, 0.008  #: seconds between two looks, when others have just committed and when they haven't
+EAGER, CALM = 0.002, 0.014  #: seconds between two looks, when others have just committed and when they haven't
 _EAGER_LOOKS = 25
 _PER_BURIAL = 0.2  #: seconds between two looks for the dead
 _LINGER = 2.0  #: seconds that it stays when nobody waits
