@@ -15,7 +15,7 @@ import pytest
 from pqadapters.clock import SYSTEM
 from pqadapters.logging._spools import limits
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue, WhenFull
-from pqadapters.store import Ack, Nack, Put, Store, dead_queue
+from pqadapters.store import Ack, Claim, Nack, Put, Store, dead_queue
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.memory import MemoryStore
 
@@ -230,6 +230,19 @@ def test_a_large_record_that_stays(
         assert found[-1] == 2000 or found[1] <= 51  # it can't be written again: all that is behind it stays as well
     limited.log(100, first=5000)
     assert limited.delivered() == list(range(5000, 5100))
+
+
+def test_where_all_is_in_hand_what_comes_takes_the_last_of_the_limit(place: Path, closing: list[Limited]) -> None:
+    """And no more than that, however much comes: there is nothing to drop for it."""
+    limited = _limited(closing, place, "drop_oldest")
+    store, claims = spool(limited.handler).store, list[Claim]()
+    for number in range(MANY // 2):
+        limited.log(1, first=number)
+        claims += store.claim("inbox", limit=MANY)
+    assert sum(len(claim.payload) for claim in claims) > LIMIT - 2 * SEGMENT
+    assert limited.handler.stats()["dropped"]["drop_oldest"] == MANY // 2 - len(claims) > 0
+    store.commit(*map(Nack, claims))
+    assert limited.delivered() == list(range(len(claims)))
 
 
 @pytest.mark.parametrize("when_full", ["block", "drop_newest", "drop_oldest", "drop_below_level", "raise"])
