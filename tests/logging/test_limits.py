@@ -239,7 +239,8 @@ def test_where_all_is_in_hand_what_comes_takes_the_last_of_the_limit(place: Path
     for number in range(MANY // 2):
         limited.log(1, first=number)
         claims += store.claim("inbox", limit=MANY)
-    assert sum(len(claim.payload) for claim in claims) > LIMIT - 2 * SEGMENT
+    used = sum(len(claim.payload) for claim in claims)
+    assert used > LIMIT - 4 * SEGMENT  # without the last of it: 5.5; with it 2, or 3 where a file was allocated early
     assert limited.handler.stats()["dropped"]["drop_oldest"] == MANY // 2 - len(claims) > 0
     store.commit(*map(Nack, claims))
     assert limited.delivered() == list(range(len(claims)))
