@@ -44,6 +44,7 @@ class Transactions:
         self.file = NONE  #: which file the database is; once it is open
         self.wal = NONE  #: which one its WAL is, while a connection is open
         self._synced = 0  #: commits
+        self._told = 0  #: changes of the connection that others were told of
         self._seen = -1  #: PRAGMA data_version when we last looked whether others get on
         self._tried = 0.0  #: when the lock was last asked for in vain, in monotonic seconds
 
@@ -79,6 +80,7 @@ class Transactions:
                 else:
                     connection.execute(schema.COMMIT)
             outcome.done = True
+            self._tell_others(connection)
             if self._full:
                 self._look_behind_sync()
         except ERRORS as error:
@@ -97,6 +99,13 @@ class Transactions:
             if self.fleeting:
                 with suppress(sqlite3.Error):
                     self.disconnect_locked()
+
+    def _tell_others(self, connection: sqlite3.Connection) -> None:
+        """Processes that wait are told of a commit, unless it has changed nothing: they would tell us of theirs."""
+        changes = connection.total_changes
+        if changes != self._told and self.mark is not None:
+            self._told = changes
+            self.mark.tell()
 
     def disconnect_locked(self) -> None:
         """Between two transactions: the next one makes a connection anew."""
@@ -159,7 +168,7 @@ class Transactions:
         if self.connection is None:
             self.wal = NONE
             self.connection = patiently(lambda: connect(self.path), self.path)
-            self._full = False
+            self._full, self._told = False, 0
             self._note_files()
         if self.connection.in_transaction:  # an interrupt broke off its end
             self.connection.rollback()
@@ -191,6 +200,7 @@ class Transactions:
                     self._check_room(work)
                 work.result = work.run(connection)
                 work.outcome = OVER
+                self._tell_others(connection)
                 if self._full:
                     self._look_behind_sync()
                 return

@@ -1,8 +1,8 @@
 """What all processes know without asking the database, in a file beside it: `mark`, the highest id that was ever given,
 u64 and the same with all its bits turned, little-endian; a byte that is 1 while there is no room on the disk; which
 files the database and its WAL were when it was opened last, device (with the inode's generation in its upper half) and
-inode of each, u64 (see `pairing.py`); and a byte that is 1 since a sync of the WAL failed, until all of it is in the
-database.
+inode of each, u64 (see `pairing.py`); a byte that is 1 since a sync of the WAL failed, until all of it is in the
+database; and, at 56, the last commit that was told of, 8 bytes: 4 of the process by chance, and its number there, u32.
 
 A WAL whose checksums don't hold is taken for one that was never finished, and its commits are gone without a word. Then
 the mark knows of ids that the database doesn't. It is memory that all processes share, written when a commit is done,
@@ -13,10 +13,15 @@ doesn't know of it.
 
 The system tells of a sync that failed once, to one process, and has what it couldn't write in memory, as if it were on
 the disk: what is committed and synced behind that would be gone with it after a power cut.
+
+Who waits for others' commits looks whether the last one is another than before, which costs next to nothing. No two of
+them are the same, so that nobody has to add to what others may write just now.
 """
 
 from __future__ import annotations
 
+import itertools
+import os
 import struct
 from contextlib import suppress
 
@@ -28,7 +33,10 @@ _CROWDED = _MARK.size  #: where that byte stands
 _PAIR = struct.Struct("<QQQQ")
 _PAIRED = _CROWDED + 1  #: where they stand
 _DOUBTED = _PAIRED + _PAIR.size  #: where the other byte stands
-_SIZE = _DOUBTED + 1
+_TOLD = slice(56, 64)  #: at once, where a machine's word begins
+_COMMIT = struct.Struct("<4sI")
+_COMMITS = 1 << 32
+_SIZE = 64
 
 
 class _Word:
@@ -62,6 +70,7 @@ class Mark:
                 disk.write(fd, bytes(_SIZE - have), have)
             self._memory = disk.share(fd, _SIZE)
             self._is_own = True
+            self._numbered()
         finally:
             disk.close(fd)
 
@@ -76,6 +85,25 @@ class Mark:
             _MARK.pack_into(self._memory, 0, id, id ^ _ALL)
         except (TypeError, ValueError):  # it was closed just now
             pass
+
+    def _numbered(self) -> None:
+        self._process, self._commits = os.urandom(4), itertools.count(1)
+
+    def tell(self) -> None:
+        """A commit of this process is done, which others may wait for."""
+        number = next(self._commits) % _COMMITS
+        try:
+            _COMMIT.pack_into(self._memory, _TOLD.start, self._process, number)
+        except (TypeError, ValueError):  # it was closed just now
+            pass
+
+    @property
+    def told(self) -> bytes:
+        """Another one when any process has told of a commit; nothing where it was closed."""
+        try:
+            return bytes(self._memory[_TOLD])
+        except ValueError:
+            return b""
 
     @property
     def pair(self) -> tuple[int, ...]:
@@ -95,4 +123,5 @@ class Mark:
     def begin_again(self) -> object:
         """In a forked child. What is to be kept for ever there."""
         self._is_own = False
+        self._numbered()
         return self._memory
