@@ -106,7 +106,7 @@ class Core:
         hold = self.owners.hold_patiently(_OPENING)
         try:
             make_database(path, self.disk)
-            self.mark = self.writer.mark = self._open_mark()
+            self.mark = self.writer.mark = self.reader.mark = self._open_mark()
             pairing.check(path, self.mark)
             self.writer.connection = connection = self._connect(path)
             pairing.note(path, self.mark)

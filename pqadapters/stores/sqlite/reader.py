@@ -1,6 +1,7 @@
 """The connection that looks. In WAL mode it sees what is committed and never waits for who writes.
 
-Each question is answered at once and whole, so that no open cursor keeps the WAL from being used again.
+Each question is answered at once and whole, so that no open cursor keeps the WAL from being used again. Where the same
+is asked again and again, a transaction stands for a while (standing.py).
 """
 
 from __future__ import annotations
@@ -9,12 +10,19 @@ import sqlite3
 import threading
 import weakref
 from collections.abc import Callable, Sequence
-from typing import Any, TypeVar
+from contextlib import suppress
+from typing import TYPE_CHECKING, Any, TypeVar
 
+from ...apart import is_shared
+from ...clock import SYSTEM
 from ...errors import StoreClosed, StoreError
 from . import schema
 from .database import connect, patiently
 from .errors import ERRORS, malformed, translated
+from .standing import MANY, SHORT, Watch
+
+if TYPE_CHECKING:
+    from .processes.mark import Mark
 
 T = TypeVar("T")
 
@@ -35,10 +43,16 @@ class Reader:
         self._moment: weakref.ref[_Moment] | None = None  #: of the transaction that is open
         self._ended = False
         self.fleeting = False  #: right before a fork: no connection is open behind a question
+        self.mark: Mark | None = None  #: which knows of commits; without it no transaction stands
+        self._stands: bytes | None = None  #: the last commit that was told of when the one began that stands
+        self._asked = 0  #: questions for one row since `_since`, when `_told` was the last commit that was told of
+        self._since, self._told = 0.0, b""
+        self._watch = Watch(self.leave)
 
     def rows(self, question: str, values: Sequence[Any] = ()) -> list[Any]:
         """The answer. Raises FormatError for a damaged database, DiskError, StoreLocked."""
         with self.lock:
+            self._leave_locked()
             try:
                 return self._connected().execute(question, values).fetchall()
             except ERRORS:
@@ -50,6 +64,8 @@ class Reader:
     def row(self, question: str, values: Sequence[Any]) -> Any:
         """The answer to a question that has one row, or None."""
         with self.lock:
+            if self._stands is not None and (self.mark is None or self.mark.told != self._stands):
+                self._leave_locked()
             cursor = self._cursor
             if cursor is None or self._moment is not None:
                 cursor = self._connected().cursor()
@@ -66,12 +82,53 @@ class Reader:
                     self._part()
             if self.connection is not None:
                 self._cursor = cursor
-            return row
+            self._asked += 1
+        if self._asked >= MANY:
+            self._stand_or_not()
+        return row
+
+    def _stand_or_not(self) -> None:
+        """From here on a transaction stands, if the last questions came quickly and nobody has committed meanwhile."""
+        self._asked = 0
+        if self.mark is None or is_shared():
+            return
+        before, now, told = self._since, SYSTEM.monotonic(), self.mark.told
+        is_quiet = now - before < SHORT and told == self._told
+        self._since, self._told = now, told
+        if is_quiet and self._watch.ensure():
+            with self.lock:
+                self._stand_locked(told)
+
+    def _stand_locked(self, told: bytes) -> None:
+        connection = self.connection
+        if not self._watch.runs or connection is None or connection.in_transaction:
+            return
+        self._stands = told  # before it begins: an interrupt leaves none that isn't known of
+        with suppress(sqlite3.Error):
+            connection.execute(schema.BEGIN_LOOK)
+
+    def leave(self) -> bool:
+        """Leave the transaction that stands; whether one did."""
+        with self.lock:
+            stood = self._watch.runs = self._stands is not None
+            self._leave_locked()
+            return stood
+
+    def _leave_locked(self) -> None:
+        """By a COMMIT: a rollback would end a question in whose middle a finalizer asks this."""
+        if self._stands is not None:
+            try:
+                if self.connection is not None and self.connection.in_transaction:
+                    self.connection.execute(schema.COMMIT)
+            except sqlite3.Error:
+                self.close()
+            self._stands = None
 
     def page(self, question: str, values: Sequence[Any], most: int, size: int) -> list[Any]:
         """The first rows of the answer: at most so many, and none behind the one with which the values in the last
         column come to `size` bytes."""
         with self.lock:
+            self._leave_locked()
             try:
                 return patiently(lambda: _page(self._connected(), question, values, most, size), self._path)
             finally:
@@ -94,6 +151,7 @@ class Reader:
                 self._moment = None
 
         with self.lock:
+            self._leave_locked()
             try:
                 return patiently(attempt, self._path)
             finally:
@@ -120,8 +178,9 @@ class Reader:
 
     def close(self) -> None:
         with self.lock:
-            self._cursor = self._moment = None
+            self._cursor = None  # first, and what is known of the connection last: an interrupt may come in between
             connection, self.connection = self.connection, None
+            self._moment = self._stands = None
             if connection is not None:
                 connection.close()
 
@@ -129,6 +188,7 @@ class Reader:
         """Close it for good: an iterator that is still there reads no more."""
         with self.lock:
             self._ended = True
+            self._watch.end()
             self.close()
 
     def __del__(self) -> None:
@@ -142,7 +202,8 @@ class Reader:
         self.lock = threading.RLock()
         self.fleeting = False
         inherited, self.connection = self.connection, None
-        self._cursor = self._moment = None
+        self._cursor = self._moment = self._stands = None
+        self._watch = Watch(self.leave)
         return inherited
 
 

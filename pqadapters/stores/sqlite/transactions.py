@@ -79,8 +79,8 @@ class Transactions:
                     apart(connection.execute, schema.COMMIT)
                 else:
                     connection.execute(schema.COMMIT)
-            outcome.done = True
             self._tell_others(connection)
+            outcome.done = True
             if self._full:
                 self._look_behind_sync()
         except ERRORS as error:
@@ -91,21 +91,25 @@ class Transactions:
             self._without(behind, batch)
         except BaseException:
             if committing and self.connection is not None and not self.connection.in_transaction:
+                self._tell_others(self.connection)
                 outcome.done = True
             else:
                 self._undo()
             raise
         finally:
+            if self.connection is not None:  # once more: an interrupt came right behind a commit
+                self._tell_others(self.connection)
             if self.fleeting:
                 with suppress(sqlite3.Error):
                     self.disconnect_locked()
 
     def _tell_others(self, connection: sqlite3.Connection) -> None:
-        """Processes that wait are told of a commit, unless it has changed nothing: they would tell us of theirs."""
+        """Who waits, or reads in a transaction that stands, is told of a commit before that is done. Not of one that
+        has changed nothing: who waits would tell us of his."""
         changes = connection.total_changes
         if changes != self._told and self.mark is not None:
-            self._told = changes
             self.mark.tell()
+            self._told = changes
 
     def disconnect_locked(self) -> None:
         """Between two transactions: the next one makes a connection anew."""
@@ -199,8 +203,8 @@ class Transactions:
                 if self.mark is not None and self.mark.crowded:
                     self._check_room(work)
                 work.result = work.run(connection)
-                work.outcome = OVER
                 self._tell_others(connection)
+                work.outcome = OVER
                 if self._full:
                     self._look_behind_sync()
                 return
