@@ -74,7 +74,7 @@ def test_the_thread_of_a_pool_of_processes(tmp_path: Path, refuse: Refuse) -> No
     refuse("Thread-")
     with pytest.raises(RuntimeError, match=_NO_MORE):
         executor.submit(work.double, 1)
-    assert set(multiprocessing.active_children()) == before
+    assert not set(multiprocessing.active_children()) - before  # those of earlier tests may end meanwhile
     assert not list(executor.jobs())
     refuse("nobody")
     assert executor.submit(work.double, 2).result(work.PATIENCE) == 4

@@ -13,6 +13,7 @@ from pqadapters.store import Ack, Clear, Delete, Put, Set
 from pqadapters.stores.sqlite import SqliteStore, schema
 from pqadapters.stores.sqlite.keeper import Keeper
 from pqadapters.stores.sqlite.space import room
+from tests.segment.programs import PATIENCE
 
 _VALUE = b"x" * (20 << 20)
 _LITTLE = 4 << 20
@@ -20,8 +21,9 @@ _LITTLE = 4 << 20
 
 @pytest.fixture(params=["power", "process"])
 def store(tmp_path: Path, request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> Iterator[SqliteStore]:
-    """One of whose free pages nobody gives any back while it is open."""
+    """One of whose free pages nobody gives any back while it is open; who closes it has time for that."""
     monkeypatch.setattr(Keeper, "round", lambda self: False)
+    monkeypatch.setattr(room, "_AT_THE_END", PATIENCE)
     with SqliteStore(tmp_path / "d" / "q.db", durability=request.param) as store:
         yield store
 
@@ -59,7 +61,7 @@ def test_who_ends_takes_no_longer_than_that(
         other.execute(schema.BEGIN)
         store.close()
     assert _left(tmp_path) > len(_VALUE)
-    monkeypatch.undo()
+    monkeypatch.setattr(room, "_AT_THE_END", PATIENCE)
     with SqliteStore(tmp_path / "d" / "q.db") as again:
         assert again.get("t", b"k") is None
     assert _left(tmp_path) < _LITTLE
