@@ -236,9 +236,11 @@ def test_shutting_down_inside_a_call_from_memory_is_refused(make: Make, how: str
 
 
 @pytest.mark.parametrize("how", ["submit", "map"])
-def test_shutting_down_in_a_callback_of_a_process_pool_is_refused(place: dict[str, Any], how: str) -> None:
+def test_shutting_down_in_a_callback_of_a_process_pool_is_refused(
+    place: dict[str, Any], how: str, tmp_path: Path
+) -> None:
     """As the standard library's. It waited for the job whose callback it was, and so did who shut down behind it."""
-    executor = ProcessPoolExecutor(1, **place)
+    executor, go = ProcessPoolExecutor(1, **place), tmp_path / "go"
     told: queue.SimpleQueue[BaseException] = queue.SimpleQueue()
 
     def shut_down(_: object) -> None:
@@ -248,10 +250,11 @@ def test_shutting_down_in_a_callback_of_a_process_pool_is_refused(place: dict[st
             told.put(error)
 
     if how == "map":
-        executor._submit_volatile((time.sleep, (0.1,), {})).add_done_callback(shut_down)
+        executor._submit_volatile((work.wait_for_file, (str(go),), {})).add_done_callback(shut_down)
     else:
-        executor.submit(time.sleep, 0.1).add_done_callback(shut_down)
+        executor.submit(work.wait_for_file, str(go)).add_done_callback(shut_down)
     future = executor.submit(work.double, 21)
+    go.touch()
     assert "cannot join current thread" in str(told.get(timeout=work.PATIENCE))
     assert future.result(work.PATIENCE) == 42
     executor.shutdown()
