@@ -14,6 +14,8 @@ def test_a_fork_waits_until_no_sink_is_in_the_middle_of_a_record(tmp_path: Path)
     `logging.shutdown()` never returned. Six of sixty did, beside a thread that logs."""
     said = ran(
         """
+from pqadapters.logging._delivery import listener
+listener._FORK = 30  # seconds that a busy machine may take
 forking = threading.Event()
 
 class Busy(logging.Handler):
@@ -25,8 +27,7 @@ class Busy(logging.Handler):
             self.busy = True
             self.inside.set()
             forking.wait()
-            for _ in range(100_000):
-                os.getpid()
+            threading.Event().wait(0.3)  # else it is through before a fork that doesn't wait for it
             self.busy = False
 
 sink = Busy()
@@ -101,7 +102,7 @@ handler.flush(20)
 child = os.fork()
 if not child:
     logger.info("child")
-    say("flushed", handler.flush(1))
+    say("flushed", handler.flush(20))
     os._exit(0)
 os.waitpid(child, 0)
 """,
