@@ -23,16 +23,21 @@ class Busy(logging.Handler):
     busy = False
 
     def emit(self, record):
-        if not self.inside.is_set():
+        if record.getMessage() != "before" and not self.inside.is_set():
             self.busy = True
             self.inside.set()
             forking.wait()
-            threading.Event().wait(0.3)  # else it is through before a fork that doesn't wait for it
+            threading.Event().wait(0.3)  # else it may be through before a fork that doesn't wait for it
             self.busy = False
 
 sink = Busy()
 handler = QueueHandler(place, handlers=[sink])
 logger.addHandler(handler)
+logger.info("before")
+handler.flush(20)
+if not os.fork():
+    os._exit(0)
+os.wait()  # what a fork imports first is there
 logger.info("parent")
 sink.inside.wait()
 os.register_at_fork(before=forking.set)
