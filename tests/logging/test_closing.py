@@ -119,7 +119,7 @@ def test_who_else_uses_it_keeps_it_open(tmp_path: Path) -> None:
         logger_of(other).info("two")
         assert listener.flush(PATIENCE)
     assert noting.messages == ["one", "two"]
-    assert not _is_open(place)
+    assert eventually(lambda: not _is_open(place))  # a busy machine's thread ends behind stop()
 
 
 def test_a_queue_that_records_are_taken_from_stays_open(tmp_path: Path) -> None:

@@ -726,6 +726,7 @@ def test_stopping_a_listener_without_handlers_waits_for_nothing(place: str, monk
     listener = QueueListener(place)
     _log(logger_of(QueueHandler(place)), 0, 3)
     monkeypatch.setattr(Delivery, "_look", lambda *arguments, **options: pytest.fail("who should look?"))
+    monkeypatch.setattr("pqadapters.logging._delivery.listener._JOIN", PATIENCE)  # it lets go of the store as it ends
     listener.start()
     listener.stop()
     assert listener.stats()["depth"] == 3

@@ -14,7 +14,21 @@ __all__ = ["place"]
 
 
 def test_a_short_script_delivers_what_it_logs(place: str) -> None:
-    said = ran("logger.addHandler(QueueHandler(place, handlers=[Telling()]))\nlogger.info('all there is')", place)
+    said = ran(
+        """
+from pqadapters.logging._delivery import listener
+listener._EXIT = 30  # seconds that a busy machine may take to deliver it
+
+class Slow(Telling):
+    def emit(self, record):
+        threading.Event().wait(0.3)  # else it may be through before an end that doesn't wait for it
+        super().emit(record)
+
+logger.addHandler(QueueHandler(place, handlers=[Slow()]))
+logger.info("all there is")
+""",
+        place,
+    )
     assert said == ["got all there is"]
 
 
@@ -51,6 +65,8 @@ def test_a_record_at_the_very_end_starts_no_thread_and_is_kept(place: str) -> No
     said = ran(
         """
 import atexit
+from pqadapters.logging._delivery import listener
+listener._EXIT = listener._JOIN = 30  # seconds that its thread has to end: with it there, less is torn down in order
 handler = QueueHandler(place, handlers=[Telling()])
 logger.addHandler(handler)
 

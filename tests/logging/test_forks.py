@@ -129,6 +129,10 @@ if not child:
     logger.info("child")
     assert handler.flush(20)
     handler.close()
+    for _ in range(2000):  # a busy machine's thread ends behind close()
+        if not handler.queue.spool.is_open:
+            break
+        threading.Event().wait(0.01)
     say("open", handler.queue.spool.is_open)
     os._exit(0)
 os.waitpid(child, 0)
