@@ -5,7 +5,9 @@ from __future__ import annotations
 import copy
 import logging
 import pickle
-from collections import Counter, defaultdict
+from collections import ChainMap, Counter, OrderedDict, defaultdict
+from fractions import Fraction
+from types import MappingProxyType
 from typing import Any
 
 import pytest
@@ -70,6 +72,33 @@ def test_messages_say_the_same_whatever_the_arguments_are(codec: Codec, msg: Any
     assert loaded.getMessage() == original.getMessage()
     if isinstance(msg, str) and not isinstance(msg, Color) and "%d" not in msg and msg != "%r":
         assert loaded.msg == msg  # whoever groups by the raw message can go on
+
+
+@pytest.mark.parametrize(
+    ("msg", "args"),
+    [
+        ({"share": "%d%%"}, (Level.HIGH,)),
+        ({"event": "done", "in": "%.1f"}, (Fraction(1, 2),)),
+        (OrderedDict(event="%s", n=2), (Level.HIGH,)),
+        (Counter({"%x": 2}), (Level.HIGH,)),
+        ({"event": "%(a)s"}, (ChainMap({"a": 1}),)),
+        ({"event": "%(a)s"}, (ChainMap({"a": Opaque()}),)),
+        ({"event": "no place for it"}, (MappingProxyType({"a": 1}),)),
+    ],
+)
+def test_a_dict_says_the_same_with_arguments_and_stays_one(codec: Codec, msg: dict[str, Any], args: Any) -> None:
+    original = record(msg, *args)
+    loaded = through(codec, through(codec, original))
+    assert loaded.getMessage() == original.getMessage()
+    assert loaded.msg == msg
+    assert codec.unencodable
+
+
+def test_a_dict_that_holds_itself_says_the_same_with_arguments(codec: Codec) -> None:
+    event: Any = OrderedDict(text="%(a)s")
+    event["self"] = event
+    original = record(event, ChainMap({"a": 1}))
+    assert through(codec, original).getMessage() == original.getMessage()
 
 
 _cyclic: dict[str, Any] = {"a": 1}

@@ -16,7 +16,7 @@ from typing import Any
 
 from .events import Current, Event, as_logged
 from .exceptions import write_exc_info
-from .shown import Printed, Shown, str_of
+from .shown import Printed, Shown, repr_of, str_of
 from .values import Writer, mapping, printed_mapping, revived
 
 _BASIC = (
@@ -175,13 +175,17 @@ class _Message:
     def _check(self, trees: dict[str, Any]) -> None:
         """Whether it says the same with arguments that only print alike."""
         text = _formatted(self._record)
-        if text is None or issubclass(type(self._fields.get("msg")), dict):
+        if text is None:
             return
         probe = _new(type(self._record))
         probe.__dict__.update(self._fields)
         probe.__dict__.update((name, revived(tree)) for name, tree in trees.items())
         if _formatted(probe) != text:
-            trees["msg"], trees["args"] = text, {"$tuple": []}
+            trees["msg"], trees["args"] = self._formatted_as(text, trees["msg"]), {"$tuple": []}
+
+    def _formatted_as(self, text: str, tree: Any) -> Any:
+        """The message as its text; one that is stored as a dict stays one, and prints so."""
+        return {"$printed": [text, repr_of(self._fields["msg"]), tree]} if isinstance(revived(tree), dict) else text
 
 
 def _exception(fields: dict[str, Any], writer: Writer) -> dict[str, Any]:
