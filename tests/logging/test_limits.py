@@ -15,7 +15,7 @@ import pytest
 from pqadapters.clock import SYSTEM
 from pqadapters.logging._spools import limits
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue, WhenFull
-from pqadapters.store import Ack, Claim, Nack, Put, Store, dead_queue
+from pqadapters.store import Ack, Claim, Expect, Nack, Put, Set, Store, dead_queue
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.memory import MemoryStore
 
@@ -264,6 +264,25 @@ def test_a_record_that_is_larger_than_a_segment(
     assert dropped + len(found) == 303 - 3 * (when_full == "block" and size < LIMIT)
     if size > LIMIT:
         assert found == [number for number in range(500) if number % 200 < 100]
+
+
+@pytest.mark.parametrize("max_bytes", [1 << 18, 400_000, LIMIT])
+@pytest.mark.parametrize("count", [1, 30, 60])
+def test_a_record_takes_the_place_of_others_or_is_dropped_alone(
+    tmp_path: Path, closing: list[Limited], max_bytes: int, count: int
+) -> None:
+    """There was no room for it where all others had been dropped for it: the store kept what it had allocated ahead."""
+    for share in range(50, 100, 4):
+        limited = _limited(closing, tmp_path / f"{share}", "drop_oldest", max_bytes=max_bytes)
+        store = spool(limited.handler).store
+        store.commit(Set("sinks", b"one that has fallen behind", b"", Expect.ANY))
+        limited.log(count)
+        limited.logger.info("%d %s", count, "x" * (max_bytes * share // 100))
+        found = limited.delivered()
+        is_dropped = found == list(range(count))
+        assert is_dropped or found == list(range(found[0], count + 1))
+        assert is_dropped <= (share > 60)
+        assert is_dropped >= (share > 84)
 
 
 def test_large_records_of_two_threads(place: Path, closing: list[Limited], monkeypatch: pytest.MonkeyPatch) -> None:

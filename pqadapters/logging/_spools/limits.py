@@ -173,6 +173,10 @@ class Limit:
         largest, used = max(size, *files, 0), sum(files) + size
         return min(self._most, self._most_with(largest)) - used
 
+    def _fits_alone(self, size: int) -> bool:
+        """Whether there is room for so many bytes in a store where nothing else waits, which takes some, too."""
+        return size + 2 * _ALLOCATED <= self._most
+
     def _most_with(self, largest: int) -> int:
         """The same where one file is that large. Once all that is live takes less than half of the files, the store
         writes that one again before it goes: there is to be room for both, or it never comes to that."""
@@ -223,7 +227,7 @@ class Limit:
 
     def _when_full(self, size: int, level: int, store: Store) -> bool:
         when = self.when_full
-        if size > self._most:
+        if not self._fits_alone(size):
             return self._refuse(when if when is not WhenFull.BLOCK else WhenFull.RAISE)
         if when is WhenFull.DROP_BELOW_LEVEL:
             self._crowded = True
@@ -324,7 +328,7 @@ class Limit:
         self, size: int, store: Store, queues: Sequence[str], stopping: threading.Event, stay: Callable[[], int]
     ) -> bool:
         while not self._has_room_for(size):
-            if size <= self._most:  # before new records: what empties the inbox makes room for them
+            if self._fits_alone(size):  # before new records: what empties the inbox makes room for them
                 self._copies[threading.get_ident()] = size
             if self.when_full is WhenFull.DROP_NEWEST:
                 self._tidy(store)

@@ -321,6 +321,8 @@ class Core:
                     break
                 self._rewrite_locked()
                 space.drop_dead(log, self.catalog)
+            if space.as_good_as_empty(log, self.catalog):
+                log.trim()
 
     def checkpoint_locked(self) -> None:
         """Sync everything, give back all the space there is to give, write a checkpoint."""
