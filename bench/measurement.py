@@ -19,6 +19,7 @@ from typing import NamedTuple
 
 from .contender import Contender
 from .scenario import Job, Scenario
+from .worker import MARK
 
 ROOT = Path(__file__).resolve().parent.parent
 
@@ -45,14 +46,16 @@ def environment() -> dict[str, str]:
 
 def measure(entry: Entry, directory: Path, patience: float) -> dict[str, float]:
     """The numbers of an entry, by metric. Raises Failed; `patience` in seconds is for each of its processes."""
-    values: dict[str, float] = {}
+    printed: list[dict[str, float]] = []
     with scratch_in(directory) as scratch:
         place = os.path.join(scratch, "queue")
         os.mkdir(place, 0o700)
         for step in range(len(entry.scenario.steps_of(entry.contender))):
             job = Job(entry.scenario.name, entry.contender.name, entry.level, place, entry.operations, step)
-            values |= _printed(run("bench.worker", json.dumps(job._asdict()), cwd=scratch, patience=patience))
-    return values
+            printed += _printed(run("bench.worker", json.dumps(job._asdict()), cwd=scratch, patience=patience))
+    if not printed:
+        raise Failed("it ended before there was a number")
+    return {name: value for values in printed for name, value in values.items()}
 
 
 def scratch_in(directory: Path) -> TemporaryDirectory[str]:
@@ -79,6 +82,7 @@ def ended(command: Sequence[str], *, cwd: str, patience: float) -> subprocess.Co
         stdout=pipe,
         stderr=pipe,
         text=True,
+        errors="replace",  # whatever a contender prints
         start_new_session=True,
     ) as process:
         try:
@@ -102,9 +106,5 @@ def last_words(done: subprocess.CompletedProcess[str]) -> str:
     return (done.stderr.strip().splitlines() or [f"ended with status {done.returncode}"])[-1]
 
 
-def _printed(text: str) -> dict[str, float]:
-    values: dict[str, float] = {}
-    for line in text.splitlines():
-        if line.startswith("{"):
-            values |= json.loads(line)
-    return values
+def _printed(text: str) -> list[dict[str, float]]:
+    return [json.loads(line[len(MARK) :]) for line in text.splitlines() if line.startswith(MARK)]

@@ -117,6 +117,7 @@ def _kill_when_it_holds(command: Sequence[str], scratch: str, patience: float) -
         stdout=subprocess.PIPE,
         stderr=subprocess.DEVNULL,
         text=True,
+        errors="replace",
         start_new_session=True,
     ) as process:
         late = threading.Timer(patience, end_with_children, [process])

@@ -1,4 +1,5 @@
-"""One step of one measurement in a process of its own: `python -m bench.worker JOB` prints its numbers as JSON.
+"""One step of one measurement in a process of its own: `python -m bench.worker JOB` prints its numbers as JSON, behind
+`MARK`: contenders print, too.
 
 JOB is a `Job` as a JSON object. Nothing survives but what the contender leaves in the job's directory. A step may end
 by SIGKILL, after it has printed.
@@ -15,6 +16,8 @@ from .contenders import contenders
 from .scenario import Job, Values
 from .scenarios import scenarios
 
+MARK = "pqbench values "  #: begins a line with numbers
+
 
 def main(arguments: Sequence[str]) -> None:
     job = Job(**json.loads(arguments[0]))
@@ -24,7 +27,7 @@ def main(arguments: Sequence[str]) -> None:
 
 
 def report(values: Values) -> None:
-    print(json.dumps(dict(values)), flush=True)
+    print(f"\n{MARK}{json.dumps(dict(values))}", flush=True)  # a contender may have left a line without an end
 
 
 if __name__ == "__main__":
