@@ -77,7 +77,8 @@ def _scratch(directory: Path | None, output: Path) -> tempfile.TemporaryDirector
     try:
         output.mkdir(parents=True, exist_ok=True)
         tempfile.TemporaryFile(dir=output).close()
-        return tempfile.TemporaryDirectory(prefix="pqadapters-bench-", dir=directory)
+        place = directory and directory.absolute()  # processes have working directories of their own
+        return tempfile.TemporaryDirectory(prefix="pqadapters-bench-", dir=place)
     except OSError as error:
         raise SystemExit(f"--output and --directory name directories that can be written to: {error}") from None
 

@@ -88,6 +88,15 @@ def test_an_interrupted_run_reports_what_it_has(
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
+def test_a_directory_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Until Python 3.12 temporary directories in one are relative, too."""
+    monkeypatch.chdir(tmp_path)
+    arguments = ["--rounds=1", "--seconds=0.01", "--no-observing", "--scenario=items-40", "--contender=bare-write"]
+    assert main([*arguments, "--directory=.", "--output=out"]) == 0
+    data = json.loads((tmp_path / "out" / "results.json").read_text())
+    assert (len(data["measurements"]), data["absent"]) == (1, [])
+
+
 def test_a_run_that_is_terminated_leaves_nothing(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench", "--scenario=items-40", "--contender=stdlib", "--seconds=20"]
     command += [f"--directory={tmp_path}", f"--output={tmp_path / 'out'}"]
