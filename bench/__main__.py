@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import argparse
 import os
-import signal
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
-from . import figures, machine, rounds, table
+from . import figures, interruption, machine, rounds, table
 from .contender import Contender, Level
 from .contenders import contenders
+from .measurement import end_all
 from .observed import observe
 from .result import Absence, Measurement, Result, save
 from .rounds import Settings
@@ -194,8 +194,16 @@ def _observe(taking_part: dict[str, Contender], who: dict[str, dict[str, Any]], 
         return observe(contender, level, settings.directory, settings.patience)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for (contender, level), seen in zip(rows, pool.map(look, rows), strict=True):
-            who[contender.name]["observed"][level.value] = seen
+        looks = [pool.submit(look, row) for row in rows]
+        try:
+            for (contender, level), seen in zip(rows, looks, strict=True):
+                who[contender.name]["observed"][level.value] = seen.result()
+        except BaseException:
+            for each in looks:
+                each.cancel()
+            while wait(looks, 0.1).not_done:  # which may begin another process
+                end_all()
+            raise
 
 
 def _write(result: Result, text: str, output: Path) -> None:
@@ -217,10 +225,6 @@ def _say(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def _terminated(number: int, frame: object) -> None:
-    raise SystemExit(128 + number)  # what runs is ended, and what was made is removed, on the way out
-
-
 if __name__ == "__main__":
-    signal.signal(signal.SIGTERM, _terminated)
+    interruption.install()
     sys.exit(main())

@@ -11,17 +11,19 @@ import os
 import signal
 import subprocess
 import sys
-from collections.abc import Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import NamedTuple
 
+from . import interruption
 from .contender import Contender
 from .scenario import Job, Scenario
 from .worker import MARK
 
 ROOT = Path(__file__).resolve().parent.parent
+_running: set[subprocess.Popen[str]] = set()
 
 
 class Failed(Exception):
@@ -73,25 +75,44 @@ def run(module: str, *arguments: str, cwd: str, patience: float) -> str:
 
 def ended(command: Sequence[str], *, cwd: str, patience: float) -> subprocess.CompletedProcess[str]:
     """The command, which has ended. Raises Failed when it has to be ended; its children are then, too."""
-    pipe = subprocess.PIPE
-    with subprocess.Popen(
-        command,
-        cwd=cwd,
-        env=environment(),
-        stdin=subprocess.DEVNULL,
-        stdout=pipe,
-        stderr=pipe,
-        text=True,
-        errors="replace",  # whatever a contender prints
-        start_new_session=True,
-    ) as process:
+    with started(command, cwd=cwd, stdin=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
         try:
             out, err = process.communicate(timeout=patience)
         except subprocess.TimeoutExpired:
             raise Failed(f"took longer than {patience:g} seconds") from None
-        finally:
-            end_with_children(process)
     return subprocess.CompletedProcess(command, process.returncode, out, err)
+
+
+@contextmanager
+def started(command: Sequence[str], *, cwd: str, stdin: int, stderr: int) -> Iterator[subprocess.Popen[str]]:
+    """A process with a group of its own, which ends with this at the latest."""
+    process = None
+    try:
+        with interruption.held():
+            process = subprocess.Popen(
+                command,
+                cwd=cwd,
+                env=environment(),
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=stderr,
+                text=True,
+                errors="replace",  # whatever a contender prints
+                start_new_session=True,
+            )
+            _running.add(process)
+        yield process
+    finally:
+        if process is not None:
+            end_with_children(process)
+            with process:  # which waits for it
+                _running.discard(process)
+
+
+def end_all() -> None:
+    """What any thread has started, and waits for."""
+    for process in list(_running):
+        end_with_children(process)
 
 
 def end_with_children(process: subprocess.Popen[str]) -> None:

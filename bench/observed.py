@@ -20,7 +20,7 @@ from pathlib import Path
 from typing import Any
 
 from .contender import Contender, Level
-from .measurement import Failed, end_with_children, ended, environment, last_words, run, scratch_in
+from .measurement import Failed, end_with_children, ended, last_words, run, scratch_in, started
 from .subject import MARK, Subject
 
 _TRACED, _KILLED = 20, 200  #: items
@@ -109,17 +109,7 @@ def _kill(contender: Contender, level: Level, directory: Path, patience: float) 
 def _kill_when_it_holds(command: Sequence[str], scratch: str, patience: float) -> list[str]:
     """What it said, up to holding an item. Its end is SIGKILL then, or when `patience` ends."""
     lines: list[str] = []
-    with subprocess.Popen(
-        command,
-        cwd=scratch,
-        env=environment(),
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.DEVNULL,
-        text=True,
-        errors="replace",
-        start_new_session=True,
-    ) as process:
+    with started(command, cwd=scratch, stdin=subprocess.PIPE, stderr=subprocess.DEVNULL) as process:
         late = threading.Timer(patience, end_with_children, [process])
         late.start()
         try:
@@ -130,7 +120,6 @@ def _kill_when_it_holds(command: Sequence[str], scratch: str, patience: float) -
                     break
         finally:
             late.cancel()
-            end_with_children(process)
     return lines
 
 

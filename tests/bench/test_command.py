@@ -97,14 +97,15 @@ def test_a_directory_may_be_relative(tmp_path: Path, monkeypatch: pytest.MonkeyP
     assert (len(data["measurements"]), data["absent"]) == (1, [])
 
 
-def test_a_run_that_is_terminated_leaves_nothing(tmp_path: Path) -> None:
+@pytest.mark.parametrize("ending", [signal.SIGTERM, signal.SIGHUP])
+def test_a_run_that_is_terminated_leaves_nothing(ending: signal.Signals, tmp_path: Path) -> None:
     command = [sys.executable, "-m", "bench", "--scenario=items-40", "--contender=stdlib", "--seconds=20"]
     command += [f"--directory={tmp_path}", f"--output={tmp_path / 'out'}"]
     with subprocess.Popen(command, cwd=ROOT, env=environment(), stderr=subprocess.PIPE, text=True) as bench:
         assert bench.stderr is not None
         assert "round 1" in bench.stderr.readline()
-        bench.terminate()
-    assert bench.returncode == 128 + signal.SIGTERM
+        bench.send_signal(ending)
+    assert bench.returncode == 128 + ending
     assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
