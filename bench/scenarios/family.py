@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import multiprocessing
+from multiprocessing.connection import Connection
 from time import perf_counter
-from typing import Any
 
 from ..contender import Contender, Handle, Kind, Level
 from ..contenders import OUR_FAMILY
@@ -17,17 +17,32 @@ def put_and_get(scenario: Scenario, contender: Contender, job: Job, report: Repo
     """From the first put to the last get. The child waits already."""
     handle = contender.open(job.directory, Level(job.level))
     context = multiprocessing.get_context("fork")
-    ready, done = context.Event(), context.Event()
-    child = context.Process(target=_consume, args=(handle, job.operations, ready, done))
+    words, said = context.Pipe(duplex=False)
+    child = context.Process(target=_consume, args=(handle, job.operations, said))
     child.start()
-    given = list(items(job.operations, scenario.size))
-    ready.wait()
-    start = perf_counter()
-    _put(handle, given)
-    done.wait()
-    report({"items": job.operations / (perf_counter() - start)})
+    said.close()
+    try:
+        given = list(items(job.operations, scenario.size))
+        _wait(words)
+        start = perf_counter()
+        _put(handle, given)
+        _wait(words)
+        report({"items": job.operations / (perf_counter() - start)})
+    except BaseException:
+        child.kill()
+        raise
     child.join()
     handle.close()
+
+
+def _wait(words: Connection) -> None:
+    """Until the child says that it is ready, or done."""
+    try:
+        error = words.recv()
+    except EOFError:
+        error = "it has ended"
+    if error:
+        raise RuntimeError(f"the child has failed: {error}")
 
 
 def _put(handle: Handle, given: list[str]) -> None:
@@ -39,11 +54,15 @@ def _put(handle: Handle, given: list[str]) -> None:
             handle.put_many(given[first : first + _TOGETHER])
 
 
-def _consume(handle: Handle, count: int, ready: Any, done: Any) -> None:
-    ready.set()
-    for _ in range(count):
-        handle.get()
-    done.set()
+def _consume(handle: Handle, count: int, said: Connection) -> None:
+    error = ""
+    said.send(error)
+    try:
+        for _ in range(count):
+            handle.get()
+    except Exception as failed:
+        error = f"{type(failed).__name__}: {failed}"
+    said.send(error)
 
 
 SCENARIOS = (

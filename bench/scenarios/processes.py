@@ -2,45 +2,34 @@
 
 from __future__ import annotations
 
-import os
+from functools import partial
 from time import perf_counter
 
-from ..contender import Contender, Level
-from ..scenario import Job, Metric, Report, Scenario, items
+from ..contender import Contender, Handle, Level
+from ..scenario import Job, Metric, Report, Scenario, items, timed_put
+from .children import Await, Child, at_once
 from .threads import waited
 
 
 def put_and_get_apart(scenario: Scenario, contender: Contender, job: Job, report: Report) -> None:
     """From the first put to the last acknowledgement. The database is there before the two processes open it."""
     contender.open(job.directory, Level(job.level)).close()
-    ready, go, done = os.pipe(), os.pipe(), os.pipe()
-    if not os.fork():
-        _consume(contender, job, ready[1], go[0], done[1])
-    handle = contender.open(job.directory, Level(job.level))
-    os.read(ready[0], 1)
-    given = list(items(job.operations, scenario.size))
-    start = perf_counter()
-    os.write(go[1], b"x")
-    for item in given:
-        handle.put(item)
-    os.close(done[1])
-    if os.read(done[0], 1) != b"x":
-        raise RuntimeError("the consumer has failed")
-    report({"items": job.operations / (perf_counter() - start)})
-
-
-def _consume(contender: Contender, job: Job, ready: int, go: int, done: int) -> None:
-    status = 1
-    try:
+    with Child(partial(consume, contender, job, job.operations)) as consumer:
         handle = contender.open(job.directory, Level(job.level))
-        os.write(ready, b"x")
-        os.read(go, 1)
-        for _ in range(job.operations):
-            handle.done(waited(handle))
-        os.write(done, b"x")
-        status = 0
-    finally:
-        os._exit(status)
+        given = items(job.operations, scenario.size)
+        consumer.ready()
+        start = perf_counter()
+        at_once([consumer], partial(timed_put, handle.put, given))
+        report({"items": job.operations / (perf_counter() - start)})
+
+
+def consume(contender: Contender, job: Job, count: int, ready: Await) -> Handle:
+    """So many items, by a handle of this process, which is still open."""
+    handle = contender.open(job.directory, Level(job.level))
+    ready()
+    for _ in range(count):
+        handle.done(waited(handle))
+    return handle
 
 
 SCENARIOS = (

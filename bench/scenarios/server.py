@@ -3,13 +3,15 @@ get and acknowledge, a large backlog."""
 
 from __future__ import annotations
 
-import os
-from collections.abc import Callable
+from contextlib import ExitStack
+from functools import partial
 from time import perf_counter
 
 from ..contender import Contender, Handle, Kind, Level
 from ..scenario import Job, Metric, Report, Scenario, items, timed_get, timed_put
-from .threads import producers, waited
+from .children import Await, Child, at_once
+from .processes import consume
+from .threads import producers
 
 _CONSUMERS = 4
 _TOGETHER = 1000  #: items that are put at a time where that isn't measured
@@ -40,41 +42,17 @@ def get_by_several(scenario: Scenario, contender: Contender, job: Job, report: R
     handle = contender.open(job.directory, Level(job.level))
     each = job.operations // _CONSUMERS
     fill(handle, each * _CONSUMERS, scenario.size)
-    ready, go, done = os.pipe(), os.pipe(), os.pipe()
-    for _ in range(_CONSUMERS):
-        if not os.fork():
-            _child(lambda: _consume(contender, job, each, (ready[1], go[0], done[1])))
-    os.close(done[1])
-    for _ in range(_CONSUMERS):
-        os.read(ready[0], 1)
-    start = perf_counter()
-    os.write(go[1], b"x" * _CONSUMERS)
-    ended = b""
-    while len(ended) < _CONSUMERS and (word := os.read(done[0], 1)):
-        ended += word
-    if len(ended) < _CONSUMERS:
-        raise RuntimeError("a consumer has failed")
-    report({_GET.name: each * _CONSUMERS / (perf_counter() - start)})
+    with ExitStack() as stack:
+        children = [stack.enter_context(Child(partial(_consume, contender, job, each))) for _ in range(_CONSUMERS)]
+        for child in children:
+            child.ready()
+        start = perf_counter()
+        at_once(children)
+        report({_GET.name: each * _CONSUMERS / (perf_counter() - start)})
 
 
-def _consume(contender: Contender, job: Job, count: int, pipes: tuple[int, int, int]) -> None:
-    ready, go, done = pipes
-    handle = contender.open(job.directory, Level(job.level))
-    os.write(ready, b"x")
-    os.read(go, 1)
-    for _ in range(count):
-        handle.done(waited(handle))
-    handle.close()
-    os.write(done, b"x")
-
-
-def _child(work: Callable[[], None]) -> None:
-    status = 1
-    try:
-        work()
-        status = 0
-    finally:
-        os._exit(status)
+def _consume(contender: Contender, job: Job, count: int, ready: Await) -> None:
+    consume(contender, job, count, ready).close()
 
 
 def beside_a_backlog(scenario: Scenario, contender: Contender, job: Job, report: Report) -> None:

@@ -94,3 +94,33 @@ def test_one_that_prints_is_measured_all_the_same(measured: Measured) -> None:
 def test_one_that_ends(changed: str, reason: str, measured: Measured) -> None:
     with pytest.raises(Failed, match=reason):
         measured(changed)
+
+
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        ("    def enqueue(self, data): raise OSError('its disk is full')", "OSError: its disk is full"),
+        (
+            """
+    def dequeue(self):
+        raise OSError("it can't read")
+""",
+            "a consumer has failed: OSError: it can't read",
+        ),
+        (
+            """
+    def open(self):
+        with open(self.filename + str(os.getpid()), "w"):
+            pass
+        if len(os.listdir(os.path.dirname(self.filename))) > 1:
+            raise OSError("another process has it")
+""",
+            "(a consumer has failed: )?OSError: another process has it",
+        ),
+        ("    def dequeue(self): os._exit(3)", "a consumer has failed: it has ended"),
+    ],
+)
+def test_one_of_two_processes_that_fails_ends_both(changed: str, reason: str, measured: Measured) -> None:
+    """What went on alone was waited for as long as a measurement may take, and the reason was that it took so long."""
+    with pytest.raises(Failed, match=reason):
+        measured(changed, "processes-1-1")
