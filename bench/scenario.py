@@ -9,10 +9,12 @@ import base64
 import itertools
 import random
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
+from queue import Empty
 from time import perf_counter
 from typing import NamedTuple
 
-from .contender import Contender, Kind, Level, Speed, Threads
+from .contender import Contender, Handle, Kind, Level, Speed, Threads
 from .contenders import OURS
 
 Values = Mapping[str, float]
@@ -120,6 +122,27 @@ def items(count: int, size: int) -> Iterator[str]:
     chance = random.Random(size)
     different = [base64.b64encode(chance.randbytes(size)).decode()[:size] for _ in range(min(count, _DIFFERENT))]
     return itertools.islice(itertools.cycle(different), count)
+
+
+def check(handle: Handle, size: int) -> None:
+    """What was measured was a queue: it is empty when all is got, and hands out what is put, in its order. Raises
+    RuntimeError where it isn't."""
+    _check_empty(handle)
+    given = list(items(_DIFFERENT, size))
+    for item in given:
+        handle.put(item)
+    for item in given:
+        got = handle.get()
+        if handle.item(got) != item:
+            raise RuntimeError("it hands out something else than was put")
+        handle.done(got)
+    _check_empty(handle)
+
+
+def _check_empty(handle: Handle) -> None:
+    with suppress(Empty):
+        handle.get_now()
+        raise RuntimeError("it hands out more than was put")
 
 
 def timed_put(put: Callable[[str], object], given: Iterator[str]) -> float:

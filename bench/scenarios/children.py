@@ -8,12 +8,13 @@ from collections.abc import Callable, Sequence
 from types import TracebackType
 
 Await = Callable[[], None]  #: called by a child that is ready: returns when it is to begin
+Work = Callable[[Await], Callable[[], object] | None]  #: returns what is left to be done behind its end
 
 
 class Child:
     """A forked process at its work. It is gone behind its context."""
 
-    def __init__(self, work: Callable[[Await], object]) -> None:
+    def __init__(self, work: Work) -> None:
         (words, said), (start, self._start) = os.pipe(), os.pipe()
         self._pid = os.fork()
         if not self._pid:
@@ -58,7 +59,7 @@ def at_once(children: Sequence[Child], work: Callable[[], object] = lambda: None
         child.done()
 
 
-def _run(work: Callable[[Await], object], said: int, start: int) -> None:
+def _run(work: Work, said: int, start: int) -> None:
     status = 1
     try:
 
@@ -66,8 +67,10 @@ def _run(work: Callable[[Await], object], said: int, start: int) -> None:
             os.write(said, b"ready\n")
             os.read(start, 1)
 
-        work(ready)
+        rest = work(ready)
         os.write(said, b"done\n")
+        if rest is not None:
+            rest()
         status = 0
     except BaseException as error:
         os.write(said, f"{type(error).__name__}: {error}".replace("\n", " ").encode())

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
 from time import perf_counter
 
-from ..contender import Contender, Handle, Level
-from ..scenario import Job, Metric, Report, Scenario, items, timed_put
+from ..contender import Contender, Level
+from ..scenario import Job, Metric, Report, Scenario, check, items, timed_put
 from .children import Await, Child, at_once
 from .threads import waited
 
@@ -20,16 +21,18 @@ def put_and_get_apart(scenario: Scenario, contender: Contender, job: Job, report
         consumer.ready()
         start = perf_counter()
         at_once([consumer], partial(timed_put, handle.put, given))
-        report({"items": job.operations / (perf_counter() - start)})
+        seconds = perf_counter() - start
+    check(handle, scenario.size)
+    report({"items": job.operations / seconds})
 
 
-def consume(contender: Contender, job: Job, count: int, ready: Await) -> Handle:
-    """So many items, by a handle of this process, which is still open."""
+def consume(contender: Contender, job: Job, count: int, ready: Await) -> Callable[[], object]:
+    """So many items, by a handle of this process, which is then to be closed."""
     handle = contender.open(job.directory, Level(job.level))
     ready()
     for _ in range(count):
         handle.done(waited(handle))
-    return handle
+    return handle.close
 
 
 SCENARIOS = (

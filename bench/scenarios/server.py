@@ -52,7 +52,7 @@ def get_by_several(scenario: Scenario, contender: Contender, job: Job, report: R
 
 
 def _consume(contender: Contender, job: Job, count: int, ready: Await) -> None:
-    consume(contender, job, count, ready).close()
+    consume(contender, job, count, ready)()
 
 
 def beside_a_backlog(scenario: Scenario, contender: Contender, job: Job, report: Report) -> None:

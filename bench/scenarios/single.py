@@ -6,7 +6,7 @@ from time import perf_counter
 
 from ..contender import Contender, Level
 from ..footprint import files, payload
-from ..scenario import Job, Metric, Report, Scenario, items, timed_get, timed_put
+from ..scenario import Job, Metric, Report, Scenario, check, items, timed_get, timed_put
 
 _PUT = Metric("put", "items/s")
 _GET = Metric("get+done", "items/s")
@@ -28,6 +28,8 @@ def put_then_get(scenario: Scenario, contender: Contender, job: Job, report: Rep
     if on_disk:
         values[_DISK.name] = on_disk / count - payload(item)
         values[_DRAINED.name] = files(directory).number
+    check(handle, scenario.size)
+    if on_disk:
         handle.close()
         values[_CLOSED.name], values[_LEFT.name] = files(directory)
     report(values)
@@ -42,7 +44,9 @@ def ping_pong(scenario: Scenario, contender: Contender, job: Job, report: Report
     for item in given:
         put(item)
         done(get())
-    report({"pairs": job.operations / (perf_counter() - start)})
+    seconds = perf_counter() - start
+    check(handle, scenario.size)
+    report({"pairs": job.operations / seconds})
 
 
 def _put_get(name: str, about: str, level: Level, size: int) -> Scenario:

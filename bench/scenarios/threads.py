@@ -10,7 +10,7 @@ from time import perf_counter
 from typing import Any
 
 from ..contender import Contender, Handle, Level, Threads
-from ..scenario import Job, Metric, Report, Scenario, items
+from ..scenario import Job, Metric, Report, Scenario, check, items
 
 _POLL = 0.0005  # seconds until a consumer looks again, where the contender's get doesn't wait
 
@@ -47,13 +47,13 @@ class _Opened:
 
     def __init__(self, contender: Contender, job: Job) -> None:
         self._contender, self._job = contender, job
-        self._handle = self._open()
+        self.first = self._open()
 
     def _open(self) -> Handle:
         return self._contender.open(self._job.directory, Level(self._job.level))
 
     def handle(self) -> Handle:
-        return self._open() if self._contender.threads is Threads.EACH else self._handle
+        return self._open() if self._contender.threads is Threads.EACH else self.first
 
 
 def produce(handle: Handle, count: int, size: int) -> Callable[[], None]:
@@ -89,7 +89,9 @@ def producers_and_consumers(scenario: Scenario, contender: Contender, job: Job, 
     each = job.operations // half
     work = [produce(opened.handle(), each, scenario.size) for _ in range(half)]
     work += [consume(opened.handle(), each) for _ in range(half)]
-    report({"items": each * half / together(work)})
+    seconds = together(work)
+    check(opened.first, scenario.size)
+    report({"items": each * half / seconds})
 
 
 def producers(scenario: Scenario, contender: Contender, job: Job, report: Report) -> None:

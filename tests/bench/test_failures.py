@@ -96,6 +96,33 @@ def test_one_that_ends(changed: str, reason: str, measured: Measured) -> None:
         measured(changed)
 
 
+@pytest.mark.parametrize("scenario", ["items-40", "ping-pong", "threads-4-4"])
+@pytest.mark.parametrize(
+    ("changed", "reason"),
+    [
+        (
+            """
+    def enqueue(self, data):
+        self.items += [data, data] if self.puts == 9 else [data]
+        self.puts += 1
+""",
+            "it hands out more than was put",
+        ),
+        (
+            """
+    def dequeue(self):
+        return self.items.pop() if self.items else None
+""",
+            "it hands out something else than was put",
+        ),
+    ],
+)
+def test_one_that_is_no_queue(changed: str, reason: str, scenario: str, measured: Measured) -> None:
+    """It was listed with its numbers."""
+    with pytest.raises(Failed, match=reason):
+        measured(changed, scenario)
+
+
 @pytest.mark.parametrize(
     ("changed", "reason"),
     [
