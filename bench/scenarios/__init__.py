@@ -5,6 +5,7 @@ from __future__ import annotations
 from ..scenario import Scenario
 from . import (
     backlog,
+    calls,
     executor,
     family,
     latency,
@@ -22,6 +23,6 @@ from . import (
 
 
 def scenarios() -> dict[str, Scenario]:
-    queues = (single, threads, processes, latency, backlog)
+    queues = (single, threads, processes, latency, calls, backlog)
     others = (mapping, mapping_size, loop, family, start, executor, log, server, theirs)
     return {each.name: each for module in (*queues, *others) for each in module.SCENARIOS}
