@@ -1,7 +1,7 @@
 """How many calls of functions, of Python's and of C's, a put takes, and a get with its acknowledgement.
 
-Counted by cProfile; of some dozens of turns the one in the middle tells, since it counts what other threads do meanwhile,
-too. It doesn't depend on the machine; what an extension does inside isn't seen.
+Counted by cProfile; of some dozens of turns the one in the middle tells, since it counts what other threads do
+meanwhile, too. It doesn't depend on the machine; what an extension does inside isn't seen.
 """
 
 from __future__ import annotations
