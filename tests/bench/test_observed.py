@@ -31,6 +31,14 @@ def test_a_sync_counts_if_it_came_back_before_the_call_did() -> None:
     assert count_syncs(TRACE.splitlines()) == {"puts": 2, "synced_puts": 1, "syncs_per_put": 0.5, "syncs_per_done": 1.0}
 
 
+@pytest.mark.parametrize(
+    "call", ["msync(0x7f0000, 4096, MS_ASYNC)", "sync_file_range(5, 0, 4096, SYNC_FILE_RANGE_WRITE)"]
+)
+def test_what_only_begins_to_write_is_no_sync(call: str) -> None:
+    lines = ['7 write(1, "pqbench put-begins 0\\n", 21) = 21', f"7 {call} = 0"]
+    assert count_syncs(lines) == {"puts": 1, "synced_puts": 0, "syncs_per_put": 0.0}
+
+
 def test_a_trace_without_marks_is_none() -> None:
     assert count_syncs(["7 fsync(6) = 0"]) == {"none": "the trace has no marks"}
 
