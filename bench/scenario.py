@@ -20,7 +20,6 @@ from .contenders import OURS
 Values = Mapping[str, float]
 
 _BYTES_A_SECOND = 400e6  # for how many large items make a measurement; roughly, as Speed is
-_FEWEST = 20
 _DIFFERENT = 64  # items of a measurement that aren't equal
 
 
@@ -67,6 +66,7 @@ class Scenario(NamedTuple):
     rate: float = 0  #: operations a second that are assumed of all, so that all do as many; 0: each by its own speed
     ours: str = OURS  #: the contender whose ratios the others' are set against
     floor_metric: str = "put"
+    fewest: int = 20  #: operations, however slow a contender is
     quick: bool = True  #: part of a quick run
     rounds: int = 99  #: at most
 
@@ -95,11 +95,11 @@ class Scenario(NamedTuple):
     def operations(self, contender: Contender, seconds: float) -> int:
         """How many operations take about so long: a multiple of the number of threads."""
         if self.rate:
-            return max(_FEWEST, int(seconds * self.rate))
+            return max(self.fewest, int(seconds * self.rate))
         rate = self._rate(contender)
         slowest = rate.put if self.puts_only or not contender.gets else min(rate.put, rate.get)
         each = 1 / slowest + self.size / _BYTES_A_SECOND
-        return max(_FEWEST, int(seconds / each / self.threads)) * self.threads
+        return max(self.fewest, int(seconds / each / self.threads)) * self.threads
 
     def _rate(self, contender: Contender) -> Speed:
         level = contender.level(self.level)

@@ -8,6 +8,7 @@ from time import perf_counter_ns
 from ..contender import Contender, Level
 from ..scenario import Job, Metric, Report, Scenario, items
 
+_FEWEST = 1000  #: puts, of which one is the one in a thousand
 _SHARES = {"p50": 0.5, "p99": 0.99, "p99.9": 0.999, "longest": 1.0}
 
 
@@ -38,6 +39,7 @@ def _latency(name: str, level: Level, floor: str) -> Scenario:
         steps=(puts,),
         puts_only=True,
         floor_metric="p50",
+        fewest=_FEWEST,
     )
 
 

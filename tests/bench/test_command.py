@@ -135,6 +135,12 @@ def test_who_takes_part_or_why_not() -> None:
         assert (scenario.ours if scenario.processes == 1 else "pqadapters-sqlite") not in reasons
 
 
+def test_one_put_in_a_thousand_is_one_of_a_thousand() -> None:
+    """Of fewer it was the longest one, whatever it was called."""
+    part, _ = entries({name: scenarios()[name] for name in ("latency", "latency-power")}, contenders(), 0.01)
+    assert all(each.operations >= 1000 for row in part for each in row)
+
+
 def test_what_is_missing_is_named() -> None:
     ours = contenders()[OURS]
     assert ours._replace(modules=("no_such",)).missing() == "not installed: pqadapters"
