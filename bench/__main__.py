@@ -18,7 +18,7 @@ from .contender import Contender, Level
 from .contenders import contenders
 from .measurement import end_all
 from .observed import observe
-from .result import Absence, Measurement, Result, save
+from .result import Absence, Measurement, Result, replace, save
 from .rounds import Settings
 from .scenario import Scenario
 from .scenarios import scenarios
@@ -208,14 +208,15 @@ def _observe(taking_part: dict[str, Contender], who: dict[str, dict[str, Any]], 
 
 def _write(result: Result, text: str, output: Path) -> None:
     output.mkdir(parents=True, exist_ok=True)
+    report, plot = output / "results.md", output / "results.svg"
     save(result, output / "results.json")
-    (output / "results.md").write_text(text, encoding="utf-8")
-    plot = output / "results.svg"
-    plot.unlink(missing_ok=True)  # an earlier run's
+    for earlier in (report, plot):
+        earlier.unlink(missing_ok=True)
+    replace(report, lambda new: new.write_text(text, encoding="utf-8"))
     try:
         from .plot import draw
 
-        draw(result, plot)
+        replace(plot, lambda new: draw(result, new))
     except ImportError:
         _say("no plot: matplotlib isn't installed")
     _say(f"written to {output}: results.json, results.md{', results.svg' if plot.exists() else ''}")

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from statistics import median
 from typing import Any, NamedTuple
@@ -100,17 +100,25 @@ def spread(numbers: Iterable[float]) -> Spread | None:
 
 
 def save(result: Result, path: Path) -> None:
-    """Write it as JSON; a file that is there is replaced whole."""
+    """Write it as JSON."""
     data = {
         "schema": SCHEMA,
         **result._asdict(),
         "measurements": [each._asdict() for each in result.measurements],
         "absent": [each._asdict() for each in result.absent],
     }
+    text = json.dumps(data, indent=1, ensure_ascii=False) + "\n"
+    replace(path, lambda new: new.write_text(text, encoding="utf-8"))
+
+
+def replace(path: Path, write: Callable[[Path], object]) -> None:
+    """A file that is there as a whole or not at all, in place of the one that was there: `write` is given another path,
+    and may write nothing."""
     new = path.with_suffix(".tmp")
     try:
-        new.write_text(json.dumps(data, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-        os.replace(new, path)
+        write(new)
+        if new.exists():
+            os.replace(new, path)
     except OSError:
         new.unlink(missing_ok=True)
         raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import re
 import signal
@@ -12,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from bench import rounds
+from bench import plot, rounds
 from bench.__main__ import main
 from bench.contenders import OURS, contenders
 from bench.measurement import ROOT, environment
@@ -72,6 +73,22 @@ def test_results_stay_where_nothing_is_measured(tmp_path: Path, capsys: pytest.C
     assert re.search(r"nothing was measured.*\nnone of these contenders has a part", capsys.readouterr().err)
     assert [path.name for path in tmp_path.iterdir()] == ["results.json"]
     assert (tmp_path / "results.json").read_text() == "of an earlier run"
+
+
+def test_a_full_disk_leaves_no_part_of_a_plot_and_none_of_an_earlier_one(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def draw(result: object, path: Path) -> None:
+        path.write_text("<svg")
+        raise OSError(errno.ENOSPC, "No space left on device")
+
+    monkeypatch.setattr(plot, "draw", draw)
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "results.svg").write_text("of an earlier run")
+    with pytest.raises(SystemExit, match=r"the results can't be written: .*No space left"):
+        main([*SMALL, f"--output={out}", f"--directory={tmp_path}"])
+    assert sorted(path.name for path in out.iterdir()) == ["results.json", "results.md"]
 
 
 def test_an_interrupted_run_reports_what_it_has(
