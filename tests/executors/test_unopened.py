@@ -21,6 +21,7 @@ from pqadapters.concurrent.futures._workers.unopened import call_of
 from pqadapters.errors import DiskError, StoreError, StorePoisoned
 from pqadapters.store import Nack
 
+from ..contract.threads import Task
 from . import work
 
 Place = dict[str, Any]
@@ -112,6 +113,18 @@ def test_a_store_that_refuses_what_becomes_of_it(
         executor._backlog.commit = refuses  # type: ignore[assignment]
         executor.recovered()
         assert isinstance(future.exception(work.PATIENCE), JobParked if kind is DiskError else kind)
+
+
+def test_what_couldnt_be_loaded_behind_the_jobs_time_is_no_news(place: Place, tmp_path: Path) -> None:
+    """The job, which had failed, waited to be loaded again, and shutdown() for that."""
+    pytest.importorskip("cloudpickle")
+    executor = ProcessPoolExecutor(1, **place)
+    future = executor.using(timeout=0.05).submit(lambda _: 0, work.Lacks(str(tmp_path / "go")))
+    with pytest.raises(TimeoutError):
+        future.result(work.PATIENCE)
+    (tmp_path / "go").touch()
+    assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
+    Task(executor.shutdown, patience=work.PATIENCE).result()
 
 
 def test_what_to_retry_on_is_known(place: Place, tmp_path: Path) -> None:

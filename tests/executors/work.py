@@ -208,6 +208,21 @@ class Unloadable:
         return fail, ("this can't be loaded",)
 
 
+class Lacks:
+    """What loads it waits for that file, and then finds that something isn't there."""
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+
+    def __reduce__(self) -> Any:
+        return _lack, (self.path,)
+
+
+def _lack(path: str) -> NoReturn:
+    wait_for_file(path)
+    raise LookupError("something isn't there")
+
+
 class Interrupts:
     """What loads it takes it for an interrupt, or for anything that is no Exception."""
 

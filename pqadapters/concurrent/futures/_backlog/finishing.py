@@ -39,7 +39,7 @@ def finish(backlog: Backlog, started: Started, result: Any, error: BaseException
     """The job has come to this. Never raises but for what isn't an Exception."""
     future, options = started.future, started.options
     if backlog.running.get(future._id) is not future or future.attempts != started.claim.attempt:
-        return _refuse(future)
+        return refuse(future)
     try:
         if error is not None and options.retries_on(error, started.failures + 1):
             return _try_again(backlog, started, error)
@@ -47,10 +47,8 @@ def finish(backlog: Backlog, started: Started, result: Any, error: BaseException
         if problem is not None and backlog.settings.ttl(options):
             result, error = None, problem
     except LeaseLost:
-        if is_held(backlog, started):
-            _let_go(backlog, future)
-        _wait_for_others(backlog, future)
-        return _refuse(future)
+        lost(backlog, started)
+        return refuse(future)
     except PqadaptersError as problem:
         _log.error("job %s is done, which can't be stored for now: %s", _name(future), problem)
         _store_later(backlog, started, result, error)
@@ -74,7 +72,7 @@ def leave_to_next(backlog: Backlog, started: Started, error: BaseException) -> N
     somebody asks for it: who has begun it wouldn't have it begin at once."""
     future = started.future
     if not is_held(backlog, started):
-        return _refuse(future)
+        return refuse(future)
     backlog.interrupted[future._id] = started.claim
     _let_go(backlog, future)
     _settle(backlog, future, None, error)
@@ -86,8 +84,16 @@ def is_held(backlog: Backlog, started: Started) -> bool:
     return backlog.running.get(future._id) is future and future.attempts == started.claim.attempt
 
 
-def _refuse(future: JobFuture) -> None:
+def refuse(future: JobFuture) -> None:
+    """What a run came to that doesn't count any more."""
     _log.warning("job %s: an outcome that came too late is refused", _name(future))
+
+
+def lost(backlog: Backlog, started: Started) -> None:
+    """The claim of this run is."""
+    if is_held(backlog, started):
+        _let_go(backlog, started.future)
+    _wait_for_others(backlog, started.future)
 
 
 def _wait_for_others(backlog: Backlog, future: JobFuture) -> None:

@@ -22,7 +22,7 @@ from .._jobs.options import PLAIN, Options
 from .._jobs.words import Interrupted
 from .._others import peers
 from .cancelling import withdraw
-from .finishing import drop, let_go_of_suspect, park
+from .finishing import drop, is_held, let_go_of_suspect, lost, park, refuse
 from .future import JobFuture
 from .refusals import let_go, try_later
 from .returning import find_moved, put_back, wait_again
@@ -304,11 +304,16 @@ def _fails_again(backlog: Backlog, job: wire.Wire, error: BaseException) -> bool
 
 def not_loaded(backlog: Backlog, started: Started, error: NotLoaded) -> None:
     """A worker couldn't load a job's call. Who refuses that this is stored is asked again."""
+    if not is_held(backlog, started):  # it is out of time
+        return refuse(started.future)
     try:
         _put_aside(backlog, started, error)
+    except LeaseLost:
+        lost(backlog, started)
     except PqadaptersError as problem:
         _log.error("job %s can't be loaded, which can't be stored for now: %s", started.future.job_id, problem)
-        wait_again(backlog, started.future)  # should the store never work again, it fails with those that wait
+        # Should the store never work again, it fails with those that wait.
+        wait_again(backlog, started.future, started.claim.attempt)
         try_later(backlog, started.future._id, partial(_put_aside, backlog, started, error), lambda: None)
 
 
@@ -329,8 +334,7 @@ def _leave_aside(
     if not (missing and _is_early(backlog, claim, elsewhere or future is None)):
         park(backlog, claim, f"it can't be loaded: {why}", future)
         return
-    if future is not None and future._id in backlog.running:
-        wait_again(backlog, future)
+    if future is not None and future._id in backlog.running and wait_again(backlog, future, claim.attempt):
         backlog.recovering = backlog.suspects.end(future._id) or backlog.recovering
     if elsewhere:  # at once, for who has the function; we aren't in the way for a while
         backlog.modest_until = SYSTEM.monotonic() + _LATER
