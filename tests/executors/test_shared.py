@@ -12,15 +12,18 @@ from typing import Any
 import pytest
 
 from pqadapters.concurrent.futures import CancelledError, RemoteError, ThreadPoolExecutor, wait
-from pqadapters.concurrent.futures._jobs import wire
+from pqadapters.concurrent.futures._backlog import starting
+from pqadapters.concurrent.futures._jobs import outcome, wire
 from pqadapters.concurrent.futures._jobs.names import Names
 from pqadapters.concurrent.futures._others import sharing as _sharing
 from pqadapters.concurrent.futures._others.sharing import Sharing
+from pqadapters.concurrent.futures._workers.unopened import NotLoaded
 from pqadapters.errors import LeaseLost, StorePoisoned, StoreUnreachable
 from pqadapters.opening import open_store
 from pqadapters.store import Ack, Claim, Nack, Op, Put, Record, Set, State
 from pqadapters.stores.sqlite import SqliteStore
 
+from ..contract.threads import Task
 from . import work
 from .harness import App
 
@@ -340,6 +343,49 @@ def test_a_stale_outcome_is_refused(url: str, caplog: pytest.LogCaptureFixture) 
     assert backlog.store.count("default.results") == 0
     assert any("refused" in record.getMessage() for record in caplog.records)
     executor.shutdown(wait=False, drain=False)
+
+
+def _told(executor: ThreadPoolExecutor, future: Any) -> Any:
+    """What the future comes to when another process says that the job has come to 42."""
+    backlog = executor._backlog
+    backlog.store.commit(Put(backlog.names.outcomes(backlog.token), future._id + outcome.dump(outcome.Outcome(42))))
+    return future.result(work.PATIENCE)
+
+
+def test_a_job_that_is_lost_as_it_is_parked_is_heard_of(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its future waited for ever."""
+    with ThreadPoolExecutor(1, store=url, max_attempts=1) as executor:
+        executor.submit(work.hold, "gate")
+        work.reached("gate")
+        future: Any = executor.submit(work.double, 1)
+        backlog = executor._backlog
+        backlog.commit(Nack(backlog.claim("default", ids=[future._record], counted=True)[0]))  # whose process ended
+        commit = backlog.commit
+
+        def lost(*ops: Op) -> Any:
+            commit(*(Ack(op.claim) for op in ops if isinstance(op, Nack) and op.dead))  # another one was quicker
+            return commit(*ops)
+
+        monkeypatch.setattr(backlog, "commit", lost)
+        work.GATES["gate"].set()
+        executor.submit(work.nothing).result(work.PATIENCE)
+        assert _told(executor, future) == 42
+
+
+@pytest.mark.parametrize("missing", [True, False])
+def test_a_job_that_is_lost_while_a_worker_cant_load_it_is_heard_of(url: str, missing: bool) -> None:
+    """It ran for ever here."""
+    executor = ThreadPoolExecutor(1, store=url)
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    future, backlog = executor.submit(work.double, 1), executor._backlog
+    started = starting.next_job(backlog)
+    assert started is not None
+    backlog.commit(Ack(started.claim))  # another process has done it
+    starting.not_loaded(backlog, started, NotLoaded("it isn't there", missing))
+    assert _told(executor, future) == 42
+    work.GATES["gate"].set()
+    Task(executor.shutdown, patience=work.PATIENCE).result()
 
 
 def _claims(backlog: Any) -> list[Any]:

@@ -47,7 +47,7 @@ def finish(backlog: Backlog, started: Started, result: Any, error: BaseException
         if problem is not None and backlog.settings.ttl(options):
             result, error = None, problem
     except LeaseLost:
-        lost(backlog, started)
+        lost(backlog, future, started.claim)
         return refuse(future)
     except PqadaptersError as problem:
         _log.error("job %s is done, which can't be stored for now: %s", _name(future), problem)
@@ -80,8 +80,11 @@ def leave_to_next(backlog: Backlog, started: Started, error: BaseException) -> N
 
 def is_held(backlog: Backlog, started: Started) -> bool:
     """Whether this run of the job is the one that counts here: it may be out of time, and the next one begun."""
-    future = started.future
-    return backlog.running.get(future._id) is future and future.attempts == started.claim.attempt
+    return _is_run(backlog, started.future, started.claim)
+
+
+def _is_run(backlog: Backlog, future: JobFuture, claim: Claim) -> bool:
+    return backlog.running.get(future._id) is future and future.attempts == claim.attempt
 
 
 def refuse(future: JobFuture) -> None:
@@ -89,11 +92,11 @@ def refuse(future: JobFuture) -> None:
     _log.warning("job %s: an outcome that came too late is refused", _name(future))
 
 
-def lost(backlog: Backlog, started: Started) -> None:
+def lost(backlog: Backlog, future: JobFuture, claim: Claim) -> None:
     """The claim of this run is."""
-    if is_held(backlog, started):
-        _let_go(backlog, started.future)
-    _wait_for_others(backlog, started.future)
+    if _is_run(backlog, future, claim):
+        _let_go(backlog, future)
+    _wait_for_others(backlog, future)
 
 
 def _wait_for_others(backlog: Backlog, future: JobFuture) -> None:
@@ -240,7 +243,7 @@ def park(backlog: Backlog, claim: Claim, reason: str, future: JobFuture | None =
         outcome = _outcome.Outcome(error=parked)
         _commit_outcome(backlog, found, Nack(claim, dead=reason), outcome, ttl, options, flags)
     except LeaseLost:
-        return
+        return lost(backlog, future, claim) if future is not None else None
     _let_go(backlog, found)
     _settle(backlog, found, None, parked)
 

@@ -309,7 +309,7 @@ def not_loaded(backlog: Backlog, started: Started, error: NotLoaded) -> None:
     try:
         _put_aside(backlog, started, error)
     except LeaseLost:
-        lost(backlog, started)
+        lost(backlog, started.future, started.claim)
     except PqadaptersError as problem:
         _log.error("job %s can't be loaded, which can't be stored for now: %s", started.future.job_id, problem)
         # Should the store never work again, it fails with those that wait.
