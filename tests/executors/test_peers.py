@@ -110,6 +110,19 @@ def test_one_that_was_shut_down_is_closed_behind_its_job_in_the_other(
     assert closed.wait(work.PATIENCE)
 
 
+def test_one_that_was_shut_down_is_closed_when_the_other_takes_its_last_job_away(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its store stayed open, and its directory closed to other processes, for as long as this one lived."""
+    one, closed = make(), threading.Event()
+    one.using(delay=3600).submit(work.nothing)
+    close = one._backlog.close
+    monkeypatch.setattr(one._backlog, "close", lambda: (close(), closed.set()))
+    one.shutdown(wait=False)
+    assert make(recover="manual").purge("delayed") == 1
+    assert closed.wait(work.PATIENCE)
+
+
 def test_two_threads_shut_down_one_whose_job_another_has(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -122,7 +122,7 @@ def forget(backlog: Backlog, id: bytes) -> list[JobFuture]:
         if found:
             futures += found
             other.not_due(id)
-            other.changed()
+            other.less()
     return futures
 
 
