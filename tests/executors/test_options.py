@@ -17,11 +17,12 @@ import pytest
 from pqadapters.concurrent import futures
 from pqadapters.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, task, wait
 from pqadapters.concurrent.futures._backlog import clock as _clock
-from pqadapters.concurrent.futures._backlog import timeouts
+from pqadapters.concurrent.futures._backlog import storing, timeouts
 from pqadapters.concurrent.futures._backlog.timeouts import _run_out
 from pqadapters.concurrent.futures._jobs import wire
 from pqadapters.concurrent.futures._jobs.options import Options, key_bytes, options
 
+from ..contract.threads import Task
 from . import work
 from .conftest import Make
 
@@ -229,6 +230,24 @@ def test_a_full_backlog_raises(make: Make) -> None:
     assert executor.using(key="k").submit(work.note, 4).result(work.PATIENCE) == 4
 
 
+@pytest.mark.parametrize(
+    ("bounds", "full"),
+    [
+        ({"max_pending": 1, "max_bytes": 9999}, "1 ready records"),
+        ({"max_pending": 99, "max_bytes": 400}, "its limit is 400"),
+    ],
+)
+def test_a_full_backlog_says_which_of_two_bounds_it_has_come_to(make: Make, bounds: dict[str, int], full: str) -> None:
+    """It was always said to have as many jobs as it may."""
+    executor = make(when_full="raise", **bounds)
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    executor.submit(work.note, "x" * 100)
+    with pytest.raises(queue.Full, match=full):
+        executor.submit(work.note, "x" * 100)
+    work.GATES["gate"].set()
+
+
 @pytest.mark.parametrize("bound", [{"max_pending": 2}, {"max_bytes": 500}])
 def test_a_full_backlog_makes_submit_wait(make: Make, bound: dict[str, Any]) -> None:
     executor = make(**bound)
@@ -252,6 +271,20 @@ def test_a_full_backlog_makes_submit_wait(make: Make, bound: dict[str, Any]) -> 
     thread.join(work.PATIENCE)
     wait(submitted)
     assert len(work.DONE) == 8
+
+
+def test_a_job_that_is_larger_than_the_bound_waits_until_there_is_none(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    waits, wait_for_room = threading.Event(), storing._wait_for_room
+    monkeypatch.setattr(storing, "_wait_for_room", lambda *args: (waits.set(), wait_for_room(*args)))
+    executor = make(max_bytes=100)
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    submitting = Task(lambda: executor.submit(work.note, "x" * 1000), patience=work.PATIENCE)
+    assert waits.wait(work.PATIENCE)
+    work.GATES["gate"].set()
+    assert submitting.result().result(work.PATIENCE) == "x" * 1000
 
 
 def test_a_shutdown_ends_waiting_for_room(make: Make) -> None:

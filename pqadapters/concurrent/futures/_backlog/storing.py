@@ -66,8 +66,8 @@ def put_job(backlog: Backlog, future: JobFuture, ops: tuple[Op, ...]) -> None:
         try:
             future._record = backlog.commit(*ops)[-1]
             break
-        except LimitReached:
-            _wait_for_room(backlog, ops[-1])
+        except LimitReached as reached:
+            _wait_for_room(backlog, ops[-1], reached)
     if not future._record:
         find_late(backlog)
     if options.delay:
@@ -88,11 +88,10 @@ def _take_back(backlog: Backlog, future: JobFuture) -> None:
     raise RuntimeError(backlog.refusal)
 
 
-def _wait_for_room(backlog: Backlog, put: Any) -> None:
-    limit, most = backlog.settings.max_pending, backlog.settings.max_bytes
+def _wait_for_room(backlog: Backlog, put: Any, reached: LimitReached) -> None:
     if backlog.settings.when_full is WhenFull.RAISE:
-        raise Full(f"{backlog.names.jobs} has {limit} jobs" if limit else f"{backlog.names.jobs} has {most} bytes")
-    size = len(put.payload)
+        raise Full(str(reached)) from None
+    limit, most, size = backlog.settings.max_pending, backlog.settings.max_bytes, len(put.payload)
 
     def has_room(depth: Depth) -> bool:
         fits = most is None or depth.bytes + size <= most or not depth.unfinished
