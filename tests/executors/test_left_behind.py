@@ -14,6 +14,7 @@ import pytest
 from pqadapters.concurrent.futures import JobFuture, JobParked, ThreadPoolExecutor, as_completed, task, wait
 from pqadapters.concurrent.futures._backlog import returning
 from pqadapters.concurrent.futures._backlog.watch import _Look
+from pqadapters.store import Nack, Put
 
 from ..contract.threads import Task
 from . import work
@@ -291,6 +292,38 @@ def test_a_recovered_jobs_failure_is_logged(make: Make, caplog: pytest.LogCaptur
     assert any(record.exc_info and "nobody looks" in str(record.exc_info[1]) for record in caplog.records)
 
 
+@pytest.mark.parametrize("payload", [b"\1", b"\1no job", b"\1\0" + bytes(22)])
+def test_what_is_no_job_is_a_dead_letter_and_holds_up_none(make: Make, payload: bytes) -> None:
+    with make(recover="manual") as executor:
+        executor._backlog.store.commit(Put(executor._backlog.names.jobs, payload))
+    with make() as executor:
+        assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
+    with make(recover="manual") as executor:
+        (letter,) = executor.jobs("dead")
+        assert letter.function == "?"
+        assert letter.reason
+
+
+def test_what_is_parked_while_it_is_looked_for_has_come_to_its_end(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Nobody would tell its future."""
+    leave(make, (work.note, 1))
+    executor = make(recover="manual")
+    store, looked = executor._backlog.store, list[bool]()
+    browse = store.browse
+
+    def late(*args: Any, **more: Any) -> Any:
+        records = list(browse(*args, **more))
+        if not looked:
+            looked.append(True)
+            store.commit(*(Nack(claim, dead="no good") for claim in store.claim("default")))
+        return iter(records)
+
+    monkeypatch.setattr(store, "browse", late)
+    (future,) = executor.recovered()
+    with pytest.raises(JobParked, match=r"no good; requeue\(\) puts it back"):
+        future.result(work.PATIENCE)
+
+
 def test_calls_of_map_are_dropped_unless_asked_for(make: Make) -> None:
     executor = make(recover_map=True)
     executor.submit(work.hold, "gate")
@@ -299,6 +332,7 @@ def test_calls_of_map_are_dropped_unless_asked_for(make: Make) -> None:
     executor.submit(work.note, "submitted")
     end(executor)
     make().shutdown()
+    make(recover_map=True).shutdown()  # they are off the disk
     assert work.DONE == ["submitted"]
 
 

@@ -17,7 +17,7 @@ from ....errors import ConditionFailed, LeaseLost, PqadaptersError, StoreError, 
 from ....store import Ack, Delete, Nack, Op, Set, Update
 from .._jobs import outcome as _outcome
 from .._jobs import wire
-from .._jobs.errors import JobParked
+from .._jobs.errors import parked
 from .._jobs.options import PLAIN, Options
 from .._others import peers
 from .refusals import try_later
@@ -227,7 +227,7 @@ def _store_next_try(
 def park(backlog: Backlog, claim: Claim, reason: str, future: JobFuture | None = None) -> None:
     """Move a claimed job to the dead letters. One that has a key stays there under its key, and isn't begun again by
     whoever submits that key."""
-    parked = JobParked(f"{reason}; requeue() puts it back")
+    error = parked(reason)
     id = wire.id_of(claim.payload)
     try:
         job = wire.read(claim.payload)
@@ -240,12 +240,12 @@ def park(backlog: Backlog, claim: Claim, reason: str, future: JobFuture | None =
     found = future or backlog.attached.get(id) or Future(backlog, id, None)
     try:
         ttl = _FOREVER if options.key is not None else 0.0
-        outcome = _outcome.Outcome(error=parked)
+        outcome = _outcome.Outcome(error=error)
         _commit_outcome(backlog, found, Nack(claim, dead=reason), outcome, ttl, options, flags)
     except LeaseLost:
         return lost(backlog, future, claim) if future is not None else None
     _let_go(backlog, found)
-    _settle(backlog, found, None, parked)
+    _settle(backlog, found, None, error)
 
 
 def drop(backlog: Backlog, started: Started) -> None:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 from ....ending import is_over
 from ....errors import StoreClosed
 from .._jobs import wire
-from .._jobs.errors import JobParked
+from .._jobs.errors import parked
 from .._others import peers
 from .backlog import SHUT_DOWN
 from .future import JobFuture
@@ -80,7 +80,7 @@ def _look_again(backlog: Backlog, there: dict[bytes, JobFuture], made: list[JobF
             if future._id in left or backlog.attached.pop(future._id, None) is not future:
                 continue
             if future._id in dead:
-                future.settle(None, JobParked(dead[future._id]))
+                future.settle(None, parked(dead[future._id]))
             else:
                 there.pop(future._id, None)
                 future.cancel_here()

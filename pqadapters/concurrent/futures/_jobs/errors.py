@@ -36,6 +36,11 @@ class JobParked(PqadaptersError):
     """A job is in the dead letters, and runs when `requeue()` puts it back; the message says why."""
 
 
+def parked(reason: str) -> JobParked:
+    """What the future of a job in the dead letters comes to."""
+    return JobParked(f"{reason}; requeue() puts it back")
+
+
 class UnknownJob(PqadaptersError, LookupError):
     """There is no job of that id or key: it never was one, it is done and its result wasn't kept, or it ran out."""
 

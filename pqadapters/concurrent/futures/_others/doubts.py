@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING
 from .._backlog.finishing import hear, hear_outcome
 from .._backlog.records import buried
 from .._jobs import wire
-from .._jobs.errors import JobParked, UnknownJob
+from .._jobs.errors import UnknownJob, parked
 from .._jobs.outcome import Kept, Outcome
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def _end(backlog: Backlog, ids: set[bytes]) -> None:
         elif backlog.store.get(backlog.names.cancelled, id) is not None:
             hear_outcome(backlog, id, Outcome(error=CancelledError()))
         elif id in dead:
-            hear_outcome(backlog, id, Outcome(error=JobParked(f"{dead[id]}; requeue() puts it back")))
+            hear_outcome(backlog, id, Outcome(error=parked(dead[id])))
         else:
             hear_outcome(backlog, id, Outcome(error=UnknownJob(_LOST.format(id.hex()))))
 
