@@ -277,6 +277,8 @@ def test_a_job_that_is_dropped_is_cancelled(place: dict[str, Any]) -> None:
         with pytest.raises(CancelledError):
             executor.using(key="k").submit(work.end_process).result(work.PATIENCE)
         assert executor.using(key="k").submit(work.double, 1).result(work.PATIENCE) == 2
+    with ThreadPoolExecutor(1, recover="manual", **place) as another:
+        assert list(another.jobs()) == []
 
 
 @pytest.mark.parametrize(("looked_at", "drain"), [("drained", True), ("pool", True), ("pool", False), ("idle", False)])

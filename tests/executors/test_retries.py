@@ -125,6 +125,28 @@ def test_one_that_is_looked_for_before_the_store_thinks_it_due_is_looked_for_aga
     assert future.result(work.PATIENCE) == 2
 
 
+def test_one_whose_cancel_comes_too_late_is_begun(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Who has looked for a job meanwhile has found none."""
+    executor = make(1)
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    future: Any = executor.submit(work.double, 21)
+    claim = executor._backlog.claim
+
+    def as_it_waits_for_its_next_try(*args: Any, **options: Any) -> Any:
+        monkeypatch.undo()
+        claims = claim(*args, **options)
+        assert future.begin()
+        work.GATES["gate"].set()
+        with executor._tickets.changed:
+            assert executor._tickets.changed.wait_for(executor._tickets.idle, work.PATIENCE)
+        return claims
+
+    monkeypatch.setattr(executor._backlog, "claim", as_it_waits_for_its_next_try)
+    assert not cancelling.cancel_stored(executor._backlog, future._id, future._record, future)
+    assert future.result(work.PATIENCE) == 42
+
+
 @pytest.mark.parametrize("how", ["cancel", "purge", "drain=False", "cancel_futures"])
 def test_a_job_that_waits_for_its_next_try_can_be_cancelled(how: str, make: Make) -> None:
     """Its future is running, which the standard library's cancel() leaves alone."""

@@ -279,6 +279,25 @@ def test_what_map_gives_to_the_submit_of_a_subclass_is_no_other_job(make: Make, 
     assert list(results) == [0, 2, 4]
 
 
+@pytest.mark.parametrize("options", [{}, {"buffersize": 2}])
+def test_what_map_has_no_time_left_for_is_cancelled(make: Make, options: dict[str, int]) -> None:
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    results = executor.map(work.note, range(3), timeout=0.01, **options)
+    with pytest.raises(concurrent.futures.TimeoutError):
+        next(results)
+    work.GATES["gate"].set()
+    executor.shutdown()
+    assert not work.DONE
+
+
+def test_a_partial_of_nothing_is_a_call_like_any_other(make: Make) -> None:
+    executor = make()
+    assert executor.submit(functools.partial(work.double, 2)).result(work.PATIENCE) == 4
+    assert executor.submit(functools.partial(work.nothing)).result(work.PATIENCE) is None
+
+
 # With others
 
 
