@@ -21,6 +21,7 @@ from pqadapters.concurrent.futures._backlog import keys
 from pqadapters.concurrent.futures._backlog.records import find_record
 from pqadapters.concurrent.futures._backlog.returning import put_back
 from pqadapters.concurrent.futures._backlog.starting import give_up, next_job
+from pqadapters.concurrent.futures._others import sharing
 from pqadapters.opening import open_store
 from pqadapters.store import Ack, Nack, Op, Set
 
@@ -344,6 +345,25 @@ def test_a_member_that_another_one_took_for_dead(url: str, monkeypatch: pytest.M
             sharing = executor._backlog.sharing
             assert sharing is not None
             assert sharing.lives(bytes.fromhex(future.job_id)[:8])
+
+
+def test_one_that_comes_to_its_end_while_it_is_looked_for_has_its_result(
+    url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though what was told to us wasn't heard yet."""
+    monkeypatch.setattr(sharing, "hear", lambda *_: None)
+    with ThreadPoolExecutor(1, store=url) as one, ThreadPoolExecutor(1, store=url, recover="manual") as two:
+        future = one.using(result_ttl=60).submit(work.hold, "gate")
+        work.reached("gate")
+        is_there = keys._is_there
+
+        def over(*args: Any) -> bool:
+            work.GATES["gate"].set()
+            future.result(work.PATIENCE)
+            return is_there(*args)
+
+        monkeypatch.setattr(keys, "_is_there", over)
+        assert two.future(future.job_id).result(work.PATIENCE) == "gate"
 
 
 @pytest.mark.parametrize("asked", [False, True])

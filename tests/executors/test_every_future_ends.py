@@ -20,7 +20,8 @@ from pqadapters.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecuto
 from pqadapters.concurrent.futures._backlog import keys, refusals, starting
 from pqadapters.concurrent.futures._backlog.backlog import Backlog
 from pqadapters.concurrent.futures._durable import _abandon
-from pqadapters.errors import LeaseLost, StoreError
+from pqadapters.errors import LeaseLost, StoreClosed, StoreError
+from pqadapters.opening import open_store
 from pqadapters.store import Set
 
 from ..contract.threads import Task
@@ -151,6 +152,26 @@ def test_an_executor_whose_first_look_failed_looks_again(tmp_path: Path, monkeyp
         with pytest.raises(KeyboardInterrupt):
             executor.submit(work.nothing)
         assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
+
+
+def test_an_executor_that_couldnt_begin_leaves_nothing_open(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else others leave jobs to it, and its files are open for as long as the process lives."""
+    opened: list[Any] = []
+
+    def failing(backlog: Backlog, store: Any) -> None:
+        begin(backlog, store)
+        opened.append(store)
+        raise OSError("no thread")
+
+    begin = Backlog._begin
+    with monkeypatch.context() as patch:
+        patch.setattr(Backlog, "_begin", failing)
+        with pytest.raises(OSError, match="no thread"):
+            ThreadPoolExecutor(1, store=url)
+    with pytest.raises(StoreClosed):
+        opened[0].depth("default")
+    with open_store(url) as store:
+        assert not store.depth("default.members").unfinished
 
 
 # Cancelled ones

@@ -302,6 +302,8 @@ def test_what_is_no_job_is_a_dead_letter_and_holds_up_none(make: Make, payload: 
         (letter,) = executor.jobs("dead")
         assert letter.function == "?"
         assert letter.reason
+        assert executor.requeue() == 1
+        assert executor.purge("pending") == 1
 
 
 def test_what_is_parked_while_it_is_looked_for_has_come_to_its_end(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -10,11 +10,13 @@ import pytest
 
 from pqadapters import astray
 from pqadapters.clock import SYSTEM, Clock
-from pqadapters.concurrent.futures import ThreadPoolExecutor, UnknownJob, wait
+from pqadapters.concurrent.futures import JobParked, ThreadPoolExecutor, UnknownJob, wait
 from pqadapters.concurrent.futures._backlog import overview
+from pqadapters.concurrent.futures._backlog.finishing import park
 from pqadapters.concurrent.futures._backlog.records import find_record
+from pqadapters.concurrent.futures._jobs import wire
 from pqadapters.errors import StoreUnreachable
-from pqadapters.store import Ack, Nack, Put
+from pqadapters.store import Ack, Nack, Put, Update
 
 from . import work
 from .conftest import Make
@@ -259,6 +261,47 @@ def test_purge_results(make: Make) -> None:
     assert executor.stats()["results"] == executor.stats()["keys"] == 0
     with pytest.raises(TypeError):
         executor.purge()
+
+
+def test_results_arent_purged_by_age(make: Make) -> None:
+    executor = make()
+    executor.using(key="k").submit(work.note, 1).result(work.PATIENCE)
+    with pytest.raises(ValueError, match="older_than="):
+        executor.purge("results", older_than=3600)
+    assert executor.stats()["results"] == 1
+
+
+def test_what_says_that_a_job_was_parked_is_no_result_to_purge(make: Make) -> None:
+    """Its key would be free, and the job begun once more by who submits it again."""
+    executor = make(recover="manual")
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    parked = executor.using(key="k").submit(work.note, "parked")
+    (claim,) = executor._backlog.claim(executor._backlog.names.jobs)
+    park(executor._backlog, claim, "no good", parked)
+    work.GATES["gate"].set()
+    assert executor.purge("results") == 0
+    with pytest.raises(JobParked, match="no good"):
+        executor.using(key="k").submit(work.note, "again").result(work.PATIENCE)
+    assert executor.requeue(parked.job_id) == 1
+    future = executor.using(key="k").submit(work.note, "again")
+    assert not future.done()  # with what it was parked for
+    executor.recovered()
+    assert future.result(work.PATIENCE) == "parked"
+
+
+def test_a_job_that_is_put_back_has_all_its_tries_again(make: Make) -> None:
+    executor = make(recover="manual")
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    executor.using(retries=1).submit(work.note, 1)
+    store, jobs = executor._backlog.store, executor._backlog.names.jobs
+    (claim,) = store.claim(jobs)
+    store.commit(Update(claim, wire.with_failures(claim.payload, 1)), Nack(claim, dead="no good"))
+    assert executor.requeue() == 1
+    (record,) = store.browse(jobs)
+    assert (wire.read(record.payload).failures, record.attempts) == (0, 0)
+    work.GATES["gate"].set()
 
 
 def test_a_job_that_is_parked_as_it_is_looked_for_is_purged(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -242,6 +242,15 @@ def test_both_hear_of_what_was_left(make: Make) -> None:
     assert {future.result() for future in done} >= {"first", 0, 18}
 
 
+def test_what_the_other_asked_for_is_told_as_recovered(make: Make) -> None:
+    (left,) = leave(make, (work.double, 1))
+    one, told = make(recover="manual"), list[JobFuture]()
+    future = one.future(left.job_id)
+    make(on_recovered=told.append)
+    assert future.result(work.PATIENCE) == 2
+    assert [each.job_id for each in told] == [left.job_id]
+
+
 def test_a_delayed_job_that_one_cancels_isnt_run_by_the_other(make: Make) -> None:
     """By its tombstone, which the other one has to look for."""
     one = make(recover="manual")

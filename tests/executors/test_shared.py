@@ -424,6 +424,23 @@ def test_who_is_gone_does_not_wait_for_a_job_any_more(url: str) -> None:
             assert store.get(table, id) == tokens
 
 
+def test_who_waits_for_a_job_no_more_keeps_nobody_else_from_it(url: str) -> None:
+    """Others were never told of its end."""
+    id, table = bytes(16), Names.of("default").watchers
+    with ThreadPoolExecutor(1, store=url) as one, ThreadPoolExecutor(1, store=url) as two:
+        for executor in (one, two):
+            executor.submit(abs, -1).result(work.PATIENCE)
+        here, there = one._backlog.sharing, two._backlog.sharing
+        assert here is not None
+        assert there is not None
+        here.watch(id)
+        there.watch(id)
+        here.watch_no_more(id)
+        assert one._backlog.store.get(table, id) == two._backlog.token
+        there.watch_no_more(id)
+        assert one._backlog.store.get(table, id) is None
+
+
 def test_a_delayed_job_that_was_begun_as_it_is_cancelled_is_heard_of(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """It isn't cancelled then. Others who waited for it were told that it was; who had tried to cancel it heard of
     nothing, and its key was free while it ran."""

@@ -279,7 +279,7 @@ def test_what_map_gives_to_the_submit_of_a_subclass_is_no_other_job(make: Make, 
     assert list(results) == [0, 2, 4]
 
 
-@pytest.mark.parametrize("options", [{}, {"buffersize": 2}])
+@pytest.mark.parametrize("options", [{}, {"buffersize": 1}, {"buffersize": 2}])
 def test_what_map_has_no_time_left_for_is_cancelled(make: Make, options: dict[str, int]) -> None:
     executor = make()
     executor.submit(work.hold, "gate")

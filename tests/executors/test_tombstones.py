@@ -68,6 +68,23 @@ def test_a_job_that_fails_before_its_tombstone_is_there_is_tried_again(
     assert future.attempts == 2
 
 
+def test_a_cancelled_job_and_its_tombstone_go_when_it_is_due(make: Make) -> None:
+    """The tombstone without the job would let a later executor run it."""
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    assert executor.using(delay=SOON).submit(work.note, "cancelled").cancel()
+    executor.shutdown(wait=False, drain=False)
+    work.GATES["gate"].set()
+    executor.shutdown()
+    make().shutdown()  # which waits for what is due within some seconds
+    executor = make(recover="manual")
+    backlog = executor._backlog
+    assert (backlog.store.depth(backlog.names.jobs).unfinished, backlog.store.count(backlog.names.cancelled)) == (0, 0)
+    make().shutdown()
+    assert not work.DONE
+
+
 def test_a_job_whose_tombstone_is_taken_away_as_it_is_found_is_run(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """Who had found it dropped the job, and cancel() had said that it isn't cancelled."""
     canceller, found, away = threading.current_thread(), threading.Event(), threading.Event()

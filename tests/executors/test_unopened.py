@@ -55,6 +55,21 @@ def test_what_ends_who_loads_it_ends_no_parent(place: Place) -> None:
         assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
 
 
+def test_one_that_was_left_is_begun_again_where_its_worker_is_killed(place: Place, tmp_path: Path) -> None:
+    """Though it was looked in between whether more was left."""
+    ledger = str(tmp_path / "ledger")
+    job = _left(place, work.die_at, ledger)
+    with ProcessPoolExecutor(2, rebuild=True, recover="manual", result_ttl=60, **place) as executor:
+        future = executor.future(job)
+        executor.recovered()
+        work.wait_for_lines(ledger, 1)
+        assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
+        while executor._backlog.recovering:
+            executor._backlog.added()
+        (tmp_path / "ledger.go").touch()
+        assert future.result(work.PATIENCE) == 2
+
+
 @pytest.mark.parametrize("what", [work.Unloadable, work.Interrupts])
 def test_what_cant_be_loaded_is_a_dead_letter_with_the_reason(what: type, place: Place) -> None:
     """What is no Exception was taken for the outcome of the job, which was gone then."""

@@ -332,6 +332,15 @@ def fail_twice(ledger: str, kind: type[Exception]) -> int:
     return tries
 
 
+def die_at(ledger: str) -> int:
+    """Ends its process when it may, the first time; then it is how often it was begun."""
+    append(ledger, "begun")
+    if len(_lines(ledger)) == 1:
+        wait_for_file(f"{ledger}.go")
+        end_process()
+    return len(_lines(ledger))
+
+
 def only_in(number: int) -> int:
     return number
 
