@@ -115,6 +115,30 @@ def test_one_that_couldnt_be_begun_while_the_store_fails_is_begun_later(
     assert future.result(work.PATIENCE) == 2
 
 
+def test_one_that_was_left_and_couldnt_be_begun_while_the_store_fails_is_begun_later(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Though it was looked in between whether more was left."""
+    monkeypatch.setattr(refusals, "_AGAIN", 0.0)
+    leave(make, (work.note, "left"))
+    backlog = make(recover="manual")._backlog
+    backlog.open()
+    backlog.foreign = backlog.recovering = True
+    started = starting.next_job(backlog)
+    assert started is not None
+    assert starting.next_job(backlog) is None
+    commit, failures = backlog.commit, [StoreError("full"), StoreError("full")]
+
+    def failing(*ops: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return commit(*ops)
+
+    monkeypatch.setattr(backlog, "commit", failing)
+    starting.give_up(backlog, started)
+    assert started.future.result(work.PATIENCE) == "left"
+
+
 def test_an_outcome_that_was_put_off_is_stored_before_the_store_is_let_go_of(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:

@@ -47,6 +47,17 @@ def test_pending_jobs_run_in_their_order(make: Make) -> None:
     assert list(range(20)) == work.DONE
 
 
+def test_priorities_are_known_to_the_next_executor(make: Make) -> None:
+    executor = make()
+    executor.submit(work.hold, "gate")
+    work.reached("gate")
+    for number in (3, 1, 2):
+        executor.using(priority=number).submit(work.note, number)
+    end(executor)
+    make().shutdown()
+    assert work.DONE == [1, 2, 3]
+
+
 def test_what_was_left_comes_before_what_is_submitted(make: Make) -> None:
     leave(make, *((work.note, number) for number in range(5)))
     with make() as executor:

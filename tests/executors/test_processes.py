@@ -295,6 +295,16 @@ def test_a_job_that_raises_keyboard_interrupt_has_come_to_that(make_processes: M
     assert not make_processes(1).recovered()
 
 
+def test_the_workers_of_a_new_pool_end_with_the_executor(place: dict[str, Any]) -> None:
+    with ProcessPoolExecutor(1, rebuild=True, max_attempts=1, **place) as executor:
+        with pytest.raises(JobParked):
+            executor.submit(work.end_process).result(work.PATIENCE)
+        assert executor.submit(work.double, 1).result(work.PATIENCE) == 2
+        workers = [worker for pool in executor._pools for worker in (pool._processes or {}).values()]
+    assert workers
+    assert not any(worker.is_alive() for worker in workers)
+
+
 @pytest.mark.parametrize("options", [None, {}, {"key": "k"}, {"priority": 1}])
 def test_a_pool_whose_idle_worker_was_killed_takes_no_job(
     make_processes: MakeProcesses, options: dict[str, Any] | None

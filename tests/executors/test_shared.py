@@ -424,6 +424,28 @@ def test_who_is_gone_does_not_wait_for_a_job_any_more(url: str) -> None:
             assert store.get(table, id) == tokens
 
 
+def test_who_begins_to_wait_as_a_job_is_cancelled_is_told(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    with ThreadPoolExecutor(1, store=url) as one, ThreadPoolExecutor(1, store=url, recover="manual") as two:
+        one.submit(work.hold, "gate")
+        work.reached("gate")
+        future: Any = one.submit(work.double, 1)
+        theirs: list[Any] = []
+        assert one._backlog.sharing is not None
+        tell = one._backlog.sharing.tell
+
+        def late(*args: Any, **options: Any) -> Any:
+            ops = tell(*args, **options)
+            if not theirs:
+                theirs.append(two.future(future.job_id))
+            return ops
+
+        monkeypatch.setattr(one._backlog.sharing, "tell", late)
+        assert future.cancel()
+        with pytest.raises(CancelledError):
+            theirs[0].result(work.PATIENCE)
+        work.GATES["gate"].set()
+
+
 def test_who_waits_for_a_job_no_more_keeps_nobody_else_from_it(url: str) -> None:
     """Others were never told of its end."""
     id, table = bytes(16), Names.of("default").watchers
