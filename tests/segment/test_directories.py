@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -28,6 +29,7 @@ from pqadapters.stores.segment.core import Core
 from pqadapters.stores.segment.store import MIN_SEGMENT_BYTES
 from pqadapters.stores.sqlite import SqliteStore
 
+from ..contract.descriptors import open_below
 from ..contract.threads import Task
 from .contents import filled, payloads
 from .programs import running, said
@@ -98,6 +100,26 @@ def test_a_disk_that_fails_is_no_matter_of_permissions(tmp_path: Path, monkeypat
     with pytest.raises(DiskError, match="look at the disk and at the system's log") as caught:
         SegmentStore(tmp_path / "q")
     assert caught.value.errno == errno.EIO
+
+
+def test_what_fails_behind_the_opening_lets_go_of_the_directory(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its files stayed open, and its lock was kept for as long as the exception lived."""
+    path, real = filled(tmp_path / "q", b"1"), os.stat
+
+    def failing(name: Any, *arguments: Any, **options: Any) -> os.stat_result:
+        if name == str(path) and open_below(path):
+            raise OSError(errno.EIO, os.strerror(errno.EIO), name)
+        return real(name, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "stat", failing)
+        with pytest.raises(DiskError, match="can't look at the directory") as failure:
+            SegmentStore(path)
+    assert not open_below(path)
+    assert payloads(path) == [b"1"]
+    assert failure.value.errno == errno.EIO
 
 
 @as_root

@@ -499,9 +499,17 @@ def share(directory: str, disk: Disk, segment_bytes: int, trust: bool, clock: Cl
         directories.warn_unsafe_filesystem(directory)
         core = Core(directory, disk, segment_bytes, clock)
         if not disk.pretends:
-            return _cores.add(core, _key(directory), owner)
+            return _added(core, owner)
         core.join(owner)
         return core
+
+
+def _added(core: Core, owner: object) -> Core:
+    try:
+        return _cores.add(core, _key(core.directory), owner)
+    except BaseException:  # whoever keeps the error would keep the directory locked
+        core.discard()
+        raise
 
 
 def _key(directory: str) -> tuple[int, int]:
