@@ -14,6 +14,7 @@ import pytest
 from pqadapters.errors import DiskError, StoreRefused
 from pqadapters.store import Ack, Order, Put
 from pqadapters.stores.sqlite import SqliteStore, salvage
+from pqadapters.stores.sqlite.damage.pages import Pages
 from pqadapters.stores.sqlite.damage.salvaged import Salvaged
 
 from .contents import fill, left
@@ -101,6 +102,26 @@ def test_salvage_that_fails_leaves_nothing(database: Path, monkeypatch: pytest.M
     assert not list(database.parent.glob("new.db*"))
     salvage(database, to=new)
     assert {path.name for path in database.parent.glob("new.db*")} == {"new.db"}
+    with SqliteStore(new) as store:
+        assert left(store) == payloads
+
+
+def test_salvage_of_what_cant_be_read_to_its_end(database: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A disk that failed behind the first look was a bare OSError that named no file, and as a command a traceback."""
+    payloads, new, real = fill(database), database.with_name("new.db"), Pages._page
+
+    def failing(pages: Pages, number: int) -> bytes:
+        if list(new.parent.glob("new.db.*.part")):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        return real(pages, number)
+
+    with monkeypatch.context() as patched:
+        patched.setattr(Pages, "_page", failing)
+        with pytest.raises(DiskError, match="can't be read: Input/output error") as caught:
+            salvage(database, to=new)
+    assert (caught.value.errno, caught.value.filename) == (errno.EIO, str(database))
+    assert not list(new.parent.glob("new.db*"))
+    salvage(database, to=new)
     with SqliteStore(new) as store:
         assert left(store) == payloads
 

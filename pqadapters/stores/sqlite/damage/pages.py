@@ -11,6 +11,7 @@ from __future__ import annotations
 import os
 import struct
 from collections.abc import Iterator
+from contextlib import suppress
 from itertools import chain
 from typing import Any, BinaryIO, NamedTuple
 
@@ -66,9 +67,10 @@ class Pages:
             self._read_wal()
 
     def close(self) -> None:
-        self._file.close()
-        if self._wal is not None:
-            self._wal.close()
+        for file in (self._file, self._wal):
+            if file is not None:
+                with suppress(OSError):  # of no consequence: it was only read
+                    file.close()
 
     def _read_wal(self) -> None:
         assert self._wal is not None

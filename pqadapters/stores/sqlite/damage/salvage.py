@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
-from contextlib import suppress
+from contextlib import closing, contextmanager, suppress
 from typing import Any
 from zlib import crc32
 
@@ -168,30 +168,43 @@ def salvage(path: str | os.PathLike[str], *, to: str | os.PathLike[str]) -> Salv
     check_free(target)
     check_apart(source, target)
     part = f"{target}.{os.urandom(4).hex()}.part"
+    with _readable(source), closing(_All(source)) as found:
+        try:
+            if not found.is_ours:
+                raise StoreRefused(
+                    f"{source} has nothing in it of a database of pqadapters: give the damaged one's name"
+                )
+            _put(found, part)
+            check_free(target)  # whoever has opened it meanwhile would go on with a file that has no name
+            move(part, target)
+            return found.counts
+        finally:
+            with suppress(DiskError):
+                remove(part)
+
+
+@contextmanager
+def _readable(source: str) -> Iterator[None]:
+    """Raises DiskError where the system doesn't let it be read."""
     try:
-        found = _All(source)
+        yield
+    except DiskError:
+        raise
     except OSError as error:
         name = error.filename or source
         raise DiskError(error.errno, f"can't be read: {os.strerror(error.errno or 0)}", name) from error
-    try:
-        if not found.is_ours:
-            raise StoreRefused(f"{source} has nothing in it of a database of pqadapters: give the damaged one's name")
-        with SqliteStore(part, durability=Survives.PROCESS) as store:
-            batch: list[Any] = []
-            for op in found.ops():
-                batch.append(op)
-                if len(batch) == _AT_ONCE:
-                    store.commit(*batch)
-                    batch = []
-            store.commit(*batch)
-            store.checkpoint()
-        check_free(target)  # whoever has opened it meanwhile would go on with a file that has no name
-        move(part, target)
-        return found.counts
-    finally:
-        found.close()
-        with suppress(DiskError):
-            remove(part)
+
+
+def _put(found: _All, new: str) -> None:
+    with SqliteStore(new, durability=Survives.PROCESS) as store:
+        batch: list[Any] = []
+        for op in found.ops():
+            batch.append(op)
+            if len(batch) == _AT_ONCE:
+                store.commit(*batch)
+                batch = []
+        store.commit(*batch)
+        store.checkpoint()
 
 
 def _fitting(path: str) -> Pages:
