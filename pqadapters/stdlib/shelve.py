@@ -468,7 +468,8 @@ def _move_over(path: str, progress: Callable[[int], None]) -> int:
             shelf.sync()
         _dbm.put_aside(path, kind, lambda: move_database(new, path))
     except BaseException:
-        remove_database(new)
+        with suppress(StoreError):  # the next call begins anew
+            remove_database(new)
         raise
     return count
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import builtins
 import dbm
+import errno
 import importlib
 import os
 import shelve as theirs
@@ -15,9 +16,11 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import NotDurableWarning
+from pqadapters.errors import DiskError, NotDurableWarning
+from pqadapters.opening import remove_database
 from pqadapters.stdlib import shelve
 from pqadapters.stdlib._mappings.dbm import ShelfError, kind_of
+from pqadapters.stores._disk import Disk
 from tests.home.world import Child, child
 from tests.segment.programs import run
 
@@ -170,6 +173,33 @@ class _nothing:
 
     def __exit__(self, *_: object) -> None:
         pass
+
+
+def test_where_nothing_can_be_tidied_up_it_is_told_what_failed_first(
+    old: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who had no room was told that a file couldn't be removed."""
+    path, kind = old
+    before = _items(path, kind)
+
+    with monkeypatch.context() as patch:
+
+        def tidy_up(*arguments: object) -> None:
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS))
+
+        def copy(*arguments: object) -> None:
+            patch.setattr(Disk, "unlink", tidy_up)
+            raise DiskError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
+
+        patch.setattr(shelve, "_copy", copy)
+        with pytest.raises(DiskError) as caught:
+            shelve.migrate(path)
+        with pytest.raises(DiskError, match="can't remove a database in the directory of the store: Read-only"):
+            remove_database(f"{path}.new-shelf")
+    assert caught.value.errno == errno.ENOSPC
+    assert _items(path, kind) == before
+    shelve.migrate(path)
+    assert not [name for name in os.listdir(os.path.dirname(path)) if "new-shelf" in name]
 
 
 @pytest.mark.parametrize("links", [True, False], ids=["hard links", "none"])

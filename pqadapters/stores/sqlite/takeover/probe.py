@@ -70,7 +70,7 @@ def move(path: str, to: str) -> None:
         disk.sync_directory(os.path.dirname(os.path.abspath(to)))
         shutil.rmtree(f"{path}{SIDE}", ignore_errors=True)
     except OSError as error:
-        raise refused(to, error, "put a database in the place of") from error
+        raise refused(os.path.dirname(to), error, "put a database into") from error
 
 
 def remove(path: str) -> None:
@@ -79,7 +79,7 @@ def remove(path: str) -> None:
         remove_files(path, Disk())
         shutil.rmtree(f"{path}{SIDE}", ignore_errors=True)
     except OSError as error:
-        raise refused(path, error, "remove the database") from error
+        raise refused(os.path.dirname(path), error, "remove a database in") from error
 
 
 def _alone(path: str) -> tuple[int, ...] | None:
