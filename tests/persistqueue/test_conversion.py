@@ -12,7 +12,7 @@ import shutil
 import sqlite3
 import sys
 from pathlib import Path
-from types import SimpleNamespace
+from types import ModuleType, SimpleNamespace
 from typing import Any
 
 import persistqueue as old
@@ -21,7 +21,7 @@ import pytest
 import pqadapters.persistqueue as ours
 from pqadapters.persistqueue import serializers
 from pqadapters.persistqueue._digests import owed
-from pqadapters.persistqueue.conversion import unique
+from pqadapters.persistqueue.conversion import framing, unique
 from tests.segment.programs import run, running, said
 
 from . import theirs
@@ -137,6 +137,20 @@ def test_no_pickle_is_loaded_by_the_conversion(path: str, tmp_path: Path) -> Non
     ours.SQLiteQueue(f"{path}-db", name="another", serializer=serializers.json).close()
     ours.UniqueQ(f"{path}-db", serializer=serializers.json).close()
     assert not {"file", "database", "unique"} & set(os.listdir(tmp_path))
+
+
+def test_no_pickle_is_loaded_where_persist_queues_own_module_is_given(path: str, tmp_path: Path) -> None:
+    theirs.file_queue(path, [_Bomb(str(tmp_path / "run")), "a"])
+    with ours.Queue(path, serializer=theirs.serializer("pickle")) as q:
+        assert q.qsize() == 2
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("name", [*NAMES, "async_pickle", "another"])
+def test_persist_queues_own_modules_are_known_by_their_names(name: str) -> None:
+    """By its own functions the items would be loaded, and those of the async one read no file of ours."""
+    found = framing.name_of(ModuleType(f"persistqueue.serializers.{name}"))
+    assert found == {"async_pickle": "pickle", "another": None}.get(name, name)
 
 
 def test_an_info_that_would_run_something_is_damaged(path: str, tmp_path: Path) -> None:
