@@ -243,6 +243,25 @@ def test_a_connection_that_is_cut_breaks_it_off_and_the_next_opening_goes_on(
         assert [q.get()["n"] for _ in range(q.size)] == list(range(1, 50))
 
 
+def test_what_was_broken_off_and_what_came_since_are_told_together(
+    where: dict[str, Any], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Of two originals the last one alone was told of."""
+    monkeypatch.delenv("PQADAPTERS_SIGNING_KEY")
+    monkeypatch.setattr(moving, "_AT_ONCE", 20)
+    monkeypatch.setattr(servers, "_AT_ONCE", 20)
+    _theirs(where, "mail", "json", 50)
+    with Proxy(shared().port) as proxy:
+        proxy.at(b"_id > 21 ", How.CUT_BEFORE)
+        with pytest.raises(StoreUnreachable, match="broken off"):
+            MySQLQueue(**{**where, "port": proxy.port}, name="mail", serializer=serializers.json).close()
+    _theirs(where, "mail", "json", 3)  # somebody goes on with persist-queue
+    with MySQLQueue(**where, name="mail", serializer=serializers.json) as q:
+        assert [q.get()["n"] for _ in range(q.size)] == [*range(1, 50), 1, 2]
+    assert "(queue_mail: 51). The original is kept as table kept_queue_mail" in caplog.text
+    assert "and table kept_queue_mail#2" in caplog.text
+
+
 def test_a_server_that_stores_names_in_small_letters_has_it_as_well(monkeypatch: pytest.MonkeyPatch) -> None:
     """The queue was empty, and what persist-queue had put stayed where nobody looks."""
     monkeypatch.delenv("PQADAPTERS_SIGNING_KEY", raising=False)

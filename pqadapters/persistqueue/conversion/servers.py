@@ -8,6 +8,7 @@ off goes on at the next opening, where it was: no item is there twice, and the o
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from typing import TYPE_CHECKING, Any
@@ -104,15 +105,16 @@ def convert_queue(url: str, store: Store, name: str, *, progress: Progress = qui
     report = Report(store.place)
     with closing(visit_server(url)) as guest:
         guest.lock(_LOCK, _PATIENCE)
-        queues, counts = Queues(guest), dict[str, int]()
+        queues, counts, originals = Queues(guest), Counter[str](), list[str]()
         with _goes_on(guest.place):
             for kept in _originals(guest, queues, table, store):
-                counts = _moved(guest, table, kept, Mover(store, kept, progress), report.damage)
+                counts.update(_moved(guest, table, kept, Mover(store, kept, progress), report.damage))
                 store.commit(Set(_BEGUN + name, kept.encode(), _DONE))
-                report.kept = f"table {kept} of {guest.place}"
-    if not report.kept:
+                originals.append(f"table {kept}")
+    if not originals:
         return None
-    report.parts.append(Part(table.target, table.table, counts))
+    report.kept = f"{' and '.join(originals)} of {guest.place}"
+    report.parts.append(Part(table.target, table.table, dict(counts)))
     report.tell()
     return report
 
