@@ -5,17 +5,22 @@ from __future__ import annotations
 import errno
 import os
 import shutil
+import sqlite3
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from pqadapters.errors import DiskError, StorePoisoned, StoreRefused
 from pqadapters.store import Put
 from pqadapters.stores._disk import Disk
-from pqadapters.stores.sqlite import SqliteStore, pairing
+from pqadapters.stores.sqlite import SqliteStore, onlooker, pairing
+from pqadapters.stores.sqlite.frozen import FrozenTables
+from pqadapters.stores.sqlite.takeover.predecessor import Snapshot
+from pqadapters.stores.sqlite.takeover.probe import probe
 
 from ..contract.threads import Task
 from ..segment.programs import PATIENCE, running, said
@@ -347,3 +352,23 @@ def test_only_a_full_disk_is_said_to_be_full(number: int, monkeypatch: pytest.Mo
             store._core.room.keep_reserve()
             with pytest.raises(DiskError, match="full") if number == errno.ENOSPC else nullcontext():
                 store.commit(Put("q", b"two"))
+
+
+@pytest.mark.parametrize(
+    "look", [probe, Snapshot, FrozenTables, lambda path: onlooker.see(path, lambda sight: list(sight.queues()))]
+)
+def test_who_looks_at_a_database_that_is_removed_meanwhile_makes_none(
+    look: Callable[[str], object], monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    """An empty file had its name from then on."""
+    path, real = tmp_path / "q.db", sqlite3.connect
+    SqliteStore(path).close()
+
+    def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
+        path.unlink(missing_ok=True)
+        return real(*arguments, **options)
+
+    monkeypatch.setattr(sqlite3, "connect", connect)
+    with pytest.raises(DiskError):
+        look(str(path))
+    assert not path.exists()

@@ -28,6 +28,8 @@ from .errors import ERRORS, foreign, is_busy, locked, newer, translated
 T = TypeVar("T")
 _yield: Callable[[], object] = getattr(os, "sched_yield", lambda: time.sleep(0))
 MIN_SQLITE = (3, 24, 0)
+#: How a file that nobody has open is looked at; without the first of them one that is gone meanwhile would be made.
+FROZEN = "mode=ro&immutable=1"
 _OPENING = 60.0  #: seconds that an opening waits for others, who may be recovering a large WAL
 _CACHED = 256  #: statements
 _SHORTEST, _LONGEST = 0.0002, 0.003  #: seconds between two tries

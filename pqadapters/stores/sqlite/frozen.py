@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 
 from ...errors import StoreClosed, StoreRefused
 from ...store import Capabilities
-from .database import check_version, read_only
+from .database import FROZEN, check_version, read_only
 from .names import Names
 from .reader import Reader
 from .tables import Tables
@@ -30,7 +30,7 @@ class FrozenTables:
                 f"{self.place} can't be written here, and its WAL isn't empty, so it isn't whole by itself: close it "
                 "where it is written (its last handle empties the WAL), or copy both to where this process may write"
             )
-        reader = Reader(self.place, lambda path: read_only(path, "immutable=1"))
+        reader = Reader(self.place, lambda path: read_only(path, FROZEN))
         reader.at_one_moment(lambda connection: check_version(connection, self.place))
         self._reader: Reader | None = reader
         self._tables = Tables(reader, Names(reader), lambda *_: None)

@@ -20,7 +20,7 @@ from .._holders import holder_of, holders_of
 from . import schema
 from .beside import SIDE, check_sides, is_other
 from .damage.wal import has_magic
-from .database import check_version, read_only
+from .database import FROZEN, check_version, read_only
 from .errors import foreign
 from .looks import Looks
 from .names import Names
@@ -106,7 +106,7 @@ def see(path: str, look: Callable[[Sight], T]) -> T:
         before = _state(path)
         alone = _is_alone(path)
         try:
-            found = _see(path, "immutable=1", look) if alone else _see_beside_others(path, look)
+            found = _see(path, FROZEN, look) if alone else _see_beside_others(path, look)
         except StoreError:
             if alone and (not _is_alone(path) or _state(path) != before):  # somebody has opened it meanwhile
                 continue

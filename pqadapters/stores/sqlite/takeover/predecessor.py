@@ -20,7 +20,7 @@ from ..._holders import users_of
 from ..._kept import free_name, keep_file
 from ..beside import SIDE, make_way, remove_files, state_of
 from ..damage.trees import Raw
-from ..database import address, patiently, rest
+from ..database import FROZEN, address, patiently, rest
 from ..errors import translated
 from .conversion import Conversion
 
@@ -163,7 +163,7 @@ class Snapshot:
         self.path = path
         self._before = state_of(path)
         self._still = not any(os.path.exists(path + side) for side in ("-wal", "-journal"))
-        self.connection = patiently(lambda: _read_only(path, "immutable=1" if self._still else "mode=ro"), path)
+        self.connection = patiently(lambda: _read_only(path, FROZEN if self._still else "mode=ro"), path)
 
     def close(self) -> None:
         """Raises StoreLocked where somebody has changed it who wasn't there: what was read may make no sense."""

@@ -13,7 +13,7 @@ from ..._directory import refused
 from ..._disk import Disk, is_there
 from .. import schema
 from ..beside import SIDE, check_sides, make_way, remove_files, state_of
-from ..database import address, check_version, patiently, read_only
+from ..database import FROZEN, address, check_version, patiently, read_only
 from ..errors import ERRORS, is_busy, translated
 
 _NOT_SQLITE = "file is not a database"
@@ -34,7 +34,7 @@ def probe(path: str) -> Probe:
     check_sides(path)
     if (before := _alone(path)) is not None:
         try:
-            return _look(path, "immutable=1")
+            return _look(path, FROZEN)
         except (StoreError, *ERRORS) as error:
             if isinstance(error, FormatError) and _alone(path) == before:  # with locks SQLite makes files beside it
                 raise
@@ -43,7 +43,7 @@ def probe(path: str) -> Probe:
     except DiskError as error:
         if not str(error.__cause__).startswith(_NOT_WRITABLE):
             raise
-        return patiently(lambda: _look(path, "immutable=1"), path)
+        return patiently(lambda: _look(path, FROZEN), path)
 
 
 def refuse_others(path: str) -> None:
