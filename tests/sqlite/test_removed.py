@@ -366,7 +366,8 @@ def test_who_looks_at_a_database_that_is_removed_meanwhile_makes_none(
 
     def connect(*arguments: Any, **options: Any) -> sqlite3.Connection:
         path.unlink(missing_ok=True)
-        return real(*arguments, **options)
+        connection: sqlite3.Connection = real(*arguments, **options)
+        return connection
 
     monkeypatch.setattr(sqlite3, "connect", connect)
     with pytest.raises(DiskError):
