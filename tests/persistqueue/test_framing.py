@@ -1,0 +1,66 @@
+"""Where an item of a chunk ends: as its serializer has written it, whatever stands behind it."""
+
+from __future__ import annotations
+
+import pickle
+import pickletools
+import struct
+from typing import Any
+
+import pytest
+
+from pqadapters.persistqueue.conversion.framing import Broken, Pickles
+
+VALUES = [
+    None,
+    10**30,
+    "a.\n" * 100,
+    b"." * 300,
+    {"a": [1, 2.5, (True,)], ".": {"."}},
+    bytearray(b"." * 9),
+    ValueError("x."),
+]
+_LENGTHS = {
+    pickletools.TAKEN_FROM_ARGUMENT1: "<B",
+    pickletools.TAKEN_FROM_ARGUMENT4: "<i",
+    pickletools.TAKEN_FROM_ARGUMENT4U: "<I",
+    pickletools.TAKEN_FROM_ARGUMENT8U: "<Q",
+}
+
+
+@pytest.mark.parametrize("protocol", range(2, pickle.HIGHEST_PROTOCOL + 1))
+@pytest.mark.parametrize("value", VALUES)
+def test_a_pickle_ends_where_the_next_one_begins(value: Any, protocol: int) -> None:
+    data, behind = pickle.dumps(value, protocol), pickle.dumps("behind", protocol)
+    framing = Pickles()
+    assert framing.end(data + behind, 0, len(data + behind)) == len(data)
+    assert framing.end(behind + data, len(behind), len(data + behind)) == len(data + behind)
+    for limit in range(len(data)):
+        with pytest.raises(Broken):
+            framing.end(data, 0, limit)
+
+
+def _argument(opcode: pickletools.OpcodeInfo) -> bytes:
+    """One in which a byte that was skipped wrongly ends the pickle."""
+    if opcode.arg is None:
+        return b""
+    if opcode.arg.n == pickletools.UP_TO_NEWLINE:
+        return b"..\n..\n" if opcode.arg is pickletools.stringnl_noescape_pair else b"..\n"
+    if opcode.arg.n in _LENGTHS:
+        return struct.pack(_LENGTHS[opcode.arg.n], 5) + b"." * 5
+    return b"." * opcode.arg.n
+
+
+@pytest.mark.parametrize(
+    "opcode", [each for each in pickletools.opcodes if each.name not in ("STOP", "FRAME")], ids=lambda each: each.name
+)
+def test_each_instruction_is_skipped(opcode: pickletools.OpcodeInfo) -> None:
+    data = b"\x80\x02" + opcode.code.encode("latin-1") + _argument(opcode) + b"."
+    assert Pickles().end(data + data, 0, 2 * len(data)) == len(data)
+
+
+def test_what_is_no_instruction_is_no_pickle() -> None:
+    codes = {ord(each.code) for each in pickletools.opcodes}
+    for code in set(range(256)) - codes:
+        with pytest.raises(Broken, match="no such instruction"):
+            Pickles().end(bytes([0x80, 2, code, 46]), 0, 4)
