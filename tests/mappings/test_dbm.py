@@ -202,6 +202,63 @@ def test_where_nothing_can_be_tidied_up_it_is_told_what_failed_first(
     assert not [name for name in os.listdir(os.path.dirname(path)) if "new-shelf" in name]
 
 
+def test_a_file_that_cant_be_looked_at_isnt_left_out_of_what_is_kept(
+    old: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was taken not to be there: what was kept of a dbm of several files wasn't whole."""
+    path, kind = old
+    before, real, names = _items(path, kind), os.lstat, _files(path)
+    for name in names:
+        file = os.path.join(os.path.dirname(path), name)
+
+        def failing(name: Any, *arguments: Any, file: str = file, **options: Any) -> os.stat_result:
+            if name == file and os.path.isfile(f"{path}.new-shelf"):
+                raise OSError(errno.EIO, os.strerror(errno.EIO), file)
+            return real(name, *arguments, **options)
+
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "lstat", failing)
+            with pytest.raises(OSError, match="Input/output error"):
+                shelve.migrate(path)
+        assert _items(path, kind) == before
+        assert _files(path) == names
+    shelve.migrate(path)
+    assert _items(f"{path}.old", kind) == before
+
+
+def test_what_cant_be_taken_away_behind_a_move_is_no_failure_of_it(
+    old: tuple[str, str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Who was told of an error moved it over again, and was told that there was nothing."""
+    path, kind = old
+    before, real = _items(path, kind), os.unlink
+
+    def failing(name: Any, *arguments: Any, **options: Any) -> None:
+        if not kind_of(path):
+            raise OSError(errno.EROFS, os.strerror(errno.EROFS), name)
+        real(name, *arguments, **options)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "unlink", failing)
+        assert shelve.migrate(path) == len(before)
+    with shelve.open(path) as shelf:
+        assert dict(shelf) == before
+    assert _items(f"{path}.old", kind) == before
+
+
+def test_a_read_that_fails_names_the_file(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    path = str(tmp_path / "old")
+    _theirs("dbm.dumb", path, "n").close()
+
+    def failing(*arguments: object, **options: object) -> None:
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    monkeypatch.setattr("dbm.dumb._Database", failing)
+    with pytest.raises(OSError, match=path) as caught:
+        shelve.migrate(path)
+    assert caught.value.errno == errno.EIO
+
+
 @pytest.mark.parametrize("links", [True, False], ids=["hard links", "none"])
 def test_sigkill_anywhere_and_the_next_call_ends_it(
     old: tuple[str, str], tmp_path: Path, monkeypatch: pytest.MonkeyPatch, links: bool

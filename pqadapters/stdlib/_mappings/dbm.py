@@ -105,6 +105,10 @@ def open_dbm(path: str, kind: str, flag: str) -> Any:
             f"the index of {path}, {path}.dir, is damaged: {error}. {path}.bak may be an older one: copy it to that "
             "name, or give another name for a new shelf"
         ) from error
+    except OSError as error:
+        if error.errno is not None and error.filename is None:  # a read that failed
+            error.filename = path
+        raise
 
 
 def pairs_of(database: Any, path: str, kind: str) -> Iterator[tuple[bytes, bytes]]:
@@ -146,8 +150,17 @@ def check_aside(path: str, kind: str) -> None:
     """Raises ShelfError where the name is taken under which the old files are to be kept."""
     for suffix in _SUFFIXES[kind]:
         kept = f"{path}.old{suffix}"
-        if os.path.lexists(path + suffix) and os.path.lexists(kept) and not _is_kept(path + suffix, kept):
+        if _is_there(path + suffix) and _is_there(kept) and not _is_kept(path + suffix, kept):
             raise ShelfError(f"the old shelf is to be kept as {path}.old, and {kept} is there: move that away")
+
+
+def _is_there(path: str) -> bool:
+    """Raises OSError where the system doesn't tell: what is there would be left out of what is kept."""
+    try:
+        os.lstat(path)
+    except FileNotFoundError:
+        return False
+    return True
 
 
 def _is_kept(path: str, kept: str) -> bool:
@@ -169,8 +182,8 @@ def put_aside(path: str, kind: str, put_new: Callable[[], object]) -> None:
     this breaks off, the old one or the new one is there, and the old one is whole under at least one of its names. The
     next call goes on."""
     kept = f"{path}.old"
-    suffixes = [suffix for suffix in _SUFFIXES[kind] if os.path.lexists(path + suffix)]
-    made = [kept + suffix for suffix in suffixes if not os.path.lexists(kept + suffix)]
+    suffixes = [suffix for suffix in _SUFFIXES[kind] if _is_there(path + suffix)]
+    made = [kept + suffix for suffix in suffixes if not _is_there(kept + suffix)]
     try:
         for suffix in suffixes:
             keep_second_name(path + suffix, kept + suffix)
@@ -183,7 +196,8 @@ def put_aside(path: str, kind: str, put_new: Callable[[], object]) -> None:
         raise
     if "" not in suffixes:  # or the new one has taken its place, and all that belongs to it
         for suffix in suffixes:
-            os.unlink(path + suffix)
+            with suppress(OSError):  # it was moved over: who was told of an error would try that again
+                os.unlink(path + suffix)
 
 
 def remove(path: str, kind: str) -> None:
