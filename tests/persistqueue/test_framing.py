@@ -19,6 +19,8 @@ VALUES = [
     {"a": [1, 2.5, (True,)], ".": {"."}},
     bytearray(b"." * 9),
     ValueError("x."),
+    [f"{n}." * 300 for n in range(100)],  # of several frames
+    bytes(70_000),  # between two frames
 ]
 _LENGTHS = {
     pickletools.TAKEN_FROM_ARGUMENT1: "<B",
@@ -35,7 +37,7 @@ def test_a_pickle_ends_where_the_next_one_begins(value: Any, protocol: int) -> N
     framing = Pickles()
     assert framing.end(data + behind, 0, len(data + behind)) == len(data)
     assert framing.end(behind + data, len(behind), len(data + behind)) == len(data + behind)
-    for limit in range(len(data)):
+    for limit in range(0, len(data), 1 + len(data) // 500):
         with pytest.raises(Broken):
             framing.end(data, 0, limit)
 
@@ -64,3 +66,13 @@ def test_what_is_no_instruction_is_no_pickle() -> None:
     for code in set(range(256)) - codes:
         with pytest.raises(Broken, match="no such instruction"):
             Pickles().end(bytes([0x80, 2, code, 46]), 0, 4)
+
+
+@pytest.mark.parametrize("behind", [b"", pickle.dumps("behind", 4)])
+def test_a_pickle_that_ends_before_its_frame_does_is_damaged(behind: bytes) -> None:
+    """It would be an item, and another one than was put."""
+    data = pickle.dumps(["a", "b"], 4)
+    broken = data.replace(b"\x94", b".", 1) + behind
+    with pytest.raises(Broken, match="isn't as long as it says"):
+        Pickles().end(broken, 0, len(broken))
+    assert Pickles().again(broken, 0, len(broken)) == len(data)
