@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import importlib
+import io
 import pickle
 import pickletools
 import struct
@@ -9,7 +11,9 @@ from typing import Any
 
 import pytest
 
-from pqadapters.persistqueue.conversion.framing import Broken, Pickles
+from pqadapters.persistqueue.conversion.framing import FRAMINGS, Broken, Pickles
+
+from . import theirs
 
 VALUES = [
     None,
@@ -76,3 +80,42 @@ def test_a_pickle_that_ends_before_its_frame_does_is_damaged(behind: bytes) -> N
     with pytest.raises(Broken, match="isn't as long as it says"):
         Pickles().end(broken, 0, len(broken))
     assert Pickles().again(broken, 0, len(broken)) == len(data)
+
+
+def _written(name: str, value: Any) -> bytes:
+    file = io.BytesIO()
+    theirs.serializer(name).dump(value, file)
+    return file.getvalue()
+
+
+@pytest.mark.parametrize("name", ["json", "msgpack", "cbor2"])
+@pytest.mark.parametrize("value", [None, 1, "", "\n" * 300, {"a": {"b": 2.5, "c": True}}, "x" * 70_000])
+def test_a_line_or_a_length_ends_where_the_next_one_begins(name: str, value: Any) -> None:
+    data, behind = _written(name, value), _written(name, "behind")
+    framing = FRAMINGS[name]()
+    assert framing.end(data + behind, 0, len(data + behind)) == len(data)
+    assert framing.end(behind + data, len(behind), len(data + behind)) == len(data + behind)
+    payload = framing.payload(behind + data, len(behind), len(data + behind))
+    assert importlib.import_module(f"pqadapters.serializers.{name}").loads(payload) == value
+    for limit in range(0, len(data), 1 + len(data) // 500):
+        with pytest.raises(Broken):
+            framing.end(data + behind, 0, limit)
+
+
+@pytest.mark.parametrize("name", ["json", "msgpack", "cbor2"])
+def test_behind_a_damaged_one_the_next_whole_one_is_found(name: str) -> None:
+    first, second = _written(name, "a" * 40), _written(name, "b" * 40)
+    damaged = first[: len(first) // 2] + b"\xff\xc1" + first[len(first) // 2 + 2 :]  # a byte that no format has
+    data = damaged + second + second
+    framing = FRAMINGS[name]()
+    if name != "msgpack":  # whose text isn't looked at
+        with pytest.raises(Broken):
+            framing.end(data, 0, len(data))
+    assert framing.again(data, 0, len(data)) == len(first)
+    assert framing.again(second[:-1], 0, len(second) - 1) == len(second) - 1
+    if name != "json":
+        without = data[3:]  # its length is gone
+        assert framing.again(without, 0, len(without)) == len(first) - 3
+        assert framing.again(without[: -len(second)], 0, len(without) - len(second)) == len(first) - 3
+        with pytest.raises(Broken):
+            framing.end(bytes(4) + second, 0, 4 + len(second))
