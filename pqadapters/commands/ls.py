@@ -13,6 +13,7 @@ from ..home.adoption import QUEUE
 from ..home.application import home_directory
 from ..home.listing import directories
 from ..opening import look_at, open_slots, slot_directories
+from ..paths import absolute
 from ..sight import Sight
 from ..telling import shown
 from . import options
@@ -28,7 +29,7 @@ from .screen import Screen, print_json
 @told
 def ls(home: str | None, as_json: bool) -> None:
     """What lives in HOME: by default PQADAPTERS_HOME, or the user's own."""
-    directory = os.path.abspath(home) if home is not None else home_directory()
+    directory = absolute(home) if home is not None else home_directory()
     try:
         names = directories(directory)
     except (FileNotFoundError, NotADirectoryError) as error:

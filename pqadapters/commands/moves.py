@@ -14,6 +14,7 @@ import click
 
 from ..errors import StoreRefused
 from ..opening import is_directory_store, is_unfinished, look_at_server, open_store, path_of, probe_file
+from ..paths import absolute
 from ..persistqueue import conversion
 from ..persistqueue.conversion import Progress, Report, servers
 from ..serializers import serializer as choose_serializer
@@ -208,12 +209,12 @@ def _nothing(path: str) -> str:
 
 def _path(place: str) -> str:
     if "://" not in place:
-        return os.path.abspath(place)
+        return absolute(place)
     parts = urlsplit(place)
     path = path_of(parts)
     if parts.scheme not in ("sqlite", "file") or parts.netloc not in ("", "localhost") or not path.strip("/"):
         raise Failure(f"{shown(place)}: write a path, sqlite:////abs/data.db, file:///abs/dir or mysql://user@host/db")
-    return os.path.abspath(path[1:] if parts.scheme == "sqlite" else path)
+    return absolute(path[1:] if parts.scheme == "sqlite" else path)
 
 
 def _files(directory: str) -> Iterator[str]:

@@ -23,6 +23,7 @@ from ..opening import (
     path_of,
     slot_directories,
 )
+from ..paths import absolute
 from ..sight import Sight
 from ..store import Store
 from ..telling import shown
@@ -57,7 +58,7 @@ def find(place: str) -> Place:
         bare = shown(place).partition("?")[0]
         raise Failure(f"{bare}: only what is in a directory, a database or on a server can be looked at from outside")
     if is_there(place):
-        return _one(os.path.abspath(place))
+        return _one(absolute(place))
     in_home = _in_home(place)
     if in_home is None and ("://" in place or place.lower().startswith(("sqlite:", "file:"))):
         _check_url(place)
@@ -103,12 +104,12 @@ def is_there(path: str) -> bool:
 def _there(path: str) -> str:
     if not is_there(path):
         raise Failure(f"{path} isn't there")
-    return os.path.abspath(path)
+    return absolute(path)
 
 
 def _in_home(place: str) -> str | None:
     try:
-        path = os.path.normpath(os.path.join(home_directory(), place))
+        path = absolute(os.path.join(home_directory(), place))
     except NoHome:
         return None
     return path if is_there(path) else None

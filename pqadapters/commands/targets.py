@@ -6,6 +6,7 @@ import os
 from contextlib import closing
 
 from ..opening import check_content, check_url, is_directory_store, look_at, visit_server
+from ..paths import absolute
 from ..persistqueue import conversion
 from ..sight import Sight
 from ..telling import shown
@@ -18,7 +19,7 @@ def check_target(url: str) -> None:
     names: programs that open that shelf would find the store's file, and nothing in it."""
     if url.lower().startswith("memory:"):
         raise Failure("what is moved to memory: is gone as soon as this command ends: choose a store that stays")
-    if _is_here(url) and conversion.is_shelf(path := os.path.abspath(of_url(url))):
+    if _is_here(url) and conversion.is_shelf(path := absolute(of_url(url))):
         raise Failure(
             f"{shown(url)} is the name of the dbm file {path}, which it would hide: choose another one, or leave out "
             "--to, which makes a shelf of it in its place"
@@ -32,7 +33,7 @@ def look_at_target(url: str) -> None:
     if not _is_here(url):
         with closing(visit_server(url)):
             return
-    path = os.path.abspath(of_url(url))
+    path = absolute(of_url(url))
     if is_there(path):
         _check_there(path, as_directory=url.lower().startswith("file:"))
     else:

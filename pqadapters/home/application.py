@@ -23,6 +23,7 @@ from typing import Any, NamedTuple
 from ..digest import digest
 from ..errors import NoHome
 from ..late import late
+from ..paths import absolute
 
 _RUN_OTHERS = """
     accelerate adev airflow ansible ansible-playbook apache arq behave bokeh buildbot celery chainlit chalice chaussette
@@ -129,7 +130,7 @@ def home_directory() -> str:
         home = os.path.join(_start_directory(), home)
     if not os.path.isabs(home):
         raise _no_home(home, "it isn't an absolute path")
-    return os.path.normpath(home)
+    return absolute(home)
 
 
 def _state_directory() -> str:

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from ..durability import Durability
 from ..errors import StoreError, StoreRefused
 from ..opening import is_directory_store, is_unfinished, open_database, open_snapshot
+from ..paths import absolute
 from ..serializers import Serializer
 from ..stdlib._where import check_name, open_where
 from ..store import Store
@@ -134,8 +135,8 @@ def check_tempdir(path: Any, tempdir: Any) -> None:
     """As persist-queue does, though nothing is written there. Raises ValueError, and OSError where there is none."""
     if not tempdir:
         return
-    there = os.path.abspath(os.fsdecode(path))
-    if not os.path.exists(tempdir) and f"{there}/".startswith(f"{os.path.abspath(os.fsdecode(tempdir))}/"):
+    there = absolute(os.fsdecode(path))
+    if not os.path.exists(tempdir) and f"{there}/".startswith(f"{absolute(os.fsdecode(tempdir))}/"):
         return  # it is made with the queue's directory
     while not os.path.exists(there):  # the queue's directory is made when this has been found right
         there = os.path.dirname(there)

@@ -10,6 +10,7 @@ import re
 from collections.abc import Callable
 from typing import Any
 
+from .. import paths
 from ..durability import Durability, in_environment
 from ..home.shared import open_shared
 from ..opening import absolute_url, is_memory, open_store, url_in_environment
@@ -63,7 +64,9 @@ def absolute(place: Any) -> Any:
     """The same place, named so that it stays that one in another directory: for whoever opens it again."""
     if is_url(place):
         return absolute_url(place)
-    return os.path.abspath(place) if isinstance(place, (str, bytes, os.PathLike)) and place else place
+    if not (place and isinstance(place, (str, bytes, os.PathLike))):
+        return place
+    return paths.absolute(os.fsdecode(place))
 
 
 def open_url(url: str, options: dict[str, Any], default: Durability | None = None) -> Store:

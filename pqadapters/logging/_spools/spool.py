@@ -27,6 +27,7 @@ from ...ending import has_ended
 from ...errors import StoreClosed, StoreError, StoreForked, StorePoisoned
 from ...living import living
 from ...opening import is_memory, load_for, load_slots, open_slots, open_store
+from ...paths import absolute
 from ...store import Put, Store
 from ...telling import logger, shown, silence
 from .._records.records import Codec
@@ -57,7 +58,7 @@ def spool_at(
 ) -> Spool:
     """The spool of this process in a directory, or in the store of a URL: one for all that ask for it. `given`: the
     durability was asked for. ValueError where another one was before."""
-    where = place if is_url(place) else os.path.abspath(place)
+    where = place if is_url(place) else absolute(place)
     if not has_lock_of_logging():
         _close_forgotten(where)
     with _lock:

@@ -11,6 +11,7 @@ import stat
 from contextlib import suppress
 
 from ...errors import FormatError, StoreRefused
+from ...paths import absolute
 from .._directory import check_around, prepare_parent, refused
 from .._disk import Disk, is_there
 from .errors import foreign
@@ -112,7 +113,7 @@ def make_way(path: str, disk: Disk, *, emptied: bool = False) -> None:
     what was removed before it. `emptied`: it takes the place of one that was cut to nothing; the ids that were given
     there are known from then on. Raises OSError."""
     remove_sides(path, disk)
-    disk.sync_directory(os.path.dirname(os.path.abspath(path)))
+    disk.sync_directory(os.path.dirname(absolute(path)))
     if emptied:
         return
     with suppress(FileNotFoundError):

@@ -20,6 +20,7 @@ from ...clock import SYSTEM, Clock
 from ...durability import Durability, Survives
 from ...ending import has_ended
 from ...errors import DiskError, FormatError, StoreError, StoreLocked
+from ...paths import absolute
 from ...store import (
     LOCK_TIMEOUT,
     Ack,
@@ -453,7 +454,7 @@ class SqliteStore(Alone):
         self._check()
         self._give_back_ahead()
         with self._core.aside:
-            back_up(self._core.path, os.path.abspath(to), self._core.disk, self._core.owners)
+            back_up(self._core.path, absolute(os.fsdecode(to)), self._core.disk, self._core.owners)
 
     def salvage(self, *, to: str | os.PathLike[str]) -> Salvaged:
         """Put every record and key that is whole into a new store, whatever SQLite says of this one: see

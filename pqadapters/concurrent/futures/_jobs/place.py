@@ -25,6 +25,7 @@ from ....opening import (
     open_store,
     url_in_environment,
 )
+from ....paths import absolute
 from ....store import Store
 from .names import Names
 
@@ -84,7 +85,7 @@ def _absolute(path: Any) -> str:
     if not directory:
         raise ValueError("path is the jobs' directory; '' names none")
     check_path(directory)
-    return os.path.abspath(directory)
+    return absolute(directory)
 
 
 def _steered(options: dict[str, Any]) -> dict[str, Any]:

@@ -8,6 +8,7 @@ import sys
 from typing import NamedTuple
 
 from ....errors import StoreRefused
+from ....paths import absolute
 
 
 class Salvaged(NamedTuple):
@@ -22,7 +23,7 @@ def salvage_apart(path: str, to: str | os.PathLike[str]) -> Salvaged:
     """`salvage.salvage` in a process of its own. Whoever has the database open would lose its locks by closing the file
     here."""
     place = {**os.environ, "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
-    command = [sys.executable, "-m", __package__.rpartition(".")[0], path, os.path.abspath(to)]
+    command = [sys.executable, "-m", __package__.rpartition(".")[0], path, absolute(os.fsdecode(to))]
     done = subprocess.run(command, stdin=subprocess.DEVNULL, capture_output=True, text=True, env=place)
     numbers = [int(word) for word in done.stdout.split() if word.isdigit()]
     if done.returncode or len(numbers) != len(Salvaged._fields):

@@ -9,6 +9,7 @@ from contextlib import closing, suppress
 from typing import NamedTuple
 
 from ....errors import DiskError, FormatError, StoreError, StoreLocked
+from ....paths import absolute
 from ..._directory import refused
 from ..._disk import Disk, is_there
 from .. import schema
@@ -57,7 +58,7 @@ def refuse_others(path: str) -> None:
 
 
 def _check(path: str, how: str) -> None:
-    with closing(read_only(os.path.abspath(path), how)) as connection:
+    with closing(read_only(absolute(path), how)) as connection:
         check_version(connection, path)
 
 
@@ -67,7 +68,7 @@ def move(path: str, to: str) -> None:
     try:
         make_way(to, disk)
         disk.rename(path, to)
-        disk.sync_directory(os.path.dirname(os.path.abspath(to)))
+        disk.sync_directory(os.path.dirname(absolute(to)))
         shutil.rmtree(f"{path}{SIDE}", ignore_errors=True)
     except OSError as error:
         raise refused(os.path.dirname(to), error, "put a database into") from error
@@ -90,7 +91,7 @@ def _alone(path: str) -> tuple[int, ...] | None:
 
 
 def _look(path: str, how: str) -> Probe:
-    connection = sqlite3.connect(address(os.path.abspath(path), how), uri=True, timeout=0.0)
+    connection = sqlite3.connect(address(absolute(path), how), uri=True, timeout=0.0)
     try:
         (application,) = connection.execute("PRAGMA application_id").fetchone()
         if application == schema.APPLICATION:
