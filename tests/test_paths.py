@@ -21,14 +21,14 @@ from pqadapters.stores.sqlite import SqliteStore
 
 
 def _queue(path: str) -> None:
-    queue: Queue[int]
-    with Queue(path=path) as queue:
+    queue: Queue[int] = Queue(path=path)
+    with queue:
         queue.put(1)
 
 
 def _mapping(path: str) -> None:
-    mapping: PDict[object, object]
-    with PDict(path, "visits") as mapping:
+    mapping: PDict[str, int] = PDict(path, "visits")
+    with mapping:
         mapping["ann"] = 1
 
 
