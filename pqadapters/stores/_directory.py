@@ -90,6 +90,7 @@ def _whose(error: OSError) -> str | None:
 
 
 _GIVE = "give a directory that this user may create and write"
+_ELSEWHERE = "its filesystem lacks what a store needs, as locks and syncs: give a directory on a local disk"
 _ADVICE = {
     errno.ENOENT: f"where it was removed, close the store and open it again; else {_GIVE}",
     errno.ENOSPC: "free some space there",
@@ -97,6 +98,7 @@ _ADVICE = {
     errno.EIO: "look at the disk and at the system's log",
     errno.EFBIG: "raise this process's limit of file sizes (ulimit -f)",
     errno.EMFILE: "a store that is open takes two files: raise this process's limit (ulimit -n), or close some",
+    **dict.fromkeys((errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL), _ELSEWHERE),
     errno.EISDIR: "move away what stands there in place of a file",
     errno.ENXIO: "move away what stands there in place of a file",
     errno.ELOOP: "a symbolic link stands there in place of a file, and isn't followed: move it away",

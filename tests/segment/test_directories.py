@@ -122,6 +122,26 @@ def test_what_fails_behind_the_opening_lets_go_of_the_directory(
     assert failure.value.errno == errno.EIO
 
 
+@pytest.mark.parametrize(("call", "number"), [("lock", errno.ENOLCK), ("sync_directory", errno.EINVAL)])
+def test_a_filesystem_without_locks_or_syncs_is_no_matter_of_permissions(
+    call: str, number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As NFS without its lock daemon, and shared folders of virtual machines."""
+
+    def refuse(*_: object, **__: object) -> None:
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr(Disk, call, refuse)
+    makers: list[Callable[[], object]] = [
+        lambda: SegmentStore(tmp_path / "queue"),
+        lambda: SqliteStore(tmp_path / "queue.db"),
+    ]
+    for make in makers:
+        with pytest.raises(DiskError, match="give a directory on a local disk") as caught:
+            make()
+        assert caught.value.errno == number
+
+
 @as_root
 @pytest.mark.parametrize("made", [False, True], ids=["missing", "there"])
 def test_a_directory_that_may_not_be_written_is_an_error(tmp_path: Path, made: bool) -> None:
