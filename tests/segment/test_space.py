@@ -161,6 +161,27 @@ def test_a_few_large_records_are_not_written_again_and_again(tmp_path: Path) -> 
         assert disk.written - written < 8 * SEGMENT
 
 
+class TrimmedDisk(ScratchDisk):
+    """Counts how often a segment was made shorter."""
+
+    trimmed = 0
+
+    def truncate(self, fd: int, size: int) -> None:
+        self.trimmed += size > 0
+        super().truncate(fd, size)
+
+
+def test_what_was_trimmed_is_not_trimmed_again(tmp_path: Path) -> None:
+    """Each time takes a sync, also of a program that puts nothing and ends."""
+    with SegmentStore(tmp_path, segment_bytes=SEGMENT, disk=(disk := TrimmedDisk())) as store:
+        store.commit(Put("q", b"x"))
+        store.commit(Ack(store.claim("q")[0]))
+        store.checkpoint()
+        assert disk.trimmed == 1
+        store.checkpoint()
+    assert disk.trimmed == 1
+
+
 def test_a_queue_that_is_new_to_a_segment_costs_no_look_at_all_others(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
