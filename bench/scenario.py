@@ -21,6 +21,7 @@ Values = Mapping[str, float]
 
 _BYTES_A_SECOND = 400e6  # for how many large items make a measurement; roughly, as Speed is
 _DIFFERENT = 64  # items of a measurement that aren't equal
+_LETTERS = {character: character + 0x400 for character in range(0x80)}
 
 
 class Metric(NamedTuple):
@@ -56,6 +57,7 @@ class Scenario(NamedTuple):
     metrics: Sequence[Metric]
     steps: Sequence[Step]
     size: int = 40  #: characters of an item
+    is_ascii: bool = True  #: else of letters that take two bytes each
     threads: int = 1
     processes: int = 1
     also: Sequence[str] = ()  #: further bare loops that take part
@@ -101,6 +103,9 @@ class Scenario(NamedTuple):
         each = 1 / slowest + self.size / _BYTES_A_SECOND
         return max(self.fewest, int(seconds / each / self.threads)) * self.threads
 
+    def items(self, count: int) -> Iterator[str]:
+        return items(count, self.size, is_ascii=self.is_ascii)
+
     def _rate(self, contender: Contender) -> Speed:
         level = contender.level(self.level)
         assert level is not None, "refusal() comes first"
@@ -114,21 +119,23 @@ _TOGETHER = 50  # times as fast as one by one, roughly
 def put_alone(scenario: Scenario, contender: Contender, job: Job, report: Report) -> None:
     """One thread's puts: what the floor of a scenario does."""
     put = contender.open(job.directory, Level(job.level)).put
-    report({"put": job.operations / timed_put(put, items(job.operations, scenario.size))})
+    report({"put": job.operations / timed_put(put, scenario.items(job.operations))})
 
 
-def items(count: int, size: int) -> Iterator[str]:
+def items(count: int, size: int, *, is_ascii: bool = True) -> Iterator[str]:
     """`count` items of `size` characters, some dozens of them different and none compressible."""
     chance = random.Random(size)
     different = [base64.b64encode(chance.randbytes(size)).decode()[:size] for _ in range(min(count, _DIFFERENT))]
+    if not is_ascii:
+        different = [each.translate(_LETTERS) for each in different]
     return itertools.islice(itertools.cycle(different), count)
 
 
-def check(handle: Handle, size: int) -> None:
+def check(handle: Handle, scenario: Scenario) -> None:
     """What was measured was a queue: it is empty when all is got, and hands out what is put, in its order. Raises
     RuntimeError where it isn't."""
     _check_empty(handle)
-    given = list(items(_DIFFERENT, size))
+    given = list(scenario.items(_DIFFERENT))
     for item in given:
         handle.put(item)
     for item in given:

@@ -31,7 +31,7 @@ def count(scenario: Scenario, contender: Contender, job: Job, report: Report) ->
 
     if not contender.gets:
         return report({_PUT.name: _calls(put, _OF_PUTS)})
-    check(handle, scenario.size)  # what happens once isn't of interest
+    check(handle, scenario)  # what happens once isn't of interest
     report({_PUT.name: _calls(put, _OF_PUTS), _GET.name: _calls(get, _OF_GETS)})
 
 

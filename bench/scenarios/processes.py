@@ -22,7 +22,7 @@ def put_and_get_apart(scenario: Scenario, contender: Contender, job: Job, report
         start = perf_counter()
         at_once([consumer], partial(timed_put, handle.put, given))
         seconds = perf_counter() - start
-    check(handle, scenario.size)
+    check(handle, scenario)
     report({"items": job.operations / seconds})
 
 

@@ -6,7 +6,7 @@ from time import perf_counter
 
 from ..contender import Contender, Level
 from ..footprint import files, payload
-from ..scenario import Job, Metric, Report, Scenario, check, items, timed_get, timed_put
+from ..scenario import Job, Metric, Report, Scenario, check, timed_get, timed_put
 
 _PUT = Metric("put", "items/s")
 _GET = Metric("get+done", "items/s")
@@ -20,15 +20,15 @@ def put_then_get(scenario: Scenario, contender: Contender, job: Job, report: Rep
     """Fill, then drain."""
     directory, count = job.directory, job.operations
     handle = contender.open(directory, Level(job.level))
-    given = items(count, scenario.size)
+    given = scenario.items(count)
     values = {_PUT.name: count / timed_put(handle.put, given)}
     on_disk = files(directory).allocated
-    (item,) = items(1, scenario.size)
+    (item,) = scenario.items(1)
     values[_GET.name] = count / timed_get(handle.get, handle.done, count)
     if on_disk:
         values[_DISK.name] = on_disk / count - payload(item)
         values[_DRAINED.name] = files(directory).number
-    check(handle, scenario.size)
+    check(handle, scenario)
     if on_disk:
         handle.close()
         values[_CLOSED.name], values[_LEFT.name] = files(directory)
@@ -39,17 +39,17 @@ def ping_pong(scenario: Scenario, contender: Contender, job: Job, report: Report
     """One item in, out, acknowledged, and the next one."""
     handle = contender.open(job.directory, Level(job.level))
     put, get, done = handle.put, handle.get, handle.done
-    given = items(job.operations, scenario.size)
+    given = scenario.items(job.operations)
     start = perf_counter()
     for item in given:
         put(item)
         done(get())
     seconds = perf_counter() - start
-    check(handle, scenario.size)
+    check(handle, scenario)
     report({"pairs": job.operations / seconds})
 
 
-def _put_get(name: str, about: str, level: Level, size: int) -> Scenario:
+def _put_get(name: str, about: str, level: Level, size: int, *, is_ascii: bool = True) -> Scenario:
     floor = "bare-fdatasync" if level is Level.POWER else "bare-write"
     return Scenario(
         name=name,
@@ -59,6 +59,8 @@ def _put_get(name: str, about: str, level: Level, size: int) -> Scenario:
         metrics=(_PUT, _GET, _DISK, _DRAINED, _CLOSED, _LEFT),
         steps=(put_then_get,),
         size=size,
+        is_ascii=is_ascii,
+        quick=is_ascii,
         also=("bare-insert",),
     )
 
@@ -67,6 +69,7 @@ SCENARIOS = (
     _put_get("items-40", "40 characters, one thread: all in, then all out and acknowledged", Level.PROCESS, 40),
     _put_get("items-1k", "the same with 1 KiB", Level.PROCESS, 1024),
     _put_get("items-100k", "the same with 100 KiB", Level.PROCESS, 102_400),
+    _put_get("items-utf8", "the same with 20 letters that aren't ASCII", Level.PROCESS, 20, is_ascii=False),
     _put_get("power", 'the same with 40 characters at "power"', Level.POWER, 40),
     Scenario(
         name="ping-pong",

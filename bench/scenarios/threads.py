@@ -90,7 +90,7 @@ def producers_and_consumers(scenario: Scenario, contender: Contender, job: Job, 
     work = [produce(opened.handle(), each, scenario.size) for _ in range(half)]
     work += [consume(opened.handle(), each) for _ in range(half)]
     seconds = together(work)
-    check(opened.first, scenario.size)
+    check(opened.first, scenario)
     report({"items": each * half / seconds})
 
 

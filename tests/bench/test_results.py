@@ -9,6 +9,7 @@ import pytest
 from bench import figures, table
 from bench.figures import Excess, Figure, Limit, Ratio
 from bench.result import Absence, Measurement, Result, Series, Spread, load, save, spread
+from bench.scenarios import scenarios
 from bench.scenarios.latency import percentile
 
 
@@ -91,3 +92,11 @@ def test_every_figure_names_a_scenario_a_contender_and_a_metric_that_are_there()
 def test_a_percentile_is_one_of_the_values() -> None:
     assert [percentile(range(1, 1001), share) for share in (0.5, 0.99, 0.999, 1.0)] == [500, 990, 999, 1000]
     assert percentile([7], 0.5) == 7
+
+
+def test_items_of_the_same_bytes_that_are_ascii_or_are_not() -> None:
+    plain, other = (list(scenarios()[name].items(100)) for name in ("items-40", "items-utf8"))
+    assert {len(each.encode()) for each in plain + other} == {40}
+    assert all(each.isascii() for each in plain)
+    assert not any(each.isascii() for each in other)
+    assert len(set(other)) == len(set(plain)) > 1
