@@ -242,6 +242,21 @@ def test_both_hear_of_what_was_left(make: Make) -> None:
     assert {future.result() for future in done} >= {"first", 0, 18}
 
 
+def test_priorities_of_jobs_of_the_other_are_kept(make: Make) -> None:
+    """One that had opened before any had one began them in the order in which they had been submitted."""
+    leave(make, (work.hold, "one"))
+    make()
+    work.reached("one")
+    other = make(recover="manual")
+    other.submit(work.hold, "other")
+    work.reached("other")
+    futures = [other.using(priority=number).submit(work.note, number) for number in (3, 1, 2)]
+    work.GATES["one"].set()
+    assert not wait(futures, work.PATIENCE).not_done
+    assert work.DONE == [1, 2, 3]
+    work.GATES["other"].set()
+
+
 def test_what_the_other_asked_for_is_told_as_recovered(make: Make) -> None:
     (left,) = leave(make, (work.double, 1))
     one, told = make(recover="manual"), list[JobFuture]()

@@ -15,6 +15,7 @@ from ....store import PLAIN as PLAIN_PUT
 from ....store import Put, Set
 from .._jobs import wire
 from .._jobs.options import PLAIN, Options
+from .._others import peers
 from .backlog import ending
 from .future import JobFuture
 from .keys import submit_keyed
@@ -67,6 +68,7 @@ def _put_for(backlog: Backlog, future: JobFuture, data: bytes, flags: int, bound
     if options.priority and not backlog.ranked:
         backlog.commit(Set(backlog.names.facts, b"ranked", b"1"))
         backlog.ranked = True
+        peers.rank(backlog)
     backlog.ranks = backlog.ranks or bool(options.priority)
     flags |= wire.REPLY if backlog.shared else 0
     return Put(

@@ -138,3 +138,11 @@ def bury(backlog: Backlog) -> None:
     """A delayed job was cancelled: whoever finds it when it is due looks for its tombstone."""
     for other in others(backlog):
         other.tombs = True
+
+
+def rank(backlog: Backlog) -> None:
+    """A job has a priority: whoever begins those of the same place looks for that."""
+    for other in others(backlog):
+        store = other._store
+        if other.names == backlog.names and (store is None or store.place == backlog.store.place):
+            other.ranked = True
