@@ -91,6 +91,18 @@ def test_a_store_that_fails_for_a_moment_holds_nothing_up_for_good(
         assert not failures
 
 
+def fail_twice(backlog: Backlog, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The next two commits."""
+    commit, failures = backlog.commit, [StoreError("full"), StoreError("full")]
+
+    def failing(*ops: Any) -> Any:
+        if failures:
+            raise failures.pop()
+        return commit(*ops)
+
+    monkeypatch.setattr(backlog, "commit", failing)
+
+
 def test_one_that_couldnt_be_begun_while_the_store_fails_is_begun_later(
     make: Make, monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -102,14 +114,7 @@ def test_one_that_couldnt_be_begun_while_the_store_fails_is_begun_later(
     backlog = executor._backlog
     started = starting.next_job(backlog)
     assert started is not None
-    commit, failures = backlog.commit, [StoreError("full"), StoreError("full")]
-
-    def failing(*ops: Any) -> Any:
-        if failures:
-            raise failures.pop()
-        return commit(*ops)
-
-    monkeypatch.setattr(backlog, "commit", failing)
+    fail_twice(backlog, monkeypatch)
     starting.give_up(backlog, started)
     work.GATES["gate"].set()
     assert future.result(work.PATIENCE) == 2
@@ -127,14 +132,7 @@ def test_one_that_was_left_and_couldnt_be_begun_while_the_store_fails_is_begun_l
     started = starting.next_job(backlog)
     assert started is not None
     assert starting.next_job(backlog) is None
-    commit, failures = backlog.commit, [StoreError("full"), StoreError("full")]
-
-    def failing(*ops: Any) -> Any:
-        if failures:
-            raise failures.pop()
-        return commit(*ops)
-
-    monkeypatch.setattr(backlog, "commit", failing)
+    fail_twice(backlog, monkeypatch)
     starting.give_up(backlog, started)
     assert started.future.result(work.PATIENCE) == "left"
 
