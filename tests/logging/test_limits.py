@@ -269,11 +269,12 @@ def test_a_record_that_is_larger_than_a_segment(
 @pytest.mark.parametrize("max_bytes", [1 << 18, 400_000, LIMIT])
 @pytest.mark.parametrize("count", [1, 30, 60])
 def test_a_record_takes_the_place_of_others_or_is_dropped_alone(
-    tmp_path: Path, closing: list[Limited], max_bytes: int, count: int
+    tmp_path: Path, closing: list[Limited], max_bytes: int, count: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """There was no room for it where all others had been dropped for it: the store kept what it had allocated ahead."""
     for share in range(50, 100, 4):
         limited = _limited(closing, tmp_path / f"{share}", "drop_oldest", max_bytes=max_bytes)
+        sizes = _sizes_of(limited, monkeypatch)
         store = spool(limited.handler).store
         store.commit(Set("sinks", b"one that has fallen behind", b"", Expect.ANY))
         limited.log(count)
@@ -283,6 +284,26 @@ def test_a_record_takes_the_place_of_others_or_is_dropped_alone(
         assert is_dropped or found == list(range(found[0], count + 1))
         assert is_dropped <= (share > 60)
         assert is_dropped >= (share > 84)
+        assert max(sizes) <= limited.most
+
+
+@pytest.mark.parametrize("max_bytes", [1 << 18, 400_000, LIMIT])
+def test_a_large_record_that_comes_when_nothing_waits(
+    tmp_path: Path, closing: list[Limited], max_bytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Its file has what the store allocates ahead until there is another, which has that, too: those of 400000 bytes
+    took 430388."""
+    taken = 0
+    for share in range(55, 85):
+        limited = _limited(closing, tmp_path / f"{share}", "raise", max_bytes=max_bytes)
+        sizes = _sizes_of(limited, monkeypatch)
+        limited.log(1)
+        assert limited.delivered() == [0]
+        spool(limited.handler).store.checkpoint()  # as when it rests
+        limited.logger.info("1 %s", "x" * (max_bytes * share // 100))
+        taken += len(limited.delivered())
+        assert max(sizes) <= limited.most
+    assert 0 < taken < 30
 
 
 def test_large_records_of_two_threads(place: Path, closing: list[Limited], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -169,13 +169,22 @@ class Limit:
 
     def _room_with(self, size: int) -> int:
         """Bytes that may be put beside so many, which get a file of their own where they are more than a segment."""
-        files = self._files().values()
-        largest, used = max(size, *files, 0), sum(files) + size
+        files = self._files()
+        largest, used = max(size, *files.values(), 0), sum(files.values()) + size
+        if self.is_large(size):
+            last = max((name for name in files if name.endswith(".seg")), default="")
+            used += max(0, self._emptied - files.get(last, 0))
         return min(self._most, self._most_with(largest)) - used
 
     def _fits_alone(self, size: int) -> bool:
-        """Whether there is room for so many bytes in a store where nothing else waits, which takes some, too."""
-        return size + 2 * _ALLOCATED <= self._most
+        """Whether there is room for so many bytes in a store where nothing else waits."""
+        return size + self._emptied <= self._most
+
+    @property
+    def _emptied(self) -> int:
+        """What the last file of a store in which nothing waits is counted for beside a large record. It may be small,
+        but the record's own keeps what is allocated ahead there until what comes next has begun another."""
+        return 2 * _ALLOCATED + (self.segment_bytes or 0) // 2
 
     def _most_with(self, largest: int) -> int:
         """The same where one file is that large. Once all that is live takes less than half of the files, the store

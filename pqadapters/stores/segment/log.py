@@ -245,7 +245,8 @@ class Log(Files):
         return MIN_RESERVE + records * format.ACK_FRAME + min(self._key_bytes(more), self.segment_bytes)
 
     def _key_bytes(self, more: int) -> int:
-        """Of the keys that there are, which a deletion names again, and of as many among what may come."""
+        """Of the keys that there are, which a deletion names again, and of as many among what may come in a segment."""
+        more = min(more, self.segment_bytes)
         return self.key_bytes + more * self.key_bytes // max(1, self.live * _MIN_PUT + self.more_bytes)
 
     def roll(self, size: int = 0, number: int = 0) -> None:
