@@ -321,8 +321,6 @@ class Core:
                     break
                 self._rewrite_locked()
                 space.drop_dead(log, self.catalog)
-            if space.as_good_as_empty(log, self.catalog):
-                log.trim()
 
     def checkpoint_locked(self) -> None:
         """Sync everything, give back all the space there is to give, write a checkpoint."""
@@ -331,6 +329,8 @@ class Core:
             self._clean_locked()
         space.drop_dead(self.log, self.catalog)
         self._save_locked()
+        if space.as_good_as_empty(self.log, self.catalog):
+            self.log.trim()  # of what is synced: a sync that fails there is passed over
 
     # Handles
 
