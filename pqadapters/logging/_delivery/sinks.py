@@ -52,9 +52,10 @@ class Sink(logging.Handler):
     filters of its own come beside the handler's, a formatter is the handler's.
 
     `handler`: a handler, or the name of one in `dictConfig`. `check(record)` is called behind it: false is a failure.
-    `name`: what its backlog is kept under. `retries`: so often a record is tried that is refused. `backoff`: seconds
-    from the first pause to the longest. `batch`, `batch_wait`: a handler with `emit_batch(records)` gets up to so many,
-    collected for up to so many seconds. Raises TypeError and ValueError for arguments.
+    `name`: what its backlog is kept under. `retries`: so often a record is tried that is refused, beside the try in
+    which it was one of a batch, or handed to several sinks. `backoff`: seconds from the first pause to the longest.
+    `batch`, `batch_wait`: a handler with `emit_batch(records)` gets up to so many, collected for up to so many seconds.
+    Raises TypeError and ValueError for arguments.
     """
 
     def __init__(
