@@ -161,6 +161,22 @@ class Disk:
         """How many bytes there is room for."""
         return int(late("shutil").disk_usage(directory).free)
 
+    def is_over_quota(self, directory: str, size: int) -> bool:
+        """Whether a limit of this user's, which `free` knows nothing of, leaves no room for so many bytes more."""
+        try:
+            fd = os.open(directory, os.O_TMPFILE | os.O_WRONLY, 0o600)
+        except AttributeError:  # no Linux
+            return False
+        except OSError as error:
+            return error.errno == errno.EDQUOT
+        try:
+            self.write(fd, bytes(size), 0)
+        except OSError as error:
+            return error.errno == errno.EDQUOT
+        finally:
+            os.close(fd)
+        return False
+
     def allocate(self, fd: int, size: int) -> None:
         """Make the file `size` bytes long with blocks behind all of them, so that later writes can't lack space."""
         if hasattr(os, "posix_fallocate"):

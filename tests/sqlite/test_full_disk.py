@@ -15,6 +15,7 @@ from pqadapters.errors import DiskError
 from pqadapters.persistqueue import SQLiteAckQueue
 from pqadapters.stdlib.queue import Queue
 from pqadapters.store import Ack, Put, Set
+from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore
 from tests.contract.maker import ManualClock
 from tests.crash.test_full_disk import fill
@@ -344,6 +345,57 @@ def test_a_write_that_fails_before_the_sync_refuses_its_commit_alone(tmp_path: P
     assert (done.stdout, done.stderr) == ("9 1 9\n", "")
     with SqliteStore(database) as store:
         assert store.depth("q").ready == 9
+
+
+_DRAINS = """
+import errno, sys
+from pqadapters.errors import DiskError
+from pqadapters.store import Ack, Put
+from pqadapters.stores._disk import Disk
+from pqadapters.stores.sqlite import SqliteStore
+Disk.is_over_quota = lambda *_: True
+done = refused = 0
+with SqliteStore(sys.argv[1]) as store:
+    store.commit(Put("q", b"first"), *(Put("q", b"%d" % number) for number in range(int(sys.argv[2]))))
+    while claims := store.claim("q"):
+        store.commit(*map(Ack, claims))
+        done += 1
+    for number in range(10):
+        try:
+            store.commit(Put("q", b"more"))
+        except DiskError as error:
+            assert error.errno == errno.EDQUOT and "drain the queue" in str(error), error
+            refused += 1
+    print(done, refused > 0, store.depth("q").ready + refused)
+"""
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="no codes of errors: it may have been the sync")
+@pytest.mark.parametrize(
+    ("waiting", "when", "said"), [(9, "15", "10 False 10\n"), (0, "25+", "1 True 10\n")], ids=["task_done", "put"]
+)
+def test_a_quota_that_is_used_up_is_a_full_disk(waiting: int, when: str, said: str, tmp_path: Path) -> None:
+    """SQLite calls that an I/O error: what was to free space didn't get that of the reserve."""
+    database = tmp_path / "q.db"
+    with SqliteStore(database) as store:
+        store.commit(Put("r", b"there"))
+    tracer = ["strace", "-f", "-qq", "-o", os.devnull, "-P", f"{database}-wal", "-e", "trace=pwrite64"]
+    fault = ["-e", f"inject=pwrite64:error=EDQUOT:when={when}"]
+    done = _ran(*tracer, *fault, sys.executable, "-c", _DRAINS, str(database), str(waiting))
+    assert (done.stdout, done.stderr) == (said, "")
+
+
+@pytest.mark.parametrize("number", [errno.EDQUOT, errno.EIO])
+def test_a_quota_is_known_by_what_a_write_says(
+    number: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def refuse(*_: object) -> int:
+        raise OSError(number, os.strerror(number))
+
+    assert not Disk().is_over_quota(str(tmp_path), 5000)
+    monkeypatch.setattr(os, "pwrite", refuse)
+    assert Disk().is_over_quota(str(tmp_path), 5000) == (number == errno.EDQUOT)
+    assert os.listdir(tmp_path) == []
 
 
 _TAKES_ALL = """

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import threading
@@ -31,7 +30,7 @@ from .claims import give_back
 from .damage import index
 from .damage.wal import put_aside
 from .database import make_database, make_private, open_database, patiently, prepare
-from .errors import ERRORS, malformed, translated
+from .errors import ERRORS, NO_SPACE, malformed, translated
 from .keeper import Keeper, shorten
 from .names import Names
 from .pairing import file_at, file_of
@@ -125,7 +124,7 @@ class Core:
         try:
             return open_database(path)
         except DiskError as error:
-            if error.errno != errno.ENOSPC or not self.room.reserve.give_up():
+            if error.errno not in NO_SPACE or not self.room.reserve.give_up():
                 raise
             self.mark.crowded = True
             return open_database(path)
@@ -238,7 +237,7 @@ class Core:
             if not self.writer.crowded:
                 return self.writer.do(Work(whole, synced=False, timeout=patience))
         except DiskError as error:
-            if error.errno != errno.ENOSPC:
+            if error.errno not in NO_SPACE:
                 raise
         released = self._few_by_few(few, patience)
         rest = self.writer.do(Work(whole, synced=False, timeout=patience))

@@ -34,11 +34,14 @@ _SHARED = 32768  #: bytes by which the file of SQLite's shared memory grows
 _LONGEST = 493  #: bytes of a path: SQLite takes 504, and a database is made as "<path>-owners/new"
 _MADE = 2  #: files that SQLite makes beside the database: its WAL and shared memory
 _FILES = 4  #: that SQLite opens: the database, its WAL and shared memory, and for a moment their directory
+_MUCH = 1 << 20  #: bytes for which a user's quota is to have room where it wasn't why a write was refused
 _BLOCK = 4096  #: bytes below a limit of file sizes in which a write may have been refused
 _READ_ONLY = "attempt to write a readonly database"
 _NUMBERS = {FULL: errno.ENOSPC, _IO: errno.EIO, _READ_ONLY: errno.EROFS}
+NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT})  #: of a DiskError: what is drained gives space back
 _ADVICE = {
     errno.ENOSPC: "free some space there, or drain the queue; of a mapping, delete keys",
+    errno.EDQUOT: "free some space of this user's there, or drain the queue; of a mapping, delete keys",
     errno.EFBIG: "raise this process's limit of file sizes (ulimit -f)",
     errno.EIO: "look at the disk and at the system's log; close the store before it is tried again",
     errno.EROFS: "the user that this process runs as must be allowed to write the file and its directory",
@@ -81,7 +84,16 @@ def is_unsure(error: Exception, path: str) -> bool:
 
 def is_full(error: Exception, path: str) -> bool:
     """There is no space left, for this process at least."""
-    return str(error).startswith(FULL) or _is_limited(error, path) or _has_no_room(error, path)
+    if str(error).startswith(FULL):
+        return True
+    return _is_limited(error, path) or _has_no_room(error, path) or _is_over_quota(error, path)
+
+
+def _is_over_quota(error: Exception, path: str) -> bool:
+    """SQLite calls that an I/O error. That it is of a write, Python tells from 3.11 on."""
+    if not is_io(error) or getattr(error, "sqlite_errorcode", _UNWRITTEN) != _UNWRITTEN:
+        return False
+    return Disk().is_over_quota(os.path.dirname(path) or os.curdir, _MUCH)
 
 
 def _has_no_room(error: Exception, path: str) -> bool:
@@ -127,6 +139,8 @@ def translated(error: Exception, path: str) -> StoreError:
         number = errno.EFBIG
     elif _has_no_room(error, path):
         number, text = errno.ENOSPC, FULL
+    elif _is_over_quota(error, path):
+        number, text = errno.EDQUOT, FULL
     if number is not None:
         return DiskError(number, f"{text} ({os.strerror(number)}); {_ADVICE[number]}", path)
     if text.startswith("unable to open database file"):

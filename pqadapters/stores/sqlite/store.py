@@ -7,7 +7,6 @@ background. Claims are rows that name their handle and process: they end with ei
 
 from __future__ import annotations
 
-import errno
 import os
 import sqlite3
 import weakref
@@ -51,6 +50,7 @@ from .claims import ManyDue, Take, Taken, claim_oldest, first_seen
 from .core import logger, share
 from .costs import bytes_moved, bytes_of, is_given_back, is_lazy, shrinks
 from .damage.salvaged import Salvaged, salvage_apart
+from .errors import NO_SPACE
 from .looks import Looks
 from .processes.orphans import Orphan, claimed
 from .space.room import BIG
@@ -265,7 +265,7 @@ class SqliteStore(Alone):
         try:
             return self._take_patiently(wish, acks, bell)
         except DiskError as error:
-            if error.errno != errno.ENOSPC or not core.mature(queue, wish.patience):
+            if error.errno not in NO_SPACE or not core.mature(queue, wish.patience):
                 raise
             return self._take(wish, acks, bell, many=True)
 
