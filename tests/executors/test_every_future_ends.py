@@ -17,7 +17,7 @@ from typing import Any
 import pytest
 
 from pqadapters.concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor, as_completed, wait
-from pqadapters.concurrent.futures._backlog import keys, refusals, starting
+from pqadapters.concurrent.futures._backlog import keys, refusals, returning, starting
 from pqadapters.concurrent.futures._backlog.backlog import Backlog
 from pqadapters.concurrent.futures._durable import _abandon
 from pqadapters.errors import LeaseLost, StoreClosed, StoreError
@@ -501,6 +501,32 @@ def test_a_finalizer_submits_in_the_middle_of_a_commit(make: Make, recover: str,
     (future,) = futures
     assert future.result(work.PATIENCE) == 6
     Task(executor.shutdown, patience=work.PATIENCE).result()
+
+
+def test_a_finalizer_submits_in_the_middle_of_a_commit_that_takes_long(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others had the database locked for longer than its job was looked for, 0.2 s: it was never begun."""
+    executor, futures, looks, looked = make(1, recover="manual"), list[Any](), list[None](), threading.Event()
+    executor.submit(work.double, 1).result(work.PATIENCE)
+    late, find_late = [Submits(executor, futures)], returning._find_late
+
+    def looking(*args: Any) -> None:
+        find_late(*args)
+        looks.append(None)
+        if len(looks) == 15:
+            looked.set()
+
+    def ends_late() -> bool:
+        late.clear()
+        if executor._backlog.shared:  # else who looks waits for the end of it
+            assert looked.wait(work.PATIENCE)
+        return False
+
+    monkeypatch.setattr(returning, "_find_late", looking)
+    monkeypatch.setattr(returning, "_RARELY", 0.02)
+    executor._backlog.store.commit(Set("t", b"k", b"v"), stop=ends_late)
+    assert futures[0].result(work.PATIENCE) == 6
 
 
 def test_a_job_that_is_in_hand_while_all_are_left_and_then_refused_is_ended(

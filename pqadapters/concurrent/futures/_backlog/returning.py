@@ -29,7 +29,7 @@ if TYPE_CHECKING:
 _MOST = 10_000  #: delayed jobs of earlier processes that are looked at
 _SOON = 5.0  #: seconds
 _AGAIN = 1.0  #: seconds
-_LATE = 0.02  #: seconds
+_LATE, _RARELY = 0.02, 60.0  #: seconds between two looks for a job that is stored late, at first and at last
 
 
 def come_back(backlog: Backlog, id: bytes, seconds: float) -> None:
@@ -78,26 +78,25 @@ def begin_ready(backlog: Backlog) -> None:
             backlog.changed()
 
 
-def find_late(backlog: Backlog, tries: int = 10) -> None:
-    """A finalizer or signal handler has submitted in the middle of a commit: the job is stored at the end of that, and
-    its record isn't known."""
-    call_in(_LATE, partial(_find_late, weakref.ref(backlog), tries))
+def find_late(backlog: Backlog, id: bytes, seconds: float = _LATE) -> None:
+    """A finalizer or signal handler has submitted in the middle of a commit: the job is stored at the end of that,
+    however long it takes (others may have the database locked), and its record isn't known."""
+    call_in(seconds, partial(_find_late, weakref.ref(backlog), id, seconds))
 
 
-def _find_late(ref: weakref.ref[Backlog], tries: int) -> None:
+def _find_late(ref: weakref.ref[Backlog], id: bytes, seconds: float) -> None:
     backlog = ref()
-    if backlog is None or backlog.closed:
+    future = backlog.live.get(id) if backlog is not None and not backlog.closed else None
+    if backlog is None or future is None:
         return
-    late = {id: future for id, future in backlog.live.copy().items() if not future._record}
-    for record in backlog.store.browse(backlog.names.jobs, state=None, order=Order.NEWEST) if late else ():
-        future = late.pop(wire.id_of(record.payload), None)
-        if future is not None:
-            future._record = record.id
-        if not late:
-            break
+    with suppress(StoreError):  # it is looked for again
+        for record in backlog.store.browse(backlog.names.jobs, state=None, order=Order.NEWEST):
+            if wire.id_of(record.payload) == id:
+                future._record = record.id
+                break
     backlog.added()
-    if late and tries:
-        find_late(backlog, tries - 1)
+    if not future._record:
+        find_late(backlog, id, min(2 * seconds, _RARELY))
 
 
 def expect_soon(backlog: Backlog, store: Store) -> None:

@@ -29,7 +29,7 @@ def store_plain(backlog: Backlog, future: JobFuture, put: Put) -> None:
             backlog.check()
         future._record = backlog.commit(put)[0]
         if not future._record:
-            find_late(backlog)
+            find_late(backlog, id)
         if not backlog.added() and id in backlog.live:
             _take_back(backlog, future)
     except BaseException:
@@ -69,7 +69,7 @@ def put_job(backlog: Backlog, future: JobFuture, ops: tuple[Op, ...]) -> None:
         except LimitReached as reached:
             _wait_for_room(backlog, ops[-1], reached)
     if not future._record:
-        find_late(backlog)
+        find_late(backlog, future._id)
     if options.delay:
         wait_until_due(backlog, future._id, options.delay)
         if stands() and not is_over():  # at the program's end it is for the next one
