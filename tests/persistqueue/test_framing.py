@@ -119,3 +119,20 @@ def test_behind_a_damaged_one_the_next_whole_one_is_found(name: str) -> None:
         assert framing.again(without[: -len(second)], 0, len(without) - len(second)) == len(first) - 3
         with pytest.raises(Broken):
             framing.end(bytes(4) + second, 0, 4 + len(second))
+
+
+def test_what_a_damaged_pickle_holds_is_no_item_where_its_frame_tells() -> None:
+    """A whole pickle in it, and the beginning of another one, look like items in front of a broken one."""
+    held, behind = pickle.dumps("held", 4) + b"\x80\x04\x95", pickle.dumps("behind", 4)
+    data = bytearray(pickle.dumps([1, held, "x"], 4))
+    data[11] = 0xFF  # the first instruction of its frame is none
+    whole = bytes(data) + behind
+    with pytest.raises(Broken):
+        Pickles().end(whole, 0, len(whole))
+    assert Pickles().again(whole, 0, len(whole)) == len(data)
+
+
+@pytest.mark.parametrize("count", [1, 2, 3])
+def test_a_few_bytes_that_are_no_pickle_cost_none(count: int) -> None:
+    data = b"x" * count + pickle.dumps("behind", 4) * 2
+    assert Pickles().again(data, 0, len(data)) == count
