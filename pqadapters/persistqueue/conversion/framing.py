@@ -114,7 +114,7 @@ class Pickles:
         """Where its frame says that it ends, or where one begins from which on there are pickles up to the end. What a
         damaged pickle holds may look like pickles, too: there something else follows."""
         for start in chain([_frame_end(data, at, limit) or limit], _marks(data, at + 1, limit)):
-            if start < limit and _begins(data, start, limit) and self._goes_on(data, start, limit):
+            if _begins(data, start, limit) and self._goes_on(data, start, limit):
                 return start
         return limit
 
