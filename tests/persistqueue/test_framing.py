@@ -136,3 +136,23 @@ def test_what_a_damaged_pickle_holds_is_no_item_where_its_frame_tells() -> None:
 def test_a_few_bytes_that_are_no_pickle_cost_none(count: int) -> None:
     data = b"x" * count + pickle.dumps("behind", 4) * 2
     assert Pickles().again(data, 0, len(data)) == count
+
+
+@pytest.mark.parametrize("start", [b"\x81\x02", b"\x80\x01", b"\x80\x06"])
+def test_a_pickle_begins_with_a_protocol_that_there_is(start: bytes) -> None:
+    with pytest.raises(Broken, match="no pickle begins"):
+        Pickles().end(start + b"N.", 0, 4)
+
+
+@pytest.mark.parametrize("held", [pickle.dumps("held", 3), b"\x80\x03\x95"], ids=["a whole one", "the beginning of one"])
+def test_pickles_in_a_damaged_one_without_frames_are_no_items(held: bytes) -> None:
+    data = bytearray(pickle.dumps([1, held, "x"], 3))
+    data[2] = 0xFF  # the first instruction is none
+    whole = bytes(data) + pickle.dumps("behind", 3)
+    assert Pickles().again(whole, 0, len(whole)) == len(data)
+
+
+def test_between_two_damaged_ones_all_are_found() -> None:
+    damaged = pickle.dumps(["a", 1], 3).replace(b"]", b"\xff", 1)
+    data = damaged + pickle.dumps("between", 3) + damaged + pickle.dumps("behind", 3)
+    assert Pickles().again(data, 0, len(data)) == len(damaged)
