@@ -144,7 +144,7 @@ def test_a_pickle_begins_with_a_protocol_that_there_is(start: bytes) -> None:
         Pickles().end(start + b"N.", 0, 4)
 
 
-@pytest.mark.parametrize("held", [pickle.dumps("held", 3), b"\x80\x03\x95"], ids=["a whole one", "the beginning of one"])
+@pytest.mark.parametrize("held", [pickle.dumps("held", 3), b"\x80\x03\x95"], ids=["whole", "begun"])
 def test_pickles_in_a_damaged_one_without_frames_are_no_items(held: bytes) -> None:
     data = bytearray(pickle.dumps([1, held, "x"], 3))
     data[2] = 0xFF  # the first instruction is none
