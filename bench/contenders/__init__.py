@@ -63,6 +63,7 @@ MODULES = (
     "ours_logging",
     "ours_logging_json",
     "stdlib_logging",
+    "bare_logging",
     "persistqueue_logging",
     "loguru_enqueue",
     "logstash_async",
