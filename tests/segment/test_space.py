@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import errno
+import os
 from pathlib import Path
 
 import pytest
 
+from pqadapters.errors import DiskError
 from pqadapters.store import Ack, Delete, Nack, Put, Set
 from pqadapters.stores._disk import ScratchDisk
 from pqadapters.stores.segment import SegmentStore
@@ -162,9 +165,13 @@ def test_a_few_large_records_are_not_written_again_and_again(tmp_path: Path) -> 
 
 
 class TrimmedDisk(ScratchDisk):
-    """Counts how often a segment was made shorter."""
+    """Counts how often a segment was made shorter, and how many checkpoints were written."""
 
-    trimmed = 0
+    trimmed = saved = 0
+
+    def rename(self, path: str, to: str) -> None:
+        self.saved += to.endswith("checkpoint")
+        super().rename(path, to)
 
     def truncate(self, fd: int, size: int) -> None:
         self.trimmed += size > 0
@@ -180,6 +187,90 @@ def test_what_was_trimmed_is_not_trimmed_again(tmp_path: Path) -> None:
         assert disk.trimmed == 1
         store.checkpoint()
     assert disk.trimmed == 1
+
+
+def _fill_and_empty(store: SegmentStore) -> None:
+    """So that it is worth to begin another segment."""
+    for _ in range(300):
+        store.commit(Put("q", b"x" * 100))
+    for claim in store.claim("q", limit=300):
+        store.commit(Ack(claim))
+
+
+def test_an_emptied_store_is_closed_with_one_checkpoint(tmp_path: Path) -> None:
+    """And what goes isn't made shorter before: each takes a sync, of each short program."""
+    with SegmentStore(tmp_path, disk=(disk := TrimmedDisk())) as store:
+        _fill_and_empty(store)
+    assert (disk.saved, disk.trimmed) == (1, 0)
+    assert _names(tmp_path) == ["0000000000000002.seg", "checkpoint"]
+
+
+class NarrowDisk(TrimmedDisk):
+    """Has no room for another segment until one was made shorter."""
+
+    is_narrow = False
+
+    def open(self, path: str, *, create: bool = False, write: bool = True) -> int:
+        if self.is_narrow and path.endswith(".seg.tmp") and not self.trimmed:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().open(path, create=create, write=write)
+
+
+def test_an_emptied_store_is_made_anew_in_the_room_that_it_gives_up(tmp_path: Path) -> None:
+    with SegmentStore(tmp_path, disk=(disk := NarrowDisk())) as store:
+        _fill_and_empty(store)
+        disk.is_narrow = True
+    assert (disk.saved, disk.trimmed) == (1, 1)
+    assert _names(tmp_path) == ["0000000000000002.seg", "checkpoint"]
+
+
+class TornDisk(ScratchDisk):
+    """Writes half of something and no more, or removes nothing."""
+
+    broken = keeps = False
+
+    def write(self, fd: int, data: bytes, offset: int) -> None:
+        if not self.broken:
+            return super().write(fd, data, offset)
+        if b"TORN" in data:
+            super().write(fd, data[: len(data) // 2], offset)
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    def truncate(self, fd: int, size: int) -> None:
+        if self.broken:
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super().truncate(fd, size)
+
+    def unlink(self, path: str) -> None:
+        if self.keeps and path.endswith(".seg"):
+            raise OSError(errno.EIO, os.strerror(errno.EIO))
+        super().unlink(path)
+
+
+def test_what_a_failed_write_has_left_is_gone_from_a_segment_that_is_no_more_the_last(tmp_path: Path) -> None:
+    """There it would be taken for damage."""
+    with SegmentStore(tmp_path, disk=(disk := TornDisk())) as store:
+        _fill_and_empty(store)
+        disk.broken = True
+        with pytest.raises(DiskError):
+            store.commit(Put("q", b"TORN" * 20))
+        disk.broken, disk.keeps = False, True
+    assert [path.stat().st_size > 16384 for path in sorted(tmp_path.glob("*.seg"))] == [True, False]
+    assert not any(b"TORN" in path.read_bytes() for path in tmp_path.glob("*.seg"))
+    with SegmentStore(tmp_path) as store:
+        assert not store.damage
+        assert store.depth("q").unfinished == 0
+
+
+def test_how_often_a_record_was_claimed_is_in_the_checkpoint(tmp_path: Path) -> None:
+    """It isn't in the log, so one that has been written since the last put says less."""
+    with SegmentStore(tmp_path, segment_bytes=SEGMENT, disk=ScratchDisk()) as store:
+        store.commit(Put("q", b"x"))
+        store.checkpoint()
+        store.claim("q")
+    with SegmentStore(tmp_path, segment_bytes=SEGMENT, disk=ScratchDisk()) as store:
+        (claim,) = store.claim("q")
+        assert claim.attempt == 2
 
 
 def test_a_queue_that_is_new_to_a_segment_costs_no_look_at_all_others(

@@ -324,11 +324,13 @@ class Core:
 
     def checkpoint_locked(self) -> None:
         """Sync everything, give back all the space there is to give, write a checkpoint."""
+        self.log.saved = None  # what isn't in the log may have changed since, as how often a record was claimed
         self._collapse_locked()
         with contextlib.suppress(OSError):  # a full disk has no room for that
             self._clean_locked()
         space.drop_dead(self.log, self.catalog)
-        self._save_locked()
+        if self.log.saved != (self.log.next, self.log.segments):
+            self._save_locked()
         if space.as_good_as_empty(self.log, self.catalog):
             self.log.trim()  # of what is synced: a sync that fails there is passed over
 

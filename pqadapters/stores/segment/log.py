@@ -20,7 +20,7 @@ from ...clock import Clock
 from ...errors import StoreError
 from .._disk import Disk
 from . import format
-from .files import Files
+from .files import NO_SPACE, Files
 from .places import Segment
 
 FIRST_ALLOCATION = 64 * 1024
@@ -44,6 +44,7 @@ class Log(Files):
         self._allocated = 0
         self._torn = 0  #: up to where the tail has what a write that failed has left, which couldn't be wiped out; or 0
         self._checkpointed = 0  #: where in the log the last checkpoint was written
+        self.saved: tuple[int, list[Segment]] | None = None  #: the next id and the segments that it speaks of
 
     def reopened(self) -> None:
         """The segments were read from files, and synced: go on behind the last frame."""
@@ -212,11 +213,17 @@ class Log(Files):
         if self.live or tail.end <= format.DATA + SPARE:
             return False
         try:
-            self.disk.truncate(tail.fd, tail.end)
-            self._allocated = self.put_room = self.ack_room = tail.end
-            self._torn = 0
+            if self._torn:
+                self._wipe()
             self.sync_here()
-            self._begin_segment(tail.number + 1, None)
+            try:
+                self._begin_segment(tail.number + 1, None)
+            except OSError as error:
+                if error.errno not in NO_SPACE:
+                    raise
+                self.disk.truncate(tail.fd, tail.end)  # else that goes with it
+                self._allocated = self.put_room = self.ack_room = tail.end
+                self._begin_segment(tail.number + 1, None)
         except OSError as error:
             raise self.refused(error, "make room in") from error
         self.retire(tail)

@@ -133,8 +133,10 @@ def drop_dead(log: Log, catalog: Catalog) -> None:
 def save(log: Log, catalog: Catalog, keep: list[Segment]) -> None:
     """Write a checkpoint of a synced log; on a full disk go without one. Raises DiskError, StorePoisoned."""
     log.checkpointed()
+    log.saved = None
     try:
         checkpoint.write(log, catalog, keep)
+        log.saved = log.next, keep
     except OSError:
         try:
             checkpoint.remove(log)  # it names segments that are about to go
