@@ -35,6 +35,7 @@ _BINARY = getattr(os, "O_BINARY", 0) | getattr(os, "O_CLOEXEC", 0)
 _NO_WAIT = getattr(os, "O_NONBLOCK", 0)  # for what is no file: opening a pipe waits for its other end
 _NO_LINK = getattr(os, "O_NOFOLLOW", 0)  # a link in a file's place would have us write to whatever it leads to
 _SHARING_VIOLATION_TRIES = 20
+_NO_FALLOCATE = (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS, errno.EPERM)  # the last one of a sandbox's filter
 _PLAIN_SYNC = sys.platform != "darwin" and hasattr(os, "fdatasync")
 
 _forking = threading.RLock()
@@ -184,7 +185,7 @@ class Disk:
                 os.posix_fallocate(fd, 0, size)
                 return
             except OSError as error:
-                if error.errno not in (errno.EOPNOTSUPP, errno.EINVAL, errno.ENOSYS):
+                if error.errno not in _NO_FALLOCATE:
                     raise
         have = self.size(fd)
         self.write(fd, bytes(max(0, size - have)), have)

@@ -95,6 +95,24 @@ def test_a_table_that_is_overwritten_stays_small(tmp_path: Path) -> None:
         assert sorted(store.scan("t")) == sorted((b"%d" % (n % 30), b"%d" % n * 20) for n in range(4970, 5000))
 
 
+@pytest.mark.parametrize("refused", ["EOPNOTSUPP", "EINVAL", "ENOSYS", "EPERM"])
+def test_where_files_cant_be_allocated_their_room_is_written(
+    refused: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """By a filesystem that has no such thing, or by a sandbox that lets nobody ask for it."""
+
+    def refuse(fd: int, offset: int, size: int) -> None:
+        raise OSError(getattr(errno, refused), os.strerror(getattr(errno, refused)))
+
+    monkeypatch.setattr(os, "posix_fallocate", refuse)
+    with _open(tmp_path / "q") as store:
+        _pass_through(store, 2000)
+        store.commit(Put("q", b"last"))
+        assert all(path.stat().st_blocks * 512 >= path.stat().st_size for path in (tmp_path / "q").glob("*.seg"))
+    with _open(tmp_path / "q") as store:
+        assert store.claim("q")[0].payload == b"last"
+
+
 def test_a_backlog_takes_its_own_size(tmp_path: Path) -> None:
     """Many live records: no more than twice what they are, while they are worked off, too."""
     with _open(tmp_path) as store:
