@@ -14,10 +14,11 @@ import pytest
 from pqadapters.errors import StoreError, StoreForked, StoreRefused
 from pqadapters.living import living
 from pqadapters.logging._delivery import delivery as _delivery
+from pqadapters.logging._delivery import looking
 from pqadapters.logging._delivery.listener import _listeners
 from pqadapters.logging._spools import spool as _spool
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue
-from pqadapters.store import Put, Store
+from pqadapters.store import Depth, Put, Store
 from pqadapters.stores.segment.slots import Slot, Slots
 
 from ..contract.descriptors import open_below
@@ -541,3 +542,20 @@ def test_one_that_cannot_be_closed_is_no_failure_of_another(tmp_path: Path, monk
     QueueHandler(tmp_path / "other").close()
     assert closes
     store.close()
+
+
+def test_stats_of_a_spool_that_is_let_go_of_meanwhile(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As by whoever delivers, when nothing is left."""
+    handler = QueueHandler(str(tmp_path / "spool"))
+    logger_of(handler).info("one")
+    depth, times = looking._depth, iter([True])
+
+    def let_go_first(store: Store, queue: str) -> Depth:
+        if next(times, False):
+            spool(handler).close()
+        return depth(store, queue)
+
+    monkeypatch.setattr(looking, "_depth", let_go_first)
+    assert handler.stats()["depth"] == 1
+    handler.close()
+    assert not spool(handler).is_open

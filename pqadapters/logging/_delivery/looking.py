@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from ...clock import SYSTEM
+from ...errors import StoreClosed
 from ...store import Depth, Order, State, Store, dead_queue
 from .._spools.names import Spooled
 from .delivery import Delivery
@@ -84,6 +85,9 @@ def stats(spool: Spooled, delivery: Delivery | None) -> dict[str, Any]:
     bytes, oldest_age of what it hasn't confirmed; delivered, retried, dead, last_error. Raises StoreError."""
     was_open = spool.is_open
     try:
+        return _stats(spool, spool.store, delivery)
+    except StoreClosed:  # whoever delivered has let go of it meanwhile: once more, with what is opened for this
+        was_open = False
         return _stats(spool, spool.store, delivery)
     finally:
         if not was_open:
