@@ -133,10 +133,9 @@ class Line(Acks):
         self.objects.begin_again()
         self.renewed()
 
-    def take(
+    def take(  # as SegmentStore.claim
         self,
         timeout: float | None,
-        *,
         lent: Own | None = None,
         order: Order | None = None,
         ids: Sequence[int] | None = None,
@@ -151,7 +150,7 @@ class Line(Acks):
         if own is None:
             own = self.held.admit(who)
         deadline = deadline_of(timeout) if timeout else None
-        stop = self.stopped if timeout == 0.0 or lent is not None else self.flags.turned
+        stop = self.flags.turned if (timeout or timeout is None) and lent is None else self.stopped
         entries = self.ask(own, who) if self.policy is not _TASK_DONE else None
         if self.policy is _GET and self.look is not None and lent is None and order is None:
             item = self._take_seen(self.look)

@@ -159,10 +159,9 @@ class SegmentStore:
 
     # Claims
 
-    def claim(
+    def claim(  # by keywords; the defaults of parameters that take nothing else cost a search each
         self,
         queue: str,
-        *,
         order: Order = Order.OLDEST,
         ids: Sequence[int] | None = None,
         limit: int = 1,
