@@ -14,6 +14,8 @@ from types import TracebackType
 
 from tests.segment.programs import PATIENCE
 
+from .ports import held_port
+
 _SIZE = 1 << 16
 
 
@@ -39,7 +41,7 @@ class Proxy:
         self.came, self.go = threading.Event(), threading.Event()
         self.connections = 0
         self._listener: socket.socket | None = None
-        self.port = 0
+        self._held, self.port = held_port()
         self.accept()
 
     def at(self, marker: bytes, how: How) -> None:
@@ -60,18 +62,15 @@ class Proxy:
 
     def accept(self) -> None:
         """Take connections (again)."""
-        listener = socket.create_server(("127.0.0.1", self.port))
-        self.port = listener.getsockname()[1]
-        self._listener = listener
+        self._listener = listener = socket.create_server(("127.0.0.1", self.port))
         threading.Thread(target=self._listen, args=(listener,), daemon=True).start()
 
     def refuse(self) -> None:
         """No new connections, and those that are there are cut."""
-        if self._listener is not None:
-            with suppress(OSError):
-                self._listener.shutdown(socket.SHUT_RDWR)
-            self._listener.close()
-            self._listener = None
+        with self._lock:
+            listener, self._listener = self._listener, None
+        if listener is not None:
+            _close(listener)
         self.cut()
 
     def cut(self) -> None:
@@ -94,9 +93,14 @@ class Proxy:
                 continue
             link = _Link(self, client, server)
             with self._lock:
-                self._links.add(link)
-                self.connections += 1
-            link.start()
+                refused = listener is not self._listener  # since it came, and nobody has cut this one
+                if not refused:
+                    self._links.add(link)
+                    self.connections += 1
+            if refused:
+                link.close()
+            else:
+                link.start()
 
     def gone(self, link: _Link) -> None:
         with self._lock:
@@ -110,6 +114,7 @@ class Proxy:
     ) -> None:
         self.go.set()
         self.refuse()
+        self._held.close()
 
 
 class _Link:

@@ -10,7 +10,6 @@ import itertools
 import os
 import shutil
 import signal
-import socket
 import subprocess
 import sys
 import tempfile
@@ -22,6 +21,8 @@ from pathlib import Path
 from typing import Any
 
 import pymysql
+
+from .ports import held_port
 
 PATIENCE = 60.0
 _NAMES = ("mariadbd", "mysqld")
@@ -65,7 +66,7 @@ class Server:
         self.directory = Path(tempfile.mkdtemp(prefix="pqadapters-mysql-"))
         self._data = data or self.directory / "data"
         self.socket = str(self.directory / "socket")
-        self.port = _free_port()
+        self._held, self.port = held_port()
         self._options = options
         self._server: subprocess.Popen[bytes] | None = None
         self._guard = subprocess.Popen([sys.executable, "-c", _GUARD, str(self.directory)], stdin=subprocess.PIPE)
@@ -144,6 +145,7 @@ class Server:
 
     def close(self) -> None:
         self.kill()
+        self._held.close()
         assert self._guard.stdin is not None
         with suppress(OSError):
             self._guard.stdin.close()
@@ -205,11 +207,6 @@ def _installed(path: Path) -> subprocess.CompletedProcess[str]:
 
 def _install(path: Path) -> None:
     shutil.copytree(_template(), path)
-
-
-def _free_port() -> int:
-    with socket.create_server(("127.0.0.1", 0)) as found:
-        return int(found.getsockname()[1])
 
 
 _shared: list[Server] = []
