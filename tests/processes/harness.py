@@ -91,6 +91,9 @@ class Running:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.kill_all()
+        assert self.process.stdout is not None
+        for _ in self.process.stdout:  # until its children are gone, too: each of them has the pipe
+            pass
         self.process.wait()
         self._watchdog.cancel()
         for pipe in (self.process.stdin, self.process.stdout, self.process.stderr):
