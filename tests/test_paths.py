@@ -40,7 +40,7 @@ def _shelf(path: str) -> None:
 
 def _executor(path: str) -> None:
     with ThreadPoolExecutor(1, path=path) as executor:
-        executor.submit(int).result(10)
+        executor.submit(int).result(60)
 
 
 def _handler(path: str) -> None:
