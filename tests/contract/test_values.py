@@ -28,6 +28,8 @@ NAMES = [
     "a.dead.b",
     "con",
     "x" * 1000,
+    "\udcff",
+    "\ud83d\ude00",
 ]
 
 PAYLOADS = [b"", b"\x00", b"\n", b"\r\n\x1a", b"\xff" * 100, bytes(range(256)), b"None", b"pqid"]
@@ -55,11 +57,13 @@ def test_tables_of_every_name(make_store: Maker) -> None:
 
 def test_names_of_every_kind_survive(make_store: Maker) -> None:
     store = make_store()
-    store.commit(*(Put(name, name.encode()) for name in NAMES), *(Set(name, b"k", name.encode()) for name in NAMES))
+    store.commit(*(Put(name, b"%d" % n) for n, name in enumerate(NAMES)))
+    store.commit(*(Set(name, b"k", b"%d" % n) for n, name in enumerate(NAMES)))
+    store.commit(*(Nack(claim, dead=name) for name in NAMES for claim in store.claim(name)))
     store = make_store.reopen()
-    for name in NAMES:
-        assert payloads(store, name) == [name.encode()]
-        assert store.get(name, b"k") == name.encode()
+    for n, name in enumerate(NAMES):
+        assert [(dead.payload, dead.note) for dead in store.browse(f"{name}.dead")] == [(b"%d" % n, name)]
+        assert store.get(name, b"k") == b"%d" % n
 
 
 def test_payloads_of_every_kind(make_store: Maker) -> None:

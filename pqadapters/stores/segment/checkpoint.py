@@ -86,7 +86,7 @@ def _encode(log: Log, catalog: Catalog, keep: list[Segment]) -> bytes:
         "moved": [[id, segment.number, segment.guests[id]] for id, segment in log.moved.items()],
         "live_bytes": catalog.live_bytes(log),
     }
-    text = json.dumps(head, separators=(",", ":")).encode()
+    text = json.dumps(head, separators=(",", ":"), ensure_ascii=False).encode("utf-8", "surrogatepass")
     parts = [_HEAD.pack(_MAGIC, _VERSION, len(text)), text]
     parts += [segment.index.tobytes() for segment in keep]
     parts += [array("Q", _plain(queue)).tobytes() for queue in queues if queue is not largest]
