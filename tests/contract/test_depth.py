@@ -13,6 +13,15 @@ def test_the_depth_of_a_queue_that_never_was(make_store: Maker) -> None:
     assert make_store().depth("q") == Depth(0, 0, 0, 0, 0, None)
 
 
+def test_the_depth_beside_a_queue_without_a_name(make_store: Maker) -> None:
+    store = make_store.filled(b"1", b"2", queue="")
+    store.commit(*(Nack(claim, dead="no") for claim in store.claim("")))
+    store.commit(Put("r.dead", b"3"))
+    assert store.depth("q") == Depth()
+    assert store.depth("r") == Depth(dead=1)
+    assert store.depth("")[:5] == (1, 0, 0, 1, 1)
+
+
 def test_the_depth_follows_a_record_through_its_life(make_store: Maker) -> None:
     store = make_store()
     seen = [store.depth("q")[:5]]

@@ -32,10 +32,13 @@ class Looks:
             raise self._reader.damaged() from None
 
     def _depth(self, queue: str, age: bool) -> Depth:
-        number, dead, now = self._names.queue(queue) or 0, dead_queue(queue), self._wall()  # 0 has no records
+        number, dead, now = self._names.queue(queue), dead_queue(queue), self._wall()
         letters = None if dead == queue else name_blob(dead)
-        asked = schema.asked_of_depth(letters, number, now, places(number) if age else _NOWHERE)
-        ready, delayed, claimed, size, buried, due, oldest = self._reader.row(schema.DEPTH, asked)
+        between = places(number) if age and number is not None else _NOWHERE
+        row = self._reader.row(schema.DEPTH, schema.asked_of_depth(letters, number or 0, now, between))
+        ready, delayed, claimed, size, buried, due, oldest = row
+        if number is None:  # the row that is always there is that of the queue ""
+            return Depth(dead=buried or 0)
         seconds = max(0.0, now - oldest) if isinstance(oldest, (int, float)) else None  # of a damaged one, a text
         if type(claimed) is not int or type(size) is not int:
             raise self._reader.damaged()
