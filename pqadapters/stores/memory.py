@@ -22,6 +22,7 @@ from typing import NoReturn, TypeVar
 from ..clock import SYSTEM, Clock
 from ..durability import Durability
 from ..errors import ConditionFailed, LeaseLost, LimitReached, PqadaptersError, Stopped, StoreClosed
+from ..interrupts import keep
 from ..store import (
     DEAD,
     Ack,
@@ -348,6 +349,7 @@ class MemoryStore:
         if acks:
             acknowledge(self, acks)
         due: float | None = None
+        taken: list[list[Claim]] = []
 
         def attempt() -> list[Claim] | None:
             nonlocal due
@@ -355,23 +357,41 @@ class MemoryStore:
             if stop is not None and stop():
                 return []
             due = self._due(queue)  # before the look: a delay that runs out after it must not be slept over
-            return self._take(queue, order, ids, limit) or None
+            keep(taken, self._take, queue, order, ids, limit)
+            return taken[-1] or None
 
         data = self._data
-        with data.lock:
-            return data.queue(queue).takers.wait_locked(lambda: data.look(attempt), timeout, lambda: due) or []
+        try:
+            with data.lock:
+                return data.queue(queue).takers.wait_locked(lambda: data.look(attempt), timeout, lambda: due) or []
+        except BaseException:  # of a signal handler: nobody would have them
+            data.whole(lambda: self._untake(queue, [claim.id for claims in taken for claim in claims]))
+            raise
 
     def _take(self, queue: str, order: Order, ids: Sequence[int] | None, limit: int) -> list[Claim]:
         ready = self._data.in_state(queue, State.READY, self._data.clock.wall(), newest=order is Order.NEWEST)
         if ids is not None:
             ready = (row for row in ready if row.id in ids)
         rows = nsmallest(limit, ready, key=_by_rank) if order is Order.RANK else list(islice(ready, limit))
-        for row in rows:
-            row.owner = self._token
-            row.attempts += 1
-        if rows:
-            self._data.queue(queue).watchers.wake_all()
-        return [Claim(r.queue, r.id, r.attempts, r.payload, r.rank, r.put_at, r.note) for r in rows]
+        try:
+            for row in rows:
+                row.owner = self._token
+                row.attempts += 1
+            if rows:
+                self._data.queue(queue).watchers.wake_all()
+            return [Claim(r.queue, r.id, r.attempts, r.payload, r.rank, r.put_at, r.note) for r in rows]
+        except BaseException:
+            self._untake(queue, [row.id for row in rows])
+            raise
+
+    def _untake(self, queue: str, ids: Iterable[int]) -> None:
+        """As if they had never been claimed, as far as they are."""
+        for id in ids:
+            row = self._data.rows.get(id)
+            if row is not None and row.owner is self._token:
+                row.owner = None
+                row.attempts -= 1
+        self._data.changed(queue)
 
     def _due(self, queue: str) -> float | None:
         if not self._data.delays:
