@@ -77,6 +77,10 @@ class Line:
         """Whether this thread is in the middle of a transaction, further out."""
         return self.inside and self.is_ours()
 
+    def is_led(self) -> bool:
+        """Whether somebody is in the middle of a transaction, and it isn't just said: see `_sleep`."""
+        return self.inside and (self.is_ours() or not self._is_free(False))
+
     def do(self, work: Work) -> Any:
         """Carry it out; its result, or LATE. Raises what it raises, and what the store runs into.
 

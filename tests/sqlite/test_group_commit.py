@@ -5,7 +5,8 @@ from __future__ import annotations
 import errno
 import sqlite3
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -20,6 +21,7 @@ from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore, changes
 from pqadapters.stores.sqlite.core import Core
 from pqadapters.stores.sqlite.work import Work
+from pqadapters.stores.sqlite.writer import Writer
 from tests.contract.descriptors import open_below
 from tests.contract.interrupting import interrupted
 from tests.contract.late import check_a_refused_late_commit_is_told
@@ -322,6 +324,27 @@ def test_a_claim_that_is_interrupted_on_its_way_back_claims_nothing(store: Sqlit
     assert [claim.attempt for claim in store.claim("q")] == [1]
 
 
+@contextmanager
+def _led(writer: Writer) -> Iterator[None]:
+    """By another thread."""
+    begun, over = threading.Event(), threading.Event()
+
+    def lead() -> None:
+        with writer.lock:
+            writer.inside = True
+            begun.set()
+            over.wait()
+            writer.inside = False
+
+    leader = Task(lead, patience=PATIENCE)
+    begun.wait()
+    try:
+        yield
+    finally:
+        over.set()
+        leader.result()
+
+
 def test_a_claim_whose_caller_is_interrupted_twice_is_given_back_by_who_comes_next(store: SqliteStore) -> None:
     """A greenlet that was killed again while the leader had its claim in hand left that to nobody."""
     writer = store._core.writer
@@ -336,10 +359,8 @@ def test_a_claim_whose_caller_is_interrupted_twice_is_given_back_by_who_comes_ne
 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(writer, "do", interrupted)
-        patch.setattr(writer, "inside", True)
-        with pytest.raises(KeyboardInterrupt):
+        with _led(writer), pytest.raises(KeyboardInterrupt):
             store.claim("q")
-        patch.setattr(writer, "inside", False)
         do(works[0])  # by the leader
         for _ in range(2):
             with pytest.raises(KeyboardInterrupt):

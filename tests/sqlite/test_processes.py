@@ -10,19 +10,24 @@ import time
 from collections.abc import Callable
 from contextlib import ExitStack
 from pathlib import Path
+from unittest.mock import Mock
 
 import pytest
 
+import pqadapters.stores.sqlite
 from pqadapters.errors import DiskError, LeaseLost, StoreLocked
 from pqadapters.store import Ack, Claim, Nack, Put, Set
 from pqadapters.stores.sqlite import SqliteStore, schema
+from pqadapters.stores.sqlite import core as sqlite_core
 from pqadapters.stores.sqlite import store as sqlite_store
 from pqadapters.stores.sqlite.processes.orphans import Orphan, claimed
 from pqadapters.stores.sqlite.work import Work
+from tests.contract.interrupting import interrupted
 from tests.contract.threads import Task
 from tests.segment.programs import PATIENCE, run, running, said
 from tests.segment.users import USER, as_root, home_of_user, owners
 
+_SQLITE = os.path.dirname(str(pqadapters.stores.sqlite.__file__))
 _OPEN = """
 import os, sys, threading
 from pqadapters.store import Ack, Nack, Put, Set
@@ -267,6 +272,53 @@ def test_an_orphan_that_was_given_back_is_not_given_back_again(database: Path) -
         core.orphans.give_back(core)
         assert not core.orphans
         assert (store.depth("q").ready, store.depth("q").unfinished) == (0, 1)
+
+
+def test_an_orphan_is_given_back_by_who_comes_behind_an_interrupted_leader(database: Path) -> None:
+    """It was left to the leader that there seemed to be, and whoever waited for the record waited for the next commit.
+    """
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"a"))
+        core, claims = store._core, store.claim("q")
+        orphan = Orphan(claimed(claims), store._handle)
+        orphan.giving = core.giving_back(claims, store._handle)
+        core.orphans.append(orphan)
+        core.writer.inside = True
+        assert [claim.attempt for claim in store.claim("q", timeout=PATIENCE)] == [1]
+        assert not core.orphans
+
+
+def test_an_orphan_is_given_back_wherever_that_was_interrupted(database: Path) -> None:
+    """It was nobody's any more."""
+    with SqliteStore(database, durability="process") as store:
+        core, nth, going = store._core, 0, True
+        while going:
+            nth += 1
+            store.commit(Put("q", b"a"))
+            core.orphans.append(Orphan(claimed(store.claim("q")), store._handle))
+            going = interrupted(lambda: core.orphans.give_back(core), nth, (_SQLITE,), exits=True)
+            assert store.depth("q")[:3] == (1, 0, 0), f"at place {nth}"
+            assert not core.orphans
+            (claim,) = store.claim("q")
+            assert claim.attempt == 1
+            store.commit(Ack(claim))
+        assert nth > 20
+
+
+def test_an_orphan_whose_giving_back_was_refused_is_given_back(database: Path) -> None:
+    """By what a signal handler raised in the middle, say: it was taken for given back."""
+    with SqliteStore(database) as store:
+        store.commit(Put("q", b"a"))
+        core, claims = store._core, store.claim("q")
+        orphan = Orphan(claimed(claims), store._handle)
+        orphan.giving = core.giving_back(claims, store._handle)
+        core.orphans.append(orphan)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr(sqlite_core, "give_back", Mock(side_effect=RuntimeError("in a signal handler")))
+            with pytest.raises(RuntimeError):
+                core.writer.do(orphan.giving)
+        assert [claim.attempt for claim in store.claim("q")] == [1]
+        assert not core.orphans
 
 
 def test_a_parent_keeps_its_connections_behind_a_fork(database: Path) -> None:

@@ -377,8 +377,14 @@ class Core:
             self.ring(claims)
 
     def giving_back(self, claims: list[Claim], handle: int) -> Work:
+        """Its result says whether that was done."""
         number = self.owners.number
-        return Work(lambda each: give_back(each, self.names, claims, number, handle), synced=False)
+
+        def run(connection: sqlite3.Connection) -> bool:
+            give_back(connection, self.names, claims, number, handle)
+            return True
+
+        return Work(run, synced=False)
 
     def ring(self, claims: list[Claim]) -> None:
         for queue in {claim.queue for claim in claims}:

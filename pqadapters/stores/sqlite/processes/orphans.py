@@ -7,15 +7,19 @@ who has it by then. Any thread may call anything.
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 from contextlib import suppress
 from typing import TYPE_CHECKING
 
 from ....errors import StoreError
+from ....interrupts import keep
 from ..work import OVER, Work
 
 if TYPE_CHECKING:
     from ....store import Claim
     from ..core import Core
+
+_popleft: Callable[[deque[Orphan]], Orphan] = deque.popleft
 
 
 def claimed(claims: list[Claim]) -> Work:
@@ -39,26 +43,25 @@ class Orphans(deque[Orphan]):
     def give_back(self, core: Core) -> None:
         """Make ready what there is. Who is interrupted at it leaves it to who comes next."""
         for _ in range(len(self)):
+            taken: list[Orphan] = []
             try:
-                orphan = self.popleft()
-            except IndexError:  # another thread has it
-                return
-            with suppress(StoreError):
-                self._give_back(orphan, core)
+                with suppress(IndexError):  # another thread has it
+                    keep(taken, _popleft, self)
+                with suppress(StoreError):  # of a lock, a full disk: it is tried again
+                    if taken and self._is_back(taken[0], core):
+                        taken.clear()
+            finally:
+                self.extend(taken)
 
-    def _give_back(self, orphan: Orphan, core: Core) -> None:
+    def _is_back(self, orphan: Orphan, core: Core) -> bool:
+        """Whether there is nothing to be given back any more."""
         claiming, giving = orphan.claiming, orphan.giving
-        is_given = giving is not None and giving.done and giving.error is None
-        if core.writer.inside and not (claiming if giving is None else giving).done:
-            self.append(orphan)  # somebody may be about it just now
-        elif claiming.done and claiming.result and claiming.result[0] and not is_given:
+        if not (claiming if giving is None else giving).done and core.writer.is_led():
+            return False  # somebody may be about it just now
+        if claiming.done and claiming.result and claiming.result[0]:
             claims = claiming.result[0]
-            orphan.giving = core.giving_back(claims, orphan.handle)
-            try:
+            if giving is None or not (giving.done and giving.result):
+                orphan.giving = core.giving_back(claims, orphan.handle)
                 core.writer.do(orphan.giving)
-            except BaseException as error:
-                if isinstance(error, StoreError):  # of a lock, a full disk: nothing was given back
-                    orphan.giving = None
-                self.append(orphan)
-                raise
             core.ring(claims)
+        return True
