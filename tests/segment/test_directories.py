@@ -50,6 +50,26 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
+def test_the_system_syncs_each_file_and_each_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Other tests look at what a disk is asked for, and put one of their own in its place."""
+    synced: list[os.stat_result] = []
+    for name in ("fsync", "fdatasync"):
+
+        def noted(fd: int, call: Callable[[int], None] = getattr(os, name)) -> None:
+            call(fd)
+            synced.append(os.fstat(fd))
+
+        monkeypatch.setattr(os, name, noted)
+    path = tmp_path / "a" / "q"
+    with SegmentStore(path) as store:
+        for place in (tmp_path, tmp_path / "a", path):
+            assert any(os.path.samestat(os.stat(place), each) for each in synced), f"{place} was not synced"
+        synced.clear()
+        store.commit(Put("q", b"1"))
+        segment = os.stat(path / f"{1:016d}.seg")
+        assert any(os.path.samestat(segment, each) for each in synced)
+
+
 @pytest.mark.parametrize("umask", [0, 0o177])
 def test_missing_directories_are_made_and_are_private(umask: int, tmp_path: Path) -> None:
     """By a program that has set its umask for files, nobody but root could enter what it had made."""
