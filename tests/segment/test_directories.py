@@ -53,13 +53,16 @@ def mode(path: Path) -> int:
 def test_the_system_syncs_each_file_and_each_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Other tests look at what a disk is asked for, and put one of their own in its place."""
     synced: list[os.stat_result] = []
-    for name in ("fsync", "fdatasync"):
 
-        def noted(fd: int, call: Callable[[int], None] = getattr(os, name)) -> None:
+    def noting(call: Callable[[int], None]) -> Callable[[int], None]:
+        def noted(fd: int) -> None:
             call(fd)
             synced.append(os.fstat(fd))
 
-        monkeypatch.setattr(os, name, noted)
+        return noted
+
+    monkeypatch.setattr(os, "fsync", noting(os.fsync))
+    monkeypatch.setattr(os, "fdatasync", noting(os.fdatasync))
     path = tmp_path / "a" / "q"
     with SegmentStore(path) as store:
         for place in (tmp_path, tmp_path / "a", path):
