@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+import errno
+import os
 import random
 from pathlib import Path
 
 import pytest
 
 from pqadapters.durability import Durability
+from pqadapters.errors import DiskError
+from pqadapters.stores.segment import SegmentStore
 
-from .faulty import FaultyDisk
+from .faulty import Action, FaultyDisk
+from .history import Player
 from .promises import POWER, PROCESS, Ruins, check, look, record
 from .states import Snapshot, State, cut_writes, distinct
 from .workloads import WORKLOADS
@@ -66,6 +71,28 @@ def test_a_crash_while_segments_that_are_done_with_are_removed(tmp_path: Path, i
     removals = [at for at, action in enumerate(player.disk.actions) if action.kind == "unlink"]
     assert len(removals) > 1
     _crash_again(Snapshot(player.disk, removals[0]).killed(), ruins, random.Random(5))
+
+
+def test_a_power_cut_while_a_full_disk_makes_an_empty_segment_the_last_one(tmp_path: Path, in_memory: Path) -> None:
+    """Only what stands in the last one may be torn: what the drained one had is on the disk before there is another."""
+
+    def full(action: Action, before: int) -> OSError | None:
+        return OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)) if action.kind == "allocate" else None
+
+    os.mkdir(tmp_path / "store")
+    disk, rng = FaultyDisk(str(tmp_path / "store")), random.Random(6)
+    player = Player(disk, lambda: SegmentStore(tmp_path / "store", durability=PROCESS, disk=disk), power=False)
+    player.put(3, size=9000)
+    player.ack(3, lazy=True)
+    disk.refuse, first = full, len(disk.actions)
+    with pytest.raises(DiskError):
+        player.put(size=60_000)
+    assert any(action.kind == "unlink" for action in disk.actions[first:]), "the drained one is still there"
+    ruins = Ruins(in_memory / "ruins")
+    for crash in range(first, len(disk.actions) + 1):
+        fates = player.fates(crash, power_cut=True)
+        for state in distinct(Snapshot(disk, crash).power_cut(rng, SAMPLES)):
+            check(player, fates, state, ruins)
 
 
 def _crash_again(state: State, ruins: Ruins, rng: random.Random) -> None:
