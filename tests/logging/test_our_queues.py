@@ -202,6 +202,24 @@ def test_what_one_of_several_refuses_is_a_dead_letter_of_its_own(make: Callable[
     assert refusing.messages == ["m 0", "m 1", "m 3", "m 4"]
 
 
+def test_what_one_of_several_refuses_is_tried_again_behind_a_pause_and_others_go_on(make: Callable[[], Any]) -> None:
+    """All that came meanwhile waited for the pause; or, where more was there than a batch, there was none, and the
+    record was a dead letter at once."""
+    queue = make()
+    refusing = Noting(lambda message: ValueError("not this one") if message == "m 0" else None)
+    messages = _log(logger_of(QueueHandler(queue)), 0, 300)
+    listener = QueueListener(queue, Sink(refusing, name="a", retries=3, backoff=(999.0, 999.0)), Noting())
+    listener.start()
+    try:
+        refusing.until_count(299)
+        messages += _log(logger_of(QueueHandler(queue)), 300, 301)
+        refusing.until_count(300)
+    finally:
+        listener.stop(0.0)
+    assert refusing.messages == messages[1:]
+    assert refusing.tries.count("m 0") == 1
+
+
 def test_a_restart(make: Callable[[], Any]) -> None:
     queue = make()
     handler = QueueHandler(queue, handlers=[Sink(Noting(lambda message: OSError()), **DOWN)])

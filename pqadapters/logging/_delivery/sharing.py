@@ -9,10 +9,12 @@ from __future__ import annotations
 
 import logging
 import threading
+from bisect import insort
 from collections import deque
 from collections.abc import Sequence
 from typing import Any
 
+from ...clock import SYSTEM
 from ...ending import enduring
 from ...store import Ack, Claim, Depth, Put, Store, dead_queue
 from .couriers import AGAIN
@@ -31,6 +33,7 @@ class SharedPost(Post):
         super().__init__(*arguments)
         self._waiting: deque[Entry] = deque()
         self._taken: dict[int, logging.LogRecord] = {}
+        self._later: list[tuple[float, int, Claim]] = []  #: of those: when each is tried again, and its id
 
     @property
     def idle(self) -> bool:
@@ -39,12 +42,18 @@ class SharedPost(Post):
 
     @property
     def has_work(self) -> bool:
-        return bool(self._waiting)
+        return bool(self._waiting) or self.rest == 0.0
+
+    @property
+    def rest(self) -> float | None:
+        """Seconds until one that was refused is tried again; None where none is."""
+        return max(0.0, self._later[0][0] - SYSTEM.monotonic()) if self._later else None
 
     def add(self, entries: Sequence[Entry]) -> None:
         self._waiting.extend([(claim, copied(record)) for claim, record in entries])
 
     def _claimed(self, store: Store, queue: str, limit: int) -> Sequence[Claim]:
+        self._come_again()
         entries = [self._waiting[place] for place in range(min(limit, len(self._waiting)))]
         self._taken.update((claim.id, record) for claim, record in entries)
         for _ in entries:  # not before: it would seem idle meanwhile
@@ -62,13 +71,14 @@ class SharedPost(Post):
                 del self._taken[claim.id]
 
     def _put_off(self, store: Store, claim: Claim, seconds: float) -> None:
-        """Behind what waits; and behind a pause, where that is nothing."""
-        if not self._waiting:
-            self.stopping.wait(seconds)
-        record = self._taken.get(claim.id)
-        if record is not None:
-            self._waiting.append((claim, record))
-            del self._taken[claim.id]
+        insort(self._later, (SYSTEM.monotonic() + seconds, claim.id, claim))
+
+    def _come_again(self) -> None:
+        """Those whose pause is over, behind what waits."""
+        while self.rest == 0.0:
+            _, id, claim = self._later[0]
+            self._waiting.append((claim, self._taken[id]))
+            del self._taken[id], self._later[0]
 
     def _acknowledge(self, store: Store, claims: Sequence[Claim]) -> None:
         for claim in claims:
@@ -155,7 +165,7 @@ class Sharing:
         def run() -> None:
             while not post.stopping.is_set():
                 with self._changed:
-                    self._changed.wait_for(lambda: post.has_work or post.stopping.is_set())
+                    self._changed.wait_for(lambda: post.has_work or post.stopping.is_set(), post.rest)
                 try:
                     if self._store is not None:
                         post.work_off(self._store, "")
