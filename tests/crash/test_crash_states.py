@@ -10,12 +10,12 @@ from pathlib import Path
 import pytest
 
 from pqadapters.durability import Durability
-from pqadapters.errors import DiskError
+from pqadapters.errors import DiskError, StorePoisoned
 from pqadapters.stores.segment import SegmentStore
 
 from .faulty import Action, FaultyDisk
 from .history import Player
-from .promises import POWER, PROCESS, Ruins, check, look, record
+from .promises import POWER, PROCESS, Ruins, check, die, look, record
 from .states import Snapshot, State, cut_writes, distinct
 from .workloads import WORKLOADS
 
@@ -93,6 +93,31 @@ def test_a_power_cut_while_a_full_disk_makes_an_empty_segment_the_last_one(tmp_p
         fates = player.fates(crash, power_cut=True)
         for state in distinct(Snapshot(disk, crash).power_cut(rng, SAMPLES)):
             check(player, fates, state, ruins)
+
+
+def test_i1_a_power_cut_behind_a_process_that_died_before_it_had_synced_a_name(tmp_path: Path, in_memory: Path) -> None:
+    """The next process finds a segment, and writes to it: the name may be in memory alone."""
+    os.mkdir(tmp_path / "store")
+    disk, rng = FaultyDisk(str(tmp_path / "store")), random.Random(7)
+
+    def reopen() -> SegmentStore:
+        return SegmentStore(tmp_path / "store", durability=POWER, segment_bytes=4096, disk=disk)
+
+    def killed(action: Action, before: int) -> OSError | None:
+        gone = any(each.target == f"{2:016d}.seg" for each in disk.actions)
+        return OSError(errno.EIO, os.strerror(errno.EIO)) if gone else None
+
+    player = Player(disk, reopen, power=True)
+    disk.refuse = killed
+    with pytest.raises(StorePoisoned):
+        player.put(9, size=900)
+    die(player.store)
+    disk.refuse = None
+    player.store = reopen()
+    player.put()
+    count, ruins = len(disk.actions), Ruins(in_memory / "ruins")
+    for state in distinct(Snapshot(disk, count).power_cut(rng, SAMPLES)):
+        check(player, player.fates(count, power_cut=True), state, ruins)
 
 
 def _crash_again(state: State, ruins: Ruins, rng: random.Random) -> None:
