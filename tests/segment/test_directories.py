@@ -64,13 +64,15 @@ def test_the_system_syncs_each_file_and_each_directory(tmp_path: Path, monkeypat
     monkeypatch.setattr(os, "fsync", noting(os.fsync))
     monkeypatch.setattr(os, "fdatasync", noting(os.fdatasync))
     path = tmp_path / "a" / "q"
-    with SegmentStore(path) as store:
-        for place in (tmp_path, tmp_path / "a", path):
-            assert any(os.path.samestat(os.stat(place), each) for each in synced), f"{place} was not synced"
+    for places in [(tmp_path, tmp_path / "a", path), (tmp_path / "a", path)]:  # it may have been made, and not synced
         synced.clear()
-        store.commit(Put("q", b"1"))
-        segment = os.stat(path / f"{1:016d}.seg")
-        assert any(os.path.samestat(segment, each) for each in synced)
+        with SegmentStore(path) as store:
+            for place in places:
+                assert any(os.path.samestat(os.stat(place), each) for each in synced), f"{place} was not synced"
+            synced.clear()
+            store.commit(Put("q", b"1"))
+            segment = os.stat(path / f"{1:016d}.seg")
+            assert any(os.path.samestat(segment, each) for each in synced)
 
 
 @pytest.mark.parametrize("umask", [0, 0o177])
