@@ -144,11 +144,12 @@ def test_other_versions_are_refused(version: int, tmp_path: Path) -> None:
         SegmentStore(directory)
 
 
-def test_one_copy_of_the_header_is_enough(tmp_path: Path) -> None:
-    for at in (0, 512):
-        data = literal.example()
-        data = data[:at] + b"?" * 56 + data[at + 56 :]
-        with SegmentStore(_write(tmp_path / str(at), data)) as store:
+@pytest.mark.parametrize(("first", "length"), [(0, 56), (12, 1), (28, 1), (36, 1), (52, 4)])
+def test_one_copy_of_the_header_is_enough(first: int, length: int, tmp_path: Path) -> None:
+    for copy in (0, 512):
+        data, at = literal.example(), copy + first
+        data = data[:at] + b"?" * length + data[at + length :]
+        with SegmentStore(_write(tmp_path / str(copy), data)) as store:
             assert [record.payload for record in store.browse("jobs")] == [b"world"]
             assert store.damage == ()
 
