@@ -211,11 +211,13 @@ def test_i8_a_segment_without_a_byte(blank: bytes, tmp_path: Path) -> None:
 
 
 def test_a_damaged_checkpoint_costs_time_only(tmp_path: Path) -> None:
+    """At its right length, or it is of no use whatever its checksum says."""
     original, ruins = _original(tmp_path / "store", POWER, closed=True), Ruins(tmp_path / "ruins")
     data, rng = original.files["checkpoint"], random.Random(0)
     for make in (_flip, _overwrite, _cut, _repeat):
-        for _ in range(15):
-            files = {**original.files, "checkpoint": make("checkpoint", data + bytes(1024), rng).data}
+        for _ in range(25):
+            wound = make("checkpoint", bytes(format.DATA) + data, rng)  # as if it had two headers, as segments have
+            files = {**original.files, "checkpoint": wound.data[format.DATA :]}
             with ruins.build(files) as directory:
                 records, keys, damage = served(directory)
                 assert (records, keys, damage) == (original.records, original.keys, ())

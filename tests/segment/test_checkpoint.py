@@ -8,11 +8,12 @@ import random
 import shutil
 from pathlib import Path
 from typing import Any
+from zlib import crc32
 
 import pytest
 
 from pqadapters.store import Ack, Delete, Nack, Op, Put, Set, State, Update
-from pqadapters.stores.segment import SegmentStore, checkpoint
+from pqadapters.stores.segment import SegmentStore, checkpoint, format
 from tests.contract.maker import ManualClock
 from tests.crash.faulty import FaultyDisk
 from tests.crash.promises import die
@@ -123,6 +124,19 @@ def test_it_is_used(tmp_path: Path) -> None:
         assert store.depth("q").ready == 9
         assert [claim.payload[:1] for claim in store.claim("q", limit=9)] == [b"%d" % n for n in range(9) if n != 5]
         assert len(store.damage) == 1
+
+
+@pytest.mark.parametrize("head", [b"PQACKPT\n\x02\x00", b"PQACKPT2\x01\x00"], ids=["version", "magic"])
+def test_another_programs_is_not_used(head: bytes, tmp_path: Path) -> None:
+    """That of a newer version may mean other things, or belong to what this one doesn't know."""
+    with SegmentStore(tmp_path / "store") as store:
+        store.commit(Set("t", b"the key", b"value"))
+    file = tmp_path / "store" / "checkpoint"
+    body = head + file.read_bytes()[len(head) : -4].replace(b"the key", b"another")
+    file.write_bytes(body + format.CRC.pack(crc32(body)))
+    with SegmentStore(tmp_path / "store") as store:
+        assert list(store.scan("t")) == [(b"the key", b"value")]
+        assert store.damage == ()
 
 
 def test_one_that_is_older_than_the_segments_is_used_as_far_as_it_goes(tmp_path: Path) -> None:
