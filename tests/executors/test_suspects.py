@@ -27,11 +27,11 @@ def leave_suspects(make: Make, *numbers: int) -> None:
     make_suspects(make)
 
 
-def make_suspects(make: Make) -> None:
+def make_suspects(make: Make, attempts: int = 1) -> None:
     with make(recover="manual") as other:
         store, name = other._backlog.store, other._backlog.names.jobs
         for claim in store.claim(name, limit=10):
-            store.commit(Ack(claim), Put(name, claim.payload, claim.rank, attempts=1))
+            store.commit(Ack(claim), Put(name, claim.payload, claim.rank, attempts=attempts))
 
 
 def test_one_at_a_time() -> None:
@@ -124,6 +124,70 @@ def test_one_that_was_cancelled_as_it_was_begun_keeps_no_other(make: Make, monke
     assert one.cancelled()
     executor.shutdown()
     assert sorted(work.DONE) == [1, 2]
+
+
+@pytest.mark.parametrize("attempts", [2, 3, 7])
+def test_attempts_that_were_counted_as_other_jobs_ended_the_process_park_none(make: Make, attempts: int) -> None:
+    """One that was claimed, and hadn't begun, was blamed: it was parked, without a last attempt."""
+    leave(make, (work.note, 1))
+    make_suspects(make, attempts)
+    executor = make()
+    executor.shutdown()
+    assert work.DONE == [1]
+
+
+def test_one_that_ended_its_process_on_its_last_attempt_is_told_so_however_often_it_was_claimed_since(
+    make: Make, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Others ended the process as it was parked: "4 times (max_attempts=3)"."""
+    leave(make, (work.note, 1))
+    make_suspects(make, 2)
+    with monkeypatch.context() as patch:
+        patch.setattr(starting, "_begins", lambda backlog, started: False)  # its process ends here
+        make().shutdown(drain=False)
+    for _ in range(2):
+        with monkeypatch.context() as patch:
+            patch.setattr(starting, "park", lambda *_: None)
+            make().shutdown(drain=False)
+    with make() as executor:
+        executor.shutdown()
+        again = make(recover="manual")
+        assert [job.reason for job in again.jobs("dead")] == [
+            "its process ended while it ran, 3 times (max_attempts=3)"
+        ]
+    assert work.DONE == []
+
+
+def test_its_loading_is_a_part_of_it(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    """What ends the process as it is loaded took others on their last attempt with it."""
+    leave_suspects(make, 1)
+    load, running = starting._loaded, list[bytes | None]()
+
+    def look(backlog: Any, *args: Any) -> Any:
+        running.append(backlog.suspects.running)
+        return load(backlog, *args)
+
+    monkeypatch.setattr(starting, "_loaded", look)
+    executor = make(recover="manual", max_attempts=2)
+    [future] = executor.recovered()
+    assert future.result(work.PATIENCE) == 1
+    assert running == [future._id]
+
+
+def test_one_that_cant_be_loaded_yet_keeps_no_other(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    leave_suspects(make, 1, 2)
+    load, failed = starting._opened, list[bool]()
+
+    def fail(*args: Any) -> Any:
+        if failed:
+            return load(*args)
+        failed.append(True)
+        raise AttributeError("it isn't defined yet")
+
+    monkeypatch.setattr(starting, "_opened", fail)
+    executor = make(recover="manual", max_attempts=2)
+    one, two = executor.recovered()
+    assert (two.result(work.PATIENCE), one.result(work.PATIENCE)) == (2, 1)
 
 
 def test_one_that_fails_is_tried_again(make: Make) -> None:

@@ -15,7 +15,7 @@ from .... import telling
 from ....clock import SYSTEM
 from ....errors import LeaseLost, PqadaptersError
 from ....interrupts import repeats, works
-from ....store import Ack, Delete, Order
+from ....store import Ack, Delete, Order, Update
 from .._jobs import wire
 from .._jobs.errors import JobParked
 from .._jobs.options import PLAIN, Options
@@ -183,7 +183,7 @@ def _looked_at(backlog: Backlog, claim: Claim, id: bytes, future: JobFuture | No
         return None
     if future is None:
         future = backlog.attached.get(id)
-    reason = _interruption(backlog, claim, options, job.failures)
+    reason = _interruption(backlog, claim, options, job)
     if reason is not None:
         if reason:
             park(backlog, claim, reason, future)
@@ -194,8 +194,11 @@ def _looked_at(backlog: Backlog, claim: Claim, id: bytes, future: JobFuture | No
         drop(backlog, Started(JobFuture(backlog, id, None), claim, (None, (), {})))
         _log.info("a job that map() had submitted ended with its process: recover_map=True would run it")
         return None
+    if not _may_be_last(backlog, claim, options, job.failures, future):
+        return None
     started = _loaded(backlog, claim, job, options, future)
-    if started is None or not _may_be_last(backlog, claim, options, job.failures, started.future):
+    if started is None:
+        let_go_of_suspect(backlog, id)
         return None
     if backlog.attached.get(id) is started.future:  # one that was asked for just now stays, and hears of the end
         backlog.attached.pop(id, None)
@@ -223,9 +226,10 @@ def _has_word(backlog: Backlog, id: bytes, word: bytes) -> bool:
     return backlog.store.get(backlog.names.cancelled, id) == word
 
 
-def _interruption(backlog: Backlog, claim: Claim, options: Options, failures: int) -> str | None:
-    """Why a job isn't run that was begun before and came to no end; "" where it was dropped, None where it is run."""
-    interruptions = claim.attempt - 1 - failures
+def _interruption(backlog: Backlog, claim: Claim, options: Options, job: wire.Wire) -> str | None:
+    """Why a job isn't run that was begun before and came to no end; "" where it was dropped, None where it is run.
+    Attempts count as they are claimed: where another job ended the process right then, more are counted than were."""
+    interruptions = claim.attempt - 1 - job.failures
     if interruptions <= 0:
         return None
     word = options.interrupted or backlog.settings.interrupted
@@ -235,20 +239,22 @@ def _interruption(backlog: Backlog, claim: Claim, options: Options, failures: in
         return ""
     if word is Interrupted.FAIL:
         return "its process ended while it ran (interrupted='fail')"
-    if interruptions >= most:
-        return f"its process ended while it ran, {interruptions} times (max_attempts={most})"
+    if interruptions >= most and (job.flags & wire.LAST or most == 1):
+        return f"its process ended while it ran, {most} times (max_attempts={most})"
     return None
 
 
-def _may_be_last(backlog: Backlog, claim: Claim, options: Options, failures: int, future: JobFuture) -> bool:
-    """Of jobs on their last attempt one runs at a time: one that kills its process must not take others with it."""
+def _may_be_last(backlog: Backlog, claim: Claim, options: Options, failures: int, future: JobFuture | None) -> bool:
+    """Of jobs on their last attempt one runs at a time: one that kills its process must not take others with it, by
+    its loading either. That it is begun is on disk then."""
     most = options.max_attempts or backlog.settings.max_attempts
     if most == 1 or claim.attempt - failures < most:
         return True
-    id = wire.id_of(claim.payload)
-    if backlog.suspects.begin(id):
+    if backlog.suspects.begin(wire.id_of(claim.payload)):
+        backlog.commit(Update(claim, wire.on_its_last_attempt(claim.payload)))
         return True
-    wait_again(backlog, future)
+    if future is not None:
+        wait_again(backlog, future)
     put_back(backlog, claim, _SOON)
     return False
 

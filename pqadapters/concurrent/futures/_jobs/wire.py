@@ -26,7 +26,8 @@ from ....serializers.connections import without_connections
 from .tasks import Named, task_of
 
 FORMAT = 1
-MAPPED, REPLY = 1, 2  #: flags: it came by `map`; who submitted it waits for a reply
+#: Flags: it came by `map`; who submitted it waits for a reply; its last attempt was begun.
+MAPPED, REPLY, LAST = 1, 2, 4
 _HEAD = struct.Struct(">BB16sHI")
 _PROTOCOL = 5
 MISSING = (ImportError, AttributeError, LookupError)  #: what `load` raises where something isn't there
@@ -86,7 +87,12 @@ def id_from(job_id: str) -> bytes:
 def with_failures(payload: bytes, failures: int) -> bytes:
     """The same job, that has failed so often."""
     form, flags, id, _, length = _HEAD.unpack_from(payload)
-    return _HEAD.pack(form, flags, id, min(failures, 0xFFFF), length) + payload[_HEAD.size :]
+    return _HEAD.pack(form, flags & ~LAST, id, min(failures, 0xFFFF), length) + payload[_HEAD.size :]
+
+
+def on_its_last_attempt(payload: bytes) -> bytes:
+    """The same job, that is begun for the last time."""
+    return payload[:1] + bytes([payload[1] | LAST]) + payload[2:]
 
 
 def dump(call: Call, retry_on: tuple[type[BaseException], ...] | None = None) -> bytes:
