@@ -160,14 +160,20 @@ class PDict(DurableMapping[K, V]):
         )
 
     def _value_from_bytes(self, data: bytes) -> V:
+        data = without_end(data)
         mark = data[:1]
-        if mark.lower() != self._mark:
-            theirs, ours = (_NAMES.get(each, "of a user") for each in (mark.lower(), self._mark))
+        if mark != self._mark:
+            if mark not in _NAMES:
+                raise StoreError(
+                    f"a value in {self._table.label} isn't one that a mapping has stored: something else has changed "
+                    "it there. Set its key again, or delete it"
+                )
+            theirs, ours = _NAMES[mark], _NAMES[self._mark]
             raise StoreError(
                 f"a value in {self._table.label} was written by the serializer {theirs}, and is to be read by the "
                 f"serializer {ours}: open the mapping with the former"
             )
-        return self._decoded(without_end(data)[1:])
+        return self._decoded(data[1:])
 
     def _decoded(self, data: bytes) -> V:
         try:
@@ -210,7 +216,7 @@ class PDict(DurableMapping[K, V]):
             data = table.get(self._key_to_bytes(key)) if table.batches else table.read(self._key_to_bytes(key))
         except NotSerializable:
             raise KeyError(key) from None
-        if data is not None and data[0] == self._code:  # the common case: ours, and for ever
+        if data and data[0] == self._code:  # the common case: ours, and for ever
             return self._decoded(data[1:])
         data = self._alive(data)
         if data is None:
@@ -357,12 +363,13 @@ def _closed(name: str) -> Any:
     return ClosedTable(lambda: StoreClosed(f"mapping {name!r} was closed; open it again"))
 
 
-_NAMES = {name[:1].encode(): name for name in NAMES}
+_OF_A_USER = b"u"
+_NAMES = {name[:1].encode(): name for name in NAMES} | {_OF_A_USER: "of a user"}
 
 
 def _mark(serializer: Any) -> bytes:
     name = serializer.__name__ if isinstance(serializer, ModuleType) else serializer
-    return name[:1].encode() if isinstance(name, str) and name in NAMES else b"u"
+    return name[:1].encode() if isinstance(name, str) and name in NAMES else _OF_A_USER
 
 
 def _seconds(expire: float) -> float:

@@ -20,7 +20,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pqadapters.errors import NotSerializable
+from pqadapters.errors import NotSerializable, StoreError
 from pqadapters.serializers import serializer
 from pqadapters.serializers.signed import WrongSignature, protected
 from pqadapters.stdlib._mappings.keys import Keys
@@ -320,3 +320,23 @@ def test_keys_by_another_serializer() -> None:
         keys.decode(KEYS.encode(Point(1, 2)))
     with pytest.raises(NotSerializable, match="Point"):  # it would come back as a list
         keys.encode(Point(1, 2))
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"",
+        b"?",
+        b"s\xff",
+        b"ix",
+        b"f\x00",
+        b"c\x00",
+        b"o",
+        b"t\x00",
+        b"t\x00\x00\x00\x02n",
+        b"o\x00\x00\x00\x08sdecimal\x00\x00\x00\x02sx",
+    ],
+)
+def test_what_something_else_has_written_is_no_key(data: bytes) -> None:
+    with pytest.raises(StoreError, match="isn't one that a mapping has stored"):
+        KEYS.decode(data)

@@ -436,6 +436,23 @@ def _raw(d: Dict, key: bytes, value: bytes) -> list[Any]:
     return [Set("dict/d", key, value)]
 
 
+@pytest.mark.parametrize("data", [b"", b"?", b"P", b"\x80\x05N.", b"\x80 of a program that knows nothing of mappings"])
+def test_a_value_that_something_else_has_written_is_none(make: Maker, data: bytes) -> None:
+    """It isn't taken for one whose time is over, either."""
+    d = make()
+    d["a"] = 1
+    d.store.commit(*_raw(d, b"sa", data))
+    for look in (lambda: d["a"], lambda: d.get("a"), lambda: d.pop("a"), d.popitem, d.copy, lambda: list(d.items())):
+        with pytest.raises(StoreError, match="isn't one that a mapping has stored"):
+            look()
+    assert ("a" in d, d.expires_in("a")) == (True, None)
+    d["a"] = 2
+    assert d.pop("a") == 2
+    d.store.commit(*_raw(d, b"sa", data))
+    del d["a"]
+    assert len(d) == 0
+
+
 def test_large_values(d: Dict) -> None:
     large = bytes(range(256)) * 20_000
     d["large"], d["small"] = large, 1

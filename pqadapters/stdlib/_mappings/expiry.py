@@ -27,16 +27,20 @@ _APART = 1.0  #: seconds by which a server's clock may be ahead of ours: where i
 
 
 def ends(data: bytes) -> float | None:
-    """When a stored value's time is over; None: never."""
-    if data[:1].islower():
+    """When a stored value's time is over; None: never, or it is no value of ours."""
+    if not _has_end(data):
         return None
     (end,) = _MOMENT.unpack_from(data, 1)
     return float(end)
 
 
+def _has_end(data: bytes) -> bool:
+    return data[:1].isupper() and len(data) > _MOMENT.size
+
+
 def without_end(data: bytes) -> bytes:
     """The same value, for ever."""
-    return data if data[:1].islower() else data[:1].lower() + data[1 + _MOMENT.size :]
+    return data[:1].lower() + data[1 + _MOMENT.size :] if _has_end(data) else data
 
 
 def with_end(data: bytes, end: float) -> bytes:

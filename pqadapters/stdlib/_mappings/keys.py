@@ -29,7 +29,7 @@ import struct
 from collections.abc import Callable, Hashable
 from typing import Any
 
-from ...errors import NotSerializable
+from ...errors import NotSerializable, StoreError
 from ...interrupts import works
 from ...serializers import Serializer, pickle
 from ...serializers.signed import Signed, WrongSignature
@@ -72,12 +72,33 @@ class Keys:
         return b"o" + data if seal is None else b"h" + seal.sign(data)
 
     def decode(self, data: bytes) -> Any:
-        """The key. Raises what the serializer raises."""
-        return _DECODERS[data[:1]](self, data[1:])
+        """The key. Raises StoreError for what is none, and what the serializer raises."""
+        kind = data[:1]
+        if kind in _DECODERS:
+            return _DECODERS[kind](self, data[1:])
+        if kind not in _PLAIN:
+            raise self._no_key()
+        try:
+            return _PLAIN[kind](data[1:])
+        except _STRANGE as error:
+            raise self._no_key() from error
+
+    def _no_key(self) -> StoreError:
+        return StoreError(
+            f"a key in {self._label} isn't one that a mapping has stored: something else has changed it there. clear() "
+            "deletes all keys"
+        )
 
     def _joined(self, data: bytes) -> Any:
         parts = self._parts(data)
-        if self._signed is not None and not is_known(parts):
+        if not parts:
+            raise self._no_key()
+        if is_known(parts):
+            try:
+                return join(parts, own=False)
+            except _STRANGE as error:
+                raise self._no_key() from error
+        if self._signed is not None:
             raise WrongSignature(
                 f"a key in {self._label}, of a program's own type, isn't signed, and this program takes signed ones"
             )
@@ -119,7 +140,9 @@ class Keys:
         parts, at = [], 0
         while at < len(data):
             start = at + _LENGTH.size
-            at = start + _LENGTH.unpack_from(data, at)[0]
+            at = start + int.from_bytes(data[at:start], "big")
+            if at > len(data):
+                raise self._no_key()
             parts.append(self.decode(data[start:at]))
         return parts
 
@@ -180,13 +203,16 @@ _ENCODERS: dict[type, Callable[[Keys, Any], bytes]] = {
     tuple: Keys._tuple,
     frozenset: Keys._frozenset,
 }
+_PLAIN: dict[bytes, Callable[[bytes], Any]] = {
+    b"n": lambda data: None,
+    b"s": lambda data: data.decode("utf-8", "surrogatepass"),
+    b"b": lambda data: data,
+    b"i": lambda data: int(data, 16),
+    b"f": lambda data: _DOUBLE.unpack(data)[0],
+    b"c": lambda data: complex(*_COMPLEX.unpack(data)),
+}
+_STRANGE = (ValueError, TypeError, ArithmeticError, struct.error)  #: raised where what is stored is no such value
 _DECODERS: dict[bytes, Callable[[Keys, bytes], Any]] = {
-    b"n": lambda _, data: None,
-    b"s": lambda _, data: data.decode("utf-8", "surrogatepass"),
-    b"b": lambda _, data: data,
-    b"i": lambda _, data: int(data, 16),
-    b"f": lambda _, data: _DOUBLE.unpack(data)[0],
-    b"c": lambda _, data: complex(*_COMPLEX.unpack(data)),
     b"o": Keys._joined,
     b"h": Keys._joined_if_signed,
     b"t": lambda keys, data: tuple(keys._parts(data)),
