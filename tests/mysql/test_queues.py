@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from pqadapters.clock import Clock
-from pqadapters.errors import OutcomeUnknown
+from pqadapters.errors import OutcomeUnknown, StoreRefused
 from pqadapters.stdlib import shelve
 from pqadapters.stdlib.asyncio import Queue as LoopQueue
 from pqadapters.stdlib.multiprocessing import Queue as SharedQueue
@@ -50,6 +50,23 @@ def test_pickles_are_refused_without_a_key(url: str, make: Any) -> None:
         make(*more, store=url)
     for argument in ("signing_key", "serializer"):
         assert (f"{argument}=" in str(refused.value)) == (argument in inspect.signature(make).parameters)
+
+
+def test_a_queue_that_cannot_be_opened_lets_go_of_its_store(url: str, server: Server) -> None:
+    """Who follows the advice to drop the other tables, and opens it again, has nothing open to close."""
+    database = url.rpartition("/")[2]
+    Queue(store=url, name="jobs", serializer="json").close()
+    server.run("DROP TABLE pqa_kinds", database=database)
+    refused: list[BaseException] = []  # with all that their frames know
+    for options in ({}, {"volatile": "warn"}):
+        try:
+            Queue(store=url, name="jobs", serializer="json", **options)  # type: ignore[arg-type]
+        except (StoreRefused, ValueError) as error:
+            refused.append(error)
+    server.run(f"DROP DATABASE {database}", f"CREATE DATABASE {database}")
+    with Queue[int](store=url, name="jobs", serializer="json") as queue:
+        queue.put(1)
+        assert (queue.get(timeout=PATIENCE), len(refused)) == (1, 2)
 
 
 def test_json_needs_no_key(url: str) -> None:

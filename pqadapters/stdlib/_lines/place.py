@@ -53,27 +53,27 @@ def open_line(
         opened, owned = open_where(path, store, given, what=what_path_is, open_path=open_path, default=default)
     try:
         codec = protected(codec, signing_key, hosts=opened.capabilities.hosts, place=opened.place)
+        if volatile is None and not opened.capabilities.exclusive:
+            kept = Volatile.RAISE
+        if not opened.capabilities.exclusive and (what is Markers.DROP or kept is Volatile.WARN):
+            raise ValueError("markers='drop' and volatile='warn' need a store that this process holds alone")
+        kind = _ranked() if order is Order.RANK else Line
+        return kind(
+            opened,
+            "default" if name is None else name,
+            owned=owned,
+            order=order,
+            serializer=codec,
+            policy=policy,
+            max_attempts=max_attempts,
+            keep_items=keep_items,
+            markers=what,
+            volatile=kept,
+        )
     except BaseException:
         if owned:
             opened.close()
         raise
-    if volatile is None and not opened.capabilities.exclusive:
-        kept = Volatile.RAISE
-    if not opened.capabilities.exclusive and (what is Markers.DROP or kept is Volatile.WARN):
-        raise ValueError("markers='drop' and volatile='warn' need a store that this process holds alone")
-    kind = _ranked() if order is Order.RANK else Line
-    return kind(
-        opened,
-        "default" if name is None else name,
-        owned=owned,
-        order=order,
-        serializer=codec,
-        policy=policy,
-        max_attempts=max_attempts,
-        keep_items=keep_items,
-        markers=what,
-        volatile=kept,
-    )
 
 
 def policy_of(ack: str | AckPolicy | None) -> AckPolicy:
