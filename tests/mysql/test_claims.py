@@ -530,3 +530,12 @@ def test_what_others_have_locked_is_passed_over_in_every_order(
             foreign.cursor().execute("SET SESSION TRANSACTION ISOLATION LEVEL READ COMMITTED")  # it locks no gaps
             foreign.cursor().execute(f"SELECT id FROM pqa_items WHERE id = {ids[locked]} FOR UPDATE")
             assert [claim.payload for claim in store.claim("q", order=order)] == [b"1"]
+
+
+def test_a_note_that_is_no_text_holds_up_no_claim(url: str, server: Server) -> None:
+    """Somebody has changed it by hand."""
+    with MysqlStore(url) as store:
+        store.commit(Put("q", b"a", note="because"), Put("q", b"b"))
+        server.run("UPDATE pqa_items SET note = x'62ff' WHERE payload = 'a'", database=url.rpartition("/")[2])
+        assert [(record.payload, record.note) for record in store.browse("q")] == [(b"a", r"b\xff"), (b"b", "")]
+        assert [(claim.payload, claim.note) for claim in store.claim("q", limit=2)] == [(b"a", r"b\xff"), (b"b", "")]

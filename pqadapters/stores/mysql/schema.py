@@ -418,4 +418,10 @@ def name_blob(text: str) -> bytes:
 
 
 def name_text(blob: bytes | None) -> str:
-    return blob.decode("utf-8", "surrogatepass") if blob else ""
+    """The text; what somebody else has put there is shown as far as it is text, and holds up nobody."""
+    if not blob:
+        return ""
+    try:
+        return blob.decode("utf-8", "surrogatepass")
+    except UnicodeDecodeError:
+        return blob.decode("utf-8", "backslashreplace")
