@@ -156,3 +156,9 @@ def test_between_two_damaged_ones_all_are_found() -> None:
     damaged = pickle.dumps(["a", 1], 3).replace(b"]", b"\xff", 1)
     data = damaged + pickle.dumps("between", 3) + damaged + pickle.dumps("behind", 3)
     assert Pickles().again(data, 0, len(data)) == len(damaged)
+
+
+@pytest.mark.parametrize("left", [1, 2, 3, 4])
+def test_pickles_in_front_of_one_that_is_cut_off_at_its_beginning_are_found(left: int) -> None:
+    data = b"xyz" + pickle.dumps("behind", 4) * 3 + b"\x80\x04\x95\x08"[:left]
+    assert Pickles().again(data, 0, len(data)) == 3

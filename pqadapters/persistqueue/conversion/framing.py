@@ -85,6 +85,7 @@ _ARGUMENTS[ord(".")] = _STOP
 _ARGUMENTS[ord("c")] = _ARGUMENTS[ord("i")] = _LINES  # module and name
 _SIZES = {_BYTE: 1, _FOUR: 4, _EIGHT: 8}
 _PROTO, _FRAME, _NEWEST = 0x80, 0x95, 5
+_BEGUN = [bytes([_PROTO]), *(bytes([_PROTO, number]) for number in range(2, _NEWEST + 1))]  #: all that is left of one
 
 
 class Pickles:
@@ -124,7 +125,7 @@ class Pickles:
         with suppress(Broken):
             while at < limit:
                 at = self.end(data, at, limit)
-        return at > begun and (at == limit or _begins(data, at, limit))
+        return at > begun and (at == limit or _begins(data, at, limit) or data[at : min(at + 3, limit)] in _BEGUN)
 
     def payload(self, data: Data, at: int, end: int) -> bytes:
         return data[at:end]
