@@ -158,6 +158,29 @@ def test_between_two_damaged_ones_all_are_found() -> None:
     assert Pickles().again(data, 0, len(data)) == len(damaged)
 
 
+@pytest.mark.parametrize("cut", [0, 1, 7])
+def test_what_a_pickle_holds_whose_rest_is_cut_off_is_no_item(cut: int) -> None:
+    """Its frame says that it goes on: what looks like pickles up to the end of the chunk stands inside of it."""
+    held = pickle.dumps("held", 4)
+    data = pickle.dumps(held * 9, 4)
+    limit = data.index(held) + 5 * len(held) - cut
+    with pytest.raises(Broken, match="cut off"):
+        Pickles().end(data, 0, limit)
+    assert Pickles().again(data, 0, limit) == limit
+
+
+@pytest.mark.parametrize(
+    ("at", "damage"),
+    [(4, b"\x03"), (5, b"\x01"), (10, b"\x7f"), (3, b"\x7f" * 8 + b"X\xff\xff")],  # with that of its text
+)
+def test_a_frame_that_says_too_much_costs_itself(at: int, damage: bytes) -> None:
+    data, behind = pickle.dumps("damaged" * 50, 4), pickle.dumps("behind", 4)
+    whole = data[:at] + damage + data[at + len(damage) :] + behind
+    with pytest.raises(Broken):
+        Pickles().end(whole, 0, len(whole))
+    assert Pickles().again(whole, 0, len(whole)) == len(data)
+
+
 @pytest.mark.parametrize("left", [1, 2, 3, 4])
 def test_pickles_in_front_of_one_that_is_cut_off_at_its_beginning_are_found(left: int) -> None:
     data = b"xyz" + pickle.dumps("behind", 4) * 3 + b"\x80\x04\x95\x08"[:left]

@@ -30,6 +30,10 @@ class Broken(ValueError):
     """There is no whole item here."""
 
 
+class CutOff(Broken):
+    """The item goes on behind the end of the data."""
+
+
 class Framing(Protocol):
     """The way of one serializer. `limit` is where the data ends."""
 
@@ -86,6 +90,7 @@ _ARGUMENTS[ord("c")] = _ARGUMENTS[ord("i")] = _LINES  # module and name
 _SIZES = {_BYTE: 1, _FOUR: 4, _EIGHT: 8}
 _PROTO, _FRAME, _NEWEST = 0x80, 0x95, 5
 _BEGUN = [bytes([_PROTO]), *(bytes([_PROTO, number]) for number in range(2, _NEWEST + 1))]  #: all that is left of one
+_LONGEST = 1 << 18  #: bytes; no frame that Python writes has as many, so that one that says so is damaged
 
 
 class Pickles:
@@ -109,15 +114,28 @@ class Pickles:
                 return at + 1
             else:
                 at = _behind(data, at, limit, kind)
-        raise Broken("the pickle is cut off")
+        raise CutOff("the pickle is cut off")
 
     def again(self, data: Data, at: int, limit: int) -> int:
         """Where its frame says that it ends, or where one begins from which on there are pickles up to the end. What a
-        damaged pickle holds may look like pickles, too: there something else follows."""
-        for start in chain([_frame_end(data, at, limit) or limit], _marks(data, at + 1, limit)):
+        damaged pickle holds may look like pickles, too: there something else follows, or its frame goes on."""
+        frame = _frame_end(data, at, limit) or limit
+        if limit < frame <= at + _LONGEST and self._is_cut_off(data, at, limit):
+            return limit
+        for start in chain([frame], _marks(data, at + 1, limit)):
             if _begins(data, start, limit) and self._goes_on(data, start, limit):
                 return start
         return limit
+
+    def _is_cut_off(self, data: Data, at: int, limit: int) -> bool:
+        """Whether its instructions go on behind the limit."""
+        try:
+            self._end(data, at, limit)
+        except CutOff:
+            return True
+        except Broken:
+            pass
+        return False
 
     def _goes_on(self, data: Data, at: int, limit: int) -> bool:
         """Whether pickles follow each other from a first whole one on, up to the end or another broken one."""
@@ -156,7 +174,7 @@ def _behind(data: Data, at: int, limit: int, kind: int) -> int:
         for _ in range(1 if kind == _LINE else 2):
             at = data.find(b"\n", at, limit) + 1
             if not at:
-                raise Broken("the pickle is cut off")
+                raise CutOff("the pickle is cut off")
         return at
     size = _SIZES[kind]
     return at + 1 + size + int.from_bytes(data[at + 1 : min(at + 1 + size, limit)], "little")
