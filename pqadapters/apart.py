@@ -67,6 +67,18 @@ def apart(call: Callable[..., T], *arguments: Any) -> T:
     return call(*arguments)
 
 
+def out_of_hub(call: Callable[..., object], *arguments: Any) -> None:
+    """For finalizers: make a call that may wait. The garbage collector runs some in the hub of gevent or eventlet, and
+    so does the end of a greenlet; nobody can wait there, so a greenlet of its own makes the call right behind."""
+    modules = sys.modules
+    if "gevent.monkey" in modules and _is_gevents_hub():
+        modules["gevent"].spawn(call, *arguments)
+    elif "eventlet.patcher" in modules and _is_eventlets_hub():
+        modules["eventlet.greenthread"].spawn_n(call, *arguments)
+    else:
+        call(*arguments)
+
+
 def insist(call: Callable[[], object]) -> None:
     """Make a call that nobody else would make, whatever interrupts it: a greenlet may be killed again and again. The
     last interrupt goes on behind it."""
@@ -111,11 +123,13 @@ def is_killed_later(interrupt: BaseException) -> bool:
 
 
 def _gevent_shares() -> bool:
-    if not sys.modules["gevent.monkey"].is_module_patched("threading"):
-        return False
+    patched: bool = sys.modules["gevent.monkey"].is_module_patched("threading")
+    return patched and not _is_gevents_hub()
+
+
+def _is_gevents_hub() -> bool:
     gevent: Any = sys.modules["gevent"]
-    current = gevent.getcurrent()
-    return current is not gevent.get_hub() and not isinstance(current, gevent.hub.Hub)
+    return isinstance(gevent.getcurrent(), gevent.hub.Hub)
 
 
 def _by_gevent(call: Callable[..., T], arguments: tuple[Any, ...]) -> T:
@@ -141,13 +155,17 @@ def _eventlets_pool() -> Any:
     patcher: Any = sys.modules["eventlet.patcher"]
     if not patcher.is_monkey_patched("thread"):
         return None
-    hubs: Any = sys.modules["eventlet.hubs"]
     greenlet: Any = sys.modules["greenlet"]
     current = greenlet.getcurrent()
     pool = _pool or _set_up(patcher)
     if pool is None or not pool._threads or _top(pool._coro) is not _top(current):
         return None
-    return pool if current is not hubs.get_hub().greenlet and pool._threads[0].is_alive() else None
+    return pool if not _is_eventlets_hub() and pool._threads[0].is_alive() else None
+
+
+def _is_eventlets_hub() -> bool:
+    hub: Any = getattr(sys.modules["eventlet.hubs"]._threadlocal, "hub", None)  # one that is there: no new one
+    return hub is not None and sys.modules["greenlet"].getcurrent() is hub.greenlet
 
 
 def _set_up(patcher: Any) -> Any:

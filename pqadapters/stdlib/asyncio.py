@@ -28,6 +28,7 @@ from queue import Empty
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import telling
+from ..apart import out_of_hub
 from ..durability import Durability, Survives
 from ..errors import (
     LimitReached,
@@ -205,7 +206,7 @@ class Queue(LoopBeyond, stdlib.Queue[T]):
         line.passed_over = weak(self._record_went)
         _all[id(self)] = self
         finish_at_exit(line)
-        weakref.finalize(self, dropped, line).atexit = False
+        weakref.finalize(self, out_of_hub, dropped, line).atexit = False
         weakref.finalize(self, self._watcher.end).atexit = False
 
     def __copy__(self) -> Queue[T]:

@@ -22,6 +22,7 @@ from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from .. import telling
+from ..apart import out_of_hub
 from ..durability import Durability, Survives
 from ..errors import NotDurableWarning, ShutDown, Stopped
 from ..home.listing import Home, homes
@@ -172,7 +173,8 @@ class Queue(Beyond[T]):
             raise
         seam.settle(in_order=not self._line.ranked)
         finish_at_exit(self._line)
-        weakref.finalize(seam, dropped, self._line).atexit = False  # shallow copies share it: they are one queue
+        # shallow copies share the seam: they are one queue
+        weakref.finalize(seam, out_of_hub, dropped, self._line).atexit = False
         self._line.renewed = weak(self._renew_locks)
 
     def _renew_locks(self) -> None:

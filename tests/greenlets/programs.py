@@ -267,6 +267,39 @@ print("done")
 """
         assert run(begin + code, str(tmp_path / "q")) == "done"
 
+    def test_what_is_dropped_in_the_hub_is_closed(self, begin: str, place: str) -> None:
+        """As where the garbage collector runs there, or a greenlet ends. Nobody can wait in a hub, so a database wasn't
+        closed, and a queue's log or an ignored exception said so."""
+        code = """
+import logging, weakref
+
+class Told(logging.Handler):
+    def emit(self, record):
+        told.append(record.getMessage())
+
+told = []
+logging.getLogger("pqadapters").addHandler(Told())
+sys.unraisablehook = lambda ignored: told.append(repr(ignored.exc_value))
+for make in (lambda store: queue.Queue(store=store, ack="next"), lambda store: PDict(store=store)):
+    made = [make(place + "?durability=process")]  # a thread syncs what is written, for which a close waits
+    if isinstance(made[0], PDict):
+        made[0]["key"] = 1
+        core = weakref.ref(made[0].store._core)
+    else:
+        made[0].put(1)
+        assert made[0].get() == 1
+        core = weakref.ref(made[0]._line.store._core)
+    in_hub(made.clear)
+    for _ in range(3000):
+        if core() is None:
+            break
+        sleep(0.01)
+    assert (made, core(), told) == ([], None, []), (made, core(), told)
+assert queue.Queue(store=place).unfinished_tasks == 0
+print("done")
+"""
+        assert run(begin + code, place) == "done"
+
     def test_a_sync_that_fails_is_told_of_though_its_greenlet_is_killed(self, begin: str, tmp_path: Path) -> None:
         """The system tells of it once: a second sync, which goes well, would mean nothing."""
         code = """

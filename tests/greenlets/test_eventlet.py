@@ -19,11 +19,14 @@ import eventlet
 eventlet.monkey_patch()
 """
     WORDS = """
-from eventlet import patcher, spawn, sleep, kill, event, timeout, GreenPool
+from eventlet import patcher, spawn, sleep, kill, event, timeout, GreenPool, hubs
 
 native_sleep = patcher.original("time").sleep
 native_lock = patcher.original("_thread").allocate_lock
 throw = kill  # which waits for nothing
+
+def in_hub(call):
+    hubs.get_hub().schedule_call_global(0, call)
 
 class Event:
     def __init__(self):

@@ -25,6 +25,9 @@ native_lock = monkey.get_original("_thread", "allocate_lock")
 def throw(greenlet):
     greenlet.kill(block=False)
 
+def in_hub(call):
+    gevent.get_hub().loop.run_callback(call)
+
 def ended(greenlet):
     return greenlet.ready()
 

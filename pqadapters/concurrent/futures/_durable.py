@@ -10,6 +10,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future
 from functools import partial
 from typing import Any, ParamSpec, TypeVar
 
+from ...apart import out_of_hub
 from ...callers import stacklevel
 from ...durability import Durability, Survives
 from ...ending import is_over
@@ -112,7 +113,7 @@ class DurableExecutor(Executor):
         """Last thing in the constructor: with what there is, if that is to be begun at once."""
         backlog = self._backlog
         backlog.owner = weakref.ref(self)
-        weakref.finalize(self, _abandon, backlog).atexit = False
+        weakref.finalize(self, out_of_hub, _abandon, backlog).atexit = False
         if backlog.settings.recover is Recover.AUTO and not backlog.place.lazy:
             backlog.open()
             if backlog.recovering and not backlog.added() and backlog.broken is None and not is_over():

@@ -15,6 +15,7 @@ from collections.abc import Sequence
 from types import FrameType, TracebackType
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ...apart import out_of_hub
 from ...durability import Durability, Survives
 from ...errors import PqadaptersError
 from ...overriding import Yielding
@@ -80,7 +81,7 @@ class SimpleQueue(_Made[T]):
         self._putting: set[int] = set()  # idents of the threads in put()
         self._nested: dict[int, list[Put]] = {}  # what came in the middle of theirs
         finish_at_exit(self._line)
-        weakref.finalize(self, dropped, self._line).atexit = False
+        weakref.finalize(self, out_of_hub, dropped, self._line).atexit = False
         self._line.renewed = weak(self._begin_again)
         self._made = True
 

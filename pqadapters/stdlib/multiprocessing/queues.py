@@ -19,6 +19,7 @@ from operator import index
 from queue import Empty, Full
 from typing import TYPE_CHECKING, Any, Generic, TypeVar
 
+from ...apart import out_of_hub
 from ...durability import Durability, Survives
 from ...errors import NotSerializable
 from ...home.places import made_in, occupy
@@ -71,7 +72,7 @@ class _Durable:
 
     def _have(self, shared: SharedLine) -> None:
         self._shared = shared
-        weakref.finalize(self, shared.drop).atexit = False
+        weakref.finalize(self, out_of_hub, shared.drop).atexit = False
 
     @property
     def _line(self) -> Line:

@@ -17,6 +17,7 @@ from functools import partial
 from typing import Any
 
 from ... import telling
+from ...apart import out_of_hub
 from ...clock import SYSTEM, Clock
 from ...durability import Durability, Survives
 from ...errors import StoreUnreachable
@@ -108,7 +109,7 @@ class MysqlStore(Fetching):
         self._begin_fetching(prefetch)
         self._looks = Looks(core.reader, core.names, core.clock.wall)
         self._tables = Tables(core.reader, core.names)
-        self._release = weakref.finalize(self, core.release, self._token, self._ahead)
+        self._release = weakref.finalize(self, out_of_hub, core.release, self._token, self._ahead)
         self._release.atexit = False  # daemon threads and handlers of the program may use it to the very end
 
     # Commits

@@ -16,6 +16,7 @@ from itertools import chain, dropwhile, repeat
 from types import TracebackType
 from typing import Any, NoReturn, TypeVar
 
+from ...apart import out_of_hub
 from ...clock import SYSTEM, Clock
 from ...durability import Durability, Survives
 from ...errors import Stopped, StoreClosed
@@ -87,7 +88,7 @@ class SegmentStore:
         self._closed = False
         disk = disk or disk_of(path, trust=trust_directory)
         self._core = core = share(path, disk, segment_bytes, trust_directory, clock, self._owner)
-        self._release = weakref.finalize(self, core.release, self._owner)
+        self._release = weakref.finalize(self, out_of_hub, core.release, self._owner)
         self._release.atexit = False  # see Core.end
         core.sync_within(self._durability.max_lag)
 

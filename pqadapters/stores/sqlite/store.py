@@ -15,6 +15,7 @@ from contextlib import suppress
 from functools import partial
 from typing import Any
 
+from ...apart import out_of_hub
 from ...clock import SYSTEM, Clock
 from ...durability import Durability, Survives
 from ...ending import has_ended
@@ -100,7 +101,7 @@ class SqliteStore(Alone):
             core.keeper.sync_within(self._durability.max_lag)
         self._looks = Looks(core.reader, core.names, core.clock.wall)
         self._tables = Tables(core.reader, core.names, core.damaged_value)
-        self._release = weakref.finalize(self, core.release, self._token, self._ahead)
+        self._release = weakref.finalize(self, out_of_hub, core.release, self._token, self._ahead)
         self._release.atexit = False  # see Core.end
 
     @property
