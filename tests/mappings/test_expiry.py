@@ -385,6 +385,18 @@ def test_many_are_deleted_at_once(advance: Advance, d: Dict, monkeypatch: pytest
     assert d.store.depth(QUEUE).unfinished == d.store.count(QUEUE) == 0
 
 
+def test_what_a_batch_has_set_is_gone_in_it_when_its_time_is_over(advance: Advance, d: Dict) -> None:
+    """Its key was still listed and counted there, so that `dict(d)` raised KeyError."""
+    d.update(kept=0, stored=1)
+    with d.batch():
+        d.set("stored", 2, expire=10)
+        d.set("new", 3, expire=10)
+        assert (list(d), len(d)) == (["kept", "stored", "new"], 3)
+        advance(10)
+        assert (list(d), list(reversed(d)), len(d), dict(d)) == (["kept"], ["kept"], 1, {"kept": 0})
+    assert (list(d), len(d)) == (["kept"], 1)
+
+
 def test_a_batch_that_builds_on_what_is_over_is_stored(advance: Advance, d: Dict) -> None:
     """To count the keys in it deleted what it had found, and its end raised ConditionFailed."""
     d.set("a", 1, expire=1)

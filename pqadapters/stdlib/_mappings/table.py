@@ -52,7 +52,7 @@ class Table:
         batch = self._mine()
         if batch is None:
             return self.store.count(self.name)
-        after = sum(value is not None for value in batch.changes.values())
+        after = sum(value is not None for value in self._seen(batch).values())
         if batch.cleared:
             return after
         return self.store.count(self.name) + after - len(self._there(batch))
@@ -91,6 +91,11 @@ class Table:
         """Whether what the caller changes now is committed later."""
         return self._mine() is not None
 
+    def _seen(self, batch: Batch) -> dict[bytes, bytes | None]:
+        """What a batch has made of keys, as a reader finds it: nobody has swept what it has set."""
+        changes = batch.changes.items()
+        return {key: None if value is None or self.is_over(value) else value for key, value in changes}
+
     def _there(self, batch: Batch) -> dict[bytes, bytes]:
         """Those of the keys that a batch has changed that are in the store."""
         return self.store.snapshot(self.name, list(batch.changes))
@@ -100,7 +105,7 @@ class Table:
     ) -> Iterator[tuple[bytes, bytes]]:
         """Keys and values with the changes of a batch over them, as they are now; also when the batch is over, and
         `base` comes to what was new in it."""
-        changes = dict(batch.changes)
+        changes = self._seen(batch)
         there = {} if batch.cleared else self._there(batch)
         new = {
             key: value
