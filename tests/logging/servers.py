@@ -77,8 +77,14 @@ class SocketServer(Server):
                 connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
                 connection.close()
                 continue
-            self._connections.add(connection)
-            self._thread(self._serve, connection)
+            with self.changed:
+                stopped = self._listening is not listening  # since it came, and nobody has cut this one
+                if not stopped:
+                    self._connections.add(connection)
+            if stopped:
+                connection.close()
+            else:
+                self._thread(self._serve, connection)
 
     def _serve(self, connection: socket.socket) -> None:
         with suppress(OSError, EOFError), connection, connection.makefile("rb") as file:
@@ -93,15 +99,18 @@ class SocketServer(Server):
 
     def stop(self) -> None:
         """From now on connections are refused; those that are there are cut."""
-        assert self._listening is not None
-        with suppress(OSError):
-            self._listening.shutdown(socket.SHUT_RDWR)
-        self._listening.close()
+        with self.changed:
+            listening, self._listening = self._listening, None
+            connections = [*self._connections]
+            self._connections.clear()
+        if listening is not None:
+            with suppress(OSError):
+                listening.shutdown(socket.SHUT_RDWR)
+            listening.close()
         self.become("well")
-        for connection in self._connections:
+        for connection in connections:
             with suppress(OSError):
                 connection.shutdown(socket.SHUT_RDWR)
-        self._connections.clear()
         for thread in self._threads:
             thread.join(PATIENCE)
         self._threads.clear()
