@@ -280,6 +280,19 @@ def test_what_a_failed_write_has_left_is_gone_from_a_segment_that_is_no_more_the
         assert store.depth("q").unfinished == 0
 
 
+def test_what_a_failed_write_has_left_is_cut_off_at_the_close(tmp_path: Path) -> None:
+    """With the room beyond it, which seemed to have been given back."""
+    with SegmentStore(tmp_path, disk=(disk := TornDisk())) as store:
+        store.commit(Put("q", b"x"))
+        disk.broken = True
+        with pytest.raises(DiskError):
+            store.commit(Put("q", b"TORN" * 20))
+        disk.broken = False
+    (segment,) = tmp_path.glob("*.seg")
+    assert b"TORN" not in segment.read_bytes()
+    assert segment.stat().st_size < 65536
+
+
 def test_how_often_a_record_was_claimed_is_in_the_checkpoint(tmp_path: Path) -> None:
     """It isn't in the log, so one that has been written since the last put says less."""
     with SegmentStore(tmp_path, segment_bytes=SEGMENT, disk=ScratchDisk()) as store:

@@ -354,7 +354,8 @@ class Log(Files):
     def trim(self) -> None:
         """Give back the tail's room beyond its end, the reserve aside. The next put makes room again."""
         tail = self.tail
-        if self.trouble is None and not self.put_room == self.ack_room == tail.end:  # else it has just been done
+        is_done = self.put_room == self.ack_room == tail.end and not self._torn  # it was, just now
+        if self.trouble is None and not is_done:
             with contextlib.suppress(OSError):
                 mark = self._mark_synced(tail, tail.end) if self.synced >= self.next - 1 else 0
                 reserve = self._reserve(0) if self.live and not self._torn else 0
