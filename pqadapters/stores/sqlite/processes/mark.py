@@ -93,7 +93,7 @@ class Mark:
         """A commit of this process is done, which others may wait for."""
         number = next(self._commits) % _COMMITS
         try:
-            _COMMIT.pack_into(self._memory, _TOLD.start, self._process, number)
+            self._memory[_TOLD] = _COMMIT.pack(self._process, number)  # pack_into() writes it byte by byte
         except (TypeError, ValueError):  # it was closed just now
             pass
 
