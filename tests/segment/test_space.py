@@ -223,6 +223,20 @@ def test_an_emptied_store_is_closed_with_one_checkpoint(tmp_path: Path) -> None:
     assert _names(tmp_path) == ["0000000000000002.seg", "checkpoint"]
 
 
+def test_an_emptied_store_is_opened_by_its_checkpoint(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """The segment that it has is a header and no more, and it was said that the checkpoint isn't about that one."""
+    with SegmentStore(tmp_path) as store:
+        _fill_and_empty(store)
+        behind = store.next_id
+    caplog.set_level("INFO")
+    with SegmentStore(tmp_path) as store:
+        assert store.next_id == behind
+        store.commit(Put("q", b"x"))
+    with SegmentStore(tmp_path) as store:
+        assert [record.payload for record in store.browse("q")] == [b"x"]
+    assert not caplog.messages
+
+
 class NarrowDisk(TrimmedDisk):
     """Has no room for another segment until one was made shorter."""
 
