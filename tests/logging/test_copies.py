@@ -111,6 +111,25 @@ def test_what_they_refuse_is_one_dead_letter(full: Limited, kind: type[Any]) -> 
         assert sorted(int(message.split()[0]) for message in messages) == list(range(1, _count(full)))
 
 
+def test_the_one_of_a_batch_that_they_refuse_is_found(
+    place: Path, closing: list[Limited], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(diverting, "_SLOW", 0.1)
+    limited = Limited(place, "raise")
+    closing.append(limited)
+    limited.logger.info("1")  # so short that the large one is of the same batch
+    limited.logger.info(LARGE)
+    limited.log(MANY, first=2)
+    assert limited.failed
+    refusing = [Batching(lambda message: ValueError("too large") if _is_large(message) else None) for _ in "ab"]
+    sinks = [Sink(each, name=name, **QUICK) for name, each in zip("ab", refusing, strict=True)]
+    with QueueListener(limited.place, *sinks, Sink(Noting(), name="c")) as listener:
+        assert listener.flush(PATIENCE)
+    assert _dead(limited) == [("inbox", "a: ValueError: too large; b: ValueError: too large")]
+    for each in refusing:
+        assert sorted(_numbers(each)) == list(range(1, 2 + MANY - len(limited.failed)))
+
+
 def test_one_that_fails_alone_is_refused_whatever_it_raises(full: Limited) -> None:
     """As of a datagram that is too long: the sink takes the record behind it, once."""
     picky = Noting(lambda message: OSError("too long") if _is_large(message) else None)
