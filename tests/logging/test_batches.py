@@ -66,6 +66,15 @@ def test_a_batch_with_one_bad_record_costs_each_of_the_others_a_try_or_two(place
     assert sink.messages == [message for message in _numbers(0, 101) if message != "m 50"]
 
 
+def test_behind_a_batch_with_a_bad_record_there_are_batches_again(place: str, listen: Listen) -> None:
+    sink = Batching(lambda message: ValueError("bad") if message == "m 2" else None)
+    listener, logger = listen(Sink(sink, batch=5, batch_wait=3600.0, retries=1)), logger_of(QueueHandler(place))
+    for first, last in ((0, 5), (5, 6), (6, 11)):
+        _log(logger, first, last)
+        assert listener.flush(PATIENCE)
+    assert sink.batches == [["m 0"], ["m 1"], ["m 3"], ["m 4"], ["m 5"], _numbers(6, 11)]
+
+
 def test_a_filter_of_a_sink_of_batches_may_replace_records(place: str, listen: Listen) -> None:
     def redact(record: logging.LogRecord) -> Any:
         return logging.makeLogRecord({**vars(record), "msg": "redacted", "args": ()})
