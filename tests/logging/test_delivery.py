@@ -118,6 +118,21 @@ def test_one_of_several_that_is_down_is_tried_again_behind_a_pause(place: str, l
     assert len(down.tries) == 1
 
 
+def test_a_sink_that_is_full_is_tried_until_it_takes_the_record_whatever_it_takes_behind_it(
+    place: str, listen: Listen
+) -> None:
+    """There may just have been room for that one: no record is refused for it."""
+    room = threading.Event()
+    sink = Noting(lambda message: queue.Full() if message == "m 0" and not room.is_set() else None)
+    listener = listen(Sink(sink, retries=2, **FAST))
+    _log(logger_of(QueueHandler(place)), 0, 2)
+    sink.until(lambda: len(sink.tries) > 10)
+    room.set()
+    assert listener.flush(PATIENCE)
+    assert listener.stats()["dead"] == 0
+    assert sink.messages == _numbers(0, 2)
+
+
 @pytest.mark.parametrize("kind", [Noting, Batching])
 @pytest.mark.parametrize("durable", [True, False])
 def test_a_level_and_filters_of_a_sinks_own(place: str, listen: Listen, kind: Any, durable: bool) -> None:
