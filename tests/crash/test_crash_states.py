@@ -111,6 +111,7 @@ def test_i1_a_power_cut_behind_a_process_that_died_before_it_had_synced_a_name(t
     disk.refuse = killed
     with pytest.raises(StorePoisoned):
         player.put(9, size=900)
+    assert isinstance(player.store, SegmentStore)
     die(player.store)
     disk.refuse = None
     player.store = reopen()
