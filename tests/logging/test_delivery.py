@@ -133,6 +133,16 @@ def test_a_sink_that_is_full_is_tried_until_it_takes_the_record_whatever_it_take
     assert sink.messages == _numbers(0, 2)
 
 
+def test_a_sink_that_comes_back_for_the_record_behind_gets_the_first_one_next(place: str, listen: Listen) -> None:
+    """It is the sink that has failed, and not that record."""
+    sink = Noting(lambda message: ConnectionRefusedError("down") if len(sink.tries) < 3 else None)
+    _log(logger_of(QueueHandler(place)), 0, 2)
+    listener = listen(Sink(sink, retries=2, **FAST))
+    assert listener.flush(PATIENCE)
+    assert listener.stats()["dead"] == 0
+    assert sink.messages == ["m 1", "m 0"]
+
+
 @pytest.mark.parametrize("kind", [Noting, Batching])
 @pytest.mark.parametrize("durable", [True, False])
 def test_a_level_and_filters_of_a_sinks_own(place: str, listen: Listen, kind: Any, durable: bool) -> None:
