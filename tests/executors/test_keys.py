@@ -15,6 +15,7 @@ from pqadapters.concurrent.futures._backlog import keys as _keys
 from pqadapters.concurrent.futures._jobs import outcome
 from pqadapters.concurrent.futures._jobs.sealing import Sealing
 from pqadapters.errors import StoreUnreachable
+from pqadapters.store import Set
 from pqadapters.stores.memory import MemoryStore
 
 from . import work
@@ -53,6 +54,21 @@ def test_a_key_that_was_taken_just_now_leaves_nothing_to_wait_for(url: str, monk
         assert future.job_id == first[0].job_id
         assert not executor._backlog.live
     assert work.DONE == [1]
+
+
+@pytest.mark.parametrize("entry", [b"", b"short"])
+def test_a_kept_result_that_something_else_has_cut_short_has_run_out(entry: bytes) -> None:
+    """Each call that looks at the results failed, shutdown() too."""
+    store = MemoryStore()
+    with ThreadPoolExecutor(1, store=store) as executor:
+        assert executor.using(key="k").submit(work.note, 1).result(work.PATIENCE) == 1
+    (id,) = store.keys("default.results")
+    store.commit(Set("default.results", id, entry))
+    with ThreadPoolExecutor(1, store=store) as executor:
+        assert executor.using(key="k").submit(work.note, 2).result(work.PATIENCE) == 2
+        store.commit(Set("default.results", id, entry))
+        assert executor.purge("results") >= 1
+    assert work.DONE == [1, 2]
 
 
 @pytest.mark.parametrize(("how", "options"), [("cancel", {}), ("cancel", {"delay": 600}), ("cancel_futures", {})])

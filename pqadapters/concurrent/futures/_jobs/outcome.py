@@ -84,6 +84,9 @@ class Kept(NamedTuple):
 
     @classmethod
     def load(cls, entry: bytes) -> Kept:
+        """One that is too short was changed by something else: it has run out."""
+        if len(entry) < _ENTRY.size:
+            return cls(0.0, b"", entry)
         until, length = _ENTRY.unpack_from(entry)
         start = _ENTRY.size
         return cls(until, entry[start : start + length], entry[start + length :])
