@@ -197,6 +197,10 @@ def test_views(d: Dict) -> None:
     assert (repr(keys), repr(values)) == ("Keys(['a', 'b', 'c'])", "Values([1, [2], 3])")
     assert repr(items) == "Items([('a', 1), ('b', [2]), ('c', 3)])"
     assert [each in items for each in (5, ("a",), ("a", 2), ("a", 1))] == [False, False, False, True]
+    for view in (keys, values, items):
+        assert (view.mapping["b"], len(view.mapping)) == ([2], 3)
+        with pytest.raises(TypeError):
+            view.mapping["a"] = 2
 
 
 def test_pop_and_setdefault(d: Dict) -> None:

@@ -8,6 +8,7 @@ comes meanwhile; `copy()`, `get_many()`, `==` and `|` are of one moment.
 from __future__ import annotations
 
 from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
 
 if TYPE_CHECKING:
@@ -17,8 +18,14 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
+def _read_only(view: Any) -> MappingProxyType[Any, Any]:
+    """The mapping, to be looked at, as of a dict's views."""
+    return MappingProxyType(view._mapping)
+
+
 class Keys(KeysView[K]):
     _mapping: DurableMapping[K, Any]
+    mapping = property(_read_only)
 
     def __reversed__(self) -> Iterator[K]:
         return reversed(self._mapping)
@@ -29,6 +36,7 @@ class Keys(KeysView[K]):
 
 class Items(ItemsView[K, V]):
     _mapping: DurableMapping[K, V]
+    mapping = property(_read_only)
 
     def __contains__(self, item: Any) -> bool:
         try:
@@ -49,6 +57,7 @@ class Items(ItemsView[K, V]):
 
 class Values(ValuesView[V]):
     _mapping: DurableMapping[Any, V]
+    mapping = property(_read_only)
 
     def __contains__(self, value: object) -> bool:
         return any(each is value or each == value for each in self)
