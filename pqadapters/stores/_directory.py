@@ -35,10 +35,12 @@ def prepare_parent(path: str, disk: Disk, trust: bool, is_ours: Callable[[], boo
         raise StoreRefused(f"{path} is a file, where a directory of stores is to be: move it away")
     if not trust and check_owner(path, info) and is_ours():
         make_private(path, info)
+    sync_name(path, disk)
 
 
 def make(path: str, disk: Disk) -> None:
-    """Make a directory and those above it that are missing, where symbolic links lead, each synced into its parent.
+    """Make a directory and those above it that are missing, where symbolic links lead, each synced into its parent. So
+    is the first one that there is: a process may have made it, and been killed right then.
 
     Raises DiskError, and StoreRefused in a store's own directory.
     """
@@ -46,6 +48,7 @@ def make(path: str, disk: Disk) -> None:
     while not os.path.isdir(parent := os.path.dirname(missing[-1])) and parent not in ("", missing[-1]):
         missing.append(parent)
     check_around(parent, os.path.basename(missing[-1]))
+    sync_name(parent, disk)
     for each in reversed(missing):
         try:
             with contextlib.suppress(FileExistsError):  # another process makes the same one
@@ -53,6 +56,13 @@ def make(path: str, disk: Disk) -> None:
             disk.sync_directory(os.path.dirname(each))
         except OSError as error:
             raise refused(each, error, "make") from error
+
+
+def sync_name(path: str, disk: Disk) -> None:
+    """Of a directory that is there: whoever made it may have been killed before it was synced into its parent. A parent
+    that we may not open was synced by whoever made the directory."""
+    with contextlib.suppress(OSError):
+        disk.sync_directory(os.path.dirname(path))
 
 
 def check_around(directory: str, name: str) -> None:

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import errno
 import os
+import shutil
 import stat
 import struct
 import sys
 import threading
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -46,6 +48,28 @@ sys.stdin.readline()
 """
 
 
+class KilledHere(BaseException):
+    pass
+
+
+class Making(Disk):
+    """Knows which of the directories that it has made have a name on the disk. `killed_at`: behind so many that it has
+    made it makes and syncs no more."""
+
+    def __init__(self, killed_at: int | None) -> None:
+        self.killed_at, self.made, self.synced = killed_at, set[str](), set[str]()
+
+    def mkdir(self, path: str) -> None:
+        super().mkdir(path)
+        self.made.add(path)
+        if len(self.made) == self.killed_at:
+            raise KilledHere
+
+    def sync_directory(self, path: str, fd: int | None = None) -> None:
+        super().sync_directory(path, fd)
+        self.synced |= {each for each in self.made if os.path.dirname(each) == path}
+
+
 def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
@@ -73,6 +97,34 @@ def test_the_system_syncs_each_file_and_each_directory(tmp_path: Path, monkeypat
             store.commit(Put("q", b"1"))
             segment = os.stat(path / f"{1:016d}.seg")
             assert any(os.path.samestat(segment, each) for each in synced)
+
+
+def _make_store(path: Path, disk: Disk) -> None:
+    SegmentStore(path, disk=disk).close()
+
+
+def _make_database(path: Path, disk: Disk) -> None:
+    SqliteStore(path / "q.db", disk=disk).close()
+
+
+def _make_parent(path: Path, disk: Disk) -> None:
+    _directory.prepare_parent(str(path), disk, trust=False)
+
+
+@pytest.mark.parametrize("make", [_make_store, _make_database, _make_parent])
+def test_directories_that_a_killed_process_has_begun_to_make_are_synced_by_the_next_one(
+    make: Callable[[Path, Disk], None], tmp_path: Path
+) -> None:
+    """Behind a power cut all of them would be gone, and what is below them."""
+    path = tmp_path / "a" / "b" / "q"
+    for killed_at in range(4):
+        disk = Making(killed_at)
+        with suppress(KilledHere):
+            make(path, disk)
+        disk.killed_at = None
+        make(path, disk)
+        assert {str(each) for each in (path, path.parent, path.parent.parent)} <= disk.synced
+        shutil.rmtree(tmp_path / "a")
 
 
 @pytest.mark.parametrize("umask", [0, 0o177])

@@ -17,7 +17,18 @@ import stat
 
 from ... import telling
 from ...errors import StoreLocked, StoreRefused, UnsafeFilesystemWarning
-from .._directory import SEGMENT, Hold, check_owner, holder, make, make_private, refused, try_lock, unsafe_filesystem
+from .._directory import (
+    SEGMENT,
+    Hold,
+    check_owner,
+    holder,
+    make,
+    make_private,
+    refused,
+    sync_name,
+    try_lock,
+    unsafe_filesystem,
+)
 from .._disk import Disk
 
 LOCK = "LOCK"
@@ -46,8 +57,7 @@ def prepare(path: str, disk: Disk, trust: bool) -> None:
         if info.st_mode & 0o022:
             _check_owners(path, names)
         make_private(path, info)
-    with contextlib.suppress(OSError):  # a parent that we may not open was synced by whoever made the directory
-        disk.sync_directory(os.path.dirname(path))
+    sync_name(path, disk)
 
 
 def check_content(path: str) -> list[str]:
