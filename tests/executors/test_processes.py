@@ -353,6 +353,24 @@ def test_jobs_whose_workers_were_killed_run_at_a_time(
     assert len(Path(ledger).read_text().split()) == 4
 
 
+def test_one_that_ends_its_worker_again_takes_no_other_with_it(
+    make_processes: MakeProcesses, place: dict[str, Any], tmp_path: Path
+) -> None:
+    """Those whose worker was killed were in one pool, which the next death among them broke: a job that had done
+    nothing was counted once more for each, and parked behind the third."""
+    executor = make_processes(2)
+    ledger = str(tmp_path / "ledger")
+    futures: list[Any] = [executor.submit(fn, ledger) for fn in (work.end_beside, work.stay_beside)]
+    for future in futures:
+        with pytest.raises(BrokenExecutor):
+            future.result(work.PATIENCE)
+    executor.shutdown()
+    with ProcessPoolExecutor(2, **place):
+        pass
+    assert Path(ledger).read_text().split().count("ends") == 3
+    assert Path(ledger).read_text().split().count("stays") == 2, "once with the pool, and once to its end"
+
+
 def test_one_pool_forks_at_a_time(make_processes: MakeProcesses, monkeypatch: pytest.MonkeyPatch) -> None:
     """A worker that another pool forked meanwhile held open what tells of a worker's end, which went unnoticed."""
     executor, fork, free = make_processes(), os.fork, []

@@ -10,6 +10,7 @@ import time
 from collections.abc import Callable
 from multiprocessing import Pipe
 from multiprocessing.connection import Connection
+from pathlib import Path
 from socket import socket
 from typing import Any, NoReturn, TypeVar
 
@@ -261,6 +262,22 @@ def greet(end: socket) -> None:
 def numbered(number: int, filling: bytes) -> int:
     """Its bytes take room."""
     return number
+
+
+def end_beside(ledger: str) -> NoReturn:
+    """Ends its process, once `stay_beside` has begun as often, twice at most."""
+    append(ledger, "ends")
+    lines = Path(ledger).read_text().split()
+    while Path(ledger).read_text().count("stays") < min(lines.count("ends"), 2):
+        time.sleep(0.01)
+    os._exit(1)
+
+
+def stay_beside(ledger: str) -> None:
+    """Until `end_beside` has begun three times; in its own third run no longer."""
+    append(ledger, "stays")
+    while not any(Path(ledger).read_text().count(word) > 2 for word in ("ends", "stays")):
+        time.sleep(0.01)
 
 
 def meet(ledger: str, count: int) -> None:

@@ -1,5 +1,5 @@
-"""The pool for jobs that were begun before and came to no end: one of them may be what ended its worker, so they run in
-processes of their own, and break no pool that other jobs are in. Any thread may use it.
+"""Pools for jobs that were begun before and came to no end: one of them may be what ended its worker, so each runs in a
+pool of its own, and breaks none that other jobs are in. Any thread may use it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
 from concurrent.futures import process as stdlib
+from functools import partial
 from typing import Any
 
 from .beginnings import Beginnings
@@ -54,28 +55,50 @@ def _begin_anew(pool: Any) -> None:
 
 
 class Apart:
-    """Made when it is needed, with what the executor was given, and made anew when a worker was killed."""
+    """Pools of one worker, one for each job that is there at a time: what ends its worker breaks no other. Made when
+    they are needed, with what the executor was given; one that has done its job takes the next."""
 
     def __init__(self, given: dict[str, Any]) -> None:
-        self.beginnings = Beginnings(given)
+        self.beginnings = Beginnings({**given, "max_workers": 1})
         self._lock = threading.Lock()
-        self._pool: stdlib.ProcessPoolExecutor | None = None
-        self._number = 0  #: of that
-        self._given_up = False
+        self._pools: dict[int, stdlib.ProcessPoolExecutor] = {}
+        self._free: list[int] = []  #: of these
+        self._number = 0  #: of the next one
+        self._given_up = self._shut = False
 
     def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> tuple[int, Future[Any]]:
         """The number of the pool, and its future. Raises BrokenExecutor where no worker begins, RuntimeError behind a
         shutdown."""
         with self._lock:
             while True:
-                if self._pool is None:
-                    self._pool = stdlib.ProcessPoolExecutor(**self.beginnings.given(self._number))
+                number = self._free_one()
                 try:
-                    return self._number, issue(self._pool.submit, fn, *args, **kwargs)
+                    inner = issue(self._pools[number].submit, fn, *args, **kwargs)
                 except BrokenExecutor:
-                    if self.cannot_begin(self._number):
+                    del self._pools[number]
+                    if self.cannot_begin(number):
                         raise
-                    self._number, self._pool = self._number + 1, None
+                except BaseException:
+                    self._free.append(number)
+                    raise
+                else:
+                    inner.add_done_callback(partial(self._is_done, number))
+                    return number, inner
+
+    def _free_one(self) -> int:
+        """The number of a pool that has nothing to do. The lock is held."""
+        if self._shut:
+            raise RuntimeError("cannot schedule new futures after shutdown")
+        if self._free:
+            return self._free.pop()
+        number, self._number = self._number, self._number + 1
+        self._pools[number] = stdlib.ProcessPoolExecutor(**self.beginnings.given(number))
+        return number
+
+    def _is_done(self, number: int, inner: Future[Any]) -> None:
+        """In the pool's thread, or in `submit`: so without the lock. Who asks one that is broken next lets it go, since
+        in its own thread, which has its lock, that would hang."""
+        self._free.append(number)
 
     def cannot_begin(self, broken: int | None = None) -> bool:
         """Whether no worker begins, so that a new pool would come to the same end. `broken` is the number of one."""
@@ -85,8 +108,8 @@ class Apart:
 
     def shutdown(self, wait: bool, cancel_futures: bool) -> None:
         with self._lock:
-            pool = self._pool
-        if pool is not None:
+            self._shut = True
+        for pool in list(self._pools.values()):
             pool.shutdown(wait, cancel_futures=cancel_futures)
 
 
