@@ -335,6 +335,16 @@ def test_what_broke_a_pool_breaks_no_other(make_processes: MakeProcesses, place:
         assert another.submit(work.double, 2).result(work.PATIENCE) == 4
 
 
+def run_again_behind(executor: ProcessPoolExecutor, futures: list[Any], place: dict[str, Any]) -> None:
+    """Its pool breaks, and another executor has done what it leaves."""
+    for future in futures:
+        with pytest.raises(BrokenExecutor):
+            future.result(work.PATIENCE)
+    executor.shutdown()
+    with ProcessPoolExecutor(2, **place):
+        pass
+
+
 def test_jobs_whose_workers_were_killed_run_at_a_time(
     make_processes: MakeProcesses, place: dict[str, Any], tmp_path: Path
 ) -> None:
@@ -344,12 +354,7 @@ def test_jobs_whose_workers_were_killed_run_at_a_time(
     work.wait_for_lines(ledger, 2)
     for pid in list(executor._processes):
         os.kill(pid, signal.SIGKILL)
-    for future in futures:
-        with pytest.raises(BrokenExecutor):
-            future.result(work.PATIENCE)
-    executor.shutdown()
-    with ProcessPoolExecutor(2, **place):
-        pass
+    run_again_behind(executor, futures, place)
     assert len(Path(ledger).read_text().split()) == 4
 
 
@@ -361,12 +366,7 @@ def test_one_that_ends_its_worker_again_takes_no_other_with_it(
     executor = make_processes(2)
     ledger = str(tmp_path / "ledger")
     futures: list[Any] = [executor.submit(fn, ledger) for fn in (work.end_beside, work.stay_beside)]
-    for future in futures:
-        with pytest.raises(BrokenExecutor):
-            future.result(work.PATIENCE)
-    executor.shutdown()
-    with ProcessPoolExecutor(2, **place):
-        pass
+    run_again_behind(executor, futures, place)
     assert Path(ledger).read_text().split().count("ends") == 3
     assert Path(ledger).read_text().split().count("stays") == 2, "once with the pool, and once to its end"
 
