@@ -274,15 +274,22 @@ def test_an_orphan_that_was_given_back_is_not_given_back_again(database: Path) -
         assert (store.depth("q").ready, store.depth("q").unfinished) == (0, 1)
 
 
+def _orphaned(store: SqliteStore) -> Work:
+    """A claim in nobody's hand, which somebody was about to give back; what he would have done."""
+    store.commit(Put("q", b"a"))
+    claims = store.claim("q")
+    orphan = Orphan(claimed(claims), store._handle)
+    orphan.giving = store._core.giving_back(claims, store._handle)
+    store._core.orphans.append(orphan)
+    return orphan.giving
+
+
 def test_an_orphan_is_given_back_by_who_comes_behind_an_interrupted_leader(database: Path) -> None:
     """It was left to the leader that there seemed to be, and whoever waited for the record waited for the next commit.
     """
     with SqliteStore(database) as store:
-        store.commit(Put("q", b"a"))
-        core, claims = store._core, store.claim("q")
-        orphan = Orphan(claimed(claims), store._handle)
-        orphan.giving = core.giving_back(claims, store._handle)
-        core.orphans.append(orphan)
+        _orphaned(store)
+        core = store._core
         core.writer.inside = True
         assert [claim.attempt for claim in store.claim("q", timeout=PATIENCE)] == [1]
         assert not core.orphans
@@ -308,15 +315,11 @@ def test_an_orphan_is_given_back_wherever_that_was_interrupted(database: Path) -
 def test_an_orphan_whose_giving_back_was_refused_is_given_back(database: Path) -> None:
     """By what a signal handler raised in the middle, say: it was taken for given back."""
     with SqliteStore(database) as store:
-        store.commit(Put("q", b"a"))
-        core, claims = store._core, store.claim("q")
-        orphan = Orphan(claimed(claims), store._handle)
-        orphan.giving = core.giving_back(claims, store._handle)
-        core.orphans.append(orphan)
+        core, giving = store._core, _orphaned(store)
         with pytest.MonkeyPatch.context() as patch:
             patch.setattr(sqlite_core, "give_back", Mock(side_effect=RuntimeError("in a signal handler")))
             with pytest.raises(RuntimeError):
-                core.writer.do(orphan.giving)
+                core.writer.do(giving)
         assert [claim.attempt for claim in store.claim("q")] == [1]
         assert not core.orphans
 
