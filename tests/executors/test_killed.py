@@ -285,9 +285,17 @@ def test_sigterm_for_the_workers_as_well_ends_no_job(tmp_path: Path) -> None:
 
 
 SIGTERM_TWICE = """
+from concurrent.futures import thread as stdlib
 from pqadapters.concurrent.futures import finish_on_sigterm
 
+class Unknown(dict):
+    def __setitem__(self, thread, queue):
+        while not os.path.exists(sys.argv[0] + ".begun"):
+            time.sleep(0.01)
+        os.kill(os.getpid(), signal.SIGTERM)
+
 def work(pid):
+    open(sys.argv[0] + ".begun", "w").close()
     say("begins")
     while not os.path.exists(sys.argv[0] + ".ends"):
         time.sleep(0.01)
@@ -298,8 +306,10 @@ def work(pid):
 if __name__ == "__main__":
     executor = globals()[sys.argv[1]](1, path=sys.argv[0] + ".jobs")
     if sys.argv[2] == "first":
-        finish_on_sigterm(executor)
         threading._register_atexit(open, sys.argv[0] + ".ends", "w")
+        finish_on_sigterm(executor)
+        if sys.argv[3:]:
+            stdlib._threads_queues = Unknown()
         executor.submit(work, os.getpid())
         time.sleep(600)
     executor.shutdown()
@@ -316,6 +326,16 @@ def test_a_second_sigterm_breaks_nothing_off(kind: str, tmp_path: Path) -> None:
         run.until("ran")
         assert run.process.wait(60) == 143
     with app.start(kind, "second") as run:
+        assert not run.end().said
+
+
+def test_a_second_sigterm_waits_for_a_thread_that_was_just_started(tmp_path: Path) -> None:
+    """The first one came before the pool knew its thread, which only the interpreter waited for."""
+    app = App(tmp_path, SIGTERM_TWICE)
+    with app.start("ThreadPoolExecutor", "first", "unknown") as run:
+        run.until("ran")
+        assert run.process.wait(60) == 143
+    with app.start("ThreadPoolExecutor", "second") as run:
         assert not run.end().said
 
 
