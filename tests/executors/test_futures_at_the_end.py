@@ -253,6 +253,21 @@ def test_a_job_that_was_begun_before_isnt_blamed_for_an_initializer_that_ends_it
         assert [future.exception(work.PATIENCE) for future in executor.recovered()] == [None, None]
 
 
+def test_workers_that_are_killed_side_by_side_before_they_begin_are_no_failing_initializer(
+    place: dict[str, Any], tmp_path: Path
+) -> None:
+    """Jobs that were begun before run in a pool each: three at a time, whose workers somebody kills. No pool was made
+    anew behind that."""
+    ends, begins = str(tmp_path / "ends"), str(tmp_path / "begins")
+    with pytest.raises(BrokenExecutor), ProcessPoolExecutor(3, **place) as executor:
+        for future in [executor.submit(work.end_three_processes, ends) for _ in range(3)]:
+            future.result(work.PATIENCE)
+    killed: dict[str, Any] = {"initializer": work.end_three_processes, "initargs": (begins,)}
+    with ProcessPoolExecutor(3, recover="manual", rebuild=True, **killed, **place) as executor:
+        assert [future.exception(work.PATIENCE) for future in executor.recovered()] == [None] * 3
+        executor.submit(work.end_process_once, str(tmp_path / "once")).result(work.PATIENCE)
+
+
 def test_a_worker_that_is_killed_before_it_begins_costs_no_attempt(place: dict[str, Any], tmp_path: Path) -> None:
     """By somebody else, say: then the next pool's begins."""
     once: dict[str, Any] = {"initializer": work.end_process_once, "initargs": (str(tmp_path / "once"),)}

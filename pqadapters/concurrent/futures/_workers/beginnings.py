@@ -1,4 +1,4 @@
-"""Whether workers begin, in pools of processes that take each other's place: no job is what ends one before its first
+"""Whether workers begin, in pools of processes of which several are tried: no job is what ends one before its first
 call. Any thread may ask.
 
 An initializer that raises says so. One that ends its worker tells nobody, and neither does a script that can't be
@@ -15,7 +15,7 @@ from typing import Any
 
 from .carrying import interrupt
 
-_TRIES = 3  #: pools in a row in which no worker has begun: one may have been killed by somebody else
+_TRIES = 3  #: pools in which no worker began, each made as the one before was broken: somebody may have killed one
 _TOKEN = 8
 handlers: dict[int, Any] = {}  #: of signals, that a forked worker has from its parent and that aren't for it
 _BEGUN, _FAILED = 0, _TOKEN  #: where a worker leaves the token of its pool
@@ -27,13 +27,14 @@ class Beginnings:
     def __init__(self, given: dict[str, Any]) -> None:
         self._given = given
         self._pools: list[_Marks] = []
+        self._broken = -1  #: the last of them that is known to be
 
     def given(self, number: int) -> dict[str, Any]:
         """The arguments of the pool that is to have that number."""
         initializer = self._given["initializer"]
         if not (initializer is None or callable(initializer)):
             return self._given  # the standard library's constructor refuses it
-        marks = _Marks()
+        marks = _Marks(self._broken)
         self._pools[number:] = [marks]
         initargs = marks.room, marks.token, initializer, self._given["initargs"]
         return {**self._given, "initializer": initialize, "initargs": initargs}
@@ -47,16 +48,21 @@ class Beginnings:
         return any(marks.has(_FAILED) for marks in self._pools)
 
     def cannot_begin(self, broken: int) -> bool:
-        """The same; or the pool of that number, which is broken, is the last of some in which no worker has begun."""
-        tried = range(max(0, broken + 1 - _TRIES), broken + 1)
-        return self.have_failed() or (len(tried) == _TRIES and not any(map(self.has_begun, tried)))
+        """The same; or the pool of that number, which is broken, was the last of some tries, and no worker has begun
+        since the first. Pools that were made side by side are one try."""
+        self._broken = max(self._broken, broken)
+        first = broken
+        for _ in range(_TRIES - 1):
+            first = self._pools[first].behind if first >= 0 else first
+        return self.have_failed() or (first >= 0 and not any(map(self.has_begun, range(first, len(self._pools)))))
 
 
 class _Marks:
     """Of one pool: memory that its workers have, too. Nothing is locked, since a worker may be killed in the middle of
     anything, and nothing has a name that goes with the executor, while workers are still on their way."""
 
-    def __init__(self) -> None:
+    def __init__(self, behind: int) -> None:
+        self.behind = behind  #: the last pool that was known to be broken before; negative where none was
         self.token = os.urandom(_TOKEN)  # others may have had the room before, and may still write there
         self.room = BufferWrapper(2 * _TOKEN)
 
