@@ -13,18 +13,24 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
+from ..mysql.ports import held_port
 from .sinks import PATIENCE
 
 
 class Server:
-    """What it got, in order, and how it behaves: "well", "hang" (reads nothing, answers nothing), "reset"."""
+    """What it got, in order, and how it behaves: "well", "hang" (reads nothing, answers nothing), "reset".
+    Its port stays its own while it is stopped: else records went to whoever got it meanwhile."""
 
     def __init__(self) -> None:
         self.messages: list[str] = []
         self.fields: list[dict[str, Any]] = []
         self.behaves = "well"
-        self.port = 0
+        self._held, self.port = held_port()
         self.changed = threading.Condition()
+
+    def close(self) -> None:
+        """It doesn't come again."""
+        self._held.close()
 
     def got(self, message: str) -> None:
         with self.changed:
@@ -59,7 +65,6 @@ class SocketServer(Server):
 
     def start(self) -> None:
         self._listening = socket.create_server(("127.0.0.1", self.port))
-        self.port = self._listening.getsockname()[1]
         self._thread(self._accept, self._listening)
 
     def _thread(self, run: Callable[..., object], *arguments: object) -> None:
@@ -171,7 +176,6 @@ class HTTPServer(Server):
                 pass
 
         self._server = Quiet(("127.0.0.1", self.port), Handler)
-        self.port = self._server.server_address[1]
         self._thread = threading.Thread(target=self._server.serve_forever, kwargs={"poll_interval": 0.01})
         self._thread.start()
 
@@ -191,3 +195,4 @@ def serving(server: Any) -> Iterator[Any]:
         yield server
     finally:
         server.stop()
+        server.close()

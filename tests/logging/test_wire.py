@@ -102,8 +102,6 @@ def test_a_server_that_refuses_and_comes_back(server: Any, logger: logging.Logge
 
 def test_a_syslog_that_is_not_there_yet(logger: logging.Logger, tmp_path: Path) -> None:
     server = SyslogServer()
-    with serving(server):
-        pass
     sink = Sink(_handler(server), name="wire", **QUICK)
     messages = _log(logger, 0, 5)
     with QueueListener(tmp_path / "spool", sink) as listener:
@@ -126,8 +124,7 @@ def test_what_a_server_has_not_read_when_it_dies_is_sent_again_however_long_it_i
     clock.monotonic = lambda: clock.now
     monkeypatch.setattr(_wire, "SYSTEM", clock)
     server = kind()
-    with socket.create_server(("127.0.0.1", 0)) as deaf:
-        server.port = deaf.getsockname()[1]
+    with socket.create_server(("127.0.0.1", server.port)) as deaf:
         handler = _handler(server)
         listener = QueueListener(tmp_path / "spool", Sink(handler, name="wire", retries=10_000, **QUICK))
         listener.start()
