@@ -254,11 +254,12 @@ def test_the_last_try_of_a_claim_is_over_when_its_time_is(
 
         monkeypatch.setattr(store, "_attempt_now", noting)
         mortal.kill()
-        task = Task(lambda: store.claim(queue, timeout=3.0), patience=PATIENCE)
-        with pytest.raises(StoreUnreachable):
-            task.result()
+        while len(ends) < 2:  # in three seconds a slow machine may come to the first try alone
+            ends.clear()
+            task = Task(lambda: store.claim(queue, timeout=3.0), patience=PATIENCE)
+            with pytest.raises(StoreUnreachable):
+                task.result()
         mortal.start()  # else the handle's end waits for it
-    assert len(ends) > 1
     assert len(set(ends)) == 1
 
 
