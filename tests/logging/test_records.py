@@ -7,8 +7,9 @@ import logging
 import pickle
 import sys
 import threading
+from collections import OrderedDict
 from datetime import datetime, time
-from typing import Any
+from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
 import pytest
@@ -141,6 +142,44 @@ def test_subclasses_are_what_json_would_write_or_their_repr(codec: Codec) -> Non
     assert same(loaded.__dict__["point"], (1, [2]))
     assert str(loaded.__dict__["level"]) == str(Level.HIGH)
     assert codec.unencodable == 3
+
+
+class Frozen(dict[str, Any]):
+    """A dict with a hash, as several packages have it."""
+
+    def __hash__(self) -> int:  # type: ignore[override]
+        return len(self)
+
+
+class Way(list[Any]):
+    def __hash__(self) -> int:  # type: ignore[override]
+        return len(self)
+
+
+class Keyed(NamedTuple):
+    names: Any
+
+    def __hash__(self) -> int:
+        return len(self.names)
+
+
+@pytest.mark.parametrize(
+    "key", [Frozen(a=1), Way(["a", 1]), (1, Frozen()), Keyed([1]), Keyed(bytearray(b"x")), frozenset([Way()])]
+)
+def test_keys_can_be_keys_again(codec: Codec, key: Any) -> None:
+    """A list or dict of a kind that has a hash came back as one that has none: the record couldn't be delivered, and
+    one whose message or arguments had such a key had lost them."""
+    for value in ({key: 1}, {key}, frozenset([key]), OrderedDict({key: 1}), [{(key,): 1}]):
+        loaded = through(codec, record("%s", value, x=value))
+        assert loaded.getMessage() == str(value)
+        assert len(loaded.__dict__["x"]) == 1
+    assert through(codec, record({key: 1})).getMessage() == str({key: 1})
+    assert through(codec, record("%(a)s", {"a": 1, key: 1})).getMessage() == "1"
+    one = record("m")
+    one.__dict__[key] = 1
+    assert through(codec, one).getMessage() == "m"
+    error = through(codec, record("m", x={ValueError([1]): 1})).__dict__["x"]
+    assert [each.args for each in error] == [([1],)]
 
 
 class Braces(logging.LogRecord):

@@ -46,8 +46,8 @@ def write_record(record: logging.LogRecord) -> tuple[list[Any], int]:
         trees.update(_exception(fields, writer))
     if "_logger" in fields and "_name" in fields:
         trees["_logger"] = {"$logger": _logger_name(fields["_logger"], record)}
-    fit = writer.fit
-    pairs = [(fit(name), trees[name] if name in trees else fit(value)) for name, value in fields.items()]
+    fit, fit_key = writer.fit, writer.fit_key
+    pairs = [(fit_key(name), trees[name] if name in trees else fit(value)) for name, value in fields.items()]
     kind = _kind_of(record)
     if writer.lost and not _says_the_same(record, pairs, kind):
         plain = {"msg": kind[1], "args": {"$tuple": []}}
@@ -154,10 +154,10 @@ class _Message:
             info = event.exception()
         elif info and type(info) in (bool, int) and "_name" in self._fields and sys.exc_info()[1]:
             info = Current.of(sys.exc_info(), info)
-        fit = self._writer.fit
+        fit, fit_key = self._writer.fit, self._writer.fit_key
         tree = mapping(
             [
-                (fit(key), exc_info_tree(info, self._writer) if key == "exc_info" else fit(value))
+                (fit_key(key), exc_info_tree(info, self._writer) if key == "exc_info" else fit(value))
                 for key, value in list(event.items())
             ]
         )

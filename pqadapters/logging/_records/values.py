@@ -43,6 +43,7 @@ class Writer:
         self.lost = 0
         self._printed = printed
         self._open: list[int] = []  #: what the current value is inside of
+        self._hashable = False  #: it is in a key, or in a member of a set
 
     def fit(self, value: Any) -> Any:
         """The tree of a value. Never raises."""
@@ -56,9 +57,14 @@ class Writer:
             del self._open[depth:]
             return self.shown(value)
 
+    def fit_key(self, value: Any) -> Any:
+        """The tree of a key of a dict, which can be one again: a list or dict of somebody's own kind that has a hash is
+        stored as its repr there, since the plain ones have none. Never raises."""
+        return self._inside(True, self.fit, value)
+
     def items(self, pairs: Iterable[tuple[Any, Any]]) -> Any:
         """The tree of a dict whose values are fitted one by one: one that holds itself spoils no other."""
-        return mapping([(self.fit(key), self.fit(value)) for key, value in pairs])
+        return mapping([(self.fit_key(key), self.fit(value)) for key, value in pairs])
 
     def shown(self, value: Any) -> Any:
         """What stands for a value that can't be stored."""
@@ -69,6 +75,8 @@ class Writer:
         kind = type(value)
         if kind in _SAME:
             return value
+        if self._hashable and kind.__hash__ is None:  # a list in a tuple of a kind that has a hash nevertheless
+            return self.shown(value)
         if kind is int:
             return value if value in _INTS else {"$int": hex(value)}
         if kind in _CONTAINERS:
@@ -82,17 +90,28 @@ class Writer:
         if self._printed and kind in _UNORDERED and len(value) > 1:
             return self.shown(value)
         self._enter(value)
-        tree = self._tree
+        tree, key_tree = self._tree, self._key_tree
         if kind is dict:
-            found: Any = mapping([(tree(key), tree(each)) for key, each in value.copy().items()])
+            found: Any = mapping([(key_tree(key), tree(each)) for key, each in value.copy().items()])
         elif kind is OrderedDict:
-            found = {"$ordered": [[tree(key), tree(each)] for key, each in value.copy().items()]}
+            found = {"$ordered": [[key_tree(key), tree(each)] for key, each in value.copy().items()]}
         else:
-            found = [tree(each) for each in value.copy()] if kind is set else [tree(each) for each in value]
+            found = list(map(key_tree if kind in _UNORDERED else tree, value.copy() if kind is set else value))
             if kind is not list:
                 found = {_CONTAINERS[kind]: found}
         self._open.pop()
         return found
+
+    def _key_tree(self, value: Any) -> Any:
+        return value if type(value) in _SAME else self._inside(True, self._tree, value)
+
+    def _inside(self, hashable: bool, tree: Callable[[Any], Any], value: Any) -> Any:
+        """Its tree, inside of a key or of something else."""
+        outer, self._hashable = self._hashable, hashable
+        try:
+            return tree(value)
+        finally:
+            self._hashable = outer
 
     def _enter(self, value: Any) -> None:
         if id(value) in self._open or len(self._open) >= DEEPEST:
@@ -113,7 +132,7 @@ class Writer:
         """Its text and repr are kept, and that's what it is printed as; so nothing of it counts as lost."""
         lost = self.lost
         self._enter(error)
-        found = write_error(error, self.fit)
+        found = self._inside(False, lambda error: write_error(error, self.fit), error)
         self._open.pop()
         self.lost = lost
         return found
@@ -121,7 +140,7 @@ class Writer:
     def _kin(self, value: Any, kind: type) -> Any:
         """Of a subclass what JSON writes for it, if that prints alike; else its repr."""
         for plain in (dict, list, tuple):
-            if issubclass(kind, plain):
+            if issubclass(kind, plain) and not (self._hashable and plain.__hash__ is None):
                 self.lost += 1
                 return self._container(_copied(value, plain), plain)
         if issubclass(kind, (int, float)):
