@@ -3,12 +3,15 @@
 from __future__ import annotations
 
 import copy
+import io
 import logging
 import pickle
+import struct
 import sys
 import threading
 from collections import OrderedDict
 from datetime import datetime, time
+from pathlib import Path
 from typing import Any, NamedTuple
 from zoneinfo import ZoneInfo
 
@@ -92,6 +95,17 @@ def test_numbers_are_exact(codec: Codec, value: Any) -> None:
 def test_the_second_of_two_equal_hours(codec: Codec, value: Any) -> None:
     assert through(codec, record("m", x=value)).__dict__["x"].fold == 1
     assert same(through(codec, record("m", x=value)).__dict__["x"], value)
+
+
+@pytest.mark.parametrize("key", ["/etc/localtime", "../zone", "", Path("zone")])
+def test_a_zone_that_a_file_was_read_from(codec: Codec, key: Any) -> None:
+    """Its key may be anything, as the path of the file: the record was damaged, and couldn't be delivered."""
+    header = struct.pack(">4sc15x6l", b"TZif", b"\0", 0, 0, 0, 0, 1, 4)
+    zone = ZoneInfo.from_file(io.BytesIO(header + struct.pack(">lBB4s", 9 * 3600, 0, 0, b"JST\0")), key=key)
+    value = datetime(2026, 10, 25, 2, tzinfo=zone)
+    loaded = through(codec, record("%s", value, x=value))
+    assert loaded.getMessage() == "2026-10-25 02:00:00+09:00"
+    assert str(loaded.__dict__["x"]) == "2026-10-25 02:00:00+09:00"
 
 
 def test_what_cant_be_stored_is_its_repr_and_counted(codec: Codec) -> None:

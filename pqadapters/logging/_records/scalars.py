@@ -33,7 +33,7 @@ def _write_zone(value: datetime | time) -> Any:
     offset = value.utcoffset()
     if type(zone) is timezone and offset is not None:
         return _write_timezone(zone)
-    if type(zone) is ZoneInfo and zone.key:
+    if type(zone) is ZoneInfo and type(zone.key) is str and zone.key:
         return [*(_delta(offset) if offset is not None else [0, 0, 0]), zone.key, True]
     return None
 
@@ -52,7 +52,7 @@ def _read_zone(parts: Any) -> Any:
     if is_zone:
         try:
             return ZoneInfo(name)
-        except (OSError, LookupError):
+        except (OSError, LookupError, ValueError):  # `from_file` takes any key, as that of a path
             return timezone(offset)
     if name is None:
         return timezone(offset)
