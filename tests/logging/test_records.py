@@ -281,11 +281,25 @@ def test_threads_write_at_once(codec: Codec) -> None:
 
 def test_loggers_come_back_by_name(codec: Codec) -> None:
     known = logging.getLogger("app.known")
-    loaded = through(codec, record("m", known=known, root=logging.getLogger(), other=logging.Logger("app.known")))
+    other = logging.Logger("app.known")
+    loaded = through(codec, record("m", known=known, root=logging.getLogger(), other=other))
     assert loaded.__dict__["known"] is known
     assert loaded.__dict__["root"] is logging.getLogger()
     assert isinstance(loaded.__dict__["other"], str)
-    assert codec.unencodable == 1
+    assert isinstance(through(codec, record("m", _logger=other)).__dict__["_logger"], str)
+    assert codec.unencodable == 2
+
+
+def test_a_logger_whose_name_is_a_str_of_another_kind(codec: Codec) -> None:
+    """As of an enumeration's: in MessagePack the record had lost its arguments."""
+    logger = logging.getLogger(Color.RED)
+    assert type(logger.name) is Color
+    loaded = through(codec, record("m %s", "x", logger=logger, other=[logger]))
+    assert loaded.getMessage() == "m x"
+    assert loaded.__dict__["logger"] is loaded.__dict__["other"][0] is logger
+    assert codec.unencodable == 0
+    loaded = through(codec, record("m %s", "x", _logger=logger, _name="info"))
+    assert (loaded.getMessage(), loaded.__dict__["_logger"]) == ("m x", logger)
 
 
 def test_what_nobody_has_thought_of_loses_no_record(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:

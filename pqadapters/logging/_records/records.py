@@ -170,7 +170,7 @@ def _others(names: tuple[str, ...], values: list[Any], plain: frozenset[Any]) ->
     others = dict(zip(names[COUNT:], values[COUNT:]))  # noqa: B905  # both are of the same dict
     del values[COUNT:]
     logger: Any = others.get("_logger")  # structlog's
-    by_name = type(logger) is logging.Logger and "_name" in others
+    by_name = type(logger) is logging.Logger and type(logger.name) is str and "_name" in others
     if by_name:
         others["_logger"] = None
     if not is_flat(others, plain):

@@ -125,7 +125,7 @@ class Writer:
         if issubclass(kind, BaseException):
             return self._error(value)
         if issubclass(kind, logging.Logger) and not self._printed and _is_known(value):
-            return {"$logger": value.name}
+            return {"$logger": str.__str__(value.name)}
         return self._kin(value, kind)
 
     def _error(self, error: BaseException) -> Any:
