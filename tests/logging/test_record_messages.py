@@ -123,6 +123,42 @@ def test_another_kind_of_dict_as_a_message_says_the_same_and_stays_a_dict(codec:
     assert f"{loaded.msg:}" == str(msg)
 
 
+class Column:
+    """Compares as those of SQLAlchemy do, which are keys of dicts."""
+
+    def __eq__(self, other: object) -> Any:
+        return self
+
+    def __hash__(self) -> int:
+        return 1
+
+    def __bool__(self) -> bool:
+        raise TypeError("Boolean value of this clause is not defined")
+
+
+class Strange(dict[str, Any]):
+    """Neither pairs nor anything else is what its own methods give."""
+
+    def items(self) -> Any:
+        return [1, 2]
+
+    def get(self, key: str, default: Any = None) -> Any:
+        raise LookupError(key)
+
+
+@pytest.mark.parametrize(
+    "msg", [{Column(): 1, "a": 2}, Strange(a=1), Strange(exc_info=False), Counter({10**5000: 1, "a": 1})], ids=type
+)
+def test_no_dict_is_a_message_that_is_lost(codec: Codec, msg: dict[Any, Any]) -> None:
+    """All of these were stored as None."""
+    loaded = through(codec, record(msg, extra_one=[1]))
+    assert isinstance(loaded.msg, dict)
+    assert len(loaded.msg) == len(msg)
+    assert loaded.__dict__["extra_one"] == [1]
+    if 10**5000 not in msg:
+        assert loaded.getMessage() == str(msg)
+
+
 def test_a_plain_dict_that_can_be_stored_is_one(codec: Codec) -> None:
     assert type(through(codec, record({"a": 1, 2: [Color.RED]})).msg) is dict
 

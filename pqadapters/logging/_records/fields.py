@@ -113,6 +113,14 @@ def _logger_name(value: Any, record: logging.LogRecord) -> str:
     return str.__str__(value.name) if issubclass(type(value), logging.Logger) else str_of(record.name)
 
 
+def _entries(event: dict[Any, Any]) -> list[tuple[Any, Any]]:
+    """As its formatters see them; of a kind whose own `items` fails those that it holds."""
+    try:
+        return list(dict(event.items()).items())
+    except Exception:
+        return list(dict.items(event))
+
+
 class _Message:
     """What a record says: its `msg` and `args`."""
 
@@ -149,20 +157,17 @@ class _Message:
         lost = self._writer.lost
         if type(event) not in (dict, Event, Printed):
             self._writer.lost += 1
-        info = event.get("exc_info")
+        info = dict.get(event, "exc_info")
         if type(event) is Event:  # logged once more
             info = event.exception()
         elif info and type(info) in (bool, int) and "_name" in self._fields and sys.exc_info()[1]:
             info = Current.of(sys.exc_info(), info)
-        fit, fit_key = self._writer.fit, self._writer.fit_key
+        fit, pairs = self._writer.fit, [(self._writer.fit_key(key), value) for key, value in _entries(event)]
         tree = mapping(
-            [
-                (fit_key(key), exc_info_tree(info, self._writer) if key == "exc_info" else fit(value))
-                for key, value in list(event.items())
-            ]
+            [(key, exc_info_tree(info, self._writer) if key == "exc_info" else fit(value)) for key, value in pairs]
         )
         is_other = type(event) is Printed or self._writer.lost > lost
-        return printed_mapping(event, tree) if is_other and "exc_info" not in event else tree
+        return printed_mapping(event, tree) if is_other and not dict.__contains__(event, "exc_info") else tree
 
     @staticmethod
     def _args(args: Any, printed: Writer) -> Any:

@@ -168,7 +168,7 @@ def mapping(pairs: list[tuple[Any, Any]]) -> Any:
 def printed_mapping(value: dict[Any, Any], tree: Any) -> Any:
     """The tree of a dict that has this one, and prints as `value` does."""
     printed = str_of(value)
-    return tree if printed == str(revived(tree)) else {"$printed": [printed, repr_of(value), tree]}
+    return tree if printed == str_of(revived(tree)) else {"$printed": [printed, repr_of(value), tree]}
 
 
 def is_flat(value: dict[Any, Any], plain: frozenset[Any]) -> bool:
