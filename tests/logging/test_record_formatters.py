@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import copy
 import enum
 import json
 import logging
+import pickle
 import re
 import sys
 from collections.abc import Callable
@@ -227,6 +229,26 @@ def test_the_exception_of_the_moment_is_gone_where_a_filter_takes_it_out(codec: 
     assert "Custom" not in handler.format(codec.loads(codec.dumps(late)))
     del late.msg["exc_info"]  # type: ignore[union-attr]
     assert "exc_info" not in handler.format(late)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy])
+def test_the_exception_of_the_moment_is_in_a_copy(codec: Codec, copied: Callable[[Any], Any]) -> None:
+    """As of a filter that takes secrets out of what it is given: the traceback in it could be neither copied nor
+    pickled."""
+    handler = Keeping(codec, FORMATTERS["structlog-json"])
+    try:
+        failures.chained()
+    except failures.Custom:
+        _structlog(handler).info("failed", exc_info=True, order={"secret": 1})
+    late = codec.loads(handler.data)
+    event: Any = late.msg
+    plain = {**event}
+    late.msg = copied(event)
+    assert handler.format(late) == handler.expected
+    assert (late.msg["order"] is event["order"]) == (copied is copy.copy)
+    assert late.msg == event == pickle.loads(pickle.dumps(event)) == plain
+    event.pop("exc_info")
+    assert "exc_info" not in copied(event)
 
 
 @pytest.mark.parametrize("name", [*STRUCTLOG, "percent", "json"])

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Iterable
+from copy import deepcopy
 from typing import Any
 
 
@@ -44,6 +45,22 @@ class Event(dict[Any, Any]):
         if "exc_info" in found and str(sys._getframe(1).f_globals.get("__name__")).partition(".")[0] == "structlog":
             found["exc_info"] = self.exception()
         return found
+
+    def __copy__(self) -> Event:
+        return self._with(self)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Event:
+        """Of what it says: a traceback can't be copied."""
+        return self._with(deepcopy(dict(self), memo))
+
+    def _with(self, items: dict[Any, Any]) -> Event:
+        made = Event({"exc_info": self.current})
+        del made["exc_info"]
+        made.update(items)
+        return made
+
+    def __reduce__(self) -> Any:
+        return dict, (dict(self),)
 
 
 def as_logged(msg: Any) -> Any:
