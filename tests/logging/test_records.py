@@ -325,6 +325,23 @@ def test_a_signal_handler_that_raises_something_meanwhile_spoils_no_record(
     assert codec.unencodable == 1
 
 
+@pytest.mark.parametrize("error", [MemoryError, TimeoutError])
+def test_what_comes_up_while_one_is_read_is_no_damage(
+    codec: Codec, error: type[Exception], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It would be buried."""
+    data = codec.dumps(record("m", x=[1]))
+
+    def interrupted(values: Any) -> Any:
+        if error is not MemoryError:
+            monkeypatch.undo()
+        raise error
+
+    monkeypatch.setattr(records, "read_record", interrupted)
+    with pytest.raises(error):
+        codec.loads(data)
+
+
 def test_a_packer_has_one_record_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     """In the middle of one the garbage collector may call a finalizer that logs."""
     codec = Codec(binary=True)
