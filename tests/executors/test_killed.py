@@ -284,6 +284,49 @@ def test_sigterm_for_the_workers_as_well_ends_no_job(tmp_path: Path) -> None:
         assert sorted(run.end().said) == ["begins 0", "begins 1", "begins 2"]
 
 
+STORED_LATE = """
+from pqadapters.concurrent.futures import finish_on_sigterm
+from pqadapters.concurrent.futures._workers.calls import Calls
+
+def work():
+    say("begins")
+    time.sleep(0.5)
+    say("ran")
+
+if __name__ == "__main__":
+    executor = ProcessPoolExecutor(1, path=sys.argv[0] + ".jobs")
+    if sys.argv[1] != "second":
+        finish = Calls._finish
+        def finish_late(*given):
+            for _ in range(100):
+                if executor._backlog.closed:
+                    break
+                time.sleep(0.01)
+            finish(*given)
+        Calls._finish = finish_late
+        finish_on_sigterm(executor)
+        executor.submit(work)
+        hear()
+        if sys.argv[1] == "terminate":
+            os.kill(os.getpid(), signal.SIGTERM)
+        executor.shutdown(wait=False, drain=False)
+        sys.exit(143)
+    executor.shutdown()
+"""
+
+
+@pytest.mark.parametrize("how", ["terminate", "shut down"])
+def test_what_ran_while_a_program_with_processes_ended_is_done(how: str, tmp_path: Path) -> None:
+    """The pool was waited for, and what the job came to wasn't: the store was closed, the next run did it again."""
+    app = App(tmp_path, STORED_LATE)
+    with app.start(how) as run:
+        run.until("begins")
+        run.tell("go on")
+        assert run.process.wait(60) == 143
+    with app.start("second") as run:
+        assert run.end().said == []
+
+
 SIGTERM_TWICE = """
 from concurrent.futures import thread as stdlib
 from pqadapters.concurrent.futures import finish_on_sigterm

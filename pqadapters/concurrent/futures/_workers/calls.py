@@ -310,9 +310,9 @@ class Calls:
     def is_through(self) -> bool:
         """Whether all is done but for what is to be begun later."""
         backlog = self.backlog
-        if backlog.stopped or (is_given_up(backlog) and not self.count):
-            return True
-        return not (self.count or backlog.live.keys() - backlog.delayed)
+        if self.count:
+            return False  # also where the pool is through with it, and what it came to isn't stored yet
+        return backlog.stopped or is_given_up(backlog) or not backlog.live.keys() - backlog.delayed
 
     def wait_for_thread(self) -> None:
         """Until its thread has ended, which it does at once behind the last job of an executor that was shut down."""
