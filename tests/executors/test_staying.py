@@ -5,10 +5,11 @@ from __future__ import annotations
 
 import threading
 import weakref
+from pathlib import Path
 
 import pytest
 
-from pqadapters.concurrent.futures import wait
+from pqadapters.concurrent.futures import ThreadPoolExecutor, wait
 from pqadapters.concurrent.futures._backlog.clock import call_in
 
 from ..contract.threads import is_gone
@@ -67,8 +68,6 @@ def test_who_stays_ends_with_the_executor(make: Make, how: dict[str, bool]) -> N
 
 @pytest.mark.usefixtures("long")
 def test_who_stays_keeps_no_executor(place: dict[str, object]) -> None:
-    from pqadapters.concurrent.futures import ThreadPoolExecutor
-
     executor = ThreadPoolExecutor(1, **place)  # type: ignore[arg-type]
     executor.submit(work.nothing).result(work.PATIENCE)
     backlog, threads, gone = executor._backlog, list(executor._threads), weakref.ref(executor)
@@ -89,8 +88,6 @@ def test_a_ring_that_comes_late(make: Make, monkeypatch: pytest.MonkeyPatch) -> 
 
 def test_who_is_shut_down_without_waiting_is_gone_with_its_last_job(place: dict[str, object]) -> None:
     """It was kept for ever, with its closed store, by what was to be called behind that job."""
-    from pqadapters.concurrent.futures import ThreadPoolExecutor
-
     executor = ThreadPoolExecutor(1, **place)  # type: ignore[arg-type]
     executor.submit(work.hold, "gate")
     work.reached("gate")
@@ -104,3 +101,15 @@ def test_who_is_shut_down_without_waiting_is_gone_with_its_last_job(place: dict[
     assert over.wait(work.PATIENCE)
     del executor
     assert is_gone(gone, patience=work.PATIENCE)
+
+
+def test_none_of_many_who_stay_stays_for_good(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As they did at a queue before Python 3.13, where another one took what had been put for who was late."""
+    monkeypatch.setattr(STAY, 0.0005)
+    for _ in range(6):
+        with ThreadPoolExecutor(4, path=tmp_path / "jobs", durability="process") as executor:
+            for number in range(300):
+                jobs = [executor.submit(sum, range(10_000 * (each % 3))) for each in range(number % 4 + 1)]
+                assert not wait(jobs, work.PATIENCE).not_done
+            with executor._tickets.changed:
+                assert executor._tickets.changed.wait_for(executor._tickets.idle, work.PATIENCE)

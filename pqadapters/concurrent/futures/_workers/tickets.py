@@ -8,9 +8,9 @@ that meets one goes to the end of it after its job.
 
 from __future__ import annotations
 
-import queue
 import threading
 import weakref
+from collections import deque
 from collections.abc import Callable
 from concurrent.futures import BrokenExecutor, Future
 from contextlib import suppress
@@ -46,8 +46,9 @@ class Tickets:
         self.unstored = weakref.WeakValueDictionary[int, Future[Any]]()  #: what these come to, in order
         self._looks = 0  #: grows with each job that may have become ready: a ticket that saw none looks again
         self._waiting = False
-        self._staying = 0  #: tickets that wait for the bell, but for those that a ring in it is for
-        self._bell: queue.SimpleQueue[None] = queue.SimpleQueue()
+        #: At each of these a ticket stays until it is rung for: who does takes it out, and lets it go. No queue for
+        #: all: who is forestalled at a SimpleQueue as its time ends waits there for good, before Python 3.13.
+        self._beds: deque[Any] = deque()
         self._free: set[int] = set()  #: of these, those that aren't busy any more, and still tell of their job's end
         backlog.added, backlog.idle, backlog.changed = self.added, self.idle, self.notify
         backlog.takes_time = self.takes_time
@@ -60,13 +61,13 @@ class Tickets:
         with self._lock:
             self.changed.notify_all()
             if self.backlog.closing:
-                self.ring(self._staying)
+                self.ring(len(self._beds))
 
     def ring(self, most: int = 1) -> None:
-        """For tickets that stay. The lock is held."""
-        for _ in range(min(most, self._staying)):
-            self._staying -= 1
-            self._bell.put(None)
+        """For tickets that stay: who came first is rung for first. The lock is held."""
+        with suppress(IndexError):  # so many there are, or a finalizer has rung as well
+            for _ in range(most):
+                self._beds.popleft().release()
 
     def added(self) -> bool:
         """A job is ready, or may be: see that somebody looks. False if nobody is there to."""
@@ -77,9 +78,8 @@ class Tickets:
             with backlog.lock:
                 self._looks += 1
                 idle = self.count - self.busy
-                if idle == self._staying > 0:  # else somebody is about to look, and rings if there are more
-                    self._staying -= 1
-                    self._bell.put(None)
+                if idle == len(self._beds) > 0:  # else somebody is about to look, and rings if there are more
+                    self.ring()
                 if backlog.pool_shut:
                     return self.count > 0
                 if idle >= self.most - self.busy or (idle and idle >= len(backlog.live)):
@@ -166,7 +166,7 @@ class Tickets:
                 if self.busy < self.most and (backlog.live or backlog.recovering):
                     more = self.count == self.busy
                     self.count += more
-                    if self._staying:
+                    if self._beds:
                         self.ring()
             if more:
                 self._put([None])
@@ -191,15 +191,14 @@ class Tickets:
                 return None
             if looks < 0 or self._waiting or self.volatile or backlog.closing or backlog.stopped:
                 return self._end()
-            self._staying += 1
-        try:
-            self._bell.get(timeout=_STAY)
-        except queue.Empty:
+            bed = threading.Lock()
+            bed.acquire()
+            self._beds.append(bed)
+        if not bed.acquire(timeout=_STAY):
             with backlog.lock:
-                if self._staying:
-                    self._staying -= 1
+                if bed in self._beds:  # else it was rung for just now
+                    self._beds.remove(bed)
                     return self._end() if self._looks == looks else None
-                self._bell.get_nowait()  # it has rung just now, for us
         return None
 
     def _is_needed(self) -> bool:
