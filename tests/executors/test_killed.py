@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -478,6 +479,40 @@ def test_a_program_that_just_ends_does_its_jobs_first(kind: str, where: str, tmp
         assert sorted(map(int, run.end().words("ran"))) == list(range(20))
     with app.start() as run:
         assert len(run.end().words("ran")) == 20
+
+
+NEW_WORKERS = """
+import multiprocessing
+
+def work(number):
+    while not os.path.exists(sys.argv[0] + ".ends"):
+        time.sleep(0.01)
+    begun = f"{sys.argv[0]}.{number}"
+    if sys.argv[2] == "rebuild" and not os.path.exists(begun):
+        open(begun, "w").close()
+        os.kill(os.getpid(), signal.SIGKILL)
+    say("ran", number)
+
+if __name__ == "__main__":
+    context = multiprocessing.get_context(sys.argv[1])
+    more = {sys.argv[2]: 1, "path": sys.argv[0] + ".jobs"}
+    executor = ProcessPoolExecutor(1, context, **more)
+    threading._register_atexit(open, sys.argv[0] + ".ends", "w")  # behind the last line
+    for number in range(3):
+        executor.submit(work, number)
+"""
+
+
+@pytest.mark.parametrize("method", ["spawn", "forkserver"])
+@pytest.mark.parametrize("why", ["rebuild", "max_tasks_per_child"])
+def test_workers_that_begin_behind_the_last_line_of_a_script_know_it(why: str, method: str, tmp_path: Path) -> None:
+    """They had no functions of its, and ended: the jobs became dead letters, or stayed where they were."""
+    if why == "max_tasks_per_child" and sys.version_info < (3, 11):
+        pytest.skip("needs Python 3.11")
+    if why == "rebuild" and sys.version_info[:2] == (3, 12):
+        pytest.skip("Python 3.12 begins no pool there")
+    with App(tmp_path, NEW_WORKERS).start(method, why) as run:
+        assert sorted(run.end().words("ran")) == ["0", "1", "2"]
 
 
 ENDLESS = """

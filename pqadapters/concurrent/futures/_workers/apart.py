@@ -12,6 +12,7 @@ from concurrent.futures import process as stdlib
 from functools import partial
 from typing import Any
 
+from . import main_script
 from .beginnings import Beginnings
 
 _launching = threading.RLock()
@@ -26,6 +27,7 @@ def issue(submit: Callable[..., Future[Any]], fn: Callable[..., Any], /, *args: 
     Where it is the pool's own thread that can't be started, it has workers, and nobody who gives them anything.
     """
     pool = getattr(submit, "__self__", None)
+    main_script.keep_file()
     with _launching:
         number = getattr(pool, "_queue_count", None)
         try:

@@ -27,6 +27,7 @@ from .._backlog.refusals import is_given_up, let_go, refused
 from .._backlog.returning import look_later, wait_again
 from .._backlog.starting import Started, give_up, next_job, not_loaded
 from .._backlog.timeouts import time_out
+from . import main_script
 from .carrying import carry_out, has_broken, unpacked, was_interrupted
 from .unopened import NotLoaded, call_of
 
@@ -57,6 +58,7 @@ class Calls:
         self._done: queue.SimpleQueue[tuple[Started, _Pool, _Counted, Future[Any]] | None] = queue.SimpleQueue()
         backlog.added, backlog.idle, backlog.changed = self.added, self.idle, self.notify
         backlog.opened = call_of
+        main_script.find()
         _all.add(self)
 
     @property
@@ -324,6 +326,7 @@ class Calls:
 
 def _drain_all() -> None:
     """The program ends: as with the standard library's, what was submitted is done first."""
+    main_script.keep_file()
     for calls in living(_all):
         if not (calls.backlog.closed or calls.backlog.forked) and (calls.count or calls.backlog.live):
             with calls.lock:
