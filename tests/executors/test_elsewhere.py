@@ -92,11 +92,19 @@ def _behind_a_gate(url: str) -> Iterator[tuple[Any, Any]]:
         yield two, future
 
 
-def test_what_another_script_has_left_stays_when_we_shut_down(tmp_path: Path, url: str) -> None:
+AFTER_AN_HOUR = """
+from pqadapters.concurrent.futures._backlog import starting
+starting._HOUR = starting._PATIENCE = 0.0
+"""
+
+
+@pytest.mark.parametrize("when", ["", AFTER_AN_HOUR], ids=["at once", "after an hour"])
+def test_what_another_script_has_left_stays_when_we_shut_down(when: str, tmp_path: Path, url: str) -> None:
+    """After an hour it was parked, also while the other script was at it."""
     apps = []
     for name in ("one", "two"):
         (tmp_path / name).mkdir()
-        apps.append(App(tmp_path / name, LEFT))
+        apps.append(App(tmp_path / name, when + LEFT))
     with apps[0].start(url, "submit") as run:
         run.until("submitted")
         run.kill()

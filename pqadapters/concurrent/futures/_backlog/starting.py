@@ -280,7 +280,8 @@ def _loaded(
         if not (_is_missing(error) or _fails_again(backlog, job, error)):
             raise  # a signal handler's exception, and no fault of the job: the claim goes back
         elsewhere = backlog.shared and (isinstance(error, OtherProgram) or _lives(backlog, job.id))
-        _leave_aside(backlog, claim, future, telling.named(error), _is_missing(error), elsewhere)
+        not_ours = isinstance(error, OtherScript)
+        _leave_aside(backlog, claim, future, telling.named(error), _is_missing(error), elsewhere, not_ours)
         return None
     if future is None:
         future = JobFuture(backlog, job.id, None, options, claim.id)
@@ -334,10 +335,17 @@ def _is_missing(error: BaseException) -> bool:
 
 
 def _leave_aside(
-    backlog: Backlog, claim: Claim, future: JobFuture | None, why: str, missing: bool, elsewhere: bool
+    backlog: Backlog,
+    claim: Claim,
+    future: JobFuture | None,
+    why: str,
+    missing: bool,
+    elsewhere: bool,
+    not_ours: bool = False,
 ) -> None:
-    """A job whose call can't be loaded: for later where a function may still come, else for the dead letters."""
-    if not (missing and _is_early(backlog, claim, elsewhere or future is None)):
+    """A job whose call can't be loaded: for later where a function may still come, or is there in the script that the
+    job is of, whenever that runs again; else for the dead letters."""
+    if not (not_ours or (missing and _is_early(backlog, claim, elsewhere or future is None))):
         park(backlog, claim, f"it can't be loaded: {why}", future)
         return
     if future is not None and future._id in backlog.running and wait_again(backlog, future, claim.attempt):
@@ -370,12 +378,16 @@ class OtherProgram(LookupError):
     """Another script has the function, or another Python runs it."""
 
 
+class OtherScript(OtherProgram):
+    """The first of these, in a store that processes share."""
+
+
 def _check_bounds(job: wire.Wire) -> None:
     main, python = job.meta.get("main"), job.meta.get("python", wire.PYTHON)
     if python != wire.PYTHON:
         raise OtherProgram(f"its code was stored by value (cloudpickle) by {python}, and this is {wire.PYTHON}")
     if main and main != wire.this_main():
-        raise OtherProgram(f"its function is one of {main}, run as a script, and this is {wire.this_main() or 'none'}")
+        raise OtherScript(f"its function is one of {main}, run as a script, and this is {wire.this_main() or 'none'}")
 
 
 def _is_early(backlog: Backlog, claim: Claim, elsewhere: bool) -> bool:
