@@ -57,6 +57,13 @@ def keep(results: list[T], call: Callable[..., T], *arguments: object) -> None:
     results.extend(map(call, *([each] for each in arguments)))
 
 
+def check_refusal(error: OSError) -> None:
+    """Raises the error if it is none of the system's, which have numbers: then a signal handler has raised it in the
+    middle of a call (a TimeoutError, mostly), and it says nothing of the disk."""
+    if error.errno is None:
+        raise error
+
+
 def works(codec: Callable[[Any], object], value: object) -> bool:
     """Whether it goes well the second time: then what it raised was a signal handler's, and no fault of the value."""
     try:

@@ -14,6 +14,7 @@ from collections.abc import Callable
 from ..apart import insist
 from ..clock import SYSTEM
 from ..errors import DiskError, StoreRefused
+from ..interrupts import check_refusal
 from ._disk import Disk, disk_of, no_fork, open_file
 
 SEGMENT = re.compile(r"\d{16}\.seg")  #: a file of a store in a directory
@@ -77,7 +78,8 @@ def check_around(directory: str, name: str) -> None:
 
 
 def refused(path: str, error: OSError, what: str) -> DiskError:
-    """The error for a directory that the system doesn't let us use."""
+    """The error for a directory that the system doesn't let us use. Raises what a signal handler has raised."""
+    check_refusal(error)
     advice = _whose(error) or _ADVICE.get(error.errno or 0, _GIVE)
     reason = os.strerror(error.errno or 0)
     if isinstance(error.filename, str) and os.path.dirname(error.filename) == path:
@@ -185,8 +187,10 @@ def _let_go(disk: Disk, fd: int, file: os.stat_result, process: int) -> None:
         except OSError as error:  # one that can't be looked at is there
             is_there = error.errno != errno.EBADF
         if is_there:
-            with contextlib.suppress(OSError):
+            try:
                 disk.close(fd)
+            except OSError as error:
+                check_refusal(error)  # else it may be open still, and locked
 
 
 def try_lock(file: str, disk: Disk, *, name: bool = True, create: bool = True) -> Hold | None:

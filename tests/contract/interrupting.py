@@ -18,8 +18,11 @@ class Interrupt(BaseException):
 class _Handler:
     """Raises at the nth place in files whose names begin so; once."""
 
-    def __init__(self, nth: int, files: tuple[str, ...], exits: bool, locks: bool) -> None:
+    def __init__(
+        self, nth: int, files: tuple[str, ...], exits: bool, locks: bool, interrupt: type[BaseException]
+    ) -> None:
         self.left = nth
+        self._interrupt = interrupt
         self.struck = False
         self._files = files
         self._looks_at = {"acquire": locks, "__exit__": exits}
@@ -55,7 +58,7 @@ class _Handler:
             self.struck = True
             sys.settrace(None)
             sys.setprofile(None)
-            raise Interrupt
+            raise self._interrupt
 
 
 def interrupted(
@@ -66,20 +69,22 @@ def interrupted(
     *,
     exits: bool = False,
     locks: bool = False,
+    interrupt: type[BaseException] = Interrupt,
 ) -> bool:
     """Make the call, interrupted at the nth place in these files; False where it has fewer. The exception is `kept`.
-    `exits`: also as a `with` has let go of its lock. `locks`: also as a lock was taken without one."""
-    handler = _Handler(nth, files, exits, locks)
+    `exits`: also as a `with` has let go of its lock. `locks`: also as a lock was taken without one. `interrupt`: what
+    the handler raises."""
+    handler = _Handler(nth, files, exits, locks, interrupt)
     before = sys.gettrace(), sys.getprofile(), sys.unraisablehook
     gc.disable()  # a finalizer of another test's store isn't what is to be interrupted
-    sys.unraisablehook = lambda told: None if told.exc_type is Interrupt else before[2](told)  # a generator's end
+    sys.unraisablehook = lambda told: None if told.exc_type is interrupt else before[2](told)  # a generator's end
     sys.settrace(handler.trace)
     sys.setprofile(handler.profile)
     try:
         call()
-    except Interrupt as interrupt:
+    except interrupt as error:
         if kept is not None:
-            kept.append(interrupt)
+            kept.append(error)
     finally:
         sys.settrace(before[0])
         sys.setprofile(before[1])

@@ -455,6 +455,35 @@ def test_i5_a_claim_is_made_or_not(how: str, taken: bool, tmp_path: Path) -> Non
         assert nth > 5
 
 
+class TimeIsUp(TimeoutError):
+    """What a handler of `signal.alarm` raises: an OSError, and none of the system's."""
+
+
+_OPS: dict[str, Callable[[SegmentStore], object]] = {
+    "put": lambda store: store.commit(Put("q", b"b")),
+    "ack": lambda store: store.commit(*map(Ack, store.claim("q"))),
+    "several": lambda store: store.commit(Put("q", b"b"), Set("t", b"k", b"v", expect=b"v")),
+    "look": lambda store: store.get("t", b"k"),
+    "sync": lambda store: store.sync(),
+    "checkpoint": lambda store: store.checkpoint(),
+}
+
+
+@pytest.mark.parametrize("durability", ["power", "process"])
+@pytest.mark.parametrize("op", _OPS)
+def test_what_a_handler_raises_is_no_word_of_the_disk(op: str, durability: str, tmp_path: Path) -> None:
+    """An alarm that came during a sync, where a put is most of its time, was taken for a sync that had failed, and
+    nothing went any more; elsewhere it was a DiskError without a number."""
+    with SegmentStore(tmp_path / "store", durability=durability, max_lag=None if durability == "power" else 1e6) as s:
+        nth, going = 0, True
+        while going:
+            nth += 1
+            s.commit(Put("q", b"a"), Set("t", b"k", b"v"))
+            going = interrupted(partial(_OPS[op], s), nth, (*_HERE, _disk.__file__), interrupt=TimeIsUp)
+        s.sync()
+        assert nth > 2
+
+
 def test_a_sync_where_recursion_has_no_room_for_a_call() -> None:
     """It was tried for ever whether the lock is there again: before Python 3.12 calls of C functions need room, too."""
 

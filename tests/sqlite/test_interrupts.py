@@ -247,3 +247,28 @@ def _drain(q: JoinableQueue[int]) -> None:
             q.get(block=False)
             while q._line.policy is AckPolicy.TASK_DONE and len(q._line.held):
                 q.task_done()
+
+
+class TimeIsUp(TimeoutError):
+    """What a handler of `signal.alarm` raises: an OSError, and none of the system's."""
+
+
+@pytest.mark.parametrize("op", ["sync", "checkpoint", "commit", "claim"])
+def test_what_a_handler_raises_is_no_word_of_the_disk(op: str, tmp_path: Path) -> None:
+    """An alarm that came during a sync was taken for a sync that had failed, and no process could use the database any
+    more before it was opened anew."""
+    ops: dict[str, Any] = {
+        "sync": SqliteStore.sync,
+        "checkpoint": SqliteStore.checkpoint,
+        "commit": lambda store: store.commit(Put("q", b"b")),
+        "claim": lambda store: store.commit(*map(Ack, store.claim("q"))),
+    }
+    with SqliteStore(tmp_path / "q.db", durability="process", max_lag=1e6) as store:
+        nth, going = 0, True
+        while going:
+            nth += 1
+            store.commit(Put("q", b"a"))
+            going = interrupted(lambda: ops[op](store), nth, _HERE, interrupt=TimeIsUp)
+        store.sync()
+        assert not store._core.mark.doubted
+        assert nth > 4

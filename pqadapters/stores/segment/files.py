@@ -14,7 +14,7 @@ from contextlib import contextmanager, suppress
 from typing import Any
 
 from ...errors import DiskError, StoreError, StorePoisoned
-from ...interrupts import keep
+from ...interrupts import check_refusal, keep
 from .._disk import Disk
 from .._gate import unlocked
 from .._trouble import afresh, lasting
@@ -123,6 +123,8 @@ class Files(Places):
                 self.disk.sync(tail.fd)
                 whole = True
             except OSError as error:
+                if error.errno is None:  # as `check_refusal`, without a call: an interrupt in it would hide a failure
+                    raise
                 failure = error
 
         try:
@@ -180,7 +182,9 @@ class Files(Places):
     # Why not
 
     def refused(self, error: OSError, what: str) -> DiskError:
-        """The error for a system call that failed: what it was about, and what to do."""
+        """The error for a system call that failed: what it was about, and what to do. Raises what a signal handler has
+        raised."""
+        check_refusal(error)
         if error.errno == errno.EFBIG:
             advice = "raise this process's limit of file sizes (ulimit -f), or drain the queue: that gives space back"
         elif error.errno in (errno.EMFILE, errno.ENFILE):
@@ -202,9 +206,10 @@ class Files(Places):
         message = f"can't {what} the store: {os.strerror(error.errno or 0)}; {advice}"
         return DiskError(error.errno, message, self.directory)
 
-    def poison(self, error: BaseException, why: str) -> StorePoisoned:
+    def poison(self, error: OSError, why: str) -> StorePoisoned:
         """From now on nothing goes: what is on the disk is known to nobody until the store is opened again. The error
-        to raise for it."""
+        to raise for it. Raises what a signal handler has raised: the sync is for whoever wants one next."""
+        check_refusal(error)
         trouble = StorePoisoned(
             f"{self.directory}: {why} ({error}). What was acknowledged before is kept. "
             "Close the store and open it again once the disk is in order"

@@ -16,7 +16,7 @@ from typing import Any
 from ... import telling
 from ...clock import SYSTEM, Clock
 from ...errors import DiskError, StoreClosed, StoreError, StoreForked, StorePoisoned
-from ...interrupts import keep
+from ...interrupts import check_refusal, keep
 from ...store import Ack, Claim, Damage
 from .._ahead import Ahead
 from .._bells import Bells
@@ -303,6 +303,7 @@ class Core:
         try:
             self.disk.sync(fd)
         except OSError as error:
+            check_refusal(error)
             self.mark.doubted = True
             self.writer.trouble = lasting(poisoned(self.path, error), error)
             raise afresh(self.writer.trouble) from error
