@@ -6,10 +6,12 @@ import errno
 import os
 import shutil
 import sqlite3
+import sys
 import threading
 from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -373,3 +375,21 @@ def test_who_looks_at_a_database_that_is_removed_meanwhile_makes_none(
     with pytest.raises(DiskError):
         look(str(path))
     assert not path.exists()
+
+
+@pytest.mark.parametrize("fails", [None, OSError("Dynamic loading not supported")])
+def test_a_python_that_can_load_no_library_has_databases_too(
+    fails: OSError | None, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One that was built without libffi has no ctypes, and one that is linked statically has no use for it."""
+
+    def load(name: None) -> Any:
+        assert fails is not None
+        raise fails
+
+    monkeypatch.setitem(sys.modules, "ctypes", fails and SimpleNamespace(CDLL=load))
+    for _ in range(2):
+        with SqliteStore(tmp_path / "q.db") as store:
+            store.commit(Put("q", b"one"))
+    with SqliteStore(tmp_path / "q.db") as store:
+        assert store.depth("q").ready == 2

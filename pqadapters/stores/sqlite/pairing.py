@@ -92,9 +92,12 @@ def _very_file_at(path: str) -> tuple[int, int]:
 def _generation(path: str) -> int:
     """A number of 32 bits for the file, other than that of the inode's next one; 0 where there is none, or the system
     doesn't tell."""
-    import ctypes
+    try:
+        import ctypes
 
-    ask = getattr(ctypes.CDLL(None), "name_to_handle_at", None)
+        ask = getattr(ctypes.CDLL(None), "name_to_handle_at", None)
+    except (ImportError, OSError):  # of a Python that was built without it, or can't load anything
+        return 0
     if ask is None:
         return 0
     handle, mount = ctypes.create_string_buffer(_HANDLE.size + _MAX_HANDLE), ctypes.c_int()
