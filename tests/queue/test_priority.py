@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from pqadapters.errors import DiskError, NotSerializable, RankError
-from pqadapters.stdlib.queue import Empty, Full, PriorityQueue
+from pqadapters.stdlib.queue import Empty, Full, PriorityQueue, Queue
 from pqadapters.store import Capabilities, Put, Record, Store
 from pqadapters.stores.memory import MemoryStore
 
@@ -139,6 +139,28 @@ def test_what_cannot_be_compared_raises_pythons_error_and_leaves_the_queue_intac
         q.put_many([Job(0), "text"]) if many else q.put("text")
     assert (q.qsize(), q.unfinished_tasks) == (1, 1)
     assert drain(q) == [Job(1)]
+
+
+@pytest.mark.exclusive
+@pytest.mark.parametrize("refused", [{}, 1j, Job(1)], ids=["dict", "complex", "Job"])
+def test_a_refused_item_leaves_those_alone_that_only_their_ranks_order(store: Store, refused: object) -> None:
+    """The queue was ordered by Python's `<` from then on: "a", None and {} were dead letters, and "b" was refused."""
+    q: PriorityQueue[Any] = PriorityQueue(store=store)
+    q.put_many([3, "a", None, (1, {"x": 1}), (1, {})])
+    with pytest.raises(TypeError, match="'<' not supported"):
+        q.put(refused)
+    q.put("b")
+    assert (q.dead_letters(), drain(q)) == ([], [None, 3, "a", "b", (1, {"x": 1}), (1, {})])
+
+
+@pytest.mark.exclusive
+def test_items_of_another_class_of_queue_have_the_order_of_their_types(place: Place) -> None:
+    """All but the first and what Python compares with it were dead letters."""
+    queue: Queue[Any] = Queue(store=place.open())
+    queue.put_many([3, "a", None, 1.5, (2, "b"), (1, "c")])
+    q: PriorityQueue[Any] = PriorityQueue(store=place.restart())
+    assert drain(q) == [None, 1.5, 3, "a", (1, "c"), (2, "b")]
+    assert q.dead_letters() == []
 
 
 @pytest.mark.exclusive

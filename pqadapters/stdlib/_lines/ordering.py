@@ -2,7 +2,8 @@
 
 An item's rank (rank.py) orders it in every store. Items that no rank can express at all, but that Python can compare,
 are ordered here, in memory, where this process is the only one that holds the store; elsewhere they are refused.
-From the first such item on, the whole queue is ordered in memory, by Python's own `<`, ties in order of arrival.
+From the first such item on, the whole queue is ordered in memory: items that have a rank among each other by that, as
+in the store, and all others by Python's own `<`, ties in order of arrival.
 
 What is kept in memory is the order alone: the records are in the store like any others, and are loaded from it when
 first needed, so nothing of this has to survive. An item that can't be compared with those in the queue raises Python's
@@ -28,15 +29,25 @@ _log = telling.logger("pqadapters.queue")
 
 
 class _Entry:
-    """An item's place among others: its own `<`. They come in order of arrival, and equal ones go behind each other."""
+    """An item's place among others: its rank among those that have one, so that what the store takes beside each other
+    (1 and "a") stays so here; else its own `<`. They come in order of arrival, and equal ones go behind each other."""
 
-    __slots__ = ("id", "item", "record")
+    __slots__ = ("id", "item", "rank", "record")
 
     def __init__(self, item: Any, id: int, record: Record | None) -> None:
         self.item, self.id, self.record = item, id, record
+        self.rank = (record.rank if record else b"") or _rank_of(item)
 
     def __lt__(self, other: _Entry) -> bool:
-        return bool(self.item < other.item)
+        return self.rank < other.rank if self.rank and other.rank else bool(self.item < other.item)
+
+
+def _rank_of(item: object) -> bytes:
+    """Of one that another class of queue has put, too: there it needed none."""
+    try:
+        return rank(item)[0]
+    except RankError:
+        return b""
 
 
 class RankedLine(Line):
