@@ -59,8 +59,21 @@ def test_an_item_in_hand_at_three_crashes_in_a_row_is_named(tmp_path: Path, kind
     assert status == 0
     (line,) = said.splitlines()
     assert "'2 poison'" in line
-    assert "3 times in a row" in line
+    assert "3 times or more" in line
     assert "max_attempts=" in line
+
+
+def test_of_one_that_was_given_back_it_is_not_said_that_the_program_ended_with_it(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    for _ in range(3):
+        with Queue[int](path=tmp_path / "q", ack="task_done") as q:
+            if q.empty():
+                q.put(7)
+            q.nack(q.get())
+    (said,) = caplog.messages
+    assert "handed out 3 times or more and never done: 7" in said
+    assert "ended" not in said
 
 
 def test_a_queue_that_begins_empty_counts_nothing(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -76,8 +76,8 @@ class Line(Acks):
         for claim, item in taken:
             if claim.attempt >= _CONSPICUOUS:  # and once before, when nobody counted
                 _log.warning(
-                    "record %d of %s was in hand when the program ended, %d times in a row: %.200r. If it is what ends "
-                    "it, max_attempts= moves it to the dead letters",
+                    "record %d of %s was handed out %d times or more and never done: %.200r. If it is what ends the "
+                    "program, max_attempts= moves it to the dead letters",
                     claim.id,
                     self.label,
                     claim.attempt,
