@@ -234,10 +234,10 @@ class Backlog:
         self._check_fork()
         if self.broken is not None:
             raise _another(self.broken)
+        if ending:  # else a thread that goes on submitting would keep the program from its end, which closes this, too
+            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
         if self.closing:
             raise RuntimeError("cannot schedule new futures after shutdown")
-        if ending:  # else a thread that goes on submitting would keep the program from its end
-            raise RuntimeError("cannot schedule new futures after interpreter shutdown")
 
     def unfinished(self, id: bytes) -> JobFuture | None:
         """The future of a job that has not come to its end, which somebody has here."""
