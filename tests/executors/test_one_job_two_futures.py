@@ -14,6 +14,7 @@ from typing import Any
 
 import pytest
 
+from pqadapters.clock import SYSTEM, Clock
 from pqadapters.concurrent.futures import CancelledError, JobFuture, ThreadPoolExecutor, wait
 from pqadapters.concurrent.futures._backlog import finishing
 from pqadapters.concurrent.futures._backlog.backlog import Backlog
@@ -83,12 +84,14 @@ def test_both_are_cancelled_by_another_executor(make: Make, monkeypatch: pytest.
 
 
 def test_both_hear_of_a_try_in_another_executor(make: Make, monkeypatch: pytest.MonkeyPatch) -> None:
-    leave_failing(make, retries=1, backoff=0.2)
+    leave_failing(make, retries=1, backoff=HOUR)
     executor = make()
-    [first] = executor.recovered()
+    first = waits_for_its_next_try(executor)
     executor.submit(work.hold, "busy")
-    work.reached("busy")  # behind the first try; and the next one isn't made here
+    work.reached("busy")  # and the next try isn't made here
     futures = [first, ask(executor, monkeypatch)]
+    later = SYSTEM.wall() + HOUR
+    monkeypatch.setattr(Clock, "wall", staticmethod(lambda: later))
     make()
     assert [future.result(work.PATIENCE) for future in futures] == ["done", "done"]
     work.GATES["busy"].set()

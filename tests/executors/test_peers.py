@@ -12,8 +12,9 @@ from typing import Any
 
 import pytest
 
+from pqadapters.clock import SYSTEM, Clock
 from pqadapters.concurrent.futures import CancelledError, JobFuture, ThreadPoolExecutor, wait
-from pqadapters.concurrent.futures._backlog import starting
+from pqadapters.concurrent.futures._backlog import returning, starting
 from pqadapters.concurrent.futures._others import peers
 from pqadapters.opening import open_store
 
@@ -182,23 +183,29 @@ def test_one_leaves_while_the_other_takes_its_job(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("leaves", [True, False])
-def test_a_job_that_failed_in_another_waits_with_its_own(leaves: bool, place: dict[str, Any]) -> None:
+def test_a_job_that_failed_in_another_waits_with_its_own(
+    leaves: bool, place: dict[str, Any], monkeypatch: pytest.MonkeyPatch
+) -> None:
     """It waited for its next try with who had begun it, at whose end it was cancelled, or failed (StoreClosed)."""
     with ThreadPoolExecutor(1, **place) as one:
         one.submit(work.hold, "gate")
         work.reached("gate")
-        future = one.using(retries=1, backoff=0.5).submit(work.fail_until, 1, "done")
+        future: Any = one.using(retries=1, backoff=3600).submit(work.fail_until, 1, "done")
         other = ThreadPoolExecutor(1, **place)
         other.submit(work.hold, "behind it")
         work.reached("behind it")
         assert work.DONE == ["try"]
+        assert future._id in one._backlog.live
         if leaves:
             other.shutdown(wait=False, drain=False)
         work.GATES["behind it"].set()
         if leaves:
             other.shutdown()
         del other
+        later = SYSTEM.wall() + 3600
+        monkeypatch.setattr(Clock, "wall", staticmethod(lambda: later))
         work.GATES["gate"].set()
+        returning._back(one._backlog, future._id)  # as its clock does when it is due
         assert future.result(work.PATIENCE) == "done"
 
 
