@@ -108,7 +108,7 @@ def test_a_child_lets_its_parents_slot_alone_whatever_its_threads_do(place: Path
 @pytest.mark.parametrize("when", ["takes a slot", "adopts", "commits"])
 def test_a_fork_while_another_thread_is_at_it(place: Path, monkeypatch: pytest.MonkeyPatch, when: str) -> None:
     """The child goes on at once, and no lock of the parent's lives on in it."""
-    monkeypatch.setattr("pqadapters.stores.segment.slots.LOCK_TIMEOUT", 1.0)
+    monkeypatch.setattr("pqadapters.stores.segment.slots.LOCK_TIMEOUT", PATIENCE)
     two_slots(place)
     store = private()
     reached, go_on = threading.Event(), threading.Event()
