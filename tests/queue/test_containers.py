@@ -125,6 +125,7 @@ def test_a_container_that_is_exchanged_later_with_hooks_is_a_warning_too(store: 
 def test_no_warning_where_nothing_is_lost(store: Store) -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
+        warnings.simplefilter("ignore", ResourceWarning)  # of what earlier tests have left
         for kind in (Queue, LifoQueue, PriorityQueue, Uppercase, Unique, Weighed):
             kind(store=store)
 

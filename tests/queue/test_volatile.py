@@ -47,6 +47,7 @@ def caught() -> Iterator[list[warnings.WarningMessage]]:
     with warnings.catch_warnings(record=True) as found:
         warnings.resetwarnings()
         warnings.simplefilter("default", NotDurableWarning)
+        warnings.simplefilter("ignore", ResourceWarning)  # of what earlier tests have left
         yield found
 
 
