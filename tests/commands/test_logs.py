@@ -306,6 +306,7 @@ os._exit(0)
         ending.set()
         stop(listener, drain_timeout)
 
+    monkeypatch.setattr("pqadapters.logging._delivery.listener._JOIN", PATIENCE)  # for a busy machine's thread
     monkeypatch.setattr(logs._Shown, "emit_batch", held_up)
     monkeypatch.setattr(QueueListener, "stop", stopping)
     monkeypatch.setattr(QueueListener, "drain", lambda listener, timeout: not begun.wait(PATIENCE))
