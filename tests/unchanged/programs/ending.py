@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 import sys
+import time
 from queue import Queue
 
 from tests.unchanged.progress import report
@@ -21,8 +22,8 @@ def end(how: str) -> None:
     if how == "wait":
         signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in what a shell runs in the background
     report("running")
-    if how in ("handler", "wait"):
-        signal.pause()
+    while how in ("handler", "wait"):
+        time.sleep(0.1)  # for ever, pause() would miss a signal that comes right before it blocks
 
 
 for job in range(int(sys.argv[2])):
