@@ -76,6 +76,12 @@ def _eventually(what: Callable[[], bool]) -> None:
         time.sleep(0.001)
 
 
+@pytest.fixture(autouse=True)
+def no_others() -> None:
+    """The threads of earlier tests end behind the close of their stores, on a busy machine some time behind it."""
+    _eventually(lambda: not _watchers())
+
+
 @pytest.mark.usefixtures("patient")
 def test_what_is_committed_here_is_seen_at_once(store: SqliteStore) -> None:
     for nth in range(3):
