@@ -35,6 +35,21 @@ def test_files_that_are_removed_under_an_open_store_are_noticed(durability: str,
     assert payloads(filled(tmp_path / "store", b"four")) == [b"four"]
 
 
+@pytest.mark.parametrize("calls", ["put", "checkpoint"])
+def test_files_that_are_removed_are_noticed_where_no_sync_comes(calls: str, tmp_path: Path) -> None:
+    """Who needed another file was told, for ever, that the directory was moved or replaced, and all else that nothing
+    was wrong: with what it had all synced nobody looked."""
+    store = SegmentStore(tmp_path / "store", segment_bytes=1 << 16, durability="process")
+    store.commit(Put("q", b"one"))
+    store.sync()
+    shutil.rmtree(tmp_path / "store")
+    with pytest.raises(StorePoisoned, match="files were removed while the store was open"):
+        store.commit(Put("q", bytes(1 << 16))) if calls == "put" else store.checkpoint()
+    with pytest.raises(StorePoisoned, match="were removed"):
+        store.commit(Put("q", b"two"))
+    store.close()
+
+
 def test_a_store_that_is_moved_while_it_is_open_goes_on(tmp_path: Path) -> None:
     store = SegmentStore(tmp_path / "store")
     store.commit(Put("q", b"one"))

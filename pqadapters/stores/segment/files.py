@@ -47,7 +47,10 @@ class Files(Places):
 
     def check_place(self) -> None:
         """Before anything is opened, made or removed by its path: where the directory was moved while the store was
-        open, another store may have the path by now. Raises OSError."""
+        open, another store may have the path by now. Raises OSError; StorePoisoned where it was removed: what nobody
+        syncs any more, since nothing more can be written, would never be found lost."""
+        if self.trouble is None and self.disk.is_removed(self.lock_file):
+            raise self._lose()
         lock = os.path.join(self.directory, LOCK)
         if self.lock_file >= 0 and not self.disk.is_named(self.lock_file, lock):
             raise OSError(errno.ESTALE, os.strerror(errno.ESTALE), lock)
@@ -225,9 +228,10 @@ class Files(Places):
         )
         self.trouble = lasting(trouble, error)
 
-    def _lose(self) -> None:
-        """The files have no names any more, and go with their last descriptors."""
-        self.trouble = StorePoisoned(
+    def _lose(self) -> StorePoisoned:
+        """The files have no names any more, and go with their last descriptors. The error to raise for it."""
+        self.trouble = trouble = StorePoisoned(
             f"{self.directory}: its files were removed while the store was open, and what was put since then went with "
             "them. Close the store and open it again; a store has to be closed before its files are removed"
         )
+        return afresh(trouble)
