@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import shutil
 import threading
 from collections.abc import Iterator
 from pathlib import Path
@@ -520,6 +521,18 @@ def test_for_a_record_that_never_fits_nobody_waits_and_none_makes_room(when: str
         assert not limit.admits(LIMIT, logging.INFO, store)
     assert limit.dropped.total() == (when not in ("block", "raise"))
     assert store.depth("q").ready == 1
+
+
+@pytest.mark.parametrize("when_full", ["block", "drop_newest", "drop_oldest", "drop_below_level", "raise"])
+def test_files_that_are_removed(place: Path, closing: list[Limited], when_full: str) -> None:
+    """The spool was never opened again: with a limit each record was lost at the look at its files."""
+    limited = _limited(closing, place, when_full)
+    limited.log(1)
+    removed = spool(limited.handler).store
+    shutil.rmtree(place)
+    limited.log(200)
+    assert spool(limited.handler).store is not removed
+    assert not limited.failed
 
 
 @pytest.mark.parametrize(

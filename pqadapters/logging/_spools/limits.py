@@ -135,6 +135,8 @@ class Limit:
             return {}
         try:
             names = os.listdir(directory)
+        except FileNotFoundError:  # they were removed, as the store says to who puts into it; then it is opened again
+            names = []
         except OSError as error:
             if error.errno not in (errno.EMFILE, errno.ENFILE) or not self._names:
                 raise StoreError(f"{directory} can't be looked at: {error}") from error
