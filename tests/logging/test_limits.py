@@ -524,6 +524,23 @@ def test_for_a_record_that_never_fits_nobody_waits_and_none_makes_room(when: str
 
 
 @pytest.mark.parametrize("when_full", ["block", "drop_newest", "drop_oldest", "drop_below_level", "raise"])
+def test_a_limit_that_comes_when_the_spool_is_open(place: Path, closing: list[Limited], when_full: str) -> None:
+    """Its segments stayed as large as they were without one: it was passed, and where one was larger than the limit
+    "drop_oldest" dropped all that came, though nothing waited."""
+    unlimited = QueueHandler(place)
+    for number in range(MANY):
+        logger_of(unlimited).info("%d %s", number, TEXT)
+    with QueueListener(place, Noting()) as listener:
+        assert listener.flush(PATIENCE)
+    limited = _limited(closing, place, when_full)
+    for first in range(0, 2 * MANY, 200):
+        limited.log(200, first=first)
+        assert limited.delivered() == list(range(first, first + 200))
+    assert not limited.failed
+    assert not limited.handler.stats()["dropped"]
+
+
+@pytest.mark.parametrize("when_full", ["block", "drop_newest", "drop_oldest", "drop_below_level", "raise"])
 def test_files_that_are_removed(place: Path, closing: list[Limited], when_full: str) -> None:
     """The spool was never opened again: with a limit each record was lost at the look at its files."""
     limited = _limited(closing, place, when_full)

@@ -107,10 +107,12 @@ class Limit:
         self._deliverers.clear()
         self._abandoned = False
 
-    def tighten(self, other: Limit) -> None:
-        """Another handler of the same spool: a limit that was given holds for both."""
-        if other.max_bytes is not None and (self.max_bytes is None or other.max_bytes < self.max_bytes):
+    def tighten(self, other: Limit) -> bool:
+        """Another handler of the same spool: a limit that was given holds for both. Whether it is another one now."""
+        tightens = other.max_bytes is not None and (self.max_bytes is None or other.max_bytes < self.max_bytes)
+        if tightens:
             self.max_bytes, self.when_full, self.drop_level = other.max_bytes, other.when_full, other.drop_level
+        return tightens
 
     @property
     def segment_bytes(self) -> int | None:

@@ -66,7 +66,8 @@ def spool_at(
         if spool is None:
             spool = _spools[where] = Spool(where, durability, limit, trust_directory)
         else:
-            spool.limit.tighten(limit)
+            if spool.limit.tighten(limit):
+                spool.close()  # the next record opens it with segments as small as this limit wants them
             if given:
                 spool.be(durability)
         spool.durability_given |= given
