@@ -14,6 +14,7 @@ from typing import Any
 import pytest
 
 from pqadapters.clock import SYSTEM
+from pqadapters.errors import StoreError
 from pqadapters.logging._spools import limits
 from pqadapters.logging.handlers import QueueHandler, QueueListener, Sink, SpoolQueue, WhenFull
 from pqadapters.store import Ack, Claim, Expect, Nack, Put, Set, Store, dead_queue
@@ -464,6 +465,30 @@ def test_a_spool_that_is_let_go_of_while_room_is_made(tmp_path: Path) -> None:
 
     limit.watch(str(tmp_path), queues)
     assert limit.admits(100, logging.INFO, MemoryStore())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt(), StoreError("no disk")], ids=type)
+def test_what_was_to_be_dropped_goes_back_where_that_fails(
+    tmp_path: Path, error: BaseException, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was in nobody's reach from then on, and waited for the end of the process: no flush came to an end."""
+    limit, store = limits.Limit(LIMIT, "drop_oldest"), MemoryStore()
+    (tmp_path / "1").write_bytes(b"")
+    (tmp_path / "2").write_bytes(b"x" * LIMIT)
+    limit.watch(str(tmp_path), lambda store: ["q"])
+    store.commit(*[Put("q", b"%d" % number) for number in range(100)])
+    commit = store.commit
+
+    def failing(*ops: Any, **options: Any) -> Any:
+        if isinstance(ops[0], Ack):
+            raise error
+        return commit(*ops, **options)
+
+    monkeypatch.setattr(store, "commit", failing)
+    with pytest.raises(type(error)):
+        limit.admits(100, logging.INFO, store)
+    assert store.depth("q").ready == 100
+    assert not limit.dropped
 
 
 def test_block_waits_for_the_listener_that_goes_on(tmp_path: Path) -> None:

@@ -20,10 +20,11 @@ from collections.abc import Callable, Iterator, Sequence
 from functools import partial
 from queue import Full
 
+from ...astray import give_back
 from ...clock import SYSTEM
 from ...errors import StoreError
 from ...interrupts import keep
-from ...store import Ack, Store, dead_queue
+from ...store import Ack, Claim, Store, dead_queue
 from .waiting import Waiting
 
 _LEAST = 256 << 10  #: bytes of a limit
@@ -396,12 +397,25 @@ class Limit:
         """Make room; whether there was anything to drop, in these or among the dead letters."""
         depths = {queue: store.depth(queue) for queue in self._droppable(store, queues)}
         ages = {queue: depth.oldest_age or 0.0 for queue, depth in depths.items() if depth.ready}
-        claims = store.claim(max(ages, key=ages.__getitem__), limit=_RECORDS) if ages else []
-        if claims:
-            store.commit(*[Ack(claim) for claim in claims])
-            self.count_dropped(len(claims))
+        dropped = _drop(max(ages, key=ages.__getitem__), store) if ages else 0
+        if dropped:
+            self.count_dropped(dropped)
             store.checkpoint()
-        return bool(claims)
+        return bool(dropped)
+
+
+def _drop(queue: str, store: Store) -> int:
+    """Some of the oldest; how many. Where that fails they go back: nobody else could get them while this one lives."""
+    found: list[list[Claim]] = []
+    try:
+        keep(found, partial(store.claim, limit=_RECORDS), queue)
+        if found[0]:
+            store.commit(*map(Ack, found[0]))
+    except BaseException:
+        for claims in found:
+            give_back(store, claims)
+        raise
+    return len(found[0])
 
 
 def _sizes(directory: str, names: Sequence[str]) -> Iterator[tuple[str, int]]:
