@@ -192,11 +192,17 @@ def test_a_message_that_cant_be_formatted_is_kept(codec: Codec) -> None:
     assert "its repr raises ValueError" in repr(through(codec, record("%r", Hostile())).args)
 
 
-def test_later_changes_dont_show(codec: Codec) -> None:
+def test_later_changes_dont_show(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     value = [1]
     data = codec.dumps(record("%s", value))
     value.append(2)
     assert codec.loads(data).getMessage() == "[1]"
+    logger = logging.getLogger("app.changing")
+    monkeypatch.setattr(logger, "level", logging.INFO)
+    data = codec.dumps(record("%r", logger))
+    monkeypatch.setattr(logger, "level", logging.ERROR)
+    logger.manager._clear_cache()  # type: ignore[attr-defined]
+    assert codec.loads(data).getMessage() == "<Logger app.changing (INFO)>"
 
 
 def test_nests_and_what_holds_itself_is_its_repr(codec: Codec) -> None:

@@ -11,9 +11,9 @@ import sys
 import threading
 from collections import OrderedDict
 from datetime import datetime, time
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
-from zoneinfo import ZoneInfo
+from zoneinfo import ZoneInfo, available_timezones
 
 import pytest
 from hypothesis import given
@@ -122,6 +122,49 @@ def test_what_cant_be_stored_is_its_repr_and_counted(codec: Codec) -> None:
     assert codec.unencodable == 3
 
 
+class Odd:
+    """Its texts are what it was made with."""
+
+    def __init__(self, printed: Any, shown: Any) -> None:
+        self._printed, self._shown = printed, shown
+
+    def __str__(self) -> str:
+        return _said(self._printed)
+
+    def __repr__(self) -> str:
+        return _said(self._shown)
+
+
+def _said(what: Any) -> str:
+    if isinstance(what, Exception):
+        raise what
+    text: str = what
+    return text
+
+
+class Mute(Exception):
+    def __str__(self) -> str:
+        raise ValueError
+
+
+@pytest.mark.parametrize(
+    ("value", "printed", "shown"),
+    [
+        (Odd("", "<odd>"), "", "<odd>"),
+        (Odd("odd", ""), "odd", ""),
+        (Odd(Color.RED, Color.RED), "red", "red"),
+        (Odd("odd", Mute()), "odd", "<Odd object; its repr raises Mute: (no text)>"),
+    ],
+    ids=["no text", "no repr", "another kind of str", "an error that is mute"],
+)
+def test_stand_ins_print_as_their_values_did(codec: Codec, value: object, printed: str, shown: str) -> None:
+    loaded = through(codec, through(codec, record("%s|%r", value, value, x=value)))
+    assert loaded.getMessage() == f"{printed}|{shown}"
+    stand_in = loaded.__dict__["x"]
+    assert (str(stand_in), repr(stand_in), f"{stand_in:>6}", stand_in) == (printed, shown, printed.rjust(6), shown)
+    assert pickle.loads(pickle.dumps(stand_in)) == shown
+
+
 class Proxy:
     """Stands for something that isn't there, as those of web frameworks do outside of a request."""
 
@@ -196,6 +239,73 @@ def test_keys_can_be_keys_again(codec: Codec, key: Any) -> None:
     assert [each.args for each in error] == [([1],)]
 
 
+class Celsius(float):
+    def __str__(self) -> str:
+        return f"{float(self)} C"
+
+
+class Guarded(list[Any]):
+    def __iter__(self) -> Any:
+        raise RuntimeError("not now")
+
+
+class Ordered(OrderedDict[str, int]):
+    pass
+
+
+def test_subclasses_are_what_they_hold_whatever_they_say_of_it(codec: Codec) -> None:
+    ordered = Ordered(a=1, b=2)
+    ordered.move_to_end("a")
+    fields = through(codec, record("m", degrees=Celsius(3), guarded=Guarded([1]), ordered=ordered)).__dict__
+    assert str(fields["degrees"]) == "3.0 C"
+    assert same(fields["guarded"], [1])
+    assert list(fields["ordered"]) == ["b", "a"]
+
+
+@pytest.mark.parametrize("value", [{"$set": "x"}, {"$tuple": [1]}, {"$": None}])
+def test_a_dict_that_looks_like_a_tag_is_one_of_its_own(codec: Codec, value: dict[str, Any]) -> None:
+    """Of a record that is as plain as most."""
+    assert same(through(codec, record(value)).msg, value)
+    assert through(codec, record("m", **value)).__dict__.items() >= value.items()
+
+
+def test_a_dict_that_changes_meanwhile_is_what_it_was(codec: Codec) -> None:
+    """As by another thread, or here by what is asked for its repr."""
+    changing: dict[Any, Any] = {}
+
+    class Changes:
+        def __repr__(self) -> str:
+            changing[len(changing)] = 1
+            return "changes"
+
+    for inside in (changing, {"in": changing}, OrderedDict(inside=changing)):
+        changing.clear()
+        changing["first"] = Changes()
+        loaded = codec.loads(codec.dumps(record("m", x=inside))).__dict__["x"]
+        found = loaded if inside is changing else next(iter(loaded.values()))
+        assert found == {"first": "changes"}
+
+
+def test_what_is_in_a_container_that_is_lost_counts_no_more(codec: Codec) -> None:
+    loop: list[Any] = [Opaque()]
+    loop.append(loop)
+    through(codec, record("m", x=loop, error=ValueError(Opaque())))
+    assert codec.unencodable == 1
+
+
+def test_paths_of_another_system_are_pure_ones() -> None:
+    for kind in ("posixpath", "windowspath"):
+        path = Codec().loads(b'J\x01[[["msg",{"$%s":"x"}]],null,null,2]' % kind.encode()).msg
+        assert isinstance(path, PurePath)
+        assert str(path) == "x"
+
+
+@pytest.mark.skipif("Europe/Berlin" not in available_timezones(), reason="has no zones")
+def test_a_time_whose_zone_has_several_offsets(codec: Codec) -> None:
+    value = time(2, 30, tzinfo=ZoneInfo("Europe/Berlin"))
+    assert same(through(codec, record("m", x=value)).__dict__["x"], value)
+
+
 class Braces(logging.LogRecord):
     def getMessage(self) -> str:
         return str(self.msg).format(*(self.args or ()))
@@ -216,6 +326,19 @@ def test_records_of_another_kind_stay_of_it_where_it_is_known(codec: Codec, monk
         assert type(codec.loads(data)) is Braces
     finally:
         logging.setLogRecordFactory(logging.LogRecord)
+
+
+class Plain(logging.LogRecord):
+    """Says what any record says."""
+
+
+def test_records_of_another_kind_keep_their_arguments_where_they_say_nothing_else(
+    codec: Codec, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    data = codec.dumps(Plain("app", 20, "/srv/app.py", 4, "%s did", ("x",), None))
+    monkeypatch.setattr("pqadapters.logging._records.fields._kinds", {})
+    loaded = codec.loads(data)
+    assert (type(loaded), loaded.msg, loaded.args) == (logging.LogRecord, "%s did", ("x",))
 
 
 class Reader:
@@ -304,7 +427,7 @@ def test_a_logger_whose_name_is_a_str_of_another_kind(codec: Codec) -> None:
 
 def test_what_nobody_has_thought_of_loses_no_record(codec: Codec, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("pqadapters.logging._records.records.write_record", lambda record: 1 / 0)
-    loaded = codec.loads(codec.dumps(record("m %s", [1], x=[1], y="y")))
+    loaded = codec.loads(codec.dumps(record("m %s", [1], x=[1], y="y", z=1 << 70)))
     assert (loaded.msg, loaded.args, loaded.__dict__["x"], loaded.__dict__["y"]) == ("m %s", None, None, "y")
     assert codec.unencodable >= 2
 
