@@ -11,7 +11,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import StoreError, StoreForked, StoreRefused
+from pqadapters.errors import StoreClosed, StoreError, StoreForked, StoreRefused
 from pqadapters.living import living
 from pqadapters.logging._delivery import delivery as _delivery
 from pqadapters.logging._delivery import looking
@@ -559,3 +559,27 @@ def test_stats_of_a_spool_that_is_let_go_of_meanwhile(tmp_path: Path, monkeypatc
     assert handler.stats()["depth"] == 1
     handler.close()
     assert not spool(handler).is_open
+
+
+def test_a_record_that_finds_its_store_let_go_of_says_what_it_said(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """It was written once more in the middle of that error, which structlog's `exc_info=True` then stood for, and what
+    it had lost was counted twice."""
+    handler = QueueHandler(tmp_path / "spool")
+
+    def let_go_first(*ops: object, **options: object) -> Any:
+        spool(handler).close()
+        raise StoreClosed("another thread did")
+
+    monkeypatch.setattr(spool(handler).store, "commit", let_go_first)
+    try:
+        raise LookupError("the program's")
+    except LookupError:
+        extra = {"_name": "info", "_logger": None, "what": object()}
+        logger_of(handler).info({"event": "failed", "exc_info": True}, extra=extra)
+    (claim,) = spool(handler).store.claim("inbox")
+    event = spool(handler).codec.loads(claim.payload).msg
+    assert str(event.exception()[1]) == "the program's"
+    assert spool(handler).codec.unencodable == 1
+    spool(handler).close()

@@ -365,6 +365,19 @@ def test_records_of_another_kind_say_what_they_said_whatever_of_them_cant_be_sto
     assert through(codec, one).getMessage() == one.getMessage()
 
 
+class Counting(logging.LogRecord):
+    def getMessage(self) -> str:
+        return f"{len(str(self.msg))} characters"
+
+
+def test_a_dict_in_a_record_of_another_kind_stays_one(codec: Codec) -> None:
+    """Formatters look into it, whatever the record says."""
+    one = Counting("app", 20, "/srv/app.py", 4, {"event": "e", "who": Hostile()}, (), None)
+    loaded: Any = through(codec, one).msg
+    assert loaded["event"] == "e"
+    assert "Hostile" in loaded["who"]
+
+
 def test_a_finalizer_that_logs_may_come_in_between(codec: Codec) -> None:
     """A packer is one record's at a time, also where a record is written in the middle of another."""
     inner: list[str] = []

@@ -201,29 +201,31 @@ class Spool:
         if forking and put_off(partial(self.put, copy(record))):
             return
         payload = self.codec.dumps(record)
-        store = self._store
-        if store is None:
-            if self._opening == threading.get_ident():
-                self._early.append(payload)
-                return
-            store = self._open_for_record()
-        limit = self.limit
-        try:
-            if limit.max_bytes and not limit.admits(len(payload), record.levelno, store):
-                return
-            store.commit(_new(Put, (_INBOX, payload) + _PLAIN))  # noqa: RUF005  # faster
-        except StoreForked:
-            self.begin_again()
-            self.store.commit(Put(_INBOX, payload))
-        except StoreClosed:
-            if store is self._store:
-                raise
-            self.put(record)  # another thread has let go of it in between
-        except StorePoisoned as error:
-            self._reopened(store, error).commit(Put(_INBOX, payload))
-        finally:
-            if limit.coming:
-                limit.came()
+        while True:
+            store = self._store
+            if store is None:
+                if self._opening == threading.get_ident():
+                    self._early.append(payload)
+                    return
+                store = self._open_for_record()
+            limit = self.limit
+            try:
+                if limit.max_bytes and not limit.admits(len(payload), record.levelno, store):
+                    return
+                store.commit(_new(Put, (_INBOX, payload) + _PLAIN))  # noqa: RUF005  # faster
+            except StoreForked:
+                self.begin_again()
+                self.store.commit(Put(_INBOX, payload))
+            except StoreClosed:
+                if store is self._store:
+                    raise
+                continue  # another thread has let go of it in between
+            except StorePoisoned as error:
+                self._reopened(store, error).commit(Put(_INBOX, payload))
+            finally:
+                if limit.coming:
+                    limit.came()
+            return
 
     def _reopened(self, store: Store, error: StorePoisoned) -> Store:
         """Another store, where one refuses all work until it is opened again: who logs can't do that. Raises
