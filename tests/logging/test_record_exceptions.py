@@ -95,6 +95,18 @@ def test_types_are_the_builtin_ones_or_derived_from_them(codec: Codec) -> None:
     assert error.name == "known_variabel"
 
 
+def test_a_type_that_is_called_as_a_builtin_one_isnt_derived_from_that(codec: Codec) -> None:
+    own = type("TimeoutError", (LookupError,), {"__module__": __name__})
+
+    def fail() -> None:
+        raise own("late")
+
+    kind = _delivered(codec, raised(fail))[0]
+    assert issubclass(kind, LookupError)
+    assert not issubclass(kind, OSError)
+    assert (kind.__module__, kind.__name__) == (__name__, "TimeoutError")
+
+
 def test_what_led_to_an_exception_comes_with_it(codec: Codec) -> None:
     error = _delivered(codec, raised(failures.chained))[1]
     assert isinstance(error.__cause__, ValueError)

@@ -391,6 +391,21 @@ def test_a_finalizer_that_logs_may_come_in_between(codec: Codec) -> None:
     assert set(inner) == {"inner opaque"}
 
 
+def test_another_thread_formats_it_meanwhile(codec: Codec) -> None:
+    """As one that another handler has given it to: it was damaged, with an attribute that had no name."""
+
+    class Growing(dict[str, Any]):
+        def values(self) -> Any:
+            self["message"] = "m x"
+            return super().values()
+
+    one = record("m %s", "x")
+    one.__dict__ = Growing(one.__dict__)
+    loaded = codec.loads(codec.dumps(one))
+    assert loaded.__dict__ == one.__dict__
+    assert loaded.getMessage() == "m x"
+
+
 def test_threads_write_at_once(codec: Codec) -> None:
     barrier = threading.Barrier(4)
     wrong: list[object] = []

@@ -57,7 +57,7 @@ def write_record(record: logging.LogRecord) -> tuple[list[Any], int]:
 
 def write_bare(record: logging.LogRecord) -> tuple[list[Any], int]:
     """The same with the plainest of its values, for want of anything better."""
-    pairs = [[name, _bare(value)] for name, value in record.__dict__.items() if type(name) is str]
+    pairs = [[name, _bare(value)] for name, value in list(record.__dict__.items()) if type(name) is str]
     return [pairs, None, None, _PAIRS], sum(value is None for _, value in pairs)
 
 

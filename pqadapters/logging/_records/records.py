@@ -119,7 +119,7 @@ class Codec:
         """The payload of an ordinary record, whose values are what both formats hold; of another one None."""
         fields = record.__dict__
         names, values = tuple(fields), list(fields.values())
-        if type(record) is not _Record:
+        if type(record) is not _Record or len(names) != len(values):  # another thread formats it, in between as well
             return None
         others = None
         if names != NAMES:
