@@ -5,8 +5,12 @@ from __future__ import annotations
 import logging
 import queue
 import threading
+from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
+from typing import Any
 
 import pytest
 
@@ -168,3 +172,61 @@ def test_copies_for_sinks_that_are_behind_go_before_new_records(
     room[0] = 1000
     assert admitted.get(timeout=PATIENCE) == "record"
     assert not limit._copies
+
+
+class Line:
+    """Threads that wait, by name, and a clock that stands."""
+
+    def __init__(self, monkeypatch: pytest.MonkeyPatch) -> None:
+        self.now = 0.0
+        monkeypatch.setattr(waiting, "SYSTEM", SimpleNamespace(monotonic=lambda: self.now))
+        self.waiting = waiting.Waiting()
+        self.threads = {name: ThreadPoolExecutor(1) for name in ("one", "two", "three")}
+
+    def does(self, name: str, call: Callable[[], Any]) -> Any:
+        return self.threads[name].submit(call).result(PATIENCE)
+
+    def may_look(self, name: str) -> Any:
+        return self.does(name, self.waiting.may_look)
+
+    def waits(self, name: str) -> Any:
+        return self.does(name, lambda: self.waiting.has_this)
+
+    def come(self, *names: str) -> None:
+        for name in names:
+            self.does(name, self.waiting.come)
+
+
+@pytest.fixture
+def line(monkeypatch: pytest.MonkeyPatch) -> Iterator[Line]:
+    made = Line(monkeypatch)
+    yield made
+    for each in made.threads.values():
+        each.shutdown()
+
+
+def test_who_looks_in_time_keeps_its_place(line: Line) -> None:
+    line.now = 5 * waiting.PATIENCE  # nobody has looked so long: nobody waited
+    line.come("one", "two", "three")
+    assert not line.may_look("two")
+    for _ in range(3):
+        line.now += waiting.PATIENCE
+        assert line.may_look("one")
+        assert not line.may_look("two")
+    line.now += 5 * waiting.PATIENCE
+    line.does("one", line.waiting.go)  # now it is another one's turn
+    assert not line.may_look("three")
+    assert line.waits("two")
+    line.now += 2 * waiting.PATIENCE
+    assert not line.may_look("three")
+    assert not line.waits("two")
+    assert line.may_look("three")
+
+
+def test_who_comes_next_is_called_and_who_has_lost_its_place_goes_as_well(line: Line) -> None:
+    line.come("one", "two", "three")
+    called = line.threads["two"].submit(line.waiting.sleep, PATIENCE / 2)
+    for _ in range(3):
+        line.does("one", line.waiting.go)
+    called.result(PATIENCE / 4)
+    assert line.may_look("two")
