@@ -252,6 +252,19 @@ def test_what_is_put_by_others_is_a_record_too(make: Callable[[], Any], others: 
     assert [each.messages[-1] for each in noting] == ["ours"] * len(noting)
 
 
+@pytest.mark.parametrize("item", ["text", "\u65e5\u672c", "", 5, {"a": 1}])
+def test_what_is_put_by_others_and_is_no_record_is_said_to_be_none(make: Callable[[], Any], item: object) -> None:
+    """Of text that isn't Latin it was said that a codec can't encode it."""
+    queue = make()
+    queue.put(item)
+    noting = Noting()
+    with QueueListener(queue, noting) as listener:
+        assert listener.flush(PATIENCE)
+    (letter,) = queue.dead_letters()
+    assert "log record" in letter.reason
+    assert not noting.records
+
+
 def test_a_listener_of_the_standard_librarys(tmp_path: Path) -> None:
     with Queue[Any](path=tmp_path / "queue") as queue:
         messages = _log(logger_of(QueueHandler(queue)), 0, 5)

@@ -71,7 +71,7 @@ class QueueCodec:
 
     def loads(self, data: bytes) -> logging.LogRecord:
         item = self._queue._line.decode(data)
-        if isinstance(item, str):
+        if isinstance(item, str) and max(item, default="") <= "\xff":
             item = self._codec.loads(item.encode("latin-1"))
         if not isinstance(item, logging.LogRecord):
             raise FormatError(f"it is no log record, but a {type(item).__qualname__}")
