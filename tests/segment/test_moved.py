@@ -50,6 +50,19 @@ def test_files_that_are_removed_are_noticed_where_no_sync_comes(calls: str, tmp_
     store.close()
 
 
+@pytest.mark.parametrize("ends", ["is closed", "is left open"])
+def test_of_files_that_are_removed_before_the_end_nothing_is_said(
+    ends: str, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As by a test that takes its directory away, and closes nothing before that."""
+    store = SegmentStore(tmp_path / "store")
+    store.commit(Put("q", b"one"))
+    shutil.rmtree(tmp_path / "store")
+    store._core.end() if ends == "is left open" else store.close()
+    assert not caplog.records
+    store.close()
+
+
 def test_a_store_that_is_moved_while_it_is_open_goes_on(tmp_path: Path) -> None:
     store = SegmentStore(tmp_path / "store")
     store.commit(Put("q", b"one"))

@@ -379,7 +379,7 @@ class Core:
         may use it to the very end. The kernel drops the lock with the process."""
         with telling.silence(), self.lock:
             try:
-                if self.log.trouble is None and not self.inside:
+                if self.log.trouble is None and not (self.inside or self.log.is_removed):
                     self._tidy_up_locked()
             except StorePoisoned as error:
                 logger.error("%s", error)
@@ -422,7 +422,7 @@ class Core:
         if self.syncer is not None:
             self.syncer.stop()
         try:
-            if self.log.trouble is None:
+            if self.log.trouble is None and not self.log.is_removed:
                 self.checkpoint_locked()
         except Exception as error:
             logger.warning("%s: closed without a checkpoint (%s); nothing acknowledged is lost", self.directory, error)

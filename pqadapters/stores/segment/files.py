@@ -45,11 +45,16 @@ class Files(Places):
 
     # Reading
 
+    @property
+    def is_removed(self) -> bool:
+        """Whether the files have no names any more."""
+        return self.disk.is_removed(self.lock_file)
+
     def check_place(self) -> None:
         """Before anything is opened, made or removed by its path: where the directory was moved while the store was
         open, another store may have the path by now. Raises OSError; StorePoisoned where it was removed: what nobody
         syncs any more, since nothing more can be written, would never be found lost."""
-        if self.trouble is None and self.disk.is_removed(self.lock_file):
+        if self.trouble is None and self.is_removed:
             raise self._lose()
         lock = os.path.join(self.directory, LOCK)
         if self.lock_file >= 0 and not self.disk.is_named(self.lock_file, lock):
@@ -139,7 +144,7 @@ class Files(Places):
             if failure is not None:
                 self.synced = before  # the system tells of a failure once: a sync by others meanwhile means nothing
                 self.poison(failure, "a sync to disk failed")
-            elif self.trouble is None and self.disk.is_removed(self.lock_file):
+            elif self.trouble is None and self.is_removed:
                 self._lose()
             elif whole and target > self.synced and not isinstance(self.trouble, StorePoisoned):
                 self.synced = target  # else another thread may have been told, once, what became of these writes
