@@ -234,7 +234,9 @@ class Threads(ThreadPoolExecutor):
     _adjust_thread_count = told
 
 class Processes(ProcessPoolExecutor):
-    _start_executor_manager_thread = told
+    def _start_executor_manager_thread(self):
+        told()
+        super()._start_executor_manager_thread()
 
 if __name__ == "__main__":
     executor = globals()[sys.argv[1]](1)
@@ -393,15 +395,34 @@ def strike():
 if __name__ == "__main__":
     executor = ProcessPoolExecutor(1, path=sys.argv[0] + ".jobs")
     finish_on_sigterm(executor)
-    os.register_at_fork(before=strike)
-    executor.submit(double, 1)
+    if sys.argv[1] == "starts no worker":
+        def fork():
+            strike()
+            raise BlockingIOError("no more processes")
+        os.fork = fork
+    else:
+        os.register_at_fork(**{sys.argv[1]: strike})
+    try:
+        if sys.argv[2] == "stored":
+            executor.submit(double, 1)
+        else:
+            list(executor.map(double, [1]))
+    except OSError:
+        say("refused")
+    say("goes on")
 """
 
 
-def test_sigterm_right_before_a_worker_is_forked(tmp_path: Path) -> None:
-    """The worker shut down what it has of the executor, whose lock its parent had, and the program waited for it."""
-    with App(tmp_path, SIGTERM_AND_A_FORK).start() as run:
-        assert run.end().said == ["ran 1"]
+@pytest.mark.parametrize("how", ["stored", "mapped"])
+@pytest.mark.parametrize("when", ["before", "after_in_parent", "starts no worker"])
+def test_sigterm_as_a_worker_is_forked(when: str, how: str, tmp_path: Path) -> None:
+    """The program went on: what is raised there is lost, and a lock of logging's stayed taken. The worker shut down
+    what it has of the executor, whose lock its parent had, and the program waited for it."""
+    with App(tmp_path, SIGTERM_AND_A_FORK).start(when, how) as run:
+        assert run.process.wait(60) == 143
+        assert run.process.stdout is not None
+        said = run.process.stdout.read().split("\n")[:-1]
+        assert said == (["ran 1"] if when != "starts no worker" else [])
 
 
 SIGTERM_MAP = """

@@ -6,6 +6,7 @@ import signal
 import threading
 import weakref
 from contextlib import suppress
+from functools import partial
 from types import FrameType
 from typing import Any
 
@@ -13,6 +14,7 @@ from ...ending import is_over
 from ...living import living
 from ._closing import leave
 from ._durable import DurableExecutor
+from ._workers.apart import postpone
 from ._workers.beginnings import handlers
 
 
@@ -27,6 +29,8 @@ def finish_on_sigterm(*executors: DurableExecutor, signum: int = signal.SIGTERM)
     def handle(number: int, frame: FrameType | None) -> None:
         if at_end and (not is_over() or _threads_are_awaited()):
             return  # what runs is waited for: who breaks that off leaves processes of a pool that nobody ends
+        if postpone(partial(handle, number, None)):
+            return
         for executor in living(kept):
             left.append(executor)
             leave(executor._backlog)

@@ -19,7 +19,7 @@ from ._closing import INSIDE, is_inside, shut_down
 from ._durable import DurableExecutor
 from ._jobs.wire import Call
 from ._jobs.words import Volatile
-from ._workers.apart import Apart, issue
+from ._workers.apart import Apart, carry_on, issue
 from ._workers.beginnings import Beginnings
 from ._workers.calls import Calls, register_at_exit
 from ._workers.carrying import carry_back
@@ -95,6 +95,8 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
                 if not self._rebuild or self._backlog.broken is not None or self._cannot_begin(pool):
                     raise
                 self._renew_pool(pool)
+            finally:
+                carry_on()
 
     def _refused(self, call: Call, error: NotSerializable) -> Any:
         """What no worker can be given is its future's failure, as in the standard library's pool. That is given nothing

@@ -16,6 +16,25 @@ from . import main_script
 from .beginnings import Beginnings
 
 _launching = threading.RLock()
+_postponed: list[Callable[[], object]] = []  #: by signal handlers, while this process begins workers
+
+
+def postpone(action: Callable[[], object]) -> bool:
+    """For a signal handler whose exception is to end the program: whether it has come while its own thread begins
+    workers. What is raised inside `fork` is lost with the handlers that run there, and logging's lock stays taken. Then
+    the action is for `carry_on`."""
+    if not _launching._is_owned():  # type: ignore[attr-defined]
+        return False
+    _postponed.append(action)
+    return True
+
+
+def carry_on() -> None:
+    """Do what was postponed: behind a call that the pool has, and whose outcome will be seen to. In the thread that
+    signal handlers run in."""
+    if _postponed and threading.current_thread() is threading.main_thread():
+        while _postponed and not _launching._is_owned():  # type: ignore[attr-defined]
+            _postponed.pop(0)()
 
 
 def issue(submit: Callable[..., Future[Any]], fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
@@ -119,6 +138,7 @@ def _begin_again() -> None:
     """In a forked child: the thread that held it is the parent's."""
     global _launching
     _launching = threading.RLock()
+    _postponed.clear()
 
 
 if hasattr(os, "register_at_fork"):

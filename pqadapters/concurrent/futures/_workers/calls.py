@@ -28,6 +28,7 @@ from .._backlog.returning import look_later, wait_again
 from .._backlog.starting import Started, give_up, next_job, not_loaded
 from .._backlog.timeouts import time_out
 from . import main_script
+from .apart import carry_on
 from .carrying import carry_out, has_broken, unpacked, was_interrupted
 from .unopened import NotLoaded, call_of
 
@@ -98,9 +99,12 @@ class Calls:
                     return not (backlog.closed or backlog.stopped)
                 if started is not None:
                     backlog.refused_since = 0.0
-                    if self._give(started, counted):
-                        continue
-                    return False
+                    try:
+                        if self._give(started, counted):
+                            continue
+                        return False
+                    finally:
+                        carry_on()
                 with backlog.lock:
                     again = self._looks != looks and not backlog.stopped
                 self._less(counted)
