@@ -42,8 +42,8 @@ class ProcessPoolExecutor(DurableExecutor, stdlib.ProcessPoolExecutor):
     library's do, and the jobs stay on disk for the next executor. With `rebuild=True` a new pool takes the place of the
     broken one instead, and goes on with them; a job whose worker was killed `max_attempts` times goes to the dead
     letters. Where the initializer fails, or ends its worker three times, there is no new pool. A job's `timeout`
-    doesn't stop its worker. A job whose worker was killed before runs in a pool beside this one, so that it can't break
-    it as well.
+    begins as it is given to a worker, which may have to start first, and doesn't stop that. A job whose worker was
+    killed before runs in a pool beside this one, so that it can't break it as well.
     """
 
     _broken_as = BrokenProcessPool
