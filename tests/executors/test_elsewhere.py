@@ -13,6 +13,7 @@ import pytest
 
 from pqadapters.concurrent.futures import (
     JobFuture,
+    ProcessPoolExecutor,
     ThreadPoolExecutor,
     UnknownJob,
     wait,
@@ -170,6 +171,22 @@ def test_a_job_of_others_that_is_tried_again_elsewhere(url: str) -> None:
         Task(two.shutdown, patience=work.PATIENCE).result()
         assert [each.result(work.PATIENCE) for each in begun] == [2]
         assert one._backlog.store.count("default.watchers") == 0
+
+
+def test_a_job_of_others_that_is_out_of_time_and_loses_its_worker_leaves_no_trace(tmp_path: Path, url: str) -> None:
+    """Who had run it wanted to hear of its end, which had come: that stayed in the store for good."""
+    with ThreadPoolExecutor(1, store=url, recover="manual") as one:
+        one.submit(work.hold, "gate")
+        work.reached("gate")
+        with ProcessPoolExecutor(1, store=url, rebuild=True) as two:
+            future = one.using(timeout=0.1).submit(work.wait_for_file, str(tmp_path / "never"))
+            with pytest.raises(TimeoutError):
+                future.result(work.PATIENCE)
+            (worker,) = two._processes.values()
+            worker.kill()
+            assert two.submit(work.double, 1).result(work.PATIENCE) == 2  # it is free behind that
+            assert two._backlog.store.count("default.watchers") == 0
+            work.GATES["gate"].set()
 
 
 def test_a_job_of_others_that_waits_for_its_next_try_isnt_cancelled(url: str) -> None:

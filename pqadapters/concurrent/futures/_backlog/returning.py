@@ -135,10 +135,16 @@ def wait_again(backlog: Backlog, future: JobFuture, attempt: int | None = None) 
     """A job that was begun here waits again: first its future, then what is on disk, so whoever claims it at once
     finds it. Where an `attempt` is given and doesn't run here any more, False and nothing of that."""
     id = future._id
+
+    def runs() -> bool:
+        return attempt is None or (backlog.running.get(id) is future and future.attempts == attempt)
+
+    if not runs():
+        return False  # of one that is over nobody would take back that we want to hear
     with suppress(StoreError):  # it may come back to us as well
         hear_of(backlog, id)
     with backlog.lock:
-        if attempt is not None and (backlog.running.get(id) is not future or future.attempts != attempt):
+        if not runs():
             return False
         submitted_here = id.startswith(peers.home_of(backlog, id).token)
         if submitted_here or backlog.attached.setdefault(id, future) is not future:
