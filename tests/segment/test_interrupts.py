@@ -10,6 +10,7 @@ import time
 import weakref
 from array import array
 from collections.abc import Callable
+from contextlib import suppress
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -482,6 +483,56 @@ def test_what_a_handler_raises_is_no_word_of_the_disk(op: str, durability: str, 
             going = interrupted(partial(_OPS[op], s), nth, (*_HERE, _disk.__file__), interrupt=TimeIsUp)
         s.sync()
         assert nth > 2
+
+
+class _Failing(_disk.ScratchDisk):
+    """Refuses the next sync of this kind, once."""
+
+    fails: str | None = None
+
+    def sync(self, fd: int) -> None:
+        self._refuse("sync")
+
+    def sync_directory(self, path: str, fd: int | None = None) -> None:
+        self._refuse("sync_directory")
+
+    def _refuse(self, kind: str) -> None:
+        if self.fails == kind:
+            self.fails = None
+            raise OSError(5, "Input/output error")
+
+
+_SYNCS: list[tuple[str, str, Callable[[SegmentStore], object]]] = [
+    ("power", "sync", lambda store: store.commit(Put("q", b"b"))),
+    ("process", "sync", SegmentStore.sync),
+    ("process", "sync", SegmentStore.checkpoint),
+    ("power", "sync_directory", SegmentStore.checkpoint),
+]
+
+
+def _unless_poisoned(call: Callable[[], object]) -> None:
+    with suppress(StorePoisoned):
+        call()
+
+
+@pytest.mark.parametrize(("durability", "kind", "call"), _SYNCS, ids=["put", "sync", "checkpoint", "of the directory"])
+def test_i1_a_sync_that_fails_is_known_of_whatever_interrupts_that(
+    durability: str, kind: str, call: Callable[[SegmentStore], object], tmp_path: Path
+) -> None:
+    """As Ctrl-C while a disk hangs, and then fails: the store went on, and the system had told of it once."""
+    nth, going = 0, True
+    while going:
+        nth += 1
+        disk = _Failing()
+        store = SegmentStore(tmp_path / str(nth), durability=durability, disk=disk)
+        store.commit(Put("q", b"a"))
+        disk.fails = kind
+        going = interrupted(partial(_unless_poisoned, partial(call, store)), nth, _HERE)
+        if disk.fails is None:
+            with pytest.raises(StorePoisoned):
+                store.commit(Put("q", b"c"))
+        store.close()
+    assert nth > 5
 
 
 def test_a_sync_where_recursion_has_no_room_for_a_call() -> None:

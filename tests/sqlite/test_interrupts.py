@@ -9,7 +9,9 @@ import gc
 import os
 import sqlite3
 import sys
+from collections.abc import Callable
 from contextlib import closing, suppress
+from functools import partial
 from pathlib import Path
 from queue import Empty
 from traceback import walk_tb
@@ -20,9 +22,11 @@ import pytest
 
 import pqadapters.stdlib
 import pqadapters.stores
+from pqadapters.errors import StorePoisoned
 from pqadapters.stdlib._lines.policy import AckPolicy
 from pqadapters.stdlib.multiprocessing import JoinableQueue
 from pqadapters.store import Ack, Claim, Put, Set, State
+from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore
 from pqadapters.stores.sqlite.keeper import Keeper
 
@@ -272,3 +276,76 @@ def test_what_a_handler_raises_is_no_word_of_the_disk(op: str, tmp_path: Path) -
         store.sync()
         assert not store._core.mark.doubted
         assert nth > 4
+
+
+class _Failing(Disk):
+    """Refuses the next sync."""
+
+    fails = False
+
+    def sync(self, fd: int) -> None:
+        if self.fails:
+            self.fails = False
+            raise OSError(5, "Input/output error")
+
+
+def _unless_poisoned(call: Callable[[], object]) -> None:
+    with suppress(StorePoisoned):
+        call()
+
+
+def test_i1_a_sync_that_fails_is_known_of_whatever_interrupts_that(tmp_path: Path) -> None:
+    """As Ctrl-C while a disk hangs, and then fails: all processes went on, and the system had told of it once."""
+    nth, going = 0, True
+    while going:
+        nth += 1
+        disk = _Failing()
+        store = SqliteStore(tmp_path / f"{nth}.db", durability="process", max_lag=1e6, disk=disk)
+        store.commit(Put("q", b"a"))
+        disk.fails = True
+        going = interrupted(partial(_unless_poisoned, store.sync), nth, _HERE)
+        if not disk.fails:
+            assert store._core.mark.doubted, f"at place {nth}"
+            with pytest.raises(StorePoisoned):
+                store.commit(Put("q", b"b"))
+        store.close()
+    assert nth > 10
+
+
+class _FailingAtTheEnd:
+    """A connection whose next transaction fails as it ends, with a statement that begins so."""
+
+    def __init__(self, connection: sqlite3.Connection, statement: str) -> None:
+        self._connection, self._statement = connection, statement
+        self.has_failed = False
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._connection, name)
+
+    def execute(self, statement: str, *values: Any) -> Any:
+        if not self.has_failed and statement.lstrip().startswith(self._statement):
+            self.has_failed = True
+            raise sqlite3.OperationalError("disk I/O error")
+        return self._connection.execute(statement, *values)
+
+
+@pytest.mark.parametrize(("ops", "statement"), [(1, "INSERT"), (2, "COMMIT")], ids=["one statement", "several"])
+def test_i1_a_commit_that_could_not_be_synced_is_known_of_whatever_interrupts_that(
+    ops: int, statement: str, tmp_path: Path
+) -> None:
+    nth, going = 0, True
+    while going:
+        nth += 1
+        store = SqliteStore(tmp_path / f"{nth}.db")
+        store.commit(Put("q", b"a"))
+        writer: Any = store._core.writer
+        connection = writer.connection = _FailingAtTheEnd(writer.connection, statement)
+        commit = partial(store.commit, *[Put("q", b"b")] * ops)
+        going = interrupted(partial(_unless_poisoned, commit), nth, _HERE)
+        if connection.has_failed:
+            assert store._core.mark.doubted, f"at place {nth}"
+            with pytest.raises(StorePoisoned):
+                store.commit(Put("q", b"c"))
+        store.close()
+    assert connection.has_failed
+    assert nth > 10

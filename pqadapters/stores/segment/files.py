@@ -9,7 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from typing import Any
 
@@ -23,6 +23,7 @@ from .places import Places, Segment
 from .sleepers import Sleepers
 
 NO_SPACE = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EFBIG})  # EFBIG: a limit of this process (`ulimit -f`)
+_FAILED = "a sync to disk failed"
 _OPEN_FILES = 8
 
 
@@ -42,6 +43,9 @@ class Files(Places):
         self._reading: list[Segment] = []  # segments opened for reading, oldest first
         self._retired: list[int] = []  #: descriptors to close when no fdatasync runs
         self.trouble: StoreError | None = None  #: why the store can't be used any more
+        #: What it is as soon as a sync has failed, before anything is called: a signal that came while the disk was at
+        #: it is handled there, its handler may raise, and the system tells of the failure once.
+        self._unsynced = self._trouble_of(_FAILED)
 
     # Reading
 
@@ -142,8 +146,9 @@ class Files(Places):
         finally:
             self._syncing_by = outer
             if failure is not None:
+                self.trouble = self._unsynced  # see there
                 self.synced = before  # the system tells of a failure once: a sync by others meanwhile means nothing
-                self.poison(failure, "a sync to disk failed")
+                self.poison(failure, _FAILED)
             elif self.trouble is None and self.is_removed:
                 self._lose()
             elif whole and target > self.synced and not isinstance(self.trouble, StorePoisoned):
@@ -170,10 +175,7 @@ class Files(Places):
 
     def sync_directory(self, fd: int | None = None) -> None:
         """Sync what was made, renamed or removed. One that fails is as bad as any: raises StorePoisoned."""
-        try:
-            self.disk.sync_directory(self.directory, fd)
-        except OSError as error:
-            raise self.poison(error, "a sync of the directory failed") from error
+        self._sync_or_poison("a sync of the directory failed", self.disk.sync_directory, self.directory, fd)
 
     def sync_here(self) -> None:
         """Sync the tail with the lock held; for the rare moments when files are about to go."""
@@ -181,11 +183,18 @@ class Files(Places):
             return
         if self.trouble is not None:
             raise afresh(self.trouble)
-        try:
-            self.disk.sync(self.tail.fd)
-        except OSError as error:
-            raise self.poison(error, "a sync to disk failed") from error
+        self._sync_or_poison(_FAILED, self.disk.sync, self.tail.fd)
         self.synced = self.next - 1
+
+    def _sync_or_poison(self, why: str, sync: Callable[..., None], *arguments: Any) -> None:
+        """Raises StorePoisoned where it fails."""
+        try:
+            sync(*arguments)
+        except OSError as error:
+            if error.errno is None:  # see `check_refusal`
+                raise
+            self.trouble = self._unsynced  # see there
+            raise self.poison(error, why) from error
 
     # Why not
 
@@ -216,14 +225,16 @@ class Files(Places):
 
     def poison(self, error: OSError, why: str) -> StorePoisoned:
         """From now on nothing goes: what is on the disk is known to nobody until the store is opened again. The error
-        to raise for it. Raises what a signal handler has raised: the sync is for whoever wants one next."""
-        check_refusal(error)
-        trouble = StorePoisoned(
-            f"{self.directory}: {why} ({error}). What was acknowledged before is kept. "
-            "Close the store and open it again once the disk is in order"
-        )
+        to raise for it."""
+        trouble = self._trouble_of(f"{why} ({error})")
         self.trouble = lasting(trouble, error)
         return afresh(trouble)
+
+    def _trouble_of(self, why: str) -> StorePoisoned:
+        return StorePoisoned(
+            f"{self.directory}: {why}. What was acknowledged before is kept. "
+            "Close the store and open it again once the disk is in order"
+        )
 
     def give_up(self, error: BaseException) -> None:
         """What is in the files couldn't be carried out in memory, which no checkpoint must be made of any more."""

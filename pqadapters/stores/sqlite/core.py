@@ -16,14 +16,13 @@ from typing import Any
 from ... import telling
 from ...clock import SYSTEM, Clock
 from ...errors import DiskError, StoreClosed, StoreError, StoreForked, StorePoisoned
-from ...interrupts import check_refusal, keep
+from ...interrupts import keep
 from ...store import Ack, Claim, Damage
 from .._ahead import Ahead
 from .._bells import Bells
 from .._directory import refused
 from .._disk import Disk
 from .._handle import Token
-from .._trouble import afresh, lasting
 from . import entries, pairing, schema
 from .changes import Changes, Who
 from .claims import give_back
@@ -42,7 +41,6 @@ from .processes.owners import Owners
 from .reader import Reader
 from .space.room import Room
 from .takeover.probe import refuse_others
-from .transactions import poisoned
 from .work import Work
 from .writer import LATE, Writer
 
@@ -303,10 +301,14 @@ class Core:
         try:
             self.disk.sync(fd)
         except OSError as error:
-            check_refusal(error)
-            self.mark.doubted = True
-            self.writer.trouble = lasting(poisoned(self.path, error), error)
-            raise afresh(self.writer.trouble) from error
+            if error.errno is None:  # see `check_refusal`
+                raise
+            try:
+                raise self.writer.doubt(error) from error
+            except BaseException:  # of a signal that came during the sync: its handler is called here
+                if self.writer.trouble is None:
+                    self.writer.doubt(error)
+                raise
         finally:
             self.disk.close(fd)
         self.writer.look_for_doubt()

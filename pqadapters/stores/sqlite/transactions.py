@@ -84,8 +84,12 @@ class Transactions:
             if self._full:
                 self._look_behind_sync()
         except ERRORS as error:
-            self._undo()
-            self._again(batch, error, committing)
+            try:
+                self._undo()
+                self._again(batch, error, committing)
+            except BaseException:
+                self._keep_failed_sync(error, committing)
+                raise
         except _Behind as behind:
             self._undo()
             self._without(behind, batch)
@@ -209,17 +213,27 @@ class Transactions:
                     self._look_behind_sync()
                 return
             except ERRORS as error:
-                if is_full(error, self.path):
-                    return self._once_more(work, error, True, lambda: self._run_alone(connection, work))
-                if self._reconnects([work], error):
-                    return self.carry_out([work])
-                if not is_busy(error):
-                    return self._fail([work], error, committing=True)
-                if not self._still_patient([work], error, first=not pause):
-                    return
+                try:
+                    if not self._waits_alone(connection, work, error, first=not pause):
+                        return
+                except BaseException:
+                    self._keep_failed_sync(error, committing=True)
+                    raise
             except Exception as error:
                 return work.refuse(error)
             pause = rest(pause)
+
+    def _waits_alone(self, connection: sqlite3.Connection, work: Work, error: Exception, *, first: bool) -> bool:
+        """Whether it is to be tried again when somebody has let go of a lock. What else has failed is dealt with."""
+        if is_full(error, self.path):
+            self._once_more(work, error, True, lambda: self._run_alone(connection, work))
+        elif self._reconnects([work], error):
+            self.carry_out([work])
+        elif not is_busy(error):
+            self._fail([work], error, committing=True)
+        else:
+            return bool(self._still_patient([work], error, first=first))
+        return False
 
     @staticmethod
     def _check_room(work: Work) -> None:
@@ -330,15 +344,26 @@ class Transactions:
                 self.connection.rollback()
 
     def _fail(self, batch: list[Work], error: Exception, committing: bool) -> None:
-        problem = translated(error, self.path)
-        if committing and self._full and is_unsure(error, self.path):
-            problem = poisoned(self.path, error)
-            self.trouble = lasting(afresh(problem), error)
-            if self.mark is not None:
-                self.mark.doubted = True
+        unsure = committing and self._full and is_unsure(error, self.path)
+        problem = self.doubt(error) if unsure else translated(error, self.path)
         problem.__cause__ = error
         for work in batch:
             work.refuse(afresh(problem))
+
+    def _keep_failed_sync(self, error: Exception, committing: bool) -> None:
+        """An interrupt has come as a transaction that failed was dealt with: a signal that comes while the disk is at a
+        sync is handled there. The system tells of a failure once."""
+        if self.trouble is None and committing and self._full and is_unsure(error, self.path):
+            self.doubt(error)
+
+    def doubt(self, error: Exception) -> StorePoisoned:
+        """A sync has failed: from now on nothing goes, in no process, until the database was opened again. The error to
+        raise for it. Who is interrupted in it, while there is no `trouble` yet, calls it again."""
+        if self.mark is not None:
+            self.mark.doubted = True
+        problem = poisoned(self.path, error)
+        self.trouble = lasting(problem, error)
+        return afresh(problem)
 
 
 def poisoned(path: str, error: object) -> StorePoisoned:
