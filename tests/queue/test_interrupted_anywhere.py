@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 
 import pqadapters
-from pqadapters import home, stdlib
+from pqadapters import apart, home, stdlib
 from pqadapters.errors import StoreClosed
 from pqadapters.stdlib.queue import PriorityQueue, Queue, SimpleQueue
 from pqadapters.store import Ack, Nack, Put, Set, State
@@ -25,7 +25,7 @@ from ..contract.interrupting import interrupted
 from ..contract.threads import Task
 from .background import PATIENCE
 
-_HERE = str(Path(stdlib.__file__).parent), str(Path(home.__file__).parent)
+_HERE = str(Path(stdlib.__file__).parent), str(Path(home.__file__).parent), apart.__file__
 
 
 class Hooked(Queue[Any]):

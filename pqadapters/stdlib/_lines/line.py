@@ -15,7 +15,7 @@ from typing import Any
 
 from ... import live, telling
 from ...apart import insist
-from ...errors import FOR_GOOD, ConditionFailed, StoreError
+from ...errors import FOR_GOOD, ConditionFailed, PqadaptersError, StoreError
 from ...home.ground import Ground
 from ...home.private import PrivateStore
 from ...interrupts import works
@@ -377,7 +377,13 @@ class Line(Acks):
                     if dropped and self.private is not None:
                         self.private.drop()
                     else:
-                        insist(self.store.close)
+                        try:
+                            self.store.close()
+                        except PqadaptersError:
+                            raise
+                        except BaseException:  # not at once: an interrupt may come before `insist` has begun
+                            insist(self.store.close)
+                            raise
             else:
                 self.release([claim for _, claim, _ in self.held.pop(self.held.snapshot())])
                 self.release(self.aside.pop_all())
