@@ -22,7 +22,7 @@ import pytest
 
 import pqadapters.stdlib
 import pqadapters.stores
-from pqadapters.errors import StorePoisoned
+from pqadapters.errors import StoreError, StorePoisoned
 from pqadapters.stdlib._lines.policy import AckPolicy
 from pqadapters.stdlib.multiprocessing import JoinableQueue
 from pqadapters.store import Ack, Claim, Put, Set, State
@@ -172,6 +172,18 @@ def test_an_interrupted_look_whose_exception_is_kept_ends_nevertheless(tmp_path:
             assert store.get("t", b"k") == b"%d" % nth, f"at place {nth}"
         assert len(kept) == nth - 1 > 3
         store.checkpoint()
+
+
+def test_a_look_that_fails_and_whose_error_is_kept_keeps_no_file_open(tmp_path: Path) -> None:
+    """As behind a disk that can't be read for a moment: a closed database's files stayed open, and locked."""
+    with SqliteStore(tmp_path / "q.db") as store:
+        store.commit(Set("t", b"k", b"1"))
+        store.get("t", b"k")
+        reader: Any = store._core.reader
+        reader.connection.set_progress_handler(lambda: True, 1)  # fails each statement in its middle
+        with pytest.raises(StoreError) as kept:
+            store.get("t", b"k")
+    assert not open_below(tmp_path), kept.value
 
 
 def test_no_frame_of_an_interrupted_scan_has_its_cursor(tmp_path: Path) -> None:

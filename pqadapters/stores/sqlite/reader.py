@@ -73,6 +73,7 @@ class Reader:
             try:
                 row = cursor.execute(question, values).fetchone()
             except ERRORS:
+                del cursor  # whoever keeps the error keeps this frame, and a cursor in it would keep the files open
                 return patiently(lambda: self._connected().execute(question, values).fetchone(), self._path)
             except BaseException:  # of a signal handler: as long as its traceback keeps this frame, and the cursor is
                 cursor.close()  # not closed, the connection would see what was committed by now, and no more
