@@ -15,11 +15,14 @@ from pqadapters.home import private as module
 from pqadapters.home.adoption import QUEUE
 from pqadapters.home.private import PrivateStore
 from pqadapters.store import Depth, Op
+from pqadapters.stores import _directory
+from pqadapters.stores._disk import Disk
+from pqadapters.stores.segment import slots as slots_module
 from pqadapters.stores.segment.slots import Slots
 from tests.contract.interrupting import interrupted
 from tests.queue.background import Background
 
-from .world import begin_anew, private, put
+from .world import begin_anew, place_directory, private, put
 
 _HERE = (module.__file__,)
 
@@ -143,3 +146,24 @@ def test_who_waits_for_the_end_of_a_commit_hears_of_it(tmp_path: Path, monkeypat
             assert looker.result() > 0, f"at place {nth}"
         store.close()
     assert nth > 3
+
+
+def test_whoever_takes_a_slot_and_is_interrupted_lets_go_of_the_place(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A console keeps the exception, and with it the frames that had the lock: the next put was told that the place is
+    in use, by its own process, and so was each other process."""
+    files, kept = (slots_module.__file__, _directory.__file__), list[BaseException]()
+    nth, struck = 0, True
+    while struck:
+        nth += 1
+        begin_anew(monkeypatch, tmp_path / str(nth))
+        store = private()
+        struck = interrupted(lambda store=store: store.commit(put("new")), nth, files, kept)  # type: ignore[misc]
+        place = place_directory(tmp_path / str(nth))
+        place.mkdir(mode=0o700, parents=True, exist_ok=True)  # the interrupt may have come before that
+        hold = _directory.try_lock(str(place / "LOCK"), Disk())
+        assert hold is not None, f"at place {nth}"
+        hold.close()
+        store.close()
+    assert nth > 30

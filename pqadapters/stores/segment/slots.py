@@ -376,14 +376,18 @@ class Slots:
                 hold = self._wait_for_lock()
             except OSError as error:
                 raise self._as_ours(error, "lock") from error
-            door.hold = weakref.ref(hold)
             try:
+                door.hold = weakref.ref(hold)
                 yield
             except OSError as error:
                 raise self._as_ours(error, "use") from error
             finally:
                 door.hold = _nobody
-                hold.close()
+                try:
+                    hold.close()
+                except BaseException:  # an interrupt may come before it has begun
+                    hold.close()
+                    raise
 
     def _as_ours(self, error: OSError, what: str) -> OSError:
         return error if isinstance(error, StoreError) else refused(self.directory, error, what)
@@ -392,14 +396,17 @@ class Slots:
         file = os.path.join(self.directory, directories.LOCK)
         patience, whole, taken = Patience(LOCK_TIMEOUT), Patience((1 + _QUEUE) * LOCK_TIMEOUT), _taken(file)
         while True:
+            hold: Hold | None = None
             try:
                 hold = try_lock(file, self._disk)
-            except FileNotFoundError:  # the directory was empty, and somebody has taken it away
-                self.prepare()
-                hold = None
-            else:
                 if hold is not None and (self._disk.pretends or hold.is_of(file)):
                     return hold
+            except FileNotFoundError:  # the directory was empty, and somebody has taken it away
+                self.prepare()
+            except BaseException:  # whose traceback has this frame, for as long as somebody keeps it
+                if hold is not None:
+                    hold.close()
+                raise
             is_over = whole.is_over()
             if patience.is_over():
                 before, taken = taken, _taken(file)
