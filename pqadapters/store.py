@@ -33,7 +33,7 @@ I9  A condition (`limit`, `limit_bytes`, `expect`, `stop`) is decided in the com
 
 Threads: every method may be called from any thread. A store may run a finalizer or a signal handler of the
 same thread in the middle of a method; a commit made there is carried out as soon as the interrupted method
-is done, and returns zeros in place of ids.
+is done, also where its handle is closed by then, and returns zeros in place of ids. Its `stop` is asked at once.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ from types import TracebackType
 from typing import Literal, NamedTuple, Protocol, Union, runtime_checkable
 
 from .durability import Durability
-from .errors import LeaseLost
+from .errors import LeaseLost, Stopped
 
 #: What `claim` is given to end a wait early, checked under the store's lock. It must be quick and take no lock.
 Stop = Callable[[], bool]
@@ -224,10 +224,18 @@ class Clear(NamedTuple):
 Op = Union[Put, Ack, Nack, Extend, Update, Set, Delete, Clear]
 
 
-def without_limits(ops: Sequence[Op]) -> Sequence[Op]:
+def put_off(ops: Sequence[Op], stop: Stop | None) -> tuple[Op, ...]:
     """What a store carries out later, in place of a commit that interrupts another one of its thread: its caller has
-    gone on by then, and can't be told that the queue has its `limit`. It has one record more, rather than lose it."""
-    return [op._replace(limit=None) if isinstance(op, Put) else op for op in ops]
+    gone on by then, and can't be told that the queue has its `limit`, or that its handle is closed. The queue has one
+    record more, rather than lose it. Raises Stopped, where `stop` says so now; it isn't asked again."""
+    unless_stopped(stop)
+    return tuple(op._replace(limit=None) if isinstance(op, Put) else op for op in ops)
+
+
+def unless_stopped(stop: Stop | None) -> None:
+    """Raises Stopped where `stop` says so."""
+    if stop is not None and stop():
+        raise Stopped("the commit was stopped by its own predicate")
 
 
 def meets(expect: Expect | bytes, value: bytes | None) -> bool:

@@ -36,7 +36,7 @@ from ..store import (
     State,
     Stop,
     Store,
-    without_limits,
+    put_off,
 )
 from ..telling import silence
 from . import idling
@@ -89,7 +89,7 @@ class PrivateStore:
         self._changed = threading.Condition(self._lock)
         self._committing: dict[object, int] = {}  #: threads in a commit that doesn't hold the lock, by commit
         self._busy = False  #: the thread that holds the lock is taking the slot, or adopting
-        self._put_off: list[Callable[[], object]] = []  #: commits that interrupted it, to be carried out behind it
+        self._put_off: list[Callable[[], object]] = []  #: calls that interrupted it, to be carried out behind it
         self._ground: Ground | None = None
         self._slot: Slot | None = None
         self._adopted = False
@@ -259,7 +259,7 @@ class PrivateStore:
         try:
             with self._lock:
                 if self._busy:
-                    self._put_off.append(lambda: self.commit(*without_limits(ops), stop=stop, timeout=timeout))
+                    self._put_off.append(partial(self.commit, *put_off(ops, stop), timeout=timeout))
                     return (0,) * len(ops)
                 store = self._own()
                 if self._put_off:
@@ -386,7 +386,10 @@ class PrivateStore:
         with silence(), self._lock:
             if self._closed:
                 return
-            if self._put_off and not self._busy:
+            if self._busy:
+                self._put_off.append(partial(self._close, dropped=dropped))  # behind the commits that came before it
+                return
+            if self._put_off:
                 self._catch_up()
             self._closed = True
             self._spot.leave()

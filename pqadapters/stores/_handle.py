@@ -12,8 +12,8 @@ from types import TracebackType
 from typing import Any, NamedTuple, NoReturn, Protocol, TypeVar
 
 from ..durability import Durability
-from ..errors import Stopped, StoreClosed, StoreError
-from ..store import Ack, Claim, Op, Order, Stop, acknowledge
+from ..errors import StoreClosed, StoreError
+from ..store import Ack, Claim, Op, Order, Stop, acknowledge, unless_stopped
 from ._ahead import Ahead
 from ._bells import Bells
 from ._trouble import afresh
@@ -140,8 +140,7 @@ class Handle:
     def _may_go_on(self, stop: Stop | None) -> None:
         if self._closed:
             self._check()
-        if stop is not None and stop():
-            raise Stopped("the commit was stopped by its own predicate")
+        unless_stopped(stop)
 
     # Ahead
 

@@ -21,7 +21,7 @@ from typing import NoReturn, TypeVar
 
 from ..clock import SYSTEM, Clock
 from ..durability import Durability
-from ..errors import ConditionFailed, LeaseLost, LimitReached, PqadaptersError, Stopped, StoreClosed
+from ..errors import ConditionFailed, LeaseLost, LimitReached, PqadaptersError, StoreClosed
 from ..interrupts import keep
 from ..store import (
     DEAD,
@@ -45,7 +45,8 @@ from ..store import (
     acknowledge,
     dead_queue,
     meets,
-    without_limits,
+    put_off,
+    unless_stopped,
 )
 from ._gate import Gate, shut_in
 
@@ -104,6 +105,11 @@ class MemoryData:
                 if outermost:
                     self._busy = False
                     self._catch_up()
+
+    def in_the_middle(self) -> bool:
+        """Whether this thread is in the middle of something."""
+        with self.lock:
+            return self._busy
 
     def in_turn(self, change: Callable[[], object]) -> bool:
         """Keep a change for later and return True, where it comes in the middle of something this thread does."""
@@ -207,13 +213,15 @@ class MemoryStore:
         return MemoryStore(self._data)
 
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
-        if self._data.in_turn(lambda: self.commit(*without_limits(ops), stop=stop)):
+        if self._data.in_the_middle():
+            self._check_open()
+            late = put_off(ops, stop)
+            self._data.in_turn(lambda: self._data.whole(lambda: self._commit(late, None)))
             return (0,) * len(ops)
         return self._whole(lambda: self._commit(ops, stop))
 
     def _commit(self, ops: Sequence[Op], stop: Stop | None) -> tuple[int, ...]:
-        if stop is not None and stop():
-            raise Stopped("the commit was stopped by its own predicate")
+        unless_stopped(stop)
         undo: list[Callable[[], object]] = []
         touched: set[str] = set()
         try:

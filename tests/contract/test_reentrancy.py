@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 import pqadapters.stores
-from pqadapters.errors import ConditionFailed
+from pqadapters.errors import ConditionFailed, Stopped, StoreClosed
 from pqadapters.store import Ack, Claim, Delete, Expect, Nack, Order, Put, Set, Stop, Store, Update
 from pqadapters.stores import _gate
 
@@ -115,6 +115,45 @@ def test_i2_a_late_commit_is_not_undone_with_the_one_it_interrupted(make_store: 
     with pytest.raises(ZeroDivisionError):
         Task(lambda: store.commit(Put("q", b"a"), stop=stop), patience=make_store.patience).result()
     assert (payloads(store), payloads(store, "late")) == ([], [b"from a finalizer"])
+
+
+def test_i1_a_late_commit_is_carried_out_though_its_handle_is_closed_behind_it(make_store: Maker) -> None:
+    """As of a signal handler that opens a queue, puts into it, and closes it: its put has returned."""
+    store, handles, closed, results = make_store(), [make_store()], list[Store](), list[tuple[int, ...]]()
+
+    def stop() -> bool:
+        if handles:
+            handle = handles.pop()
+            results.append(handle.commit(Put("late", b"a"), stop=lambda: bool(closed)))  # as queues have it
+            results.append(handle.commit(Put("late", b"b"), Set("t", b"k", b"v")))
+            with pytest.raises(Stopped):
+                handle.commit(Put("late", b"c"), stop=lambda: True)
+            closed.append(handle)
+            handle.close()
+            with pytest.raises(StoreClosed):
+                handle.commit(Put("late", b"d"))
+        return False
+
+    Task(lambda: store.commit(Put("q", b"a"), stop=stop), patience=make_store.patience).result()
+    assert results == [(0,), (0, 0)]
+    assert payloads(store, "late") == [b"a", b"b"]
+    assert store.get("t", b"k") == b"v"
+
+
+def test_i2_a_late_ack_counts_though_its_handle_is_closed_behind_it(make_store: Maker) -> None:
+    """As of a queue that the garbage collector drops in the middle of a call: what it had done doesn't come again."""
+    store, handles = make_store.filled(b"done", b"in hand"), [make_store()]
+    done, _ = handles[0].claim("q", limit=2)
+
+    def stop() -> bool:
+        if handles:
+            handle = handles.pop()
+            handle.commit(Ack(done))
+            handle.close()
+        return False
+
+    Task(lambda: store.commit(Put("p", b"a"), stop=stop), patience=make_store.patience).result()
+    assert [claim.payload for claim in store.claim("q", limit=2)] == [b"in hand"]
 
 
 def test_i7_a_claim_takes_what_its_own_threads_finalizer_put(make_store: Maker) -> None:

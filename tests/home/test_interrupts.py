@@ -10,11 +10,11 @@ from typing import Any
 
 import pytest
 
-from pqadapters.errors import Stopped
+from pqadapters.errors import ConditionFailed, StoreClosed
 from pqadapters.home import private as module
 from pqadapters.home.adoption import QUEUE
 from pqadapters.home.private import PrivateStore
-from pqadapters.store import Depth, Op
+from pqadapters.store import Depth, Op, Set
 from pqadapters.stores import _directory
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.segment import slots as slots_module
@@ -75,7 +75,7 @@ def test_one_that_fails_is_said_in_the_log_and_fails_nobody_else(
     store, opened = private(), Slots._open
 
     def interrupted_by_puts(self: Slots, directory: str) -> Any:
-        store.commit(put("first"), stop=lambda: True)
+        store.commit(put("first"), Set("t", b"k", b"v", expect=b"other"))
         store.commit(put("second"))
         return opened(self, directory)
 
@@ -84,7 +84,31 @@ def test_one_that_fails_is_said_in_the_log_and_fails_nobody_else(
     assert sorted(_items(store)) == ["new", "second"]
     (record,) = [record for record in caplog.records if record.levelno >= logging.ERROR]
     assert record.exc_info is not None
-    assert record.exc_info[0] is Stopped
+    assert record.exc_info[0] is ConditionFailed
+    store.close()
+
+
+def test_what_a_handler_put_is_there_though_it_closed_the_store_behind_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """Its put has returned, so it comes before the end; the call that was interrupted hears of that."""
+    begin_anew(monkeypatch, tmp_path)
+    store, opened, closed = private(), Slots._open, list[bool]()
+
+    def interrupted_by_a_handler(self: Slots, directory: str) -> Any:
+        store.commit(put("from a handler"), stop=lambda: bool(closed))
+        closed.append(True)
+        store.close()
+        return opened(self, directory)
+
+    monkeypatch.setattr(Slots, "_open", interrupted_by_a_handler)
+    with pytest.raises(StoreClosed):
+        store.commit(put("new"))
+    monkeypatch.setattr(Slots, "_open", opened)
+    begin_anew(monkeypatch, tmp_path)
+    store = private()
+    assert _items(store) == ["from a handler"]
+    assert not [record for record in caplog.records if record.levelno >= logging.WARNING]
     store.close()
 
 

@@ -38,7 +38,7 @@ from ...store import (
     Stop,
     Update,
     dead_queue,
-    without_limits,
+    put_off,
 )
 from .._ahead import LOOKS
 from .._bells import Bell
@@ -119,12 +119,15 @@ class MysqlStore(Fetching):
         core = self._core
         if beside := core.beside():
             ops = tuple(moved(op, beside) for op in ops)
-        in_the_middle = core.writer.in_the_middle()
-        part = self._part(tuple(without_limits(ops)) if in_the_middle else ops, stop, timeout)
+        late = core.writer.in_the_middle()
+        if late:
+            part = self._part(put_off(ops, stop), None, timeout)
+        else:
+            part = self._part(ops, partial(self._may_go_on, stop), timeout)
         with core.patience.share(timeout):
             if self._ahead.waiting:
                 self._settle_ahead()
-            if not in_the_middle:
+            if not late:
                 assert part.prepare is not None
                 part.prepare()
                 part.prepare = None
@@ -140,7 +143,7 @@ class MysqlStore(Fetching):
         self._core.keeper.ensure()
         self._ring(ops)
 
-    def _part(self, ops: tuple[Op, ...], stop: Stop | None, timeout: float | None) -> Part:
+    def _part(self, ops: tuple[Op, ...], check: Callable[[], object] | None, timeout: float | None) -> Part:
         core = self._core
 
         def run(session: Session) -> list[int]:
@@ -160,7 +163,7 @@ class MysqlStore(Fetching):
             if part.plan is None:
                 self._make_names(ops)
 
-        part = Part(run, timeout=timeout, stop=lambda: self._may_go_on(stop))
+        part = Part(run, timeout=timeout, stop=check)
         part.prepare = prepare
         part.refusable, part.power = len(ops) > 1, self._power
         return part

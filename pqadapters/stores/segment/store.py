@@ -34,7 +34,7 @@ from ...store import (
     State,
     Stop,
     acknowledge,
-    without_limits,
+    put_off,
 )
 from .._disk import Disk, disk_of
 from .._gate import shut_in
@@ -124,8 +124,7 @@ class SegmentStore:
             return in_turn(core, again, polite=not self._power, asks=free is None)
         try:
             if core.inside:
-                core.deferred.append(partial(self.commit, *without_limits(ops), stop=stop))
-                return (0,) * len(ops)
+                return self._put_off_locked(ops, stop)
             core.inside = True
             lazy = False
             results: tuple[int, ...]
@@ -152,6 +151,23 @@ class SegmentStore:
             return results
         finally:
             lock.release()
+
+    def _put_off_locked(self, ops: Sequence[Op], stop: Stop | None) -> tuple[int, ...]:
+        """In the middle of another call of this thread: behind that."""
+        self._refuse()
+        self._core.deferred.append(partial(self._commit_late_locked, put_off(ops, stop)))
+        return (0,) * len(ops)
+
+    def _commit_late_locked(self, ops: tuple[Op, ...]) -> None:
+        """Although the handle may be closed by now."""
+        core, lazy = self._core, False
+        core.inside = True
+        try:
+            core.check_locked()
+            _, lazy = carry_out(core, ops, self._owner)
+        finally:
+            core.inside = False  # what was put off meanwhile comes next in the loop that we are called by
+        core.settle_locked(self._power and not lazy)
 
     def _refuse(self) -> None:
         if self._closed:

@@ -35,7 +35,7 @@ from ...store import (
     State,
     Stop,
     acknowledge,
-    without_limits,
+    put_off,
 )
 from .._ahead import LOOKS
 from .._bells import Bell
@@ -113,13 +113,15 @@ class SqliteStore(Alone):
     def commit(self, *ops: Op, stop: Stop | None = None, timeout: float | None = None) -> tuple[int, ...]:
         core = self._core
         touched: dict[str, int] = {}
-        if core.writer.inside and core.writer.in_the_middle():
-            ops = tuple(without_limits(ops))
-        plain = self._plain(ops[0], stop, timeout, touched) if len(ops) == 1 else None
-        work = plain or self._work(ops, stop, timeout, touched)
+        late = core.writer.inside and core.writer.in_the_middle()
+        if late:
+            self._check()
+            ops = put_off(ops, stop)
+        plain = self._plain(ops[0], stop, timeout, touched) if len(ops) == 1 and not late else None
+        work = plain or self._work(ops, (lambda: None) if late else partial(self._may_go_on, stop), timeout, touched)
         if self._ahead.waiting:
             self._settle_ahead()
-        if (size := bytes_of(ops)) > BIG and not work.shrinks and not core.writer.in_the_middle():
+        if (size := bytes_of(ops)) > BIG and not work.shrinks and not late:
             core.room.check(size, frees=any(type(op) is not Put for op in ops))
         result = core.writer.do(work)
         if result is LATE:
@@ -148,12 +150,12 @@ class SqliteStore(Alone):
                 core.bells.of(queue).dry = False
 
     def _work(
-        self, ops: tuple[Op, ...], stop: Stop | None, timeout: float | None, touched: dict[str, int]
+        self, ops: tuple[Op, ...], check: Callable[[], object], timeout: float | None, touched: dict[str, int]
     ) -> Work:
         core = self._core
 
         def run(connection: sqlite3.Connection) -> tuple[int, ...]:
-            self._may_go_on(stop)
+            check()
             touched.clear()
             who = Who(core.owners.number, self._handle)
             changes = Changes(connection, core.names, who, core.clock.wall(), touched, self._lying_ahead)
