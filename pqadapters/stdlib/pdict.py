@@ -32,6 +32,7 @@ from ._mappings.expiry import Expiry, ends, is_over, with_end, without_end
 from ._mappings.keys import Keys
 from ._mappings.mapping import DurableMapping, pairs_of
 from ._mappings.table import ClosedTable, Table
+from ._mappings.views import excerpt
 from ._where import absolute, check_name, is_url, open_where
 
 __all__ = ["PDict"]
@@ -39,7 +40,6 @@ __all__ = ["PDict"]
 K = TypeVar("K")
 T = TypeVar("T")
 V = TypeVar("V")
-_SHOWN = 100  #: items in a repr
 
 
 def _store_of(mapping: Any) -> Store:
@@ -257,18 +257,10 @@ class PDict(DurableMapping[K, V]):
 
     def __repr__(self) -> str:
         try:
-            return self._shown()
+            items = excerpt(self.items(), lambda item: f"{item[0]!r}: {item[1]!r}")
         except StoreClosed:  # debuggers and log lines show it at any time
             return f"<{type(self).__qualname__} {self.name!r}, closed>"
-
-    def _shown(self) -> str:
-        items: list[str] = []
-        for key, value in self.items():
-            if len(items) == _SHOWN:
-                items.append(f"... {len(self) - _SHOWN:,} more")
-                break
-            items.append(f"{key!r}: {value!r}")
-        return "{" + ", ".join(items) + "}"
+        return "{" + items + "}"
 
     # Beyond it
 

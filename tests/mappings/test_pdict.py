@@ -314,6 +314,16 @@ def test_its_repr_is_a_dicts_and_not_endless(d: Dict) -> None:
     assert repr(d) == f"<PDict {d.name!r}, closed>"
 
 
+def test_the_repr_of_its_views_is_not_endless(d: Dict) -> None:
+    d.update((n, 0) for n in range(1000))
+    keys, values, items = d.keys(), d.values(), d.items()
+    assert repr(keys).endswith("98, 99, ... 900 more])")
+    assert repr(values).endswith("0, 0, ... 900 more])")
+    assert repr(items).endswith("(99, 0), ... 900 more])")
+    d.close()  # raised StoreClosed, in whatever log line or traceback showed it
+    assert list(map(repr, (keys, values, items))) == [f"<{kind} of {d!r}>" for kind in ("Keys", "Values", "Items")]
+
+
 def test_another_handle_sees_it_at_once(make: Maker) -> None:
     one, two, other = make(), make(), make(name="other")
     one["a"] = 1

@@ -122,6 +122,7 @@ def test_what_a_closed_one_says(path: str) -> None:
     ):
         with pytest.raises(ValueError, match="closed shelf"):
             call()
+    assert repr(shelf.keys()) == f"<Keys of {shelf!r}>"
     shelf.sync()  # the standard library's says nothing, and programs end with it whatever was before
 
 

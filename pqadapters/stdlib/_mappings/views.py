@@ -7,9 +7,14 @@ comes meanwhile; `copy()`, `get_many()`, `==` and `|` are of one moment.
 
 from __future__ import annotations
 
-from collections.abc import ItemsView, Iterator, KeysView, ValuesView
+from collections.abc import Callable, Collection, ItemsView, Iterator, KeysView, ValuesView
+from contextlib import suppress
+from itertools import islice
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, TypeVar
+
+from ...errors import StoreClosed
+from .table import ClosedTable
 
 if TYPE_CHECKING:
     from .mapping import DurableMapping
@@ -18,25 +23,43 @@ K = TypeVar("K")
 V = TypeVar("V")
 
 
+SHOWN = 100  #: items in a repr
+
+
+def excerpt(things: Collection[Any], show: Callable[[Any], str] = repr) -> str:
+    """The first of them, as `show` has them, and how many more there are."""
+    shown = [show(each) for each in islice(things, SHOWN)]
+    if len(shown) == SHOWN and (more := len(things) - SHOWN) > 0:
+        shown.append(f"... {more:,} more")
+    return ", ".join(shown)
+
+
 def _read_only(view: Any) -> MappingProxyType[Any, Any]:
     """The mapping, to be looked at, as of a dict's views."""
     return MappingProxyType(view._mapping)
 
 
+def _shown(view: Any) -> str:
+    kind, mapping = type(view).__name__, view._mapping
+    if not isinstance(mapping._table, ClosedTable):
+        with suppress(StoreClosed):
+            return f"{kind}([{excerpt(view)}])"
+    return f"<{kind} of {mapping!r}>"  # debuggers and log lines show it at any time
+
+
 class Keys(KeysView[K]):
     _mapping: DurableMapping[K, Any]
     mapping = property(_read_only)
+    __repr__ = _shown
 
     def __reversed__(self) -> Iterator[K]:
         return reversed(self._mapping)
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({list(self)!r})"
 
 
 class Items(ItemsView[K, V]):
     _mapping: DurableMapping[K, V]
     mapping = property(_read_only)
+    __repr__ = _shown
 
     def __contains__(self, item: Any) -> bool:
         try:
@@ -51,13 +74,11 @@ class Items(ItemsView[K, V]):
     def __reversed__(self) -> Iterator[tuple[K, V]]:
         return self._mapping._pairs(reverse=True)
 
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({list(self)!r})"
-
 
 class Values(ValuesView[V]):
     _mapping: DurableMapping[Any, V]
     mapping = property(_read_only)
+    __repr__ = _shown
 
     def __contains__(self, value: object) -> bool:
         return any(each is value or each == value for each in self)
@@ -67,6 +88,3 @@ class Values(ValuesView[V]):
 
     def __reversed__(self) -> Iterator[V]:
         return (value for _, value in self._mapping._pairs(reverse=True))
-
-    def __repr__(self) -> str:
-        return f"{type(self).__name__}({list(self)!r})"
