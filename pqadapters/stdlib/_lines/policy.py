@@ -34,8 +34,8 @@ class AckPolicy(enum.Enum):
 
     "auto" learns which of "task_done" and "next" the program means. Until the queue's first task_done() everything
     fetched stays claimed. That call settles on "task_done", for good. A normal end (no uncaught exception), close() or
-    the 1,001st fetch without one (fewer of large items: each 128 KiB count for one) settles on "next", until there is a
-    task_done() after all. What is learnt is stored with the queue.
+    the 1,001st fetch without one (fewer of large items: each 128 KiB counts for one more) settles on "next", until
+    there is a task_done() after all. What is learnt is stored with the queue.
     """
 
     AUTO = "auto"
