@@ -101,6 +101,7 @@ class Line:
                         self._late.append(work)
                         return LATE
                     if not work.outcome.done:
+                        work.leads = True
                         self._lead_locked()
         except BaseException:
             self._abandon(work)

@@ -28,6 +28,7 @@ class Work:
 
     # On the class, as they mostly stay: a commit makes one of these.
     begun = False  #: somebody is about to carry it out, or was
+    leads = False  #: its caller is about to carry out all that is in the line, or was
     abandoned = False  #: its caller doesn't wait for it any more
     result: Any = None
     error: Exception | None = None

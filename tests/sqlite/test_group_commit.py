@@ -6,7 +6,7 @@ import errno
 import sqlite3
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,7 @@ from pqadapters.errors import ConditionFailed, DiskError, LeaseLost, LimitReache
 from pqadapters.store import Ack, Delete, Depth, Expect, Put, Set
 from pqadapters.stores import _line
 from pqadapters.stores._disk import Disk
-from pqadapters.stores.sqlite import SqliteStore, changes
+from pqadapters.stores.sqlite import SqliteStore, changes, transactions
 from pqadapters.stores.sqlite.core import Core
 from pqadapters.stores.sqlite.work import Work
 from pqadapters.stores.sqlite.writer import Writer
@@ -268,6 +268,31 @@ def test_who_comes_behind_a_leader_keeps_to_his_own_time(
     raw.close()
     leader.result()
     assert [record.payload for record in store.browse("q")] == [b"first", b"leader"]
+
+
+def test_who_leads_waits_for_no_longer_than_his_own_time(store: SqliteStore, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A put_nowait() that led a put(timeout=600) of another thread waited for 600 seconds, too. And what came while
+    another one waited in vain had its 5 seconds once more behind that."""
+    monkeypatch.setattr(_line, "_OVERSLEPT", 10 * PATIENCE)
+    monkeypatch.setattr(transactions, "LOCK_TIMEOUT", 10 * PATIENCE)
+    monkeypatch.setattr(transactions, "STOPPED", PATIENCE)
+    writer, tasks = store._core.writer, []
+    with closing(sqlite3.connect(store.place, isolation_level=None)) as raw:
+        raw.execute("BEGIN IMMEDIATE")
+        for number, timeout in enumerate((PATIENCE, None, PATIENCE)):
+            call = partial(store.commit, Put("q", b"%d" % number), timeout=timeout)
+            tasks.append(Task(call, patience=PATIENCE / 2))
+            while len(writer._pending) == number:
+                threading.Event().wait(0.001)
+        *over, led = list(writer._pending)
+        for work in over:
+            work.deadline = 0.0
+        for task in tasks[:2]:
+            with pytest.raises(StoreLocked):
+                task.result()
+        assert not led.done
+    tasks[2].result()
+    assert [record.payload for record in store.browse("q")] == [b"first", b"2"]
 
 
 def test_whose_time_runs_out_in_a_transaction_that_has_begun_sleeps(store: SqliteStore) -> None:

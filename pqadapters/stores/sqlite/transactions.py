@@ -186,7 +186,8 @@ class Transactions:
         return self.connection
 
     def _begin(self, connection: sqlite3.Connection, batch: list[Work]) -> list[Work]:
-        """Begin the transaction; those of the batch whose time wasn't over before that."""
+        """Begin the transaction; those of the batch whose time wasn't over before that. None where that of who leads
+        was: it doesn't wait for others that have more, one of which leads from then on."""
         pause = 0.0
         while True:
             try:
@@ -195,9 +196,10 @@ class Transactions:
             except ERRORS as error:
                 if not is_busy(error):
                     raise
-                batch = self._still_patient(batch, error, first=not pause)
-                if not batch:
-                    return batch
+                left = self._still_patient(batch, error, first=not pause)
+                if not left or any(work.leads and work.done for work in batch):
+                    return []
+                batch = left
             pause = rest(pause)
 
     def _run_alone(self, connection: sqlite3.Connection, work: Work) -> None:
@@ -252,7 +254,7 @@ class Transactions:
         if first or late:
             others = self._others_get_on()
             for work in late:
-                if work.patient and (others or first):
+                if work.patient and (others or gap > STOPPED):
                     work.deadline = now + LOCK_TIMEOUT
         for work in late:
             if now >= work.deadline:
