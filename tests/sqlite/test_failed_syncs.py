@@ -4,14 +4,18 @@ were on the disk: what is committed and synced behind that would be gone with it
 from __future__ import annotations
 
 import shutil
+import sqlite3
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from pqadapters.errors import StorePoisoned
+from pqadapters.errors import DiskError, StorePoisoned
 from pqadapters.store import Put
 from pqadapters.stores._disk import Disk
 from pqadapters.stores.sqlite import SqliteStore
+from pqadapters.stores.sqlite.space import room
 from tests.segment.programs import running, said
 
 _OTHER = """
@@ -92,4 +96,53 @@ def test_i1_the_next_opening_puts_the_wal_into_the_database(database: Path, monk
     with SqliteStore(alone) as store:
         assert [record.payload for record in store.browse("q")] == [b"others", b"ours"]
     with SqliteStore(database) as store:
+        assert not store._core.mark.doubted
+
+
+@pytest.mark.parametrize("whose", ["a caller's", "the keeper's"])
+def test_i1_one_of_a_checkpoint_is_known_of(
+    database: Path, whose: str, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    """SQLite does it by itself. It was the checkpoint's failure alone, and the next sync found nothing to do."""
+    failed: Any = sqlite3.OperationalError("disk I/O error")
+    failed.sqlite_errorcode = 1034
+
+    def fail(*_: object) -> None:
+        raise failed
+
+    with running(_OTHER, database, "process") as child:
+        assert said(child) == "open"
+        with SqliteStore(database, durability="process", max_lag=1e6) as store:
+            store.commit(Put("q", b"ours"))
+            monkeypatch.setattr(room, "shorten", fail)
+            if whose == "the keeper's":
+                store._core.keeper._is_much = True
+                store._core.keeper.round()
+            else:
+                with pytest.raises(StorePoisoned, match="could not be synced"):
+                    store.checkpoint()
+            with pytest.raises(StorePoisoned):
+                store.sync()
+            assert child.stdin is not None
+            child.stdin.write("go on\n")
+            child.stdin.flush()
+            assert said(child) == "True"
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="an I/O error has no code: it may be one of a sync")
+def test_a_checkpoint_that_could_not_read_or_write_says_nothing_of_the_disk(
+    database: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    failed: Any = sqlite3.OperationalError("disk I/O error")
+    failed.sqlite_errorcode = 266  # SQLITE_IOERR_READ
+
+    def fail(*_: object) -> None:
+        raise failed
+
+    with SqliteStore(database, durability="process", max_lag=1e6) as store:
+        store.commit(Put("q", b"ours"))
+        with monkeypatch.context() as patch, pytest.raises(DiskError, match="I/O error"):
+            patch.setattr(room, "shorten", fail)
+            store.checkpoint()
+        store.sync()
         assert not store._core.mark.doubted

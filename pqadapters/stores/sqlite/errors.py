@@ -29,6 +29,7 @@ _DAMAGED = (
     "no such index",
 )
 _UNWRITTEN = 778  #: SQLITE_IOERR_WRITE
+_UNSYNCED = 1034  #: SQLITE_IOERR_FSYNC
 _NOT_SHARED = 4874  #: SQLITE_IOERR_SHMSIZE
 _SHARED = 32768  #: bytes by which the file of SQLite's shared memory grows
 _LONGEST = 493  #: bytes of a path: SQLite takes 504, and a database is made as "<path>-owners/new"
@@ -80,6 +81,11 @@ def is_unsure(error: Exception, path: str) -> bool:
     """Of a commit with a sync: nobody knows what of it is on the disk. What couldn't be written hasn't come to the
     sync; that it was a write, Python tells from 3.11 on."""
     return is_io(error) and not (getattr(error, "sqlite_errorcode", 0) == _UNWRITTEN or _is_limited(error, path))
+
+
+def is_failed_sync(error: Exception, path: str) -> bool:
+    """Of a checkpoint: maybe of the WAL. That it is a sync, Python tells from 3.11 on."""
+    return is_unsure(error, path) and getattr(error, "sqlite_errorcode", _UNSYNCED) == _UNSYNCED
 
 
 def is_full(error: Exception, path: str) -> bool:

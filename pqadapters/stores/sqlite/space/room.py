@@ -9,9 +9,9 @@ import os
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, TypeVar
 
 from ....apart import apart
 from ....clock import SYSTEM
@@ -19,7 +19,7 @@ from ....errors import StoreError
 from ....store import LOCK_TIMEOUT
 from .. import keeper, schema
 from ..database import connect, patiently
-from ..errors import FULL, translated
+from ..errors import ERRORS, FULL, is_failed_sync, translated
 from ..keeper import length, outwait, shorten, wait_for_writer
 from ..work import Work
 from .reserve import Reserve
@@ -28,6 +28,7 @@ from .runway import extend
 if TYPE_CHECKING:
     from ..core import Core
 
+T = TypeVar("T")
 _CHECKPOINT = "checkpoint"  #: the name of its lock
 _SPARE = 512  #: pages that may stay free
 _PAGES_AT_ONCE = 256
@@ -201,22 +202,33 @@ class Room:
             core.sync_wal()
 
     def shorten(self) -> None:
-        """Copy the WAL into the database, unless another process is about that. sqlite3.Error."""
+        """Copy the WAL into the database, unless another process is about that. sqlite3.Error, StorePoisoned."""
         with self._core.aside:
             hold = self._core.owners.hold(_CHECKPOINT)
             if hold is not None:
                 try:
-                    apart(shorten, self._core.path)
+                    self._copy(shorten)
                     self._outwait_readers()
                 finally:
                     hold.close()
+
+    def _copy(self, copy: Callable[..., T], *arguments: object) -> T:
+        """SQLite begins a checkpoint by a sync of the WAL. Of one that fails the system tells once, and what was
+        committed without a sync by then isn't on the disk, whatever `Core.sync_wal` finds behind that."""
+        core = self._core
+        try:
+            return apart(copy, core.path, *arguments)
+        except ERRORS as error:
+            if is_failed_sync(error, core.path):
+                raise core.writer.doubt(error) from error
+            raise
 
     def _outwait_readers(self) -> None:
         """Where they have kept the WAL from beginning anew. It holds up all writers, so where it didn't help, since one
         reads for long, it is tried again when the WAL has twice the length."""
         path = self._core.path
         if length(path) > self._too_long:
-            cut = apart(outwait, path)
+            cut = self._copy(outwait)
             self._too_long = keeper.TOO_LONG if cut else 2 * length(path)
 
     def give_back(self, *, all: bool = False, timeout: float | None = None) -> bool:
@@ -246,7 +258,7 @@ class Room:
             try:
                 core.sync_wal()
                 with core.aside:
-                    patiently(lambda: apart(shorten, core.path, True), core.path)
+                    patiently(lambda: self._copy(shorten, True), core.path)
                 self.reserve.keep()
             finally:
                 hold.close()
