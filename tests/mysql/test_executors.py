@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pickle
+import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -111,8 +112,15 @@ def test_a_process_that_was_taken_for_dead_is_a_member_again(
     url: str, server: Server, how: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """It never was, so that whoever came later did away with what it was told."""
+    looks = threading.Lock()
+
+    def look(*arguments: Any, **options: Any) -> None:
+        with looks:
+            _look(*arguments, **options)
+
     monkeypatch.setenv("PQADAPTERS_SIGNING_KEY", KEY)
     monkeypatch.setattr(sharing, "_LOOK", 0.01)
+    monkeypatch.setattr(sharing.Sharing, "_look", look)
     with ThreadPoolExecutor(1, store=url) as executor, MysqlStore(url) as store:
         executor.submit(abs, -1).result(work.PATIENCE)
         token = executor._backlog.token
@@ -122,7 +130,8 @@ def test_a_process_that_was_taken_for_dead_is_a_member_again(
             return [member.attempts for member in members if member.payload == token]
 
         assert attempts() == [1]
-        server.run(how.format(token=token.hex()), database=url.rpartition("/")[2])
+        with looks:  # in the middle of one it would see to itself as to any that is dead, and be another record
+            server.run(how.format(token=token.hex()), database=url.rpartition("/")[2])
         while attempts() != ([2] if how is _ROB else [1]):
             assert not executor._backlog.closed
         assert store.depth("default.members").unfinished == 1
