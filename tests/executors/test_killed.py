@@ -385,6 +385,34 @@ def test_a_second_sigterm_waits_for_a_thread_that_was_just_started(tmp_path: Pat
         assert not run.end().said
 
 
+SIGTERM_AT_THE_VERY_END = """
+import atexit
+from pqadapters.concurrent.futures import finish_on_sigterm
+
+def hang():
+    say("hangs")
+    time.sleep(600)
+
+if __name__ == "__main__":
+    executor = ThreadPoolExecutor(1)
+    finish_on_sigterm(executor)
+    threading.Thread(target=time.sleep, args=(600,), daemon=True).start()
+    executor.submit(double, 1).result()
+    atexit.register(hang)
+    say("done")
+    time.sleep(600)
+"""
+
+
+def test_a_second_sigterm_breaks_off_what_hangs_behind_the_jobs(tmp_path: Path) -> None:
+    """As a handler of `atexit` of the program's own, beside a thread that nobody waits for."""
+    with App(tmp_path, SIGTERM_AT_THE_VERY_END).start() as run:
+        for line in ("done", "hangs"):
+            run.until(line)
+            run.process.terminate()
+        assert run.process.wait(50) == 143
+
+
 SIGTERM_AND_A_FORK = """
 from pqadapters.concurrent.futures import finish_on_sigterm
 
