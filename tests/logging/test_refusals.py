@@ -6,6 +6,7 @@ import errno
 import io
 import logging
 import queue
+import re
 import threading
 from logging import handlers
 from pathlib import Path
@@ -271,8 +272,34 @@ def test_a_dead_letter_is_told_of_where_no_other_handler_hears_of_it(
     finally:
         ours.handlers, ours.propagate = handlers, True
         spool(handler).close()
-    told = "a log record for Noting-0 is a dead letter now: ValueError: no"
-    assert (capsys.readouterr().err, console.messages) == (("", [told]) if heard else (f"{told}\n", []))
+    said, heard_here = capsys.readouterr().err, "".join(console.messages)
+    told = r"a log record for Noting-0 is a dead letter now: ValueError: no \('%d' with \(1,\), logged as app in .+\)"
+    assert re.fullmatch(told, heard_here if heard else said[:-1])
+    assert (said if heard else heard_here) == ""
+
+
+@pytest.mark.parametrize("others", [0, 1])
+def test_of_a_dead_letter_it_is_said_which_record_it_was(
+    place: str, listen: Listen, others: int, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As behind a mistake in a call: the error alone names neither the message nor the place, as the standard library's
+    handlers do."""
+
+    class Formats(logging.Handler):
+        def emit(self, record: logging.LogRecord) -> None:
+            record.getMessage()
+
+    logger = logger_of(QueueHandler(place))
+    listener = listen(Sink(Formats(), retries=2, **FAST), *[Noting() for _ in range(others)])
+    logger.info("before")
+    logger.info("a count of %d", "many")
+    assert listener.flush(PATIENCE)
+    listener.stop()
+    found = [message for message in caplog.messages if "is a dead letter now" in message]
+    assert len(found) == 1 + others
+    for told in found:
+        assert "TypeError: %d format" in told
+        assert f"('a count of %d' with ('many',), logged as app in {__file__}, line " in told
 
 
 @pytest.mark.parametrize("heard", [False, True])

@@ -142,8 +142,8 @@ class Diverting:
                     self._limit.count_dropped(len(claims) - first)
                     self._divert(jobs.get(courier), first, [], courier, store)
         for courier, job in jobs.items():
-            for reason in job.refused.values():
-                courier.post.tell_of_dead(reason)
+            for at, reason in job.refused.items():
+                courier.post.tell_of_dead(claims[at], reason)
 
     def _together(self, late: list[_Late], claims: Sequence[Claim]) -> list[list[_Late]]:
         """Who is given copies by one commit. Large ones come one by one, since a commit stands in one file, which is

@@ -18,6 +18,7 @@ from ...errors import LeaseLost
 from ...store import Ack, Claim, Nack, Stop, Store
 from ...telling import logger
 from .._records.records import NotReadHere
+from .._records.shown import repr_of
 from .._spools.names import Codec
 from .owed import Owed
 from .sinks import Failure, Sink
@@ -186,11 +187,21 @@ class Post:
     def _bury(self, store: Store, claim: Claim, reason: str) -> None:
         with suppress(LeaseLost):
             store.commit(Nack(claim, dead=reason))
-        self.tell_of_dead(reason)
+        self.tell_of_dead(claim, reason)
 
-    def tell_of_dead(self, reason: str) -> None:
+    def tell_of_dead(self, claim: Claim, reason: str) -> None:
         self.sink.dead += 1
-        _log.error("a log record for %s is a dead letter now: %s", self.name, reason)
+        _log.error("a log record for %s is a dead letter now: %s%s", self.name, reason, self._which(claim))
+
+    def _which(self, claim: Claim) -> str:
+        """What it says, and where it was logged, if it can be read: as a rule the mistake is there."""
+        try:
+            record = self._codec.loads(claim.payload)
+            args = f" with {repr_of(record.args):.200}" if record.args else ""
+            said = f"{repr_of(record.msg):.200}{args}"
+            return f" ({said}, logged as {record.name} in {record.pathname}, line {record.lineno})"
+        except Exception:
+            return ""
 
     def _confirm(self, store: Store, claims: Sequence[Claim]) -> None:
         self._acknowledge(store, claims)

@@ -88,7 +88,7 @@ class SharedPost(Post):
     def _bury(self, store: Store, claim: Claim, reason: str) -> None:
         """A copy goes to the dead letters: others may take the record."""
         store.commit(Put(dead_queue(claim.queue), claim.payload, put_at=claim.put_at, note=f"{self.name}: {reason}"))
-        self.tell_of_dead(reason)
+        self.tell_of_dead(claim, reason)
         self._acknowledge(store, [claim])
 
 
