@@ -113,6 +113,7 @@ def test_i1_one_of_a_checkpoint_is_known_of(
     with running(_OTHER, database, "process") as child:
         assert said(child) == "open"
         with SqliteStore(database, durability="process", max_lag=1e6) as store:
+            monkeypatch.setattr(store._core.keeper, "_start", lambda: None)  # one at a time
             store.commit(Put("q", b"ours"))
             monkeypatch.setattr(room, "shorten", fail)
             if whose == "the keeper's":
