@@ -112,7 +112,7 @@ def test_what_they_refuse_is_one_dead_letter(full: Limited, kind: type[Any]) -> 
 
 
 def test_the_one_of_a_batch_that_they_refuse_is_found(
-    place: Path, closing: list[Limited], monkeypatch: pytest.MonkeyPatch
+    place: Path, closing: list[Limited], monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
     monkeypatch.setattr(diverting, "_SLOW", 0.1)
     limited = Limited(place, "raise")
@@ -126,6 +126,8 @@ def test_the_one_of_a_batch_that_they_refuse_is_found(
     with QueueListener(limited.place, *sinks, Sink(Noting(), name="c")) as listener:
         assert listener.flush(PATIENCE)
     assert _dead(limited) == [("inbox", "a: ValueError: too large; b: ValueError: too large")]
+    told = [message for message in caplog.messages if "is a dead letter now" in message]
+    assert ["('0 xx" in message for message in told] == [True, True]
     for each in refusing:
         assert sorted(_numbers(each)) == list(range(1, 2 + MANY - len(limited.failed)))
 

@@ -21,8 +21,6 @@ if TYPE_CHECKING:
 
 K = TypeVar("K")
 V = TypeVar("V")
-
-
 SHOWN = 100  #: items in a repr
 
 
