@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import pytest
@@ -68,3 +69,50 @@ def test_whose_time_is_over_as_its_work_is_done_is_not_refused(monkeypatch: pyte
     line.inside = True  # of another thread
     assert line.do(work) == "done"
     assert looks[:2] == [False, True]
+
+
+class _Interrupt(BaseException):
+    """As of a signal handler."""
+
+
+def _raise(error: BaseException) -> None:
+    raise error
+
+
+@pytest.mark.parametrize("error", [SystemExit(), OSError("of a handler of the program's")])
+def test_what_a_signal_handler_put_off_is_told_although_it_raises(error: BaseException) -> None:
+    """One that logs and ends the process left its record unsynced, in a store that syncs what it was told of."""
+    told: list[str] = []
+    line = _Line()
+
+    def interrupted(_: object) -> None:
+        assert line.do(Work(lambda _: None)) is LATE
+        line.tell_later(partial(told.append, "first"))
+        line.tell_later(partial(_raise, error))
+        line.tell_later(partial(told.append, "last"))
+        assert told == []
+        raise _Interrupt
+
+    with pytest.raises(type(error)):
+        line.do(Work(interrupted))
+    assert told == ["first", "last"]
+
+
+@pytest.mark.parametrize("times", [1, 2])
+def test_what_was_put_off_is_done_though_that_is_interrupted(times: int) -> None:
+    """What a finalizer had put was lost at the end of the process, where nobody committed behind a Ctrl-C."""
+    done: list[str] = []
+    interrupts = [_Interrupt() for _ in range(times)]
+
+    def late(_: object) -> None:
+        if interrupts:
+            raise interrupts.pop()
+        done.append("late")
+
+    line = _Line()
+    with pytest.raises(_Interrupt):
+        line.do(Work(lambda _: line.do(Work(late))))
+    assert done == ["late"]
+    assert not line.inside
+    line.do(Work(lambda _: done.append("next")))
+    assert done == ["late", "next"]

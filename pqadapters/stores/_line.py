@@ -25,6 +25,7 @@ from ._work import Work
 
 LATE = object()  #: the result of what was put off
 _GLANCE = 0.02  #: seconds between two looks of who goes away whether its work is done
+_TRIES = 3  #: how often what was put off is carried out, while signal handlers raise something
 _OVERSLEPT = 0.25  #: seconds until a sleeper looks for itself: an interrupt may have kept its waker from waking it
 
 
@@ -115,8 +116,8 @@ class Line:
                 self._wake()
             if passes_by and not self.is_busy():
                 call_back(self)
-        if self._untold:
-            self._tell()
+            if self._untold and not self.in_the_middle():
+                self._tell()
         if work.error is not None:
             error, work.error = work.error, None  # else it would keep itself: its frames have the work
             try:
@@ -198,9 +199,19 @@ class Line:
         self._untold.append(call)
 
     def _tell(self) -> None:
+        """What is raised in one of them keeps none of the others from being said."""
+        failure: BaseException | None = None
         untold, self._untold = self._untold, []
         for say in untold:
-            say()
+            try:
+                say()
+            except BaseException as error:
+                failure = error
+        if failure is not None:
+            try:
+                raise failure
+            finally:
+                del failure
 
     def _lead_locked(self) -> None:
         self._since = SYSTEM.monotonic()
@@ -225,16 +236,26 @@ class Line:
         return [work for work in batch if not work.abandoned]
 
     def _leave_locked(self) -> None:
-        """Carry out what was put off meanwhile, and let others in."""
+        """Carry out what was put off meanwhile, and let others in. What a signal handler raises breaks none of it off:
+        those who were told that it is done have gone on, and nobody may come here again."""
+        interrupt: BaseException | None = None
+        tries = 0
         while True:
             try:
                 if self._late:
                     self._carry_out_late_locked()
+            except BaseException as error:
+                interrupt, tries = error, tries + 1
             finally:
                 self.inside = False
-            if not self._late:
-                return
+            if not self._late or tries == _TRIES:
+                break
             self.inside = True
+        if interrupt is not None:
+            try:
+                raise interrupt
+            finally:
+                del interrupt
 
     def _carry_out_late_locked(self) -> None:
         while self._late:
