@@ -7,7 +7,7 @@ import os
 import sys
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import suppress
 from types import FrameType
 from typing import Any
@@ -111,9 +111,22 @@ def _end() -> None:
     _ended.add(os.getpid())
     if getattr(sys, "last_value", None) is not None or not _is_exit(sys.exc_info()[0]):
         _failed.add(os.getpid())
-    for function in (*_first, *_last):
-        with suppress(Exception):
+    call_each((*_first, *_last))
+
+
+def call_each(functions: Iterable[Callable[[], object]]) -> None:
+    """Their exceptions are passed over. What interrupts one of them (a second Ctrl-C, while the end takes its time) is
+    raised behind the others, as `atexit` has it: nobody else would call those."""
+    interrupt: BaseException | None = None
+    for function in functions:
+        try:
             function()
+        except Exception:
+            pass
+        except BaseException as raised:
+            interrupt = raised
+    if interrupt is not None:
+        raise interrupt
 
 
 def _is_exit(kind: type[BaseException] | None) -> bool:

@@ -10,7 +10,7 @@ from typing import Any, Generic, Protocol, TypeVar
 from weakref import WeakValueDictionary
 
 from ..apart import Renewed
-from ..ending import at_end
+from ..ending import at_end, call_each
 from ..living import living, take_out
 
 
@@ -67,5 +67,4 @@ class Cores(Generic[C]):
         self._known.clear()
 
     def _end_all(self) -> None:
-        for core in self.living():
-            core.end()
+        call_each(core.end for core in self.living())

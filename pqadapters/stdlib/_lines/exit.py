@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING
 
 from ... import telling
 from ...apart import is_killed_later
-from ...ending import at_end, fails, others_run
+from ...ending import at_end, call_each, fails, others_run
 from ...errors import StoreClosed
 from ...home.idling import leave_all
 from ...living import living
@@ -46,17 +46,19 @@ if hasattr(os, "register_at_fork"):
 
 def _finish_all() -> None:
     alone = not others_run()
-    for line in living(_lines):
-        try:
-            if line.flags.closed or line.flags.forked:
-                continue
-            if not fails():
-                line.finish()
-            if line.private is not None and alone:
-                line.private.put_down()
-        except Exception as error:
-            _log.warning("%s could not finish: what was handed out last comes again: %s", line.label, error)
-    leave_all()
+    call_each([*(partial(_finish, line, alone) for line in living(_lines)), leave_all])
+
+
+def _finish(line: Line, alone: bool) -> None:
+    try:
+        if line.flags.closed or line.flags.forked:
+            return
+        if not fails():
+            line.finish()
+        if line.private is not None and alone:
+            line.private.put_down()
+    except Exception as error:
+        _log.warning("%s could not finish: what was handed out last comes again: %s", line.label, error)
 
 
 def dropped(line: Line) -> None:
