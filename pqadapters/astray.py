@@ -19,16 +19,18 @@ _astray: weakref.WeakKeyDictionary[Store, deque[Claim]] = weakref.WeakKeyDiction
 
 def give_back(store: Store, claims: Sequence[Claim], timeout: float | None = None) -> None:
     """They are ready again, in their old places, as far as they are still ours: now, or later. Never raises for the
-    store's sake."""
-    for at, claim in enumerate(claims):
-        try:
-            store.commit(Nack(claim), timeout=timeout)
-        except LeaseLost:  # done, or buried
-            continue
-        except FOR_GOOD:
-            return
-        except StoreError:
-            return give_back_later(store, claims[at:])
+    store's sake; what a signal handler raises keeps nothing from going back."""
+    at = 0
+    try:
+        for at, claim in enumerate(claims):
+            with suppress(LeaseLost):  # done, or buried
+                store.commit(Nack(claim), timeout=timeout)
+    except FOR_GOOD:
+        pass
+    except BaseException as error:
+        give_back_later(store, claims[at:])
+        if not isinstance(error, StoreError):
+            raise
 
 
 def give_back_later(store: Store, claims: Sequence[Claim]) -> None:

@@ -53,7 +53,7 @@ def ready(store: MemoryStore) -> list[bytes]:
     return [record.payload for record in store.browse("q", state=State.READY)]
 
 
-def refuse(monkeypatch: pytest.MonkeyPatch, store: MemoryStore, error: Exception, nth: int = 0) -> None:
+def refuse(monkeypatch: pytest.MonkeyPatch, store: MemoryStore, error: BaseException, nth: int = 0) -> None:
     """Every commit from the nth one on."""
     commit, left = store.commit, [None] * nth
 
@@ -86,6 +86,21 @@ def test_what_was_refused_goes_back_before_more_is_claimed(
     store.commit(Ack(claims[2]))
     astray.settle(store)
     assert ready(store) == [b"\0", b"\1"]
+
+
+@pytest.mark.parametrize("nth", [0, 1])
+def test_what_is_interrupted_goes_back_all_the_same(
+    store: MemoryStore, nth: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Those behind it were nobody's as long as the process lived."""
+    claims = store.claim("q", limit=3)
+    with monkeypatch.context() as patch:
+        refuse(patch, store, KeyboardInterrupt(), nth)
+        with pytest.raises(KeyboardInterrupt):
+            astray.give_back(store, claims)
+    assert len(ready(store)) == nth
+    astray.settle(store)
+    assert len(ready(store)) == 3
 
 
 def test_a_store_that_never_works_again_has_none(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
