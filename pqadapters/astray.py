@@ -6,7 +6,7 @@ from __future__ import annotations
 import threading
 import weakref
 from collections import deque
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from contextlib import suppress
 
 from .ending import enduring, start_thread
@@ -20,20 +20,21 @@ _astray: weakref.WeakKeyDictionary[Store, deque[Claim]] = weakref.WeakKeyDiction
 def give_back(store: Store, claims: Sequence[Claim], timeout: float | None = None) -> None:
     """They are ready again, in their old places, as far as they are still ours: now, or later. Never raises for the
     store's sake; what a signal handler raises keeps nothing from going back."""
-    at = 0
+    left = deque(claims)
     try:
-        for at, claim in enumerate(claims):
+        while left:
             with suppress(LeaseLost):  # done, or buried
-                store.commit(Nack(claim), timeout=timeout)
+                store.commit(Nack(left[0]), timeout=timeout)
+            left.popleft()
     except FOR_GOOD:
         pass
     except BaseException as error:
-        give_back_later(store, claims[at:])
+        give_back_later(store, left)
         if not isinstance(error, StoreError):
             raise
 
 
-def give_back_later(store: Store, claims: Sequence[Claim]) -> None:
+def give_back_later(store: Store, claims: Iterable[Claim]) -> None:
     """The same, of a store that refuses just now; claims of a handle that is gone have ended."""
     astray = _astray.setdefault(store, deque())
     astray.extend(claims)

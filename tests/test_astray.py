@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from contextlib import nullcontext
 from typing import Any
 
 import pytest
@@ -74,33 +75,21 @@ def test_what_is_done_keeps_nothing_from_going_back(store: MemoryStore) -> None:
 
 
 @pytest.mark.parametrize("nth", [0, 1])
+@pytest.mark.parametrize("error", [StoreUnreachable("it is away"), KeyboardInterrupt()], ids=["refused", "interrupted"])
 def test_what_was_refused_goes_back_before_more_is_claimed(
-    store: MemoryStore, nth: int, monkeypatch: pytest.MonkeyPatch
+    store: MemoryStore, nth: int, error: BaseException, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    """Behind an interrupt those that weren't back yet were nobody's as long as the process lived."""
     claims = store.claim("q", limit=3)
     with monkeypatch.context() as patch:
-        refuse(patch, store, StoreUnreachable("it is away"), nth)
-        astray.give_back(store, claims)
-        astray.settle(store)
-        assert len(ready(store)) == nth
+        refuse(patch, store, error, nth)
+        with nullcontext() if isinstance(error, StoreUnreachable) else pytest.raises(KeyboardInterrupt):
+            astray.give_back(store, claims)
+            astray.settle(store)
+    assert len(ready(store)) == nth
     store.commit(Ack(claims[2]))
     astray.settle(store)
     assert ready(store) == [b"\0", b"\1"]
-
-
-@pytest.mark.parametrize("nth", [0, 1])
-def test_what_is_interrupted_goes_back_all_the_same(
-    store: MemoryStore, nth: int, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """Those behind it were nobody's as long as the process lived."""
-    claims = store.claim("q", limit=3)
-    with monkeypatch.context() as patch:
-        refuse(patch, store, KeyboardInterrupt(), nth)
-        with pytest.raises(KeyboardInterrupt):
-            astray.give_back(store, claims)
-    assert len(ready(store)) == nth
-    astray.settle(store)
-    assert len(ready(store)) == 3
 
 
 def test_a_store_that_never_works_again_has_none(store: MemoryStore, monkeypatch: pytest.MonkeyPatch) -> None:
