@@ -12,6 +12,7 @@ import threading
 import time
 from collections import deque
 from collections.abc import Callable
+from itertools import islice
 from typing import Any, TypeVar
 
 from ..clock import SYSTEM
@@ -138,20 +139,20 @@ class Gate:
 
 def unlocked(lock: Any, call: Callable[[], object]) -> None:
     """Make the call with the lock free, however often this thread holds it; an interrupt leaves the lock as it was."""
-    held: Any = None
+    held: list[Any] = []
     interrupt: BaseException | None = None
     try:
-        held = lock._release_save()
+        held.extend(islice(iter(lock._release_save, None), 1))  # one step of C, as `interrupts.keep`
         call()
     finally:
         while True:  # no call before the next try, in which a signal handler might raise
             try:
                 if not lock._is_owned():  # else an interrupt came before the release
-                    lock._acquire_restore(held or (1, threading.get_ident()))
+                    lock._acquire_restore(held[0] if held else (1, threading.get_ident()))
                 break
             except RecursionError as error:
                 interrupt = error
-                if held is None:  # no room for any call, and so there was none for the release
+                if not held:  # no room for any call, and so there was none for the release
                     break
             except BaseException as error:
                 interrupt = error

@@ -554,3 +554,17 @@ def test_a_sync_where_recursion_has_no_room_for_a_call() -> None:
     with pytest.raises(RecursionError):
         _gate.unlocked(lock, lambda: None)
     assert lock.asked == 1
+
+
+def test_who_is_interrupted_as_a_sync_begins_has_the_lock_as_often_as_before(tmp_path: Path) -> None:
+    """Who came to a lock that was taken has it twice: behind an alarm as it was let go of for the sync, it was had
+    once, and in place of what the handler raised its caller was told RuntimeError: cannot release un-acquired lock."""
+    with SegmentStore(tmp_path / "store") as store:
+        store.commit(Put("q", b"a"))
+        nth, going = 0, True
+        while going:
+            nth += 1
+            store._core.door = chain([False], store._core.door)  # another thread has the lock at first
+            going = interrupted(partial(store.commit, Put("q", b"a")), nth, (_gate.__file__,))
+            assert not store._core.owned()
+        assert nth > 3
