@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from pqadapters.stores._gate import Crowd, Gate, Sleeper
+from pqadapters.stores._gate import Crowd, Gate, Sleeper, shut_in
 
 
 def _nothing() -> None:
@@ -42,6 +42,71 @@ def test_i7_who_was_woken_as_its_time_was_over_and_finds_nothing_wakes_the_next_
     with lock:
         gate.wait_locked(_nothing, 0.001, awoken=_once(gate, lock, behind))
     assert behind[0].acquire(blocking=False)
+
+
+def test_i7_a_wake_up_between_a_look_and_the_sleep_is_kept(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As of a signal handler of the thread that looks."""
+    lock, looks, called = threading.RLock(), list[int](), list[bool]()
+    gate = Gate(lock)
+
+    def look() -> str | None:
+        looks.append(len(looks))
+        if len(looks) == 2:
+            gate.wake_one()
+        return "found" if len(looks) == 3 else None
+
+    monkeypatch.setattr(gate, "_sleep", lambda sleeper, *how: called.append(sleeper.called))
+    with lock:
+        assert gate.wait_locked(look, None) == "found"
+    assert called == [True]
+
+
+_LONG = threading.TIMEOUT_MAX
+
+
+@pytest.mark.parametrize(
+    ("timeout", "due", "sleeps"),
+    [
+        (None, None, -1),
+        (1e300, None, _LONG),
+        (None, 3600.0, 1.0),
+        (1e300, 3600.0, 1.0),
+        (3600.0, 0.5, 0.5),
+        (None, -0.5, 0.0),
+    ],
+    ids=["for ever", "too long", "a delay by the wall clock", "likewise", "a short one", "one that is over"],
+)
+def test_how_long_one_sleeps(
+    timeout: float | None, due: float | None, sleeps: float, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The wall clock may be put forward, and goes on while the machine is suspended: what is slept until then is slept
+    a second at a time."""
+    asked, looks = list[float](), iter([None, None, "found"])
+
+    class Lock:
+        def acquire(self, timeout: float = -1) -> bool:
+            asked.append(timeout)
+            return True
+
+        def release(self) -> None:
+            pass
+
+    lock = threading.RLock()
+    with monkeypatch.context() as patch, lock:
+        patch.setattr("threading.Lock", Lock)
+        assert Gate(lock).wait_locked(lambda: next(looks), timeout, lambda: due) == "found"
+    assert asked == [-1, sleeps, -1]  # before a sleep its lock is taken
+
+
+def test_who_is_shut_in_sleeps_no_longer_than_it_has_to(monkeypatch: pytest.MonkeyPatch) -> None:
+    sleeps: list[float] = []
+    monkeypatch.setattr("time.sleep", sleeps.append)
+    assert shut_in(lambda: "found", 5.0) == "found"
+    assert shut_in(_nothing, 0.0) is None
+    assert sleeps == []
+    looks = iter([None, "found"])
+    assert shut_in(lambda: next(looks), 1e300) == "found"
+    assert sleeps == [_LONG]
 
 
 def test_who_has_gone_is_counted_no_more() -> None:

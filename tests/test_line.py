@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import gc
+import weakref
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 
@@ -12,6 +14,10 @@ from pqadapters.errors import StoreError, StoreLocked
 from pqadapters.stores import _line
 from pqadapters.stores._line import LATE, Line
 from pqadapters.stores._work import Outcome, Work
+
+from .contract.threads import Task
+
+_PATIENCE = 30.0
 
 
 class _Line(Line):
@@ -86,11 +92,11 @@ def test_what_a_signal_handler_put_off_is_told_although_it_raises(error: BaseExc
     line = _Line()
 
     def interrupted(_: object) -> None:
-        assert line.do(Work(lambda _: None)) is LATE
         line.tell_later(partial(told.append, "first"))
         line.tell_later(partial(_raise, error))
         line.tell_later(partial(told.append, "last"))
-        assert told == []
+        assert line.do(Work(lambda _: None)) is LATE
+        assert told == [], "it is said with the lock free"
         raise _Interrupt
 
     with pytest.raises(type(error)):
@@ -116,3 +122,85 @@ def test_what_was_put_off_is_done_though_that_is_interrupted(times: int) -> None
     assert not line.inside
     line.do(Work(lambda _: done.append("next")))
     assert done == ["late", "next"]
+
+
+@pytest.mark.parametrize("before", [False, True])
+def test_what_was_put_off_is_done_once_wherever_that_is_interrupted(before: bool) -> None:
+    class Struck(_Line):
+        interrupts: ClassVar = [_Interrupt()]
+
+        def carry_out(self, batch: list[Work]) -> None:
+            struck = bool(self._late and self.interrupts)
+            if struck and before:
+                raise self.interrupts.pop()
+            super().carry_out(batch)
+            if struck:
+                raise self.interrupts.pop()
+
+    done, line = list[str](), Struck()
+    with pytest.raises(_Interrupt):
+        line.do(Work(lambda _: line.do(Work(lambda _: done.append("late")))))
+    assert done == ["late"]
+
+
+def test_who_is_led_by_a_signal_handler_on_its_way_is_done_once() -> None:
+    """The handler commits right where its thread is about to lead."""
+    done, line = list[str](), _Line()
+    lead, handlers = line._lead_locked, [lambda: line.do(Work(lambda _: done.append("handler's")))]
+
+    def interrupted() -> None:
+        if handlers:
+            handlers.pop()()
+        lead()
+
+    line._lead_locked = interrupted  # type: ignore[method-assign]
+    line.do(Work(lambda _: done.append("own")))
+    assert done == ["own", "handler's"]
+
+
+def test_i9_whose_caller_has_gone_away_is_not_carried_out() -> None:
+    """Also where it would be the only one, and a transaction of its own."""
+    done, line = list[str](), _Line()
+    gone = Work(lambda _: done.append("gone"))
+    gone.abandoned = True
+    line._pending.append(gone)
+    line.do(Work(lambda _: done.append("own")))
+    assert done == ["own"]
+
+
+def test_an_error_that_is_raised_keeps_itself_no_longer_than_its_caller() -> None:
+    """It would have kept all that is in its frames, a queue say, until the garbage collector came."""
+
+    def fail() -> weakref.ref[Work]:
+        work = Work(lambda _: work.refuse(OSError()))
+        line = _Line()
+        with pytest.raises(OSError, match=r"^$"):
+            line.do(work)
+        ref = weakref.ref(work)
+        work.run = bool  # which has the work
+        return ref
+
+    gc.disable()
+    try:
+        assert fail()() is None
+    finally:
+        gc.enable()
+
+
+def test_a_flag_that_an_interrupted_leader_has_left_leads_nobody() -> None:
+    line = _Line()
+    assert not line.is_led()
+    line.inside = True
+    assert not line.is_led()
+    with line.lock:
+        assert line.is_led()
+        assert Task(line.is_led, patience=_PATIENCE).result()
+
+
+def test_who_comes_as_the_leader_goes_doesnt_sleep(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It had been looked for already: nobody would have woken it."""
+    monkeypatch.setattr(_line, "_OVERSLEPT", 10 * _PATIENCE)
+    line, done = _Line(), Work(bool)
+    assert Task(lambda: line._sleep(Work(bool)), patience=_PATIENCE).result()
+    line.inside, done.outcome = True, Outcome(True)
+    assert Task(lambda: line._sleep(done), patience=_PATIENCE).result()
