@@ -13,11 +13,12 @@ _BEHIND_ALL = 1 << 42  #: ids are counted up
 
 
 class Row(NamedTuple):
-    """An item: its id, when it was put (seconds since the epoch), its bytes."""
+    """An item: its id, when it was put (seconds since the epoch), its bytes; `done`: the state in which it was that."""
 
     id: int
     when: float
     payload: bytes
+    done: str | None = None
 
 
 def within(id: int) -> int:

@@ -59,7 +59,7 @@ class States:
         """The first item that waits, in the caller's hands from now on; None if none came in time."""
         self._claiming.settle()
         seen = self._claiming.seen(self._order)
-        if seen is not None and seen.rank == FRESH and (row := self._hand_out(seen)) is not None:
+        if seen is not None and seen.rank == FRESH and (row := self._got(lambda: seen)) is not None:
             return row
         deadline = deadline_of(timeout)
         while True:
@@ -83,29 +83,28 @@ class States:
         """That item, in whatever state it is, unless it is in somebody's hands or there is none."""
         state = self.state(id)
         if state in (INITED, READY):
-            claim = self._claim_of(id, state)
-            return None if claim is None else self._hand_out(claim)
+            return self._got(lambda: self._claim_of(id, state))
         if state not in (ACKED, FAILED):
             return None
-        with suppress(ConditionFailed):
-            self._claiming.commit(*self._state_left(id, state), *self._to_hand(id))
-            return self.row(id)
-        return self.take_id(id)  # it is in another state by now
+        try:
+            return self._got_again(id, state)
+        except ConditionFailed:
+            return self.take_id(id)  # it is in another state by now
 
     def take_after(self, id: int) -> Row | None:
         """The item that waits behind that id in the queue's order; at the end, the first one."""
         behind = self._search.behind(within(id))
         if behind is None:
             return self.take(0.0)
-        claim = self._claiming.exactly(behind)
-        return self.take_after(id) if claim is None else self._hand_out(claim)
+        row = self._got(lambda: self._claiming.exactly(behind))
+        return self.take_after(id) if row is None else row
 
     def take_within(self, take: Callable[[], Row | None], timeout: float | None) -> Row | None:
         """What `take` gives within `timeout` seconds (None: for ever)."""
         deadline = deadline_of(timeout)
         while True:
-            before = self._store.depth(self.queue)[:5]
-            row, left = take(), left_of(deadline)
+            before, left = self._store.depth(self.queue)[:5], left_of(deadline)
+            row = take()  # nothing behind that: whoever has got an item is told of it
             if row is not None or (left is not None and left <= 0):
                 return row
             self.wait(lambda depth, before=before: depth[:5] != before, left)  # type: ignore[misc]
@@ -113,6 +112,29 @@ class States:
     def wait(self, until: Callable[[Depth], bool], timeout: float | None) -> None:
         """Until something happens in the queue, a moment at the most: states aren't told of."""
         self._store.wait(self.queue, until, GLANCE if timeout is None else min(timeout, GLANCE))
+
+    def _got(self, claim_it: Callable[[], Claim | None]) -> Row | None:
+        """The item of what that claims; None where it claims nothing, or what was in no state to be handed out."""
+        claim = claim_it()
+        try:
+            return None if claim is None else self._hand_out(claim)
+        except BaseException as error:
+            if claim is not None and (claim.attempt or not isinstance(error, StoreError)):  # else it was but looked at
+                self._take_back(claim)
+            raise
+
+    def _got_again(self, id: int, state: str) -> Row | None:
+        """The item that is done, in that state, and stays in it where this raises. Raises ConditionFailed."""
+        stored = False
+        try:
+            self._claiming.commit(*self._state_left(id, state), *self._to_hand(id))
+            stored = True
+            row = self.row(id)
+            return row and row._replace(done=state)
+        except BaseException as error:
+            if stored or not isinstance(error, (ConditionFailed, StoreError)):
+                self.let_go(id, state)
+            raise
 
     def _hand_out(self, claim: Claim) -> Row | None:
         """The item of a claimed record or ticket; None where it was in no state to be handed out."""
@@ -129,10 +151,6 @@ class States:
             return None
         except LeaseLost:
             return None
-        except BaseException as error:
-            if claim.attempt or not isinstance(error, StoreError):  # else nothing was stored, and nothing claimed
-                self._take_back(claim)
-            raise
 
     def _to_hand(self, id: int) -> list[Op]:
         return [Set(self.table(UNACK), KEY.pack(id), self._holders.mine())]
@@ -150,11 +168,11 @@ class States:
         except StoreError:
             self._claiming.give_back_later(claim)
 
-    def let_go(self, id: int) -> None:
-        """The item waits again if it is in this handle's hands."""
+    def let_go(self, id: int, done: str | None = None) -> None:
+        """The item waits again, or is done as it was, if it is in this handle's hands."""
         with suppress(ConditionFailed, StoreError):
             left = Delete(self.table(UNACK), KEY.pack(id), self._holders.mine())
-            self._claiming.commit(left, *self.entering(id, READY))
+            self._claiming.commit(left, *self.entering(id, done or READY))
 
     # States
 

@@ -141,7 +141,7 @@ class SQLiteAckQueue(Stored):
                 found = self._opened(row)
                 self._resumed.pop(row.id, None)
             except BaseException:
-                self._states.let_go(row.id)
+                self._states.let_go(row.id, row.done)
                 raise
             if found:
                 self._in_hand[row.id] = found[0]

@@ -430,3 +430,39 @@ def test_an_id_that_no_item_can_have(kind: Any, id: Any, path: str) -> None:
     assert [q.get(id=id, next_in_order=True) for _ in range(2)] == [first, second]
     with pytest.raises(Empty):
         q.get(block=False, id=id, next_in_order=True)
+
+
+@pytest.mark.parametrize("kind", [SQLiteAckQueue, FILOSQLiteAckQueue])
+@pytest.mark.parametrize("again", [False, True], ids=["fresh", "given back"])
+@pytest.mark.parametrize("next_in_order", [False, True], ids=["by id", "next in order"])
+def test_what_an_interrupted_get_by_id_had_waits_again(kind: Any, again: bool, next_in_order: bool, path: str) -> None:
+    """It was claimed, or unack, in the hands of a handle that lived on and knew nothing of it."""
+
+    def make(name: str) -> Any:
+        q = _filled(kind(path, name=name))
+        if again:
+            q.nack(q.get())
+        return q
+
+    def check(q: Any, given: list[Any]) -> None:
+        assert sorted(given + drained(q)) == ["a", "b"]
+
+    def call(q: Any) -> Any:
+        return q.get(block=False, id=q.queue()[0]["id"], next_in_order=next_in_order)
+
+    assert _everywhere(make, call, check, _HERE) > 10
+
+
+def test_what_an_interrupted_get_had_that_was_done_is_done(path: str) -> None:
+    """It was unack, in nobody's hands, and came again behind the next start."""
+
+    def make(name: str) -> Any:
+        q = _filled(SQLiteAckQueue(path, name=name))
+        q.ack(q.get())
+        return q
+
+    def check(q: Any, given: list[Any]) -> None:
+        if not given:
+            assert (q.unack_count(), q.acked_count(), drained(q)) == (0, 1, ["b"])
+
+    assert _everywhere(make, lambda q: q.get(id=q.queue()[0]["id"]), check, _HERE) > 10
