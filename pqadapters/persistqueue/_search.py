@@ -42,8 +42,8 @@ class Search:
         if self._newest:
             return self._newest_of(claim)
         better = self._in_front(id_of(claim))
-        other = self._claiming.exactly(better) if better else None
-        return self._instead(claim, other) if other is not None else claim
+        other = self._instead(claim, better) if better else None
+        return claim if other is None else other
 
     def _in_front(self, id: int) -> int | None:
         """The record of what waits in front of that item. A backlog isn't read through for each that was given back."""
@@ -58,18 +58,23 @@ class Search:
             return claim
         self._claiming.give_back(claim)
         first = self._claiming.first(Order.RANK, 0.0)
-        if first is not None and first.rank == FRESH:
+        if first is None or first.rank != FRESH:
+            return first
+        try:
             self._claiming.give_back(first)
-            return None
-        return first
+        except BaseException:  # a signal handler's
+            self._claiming.give_back(first)
+            raise
+        return None
 
     def _newest_of(self, claim: Claim) -> Claim:
         """That of the newest ticket, or of an item that was never got, and is newer."""
         while (fresh := self._newest_fresh(id_of(claim))) is not None:
-            other = self._claiming.exactly(fresh)
-            self._looked = self._looked.without(fresh)
+            looked = self._looked.without(fresh)
+            other = self._instead(claim, fresh)
+            self._looked = looked  # no call behind that: whoever has a claim says so
             if other is not None:
-                return self._instead(claim, other)
+                return other
         return claim
 
     def _newest_fresh(self, above: int) -> int | None:
@@ -97,12 +102,15 @@ class Search:
                 return _Looked(top, record.id, tuple(fresh))
         return _Looked(top, 0, tuple(fresh))
 
-    def _instead(self, claim: Claim, other: Claim) -> Claim:
-        """That one, and the first one waits again."""
+    def _instead(self, claim: Claim, record: int) -> Claim | None:
+        """That record, and the claimed one waits again; None where another has it just now."""
+        other = self._claiming.exactly(record)
         try:
-            self._claiming.give_back(claim)
+            if other is not None:
+                self._claiming.give_back(claim)
         except BaseException:
-            self._claiming.give_back(other)
+            if other is not None:
+                self._claiming.give_back(other)
             raise
         return other
 

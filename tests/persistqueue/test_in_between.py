@@ -51,16 +51,23 @@ def _everywhere(
     return nth
 
 
+_PLACES = {"fresh": [], "first given back": [0], "second given back": [1]}
+
+
+def _given_back(q: Any, places: list[int]) -> Any:
+    ids = [row["id"] for row in _filled(q).queue()]
+    for place in places:
+        q.nack(q.get(id=ids[place]))
+    return q
+
+
 @pytest.mark.parametrize("kind", [SQLiteAckQueue, FILOSQLiteAckQueue])
-@pytest.mark.parametrize("again", [False, True], ids=["fresh", "given back"])
-def test_what_an_interrupted_get_had_waits_again(kind: Any, again: bool, path: str) -> None:
-    """It was unack, in the hands of a handle that lived on and knew nothing of it."""
+@pytest.mark.parametrize("places", _PLACES.values(), ids=_PLACES)
+def test_what_an_interrupted_get_had_waits_again(kind: Any, places: list[int], path: str) -> None:
+    """It was claimed, or unack, in the hands of a handle that lived on and knew nothing of it."""
 
     def make(name: str) -> Any:
-        q = _filled(kind(path, name=name))
-        if again:
-            q.nack(q.get())
-        return q
+        return _given_back(kind(path, name=name), places)
 
     def check(q: Any, given: list[Any]) -> None:
         assert sorted(given + drained(q)) == ["a", "b"]
@@ -433,16 +440,13 @@ def test_an_id_that_no_item_can_have(kind: Any, id: Any, path: str) -> None:
 
 
 @pytest.mark.parametrize("kind", [SQLiteAckQueue, FILOSQLiteAckQueue])
-@pytest.mark.parametrize("again", [False, True], ids=["fresh", "given back"])
+@pytest.mark.parametrize("places", _PLACES.values(), ids=_PLACES)
 @pytest.mark.parametrize("next_in_order", [False, True], ids=["by id", "next in order"])
-def test_what_an_interrupted_get_by_id_had_waits_again(kind: Any, again: bool, next_in_order: bool, path: str) -> None:
-    """It was claimed, or unack, in the hands of a handle that lived on and knew nothing of it."""
-
+def test_what_an_interrupted_get_by_id_had_waits_again(
+    kind: Any, places: list[int], next_in_order: bool, path: str
+) -> None:
     def make(name: str) -> Any:
-        q = _filled(kind(path, name=name))
-        if again:
-            q.nack(q.get())
-        return q
+        return _given_back(kind(path, name=name), places)
 
     def check(q: Any, given: list[Any]) -> None:
         assert sorted(given + drained(q)) == ["a", "b"]
