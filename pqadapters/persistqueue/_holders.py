@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 from struct import Struct
 
+from ..astray import give_back
 from ..store import Ack, Claim, Put, State, Store
 
 HOLDERS = "/holders"  #: behind the name of the queue
@@ -38,9 +39,17 @@ class Holders:
     def dead(self) -> list[Claim]:
         """Those whose process or handle has ended, claimed."""
         dead: list[Claim] = []
-        while more := self._store.claim(self._queue, limit=1000, patience=self._timeout):
-            dead += more  # until there is none: then the claims of all dead processes have ended
+        try:
+            while more := self._store.claim(self._queue, limit=1000, patience=self._timeout):
+                dead += more  # until there is none: then the claims of all dead processes have ended
+        except BaseException:
+            self.leave_dead(dead)
+            raise
         return dead
+
+    def leave_dead(self, dead: list[Claim]) -> None:
+        """To the next one who asks: as long as this handle has them they pass for alive."""
+        give_back(self._store, dead, self._timeout)
 
     def alive(self, dead: list[Claim], *, own: bool) -> set[bytes]:
         """The keys of all others; with `own`, without this handle's."""

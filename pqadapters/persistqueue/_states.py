@@ -261,18 +261,17 @@ class States:
         while True:
             unack = dict(self._store.scan(self.table(UNACK)))
             dead = self._holders.dead()
-            alive = self._holders.alive(dead, own=own)
-            left = {key: holder for key, holder in unack.items() if holder not in alive}
-            ops: list[Op] = [Ack(claim) for claim in dead]
-            for key, holder in left.items():
-                ops += [Delete(self.table(UNACK), key, holder), *self.entering(KEY.unpack(key)[0], READY)]
             try:
+                alive = self._holders.alive(dead, own=own)
+                left = {key: holder for key, holder in unack.items() if holder not in alive}
+                ops: list[Op] = [Ack(claim) for claim in dead]
+                for key, holder in left.items():
+                    ops += [Delete(self.table(UNACK), key, holder), *self.entering(KEY.unpack(key)[0], READY)]
                 if ops:
                     self._claiming.commit(*ops)
                 return len(left)
             except BaseException as error:
-                for claim in dead:  # else they would pass for alive
-                    self._claiming.give_back(claim)
+                self._holders.leave_dead(dead)
                 if not isinstance(error, (ConditionFailed, LeaseLost)):
                     raise  # else somebody has acknowledged one of the items meanwhile
 

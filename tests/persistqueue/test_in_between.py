@@ -232,6 +232,23 @@ def test_what_could_not_be_resumed_is_resumed_by_the_next_call(path: str, monkey
     assert (q.unack_count(), q.size) == (0, 2)
 
 
+def test_what_an_interrupted_call_did_not_resume_the_next_one_does(path: str) -> None:
+    """Behind a signal the dead holders passed for alive, as long as the queue was open."""
+
+    def make(name: str) -> Any:
+        dead = _filled(SQLiteAckQueue(path, name=name))
+        assert dead.get() == "a"
+        q = SQLiteAckQueue(path, name=name)
+        dead.close()
+        return q
+
+    def check(q: Any, given: list[Any]) -> None:
+        q.resume_unack_tasks()
+        assert (q.unack_count(), drained(q)) == (0, ["a", "b"])
+
+    assert _everywhere(make, lambda q: q.resume_unack_tasks(), check, _HERE) > 10
+
+
 @pytest.fixture(params=[SQLiteQueue, UniqueQ, SQLiteAckQueue])
 def refused(request: pytest.FixtureRequest, path: str, monkeypatch: pytest.MonkeyPatch) -> Any:
     """A queue whose database was locked for so long that two items could neither be got nor given back."""
