@@ -73,6 +73,11 @@ def works(codec: Callable[[Any], object], value: object) -> bool:
     return True
 
 
+def is_fault(error: BaseException, codec: Callable[[Any], object], value: object) -> bool:
+    """Whether what it has raised is the value's fault: neither is memory lacking, nor was it a signal handler."""
+    return not (isinstance(error, MemoryError) or works(codec, value))
+
+
 def repeats(codec: Callable[[Any], object], value: object, error: BaseException) -> bool:
     """The same of what is no Exception, the other way round: whether it raises such a thing again."""
     try:

@@ -11,6 +11,8 @@ import re
 import shutil
 import sqlite3
 import sys
+from collections.abc import Callable
+from itertools import count
 from pathlib import Path
 from types import ModuleType, SimpleNamespace
 from typing import Any
@@ -22,6 +24,7 @@ import pqadapters.persistqueue as ours
 from pqadapters.persistqueue import serializers
 from pqadapters.persistqueue._digests import owed
 from pqadapters.persistqueue.conversion import framing, unique
+from pqadapters.serializers import msgpack
 from tests.segment.programs import run, running, said
 
 from . import theirs
@@ -317,6 +320,60 @@ def test_an_item_by_which_a_serializer_of_the_programs_own_ends_the_program_is_d
     with ours.Queue(path, serializer=SimpleNamespace(dump=pickle.dump, load=pickle.load)) as q:
         assert all_of(q) == ["a", "b"]
         assert "SystemExit" in q._line.store.damage[0].reason
+
+
+def _once(function: Callable[..., Any], error: type[BaseException], at: int) -> Callable[..., Any]:
+    """As a signal handler does it in the middle of the nth call."""
+    calls = count(1)
+
+    def raising(*args: Any, **options: Any) -> Any:
+        if next(calls) == at:
+            raise error
+        return function(*args, **options)
+
+    return raising
+
+
+@pytest.mark.parametrize("error", [MemoryError, TimeoutError, SystemExit])
+@pytest.mark.parametrize("place", ["info", "item", "written", "msgpack"])
+def test_what_a_signal_handler_raises_in_a_conversion_is_no_damage(
+    place: str, error: type[BaseException], path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The rest of the chunk was, or items that were got already came again; and the program didn't end."""
+    name = "msgpack" if place == "msgpack" else "pickle"
+    theirs.file_queue(path, list("abc"), got=1, name=name)
+    serializer: Any = getattr(serializers, name)
+    before = theirs.contents(path)
+    with monkeypatch.context() as patch:
+        if place == "msgpack":
+            patch.setattr(msgpack, "loads", _once(msgpack.loads, error, 4))  # two are of the start, and of the info
+        elif place == "info":
+            patch.setattr(framing, "_plain", _once(framing._plain, error, 1))
+        else:
+            load, dumps = pickle.load, pickle.dumps
+            load = _once(load, error, 3) if place == "item" else load
+            dumps = _once(dumps, error, 2) if place == "written" else dumps  # before that it is tried on None
+            serializer = SimpleNamespace(dump=pickle.dump, load=load, dumps=dumps, loads=pickle.loads)
+        with pytest.raises(error):
+            ours.Queue(path, serializer=serializer)
+    assert theirs.contents(path) == before
+    with ours.Queue(path, serializer=getattr(serializers, name)) as q:
+        assert all_of(q) == ["b", "c"]
+
+
+@pytest.mark.parametrize("error", [TimeoutError, SystemExit])
+def test_what_a_signal_handler_raises_as_a_unique_queue_is_opened_is_raised(
+    error: type[BaseException], path: str
+) -> None:
+    """The item stayed in persist-queue's bytes, in which equal ones aren't found."""
+    theirs.database(path, old.UniqueQ, [{"b": 1, "a": 2}])
+    ours.SQLiteQueue(path).close()
+    own: Any = SimpleNamespace(**{name: getattr(serializers.pickle, name) for name in ("dump", "load", "dumps")})
+    own.loads = _once(serializers.pickle.loads, error, 1)
+    with pytest.raises(error):
+        ours.UniqueQ(path, serializer=own)
+    with ours.UniqueQ(path) as q:
+        assert q.put({"a": 2, "b": 1}) is None
 
 
 def test_a_mapping(path: str) -> None:

@@ -1,7 +1,8 @@
 """Where the items of a chunk file end: by pickle's instructions, which are skipped and not carried out, by lines, or by
 lengths. Nothing is loaded but by a serializer of the program's own.
 
-An item that isn't whole raises Broken; `again` is where the next one may begin.
+An item that isn't whole raises Broken; `again` is where the next one may begin. What a signal handler raises meanwhile,
+or a lack of memory, says nothing of an item, and is raised as it is.
 """
 
 from __future__ import annotations
@@ -19,6 +20,7 @@ from struct import Struct
 from types import ModuleType
 from typing import Any, Protocol, Union
 
+from ...interrupts import is_fault, works
 from ...serializers import NAMES, Serializer
 
 Data = Union[bytes, mmap]
@@ -150,9 +152,15 @@ class Pickles:
 
     def value(self, data: Data, end: int) -> object:
         try:
-            return _Plain(io.BytesIO(data[:end])).load()
+            return _plain(data[:end])
         except Exception as error:
+            if works(_plain, data[:end]):
+                raise
             raise Broken(f"no pickle of numbers and text: {error}") from None
+
+
+def _plain(data: bytes) -> object:
+    return _Plain(io.BytesIO(data)).load()
 
 
 class _Plain(pickle.Unpickler):
@@ -239,6 +247,8 @@ class Lengths:
         try:
             self._loads(data[at + 4 : end])
         except Exception as error:
+            if not is_fault(error, self._loads, data[at + 4 : end]):
+                raise
             raise Broken(f"no value that can be read: {type(error).__name__}") from None
         return end
 
@@ -297,15 +307,20 @@ class Own:
     def end(self, data: Data, at: int, limit: int) -> int:
         if data is not self._data:
             self._data, self._file = data, io.BytesIO(data[:limit])
-        self._file.seek(at)
         try:
-            self._value = at, self._serializer.load(self._file)
+            self._value = at, self._load(at)
         except (Exception, SystemExit) as error:
+            if not is_fault(error, self._load, at):
+                raise
             raise Broken(f"the serializer can't read it: {type(error).__name__}: {error}") from None
         end = self._file.tell()
         if end <= at:
             raise Broken("the serializer reads nothing")
         return end
+
+    def _load(self, at: int) -> object:
+        self._file.seek(at)
+        return self._serializer.load(self._file)
 
     def again(self, data: Data, at: int, limit: int) -> int:
         return limit
@@ -316,6 +331,8 @@ class Own:
         try:
             return self._serializer.dumps(self._value[1])
         except Exception as error:
+            if not is_fault(error, self._serializer.dumps, self._value[1]):
+                raise
             raise Broken(f"the serializer can't write it: {type(error).__name__}: {error}") from None
 
     def value(self, data: Data, end: int) -> object:

@@ -12,6 +12,7 @@ from contextlib import suppress
 from itertools import chain, islice
 
 from ...errors import ConditionFailed
+from ...interrupts import is_fault
 from ...serializers import Serializer
 from ...store import Ack, Claim, Nack, Op, Put, Set, Store, Update
 from .._digests import digest, owed
@@ -85,11 +86,14 @@ class _Work:
     def _ours(self, payload: bytes) -> bytes:
         """The bytes that ours would have; the same where nobody can say."""
         try:
-            found = self._serializer.dumps(self._serializer.loads(payload), sort_keys=True)
-        except MemoryError:
-            raise
-        except (Exception, SystemExit):
+            found = self._written(payload)
+        except (Exception, SystemExit) as error:
+            if not is_fault(error, self._written, payload):
+                raise
             self.failed += 1
             return payload
         self.read += 1
         return found
+
+    def _written(self, payload: bytes) -> bytes:
+        return self._serializer.dumps(self._serializer.loads(payload), sort_keys=True)
