@@ -247,4 +247,6 @@ class Records(Stored):
         try:
             return [self._serializer.loads(record.payload)]
         except (Exception, SystemExit):
+            if works(self._serializer.loads, record.payload):
+                raise  # a signal handler's exception
             return []

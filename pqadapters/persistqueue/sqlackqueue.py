@@ -277,6 +277,8 @@ class SQLiteAckQueue(Stored):
         try:
             return [self._serializer.loads(payload)]
         except (Exception, SystemExit):
+            if works(self._serializer.loads, payload):
+                raise  # a signal handler's exception
             return []
 
     def update(self, item: Any, id: Any = None) -> int | None:

@@ -9,6 +9,7 @@ import threading
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -87,6 +88,26 @@ def test_what_an_interrupted_task_done_has_not_done_the_next_one_does(kind: Any,
         assert q.queue() == []
 
     assert _everywhere(make, lambda q: q.task_done(), check, _ALL) > 10
+
+
+@pytest.mark.parametrize("kind", [SQLiteQueue, SQLiteAckQueue])
+@pytest.mark.parametrize("error", [SystemExit, TimeoutError])
+def test_what_a_signal_handler_raises_as_the_items_are_listed_is_raised(
+    kind: Any, error: type[BaseException], path: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """SIGTERM's exit was swallowed, and the item missing from the list."""
+    q = _filled(kind(path))
+    loads, signals = q._serializer.loads, [error]
+
+    def interrupted(payload: bytes) -> Any:
+        if signals:
+            raise signals.pop()
+        return loads(payload)
+
+    monkeypatch.setattr(q, "_serializer", SimpleNamespace(loads=interrupted))
+    with pytest.raises(error):
+        q.queue()
+    assert [row["data"] for row in q.queue()] == ["a", "b"]
 
 
 def test_what_a_task_done_could_not_write_the_next_one_writes(path: str) -> None:

@@ -15,7 +15,7 @@ import pytest
 from pqadapters.errors import DiskError, NotSerializable
 from pqadapters.stdlib._lines import aside, stock
 from pqadapters.stdlib.queue import Empty, Queue
-from pqadapters.store import Capabilities, Claim, Put, Store
+from pqadapters.store import Capabilities, Claim, Put, Store, dead_queue
 from pqadapters.stores.memory import MemoryData, MemoryStore
 
 from .background import Background, Watched
@@ -116,6 +116,23 @@ def test_an_exit_in_the_middle_of_a_codec_is_no_fault_of_the_item(store: Store) 
         q.get()
     assert q.get() == 1
     assert q.dead_letters() == []
+
+
+def test_an_exit_as_the_dead_letters_are_looked_at_is_raised(store: Store) -> None:
+    """SIGTERM's was swallowed, and the letter shown as its bytes."""
+    store.commit(Put(dead_queue("default"), pickle.dumps("a")))
+    q: Queue[Any] = Queue(store=store)
+    decode, signals = q._line.decode, [SystemExit()]
+
+    def interrupted(payload: bytes) -> Any:
+        if signals:
+            raise signals.pop()
+        return decode(payload)
+
+    q._line.decode = interrupted
+    with pytest.raises(SystemExit):
+        q.dead_letters()
+    assert [letter.item for letter in q.dead_letters()] == ["a"]
 
 
 def test_an_error_without_a_text_is_said_to_be_one(store: Store) -> None:

@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any, NamedTuple
 
+from ...interrupts import works
 from ...store import Ack, Op, Put, dead_queue
 from .line import Line
 from .stock import ALL, whole
@@ -34,6 +35,8 @@ def _item(line: Line, payload: bytes) -> Any:
     try:
         return line.decode(payload)
     except (Exception, SystemExit):
+        if works(line.decode, payload):
+            raise  # a signal handler's exception
         return payload
 
 
