@@ -184,6 +184,29 @@ def test_a_result_that_exits_where_it_is_loaded(make: Make) -> None:
         assert isinstance(executor.future(key="k").exception(work.PATIENCE), RemoteError)
 
 
+@pytest.mark.parametrize("error", [TimeoutError, SystemExit, MemoryError])
+def test_what_a_signal_handler_raises_as_a_result_is_loaded_is_not_what_the_job_came_to(
+    make: Make, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The job had failed, for this process, as long as that lived; and SIGTERM's exit was swallowed."""
+    with make() as executor:
+        executor.using(key="k").submit(work.double, 21).result(work.PATIENCE)
+    opened, signals = Sealing.open, [error]
+
+    def interrupted(sealing: Sealing, data: bytes) -> bytes:
+        if signals:
+            raise signals.pop()
+        return opened(sealing, data)
+
+    with make() as executor:
+        assert not executor._backlog.live
+        monkeypatch.setattr(Sealing, "open", interrupted)
+        with pytest.raises(error):
+            executor.future(key="k")
+        assert executor.future(key="k").result(work.PATIENCE) == 42
+        assert not executor._backlog.attached
+
+
 def test_results_without_a_key_are_kept_where_that_is_asked_for(make: Make) -> None:
     with make(result_ttl=60) as executor:
         job_id = executor.submit(work.double, 21).job_id  # type: ignore[attr-defined]

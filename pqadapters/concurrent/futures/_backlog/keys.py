@@ -74,7 +74,7 @@ def _attach(backlog: Backlog, id: bytes, record: int, still: Callable[[], bool])
     theirs = peers.find(backlog, id)
     if theirs is not None:
         return theirs
-    future = JobFuture(backlog, id, None, record=record)
+    mine = future = JobFuture(backlog, id, None, record=record)
     interrupted = backlog.interrupted.pop(id, None)
     if interrupted is not None:
         return _begun_again(backlog, future, interrupted)
@@ -86,8 +86,7 @@ def _attach(backlog: Backlog, id: bytes, record: int, still: Callable[[], bool])
             first = backlog.attached.setdefault(id, future)  # then look: who brings its end has it, or we see that
             outcome, is_there = _watched(backlog, id, still)
         except BaseException:  # a store that was closed just now, say: nobody is to find what nobody tells the end of
-            if backlog.attached.get(id) is future:
-                backlog.attached.pop(id, None)
+            _take_back(backlog, mine)
             raise
         if not is_there and (first is not future or backlog.attached.pop(id, None) is future):
             return None  # it has come to its end meanwhile, and nobody will say to what
@@ -95,14 +94,24 @@ def _attach(backlog: Backlog, id: bytes, record: int, still: Callable[[], bool])
         if outcome is None and backlog.closed:  # nobody will tell it any more; who closes looked before it was there
             future.cancel_here()
     if outcome is not None:
+        try:
+            found = load(outcome.outcome, backlog.sealing)
+        except BaseException:
+            _take_back(backlog, mine)
+            raise
         backlog.attached.pop(id, None)
         there = backlog.known.get(id)
         if there is not None and there.done() and not there.cancelled():
             return there
-        found = load(outcome.outcome, backlog.sealing)
         future.settle(found.result, found.error)
     backlog.known[id] = future
     return future
+
+
+def _take_back(backlog: Backlog, future: JobFuture) -> None:
+    """It was made here, and nobody else has it."""
+    if backlog.attached.get(future._id) is future:
+        backlog.attached.pop(future._id, None)
 
 
 def _begun_again(backlog: Backlog, future: JobFuture, claim: Claim) -> JobFuture:

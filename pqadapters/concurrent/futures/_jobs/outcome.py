@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import pickle
 import struct
+from functools import partial
 from typing import Any, NamedTuple
 
 from ....errors import NotSerializable
+from ....interrupts import is_fault
 from ....serializers.connections import without_connections
 from .errors import JobParked, RemoteError, qualified, told
 from .sealing import Sealing
@@ -56,17 +58,23 @@ def _remote(error: RemoteError) -> bytes:
 
 def load(stored: bytes, sealing: Sealing, *, by_thread: bool = False) -> Outcome:
     """The outcome again; where it can't be loaded here, a RemoteError. `by_thread`: the caller is one of our own, which
-    no signal handler interrupts, and somebody waits for what it tells; so that is whatever loading raises."""
+    no signal handler interrupts, and somebody waits for what it tells; so that is whatever loading raises. Else what a
+    handler has raised, or a lack of memory, isn't what the job came to, and is raised."""
+    opened = partial(_loaded, sealing)
     try:
-        data = sealing.open(stored)
-        kind, body = data[:1], data[1:]
-        if kind == _PARKED:
-            return Outcome(error=JobParked(body.decode()))
-        value: Any = pickle.loads(body)
+        return opened(stored)
     except BaseException as error:
-        if not (by_thread or isinstance(error, (Exception, SystemExit))):
+        if not (by_thread or (isinstance(error, (Exception, SystemExit)) and is_fault(error, opened, stored))):
             raise
         return Outcome(error=RemoteError(qualified(type(error)), f"what was kept can't be loaded here: {error}"))
+
+
+def _loaded(sealing: Sealing, stored: bytes) -> Outcome:
+    data = sealing.open(stored)
+    kind, body = data[:1], data[1:]
+    if kind == _PARKED:
+        return Outcome(error=JobParked(body.decode()))
+    value: Any = pickle.loads(body)
     if kind == _REMOTE:
         return Outcome(error=RemoteError(*value))
     return Outcome(error=value) if kind == _ERROR else Outcome(value)
