@@ -3,19 +3,38 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
+from pqadapters.clock import SYSTEM, Clock
 from pqadapters.concurrent.futures import ThreadPoolExecutor
+from pqadapters.concurrent.futures._backlog import clock
 from pqadapters.store import Delete, Nack, Op, Record, Set, State
 from pqadapters.stores.sqlite import SqliteStore
 
 from . import work
 from .conftest import Make
 
-SOON = 1.0  #: seconds until a job is due: on a machine so slow that it is begun before, nothing is seen here
+DAY = 86400.0  #: seconds until a job is due: no machine is so slow that it is before the clock is put forward
+
+
+@pytest.fixture
+def a_day_passes(monkeypatch: pytest.MonkeyPatch) -> Callable[[], None]:
+    """For stores, and for what executors call later."""
+    passed = 0.0
+    monkeypatch.setattr(Clock, "wall", staticmethod(lambda: time.time() + passed))
+    monkeypatch.setattr(clock, "SYSTEM", SimpleNamespace(monotonic=lambda: SYSTEM.monotonic() + passed))
+
+    def put_forward() -> None:
+        nonlocal passed
+        passed += DAY
+        clock.call_in(0.0, bool)  # who waits there looks again
+
+    return put_forward
 
 
 def cancels(executor: ThreadPoolExecutor, kind: type[Set] | type[Delete], ops: tuple[Op, ...]) -> bool:
@@ -25,15 +44,16 @@ def cancels(executor: ThreadPoolExecutor, kind: type[Set] | type[Delete], ops: t
 
 
 def test_a_job_that_is_begun_before_its_tombstone_is_there_keeps_its_key(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make: Make, monkeypatch: pytest.MonkeyPatch, a_day_passes: Callable[[], None]
 ) -> None:
     """In a store of one process the key was free while it ran, and the tombstone stayed, for its next try to find."""
     executor = make()
-    future = executor.using(key="it", delay=SOON).submit(work.hold, "gate")
+    future = executor.using(key="it", delay=DAY).submit(work.hold, "gate")
     commit = executor._backlog.commit
 
     def begun_before(*ops: Op) -> Any:
         if cancels(executor, Set, ops):
+            a_day_passes()
             work.reached("gate")
         return commit(*ops)
 
@@ -47,15 +67,16 @@ def test_a_job_that_is_begun_before_its_tombstone_is_there_keeps_its_key(
 
 
 def test_a_job_that_fails_before_its_tombstone_is_there_is_tried_again(
-    make: Make, monkeypatch: pytest.MonkeyPatch
+    make: Make, monkeypatch: pytest.MonkeyPatch, a_day_passes: Callable[[], None]
 ) -> None:
     """Its next try found the tombstone, though cancel() had said that it isn't cancelled."""
     executor, failed = make(), threading.Event()
-    future = executor.using(delay=SOON, retries=1, backoff=SOON).submit(work.fail_until, 1, "done")
+    future = executor.using(delay=DAY, retries=1, backoff=DAY).submit(work.fail_until, 1, "done")
     commit = executor._backlog.commit
 
     def failed_before(*ops: Op) -> Any:
         if cancels(executor, Set, ops):
+            a_day_passes()
             assert failed.wait(work.PATIENCE)
         done = commit(*ops)
         if any(isinstance(op, Nack) for op in ops):
@@ -64,20 +85,22 @@ def test_a_job_that_fails_before_its_tombstone_is_there_is_tried_again(
 
     monkeypatch.setattr(executor._backlog, "commit", failed_before)
     assert not future.cancel()
+    a_day_passes()
     assert future.result(work.PATIENCE) == "done"
     assert future.attempts == 2
 
 
-def test_a_cancelled_job_and_its_tombstone_go_when_it_is_due(make: Make) -> None:
+def test_a_cancelled_job_and_its_tombstone_go_when_it_is_due(make: Make, a_day_passes: Callable[[], None]) -> None:
     """The tombstone without the job would let a later executor run it."""
     executor = make()
     executor.submit(work.hold, "gate")
     work.reached("gate")
-    assert executor.using(delay=SOON).submit(work.note, "cancelled").cancel()
+    assert executor.using(delay=DAY).submit(work.note, "cancelled").cancel()
     executor.shutdown(wait=False, drain=False)
     work.GATES["gate"].set()
     executor.shutdown()
-    make().shutdown()  # which waits for what is due within some seconds
+    a_day_passes()
+    make().shutdown()
     executor = make(recover="manual")
     backlog = executor._backlog
     assert (backlog.store.depth(backlog.names.jobs).unfinished, backlog.store.count(backlog.names.cancelled)) == (0, 0)
@@ -85,11 +108,13 @@ def test_a_cancelled_job_and_its_tombstone_go_when_it_is_due(make: Make) -> None
     assert not work.DONE
 
 
-def test_a_job_whose_tombstone_is_taken_away_as_it_is_found_is_run(url: str, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_job_whose_tombstone_is_taken_away_as_it_is_found_is_run(
+    url: str, monkeypatch: pytest.MonkeyPatch, a_day_passes: Callable[[], None]
+) -> None:
     """Who had found it dropped the job, and cancel() had said that it isn't cancelled."""
     canceller, found, away = threading.current_thread(), threading.Event(), threading.Event()
     with ThreadPoolExecutor(1, store=url) as executor:
-        future = executor.using(key="it", delay=SOON).submit(work.double, 21)
+        future = executor.using(key="it", delay=DAY).submit(work.double, 21)
         commit = executor._backlog.commit
 
         def in_turn(*ops: Op) -> Any:
@@ -99,7 +124,8 @@ def test_a_job_whose_tombstone_is_taken_away_as_it_is_found_is_run(url: str, mon
                 assert away.wait(work.PATIENCE)
             done = commit(*ops)
             if threading.current_thread() is canceller and cancels(executor, Set, ops):
-                    assert found.wait(work.PATIENCE)
+                a_day_passes()
+                assert found.wait(work.PATIENCE)
             elif threading.current_thread() is canceller and takes_away:
                 away.set()
             return done
