@@ -107,7 +107,7 @@ def test_a_value_to_compare_with_that_cannot_be_read_is_a_disk_error(tmp_path: P
 
 
 def test_one_acknowledgement_among_lazy_ones_is_on_the_disk_when_all_are_done(tmp_path: Path) -> None:
-    with SegmentStore(tmp_path, disk=(disk := FaultyDisk(str(tmp_path)))) as store:
+    with SegmentStore(tmp_path, max_lag=1000.0, disk=(disk := FaultyDisk(str(tmp_path)))) as store:
         store.commit(*[Put("q", b"x")] * 4)
         claims = store.claim("q", limit=4)
         syncs = disk.count("sync")
