@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Any
 
@@ -309,8 +309,11 @@ class LooksFirstAndClaimsLater(KeptStore):
     def claim(self, queue: str, *, limit: int = 1, **options: Any) -> list[Claim]:
         ids = [record.id for record in self.browse(queue)][:limit]
         self._before.meet_once()
-        for row in [self._data.rows[id] for id in ids if id in self._data.rows]:
-            row.owner = None
         claims = super().claim(queue, ids=ids, limit=limit, **options)
         self._behind.meet_once()
         return claims
+
+    def _take(self, queue: str, order: Order, ids: Sequence[int] | None, limit: int) -> list[Claim]:
+        for row in [self._data.rows[id] for id in ids or () if id in self._data.rows]:
+            row.owner = None  # under the lock, so that each of those who have met takes them from the one before
+        return super()._take(queue, order, ids, limit)
